@@ -1,0 +1,1 @@
+"""Amanat: a messenger whose relay may be put anywhere and still betrays no one."""

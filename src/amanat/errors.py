@@ -1,0 +1,381 @@
+"""Every error of Amanat: its stable code, one sentence for a person, and its exit status.
+
+Errors are sorted by what the caller does next, which is the only question a caller has:
+
+    AmanatError
+    ├── UsageError    not allowed now               fix the call         exit 2
+    ├── PeerError     the other side broke a rule   drop it, never retry exit 3
+    ├── Unavailable   nothing is wrong, not now     retry later          exit 4
+    └── TrustError    a promise cannot be kept      stop, tell the person exit 5
+
+Anything else is our own bug (exit 70). On the wire an error is its `code`, with `retry_after`
+where waiting helps: never a text and never a detail.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+EXIT_BUG = 70
+"""Exit status for an error that is none of the families: a bug (sysexits' EX_SOFTWARE)."""
+
+BY_CODE: dict[str, type[AmanatError]] = {}
+"""Every error class by its code, for turning a code read from the wire back into an error."""
+
+
+class AmanatError(Exception):
+    """Base of all errors; raise a subclass.
+
+    `detail` is for the person at this machine (a path, a limit); it never goes on the wire.
+    `retry_after` is in seconds, None where waiting does not help.
+    """
+
+    code: ClassVar[str] = ""
+    text: ClassVar[str] = ""
+    hint: ClassVar[str] = ""
+    exit_status: ClassVar[int] = EXIT_BUG
+
+    def __init__(self, detail: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after = retry_after
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not cls.code:
+            return
+        if cls.code in BY_CODE:
+            raise TypeError(f"error code {cls.code!r} is used twice")
+        BY_CODE[cls.code] = cls
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.detail})" if self.detail else self.text
+
+
+class UsageError(AmanatError):
+    """Not allowed now: fix the call."""
+
+    exit_status = 2
+
+
+class PeerError(AmanatError):
+    """The other side broke the protocol: drop what it sent, never retry it."""
+
+    exit_status = 3
+
+
+class Unavailable(AmanatError):
+    """Nothing is wrong, but not now: retry, after `retry_after` where it is given."""
+
+    exit_status = 4
+
+
+class TrustError(AmanatError):
+    """A security promise cannot be kept: stop and tell the person."""
+
+    exit_status = 5
+
+
+# Usage: what the caller asked for cannot be.
+
+
+class BadSetting(UsageError):
+    code = "bad-setting"
+    text = "a setting is unknown or has a value that is not allowed"
+
+
+class BadArgument(UsageError):
+    code = "bad-argument"
+    text = "an argument has a value that is not allowed"
+
+
+class NoProfile(UsageError):
+    code = "no-profile"
+    text = "there is no profile here"
+    hint = "make one with `amanat init`"
+
+
+class ProfileExists(UsageError):
+    code = "profile-exists"
+    text = "there is a profile here already"
+
+
+class ProfileInUse(UsageError):
+    code = "profile-in-use"
+    text = "another process is using this profile"
+    hint = "stop the other process first; two on one profile would fork its keys"
+
+
+class WrongPassphrase(UsageError):
+    code = "wrong-passphrase"
+    text = "the passphrase does not open this vault"
+
+
+class VaultTooNew(UsageError):
+    code = "vault-too-new"
+    text = "this vault was written by a newer version of Amanat"
+    hint = "install the newer version; nothing was changed"
+
+
+class StoreTooNew(UsageError):
+    code = "store-too-new"
+    text = "this relay's store was written by a newer version of Amanat"
+    hint = "install the newer version; nothing was changed"
+
+
+class UnknownContact(UsageError):
+    code = "unknown-contact"
+    text = "no contact has this name"
+    hint = "see `amanat contacts`"
+
+
+class UnknownConversation(UsageError):
+    code = "unknown-conversation"
+    text = "no conversation has this name"
+    hint = "see `amanat contacts` and `amanat group list`"
+
+
+class AmbiguousName(UsageError):
+    code = "ambiguous-name"
+    text = "this name stands for more than one"
+    hint = "use the id instead; `--json` shows it"
+
+
+class NotAMember(UsageError):
+    code = "not-a-member"
+    text = "you are not a member of this conversation"
+
+
+class NotAdmin(UsageError):
+    code = "not-admin"
+    text = "only an admin of the group may do this"
+
+
+class GroupTooLarge(UsageError):
+    code = "group-too-large"
+    text = "the group would grow beyond what its ciphersuite is meant for"
+
+
+class MessageTooLarge(UsageError):
+    code = "message-too-large"
+    text = "the message is longer than the largest cell holds"
+
+
+class InviteUsed(UsageError):
+    code = "invite-used"
+    text = "this invite has been used or withdrawn"
+    hint = "ask for a new invite"
+
+
+class OwnInvite(UsageError):
+    code = "own-invite"
+    text = "this invite is your own"
+
+
+class BrokenInvite(UsageError):
+    code = "broken-invite"
+    text = "this is not a whole Amanat invite"
+    hint = "copy the link again, all of it"
+
+
+class BrokenAddress(UsageError):
+    code = "broken-address"
+    text = "this is not a whole relay address"
+    hint = "it looks like amanat://HOST:PORT/#KEY; the relay prints it"
+
+
+# Peer: what the other side sent breaks a rule.
+
+
+class MalformedFrame(PeerError):
+    code = "malformed-frame"
+    text = "the bytes are not a frame of this protocol"
+
+
+class FrameTooLarge(PeerError):
+    code = "frame-too-large"
+    text = "the frame is longer than the limit"
+
+
+class NoSuchDrop(PeerError):
+    """No such drop, or a wrong token: one answer, so that existence does not leak."""
+
+    code = "no-such-drop"
+    text = "there is no such drop, or the token is not its own"
+
+
+class NoAccess(PeerError):
+    code = "no-access"
+    text = "this relay gives access to its own people only"
+    hint = "ask its operator for an access code"
+
+
+class DropConflict(PeerError):
+    code = "drop-conflict"
+    text = "this drop exists with other tokens or another kind"
+
+
+class LabelTaken(PeerError):
+    code = "label-taken"
+    text = "this label holds other bytes already"
+
+
+class BadCell(PeerError):
+    code = "bad-cell"
+    text = "the cell is not of an allowed size for this drop"
+
+
+class WrongRegion(PeerError):
+    code = "wrong-region"
+    text = "this drop belongs to another region"
+
+
+class UnsupportedVersion(PeerError):
+    code = "unsupported-version"
+    text = "the other side speaks another version of the protocol"
+
+
+class BrokenDescriptor(PeerError):
+    code = "broken-descriptor"
+    text = "the relay's descriptor is malformed or not signed by its key"
+
+
+class UnexpectedReply(PeerError):
+    code = "unexpected-reply"
+    text = "the relay answered something that was not asked"
+
+
+class InvalidCell(PeerError):
+    """One opaque answer for every failure to open a cell (no oracle)."""
+
+    code = "invalid-cell"
+    text = "the cell does not open"
+
+
+class InvalidMessage(PeerError):
+    code = "invalid-message"
+    text = "the message is malformed or does not decrypt"
+
+
+class InvalidCommit(PeerError):
+    code = "invalid-commit"
+    text = "the Commit is not valid for this group"
+
+
+class InvalidWelcome(PeerError):
+    code = "invalid-welcome"
+    text = "the Welcome is malformed or not for this client"
+
+
+class InvalidKeyPackage(PeerError):
+    code = "invalid-key-package"
+    text = "the KeyPackage is malformed, out of date or wrongly signed"
+
+
+class InvalidCredential(PeerError):
+    code = "invalid-credential"
+    text = "the credential is not signed by the identity it names"
+
+
+class ReusedSecret(PeerError):
+    """RFC 9420, section 9.2: a generation's key is used once. A replay lands here."""
+
+    code = "reused-secret"
+    text = "the message was decrypted before"
+
+
+class TooOld(PeerError):
+    code = "too-old"
+    text = "the message is of an epoch or generation whose key is gone"
+
+
+class OwnMessage(PeerError):
+    code = "own-message"
+    text = "the message was sent by this client itself"
+
+
+# Unavailable: try again later.
+
+
+class RelayUnreachable(Unavailable):
+    code = "relay-unreachable"
+    text = "the relay does not answer"
+    hint = "what you wrote is kept and goes out when it answers"
+
+
+class RelayBusy(Unavailable):
+    code = "relay-busy"
+    text = "the relay has reached a limit"
+
+
+class DropFull(Unavailable):
+    code = "drop-full"
+    text = "the drop holds as many cells or bytes as it may"
+
+
+class DiskFull(Unavailable):
+    code = "disk-full"
+    text = "there is no room left on the disk"
+
+
+class Draining(Unavailable):
+    code = "draining"
+    text = "the relay is shutting down"
+
+
+class FutureEpoch(Unavailable):
+    code = "future-epoch"
+    text = "the message is of an epoch this client has not reached yet"
+
+
+class WrongEpoch(Unavailable):
+    code = "wrong-epoch"
+    text = "the group has moved to another epoch"
+
+
+class PendingCommit(Unavailable):
+    code = "pending-commit"
+    text = "a Commit of this client waits for its place in the epoch drop"
+
+
+class NoKeyPackage(Unavailable):
+    code = "no-key-package"
+    text = "no KeyPackage of this contact is at hand yet"
+    hint = "one was asked for; it comes when the contact is next online"
+
+
+# Trust: stop, tell the person.
+
+
+class IdentityChanged(TrustError):
+    code = "identity-changed"
+    text = "the key of this contact is not the one you know"
+    hint = "nothing was sent; compare safety numbers before you go on"
+
+
+class RelayKeyChanged(TrustError):
+    code = "relay-key-changed"
+    text = "the relay shows another key than its address pins"
+    hint = "someone may stand between you and the relay; nothing was sent"
+
+
+class RelayLied(TrustError):
+    code = "relay-lied"
+    text = "the relay's answers contradict each other: a cell was removed, changed or reordered"
+
+
+class VaultDamaged(TrustError):
+    code = "vault-damaged"
+    text = "the vault is damaged or is not a vault"
+
+
+class StoreDamaged(TrustError):
+    code = "store-damaged"
+    text = "the relay's store is damaged"
+
+
+class EngineFailed(TrustError):
+    """The MLS engine panicked or its state is poisoned; reload it from the vault."""
+
+    code = "engine-failed"
+    text = "the MLS engine failed and was stopped before it could do harm"

@@ -1,0 +1,127 @@
+"""How a relay names and describes itself: its address and its signed descriptor
+(docs/protocol.md, section 6)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Annotated
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from amanat.errors import BrokenAddress, BrokenDescriptor
+
+KEY_BYTES = 32
+"""Length of a relay's Ed25519 public key, in bytes."""
+SIGNATURE_BYTES = 64
+MAX_ADDRESS_CHARS = 400
+"""Longest relay address: a DNS name has at most 253 characters."""
+_CONTEXT = b"amanat relay descriptor 1\x00"
+_ADDRESS = re.compile(
+    r"amanat://(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})"
+    r"/(?P<tls>\?tls=(?:web|off))?#(?P<key>[A-Za-z0-9_-]{43})"
+)
+
+
+class RelayAddress(msgspec.Struct, frozen=True):
+    """Where a relay is and the key that must answer there."""
+
+    host: str
+    port: int
+    key: bytes
+    """The relay's 32-byte Ed25519 public key."""
+    tls: str = "pinned"
+    """`pinned`: the TLS certificate is the relay's key itself. `web`: an ordinary certificate,
+    checked against the system's authorities. `off`: no TLS, for loopback and benchmarks."""
+
+    def __str__(self) -> str:
+        tls = "" if self.tls == "pinned" else f"?tls={self.tls}"
+        return f"amanat://{self.host}:{self.port}/{tls}#{b64(self.key)}"
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What the relay allows, so that clients need not find out by failing."""
+
+    cells_per_drop: int
+    bytes_per_drop: int
+    connections: int
+    requests_in_flight: int
+
+
+class Descriptor(msgspec.Struct, frozen=True):
+    """What a relay says of itself, under its signature.
+
+    Unknown fields are ignored: later versions add a move notice and a ledger checkpoint.
+    """
+
+    key: Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
+    region: Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
+    operator: Annotated[str, msgspec.Meta(max_length=200)]
+    buckets: Annotated[int, msgspec.Meta(ge=1, le=2**20)]
+    people_per_bucket: Annotated[int, msgspec.Meta(ge=1, le=2**20)]
+    access: Annotated[str, msgspec.Meta(pattern="^(open|code)$")]
+    issued_at: Annotated[int, msgspec.Meta(ge=0)]
+    """Unix seconds, rounded down to the hour."""
+    limits: Limits
+
+
+def b64(data: bytes) -> str:
+    """Base64url without padding (RFC 4648, section 5)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def unb64(text: str) -> bytes:
+    """The bytes of base64url text. Raises ValueError for anything but the one encoding of them."""
+    try:
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except binascii.Error as error:
+        raise ValueError(str(error)) from None
+    if b64(data) != text:
+        raise ValueError("not canonical base64url")
+    return data
+
+
+def parse_address(text: str) -> RelayAddress:
+    """The relay address in a text such as `amanat://relay.example:8443/#KEY`.
+
+    Raises BrokenAddress.
+    """
+    match = _ADDRESS.fullmatch(text.strip()) if len(text) <= MAX_ADDRESS_CHARS else None
+    if match is None:
+        raise BrokenAddress
+    try:
+        key = unb64(match["key"])
+    except ValueError:
+        raise BrokenAddress from None
+    port = int(match["port"])
+    if not 0 < port < 2**16 or len(key) != KEY_BYTES:
+        raise BrokenAddress
+    return RelayAddress(
+        host=match["host"],
+        port=port,
+        key=key,
+        tls=match["tls"].removeprefix("?tls=") if match["tls"] else "pinned",
+    )
+
+
+def sign_descriptor(descriptor: Descriptor, key: Ed25519PrivateKey) -> bytes:
+    """`signature (64 bytes) || MessagePack map`, signed by the relay's key."""
+    body = msgspec.msgpack.encode(descriptor)
+    return key.sign(_CONTEXT + body) + body
+
+
+def open_descriptor(signed: bytes, key: bytes) -> Descriptor:
+    """The descriptor in signed bytes. Raises BrokenDescriptor unless `key` signed it and it names
+    `key`."""
+    signature, body = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, _CONTEXT + body)
+        descriptor = msgspec.msgpack.decode(body, type=Descriptor)
+    except (InvalidSignature, msgspec.DecodeError, ValueError):
+        raise BrokenDescriptor from None
+    if descriptor.key != key:
+        raise BrokenDescriptor
+    return descriptor

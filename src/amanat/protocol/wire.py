@@ -1,0 +1,178 @@
+"""The frames between a client and a relay, strictly decoded (docs/protocol.md, section 5).
+
+A frame is one binary WebSocket message: a MessagePack array `[verb, id, ...]`. There is exactly
+one encoding of every frame; anything else is refused. Requests stand alone: none depends on an
+earlier one of the same connection, so each can be sealed and forwarded by a hop.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias, TypeVar
+
+import msgspec
+
+from amanat.errors import FrameTooLarge, MalformedFrame
+from amanat.protocol.cells import LARGE_CELL, MESSAGE_CELL
+from amanat.protocol.drops import DROP_ID_BYTES, HASH_BYTES, TOKEN_BYTES
+
+PATH = "/amanat/1"
+"""The WebSocket path; the number is the protocol's version."""
+MAX_REQUEST_BYTES = LARGE_CELL + 1024
+"""The longest frame a relay reads, in bytes: one large cell and its envelope."""
+MAX_REPLY_BYTES = 1024 * 1024
+"""The longest frame a client reads, in bytes: bounds what a lying relay can make it hold."""
+MAX_CELLS = 900
+"""Most cells in one reply: as many message cells as fit in MAX_REPLY_BYTES with some room."""
+MAX_CELL_BYTES_PER_REPLY = MAX_REPLY_BYTES - 8 * MAX_CELLS - 1024
+"""Most bytes of cells in one reply, leaving room for its envelope."""
+MAX_WAIT_S = 60
+"""Longest a read may wait for a cell, in seconds: below the idle limits of common middleboxes."""
+MAX_CODE_CHARS = 64
+
+RequestId: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+Seq: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+DropIdBytes: TypeAlias = Annotated[
+    bytes, msgspec.Meta(min_length=DROP_ID_BYTES, max_length=DROP_ID_BYTES)
+]
+Token: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=TOKEN_BYTES, max_length=TOKEN_BYTES)]
+Hash: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
+Cell: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=MESSAGE_CELL, max_length=LARGE_CELL)]
+
+
+class _Frame(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    id: RequestId
+    """Chosen by the client; a reply carries the id of its request."""
+
+
+class Describe(_Frame, frozen=True, tag=1):
+    """Ask for the relay's signed descriptor and, with access, its bucket key."""
+
+    access: Annotated[bytes, msgspec.Meta(max_length=TOKEN_BYTES)]
+    """The relay's access code, or empty for an open relay."""
+
+
+class Create(_Frame, frozen=True, tag=2):
+    """Make a drop. Idempotent: the same drop again is Created again."""
+
+    access: Token
+    """The relay's bucket key: only people with access create drops."""
+    drop_id: DropIdBytes
+    append_hash: Hash
+    read_hash: Hash
+    retention_days: Annotated[int, msgspec.Meta(ge=1, le=366)]
+
+
+class Append(_Frame, frozen=True, tag=3):
+    """Append a cell. Idempotent: the same cell again is answered with the same seq."""
+
+    drop_id: DropIdBytes
+    append_token: Token
+    cell: Cell
+
+
+class Read(_Frame, frozen=True, tag=4):
+    """Read the cells after `after`; wait up to `wait` seconds if there are none."""
+
+    drop_id: DropIdBytes
+    read_token: Token
+    after: Seq
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_CELLS)]
+    wait: Annotated[int, msgspec.Meta(ge=0, le=MAX_WAIT_S)]
+
+
+class Follow(_Frame, frozen=True, tag=5):
+    """Like Read, answered again and again as cells arrive, until Unfollow."""
+
+    drop_id: DropIdBytes
+    read_token: Token
+    after: Seq
+
+
+class Unfollow(_Frame, frozen=True, tag=6):
+    """End the Follow with this id. Not answered."""
+
+
+class Described(_Frame, frozen=True, tag=1):
+    """The signed descriptor and the 32-byte bucket key, which is empty without access."""
+
+    descriptor: Annotated[bytes, msgspec.Meta(max_length=16 * 1024)]
+    bucket_key: Annotated[bytes, msgspec.Meta(max_length=TOKEN_BYTES)]
+
+
+class Created(_Frame, frozen=True, tag=2):
+    """The drop exists; `head` is the seq of its last cell, 0 if it never held one."""
+
+    head: Seq
+
+
+class Appended(_Frame, frozen=True, tag=3):
+    """The cell is on disk: its seq (from 1) and the drop's digest after it."""
+
+    seq: Seq
+    digest: Hash
+
+
+class Cells(_Frame, frozen=True, tag=4):
+    """Consecutive cells, the first with seq `first`.
+
+    `before` is the drop's digest before the first, `head` the seq of the drop's last cell. With no
+    cells, `first` is `head + 1` and `before` is the digest at the head. `first` is greater than
+    `after + 1` only when the cells between have expired.
+    """
+
+    first: Seq
+    before: Hash
+    cells: Annotated[list[Cell], msgspec.Meta(max_length=MAX_CELLS)]
+    head: Seq
+
+
+class Failed(_Frame, frozen=True, tag=5):
+    """The request was refused: an error's code and, where waiting helps, seconds to wait."""
+
+    code: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CODE_CHARS)]
+    retry_after: Annotated[float, msgspec.Meta(ge=0, le=86_400)] | None = None
+
+
+Request: TypeAlias = Describe | Create | Append | Read | Follow | Unfollow
+Reply: TypeAlias = Described | Created | Appended | Cells | Failed
+
+F = TypeVar(
+    "F",
+    Describe | Create | Append | Read | Follow | Unfollow,
+    Described | Created | Appended | Cells | Failed,
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+_replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
+
+
+def encode(frame: Request | Reply) -> bytes:
+    """The one encoding of a frame."""
+    return _encoder.encode(frame)
+
+
+def decode_request(data: bytes) -> Request:
+    """The request in a frame. Raises FrameTooLarge or MalformedFrame."""
+    if len(data) > MAX_REQUEST_BYTES:
+        raise FrameTooLarge(f"{len(data)} bytes; the limit is {MAX_REQUEST_BYTES}")
+    return _canonical(_requests, data)
+
+
+def decode_reply(data: bytes) -> Reply:
+    """The reply in a frame. Raises FrameTooLarge or MalformedFrame."""
+    if len(data) > MAX_REPLY_BYTES:
+        raise FrameTooLarge(f"{len(data)} bytes; the limit is {MAX_REPLY_BYTES}")
+    return _canonical(_replies, data)
+
+
+def _canonical(decoder: msgspec.msgpack.Decoder[F], data: bytes) -> F:
+    try:
+        frame = decoder.decode(data)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        raise MalformedFrame from None
+    # MessagePack can write one value in several ways. Accepting only ours leaves no room to hide
+    # bits in and makes `encode(decode(x)) == x` a law.
+    if _encoder.encode(frame) != data:
+        raise MalformedFrame
+    return frame
