@@ -7,11 +7,12 @@ earlier one of the same connection, so each can be sealed and forwarded by a hop
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, TypeAlias
 
 import msgspec
 
 from amanat.errors import FrameTooLarge, MalformedFrame
+from amanat.protocol import codec
 from amanat.protocol.cells import LARGE_CELL, MESSAGE_CELL
 from amanat.protocol.drops import DROP_ID_BYTES, HASH_BYTES, TOKEN_BYTES
 
@@ -136,43 +137,24 @@ class Failed(_Frame, frozen=True, tag=5):
 Request: TypeAlias = Describe | Create | Append | Read | Follow | Unfollow
 Reply: TypeAlias = Described | Created | Appended | Cells | Failed
 
-F = TypeVar(
-    "F",
-    Describe | Create | Append | Read | Follow | Unfollow,
-    Described | Created | Appended | Cells | Failed,
-)
-
-_encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
 
 
 def encode(frame: Request | Reply) -> bytes:
     """The one encoding of a frame."""
-    return _encoder.encode(frame)
+    return codec.encode(frame)
 
 
 def decode_request(data: bytes) -> Request:
     """The request in a frame. Raises FrameTooLarge or MalformedFrame."""
     if len(data) > MAX_REQUEST_BYTES:
         raise FrameTooLarge(f"{len(data)} bytes; the limit is {MAX_REQUEST_BYTES}")
-    return _canonical(_requests, data)
+    return codec.decode(_requests, data, MalformedFrame)
 
 
 def decode_reply(data: bytes) -> Reply:
     """The reply in a frame. Raises FrameTooLarge or MalformedFrame."""
     if len(data) > MAX_REPLY_BYTES:
         raise FrameTooLarge(f"{len(data)} bytes; the limit is {MAX_REPLY_BYTES}")
-    return _canonical(_replies, data)
-
-
-def _canonical(decoder: msgspec.msgpack.Decoder[F], data: bytes) -> F:
-    try:
-        frame = decoder.decode(data)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        raise MalformedFrame from None
-    # MessagePack can write one value in several ways. Accepting only ours leaves no room to hide
-    # bits in and makes `encode(decode(x)) == x` a law.
-    if _encoder.encode(frame) != data:
-        raise MalformedFrame
-    return frame
+    return codec.decode(_replies, data, MalformedFrame)

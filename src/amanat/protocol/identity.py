@@ -1,0 +1,133 @@
+"""Who people are to each other: credentials, addresses, safety numbers
+(docs/protocol.md, section 7).
+
+A person is an Ed25519 identity key. No server vouches for it: people meet by invite and compare a
+safety number. Each device has a signature key of its own, which is its MLS leaf; the credential in
+that leaf is the identity key's word for the device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, TypeAlias
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from amanat.errors import InvalidCredential
+from amanat.protocol import codec
+from amanat.protocol.descriptor import MAX_ADDRESS_CHARS
+
+MAX_ADDRESSES = 2
+"""Most addresses of a person: home bucket and fallback bucket."""
+NONCE_BYTES = 16
+SAFETY_GROUPS = 12
+"""Groups of five digits in a safety number: 199 bits, and half of it read aloud is still 99."""
+_SAFETY_ROUNDS = 5200
+"""SHA-512 rounds of a safety number: makes searching for a look-alike key dearer."""
+
+Key: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+Signature: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+Region: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
+
+
+class Address(codec.Record, frozen=True):
+    """Where cells for a person go: a bucket and the token to append to it."""
+
+    relay: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
+    region: Region
+    drop_id: Annotated[bytes, msgspec.Meta(min_length=24, max_length=24)]
+    append_token: Key
+
+
+Addresses: TypeAlias = Annotated[
+    list[Address], msgspec.Meta(min_length=1, max_length=MAX_ADDRESSES)
+]
+
+
+class Credential(codec.Record, frozen=True):
+    """The identity of an MLS BasicCredential (RFC 9420, section 5.3)."""
+
+    version: Annotated[int, msgspec.Meta(ge=1, le=1)]
+    identity: Key
+    """The person's Ed25519 public key."""
+    delivery: Key
+    """The person's X25519 public key, from which pair chains start."""
+    signature: Signature
+    """The identity's signature over `delivery` and the device's signature key."""
+
+
+class Leaf(codec.Record, frozen=True):
+    """What a leaf says beside its credential, in the leaf extension EXT_LEAF."""
+
+    nonce: Annotated[bytes, msgspec.Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
+    """Random, new with every KeyPackage: a leave statement names it, so that it cannot be used
+    against the same person in a later membership."""
+    addresses: Addresses
+
+
+_credentials = codec.decoder_of(Credential)
+_leaves = codec.decoder_of(Leaf)
+
+
+def issue_credential(identity: Ed25519PrivateKey, *, delivery: bytes, signer: bytes) -> bytes:
+    """The encoded credential of a device whose MLS signature key is `signer`."""
+    return codec.encode(
+        Credential(
+            version=1,
+            identity=identity.public_key().public_bytes_raw(),
+            delivery=delivery,
+            signature=identity.sign(_credential_text(delivery, signer)),
+        )
+    )
+
+
+def check_credential(data: bytes, *, signer: bytes) -> Credential:
+    """The credential, if its identity signed for the device key `signer`.
+
+    Raises InvalidCredential.
+    """
+    credential = codec.decode(_credentials, data, InvalidCredential)
+    text = _credential_text(credential.delivery, signer)
+    check_signature(credential.identity, credential.signature, text)
+    return credential
+
+
+def check_signature(identity: bytes, signature: bytes, text: bytes) -> None:
+    """Raises InvalidCredential unless `signature` is the identity's own over `text`."""
+    try:
+        Ed25519PublicKey.from_public_bytes(identity).verify(signature, text)
+    except (InvalidSignature, ValueError):
+        raise InvalidCredential from None
+
+
+def decode_leaf(data: bytes) -> Leaf:
+    """What a leaf says of itself. Raises InvalidCredential."""
+    return codec.decode(_leaves, data, InvalidCredential)
+
+
+def leave_text(group: bytes, nonce: bytes) -> bytes:
+    """What a person signs to leave a group, naming their leaf by its nonce."""
+    return b"amanat leave 1\x00" + group + nonce
+
+
+def safety_number(one: bytes, other: bytes) -> str:
+    """The number two people compare: 12 groups of 5 digits, the same on both sides.
+
+    `one` and `other` are their 32-byte identity keys, in either order.
+    """
+    low, high = sorted((one, other))
+    digest = b"amanat safety number 1\x00" + low + high
+    for _ in range(_SAFETY_ROUNDS):
+        digest = hashlib.sha512(digest + low + high).digest()
+    number = int.from_bytes(digest, "big")
+    groups = []
+    for _ in range(SAFETY_GROUPS):
+        number, group = divmod(number, 100_000)
+        groups.append(f"{group:05d}")
+    return " ".join(groups)
+
+
+def _credential_text(delivery: bytes, signer: bytes) -> bytes:
+    return b"amanat credential 1\x00" + delivery + signer
