@@ -8,6 +8,7 @@ that leaf is the identity key's word for the device.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import Annotated, TypeAlias
 
@@ -83,6 +84,7 @@ def issue_credential(identity: Ed25519PrivateKey, *, delivery: bytes, signer: by
     )
 
 
+@functools.lru_cache(maxsize=4096)  # pure, and asked of the same members for every message
 def check_credential(data: bytes, *, signer: bytes) -> Credential:
     """The credential, if its identity signed for the device key `signer`.
 

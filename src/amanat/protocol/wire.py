@@ -146,6 +146,11 @@ def encode(frame: Request | Reply) -> bytes:
     return codec.encode(frame)
 
 
+def with_id(request: Request, number: int) -> Request:
+    """The same request under another id."""
+    return msgspec.structs.replace(request, id=number)
+
+
 def decode_request(data: bytes) -> Request:
     """The request in a frame. Raises FrameTooLarge or MalformedFrame."""
     if len(data) > MAX_REQUEST_BYTES:

@@ -1,0 +1,1 @@
+"""The client: holds the keys, trusts no relay."""

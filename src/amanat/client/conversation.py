@@ -1,0 +1,1130 @@
+"""Conversations: MLS groups (RFC 9420) over drops.
+
+How a group changes. A Commit is appended to the epoch drop of the epoch it ends; the first valid
+Commit in that drop's order wins, judged alike by every member (rights.py). A committer merges its
+own Commit only after reading it back as the winner; until then it is an *attempt*, and the person's
+*intents* stay until some Commit has made them true. So a lost race, a crash or a lying relay
+costs a retry, never a fork.
+
+Everything here runs inside a unit of work of the vault and touches no socket; what has to reach a
+relay is put into the outbox, and what a person should see is appended to `events`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from typing import TYPE_CHECKING, NamedTuple
+
+from amanat import mls
+from amanat.client import rights
+from amanat.client.delivery import Peer
+from amanat.errors import (
+    BadArgument,
+    FutureEpoch,
+    GroupTooLarge,
+    IdentityChanged,
+    InvalidCell,
+    InvalidCommit,
+    InvalidCredential,
+    InvalidKeyPackage,
+    InvalidMessage,
+    InvalidWelcome,
+    MessageTooLarge,
+    NotAdmin,
+    NotAMember,
+    OwnMessage,
+    PeerError,
+    UnknownConversation,
+    WrongEpoch,
+)
+from amanat.protocol import codec, wire
+from amanat.protocol.cells import LABEL_BYTES, MAX_PAYLOAD, OneTime, one_time, open_cell, seal
+from amanat.protocol.drops import (
+    HANDSHAKE_RETENTION_DAYS,
+    MESSAGE_RETENTION_DAYS,
+    Drop,
+    derive_drop,
+    expand,
+    token_hash,
+)
+from amanat.protocol.identity import check_signature, leave_text
+from amanat.protocol.messages import (
+    COMMIT_FRAGMENT,
+    MAX_NAME_CHARS,
+    MAX_TEXT_BYTES,
+    MESSAGE_FRAGMENT,
+    Ack,
+    CellKind,
+    CommitInfo,
+    Envelope,
+    FileRef,
+    Fragment,
+    KeyPackages,
+    KeyPackagesWanted,
+    Kind,
+    Leave,
+    Policy,
+    Text,
+    WelcomeFile,
+    WelcomeRef,
+    decode_envelope,
+    decode_policy,
+    envelope_hash,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amanat.client.delivery import Delivery
+    from amanat.client.profile import Me
+    from amanat.client.vault import Vault
+
+LARGE_GROUP = 64
+"""Above this many people a message goes once into the epoch drop instead of once to every bucket
+(design: cheaper, and the relay sees that a busy drop exists)."""
+RECEIPT_GROUP = 20
+"""Above this many people no receipts are sent: each would cost a cell to everyone."""
+RECEIPT_DELAY_MS = (5_000, 60_000)
+"""A receipt that finds no message to travel with leaves after a random time in this range, so that
+it does not tell when the cell was read."""
+LOOK_EVERY_MS = 10 * 60_000
+"""How often an epoch drop is looked into without a notice, in case the notice was withheld."""
+LEAVE_TURN_MS = 15_000
+"""Each further member waits this much longer before committing somebody's leave, so that usually
+one Commit is made and not all at once."""
+KEPT_EPOCHS = 3
+"""Epoch drops that are still read, the current one among them: the engine keeps as many epochs'
+keys (research: messages arrive up to two epochs late)."""
+MAX_EARLY = 1_000
+"""Most messages kept that are of an epoch not reached yet, for each conversation."""
+KEY_PACKAGES_GIVEN = 2
+"""KeyPackages each contact holds of us: one in use, one in reserve."""
+KEY_PACKAGE_LIFETIME_S = 84 * 86_400
+"""How long a KeyPackage may be used, in seconds (12 weeks, as is usual in the field)."""
+FRAGMENT_BYTES = MAX_PAYLOAD - 64
+"""Bytes of a Commit in one cell, leaving room for the fragment's own fields."""
+
+
+class TextArrived(NamedTuple):
+    """A text of somebody was kept."""
+
+    gid: bytes
+    row: int
+
+
+class Joined(NamedTuple):
+    """We are a member of a conversation now."""
+
+    gid: bytes
+
+
+class GroupChanged(NamedTuple):
+    """A Commit changed the members or the policy of a group."""
+
+    gid: bytes
+
+
+class Removed(NamedTuple):
+    """We are no longer a member."""
+
+    gid: bytes
+
+
+class Warned(NamedTuple):
+    """Something is wrong that the person has to know of."""
+
+    gid: bytes | None
+    code: str
+    detail: str
+
+
+Event = TextArrived | Joined | GroupChanged | Removed | Warned
+
+
+class Group(NamedTuple):
+    """A group as of its current epoch."""
+
+    view: mls.GroupView
+    policy: Policy
+    people: list[rights.Person]
+
+    @property
+    def identities(self) -> set[bytes]:
+        """Everyone in the group."""
+        return {person.identity for person in self.people}
+
+    @property
+    def is_large(self) -> bool:
+        """Whether messages go through the epoch drop."""
+        return len(self.identities) > LARGE_GROUP
+
+
+class Conversations:
+    """All conversations of one vault."""
+
+    def __init__(self, vault: Vault, engine: mls.Engine, delivery: Delivery, me: Me) -> None:
+        self._vault = vault
+        self._db = vault.db
+        self._engine = engine
+        self._delivery = delivery
+        self._me = me
+        self._groups: dict[bytes, Group] = {}
+        self.events: list[Event] = []
+        vault.bind(forget=self._forget)
+
+    def _forget(self) -> None:
+        self._groups.clear()
+        self.events.clear()
+
+    def warn(self, gid: bytes | None, code: str, detail: str, *, now: int) -> None:
+        """Keep a warning for the person; inside a unit."""
+        self._db.execute(
+            "INSERT INTO warning (at, code, gid, detail) VALUES (?, ?, ?, ?)",
+            (now, code, gid, detail),
+        )
+        self.events.append(Warned(gid, code, detail))
+
+    # Looking
+
+    def group(self, gid: bytes) -> Group:
+        """The group as of its current epoch. Raises UnknownConversation."""
+        if gid not in self._groups:
+            if self._state(gid) is None:
+                raise UnknownConversation
+            view = self._engine.group(gid)
+            self._groups[gid] = Group(
+                view, decode_policy(view.policy), rights.read_members(self._engine.members(gid))
+            )
+        return self._groups[gid]
+
+    def _state(self, gid: bytes) -> str | None:
+        row = self._db.execute("SELECT state FROM conversation WHERE gid = ?", (gid,)).fetchone()
+        return row[0] if row else None
+
+    def is_active(self, gid: bytes) -> bool:
+        """Whether we are a member and mean to stay."""
+        return self._state(gid) == "active"
+
+    def is_followed(self, gid: bytes) -> bool:
+        """Whether we are a member, be it one who is leaving."""
+        return self._state(gid) in ("active", "leaving")
+
+    def others(self, group: Group) -> list[Peer]:
+        """The leaves of a group that are not this device."""
+        return [
+            Peer(p.identity, p.credential.delivery, p.signer, p.leaf.addresses)
+            for p in group.people
+            if p.signer != self._me.signer
+        ]
+
+    # Starting
+
+    def start_direct(self, key_package: bytes, *, now: int) -> tuple[bytes, bytes, bytes]:
+        """Start the 1:1 conversation with the person of a KeyPackage: (gid, Welcome, tree).
+
+        Raises InvalidKeyPackage or InvalidCredential.
+        """
+        them = self.person_of(key_package, now=now)
+        gid = secrets.token_bytes(16)
+        self._create(
+            gid,
+            mls.HYBRID_SUITE,
+            direct=sorted([self._me.identity, them.identity]),
+            name="",
+            admins=[],
+            now=now,
+        )
+        bundle = self._engine.commit(gid, adds=[key_package])
+        # Nobody else is in epoch 0, so no other Commit can win: merge at once.
+        self._engine.merge_pending(gid, bundle.sha256)
+        self._enter_epoch(gid, now=now)
+        assert bundle.welcome is not None  # noqa: S101  # a Commit with an add has one
+        return gid, bundle.welcome, bundle.tree
+
+    def person_of(self, key_package: bytes, *, now: int) -> rights.Person:
+        """Whose a KeyPackage is. Raises InvalidKeyPackage or InvalidCredential."""
+        view = mls.check_key_package(key_package, now=now // 1000)
+        return rights.read_member(0, view.credential, view.signer, view.leaf)
+
+    def create_group(self, name: str, *, people: int, now: int) -> bytes:
+        """Start a group with ourselves as its admin; its gid.
+
+        `people` is how many are expected: beyond MAX_HYBRID_LEAVES the classical suite is used.
+        """
+        if not 0 < len(name) <= MAX_NAME_CHARS:
+            raise BadArgument(f"a group's name has 1 to {MAX_NAME_CHARS} characters")
+        if people > rights.MAX_CLASSICAL_LEAVES:
+            raise GroupTooLarge(f"at most {rights.MAX_CLASSICAL_LEAVES}")
+        suite = mls.HYBRID_SUITE if people <= rights.MAX_HYBRID_LEAVES else mls.CLASSICAL_SUITE
+        gid = secrets.token_bytes(16)
+        self._create(gid, suite, direct=[], name=name, admins=[self._me.identity], now=now)
+        self._enter_epoch(gid, now=now)
+        return gid
+
+    def _create(
+        self,
+        gid: bytes,
+        suite: int,
+        *,
+        direct: list[bytes],
+        name: str,
+        admins: list[bytes],
+        now: int,
+    ) -> None:
+        home = self._me.home
+        policy = Policy(
+            direct=direct, name=name, admins=admins, relay=home.relay, region=home.region
+        )
+        self._engine.create_group(
+            gid,
+            suite,
+            self._me.signer,
+            self._me.credential,
+            self._me.new_leaf(),
+            codec.encode(policy),
+        )
+        self._insert(gid, now=now)
+
+    def _insert(self, gid: bytes, *, now: int) -> None:
+        self._db.execute(
+            "INSERT INTO conversation (gid, state, sent_hash, look_due_at)"
+            " VALUES (?, 'active', ?, ?)",
+            (gid, bytes(32), now),
+        )
+
+    def join(
+        self, welcome: bytes, tree: bytes, *, by: bytes, gid: bytes | None, direct: bool, now: int
+    ) -> bytes:
+        """Join by a Welcome that the person `by` made; the gid.
+
+        Raises InvalidWelcome, and nothing is consumed then, when it is not what was announced.
+        """
+        view = self._engine.inspect_welcome(welcome, tree)
+        try:
+            policy = decode_policy(view.policy)
+            identities = {p.identity for p in rights.read_members(view.members)}
+        except (InvalidCommit, InvalidCredential):
+            raise InvalidWelcome from None
+        pair = sorted([self._me.identity, by])
+        announced = gid in (None, view.gid) and len(view.gid) == 16  # noqa: PLR2004  # as Id
+        fits = policy.direct == pair and identities == set(pair) if direct else not policy.direct
+        if not announced or not fits or by not in identities:
+            raise InvalidWelcome
+        if self._state(view.gid) is not None:
+            if self.is_active(view.gid):
+                raise InvalidWelcome
+            self._end(view.gid)  # removed earlier, asked in again
+            self._engine.delete_group(view.gid)
+            self._db.execute("DELETE FROM conversation WHERE gid = ?", (view.gid,))
+        self._engine.join(welcome, tree)
+        self._insert(view.gid, now=now)
+        self._enter_epoch(view.gid, now=now)
+        self._db.execute("DELETE FROM key_package WHERE ref = ?", (view.key_package_ref,))
+        self.events.append(Joined(view.gid))
+        return view.gid
+
+    # Epochs
+
+    def _enter_epoch(self, gid: bytes, *, now: int) -> None:
+        self._groups.pop(gid, None)
+        group = self.group(gid)
+        epoch = group.view.epoch
+        secret = self._engine.export_secret(gid, "amanat epoch drop", b"", 32)
+        self._db.execute(
+            "INSERT INTO epoch_drop (gid, epoch, secret) VALUES (?, ?, ?)", (gid, epoch, secret)
+        )
+        self._drop_epochs(gid, before=epoch - KEPT_EPOCHS + 1)
+        if group.is_large:
+            self._delivery.end_chains(gid)
+        else:
+            peers = self.others(group)
+            chains = self._engine.export_secret(gid, "amanat chains", b"", 32)
+            self._delivery.keep_chains(gid, peers, chains)
+        if any(p.leaf.addresses[0].relay != group.policy.relay for p in group.people):
+            # Members of other relays cannot make the drop they may need: whoever can, does.
+            self._make_epoch_drop(gid, group, now=now)
+        self._hear_early(gid, now=now)
+
+    def _drop_epochs(self, gid: bytes, *, before: int) -> None:
+        region = self._groups[gid].policy.region if gid in self._groups else ""
+        rows = self._db.execute(
+            "SELECT secret FROM epoch_drop WHERE gid = ? AND epoch < ?", (gid, before)
+        ).fetchall()
+        for (secret,) in rows:
+            drop = epoch_drop(secret, region)
+            self._db.execute("DELETE FROM cursor WHERE drop_id = ?", (drop.drop_id,))
+        self._db.execute("DELETE FROM epoch_drop WHERE gid = ? AND epoch < ?", (gid, before))
+        self._db.execute("DELETE FROM fragment WHERE gid = ? AND epoch < ?", (gid, before))
+
+    def epoch_drops(self, gid: bytes) -> list[tuple[int, Drop]]:
+        """The (epoch, drop) pairs still read, the oldest first."""
+        region = self.group(gid).policy.region
+        rows = self._db.execute(
+            "SELECT epoch, secret FROM epoch_drop WHERE gid = ? ORDER BY epoch", (gid,)
+        ).fetchall()
+        return [(epoch, epoch_drop(secret, region)) for epoch, secret in rows]
+
+    def _make_epoch_drop(self, gid: bytes, group: Group, *, now: int) -> None:
+        """Ask the relay to make the current epoch's drop, once, if we have access there."""
+        secret, made = self._db.execute(
+            "SELECT secret, made FROM epoch_drop WHERE gid = ? AND epoch = ?",
+            (gid, group.view.epoch),
+        ).fetchone()
+        if made or not self._access(group.policy.relay):
+            return
+        self._queue_create(
+            group.policy.relay,
+            epoch_drop(secret, group.policy.region),
+            HANDSHAKE_RETENTION_DAYS,
+            gid=gid,
+            now=now,
+        )
+        self._db.execute(
+            "UPDATE epoch_drop SET made = 1 WHERE gid = ? AND epoch = ?", (gid, group.view.epoch)
+        )
+
+    def _access(self, relay: str) -> bytes:
+        row = self._db.execute(
+            "SELECT bucket_key FROM relay WHERE address = ?", (relay,)
+        ).fetchone()
+        return row[0] if row else b""
+
+    def _queue_create(
+        self, relay: str, drop: Drop, days: int, *, gid: bytes | None, now: int
+    ) -> None:
+        request = wire.Create(
+            0,
+            self._access(relay),
+            drop.drop_id,
+            token_hash(drop.drop_id, drop.append_token),
+            token_hash(drop.drop_id, drop.read_token),
+            days,
+        )
+        self._delivery.queue(relay, request, purpose="create", gid=gid, due_at=now)
+
+    def _append_to_epoch(
+        self, gid: bytes, group: Group, kind: int, data: bytes, *, now: int
+    ) -> None:
+        self._make_epoch_drop(gid, group, now=now)
+        policy = group.policy
+        (secret,) = self._db.execute(
+            "SELECT secret FROM epoch_drop WHERE gid = ? AND epoch = ?", (gid, group.view.epoch)
+        ).fetchone()
+        drop = epoch_drop(secret, policy.region)
+        pieces = [data[i : i + FRAGMENT_BYTES] for i in range(0, len(data), FRAGMENT_BYTES)]
+        thing = secrets.token_bytes(16)
+        for index, piece in enumerate(pieces):
+            fragment = Fragment(kind, thing, index, len(pieces), piece)
+            once = _epoch_key(secret, secrets.token_bytes(LABEL_BYTES))
+            cell = seal(once, codec.encode(fragment), region=policy.region, drop_id=drop.drop_id)
+            self._delivery.queue(
+                policy.relay,
+                wire.Append(0, drop.drop_id, drop.append_token, cell),
+                purpose="commit" if kind == COMMIT_FRAGMENT else "cell",
+                gid=gid,
+                due_at=now,
+            )
+
+    def read_epoch(self, gid: bytes, epoch: int, cells: wire.Cells, *, take: int, now: int) -> None:
+        """Take the first `take` cells of an epoch drop's reply; inside a unit.
+
+        Raises RelayLied when they do not continue what was read before.
+        """
+        row = self._db.execute(
+            "SELECT secret FROM epoch_drop WHERE gid = ? AND epoch = ?", (gid, epoch)
+        ).fetchone()
+        if row is None:
+            return  # the group has moved on since the request
+        region = self.group(gid).policy.region
+        drop = epoch_drop(row[0], region)
+        for cell in self._delivery.advance(drop.drop_id, cells, take):
+            try:
+                payload = open_cell(
+                    _epoch_key(row[0], cell[:LABEL_BYTES]),
+                    cell,
+                    region=region,
+                    drop_id=drop.drop_id,
+                )
+                fragment = codec.decode(_fragments, payload, InvalidCell)
+            except InvalidCell:
+                continue  # junk of somebody who knows the drop; skipped alike by every member
+            data = self._assemble(gid, epoch, fragment)
+            if data is None or not self.is_followed(gid):
+                continue
+            if fragment.kind == COMMIT_FRAGMENT:
+                if epoch == self.group(gid).view.epoch:
+                    self._judge(gid, data, now=now)
+            else:
+                self.receive(gid, data, now=now)
+
+    def _assemble(self, gid: bytes, epoch: int, piece: Fragment) -> bytes | None:
+        if piece.total == 1:
+            return piece.data
+        self._db.execute(
+            "INSERT OR IGNORE INTO fragment VALUES (?, ?, ?, ?, ?, ?)",
+            (gid, epoch, piece.object, piece.index, piece.total, piece.data),
+        )
+        rows = self._db.execute(
+            "SELECT idx, total, data FROM fragment WHERE gid = ? AND epoch = ? AND object = ?"
+            " ORDER BY idx",
+            (gid, epoch, piece.object),
+        ).fetchall()
+        if len(rows) != piece.total or any(row[1] != piece.total for row in rows):
+            return None
+        return b"".join(row[2] for row in rows)
+
+    # Commits
+
+    def wish(self, gid: bytes, kind: str, data: bytes, *, due_at: int) -> None:
+        """Keep what a person wants of a group until a Commit has made it so; inside a unit."""
+        self._db.execute(
+            "INSERT INTO intent (gid, kind, data, due_at) VALUES (?, ?, ?, ?)",
+            (gid, kind, data, due_at),
+        )
+
+    def require_admin(self, gid: bytes) -> Group:
+        """The group, if we may change it. Raises NotAMember or NotAdmin."""
+        if not self.is_active(gid):
+            raise NotAMember
+        group = self.group(gid)
+        if self._me.identity not in rights.admins(group.policy, group.people):
+            raise NotAdmin
+        return group
+
+    def add(self, gid: bytes, identities: Sequence[bytes], *, now: int) -> None:
+        """Ask contacts into a group. Raises NotAMember, NotAdmin or GroupTooLarge."""
+        group = self.require_admin(gid)
+        most = most_leaves(group.view.suite)
+        if len(group.identities | set(identities)) > most:
+            raise GroupTooLarge(f"at most {most} with this ciphersuite")
+        for identity in identities:
+            if identity not in group.identities:
+                self.wish(gid, "add", identity, due_at=now)
+        self.attempt(gid, now=now)
+
+    def remove(self, gid: bytes, identity: bytes, *, now: int) -> None:
+        """Put a person out of a group. Raises NotAMember or NotAdmin."""
+        group = self.require_admin(gid)
+        if identity not in group.identities:
+            raise NotAMember("they are not in this group")
+        if identity == self._me.identity:
+            raise BadArgument("to go yourself, leave")
+        self.wish(gid, "remove", identity, due_at=now)
+        self.attempt(gid, now=now)
+
+    def rename(self, gid: bytes, name: str, *, now: int) -> None:
+        """Give a group another name. Raises NotAMember, NotAdmin or BadArgument."""
+        self.require_admin(gid)
+        if not 0 < len(name) <= MAX_NAME_CHARS:
+            raise BadArgument(f"a group's name has 1 to {MAX_NAME_CHARS} characters")
+        self.wish(gid, "rename", name.encode(), due_at=now)
+        self.attempt(gid, now=now)
+
+    def set_admin(self, gid: bytes, identity: bytes, *, is_admin: bool, now: int) -> None:
+        """Give or take a member's admin rights. Raises NotAMember, NotAdmin or BadArgument."""
+        group = self.require_admin(gid)
+        if identity not in group.identities:
+            raise NotAMember("they are not in this group")
+        if not is_admin and set(group.policy.admins) & group.identities == {identity}:
+            raise BadArgument("a group keeps at least one admin")
+        self.wish(gid, "admin" if is_admin else "no-admin", identity, due_at=now)
+        self.attempt(gid, now=now)
+
+    def leave(self, gid: bytes, *, now: int) -> None:
+        """Tell the members that we leave; one of them commits it. Raises NotAMember."""
+        if not self.is_active(gid):
+            raise NotAMember
+        group = self.group(gid)
+        own = next(p for p in group.people if p.signer == self._me.signer)
+        if group.identities == {self._me.identity}:
+            self._end(gid)
+            self._db.execute("UPDATE conversation SET state = 'left' WHERE gid = ?", (gid,))
+        else:
+            wish = Leave(
+                identity=self._me.identity,
+                nonce=own.leaf.nonce,
+                signature=self._me.identity_key.sign(leave_text(gid, own.leaf.nonce)),
+            )
+            self._say(gid, Kind.LEAVE, codec.encode(wish), now=now)
+            self._db.execute("UPDATE conversation SET state = 'leaving' WHERE gid = ?", (gid,))
+        self.events.append(Removed(gid))
+
+    def attempt(self, gid: bytes, *, now: int) -> None:
+        """Make a Commit of what is wished and due, unless one is on its way; inside a unit."""
+        if not self.is_active(gid):
+            return
+        if self._db.execute("SELECT 1 FROM attempt WHERE gid = ?", (gid,)).fetchone():
+            return
+        group = self.group(gid)
+        plan = self._plan(gid, group, now=now)
+        if plan is None:
+            return
+        bundle = self._engine.commit(
+            gid,
+            adds=list(plan.adds.values()),
+            removes=plan.removes,
+            policy=plan.policy,
+            update=bool(plan.removes),
+            aad=codec.encode(CommitInfo(leaves=plan.leaves)),
+        )
+        self._db.execute(
+            "INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                gid,
+                group.view.epoch,
+                bundle.sha256,
+                bundle.welcome,
+                bundle.tree,
+                json.dumps([identity.hex() for identity in plan.adds]),
+            ),
+        )
+        if len(group.people) == 1:
+            self._won(gid, now=now)  # nobody else is in this epoch
+        else:
+            self._append_to_epoch(gid, group, COMMIT_FRAGMENT, bundle.commit, now=now)
+
+    def _plan(self, gid: bytes, group: Group, *, now: int) -> _Plan | None:
+        """What a Commit of the due intents holds; intents that are true already are forgotten."""
+        adds: dict[bytes, bytes] = {}
+        removes: list[int] = []
+        leaves: list[Leave] = []
+        policy = group.policy
+        rows = self._db.execute(
+            "SELECT id, kind, data FROM intent WHERE gid = ? AND due_at <= ? ORDER BY id",
+            (gid, now),
+        ).fetchall()
+        may_all = self._me.identity in rights.admins(group.policy, group.people)
+        for row, kind, data in rows:
+            gone = [p for p in group.people if p.identity == data]
+            moot = not may_all and kind != "let-go"
+            if kind == "add":
+                moot = moot or bool(gone)
+                if not moot and data not in adds:
+                    package = self._their_key_package(data, group.view.suite, now=now)
+                    if package is not None:
+                        adds[data] = package
+            elif kind == "remove":
+                moot = moot or not gone
+                removes += [] if moot else [p.leaf_index for p in gone]
+            elif kind == "let-go":
+                wish = codec.decode(_leaves, data, InvalidMessage)
+                leaving = [p for p in group.people if rights.is_leaving(p, [wish], group=gid)]
+                moot = not leaving
+                if leaving:
+                    leaves.append(wish)
+                    removes += [p.leaf_index for p in leaving]
+            elif kind == "rename":
+                moot = moot or policy.name == data.decode()
+                if not moot:
+                    policy = _with(policy, name=data.decode())
+            else:
+                wanted = kind == "admin"
+                moot = moot or not gone or (data in policy.admins) == wanted
+                if not moot:
+                    others = [a for a in policy.admins if a != data]
+                    policy = _with(policy, admins=sorted([*others, data]) if wanted else others)
+            if moot:
+                self._db.execute("DELETE FROM intent WHERE id = ?", (row,))
+        if not (adds or removes or policy != group.policy):
+            return None
+        return _Plan(
+            adds,
+            sorted(set(removes)),
+            leaves,
+            codec.encode(policy) if policy != group.policy else None,
+        )
+
+    def _judge(self, gid: bytes, commit: bytes, *, now: int) -> None:
+        """Apply a Commit read from the epoch drop if it is the first valid one."""
+        row = self._db.execute("SELECT digest FROM attempt WHERE gid = ?", (gid,)).fetchone()
+        if row is not None and hashlib.sha256(commit).digest() == row[0]:
+            self._won(gid, now=now)
+            return
+        try:
+            staged = self._engine.process(gid, commit)
+        except (PeerError, WrongEpoch, FutureEpoch):
+            return  # junk: no member can apply it
+        if not isinstance(staged, mls.StagedCommit):
+            return
+        group = self.group(gid)
+        try:
+            rights.judge(
+                group.policy,
+                group.people,
+                staged,
+                group=gid,
+                most=most_leaves(group.view.suite),
+            )
+        except InvalidCommit:
+            self._engine.reject(staged.handle)
+            return
+        self._engine.accept(staged.handle)
+        self._db.execute("DELETE FROM attempt WHERE gid = ?", (gid,))  # ours lost the race
+        if staged.self_removed:
+            was_leaving = self._state(gid) == "leaving"
+            self._end(gid)
+            self._db.execute(
+                "UPDATE conversation SET state = ? WHERE gid = ?",
+                ("left" if was_leaving else "removed", gid),
+            )
+            if not was_leaving:
+                self.events.append(Removed(gid))
+            return
+        self._enter_epoch(gid, now=now)
+        self.events.append(GroupChanged(gid))
+        self.attempt(gid, now=now)
+
+    def _won(self, gid: bytes, *, now: int) -> None:
+        """Our Commit is the first valid one: merge it, tell the members, let the joiners in."""
+        digest, welcome, tree, joiners = self._db.execute(
+            "SELECT digest, welcome, tree, joiners FROM attempt WHERE gid = ?", (gid,)
+        ).fetchone()
+        before = self.group(gid)
+        self._engine.merge_pending(gid, digest)
+        self._db.execute("DELETE FROM attempt WHERE gid = ?", (gid,))
+        for peer in _one_each(self.others(before)):
+            # In a large group there are no chains and none are needed: its epoch drop is followed.
+            self._delivery.post(gid, peer, CellKind.NOTICE, b"", now=now)
+        self._enter_epoch(gid, now=now)
+        if welcome is not None:
+            self._let_in(gid, welcome, tree, [bytes.fromhex(j) for j in json.loads(joiners)], now)
+        self.events.append(GroupChanged(gid))
+        self.attempt(gid, now=now)  # what is still wished; forgets what this Commit made true
+
+    def _let_in(
+        self, gid: bytes, welcome: bytes, tree: bytes, joiners: list[bytes], now: int
+    ) -> None:
+        suite = self.group(gid).view.suite
+        file = self._put_file(codec.encode(WelcomeFile(welcome, tree)), now=now)
+        body = codec.encode(WelcomeRef(group=gid, file=file))
+        for identity in joiners:
+            self._db.execute(
+                "DELETE FROM their_key_package WHERE ref = (SELECT ref FROM their_key_package"
+                " WHERE identity = ? AND suite = ? ORDER BY rowid LIMIT 1)",
+                (identity, suite),
+            )
+            self._say(self.direct_with(identity), Kind.WELCOME, body, now=now)
+
+    def direct_with(self, identity: bytes) -> bytes:
+        """The gid of the 1:1 conversation with a contact. Raises UnknownConversation."""
+        row = self._db.execute(
+            "SELECT conversation FROM contact WHERE identity = ?", (identity,)
+        ).fetchone()
+        if row is None:
+            raise UnknownConversation
+        return bytes(row[0])
+
+    # Files
+
+    def _put_file(self, data: bytes, *, now: int) -> FileRef:
+        home = self._me.home
+        ref = FileRef(
+            relay=home.relay,
+            region=home.region,
+            secret=secrets.token_bytes(32),
+            size=len(data),
+            digest=hashlib.sha256(data).digest(),
+        )
+        drop = file_drop(ref)
+        self._queue_create(home.relay, drop, MESSAGE_RETENTION_DAYS, gid=None, now=now)
+        for index, once in enumerate(file_keys(ref)):
+            piece = data[index * MAX_PAYLOAD : (index + 1) * MAX_PAYLOAD]
+            cell = seal(once, piece, region=ref.region, drop_id=drop.drop_id)
+            request = wire.Append(0, drop.drop_id, drop.append_token, cell)
+            self._delivery.queue(home.relay, request, purpose="file", gid=None, due_at=now)
+        return ref
+
+    def awaited(self) -> list[tuple[bytes, FileRef]]:
+        """The (gid, file) pairs of Welcomes that were announced and not fetched yet."""
+        rows = self._db.execute("SELECT gid, ref FROM joining").fetchall()
+        return [(gid, codec.decode(_files, ref, InvalidMessage)) for gid, ref in rows]
+
+    def let_in(self, gid: bytes, file: bytes | None, *, now: int) -> None:
+        """Join by a fetched Welcome; inside a unit.
+
+        `file` is None when what rests there is not what was announced.
+        """
+        (by,) = self._db.execute("SELECT inviter FROM joining WHERE gid = ?", (gid,)).fetchone()
+        self._db.execute("DELETE FROM joining WHERE gid = ?", (gid,))
+        try:
+            if file is None:
+                raise InvalidWelcome
+            content = codec.decode(_welcome_files, file, InvalidWelcome)
+            self.join(content.welcome, content.tree, by=by, gid=gid, direct=False, now=now)
+        except InvalidWelcome as error:
+            self.warn(self.direct_with(by), error.code, "a Welcome into a group", now=now)
+            return
+        self.give_key_packages(self.direct_with(by), mls.HYBRID_SUITE, 1, now=now)
+
+    # KeyPackages
+
+    def start_talking(
+        self, gid: bytes, identity: bytes, signer: bytes, greeting: str, *, now: int
+    ) -> None:
+        """What both sides do in a new 1:1 conversation: show the greeting of `identity`, and give
+        each other KeyPackages for later groups; inside a unit."""
+        if greeting:
+            envelope = Envelope(
+                id=secrets.token_bytes(16),
+                seq=1,  # beside the device's own count: the greeting came by the knock
+                previous=bytes(32),
+                clock=1,
+                sent_at=now,
+                kind=Kind.TEXT,
+                body=b"",
+                acks=[],
+                more={},
+            )
+            row = self._keep(gid, identity, signer, envelope, greeting, now=now)
+            self.events.append(TextArrived(gid, row))
+            self._db.execute("UPDATE conversation SET clock = 1 WHERE gid = ?", (gid,))
+        self.give_key_packages(gid, mls.HYBRID_SUITE, KEY_PACKAGES_GIVEN, now=now)
+
+    def give_key_packages(self, gid: bytes, suite: int, count: int, *, now: int) -> None:
+        """Send a contact KeyPackages of ours; inside a unit."""
+        made = [self.new_key_package(suite, now=now) for _ in range(count)]
+        self._say(gid, Kind.KEY_PACKAGES, codec.encode(KeyPackages(made)), now=now)
+
+    def new_key_package(self, suite: int, *, now: int) -> bytes:
+        """A KeyPackage of ours for one use; inside a unit."""
+        made = self._engine.new_key_package(
+            suite,
+            self._me.signer,
+            self._me.credential,
+            self._me.new_leaf(),
+            now=now // 1000,
+            lifetime_s=KEY_PACKAGE_LIFETIME_S,
+        )
+        self._db.execute("INSERT INTO key_package VALUES (?, NULL, ?)", (made.ref, now))
+        return made.key_package
+
+    def _their_key_package(self, identity: bytes, suite: int, *, now: int) -> bytes | None:
+        """A KeyPackage of a contact that is still good; None, and one is asked for, if none is."""
+        rows = self._db.execute(
+            "SELECT ref, data FROM their_key_package WHERE identity = ? AND suite = ?"
+            " ORDER BY rowid",
+            (identity, suite),
+        ).fetchall()
+        for ref, data in rows:
+            try:
+                self.person_of(data, now=now)
+            except (InvalidKeyPackage, InvalidCredential):
+                self._db.execute("DELETE FROM their_key_package WHERE ref = ?", (ref,))
+                continue
+            return bytes(data)
+        body = codec.encode(KeyPackagesWanted(suite, KEY_PACKAGES_GIVEN))
+        self._say(self.direct_with(identity), Kind.KEY_PACKAGES_WANTED, body, now=now)
+        return None
+
+    # Messages
+
+    def send_text(self, gid: bytes, text: str, *, now: int) -> int:
+        """Say a text in a conversation; the row it is kept in.
+
+        Raises NotAMember, MessageTooLarge or IdentityChanged; nothing is sent then.
+        """
+        if not self.is_active(gid):
+            raise NotAMember
+        if not text or len(text.encode()) > MAX_TEXT_BYTES:
+            raise MessageTooLarge(f"{len(text.encode())} bytes; 1 to {MAX_TEXT_BYTES} can be sent")
+        envelope = self._say(gid, Kind.TEXT, codec.encode(Text(text)), now=now)
+        return self._keep(gid, self._me.identity, self._me.signer, envelope, text, now=now)
+
+    def _say(self, gid: bytes, kind: Kind, body: bytes, *, now: int) -> Envelope:
+        group = self.group(gid)
+        if group.policy.direct and group.identities - set(group.policy.direct):
+            raise IdentityChanged
+        seq, previous, clock = self._db.execute(
+            "SELECT sent_seq, sent_hash, clock FROM conversation WHERE gid = ?", (gid,)
+        ).fetchone()
+        envelope = Envelope(
+            id=secrets.token_bytes(16),
+            seq=seq + 1,
+            previous=previous,
+            clock=clock + 1,
+            sent_at=now,
+            kind=kind,
+            body=body,
+            acks=self._acks(gid, group),
+            more={},
+        )
+        data = codec.encode(envelope)
+        sealed = self._engine.encrypt(gid, data)
+        self._db.execute(
+            "UPDATE conversation SET sent_seq = ?, sent_hash = ?, clock = ?, ack_due_at = NULL"
+            " WHERE gid = ?",
+            (envelope.seq, envelope_hash(data), envelope.clock, gid),
+        )
+        if group.is_large:
+            self._append_to_epoch(gid, group, MESSAGE_FRAGMENT, sealed, now=now)
+        else:
+            for peer in _one_each(self.others(group)):
+                self._delivery.post(gid, peer, CellKind.MLS, sealed, now=now)
+        return envelope
+
+    def _acks(self, gid: bytes, group: Group) -> list[Ack]:
+        if len(group.identities) > RECEIPT_GROUP:
+            return []
+        rows = self._db.execute(
+            "SELECT signer, upto FROM heard WHERE gid = ? AND upto > 0", (gid,)
+        ).fetchall()
+        return [Ack(signer[:8], upto) for signer, upto in rows]
+
+    def send_receipt(self, gid: bytes, *, now: int) -> None:
+        """Send the receipt that is owed, on its own; inside a unit."""
+        if self.is_active(gid):
+            self._say(gid, Kind.RECEIPT, b"", now=now)
+        else:
+            self._db.execute("UPDATE conversation SET ack_due_at = NULL WHERE gid = ?", (gid,))
+
+    def notice(self, gid: bytes, *, now: int) -> None:
+        """Somebody says that the epoch drop holds something; inside a unit."""
+        self._db.execute("UPDATE conversation SET look_due_at = ? WHERE gid = ?", (now, gid))
+
+    def receive(self, gid: bytes, message: bytes, *, now: int) -> None:
+        """Take an MLS message that came by a pair chain or an epoch drop; inside a unit."""
+        if not self.is_followed(gid):
+            return
+        try:
+            received = self._engine.process(gid, message)
+        except FutureEpoch:
+            self._keep_early(gid, message, now=now)
+            return
+        except OwnMessage:
+            return
+        except PeerError as error:
+            self.warn(gid, error.code, "a message could not be read", now=now)
+            return
+        if isinstance(received, mls.StagedCommit):
+            self._engine.reject(received.handle)  # Commits count in the epoch drop only
+            return
+        try:
+            sender = check_sender(received)
+            envelope = decode_envelope(received.plaintext)
+        except PeerError as error:
+            self.warn(gid, error.code, "a message could not be read", now=now)
+            return
+        self._hear(gid, sender, received.signer, envelope, now=now)
+
+    def _keep_early(self, gid: bytes, message: bytes, *, now: int) -> None:
+        (count,) = self._db.execute("SELECT count(*) FROM early WHERE gid = ?", (gid,)).fetchone()
+        if count < MAX_EARLY:
+            self._db.execute("INSERT INTO early (gid, data) VALUES (?, ?)", (gid, message))
+        self.notice(gid, now=now)
+
+    def _hear_early(self, gid: bytes, *, now: int) -> None:
+        rows = self._db.execute(
+            "SELECT data FROM early WHERE gid = ? ORDER BY id", (gid,)
+        ).fetchall()
+        self._db.execute("DELETE FROM early WHERE gid = ?", (gid,))
+        for (message,) in rows:
+            self.receive(gid, message, now=now)
+
+    def _hear(
+        self, gid: bytes, sender: bytes, signer: bytes, envelope: Envelope, *, now: int
+    ) -> None:
+        self._count(gid, sender, signer, envelope.seq)
+        self._db.execute(
+            "UPDATE conversation SET clock = max(clock, ?) WHERE gid = ?", (envelope.clock, gid)
+        )
+        for ack in envelope.acks:
+            if ack.device == self._me.signer[:8]:
+                self._db.execute(
+                    "INSERT INTO receipt VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
+                    " SET seq = max(seq, excluded.seq)",
+                    (gid, sender, ack.seq),
+                )
+        if envelope.kind != Kind.RECEIPT:
+            self._owe_receipt(gid, now=now)
+        try:
+            self._obey(gid, sender, signer, envelope, now=now)
+        except (InvalidMessage, InvalidKeyPackage, InvalidCredential) as error:
+            self.warn(gid, error.code, "a message was malformed inside", now=now)
+
+    def _obey(
+        self, gid: bytes, sender: bytes, signer: bytes, envelope: Envelope, *, now: int
+    ) -> None:
+        body = envelope.body
+        match envelope.kind:
+            case Kind.TEXT:
+                text = codec.decode(_texts, body, InvalidMessage).text
+                row = self._keep(gid, sender, signer, envelope, text, now=now)
+                self.events.append(TextArrived(gid, row))
+            case Kind.KEY_PACKAGES:
+                self._take_key_packages(sender, body, now=now)
+            case Kind.KEY_PACKAGES_WANTED if self.group(gid).policy.direct:
+                wanted = codec.decode(_wanteds, body, InvalidMessage)
+                if wanted.suite in (mls.HYBRID_SUITE, mls.CLASSICAL_SUITE):
+                    count = min(wanted.count, KEY_PACKAGES_GIVEN)
+                    self.give_key_packages(gid, wanted.suite, count, now=now)
+            case Kind.WELCOME if self.group(gid).policy.direct:
+                ref = codec.decode(_welcomes, body, InvalidMessage)
+                self._db.execute(
+                    "INSERT OR REPLACE INTO joining VALUES (?, ?, ?)",
+                    (ref.group, codec.encode(ref.file), sender),
+                )
+            case Kind.LEAVE:
+                wish = codec.decode(_leaves, body, InvalidMessage)
+                check_signature(wish.identity, wish.signature, leave_text(gid, wish.nonce))
+                if wish.identity == sender:
+                    self._schedule_leave(gid, wish, now=now)
+            case _:
+                pass  # a receipt, or a kind of a later version
+
+    def _schedule_leave(self, gid: bytes, wish: Leave, *, now: int) -> None:
+        others = [p for p in self.group(gid).people if p.identity != wish.identity]
+        turn = next(i for i, p in enumerate(others) if p.signer == self._me.signer)
+        due_at = now + turn * LEAVE_TURN_MS
+        self.wish(gid, "let-go", codec.encode(wish), due_at=due_at)
+        self.attempt(gid, now=now)
+
+    def _take_key_packages(self, sender: bytes, body: bytes, *, now: int) -> None:
+        for data in codec.decode(_key_packages, body, InvalidMessage).key_packages:
+            view = mls.check_key_package(data, now=now // 1000)
+            if self.person_of(data, now=now).identity != sender:
+                raise InvalidKeyPackage
+            self._db.execute(
+                "INSERT OR IGNORE INTO their_key_package VALUES (?, ?, ?, ?)",
+                (view.ref, sender, view.suite, data),
+            )
+        waiting = self._db.execute(
+            "SELECT DISTINCT gid FROM intent WHERE kind = 'add' AND data = ?", (sender,)
+        ).fetchall()
+        for (gid,) in waiting:
+            self.attempt(gid, now=now)
+
+    def _count(self, gid: bytes, sender: bytes, signer: bytes, seq: int) -> None:
+        row = self._db.execute(
+            "SELECT upto, ahead FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
+        ).fetchone()
+        upto, ahead = (row[0], set(json.loads(row[1]))) if row else (0, set())
+        if row is None and seq > 1:
+            upto = seq - 1  # what was said before we joined is not ours to miss
+        ahead.add(seq)
+        while upto + 1 in ahead:
+            upto += 1
+            ahead.discard(upto)
+        self._db.execute(
+            "INSERT OR REPLACE INTO heard VALUES (?, ?, ?, ?, ?)",
+            (gid, signer, sender, upto, json.dumps(sorted(s for s in ahead if s > upto))),
+        )
+
+    def _owe_receipt(self, gid: bytes, *, now: int) -> None:
+        if len(self.group(gid).identities) <= RECEIPT_GROUP:
+            low, high = RECEIPT_DELAY_MS
+            due = now + low + secrets.randbelow(high - low)
+            self._db.execute(
+                "UPDATE conversation SET ack_due_at = coalesce(ack_due_at, ?) WHERE gid = ?",
+                (due, gid),
+            )
+
+    def _keep(
+        self,
+        gid: bytes,
+        identity: bytes,
+        signer: bytes,
+        envelope: Envelope,
+        text: str,
+        *,
+        now: int,
+    ) -> int:
+        cursor = self._db.execute(
+            "INSERT INTO message (gid, id, identity, signer, seq, clock, sent_at, kept_at, kind,"
+            " text) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                gid,
+                envelope.id,
+                identity,
+                signer,
+                envelope.seq,
+                envelope.clock,
+                envelope.sent_at,
+                now,
+                envelope.kind,
+                text,
+            ),
+        )
+        return cursor.lastrowid or 0
+
+    def _end(self, gid: bytes) -> None:
+        """Forget what is needed only while we are a member; the messages stay."""
+        self._delivery.end_chains(gid)
+        self._drop_epochs(gid, before=2**62)
+        for table in ("intent", "attempt", "early"):
+            self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+        self._groups.pop(gid, None)
+
+
+class _Plan(NamedTuple):
+    adds: dict[bytes, bytes]
+    """KeyPackages by identity."""
+    removes: list[int]
+    leaves: list[Leave]
+    policy: bytes | None
+
+
+_fragments = codec.decoder_of(Fragment)
+_texts = codec.decoder_of(Text)
+_key_packages = codec.decoder_of(KeyPackages)
+_wanteds = codec.decoder_of(KeyPackagesWanted)
+_welcomes = codec.decoder_of(WelcomeRef)
+_welcome_files = codec.decoder_of(WelcomeFile)
+_files = codec.decoder_of(FileRef)
+_leaves = codec.decoder_of(Leave)
+
+
+def most_leaves(suite: int) -> int:
+    """How many leaves a group of a suite may have."""
+    hybrid = suite == mls.HYBRID_SUITE
+    return rights.MAX_HYBRID_LEAVES if hybrid else rights.MAX_CLASSICAL_LEAVES
+
+
+def epoch_drop(secret: bytes, region: str) -> Drop:
+    """The drop of the epoch whose exported secret this is."""
+    return derive_drop(secret, purpose=b"amanat epoch drop", region=region)
+
+
+def _epoch_key(secret: bytes, label: bytes) -> OneTime:
+    """The key of a cell of an epoch drop, whose label the sender drew at random."""
+    return OneTime(label, expand(secret, b"amanat epoch cell", label))
+
+
+def file_drop(ref: FileRef) -> Drop:
+    """The drop a file rests in."""
+    return derive_drop(ref.secret, purpose=b"amanat file drop", region=ref.region)
+
+
+def file_keys(ref: FileRef) -> list[OneTime]:
+    """Label and key of each chunk of a file, in order."""
+    drop = file_drop(ref)
+    return [
+        one_time(
+            expand(ref.secret, b"amanat file chunk", index.to_bytes(4, "big")),
+            region=ref.region,
+            drop_id=drop.drop_id,
+        )
+        for index in range(-(-ref.size // MAX_PAYLOAD))
+    ]
+
+
+def check_sender(message: mls.Application) -> bytes:
+    """The identity that sent a message: by its credential as of its own epoch, never by the leaf
+    index alone (a leaf may have a new owner). Raises InvalidCredential."""
+    return rights.check_credential(message.credential, signer=message.signer).identity
+
+
+def _one_each(peers: Sequence[Peer]) -> list[Peer]:
+    """One peer for each person: all devices of a person read the same bucket."""
+    return list({peer.identity: peer for peer in peers}.values())
+
+
+def _with(policy: Policy, *, name: str | None = None, admins: list[bytes] | None = None) -> Policy:
+    return Policy(
+        direct=policy.direct,
+        name=policy.name if name is None else name,
+        admins=policy.admins if admins is None else admins,
+        relay=policy.relay,
+        region=policy.region,
+    )

@@ -1,0 +1,248 @@
+"""A live connection to a relay: one WebSocket, many requests in flight.
+
+The shell around protocol/wire.py. It keeps nothing that has to survive: when a link ends, every
+request in flight fails with RelayUnreachable and its owner asks again over the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from typing import TYPE_CHECKING, TypeVar
+
+import picows
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from amanat.errors import (
+    BY_CODE,
+    PeerError,
+    RelayKeyChanged,
+    RelayUnreachable,
+    Unavailable,
+    UnexpectedReply,
+)
+from amanat.protocol import wire
+from amanat.protocol.descriptor import parse_address
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from amanat.protocol.descriptor import RelayAddress
+
+CONNECT_TIMEOUT_S = 10.0
+"""Longest a connection may take to be ready, in seconds."""
+REPLY_TIMEOUT_S = 30.0
+"""Longest an answer may take beyond the wait that was asked for, in seconds."""
+PING_S = 30.0
+"""Idle seconds after which the relay is asked whether it is still there."""
+BACKLOG = 8
+"""Replies of one Follow that may wait to be processed; beyond, the socket is not read."""
+RETRY_S = (0.2, 30.0)
+"""First and longest pause between two attempts to reach a relay, in seconds."""
+
+R = TypeVar("R", wire.Described, wire.Created, wire.Appended, wire.Cells)
+
+
+class Link(picows.WSListener):  # type: ignore[misc]  # compiled, without stubs for subclassing
+    """An open connection. Make one with `connect`."""
+
+    def __init__(self) -> None:
+        self._transport: picows.WSTransport | None = None
+        self._next = 1
+        self._waiting: dict[int, asyncio.Future[wire.Reply]] = {}
+        self._following: dict[int, asyncio.Queue[wire.Reply | None]] = {}
+        self.is_open = False
+
+    # picows calls these
+
+    def on_ws_connected(self, transport: picows.WSTransport) -> None:  # noqa: D102
+        self._transport = transport
+        self.is_open = True
+
+    def on_ws_frame(  # noqa: D102
+        self, transport: picows.WSTransport, frame: picows.WSFrame
+    ) -> None:
+        if frame.msg_type == picows.WSMsgType.CLOSE:
+            transport.disconnect()
+            return
+        if frame.msg_type != picows.WSMsgType.BINARY or not frame.fin:
+            return
+        try:
+            reply = wire.decode_reply(frame.get_payload_as_bytes())
+        except PeerError:
+            transport.disconnect(graceful=False)  # a relay that talks nonsense is not talked to
+            return
+        queue = self._following.get(reply.id)
+        if queue is not None:
+            queue.put_nowait(reply)
+            if queue.qsize() >= BACKLOG:
+                transport.underlying_transport.pause_reading()
+            return
+        future = self._waiting.pop(reply.id, None)
+        if future is not None and not future.done():
+            future.set_result(reply)
+
+    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:  # noqa: ARG002, D102
+        self.is_open = False
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(RelayUnreachable("the connection ended"))
+        self._waiting.clear()
+        for queue in self._following.values():
+            queue.put_nowait(None)
+
+    # The rest of the client calls these
+
+    async def request(self, request: wire.Request, answer: type[R]) -> R:
+        """The relay's answer. Raises the error it names, or RelayUnreachable."""
+        future: asyncio.Future[wire.Reply] = asyncio.get_running_loop().create_future()
+        number = self._number()
+        self._waiting[number] = future
+        self._send(request, number)
+        wait = request.wait if isinstance(request, wire.Read) else 0
+        try:
+            async with asyncio.timeout(REPLY_TIMEOUT_S + wait):
+                reply = await future
+        except TimeoutError:
+            self.close()
+            raise RelayUnreachable("no answer") from None
+        finally:
+            self._waiting.pop(number, None)
+        return _expect(reply, answer)
+
+    async def follow(
+        self, drop_id: bytes, read_token: bytes, after: int
+    ) -> AsyncIterator[wire.Cells]:
+        """The cells of a drop as they come. Ends with the error the relay names, or
+        RelayUnreachable."""
+        number = self._number()
+        queue: asyncio.Queue[wire.Reply | None] = asyncio.Queue()
+        self._following[number] = queue
+        try:
+            self._send(wire.Follow(0, drop_id, read_token, after), number)
+            while (reply := await queue.get()) is not None:
+                if queue.qsize() < BACKLOG:
+                    self._resume()
+                yield _expect(reply, wire.Cells)
+            raise RelayUnreachable("the connection ended")
+        finally:
+            del self._following[number]
+            self._resume()
+            with contextlib.suppress(RelayUnreachable):
+                self._send(wire.Unfollow(0), number)
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._transport is not None:
+            self._transport.disconnect()
+
+    def _resume(self) -> None:
+        if self.is_open and self._transport is not None:
+            self._transport.underlying_transport.resume_reading()
+
+    def _number(self) -> int:
+        self._next = self._next % (2**32 - 1) + 1
+        return self._next
+
+    def _send(self, request: wire.Request, number: int) -> None:
+        if not self.is_open or self._transport is None:
+            raise RelayUnreachable("the connection ended")
+        frame = wire.encode(wire.with_id(request, number))
+        self._transport.send(picows.WSMsgType.BINARY, frame)
+
+
+async def connect(address: RelayAddress) -> Link:
+    """A link to a relay. Raises RelayUnreachable, or RelayKeyChanged when another key answers."""
+    scheme = "ws" if address.tls == "off" else "wss"
+    url = f"{scheme}://{address.host}:{address.port}{wire.PATH}"
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            transport, link = await picows.ws_connect(
+                Link,
+                url,
+                ssl_context=_tls(address),
+                websocket_handshake_timeout=CONNECT_TIMEOUT_S,
+                enable_auto_ping=True,
+                auto_ping_idle_timeout=PING_S,
+                auto_ping_reply_timeout=PING_S,
+                max_frame_size=wire.MAX_REPLY_BYTES + 16,
+                max_redirects=0,
+            )
+    except (OSError, TimeoutError, picows.WSError) as error:
+        raise RelayUnreachable(f"{address.host}:{address.port}, {type(error).__name__}") from None
+    if address.tls == "pinned":
+        tls = transport.underlying_transport.get_extra_info("ssl_object")
+        if _key_of(tls.getpeercert(binary_form=True)) != address.key:
+            transport.disconnect(graceful=False)
+            raise RelayKeyChanged(f"{address.host}:{address.port}")
+    if not isinstance(link, Link):
+        raise UnexpectedReply
+    return link
+
+
+def _tls(address: RelayAddress) -> ssl.SSLContext | None:
+    if address.tls == "off":
+        return None
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if address.tls == "pinned":
+        # The address carries the key itself, which says more than any authority's signature.
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _key_of(certificate: bytes | None) -> bytes:
+    """The Ed25519 key of a DER certificate; empty for any other."""
+    try:
+        key = x509.load_der_x509_certificate(certificate or b"").public_key()
+    except ValueError:
+        return b""
+    return key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else b""
+
+
+def _expect(reply: wire.Reply, answer: type[R]) -> R:
+    if isinstance(reply, wire.Failed):
+        kind = BY_CODE.get(reply.code, UnexpectedReply)
+        if not issubclass(kind, PeerError | Unavailable):
+            kind = UnexpectedReply
+        raise kind(retry_after=reply.retry_after)
+    if not isinstance(reply, answer):
+        raise UnexpectedReply
+    return reply
+
+
+class Links:
+    """One link to each relay, made when it is needed and made again when it ended."""
+
+    def __init__(self) -> None:
+        self._links: dict[str, Link] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._pause: dict[str, tuple[float, float]] = {}
+
+    async def to(self, address: str) -> Link:
+        """An open link. Raises RelayUnreachable, at once while a recent attempt has failed."""
+        async with self._locks.setdefault(address, asyncio.Lock()):
+            link = self._links.get(address)
+            if link is not None and link.is_open:
+                return link
+            loop = asyncio.get_running_loop()
+            until, pause = self._pause.get(address, (0.0, RETRY_S[0]))
+            if loop.time() < until:
+                raise RelayUnreachable(retry_after=until - loop.time())
+            try:
+                link = await connect(parse_address(address))
+            except RelayUnreachable as error:
+                self._pause[address] = (loop.time() + pause, min(2 * pause, RETRY_S[1]))
+                raise RelayUnreachable(error.detail, retry_after=pause) from None
+            self._pause.pop(address, None)
+            self._links[address] = link
+            return link
+
+    def close(self) -> None:
+        """End every connection."""
+        for link in self._links.values():
+            link.close()
+        self._links.clear()

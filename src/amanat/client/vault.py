@@ -1,0 +1,476 @@
+"""The vault: a person's encrypted database, and the unit of work every change goes through.
+
+The rule that makes a client crash-safe: MLS state, plaintext, cursors and the outbox change in one
+transaction (`Vault.unit`); only after it has committed does anything go on the network, and a
+retry sends the same bytes. A process that dies at any statement leaves the state before or after.
+When a unit fails, what memory holds is ahead of the disk; whoever holds such memory registers a
+`forget` so that it is dropped and read again.
+
+One process per profile: two would step the same MLS ratchets and fork. A file lock keeps the
+second one out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import keyring
+import keyring.errors
+import sqlcipher3
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+from amanat.errors import (
+    BadArgument,
+    DiskFull,
+    NoProfile,
+    ProfileExists,
+    ProfileInUse,
+    VaultDamaged,
+    VaultTooNew,
+    WrongPassphrase,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+VERSION = 1
+"""The vault's schema version; a newer one is refused, an older one is upgraded step by step."""
+KEY_BYTES = 32
+SALT_BYTES = 16
+ARGON2_MEMORY_KIB = 256 * 1024
+"""Memory of one passphrase guess, in KiB: about 2 s a guess on one core, and dear in parallel
+(RFC 9106, section 4, asks for at least 64 MiB where 2 GiB are too much)."""
+ARGON2_PASSES = 3
+ARGON2_LANES = 4
+KEYRING_SERVICE = "amanat"
+
+_UNLOCK_FILE = "vault.json"
+_DATABASE = "vault.db"
+_LOCK = "lock"
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+-- The MLS engine's own state: opaque keys and values.
+CREATE TABLE mls (key BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE contact (
+    identity     BLOB PRIMARY KEY,     -- Ed25519 public key
+    name         TEXT NOT NULL,
+    conversation BLOB NOT NULL UNIQUE, -- group id of the 1:1 conversation
+    verified     INTEGER NOT NULL DEFAULT 0,
+    added_at     INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE invite (
+    secret  BLOB PRIMARY KEY,          -- one-time secret of the knock's cell
+    private BLOB NOT NULL,             -- HPKE private key
+    made_at INTEGER NOT NULL,
+    used_at INTEGER
+) STRICT;
+
+-- Knocks of ours that were not answered yet.
+CREATE TABLE knock (
+    reply_secret BLOB PRIMARY KEY,     -- one-time secret of the cell that answers
+    identity     BLOB NOT NULL,        -- the inviter
+    name         TEXT NOT NULL,
+    greeting     TEXT NOT NULL,
+    made_at      INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE conversation (
+    gid        BLOB PRIMARY KEY,
+    state      TEXT NOT NULL,          -- 'active', 'leaving', 'left', 'removed'
+    sent_seq   INTEGER NOT NULL DEFAULT 0,
+    sent_hash  BLOB NOT NULL,          -- hash of our last envelope
+    clock      INTEGER NOT NULL DEFAULT 0,
+    ack_due_at INTEGER,                -- Unix ms; NULL: no receipt owed
+    look_due_at INTEGER                -- Unix ms; when to look into the epoch drop next
+) STRICT;
+
+-- Pair chains, outgoing: one for each (conversation, recipient).
+CREATE TABLE chain_out (
+    gid BLOB NOT NULL, identity BLOB NOT NULL, chain BLOB NOT NULL,
+    PRIMARY KEY (gid, identity)
+) STRICT, WITHOUT ROWID;
+
+-- Pair chains, incoming: one for each (conversation, sender device).
+CREATE TABLE chain_in (
+    gid BLOB NOT NULL, signer BLOB NOT NULL,
+    base INTEGER NOT NULL, chain BLOB NOT NULL, highest INTEGER NOT NULL,
+    received TEXT NOT NULL,            -- JSON list of positions received above base
+    PRIMARY KEY (gid, signer)
+) STRICT, WITHOUT ROWID;
+
+-- How far each drop was read, and the digest there.
+CREATE TABLE cursor (drop_id BLOB PRIMARY KEY, seq INTEGER NOT NULL, digest BLOB NOT NULL) STRICT;
+
+-- Epoch drops that are still read: of the current epoch and of a few before it.
+CREATE TABLE epoch_drop (
+    gid BLOB NOT NULL, epoch INTEGER NOT NULL, secret BLOB NOT NULL,
+    made INTEGER NOT NULL DEFAULT 0,   -- we have asked the relay to make it
+    PRIMARY KEY (gid, epoch)
+) STRICT, WITHOUT ROWID;
+
+-- Pieces of a Commit whose other pieces were not read yet.
+CREATE TABLE fragment (
+    gid BLOB NOT NULL, epoch INTEGER NOT NULL, object BLOB NOT NULL, idx INTEGER NOT NULL,
+    total INTEGER NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (gid, epoch, object, idx)
+) STRICT, WITHOUT ROWID;
+
+-- Messages of an epoch we have not reached.
+CREATE TABLE early (id INTEGER PRIMARY KEY, gid BLOB NOT NULL, data BLOB NOT NULL) STRICT;
+
+-- Changes of a group a person asked for that no Commit has made yet.
+CREATE TABLE intent (
+    id INTEGER PRIMARY KEY, gid BLOB NOT NULL, kind TEXT NOT NULL, data BLOB NOT NULL,
+    due_at INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+-- Our own Commit on its way: whether it wins is decided by the epoch drop.
+CREATE TABLE attempt (
+    gid BLOB PRIMARY KEY, epoch INTEGER NOT NULL, digest BLOB NOT NULL,
+    welcome BLOB, tree BLOB NOT NULL, joiners TEXT NOT NULL -- JSON list of identities, hex
+) STRICT;
+
+-- Welcomes we were told of and have not fetched yet.
+CREATE TABLE joining (gid BLOB PRIMARY KEY, ref BLOB NOT NULL, inviter BLOB NOT NULL) STRICT;
+
+-- Our KeyPackages that contacts hold, and theirs that we hold.
+CREATE TABLE key_package (ref BLOB PRIMARY KEY, identity BLOB, made_at INTEGER NOT NULL) STRICT;
+CREATE TABLE their_key_package (
+    ref BLOB PRIMARY KEY, identity BLOB NOT NULL, suite INTEGER NOT NULL, data BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE message (
+    row INTEGER PRIMARY KEY,
+    gid BLOB NOT NULL, id BLOB NOT NULL, identity BLOB NOT NULL, signer BLOB NOT NULL,
+    seq INTEGER NOT NULL, clock INTEGER NOT NULL,
+    sent_at INTEGER NOT NULL, kept_at INTEGER NOT NULL, -- Unix ms, their clock and ours
+    kind INTEGER NOT NULL, text TEXT NOT NULL
+) STRICT;
+CREATE INDEX message_order ON message (gid, clock, identity, seq);
+
+-- What was heard of each device: up to `upto` without a gap, and `ahead` (JSON list) beyond it.
+CREATE TABLE heard (
+    gid BLOB NOT NULL, signer BLOB NOT NULL, identity BLOB NOT NULL,
+    upto INTEGER NOT NULL, ahead TEXT NOT NULL,
+    PRIMARY KEY (gid, signer)
+) STRICT, WITHOUT ROWID;
+
+-- What each person confirmed of our messages: everything up to `seq`.
+CREATE TABLE receipt (
+    gid BLOB NOT NULL, identity BLOB NOT NULL, seq INTEGER NOT NULL,
+    PRIMARY KEY (gid, identity)
+) STRICT, WITHOUT ROWID;
+
+-- What has to reach a relay. Rows leave only when the relay has answered.
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY, relay TEXT NOT NULL, request BLOB NOT NULL, -- a frame with id 0
+    gid BLOB, purpose TEXT NOT NULL, due_at INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX outbox_relay ON outbox (relay, id);
+
+-- Relays that gave us access.
+CREATE TABLE relay (
+    address TEXT PRIMARY KEY, region TEXT NOT NULL, bucket_key BLOB NOT NULL
+) STRICT;
+
+-- What went wrong that the person has to know of, until they have seen it.
+CREATE TABLE warning (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, code TEXT NOT NULL,
+    gid BLOB, detail TEXT NOT NULL) STRICT;
+"""
+
+
+class Unlock(NamedTuple):
+    """How a vault's key is had: exactly one of a passphrase, the system keyring, or the key itself.
+
+    `key` is for programs that keep the 32-byte key elsewhere.
+    """
+
+    passphrase: str | None = None
+    keyring: bool = False
+    key: bytes | None = None
+
+
+class Vault:
+    """An open vault, locked against other processes.
+
+    `db` is the SQLCipher connection; write only inside `unit`.
+    """
+
+    def __init__(self, db: sqlite3.Connection, lock: int, directory: Path) -> None:
+        self.db = db
+        self.directory = directory
+        self._lock = lock
+        self._forget: list[Callable[[], None]] = []
+        self._before_commit: list[Callable[[], None]] = []
+        self._after_commit: list[Callable[[], None]] = []
+
+    def bind(
+        self,
+        *,
+        before_commit: Callable[[], None] | None = None,
+        after_commit: Callable[[], None] | None = None,
+        forget: Callable[[], None] | None = None,
+    ) -> None:
+        """Have someone's memory kept in step: `before_commit` writes its changes inside the unit,
+        `after_commit` is told that they are durable, `forget` that they are not."""
+        if before_commit is not None:
+            self._before_commit.append(before_commit)
+        if after_commit is not None:
+            self._after_commit.append(after_commit)
+        if forget is not None:
+            self._forget.append(forget)
+
+    @contextlib.contextmanager
+    def unit(self) -> Iterator[sqlite3.Connection]:
+        """One unit of work: everything inside is durable when it ends, or nothing is.
+
+        Raises DiskFull when there is no room; the state is then the one before.
+        """
+        try:
+            self.db.execute("BEGIN IMMEDIATE")
+            yield self.db
+            for write in self._before_commit:
+                write()
+            self.db.execute("COMMIT")
+        except BaseException as error:
+            with contextlib.suppress(sqlcipher3.Error):
+                self.db.execute("ROLLBACK")
+            for forget in self._forget:
+                forget()
+            if isinstance(error, sqlcipher3.OperationalError) and "full" in str(error):
+                raise DiskFull(str(self.directory)) from None
+            if isinstance(error, sqlcipher3.DatabaseError) and "malformed" in str(error):
+                raise VaultDamaged(str(self.directory)) from None
+            raise
+        for told in self._after_commit:
+            told()
+
+    def get(self, key: str) -> bytes:
+        """The value of a key of `meta`. KeyError if there is none."""
+        row = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            raise KeyError(key)
+        return bytes(row[0])
+
+    def put(self, key: str, value: bytes) -> None:
+        """Set a key of `meta`; inside a unit."""
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def close(self) -> None:
+        """Close the database and let other processes in."""
+        self.db.close()
+        os.close(self._lock)
+
+
+def create(directory: Path, unlock: Unlock, fill: Callable[[Vault], None]) -> None:
+    """Make a new profile in `directory`; `fill` writes its first rows.
+
+    The database is built beside its place and renamed, so a profile is whole or not there. Raises
+    ProfileExists.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = _take_lock(directory)
+    try:
+        if (directory / _DATABASE).exists():
+            raise ProfileExists(str(directory))
+        key, settings = _new_key(unlock)
+        draft = directory / (_DATABASE + ".new")
+        for leftover in directory.glob(_DATABASE + ".new*"):
+            leftover.unlink()
+        db = _connect(draft, key)
+        vault = Vault(db, -1, directory)
+        try:
+            with vault.unit():
+                for statement in _SCHEMA.split(";\n"):
+                    db.execute(statement)
+                fill(vault)
+                db.execute(f"PRAGMA user_version = {VERSION}")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            db.close()
+        _write_durably(directory / _UNLOCK_FILE, json.dumps(settings, indent=2).encode() + b"\n")
+        draft.rename(directory / _DATABASE)
+        _sync_directory(directory)
+    finally:
+        os.close(lock)
+
+
+def open_vault(directory: Path, unlock: Unlock) -> Vault:
+    """The vault of the profile in `directory`.
+
+    Raises NoProfile, ProfileInUse, WrongPassphrase, VaultTooNew or VaultDamaged; nothing is
+    changed then.
+    """
+    if not (directory / _DATABASE).exists():
+        raise NoProfile(str(directory))
+    lock = _take_lock(directory)
+    try:
+        key = _known_key(directory, unlock)
+        db = _connect(directory / _DATABASE, key)
+        try:
+            version = _read_version(db, directory)
+            if version > VERSION:
+                raise VaultTooNew(f"version {version}; this program knows {VERSION}")
+        except sqlcipher3.DatabaseError as error:
+            db.close()
+            raise VaultDamaged(f"{directory}: {error}") from None
+        except BaseException:
+            db.close()
+            raise
+    except BaseException:
+        os.close(lock)
+        raise
+    return Vault(db, lock, directory)
+
+
+def needs_passphrase(directory: Path) -> bool:
+    """Whether the profile opens with a passphrase. Raises NoProfile or VaultDamaged."""
+    return bool(_settings(directory)["unlock"] == "passphrase")
+
+
+def _read_version(db: sqlite3.Connection, directory: Path) -> int:
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if version == 0:
+        raise VaultDamaged(str(directory))
+    return version
+
+
+def _take_lock(directory: Path) -> int:
+    handle = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ProfileInUse(str(directory)) from None
+    return handle
+
+
+def _connect(path: Path, key: bytes) -> sqlite3.Connection:
+    db: sqlite3.Connection = sqlcipher3.connect(str(path), isolation_level=None)
+    path.chmod(0o600)
+    # A raw key: Argon2id has done its work, so SQLCipher's own PBKDF2 is left out.
+    db.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
+    with contextlib.suppress(sqlcipher3.DatabaseError):  # told apart by whoever opens
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA secure_delete = ON")
+        db.execute("PRAGMA temp_store = MEMORY")
+    return db
+
+
+def _argon2(passphrase: str, salt: bytes, settings: dict[str, int]) -> bytes:
+    """RFC 9106. The passphrase is used as typed, in UTF-8."""
+    return Argon2id(
+        salt=salt,
+        length=KEY_BYTES,
+        iterations=settings["passes"],
+        lanes=settings["lanes"],
+        memory_cost=settings["memory_kib"],
+    ).derive(passphrase.encode())
+
+
+def _check(key: bytes) -> str:
+    """Tells a wrong key from a damaged database; no easier to guess against than the database."""
+    return hmac.digest(key, b"amanat vault check", "sha256")[:8].hex()
+
+
+def _new_key(unlock: Unlock) -> tuple[bytes, dict[str, Any]]:
+    if [unlock.passphrase is not None, unlock.keyring, unlock.key is not None].count(True) != 1:
+        raise BadArgument("exactly one of passphrase, keyring and key")
+    settings: dict[str, Any] = {"version": 1}
+    if unlock.passphrase is not None:
+        salt = secrets.token_bytes(SALT_BYTES)
+        cost = {"memory_kib": ARGON2_MEMORY_KIB, "passes": ARGON2_PASSES, "lanes": ARGON2_LANES}
+        key = _argon2(unlock.passphrase, salt, cost)
+        settings |= {"unlock": "passphrase", "salt": salt.hex(), "argon2id": cost}
+    elif unlock.keyring:
+        key = secrets.token_bytes(KEY_BYTES)
+        entry = secrets.token_hex(8)
+        _keyring(lambda: keyring.set_password(KEYRING_SERVICE, entry, key.hex()))
+        settings |= {"unlock": "keyring", "entry": entry}
+    else:
+        key = unlock.key or b""
+        if len(key) != KEY_BYTES:
+            raise BadArgument(f"a vault key has {KEY_BYTES} bytes")
+        settings |= {"unlock": "key"}
+    return key, settings | {"check": _check(key)}
+
+
+def _known_key(directory: Path, unlock: Unlock) -> bytes:
+    settings = _settings(directory)
+    try:
+        if settings["unlock"] == "passphrase":
+            if unlock.passphrase is None:
+                raise WrongPassphrase("this profile opens with a passphrase")
+            key = _argon2(unlock.passphrase, bytes.fromhex(settings["salt"]), settings["argon2id"])
+        elif settings["unlock"] == "keyring":
+            entry = settings["entry"]
+            stored = _keyring(lambda: keyring.get_password(KEYRING_SERVICE, entry))
+            if stored is None:
+                raise WrongPassphrase("the system keyring does not hold this profile's key")
+            key = bytes.fromhex(stored)
+        else:
+            key = unlock.key or b""
+        check = settings["check"]
+    except (KeyError, TypeError, ValueError):
+        raise VaultDamaged(str(directory / _UNLOCK_FILE)) from None
+    if not hmac.compare_digest(_check(key), check):
+        raise WrongPassphrase
+    return key
+
+
+def _settings(directory: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads((directory / _UNLOCK_FILE).read_bytes())
+    except FileNotFoundError:
+        raise NoProfile(str(directory)) from None
+    except ValueError:
+        raise VaultDamaged(str(directory / _UNLOCK_FILE)) from None
+    if not isinstance(settings, dict) or "unlock" not in settings:
+        raise VaultDamaged(str(directory / _UNLOCK_FILE))
+    if settings.get("version") != 1:  # written by a newer program
+        raise VaultTooNew(str(directory / _UNLOCK_FILE))
+    return settings
+
+
+def _keyring(call: Callable[[], Any]) -> Any:  # noqa: ANN401  # what keyring gives
+    try:
+        return call()
+    except keyring.errors.KeyringError as error:
+        raise BadArgument(f"the system keyring does not work here: {error}") from None
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    draft = path.with_suffix(".new")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(handle)
+    draft.rename(path)
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def fingerprint(data: bytes) -> str:
+    """A short name for an id where a person may have to type it: 8 hex digits."""
+    return hashlib.sha256(data).hexdigest()[:8]
