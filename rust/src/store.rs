@@ -1,0 +1,640 @@
+//! The storage provider: reads through to Python, remembers writes until Python has stored them.
+//!
+//! OpenMLS has no transactions, so this has three layers over the durable rows. `call` holds what
+//! the running call wrote; it is dropped if the call is refused. `fresh` holds what finished calls
+//! wrote; `take_delta` moves it to `taken`, where it stays readable until Python says that its
+//! transaction was committed. Values are secrets: they are wiped when dropped and never printed.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+
+use openmls::prelude::Member;
+use openmls_traits::storage::{CURRENT_VERSION, StorageProvider, traits};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use serde::{Serialize, de::DeserializeOwned};
+use zeroize::Zeroizing;
+
+use crate::secrets::{self, Bytes, Want};
+
+/// A row by its key: its new value, or None where it was deleted.
+pub type Layer = BTreeMap<Vec<u8>, Option<Bytes>>;
+
+/// Why a row could not be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    #[error("a row does not decode")]
+    Codec,
+    #[error("the fetch callback raised")]
+    Fetch,
+    #[error("proposals standing alone and pre-shared keys are not used")]
+    Unused,
+}
+
+/// What OpenMLS hides of a `StoreError`, and Python has to know.
+pub enum Trouble {
+    Raised(PyErr),
+    Damaged,
+}
+
+impl serde::ser::Error for StoreError {
+    fn custom<T: std::fmt::Display>(_: T) -> Self {
+        Self::Codec
+    }
+}
+
+type Done<T = ()> = Result<T, StoreError>;
+
+/// The kind of a row: the first part of its key.
+mod kind {
+    pub const CONFIRMATION_TAG: &str = "confirmation-tag";
+    pub const CONTEXT: &str = "context";
+    pub const EPOCH_KEYS: &str = "epoch-keys";
+    pub const EPOCH_SECRETS: &str = "epoch-secrets";
+    pub const INTERIM_HASH: &str = "interim-hash";
+    pub const JOIN_CONFIG: &str = "join-config";
+    pub const KEY_PACKAGE: &str = "key-package";
+    pub const MESSAGE_SECRETS: &str = "message-secrets";
+    pub const OWN_LEAF: &str = "own-leaf";
+    pub const PAST_EPOCHS: &str = "past-epochs";
+    pub const PAST_ROSTER: &str = "past-roster";
+    pub const PAST_SECRETS: &str = "past-secrets";
+    pub const PENDING: &str = "pending";
+    pub const RESUMPTION: &str = "resumption";
+    pub const SIGNER: &str = "signer";
+    pub const STATE: &str = "state";
+    pub const TREE: &str = "tree";
+}
+
+/// The past epochs of a group that have rows, oldest first, and how many may be kept.
+#[derive(Clone, PartialEq, Serialize, serde::Deserialize)]
+struct PastEpochs {
+    max: u64,
+    epochs: Vec<u64>,
+}
+
+pub struct Store {
+    fetch: Py<PyAny>,
+    call: RefCell<Layer>,
+    fresh: RefCell<Layer>,
+    taken: RefCell<Layer>,
+    /// Read before every write of message secrets, so kept; the rows hold the truth.
+    past: RefCell<HashMap<Vec<u8>, PastEpochs>>,
+    /// The past epoch whose message is being read: the only one whose secrets may change.
+    reading: Cell<Option<u64>>,
+    touched: Cell<bool>,
+    trouble: RefCell<Option<Trouble>>,
+}
+
+impl Store {
+    pub fn new(fetch: Py<PyAny>) -> Self {
+        Self {
+            fetch,
+            call: RefCell::default(),
+            fresh: RefCell::default(),
+            taken: RefCell::default(),
+            past: RefCell::default(),
+            reading: Cell::new(None),
+            touched: Cell::new(false),
+            trouble: RefCell::new(None),
+        }
+    }
+
+    /// Forgets whatever an earlier call left behind.
+    pub fn begin(&self) {
+        self.call.borrow_mut().clear();
+        self.reading.set(None);
+        self.touched.set(false);
+        self.trouble.take();
+    }
+
+    /// Keeps what the call wrote.
+    pub fn keep(&self) {
+        self.fresh.borrow_mut().append(&mut self.call.borrow_mut());
+    }
+
+    /// Drops what the call wrote.
+    pub fn undo(&self) {
+        self.call.borrow_mut().clear();
+        self.past.borrow_mut().clear();
+    }
+
+    /// Why rows could not be read in this call, if they could not.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.trouble.take()
+    }
+
+    /// Whether this call tried to write or could not read: memory may be ahead of the rows.
+    pub fn touched(&self) -> bool {
+        self.touched.get()
+    }
+
+    /// Says that a message of the past epoch `epoch` is being read.
+    pub fn reading(&self, epoch: u64) {
+        self.reading.set(Some(epoch));
+    }
+
+    /// Everything not yet committed.
+    pub fn delta(&self) -> Layer {
+        let mut taken = self.taken.borrow_mut();
+        taken.append(&mut self.fresh.borrow_mut());
+        taken.clone()
+    }
+
+    pub fn committed(&self) {
+        self.taken.borrow_mut().clear();
+    }
+
+    pub fn abort(&self) {
+        self.undo();
+        self.fresh.borrow_mut().clear();
+        self.taken.borrow_mut().clear();
+    }
+
+    /// The SHA-256 of the own Commit that waits for its fate.
+    pub fn pending(&self, gid: &[u8]) -> Done<Option<Vec<u8>>> {
+        self.read(&key(kind::PENDING, gid)?)
+    }
+
+    pub fn set_pending(&self, gid: &[u8], sha256: Option<&[u8]>) -> Done {
+        let key = key(kind::PENDING, gid)?;
+        match sha256 {
+            Some(sha256) => self.write(key, sha256),
+            None => self.delete(key),
+        }
+    }
+
+    /// The members of the group in the past epoch `epoch`, if that epoch is kept.
+    pub fn past_roster<G: Serialize>(&self, gid: &G, epoch: u64) -> Done<Option<Vec<Member>>> {
+        self.read(&key(kind::PAST_ROSTER, &(gid, epoch))?)
+    }
+
+    fn write<V: Serialize + ?Sized>(&self, key: Vec<u8>, value: &V) -> Done {
+        self.touched.set(true);
+        let mut bytes = Zeroizing::new(Vec::new());
+        ciborium::into_writer(value, &mut *bytes).map_err(|_| StoreError::Codec)?;
+        self.put(key, Some(bytes));
+        Ok(())
+    }
+
+    fn delete(&self, key: Vec<u8>) -> Done {
+        self.touched.set(true);
+        self.put(key, None);
+        Ok(())
+    }
+
+    fn put(&self, key: Vec<u8>, value: Option<Bytes>) {
+        self.call.borrow_mut().insert(key, value);
+    }
+
+    fn read<V: DeserializeOwned>(&self, key: &[u8]) -> Done<Option<V>> {
+        let Some(bytes) = self.row(key)? else {
+            return Ok(None);
+        };
+        self.decode(&bytes).map(Some)
+    }
+
+    fn decode<V: DeserializeOwned>(&self, bytes: &[u8]) -> Done<V> {
+        ciborium::from_reader(bytes).map_err(|_| {
+            self.touched.set(true);
+            self.trouble.replace(Some(Trouble::Damaged));
+            StoreError::Codec
+        })
+    }
+
+    fn row(&self, key: &[u8]) -> Done<Option<Bytes>> {
+        for layer in [&self.call, &self.fresh, &self.taken] {
+            if let Some(value) = layer.borrow().get(key) {
+                return Ok(value.clone());
+            }
+        }
+        Python::attach(|py| {
+            let row = self.fetch.call1(py, (PyBytes::new(py, key),))?;
+            let row = row.extract::<Option<Bound<'_, PyBytes>>>(py)?;
+            Ok(row.map(|row| Zeroizing::new(row.as_bytes().to_vec())))
+        })
+        .map_err(|error: PyErr| {
+            self.touched.set(true);
+            self.trouble.replace(Some(Trouble::Raised(error)));
+            StoreError::Fetch
+        })
+    }
+
+    fn past_epochs<G: Serialize>(&self, gid: &G) -> Done<Option<PastEpochs>> {
+        let key = key(kind::PAST_EPOCHS, gid)?;
+        if let Some(known) = self.past.borrow().get(&key) {
+            return Ok(Some(known.clone()));
+        }
+        let known: Option<PastEpochs> = self.read(&key)?;
+        if let Some(known) = &known {
+            self.past.borrow_mut().insert(key, known.clone());
+        }
+        Ok(known)
+    }
+
+    fn set_past_epochs<G: Serialize>(&self, gid: &G, past: PastEpochs) -> Done {
+        let key = key(kind::PAST_EPOCHS, gid)?;
+        self.write(key.clone(), &past)?;
+        self.past.borrow_mut().insert(key, past);
+        Ok(())
+    }
+
+    fn delete_past_epoch<G: Serialize>(&self, gid: &G, epoch: u64) -> Done {
+        self.delete(key(kind::PAST_SECRETS, &(gid, epoch))?)?;
+        self.delete(key(kind::PAST_ROSTER, &(gid, epoch))?)
+    }
+}
+
+fn key<K: Serialize + ?Sized>(kind: &str, key: &K) -> Done<Vec<u8>> {
+    let mut bytes = Vec::from(kind);
+    bytes.push(b'/');
+    ciborium::into_writer(key, &mut bytes).map_err(|_| StoreError::Codec)?;
+    Ok(bytes)
+}
+
+/// The rows that are written, read and deleted whole, one for each group.
+macro_rules! group_rows {
+    ($($kind:ident: $value:ident, $write:ident, $read:ident, $delete:ident;)+) => {$(
+        fn $write<GroupId: traits::GroupId<CURRENT_VERSION>, $value: traits::$value<CURRENT_VERSION>>(
+            &self,
+            gid: &GroupId,
+            value: &$value,
+        ) -> Done {
+            self.write(key(kind::$kind, gid)?, value)
+        }
+
+        fn $read<GroupId: traits::GroupId<CURRENT_VERSION>, $value: traits::$value<CURRENT_VERSION>>(
+            &self,
+            gid: &GroupId,
+        ) -> Done<Option<$value>> {
+            self.read(&key(kind::$kind, gid)?)
+        }
+
+        fn $delete<GroupId: traits::GroupId<CURRENT_VERSION>>(&self, gid: &GroupId) -> Done {
+            self.delete(key(kind::$kind, gid)?)
+        }
+    )+};
+}
+
+impl StorageProvider<CURRENT_VERSION> for Store {
+    type Error = StoreError;
+
+    group_rows! {
+        CONFIRMATION_TAG: ConfirmationTag, write_confirmation_tag, confirmation_tag, delete_confirmation_tag;
+        CONTEXT: GroupContext, write_context, group_context, delete_context;
+        EPOCH_SECRETS: GroupEpochSecrets, write_group_epoch_secrets, group_epoch_secrets, delete_group_epoch_secrets;
+        INTERIM_HASH: InterimTranscriptHash, write_interim_transcript_hash, interim_transcript_hash, delete_interim_transcript_hash;
+        JOIN_CONFIG: MlsGroupJoinConfig, write_mls_join_config, mls_group_join_config, delete_group_config;
+        OWN_LEAF: LeafNodeIndex, write_own_leaf_index, own_leaf_index, delete_own_leaf_index;
+        RESUMPTION: ResumptionPskStore, write_resumption_psk_store, resumption_psk_store, delete_all_resumption_psk_secrets;
+        TREE: TreeSync, write_tree, tree, delete_tree;
+    }
+
+    // The state's two methods name their types in the other order.
+
+    fn write_group_state<
+        GroupState: traits::GroupState<CURRENT_VERSION>,
+        GroupId: traits::GroupId<CURRENT_VERSION>,
+    >(
+        &self,
+        gid: &GroupId,
+        state: &GroupState,
+    ) -> Done {
+        self.write(key(kind::STATE, gid)?, state)
+    }
+
+    fn group_state<
+        GroupState: traits::GroupState<CURRENT_VERSION>,
+        GroupId: traits::GroupId<CURRENT_VERSION>,
+    >(
+        &self,
+        gid: &GroupId,
+    ) -> Done<Option<GroupState>> {
+        self.read(&key(kind::STATE, gid)?)
+    }
+
+    fn delete_group_state<GroupId: traits::GroupId<CURRENT_VERSION>>(&self, gid: &GroupId) -> Done {
+        self.delete(key(kind::STATE, gid)?)
+    }
+
+    fn write_message_secrets<
+        GroupId: traits::GroupId<CURRENT_VERSION>,
+        MessageSecrets: traits::MessageSecrets<CURRENT_VERSION>,
+    >(
+        &self,
+        gid: &GroupId,
+        value: &MessageSecrets,
+    ) -> Done {
+        self.touched.set(true);
+        let before = self.past_epochs(gid)?;
+        let had = before.as_ref().map_or(&[][..], |past| &past.epochs);
+        let parts = secrets::split(value, |epoch| {
+            if !had.contains(&epoch) {
+                Want::Everything
+            } else if self.reading.get() == Some(epoch) {
+                Want::Secrets
+            } else {
+                Want::Nothing
+            }
+        })?;
+        self.put(key(kind::MESSAGE_SECRETS, gid)?, Some(parts.current));
+        let mut epochs = Vec::with_capacity(parts.past.len());
+        for past in parts.past {
+            epochs.push(past.epoch);
+            if let Some(secrets) = past.secrets {
+                self.put(key(kind::PAST_SECRETS, &(gid, past.epoch))?, Some(secrets));
+            }
+            if let Some(roster) = past.roster {
+                self.put(key(kind::PAST_ROSTER, &(gid, past.epoch))?, Some(roster));
+            }
+        }
+        for epoch in had.iter().filter(|epoch| !epochs.contains(epoch)) {
+            self.delete_past_epoch(gid, *epoch)?;
+        }
+        let after = PastEpochs {
+            max: parts.max_epochs,
+            epochs,
+        };
+        if before.as_ref() == Some(&after) {
+            Ok(())
+        } else {
+            self.set_past_epochs(gid, after)
+        }
+    }
+
+    fn message_secrets<
+        GroupId: traits::GroupId<CURRENT_VERSION>,
+        MessageSecrets: traits::MessageSecrets<CURRENT_VERSION>,
+    >(
+        &self,
+        gid: &GroupId,
+    ) -> Done<Option<MessageSecrets>> {
+        let Some(current) = self.row(&key(kind::MESSAGE_SECRETS, gid)?)? else {
+            return Ok(None);
+        };
+        let Some(past) = self.past_epochs(gid)? else {
+            return Ok(None);
+        };
+        let mut parts = Vec::with_capacity(past.epochs.len());
+        for epoch in past.epochs {
+            let secrets = self.row(&key(kind::PAST_SECRETS, &(gid, epoch))?)?;
+            let roster = self.row(&key(kind::PAST_ROSTER, &(gid, epoch))?)?;
+            let (Some(secrets), Some(roster)) = (secrets, roster) else {
+                return Ok(None);
+            };
+            parts.push((epoch, secrets, roster));
+        }
+        self.decode(&secrets::join(past.max, &parts, &current)?)
+            .map(Some)
+    }
+
+    fn delete_message_secrets<GroupId: traits::GroupId<CURRENT_VERSION>>(
+        &self,
+        gid: &GroupId,
+    ) -> Done {
+        if let Some(past) = self.past_epochs(gid)? {
+            for epoch in past.epochs {
+                self.delete_past_epoch(gid, epoch)?;
+            }
+        }
+        let past_epochs = key(kind::PAST_EPOCHS, gid)?;
+        self.past.borrow_mut().remove(&past_epochs);
+        self.delete(past_epochs)?;
+        self.delete(key(kind::MESSAGE_SECRETS, gid)?)
+    }
+
+    fn write_encryption_epoch_key_pairs<
+        GroupId: traits::GroupId<CURRENT_VERSION>,
+        EpochKey: traits::EpochKey<CURRENT_VERSION>,
+        HpkeKeyPair: traits::HpkeKeyPair<CURRENT_VERSION>,
+    >(
+        &self,
+        gid: &GroupId,
+        epoch: &EpochKey,
+        leaf_index: u32,
+        key_pairs: &[HpkeKeyPair],
+    ) -> Done {
+        self.write(key(kind::EPOCH_KEYS, &(gid, epoch, leaf_index))?, key_pairs)
+    }
+
+    fn encryption_epoch_key_pairs<
+        GroupId: traits::GroupId<CURRENT_VERSION>,
+        EpochKey: traits::EpochKey<CURRENT_VERSION>,
+        HpkeKeyPair: traits::HpkeKeyPair<CURRENT_VERSION>,
+    >(
+        &self,
+        gid: &GroupId,
+        epoch: &EpochKey,
+        leaf_index: u32,
+    ) -> Done<Vec<HpkeKeyPair>> {
+        Ok(self
+            .read(&key(kind::EPOCH_KEYS, &(gid, epoch, leaf_index))?)?
+            .unwrap_or_default())
+    }
+
+    fn delete_encryption_epoch_key_pairs<
+        GroupId: traits::GroupId<CURRENT_VERSION>,
+        EpochKey: traits::EpochKey<CURRENT_VERSION>,
+    >(
+        &self,
+        gid: &GroupId,
+        epoch: &EpochKey,
+        leaf_index: u32,
+    ) -> Done {
+        self.delete(key(kind::EPOCH_KEYS, &(gid, epoch, leaf_index))?)
+    }
+
+    fn write_key_package<
+        HashReference: traits::HashReference<CURRENT_VERSION>,
+        KeyPackage: traits::KeyPackage<CURRENT_VERSION>,
+    >(
+        &self,
+        hash_ref: &HashReference,
+        key_package: &KeyPackage,
+    ) -> Done {
+        self.write(key(kind::KEY_PACKAGE, hash_ref)?, key_package)
+    }
+
+    fn key_package<
+        KeyPackageRef: traits::HashReference<CURRENT_VERSION>,
+        KeyPackage: traits::KeyPackage<CURRENT_VERSION>,
+    >(
+        &self,
+        hash_ref: &KeyPackageRef,
+    ) -> Done<Option<KeyPackage>> {
+        self.read(&key(kind::KEY_PACKAGE, hash_ref)?)
+    }
+
+    fn delete_key_package<KeyPackageRef: traits::HashReference<CURRENT_VERSION>>(
+        &self,
+        hash_ref: &KeyPackageRef,
+    ) -> Done {
+        self.delete(key(kind::KEY_PACKAGE, hash_ref)?)
+    }
+
+    fn write_signature_key_pair<
+        SignaturePublicKey: traits::SignaturePublicKey<CURRENT_VERSION>,
+        SignatureKeyPair: traits::SignatureKeyPair<CURRENT_VERSION>,
+    >(
+        &self,
+        public_key: &SignaturePublicKey,
+        key_pair: &SignatureKeyPair,
+    ) -> Done {
+        self.write(key(kind::SIGNER, public_key)?, key_pair)
+    }
+
+    fn signature_key_pair<
+        SignaturePublicKey: traits::SignaturePublicKey<CURRENT_VERSION>,
+        SignatureKeyPair: traits::SignatureKeyPair<CURRENT_VERSION>,
+    >(
+        &self,
+        public_key: &SignaturePublicKey,
+    ) -> Done<Option<SignatureKeyPair>> {
+        self.read(&key(kind::SIGNER, public_key)?)
+    }
+
+    fn delete_signature_key_pair<
+        SignaturePublicKey: traits::SignaturePublicKey<CURRENT_VERSION>,
+    >(
+        &self,
+        public_key: &SignaturePublicKey,
+    ) -> Done {
+        self.delete(key(kind::SIGNER, public_key)?)
+    }
+
+    // What follows serves proposals standing alone, Update proposals and pre-shared keys. We use
+    // none of them (any member could freeze a group with one), so there is never anything stored.
+
+    fn append_own_leaf_node<
+        GroupId: traits::GroupId<CURRENT_VERSION>,
+        LeafNode: traits::LeafNode<CURRENT_VERSION>,
+    >(
+        &self,
+        _: &GroupId,
+        _: &LeafNode,
+    ) -> Done {
+        Err(StoreError::Unused)
+    }
+
+    fn own_leaf_nodes<
+        GroupId: traits::GroupId<CURRENT_VERSION>,
+        LeafNode: traits::LeafNode<CURRENT_VERSION>,
+    >(
+        &self,
+        _: &GroupId,
+    ) -> Done<Vec<LeafNode>> {
+        Ok(Vec::new())
+    }
+
+    fn delete_own_leaf_nodes<GroupId: traits::GroupId<CURRENT_VERSION>>(
+        &self,
+        _: &GroupId,
+    ) -> Done {
+        Ok(())
+    }
+
+    fn queue_proposal<
+        GroupId: traits::GroupId<CURRENT_VERSION>,
+        ProposalRef: traits::ProposalRef<CURRENT_VERSION>,
+        QueuedProposal: traits::QueuedProposal<CURRENT_VERSION>,
+    >(
+        &self,
+        _: &GroupId,
+        _: &ProposalRef,
+        _: &QueuedProposal,
+    ) -> Done {
+        Err(StoreError::Unused)
+    }
+
+    fn queued_proposal_refs<
+        GroupId: traits::GroupId<CURRENT_VERSION>,
+        ProposalRef: traits::ProposalRef<CURRENT_VERSION>,
+    >(
+        &self,
+        _: &GroupId,
+    ) -> Done<Vec<ProposalRef>> {
+        Ok(Vec::new())
+    }
+
+    fn queued_proposals<
+        GroupId: traits::GroupId<CURRENT_VERSION>,
+        ProposalRef: traits::ProposalRef<CURRENT_VERSION>,
+        QueuedProposal: traits::QueuedProposal<CURRENT_VERSION>,
+    >(
+        &self,
+        _: &GroupId,
+    ) -> Done<Vec<(ProposalRef, QueuedProposal)>> {
+        Ok(Vec::new())
+    }
+
+    fn remove_proposal<
+        GroupId: traits::GroupId<CURRENT_VERSION>,
+        ProposalRef: traits::ProposalRef<CURRENT_VERSION>,
+    >(
+        &self,
+        _: &GroupId,
+        _: &ProposalRef,
+    ) -> Done {
+        Ok(())
+    }
+
+    fn clear_proposal_queue<
+        GroupId: traits::GroupId<CURRENT_VERSION>,
+        ProposalRef: traits::ProposalRef<CURRENT_VERSION>,
+    >(
+        &self,
+        _: &GroupId,
+    ) -> Done {
+        Ok(())
+    }
+
+    fn write_encryption_key_pair<
+        EncryptionKey: traits::EncryptionKey<CURRENT_VERSION>,
+        HpkeKeyPair: traits::HpkeKeyPair<CURRENT_VERSION>,
+    >(
+        &self,
+        _: &EncryptionKey,
+        _: &HpkeKeyPair,
+    ) -> Done {
+        Err(StoreError::Unused)
+    }
+
+    fn encryption_key_pair<
+        HpkeKeyPair: traits::HpkeKeyPair<CURRENT_VERSION>,
+        EncryptionKey: traits::EncryptionKey<CURRENT_VERSION>,
+    >(
+        &self,
+        _: &EncryptionKey,
+    ) -> Done<Option<HpkeKeyPair>> {
+        Ok(None)
+    }
+
+    fn delete_encryption_key_pair<EncryptionKey: traits::EncryptionKey<CURRENT_VERSION>>(
+        &self,
+        _: &EncryptionKey,
+    ) -> Done {
+        Ok(())
+    }
+
+    fn write_psk<
+        PskId: traits::PskId<CURRENT_VERSION>,
+        PskBundle: traits::PskBundle<CURRENT_VERSION>,
+    >(
+        &self,
+        _: &PskId,
+        _: &PskBundle,
+    ) -> Done {
+        Err(StoreError::Unused)
+    }
+
+    fn psk<PskBundle: traits::PskBundle<CURRENT_VERSION>, PskId: traits::PskId<CURRENT_VERSION>>(
+        &self,
+        _: &PskId,
+    ) -> Done<Option<PskBundle>> {
+        Ok(None)
+    }
+
+    fn delete_psk<PskKey: traits::PskId<CURRENT_VERSION>>(&self, _: &PskKey) -> Done {
+        Ok(())
+    }
+}

@@ -1,0 +1,407 @@
+"""MLS groups (RFC 9420): bytes in, bytes out. The only importer of the compiled binding.
+
+An `Engine` keeps groups in memory and asks `fetch` for stored rows; it never stores anything
+itself. Every call is all or nothing, and what it changed joins the *delta*:
+
+    begin a vault transaction
+        ... any calls, and the client's own rows ...
+        write what take_delta() returns
+    commit the transaction
+    committed()              or abort(), if anything above failed
+
+Until `committed()` the delta stays readable, and a second `take_delta()` returns all of it again.
+`abort()` takes memory back too: every group, staged Commit and key not in the vault is forgotten.
+The delta is secret, and belongs in the vault and nowhere else. Rows may be written in any order.
+
+One engine for each vault, and one process for each vault: two would use the same keys twice. Calls
+may come from any thread; each runs without the GIL, one at a time. `fetch` runs inside a call, so
+it must not call the engine.
+
+A Commit of this client is *pending* until the client knows that the epoch drop took it
+(`merge_pending`) or took another (`process` and `accept` that one; ours is then gone). Nothing else
+clears a pending Commit but `clear_pending`, for one that certainly never left this machine.
+"""
+
+from __future__ import annotations
+
+import builtins
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+
+from amanat import _mls
+from amanat.errors import BY_CODE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+HYBRID_SUITE: Final = _mls.HYBRID_SUITE
+"""0x004E, X25519 with ML-KEM-768, AES-256-GCM and SHA-384, signed with Ed25519.
+
+Rather than 0x004F (AES-128, SHA-256): this suite is for ciphertext somebody keeps for decades.
+"""
+CLASSICAL_SUITE: Final = _mls.CLASSICAL_SUITE
+"""0x0001, X25519, AES-128-GCM, SHA-256, Ed25519: what every MLS implementation speaks."""
+EXT_POLICY: Final = _mls.EXT_POLICY
+"""GroupContext extension that holds the group's policy; every member must support it."""
+EXT_LEAF: Final = _mls.EXT_LEAF
+"""LeafNode extension that holds what a client says about itself in its leaf."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class ContentType(IntEnum):
+    """What a PrivateMessage says it holds (RFC 9420, section 6)."""
+
+    APPLICATION = 1
+    PROPOSAL = 2
+    COMMIT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPackage:
+    """A KeyPackage to hand out, and the reference to delete its private part by."""
+
+    bytes: builtins.bytes
+    ref: builtins.bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPackageView:
+    """A valid KeyPackage, except for its credential, which the client must judge."""
+
+    ref: bytes
+    suite: int
+    credential: bytes
+    signer: bytes
+    leaf: bytes
+    not_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One leaf of a group: a device."""
+
+    leaf_index: int
+    credential: bytes
+    signer: bytes
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A device a Commit adds. Its leaf index is known once the Commit is accepted."""
+
+    credential: bytes
+    signer: bytes
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """A group as this client sees it; not `active` once the client was removed.
+
+    `policy` is None in a group that Amanat did not make. `pending` is the SHA-256 of the own Commit
+    whose fate is not known.
+    """
+
+    epoch: int
+    suite: int
+    own_leaf: int
+    policy: bytes | None
+    epoch_authenticator: bytes
+    pending: bytes | None
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WelcomeView:
+    """What joining by a Welcome would join. `ref` is the KeyPackage that joining uses up."""
+
+    gid: bytes
+    epoch: int
+    suite: int
+    policy: bytes | None
+    members: tuple[Member, ...]
+    sender_leaf: int
+    ref: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CommitBundle:
+    """A Commit to put into the epoch drop of `epoch_before`, known again by its SHA-256.
+
+    The one Welcome serves every joiner and holds no tree: each needs `tree` beside it.
+    """
+
+    commit: bytes
+    welcome: bytes | None
+    tree: bytes | None
+    epoch_before: int
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CommitView:
+    """What a Commit changes. `committer` is as before it, `updates` holds leaves as after it.
+
+    `policy_new` is None where the policy stays. The leaf indices in `removes` are of the members
+    before the Commit, and may belong to somebody else after it.
+    """
+
+    epoch_before: int
+    epoch_after: int
+    committer: Member
+    adds: tuple[Added, ...]
+    removes: tuple[int, ...]
+    updates: tuple[Member, ...]
+    policy_new: bytes | None
+    self_removed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StagedCommit(CommitView):
+    """Another member's valid Commit, which the client must `accept` or `reject` by its rules.
+
+    The handle lives until then, or until `abort` or the end of the epoch. Reading a Commit spends
+    its key, so `take_delta` refuses while a verdict is owed.
+    """
+
+    handle: int
+    aad: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A message, with its sender's credential and signature key as of the message's epoch."""
+
+    epoch: int
+    sender_leaf: int
+    credential: bytes
+    signer: bytes
+    aad: bytes
+    plaintext: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The outside of a message: anybody can have written it."""
+
+    gid: bytes
+    epoch: int
+    content_type: ContentType
+
+
+class Engine:
+    """The MLS state of one vault: its groups, signature keys and KeyPackages."""
+
+    def __init__(self, fetch: Callable[[bytes], bytes | None]) -> None:
+        self._engine = _mls.Engine(fetch)
+
+    def take_delta(self) -> list[tuple[bytes, bytes | None]]:
+        """Every row changed since `committed`, by key; None where it is deleted."""
+        return _call(self._engine.take_delta)
+
+    def committed(self) -> None:
+        """Forget the delta that `take_delta` returned: it is in the vault."""
+        _call(self._engine.committed)
+
+    def abort(self) -> None:
+        """Go back to what is in the vault."""
+        _call(self._engine.abort)
+
+    def new_signer(self) -> bytes:
+        """A new Ed25519 signature key, by its public half. It serves both suites."""
+        return _call(self._engine.new_signer)
+
+    def new_key_package(
+        self,
+        suite: int,
+        signer: bytes,
+        credential: bytes,
+        leaf: bytes,
+        *,
+        now: int,
+        lifetime_s: int,
+    ) -> KeyPackage:
+        """A KeyPackage to be added by once, good for `lifetime_s` (at most 84 days)."""
+        return KeyPackage(
+            *_call(
+                self._engine.new_key_package,
+                suite,
+                signer,
+                credential,
+                leaf,
+                now=now,
+                lifetime_s=lifetime_s,
+            )
+        )
+
+    def delete_key_package(self, ref: bytes) -> None:
+        """Forget the private part of a KeyPackage, if it is still there."""
+        _call(self._engine.delete_key_package, ref)
+
+    def create_group(  # noqa: PLR0917, a group has these parts
+        self, gid: bytes, suite: int, signer: bytes, credential: bytes, leaf: bytes, policy: bytes
+    ) -> None:
+        """Create a group of one, in epoch 0."""
+        _call(self._engine.create_group, gid, suite, signer, credential, leaf, policy)
+
+    def commit(
+        self,
+        gid: bytes,
+        *,
+        adds: Sequence[bytes] = (),
+        removes: Sequence[int] = (),
+        policy: bytes | None = None,
+        update: bool = False,
+        leaf: bytes | None = None,
+        aad: bytes = b"",
+    ) -> CommitBundle:
+        """A Commit, now pending, that does all of this at once.
+
+        Only Adds alone go without an UpdatePath, whose size grows with the group; `update` asks for
+        one. A KeyPackage in `adds` may be out of date here: `check_key_package` comes first.
+        """
+        return CommitBundle(
+            *_call(
+                self._engine.commit,
+                gid,
+                adds=list(adds),
+                removes=list(removes),
+                policy=policy,
+                update=update,
+                leaf=leaf,
+                aad=aad,
+            )
+        )
+
+    def export_pending(self, gid: bytes, label: str, context: bytes, n: int) -> bytes:
+        """A secret of the epoch that the pending Commit would begin."""
+        return _call(self._engine.export_pending, gid, label, context, n)
+
+    def pending(self, gid: bytes) -> bytes | None:
+        """The SHA-256 of the own Commit whose fate is not known."""
+        return _call(self._engine.pending, gid)
+
+    def merge_pending(self, gid: bytes, sha256: bytes) -> CommitView:
+        """Move to the epoch that the pending Commit begins: it won."""
+        return _commit_view(_call(self._engine.merge_pending, gid, sha256))
+
+    def clear_pending(self, gid: bytes) -> None:
+        """Drop the pending Commit, which must never have left this machine.
+
+        If others have it and it wins, this client is locked out of the epoch it began itself.
+        """
+        _call(self._engine.clear_pending, gid)
+
+    def encrypt(self, gid: bytes, plaintext: bytes, aad: bytes = b"") -> bytes:
+        """A PrivateMessage to everyone in the group. It must be stored before it is sent."""
+        return _call(self._engine.encrypt, gid, plaintext, aad)
+
+    def process(self, gid: bytes, message: bytes) -> Application | StagedCommit:
+        """What a PrivateMessage holds. Works once for each message: its key is gone then.
+
+        A future epoch (FutureEpoch) is only what the outside says, so keep few such messages.
+        """
+        match _call(self._engine.process, gid, message):
+            case handle, view, aad:
+                seen = _commit_view(view)
+                return StagedCommit(
+                    seen.epoch_before,
+                    seen.epoch_after,
+                    seen.committer,
+                    seen.adds,
+                    seen.removes,
+                    seen.updates,
+                    seen.policy_new,
+                    seen.self_removed,
+                    handle,
+                    aad,
+                )
+            case application:
+                return Application(*application)
+
+    def export_staged(self, handle: int, label: str, context: bytes, n: int) -> bytes:
+        """A secret of the epoch that the staged Commit would begin."""
+        return _call(self._engine.export_staged, handle, label, context, n)
+
+    def accept(self, handle: int) -> CommitView:
+        """Move to the epoch that the staged Commit begins. An own pending Commit is gone then."""
+        return _commit_view(_call(self._engine.accept, handle))
+
+    def reject(self, handle: int) -> None:
+        """Drop a staged Commit for good: it cannot be processed again."""
+        _call(self._engine.reject, handle)
+
+    def members(self, gid: bytes) -> tuple[Member, ...]:
+        """The members of the group, by leaf index."""
+        return tuple(Member(*member) for member in _call(self._engine.members, gid))
+
+    def group(self, gid: bytes) -> GroupView:
+        """The group as this client sees it."""
+        return GroupView(*_call(self._engine.group, gid))
+
+    def export_secret(self, gid: bytes, label: str, context: bytes, n: int) -> bytes:
+        """A secret of `n` bytes that the members of this epoch share (RFC 9420, section 8.5)."""
+        return _call(self._engine.export_secret, gid, label, context, n)
+
+    def export_tree(self, gid: bytes) -> bytes:
+        """The ratchet tree of this epoch, for somebody who joins by a Welcome of this epoch."""
+        return _call(self._engine.export_tree, gid)
+
+    def inspect_welcome(self, welcome: bytes, tree: bytes | None) -> WelcomeView:
+        """What `join` would join, fully checked. Nothing is used up, whatever the bytes are."""
+        gid, epoch, suite, policy, members, sender_leaf, ref = _call(
+            self._engine.inspect_welcome, welcome, tree
+        )
+        members_seen = tuple(Member(*member) for member in members)
+        return WelcomeView(gid, epoch, suite, policy, members_seen, sender_leaf, ref)
+
+    def join(self, welcome: bytes, tree: bytes | None) -> tuple[bytes, GroupView]:
+        """Join a group, by its id; the KeyPackage is used up. On failure nothing is.
+
+        `tree` is None only for a Welcome that carries its own. A group this client was removed from
+        is replaced.
+        """
+        gid, group = _call(self._engine.join, welcome, tree)
+        return gid, GroupView(*group)
+
+    def delete_group(self, gid: bytes) -> None:
+        """Forget a group and all its secrets."""
+        _call(self._engine.delete_group, gid)
+
+
+def check_key_package(key_package: bytes, *, now: int) -> KeyPackageView:
+    """A KeyPackage, if it is rightly signed, of a suite and shape we use, and not out of date."""
+    return KeyPackageView(*_call(_mls.check_key_package, key_package, now=now))
+
+
+def peek(message: bytes) -> Header:
+    """The outside of a message, to find the group it claims to be for."""
+    gid, epoch, content_type = _call(_mls.peek, message)
+    return Header(gid, epoch, ContentType(content_type))
+
+
+def _call(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Call the binding. The one place where its refusals become errors of ours."""
+    try:
+        return function(*args, **kwargs)
+    except _mls.MlsError as refusal:
+        code, detail = refusal.args
+        raise BY_CODE[code](detail) from None
+
+
+def _commit_view(view: _mls._CommitView) -> CommitView:
+    before, after, committer, adds, removes, updates, policy_new, self_removed = view
+    return CommitView(
+        before,
+        after,
+        Member(*committer),
+        tuple(Added(*added) for added in adds),
+        tuple(removes),
+        tuple(Member(*member) for member in updates),
+        policy_new,
+        self_removed,
+    )
