@@ -49,10 +49,9 @@ from amanat.protocol.drops import (
     expand,
     token_hash,
 )
-from amanat.protocol.identity import check_signature, leave_text
+from amanat.protocol.identity import MAX_NAME_CHARS, check_credential, check_signature, leave_text
 from amanat.protocol.messages import (
     COMMIT_FRAGMENT,
-    MAX_NAME_CHARS,
     MAX_TEXT_BYTES,
     MESSAGE_FRAGMENT,
     Ack,
@@ -195,7 +194,9 @@ class Conversations:
                 raise UnknownConversation
             view = self._engine.group(gid)
             self._groups[gid] = Group(
-                view, decode_policy(view.policy), rights.read_members(self._engine.members(gid))
+                view,
+                decode_policy(view.policy or b""),
+                rights.read_members(self._engine.members(gid)),
             )
         return self._groups[gid]
 
@@ -240,8 +241,7 @@ class Conversations:
         # Nobody else is in epoch 0, so no other Commit can win: merge at once.
         self._engine.merge_pending(gid, bundle.sha256)
         self._enter_epoch(gid, now=now)
-        assert bundle.welcome is not None  # noqa: S101  # a Commit with an add has one
-        return gid, bundle.welcome, bundle.tree
+        return gid, bundle.welcome or b"", bundle.tree or b""
 
     def person_of(self, key_package: bytes, *, now: int) -> rights.Person:
         """Whose a KeyPackage is. Raises InvalidKeyPackage or InvalidCredential."""
@@ -303,7 +303,7 @@ class Conversations:
         """
         view = self._engine.inspect_welcome(welcome, tree)
         try:
-            policy = decode_policy(view.policy)
+            policy = decode_policy(view.policy or b"")
             identities = {p.identity for p in rights.read_members(view.members)}
         except (InvalidCommit, InvalidCredential):
             raise InvalidWelcome from None
@@ -321,7 +321,7 @@ class Conversations:
         self._engine.join(welcome, tree)
         self._insert(view.gid, now=now)
         self._enter_epoch(view.gid, now=now)
-        self._db.execute("DELETE FROM key_package WHERE ref = ?", (view.key_package_ref,))
+        self._db.execute("DELETE FROM key_package WHERE ref = ?", (view.ref,))
         self.events.append(Joined(view.gid))
         return view.gid
 
@@ -378,7 +378,7 @@ class Conversations:
             group.policy.relay,
             epoch_drop(secret, group.policy.region),
             HANDSHAKE_RETENTION_DAYS,
-            gid=gid,
+            about=gid,
             now=now,
         )
         self._db.execute(
@@ -392,7 +392,7 @@ class Conversations:
         return row[0] if row else b""
 
     def _queue_create(
-        self, relay: str, drop: Drop, days: int, *, gid: bytes | None, now: int
+        self, relay: str, drop: Drop, days: int, *, about: bytes | None, now: int
     ) -> None:
         request = wire.Create(
             0,
@@ -402,7 +402,7 @@ class Conversations:
             token_hash(drop.drop_id, drop.read_token),
             days,
         )
-        self._delivery.queue(relay, request, purpose="create", gid=gid, due_at=now)
+        self._delivery.queue(relay, request, purpose="create", about=about, due_at=now)
 
     def _append_to_epoch(
         self, gid: bytes, group: Group, kind: int, data: bytes, *, now: int
@@ -423,7 +423,7 @@ class Conversations:
                 policy.relay,
                 wire.Append(0, drop.drop_id, drop.append_token, cell),
                 purpose="commit" if kind == COMMIT_FRAGMENT else "cell",
-                gid=gid,
+                about=gid,
                 due_at=now,
             )
 
@@ -728,12 +728,12 @@ class Conversations:
             digest=hashlib.sha256(data).digest(),
         )
         drop = file_drop(ref)
-        self._queue_create(home.relay, drop, MESSAGE_RETENTION_DAYS, gid=None, now=now)
+        self._queue_create(home.relay, drop, MESSAGE_RETENTION_DAYS, about=None, now=now)
         for index, once in enumerate(file_keys(ref)):
             piece = data[index * MAX_PAYLOAD : (index + 1) * MAX_PAYLOAD]
             cell = seal(once, piece, region=ref.region, drop_id=drop.drop_id)
             request = wire.Append(0, drop.drop_id, drop.append_token, cell)
-            self._delivery.queue(home.relay, request, purpose="file", gid=None, due_at=now)
+            self._delivery.queue(home.relay, request, purpose="file", about=None, due_at=now)
         return ref
 
     def awaited(self) -> list[tuple[bytes, FileRef]]:
@@ -798,7 +798,7 @@ class Conversations:
             lifetime_s=KEY_PACKAGE_LIFETIME_S,
         )
         self._db.execute("INSERT INTO key_package VALUES (?, NULL, ?)", (made.ref, now))
-        return made.key_package
+        return made.bytes
 
     def _their_key_package(self, identity: bytes, suite: int, *, now: int) -> bytes | None:
         """A KeyPackage of a contact that is still good; None, and one is asked for, if none is."""
@@ -1112,7 +1112,7 @@ def file_keys(ref: FileRef) -> list[OneTime]:
 def check_sender(message: mls.Application) -> bytes:
     """The identity that sent a message: by its credential as of its own epoch, never by the leaf
     index alone (a leaf may have a new owner). Raises InvalidCredential."""
-    return rights.check_credential(message.credential, signer=message.signer).identity
+    return check_credential(message.credential, signer=message.signer).identity
 
 
 def _one_each(peers: Sequence[Peer]) -> list[Peer]:

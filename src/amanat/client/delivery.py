@@ -93,12 +93,12 @@ class Delivery:
     # Outgoing
 
     def queue(
-        self, relay: str, request: wire.Request, *, purpose: str, gid: bytes | None, due_at: int
+        self, relay: str, request: wire.Request, *, purpose: str, about: bytes | None, due_at: int
     ) -> None:
         """Put a request into the outbox; inside a unit. Rows of one relay leave in order."""
         self._vault.db.execute(
-            "INSERT INTO outbox (relay, request, gid, purpose, due_at) VALUES (?, ?, ?, ?, ?)",
-            (relay, wire.encode(request), gid, purpose, due_at),
+            "INSERT INTO outbox (relay, request, about, purpose, due_at) VALUES (?, ?, ?, ?, ?)",
+            (relay, wire.encode(request), about, purpose, due_at),
         )
 
     def deposit(
@@ -108,14 +108,14 @@ class Delivery:
         payload: bytes,
         *,
         purpose: str,
-        gid: bytes | None,
+        about: bytes | None,
         due_at: int,
     ) -> None:
         """Seal a payload under a one-time secret for the bucket at `address` and queue it."""
         once = one_time(secret, region=address.region, drop_id=address.drop_id)
         cell = seal(once, payload, region=address.region, drop_id=address.drop_id)
         request = wire.Append(0, address.drop_id, address.append_token, cell)
-        self.queue(address.relay, request, purpose=purpose, gid=gid, due_at=due_at)
+        self.queue(address.relay, request, purpose=purpose, about=about, due_at=due_at)
 
     def post(self, gid: bytes, to: Peer, kind: CellKind, payload: bytes, *, now: int) -> bool:
         """Step the pair chain to a person and deposit a payload with them; inside a unit.
@@ -137,7 +137,7 @@ class Delivery:
             secret,
             bytes([kind]) + payload,
             purpose="cell",
-            gid=gid,
+            about=gid,
             due_at=now + secrets.randbelow(JITTER_MS),
         )
         return True

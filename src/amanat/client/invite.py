@@ -31,8 +31,8 @@ from amanat.errors import (
 )
 from amanat.protocol import codec
 from amanat.protocol.descriptor import b64, unb64
-from amanat.protocol.identity import Addresses, Key
-from amanat.protocol.messages import MAX_NAME_CHARS, Knock, KnockReply, Name
+from amanat.protocol.identity import MAX_NAME_CHARS, Addresses, Key, Name
+from amanat.protocol.messages import Knock, KnockReply
 
 if TYPE_CHECKING:
     from amanat.client.conversation import Conversations
@@ -148,8 +148,17 @@ class Invites:
         )
         self._delivery.expect_reply(reply_secret)
         self._delivery.deposit(
-            invite.addresses[0], invite.secret, sealed, purpose="knock", gid=None, due_at=now
+            invite.addresses[0],
+            invite.secret,
+            sealed,
+            purpose="knock",
+            about=invite.identity,
+            due_at=now,
         )
+
+    def withdraw_knock(self, inviter: bytes) -> None:
+        """Forget a knock whose invite somebody else has used; inside a unit."""
+        self._db.execute("DELETE FROM knock WHERE identity = ?", (inviter,))
 
     def answer(self, secret: bytes, sealed: bytes, *, now: int) -> None:
         """Take a knock on an invite of ours: let the person in; inside a unit.
@@ -172,7 +181,7 @@ class Invites:
         if self._is_known(them.identity) or them.identity == self._me.identity:
             return
         if self._is_knocked_on(them.identity):
-            # Both knocked at once: the lower identity answers, so that one conversation comes of it.
+            # Both knocked at once: the lower identity answers, so that one conversation results.
             if self._me.identity > them.identity:
                 return
             self._db.execute("DELETE FROM knock WHERE identity = ?", (them.identity,))
@@ -184,7 +193,7 @@ class Invites:
             knock.reply_secret,
             codec.encode(reply),
             purpose="cell",
-            gid=gid,
+            about=gid,
             due_at=now,
         )
         self._conversations.start_talking(gid, them.identity, them.signer, knock.greeting, now=now)

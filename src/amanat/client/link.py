@@ -27,7 +27,7 @@ from amanat.protocol import wire
 from amanat.protocol.descriptor import parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from amanat.protocol.descriptor import RelayAddress
 
@@ -45,7 +45,7 @@ RETRY_S = (0.2, 30.0)
 R = TypeVar("R", wire.Described, wire.Created, wire.Appended, wire.Cells)
 
 
-class Link(picows.WSListener):  # type: ignore[misc]  # compiled, without stubs for subclassing
+class Link(picows.WSListener):
     """An open connection. Make one with `connect`."""
 
     def __init__(self) -> None:
@@ -96,13 +96,18 @@ class Link(picows.WSListener):  # type: ignore[misc]  # compiled, without stubs 
     # The rest of the client calls these
 
     async def request(self, request: wire.Request, answer: type[R]) -> R:
-        """The relay's answer. Raises the error it names, or RelayUnreachable."""
+        """The relay's answer, of the kind it must have. Raises the error the relay names,
+        UnexpectedReply or RelayUnreachable."""
+        return _expect(await self.ask(request), answer)
+
+    async def ask(self, request: wire.Request) -> wire.Reply:
+        """The relay's answer. Raises the error the relay names, or RelayUnreachable."""
         future: asyncio.Future[wire.Reply] = asyncio.get_running_loop().create_future()
         number = self._number()
         self._waiting[number] = future
-        self._send(request, number)
         wait = request.wait if isinstance(request, wire.Read) else 0
         try:
+            self._send(request, number)
             async with asyncio.timeout(REPLY_TIMEOUT_S + wait):
                 reply = await future
         except TimeoutError:
@@ -110,11 +115,13 @@ class Link(picows.WSListener):  # type: ignore[misc]  # compiled, without stubs 
             raise RelayUnreachable("no answer") from None
         finally:
             self._waiting.pop(number, None)
-        return _expect(reply, answer)
+        if isinstance(reply, wire.Failed):
+            raise _error_of(reply)
+        return reply
 
     async def follow(
         self, drop_id: bytes, read_token: bytes, after: int
-    ) -> AsyncIterator[wire.Cells]:
+    ) -> AsyncGenerator[wire.Cells, None]:
         """The cells of a drop as they come. Ends with the error the relay names, or
         RelayUnreachable."""
         number = self._number()
@@ -203,12 +210,16 @@ def _key_of(certificate: bytes | None) -> bytes:
     return key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else b""
 
 
+def _error_of(reply: wire.Failed) -> PeerError | Unavailable:
+    kind = BY_CODE.get(reply.code, UnexpectedReply)
+    if not issubclass(kind, PeerError | Unavailable):
+        kind = UnexpectedReply  # a relay has no say in what is for the person to fix
+    return kind(retry_after=reply.retry_after)
+
+
 def _expect(reply: wire.Reply, answer: type[R]) -> R:
     if isinstance(reply, wire.Failed):
-        kind = BY_CODE.get(reply.code, UnexpectedReply)
-        if not issubclass(kind, PeerError | Unavailable):
-            kind = UnexpectedReply
-        raise kind(retry_after=reply.retry_after)
+        raise _error_of(reply)
     if not isinstance(reply, answer):
         raise UnexpectedReply
     return reply

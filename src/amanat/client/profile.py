@@ -50,20 +50,21 @@ class Me(NamedTuple):
 
     def new_leaf(self) -> bytes:
         """The leaf extension of a new KeyPackage or group."""
-        return codec.encode(Leaf(nonce=secrets.token_bytes(NONCE_BYTES), addresses=[self.address]))
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return codec.encode(Leaf(nonce=nonce, name=self.name, addresses=[self.address]))
 
 
-def write(
-    vault: Vault,
-    engine: Engine,
-    *,
-    name: str,
-    relay: str,
-    region: str,
-    bucket_key: bytes,
-    buckets: int,
-) -> None:
-    """Make the keys of a new person and draw their bucket; inside a unit."""
+class NewHome(NamedTuple):
+    """Where a new person is at home: the bucket number they drew, of the relay with this key."""
+
+    relay: str
+    region: str
+    bucket_key: bytes
+    bucket: int
+
+
+def write(vault: Vault, engine: Engine, *, name: str, home: NewHome) -> None:
+    """Make the keys of a new person and keep their home; inside a unit."""
     identity = Ed25519PrivateKey.generate()
     delivery = X25519PrivateKey.generate()
     signer = engine.new_signer()
@@ -77,10 +78,11 @@ def write(
             identity, delivery=delivery.public_key().public_bytes_raw(), signer=signer
         ),
     )
-    # The person draws, not the relay: a relay that assigned buckets could surround a target.
-    vault.put("bucket", secrets.randbelow(buckets).to_bytes(4, "big"))
-    vault.put("home", relay.encode())
-    vault.db.execute("INSERT INTO relay VALUES (?, ?, ?)", (relay, region, bucket_key))
+    vault.put("bucket", home.bucket.to_bytes(4, "big"))
+    vault.put("home", home.relay.encode())
+    vault.db.execute(
+        "INSERT INTO relay VALUES (?, ?, ?)", (home.relay, home.region, home.bucket_key)
+    )
 
 
 def read(vault: Vault) -> Me:

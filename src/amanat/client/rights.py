@@ -53,7 +53,7 @@ def read_member(leaf_index: int, credential: bytes, signer: bytes, leaf: bytes) 
 
 def read_members(members: Sequence[Member]) -> list[Person]:
     """All leaves of a tree, checked. Raises InvalidCredential."""
-    return [read_member(m.leaf_index, m.credential, m.signer, m.leaf_ext) for m in members]
+    return [read_member(m.leaf_index, m.credential, m.signer, m.leaf) for m in members]
 
 
 def admins(policy: Policy, people: Sequence[Person]) -> set[bytes]:
@@ -75,7 +75,7 @@ def judge(
     `people` are the members before it; `most` is the largest number of leaves after it.
     """
     by_leaf = {person.leaf_index: person for person in people}
-    committer = by_leaf.get(commit.committer_leaf)
+    committer = by_leaf.get(commit.committer.leaf_index)
     if committer is None:
         raise InvalidCommit
     may_all = committer.identity in admins(policy, people)
@@ -83,7 +83,7 @@ def judge(
     try:
         added = [check_credential(add.credential, signer=add.signer) for add in commit.adds]
         for add in commit.adds:
-            decode_leaf(add.leaf_ext)
+            decode_leaf(add.leaf)
         for update in commit.updates:
             _judge_update(by_leaf, update)
     except InvalidCredential:
@@ -119,7 +119,7 @@ def is_leaving(person: Person, leaves: Sequence[Leave], *, group: bytes) -> bool
 
 def _judge_update(by_leaf: dict[int, Person], update: Member) -> None:
     before = by_leaf.get(update.leaf_index)
-    after = read_member(update.leaf_index, update.credential, update.signer, update.leaf_ext)
+    after = read_member(update.leaf_index, update.credential, update.signer, update.leaf)
     # A device's keys may be refreshed; who it is, and which membership this is, may not change.
     if (
         before is None

@@ -140,7 +140,7 @@ CREATE TABLE intent (
 -- Our own Commit on its way: whether it wins is decided by the epoch drop.
 CREATE TABLE attempt (
     gid BLOB PRIMARY KEY, epoch INTEGER NOT NULL, digest BLOB NOT NULL,
-    welcome BLOB, tree BLOB NOT NULL, joiners TEXT NOT NULL -- JSON list of identities, hex
+    welcome BLOB, tree BLOB, joiners TEXT NOT NULL -- JSON list of identities, hex
 ) STRICT;
 
 -- Welcomes we were told of and have not fetched yet.
@@ -177,7 +177,9 @@ CREATE TABLE receipt (
 -- What has to reach a relay. Rows leave only when the relay has answered.
 CREATE TABLE outbox (
     id INTEGER PRIMARY KEY, relay TEXT NOT NULL, request BLOB NOT NULL, -- a frame with id 0
-    gid BLOB, purpose TEXT NOT NULL, due_at INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0
+    purpose TEXT NOT NULL,             -- 'cell', 'commit', 'create', 'file', 'knock'
+    about BLOB,                        -- the conversation; of a knock, the inviter
+    due_at INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX outbox_relay ON outbox (relay, id);
 

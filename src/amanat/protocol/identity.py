@@ -23,6 +23,8 @@ from amanat.protocol.descriptor import MAX_ADDRESS_CHARS
 MAX_ADDRESSES = 2
 """Most addresses of a person: home bucket and fallback bucket."""
 NONCE_BYTES = 16
+MAX_NAME_CHARS = 100
+"""Longest name of a person or a group, in characters."""
 SAFETY_GROUPS = 12
 """Groups of five digits in a safety number: 199 bits, and half of it read aloud is still 99."""
 _SAFETY_ROUNDS = 5200
@@ -30,6 +32,7 @@ _SAFETY_ROUNDS = 5200
 
 Key: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Signature: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARS)]
 Region: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
 
 
@@ -65,6 +68,8 @@ class Leaf(codec.Record, frozen=True):
     nonce: Annotated[bytes, msgspec.Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
     """Random, new with every KeyPackage: a leave statement names it, so that it cannot be used
     against the same person in a later membership."""
+    name: Name
+    """What the person calls themselves; nobody vouches for it."""
     addresses: Addresses
 
 

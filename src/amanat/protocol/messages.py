@@ -14,12 +14,10 @@ import msgspec
 from amanat.errors import InvalidCommit, InvalidMessage
 from amanat.protocol import codec
 from amanat.protocol.descriptor import MAX_ADDRESS_CHARS
-from amanat.protocol.identity import Addresses, Key, Region, Signature
+from amanat.protocol.identity import MAX_NAME_CHARS, Addresses, Key, Name, Region, Signature
 
 MAX_TEXT_BYTES = 60_000
 """Longest text, in bytes of UTF-8: with all overhead it still fits one large cell."""
-MAX_NAME_CHARS = 100
-"""Longest name of a person or a group, in characters."""
 MAX_ADMINS = 64
 """Most admins of a group: the policy is part of every Commit's transcript."""
 MAX_FRAGMENTS = 256
@@ -28,7 +26,6 @@ MAX_BLOB_BYTES = 16 * 1024 * 1024
 """Largest Welcome and tree, in bytes."""
 MAX_LEAVES_PER_COMMIT = 16
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARS)]
 Id = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 
 

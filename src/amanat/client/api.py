@@ -1,0 +1,811 @@
+"""The SDK: a person's client, as programs use it.
+
+    async with Client.open(directory, Unlock(passphrase="...")) as client:
+        print(client.invite())
+        async for event in client.events():
+            ...
+
+The shell around the rules: it owns the clock, the tasks and the links. Every change is one unit of
+work of the vault (`_unit`); what a unit put into the outbox leaves only after it has committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import secrets
+import time
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
+
+from amanat import mls
+from amanat.client import conversation as rules
+from amanat.client import profile, rights, vault
+from amanat.client.conversation import Conversations, Event
+from amanat.client.delivery import Delivery, FromInvite, FromKnock
+from amanat.client.invite import Invites, from_link, to_link
+from amanat.client.link import Links, connect
+from amanat.errors import (
+    AmbiguousName,
+    BadArgument,
+    DiskFull,
+    InvalidCell,
+    InviteUsed,
+    LabelTaken,
+    NoAccess,
+    NoSuchDrop,
+    PeerError,
+    RelayLied,
+    TrustError,
+    Unavailable,
+    UnknownContact,
+    UnknownConversation,
+)
+from amanat.protocol import wire
+from amanat.protocol.cells import LABEL_BYTES, open_cell
+from amanat.protocol.descriptor import open_descriptor, parse_address
+from amanat.protocol.drops import derive_bucket
+from amanat.protocol.identity import MAX_NAME_CHARS, safety_number
+from amanat.protocol.messages import CellKind, FileRef
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+    from pathlib import Path
+
+    from amanat.client.vault import Unlock, Vault
+    from amanat.protocol.drops import Drop
+
+CELLS_PER_UNIT = 64
+"""Cells of a drop taken in one unit of work: one fsync for many, and no long stop of the loop."""
+SENDS_PER_WAVE = 64
+"""Outbox rows of one relay on the wire at once: pipelined, well below a relay's limits."""
+TICK_S = 1.0
+"""How often what is due at a time (receipts, looks, retries) is looked for, in seconds."""
+RETRY_MS = (1_000, 300_000)
+"""First and longest pause before an outbox row that was refused goes out again, in milliseconds."""
+FILE_PAGE = 12
+"""Large cells asked for at once: below wire.MAX_REPLY_BYTES."""
+
+T = TypeVar("T")
+
+
+class Contact(NamedTuple):
+    """A person we can write to. `id` is 8 hex digits for where a name is ambiguous."""
+
+    id: str
+    name: str
+    identity: bytes
+    conversation: bytes
+    is_verified: bool
+
+
+class ConversationView(NamedTuple):
+    """A conversation as a person sees it. `people` are names; `region` is where it rests."""
+
+    id: str
+    gid: bytes
+    name: str
+    is_direct: bool
+    state: str
+    people: list[str]
+    admins: list[str]
+    region: str
+    relay: str
+    epoch: int
+    suite: int
+
+
+class Message(NamedTuple):
+    """A text of a conversation. Times are Unix milliseconds, by the sender's clock and by ours.
+
+    `state` of an own message: `queued`, `sent` (a relay has it) or `delivered` (everyone has it).
+    """
+
+    row: int
+    gid: bytes
+    sender: str
+    is_own: bool
+    text: str
+    sent_at: int
+    kept_at: int
+    state: str
+
+
+class Status(NamedTuple):
+    """Where things stand. `transport` says what the relay and the network can see."""
+
+    name: str
+    identity: str
+    relay: str
+    region: str
+    transport: str
+    outbox: int
+    contacts: int
+    conversations: int
+    warnings: list[tuple[int, str, str]]
+
+
+class Client:
+    """An open profile. Use as an async context manager, or call `start` and `close`."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._db = vault.db
+        self._engine = mls.Engine(self._fetch)
+        vault.bind(
+            before_commit=self._write_delta,
+            after_commit=self._engine.committed,
+            forget=self._engine.abort,
+        )
+        self._me = profile.read(vault)
+        self._delivery = Delivery(vault, self._me)
+        self._conversations = Conversations(vault, self._engine, self._delivery, self._me)
+        self._invites = Invites(vault, self._delivery, self._conversations, self._me)
+        self._links = Links()
+        self._tasks: dict[object, asyncio.Task[None]] = {}
+        self._subscribers: set[asyncio.Queue[Event | None]] = set()
+        self._failure: BaseException | None = None
+        self._changed = asyncio.Event()
+        self._outbox_changed: dict[str, asyncio.Event] = {}
+        self._is_caught_up = asyncio.Event()
+
+    # Life
+
+    @classmethod
+    async def create(
+        cls, directory: Path, unlock: Unlock, *, name: str, relay: str, access: bytes = b""
+    ) -> Self:
+        """Make a new person in `directory`, at home on a relay, and open the profile.
+
+        `relay` is an address such as `amanat://HOST:PORT/#KEY`, `access` the relay's access code if
+        it has one. Raises BadArgument, BrokenAddress, ProfileExists, RelayUnreachable,
+        RelayKeyChanged, BrokenDescriptor or NoAccess; nothing is left behind then.
+        """
+        if not 0 < len(name.strip()) <= MAX_NAME_CHARS:
+            raise BadArgument(f"a name has 1 to {MAX_NAME_CHARS} characters")
+        address = parse_address(relay)
+        link = await connect(address)
+        try:
+            described = await link.request(wire.Describe(0, access), wire.Described)
+            descriptor = open_descriptor(described.descriptor, address.key)
+            if not described.bucket_key:
+                raise NoAccess
+
+            # The person draws, not the relay: one that assigned buckets could surround a target.
+            number = secrets.randbelow(descriptor.buckets)
+            bucket = derive_bucket(described.bucket_key, number, region=descriptor.region)
+            end = await link.request(
+                wire.Read(0, bucket.drop_id, bucket.read_token, 2**53 - 1, 1, 0), wire.Cells
+            )
+
+            def fill(new: Vault) -> None:
+                engine = mls.Engine(lambda _key: None)
+                home = profile.NewHome(
+                    str(address), descriptor.region, described.bucket_key, number
+                )
+                profile.write(new, engine, name=name.strip(), home=home)
+                # What rests in the bucket already is for others: reading starts at its end.
+                new.db.execute(
+                    "INSERT INTO cursor VALUES (?, ?, ?)", (bucket.drop_id, end.head, end.before)
+                )
+                _store_delta(new, engine)
+
+            vault.create(directory, unlock, fill)
+        finally:
+            link.close()
+        return cls.open(directory, unlock)
+
+    @classmethod
+    def open(cls, directory: Path, unlock: Unlock) -> Self:
+        """Open a profile; nothing is sent or read before `start`.
+
+        Raises NoProfile, ProfileInUse, WrongPassphrase, VaultTooNew or VaultDamaged.
+        """
+        opened = vault.open_vault(directory, unlock)
+        try:
+            return cls(opened)
+        except BaseException:
+            opened.close()
+            raise
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def start(self) -> None:
+        """Begin to send and to read, in the background."""
+        with self._unit():
+            # What lay in the epoch drops while we were away is looked for first.
+            self._db.execute("UPDATE conversation SET look_due_at = ?", (self._now(),))
+        self._spawn("home", self._read_home())
+        self._spawn("ticks", self._tick())
+
+    async def close(self) -> None:
+        """Stop, and let other processes have the profile. What was not sent stays in the outbox."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._links.close()
+        self._vault.close()
+        for queue in self._subscribers:
+            queue.put_nowait(None)
+
+    async def events(self) -> AsyncIterator[Event]:
+        """What happens from now on. Ends when the client is closed.
+
+        Raises what stopped the client, if anything did.
+        """
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._subscribers.add(queue)
+        try:
+            while (event := await queue.get()) is not None:
+                yield event
+            self._raise_failure()
+        finally:
+            self._subscribers.discard(queue)
+
+    async def flushed(self) -> None:
+        """Wait until everything that is due has reached its relay and no Commit is undecided."""
+        while self._db.execute(
+            "SELECT 1 FROM outbox WHERE tries = 0 UNION ALL SELECT 1 FROM attempt"
+        ).fetchone():
+            await self._change()
+
+    async def caught_up(self) -> None:
+        """Wait until the own bucket, and what it points to, has been read to its end once."""
+        await self._is_caught_up.wait()
+        while self._db.execute(
+            "SELECT 1 FROM conversation WHERE look_due_at <= ? AND state IN ('active', 'leaving')"
+            " UNION ALL SELECT 1 FROM joining",
+            (self._now(),),
+        ).fetchone():
+            await self._change()
+
+    # People
+
+    def invite(self) -> str:
+        """The link of a new invite, good for one person; no server is asked."""
+        with self._unit():
+            return to_link(self._invites.make(now=self._now()))
+
+    def accept(self, link: str, greeting: str = "") -> str:
+        """Knock on an invite; the name of the inviter. The contact exists once they answered.
+
+        Raises BrokenInvite, OwnInvite or BadArgument.
+        """
+        invite = from_link(link)
+        with self._unit():
+            self._invites.knock(invite, greeting, now=self._now())
+        return invite.name
+
+    def contacts(self) -> list[Contact]:
+        """Everyone we can write to, by name."""
+        rows = self._db.execute(
+            "SELECT name, identity, conversation, verified FROM contact ORDER BY name"
+        ).fetchall()
+        return [
+            Contact(vault.fingerprint(identity), name, identity, gid, bool(verified))
+            for name, identity, gid, verified in rows
+        ]
+
+    def contact(self, name: str) -> Contact:
+        """The contact of a name or id. Raises UnknownContact or AmbiguousName."""
+        return _pick([c for c in self.contacts() if name in (c.name, c.id)], name, UnknownContact)
+
+    def safety_number(self, name: str) -> str:
+        """The number to compare with a contact. Raises UnknownContact or AmbiguousName."""
+        return safety_number(self._me.identity, self.contact(name).identity)
+
+    def set_verified(self, name: str, *, is_verified: bool = True) -> None:
+        """Keep that the safety number was compared. Raises UnknownContact or AmbiguousName."""
+        identity = self.contact(name).identity
+        with self._unit():
+            self._db.execute(
+                "UPDATE contact SET verified = ? WHERE identity = ?", (is_verified, identity)
+            )
+
+    # Conversations
+
+    def conversations(self) -> list[ConversationView]:
+        """All conversations, groups and 1:1, in the order they began."""
+        rows = self._db.execute("SELECT gid, state FROM conversation ORDER BY rowid").fetchall()
+        return [self._view(gid, state) for gid, state in rows]
+
+    def conversation(self, name: str) -> ConversationView:
+        """The conversation of a group name, a contact's name, or an id.
+
+        Raises UnknownConversation or AmbiguousName.
+        """
+        found = [c for c in self.conversations() if name in (c.name, c.id)]
+        live = [c for c in found if c.state == "active"]
+        return _pick(live or found, name, UnknownConversation)
+
+    def _view(self, gid: bytes, state: str) -> ConversationView:
+        group = self._conversations.group(gid)
+        names = self._names(gid)
+        policy = group.policy
+        direct = [identity for identity in policy.direct if identity != self._me.identity]
+        return ConversationView(
+            id=vault.fingerprint(gid),
+            gid=gid,
+            name=names[direct[0]] if direct else policy.name,
+            is_direct=bool(direct),
+            state=state,
+            people=sorted(names[identity] for identity in group.identities),
+            admins=sorted(names[i] for i in rights.admins(policy, group.people)),
+            region=policy.region,
+            relay=policy.relay,
+            epoch=group.view.epoch,
+            suite=group.view.suite,
+        )
+
+    def _names(self, gid: bytes) -> dict[bytes, str]:
+        """What to call the people of a conversation, present and past.
+
+        A contact has the name they are known by. Anyone else has the name they give themselves,
+        with an id where that name is known as somebody else's.
+        """
+        names: dict[bytes, str] = dict(
+            self._db.execute("SELECT identity, name FROM contact").fetchall()
+        )
+        names[self._me.identity] = self._me.name
+        taken = set(names.values())
+        people = self._conversations.group(gid).people
+        said = {person.identity: person.leaf.name for person in people}
+        past = self._db.execute("SELECT DISTINCT identity FROM message WHERE gid = ?", (gid,))
+        for identity in {*said, *(row[0] for row in past)} - set(names):
+            name, short = said.get(identity, ""), vault.fingerprint(identity)
+            is_free = name and name not in taken and list(said.values()).count(name) == 1
+            names[identity] = name if is_free else f"{name} ({short})".strip()
+        return names
+
+    def send(self, gid: bytes, text: str) -> int:
+        """Say a text in a conversation; its row. It leaves as soon as a relay can be reached.
+
+        Raises NotAMember, MessageTooLarge or IdentityChanged.
+        """
+        with self._unit():
+            return self._conversations.send_text(gid, text, now=self._now())
+
+    def messages(self, gid: bytes, *, after: int = 0) -> list[Message]:
+        """The texts of a conversation in its order; only rows above `after`."""
+        names = self._names(gid)
+        queued = self._db.execute(
+            "SELECT 1 FROM outbox WHERE about = ? AND purpose = 'cell'", (gid,)
+        ).fetchone()
+        others = len(self._conversations.group(gid).identities) - 1
+        confirmed = [
+            seq for (seq,) in self._db.execute("SELECT seq FROM receipt WHERE gid = ?", (gid,))
+        ]
+        everyone_has = min(confirmed) if len(confirmed) >= others > 0 else 0
+        rows = self._db.execute(
+            "SELECT row, identity, seq, text, sent_at, kept_at FROM message"
+            " WHERE gid = ? AND row > ? ORDER BY clock, identity, seq",
+            (gid, after),
+        ).fetchall()
+        waiting = "queued" if queued else "sent"
+        return [
+            Message(
+                row=row,
+                gid=gid,
+                sender=names[identity],
+                is_own=identity == self._me.identity,
+                text=text,
+                sent_at=sent_at,
+                kept_at=kept_at,
+                state=""
+                if identity != self._me.identity
+                else "delivered"
+                if seq <= everyone_has
+                else waiting,
+            )
+            for row, identity, seq, text, sent_at, kept_at in rows
+        ]
+
+    def create_group(self, name: str, people: Sequence[str] = ()) -> ConversationView:
+        """Start a group with contacts, ourselves its admin.
+
+        Raises BadArgument, UnknownContact, AmbiguousName or GroupTooLarge.
+        """
+        contacts = [self.contact(person) for person in people]
+        with self._unit():
+            now = self._now()
+            gid = self._conversations.create_group(name, people=len(contacts) + 1, now=now)
+            self._conversations.add(gid, [c.identity for c in contacts], now=now)
+        return self._view(gid, "active")
+
+    def add(self, gid: bytes, people: Sequence[str]) -> None:
+        """Ask contacts into a group. Raises NotAMember, NotAdmin, UnknownContact, GroupTooLarge."""
+        identities = [self.contact(person).identity for person in people]
+        with self._unit():
+            self._conversations.add(gid, identities, now=self._now())
+
+    def remove(self, gid: bytes, person: str) -> None:
+        """Put a member out of a group. Raises NotAMember, NotAdmin, UnknownContact."""
+        identity = self._member(gid, person)
+        with self._unit():
+            self._conversations.remove(gid, identity, now=self._now())
+
+    def rename(self, gid: bytes, name: str) -> None:
+        """Give a group another name. Raises NotAMember, NotAdmin or BadArgument."""
+        with self._unit():
+            self._conversations.rename(gid, name, now=self._now())
+
+    def set_admin(self, gid: bytes, person: str, *, is_admin: bool = True) -> None:
+        """Give or take a member's admin rights. Raises NotAMember, NotAdmin or BadArgument."""
+        identity = self._member(gid, person)
+        with self._unit():
+            self._conversations.set_admin(gid, identity, is_admin=is_admin, now=self._now())
+
+    def leave(self, gid: bytes) -> None:
+        """Leave a conversation. Raises NotAMember."""
+        with self._unit():
+            self._conversations.leave(gid, now=self._now())
+
+    def _member(self, gid: bytes, person: str) -> bytes:
+        """The identity of a member by the name the person sees, contact or not."""
+        identities = self._conversations.group(gid).identities
+        names = self._names(gid)
+        found = [i for i in identities if person in (names[i], vault.fingerprint(i))]
+        return _pick(found, person, UnknownContact)
+
+    def status(self) -> Status:
+        """Where things stand."""
+        counts = [
+            self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+            for table in ("outbox", "contact", "conversation")
+        ]
+        return Status(
+            name=self._me.name,
+            identity=vault.fingerprint(self._me.identity),
+            relay=self._me.home.relay,
+            region=self._me.home.region,
+            transport="direct",
+            outbox=counts[0],
+            contacts=counts[1],
+            conversations=counts[2],
+            warnings=self._db.execute(
+                "SELECT at, code, detail FROM warning ORDER BY id"
+            ).fetchall(),
+        )
+
+    def clear_warnings(self) -> None:
+        """Forget the warnings the person has seen."""
+        with self._unit():
+            self._db.execute("DELETE FROM warning")
+
+    # Units of work
+
+    def _fetch(self, key: bytes) -> bytes | None:
+        row = self._db.execute("SELECT value FROM mls WHERE key = ?", (key,)).fetchone()
+        return bytes(row[0]) if row else None
+
+    def _write_delta(self) -> None:
+        _store_delta(self._vault, self._engine)
+
+    @staticmethod
+    def _now() -> int:
+        return time.time_ns() // 1_000_000
+
+    @contextlib.contextmanager
+    def _unit(self) -> Iterator[None]:
+        self._raise_failure()
+        with self._vault.unit():
+            yield
+        events, self._conversations.events[:] = self._conversations.events[:], []
+        for event in events:
+            for queue in self._subscribers:
+                queue.put_nowait(event)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let whoever waits look again, and see that every relay with something to send has its
+        sender."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+        if "ticks" not in self._tasks:
+            return  # not started
+        rows = self._db.execute("SELECT DISTINCT relay FROM outbox").fetchall()
+        for (relay,) in rows:
+            self._outbox_changed.setdefault(relay, asyncio.Event()).set()
+            if ("send", relay) not in self._tasks:
+                self._spawn(("send", relay), self._send_to(relay))
+
+    async def _change(self) -> None:
+        """Wait for the next change."""
+        self._raise_failure()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TICK_S):
+                await self._changed.wait()
+
+    # Tasks
+
+    def _spawn(self, key: object, work: Coroutine[None, None, None]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001  # handed to whoever uses the client
+                self._failure = error
+                self._changed.set()
+                for queue in self._subscribers:
+                    queue.put_nowait(None)
+            finally:
+                self._tasks.pop(key, None)
+
+        self._tasks[key] = asyncio.create_task(guarded())
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    async def _read_home(self) -> None:
+        """Follow the own bucket, for ever."""
+        bucket = self._me.home.bucket
+        while True:
+            try:
+                link = await self._links.to(self._me.home.relay)
+                after = self._delivery.read_from(bucket.drop_id)
+                async with contextlib.aclosing(
+                    link.follow(bucket.drop_id, bucket.read_token, after)
+                ) as replies:
+                    async for cells in replies:
+                        await self._take_home(cells)
+            except (Unavailable, DiskFull) as error:
+                await asyncio.sleep(error.retry_after or TICK_S)
+            except (PeerError, TrustError) as error:
+                self._note(error, bucket.drop_id)
+                await asyncio.sleep(RETRY_MS[0] / 1000)
+
+    async def _take_home(self, cells: wire.Cells) -> None:
+        bucket = self._me.home.bucket
+        now = self._now()
+        while True:
+            with self._unit():
+                fresh = self._delivery.advance(bucket.drop_id, cells, CELLS_PER_UNIT)
+                for arrival in self._delivery.recognise(fresh):
+                    if isinstance(arrival, FromInvite):
+                        self._invites.answer(arrival.secret, arrival.payload, now=now)
+                    elif isinstance(arrival, FromKnock):
+                        self._invites.welcome(arrival.secret, arrival.payload, now=now)
+                    elif arrival.kind == CellKind.MLS:
+                        self._conversations.receive(arrival.gid, arrival.payload, now=now)
+                    elif arrival.kind == CellKind.NOTICE:
+                        self._conversations.notice(arrival.gid, now=now)
+            read = self._delivery.read_from(bucket.drop_id)
+            if read >= cells.head:
+                self._is_caught_up.set()
+                self._wake()
+            if read >= cells.first + len(cells.cells) - 1:
+                break
+            await asyncio.sleep(0)
+        self._begin_due()
+
+    def _note(self, error: PeerError | TrustError, drop_id: bytes) -> None:
+        """Keep a relay's misbehaviour for the person, and read the drop anew."""
+        with self._unit():
+            self._conversations.warn(None, error.code, error.detail, now=self._now())
+            if isinstance(error, RelayLied):
+                self._delivery.start_over(drop_id)
+
+    async def _send_to(self, relay: str) -> None:
+        """Bring the outbox of one relay to it, for ever."""
+        changed = self._outbox_changed[relay]
+        while True:
+            changed.clear()
+            rows = self._db.execute(
+                "SELECT id, request, purpose, tries, about FROM outbox"
+                " WHERE relay = ? AND due_at <= ? ORDER BY id LIMIT ?",
+                (relay, self._now(), SENDS_PER_WAVE),
+            ).fetchall()
+            if not rows:
+                await self._until_due(relay, changed)
+                continue
+            try:
+                link = await self._links.to(relay)
+            except Unavailable as error:
+                await asyncio.sleep(error.retry_after or TICK_S)
+                continue
+            except (PeerError, TrustError) as error:
+                self._note(error, b"")
+                await asyncio.sleep(RETRY_MS[0] / 1000)
+                continue
+            # What follows a `create` may need it: it goes alone.
+            cut = next((i for i, row in enumerate(rows) if row[2] == "create"), len(rows))
+            wave = rows[: max(cut, 1)]
+            requests = [wire.decode_request(row[1]) for row in wave]
+            answers = await asyncio.gather(
+                *(link.ask(request) for request in requests), return_exceptions=True
+            )
+            try:
+                self._settle(wave, answers)
+            except DiskFull:  # the rows stay; the relay knows its answers when they are asked again
+                await asyncio.sleep(TICK_S)
+
+    async def _until_due(self, relay: str, changed: asyncio.Event) -> None:
+        (due_at,) = self._db.execute(
+            "SELECT min(due_at) FROM outbox WHERE relay = ?", (relay,)
+        ).fetchone()
+        delay = None if due_at is None else max(due_at - self._now(), 0) / 1000
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await changed.wait()
+
+    def _settle(
+        self, wave: list[tuple[int, bytes, str, int, bytes]], answers: Sequence[object]
+    ) -> None:
+        """Take the answers to a wave of outbox rows: done, again later, or never."""
+        now = self._now()
+        with self._unit():
+            for (row, _, purpose, tries, about), answer in zip(wave, answers, strict=True):
+                if isinstance(answer, Unavailable | NoSuchDrop):
+                    # An epoch drop that another member has still to make looks like a wrong token.
+                    pause = min(RETRY_MS[0] << min(tries, 16), RETRY_MS[1])
+                    wait = max(pause, int(1000 * (answer.retry_after or 0)))
+                    self._db.execute(
+                        "UPDATE outbox SET due_at = ?, tries = tries + 1 WHERE id = ?",
+                        (now + wait, row),
+                    )
+                    continue
+                if isinstance(answer, BaseException) and not isinstance(answer, PeerError):
+                    raise answer
+                self._db.execute("DELETE FROM outbox WHERE id = ?", (row,))
+                if isinstance(answer, LabelTaken) and purpose == "knock":
+                    self._conversations.warn(None, InviteUsed.code, InviteUsed.text, now=now)
+                    self._invites.withdraw_knock(about)
+                elif isinstance(answer, PeerError):
+                    self._conversations.warn(None, answer.code, f"a {purpose} was refused", now=now)
+                elif purpose == "commit":
+                    self._conversations.notice(about, now=now)
+        self._begin_due()
+
+    async def _tick(self) -> None:
+        """Do what is due at a time, for ever."""
+        while True:
+            with contextlib.suppress(DiskFull):  # it is due again with the next tick
+                self._do_due(self._now())
+            self._begin_due()
+            await asyncio.sleep(TICK_S)
+
+    def _do_due(self, now: int) -> None:
+        receipts = self._db.execute(
+            "SELECT gid FROM conversation WHERE ack_due_at <= ?", (now,)
+        ).fetchall()
+        intents = self._db.execute(
+            "SELECT DISTINCT gid FROM intent WHERE due_at <= ? AND kind = 'let-go'", (now,)
+        ).fetchall()
+        for (gid,) in receipts:
+            with self._unit():
+                self._conversations.send_receipt(gid, now=now)
+        for (gid,) in intents:
+            with self._unit():
+                self._conversations.attempt(gid, now=now)
+
+    def _begin_due(self) -> None:
+        """See that every due look, fetch and large group has its task."""
+        if "ticks" not in self._tasks:
+            return
+        due = self._db.execute(
+            "SELECT gid FROM conversation WHERE look_due_at <= ?"
+            " AND state IN ('active', 'leaving')",
+            (self._now(),),
+        ).fetchall()
+        for (gid,) in due:
+            if ("look", gid) not in self._tasks:
+                self._spawn(("look", gid), self._look(gid))
+        for gid, ref in self._conversations.awaited():
+            if ("fetch", gid) not in self._tasks:
+                self._spawn(("fetch", gid), self._fetch_welcome(gid, ref))
+
+    async def _look(self, gid: bytes) -> None:
+        """Read the epoch drops of a conversation to their ends; of a large group, stay there."""
+        while self._conversations.is_followed(gid):
+            stay = self._conversations.group(gid).is_large
+            drops = self._conversations.epoch_drops(gid)
+            with self._unit():
+                self._db.execute(
+                    "UPDATE conversation SET look_due_at = ? WHERE gid = ?",
+                    (self._now() + rules.LOOK_EVERY_MS, gid),
+                )
+            try:
+                for epoch, drop in drops:
+                    wait = wire.MAX_WAIT_S if stay and epoch == drops[-1][0] else 0
+                    await self._look_into(gid, epoch, drop, wait=wait)
+            except (Unavailable, DiskFull) as error:
+                await asyncio.sleep(error.retry_after or TICK_S)
+                continue
+            except (PeerError, TrustError) as error:
+                self._note(error, drop.drop_id)
+                await asyncio.sleep(RETRY_MS[0] / 1000)
+            self._wake()
+            moved = self._conversations.is_followed(gid) and (
+                self._conversations.epoch_drops(gid) != drops
+            )
+            if not (stay or moved):
+                break
+
+    async def _look_into(self, gid: bytes, epoch: int, drop: Drop, *, wait: int) -> None:
+        relay = self._conversations.group(gid).policy.relay
+        while True:
+            link = await self._links.to(relay)
+            after = self._delivery.read_from(drop.drop_id)
+            request = wire.Read(0, drop.drop_id, drop.read_token, after, wire.MAX_CELLS, wait)
+            try:
+                cells = await link.request(request, wire.Cells)
+            except NoSuchDrop:
+                if wait:
+                    await asyncio.sleep(TICK_S)  # nobody has made it yet: nobody has spoken yet
+                return
+            last = cells.first + len(cells.cells) - 1
+            while self._delivery.read_from(drop.drop_id) < last:
+                with self._unit():
+                    self._conversations.read_epoch(
+                        gid, epoch, cells, take=CELLS_PER_UNIT, now=self._now()
+                    )
+                await asyncio.sleep(0)
+                if not self._conversations.is_followed(gid):
+                    return
+                if epoch not in [e for e, _ in self._conversations.epoch_drops(gid)]:
+                    return
+            if last >= cells.head:
+                return
+
+    async def _fetch_welcome(self, gid: bytes, ref: FileRef) -> None:
+        """Fetch a Welcome that was announced, and join by it."""
+        while True:
+            try:
+                data = await self._fetch_file(ref)
+            except (Unavailable, NoSuchDrop) as error:  # its sender may still be sending
+                await asyncio.sleep(error.retry_after or TICK_S)
+                continue
+            except (PeerError, TrustError):
+                data = None
+            break
+        with self._unit():
+            self._conversations.let_in(gid, data, now=self._now())
+        self._begin_due()
+
+    async def _fetch_file(self, ref: FileRef) -> bytes | None:
+        """The content of a file; None if it is not the one announced."""
+        drop = rules.file_drop(ref)
+        keys = rules.file_keys(ref)
+        index = {once.label: number for number, once in enumerate(keys)}
+        pieces: dict[int, bytes] = {}
+        link = await self._links.to(ref.relay)
+        after = 0
+        while len(pieces) < len(keys):
+            cells = await link.request(
+                wire.Read(0, drop.drop_id, drop.read_token, after, FILE_PAGE, wire.MAX_WAIT_S),
+                wire.Cells,
+            )
+            for cell in cells.cells:
+                number = index.get(cell[:LABEL_BYTES])
+                if number is not None:
+                    with contextlib.suppress(InvalidCell):
+                        pieces[number] = open_cell(
+                            keys[number], cell, region=ref.region, drop_id=drop.drop_id
+                        )
+            after = cells.first + len(cells.cells) - 1
+        data = b"".join(pieces[number] for number in range(len(keys)))
+        return data if hashlib.sha256(data).digest() == ref.digest else None
+
+
+def _store_delta(into: Vault, engine: mls.Engine) -> None:
+    for key, value in engine.take_delta():
+        if value is None:
+            into.db.execute("DELETE FROM mls WHERE key = ?", (key,))
+        else:
+            into.db.execute("INSERT OR REPLACE INTO mls VALUES (?, ?)", (key, value))
+
+
+def _pick(found: list[T], name: str, missing: type[UnknownContact | UnknownConversation]) -> T:
+    if not found:
+        raise missing(name)
+    if len(found) > 1:
+        raise AmbiguousName(name)
+    return found[0]
