@@ -253,7 +253,7 @@ class Client:
         while self._db.execute(
             "SELECT 1 FROM outbox WHERE tries = 0 UNION ALL SELECT 1 FROM attempt"
         ).fetchone():
-            await self._change()
+            await self.changed()
 
     async def caught_up(self) -> None:
         """Wait until the own bucket, and what it points to, has been read to its end once."""
@@ -263,7 +263,7 @@ class Client:
             " UNION ALL SELECT 1 FROM joining",
             (self._now(),),
         ).fetchone():
-            await self._change()
+            await self.changed()
 
     # People
 
@@ -406,6 +406,56 @@ class Client:
             for row, identity, seq, text, sent_at, kept_at in rows
         ]
 
+    def view(self, gid: bytes) -> ConversationView:
+        """A conversation by its gid. Raises UnknownConversation."""
+        row = self._db.execute("SELECT state FROM conversation WHERE gid = ?", (gid,)).fetchone()
+        if row is None:
+            raise UnknownConversation
+        return self._view(gid, row[0])
+
+    def unread(
+        self, gid: bytes | None = None, *, everything: bool = False
+    ) -> list[tuple[Message, ConversationView]]:
+        """What was not marked as read, of one conversation or of all; own texts are left out.
+
+        With `everything`, all texts. Each conversation in its order.
+        """
+        found: list[tuple[Message, ConversationView]] = []
+        for view in self.conversations():
+            if gid in (None, view.gid):
+                after = 0 if everything else self._read_mark(view.gid)
+                messages = self.messages(view.gid, after=after)
+                found += [(m, view) for m in messages if everything or not m.is_own]
+        return found
+
+    def mark_read(self, gid: bytes | None = None) -> None:
+        """Everything kept so far, of one conversation or of all, is read."""
+        with self._unit():
+            self._db.execute(
+                "UPDATE conversation SET read_row = (SELECT coalesce(max(row), 0) FROM message"
+                " WHERE message.gid = conversation.gid) WHERE ? IS NULL OR gid = ?",
+                (gid, gid),
+            )
+
+    def _read_mark(self, gid: bytes) -> int:
+        row = self._db.execute("SELECT read_row FROM conversation WHERE gid = ?", (gid,)).fetchone()
+        return int(row[0])
+
+    def check_vault(self) -> str:
+        """What is damaged in the vault's pages, in SQLite's words; empty if nothing is."""
+        found = [str(row[0]) for row in self._db.execute("PRAGMA cipher_integrity_check")]
+        found += [str(r[0]) for r in self._db.execute("PRAGMA integrity_check") if r[0] != "ok"]
+        return "; ".join(found)
+
+    def count(self, gid: bytes) -> int:
+        """How many texts a conversation holds."""
+        row = self._db.execute("SELECT count(*) FROM message WHERE gid = ?", (gid,)).fetchone()
+        return int(row[0])
+
+    def traffic(self) -> tuple[int, int]:
+        """(bytes sent, bytes received) since the client was opened: WebSocket payload."""
+        return self._links.sent_bytes, self._links.received_bytes
+
     def create_group(self, name: str, people: Sequence[str] = ()) -> ConversationView:
         """Start a group with contacts, ourselves its admin.
 
@@ -515,8 +565,8 @@ class Client:
             if ("send", relay) not in self._tasks:
                 self._spawn(("send", relay), self._send_to(relay))
 
-    async def _change(self) -> None:
-        """Wait for the next change."""
+    async def changed(self) -> None:
+        """Wait until something may have changed, at most TICK_S seconds."""
         self._raise_failure()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TICK_S):

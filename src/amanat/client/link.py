@@ -54,6 +54,8 @@ class Link(picows.WSListener):
         self._waiting: dict[int, asyncio.Future[wire.Reply]] = {}
         self._following: dict[int, asyncio.Queue[wire.Reply | None]] = {}
         self.is_open = False
+        self.sent_bytes = 0
+        self.received_bytes = 0
 
     # picows calls these
 
@@ -69,6 +71,7 @@ class Link(picows.WSListener):
             return
         if frame.msg_type != picows.WSMsgType.BINARY or not frame.fin:
             return
+        self.received_bytes += frame.payload_size
         try:
             reply = wire.decode_reply(frame.get_payload_as_bytes())
         except PeerError:
@@ -157,6 +160,7 @@ class Link(picows.WSListener):
         if not self.is_open or self._transport is None:
             raise RelayUnreachable("the connection ended")
         frame = wire.encode(wire.with_id(request, number))
+        self.sent_bytes += len(frame)
         self._transport.send(picows.WSMsgType.BINARY, frame)
 
 
@@ -232,6 +236,17 @@ class Links:
         self._links: dict[str, Link] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._pause: dict[str, tuple[float, float]] = {}
+        self._ended = (0, 0)
+
+    @property
+    def sent_bytes(self) -> int:
+        """WebSocket payload sent over all links, in bytes."""
+        return self._ended[0] + sum(link.sent_bytes for link in self._links.values())
+
+    @property
+    def received_bytes(self) -> int:
+        """WebSocket payload received over all links, in bytes."""
+        return self._ended[1] + sum(link.received_bytes for link in self._links.values())
 
     async def to(self, address: str) -> Link:
         """An open link. Raises RelayUnreachable, at once while a recent attempt has failed."""
@@ -249,6 +264,12 @@ class Links:
                 self._pause[address] = (loop.time() + pause, min(2 * pause, RETRY_S[1]))
                 raise RelayUnreachable(error.detail, retry_after=pause) from None
             self._pause.pop(address, None)
+            if address in self._links:
+                ended = self._links[address]
+                self._ended = (
+                    self._ended[0] + ended.sent_bytes,
+                    self._ended[1] + ended.received_bytes,
+                )
             self._links[address] = link
             return link
 

@@ -93,6 +93,7 @@ CREATE TABLE conversation (
     sent_seq   INTEGER NOT NULL DEFAULT 0,
     sent_hash  BLOB NOT NULL,          -- hash of our last envelope
     clock      INTEGER NOT NULL DEFAULT 0,
+    read_row   INTEGER NOT NULL DEFAULT 0, -- the last message row the person was shown
     ack_due_at INTEGER,                -- Unix ms; NULL: no receipt owed
     look_due_at INTEGER                -- Unix ms; when to look into the epoch drop next
 ) STRICT;

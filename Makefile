@@ -1,0 +1,56 @@
+# Every command a person or CI runs. `make` lists them.
+
+PYTHON ?= python3
+BIN := .venv/bin
+BUILT := .venv/.built
+RUST := $(shell find rust/src -name '*.rs' 2>/dev/null) rust/Cargo.toml rust/Cargo.lock
+
+.PHONY: help build demo test check fmt bench clean
+help:
+	@echo "make build   set up .venv and compile the MLS binding"
+	@echo "make demo    a real network of people talks through a relay on this machine"
+	@echo "make test    all tests"
+	@echo "make check   formatting, lint, types, imports: what to run before a commit"
+	@echo "make fmt     format everything"
+	@echo "make bench   the figures of docs/benchmarks.md, on this machine"
+	@echo "make clean   remove everything that was built"
+
+build: $(BUILT)
+
+.venv/.installed: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	touch $@
+
+$(BUILT): .venv/.installed pyproject.toml $(RUST)
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --quiet --release --locked
+	touch $@
+
+demo: build
+	$(BIN)/amanat replay --people 60 --messages 3000
+
+test: build
+	$(BIN)/pytest
+	cargo test --quiet --locked --manifest-path rust/Cargo.toml
+
+check: build
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cargo fmt --check --manifest-path rust/Cargo.toml
+	cargo clippy --quiet --locked --all-targets --manifest-path rust/Cargo.toml -- -D warnings
+
+fmt: build
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+	cargo fmt --manifest-path rust/Cargo.toml
+
+bench: build
+	$(BIN)/python bench/relay.py
+	$(BIN)/python bench/person.py
+	$(BIN)/python bench/mls.py
+	$(BIN)/python bench/cells.py
+
+clean:
+	rm -rf .venv rust/target src/amanat/*.so

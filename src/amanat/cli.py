@@ -1,0 +1,664 @@
+"""The command line, and the one place where everything is put together.
+
+Rules: results go to stdout, everything else to stderr; `--json` makes the result one JSON value
+(of `read`, one a line); the exit status is the error's family (errors.py); secrets (passphrase,
+access code, invites, texts) come by prompt, standard input or a file descriptor, never by argument
+or environment, where other users of the machine could read them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import getpass
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import segno
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from amanat.client import vault
+from amanat.client.api import Client, ConversationView, Message
+from amanat.client.conversation import Event, Joined, Removed, TextArrived, Warned
+from amanat.client.vault import Unlock
+from amanat.errors import (
+    EXIT_BUG,
+    AmanatError,
+    BadArgument,
+    NotAMember,
+    RelayUnreachable,
+)
+from amanat.protocol.descriptor import unb64
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+DEFAULT_PROFILE = Path.home() / ".local" / "share" / "amanat"
+WAIT_S = 10.0
+"""How long a command waits for relays before it says that they do not answer, in seconds."""
+MAX_INPUT_BYTES = 1024 * 1024
+"""Most that is read from standard input or a file, in bytes: above any text that can be sent."""
+EXIT_INTERRUPTED = 130
+
+T = TypeVar("T")
+
+
+class Out:
+    """Where a command's words go."""
+
+    def __init__(self, *, is_json: bool) -> None:
+        self.is_json = is_json
+
+    def result(self, value: object, text: str) -> None:
+        """The result: `value` as JSON, or `text` for a person."""
+        if self.is_json:
+            print(json.dumps(value, ensure_ascii=False), flush=True)  # noqa: T201  # this is its job
+        elif text:
+            print(text, flush=True)  # noqa: T201
+
+    @staticmethod
+    def note(text: str) -> None:
+        """Something to know that is not the result."""
+        print(f"amanat: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run a command and exit with its status."""
+    args = _parser().parse_args(arguments)
+    out = Out(is_json=args.json)
+    status = 0
+    try:
+        args.run(args, out)
+    except AmanatError as error:
+        out.note(str(error))
+        if error.hint:
+            out.note(f"hint: {error.hint}")
+        if out.is_json:
+            out.result({"error": error.code, "detail": error.detail}, "")
+        status = error.exit_status
+    except KeyboardInterrupt:
+        status = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:  # noqa: BLE001  # the last place that can say anything
+        out.note(f"a bug: {type(error).__name__}: {error}")
+        status = EXIT_BUG
+    sys.exit(status)
+
+
+# Arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="amanat", description="A messenger whose relay may be put anywhere."
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument(
+        "--profile", type=Path, default=DEFAULT_PROFILE, metavar="DIR", help="where you are kept"
+    )
+    parser.add_argument(
+        "--passphrase-fd", type=int, metavar="N", help="read the passphrase from descriptor N"
+    )
+    parser.add_argument(
+        "--wait", type=float, default=WAIT_S, metavar="SECONDS", help="how long to wait for relays"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    init = _command(commands, "init", _init, "become a person, at home on a relay")
+    init.add_argument("--name", required=True, help="what others see")
+    init.add_argument("--relay", required=True, metavar="ADDRESS", help="amanat://HOST:PORT/#KEY")
+    init.add_argument("--keyring", action="store_true", help="keep the key in the system keyring")
+    init.add_argument("--access-fd", type=int, metavar="N", help="read the relay's access code")
+
+    invite = _command(commands, "invite", _invite, "make an invite for one person")
+    invite.add_argument("--qr", type=Path, metavar="FILE", help="write a QR code (.png or .svg)")
+
+    accept = _command(commands, "accept", _accept, "knock on an invite, read from standard input")
+    accept.add_argument("--file", type=Path, help="read the invite from a file instead")
+    accept.add_argument("--greeting", default="", help="a first word to the inviter")
+
+    _command(commands, "contacts", _contacts, "list the people you can write to")
+
+    send = _command(commands, "send", _send, "say what standard input holds")
+    send.add_argument("to", metavar="NAME", help="a contact, a group, or an id")
+
+    read = _command(commands, "read", _read, "fetch and show what is new")
+    read.add_argument("of", metavar="NAME", nargs="?", help="only this conversation")
+    read.add_argument("--all", action="store_true", help="show what was shown before, too")
+    read.add_argument("--follow", action="store_true", help="stay and show what comes")
+
+    _group_parser(commands)
+
+    verify = _command(commands, "verify", _verify, "compare safety numbers with a contact")
+    verify.add_argument("name", metavar="NAME")
+    verify.add_argument("--confirm", action="store_true", help="the numbers are the same")
+    verify.add_argument("--withdraw", action="store_true", help="no longer hold it as compared")
+
+    _command(commands, "status", _status, "show where things stand")
+    _command(commands, "doctor", _doctor, "check this installation, profile and relay")
+    _relay_parser(commands)
+    _replay_parser(commands)
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[argparse.Namespace, Out], None],
+    text: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _group_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    group = commands.add_parser("group", help="make and change groups").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    create = _command(group, "create", _group_create, "start a group")
+    create.add_argument("name", metavar="GROUP")
+    create.add_argument("people", metavar="NAME", nargs="*")
+    for name, run, text in (
+        ("add", _group_add, "ask contacts into a group"),
+        ("remove", _group_remove, "put people out of a group"),
+    ):
+        parser = _command(group, name, run, text)
+        parser.add_argument("name", metavar="GROUP")
+        parser.add_argument("people", metavar="NAME", nargs="+")
+    leave = _command(group, "leave", _group_leave, "leave a group")
+    leave.add_argument("name", metavar="GROUP")
+    rename = _command(group, "rename", _group_rename, "give a group another name")
+    rename.add_argument("name", metavar="GROUP")
+    rename.add_argument("new", metavar="NEW")
+    admin = _command(group, "admin", _group_admin, "give or take admin rights")
+    admin.add_argument("name", metavar="GROUP")
+    admin.add_argument("person", metavar="NAME")
+    admin.add_argument("--withdraw", action="store_true")
+    _command(group, "list", _group_list, "list groups")
+
+
+# Running a client
+
+
+def _passphrase(args: argparse.Namespace, *, is_new: bool) -> str:
+    if args.passphrase_fd is not None:
+        return _from_descriptor(args.passphrase_fd)
+    if not sys.stdin.isatty():
+        raise BadArgument("there is no terminal to ask for the passphrase; use --passphrase-fd")
+    passphrase = getpass.getpass("passphrase: ")
+    if is_new and getpass.getpass("again: ") != passphrase:
+        raise BadArgument("the two passphrases differ")
+    if is_new and not passphrase:
+        raise BadArgument("an empty passphrase protects nothing")
+    return passphrase
+
+
+def _from_descriptor(number: int) -> str:
+    try:
+        with os.fdopen(number, encoding="utf-8") as file:
+            return file.readline().rstrip("\r\n")
+    except OSError as error:
+        raise BadArgument(f"descriptor {number}: {error.strerror}") from None
+
+
+def _unlock(args: argparse.Namespace) -> Unlock:
+    if vault.needs_passphrase(args.profile):
+        return Unlock(passphrase=_passphrase(args, is_new=False))
+    return Unlock(keyring=True)
+
+
+def _with_client(args: argparse.Namespace, work: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
+    """Open the profile, go online, do the work."""
+    unlock = _unlock(args)
+
+    async def run() -> T:
+        async with Client.open(args.profile, unlock) as client:
+            return await work(client)
+
+    return uvloop.run(run())
+
+
+async def _within(args: argparse.Namespace, work: Awaitable[None]) -> None:
+    """Wait for the relays; RelayUnreachable when it takes too long."""
+    try:
+        async with asyncio.timeout(args.wait):
+            await work
+    except TimeoutError:
+        raise RelayUnreachable(f"waited {args.wait:g} s") from None
+
+
+async def _catch_up(args: argparse.Namespace, client: Client) -> None:
+    """Have what is new, or say that it could not be had."""
+    try:
+        await _within(args, client.caught_up())
+    except RelayUnreachable as error:
+        Out.note(f"{error}; this is what was known before")
+
+
+def _input(file: Path | None, prompt: str) -> str:
+    if file is not None:
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise BadArgument(f"{file}: {error.strerror}") from None
+    elif sys.stdin.isatty():
+        return input(prompt)
+    else:
+        data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
+    if len(data) > MAX_INPUT_BYTES:
+        raise BadArgument(f"more than {MAX_INPUT_BYTES} bytes were given")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise BadArgument("what was given is not UTF-8 text") from None
+
+
+# People
+
+
+def _init(args: argparse.Namespace, out: Out) -> None:
+    if args.keyring:
+        unlock = Unlock(keyring=True)
+    else:
+        unlock = Unlock(passphrase=_passphrase(args, is_new=True))
+    access = b""
+    if args.access_fd is not None:
+        try:
+            access = unb64(_from_descriptor(args.access_fd))
+        except ValueError:
+            raise BadArgument("the access code is not whole") from None
+
+    async def run() -> None:
+        client = await Client.create(
+            args.profile, unlock, name=args.name, relay=args.relay, access=access
+        )
+        status = client.status()
+        await client.close()
+        out.result(
+            {"name": status.name, "id": status.identity, "region": status.region},
+            f"you are {status.name}; what others send you rests in {status.region}",
+        )
+
+    uvloop.run(run())
+
+
+def _invite(args: argparse.Namespace, out: Out) -> None:
+    client = Client.open(args.profile, _unlock(args))
+    link = client.invite()
+    uvloop.run(client.close())
+    code = segno.make(link, error="l", micro=False)
+    if args.qr is not None:
+        if args.qr.suffix not in (".png", ".svg"):
+            raise BadArgument("--qr takes a .png or .svg file")
+        try:
+            code.save(str(args.qr), scale=4)
+        except OSError as error:
+            raise BadArgument(f"{args.qr}: {error.strerror}") from None
+    elif sys.stderr.isatty():
+        code.terminal(out=sys.stderr, compact=True)
+    out.result({"invite": link}, link)
+    out.note("give it to one person, by a way others do not read; it works once")
+
+
+def _accept(args: argparse.Namespace, out: Out) -> None:
+    link = _input(args.file, "invite: ")
+
+    async def work(client: Client) -> None:
+        name = client.accept(link, args.greeting)
+        await _within(args, client.flushed())
+        known = len(client.contacts())
+        met = False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(args.wait):
+                while not (met := len(client.contacts()) > known) and not client.status().warnings:
+                    await client.changed()
+        _warn(client, out)
+        out.result(
+            {"inviter": name, "met": met},
+            f"{name} has let you in" if met else f"you knocked; {name} has yet to come online",
+        )
+
+    _with_client(args, work)
+
+
+def _contacts(args: argparse.Namespace, out: Out) -> None:
+    async def work(client: Client) -> None:
+        await _catch_up(args, client)
+        contacts = client.contacts()
+        out.result(
+            [{"name": c.name, "id": c.id, "verified": c.is_verified} for c in contacts],
+            "\n".join(f"{c.name}  {c.id}{'  verified' if c.is_verified else ''}" for c in contacts),
+        )
+
+    _with_client(args, work)
+
+
+def _verify(args: argparse.Namespace, out: Out) -> None:
+    client = Client.open(args.profile, _unlock(args))
+    try:
+        number = client.safety_number(args.name)
+        if args.confirm or args.withdraw:
+            client.set_verified(args.name, is_verified=args.confirm)
+        contact = client.contact(args.name)
+        state = "verified" if contact.is_verified else "not verified"
+        out.result(
+            {"name": contact.name, "safety_number": number, "verified": contact.is_verified},
+            f"{number}\n{contact.name}: {state}",
+        )
+    finally:
+        uvloop.run(client.close())
+    if not contact.is_verified:
+        out.note(f"if {contact.name} sees the same number, say so with --confirm")
+
+
+# Messages
+
+
+def _send(args: argparse.Namespace, out: Out) -> None:
+    text = _input(None, "message: ").rstrip("\n")
+
+    async def work(client: Client) -> None:
+        await _catch_up(args, client)
+        conversation = client.conversation(args.to)
+        client.send(conversation.gid, text)
+        await _within(args, client.flushed())
+        out.result({"to": conversation.name, "state": "sent"}, "")
+
+    _with_client(args, work)
+
+
+def _read(args: argparse.Namespace, out: Out) -> None:
+    async def work(client: Client) -> None:
+        events = client.events()
+        await _catch_up(args, client)
+        only = client.conversation(args.of).gid if args.of else None
+        _warn(client, out)
+        for message, view in client.unread(only, everything=args.all):
+            _show(message, view, out)
+        client.mark_read(only)
+        if args.follow:
+            async for event in events:
+                _show_event(client, event, only, out)
+
+    _with_client(args, work)
+
+
+def _show(message: Message, view: ConversationView, out: Out) -> None:
+    clock = time.strftime("%Y-%m-%d %H:%M", time.localtime(message.sent_at / 1000))
+    # Marks of isolation (Unicode UAX 9) keep a right-to-left name or text from turning its line.
+    where = "" if view.is_direct else f" in \u2068{view.name}\u2069"
+    out.result(
+        {
+            "conversation": view.name,
+            "conversation_id": view.id,
+            "sender": message.sender,
+            "own": message.is_own,
+            "text": message.text,
+            "sent_at": message.sent_at,
+            "kept_at": message.kept_at,
+            "state": message.state,
+        },
+        f"{clock}  \u2068{message.sender}\u2069{where}: \u2068{message.text}\u2069",
+    )
+
+
+def _show_event(client: Client, event: Event, only: bytes | None, out: Out) -> None:
+    match event:
+        case TextArrived(gid, _) if only in (None, gid):
+            for message, view in client.unread(gid):
+                _show(message, view, out)
+            client.mark_read(gid)
+        case Joined(gid):
+            out.note(f"you are in a conversation with {', '.join(client.view(gid).people)}")
+        case Removed(gid):
+            out.note(f"you are no longer in {client.view(gid).name}")
+        case Warned():
+            _warn(client, out)
+
+
+def _warn(client: Client, out: Out) -> None:
+    for _, code, detail in client.status().warnings:
+        out.note(f"warning: {code}: {detail}")
+    client.clear_warnings()
+
+
+# Groups
+
+
+def _group(
+    args: argparse.Namespace, out: Out, change: Callable[[Client, ConversationView], None]
+) -> None:
+    """Change a group, bring the change to the relay, and show the group."""
+
+    async def work(client: Client) -> None:
+        await _catch_up(args, client)
+        view = client.conversation(args.name)
+        if view.is_direct:
+            raise NotAMember("this is a conversation of two, not a group")
+        change(client, view)
+        await _within(args, client.flushed())
+        _show_group(client.view(view.gid), out)
+
+    _with_client(args, work)
+
+
+def _group_create(args: argparse.Namespace, out: Out) -> None:
+    async def work(client: Client) -> None:
+        await _catch_up(args, client)
+        view = client.create_group(args.name, args.people)
+        await _within(args, client.flushed())
+        _show_group(client.view(view.gid), out)
+
+    _with_client(args, work)
+
+
+def _group_add(args: argparse.Namespace, out: Out) -> None:
+    _group(args, out, lambda client, view: client.add(view.gid, args.people))
+
+
+def _group_remove(args: argparse.Namespace, out: Out) -> None:
+    def change(client: Client, view: ConversationView) -> None:
+        for person in args.people:
+            client.remove(view.gid, person)
+
+    _group(args, out, change)
+
+
+def _group_leave(args: argparse.Namespace, out: Out) -> None:
+    _group(args, out, lambda client, view: client.leave(view.gid))
+
+
+def _group_rename(args: argparse.Namespace, out: Out) -> None:
+    _group(args, out, lambda client, view: client.rename(view.gid, args.new))
+
+
+def _group_admin(args: argparse.Namespace, out: Out) -> None:
+    _group(
+        args,
+        out,
+        lambda client, view: client.set_admin(view.gid, args.person, is_admin=not args.withdraw),
+    )
+
+
+def _group_list(args: argparse.Namespace, out: Out) -> None:
+    async def work(client: Client) -> None:
+        await _catch_up(args, client)
+        groups = [view for view in client.conversations() if not view.is_direct]
+        out.result([_group_value(view) for view in groups], "\n".join(map(_group_text, groups)))
+
+    _with_client(args, work)
+
+
+def _show_group(view: ConversationView, out: Out) -> None:
+    out.result(_group_value(view), _group_text(view))
+
+
+def _group_value(view: ConversationView) -> dict[str, object]:
+    return {
+        "name": view.name,
+        "id": view.id,
+        "state": view.state,
+        "people": view.people,
+        "admins": view.admins,
+        "region": view.region,
+        "epoch": view.epoch,
+    }
+
+
+def _group_text(view: ConversationView) -> str:
+    state = "" if view.state == "active" else f"  ({view.state})"
+    return f"{view.name}  {view.id}{state}  rests in {view.region}: {', '.join(view.people)}"
+
+
+# Standing
+
+
+def _status(args: argparse.Namespace, out: Out) -> None:
+    async def work(client: Client) -> None:
+        await _catch_up(args, client)
+        status = client.status()
+        out.result(
+            {
+                **status._asdict(),
+                "warnings": [
+                    {"at": at, "code": code, "detail": detail}
+                    for at, code, detail in status.warnings
+                ],
+            },
+            f"{status.name}  {status.identity}\n"
+            f"home: {status.relay}\n"
+            f"what others send you rests in {status.region}\n"
+            f"transport: {status.transport}: {TRANSPORTS[status.transport]}\n"
+            f"{status.contacts} contacts, {status.conversations} conversations,"
+            f" {status.outbox} requests waiting to leave",
+        )
+        _warn(client, out)
+
+    _with_client(args, work)
+
+
+TRANSPORTS = {
+    "direct": "your relay sees your network address and when you are online,"
+    " not with whom you talk nor what you say",
+}
+"""What each transport means, in words a person understands."""
+
+
+def _doctor(args: argparse.Namespace, out: Out) -> None:
+    checks: list[tuple[str, bool, str]] = []
+
+    async def look() -> None:
+        client = Client.open(args.profile, _unlock(args))
+        checks.append(("profile", True, str(args.profile)))
+        damage = client.check_vault()
+        checks.append(("vault", not damage, damage or "every page is whole"))
+        client.start()
+        try:
+            await _within(args, client.caught_up())
+            checks.append(("relay", True, client.status().relay))
+        except AmanatError as error:
+            checks.append(("relay", False, str(error)))
+        await client.close()
+
+    try:
+        uvloop.run(look())
+    except AmanatError as error:
+        checks.append(("profile", False, f"{error}"))
+    out.result(
+        [{"check": name, "ok": good, "detail": detail} for name, good, detail in checks],
+        "\n".join(
+            f"{'ok  ' if good else 'FAIL'} {name}: {detail}" for name, good, detail in checks
+        ),
+    )
+    if not all(good for _, good, _ in checks):
+        sys.exit(1)
+
+
+# The relay
+
+
+def _relay_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    relay = commands.add_parser("relay", help="run a relay").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    init = _command(relay, "init", _relay_init, "make a relay")
+    init.add_argument("directory", type=Path, help="where it keeps its data")
+    init.add_argument("--region", required=True, help="where the data rests: IR, DE, EU, ...")
+    init.add_argument("--operator", required=True, help="who runs it, as people read it")
+    init.add_argument("--host", default="127.0.0.1", help="the name or address people reach it by")
+    init.add_argument("--port", type=int, default=8443)
+    init.add_argument("--buckets", type=int, default=1, help="one for each 32 people")
+    init.add_argument("--access", choices=("open", "code"), default="open")
+    run = _command(relay, "run", _relay_run, "run a relay until it is told to stop")
+    run.add_argument("directory", type=Path)
+
+
+def _relay_init(args: argparse.Namespace, out: Out) -> None:
+    from amanat.relay import server  # noqa: PLC0415  # a client never loads the relay
+
+    address = server.init(
+        args.directory,
+        region=args.region,
+        operator=args.operator,
+        host=args.host,
+        port=args.port,
+        buckets=args.buckets,
+        access=args.access,
+    )
+    out.result({"address": str(address)}, str(address))
+
+
+def _relay_run(args: argparse.Namespace, out: Out) -> None:
+    from amanat.relay import server  # noqa: PLC0415  # a client never loads the relay
+
+    server.run(
+        args.directory,
+        ready=lambda address: out.result({"address": str(address)}, str(address)),
+    )
+
+
+# Replay
+
+
+def _replay_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    replay = _command(commands, "replay", _replay, "replay a trace of real people")
+    replay.add_argument("--trace", type=Path, help="default: the packaged CollegeMsg network")
+    replay.add_argument("--format", choices=("edges", "irc"), default="edges")
+    replay.add_argument("--people", type=int, help="only the busiest N people")
+    replay.add_argument("--messages", type=int, help="only the first M messages among them")
+    replay.add_argument("--processes", type=int, default=2, help="worker processes")
+    replay.add_argument("--keep", type=Path, metavar="DIR", help="leave everything in DIR")
+
+
+def _replay(args: argparse.Namespace, out: Out) -> None:
+    from amanat.drill.replay import replay  # noqa: PLC0415  # loads numpy, which others need not
+    from amanat.drill.traces import read_trace  # noqa: PLC0415
+
+    script = read_trace(args.trace, args.format, people=args.people, messages=args.messages)
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=console, disable=not console.is_terminal,
+    ) as bar:  # fmt: skip
+        tasks = {name: bar.add_task(name, total=None) for name in ("people", "messages")}
+        report = replay(
+            script,
+            processes=args.processes,
+            keep=args.keep,
+            progress=lambda phase, done, total: bar.update(
+                tasks[phase], completed=done, total=total
+            ),
+        )
+    value = report._asdict()
+    out.result(value, "\n".join(f"{key:24}{found}" for key, found in value.items()))
+    if not report.is_clean:
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""Trying Amanat on real traffic: traces of real people, replayed by real clients."""
