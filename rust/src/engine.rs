@@ -4,7 +4,7 @@
 //! group it worked on is forgotten wherever memory could be ahead of the rows (it loads again from
 //! them). If it panics, the engine is failed for good: nothing it holds can be trusted any more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
@@ -26,25 +26,9 @@ type Member = (u32, Vec<u8>, Vec<u8>, Vec<u8>);
 /// (credential, signature key, leaf extension)
 type Added = (Vec<u8>, Vec<u8>, Vec<u8>);
 /// (epoch, suite, own leaf, policy, epoch authenticator, SHA-256 of the pending Commit, active)
-type GroupView = (
-    u64,
-    u16,
-    u32,
-    Option<Vec<u8>>,
-    Vec<u8>,
-    Option<Vec<u8>>,
-    bool,
-);
+type GroupView = (u64, u16, u32, Vec<u8>, Vec<u8>, Option<Vec<u8>>, bool);
 /// (group id, epoch, suite, policy, members, sender's leaf, KeyPackage reference)
-type WelcomeView = (
-    Vec<u8>,
-    u64,
-    u16,
-    Option<Vec<u8>>,
-    Vec<Member>,
-    u32,
-    Vec<u8>,
-);
+type WelcomeView = (Vec<u8>, u64, u16, Vec<u8>, Vec<Member>, u32, Vec<u8>);
 /// (epoch before, epoch after, committer, adds, removes, updates, new policy, removes this client)
 type CommitView = (
     u64,
@@ -108,14 +92,16 @@ struct State {
     signers: HashMap<Vec<u8>, SignatureKeyPair>,
     staged: HashMap<u64, Staged>,
     last_handle: u64,
+    /// Groups in memory that have read a Commit the rows know nothing of.
+    ahead: HashSet<Vec<u8>>,
     /// The group the running call works on.
     open: Option<Vec<u8>>,
     failed: bool,
 }
 
 impl State {
-    /// The group `gid`, this client being a member of it or not any more.
-    fn group(&mut self, gid: &[u8]) -> Outcome<(&mut MlsGroup, &Provider)> {
+    /// The group `gid` to look at, this client being a member of it or not any more.
+    fn view(&mut self, gid: &[u8]) -> Outcome<(&mut MlsGroup, &Provider)> {
         self.open = Some(gid.to_vec());
         if !self.groups.contains_key(gid) {
             let store = &self.provider.store;
@@ -135,6 +121,14 @@ impl State {
             .get_mut(gid)
             .ok_or(refuse(code::ENGINE_FAILED, ""))?;
         Ok((group, &self.provider))
+    }
+
+    /// The group `gid` to change.
+    fn group(&mut self, gid: &[u8]) -> Outcome<(&mut MlsGroup, &Provider)> {
+        if self.ahead.remove(gid) {
+            self.groups.remove(gid);
+        }
+        self.view(gid)
     }
 
     /// The group `gid`, of which this client is a member now, with the key it signs with.
@@ -233,6 +227,14 @@ impl State {
     fn forget_staged(&mut self, gid: &[u8]) {
         self.staged.retain(|_, staged| staged.gid != gid);
     }
+
+    /// Forgets all that can be read from the rows again.
+    fn forget_all(&mut self) {
+        self.groups.clear();
+        self.signers.clear();
+        self.staged.clear();
+        self.ahead.clear();
+    }
 }
 
 #[pyclass(frozen, module = "amanat._mls")]
@@ -255,9 +257,7 @@ impl Engine {
             let outcome = catch_unwind(AssertUnwindSafe(|| work(&mut state)));
             let Ok(outcome) = outcome else {
                 state.failed = true;
-                state.groups.clear();
-                state.signers.clear();
-                state.staged.clear();
+                state.forget_all();
                 return Err(refuse(code::ENGINE_FAILED, "it panicked").into());
             };
             let refusal = match outcome {
@@ -298,6 +298,7 @@ impl Engine {
             groups: HashMap::new(),
             signers: HashMap::new(),
             staged: HashMap::new(),
+            ahead: HashSet::new(),
             last_handle: 0,
             open: None,
             failed: false,
@@ -305,15 +306,7 @@ impl Engine {
     }
 
     fn take_delta<'py>(&self, py: Python<'py>) -> PyResult<Vec<DeltaRow<'py>>> {
-        let delta = self.call(py, |state| {
-            // The key of a Commit's message is spent by reading it. Stored without the verdict, the
-            // Commit could never be read again, and this client would be stuck in its epoch.
-            if !state.staged.is_empty() {
-                let detail = "a staged Commit is neither accepted nor rejected";
-                return Err(refuse(code::BAD_ARGUMENT, detail));
-            }
-            Ok(state.provider.store.delta())
-        })?;
+        let delta = self.call(py, |state| Ok(state.provider.store.delta()))?;
         let row = |(key, value): (&Vec<u8>, &Option<Bytes>)| {
             (
                 PyBytes::new(py, key),
@@ -332,9 +325,7 @@ impl Engine {
 
     fn abort(&self, py: Python<'_>) -> PyResult<()> {
         self.call(py, |state| {
-            state.groups.clear();
-            state.signers.clear();
-            state.staged.clear();
+            state.forget_all();
             state.provider.store.abort();
             Ok(())
         })
@@ -560,7 +551,7 @@ impl Engine {
     ) -> PyResult<Vec<u8>> {
         self.call(py, |state| {
             check_export(n)?;
-            let (group, provider) = state.group(gid)?;
+            let (group, provider) = state.view(gid)?;
             let pending = group
                 .pending_commit()
                 .ok_or(refuse(code::BAD_ARGUMENT, "there is no pending Commit"))?;
@@ -572,7 +563,7 @@ impl Engine {
 
     fn pending(&self, py: Python<'_>, gid: &[u8]) -> PyResult<Option<Vec<u8>>> {
         self.call(py, |state| {
-            let (_, provider) = state.group(gid)?;
+            let (_, provider) = state.view(gid)?;
             provider.store.pending(gid).map_err(engine_failed)
         })
     }
@@ -674,6 +665,11 @@ impl Engine {
                 ProcessedMessageContent::StagedCommitMessage(commit) => {
                     rules::commit(group, &commit)?;
                     let view = commit_view(group, &commit, sender)?;
+                    // Reading a Commit spends its key. What the rows know of it waits for the
+                    // verdict: a Commit that is rejected, or seen first in the wrong place, or
+                    // whose verdict is lost in a crash, can be read again.
+                    provider.store.undo();
+                    state.ahead.insert(gid.to_vec());
                     state.last_handle += 1;
                     let staged = Staged {
                         gid: gid.to_vec(),
@@ -721,7 +717,7 @@ impl Engine {
             else {
                 return Err(refuse(code::ENGINE_FAILED, ""));
             };
-            let (group, provider) = state.group(&gid)?;
+            let (group, provider) = state.view(&gid)?;
             let view = commit_view(group, &commit, committer)?;
             let (epoch, leaf) = (group.epoch(), group.own_leaf_index().u32());
             let removed = commit.self_removed();
@@ -739,6 +735,7 @@ impl Engine {
                 .store
                 .set_pending(&gid, None)
                 .map_err(engine_failed)?;
+            state.ahead.remove(&gid);
             state.forget_staged(&gid);
             Ok(view)
         })
@@ -753,12 +750,12 @@ impl Engine {
     }
 
     fn members(&self, py: Python<'_>, gid: &[u8]) -> PyResult<Vec<Member>> {
-        self.call(py, |state| members(state.group(gid)?.0))
+        self.call(py, |state| members(state.view(gid)?.0))
     }
 
     fn group(&self, py: Python<'_>, gid: &[u8]) -> PyResult<GroupView> {
         self.call(py, |state| {
-            let (group, provider) = state.group(gid)?;
+            let (group, provider) = state.view(gid)?;
             group_view(group, provider)
         })
     }
@@ -773,7 +770,7 @@ impl Engine {
     ) -> PyResult<Vec<u8>> {
         self.call(py, |state| {
             check_export(n)?;
-            let (group, provider) = state.group(gid)?;
+            let (group, provider) = state.view(gid)?;
             if !group.is_active() {
                 return Err(refuse(code::NOT_A_MEMBER, ""));
             }
@@ -785,7 +782,7 @@ impl Engine {
 
     fn export_tree(&self, py: Python<'_>, gid: &[u8]) -> PyResult<Vec<u8>> {
         self.call(py, |state| {
-            let (group, _) = state.group(gid)?;
+            let (group, _) = state.view(gid)?;
             group
                 .export_ratchet_tree()
                 .tls_serialize_detached()
@@ -807,7 +804,9 @@ impl Engine {
                 group.group_id().to_vec(),
                 group.epoch().as_u64(),
                 group.ciphersuite() as u16,
-                rules::policy(group.extensions()).map(<[u8]>::to_vec),
+                rules::policy(group.extensions())
+                    .unwrap_or_default()
+                    .to_vec(),
                 members(&group)?,
                 sender.u32(),
                 reference,
@@ -943,7 +942,9 @@ fn group_view(group: &MlsGroup, provider: &Provider) -> Outcome<GroupView> {
         group.epoch().as_u64(),
         group.ciphersuite() as u16,
         group.own_leaf_index().u32(),
-        rules::policy(group.extensions()).map(<[u8]>::to_vec),
+        rules::policy(group.extensions())
+            .unwrap_or_default()
+            .to_vec(),
         group.epoch_authenticator().as_slice().to_vec(),
         pending,
         group.is_active(),

@@ -34,7 +34,7 @@ pub const MAX_TREE: usize = 8 << 20;
 pub const MAX_EXPORT: usize = 1024;
 /// Bytes, of a group id.
 pub const MAX_GID: usize = 255;
-/// Seconds: 84 days, then a member who stole a laptop long ago cannot be invited with it.
+/// Seconds: 84 days, the usual life of a KeyPackage: one found later lets nobody in.
 pub const MAX_LIFETIME: u64 = 84 * 24 * 3600;
 /// Seconds that the clocks of two honest clients may differ.
 const CLOCK_SKEW: u64 = 3600;

@@ -6,7 +6,7 @@
 //! transaction was committed. Values are secrets: they are wiped when dropped and never printed.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use openmls::prelude::Member;
 use openmls_traits::storage::{CURRENT_VERSION, StorageProvider, traits};
@@ -15,7 +15,7 @@ use pyo3::types::PyBytes;
 use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
-use crate::secrets::{self, Bytes, Want};
+use crate::secrets::{self, Bytes, Head, PageId, Want};
 
 /// A row by its key: its new value, or None where it was deleted.
 pub type Layer = BTreeMap<Vec<u8>, Option<Bytes>>;
@@ -56,21 +56,40 @@ mod kind {
     pub const KEY_PACKAGE: &str = "key-package";
     pub const MESSAGE_SECRETS: &str = "message-secrets";
     pub const OWN_LEAF: &str = "own-leaf";
-    pub const PAST_EPOCHS: &str = "past-epochs";
     pub const PAST_ROSTER: &str = "past-roster";
     pub const PAST_SECRETS: &str = "past-secrets";
     pub const PENDING: &str = "pending";
+    pub const RATCHETS: &str = "ratchets";
     pub const RESUMPTION: &str = "resumption";
     pub const SIGNER: &str = "signer";
     pub const STATE: &str = "state";
     pub const TREE: &str = "tree";
 }
 
-/// The past epochs of a group that have rows, oldest first, and how many may be kept.
-#[derive(Clone, PartialEq, Serialize, serde::Deserialize)]
-struct PastEpochs {
-    max: u64,
-    epochs: Vec<u64>,
+/// The row of a group's message secrets: its current epoch, and which past ones have rows.
+#[derive(Serialize, serde::Deserialize)]
+struct Secrets {
+    max_epochs: u64,
+    past: Vec<u64>,
+    current: Head,
+}
+
+/// Which rows the message secrets of a group have: pages by epoch, the current one last.
+#[derive(Default, Clone)]
+struct Pages {
+    past: BTreeMap<u64, Vec<PageId>>,
+    current: Vec<PageId>,
+}
+
+impl Pages {
+    fn all(&self) -> HashSet<PageId> {
+        self.past
+            .values()
+            .flatten()
+            .chain(&self.current)
+            .copied()
+            .collect()
+    }
 }
 
 pub struct Store {
@@ -78,8 +97,8 @@ pub struct Store {
     call: RefCell<Layer>,
     fresh: RefCell<Layer>,
     taken: RefCell<Layer>,
-    /// Read before every write of message secrets, so kept; the rows hold the truth.
-    past: RefCell<HashMap<Vec<u8>, PastEpochs>>,
+    /// Read before every write of message secrets, so kept, by the key of their row.
+    pages: RefCell<HashMap<Vec<u8>, Pages>>,
     /// The past epoch whose message is being read: the only one whose secrets may change.
     reading: Cell<Option<u64>>,
     touched: Cell<bool>,
@@ -93,7 +112,7 @@ impl Store {
             call: RefCell::default(),
             fresh: RefCell::default(),
             taken: RefCell::default(),
-            past: RefCell::default(),
+            pages: RefCell::default(),
             reading: Cell::new(None),
             touched: Cell::new(false),
             trouble: RefCell::new(None),
@@ -116,7 +135,9 @@ impl Store {
     /// Drops what the call wrote.
     pub fn undo(&self) {
         self.call.borrow_mut().clear();
-        self.past.borrow_mut().clear();
+        if self.touched.get() {
+            self.pages.borrow_mut().clear();
+        }
     }
 
     /// Why rows could not be read in this call, if they could not.
@@ -146,7 +167,8 @@ impl Store {
     }
 
     pub fn abort(&self) {
-        self.undo();
+        self.call.borrow_mut().clear();
+        self.pages.borrow_mut().clear();
         self.fresh.borrow_mut().clear();
         self.taken.borrow_mut().clear();
     }
@@ -195,11 +217,7 @@ impl Store {
     }
 
     fn decode<V: DeserializeOwned>(&self, bytes: &[u8]) -> Done<V> {
-        ciborium::from_reader(bytes).map_err(|_| {
-            self.touched.set(true);
-            self.trouble.replace(Some(Trouble::Damaged));
-            StoreError::Codec
-        })
+        ciborium::from_reader(bytes).map_err(|_| self.damaged())
     }
 
     fn row(&self, key: &[u8]) -> Done<Option<Bytes>> {
@@ -220,29 +238,54 @@ impl Store {
         })
     }
 
-    fn past_epochs<G: Serialize>(&self, gid: &G) -> Done<Option<PastEpochs>> {
-        let key = key(kind::PAST_EPOCHS, gid)?;
-        if let Some(known) = self.past.borrow().get(&key) {
-            return Ok(Some(known.clone()));
+    /// The rows the message secrets of a group have; none before they are first written.
+    fn pages<G: Serialize>(&self, gid: &G) -> Done<Pages> {
+        let key = key(kind::MESSAGE_SECRETS, gid)?;
+        if let Some(pages) = self.pages.borrow().get(&key) {
+            return Ok(pages.clone());
         }
-        let known: Option<PastEpochs> = self.read(&key)?;
-        if let Some(known) = &known {
-            self.past.borrow_mut().insert(key, known.clone());
+        let mut pages = Pages::default();
+        if let Some(secrets) = self.read::<Secrets>(&key)? {
+            pages.current = secrets.current.pages().collect();
+            for epoch in secrets.past {
+                let head = self.past_head(gid, epoch)?;
+                pages.past.insert(epoch, head.pages().collect());
+            }
         }
-        Ok(known)
+        self.pages.borrow_mut().insert(key, pages.clone());
+        Ok(pages)
     }
 
-    fn set_past_epochs<G: Serialize>(&self, gid: &G, past: PastEpochs) -> Done {
-        let key = key(kind::PAST_EPOCHS, gid)?;
-        self.write(key.clone(), &past)?;
-        self.past.borrow_mut().insert(key, past);
-        Ok(())
+    fn past_head<G: Serialize>(&self, gid: &G, epoch: u64) -> Done<Head> {
+        self.must(self.read(&key(kind::PAST_SECRETS, &(gid, epoch))?)?)
+    }
+
+    /// A row that another row says is there.
+    fn must<T>(&self, row: Option<T>) -> Done<T> {
+        row.ok_or_else(|| self.damaged())
+    }
+
+    fn damaged(&self) -> StoreError {
+        self.touched.set(true);
+        self.trouble.replace(Some(Trouble::Damaged));
+        StoreError::Codec
     }
 
     fn delete_past_epoch<G: Serialize>(&self, gid: &G, epoch: u64) -> Done {
         self.delete(key(kind::PAST_SECRETS, &(gid, epoch))?)?;
         self.delete(key(kind::PAST_ROSTER, &(gid, epoch))?)
     }
+
+    fn delete_pages<G: Serialize>(&self, gid: &G, ids: impl Iterator<Item = PageId>) -> Done {
+        for id in ids {
+            self.delete(page_key(gid, id)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn page_key<G: Serialize>(gid: &G, id: PageId) -> Done<Vec<u8>> {
+    key(kind::RATCHETS, &(gid, id))
 }
 
 fn key<K: Serialize + ?Sized>(kind: &str, key: &K) -> Done<Vec<u8>> {
@@ -326,10 +369,9 @@ impl StorageProvider<CURRENT_VERSION> for Store {
         value: &MessageSecrets,
     ) -> Done {
         self.touched.set(true);
-        let before = self.past_epochs(gid)?;
-        let had = before.as_ref().map_or(&[][..], |past| &past.epochs);
+        let before = self.pages(gid)?;
         let parts = secrets::split(value, |epoch| {
-            if !had.contains(&epoch) {
+            if !before.past.contains_key(&epoch) {
                 Want::Everything
             } else if self.reading.get() == Some(epoch) {
                 Want::Secrets
@@ -337,29 +379,50 @@ impl StorageProvider<CURRENT_VERSION> for Store {
                 Want::Nothing
             }
         })?;
-        self.put(key(kind::MESSAGE_SECRETS, gid)?, Some(parts.current));
-        let mut epochs = Vec::with_capacity(parts.past.len());
+        let mut after = Pages {
+            current: parts.current.pages().collect(),
+            ..Pages::default()
+        };
         for past in parts.past {
-            epochs.push(past.epoch);
-            if let Some(secrets) = past.secrets {
-                self.put(key(kind::PAST_SECRETS, &(gid, past.epoch))?, Some(secrets));
-            }
+            let epoch = past.epoch;
+            let pages = match past.head {
+                Some(head) => {
+                    self.write(key(kind::PAST_SECRETS, &(gid, epoch))?, &head)?;
+                    head.pages().collect()
+                }
+                None => before.past.get(&epoch).cloned().unwrap_or_default(),
+            };
+            after.past.insert(epoch, pages);
             if let Some(roster) = past.roster {
-                self.put(key(kind::PAST_ROSTER, &(gid, past.epoch))?, Some(roster));
+                self.put(key(kind::PAST_ROSTER, &(gid, epoch))?, Some(roster));
             }
         }
-        for epoch in had.iter().filter(|epoch| !epochs.contains(epoch)) {
+        for epoch in before
+            .past
+            .keys()
+            .filter(|epoch| !after.past.contains_key(epoch))
+        {
             self.delete_past_epoch(gid, *epoch)?;
         }
-        let after = PastEpochs {
-            max: parts.max_epochs,
-            epochs,
-        };
-        if before.as_ref() == Some(&after) {
-            Ok(())
-        } else {
-            self.set_past_epochs(gid, after)
+        let (had, has) = (before.all(), after.all());
+        for (id, page) in parts.pages {
+            if !had.contains(&id) {
+                self.put(page_key(gid, id)?, Some(page));
+            }
         }
+        self.delete_pages(gid, had.difference(&has).copied())?;
+        let row = key(kind::MESSAGE_SECRETS, gid)?;
+        let past = after.past.keys().copied().collect();
+        self.write(
+            row.clone(),
+            &Secrets {
+                max_epochs: parts.max_epochs,
+                past,
+                current: parts.current,
+            },
+        )?;
+        self.pages.borrow_mut().insert(row, after);
+        Ok(())
     }
 
     fn message_secrets<
@@ -369,38 +432,43 @@ impl StorageProvider<CURRENT_VERSION> for Store {
         &self,
         gid: &GroupId,
     ) -> Done<Option<MessageSecrets>> {
-        let Some(current) = self.row(&key(kind::MESSAGE_SECRETS, gid)?)? else {
+        let Some(secrets) = self.read::<Secrets>(&key(kind::MESSAGE_SECRETS, gid)?)? else {
             return Ok(None);
         };
-        let Some(past) = self.past_epochs(gid)? else {
-            return Ok(None);
-        };
-        let mut parts = Vec::with_capacity(past.epochs.len());
-        for epoch in past.epochs {
-            let secrets = self.row(&key(kind::PAST_SECRETS, &(gid, epoch))?)?;
-            let roster = self.row(&key(kind::PAST_ROSTER, &(gid, epoch))?)?;
-            let (Some(secrets), Some(roster)) = (secrets, roster) else {
-                return Ok(None);
-            };
-            parts.push((epoch, secrets, roster));
+        let mut past = Vec::with_capacity(secrets.past.len());
+        for epoch in secrets.past {
+            let roster = self.must(self.row(&key(kind::PAST_ROSTER, &(gid, epoch))?)?)?;
+            past.push((epoch, self.past_head(gid, epoch)?, roster));
         }
-        self.decode(&secrets::join(past.max, &parts, &current)?)
-            .map(Some)
+        let mut pages = HashMap::new();
+        for id in past
+            .iter()
+            .flat_map(|(_, head, _)| head.pages())
+            .chain(secrets.current.pages())
+        {
+            pages.insert(id, self.must(self.row(&page_key(gid, id)?)?)?);
+        }
+        self.decode(&secrets::join(
+            secrets.max_epochs,
+            &past,
+            &secrets.current,
+            &pages,
+        )?)
+        .map(Some)
     }
 
     fn delete_message_secrets<GroupId: traits::GroupId<CURRENT_VERSION>>(
         &self,
         gid: &GroupId,
     ) -> Done {
-        if let Some(past) = self.past_epochs(gid)? {
-            for epoch in past.epochs {
-                self.delete_past_epoch(gid, epoch)?;
-            }
+        let pages = self.pages(gid)?;
+        self.delete_pages(gid, pages.all().into_iter())?;
+        for epoch in pages.past.into_keys() {
+            self.delete_past_epoch(gid, epoch)?;
         }
-        let past_epochs = key(kind::PAST_EPOCHS, gid)?;
-        self.past.borrow_mut().remove(&past_epochs);
-        self.delete(past_epochs)?;
-        self.delete(key(kind::MESSAGE_SECRETS, gid)?)
+        let row = key(kind::MESSAGE_SECRETS, gid)?;
+        self.pages.borrow_mut().remove(&row);
+        self.delete(row)
     }
 
     fn write_encryption_epoch_key_pairs<

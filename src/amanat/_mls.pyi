@@ -17,9 +17,9 @@ _Member: TypeAlias = tuple[int, bytes, bytes, bytes]
 # credential, signature key, leaf extension
 _Added: TypeAlias = tuple[bytes, bytes, bytes]
 # epoch, suite, own leaf, policy, epoch authenticator, SHA-256 of the pending Commit, active
-_GroupView: TypeAlias = tuple[int, int, int, bytes | None, bytes, bytes | None, bool]
+_GroupView: TypeAlias = tuple[int, int, int, bytes, bytes, bytes | None, bool]
 # group id, epoch, suite, policy, members, sender's leaf, KeyPackage reference
-_WelcomeView: TypeAlias = tuple[bytes, int, int, bytes | None, list[_Member], int, bytes]
+_WelcomeView: TypeAlias = tuple[bytes, int, int, bytes, list[_Member], int, bytes]
 # epoch before, epoch after, committer, adds, removes, updates, new policy, removes this client
 _CommitView: TypeAlias = tuple[
     int, int, _Member, list[_Added], list[int], list[_Member], bytes | None, bool

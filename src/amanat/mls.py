@@ -102,14 +102,14 @@ class Added:
 class GroupView:
     """A group as this client sees it; not `active` once the client was removed.
 
-    `policy` is None in a group that Amanat did not make. `pending` is the SHA-256 of the own Commit
+    `policy` is empty in a group that Amanat did not make. `pending` is the SHA-256 of the own Commit
     whose fate is not known.
     """
 
     epoch: int
     suite: int
     own_leaf: int
-    policy: bytes | None
+    policy: bytes
     epoch_authenticator: bytes
     pending: bytes | None
     active: bool
@@ -122,7 +122,7 @@ class WelcomeView:
     gid: bytes
     epoch: int
     suite: int
-    policy: bytes | None
+    policy: bytes
     members: tuple[Member, ...]
     sender_leaf: int
     ref: bytes
@@ -162,10 +162,10 @@ class CommitView:
 
 @dataclass(frozen=True, slots=True)
 class StagedCommit(CommitView):
-    """Another member's valid Commit, which the client must `accept` or `reject` by its rules.
+    """Another member's valid Commit, for the client to `accept` or `reject` by its rules.
 
-    The handle lives until then, or until `abort` or the end of the epoch. Reading a Commit spends
-    its key, so `take_delta` refuses while a verdict is owed.
+    Until it is accepted it has changed nothing: it can be processed again. The handle lives until
+    then, or until `reject`, `abort` or the end of the epoch.
     """
 
     handle: int
@@ -301,7 +301,7 @@ class Engine:
         return _call(self._engine.encrypt, gid, plaintext, aad)
 
     def process(self, gid: bytes, message: bytes) -> Application | StagedCommit:
-        """What a PrivateMessage holds. Works once for each message: its key is gone then.
+        """What a PrivateMessage holds. An Application is read once: its key is gone then.
 
         A future epoch (FutureEpoch) is only what the outside says, so keep few such messages.
         """
@@ -332,7 +332,7 @@ class Engine:
         return _commit_view(_call(self._engine.accept, handle))
 
     def reject(self, handle: int) -> None:
-        """Drop a staged Commit for good: it cannot be processed again."""
+        """Forget a staged Commit, as if it had never been processed."""
         _call(self._engine.reject, handle)
 
     def members(self, gid: bytes) -> tuple[Member, ...]:
