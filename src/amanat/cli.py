@@ -35,7 +35,7 @@ from amanat.errors import (
     NotAMember,
     RelayUnreachable,
 )
-from amanat.protocol.descriptor import unb64
+from amanat.protocol.descriptor import b64, unb64
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -603,18 +603,25 @@ def _relay_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def _relay_init(args: argparse.Namespace, out: Out) -> None:
-    from amanat.relay import server  # noqa: PLC0415  # a client never loads the relay
+    from amanat.config import RelayConfig  # noqa: PLC0415  # a client never loads the relay
+    from amanat.relay import home  # noqa: PLC0415
 
-    address = server.init(
+    made = home.init(
         args.directory,
-        region=args.region,
-        operator=args.operator,
-        host=args.host,
-        port=args.port,
-        buckets=args.buckets,
-        access=args.access,
+        RelayConfig(
+            region=args.region,
+            operator=args.operator,
+            host=args.host,
+            port=args.port,
+            buckets=args.buckets,
+            access=args.access,
+        ),
     )
-    out.result({"address": str(address)}, str(address))
+    value = {"address": str(made.address(args.port))}
+    if args.access == "code":
+        value["access_code"] = b64(made.access_code)
+    out.result(value, "\n".join(value.values()))
+    out.note(f"settings are in {args.directory / 'relay.toml'}")
 
 
 def _relay_run(args: argparse.Namespace, out: Out) -> None:
@@ -636,6 +643,9 @@ def _replay_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     replay.add_argument("--people", type=int, help="only the busiest N people")
     replay.add_argument("--messages", type=int, help="only the first M messages among them")
     replay.add_argument("--processes", type=int, default=2, help="worker processes")
+    replay.add_argument(
+        "--kills", type=int, default=0, help="SIGKILL the relay or a worker this many times"
+    )
     replay.add_argument("--keep", type=Path, metavar="DIR", help="leave everything in DIR")
 
 
@@ -653,6 +663,7 @@ def _replay(args: argparse.Namespace, out: Out) -> None:
         report = replay(
             script,
             processes=args.processes,
+            kills=args.kills,
             keep=args.keep,
             progress=lambda phase, done, total: bar.update(
                 tasks[phase], completed=done, total=total

@@ -234,13 +234,16 @@ class Client:
         for queue in self._subscribers:
             queue.put_nowait(None)
 
-    async def events(self) -> AsyncIterator[Event]:
-        """What happens from now on. Ends when the client is closed.
+    def events(self) -> AsyncIterator[Event]:
+        """What happens from this call on. Ends when the client is closed.
 
         Raises what stopped the client, if anything did.
         """
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._subscribers.add(queue)
+        return self._drain(queue)
+
+    async def _drain(self, queue: asyncio.Queue[Event | None]) -> AsyncIterator[Event]:
         try:
             while (event := await queue.get()) is not None:
                 yield event

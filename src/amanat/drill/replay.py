@@ -16,16 +16,17 @@ import itertools
 import json
 import multiprocessing
 import multiprocessing.connection
-import multiprocessing.context
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvloop
 
@@ -37,6 +38,7 @@ from amanat.errors import BadArgument, RelayUnreachable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from multiprocessing.connection import Connection
+    from multiprocessing.context import SpawnProcess
 
     from amanat.drill.traces import Line, Script
 
@@ -47,6 +49,7 @@ STALL_S = 120
 RELAY_START_S = 30
 RELAY_STOP_S = 30
 GROUP_NAME = "replay"
+_RELAY = [sys.executable, "-m", "amanat", "--json", "relay"]
 POLL_S = 0.05
 """How often a wait for another process looks again, in seconds."""
 COUNT_S = 0.5
@@ -101,59 +104,82 @@ def replay(
     *,
     processes: int,
     progress: Callable[[str, int, int], None],
+    kills: int = 0,
     keep: Path | None = None,
 ) -> Report:
     """Replay a script and report. `progress(phase, done, total)` is called as it goes on.
 
-    Everything rests in a temporary directory, or in `keep`, which is then left behind. Raises
-    BadArgument or RelayUnreachable.
+    While people talk, the relay and the workers are in turn ended by SIGKILL and started again,
+    `kills` times at random moments. Everything rests in a temporary directory, or in `keep`, which
+    is then left behind. Raises BadArgument or RelayUnreachable.
     """
     if not 1 <= processes <= len(script.people):
         raise BadArgument("--processes must be from 1 to the number of people")
     root = Path(tempfile.mkdtemp(prefix="amanat-replay-")) if keep is None else keep
     root.mkdir(parents=True, exist_ok=True)
+    relay = RelayProcess(root / "relay", people=len(script.people))
+    conductor = _Conductor(script, relay, root, processes=processes)
     try:
-        relay = _Relay(root / "relay", people=len(script.people))
-        try:
-            return _conduct(script, relay, root, processes=processes, progress=progress)
-        finally:
-            relay.kill()
+        relay.run()
+        began = time.monotonic()
+        progress("people", 0, len(script.people))
+        conductor.start()
+        progress("people", len(script.people), len(script.people))
+        talking = time.monotonic()
+        conductor.talk(progress, kills=kills)
+        seconds = time.monotonic() - talking
+        results = conductor.report()
+        relay.stop()  # its write-ahead log is now in the database, as on a seized disk
+        hits, short = count_hits({line.text for line in script.lines}, [relay.directory, relay.log])
+        return _report(
+            script,
+            results,
+            hits=hits,
+            short=short,
+            seconds=seconds,
+            setup=talking - began,
+            disk=relay.disk_bytes(),
+        )
     finally:
+        conductor.close()
+        relay.kill()
         if keep is None:
             shutil.rmtree(root, ignore_errors=True)
 
 
-class _Relay:
-    """A relay process with a data directory and files for all it prints."""
+class RelayProcess:
+    """A relay process with a data directory and a file for all it prints."""
 
     def __init__(self, directory: Path, *, people: int) -> None:
         self.directory = directory
         self.log = directory.with_name("relay-output")
-        command = [sys.executable, "-m", "amanat", "--json", "relay"]
-        buckets = -(-people // PEOPLE_PER_BUCKET)
-        subprocess.run(  # noqa: S603  # our own program
-            [*command, "init", str(directory), "--region", "IR", "--operator", "replay",
-             "--port", "0", "--buckets", str(buckets), "--host", "127.0.0.1"],
-            check=True, stdout=subprocess.DEVNULL,
+        self._process: subprocess.Popen[bytes] | None = None
+        made = subprocess.run(  # noqa: S603  # our own program
+            [*_RELAY, "init", str(directory), "--region", "IR", "--operator", "replay",
+             "--port", str(_free_port()), "--buckets", str(-(-people // PEOPLE_PER_BUCKET))],
+            check=True, stdout=subprocess.PIPE,
         )  # fmt: skip
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603
-                [*command, "run", str(directory)], stdout=log, stderr=log
-            )
-        self.address = self._wait()
+        self.address = str(json.loads(made.stdout)["address"])
 
-    def _wait(self) -> str:
+    def run(self) -> None:
+        """Start the relay and wait until it listens. Raises RelayUnreachable."""
+        with self.log.open("ab") as log:
+            begin = log.tell()
+            self._process = subprocess.Popen(  # noqa: S603
+                [*_RELAY, "run", str(self.directory)], stdout=log, stderr=log
+            )
         deadline = time.monotonic() + RELAY_START_S
         while time.monotonic() < deadline and self._process.poll() is None:
-            for line in self.log.read_text(errors="replace").splitlines():
-                if line.startswith("{") and line.endswith("}"):
-                    return str(json.loads(line)["address"])
+            if self.address.encode() in self.log.read_bytes()[begin:]:
+                return
             time.sleep(POLL_S)
         self.kill()
         raise RelayUnreachable(f"the replay's relay did not start: {self.log.read_text()[-500:]}")
 
     def stop(self) -> None:
         """End the relay as an operator would."""
+        if self._process is None:
+            return
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(RELAY_STOP_S)
@@ -162,7 +188,7 @@ class _Relay:
 
     def kill(self) -> None:
         """End the relay, if it still runs."""
-        if self._process.poll() is None:
+        if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
 
@@ -171,106 +197,125 @@ class _Relay:
         return sum(f.stat().st_size for f in self.directory.rglob("*") if f.is_file())
 
 
-def _conduct(
-    script: Script,
-    relay: _Relay,
-    root: Path,
-    *,
-    processes: int,
-    progress: Callable[[str, int, int], None],
-) -> Report:
-    began = time.monotonic()
-    context = multiprocessing.get_context("spawn")
-    shares = [script.people[i::processes] for i in range(processes)]
-    workers: list[tuple[Connection, multiprocessing.context.SpawnProcess]] = []
-    try:
-        for share in shares:
-            ours, theirs = context.Pipe()
-            process = context.Process(
-                target=_work, args=(theirs, script, share, relay.address, root), daemon=True
-            )
-            process.start()
-            theirs.close()
-            workers.append((ours, process))
-        pipes = [pipe for pipe, _ in workers]
+class _Conductor:
+    """Starts the workers, takes them through the phases, and kills and restarts as asked."""
+
+    def __init__(self, script: Script, relay: RelayProcess, root: Path, *, processes: int) -> None:
+        self._script = script
+        self._relay = relay
+        self._root = root
+        self._key = os.urandom(32)  # of every vault, so that a killed worker's people come back
+        self._context = multiprocessing.get_context("spawn")
+        self._shares = [script.people[i::processes] for i in range(processes)]
+        self._workers: list[_Handle] = []
+
+    def start(self) -> None:
+        """Start the workers and wait until everyone is where they should be."""
+        self._workers = [self._spawn(share, is_new=True) for share in self._shares]
         links: dict[tuple[str, str], str] = {}
-        for pipe in pipes:
-            links |= _receive(pipe, "links")
-            progress("people", len(links), len(links))
-        for pipe in pipes:
-            pipe.send(links)
-        for pipe in pipes:
-            _receive(pipe, "ready")
-        setup = time.monotonic() - began
-        talk = time.monotonic()
-        for pipe in pipes:
-            pipe.send("talk")
-        _watch(pipes, script, progress)
-        seconds = time.monotonic() - talk
-        for pipe in pipes:
-            pipe.send("report")
-        results = [_receive(pipe, "report") for pipe in pipes]
-        relay.stop()  # its write-ahead log is now in the database, as on a seized disk
-    finally:
-        for pipe, process in workers:
-            pipe.close()
-            process.join(RELAY_STOP_S)
-            if process.is_alive():
-                process.kill()
-                process.join()
-    transcripts = [Transcript(*t) for result in results for t in result["transcripts"]]
-    hits, short = count_hits({line.text for line in script.lines}, [relay.directory, relay.log])
-    return _report(
-        script,
-        transcripts,
-        hits=hits,
-        short=short,
-        seconds=seconds,
-        setup=setup,
-        sent=sum(result["sent"] for result in results),
-        received=sum(result["received"] for result in results),
-        disk=relay.disk_bytes(),
-    )
+        for worker in self._workers:
+            links |= worker.receive("links")
+        for worker in self._workers:
+            worker.pipe.send(links)
+        for worker in self._workers:
+            worker.receive("ready")
+
+    def talk(self, progress: Callable[[str, int, int], None], *, kills: int) -> None:
+        """Let people talk until everyone has everything, or nothing moves any more."""
+        for worker in self._workers:
+            worker.pipe.send("talk")
+        total = sum(len(line.conversation) for line in self._script.lines)
+        kill_at = sorted(random.Random().randrange(total) for _ in range(kills))  # noqa: S311
+        counts = [0] * len(self._workers)
+        moved = time.monotonic()
+        while sum(counts) < total and time.monotonic() - moved < STALL_S:
+            pipes = {worker.pipe: number for number, worker in enumerate(self._workers)}
+            for pipe in multiprocessing.connection.wait(list(pipes), timeout=1.0):
+                number = next(n for p, n in pipes.items() if p is pipe)
+                count = self._workers[number].receive("count")["shown"]
+                if count != counts[number]:
+                    moved = time.monotonic()
+                counts[number] = count
+            progress("messages", sum(counts), total)
+            if kill_at and sum(counts) > kill_at[0]:
+                del kill_at[0]
+                if len(kill_at) % 2:
+                    self._relay.kill()
+                    self._relay.run()
+                else:
+                    self._restart(len(kill_at) // 2 % len(self._workers))
+
+    def report(self) -> list[dict[str, Any]]:
+        """What each worker found."""
+        for worker in self._workers:
+            worker.pipe.send("report")
+        results = []
+        for worker in self._workers:
+            while (message := worker.pipe.recv())[0] == "count":
+                pass  # told before it was asked to report
+            results.append(worker.check(message, "report"))
+        return results
+
+    def close(self) -> None:
+        """End the workers."""
+        for worker in self._workers:
+            worker.pipe.close()
+            worker.process.join(RELAY_STOP_S)
+            if worker.process.is_alive():
+                worker.kill()
+
+    def _spawn(self, share: list[str], *, is_new: bool) -> _Handle:
+        ours, theirs = self._context.Pipe()
+        task = _Task(self._script, share, self._relay.address, self._root, self._key, is_new)
+        process = self._context.Process(target=_work, args=(theirs, task), daemon=True)
+        process.start()
+        theirs.close()
+        return _Handle(ours, process)
+
+    def _restart(self, number: int) -> None:
+        self._workers[number].kill()
+        self._workers[number] = self._spawn(self._shares[number], is_new=False)
+        self._workers[number].receive("ready")
+        self._workers[number].pipe.send("talk")
 
 
-def _receive(pipe: Connection, kind: str) -> dict:  # type: ignore[type-arg]  # what workers send
-    got, value = pipe.recv()
-    if got == "failed":
-        raise RuntimeError(f"a worker failed: {value}")
-    if got != kind:
-        raise RuntimeError(f"a worker sent {got}, not {kind}")
-    return value  # type: ignore[no-any-return]
+class _Handle(NamedTuple):
+    """The conductor's hold of a worker."""
 
+    pipe: Connection
+    process: SpawnProcess
 
-def _watch(
-    pipes: list[Connection], script: Script, progress: Callable[[str, int, int], None]
-) -> None:
-    """Collect how far the workers are until everyone has everything, or nothing moves."""
-    total = sum(len(line.conversation) for line in script.lines)
-    counts = dict.fromkeys(pipes, 0)
-    moved = time.monotonic()
-    while sum(counts.values()) < total and time.monotonic() - moved < STALL_S:
-        for pipe in multiprocessing.connection.wait(pipes, timeout=1.0):
-            assert isinstance(pipe, multiprocessing.connection.Connection)  # noqa: S101
-            count = _receive(pipe, "count")["shown"]
-            if count > counts[pipe]:
-                moved = time.monotonic()
-            counts[pipe] = count
-        progress("messages", sum(counts.values()), total)
+    def receive(self, kind: str) -> dict[Any, Any]:
+        """The worker's next message, which is of this kind."""
+        return self.check(self.pipe.recv(), kind)
+
+    @staticmethod
+    def check(message: tuple[str, dict[Any, Any]], kind: str) -> dict[Any, Any]:
+        """What a message holds, if it is of this kind."""
+        if message[0] != kind:
+            raise RuntimeError(f"a worker says {message}")
+        return message[1]
+
+    def kill(self) -> None:
+        """End the worker without a word."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
 
 
 def _report(
     script: Script,
-    transcripts: list[Transcript],
+    results: list[dict[str, Any]],
     *,
     hits: int,
     short: int,
     seconds: float,
     setup: float,
-    sent: int,
-    received: int,
     disk: int,
 ) -> Report:
+    transcripts = [Transcript(*t) for result in results for t in result["transcripts"]]
+    sent = sum(result["sent"] for result in results)
+    received = sum(result["received"] for result in results)
     conversations = script.conversations
     lost = duplicated = reordered = 0
     equal = True
@@ -336,10 +381,23 @@ def _quantile(ordered: list[int], share: float) -> float:
 # The worker's side
 
 
-def _work(pipe: Connection, script: Script, share: list[str], relay: str, root: Path) -> None:
+class _Task(NamedTuple):
+    """What a worker is told when it starts."""
+
+    script: Script
+    share: list[str]
+    relay: str
+    root: Path
+    key: bytes
+    is_new: bool
+    """Whether its people have still to be made; otherwise they are where a killed worker left
+    them."""
+
+
+def _work(pipe: Connection, task: _Task) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the conductor ends us
     try:
-        uvloop.run(_Worker(pipe, script, share, relay, root).run())
+        uvloop.run(_Worker(pipe, task).run())
     except Exception as error:  # noqa: BLE001  # told to the conductor, whose error it becomes
         pipe.send(("failed", f"{type(error).__name__}: {error}"))
 
@@ -347,58 +405,42 @@ def _work(pipe: Connection, script: Script, share: list[str], relay: str, root: 
 class _Worker:
     """Some of the people, in one event loop."""
 
-    def __init__(
-        self, pipe: Connection, script: Script, share: list[str], relay: str, root: Path
-    ) -> None:
+    def __init__(self, pipe: Connection, task: _Task) -> None:
         self._pipe = pipe
-        self._script = script
-        self._share = share
-        self._relay = relay
-        self._root = root
+        self._task = task
+        self._script = task.script
         self._clients: dict[str, Client] = {}
         self._shown = 0
 
     async def run(self) -> None:
         """Go through the phases with the conductor."""
-        for person in self._share:
-            self._clients[person] = await Client.create(
-                self._root / "people" / person.encode().hex(),
-                Unlock(key=os.urandom(32)),
-                name=person,
-                relay=self._relay,
-            )
+        for person in self._task.share:
+            self._clients[person] = await self._client(person)
         for client in self._clients.values():
             client.start()
-        pairs = _pairs(self._script)
-        mine = [pair for pair in pairs if pair[0] in self._clients]
-        self._pipe.send(("links", {pair: self._clients[pair[0]].invite() for pair in mine}))
-        links = await self._next()
-        for pair in pairs:
-            if pair[1] in self._clients:
-                self._clients[pair[1]].accept(links[pair])
-        await self._meet(pairs)
-        await self._gather()
+        if self._task.is_new:
+            await self._meet()
         self._pipe.send(("ready", {}))
         await self._next()
         before = [client.traffic() for client in self._clients.values()]
-        tasks = [
+        talks = [
             asyncio.create_task(self._talk(person, conversation, lines))
             for conversation, lines in self._script.conversations.items()
-            for person in conversation
-            if person in self._clients
+            for person in self._mine(conversation)
         ]
         ticker = asyncio.create_task(self._tell())
-        await self._next()
-        ticker.cancel()
-        for task in tasks:
+        asked = asyncio.create_task(self._next())
+        await asyncio.wait([asked, _failure(talks)], return_when=asyncio.FIRST_COMPLETED)
+        for task in (*talks, ticker):
             task.cancel()
-        await asyncio.gather(*tasks, ticker, return_exceptions=True)
+        for outcome in await asyncio.gather(*talks, ticker, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
         after = [client.traffic() for client in self._clients.values()]
         transcripts = [
             self._transcript(person, conversation)
             for conversation in self._script.conversations
-            for person in conversation
-            if person in self._clients
+            for person in self._mine(conversation)
         ]
         for client in self._clients.values():
             await client.close()
@@ -413,30 +455,43 @@ class _Worker:
             )
         )
 
-    async def _next(self) -> dict:  # type: ignore[type-arg]  # what the conductor sends
+    def _mine(self, people: Iterable[str]) -> list[str]:
+        return [person for person in people if person in self._clients]
+
+    async def _client(self, person: str) -> Client:
+        directory = self._task.root / "people" / person.encode().hex()
+        unlock = Unlock(key=self._task.key)
+        if not self._task.is_new:
+            return Client.open(directory, unlock)
+        return await Client.create(directory, unlock, name=person, relay=self._task.relay)
+
+    async def _next(self) -> Any:  # noqa: ANN401  # what the conductor sends
         return await asyncio.get_running_loop().run_in_executor(None, self._pipe.recv)
 
-    async def _meet(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Wait until everyone who should know each other does."""
-        wanted: dict[str, set[str]] = {person: set() for person in self._clients}
+    async def _meet(self) -> None:
+        """Exchange invites through the conductor, as people do out of band, and make the groups."""
+        pairs = _pairs(self._script)
+        mine = [pair for pair in pairs if pair[0] in self._clients]
+        self._pipe.send(("links", {pair: self._clients[pair[0]].invite() for pair in mine}))
+        links = await self._next()
+        for pair in pairs:
+            if pair[1] in self._clients:
+                self._clients[pair[1]].accept(links[pair])
         for one, other in pairs:
             for person, contact in ((one, other), (other, one)):
-                if person in wanted:
-                    wanted[person].add(contact)
-        for person, contacts in wanted.items():
-            client = self._clients[person]
-            while not contacts <= {c.name for c in client.contacts()}:
-                await client.changed()
-
-    async def _gather(self) -> None:
-        """Make the groups and wait until their members are in."""
+                if person in self._clients:
+                    await self._know(self._clients[person], contact)
         for conversation in self._script.conversations:
             if len(conversation) > 2 and conversation[0] in self._clients:  # noqa: PLR2004
                 self._clients[conversation[0]].create_group(GROUP_NAME, conversation[1:])
         for conversation in self._script.conversations:
-            for person in conversation:
-                if person in self._clients:
-                    await self._find(person, conversation)
+            for person in self._mine(conversation):
+                await self._find(person, conversation)
+
+    @staticmethod
+    async def _know(client: Client, name: str) -> None:
+        while name not in {contact.name for contact in client.contacts()}:
+            await client.changed()
 
     async def _find(self, person: str, conversation: tuple[str, ...]) -> bytes:
         """The gid of a conversation at one of its people, once all are in."""
@@ -483,6 +538,25 @@ def _name_for(person: str, conversation: tuple[str, ...]) -> str:
     if len(conversation) > 2:  # noqa: PLR2004  # a group
         return GROUP_NAME
     return conversation[0] if person == conversation[1] else conversation[1]
+
+
+def _failure(tasks: list[asyncio.Task[None]]) -> asyncio.Future[None]:
+    """Done as soon as one of the tasks has failed."""
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def look(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None and not failed.done():
+            failed.set_result(None)
+
+    for task in tasks:
+        task.add_done_callback(look)
+    return failed
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _pairs(script: Script) -> list[tuple[str, str]]:
