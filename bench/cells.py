@@ -1,4 +1,6 @@
-"""How much of real traffic fits a message cell: python bench/cells.py [TRACE ...]
+"""How much of real traffic fits a message cell.
+
+    python bench/cells.py [--json] [TRACE ...]
 
 Seals every text of the packaged corpus (and of IRC traces given as arguments) as a client would, in
 a conversation of 2 and in a group of 20 with a receipt from everyone, and prints for each power of

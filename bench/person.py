@@ -1,7 +1,10 @@
-"""Person to person on one machine: python bench/person.py [--json]
+"""Person to person on one machine.
 
-Two real clients with real vaults and a real relay process with TLS. First one message at a time, from
-`send` until the other client has it in its transcript; then as many as one sender can get through.
+    python bench/person.py [--json]
+
+Two real clients with real vaults and a real relay process with TLS. First one message at a time,
+from `send` until the other client has it in its transcript; then as many as one sender can get
+through.
 """
 
 from __future__ import annotations
@@ -44,7 +47,6 @@ async def meet(root: Path, relay: str) -> tuple[Client, Client]:
 
 async def run(root: Path, relay: str) -> dict[str, float]:
     """One run with two new people."""
-    root.mkdir()
     alice, bob = await meet(root, relay)
     gid = alice.contacts()[0].conversation
     arrivals = (e async for e in bob.events() if isinstance(e, TextArrived))
