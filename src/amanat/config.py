@@ -1,0 +1,149 @@
+"""Settings: TOML files into frozen structures. Unknown keys and values out of range are errors.
+
+A structure's fields carry their unit and reason as `description`; `template` writes a file with
+every setting in it, so that the file is also its own manual.
+"""
+
+from __future__ import annotations
+
+import tomllib
+import typing
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from amanat.errors import BadSetting
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MIB = 1024 * 1024
+
+
+class RelayLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What strangers can make a relay hold. Each bounds memory, disk or time."""
+
+    cells_per_drop: Annotated[
+        int,
+        Meta(ge=1, le=2**31, description="Cells one drop holds: 32 busy people for 14 days, twice"),
+    ] = 250_000
+    bytes_per_drop: Annotated[
+        int, Meta(ge=1, le=2**50, description="Bytes of cells one drop holds, for file drops")
+    ] = 1024 * _MIB
+    drops: Annotated[
+        int,
+        Meta(ge=1, le=2**22, description="Drops in all: each epoch of each group is one, 180 days"),
+    ] = 1_000_000
+    connections: Annotated[
+        int, Meta(ge=1, le=2**20, description="Open connections: each may cost half a MiB")
+    ] = 2048
+    requests_in_flight: Annotated[
+        int, Meta(ge=1, le=2**16, description="Unanswered requests of one connection")
+    ] = 512
+    requests_in_flight_total: Annotated[
+        int, Meta(ge=1, le=2**20, description="Unanswered requests of all connections")
+    ] = 16_384
+    bytes_in_flight_total: Annotated[
+        int, Meta(ge=2**20, le=2**40, description="Bytes of cells that wait for the disk")
+    ] = 64 * _MIB
+    follows_per_connection: Annotated[
+        int, Meta(ge=1, le=2**16, description="Drops one connection follows at once")
+    ] = 64
+
+
+class RelayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the operator of a relay decides."""
+
+    region: Annotated[
+        str,
+        Meta(
+            pattern="^[A-Z]{2}$",
+            description="Where the data rests: ISO 3166-1 alpha-2, or a named set such as EU. It is "
+            "in every drop's id and cannot be changed",
+        ),
+    ]
+    operator: Annotated[
+        str, Meta(max_length=200, description="Who runs this relay, as people will read it")
+    ]
+    host: Annotated[
+        str,
+        Meta(
+            min_length=1, max_length=253, description="Name or IP in the address people are given"
+        ),
+    ]
+    port: Annotated[int, Meta(ge=0, le=65_535, description="TCP port; 0 takes any free one")]
+    listen: Annotated[
+        str,
+        Meta(description="Interface to listen on; empty: all, or loopback if `host` is loopback"),
+    ] = ""
+    tls: Annotated[
+        str,
+        Meta(
+            pattern="^(pinned|web|off)$",
+            description="pinned: the address carries the key, no authority needed; web: an ordinary "
+            "certificate (below); off: none, on loopback only",
+        ),
+    ] = "pinned"
+    certificate: Annotated[
+        str, Meta(description="With tls = web: PEM file of the certificate and its chain")
+    ] = ""
+    private_key: Annotated[str, Meta(description="With tls = web: PEM file of its key")] = ""
+    buckets: Annotated[
+        int,
+        Meta(ge=1, le=2**20, description="Drops for inbound messages: one per 32 people expected"),
+    ] = 1
+    people_per_bucket: Annotated[
+        int,
+        Meta(ge=1, le=2**20, description="People meant to share a bucket: fewer hide each less"),
+    ] = 32
+    access: Annotated[
+        str,
+        Meta(
+            pattern="^(open|code)$",
+            description="open: anyone may have a bucket here; code: whoever was given the code",
+        ),
+    ] = "open"
+    metrics_port: Annotated[
+        int, Meta(ge=0, le=65_535, description="Loopback port for Prometheus; 0: no metrics")
+    ] = 0
+    limits: RelayLimits = RelayLimits()
+
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def parse(text: str, kind: type[T]) -> T:
+    """The settings in a TOML text, as a `kind`. Raises BadSetting and names the setting."""
+    try:
+        return msgspec.convert(tomllib.loads(text), kind)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise BadSetting(str(error)) from None
+
+
+def load(path: Path, kind: type[T]) -> T:
+    """The settings in a TOML file, as a `kind`. Raises BadSetting."""
+    try:
+        return parse(path.read_text(encoding="utf-8"), kind)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSetting(f"{path}: {error}") from None
+
+
+def template(settings: msgspec.Struct) -> str:
+    """A TOML text of these settings, with the defaults commented out."""
+    hints = typing.get_type_hints(type(settings), include_extras=True)
+    plain, tables = [], []
+    for field in msgspec.structs.fields(settings):
+        value = getattr(settings, field.name)
+        if isinstance(value, msgspec.Struct):
+            tables.append(f"[{field.name}]\n{template(value)}")
+            continue
+        (meta,) = hints[field.name].__metadata__
+        off = "# " if value == field.default else ""
+        plain.append(f"# {meta.description}.\n{off}{field.name} = {_toml(value)}\n")
+    return "\n".join(plain + tables)
+
+
+def _toml(value: object) -> str:
+    # A JSON string or integer is a TOML string or integer.
+    return msgspec.json.encode(value).decode()

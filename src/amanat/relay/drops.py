@@ -1,0 +1,437 @@
+"""The rules of a relay: what enters a drop, in what order, who may read it, and when it ends.
+
+Synchronous and clockless: callers pass `now`, in Unix seconds. Writes come in batches. `write`
+stages a batch in the store and says what to answer; the answers are true, and may be sent, once
+the store has committed. If the commit fails the whole batch never was: every client retries the
+same bytes and gets its place then. Reads see only what is committed.
+
+Times are kept as whole UTC days: finer ones would tell who was awake when. The day of a cell is
+never earlier than that of the cell before it, so a drop expires from its beginning even if the
+clock was set back.
+"""
+
+from __future__ import annotations
+
+import hmac
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import msgspec
+
+from amanat.errors import (
+    AmanatError,
+    BadCell,
+    DropConflict,
+    DropFull,
+    LabelTaken,
+    MalformedFrame,
+    NoAccess,
+    NoSuchDrop,
+    RelayBusy,
+    WrongRegion,
+)
+from amanat.protocol import wire
+from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
+from amanat.protocol.drops import (
+    HASH_BYTES,
+    MESSAGE_RETENTION_DAYS,
+    RETENTION_DAYS,
+    derive_bucket,
+    first_digest,
+    in_region,
+    next_digest,
+    token_hash,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from amanat.config import RelayLimits
+
+DAY_S = 86_400
+"""Seconds in a day."""
+DROP_LIFE_DAYS = 180
+"""Days a drop is kept after its last cell or its creation. Far longer than any retention, so an
+empty drop that is still in use does not vanish; buckets never end."""
+READ_BYTES = 256 * 1024
+"""Most bytes of cells in one answer to a read: it is built in one go while others wait."""
+EXPIRY_SLICE = 1000
+"""Cells erased in one step of an expiry: appends take turns with it."""
+BUSY_RETRY_S = 5.0
+"""Seconds after which a client may ask again when the relay has reached a limit that comes and
+goes with load."""
+DROPS_RETRY_S = 3600.0
+"""Seconds after which a client may ask again for a new drop when there are too many: drops end by
+the day."""
+
+_NO_HASH = bytes(HASH_BYTES)
+
+
+class DropRecord(msgspec.Struct):
+    """What a relay keeps of a drop."""
+
+    drop_id: bytes
+    append_hash: bytes
+    read_hash: bytes
+    retention_days: int
+    bucket: bool
+    """The relay's own: never ends."""
+    head: int
+    """Seq of the last cell, 0 if there never was one. Never goes back."""
+    digest: bytes
+    """The digest at the head."""
+    cells: int
+    """Cells kept."""
+    bytes: int
+    """Bytes of the cells kept."""
+    last_day: int
+    """UTC day of the last cell, or of the creation."""
+    oldest_day: int | None
+    """UTC day of the oldest cell kept."""
+    number: int = 0
+    """The store's own key for it."""
+
+
+NOBODYS = DropRecord(
+    drop_id=b"",
+    append_hash=_NO_HASH,
+    read_hash=_NO_HASH,
+    retention_days=0,
+    bucket=False,
+    head=0,
+    digest=b"",
+    cells=0,
+    bytes=0,
+    last_day=0,
+    oldest_day=None,
+)
+"""Stands for a drop that does not exist, so that looking for one costs the same. No token hashes
+to zeros."""
+
+
+class HeldCell(NamedTuple):
+    """A cell in the store: its place and the drop's digest before it."""
+
+    seq: int
+    before: bytes
+    cell: bytes
+
+
+class Store(Protocol):
+    """Where drops rest. One writer; what is staged becomes durable, all or nothing, by `commit`.
+
+    Any method may raise DiskFull or StoreDamaged.
+    """
+
+    # The writer's view: committed and staged.
+
+    def find(self, drop_id: bytes) -> DropRecord:
+        """A fresh copy of the drop, or of NOBODYS at the same cost."""
+
+    def count(self) -> int:
+        """How many drops there are."""
+
+    def labelled(self, drop: DropRecord, label: bytes) -> HeldCell | None:
+        """The cell that holds a label in the drop; without its bytes if its key is destroyed."""
+
+    def add(self, drop: DropRecord) -> None:
+        """Stage a new drop; sets its `number`."""
+
+    def append(self, drop: DropRecord, held: HeldCell, *, day: int) -> None:
+        """Stage a cell. The record is saved apart, by `save`."""
+
+    def save(self, drop: DropRecord) -> None:
+        """Stage a changed record."""
+
+    def commit(self) -> None:
+        """Make all that is staged durable. May be called in another thread while reads go on."""
+
+    def rollback(self) -> None:
+        """Forget all that is staged."""
+
+    # The readers' view: committed only.
+
+    def look(self, drop_id: bytes) -> DropRecord:
+        """Like `find`."""
+
+    def cells(
+        self, drop: DropRecord, *, after: int, since_day: int, max_cells: int, max_bytes: int
+    ) -> list[HeldCell]:
+        """The first cells after a seq that are of `since_day` or later; at least one if any is."""
+
+    # Erasure. Nothing may be staged; each call is durable when it returns.
+
+    def shred(self, today: int) -> None:
+        """Destroy the keys of all cells whose last day is before `today`, and leave no trace of
+        them in any file."""
+
+    def erase(self, today: int, max_cells: int) -> int:
+        """Delete up to `max_cells` cells whose last day is before `today`; how many: 0 when none
+        is left."""
+
+    def end_drops(self, before_day: int) -> None:
+        """Delete the empty drops, buckets excepted, whose last day is before this."""
+
+    def scrub(self) -> None:
+        """Leave no byte of what was deleted in any file."""
+
+
+class Written(NamedTuple):
+    """What a batch of writes comes to, once it is committed."""
+
+    replies: list[wire.Reply]
+    """The answer to each request, in order."""
+    landed: dict[bytes, wire.Cells]
+    """By drop id, the new cells, as a frame with id 0."""
+
+
+class Drops:
+    """The drops of one relay."""
+
+    def __init__(
+        self, store: Store, *, region: str, bucket_key: bytes, limits: RelayLimits
+    ) -> None:
+        self._store = store
+        self._region = region
+        self._bucket_key = bucket_key
+        self._limits = limits
+
+    def open_buckets(self, count: int, *, now: float) -> None:
+        """Make the relay's buckets that do not exist yet. Commits."""
+        for index in range(count):
+            bucket = derive_bucket(self._bucket_key, index, region=self._region)
+            if self._store.find(bucket.drop_id).drop_id:
+                continue
+            self._store.add(
+                _new_drop(
+                    bucket.drop_id,
+                    append_hash=token_hash(bucket.drop_id, bucket.append_token),
+                    read_hash=token_hash(bucket.drop_id, bucket.read_token),
+                    retention_days=MESSAGE_RETENTION_DAYS,
+                    bucket=True,
+                    today=_day(now),
+                )
+            )
+        self._store.commit()
+
+    def write(self, requests: Sequence[wire.Create | wire.Append], *, now: float) -> Written:
+        """Stage a batch, in order. Each request succeeds or fails by itself.
+
+        Raises what the store raises; nothing is staged then.
+        """
+        batch = _Batch(self._store)
+        replies: list[wire.Reply] = []
+        with self._whole():
+            for request in requests:
+                try:
+                    if isinstance(request, wire.Append):
+                        replies.append(self._append(batch, request, now=now))
+                    else:
+                        replies.append(self._create(batch, request, now=now))
+                except _REFUSALS as error:
+                    replies.append(refusal(request.id, error))
+            for drop in batch.changed.values():
+                self._store.save(drop)
+        return Written(replies, {drop_id: _frame(held) for drop_id, held in batch.landed.items()})
+
+    def commit(self) -> None:
+        """Make what was staged durable; may be called in another thread.
+
+        Raises what the store raises; nothing is staged then.
+        """
+        with self._whole():
+            self._store.commit()
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        try:
+            yield
+        except AmanatError:
+            self._store.rollback()
+            raise
+
+    def _create(self, batch: _Batch, request: wire.Create, *, now: float) -> wire.Created:
+        if not hmac.compare_digest(request.access, self._bucket_key):
+            raise NoAccess
+        if not in_region(request.drop_id, self._region):
+            raise WrongRegion
+        if request.retention_days not in RETENTION_DAYS:
+            raise MalformedFrame
+        drop = batch.find(request.drop_id)
+        if not drop.drop_id:
+            if self._store.count() >= self._limits.drops:
+                raise RelayBusy(retry_after=DROPS_RETRY_S)
+            drop = _new_drop(
+                request.drop_id,
+                append_hash=request.append_hash,
+                read_hash=request.read_hash,
+                retention_days=request.retention_days,
+                bucket=False,
+                today=_day(now),
+            )
+            self._store.add(drop)
+        elif (drop.append_hash, drop.read_hash, drop.retention_days, drop.bucket) != (
+            request.append_hash,
+            request.read_hash,
+            request.retention_days,
+            False,
+        ):
+            raise DropConflict
+        return wire.Created(id=request.id, head=drop.head)
+
+    def _append(self, batch: _Batch, request: wire.Append, *, now: float) -> wire.Appended:
+        cell = request.cell
+        drop = batch.appendable(request.drop_id, request.append_token)
+        if len(cell) not in CELL_SIZES:
+            raise BadCell
+        label = cell[:LABEL_BYTES]
+        held = self._store.labelled(drop, label)
+        if held is not None:
+            if held.cell != cell:
+                raise LabelTaken
+            return wire.Appended(request.id, held.seq, next_digest(held.before, cell))
+        limits = self._limits
+        if drop.cells >= limits.cells_per_drop or drop.bytes + len(cell) > limits.bytes_per_drop:
+            # Room comes when cells end, and those end at midnight.
+            raise DropFull(retry_after=DAY_S - now % DAY_S)
+        drop.last_day = max(drop.last_day, _day(now))
+        if not drop.cells:
+            drop.oldest_day = drop.last_day
+        held = HeldCell(drop.head + 1, drop.digest, cell)
+        self._store.append(drop, held, day=drop.last_day)
+        drop.head += 1
+        drop.digest = next_digest(drop.digest, cell)
+        drop.cells += 1
+        drop.bytes += len(cell)
+        batch.changed[drop.drop_id] = drop
+        batch.landed.setdefault(drop.drop_id, []).append(held)
+        return wire.Appended(request.id, drop.head, drop.digest)
+
+    def read(self, request: wire.Read | wire.Follow, *, after: int, now: float) -> wire.Cells:
+        """The answer to a read that has come as far as `after`; without cells if there are none.
+
+        Never waits. Raises NoSuchDrop.
+        """
+        drop = self._store.look(request.drop_id)
+        if not _matches(request.drop_id, request.read_token, drop.read_hash):
+            raise NoSuchDrop
+        held = self._store.cells(
+            drop,
+            after=after,
+            since_day=_day(now) - drop.retention_days,
+            max_cells=request.limit if isinstance(request, wire.Read) else wire.MAX_CELLS,
+            max_bytes=READ_BYTES,
+        )
+        if not held:
+            return wire.Cells(request.id, drop.head + 1, drop.digest, [], drop.head)
+        return wire.Cells(
+            request.id, held[0].seq, held[0].before, [one.cell for one in held], drop.head
+        )
+
+    def expire(self, *, now: float) -> Iterator[bool]:
+        """Erase what has ended, in steps short enough to take turns with appends. Yields True after
+        each but the last.
+
+        A cell of day `d` ends with day `d + retention_days`: it rests for at least the retention
+        and at most a day longer. Its key goes first, so that a crash in between leaves nothing that
+        can be unwrapped.
+        """
+        today = _day(now)
+        with self._whole():
+            self._store.shred(today)
+            yield True
+            while self._store.erase(today, EXPIRY_SLICE):
+                yield True
+            self._store.end_drops(today - DROP_LIFE_DAYS)
+            # Even if nothing ended today: a crash may have come between an earlier erasing and
+            # this.
+            self._store.scrub()
+
+
+class _Batch:
+    """The drops one batch touches, as they will be after it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._found: dict[bytes, DropRecord] = {}
+        self.changed: dict[bytes, DropRecord] = {}
+        self.landed: dict[bytes, list[HeldCell]] = {}
+
+    def find(self, drop_id: bytes) -> DropRecord:
+        """The drop, which is NOBODYS if there is none."""
+        drop = self._found.get(drop_id)
+        if drop is None:
+            drop = self._store.find(drop_id)
+            if drop.drop_id:
+                self._found[drop_id] = drop
+        return drop
+
+    def appendable(self, drop_id: bytes, token: bytes) -> DropRecord:
+        """The drop, if this is its append token. Raises NoSuchDrop.
+
+        Every refusal costs one look at this batch, one at the store, and two comparisons, whether
+        the drop exists or not, so that time does not tell either.
+        """
+        drop = self._found.get(drop_id, NOBODYS)
+        if _matches(drop_id, token, drop.append_hash):
+            return drop
+        drop = self._store.find(drop_id)
+        if not _matches(drop_id, token, drop.append_hash):
+            raise NoSuchDrop
+        self._found[drop_id] = drop
+        return drop
+
+
+def refusal(request_id: int, error: AmanatError) -> wire.Failed:
+    """The frame that says an error: its code, never its detail."""
+    return wire.Failed(request_id, error.code, error.retry_after)
+
+
+_REFUSALS = (
+    BadCell,
+    DropConflict,
+    DropFull,
+    LabelTaken,
+    MalformedFrame,
+    NoAccess,
+    NoSuchDrop,
+    RelayBusy,
+    WrongRegion,
+)
+"""The errors that refuse one request; any other ends the batch."""
+
+
+def _day(now: float) -> int:
+    return int(now // DAY_S)
+
+
+def _matches(drop_id: bytes, token: bytes, kept: bytes) -> bool:
+    return hmac.compare_digest(token_hash(drop_id, token), kept)
+
+
+def _new_drop(
+    drop_id: bytes,
+    *,
+    append_hash: bytes,
+    read_hash: bytes,
+    retention_days: int,
+    bucket: bool,
+    today: int,
+) -> DropRecord:
+    return DropRecord(
+        drop_id=drop_id,
+        append_hash=append_hash,
+        read_hash=read_hash,
+        retention_days=retention_days,
+        bucket=bucket,
+        head=0,
+        digest=first_digest(drop_id),
+        cells=0,
+        bytes=0,
+        last_day=today,
+        oldest_day=None,
+    )
+
+
+def _frame(held: list[HeldCell]) -> wire.Cells:
+    return wire.Cells(0, held[0].seq, held[0].before, [one.cell for one in held], held[-1].seq)

@@ -1,0 +1,179 @@
+"""A relay's directory: its settings, its secrets, its lock.
+
+relay.toml         settings, for the operator
+identity.pem       the Ed25519 key that the address pins and that signs the descriptor
+certificate.pem    the same key, as TLS wants to see it
+bucket.key         32 bytes from which the buckets are derived; whoever has it has access
+access.code        32 bytes for which people with the code get the bucket key
+drops.sqlite, keys.sqlite
+"""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import os
+import secrets
+import ssl
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from amanat import config
+from amanat.config import RelayConfig
+from amanat.errors import BadSetting, NoProfile, ProfileExists, ProfileInUse, StoreDamaged
+from amanat.protocol.descriptor import RelayAddress
+from amanat.protocol.drops import SECRET_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_ALWAYS = (datetime(2020, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
+"""Validity of the pinned certificate: the address says which key is right, for as long as people
+use the address. The same for all relays, so it does not tell when this one was set up."""
+
+
+class Home(msgspec.Struct, frozen=True):
+    """What a relay's directory holds, read."""
+
+    directory: Path
+    config: RelayConfig
+    identity: Ed25519PrivateKey
+    bucket_key: bytes
+    access_code: bytes
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """The relay in a directory. Raises NoProfile, BadSetting or StoreDamaged."""
+        if not (directory / "relay.toml").exists():
+            raise NoProfile(str(directory))
+        settings = config.load(directory / "relay.toml", RelayConfig)
+        if settings.tls == "off" and not is_loopback(interface(settings)):
+            raise BadSetting("tls = off is for loopback only")
+        try:
+            identity = serialization.load_pem_private_key(
+                (directory / "identity.pem").read_bytes(), None
+            )
+            bucket_key, access_code = (
+                (directory / name).read_bytes() for name in ("bucket.key", "access.code")
+            )
+        except (OSError, ValueError) as error:
+            raise StoreDamaged(f"a key in {directory}: {type(error).__name__}") from None
+        if (
+            not isinstance(identity, Ed25519PrivateKey)
+            or len(bucket_key) != SECRET_BYTES
+            or len(access_code) != SECRET_BYTES
+        ):
+            raise StoreDamaged(f"a key in {directory}")
+        return cls(directory, settings, identity, bucket_key, access_code)
+
+    def address(self, port: int) -> RelayAddress:
+        """What to give to people, if the relay listens on `port`."""
+        return RelayAddress(
+            host=self.config.host,
+            port=port,
+            key=self.identity.public_key().public_bytes_raw(),
+            tls=self.config.tls,
+        )
+
+    def tls(self) -> ssl.SSLContext | None:
+        """The server's TLS, None where it is off. Raises BadSetting."""
+        if self.config.tls == "off":
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        # Tickets would link a client's connections, over whatever addresses they come.
+        context.num_tickets = 0
+        certificate, key = self.directory / "certificate.pem", self.directory / "identity.pem"
+        if self.config.tls == "web":
+            certificate = self.directory / self.config.certificate
+            key = self.directory / self.config.private_key
+        try:
+            context.load_cert_chain(certificate, key)
+        except OSError as error:  # ssl.SSLError is one
+            raise BadSetting(f"{certificate}, {key}: {error.strerror}") from None
+        return context
+
+
+def init(directory: Path, settings: RelayConfig) -> Home:
+    """A new relay in a directory. Raises ProfileExists if there is one."""
+    # Before anything is written: the rules of `open` and of the file format.
+    text = config.template(settings)
+    config.parse(text, RelayConfig)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(directory.iterdir()):
+        raise ProfileExists(str(directory))
+    identity = Ed25519PrivateKey.generate()
+    pem = identity.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    for name, data in (
+        ("identity.pem", pem),
+        ("certificate.pem", _certificate(identity)),
+        ("bucket.key", secrets.token_bytes(SECRET_BYTES)),
+        ("access.code", secrets.token_bytes(SECRET_BYTES)),
+        # Last: it is what makes the directory a relay's.
+        ("relay.toml", text.encode()),
+    ):
+        _write(directory / name, data)
+    return Home.open(directory)
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the directory for this process. Raises ProfileInUse while another does."""
+    handle = os.open(directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ProfileInUse(str(directory)) from None
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def interface(settings: RelayConfig) -> str:
+    """The interface to listen on: a public name may be forwarded to us from another machine, so
+    only loopback is taken literally."""
+    return settings.listen or (settings.host if is_loopback(settings.host) else "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody outside this machine can reach `host`."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _certificate(identity: Ed25519PrivateKey) -> bytes:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "relay")])
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(identity.public_key())
+        .serial_number(1)
+        .not_valid_before(_ALWAYS[0])
+        .not_valid_after(_ALWAYS[1])
+        .sign(identity, None)
+        .public_bytes(serialization.Encoding.PEM)
+    )
+
+
+def _write(path: Path, data: bytes) -> None:
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(handle)

@@ -1,0 +1,658 @@
+"""The asyncio shell of a relay: sockets, threads and the clock around the rules in drops.py.
+
+Writes of all connections queue up and are made durable together: what has come is staged as one
+batch, committed in a thread while the loop goes on reading sockets, and only then answered.
+
+A *reader* is a Read, which wants one answer, or a Follow, which wants them all. It is *live* when
+it has been told everything committed: then new cells reach it from memory, encoded once for all
+readers of the drop. Otherwise it is served from the store, a slice at a time, in turn with the
+others. When its connection has no room it is *parked* until there is: what waits for a slow reader
+waits in the store, not in memory.
+
+No network address is ever asked for here, and what libraries would log of one is thrown away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import resource
+import signal
+import socket
+import time
+import traceback
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+import picows
+import uvloop
+
+from amanat.errors import (
+    AmanatError,
+    BadSetting,
+    Draining,
+    MalformedFrame,
+    PeerError,
+    RelayBusy,
+)
+from amanat.protocol import wire
+from amanat.protocol.descriptor import Descriptor, Limits, sign_descriptor
+from amanat.relay.drops import BUSY_RETRY_S, Drops, refusal
+from amanat.relay.home import Home, interface, locked
+from amanat.relay.metrics import Metrics
+from amanat.relay.store_sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from amanat.protocol.descriptor import RelayAddress
+
+HANDSHAKE_S = 10.0
+"""Longest a connection may take to finish TLS, and again to ask for the WebSocket, in seconds."""
+HANDSHAKES = 256
+"""Connections that may be in their handshake, beyond those that are through it."""
+PING_S = 60.0
+"""Idle seconds after which a client is asked whether it is still there. At least PONG_S."""
+PONG_S = 60.0
+"""Seconds it has to answer: on a slow line the question waits behind HIGH_WATER_BYTES of cells."""
+BATCH_CELLS = 256
+"""Most writes of one commit: staging them stops the loop for some milliseconds."""
+BATCH_BYTES = 256 * 1024
+"""Bytes of frames after which a commit takes no more: what lands in a drop is one frame for every
+reader, and must stay well below wire.MAX_REPLY_BYTES."""
+HIGH_WATER_BYTES = 256 * 1024
+"""Bytes that may wait for one connection's socket before it is given no more cells and its requests
+are not read."""
+EXPIRY_S = 3600
+"""Seconds between two expiries: on the hour, so that one is right after midnight."""
+CLOSE_S = 5.0
+"""Longest that draining waits for clients to take their last answers, in seconds."""
+DRAINING_RETRY_S = 10.0
+"""Seconds after which a client may try again when the relay shuts down: a restart takes less."""
+BACKLOG = 1024
+"""Connections the system may hold for us while the loop is busy: everyone comes back at once after
+a restart."""
+SPARE_FILES = 64
+"""Open files that are not connections: stores, their logs, listening sockets."""
+
+logger = logging.getLogger("amanat.relay")
+
+Write: TypeAlias = wire.Create | wire.Append
+
+
+def run(directory: Path, *, ready: Callable[[RelayAddress], None] = lambda _: None) -> None:
+    """Run the relay in a directory until SIGTERM or SIGINT; `ready` is told its address.
+
+    Raises NoProfile, BadSetting, ProfileInUse, StoreTooNew, StoreDamaged or DiskFull.
+    """
+    home = Home.open(directory)
+    _scrub_logs()
+    with (
+        locked(directory),
+        contextlib.closing(SqliteStore(directory)) as store,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(Relay(home, store).serve(ready))
+
+
+class Relay:
+    """A running relay."""
+
+    def __init__(self, home: Home, store: SqliteStore) -> None:
+        self.limits = home.config.limits
+        self.metrics = Metrics()
+        self.connections: set[Connection] = set()
+        self.in_flight = 0
+        self.draining = False
+        self._home = home
+        self._drops = Drops(
+            store, region=home.config.region, bucket_key=home.bucket_key, limits=self.limits
+        )
+        self._described = (0, b"")
+        self._queue: deque[tuple[Connection, Write, int]] = deque()
+        self._queued_bytes = 0
+        self._work = asyncio.Event()
+        # Held while anything is staged: commits and expiry take turns.
+        self._turn = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._live: dict[bytes, set[Reader]] = {}
+        self._behind: deque[Reader] = deque()
+
+    async def serve(self, ready: Callable[[RelayAddress], None]) -> None:
+        """Serve until a signal asks to stop, then drain."""
+        config, loop = self._home.config, asyncio.get_running_loop()
+        loop.set_exception_handler(_log_loop_error)
+        sockets = self.limits.connections + HANDSHAKES
+        _allow_files(sockets + SPARE_FILES)
+        self._drops.open_buckets(config.buckets, now=time.time())
+        tls = self._home.tls()
+        server = await picows.ws_create_server(
+            self._welcome,
+            sock=_listen(interface(config), config.port, sockets),
+            ssl=tls,
+            ssl_handshake_timeout=HANDSHAKE_S if tls else None,
+            websocket_handshake_timeout=HANDSHAKE_S,
+            enable_auto_ping=True,
+            auto_ping_idle_timeout=PING_S,
+            auto_ping_reply_timeout=PONG_S,
+            max_frame_size=wire.MAX_REQUEST_BYTES,
+            backlog=BACKLOG,
+        )
+        if config.metrics_port:
+            await self.metrics.serve(config.metrics_port)
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        async with asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(self._write())
+            expiring = tasks.create_task(self._expire())
+            ready(self._home.address(server.sockets[0].getsockname()[1]))
+            await stop.wait()
+            logger.info("draining")
+            server.close()
+            self.draining = True
+            self._work.set()
+            await writing
+            expiring.cancel()
+        await self._close_all()
+        self._thread.shutdown()
+
+    # Connections
+
+    def _welcome(
+        self, request: picows.WSUpgradeRequest
+    ) -> picows.WSListener | picows.WSUpgradeResponseWithListener | None:
+        if request.path != wire.PATH.encode():
+            return None
+        error: AmanatError
+        if self.draining:
+            error = Draining(retry_after=DRAINING_RETRY_S)
+        elif len(self.connections) >= self.limits.connections:
+            error = RelayBusy(retry_after=BUSY_RETRY_S)
+        else:
+            return Connection(self)
+        self.metrics.failed.labels(error.code).inc()
+        return picows.WSUpgradeResponseWithListener(
+            picows.WSUpgradeResponse.create_error_response(
+                503, error.code.encode(), {"Retry-After": f"{error.retry_after:.0f}"}
+            ),
+            None,
+        )
+
+    async def _close_all(self) -> None:
+        for connection in self.connections:
+            for reader in tuple(connection.readers.values()):
+                connection.end(reader)
+                connection.refuse(reader.request, Draining(retry_after=DRAINING_RETRY_S))
+            connection.close(picows.WSCloseCode.SERVICE_RESTART, Draining.code)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                while self.connections:
+                    await asyncio.sleep(0.01)
+        for connection in self.connections:
+            connection.abort()
+
+    def describe(self, request: wire.Describe) -> wire.Described:
+        """The signed descriptor, and the bucket key for whoever has access."""
+        home, config, hour = self._home, self._home.config, int(time.time()) // 3600
+        if self._described[0] != hour:
+            descriptor = Descriptor(
+                key=home.identity.public_key().public_bytes_raw(),
+                region=config.region,
+                operator=config.operator,
+                buckets=config.buckets,
+                people_per_bucket=config.people_per_bucket,
+                access=config.access,
+                issued_at=hour * 3600,
+                limits=Limits(
+                    cells_per_drop=self.limits.cells_per_drop,
+                    bytes_per_drop=self.limits.bytes_per_drop,
+                    connections=self.limits.connections,
+                    requests_in_flight=self.limits.requests_in_flight,
+                ),
+            )
+            self._described = (hour, sign_descriptor(descriptor, home.identity))
+        invited = hmac.compare_digest(request.access, home.access_code)
+        bucket_key = home.bucket_key if invited or config.access == "open" else b""
+        return wire.Described(request.id, self._described[1], bucket_key)
+
+    # Writing
+
+    def write(self, connection: Connection, request: Write, frame_bytes: int) -> None:
+        """Queue a write. Raises RelayBusy when too many bytes wait for the disk."""
+        if self._queued_bytes + frame_bytes > self.limits.bytes_in_flight_total:
+            raise RelayBusy(retry_after=BUSY_RETRY_S)
+        self._queued_bytes += frame_bytes
+        self._queue.append((connection, request, frame_bytes))
+        self._work.set()
+
+    async def _write(self) -> None:
+        while self._queue or not self.draining:
+            await self._work.wait()
+            self._work.clear()
+            while self._queue:
+                async with self._turn:
+                    await self._commit(self._next_batch())
+
+    def _next_batch(self) -> list[tuple[Connection, Write]]:
+        batch: list[tuple[Connection, Write]] = []
+        room = BATCH_BYTES
+        while self._queue and len(batch) < BATCH_CELLS and room > 0:
+            connection, request, frame_bytes = self._queue.popleft()
+            batch.append((connection, request))
+            room -= frame_bytes
+        self._queued_bytes -= BATCH_BYTES - room
+        return batch
+
+    async def _commit(self, batch: list[tuple[Connection, Write]]) -> None:
+        started = time.perf_counter()
+        requests = [request for _, request in batch]
+        try:
+            replies, landed = self._drops.write(requests, now=time.time())
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._drops.commit)
+        except AmanatError as error:
+            logger.error("commit failed: %s", error.code)  # noqa: TRY400  # a trace says no more
+            replies, landed = [refusal(request.id, error) for request in requests], {}
+        for (connection, _), reply in zip(batch, replies, strict=True):
+            connection.answer(reply)
+        for drop_id, cells in landed.items():
+            self._publish(drop_id, cells)
+        self.metrics.waiting_writes.set(len(self._queue))
+        self.metrics.commit_seconds.observe(time.perf_counter() - started)
+
+    async def _expire(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            steps = self._drops.expire(now=time.time())
+            try:
+                more = True
+                while more:
+                    async with self._turn:
+                        more = await loop.run_in_executor(self._thread, next, steps, False)
+            except AmanatError as error:
+                logger.error("expiry failed: %s", error.code)  # noqa: TRY400  # same
+            await asyncio.sleep(EXPIRY_S - time.time() % EXPIRY_S)
+
+    # Reading
+
+    def catch_up(self, reader: Reader) -> None:
+        """Serve a reader from the store, when its turn comes and its connection has room."""
+        self.leave(reader)
+        if not reader.connection.has_room():
+            reader.connection.parked.append(reader)
+            return
+        self._behind.append(reader)
+        if len(self._behind) == 1:
+            asyncio.get_running_loop().call_soon(self._serve_next)
+
+    def leave(self, reader: Reader) -> None:
+        """Tell a reader of no more new cells."""
+        if reader.timer is not None:
+            reader.timer.cancel()
+            reader.timer = None
+        live = self._live.get(reader.request.drop_id, set())
+        live.discard(reader)
+        if not live:
+            self._live.pop(reader.request.drop_id, None)
+
+    def _serve_next(self) -> None:
+        reader = self._behind.popleft()
+        if self._behind:
+            asyncio.get_running_loop().call_soon(self._serve_next)
+        connection, request = reader.connection, reader.request
+        if connection.readers.get(request.id) is not reader:
+            return  # it ended while it waited for its turn
+        if not connection.has_room():
+            connection.parked.append(reader)
+            return
+        try:
+            cells = self._drops.read(request, after=reader.after, now=time.time())
+        except AmanatError as error:
+            connection.end(reader)
+            connection.refuse(request, error)
+            return
+        self.metrics.delivered.inc(len(cells.cells))
+        caught_up = cells.first + len(cells.cells) > cells.head
+        if isinstance(request, wire.Read):
+            if cells.cells or reader.patience <= 0 or reader.after > cells.head:
+                connection.end(reader)
+                connection.reply(cells)
+                return
+        elif cells.cells or not reader.served:
+            connection.reply(cells)
+        reader.served = True
+        reader.after = max(reader.after, cells.first + len(cells.cells) - 1)
+        if caught_up:
+            self._stay_live(reader)
+        else:
+            self.catch_up(reader)
+
+    def _stay_live(self, reader: Reader) -> None:
+        self._live.setdefault(reader.request.drop_id, set()).add(reader)
+        if isinstance(reader.request, wire.Read):
+            reader.timer = asyncio.get_running_loop().call_later(
+                reader.patience, self._out_of_patience, reader
+            )
+
+    def _out_of_patience(self, reader: Reader) -> None:
+        reader.patience = 0
+        self.catch_up(reader)
+
+    def _publish(self, drop_id: bytes, cells: wire.Cells) -> None:
+        self.metrics.appended.inc(len(cells.cells))
+        self.metrics.appended_bytes.inc(sum(map(len, cells.cells)))
+        if drop_id not in self._live:
+            return
+        frame = SharedFrame(cells)
+        for reader in tuple(self._live[drop_id]):
+            if reader.after >= cells.head:
+                continue  # it read them from the store a moment ago
+            if (
+                reader.after + 1 == cells.first
+                and reader.connection.has_room()
+                and len(cells.cells) <= reader.limit
+            ):
+                reader.after = cells.head
+                self.metrics.delivered.inc(len(cells.cells))
+                if isinstance(reader.request, wire.Read):
+                    reader.connection.end(reader)
+                reader.connection.send(*frame.parts(reader.request.id))
+            else:
+                self.catch_up(reader)
+
+
+class Reader:
+    """A Read or a Follow that is not done, and how far it has come."""
+
+    __slots__ = ("after", "connection", "limit", "patience", "request", "served", "timer")
+
+    def __init__(self, connection: Connection, request: wire.Read | wire.Follow) -> None:
+        self.connection = connection
+        self.request = request
+        self.after = request.after
+        """Seq of the last cell it has been told."""
+        self.limit, self.patience = wire.MAX_CELLS, 0
+        """Most cells in one answer; seconds it waits if there are none."""
+        if isinstance(request, wire.Read):
+            self.limit, self.patience = request.limit, request.wait
+        self.served = False
+        """Whether it was answered before."""
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class SharedFrame:
+    """A Cells frame for many readers: all bytes but the id are encoded once."""
+
+    def __init__(self, cells: wire.Cells) -> None:
+        # With id 0, the array's head, the tag and the id are a byte each.
+        encoded = wire.encode(wire.with_id(cells, 0))
+        self._start, self._rest = encoded[:2], memoryview(encoded)[3:]
+
+    def parts(self, request_id: int) -> tuple[bytes, memoryview]:
+        """What, joined, is the frame with this id."""
+        return self._start + msgspec.msgpack.encode(request_id), self._rest
+
+
+class Connection(picows.WSListener):
+    """One client's WebSocket."""
+
+    def __init__(self, relay: Relay) -> None:
+        self.readers: dict[int, Reader] = {}
+        """By the id of their request."""
+        self.parked: list[Reader] = []
+        """Those that wait for room."""
+        self._relay = relay
+        self._websocket: picows.WSTransport | None = None
+        self._in_flight = 0
+        self._out: list[bytes | memoryview] = []
+        self._out_bytes = 0
+
+    # picows calls these
+
+    def on_ws_connected(self, transport: picows.WSTransport) -> None:  # noqa: D102
+        self._websocket = transport
+        transport.underlying_transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        self._relay.connections.add(self)
+        self._relay.metrics.connections.inc()
+
+    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:  # noqa: ARG002, D102
+        self._websocket = None
+        self._relay.connections.remove(self)
+        self._relay.metrics.connections.dec()
+        for reader in tuple(self.readers.values()):
+            self.end(reader)
+        # Its writes are committed all the same; the answers find nobody.
+        self._relay.in_flight -= self._in_flight
+        self._in_flight = 0
+
+    def on_ws_frame(  # noqa: D102
+        self, transport: picows.WSTransport, frame: picows.WSFrame
+    ) -> None:
+        if frame.msg_type == picows.WSMsgType.PONG:
+            return
+        if frame.msg_type == picows.WSMsgType.CLOSE:
+            self.close(picows.WSCloseCode.OK, "")
+            return
+        if transport.is_close_frame_sent:
+            return
+        try:
+            if frame.msg_type != picows.WSMsgType.BINARY or not frame.fin:
+                raise MalformedFrame
+            request = wire.decode_request(frame.get_payload_as_bytes())
+        except PeerError as error:
+            # There is no id to answer to.
+            self._relay.metrics.failed.labels(error.code).inc()
+            self.close(picows.WSCloseCode.POLICY_VIOLATION, error.code)
+            return
+        try:
+            self._handle(request, frame.payload_size)
+        except AmanatError as error:
+            self.refuse(request, error)
+
+    def pause_writing(self) -> None:
+        """Read no more requests from a client that does not read its answers."""
+        if self._websocket is not None:
+            self._websocket.underlying_transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        if self._websocket is not None:
+            self._websocket.underlying_transport.resume_reading()
+            self._unpark()
+
+    # Requests
+
+    def _handle(self, request: wire.Request, frame_bytes: int) -> None:
+        relay = self._relay
+        if isinstance(request, wire.Unfollow):
+            reader = self.readers.get(request.id)
+            if reader is not None:
+                self.end(reader)
+            return
+        if relay.draining:
+            raise Draining(retry_after=DRAINING_RETRY_S)
+        if isinstance(request, wire.Describe):
+            self.reply(relay.describe(request))
+            return
+        if (
+            self._in_flight >= relay.limits.requests_in_flight
+            or relay.in_flight >= relay.limits.requests_in_flight_total
+        ):
+            raise RelayBusy(retry_after=BUSY_RETRY_S)
+        if isinstance(request, wire.Append | wire.Create):
+            relay.write(self, request, frame_bytes)
+        else:
+            if request.id in self.readers:
+                raise MalformedFrame
+            if isinstance(request, wire.Follow):
+                self._check_follows()
+            reader = self.readers[request.id] = Reader(self, request)
+            relay.catch_up(reader)
+        self._in_flight += 1
+        relay.in_flight += 1
+
+    def _check_follows(self) -> None:
+        follows = sum(isinstance(reader.request, wire.Follow) for reader in self.readers.values())
+        if follows >= self._relay.limits.follows_per_connection:
+            raise RelayBusy(retry_after=BUSY_RETRY_S)
+
+    def end(self, reader: Reader) -> None:
+        """A reader is done: let go of it."""
+        del self.readers[reader.request.id]
+        self._relay.leave(reader)
+        self._settle()
+
+    def answer(self, reply: wire.Reply) -> None:
+        """The answer to a write."""
+        if self._websocket is not None:
+            self._settle()
+            self.reply(reply)
+
+    def _settle(self) -> None:
+        self._in_flight -= 1
+        self._relay.in_flight -= 1
+
+    # Replies
+
+    def refuse(self, request: wire.Request, error: AmanatError) -> None:
+        """Answer with an error."""
+        self.reply(refusal(request.id, error))
+
+    def reply(self, reply: wire.Reply) -> None:
+        """Send one frame."""
+        if isinstance(reply, wire.Failed):
+            self._relay.metrics.failed.labels(reply.code).inc()
+        self.send(wire.encode(reply))
+
+    def send(self, *parts: bytes | memoryview) -> None:
+        """Send one frame, given in parts. All frames of one turn of the loop are one write."""
+        if not self._out:
+            asyncio.get_running_loop().call_soon(self._flush)
+        size = sum(map(len, parts))
+        head = _websocket_head(size)
+        self._out.append(head)
+        self._out += parts
+        self._out_bytes += len(head) + size
+
+    def has_room(self) -> bool:
+        """Whether the client keeps up with what it is sent."""
+        if self._websocket is None:
+            return True  # nothing is kept for it
+        waiting: int = self._websocket.underlying_transport.get_write_buffer_size()
+        return self._out_bytes + waiting <= HIGH_WATER_BYTES
+
+    def _flush(self) -> None:
+        out, self._out, self._out_bytes = self._out, [], 0
+        if self._websocket is not None and not self._websocket.is_close_frame_sent:
+            self._websocket.underlying_transport.writelines(out)
+        self._unpark()
+
+    def _unpark(self) -> None:
+        parked, self.parked = self.parked, []
+        for reader in parked:
+            self._relay.catch_up(reader)
+
+    def close(self, code: picows.WSCloseCode, reason: str) -> None:
+        """Send what there is to send, then close."""
+        self._flush()
+        if self._websocket is not None:
+            self._websocket.send_close(code, reason.encode())
+            self._websocket.disconnect()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._websocket is not None:
+            self._websocket.disconnect(graceful=False)
+
+
+def _websocket_head(size: int) -> bytes:
+    """The head of a whole binary message from a server (RFC 6455, section 5.2).
+
+    Written here and not by picows because that makes one system call for each message.
+    """
+    if size < 126:  # noqa: PLR2004  # the RFC's
+        return bytes((0x82, size))
+    if size < 2**16:
+        return b"\x82\x7e" + size.to_bytes(2, "big")
+    return b"\x82\x7f" + size.to_bytes(8, "big")
+
+
+class _Listener(socket.socket):
+    """A listening socket that hangs up on callers while too many are on the line.
+
+    Counted here because a connection exists, and costs, long before its WebSocket does.
+    """
+
+    def __init__(self, fileno: int, most: int) -> None:
+        super().__init__(fileno=fileno)
+        self._most = most
+        self._accepted: set[socket.socket] = set()
+
+    def accept(self) -> tuple[socket.socket, object]:
+        connection, address = super().accept()
+        if len(self._accepted) >= self._most:
+            self._accepted = {one for one in self._accepted if one.fileno() >= 0}
+            if len(self._accepted) >= self._most:
+                connection.close()
+                raise ConnectionAbortedError  # to the event loop: take the next
+        self._accepted.add(connection)
+        return connection, address
+
+
+def _listen(host: str, port: int, most: int) -> _Listener:
+    family = socket.AF_INET6 if ":" in host or not host else socket.AF_INET
+    dual = not host and socket.has_dualstack_ipv6()
+    if not host and not dual:
+        family = socket.AF_INET
+    try:
+        plain = socket.create_server(
+            (host.strip("[]"), port), family=family, backlog=BACKLOG, dualstack_ipv6=dual
+        )
+    except OSError as error:
+        raise BadSetting(f"cannot listen on {host or '*'}:{port}: {error.strerror}") from None
+    listener = _Listener(plain.detach(), most)
+    listener.setblocking(False)
+    return listener
+
+
+def _allow_files(count: int) -> None:
+    """Raise the process's limit of open files to what the settings need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        raise BadSetting(f"limits.connections needs {count} open files; the system allows {hard}")
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
+class _Scrubbed(logging.Handler):
+    """Passes on what kind of bug a library met and where; its own words may hold an address."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[1] is not None:
+            _log_bug(record.exc_info[1])
+
+
+def _scrub_logs() -> None:
+    for name in ("asyncio", "aiofastnet", "picows"):
+        library = logging.getLogger(name)
+        library.setLevel(logging.ERROR)
+        library.handlers = [_Scrubbed()]
+        library.propagate = False
+
+
+def _log_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:  # noqa: ARG001
+    error = context.get("exception")
+    # A connection that breaks, or never was TLS, is no news.
+    if isinstance(error, BaseException) and not isinstance(error, OSError):
+        _log_bug(error)
+
+
+def _log_bug(error: BaseException) -> None:
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
+    logger.error("internal: %s%s", type(error).__name__, where)
