@@ -1021,3 +1021,7 @@ fn credential_with_key(credential: Vec<u8>, signer: &SignatureKeyPair) -> Creden
         signature_key: signer.public().into(),
     }
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;
