@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
 from typing import TYPE_CHECKING, TypeVar
 
@@ -41,6 +42,9 @@ BACKLOG = 8
 """Replies of one Follow that may wait to be processed; beyond, the socket is not read."""
 RETRY_S = (0.2, 30.0)
 """First and longest pause between two attempts to reach a relay, in seconds."""
+
+# A write to a connection that has just ended is no news: its requests fail and are asked again.
+logging.getLogger("aiofastnet").setLevel(logging.ERROR)
 
 R = TypeVar("R", wire.Described, wire.Created, wire.Appended, wire.Cells)
 
