@@ -16,6 +16,7 @@ import json
 import os
 import sys
 import time
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -46,6 +47,8 @@ WAIT_S = 10.0
 MAX_INPUT_BYTES = 1024 * 1024
 """Most that is read from standard input or a file, in bytes: above any text that can be sent."""
 EXIT_INTERRUPTED = 130
+
+_BIDI_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 T = TypeVar("T")
 
@@ -222,7 +225,11 @@ def _with_client(args: argparse.Namespace, work: Callable[[Client], Coroutine[An
 
     async def run() -> T:
         async with Client.open(args.profile, unlock) as client:
-            return await work(client)
+            result = await work(client)
+            if client.is_caught_up:  # what came may have to be answered, with receipts for one
+                with contextlib.suppress(RelayUnreachable):
+                    await _within(args, client.flushed())
+            return result
 
     return uvloop.run(run())
 
@@ -313,9 +320,10 @@ def _accept(args: argparse.Namespace, out: Out) -> None:
     link = _input(args.file, "invite: ")
 
     async def work(client: Client) -> None:
+        await _catch_up(args, client)
+        known = len(client.contacts())
         name = client.accept(link, args.greeting)
         await _within(args, client.flushed())
-        known = len(client.contacts())
         met = False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(args.wait):
@@ -324,7 +332,9 @@ def _accept(args: argparse.Namespace, out: Out) -> None:
         _warn(client, out)
         out.result(
             {"inviter": name, "met": met},
-            f"{name} has let you in" if met else f"you knocked; {name} has yet to come online",
+            f"{_shown(name)} has let you in"
+            if met
+            else f"you knocked; {_shown(name)} has yet to come online",
         )
 
     _with_client(args, work)
@@ -336,7 +346,9 @@ def _contacts(args: argparse.Namespace, out: Out) -> None:
         contacts = client.contacts()
         out.result(
             [{"name": c.name, "id": c.id, "verified": c.is_verified} for c in contacts],
-            "\n".join(f"{c.name}  {c.id}{'  verified' if c.is_verified else ''}" for c in contacts),
+            "\n".join(
+                f"{_shown(c.name)}  {c.id}{'  verified' if c.is_verified else ''}" for c in contacts
+            ),
         )
 
     _with_client(args, work)
@@ -352,12 +364,12 @@ def _verify(args: argparse.Namespace, out: Out) -> None:
         state = "verified" if contact.is_verified else "not verified"
         out.result(
             {"name": contact.name, "safety_number": number, "verified": contact.is_verified},
-            f"{number}\n{contact.name}: {state}",
+            f"{number}\n{_shown(contact.name)}: {state}",
         )
     finally:
         uvloop.run(client.close())
     if not contact.is_verified:
-        out.note(f"if {contact.name} sees the same number, say so with --confirm")
+        out.note(f"if {_shown(contact.name)} sees the same number, say so with --confirm")
 
 
 # Messages
@@ -392,10 +404,23 @@ def _read(args: argparse.Namespace, out: Out) -> None:
     _with_client(args, work)
 
 
+def _shown(text: str) -> str:
+    """A name or text of somebody as a terminal may be given it.
+
+    Marks of isolation (Unicode UAX 9) around it keep right-to-left words from turning the rest of
+    the line; control characters, which could steer the terminal, and marks that would end the
+    isolation are replaced.
+    """
+    kept = (
+        c if c == "\n" or (unicodedata.category(c) != "Cc" and c not in _BIDI_MARKS) else "\ufffd"
+        for c in text
+    )
+    return f"\u2068{''.join(kept)}\u2069"
+
+
 def _show(message: Message, view: ConversationView, out: Out) -> None:
     clock = time.strftime("%Y-%m-%d %H:%M", time.localtime(message.sent_at / 1000))
-    # Marks of isolation (Unicode UAX 9) keep a right-to-left name or text from turning its line.
-    where = "" if view.is_direct else f" in \u2068{view.name}\u2069"
+    where = "" if view.is_direct else f" in {_shown(view.name)}"
     out.result(
         {
             "conversation": view.name,
@@ -407,7 +432,7 @@ def _show(message: Message, view: ConversationView, out: Out) -> None:
             "kept_at": message.kept_at,
             "state": message.state,
         },
-        f"{clock}  \u2068{message.sender}\u2069{where}: \u2068{message.text}\u2069",
+        f"{clock}  {_shown(message.sender)}{where}: {_shown(message.text)}",
     )
 
 
@@ -418,9 +443,11 @@ def _show_event(client: Client, event: Event, only: bytes | None, out: Out) -> N
                 _show(message, view, out)
             client.mark_read(gid)
         case Joined(gid):
-            out.note(f"you are in a conversation with {', '.join(client.view(gid).people)}")
+            out.note(
+                f"you are in a conversation with {', '.join(map(_shown, client.view(gid).people))}"
+            )
         case Removed(gid):
-            out.note(f"you are no longer in {client.view(gid).name}")
+            out.note(f"you are no longer in {_shown(client.view(gid).name)}")
         case Warned():
             _warn(client, out)
 
@@ -516,7 +543,8 @@ def _group_value(view: ConversationView) -> dict[str, object]:
 
 def _group_text(view: ConversationView) -> str:
     state = "" if view.state == "active" else f"  ({view.state})"
-    return f"{view.name}  {view.id}{state}  rests in {view.region}: {', '.join(view.people)}"
+    people = ", ".join(map(_shown, view.people))
+    return f"{_shown(view.name)}  {view.id}{state}  rests in {view.region}: {people}"
 
 
 # Standing

@@ -147,7 +147,7 @@ class Client:
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
         self._outbox_changed: dict[str, asyncio.Event] = {}
-        self._is_caught_up = asyncio.Event()
+        self._home_read = asyncio.Event()
 
     # Life
 
@@ -258,9 +258,14 @@ class Client:
         ).fetchone():
             await self.changed()
 
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether the own bucket has been read to its end since the client was started."""
+        return self._home_read.is_set()
+
     async def caught_up(self) -> None:
         """Wait until the own bucket, and what it points to, has been read to its end once."""
-        await self._is_caught_up.wait()
+        await self._home_read.wait()
         while self._db.execute(
             "SELECT 1 FROM conversation WHERE look_due_at <= ? AND state IN ('active', 'leaving')"
             " UNION ALL SELECT 1 FROM joining",
@@ -278,7 +283,7 @@ class Client:
     def accept(self, link: str, greeting: str = "") -> str:
         """Knock on an invite; the name of the inviter. The contact exists once they answered.
 
-        Raises BrokenInvite, OwnInvite or BadArgument.
+        Raises BrokenInvite, OwnInvite, InviteUsed (by ourselves, earlier) or BadArgument.
         """
         invite = from_link(link)
         with self._unit():
@@ -632,7 +637,7 @@ class Client:
                         self._conversations.notice(arrival.gid, now=now)
             read = self._delivery.read_from(bucket.drop_id)
             if read >= cells.head:
-                self._is_caught_up.set()
+                self._home_read.set()
                 self._wake()
             if read >= cells.first + len(cells.cells) - 1:
                 break

@@ -27,6 +27,7 @@ from amanat.errors import (
     InvalidKeyPackage,
     InvalidMessage,
     InvalidWelcome,
+    InviteUsed,
     OwnInvite,
 )
 from amanat.protocol import codec
@@ -121,16 +122,17 @@ class Invites:
         return invite
 
     def knock(self, invite: Invite, greeting: str, *, now: int) -> None:
-        """Answer an invite; inside a unit. Raises OwnInvite or BadArgument.
+        """Answer an invite; inside a unit.
 
-        An invite of somebody who is a contact already does nothing.
+        Raises OwnInvite, BadArgument, or InviteUsed when the inviter is a contact already or our
+        knock on an invite of theirs is on its way.
         """
         if invite.identity == self._me.identity:
             raise OwnInvite
         if len(greeting) > MAX_GREETING_CHARS:
             raise BadArgument(f"a greeting has at most {MAX_GREETING_CHARS} characters")
         if self._is_known(invite.identity) or self._is_knocked_on(invite.identity):
-            return
+            raise InviteUsed(f"you have met {invite.name} already, or are about to")
         reply_secret = secrets.token_bytes(32)
         knock = Knock(
             key_package=self._conversations.new_key_package(mls.HYBRID_SUITE, now=now),
