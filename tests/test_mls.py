@@ -686,6 +686,29 @@ def test_threads_may_share_an_engine(trio: list[Client]) -> None:
             continue
 
 
+def test_a_message_writes_little_in_a_large_group() -> None:
+    alice, *others = (Client(f"member {i}") for i in range(20))
+    strangers = [Client("stranger").key_package(mls.CLASSICAL_SUITE) for _ in range(180)]
+    alice.create(mls.CLASSICAL_SUITE)
+    packages = [other.key_package(mls.CLASSICAL_SUITE) for other in others]
+    bundle = alice.engine.commit(GID, adds=[*packages, *strangers])
+    alice.win(bundle)
+    assert bundle.welcome is not None
+    for other in others:
+        other.engine.join(bundle.welcome, bundle.tree)
+        other.save()
+    clients = [alice, *others]
+    for by in clients[:3]:  # three past epochs, each with a roster of 200
+        everyone_moves(clients, by, update=True)
+    for other in others:
+        for _ in range(64):  # and as many kept keys as there can be
+            other.engine.encrypt(GID, b"lost")
+        alice.read(other.send(b"found"))
+        assert alice.save() < 64 * 1024
+    alice.engine.encrypt(GID, b"own")
+    assert alice.save() < 64 * 1024
+
+
 # KeyPackages and Welcomes
 
 

@@ -1,6 +1,10 @@
 //! Members who speak MLS rightly and Amanat wrongly: what only another program could send us.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what must be by failing")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test says what must be by failing"
+)]
 
 use openmls::prelude::{tls_codec::Serialize as _, *};
 use openmls_rust_crypto::OpenMlsRustCrypto;
