@@ -1,6 +1,7 @@
 //! Members who speak MLS rightly and Amanat wrongly: what only another program could send us.
 
 #![allow(
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a test says what must be by failing"
@@ -287,4 +288,83 @@ fn a_panic_fails_the_engine_for_good() {
         }
         assert!(engine.take_delta(py).is_err());
     });
+}
+
+/// The bytes of a hexadecimal field of a test vector.
+fn field(vector: &serde_json::Value, name: &str) -> Vec<u8> {
+    let text = vector[name].as_str().unwrap();
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+#[test]
+#[ignore = "reads passive-client-*.json of the MLS working group from AMANAT_MLS_VECTORS"]
+fn the_rfcs_passive_clients_join_by_their_welcomes() {
+    use ciborium::Value;
+
+    let place = std::env::var("AMANAT_MLS_VECTORS").unwrap();
+    let mut joined = 0;
+    for name in ["welcome", "handling-commit", "random"] {
+        let Ok(text) = std::fs::read(format!("{place}/passive-client-{name}.json")) else {
+            continue;
+        };
+        let vectors: Vec<serde_json::Value> = serde_json::from_slice(&text).unwrap();
+        for vector in vectors {
+            let psks = vector["external_psks"].as_array().unwrap();
+            if vector["cipher_suite"] != SUITE as u16 || !psks.is_empty() {
+                continue; // Suites and pre-shared keys that are not used here.
+            }
+            let package = field(&vector, "key_package");
+            let Some(MlsMessageBodyIn::KeyPackage(package)) = rules::message(&package, 1 << 20)
+            else {
+                unreachable!("a KeyPackage");
+            };
+            // The private keys are given, so the row is made by hand, as OpenMLS would store it.
+            let key = |name| {
+                Value::Map(vec![(
+                    Value::from("vec"),
+                    Value::Array(field(&vector, name).into_iter().map(Value::from).collect()),
+                )])
+            };
+            let row = Value::Map(vec![
+                (
+                    Value::from("key_package"),
+                    Value::serialized(&package).unwrap(),
+                ),
+                (Value::from("private_init_key"), key("init_priv")),
+                (
+                    Value::from("private_encryption_key"),
+                    Value::Map(vec![(Value::from("key"), key("encryption_priv"))]),
+                ),
+            ]);
+            let bundle: KeyPackageBundle = row.deserialized().unwrap();
+            in_python(|py| {
+                let (engine, _) = ours(py);
+                engine
+                    .call(py, |state| {
+                        let reference = bundle
+                            .key_package()
+                            .hash_ref(&state.provider.crypto)
+                            .unwrap();
+                        state
+                            .provider
+                            .store
+                            .write_key_package(&reference, &bundle)
+                            .map_err(engine_failed)
+                    })
+                    .unwrap();
+                let tree = vector["ratchet_tree"]
+                    .as_str()
+                    .map(|_| field(&vector, "ratchet_tree"));
+                let (_, view) = engine
+                    .join(py, &field(&vector, "welcome"), tree.as_deref())
+                    .unwrap();
+                assert_eq!(view.4, field(&vector, "initial_epoch_authenticator"));
+            });
+            joined += 1;
+        }
+    }
+    assert!(joined > 0);
 }

@@ -3,6 +3,17 @@
 from collections.abc import Callable
 from typing import TypeAlias, final
 
+__all__ = [
+    "CLASSICAL_SUITE",
+    "EXT_LEAF",
+    "EXT_POLICY",
+    "HYBRID_SUITE",
+    "Engine",
+    "MlsError",
+    "check_key_package",
+    "peek",
+]
+
 HYBRID_SUITE: int
 CLASSICAL_SUITE: int
 EXT_POLICY: int
