@@ -5,6 +5,10 @@ BIN := .venv/bin
 BUILT := .venv/.built
 RUST := $(shell find rust/src -name '*.rs' 2>/dev/null) rust/Cargo.toml rust/Cargo.lock
 
+# Rust's tests are a program of their own, so they link libpython; its directory is Python's to say.
+RUST_ENV = PYO3_PYTHON=$(CURDIR)/$(BIN)/python \
+	LD_LIBRARY_PATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')
+
 .PHONY: help build demo test check fmt bench clean
 help:
 	@echo "make build   set up .venv and compile the MLS binding"
@@ -23,15 +27,15 @@ build: $(BUILT)
 	touch $@
 
 $(BUILT): .venv/.installed pyproject.toml $(RUST)
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --quiet --release --locked
+	VIRTUAL_ENV=$(CURDIR)/.venv PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin develop --uv --quiet --release --locked
 	touch $@
 
 demo: build
 	$(BIN)/amanat replay --people 60 --messages 3000
 
 test: build
+	$(RUST_ENV) cargo test --quiet --locked --manifest-path rust/Cargo.toml
 	$(BIN)/pytest
-	cargo test --quiet --locked --manifest-path rust/Cargo.toml
 
 check: build
 	$(BIN)/ruff format --check

@@ -462,7 +462,10 @@ def _warn(client: Client, out: Out) -> None:
 
 
 def _group(
-    args: argparse.Namespace, out: Out, change: Callable[[Client, ConversationView], None]
+    args: argparse.Namespace,
+    out: Out,
+    change: Callable[[Client, ConversationView], None],
+    asked: list[str] | None = None,
 ) -> None:
     """Change a group, bring the change to the relay, and show the group."""
 
@@ -474,8 +477,17 @@ def _group(
         change(client, view)
         await _within(args, client.flushed())
         _show_group(client.view(view.gid), out)
+        _note_absent(client, view.gid, asked or [], out)
 
     _with_client(args, work)
+
+
+def _note_absent(client: Client, gid: bytes, people: list[str], out: Out) -> None:
+    """Say who is asked into a group and not in it yet."""
+    waiting = set(client.wished(gid))
+    for person in people:
+        if client.contact(person).identity in waiting:
+            out.note(f"{_shown(person)} will be in the group once they have been online")
 
 
 def _group_create(args: argparse.Namespace, out: Out) -> None:
@@ -484,12 +496,13 @@ def _group_create(args: argparse.Namespace, out: Out) -> None:
         view = client.create_group(args.name, args.people)
         await _within(args, client.flushed())
         _show_group(client.view(view.gid), out)
+        _note_absent(client, view.gid, args.people, out)
 
     _with_client(args, work)
 
 
 def _group_add(args: argparse.Namespace, out: Out) -> None:
-    _group(args, out, lambda client, view: client.add(view.gid, args.people))
+    _group(args, out, lambda client, view: client.add(view.gid, args.people), args.people)
 
 
 def _group_remove(args: argparse.Namespace, out: Out) -> None:

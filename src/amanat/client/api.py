@@ -63,6 +63,9 @@ TICK_S = 1.0
 """How often what is due at a time (receipts, looks, retries) is looked for, in seconds."""
 RETRY_MS = (1_000, 300_000)
 """First and longest pause before an outbox row that was refused goes out again, in milliseconds."""
+LARGE_WAIT_S = 20
+"""How long a member of a large group waits at its epoch drop at a time, in seconds; between two
+waits it looks whether something else is due."""
 FILE_PAGE = 12
 """Large cells asked for at once: below wire.MAX_REPLY_BYTES."""
 
@@ -148,6 +151,7 @@ class Client:
         self._changed = asyncio.Event()
         self._outbox_changed: dict[str, asyncio.Event] = {}
         self._home_read = asyncio.Event()
+        self._looking: set[bytes] = set()
 
     # Life
 
@@ -217,14 +221,12 @@ class Client:
 
     def start(self) -> None:
         """Begin to send and to read, in the background."""
-        with self._unit():
-            # What lay in the epoch drops while we were away is looked for first.
-            self._db.execute("UPDATE conversation SET look_due_at = ?", (self._now(),))
+        self._begin_clock(self._now())
         self._spawn("home", self._read_home())
         self._spawn("ticks", self._tick())
 
     async def close(self) -> None:
-        """Stop, and let other processes have the profile. What was not sent stays in the outbox."""
+        """Stop, and let other processes have the profile. What was not sent stays to be sent."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -266,11 +268,14 @@ class Client:
     async def caught_up(self) -> None:
         """Wait until the own bucket, and what it points to, has been read to its end once."""
         await self._home_read.wait()
-        while self._db.execute(
-            "SELECT 1 FROM conversation WHERE look_due_at <= ? AND state IN ('active', 'leaving')"
-            " UNION ALL SELECT 1 FROM joining",
-            (self._now(),),
-        ).fetchone():
+        while (
+            self._looking
+            or self._db.execute(
+                "SELECT 1 FROM conversation WHERE look_due_at <= ? AND state IN ('active', 'leaving')"
+                " UNION ALL SELECT 1 FROM joining",
+                (self._now(),),
+            ).fetchone()
+        ):
             await self.changed()
 
     # People
@@ -481,6 +486,11 @@ class Client:
         identities = [self.contact(person).identity for person in people]
         with self._unit():
             self._conversations.add(gid, identities, now=self._now())
+
+    def wished(self, gid: bytes) -> list[bytes]:
+        """The identities asked into a group that no Commit has let in yet."""
+        rows = self._db.execute("SELECT data FROM intent WHERE gid = ? AND kind = 'add'", (gid,))
+        return [bytes(row[0]) for row in rows]
 
     def remove(self, gid: bytes, person: str) -> None:
         """Put a member out of a group. Raises NotAMember, NotAdmin, UnknownContact."""
@@ -724,11 +734,25 @@ class Client:
 
     async def _tick(self) -> None:
         """Do what is due at a time, for ever."""
+        last = self._now()
         while True:
+            now = self._now()
             with contextlib.suppress(DiskFull):  # it is due again with the next tick
-                self._do_due(self._now())
+                if now < last:
+                    self._begin_clock(now)
+                self._do_due(now)
+            last = now
             self._begin_due()
             await asyncio.sleep(TICK_S)
+
+    def _begin_clock(self, now: int) -> None:
+        """Whatever was put off is due now: at start, for we were away; and when the clock was set
+        back, for else it would wait for the old time to come again."""
+        with self._unit():
+            self._db.execute("UPDATE conversation SET look_due_at = ?", (now,))
+            self._db.execute("UPDATE conversation SET ack_due_at = min(ack_due_at, ?)", (now,))
+            self._db.execute("UPDATE outbox SET due_at = min(due_at, ?)", (now,))
+            self._db.execute("UPDATE intent SET due_at = min(due_at, ?)", (now,))
 
     def _do_due(self, now: int) -> None:
         receipts = self._db.execute(
@@ -762,56 +786,71 @@ class Client:
 
     async def _look(self, gid: bytes) -> None:
         """Read the epoch drops of a conversation to their ends; of a large group, stay there."""
-        while self._conversations.is_followed(gid):
-            stay = self._conversations.group(gid).is_large
-            drops = self._conversations.epoch_drops(gid)
-            with self._unit():
-                self._db.execute(
-                    "UPDATE conversation SET look_due_at = ? WHERE gid = ?",
-                    (self._now() + rules.LOOK_EVERY_MS, gid),
-                )
-            try:
-                for epoch, drop in drops:
-                    wait = wire.MAX_WAIT_S if stay and epoch == drops[-1][0] else 0
-                    await self._look_into(gid, epoch, drop, wait=wait)
-            except (Unavailable, DiskFull) as error:
-                await asyncio.sleep(error.retry_after or TICK_S)
-                continue
-            except (PeerError, TrustError) as error:
-                self._note(error, drop.drop_id)
-                await asyncio.sleep(RETRY_MS[0] / 1000)
-            self._wake()
-            moved = self._conversations.is_followed(gid) and (
-                self._conversations.epoch_drops(gid) != drops
-            )
-            if not (stay or moved):
-                break
+        self._looking.add(gid)
+        try:
+            while self._conversations.is_followed(gid):
+                drops = self._conversations.epoch_drops(gid)
+                now = self._now()
+                if self._is_look_due(gid, now=now):
+                    with self._unit():
+                        self._conversations.notice(gid, now=now + rules.LOOK_EVERY_MS)
+                    for epoch, drop in drops:
+                        await self._look_into(gid, epoch, drop, wait=0)
+                self._looking.discard(gid)
+                self._wake()
+                if not self._conversations.is_followed(gid):
+                    break
+                if self._conversations.epoch_drops(gid) != drops:
+                    with self._unit():  # a Commit was found: the next epoch may have ended too
+                        self._conversations.notice(gid, now=now)
+                elif self._conversations.group(gid).is_large:
+                    epoch, drop = drops[-1]
+                    await self._look_into(gid, epoch, drop, wait=LARGE_WAIT_S)
+                else:
+                    break
+        finally:
+            self._looking.discard(gid)
+
+    def _is_look_due(self, gid: bytes, *, now: int) -> bool:
+        row = self._db.execute(
+            "SELECT look_due_at <= ? FROM conversation WHERE gid = ?", (now, gid)
+        ).fetchone()
+        return bool(row[0])
 
     async def _look_into(self, gid: bytes, epoch: int, drop: Drop, *, wait: int) -> None:
-        relay = self._conversations.group(gid).policy.relay
-        while True:
-            link = await self._links.to(relay)
-            after = self._delivery.read_from(drop.drop_id)
-            request = wire.Read(0, drop.drop_id, drop.read_token, after, wire.MAX_CELLS, wait)
-            try:
-                cells = await link.request(request, wire.Cells)
-            except NoSuchDrop:
-                if wait:
-                    await asyncio.sleep(TICK_S)  # nobody has made it yet: nobody has spoken yet
-                return
-            last = cells.first + len(cells.cells) - 1
-            while self._delivery.read_from(drop.drop_id) < last:
-                with self._unit():
-                    self._conversations.read_epoch(
-                        gid, epoch, cells, take=CELLS_PER_UNIT, now=self._now()
-                    )
-                await asyncio.sleep(0)
-                if not self._conversations.is_followed(gid):
-                    return
-                if epoch not in [e for e, _ in self._conversations.epoch_drops(gid)]:
-                    return
-            if last >= cells.head:
-                return
+        """Read an epoch drop to its end; wait for a new cell if there is none."""
+        try:
+            while await self._read_page(gid, epoch, drop, wait=wait):
+                wait = 0
+        except NoSuchDrop:
+            if wait:
+                await asyncio.sleep(TICK_S)  # nobody has made it yet: nobody has spoken yet
+        except (Unavailable, DiskFull) as error:
+            with self._unit():
+                self._conversations.notice(gid, now=self._now())
+            await asyncio.sleep(error.retry_after or TICK_S)
+        except (PeerError, TrustError) as error:
+            self._note(error, drop.drop_id)
+            await asyncio.sleep(RETRY_MS[0] / 1000)
+
+    async def _read_page(self, gid: bytes, epoch: int, drop: Drop, *, wait: int) -> bool:
+        """Take one reply of an epoch drop; whether there is more."""
+        link = await self._links.to(self._conversations.group(gid).policy.relay)
+        after = self._delivery.read_from(drop.drop_id)
+        request = wire.Read(0, drop.drop_id, drop.read_token, after, wire.MAX_CELLS, wait)
+        cells = await link.request(request, wire.Cells)
+        last = cells.first + len(cells.cells) - 1
+        while self._conversations.is_followed(gid) and epoch in dict(
+            self._conversations.epoch_drops(gid)
+        ):
+            with self._unit():
+                self._conversations.read_epoch(
+                    gid, epoch, cells, take=CELLS_PER_UNIT, now=self._now()
+                )
+            if self._delivery.read_from(drop.drop_id) >= last:
+                return last < cells.head
+            await asyncio.sleep(0)
+        return False
 
     async def _fetch_welcome(self, gid: bytes, ref: FileRef) -> None:
         """Fetch a Welcome that was announced, and join by it."""

@@ -93,6 +93,8 @@ LOOK_EVERY_MS = 10 * 60_000
 LEAVE_TURN_MS = 15_000
 """Each further member waits this much longer before committing somebody's leave, so that usually
 one Commit is made and not all at once."""
+LATE_MS = 3_000
+"""How long after a Commit the drops before it are looked into for late messages, in ms."""
 KEPT_EPOCHS = 3
 """Epoch drops that are still read, the current one among them: the engine keeps as many epochs'
 keys (research: messages arrive up to two epochs late)."""
@@ -338,6 +340,8 @@ class Conversations:
         self._drop_epochs(gid, before=epoch - KEPT_EPOCHS + 1)
         if group.is_large:
             self._delivery.end_chains(gid)
+            # Who spoke before they knew of the Commit spoke into the drop we have just left.
+            self.notice(gid, now=now + LATE_MS)
         else:
             peers = self.others(group)
             chains = self._engine.export_secret(gid, "amanat chains", b"", 32)
@@ -797,7 +801,7 @@ class Conversations:
             now=now // 1000,
             lifetime_s=KEY_PACKAGE_LIFETIME_S,
         )
-        self._db.execute("INSERT INTO key_package VALUES (?, NULL, ?)", (made.ref, now))
+        self._db.execute("INSERT INTO key_package VALUES (?, ?)", (made.ref, now))
         return made.bytes
 
     def _their_key_package(self, identity: bytes, suite: int, *, now: int) -> bytes | None:
@@ -880,7 +884,7 @@ class Conversations:
             self._db.execute("UPDATE conversation SET ack_due_at = NULL WHERE gid = ?", (gid,))
 
     def notice(self, gid: bytes, *, now: int) -> None:
-        """Somebody says that the epoch drop holds something; inside a unit."""
+        """The epoch drops hold, or will hold at `now`, something to look at; inside a unit."""
         self._db.execute("UPDATE conversation SET look_due_at = ? WHERE gid = ?", (now, gid))
 
     def receive(self, gid: bytes, message: bytes, *, now: int) -> None:

@@ -148,7 +148,7 @@ CREATE TABLE attempt (
 CREATE TABLE joining (gid BLOB PRIMARY KEY, ref BLOB NOT NULL, inviter BLOB NOT NULL) STRICT;
 
 -- Our KeyPackages that contacts hold, and theirs that we hold.
-CREATE TABLE key_package (ref BLOB PRIMARY KEY, identity BLOB, made_at INTEGER NOT NULL) STRICT;
+CREATE TABLE key_package (ref BLOB PRIMARY KEY, made_at INTEGER NOT NULL) STRICT;
 CREATE TABLE their_key_package (
     ref BLOB PRIMARY KEY, identity BLOB NOT NULL, suite INTEGER NOT NULL, data BLOB NOT NULL
 ) STRICT;
