@@ -543,8 +543,7 @@ class Conversations:
         group = self.group(gid)
         own = next(p for p in group.people if p.signer == self._me.signer)
         if group.identities == {self._me.identity}:
-            self._end(gid)
-            self._db.execute("UPDATE conversation SET state = 'left' WHERE gid = ?", (gid,))
+            self._go(gid)
         else:
             wish = Leave(
                 identity=self._me.identity,
@@ -555,9 +554,16 @@ class Conversations:
             self._db.execute("UPDATE conversation SET state = 'leaving' WHERE gid = ?", (gid,))
         self.events.append(Removed(gid))
 
+    def _go(self, gid: bytes) -> None:
+        self._end(gid)
+        self._db.execute("UPDATE conversation SET state = 'left' WHERE gid = ?", (gid,))
+
     def attempt(self, gid: bytes, *, now: int) -> None:
-        """Make a Commit of what is wished and due, unless one is on its way; inside a unit."""
-        if not self.is_active(gid):
+        """Make a Commit of what is wished and due, unless one is on its way; inside a unit.
+
+        Who is leaving still lets others go: all may leave at once.
+        """
+        if not self.is_followed(gid):
             return
         if self._db.execute("SELECT 1 FROM attempt WHERE gid = ?", (gid,)).fetchone():
             return
@@ -599,7 +605,9 @@ class Conversations:
             "SELECT id, kind, data FROM intent WHERE gid = ? AND due_at <= ? ORDER BY id",
             (gid, now),
         ).fetchall()
-        may_all = self._me.identity in rights.admins(group.policy, group.people)
+        may_all = self.is_active(gid) and self._me.identity in rights.admins(
+            group.policy, group.people
+        )
         for row, kind, data in rows:
             gone = [p for p in group.people if p.identity == data]
             moot = not may_all and kind != "let-go"
@@ -694,6 +702,9 @@ class Conversations:
         self._enter_epoch(gid, now=now)
         if welcome is not None:
             self._let_in(gid, welcome, tree, [bytes.fromhex(j) for j in json.loads(joiners)], now)
+        if not self.is_active(gid) and self.group(gid).identities == {self._me.identity}:
+            self._go(gid)  # the last one out
+            return
         self.events.append(GroupChanged(gid))
         self.attempt(gid, now=now)  # what is still wished; forgets what this Commit made true
 

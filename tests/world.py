@@ -1,0 +1,610 @@
+"""The simulated world: people with real clients and real vaults, a relay in memory, and a clock
+that moves only while everybody waits.
+
+Three things are not real. The *clock* jumps to the next moment anything is due. The *network*
+carries whole frames and has weather: it delays, repeats and cuts connections, so that what one
+client does overtakes what another did; its relay can be made to lie. *Death* comes by a fuse, which
+ends a process at a chosen statement of a unit of work; what is revived is the image its files had
+then. All else is the program itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import selectors
+import shutil
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import picows
+import sqlcipher3
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from amanat.client.api import Client
+from amanat.client.link import Link
+from amanat.client.vault import Unlock
+from amanat.errors import (
+    AmanatError,
+    BadCell,
+    DropConflict,
+    LabelTaken,
+    NoAccess,
+    NoSuchDrop,
+    RelayUnreachable,
+    WrongRegion,
+)
+from amanat.protocol import wire
+from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
+from amanat.protocol.descriptor import Descriptor, Limits, RelayAddress, sign_descriptor
+from amanat.protocol.drops import derive_bucket, first_digest, in_region, next_digest, token_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from amanat.client.api import Message
+    from amanat.client.vault import Vault
+
+EPOCH_MS = 1_600_000_000_000
+"""When the world begins, in Unix milliseconds: long ago, so that whoever reads the real clock where
+the world's is meant stumbles over it."""
+PATIENCE_S = 1800
+"""Seconds of the world's time after which people who are not done never will be."""
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop in which nobody ever waits: the clock jumps instead."""
+
+    def __init__(self) -> None:
+        self._jumps = _Jumps()
+        super().__init__(self._jumps)
+
+    def time(self) -> float:
+        return self._jumps.seconds
+
+
+class _Jumps(selectors.SelectSelector):
+    seconds = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            raise AssertionError("everybody waits for ever")
+        self.seconds += max(timeout, 0)
+        return super().select(0)
+
+
+# Death
+
+
+class Died(BaseException):
+    """The process died here; nothing of it runs any more."""
+
+
+class Fuse:
+    """Burns down one step at each statement of a unit, and once more after each COMMIT."""
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+        self.is_burnt = False
+
+    def step(self) -> None:
+        if self.left is not None:
+            self.left -= 1
+            self.is_burnt = self.left == 0
+        self.check()
+
+    def check(self) -> None:
+        if self.is_burnt:
+            raise Died
+
+
+class Connection(sqlcipher3.Connection):  # type: ignore[misc]  # it has no types
+    """A vault's connection with a fuse; it refuses changes outside a unit."""
+
+    fuse = Fuse()
+
+    def execute(self, sql: str, parameters: Iterable[object] = ()) -> Any:  # noqa: ANN401  # a cursor
+        self.fuse.check()
+        if self.in_transaction or sql.startswith("BEGIN"):
+            self.fuse.step()
+        elif sql.startswith(("INSERT", "UPDATE", "DELETE", "REPLACE")):
+            raise AssertionError(f"outside a unit: {sql}")
+        result = super().execute(sql, parameters)
+        if sql == "COMMIT":
+            self.fuse.step()
+        return result
+
+
+# The relay
+
+
+@dataclass
+class Shelf:
+    """What a relay keeps of one drop. `cells` may be tampered with by `Relay.forge`."""
+
+    append_hash: bytes
+    read_hash: bytes
+    retention_days: int
+    digests: list[bytes]
+    cells: list[bytes] = field(default_factory=list)
+    gone: int = 0
+    """How many cells from the beginning have expired."""
+
+    def add(self, cell: bytes) -> None:
+        self.cells.append(cell)
+        self.digests.append(next_digest(self.digests[-1], cell))
+
+
+class Relay:
+    """Drops in dictionaries, by the rules of docs/protocol.md; it never waits and never forgets."""
+
+    def __init__(self, region: str = "IR", port: int = 1, buckets: int = 1) -> None:
+        self.key = Ed25519PrivateKey.generate()
+        self.bucket_key = os.urandom(32)
+        self.region = region
+        self.buckets = buckets
+        self.address = RelayAddress("127.0.0.1", port, self.key.public_key().public_bytes_raw())
+        self.page = wire.MAX_CELLS
+        """Most cells in one answer."""
+        self.shelves: dict[bytes, Shelf] = {}
+        for index in range(buckets):
+            bucket = derive_bucket(self.bucket_key, index, region=region)
+            append, read = (token_hash(bucket.drop_id, token) for token in bucket[1:])
+            self.shelves[bucket.drop_id] = Shelf(append, read, 14, [first_digest(bucket.drop_id)])
+
+    def answer(self, request: wire.Request) -> wire.Reply:
+        try:
+            match request:
+                case wire.Describe(id=number):
+                    return wire.Described(number, self._descriptor(), self.bucket_key)
+                case wire.Create(id=number):
+                    return wire.Created(number, self._create(request))
+                case wire.Append(id=number):
+                    return wire.Appended(number, *self._append(request))
+                case wire.Read(id=number):
+                    return self.cells(request, request.after, min(request.limit, self.page))
+                case wire.Follow(id=number):
+                    return self.cells(request, request.after, self.page)
+        except AmanatError as error:
+            return wire.Failed(request.id, error.code, error.retry_after)
+        raise AssertionError(f"{request} is not answered")
+
+    def cells(self, request: wire.Read | wire.Follow, after: int, limit: int) -> wire.Cells:
+        shelf = self._shelf(request.drop_id)
+        if shelf.read_hash != token_hash(request.drop_id, request.read_token):
+            raise NoSuchDrop
+        after = min(max(after, shelf.gone), len(shelf.cells))
+        found = shelf.cells[after : after + limit]
+        return wire.Cells(request.id, after + 1, shelf.digests[after], found, len(shelf.cells))
+
+    def forge(self, drop_id: bytes, cells: list[bytes]) -> None:
+        """Pretend that a drop has held these cells all along."""
+        shelf = self.shelves[drop_id]
+        shelf.cells, shelf.digests = [], [first_digest(drop_id)]
+        for cell in cells:
+            shelf.add(cell)
+
+    def _shelf(self, drop_id: bytes) -> Shelf:
+        if drop_id not in self.shelves:
+            raise NoSuchDrop
+        return self.shelves[drop_id]
+
+    def _descriptor(self) -> bytes:
+        descriptor = Descriptor(
+            key=self.address.key,
+            region=self.region,
+            operator="the world",
+            buckets=self.buckets,
+            people_per_bucket=32,
+            access="open",
+            issued_at=0,
+            limits=Limits(2**20, 2**30, 2**10, 2**10),
+        )
+        return sign_descriptor(descriptor, self.key)
+
+    def _create(self, request: wire.Create) -> int:
+        if request.access != self.bucket_key:
+            raise NoAccess
+        if not in_region(request.drop_id, self.region):
+            raise WrongRegion
+        wanted = (request.append_hash, request.read_hash, request.retention_days)
+        shelf = self.shelves.setdefault(
+            request.drop_id, Shelf(*wanted, [first_digest(request.drop_id)])
+        )
+        if wanted != (shelf.append_hash, shelf.read_hash, shelf.retention_days):
+            raise DropConflict
+        return len(shelf.cells)
+
+    def _append(self, request: wire.Append) -> tuple[int, bytes]:
+        shelf = self._shelf(request.drop_id)
+        if shelf.append_hash != token_hash(request.drop_id, request.append_token):
+            raise NoSuchDrop
+        if len(request.cell) not in CELL_SIZES:
+            raise BadCell
+        label = request.cell[:LABEL_BYTES]
+        for seq, cell in enumerate(shelf.cells, 1):
+            if cell[:LABEL_BYTES] == label:
+                if cell != request.cell:
+                    raise LabelTaken
+                return seq, shelf.digests[seq]
+        shelf.add(request.cell)
+        return len(shelf.cells), shelf.digests[-1]
+
+
+# The network
+
+
+class Weather(NamedTuple):
+    """What may happen to a frame: shares from 0 to 1, and the longest way in seconds."""
+
+    delay_s: float = 0.002
+    cut: float = 0.0
+    """The connection ends; what is under way may still arrive, and no answer comes back."""
+    repeat: float = 0.0
+    """The request arrives twice."""
+
+
+CALM = Weather()
+STORM = Weather(delay_s=0.5, cut=0.03, repeat=0.1)
+
+
+class Network:
+    """Carries frames between clients and relays, and remembers every cell ever sent."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.weather = CALM
+        self.is_up = True
+        self.relays: dict[RelayAddress, Relay] = {}
+        self.sent: dict[tuple[bytes, bytes], bytes] = {}
+        self.appends = 0
+        """Appends carried, retries among them."""
+        self.changed: list[tuple[bytes, bytes]] = []
+        """Labels under which other bytes were sent than before: two texts under one key."""
+        self._readers: dict[bytes, list[_Reader]] = {}
+
+    async def connect(self, address: RelayAddress) -> Link:
+        await asyncio.sleep(self.way())
+        if not self.is_up or address not in self.relays:
+            raise RelayUnreachable("down")
+        link = Link()
+        link.on_ws_connected(cast("picows.WSTransport", Socket(self, self.relays[address], link)))
+        return link
+
+    def way(self) -> float:
+        return self.rng.uniform(0, self.weather.delay_s)
+
+    def note(self, request: wire.Request) -> None:
+        if isinstance(request, wire.Append):
+            self.appends += 1
+            key = (request.drop_id, request.cell[:LABEL_BYTES])
+            if self.sent.setdefault(key, request.cell) != request.cell:
+                self.changed.append(key)
+
+    def arrive(self, socket: Socket, request: wire.Request) -> None:
+        """A request reaches the relay, which may have hung up on its sender already."""
+        self.note(request)
+        if isinstance(request, wire.Unfollow):
+            return
+        reply = socket.relay.answer(request)
+        if isinstance(reply, wire.Cells) and isinstance(request, wire.Read | wire.Follow):
+            reader = _Reader(socket, request, request.after)
+            if isinstance(request, wire.Follow) or (request.wait and not reply.cells):
+                self._stay(reader, reply)
+                return
+        socket.deliver(reply)
+        if isinstance(request, wire.Append) and isinstance(reply, wire.Appended):
+            for waiting in self._readers.pop(request.drop_id, []):
+                self._serve(waiting)
+
+    def _stay(self, reader: _Reader, reply: wire.Cells) -> None:
+        if isinstance(reader.request, wire.Follow):
+            reader.socket.deliver(reply)
+            reader.after = reply.first + len(reply.cells) - 1
+        else:
+            asyncio.get_running_loop().call_later(
+                reader.request.wait, reader.give_up, self._readers
+            )
+        self._readers.setdefault(reader.request.drop_id, []).append(reader)
+        if reader.after < reply.head and isinstance(reader.request, wire.Follow):
+            self._readers[reader.request.drop_id].remove(reader)
+            self._serve(reader)
+
+    def _serve(self, reader: _Reader) -> None:
+        if not reader.socket.is_open:
+            return
+        cells = reader.socket.relay.cells(reader.request, reader.after, reader.socket.relay.page)
+        if isinstance(reader.request, wire.Read):
+            reader.socket.deliver(cells)
+        else:
+            self._stay(reader, cells)
+
+
+@dataclass(eq=False)
+class _Reader:
+    socket: Socket
+    request: wire.Read | wire.Follow
+    after: int
+
+    def give_up(self, readers: dict[bytes, list[_Reader]]) -> None:
+        """A Read that waited long enough is answered without cells."""
+        waiting = readers.get(self.request.drop_id, [])
+        if self in waiting:
+            waiting.remove(self)
+            self.socket.deliver(self.socket.relay.answer(self.request))
+
+
+class Frame(NamedTuple):
+    """A frame as picows hands it over."""
+
+    payload: bytes
+    msg_type: picows.WSMsgType = picows.WSMsgType.BINARY
+    fin: bool = True
+
+    @property
+    def payload_size(self) -> int:
+        return len(self.payload)
+
+    def get_payload_as_bytes(self) -> bytes:
+        return self.payload
+
+
+class Socket:
+    """A WebSocket of a client whose other end is a relay in memory. Both ways keep their order."""
+
+    def __init__(self, network: Network, relay: Relay, link: Link) -> None:
+        self.relay = relay
+        self.is_open = True
+        self._network = network
+        self._link = link
+        self._requests: deque[wire.Request] = deque()
+        self._answers: deque[wire.Reply] = deque()
+
+    @property
+    def underlying_transport(self) -> Socket:
+        return self
+
+    def pause_reading(self) -> None:
+        """There is no buffer to fill here."""
+
+    def resume_reading(self) -> None:
+        """Nor to empty."""
+
+    def send(self, _kind: picows.WSMsgType, data: bytes) -> None:
+        network, loop = self._network, asyncio.get_running_loop()
+        for _ in range(2 if network.rng.random() < network.weather.repeat else 1):
+            self._requests.append(wire.decode_request(data))
+            loop.call_later(network.way(), self._arrive)
+        if network.rng.random() < network.weather.cut:
+            loop.call_later(network.way(), self.disconnect)
+
+    def _arrive(self) -> None:
+        self._network.arrive(self, self._requests.popleft())
+
+    def deliver(self, reply: wire.Reply) -> None:
+        if self.is_open:
+            self._answers.append(wire.decode_reply(wire.encode(reply)))
+            asyncio.get_running_loop().call_later(self._network.way(), self._hand_over)
+
+    def _hand_over(self) -> None:
+        if self.is_open:
+            frame = Frame(wire.encode(self._answers.popleft()))
+            self._link.on_ws_frame(cast("picows.WSTransport", self), cast("picows.WSFrame", frame))
+
+    def disconnect(self, *, graceful: bool = True) -> None:  # noqa: ARG002  # as picows has it
+        if self.is_open:
+            self.is_open = False
+            self._link.on_ws_disconnected(cast("picows.WSTransport", self))
+
+
+# The people
+
+
+class Person:
+    """Somebody with a profile. `client` is another object after every death or sleep."""
+
+    def __init__(self, world: World, name: str, directory: Path, key: bytes) -> None:
+        self.name = name
+        self.directory = directory
+        self.fuse = Fuse()
+        self.client: Client
+        self.is_awake = False
+        self.deaths = 0
+        self._world = world
+        self._key = key
+
+    def open(self, client: Client | None = None) -> None:
+        self.client = client or Client.open(self.directory, Unlock(key=self._key))
+        self.fuse = self.vault.db.fuse = Fuse()  # type: ignore[attr-defined]  # a Connection
+
+    @property
+    def vault(self) -> Vault:
+        return self.client._vault
+
+    @property
+    def db(self) -> Connection:
+        return cast("Connection", self.vault.db)
+
+    def wake(self) -> None:
+        """Go online."""
+        self.client.start()
+        self.is_awake = True
+
+    async def sleep(self) -> None:
+        """End the process as a person would, and open the profile again without going online."""
+        await self.client.close()
+        self.is_awake = False
+        self.open()
+
+    @property
+    def is_doomed(self) -> bool:
+        """Whether a death was arranged."""
+        return self.fuse.left is not None
+
+    def die_after(self, steps: int) -> None:
+        """Die at this statement of a unit from now, counted from 1."""
+        self.fuse.left = steps
+
+    async def revive(self) -> None:
+        """Start again from what the files held when the process died."""
+        image = self.directory.with_name(f"{self.name}-{self.deaths}")
+        shutil.copytree(self.directory, image)
+        await self.bury()
+        shutil.rmtree(self.directory)
+        self.directory = image
+        self.deaths += 1
+        self.open()
+        if self.is_awake:
+            self.wake()
+
+    async def bury(self) -> None:
+        """Take away what a dead process holds, without a word to disk or relay."""
+        self.fuse.is_burnt = True
+        self.client._links.close()
+        tasks = list(self.client._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.db.close()
+        os.close(self.vault._lock)
+
+    def gid(self, where: str) -> bytes:
+        return self.client.conversation(where).gid
+
+    def say(self, where: str, text: str) -> None:
+        self.client.send(self.gid(where), text)
+
+    def messages(self, where: str) -> list[Message]:
+        return self.client.messages(self.gid(where))
+
+    def texts(self, where: str) -> list[str]:
+        return [message.text for message in self.messages(where)]
+
+    def one(self, sql: str, *parameters: object) -> Any:  # noqa: ANN401  # any column
+        """The single value a query finds."""
+        return self.db.execute(sql, parameters).fetchone()[0]
+
+    def warnings(self) -> list[str]:
+        return [code for _, code, _ in self.client.status().warnings]
+
+    def what_is_left(self) -> str:
+        """What this person still has to do; empty if nothing."""
+        for table in ("outbox", "attempt", "joining", "intent", "early"):
+            if count := self.one(f"SELECT count(*) FROM {table}"):  # noqa: S608  # our own names
+                return f"{self.name}: {count} rows in {table}"
+        rules, delivery = self.client._conversations, self.client._delivery
+        home = self.client._me.home
+        drops = [("bucket", home.relay, home.bucket.drop_id)]
+        for view in self.client.conversations():
+            if rules.is_followed(view.gid):
+                if self.one("SELECT look_due_at FROM conversation WHERE gid = ?", view.gid) <= (
+                    self._world.now()
+                ):
+                    return f"{self.name}: a look into {view.name} is due"
+                drops += [
+                    (f"epoch {epoch} of {view.name}", view.relay, drop.drop_id)
+                    for epoch, drop in rules.epoch_drops(view.gid)
+                ]
+        for what, relay, drop_id in drops:
+            shelf = self._world.relay_at(relay).shelves.get(drop_id)
+            if shelf is not None and delivery.read_from(drop_id) != len(shelf.cells):
+                return f"{self.name}: {what} is not read to its end"
+        return ""
+
+
+class World:
+    """Everybody and everything. Inside a test its `loop` runs the test itself."""
+
+    def __init__(self, root: Path, *, seed: int = 0) -> None:
+        self.loop = Loop()
+        self.rng = random.Random(seed)
+        self.network = Network(self.rng)
+        self.people: dict[str, Person] = {}
+        self._root = root
+        self.relay = self.add_relay()
+
+    def now(self) -> int:
+        """Unix milliseconds."""
+        return EPOCH_MS + int(self.loop.time() * 1000)
+
+    def add_relay(self, region: str = "IR", buckets: int = 1) -> Relay:
+        relay = Relay(region, port=len(self.network.relays) + 1, buckets=buckets)
+        self.network.relays[relay.address] = relay
+        return relay
+
+    def relay_at(self, address: str) -> Relay:
+        return next(r for a, r in self.network.relays.items() if str(a) == address)
+
+    async def person(self, name: str, *, relay: Relay | None = None) -> Person:
+        """Somebody new, online."""
+        key = os.urandom(32)
+        person = Person(self, name, self._root / f"{len(self.people)}" / "profile", key)
+        address = str((relay or self.relay).address)
+        person.open(
+            await Client.create(person.directory, Unlock(key=key), name=name, relay=address)
+        )
+        person.wake()
+        self.people[name] = person
+        return person
+
+    async def meet(self, one: Person, *others: Person) -> None:
+        """`one` invites the others, who accept."""
+        for other in others:
+            other.client.accept(one.client.invite())
+        await self.settle()
+
+    async def friends(self, *names: str) -> list[Person]:
+        """New people who all know each other."""
+        people = [await self.person(name) for name in names]
+        for index, one in enumerate(people):
+            for other in people[index + 1 :]:
+                other.client.accept(one.client.invite())
+        await self.settle()
+        return people
+
+    async def group(self, name: str, founder: Person, *others: Person) -> bytes:
+        """A group everybody has joined; its gid."""
+        view = founder.client.create_group(name, [other.name for other in others])
+        await self.settle()
+        return view.gid
+
+    async def pass_time(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self._look_after_people()
+
+    async def settle(self) -> None:
+        """Let time pass until nobody who is awake has anything to do; the dead are revived."""
+        step, waited, left = 0.01, 0.0, ""
+        while waited < PATIENCE_S:
+            await self.pass_time(step)
+            waited += step
+            step = min(step * 1.5, 1.0)
+            left = next(filter(None, (p.what_is_left() for p in self.awake())), "")
+            if not left:
+                return
+        raise AssertionError(f"after {waited:.0f} s {left}")
+
+    def awake(self) -> list[Person]:
+        return [person for person in self.people.values() if person.is_awake]
+
+    async def _look_after_people(self) -> None:
+        for person in self.people.values():
+            if person.fuse.is_burnt:
+                await person.revive()
+            elif person.client._failure is not None:
+                raise person.client._failure
+        assert not self.network.changed
+
+    def close(self) -> None:
+        async def end() -> None:
+            for person in self.people.values():
+                with contextlib.suppress(Died):
+                    await person.bury()
+
+        self.loop.run_until_complete(end())
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()
