@@ -9,7 +9,7 @@ RUST := $(shell find rust/src -name '*.rs' 2>/dev/null) rust/Cargo.toml rust/Car
 RUST_ENV = PYO3_PYTHON=$(CURDIR)/$(BIN)/python \
 	LD_LIBRARY_PATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')
 
-.PHONY: help build demo test check fmt bench clean
+.PHONY: help build system demo test check fmt bench clean
 help:
 	@echo "make build   set up .venv and compile the MLS binding"
 	@echo "make demo    a real network of people talks through a relay on this machine"
@@ -30,10 +30,15 @@ $(BUILT): .venv/.installed pyproject.toml $(RUST)
 	VIRTUAL_ENV=$(CURDIR)/.venv PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin develop --uv --quiet --release --locked
 	touch $@
 
+# What only tests need and Python does not bring: a libpython to link.
+system: $(BUILT)
+	@$(BIN)/python -c 'import glob, sys, sysconfig; c = sysconfig.get_config_var; sys.exit(not glob.glob(c("LIBDIR") + "/**/libpython" + c("LDVERSION") + ".so", recursive=True))' \
+	  || (apt-get update && apt-get install --yes --no-install-recommends libpython3-dev)
+
 demo: build
 	$(BIN)/amanat replay --people 60 --messages 3000
 
-test: build
+test: build system
 	$(RUST_ENV) cargo test --quiet --locked --manifest-path rust/Cargo.toml
 	$(BIN)/pytest
 

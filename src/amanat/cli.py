@@ -381,9 +381,12 @@ def _send(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
         await _catch_up(args, client)
         conversation = client.conversation(args.to)
-        client.send(conversation.gid, text)
+        row = client.send(conversation.gid, text)
         await _within(args, client.flushed())
-        out.result({"to": conversation.name, "state": "sent"}, "")
+        message = next(m for m in client.messages(conversation.gid) if m.row == row)
+        out.result({"to": conversation.name, "state": message.state}, "")
+        if message.state == "queued":
+            out.note("a relay has no room now; what you wrote is kept and goes out later")
 
     _with_client(args, work)
 

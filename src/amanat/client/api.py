@@ -24,7 +24,7 @@ from amanat.client import profile, rights, vault
 from amanat.client.conversation import Conversations, Event
 from amanat.client.delivery import Delivery, FromInvite, FromKnock
 from amanat.client.invite import Invites, from_link, to_link
-from amanat.client.link import Links, connect
+from amanat.client.link import RETRY_S, Links, connect
 from amanat.errors import (
     AmbiguousName,
     BadArgument,
@@ -36,6 +36,7 @@ from amanat.errors import (
     NoSuchDrop,
     PeerError,
     RelayLied,
+    RelayUnreachable,
     TrustError,
     Unavailable,
     UnknownContact,
@@ -254,7 +255,10 @@ class Client:
             self._subscribers.discard(queue)
 
     async def flushed(self) -> None:
-        """Wait until everything that is due has reached its relay and no Commit is undecided."""
+        """Wait until every relay has taken or refused what is due, and no Commit is undecided.
+
+        What a relay has refused for now stays to be sent; `status().outbox` counts it.
+        """
         while self._db.execute(
             "SELECT 1 FROM outbox WHERE tries = 0 UNION ALL SELECT 1 FROM attempt"
         ).fetchone():
@@ -271,8 +275,8 @@ class Client:
         while (
             self._looking
             or self._db.execute(
-                "SELECT 1 FROM conversation WHERE look_due_at <= ? AND state IN ('active', 'leaving')"
-                " UNION ALL SELECT 1 FROM joining",
+                "SELECT 1 FROM conversation WHERE look_due_at <= ?"
+                " AND state IN ('active', 'leaving') UNION ALL SELECT 1 FROM joining",
                 (self._now(),),
             ).fetchone()
         ):
@@ -694,6 +698,8 @@ class Client:
                 self._settle(wave, answers)
             except DiskFull:  # the rows stay; the relay knows its answers when they are asked again
                 await asyncio.sleep(TICK_S)
+            if any(isinstance(answer, RelayUnreachable) for answer in answers):
+                await asyncio.sleep(RETRY_S[0])
 
     async def _until_due(self, relay: str, changed: asyncio.Event) -> None:
         (due_at,) = self._db.execute(
@@ -711,6 +717,8 @@ class Client:
         now = self._now()
         with self._unit():
             for (row, _, purpose, tries, about), answer in zip(wave, answers, strict=True):
+                if isinstance(answer, RelayUnreachable):
+                    continue  # not answered: it goes out again over the next link
                 if isinstance(answer, Unavailable | NoSuchDrop):
                     # An epoch drop that another member has still to make looks like a wrong token.
                     pause = min(RETRY_MS[0] << min(tries, 16), RETRY_MS[1])

@@ -17,6 +17,8 @@ import json
 import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec import structs
+
 from amanat import mls
 from amanat.client import rights
 from amanat.client.delivery import Peer
@@ -52,6 +54,7 @@ from amanat.protocol.drops import (
 from amanat.protocol.identity import MAX_NAME_CHARS, check_credential, check_signature, leave_text
 from amanat.protocol.messages import (
     COMMIT_FRAGMENT,
+    MAX_KEY_PACKAGES,
     MAX_TEXT_BYTES,
     MESSAGE_FRAGMENT,
     Ack,
@@ -100,6 +103,20 @@ KEPT_EPOCHS = 3
 keys (research: messages arrive up to two epochs late)."""
 MAX_EARLY = 1_000
 """Most messages kept that are of an epoch not reached yet, for each conversation."""
+MAX_OPEN_FRAGMENTS = 1_024
+"""Most pieces of unfinished Commits kept of one epoch: four of the largest. All members read the
+same pieces in the same order, so they leave out the same ones."""
+MAX_AHEAD = 1_024
+"""Most messages of one device counted beyond a gap; then the gap is taken for lost."""
+MAX_CLOCK_STEP = 2**20
+"""Most by which one message moves our Lamport clock: a member who claims the end of time cannot use
+it up."""
+MAX_JOINING = 64
+"""Most Welcomes announced and not fetched; more are dropped, and can be sent again."""
+MAX_WARNINGS = 1_000
+"""Most warnings kept for the person; the oldest go first."""
+MAX_OWN_KEY_PACKAGES = 16
+"""Most unused KeyPackages of ours that one contact holds; the oldest go first."""
 KEY_PACKAGES_GIVEN = 2
 """KeyPackages each contact holds of us: one in use, one in reserve."""
 KEY_PACKAGE_LIFETIME_S = 84 * 86_400
@@ -184,6 +201,9 @@ class Conversations:
         self._db.execute(
             "INSERT INTO warning (at, code, gid, detail) VALUES (?, ?, ?, ?)",
             (now, code, gid, detail),
+        )
+        self._db.execute(
+            "DELETE FROM warning WHERE id <= (SELECT max(id) FROM warning) - ?", (MAX_WARNINGS,)
         )
         self.events.append(Warned(gid, code, detail))
 
@@ -466,6 +486,11 @@ class Conversations:
     def _assemble(self, gid: bytes, epoch: int, piece: Fragment) -> bytes | None:
         if piece.total == 1:
             return piece.data
+        (count,) = self._db.execute(
+            "SELECT count(*) FROM fragment WHERE gid = ? AND epoch = ?", (gid, epoch)
+        ).fetchone()
+        if count >= MAX_OPEN_FRAGMENTS:
+            return None
         self._db.execute(
             "INSERT OR IGNORE INTO fragment VALUES (?, ?, ?, ?, ?, ?)",
             (gid, epoch, piece.object, piece.index, piece.total, piece.data),
@@ -477,6 +502,10 @@ class Conversations:
         ).fetchall()
         if len(rows) != piece.total or any(row[1] != piece.total for row in rows):
             return None
+        self._db.execute(
+            "DELETE FROM fragment WHERE gid = ? AND epoch = ? AND object = ?",
+            (gid, epoch, piece.object),
+        )
         return b"".join(row[2] for row in rows)
 
     # Commits
@@ -799,11 +828,15 @@ class Conversations:
 
     def give_key_packages(self, gid: bytes, suite: int, count: int, *, now: int) -> None:
         """Send a contact KeyPackages of ours; inside a unit."""
-        made = [self.new_key_package(suite, now=now) for _ in range(count)]
+        (them,) = self.group(gid).identities - {self._me.identity}
+        made = [self.new_key_package(suite, them, now=now) for _ in range(count)]
         self._say(gid, Kind.KEY_PACKAGES, codec.encode(KeyPackages(made)), now=now)
 
-    def new_key_package(self, suite: int, *, now: int) -> bytes:
-        """A KeyPackage of ours for one use; inside a unit."""
+    def new_key_package(self, suite: int, contact: bytes, *, now: int) -> bytes:
+        """A KeyPackage of ours for one use by a contact; inside a unit.
+
+        Those that are out of date or too many are forgotten.
+        """
         made = self._engine.new_key_package(
             suite,
             self._me.signer,
@@ -812,7 +845,15 @@ class Conversations:
             now=now // 1000,
             lifetime_s=KEY_PACKAGE_LIFETIME_S,
         )
-        self._db.execute("INSERT INTO key_package VALUES (?, ?)", (made.ref, now))
+        self._db.execute("INSERT INTO key_package VALUES (?, ?, ?)", (made.ref, contact, now))
+        unused = self._db.execute(
+            "SELECT ref, made_at FROM key_package WHERE identity = ? ORDER BY rowid DESC",
+            (contact,),
+        ).fetchall()
+        for number, (ref, made_at) in enumerate(unused):
+            if number >= MAX_OWN_KEY_PACKAGES or made_at < now - 1000 * KEY_PACKAGE_LIFETIME_S:
+                self._engine.delete_key_package(ref)
+                self._db.execute("DELETE FROM key_package WHERE ref = ?", (ref,))
         return made.bytes
 
     def _their_key_package(self, identity: bytes, suite: int, *, now: int) -> bytes | None:
@@ -941,6 +982,10 @@ class Conversations:
         self, gid: bytes, sender: bytes, signer: bytes, envelope: Envelope, *, now: int
     ) -> None:
         self._count(gid, sender, signer, envelope.seq)
+        (clock,) = self._db.execute(
+            "SELECT clock FROM conversation WHERE gid = ?", (gid,)
+        ).fetchone()
+        envelope = structs.replace(envelope, clock=min(envelope.clock, clock + MAX_CLOCK_STEP))
         self._db.execute(
             "UPDATE conversation SET clock = max(clock, ?) WHERE gid = ?", (envelope.clock, gid)
         )
@@ -967,7 +1012,7 @@ class Conversations:
                 text = codec.decode(_texts, body, InvalidMessage).text
                 row = self._keep(gid, sender, signer, envelope, text, now=now)
                 self.events.append(TextArrived(gid, row))
-            case Kind.KEY_PACKAGES:
+            case Kind.KEY_PACKAGES if self.group(gid).policy.direct:
                 self._take_key_packages(sender, body, now=now)
             case Kind.KEY_PACKAGES_WANTED if self.group(gid).policy.direct:
                 wanted = codec.decode(_wanteds, body, InvalidMessage)
@@ -976,10 +1021,11 @@ class Conversations:
                     self.give_key_packages(gid, wanted.suite, count, now=now)
             case Kind.WELCOME if self.group(gid).policy.direct:
                 ref = codec.decode(_welcomes, body, InvalidMessage)
-                self._db.execute(
-                    "INSERT OR REPLACE INTO joining VALUES (?, ?, ?)",
-                    (ref.group, codec.encode(ref.file), sender),
-                )
+                if len(self.awaited()) < MAX_JOINING:
+                    self._db.execute(
+                        "INSERT OR REPLACE INTO joining VALUES (?, ?, ?)",
+                        (ref.group, codec.encode(ref.file), sender),
+                    )
             case Kind.LEAVE:
                 wish = codec.decode(_leaves, body, InvalidMessage)
                 check_signature(wish.identity, wish.signature, leave_text(gid, wish.nonce))
@@ -1004,6 +1050,12 @@ class Conversations:
                 "INSERT OR IGNORE INTO their_key_package VALUES (?, ?, ?, ?)",
                 (view.ref, sender, view.suite, data),
             )
+            self._db.execute(
+                "DELETE FROM their_key_package WHERE identity = ?1 AND suite = ?2 AND ref NOT IN"
+                " (SELECT ref FROM their_key_package WHERE identity = ?1 AND suite = ?2"
+                " ORDER BY rowid DESC LIMIT ?3)",
+                (sender, view.suite, MAX_KEY_PACKAGES),
+            )
         waiting = self._db.execute(
             "SELECT DISTINCT gid FROM intent WHERE kind = 'add' AND data = ?", (sender,)
         ).fetchall()
@@ -1017,13 +1069,16 @@ class Conversations:
         upto, ahead = (row[0], set(json.loads(row[1]))) if row else (0, set())
         if row is None and seq > 1:
             upto = seq - 1  # what was said before we joined is not ours to miss
-        ahead.add(seq)
+        if seq > upto:
+            ahead.add(seq)
+        if len(ahead) > MAX_AHEAD:
+            upto = min(ahead) - 1
         while upto + 1 in ahead:
             upto += 1
             ahead.discard(upto)
         self._db.execute(
             "INSERT OR REPLACE INTO heard VALUES (?, ?, ?, ?, ?)",
-            (gid, signer, sender, upto, json.dumps(sorted(s for s in ahead if s > upto))),
+            (gid, signer, sender, upto, json.dumps(sorted(ahead))),
         )
 
     def _owe_receipt(self, gid: bytes, *, now: int) -> None:

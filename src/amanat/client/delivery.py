@@ -212,6 +212,8 @@ class Delivery:
         seq, digest = row or (0, first_digest(drop_id))
         if cells.head < seq or cells.first + len(cells.cells) > cells.head + 1:
             raise RelayLied(f"the drop was read up to {seq} and now ends at {cells.head}")
+        if not cells.cells and cells.first != cells.head + 1:
+            raise RelayLied(f"the drop ends at {cells.head} and its cells are held back")
         if cells.first > seq + 1:
             seq, digest = cells.first - 1, cells.before  # what lies between has expired
         elif cells.first == seq + 1 and cells.before != digest:

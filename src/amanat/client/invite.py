@@ -135,7 +135,9 @@ class Invites:
             raise InviteUsed(f"you have met {invite.name} already, or are about to")
         reply_secret = secrets.token_bytes(32)
         knock = Knock(
-            key_package=self._conversations.new_key_package(mls.HYBRID_SUITE, now=now),
+            key_package=self._conversations.new_key_package(
+                mls.HYBRID_SUITE, invite.identity, now=now
+            ),
             name=self._me.name,
             greeting=greeting,
             addresses=[self._me.address],

@@ -148,7 +148,9 @@ CREATE TABLE attempt (
 CREATE TABLE joining (gid BLOB PRIMARY KEY, ref BLOB NOT NULL, inviter BLOB NOT NULL) STRICT;
 
 -- Our KeyPackages that contacts hold, and theirs that we hold.
-CREATE TABLE key_package (ref BLOB PRIMARY KEY, made_at INTEGER NOT NULL) STRICT;
+CREATE TABLE key_package (
+    ref BLOB PRIMARY KEY, identity BLOB NOT NULL, made_at INTEGER NOT NULL
+) STRICT;
 CREATE TABLE their_key_package (
     ref BLOB PRIMARY KEY, identity BLOB NOT NULL, suite INTEGER NOT NULL, data BLOB NOT NULL
 ) STRICT;
@@ -274,6 +276,9 @@ class Vault:
 
     def close(self) -> None:
         """Close the database and let other processes in."""
+        with contextlib.suppress(sqlcipher3.Error):
+            # The log may still hold pages of keys that were deleted since.
+            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.db.close()
         os.close(self._lock)
 

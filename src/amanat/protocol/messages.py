@@ -25,7 +25,11 @@ MAX_FRAGMENTS = 256
 MAX_BLOB_BYTES = 16 * 1024 * 1024
 """Largest Welcome and tree, in bytes."""
 MAX_LEAVES_PER_COMMIT = 16
+"""Most wishes to leave that one Commit grants."""
+MAX_KEY_PACKAGES = 8
+"""Most KeyPackages in one message, and most that are kept of one contact for each suite."""
 
+Count = Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
 Id = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 
 
@@ -55,7 +59,7 @@ class Ack(codec.Record, frozen=True):
 
     device: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
     """The first 8 bytes of the device's MLS signature key."""
-    seq: int
+    seq: Count
 
 
 class Envelope(codec.Record, frozen=True):
@@ -63,14 +67,14 @@ class Envelope(codec.Record, frozen=True):
 
     id: Id
     """Random; what replies and edits will refer to."""
-    seq: Annotated[int, msgspec.Meta(ge=1)]
+    seq: Count
     """The sender device's own count in this conversation, from 1, without gaps."""
     previous: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
     """SHA-256 of the sender device's previous envelope; zeros before the first."""
-    clock: Annotated[int, msgspec.Meta(ge=1)]
+    clock: Count
     """A Lamport clock: one more than the highest the sender has seen. Sorting by (clock, identity,
     seq) puts every answer after what it answers."""
-    sent_at: Annotated[int, msgspec.Meta(ge=0)]
+    sent_at: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
     """Unix milliseconds by the sender's clock; shown, never trusted."""
     kind: Annotated[int, msgspec.Meta(ge=0, le=65535)]
     body: bytes
@@ -88,14 +92,14 @@ class Text(codec.Record, frozen=True):
 class KeyPackages(codec.Record, frozen=True):
     """KeyPackages of the sender, each for one use by the recipient."""
 
-    key_packages: Annotated[list[bytes], msgspec.Meta(min_length=1, max_length=8)]
+    key_packages: Annotated[list[bytes], msgspec.Meta(min_length=1, max_length=MAX_KEY_PACKAGES)]
 
 
 class KeyPackagesWanted(codec.Record, frozen=True):
     """Please send this many KeyPackages of this suite."""
 
     suite: int
-    count: Annotated[int, msgspec.Meta(ge=1, le=8)]
+    count: Annotated[int, msgspec.Meta(ge=1, le=MAX_KEY_PACKAGES)]
 
 
 class FileRef(codec.Record, frozen=True):

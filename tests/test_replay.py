@@ -1,0 +1,121 @@
+"""The main job, end to end: real processes, real sockets, real vaults, and SIGKILL."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from amanat.client import vault
+from amanat.client.vault import Unlock
+from amanat.drill.replay import Report, compare, replay
+from amanat.drill.search import count_hits
+from amanat.drill.traces import Line, Script, read_trace
+from amanat.errors import BadArgument, WrongPassphrase
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def silent(phase: str, done: int, total: int) -> None:
+    """No progress bar."""
+
+
+def group_script(people: int, messages: int) -> Script:
+    """A group in which everyone speaks in turn, in several scripts."""
+    names = [f"p{number:03d}" for number in range(people)]
+    words = ("hello", "سلام دوستان", "привет всем", "多谢各位朋友", "שלום לכולם")
+    lines = [
+        Line(tuple(names), names[n * 7 % people], f"{words[n % len(words)]} {n}")
+        for n in range(messages)
+    ]
+    return Script(names, lines)
+
+
+def assert_clean(report: Report, *, messages: int) -> None:
+    assert report.is_clean
+    assert report.transcripts_equal
+    assert report.reordered == 0
+    assert (report.messages_in, report.delivered) == (messages, messages)
+
+
+@pytest.mark.e2e
+def test_people_of_a_real_network_get_every_message_once_and_the_relay_reads_none() -> None:
+    script = read_trace(None, "edges", people=10, messages=150)
+    report = replay(script, processes=2, progress=silent)
+    assert_clean(report, messages=len(script.lines))
+    assert report.relay_disk_bytes > len(script.lines) * 1024
+
+
+@pytest.mark.e2e
+def test_a_group_gets_every_message_in_order() -> None:
+    assert_clean(replay(group_script(9, 40), processes=2, progress=silent), messages=40)
+
+
+@pytest.mark.e2e
+def test_a_group_too_large_for_buckets_speaks_through_its_epoch_drop() -> None:
+    assert_clean(replay(group_script(66, 20), processes=2, progress=silent), messages=20)
+
+
+@pytest.mark.e2e
+def test_killing_relay_and_clients_in_the_middle_loses_and_doubles_nothing() -> None:
+    script = read_trace(None, "edges", people=8, messages=250)
+    report = replay(script, processes=2, progress=silent, kills=6)
+    assert_clean(report, messages=len(script.lines))
+
+
+@pytest.mark.e2e
+def test_killing_relay_and_members_while_a_group_talks_loses_and_doubles_nothing() -> None:
+    assert_clean(replay(group_script(8, 60), processes=2, progress=silent, kills=4), messages=60)
+
+
+@pytest.mark.e2e
+def test_a_text_left_in_the_relays_directory_would_be_found(tmp_path: Path) -> None:
+    script = group_script(3, 6)
+    keep = tmp_path / "kept"
+    assert_clean(replay(script, processes=1, progress=silent, keep=keep), messages=6)
+    (keep / "relay" / "leak").write_bytes(b"\x00" * 1000 + script.lines[3].text.encode())
+    assert count_hits({line.text for line in script.lines}, [keep / "relay"]) == (1, 0)
+
+
+@pytest.mark.e2e
+def test_the_command_prints_the_promised_keys(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    trace.write_text("src dst time\n1 2 10\n2 1 20\n1 3 30\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "amanat", "--json", "replay", "--trace", str(trace)],
+        check=True,
+        capture_output=True,
+    )
+    report = json.loads(done.stdout)
+    assert {
+        "people", "messages_in", "delivered", "lost", "duplicated", "reordered",
+        "transcripts_equal", "relay_plaintext_hits", "seconds", "messages_per_s", "p50_ms",
+        "p99_ms", "bytes_up_per_message", "bytes_down_per_message", "relay_disk_bytes",
+    } <= set(report)  # fmt: skip
+    assert (report["people"], report["messages_in"], report["delivered"]) == (3, 3, 3)
+
+
+def test_more_processes_than_people_are_refused() -> None:
+    with pytest.raises(BadArgument):
+        replay(group_script(3, 3), processes=4, progress=silent)
+
+
+def test_what_is_missing_extra_or_moved_is_counted() -> None:
+    expected = [("a", "1"), ("b", "2"), ("a", "3")]
+    assert compare(expected, expected) == ([], 0, 0)
+    assert compare(expected, [("a", "1"), ("a", "3")]) == ([1], 0, 0)
+    assert compare(expected, [*expected, ("b", "2")]) == ([], 1, 0)
+    assert compare(expected, [("b", "2"), ("a", "1"), ("a", "3")]) == ([], 0, 1)
+
+
+@pytest.mark.e2e
+def test_a_kept_replay_leaves_vaults_that_open_with_no_other_key(tmp_path: Path) -> None:
+    replay(group_script(2, 2), processes=1, progress=silent, keep=tmp_path / "kept")
+    profiles = list((tmp_path / "kept" / "people").iterdir())
+    assert len(profiles) == 2
+    for profile in profiles:
+        with pytest.raises(WrongPassphrase):
+            vault.open_vault(profile, Unlock(key=bytes(32)))
