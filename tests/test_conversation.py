@@ -21,7 +21,6 @@ async def test_member_put_out_and_asked_back_while_away_is_in(world: World) -> N
     assert not carol.warnings()
 
 
-@pytest.mark.xfail(strict=True, reason="cells of a chain that comes later are forgotten")
 async def test_knocker_away_when_let_in_misses_nothing(world: World) -> None:
     alice, bob = await world.person("alice"), await world.person("bob")
     bob.client.accept(alice.client.invite())
@@ -36,7 +35,6 @@ async def test_knocker_away_when_let_in_misses_nothing(world: World) -> None:
     assert bob.texts("alice") == ["welcome"]
 
 
-@pytest.mark.xfail(strict=True, reason="cells of a chain that comes later are forgotten")
 async def test_new_member_misses_nothing_said_since_the_commit(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
@@ -50,7 +48,6 @@ async def test_new_member_misses_nothing_said_since_the_commit(world: World) -> 
     assert carol.texts("family") == ["hello carol"]
 
 
-@pytest.mark.xfail(strict=True, reason="cells of a chain that comes later are forgotten")
 async def test_member_away_misses_nothing_a_new_member_says(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)

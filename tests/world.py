@@ -499,6 +499,8 @@ class Person:
         rules, delivery = self.client._conversations, self.client._delivery
         home = self.client._me.home
         drops = [("bucket", home.relay, home.bucket.drop_id)]
+        if delivery.again() is not None:
+            return f"{self.name}: the bucket is to be read again"
         for view in self.client.conversations():
             if rules.is_followed(view.gid):
                 if self.one("SELECT look_due_at FROM conversation WHERE gid = ?", view.gid) <= (

@@ -276,7 +276,8 @@ class Client:
             self._looking
             or self._db.execute(
                 "SELECT 1 FROM conversation WHERE look_due_at <= ?"
-                " AND state IN ('active', 'leaving') UNION ALL SELECT 1 FROM joining",
+                " AND state IN ('active', 'leaving') UNION ALL SELECT 1 FROM joining"
+                " UNION ALL SELECT 1 FROM meta WHERE key = 'again'",
                 (self._now(),),
             ).fetchone()
         ):
@@ -640,15 +641,7 @@ class Client:
         while True:
             with self._unit():
                 fresh = self._delivery.advance(bucket.drop_id, cells, CELLS_PER_UNIT)
-                for arrival in self._delivery.recognise(fresh):
-                    if isinstance(arrival, FromInvite):
-                        self._invites.answer(arrival.secret, arrival.payload, now=now)
-                    elif isinstance(arrival, FromKnock):
-                        self._invites.welcome(arrival.secret, arrival.payload, now=now)
-                    elif arrival.kind == CellKind.MLS:
-                        self._conversations.receive(arrival.gid, arrival.payload, now=now)
-                    elif arrival.kind == CellKind.NOTICE:
-                        self._conversations.notice(arrival.gid, now=now)
+                self._take(fresh, now=now)
             read = self._delivery.read_from(bucket.drop_id)
             if read >= cells.head:
                 self._home_read.set()
@@ -656,6 +649,37 @@ class Client:
             if read >= cells.first + len(cells.cells) - 1:
                 break
             await asyncio.sleep(0)
+        self._begin_due()
+
+    def _take(self, cells: Sequence[bytes], *, now: int) -> None:
+        for arrival in self._delivery.recognise(cells):
+            if isinstance(arrival, FromInvite):
+                self._invites.answer(arrival.secret, arrival.payload, now=now)
+            elif isinstance(arrival, FromKnock):
+                self._invites.welcome(arrival.secret, arrival.payload, now=now)
+            elif arrival.kind == CellKind.MLS:
+                self._conversations.receive(arrival.gid, arrival.payload, now=now)
+            elif arrival.kind == CellKind.NOTICE:
+                self._conversations.notice(arrival.gid, now=now)
+
+    async def _read_again(self) -> None:
+        """Look once more at what the own bucket held before a chain was known."""
+        bucket = self._me.home.bucket
+        while (after := self._delivery.again()) is not None:
+            request = wire.Read(0, bucket.drop_id, bucket.read_token, after, CELLS_PER_UNIT, 0)
+            try:
+                link = await self._links.to(self._me.home.relay)
+                cells = await link.request(request, wire.Cells)
+            except (Unavailable, DiskFull) as error:
+                await asyncio.sleep(error.retry_after or TICK_S)
+                continue
+            except (PeerError, TrustError) as error:
+                self._note(error, b"")
+                await asyncio.sleep(RETRY_MS[0] / 1000)
+                continue
+            with self._unit():
+                self._delivery.took_again(cells.first + len(cells.cells) - 1)
+                self._take(cells.cells, now=self._now())
         self._begin_due()
 
     def _note(self, error: PeerError | TrustError, drop_id: bytes) -> None:
@@ -788,6 +812,8 @@ class Client:
         for (gid,) in due:
             if ("look", gid) not in self._tasks:
                 self._spawn(("look", gid), self._look(gid))
+        if self._delivery.again() is not None and "again" not in self._tasks:
+            self._spawn("again", self._read_again())
         for gid, ref in self._conversations.awaited():
             if ("fetch", gid) not in self._tasks:
                 self._spawn(("fetch", gid), self._fetch_welcome(gid, ref))
@@ -827,12 +853,16 @@ class Client:
 
     async def _look_into(self, gid: bytes, epoch: int, drop: Drop, *, wait: int) -> None:
         """Read an epoch drop to its end; wait for a new cell if there is none."""
+        sure = self._delivery.read_so_far()
         try:
-            while await self._read_page(gid, epoch, drop, wait=wait):
-                wait = 0
-        except NoSuchDrop:
-            if wait:
-                await asyncio.sleep(TICK_S)  # nobody has made it yet: nobody has spoken yet
+            try:
+                while await self._read_page(gid, epoch, drop, wait=wait):
+                    wait = 0
+            except NoSuchDrop:  # nobody has made it yet: nobody has spoken yet
+                if wait:
+                    await asyncio.sleep(TICK_S)
+            with self._unit():
+                self._conversations.is_sure(gid, epoch, sure)
         except (Unavailable, DiskFull) as error:
             with self._unit():
                 self._conversations.notice(gid, now=self._now())

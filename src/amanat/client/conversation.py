@@ -307,13 +307,13 @@ class Conversations:
             self._me.new_leaf(),
             codec.encode(policy),
         )
-        self._insert(gid, now=now)
+        self._insert(gid, sure=self._delivery.read_so_far(), now=now)
 
-    def _insert(self, gid: bytes, *, now: int) -> None:
+    def _insert(self, gid: bytes, *, sure: int, now: int) -> None:
         self._db.execute(
-            "INSERT INTO conversation (gid, state, sent_hash, look_due_at)"
-            " VALUES (?, 'active', ?, ?)",
-            (gid, bytes(32), now),
+            "INSERT INTO conversation (gid, state, sent_hash, look_due_at, sure_seq)"
+            " VALUES (?, 'active', ?, ?, ?)",
+            (gid, bytes(32), now, sure),
         )
 
     def join(
@@ -341,9 +341,12 @@ class Conversations:
             self._engine.delete_group(view.gid)
             self._db.execute("DELETE FROM conversation WHERE gid = ?", (view.gid,))
         self._engine.join(welcome, tree)
-        self._insert(view.gid, now=now)
+        # Nobody spoke to us here before we made the KeyPackage.
+        (sure,) = self._db.execute(
+            "DELETE FROM key_package WHERE ref = ? RETURNING bucket_seq", (view.ref,)
+        ).fetchone()
+        self._insert(view.gid, sure=sure, now=now)
         self._enter_epoch(view.gid, now=now)
-        self._db.execute("DELETE FROM key_package WHERE ref = ?", (view.ref,))
         self.events.append(Joined(view.gid))
         return view.gid
 
@@ -365,11 +368,21 @@ class Conversations:
         else:
             peers = self.others(group)
             chains = self._engine.export_secret(gid, "amanat chains", b"", 32)
-            self._delivery.keep_chains(gid, peers, chains)
+            if self._delivery.keep_chains(gid, peers, chains):
+                (sure,) = self._db.execute(
+                    "SELECT sure_seq FROM conversation WHERE gid = ?", (gid,)
+                ).fetchone()
+                self._delivery.read_again(sure)
         if any(p.leaf.addresses[0].relay != group.policy.relay for p in group.people):
             # Members of other relays cannot make the drop they may need: whoever can, does.
             self._make_epoch_drop(gid, group, now=now)
         self._hear_early(gid, now=now)
+
+    def is_sure(self, gid: bytes, epoch: int, seq: int) -> None:
+        """No Commit had ended this epoch when the own bucket had been read up to `seq`: members who
+        come later speak beyond it; inside a unit."""
+        if self.is_followed(gid) and self.group(gid).view.epoch == epoch:
+            self._db.execute("UPDATE conversation SET sure_seq = ? WHERE gid = ?", (seq, gid))
 
     def _drop_epochs(self, gid: bytes, *, before: int) -> None:
         region = self._groups[gid].policy.region if gid in self._groups else ""
@@ -845,7 +858,10 @@ class Conversations:
             now=now // 1000,
             lifetime_s=KEY_PACKAGE_LIFETIME_S,
         )
-        self._db.execute("INSERT INTO key_package VALUES (?, ?, ?)", (made.ref, contact, now))
+        self._db.execute(
+            "INSERT INTO key_package VALUES (?, ?, ?, ?)",
+            (made.ref, contact, now, self._delivery.read_so_far()),
+        )
         unused = self._db.execute(
             "SELECT ref, made_at FROM key_package WHERE identity = ? ORDER BY rowid DESC",
             (contact,),

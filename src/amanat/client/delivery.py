@@ -2,7 +2,9 @@
 
 Outgoing, a payload is sealed once for each recipient under the next one-time secret of the pair
 chain and put into the outbox. Incoming, every label of the own bucket is looked up among those
-that may come next; what is not found is other people's and is forgotten.
+that may come next; what is not found is other people's and is forgotten. A cell can come before we
+know of its chain, because we are still to join or to read a Commit: when a chain begins, the bucket
+is read again from where it may have been used first.
 
 Memory (`_labels`, `_windows`) mirrors the vault and is dropped when a unit of work fails.
 """
@@ -144,11 +146,12 @@ class Delivery:
 
     # Chains
 
-    def keep_chains(self, gid: bytes, peers: Iterable[Peer], epoch_secret: bytes) -> None:
+    def keep_chains(self, gid: bytes, peers: Iterable[Peer], epoch_secret: bytes) -> bool:
         """Make the chains of a conversation those of exactly these members; inside a unit.
 
         Members without a chain start one from this epoch's secret; chains of others end. Every
-        member does the same on entering the same epoch, so both ends agree.
+        member does the same on entering the same epoch, so both ends agree. Whether a chain to us
+        has begun.
         """
         db = self._vault.db
         peers = list(peers)
@@ -172,6 +175,7 @@ class Delivery:
                 )
         if self._labels is not None:  # otherwise read from the vault when they are needed
             self._reload_windows(gid)
+        return bool(signers - into)
 
     def end_chains(self, gid: bytes) -> None:
         """End every chain of a conversation; inside a unit."""
@@ -231,6 +235,27 @@ class Delivery:
         """Read a drop from its first cell again; inside a unit. What was taken is not taken twice:
         its labels are no longer expected."""
         self._vault.db.execute("DELETE FROM cursor WHERE drop_id = ?", (drop_id,))
+
+    def read_so_far(self) -> int:
+        """The seq up to which the own bucket was read."""
+        return self.read_from(self._me.home.bucket.drop_id)
+
+    def again(self) -> int | None:
+        """After which seq the own bucket has to be read again, if it has to."""
+        row = self._vault.db.execute("SELECT value FROM meta WHERE key = 'again'").fetchone()
+        return int.from_bytes(row[0], "big") if row else None
+
+    def read_again(self, after: int) -> None:
+        """Have the own bucket read again from after a seq; inside a unit. What was taken is not
+        taken twice."""
+        known = self.again()
+        if after < self.read_so_far() and (known is None or after < known):
+            self._vault.put("again", after.to_bytes(8, "big"))
+
+    def took_again(self, upto: int) -> None:
+        """The own bucket is being read again up to here; inside a unit, before `recognise`."""
+        self._vault.db.execute("DELETE FROM meta WHERE key = 'again'")
+        self.read_again(upto)
 
     def recognise(self, cells: Iterable[bytes]) -> list[Arrival]:
         """What of these cells of the own bucket is for us; inside a unit.

@@ -95,7 +95,8 @@ CREATE TABLE conversation (
     clock      INTEGER NOT NULL DEFAULT 0,
     read_row   INTEGER NOT NULL DEFAULT 0, -- the last message row the person was shown
     ack_due_at INTEGER,                -- Unix ms; NULL: no receipt owed
-    look_due_at INTEGER                -- Unix ms; when to look into the epoch drop next
+    look_due_at INTEGER,               -- Unix ms; when to look into the epoch drop next
+    sure_seq   INTEGER NOT NULL        -- seq of the own bucket up to which no later member speaks
 ) STRICT;
 
 -- Pair chains, outgoing: one for each (conversation, recipient).
@@ -149,7 +150,8 @@ CREATE TABLE joining (gid BLOB PRIMARY KEY, ref BLOB NOT NULL, inviter BLOB NOT 
 
 -- Our KeyPackages that contacts hold, and theirs that we hold.
 CREATE TABLE key_package (
-    ref BLOB PRIMARY KEY, identity BLOB NOT NULL, made_at INTEGER NOT NULL
+    ref BLOB PRIMARY KEY, identity BLOB NOT NULL, made_at INTEGER NOT NULL,
+    bucket_seq INTEGER NOT NULL        -- seq up to which the own bucket had been read then
 ) STRICT;
 CREATE TABLE their_key_package (
     ref BLOB PRIMARY KEY, identity BLOB NOT NULL, suite INTEGER NOT NULL, data BLOB NOT NULL
