@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import re
 from typing import Annotated
 
@@ -84,6 +85,14 @@ def unb64(text: str) -> bytes:
     return data
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself, by its name or address alone."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def parse_address(text: str) -> RelayAddress:
     """The relay address in a text such as `amanat://relay.example:8443/#KEY`.
 
@@ -96,15 +105,13 @@ def parse_address(text: str) -> RelayAddress:
         key = unb64(match["key"])
     except ValueError:
         raise BrokenAddress from None
-    port = int(match["port"])
+    port, host = int(match["port"]), match["host"]
+    tls = match["tls"].removeprefix("?tls=") if match["tls"] else "pinned"
     if not 0 < port < 2**16 or len(key) != KEY_BYTES:
         raise BrokenAddress
-    return RelayAddress(
-        host=match["host"],
-        port=port,
-        key=key,
-        tls=match["tls"].removeprefix("?tls=") if match["tls"] else "pinned",
-    )
+    if tls == "off" and not is_loopback(host):
+        raise BrokenAddress("without TLS only on this machine")
+    return RelayAddress(host=host, port=port, key=key, tls=tls)
 
 
 def sign_descriptor(descriptor: Descriptor, key: Ed25519PrivateKey) -> bytes:

@@ -15,10 +15,12 @@ from typing import Annotated, TypeAlias
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from amanat.errors import InvalidCredential
+from amanat.errors import BrokenAddress, InvalidCredential
 from amanat.protocol import codec
-from amanat.protocol.descriptor import MAX_ADDRESS_CHARS
+from amanat.protocol.descriptor import MAX_ADDRESS_CHARS, parse_address
+from amanat.protocol.drops import in_region
 
 MAX_ADDRESSES = 2
 """Most addresses of a person: home bucket and fallback bucket."""
@@ -37,12 +39,21 @@ Region: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
 
 
 class Address(codec.Record, frozen=True):
-    """Where cells for a person go: a bucket and the token to append to it."""
+    """Where cells for a person go: a bucket and the token to append to it.
+
+    ValueError, on decoding the refusal of what holds it, unless the relay's address is whole and
+    the drop is of the region.
+    """
 
     relay: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
     region: Region
     drop_id: Annotated[bytes, msgspec.Meta(min_length=24, max_length=24)]
     append_token: Key
+
+    def __post_init__(self) -> None:
+        check_relay(self.relay)
+        if not in_region(self.drop_id, self.region):
+            raise ValueError("the drop is of another region")
 
 
 Addresses: TypeAlias = Annotated[
@@ -73,6 +84,9 @@ class Leaf(codec.Record, frozen=True):
     addresses: Addresses
 
 
+# Any private key will do to tell whether a public one is of low order (RFC 7748, section 6.1).
+_PROBE = X25519PrivateKey.from_private_bytes(bytes(range(32)))
+
 _credentials = codec.decoder_of(Credential)
 _leaves = codec.decoder_of(Leaf)
 
@@ -96,9 +110,23 @@ def check_credential(data: bytes, *, signer: bytes) -> Credential:
     Raises InvalidCredential.
     """
     credential = codec.decode(_credentials, data, InvalidCredential)
+    try:
+        _PROBE.exchange(X25519PublicKey.from_public_bytes(credential.delivery))
+    except ValueError:
+        raise InvalidCredential from None
     text = _credential_text(credential.delivery, signer)
     check_signature(credential.identity, credential.signature, text)
     return credential
+
+
+def check_relay(address: str) -> None:
+    """Raises ValueError unless this is the text of a relay address, in its one form."""
+    try:
+        parsed = parse_address(address)
+    except BrokenAddress:
+        raise ValueError("not a relay address") from None
+    if str(parsed) != address:
+        raise ValueError("not the one form of a relay address")
 
 
 def check_signature(identity: bytes, signature: bytes, text: bytes) -> None:

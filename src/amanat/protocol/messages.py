@@ -14,7 +14,15 @@ import msgspec
 from amanat.errors import InvalidCommit, InvalidMessage
 from amanat.protocol import codec
 from amanat.protocol.descriptor import MAX_ADDRESS_CHARS
-from amanat.protocol.identity import MAX_NAME_CHARS, Addresses, Key, Name, Region, Signature
+from amanat.protocol.identity import (
+    MAX_NAME_CHARS,
+    Addresses,
+    Key,
+    Name,
+    Region,
+    Signature,
+    check_relay,
+)
 
 MAX_TEXT_BYTES = 60_000
 """Longest text, in bytes of UTF-8: with all overhead it still fits one large cell."""
@@ -113,6 +121,9 @@ class FileRef(codec.Record, frozen=True):
     digest: Key
     """SHA-256 of the whole content."""
 
+    def __post_init__(self) -> None:
+        check_relay(self.relay)
+
 
 class WelcomeRef(codec.Record, frozen=True):
     """An invitation into a group: its Welcome and tree are one file."""
@@ -153,6 +164,9 @@ class Policy(codec.Record, frozen=True):
     relay: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
     """Where the epoch drops are."""
     region: Region
+
+    def __post_init__(self) -> None:
+        check_relay(self.relay)
 
 
 class Fragment(codec.Record, frozen=True):
