@@ -841,7 +841,7 @@ class Conversations:
 
     def give_key_packages(self, gid: bytes, suite: int, count: int, *, now: int) -> None:
         """Send a contact KeyPackages of ours; inside a unit."""
-        (them,) = self.group(gid).identities - {self._me.identity}
+        (them,) = {*self.group(gid).policy.direct} - {self._me.identity}
         made = [self.new_key_package(suite, them, now=now) for _ in range(count)]
         self._say(gid, Kind.KEY_PACKAGES, codec.encode(KeyPackages(made)), now=now)
 
@@ -899,6 +899,9 @@ class Conversations:
         """
         if not self.is_active(gid):
             raise NotAMember
+        group = self.group(gid)
+        if group.policy.direct and len(group.identities) == 1:
+            raise NotAMember("the other has left this conversation")
         if not text or len(text.encode()) > MAX_TEXT_BYTES:
             raise MessageTooLarge(f"{len(text.encode())} bytes; 1 to {MAX_TEXT_BYTES} can be sent")
         envelope = self._say(gid, Kind.TEXT, codec.encode(Text(text)), now=now)
@@ -1051,8 +1054,10 @@ class Conversations:
                 pass  # a receipt, or a kind of a later version
 
     def _schedule_leave(self, gid: bytes, wish: Leave, *, now: int) -> None:
-        others = [p for p in self.group(gid).people if p.identity != wish.identity]
-        turn = next(i for i, p in enumerate(others) if p.signer == self._me.signer)
+        others = [p.signer for p in self.group(gid).people if p.leaf.nonce != wish.nonce]
+        if self._me.signer not in others:
+            return
+        turn = others.index(self._me.signer)
         due_at = now + turn * LEAVE_TURN_MS
         self.wish(gid, "let-go", codec.encode(wish), due_at=due_at)
         self.attempt(gid, now=now)

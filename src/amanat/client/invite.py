@@ -124,7 +124,7 @@ class Invites:
     def knock(self, invite: Invite, greeting: str, *, now: int) -> None:
         """Answer an invite; inside a unit.
 
-        Raises OwnInvite, BadArgument, or InviteUsed when the inviter is a contact already or our
+        Raises OwnInvite, BadArgument, BrokenInvite, or InviteUsed when the inviter is a contact already or our
         knock on an invite of theirs is on its way.
         """
         if invite.identity == self._me.identity:
@@ -143,9 +143,12 @@ class Invites:
             addresses=[self._me.address],
             reply_secret=reply_secret,
         )
-        sealed = _SUITE.encrypt(
-            codec.encode(knock), X25519PublicKey.from_public_bytes(invite.public), info=_INFO
-        )
+        try:
+            sealed = _SUITE.encrypt(
+                codec.encode(knock), X25519PublicKey.from_public_bytes(invite.public), info=_INFO
+            )
+        except ValueError:  # a key of low order (RFC 9180, section 7.1.4)
+            raise BrokenInvite from None
         self._db.execute(
             "INSERT INTO knock VALUES (?, ?, ?, ?, ?)",
             (reply_secret, invite.identity, invite.name, greeting, now),
