@@ -124,8 +124,8 @@ class Invites:
     def knock(self, invite: Invite, greeting: str, *, now: int) -> None:
         """Answer an invite; inside a unit.
 
-        Raises OwnInvite, BadArgument, BrokenInvite, or InviteUsed when the inviter is a contact already or our
-        knock on an invite of theirs is on its way.
+        Raises OwnInvite, BadArgument, BrokenInvite, or InviteUsed when the inviter is a contact
+        already or our knock on an invite of theirs is on its way.
         """
         if invite.identity == self._me.identity:
             raise OwnInvite
