@@ -59,8 +59,8 @@ class RelayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(
             pattern="^[A-Z]{2}$",
-            description="Where the data rests: ISO 3166-1 alpha-2, or a named set such as EU. It is "
-            "in every drop's id and cannot be changed",
+            description="Where the data rests: ISO 3166-1 alpha-2, or a named set such as EU. It is"
+            " in every drop's id and cannot be changed",
         ),
     ]
     operator: Annotated[
@@ -81,8 +81,8 @@ class RelayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(
             pattern="^(pinned|web|off)$",
-            description="pinned: the address carries the key, no authority needed; web: an ordinary "
-            "certificate (below); off: none, on loopback only",
+            description="pinned: the address carries the key, no authority needed; web: an ordinary"
+            " certificate (below); off: none, on loopback only",
         ),
     ] = "pinned"
     certificate: Annotated[

@@ -1,1 +1,1 @@
-"""The relay: stores drops and knows nothing else. It cannot read a cell, and cannot import `mls`."""
+"""The relay: stores drops and knows nothing else. It cannot open a cell: it cannot import `mls`."""

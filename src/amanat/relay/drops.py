@@ -137,8 +137,9 @@ class Store(Protocol):
     def add(self, drop: DropRecord) -> None:
         """Stage a new drop; sets its `number`."""
 
-    def append(self, drop: DropRecord, held: HeldCell, *, day: int) -> None:
-        """Stage a cell. The record is saved apart, by `save`."""
+    def append(self, drop: DropRecord, held: HeldCell, *, day: int) -> bool:
+        """Stage a cell; False, and nothing is, if the drop holds its label already. The record is
+        saved apart, by `save`."""
 
     def save(self, drop: DropRecord) -> None:
         """Stage a changed record."""
@@ -284,28 +285,35 @@ class Drops:
         drop = batch.appendable(request.drop_id, request.append_token)
         if len(cell) not in CELL_SIZES:
             raise BadCell
-        label = cell[:LABEL_BYTES]
-        held = self._store.labelled(drop, label)
-        if held is not None:
-            if held.cell != cell:
-                raise LabelTaken
-            return wire.Appended(request.id, held.seq, next_digest(held.before, cell))
-        limits = self._limits
-        if drop.cells >= limits.cells_per_drop or drop.bytes + len(cell) > limits.bytes_per_drop:
-            # Room comes when cells end, and those end at midnight.
-            raise DropFull(retry_after=DAY_S - now % DAY_S)
-        drop.last_day = max(drop.last_day, _day(now))
-        if not drop.cells:
-            drop.oldest_day = drop.last_day
+        day = max(drop.last_day, _day(now))
         held = HeldCell(drop.head + 1, drop.digest, cell)
-        self._store.append(drop, held, day=drop.last_day)
-        drop.head += 1
-        drop.digest = next_digest(drop.digest, cell)
+        if self._is_full(drop, cell) or not self._store.append(drop, held, day=day):
+            return self._again(drop, request, now=now)
+        if not drop.cells:
+            drop.oldest_day = day
+        drop.last_day = day
+        drop.head = held.seq
+        drop.digest = next_digest(held.before, cell)
         drop.cells += 1
         drop.bytes += len(cell)
-        batch.changed[drop.drop_id] = drop
-        batch.landed.setdefault(drop.drop_id, []).append(held)
+        batch.land(drop, held)
         return wire.Appended(request.id, drop.head, drop.digest)
+
+    def _again(self, drop: DropRecord, request: wire.Append, *, now: float) -> wire.Appended:
+        """What the first append of this cell was answered."""
+        held = self._store.labelled(drop, request.cell[:LABEL_BYTES])
+        if held is None:
+            # Room comes when cells end, and those end at midnight.
+            raise DropFull(retry_after=DAY_S - now % DAY_S)
+        if held.cell != request.cell:
+            raise LabelTaken
+        return wire.Appended(request.id, held.seq, next_digest(held.before, held.cell))
+
+    def _is_full(self, drop: DropRecord, cell: bytes) -> bool:
+        limits = self._limits
+        return (
+            drop.cells >= limits.cells_per_drop or drop.bytes + len(cell) > limits.bytes_per_drop
+        )
 
     def read(self, request: wire.Read | wire.Follow, *, after: int, now: float) -> wire.Cells:
         """The answer to a read that has come as far as `after`; without cells if there are none.
@@ -380,6 +388,11 @@ class _Batch:
             raise NoSuchDrop
         self._found[drop_id] = drop
         return drop
+
+    def land(self, drop: DropRecord, held: HeldCell) -> None:
+        """Note a cell that was put into a drop."""
+        self.changed[drop.drop_id] = drop
+        self.landed.setdefault(drop.drop_id, []).append(held)
 
 
 def refusal(request_id: int, error: AmanatError) -> wire.Failed:

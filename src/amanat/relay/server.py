@@ -60,9 +60,9 @@ PING_S = 60.0
 """Idle seconds after which a client is asked whether it is still there. At least PONG_S."""
 PONG_S = 60.0
 """Seconds it has to answer: on a slow line the question waits behind HIGH_WATER_BYTES of cells."""
-BATCH_CELLS = 256
+BATCH_CELLS = 512
 """Most writes of one commit: staging them stops the loop for some milliseconds."""
-BATCH_BYTES = 256 * 1024
+BATCH_BYTES = 512 * 1024
 """Bytes of frames after which a commit takes no more: what lands in a drop is one frame for every
 reader, and must stay well below wire.MAX_REPLY_BYTES."""
 HIGH_WATER_BYTES = 256 * 1024
@@ -185,16 +185,15 @@ class Relay:
         )
 
     async def _close_all(self) -> None:
-        for connection in self.connections:
+        for connection in tuple(self.connections):
             for reader in tuple(connection.readers.values()):
                 connection.end(reader)
                 connection.refuse(reader.request, Draining(retry_after=DRAINING_RETRY_S))
             connection.close(picows.WSCloseCode.SERVICE_RESTART, Draining.code)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_S):
-                while self.connections:
-                    await asyncio.sleep(0.01)
-        for connection in self.connections:
+        closing = [asyncio.ensure_future(one.closed()) for one in self.connections]
+        if closing:
+            await asyncio.wait(closing, timeout=CLOSE_S)
+        for connection in tuple(self.connections):
             connection.abort()
 
     def describe(self, request: wire.Describe) -> wire.Described:
@@ -389,8 +388,8 @@ class SharedFrame:
     """A Cells frame for many readers: all bytes but the id are encoded once."""
 
     def __init__(self, cells: wire.Cells) -> None:
-        # With id 0, the array's head, the tag and the id are a byte each.
-        encoded = wire.encode(wire.with_id(cells, 0))
+        """`cells` has id 0: then the array's head, the tag and the id are a byte each."""
+        encoded = wire.encode(cells)
         self._start, self._rest = encoded[:2], memoryview(encoded)[3:]
 
     def parts(self, request_id: int) -> tuple[bytes, memoryview]:
@@ -539,12 +538,13 @@ class Connection(picows.WSListener):
         self._out += parts
         self._out_bytes += len(head) + size
 
-    def has_room(self) -> bool:
-        """Whether the client keeps up with what it is sent."""
+    def has_room(self, frame_bytes: int = 0) -> bool:
+        """Whether the client keeps up with what it is sent, and a frame more can be."""
         if self._websocket is None:
             return True  # nothing is kept for it
         waiting: int = self._websocket.underlying_transport.get_write_buffer_size()
-        return self._out_bytes + waiting <= HIGH_WATER_BYTES
+        waiting += self._out_bytes
+        return not waiting or waiting + frame_bytes <= HIGH_WATER_BYTES
 
     def _flush(self) -> None:
         out, self._out, self._out_bytes = self._out, [], 0
@@ -563,6 +563,11 @@ class Connection(picows.WSListener):
         if self._websocket is not None:
             self._websocket.send_close(code, reason.encode())
             self._websocket.disconnect()
+
+    async def closed(self) -> None:
+        """Wait until the client has taken everything, or is gone."""
+        if self._websocket is not None:
+            await self._websocket.wait_disconnected()
 
     def abort(self) -> None:
         """Close at once."""

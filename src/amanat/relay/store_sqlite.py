@@ -12,6 +12,8 @@ Three connections: the writer of each file, and one reader of both. SQLite lets 
 while the writer commits in another thread.
 """
 
+# ruff: noqa: D102  # drops.Store says what each method is
+
 from __future__ import annotations
 
 import contextlib
@@ -23,6 +25,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from amanat.errors import DiskFull, RelayBusy, StoreDamaged, StoreTooNew
+from amanat.protocol.cells import LABEL_BYTES
 from amanat.relay.drops import NOBODYS, DropRecord, HeldCell
 
 if TYPE_CHECKING:
@@ -105,6 +108,9 @@ class SqliteStore:
             self._writer = _open(drops)
             self._reader = _open(drops)
             self._reader.execute("ATTACH ? AS keys", (str(keys),))
+        # Counted from a random number, and not the seq: the seq of a batch that was rolled back is
+        # given again.
+        self._nonce = int.from_bytes(os.urandom(NONCE_BYTES), "big")
         # The keys that the staged batch uses, by drop number and day.
         self._wraps: dict[tuple[int, int], AESGCM] = {}
 
@@ -146,23 +152,25 @@ class SqliteStore:
         assert number is not None  # noqa: S101  # an INSERT of one row
         drop.number = number
 
-    def append(self, drop: DropRecord, held: HeldCell, *, day: int) -> None:
+    def append(self, drop: DropRecord, held: HeldCell, *, day: int) -> bool:
         place = drop.number << SEQ_BITS | held.seq
         with _errors:
             self._begin(self._writer)
             wrap = self._wraps.get((drop.number, day)) or self._wrap(drop, day)
-            # Random, not the seq: the seq of a batch that was rolled back is given again.
-            nonce = os.urandom(NONCE_BYTES)
-            self._writer.execute(
-                "INSERT INTO cell (place, label, before, day, wrapped) VALUES (?,?,?,?,?)",
+            self._nonce = (self._nonce + 1) % 2 ** (8 * NONCE_BYTES)
+            nonce = self._nonce.to_bytes(NONCE_BYTES, "big")
+            row = self._writer.execute(
+                "INSERT INTO cell (place, label, before, day, wrapped) VALUES (?,?,?,?,?)"
+                " ON CONFLICT (place >> 40, label) DO NOTHING",
                 (
                     place,
-                    held.cell[:16],
+                    held.cell[:LABEL_BYTES],
                     held.before,
                     day,
                     nonce + wrap.encrypt(nonce, held.cell, _bound(place)),
                 ),
             )
+        return row.rowcount == 1
 
     def save(self, drop: DropRecord) -> None:
         with _errors:

@@ -1,0 +1,186 @@
+"""How many appends a second a relay makes durable: python bench/relay.py [--seconds S] [--runs N]
+
+Two processes on one machine: a relay, and everybody else. Each append is a 1 KiB cell, answered
+after fsync. `one reader`: one drop, one follower. `buckets of 32`: ten buckets, each followed over
+32 connections of its own. A run ends when every follower has been handed every cell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import signal
+import ssl
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import picows
+import uvloop
+
+from amanat.config import RelayConfig, RelayLimits
+from amanat.protocol import wire
+from amanat.protocol.cells import LABEL_BYTES, MESSAGE_CELL
+from amanat.protocol.drops import Drop, derive_bucket
+from amanat.relay import home, server
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from amanat.protocol.descriptor import RelayAddress
+
+REGION = "DE"
+SENDERS = 10
+"""Connections that append, spread over the buckets."""
+WINDOW = 200
+"""Appends each of them has in flight."""
+SCENARIOS = {"one reader": (1, 1), "buckets of 32": (10, 32)}
+"""How many buckets, and how many follow each."""
+PROTOTYPE = {"one reader": (33_000, 36_000), "buckets of 32": (27_000, 33_000)}
+"""What a bare prototype gave on two cores: no TLS, tokens, labels, wrapping or limits."""
+
+
+class Sender(picows.WSListener):
+    """Appends to a bucket as fast as it is answered."""
+
+    def __init__(self, bucket: Drop) -> None:
+        self.bucket = bucket
+        self.answered = self.sent = 0
+        self.running = True
+        self.drained = asyncio.Event()
+        self._rest = os.urandom(MESSAGE_CELL - LABEL_BYTES)
+
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        reply = frame.get_payload_as_bytes()
+        assert reply[1] == 3, reply
+        self.answered += 1
+        if self.running:
+            self.send(transport)
+        elif self.answered == self.sent:
+            self.drained.set()
+
+    def send(self, transport: picows.WSTransport) -> None:
+        cell = os.urandom(LABEL_BYTES) + self._rest
+        request = wire.Append(self.sent, self.bucket.drop_id, self.bucket.append_token, cell)
+        transport.send(picows.WSMsgType.BINARY, wire.encode(request))
+        self.sent += 1
+
+
+class Follower(picows.WSListener):
+    """Counts the bytes of the cells it is handed."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:  # noqa: ARG002
+        self.bytes += frame.payload_size
+
+
+async def load(address: RelayAddress, buckets: list[Drop], readers: int, seconds: float) -> float:
+    """Appends a second."""
+    tls = ssl.create_default_context() if address.tls != "off" else None
+    if tls is not None:
+        tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    url = f"{'wss' if tls else 'ws'}://{address.host}:{address.port}{wire.PATH}"
+    followers = []
+    for bucket in buckets:
+        for _ in range(readers):
+            transport, follower = await picows.ws_connect(Follower, url, ssl_context=tls, read_buffer_init_size=2**18)
+            follow = wire.encode(wire.Follow(0, bucket.drop_id, bucket.read_token, 0))
+            transport.send(picows.WSMsgType.BINARY, follow)
+            followers.append(follower)
+    senders = []
+    for number in range(SENDERS):
+        bucket = buckets[number % len(buckets)]
+        transport, sender = await picows.ws_connect(lambda: Sender(bucket), url, ssl_context=tls)
+        senders.append((transport, sender))
+    started = time.perf_counter()
+    for transport, sender in senders:
+        for _ in range(WINDOW):
+            sender.send(transport)
+    await asyncio.sleep(seconds)
+    for _, sender in senders:
+        sender.running = False
+    for _, sender in senders:
+        await sender.drained.wait()
+    appended = sum(sender.answered for _, sender in senders)
+    while sum(follower.bytes for follower in followers) < appended * readers * MESSAGE_CELL:
+        await asyncio.sleep(0.005)
+    return appended / (time.perf_counter() - started)
+
+
+def run(scenario: str, *, tls: str, seconds: float) -> float:
+    """Appends a second of one run with a fresh relay."""
+    buckets, readers = SCENARIOS[scenario]
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as directory:
+        made = home.init(
+            Path(directory) / "relay",
+            RelayConfig(
+                region=REGION,
+                operator="bench",
+                host="127.0.0.1",
+                port=0,
+                tls=tls,
+                buckets=buckets,
+                limits=RelayLimits(cells_per_drop=10_000_000, bytes_per_drop=2**40),
+            ),
+        )
+        ours, theirs = multiprocessing.Pipe()
+        relay = multiprocessing.get_context("spawn").Process(
+            target=_relay, args=(made.directory, theirs)
+        )
+        relay.start()
+        address = ours.recv()
+        drops = [derive_bucket(made.bucket_key, index, region=REGION) for index in range(buckets)]
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                return runner.run(load(address, drops, readers, seconds))
+        finally:
+            assert relay.pid is not None
+            os.kill(relay.pid, signal.SIGTERM)
+            relay.join()
+
+
+def _relay(directory: Path, ready: Connection) -> None:
+    server.run(directory, ready=ready.send)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=4.0, help="of one run")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    results = []
+    for tls in ("off", "pinned"):
+        for scenario, prototype in PROTOTYPE.items():
+            figures = [run(scenario, tls=tls, seconds=args.seconds) for _ in range(args.runs)]
+            results.append(
+                {
+                    "scenario": scenario,
+                    "tls": tls,
+                    "appends_per_s": {
+                        "min": round(min(figures)),
+                        "median": round(statistics.median(figures)),
+                        "max": round(max(figures)),
+                    },
+                    "prototype_appends_per_s": prototype,
+                }
+            )
+    if args.json:
+        print(json.dumps(results))
+        return
+    print(f"{'durable appends a second':<26}{'TLS':<8}{'min':>8}{'median':>8}{'max':>8}  prototype")
+    for result in results:
+        low, high = result["prototype_appends_per_s"]
+        spread = "".join(f"{figure:>8,}" for figure in result["appends_per_s"].values())
+        print(f"{result['scenario']:<26}{result['tls']:<8}{spread}  {low:,}-{high:,}")
+
+
+if __name__ == "__main__":
+    main()
