@@ -6,7 +6,7 @@ the store has committed. If the commit fails the whole batch never was: every cl
 same bytes and gets its place then. Reads see only what is committed.
 
 Times are kept as whole UTC days: finer ones would tell who was awake when. The day of a cell is
-never earlier than that of the cell before it, so a drop expires from its beginning even if the
+never earlier than that of a kept cell before it, so a drop expires from its beginning even if the
 clock was set back.
 """
 
@@ -158,7 +158,8 @@ class Store(Protocol):
     def cells(
         self, drop: DropRecord, *, after: int, since_day: int, max_cells: int, max_bytes: int
     ) -> list[HeldCell]:
-        """The first cells after a seq that are of `since_day` or later; at least one if any is."""
+        """The first cells after a seq that are of `since_day` or later, and whose key is not
+        destroyed; at least one if there is any."""
 
     # Erasure. Nothing may be staged; each call is durable when it returns.
 
@@ -285,7 +286,7 @@ class Drops:
         drop = batch.appendable(request.drop_id, request.append_token)
         if len(cell) not in CELL_SIZES:
             raise BadCell
-        day = max(drop.last_day, _day(now))
+        day = max(drop.last_day, _day(now)) if drop.cells else _day(now)
         held = HeldCell(drop.head + 1, drop.digest, cell)
         if self._is_full(drop, cell) or not self._store.append(drop, held, day=day):
             return self._again(drop, request, now=now)
@@ -311,9 +312,7 @@ class Drops:
 
     def _is_full(self, drop: DropRecord, cell: bytes) -> bool:
         limits = self._limits
-        return (
-            drop.cells >= limits.cells_per_drop or drop.bytes + len(cell) > limits.bytes_per_drop
-        )
+        return drop.cells >= limits.cells_per_drop or drop.bytes + len(cell) > limits.bytes_per_drop
 
     def read(self, request: wire.Read | wire.Follow, *, after: int, now: float) -> wire.Cells:
         """The answer to a read that has come as far as `after`; without cells if there are none.

@@ -11,7 +11,6 @@ drops.sqlite, keys.sqlite
 from __future__ import annotations
 
 import fcntl
-import ipaddress
 import os
 import secrets
 import ssl
@@ -27,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from amanat import config
 from amanat.config import RelayConfig
 from amanat.errors import BadSetting, NoProfile, ProfileExists, ProfileInUse, StoreDamaged
-from amanat.protocol.descriptor import RelayAddress
+from amanat.protocol.descriptor import RelayAddress, is_loopback
 from amanat.protocol.drops import SECRET_BYTES
 
 if TYPE_CHECKING:
@@ -146,14 +145,6 @@ def interface(settings: RelayConfig) -> str:
     """The interface to listen on: a public name may be forwarded to us from another machine, so
     only loopback is taken literally."""
     return settings.listen or (settings.host if is_loopback(settings.host) else "")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether nobody outside this machine can reach `host`."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _certificate(identity: Ed25519PrivateKey) -> bytes:

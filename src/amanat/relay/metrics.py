@@ -24,7 +24,7 @@ class Metrics:
             "amanat_waiting_writes", "Writes that wait for the disk", registry=self.registry
         )
         self.followers = Gauge(
-            "amanat_followers", "Reads and follows that wait for cells", registry=self.registry
+            "amanat_followers", "Reads and follows in progress", registry=self.registry
         )
         self.appended = Counter(
             "amanat_appended_cells", "Cells made durable", registry=self.registry

@@ -491,6 +491,7 @@ class Connection(picows.WSListener):
             if isinstance(request, wire.Follow):
                 self._check_follows()
             reader = self.readers[request.id] = Reader(self, request)
+            relay.metrics.followers.inc()
             relay.catch_up(reader)
         self._in_flight += 1
         relay.in_flight += 1
@@ -504,6 +505,7 @@ class Connection(picows.WSListener):
         """A reader is done: let go of it."""
         del self.readers[reader.request.id]
         self._relay.leave(reader)
+        self._relay.metrics.followers.dec()
         self._settle()
 
     def answer(self, reply: wire.Reply) -> None:

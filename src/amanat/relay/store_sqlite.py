@@ -137,9 +137,9 @@ class SqliteStore:
                 return None
             place, before, day, wrapped = row
             keys = self._keys.execute(
-                "SELECT day, key FROM shred_key WHERE number = ? AND day = ?", (drop.number, day)
-            ).fetchall()
-        cell = _unwrap(_openers(keys), day, place, wrapped) if keys else b""
+                "SELECT key FROM shred_key WHERE number = ? AND day = ?", (drop.number, day)
+            ).fetchone()
+        cell = _unwrap(AESGCM(*keys), place, wrapped) if keys else b""
         return HeldCell(place & _SEQ_MASK, before, cell)
 
     def add(self, drop: DropRecord) -> None:
@@ -214,18 +214,30 @@ class SqliteStore:
         held: list[HeldCell] = []
         room = max_bytes
         with _errors:
+            openers = {
+                day: AESGCM(key)
+                for day, key in self._reader.execute(
+                    "SELECT day, key FROM keys.shred_key WHERE number = ?", (drop.number,)
+                )
+            }
+            if not openers:
+                return []
             rows = self._reader.execute(
                 "SELECT place, before, day, wrapped FROM main.cell"
                 " WHERE place > ? AND place <= ? AND day >= ? ORDER BY place LIMIT ?",
-                (first + min(after, _SEQ_MASK), first + drop.head, since_day, max_cells),
+                (
+                    first + min(after, _SEQ_MASK),
+                    first + drop.head,
+                    max(since_day, min(openers)),
+                    max_cells,
+                ),
             )
-            openers: dict[int, AESGCM] = {}
             # Closing ends the read transaction, which would keep the WAL from being emptied.
             with contextlib.closing(rows):
                 for place, before, day, wrapped in rows:
                     if day not in openers:
-                        openers = self._openers(drop)
-                    cell = _unwrap(openers, day, place, wrapped)
+                        raise StoreDamaged("a cell's key is missing")
+                    cell = _unwrap(openers[day], place, wrapped)
                     room -= len(cell)
                     if held and room < 0:
                         break
@@ -299,13 +311,6 @@ class SqliteStore:
             )
         wrap = self._wraps[drop.number, day] = AESGCM(row[0])
         return wrap
-
-    def _openers(self, drop: DropRecord) -> dict[int, AESGCM]:
-        return _openers(
-            self._reader.execute(
-                "SELECT day, key FROM keys.shred_key WHERE number = ?", (drop.number,)
-            ).fetchall()
-        )
 
 
 def _make(path: Path, schema: str) -> None:
@@ -387,14 +392,7 @@ def _bound(place: int) -> bytes:
     return place.to_bytes(8, "big")
 
 
-def _openers(rows: list[tuple[int, bytes]]) -> dict[int, AESGCM]:
-    return {day: AESGCM(key) for day, key in rows}
-
-
-def _unwrap(openers: dict[int, AESGCM], day: int, place: int, wrapped: bytes) -> bytes:
-    opener = openers.get(day)
-    if opener is None:
-        raise StoreDamaged("a cell's key is missing")
+def _unwrap(opener: AESGCM, place: int, wrapped: bytes) -> bytes:
     try:
         return opener.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], _bound(place))
     except InvalidTag:
