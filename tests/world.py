@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import os
 import random
 import selectors
@@ -44,7 +45,7 @@ from amanat.protocol.descriptor import Descriptor, Limits, RelayAddress, sign_de
 from amanat.protocol.drops import derive_bucket, first_digest, in_region, next_digest, token_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from amanat.client.api import Message
     from amanat.client.vault import Vault
@@ -85,10 +86,15 @@ class Died(BaseException):
 
 
 class Fuse:
-    """Burns down one step at each statement of a unit, and once more after each COMMIT."""
+    """Burns down one step at each statement of a unit, and once more after each COMMIT.
+
+    A coarse one burns at COMMITs only. Nothing can be told from it that a fine one would not show:
+    a unit ends with its COMMIT or never was, and outside units nothing is written.
+    """
 
     def __init__(self) -> None:
         self.left: int | None = None
+        self.is_coarse = False
         self.is_burnt = False
 
     def step(self) -> None:
@@ -110,7 +116,8 @@ class Connection(sqlcipher3.Connection):  # type: ignore[misc]  # it has no type
     def execute(self, sql: str, parameters: Iterable[object] = ()) -> Any:  # noqa: ANN401  # a cursor
         self.fuse.check()
         if self.in_transaction or sql.startswith("BEGIN"):
-            self.fuse.step()
+            if sql == "COMMIT" or not self.fuse.is_coarse:
+                self.fuse.step()
         elif sql.startswith(("INSERT", "UPDATE", "DELETE", "REPLACE")):
             raise AssertionError(f"outside a unit: {sql}")
         result = super().execute(sql, parameters)
@@ -434,6 +441,12 @@ class Person:
         self.client.start()
         self.is_awake = True
 
+    def wake_to_die(self) -> None:
+        """Go online, which may be the death of it."""
+        self.is_awake = True
+        with contextlib.suppress(Died):
+            self.client.start()
+
     async def sleep(self) -> None:
         """End the process as a person would, and open the profile again without going online."""
         await self.client.close()
@@ -445,18 +458,21 @@ class Person:
         """Whether a death was arranged."""
         return self.fuse.left is not None
 
-    def die_after(self, steps: int) -> None:
-        """Die at this statement of a unit from now, counted from 1."""
-        self.fuse.left = steps
+    def die_after(self, steps: int, *, is_coarse: bool = False) -> None:
+        """Die at this statement of a unit from now, counted from 1; or at this side of a COMMIT."""
+        self.fuse.left, self.fuse.is_coarse = steps, is_coarse
 
     async def revive(self) -> None:
         """Start again from what the files held when the process died."""
-        image = self.directory.with_name(f"{self.name}-{self.deaths}")
-        shutil.copytree(self.directory, image)
+        self.deaths += 1
+        image = shutil.copytree(self.directory, self.directory.with_name(f"life-{self.deaths}"))
         await self.bury()
         shutil.rmtree(self.directory)
-        self.directory = image
-        self.deaths += 1
+        await self.live_on(image)
+
+    async def live_on(self, directory: Path) -> None:
+        """Open the profile from a directory, and go online if the last process was."""
+        self.directory = directory
         self.open()
         if self.is_awake:
             self.wake()
@@ -501,16 +517,15 @@ class Person:
         drops = [("bucket", home.relay, home.bucket.drop_id)]
         if delivery.again() is not None:
             return f"{self.name}: the bucket is to be read again"
-        for view in self.client.conversations():
-            if rules.is_followed(view.gid):
-                if self.one("SELECT look_due_at FROM conversation WHERE gid = ?", view.gid) <= (
-                    self._world.now()
-                ):
-                    return f"{self.name}: a look into {view.name} is due"
-                drops += [
-                    (f"epoch {epoch} of {view.name}", view.relay, drop.drop_id)
-                    for epoch, drop in rules.epoch_drops(view.gid)
-                ]
+        for gid, look_due_at in self.db.execute(
+            "SELECT gid, look_due_at FROM conversation WHERE state IN ('active', 'leaving')"
+        ).fetchall():
+            policy = rules.group(gid).policy
+            if look_due_at <= self._world.now():
+                return f"{self.name}: a look into {policy.name} is due"
+            # What late losers of a race put into older drops may wait for the next look.
+            epoch, drop = rules.epoch_drops(gid)[-1]
+            drops.append((f"epoch {epoch} of {policy.name}", policy.relay, drop.drop_id))
         for what, relay, drop_id in drops:
             shelf = self._world.relay_at(relay).shelves.get(drop_id)
             if shelf is not None and delivery.read_from(drop_id) != len(shelf.cells):
@@ -544,7 +559,7 @@ class World:
     async def person(self, name: str, *, relay: Relay | None = None) -> Person:
         """Somebody new, online."""
         key = os.urandom(32)
-        person = Person(self, name, self._root / f"{len(self.people)}" / "profile", key)
+        person = Person(self, name, self._root / os.urandom(4).hex() / "profile", key)
         address = str((relay or self.relay).address)
         person.open(
             await Client.create(person.directory, Unlock(key=key), name=name, relay=address)
@@ -589,6 +604,33 @@ class World:
             if not left:
                 return
         raise AssertionError(f"after {waited:.0f} s {left}")
+
+    async def save(self, name: str = "saved") -> Callable[[], Awaitable[None]]:
+        """How to bring this moment back, for everybody who is here now."""
+        people = dict(self.people)
+        for person in people.values():
+            if person.is_awake:
+                await person.client.close()
+            else:
+                await person.bury()
+            shutil.copytree(person.directory, person.directory.with_name(name))
+            await person.live_on(person.directory)
+        shelves = [(relay, copy.deepcopy(relay.shelves)) for relay in self.network.relays.values()]
+        sent = dict(self.network.sent)
+
+        async def restore() -> None:
+            for person in self.people.values():
+                await person.bury()
+            self.people = dict(people)
+            for relay, kept in shelves:
+                relay.shelves = copy.deepcopy(kept)
+            self.network.sent = dict(sent)
+            for person in people.values():
+                shutil.rmtree(person.directory)
+                saved = person.directory.with_name(name)
+                await person.live_on(shutil.copytree(saved, person.directory))
+
+        return restore
 
     def awake(self) -> list[Person]:
         return [person for person in self.people.values() if person.is_awake]

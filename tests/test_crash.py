@@ -1,0 +1,222 @@
+"""A process that dies at any moment of any step, and is started again, loses and doubles nothing.
+
+Each test goes through one step of one person again and again; every time the process lives a moment
+longer, until it lives through all of it. Whatever was sent under a label is never sent with other
+bytes (`World` looks after that), and in the end all agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from world import Died, Person, World
+
+
+async def live_ever_longer(
+    world: World,
+    mortal: Person,
+    step: Callable[[int], Awaitable[None]],
+    *,
+    is_coarse: bool = True,
+    restore: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Go through `step` dying ever later, until `mortal` lives through it."""
+    for moments in range(1, 1000):
+        before = mortal.deaths
+        mortal.die_after(moments, is_coarse=is_coarse)
+        await step(moments)
+        mortal.fuse.left = None
+        if mortal.deaths == before:
+            assert moments > 1
+            return
+        if restore is not None:
+            await restore()
+    raise AssertionError("it never ends")
+
+
+async def do(world: World, act: Callable[[], object], *, is_done: Callable[[], bool]) -> None:
+    """Act, and act once more if death came before it counted."""
+    try:
+        act()
+    except Died:
+        await world.settle()
+        if not is_done():
+            act()
+    await world.settle()
+
+
+def agree(people: list[Person], gid: bytes) -> None:
+    """All see the same group and the same texts, and nothing is amiss."""
+    groups = [person.client._conversations.group(gid) for person in people]
+    assert len({group.view.epoch_authenticator for group in groups}) == 1
+    assert len({group.view.policy for group in groups}) == 1
+    texts = [[m.text for m in person.client.messages(gid)] for person in people]
+    assert all(shown == texts[0] for shown in texts)
+    assert len(set(texts[0])) == len(texts[0])
+    assert not any(person.warnings() for person in people)
+
+
+@pytest.mark.parametrize("where", ["bob", "family"])
+async def test_dying_while_sending(world: World, where: str) -> None:
+    people = await world.friends("alice", "bob", "carol")
+    await world.group("family", *people)
+    alice, bob, _ = people
+    gid = alice.gid(where)
+
+    async def step(moment: int) -> None:
+        await do(
+            world,
+            lambda: alice.client.send(gid, f"text {moment}"),
+            is_done=lambda: alice.client.count(gid) == moment,
+        )
+        assert [m.text for m in bob.client.messages(gid)][-1] == f"text {moment}"
+
+    await live_ever_longer(world, alice, step, is_coarse=False)
+    agree([alice, bob], gid)
+
+
+async def test_dying_while_receiving(world: World) -> None:
+    people = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", *people)
+    alice, bob, carol = people
+
+    async def step(moment: int) -> None:
+        for sender in (alice, carol):
+            sender.client.send(gid, f"text {moment} of {sender.name}")
+        await world.settle()
+        assert bob.client.count(gid) == 2 * moment
+
+    await live_ever_longer(world, bob, step, is_coarse=False)
+    agree(people, gid)
+
+
+async def test_dying_while_confirming(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = alice.gid("bob")
+
+    async def step(moment: int) -> None:
+        alice.client.send(gid, f"text {moment}")
+        await world.settle()
+        await world.pass_time(61)
+        await world.settle()
+        assert alice.client.messages(gid)[-1].state == "delivered"
+
+    await live_ever_longer(world, bob, step, is_coarse=False)
+    agree([alice, bob], gid)
+
+
+@pytest.mark.parametrize("mortal", ["alice", "bob"])
+async def test_dying_while_meeting(world: World, mortal: str) -> None:
+    alice, bob = await world.person("alice"), await world.person("bob")
+
+    async def step(_: int) -> None:
+        links: list[str] = []
+        await do(world, lambda: links.append(alice.client.invite()), is_done=lambda: bool(links))
+        known = "SELECT (SELECT count(*) FROM knock) + (SELECT count(*) FROM contact)"
+        await do(
+            world,
+            lambda: bob.client.accept(links[-1], "hello"),
+            is_done=lambda: bool(bob.one(known)),
+        )
+        gid = alice.gid("bob")
+        for person in (alice, bob):
+            await do(
+                world,
+                lambda person=person: person.client.send(gid, person.name),  # type: ignore[misc]
+                is_done=lambda person=person: (
+                    person.name  # type: ignore[misc]
+                    in [m.text for m in person.client.messages(gid)]
+                ),
+            )
+        assert bob.texts("alice") == ["hello", "alice", "bob"]
+        agree([alice, bob], gid)
+        for person in (alice, bob):
+            assert person.one("SELECT count(*) FROM their_key_package") == 2
+
+    await live_ever_longer(world, world.people[mortal], step, restore=await world.save())
+
+
+@pytest.mark.parametrize("mortal", ["alice", "bob"])
+async def test_dying_while_a_group_is_made(world: World, mortal: str) -> None:
+    people = await world.friends("alice", "bob", "carol")
+    alice, bob, _ = people
+
+    async def step(_: int) -> None:
+        await do(
+            world,
+            lambda: alice.client.create_group("family", ["bob", "carol"]),
+            is_done=lambda: "family" in [view.name for view in alice.client.conversations()],
+        )
+        gid = alice.gid("family")
+        assert bob.client.view(gid).people == ["alice", "bob", "carol"]
+        agree(people, gid)
+
+    await live_ever_longer(world, world.people[mortal], step, restore=await world.save())
+
+
+@pytest.mark.parametrize("mortal", ["alice", "bob"])
+async def test_dying_while_a_commit_wins(world: World, mortal: str) -> None:
+    people = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", *people)
+    alice = people[0]
+
+    async def step(moment: int) -> None:
+        name = f"name {moment}"
+        await do(
+            world,
+            lambda: alice.client.rename(gid, name),
+            is_done=lambda: alice.client.view(gid).name == name,
+        )
+        assert [p.client.view(gid).name for p in people] == [name] * 3
+        assert alice.client.view(gid).epoch == moment + 1
+
+    await live_ever_longer(world, world.people[mortal], step)
+    agree(people, gid)
+
+
+async def test_dying_while_a_commit_loses(world: World) -> None:
+    people = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", *people)
+    alice, bob, _ = people
+    alice.client.set_admin(gid, "bob")
+    await world.settle()
+
+    async def step(moment: int) -> None:
+        alice.fuse.left = None
+        await alice.sleep()
+        bob.client.rename(gid, f"bob's {moment}")
+        await world.settle()
+        alice.client.rename(gid, f"alice's {moment}")
+        alice.die_after(moment, is_coarse=True)
+        alice.wake_to_die()
+        await world.settle()
+        assert [p.client.view(gid).name for p in people] == [f"alice's {moment}"] * 3
+        assert alice.client.view(gid).epoch == 2 * moment + 2
+
+    await live_ever_longer(world, alice, step)
+    agree(people, gid)
+
+
+@pytest.mark.parametrize("mortal", ["bob", "carol"])
+async def test_dying_while_somebody_leaves(world: World, mortal: str) -> None:
+    people = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", *people)
+    alice, bob, carol = people
+    await alice.sleep()
+
+    async def step(_: int) -> None:
+        await do(
+            world,
+            lambda: bob.client.leave(gid),
+            is_done=lambda: bob.client.view(gid).state != "active",
+        )
+        assert bob.client.view(gid).state == "left"
+        alice.wake()
+        await world.settle()
+        assert alice.client.view(gid).people == ["alice", "carol"]
+        agree([alice, carol], gid)
+        alice.is_awake = False
+
+    await live_ever_longer(world, world.people[mortal], step, restore=await world.save())
