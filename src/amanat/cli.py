@@ -195,8 +195,13 @@ def _group_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 def _passphrase(args: argparse.Namespace, *, is_new: bool) -> str:
     if args.passphrase_fd is not None:
         return _from_descriptor(args.passphrase_fd)
-    if not sys.stdin.isatty():
-        raise BadArgument("there is no terminal to ask for the passphrase; use --passphrase-fd")
+    try:
+        # The terminal itself, which is there even when standard input is a text to send.
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        raise BadArgument(
+            "there is no terminal to ask for the passphrase; use --passphrase-fd"
+        ) from None
     passphrase = getpass.getpass("passphrase: ")
     if is_new and getpass.getpass("again: ") != passphrase:
         raise BadArgument("the two passphrases differ")
@@ -251,6 +256,13 @@ async def _catch_up(args: argparse.Namespace, client: Client) -> None:
         Out.note(f"{error}; this is what was known before")
 
 
+async def _flush(args: argparse.Namespace, client: Client) -> None:
+    """Have what was queued reach its relays; RelayUnreachable when they do not answer."""
+    if not client.is_caught_up:
+        raise RelayUnreachable  # we have waited for it already
+    await _within(args, client.flushed())
+
+
 def _input(file: Path | None, prompt: str) -> str:
     if file is not None:
         try:
@@ -258,7 +270,8 @@ def _input(file: Path | None, prompt: str) -> str:
         except OSError as error:
             raise BadArgument(f"{file}: {error.strerror}") from None
     elif sys.stdin.isatty():
-        return input(prompt)
+        print(prompt, end="", file=sys.stderr, flush=True)  # noqa: T201  # not part of the result
+        return sys.stdin.readline()
     else:
         data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
     if len(data) > MAX_INPUT_BYTES:
@@ -323,7 +336,7 @@ def _accept(args: argparse.Namespace, out: Out) -> None:
         await _catch_up(args, client)
         known = len(client.contacts())
         name = client.accept(link, args.greeting)
-        await _within(args, client.flushed())
+        await _flush(args, client)
         met = False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(args.wait):
@@ -382,7 +395,7 @@ def _send(args: argparse.Namespace, out: Out) -> None:
         await _catch_up(args, client)
         conversation = client.conversation(args.to)
         row = client.send(conversation.gid, text)
-        await _within(args, client.flushed())
+        await _flush(args, client)
         message = next(m for m in client.messages(conversation.gid) if m.row == row)
         out.result({"to": conversation.name, "state": message.state}, "")
         if message.state == "queued":
@@ -478,7 +491,7 @@ def _group(
         if view.is_direct:
             raise NotAMember("this is a conversation of two, not a group")
         change(client, view)
-        await _within(args, client.flushed())
+        await _flush(args, client)
         _show_group(client.view(view.gid), out)
         _note_absent(client, view.gid, asked or [], out)
 
@@ -497,7 +510,7 @@ def _group_create(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
         await _catch_up(args, client)
         view = client.create_group(args.name, args.people)
-        await _within(args, client.flushed())
+        await _flush(args, client)
         _show_group(client.view(view.gid), out)
         _note_absent(client, view.gid, args.people, out)
 
@@ -591,8 +604,8 @@ def _status(args: argparse.Namespace, out: Out) -> None:
 
 
 TRANSPORTS = {
-    "direct": "your relay sees your network address and when you are online,"
-    " not with whom you talk nor what you say",
+    "direct": "your relay sees your network address, when you are online, and into which buckets"
+    " (of about 32 people each) you put cells; not what they say, nor for whom of the bucket",
 }
 """What each transport means, in words a person understands."""
 

@@ -338,12 +338,6 @@ class PendingCommit(Unavailable):
     text = "a Commit of this client waits for its place in the epoch drop"
 
 
-class NoKeyPackage(Unavailable):
-    code = "no-key-package"
-    text = "no KeyPackage of this contact is at hand yet"
-    hint = "one was asked for; it comes when the contact is next online"
-
-
 # Trust: stop, tell the person.
 
 

@@ -102,8 +102,8 @@ class Added:
 class GroupView:
     """A group as this client sees it; not `active` once the client was removed.
 
-    `policy` is empty in a group that Amanat did not make. `pending` is the SHA-256 of the own Commit
-    whose fate is not known.
+    `policy` is empty in a group that Amanat did not make. `pending` is the SHA-256 of the own
+    Commit whose fate is not known.
     """
 
     epoch: int

@@ -39,6 +39,7 @@ from amanat.errors import (
     RelayUnreachable,
     TrustError,
     Unavailable,
+    UnexpectedReply,
     UnknownContact,
     UnknownConversation,
 )
@@ -67,6 +68,9 @@ RETRY_MS = (1_000, 300_000)
 LARGE_WAIT_S = 20
 """How long a member of a large group waits at its epoch drop at a time, in seconds; between two
 waits it looks whether something else is due."""
+PATIENCE_S = 5.0
+"""Longest `caught_up` waits for a Welcome whose file is not there, in seconds: a contact can
+announce one that never comes."""
 FILE_PAGE = 12
 """Large cells asked for at once: below wire.MAX_REPLY_BYTES."""
 
@@ -153,6 +157,7 @@ class Client:
         self._outbox_changed: dict[str, asyncio.Event] = {}
         self._home_read = asyncio.Event()
         self._looking: set[bytes] = set()
+        self._put_off: set[bytes] = set()
 
     # Life
 
@@ -276,10 +281,11 @@ class Client:
             self._looking
             or self._db.execute(
                 "SELECT 1 FROM conversation WHERE look_due_at <= ?"
-                " AND state IN ('active', 'leaving') UNION ALL SELECT 1 FROM joining"
+                " AND state IN ('active', 'leaving')"
                 " UNION ALL SELECT 1 FROM meta WHERE key = 'again'",
                 (self._now(),),
             ).fetchone()
+            or set(dict(self._conversations.awaited())) - self._put_off
         ):
             await self.changed()
 
@@ -395,11 +401,11 @@ class Client:
         queued = self._db.execute(
             "SELECT 1 FROM outbox WHERE about = ? AND purpose = 'cell'", (gid,)
         ).fetchone()
-        others = len(self._conversations.group(gid).identities) - 1
-        confirmed = [
-            seq for (seq,) in self._db.execute("SELECT seq FROM receipt WHERE gid = ?", (gid,))
-        ]
-        everyone_has = min(confirmed) if len(confirmed) >= others > 0 else 0
+        others = self._conversations.group(gid).identities - {self._me.identity}
+        confirmed: dict[bytes, int] = dict(
+            self._db.execute("SELECT identity, seq FROM receipt WHERE gid = ?", (gid,)).fetchall()
+        )
+        everyone_has = min((confirmed.get(identity, 0) for identity in others), default=0)
         rows = self._db.execute(
             "SELECT row, identity, seq, text, sent_at, kept_at FROM message"
             " WHERE gid = ? AND row > ? ORDER BY clock, identity, seq",
@@ -743,8 +749,9 @@ class Client:
             for (row, _, purpose, tries, about), answer in zip(wave, answers, strict=True):
                 if isinstance(answer, RelayUnreachable):
                     continue  # not answered: it goes out again over the next link
-                if isinstance(answer, Unavailable | NoSuchDrop):
-                    # An epoch drop that another member has still to make looks like a wrong token.
+                if isinstance(answer, Unavailable | NoSuchDrop | UnexpectedReply):
+                    # An epoch drop that another member has still to make looks like a wrong token;
+                    # a relay in trouble (a damaged store) gives no answer that is one.
                     pause = min(RETRY_MS[0] << min(tries, 16), RETRY_MS[1])
                     wait = max(pause, int(1000 * (answer.retry_after or 0)))
                     self._db.execute(
@@ -760,6 +767,8 @@ class Client:
                     self._invites.withdraw_knock(about)
                 elif isinstance(answer, PeerError):
                     self._conversations.warn(None, answer.code, f"a {purpose} was refused", now=now)
+                    if purpose == "commit":
+                        self._conversations.refused(about, now=now)
                 elif purpose == "commit":
                     self._conversations.notice(about, now=now)
         self._begin_due()
@@ -892,11 +901,19 @@ class Client:
 
     async def _fetch_welcome(self, gid: bytes, ref: FileRef) -> None:
         """Fetch a Welcome that was announced, and join by it."""
+        pause = TICK_S
         while True:
             try:
                 data = await self._fetch_file(ref)
             except (Unavailable, NoSuchDrop) as error:  # its sender may still be sending
-                await asyncio.sleep(error.retry_after or TICK_S)
+                await asyncio.sleep(error.retry_after or pause)
+                pause = min(2 * pause, RETRY_MS[1] / 1000)
+                if pause > PATIENCE_S:
+                    self._put_off.add(gid)
+                with self._unit():
+                    self._conversations.forget_welcomes(now=self._now())
+                if gid not in dict(self._conversations.awaited()):
+                    return
                 continue
             except (PeerError, TrustError):
                 data = None

@@ -54,6 +54,7 @@ from amanat.protocol.drops import (
 from amanat.protocol.identity import MAX_NAME_CHARS, check_credential, check_signature, leave_text
 from amanat.protocol.messages import (
     COMMIT_FRAGMENT,
+    MAX_FRAGMENTS,
     MAX_KEY_PACKAGES,
     MAX_TEXT_BYTES,
     MESSAGE_FRAGMENT,
@@ -74,6 +75,7 @@ from amanat.protocol.messages import (
     decode_envelope,
     decode_policy,
     envelope_hash,
+    piece_hash,
 )
 
 if TYPE_CHECKING:
@@ -121,8 +123,12 @@ KEY_PACKAGES_GIVEN = 2
 """KeyPackages each contact holds of us: one in use, one in reserve."""
 KEY_PACKAGE_LIFETIME_S = 84 * 86_400
 """How long a KeyPackage may be used, in seconds (12 weeks, as is usual in the field)."""
-FRAGMENT_BYTES = MAX_PAYLOAD - 64
+FRAGMENT_BYTES = MAX_PAYLOAD - 64 - 18 * MAX_FRAGMENTS
 """Bytes of a Commit in one cell, leaving room for the fragment's own fields."""
+WELCOME_LIFE_MS = 14 * 86_400_000
+"""How long an announced Welcome is looked for: no file rests longer (MESSAGE_RETENTION_DAYS)."""
+REFUSED_MS = 300_000
+"""How long a wish rests after a relay has refused its Commit for good, in milliseconds."""
 
 
 class TextArrived(NamedTuple):
@@ -451,9 +457,9 @@ class Conversations:
         ).fetchone()
         drop = epoch_drop(secret, policy.region)
         pieces = [data[i : i + FRAGMENT_BYTES] for i in range(0, len(data), FRAGMENT_BYTES)]
-        thing = secrets.token_bytes(16)
+        hashes = [piece_hash(piece) for piece in pieces]
         for index, piece in enumerate(pieces):
-            fragment = Fragment(kind, thing, index, len(pieces), piece)
+            fragment = Fragment(kind, hashes, index, piece)
             once = _epoch_key(secret, secrets.token_bytes(LABEL_BYTES))
             cell = seal(once, codec.encode(fragment), region=policy.region, drop_id=drop.drop_id)
             self._delivery.queue(
@@ -497,7 +503,7 @@ class Conversations:
                 self.receive(gid, data, now=now)
 
     def _assemble(self, gid: bytes, epoch: int, piece: Fragment) -> bytes | None:
-        if piece.total == 1:
+        if len(piece.pieces) == 1:
             return piece.data
         (count,) = self._db.execute(
             "SELECT count(*) FROM fragment WHERE gid = ? AND epoch = ?", (gid, epoch)
@@ -505,21 +511,17 @@ class Conversations:
         if count >= MAX_OPEN_FRAGMENTS:
             return None
         self._db.execute(
-            "INSERT OR IGNORE INTO fragment VALUES (?, ?, ?, ?, ?, ?)",
-            (gid, epoch, piece.object, piece.index, piece.total, piece.data),
+            "INSERT OR IGNORE INTO fragment VALUES (?, ?, ?, ?, ?)",
+            (gid, epoch, piece.whole, piece.index, piece.data),
         )
+        key = (gid, epoch, piece.whole)
         rows = self._db.execute(
-            "SELECT idx, total, data FROM fragment WHERE gid = ? AND epoch = ? AND object = ?"
-            " ORDER BY idx",
-            (gid, epoch, piece.object),
+            "SELECT data FROM fragment WHERE gid = ? AND epoch = ? AND whole = ? ORDER BY idx", key
         ).fetchall()
-        if len(rows) != piece.total or any(row[1] != piece.total for row in rows):
+        if len(rows) != len(piece.pieces):
             return None
-        self._db.execute(
-            "DELETE FROM fragment WHERE gid = ? AND epoch = ? AND object = ?",
-            (gid, epoch, piece.object),
-        )
-        return b"".join(row[2] for row in rows)
+        self._db.execute("DELETE FROM fragment WHERE gid = ? AND epoch = ? AND whole = ?", key)
+        return b"".join(row[0] for row in rows)
 
     # Commits
 
@@ -750,6 +752,16 @@ class Conversations:
         self.events.append(GroupChanged(gid))
         self.attempt(gid, now=now)  # what is still wished; forgets what this Commit made true
 
+    def refused(self, gid: bytes, *, now: int) -> None:
+        """A relay has refused our Commit for good; inside a unit.
+
+        It can never be whole in the drop, so it cannot win, and nobody can have merged it.
+        """
+        if self._db.execute("DELETE FROM attempt WHERE gid = ? RETURNING 1", (gid,)).fetchone():
+            self._engine.clear_pending(gid)
+            self._db.execute("DELETE FROM outbox WHERE about = ? AND purpose = 'commit'", (gid,))
+            self._db.execute("UPDATE intent SET due_at = ? WHERE gid = ?", (now + REFUSED_MS, gid))
+
     def _let_in(
         self, gid: bytes, welcome: bytes, tree: bytes, joiners: list[bytes], now: int
     ) -> None:
@@ -797,6 +809,14 @@ class Conversations:
         """The (gid, file) pairs of Welcomes that were announced and not fetched yet."""
         rows = self._db.execute("SELECT gid, ref FROM joining").fetchall()
         return [(gid, codec.decode(_files, ref, InvalidMessage)) for gid, ref in rows]
+
+    def forget_welcomes(self, *, now: int) -> None:
+        """Give up the Welcomes whose file has ended before it could be fetched; inside a unit."""
+        gone = self._db.execute(
+            "DELETE FROM joining WHERE told_at < ? RETURNING gid", (now - WELCOME_LIFE_MS,)
+        ).fetchall()
+        for _ in gone:
+            self.warn(None, InvalidWelcome.code, "a Welcome came too late", now=now)
 
     def let_in(self, gid: bytes, file: bytes | None, *, now: int) -> None:
         """Join by a fetched Welcome; inside a unit.
@@ -1042,8 +1062,8 @@ class Conversations:
                 ref = codec.decode(_welcomes, body, InvalidMessage)
                 if len(self.awaited()) < MAX_JOINING:
                     self._db.execute(
-                        "INSERT OR REPLACE INTO joining VALUES (?, ?, ?)",
-                        (ref.group, codec.encode(ref.file), sender),
+                        "INSERT OR REPLACE INTO joining VALUES (?, ?, ?, ?)",
+                        (ref.group, codec.encode(ref.file), sender, now),
                     )
             case Kind.LEAVE:
                 wish = codec.decode(_leaves, body, InvalidMessage)

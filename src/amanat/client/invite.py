@@ -225,8 +225,15 @@ class Invites:
         )
 
     def _is_known(self, identity: bytes) -> bool:
-        row = self._db.execute("SELECT 1 FROM contact WHERE identity = ?", (identity,)).fetchone()
-        return row is not None
+        """Whether the person is a contact we can talk with: neither of us has left."""
+        row = self._db.execute(
+            "SELECT conversation FROM contact WHERE identity = ?", (identity,)
+        ).fetchone()
+        return (
+            row is not None
+            and self._conversations.is_active(row[0])
+            and identity in self._conversations.group(row[0]).identities
+        )
 
     def _is_knocked_on(self, identity: bytes) -> bool:
         row = self._db.execute("SELECT 1 FROM knock WHERE identity = ?", (identity,)).fetchone()
@@ -235,6 +242,10 @@ class Invites:
     def _add_contact(self, identity: bytes, name: str, gid: bytes, *, now: int) -> None:
         """Another contact of the same name is another person, or the same with another key: the
         name is made different, so that nobody slips into a known name."""
+        if self._db.execute(
+            "UPDATE contact SET conversation = ? WHERE identity = ? RETURNING 1", (gid, identity)
+        ).fetchone():
+            return  # met again after one of us had left: the same key, so the same person
         taken = {row[0] for row in self._db.execute("SELECT name FROM contact").fetchall()}
         base, number = name[: MAX_NAME_CHARS - 5], 2
         while name in taken:

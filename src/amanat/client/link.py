@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 import picows
@@ -23,6 +24,7 @@ from amanat.errors import (
     RelayUnreachable,
     Unavailable,
     UnexpectedReply,
+    UnsupportedVersion,
 )
 from amanat.protocol import wire
 from amanat.protocol.descriptor import parse_address
@@ -169,7 +171,11 @@ class Link(picows.WSListener):
 
 
 async def connect(address: RelayAddress) -> Link:
-    """A link to a relay. Raises RelayUnreachable, or RelayKeyChanged when another key answers."""
+    """A link to a relay.
+
+    Raises RelayUnreachable, RelayKeyChanged when another key answers, or UnsupportedVersion when
+    the relay does not know our version's path.
+    """
     scheme = "ws" if address.tls == "off" else "wss"
     url = f"{scheme}://{address.host}:{address.port}{wire.PATH}"
     try:
@@ -185,6 +191,10 @@ async def connect(address: RelayAddress) -> Link:
                 max_frame_size=wire.MAX_REPLY_BYTES + 16,
                 max_redirects=0,
             )
+    except picows.WSInvalidStatusError as error:
+        if error.response is not None and error.response.status == HTTPStatus.NOT_FOUND:
+            raise UnsupportedVersion(f"{address.host}:{address.port}") from None
+        raise RelayUnreachable(f"{address.host}:{address.port}, busy") from None
     except (OSError, TimeoutError, picows.WSError) as error:
         raise RelayUnreachable(f"{address.host}:{address.port}, {type(error).__name__}") from None
     if address.tls == "pinned":

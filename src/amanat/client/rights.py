@@ -90,9 +90,11 @@ def judge(
         raise InvalidCommit from None
     if len(people) + len(added) - len(commit.removes) > most:
         raise InvalidCommit
-    for credential in added:
-        if not may_all and credential.identity != committer.identity:
-            raise InvalidCommit
+    # One device a person so far: a second one would need pair chains of its own.
+    identities = {person.identity for person in people}
+    new = {credential.identity for credential in added}
+    if new and (not may_all or new & identities or len(new) < len(added)):
+        raise InvalidCommit
     for leaf_index in commit.removes:
         gone = by_leaf.get(leaf_index)
         if gone is None:

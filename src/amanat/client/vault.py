@@ -125,9 +125,9 @@ CREATE TABLE epoch_drop (
 
 -- Pieces of a Commit whose other pieces were not read yet.
 CREATE TABLE fragment (
-    gid BLOB NOT NULL, epoch INTEGER NOT NULL, object BLOB NOT NULL, idx INTEGER NOT NULL,
-    total INTEGER NOT NULL, data BLOB NOT NULL,
-    PRIMARY KEY (gid, epoch, object, idx)
+    gid BLOB NOT NULL, epoch INTEGER NOT NULL, whole BLOB NOT NULL, idx INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (gid, epoch, whole, idx)
 ) STRICT, WITHOUT ROWID;
 
 -- Messages of an epoch we have not reached.
@@ -146,7 +146,9 @@ CREATE TABLE attempt (
 ) STRICT;
 
 -- Welcomes we were told of and have not fetched yet.
-CREATE TABLE joining (gid BLOB PRIMARY KEY, ref BLOB NOT NULL, inviter BLOB NOT NULL) STRICT;
+CREATE TABLE joining (
+    gid BLOB PRIMARY KEY, ref BLOB NOT NULL, inviter BLOB NOT NULL, told_at INTEGER NOT NULL
+) STRICT;
 
 -- Our KeyPackages that contacts hold, and theirs that we hold.
 CREATE TABLE key_package (

@@ -174,11 +174,20 @@ class Fragment(codec.Record, frozen=True):
 
     kind: Annotated[int, msgspec.Meta(ge=1, le=2)]
     """1: Commit, 2: application message."""
-    object: Id
-    """Random; the pieces of one object share it."""
+    pieces: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=MAX_FRAGMENTS)]
+    """The hash of every piece, in order. It names the whole: nobody can slip a piece of theirs into
+    somebody else's Commit."""
     index: Annotated[int, msgspec.Meta(ge=0, lt=MAX_FRAGMENTS)]
-    total: Annotated[int, msgspec.Meta(ge=1, le=MAX_FRAGMENTS)]
     data: bytes
+
+    def __post_init__(self) -> None:
+        if self.index >= len(self.pieces) or piece_hash(self.data) != self.pieces[self.index]:
+            raise ValueError("not one of the pieces")
+
+    @property
+    def whole(self) -> bytes:
+        """16 bytes that name what this is a piece of."""
+        return hashlib.sha256(b"amanat whole" + b"".join(self.pieces)).digest()[:16]
 
 
 class Knock(codec.Record, frozen=True):
@@ -206,6 +215,11 @@ MESSAGE_FRAGMENT = 2
 _envelopes = codec.decoder_of(Envelope)
 _policies = codec.decoder_of(Policy)
 _commit_infos = codec.decoder_of(CommitInfo)
+
+
+def piece_hash(data: bytes) -> bytes:
+    """The 16 bytes that stand for a piece in its fragments."""
+    return hashlib.sha256(b"amanat piece" + data).digest()[:16]
 
 
 def decode_envelope(data: bytes) -> Envelope:
