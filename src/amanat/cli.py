@@ -595,8 +595,8 @@ def _status(args: argparse.Namespace, out: Out) -> None:
             f"home: {status.relay}\n"
             f"what others send you rests in {status.region}\n"
             f"transport: {status.transport}: {TRANSPORTS[status.transport]}\n"
-            f"{status.contacts} contacts, {status.conversations} conversations,"
-            f" {status.outbox} requests waiting to leave",
+            f"contacts: {status.contacts}, conversations: {status.conversations},"
+            f" requests waiting to leave: {status.outbox}",
         )
         _warn(client, out)
 
