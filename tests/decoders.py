@@ -1,0 +1,197 @@
+"""Every decoder that reads what other clients write, with a sample of it.
+
+    python tests/decoders.py [NAME ...] [--seconds N]
+
+fuzzes them. The invariant: whatever the bytes are, a decoder gives a value whose one encoding they
+are, or raises its one refusal; never anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from amanat.client import conversation, invite
+from amanat.errors import (
+    AmanatError,
+    BrokenInvite,
+    InvalidCell,
+    InvalidCommit,
+    InvalidCredential,
+    InvalidMessage,
+    InvalidWelcome,
+)
+from amanat.protocol import codec
+from amanat.protocol.descriptor import b64
+from amanat.protocol.drops import derive_bucket
+from amanat.protocol.identity import (
+    Address,
+    Leaf,
+    check_credential,
+    decode_leaf,
+    issue_credential,
+)
+from amanat.protocol.messages import (
+    Ack,
+    CommitInfo,
+    Envelope,
+    FileRef,
+    Fragment,
+    KeyPackages,
+    KeyPackagesWanted,
+    Knock,
+    KnockReply,
+    Policy,
+    Text,
+    WelcomeFile,
+    WelcomeRef,
+    decode_commit_info,
+    decode_envelope,
+    decode_policy,
+    piece_hash,
+)
+from amanat.protocol.messages import Leave as Wish
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+SIGNER = bytes(range(32))
+DELIVERY = bytes.fromhex("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f")
+"""Bob's public key of RFC 7748, section 6.1."""
+RELAY = f"amanat://relay.example:1/#{b64(bytes(32))}"
+BUCKET = derive_bucket(bytes(32), 0, region="IR")
+ADDRESS = Address(RELAY, "IR", BUCKET.drop_id, BUCKET.append_token)
+IDENTITY = KEY.public_key().public_bytes_raw()
+INVITE = invite.Invite(1, IDENTITY, "علی", DELIVERY, bytes(32), [ADDRESS])
+
+
+class Decoder(NamedTuple):
+    """A decoder, what it refuses with, and bytes it reads."""
+
+    decode: Callable[[bytes], Any]
+    refusal: type[AmanatError]
+    sample: bytes
+    encode: Callable[[Any], bytes] = codec.encode
+    normal: Callable[[bytes], bytes] = bytes
+    """Takes away what may differ: only a link may have spaces and line breaks."""
+
+
+def _record(
+    decoder: Any,  # noqa: ANN401  # a msgspec decoder of any record
+    refusal: type[AmanatError],
+    sample: codec.Record,
+) -> Decoder:
+    return Decoder(lambda data: codec.decode(decoder, data, refusal), refusal, codec.encode(sample))
+
+
+def _from_link(data: bytes) -> invite.Invite:
+    return invite.from_link(data.decode("latin-1"))
+
+
+_FILE = FileRef(RELAY, "IR", bytes(32), 70_000, bytes(32))
+_WISH = Wish(IDENTITY, bytes(16), bytes(64))
+
+DECODERS = {
+    "envelope": Decoder(
+        decode_envelope,
+        InvalidMessage,
+        codec.encode(
+            Envelope(
+                bytes(16), 1, bytes(32), 7, 1_600_000_000_000, 1, codec.encode(Text("سلام")),
+                [Ack(bytes(8), 3)], {"later": b"more"},
+            )
+        ),
+    ),
+    "policy": Decoder(
+        decode_policy, InvalidCommit, codec.encode(Policy([], "family", [IDENTITY], RELAY, "IR"))
+    ),
+    "commit info": Decoder(decode_commit_info, InvalidCommit, codec.encode(CommitInfo([_WISH]))),
+    "credential": Decoder(
+        lambda data: check_credential(data, signer=SIGNER),
+        InvalidCredential,
+        issue_credential(KEY, delivery=DELIVERY, signer=SIGNER),
+    ),
+    "leaf": Decoder(
+        decode_leaf, InvalidCredential, codec.encode(Leaf(bytes(16), "علی", [ADDRESS]))
+    ),
+    "link": Decoder(
+        _from_link,
+        BrokenInvite,
+        invite.to_link(INVITE).encode(),
+        lambda value: invite.to_link(value).encode(),
+        lambda data: "".join(data.decode("latin-1").split()).encode("latin-1"),
+    ),
+    "knock": _record(
+        invite._knocks, InvalidMessage, Knock(b"package", "bob", "hi", [ADDRESS], bytes(32))
+    ),
+    "knock reply": _record(
+        invite._replies, InvalidWelcome, KnockReply(b"welcome", b"tree", "alice")
+    ),
+    "fragment": _record(
+        conversation._fragments,
+        InvalidCell,
+        Fragment(1, [piece_hash(b"one"), piece_hash(b"two")], 1, b"two"),
+    ),
+    "Welcome reference": _record(
+        conversation._welcomes, InvalidMessage, WelcomeRef(bytes(16), _FILE)
+    ),
+    "Welcome file": _record(
+        conversation._welcome_files, InvalidWelcome, WelcomeFile(b"welcome", b"tree")
+    ),
+    "text": _record(conversation._texts, InvalidMessage, Text("سلام")),
+    "KeyPackages": _record(conversation._key_packages, InvalidMessage, KeyPackages([b"one"])),
+    "KeyPackages wanted": _record(conversation._wanteds, InvalidMessage, KeyPackagesWanted(78, 2)),
+    "leave": _record(conversation._leaves, InvalidMessage, _WISH),
+}  # fmt: skip
+
+
+def try_one(decoder: Decoder, data: bytes) -> bool:
+    """Whether the bytes were read. AssertionError if the invariant does not hold."""
+    try:
+        value = decoder.decode(data)
+    except decoder.refusal:
+        return False
+    if decoder.encode(value) != decoder.normal(data):
+        raise AssertionError(f"another encoding of {value}: {data.hex()}")
+    return True
+
+
+def mutate(sample: bytes, rng: random.Random) -> bytes:
+    """The sample with some bytes changed, lost, doubled or moved."""
+    data = bytearray(sample)
+    for _ in range(rng.randint(1, 4)):
+        at, end = sorted(rng.randrange(len(data) + 1) for _ in range(2))
+        match rng.randrange(5):
+            case 0:
+                data[at : at + 1] = bytes([rng.randrange(256)])
+            case 1:
+                del data[at : min(end, at + 8)]
+            case 2:
+                data[at:at] = data[at:end]
+            case 3:
+                data[at:at] = rng.randbytes(rng.randint(1, 9))
+            case _:
+                data = data[at:] + data[:at]
+    return bytes(data)
+
+
+def main() -> None:
+    """Fuzz until the time is up or the invariant is broken."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*DECODERS, []], default=[], metavar="NAME")
+    parser.add_argument("--seconds", type=float, default=60)
+    args = parser.parse_args()
+    chosen = [DECODERS[name] for name in args.names or DECODERS]
+    rng, count, end = random.Random(), 0, time.monotonic() + args.seconds
+    while time.monotonic() < end:
+        for decoder in chosen:
+            try_one(decoder, mutate(decoder.sample, rng))
+            count += 1
+    print(f"{count} inputs, none broke the invariant")  # noqa: T201  # its result
+
+
+if __name__ == "__main__":
+    main()

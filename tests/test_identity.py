@@ -1,0 +1,90 @@
+"""Credentials vouch for devices; safety numbers tell people apart."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amanat.errors import InvalidCredential
+from amanat.protocol import codec
+from amanat.protocol.identity import (
+    Credential,
+    check_credential,
+    check_signature,
+    issue_credential,
+    leave_text,
+    safety_number,
+)
+
+KEY = Ed25519PrivateKey.generate()
+IDENTITY = KEY.public_key().public_bytes_raw()
+DELIVERY = X25519PrivateKey.generate().public_key().public_bytes_raw()
+SIGNER = os.urandom(32)
+ISSUED = issue_credential(KEY, delivery=DELIVERY, signer=SIGNER)
+
+keys = st.binary(min_size=32, max_size=32)
+
+
+def test_credential_is_good_for_its_device() -> None:
+    credential = check_credential(ISSUED, signer=SIGNER)
+    assert (credential.identity, credential.delivery) == (IDENTITY, DELIVERY)
+
+
+def test_credential_is_not_good_for_another_device() -> None:
+    with pytest.raises(InvalidCredential):
+        check_credential(ISSUED, signer=os.urandom(32))
+
+
+def test_flipping_any_bit_breaks_a_credential() -> None:
+    for bit in range(len(ISSUED) * 8):
+        broken = bytearray(ISSUED)
+        broken[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(InvalidCredential):
+            check_credential(bytes(broken), signer=SIGNER)
+
+
+@pytest.mark.parametrize("low", [bytes(32), b"\x01" + bytes(31)])
+def test_delivery_key_of_low_order_is_refused(low: bytes) -> None:
+    with pytest.raises(InvalidCredential):
+        check_credential(issue_credential(KEY, delivery=low, signer=SIGNER), signer=SIGNER)
+
+
+@pytest.mark.parametrize("identity", [bytes(32), b"\xff" * 32])
+def test_identity_that_is_no_key_is_refused(identity: bytes) -> None:
+    made = codec.encode(Credential(1, identity, DELIVERY, bytes(64)))
+    with pytest.raises(InvalidCredential):
+        check_credential(made, signer=SIGNER)
+
+
+def test_credential_of_a_later_version_is_refused() -> None:
+    credential = check_credential(ISSUED, signer=SIGNER)
+    later = codec.encode(Credential(2, IDENTITY, DELIVERY, credential.signature))
+    with pytest.raises(InvalidCredential):
+        check_credential(later, signer=SIGNER)
+
+
+def test_signature_over_other_text_is_refused() -> None:
+    signature = KEY.sign(leave_text(b"g" * 16, b"n" * 16))
+    check_signature(IDENTITY, signature, leave_text(b"g" * 16, b"n" * 16))
+    for text in (leave_text(b"h" * 16, b"n" * 16), leave_text(b"g" * 16, b"m" * 16)):
+        with pytest.raises(InvalidCredential):
+            check_signature(IDENTITY, signature, text)
+
+
+@settings(max_examples=20, deadline=None)
+@given(keys, keys)
+def test_both_sides_see_the_same_safety_number(one: bytes, other: bytes) -> None:
+    number = safety_number(one, other)
+    assert number == safety_number(other, one)
+    assert re.fullmatch(r"\d{5}( \d{5}){11}", number)
+
+
+def test_another_key_gives_another_number() -> None:
+    others = [os.urandom(32) for _ in range(20)]
+    assert len({safety_number(IDENTITY, other) for other in others}) == 20
