@@ -27,6 +27,7 @@ MAX_TRACE_BYTES = 256 * 1024 * 1024
 LANGUAGES = ("persian", "english", "russian", "chinese", "german", "turkish")
 """The languages of 1:1 texts: each conversation has one; every other is Persian."""
 
+_TIME = re.compile(r"-?[0-9]{1,18}")
 _IRC_LINE = re.compile(r"\[\d\d:\d\d\] <([^>\s]+)> (.+)")
 
 
@@ -89,9 +90,9 @@ def _edges(text: str) -> list[tuple[str, str]]:
     edges: list[tuple[int, str, str]] = []
     for number, line in enumerate(text.splitlines(), 1):
         parts = line.split()
-        if not parts or (number == 1 and not parts[-1].lstrip("-").isdigit()):
+        if not parts or (number == 1 and not _TIME.fullmatch(parts[-1])):
             continue  # blank, or a header
-        if len(parts) != 3 or not parts[2].lstrip("-").isdigit():  # noqa: PLR2004  # src dst time
+        if len(parts) != 3 or not _TIME.fullmatch(parts[2]):  # noqa: PLR2004  # src dst time
             raise BadArgument(f"line {number} is not `src dst unix_time`")
         edges.append((int(parts[2]), parts[0], parts[1]))
     edges.sort(key=lambda edge: edge[0])

@@ -1,0 +1,87 @@
+"""What the code promises by its shape."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import amanat
+
+ROOT = Path(amanat.__file__).parent
+MODULES = {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in ROOT.rglob("*.py")}
+SHELLS = {"cli.py", "client/api.py", "drill/replay.py", "relay/server.py", "relay/home.py"}
+"""Where the real clock may be read."""
+LAST_RESORTS = {"cli.py": 1, "client/api.py": 1, "drill/replay.py": 1}
+"""How many handlers of any error each shell may have: where nobody else could still tell of it."""
+
+
+def names(tree: ast.AST) -> Iterator[str]:
+    """Every module and every attribute a module names."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield f"{node.value.id}.{node.attr}"
+
+
+@pytest.mark.e2e
+def test_import_contracts_hold() -> None:
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run(
+        [linter, "--config", ROOT.parents[1] / "pyproject.toml"],
+        capture_output=True, text=True, check=False, cwd=ROOT.parent,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+def test_only_the_binding_s_wrapper_imports_the_binding() -> None:
+    importers = {path for path, tree in MODULES.items() if "amanat._mls" in names(tree)}
+    assert importers == {"mls.py"}
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_any_error_is_caught_only_where_nobody_else_could_tell(path: str) -> None:
+    handlers = [
+        node
+        for node in ast.walk(MODULES[path])
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
+        and not isinstance(node.body[-1], ast.Raise)
+    ]
+    assert len(handlers) <= LAST_RESORTS.get(path, 0)
+
+
+@pytest.mark.parametrize("path", sorted(set(MODULES) - SHELLS))
+def test_only_shells_read_the_clock(path: str) -> None:
+    clocks = {"time.time", "time.time_ns", "time.monotonic", "datetime.now", "datetime.utcnow"}
+    assert not clocks & set(names(MODULES[path]))
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_no_secret_comes_from_the_ordinary_random_numbers(path: str) -> None:
+    if path != "drill/replay.py":  # it chooses whom to kill
+        assert not {name for name in names(MODULES[path]) if name.split(".")[0] == "random"}
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_module_says_what_it_is_for(path: str) -> None:
+    assert ast.get_docstring(MODULES[path])
+
+
+def test_vault_is_written_in_units_only() -> None:
+    """Nobody else begins or ends a transaction."""
+    for path, tree in MODULES.items():
+        words = {
+            node.value.split()[0]
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.strip()
+        }
+        if path.startswith("client/") and path != "client/vault.py":
+            assert not words & {"BEGIN", "COMMIT", "ROLLBACK"}

@@ -1,0 +1,101 @@
+"""The search finds what is there, wherever and however it was written down, and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amanat.drill import search
+from amanat.drill.search import SHORTEST_BYTES, count_hits
+
+TEXT = "سلام، به خانه برگرد"
+
+CODINGS: dict[str, Callable[[str], bytes]] = {
+    "plain": str.encode,
+    "UTF-16": lambda text: text.encode("utf-16-le"),
+    "hex": lambda text: text.encode().hex().encode(),
+    "base64": lambda text: base64.b64encode(text.encode()),
+    "base64 inside": lambda text: base64.b64encode(b"x" + text.encode() + b"yz"),
+    "base64 deep inside": lambda text: base64.b64encode(b"xy" + text.encode() + b"z"),
+}
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_text_is_found_in_every_coding(tmp_path: Path, coding: str) -> None:
+    rng = random.Random(coding)
+    place = tmp_path / "file"
+    for size in (0, 1, 7, 8, 1000):
+        place.write_bytes(rng.randbytes(size) + CODINGS[coding](TEXT) + rng.randbytes(size))
+        assert count_hits([TEXT], [place])[0] >= 1
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_text_across_a_border_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, coding: str
+) -> None:
+    monkeypatch.setattr(search, "_BLOCK", 64)
+    planted = CODINGS[coding](TEXT)
+    for before in range(65):
+        (tmp_path / "file").write_bytes(bytes(before) + planted + bytes(70))
+        assert count_hits([TEXT], [tmp_path])[0] >= 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.text(max_size=30).filter(lambda text: len(text.encode()) >= SHORTEST_BYTES),
+    st.integers(0, 200),
+    st.sampled_from(sorted(CODINGS)),
+    st.integers(0, 3),
+)
+def test_any_text_is_found_anywhere(
+    tmp_path_factory: pytest.TempPathFactory, text: str, before: int, coding: str, after: int
+) -> None:
+    place = tmp_path_factory.mktemp("place") / "file"
+    place.write_bytes(bytes(before) + CODINGS[coding](text) + bytes(after))
+    assert count_hits([text, "another text"], [place])[0] >= 1
+
+
+def test_every_place_counts(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "deep" / "er" / "one").write_bytes(TEXT.encode() + b"----" + TEXT.encode())
+    (tmp_path / "two").write_bytes(TEXT.encode())
+    assert count_hits([TEXT], [tmp_path]) == (3, 0)
+    assert count_hits([TEXT], [tmp_path / "two"]) == (1, 0)
+
+
+def test_random_data_holds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "noise").write_bytes(random.Random(1).randbytes(4_000_000))
+    texts = [f"a text number {number}" for number in range(1000)]
+    assert count_hits(texts, [tmp_path]) == (0, 0)
+
+
+def test_texts_too_short_are_counted_and_not_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"hello hi")
+    assert count_hits(["hello", "hi", "hello hi"], [tmp_path]) == (1, 2)
+    assert count_hits(["hi"], [tmp_path]) == (0, 1)
+
+
+def test_empty_files_and_places_hold_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "tiny").write_bytes(b"abc")
+    assert count_hits([TEXT], [tmp_path, tmp_path / "nowhere"]) == (0, 0)
+    assert count_hits([], [tmp_path]) == (0, 0)
+
+
+def test_links_out_of_a_place_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_bytes(TEXT.encode())
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place" / "link").symlink_to(tmp_path / "elsewhere")
+    assert count_hits([TEXT], [tmp_path / "place"]) == (0, 0)
+
+
+def test_text_at_the_very_end_is_found(tmp_path: Path) -> None:
+    for size in range(20):
+        (tmp_path / "file").write_bytes(bytes(size) + b"secret")
+        assert count_hits(["secret"], [tmp_path]) == (1, 0), size
