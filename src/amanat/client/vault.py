@@ -436,10 +436,10 @@ def _known_key(directory: Path, unlock: Unlock) -> bytes:
             key = bytes.fromhex(stored)
         else:
             key = unlock.key or b""
-        check = settings["check"]
-    except (KeyError, TypeError, ValueError):
+        is_right = hmac.compare_digest(_check(key), settings["check"])
+    except (KeyError, TypeError, ValueError, OverflowError, MemoryError):
         raise VaultDamaged(str(directory / _UNLOCK_FILE)) from None
-    if not hmac.compare_digest(_check(key), check):
+    if not is_right:
         raise WrongPassphrase
     return key
 

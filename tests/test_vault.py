@@ -1,0 +1,358 @@
+"""The vault keeps what it is given, from everybody else, and says by name what keeps it from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import keyring
+import keyring.backend
+import pytest
+
+from amanat.client import vault
+from amanat.client.vault import Unlock, Vault, create, open_vault
+from amanat.errors import (
+    BadArgument,
+    DiskFull,
+    NoProfile,
+    ProfileExists,
+    ProfileInUse,
+    VaultDamaged,
+    VaultTooNew,
+    WrongPassphrase,
+)
+
+KEY = Unlock(key=bytes(range(32)))
+SECRET = b"a secret nobody else reads"
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guessing is cheap here."""
+    monkeypatch.setattr(vault, "ARGON2_MEMORY_KIB", 64)
+    monkeypatch.setattr(vault, "ARGON2_PASSES", 1)
+
+
+def fill(new: Vault) -> None:
+    new.put("secret", SECRET)
+
+
+def state(directory: Path) -> dict[str, bytes]:
+    """Every file and what it holds."""
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
+    """A profile that opens with KEY."""
+    create(tmp_path / "profile", KEY, fill)
+    return tmp_path / "profile"
+
+
+@pytest.fixture
+def opened(profile: Path) -> Iterator[Vault]:
+    """That profile, open."""
+    found = open_vault(profile, KEY)
+    yield found
+    found.close()
+
+
+class Memory(keyring.backend.KeyringBackend):
+    """A system keyring in memory."""
+
+    priority = 1.0  # type: ignore[assignment]  # a property in the base class
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.kept: dict[tuple[str, str], str] = {}
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.kept[service, username] = password
+
+    def get_password(self, service: str, username: str) -> str | None:
+        return self.kept.get((service, username))
+
+    def delete_password(self, service: str, username: str) -> None:
+        del self.kept[service, username]
+
+
+@pytest.fixture
+def system_keyring() -> Iterator[Memory]:
+    """The system's keyring, for the length of a test."""
+    before, memory = keyring.get_keyring(), Memory()
+    keyring.set_keyring(memory)
+    yield memory
+    keyring.set_keyring(before)
+
+
+def reads(directory: Path, unlock: Unlock) -> bytes:
+    found = open_vault(directory, unlock)
+    try:
+        return found.get("secret")
+    finally:
+        found.close()
+
+
+def test_vault_opens_with_its_passphrase_alone(tmp_path: Path) -> None:
+    create(tmp_path, Unlock(passphrase="گذرواژه"), fill)
+    assert vault.needs_passphrase(tmp_path)
+    assert reads(tmp_path, Unlock(passphrase="گذرواژه")) == SECRET
+    before = state(tmp_path)
+    for wrong in ("", "گذرواژه ", "password"):
+        with pytest.raises(WrongPassphrase):
+            open_vault(tmp_path, Unlock(passphrase=wrong))
+    with pytest.raises(WrongPassphrase):
+        open_vault(tmp_path, KEY)
+    assert state(tmp_path) == before
+
+
+def test_vault_opens_with_its_key_alone(profile: Path) -> None:
+    assert not vault.needs_passphrase(profile)
+    assert reads(profile, KEY) == SECRET
+    for wrong in (Unlock(key=bytes(32)), Unlock(key=b"short"), Unlock(passphrase="x"), Unlock()):
+        with pytest.raises(WrongPassphrase):
+            open_vault(profile, wrong)
+
+
+def test_vault_opens_with_the_system_keyring(tmp_path: Path, system_keyring: Memory) -> None:
+    create(tmp_path, Unlock(keyring=True), fill)
+    assert not vault.needs_passphrase(tmp_path)
+    assert reads(tmp_path, Unlock(keyring=True)) == SECRET
+    (entry,) = system_keyring.kept
+    assert system_keyring.kept[entry].encode() not in b"".join(state(tmp_path).values())
+    system_keyring.kept.clear()
+    with pytest.raises(WrongPassphrase):
+        open_vault(tmp_path, Unlock(keyring=True))
+
+
+@pytest.mark.parametrize(
+    "unlock",
+    [Unlock(), Unlock(passphrase="x", keyring=True), Unlock(passphrase="x", key=bytes(32)),
+     Unlock(key=bytes(31))],
+)  # fmt: skip
+def test_vault_is_made_with_exactly_one_key(tmp_path: Path, unlock: Unlock) -> None:
+    with pytest.raises(BadArgument):
+        create(tmp_path, unlock, fill)
+    assert not (tmp_path / "vault.db").exists()
+    create(tmp_path, KEY, fill)
+
+
+def test_each_vault_has_its_own_salt(tmp_path: Path) -> None:
+    files = []
+    for name in ("one", "two"):
+        create(tmp_path / name, Unlock(passphrase="same"), fill)
+        files.append(json.loads((tmp_path / name / "vault.json").read_bytes()))
+    assert files[0]["salt"] != files[1]["salt"]
+    assert files[0]["check"] != files[1]["check"]
+
+
+def test_second_vault_does_not_replace_the_first(profile: Path) -> None:
+    before = state(profile)
+    with pytest.raises(ProfileExists):
+        create(profile, Unlock(passphrase="x"), fill)
+    assert state(profile) == before
+
+
+def test_failing_to_fill_leaves_no_profile(tmp_path: Path) -> None:
+    def fail(new: Vault) -> None:
+        fill(new)
+        raise BadArgument("no")
+
+    with pytest.raises(BadArgument):
+        create(tmp_path, KEY, fail)
+    with pytest.raises(NoProfile):
+        open_vault(tmp_path, KEY)
+    create(tmp_path, KEY, fill)
+    assert reads(tmp_path, KEY) == SECRET
+    assert set(state(tmp_path)) == {"lock", "vault.db", "vault.json"}
+
+
+def test_profile_is_for_its_owner_s_eyes(profile: Path) -> None:
+    assert profile.stat().st_mode & 0o777 == 0o700
+    assert all(path.stat().st_mode & 0o077 == 0 for path in profile.iterdir())
+
+
+def test_one_process_at_a_time(profile: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from amanat.client.vault import *;"
+        f"held = open_vault(Path({str(profile)!r}), Unlock(key=bytes(range(32))));"
+        "print('open', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"open\n"
+        before = state(profile)
+        with pytest.raises(ProfileInUse):
+            open_vault(profile, KEY)
+        with pytest.raises(ProfileInUse):
+            create(profile, KEY, fill)
+        assert state(profile) == before
+        other.kill()
+    assert reads(profile, KEY) == SECRET
+
+
+def test_one_opening_at_a_time_in_one_process(profile: Path, opened: Vault) -> None:
+    with pytest.raises(ProfileInUse):
+        open_vault(profile, KEY)
+    assert opened.get("secret") == SECRET
+
+
+def test_vault_of_a_newer_program_is_left_alone(profile: Path) -> None:
+    opened = open_vault(profile, KEY)
+    opened.db.execute(f"PRAGMA user_version = {vault.VERSION + 1}")
+    opened.close()
+    before = state(profile)
+    with pytest.raises(VaultTooNew):
+        open_vault(profile, KEY)
+    assert state(profile) == before
+
+
+def test_unlock_file_of_a_newer_program_is_left_alone(profile: Path) -> None:
+    settings = json.loads((profile / "vault.json").read_bytes())
+    (profile / "vault.json").write_text(json.dumps(settings | {"version": 2}))
+    with pytest.raises(VaultTooNew):
+        open_vault(profile, KEY)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b"null", b"{}", b"\xff", b'{"version": 1}',
+             b'{"version": 1, "unlock": "key"}',
+             b'{"version": 1, "unlock": "passphrase", "check": "00"}',
+             b'{"version": 1, "unlock": "passphrase", "check": "00", "salt": "zz"}',
+             b'{"version": 1, "unlock": "key", "check": 7}',
+             '{"version": 1, "unlock": "key", "check": "é"}'.encode(),
+             b'{"version": 1, "unlock": "passphrase", "check": "00", "salt": "0011223344556677",'
+             b' "argon2id": {"memory_kib": -1, "passes": 1, "lanes": 1}}',
+             b'{"version": 1, "unlock": "passphrase", "check": "00", "salt": "0011223344556677",'
+             b' "argon2id": {"memory_kib": 1e9, "passes": 1, "lanes": 1}}',
+             b'{"version": 1, "unlock": "passphrase", "check": "00", "salt": "0011223344556677",'
+             b' "argon2id": {"memory_kib": 99999999999, "passes": 1, "lanes": 1}}'],
+)  # fmt: skip
+def test_broken_unlock_file_is_named(profile: Path, text: bytes) -> None:
+    (profile / "vault.json").write_bytes(text)
+    with pytest.raises(VaultDamaged):
+        open_vault(profile, Unlock(passphrase="x", key=bytes(range(32))))
+
+
+@pytest.mark.parametrize("missing", ["vault.json", "vault.db"])
+def test_profile_with_a_file_missing_is_no_profile(profile: Path, missing: str) -> None:
+    (profile / missing).unlink()
+    with pytest.raises(NoProfile):
+        open_vault(profile, KEY)
+
+
+def test_no_profile_where_nothing_is(tmp_path: Path) -> None:
+    for directory in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(NoProfile):
+            open_vault(directory, KEY)
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 4096, 4097])
+def test_cut_database_is_named(profile: Path, size: int) -> None:
+    os.truncate(profile / "vault.db", size)
+    with pytest.raises(VaultDamaged):
+        open_vault(profile, KEY).close()
+
+
+@pytest.mark.parametrize("at", [0, 15, 16, 100, 4000, 4095])
+def test_changed_first_page_is_named(profile: Path, at: int) -> None:
+    with (profile / "vault.db").open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 1]))
+    with pytest.raises(VaultDamaged):
+        open_vault(profile, KEY).close()
+
+
+def test_database_of_another_profile_is_named(profile: Path, tmp_path: Path) -> None:
+    create(tmp_path / "other", Unlock(key=bytes(32)), fill)
+    shutil.copy(tmp_path / "other" / "vault.db", profile / "vault.db")
+    with pytest.raises(VaultDamaged):
+        open_vault(profile, KEY)
+
+
+def test_nothing_can_be_read_in_the_files(profile: Path, opened: Vault) -> None:
+    with opened.unit() as db:
+        for number in range(50):
+            db.execute("INSERT INTO meta VALUES (?, ?)", (f"number {number}", SECRET * 50))
+    everything = b"".join(state(profile).values())
+    for known in (SECRET, b"CREATE TABLE", b"number 7", b"SQLite format", bytes(range(32))):
+        assert known not in everything
+
+
+def test_unit_is_kept_whole(opened: Vault) -> None:
+    told: list[str] = []
+    opened.bind(
+        before_commit=lambda: opened.put("mirror", b"new"),
+        after_commit=lambda: told.append("committed"),
+        forget=lambda: told.append("forgotten"),
+    )
+    with opened.unit():
+        opened.put("secret", b"new")
+    assert (opened.get("secret"), opened.get("mirror")) == (b"new", b"new")
+    assert told == ["committed"]
+
+
+def test_failed_unit_never_was(opened: Vault) -> None:
+    told: list[str] = []
+    opened.bind(
+        before_commit=lambda: told.append("asked"),
+        after_commit=lambda: told.append("committed"),
+        forget=lambda: told.append("forgotten"),
+    )
+    for error in (ValueError, KeyboardInterrupt):
+        with pytest.raises(error), opened.unit():
+            opened.put("secret", b"new")
+            raise error
+    assert opened.get("secret") == SECRET
+    assert told == ["forgotten"] * 2
+
+
+def test_failure_to_write_memory_is_a_failed_unit(opened: Vault) -> None:
+    def fail() -> None:
+        raise ValueError
+
+    opened.bind(before_commit=fail)
+    with pytest.raises(ValueError), opened.unit():  # noqa: PT011  # it has no text
+        opened.put("secret", b"new")
+    assert opened.get("secret") == SECRET
+
+
+def test_key_that_is_not_there_is_an_error(opened: Vault) -> None:
+    with pytest.raises(KeyError):
+        opened.get("nothing")
+
+
+def test_full_disk_is_named_and_changes_nothing(opened: Vault) -> None:
+    (pages,) = opened.db.execute("PRAGMA page_count").fetchone()
+    opened.db.execute(f"PRAGMA max_page_count = {pages}")
+    told: list[str] = []
+    opened.bind(forget=lambda: told.append("forgotten"))
+    with pytest.raises(DiskFull), opened.unit():
+        opened.put("secret", b"new")
+        opened.put("large", bytes(100_000))
+    assert opened.get("secret") == SECRET
+    assert told == ["forgotten"]
+    opened.db.execute("PRAGMA max_page_count = 100000")
+    with opened.unit():
+        opened.put("large", bytes(100_000))
+    assert opened.get("large") == bytes(100_000)
+
+
+def test_closing_leaves_no_log_of_what_was_deleted(profile: Path) -> None:
+    opened = open_vault(profile, KEY)
+    with opened.unit():
+        opened.put("secret", b"")
+    assert (profile / "vault.db-wal").stat().st_size
+    opened.close()
+    assert set(state(profile)) == {"lock", "vault.db", "vault.json"}
