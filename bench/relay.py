@@ -1,4 +1,4 @@
-"""How many appends a second a relay makes durable: python bench/relay.py [--seconds S] [--runs N]
+"""How many appends a second a relay makes durable: bench/relay.py [--seconds S] [--runs N].
 
 Two processes on one machine: a relay, and everybody else. Each append is a 1 KiB cell, answered
 after fsync. `one reader`: one drop, one follower. `buckets of 32`: ten buckets, each followed over
@@ -41,6 +41,8 @@ WINDOW = 200
 """Appends each of them has in flight."""
 SCENARIOS = {"one reader": (1, 1), "buckets of 32": (10, 32)}
 """How many buckets, and how many follow each."""
+READ_BUFFER_BYTES = 256 * 1024
+"""What a client reads at once; the figure is to be the relay's, not the load's."""
 PROTOTYPE = {"one reader": (33_000, 36_000), "buckets of 32": (27_000, 33_000)}
 """What a bare prototype gave on two cores: no TLS, tokens, labels, wrapping or limits."""
 
@@ -55,7 +57,9 @@ class Sender(picows.WSListener):
         self.drained = asyncio.Event()
         self._rest = os.urandom(MESSAGE_CELL - LABEL_BYTES)
 
-    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+    def on_ws_frame(  # noqa: D102
+        self, transport: picows.WSTransport, frame: picows.WSFrame
+    ) -> None:
         reply = frame.get_payload_as_bytes()
         assert reply[1] == 3, reply
         self.answered += 1
@@ -65,6 +69,7 @@ class Sender(picows.WSListener):
             self.drained.set()
 
     def send(self, transport: picows.WSTransport) -> None:
+        """Append one more cell."""
         cell = os.urandom(LABEL_BYTES) + self._rest
         request = wire.Append(self.sent, self.bucket.drop_id, self.bucket.append_token, cell)
         transport.send(picows.WSMsgType.BINARY, wire.encode(request))
@@ -77,8 +82,20 @@ class Follower(picows.WSListener):
     def __init__(self) -> None:
         self.bytes = 0
 
-    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:  # noqa: ARG002
+    def on_ws_frame(  # noqa: D102
+        self, transport: picows.WSTransport, frame: picows.WSFrame
+    ) -> None:
         self.bytes += frame.payload_size
+
+
+async def connect(
+    listener: picows.WSListener, url: str, tls: ssl.SSLContext | None
+) -> picows.WSTransport:
+    """A connection that calls the listener."""
+    transport, _ = await picows.ws_connect(
+        lambda: listener, url, ssl_context=tls, read_buffer_init_size=READ_BUFFER_BYTES
+    )
+    return transport
 
 
 async def load(address: RelayAddress, buckets: list[Drop], readers: int, seconds: float) -> float:
@@ -87,18 +104,16 @@ async def load(address: RelayAddress, buckets: list[Drop], readers: int, seconds
     if tls is not None:
         tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
     url = f"{'wss' if tls else 'ws'}://{address.host}:{address.port}{wire.PATH}"
-    followers = []
-    for bucket in buckets:
-        for _ in range(readers):
-            transport, follower = await picows.ws_connect(Follower, url, ssl_context=tls, read_buffer_init_size=2**18)
-            follow = wire.encode(wire.Follow(0, bucket.drop_id, bucket.read_token, 0))
-            transport.send(picows.WSMsgType.BINARY, follow)
-            followers.append(follower)
+    followers = [Follower() for _ in buckets for _ in range(readers)]
+    for number, follower in enumerate(followers):
+        bucket = buckets[number % len(buckets)]
+        transport = await connect(follower, url, tls)
+        follow = wire.Follow(0, bucket.drop_id, bucket.read_token, 0)
+        transport.send(picows.WSMsgType.BINARY, wire.encode(follow))
     senders = []
     for number in range(SENDERS):
-        bucket = buckets[number % len(buckets)]
-        transport, sender = await picows.ws_connect(lambda: Sender(bucket), url, ssl_context=tls)
-        senders.append((transport, sender))
+        sender = Sender(buckets[number % len(buckets)])
+        senders.append((await connect(sender, url, tls), sender))
     started = time.perf_counter()
     for transport, sender in senders:
         for _ in range(WINDOW):
@@ -109,8 +124,8 @@ async def load(address: RelayAddress, buckets: list[Drop], readers: int, seconds
     for _, sender in senders:
         await sender.drained.wait()
     appended = sum(sender.answered for _, sender in senders)
-    while sum(follower.bytes for follower in followers) < appended * readers * MESSAGE_CELL:
-        await asyncio.sleep(0.005)
+    while sum(follower.bytes for follower in followers) < appended * readers * MESSAGE_CELL:  # noqa: ASYNC110
+        await asyncio.sleep(0.005)  # an Event would be felt on every frame
     return appended / (time.perf_counter() - started)
 
 
@@ -156,30 +171,20 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    results = []
+    rows = []
     for tls in ("off", "pinned"):
         for scenario, prototype in PROTOTYPE.items():
-            figures = [run(scenario, tls=tls, seconds=args.seconds) for _ in range(args.runs)]
-            results.append(
-                {
-                    "scenario": scenario,
-                    "tls": tls,
-                    "appends_per_s": {
-                        "min": round(min(figures)),
-                        "median": round(statistics.median(figures)),
-                        "max": round(max(figures)),
-                    },
-                    "prototype_appends_per_s": prototype,
-                }
-            )
+            rates = [run(scenario, tls=tls, seconds=args.seconds) for _ in range(args.runs)]
+            spread = (min(rates), statistics.median(rates), max(rates))
+            rows.append((scenario, tls, [round(rate) for rate in spread], prototype))
     if args.json:
-        print(json.dumps(results))
+        names = ("scenario", "tls", "appends_per_s", "prototype_appends_per_s")
+        print(json.dumps([dict(zip(names, row, strict=True)) for row in rows]))
         return
     print(f"{'durable appends a second':<26}{'TLS':<8}{'min':>8}{'median':>8}{'max':>8}  prototype")
-    for result in results:
-        low, high = result["prototype_appends_per_s"]
-        spread = "".join(f"{figure:>8,}" for figure in result["appends_per_s"].values())
-        print(f"{result['scenario']:<26}{result['tls']:<8}{spread}  {low:,}-{high:,}")
+    for scenario, tls, rounded, (low, high) in rows:
+        figures = "".join(f"{rate:>8,}" for rate in rounded)
+        print(f"{scenario:<26}{tls:<8}{figures}  {low:,}-{high:,}")
 
 
 if __name__ == "__main__":

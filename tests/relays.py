@@ -1,0 +1,201 @@
+"""A relay as a process of its own, and a peer that says to it whatever a test likes."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import multiprocessing
+import os
+import signal
+import ssl
+from collections import defaultdict
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Self
+
+import picows
+import uvloop
+from cryptography import x509
+
+from amanat.config import RelayConfig
+from amanat.protocol import wire
+from amanat.protocol.descriptor import RelayAddress
+from amanat.protocol.drops import Drop, derive_bucket
+from amanat.relay import home, server
+
+REGION = "DE"
+PATIENCE_S = 20.0
+"""Seconds after which what a test waits for will not come."""
+
+
+class RelayProcess:
+    """`with RelayProcess(directory) as relay:` a relay that listens on loopback."""
+
+    def __init__(self, directory: Path, *, tls: str = "off", **settings: Any) -> None:  # noqa: ANN401
+        self.home = home.init(
+            directory,
+            RelayConfig(
+                region=REGION, operator="test", host="127.0.0.1", port=0, tls=tls, **settings
+            ),
+        )
+        self.log = directory.with_suffix(".log")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        ours, theirs = multiprocessing.Pipe()
+        self.process = multiprocessing.get_context("spawn").Process(
+            target=_run, args=(self.home.directory, self.log, theirs)
+        )
+        self.process.start()
+        theirs.close()
+        self.address: RelayAddress = ours.recv()
+
+    def signal(self, number: int) -> None:
+        assert self.process.pid is not None
+        os.kill(self.process.pid, number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+
+    def drain(self) -> int | None:
+        """The exit status after SIGTERM."""
+        self.signal(signal.SIGTERM)
+        self.process.join(PATIENCE_S)
+        return self.process.exitcode
+
+    def bucket(self, index: int = 0) -> Drop:
+        return derive_bucket(self.home.bucket_key, index, region=REGION)
+
+
+def _run(directory: Path, log: Path, ready: Any) -> None:  # noqa: ANN401  # a Pipe's end
+    # All that anything in the process could ever say.
+    handle = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    logging.basicConfig(level=logging.DEBUG)
+    os.environ["PYTHONASYNCIODEBUG"] = "1"
+    server.run(directory, ready=ready.send)
+
+
+_peers: list[Peer] = []
+
+
+class Peer(picows.WSListener):
+    """One connection to a relay."""
+
+    transport: picows.WSTransport
+
+    def __init__(self) -> None:
+        self.replies: dict[int, asyncio.Queue[wire.Reply]] = defaultdict(asyncio.Queue)
+        self.closed: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    async def connect(
+        cls,
+        address: RelayAddress,
+        path: str = wire.PATH,
+        local: tuple[str, int] | None = None,
+    ) -> Self:
+        context = None
+        if address.tls != "off":
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        scheme = "wss" if context else "ws"
+        url = f"{scheme}://{address.host}:{address.port}{path}"
+        transport, peer = await picows.ws_connect(cls, url, ssl_context=context, local_addr=local)
+        assert isinstance(peer, cls)
+        peer.transport = transport
+        _peers.append(peer)
+        return peer
+
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        if frame.msg_type == picows.WSMsgType.CLOSE:
+            reason = (frame.get_close_message() or b"").decode()
+            self.closed.set_result((frame.get_close_code().value, reason))
+            transport.disconnect()
+            return
+        reply = wire.decode_reply(frame.get_payload_as_bytes())
+        self.replies[reply.id].put_nowait(reply)
+
+    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:  # noqa: ARG002
+        if not self.closed.done():
+            self.closed.set_result((0, ""))
+
+    def send(self, request: wire.Request | bytes) -> None:
+        data = request if isinstance(request, bytes) else wire.encode(request)
+        self.transport.send(picows.WSMsgType.BINARY, data)
+
+    async def reply(self, number: int) -> wire.Reply:
+        return await self.replies[number].get()
+
+    async def ask(self, request: wire.Request) -> wire.Reply:
+        self.send(request)
+        return await self.reply(request.id)
+
+    async def ask_code(self, request: wire.Request) -> str:
+        reply = await self.ask(request)
+        assert isinstance(reply, wire.Failed), reply
+        return reply.code
+
+    async def hang_up(self) -> None:
+        self.transport.disconnect(graceful=False)
+        await self.closed
+
+    @property
+    def key(self) -> bytes:
+        """The key in the relay's certificate."""
+        tls = self.transport.underlying_transport.get_extra_info("ssl_object")
+        certificate = x509.load_der_x509_certificate(tls.getpeercert(binary_form=True))
+        return certificate.public_key().public_bytes_raw()  # type: ignore[union-attr]
+
+
+def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """A coroutine test, run in a loop of its own and not for ever."""
+
+    @functools.wraps(test)
+    def run(*args: object, **kwargs: object) -> None:
+        async def bounded() -> None:
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    await test(*args, **kwargs)
+            finally:
+                while _peers:
+                    await _peers.pop().hang_up()
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(bounded())
+
+    return run
+
+
+def append(drop: Drop, cell: bytes, number: int = 0) -> wire.Append:
+    return wire.Append(number, drop.drop_id, drop.append_token, cell)
+
+
+def read(
+    drop: Drop, after: int = 0, *, number: int = 0, wait: int = 0, limit: int = 900
+) -> wire.Read:
+    return wire.Read(number, drop.drop_id, drop.read_token, after, limit, wait)
+
+
+def follow(drop: Drop, after: int = 0, number: int = 0) -> wire.Follow:
+    return wire.Follow(number, drop.drop_id, drop.read_token, after)
+
+
+async def read_all(peer: Peer, drop: Drop) -> list[bytes]:
+    """Every cell of a drop."""
+    cells: list[bytes] = []
+    while True:
+        reply = await peer.ask(read(drop, len(cells)))
+        assert isinstance(reply, wire.Cells), reply
+        cells += reply.cells
+        if len(cells) == reply.head:
+            return cells

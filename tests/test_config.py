@@ -1,0 +1,73 @@
+"""Settings: what is accepted, and that whatever is not is named."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from amanat.config import RelayConfig, RelayLimits, load, parse, template
+from amanat.errors import BadSetting
+
+LEAST = 'region = "DE"\noperator = "Example e.V."\nhost = "relay.example"\nport = 8443\n'
+
+
+def test_defaults_fill_what_is_not_set() -> None:
+    assert parse(LEAST, RelayConfig) == RelayConfig("DE", "Example e.V.", "relay.example", 8443)
+
+
+def test_a_table_is_a_structure_of_its_own() -> None:
+    settings = parse(f"{LEAST}[limits]\nconnections = 7\n", RelayConfig)
+    assert settings.limits == RelayLimits(connections=7)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (LEAST + 'colour = "red"', "colour"),
+        (LEAST + "[limits]\nconections = 7", "conections"),
+        (LEAST + "[limits]\nconnections = 0", "$.limits.connections"),
+        (LEAST + 'buckets = "many"', "$.buckets"),
+        (LEAST + 'tls = "maybe"', "$.tls"),
+        (LEAST.replace("DE", "Germany"), "$.region"),
+        (LEAST.replace('region = "DE"\n', ""), "region"),
+        (LEAST.replace("8443", "70000"), "$.port"),
+        ("region = ?", "line 1"),
+    ],
+)
+def test_a_bad_setting_is_named(text: str, named: str) -> None:
+    with pytest.raises(BadSetting) as raised:
+        parse(text, RelayConfig)
+    assert named in raised.value.detail
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff")
+    for name in ("missing", "binary"):
+        with pytest.raises(BadSetting) as raised:
+            load(tmp_path / name, RelayConfig)
+        assert name in raised.value.detail
+
+
+def test_a_template_reads_back(tmp_path: Path) -> None:
+    settings = RelayConfig(
+        region="IR",
+        operator='امانت "quoted" \\ \n',
+        host="::1",
+        port=0,
+        buckets=3,
+        limits=RelayLimits(drops=5),
+    )
+    path = tmp_path / "relay.toml"
+    path.write_text(template(settings), encoding="utf-8")
+    assert load(path, RelayConfig) == settings
+
+
+def test_a_template_shows_every_setting_and_comments_out_the_defaults() -> None:
+    text = template(RelayConfig("DE", "", "h", 1, buckets=2))
+    assert set(tomllib.loads(text)) == {"region", "operator", "host", "port", "buckets", "limits"}
+    for kind in (RelayConfig, RelayLimits):
+        for field in msgspec.structs.fields(kind):
+            assert f"{field.name} = " in text or f"[{field.name}]" in text

@@ -1,0 +1,651 @@
+"""The relay as its peers meet it: a process behind a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import socket
+import ssl
+import struct
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import picows
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amanat.config import RelayConfig, RelayLimits
+from amanat.errors import BadSetting, NoProfile, ProfileExists, ProfileInUse, StoreDamaged
+from amanat.protocol import wire
+from amanat.protocol.cells import LARGE_CELL, MESSAGE_CELL
+from amanat.protocol.descriptor import open_descriptor
+from amanat.protocol.drops import derive_drop, first_digest, next_digest, token_hash
+from amanat.relay import home, server
+from amanat.relay.server import SharedFrame
+from relays import (
+    Peer,
+    RelayProcess,
+    append,
+    follow,
+    in_loop,
+    read,
+    read_all,
+)
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
+    """One relay for all tests that leave it as it was; each takes a bucket of its own."""
+    with RelayProcess(tmp_path_factory.mktemp("shared") / "relay", buckets=20) as running:
+        yield running
+
+
+def cell(size: int = MESSAGE_CELL) -> bytes:
+    return os.urandom(size)
+
+
+# Asking and being answered
+
+
+@in_loop
+async def test_every_verb_is_answered(relay: RelayProcess) -> None:
+    peer = await Peer.connect(relay.address)
+    described = await peer.ask(wire.Describe(1, b""))
+    assert isinstance(described, wire.Described)
+    descriptor = open_descriptor(described.descriptor, relay.address.key)
+    assert (descriptor.region, descriptor.buckets, descriptor.access) == ("DE", 20, "open")
+    assert descriptor.issued_at % 3600 == 0
+    assert described.bucket_key == relay.home.bucket_key
+
+    drop = derive_drop(os.urandom(32), purpose=b"epoch", region="DE")
+    append_hash, read_hash = (
+        token_hash(drop.drop_id, token) for token in (drop.append_token, drop.read_token)
+    )
+    create = wire.Create(2, described.bucket_key, drop.drop_id, append_hash, read_hash, 30)
+    assert await peer.ask(create) == wire.Created(2, 0)
+
+    data = cell()
+    before = first_digest(drop.drop_id)
+    after = next_digest(before, data)
+    assert await peer.ask(append(drop, data, 3)) == wire.Appended(3, 1, after)
+    assert await peer.ask(create) == wire.Created(2, 1)
+    assert await peer.ask(read(drop, number=4)) == wire.Cells(4, 1, before, [data], 1)
+    assert await peer.ask(read(drop, 1, number=5)) == wire.Cells(5, 2, after, [], 1)
+
+
+@in_loop
+async def test_writes_of_one_connection_are_done_in_order(relay: RelayProcess) -> None:
+    peer, bucket = await Peer.connect(relay.address), relay.bucket(1)
+    cells = [cell() for _ in range(400)]
+    for number, data in enumerate(cells):
+        peer.send(append(bucket, data, number))
+    for number in range(400):
+        reply = await peer.reply(number)
+        assert isinstance(reply, wire.Appended)
+        assert reply.seq == number + 1
+    assert await read_all(peer, bucket) == cells
+
+
+@in_loop
+async def test_a_read_waits_for_a_cell_and_not_longer(relay: RelayProcess) -> None:
+    reader, writer = await Peer.connect(relay.address), await Peer.connect(relay.address)
+    bucket, data = relay.bucket(2), cell()
+    reader.send(read(bucket, number=1, wait=60))
+    reader.send(read(bucket, number=2, wait=60, limit=1))
+    reader.send(read(bucket, number=3, wait=1))
+    assert await reader.reply(3) == wire.Cells(3, 1, first_digest(bucket.drop_id), [], 0)
+    writer.send(append(bucket, data, 1))
+    writer.send(append(bucket, cell(), 2))
+    for number in (1, 2):
+        reply = await reader.reply(number)
+        assert isinstance(reply, wire.Cells)
+        assert reply.cells[0] == data
+        assert len(reply.cells) <= 3 - number or number == 1
+    # Behind, or ahead of the relay: no reason to wait.
+    assert await reader.ask(read(bucket, 0, number=4, wait=60))
+    assert await reader.ask(read(bucket, 99, number=5, wait=60))
+
+
+@in_loop
+async def test_a_follower_is_told_what_was_and_what_comes(relay: RelayProcess) -> None:
+    peer, bucket = await Peer.connect(relay.address), relay.bucket(3)
+    cells = [cell() for _ in range(3)]
+    await peer.ask(append(bucket, cells[0]))
+    assert await peer.ask(follow(bucket, 0, 7)) == wire.Cells(
+        7, 1, first_digest(bucket.drop_id), cells[:1], 1
+    )
+    empty = await peer.ask(follow(bucket, 1, 8))
+    assert isinstance(empty, wire.Cells)
+    assert (empty.first, empty.cells) == (2, [])
+    await peer.ask(append(bucket, cells[1]))
+    for number in (7, 8):
+        reply = await peer.reply(number)
+        assert isinstance(reply, wire.Cells)
+        assert (reply.first, reply.before, reply.cells) == (2, empty.before, cells[1:2])
+    peer.send(wire.Unfollow(7))
+    await peer.ask(append(bucket, cells[2]))
+    await peer.reply(8)
+    assert peer.replies[7].empty()
+    peer.send(wire.Unfollow(7))  # already ended: nothing happens
+    assert await peer.ask(follow(bucket, 2, 7))
+
+
+@in_loop
+async def test_an_id_in_use_is_refused(relay: RelayProcess) -> None:
+    peer, bucket = await Peer.connect(relay.address), relay.bucket(4)
+    await peer.ask(follow(bucket, 0, 1))
+    assert await peer.ask_code(follow(bucket, 0, 1)) == "malformed-frame"
+    assert await peer.ask_code(read(bucket, number=1)) == "malformed-frame"
+
+
+@pytest.mark.parametrize("tls", ["off", "pinned"])
+def test_followers_that_read_slowly_or_leave_lose_nothing(tmp_path: Path, tls: str) -> None:
+    @in_loop
+    async def scenario(relay: RelayProcess) -> None:
+        bucket = relay.bucket()
+        cells = [cell(LARGE_CELL if n % 3 == 0 else MESSAGE_CELL) for n in range(600)]
+        writer = await Peer.connect(relay.address)
+        followers = [await Peer.connect(relay.address) for _ in range(6)]
+        got: list[list[bytes]] = [[] for _ in followers]
+
+        async def follower(number: int) -> None:
+            peer = followers[number]
+            peer.send(follow(bucket, 0, number))
+            while len(got[number]) < len(cells):
+                reply = await peer.reply(number)
+                assert isinstance(reply, wire.Cells)
+                assert reply.first == len(got[number]) + 1
+                got[number] += reply.cells
+                if number % 2 and len(got[number]) % 5 == 0:
+                    # Not reading fills the socket's buffers, and then the relay's share.
+                    peer.transport.underlying_transport.pause_reading()
+                    await asyncio.sleep(0.05)
+                    peer.transport.underlying_transport.resume_reading()
+                if number == 5 and len(got[number]) > 100:
+                    peer.transport.disconnect(graceful=False)
+                    return
+
+        following = [asyncio.create_task(follower(number)) for number in range(6)]
+        for start in range(0, len(cells), 50):
+            for number in range(start, start + 50):
+                writer.send(append(bucket, cells[number], number))
+            for number in range(start, start + 50):
+                assert isinstance(await writer.reply(number), wire.Appended)
+        await asyncio.gather(*following)
+        assert all(one == cells for one in got[:5])
+
+    with RelayProcess(tmp_path / "relay", tls=tls) as relay:
+        scenario(relay)
+
+
+@in_loop
+async def test_a_follower_that_never_reads_costs_bounded_memory(relay: RelayProcess) -> None:
+    bucket = relay.bucket(5)
+    writer, deaf = await Peer.connect(relay.address), await Peer.connect(relay.address)
+
+    def resident() -> int:
+        status = Path(f"/proc/{relay.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
+    for number in range(8):
+        await deaf.ask(follow(bucket, 0, number))
+    deaf.transport.underlying_transport.pause_reading()
+    before = resident()
+    for number in range(600):
+        await writer.ask(append(bucket, cell(LARGE_CELL), number))
+    # 600 large cells for each of 8 follows would be 300 MiB.
+    assert resident() - before < 100 * 2**20
+
+
+# Refusing
+
+
+@in_loop
+async def test_a_refusal_is_named_and_the_connection_goes_on(relay: RelayProcess) -> None:
+    peer, bucket = await Peer.connect(relay.address), relay.bucket(6)
+    stray = derive_drop(bytes(32), purpose=b"x", region="FR")
+    unknown = derive_drop(bytes(32), purpose=b"x", region="DE")
+    key = relay.home.bucket_key
+    data = cell()
+    await peer.ask(append(bucket, data))
+    refused: list[tuple[wire.Request, str]] = [
+        (append(bucket, data + b"x"), "bad-cell"),
+        (append(bucket, data[:-1] + bytes([data[-1] ^ 1])), "label-taken"),
+        (append(unknown, data), "no-such-drop"),
+        (append(bucket._replace(append_token=bucket.read_token), data), "no-such-drop"),
+        (read(unknown), "no-such-drop"),
+        (read(bucket._replace(read_token=bucket.append_token)), "no-such-drop"),
+        (follow(unknown), "no-such-drop"),
+        (wire.Create(0, bytes(32), unknown.drop_id, bytes(32), bytes(32), 14), "no-access"),
+        (wire.Create(0, key, stray.drop_id, bytes(32), bytes(32), 14), "wrong-region"),
+        (wire.Create(0, key, unknown.drop_id, bytes(32), bytes(32), 15), "malformed-frame"),
+        (wire.Create(0, key, bucket.drop_id, bytes(32), bytes(32), 14), "drop-conflict"),
+    ]
+    for request, code in refused:
+        assert await peer.ask_code(request) == code
+    assert len(await read_all(peer, bucket)) == 1
+    assert not peer.closed.done()
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "reason"),
+    [
+        (b"", 1008, "malformed-frame"),
+        (b"\x00", 1008, "malformed-frame"),
+        (wire.encode(wire.Unfollow(5))[:-1], 1008, "malformed-frame"),
+        (wire.encode(wire.Unfollow(5)) + b"\x00", 1008, "malformed-frame"),
+        (os.urandom(1000), 1008, "malformed-frame"),
+        (bytes(wire.MAX_REQUEST_BYTES), 1008, "malformed-frame"),
+        (bytes(wire.MAX_REQUEST_BYTES + 1), 1009, None),
+    ],
+)
+@in_loop
+async def test_what_is_no_frame_ends_the_connection(
+    relay: RelayProcess, data: bytes, code: int, reason: str | None
+) -> None:
+    peer = await Peer.connect(relay.address)
+    peer.send(data)
+    got = await peer.closed
+    assert got[0] == code
+    assert reason in (None, got[1])
+    assert await (await Peer.connect(relay.address)).ask(wire.Describe(0, b""))
+
+
+@in_loop
+async def test_text_and_fragments_end_the_connection(relay: RelayProcess) -> None:
+    for kind, is_whole in ((picows.WSMsgType.TEXT, True), (picows.WSMsgType.BINARY, False)):
+        peer = await Peer.connect(relay.address)
+        peer.transport.send(kind, wire.encode(wire.Unfollow(1)), fin=is_whole)
+        assert await peer.closed == (1008, "malformed-frame")
+
+
+@in_loop
+async def test_another_path_is_not_found(relay: RelayProcess) -> None:
+    for path in ("/", "/amanat/2", "/metrics"):
+        with pytest.raises(picows.WSError):
+            await Peer.connect(relay.address, path)
+
+
+@in_loop
+async def test_only_people_with_the_code_get_the_bucket_key(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path / "relay", access="code") as relay:
+        peer = await Peer.connect(relay.address)
+        for access, key in (
+            (b"", b""),
+            (bytes(32), b""),
+            (relay.home.access_code[:-1], b""),
+            (relay.home.access_code, relay.home.bucket_key),
+        ):
+            reply = await peer.ask(wire.Describe(0, access))
+            assert isinstance(reply, wire.Described)
+            assert reply.bucket_key == key
+            assert open_descriptor(reply.descriptor, relay.address.key).access == "code"
+
+
+@in_loop
+async def test_limits_are_named_and_nothing_is_lost(tmp_path: Path) -> None:
+    settings = RelayLimits(
+        connections=2, requests_in_flight=5, follows_per_connection=2, cells_per_drop=30
+    )
+    with RelayProcess(tmp_path / "relay", limits=settings) as relay:
+        bucket = relay.bucket()
+        one, other = await Peer.connect(relay.address), await Peer.connect(relay.address)
+        with pytest.raises(picows.WSError) as raised:
+            await Peer.connect(relay.address)
+        assert "503" in str(raised.value)
+
+        for number in range(2):
+            await one.ask(follow(bucket, 0, number))
+        assert await one.ask_code(follow(bucket, 0, 2)) == "relay-busy"
+        for number in range(3, 6):
+            one.send(read(bucket, number=number, wait=60))
+        reply = await one.ask(append(bucket, cell(), 6))
+        assert isinstance(reply, wire.Failed)
+        assert (reply.code, reply.retry_after) == ("relay-busy", 5.0)
+
+        # Many at once: each is in the drop or named as refused.
+        sent = {number: cell() for number in range(100, 140)}
+        for number, data in sent.items():
+            other.send(append(bucket, data, number))
+        replies = [await other.reply(number) for number in sent]
+        taken = [reply for reply in replies if isinstance(reply, wire.Appended)]
+        assert 0 < len(taken) < 40
+        assert [sent[reply.id] for reply in taken] == await read_all(other, bucket)
+
+        while len(taken) < 30:
+            reply = await other.ask(append(bucket, cell()))
+            assert isinstance(reply, wire.Appended)
+            taken.append(reply)
+        full = await other.ask(append(bucket, cell()))
+        assert isinstance(full, wire.Failed)
+        assert full.code == "drop-full"
+        assert full.retry_after is not None
+
+        one.transport.disconnect()
+        await one.closed
+        for _ in range(100):
+            with contextlib.suppress(picows.WSError):
+                assert await (await Peer.connect(relay.address)).ask(wire.Describe(0, b""))
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError("its place was not given away")
+
+
+# TLS
+
+
+@in_loop
+async def test_the_certificate_has_the_key_of_the_address(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path / "relay", tls="pinned") as relay:
+        peer = await Peer.connect(relay.address)
+        assert peer.key == relay.address.key
+        tls = peer.transport.underlying_transport.get_extra_info("ssl_object")
+        assert tls.version() == "TLSv1.3"
+        assert await peer.ask(wire.Describe(0, b""))
+        old = ssl.create_default_context()
+        old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+        old.maximum_version = ssl.TLSVersion.TLSv1_2
+        with (
+            socket.create_connection((relay.address.host, relay.address.port)) as plain,
+            pytest.raises(OSError, match=r".*"),
+        ):
+            old.wrap_socket(plain)
+
+
+@in_loop
+async def test_an_ordinary_certificate_can_be_used(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "relay.example")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1)
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
+        .sign(key, hashes.SHA256())
+    )
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    (tmp_path / "web.pem").write_bytes(certificate.public_bytes(pem))
+    (tmp_path / "web.key").write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
+    files = {"certificate": "../web.pem", "private_key": "../web.key"}
+    with RelayProcess(tmp_path / "relay", tls="web", **files) as relay:
+        peer = await Peer.connect(relay.address)
+        reply = await peer.ask(wire.Describe(0, b""))
+        assert isinstance(reply, wire.Described)
+        assert open_descriptor(reply.descriptor, relay.address.key)
+        assert "tls=web" in str(relay.address)
+
+
+# Living and dying
+
+
+@in_loop
+async def test_draining_answers_what_came_and_refuses_what_comes(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path / "relay") as relay:
+        bucket = relay.bucket()
+        peer, waiting = await Peer.connect(relay.address), await Peer.connect(relay.address)
+        waiting.send(read(bucket, number=1, wait=60))
+        await waiting.ask(wire.Describe(2, b""))
+        sent = {number: cell() for number in range(300)}
+        for number, data in sent.items():
+            peer.send(append(bucket, data, number))
+        assert isinstance(await peer.reply(0), wire.Appended)
+        relay.signal(signal.SIGTERM)
+        first = await waiting.reply(1)
+        assert isinstance(first, wire.Cells) or first == wire.Failed(1, "draining", 10.0)
+        assert await peer.closed == (1012, "draining")
+        # What was still on its way is not answered: it is sent again elsewhere, or later.
+        replies = [queue.get_nowait() for queue in peer.replies.values() if not queue.empty()]
+        taken = [reply.id for reply in replies if isinstance(reply, wire.Appended)]
+        assert {one.code for one in replies if isinstance(one, wire.Failed)} <= {"draining"}
+        await asyncio.to_thread(relay.process.join)
+        assert relay.process.exitcode == 0
+
+        relay.start()
+        peer = await Peer.connect(relay.address)
+        assert await read_all(peer, bucket) == [sent[number] for number in [0, *taken]]
+        assert await asyncio.to_thread(relay.drain) == 0
+
+
+@in_loop
+async def test_killing_the_relay_under_load_loses_no_acknowledged_cell(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path / "relay") as relay:
+        bucket = relay.bucket()
+        places: dict[bytes, tuple[int, bytes]] = {}
+        pending: list[bytes] = []
+        for life in range(5):
+            peer = await Peer.connect(relay.address)
+            # What was not answered in the last life is sent again, then new cells.
+            sent = dict(enumerate([*pending, *(cell() for _ in range(400))]))
+            for number, data in sent.items():
+                peer.send(append(bucket, data, number))
+            pending = list(sent.values())
+            for number in range(100 + 40 * life):
+                reply = await peer.reply(number)
+                assert isinstance(reply, wire.Appended)
+                places[sent[number]] = (reply.seq, reply.digest)
+                pending.remove(sent[number])
+            await asyncio.to_thread(relay.kill)
+            await peer.closed
+            relay.start()
+        peer = await Peer.connect(relay.address)
+        for number, data in enumerate(pending):
+            reply = await peer.ask(append(bucket, data, number))
+            assert isinstance(reply, wire.Appended)
+            places[data] = (reply.seq, reply.digest)
+        held, digest = await read_all(peer, bucket), first_digest(bucket.drop_id)
+        for seq, data in enumerate(held, start=1):
+            digest = next_digest(digest, data)
+            assert places.pop(data) == (seq, digest)
+        assert not places
+
+
+@in_loop
+async def test_a_full_disk_is_named_and_survived(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path / "relay") as relay:
+        bucket = relay.bucket()
+        peer, kept = await Peer.connect(relay.address), []
+        assert relay.process.pid is not None
+        unlimited = resource.prlimit(relay.process.pid, resource.RLIMIT_FSIZE)
+        # No file may grow beyond this: to the relay that is a disk without room.
+        resource.prlimit(relay.process.pid, resource.RLIMIT_FSIZE, (600_000, unlimited[1]))
+        while True:
+            data = cell(LARGE_CELL)
+            reply = await peer.ask(append(bucket, data))
+            if not isinstance(reply, wire.Appended):
+                break
+            kept.append(data)
+        assert reply == wire.Failed(0, "disk-full", 30.0)
+        assert kept
+        assert await read_all(peer, bucket) == kept
+        resource.prlimit(relay.process.pid, resource.RLIMIT_FSIZE, unlimited)
+        assert isinstance(await peer.ask(append(bucket, data)), wire.Appended)
+        assert await read_all(peer, bucket) == [*kept, data]
+
+
+def test_two_processes_do_not_share_a_directory(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path / "relay") as relay, pytest.raises(ProfileInUse):
+        server.run(relay.home.directory)
+
+
+# No trace of anybody
+
+
+@pytest.mark.parametrize("tls", ["off", "pinned"])
+def test_no_network_address_is_ever_written(tmp_path: Path, tls: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with RelayProcess(tmp_path / "relay", tls=tls, metrics_port=port) as relay:
+        target = (relay.address.host, relay.address.port)
+
+        def misbehave(*chunks: bytes, tls: bool = False, reset: bool = False) -> None:
+            """Connect from an address of our own, say this, and go."""
+            with socket.socket() as plain:
+                plain.bind(("127.0.0.77", 0))
+                plain.connect(target)
+                plain.settimeout(0.2)
+                if reset:
+                    plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+                    sock = plain
+                    if tls:
+                        context = ssl.create_default_context()
+                        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+                        sock = stack.enter_context(context.wrap_socket(plain))
+                    for chunk in chunks:
+                        sock.sendall(chunk)
+                    if not reset:
+                        sock.recv(1000)
+
+        upgrade = (
+            b"GET %b HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        for inside in (False, True) if tls == "pinned" else (False,):
+            for chunks in (
+                [],
+                [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"],  # the start of a TLS handshake
+                [b"GET / HTTP/1.1\r\n\r\n"],
+                [b"POST /amanat/1 HTTP/1.0\r\nX: " + b"x" * 20_000],
+                [b"\xff" * 3000],
+                [upgrade % b"/amanat/1", b"\x82\x85\x00\x00\x00\x00hello"],
+                [upgrade % b"/amanat/1", b"\x82\xff" + b"\xff" * 20],
+                [upgrade % b"/amanat/1", b"\xff\xff\xff\xff"],
+                [upgrade % b"/amanat/1", b"\x81\x05hello"],
+                [upgrade % b"/amanat/1"],
+                [upgrade % b"/other"],
+            ):
+                for reset in (False, True):
+                    misbehave(*chunks, tls=inside, reset=reset)
+
+        @in_loop
+        async def behave() -> None:
+            peer = await Peer.connect(relay.address, local=("127.0.0.77", 0))
+            await peer.ask(append(relay.bucket(), cell()))
+            await peer.ask(follow(relay.bucket()))
+
+        behave()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+            metrics = page.read()
+        assert relay.drain() == 0
+    assert b"amanat_appended_cells_total 1.0" in metrics
+    assert b'amanat_failed_requests_total{code="malformed-frame"}' in metrics
+    written = {path: path.read_bytes() for path in relay.home.directory.iterdir()}
+    written[relay.log] = relay.log.read_bytes()
+    assert b"draining" in written[relay.log]
+    for where, what in {**written, Path("metrics"): metrics}.items():
+        assert b"127.0.0.77" not in what, where
+        assert "peername" not in what.decode(errors="replace"), where
+
+
+# Setting up
+
+
+def test_a_relay_is_not_made_over_anything(tmp_path: Path) -> None:
+    made = home.init(tmp_path / "relay", server_settings())
+    with pytest.raises(ProfileExists):
+        home.init(tmp_path / "relay", server_settings())
+    assert home.Home.open(tmp_path / "relay").bucket_key == made.bucket_key
+    for path in (tmp_path / "relay").iterdir():
+        assert path.stat().st_mode & 0o077 == 0
+    assert (tmp_path / "relay").stat().st_mode & 0o077 == 0
+
+
+def server_settings(
+    *, region: str = "DE", host: str = "127.0.0.1", listen: str = "", tls: str = "pinned"
+) -> RelayConfig:
+    return RelayConfig(region, "test", host, 0, listen, tls, certificate="no.pem")
+
+
+def test_a_directory_that_is_no_relay_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NoProfile):
+        home.Home.open(tmp_path)
+    with pytest.raises(BadSetting):
+        home.init(tmp_path / "relay", server_settings(region="Germany"))
+    assert not (tmp_path / "relay").exists()
+    home.init(tmp_path / "relay", server_settings())
+    for name in ("bucket.key", "access.code", "identity.pem"):
+        whole = (tmp_path / "relay" / name).read_bytes()
+        for damage in (b"", whole[:-9]):
+            (tmp_path / "relay" / name).write_bytes(damage)
+            with pytest.raises(StoreDamaged):
+                home.Home.open(tmp_path / "relay")
+        (tmp_path / "relay" / name).write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("listen", "interface"),
+    [
+        (server_settings(), "127.0.0.1"),
+        (server_settings(host="localhost"), "localhost"),
+        (server_settings(host="relay.example"), ""),
+        (server_settings(host="192.0.2.1"), ""),
+        (server_settings(host="relay.example", listen="10.0.0.1"), "10.0.0.1"),
+    ],
+)
+def test_only_loopback_is_taken_literally(listen: RelayConfig, interface: str) -> None:
+    assert home.interface(listen) == interface
+
+
+def test_settings_that_cannot_work_are_named(tmp_path: Path) -> None:
+    with pytest.raises(BadSetting):
+        home.init(tmp_path / "off", server_settings(host="relay.example", tls="off"))
+    web = home.init(tmp_path / "web", server_settings(tls="web"))
+    with pytest.raises(BadSetting):
+        web.tls()
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(BadSetting):
+        server._listen("127.0.0.1", taken.getsockname()[1], 1)
+    with pytest.raises(BadSetting):
+        server._allow_files(2**40)
+
+
+# Encoding once
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.builds(
+        wire.Cells,
+        st.just(0),
+        st.integers(0, 2**53 - 1),
+        st.binary(min_size=32, max_size=32),
+        st.lists(st.just(bytes(MESSAGE_CELL)) | st.just(bytes(LARGE_CELL)), max_size=20),
+        st.integers(0, 2**53 - 1),
+    ),
+)
+def test_a_shared_frame_is_the_frame(number: int, cells: wire.Cells) -> None:
+    whole = wire.Cells(number, cells.first, cells.before, cells.cells, cells.head)
+    assert b"".join(SharedFrame(cells).parts(number)) == wire.encode(whole)
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536, 1_000_000])
+def test_the_head_of_a_message_is_as_the_rfc_says(size: int) -> None:
+    head = server._websocket_head(size)
+    assert head[0] == 0x82
+    assert head[1] == (size if size < 126 else 126 if size < 65_536 else 127)
+    assert int.from_bytes(head[2:], "big") == (size if size > 125 else 0)
+
+
+def test_a_listener_hangs_up_on_callers_while_too_many_are_on_the_line() -> None:
+    listener = server._listen("127.0.0.1", 0, 2)
+    address = listener.getsockname()
+    callers = [socket.create_connection(address) for _ in range(3)]
+    accepted = [listener.accept()[0] for _ in range(2)]
+    with pytest.raises(ConnectionAbortedError):
+        listener.accept()
+    assert callers[2].recv(1) == b""
+    accepted[0].close()
+    callers.append(socket.create_connection(address))
+    accepted.append(listener.accept()[0])
+    for one in (*callers, *accepted, listener):
+        one.close()

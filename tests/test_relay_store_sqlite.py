@@ -1,0 +1,269 @@
+"""The SQLite store's own promises: files made whole, damage refused, a full disk survived, and
+nothing left of what has ended."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from amanat.config import RelayLimits
+from amanat.errors import DiskFull, StoreDamaged, StoreTooNew
+from amanat.protocol import wire
+from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
+from amanat.protocol.drops import derive_bucket
+from amanat.relay import store_sqlite
+from amanat.relay.drops import DAY_S, Drops
+from amanat.relay.store_sqlite import SqliteStore
+
+KEY = bytes(range(32))
+BUCKET = derive_bucket(KEY, 0, region="DE")
+NOW = 20_000 * DAY_S
+FILES = ("drops.sqlite", "keys.sqlite")
+
+
+def drops_in(store: SqliteStore) -> Drops:
+    drops = Drops(store, region="DE", bucket_key=KEY, limits=RelayLimits())
+    drops.open_buckets(1, now=NOW)
+    return drops
+
+
+def write(drops: Drops, cells: list[bytes], now: float = NOW) -> None:
+    requests = [wire.Append(0, BUCKET.drop_id, BUCKET.append_token, cell) for cell in cells]
+    written = drops.write(requests, now=now)
+    assert not any(isinstance(reply, wire.Failed) for reply in written.replies)
+    drops.commit()
+
+
+def read(drops: Drops, after: int = 0, now: float = NOW) -> list[bytes]:
+    request = wire.Read(0, BUCKET.drop_id, BUCKET.read_token, after, 900, 0)
+    return drops.read(request, after=after, now=now).cells
+
+
+def expire(drops: Drops, now: float) -> None:
+    for _ in drops.expire(now=now):
+        pass
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    opened = SqliteStore(tmp_path)
+    yield opened
+    opened.close()
+
+
+# Files
+
+
+def test_files_are_for_the_owner_only(tmp_path: Path, store: SqliteStore) -> None:
+    write(drops_in(store), [os.urandom(1024)])
+    for path in tmp_path.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_a_store_that_could_not_be_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_sqlite, "_DROPS", "CREATE TABLE broken (")
+    with pytest.raises(StoreDamaged):
+        SqliteStore(tmp_path)
+    assert not (tmp_path / "drops.sqlite").exists()
+    monkeypatch.undo()
+    SqliteStore(tmp_path).close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_newer_store_is_refused_untouched(tmp_path: Path, name: str) -> None:
+    SqliteStore(tmp_path).close()
+    with sqlite3.connect(tmp_path / name) as connection:
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(StoreTooNew):
+        SqliteStore(tmp_path)
+    assert (tmp_path / name).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", [b"", b"not a database" * 999, bytes(8192)])
+def test_a_damaged_store_is_refused(tmp_path: Path, name: str, damage: bytes) -> None:
+    SqliteStore(tmp_path).close()
+    (tmp_path / name).write_bytes(damage)
+    with pytest.raises(StoreDamaged):
+        SqliteStore(tmp_path)
+
+
+def test_cells_without_their_keys_are_refused(tmp_path: Path) -> None:
+    SqliteStore(tmp_path).close()
+    (tmp_path / "keys.sqlite").unlink()
+    with pytest.raises(StoreDamaged):
+        SqliteStore(tmp_path)
+
+
+def test_a_changed_or_moved_cell_is_noticed(tmp_path: Path) -> None:
+    cells = [os.urandom(1024) for _ in range(3)]
+    store = SqliteStore(tmp_path)
+    write(drops_in(store), cells)
+    store.close()
+    for change in (
+        "UPDATE cell SET wrapped = zeroblob(1052)",
+        "UPDATE cell SET wrapped = (SELECT max(wrapped) FROM cell)",
+        "UPDATE cell SET day = day + 1",
+    ):
+        connection = sqlite3.connect(tmp_path / "drops.sqlite", isolation_level=None)
+        connection.execute("CREATE TABLE backup AS SELECT * FROM cell")
+        connection.execute(change)
+        store = SqliteStore(tmp_path)
+        with pytest.raises(StoreDamaged):
+            read(drops_in(store))
+        store.close()
+        connection.executescript(
+            "DELETE FROM cell; INSERT INTO cell SELECT * FROM backup; DROP TABLE backup"
+        )
+        connection.close()
+    store = SqliteStore(tmp_path)
+    assert read(drops_in(store)) == cells
+    store.close()
+
+
+# A full disk
+
+
+def allow_pages(connection: sqlite3.Connection, more: int) -> None:
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages + more}")
+
+
+def test_a_full_disk_refuses_the_batch_and_loses_nothing(store: SqliteStore) -> None:
+    drops = drops_in(store)
+    kept = [os.urandom(1024) for _ in range(10)]
+    write(drops, kept)
+    allow_pages(store._writer, 5)
+    cells = [os.urandom(1024) for _ in range(100)]
+    with pytest.raises(DiskFull) as raised:
+        write(drops, cells)
+    assert raised.value.retry_after
+    assert read(drops) == kept
+    allow_pages(store._writer, 1000)
+    write(drops, cells)
+    assert read(drops) == kept + cells
+
+
+def test_a_disk_too_full_for_the_keys_refuses_the_cells(store: SqliteStore) -> None:
+    drops = drops_in(store)
+    drops.open_buckets(300, now=NOW)
+    requests = [
+        wire.Append(0, bucket.drop_id, bucket.append_token, os.urandom(1024))
+        for bucket in (derive_bucket(KEY, index, region="DE") for index in range(300))
+    ]
+    allow_pages(store._keys, 0)
+    with pytest.raises(DiskFull):
+        drops.write(requests, now=NOW)
+    assert read(drops) == []
+    allow_pages(store._keys, 1000)
+    assert (
+        drops.write(requests, now=NOW).replies[0] == drops.write(requests[:1], now=NOW).replies[0]
+    )
+    drops.commit()
+    assert read(drops) == [requests[0].cell]
+
+
+def test_an_expiry_on_a_full_disk_goes_on_later(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drops = drops_in(store)
+    write(drops, [os.urandom(1024) for _ in range(5)])
+    later = NOW + 20 * DAY_S
+
+    def no_room(_: object) -> None:
+        raise DiskFull
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteStore, "commit", no_room)
+        with pytest.raises(DiskFull):
+            expire(drops, later)
+    write(drops, [os.urandom(1024)], now=later)
+    expire(drops, later)
+    assert len(read(drops, now=later)) == 1
+
+
+# Erasure
+
+
+def secrets_of(directory: Path) -> dict[str, list[bytes]]:
+    """What must not outlive its cells, as a raw look into the files finds it."""
+    found = {}
+    for name, what, table in (
+        ("drops.sqlite", "wrapped", "cell"),
+        ("drops.sqlite", "label", "cell"),
+        ("keys.sqlite", "key", "shred_key"),
+    ):
+        connection = sqlite3.connect(f"file:{directory / name}?mode=ro", uri=True)
+        found[what] = [row[0] for row in connection.execute(f"SELECT {what} FROM {table}")]  # noqa: S608
+        connection.close()
+    return found
+
+
+def pieces(secret: bytes) -> Iterator[bytes]:
+    """Pieces of a secret that are long enough to be found by no chance, wherever pages cut it."""
+    for start in range(0, max(1, len(secret) - 16), 4001):
+        yield secret[start : start + 16]
+
+
+def found_in(directory: Path, secrets: list[bytes]) -> int:
+    """How many pieces of secrets are somewhere in the directory's files."""
+    image = b"".join(path.read_bytes() for path in directory.iterdir())
+    return sum(piece in image for secret in secrets for piece in pieces(secret))
+
+
+def test_nothing_is_left_of_what_has_ended(tmp_path: Path, store: SqliteStore) -> None:
+    drops = drops_in(store)
+    ended = [os.urandom(size) for size in CELL_SIZES for _ in range(20)]
+    write(drops, ended)
+    secrets = secrets_of(tmp_path)
+    later = NOW + 10 * DAY_S
+    kept = [os.urandom(1024) for _ in range(40)]
+    write(drops, kept, now=later)
+
+    # The search finds what is there, and never a cell in clear.
+    assert all(found_in(tmp_path, found) >= len(found) for found in secrets.values())
+    assert found_in(tmp_path, [cell[LABEL_BYTES:] for cell in ended + kept]) == 0
+
+    expire(drops, later + 5 * DAY_S)
+    assert {what: found_in(tmp_path, found) for what, found in secrets.items()} == {
+        "wrapped": 0,
+        "label": 0,
+        "key": 0,
+    }
+    assert read(drops, now=later + 5 * DAY_S) == kept
+    assert found_in(tmp_path, [cell[:LABEL_BYTES] for cell in kept]) == len(kept)
+
+
+def test_nothing_is_left_after_a_crash_in_the_middle_of_an_expiry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("amanat.relay.drops.EXPIRY_SLICE", 7)
+    (tmp_path / "0").mkdir()
+    store = SqliteStore(tmp_path / "0")
+    drops = drops_in(store)
+    write(drops, [os.urandom(1024) for _ in range(50)])
+    secrets = secrets_of(tmp_path / "0")
+    later = NOW + 15 * DAY_S
+    for life, _ in enumerate(drops.expire(now=later)):
+        # Once the first step is done no cell can be opened again, whatever comes.
+        assert found_in(tmp_path / "0", secrets["key"]) == 0
+        revived = tmp_path / str(life + 1)
+        revived.mkdir()
+        for path in (tmp_path / "0").iterdir():
+            if not path.name.endswith("-shm"):
+                (revived / path.name).write_bytes(path.read_bytes())
+        other = SqliteStore(revived)
+        expire(drops_in(other), later)
+        assert not any(found_in(revived, found) for found in secrets.values())
+        other.close()
+    store.close()
