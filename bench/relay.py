@@ -82,9 +82,7 @@ class Follower(picows.WSListener):
     def __init__(self) -> None:
         self.bytes = 0
 
-    def on_ws_frame(  # noqa: D102
-        self, transport: picows.WSTransport, frame: picows.WSFrame
-    ) -> None:
+    def on_ws_frame(self, _: picows.WSTransport, frame: picows.WSFrame) -> None:  # noqa: D102
         self.bytes += frame.payload_size
 
 

@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import struct
+import time
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -26,11 +27,13 @@ from hypothesis import strategies as st
 from amanat.config import RelayConfig, RelayLimits
 from amanat.errors import BadSetting, NoProfile, ProfileExists, ProfileInUse, StoreDamaged
 from amanat.protocol import wire
-from amanat.protocol.cells import LARGE_CELL, MESSAGE_CELL
+from amanat.protocol.cells import LABEL_BYTES, LARGE_CELL, MESSAGE_CELL
 from amanat.protocol.descriptor import open_descriptor
 from amanat.protocol.drops import derive_drop, first_digest, next_digest, token_hash
 from amanat.relay import home, server
+from amanat.relay.drops import DAY_S, Drops
 from amanat.relay.server import SharedFrame
+from amanat.relay.store_sqlite import SqliteStore
 from relays import (
     Peer,
     RelayProcess,
@@ -447,6 +450,34 @@ async def test_killing_the_relay_under_load_loses_no_acknowledged_cell(tmp_path:
             digest = next_digest(digest, data)
             assert places.pop(data) == (seq, digest)
         assert not places
+
+
+@in_loop
+async def test_a_relay_that_starts_erases_what_ended_while_it_was_away(tmp_path: Path) -> None:
+    relay = RelayProcess(tmp_path / "relay")
+    bucket, ended = relay.bucket(), [cell() for _ in range(2500)]
+    with contextlib.closing(SqliteStore(relay.home.directory)) as store:
+        drops = Drops(
+            store, region="DE", bucket_key=relay.home.bucket_key, limits=relay.home.config.limits
+        )
+        past = time.time() - 16 * DAY_S
+        drops.open_buckets(1, now=past)
+        drops.write([append(bucket, data) for data in ended], now=past)
+        drops.commit()
+    with relay:
+        peer, data = await Peer.connect(relay.address), cell()
+        assert isinstance(await peer.ask(append(bucket, data)), wire.Appended)
+        reply = await peer.ask(read(bucket))
+        assert isinstance(reply, wire.Cells)
+        assert (reply.first, reply.cells, reply.head) == (2501, [data], 2501)
+
+        def is_left() -> bool:
+            files = [path.read_bytes() for path in relay.home.directory.iterdir()]
+            return any(one[:LABEL_BYTES] in file for one in ended for file in files)
+
+        while await asyncio.to_thread(is_left):
+            await asyncio.sleep(0.1)
+        assert await peer.ask(read(bucket)) == reply
 
 
 @in_loop
