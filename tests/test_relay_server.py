@@ -475,7 +475,7 @@ async def test_a_relay_that_starts_erases_what_ended_while_it_was_away(tmp_path:
             files = [path.read_bytes() for path in relay.home.directory.iterdir()]
             return any(one[:LABEL_BYTES] in file for one in ended for file in files)
 
-        while await asyncio.to_thread(is_left):
+        while await asyncio.to_thread(is_left):  # noqa: ASYNC110  # it is another process
             await asyncio.sleep(0.1)
         assert await peer.ask(read(bucket)) == reply
 
