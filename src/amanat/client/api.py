@@ -74,6 +74,13 @@ announce one that never comes."""
 FILE_PAGE = 12
 """Large cells asked for at once: below wire.MAX_REPLY_BYTES."""
 
+_MAY_GO = (
+    "NOT (row.purpose = 'cell' AND EXISTS (SELECT 1 FROM outbox AS reply"
+    " WHERE reply.purpose = 'reply' AND reply.about = row.about))"
+)
+"""Nothing is said in a 1:1 conversation before the relay has the Welcome into it: who joins finds
+all of it behind the Welcome in their bucket."""
+
 T = TypeVar("T")
 
 
@@ -701,8 +708,8 @@ class Client:
         while True:
             changed.clear()
             rows = self._db.execute(
-                "SELECT id, request, purpose, tries, about FROM outbox"
-                " WHERE relay = ? AND due_at <= ? ORDER BY id LIMIT ?",
+                f"SELECT id, request, purpose, tries, about FROM outbox AS row"  # noqa: S608
+                f" WHERE relay = ? AND due_at <= ? AND {_MAY_GO} ORDER BY id LIMIT ?",
                 (relay, self._now(), SENDS_PER_WAVE),
             ).fetchall()
             if not rows:
@@ -733,7 +740,8 @@ class Client:
 
     async def _until_due(self, relay: str, changed: asyncio.Event) -> None:
         (due_at,) = self._db.execute(
-            "SELECT min(due_at) FROM outbox WHERE relay = ?", (relay,)
+            f"SELECT min(due_at) FROM outbox AS row WHERE relay = ? AND {_MAY_GO}",  # noqa: S608
+            (relay,),
         ).fetchone()
         delay = None if due_at is None else max(due_at - self._now(), 0) / 1000
         with contextlib.suppress(TimeoutError):

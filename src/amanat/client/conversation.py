@@ -347,10 +347,13 @@ class Conversations:
             self._engine.delete_group(view.gid)
             self._db.execute("DELETE FROM conversation WHERE gid = ?", (view.gid,))
         self._engine.join(welcome, tree)
-        # Nobody spoke to us here before we made the KeyPackage.
         (sure,) = self._db.execute(
             "DELETE FROM key_package WHERE ref = ? RETURNING bucket_seq", (view.ref,)
         ).fetchone()
+        # In a group, somebody may have spoken to us since we made the KeyPackage; in a 1:1
+        # conversation nobody has, for the Welcome goes ahead of all else (Client._send_to).
+        if direct:
+            sure = self._delivery.read_so_far()
         self._insert(view.gid, sure=sure, now=now)
         self._enter_epoch(view.gid, now=now)
         self.events.append(Joined(view.gid))

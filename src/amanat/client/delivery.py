@@ -22,7 +22,7 @@ from amanat.protocol.drops import first_digest, next_digest
 from amanat.protocol.labels import Window, chain_root, pair_secret, step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from amanat.client.profile import Me
     from amanat.client.vault import Vault
@@ -257,8 +257,10 @@ class Delivery:
         self._vault.db.execute("DELETE FROM meta WHERE key = 'again'")
         self.read_again(upto)
 
-    def recognise(self, cells: Iterable[bytes]) -> list[Arrival]:
+    def recognise(self, cells: Iterable[bytes]) -> Iterator[Arrival]:
         """What of these cells of the own bucket is for us; inside a unit.
+
+        Take each arrival before the next is asked for: it may start the chain that the next is of.
 
         A cell whose label is ours and that does not open is dropped: whoever knows our address can
         append junk, but not under a label that only a pair derives.
@@ -266,7 +268,6 @@ class Delivery:
         labels = self._known()
         bucket = self._me.home.bucket
         region = self._me.home.region
-        found: list[Arrival] = []
         for cell in cells:
             expected = labels.get(cell[:LABEL_BYTES])
             if expected is None:
@@ -281,11 +282,10 @@ class Delivery:
             if window is None:
                 del labels[once.label]
                 kind = FromInvite if expected.source == "invite" else FromKnock
-                found.append(kind(expected.key, payload))
+                yield kind(expected.key, payload)
             elif payload:
                 self._took(expected, window)
-                found.append(FromPair(expected.key, expected.signer, payload[0], payload[1:]))
-        return found
+                yield FromPair(expected.key, expected.signer, payload[0], payload[1:])
 
     def _took(self, expected: _Expected, window: Window) -> None:
         labels = self._known()

@@ -199,7 +199,7 @@ class Invites:
             knock.addresses[0],
             knock.reply_secret,
             codec.encode(reply),
-            purpose="cell",
+            purpose="reply",
             about=gid,
             due_at=now,
         )

@@ -184,11 +184,12 @@ CREATE TABLE receipt (
 -- What has to reach a relay. Rows leave only when the relay has answered.
 CREATE TABLE outbox (
     id INTEGER PRIMARY KEY, relay TEXT NOT NULL, request BLOB NOT NULL, -- a frame with id 0
-    purpose TEXT NOT NULL,             -- 'cell', 'commit', 'create', 'file', 'knock'
+    purpose TEXT NOT NULL,             -- 'cell', 'commit', 'create', 'file', 'knock', 'reply'
     about BLOB,                        -- the conversation; of a knock, the inviter
     due_at INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX outbox_relay ON outbox (relay, id);
+CREATE INDEX outbox_reply ON outbox (about) WHERE purpose = 'reply';
 
 -- Relays that gave us access.
 CREATE TABLE relay (
