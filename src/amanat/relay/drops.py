@@ -361,6 +361,7 @@ class _Batch:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._found: dict[bytes, DropRecord] = {}
+        self._shown: set[tuple[bytes, bytes]] = set()
         self.changed: dict[bytes, DropRecord] = {}
         self.landed: dict[bytes, list[HeldCell]] = {}
 
@@ -377,15 +378,18 @@ class _Batch:
         """The drop, if this is its append token. Raises NoSuchDrop.
 
         Every refusal costs one look at this batch, one at the store, and two comparisons, whether
-        the drop exists or not, so that time does not tell either.
+        the drop exists or not, so that time does not tell either. Only a token that was right
+        before in this batch is not compared again.
         """
+        if (drop_id, token) in self._shown:
+            return self._found[drop_id]
         drop = self._found.get(drop_id, NOBODYS)
-        if _matches(drop_id, token, drop.append_hash):
-            return drop
-        drop = self._store.find(drop_id)
         if not _matches(drop_id, token, drop.append_hash):
-            raise NoSuchDrop
-        self._found[drop_id] = drop
+            drop = self._store.find(drop_id)
+            if not _matches(drop_id, token, drop.append_hash):
+                raise NoSuchDrop
+            self._found[drop_id] = drop
+        self._shown.add((drop_id, token))
         return drop
 
     def land(self, drop: DropRecord, held: HeldCell) -> None:

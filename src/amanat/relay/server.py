@@ -475,9 +475,6 @@ class Connection(picows.WSListener):
             return
         if relay.draining:
             raise Draining(retry_after=DRAINING_RETRY_S)
-        if isinstance(request, wire.Describe):
-            self.reply(relay.describe(request))
-            return
         if (
             self._in_flight >= relay.limits.requests_in_flight
             or relay.in_flight >= relay.limits.requests_in_flight_total
@@ -485,16 +482,22 @@ class Connection(picows.WSListener):
             raise RelayBusy(retry_after=BUSY_RETRY_S)
         if isinstance(request, wire.Append | wire.Create):
             relay.write(self, request, frame_bytes)
+        elif isinstance(request, wire.Describe):
+            self.reply(relay.describe(request))
+            return
         else:
-            if request.id in self.readers:
-                raise MalformedFrame
-            if isinstance(request, wire.Follow):
-                self._check_follows()
-            reader = self.readers[request.id] = Reader(self, request)
-            relay.metrics.followers.inc()
-            relay.catch_up(reader)
+            self._begin(request)
         self._in_flight += 1
         relay.in_flight += 1
+
+    def _begin(self, request: wire.Read | wire.Follow) -> None:
+        if request.id in self.readers:
+            raise MalformedFrame
+        if isinstance(request, wire.Follow):
+            self._check_follows()
+        reader = self.readers[request.id] = Reader(self, request)
+        self._relay.metrics.followers.inc()
+        self._relay.catch_up(reader)
 
     def _check_follows(self) -> None:
         follows = sum(isinstance(reader.request, wire.Follow) for reader in self.readers.values())
