@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from world import World
+from world import Weather, World
 
 
 async def test_member_put_out_and_asked_back_while_away_is_in(world: World) -> None:
@@ -59,6 +59,24 @@ async def test_member_away_misses_nothing_a_new_member_says(world: World) -> Non
     bob.wake()
     await world.settle()
     assert bob.texts("family") == ["hello bob"]
+
+
+async def test_new_member_who_joins_while_others_talk_misses_nothing(world: World) -> None:
+    alice, bob, carol = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", alice, bob)
+    await carol.sleep()
+    alice.client.add(gid, ["carol"])
+    await world.settle()
+    world.relay.page = 10
+    world.network.weather = Weather(delay_s=0.3)
+    for number in range(150):
+        bob.client.send(gid, f"text {number}")
+        await world.pass_time(0.03)
+        if number == 100:
+            carol.wake()
+    await world.settle()
+    assert carol.texts("family") == [f"text {number}" for number in range(150)]
+    assert not carol.warnings()
 
 
 @pytest.mark.xfail(strict=True, reason="lost beyond KEPT_EPOCHS; repair by gaps is still to come")

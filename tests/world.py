@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import itertools
 import os
 import random
 import selectors
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 EPOCH_MS = 1_600_000_000_000
 """When the world begins, in Unix milliseconds: long ago, so that whoever reads the real clock where
 the world's is meant stumbles over it."""
+REPLY_BYTES = 256 * 1024
+"""Most bytes of cells in one answer."""
 PATIENCE_S = 1800
 """Seconds of the world's time after which people who are not done never will be."""
 
@@ -185,7 +188,9 @@ class Relay:
         if shelf.read_hash != token_hash(request.drop_id, request.read_token):
             raise NoSuchDrop
         after = min(max(after, shelf.gone), len(shelf.cells))
-        found = shelf.cells[after : after + limit]
+        room = itertools.accumulate(map(len, shelf.cells[after : after + limit]))
+        count = sum(1 for number, size in enumerate(room) if size <= REPLY_BYTES or number == 0)
+        found = shelf.cells[after : after + count]
         return wire.Cells(request.id, after + 1, shelf.digests[after], found, len(shelf.cells))
 
     def forge(self, drop_id: bytes, cells: list[bytes]) -> None:
@@ -542,6 +547,10 @@ class World:
         self.network = Network(self.rng)
         self.people: dict[str, Person] = {}
         self._root = root
+        self._mishaps: list[BaseException] = []
+        self.loop.set_exception_handler(
+            lambda _, context: self._mishaps.append(context.get("exception") or AssertionError)
+        )
         self.relay = self.add_relay()
 
     def now(self) -> int:
@@ -642,6 +651,7 @@ class World:
             elif person.client._failure is not None:
                 raise person.client._failure
         assert not self.network.changed
+        assert not [error for error in self._mishaps if not isinstance(error, Died)]
 
     def close(self) -> None:
         async def end() -> None:

@@ -650,11 +650,14 @@ class Client:
 
     async def _take_home(self, cells: wire.Cells) -> None:
         bucket = self._me.home.bucket
-        now = self._now()
         while True:
+            # What came before a chain was known comes first: the engine reads a sender's messages
+            # in their order, give or take a few.
+            while self._delivery.again() is not None:
+                await self.changed()
             with self._unit():
                 fresh = self._delivery.advance(bucket.drop_id, cells, CELLS_PER_UNIT)
-                self._take(fresh, now=now)
+                self._take(fresh, now=self._now())
             read = self._delivery.read_from(bucket.drop_id)
             if read >= cells.head:
                 self._home_read.set()
