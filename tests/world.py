@@ -549,7 +549,9 @@ class World:
         self._root = root
         self._mishaps: list[BaseException] = []
         self.loop.set_exception_handler(
-            lambda _, context: self._mishaps.append(context.get("exception") or AssertionError)
+            lambda _, context: self._mishaps.append(
+                context.get("exception", AssertionError(context["message"]))
+            )
         )
         self.relay = self.add_relay()
 
