@@ -413,9 +413,7 @@ async def test_group_grows_large_and_small_again(
 
 async def test_seventy_people_speak_through_the_epoch_drop(world: World) -> None:
     count = 70
-    relay = world.add_relay(
-        buckets=count
-    )  # few share a bucket: each cell costs each reader a commit
+    relay = world.add_relay(buckets=count)  # each cell of a bucket costs each reader
     people = [await world.person(f"p{number:02d}", relay=relay) for number in range(count)]
     founder = people[0]
     for person in people[1:]:

@@ -160,6 +160,9 @@ class Relay:
         self.address = RelayAddress("127.0.0.1", port, self.key.public_key().public_bytes_raw())
         self.page = wire.MAX_CELLS
         """Most cells in one answer."""
+        self.refuses: AmanatError | None = None
+        """What every append is refused with."""
+        self.gives_access = True
         self.shelves: dict[bytes, Shelf] = {}
         for index in range(buckets):
             bucket = derive_bucket(self.bucket_key, index, region=region)
@@ -170,7 +173,8 @@ class Relay:
         try:
             match request:
                 case wire.Describe(id=number):
-                    return wire.Described(number, self._descriptor(), self.bucket_key)
+                    key = self.bucket_key if self.gives_access else b""
+                    return wire.Described(number, self._descriptor(), key)
                 case wire.Create(id=number):
                     return wire.Created(number, self._create(request))
                 case wire.Append(id=number):
@@ -232,6 +236,8 @@ class Relay:
         return len(shelf.cells)
 
     def _append(self, request: wire.Append) -> tuple[int, bytes]:
+        if self.refuses is not None:
+            raise self.refuses
         shelf = self._shelf(request.drop_id)
         if shelf.append_hash != token_hash(request.drop_id, request.append_token):
             raise NoSuchDrop
