@@ -727,6 +727,11 @@ def _replay(args: argparse.Namespace, out: Out) -> None:
             ),
         )
     value = report._asdict()
-    out.result(value, "\n".join(f"{key:24}{found}" for key, found in value.items()))
+    saw = (
+        f"What the relay saw: {report.relay_disk_bytes:,} bytes of equal-looking cells. In everything"
+        f" it wrote, read as UTF-8, UTF-16, hex and base64, {report.relay_plaintext_hits} texts of"
+        f" {report.messages_in} were found."
+    )
+    out.result(value, "\n".join([*(f"{key:24}{found}" for key, found in value.items()), "", saw]))
     if not report.is_clean:
         sys.exit(1)
