@@ -78,7 +78,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     out = Out(is_json=args.json)
     status = 0
     try:
-        args.run(args, out)
+        with vault.naming_damage(args.profile):
+            args.run(args, out)
     except AmanatError as error:
         out.note(str(error))
         if error.hint:

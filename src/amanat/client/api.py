@@ -220,7 +220,8 @@ class Client:
         """
         opened = vault.open_vault(directory, unlock)
         try:
-            return cls(opened)
+            with vault.naming_damage(directory):
+                return cls(opened)
         except BaseException:
             opened.close()
             raise
@@ -474,9 +475,7 @@ class Client:
 
     def check_vault(self) -> str:
         """What is damaged in the vault's pages, in SQLite's words; empty if nothing is."""
-        found = [str(row[0]) for row in self._db.execute("PRAGMA cipher_integrity_check")]
-        found += [str(r[0]) for r in self._db.execute("PRAGMA integrity_check") if r[0] != "ok"]
-        return "; ".join(found)
+        return self._vault.damage()
 
     def count(self, gid: bytes) -> int:
         """How many texts a conversation holds."""

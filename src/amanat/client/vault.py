@@ -262,9 +262,8 @@ class Vault:
                 forget()
             if isinstance(error, sqlcipher3.OperationalError) and "full" in str(error):
                 raise DiskFull(str(self.directory)) from None
-            if isinstance(error, sqlcipher3.DatabaseError) and "malformed" in str(error):
-                raise VaultDamaged(str(self.directory)) from None
-            raise
+            with naming_damage(self.directory):
+                raise
         for told in self._after_commit:
             told()
 
@@ -279,6 +278,15 @@ class Vault:
         """Set a key of `meta`; inside a unit."""
         self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
+    def damage(self) -> str:
+        """What is damaged in the database's pages, in SQLite's words; empty if nothing is."""
+        try:
+            found = [str(row[0]) for row in self.db.execute("PRAGMA cipher_integrity_check")]
+            found += [str(r[0]) for r in self.db.execute("PRAGMA integrity_check") if r[0] != "ok"]
+        except sqlcipher3.DatabaseError as error:
+            found = [str(error)]
+        return "; ".join(found)
+
     def close(self) -> None:
         """Close the database and let other processes in."""
         with contextlib.suppress(sqlcipher3.Error):
@@ -286,6 +294,17 @@ class Vault:
             self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.db.close()
         os.close(self._lock)
+
+
+@contextlib.contextmanager
+def naming_damage(directory: Path) -> Iterator[None]:
+    """Raises VaultDamaged where the database of `directory` turns out to be broken."""
+    try:
+        yield
+    except sqlcipher3.DatabaseError as error:
+        if type(error) is not sqlcipher3.DatabaseError:
+            raise  # not of the file: a subclass says what else is wrong
+        raise VaultDamaged(f"{directory}: {error}") from None
 
 
 def create(directory: Path, unlock: Unlock, fill: Callable[[Vault], None]) -> None:
