@@ -21,7 +21,7 @@ from amanat.protocol import codec
 from amanat.protocol.descriptor import MAX_ADDRESS_CHARS, b64, unb64
 from amanat.protocol.identity import MAX_NAME_CHARS, Address
 from amanat.protocol.messages import Knock
-from decoders import ADDRESS, INVITE
+from client_decoders import ADDRESS, INVITE
 from world import STORM, Person, World
 
 LINK = to_link(INVITE)

@@ -25,7 +25,7 @@ from amanat.protocol.messages import (
     envelope_hash,
     piece_hash,
 )
-from decoders import ADDRESS, DECODERS, IDENTITY, RELAY, mutate, try_one
+from client_decoders import ADDRESS, DECODERS, IDENTITY, RELAY, mutate, try_one
 
 each = pytest.mark.parametrize("name", DECODERS)
 

@@ -729,7 +729,7 @@ def _replay(args: argparse.Namespace, out: Out) -> None:
         )
     value = report._asdict()
     saw = (
-        f"What the relay saw: {report.relay_disk_bytes:,} bytes of equal-looking cells. In everything"
+        f"What the relay saw: {report.relay_disk_bytes:,} bytes of equal-looking cells. In all that"
         f" it wrote, read as UTF-8, UTF-16, hex and base64, {report.relay_plaintext_hits} texts of"
         f" {report.messages_in} were found."
     )
