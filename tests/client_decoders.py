@@ -1,6 +1,6 @@
 """Every decoder that reads what other clients write, with a sample of it.
 
-    python tests/decoders.py [NAME ...] [--seconds N]
+    python tests/client_decoders.py [NAME ...] [--seconds N]
 
 fuzzes them. The invariant: whatever the bytes are, a decoder gives a value whose one encoding they
 are, or raises its one refusal; never anything else.
