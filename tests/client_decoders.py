@@ -1,16 +1,12 @@
 """Every decoder that reads what other clients write, with a sample of it.
 
-    python tests/client_decoders.py [NAME ...] [--seconds N]
-
-fuzzes them. The invariant: whatever the bytes are, a decoder gives a value whose one encoding they
-are, or raises its one refusal; never anything else.
+The invariant: whatever the bytes are, a decoder gives a value whose one encoding they are, or
+raises its one refusal; never anything else. (fuzz/decoders.py looks for inputs that break it.)
 """
 
 from __future__ import annotations
 
-import argparse
 import random
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -176,22 +172,3 @@ def mutate(sample: bytes, rng: random.Random) -> bytes:
             case _:
                 data = data[at:] + data[:at]
     return bytes(data)
-
-
-def main() -> None:
-    """Fuzz until the time is up or the invariant is broken."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*DECODERS, []], default=[], metavar="NAME")
-    parser.add_argument("--seconds", type=float, default=60)
-    args = parser.parse_args()
-    chosen = [DECODERS[name] for name in args.names or DECODERS]
-    rng, count, end = random.Random(), 0, time.monotonic() + args.seconds
-    while time.monotonic() < end:
-        for decoder in chosen:
-            try_one(decoder, mutate(decoder.sample, rng))
-            count += 1
-    print(f"{count} inputs, none broke the invariant")  # noqa: T201  # its result
-
-
-if __name__ == "__main__":
-    main()

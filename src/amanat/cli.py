@@ -583,6 +583,8 @@ def _group_text(view: ConversationView) -> str:
 def _status(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
         await _catch_up(args, client)
+        with contextlib.suppress(RelayUnreachable):
+            await _flush(args, client)
         status = client.status()
         out.result(
             {
