@@ -1,0 +1,340 @@
+"""The command line: results on stdout, all else on stderr, the status of the error's family.
+
+The relay is in memory and time is real; everything else is what a person would run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from amanat import cli
+from amanat.client import vault
+from amanat.errors import EXIT_BUG
+from amanat.protocol.descriptor import b64
+from world import Network, Relay
+
+COMMANDS = (
+    "init", "invite", "accept", "contacts", "send", "read", "group", "group create", "group add",
+    "group remove", "group leave", "group rename", "group admin", "group list", "verify", "status",
+    "doctor", "relay", "relay init", "relay run", "replay",
+)  # fmt: skip
+
+
+RIGHT = "open sesame"
+"""Everybody's passphrase."""
+
+
+class Ran(NamedTuple):
+    """What a command came to."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def value(self) -> Any:  # noqa: ANN401  # any JSON
+        """The one JSON value on stdout."""
+        return json.loads(self.out)
+
+
+class Shell:
+    """Runs commands of one person."""
+
+    def __init__(self, profile: Path, relay: Relay, run: Callable[..., Ran]) -> None:
+        self.profile = profile
+        self._relay = relay
+        self._run = run
+
+    def __call__(self, *arguments: str, given: str = "", passphrase: str = RIGHT) -> Ran:
+        reading, writing = os.pipe()
+        os.write(writing, passphrase.encode() + b"\n")
+        os.close(writing)
+        options = ["--profile", str(self.profile), "--passphrase-fd", str(reading), "--wait", "5"]
+        ran = self._run([*options, *arguments], given)
+        with contextlib.suppress(OSError):  # unless the command has read it
+            os.close(reading)
+        return ran
+
+    def json(self, *arguments: str, given: str = "") -> Any:  # noqa: ANN401  # any JSON
+        ran = self("--json", *arguments, given=given)
+        assert ran.status == 0, ran.err
+        return ran.value
+
+    def init(self, name: str) -> Ran:
+        return self("init", "--name", name, "--relay", str(self._relay.address))
+
+
+class Town:
+    """A relay and the people on it."""
+
+    def __init__(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        self.network = Network(random.Random(0))
+        self.relay = Relay()
+        self.network.relays[self.relay.address] = self.relay
+        self._root, self._monkeypatch, self._capfd = root, monkeypatch, capfd
+        for module in ("api", "link"):
+            monkeypatch.setattr(f"amanat.client.{module}.connect", self.network.connect)
+
+    def shell(self, name: str) -> Shell:
+        return Shell(self._root / name, self.relay, self.run)
+
+    def person(self, name: str) -> Shell:
+        shell = self.shell(name)
+        assert shell.init(name).status == 0
+        return shell
+
+    def friends(self) -> tuple[Shell, Shell]:
+        alice, bob = self.person("alice"), self.person("bob")
+        link = alice.json("invite")["invite"]
+        bob.json("--wait", "0.3", "accept", given=link)
+        alice.json("contacts")
+        bob.json("contacts")
+        return alice, bob
+
+    def run(self, arguments: list[str], given: str = "") -> Ran:
+        self._capfd.readouterr()
+        stdin = io.TextIOWrapper(io.BytesIO(given.encode("utf-8", "surrogateescape")))
+        self._monkeypatch.setattr(sys, "stdin", stdin)
+        with pytest.raises(SystemExit) as ended:
+            cli.main(arguments)
+        out, err = self._capfd.readouterr()
+        code = ended.value.code
+        return Ran(code if isinstance(code, int) else 0, out, err)
+
+
+@pytest.fixture
+def town(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Town:
+    """Where guessing a passphrase is cheap."""
+    monkeypatch.setattr(vault, "ARGON2_MEMORY_KIB", 64)
+    monkeypatch.setattr(vault, "ARGON2_PASSES", 1)
+    return Town(tmp_path, monkeypatch, capfd)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(town: Town, command: str) -> None:
+    ran = town.run([*command.split(), "--help"])
+    assert ran.status == 0
+    assert ran.out.startswith(f"usage: amanat {command}")
+    assert not ran.err
+
+
+@pytest.mark.parametrize(
+    "line", ["", "nonsense", "send", "group", "verify", "--wait soon contacts", "relay run",
+             "replay --format mbox"],
+)  # fmt: skip
+def test_a_line_that_is_no_command_is_a_mistake_of_usage(town: Town, line: str) -> None:
+    ran = town.run(line.split())
+    assert ran.status == 2
+    assert not ran.out
+    assert ran.err.startswith("usage: ")
+
+
+def test_no_option_takes_a_secret() -> None:
+    text = cli._parser().format_help().lower()
+    assert "--passphrase-fd" in text
+    for word in ("--passphrase ", "--passphrase=", "--password", "--key", "--access "):
+        assert word not in text
+
+
+def test_two_people_meet_and_talk(town: Town) -> None:
+    alice, bob = town.friends()
+    (contact,) = alice.json("contacts")
+    assert contact["name"] == "bob"
+    assert contact["verified"] is False
+    assert len(contact["id"]) == 8
+    assert bob.json("send", "alice", given="سلام\n") == {"to": "alice", "state": "sent"}
+    ran = alice("--json", "read")
+    (line,) = (json.loads(text) for text in ran.out.splitlines())
+    assert line["text"] == "سلام"
+    assert line["sender"] == line["conversation"] == "bob"
+    assert line["own"] is False
+    assert set(line) == {
+        "conversation", "conversation_id", "sender", "own", "text", "sent_at", "kept_at", "state",
+    }  # fmt: skip
+    assert alice("--json", "read").out == ""
+    assert "سلام" in alice("read", "--all").out
+    assert "سلام" in alice("read", "bob", "--all").out
+
+
+def test_verifying(town: Town) -> None:
+    alice, bob = town.friends()
+    seen = alice.json("verify", "bob")
+    assert seen["safety_number"] == bob.json("verify", "alice")["safety_number"]
+    assert seen["verified"] is False
+    assert alice.json("verify", "bob", "--confirm")["verified"] is True
+    assert alice.json("contacts")[0]["verified"] is True
+    assert alice.json("verify", "bob", "--withdraw")["verified"] is False
+
+
+def test_a_group_from_its_making_to_its_leaving(town: Town) -> None:
+    alice, bob = town.friends()
+    made = alice.json("group", "create", "family", "bob")
+    assert set(made) == {"name", "id", "state", "people", "admins", "region", "epoch"}
+    assert made["admins"] == ["alice"]
+    (seen,) = bob.json("group", "list")
+    assert seen["people"] == ["alice", "bob"]
+    bob.json("send", "family", given="hello all")
+    assert "hello all" in alice("read").out
+    assert alice.json("group", "rename", "family", "friends")["name"] == "friends"
+    assert alice.json("group", "admin", "friends", "bob")["admins"] == ["alice", "bob"]
+    assert bob.json("group", "list")[0]["name"] == "friends"
+    assert bob.json("group", "leave", "friends")["state"] in ("leaving", "left")
+    alice("read")  # lets bob go
+    assert alice.json("group", "list")[0]["people"] == ["alice"]
+
+
+def test_status_and_doctor(town: Town) -> None:
+    alice = town.person("alice")
+    status = alice.json("status")
+    assert status["name"] == "alice"
+    assert status["region"] == "IR"
+    assert status["outbox"] == status["contacts"] == 0
+    assert status["warnings"] == []
+    assert [check["ok"] for check in alice.json("doctor")] == [True, True, True]
+    town.network.is_up = False
+    ran = alice("--json", "--wait", "0.2", "doctor")
+    assert ran.status == 1
+    assert [check["ok"] for check in ran.value] == [True, True, False]
+
+
+def test_an_invite_is_written_as_a_picture(town: Town, tmp_path: Path) -> None:
+    alice = town.person("alice")
+    for name, start in (("code.png", b"\x89PNG"), ("code.svg", b"<?xml")):
+        assert alice.json("invite", "--qr", str(tmp_path / name))["invite"]
+        assert (tmp_path / name).read_bytes().startswith(start)
+    assert alice("invite", "--qr", str(tmp_path / "code.txt")).status == 2
+    assert alice("invite", "--qr", str(tmp_path / "no" / "code.png")).status == 2
+
+
+def test_an_invite_is_read_from_a_file(town: Town, tmp_path: Path) -> None:
+    alice, bob = town.person("alice"), town.person("bob")
+    file = tmp_path / "invite"
+    file.write_text(alice("invite").out)
+    ran = bob("--json", "--wait", "0.3", "accept", "--file", str(file), "--greeting", "hi")
+    assert ran.value == {"inviter": "alice", "met": False}
+    assert "hi" in alice("read").out
+    assert bob("accept", "--file", str(tmp_path / "none")).status == 2
+
+
+MISTAKES: dict[str, tuple[list[str], str, int, str]] = {
+    "unknown contact": (["verify", "nobody"], "", 2, "unknown-contact"),
+    "unknown conversation": (["send", "nobody"], "x", 2, "unknown-conversation"),
+    "nothing to say": (["send", "bob"], "", 2, "message-too-large"),
+    "too long a text": (["send", "bob"], "x" * 60_001, 2, "message-too-large"),
+    "more than anybody can say": (["send", "bob"], "x" * 1_100_000, 2, "bad-argument"),
+    "no text": (["send", "bob"], "\udcff", 2, "bad-argument"),
+    "broken invite": (["accept"], "amanat-invite:xyz", 2, "broken-invite"),
+    "not a group": (["group", "rename", "bob", "x"], "", 2, "not-a-member"),
+    "no such group": (["group", "leave", "nothing"], "", 2, "unknown-conversation"),
+    "no trace": (["replay", "--trace", "/nowhere"], "", 2, "bad-argument"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_has_its_name_and_the_status_of_its_family(town: Town, mistake: str) -> None:
+    arguments, given, status, code = MISTAKES[mistake]
+    alice, _ = town.friends()
+    ran = alice("--json", *arguments, given=given)
+    assert (ran.status, ran.value["error"]) == (status, code)
+    assert ran.err.startswith("amanat: ")
+    ran = alice(*arguments, given=given)
+    assert ran.status == status
+    assert not ran.out
+
+
+def test_profile_mistakes_are_named(town: Town) -> None:
+    alice = town.shell("alice")
+    assert alice("contacts").status == 2
+    assert alice("--json", "contacts").value["error"] == "no-profile"
+    assert not alice.profile.exists()
+    assert "hint: make one with `amanat init`" in alice("contacts").err
+    alice.init("alice")
+    assert alice.init("eve").status == 2
+    ran = alice("--json", "contacts", passphrase="sesame")
+    assert (ran.status, ran.value["error"]) == (2, "wrong-passphrase")
+    assert "sesame" not in ran.out + ran.err
+    holder = vault.open_vault(alice.profile, vault.Unlock(passphrase=RIGHT))
+    assert alice("--json", "contacts").value["error"] == "profile-in-use"
+    holder.close()
+    whole = (alice.profile / "vault.db").read_bytes()
+    (alice.profile / "vault.db").write_bytes(whole[:100] + b"x" + whole[101:])
+    ran = alice("--json", "contacts")
+    assert (ran.status, ran.value["error"]) == (5, "vault-damaged")
+
+
+def test_relay_mistakes_are_named(town: Town) -> None:
+    shell = town.shell("alice")
+    for relay, status, code in (
+        ("somewhere", 2, "broken-address"),
+        (f"amanat://127.0.0.1:1/#{b64(bytes(32))}", 4, "relay-unreachable"),
+    ):
+        ran = shell("--json", "init", "--name", "alice", "--relay", relay)
+        assert (ran.status, ran.value["error"]) == (status, code)
+        assert not shell.profile.exists()
+
+
+def test_what_is_said_while_the_relay_is_away_is_kept(town: Town) -> None:
+    alice, bob = town.friends()
+    town.network.is_up = False
+    ran = alice("--json", "--wait", "0.2", "send", "bob", given="later")
+    assert (ran.status, ran.value["error"]) == (4, "relay-unreachable")
+    town.network.is_up = True
+    alice("read")
+    assert alice.json("status")["outbox"] == 0
+    assert "later" in bob("read").out
+
+
+def test_a_descriptor_that_is_not_open_is_named(town: Town) -> None:
+    alice = town.person("alice")
+    ran = town.run(["--profile", str(alice.profile), "--passphrase-fd", "999", "contacts"])
+    assert ran.status == 2
+    assert "descriptor 999" in ran.err
+
+
+def test_names_and_texts_cannot_steer_the_terminal(town: Town) -> None:
+    _, bob = town.friends()
+    alice = town.shell("alice")
+    bob.json("send", "alice", given="\x1b[2J\u202eabc\u2069\x07")
+    shown = alice("read").out
+    assert "abc" in shown
+    for steering in ("\x1b", "\x07", "\u202e"):
+        assert steering not in shown
+    assert "\x1b[2J\u202eabc\u2069\x07" in alice("--json", "read", "--all").value["text"]
+
+
+def test_a_bug_says_so(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice = town.person("alice")
+    monkeypatch.setattr(cli, "_unlock", lambda _: 1 / 0)
+    ran = alice("contacts")
+    assert ran.status == EXIT_BUG
+    assert ran.err == "amanat: a bug: ZeroDivisionError: division by zero\n"
+
+
+def test_an_interrupt_has_its_own_status(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_unlock", interrupt)
+    assert town.shell("alice")("contacts").status == cli.EXIT_INTERRUPTED
+
+
+def test_a_relay_is_made(town: Town, tmp_path: Path) -> None:
+    arguments = ["relay", "init", str(tmp_path / "relay"), "--region", "IR", "--operator", "me"]
+    made = town.run(["--json", *arguments])
+    assert made.value["address"].startswith("amanat://127.0.0.1:8443/#")
+    assert town.run(arguments).status == 2
+    assert town.run([*arguments[:2], str(tmp_path / "x"), *arguments[3:4], "Iran"]).status == 2
