@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from amanat.client import conversation as rules
 from world import Died, Person, World
 
 
@@ -200,7 +201,10 @@ async def test_dying_while_a_commit_loses(world: World) -> None:
 
 
 @pytest.mark.parametrize("mortal", ["bob", "carol"])
-async def test_dying_while_somebody_leaves(world: World, mortal: str) -> None:
+async def test_dying_while_somebody_leaves(
+    world: World, monkeypatch: pytest.MonkeyPatch, mortal: str
+) -> None:
+    monkeypatch.setattr(rules, "LEAVE_TURN_MS", 1000)
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
     alice, bob, carol = people
