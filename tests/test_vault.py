@@ -292,6 +292,13 @@ def test_nothing_can_be_read_in_the_files(profile: Path, opened: Vault) -> None:
         assert known not in everything
 
 
+@pytest.mark.parametrize(("setting", "value"), [("synchronous", 2), ("secure_delete", 1)])
+def test_what_is_kept_and_deleted_outlives_the_power(
+    opened: Vault, setting: str, value: int
+) -> None:
+    assert opened.db.execute(f"PRAGMA {setting}").fetchone() == (value,)
+
+
 def test_unit_is_kept_whole(opened: Vault) -> None:
     told: list[str] = []
     opened.bind(

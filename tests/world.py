@@ -123,6 +123,8 @@ class Connection(sqlcipher3.Connection):  # type: ignore[misc]  # it has no type
                 self.fuse.step()
         elif sql.startswith(("INSERT", "UPDATE", "DELETE", "REPLACE")):
             raise AssertionError(f"outside a unit: {sql}")
+        if sql == "PRAGMA synchronous = FULL":
+            sql = "PRAGMA synchronous = OFF"  # the power never fails here, and waiting is slow
         result = super().execute(sql, parameters)
         if sql == "COMMIT":
             self.fuse.step()
