@@ -129,6 +129,20 @@ async def test_cell_shown_twice_is_taken_once(world: World) -> None:
     assert not bob.warnings()
 
 
+async def test_cell_shown_again_after_a_restart_is_passed_over(world: World) -> None:
+    _, bob, cells = await written_while_away(world, 6)
+    present(world, bob, cells[1:], instead_of=6)
+    bob.wake()
+    await world.settle()
+    await bob.sleep()
+    drop_id, shelf = bucket(world, bob)
+    world.relay.forge(drop_id, shelf.cells + cells)
+    bob.wake()
+    await world.settle()
+    assert bob.texts("alice") == [f"text {number}" for number in range(6)]
+    assert not bob.warnings()
+
+
 async def test_other_peoples_cells_and_junk_are_passed_over(world: World) -> None:
     _, bob, cells = await written_while_away(world, 3)
     junk = [os.urandom(size) for size in CELL_SIZES]

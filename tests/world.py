@@ -263,7 +263,7 @@ class Weather(NamedTuple):
 
     delay_s: float = 0.002
     cut: float = 0.0
-    """The connection ends; what is under way may still arrive, and no answer comes back."""
+    """The connection ends; of what is under way some still arrives, and no answer comes back."""
     repeat: float = 0.0
     """The request arrives twice."""
 
@@ -403,7 +403,8 @@ class Socket:
             loop.call_later(network.way(), self.disconnect)
 
     def _arrive(self) -> None:
-        self._network.arrive(self, self._requests.popleft())
+        if self._requests:
+            self._network.arrive(self, self._requests.popleft())
 
     def deliver(self, reply: wire.Reply) -> None:
         if self.is_open:
@@ -418,6 +419,8 @@ class Socket:
     def disconnect(self, *, graceful: bool = True) -> None:  # noqa: ARG002  # as picows has it
         if self.is_open:
             self.is_open = False
+            for _ in range(self._network.rng.randint(0, len(self._requests))):
+                self._requests.pop()
             self._link.on_ws_disconnected(cast("picows.WSTransport", self))
 
 
