@@ -641,11 +641,8 @@ class Client:
                 ) as replies:
                     async for cells in replies:
                         await self._take_home(cells)
-            except (Unavailable, DiskFull) as error:
-                await asyncio.sleep(error.retry_after or TICK_S)
-            except (PeerError, TrustError) as error:
-                self._note(error, bucket.drop_id)
-                await asyncio.sleep(RETRY_MS[0] / 1000)
+            except (Unavailable, PeerError, TrustError) as error:
+                await self._rest_after(error, bucket.drop_id)
 
     async def _take_home(self, cells: wire.Cells) -> None:
         bucket = self._me.home.bucket
@@ -685,17 +682,23 @@ class Client:
             try:
                 link = await self._links.to(self._me.home.relay)
                 cells = await link.request(request, wire.Cells)
-            except (Unavailable, DiskFull) as error:
-                await asyncio.sleep(error.retry_after or TICK_S)
-                continue
-            except (PeerError, TrustError) as error:
-                self._note(error, b"")
-                await asyncio.sleep(RETRY_MS[0] / 1000)
+            except (Unavailable, PeerError, TrustError) as error:
+                await self._rest_after(error, b"")
                 continue
             with self._unit():
                 self._delivery.took_again(cells.first + len(cells.cells) - 1)
                 self._take(cells.cells, now=self._now())
         self._begin_due()
+
+    async def _rest_after(
+        self, error: Unavailable | PeerError | TrustError, drop_id: bytes
+    ) -> None:
+        """Wait before a relay is asked again about a drop, and note it if it misbehaved."""
+        if isinstance(error, Unavailable):
+            await asyncio.sleep(error.retry_after or TICK_S)
+        else:
+            self._note(error, drop_id)
+            await asyncio.sleep(RETRY_MS[0] / 1000)
 
     def _note(self, error: PeerError | TrustError, drop_id: bytes) -> None:
         """Keep a relay's misbehaviour for the person, and read the drop anew."""
@@ -719,12 +722,8 @@ class Client:
                 continue
             try:
                 link = await self._links.to(relay)
-            except Unavailable as error:
-                await asyncio.sleep(error.retry_after or TICK_S)
-                continue
-            except (PeerError, TrustError) as error:
-                self._note(error, b"")
-                await asyncio.sleep(RETRY_MS[0] / 1000)
+            except (Unavailable, PeerError, TrustError) as error:
+                await self._rest_after(error, b"")
                 continue
             # What follows a `create` may need it: it goes alone.
             cut = next((i for i, row in enumerate(rows) if row[2] == "create"), len(rows))
@@ -882,13 +881,11 @@ class Client:
                     await asyncio.sleep(TICK_S)
             with self._unit():
                 self._conversations.is_sure(gid, epoch, sure)
-        except (Unavailable, DiskFull) as error:
-            with self._unit():
-                self._conversations.notice(gid, now=self._now())
-            await asyncio.sleep(error.retry_after or TICK_S)
-        except (PeerError, TrustError) as error:
-            self._note(error, drop.drop_id)
-            await asyncio.sleep(RETRY_MS[0] / 1000)
+        except (Unavailable, PeerError, TrustError) as error:
+            if isinstance(error, Unavailable):
+                with self._unit():
+                    self._conversations.notice(gid, now=self._now())
+            await self._rest_after(error, drop.drop_id)
 
     async def _read_page(self, gid: bytes, epoch: int, drop: Drop, *, wait: int) -> bool:
         """Take one reply of an epoch drop; whether there is more."""

@@ -124,9 +124,7 @@ class Link(picows.WSListener):
             raise RelayUnreachable("no answer") from None
         finally:
             self._waiting.pop(number, None)
-        if isinstance(reply, wire.Failed):
-            raise _error_of(reply)
-        return reply
+        return _unless_failed(reply)
 
     async def follow(
         self, drop_id: bytes, read_token: bytes, after: int
@@ -141,7 +139,7 @@ class Link(picows.WSListener):
             while (reply := await queue.get()) is not None:
                 if queue.qsize() < BACKLOG:
                     self._resume()
-                yield _expect(reply, wire.Cells)
+                yield _expect(_unless_failed(reply), wire.Cells)
             raise RelayUnreachable("the connection ended")
         finally:
             del self._following[number]
@@ -228,16 +226,16 @@ def _key_of(certificate: bytes | None) -> bytes:
     return key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else b""
 
 
-def _error_of(reply: wire.Failed) -> PeerError | Unavailable:
+def _unless_failed(reply: wire.Reply) -> wire.Reply:
+    if not isinstance(reply, wire.Failed):
+        return reply
     kind = BY_CODE.get(reply.code, UnexpectedReply)
     if not issubclass(kind, PeerError | Unavailable):
         kind = UnexpectedReply  # a relay has no say in what is for the person to fix
-    return kind(retry_after=reply.retry_after)
+    raise kind(retry_after=reply.retry_after)
 
 
 def _expect(reply: wire.Reply, answer: type[R]) -> R:
-    if isinstance(reply, wire.Failed):
-        raise _error_of(reply)
     if not isinstance(reply, answer):
         raise UnexpectedReply
     return reply
