@@ -62,6 +62,31 @@ def test_identity_that_is_no_key_is_refused(identity: bytes) -> None:
         check_credential(made, signer=SIGNER)
 
 
+SMALL_ORDER = [
+    bytes.fromhex(y)[:31] + bytes([bytes.fromhex(y)[31] | sign])
+    for y in (
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    )
+    for sign in (0x00, 0x80)
+]
+"""Every encoding of a point whose order divides 8, canonical or not."""
+
+
+@pytest.mark.parametrize("identity", SMALL_ORDER)
+def test_identity_that_anybody_could_sign_for_is_refused(identity: bytes) -> None:
+    for made_up in SMALL_ORDER:
+        made = codec.encode(Credential(1, identity, DELIVERY, made_up + bytes(32)))
+        for number in range(16):  # such a signature holds for one text in a few
+            with pytest.raises(InvalidCredential):
+                check_credential(made, signer=bytes([number]) * 32)
+
+
 def test_credential_of_a_later_version_is_refused() -> None:
     credential = check_credential(ISSUED, signer=SIGNER)
     later = codec.encode(Credential(2, IDENTITY, DELIVERY, credential.signature))

@@ -84,6 +84,22 @@ class Leaf(codec.Record, frozen=True):
     addresses: Addresses
 
 
+_SIGN_BIT = 1 << 255
+_SMALL_ORDER = frozenset(
+    int.from_bytes(bytes.fromhex(y), "little")
+    for y in (
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    )
+)
+"""The y coordinates, as they may be encoded, of the points of edwards25519 (RFC 8032, section 5.1)
+whose order divides 8. Whoever names one as their key can sign a text without a private key."""
+
 # Any private key will do to tell whether a public one is of low order (RFC 7748, section 6.1).
 _PROBE = X25519PrivateKey.from_private_bytes(bytes(range(32)))
 
@@ -130,7 +146,12 @@ def check_relay(address: str) -> None:
 
 
 def check_signature(identity: bytes, signature: bytes, text: bytes) -> None:
-    """Raises InvalidCredential unless `signature` is the identity's own over `text`."""
+    """Raises InvalidCredential unless `signature` is the identity's own over `text`.
+
+    A key of small order is nobody's own.
+    """
+    if int.from_bytes(identity, "little") & ~_SIGN_BIT in _SMALL_ORDER:
+        raise InvalidCredential
     try:
         Ed25519PublicKey.from_public_bytes(identity).verify(signature, text)
     except (InvalidSignature, ValueError):
