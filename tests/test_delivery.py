@@ -61,13 +61,7 @@ def present(world: World, bob: Person, cells: list[bytes], *, instead_of: int) -
     "count",
     [
         pytest.param(60, id="few"),
-        pytest.param(
-            WINDOW,
-            id="many",
-            marks=pytest.mark.xfail(
-                strict=True, reason="the window is 128 wide, the engine's tolerance is 64"
-            ),
-        ),
+        pytest.param(WINDOW, id="many"),
     ],
 )
 async def test_cells_in_any_order_within_the_window_arrive_in_the_senders_order(

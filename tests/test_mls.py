@@ -30,6 +30,7 @@ from amanat.errors import (
     VaultDamaged,
     WrongEpoch,
 )
+from amanat.protocol import labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -441,7 +442,7 @@ def test_a_handle_dies_with_a_verdict_an_abort_and_the_epoch(trio: list[Client])
 @both_suites
 def test_messages_may_come_late_and_in_any_order_but_once(suite: int) -> None:
     alice, bob = group_of(suite, "alice", "bob")
-    messages = [alice.send(b"%d" % i) for i in range(64)]
+    messages = [alice.send(b"%d" % i) for i in range(mls.OUT_OF_ORDER_TOLERANCE)]
     shuffled = random.Random(1).sample(list(enumerate(messages)), len(messages))
     for i, message in shuffled:
         assert bob.read(message).plaintext == b"%d" % i
@@ -451,13 +452,19 @@ def test_messages_may_come_late_and_in_any_order_but_once(suite: int) -> None:
             bob.engine.process(GID, message)
 
 
-def test_a_message_is_too_old_once_64_later_ones_of_its_sender_came(trio: list[Client]) -> None:
+def test_a_message_is_too_old_once_as_many_later_ones_as_tolerated_came(
+    trio: list[Client],
+) -> None:
     alice, bob, _ = trio
-    messages = [alice.send(b"%d" % i) for i in range(66)]
-    bob.read(messages[65])
+    messages = [alice.send(b"%d" % i) for i in range(mls.OUT_OF_ORDER_TOLERANCE + 2)]
+    bob.read(messages[-1])
     bob.read(messages[2])
     with pytest.raises(TooOld):
         bob.engine.process(GID, messages[0])
+
+
+def test_what_a_pair_chain_still_opens_is_not_too_old_for_the_engine() -> None:
+    assert labels.WINDOW == mls.OUT_OF_ORDER_TOLERANCE
 
 
 def test_two_thousand_messages_may_be_missing_but_no_more(trio: list[Client]) -> None:
@@ -701,7 +708,7 @@ def test_a_message_writes_little_in_a_large_group() -> None:
     for by in clients[:3]:  # three past epochs, each with a roster of 200
         everyone_moves(clients, by, update=True)
     for other in others:
-        for _ in range(64):  # and as many kept keys as there can be
+        for _ in range(mls.OUT_OF_ORDER_TOLERANCE):  # and as many kept keys as there can be
             other.engine.encrypt(GID, b"lost")
         alice.read(other.send(b"found"))
         assert alice.save() < 64 * 1024

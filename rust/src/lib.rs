@@ -19,6 +19,7 @@ fn _mls(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("CLASSICAL_SUITE", rules::CLASSICAL as u16)?;
     module.add("EXT_POLICY", rules::EXT_POLICY)?;
     module.add("EXT_LEAF", rules::EXT_LEAF)?;
+    module.add("OUT_OF_ORDER_TOLERANCE", rules::OUT_OF_ORDER_TOLERANCE)?;
     module.add_class::<engine::Engine>()?;
     module.add_function(wrap_pyfunction!(engine::check_key_package, module)?)?;
     module.add_function(wrap_pyfunction!(engine::peek, module)?)?;

@@ -42,8 +42,9 @@ const CLOCK_SKEW: u64 = 3600;
 /// Epochs whose messages still decrypt after the group has moved on: what is on its way when
 /// three Commits follow each other closely. Every one kept is forward secrecy given up.
 const MAX_PAST_EPOCHS: usize = 3;
-/// Messages of one sender that may arrive late, by their number: a bucket is read in batches.
-const OUT_OF_ORDER_TOLERANCE: u32 = 64;
+/// Messages of one sender that may arrive late, by their number: as many as a pair chain has labels
+/// open (`protocol.labels.WINDOW`), or what its cells still open would be too old here.
+pub const OUT_OF_ORDER_TOLERANCE: u32 = 128;
 /// Messages of one sender that may be missing: what a busy member sends in two weeks offline.
 const MAX_FORWARD_DISTANCE: u32 = 2000;
 /// Bytes: none, because the cell around a message pads.

@@ -22,9 +22,10 @@ pub type Bytes = Zeroizing<Vec<u8>>;
 /// The hash of a page, half of a SHA-256: pages hold secrets, so nobody can aim for a collision.
 pub type PageId = [u8; 16];
 
-/// Senders whose ratchets share a page: a page is what a message writes at least, and every page
-/// of the group costs a message 16 bytes more.
-const PAGE: usize = 8;
+/// Senders whose ratchets share a page: a page is what a message writes at least, up to 9 kB for
+/// each sender of whom as many keys are kept as may be; and every page of the group costs a message
+/// 32 bytes more.
+const PAGE: usize = 4;
 /// The id of a page of senders who never sent: there is no row for it.
 const SILENT: PageId = [0; 16];
 

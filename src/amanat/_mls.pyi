@@ -8,6 +8,7 @@ __all__ = [
     "EXT_LEAF",
     "EXT_POLICY",
     "HYBRID_SUITE",
+    "OUT_OF_ORDER_TOLERANCE",
     "Engine",
     "MlsError",
     "check_key_package",
@@ -18,6 +19,7 @@ HYBRID_SUITE: int
 CLASSICAL_SUITE: int
 EXT_POLICY: int
 EXT_LEAF: int
+OUT_OF_ORDER_TOLERANCE: int
 
 # A refusal: a code of `amanat.errors` and a detail.
 class MlsError(Exception):

@@ -46,6 +46,8 @@ EXT_POLICY: Final = _mls.EXT_POLICY
 """GroupContext extension that holds the group's policy; every member must support it."""
 EXT_LEAF: Final = _mls.EXT_LEAF
 """LeafNode extension that holds what a client says about itself in its leaf."""
+OUT_OF_ORDER_TOLERANCE: Final = _mls.OUT_OF_ORDER_TOLERANCE
+"""Messages of one sender that may still be read after a later one (RFC 9420, section 15.1)."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
