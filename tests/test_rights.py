@@ -9,6 +9,9 @@ from typing import NamedTuple
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import structs
 
 from amanat.client import rights
 from amanat.errors import InvalidCommit, InvalidCredential
@@ -17,7 +20,7 @@ from amanat.protocol import codec
 from amanat.protocol.descriptor import b64
 from amanat.protocol.drops import derive_bucket
 from amanat.protocol.identity import Address, Leaf, issue_credential, leave_text
-from amanat.protocol.messages import MAX_LEAVES_PER_COMMIT, CommitInfo, Policy
+from amanat.protocol.messages import MAX_LEAVES_PER_COMMIT, CommitInfo, Policy, Who
 from amanat.protocol.messages import Leave as Wish
 
 GROUP = bytes(range(16))
@@ -119,13 +122,16 @@ DEEDS: dict[str, Callable[[Somebody], StagedCommit]] = {
     "remove who asked to leave": lambda by: commit(by, removes=(2,), wishes=[OTHER.wish()]),
     "rename": lambda by: commit(by, policy=policy(name="friends")),
     "make an admin": lambda by: commit(by, policy=policy(admins=[ADMIN.identity, by.identity])),
+    "let members add": lambda by: commit(by, policy=policy(may_add="members")),
+    "let members remove": lambda by: commit(by, policy=policy(may_remove="members")),
+    "let members rename": lambda by: commit(by, policy=policy(may_rename="members")),
     "move to another relay": lambda by: commit(by, policy=policy(relay=RELAY.replace(":1", ":2"))),
     "move to another region": lambda by: commit(by, policy=policy(region="DE")),
     "turn the group into a pair": lambda by: commit(by, policy=DIRECT_POLICY),
 }
 ADMINS_MAY = {
     "nothing but new keys", "add", "remove another", "remove who asked to leave", "rename",
-    "make an admin",
+    "make an admin", "let members add", "let members remove", "let members rename",
 }  # fmt: skip
 MEMBERS_MAY = {"nothing but new keys", "remove who asked to leave"}
 
@@ -138,6 +144,36 @@ def test_what_an_admin_may(deed: str) -> None:
 @pytest.mark.parametrize("deed", DEEDS)
 def test_what_a_member_may(deed: str) -> None:
     assert is_allowed(DEEDS[deed](MEMBER)) == (deed in MEMBERS_MAY)
+
+
+@pytest.mark.parametrize(
+    ("setting", "deed"),
+    [("may_add", "add"), ("may_remove", "remove another"), ("may_rename", "rename")],
+)
+def test_what_a_member_may_where_the_admins_say_so(setting: str, deed: str) -> None:
+    before = policy(**{setting: "members"})
+    as_it_is = setting.replace("may_", "let members ")
+    for other in DEEDS.keys() - MEMBERS_MAY - {as_it_is}:
+        made = DEEDS[other](MEMBER)
+        if other == "rename":
+            made = commit(MEMBER, policy=structs.replace(before, name="friends"))
+        assert is_allowed(made, before) == (other == deed), other
+
+
+def test_member_who_may_remove_may_not_remove_an_admin() -> None:
+    assert not is_allowed(commit(MEMBER, removes=(0,)), policy(may_remove="members"))
+    let_go = commit(MEMBER, removes=(0,), wishes=[ADMIN.wish()])
+    assert is_allowed(let_go, policy(may_remove="members"))
+
+
+def test_member_who_may_add_makes_no_admins() -> None:
+    before = policy(may_add="members", admins=[ADMIN.identity, NEW.identity])
+    assert not is_allowed(commit(MEMBER, adds=(NEW.added,)), before)  # who is listed still
+    nobody_listed = policy(may_add="members", admins=[NEW.identity])
+    other = somebody(9)  # would get the lowest leaf that is free, and so the rights that go with it
+    assert not is_allowed(commit(OTHER, adds=(other.added,)), nobody_listed)
+    let_go = commit(MEMBER, adds=(other.added,), removes=(0,), wishes=[ADMIN.wish()])
+    assert not is_allowed(let_go, policy(may_add="members"))
 
 
 @pytest.mark.parametrize("deed", DEEDS)
@@ -255,6 +291,8 @@ def test_group_stays_within_its_size() -> None:
         codec.encode(Policy([], "no admin", [], RELAY, "IR")),
         codec.encode(Policy([bytes(32)], "half a pair", [], RELAY, "IR")),
         codec.encode(policy(name="n" * 101)),
+        codec.encode(policy(may_add="everybody")),
+        codec.encode(structs.replace(DIRECT_POLICY, may_rename="members")),
         codec.encode(policy(region="Iran")),
         codec.encode(policy(admins=[bytes(32)] * 65)),
     ],
@@ -266,3 +304,108 @@ def test_broken_policy_is_refused(broken: bytes) -> None:
 def test_tree_with_a_false_credential_is_not_read() -> None:
     with pytest.raises(InvalidCredential):
         rights.read_members([ADMIN.again(signer=MEMBER.member.signer)])
+
+
+# Any policy, any members, any Commit
+
+CAST = [somebody(index) for index in range(7)]
+WHO: st.SearchStrategy[Who] = st.sampled_from(["admins", "members"])
+
+
+class Case(NamedTuple):
+    """A group and a Commit in it, in the terms of the rules."""
+
+    policy: Policy
+    members: dict[int, int]
+    """Leaf index of each member, by number in the cast."""
+    by: int
+    adds: list[int]
+    removes: list[int]
+    wishes: list[int]
+    after: Policy
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    cast = range(len(CAST))
+    leaves = draw(st.permutations(range(9)))
+    some = st.lists(st.sampled_from(cast), unique=True, max_size=3)
+    present = draw(st.lists(st.sampled_from(cast), unique=True, min_size=1))
+    direct = draw(st.integers(0, 5)) == 0
+    if direct:
+        present = present[:2]
+        pair = sorted(
+            CAST[i].identity for i in (present + [i for i in cast if i not in present])[:2]
+        )
+        before = structs.replace(DIRECT_POLICY, direct=pair)
+    else:
+        listed = draw(st.lists(st.sampled_from(cast), unique=True, min_size=1, max_size=3))
+        before = policy(
+            admins=[CAST[i].identity for i in listed],
+            may_add=draw(WHO), may_remove=draw(WHO), may_rename=draw(WHO),
+        )  # fmt: skip
+    by = draw(st.sampled_from(present))
+    others = [i for i in present if i != by]
+    few = st.lists(st.sampled_from(others), unique=True, max_size=2) if others else st.just([])
+    after = structs.replace(before, name=draw(st.sampled_from([before.name, "friends"])))
+    if draw(st.integers(0, 3)) == 0:
+        new = draw(some.filter(bool))
+        after = structs.replace(after, admins=[CAST[i].identity for i in new])
+    for setting in ("may_add", "may_remove", "may_rename"):
+        if draw(st.integers(0, 7)) == 0:
+            after = structs.replace(after, **{setting: draw(WHO)})
+    return Case(
+        policy=before,
+        members=dict(zip(present, leaves, strict=False)),
+        by=by,
+        adds=draw(some) if draw(st.booleans()) else [],
+        removes=draw(few),
+        wishes=draw(few),
+        after=after,
+    )
+
+
+def oracle(case: Case) -> bool:
+    """The rules of docs/protocol.md, section 9, said once more, over numbers in the cast."""
+    number = {one.identity: i for i, one in enumerate(CAST)}
+    present = set(case.members)
+    if present & set(case.adds):
+        return False
+    forced_out = set(case.removes) - set(case.wishes)
+    rename = case.after.name != case.policy.name
+    new_rights = any(
+        getattr(case.after, name) != getattr(case.policy, name)
+        for name in ("admins", "may_add", "may_remove", "may_rename")
+    )
+    if case.policy.direct:
+        return not (case.adds or forced_out or rename or new_rights)
+    listed = {number[identity] for identity in case.policy.admins}
+    ruling = listed & present or {min(present, key=lambda i: case.members[i])}
+    if case.by in ruling:
+        return True
+    if new_rights:
+        return False
+    if rename and case.policy.may_rename == "admins":
+        return False
+    if forced_out and (case.policy.may_remove == "admins" or forced_out & ruling):
+        return False
+    if not case.adds:
+        return True
+    lets_an_admin_go = set(case.removes) & ruling
+    makes_an_admin = set(case.adds) & listed or not listed & present or lets_an_admin_go
+    return case.policy.may_add == "members" and not makes_an_admin
+
+
+@settings(max_examples=400, deadline=None)
+@given(case=cases())
+def test_judge_says_what_the_rules_say_of_any_commit(case: Case) -> None:
+    people = [CAST[i].again(leaf_index=leaf) for i, leaf in sorted(case.members.items())]
+    by = CAST[case.by]
+    made = commit(
+        by._replace(member=by.again(leaf_index=case.members[case.by])),
+        adds=tuple(CAST[i].added for i in case.adds),
+        removes=tuple(case.members[i] for i in case.removes),
+        policy=None if case.after == case.policy else case.after,
+        wishes=[CAST[i].wish() for i in case.wishes],
+    )
+    assert is_allowed(made, case.policy, rights.read_members(people)) == oracle(case)

@@ -1235,10 +1235,8 @@ def _one_each(peers: Sequence[Peer]) -> list[Peer]:
 
 
 def _with(policy: Policy, *, name: str | None = None, admins: list[bytes] | None = None) -> Policy:
-    return Policy(
-        direct=policy.direct,
+    return structs.replace(
+        policy,
         name=policy.name if name is None else name,
         admins=policy.admins if admins is None else admins,
-        relay=policy.relay,
-        region=policy.region,
     )

@@ -6,7 +6,9 @@ come to the same answer; where two differed, the group would fork (docs/protocol
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from msgspec import structs
 
 from amanat.errors import InvalidCommit, InvalidCredential
 from amanat.protocol.identity import (
@@ -28,6 +30,10 @@ MAX_HYBRID_LEAVES = 256
 """Most leaves of a group on the hybrid suite: beyond, its Commits grow to hundreds of KiB."""
 MAX_CLASSICAL_LEAVES = 1000
 """Most leaves of a group on the classical suite: what the engine is measured for."""
+
+
+Deed: TypeAlias = Literal["add", "remove", "rename", "administer"]
+"""What somebody may do to a group; to administer is to change who else may."""
 
 
 class Person(NamedTuple):
@@ -67,6 +73,37 @@ def admins(policy: Policy, people: Sequence[Person]) -> set[bytes]:
     return {min(people, key=lambda person: person.leaf_index).identity}
 
 
+def may(
+    policy: Policy,
+    people: Sequence[Person],
+    identity: bytes,
+    deed: Deed,
+    whom: bytes | None = None,
+) -> bool:
+    """Whether a person may do this in a group, to the person `whom` where it is done to one.
+
+    Nobody may in a 1:1 conversation. To leave, and to let go who leaves, needs no right. A Commit
+    by somebody who is no admin must not add and take an admin away at once.
+    """
+    in_charge = admins(policy, people)
+    if policy.direct or all(person.identity != identity for person in people):
+        return False
+    if identity in in_charge:
+        return True
+    match deed:
+        case "add":
+            # Members make no admins: neither by asking back in one who is still listed, nor, while
+            # the lowest leaf rules for want of one, by filling a lower leaf.
+            safe = in_charge <= set(policy.admins) and whom not in policy.admins
+            return policy.may_add == "members" and safe
+        case "remove":
+            return policy.may_remove == "members" and whom not in in_charge
+        case "rename":
+            return policy.may_rename == "members"
+        case "administer":
+            return False
+
+
 def judge(
     policy: Policy, people: Sequence[Person], commit: StagedCommit, *, group: bytes, most: int
 ) -> None:
@@ -78,7 +115,6 @@ def judge(
     committer = by_leaf.get(commit.committer.leaf_index)
     if committer is None:
         raise InvalidCommit
-    may_all = committer.identity in admins(policy, people)
     info = decode_commit_info(commit.aad) if commit.aad else CommitInfo(leaves=[])
     try:
         added = [check_credential(add.credential, signer=add.signer) for add in commit.adds]
@@ -93,17 +129,23 @@ def judge(
     # One device a person so far: a second one would need pair chains of its own.
     identities = {person.identity for person in people}
     new = {credential.identity for credential in added}
-    if new and (not may_all or new & identities or len(new) < len(added)):
+    if new & identities or len(new) < len(added):
         raise InvalidCommit
+    in_charge = admins(policy, people)
     for leaf_index in commit.removes:
         gone = by_leaf.get(leaf_index)
         if gone is None:
             raise InvalidCommit
-        own = gone.identity == committer.identity
-        if not (may_all or own or is_leaving(gone, info.leaves, group=group)):
+        free = gone.identity == committer.identity or is_leaving(gone, info.leaves, group=group)
+        if not (free or may(policy, people, committer.identity, "remove", gone.identity)):
+            raise InvalidCommit
+        if new and gone.identity in in_charge and committer.identity not in in_charge:
+            raise InvalidCommit
+    for identity in new:
+        if not may(policy, people, committer.identity, "add", identity):
             raise InvalidCommit
     if commit.policy_new is not None:
-        _judge_policy(policy, decode_policy(commit.policy_new), may_all=may_all)
+        _judge_policy(policy, decode_policy(commit.policy_new), people, committer.identity)
 
 
 def is_leaving(person: Person, leaves: Sequence[Leave], *, group: bytes) -> bool:
@@ -132,7 +174,22 @@ def _judge_update(by_leaf: dict[int, Person], update: Member) -> None:
         raise InvalidCommit
 
 
-def _judge_policy(before: Policy, after: Policy, *, may_all: bool) -> None:
-    same_place = (after.relay, after.region) == (before.relay, before.region)
-    if not may_all or before.direct or after.direct or not same_place:
+def _judge_policy(
+    before: Policy, after: Policy, people: Sequence[Person], committer: bytes
+) -> None:
+    # Built up from the policy before, so that what nobody may change cannot be forgotten here.
+    renamed = structs.replace(before, name=after.name)
+    administered = structs.replace(
+        renamed,
+        admins=after.admins,
+        may_add=after.may_add,
+        may_remove=after.may_remove,
+        may_rename=after.may_rename,
+    )
+    if (
+        before.direct
+        or after != administered
+        or (renamed != before and not may(before, people, committer, "rename"))
+        or (administered != renamed and not may(before, people, committer, "administer"))
+    ):
         raise InvalidCommit

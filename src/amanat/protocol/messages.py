@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from enum import IntEnum
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -153,6 +153,10 @@ class CommitInfo(codec.Record, frozen=True):
     leaves: Annotated[list[Leave], msgspec.Meta(max_length=MAX_LEAVES_PER_COMMIT)]
 
 
+Who: TypeAlias = Literal["admins", "members"]
+"""Who may do something in a group; admins always may."""
+
+
 class Policy(codec.Record, frozen=True):
     """The rights and the place of a group: its group context extension EXT_POLICY, which every
     member judges every Commit by."""
@@ -164,6 +168,10 @@ class Policy(codec.Record, frozen=True):
     relay: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
     """Where the epoch drops are."""
     region: Region
+    may_add: Who = "admins"
+    may_remove: Who = "admins"
+    """Who may put others out; an admin is put out by admins only."""
+    may_rename: Who = "admins"
 
     def __post_init__(self) -> None:
         check_relay(self.relay)
@@ -237,6 +245,9 @@ def decode_policy(data: bytes) -> Policy:
     policy = codec.decode(_policies, data, InvalidCommit)
     if len(policy.direct) not in (0, 2) or bool(policy.direct) == bool(policy.admins):
         raise InvalidCommit
+    settings = {policy.may_add, policy.may_remove, policy.may_rename}
+    if policy.direct and settings != {"admins"}:
+        raise InvalidCommit  # nobody has such rights there, so there is nothing to set
     return policy
 
 
