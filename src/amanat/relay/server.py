@@ -68,6 +68,9 @@ reader, and must stay well below wire.MAX_REPLY_BYTES."""
 HIGH_WATER_BYTES = 256 * 1024
 """Bytes that may wait for one connection's socket before it is given no more cells and its requests
 are not read."""
+TLS_BUFFER_BYTES = 4 * (16 * 1024 + 64)
+"""What TLS keeps for each connection and direction, in bytes: four records, since the buffers of a
+few hundred readers then stay in the processor's cache."""
 EXPIRY_S = 3600
 """Seconds between two expiries: on the hour, so that one is right after midnight."""
 CLOSE_S = 5.0
@@ -136,6 +139,8 @@ class Relay:
             sock=_listen(interface(config), config.port, sockets),
             ssl=tls,
             ssl_handshake_timeout=HANDSHAKE_S if tls else None,
+            ssl_incoming_bio_size=TLS_BUFFER_BYTES if tls else None,
+            ssl_outgoing_bio_size=TLS_BUFFER_BYTES if tls else None,
             websocket_handshake_timeout=HANDSHAKE_S,
             enable_auto_ping=True,
             auto_ping_idle_timeout=PING_S,
@@ -347,7 +352,7 @@ class Relay:
         self.metrics.appended_bytes.inc(sum(map(len, cells.cells)))
         if drop_id not in self._live:
             return
-        frame = SharedFrame(cells)
+        frame, told = SharedFrame(cells), 0
         for reader in tuple(self._live[drop_id]):
             if reader.after >= cells.head:
                 continue  # it read them from the store a moment ago
@@ -357,12 +362,13 @@ class Relay:
                 and len(cells.cells) <= reader.limit
             ):
                 reader.after = cells.head
-                self.metrics.delivered.inc(len(cells.cells))
+                told += 1
                 if isinstance(reader.request, wire.Read):
                     reader.connection.end(reader)
-                reader.connection.send(*frame.parts(reader.request.id))
+                reader.connection.send(frame.message(reader.request.id))
             else:
                 self.catch_up(reader)
+        self.metrics.delivered.inc(told * len(cells.cells))
 
 
 class Reader:
@@ -385,16 +391,23 @@ class Reader:
 
 
 class SharedFrame:
-    """A Cells frame for many readers: all bytes but the id are encoded once."""
+    """A Cells frame for many readers: encoded once, and one message for all who gave their request
+    the same id."""
 
     def __init__(self, cells: wire.Cells) -> None:
         """`cells` has id 0: then the array's head, the tag and the id are a byte each."""
         encoded = wire.encode(cells)
         self._start, self._rest = encoded[:2], memoryview(encoded)[3:]
+        self._messages: dict[int, bytes] = {}
 
-    def parts(self, request_id: int) -> tuple[bytes, memoryview]:
-        """What, joined, is the frame with this id."""
-        return self._start + msgspec.msgpack.encode(request_id), self._rest
+    def message(self, request_id: int) -> bytes:
+        """The WebSocket message with this id."""
+        message = self._messages.get(request_id)
+        if message is None:
+            start = self._start + msgspec.msgpack.encode(request_id)
+            head = _websocket_head(len(start) + len(self._rest))
+            message = self._messages[request_id] = b"".join((head, start, self._rest))
+        return message
 
 
 class Connection(picows.WSListener):
@@ -408,7 +421,7 @@ class Connection(picows.WSListener):
         self._relay = relay
         self._websocket: picows.WSTransport | None = None
         self._in_flight = 0
-        self._out: list[bytes | memoryview] = []
+        self._out: list[bytes] = []
         self._out_bytes = 0
 
     # picows calls these
@@ -531,17 +544,15 @@ class Connection(picows.WSListener):
         """Send one frame."""
         if isinstance(reply, wire.Failed):
             self._relay.metrics.failed.labels(reply.code).inc()
-        self.send(wire.encode(reply))
+        frame = wire.encode(reply)
+        self.send(_websocket_head(len(frame)) + frame)
 
-    def send(self, *parts: bytes | memoryview) -> None:
-        """Send one frame, given in parts. All frames of one turn of the loop are one write."""
+    def send(self, message: bytes) -> None:
+        """Send one WebSocket message. All messages of one turn of the loop are one write."""
         if not self._out:
             asyncio.get_running_loop().call_soon(self._flush)
-        size = sum(map(len, parts))
-        head = _websocket_head(size)
-        self._out.append(head)
-        self._out += parts
-        self._out_bytes += len(head) + size
+        self._out.append(message)
+        self._out_bytes += len(message)
 
     def has_room(self, frame_bytes: int = 0) -> bool:
         """Whether the client keeps up with what it is sent, and a frame more can be."""
@@ -553,8 +564,10 @@ class Connection(picows.WSListener):
 
     def _flush(self) -> None:
         out, self._out, self._out_bytes = self._out, [], 0
-        if self._websocket is not None and not self._websocket.is_close_frame_sent:
-            self._websocket.underlying_transport.writelines(out)
+        if out and self._websocket is not None and not self._websocket.is_close_frame_sent:
+            # Not `writelines`: under TLS each of its lines is a record of its own, or several.
+            message = out[0] if len(out) == 1 else b"".join(out)
+            self._websocket.underlying_transport.write(message)
         self._unpark()
 
     def _unpark(self) -> None:
