@@ -1011,7 +1011,11 @@ def loner() -> Client:
 # Any history
 
 
-OPERATIONS = ("send", "update", "policy", "swap", "race", "read late", "reject", "abort", "restart")
+OPERATIONS = (
+    "send", "update", "policy", "swap", "race", "read late", "reject", "abort", "restart",
+    "come in again",
+)  # fmt: skip
+FOR_TWO = ("swap", "race", "reject", "come in again")
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -1041,6 +1045,33 @@ def test_after_any_history_the_rows_alone_say_the_same(
         assert all(c.read(message).plaintext == b"still here" for c in clients if c is not sender)
 
 
+def come_in_again(one: Client, other: Client, clients: list[Client]) -> None:
+    """An external Commit of `one`, from what `other` tells of the group; one before it had lost."""
+
+    def made() -> mls.CommitBundle:
+        info, tree = other.engine.group_info(GID), other.engine.export_tree(GID)
+        return one.engine.join_external(info, tree, one.signer, one.name, b"leaf again")
+
+    made()
+    one.save()
+    one.restart()
+    one.engine.clear_pending(GID)
+    bundle = made()
+    one.save()
+    for client in clients:
+        if client is not one:
+            client.follow(bundle.commit)
+    one.win(bundle)
+
+
+def read_late(message: bytes, sender: Client, readers: list[Client]) -> None:
+    for reader in readers:
+        try:
+            assert reader.read(message).signer == sender.signer
+        except TooOld:
+            continue
+
+
 def step(  # noqa: PLR0917, the history so far
     operation: str,
     one: Client,
@@ -1049,22 +1080,19 @@ def step(  # noqa: PLR0917, the history so far
     late: list[tuple[Client, bytes, list[Client]]],
     name: str,
 ) -> None:
+    if one is other and operation in FOR_TWO:
+        return
     match operation:
         case "send":
             late.append((one, one.send(b"hi"), [c for c in clients if c is not one]))
         case "read late" if late:
             sender, message, readers = late.pop()
-            for reader in readers:
-                if reader in clients:
-                    try:
-                        assert reader.read(message).signer == sender.signer
-                    except TooOld:
-                        continue
+            read_late(message, sender, [reader for reader in readers if reader in clients])
         case "update":
             everyone_moves(clients, one, update=True)
         case "policy":
             everyone_moves(clients, one, policy=name.encode())
-        case "swap" if one is not other:
+        case "swap":
             newcomer = Client(name)
             leaf = other.engine.group(GID).own_leaf
             package = newcomer.key_package(mls.CLASSICAL_SUITE)
@@ -1072,15 +1100,17 @@ def step(  # noqa: PLR0917, the history so far
             assert bundle.welcome is not None
             newcomer.engine.join(bundle.welcome, bundle.tree)
             clients[clients.index(other)] = newcomer
-        case "race" if one is not other:
+        case "race":
             other.engine.commit(GID, policy=b"lost")
             everyone_moves(clients, one, policy=b"won " + name.encode())
-        case "reject" if one is not other:
+        case "reject":
             bundle = one.engine.commit(GID, update=True)
             staged = other.engine.process(GID, bundle.commit)
             assert isinstance(staged, mls.StagedCommit)
             other.engine.reject(staged.handle)
             one.engine.clear_pending(GID)
+        case "come in again":
+            come_in_again(one, other, clients)
         case "abort":
             one.engine.encrypt(GID, b"never sent")
             one.engine.commit(GID, update=True)

@@ -81,6 +81,7 @@ def commit(
     policy: Policy | bytes | None = None,
     wishes: list[Wish] | None = None,
     aad: bytes | None = None,
+    external: bool = False,
 ) -> StagedCommit:
     """A Commit as the engine shows it."""
     return StagedCommit(
@@ -92,6 +93,7 @@ def commit(
         updates=updates,
         policy_new=codec.encode(policy) if isinstance(policy, Policy) else policy,
         self_removed=False,
+        external=external,
         handle=1,
         aad=codec.encode(CommitInfo(wishes or [])) if aad is None else aad,
     )
@@ -304,6 +306,73 @@ def test_broken_policy_is_refused(broken: bytes) -> None:
 def test_tree_with_a_false_credential_is_not_read() -> None:
     with pytest.raises(InvalidCredential):
         rights.read_members([ADMIN.again(signer=MEMBER.member.signer)])
+
+
+# Coming in again
+
+
+def rejoin(by: Somebody, **changes: object) -> StagedCommit:
+    """An external Commit by which `by` takes the place of leaf 1."""
+    made = {"removes": (1,), "updates": (by.member,), "aad": b""} | changes
+    return commit(by, external=True, **made)  # type: ignore[arg-type]  # as the test says
+
+
+BACK = somebody(1, MEMBER.key)
+
+
+@pytest.mark.parametrize("before", [GROUP_POLICY, DIRECT_POLICY], ids=["group", "pair"])
+def test_member_may_come_in_again(before: Policy) -> None:
+    people = IN_GROUP if not before.direct else IN_GROUP[:2]
+    assert is_allowed(rejoin(BACK), before, people)
+    same_device = BACK._replace(
+        member=MEMBER.again(leaf=codec.encode(Leaf(bytes(16), "me", BACK.person.leaf.addresses)))
+    )
+    assert is_allowed(rejoin(same_device), before, people)
+    # In a full group too, and with what an honest client puts beside a Commit.
+    assert is_allowed(rejoin(BACK, aad=codec.encode(CommitInfo([]))), before, people, len(people))
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        rejoin(NEW),
+        rejoin(somebody(1, OTHER.key)),
+        rejoin(BACK, removes=()),
+        rejoin(BACK, removes=(2,)),
+        rejoin(BACK, removes=(5,)),
+        rejoin(BACK, removes=(1, 2)),
+        rejoin(BACK, removes=(1, 1)),
+        rejoin(BACK, adds=(NEW.added,)),
+        rejoin(BACK, updates=()),
+        rejoin(BACK, updates=(BACK.member, OTHER.member)),
+        rejoin(BACK, updates=(OTHER.member,)),
+        rejoin(BACK, policy=policy(name="friends")),
+        rejoin(BACK, aad=codec.encode(CommitInfo([OTHER.wish()]))),
+        rejoin(BACK, aad=b"\xc1"),
+        rejoin(MEMBER),
+        rejoin(BACK._replace(member=BACK.again(signer=MEMBER.member.signer))),
+        rejoin(BACK._replace(member=BACK.again(leaf=b""))),
+        rejoin(BACK._replace(member=BACK.again(credential=OTHER.member.credential))),
+        rejoin(ADMIN, removes=(1,)),
+    ],
+    ids=[
+        "a stranger", "in another's place", "without removing", "removing another",
+        "removing nobody", "removing another as well", "removing twice", "adding", "without a leaf",
+        "two leaves", "another leaf", "renaming", "letting go", "broken data", "the old nonce",
+        "a key of another credential", "a broken leaf", "a credential for another key",
+        "an admin in another's place",
+    ],
+)  # fmt: skip
+def test_coming_in_again_changes_nothing_else(forged: StagedCommit) -> None:
+    assert not is_allowed(forged)
+
+
+def test_nobody_comes_to_rule_by_coming_in_again() -> None:
+    left = [MEMBER.person, OTHER.person]  # the admin at leaf 0 has left: leaf 1 rules
+    lower = somebody(0, OTHER.key)
+    assert not is_allowed(rejoin(lower, removes=(2,)), people=left)
+    assert is_allowed(rejoin(lower, removes=(2,)), policy(admins=[MEMBER.identity]), left)
+    assert is_allowed(rejoin(somebody(0, MEMBER.key)), people=left)
 
 
 # Any policy, any members, any Commit

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{Outcome, code, engine_failed, of_processing, refuse};
 use crate::rules;
 use crate::secrets::Bytes;
-use crate::store::{Store, Trouble};
+use crate::store::{Rejoin, Store, Trouble};
 
 /// (leaf index, credential, signature key, leaf extension)
 type Member = (u32, Vec<u8>, Vec<u8>, Vec<u8>);
@@ -29,7 +29,10 @@ type Added = (Vec<u8>, Vec<u8>, Vec<u8>);
 type GroupView = (u64, u16, u32, Vec<u8>, Vec<u8>, Option<Vec<u8>>, bool);
 /// (group id, epoch, suite, policy, members, sender's leaf, KeyPackage reference)
 type WelcomeView = (Vec<u8>, u64, u16, Vec<u8>, Vec<Member>, u32, Vec<u8>);
-/// (epoch before, epoch after, committer, adds, removes, updates, new policy, removes this client)
+/// (group id, epoch, suite, policy, members)
+type GroupInfoView = (Vec<u8>, u64, u16, Vec<u8>, Vec<Member>);
+/// (epoch before, epoch after, committer, adds, removes, updates, new policy, removes this client,
+/// external)
 type CommitView = (
     u64,
     u64,
@@ -38,6 +41,7 @@ type CommitView = (
     Vec<u32>,
     Vec<Member>,
     Option<Vec<u8>>,
+    bool,
     bool,
 );
 /// (Commit, Welcome, tree after the Commit, epoch before, SHA-256 of the Commit)
@@ -60,6 +64,7 @@ enum Received {
 struct Staged {
     gid: Vec<u8>,
     committer: LeafNodeIndex,
+    external: bool,
     commit: StagedCommit,
 }
 
@@ -94,6 +99,8 @@ struct State {
     last_handle: u64,
     /// Groups in memory that have read a Commit the rows know nothing of.
     ahead: HashSet<Vec<u8>>,
+    /// Groups in memory for which an own external Commit waits for its fate.
+    rejoining: HashSet<Vec<u8>>,
     /// The group the running call works on.
     open: Option<Vec<u8>>,
     failed: bool,
@@ -114,6 +121,11 @@ impl State {
                     .set_configuration(store, &config)
                     .map_err(engine_failed)?;
             }
+            if store.rejoin(gid).map_err(engine_failed)?.is_some() {
+                self.rejoining.insert(gid.to_vec());
+            } else {
+                self.rejoining.remove(gid);
+            }
             self.groups.insert(gid.to_vec(), group);
         }
         let group = self
@@ -132,9 +144,15 @@ impl State {
     }
 
     /// The group `gid`, of which this client is a member now, with the key it signs with.
+    ///
+    /// Not while it waits to join again: what it holds is then a state that has gone on without it.
     fn member(&mut self, gid: &[u8]) -> Outcome<(&mut MlsGroup, &Provider, &SignatureKeyPair)> {
         let signer = {
-            let (group, _) = self.group(gid)?;
+            self.group(gid)?;
+            if self.rejoining.contains(gid) {
+                return Err(refuse(code::PENDING_COMMIT, ""));
+            }
+            let (group, _) = self.view(gid)?;
             if !group.is_active() {
                 return Err(refuse(code::NOT_A_MEMBER, ""));
             }
@@ -167,6 +185,34 @@ impl State {
             .get(public)
             .ok_or(refuse(code::ENGINE_FAILED, ""))?;
         Ok((&self.provider, signer))
+    }
+
+    /// The own external Commit that waits for its fate.
+    fn rejoin(&mut self, gid: &[u8]) -> Outcome<Option<Rejoin>> {
+        self.open = Some(gid.to_vec());
+        self.provider.store.rejoin(gid).map_err(engine_failed)
+    }
+
+    /// Forgets the rows of the group `gid`, whatever is in memory.
+    fn delete_rows(&self, gid: &[u8]) -> Outcome<()> {
+        let store = &self.provider.store;
+        let old = MlsGroup::load(store, &GroupId::from_slice(gid)).map_err(engine_failed)?;
+        if let Some(mut old) = old {
+            old.delete(store).map_err(engine_failed)?;
+        }
+        store.set_pending(gid, None).map_err(engine_failed)
+    }
+
+    /// Looks at the group `gid` from the rows when the next call wants it.
+    fn look_again(&mut self, gid: &[u8]) {
+        self.groups.remove(gid);
+        self.ahead.remove(gid);
+    }
+
+    fn forget_rejoin(&mut self, gid: &[u8], rejoin: &Rejoin) -> Outcome<()> {
+        self.look_again(gid);
+        let store = &self.provider.store;
+        store.forget_rejoin(gid, rejoin).map_err(engine_failed)
     }
 
     fn staged(&self, handle: u64) -> Outcome<&Staged> {
@@ -234,6 +280,7 @@ impl State {
         self.signers.clear();
         self.staged.clear();
         self.ahead.clear();
+        self.rejoining.clear();
     }
 }
 
@@ -299,6 +346,7 @@ impl Engine {
             signers: HashMap::new(),
             staged: HashMap::new(),
             ahead: HashSet::new(),
+            rejoining: HashSet::new(),
             last_handle: 0,
             open: None,
             failed: false,
@@ -551,6 +599,17 @@ impl Engine {
     ) -> PyResult<Vec<u8>> {
         self.call(py, |state| {
             check_export(n)?;
+            if let Some(rejoin) = state.rejoin(gid)? {
+                let store = &state.provider.store;
+                store.take_up(gid, &rejoin).map_err(engine_failed)?;
+                let group = MlsGroup::load(store, &GroupId::from_slice(gid));
+                let group = group.map_err(engine_failed)?;
+                let group = group.ok_or(refuse(code::ENGINE_FAILED, ""))?;
+                store.undo(); // It rests aside until the Commit has won.
+                return group
+                    .export_secret(&state.provider.crypto, label, context, n)
+                    .map_err(engine_failed);
+            }
             let (group, provider) = state.view(gid)?;
             let pending = group
                 .pending_commit()
@@ -563,6 +622,9 @@ impl Engine {
 
     fn pending(&self, py: Python<'_>, gid: &[u8]) -> PyResult<Option<Vec<u8>>> {
         self.call(py, |state| {
+            if let Some(rejoin) = state.rejoin(gid)? {
+                return Ok(Some(rejoin.sha256));
+            }
             let (_, provider) = state.view(gid)?;
             provider.store.pending(gid).map_err(engine_failed)
         })
@@ -570,15 +632,27 @@ impl Engine {
 
     fn merge_pending(&self, py: Python<'_>, gid: &[u8], sha256: &[u8]) -> PyResult<CommitView> {
         self.call(py, |state| {
+            let wrong = || refuse(code::BAD_ARGUMENT, "this is not the pending Commit");
+            if let Some(rejoin) = state.rejoin(gid)? {
+                if rejoin.sha256 != sha256 {
+                    return Err(wrong());
+                }
+                state.delete_rows(gid)?;
+                let store = &state.provider.store;
+                store.take_up(gid, &rejoin).map_err(engine_failed)?;
+                state.look_again(gid);
+                state.forget_staged(gid);
+                return rejoined_view(state.view(gid)?.0, &rejoin);
+            }
             let (group, provider) = state.group(gid)?;
             let ours = provider.store.pending(gid).map_err(engine_failed)?;
             let Some(pending) = group
                 .pending_commit()
                 .filter(|_| ours.as_deref() == Some(sha256))
             else {
-                return Err(refuse(code::BAD_ARGUMENT, "this is not the pending Commit"));
+                return Err(wrong());
             };
-            let view = commit_view(group, pending, group.own_leaf_index())?;
+            let view = commit_view(group, pending, group.own_leaf_index(), false)?;
             group
                 .merge_pending_commit(provider)
                 .map_err(engine_failed)?;
@@ -593,6 +667,9 @@ impl Engine {
 
     fn clear_pending(&self, py: Python<'_>, gid: &[u8]) -> PyResult<()> {
         self.call(py, |state| {
+            if let Some(rejoin) = state.rejoin(gid)? {
+                return state.forget_rejoin(gid, &rejoin);
+            }
             let (group, provider) = state.group(gid)?;
             group
                 .clear_pending_commit(&provider.store)
@@ -624,7 +701,7 @@ impl Engine {
     fn process(&self, py: Python<'_>, gid: &[u8], message: &[u8]) -> PyResult<Received> {
         self.call(py, |state| {
             let invalid = |detail| refuse(code::INVALID_MESSAGE, detail);
-            let message = private_message(message)?;
+            let message = protocol_message(message)?;
             let (group, provider) = state.group(gid)?;
             if !group.is_active() {
                 return Err(refuse(code::NOT_A_MEMBER, ""));
@@ -643,15 +720,13 @@ impl Engine {
                 provider.store.reading(epoch.as_u64());
             }
             let processed = group
-                .process_message(provider, ProtocolMessage::from(message))
+                .process_message(provider, message)
                 .map_err(of_processing)?;
-            let Sender::Member(sender) = *processed.sender() else {
-                return Err(invalid("its sender is not a member"));
-            };
+            let sender = processed.sender().clone();
             let aad = processed.aad().to_vec();
             let credential = processed.credential().clone();
-            match processed.into_content() {
-                ProcessedMessageContent::ApplicationMessage(content) => {
+            match (processed.into_content(), sender) {
+                (ProcessedMessageContent::ApplicationMessage(content), Sender::Member(sender)) => {
                     let signer = signature_key(group, provider, epoch, sender)?;
                     Ok(Received::Application(
                         epoch.as_u64(),
@@ -662,9 +737,18 @@ impl Engine {
                         content.into_bytes(),
                     ))
                 }
-                ProcessedMessageContent::StagedCommitMessage(commit) => {
-                    rules::commit(group, &commit)?;
-                    let view = commit_view(group, &commit, sender)?;
+                (ProcessedMessageContent::StagedCommitMessage(commit), sender) => {
+                    let (committer, external) = match sender {
+                        Sender::Member(sender) => (sender, false),
+                        Sender::NewMemberCommit => {
+                            let public = group.public_group();
+                            let index = public.ext_commit_sender_index(&commit);
+                            (index.map_err(engine_failed)?, true)
+                        }
+                        _ => return Err(invalid("its sender is not a member")),
+                    };
+                    rules::commit(group, &commit, external)?;
+                    let view = commit_view(group, &commit, committer, external)?;
                     // Reading a Commit spends its key. What the rows know of it waits for the
                     // verdict: a Commit that is rejected, or seen first in the wrong place, or
                     // whose verdict is lost in a crash, can be read again.
@@ -673,14 +757,18 @@ impl Engine {
                     state.last_handle += 1;
                     let staged = Staged {
                         gid: gid.to_vec(),
-                        committer: sender,
+                        committer,
+                        external,
                         commit: *commit,
                     };
                     state.staged.insert(state.last_handle, staged);
                     Ok(Received::Commit(state.last_handle, view, aad))
                 }
-                ProcessedMessageContent::OwnPrivateMessage
-                | ProcessedMessageContent::OwnPendingCommit => Err(refuse(code::OWN_MESSAGE, "")),
+                (
+                    ProcessedMessageContent::OwnPrivateMessage
+                    | ProcessedMessageContent::OwnPendingCommit,
+                    _,
+                ) => Err(refuse(code::OWN_MESSAGE, "")),
                 _ => Err(invalid("it is of a kind that is not used")),
             }
         })
@@ -712,13 +800,14 @@ impl Engine {
             let Some(Staged {
                 gid,
                 committer,
+                external,
                 commit,
             }) = state.staged.remove(&handle)
             else {
                 return Err(refuse(code::ENGINE_FAILED, ""));
             };
             let (group, provider) = state.view(&gid)?;
-            let view = commit_view(group, &commit, committer)?;
+            let view = commit_view(group, &commit, committer, external)?;
             let (epoch, leaf) = (group.epoch(), group.own_leaf_index().u32());
             let removed = commit.self_removed();
             group
@@ -737,6 +826,11 @@ impl Engine {
                 .map_err(engine_failed)?;
             state.ahead.remove(&gid);
             state.forget_staged(&gid);
+            if let Some(rejoin) = state.rejoin(&gid)?
+                && rejoin.epoch <= epoch.as_u64()
+            {
+                state.forget_rejoin(&gid, &rejoin)?; // Another won in its place.
+            }
             Ok(view)
         })
     }
@@ -823,6 +917,9 @@ impl Engine {
         self.call(py, |state| {
             let (group, ..) = state.join(welcome, tree)?;
             let gid = group.group_id().to_vec();
+            if let Some(rejoin) = state.rejoin(&gid)? {
+                state.forget_rejoin(&gid, &rejoin)?;
+            }
             state
                 .provider
                 .store
@@ -837,15 +934,119 @@ impl Engine {
 
     fn delete_group(&self, py: Python<'_>, gid: &[u8]) -> PyResult<()> {
         self.call(py, |state| {
-            let (group, provider) = state.group(gid)?;
-            group.delete(&provider.store).map_err(engine_failed)?;
-            provider
-                .store
-                .set_pending(gid, None)
-                .map_err(engine_failed)?;
-            state.groups.remove(gid);
+            if let Some(rejoin) = state.rejoin(gid)? {
+                state.forget_rejoin(gid, &rejoin)?;
+            } else {
+                state.view(gid)?; // There has to be something to forget.
+            }
+            state.delete_rows(gid)?;
+            state.look_again(gid);
             state.forget_staged(gid);
             Ok(())
+        })
+    }
+
+    fn group_info(&self, py: Python<'_>, gid: &[u8]) -> PyResult<Vec<u8>> {
+        self.call(py, |state| {
+            let (group, provider, signer) = state.member(gid)?;
+            group
+                .export_group_info(&provider.crypto, signer, false)
+                .map_err(engine_failed)?
+                .to_bytes()
+                .map_err(engine_failed)
+        })
+    }
+
+    fn inspect_group_info(
+        &self,
+        py: Python<'_>,
+        group_info: &[u8],
+        tree: &[u8],
+    ) -> PyResult<GroupInfoView> {
+        self.call(py, |state| {
+            let (info, tree) = rules::group_info(group_info, tree)?;
+            let Provider { crypto, store } = &state.provider;
+            let proposals = ProposalStore::new();
+            let (group, _) = PublicGroup::from_external(crypto, store, tree, info, proposals)
+                .map_err(|_| refuse(code::INVALID_WELCOME, "the group in it is not valid"))?;
+            store.undo(); // It was only looked at.
+            let context = group.group_context();
+            Ok((
+                group.group_id().to_vec(),
+                context.epoch().as_u64(),
+                group.ciphersuite() as u16,
+                rules::policy(context.extensions())
+                    .unwrap_or_default()
+                    .to_vec(),
+                leaves(group.treesync())?,
+            ))
+        })
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "an external Commit has that many parts"
+    )]
+    fn join_external(
+        &self,
+        py: Python<'_>,
+        group_info: &[u8],
+        tree: &[u8],
+        signer: &[u8],
+        credential: Vec<u8>,
+        leaf: Vec<u8>,
+        aad: Vec<u8>,
+    ) -> PyResult<CommitBundle> {
+        self.call(py, |state| {
+            let (info, tree) = rules::group_info(group_info, tree)?;
+            let gid = info.group_id().to_vec();
+            let epoch = info.epoch().as_u64();
+            if state.rejoin(&gid)?.is_some() {
+                return Err(refuse(code::PENDING_COMMIT, ""));
+            }
+            // Only within this call: the old state's rows are not to be mixed with the new one's.
+            state.delete_rows(&gid)?;
+            let (provider, signer) = state.signer(signer)?;
+            let parameters = LeafNodeParameters::builder()
+                .with_capabilities(rules::capabilities())
+                .with_extensions(rules::leaf_extensions(leaf)?)
+                .build();
+            let mut removed = None;
+            let (mut group, bundle) = MlsGroup::external_commit_builder()
+                .with_ratchet_tree(tree)
+                .with_config(rules::join_config())
+                .with_aad(aad)
+                .skip_lifetime_validation()
+                .build_group(provider, info, credential_with_key(credential, signer))
+                .map_err(|_| refuse(code::INVALID_WELCOME, "the group in it is not valid"))?
+                .leaf_node_parameters(parameters)
+                .load_psks(&provider.store)
+                .map_err(engine_failed)?
+                .build(&provider.crypto, &provider.crypto, signer, |queued| {
+                    if let Proposal::Remove(remove) = queued.proposal() {
+                        removed = Some(remove.removed().u32());
+                    }
+                    true
+                })
+                .map_err(|_| refuse(code::INVALID_WELCOME, "it cannot be joined"))?
+                .finalize(provider)
+                .map_err(engine_failed)?;
+            let removed = removed.ok_or(refuse(code::NOT_A_MEMBER, ""))?;
+            // OpenMLS keeps an epoch before it under secrets that anybody can derive: drop it.
+            group
+                .delete_past_epoch_secrets(provider, PastEpochDeletion::delete_all())
+                .map_err(engine_failed)?;
+            let commit = bundle.commit().to_bytes().map_err(engine_failed)?;
+            if commit.len() > rules::MAX_MESSAGE {
+                return Err(refuse(code::BAD_ARGUMENT, "the Commit would be too large"));
+            }
+            let sha256 = Sha256::digest(&commit).to_vec();
+            provider
+                .store
+                .put_aside(&gid, &sha256, epoch, removed)
+                .map_err(engine_failed)?;
+            state.look_again(&gid);
+            Ok((commit, None, None, epoch, sha256))
         })
     }
 }
@@ -875,7 +1076,7 @@ pub fn check_key_package(py: Python<'_>, key_package: &[u8], now: u64) -> PyResu
 #[pyfunction]
 pub fn peek(py: Python<'_>, message: &[u8]) -> PyResult<(Vec<u8>, u64, u8)> {
     alone(py, || {
-        let message = private_message(message)?;
+        let message = protocol_message(message)?;
         let (gid, epoch) = (message.group_id().to_vec(), message.epoch().as_u64());
         Ok((gid, epoch, message.content_type() as u8))
     })
@@ -888,10 +1089,21 @@ fn alone<T: Send>(py: Python<'_>, work: impl FnOnce() -> Outcome<T> + Send) -> P
         .map_err(PyErr::from)
 }
 
-fn private_message(bytes: &[u8]) -> Outcome<PrivateMessageIn> {
+/// A PrivateMessage, or the one PublicMessage there is: an external Commit, which RFC 9420 (section
+/// 12.4.3.2) cannot encrypt, as its sender has no keys of the epoch.
+fn protocol_message(bytes: &[u8]) -> Outcome<ProtocolMessage> {
     match rules::message(bytes, rules::MAX_MESSAGE) {
-        Some(MlsMessageBodyIn::PrivateMessage(message)) => Ok(message),
-        _ => Err(refuse(code::INVALID_MESSAGE, "it is not a PrivateMessage")),
+        Some(MlsMessageBodyIn::PrivateMessage(message)) => Ok(message.into()),
+        Some(MlsMessageBodyIn::PublicMessage(message))
+            if message.content_type() == ContentType::Commit
+                && *message.sender() == Sender::NewMemberCommit =>
+        {
+            Ok(message.into())
+        }
+        _ => Err(refuse(
+            code::INVALID_MESSAGE,
+            "it is neither a PrivateMessage nor an external Commit",
+        )),
     }
 }
 
@@ -926,9 +1138,11 @@ fn member_view(index: LeafNodeIndex, node: &LeafNode) -> Outcome<Member> {
 }
 
 fn members(group: &MlsGroup) -> Outcome<Vec<Member>> {
-    group
-        .treesync()
-        .full_leaves()
+    leaves(group.treesync())
+}
+
+fn leaves(tree: &openmls::treesync::TreeSync) -> Outcome<Vec<Member>> {
+    tree.full_leaves()
         .map(|(index, node)| member_view(index, node))
         .collect()
 }
@@ -951,13 +1165,20 @@ fn group_view(group: &MlsGroup, provider: &Provider) -> Outcome<GroupView> {
     ))
 }
 
-/// What `commit` does to `group`, which is still in the epoch before it.
+/// What `commit` does to `group`, which is still in the epoch before it. The committer of an
+/// external Commit is not in the group yet, so the leaf is the one it brings.
 fn commit_view(
     group: &MlsGroup,
     commit: &StagedCommit,
     committer: LeafNodeIndex,
+    external: bool,
 ) -> Outcome<CommitView> {
-    let node = group.public_group().leaf(committer).ok_or(refuse(
+    let node = if external {
+        commit.update_path_leaf_node()
+    } else {
+        group.public_group().leaf(committer)
+    };
+    let node = node.ok_or(refuse(
         code::INVALID_COMMIT,
         "its committer is not a member",
     ))?;
@@ -990,6 +1211,26 @@ fn commit_view(
         updates,
         policy.filter(|_| changed).map(<[u8]>::to_vec),
         commit.self_removed(),
+        external,
+    ))
+}
+
+/// What our external Commit did, seen from the group it began.
+fn rejoined_view(group: &MlsGroup, rejoin: &Rejoin) -> Outcome<CommitView> {
+    let node = group
+        .own_leaf_node()
+        .ok_or(refuse(code::ENGINE_FAILED, "the own leaf is missing"))?;
+    let own = member_view(group.own_leaf_index(), node)?;
+    Ok((
+        rejoin.epoch,
+        group.epoch().as_u64(),
+        own.clone(),
+        Vec::new(),
+        vec![rejoin.removed],
+        vec![own],
+        None,
+        false,
+        true,
     ))
 }
 

@@ -7,7 +7,9 @@
     reason = "a test says what must be by failing"
 )]
 
+use openmls::messages::group_info::VerifiableGroupInfo;
 use openmls::prelude::{tls_codec::Serialize as _, *};
+use openmls::schedule::{ExternalPsk, PreSharedKeyId, Psk};
 use openmls_rust_crypto::OpenMlsRustCrypto;
 
 use super::*;
@@ -234,37 +236,123 @@ fn a_proposal_standing_alone_is_refused_and_does_not_freeze_the_group() {
     });
 }
 
+/// Where an external Commit into the group starts.
+fn group_info(evil: &Evil) -> VerifiableGroupInfo {
+    let info = evil
+        .group
+        .export_group_info(evil.provider.crypto(), &evil.signer, true)
+        .unwrap()
+        .to_bytes()
+        .unwrap();
+    let Some(MlsMessageBodyIn::GroupInfo(info)) = rules::message(&info, rules::MAX_MESSAGE) else {
+        unreachable!("a GroupInfo");
+    };
+    info
+}
+
+/// A leaf that fits into a group of ours.
+fn right_leaf() -> LeafNodeParameters {
+    LeafNodeParameters::builder()
+        .with_capabilities(rules::capabilities())
+        .with_extensions(rules::leaf_extensions(vec![]).unwrap())
+        .build()
+}
+
+/// An external Commit made by plain OpenMLS, which removes the leaf that `signer` has, if any.
+fn external_commit(
+    provider: &OpenMlsRustCrypto,
+    signer: &SignatureKeyPair,
+    info: VerifiableGroupInfo,
+    parameters: LeafNodeParameters,
+    psk: Option<PreSharedKeyProposal>,
+) -> MlsMessageOut {
+    let (_, bundle) = MlsGroup::external_commit_builder()
+        .build_group(provider, info, leaf(signer))
+        .unwrap()
+        .leaf_node_parameters(parameters)
+        .add_psk_proposals(psk)
+        .load_psks(provider.storage())
+        .unwrap()
+        .build(provider.rand(), provider.crypto(), signer, |_| true)
+        .unwrap()
+        .finalize(provider)
+        .unwrap();
+    bundle.into_commit()
+}
+
 #[test]
 fn a_stranger_cannot_commit_himself_into_a_group() {
     in_python(|py| {
         let (evil, engine) = group_of_evil(py);
-        let info = evil
-            .group
-            .export_group_info(evil.provider.crypto(), &evil.signer, true)
-            .unwrap()
-            .to_bytes()
-            .unwrap();
-        let Some(MlsMessageBodyIn::GroupInfo(info)) = rules::message(&info, rules::MAX_MESSAGE)
-        else {
-            unreachable!("a GroupInfo");
-        };
         let provider = OpenMlsRustCrypto::default();
         let signer = SignatureKeyPair::new(SignatureScheme::ED25519).unwrap();
-        let parameters = LeafNodeParameters::builder()
+        let commit = external_commit(&provider, &signer, group_info(&evil), right_leaf(), None);
+        assert_eq!(code_of(py, &engine, &commit), code::INVALID_COMMIT);
+    });
+}
+
+#[test]
+fn a_member_may_join_again_by_an_external_commit_and_do_nothing_else_in_it() {
+    in_python(|py| {
+        let (evil, engine) = group_of_evil(py);
+        let provider = OpenMlsRustCrypto::default();
+        let external = |parameters, psk| {
+            external_commit(&provider, &evil.signer, group_info(&evil), parameters, psk)
+        };
+
+        let without_leaf = LeafNodeParameters::builder()
             .with_capabilities(rules::capabilities())
-            .with_extensions(rules::leaf_extensions(vec![]).unwrap())
             .build();
-        let (_, bundle) = MlsGroup::external_commit_builder()
-            .build_group(&provider, info, leaf(&signer))
-            .unwrap()
-            .leaf_node_parameters(parameters)
-            .load_psks(provider.storage())
-            .unwrap()
-            .build(provider.rand(), provider.crypto(), &signer, |_| true)
-            .unwrap()
-            .finalize(&provider)
+        let wrong = external(without_leaf, None);
+        assert_eq!(code_of(py, &engine, &wrong), code::INVALID_COMMIT);
+
+        let psk = Psk::External(ExternalPsk::new(vec![1]));
+        let psk = PreSharedKeyId::new(SUITE, provider.rand(), psk).unwrap();
+        psk.store(&provider, &[2; 32]).unwrap();
+        let wrong = external(right_leaf(), Some(PreSharedKeyProposal::new(psk)));
+        assert_eq!(code_of(py, &engine, &wrong), code::INVALID_COMMIT);
+
+        let right = external(right_leaf(), None).to_bytes().unwrap();
+        let Ok(Received::Commit(handle, view, _)) = engine.process(py, GID, &right) else {
+            unreachable!("a right Commit");
+        };
+        assert_eq!((view.2.0, view.4, view.8), (0, vec![0], true));
+        engine.accept(py, handle).unwrap();
+        assert_eq!(engine.group(py, GID).unwrap().0, 2);
+    });
+}
+
+#[test]
+fn every_other_public_message_is_refused() {
+    in_python(|py| {
+        let (mut evil, engine) = group_of_evil(py);
+        let open = MlsGroupJoinConfig::builder()
+            .wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
+            .build();
+        evil.group
+            .set_configuration(evil.provider.storage(), &open)
             .unwrap();
-        assert_eq!(code_of(py, &engine, bundle.commit()), code::INVALID_MESSAGE);
+        let commit = commit_of(&mut evil, Some(right()), vec![]);
+        assert_eq!(code_of(py, &engine, &commit), code::INVALID_MESSAGE);
+        evil.group
+            .clear_pending_commit(evil.provider.storage())
+            .unwrap();
+        let (proposal, _) = evil
+            .group
+            .propose_remove_member(&evil.provider, &evil.signer, LeafNodeIndex::new(1))
+            .unwrap();
+        assert_eq!(code_of(py, &engine, &proposal), code::INVALID_MESSAGE);
+
+        let provider = OpenMlsRustCrypto::default();
+        let signer = SignatureKeyPair::new(SignatureScheme::ED25519).unwrap();
+        let package = KeyPackage::builder()
+            .build(SUITE, &provider, &signer, leaf(&signer))
+            .unwrap()
+            .into_key_package();
+        let gid = GroupId::from_slice(GID);
+        let proposal =
+            JoinProposal::new::<Store>(package, gid, evil.group.epoch(), &signer).unwrap();
+        assert_eq!(code_of(py, &engine, &proposal), code::INVALID_MESSAGE);
     });
 }
 

@@ -3,6 +3,7 @@
 //! Every rule here is a pure function of bytes all members have. None of them looks at a clock
 //! unless the caller passes `now`, and no member can reach another verdict than another member.
 
+use openmls::messages::group_info::VerifiableGroupInfo;
 use openmls::prelude::{tls_codec::DeserializeBytes, *};
 use openmls_rust_crypto::RustCrypto;
 
@@ -195,15 +196,34 @@ pub fn key_package(
     Ok((key_package, not_after))
 }
 
+/// What an external Commit starts from: a GroupInfo and, beside it, the tree.
+pub fn group_info(info: &[u8], tree: &[u8]) -> Outcome<(VerifiableGroupInfo, RatchetTreeIn)> {
+    let invalid = |detail| refuse(code::INVALID_WELCOME, detail);
+    let Some(MlsMessageBodyIn::GroupInfo(info)) = message(info, MAX_WELCOME) else {
+        return Err(invalid("the GroupInfo does not decode"));
+    };
+    suite(info.ciphersuite() as u16).map_err(|_| invalid("its ciphersuite is not used"))?;
+    if tree.len() > MAX_TREE {
+        return Err(invalid("the tree is too large"));
+    }
+    let tree = RatchetTreeIn::tls_deserialize_exact_bytes(tree)
+        .map_err(|_| invalid("the tree does not decode"))?;
+    Ok((info, tree))
+}
+
+/// Whether a leaf has what groups of ours need.
+fn fits(node: &LeafNode) -> bool {
+    identity(node.credential()).is_ok()
+        && node.extensions().unknown(EXT_LEAF).is_some()
+        && extension_types()
+            .iter()
+            .all(|kind| node.capabilities().extensions().contains(kind))
+}
+
 /// When a KeyPackage goes out of date, if it has the shape that groups of ours need.
 fn shape(key_package: &KeyPackage) -> Option<u64> {
     suite(key_package.ciphersuite() as u16).ok()?;
-    let node = key_package.leaf_node();
-    identity(node.credential()).ok()?;
-    node.extensions().unknown(EXT_LEAF)?;
-    let ours = extension_types()
-        .iter()
-        .all(|kind| node.capabilities().extensions().contains(kind));
+    let ours = fits(key_package.leaf_node());
     if !ours || *key_package.life_time() != leaf_lifetime() || key_package.last_resort() {
         return None;
     }
@@ -213,14 +233,23 @@ fn shape(key_package: &KeyPackage) -> Option<u64> {
 
 /// Refuses what a Commit in a group of ours may not do, though RFC 9420 lets any member do it.
 ///
-/// Whether the committer had the right to do the rest is the client's to judge, from `policy`.
-pub fn commit(group: &MlsGroup, staged: &StagedCommit) -> Outcome<()> {
+/// Whether the committer had the right to do the rest is the client's to judge, from `policy`. An
+/// `external` Commit lets a member in again in place of the old leaf, and does nothing else.
+pub fn commit(group: &MlsGroup, staged: &StagedCommit, external: bool) -> Outcome<()> {
     if policy(group.extensions()).is_none() {
         return Ok(()); // Not a group of ours: its members' rules are their own.
     }
     let invalid = |detail| refuse(code::INVALID_COMMIT, detail);
+    if external
+        && (staged.remove_proposals().count() != 1
+            || !staged.update_path_leaf_node().is_some_and(fits))
+    {
+        return Err(invalid("it lets somebody in who was no member"));
+    }
     for queued in staged.queued_proposals() {
         match queued.proposal() {
+            Proposal::ExternalInit(_) | Proposal::Remove(_) if external => {}
+            _ if external => return Err(invalid("it does more than let a member in again")),
             Proposal::Add(add) if shape(add.key_package()).is_none() => {
                 return Err(invalid("it adds a leaf that is not of this protocol"));
             }

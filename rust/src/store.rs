@@ -60,6 +60,8 @@ mod kind {
     pub const PAST_SECRETS: &str = "past-secrets";
     pub const PENDING: &str = "pending";
     pub const RATCHETS: &str = "ratchets";
+    pub const REJOIN: &str = "rejoin";
+    pub const REJOINED: &str = "rejoined";
     pub const RESUMPTION: &str = "resumption";
     pub const SIGNER: &str = "signer";
     pub const STATE: &str = "state";
@@ -72,6 +74,22 @@ struct Secrets {
     max_epochs: u64,
     past: Vec<u64>,
     current: Head,
+}
+
+/// An external Commit of our own (RFC 9420, section 12.4.3.2) that waits for its fate.
+///
+/// The rows of the group it begins rest aside, under other keys, until it has won. So the state
+/// before it, if there is one, is neither touched nor mixed with it.
+#[derive(Serialize, serde::Deserialize)]
+pub struct Rejoin {
+    #[serde(with = "serde_bytes")]
+    pub sha256: Vec<u8>,
+    /// The epoch it ends.
+    pub epoch: u64,
+    /// The old leaf of this client, by its index before the Commit.
+    pub removed: u32,
+    /// The keys of the rows that rest aside.
+    rows: Vec<serde_bytes::ByteBuf>,
 }
 
 /// Which rows the message secrets of a group have: pages by epoch, the current one last.
@@ -175,7 +193,10 @@ impl Store {
 
     /// The SHA-256 of the own Commit that waits for its fate.
     pub fn pending(&self, gid: &[u8]) -> Done<Option<Vec<u8>>> {
-        self.read(&key(kind::PENDING, gid)?)
+        match self.rejoin(gid)? {
+            Some(rejoin) => Ok(Some(rejoin.sha256)),
+            None => self.read(&key(kind::PENDING, gid)?),
+        }
     }
 
     pub fn set_pending(&self, gid: &[u8], sha256: Option<&[u8]>) -> Done {
@@ -184,6 +205,48 @@ impl Store {
             Some(sha256) => self.write(key, sha256),
             None => self.delete(key),
         }
+    }
+
+    /// The own external Commit that waits for its fate.
+    pub fn rejoin(&self, gid: &[u8]) -> Done<Option<Rejoin>> {
+        self.read(&key(kind::REJOIN, gid)?)
+    }
+
+    /// Puts aside all rows this call has written: the group that the external Commit begins.
+    pub fn put_aside(&self, gid: &[u8], sha256: &[u8], epoch: u64, removed: u32) -> Done {
+        let written = self.call.take();
+        self.pages.borrow_mut().clear(); // They were of the rows that are no longer there.
+        let mut rows = Vec::with_capacity(written.len());
+        for (row, value) in written {
+            if value.is_some() {
+                self.put(aside(gid, &row)?, value);
+                rows.push(serde_bytes::ByteBuf::from(row));
+            }
+        }
+        let rejoin = Rejoin {
+            sha256: sha256.to_vec(),
+            epoch,
+            removed,
+            rows,
+        };
+        self.write(key(kind::REJOIN, gid)?, &rejoin)
+    }
+
+    /// Puts the rows that rest aside where the group is looked for.
+    pub fn take_up(&self, gid: &[u8], rejoin: &Rejoin) -> Done {
+        for row in &rejoin.rows {
+            let value = self.must(self.row(&aside(gid, row)?)?)?;
+            self.put(row.to_vec(), Some(value));
+        }
+        self.pages.borrow_mut().clear();
+        self.forget_rejoin(gid, rejoin)
+    }
+
+    pub fn forget_rejoin(&self, gid: &[u8], rejoin: &Rejoin) -> Done {
+        for row in &rejoin.rows {
+            self.delete(aside(gid, row)?)?;
+        }
+        self.delete(key(kind::REJOIN, gid)?)
     }
 
     /// The members of the group in the past epoch `epoch`, if that epoch is kept.
@@ -286,6 +349,11 @@ impl Store {
 
 fn page_key<G: Serialize>(gid: &G, id: PageId) -> Done<Vec<u8>> {
     key(kind::RATCHETS, &(gid, id))
+}
+
+/// The key of a row while it rests aside.
+fn aside(gid: &[u8], row: &[u8]) -> Done<Vec<u8>> {
+    key(kind::REJOINED, &(gid, serde_bytes::Bytes::new(row)))
 }
 
 fn key<K: Serialize + ?Sized>(kind: &str, key: &K) -> Done<Vec<u8>> {

@@ -33,9 +33,12 @@ _Added: TypeAlias = tuple[bytes, bytes, bytes]
 _GroupView: TypeAlias = tuple[int, int, int, bytes, bytes, bytes | None, bool]
 # group id, epoch, suite, policy, members, sender's leaf, KeyPackage reference
 _WelcomeView: TypeAlias = tuple[bytes, int, int, bytes, list[_Member], int, bytes]
-# epoch before, epoch after, committer, adds, removes, updates, new policy, removes this client
+# group id, epoch, suite, policy, members
+_GroupInfoView: TypeAlias = tuple[bytes, int, int, bytes, list[_Member]]
+# epoch before, epoch after, committer, adds, removes, updates, new policy, removes this client,
+# external
 _CommitView: TypeAlias = tuple[
-    int, int, _Member, list[_Added], list[int], list[_Member], bytes | None, bool
+    int, int, _Member, list[_Added], list[int], list[_Member], bytes | None, bool, bool
 ]
 # Commit, Welcome, tree after the Commit, epoch before, SHA-256 of the Commit
 _CommitBundle: TypeAlias = tuple[bytes, bytes | None, bytes | None, int, bytes]
@@ -92,6 +95,17 @@ class Engine:
     def inspect_welcome(self, welcome: bytes, tree: bytes | None) -> _WelcomeView: ...
     def join(self, welcome: bytes, tree: bytes | None) -> tuple[bytes, _GroupView]: ...
     def delete_group(self, gid: bytes) -> None: ...
+    def group_info(self, gid: bytes) -> bytes: ...
+    def inspect_group_info(self, group_info: bytes, tree: bytes) -> _GroupInfoView: ...
+    def join_external(
+        self,
+        group_info: bytes,
+        tree: bytes,
+        signer: bytes,
+        credential: bytes,
+        leaf: bytes,
+        aad: bytes,
+    ) -> _CommitBundle: ...
 
 # reference, suite, credential, signature key, leaf extension, not after
 def check_key_package(

@@ -20,6 +20,10 @@ it must not call the engine.
 A Commit of this client is *pending* until the client knows that the epoch drop took it
 (`merge_pending`) or took another (`process` and `accept` that one; ours is then gone). Nothing else
 clears a pending Commit but `clear_pending`, for one that certainly never left this machine.
+
+A client whose state is lost, or is an old copy, joins again by an external Commit of its own
+(`join_external`). The group it begins rests aside until `merge_pending`, which puts it in the place
+of the old state; until then the old state stays as it is, and can read but neither send nor commit.
 """
 
 from __future__ import annotations
@@ -131,6 +135,17 @@ class WelcomeView:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupInfoView:
+    """The group that an external Commit would join, as somebody in it has signed it."""
+
+    gid: bytes
+    epoch: int
+    suite: int
+    policy: bytes
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CommitBundle:
     """A Commit to put into the epoch drop of `epoch_before`, known again by its SHA-256.
 
@@ -150,6 +165,9 @@ class CommitView:
 
     `policy_new` is None where the policy stays. The leaf indices in `removes` are of the members
     before the Commit, and may belong to somebody else after it.
+
+    An `external` Commit lets a member in again (RFC 9420, section 12.4.3.2): `removes` is the old
+    leaf, and `committer`, alone in `updates`, the new one.
     """
 
     epoch_before: int
@@ -160,6 +178,7 @@ class CommitView:
     updates: tuple[Member, ...]
     policy_new: bytes | None
     self_removed: bool
+    external: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +322,9 @@ class Engine:
         return _call(self._engine.encrypt, gid, plaintext, aad)
 
     def process(self, gid: bytes, message: bytes) -> Application | StagedCommit:
-        """What a PrivateMessage holds. An Application is read once: its key is gone then.
+        """What a PrivateMessage or an external Commit holds.
+
+        An Application is read once: its key is gone then.
 
         A future epoch (FutureEpoch) is only what the outside says, so keep few such messages.
         """
@@ -319,6 +340,7 @@ class Engine:
                     seen.updates,
                     seen.policy_new,
                     seen.self_removed,
+                    seen.external,
                     handle,
                     aad,
                 )
@@ -371,8 +393,43 @@ class Engine:
         return gid, GroupView(*group)
 
     def delete_group(self, gid: bytes) -> None:
-        """Forget a group and all its secrets."""
+        """Forget a group and all its secrets, and an own external Commit with it."""
         _call(self._engine.delete_group, gid)
+
+    def group_info(self, gid: bytes) -> bytes:
+        """The signed GroupInfo of this epoch, for a member who has to join again.
+
+        It holds no tree: `export_tree` goes beside it. Whoever has both can read who is in the
+        group, so they are for its members only.
+        """
+        return _call(self._engine.group_info, gid)
+
+    def inspect_group_info(self, group_info: bytes, tree: bytes) -> GroupInfoView:
+        """What `join_external` would join, fully checked."""
+        gid, epoch, suite, policy, members = _call(
+            self._engine.inspect_group_info, group_info, tree
+        )
+        members_seen = tuple(Member(*member) for member in members)
+        return GroupInfoView(gid, epoch, suite, policy, members_seen)
+
+    def join_external(  # noqa: PLR0917, an external Commit has these parts
+        self,
+        group_info: bytes,
+        tree: bytes,
+        signer: bytes,
+        credential: bytes,
+        leaf: bytes,
+        aad: bytes = b"",
+    ) -> CommitBundle:
+        """A Commit, now pending, that puts a new leaf in the place of the old one of `signer`.
+
+        Raises NotAMember where `signer` has no leaf in the group, PendingCommit where such a Commit
+        is pending already. If another Commit won: `clear_pending`, and again with a new GroupInfo.
+        The old state's past messages can no longer be read once this is merged.
+        """
+        return CommitBundle(
+            *_call(self._engine.join_external, group_info, tree, signer, credential, leaf, aad)
+        )
 
 
 def check_key_package(key_package: bytes, *, now: int) -> KeyPackageView:
@@ -396,7 +453,7 @@ def _call(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T
 
 
 def _commit_view(view: _mls._CommitView) -> CommitView:
-    before, after, committer, adds, removes, updates, policy_new, self_removed = view
+    before, after, committer, adds, removes, updates, policy_new, self_removed, external = view
     return CommitView(
         before,
         after,
@@ -406,4 +463,5 @@ def _commit_view(view: _mls._CommitView) -> CommitView:
         tuple(Member(*member) for member in updates),
         policy_new,
         self_removed,
+        external,
     )

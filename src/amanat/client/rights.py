@@ -111,6 +111,9 @@ def judge(
 
     `people` are the members before it; `most` is the largest number of leaves after it.
     """
+    if commit.external:
+        _judge_rejoin(policy, people, commit)
+        return
     by_leaf = {person.leaf_index: person for person in people}
     committer = by_leaf.get(commit.committer.leaf_index)
     if committer is None:
@@ -126,26 +129,41 @@ def judge(
         raise InvalidCommit from None
     if len(people) + len(added) - len(commit.removes) > most:
         raise InvalidCommit
-    # One device a person so far: a second one would need pair chains of its own.
-    identities = {person.identity for person in people}
-    new = {credential.identity for credential in added}
-    if new & identities or len(new) < len(added):
-        raise InvalidCommit
-    in_charge = admins(policy, people)
-    for leaf_index in commit.removes:
-        gone = by_leaf.get(leaf_index)
-        if gone is None:
-            raise InvalidCommit
-        free = gone.identity == committer.identity or is_leaving(gone, info.leaves, group=group)
-        if not (free or may(policy, people, committer.identity, "remove", gone.identity)):
-            raise InvalidCommit
-        if new and gone.identity in in_charge and committer.identity not in in_charge:
-            raise InvalidCommit
-    for identity in new:
-        if not may(policy, people, committer.identity, "add", identity):
-            raise InvalidCommit
+    new = [credential.identity for credential in added]
+    gone = [by_leaf.get(leaf_index) for leaf_index in commit.removes]
+    _judge_members(policy, people, committer.identity, new, gone, info.leaves, group=group)
     if commit.policy_new is not None:
         _judge_policy(policy, decode_policy(commit.policy_new), people, committer.identity)
+
+
+def _judge_rejoin(policy: Policy, people: Sequence[Person], commit: StagedCommit) -> None:
+    """A member comes in again on a new leaf in place of the old one, and nothing else changes.
+
+    The new leaf is the first that is free (RFC 9420, section 12.4.3.2), so it may be lower than
+    the old one, and the lowest leaf rules where no admin is left: nobody comes to rule by it.
+    """
+    try:
+        back = read_member(
+            commit.committer.leaf_index,
+            commit.committer.credential,
+            commit.committer.signer,
+            commit.committer.leaf,
+        )
+    except InvalidCredential:
+        raise InvalidCommit from None
+    gone = [person for person in people if person.leaf_index in commit.removes]
+    others = [person for person in people if person.leaf_index not in commit.removes]
+    if (
+        len(commit.removes) != 1
+        or [person.identity for person in gone] != [back.identity]
+        or back.leaf.nonce == gone[0].leaf.nonce
+        or commit.updates != (commit.committer,)
+        or commit.adds
+        or commit.policy_new is not None
+        or (commit.aad and decode_commit_info(commit.aad).leaves)
+        or admins(policy, [*others, back]) != admins(policy, people)
+    ):
+        raise InvalidCommit
 
 
 def is_leaving(person: Person, leaves: Sequence[Leave], *, group: bytes) -> bool:
@@ -172,6 +190,33 @@ def _judge_update(by_leaf: dict[int, Person], update: Member) -> None:
         or after.leaf.nonce != before.leaf.nonce
     ):
         raise InvalidCommit
+
+
+def _judge_members(  # noqa: PLR0917, what a change of the members is judged by
+    policy: Policy,
+    people: Sequence[Person],
+    committer: bytes,
+    new: Sequence[bytes],
+    gone: Sequence[Person | None],
+    leaves: Sequence[Leave],
+    *,
+    group: bytes,
+) -> None:
+    # One device a person so far: a second one would need pair chains of its own.
+    if {person.identity for person in people} & set(new) or len(set(new)) < len(new):
+        raise InvalidCommit
+    in_charge = admins(policy, people)
+    for person in gone:
+        if person is None:
+            raise InvalidCommit
+        free = person.identity == committer or is_leaving(person, leaves, group=group)
+        if not (free or may(policy, people, committer, "remove", person.identity)):
+            raise InvalidCommit
+        if new and person.identity in in_charge and committer not in in_charge:
+            raise InvalidCommit
+    for identity in new:
+        if not may(policy, people, committer, "add", identity):
+            raise InvalidCommit
 
 
 def _judge_policy(
