@@ -111,7 +111,8 @@ class Peer(picows.WSListener):
         scheme = "wss" if context else "ws"
         url = f"{scheme}://{address.host}:{address.port}{path}"
         transport, peer = await picows.ws_connect(cls, url, ssl_context=context, local_addr=local)
-        assert isinstance(peer, cls)
+        if not isinstance(peer, cls):
+            raise picows.WSError("the relay hung up")  # in the middle of the handshake
         peer.transport = transport
         _peers.append(peer)
         return peer
@@ -157,21 +158,27 @@ class Peer(picows.WSListener):
         return certificate.public_key().public_bytes_raw()  # type: ignore[union-attr]
 
 
+def run_in_loop(work: Coroutine[Any, Any, None], patience_s: float = PATIENCE_S) -> None:
+    """Run a coroutine in a loop of its own and not for ever."""
+
+    async def bounded() -> None:
+        try:
+            async with asyncio.timeout(patience_s):
+                await work
+        finally:
+            while _peers:
+                await _peers.pop().hang_up()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(bounded())
+
+
 def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """A coroutine test, run in a loop of its own and not for ever."""
 
     @functools.wraps(test)
     def run(*args: object, **kwargs: object) -> None:
-        async def bounded() -> None:
-            try:
-                async with asyncio.timeout(PATIENCE_S):
-                    await test(*args, **kwargs)
-            finally:
-                while _peers:
-                    await _peers.pop().hang_up()
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(bounded())
+        run_in_loop(test(*args, **kwargs))
 
     return run
 

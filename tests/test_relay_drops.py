@@ -238,6 +238,23 @@ def test_a_full_drop_takes_cells_again_when_old_ones_have_ended(store: Store) ->
 # Create
 
 
+def test_the_whole_relay_holds_a_bounded_number_of_bytes(store: Store) -> None:
+    relay = Relay(store, RelayLimits(bytes_total=2**20))
+    relay.write(create(EPOCH, days=30))
+    kept = [append(EPOCH, cell(n, size=LARGE_CELL)) for n in range(15)]
+    kept += [append(BUCKET, cell(n)) for n in range(64)]
+    assert all(isinstance(reply, wire.Appended) for reply in relay.write(*kept))
+    assert store.held_bytes() == 2**20
+    late = NOW + DAY_S / 4
+    (full,) = relay.write(append(BUCKET, cell(64)), now=late)
+    assert full == wire.Failed(0, "relay-busy", 0.75 * DAY_S)
+    assert relay.write(kept[20], now=late)[0] == wire.Appended(0, 6, relay.read(BUCKET, 6).before)
+    relay.expire(NOW + 15 * DAY_S)
+    assert store.held_bytes() == 15 * LARGE_CELL
+    (reply,) = relay.write(append(BUCKET, cell(64)), now=NOW + 15 * DAY_S)
+    assert isinstance(reply, wire.Appended)
+
+
 def test_creating_a_drop_again_is_no_harm(relay: Relay) -> None:
     assert relay.write(create(EPOCH), append(EPOCH, cell(1)), create(EPOCH)) == [
         wire.Created(7, 0),
@@ -648,6 +665,9 @@ class History(RuleBasedStateMachine):
         if hasattr(self, "store"):
             fuse, Fused.fuse = Fused.fuse, None
             assert self.shows(self.model)
+            assert self.store.count() == len(self.model)
+            cells = [held for drop in self.model.values() for *_, held in drop.cells]
+            assert self.store.held_bytes() == sum(map(len, cells))
             Fused.fuse = fuse
 
 

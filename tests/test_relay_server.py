@@ -32,7 +32,7 @@ from amanat.protocol.descriptor import open_descriptor
 from amanat.protocol.drops import derive_drop, first_digest, next_digest, token_hash
 from amanat.relay import home, server
 from amanat.relay.drops import DAY_S, Drops
-from amanat.relay.server import SharedFrame
+from amanat.relay.server import Clock, SharedFrame
 from amanat.relay.store_sqlite import SqliteStore
 from relays import (
     Peer,
@@ -343,6 +343,111 @@ async def test_limits_are_named_and_nothing_is_lost(tmp_path: Path) -> None:
                 return
             await asyncio.sleep(0.02)
         raise AssertionError("its place was not given away")
+
+
+@in_loop
+async def test_who_waits_keeps_nobody_from_writing(tmp_path: Path) -> None:
+    settings = RelayLimits(readers_total=3, requests_in_flight_total=4)
+    with RelayProcess(tmp_path / "relay", limits=settings) as relay:
+        bucket = relay.bucket()
+        waiting, other = await Peer.connect(relay.address), await Peer.connect(relay.address)
+        await waiting.ask(follow(bucket, 0, 1))
+        for number in (2, 3):
+            waiting.send(read(bucket, number=number, wait=60))
+        busy = wire.Failed(4, "relay-busy", 5.0)
+        assert await waiting.ask(read(bucket, number=4, wait=60)) == busy
+        assert await other.ask(follow(bucket, 0, 4)) == busy
+        assert isinstance(await other.ask(append(bucket, cell(), 5)), wire.Appended)
+        # The two reads have been answered now.
+        assert isinstance(await other.ask(follow(bucket, 0, 6)), wire.Cells)
+
+
+@in_loop
+async def test_writes_that_wait_for_the_disk_are_bounded_and_named(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path / "relay", limits=RelayLimits(bytes_in_flight_total=2**20)) as relay:
+        bucket = relay.bucket()
+        peers = [await Peer.connect(relay.address) for _ in range(16)]
+        sent = {
+            (who, number): cell(LARGE_CELL) for who in range(len(peers)) for number in range(16)
+        }
+        relay.signal(signal.SIGSTOP)  # all of it comes at once
+        for (who, number), data in sent.items():
+            peers[who].send(append(bucket, data, number))
+        relay.signal(signal.SIGCONT)
+        replies = {(who, number): await peers[who].reply(number) for who, number in sent}
+        refused = {key for key, reply in replies.items() if isinstance(reply, wire.Failed)}
+        assert 0 < len(refused) < len(sent)
+        for who, number in refused:
+            assert replies[who, number] == wire.Failed(number, "relay-busy", 5.0)
+            again = await peers[0].ask(append(bucket, sent[who, number]))
+            assert isinstance(again, wire.Appended)
+        assert sorted(await read_all(peers[0], bucket)) == sorted(sent.values())
+
+
+@in_loop
+async def test_questions_whose_answers_are_not_read_are_refused(relay: RelayProcess) -> None:
+    asking = 30_000
+    peer = await Peer.connect(relay.address)
+    relay.signal(signal.SIGSTOP)  # all of it comes at once
+    for number in range(asking):
+        peer.send(wire.Describe(number, b""))
+    relay.signal(signal.SIGCONT)
+    replies = [await peer.reply(number) for number in range(asking)]
+    busy = [reply for reply in replies if isinstance(reply, wire.Failed)]
+    assert 0 < len(busy) < asking
+    assert {(reply.code, reply.retry_after) for reply in busy} == {("relay-busy", 5.0)}
+
+
+@in_loop
+async def test_handshakes_that_come_to_nothing_are_bounded(tmp_path: Path) -> None:
+    settings = RelayLimits(connections=2, handshakes=3)
+    with RelayProcess(tmp_path / "relay", limits=settings) as relay:
+        peer = await Peer.connect(relay.address)
+        target = (relay.address.host, relay.address.port)
+        silent = [await asyncio.open_connection(*target) for _ in range(4)]
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection(*target)
+            assert await reader.read() == b""
+            writer.close()
+        assert isinstance(await peer.ask(append(relay.bucket(), cell())), wire.Appended)
+        for _, writer in silent:
+            writer.close()
+        for _ in range(100):
+            with contextlib.suppress(picows.WSError, OSError):
+                assert await (await Peer.connect(relay.address)).ask(wire.Describe(0, b""))
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError("their places were not given away")
+
+
+# The clock
+
+
+def test_a_clock_that_was_set_far_is_believed_only_after_it_has_lasted() -> None:
+    day, start = 86_400.0, 1_000_000.0
+    for jump in (30 * day, -30 * day, 5_000.0):
+        clock = Clock(start, 0)
+        assert clock.believe(start + 10, 10) == start + 10
+        assert clock.believe(start + 20 + jump, 20) == start + 20
+        assert clock.believe(start + day + jump, day) == start + day
+        assert clock.believe(start + day + 20 + jump, day + 20) == start + day + 20 + jump
+        assert clock.believe(start + day + 30 + jump, day + 30) == start + day + 30 + jump
+
+
+def test_a_clock_that_was_put_right_again_was_never_believed() -> None:
+    day, start = 86_400.0, 1_000_000.0
+    clock = Clock(start, 0)
+    for times in range(10):
+        at = times * day
+        assert clock.believe(start + at, at) == start + at
+        assert clock.believe(start + at + 90 * day, at + 1) == start + at + 1
+        assert clock.believe(start + at - 90 * day, at + day - 1) == start + at + day - 1
+
+
+def test_a_clock_is_followed_in_small_steps() -> None:
+    clock = Clock(0, 0)
+    for hours in range(100):
+        assert clock.believe(2.0 * hours * 3600, hours * 3600) == 2.0 * hours * 3600
 
 
 # TLS

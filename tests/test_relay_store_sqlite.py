@@ -15,13 +15,14 @@ from amanat.config import RelayLimits
 from amanat.errors import DiskFull, StoreDamaged, StoreTooNew
 from amanat.protocol import wire
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
-from amanat.protocol.drops import derive_bucket
+from amanat.protocol.drops import derive_bucket, derive_drop
 from amanat.relay import store_sqlite
 from amanat.relay.drops import DAY_S, Drops
 from amanat.relay.store_sqlite import SqliteStore
 
 KEY = bytes(range(32))
 BUCKET = derive_bucket(KEY, 0, region="DE")
+EPOCH = derive_drop(KEY, purpose=b"epoch", region="DE")
 NOW = 20_000 * DAY_S
 FILES = ("drops.sqlite", "keys.sqlite")
 
@@ -54,6 +55,25 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
     opened = SqliteStore(tmp_path)
     yield opened
     opened.close()
+
+
+# What is held
+
+
+def test_how_much_is_held_is_known_without_counting(tmp_path: Path, store: SqliteStore) -> None:
+    drops = drops_in(store)
+    create = wire.Create(0, KEY, EPOCH.drop_id, bytes(32), bytes(32), 14)
+    drops.write([create], now=NOW)
+    write(drops, [bytes([size % 255]) * size for size in CELL_SIZES])
+    drops.write([wire.Append(0, BUCKET.drop_id, BUCKET.append_token, b"x" * 1024)], now=NOW)
+    assert (store.count(), store.held_bytes()) == (2, sum(CELL_SIZES) + 1024)
+    store.rollback()
+    assert (store.count(), store.held_bytes()) == (2, sum(CELL_SIZES))
+    again = SqliteStore(tmp_path)
+    assert (again.count(), again.held_bytes()) == (2, sum(CELL_SIZES))
+    again.close()
+    expire(drops, NOW + 200 * DAY_S)
+    assert (store.count(), store.held_bytes()) == (1, 0)
 
 
 # Files

@@ -31,6 +31,10 @@ class RelayLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bytes_per_drop: Annotated[
         int, Meta(ge=1, le=2**50, description="Bytes of cells one drop holds, for file drops")
     ] = 1024 * _MIB
+    bytes_total: Annotated[
+        int,
+        Meta(ge=2**20, le=2**60, description="Bytes of cells in all drops: they take a tenth more"),
+    ] = 64 * 1024 * _MIB
     drops: Annotated[
         int,
         Meta(ge=1, le=2**22, description="Drops in all: each epoch of each group is one, 180 days"),
@@ -38,12 +42,25 @@ class RelayLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connections: Annotated[
         int, Meta(ge=1, le=2**20, description="Open connections: each may cost half a MiB")
     ] = 2048
+    handshakes: Annotated[
+        int,
+        Meta(ge=1, le=2**16, description="Connections in their handshake, beyond the open ones"),
+    ] = 256
     requests_in_flight: Annotated[
         int, Meta(ge=1, le=2**16, description="Unanswered requests of one connection")
     ] = 512
     requests_in_flight_total: Annotated[
         int, Meta(ge=1, le=2**20, description="Unanswered requests of all connections")
     ] = 16_384
+    readers_total: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=2**20,
+            description="Reads and follows of all connections: fewer than requests in flight, so"
+            " that who waits keeps nobody from writing",
+        ),
+    ] = 8192
     bytes_in_flight_total: Annotated[
         int, Meta(ge=2**20, le=2**40, description="Bytes of cells that wait for the disk")
     ] = 64 * _MIB

@@ -129,7 +129,10 @@ class Store(Protocol):
         """A fresh copy of the drop, or of NOBODYS at the same cost."""
 
     def count(self) -> int:
-        """How many drops there are."""
+        """How many drops there are. Asked for every new one, so not to be counted anew."""
+
+    def held_bytes(self) -> int:
+        """Bytes of the cells in all drops. Same."""
 
     def labelled(self, drop: DropRecord, label: bytes) -> HeldCell | None:
         """The cell that holds a label in the drop; without its bytes if its key is destroyed."""
@@ -288,8 +291,9 @@ class Drops:
             raise BadCell
         day = max(drop.last_day, _day(now)) if drop.cells else _day(now)
         held = HeldCell(drop.head + 1, drop.digest, cell)
-        if self._is_full(drop, cell) or not self._store.append(drop, held, day=day):
-            return self._again(drop, request, now=now)
+        full = self._full(drop, cell, now=now)
+        if full is not None or not self._store.append(drop, held, day=day):
+            return self._again(drop, request, full)
         if not drop.cells:
             drop.oldest_day = day
         drop.last_day = day
@@ -300,19 +304,26 @@ class Drops:
         batch.land(drop, held)
         return wire.Appended(request.id, drop.head, drop.digest)
 
-    def _again(self, drop: DropRecord, request: wire.Append, *, now: float) -> wire.Appended:
+    def _again(
+        self, drop: DropRecord, request: wire.Append, full: DropFull | RelayBusy | None
+    ) -> wire.Appended:
         """What the first append of this cell was answered."""
         held = self._store.labelled(drop, request.cell[:LABEL_BYTES])
-        if held is None:
-            # Room comes when cells end, and those end at midnight.
-            raise DropFull(retry_after=DAY_S - now % DAY_S)
-        if held.cell != request.cell:
+        if held is None and full is not None:
+            raise full
+        if held is None or held.cell != request.cell:
             raise LabelTaken
         return wire.Appended(request.id, held.seq, next_digest(held.before, held.cell))
 
-    def _is_full(self, drop: DropRecord, cell: bytes) -> bool:
+    def _full(self, drop: DropRecord, cell: bytes, *, now: float) -> DropFull | RelayBusy | None:
+        """Why there is no room for another cell."""
         limits = self._limits
-        return drop.cells >= limits.cells_per_drop or drop.bytes + len(cell) > limits.bytes_per_drop
+        # Room comes when cells end, and those end at midnight.
+        if drop.cells >= limits.cells_per_drop or drop.bytes + len(cell) > limits.bytes_per_drop:
+            return DropFull(retry_after=DAY_S - now % DAY_S)
+        if self._store.held_bytes() + len(cell) > limits.bytes_total:
+            return RelayBusy(retry_after=DAY_S - now % DAY_S)
+        return None
 
     def read(self, request: wire.Read | wire.Follow, *, after: int, now: float) -> wire.Cells:
         """The answer to a read that has come as far as `after`; without cells if there are none.

@@ -54,8 +54,6 @@ if TYPE_CHECKING:
 
 HANDSHAKE_S = 10.0
 """Longest a connection may take to finish TLS, and again to ask for the WebSocket, in seconds."""
-HANDSHAKES = 256
-"""Connections that may be in their handshake, beyond those that are through it."""
 PING_S = 60.0
 """Idle seconds after which a client is asked whether it is still there. At least PONG_S."""
 PONG_S = 60.0
@@ -80,6 +78,11 @@ DRAINING_RETRY_S = 10.0
 BACKLOG = 1024
 """Connections the system may hold for us while the loop is busy: everyone comes back at once after
 a restart."""
+JUMP_S = 3600.0
+"""Seconds by which the clock may be put forward or back and is followed at once."""
+JUMP_PATIENCE_S = 86_400.0
+"""Seconds for which a clock that was put further is not: what it would end could not be had back,
+and who runs the relay, or its time service, has a day to notice."""
 SPARE_FILES = 64
 """Open files that are not connections: stores, their logs, listening sockets."""
 
@@ -111,8 +114,10 @@ class Relay:
         self.metrics = Metrics()
         self.connections: set[Connection] = set()
         self.in_flight = 0
+        self.readers = 0
         self.draining = False
         self._home = home
+        self._clock = Clock(time.time(), _running())
         self._drops = Drops(
             store, region=home.config.region, bucket_key=home.bucket_key, limits=self.limits
         )
@@ -130,9 +135,9 @@ class Relay:
         """Serve until a signal asks to stop, then drain."""
         config, loop = self._home.config, asyncio.get_running_loop()
         loop.set_exception_handler(_log_loop_error)
-        sockets = self.limits.connections + HANDSHAKES
+        sockets = self.limits.connections + self.limits.handshakes
         _allow_files(sockets + SPARE_FILES)
-        self._drops.open_buckets(config.buckets, now=time.time())
+        self._drops.open_buckets(config.buckets, now=self._now())
         tls = self._home.tls()
         server = await picows.ws_create_server(
             self._welcome,
@@ -166,6 +171,9 @@ class Relay:
             expiring.cancel()
         await self._close_all()
         self._thread.shutdown()
+
+    def _now(self) -> float:
+        return self._clock.believe(time.time(), _running())
 
     # Connections
 
@@ -203,7 +211,7 @@ class Relay:
 
     def describe(self, request: wire.Describe) -> wire.Described:
         """The signed descriptor, and the bucket key for whoever has access."""
-        home, config, hour = self._home, self._home.config, int(time.time()) // 3600
+        home, config, hour = self._home, self._home.config, int(self._now()) // 3600
         if self._described[0] != hour:
             descriptor = Descriptor(
                 key=home.identity.public_key().public_bytes_raw(),
@@ -257,7 +265,7 @@ class Relay:
         started = time.perf_counter()
         requests = [request for _, request in batch]
         try:
-            replies, landed = self._drops.write(requests, now=time.time())
+            replies, landed = self._drops.write(requests, now=self._now())
             await asyncio.get_running_loop().run_in_executor(self._thread, self._drops.commit)
         except AmanatError as error:
             logger.error("commit failed: %s", error.code)  # noqa: TRY400  # a trace says no more
@@ -272,7 +280,7 @@ class Relay:
     async def _expire(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            steps = self._drops.expire(now=time.time())
+            steps = self._drops.expire(now=self._now())
             try:
                 more = True
                 while more:
@@ -280,7 +288,7 @@ class Relay:
                         more = await loop.run_in_executor(self._thread, next, steps, False)
             except AmanatError as error:
                 logger.error("expiry failed: %s", error.code)  # noqa: TRY400  # same
-            await asyncio.sleep(EXPIRY_S - time.time() % EXPIRY_S)
+            await asyncio.sleep(EXPIRY_S - self._now() % EXPIRY_S)
 
     # Reading
 
@@ -315,7 +323,7 @@ class Relay:
             connection.parked.append(reader)
             return
         try:
-            cells = self._drops.read(request, after=reader.after, now=time.time())
+            cells = self._drops.read(request, after=reader.after, now=self._now())
         except AmanatError as error:
             connection.end(reader)
             connection.refuse(request, error)
@@ -369,6 +377,36 @@ class Relay:
             else:
                 self.catch_up(reader)
         self.metrics.delivered.inc(told * len(cells.cells))
+
+
+class Clock:
+    """The time of day, in Unix seconds, which somebody may set wrong while the relay runs.
+
+    One that is put forward would end cells that people were promised; one that is put back would
+    keep them for longer. So a large jump is believed only after it has lasted.
+    """
+
+    def __init__(self, wall: float, running: float) -> None:
+        """`running` goes on evenly, from anywhere."""
+        self._offset = wall - running
+        self._doubted_since: float | None = None
+
+    def believe(self, wall: float, running: float) -> float:
+        """The time to go by when the clock says `wall`."""
+        if abs(wall - running - self._offset) <= JUMP_S:
+            self._doubted_since = None
+        elif self._doubted_since is None:
+            self._doubted_since = running
+        elif running - self._doubted_since >= JUMP_PATIENCE_S:
+            self._doubted_since = None
+        if self._doubted_since is None:
+            self._offset = wall - running
+        return running + self._offset
+
+
+def _running() -> float:
+    """Seconds that have passed, also while the machine slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Reader:
@@ -496,6 +534,8 @@ class Connection(picows.WSListener):
         if isinstance(request, wire.Append | wire.Create):
             relay.write(self, request, frame_bytes)
         elif isinstance(request, wire.Describe):
+            if not self.has_room():
+                raise RelayBusy(retry_after=BUSY_RETRY_S)  # the answer is much longer
             self.reply(relay.describe(request))
             return
         else:
@@ -506,9 +546,12 @@ class Connection(picows.WSListener):
     def _begin(self, request: wire.Read | wire.Follow) -> None:
         if request.id in self.readers:
             raise MalformedFrame
+        if self._relay.readers >= self._relay.limits.readers_total:
+            raise RelayBusy(retry_after=BUSY_RETRY_S)
         if isinstance(request, wire.Follow):
             self._check_follows()
         reader = self.readers[request.id] = Reader(self, request)
+        self._relay.readers += 1
         self._relay.metrics.followers.inc()
         self._relay.catch_up(reader)
 
@@ -521,6 +564,7 @@ class Connection(picows.WSListener):
         """A reader is done: let go of it."""
         del self.readers[reader.request.id]
         self._relay.leave(reader)
+        self._relay.readers -= 1
         self._relay.metrics.followers.dec()
         self._settle()
 

@@ -108,6 +108,8 @@ class SqliteStore:
             self._writer = _open(drops)
             self._reader = _open(drops)
             self._reader.execute("ATTACH ? AS keys", (str(keys),))
+            self._drops, self._bytes = self._total()
+        self._staged_drops = self._staged_bytes = 0
         # Counted from a random number, and not the seq: the seq of a batch that was rolled back is
         # given again.
         self._nonce = int.from_bytes(os.urandom(NONCE_BYTES), "big")
@@ -123,9 +125,10 @@ class SqliteStore:
         return _find(self._writer, drop_id)
 
     def count(self) -> int:
-        with _errors:
-            row = self._writer.execute('SELECT count(*) FROM "drop"').fetchone()
-        return int(row[0])
+        return self._drops + self._staged_drops
+
+    def held_bytes(self) -> int:
+        return self._bytes + self._staged_bytes
 
     def labelled(self, drop: DropRecord, label: bytes) -> HeldCell | None:
         with _errors:
@@ -151,6 +154,7 @@ class SqliteStore:
             ).lastrowid
         assert number is not None  # noqa: S101  # an INSERT of one row
         drop.number = number
+        self._staged_drops += 1
 
     def append(self, drop: DropRecord, held: HeldCell, *, day: int) -> bool:
         place = drop.number << SEQ_BITS | held.seq
@@ -170,7 +174,10 @@ class SqliteStore:
                     nonce + wrap.encrypt(nonce, held.cell, _bound(place)),
                 ),
             )
-        return row.rowcount == 1
+        if row.rowcount != 1:
+            return False
+        self._staged_bytes += len(held.cell)
+        return True
 
     def save(self, drop: DropRecord) -> None:
         with _errors:
@@ -195,9 +202,13 @@ class SqliteStore:
                 if connection.in_transaction:
                     connection.execute("COMMIT")
         self._wraps.clear()
+        self._drops += self._staged_drops
+        self._bytes += self._staged_bytes
+        self._staged_drops = self._staged_bytes = 0
 
     def rollback(self) -> None:
         self._wraps.clear()
+        self._staged_drops = self._staged_bytes = 0
         with _errors:
             for connection in (self._writer, self._keys):
                 # SQLite has rolled back by itself after some errors.
@@ -267,6 +278,7 @@ class SqliteStore:
                 (first, first | _SEQ_MASK, today - retention_days, max_cells),
             ).fetchall()
             last = places[-1][0] if places else first
+            erased = sum(size - NONCE_BYTES - 16 for _, size in places)
             self._writer.execute("DELETE FROM cell WHERE place BETWEEN ? AND ?", (first, last))
             self._writer.execute(
                 'UPDATE "drop" SET cells = cells - ?, bytes = bytes - ?, oldest_day ='
@@ -274,24 +286,32 @@ class SqliteStore:
                 " WHERE number = ?",
                 (
                     len(places),
-                    sum(size - NONCE_BYTES - 16 for _, size in places),
+                    erased,
                     last,
                     first | _SEQ_MASK,
                     number,
                 ),
             )
         self.commit()
+        self._bytes -= erased
         return len(places)
 
     def end_drops(self, before_day: int) -> None:
         with _errors:
-            self._writer.execute(
+            ended = self._writer.execute(
                 'DELETE FROM "drop" WHERE NOT bucket AND oldest_day IS NULL AND last_day < ?',
                 (before_day,),
             )
+        self._drops -= ended.rowcount
 
     def scrub(self) -> None:
         _empty_wal(self._writer)
+
+    def _total(self) -> tuple[int, int]:
+        drops, cells = self._writer.execute(
+            'SELECT count(*), ifnull(sum(bytes), 0) FROM "drop"'
+        ).fetchone()
+        return drops, cells
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         if not connection.in_transaction:
