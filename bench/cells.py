@@ -36,8 +36,8 @@ def overhead(acks: int) -> int:
         clock=1_000_000,
         sent_at=1_800_000_000_000,
         kind=Kind.TEXT,
-        body=codec.encode(Text(text)),
-        acks=[Ack(os.urandom(8), 100_000) for _ in range(acks)],
+        body=codec.encode(Text(text, None, 0)),
+        acks=[Ack(os.urandom(8), 100_000, os.urandom(8)) for _ in range(acks)],
         more={},
     )
     sealed = engine.encrypt(bytes(16), codec.encode(envelope))

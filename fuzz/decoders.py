@@ -146,7 +146,7 @@ _RECORDS = [
     messages.Envelope(
         bytes(16), 1, bytes(32), 1, 0, 1, b"", [messages.Ack(bytes(8), 1)], {"new": b""}
     ),
-    messages.Text("سلام"),
+    messages.Text("سلام", None, 0),
     messages.KeyPackages([b"key package"]),
     messages.WelcomeRef(bytes(16), _FILE),
     messages.CommitInfo([messages.Leave(bytes(32), bytes(16), bytes(64))]),

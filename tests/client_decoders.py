@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from amanat.client import conversation, invite
+from amanat.client import conversation, history, invite
 from amanat.errors import (
     AmanatError,
     BrokenInvite,
@@ -35,6 +35,8 @@ from amanat.protocol.identity import (
 from amanat.protocol.messages import (
     Ack,
     CommitInfo,
+    Delete,
+    Edit,
     Envelope,
     FileRef,
     Fragment,
@@ -43,7 +45,9 @@ from amanat.protocol.messages import (
     Knock,
     KnockReply,
     Policy,
+    Reaction,
     Text,
+    Timer,
     WelcomeFile,
     WelcomeRef,
     decode_commit_info,
@@ -96,8 +100,9 @@ DECODERS = {
         InvalidMessage,
         codec.encode(
             Envelope(
-                bytes(16), 1, bytes(32), 7, 1_600_000_000_000, 1, codec.encode(Text("سلام")),
-                [Ack(bytes(8), 3)], {"later": b"more"},
+                bytes(16), 1, bytes(32), 7, 1_600_000_000_000, 1,
+                codec.encode(Text("سلام", None, 0)),
+                [Ack(bytes(8), 3, bytes(8))], {"later": b"more"},
             )
         ),
     ),
@@ -135,9 +140,13 @@ DECODERS = {
         conversation._welcomes, InvalidMessage, WelcomeRef(bytes(16), _FILE)
     ),
     "Welcome file": _record(
-        conversation._welcome_files, InvalidWelcome, WelcomeFile(b"welcome", b"tree")
+        conversation._welcome_files, InvalidWelcome, WelcomeFile(b"welcome", b"tree", [Ack(bytes(8), 3, bytes(8))])
     ),
-    "text": _record(conversation._texts, InvalidMessage, Text("سلام")),
+    "text": _record(history._texts, InvalidMessage, Text("سلام", None, 60)),
+    "edit": _record(history._edits, InvalidMessage, Edit(bytes(16), "سلام")),
+    "reaction": _record(history._reactions, InvalidMessage, Reaction(bytes(16), "❤️")),
+    "deletion": _record(history._deletes, InvalidMessage, Delete([bytes(16)])),
+    "timer": _record(history._timers, InvalidMessage, Timer(60)),
     "KeyPackages": _record(conversation._key_packages, InvalidMessage, KeyPackages([b"one"])),
     "KeyPackages wanted": _record(conversation._wanteds, InvalidMessage, KeyPackagesWanted(78, 2)),
     "leave": _record(conversation._leaves, InvalidMessage, _WISH),

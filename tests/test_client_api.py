@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from amanat.client.api import Client
-from amanat.client.conversation import GroupChanged, Joined, Removed, TextArrived, Warned
+from amanat.client.conversation import GroupChanged, Joined, Removed, Warned
+from amanat.client.history import TextArrived
 from amanat.client.vault import Unlock, naming_damage
 from amanat.errors import (
     AmanatError,

@@ -224,7 +224,7 @@ def knock_with(bob: Person, link: str, payload: bytes) -> None:
     made = from_link(link)
     with bob.client._unit():
         bob.client._delivery.deposit(
-            made.addresses[0], made.secret, payload, purpose="knock", about=made.identity, due_at=0
+            made.addresses, made.secret, payload, purpose="knock", about=made.identity, due_at=0
         )
 
 
@@ -235,7 +235,7 @@ async def test_junk_uses_the_invite_up_and_is_reported(world: World, kind: str) 
     key = X25519PrivateKey.generate().public_key()
     if kind != "to another key":
         key = X25519PublicKey.from_public_bytes(from_link(link).public)
-    knock = codec.encode(Knock(b"junk", "bob", "", [bob.client._me.address], bytes(32)))
+    knock = codec.encode(Knock(b"junk", "bob", "", bob.client._me.addresses, bytes(32)))
     payload = {
         "garbage": os.urandom(500),
         "sealed garbage": rules._SUITE.encrypt(os.urandom(99), key, info=rules._INFO),
@@ -260,7 +260,7 @@ async def test_knock_with_somebody_elses_key_package_does_not_lie_about_them(wor
         stolen = bob.client._conversations.new_key_package(
             78, alice.client._me.identity, now=world.now()
         )
-    knock = Knock(stolen, "eve", "", [eve.client._me.address], bytes(32))
+    knock = Knock(stolen, "eve", "", eve.client._me.addresses, bytes(32))
     key = X25519PublicKey.from_public_bytes(from_link(link).public)
     knock_with(eve, link, rules._SUITE.encrypt(codec.encode(knock), key, info=rules._INFO))
     await world.settle()

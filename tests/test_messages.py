@@ -107,9 +107,9 @@ ENVELOPE = Envelope(bytes(16), 1, bytes(32), 1, 0, 1, b"", [], {})
         {"sent_at": 2**53},
         {"kind": -1},
         {"kind": 65536},
-        {"acks": [Ack(bytes(8), 1)] * 1025},
-        {"acks": [Ack(bytes(7), 1)]},
-        {"acks": [Ack(bytes(8), 0)]},
+        {"acks": [Ack(bytes(8), 1, bytes(8))] * 1025},
+        {"acks": [Ack(bytes(7), 1, bytes(8))]},
+        {"acks": [Ack(bytes(8), 0, bytes(8))]},
     ],
     ids=str,
 )

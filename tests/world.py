@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import copy
 import itertools
 import os
@@ -56,6 +57,8 @@ EPOCH_MS = 1_600_000_000_000
 the world's is meant stumbles over it."""
 REPLY_BYTES = 256 * 1024
 """Most bytes of cells in one answer."""
+WHO: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="")
+"""Whose client is running."""
 PATIENCE_S = 1800
 """Seconds of the world's time after which people who are not done never will be."""
 
@@ -165,13 +168,17 @@ class Relay:
         self.refuses: AmanatError | None = None
         """What every append is refused with."""
         self.gives_access = True
+        self.forgets: Callable[[wire.Append, str], bool] = lambda *_: False
+        """Which cells, of whom, are acknowledged and not kept."""
+        self.faces: dict[tuple[str, bytes], Shelf] = {}
+        """What somebody is shown of a drop instead of what is there."""
         self.shelves: dict[bytes, Shelf] = {}
         for index in range(buckets):
             bucket = derive_bucket(self.bucket_key, index, region=region)
             append, read = (token_hash(bucket.drop_id, token) for token in bucket[1:])
             self.shelves[bucket.drop_id] = Shelf(append, read, 14, [first_digest(bucket.drop_id)])
 
-    def answer(self, request: wire.Request) -> wire.Reply:
+    def answer(self, request: wire.Request, who: str = "") -> wire.Reply:
         try:
             match request:
                 case wire.Describe(id=number):
@@ -180,17 +187,20 @@ class Relay:
                 case wire.Create(id=number):
                     return wire.Created(number, self._create(request))
                 case wire.Append(id=number):
-                    return wire.Appended(number, *self._append(request))
+                    return wire.Appended(number, *self._append(request, who))
                 case wire.Read(id=number):
-                    return self.cells(request, request.after, min(request.limit, self.page))
+                    limit = min(request.limit, self.page)
+                    return self.cells(request, request.after, limit, who)
                 case wire.Follow(id=number):
-                    return self.cells(request, request.after, self.page)
+                    return self.cells(request, request.after, self.page, who)
         except AmanatError as error:
             return wire.Failed(request.id, error.code, error.retry_after)
         raise AssertionError(f"{request} is not answered")
 
-    def cells(self, request: wire.Read | wire.Follow, after: int, limit: int) -> wire.Cells:
-        shelf = self._shelf(request.drop_id)
+    def cells(
+        self, request: wire.Read | wire.Follow, after: int, limit: int, who: str = ""
+    ) -> wire.Cells:
+        shelf = self.faces.get((who, request.drop_id)) or self._shelf(request.drop_id)
         if shelf.read_hash != token_hash(request.drop_id, request.read_token):
             raise NoSuchDrop
         after = min(max(after, shelf.gone), len(shelf.cells))
@@ -198,6 +208,15 @@ class Relay:
         count = sum(1 for number, size in enumerate(room) if size <= REPLY_BYTES or number == 0)
         found = shelf.cells[after : after + count]
         return wire.Cells(request.id, after + 1, shelf.digests[after], found, len(shelf.cells))
+
+    def image(self) -> Callable[[], None]:
+        """How to bring back what rests here now."""
+        kept = copy.deepcopy(self.shelves)
+
+        def restore() -> None:
+            self.shelves = copy.deepcopy(kept)
+
+        return restore
 
     def forge(self, drop_id: bytes, cells: list[bytes]) -> None:
         """Pretend that a drop has held these cells all along."""
@@ -237,7 +256,7 @@ class Relay:
             raise DropConflict
         return len(shelf.cells)
 
-    def _append(self, request: wire.Append) -> tuple[int, bytes]:
+    def _append(self, request: wire.Append, who: str) -> tuple[int, bytes]:
         if self.refuses is not None:
             raise self.refuses
         shelf = self._shelf(request.drop_id)
@@ -251,6 +270,8 @@ class Relay:
                 if cell != request.cell:
                     raise LabelTaken
                 return seq, shelf.digests[seq]
+        if self.forgets(request, who):
+            return len(shelf.cells) + 1, next_digest(shelf.digests[-1], request.cell)
         shelf.add(request.cell)
         return len(shelf.cells), shelf.digests[-1]
 
@@ -279,8 +300,11 @@ class Network:
         self.rng = rng
         self.weather = CALM
         self.is_up = True
+        self.away: set[RelayAddress] = set()
+        """Relays that cannot be reached."""
         self.relays: dict[RelayAddress, Relay] = {}
         self.sent: dict[tuple[bytes, bytes], bytes] = {}
+        self.sockets: list[Socket] = []
         self.appends = 0
         """Appends carried, retries among them."""
         self.changed: list[tuple[bytes, bytes]] = []
@@ -289,11 +313,20 @@ class Network:
 
     async def connect(self, address: RelayAddress) -> Link:
         await asyncio.sleep(self.way())
-        if not self.is_up or address not in self.relays:
+        if not self.is_up or address not in self.relays or address in self.away:
             raise RelayUnreachable("down")
         link = Link()
-        link.on_ws_connected(cast("picows.WSTransport", Socket(self, self.relays[address], link)))
+        socket = Socket(self, self.relays[address], link, WHO.get())
+        self.sockets.append(socket)
+        link.on_ws_connected(cast("picows.WSTransport", socket))
         return link
+
+    def cut(self, address: RelayAddress) -> None:
+        """A relay is away from now on."""
+        self.away.add(address)
+        for socket in self.sockets:
+            if socket.relay is self.relays[address]:
+                socket.disconnect()
 
     def way(self) -> float:
         return self.rng.uniform(0, self.weather.delay_s)
@@ -310,7 +343,7 @@ class Network:
         self.note(request)
         if isinstance(request, wire.Unfollow):
             return
-        reply = socket.relay.answer(request)
+        reply = socket.relay.answer(request, socket.who)
         if isinstance(reply, wire.Cells) and isinstance(request, wire.Read | wire.Follow):
             reader = _Reader(socket, request, request.after)
             if isinstance(request, wire.Follow) or (request.wait and not reply.cells):
@@ -337,7 +370,8 @@ class Network:
     def _serve(self, reader: _Reader) -> None:
         if not reader.socket.is_open:
             return
-        cells = reader.socket.relay.cells(reader.request, reader.after, reader.socket.relay.page)
+        relay = reader.socket.relay
+        cells = relay.cells(reader.request, reader.after, relay.page, reader.socket.who)
         if isinstance(reader.request, wire.Read):
             reader.socket.deliver(cells)
         else:
@@ -355,7 +389,7 @@ class _Reader:
         waiting = readers.get(self.request.drop_id, [])
         if self in waiting:
             waiting.remove(self)
-            self.socket.deliver(self.socket.relay.answer(self.request))
+            self.socket.deliver(self.socket.relay.answer(self.request, self.socket.who))
 
 
 class Frame(NamedTuple):
@@ -376,8 +410,9 @@ class Frame(NamedTuple):
 class Socket:
     """A WebSocket of a client whose other end is a relay in memory. Both ways keep their order."""
 
-    def __init__(self, network: Network, relay: Relay, link: Link) -> None:
+    def __init__(self, network: Network, relay: Relay, link: Link, who: str) -> None:
         self.relay = relay
+        self.who = who
         self.is_open = True
         self._network = network
         self._link = link
@@ -454,14 +489,16 @@ class Person:
 
     def wake(self) -> None:
         """Go online."""
+        before = WHO.set(self.name)  # the client's tasks remember it
         self.client.start()
+        WHO.reset(before)
         self.is_awake = True
 
     def wake_to_die(self) -> None:
         """Go online, which may be the death of it."""
         self.is_awake = True
         with contextlib.suppress(Died):
-            self.client.start()
+            self.wake()
 
     async def sleep(self) -> None:
         """End the process as a person would, and open the profile again without going online."""
@@ -529,8 +566,7 @@ class Person:
             if count := self.one(f"SELECT count(*) FROM {table}"):  # noqa: S608  # our own names
                 return f"{self.name}: {count} rows in {table}"
         rules, delivery = self.client._conversations, self.client._delivery
-        home = self.client._me.home
-        drops = [("bucket", home.relay, home.bucket.drop_id)]
+        drops = [("bucket", h.relay, h.bucket.drop_id) for h in self.client._me.homes]
         if delivery.again() is not None:
             return f"{self.name}: the bucket is to be read again"
         for gid, look_due_at in self.db.execute(
@@ -543,6 +579,8 @@ class Person:
             epoch, drop = rules.epoch_drops(gid)[-1]
             drops.append((f"epoch {epoch} of {policy.name}", policy.relay, drop.drop_id))
         for what, relay, drop_id in drops:
+            if self._world.relay_at(relay).address in self._world.network.away:
+                continue
             shelf = self._world.relay_at(relay).shelves.get(drop_id)
             if shelf is not None and delivery.read_from(drop_id) != len(shelf.cells):
                 return f"{self.name}: {what} is not read to its end"

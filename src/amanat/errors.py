@@ -161,6 +161,24 @@ class MessageTooLarge(UsageError):
     text = "the message is longer than the largest cell holds"
 
 
+class UnknownMessage(UsageError):
+    code = "unknown-message"
+    text = "there is no such message here"
+    hint = "`amanat read --all` shows the id of each; it may have been deleted or have expired"
+
+
+class NotYours(UsageError):
+    code = "not-yours"
+    text = "only its author may change a message for everyone"
+    hint = "`amanat delete --only-here` removes it from this machine"
+
+
+class Blocked(UsageError):
+    code = "blocked"
+    text = "you have blocked this person"
+    hint = "`amanat unblock` them first"
+
+
 class InviteUsed(UsageError):
     code = "invite-used"
     text = "this invite has been used or withdrawn"
@@ -356,6 +374,18 @@ class RelayKeyChanged(TrustError):
 class RelayLied(TrustError):
     code = "relay-lied"
     text = "the relay's answers contradict each other: a cell was removed, changed or reordered"
+
+
+class BrokenChain(TrustError):
+    code = "broken-chain"
+    text = "somebody said two different things under one number"
+    hint = "their vault was copied and used twice, or their program lies; ask them"
+
+
+class MessageLost(TrustError):
+    code = "message-lost"
+    text = "a message is lost: its sender no longer has it"
+    hint = "ask them to write it again"
 
 
 class VaultDamaged(TrustError):

@@ -48,12 +48,14 @@ from amanat.protocol.cells import LABEL_BYTES, open_cell
 from amanat.protocol.descriptor import open_descriptor, parse_address
 from amanat.protocol.drops import derive_bucket
 from amanat.protocol.identity import MAX_NAME_CHARS, safety_number
-from amanat.protocol.messages import CellKind, FileRef
+from amanat.protocol.messages import FileRef
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
     from pathlib import Path
 
+    from amanat.client.history import Entry
+    from amanat.client.profile import Home
     from amanat.client.vault import Unlock, Vault
     from amanat.protocol.drops import Drop
 
@@ -68,6 +70,12 @@ RETRY_MS = (1_000, 300_000)
 LARGE_WAIT_S = 20
 """How long a member of a large group waits at its epoch drop at a time, in seconds; between two
 waits it looks whether something else is due."""
+FAIL_OVER_MS = 20_000
+"""How long a relay may be away before what waits for it goes to the recipients' other addresses."""
+WRITE_EVERY_MS = 5_000
+"""How often it is written how far other people's cells were read: what is not is read again."""
+EXPIRE_EVERY_MS = 3_600_000
+"""How often what was kept long enough is looked for."""
 PATIENCE_S = 5.0
 """Longest `caught_up` waits for a Welcome whose file is not there, in seconds: a contact can
 announce one that never comes."""
@@ -92,6 +100,7 @@ class Contact(NamedTuple):
     identity: bytes
     conversation: bytes
     is_verified: bool
+    is_blocked: bool
 
 
 class ConversationView(NamedTuple):
@@ -108,36 +117,82 @@ class ConversationView(NamedTuple):
     relay: str
     epoch: int
     suite: int
+    timer: int
+    """The life of new texts, in seconds; 0: for ever."""
+    hidden: int
+    """How many texts of people we have blocked were not kept."""
+
+
+class Quote(NamedTuple):
+    """What a text answers. `sender` and `text` are empty where it is not here, or not yet; `text`
+    alone where it was deleted."""
+
+    id: str
+    sender: str
+    text: str
 
 
 class Message(NamedTuple):
     """A text of a conversation. Times are Unix milliseconds, by the sender's clock and by ours.
 
-    `state` of an own message: `queued`, `sent` (a relay has it) or `delivered` (everyone has it).
+    `id` is the same for everybody: 32 hex digits. `state` of an own message: `queued`, `sent` (a
+    relay has it) or `delivered` (everyone has it). `text` is empty once its author has deleted it.
+    `reactions` are by name. `expires_at` is None for a text that stays; of an unread one it is the
+    latest.
     """
 
     row: int
     gid: bytes
+    id: str
     sender: str
     is_own: bool
     text: str
+    reply_to: Quote | None
+    is_edited: bool
+    is_deleted: bool
+    reactions: dict[str, str]
     sent_at: int
     kept_at: int
+    expires_at: int | None
     state: str
 
 
+class Missing(NamedTuple):
+    """Messages of somebody that exist and have not arrived; they were or will be asked for."""
+
+    conversation: str
+    sender: str
+    many: int
+
+
 class Status(NamedTuple):
-    """Where things stand. `transport` says what the relay and the network can see."""
+    """Where things stand. `transport` says what the relay and the network can see; `away` are the
+    relays that cannot be reached just now."""
 
     name: str
     identity: str
     relay: str
     region: str
+    fallback: str
+    away: list[str]
     transport: str
+    missing: list[Missing]
     outbox: int
     contacts: int
     conversations: int
     warnings: list[tuple[int, str, str]]
+
+
+class _Row(NamedTuple):
+    """A row of the outbox."""
+
+    id: int
+    relay: str
+    request: bytes
+    purpose: str
+    tries: int
+    about: bytes
+    recipient: bytes | None
 
 
 class Client:
@@ -155,6 +210,7 @@ class Client:
         self._me = profile.read(vault)
         self._delivery = Delivery(vault, self._me)
         self._conversations = Conversations(vault, self._engine, self._delivery, self._me)
+        self._history = self._conversations.history
         self._invites = Invites(vault, self._delivery, self._conversations, self._me)
         self._links = Links()
         self._tasks: dict[object, asyncio.Task[None]] = {}
@@ -165,6 +221,10 @@ class Client:
         self._home_read = asyncio.Event()
         self._looking: set[bytes] = set()
         self._put_off: set[bytes] = set()
+        self._expire_at = 0
+        self._write_at = 0
+        self._down_since: dict[str, int] = {}
+        self._buckets: dict[str, str] = {}
 
     # Life
 
@@ -236,7 +296,8 @@ class Client:
     def start(self) -> None:
         """Begin to send and to read, in the background."""
         self._begin_clock(self._now())
-        self._spawn("home", self._read_home())
+        for home in self._me.homes:
+            self._spawn(("bucket", home.relay), self._read_bucket(home))
         self._spawn("ticks", self._tick())
 
     async def close(self) -> None:
@@ -245,6 +306,9 @@ class Client:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._failure is None and self._delivery.has_passed:
+            with self._vault.unit():
+                pass  # writes how far other people's cells were read
         self._links.close()
         self._vault.close()
         for queue in self._subscribers:
@@ -317,11 +381,11 @@ class Client:
     def contacts(self) -> list[Contact]:
         """Everyone we can write to, by name."""
         rows = self._db.execute(
-            "SELECT name, identity, conversation, verified FROM contact ORDER BY name"
+            "SELECT name, identity, conversation, verified, blocked FROM contact ORDER BY name"
         ).fetchall()
         return [
-            Contact(vault.fingerprint(identity), name, identity, gid, bool(verified))
-            for name, identity, gid, verified in rows
+            Contact(vault.fingerprint(identity), name, identity, gid, bool(verified), bool(blocked))
+            for name, identity, gid, verified, blocked in rows
         ]
 
     def contact(self, name: str) -> Contact:
@@ -339,6 +403,20 @@ class Client:
             self._db.execute(
                 "UPDATE contact SET verified = ? WHERE identity = ?", (is_verified, identity)
             )
+
+    def block(self, name: str) -> None:
+        """Keep and show nothing more of what a contact says, in groups neither, and tell them
+        nothing: no receipts, no way into a group. Raises UnknownContact or AmbiguousName."""
+        self._set_blocked(name, is_blocked=True)
+
+    def unblock(self, name: str) -> None:
+        """Hear a contact again from now on. Raises UnknownContact or AmbiguousName."""
+        self._set_blocked(name, is_blocked=False)
+
+    def _set_blocked(self, name: str, *, is_blocked: bool) -> None:
+        identity = self.contact(name).identity
+        with self._unit():
+            self._history.set_blocked(identity, is_blocked=is_blocked)
 
     # Conversations
 
@@ -373,6 +451,8 @@ class Client:
             relay=policy.relay,
             epoch=group.view.epoch,
             suite=group.view.suite,
+            timer=self._history.timer(gid),
+            hidden=self._history.hidden(gid),
         )
 
     def _names(self, gid: bytes) -> dict[bytes, str]:
@@ -388,20 +468,70 @@ class Client:
         taken = set(names.values())
         people = self._conversations.group(gid).people
         said = {person.identity: person.leaf.name for person in people}
-        past = self._db.execute("SELECT DISTINCT identity FROM message WHERE gid = ?", (gid,))
+        past = self._db.execute(
+            "SELECT identity FROM message WHERE gid = ?1"
+            " UNION SELECT identity FROM change WHERE gid = ?1",
+            (gid,),
+        )
         for identity in {*said, *(row[0] for row in past)} - set(names):
             name, short = said.get(identity, ""), vault.fingerprint(identity)
             is_free = name and name not in taken and list(said.values()).count(name) == 1
             names[identity] = name if is_free else f"{name} ({short})".strip()
         return names
 
-    def send(self, gid: bytes, text: str) -> int:
+    def send(self, gid: bytes, text: str, *, reply_to: str = "") -> int:
         """Say a text in a conversation; its row. It leaves as soon as a relay can be reached.
 
-        Raises NotAMember, MessageTooLarge or IdentityChanged.
+        `reply_to` is the id of what it answers; as everywhere, its first digits are enough where no
+        other begins with them. Raises NotAMember, MessageTooLarge, Blocked, IdentityChanged,
+        UnknownMessage or AmbiguousName.
         """
         with self._unit():
-            return self._conversations.send_text(gid, text, now=self._now())
+            answered = self._history.find(gid, reply_to) if reply_to else None
+            return self._conversations.send_text(gid, text, reply_to=answered, now=self._now())
+
+    def edit(self, gid: bytes, message: str, text: str) -> None:
+        """Give an own text other words. Raises like `send`, and NotYours."""
+        with self._unit():
+            target = self._history.find(gid, message)
+            self._conversations.edit(gid, target, text, now=self._now())
+
+    def react(self, gid: bytes, message: str, emoji: str) -> None:
+        """React to a text, instead of how we did before; an empty `emoji` takes that back.
+
+        Raises BadArgument, and like `send`.
+        """
+        with self._unit():
+            target = self._history.find(gid, message)
+            self._conversations.react(gid, target, emoji, now=self._now())
+
+    def delete(self, gid: bytes, messages: Sequence[str], *, for_everyone: bool = True) -> None:
+        """Delete own texts for everyone, or any from this vault alone.
+
+        Others may have read and copied them. Raises like `send`, and NotYours; nothing is deleted
+        then.
+        """
+        with self._unit():
+            targets = [self._history.find(gid, one) for one in messages]
+            if for_everyone:
+                self._conversations.delete(gid, targets, now=self._now())
+            else:
+                for target in targets:
+                    self._history.forget(gid, target)
+
+    def set_timer(self, gid: bytes, seconds: int) -> None:
+        """Have what is said from now on disappear: this long after it was sent or read, at the
+        latest UNREAD_MS later. 0: it stays.
+
+        Raises NotAMember, NotAdmin, Blocked, IdentityChanged or BadArgument.
+        """
+        with self._unit():
+            self._conversations.set_timer(gid, seconds, now=self._now())
+
+    def message(self, gid: bytes, message: str) -> Message:
+        """The message of an id, or of its first digits. Raises UnknownMessage or AmbiguousName."""
+        found = self._history.find(gid, message).hex()
+        return next(one for one in self.messages(gid) if one.id == found)
 
     def messages(self, gid: bytes, *, after: int = 0) -> list[Message]:
         """The texts of a conversation in its order; only rows above `after`."""
@@ -414,29 +544,35 @@ class Client:
             self._db.execute("SELECT identity, seq FROM receipt WHERE gid = ?", (gid,)).fetchall()
         )
         everyone_has = min((confirmed.get(identity, 0) for identity in others), default=0)
-        rows = self._db.execute(
-            "SELECT row, identity, seq, text, sent_at, kept_at FROM message"
-            " WHERE gid = ? AND row > ? ORDER BY clock, identity, seq",
-            (gid, after),
-        ).fetchall()
         waiting = "queued" if queued else "sent"
-        return [
-            Message(
-                row=row,
+
+        def shown(entry: Entry) -> Message:
+            is_own = entry.identity == self._me.identity
+            is_known = entry.seq <= everyone_has
+            quote = entry.quote
+            return Message(
+                row=entry.row,
                 gid=gid,
-                sender=names[identity],
-                is_own=identity == self._me.identity,
-                text=text,
-                sent_at=sent_at,
-                kept_at=kept_at,
-                state=""
-                if identity != self._me.identity
-                else "delivered"
-                if seq <= everyone_has
-                else waiting,
+                id=entry.id.hex(),
+                sender=names[entry.identity],
+                is_own=is_own,
+                text=entry.text or "",
+                reply_to=quote
+                and Quote(
+                    id=quote.id.hex(),
+                    sender=names[quote.identity] if quote.identity else "",
+                    text=quote.text or "",
+                ),
+                is_edited=entry.is_edited,
+                is_deleted=entry.text is None,
+                reactions={names[identity]: emoji for identity, emoji in entry.reactions.items()},
+                sent_at=entry.sent_at,
+                kept_at=entry.kept_at,
+                expires_at=entry.expires_at,
+                state="" if not is_own else "delivered" if is_known else waiting,
             )
-            for row, identity, seq, text, sent_at, kept_at in rows
-        ]
+
+        return [shown(entry) for entry in self._history.read(gid, after=after)]
 
     def view(self, gid: bytes) -> ConversationView:
         """A conversation by its gid. Raises UnknownConversation."""
@@ -463,11 +599,7 @@ class Client:
     def mark_read(self, gid: bytes | None = None) -> None:
         """Everything kept so far, of one conversation or of all, is read."""
         with self._unit():
-            self._db.execute(
-                "UPDATE conversation SET read_row = (SELECT coalesce(max(row), 0) FROM message"
-                " WHERE message.gid = conversation.gid) WHERE ? IS NULL OR gid = ?",
-                (gid, gid),
-            )
+            self._history.mark_read(gid, now=self._now())
 
     def _read_mark(self, gid: bytes) -> int:
         row = self._db.execute("SELECT read_row FROM conversation WHERE gid = ?", (gid,)).fetchone()
@@ -549,7 +681,13 @@ class Client:
             identity=vault.fingerprint(self._me.identity),
             relay=self._me.home.relay,
             region=self._me.home.region,
+            fallback="".join(home.relay for home in self._me.homes[1:]),
+            away=sorted(self._down_since),
             transport="direct",
+            missing=[
+                Missing(self.view(gid).name, self._names(gid)[identity], count)
+                for (gid, identity), count in self._conversations.gaps.missing().items()
+            ],
             outbox=counts[0],
             contacts=counts[1],
             conversations=counts[2],
@@ -629,50 +767,61 @@ class Client:
         if self._failure is not None:
             raise self._failure
 
-    async def _read_home(self) -> None:
-        """Follow the own bucket, for ever."""
-        bucket = self._me.home.bucket
+    async def _read_bucket(self, home: Home) -> None:
+        """Follow an own bucket, for ever."""
+        bucket = home.bucket
         while True:
             try:
-                link = await self._links.to(self._me.home.relay)
+                link = await self._links.to(home.relay)
                 after = self._delivery.read_from(bucket.drop_id)
                 async with contextlib.aclosing(
                     link.follow(bucket.drop_id, bucket.read_token, after)
                 ) as replies:
                     async for cells in replies:
-                        await self._take_home(cells)
+                        await self._take_bucket(home, cells)
             except (Unavailable, PeerError, TrustError) as error:
+                if isinstance(error, RelayUnreachable):
+                    self._heard_of(home, "away")
                 await self._rest_after(error, bucket.drop_id)
 
-    async def _take_home(self, cells: wire.Cells) -> None:
-        bucket = self._me.home.bucket
+    def _heard_of(self, home: Home, state: str) -> None:
+        """An own bucket is read to its end, or its relay is away: caught up is who has read one,
+        and another only if it can be."""
+        self._buckets[home.relay] = state
+        states = [self._buckets.get(each.relay) for each in self._me.homes]
+        if not self._home_read.is_set() and "read" in states and None not in states:
+            self._home_read.set()
+            self._wake()
+
+    async def _take_bucket(self, home: Home, cells: wire.Cells) -> None:
+        bucket = home.bucket
         while True:
             # What came before a chain was known comes first: the engine reads a sender's messages
             # in their order, give or take a few.
             while self._delivery.again() is not None:
                 await self.changed()
-            with self._unit():
-                fresh = self._delivery.advance(bucket.drop_id, cells, CELLS_PER_UNIT)
-                self._take(fresh, now=self._now())
+            if not self._delivery.pass_over(bucket.drop_id, cells):
+                with self._unit():
+                    fresh = self._delivery.advance(bucket.drop_id, cells, CELLS_PER_UNIT)
+                    self._take(fresh, home, now=self._now())
             read = self._delivery.read_from(bucket.drop_id)
             if read >= cells.head:
-                self._home_read.set()
-                self._wake()
+                self._heard_of(home, "read")
             if read >= cells.first + len(cells.cells) - 1:
                 break
             await asyncio.sleep(0)
         self._begin_due()
 
-    def _take(self, cells: Sequence[bytes], *, now: int) -> None:
-        for arrival in self._delivery.recognise(cells):
+    def _take(self, cells: Sequence[bytes], home: Home, *, now: int) -> None:
+        for arrival in self._delivery.recognise(cells, home):
             if isinstance(arrival, FromInvite):
                 self._invites.answer(arrival.secret, arrival.payload, now=now)
             elif isinstance(arrival, FromKnock):
                 self._invites.welcome(arrival.secret, arrival.payload, now=now)
-            elif arrival.kind == CellKind.MLS:
-                self._conversations.receive(arrival.gid, arrival.payload, now=now)
-            elif arrival.kind == CellKind.NOTICE:
-                self._conversations.notice(arrival.gid, now=now)
+            else:
+                self._conversations.take(arrival.gid, arrival.signer, arrival.cell, now=now)
+        if self._delivery.broken_claims(home.bucket.drop_id):
+            self._conversations.lied(None, now=now)
 
     async def _read_again(self) -> None:
         """Look once more at what the own bucket held before a chain was known."""
@@ -687,7 +836,7 @@ class Client:
                 continue
             with self._unit():
                 self._delivery.took_again(cells.first + len(cells.cells) - 1)
-                self._take(cells.cells, now=self._now())
+                self._take(cells.cells, self._me.home, now=self._now())
         self._begin_due()
 
     async def _rest_after(
@@ -712,23 +861,27 @@ class Client:
         changed = self._outbox_changed[relay]
         while True:
             changed.clear()
-            rows = self._db.execute(
-                f"SELECT id, request, purpose, tries, about FROM outbox AS row"  # noqa: S608
+            found = self._db.execute(
+                f"SELECT id, relay, request, purpose, tries, about, recipient"  # noqa: S608
+                f" FROM outbox AS row"
                 f" WHERE relay = ? AND due_at <= ? AND {_MAY_GO} ORDER BY id LIMIT ?",
                 (relay, self._now(), SENDS_PER_WAVE),
             ).fetchall()
+            rows = [_Row(*one) for one in found]
             if not rows:
                 await self._until_due(relay, changed)
                 continue
             try:
                 link = await self._links.to(relay)
             except (Unavailable, PeerError, TrustError) as error:
+                self._fail_over(relay)
                 await self._rest_after(error, b"")
                 continue
+            self._down_since.pop(relay, None)
             # What follows a `create` may need it: it goes alone.
-            cut = next((i for i, row in enumerate(rows) if row[2] == "create"), len(rows))
+            cut = next((i for i, row in enumerate(rows) if row.purpose == "create"), len(rows))
             wave = rows[: max(cut, 1)]
-            requests = [wire.decode_request(row[1]) for row in wave]
+            requests = [wire.decode_request(row.request) for row in wave]
             answers = await asyncio.gather(
                 *(link.ask(request) for request in requests), return_exceptions=True
             )
@@ -738,6 +891,19 @@ class Client:
                 await asyncio.sleep(TICK_S)
             if any(isinstance(answer, RelayUnreachable) for answer in answers):
                 await asyncio.sleep(RETRY_S[0])
+
+    def _fail_over(self, relay: str) -> None:
+        """A relay cannot be reached: after a while use the recipients' other addresses, unless
+        these cannot be reached either."""
+        self._down_since.setdefault(relay, self._now())
+        down = [each for each in self._down_since if self._is_down(each)]
+        if relay in down:
+            with self._unit():
+                self._delivery.fail_over(relay, but_not_to=down)
+
+    def _is_down(self, relay: str) -> bool:
+        since = self._down_since.get(relay)
+        return since is not None and not 0 <= self._now() - since < FAIL_OVER_MS
 
     async def _until_due(self, relay: str, changed: asyncio.Event) -> None:
         (due_at,) = self._db.execute(
@@ -749,38 +915,46 @@ class Client:
             async with asyncio.timeout(delay):
                 await changed.wait()
 
-    def _settle(
-        self, wave: list[tuple[int, bytes, str, int, bytes]], answers: Sequence[object]
-    ) -> None:
+    def _settle(self, wave: list[_Row], answers: Sequence[object]) -> None:
         """Take the answers to a wave of outbox rows: done, again later, or never."""
         now = self._now()
         with self._unit():
-            for (row, _, purpose, tries, about), answer in zip(wave, answers, strict=True):
+            for row, answer in zip(wave, answers, strict=True):
                 if isinstance(answer, RelayUnreachable):
                     continue  # not answered: it goes out again over the next link
                 if isinstance(answer, Unavailable | NoSuchDrop | UnexpectedReply):
                     # An epoch drop that another member has still to make looks like a wrong token;
                     # a relay in trouble (a damaged store) gives no answer that is one.
-                    pause = min(RETRY_MS[0] << min(tries, 16), RETRY_MS[1])
+                    pause = min(RETRY_MS[0] << min(row.tries, 16), RETRY_MS[1])
                     wait = max(pause, int(1000 * (answer.retry_after or 0)))
                     self._db.execute(
                         "UPDATE outbox SET due_at = ?, tries = tries + 1 WHERE id = ?",
-                        (now + wait, row),
+                        (now + wait, row.id),
                     )
+                    if wait >= FAIL_OVER_MS:
+                        self._delivery.fail_over(row.relay, row=row.id)
                     continue
                 if isinstance(answer, BaseException) and not isinstance(answer, PeerError):
                     raise answer
-                self._db.execute("DELETE FROM outbox WHERE id = ?", (row,))
-                if isinstance(answer, LabelTaken) and purpose == "knock":
-                    self._conversations.warn(None, InviteUsed.code, InviteUsed.text, now=now)
-                    self._invites.withdraw_knock(about)
-                elif isinstance(answer, PeerError):
-                    self._conversations.warn(None, answer.code, f"a {purpose} was refused", now=now)
-                    if purpose == "commit":
-                        self._conversations.refused(about, now=now)
-                elif purpose == "commit":
-                    self._conversations.notice(about, now=now)
+                self._done(row, answer, now=now)
         self._begin_due()
+
+    def _done(self, row: _Row, answer: object, *, now: int) -> None:
+        """A relay has taken a request or refused it for good."""
+        self._db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
+        if isinstance(answer, LabelTaken) and row.purpose == "knock":
+            self._conversations.warn(None, InviteUsed.code, InviteUsed.text, now=now)
+            self._invites.withdraw_knock(row.about)
+        elif isinstance(answer, PeerError):
+            self._conversations.warn(None, answer.code, f"a {row.purpose} was refused", now=now)
+            if row.purpose == "commit":
+                self._conversations.refused(row.about, now=now)
+        elif row.purpose == "commit":
+            self._conversations.notice(row.about, now=now)
+        elif isinstance(answer, wire.Appended) and row.recipient is not None:
+            request = wire.decode_request(row.request)
+            if isinstance(request, wire.Append):
+                self._delivery.saw(row.recipient, request.drop_id, answer.seq, answer.digest)
 
     async def _tick(self) -> None:
         """Do what is due at a time, for ever."""
@@ -803,20 +977,46 @@ class Client:
             self._db.execute("UPDATE conversation SET ack_due_at = min(ack_due_at, ?)", (now,))
             self._db.execute("UPDATE outbox SET due_at = min(due_at, ?)", (now,))
             self._db.execute("UPDATE intent SET due_at = min(due_at, ?)", (now,))
+            self._history.begin_clock(now=now)
+            self._conversations.events += self._history.expire(now=now)
 
     def _do_due(self, now: int) -> None:
-        receipts = self._db.execute(
-            "SELECT gid FROM conversation WHERE ack_due_at <= ?", (now,)
-        ).fetchall()
-        intents = self._db.execute(
-            "SELECT DISTINCT gid FROM intent WHERE due_at <= ? AND kind = 'let-go'", (now,)
-        ).fetchall()
-        for (gid,) in receipts:
+        rules = self._conversations
+        if self._history.is_due(now):
             with self._unit():
-                self._conversations.send_receipt(gid, now=now)
-        for (gid,) in intents:
+                rules.events += self._history.expire(now=now)
+        for gid in self._due("SELECT gid FROM conversation WHERE ack_due_at <= ?", now):
             with self._unit():
-                self._conversations.attempt(gid, now=now)
+                rules.send_receipt(gid, now=now)
+        for gid in self._due(
+            "SELECT DISTINCT gid FROM intent WHERE due_at <= ? AND kind = 'let-go'", now
+        ):
+            with self._unit():
+                rules.attempt(gid, now=now)
+        for gid in self._due("SELECT gid FROM conversation WHERE refresh_due_at <= ?", now):
+            with self._unit():
+                rules.refresh(gid, now=now)
+        if self.is_caught_up and self._delivery.again() is None:
+            # Until then what seems to be missing may simply not have been read yet.
+            for gap in rules.gaps.due(now):
+                with self._unit():
+                    rules.ask(gap, now=now)
+            for gid in rules.gaps.beats_due(now):
+                with self._unit():
+                    rules.beat(gid, now=now)
+        if now >= self._expire_at:
+            self._expire_at = now + EXPIRE_EVERY_MS
+            with self._unit():
+                rules.gaps.expire(now=now)
+        if self._delivery.has_passed and now >= self._write_at:
+            self._write_at = now + WRITE_EVERY_MS
+            with self._unit():
+                for home in self._me.homes:
+                    if self._delivery.broken_claims(home.bucket.drop_id):
+                        rules.lied(None, now=now)
+
+    def _due(self, query: str, now: int) -> list[bytes]:
+        return [row[0] for row in self._db.execute(query, (now,)).fetchall()]
 
     def _begin_due(self) -> None:
         """See that every due look, fetch and large group has its task."""

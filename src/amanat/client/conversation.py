@@ -22,8 +22,13 @@ from msgspec import structs
 from amanat import mls
 from amanat.client import rights
 from amanat.client.delivery import Peer
+from amanat.client.gaps import Gaps
+from amanat.client.history import History, MessageChanged, TextArrived
+from amanat.client.vault import fingerprint
 from amanat.errors import (
     BadArgument,
+    Blocked,
+    BrokenChain,
     FutureEpoch,
     GroupTooLarge,
     IdentityChanged,
@@ -33,11 +38,13 @@ from amanat.errors import (
     InvalidKeyPackage,
     InvalidMessage,
     InvalidWelcome,
+    MessageLost,
     MessageTooLarge,
     NotAdmin,
     NotAMember,
     OwnMessage,
     PeerError,
+    RelayLied,
     UnknownConversation,
     WrongEpoch,
 )
@@ -54,22 +61,34 @@ from amanat.protocol.drops import (
 from amanat.protocol.identity import MAX_NAME_CHARS, check_credential, check_signature, leave_text
 from amanat.protocol.messages import (
     COMMIT_FRAGMENT,
+    MAX_DELETED,
     MAX_FRAGMENTS,
     MAX_KEY_PACKAGES,
+    MAX_LIFE_S,
+    MAX_REACTION_CHARS,
     MAX_TEXT_BYTES,
     MESSAGE_FRAGMENT,
     Ack,
     CellKind,
     CommitInfo,
+    Delete,
+    Edit,
     Envelope,
+    Epoch,
     FileRef,
     Fragment,
     KeyPackages,
     KeyPackagesWanted,
     Kind,
     Leave,
+    NewAddresses,
+    PairCell,
     Policy,
+    Reaction,
+    Repair,
     Text,
+    Timer,
+    Wanted,
     WelcomeFile,
     WelcomeRef,
     decode_envelope,
@@ -82,6 +101,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from amanat.client.delivery import Delivery
+    from amanat.client.gaps import Gap
     from amanat.client.profile import Me
     from amanat.client.vault import Vault
 
@@ -108,8 +128,23 @@ MAX_EARLY = 1_000
 MAX_OPEN_FRAGMENTS = 1_024
 """Most pieces of unfinished Commits kept of one epoch: four of the largest. All members read the
 same pieces in the same order, so they leave out the same ones."""
-MAX_AHEAD = 1_024
-"""Most messages of one device counted beyond a gap; then the gap is taken for lost."""
+MAX_ACKS = 20
+"""Most devices that one message confirms: 400 bytes, so that a short text stays in a small cell."""
+MAX_ACKS_LARGE = 4
+"""The same where no receipts are sent: how far a few others have counted."""
+MAX_REPAIRS = 512
+"""Most envelopes sent again to one member in REPAIR_SPAN_MS: more cannot be had by asking more."""
+REPAIR_SPAN_MS = 3_600_000
+KEPT_AUTHENTICATORS = 256
+"""Epochs of a group whose authenticators are kept to compare with what others say."""
+LIE_EVERY_MS = 3_600_000
+"""How often the same lie of a relay is told to the person, in milliseconds."""
+REFRESH_MS = (3_600_000, 7 * 86_400_000)
+"""When a member refreshes the keys of their leaf: about an hour after they came, then every week in
+which somebody spoke, each a random half earlier or later (post-compromise security, RFC 9750,
+section 8.2.2)."""
+REFRESH_PEOPLE = 50
+"""In a group of more, everyone's turn comes as much more rarely: each refresh is a Commit."""
 MAX_CLOCK_STEP = 2**20
 """Most by which one message moves our Lamport clock: a member who claims the end of time cannot use
 it up."""
@@ -127,15 +162,10 @@ FRAGMENT_BYTES = MAX_PAYLOAD - 64 - 18 * MAX_FRAGMENTS
 """Bytes of a Commit in one cell, leaving room for the fragment's own fields."""
 WELCOME_LIFE_MS = 14 * 86_400_000
 """How long an announced Welcome is looked for: no file rests longer (MESSAGE_RETENTION_DAYS)."""
+_WANTED_OF_US = frozenset({Kind.KEY_PACKAGES_WANTED, Kind.WELCOME, Kind.TIMER})
+"""What somebody we have blocked gets no answer to in our 1:1 conversation."""
 REFUSED_MS = 300_000
 """How long a wish rests after a relay has refused its Commit for good, in milliseconds."""
-
-
-class TextArrived(NamedTuple):
-    """A text of somebody was kept."""
-
-    gid: bytes
-    row: int
 
 
 class Joined(NamedTuple):
@@ -164,7 +194,7 @@ class Warned(NamedTuple):
     detail: str
 
 
-Event = TextArrived | Joined | GroupChanged | Removed | Warned
+Event = TextArrived | MessageChanged | Joined | GroupChanged | Removed | Warned
 
 
 class Group(NamedTuple):
@@ -194,7 +224,11 @@ class Conversations:
         self._engine = engine
         self._delivery = delivery
         self._me = me
+        self.gaps = Gaps(vault)
+        self.history = History(vault, me)
         self._groups: dict[bytes, Group] = {}
+        self._repaired: dict[tuple[bytes, bytes], tuple[int, int]] = {}
+        """How many envelopes were sent again to whom since when."""
         self.events: list[Event] = []
         vault.bind(forget=self._forget)
 
@@ -241,9 +275,19 @@ class Conversations:
         return self._state(gid) in ("active", "leaving")
 
     def others(self, group: Group) -> list[Peer]:
-        """The leaves of a group that are not this device."""
+        """The leaves of a group that are not this device, and where to reach them now."""
+        moved: dict[bytes, bytes] = dict(
+            self._db.execute("SELECT identity, addresses FROM moved").fetchall()
+        )
         return [
-            Peer(p.identity, p.credential.delivery, p.signer, p.leaf.addresses)
+            Peer(
+                p.identity,
+                p.credential.delivery,
+                p.signer,
+                codec.decode(_new_addresses, moved[p.identity], InvalidMessage).addresses
+                if p.identity in moved
+                else p.leaf.addresses,
+            )
             for p in group.people
             if p.signer != self._me.signer
         ]
@@ -269,6 +313,7 @@ class Conversations:
         # Nobody else is in epoch 0, so no other Commit can win: merge at once.
         self._engine.merge_pending(gid, bundle.sha256)
         self._enter_epoch(gid, now=now)
+        self._plan_refresh(gid, REFRESH_MS[1], now=now)
         return gid, bundle.welcome or b"", bundle.tree or b""
 
     def person_of(self, key_package: bytes, *, now: int) -> rights.Person:
@@ -289,6 +334,7 @@ class Conversations:
         gid = secrets.token_bytes(16)
         self._create(gid, suite, direct=[], name=name, admins=[self._me.identity], now=now)
         self._enter_epoch(gid, now=now)
+        self._plan_refresh(gid, REFRESH_MS[1], now=now)
         return gid
 
     def _create(
@@ -323,9 +369,18 @@ class Conversations:
         )
 
     def join(
-        self, welcome: bytes, tree: bytes, *, by: bytes, gid: bytes | None, direct: bool, now: int
+        self,
+        welcome: bytes,
+        tree: bytes,
+        *,
+        by: bytes,
+        gid: bytes | None,
+        direct: bool,
+        heads: Sequence[Ack] = (),
+        now: int,
     ) -> bytes:
-        """Join by a Welcome that the person `by` made; the gid.
+        """Join by a Welcome that the person `by` made; the gid. `heads` are how far the members had
+        counted.
 
         Raises InvalidWelcome, and nothing is consumed then, when it is not what was announced.
         """
@@ -355,6 +410,14 @@ class Conversations:
         if direct:
             sure = self._delivery.read_so_far()
         self._insert(view.gid, sure=sure, now=now)
+        self._plan_refresh(view.gid, REFRESH_MS[0], now=now)
+        counted = {head.device: head.seq for head in heads}
+        for person in rights.read_members(view.members):
+            if person.signer != self._me.signer:
+                self._db.execute("INSERT INTO since VALUES (?, ?, 0)", (view.gid, person.signer))
+                self.gaps.come_in(
+                    view.gid, person.signer, person.identity, counted.get(person.signer[:8], 0)
+                )
         self._enter_epoch(view.gid, now=now)
         self.events.append(Joined(view.gid))
         return view.gid
@@ -370,6 +433,14 @@ class Conversations:
             "INSERT INTO epoch_drop (gid, epoch, secret) VALUES (?, ?, ?)", (gid, epoch, secret)
         )
         self._drop_epochs(gid, before=epoch - KEPT_EPOCHS + 1)
+        self._db.execute(
+            "INSERT OR REPLACE INTO epoch VALUES (?, ?, ?)",
+            (gid, epoch, group.view.epoch_authenticator[:8]),
+        )
+        self._db.execute(
+            "DELETE FROM epoch WHERE gid = ? AND number <= ?", (gid, epoch - KEPT_AUTHENTICATORS)
+        )
+        self._meet(gid, group)
         if group.is_large:
             self._delivery.end_chains(gid)
             # Who spoke before they knew of the Commit spoke into the drop we have just left.
@@ -387,6 +458,20 @@ class Conversations:
             self._make_epoch_drop(gid, group, now=now)
         self._hear_early(gid, now=now)
 
+    def _meet(self, gid: bytes, group: Group) -> None:
+        """Begin to count what new members say, and end it with those who are gone."""
+        there = {p.signer: p.identity for p in group.people if p.signer != self._me.signer}
+        known = {r[0] for r in self._db.execute("SELECT signer FROM since WHERE gid = ?", (gid,))}
+        for signer in known - set(there):
+            self._db.execute("DELETE FROM since WHERE gid = ? AND signer = ?", (gid, signer))
+            self.gaps.forget(gid, signer)
+        for signer in set(there) - known:
+            self._db.execute(
+                "INSERT INTO since SELECT gid, ?, sent_seq FROM conversation WHERE gid = ?",
+                (signer, gid),
+            )
+            self.gaps.begin(gid, signer, there[signer])
+
     def is_sure(self, gid: bytes, epoch: int, seq: int) -> None:
         """No Commit had ended this epoch when the own bucket had been read up to `seq`: members who
         come later speak beyond it; inside a unit."""
@@ -399,8 +484,7 @@ class Conversations:
             "SELECT secret FROM epoch_drop WHERE gid = ? AND epoch < ?", (gid, before)
         ).fetchall()
         for (secret,) in rows:
-            drop = epoch_drop(secret, region)
-            self._db.execute("DELETE FROM cursor WHERE drop_id = ?", (drop.drop_id,))
+            self._delivery.drop_cursor(epoch_drop(secret, region).drop_id)
         self._db.execute("DELETE FROM epoch_drop WHERE gid = ? AND epoch < ?", (gid, before))
         self._db.execute("DELETE FROM fragment WHERE gid = ? AND epoch < ?", (gid, before))
 
@@ -535,18 +619,18 @@ class Conversations:
             (gid, kind, data, due_at),
         )
 
-    def require_admin(self, gid: bytes) -> Group:
-        """The group, if we may change it. Raises NotAMember or NotAdmin."""
+    def require(self, gid: bytes, deed: rights.Deed, whom: bytes | None = None) -> Group:
+        """The group, if we may do this in it. Raises NotAMember or NotAdmin."""
         if not self.is_active(gid):
             raise NotAMember
         group = self.group(gid)
-        if self._me.identity not in rights.admins(group.policy, group.people):
+        if not rights.may(group.policy, group.people, self._me.identity, deed, whom):
             raise NotAdmin
         return group
 
     def add(self, gid: bytes, identities: Sequence[bytes], *, now: int) -> None:
         """Ask contacts into a group. Raises NotAMember, NotAdmin or GroupTooLarge."""
-        group = self.require_admin(gid)
+        group = self.require(gid, "add")
         most = most_leaves(group.view.suite)
         if len(group.identities | set(identities)) > most:
             raise GroupTooLarge(f"at most {most} with this ciphersuite")
@@ -557,7 +641,7 @@ class Conversations:
 
     def remove(self, gid: bytes, identity: bytes, *, now: int) -> None:
         """Put a person out of a group. Raises NotAMember or NotAdmin."""
-        group = self.require_admin(gid)
+        group = self.require(gid, "remove", identity)
         if identity not in group.identities:
             raise NotAMember("they are not in this group")
         if identity == self._me.identity:
@@ -567,7 +651,7 @@ class Conversations:
 
     def rename(self, gid: bytes, name: str, *, now: int) -> None:
         """Give a group another name. Raises NotAMember, NotAdmin or BadArgument."""
-        self.require_admin(gid)
+        self.require(gid, "rename")
         if not 0 < len(name) <= MAX_NAME_CHARS:
             raise BadArgument(f"a group's name has 1 to {MAX_NAME_CHARS} characters")
         self.wish(gid, "rename", name.encode(), due_at=now)
@@ -575,13 +659,46 @@ class Conversations:
 
     def set_admin(self, gid: bytes, identity: bytes, *, is_admin: bool, now: int) -> None:
         """Give or take a member's admin rights. Raises NotAMember, NotAdmin or BadArgument."""
-        group = self.require_admin(gid)
+        group = self.require(gid, "administer")
         if identity not in group.identities:
             raise NotAMember("they are not in this group")
         if not is_admin and set(group.policy.admins) & group.identities == {identity}:
             raise BadArgument("a group keeps at least one admin")
         self.wish(gid, "admin" if is_admin else "no-admin", identity, due_at=now)
         self.attempt(gid, now=now)
+
+    def set_roles(self, gid: bytes, roles: dict[str, str], *, now: int) -> None:
+        """Say who may add, remove and rename: `may_add`, `may_remove`, `may_rename`, each "admins"
+        or "members". Raises NotAMember, NotAdmin or BadArgument."""
+        self.require(gid, "administer")
+        if set(roles) - {"may_add", "may_remove", "may_rename"} or set(roles.values()) - {
+            "admins",
+            "members",
+        }:
+            raise BadArgument("add, remove and rename are for admins or members")
+        self.wish(gid, "roles", json.dumps(roles, sort_keys=True).encode(), due_at=now)
+        self.attempt(gid, now=now)
+
+    def refresh(self, gid: bytes, *, now: int) -> None:
+        """Refresh the keys of our leaf, if somebody spoke since the last time; inside a unit."""
+        (before,) = self._db.execute(
+            "SELECT refreshed_at FROM conversation WHERE gid = ?", (gid,)
+        ).fetchone()
+        spoken = self._db.execute(
+            "SELECT 1 FROM message WHERE gid = ? AND kept_at >= ? LIMIT 1", (gid, before)
+        ).fetchone()
+        self._plan_refresh(gid, REFRESH_MS[1], now=now)
+        if self.is_active(gid) and len(self.group(gid).people) > 1 and (spoken or before == 0):
+            self.wish(gid, "refresh", b"", due_at=now)
+            self.attempt(gid, now=now)
+
+    def _plan_refresh(self, gid: bytes, pause: int, *, now: int) -> None:
+        people = len(self.group(gid).people)
+        pause *= max(1, people // REFRESH_PEOPLE)
+        due_at = now + pause // 2 + secrets.randbelow(pause)
+        self._db.execute(
+            "UPDATE conversation SET refresh_due_at = ? WHERE gid = ?", (due_at, gid)
+        )
 
     def leave(self, gid: bytes, *, now: int) -> None:
         """Tell the members that we leave; one of them commits it. Raises NotAMember."""
@@ -623,11 +740,11 @@ class Conversations:
             adds=list(plan.adds.values()),
             removes=plan.removes,
             policy=plan.policy,
-            update=bool(plan.removes),
+            update=plan.is_refresh or bool(plan.removes),
             aad=codec.encode(CommitInfo(leaves=plan.leaves)),
         )
         self._db.execute(
-            "INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 gid,
                 group.view.epoch,
@@ -635,6 +752,7 @@ class Conversations:
                 bundle.welcome,
                 bundle.tree,
                 json.dumps([identity.hex() for identity in plan.adds]),
+                plan.is_refresh,
             ),
         )
         if len(group.people) == 1:
@@ -652,12 +770,16 @@ class Conversations:
             "SELECT id, kind, data FROM intent WHERE gid = ? AND due_at <= ? ORDER BY id",
             (gid, now),
         ).fetchall()
-        may_all = self.is_active(gid) and self._me.identity in rights.admins(
-            group.policy, group.people
-        )
+        is_refresh = False
+
+        def may(deed: rights.Deed, whom: bytes | None = None) -> bool:
+            return self.is_active(gid) and rights.may(
+                group.policy, group.people, self._me.identity, deed, whom
+            )
+
         for row, kind, data in rows:
             gone = [p for p in group.people if p.identity == data]
-            moot = not may_all and kind != "let-go"
+            moot = kind in _DEEDS and not may(_DEEDS[kind], data)
             if kind == "add":
                 moot = moot or bool(gone)
                 if not moot and data not in adds:
@@ -674,25 +796,22 @@ class Conversations:
                 if leaving:
                     leaves.append(wish)
                     removes += [p.leaf_index for p in leaving]
-            elif kind == "rename":
-                moot = moot or policy.name == data.decode()
-                if not moot:
-                    policy = _with(policy, name=data.decode())
+            elif kind == "refresh":
+                is_refresh = True
             else:
-                wanted = kind == "admin"
-                moot = moot or not gone or (data in policy.admins) == wanted
-                if not moot:
-                    others = [a for a in policy.admins if a != data]
-                    policy = _with(policy, admins=sorted([*others, data]) if wanted else others)
+                changed = _with(policy, kind, data)
+                moot = moot or changed == policy or (kind in ("admin", "no-admin") and not gone)
+                policy = policy if moot else changed
             if moot:
                 self._db.execute("DELETE FROM intent WHERE id = ?", (row,))
-        if not (adds or removes or policy != group.policy):
+        if not (adds or removes or is_refresh or policy != group.policy):
             return None
         return _Plan(
             adds,
             sorted(set(removes)),
             leaves,
             codec.encode(policy) if policy != group.policy else None,
+            is_refresh,
         )
 
     def _judge(self, gid: bytes, commit: bytes, *, now: int) -> None:
@@ -737,15 +856,20 @@ class Conversations:
 
     def _won(self, gid: bytes, *, now: int) -> None:
         """Our Commit is the first valid one: merge it, tell the members, let the joiners in."""
-        digest, welcome, tree, joiners = self._db.execute(
-            "SELECT digest, welcome, tree, joiners FROM attempt WHERE gid = ?", (gid,)
+        digest, welcome, tree, joiners, refreshed = self._db.execute(
+            "SELECT digest, welcome, tree, joiners, is_refresh FROM attempt WHERE gid = ?", (gid,)
         ).fetchone()
         before = self.group(gid)
         self._engine.merge_pending(gid, digest)
         self._db.execute("DELETE FROM attempt WHERE gid = ?", (gid,))
+        if refreshed:
+            self._db.execute("DELETE FROM intent WHERE gid = ? AND kind = 'refresh'", (gid,))
+            self._db.execute(
+                "UPDATE conversation SET refreshed_at = ? WHERE gid = ?", (now, gid)
+            )
         for peer in _one_each(self.others(before)):
             # In a large group there are no chains and none are needed: its epoch drop is followed.
-            self._delivery.post(gid, peer, CellKind.NOTICE, b"", now=now)
+            self._post(gid, peer, CellKind.NOTICE, b"", now=now)
         self._enter_epoch(gid, now=now)
         if welcome is not None:
             self._let_in(gid, welcome, tree, [bytes.fromhex(j) for j in json.loads(joiners)], now)
@@ -769,7 +893,13 @@ class Conversations:
         self, gid: bytes, welcome: bytes, tree: bytes, joiners: list[bytes], now: int
     ) -> None:
         suite = self.group(gid).view.suite
-        file = self._put_file(codec.encode(WelcomeFile(welcome, tree)), now=now)
+        (sent_seq, sent_hash) = self._db.execute(
+            "SELECT sent_seq, sent_hash FROM conversation WHERE gid = ?", (gid,)
+        ).fetchone()
+        counted = self.gaps.heads(gid)
+        counted += [(self._me.signer, sent_seq, sent_hash)] if sent_seq else []
+        heads = [Ack(s[:8], seq, (digest or bytes(8))[:8]) for s, seq, digest in counted]
+        file = self._put_file(codec.encode(WelcomeFile(welcome, tree, heads)), now=now)
         body = codec.encode(WelcomeRef(group=gid, file=file))
         for identity in joiners:
             self._db.execute(
@@ -778,6 +908,9 @@ class Conversations:
                 (identity, suite),
             )
             self._say(self.direct_with(identity), Kind.WELCOME, body, now=now)
+        life_s = self.history.timer(gid)
+        if life_s and self.is_active(gid) and self._may_time(gid, self._me.identity):
+            self._do(gid, Kind.TIMER, codec.encode(Timer(life_s)), now=now)  # for who has just come
 
     def direct_with(self, identity: bytes) -> bytes:
         """The gid of the 1:1 conversation with a contact. Raises UnknownConversation."""
@@ -832,7 +965,15 @@ class Conversations:
             if file is None:
                 raise InvalidWelcome
             content = codec.decode(_welcome_files, file, InvalidWelcome)
-            self.join(content.welcome, content.tree, by=by, gid=gid, direct=False, now=now)
+            self.join(
+                content.welcome,
+                content.tree,
+                by=by,
+                gid=gid,
+                direct=False,
+                heads=content.heads,
+                now=now,
+            )
         except InvalidWelcome as error:
             self.warn(self.direct_with(by), error.code, "a Welcome into a group", now=now)
             return
@@ -847,7 +988,7 @@ class Conversations:
         each other KeyPackages for later groups; inside a unit."""
         if greeting:
             envelope = Envelope(
-                id=secrets.token_bytes(16),
+                id=hashlib.sha256(b"amanat greeting" + gid).digest()[:16],  # for both the same
                 seq=1,  # beside the device's own count: the greeting came by the knock
                 previous=bytes(32),
                 clock=1,
@@ -857,8 +998,8 @@ class Conversations:
                 acks=[],
                 more={},
             )
-            row = self._keep(gid, identity, signer, envelope, greeting, now=now)
-            self.events.append(TextArrived(gid, row))
+            said = Text(greeting, None, 0)
+            self.events += self.history.keep(gid, identity, signer, envelope, said, now=now)
             self._db.execute("UPDATE conversation SET clock = 1 WHERE gid = ?", (gid,))
         self.give_key_packages(gid, mls.HYBRID_SUITE, KEY_PACKAGES_GIVEN, now=now)
 
@@ -915,20 +1056,86 @@ class Conversations:
 
     # Messages
 
-    def send_text(self, gid: bytes, text: str, *, now: int) -> int:
+    def send_text(
+        self, gid: bytes, text: str, *, reply_to: bytes | None = None, now: int
+    ) -> int:
         """Say a text in a conversation; the row it is kept in.
 
-        Raises NotAMember, MessageTooLarge or IdentityChanged; nothing is sent then.
+        Raises NotAMember, MessageTooLarge, Blocked, IdentityChanged or UnknownMessage; nothing is
+        sent then.
         """
+        self._check_text(text)
+        if reply_to is not None:
+            self.history.check_there(gid, [reply_to], own=False)
+        body = codec.encode(Text(text, reply_to, self.history.timer(gid)))
+        (kept,) = self._do(gid, Kind.TEXT, body, now=now)
+        return kept.row
+
+    def edit(self, gid: bytes, target: bytes, text: str, *, now: int) -> None:
+        """Give a text of ours other words.
+
+        Raises like send_text, and UnknownMessage or NotYours.
+        """
+        self._check_text(text)
+        self.history.check_there(gid, [target], own=True)
+        self._do(gid, Kind.EDIT, codec.encode(Edit(target, text)), now=now)
+
+    def react(self, gid: bytes, target: bytes, emoji: str, *, now: int) -> None:
+        """React to a text, or take the reaction back with an empty one.
+
+        Raises NotAMember, Blocked, IdentityChanged, UnknownMessage or BadArgument.
+        """
+        if len(emoji) > MAX_REACTION_CHARS:
+            raise BadArgument(f"a reaction has at most {MAX_REACTION_CHARS} characters")
+        self.history.check_there(gid, [target], own=False)
+        self._do(gid, Kind.REACTION, codec.encode(Reaction(target, emoji)), now=now)
+
+    def delete(self, gid: bytes, targets: Sequence[bytes], *, now: int) -> None:
+        """Delete texts of ours for everyone.
+
+        Raises NotAMember, Blocked, IdentityChanged, UnknownMessage or NotYours; nothing is deleted
+        then.
+        """
+        self.history.check_there(gid, targets, own=True)
+        for first in range(0, len(targets), MAX_DELETED):
+            body = codec.encode(Delete(list(targets[first : first + MAX_DELETED])))
+            self._do(gid, Kind.DELETE, body, now=now)
+
+    def set_timer(self, gid: bytes, life_s: int, *, now: int) -> None:
+        """Set the life of texts of a conversation from now on, in seconds; 0: for ever.
+
+        Raises NotAMember, NotAdmin, Blocked, IdentityChanged or BadArgument.
+        """
+        if not 0 <= life_s <= MAX_LIFE_S:
+            raise BadArgument(f"a timer has at most {MAX_LIFE_S} seconds")
+        if self.is_active(gid) and not self._may_time(gid, self._me.identity):
+            raise NotAdmin
+        self._do(gid, Kind.TIMER, codec.encode(Timer(life_s)), now=now)
+
+    def _may_time(self, gid: bytes, identity: bytes) -> bool:
+        """Whether a member may set the timer: whoever may rename a group, and both of two."""
+        group = self.group(gid)
+        may_rename = rights.may(group.policy, group.people, identity, "rename")
+        return bool(group.policy.direct) or may_rename
+
+    @staticmethod
+    def _check_text(text: str) -> None:
+        if not text or len(text.encode()) > MAX_TEXT_BYTES:
+            raise MessageTooLarge(f"{len(text.encode())} bytes; 1 to {MAX_TEXT_BYTES} can be sent")
+
+    def _do(
+        self, gid: bytes, kind: Kind, body: bytes, *, now: int
+    ) -> list[TextArrived | MessageChanged]:
+        """Say something of history, and do it here as everybody will."""
         if not self.is_active(gid):
             raise NotAMember
         group = self.group(gid)
         if group.policy.direct and len(group.identities) == 1:
             raise NotAMember("the other has left this conversation")
-        if not text or len(text.encode()) > MAX_TEXT_BYTES:
-            raise MessageTooLarge(f"{len(text.encode())} bytes; 1 to {MAX_TEXT_BYTES} can be sent")
-        envelope = self._say(gid, Kind.TEXT, codec.encode(Text(text)), now=now)
-        return self._keep(gid, self._me.identity, self._me.signer, envelope, text, now=now)
+        if self.history.is_shut(gid):
+            raise Blocked
+        envelope = self._say(gid, kind, body, now=now)
+        return self.history.take(gid, self._me.identity, self._me.signer, envelope, now=now)
 
     def _say(self, gid: bytes, kind: Kind, body: bytes, *, now: int) -> Envelope:
         group = self.group(gid)
@@ -955,27 +1162,155 @@ class Conversations:
             " WHERE gid = ?",
             (envelope.seq, envelope_hash(data), envelope.clock, gid),
         )
+        self.gaps.keep(gid, envelope.seq, kind, data, envelope.id, now=now)
         if group.is_large:
             self._append_to_epoch(gid, group, MESSAGE_FRAGMENT, sealed, now=now)
         else:
             for peer in _one_each(self.others(group)):
-                self._delivery.post(gid, peer, CellKind.MLS, sealed, now=now)
+                self._post(gid, peer, CellKind.MLS, sealed, now=now)
         return envelope
 
+    def _post(self, gid: bytes, to: Peer, kind: CellKind, payload: bytes, *, now: int) -> bool:
+        view = self.group(gid).view
+        seen = [self._delivery.seen_in(drop.drop_id) for _, drop in self.epoch_drops(gid)[-2:]]
+        return self._delivery.post(
+            gid,
+            to,
+            kind,
+            payload,
+            epoch=Epoch(view.epoch, view.epoch_authenticator[:8]),
+            seen=[one for one in seen if one is not None],
+            now=now,
+        )
+
     def _acks(self, gid: bytes, group: Group) -> list[Ack]:
-        if len(group.identities) > RECEIPT_GROUP:
-            return []
-        rows = self._db.execute(
-            "SELECT signer, upto FROM heard WHERE gid = ? AND upto > 0", (gid,)
-        ).fetchall()
-        return [Ack(signer[:8], upto) for signer, upto in rows]
+        # In a larger group a few at random: enough that all soon know how far each has counted.
+        is_small = len(group.identities) <= RECEIPT_GROUP
+        acks = self.gaps.acks(gid, MAX_ACKS if is_small else MAX_ACKS_LARGE)
+        return [Ack(signer[:8], upto, digest[:8]) for signer, upto, digest in acks]
+
+    def has_receipts(self, gid: bytes) -> bool:
+        """Whether members confirm each other's messages."""
+        return len(self.group(gid).identities) <= RECEIPT_GROUP
 
     def send_receipt(self, gid: bytes, *, now: int) -> None:
         """Send the receipt that is owed, on its own; inside a unit."""
-        if self.is_active(gid):
+        if self.is_active(gid) and not self.history.is_shut(gid):
             self._say(gid, Kind.RECEIPT, b"", now=now)
         else:
             self._db.execute("UPDATE conversation SET ack_due_at = NULL WHERE gid = ?", (gid,))
+
+    def beat(self, gid: bytes, *, now: int) -> None:
+        """Send a heartbeat, if somebody may lack our last words; inside a unit."""
+        if not self.is_active(gid) or self.history.is_shut(gid):
+            self._db.execute("UPDATE conversation SET beat_due_at = NULL WHERE gid = ?", (gid,))
+        elif self.gaps.beat(gid, has_receipts=self.has_receipts(gid), now=now):
+            self._say(gid, Kind.HEARTBEAT, b"", now=now)
+
+    def ask(self, gap: Gap, *, now: int) -> None:
+        """Ask the sender of what is missing for it; inside a unit."""
+        if not gap.seqs:
+            self.gaps.watch(gap.gid, gap.signer, now=now)
+            return
+        if not self.is_followed(gap.gid):
+            return
+        if not self.gaps.asked(gap, now=now):
+            for seq in gap.seqs:
+                self._give_up(gap.gid, gap.signer, gap.identity, seq, now=now)
+            return
+        body = codec.encode(Wanted(gap.signer, gap.seqs))
+        group = self.group(gap.gid)
+        peer = next((p for p in self.others(group) if p.signer == gap.signer), None)
+        if group.is_large:
+            self._say(gap.gid, Kind.WANTED, body, now=now)
+        elif peer is not None:
+            self._post(gap.gid, peer, CellKind.WANTED, body, now=now)
+
+    def _repair(self, gid: bytes, signer: bytes, body: bytes, *, now: int) -> None:
+        """Say again what a member did not get; inside a unit. Raises InvalidMessage."""
+        wanted = codec.decode(_wanted, body, InvalidMessage)
+        came = self._db.execute(
+            "SELECT sent_seq FROM since WHERE gid = ? AND signer = ?", (gid, signer)
+        ).fetchone()
+        if wanted.device != self._me.signer or came is None or not self.is_active(gid):
+            return
+        begun, count = self._repaired.get((gid, signer), (now, 0))
+        if not begun <= now < begun + REPAIR_SPAN_MS:
+            begun, count = now, 0
+        group = self.group(gid)
+        peer = next(p for p in self.others(group) if p.signer == signer)
+        (sent_seq,) = self._db.execute(
+            "SELECT sent_seq FROM conversation WHERE gid = ?", (gid,)
+        ).fetchone()
+        answers = [
+            Repair(self._me.signer, seq, self.gaps.said(gid, seq), is_before=False)
+            for seq in wanted.seqs
+            if came[0] < seq <= sent_seq
+        ]
+        if wanted.seqs[0] <= came[0]:  # what was said before they came is not theirs
+            answers.insert(0, Repair(self._me.signer, came[0], b"", is_before=True))
+        for answer in answers[: MAX_REPAIRS - count]:
+            count += 1
+            again = codec.encode(answer)
+            if group.is_large:
+                self._say(gid, Kind.REPAIR, again, now=now)
+            else:
+                self._post(gid, peer, CellKind.REPAIR, again, now=now)
+        self._repaired[gid, signer] = (begun, count)
+
+    def _mend(self, gid: bytes, sender: bytes, signer: bytes, body: bytes, *, now: int) -> None:
+        """Take an envelope that its sender has sent again; inside a unit.
+
+        Raises InvalidMessage.
+        """
+        again = codec.decode(_repairs, body, InvalidMessage)
+        if again.device != signer:
+            raise InvalidMessage
+        if again.is_before:
+            self.gaps.was_before(gid, signer, again.seq)
+            self.gaps.watch(gid, signer, now=now)
+            return
+        if not again.envelope:
+            self._give_up(gid, signer, sender, again.seq, now=now)
+            return
+        envelope = decode_envelope(again.envelope)
+        digest = envelope_hash(again.envelope)
+        if envelope.seq != again.seq or not self.gaps.follows(
+            gid, signer, envelope.seq, envelope.previous, digest
+        ):
+            raise InvalidMessage
+        self._hear(gid, sender, signer, envelope, digest, now=now)
+
+    def _give_up(self, gid: bytes, signer: bytes, identity: bytes, seq: int, *, now: int) -> None:
+        if self.gaps.give_up(gid, signer, seq):
+            self.warn(gid, MessageLost.code, fingerprint(identity), now=now)
+        self.gaps.watch(gid, signer, now=now)
+
+    def check_gossip(self, gid: bytes, cell: PairCell, *, now: int) -> None:
+        """Compare what a member was told of our drops, and where they stand, with what we know;
+        inside a unit."""
+        if not self.is_followed(gid):
+            return
+        ours = [home.bucket.drop_id for home in self._me.homes]
+        drops = {d[:4]: d for d in (*ours, *(e.drop_id for _, e in self.epoch_drops(gid)))}
+        for seen in cell.seen:
+            drop_id = drops.get(seen.drop)
+            if drop_id is not None and self._delivery.contradicts(drop_id, seen):
+                self.lied(gid, now=now)
+        row = self._db.execute(
+            "SELECT authenticator FROM epoch WHERE gid = ? AND number = ?", (gid, cell.epoch.number)
+        ).fetchone()
+        if row is not None and row[0] != cell.epoch.authenticator:
+            self.lied(gid, now=now)
+
+    def lied(self, gid: bytes | None, *, now: int) -> None:
+        """A relay shows different people different cells of one drop: tell the person, not too
+        often; inside a unit."""
+        if not self._db.execute(
+            "SELECT 1 FROM warning WHERE code = ? AND gid IS ? AND at > ?",
+            (RelayLied.code, gid, now - LIE_EVERY_MS),
+        ).fetchone():
+            self.warn(gid, RelayLied.code, "others were shown other cells than we", now=now)
 
     def notice(self, gid: bytes, *, now: int) -> None:
         """The epoch drops hold, or will hold at `now`, something to look at; inside a unit."""
@@ -1004,7 +1339,30 @@ class Conversations:
         except PeerError as error:
             self.warn(gid, error.code, "a message could not be read", now=now)
             return
-        self._hear(gid, sender, received.signer, envelope, now=now)
+        digest = envelope_hash(received.plaintext)
+        self._hear(gid, sender, received.signer, envelope, digest, now=now)
+
+    def take(self, gid: bytes, signer: bytes, cell: PairCell, *, now: int) -> None:
+        """Take a cell that came by a pair chain; inside a unit."""
+        self.check_gossip(gid, cell, now=now)
+        match cell.kind:
+            case CellKind.MLS:
+                self.receive(gid, cell.payload, now=now)
+            case CellKind.NOTICE:
+                self.notice(gid, now=now)
+            case CellKind.WANTED | CellKind.REPAIR if self.is_followed(gid):
+                people = {p.signer: p.identity for p in self.group(gid).people}
+                if signer not in people:
+                    return
+                try:
+                    if cell.kind == CellKind.WANTED:
+                        self._repair(gid, signer, cell.payload, now=now)
+                    else:
+                        self._mend(gid, people[signer], signer, cell.payload, now=now)
+                except PeerError as error:
+                    self.warn(gid, error.code, "a repair could not be read", now=now)
+            case _:
+                pass  # of a later version
 
     def _keep_early(self, gid: bytes, message: bytes, *, now: int) -> None:
         (count,) = self._db.execute("SELECT count(*) FROM early WHERE gid = ?", (gid,)).fetchone()
@@ -1020,10 +1378,22 @@ class Conversations:
         for (message,) in rows:
             self.receive(gid, message, now=now)
 
-    def _hear(
-        self, gid: bytes, sender: bytes, signer: bytes, envelope: Envelope, *, now: int
+    def _hear(  # whose, what, and its hash
+        self,
+        gid: bytes,
+        sender: bytes,
+        signer: bytes,
+        envelope: Envelope,
+        digest: bytes,
+        *,
+        now: int,
     ) -> None:
-        self._count(gid, sender, signer, envelope.seq)
+        is_new, is_whole = self.gaps.hear(gid, signer, sender, envelope, digest)
+        self.gaps.watch(gid, signer, now=now)
+        if not is_whole:
+            self.warn(gid, BrokenChain.code, fingerprint(sender), now=now)
+        if not is_new:
+            return
         (clock,) = self._db.execute(
             "SELECT clock FROM conversation WHERE gid = ?", (gid,)
         ).fetchone()
@@ -1031,13 +1401,7 @@ class Conversations:
         self._db.execute(
             "UPDATE conversation SET clock = max(clock, ?) WHERE gid = ?", (envelope.clock, gid)
         )
-        for ack in envelope.acks:
-            if ack.device == self._me.signer[:8]:
-                self._db.execute(
-                    "INSERT INTO receipt VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
-                    " SET seq = max(seq, excluded.seq)",
-                    (gid, sender, ack.seq),
-                )
+        self._take_acks(gid, sender, envelope.acks, now=now)
         if envelope.kind != Kind.RECEIPT:
             self._owe_receipt(gid, now=now)
         try:
@@ -1045,15 +1409,34 @@ class Conversations:
         except (InvalidMessage, InvalidKeyPackage, InvalidCredential) as error:
             self.warn(gid, error.code, "a message was malformed inside", now=now)
 
+    def _take_acks(self, gid: bytes, sender: bytes, acks: list[Ack], *, now: int) -> None:
+        for ack in acks:
+            if ack.device != self._me.signer[:8]:
+                if not self.gaps.tell(gid, ack.device, ack.seq, ack.hash):
+                    self.warn(gid, BrokenChain.code, "two members heard two things", now=now)
+                continue
+            more = self._db.execute(
+                "INSERT INTO receipt VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq"
+                " WHERE seq < excluded.seq RETURNING 1",
+                (gid, sender, ack.seq),
+            ).fetchone()
+            if more:
+                others = self.group(gid).identities - {self._me.identity}
+                self.gaps.confirmed(gid, others)
+        if acks:
+            self.gaps.watch(gid, None, now=now)
+
     def _obey(
         self, gid: bytes, sender: bytes, signer: bytes, envelope: Envelope, *, now: int
     ) -> None:
         body = envelope.body
+        if self.history.is_shut(gid) and envelope.kind in _WANTED_OF_US:
+            return
         match envelope.kind:
-            case Kind.TEXT:
-                text = codec.decode(_texts, body, InvalidMessage).text
-                row = self._keep(gid, sender, signer, envelope, text, now=now)
-                self.events.append(TextArrived(gid, row))
+            case Kind.TIMER if not self._may_time(gid, sender):
+                self.warn(gid, NotAdmin.code, f"{fingerprint(sender)} set a timer", now=now)
+            case Kind.TEXT | Kind.EDIT | Kind.REACTION | Kind.DELETE | Kind.TIMER:
+                self.events += self.history.take(gid, sender, signer, envelope, now=now)
             case Kind.KEY_PACKAGES if self.group(gid).policy.direct:
                 self._take_key_packages(sender, body, now=now)
             case Kind.KEY_PACKAGES_WANTED if self.group(gid).policy.direct:
@@ -1073,8 +1456,36 @@ class Conversations:
                 check_signature(wish.identity, wish.signature, leave_text(gid, wish.nonce))
                 if wish.identity == sender:
                     self._schedule_leave(gid, wish, now=now)
+            case Kind.WANTED if self.group(gid).is_large:
+                self._repair(gid, signer, body, now=now)
+            case Kind.REPAIR if self.group(gid).is_large:
+                self._mend(gid, sender, signer, body, now=now)
+            case Kind.ADDRESSES:
+                self._take_addresses(sender, body)
             case _:
-                pass  # a receipt, or a kind of a later version
+                pass  # a receipt, a heartbeat, or a kind of a later version
+
+    def _take_addresses(self, sender: bytes, body: bytes) -> None:
+        """Reach a person elsewhere from now on; what waits for them goes there too."""
+        version = codec.decode(_new_addresses, body, InvalidMessage).version
+        self._db.execute(
+            "INSERT INTO moved VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET version ="
+            " excluded.version, addresses = excluded.addresses WHERE version < excluded.version",
+            (sender, version, body),
+        )
+
+    def tell_addresses(self, *, now: int) -> None:
+        """Tell everybody we talk with where we are to be reached from now on; inside a unit."""
+        try:
+            version = int.from_bytes(self._vault.get("addresses version"), "big") + 1
+        except KeyError:
+            version = 1
+        self._vault.put("addresses version", version.to_bytes(8, "big"))
+        body = codec.encode(NewAddresses(version, self._me.addresses))
+        rows = self._db.execute("SELECT gid FROM conversation WHERE state = 'active'").fetchall()
+        for (gid,) in rows:
+            if len(self.group(gid).people) > 1:
+                self._say(gid, Kind.ADDRESSES, body, now=now)
 
     def _schedule_leave(self, gid: bytes, wish: Leave, *, now: int) -> None:
         others = [p.signer for p in self.group(gid).people if p.leaf.nonce != wish.nonce]
@@ -1106,25 +1517,6 @@ class Conversations:
         for (gid,) in waiting:
             self.attempt(gid, now=now)
 
-    def _count(self, gid: bytes, sender: bytes, signer: bytes, seq: int) -> None:
-        row = self._db.execute(
-            "SELECT upto, ahead FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
-        ).fetchone()
-        upto, ahead = (row[0], set(json.loads(row[1]))) if row else (0, set())
-        if row is None and seq > 1:
-            upto = seq - 1  # what was said before we joined is not ours to miss
-        if seq > upto:
-            ahead.add(seq)
-        if len(ahead) > MAX_AHEAD:
-            upto = min(ahead) - 1
-        while upto + 1 in ahead:
-            upto += 1
-            ahead.discard(upto)
-        self._db.execute(
-            "INSERT OR REPLACE INTO heard VALUES (?, ?, ?, ?, ?)",
-            (gid, signer, sender, upto, json.dumps(sorted(ahead))),
-        )
-
     def _owe_receipt(self, gid: bytes, *, now: int) -> None:
         if len(self.group(gid).identities) <= RECEIPT_GROUP:
             low, high = RECEIPT_DELAY_MS
@@ -1134,38 +1526,13 @@ class Conversations:
                 (due, gid),
             )
 
-    def _keep(
-        self,
-        gid: bytes,
-        identity: bytes,
-        signer: bytes,
-        envelope: Envelope,
-        text: str,
-        *,
-        now: int,
-    ) -> int:
-        cursor = self._db.execute(
-            "INSERT INTO message (gid, id, identity, signer, seq, clock, sent_at, kept_at, kind,"
-            " text) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                gid,
-                envelope.id,
-                identity,
-                signer,
-                envelope.seq,
-                envelope.clock,
-                envelope.sent_at,
-                now,
-                envelope.kind,
-                text,
-            ),
-        )
-        return cursor.lastrowid or 0
-
     def _end(self, gid: bytes) -> None:
         """Forget what is needed only while we are a member; the messages stay."""
         self._delivery.end_chains(gid)
+        self.gaps.end(gid)
         self._drop_epochs(gid, before=2**62)
+        for table in ("since", "epoch"):
+            self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
         for table in ("intent", "attempt", "early"):
             self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
         self._groups.pop(gid, None)
@@ -1177,16 +1544,29 @@ class _Plan(NamedTuple):
     removes: list[int]
     leaves: list[Leave]
     policy: bytes | None
+    is_refresh: bool
 
+
+_DEEDS: dict[str, rights.Deed] = {
+    "add": "add",
+    "remove": "remove",
+    "rename": "rename",
+    "admin": "administer",
+    "no-admin": "administer",
+    "roles": "administer",
+}
+"""The right that each wish takes; the others need none."""
 
 _fragments = codec.decoder_of(Fragment)
-_texts = codec.decoder_of(Text)
 _key_packages = codec.decoder_of(KeyPackages)
 _wanteds = codec.decoder_of(KeyPackagesWanted)
 _welcomes = codec.decoder_of(WelcomeRef)
 _welcome_files = codec.decoder_of(WelcomeFile)
 _files = codec.decoder_of(FileRef)
 _leaves = codec.decoder_of(Leave)
+_wanted = codec.decoder_of(Wanted)
+_repairs = codec.decoder_of(Repair)
+_new_addresses = codec.decoder_of(NewAddresses)
 
 
 def most_leaves(suite: int) -> int:
@@ -1234,9 +1614,14 @@ def _one_each(peers: Sequence[Peer]) -> list[Peer]:
     return list({peer.identity: peer for peer in peers}.values())
 
 
-def _with(policy: Policy, *, name: str | None = None, admins: list[bytes] | None = None) -> Policy:
-    return structs.replace(
-        policy,
-        name=policy.name if name is None else name,
-        admins=policy.admins if admins is None else admins,
-    )
+def _with(policy: Policy, kind: str, data: bytes) -> Policy:
+    """The policy as somebody wishes it."""
+    match kind:
+        case "rename":
+            return structs.replace(policy, name=data.decode())
+        case "roles":
+            return structs.replace(policy, **json.loads(data))
+        case "admin":
+            return structs.replace(policy, admins=sorted({*policy.admins, data}))
+        case _:
+            return structs.replace(policy, admins=[a for a in policy.admins if a != data])

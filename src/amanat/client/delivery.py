@@ -6,7 +6,9 @@ that may come next; what is not found is other people's and is forgotten. A cell
 know of its chain, because we are still to join or to read a Commit: when a chain begins, the bucket
 is read again from where it may have been used first.
 
-Memory (`_labels`, `_windows`) mirrors the vault and is dropped when a unit of work fails.
+Memory (`_labels`, `_windows`) mirrors the vault and is dropped when a unit of work fails. A drop's
+cursor is the exception: where no cell was for us it moves in memory and is written with the next
+unit, so that other people's cells cost no write each.
 """
 
 from __future__ import annotations
@@ -15,16 +17,17 @@ import json
 import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
-from amanat.errors import InvalidCell, RelayLied
-from amanat.protocol import wire
+from amanat.errors import InvalidCell, InvalidMessage, RelayLied
+from amanat.protocol import codec, wire
 from amanat.protocol.cells import LABEL_BYTES, one_time, open_cell, seal
 from amanat.protocol.drops import first_digest, next_digest
-from amanat.protocol.labels import Window, chain_root, pair_secret, step
+from amanat.protocol.labels import WINDOW, Window, chain_root, pair_secret, step
+from amanat.protocol.messages import MAX_SEEN, Epoch, PairCell, Seen, decode_pair_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from amanat.client.profile import Me
+    from amanat.client.profile import Home, Me
     from amanat.client.vault import Vault
     from amanat.protocol.identity import Address
     from amanat.protocol.messages import CellKind
@@ -32,15 +35,25 @@ if TYPE_CHECKING:
 JITTER_MS = 20
 """Copies of one message leave at random times within this many milliseconds, so that they do not
 arrive as one burst. It hides little (the hop and the bucket do the hiding) and costs little."""
+KEPT_DIGESTS = 16_384
+"""Cells of a drop whose digests are kept to compare with what others were told: 128 KiB."""
+_DIGESTS_PER_ROW = 256
+MAX_CLAIMS = 64
+"""Most digests of one drop kept that others told us before we have read so far."""
+SEARCH_LABELS = 200_000
+"""Labels looked for when a bucket turns out to have lost cells, over all chains: some seconds of
+work. A chain that lost more than WINDOW cells in a row is found again if it is within its share."""
+MAX_REACH = 8_192
+"""Most labels looked for in one chain."""
+_DIGEST = 8
 
 
 class FromPair(NamedTuple):
-    """A cell of a conversation: `kind` and `payload` from the device `signer`."""
+    """A cell of a conversation from the device `signer`."""
 
     gid: bytes
     signer: bytes
-    kind: int
-    payload: bytes
+    cell: PairCell
 
 
 class FromInvite(NamedTuple):
@@ -77,6 +90,15 @@ class _Expected(NamedTuple):
     position: int
 
 
+class _Cursor(NamedTuple):
+    """How far a drop was read; `digests` of the cells from `first` on are still to be written."""
+
+    seq: int
+    digest: bytes
+    first: int
+    digests: bytes
+
+
 class Delivery:
     """The delivery rules of one vault."""
 
@@ -86,11 +108,20 @@ class Delivery:
         self._labels: dict[bytes, _Expected] | None = None
         self._windows: dict[tuple[bytes, bytes], Window] = {}
         self._pairs: dict[bytes, bytes] = {}
-        vault.bind(forget=self._forget)
+        self._passed: dict[bytes, _Cursor] = {}
+        """Cursors that moved over other people's cells only: true whatever becomes of a unit."""
+        self._taken: dict[bytes, _Cursor] = {}
+        """Cursors that move with the unit under way."""
+        vault.bind(before_commit=self._write_cursors, after_commit=self._wrote, forget=self._forget)
 
     def _forget(self) -> None:
         self._labels = None
         self._windows.clear()
+        self._taken.clear()
+
+    def _wrote(self) -> None:
+        self._taken.clear()
+        self._passed.clear()
 
     # Outgoing
 
@@ -105,21 +136,65 @@ class Delivery:
 
     def deposit(
         self,
-        address: Address,
+        addresses: list[Address],
         secret: bytes,
         payload: bytes,
         *,
         purpose: str,
         about: bytes | None,
         due_at: int,
+        recipient: bytes | None = None,
     ) -> None:
-        """Seal a payload under a one-time secret for the bucket at `address` and queue it."""
-        once = one_time(secret, region=address.region, drop_id=address.drop_id)
-        cell = seal(once, payload, region=address.region, drop_id=address.drop_id)
-        request = wire.Append(0, address.drop_id, address.append_token, cell)
-        self.queue(address.relay, request, purpose=purpose, about=about, due_at=due_at)
+        """Seal a payload under a one-time secret for the first of somebody's buckets and queue it.
 
-    def post(self, gid: bytes, to: Peer, kind: CellKind, payload: bytes, *, now: int) -> bool:
+        Sealed for the second it waits beside it, in case the first cannot be reached: the keys
+        differ with the drop, and who finds both takes one.
+        """
+        requests = []
+        for address in addresses:
+            once = one_time(secret, region=address.region, drop_id=address.drop_id)
+            cell = seal(once, payload, region=address.region, drop_id=address.drop_id)
+            request = wire.Append(0, address.drop_id, address.append_token, cell)
+            requests += [address.relay, wire.encode(request)]
+        relay, first, other_relay, other = [*requests, None, None][:4]
+        self._vault.db.execute(
+            "INSERT INTO outbox (relay, request, other_relay, other_request, about, purpose,"
+            " recipient, due_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (relay, first, other_relay, other, about, purpose, recipient, due_at),
+        )
+
+    def fail_over(
+        self, relay: str, *, but_not_to: Iterable[str] = (), row: int | None = None
+    ) -> None:
+        """Send what waits for a relay, or one row of it, to the recipients' other addresses, where
+        they have one; inside a unit."""
+        self._vault.db.execute(
+            "UPDATE outbox SET relay = other_relay, request = other_request, other_relay = relay,"
+            " other_request = request, due_at = 0, tries = 0"
+            " WHERE relay = ?1 AND other_relay IS NOT NULL AND (?2 IS NULL OR id = ?2)"
+            " AND other_relay NOT IN (SELECT value FROM json_each(?3))",
+            (relay, row, json.dumps(list(but_not_to))),
+        )
+
+    def saw(self, recipient: bytes, drop_id: bytes, seq: int, digest: bytes) -> None:
+        """A relay has taken a cell of ours for somebody; inside a unit. They will be told of the
+        digest, to compare it with theirs."""
+        self._vault.db.execute(
+            "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)",
+            (recipient, drop_id, seq, digest[:_DIGEST]),
+        )
+
+    def post(
+        self,
+        gid: bytes,
+        to: Peer,
+        kind: CellKind,
+        payload: bytes,
+        *,
+        epoch: Epoch,
+        seen: Iterable[Seen] = (),
+        now: int,
+    ) -> bool:
         """Step the pair chain to a person and deposit a payload with them; inside a unit.
 
         False when there is no chain to them (a large group: its epoch drop is the way).
@@ -134,13 +209,19 @@ class Delivery:
             "UPDATE chain_out SET chain = ? WHERE gid = ? AND identity = ?",
             (after, gid, to.identity),
         )
+        told = self._vault.db.execute(
+            "DELETE FROM seen WHERE identity = ? RETURNING drop_id, seq, digest", (to.identity,)
+        ).fetchall()
+        seen = [*(Seen(drop_id[:4], seq, digest) for drop_id, seq, digest in told), *seen]
+        cell = PairCell(kind, payload, seen[:MAX_SEEN], epoch)
         self.deposit(
-            to.addresses[0],
+            to.addresses,
             secret,
-            bytes([kind]) + payload,
+            codec.encode(cell),
             purpose="cell",
             about=gid,
             due_at=now + secrets.randbelow(JITTER_MS),
+            recipient=to.identity,
         )
         return True
 
@@ -190,18 +271,25 @@ class Delivery:
 
     def expect_knock(self, secret: bytes) -> None:
         """Recognise the knock on an invite from now on."""
-        self._known()[self._label(secret)] = _Expected("invite", secret, b"", 0)
+        self._expect(secret, _Expected("invite", secret, b"", 0))
 
     def expect_reply(self, secret: bytes) -> None:
         """Recognise the answer to a knock from now on."""
-        self._known()[self._label(secret)] = _Expected("knock", secret, b"", 0)
+        self._expect(secret, _Expected("knock", secret, b"", 0))
 
     def read_from(self, drop_id: bytes) -> int:
         """The seq up to which a drop was read."""
-        row = self._vault.db.execute(
-            "SELECT seq FROM cursor WHERE drop_id = ?", (drop_id,)
-        ).fetchone()
-        return row[0] if row else 0
+        return self._cursor(drop_id).seq
+
+    def _cursor(self, drop_id: bytes) -> _Cursor:
+        cursor = self._taken.get(drop_id) or self._passed.get(drop_id)
+        if cursor is None:
+            row = self._vault.db.execute(
+                "SELECT seq, digest FROM cursor WHERE drop_id = ?", (drop_id,)
+            ).fetchone()
+            seq, digest = row or (0, first_digest(drop_id))
+            cursor = _Cursor(seq, digest, seq + 1, b"")
+        return cursor
 
     def advance(self, drop_id: bytes, cells: wire.Cells, take: int) -> list[bytes]:
         """Those of the first `take` cells of a reply that are new; the cursor moves past them.
@@ -210,34 +298,139 @@ class Delivery:
 
         Raises RelayLied when the reply does not continue what this drop's cells were.
         """
-        row = self._vault.db.execute(
-            "SELECT seq, digest FROM cursor WHERE drop_id = ?", (drop_id,)
-        ).fetchone()
-        seq, digest = row or (0, first_digest(drop_id))
+        self._taken[drop_id], fresh = self._continued(drop_id, cells, take)
+        return fresh
+
+    def pass_over(self, drop_id: bytes, cells: wire.Cells) -> bool:
+        """Move the cursor of an own bucket past a reply that holds nothing for us, if it does.
+
+        Needs no unit: the cursor is written with the next one. Raises as `advance`.
+        """
+        cursor, fresh = self._continued(drop_id, cells, len(cells.cells))
+        labels = self._known()
+        if any(cell[:LABEL_BYTES] in labels for cell in fresh):
+            return False
+        self._passed[drop_id] = cursor
+        return True
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether cursors have moved that are not written yet."""
+        return bool(self._passed)
+
+    def _continued(
+        self, drop_id: bytes, cells: wire.Cells, take: int
+    ) -> tuple[_Cursor, list[bytes]]:
+        seq, digest, first, digests = self._cursor(drop_id)
         if cells.head < seq or cells.first + len(cells.cells) > cells.head + 1:
             raise RelayLied(f"the drop was read up to {seq} and now ends at {cells.head}")
         if not cells.cells and cells.first != cells.head + 1:
             raise RelayLied(f"the drop ends at {cells.head} and its cells are held back")
-        if cells.first > seq + 1:
-            seq, digest = cells.first - 1, cells.before  # what lies between has expired
+        if cells.first > seq + 1:  # what lies between has expired
+            seq, digest, first, digests = cells.first - 1, cells.before, cells.first, b""
         elif cells.first == seq + 1 and cells.before != digest:
             raise RelayLied(f"the digest at {seq} is not the one we computed")
         skip = seq + 1 - cells.first
         fresh = cells.cells[skip : skip + take]
+        found = bytearray(digests)
         for cell in fresh:
             digest = next_digest(digest, cell)
-        self._vault.db.execute(
-            "INSERT OR REPLACE INTO cursor VALUES (?, ?, ?)", (drop_id, seq + len(fresh), digest)
+            found += digest[:_DIGEST]
+        return _Cursor(seq + len(fresh), digest, first, bytes(found)), fresh
+
+    def _write_cursors(self) -> None:
+        db = self._vault.db
+        for drop_id, cursor in (self._passed | self._taken).items():
+            db.execute(
+                "INSERT OR REPLACE INTO cursor VALUES (?, ?, ?)",
+                (drop_id, cursor.seq, cursor.digest),
+            )
+            if cursor.digests:
+                self._keep_digests(drop_id, cursor.first, cursor.digests)
+
+    def _keep_digests(self, drop_id: bytes, first: int, digests: bytes) -> None:
+        db = self._vault.db
+        row = db.execute(
+            "SELECT first, data FROM digests WHERE drop_id = ? ORDER BY first DESC LIMIT 1",
+            (drop_id,),
+        ).fetchone()
+        if row and row[0] + len(row[1]) // _DIGEST == first:
+            first, digests = row[0], row[1] + digests
+        size = _DIGESTS_PER_ROW * _DIGEST
+        for start in range(0, len(digests), size):
+            db.execute(
+                "INSERT OR REPLACE INTO digests VALUES (?, ?, ?)",
+                (drop_id, first + start // _DIGEST, digests[start : start + size]),
+            )
+        end = first + len(digests) // _DIGEST
+        db.execute(
+            "DELETE FROM digests WHERE drop_id = ? AND first < ?",
+            (drop_id, end - KEPT_DIGESTS - _DIGESTS_PER_ROW),
         )
-        return fresh
+
+    def seen_in(self, drop_id: bytes) -> Seen | None:
+        """How far we have read a drop, to tell somebody who reads it too."""
+        cursor = self._cursor(drop_id)
+        return Seen(drop_id[:4], cursor.seq, cursor.digest[:_DIGEST]) if cursor.seq else None
+
+    def contradicts(self, drop_id: bytes, seen: Seen) -> bool:
+        """Whether somebody was told another digest of a drop than we have computed; inside a unit.
+
+        Told of more than we have read, we compare when we have (`broken_claims`).
+        """
+        if seen.seq > self.read_from(drop_id):
+            self._vault.db.execute(
+                "INSERT OR IGNORE INTO claim SELECT ?1, ?2, ?3 WHERE"
+                " (SELECT count(*) FROM claim WHERE drop_id = ?1) < ?4",
+                (drop_id, seen.seq, seen.digest, MAX_CLAIMS),
+            )
+            return False
+        ours = self._digest_at(drop_id, seen.seq)
+        return ours is not None and ours != seen.digest
+
+    def broken_claims(self, drop_id: bytes) -> bool:
+        """Whether what we have read since is not what somebody was told; inside a unit."""
+        reached = self._vault.db.execute(
+            "DELETE FROM claim WHERE drop_id = ? AND seq <= ? RETURNING seq, digest",
+            (drop_id, self.read_from(drop_id)),
+        ).fetchall()
+        return any(self._digest_at(drop_id, seq) not in (None, digest) for seq, digest in reached)
+
+    def _digest_at(self, drop_id: bytes, seq: int) -> bytes | None:
+        for cursor in (self._taken.get(drop_id), self._passed.get(drop_id)):
+            if cursor is not None and cursor.first <= seq <= cursor.seq:
+                start = (seq - cursor.first) * _DIGEST
+                return cursor.digests[start : start + _DIGEST]
+        row = self._vault.db.execute(
+            "SELECT first, data FROM digests WHERE drop_id = ? AND first <= ?"
+            " ORDER BY first DESC LIMIT 1",
+            (drop_id, seq),
+        ).fetchone()
+        start = (seq - row[0]) * _DIGEST if row else 0
+        return row[1][start : start + _DIGEST] or None if row else None
 
     def start_over(self, drop_id: bytes) -> None:
         """Read a drop from its first cell again; inside a unit. What was taken is not taken twice:
-        its labels are no longer expected."""
-        self._vault.db.execute("DELETE FROM cursor WHERE drop_id = ?", (drop_id,))
+        its labels are no longer expected. Of the own bucket look for far more labels, for many
+        cells in a row may be lost."""
+        self._passed.pop(drop_id, None)
+        self._taken[drop_id] = _Cursor(0, first_digest(drop_id), 1, b"")
+        for table in ("digests", "claim"):
+            self._vault.db.execute(f"DELETE FROM {table} WHERE drop_id = ?", (drop_id,))  # noqa: S608
+        if drop_id in [home.bucket.drop_id for home in self._me.homes]:
+            self._vault.put("search", b"")
+            self._labels = None
+            self._windows.clear()
+
+    def drop_cursor(self, drop_id: bytes) -> None:
+        """Forget a drop that is not read any more; inside a unit."""
+        self._passed.pop(drop_id, None)
+        self._taken.pop(drop_id, None)
+        for table in ("cursor", "digests", "claim"):
+            self._vault.db.execute(f"DELETE FROM {table} WHERE drop_id = ?", (drop_id,))  # noqa: S608
 
     def read_so_far(self) -> int:
-        """The seq up to which the own bucket was read."""
+        """The seq up to which the home bucket was read."""
         return self.read_from(self._me.home.bucket.drop_id)
 
     def again(self) -> int | None:
@@ -257,8 +450,8 @@ class Delivery:
         self._vault.db.execute("DELETE FROM meta WHERE key = 'again'")
         self.read_again(upto)
 
-    def recognise(self, cells: Iterable[bytes]) -> Iterator[Arrival]:
-        """What of these cells of the own bucket is for us; inside a unit.
+    def recognise(self, cells: Iterable[bytes], home: Home) -> Iterator[Arrival]:
+        """What of these cells of an own bucket is for us; inside a unit.
 
         Take each arrival before the next is asked for: it may start the chain that the next is of.
 
@@ -266,34 +459,35 @@ class Delivery:
         append junk, but not under a label that only a pair derives.
         """
         labels = self._known()
-        bucket = self._me.home.bucket
-        region = self._me.home.region
         for cell in cells:
             expected = labels.get(cell[:LABEL_BYTES])
             if expected is None:
                 continue
             window = self._windows.get((expected.key, expected.signer))
             secret = window.open[expected.position] if window else expected.key
-            once = one_time(secret, region=region, drop_id=bucket.drop_id)
+            once = one_time(secret, region=home.region, drop_id=home.bucket.drop_id)
             try:
-                payload = open_cell(once, cell, region=region, drop_id=bucket.drop_id)
-            except InvalidCell:
+                payload = open_cell(once, cell, region=home.region, drop_id=home.bucket.drop_id)
+                pair_cell = decode_pair_cell(payload) if window else None
+            except (InvalidCell, InvalidMessage):
                 continue
-            if window is None:
-                del labels[once.label]
+            if window is None or pair_cell is None:
+                for label in self._labels_of(secret):
+                    labels.pop(label, None)
                 kind = FromInvite if expected.source == "invite" else FromKnock
                 yield kind(expected.key, payload)
-            elif payload:
+            else:
                 self._took(expected, window)
-                yield FromPair(expected.key, expected.signer, payload[0], payload[1:])
+                yield FromPair(expected.key, expected.signer, pair_cell)
 
     def _took(self, expected: _Expected, window: Window) -> None:
         labels = self._known()
         secrets_gone = dict(window.open)
         for position in window.take(expected.position):
-            labels.pop(self._label(secrets_gone[position]), None)
+            for label in self._labels_of(secrets_gone[position]):
+                labels.pop(label, None)
         for position, secret in window.fill().items():
-            labels[self._label(secret)] = expected._replace(position=position)
+            self._expect(secret, expected._replace(position=position))
         self._vault.db.execute(
             "UPDATE chain_in SET base = ?, chain = ?, highest = ?, received = ?"
             " WHERE gid = ? AND signer = ?",
@@ -307,9 +501,22 @@ class Delivery:
             ),
         )
 
-    def _label(self, secret: bytes) -> bytes:
-        home = self._me.home
-        return one_time(secret, region=home.region, drop_id=home.bucket.drop_id).label
+    def _expect(self, secret: bytes, expected: _Expected) -> None:
+        labels = self._known()
+        for label in self._labels_of(secret):
+            labels[label] = expected
+
+    def _labels_of(self, secret: bytes) -> list[bytes]:
+        """The label of a one-time secret in each of the own buckets."""
+        return [
+            one_time(secret, region=home.region, drop_id=home.bucket.drop_id).label
+            for home in self._me.homes
+        ]
+
+    def new_homes(self) -> None:
+        """The own buckets are others now."""
+        self._labels = None
+        self._windows.clear()
 
     def _known(self) -> dict[bytes, _Expected]:
         """Every label that may come next, read from the vault when memory does not hold them."""
@@ -324,6 +531,14 @@ class Delivery:
                 self._reload_windows(gid)
         return self._labels
 
+    def _reach(self) -> int:
+        """How many positions beyond the highest seen are looked for in each chain."""
+        db = self._vault.db
+        if not db.execute("SELECT 1 FROM meta WHERE key = 'search'").fetchone():
+            return WINDOW
+        (chains,) = db.execute("SELECT count(*) FROM chain_in").fetchone()
+        return max(WINDOW, min(MAX_REACH, SEARCH_LABELS // max(int(chains), 1)))
+
     def _reload_windows(self, gid: bytes) -> None:
         labels = self._known()
         rows = self._vault.db.execute(
@@ -332,11 +547,13 @@ class Delivery:
         kept = {row[0] for row in rows}
         for key in [k for k in self._windows if k[0] == gid and k[1] not in kept]:
             for secret in self._windows.pop(key).open.values():
-                labels.pop(self._label(secret), None)
+                for label in self._labels_of(secret):
+                    labels.pop(label, None)
+        reach = self._reach() if rows else WINDOW
         for signer, base, chain, highest, received in rows:
             if (gid, signer) in self._windows:
                 continue
-            window = Window(base, chain, highest, set(json.loads(received)))
+            window = Window(base, chain, highest, set(json.loads(received)), reach=reach)
             self._windows[gid, signer] = window
             for position, secret in window.open.items():
-                labels[self._label(secret)] = _Expected("pair", gid, signer, position)
+                self._expect(secret, _Expected("pair", gid, signer, position))

@@ -112,7 +112,7 @@ class Invites:
             name=self._me.name,
             public=private.public_key().public_bytes_raw(),
             secret=secrets.token_bytes(32),
-            addresses=[self._me.address],
+            addresses=self._me.addresses,
         )
         self._db.execute(
             "INSERT INTO invite (secret, private, made_at) VALUES (?, ?, ?)",
@@ -140,7 +140,7 @@ class Invites:
             ),
             name=self._me.name,
             greeting=greeting,
-            addresses=[self._me.address],
+            addresses=self._me.addresses,
             reply_secret=reply_secret,
         )
         try:
@@ -155,7 +155,7 @@ class Invites:
         )
         self._delivery.expect_reply(reply_secret)
         self._delivery.deposit(
-            invite.addresses[0],
+            invite.addresses,
             invite.secret,
             sealed,
             purpose="knock",
@@ -196,7 +196,7 @@ class Invites:
         self._add_contact(them.identity, knock.name, gid, now=now)
         reply = KnockReply(welcome=welcome, tree=tree, name=self._me.name)
         self._delivery.deposit(
-            knock.addresses[0],
+            knock.addresses,
             knock.reply_secret,
             codec.encode(reply),
             purpose="reply",

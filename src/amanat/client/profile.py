@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from amanat.mls import Engine
 
 
+_BUCKETS = {"home": "bucket", "fallback": "fallback bucket"}
+
+
 class Home(NamedTuple):
     """Where a person's inbound cells rest."""
 
@@ -36,22 +39,31 @@ class Me(NamedTuple):
     signer: bytes
     """This device's MLS signature public key; the private one is in the engine."""
     credential: bytes
-    home: Home
+    homes: list[Home]
+    """Where cells for this person go: the home relay, then the fallback if there is one."""
 
     @property
-    def address(self) -> Address:
+    def home(self) -> Home:
+        """The first of them."""
+        return self.homes[0]
+
+    @property
+    def addresses(self) -> list[Address]:
         """What others need to deposit cells for this person."""
-        return Address(
-            relay=self.home.relay,
-            region=self.home.region,
-            drop_id=self.home.bucket.drop_id,
-            append_token=self.home.bucket.append_token,
-        )
+        return [
+            Address(
+                relay=home.relay,
+                region=home.region,
+                drop_id=home.bucket.drop_id,
+                append_token=home.bucket.append_token,
+            )
+            for home in self.homes
+        ]
 
     def new_leaf(self) -> bytes:
         """The leaf extension of a new KeyPackage or group."""
         nonce = secrets.token_bytes(NONCE_BYTES)
-        return codec.encode(Leaf(nonce=nonce, name=self.name, addresses=[self.address]))
+        return codec.encode(Leaf(nonce=nonce, name=self.name, addresses=self.addresses))
 
 
 class NewHome(NamedTuple):
@@ -78,21 +90,26 @@ def write(vault: Vault, engine: Engine, *, name: str, home: NewHome) -> None:
             identity, delivery=delivery.public_key().public_bytes_raw(), signer=signer
         ),
     )
-    vault.put("bucket", home.bucket.to_bytes(4, "big"))
-    vault.put("home", home.relay.encode())
+    write_home(vault, "home", home)
+
+
+def write_home(vault: Vault, what: str, home: NewHome) -> None:
+    """Keep the `home` or the `fallback` of the owner; inside a unit."""
+    vault.put(_BUCKETS[what], home.bucket.to_bytes(4, "big"))
+    vault.put(what, home.relay.encode())
     vault.db.execute(
-        "INSERT INTO relay VALUES (?, ?, ?)", (home.relay, home.region, home.bucket_key)
+        "INSERT OR REPLACE INTO relay VALUES (?, ?, ?)", (home.relay, home.region, home.bucket_key)
     )
+
+
+def forget_fallback(vault: Vault) -> None:
+    """Have no fallback any more; inside a unit."""
+    vault.db.execute("DELETE FROM meta WHERE key IN ('fallback', 'fallback bucket')")
 
 
 def read(vault: Vault) -> Me:
     """The owner of an open vault."""
     identity = Ed25519PrivateKey.from_private_bytes(vault.get("identity"))
-    relay = vault.get("home").decode()
-    region, bucket_key = vault.db.execute(
-        "SELECT region, bucket_key FROM relay WHERE address = ?", (relay,)
-    ).fetchone()
-    index = int.from_bytes(vault.get("bucket"), "big")
     return Me(
         name=vault.get("name").decode(),
         identity=identity.public_key().public_bytes_raw(),
@@ -100,5 +117,21 @@ def read(vault: Vault) -> Me:
         delivery_key=vault.get("delivery"),
         signer=vault.get("signer"),
         credential=vault.get("credential"),
-        home=Home(relay, region, derive_bucket(bucket_key, index, region=region)),
+        homes=read_homes(vault),
     )
+
+
+def read_homes(vault: Vault) -> list[Home]:
+    """Where the owner is at home, the fallback last."""
+    homes = []
+    for what, bucket in _BUCKETS.items():
+        try:
+            relay = vault.get(what).decode()
+        except KeyError:
+            continue
+        region, bucket_key = vault.db.execute(
+            "SELECT region, bucket_key FROM relay WHERE address = ?", (relay,)
+        ).fetchone()
+        index = int.from_bytes(vault.get(bucket), "big")
+        homes.append(Home(relay, region, derive_bucket(bucket_key, index, region=region)))
+    return homes

@@ -38,12 +38,11 @@ from amanat.errors import (
     VaultTooNew,
     WrongPassphrase,
 )
+from amanat.protocol.messages import message_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-VERSION = 1
-"""The vault's schema version; a newer one is refused, an older one is upgraded step by step."""
 KEY_BYTES = 32
 SALT_BYTES = 16
 ARGON2_MEMORY_KIB = 256 * 1024
@@ -57,7 +56,8 @@ _UNLOCK_FILE = "vault.json"
 _DATABASE = "vault.db"
 _LOCK = "lock"
 
-_SCHEMA = """
+_SCHEMAS = [
+    """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 
 -- The MLS engine's own state: opaque keys and values.
@@ -199,7 +199,132 @@ CREATE TABLE relay (
 -- What went wrong that the person has to know of, until they have seen it.
 CREATE TABLE warning (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, code TEXT NOT NULL,
     gid BLOB, detail TEXT NOT NULL) STRICT;
-"""
+""",
+    # 2: gaps, repair, gossip, two addresses
+    """
+-- Of each device we know an unbroken row of envelopes, up to `upto`; `hash` is of the last (empty:
+-- not known). `told` is the highest seq that must exist. `ask_due_at` is when to ask for what is
+-- missing (NULL: nothing is), `asked` how often we have.
+-- `base` is where we came in: what is below may come late and is never missing.
+ALTER TABLE heard DROP COLUMN ahead;
+ALTER TABLE heard ADD COLUMN base INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE heard ADD COLUMN hash BLOB NOT NULL DEFAULT x'';
+ALTER TABLE heard ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE heard ADD COLUMN ask_due_at INTEGER;
+ALTER TABLE heard ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
+
+-- Envelopes heard beyond a gap.
+CREATE TABLE ahead (
+    gid BLOB NOT NULL, signer BLOB NOT NULL, seq INTEGER NOT NULL,
+    previous BLOB NOT NULL, hash BLOB NOT NULL,
+    PRIMARY KEY (gid, signer, seq)
+) STRICT, WITHOUT ROWID;
+
+-- Our own envelopes that not everybody has confirmed.
+CREATE TABLE sent (
+    gid BLOB NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL, envelope BLOB NOT NULL,
+    said_at INTEGER NOT NULL,
+    is_quiet INTEGER NOT NULL,         -- a receipt or a heartbeat
+    PRIMARY KEY (gid, seq)
+) STRICT, WITHOUT ROWID;
+
+-- The digests of a drop's cells as we read them, 8 bytes each, from `first` on.
+CREATE TABLE digests (
+    drop_id BLOB NOT NULL, first INTEGER NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (drop_id, first)
+) STRICT, WITHOUT ROWID;
+
+-- What a relay told us of somebody's bucket when it last took a cell of ours.
+CREATE TABLE seen (
+    identity BLOB NOT NULL, drop_id BLOB NOT NULL, seq INTEGER NOT NULL, digest BLOB NOT NULL,
+    PRIMARY KEY (identity, drop_id)
+) STRICT, WITHOUT ROWID;
+
+-- What others were told of a drop of ours beyond where we have read it.
+CREATE TABLE claim (
+    drop_id BLOB NOT NULL, seq INTEGER NOT NULL, digest BLOB NOT NULL,
+    PRIMARY KEY (drop_id, seq, digest)
+) STRICT, WITHOUT ROWID;
+
+-- The epochs we have been in, by the first 8 bytes of their authenticators.
+CREATE TABLE epoch (
+    gid BLOB NOT NULL, number INTEGER NOT NULL, authenticator BLOB NOT NULL,
+    PRIMARY KEY (gid, number)
+) STRICT, WITHOUT ROWID;
+
+-- How many envelopes we had sent when each member came: those before are not theirs to ask for.
+CREATE TABLE since (
+    gid BLOB NOT NULL, signer BLOB NOT NULL, sent_seq INTEGER NOT NULL,
+    PRIMARY KEY (gid, signer)
+) STRICT, WITHOUT ROWID;
+
+-- Where people have told us to reach them since they made their leaf.
+CREATE TABLE moved (
+    identity BLOB PRIMARY KEY, version INTEGER NOT NULL, addresses BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- When to send a heartbeat (NULL: none is due), and how many were sent since we last spoke.
+ALTER TABLE conversation ADD COLUMN beat_due_at INTEGER;
+ALTER TABLE conversation ADD COLUMN beats INTEGER NOT NULL DEFAULT 0;
+-- When to refresh our leaf's keys, and when that was done last.
+ALTER TABLE conversation ADD COLUMN refresh_due_at INTEGER;
+ALTER TABLE conversation ADD COLUMN refreshed_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempt ADD COLUMN is_refresh INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE contact ADD COLUMN blocked INTEGER NOT NULL DEFAULT 0;
+-- Whose bucket a cell is for, and the same payload for their other bucket.
+ALTER TABLE outbox ADD COLUMN recipient BLOB;
+ALTER TABLE outbox ADD COLUMN other_relay TEXT;
+ALTER TABLE outbox ADD COLUMN other_request BLOB;
+""",
+    # 3: what people do with messages
+    """
+CREATE TABLE message_3 (
+    row INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again: read_row may stand at one deleted
+    gid BLOB NOT NULL,
+    id  BLOB NOT NULL,                 -- messages.message_id
+    envelope BLOB NOT NULL,            -- the envelope's own id
+    identity BLOB NOT NULL, signer BLOB NOT NULL,
+    seq INTEGER NOT NULL, clock INTEGER NOT NULL,
+    sent_at INTEGER NOT NULL, kept_at INTEGER NOT NULL, -- Unix ms, their clock and ours
+    text TEXT,                         -- NULL: deleted by its author
+    reply_to BLOB,                     -- the id of what it answers
+    life_s INTEGER NOT NULL DEFAULT 0, -- 0: for ever
+    expires_at INTEGER,                -- Unix ms; NULL: never
+    UNIQUE (gid, id)
+) STRICT;
+INSERT OR IGNORE INTO message_3 (row, gid, id, envelope, identity, signer, seq, clock, sent_at,
+    kept_at, text)
+    SELECT row, gid, message_id(identity, id), id, identity, signer, seq, clock, sent_at, kept_at,
+    text FROM message ORDER BY row;
+DROP TABLE message;
+ALTER TABLE message_3 RENAME TO message;
+CREATE INDEX message_order ON message (gid, clock, identity, seq);
+CREATE INDEX message_expiry ON message (expires_at) WHERE expires_at IS NOT NULL;
+
+-- What was done with messages: of each kind and person the last. A TIMER's target is the gid.
+CREATE TABLE change (
+    row INTEGER PRIMARY KEY,
+    gid BLOB NOT NULL, target BLOB NOT NULL, identity BLOB NOT NULL, kind INTEGER NOT NULL,
+    clock INTEGER NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL, -- of the envelope
+    value TEXT NOT NULL,
+    is_pending INTEGER NOT NULL,       -- the message is not here
+    UNIQUE (gid, target, identity, kind)
+) STRICT;
+CREATE INDEX change_pending ON change (gid, identity, row) WHERE is_pending;
+
+-- Messages that were here, or were hidden, and are not to come again.
+CREATE TABLE gone (
+    gid BLOB NOT NULL, id BLOB NOT NULL,
+    PRIMARY KEY (gid, id)
+) STRICT, WITHOUT ROWID;
+
+-- Texts of blocked people that were not kept.
+ALTER TABLE conversation ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;
+""",
+]
+"""The steps that make the schema: a new vault takes all, an older one those it lacks."""
+VERSION = len(_SCHEMAS)
+"""The vault's schema version; a newer one is refused, an older one is upgraded."""
 
 
 class Unlock(NamedTuple):
@@ -278,6 +403,15 @@ class Vault:
         """Set a key of `meta`; inside a unit."""
         self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
+    def scrub(self) -> bool:
+        """Empty the write-ahead log, which holds pages as they were before something was deleted;
+        whether it is empty now. Outside a unit."""
+        try:
+            (is_busy, _, _) = self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlcipher3.OperationalError:
+            return False
+        return not is_busy
+
     def damage(self) -> str:
         """What is damaged in the database's pages, in SQLite's words; empty if nothing is."""
         try:
@@ -290,8 +424,7 @@ class Vault:
     def close(self) -> None:
         """Close the database and let other processes in."""
         with contextlib.suppress(sqlcipher3.Error):
-            # The log may still hold pages of keys that were deleted since.
-            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self.scrub()  # keys were deleted since
         self.db.close()
         os.close(self._lock)
 
@@ -326,10 +459,8 @@ def create(directory: Path, unlock: Unlock, fill: Callable[[Vault], None]) -> No
         vault = Vault(db, -1, directory)
         try:
             with vault.unit():
-                for statement in _SCHEMA.split(";\n"):
-                    db.execute(statement)
+                _upgrade(db, 0)
                 fill(vault)
-                db.execute(f"PRAGMA user_version = {VERSION}")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             db.close()
@@ -356,6 +487,10 @@ def open_vault(directory: Path, unlock: Unlock) -> Vault:
             version = _read_version(db, directory)
             if version > VERSION:
                 raise VaultTooNew(f"version {version}; this program knows {VERSION}")
+            if version < VERSION:
+                db.execute("BEGIN IMMEDIATE")  # undone by closing, if it fails
+                _upgrade(db, version)
+                db.execute("COMMIT")
         except sqlcipher3.DatabaseError as error:
             db.close()
             raise VaultDamaged(f"{directory}: {error}") from None
@@ -378,6 +513,15 @@ def _read_version(db: sqlite3.Connection, directory: Path) -> int:
     if version == 0:
         raise VaultDamaged(str(directory))
     return version
+
+
+def _upgrade(db: sqlite3.Connection, version: int) -> None:
+    """Bring the schema from a version to ours; inside a transaction."""
+    db.create_function("message_id", 2, message_id, deterministic=True)
+    for schema in _SCHEMAS[version:]:
+        for statement in schema.split(";\n"):
+            db.execute(statement)
+    db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _take_lock(directory: Path) -> int:

@@ -61,7 +61,7 @@ class Window:
     """The recipient's end of one chain: which one-time secrets may come next.
 
     `base` is the lowest position not received, `chain` the chain key there, `highest` the first
-    position above everything received, `open` the secrets from `base` up to `highest + WINDOW`
+    position above everything received, `open` the secrets from `base` up to `highest + reach`
     that were not received. `(base, chain, highest, received)` is all that has to be kept.
     """
 
@@ -71,6 +71,9 @@ class Window:
     received: set[int] = field(default_factory=set)
     """Positions above `base` that were received."""
     open: dict[int, bytes] = field(default_factory=dict)
+    reach: int = WINDOW
+    """Positions beyond the highest seen that are kept open: more than WINDOW to find a chain again
+    of which many cells in a row are lost."""
     _top: int = 0
     _top_chain: bytes = b""
 
@@ -82,7 +85,7 @@ class Window:
     def fill(self) -> dict[int, bytes]:
         """Extend the window to its size; the (position, secret) pairs that are new."""
         added: dict[int, bytes] = {}
-        while self._top < self.highest + WINDOW:
+        while self._top < self.highest + self.reach:
             secret, self._top_chain = step(self._top_chain)
             if self._top not in self.received:
                 added[self._top] = secret

@@ -37,17 +37,34 @@ MAX_LEAVES_PER_COMMIT = 16
 MAX_KEY_PACKAGES = 8
 """Most KeyPackages in one message, and most that are kept of one contact for each suite."""
 
+MAX_SEEN = 4
+"""Most digests gossiped in one cell: of the recipient's buckets and of an epoch drop or two."""
+MAX_WANTED = 64
+"""Most envelopes asked for in one message."""
+MAX_REACTION_CHARS = 32
+"""Longest reaction, in characters: the longest emoji in use have about a dozen."""
+MAX_DELETED = 64
+"""Most messages deleted by one message."""
+MAX_LIFE_S = 366 * 86_400
+"""Longest life of a text that does not stay for ever, in seconds (a year)."""
+
 Count = Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
 Id = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+Words = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_BYTES)]
+Life = Annotated[int, msgspec.Meta(ge=0, le=MAX_LIFE_S)]
 
 
 class CellKind(IntEnum):
-    """The first byte of a payload in a bucket, after the pair chain has opened it."""
+    """What a pair cell carries."""
 
     MLS = 1
     """An MLS PrivateMessage."""
     NOTICE = 2
     """Nothing more: look into the epoch drop."""
+    WANTED = 3
+    """Envelopes of the recipient that did not arrive (Wanted)."""
+    REPAIR = 4
+    """Such an envelope once more (Repair)."""
 
 
 class Kind(IntEnum):
@@ -60,21 +77,65 @@ class Kind(IntEnum):
     KEY_PACKAGES_WANTED = 4
     WELCOME = 5
     LEAVE = 6
+    EDIT = 7
+    REACTION = 8
+    DELETE = 9
+    TIMER = 10
+    HEARTBEAT = 11
+    """No body; it tells how far its sender has counted."""
+    WANTED = 12
+    """Wanted, where no pair chain is: in a large group."""
+    REPAIR = 13
+    """Repair, likewise."""
+    ADDRESSES = 14
 
 
 class Ack(codec.Record, frozen=True):
-    """A cumulative receipt: everything of this device up to `seq` has arrived."""
+    """A cumulative receipt: everything of this device up to `seq` has arrived. It also tells the
+    others how far that device has counted."""
 
     device: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
     """The first 8 bytes of the device's MLS signature key."""
     seq: Count
+    hash: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
+    """The first 8 bytes of the hash of that envelope."""
+
+
+class Seen(codec.Record, frozen=True):
+    """The digest of a drop at a seq, as the sender was given it: a reader who was given another
+    one was lied to."""
+
+    drop: Annotated[bytes, msgspec.Meta(min_length=4, max_length=4)]
+    """The first 4 bytes of the drop's id."""
+    seq: Count
+    digest: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
+    """The first 8 bytes of the digest."""
+
+
+class Epoch(codec.Record, frozen=True):
+    """Where the sender stands in the group: who stands elsewhere was shown other Commits."""
+
+    number: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+    authenticator: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
+    """The first 8 bytes of the epoch authenticator (RFC 9420, section 8.7)."""
+
+
+class PairCell(codec.Record, frozen=True):
+    """The payload of a cell under a pair chain. What is beside `payload` is checked even where the
+    two have come to different epochs and cannot read each other's messages."""
+
+    kind: Annotated[int, msgspec.Meta(ge=1, le=255)]
+    """A CellKind; unknown ones are ignored."""
+    payload: bytes
+    seen: Annotated[list[Seen], msgspec.Meta(max_length=MAX_SEEN)]
+    epoch: Epoch
 
 
 class Envelope(codec.Record, frozen=True):
     """The plaintext of every MLS application message."""
 
     id: Id
-    """Random; what replies and edits will refer to."""
+    """Random; replies and edits refer to what message_id makes of it."""
     seq: Count
     """The sender device's own count in this conversation, from 1, without gaps."""
     previous: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
@@ -94,7 +155,64 @@ class Envelope(codec.Record, frozen=True):
 class Text(codec.Record, frozen=True):
     """A text of a person."""
 
-    text: str
+    text: Words
+    reply_to: Id | None
+    """The message it answers (message_id)."""
+    life_s: Life
+    """How long it may be kept, in seconds: by its author from when it was sent, by others from when
+    they have read it. 0: for ever."""
+
+
+class Edit(codec.Record, frozen=True):
+    """A text of the sender has other words now."""
+
+    target: Id
+    text: Words
+
+
+class Reaction(codec.Record, frozen=True):
+    """What the sender feels about a text; the last one counts, and an empty one takes it back."""
+
+    target: Id
+    emoji: Annotated[str, msgspec.Meta(max_length=MAX_REACTION_CHARS)]
+
+
+class Delete(codec.Record, frozen=True):
+    """Texts of the sender that nobody is to keep."""
+
+    targets: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=MAX_DELETED)]
+
+
+class Timer(codec.Record, frozen=True):
+    """The life of texts of this conversation from now on; each text carries its own."""
+
+    life_s: Life
+
+
+class Wanted(codec.Record, frozen=True):
+    """Please send these of your envelopes again."""
+
+    device: Key
+    """The MLS signature key of the device whose they are."""
+    seqs: Annotated[list[Count], msgspec.Meta(min_length=1, max_length=MAX_WANTED)]
+
+
+class Repair(codec.Record, frozen=True):
+    """An envelope once more, byte for byte; empty if its sender no longer has it."""
+
+    device: Key
+    seq: Count
+    envelope: bytes
+    is_before: bool
+    """All up to `seq` was said before the recipient came, and is not theirs to ask for."""
+
+
+class NewAddresses(codec.Record, frozen=True):
+    """Where the sender is to be reached from now on, in every conversation."""
+
+    version: Count
+    """Counts up; the highest counts."""
+    addresses: Addresses
 
 
 class KeyPackages(codec.Record, frozen=True):
@@ -137,6 +255,9 @@ class WelcomeFile(codec.Record, frozen=True):
 
     welcome: bytes
     tree: bytes
+    heads: Annotated[list[Ack], msgspec.Meta(max_length=1024)]
+    """How far each device had counted, as far as the committer had heard: what comes after is for
+    the joiners too."""
 
 
 class Leave(codec.Record, frozen=True):
@@ -221,6 +342,7 @@ COMMIT_FRAGMENT = 1
 MESSAGE_FRAGMENT = 2
 
 _envelopes = codec.decoder_of(Envelope)
+_pair_cells = codec.decoder_of(PairCell)
 _policies = codec.decoder_of(Policy)
 _commit_infos = codec.decoder_of(CommitInfo)
 
@@ -233,6 +355,17 @@ def piece_hash(data: bytes) -> bytes:
 def decode_envelope(data: bytes) -> Envelope:
     """The envelope in an application message. Raises InvalidMessage."""
     return codec.decode(_envelopes, data, InvalidMessage)
+
+
+def decode_pair_cell(data: bytes) -> PairCell:
+    """What a pair cell carries. Raises InvalidMessage."""
+    return codec.decode(_pair_cells, data, InvalidMessage)
+
+
+def message_id(author: bytes, envelope: bytes) -> bytes:
+    """What replies, edits, reactions and deletions call a text, from its author's identity and its
+    envelope's id: nobody can give a text of theirs the name of somebody else's."""
+    return hashlib.sha256(b"amanat message" + author + envelope).digest()[:16]
 
 
 def envelope_hash(data: bytes) -> bytes:

@@ -1,0 +1,345 @@
+"""Gaps: that what each device says is a row without a hole, and how a hole is mended.
+
+Every envelope of a device carries the device's own count and the hash of the one before
+(messages.Envelope). Whoever hears more than follows on knows that something is missing, and so does
+who is told of more: by a heartbeat of the device, or by what others confirm. What is missing is
+asked for from its sender, who keeps every envelope until everybody has confirmed it
+(docs/protocol.md, section 8).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from amanat.protocol.messages import MAX_WANTED, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from amanat.client.vault import Vault
+    from amanat.protocol.messages import Envelope
+
+KEPT_MS = 30 * 86_400_000
+"""How long an envelope that not everybody has confirmed is kept, in milliseconds (30 days)."""
+MAX_AHEAD = 1_024
+"""Most envelopes of one device counted beyond a gap; then the gap is taken for lost."""
+GRACE_MS = 10_000
+"""How long a gap may stay before it is asked for: cells overtake each other."""
+ASK_MS = (30_000, 6 * 3_600_000)
+"""First and longest pause before a gap is asked for again, in milliseconds."""
+MAX_ASKS = 120
+"""How often a gap is asked for: about 30 days, as long as its sender keeps what is missing."""
+BEATS_MS = (90_000, 600_000, 3_600_000, 6 * 3_600_000, 86_400_000)
+"""Pauses before each heartbeat after the last word, in milliseconds; the last one repeats. The
+first is longer than a receipt may take, so that usually none is sent."""
+MAX_BEATS = 34
+"""Most heartbeats after the last word: 30 days."""
+MAX_BEATS_LARGE = 3
+"""Most heartbeats where nobody sends receipts that could end them."""
+_START = bytes(32)
+
+
+class Gap(NamedTuple):
+    """Envelopes of a device that exist and did not arrive."""
+
+    gid: bytes
+    signer: bytes
+    identity: bytes
+    seqs: list[int]
+    """The first MAX_WANTED of them."""
+
+
+class Gaps:
+    """What was heard of each device, and what we have said that may have to be said again."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._db = vault.db
+
+    # Hearing
+
+    def begin(self, gid: bytes, signer: bytes, identity: bytes) -> None:
+        """A device has joined and will count from 1; inside a unit."""
+        self.forget(gid, signer)
+        self._db.execute(
+            "INSERT INTO heard (gid, signer, identity, upto, hash) VALUES (?, ?, ?, 0, ?)",
+            (gid, signer, identity, _START),
+        )
+
+    def come_in(self, gid: bytes, signer: bytes, identity: bytes, upto: int) -> None:
+        """We have joined, and a device had counted so far; inside a unit. What is below may come
+        late and is never missing."""
+        self.begin(gid, signer, identity)
+        self._db.execute(
+            "UPDATE heard SET upto = ?1, base = ?1, hash = ?2 WHERE gid = ?3 AND signer = ?4",
+            (upto, b"" if upto else _START, gid, signer),
+        )
+
+    def was_before(self, gid: bytes, signer: bytes, seq: int) -> None:
+        """What a device said up to here was not for us; inside a unit."""
+        row = self._db.execute(
+            "SELECT upto FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
+        ).fetchone()
+        if row is not None and row[0] < seq <= row[0] + MAX_AHEAD:
+            self._db.execute(
+                "UPDATE heard SET base = ? WHERE gid = ? AND signer = ?", (seq, gid, signer)
+            )
+            self._close_up(gid, signer, seq, b"")
+
+    def heads(self, gid: bytes) -> list[tuple[bytes, int, bytes]]:
+        """(signer, upto, hash of that envelope) of every device heard."""
+        return self._db.execute(
+            "SELECT signer, upto, hash FROM heard WHERE gid = ? AND upto > 0", (gid,)
+        ).fetchall()
+
+    def forget(self, gid: bytes, signer: bytes) -> None:
+        """A device has gone; inside a unit."""
+        for table in ("heard", "ahead"):
+            self._db.execute(f"DELETE FROM {table} WHERE gid = ? AND signer = ?", (gid, signer))  # noqa: S608
+
+    def hear(
+        self, gid: bytes, signer: bytes, identity: bytes, envelope: Envelope, digest: bytes
+    ) -> tuple[bool, bool]:
+        """Count an envelope; inside a unit: (whether it is new, whether the row is still whole).
+
+        The row is broken when an envelope does not carry the hash of the one before it: the device
+        has said two different things under one number.
+        """
+        seq, previous = envelope.seq, envelope.previous
+        row = self._db.execute(
+            "SELECT upto, hash, base FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
+        ).fetchone()
+        if row is None:  # what was said before we joined is not ours to miss, but it may come late
+            row = (seq - 1, previous, seq - 1)
+            self._db.execute(
+                "INSERT INTO heard (gid, signer, identity, upto, hash, base)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (gid, signer, identity, *row),
+            )
+        upto, last, base = row
+        if base < seq <= upto:
+            return False, True
+        fresh = self._db.execute(
+            "INSERT OR IGNORE INTO ahead VALUES (?, ?, ?, ?, ?) RETURNING 1",
+            (gid, signer, seq, previous, digest),
+        ).fetchone()
+        if not fresh:
+            return False, True
+        (count,) = self._db.execute(
+            "SELECT count(*) FROM ahead WHERE gid = ? AND signer = ? AND seq > ?",
+            (gid, signer, upto),
+        ).fetchone()
+        if count > MAX_AHEAD:
+            (lowest,) = self._db.execute(
+                "SELECT min(seq) FROM ahead WHERE gid = ? AND signer = ? AND seq > ?",
+                (gid, signer, upto),
+            ).fetchone()
+            upto, last = lowest - 1, b""
+        return True, self._close_up(gid, signer, upto, last)
+
+    def _close_up(self, gid: bytes, signer: bytes, upto: int, last: bytes) -> bool:
+        """Move `upto` over all that follows on; whether each carried the hash of the one before."""
+        is_whole = True
+        while found := self._db.execute(
+            "DELETE FROM ahead WHERE gid = ? AND signer = ? AND seq = ? RETURNING previous, hash",
+            (gid, signer, upto + 1),
+        ).fetchone():
+            is_whole = is_whole and (b"" in (last, found[0]) or last == found[0])
+            upto, last = upto + 1, found[1]
+        self._db.execute(
+            "UPDATE heard SET upto = ?1, hash = ?2, told = max(told, ?1) WHERE gid = ?3"
+            " AND signer = ?4",
+            (upto, last, gid, signer),
+        )
+        return is_whole
+
+    def follows(self, gid: bytes, signer: bytes, seq: int, previous: bytes, digest: bytes) -> bool:
+        """Whether an envelope that came by repair fits between those heard on both sides."""
+        before = self._db.execute(
+            "SELECT hash FROM heard WHERE gid = ?1 AND signer = ?2 AND upto = ?3"
+            " UNION ALL SELECT hash FROM ahead WHERE gid = ?1 AND signer = ?2 AND seq = ?3",
+            (gid, signer, seq - 1),
+        ).fetchone()
+        after = self._db.execute(
+            "SELECT previous FROM ahead WHERE gid = ? AND signer = ? AND seq = ?",
+            (gid, signer, seq + 1),
+        ).fetchone()
+        fits_before = before is None or before[0] in (b"", previous)
+        return fits_before and (after is None or after[0] == digest)
+
+    def tell(self, gid: bytes, device: bytes, seq: int, digest: bytes) -> bool:
+        """Somebody has heard a device up to `seq`; inside a unit.
+
+        `device` and `digest` are the first 8 bytes of its key and of that envelope's hash. False
+        when we have heard something else under that number.
+        """
+        row = self._db.execute(
+            "SELECT signer, upto, hash, told FROM heard WHERE gid = ? AND substr(signer, 1, 8) = ?",
+            (gid, device),
+        ).fetchone()
+        if row is None:
+            return True
+        signer, upto, last, told = row
+        if seq > told:
+            self._db.execute(
+                "UPDATE heard SET told = ? WHERE gid = ? AND signer = ?", (seq, gid, signer)
+            )
+        return seq != upto or last[:8] in (b"", digest)
+
+    def acks(self, gid: bytes, most: int) -> list[tuple[bytes, int, bytes]]:
+        """(signer, upto, hash of that envelope) of the devices heard last."""
+        return self._db.execute(
+            "SELECT signer, upto, hash FROM heard WHERE gid = ? AND upto > 0 AND hash != x''"
+            " ORDER BY random() LIMIT ?",
+            (gid, most),
+        ).fetchall()
+
+    # Asking
+
+    def watch(self, gid: bytes, signer: bytes | None, *, now: int, grace: int = GRACE_MS) -> None:
+        """See that what is missing is asked for in time; inside a unit. Of one device or of all."""
+        self._db.execute(
+            "UPDATE heard SET ask_due_at = CASE"
+            " WHEN upto < max(told, coalesce((SELECT max(seq) FROM ahead AS a"
+            "   WHERE a.gid = heard.gid AND a.signer = heard.signer), 0))"
+            " THEN coalesce(ask_due_at, ?) END, asked = CASE"
+            " WHEN ask_due_at IS NULL THEN 0 ELSE asked END"
+            " WHERE gid = ? AND (?3 IS NULL OR signer = ?3)",
+            (now + grace, gid, signer),
+        )
+
+    def due(self, now: int) -> list[Gap]:
+        """The gaps that are to be asked for."""
+        rows = self._db.execute(
+            "SELECT gid, signer, identity FROM heard WHERE ask_due_at <= ?", (now,)
+        ).fetchall()
+        return [
+            Gap(gid, signer, identity, self._missing(gid, signer, MAX_WANTED))
+            for gid, signer, identity in rows
+        ]
+
+    def _missing(self, gid: bytes, signer: bytes, most: int) -> list[int]:
+        upto, told = self._db.execute(
+            "SELECT upto, told FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
+        ).fetchone()
+        ahead = {
+            row[0]
+            for row in self._db.execute(
+                "SELECT seq FROM ahead WHERE gid = ? AND signer = ?", (gid, signer)
+            )
+        }
+        top = max([told, *ahead])
+        found: list[int] = []
+        for seq in range(upto + 1, min(top, upto + most + len(ahead)) + 1):
+            if seq not in ahead and len(found) < most:
+                found.append(seq)
+        return found
+
+    def asked(self, gap: Gap, *, now: int) -> bool:
+        """A gap was asked for, or could not be; inside a unit. False when it was the last time."""
+        (asked,) = self._db.execute(
+            "UPDATE heard SET asked = asked + 1 WHERE gid = ? AND signer = ? RETURNING asked",
+            (gap.gid, gap.signer),
+        ).fetchone()
+        pause = min(ASK_MS[0] << min(asked - 1, 16), ASK_MS[1])
+        self._db.execute(
+            "UPDATE heard SET ask_due_at = ? WHERE gid = ? AND signer = ?",
+            (now + pause, gap.gid, gap.signer),
+        )
+        return bool(asked <= MAX_ASKS)
+
+    def give_up(self, gid: bytes, signer: bytes, seq: int) -> bool:
+        """An envelope will never come; inside a unit. Whether we were missing it."""
+        row = self._db.execute(
+            "SELECT upto, hash, told FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
+        ).fetchone()
+        if row is None or not row[0] < seq <= max(row[2], row[0] + MAX_AHEAD):
+            return False
+        if not self._db.execute(
+            "INSERT OR IGNORE INTO ahead VALUES (?, ?, ?, x'', x'') RETURNING 1",
+            (gid, signer, seq),
+        ).fetchone():
+            return False
+        self._close_up(gid, signer, row[0], row[1])
+        return True
+
+    def missing(self, gid: bytes | None = None) -> dict[tuple[bytes, bytes], int]:
+        """How many envelopes are missing, by (gid, identity of the sender)."""
+        rows = self._db.execute(
+            "SELECT gid, identity, max(told, coalesce((SELECT max(seq) FROM ahead AS a"
+            " WHERE a.gid = heard.gid AND a.signer = heard.signer), 0)) - upto -"
+            " (SELECT count(*) FROM ahead AS b WHERE b.gid = heard.gid"
+            " AND b.signer = heard.signer AND b.seq > heard.upto) AS many FROM heard"
+            " WHERE (?1 IS NULL OR gid = ?1) AND ask_due_at IS NOT NULL",
+            (gid,),
+        ).fetchall()
+        return {(gid, identity): many for gid, identity, many in rows if many > 0}
+
+    # Saying
+
+    def keep(self, gid: bytes, seq: int, kind: int, said: bytes, mid: bytes, *, now: int) -> None:
+        """Keep an envelope of ours until everybody has confirmed it; inside a unit."""
+        is_quiet = kind in (Kind.RECEIPT, Kind.HEARTBEAT)
+        self._db.execute(
+            "INSERT INTO sent VALUES (?, ?, ?, ?, ?, ?)", (gid, seq, mid, said, now, is_quiet)
+        )
+        if not is_quiet:
+            self._db.execute(
+                "UPDATE conversation SET beats = 0, beat_due_at = ? WHERE gid = ?",
+                (now + BEATS_MS[0], gid),
+            )
+
+    def said(self, gid: bytes, seq: int) -> bytes:
+        """An envelope of ours, byte for byte; empty if it is no longer kept."""
+        row = self._db.execute(
+            "SELECT envelope FROM sent WHERE gid = ? AND seq = ?", (gid, seq)
+        ).fetchone()
+        return bytes(row[0]) if row else b""
+
+    def confirmed(self, gid: bytes, identities: Iterable[bytes]) -> None:
+        """Forget what all of these have confirmed; inside a unit."""
+        upto: dict[bytes, int] = dict(
+            self._db.execute("SELECT identity, seq FROM receipt WHERE gid = ?", (gid,)).fetchall()
+        )
+        everyone_has = min((upto.get(identity, 0) for identity in identities), default=0)
+        self._db.execute("DELETE FROM sent WHERE gid = ? AND seq <= ?", (gid, everyone_has))
+
+    def expire(self, *, now: int) -> None:
+        """Forget what was kept long enough; inside a unit."""
+        self._db.execute("DELETE FROM sent WHERE said_at < ?", (now - KEPT_MS,))
+
+    def beats_due(self, now: int) -> list[bytes]:
+        """The conversations in which a heartbeat may be due."""
+        rows = self._db.execute("SELECT gid FROM conversation WHERE beat_due_at <= ?", (now,))
+        return [row[0] for row in rows.fetchall()]
+
+    def beat(self, gid: bytes, *, has_receipts: bool, now: int) -> bool:
+        """Whether to send a heartbeat now: there is a word that not everybody has confirmed; inside
+        a unit. The next one comes later."""
+        if self._db.execute(
+            "SELECT 1 FROM outbox WHERE about = ? AND purpose = 'cell'", (gid,)
+        ).fetchone():  # what we have said is not out yet
+            self._db.execute(
+                "UPDATE conversation SET beat_due_at = ? WHERE gid = ?", (now + BEATS_MS[0], gid)
+            )
+            return False
+        (beats,) = self._db.execute(
+            "SELECT beats FROM conversation WHERE gid = ?", (gid,)
+        ).fetchone()
+        is_open = self._db.execute(
+            "SELECT 1 FROM sent WHERE gid = ? AND NOT is_quiet", (gid,)
+        ).fetchone()
+        most = MAX_BEATS if has_receipts else MAX_BEATS_LARGE
+        due_at = None
+        if is_open and beats + 1 < most:
+            due_at = now + BEATS_MS[min(beats + 1, len(BEATS_MS) - 1)]
+        self._db.execute(
+            "UPDATE conversation SET beats = beats + 1, beat_due_at = ? WHERE gid = ?",
+            (due_at, gid),
+        )
+        return bool(is_open)
+
+    def end(self, gid: bytes) -> None:
+        """We are no longer a member; inside a unit."""
+        for table in ("heard", "ahead", "sent"):
+            self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+        self._db.execute("UPDATE conversation SET beat_due_at = NULL WHERE gid = ?", (gid,))

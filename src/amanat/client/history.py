@@ -1,0 +1,486 @@
+"""History: what people have said, and what they have done with it since.
+
+Everything of the `message` table is here. Members get the same envelopes in different orders: what
+one has lost comes later, by repair. So that all come to one history, whatever the order,
+
+- a text is named by its author and its envelope's id (messages.message_id), and is kept once;
+- of the edits of a text, and of one person's reactions to it, the last by (clock, seq, id) counts;
+- what is done with a text that is not here yet waits for it (`change.is_pending`);
+- a deletion is final: what comes later for a deleted text is dropped.
+
+Only its author edits or deletes a text for everyone; nobody, an admin neither, takes away what
+somebody else has said. What has expired, or was deleted here only, is `gone`: no row of it stays
+but its name, by which it is known if it comes again.
+
+Deleted bytes do not stay in the file: the vault overwrites them (secure_delete), and after every
+unit that has taken words away its write-ahead log is emptied.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from amanat.errors import (
+    AmbiguousName,
+    BadArgument,
+    InvalidMessage,
+    NotYours,
+    UnknownMessage,
+)
+from amanat.protocol import codec
+from amanat.protocol.messages import (
+    Delete,
+    Edit,
+    Envelope,
+    Kind,
+    Reaction,
+    Text,
+    Timer,
+    decode_envelope,
+    message_id,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amanat.client.profile import Me
+    from amanat.client.vault import Vault
+
+UNREAD_MS = 14 * 86_400_000
+"""An unread text's life begins this long after it came, in milliseconds: no cell rests longer at a
+relay either."""
+MAX_PENDING = 256
+"""Most changes of texts that are not here kept of one person in one conversation; the oldest go
+first. One who floods pushes out only their own."""
+MIN_PREFIX = 4
+"""Fewest hex digits of an id that are taken for it."""
+_ID_DIGITS = 32
+
+
+class TextArrived(NamedTuple):
+    """A text of somebody was kept."""
+
+    gid: bytes
+    row: int
+
+
+class MessageChanged(NamedTuple):
+    """A message was edited, deleted or reacted to, or has expired (its row is gone then)."""
+
+    gid: bytes
+    row: int
+
+
+class Quote(NamedTuple):
+    """What a text answers. `text` is None where it was deleted or is not here."""
+
+    id: bytes
+    identity: bytes | None
+    """None: it is not here, or not yet."""
+    text: str | None
+
+
+class Entry(NamedTuple):
+    """A message as it stands now. Times are Unix milliseconds, by its author's clock and by ours.
+
+    `text` is None once it was deleted by its author.
+    """
+
+    row: int
+    id: bytes
+    identity: bytes
+    seq: int
+    text: str | None
+    quote: Quote | None
+    is_edited: bool
+    reactions: dict[bytes, str]
+    """By identity."""
+    sent_at: int
+    kept_at: int
+    expires_at: int | None
+
+
+class _Change(NamedTuple):
+    """What an envelope does to a text."""
+
+    gid: bytes
+    target: bytes
+    identity: bytes
+    kind: Kind
+    clock: int
+    seq: int
+    id: bytes
+    value: str
+
+
+class History:
+    """All messages of one vault. What changes them runs inside a unit."""
+
+    def __init__(self, vault: Vault, me: Me) -> None:
+        self._vault = vault
+        self._db = vault.db
+        self._me = me
+        # At start, for the last process may have died between its deletion and this.
+        self._is_scrub_due = True
+        vault.bind(after_commit=self._scrub)
+
+    def _scrub(self) -> None:
+        if self._is_scrub_due:
+            self._is_scrub_due = not self._vault.scrub()
+
+    # Taking
+
+    def take(
+        self, gid: bytes, identity: bytes, signer: bytes, envelope: Envelope, *, now: int
+    ) -> list[TextArrived | MessageChanged]:
+        """Take a text, or something done with one, anybody's or our own; what it changed.
+
+        What was taken before, or what its author had no right to, changes nothing. Whether the
+        author of a Timer has the right is for the caller to judge. Raises InvalidMessage.
+        """
+        body = envelope.body
+        if envelope.kind == Kind.TEXT:
+            said = codec.decode(_texts, body, InvalidMessage)
+            return self.keep(gid, identity, signer, envelope, said, now=now)
+
+        def change(target: bytes, value: str = "") -> _Change:
+            return _Change(
+                gid,
+                target,
+                identity,
+                Kind(envelope.kind),
+                envelope.clock,
+                envelope.seq,
+                envelope.id,
+                value,
+            )
+
+        changes: list[_Change] = []
+        match envelope.kind:
+            case Kind.EDIT:
+                edit = codec.decode(_edits, body, InvalidMessage)
+                changes = [change(edit.target, edit.text)]
+            case Kind.REACTION:
+                reaction = codec.decode(_reactions, body, InvalidMessage)
+                changes = [change(reaction.target, reaction.emoji)]
+            case Kind.DELETE:
+                changes = [change(t) for t in codec.decode(_deletes, body, InvalidMessage).targets]
+            case Kind.TIMER:
+                life_s = codec.decode(_timers, body, InvalidMessage).life_s
+                self._put(change(gid, str(life_s)), is_pending=False)
+        if envelope.kind != Kind.DELETE and self.is_blocked(identity):
+            return []
+        rows = [self._apply(one) for one in changes]
+        return [MessageChanged(gid, row) for row in rows if row is not None]
+
+    def keep(
+        self,
+        gid: bytes,
+        identity: bytes,
+        signer: bytes,
+        envelope: Envelope,
+        said: Text,
+        *,
+        now: int,
+    ) -> list[TextArrived | MessageChanged]:
+        """Keep a text, and do with it what was waiting for it."""
+        mid = message_id(identity, envelope.id)
+        if self._is_gone(gid, mid):
+            return []
+        if self.is_blocked(identity):
+            self._db.execute("INSERT INTO gone VALUES (?, ?)", (gid, mid))
+            self._db.execute("UPDATE conversation SET hidden = hidden + 1 WHERE gid = ?", (gid,))
+            return []
+        wait = 0 if identity == self._me.identity else UNREAD_MS
+        kept = self._db.execute(
+            "INSERT INTO message (gid, id, envelope, identity, signer, seq, clock, sent_at,"
+            " kept_at, text, reply_to, life_s, expires_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING row",
+            (
+                gid,
+                mid,
+                envelope.id,
+                identity,
+                signer,
+                envelope.seq,
+                envelope.clock,
+                envelope.sent_at,
+                now,
+                said.text,
+                said.reply_to,
+                said.life_s,
+                now + wait + 1000 * said.life_s if said.life_s else None,
+            ),
+        ).fetchone()
+        if kept is None:
+            return []
+        (row,) = kept
+        if self._settle(gid, mid, identity):
+            return [TextArrived(gid, row)]
+        return [MessageChanged(gid, row)]
+
+    def _settle(self, gid: bytes, mid: bytes, author: bytes) -> bool:
+        """Apply what was waiting for a text; whether the text is still there."""
+        rows = self._db.execute(
+            "SELECT gid, target, identity, kind, clock, seq, id, value FROM change"
+            " WHERE gid = ? AND target = ? AND is_pending",
+            (gid, mid),
+        ).fetchall()
+        if not rows:
+            return True
+        self._db.execute(
+            "DELETE FROM change WHERE gid = ? AND target = ? AND kind != ?",
+            (gid, mid, Kind.REACTION),
+        )
+        self._db.execute(
+            "UPDATE change SET is_pending = 0 WHERE gid = ? AND target = ?", (gid, mid)
+        )
+        own = {change.kind: change for change in (_Change(*r) for r in rows if r[2] == author)}
+        if Kind.DELETE in own:
+            self._erase(gid, mid)
+        elif Kind.EDIT in own:
+            self._apply(own[Kind.EDIT])
+        return Kind.DELETE not in own
+
+    def _apply(self, change: _Change) -> int | None:
+        """Do what somebody did to a text, now or once it is here; the row that it changed."""
+        gid, target = change.gid, change.target
+        found = self._db.execute(
+            "SELECT row, identity, text IS NULL FROM message WHERE gid = ? AND id = ?",
+            (gid, target),
+        ).fetchone()
+        if found is None:
+            if not self._is_gone(gid, target):
+                self._put(change, is_pending=True)
+            return None
+        row, author, is_deleted = found
+        if is_deleted:
+            return None
+        if change.kind == Kind.REACTION:
+            return int(row) if self._put(change, is_pending=False) else None
+        if change.identity != author:
+            return None
+        if change.kind == Kind.DELETE:
+            self._erase(gid, target)
+        else:
+            # The words are in the message; what stays of an edit says which one they are of.
+            if not self._put(change._replace(value=""), is_pending=False):
+                return None
+            self._db.execute("UPDATE message SET text = ? WHERE row = ?", (change.value, row))
+            self._is_scrub_due = True
+        return int(row)
+
+    def _put(self, change: _Change, *, is_pending: bool) -> bool:
+        """Keep a change if it is the last one of its kind; whether it is."""
+        key = change[:4]
+        before = self._db.execute(
+            "SELECT clock, seq, id FROM change WHERE gid = ? AND target = ? AND identity = ?"
+            " AND kind = ?",
+            key,
+        ).fetchone()
+        if before is not None:
+            if before >= (change.clock, change.seq, change.id):
+                return False
+            self._is_scrub_due = True
+        self._db.execute(
+            "INSERT INTO change (gid, target, identity, kind, clock, seq, id, value, is_pending)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET clock = excluded.clock,"
+            " seq = excluded.seq, id = excluded.id, value = excluded.value",
+            (*change, is_pending),
+        )
+        if is_pending and before is None:
+            self._db.execute(
+                "DELETE FROM change WHERE row IN (SELECT row FROM change WHERE gid = ?"
+                " AND identity = ? AND is_pending ORDER BY row DESC LIMIT -1 OFFSET ?)",
+                (change.gid, change.identity, MAX_PENDING),
+            )
+        return True
+
+    # Removing
+
+    def _erase(self, gid: bytes, mid: bytes) -> None:
+        """Take away all of a message but that it was there."""
+        self._strip(gid, mid)
+        self._db.execute(
+            "UPDATE message SET text = NULL, reply_to = NULL WHERE gid = ? AND id = ?", (gid, mid)
+        )
+
+    def forget(self, gid: bytes, mid: bytes) -> None:
+        """Take away a message from this vault, for good."""
+        self._strip(gid, mid)
+        self._db.execute("DELETE FROM message WHERE gid = ? AND id = ?", (gid, mid))
+        self._db.execute("INSERT INTO gone VALUES (?, ?)", (gid, mid))
+
+    def _strip(self, gid: bytes, mid: bytes) -> None:
+        """Take away what was done with a message, and what was kept to say any of it again."""
+        self._is_scrub_due = True
+        self._db.execute("DELETE FROM change WHERE gid = ? AND target = ?", (gid, mid))
+        for seq, said in self._db.execute(
+            "SELECT seq, envelope FROM sent WHERE gid = ? AND NOT is_quiet", (gid,)
+        ).fetchall():
+            if mid == self._about(decode_envelope(said)):
+                self._db.execute("DELETE FROM sent WHERE gid = ? AND seq = ?", (gid, seq))
+
+    def _about(self, envelope: Envelope) -> bytes | None:
+        """The message whose words one of our envelopes holds."""
+        match envelope.kind:
+            case Kind.TEXT:
+                return message_id(self._me.identity, envelope.id)
+            case Kind.EDIT:
+                return codec.decode(_edits, envelope.body, InvalidMessage).target
+            case Kind.REACTION:
+                return codec.decode(_reactions, envelope.body, InvalidMessage).target
+        return None
+
+    def _is_gone(self, gid: bytes, mid: bytes) -> bool:
+        row = self._db.execute("SELECT 1 FROM gone WHERE gid = ? AND id = ?", (gid, mid))
+        return row.fetchone() is not None
+
+    def is_due(self, now: int) -> bool:
+        """Whether some text's life has ended."""
+        (first,) = self._db.execute(
+            "SELECT min(expires_at) FROM message WHERE expires_at IS NOT NULL"
+        ).fetchone()
+        return first is not None and first <= now
+
+    def expire(self, *, now: int) -> list[MessageChanged]:
+        """Take away the texts whose life has ended."""
+        rows = self._db.execute(
+            "SELECT gid, row, id FROM message WHERE expires_at <= ?", (now,)
+        ).fetchall()
+        for gid, _, mid in rows:
+            self.forget(gid, mid)
+        return [MessageChanged(gid, row) for gid, row, _ in rows]
+
+    def mark_read(self, gid: bytes | None, *, now: int) -> None:
+        """Everything kept so far, of one conversation or of all, is read: its life begins."""
+        self._db.execute(
+            "UPDATE message SET expires_at = ?1 + 1000 * life_s"
+            " WHERE expires_at > ?1 + 1000 * life_s AND (?2 IS NULL OR gid = ?2)",
+            (now, gid),
+        )
+        self._db.execute(
+            "UPDATE conversation SET read_row = (SELECT coalesce(max(row), read_row) FROM message"
+            " WHERE message.gid = conversation.gid) WHERE ?1 IS NULL OR gid = ?1",
+            (gid,),
+        )
+
+    def begin_clock(self, *, now: int) -> None:
+        """No life goes on longer than it could if it had begun now: the clock may have been set
+        back."""
+        self._db.execute(
+            "UPDATE message SET expires_at = min(expires_at, ?1 + 1000 * life_s + CASE"
+            " WHEN identity = ?2 OR row <= (SELECT read_row FROM conversation"
+            " WHERE conversation.gid = message.gid) THEN 0 ELSE ?3 END)"
+            " WHERE expires_at IS NOT NULL",
+            (now, self._me.identity, UNREAD_MS),
+        )
+
+    # Reading
+
+    def read(self, gid: bytes, *, after: int = 0) -> list[Entry]:
+        """The messages of a conversation in its order; only rows above `after`."""
+        reactions: dict[bytes, dict[bytes, str]] = {}
+        for mid, identity, emoji in self._db.execute(
+            "SELECT target, change.identity, value FROM change JOIN message"
+            " ON message.gid = change.gid AND message.id = target"
+            " WHERE change.gid = ? AND kind = ? AND value != '' AND message.row > ?",
+            (gid, Kind.REACTION, after),
+        ).fetchall():
+            reactions.setdefault(mid, {})[identity] = emoji
+        rows = self._db.execute(
+            "SELECT m.row, m.id, m.identity, m.seq, m.text, m.reply_to, q.identity, q.text,"
+            " EXISTS (SELECT 1 FROM change WHERE gid = m.gid AND target = m.id AND kind = ?),"
+            " m.sent_at, m.kept_at, m.expires_at FROM message AS m"
+            " LEFT JOIN message AS q ON q.gid = m.gid AND q.id = m.reply_to"
+            " WHERE m.gid = ? AND m.row > ? ORDER BY m.clock, m.identity, m.seq, m.id",
+            (Kind.EDIT, gid, after),
+        ).fetchall()
+        return [
+            Entry(
+                row=row,
+                id=mid,
+                identity=identity,
+                seq=seq,
+                text=text,
+                quote=Quote(reply_to, quoted, words) if reply_to else None,
+                is_edited=bool(edited),
+                reactions=reactions.get(mid, {}),
+                sent_at=sent_at,
+                kept_at=kept_at,
+                expires_at=expires_at,
+            )
+            for row, mid, identity, seq, text, reply_to, quoted, words, edited, sent_at, kept_at,
+            expires_at in rows
+        ]  # fmt: skip
+
+    def find(self, gid: bytes, prefix: str) -> bytes:
+        """The id of a message by its first hex digits.
+
+        Raises UnknownMessage, AmbiguousName, or BadArgument where it is no such prefix.
+        """
+        digits = prefix.lower()
+        if not MIN_PREFIX <= len(digits) <= _ID_DIGITS or set(digits) - set("0123456789abcdef"):
+            raise BadArgument(f"the id of a message has {MIN_PREFIX} to {_ID_DIGITS} hex digits")
+        low, high = (bytes.fromhex(digits.ljust(_ID_DIGITS, end)) for end in "0f")
+        found = self._db.execute(
+            "SELECT id FROM message WHERE gid = ? AND id BETWEEN ? AND ? LIMIT 2", (gid, low, high)
+        ).fetchall()
+        if not found:
+            raise UnknownMessage(prefix)
+        if len(found) > 1:
+            raise AmbiguousName(prefix)
+        return bytes(found[0][0])
+
+    def check_there(self, gid: bytes, ids: Sequence[bytes], *, own: bool) -> None:
+        """Raise UnknownMessage where one of these is not here or deleted; NotYours where only
+        `own` ones will do and one is somebody else's."""
+        for mid in ids:
+            row = self._db.execute(
+                "SELECT identity, text IS NULL FROM message WHERE gid = ? AND id = ?", (gid, mid)
+            ).fetchone()
+            if row is None or row[1]:
+                raise UnknownMessage(mid.hex())
+            if own and row[0] != self._me.identity:
+                raise NotYours(mid.hex())
+
+    def timer(self, gid: bytes) -> int:
+        """The life that new texts of a conversation get, in seconds; 0: for ever."""
+        row = self._db.execute(
+            "SELECT value FROM change WHERE gid = ?1 AND target = ?1 AND kind = ?2"
+            " ORDER BY clock DESC, identity DESC, seq DESC, id DESC LIMIT 1",
+            (gid, Kind.TIMER),
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+    # Blocking
+
+    def set_blocked(self, identity: bytes, *, is_blocked: bool) -> None:
+        """Keep nothing more of what a contact says, or keep it again from now on."""
+        self._db.execute(
+            "UPDATE contact SET blocked = ? WHERE identity = ?", (is_blocked, identity)
+        )
+
+    def is_blocked(self, identity: bytes) -> bool:
+        """Whether we have blocked a person."""
+        row = self._db.execute("SELECT blocked FROM contact WHERE identity = ?", (identity,))
+        return (row.fetchone() or (0,))[0] == 1
+
+    def is_shut(self, gid: bytes) -> bool:
+        """Whether this is the 1:1 conversation with somebody we have blocked."""
+        row = self._db.execute(
+            "SELECT 1 FROM contact WHERE conversation = ? AND blocked", (gid,)
+        ).fetchone()
+        return row is not None
+
+    def hidden(self, gid: bytes) -> int:
+        """How many texts of blocked people were not kept."""
+        row = self._db.execute("SELECT hidden FROM conversation WHERE gid = ?", (gid,)).fetchone()
+        return int(row[0])
+
+
+_texts = codec.decoder_of(Text)
+_edits = codec.decoder_of(Edit)
+_reactions = codec.decoder_of(Reaction)
+_deletes = codec.decoder_of(Delete)
+_timers = codec.decoder_of(Timer)

@@ -1,0 +1,218 @@
+"""A relay that forgets: what is lost is noticed, shown to the person, and said again."""
+
+from __future__ import annotations
+
+import pytest
+
+from amanat.client import api
+from amanat.client import conversation as rules
+from amanat.client.gaps import KEPT_MS, MAX_BEATS
+from amanat.errors import MessageLost, RelayLied
+from amanat.protocol import codec, wire
+from amanat.protocol.labels import WINDOW
+from amanat.protocol.messages import CellKind, Wanted
+from world import Person, World
+
+SOON_S = 200
+"""A heartbeat comes, what it tells of is asked for and sent again."""
+
+
+async def after_a_while(world: World, seconds: float = SOON_S) -> None:
+    await world.pass_time(seconds)
+    await world.settle()
+
+
+def to(person: Person) -> bytes:
+    return person.client._me.home.bucket.drop_id
+
+
+def missing(person: Person) -> int:
+    return sum(person.client._conversations.gaps.missing().values())
+
+
+async def test_last_message_that_is_lost_is_noticed_by_a_heartbeat_and_repaired(
+    world: World,
+) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    world.relay.forgets = lambda _, who: who == "alice"
+    alice.say("bob", "the last word")
+    await world.settle()
+    world.relay.forgets = lambda *_: False
+    assert bob.texts("alice") == []
+    assert alice.messages("bob")[-1].state == "sent"
+    await after_a_while(world)
+    assert bob.texts("alice") == ["the last word"]
+    assert missing(bob) == 0
+    await after_a_while(world)
+    assert alice.messages("bob")[-1].state == "delivered"
+
+
+async def test_gap_is_shown_until_it_is_repaired(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    await after_a_while(world)
+    world.relay.forgets = lambda _, who: who == "alice"
+    alice.say("bob", "one")
+    await world.settle()
+    world.relay.forgets = lambda _, who: who == "bob"
+    alice.say("bob", "two")
+    await world.settle()
+    assert bob.texts("alice") == ["two"]
+    assert [gap.many for gap in bob.client.status().missing] == [1]
+    await after_a_while(world, 60)
+    assert missing(bob) == 1
+    world.relay.forgets = lambda *_: False
+    await after_a_while(world)
+    assert bob.texts("alice") == ["one", "two"]
+    assert not bob.client.status().missing
+
+
+@pytest.mark.parametrize("share", [0.01, 0.2])
+async def test_nothing_stays_lost_where_a_relay_forgets_some_of_all(
+    world: World, share: float
+) -> None:
+    people = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", *people)
+    buckets = {to(person) for person in people}
+    forgotten = 0
+
+    def forgets(append: wire.Append, _: str) -> bool:
+        nonlocal forgotten
+        is_lost = append.drop_id in buckets and world.rng.random() < share
+        forgotten += is_lost
+        return is_lost
+
+    world.relay.forgets = forgets
+    said = []
+    for number in range(120):
+        person = people[number % 3]
+        said.append(f"text {number}")
+        person.client.send(gid, said[-1])
+        await world.pass_time(0.5)
+    world.relay.forgets = lambda *_: False
+    for _ in range(8):
+        await after_a_while(world, 700)
+    assert forgotten
+    for person in people:
+        shown = person.client.messages(gid)
+        assert len(shown) == len(said)
+        for sender in people:  # what nobody had heard may stand beside what was said meanwhile
+            name = sender.name
+            numbers = [int(m.text.split()[1]) for m in shown if m.sender == name]
+            assert numbers == list(range(people.index(sender), 120, 3))
+        assert missing(person) == 0
+
+
+async def test_forgotten_cell_is_told_as_a_lie_of_the_relay(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    await after_a_while(world)
+    world.relay.forgets = lambda _, who: who == "alice"
+    alice.say("bob", "one")
+    await world.settle()
+    world.relay.forgets = lambda *_: False
+    alice.say("bob", "two")
+    await world.settle()
+    assert RelayLied.code in bob.warnings()
+
+
+@pytest.mark.parametrize("count", [20, 2 * WINDOW])
+async def test_yesterdays_disk_is_noticed_and_what_it_lacks_is_said_again(
+    world: World, count: int
+) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    alice.say("bob", "yesterday")
+    await world.settle()
+    restore = world.relay.image()
+    for number in range(5):
+        alice.say("bob", f"read {number}")
+    await world.settle()
+    await bob.sleep()
+    for number in range(count):
+        alice.say("bob", f"not read {number}")
+    await world.settle()
+    restore()
+    bob.wake()
+    await world.settle()
+    assert RelayLied.code in bob.warnings()
+    for _ in range(6):
+        await after_a_while(world, 700)
+    read = [f"read {number}" for number in range(5)]
+    assert bob.texts("alice") == ["yesterday", *read, *(f"not read {n}" for n in range(count))]
+
+
+async def test_what_its_sender_no_longer_has_is_told_as_lost(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    world.relay.forgets = lambda _, who: who == "alice"
+    alice.say("bob", "one")
+    await world.settle()
+    await alice.sleep()
+    await bob.sleep()
+    await world.pass_time(KEPT_MS / 1000 + 1)
+    bob.wake()
+    world.relay.forgets = lambda *_: False
+    alice.wake()
+    await after_a_while(world)
+    alice.say("bob", "two")
+    await after_a_while(world)
+    assert bob.texts("alice") == ["two"]
+    assert MessageLost.code in bob.warnings()
+    assert missing(bob) == 0
+
+
+async def test_who_came_later_is_not_told_what_was_said_before(world: World) -> None:
+    alice, bob, carol = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", alice, bob)
+    alice.client.send(gid, "not for carol")
+    await world.settle()
+    alice.client.add(gid, ["carol"])
+    await world.settle()
+    talk = carol.client._conversations
+    with carol.client._unit():
+        peer = next(p for p in talk.others(talk.group(gid)) if p.signer == alice.client._me.signer)
+        body = codec.encode(Wanted(peer.signer, [1, 2, 3, 4]))
+        talk._post(gid, peer, CellKind.WANTED, body, now=world.now())
+    before = world.network.appends
+    await world.settle()
+    assert carol.client.messages(gid) == []
+    assert world.network.appends == before + 2  # the question, and that it was before her time
+
+
+async def test_heartbeats_end_when_all_have_confirmed_and_never_pile_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "TICK_S", 300.0)
+    monkeypatch.setattr(rules, "LOOK_EVERY_MS", 86_400_000)
+    alice, bob = await world.friends("alice", "bob")
+    for _ in range(5):
+        await after_a_while(world, 700)
+    before = world.network.appends
+    await after_a_while(world, 30 * 86_400)
+    assert world.network.appends - before <= 2
+    await bob.sleep()
+    alice.say("bob", "are you there?")
+    await after_a_while(world, 40 * 86_400)
+    assert world.network.appends - before <= MAX_BEATS + 5
+
+
+async def test_large_group_repairs_through_its_epoch_drop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "LARGE_GROUP", 2)
+    people = await world.friends("alice", "bob", "carol")
+    gid = await world.group("club", *people)
+    alice, bob, carol = people
+    lost: list[wire.Append] = []
+
+    def forgets(append: wire.Append, _: str) -> bool:
+        if lost or append.drop_id in {to(person) for person in people}:
+            return False
+        lost.append(append)
+        return True
+
+    world.relay.forgets = forgets
+    alice.client.send(gid, "one")
+    await world.settle()
+    alice.client.send(gid, "two")
+    await after_a_while(world)
+    assert lost
+    for person in (bob, carol):
+        assert [m.text for m in person.client.messages(gid)] == ["one", "two"]
