@@ -21,7 +21,7 @@ from pathlib import Path
 import uvloop
 
 from amanat.client.api import Client
-from amanat.client.conversation import TextArrived
+from amanat.client.history import TextArrived
 from amanat.client.vault import Unlock
 from amanat.drill.replay import RelayProcess
 

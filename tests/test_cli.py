@@ -24,7 +24,8 @@ from amanat.protocol.descriptor import b64
 from world import Network, Relay
 
 COMMANDS = (
-    "init", "invite", "accept", "contacts", "send", "read", "group", "group create", "group add",
+    "init", "invite", "accept", "contacts", "send", "read", "edit", "react", "delete", "timer",
+    "block", "unblock", "group", "group create", "group add",
     "group remove", "group leave", "group rename", "group admin", "group list", "verify", "status",
     "doctor", "relay", "relay init", "relay run", "replay",
 )  # fmt: skip
@@ -156,18 +157,79 @@ def test_two_people_meet_and_talk(town: Town) -> None:
     assert contact["name"] == "bob"
     assert contact["verified"] is False
     assert len(contact["id"]) == 8
-    assert bob.json("send", "alice", given="سلام\n") == {"to": "alice", "state": "sent"}
+    sent = bob.json("send", "alice", given="سلام\n")
+    assert sent == {"to": "alice", "id": sent["id"], "state": "sent"}
     ran = alice("--json", "read")
     (line,) = (json.loads(text) for text in ran.out.splitlines())
     assert line["text"] == "سلام"
     assert line["sender"] == line["conversation"] == "bob"
     assert line["own"] is False
     assert set(line) == {
-        "conversation", "conversation_id", "sender", "own", "text", "sent_at", "kept_at", "state",
+        "conversation", "conversation_id", "id", "sender", "own", "text", "reply_to", "edited",
+        "deleted", "reactions", "sent_at", "kept_at", "expires_at", "state",
     }  # fmt: skip
     assert alice("--json", "read").out == ""
     assert "سلام" in alice("read", "--all").out
     assert "سلام" in alice("read", "bob", "--all").out
+
+
+def test_what_is_done_with_messages(town: Town) -> None:
+    alice, bob = town.friends()
+    asked = bob.json("send", "alice", given="when?\nwhere?")["id"]
+    answered = alice.json("send", "bob", "--reply-to", asked[:8], given="at eight")["id"]
+    assert alice.json("edit", "bob", answered[:8], given="سلام") == {"to": "bob", "id": answered}
+    reacted = bob.json("react", "alice", answered[:4], given="👍\n")
+    assert reacted == {"to": "alice", "id": answered, "reactions": {"bob": "👍"}}
+    shown = alice("read", "--all").out
+    assert asked[:8] in shown
+    assert f"in answer to {asked[:8]}  \u2068bob\u2069: \u2068when?\u2069\n" in shown
+    assert f"\u2068{'سلام'}\u2069  (edited)" in shown
+    assert "\u2068👍\u2069 \u2068bob\u2069" in shown
+    assert bob.json("react", "alice", answered, "--withdraw")["reactions"] == {}
+    assert bob.json("delete", "alice", asked[:8]) == {"to": "alice", "ids": [asked]}
+    lines = [json.loads(line) for line in alice("--json", "read", "--all").out.splitlines()]
+    assert [(m["text"], m["deleted"], m["edited"], m["reply_to"]) for m in lines] == [
+        ("", True, False, None), ("سلام", False, True, asked),
+    ]  # fmt: skip
+    assert "(deleted)" in alice("read", "--all").out
+    alice.json("delete", "bob", asked, answered, "--only-here")
+    assert alice("read", "--all").out == ""
+    assert "سلام" in bob("read", "--all").out
+
+
+def test_answer_to_what_is_not_here_says_so(town: Town) -> None:
+    alice, bob = town.friends()
+    asked = alice.json("send", "bob", given="when?")["id"]
+    bob.json("send", "alice", "--reply-to", asked, given="at eight")
+    alice.json("delete", "bob", asked, "--only-here")
+    assert f"in answer to {asked[:8]}  something that is not here" in alice("read").out
+
+
+def test_timer(town: Town) -> None:
+    alice, bob = town.friends()
+    assert alice.json("timer", "bob") == {"name": "bob", "timer": 0}
+    assert alice.json("timer", "bob", "2h") == {"name": "bob", "timer": 7200}
+    assert bob("timer", "alice").out == "\u2068alice\u2069: new texts disappear after 2h\n"
+    bob.json("send", "alice", given="for two hours")
+    assert "    disappears " in alice("read").out
+    assert alice.json("timer", "bob", "off")["timer"] == 0
+    assert alice("timer", "bob").out == "\u2068bob\u2069: new texts stay\n"
+    for wrong in ("2", "h", "2y", "\uff12h", "two"):
+        assert alice("timer", "bob", wrong).status == 2
+
+
+def test_blocking(town: Town) -> None:
+    alice, bob = town.friends()
+    assert alice.json("block", "bob") == {"name": "bob", "blocked": True}
+    bob.json("send", "alice", given="unheard")
+    assert alice("read").out == ""
+    assert "of blocked people that were not kept: 1" in alice("read", "bob").err
+    assert alice.json("contacts")[0]["blocked"] is True
+    ran = alice("--json", "send", "bob", given="x")
+    assert (ran.status, ran.value["error"]) == (2, "blocked")
+    assert alice.json("unblock", "bob") == {"name": "bob", "blocked": False}
+    bob.json("send", "alice", given="heard")
+    assert "heard" in alice("read").out
 
 
 def test_verifying(town: Town) -> None:
@@ -183,7 +245,9 @@ def test_verifying(town: Town) -> None:
 def test_a_group_from_its_making_to_its_leaving(town: Town) -> None:
     alice, bob = town.friends()
     made = alice.json("group", "create", "family", "bob")
-    assert set(made) == {"name", "id", "state", "people", "admins", "region", "epoch"}
+    assert set(made) == {
+        "name", "id", "state", "people", "admins", "region", "epoch", "timer", "hidden",
+    }  # fmt: skip
     assert made["admins"] == ["alice"]
     (seen,) = bob.json("group", "list")
     assert seen["people"] == ["alice", "bob"]
@@ -240,6 +304,9 @@ MISTAKES: dict[str, tuple[list[str], str, int, str]] = {
     "broken invite": (["accept"], "amanat-invite:xyz", 2, "broken-invite"),
     "not a group": (["group", "rename", "bob", "x"], "", 2, "not-a-member"),
     "no such group": (["group", "leave", "nothing"], "", 2, "unknown-conversation"),
+    "unknown message": (["react", "bob", "00000000"], "x", 2, "unknown-message"),
+    "no id": (["react", "bob", "xyz"], "x", 2, "bad-argument"),
+    "no reaction": (["react", "bob", "00000000"], "", 2, "bad-argument"),
     "no trace": (["replay", "--trace", "/nowhere"], "", 2, "bad-argument"),
 }
 
@@ -310,6 +377,8 @@ def test_names_and_texts_cannot_steer_the_terminal(town: Town) -> None:
     alice = town.shell("alice")
     bob.json("send", "alice", given="\x1b[2J\u202eabc\u2069\x07")
     shown = alice("read").out
+    bob.json("react", "alice", alice("read", "--all").out.split()[2], given="\x1b[2J")
+    shown += alice("read", "--all").out
     assert "abc" in shown
     for steering in ("\x1b", "\x07", "\u202e"):
         assert steering not in shown

@@ -26,6 +26,7 @@ from amanat.errors import (
     VaultTooNew,
     WrongPassphrase,
 )
+from amanat.protocol.messages import message_id
 
 KEY = Unlock(key=bytes(range(32)))
 SECRET = b"a secret nobody else reads"
@@ -365,3 +366,44 @@ def test_closing_leaves_no_log_of_what_was_deleted(profile: Path) -> None:
     assert (profile / "vault.db-wal").stat().st_size
     opened.close()
     assert set(state(profile)) == {"lock", "vault.db", "vault.json"}
+
+
+def test_messages_of_a_vault_of_version_1_are_kept(tmp_path: Path) -> None:
+    create(tmp_path, KEY, fill)
+    opened = open_vault(tmp_path, KEY)
+    made = dump(opened)
+    for (name,) in opened.db.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    ).fetchall():
+        opened.db.execute(f"DROP TABLE {name}")
+    for statement in vault._SCHEMAS[0].split(";\n"):
+        opened.db.execute(statement)
+    with opened.unit() as db:
+        db.execute(
+            "INSERT INTO conversation (gid, state, sent_hash, read_row, sure_seq)"
+            " VALUES (x'01', 'active', x'', 2, 0)"
+        )
+        for row, (mid, text) in enumerate([(1, "سلام"), (2, "read"), (3, "unread"), (1, "twice")]):
+            db.execute(
+                "INSERT INTO message VALUES (?, x'01', ?, x'aa', x'bb', ?, 7, 8, 9, 1, ?)",
+                (row + 1, bytes([mid]) * 16, mid, text),
+            )
+        db.execute("PRAGMA user_version = 1")
+    opened.close()
+    opened = open_vault(tmp_path, KEY)
+    assert dump(opened) == made
+    assert opened.db.execute(
+        "SELECT row, id, envelope, seq, clock, sent_at, kept_at, text, expires_at FROM message"
+    ).fetchall() == [
+        (row, message_id(b"\xaa", bytes([row]) * 16), bytes([row]) * 16, row, 7, 8, 9, text, None)
+        for row, text in ((1, "سلام"), (2, "read"), (3, "unread"))
+    ]
+    assert opened.db.execute("SELECT read_row, hidden FROM conversation").fetchone() == (2, 0)
+    opened.close()
+
+
+def dump(opened: Vault) -> list[tuple[str, str]]:
+    """The schema."""
+    return opened.db.execute(
+        "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
+    ).fetchall()

@@ -14,6 +14,7 @@ import contextlib
 import getpass
 import json
 import os
+import re
 import sys
 import time
 import unicodedata
@@ -27,7 +28,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from amanat.client import vault
 from amanat.client.api import Client, ConversationView, Message
-from amanat.client.conversation import Event, Joined, Removed, TextArrived, Warned
+from amanat.client.conversation import Event, Joined, Removed, Warned
+from amanat.client.history import MessageChanged, TextArrived
 from amanat.client.vault import Unlock
 from amanat.errors import (
     EXIT_BUG,
@@ -46,6 +48,10 @@ WAIT_S = 10.0
 """How long a command waits for relays before it says that they do not answer, in seconds."""
 MAX_INPUT_BYTES = 1024 * 1024
 """Most that is read from standard input or a file, in bytes: above any text that can be sent."""
+SHOWN_DIGITS = 8
+"""How much of a message's id is shown: few conversations hold two that begin alike."""
+QUOTED_CHARS = 60
+"""How much is shown of what a text answers."""
 EXIT_INTERRUPTED = 130
 
 _BIDI_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -133,12 +139,14 @@ def _parser() -> argparse.ArgumentParser:
 
     send = _command(commands, "send", _send, "say what standard input holds")
     send.add_argument("to", metavar="NAME", help="a contact, a group, or an id")
+    send.add_argument("--reply-to", metavar="ID", default="", help="the message it answers")
 
     read = _command(commands, "read", _read, "fetch and show what is new")
     read.add_argument("of", metavar="NAME", nargs="?", help="only this conversation")
     read.add_argument("--all", action="store_true", help="show what was shown before, too")
     read.add_argument("--follow", action="store_true", help="stay and show what comes")
 
+    _change_parser(commands)
     _group_parser(commands)
 
     verify = _command(commands, "verify", _verify, "compare safety numbers with a contact")
@@ -162,6 +170,39 @@ def _command(
     parser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(run=run)
     return parser
+
+
+def _change_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    edit = _command(commands, "edit", _edit, "give an own text other words, from standard input")
+    react = _command(commands, "react", _react, "react to a text with what standard input holds")
+    delete = _command(commands, "delete", _delete, "delete own texts for everyone")
+    for parser in (edit, react, delete):
+        parser.add_argument("to", metavar="NAME", help="the conversation")
+    for parser in (edit, react):
+        parser.add_argument("id", metavar="ID", help="the message, as `read` shows it")
+    react.add_argument("--withdraw", action="store_true", help="take the reaction back")
+    delete.add_argument("ids", metavar="ID", nargs="+", help="the messages")
+    delete.add_argument("--only-here", action="store_true", help="any texts, from this vault alone")
+    timer = _command(commands, "timer", _timer, "show or set how long new texts are kept")
+    timer.add_argument("to", metavar="NAME", help="the conversation")
+    timer.add_argument(
+        "life", metavar="LIFE", nargs="?", type=_life, help="off, or 30s, 5m, 8h, 1d, 4w"
+    )
+    for name, run, text in (
+        ("block", _block, "hear nothing more of a contact"),
+        ("unblock", _unblock, "hear a contact again"),
+    ):
+        _command(commands, name, run, text).add_argument("name", metavar="NAME")
+
+
+def _life(text: str) -> int:
+    """Seconds. Raises ArgumentTypeError, which argparse tells the person."""
+    if text == "off":
+        return 0
+    match = re.fullmatch("([0-9]{1,9})([wdhms])", text, flags=re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither off nor such as 30s, 5m, 8h, 1d, 4w")
+    return int(match[1]) * UNITS_S[match[2]]
 
 
 def _group_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -359,9 +400,14 @@ def _contacts(args: argparse.Namespace, out: Out) -> None:
         await _catch_up(args, client)
         contacts = client.contacts()
         out.result(
-            [{"name": c.name, "id": c.id, "verified": c.is_verified} for c in contacts],
+            [
+                {"name": c.name, "id": c.id, "verified": c.is_verified, "blocked": c.is_blocked}
+                for c in contacts
+            ],
             "\n".join(
-                f"{_shown(c.name)}  {c.id}{'  verified' if c.is_verified else ''}" for c in contacts
+                f"{_shown(c.name)}  {c.id}{'  verified' if c.is_verified else ''}"
+                f"{'  blocked' if c.is_blocked else ''}"
+                for c in contacts
             ),
         )
 
@@ -395,14 +441,105 @@ def _send(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
         await _catch_up(args, client)
         conversation = client.conversation(args.to)
-        row = client.send(conversation.gid, text)
+        row = client.send(conversation.gid, text, reply_to=args.reply_to)
         await _flush(args, client)
         message = next(m for m in client.messages(conversation.gid) if m.row == row)
-        out.result({"to": conversation.name, "state": message.state}, "")
+        out.result({"to": conversation.name, "id": message.id, "state": message.state}, "")
         if message.state == "queued":
             out.note("a relay has no room now; what you wrote is kept and goes out later")
 
     _with_client(args, work)
+
+
+def _change(
+    args: argparse.Namespace, out: Out, change: Callable[[Client, bytes], dict[str, object]]
+) -> None:
+    """Do something with messages of a conversation and bring it to the relay."""
+
+    async def work(client: Client) -> None:
+        await _catch_up(args, client)
+        conversation = client.conversation(args.to)
+        value = change(client, conversation.gid)
+        await _flush(args, client)
+        out.result({"to": conversation.name, **value}, "")
+
+    _with_client(args, work)
+
+
+def _edit(args: argparse.Namespace, out: Out) -> None:
+    text = _input(None, "message: ").rstrip("\n")
+
+    def change(client: Client, gid: bytes) -> dict[str, object]:
+        client.edit(gid, args.id, text)
+        return {"id": client.message(gid, args.id).id}
+
+    _change(args, out, change)
+
+
+def _react(args: argparse.Namespace, out: Out) -> None:
+    emoji = "" if args.withdraw else _input(None, "reaction: ").strip()
+    if not emoji and not args.withdraw:
+        raise BadArgument("to take a reaction back, use --withdraw")
+
+    def change(client: Client, gid: bytes) -> dict[str, object]:
+        client.react(gid, args.id, emoji)
+        message = client.message(gid, args.id)
+        return {"id": message.id, "reactions": message.reactions}
+
+    _change(args, out, change)
+
+
+def _delete(args: argparse.Namespace, out: Out) -> None:
+    def change(client: Client, gid: bytes) -> dict[str, object]:
+        ids = [client.message(gid, one).id for one in args.ids]
+        client.delete(gid, ids, for_everyone=not args.only_here)
+        return {"ids": ids}
+
+    _change(args, out, change)
+
+
+def _timer(args: argparse.Namespace, out: Out) -> None:
+    async def work(client: Client) -> None:
+        await _catch_up(args, client)
+        view = client.conversation(args.to)
+        if args.life is not None:
+            client.set_timer(view.gid, args.life)
+            await _flush(args, client)
+        life_s = client.view(view.gid).timer
+        out.result(
+            {"name": view.name, "timer": life_s},
+            f"{_shown(view.name)}: new texts "
+            + (f"disappear after {_span(life_s)}" if life_s else "stay"),
+        )
+
+    _with_client(args, work)
+
+
+UNITS_S = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+"""Spans of time as `timer` takes them, in seconds."""
+
+
+def _span(seconds: int) -> str:
+    unit = next(unit for unit, length in UNITS_S.items() if seconds % length == 0)
+    return f"{seconds // UNITS_S[unit]}{unit}"
+
+
+def _block(args: argparse.Namespace, out: Out) -> None:
+    _set_blocked(args, out, is_blocked=True)
+
+
+def _unblock(args: argparse.Namespace, out: Out) -> None:
+    _set_blocked(args, out, is_blocked=False)
+
+
+def _set_blocked(args: argparse.Namespace, out: Out, *, is_blocked: bool) -> None:
+    client = Client.open(args.profile, _unlock(args))
+    try:
+        (client.block if is_blocked else client.unblock)(args.name)
+        contact = client.contact(args.name)
+    finally:
+        uvloop.run(client.close())
+    out.result({"name": contact.name, "blocked": contact.is_blocked}, "")
 
 
 def _read(args: argparse.Namespace, out: Out) -> None:
@@ -413,6 +550,10 @@ def _read(args: argparse.Namespace, out: Out) -> None:
         _warn(client, out)
         for message, view in client.unread(only, everything=args.all):
             _show(message, view, out)
+        for view in client.conversations():
+            if view.hidden and (only == view.gid or args.all):
+                name, count = _shown(view.name), view.hidden
+                out.note(f"{name}: texts of blocked people that were not kept: {count}")
         client.mark_read(only)
         if args.follow:
             async for event in events:
@@ -436,21 +577,45 @@ def _shown(text: str) -> str:
 
 
 def _show(message: Message, view: ConversationView, out: Out) -> None:
-    clock = time.strftime("%Y-%m-%d %H:%M", time.localtime(message.sent_at / 1000))
     where = "" if view.is_direct else f" in {_shown(view.name)}"
+    reply = message.reply_to
+    lines = [
+        f"{_clock(message.sent_at)}  {message.id[:SHOWN_DIGITS]}  {_shown(message.sender)}{where}: "
+        + ("(deleted)" if message.is_deleted else _shown(message.text))
+        + ("  (edited)" if message.is_edited else "")
+    ]
+    if reply is not None:
+        quoted = _shown(reply.text.split("\n")[0][:QUOTED_CHARS]) if reply.text else "(deleted)"
+        who = f"{_shown(reply.sender)}: {quoted}" if reply.sender else "something that is not here"
+        lines.append(f"    in answer to {reply.id[:SHOWN_DIGITS]}  {who}")
+    if message.reactions:
+        shown = (f"{_shown(e)} {_shown(name)}" for name, e in sorted(message.reactions.items()))
+        lines.append(f"    {', '.join(shown)}")
+    if message.expires_at is not None:
+        lines.append(f"    disappears {_clock(message.expires_at)} at the latest")
     out.result(
         {
             "conversation": view.name,
             "conversation_id": view.id,
+            "id": message.id,
             "sender": message.sender,
             "own": message.is_own,
             "text": message.text,
+            "reply_to": None if reply is None else reply.id,
+            "edited": message.is_edited,
+            "deleted": message.is_deleted,
+            "reactions": message.reactions,
             "sent_at": message.sent_at,
             "kept_at": message.kept_at,
+            "expires_at": message.expires_at,
             "state": message.state,
         },
-        f"{clock}  {_shown(message.sender)}{where}: {_shown(message.text)}",
+        "\n".join(lines),
     )
+
+
+def _clock(unix_ms: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_ms / 1000))
 
 
 def _show_event(client: Client, event: Event, only: bytes | None, out: Out) -> None:
@@ -459,6 +624,11 @@ def _show_event(client: Client, event: Event, only: bytes | None, out: Out) -> N
             for message, view in client.unread(gid):
                 _show(message, view, out)
             client.mark_read(gid)
+        case MessageChanged(gid, row) if only in (None, gid):
+            view = client.view(gid)
+            for message in client.messages(gid, after=row - 1):
+                if message.row == row:
+                    _show(message, view, out)
         case Joined(gid):
             out.note(
                 f"you are in a conversation with {', '.join(map(_shown, client.view(gid).people))}"
@@ -568,6 +738,8 @@ def _group_value(view: ConversationView) -> dict[str, object]:
         "admins": view.admins,
         "region": view.region,
         "epoch": view.epoch,
+        "timer": view.timer,
+        "hidden": view.hidden,
     }
 
 
