@@ -85,6 +85,13 @@ def _run(directory: Path, log: Path, ready: Any) -> None:  # noqa: ANN401  # a P
     server.run(directory, ready=ready.send)
 
 
+@functools.cache
+def _trusting() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 _peers: list[Peer] = []
 
 
@@ -104,10 +111,7 @@ class Peer(picows.WSListener):
         path: str = wire.PATH,
         local: tuple[str, int] | None = None,
     ) -> Self:
-        context = None
-        if address.tls != "off":
-            context = ssl.create_default_context()
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context = None if address.tls == "off" else _trusting()
         scheme = "wss" if context else "ws"
         url = f"{scheme}://{address.host}:{address.port}{path}"
         transport, peer = await picows.ws_connect(cls, url, ssl_context=context, local_addr=local)

@@ -389,18 +389,17 @@ class Clock:
     def __init__(self, wall: float, running: float) -> None:
         """`running` goes on evenly, from anywhere."""
         self._offset = wall - running
-        self._doubted_since: float | None = None
+        self._doubted, self._since = self._offset, running
+        """What the clock says instead, and since when."""
 
     def believe(self, wall: float, running: float) -> float:
         """The time to go by when the clock says `wall`."""
-        if abs(wall - running - self._offset) <= JUMP_S:
-            self._doubted_since = None
-        elif self._doubted_since is None:
-            self._doubted_since = running
-        elif running - self._doubted_since >= JUMP_PATIENCE_S:
-            self._doubted_since = None
-        if self._doubted_since is None:
-            self._offset = wall - running
+        offset = wall - running
+        if abs(offset - self._doubted) > JUMP_S:
+            self._doubted, self._since = offset, running
+        is_step = abs(offset - self._offset) <= JUMP_S
+        if is_step or running - self._since >= JUMP_PATIENCE_S:
+            self._offset = offset
         return running + self._offset
 
 
