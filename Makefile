@@ -9,7 +9,7 @@ RUST := $(shell find rust/src -name '*.rs' 2>/dev/null) rust/Cargo.toml rust/Car
 RUST_ENV = PYO3_PYTHON=$(CURDIR)/$(BIN)/python \
 	LD_LIBRARY_PATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')
 
-.PHONY: help build system demo test check fmt bench clean
+.PHONY: help build system demo test check fmt bench bench-peers clean
 help:
 	@echo "make build   set up .venv and compile the MLS binding"
 	@echo "make demo    a real network of people talks through a relay on this machine"
@@ -17,6 +17,7 @@ help:
 	@echo "make check   formatting, lint, types, imports: what to run before a commit"
 	@echo "make fmt     format everything"
 	@echo "make bench   the figures of docs/benchmarks.md, on this machine"
+	@echo "make bench-peers   the same beside ejabberd and Prosody, which it installs from Debian"
 	@echo "make clean   remove everything that was built"
 
 build: $(BUILT)
@@ -60,6 +61,9 @@ bench: build
 	$(BIN)/python bench/person.py
 	$(BIN)/python bench/mls.py
 	$(BIN)/python bench/cells.py
+
+bench-peers: build
+	$(BIN)/python bench/peers.py
 
 clean:
 	rm -rf .venv rust/target src/amanat/*.so
