@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from amanat.client import api
+from amanat.errors import NotAdmin
 from world import Weather, World
 
 
@@ -91,3 +95,49 @@ async def test_text_written_many_epochs_ago_arrives(world: World) -> None:
     await world.pass_time(200)
     await world.settle()
     assert [m.text for m in bob.client.messages(gid)] == ["written on the way"]
+
+
+async def test_members_may_do_what_admins_let_them(world: World) -> None:
+    alice, bob, carol = people = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", alice, bob)
+    with pytest.raises(NotAdmin):
+        bob.client.add(gid, ["carol"])
+    alice.client.set_roles(gid, {"may_add": "members", "may_rename": "members"})
+    await world.settle()
+    bob.client.add(gid, ["carol"])
+    await world.settle()
+    carol.client.rename(gid, "all of us")
+    await world.settle()
+    assert {p.client.view(gid).name for p in people} == {"all of us"}
+    assert carol.client.view(gid).people == ["alice", "bob", "carol"]
+    with pytest.raises(NotAdmin):
+        carol.client.remove(gid, "bob")
+    with pytest.raises(NotAdmin):
+        carol.client.set_roles(gid, {"may_remove": "members"})
+    alice.client.set_roles(gid, {"may_rename": "admins"})
+    await world.settle()
+    with pytest.raises(NotAdmin):
+        carol.client.rename(gid, "mine")
+
+
+async def test_keys_of_a_leaf_are_refreshed_after_joining_and_weekly_while_people_speak(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "TICK_S", 300.0)
+    alice, bob = await world.friends("alice", "bob")
+    gid = alice.gid("bob")
+    first = alice.client.view(gid).epoch
+    await world.pass_time(2 * 3600)
+    await world.settle()
+    assert alice.client.view(gid).epoch == bob.client.view(gid).epoch == first + 1  # bob's
+    await world.pass_time(12 * 86_400)
+    quiet = alice.client.view(gid).epoch
+    assert quiet <= first + 2  # alice's own, and nothing more: nobody spoke
+    alice.say("bob", "hello")
+    bob.say("alice", "hello")
+    await world.pass_time(12 * 86_400)
+    await world.settle()
+    assert alice.client.view(gid).epoch == bob.client.view(gid).epoch
+    assert quiet + 2 <= alice.client.view(gid).epoch <= quiet + 4
+    assert not alice.warnings()
+    assert not bob.warnings()

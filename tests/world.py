@@ -616,13 +616,21 @@ class World:
     def relay_at(self, address: str) -> Relay:
         return next(r for a, r in self.network.relays.items() if str(a) == address)
 
-    async def person(self, name: str, *, relay: Relay | None = None) -> Person:
+    async def person(
+        self, name: str, *, relay: Relay | None = None, fallback: Relay | None = None
+    ) -> Person:
         """Somebody new, online."""
         key = os.urandom(32)
         person = Person(self, name, self._root / os.urandom(4).hex() / "profile", key)
         address = str((relay or self.relay).address)
         person.open(
-            await Client.create(person.directory, Unlock(key=key), name=name, relay=address)
+            await Client.create(
+                person.directory,
+                Unlock(key=key),
+                name=name,
+                relay=address,
+                fallback=str(fallback.address) if fallback else "",
+            )
         )
         person.wake()
         self.people[name] = person

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from amanat.client import vault
-from amanat.client.api import Client, ConversationView, Message
+from amanat.client.api import Client, ConversationView, Message, Status
 from amanat.client.conversation import Event, Joined, Removed, Warned
 from amanat.client.history import MessageChanged, TextArrived
 from amanat.client.vault import Unlock
@@ -127,6 +127,8 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--relay", required=True, metavar="ADDRESS", help="amanat://HOST:PORT/#KEY")
     init.add_argument("--keyring", action="store_true", help="keep the key in the system keyring")
     init.add_argument("--access-fd", type=int, metavar="N", help="read the relay's access code")
+    init.add_argument("--fallback", default="", metavar="ADDRESS", help="where you are reached too")
+    init.add_argument("--fallback-access-fd", type=int, metavar="N", help="its access code")
 
     invite = _command(commands, "invite", _invite, "make an invite for one person")
     invite.add_argument("--qr", type=Path, metavar="FILE", help="write a QR code (.png or .svg)")
@@ -153,6 +155,11 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("name", metavar="NAME")
     verify.add_argument("--confirm", action="store_true", help="the numbers are the same")
     verify.add_argument("--withdraw", action="store_true", help="no longer hold it as compared")
+
+    fallback = _command(commands, "fallback", _fallback, "be reached at a second relay too")
+    fallback.add_argument("address", metavar="ADDRESS", nargs="?", default="")
+    fallback.add_argument("--none", action="store_true", help="be reached at home only")
+    fallback.add_argument("--access-fd", type=int, metavar="N", help="read the access code")
 
     _command(commands, "status", _status, "show where things stand")
     _command(commands, "doctor", _doctor, "check this installation, profile and relay")
@@ -228,6 +235,10 @@ def _group_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     admin.add_argument("name", metavar="GROUP")
     admin.add_argument("person", metavar="NAME")
     admin.add_argument("--withdraw", action="store_true")
+    roles = _command(group, "roles", _group_roles, "say who may add, remove and rename")
+    roles.add_argument("name", metavar="GROUP")
+    for deed in ("add", "remove", "rename"):
+        roles.add_argument(f"--{deed}", choices=("admins", "members"), help=f"who may {deed}")
     _command(group, "list", _group_list, "list groups")
 
 
@@ -332,16 +343,16 @@ def _init(args: argparse.Namespace, out: Out) -> None:
         unlock = Unlock(keyring=True)
     else:
         unlock = Unlock(passphrase=_passphrase(args, is_new=True))
-    access = b""
-    if args.access_fd is not None:
-        try:
-            access = unb64(_from_descriptor(args.access_fd))
-        except ValueError:
-            raise BadArgument("the access code is not whole") from None
 
     async def run() -> None:
         client = await Client.create(
-            args.profile, unlock, name=args.name, relay=args.relay, access=access
+            args.profile,
+            unlock,
+            name=args.name,
+            relay=args.relay,
+            access=_access(args.access_fd),
+            fallback=args.fallback,
+            fallback_access=_access(args.fallback_access_fd),
         )
         status = client.status()
         await client.close()
@@ -351,6 +362,31 @@ def _init(args: argparse.Namespace, out: Out) -> None:
         )
 
     uvloop.run(run())
+
+
+def _access(descriptor: int | None) -> bytes:
+    if descriptor is None:
+        return b""
+    try:
+        return unb64(_from_descriptor(descriptor))
+    except ValueError:
+        raise BadArgument("the access code is not whole") from None
+
+
+def _fallback(args: argparse.Namespace, out: Out) -> None:
+    async def work(client: Client) -> None:
+        await _catch_up(args, client)
+        await client.set_fallback("" if args.none else args.address, _access(args.access_fd))
+        await _flush(args, client)
+        where = client.status().fallback
+        out.result(
+            {"fallback": where},
+            "you are reached at a second relay too" if where else "you are reached at home only",
+        )
+
+    if bool(args.address) == args.none:
+        raise BadArgument("give the address of a relay, or --none")
+    _with_client(args, work)
 
 
 def _invite(args: argparse.Namespace, out: Out) -> None:
@@ -716,6 +752,14 @@ def _group_admin(args: argparse.Namespace, out: Out) -> None:
     )
 
 
+def _group_roles(args: argparse.Namespace, out: Out) -> None:
+    given = {f"may_{deed}": getattr(args, deed) for deed in ("add", "remove", "rename")}
+    roles = {role: who for role, who in given.items() if who is not None}
+    if not roles:
+        raise BadArgument("say who may: --add, --remove or --rename, for admins or members")
+    _group(args, out, lambda client, view: client.set_roles(view.gid, roles))
+
+
 def _group_list(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
         await _catch_up(args, client)
@@ -736,6 +780,7 @@ def _group_value(view: ConversationView) -> dict[str, object]:
         "state": view.state,
         "people": view.people,
         "admins": view.admins,
+        "roles": view.roles,
         "region": view.region,
         "epoch": view.epoch,
         "timer": view.timer,
@@ -761,6 +806,7 @@ def _status(args: argparse.Namespace, out: Out) -> None:
         out.result(
             {
                 **status._asdict(),
+                "missing": [one._asdict() for one in status.missing],
                 "warnings": [
                     {"at": at, "code": code, "detail": detail}
                     for at, code, detail in status.warnings
@@ -768,6 +814,7 @@ def _status(args: argparse.Namespace, out: Out) -> None:
             },
             f"{status.name}  {status.identity}\n"
             f"home: {status.relay}\n"
+            f"{_troubles(status)}"
             f"what others send you rests in {status.region}\n"
             f"transport: {status.transport}: {TRANSPORTS[status.transport]}\n"
             f"contacts: {status.contacts}, conversations: {status.conversations},"
@@ -776,6 +823,17 @@ def _status(args: argparse.Namespace, out: Out) -> None:
         _warn(client, out)
 
     _with_client(args, work)
+
+
+def _troubles(status: Status) -> str:
+    lines = [f"fallback: {status.fallback}"] if status.fallback else []
+    lines += [f"cannot be reached now: {relay}" for relay in status.away]
+    lines += [
+        f"missing: {one.many} of {_shown(one.sender)} in {_shown(one.conversation)};"
+        " they are asked to send it again"
+        for one in status.missing
+    ]
+    return "".join(f"{line}\n" for line in lines)
 
 
 TRANSPORTS = {

@@ -113,6 +113,7 @@ class ConversationView(NamedTuple):
     state: str
     people: list[str]
     admins: list[str]
+    roles: dict[str, str]
     region: str
     relay: str
     epoch: int
@@ -230,46 +231,40 @@ class Client:
 
     @classmethod
     async def create(
-        cls, directory: Path, unlock: Unlock, *, name: str, relay: str, access: bytes = b""
+        cls,
+        directory: Path,
+        unlock: Unlock,
+        *,
+        name: str,
+        relay: str,
+        access: bytes = b"",
+        fallback: str = "",
+        fallback_access: bytes = b"",
     ) -> Self:
         """Make a new person in `directory`, at home on a relay, and open the profile.
 
         `relay` is an address such as `amanat://HOST:PORT/#KEY`, `access` the relay's access code if
-        it has one. Raises BadArgument, BrokenAddress, ProfileExists, RelayUnreachable,
-        RelayKeyChanged, BrokenDescriptor or NoAccess; nothing is left behind then.
+        it has one; `fallback` is another relay, where they can be reached while the first is away.
+        Raises BadArgument, BrokenAddress, ProfileExists, RelayUnreachable, RelayKeyChanged,
+        BrokenDescriptor or NoAccess; nothing is left behind then.
         """
         if not 0 < len(name.strip()) <= MAX_NAME_CHARS:
             raise BadArgument(f"a name has 1 to {MAX_NAME_CHARS} characters")
-        address = parse_address(relay)
-        link = await connect(address)
-        try:
-            described = await link.request(wire.Describe(0, access), wire.Described)
-            descriptor = open_descriptor(described.descriptor, address.key)
-            if not described.bucket_key:
-                raise NoAccess
+        home = await _move_in(relay, access)
+        second = await _move_in(fallback, fallback_access) if fallback else None
+        if second is not None and second.home.relay == home.home.relay:
+            raise BadArgument("the fallback is another relay than the home")
 
-            # The person draws, not the relay: one that assigned buckets could surround a target.
-            number = secrets.randbelow(descriptor.buckets)
-            bucket = derive_bucket(described.bucket_key, number, region=descriptor.region)
-            end = await link.request(
-                wire.Read(0, bucket.drop_id, bucket.read_token, 2**53 - 1, 1, 0), wire.Cells
-            )
+        def fill(new: Vault) -> None:
+            engine = mls.Engine(lambda _key: None)
+            profile.write(new, engine, name=name.strip(), home=home.home)
+            home.begin(new)
+            if second is not None:
+                profile.write_home(new, "fallback", second.home)
+                second.begin(new)
+            _store_delta(new, engine)
 
-            def fill(new: Vault) -> None:
-                engine = mls.Engine(lambda _key: None)
-                home = profile.NewHome(
-                    str(address), descriptor.region, described.bucket_key, number
-                )
-                profile.write(new, engine, name=name.strip(), home=home)
-                # What rests in the bucket already is for others: reading starts at its end.
-                new.db.execute(
-                    "INSERT INTO cursor VALUES (?, ?, ?)", (bucket.drop_id, end.head, end.before)
-                )
-                _store_delta(new, engine)
-
-            vault.create(directory, unlock, fill)
-        finally:
-            link.close()
+        vault.create(directory, unlock, fill)
         return cls.open(directory, unlock)
 
     @classmethod
@@ -296,9 +291,13 @@ class Client:
     def start(self) -> None:
         """Begin to send and to read, in the background."""
         self._begin_clock(self._now())
-        for home in self._me.homes:
-            self._spawn(("bucket", home.relay), self._read_bucket(home))
+        self._read_buckets()
         self._spawn("ticks", self._tick())
+
+    def _read_buckets(self) -> None:
+        for home in self._me.homes:
+            if ("bucket", home.relay) not in self._tasks:
+                self._spawn(("bucket", home.relay), self._read_bucket(home))
 
     async def close(self) -> None:
         """Stop, and let other processes have the profile. What was not sent stays to be sent."""
@@ -418,6 +417,27 @@ class Client:
         with self._unit():
             self._history.set_blocked(identity, is_blocked=is_blocked)
 
+    async def set_fallback(self, relay: str, access: bytes = b"") -> None:
+        """Be reached at a second relay while the first is away; at none, with an empty `relay`.
+
+        Everybody we talk with is told; until they know, they use the address they have, and the
+        bucket they know is read as long as this program runs. Raises BadArgument, BrokenAddress,
+        RelayUnreachable, RelayKeyChanged, BrokenDescriptor or NoAccess.
+        """
+        new = await _move_in(relay, access) if relay else None
+        if new is not None and new.home.relay == self._me.home.relay:
+            raise BadArgument("the fallback is another relay than the home")
+        with self._unit():
+            profile.forget_fallback(self._vault)
+            if new is not None:
+                profile.write_home(self._vault, "fallback", new.home)
+                new.begin(self._vault)
+            self._me.homes[:] = profile.read_homes(self._vault)
+            self._delivery.new_homes()
+            self._conversations.tell_addresses(now=self._now())
+        if "ticks" in self._tasks:
+            self._read_buckets()
+
     # Conversations
 
     def conversations(self) -> list[ConversationView]:
@@ -447,6 +467,11 @@ class Client:
             state=state,
             people=sorted(names[identity] for identity in group.identities),
             admins=sorted(names[i] for i in rights.admins(policy, group.people)),
+            roles={
+                "may_add": policy.may_add,
+                "may_remove": policy.may_remove,
+                "may_rename": policy.may_rename,
+            },
             region=policy.region,
             relay=policy.relay,
             epoch=group.view.epoch,
@@ -657,6 +682,12 @@ class Client:
         identity = self._member(gid, person)
         with self._unit():
             self._conversations.set_admin(gid, identity, is_admin=is_admin, now=self._now())
+
+    def set_roles(self, gid: bytes, roles: dict[str, str]) -> None:
+        """Say who may add, remove and rename in a group: `may_add`, `may_remove`, `may_rename`,
+        each "admins" or "members". Raises NotAMember, NotAdmin or BadArgument."""
+        with self._unit():
+            self._conversations.set_roles(gid, roles, now=self._now())
 
     def leave(self, gid: bytes) -> None:
         """Leave a conversation. Raises NotAMember."""
@@ -1152,6 +1183,42 @@ class Client:
             after = cells.first + len(cells.cells) - 1
         data = b"".join(pieces[number] for number in range(len(keys)))
         return data if hashlib.sha256(data).digest() == ref.digest else None
+
+
+class _NewHome(NamedTuple):
+    """A bucket that was drawn, and where it ends."""
+
+    home: profile.NewHome
+    bucket: Drop
+    end: wire.Cells
+
+    def begin(self, into: Vault) -> None:
+        """Read it from its end on: what rests there already is for others; inside a unit."""
+        into.db.execute(
+            "INSERT OR IGNORE INTO cursor VALUES (?, ?, ?)",
+            (self.bucket.drop_id, self.end.head, self.end.before),
+        )
+
+
+async def _move_in(relay: str, access: bytes) -> _NewHome:
+    """Draw a bucket of a relay."""
+    address = parse_address(relay)
+    link = await connect(address)
+    try:
+        described = await link.request(wire.Describe(0, access), wire.Described)
+        descriptor = open_descriptor(described.descriptor, address.key)
+        if not described.bucket_key:
+            raise NoAccess
+        # The person draws, not the relay: one that assigned buckets could surround a target.
+        number = secrets.randbelow(descriptor.buckets)
+        bucket = derive_bucket(described.bucket_key, number, region=descriptor.region)
+        end = await link.request(
+            wire.Read(0, bucket.drop_id, bucket.read_token, 2**53 - 1, 1, 0), wire.Cells
+        )
+    finally:
+        link.close()
+    home = profile.NewHome(str(address), descriptor.region, described.bucket_key, number)
+    return _NewHome(home, bucket, end)
 
 
 def _store_delta(into: Vault, engine: mls.Engine) -> None:
