@@ -716,6 +716,75 @@ def test_a_message_writes_little_in_a_large_group() -> None:
     assert alice.save() < 64 * 1024
 
 
+def chunks_are_those_of_rows(client: Client) -> bool:
+    """Whether there is no chunk that no tree or roster is made of."""
+    lists = b"".join(
+        row for key, row in client.rows.items() if key.startswith((b"tree/", b"past-roster/"))
+    )
+    chunks = [key for key in client.rows if key.split(b"/")[0].endswith(b"-chunk")]
+    return bool(chunks) and all(key[-32:] in lists for key in chunks)
+
+
+def test_a_commit_writes_what_it_changes_in_a_large_group() -> None:
+    suite = mls.CLASSICAL_SUITE
+    alice, *others = clients = [Client(f"member {i}") for i in range(3)]
+    strangers = [Client("stranger").key_package(suite) for _ in range(300)]
+    alice.create(suite)
+    packages = [other.key_package(suite) for other in others]
+    bundle = alice.engine.commit(GID, adds=[*packages, *strangers])
+    alice.win(bundle)
+    assert bundle.welcome is not None
+    for other in others:
+        other.engine.join(bundle.welcome, bundle.tree)
+        other.save()
+    everyone_moves(clients, alice, update=True)
+    for number in range(5):
+        by = clients[number % 3]
+        added = by.engine.commit(GID, adds=[Client("new").key_package(suite)], removes=[100])
+        for client in clients:
+            if client is not by:
+                staged = client.engine.process(GID, added.commit)
+                assert isinstance(staged, mls.StagedCommit)
+                client.engine.accept(staged.handle)
+            else:
+                client.engine.merge_pending(GID, added.sha256)
+            assert client.save() < 96 * 1024 < len(client.engine.export_tree(GID)) * 2
+            assert chunks_are_those_of_rows(client)
+            reloaded = Client.__new__(Client)
+            reloaded.rows, reloaded.engine = client.rows, mls.Engine(client.rows.get)
+            assert reloaded.seen() == client.seen()
+    late = alice.send(b"late")
+    everyone_moves(clients, alice, removes=list(range(10, 303)))
+    everyone_moves(clients, alice, update=True)
+    others[0].restart()
+    assert others[0].read(late).signer == alice.signer
+    for _ in range(3):
+        everyone_moves(clients, alice, update=True)
+    for client in clients:  # small enough by now for whole rows
+        assert not any(b"chunk" in key for key in client.rows)
+        assert client.seen()[1:] == alice.seen()[1:]
+
+
+def test_a_missing_or_changed_chunk_is_damage() -> None:
+    suite = mls.CLASSICAL_SUITE
+    alice = Client("alice")
+    alice.create(suite)
+    packages = [Client("stranger").key_package(suite) for _ in range(100)]
+    alice.win(alice.engine.commit(GID, adds=packages))
+    alice.win(alice.engine.commit(GID, update=True))
+    assert chunks_are_those_of_rows(alice)
+    for key in [key for key in alice.rows if b"chunk" in key.split(b"/")[0]]:
+        for rows in (
+            {other: row for other, row in alice.rows.items() if other != key},
+            alice.rows | {key: alice.rows[key][1:]},
+        ):
+            with pytest.raises(VaultDamaged):
+                mls.Engine(rows.get).group(GID)
+    alice.engine.delete_group(GID)
+    alice.save()
+    assert {key.split(b"/")[0] for key in alice.rows} == {b"signer"}
+
+
 # KeyPackages and Welcomes
 
 

@@ -26,7 +26,15 @@ from amanat.errors import (
 from amanat.protocol import codec
 from amanat.protocol.identity import Address, Leaf, issue_credential
 from amanat.protocol.messages import Policy
-from test_mls import GID, Client, both_suites, everyone_moves, flipped, group_of
+from test_mls import (
+    GID,
+    Client,
+    both_suites,
+    chunks_are_those_of_rows,
+    everyone_moves,
+    flipped,
+    group_of,
+)
 from test_rights import BUCKET, RELAY
 
 if TYPE_CHECKING:
@@ -175,6 +183,23 @@ def test_a_copy_of_the_current_state_comes_in_again_too(trio: list[Client]) -> N
         client.follow(bundle.commit)
     copy.win(bundle)
     all_talk([alice, copy, carol])
+
+
+def test_an_old_copy_of_a_large_group_comes_in_again() -> None:
+    alice, bob = clients = group_of(mls.CLASSICAL_SUITE, "alice", "bob")
+    packages = [Client("stranger").key_package(mls.CLASSICAL_SUITE) for _ in range(100)]
+    everyone_moves(clients, alice, adds=packages)
+    old = copy_of(bob)
+    everyone_moves(clients, alice, update=True)
+    bundle = rejoin(old, alice)
+    alice.follow(bundle.commit)
+    old.win(bundle)
+    assert chunks_are_those_of_rows(alice)
+    assert chunks_are_those_of_rows(old)
+    old.restart()
+    all_talk([alice, old])
+    everyone_moves([alice, old], old, update=True)
+    assert chunks_are_those_of_rows(old)
 
 
 def test_who_lost_the_race_has_what_was_before_and_tries_again(trio: list[Client]) -> None:

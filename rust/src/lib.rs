@@ -4,6 +4,7 @@
 //! changed (`store`), and gives Python an engine whose every call is all or nothing (`engine`).
 //! Python sees tuples of bytes and numbers here; `amanat.mls` gives them names and types.
 
+mod chunks;
 mod engine;
 mod error;
 mod rules;

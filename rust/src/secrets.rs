@@ -26,6 +26,8 @@ pub type PageId = [u8; 16];
 /// each sender of whom as many keys are kept as may be; and every page of the group costs a message
 /// 32 bytes more.
 const PAGE: usize = 4;
+/// The same in vaults written before a sender could have 128 keys kept.
+const PAGE_BEFORE: u64 = 8;
 /// The id of a page of senders who never sent: there is no row for it.
 const SILENT: PageId = [0; 16];
 
@@ -65,6 +67,16 @@ struct PageList {
 }
 
 impl PageList {
+    /// Senders to a page of this list.
+    fn page(&self) -> u64 {
+        let pages = self.ids.as_chunks::<16>().0.len() as u64;
+        if pages == self.len.div_ceil(PAGE as u64) {
+            PAGE as u64
+        } else {
+            PAGE_BEFORE
+        }
+    }
+
     fn ids(&self) -> impl Iterator<Item = PageId> {
         self.ids
             .as_chunks()
@@ -96,7 +108,7 @@ impl Head {
             begin(out, CBOR_ARRAY, list.len);
             let mut left = list.len;
             for id in list.ids.as_chunks().0 {
-                let here = left.min(PAGE as u64);
+                let here = left.min(list.page());
                 left -= here;
                 if *id == SILENT {
                     out.extend((0..here).map(|_| CBOR_NULL));
@@ -192,7 +204,7 @@ fn put<T: Serialize + ?Sized>(out: &mut Bytes, value: &T) -> Result<(), StoreErr
     ciborium::into_writer(value, &mut **out).map_err(|_| StoreError::Codec)
 }
 
-fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, StoreError> {
+pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, StoreError> {
     let mut out = Zeroizing::new(Vec::new());
     put(&mut out, value)?;
     Ok(out)
@@ -552,5 +564,32 @@ impl<V: Visit> ser::SerializeSeq for Apart<'_, V> {
 
     fn end(self) -> Result<(), StoreError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silent_pages_of_either_size_stand_for_as_many_senders_as_they_did() {
+        for size in [PAGE as u64, PAGE_BEFORE] {
+            for len in 1..40_u64 {
+                let pages = usize::try_from(len.div_ceil(size)).unwrap_or_default();
+                let head = Head {
+                    secrets: Pairs::default(),
+                    tree: Pairs::default(),
+                    handshake: PageList {
+                        len,
+                        ids: SILENT.repeat(pages),
+                    },
+                    application: PageList::default(),
+                };
+                let mut out = Bytes::default();
+                assert!(head.join(&HashMap::new(), &mut out).is_ok());
+                let nulls = out.iter().filter(|byte| **byte == CBOR_NULL).count();
+                assert_eq!(nulls as u64, len);
+            }
+        }
     }
 }

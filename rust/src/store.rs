@@ -15,6 +15,7 @@ use pyo3::types::PyBytes;
 use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
+use crate::chunks::{self, ChunkId};
 use crate::secrets::{self, Bytes, Head, PageId, Want};
 
 /// A row by its key: its new value, or None where it was deleted.
@@ -62,10 +63,12 @@ mod kind {
     pub const RATCHETS: &str = "ratchets";
     pub const REJOIN: &str = "rejoin";
     pub const REJOINED: &str = "rejoined";
+    pub const ROSTER_CHUNK: &str = "roster-chunk";
     pub const RESUMPTION: &str = "resumption";
     pub const SIGNER: &str = "signer";
     pub const STATE: &str = "state";
     pub const TREE: &str = "tree";
+    pub const TREE_CHUNK: &str = "tree-chunk";
 }
 
 /// The row of a group's message secrets: its current epoch, and which past ones have rows.
@@ -251,7 +254,11 @@ impl Store {
 
     /// The members of the group in the past epoch `epoch`, if that epoch is kept.
     pub fn past_roster<G: Serialize>(&self, gid: &G, epoch: u64) -> Done<Option<Vec<Member>>> {
-        self.read(&key(kind::PAST_ROSTER, &(gid, epoch))?)
+        let row = key(kind::PAST_ROSTER, &(gid, epoch))?;
+        let Some(bytes) = self.long_row(kind::ROSTER_CHUNK, gid, &row)? else {
+            return Ok(None);
+        };
+        self.decode(&bytes).map(Some)
     }
 
     fn write<V: Serialize + ?Sized>(&self, key: Vec<u8>, value: &V) -> Done {
@@ -339,12 +346,86 @@ impl Store {
         self.delete(key(kind::PAST_ROSTER, &(gid, epoch))?)
     }
 
+    /// Writes a row, in chunks if it is long, but for those in `there`; which chunks it has.
+    fn put_long<G: Serialize>(
+        &self,
+        kind: &str,
+        gid: &G,
+        row: Vec<u8>,
+        value: Bytes,
+        there: &HashSet<ChunkId>,
+    ) -> Done<HashSet<ChunkId>> {
+        let chunks = chunks::cut(&value);
+        let ids: Vec<ChunkId> = chunks.iter().map(|(id, _)| *id).collect();
+        for (id, chunk) in chunks {
+            if !there.contains(&id) {
+                self.put(chunk_key(kind, gid, &id)?, Some(chunk.to_vec().into()));
+            }
+        }
+        if ids.is_empty() {
+            self.put(row, Some(value));
+        } else {
+            self.write(row, &chunks::list(&ids))?;
+        }
+        Ok(ids.into_iter().collect())
+    }
+
+    /// A row that `put_long` wrote.
+    fn long_row<G: Serialize>(&self, kind: &str, gid: &G, row: &[u8]) -> Done<Option<Bytes>> {
+        let Some(value) = self.row(row)? else {
+            return Ok(None);
+        };
+        let Some(ids) = chunks::listed(&value) else {
+            return Ok(Some(value));
+        };
+        let mut whole = Bytes::default();
+        for id in ids {
+            let chunk = self.must(self.row(&chunk_key(kind, gid, &id)?)?)?;
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(Some(whole))
+    }
+
+    /// The chunks of a row that `put_long` wrote; none if it is whole or not there.
+    fn chunks_of(&self, row: &[u8]) -> Done<HashSet<ChunkId>> {
+        let ids = self.row(row)?.and_then(|value| chunks::listed(&value));
+        Ok(ids.unwrap_or_default().into_iter().collect())
+    }
+
+    fn chunks_of_rosters<'a, G: Serialize>(
+        &self,
+        gid: &G,
+        epochs: impl Iterator<Item = &'a u64>,
+    ) -> Done<HashSet<ChunkId>> {
+        let mut ids = HashSet::new();
+        for epoch in epochs {
+            ids.extend(self.chunks_of(&key(kind::PAST_ROSTER, &(gid, epoch))?)?);
+        }
+        Ok(ids)
+    }
+
+    fn delete_chunks<'a, G: Serialize>(
+        &self,
+        kind: &str,
+        gid: &G,
+        ids: impl Iterator<Item = &'a ChunkId>,
+    ) -> Done {
+        for id in ids {
+            self.delete(chunk_key(kind, gid, id)?)?;
+        }
+        Ok(())
+    }
+
     fn delete_pages<G: Serialize>(&self, gid: &G, ids: impl Iterator<Item = PageId>) -> Done {
         for id in ids {
             self.delete(page_key(gid, id)?)?;
         }
         Ok(())
     }
+}
+
+fn chunk_key<G: Serialize>(kind: &str, gid: &G, id: &ChunkId) -> Done<Vec<u8>> {
+    key(kind, &(gid, serde_bytes::Bytes::new(id)))
 }
 
 fn page_key<G: Serialize>(gid: &G, id: PageId) -> Done<Vec<u8>> {
@@ -398,7 +479,43 @@ impl StorageProvider<CURRENT_VERSION> for Store {
         JOIN_CONFIG: MlsGroupJoinConfig, write_mls_join_config, mls_group_join_config, delete_group_config;
         OWN_LEAF: LeafNodeIndex, write_own_leaf_index, own_leaf_index, delete_own_leaf_index;
         RESUMPTION: ResumptionPskStore, write_resumption_psk_store, resumption_psk_store, delete_all_resumption_psk_secrets;
-        TREE: TreeSync, write_tree, tree, delete_tree;
+    }
+
+    fn write_tree<
+        GroupId: traits::GroupId<CURRENT_VERSION>,
+        TreeSync: traits::TreeSync<CURRENT_VERSION>,
+    >(
+        &self,
+        gid: &GroupId,
+        tree: &TreeSync,
+    ) -> Done {
+        self.touched.set(true);
+        let row = key(kind::TREE, gid)?;
+        let had = self.chunks_of(&row)?;
+        let tree = secrets::encode(tree)?;
+        let has = self.put_long(kind::TREE_CHUNK, gid, row, tree, &had)?;
+        self.delete_chunks(kind::TREE_CHUNK, gid, had.difference(&has))
+    }
+
+    fn tree<
+        GroupId: traits::GroupId<CURRENT_VERSION>,
+        TreeSync: traits::TreeSync<CURRENT_VERSION>,
+    >(
+        &self,
+        gid: &GroupId,
+    ) -> Done<Option<TreeSync>> {
+        let row = key(kind::TREE, gid)?;
+        let Some(tree) = self.long_row(kind::TREE_CHUNK, gid, &row)? else {
+            return Ok(None);
+        };
+        self.decode(&tree).map(Some)
+    }
+
+    fn delete_tree<GroupId: traits::GroupId<CURRENT_VERSION>>(&self, gid: &GroupId) -> Done {
+        let row = key(kind::TREE, gid)?;
+        let had = self.chunks_of(&row)?;
+        self.delete_chunks(kind::TREE_CHUNK, gid, had.iter())?;
+        self.delete(row)
     }
 
     // The state's two methods name their types in the other order.
@@ -447,6 +564,17 @@ impl StorageProvider<CURRENT_VERSION> for Store {
                 Want::Nothing
             }
         })?;
+        // A message changes no roster, so there is nothing to compare then.
+        let moved = !parts
+            .past
+            .iter()
+            .map(|past| &past.epoch)
+            .eq(before.past.keys());
+        let rosters = if moved {
+            self.chunks_of_rosters(gid, before.past.keys())?
+        } else {
+            HashSet::new()
+        };
         let mut after = Pages {
             current: parts.current.pages().collect(),
             ..Pages::default()
@@ -462,7 +590,8 @@ impl StorageProvider<CURRENT_VERSION> for Store {
             };
             after.past.insert(epoch, pages);
             if let Some(roster) = past.roster {
-                self.put(key(kind::PAST_ROSTER, &(gid, epoch))?, Some(roster));
+                let row = key(kind::PAST_ROSTER, &(gid, epoch))?;
+                self.put_long(kind::ROSTER_CHUNK, gid, row, roster, &rosters)?;
             }
         }
         for epoch in before
@@ -471,6 +600,10 @@ impl StorageProvider<CURRENT_VERSION> for Store {
             .filter(|epoch| !after.past.contains_key(epoch))
         {
             self.delete_past_epoch(gid, *epoch)?;
+        }
+        if moved {
+            let left = self.chunks_of_rosters(gid, after.past.keys())?;
+            self.delete_chunks(kind::ROSTER_CHUNK, gid, rosters.difference(&left))?;
         }
         let (had, has) = (before.all(), after.all());
         for (id, page) in parts.pages {
@@ -505,7 +638,8 @@ impl StorageProvider<CURRENT_VERSION> for Store {
         };
         let mut past = Vec::with_capacity(secrets.past.len());
         for epoch in secrets.past {
-            let roster = self.must(self.row(&key(kind::PAST_ROSTER, &(gid, epoch))?)?)?;
+            let roster = key(kind::PAST_ROSTER, &(gid, epoch))?;
+            let roster = self.must(self.long_row(kind::ROSTER_CHUNK, gid, &roster)?)?;
             past.push((epoch, self.past_head(gid, epoch)?, roster));
         }
         let mut pages = HashMap::new();
@@ -531,6 +665,8 @@ impl StorageProvider<CURRENT_VERSION> for Store {
     ) -> Done {
         let pages = self.pages(gid)?;
         self.delete_pages(gid, pages.all().into_iter())?;
+        let rosters = self.chunks_of_rosters(gid, pages.past.keys())?;
+        self.delete_chunks(kind::ROSTER_CHUNK, gid, rosters.iter())?;
         for epoch in pages.past.into_keys() {
             self.delete_past_epoch(gid, epoch)?;
         }
