@@ -31,7 +31,7 @@ from amanat.errors import (
     ReusedSecret,
     UnknownMessage,
 )
-from amanat.protocol import codec
+from amanat.protocol import codec, wire
 from amanat.protocol.messages import (
     Delete,
     Edit,
@@ -806,6 +806,33 @@ async def test_blocked_person_cannot_tell(world: World) -> None:
     alice.say("bob", "hello again")
     await world.settle()
     assert bob.texts("alice") == ["before", "unheard", "after", "hello again"]
+
+
+async def test_blocked_person_gets_nothing_again_and_is_asked_for_nothing(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    await world.pass_time(200)
+    await world.settle()
+    world.relay.forgets = lambda *_: True
+    alice.say("bob", "lost")
+    bob.say("alice", "lost too")
+    await world.settle()
+    alice.client.block("bob")
+    senders: list[str] = []
+
+    def notes(_: wire.Append, who: str) -> bool:
+        senders.append(who)
+        return False
+
+    world.relay.forgets = notes
+    bob.say("alice", "unheard")
+    await world.pass_time(3000)
+    assert "bob" in senders
+    assert "alice" not in senders
+    alice.client.unblock("bob")
+    alice.say("bob", "hello again")
+    await world.pass_time(30_000)
+    await world.settle()
+    assert bob.texts("alice") == ["lost", "lost too", "unheard", "hello again"]
 
 
 async def test_message_that_was_read_cannot_be_decrypted_again(world: World) -> None:

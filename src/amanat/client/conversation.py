@@ -1212,7 +1212,7 @@ class Conversations:
         if not gap.seqs:
             self.gaps.watch(gap.gid, gap.signer, now=now)
             return
-        if not self.is_followed(gap.gid):
+        if not self.is_followed(gap.gid) or self.history.is_shut(gap.gid):
             return
         if not self.gaps.asked(gap, now=now):
             for seq in gap.seqs:
@@ -1234,6 +1234,8 @@ class Conversations:
         ).fetchone()
         if wanted.device != self._me.signer or came is None or not self.is_active(gid):
             return
+        if self.history.is_shut(gid):
+            return  # an answer would be a sign of life
         begun, count = self._repaired.get((gid, signer), (now, 0))
         if not begun <= now < begun + REPAIR_SPAN_MS:
             begun, count = now, 0
