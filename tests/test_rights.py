@@ -178,6 +178,31 @@ def test_member_who_may_add_makes_no_admins() -> None:
     assert not is_allowed(let_go, policy(may_add="members"))
 
 
+def test_what_somebody_may_is_known_before_a_commit_is_made() -> None:
+    before = policy(may_add="members", may_remove="members")
+
+    def may(by: Somebody, deed: rights.Deed, whom: Somebody | None = None) -> bool:
+        return rights.may(before, IN_GROUP, by.identity, deed, whom and whom.identity)
+
+    assert may(ADMIN, "remove", OTHER)
+    assert may(ADMIN, "administer")
+    assert may(MEMBER, "add")
+    assert may(MEMBER, "add", NEW)
+    assert may(MEMBER, "remove", OTHER)
+    assert not may(MEMBER, "remove", ADMIN)
+    assert not may(MEMBER, "rename")
+    assert not may(MEMBER, "administer")
+    assert not may(NEW, "add")
+
+
+@pytest.mark.parametrize("deed", ["add", "remove", "rename", "administer"])
+def test_nobody_has_rights_in_a_pair_whatever_it_says(deed: rights.Deed) -> None:
+    open_to_all = {"may_add": "members", "may_remove": "members", "may_rename": "members"}
+    pair = structs.replace(DIRECT_POLICY, **open_to_all)
+    for by in (ADMIN, MEMBER):
+        assert not rights.may(pair, IN_GROUP[:2], by.identity, deed, OTHER.identity)
+
+
 @pytest.mark.parametrize("deed", DEEDS)
 def test_what_a_stranger_may(deed: str) -> None:
     assert not is_allowed(DEEDS[deed](somebody(7)))
