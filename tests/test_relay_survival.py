@@ -16,7 +16,7 @@ import resource
 import socket
 import sqlite3
 import subprocess
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ SOAK = float(os.environ.get("AMANAT_SOAK", "1"))
 PATIENCE_S = 100 * max(1.0, SOAK)
 """Seconds for one campaign: on a busy machine, and so never a measure of speed."""
 MOST_CONNECTIONS = 10_000
+WINDOW = 20
+"""Appends of one connection that are under way."""
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(PATIENCE_S + 20)]
 
@@ -91,7 +93,10 @@ class Account:
 
     def __init__(self, drop: Drop) -> None:
         self.drop = drop
-        self.pending: list[bytes] = []
+        self.pending: dict[bytes, None] = {}
+        """Cells that were sent and not acknowledged, in order."""
+        self.recent: deque[bytes] = deque(maxlen=1000)
+        """The newest acknowledged."""
         self.places: dict[bytes, tuple[int, bytes]] = {}
         """Of each acknowledged cell, its seq and the digest after it."""
         self.told: list[bytes] = []
@@ -106,8 +111,8 @@ class Account:
             self.wrong.append(f"not appended: {reply}")
             return
         place = (reply.seq, reply.digest)
-        if data in self.pending:
-            self.pending.remove(data)
+        self.pending.pop(data, None)
+        self.recent.append(data)
         if self.places.setdefault(data, place) != place:
             self.wrong.append(f"{place} after {self.places[data]}")
 
@@ -144,20 +149,21 @@ class Sender(Peer):
     def begin(self, account: Account, chance: random.Random, again: list[bytes]) -> None:
         self.account, self.chance = account, chance
         self.sent: dict[int, bytes] = {}
-        account.resent += len(again)
-        for data in again:
-            self.append(data)
-        for _ in range(20):
+        self.again = deque(again)
+        for _ in range(WINDOW):
             self.more()
 
     def more(self) -> None:
         account = self.account
-        if account.places and self.chance.random() < 0.05:
-            data = self.chance.choice(list(account.places)[-1000:])
+        if self.again:
+            data = self.again.popleft()
+            account.resent += 1
+        elif account.recent and self.chance.random() < 0.05:
+            data = self.chance.choice(account.recent)
             account.resent += 1
         else:
             data = cell()
-            account.pending.append(data)
+            account.pending[data] = None
         self.append(data)
 
     def append(self, data: bytes) -> None:
@@ -314,7 +320,7 @@ def test_writes_that_fail(tmp_path: Path) -> None:
                 reply = await peer.reply(number)
                 if isinstance(reply, wire.Failed):
                     assert reply == wire.Failed(number, "disk-full", 30.0)
-                    account.pending.append(data)
+                    account.pending[data] = None
                     refused += 1
                 else:
                     account.acknowledge(data, reply)
