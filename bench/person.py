@@ -1,101 +1,278 @@
-"""Person to person on one machine.
+"""Person to person on one machine: bench/person.py [--runs N] [--parts PARTS] [--json FILE].
 
-    python bench/person.py [--json]
-
-Two real clients with real vaults and a real relay process with TLS. First one message at a time,
-from `send` until the other client has it in its transcript; then as many as one sender can get
-through.
+Real clients with real vaults and a real relay process with TLS. One message at a time, from `send`
+until the other client has it in its transcript; then as many as one sender can get through; then a
+fixed rate for some time; then a person who was away reads what has come meanwhile. Last, what a
+person downloads and uploads, counted between client and relay.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import itertools
 import json
-import os
 import statistics
-import sys
 import tempfile
 import time
+from collections import defaultdict
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
+from machine import Noise, spread, table
 
 from amanat.client.api import Client
 from amanat.client.history import TextArrived
 from amanat.client.vault import Unlock
 from amanat.drill.replay import RelayProcess
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
 SINGLE = 200
 """Messages sent one at a time, in each run."""
 BURST = 2000
 """Messages sent as fast as they go, in each run."""
-RUNS = 5
+RATE = 500
+"""Messages a second of the fixed rate."""
+QUEUED = 5000
+"""Messages that wait for the person who was away."""
+NEIGHBOURS = 6
+"""People whose traffic is counted; all have the same bucket."""
+PEOPLE = 32
+"""People of one bucket, and ..."""
+MESSAGES = 60
+"""... messages that each sends a day."""
+RECEIPTS_S = 65.0
+"""Seconds after which every receipt has been sent: they wait for up to a minute."""
+UNLOCK = Unlock(key=bytes(32))
+
+Figures = defaultdict[str, list[float]]
 
 
-async def meet(root: Path, relay: str) -> tuple[Client, Client]:
-    """Two people who know each other."""
-    unlock = Unlock(key=os.urandom(32))
-    alice = await Client.create(root / "alice", unlock, name="alice", relay=relay)
-    bob = await Client.create(root / "bob", unlock, name="bob", relay=relay)
-    alice.start()
-    bob.start()
-    bob.accept(alice.invite())
-    while not (alice.contacts() and bob.contacts()):
-        await bob.changed()
-    return alice, bob
+async def meet(root: Path, relay: str, people: int = 2) -> list[Client]:
+    """People who all know each other."""
+    clients = [
+        await Client.create(root / str(n), UNLOCK, name=f"person {n}", relay=relay)
+        for n in range(people)
+    ]
+    for client in clients:
+        client.start()
+    for a, b in itertools.combinations(clients, 2):
+        b.accept(a.invite())
+    for client in clients:
+        while len(client.contacts()) < people - 1:
+            await client.changed()
+    return clients
 
 
-async def run(root: Path, relay: str) -> dict[str, float]:
-    """One run with two new people."""
+def arrivals(client: Client) -> AsyncIterator[TextArrived]:
+    """The texts that reach a client from now on."""
+    events = client.events()
+    return (event async for event in events if isinstance(event, TextArrived))
+
+
+async def talk(figures: Figures, root: Path, relay: str) -> None:
+    """One at a time, and a burst."""
     alice, bob = await meet(root, relay)
     gid = alice.contacts()[0].conversation
-    arrivals = (e async for e in bob.events() if isinstance(e, TextArrived))
+    texts = arrivals(bob)
     waits = []
     for number in range(SINGLE):
         began = time.perf_counter()
         alice.send(gid, f"message number {number}")
-        await anext(arrivals)
+        await anext(texts)
         waits.append(1000 * (time.perf_counter() - began))
     began = time.perf_counter()
     for number in range(BURST):
         alice.send(gid, f"burst number {number}")
         await asyncio.sleep(0)
     for _ in range(BURST):
-        await anext(arrivals)
-    rate = BURST / (time.perf_counter() - began)
+        await anext(texts)
+    figures["burst of one sender, messages/s"].append(BURST / (time.perf_counter() - began))
     await alice.close()
     await bob.close()
     waits.sort()
-    return {
-        "p50_ms": statistics.median(waits),
-        "p99_ms": waits[int(0.99 * len(waits))],
-        "burst_per_s": rate,
-    }
+    figures["one message, p50, ms"].append(statistics.median(waits))
+    figures["one message, p99, ms"].append(waits[int(0.99 * len(waits))])
+
+
+async def keep_up(figures: Figures, root: Path, relay: str, seconds: float) -> None:
+    """A fixed rate: how many arrive a second, and how long after they were due to be sent."""
+    alice, bob = await meet(root, relay)
+    gid = alice.contacts()[0].conversation
+    texts = arrivals(bob)
+    total = int(RATE * seconds)
+    began = time.perf_counter()
+    lags = []
+
+    async def read() -> None:
+        for number in range(total):
+            await anext(texts)
+            lags.append(1000 * (time.perf_counter() - began - number / RATE))
+
+    reading = asyncio.create_task(read())
+    for number in range(total):
+        await asyncio.sleep(max(0, began + number / RATE - time.perf_counter()))
+        alice.send(gid, f"message number {number}")
+    await reading
+    figures[f"{RATE}/s offered, delivered/s"].append(total / (time.perf_counter() - began))
+    figures[f"{RATE}/s offered, last lag, ms"].append(lags[-1])
+    lags.sort()
+    figures[f"{RATE}/s offered, lag p50, ms"].append(statistics.median(lags))
+    figures[f"{RATE}/s offered, lag p99, ms"].append(lags[int(0.99 * len(lags))])
+    await alice.close()
+    await bob.close()
+
+
+async def come_back(figures: Figures, root: Path, relay: str, queued: int) -> None:
+    """Messages a second for somebody who was away, from the start of the client."""
+    alice, bob = await meet(root, relay)
+    gid = alice.contacts()[0].conversation
+    await bob.close()
+    for number in range(queued):
+        alice.send(gid, f"message number {number}")
+        await asyncio.sleep(0)
+    await alice.flushed()
+    await alice.close()
+    began = time.perf_counter()
+    bob = Client.open(root / "1", UNLOCK)
+    texts = arrivals(bob)
+    bob.start()
+    for _ in range(queued):
+        await anext(texts)
+    figures["catching up, messages/s"].append(queued / (time.perf_counter() - began))
+    await bob.close()
+
+
+class Meter:
+    """Stands between clients and relay, and counts what passes."""
+
+    def __init__(self, port: int) -> None:
+        self.up = self.down = 0
+        self.carrying: set[asyncio.Task[object]] = set()
+        self._port = port
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        if (task := asyncio.current_task()) is not None:
+            self.carrying.add(task)
+        from_relay, to_relay = await asyncio.open_connection("127.0.0.1", self._port)
+
+        async def up() -> None:
+            while data := await reader.read(65_536):
+                self.up += len(data)
+                to_relay.write(data)
+            to_relay.close()
+
+        async def down() -> None:
+            while data := await from_relay.read(65_536):
+                self.down += len(data)
+                writer.write(data)
+            writer.close()
+
+        await asyncio.gather(up(), down())
+
+
+@asynccontextmanager
+async def metered(relay: str) -> AsyncIterator[tuple[Meter, str]]:
+    """A meter and the relay's address behind it."""
+    port = relay.partition("127.0.0.1:")[2].partition("/")[0]
+    meter = Meter(int(port))
+    server = await asyncio.start_server(meter.carry, "127.0.0.1", 0)
+    try:
+        yield meter, relay.replace(f":{port}/", f":{server.sockets[0].getsockname()[1]}/")
+    finally:
+        server.close()
+        await asyncio.gather(*meter.carrying)
+
+
+async def count_bytes(figures: Figures, root: Path, relay: str) -> None:
+    """What a person's line carries a day, from what a few people's lines carry for a few messages.
+
+    Each person downloads all cells of the bucket, so a message costs every one of its people the
+    same. *Answered*: people answer each other at once, and receipts ride along. *Alone*: nobody
+    answers, and each message is confirmed by a cell of its own.
+    """
+    async with metered(relay) as (meter, address):
+        people = await meet(root, address, NEIGHBOURS)
+        await asyncio.sleep(RECEIPTS_S)
+        a, b = people[0], people[1]
+        gid = a.contact("person 1").conversation
+        texts = itertools.cycle((arrivals(b), arrivals(a)))
+        up, down = meter.up, meter.down
+        for number in range(MESSAGES):
+            (b if number % 2 else a).send(gid, "What a person says to another, of usual length.")
+            await anext(next(texts))
+        note_day(figures, "answered", meter.up - up, meter.down - down, MESSAGES)
+        await asyncio.sleep(RECEIPTS_S)
+        up, down, sent = meter.up, meter.down, 0
+        for number, sender in enumerate(people):
+            for other in range(number + 1, NEIGHBOURS):
+                gid = sender.contact(f"person {other}").conversation
+                sender.send(gid, "What a person says to another, of usual length.")
+                sent += 1
+        await asyncio.sleep(RECEIPTS_S)
+        note_day(figures, "alone", meter.up - up, meter.down - down, sent)
+        for client in people:
+            await client.close()
+
+
+def note_day(figures: Figures, how: str, up: int, down: int, messages: int) -> None:
+    each = down / NEIGHBOURS / messages
+    figures[f"{how}: bytes down for a message of the bucket"].append(each)
+    figures[f"{how}: bytes up for a message"].append(up / messages)
+    day = PEOPLE * MESSAGES * each + MESSAGES * up / messages
+    figures[f"{how}: MB a person a day"].append(day / 1e6)
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as name:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of the fixed rate")
+    parser.add_argument("--queued", type=int, default=QUEUED, help="messages while away")
+    parser.add_argument("--quick", action="store_true", help="one short run")
+    parser.add_argument(
+        "--parts", default="talk,rate,away,bytes", help="those of talk,rate,away,bytes to measure"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    if options.quick:
+        options.runs, options.seconds, options.queued = 1, 5.0, 1000
+    figures: Figures = defaultdict(list)
+    noise = Noise()
+    # On the disk of this directory: a temporary one may be in memory.
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
         root = Path(name)
         relay = RelayProcess(root / "relay", people=2)
         try:
             relay.run()
-            runs = [uvloop.run(run(root / str(n), relay.address)) for n in range(RUNS)]
+            address = relay.address
+
+            def run(measure: Coroutine[None, None, None]) -> None:
+                noise.sample()
+                uvloop.run(measure)
+
+            for number in range(options.runs):
+                if "talk" in options.parts:
+                    run(talk(figures, root / f"talk {number}", address))
+                if "rate" in options.parts:
+                    run(keep_up(figures, root / f"rate {number}", address, options.seconds))
+                if "away" in options.parts:
+                    run(come_back(figures, root / f"away {number}", address, options.queued))
+            if "bytes" in options.parts:
+                run(count_bytes(figures, root / "bytes", address))
         finally:
             relay.kill()
-    rows = {
-        key: {
-            "min": round(min(r[key] for r in runs), 2),
-            "median": round(statistics.median(r[key] for r in runs), 2),
-            "max": round(max(r[key] for r in runs), 2),
-        }
-        for key in runs[0]
-    }
-    if "--json" in sys.argv:
-        print(json.dumps(rows))
-        return
-    print(f"person to person, {RUNS} runs of {SINGLE} single messages and a burst of {BURST}")
-    for key, row in rows.items():
-        print(f"{key:12} min {row['min']:9} median {row['median']:9} max {row['max']:9}")
+    print(f"{noise}\n")
+    rows = [(name, *(f"{v:,.2f}" for v in spread(values))) for name, values in figures.items()]
+    print(table(("person to person", "min", "median", "max"), rows))
+    if options.json:
+        options.json.write_text(json.dumps({"machine": noise.summary(), "figures": figures}))
 
 
 if __name__ == "__main__":

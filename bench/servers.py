@@ -164,11 +164,11 @@ def running(name: str, root: Path, *, tls: bool, buckets: int = 1) -> Iterator[S
     """
     new = not root.exists()
     root.mkdir(exist_ok=True)
-    port = _free_port()
+    port = free_port()
     environment = dict(os.environ)
     drops: list[Drop] = []
     if name == "amanat":
-        command, drops = _amanat(root / "relay", port, tls=tls, buckets=buckets)
+        command, drops, port = _amanat(root / "relay", port, tls=tls, buckets=buckets)
     else:
         if new:
             _write_certificate(root / "certificate.pem")
@@ -194,7 +194,9 @@ def running(name: str, root: Path, *, tls: bool, buckets: int = 1) -> Iterator[S
             process.wait()
 
 
-def _amanat(directory: Path, port: int, *, tls: bool, buckets: int) -> tuple[list[str], list[Drop]]:
+def _amanat(
+    directory: Path, port: int, *, tls: bool, buckets: int
+) -> tuple[list[str], list[Drop], int]:
     if directory.exists():
         made = home.Home.open(directory)
     else:
@@ -208,7 +210,8 @@ def _amanat(directory: Path, port: int, *, tls: bool, buckets: int) -> tuple[lis
         )
         made = home.init(directory, settings)
     drops = [derive_bucket(made.bucket_key, index, region=REGION) for index in range(buckets)]
-    return [sys.executable, "-m", "amanat", "relay", "run", str(directory)], drops
+    command = [sys.executable, "-m", "amanat", "relay", "run", str(directory)]
+    return command, drops, made.config.port
 
 
 def _ejabberd(root: Path, port: int, *, tls: bool, bare: bool) -> list[str]:
@@ -264,7 +267,8 @@ def _wait_for(process: subprocess.Popen[bytes], port: int, root: Path) -> None:
     raise RuntimeError((root / "output").read_text(errors="replace")[-2000:])
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
