@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import os
 import resource
 import signal
@@ -294,6 +295,39 @@ async def test_only_people_with_the_code_get_the_bucket_key(tmp_path: Path) -> N
             assert isinstance(reply, wire.Described)
             assert reply.bucket_key == key
             assert open_descriptor(reply.descriptor, relay.address.key).access == "code"
+        drop = derive_drop(os.urandom(32), purpose=b"epoch", region="DE")
+        for access in (bytes(32), relay.home.access_code):
+            create = wire.Create(1, access, drop.drop_id, bytes(32), bytes(32), 30)
+            assert await peer.ask_code(create) == "no-access"
+        create = wire.Create(1, relay.home.bucket_key, drop.drop_id, bytes(32), bytes(32), 30)
+        assert await peer.ask(create) == wire.Created(1, 0)
+
+
+@pytest.mark.parametrize("access", ["open", "code"])
+def test_codes_and_keys_are_compared_in_constant_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, access: str
+) -> None:
+    made = home.init(
+        tmp_path / "relay", RelayConfig("DE", "test", "127.0.0.1", 0, tls="off", access=access)
+    )
+    compared: list[tuple[bytes, bytes]] = []
+    compare = hmac.compare_digest
+
+    def noted(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return compare(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", noted)
+    with contextlib.closing(SqliteStore(made.directory)) as store:
+        relay = server.Relay(made, store)
+        for code in (b"", bytes(32), made.access_code):
+            described = relay.describe(wire.Describe(0, code))
+            assert compared.pop() == (code, made.access_code)
+            assert bool(described.bucket_key) == (access == "open" or code == made.access_code)
+        drops = Drops(store, region="DE", bucket_key=made.bucket_key, limits=made.config.limits)
+        for key in (bytes(32), made.bucket_key):
+            drops.write([wire.Create(0, key, bytes(24), bytes(32), bytes(32), 14)], now=0)
+            assert (key, made.bucket_key) in compared
 
 
 @in_loop
