@@ -144,9 +144,13 @@ _RECORDS = [
     identity.Credential(1, _PUBLIC, bytes(32), bytes(64)),
     identity.Leaf(bytes(16), "Ali", [_AT]),
     messages.Envelope(
-        bytes(16), 1, bytes(32), 1, 0, 1, b"", [messages.Ack(bytes(8), 1)], {"new": b""}
+        bytes(16), 1, bytes(32), 1, 0, 1, b"", [messages.Ack(bytes(8), 1, bytes(8))], {"new": b""}
     ),
-    messages.Text("سلام", None, 0),
+    messages.Text("سلام", bytes(16), 60),
+    messages.Edit(bytes(16), "سلام"),
+    messages.Reaction(bytes(16), "❤️"),
+    messages.Delete([bytes(16)]),
+    messages.Timer(60),
     messages.KeyPackages([b"key package"]),
     messages.WelcomeRef(bytes(16), _FILE),
     messages.CommitInfo([messages.Leave(bytes(32), bytes(16), bytes(64))]),
