@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from amanat.client import conversation as rules
+from amanat.client.api import Message
 from world import Died, Person, World
 
 
@@ -91,6 +92,45 @@ async def test_dying_while_receiving(world: World) -> None:
 
     await live_ever_longer(world, bob, step, is_coarse=False)
     agree(people, gid)
+
+
+@pytest.mark.parametrize("mortal", ["alice", "bob"])
+async def test_dying_while_a_text_is_edited_and_another_deleted(world: World, mortal: str) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = alice.gid("bob")
+
+    async def step(moment: int) -> None:
+        await do(
+            world,
+            lambda: alice.client.send(gid, f"text {moment}"),
+            is_done=lambda: alice.client.count(gid) == moment,
+        )
+
+        def last() -> Message:
+            return alice.client.messages(gid)[-1]
+
+        await do(
+            world,
+            lambda: alice.client.edit(gid, last().id, f"edited {moment}"),
+            is_done=lambda: last().is_edited,
+        )
+        if moment % 2:
+            await do(
+                world,
+                lambda: alice.client.delete(gid, [last().id]),
+                is_done=lambda: last().is_deleted,
+            )
+        seen = [
+            [(m.id, m.text, m.is_edited, m.is_deleted) for m in person.client.messages(gid)]
+            for person in (alice, bob)
+        ]
+        assert seen[0] == seen[1]
+        assert len(seen[0]) == moment
+        assert seen[0][-1][1] == ("" if moment % 2 else f"edited {moment}")
+
+    await live_ever_longer(world, world.people[mortal], step, is_coarse=False)
+    assert not alice.warnings()
+    assert not bob.warnings()
 
 
 async def test_dying_while_confirming(world: World) -> None:
