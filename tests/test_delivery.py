@@ -15,7 +15,6 @@ from amanat.protocol.cells import (
     LABEL_BYTES,
     MAX_PAYLOAD,
     MESSAGE_CELL,
-    seal,
 )
 from amanat.protocol.identity import leave_text
 from amanat.protocol.labels import WINDOW
@@ -267,18 +266,6 @@ async def test_chains_end_with_a_membership_and_begin_anew_with_the_next(world: 
 # Junk by those who know the drop
 
 
-def seal_for_epoch(member: Person, gid: bytes, payload: bytes) -> tuple[bytes, bytes]:
-    """A cell of the current epoch's drop, as any member can make it: (drop id, cell)."""
-    client = member.client._conversations
-    _, drop = client.epoch_drops(gid)[-1]
-    secret = member.one(
-        "SELECT secret FROM epoch_drop WHERE gid = ? ORDER BY epoch DESC LIMIT 1", gid
-    )
-    region = client.group(gid).policy.region
-    once = rules._epoch_key(secret, os.urandom(LABEL_BYTES))
-    return drop.drop_id, seal(once, payload, region=region, drop_id=drop.drop_id)
-
-
 def fragment(data: bytes, kind: int = COMMIT_FRAGMENT) -> bytes:
     return codec.encode(Fragment(kind, [piece_hash(data)], 0, data))
 
@@ -321,7 +308,7 @@ async def test_junk_in_an_epoch_drop_is_passed_over_alike(world: World) -> None:
         alice.client._conversations._make_epoch_drop(gid, own.group(gid), now=world.now())
     await world.settle()
     for payload in junk:
-        drop_id, cell = seal_for_epoch(carol, gid, payload)
+        drop_id, cell = carol.seal_for_epoch(gid, payload)
         world.relay.shelves[drop_id].add(cell)
     world.relay.shelves[drop_id].add(os.urandom(MESSAGE_CELL))
     alice.client.rename(gid, "goes on")

@@ -182,7 +182,7 @@ async def test_heartbeats_end_when_all_have_confirmed_and_never_pile_up(
     monkeypatch.setattr(api, "TICK_S", 300.0)
     monkeypatch.setattr(rules, "LOOK_EVERY_MS", 86_400_000)
     alice, bob = await world.friends("alice", "bob")
-    for _ in range(5):
+    for _ in range(8):  # until both have refreshed their keys
         await after_a_while(world, 700)
     before = world.network.appends
     await after_a_while(world, 30 * 86_400)

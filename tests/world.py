@@ -28,6 +28,7 @@ import picows
 import sqlcipher3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from amanat.client import conversation as rules
 from amanat.client.api import Client
 from amanat.client.link import Link
 from amanat.client.vault import Unlock
@@ -42,7 +43,7 @@ from amanat.errors import (
     WrongRegion,
 )
 from amanat.protocol import wire
-from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
+from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES, seal
 from amanat.protocol.descriptor import Descriptor, Limits, RelayAddress, sign_descriptor
 from amanat.protocol.drops import derive_bucket, first_digest, in_region, next_digest, token_hash
 
@@ -543,6 +544,17 @@ class Person:
 
     def gid(self, where: str) -> bytes:
         return self.client.conversation(where).gid
+
+    def seal_for_epoch(self, gid: bytes, payload: bytes) -> tuple[bytes, bytes]:
+        """A cell of the current epoch's drop, as any member can make it: (drop id, cell)."""
+        talk = self.client._conversations
+        _, drop = talk.epoch_drops(gid)[-1]
+        secret = self.one(
+            "SELECT secret FROM epoch_drop WHERE gid = ? ORDER BY epoch DESC LIMIT 1", gid
+        )
+        once = rules._epoch_key(secret, os.urandom(LABEL_BYTES))
+        region = talk.group(gid).policy.region
+        return drop.drop_id, seal(once, payload, region=region, drop_id=drop.drop_id)
 
     def say(self, where: str, text: str) -> None:
         self.client.send(self.gid(where), text)

@@ -1390,11 +1390,13 @@ class Conversations:
         *,
         now: int,
     ) -> None:
-        is_new, is_whole = self.gaps.hear(gid, signer, sender, envelope, digest)
+        heard = self.gaps.hear(gid, signer, sender, envelope, digest)
         self.gaps.watch(gid, signer, now=now)
-        if not is_whole:
+        if not heard.is_whole:
             self.warn(gid, BrokenChain.code, fingerprint(sender), now=now)
-        if not is_new:
+        if heard.is_lost:
+            self.warn(gid, MessageLost.code, fingerprint(sender), now=now)
+        if not heard.is_new:
             return
         (clock,) = self._db.execute(
             "SELECT clock FROM conversation WHERE gid = ?", (gid,)

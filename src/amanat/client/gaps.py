@@ -49,6 +49,17 @@ class Gap(NamedTuple):
     """The first MAX_WANTED of them."""
 
 
+class Heard(NamedTuple):
+    """What an envelope was to what we had heard of its device."""
+
+    is_new: bool
+    is_whole: bool = True
+    """False: it does not carry the hash of the one before it, so the device has said two different
+    things under one number."""
+    is_lost: bool = False
+    """So much follows on a gap that what is missing there is taken for lost."""
+
+
 class Gaps:
     """What was heard of each device, and what we have said that may have to be said again."""
 
@@ -98,12 +109,8 @@ class Gaps:
 
     def hear(
         self, gid: bytes, signer: bytes, identity: bytes, envelope: Envelope, digest: bytes
-    ) -> tuple[bool, bool]:
-        """Count an envelope; inside a unit: (whether it is new, whether the row is still whole).
-
-        The row is broken when an envelope does not carry the hash of the one before it: the device
-        has said two different things under one number.
-        """
+    ) -> Heard:
+        """Count an envelope; inside a unit."""
         seq, previous = envelope.seq, envelope.previous
         row = self._db.execute(
             "SELECT upto, hash, base FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
@@ -117,24 +124,26 @@ class Gaps:
             )
         upto, last, base = row
         if base < seq <= upto:
-            return False, True
+            return Heard(is_new=False)
         fresh = self._db.execute(
             "INSERT OR IGNORE INTO ahead VALUES (?, ?, ?, ?, ?) RETURNING 1",
             (gid, signer, seq, previous, digest),
         ).fetchone()
         if not fresh:
-            return False, True
+            return Heard(is_new=False)
         (count,) = self._db.execute(
             "SELECT count(*) FROM ahead WHERE gid = ? AND signer = ? AND seq > ?",
             (gid, signer, upto),
         ).fetchone()
-        if count > MAX_AHEAD:
+        is_lost = count > MAX_AHEAD
+        if is_lost:
             (lowest,) = self._db.execute(
                 "SELECT min(seq) FROM ahead WHERE gid = ? AND signer = ? AND seq > ?",
                 (gid, signer, upto),
             ).fetchone()
             upto, last = lowest - 1, b""
-        return True, self._close_up(gid, signer, upto, last)
+        is_whole = self._close_up(gid, signer, upto, last)
+        return Heard(is_new=True, is_whole=is_whole, is_lost=is_lost)
 
     def _close_up(self, gid: bytes, signer: bytes, upto: int, last: bytes) -> bool:
         """Move `upto` over all that follows on; whether each carried the hash of the one before."""

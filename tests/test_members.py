@@ -1,0 +1,266 @@
+"""A member who does not keep to the rules harms nobody else, and what they do is told.
+
+Whoever is in a conversation can send what our own client never would. The others keep what they
+have, go on, and hold no more of it than is allowed.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from amanat.client import conversation as rules
+from amanat.client import delivery, gaps
+from amanat.errors import BadArgument, BrokenChain, InvalidKeyPackage, MessageLost
+from amanat.protocol import codec
+from amanat.protocol.messages import (
+    COMMIT_FRAGMENT,
+    CellKind,
+    Envelope,
+    FileRef,
+    Fragment,
+    KeyPackages,
+    Kind,
+    Policy,
+    Text,
+    Wanted,
+    WelcomeRef,
+    envelope_hash,
+    piece_hash,
+)
+from world import Person, World
+
+
+def say(person: Person, gid: bytes, kind: Kind, body: bytes) -> None:
+    """Say something in a conversation without being asked whether it makes sense."""
+    with person.client._unit():
+        person.client._conversations._say(gid, kind, body, now=person.client._now())
+
+
+def post(person: Person, gid: bytes, to: Person, kind: CellKind, payload: bytes) -> None:
+    """Send a cell of any kind to one member."""
+    talk = person.client._conversations
+    peer = next(p for p in talk.others(talk.group(gid)) if p.identity == to.client._me.identity)
+    with person.client._unit():
+        talk._post(gid, peer, kind, payload, now=person.client._now())
+
+
+def envelope(text: str, *, seq: int, previous: bytes) -> bytes:
+    body = codec.encode(Text(text, None, 0))
+    return codec.encode(Envelope(os.urandom(16), seq, previous, seq, 0, Kind.TEXT, body, [], {}))
+
+
+async def test_envelopes_that_do_not_hang_together_are_told(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    bob.say("alice", "one")
+    await world.settle()
+    with bob.vault.unit() as db:
+        db.execute("UPDATE conversation SET sent_hash = zeroblob(32)")
+    bob.say("alice", "two")
+    await world.settle()
+    assert alice.texts("bob") == ["one", "two"]
+    assert alice.warnings() == [BrokenChain.code]
+
+
+async def test_members_who_heard_two_things_under_one_number_are_told(world: World) -> None:
+    people = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", *people)
+    alice, bob, carol = people
+    bob.say("family", "hello")
+    await world.settle()
+    seq, previous = bob.db.execute(
+        "SELECT sent_seq, sent_hash FROM conversation WHERE gid = ?", (gid,)
+    ).fetchone()
+    for person in (alice, carol):
+        said = envelope(f"I am with {person.name}", seq=seq + 1, previous=previous)
+        with bob.client._unit():
+            sealed = bob.client._engine.encrypt(gid, said)
+        post(bob, gid, person, CellKind.MLS, sealed)
+    with bob.vault.unit() as db:  # as who has said it
+        db.execute(
+            "UPDATE conversation SET sent_seq = ?, sent_hash = ? WHERE gid = ?",
+            (seq + 1, envelope_hash(said), gid),
+        )
+    await world.settle()
+    assert alice.texts("family") == ["hello", "I am with alice"]
+    assert carol.texts("family") == ["hello", "I am with carol"]
+    assert not alice.warnings()
+    assert not carol.warnings()
+    for person in (alice, carol):
+        person.say("family", "what did bob say?")
+        await world.settle()
+    assert BrokenChain.code in alice.warnings()
+    assert BrokenChain.code in carol.warnings()
+
+
+async def test_gap_that_grows_too_long_is_told_as_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gaps, "MAX_AHEAD", 5)
+    alice, bob = await world.friends("alice", "bob")
+    world.relay.forgets = lambda _, who: who == "bob"
+    bob.say("alice", "lost")
+    await world.settle()
+    world.relay.forgets = lambda *_: False
+    for number in range(8):
+        bob.say("alice", f"text {number}")
+    await world.settle()
+    assert alice.one("SELECT count(*) FROM ahead") == 0
+    assert alice.texts("bob") == [f"text {number}" for number in range(8)]
+    assert MessageLost.code in alice.warnings()
+
+
+async def test_asking_for_more_gets_no_more_than_is_allowed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "MAX_REPAIRS", 3)
+    alice, bob = await world.friends("alice", "bob")
+    for number in range(4):
+        alice.say("bob", f"text {number}")
+    await world.settle()
+    for seconds, given in ((0, 3), (rules.REPAIR_SPAN_MS / 1000, 3)):
+        await world.pass_time(seconds)
+        await world.settle()
+        for _ in range(3):
+            body = codec.encode(Wanted(alice.client._me.signer, [1, 2, 3, 4]))
+            post(bob, bob.gid("alice"), alice, CellKind.WANTED, body)
+        before = world.network.appends
+        await world.settle()
+        assert world.network.appends == before + 3 + given
+    assert len(bob.texts("alice")) == 4
+
+
+async def test_commit_that_comes_by_a_bucket_changes_nothing(world: World) -> None:
+    people = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", *people)
+    alice, bob, _ = people
+    policy = alice.client._conversations.group(gid).policy
+    mine = Policy([], "alice's", policy.admins, policy.relay, policy.region)
+    with pytest.raises(BadArgument), alice.client._unit():  # noqa: PT012  # and forgets it
+        commit = alice.client._engine.commit(gid, policy=codec.encode(mine)).commit
+        raise BadArgument
+    post(alice, gid, bob, CellKind.MLS, commit)
+    await world.settle()
+    assert bob.client._engine.group(gid).epoch == alice.client._engine.group(gid).epoch
+    assert bob.client.view(gid).name == "family"
+    alice.client.rename(gid, "friends")
+    await world.settle()
+    assert bob.client.view(gid).name == "friends"
+
+
+async def test_member_who_claims_the_end_of_time_does_not_bring_it(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = alice.gid("bob")
+    before = alice.one("SELECT clock FROM conversation WHERE gid = ?", gid)
+    with bob.vault.unit() as db:
+        db.execute("UPDATE conversation SET clock = ?", (2**53 - 2,))
+    bob.say("alice", "it is late")
+    await world.settle()
+    after = alice.one("SELECT clock FROM conversation WHERE gid = ?", gid)
+    assert after <= before + rules.MAX_CLOCK_STEP
+    alice.say("bob", "is it?")
+    await world.settle()
+    assert bob.texts("alice")[0] == "is it?"
+    assert alice.texts("bob") == ["it is late", "is it?"]
+
+
+async def test_pieces_of_unfinished_commits_are_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "MAX_OPEN_FRAGMENTS", 4)
+    people = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", *people)
+    alice, bob, carol = people
+    with alice.client._unit():  # so that its drop is there
+        group = alice.client._conversations.group(gid)
+        alice.client._conversations._make_epoch_drop(gid, group, now=world.now())
+    await world.settle()
+    for _ in range(9):
+        piece = os.urandom(100)
+        half = Fragment(COMMIT_FRAGMENT, [piece_hash(piece), bytes(16)], 0, piece)
+        drop_id, cell = carol.seal_for_epoch(gid, codec.encode(half))
+        world.relay.shelves[drop_id].add(cell)
+    await world.pass_time(rules.LOOK_EVERY_MS / 1000 + 10)
+    await world.settle()
+    for person in (alice, bob):
+        assert person.one("SELECT count(*) FROM fragment") == 4
+    alice.client.rename(gid, "goes on")
+    await world.settle()
+    assert bob.client.view(gid).name == "goes on"
+
+
+async def test_welcomes_that_never_come_are_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "MAX_JOINING", 3)
+    alice, bob = await world.friends("alice", "bob")
+    for _ in range(5):
+        file = FileRef(str(world.relay.address), "IR", os.urandom(32), 100, bytes(32))
+        body = codec.encode(WelcomeRef(os.urandom(16), file))
+        say(bob, bob.gid("alice"), Kind.WELCOME, body)
+    await world.pass_time(5)
+    assert alice.one("SELECT count(*) FROM joining") == 3
+    bob.say("alice", "nothing came of it")
+    await world.pass_time(2)
+    assert alice.texts("bob") == ["nothing came of it"]
+
+
+async def test_messages_of_epochs_that_never_come_are_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "MAX_EARLY", 3)
+    alice, bob, carol = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", alice, bob, carol)
+    await bob.sleep()
+    alice.client.rename(gid, "friends")
+    await world.settle()
+    for number in range(6):
+        alice.client.send(gid, f"text {number}")
+    await world.settle()
+    hidden = world.network.relays.pop(world.relay.address)  # the Commit is not to be had
+    drops = bob.client._conversations.epoch_drops(gid)
+    shelf = hidden.shelves.pop(drops[-1][1].drop_id)
+    world.network.relays[world.relay.address] = hidden
+    bob.wake()
+    await world.pass_time(5)
+    assert bob.one("SELECT count(*) FROM early") == 3
+    hidden.shelves[drops[-1][1].drop_id] = shelf
+    for _ in range(3):
+        await world.pass_time(300)
+        await world.settle()
+    assert [m.text for m in bob.client.messages(gid)] == [f"text {number}" for number in range(6)]
+
+
+async def test_key_package_of_another_is_not_taken_for_the_senders(world: World) -> None:
+    alice, bob, carol = await world.friends("alice", "bob", "carol")
+    with bob.client._unit():
+        stolen = bob.client._conversations.new_key_package(
+            78, carol.client._me.identity, now=world.now()
+        )
+    say(carol, carol.gid("alice"), Kind.KEY_PACKAGES, codec.encode(KeyPackages([stolen])))
+    await world.settle()
+    assert alice.warnings() == [InvalidKeyPackage.code]
+    gid = alice.client.create_group("two", ["carol"]).gid
+    await world.settle()
+    assert alice.client.view(gid).people == ["alice", "carol"]
+    assert bob.client.conversations() != []
+    assert gid not in [view.gid for view in bob.client.conversations()]
+
+
+async def test_what_others_say_of_our_drops_is_kept_in_bounds(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "MAX_CLAIMS", 3)
+    alice, bob = await world.friends("alice", "bob")
+    drop_id = alice.client._me.home.bucket.drop_id
+    for number in range(6):
+        with bob.vault.unit():
+            bob.client._delivery.saw(
+                alice.client._me.identity, drop_id, 10**6 + number, os.urandom(32)
+            )
+        bob.say("alice", f"text {number}")
+        await world.settle()
+    assert alice.one("SELECT count(*) FROM claim") == 3
+    assert not alice.warnings()
+    assert len(alice.texts("bob")) == 6
