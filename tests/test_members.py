@@ -105,6 +105,7 @@ async def test_gap_that_grows_too_long_is_told_as_lost(
     world.relay.forgets = lambda *_: False
     for number in range(8):
         bob.say("alice", f"text {number}")
+        await world.pass_time(0.1)  # one after the other
     await world.settle()
     assert alice.one("SELECT count(*) FROM ahead") == 0
     assert alice.texts("bob") == [f"text {number}" for number in range(8)]
