@@ -9,13 +9,14 @@ RUST := $(shell find rust/src -name '*.rs' 2>/dev/null) rust/Cargo.toml rust/Car
 RUST_ENV = PYO3_PYTHON=$(CURDIR)/$(BIN)/python \
 	LD_LIBRARY_PATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')
 
-.PHONY: help build system demo test check fmt bench bench-peers clean
+.PHONY: help build system demo test check fmt mutants bench bench-peers clean
 help:
 	@echo "make build   set up .venv and compile the MLS binding"
 	@echo "make demo    a real network of people talks through a relay on this machine"
 	@echo "make test    all tests"
 	@echo "make check   formatting, lint, types, imports: what to run before a commit"
 	@echo "make fmt     format everything"
+	@echo "make mutants plant bugs in a copy: each must be caught by a test"
 	@echo "make bench   the figures of docs/benchmarks.md, on this machine"
 	@echo "make bench-peers   the same beside ejabberd and Prosody, which it installs from Debian"
 	@echo "make clean   remove everything that was built"
@@ -55,6 +56,9 @@ fmt: build
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 	cargo fmt --manifest-path rust/Cargo.toml
+
+mutants: build
+	$(BIN)/python tests/mutants.py
 
 bench: build
 	$(BIN)/python bench/relay.py

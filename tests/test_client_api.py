@@ -500,6 +500,21 @@ async def test_full_disk_is_named_loses_nothing_and_passes(world: World) -> None
     assert not alice.warnings() + bob.warnings()
 
 
+async def test_what_could_not_be_kept_is_read_once_more_and_not_asked_for(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    alice.db.execute(f"PRAGMA max_page_count = {alice.one('PRAGMA page_count')}")
+    texts = [letter * 10_000 for letter in "abcdefgh"]
+    for text in texts:
+        bob.say("alice", text)
+    await world.pass_time(3)
+    assert len(alice.texts("bob")) < len(texts)
+    alice.db.execute("PRAGMA max_page_count = 1000000")
+    before = world.network.appends
+    await world.settle()
+    assert alice.texts("bob") == texts
+    assert world.network.appends == before
+
+
 async def test_damaged_page_anywhere_is_found_and_named(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     for number in range(20):

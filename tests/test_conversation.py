@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from amanat.client import api
-from amanat.errors import NotAdmin
+from amanat.errors import NotAdmin, RelayBusy
+from amanat.protocol import wire
 from world import Weather, World
 
 
@@ -35,6 +36,27 @@ async def test_knocker_away_when_let_in_misses_nothing(world: World) -> None:
     bob.wake()
     await world.settle()
     assert bob.texts("alice") == ["welcome"]
+
+
+async def test_nothing_goes_ahead_of_a_welcome_that_a_relay_puts_off(world: World) -> None:
+    alice, bob = await world.person("alice"), await world.person("bob")
+    bob.client.accept(alice.client.invite())
+    while bob.one("SELECT count(*) FROM outbox"):
+        await world.pass_time(0.0001)
+    first: list[wire.Append] = []
+
+    def puts_off(append: wire.Append, who: str) -> bool:
+        if who == "alice":
+            first.append(append)
+            if len(first) == 1:
+                raise RelayBusy(retry_after=3.0)
+        return False
+
+    world.relay.forgets = puts_off
+    await world.settle()
+    assert first[0].cell == first[1].cell
+    assert alice.one("SELECT count(*) FROM their_key_package") == 2
+    assert bob.one("SELECT count(*) FROM their_key_package") == 2
 
 
 async def test_new_member_misses_nothing_said_since_the_commit(world: World) -> None:

@@ -174,6 +174,25 @@ def test_a_full_disk_refuses_the_batch_and_loses_nothing(store: SqliteStore) -> 
     assert read(drops) == kept + cells
 
 
+def test_a_batch_that_failed_leaves_nothing_behind(store: SqliteStore) -> None:
+    drops = drops_in(store)
+    allow_pages(store._writer, 5)
+    with pytest.raises(DiskFull):
+        write(drops, [os.urandom(1024) for _ in range(100)])
+    allow_pages(store._writer, 1000)
+    cells = [os.urandom(1024) for _ in range(3)]
+    write(drops, cells)
+    assert read(drops) == cells
+
+
+@pytest.mark.parametrize("connection", ["_writer", "_keys"])
+@pytest.mark.parametrize(("setting", "value"), [("synchronous", 2), ("secure_delete", 1)])
+def test_what_is_answered_and_what_is_erased_outlives_the_power(
+    store: SqliteStore, connection: str, setting: str, value: int
+) -> None:
+    assert getattr(store, connection).execute(f"PRAGMA {setting}").fetchone() == (value,)
+
+
 def test_a_disk_too_full_for_the_keys_refuses_the_cells(store: SqliteStore) -> None:
     drops = drops_in(store)
     drops.open_buckets(300, now=NOW)

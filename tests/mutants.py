@@ -1,0 +1,682 @@
+"""Planted bugs: each is put into a copy of the program, and a test must fail because of it.
+
+    python tests/mutants.py [--only NAME] [--json]
+
+A bug that no test notices (`survived`) is a test that is missing. The tree itself is not touched:
+everything runs in a copy in a temporary directory, with the compiled binding as it is. The exit
+status is 1 if a bug survived, 2 if the tests fail without any.
+"""
+# ruff: noqa: E501  # lines of the program stand here as they are there
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+ROOT = Path(__file__).parent.parent
+PYTEST = (sys.executable, "-m", "pytest", "-xq", "-p", "no:cacheprovider", "--timeout", "120")
+"""The time is of one test, in seconds: a bug that makes one last longer is noticed too."""
+
+
+class Mutant(NamedTuple):
+    """A bug: `old`, which stands once in a file of the package, becomes `new`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: list[str]
+    """What must fail, as pytest is told below tests/."""
+
+
+class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
+    """A bug cannot be planted, or the tests cannot even be begun with it."""
+
+
+MUTANTS = [
+    # What both sides must agree on
+    Mutant(
+        "digest of the last cell only",
+        "protocol/drops.py",
+        "hashlib.sha256(digest + cell)",
+        "hashlib.sha256(cell)",
+        ["test_protocol.py::test_the_digest_tells_what_was_appended_in_which_order"],
+    ),
+    Mutant(
+        "drop of any region",
+        "protocol/drops.py",
+        "return len(drop_id) == DROP_ID_BYTES and hmac.compare_digest(tag, region_tag(region, nonce))",
+        "return len(drop_id) == DROP_ID_BYTES",
+        ["test_protocol.py::test_a_drop_belongs_to_the_region_it_was_made_for"],
+    ),
+    Mutant(
+        "token hash the same in every drop",
+        "protocol/drops.py",
+        'hashlib.sha256(b"amanat token" + drop_id + token)',
+        'hashlib.sha256(b"amanat token" + token)',
+        ["test_protocol.py::test_a_token_has_another_hash_in_every_drop"],
+    ),
+    Mutant(
+        "region not bound to a cell",
+        "protocol/cells.py",
+        "return region.encode() + drop_id + once.label",
+        "return drop_id + once.label",
+        ["test_protocol.py::test_a_cell_does_not_open_elsewhere_or_changed"],
+    ),
+    Mutant(
+        "padding not checked",
+        "protocol/cells.py",
+        "if len(payload) != length or any(padding):",
+        "if len(payload) != length:",
+        ["test_protocol.py::test_padding_that_is_not_zeros_does_not_open"],
+    ),
+    Mutant(
+        "second encoding accepted",
+        "protocol/codec.py",
+        "if _encoder.encode(value) != data:",
+        "if not data:",
+        ["test_wire.py::test_another_encoding_is_malformed"],
+    ),
+    Mutant(
+        "chain that does not move on",
+        "protocol/labels.py",
+        'expand(chain, b"amanat chain cell"), expand(chain, b"amanat chain next")',
+        'expand(chain, b"amanat chain cell"), chain',
+        ["test_delivery.py::test_cell_shown_twice_is_taken_once"],
+    ),
+    Mutant(
+        "chain without the pair's secret",
+        "protocol/labels.py",
+        'expand(epoch_secret, b"amanat chain salt", pair)',
+        'expand(epoch_secret, b"amanat chain salt")',
+        ["test_protocol.py::test_every_direction_of_every_group_has_its_own_chain"],
+    ),
+    Mutant(
+        "gap of a window without a bound",
+        "protocol/labels.py",
+        "while self.base in self.received or self.base < self.highest - MAX_GAP:",
+        "while self.base in self.received:",
+        ["test_protocol.py::test_a_sender_who_skips_cannot_make_a_window_grow"],
+    ),
+    Mutant(
+        "safety number that depends on the side",
+        "protocol/identity.py",
+        "low, high = sorted((one, other))",
+        "low, high = one, other",
+        ["test_identity.py::test_both_sides_see_the_same_safety_number"],
+    ),
+    Mutant(
+        "key of small order believed",
+        "protocol/identity.py",
+        'if int.from_bytes(identity, "little") & ~_SIGN_BIT in _SMALL_ORDER:',
+        'if identity == b"":',
+        ["test_identity.py::test_identity_that_anybody_could_sign_for_is_refused"],
+    ),
+    Mutant(
+        "credential good for any device",
+        "protocol/identity.py",
+        'return b"amanat credential 1\\x00" + delivery + signer',
+        'return b"amanat credential 1\\x00" + delivery',
+        ["test_identity.py::test_credential_is_not_good_for_another_device"],
+    ),
+    Mutant(
+        "descriptor of another key believed",
+        "protocol/descriptor.py",
+        "Ed25519PublicKey.from_public_bytes(key).verify(signature, _CONTEXT + body)",
+        "len(signature)",
+        ["test_protocol.py::test_a_descriptor_opens_with_the_key_that_signed_it"],
+    ),
+    Mutant(
+        "frame of any size decoded",
+        "protocol/wire.py",
+        "if len(data) > MAX_REQUEST_BYTES",
+        "if len(data) > 2**62",
+        ["test_wire.py::test_a_frame_above_the_limit_is_not_looked_at"],
+    ),
+    # The relay
+    Mutant(
+        "anybody creates drops",
+        "relay/drops.py",
+        "if not hmac.compare_digest(request.access, self._bucket_key):",
+        "if not request.access:",
+        ["test_relay_drops.py::test_only_people_with_access_create_drops"],
+    ),
+    Mutant(
+        "relay takes drops of other regions",
+        "relay/drops.py",
+        "if not in_region(request.drop_id, self._region):",
+        "if not request.drop_id:",
+        ["test_relay_drops.py::test_a_drop_of_another_region_is_refused"],
+    ),
+    Mutant(
+        "token not compared",
+        "relay/drops.py",
+        "return hmac.compare_digest(token_hash(drop_id, token), kept)",
+        "return kept != _NO_HASH",
+        [
+            "test_relay_drops.py::test_no_such_drop_and_a_wrong_token_are_one_answer_for_the_same_work"
+        ],
+    ),
+    Mutant(
+        "other bytes under a label",
+        "relay/drops.py",
+        "if held is None or held.cell != request.cell:",
+        "if held is None:",
+        ["test_relay_drops.py::test_another_cell_under_a_label_is_refused"],
+    ),
+    Mutant(
+        "one cell more than allowed",
+        "relay/drops.py",
+        "if drop.cells >= limits.cells_per_drop or",
+        "if drop.cells > limits.cells_per_drop or",
+        [
+            "test_relay_drops.py::test_a_full_drop_refuses_new_cells_until_midnight_but_knows_the_old_ones"
+        ],
+    ),
+    Mutant(
+        "clock set back orders cells anew",
+        "relay/drops.py",
+        "day = max(drop.last_day, _day(now)) if drop.cells else _day(now)",
+        "day = _day(now)",
+        [
+            "test_relay_drops.py::test_a_drop_expires_from_its_beginning_even_if_the_clock_was_set_back"
+        ],
+    ),
+    Mutant(
+        "retention a day too long",
+        "relay/drops.py",
+        "since_day=_day(now) - drop.retention_days,",
+        "since_day=_day(now) - drop.retention_days - 1,",
+        ["test_relay_drops.py::test_a_cell_rests_for_its_retention_and_no_more_than_a_day_longer"],
+    ),
+    Mutant(
+        "key of a failed batch used again",
+        "relay/store_sqlite.py",
+        "def rollback(self) -> None:\n        self._wraps.clear()\n",
+        "def rollback(self) -> None:\n",
+        ["test_relay_store_sqlite.py::test_a_batch_that_failed_leaves_nothing_behind"],
+    ),
+    Mutant(
+        "retention a day too short",
+        "relay/store_sqlite.py",
+        '"DELETE FROM shred_key WHERE last_day < ?"',
+        '"DELETE FROM shred_key WHERE last_day <= ?"',
+        ["test_relay_drops.py::test_a_cell_rests_for_its_retention_and_no_more_than_a_day_longer"],
+    ),
+    Mutant(
+        "keys of what has ended are kept",
+        "relay/store_sqlite.py",
+        '            self._keys.execute("DELETE FROM shred_key WHERE last_day < ?", (today,))',
+        "            pass",
+        ["test_relay_store_sqlite.py::test_nothing_is_left_of_what_has_ended"],
+    ),
+    Mutant(
+        "deleted bytes stay in the relay's file",
+        "relay/store_sqlite.py",
+        '        "secure_delete = ON",\n',
+        '        "secure_delete = OFF",\n',
+        ["test_relay_store_sqlite.py::test_nothing_is_left_of_what_has_ended"],
+    ),
+    Mutant(
+        "relay answers before the disk has it",
+        "relay/store_sqlite.py",
+        '        "synchronous = FULL",\n',
+        '        "synchronous = OFF",\n',
+        ["test_relay_store_sqlite.py::test_what_is_answered_and_what_is_erased_outlives_the_power"],
+    ),
+    Mutant(
+        "cells before their keys",
+        "relay/store_sqlite.py",
+        'for connection in (self._keys, self._writer):\n                if connection.in_transaction:\n                    connection.execute("COMMIT")',
+        'for connection in (self._writer, self._keys):\n                if connection.in_transaction:\n                    connection.execute("COMMIT")',
+        ["test_relay_drops.py::test_dying_at_any_statement_of_a_batch_loses_and_doubles_nothing"],
+    ),
+    Mutant(
+        "a cell opens wherever it is put",
+        "relay/store_sqlite.py",
+        'return place.to_bytes(8, "big")',
+        'return b""',
+        ["test_relay_store_sqlite.py::test_a_changed_or_moved_cell_is_noticed"],
+    ),
+    # Who may change a group
+    Mutant(
+        "anybody removes",
+        "client/rights.py",
+        "free = person.identity == committer or is_leaving(person, leaves, group=group)",
+        "free = True",
+        ["test_rights.py::test_what_a_member_may"],
+    ),
+    Mutant(
+        "anybody makes admins",
+        "client/rights.py",
+        'or (administered != renamed and not may(before, people, committer, "administer"))',
+        "or False",
+        ["test_rights.py::test_what_a_member_may"],
+    ),
+    Mutant(
+        "members make admins by asking them in",
+        "client/rights.py",
+        'return policy.may_add == "members" and safe',
+        'return policy.may_add == "members"',
+        ["test_rights.py::test_member_who_may_add_makes_no_admins"],
+    ),
+    Mutant(
+        "a group one larger than allowed",
+        "client/rights.py",
+        "if len(people) + len(added) - len(commit.removes) > most:",
+        "if len(people) + len(added) - len(commit.removes) > most + 1:",
+        ["test_rights.py::test_group_stays_within_its_size"],
+    ),
+    Mutant(
+        "old wish to leave used again",
+        "client/rights.py",
+        "text = leave_text(group, person.leaf.nonce)\n    for wish in leaves:\n        if wish.identity == person.identity and wish.nonce == person.leaf.nonce:",
+        "for wish in leaves:\n        text = leave_text(group, wish.nonce)\n        if wish.identity == person.identity:",
+        ["test_rights.py::test_leave_statement_of_an_earlier_membership_is_worth_nothing"],
+    ),
+    Mutant(
+        "somebody else comes in again",
+        "client/rights.py",
+        "or [person.identity for person in gone] != [back.identity]",
+        "or False",
+        ["test_rights.py::test_coming_in_again_changes_nothing_else"],
+    ),
+    # What is for whom, and what was read
+    Mutant(
+        "digest of a drop not checked",
+        "client/delivery.py",
+        "elif cells.first == seq + 1 and cells.before != digest:",
+        'elif cells.before == b"":',
+        ["test_delivery.py::test_lie_about_what_was_read_is_told_and_costs_nothing"],
+    ),
+    Mutant(
+        "others' digests not compared",
+        "client/delivery.py",
+        "return ours is not None and ours != seen.digest",
+        "return False",
+        ["test_gaps.py::test_forgotten_cell_is_told_as_a_lie_of_the_relay"],
+    ),
+    Mutant(
+        "what others were told without a bound",
+        "client/delivery.py",
+        "(drop_id, seen.seq, seen.digest, MAX_CLAIMS),",
+        "(drop_id, seen.seq, seen.digest, 2**62),",
+        ["test_members.py::test_what_others_say_of_our_drops_is_kept_in_bounds"],
+    ),
+    Mutant(
+        "cursor moved though the unit failed",
+        "client/delivery.py",
+        "        self._windows.clear()\n        self._taken.clear()",
+        "        self._windows.clear()",
+        ["test_client_api.py::test_what_could_not_be_kept_is_read_once_more_and_not_asked_for"],
+    ),
+    Mutant(
+        "label window not kept",
+        "client/delivery.py",
+        "json.dumps(sorted(window.received)),",
+        '"[]",',
+        ["test_delivery.py::test_cell_shown_again_after_a_restart_is_passed_over"],
+    ),
+    Mutant(
+        "label taken stays expected",
+        "client/delivery.py",
+        "            for label in self._labels_of(secrets_gone[position]):\n                labels.pop(label, None)",
+        "            secrets_gone.pop(position)",
+        ["test_delivery.py::test_cell_shown_twice_is_taken_once"],
+    ),
+    Mutant(
+        "one-time label used again",
+        "client/delivery.py",
+        "            (after, gid, to.identity),",
+        "            (row[0], gid, to.identity),",
+        ["test_client_api.py::test_relay_sees_three_sizes_and_no_label_twice"],
+    ),
+    Mutant(
+        "chains outlive a membership",
+        "client/delivery.py",
+        '            db.execute("DELETE FROM chain_in WHERE gid = ? AND signer = ?", (gid, signer))',
+        "            pass",
+        ["test_delivery.py::test_chains_end_with_a_membership_and_begin_anew_with_the_next"],
+    ),
+    Mutant(
+        "outbox row gone when the relay is away",
+        "client/api.py",
+        "                    continue  # not answered: it goes out again over the next link",
+        '                    self._db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))\n'
+        "                    continue",
+        ["test_world.py::test_all_agree_and_nothing_is_lost_or_doubled"],
+    ),
+    Mutant(
+        "words go ahead of the Welcome",
+        "client/api.py",
+        "    \" WHERE reply.purpose = 'reply' AND reply.about = row.about))\"",
+        "    \" WHERE reply.purpose = 'never' AND reply.about = row.about))\"",
+        ["test_conversation.py::test_nothing_goes_ahead_of_a_welcome_that_a_relay_puts_off"],
+    ),
+    # Gaps
+    Mutant(
+        "hash of the one before not checked",
+        "client/gaps.py",
+        'is_whole = is_whole and (b"" in (last, found[0]) or last == found[0])',
+        "is_whole = is_whole and bool(found)",
+        ["test_members.py::test_envelopes_that_do_not_hang_together_are_told"],
+    ),
+    Mutant(
+        "two members who heard two things",
+        "client/gaps.py",
+        'return seq != upto or last[:8] in (b"", digest)',
+        "return True",
+        ["test_members.py::test_members_who_heard_two_things_under_one_number_are_told"],
+    ),
+    Mutant(
+        "heartbeat never sent",
+        "client/gaps.py",
+        "        return bool(is_open)",
+        "        return False",
+        ["test_gaps.py::test_last_message_that_is_lost_is_noticed_by_a_heartbeat_and_repaired"],
+    ),
+    Mutant(
+        "forgotten when the first has confirmed",
+        "client/gaps.py",
+        "everyone_has = min((upto.get(identity, 0) for identity in identities), default=0)",
+        "everyone_has = max((upto.get(identity, 0) for identity in identities), default=0)",
+        ["test_gaps.py::test_nothing_stays_lost_where_a_relay_forgets_some_of_all"],
+    ),
+    Mutant(
+        "gap without a bound",
+        "client/gaps.py",
+        "is_lost = count > MAX_AHEAD",
+        "is_lost = False",
+        ["test_members.py::test_gap_that_grows_too_long_is_told_as_lost"],
+    ),
+    # Conversations
+    Mutant(
+        "Commit merged before it was read back",
+        "client/conversation.py",
+        "if len(group.people) == 1:\n            self._won(gid, now=now)",
+        "if group.people:\n            self._won(gid, now=now)",
+        ["test_world.py::test_commits_at_once_all_come_true"],
+    ),
+    Mutant(
+        "Commit not judged",
+        "client/conversation.py",
+        "        except InvalidCommit:\n            self._engine.reject(staged.handle)\n            return",
+        "        except InvalidCommit:\n            pass",
+        ["test_delivery.py::test_junk_in_an_epoch_drop_is_passed_over_alike"],
+    ),
+    Mutant(
+        "Commit by a pair chain counts",
+        "client/conversation.py",
+        "            self._engine.reject(received.handle)  # Commits count in the epoch drop only\n",
+        "            self._engine.accept(received.handle)\n",
+        ["test_members.py::test_commit_that_comes_by_a_bucket_changes_nothing"],
+    ),
+    Mutant(
+        "repair for who came later",
+        "client/conversation.py",
+        "if came[0] < seq <= sent_seq",
+        "if seq <= sent_seq",
+        ["test_gaps.py::test_who_came_later_is_not_told_what_was_said_before"],
+    ),
+    Mutant(
+        "repairs without a bound",
+        "client/conversation.py",
+        "for answer in answers[: MAX_REPAIRS - count]:",
+        "for answer in answers:",
+        ["test_members.py::test_asking_for_more_gets_no_more_than_is_allowed"],
+    ),
+    Mutant(
+        "early messages without a bound",
+        "client/conversation.py",
+        "if count < MAX_EARLY:",
+        "if count < 2**62:",
+        ["test_members.py::test_messages_of_epochs_that_never_come_are_bounded"],
+    ),
+    Mutant(
+        "clock of a member believed",
+        "client/conversation.py",
+        "MAX_CLOCK_STEP = 2**20",
+        "MAX_CLOCK_STEP = 2**60",
+        ["test_members.py::test_member_who_claims_the_end_of_time_does_not_bring_it"],
+    ),
+    Mutant(
+        "wish to leave unsigned",
+        "client/conversation.py",
+        "                check_signature(wish.identity, wish.signature, leave_text(gid, wish.nonce))\n",
+        "",
+        ["test_delivery.py::test_leave_statement_for_another_moves_nobody"],
+    ),
+    Mutant(
+        "pieces of Commits without a bound",
+        "client/conversation.py",
+        "if count >= MAX_OPEN_FRAGMENTS:",
+        "if count >= 2**62:",
+        ["test_members.py::test_pieces_of_unfinished_commits_are_bounded"],
+    ),
+    Mutant(
+        "Welcomes without a bound",
+        "client/conversation.py",
+        "if len(self.awaited()) < MAX_JOINING:",
+        "if self.awaited() is not None:",
+        ["test_members.py::test_welcomes_that_never_come_are_bounded"],
+    ),
+    Mutant(
+        "KeyPackage of somebody else taken",
+        "client/conversation.py",
+        "if self.person_of(data, now=now).identity != sender:",
+        "if not self.person_of(data, now=now).identity:",
+        ["test_members.py::test_key_package_of_another_is_not_taken_for_the_senders"],
+    ),
+    Mutant(
+        "timer set by anybody",
+        "client/conversation.py",
+        "case Kind.TIMER if not self._may_time(gid, sender):",
+        "case Kind.TIMER if not sender:",
+        ["test_history.py::test_timer_of_a_group_is_set_by_who_may_rename_it"],
+    ),
+    # History
+    Mutant(
+        "edits of others accepted",
+        "client/history.py",
+        "        if change.identity != author:\n            return None\n",
+        "",
+        ["test_history.py::test_only_the_author_edits_and_deletes"],
+    ),
+    Mutant(
+        "block ignored",
+        "client/history.py",
+        '        if self.is_blocked(identity):\n            self._db.execute("INSERT INTO gone',
+        '        if self.is_blocked(b""):\n            self._db.execute("INSERT INTO gone',
+        ["test_history.py::test_blocked_person_is_not_heard"],
+    ),
+    Mutant(
+        "expired text comes back",
+        "client/history.py",
+        "        if self._is_gone(gid, mid):\n            return []",
+        "        if mid is None:\n            return []",
+        ["test_history.py::test_expired_text_does_not_come_back"],
+    ),
+    Mutant(
+        "what was sent outlives its deletion",
+        "client/history.py",
+        '                self._db.execute("DELETE FROM sent WHERE gid = ? AND seq = ?", (gid, seq))',
+        "                continue",
+        ["test_history.py::test_nothing_of_an_expired_text_stays_in_the_files"],
+    ),
+    Mutant(
+        "deleted words stay in the log",
+        "client/history.py",
+        "            self._is_scrub_due = not self._vault.scrub()",
+        "            self._is_scrub_due = False",
+        ["test_history.py::test_nothing_of_a_deleted_text_stays_in_the_files"],
+    ),
+    Mutant(
+        "clock set back lengthens lives",
+        "client/history.py",
+        '"UPDATE message SET expires_at = min(expires_at, ?1 + 1000 * life_s + CASE"',
+        '"UPDATE message SET expires_at = max(expires_at, ?1 + 1000 * life_s + CASE"',
+        ["test_history.py::test_clock_set_back_lengthens_no_life"],
+    ),
+    # Vault and first contact
+    Mutant(
+        "two processes on one profile",
+        "client/vault.py",
+        "fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)",
+        ["test_vault.py::test_one_process_at_a_time"],
+    ),
+    Mutant(
+        "vault of a newer program opened",
+        "client/vault.py",
+        "if version > VERSION:",
+        "if version > VERSION + 1:",
+        ["test_vault.py::test_vault_of_a_newer_program_is_left_alone"],
+    ),
+    Mutant(
+        "memory outlives a failed unit",
+        "client/vault.py",
+        "            for forget in self._forget:\n                forget()\n",
+        "",
+        ["test_client_api.py::test_what_could_not_be_kept_is_read_once_more_and_not_asked_for"],
+    ),
+    Mutant(
+        "invite good for many",
+        "client/invite.py",
+        "\"UPDATE invite SET used_at = ?, private = x'' WHERE secret = ?\", (now, secret)",
+        '"UPDATE invite SET made_at = ? WHERE secret = ?", (now, secret)',
+        ["test_invite.py::test_junk_uses_the_invite_up_and_is_reported"],
+    ),
+    Mutant(
+        "namesake slips into a known name",
+        "client/invite.py",
+        "        while name in taken:\n",
+        "        while not name:\n",
+        ["test_invite.py::test_namesake_gets_another_name_and_is_warned_of"],
+    ),
+    # The drill
+    Mutant(
+        "one coding of base64 not searched",
+        "drill/search.py",
+        "for shift in range(3):",
+        "for shift in range(2):",
+        ["test_search.py::test_text_is_found_in_every_coding"],
+    ),
+    Mutant(
+        "text across two blocks not found",
+        "drill/search.py",
+        'block = data[begin : begin + _BLOCK + 7].ljust(min(_BLOCK, size - begin) + 7, b"\\0")',
+        'block = data[begin : begin + _BLOCK].ljust(min(_BLOCK, size - begin) + 7, b"\\0")',
+        ["test_search.py::test_text_across_a_border_is_found"],
+    ),
+]
+
+
+def copied(into: Path) -> Path:
+    """A copy of the program and its tests."""
+    for name in ("src", "tests"):
+        shutil.copytree(ROOT / name, into / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", into)
+    return into
+
+
+def are_green(copy: Path, tests: Sequence[str]) -> bool:
+    """Whether these tests pass in a copy. Raises BrokenMutant where they cannot be run."""
+    done = subprocess.run(
+        [*PYTEST, *(f"tests/{test}" for test in tests)],
+        cwd=copy,
+        # No bytecode: what is kept of a file goes by its second and size, which mutants share.
+        env=os.environ | {"PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode not in (0, 1):
+        raise BrokenMutant(done.stdout + done.stderr)
+    return done.returncode == 0
+
+
+def with_bug(text: str, mutant: Mutant) -> str:
+    """The file's text with the bug. Raises BrokenMutant unless its place is there exactly once."""
+    if text.count(mutant.old) != 1:
+        raise BrokenMutant(f"{mutant.name}: found {text.count(mutant.old)} times in {mutant.file}")
+    return text.replace(mutant.old, mutant.new)
+
+
+def is_caught(copy: Path, mutant: Mutant) -> bool:
+    """Whether a test fails because of the bug; the copy is as before afterwards."""
+    path = copy / "src" / "amanat" / mutant.file
+    text = path.read_text()
+    path.write_text(with_bug(text, mutant))
+    try:
+        return not are_green(copy, mutant.tests)
+    finally:
+        path.write_text(text)
+
+
+def try_all(
+    mutants: Sequence[Mutant], *, progress: Callable[[str, bool | None], None]
+) -> dict[str, bool]:
+    """Whether each bug was caught; `progress` is told a name, and how it ended. Raises BrokenMutant
+    also when the tests fail without any bug."""
+    with tempfile.TemporaryDirectory(prefix="amanat-mutants-") as directory:
+        copy = copied(Path(directory))
+        progress("without any bug", None)
+        if not are_green(copy, sorted({test for mutant in mutants for test in mutant.tests})):
+            raise BrokenMutant("the tests fail without any bug")
+        found = {}
+        for mutant in mutants:
+            progress(mutant.name, None)
+            found[mutant.name] = is_caught(copy, mutant)
+            progress(mutant.name, found[mutant.name])
+        return found
+
+
+def main() -> int:
+    """Try the bugs and say what became of them."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", metavar="NAME", action="append", help="this bug; may be repeated")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    asked = parser.parse_args()
+    chosen = [m for m in MUTANTS if not asked.only or m.name in asked.only]
+    if asked.only and len(chosen) < len(set(asked.only)):
+        parser.error(f"no such bug; there are: {', '.join(m.name for m in MUTANTS)}")
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=len(chosen))
+
+        def progress(name: str, caught: bool | None) -> None:
+            bar.update(task, description=name, advance=0 if caught is None else 1)
+            if caught is False:
+                bar.console.print(f"survived: {name}")
+
+        try:
+            found = try_all(chosen, progress=progress)
+        except BrokenMutant as error:
+            bar.console.print(str(error), markup=False)
+            return 2
+    survived = [name for name, caught in found.items() if not caught]
+    figures = {"mutants": len(found), "caught": len(found) - len(survived), "survived": survived}
+    Console().print_json(json.dumps(figures)) if asked.json else Console().print(
+        f"{figures['caught']} of {figures['mutants']} planted bugs were caught"
+    )
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
