@@ -140,7 +140,9 @@ DECODERS = {
         conversation._welcomes, InvalidMessage, WelcomeRef(bytes(16), _FILE)
     ),
     "Welcome file": _record(
-        conversation._welcome_files, InvalidWelcome, WelcomeFile(b"welcome", b"tree", [Ack(bytes(8), 3, bytes(8))])
+        conversation._welcome_files,
+        InvalidWelcome,
+        WelcomeFile(b"welcome", b"tree", [Ack(bytes(8), 3, bytes(8))]),
     ),
     "text": _record(history._texts, InvalidMessage, Text("سلام", None, 60)),
     "edit": _record(history._edits, InvalidMessage, Edit(bytes(16), "سلام")),

@@ -310,6 +310,8 @@ class Network:
         """Appends carried, retries among them."""
         self.changed: list[tuple[bytes, bytes]] = []
         """Labels under which other bytes were sent than before: two texts under one key."""
+        self.copied: set[str] = set()
+        """Whose vault was copied: an old copy cannot know what the newer one has sent."""
         self._readers: dict[bytes, list[_Reader]] = {}
 
     async def connect(self, address: RelayAddress) -> Link:
@@ -332,16 +334,16 @@ class Network:
     def way(self) -> float:
         return self.rng.uniform(0, self.weather.delay_s)
 
-    def note(self, request: wire.Request) -> None:
+    def note(self, request: wire.Request, who: str) -> None:
         if isinstance(request, wire.Append):
             self.appends += 1
             key = (request.drop_id, request.cell[:LABEL_BYTES])
-            if self.sent.setdefault(key, request.cell) != request.cell:
+            if self.sent.setdefault(key, request.cell) != request.cell and who not in self.copied:
                 self.changed.append(key)
 
     def arrive(self, socket: Socket, request: wire.Request) -> None:
         """A request reaches the relay, which may have hung up on its sender already."""
-        self.note(request)
+        self.note(request, socket.who)
         if isinstance(request, wire.Unfollow):
             return
         reply = socket.relay.answer(request, socket.who)
@@ -524,6 +526,18 @@ class Person:
         shutil.rmtree(self.directory)
         await self.live_on(image)
 
+    def copy(self) -> Path:
+        """A copy of the profile as it is now, as a backup would make it; nobody may be online."""
+        return Path(shutil.copytree(self.directory, self.directory.with_name(os.urandom(4).hex())))
+
+    async def live_as(self, directory: Path) -> None:
+        """Go on from a copy of the profile, as if nothing had happened since it was made."""
+        await self.client.close()
+        self.is_awake = False
+        self.directory = directory
+        self.open()
+        self.wake()
+
     async def live_on(self, directory: Path) -> None:
         """Open the profile from a directory, and go online if the last process was."""
         self.directory = directory
@@ -574,7 +588,7 @@ class Person:
 
     def what_is_left(self) -> str:
         """What this person still has to do; empty if nothing."""
-        for table in ("outbox", "attempt", "joining", "intent", "early"):
+        for table in ("outbox", "attempt", "joining", "intent", "early", "comeback"):
             if count := self.one(f"SELECT count(*) FROM {table}"):  # noqa: S608  # our own names
                 return f"{self.name}: {count} rows in {table}"
         rules, delivery = self.client._conversations, self.client._delivery
@@ -721,8 +735,13 @@ class World:
                 await person.revive()
             elif person.client._failure is not None:
                 raise person.client._failure
-        assert not self.network.changed
+        assert not [label for _, label in self.network.changed if not self._is_asking(label)]
         assert not [error for error in self._mishaps if not isinstance(error, Died)]
+
+    def _is_asking(self, label: bytes) -> bool:
+        """Whether a label is one of the few by which somebody can be asked for help again."""
+        known = [person.client._delivery._known().get(label) for person in self.people.values()]
+        return any(expected is not None and expected.source == "lost" for expected in known)
 
     def close(self) -> None:
         async def end() -> None:

@@ -341,6 +341,12 @@ class Draining(Unavailable):
     text = "the relay is shutting down"
 
 
+class OutOfStep(Unavailable):
+    code = "out-of-step"
+    text = "this conversation is being joined again"
+    hint = "try again when a contact who is in it has been online"
+
+
 class FutureEpoch(Unavailable):
     code = "future-epoch"
     text = "the message is of an epoch this client has not reached yet"
@@ -380,6 +386,12 @@ class BrokenChain(TrustError):
     code = "broken-chain"
     text = "somebody said two different things under one number"
     hint = "their vault was copied and used twice, or their program lies; ask them"
+
+
+class CopiedVault(TrustError):
+    code = "copied-vault"
+    text = "another copy of this vault was used after this one"
+    hint = "use one of them only; its conversations are being joined again"
 
 
 class MessageLost(TrustError):

@@ -21,13 +21,15 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 from amanat import mls
 from amanat.client import conversation as rules
 from amanat.client import profile, rights, vault
+from amanat.client.comeback import Comebacks, Try
 from amanat.client.conversation import Conversations, Event
-from amanat.client.delivery import Delivery, FromInvite, FromKnock
+from amanat.client.delivery import Delivery, FromHelper, FromInvite, FromKnock, FromLost
 from amanat.client.invite import Invites, from_link, to_link
 from amanat.client.link import RETRY_S, Links, connect
 from amanat.errors import (
     AmbiguousName,
     BadArgument,
+    CopiedVault,
     DiskFull,
     InvalidCell,
     InviteUsed,
@@ -83,11 +85,15 @@ FILE_PAGE = 12
 """Large cells asked for at once: below wire.MAX_REPLY_BYTES."""
 
 _MAY_GO = (
-    "NOT (row.purpose = 'cell' AND EXISTS (SELECT 1 FROM outbox AS reply"
+    "(row.purpose = 'claim' OR NOT EXISTS (SELECT 1 FROM outbox AS claim"
+    " WHERE claim.purpose = 'claim' AND claim.tries = 0))"
+    " AND NOT (row.purpose = 'cell' AND EXISTS (SELECT 1 FROM outbox AS reply"
     " WHERE reply.purpose = 'reply' AND reply.about = row.about))"
 )
 """Nothing is said in a 1:1 conversation before the relay has the Welcome into it: who joins finds
-all of it behind the Welcome in their bucket."""
+all of it behind the Welcome in their bucket. And nothing is said at all before it is clear
+whether another copy of this vault has said something else under the same keys, if that can be
+known."""
 
 T = TypeVar("T")
 
@@ -213,6 +219,9 @@ class Client:
         self._conversations = Conversations(vault, self._engine, self._delivery, self._me)
         self._history = self._conversations.history
         self._invites = Invites(vault, self._delivery, self._conversations, self._me)
+        self._comebacks = Comebacks(
+            vault, self._engine, self._delivery, self._conversations, self._me
+        )
         self._links = Links()
         self._tasks: dict[object, asyncio.Task[None]] = {}
         self._subscribers: set[asyncio.Queue[Event | None]] = set()
@@ -291,6 +300,8 @@ class Client:
     def start(self) -> None:
         """Begin to send and to read, in the background."""
         self._begin_clock(self._now())
+        with self._unit():
+            self._comebacks.claim(now=self._now())
         self._read_buckets()
         self._spawn("ticks", self._tick())
 
@@ -849,6 +860,10 @@ class Client:
                 self._invites.answer(arrival.secret, arrival.payload, now=now)
             elif isinstance(arrival, FromKnock):
                 self._invites.welcome(arrival.secret, arrival.payload, now=now)
+            elif isinstance(arrival, FromLost):
+                self._comebacks.help(arrival.identity, arrival.payload, now=now)
+            elif isinstance(arrival, FromHelper):
+                self._comebacks.answered(arrival.gid, arrival.payload, now=now)
             else:
                 self._conversations.take(arrival.gid, arrival.signer, arrival.cell, now=now)
         if self._delivery.broken_claims(home.bucket.drop_id):
@@ -973,7 +988,15 @@ class Client:
     def _done(self, row: _Row, answer: object, *, now: int) -> None:
         """A relay has taken a request or refused it for good."""
         self._db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
-        if isinstance(answer, LabelTaken) and row.purpose == "knock":
+        if isinstance(answer, LabelTaken) and row.purpose == "claim":
+            self._conversations.all_astray(now=now)
+        elif isinstance(answer, LabelTaken) and row.purpose == "cell":
+            # We, and nobody else, have said something else in this place.
+            code = CopiedVault.code
+            self._conversations.go_astray(row.about, code, is_restart=True, now=now)
+        elif isinstance(answer, LabelTaken) and row.purpose == "ask":
+            pass  # asked under another label soon
+        elif isinstance(answer, LabelTaken) and row.purpose == "knock":
             self._conversations.warn(None, InviteUsed.code, InviteUsed.text, now=now)
             self._invites.withdraw_knock(row.about)
         elif isinstance(answer, PeerError):
@@ -1027,6 +1050,9 @@ class Client:
         for gid in self._due("SELECT gid FROM conversation WHERE refresh_due_at <= ?", now):
             with self._unit():
                 rules.refresh(gid, now=now)
+        if self._due("SELECT gid FROM comeback WHERE digest IS NULL AND ask_due_at <= ?", now):
+            with self._unit():
+                self._comebacks.ask(now=now)
         if self.is_caught_up and self._delivery.again() is None:
             # Until then what seems to be missing may simply not have been read yet.
             for gap in rules.gaps.due(now):
@@ -1063,6 +1089,9 @@ class Client:
                 self._spawn(("look", gid), self._look(gid))
         if self._delivery.again() is not None and "again" not in self._tasks:
             self._spawn("again", self._read_again())
+        for attempt in self._comebacks.tries():
+            if ("back", attempt.gid) not in self._tasks:
+                self._spawn(("back", attempt.gid), self._come_back(attempt))
         for gid, ref in self._conversations.awaited():
             if ("fetch", gid) not in self._tasks:
                 self._spawn(("fetch", gid), self._fetch_welcome(gid, ref))
@@ -1137,6 +1166,27 @@ class Client:
             await asyncio.sleep(0)
         return False
 
+    async def _come_back(self, attempt: Try) -> None:
+        """Read the epoch drop from its first cell until it holds a whole Commit, ours or not."""
+        drop, after = attempt.drop, 0
+        while True:
+            request = wire.Read(
+                0, drop.drop_id, drop.read_token, after, wire.MAX_CELLS, wire.MAX_WAIT_S
+            )
+            try:
+                link = await self._links.to(attempt.relay)
+                cells = await link.request(request, wire.Cells)
+            except NoSuchDrop:  # who helped has still to have it made
+                await asyncio.sleep(TICK_S)
+                continue
+            except (Unavailable, PeerError, TrustError) as error:
+                await self._rest_after(error, b"")
+                continue
+            with self._unit():
+                if self._comebacks.judge(attempt, cells.cells, now=self._now()):
+                    break
+            after = cells.first + len(cells.cells) - 1
+
     async def _fetch_welcome(self, gid: bytes, ref: FileRef) -> None:
         """Fetch a Welcome that was announced, and join by it."""
         pause = TICK_S
@@ -1157,7 +1207,10 @@ class Client:
                 data = None
             break
         with self._unit():
-            self._conversations.let_in(gid, data, now=self._now())
+            if self._comebacks.is_astray(gid):
+                self._comebacks.take(gid, data, now=self._now())
+            else:
+                self._conversations.let_in(gid, data, now=self._now())
         self._begin_due()
 
     async def _fetch_file(self, ref: FileRef) -> bytes | None:

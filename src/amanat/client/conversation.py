@@ -29,6 +29,7 @@ from amanat.errors import (
     BadArgument,
     Blocked,
     BrokenChain,
+    CopiedVault,
     FutureEpoch,
     GroupTooLarge,
     IdentityChanged,
@@ -42,6 +43,7 @@ from amanat.errors import (
     MessageTooLarge,
     NotAdmin,
     NotAMember,
+    OutOfStep,
     OwnMessage,
     PeerError,
     RelayLied,
@@ -61,6 +63,7 @@ from amanat.protocol.drops import (
 from amanat.protocol.identity import MAX_NAME_CHARS, check_credential, check_signature, leave_text
 from amanat.protocol.messages import (
     COMMIT_FRAGMENT,
+    MAX_BRANCH,
     MAX_DELETED,
     MAX_FRAGMENTS,
     MAX_KEY_PACKAGES,
@@ -69,6 +72,7 @@ from amanat.protocol.messages import (
     MAX_TEXT_BYTES,
     MESSAGE_FRAGMENT,
     Ack,
+    Branch,
     CellKind,
     CommitInfo,
     Delete,
@@ -91,6 +95,7 @@ from amanat.protocol.messages import (
     Wanted,
     WelcomeFile,
     WelcomeRef,
+    decode_commit_info,
     decode_envelope,
     decode_policy,
     envelope_hash,
@@ -135,6 +140,10 @@ MAX_ACKS_LARGE = 4
 MAX_REPAIRS = 512
 """Most envelopes sent again to one member in REPAIR_SPAN_MS: more cannot be had by asking more."""
 REPAIR_SPAN_MS = 3_600_000
+HELPED_MS = 3_000
+"""How soon after helping a member back their Commit is looked for, in milliseconds."""
+PARTED_MS = 30_000
+"""How often one member is told that they have been in other epochs than we, in milliseconds."""
 KEPT_AUTHENTICATORS = 256
 """Epochs of a group whose authenticators are kept to compare with what others say."""
 LIE_EVERY_MS = 3_600_000
@@ -227,6 +236,9 @@ class Conversations:
         self.gaps = Gaps(vault)
         self.history = History(vault, me)
         self._groups: dict[bytes, Group] = {}
+        self._helping: set[bytes] = set()
+        self._parted: dict[tuple[bytes, bytes], int] = {}
+        """When whom was told that we have been in other epochs than they."""
         self._repaired: dict[tuple[bytes, bytes], tuple[int, int]] = {}
         """How many envelopes were sent again to whom since when."""
         self.events: list[Event] = []
@@ -269,6 +281,14 @@ class Conversations:
     def is_active(self, gid: bytes) -> bool:
         """Whether we are a member and mean to stay."""
         return self._state(gid) == "active"
+
+    def require_active(self, gid: bytes) -> None:
+        """Raises NotAMember, or OutOfStep where we are to join again."""
+        state = self._state(gid)
+        if state == "astray":
+            raise OutOfStep
+        if state != "active":
+            raise NotAMember
 
     def is_followed(self, gid: bytes) -> bool:
         """Whether we are a member, be it one who is leaving."""
@@ -441,6 +461,9 @@ class Conversations:
             "DELETE FROM epoch WHERE gid = ? AND number <= ?", (gid, epoch - KEPT_AUTHENTICATORS)
         )
         self._meet(gid, group)
+        if group.policy.direct:
+            for peer in self.others(group):
+                self._delivery.keep_way_back(peer.identity, peer.delivery)
         if group.is_large:
             self._delivery.end_chains(gid)
             # Who spoke before they knew of the Commit spoke into the drop we have just left.
@@ -537,11 +560,13 @@ class Conversations:
     def _append_to_epoch(
         self, gid: bytes, group: Group, kind: int, data: bytes, *, now: int
     ) -> None:
-        self._make_epoch_drop(gid, group, now=now)
-        policy = group.policy
-        (secret,) = self._db.execute(
-            "SELECT secret FROM epoch_drop WHERE gid = ? AND epoch = ?", (gid, group.view.epoch)
-        ).fetchone()
+        secret = self.epoch_secret(gid, now=now)
+        self.append_to(group.policy, secret, kind, data, about=gid, now=now)
+
+    def append_to(
+        self, policy: Policy, secret: bytes, kind: int, data: bytes, *, about: bytes, now: int
+    ) -> None:
+        """Append a Commit or a message to the epoch drop of a secret; inside a unit."""
         drop = epoch_drop(secret, policy.region)
         pieces = [data[i : i + FRAGMENT_BYTES] for i in range(0, len(data), FRAGMENT_BYTES)]
         hashes = [piece_hash(piece) for piece in pieces]
@@ -553,7 +578,7 @@ class Conversations:
                 policy.relay,
                 wire.Append(0, drop.drop_id, drop.append_token, cell),
                 purpose="commit" if kind == COMMIT_FRAGMENT else "cell",
-                about=gid,
+                about=about,
                 due_at=now,
             )
 
@@ -571,16 +596,10 @@ class Conversations:
         drop = epoch_drop(row[0], region)
         for cell in self._delivery.advance(drop.drop_id, cells, take):
             try:
-                payload = open_cell(
-                    _epoch_key(row[0], cell[:LABEL_BYTES]),
-                    cell,
-                    region=region,
-                    drop_id=drop.drop_id,
-                )
-                fragment = codec.decode(_fragments, payload, InvalidCell)
+                fragment = open_fragment(row[0], region, cell)
             except InvalidCell:
                 continue  # junk of somebody who knows the drop; skipped alike by every member
-            data = self._assemble(gid, epoch, fragment)
+            data = self.assemble(gid, epoch, fragment)
             if data is None or not self.is_followed(gid):
                 continue
             if fragment.kind == COMMIT_FRAGMENT:
@@ -589,7 +608,8 @@ class Conversations:
             else:
                 self.receive(gid, data, now=now)
 
-    def _assemble(self, gid: bytes, epoch: int, piece: Fragment) -> bytes | None:
+    def assemble(self, gid: bytes, epoch: int, piece: Fragment) -> bytes | None:
+        """What a piece of an epoch drop makes whole, if it does; inside a unit."""
         if len(piece.pieces) == 1:
             return piece.data
         (count,) = self._db.execute(
@@ -621,8 +641,7 @@ class Conversations:
 
     def require(self, gid: bytes, deed: rights.Deed, whom: bytes | None = None) -> Group:
         """The group, if we may do this in it. Raises NotAMember or NotAdmin."""
-        if not self.is_active(gid):
-            raise NotAMember
+        self.require_active(gid)
         group = self.group(gid)
         if not rights.may(group.policy, group.people, self._me.identity, deed, whom):
             raise NotAdmin
@@ -696,14 +715,11 @@ class Conversations:
         people = len(self.group(gid).people)
         pause *= max(1, people // REFRESH_PEOPLE)
         due_at = now + pause // 2 + secrets.randbelow(pause)
-        self._db.execute(
-            "UPDATE conversation SET refresh_due_at = ? WHERE gid = ?", (due_at, gid)
-        )
+        self._db.execute("UPDATE conversation SET refresh_due_at = ? WHERE gid = ?", (due_at, gid))
 
     def leave(self, gid: bytes, *, now: int) -> None:
         """Tell the members that we leave; one of them commits it. Raises NotAMember."""
-        if not self.is_active(gid):
-            raise NotAMember
+        self.require_active(gid)
         group = self.group(gid)
         own = next(p for p in group.people if p.signer == self._me.signer)
         if group.identities == {self._me.identity}:
@@ -804,6 +820,11 @@ class Conversations:
                 policy = policy if moot else changed
             if moot:
                 self._db.execute("DELETE FROM intent WHERE id = ?", (row,))
+        ruling = rights.admins(group.policy, group.people)
+        if self._me.identity not in ruling and any(
+            p.leaf_index in removes and p.identity in ruling for p in group.people
+        ):
+            adds = {}  # a joiner could take the freed leaf and its rights: in the next epoch
         if not (adds or removes or is_refresh or policy != group.policy):
             return None
         return _Plan(
@@ -822,6 +843,9 @@ class Conversations:
             return
         try:
             staged = self._engine.process(gid, commit)
+        except OwnMessage:  # we made it and do not know of it: another copy of this vault did
+            self.go_astray(gid, CopiedVault.code, is_restart=True, now=now)
+            return
         except (PeerError, WrongEpoch, FutureEpoch):
             return  # junk: no member can apply it
         if not isinstance(staged, mls.StagedCommit):
@@ -842,6 +866,8 @@ class Conversations:
         self._db.execute("DELETE FROM attempt WHERE gid = ?", (gid,))  # ours lost the race
         if staged.self_removed:
             was_leaving = self._state(gid) == "leaving"
+            if staged.external:  # a copy of this vault, older than we, has come back in our place
+                self.warn(gid, CopiedVault.code, "the other copy is in it now", now=now)
             self._end(gid)
             self._db.execute(
                 "UPDATE conversation SET state = ? WHERE gid = ?",
@@ -850,9 +876,90 @@ class Conversations:
             if not was_leaving:
                 self.events.append(Removed(gid))
             return
+        if staged.external:
+            self._let_back(gid, staged, now=now)
         self._enter_epoch(gid, now=now)
         self.events.append(GroupChanged(gid))
         self.attempt(gid, now=now)
+
+    def _let_back(self, gid: bytes, commit: mls.StagedCommit, *, now: int) -> None:
+        """A member has come in again: what they say begins anew, as far as they have lost count."""
+        signer = commit.committer.signer
+        identity = check_credential(commit.committer.credential, signer=signer).identity
+        if gid in self._helping:
+            self._helping.discard(gid)
+            for peer in _one_each(self.others(self.group(gid))):
+                self._post(gid, peer, CellKind.NOTICE, b"", now=now)
+        self._delivery.forget_chains(gid, identity, signer)
+        if decode_commit_info(commit.aad).is_restart:
+            self.gaps.begin(gid, signer, identity)
+            self._db.execute("DELETE FROM their_key_package WHERE identity = ?", (identity,))
+
+    # Going astray and coming back (comeback.py)
+
+    def go_astray(
+        self, gid: bytes, why: str, *, is_restart: bool, fork: Epoch | None = None, now: int
+    ) -> None:
+        """Our state of a conversation is not the group's: say nothing more, and join it again;
+        inside a unit. `fork` is an epoch of the group we were not in."""
+        if not self.is_active(gid):
+            return
+        self.warn(gid, why, "it is being joined again", now=now)
+        self._db.execute("UPDATE conversation SET state = 'astray' WHERE gid = ?", (gid,))
+        number, authenticator = (fork.number, fork.authenticator) if fork else (-1, b"")
+        self._db.execute(
+            "INSERT INTO comeback (gid, number, authenticator, is_restart, ask_due_at)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (gid, number, authenticator, is_restart, now),
+        )
+        # What was sealed for others under keys that another copy may have used must not leave.
+        self._db.execute(
+            "DELETE FROM outbox WHERE about = ? AND purpose IN ('cell', 'commit')", (gid,)
+        )
+        for table in ("attempt", "early", "fragment"):
+            self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+        self.events.append(GroupChanged(gid))
+
+    def all_astray(self, *, now: int) -> None:
+        """Another copy of this vault was used after this one; inside a unit."""
+        rows = self._db.execute("SELECT gid FROM conversation WHERE state = 'active'").fetchall()
+        for (gid,) in rows:
+            if len(self.group(gid).people) > 1:
+                self.go_astray(gid, CopiedVault.code, is_restart=True, now=now)
+
+    def expect_comeback(self, gid: bytes, *, now: int) -> None:
+        """A member was helped and will come in again: look for it, and tell the others."""
+        self._helping.add(gid)
+        self.notice(gid, now=now + HELPED_MS)
+
+    def epoch_secret(self, gid: bytes, *, now: int) -> bytes:
+        """The secret of the current epoch's drop, which the relay is asked to make; inside a
+        unit."""
+        group = self.group(gid)
+        self._make_epoch_drop(gid, group, now=now)
+        (secret,) = self._db.execute(
+            "SELECT secret FROM epoch_drop WHERE gid = ? AND epoch = ?", (gid, group.view.epoch)
+        ).fetchone()
+        return bytes(secret)
+
+    def come_back(self, gid: bytes, *, is_restart: bool, now: int) -> None:
+        """Our external Commit has won and is merged; inside a unit."""
+        self._drop_epochs(gid, before=2**62)
+        self._delivery.end_chains(gid)
+        self._db.execute("DELETE FROM epoch WHERE gid = ?", (gid,))
+        self._db.execute("UPDATE conversation SET state = 'active' WHERE gid = ?", (gid,))
+        if is_restart:
+            self._db.execute(
+                "UPDATE conversation SET sent_seq = 0, sent_hash = ? WHERE gid = ?",
+                (bytes(32), gid),
+            )
+            self._db.execute("UPDATE since SET sent_seq = 0 WHERE gid = ?", (gid,))
+            for table in ("sent", "receipt"):
+                self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+        self._enter_epoch(gid, now=now)
+        self._plan_refresh(gid, REFRESH_MS[1], now=now)
+        if is_restart and self.group(gid).policy.direct:
+            self.give_key_packages(gid, mls.HYBRID_SUITE, KEY_PACKAGES_GIVEN, now=now)
 
     def _won(self, gid: bytes, *, now: int) -> None:
         """Our Commit is the first valid one: merge it, tell the members, let the joiners in."""
@@ -864,9 +971,7 @@ class Conversations:
         self._db.execute("DELETE FROM attempt WHERE gid = ?", (gid,))
         if refreshed:
             self._db.execute("DELETE FROM intent WHERE gid = ? AND kind = 'refresh'", (gid,))
-            self._db.execute(
-                "UPDATE conversation SET refreshed_at = ? WHERE gid = ?", (now, gid)
-            )
+            self._db.execute("UPDATE conversation SET refreshed_at = ? WHERE gid = ?", (now, gid))
         for peer in _one_each(self.others(before)):
             # In a large group there are no chains and none are needed: its epoch drop is followed.
             self._post(gid, peer, CellKind.NOTICE, b"", now=now)
@@ -899,7 +1004,7 @@ class Conversations:
         counted = self.gaps.heads(gid)
         counted += [(self._me.signer, sent_seq, sent_hash)] if sent_seq else []
         heads = [Ack(s[:8], seq, (digest or bytes(8))[:8]) for s, seq, digest in counted]
-        file = self._put_file(codec.encode(WelcomeFile(welcome, tree, heads)), now=now)
+        file = self.put_file(codec.encode(WelcomeFile(welcome, tree, heads)), now=now)
         body = codec.encode(WelcomeRef(group=gid, file=file))
         for identity in joiners:
             self._db.execute(
@@ -923,7 +1028,8 @@ class Conversations:
 
     # Files
 
-    def _put_file(self, data: bytes, *, now: int) -> FileRef:
+    def put_file(self, data: bytes, *, now: int) -> FileRef:
+        """Have our home relay keep a file for whoever is told of it; inside a unit."""
         home = self._me.home
         ref = FileRef(
             relay=home.relay,
@@ -1056,9 +1162,7 @@ class Conversations:
 
     # Messages
 
-    def send_text(
-        self, gid: bytes, text: str, *, reply_to: bytes | None = None, now: int
-    ) -> int:
+    def send_text(self, gid: bytes, text: str, *, reply_to: bytes | None = None, now: int) -> int:
         """Say a text in a conversation; the row it is kept in.
 
         Raises NotAMember, MessageTooLarge, Blocked, IdentityChanged or UnknownMessage; nothing is
@@ -1127,8 +1231,7 @@ class Conversations:
         self, gid: bytes, kind: Kind, body: bytes, *, now: int
     ) -> list[TextArrived | MessageChanged]:
         """Say something of history, and do it here as everybody will."""
-        if not self.is_active(gid):
-            raise NotAMember
+        self.require_active(gid)
         group = self.group(gid)
         if group.policy.direct and len(group.identities) == 1:
             raise NotAMember("the other has left this conversation")
@@ -1288,7 +1391,7 @@ class Conversations:
             self.warn(gid, MessageLost.code, fingerprint(identity), now=now)
         self.gaps.watch(gid, signer, now=now)
 
-    def check_gossip(self, gid: bytes, cell: PairCell, *, now: int) -> None:
+    def check_gossip(self, gid: bytes, signer: bytes, cell: PairCell, *, now: int) -> None:
         """Compare what a member was told of our drops, and where they stand, with what we know;
         inside a unit."""
         if not self.is_followed(gid):
@@ -1304,6 +1407,42 @@ class Conversations:
         ).fetchone()
         if row is not None and row[0] != cell.epoch.authenticator:
             self.lied(gid, now=now)
+            self._show_branch(gid, signer, now=now)
+
+    def _show_branch(self, gid: bytes, signer: bytes, *, now: int) -> None:
+        """Tell a member which epochs we have been in, not too often; inside a unit."""
+        if 0 <= now - self._parted.get((gid, signer), -PARTED_MS) < PARTED_MS:
+            return
+        self._parted[gid, signer] = now
+        peer = next((p for p in self.others(self.group(gid)) if p.signer == signer), None)
+        if peer is not None:
+            rows = self._db.execute(
+                "SELECT number, authenticator FROM epoch WHERE gid = ? ORDER BY number DESC"
+                " LIMIT ?",
+                (gid, MAX_BRANCH),
+            ).fetchall()
+            branch = Branch([Epoch(*row) for row in reversed(rows)])
+            self._post(gid, peer, CellKind.BRANCH, codec.encode(branch), now=now)
+
+    def _compare_branch(self, gid: bytes, signer: bytes, body: bytes, *, now: int) -> None:
+        """A member was shown other Commits than we: where we have parted, the epoch with the lower
+        authenticator is the group's, and whoever is not in it joins it again; inside a unit.
+
+        Raises InvalidMessage.
+        """
+        ours: dict[int, bytes] = dict(
+            self._db.execute(
+                "SELECT number, authenticator FROM epoch WHERE gid = ?", (gid,)
+            ).fetchall()
+        )
+        for epoch in codec.decode(_branches, body, InvalidMessage).epochs:
+            if ours.get(epoch.number, epoch.authenticator) != epoch.authenticator:
+                self.lied(gid, now=now)
+                if epoch.authenticator < ours[epoch.number]:
+                    self.go_astray(gid, RelayLied.code, is_restart=False, fork=epoch, now=now)
+                else:
+                    self._show_branch(gid, signer, now=now)
+                return
 
     def lied(self, gid: bytes | None, *, now: int) -> None:
         """A relay shows different people different cells of one drop: tell the person, not too
@@ -1346,19 +1485,21 @@ class Conversations:
 
     def take(self, gid: bytes, signer: bytes, cell: PairCell, *, now: int) -> None:
         """Take a cell that came by a pair chain; inside a unit."""
-        self.check_gossip(gid, cell, now=now)
+        self.check_gossip(gid, signer, cell, now=now)
         match cell.kind:
             case CellKind.MLS:
                 self.receive(gid, cell.payload, now=now)
             case CellKind.NOTICE:
                 self.notice(gid, now=now)
-            case CellKind.WANTED | CellKind.REPAIR if self.is_followed(gid):
+            case CellKind.WANTED | CellKind.REPAIR | CellKind.BRANCH if self.is_followed(gid):
                 people = {p.signer: p.identity for p in self.group(gid).people}
                 if signer not in people:
                     return
                 try:
                     if cell.kind == CellKind.WANTED:
                         self._repair(gid, signer, cell.payload, now=now)
+                    elif cell.kind == CellKind.BRANCH:
+                        self._compare_branch(gid, signer, cell.payload, now=now)
                     else:
                         self._mend(gid, people[signer], signer, cell.payload, now=now)
                 except PeerError as error:
@@ -1398,13 +1539,9 @@ class Conversations:
             self.warn(gid, MessageLost.code, fingerprint(sender), now=now)
         if not heard.is_new:
             return
-        (clock,) = self._db.execute(
-            "SELECT clock FROM conversation WHERE gid = ?", (gid,)
-        ).fetchone()
-        envelope = structs.replace(envelope, clock=min(envelope.clock, clock + MAX_CLOCK_STEP))
-        self._db.execute(
-            "UPDATE conversation SET clock = max(clock, ?) WHERE gid = ?", (envelope.clock, gid)
-        )
+        latest = self.clock(gid) + MAX_CLOCK_STEP
+        envelope = structs.replace(envelope, clock=min(envelope.clock, latest))
+        self.move_clock(gid, envelope.clock)
         self._take_acks(gid, sender, envelope.acks, now=now)
         if envelope.kind != Kind.RECEIPT:
             self._owe_receipt(gid, now=now)
@@ -1413,8 +1550,28 @@ class Conversations:
         except (InvalidMessage, InvalidKeyPackage, InvalidCredential) as error:
             self.warn(gid, error.code, "a message was malformed inside", now=now)
 
+    def clock(self, gid: bytes) -> int:
+        """The Lamport clock of a conversation: the highest heard or said."""
+        row = self._db.execute("SELECT clock FROM conversation WHERE gid = ?", (gid,)).fetchone()
+        return int(row[0])
+
+    def move_clock(self, gid: bytes, clock: int) -> None:
+        """Somebody has said something at this time of theirs; inside a unit. Nobody can use the
+        clock up by claiming the end of time."""
+        clock = min(clock, self.clock(gid) + MAX_CLOCK_STEP)
+        self._db.execute(
+            "UPDATE conversation SET clock = max(clock, ?) WHERE gid = ?", (clock, gid)
+        )
+
     def _take_acks(self, gid: bytes, sender: bytes, acks: list[Ack], *, now: int) -> None:
+        (sent_seq,) = self._db.execute(
+            "SELECT sent_seq FROM conversation WHERE gid = ?", (gid,)
+        ).fetchone()
         for ack in acks:
+            if ack.device == self._me.signer[:8] and ack.seq > sent_seq:
+                # They have heard what we never said: another copy of this vault has.
+                self.go_astray(gid, CopiedVault.code, is_restart=True, now=now)
+                return
             if ack.device != self._me.signer[:8]:
                 if not self.gaps.tell(gid, ack.device, ack.seq, ack.hash):
                     self.warn(gid, BrokenChain.code, "two members heard two things", now=now)
@@ -1568,6 +1725,7 @@ _welcomes = codec.decoder_of(WelcomeRef)
 _welcome_files = codec.decoder_of(WelcomeFile)
 _files = codec.decoder_of(FileRef)
 _leaves = codec.decoder_of(Leave)
+_branches = codec.decoder_of(Branch)
 _wanted = codec.decoder_of(Wanted)
 _repairs = codec.decoder_of(Repair)
 _new_addresses = codec.decoder_of(NewAddresses)
@@ -1582,6 +1740,14 @@ def most_leaves(suite: int) -> int:
 def epoch_drop(secret: bytes, region: str) -> Drop:
     """The drop of the epoch whose exported secret this is."""
     return derive_drop(secret, purpose=b"amanat epoch drop", region=region)
+
+
+def open_fragment(secret: bytes, region: str, cell: bytes) -> Fragment:
+    """The piece in a cell of the epoch drop of a secret. Raises InvalidCell."""
+    once = _epoch_key(secret, cell[:LABEL_BYTES])
+    drop_id = epoch_drop(secret, region).drop_id
+    payload = open_cell(once, cell, region=region, drop_id=drop_id)
+    return codec.decode(_fragments, payload, InvalidCell)
 
 
 def _epoch_key(secret: bytes, label: bytes) -> OneTime:

@@ -17,10 +17,13 @@ import json
 import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
 from amanat.errors import InvalidCell, InvalidMessage, RelayLied
 from amanat.protocol import codec, wire
 from amanat.protocol.cells import LABEL_BYTES, one_time, open_cell, seal
-from amanat.protocol.drops import first_digest, next_digest
+from amanat.protocol.drops import expand, first_digest, next_digest
 from amanat.protocol.labels import WINDOW, Window, chain_root, pair_secret, step
 from amanat.protocol.messages import MAX_SEEN, Epoch, PairCell, Seen, decode_pair_cell
 
@@ -38,6 +41,9 @@ arrive as one burst. It hides little (the hop and the bucket do the hiding) and 
 KEPT_DIGESTS = 16_384
 """Cells of a drop whose digests are kept to compare with what others were told: 128 KiB."""
 _DIGESTS_PER_ROW = 256
+WAYS_BACK = 4
+"""Labels by which a contact can ask for help: as often within the retention of a bucket."""
+_SALT_BYTES = 16
 MAX_CLAIMS = 64
 """Most digests of one drop kept that others told us before we have read so far."""
 SEARCH_LABELS = 200_000
@@ -70,7 +76,21 @@ class FromKnock(NamedTuple):
     payload: bytes
 
 
-Arrival = FromPair | FromInvite | FromKnock
+class FromLost(NamedTuple):
+    """A contact asks for help back into a conversation."""
+
+    identity: bytes
+    payload: bytes
+
+
+class FromHelper(NamedTuple):
+    """The answer to our asking."""
+
+    gid: bytes
+    payload: bytes
+
+
+Arrival = FromPair | FromInvite | FromKnock | FromLost | FromHelper
 
 
 class Peer(NamedTuple):
@@ -225,7 +245,101 @@ class Delivery:
         )
         return True
 
+    # Ways back: between two people's lasting keys
+
+    def claim(self, number: int, *, due_at: int) -> None:
+        """Take the label of this vault's count in the own bucket; inside a unit."""
+        secret = expand(self._me.delivery_key, b"amanat generation", number.to_bytes(8, "big"))
+        self.deposit(
+            self._me.addresses,
+            secret,
+            secrets.token_bytes(32),  # other bytes than a copy would write
+            purpose="claim",
+            about=None,
+            due_at=due_at,
+        )
+
+    def keep_way_back(self, identity: bytes, delivery: bytes) -> None:
+        """Let a contact ask us for help; inside a unit."""
+        fresh = self._vault.db.execute(
+            "INSERT OR IGNORE INTO way_back VALUES (?, ?) RETURNING 1", (identity, delivery)
+        ).fetchone()
+        if fresh and self._labels is not None:
+            self._expect_asking(identity, delivery)
+
+    def ways_back(self) -> set[bytes]:
+        """The identities of those who can be asked."""
+        return {row[0] for row in self._vault.db.execute("SELECT identity FROM way_back")}
+
+    def ask(self, helper: Peer, payload: bytes, *, now: int) -> None:
+        """Ask a contact for help; inside a unit.
+
+        The labels are few and are used again when cells have expired, so the payload is sealed
+        once more, under a key of this request.
+        """
+        salt = secrets.token_bytes(_SALT_BYTES)
+        secret = self._asking(helper.delivery, self._me.identity, helper.identity)
+        key = expand(secret, b"amanat asking salt", salt)
+        sealed = ChaCha20Poly1305(key).encrypt(bytes(12), payload, None)
+        self.deposit(
+            helper.addresses,
+            expand(secret, b"amanat asking", bytes([secrets.randbelow(WAYS_BACK)])),
+            salt + sealed,
+            purpose="ask",
+            about=None,
+            due_at=now,
+        )
+
+    def expect_help(self, gid: bytes, helper: bytes, nonce: bytes) -> None:
+        """Recognise the answer to our asking from now on."""
+        (delivery,) = self._vault.db.execute(
+            "SELECT delivery FROM way_back WHERE identity = ?", (helper,)
+        ).fetchone()
+        secret = self._asking(delivery, self._me.identity, helper)
+        answer = expand(secret, b"amanat help", nonce)
+        self._expect(answer, _Expected("help", answer, gid, 0))
+
+    def answer(self, to: Peer, nonce: bytes, payload: bytes, *, now: int) -> None:
+        """Answer somebody who asked; inside a unit."""
+        secret = self._asking(to.delivery, to.identity, self._me.identity)
+        self.deposit(
+            to.addresses,
+            expand(secret, b"amanat help", nonce),
+            payload,
+            purpose="help",
+            about=None,
+            due_at=now,
+        )
+
+    def _asking(self, delivery: bytes, asker: bytes, helper: bytes) -> bytes:
+        return expand(self._pair(delivery), b"amanat way back", asker + helper)
+
+    def _expect_asking(self, identity: bytes, delivery: bytes) -> None:
+        secret = self._asking(delivery, identity, self._me.identity)
+        for number in range(WAYS_BACK):
+            asked = expand(secret, b"amanat asking", bytes([number]))
+            self._expect(asked, _Expected("lost", asked, identity, number))
+
+    def _open_asking(self, identity: bytes, payload: bytes) -> bytes:
+        (delivery,) = self._vault.db.execute(
+            "SELECT delivery FROM way_back WHERE identity = ?", (identity,)
+        ).fetchone()
+        secret = self._asking(delivery, identity, self._me.identity)
+        key = expand(secret, b"amanat asking salt", payload[:_SALT_BYTES])
+        try:
+            return ChaCha20Poly1305(key).decrypt(bytes(12), payload[_SALT_BYTES:], None)
+        except InvalidTag:
+            raise InvalidCell from None
+
     # Chains
+
+    def forget_chains(self, gid: bytes, identity: bytes, signer: bytes) -> None:
+        """End the chains to and from one member, who comes anew; inside a unit."""
+        db = self._vault.db
+        db.execute("DELETE FROM chain_out WHERE gid = ? AND identity = ?", (gid, identity))
+        db.execute("DELETE FROM chain_in WHERE gid = ? AND signer = ?", (gid, signer))
+        if self._labels is not None:
+            self._reload_windows(gid)
 
     def keep_chains(self, gid: bytes, peers: Iterable[Peer], epoch_secret: bytes) -> bool:
         """Make the chains of a conversation those of exactly these members; inside a unit.
@@ -263,9 +377,13 @@ class Delivery:
         self.keep_chains(gid, (), b"")
 
     def _root(self, gid: bytes, peer: Peer, epoch_secret: bytes, signer: bytes, to: bytes) -> bytes:
-        if peer.delivery not in self._pairs:
-            self._pairs[peer.delivery] = pair_secret(self._me.delivery_key, peer.delivery)
-        return chain_root(self._pairs[peer.delivery], epoch_secret, group=gid, signer=signer, to=to)
+        pair = self._pair(peer.delivery)
+        return chain_root(pair, epoch_secret, group=gid, signer=signer, to=to)
+
+    def _pair(self, delivery: bytes) -> bytes:
+        if delivery not in self._pairs:
+            self._pairs[delivery] = pair_secret(self._me.delivery_key, delivery)
+        return self._pairs[delivery]
 
     # Incoming
 
@@ -463,15 +581,23 @@ class Delivery:
             expected = labels.get(cell[:LABEL_BYTES])
             if expected is None:
                 continue
-            window = self._windows.get((expected.key, expected.signer))
+            is_pair = expected.source == "pair"
+            window = self._windows[expected.key, expected.signer] if is_pair else None
             secret = window.open[expected.position] if window else expected.key
             once = one_time(secret, region=home.region, drop_id=home.bucket.drop_id)
             try:
                 payload = open_cell(once, cell, region=home.region, drop_id=home.bucket.drop_id)
                 pair_cell = decode_pair_cell(payload) if window else None
+                if expected.source == "lost":  # a label that may come again
+                    yield FromLost(expected.signer, self._open_asking(expected.signer, payload))
+                    continue
             except (InvalidCell, InvalidMessage):
                 continue
-            if window is None or pair_cell is None:
+            if expected.source == "help":
+                for label in self._labels_of(secret):
+                    labels.pop(label, None)
+                yield FromHelper(expected.signer, payload)
+            elif window is None or pair_cell is None:
                 for label in self._labels_of(secret):
                     labels.pop(label, None)
                 kind = FromInvite if expected.source == "invite" else FromKnock
@@ -529,6 +655,12 @@ class Delivery:
                 self.expect_reply(secret)
             for (gid,) in db.execute("SELECT DISTINCT gid FROM chain_in").fetchall():
                 self._reload_windows(gid)
+            for identity, delivery in db.execute("SELECT * FROM way_back").fetchall():
+                self._expect_asking(identity, delivery)
+            for gid, helper, nonce in db.execute(
+                "SELECT gid, helper, nonce FROM comeback WHERE nonce IS NOT NULL"
+            ).fetchall():
+                self.expect_help(gid, helper, nonce)
         return self._labels
 
     def _reach(self) -> int:

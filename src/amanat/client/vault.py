@@ -321,6 +321,27 @@ CREATE TABLE gone (
 -- Texts of blocked people that were not kept.
 ALTER TABLE conversation ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;
 """,
+    # 4: coming back
+    """
+-- Contacts' lasting X25519 keys: a way to them that needs nothing but our own.
+CREATE TABLE way_back (identity BLOB PRIMARY KEY, delivery BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+-- Whose asking was answered: an answer has one label and is made once.
+CREATE TABLE helped (
+    nonce BLOB PRIMARY KEY, identity BLOB NOT NULL, at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Conversations (state 'astray') whose state here is not the group's, to be joined again. In epoch
+-- `number` the group had this authenticator; -1: it is not a matter of that. From `digest` on: our
+-- external Commit, if one is on its way.
+CREATE TABLE comeback (
+    gid BLOB PRIMARY KEY, number INTEGER NOT NULL, authenticator BLOB NOT NULL,
+    is_restart INTEGER NOT NULL,
+    ask_due_at INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
+    helper BLOB, nonce BLOB,
+    digest BLOB, epoch INTEGER, secret BLOB, relay TEXT, region TEXT
+) STRICT, WITHOUT ROWID;
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)
@@ -411,6 +432,12 @@ class Vault:
         except sqlcipher3.OperationalError:
             return False
         return not is_busy
+
+    @property
+    def place(self) -> bytes:
+        """Where the database's file is on this machine: a copy of it is elsewhere."""
+        found = (self.directory / _DATABASE).stat()
+        return f"{found.st_dev} {found.st_ino}".encode()
 
     def damage(self) -> str:
         """What is damaged in the database's pages, in SQLite's words; empty if nothing is."""

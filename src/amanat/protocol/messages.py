@@ -39,6 +39,8 @@ MAX_KEY_PACKAGES = 8
 
 MAX_SEEN = 4
 """Most digests gossiped in one cell: of the recipient's buckets and of an epoch drop or two."""
+MAX_BRANCH = 32
+"""Most epochs named to find where two have parted: they fit a small cell."""
 MAX_WANTED = 64
 """Most envelopes asked for in one message."""
 MAX_REACTION_CHARS = 32
@@ -65,6 +67,8 @@ class CellKind(IntEnum):
     """Envelopes of the recipient that did not arrive (Wanted)."""
     REPAIR = 4
     """Such an envelope once more (Repair)."""
+    BRANCH = 5
+    """The epochs the sender has been in (Branch), for somebody who has been in others."""
 
 
 class Kind(IntEnum):
@@ -118,6 +122,12 @@ class Epoch(codec.Record, frozen=True):
     number: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
     authenticator: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
     """The first 8 bytes of the epoch authenticator (RFC 9420, section 8.7)."""
+
+
+class Branch(codec.Record, frozen=True):
+    """The last epochs the sender has been in, the oldest first."""
+
+    epochs: Annotated[list[Epoch], msgspec.Meta(min_length=1, max_length=MAX_BRANCH)]
 
 
 class PairCell(codec.Record, frozen=True):
@@ -272,6 +282,8 @@ class CommitInfo(codec.Record, frozen=True):
     """The authenticated data of every Commit."""
 
     leaves: Annotated[list[Leave], msgspec.Meta(max_length=MAX_LEAVES_PER_COMMIT)]
+    is_restart: bool = False
+    """Of an external Commit: the committer's device counts its envelopes from 1 again."""
 
 
 Who: TypeAlias = Literal["admins", "members"]

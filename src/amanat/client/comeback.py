@@ -1,0 +1,329 @@
+"""Coming back: how a device whose state of a conversation is not the group's joins it again
+(docs/protocol.md, section 11).
+
+That happens when an old copy of a vault is used, which may not speak because the newer one has
+spoken under the same keys, and when a relay has shown members different Commits. The device asks a
+contact who is in the group, over a way that needs nothing but the two people's lasting keys; the
+contact answers with the group's public state; and the device puts itself in its own place by an
+external Commit (RFC 9420, section 12.4.3.2), which like every Commit has to be the first in the
+epoch drop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import msgspec
+
+from amanat.client.conversation import GroupChanged, epoch_drop, open_fragment
+from amanat.errors import (
+    AmanatError,
+    InvalidCell,
+    InvalidMessage,
+    PendingCommit,
+)
+from amanat.protocol import codec
+from amanat.protocol.identity import Key
+from amanat.protocol.messages import (
+    COMMIT_FRAGMENT,
+    MAX_BLOB_BYTES,
+    CommitInfo,
+    Count,
+    Epoch,
+    FileRef,
+    Id,
+    decode_policy,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from amanat import mls
+    from amanat.client.conversation import Conversations
+    from amanat.client.delivery import Delivery
+    from amanat.client.profile import Me
+    from amanat.client.vault import Vault
+    from amanat.protocol.drops import Drop
+
+ASK_MS = (20_000, 3_600_000)
+"""First and longest pause before help is asked for again, in milliseconds."""
+ANSWER_EVERY_MS = 10_000
+"""How often one contact is helped, in milliseconds: an answer is a file."""
+ASKED_LIFE_MS = 30 * 86_400_000
+"""How long it is kept what was answered: longer than any cell that asks rests in a bucket."""
+MAX_EPOCHS = 64
+"""Epochs an answer names, so that who was shown other Commits sees which side it is of."""
+CLAIM_EVERY_MS = 86_400_000
+"""How often a vault that stays in its place makes sure that it is the only one."""
+
+
+class Ask(codec.Record, frozen=True):
+    """Please help me back into this conversation."""
+
+    group: Id
+    nonce: Id
+    """Names the answer."""
+
+
+class Help(codec.Record, frozen=True):
+    """What is needed to join by an external Commit; the content of a file."""
+
+    group_info: Annotated[bytes, msgspec.Meta(max_length=MAX_BLOB_BYTES)]
+    tree: Annotated[bytes, msgspec.Meta(max_length=MAX_BLOB_BYTES)]
+    secret: Key
+    """Of the epoch drop the Commit goes to."""
+    epochs: Annotated[list[Epoch], msgspec.Meta(max_length=MAX_EPOCHS)]
+    clock: Count
+    """So that what is said next stands behind what was said meanwhile."""
+
+
+class Try(NamedTuple):
+    """An external Commit of ours, and where it has to be the first."""
+
+    gid: bytes
+    digest: bytes
+    secret: bytes
+    relay: str
+    region: str
+
+    @property
+    def drop(self) -> Drop:
+        """The epoch drop."""
+        return epoch_drop(self.secret, self.region)
+
+
+_LOOK = bytes(16)
+"""The nonce of who asks for nothing more: our Commit is in the drop."""
+
+_asks = codec.decoder_of(Ask)
+_helps = codec.decoder_of(Help)
+_files = codec.decoder_of(FileRef)
+
+
+class Comebacks:
+    """Asking for help, helping, and joining again."""
+
+    def __init__(
+        self,
+        vault: Vault,
+        engine: mls.Engine,
+        delivery: Delivery,
+        conversations: Conversations,
+        me: Me,
+    ) -> None:
+        self._vault = vault
+        self._db = vault.db
+        self._engine = engine
+        self._delivery = delivery
+        self._conversations = conversations
+        self._me = me
+
+    # Being the only one
+
+    def claim(self, *, now: int) -> None:
+        """Make sure that no other copy of this vault is used; inside a unit.
+
+        Every claim takes a label that only this vault can know, by a counter it holds. A copy that
+        counts the same number finds the label taken.
+        """
+        try:
+            place, at = self._vault.get("place"), int.from_bytes(self._vault.get("claimed"), "big")
+        except KeyError:  # new: nobody can have copied it yet
+            place, at = self._vault.place, now
+            self._vault.put("place", place)
+            self._vault.put("claimed", now.to_bytes(8, "big"))
+        if place == self._vault.place and 0 <= now - at < CLAIM_EVERY_MS:
+            return
+        try:
+            number = int.from_bytes(self._vault.get("generation"), "big") + 1
+        except KeyError:
+            number = 1
+        self._vault.put("generation", number.to_bytes(8, "big"))
+        self._vault.put("place", self._vault.place)
+        self._vault.put("claimed", now.to_bytes(8, "big"))
+        self._delivery.claim(number, due_at=now)
+
+    # Asking
+
+    def ask(self, *, now: int) -> None:
+        """Ask for help where it is due; inside a unit."""
+        rows = self._db.execute(
+            "SELECT gid, tries FROM comeback WHERE digest IS NULL AND ask_due_at <= ?", (now,)
+        ).fetchall()
+        for gid, tries in rows:
+            pause = min(ASK_MS[0] << min(tries, 10), ASK_MS[1])
+            self._db.execute(
+                "UPDATE comeback SET tries = tries + 1, ask_due_at = ? WHERE gid = ?",
+                (now + pause, gid),
+            )
+            contacts = self._delivery.ways_back()
+            helpers = [
+                peer
+                for peer in self._conversations.others(self._conversations.group(gid))
+                if peer.identity in contacts
+            ]
+            if not helpers:
+                continue  # nobody to ask: somebody has to invite us again
+            helper = helpers[tries % len(helpers)]
+            nonce = secrets.token_bytes(16)
+            self._db.execute(
+                "UPDATE comeback SET helper = ?, nonce = ? WHERE gid = ?",
+                (helper.identity, nonce, gid),
+            )
+            self._delivery.ask(helper, codec.encode(Ask(gid, nonce)), now=now)
+            self._delivery.expect_help(gid, helper.identity, nonce)
+
+    def answered(self, gid: bytes, payload: bytes, *, now: int) -> None:
+        """Take the answer of a contact: where their help rests; inside a unit."""
+        row = self._db.execute("SELECT helper FROM comeback WHERE gid = ?", (gid,)).fetchone()
+        if row is None:
+            return
+        try:
+            codec.decode(_files, payload, InvalidMessage)
+        except InvalidMessage as error:
+            self._conversations.warn(gid, error.code, "help could not be read", now=now)
+            return
+        self._db.execute(
+            "INSERT OR REPLACE INTO joining VALUES (?, ?, ?, ?)", (gid, payload, row[0], now)
+        )
+
+    # Helping
+
+    def help(self, identity: bytes, payload: bytes, *, now: int) -> None:
+        """Answer a contact who asks, if they are in the group; inside a unit."""
+        try:
+            asked = codec.decode(_asks, payload, InvalidMessage)
+        except InvalidMessage:
+            return
+        talk = self._conversations
+        if not talk.is_followed(asked.group):
+            return
+        if asked.nonce == _LOOK:
+            talk.notice(asked.group, now=now)
+            return
+        group = talk.group(asked.group)
+        peer = next((p for p in talk.others(group) if p.identity == identity), None)
+        if peer is None or not self._may_answer(identity, asked.nonce, now=now):
+            return
+        epochs = self._db.execute(
+            "SELECT number, authenticator FROM epoch WHERE gid = ? ORDER BY number DESC LIMIT ?",
+            (asked.group, MAX_EPOCHS),
+        ).fetchall()
+        help_ = Help(
+            group_info=self._engine.group_info(asked.group),
+            tree=self._engine.export_tree(asked.group),
+            secret=talk.epoch_secret(asked.group, now=now),
+            epochs=[Epoch(*row) for row in epochs],
+            clock=talk.clock(asked.group) + 1,
+        )
+        file = talk.put_file(codec.encode(help_), now=now)
+        self._delivery.answer(peer, asked.nonce, codec.encode(file), now=now)
+        talk.expect_comeback(asked.group, now=now)
+
+    def _may_answer(self, identity: bytes, nonce: bytes, *, now: int) -> bool:
+        """Whether this was not answered yet, nor another asking of theirs just now."""
+        self._db.execute("DELETE FROM helped WHERE at < ?", (now - ASKED_LIFE_MS,))
+        if self._db.execute(
+            "SELECT 1 FROM helped WHERE nonce = ?1 OR (identity = ?2 AND at > ?3 AND at <= ?4)",
+            (nonce, identity, now - ANSWER_EVERY_MS, now),
+        ).fetchone():
+            return False
+        self._db.execute("INSERT INTO helped VALUES (?, ?, ?)", (nonce, identity, now))
+        return True
+
+    # Joining again
+
+    def is_astray(self, gid: bytes) -> bool:
+        """Whether we are to join a conversation again."""
+        row = self._db.execute("SELECT 1 FROM comeback WHERE gid = ?", (gid,)).fetchone()
+        return row is not None
+
+    def take(self, gid: bytes, file: bytes | None, *, now: int) -> None:
+        """Make our external Commit from fetched help; inside a unit.
+
+        `file` is None when what rests there is not what was announced. Help that does not fit is
+        asked for once more.
+        """
+        self._db.execute("DELETE FROM joining WHERE gid = ?", (gid,))
+        (number, authenticator, is_restart) = self._db.execute(
+            "SELECT number, authenticator, is_restart FROM comeback WHERE gid = ?", (gid,)
+        ).fetchone()
+        try:
+            if file is None:
+                raise InvalidMessage
+            help_ = codec.decode(_helps, file, InvalidMessage)
+            view = self._engine.inspect_group_info(help_.group_info, help_.tree)
+            policy = decode_policy(view.policy)
+            known = {epoch.number: epoch.authenticator for epoch in help_.epochs}
+            if view.gid != gid or known.get(number, authenticator) != authenticator:
+                raise InvalidMessage
+            bundle = self._engine.join_external(
+                help_.group_info,
+                help_.tree,
+                self._me.signer,
+                self._me.credential,
+                self._me.new_leaf(),
+                codec.encode(CommitInfo(leaves=[], is_restart=bool(is_restart))),
+            )
+        except PendingCommit:
+            return
+        except AmanatError as error:
+            self._conversations.warn(gid, error.code, "help did not fit", now=now)
+            return
+        self._db.execute(
+            "UPDATE comeback SET digest = ?, epoch = ?, secret = ?, relay = ?, region = ?"
+            " WHERE gid = ?",
+            (bundle.sha256, bundle.epoch_before, help_.secret, policy.relay, policy.region, gid),
+        )
+        self._conversations.move_clock(gid, help_.clock)
+        self._conversations.append_to(
+            policy, help_.secret, COMMIT_FRAGMENT, bundle.commit, about=gid, now=now
+        )
+
+    def tries(self) -> list[Try]:
+        """The external Commits of ours whose fate is open."""
+        rows = self._db.execute(
+            "SELECT gid, digest, secret, relay, region FROM comeback WHERE digest IS NOT NULL"
+        ).fetchall()
+        return [Try(*row) for row in rows]
+
+    def judge(self, attempt: Try, cells: Iterable[bytes], *, now: int) -> bool:
+        """Look for the first Commit among the cells of the epoch drop, from its first one; inside a
+        unit. Whether it was found: ours is merged, after another's all begins anew.
+
+        We cannot read another's Commit, so junk of a member costs us a turn, and no more.
+        """
+        talk = self._conversations
+        for cell in cells:
+            try:
+                fragment = open_fragment(attempt.secret, attempt.region, cell)
+            except InvalidCell:
+                continue
+            commit = talk.assemble(attempt.gid, -1, fragment)
+            if commit is None or fragment.kind != COMMIT_FRAGMENT:
+                continue
+            self._db.execute("DELETE FROM fragment WHERE gid = ?", (attempt.gid,))
+            if hashlib.sha256(commit).digest() == attempt.digest:
+                self._won(attempt, now=now)
+            else:
+                self._engine.clear_pending(attempt.gid)
+                self._db.execute(
+                    "UPDATE comeback SET digest = NULL, ask_due_at = ? WHERE gid = ?",
+                    (now + secrets.randbelow(ASK_MS[0]), attempt.gid),
+                )
+            return True
+        return False
+
+    def _won(self, attempt: Try, *, now: int) -> None:
+        gid = attempt.gid
+        is_restart, helper = self._db.execute(
+            "DELETE FROM comeback WHERE gid = ? RETURNING is_restart, helper", (gid,)
+        ).fetchone()
+        self._engine.merge_pending(gid, attempt.digest)
+        self._conversations.come_back(gid, is_restart=bool(is_restart), now=now)
+        self._conversations.events.append(GroupChanged(gid))
+        for peer in self._conversations.others(self._conversations.group(gid)):
+            if peer.identity == helper:  # who helped tells the others
+                self._delivery.ask(peer, codec.encode(Ask(gid, _LOOK)), now=now)

@@ -1,0 +1,140 @@
+"""Old copies of vaults, and groups that a relay has parted: noticed, told, and joined again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from amanat.errors import CopiedVault, OutOfStep, RelayLied
+from world import Person, Shelf, World
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def agree(people: Sequence[Person], gid: bytes) -> None:
+    groups = [person.client._conversations.group(gid) for person in people]
+    assert [person.client.view(gid).state for person in people] == ["active"] * len(people)
+    assert len({group.view.epoch_authenticator for group in groups}) == 1
+
+
+async def all_hear_all(world: World, people: Sequence[Person], gid: bytes) -> None:
+    for person in people:
+        person.client.send(gid, f"said by {person.name} in the end")
+    await world.settle()
+    for person in people:
+        last = {message.text for message in person.client.messages(gid)[-len(people) :]}
+        assert last == {f"said by {each.name} in the end" for each in people}
+
+
+async def test_old_copy_of_a_vault_says_nothing_and_comes_back(world: World) -> None:
+    people = await world.friends("alice", "bob", "carol")
+    alice, bob, _ = people
+    gid = await world.group("family", *people)
+    await alice.sleep()
+    old = alice.copy()
+    alice.wake()
+    for number in range(3):
+        alice.client.send(gid, f"text {number}")
+        alice.say("bob", f"text {number}")
+    alice.client.rename(gid, "our family")
+    await world.settle()
+    await alice.sleep()
+    newer = alice.copy()
+    alice.wake()
+    await world.settle()
+    await alice.live_as(newer)  # elsewhere, but up to date: nothing is amiss
+    await world.settle()
+    assert not alice.warnings()
+    world.network.copied.add("alice")
+    await alice.live_as(old)
+    await world.pass_time(0.5)
+    with pytest.raises(OutOfStep):
+        alice.client.send(gid, "not yet")
+    await world.settle()
+    assert set(alice.warnings()) == {CopiedVault.code}
+    agree(people, gid)
+    agree([alice, bob], alice.gid("bob"))
+    await all_hear_all(world, people, gid)
+    await all_hear_all(world, [alice, bob], alice.gid("bob"))
+    assert alice.client.view(gid).name == "our family"
+    assert not bob.warnings()
+    view = alice.client.create_group("new", ["bob", "carol"])
+    await world.settle()
+    agree(people, view.gid)
+    second = bob.client.create_group("newer", ["alice"])
+    await world.settle()
+    agree([alice, bob], second.gid)
+
+
+async def test_old_copy_is_noticed_by_what_others_confirm_where_the_relay_has_forgotten(
+    world: World,
+) -> None:
+    people = await world.friends("alice", "bob")
+    alice, bob = people
+    await alice.sleep()
+    old = alice.copy()
+    alice.wake()
+    alice.say("bob", "one")
+    await world.settle()
+    await alice.sleep()  # the copy is put in the place of the newest, and all claims have expired
+    world.network.copied.add("alice")
+    await alice.live_as(old)
+    with alice.client._unit():
+        alice.client._vault.put("place", alice.vault.place)
+        alice.db.execute("DELETE FROM outbox WHERE purpose = 'claim'")
+    bob.say("alice", "what did you mean by one?")
+    await world.settle()
+    assert CopiedVault.code in alice.warnings()
+    agree(people, alice.gid("bob"))
+    await all_hear_all(world, people, alice.gid("bob"))
+
+
+@pytest.mark.parametrize("mine", [0, 1])
+async def test_members_shown_different_orders_find_together(world: World, mine: int) -> None:
+    people = await world.friends("alice", "bob", "carol")
+    alice, bob, carol = people
+    gid = await world.group("family", *people)
+    alice.client.set_admin(gid, "bob")
+    await world.settle()
+    for person in people:
+        await person.sleep()
+    alice.client.rename(gid, "alice's")
+    bob.client.rename(gid, "bob's")
+    _, drop = carol.client._conversations.epoch_drops(gid)[-1]
+    # Each is shown their own Commit first.
+    alice.wake()
+    while drop.drop_id not in world.relay.shelves or not world.relay.shelves[drop.drop_id].cells:
+        await world.pass_time(0.01)
+    await world.pass_time(5)
+    shelf = world.relay.shelves[drop.drop_id]
+    other = Shelf(shelf.append_hash, shelf.read_hash, shelf.retention_days, [shelf.digests[0]])
+    world.relay.faces["bob", drop.drop_id] = other
+    if mine:
+        world.relay.faces["carol", drop.drop_id] = other
+    first = list(shelf.cells)
+    bob.wake()
+    while len(shelf.cells) == len(first):
+        await world.pass_time(0.01)
+        for cell in shelf.cells[len(first) + len(other.cells) :]:
+            other.add(cell)
+    for cell in first:
+        other.add(cell)
+    carol.wake()
+    await world.settle()
+    names = {person.client.view(gid).name for person in people}
+    assert names == {"alice's", "bob's"}
+    for person in people:
+        person.client.send(gid, f"parted {person.name}")
+    await world.settle()
+    for _ in range(5):
+        await world.pass_time(300)
+        await world.settle()
+    agree(people, gid)
+    assert len({person.client.view(gid).name for person in people}) == 1
+    assert all(RelayLied.code in person.warnings() for person in (alice, bob))
+    await all_hear_all(world, people, gid)
+    for person in people:
+        texts = {message.text for message in person.client.messages(gid)}
+        assert {f"parted {each.name}" for each in people} <= texts
