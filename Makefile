@@ -9,7 +9,7 @@ RUST := $(shell find rust/src -name '*.rs' 2>/dev/null) rust/Cargo.toml rust/Car
 RUST_ENV = PYO3_PYTHON=$(CURDIR)/$(BIN)/python \
 	LD_LIBRARY_PATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')
 
-.PHONY: help build system demo test check fmt mutants bench bench-peers clean
+.PHONY: help build system demo test check fmt mutants bench bench-peers bench-stored clean
 help:
 	@echo "make build   set up .venv and compile the MLS binding"
 	@echo "make demo    a real network of people talks through a relay on this machine"
@@ -18,7 +18,8 @@ help:
 	@echo "make fmt     format everything"
 	@echo "make mutants plant bugs in a copy: each must be caught by a test"
 	@echo "make bench   the figures of docs/benchmarks.md, on this machine"
-	@echo "make bench-peers   the same beside ejabberd and Prosody, which it installs from Debian"
+	@echo "make bench-peers   the relay beside ejabberd and Prosody, which it installs from Debian"
+	@echo "make bench-stored  the relay as it fills: ten million cells, 13 GB of disk for some minutes"
 	@echo "make clean   remove everything that was built"
 
 build: $(BUILT)
@@ -63,11 +64,14 @@ mutants: build
 bench: build
 	$(BIN)/python bench/relay.py
 	$(BIN)/python bench/person.py
-	$(BIN)/python bench/mls.py
+	$(BIN)/python bench/mls.py --large --repeat 3
 	$(BIN)/python bench/cells.py
 
 bench-peers: build
 	$(BIN)/python bench/peers.py
+
+bench-stored: build
+	$(BIN)/python bench/stored.py
 
 clean:
 	rm -rf .venv rust/target src/amanat/*.so

@@ -1,9 +1,9 @@
 """How fast MLS is, and how many bytes it costs on the wire and in the vault.
 
-    python bench/mls.py [--large] [--json] [--repeat N]
+    python bench/mls.py [--large] [--repeat N] [--json FILE]
 
-Every figure is the median of the repeats, with the smallest and the largest beside it. `process`
-and `encrypt` include taking the delta into a dict, as a vault would; the disk is left out.
+Every figure is the median of the repeats. `process` and `encrypt` include taking the delta into a
+dict, as a vault would; the disk is left out.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import time
 from collections import defaultdict
+from pathlib import Path
+
+from machine import table
 
 from amanat import mls
 
@@ -162,7 +164,7 @@ def say(figures: Figures, alice: Client, members: list[Client]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--large", action="store_true", help=f"also {LARGE} members, classical")
-    parser.add_argument("--json", action="store_true", help="print JSON and no table")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="least, median, most")
     parser.add_argument("--repeat", type=int, default=5, help="groups for each figure (5)")
     options = parser.parse_args()
     runs = [(name, size) for name in SUITES for size in SIZES]
@@ -178,14 +180,14 @@ def main() -> None:
             for figure, values in merged.items()
         }
     if options.json:
-        json.dump(results, sys.stdout, indent=1)
-        return
-    for run, figures in results.items():
-        print(f"\n{run:<28}{'median':>12}{'min':>12}{'max':>12}")
-        for figure, (low, median, high) in figures.items():
-            digits = 2 if figure.endswith(" ms") else 0
-            row = "".join(f"{value:>12,.{digits}f}" for value in (median, low, high))
-            print(f"  {figure:<26}{row}")
+        options.json.write_text(json.dumps(results, indent=1))
+    names = dict.fromkeys(figure for figures in results.values() for figure in figures)
+    rows = []
+    for name in names:
+        digits = 2 if name.endswith(" ms") else 0
+        medians = (figures.get(name) for figures in results.values())
+        rows.append([name, *(f"{m[1]:,.{digits}f}" if m else "" for m in medians)])
+    print(table(("medians", *results), rows))
 
 
 if __name__ == "__main__":

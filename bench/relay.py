@@ -14,14 +14,15 @@ import multiprocessing
 import os
 import signal
 import ssl
-import statistics
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import picows
 import uvloop
+from machine import Noise, spread, table
 
 from amanat.config import RelayConfig, RelayLimits
 from amanat.protocol import wire
@@ -43,8 +44,6 @@ SCENARIOS = {"one reader": (1, 1), "buckets of 32": (10, 32)}
 """How many buckets, and how many follow each."""
 READ_BUFFER_BYTES = 256 * 1024
 """What a client reads at once; the figure is to be the relay's, not the load's."""
-PROTOTYPE = {"one reader": (33_000, 36_000), "buckets of 32": (27_000, 33_000)}
-"""What a bare prototype gave on two cores: no TLS, tokens, labels, wrapping or limits."""
 
 
 class Sender(picows.WSListener):
@@ -167,22 +166,24 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=4.0, help="of one run")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
-    rows = []
+    noise = Noise()
+    rates: defaultdict[str, list[float]] = defaultdict(list)
+    for _ in range(args.runs):
+        noise.sample()
+        for tls in ("off", "pinned"):
+            for scenario in SCENARIOS:
+                rates[f"{scenario}, TLS {tls}"].append(run(scenario, tls=tls, seconds=args.seconds))
+    print(f"{noise}\n")
+    rows = [(name, *(f"{rate:,.0f}" for rate in spread(found))) for name, found in rates.items()]
     for tls in ("off", "pinned"):
-        for scenario, prototype in PROTOTYPE.items():
-            rates = [run(scenario, tls=tls, seconds=args.seconds) for _ in range(args.runs)]
-            spread = (min(rates), statistics.median(rates), max(rates))
-            rows.append((scenario, tls, [round(rate) for rate in spread], prototype))
+        one, many = (rates[f"{scenario}, TLS {tls}"] for scenario in SCENARIOS)
+        ratios = [b / a for a, b in zip(one, many, strict=True)]
+        rows.append((f"the second / the first, TLS {tls}", *(f"{r:.2f}" for r in spread(ratios))))
+    print(table(("durable appends a second", "min", "median", "max"), rows))
     if args.json:
-        names = ("scenario", "tls", "appends_per_s", "prototype_appends_per_s")
-        print(json.dumps([dict(zip(names, row, strict=True)) for row in rows]))
-        return
-    print(f"{'durable appends a second':<26}{'TLS':<8}{'min':>8}{'median':>8}{'max':>8}  prototype")
-    for scenario, tls, rounded, (low, high) in rows:
-        figures = "".join(f"{rate:>8,}" for rate in rounded)
-        print(f"{scenario:<26}{tls:<8}{figures}  {low:,}-{high:,}")
+        args.json.write_text(json.dumps({"machine": noise.summary(), "appends_per_s": rates}))
 
 
 if __name__ == "__main__":
