@@ -138,3 +138,16 @@ async def test_members_shown_different_orders_find_together(world: World, mine: 
     for person in people:
         texts = {message.text for message in person.client.messages(gid)}
         assert {f"parted {each.name}" for each in people} <= texts
+
+
+async def test_what_was_wished_is_done_after_coming_back(world: World) -> None:
+    people = await world.friends("alice", "bob", "carol")
+    alice = people[0]
+    gid = await world.group("family", *people)
+    with alice.client._unit():
+        talk = alice.client._conversations
+        talk.wish(gid, "rename", b"our family", due_at=world.now())
+        talk.go_astray(gid, CopiedVault.code, is_restart=True, now=world.now())
+    await world.settle()
+    agree(people, gid)
+    assert [person.client.view(gid).name for person in people] == ["our family"] * 3

@@ -960,6 +960,7 @@ class Conversations:
         self._plan_refresh(gid, REFRESH_MS[1], now=now)
         if is_restart and self.group(gid).policy.direct:
             self.give_key_packages(gid, mls.HYBRID_SUITE, KEY_PACKAGES_GIVEN, now=now)
+        self.attempt(gid, now=now)
 
     def _won(self, gid: bytes, *, now: int) -> None:
         """Our Commit is the first valid one: merge it, tell the members, let the joiners in."""
