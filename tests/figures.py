@@ -1,0 +1,46 @@
+"""The figures of the campaigns: how long they are, where their figures go, and a table of them.
+
+python tests/figures.py FILE     # the table of what campaigns have written to FILE
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+
+SOAK = float(os.environ.get("AMANAT_SOAK", "1"))
+"""How many times longer than in an ordinary run of the tests."""
+
+
+def rounds(short: int) -> int:
+    """How many rounds of a campaign, of which there are `short` in an ordinary run."""
+    return max(1, round(short * SOAK))
+
+
+def report(campaign: str, **figures: float) -> None:
+    """Add a campaign's figures to the file of AMANAT_FIGURES, if there is one."""
+    if path := os.environ.get("AMANAT_FIGURES"):
+        with Path(path).open("a") as file:
+            file.write(json.dumps({"campaign": campaign, **figures}) + "\n")
+
+
+def table(lines: str) -> str:
+    """The table of lines of figures, in Markdown; those of one campaign are added up."""
+    campaigns: dict[str, Counter[str]] = {}
+    for line in lines.splitlines():
+        figures = json.loads(line)
+        campaigns.setdefault(figures.pop("campaign"), Counter()).update(figures)
+    rows = ["| campaign | figures |", "|---|---|"]
+    for name, figures in campaigns.items():
+        shown = ", ".join(f"{word.replace('_', ' ')} {value:,}" for word, value in figures.items())
+        rows.append(f"| {name} | {shown} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    Console(soft_wrap=True).print(table(Path(sys.argv[1]).read_text()), markup=False)

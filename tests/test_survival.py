@@ -1,0 +1,666 @@
+"""What a client goes through and survives: campaigns in the simulated world.
+
+Short here; AMANAT_SOAK=<factor> multiplies the rounds. With AMANAT_FIGURES=<file> every campaign
+adds its figures to the file, as a line of JSON. docs/reliability.md says what each one checks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import random
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from amanat.client import api
+from amanat.client import conversation as rules
+from amanat.client.api import Client, Message
+from amanat.client.vault import Unlock
+from amanat.errors import (
+    AmanatError,
+    BadArgument,
+    InviteUsed,
+    NotAdmin,
+    RelayLied,
+    VaultDamaged,
+)
+from amanat.protocol import codec, wire
+from amanat.protocol.cells import LABEL_BYTES, MAX_PAYLOAD, MESSAGE_CELL, open_cell
+from amanat.protocol.drops import HANDSHAKE_RETENTION_DAYS, token_hash
+from amanat.protocol.messages import COMMIT_FRAGMENT, Fragment, Policy, piece_hash
+from figures import SOAK, report, rounds
+from world import CALM, STORM, WHO, Died, Person, Shelf, World
+
+pytestmark = pytest.mark.timeout(100 * max(1.0, SOAK) + 20)
+
+HOUR_S, DAY_S = 3_600, 86_400
+
+
+def agree(people: list[Person], gid: bytes) -> None:
+    """All are in one epoch of one group, and see the same."""
+    groups = [person.client._conversations.group(gid) for person in people]
+    assert len({group.view.epoch_authenticator for group in groups}) == 1
+    assert len({group.view.policy for group in groups}) == 1
+    shown = [[seen_by_all(m) for m in person.client.messages(gid)] for person in people]
+    assert all(one == shown[0] for one in shown)
+    assert len({one[0] for one in shown[0]}) == len(shown[0])
+
+
+def seen_by_all(message: Message) -> tuple[object, ...]:
+    """What every member must see alike."""
+    reactions = sorted(message.reactions.items())
+    return message.id, message.sender, message.text, message.is_edited, reactions
+
+
+def missing(people: list[Person]) -> int:
+    return sum(sum(p.client._conversations.gaps.missing().values()) for p in people)
+
+
+# Killed at random
+
+
+@dataclass
+class Words:
+    """A text somebody has written."""
+
+    author: str
+    may_be: set[str]
+    """What it may say now: more than one where a process died while it changed it."""
+    is_sure: bool
+    """Its author was told that it was sent."""
+
+
+class Life:
+    """Four people who talk, change the group and die; and what must follow from it."""
+
+    CHANGES = 2
+    """Changes of the group in one round: a message may come late by that many epochs."""
+
+    def __init__(self, world: World, people: list[Person], gid: bytes) -> None:
+        self.world = world
+        self.people = people
+        self.gid = gid
+        self.words: dict[str, Words] = {}
+        """By the text as it was first."""
+        self.ids: dict[str, str] = {}
+        """The first text, by the id of the message."""
+        self.count: Counter[str] = Counter()
+
+    def say(self, person: Person) -> None:
+        self.count["texts"] += 1
+        text = f"text {self.count['texts']} of {person.name}"
+        words = self.words[text] = Words(person.name, {text}, is_sure=True)
+        try:
+            person.client.send(self.gid, text)
+        except Died:
+            words.is_sure = False
+
+    def alter(self, person: Person) -> None:
+        """Edit or delete a text of one's own, or react to anybody's."""
+        shown = [m for m in person.client.messages(self.gid) if m.text]
+        for message in shown:
+            if message.text in self.words:
+                self.ids.setdefault(message.id, message.text)
+        own = [m for m in shown if m.is_own and m.id in self.ids]
+        if not own:
+            return
+        message = self.world.rng.choice(own)
+        words = self.words[self.ids[message.id]]
+        match self.world.rng.choice(("edit", "edit", "delete", "react", "react")):
+            case "edit":
+                self.count["edits"] += 1
+                text = f"edit {self.count['edits']} of {person.name}"
+                act = functools.partial(person.client.edit, self.gid, message.id, text)
+            case "delete":
+                self.count["deletions"] += 1
+                text = ""
+                act = functools.partial(person.client.delete, self.gid, [message.id])
+            case _:
+                self.count["reactions"] += 1
+                target = self.world.rng.choice(shown)
+                with contextlib.suppress(Died):
+                    person.client.react(self.gid, target.id, self.world.rng.choice("+-"))
+                return
+        try:
+            act()
+        except Died:
+            words.may_be.add(text)
+        else:
+            words.may_be = {text}
+
+    def change(self, person: Person) -> None:
+        other = self.world.rng.choice(self.people)
+        self.count["changes"] += 1
+        try:
+            match self.world.rng.choice(("rename", "admin", "no admin", "roles")):
+                case "rename":
+                    person.client.rename(self.gid, f"name {self.count['changes']}")
+                case "admin":
+                    person.client.set_admin(self.gid, other.name)
+                case "no admin":
+                    person.client.set_admin(self.gid, other.name, is_admin=False)
+                case _:
+                    may = self.world.rng.choice(("admins", "members"))
+                    person.client.set_roles(self.gid, {"rename": may})
+        except (BadArgument, NotAdmin, Died):
+            self.count["changes"] -= 1
+
+    async def round(self, things: int) -> None:
+        """Many things in a storm, then calm; all is as promised then."""
+        rng, changes = self.world.rng, self.count["changes"]
+        self.world.network.weather = STORM
+        for _ in range(things):
+            person = rng.choice(self.people)
+            what = rng.choices(
+                ("say", "alter", "change", "die", "sleep", "wait"), (8, 5, 2, 6, 1, 5)
+            )
+            match what[0]:
+                case "say":
+                    self.say(person)
+                case "alter":
+                    self.alter(person)
+                case "change" if self.count["changes"] < changes + self.CHANGES:
+                    self.change(person)
+                case "die":
+                    person.die_after(rng.randrange(1, 40))
+                case "sleep" if person.is_awake and not person.is_doomed:
+                    await person.sleep()
+                case _:
+                    await self.world.pass_time(rng.uniform(0, 2))
+            await self.world.pass_time(0)
+        self.world.network.weather = CALM
+        for person in self.people:
+            person.fuse.left = None
+            if not person.is_awake:
+                person.wake()
+        await self.world.settle()
+        assert not any(person.warnings() for person in self.people)
+        agree(self.people, self.gid)
+        self.check()
+
+    def check(self) -> None:
+        shown = self.people[0].client.messages(self.gid)
+        told = {m.id: m.text for m in shown}
+        assert len(told) == len(shown)
+        first = {m.text: m.id for m in shown} | {text: mid for mid, text in self.ids.items()}
+        for text, words in self.words.items():
+            if text in first:
+                assert told[first[text]] in words.may_be
+            else:
+                assert not words.is_sure  # the process died while it was being sent
+
+
+async def test_killed_at_random(world: World) -> None:
+    people = await world.friends("alice", "bob", "carol", "dave")
+    gid = await world.group("all", *people)
+    life = Life(world, people, gid)
+    turns = 0
+    while sum(person.deaths for person in people) < rounds(40):
+        world.rng.seed(turns)
+        await life.round(60)
+        turns += 1
+    deaths = sum(person.deaths for person in people)
+    report(
+        "client killed at random",
+        rounds=turns,
+        deaths=deaths,
+        **life.count,
+        epochs=people[0].client.view(gid).epoch,
+    )
+
+
+# Commits at once, with junk in between
+
+
+class Junk:
+    """What a member without any right puts into the epoch drops of a group. (That member's own
+    client sees a Commit of its leaf that it never made, and says so.)"""
+
+    def __init__(self, world: World, member: Person, gid: bytes) -> None:
+        self.world = world
+        self.member = member
+        self.gid = gid
+        self.old: list[bytes] = []
+        """Payloads of earlier epochs, Commits among them."""
+        self.raw: list[bytes] = []
+        """Cells of earlier epochs."""
+        self.thrown = 0
+        """Since the beginning of the last race."""
+        self._commit = b""
+
+    def begin(self) -> None:
+        """The next race is about to begin: see that its drop is there, and make a Commit that the
+        rights forbid."""
+        self.thrown = 0
+        member = self.member.client
+        policy = member._conversations.group(self.gid).policy
+        mine = Policy([], "mine", [member._me.identity], policy.relay, policy.region)
+        with contextlib.suppress(BadArgument), member._unit():
+            bundle = member._engine.commit(self.gid, policy=codec.encode(mine))
+            raise BadArgument
+        self._commit = bundle.commit
+        _, drop = member._conversations.epoch_drops(self.gid)[-1]
+        made = wire.Create(
+            0,
+            self.world.relay.bucket_key,
+            drop.drop_id,
+            token_hash(drop.drop_id, drop.append_token),
+            token_hash(drop.drop_id, drop.read_token),
+            HANDSHAKE_RETENTION_DAYS,
+        )
+        assert isinstance(self.world.relay.answer(made), wire.Created)
+
+    def throw(self) -> None:
+        """One cell of junk into the drop of the member's epoch."""
+        rng = self.world.rng
+        half = rng.randbytes(200)
+        payload = rng.choice(
+            [
+                rng.randbytes(rng.randrange(MAX_PAYLOAD)),
+                commit_of(rng.randbytes(rng.randrange(1, 3_000))),
+                commit_of(self._commit),
+                commit_of(self._commit[:-1]),
+                codec.encode(Fragment(COMMIT_FRAGMENT, [piece_hash(half), bytes(16)], 0, half)),
+                *self.old[-8:],
+            ]
+        )
+        drop_id, cell = self.member.seal_for_epoch(self.gid, payload)
+        cells = [cell, rng.randbytes(MESSAGE_CELL), *self.raw[-8:]]
+        self.put(drop_id, rng.choice(cells))
+
+    def put(self, drop_id: bytes, cell: bytes) -> None:
+        shelf = self.world.relay.shelves[drop_id]
+        if all(other[:LABEL_BYTES] != cell[:LABEL_BYTES] for other in shelf.cells):
+            shelf.add(cell)
+            self.thrown += 1
+
+    def keep(self) -> None:
+        """Keep what the drops of the last race hold, to say it again in the next."""
+        talk = self.member.client._conversations
+        region = talk.group(self.gid).policy.region
+        for epoch, drop in talk.epoch_drops(self.gid):
+            secret = self.member.one(
+                "SELECT secret FROM epoch_drop WHERE gid = ? AND epoch = ?", self.gid, epoch
+            )
+            for cell in self.world.relay.shelves.get(drop.drop_id, EMPTY).cells:
+                once = rules._epoch_key(secret, cell[:LABEL_BYTES])
+                with contextlib.suppress(AmanatError):
+                    self.old.append(open_cell(once, cell, region=region, drop_id=drop.drop_id))
+                    self.raw.append(cell)
+
+
+EMPTY = Shelf(b"", b"", 0, [])
+
+
+def commit_of(data: bytes) -> bytes:
+    return codec.encode(Fragment(COMMIT_FRAGMENT, [piece_hash(data)], 0, data))
+
+
+@pytest.mark.parametrize("count", [2, 5])
+async def test_commits_at_once_with_junk_in_between(world: World, count: int) -> None:
+    people = await world.friends(*"abcdef"[: count + 1])
+    gid = await world.group("g", *people)
+    for person in people[1:count]:
+        people[0].client.set_admin(gid, person.name)
+        await world.settle()
+    restore = await world.save()
+    races, raced, thrown = rounds(5), 0, 0
+    for seed in range(races):
+        world.rng.seed(seed)
+        # The one who throws junk takes itself for a copy and comes back, which can be done a few
+        # times in two weeks: so now and then all begins anew.
+        if seed % RACES == 0:
+            await restore()
+            junk = Junk(world, people[-1], gid)
+        raced += await race(world, people[:count], junk, seed)
+        for person in people:
+            person.client.send(gid, f"{person.name} says {seed}")
+        await world.settle()
+        agree(people, gid)
+        assert people[0].client.count(gid) == len(people) * (seed % RACES + 1)
+        assert not any(person.warnings() for person in people[:-1])
+        thrown += junk.thrown
+        junk.keep()
+    report(
+        f"{count} Commits at once with junk in between",
+        rounds=races,
+        commits=count * races,
+        raced=raced,
+        junk=thrown,
+    )
+
+
+RACES = 3
+
+
+async def race(world: World, committers: list[Person], junk: Junk, seed: int) -> int:
+    """All rename a group at once while junk rains; how many Commits there were beyond the first."""
+    gid = junk.gid
+    junk.begin()
+    before = committers[0].client.view(gid).epoch
+    for person in committers:
+        await person.sleep()
+        person.client.rename(gid, f"{person.name} {seed}")
+    world.network.weather = STORM
+    for person in world.rng.sample(committers, len(committers)):
+        junk.throw()
+        person.wake()
+    for _ in range(12):
+        await world.pass_time(world.rng.uniform(0, 0.2))
+        junk.throw()
+    world.network.weather = CALM
+    await world.settle()
+    await world.pass_time(rules.LOOK_EVERY_MS / 1000 + 10)
+    await world.settle()
+    for person in committers:
+        assert not person.one("SELECT count(*) FROM intent")
+        assert person.client.view(gid).name in {f"{p.name} {seed}" for p in committers}
+    return committers[0].client.view(gid).epoch - before - 1
+
+
+# A relay that forgets
+
+
+class Forgetful:
+    """Measures how long it takes until nothing is missing any more."""
+
+    def __init__(self, world: World, people: list[Person], gid: bytes) -> None:
+        self.world = world
+        self.people = people
+        self.gid = gid
+        self.said = 0
+        self.count: Counter[str] = Counter()
+        self.seconds: list[float] = []
+
+    def say(self, person: Person) -> None:
+        person.client.send(self.gid, f"text {self.said}")
+        self.said += 1
+
+    def is_whole(self) -> bool:
+        counts = {person.client.count(self.gid) for person in self.people}
+        return counts == {self.said} and not missing(self.people)
+
+    async def mend(self, since: float, *, step: float = 1.0) -> None:
+        """Wait until everybody has everything."""
+        noticed = False
+        while not self.is_whole():
+            noticed = noticed or missing(self.people) > 0 or self.lies() > 0
+            await self.world.pass_time(step)
+            assert self.world.loop.time() < since + 2 * DAY_S
+        self.count["noticed"] += noticed
+        self.seconds.append(self.world.loop.time() - since)
+
+    def lies(self) -> int:
+        return sum(person.warnings().count(RelayLied.code) for person in self.people)
+
+    def clear(self) -> None:
+        for person in self.people:
+            assert set(person.warnings()) <= {RelayLied.code}
+            person.client.clear_warnings()
+
+    def report(self, campaign: str, **more: int) -> None:
+        agree(self.people, self.gid)
+        took = [min(self.seconds), statistics.median(self.seconds), max(self.seconds)]
+        words = ("seconds min", "seconds median", "seconds max")
+        report(
+            campaign,
+            rounds=len(self.seconds),
+            **self.count,
+            **more,
+            **{word: round(value, 1) for word, value in zip(words, took, strict=True)},
+        )
+
+
+async def forgetful(world: World) -> Forgetful:
+    people = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", *people)
+    await world.pass_time(200)
+    await world.settle()
+    return Forgetful(world, people, gid)
+
+
+async def test_relay_that_forgets_some_of_all(world: World) -> None:
+    scene = await forgetful(world)
+    buckets = {person.client._me.home.bucket.drop_id for person in scene.people}
+    lost_at: list[float] = []
+
+    def forgets(append: wire.Append, _: str) -> bool:
+        if append.drop_id in buckets and world.rng.random() < 0.01:
+            lost_at.append(world.loop.time())
+            return True
+        return False
+
+    lost = 0
+    for seed in range(rounds(6)):
+        world.rng.seed(seed)
+        lost_at.clear()
+        while not lost_at:  # it goes on forgetting until all is mended
+            world.relay.forgets = forgets
+            for _ in range(15):
+                scene.say(world.rng.choice(scene.people))
+                await world.pass_time(world.rng.uniform(0, 1))
+        await scene.mend(lost_at[0])
+        world.relay.forgets = lambda *_: False
+        lost += len(lost_at)
+        await world.pass_time(700)
+        await world.settle()
+        scene.clear()
+    scene.report("relay forgets 1 % of the cells", texts=scene.said, cells_forgotten=lost)
+
+
+def is_by(name: str, _: wire.Append, who: str) -> bool:
+    return who == name
+
+
+async def test_relay_that_forgets_the_last_word(world: World) -> None:
+    scene = await forgetful(world)
+    for seed in range(rounds(8)):
+        world.rng.seed(seed)
+        speaker = world.rng.choice(scene.people)
+        world.relay.forgets = functools.partial(is_by, speaker.name)
+        scene.say(speaker)
+        since = world.loop.time()
+        await world.settle()
+        world.relay.forgets = lambda *_: False
+        assert not scene.is_whole()
+        await scene.mend(since)
+        await world.pass_time(700)
+        await world.settle()
+        scene.clear()
+    scene.report("relay forgets the last word", texts=scene.said)
+
+
+async def test_relay_that_restores_yesterdays_disk(world: World) -> None:
+    scene = await forgetful(world)
+    for seed in range(rounds(6)):
+        world.rng.seed(seed)
+        restore = world.relay.image()
+        away = world.rng.choice(scene.people)
+        for index in range(12):
+            if index == 6:
+                await away.sleep()
+            scene.say(world.rng.choice([p for p in scene.people if p.is_awake]))
+            await world.pass_time(world.rng.uniform(0, 2))
+        restore()
+        for person in scene.people:
+            if person.is_awake:
+                await person.sleep()
+        since = world.loop.time()
+        for person in scene.people:
+            person.wake()
+        await scene.mend(since)
+        assert scene.lies()
+        await world.pass_time(700)
+        await world.settle()
+        scene.clear()
+    scene.report("relay restores an older disk", texts=scene.said)
+
+
+# A clock that jumps
+
+
+async def test_clocks_that_jump_both_ways(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    skew: Counter[str] = Counter()
+    monkeypatch.setattr(Client, "_now", staticmethod(lambda: world.now() + 1000 * skew[WHO.get()]))
+
+    @contextlib.contextmanager
+    def by(person: Person) -> Iterator[Client]:
+        """What a person does at their own clock."""
+        before = WHO.set(person.name)
+        yield person.client
+        WHO.reset(before)
+
+    people = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", *people)
+    said, fleeting, jumps = 0, 0, 0
+    for seed in range(rounds(4)):
+        world.rng.seed(seed)
+        for _ in range(25):
+            person = world.rng.choice(people)
+            if world.rng.random() < 0.4:
+                far = world.rng.choice((HOUR_S, DAY_S, 9 * DAY_S))
+                skew[person.name] = world.rng.randint(-far, far)
+                jumps += 1
+            with by(person) as client:
+                if world.rng.random() < 0.2:
+                    pair = person.gid("bob" if person is people[0] else "alice")
+                    client.set_timer(pair, 60)
+                    client.send(pair, "brief")
+                    fleeting += 1
+                else:
+                    client.send(gid, f"text {said}")
+                    said += 1
+            await world.pass_time(world.rng.uniform(0, 30))
+        for person in people:
+            skew[person.name] = 0
+        await world.pass_time(2)
+        await world.settle()
+        for person in people:
+            shown = person.client.messages(gid)
+            assert sorted(m.text for m in shown) == sorted(f"text {n}" for n in range(said))
+            assert not person.warnings()
+        agree(people, gid)
+    # What was to disappear has, however late its end was once thought to be.
+    monkeypatch.setattr(api, "TICK_S", 300.0)
+    await world.pass_time(14 * DAY_S + 600)
+    for person in people:
+        assert person.one("SELECT count(*) FROM message WHERE text = 'brief'") == 0
+    report("clocks that jump", rounds=rounds(4), jumps=jumps, texts=said, timed=fleeting)
+
+
+# Files that are damaged
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    """Every file and what it holds, but for what SQLite keeps of who reads."""
+    return {p.name: p.read_bytes() for p in directory.iterdir() if not p.name.endswith("-shm")}
+
+
+DAMAGES: dict[str, Callable[[bytes, random.Random], bytes]] = {
+    "cut": lambda data, rng: data[: rng.randrange(len(data))],
+    "flipped in the first page": lambda data, rng: flipped(data, rng.randrange(4096)),
+    "flipped anywhere": lambda data, rng: flipped(data, rng.randrange(len(data))),
+    "overwritten": lambda data, rng: rng.randbytes(len(data)),
+}
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1 :]
+
+
+async def test_damaged_vault_is_named_and_left_as_it_is(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    for number in range(20):
+        bob.say("alice", f"text {number}")
+    await world.settle()
+    await alice.client.close()
+    directory, key = alice.directory, alice._key
+    whole = (directory / "vault.db").read_bytes()
+    count: Counter[str] = Counter()
+    for seed in range(rounds(40)):
+        rng = random.Random(seed)
+        name = list(DAMAGES)[seed % len(DAMAGES)]
+        (directory / "vault.db").write_bytes(DAMAGES[name](whole, rng))
+        before = files(directory)
+        try:
+            opened = Client.open(directory, Unlock(key=key))
+        except VaultDamaged:
+            count["refused"] += 1
+        else:  # a page that opening does not touch: looking for damage finds it
+            count["found by a check"] += 1
+            assert opened.check_vault()
+            opened._vault.db.close()
+            os.close(opened._vault._lock)
+        assert files(directory) == before
+    (directory / "vault.db").write_bytes(whole)
+    alice.open()
+    alice.wake()
+    bob.say("alice", "still there?")
+    await world.settle()
+    assert len(alice.texts("bob")) == 21
+    report("damaged vaults", rounds=rounds(40), **count)
+
+
+# What is shown twice
+
+
+def dump(person: Person) -> list[tuple[object, ...]]:
+    """All that a vault holds, but for how far what was read and when to look next."""
+    tables = [
+        name
+        for (name,) in person.db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        if name not in ("cursor", "digests", "seen", "claim", "conversation", "sqlite_sequence")
+    ]
+    return sorted(
+        (table, *row)
+        for table in tables
+        for row in person.db.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608
+    )
+
+
+async def test_replayed_cells_and_used_invites_change_nothing(world: World) -> None:
+    people = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", *people)
+    alice = people[0]
+    links = [alice.client.invite() for _ in range(2)]
+    count: Counter[str] = Counter()
+    newcomers = [await world.person(name) for name in ("dave", "erin")]
+    newcomers[0].client.accept(links[0], "hello")
+    await world.settle()
+    world.network.sent.clear()  # two people, two texts, one label: that is what is tested
+    newcomers[1].client.accept(links[0], "me too")
+    await world.settle()
+    assert newcomers[1].warnings() == [InviteUsed.code]
+    newcomers[1].client.clear_warnings()
+    for number in range(rounds(5)):
+        for person in people:
+            person.client.send(gid, f"{person.name} says {number}")
+        await world.settle()
+        await world.pass_time(100)
+        await world.settle()
+        shelf = world.relay.shelves[alice.client._me.home.bucket.drop_id]
+        again = world.rng.sample(shelf.cells, min(len(shelf.cells), 60))
+        everybody = [*people, *newcomers]
+        before = [dump(person) for person in everybody]
+        shown = [[m.text for m in person.client.messages(gid)] for person in people]
+        appends = world.network.appends
+        for cell in again:
+            shelf.add(cell)
+        for person in everybody:  # two readings: as it comes, and after a restart
+            await person.sleep()
+            person.wake()
+        await world.settle()
+        assert [dump(person) for person in everybody] == before
+        assert [[m.text for m in person.client.messages(gid)] for person in people] == shown
+        assert world.network.appends == appends
+        assert not any(person.warnings() for person in everybody)
+        with pytest.raises(InviteUsed):
+            newcomers[0].client.accept(links[1])
+        count["cells replayed"] += len(again)
+    report("replayed cells and used invites", rounds=rounds(5), **count)
