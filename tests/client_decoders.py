@@ -1,7 +1,8 @@
 """Every decoder that reads what other clients write, with a sample of it.
 
 The invariant: whatever the bytes are, a decoder gives a value whose one encoding they are, or
-raises its one refusal; never anything else. (fuzz/decoders.py looks for inputs that break it.)
+raises its one refusal; never anything else. (fuzz/decoders.py looks for inputs that break it, and
+has the decoders of what relays and networks say.)
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from amanat.client import conversation, history, invite
+from amanat.client import comeback, conversation, history, invite
 from amanat.errors import (
     AmanatError,
     BrokenInvite,
@@ -34,24 +35,32 @@ from amanat.protocol.identity import (
 )
 from amanat.protocol.messages import (
     Ack,
+    Branch,
     CommitInfo,
     Delete,
     Edit,
     Envelope,
+    Epoch,
     FileRef,
     Fragment,
     KeyPackages,
     KeyPackagesWanted,
     Knock,
     KnockReply,
+    NewAddresses,
+    PairCell,
     Policy,
     Reaction,
+    Repair,
+    Seen,
     Text,
     Timer,
+    Wanted,
     WelcomeFile,
     WelcomeRef,
     decode_commit_info,
     decode_envelope,
+    decode_pair_cell,
     decode_policy,
     piece_hash,
 )
@@ -93,6 +102,7 @@ def _from_link(data: bytes) -> invite.Invite:
 
 _FILE = FileRef(RELAY, "IR", bytes(32), 70_000, bytes(32))
 _WISH = Wish(IDENTITY, bytes(16), bytes(64))
+_EPOCH = Epoch(7, bytes(8))
 
 DECODERS = {
     "envelope": Decoder(
@@ -105,6 +115,11 @@ DECODERS = {
                 [Ack(bytes(8), 3, bytes(8))], {"later": b"more"},
             )
         ),
+    ),
+    "pair cell": Decoder(
+        decode_pair_cell,
+        InvalidMessage,
+        codec.encode(PairCell(1, b"sealed", [Seen(bytes(4), 9, bytes(8))], _EPOCH)),
     ),
     "policy": Decoder(
         decode_policy, InvalidCommit, codec.encode(Policy([], "family", [IDENTITY], RELAY, "IR"))
@@ -152,6 +167,22 @@ DECODERS = {
     "KeyPackages": _record(conversation._key_packages, InvalidMessage, KeyPackages([b"one"])),
     "KeyPackages wanted": _record(conversation._wanteds, InvalidMessage, KeyPackagesWanted(78, 2)),
     "leave": _record(conversation._leaves, InvalidMessage, _WISH),
+    "file": _record(conversation._files, InvalidMessage, _FILE),
+    "branch": _record(conversation._branches, InvalidMessage, Branch([_EPOCH])),
+    "wanted": _record(conversation._wanted, InvalidMessage, Wanted(SIGNER, [3, 5])),
+    "repair": _record(
+        conversation._repairs, InvalidMessage, Repair(SIGNER, 3, b"envelope", is_before=False)
+    ),
+    "new addresses": _record(
+        conversation._new_addresses, InvalidMessage, NewAddresses(2, [ADDRESS])
+    ),
+    "asking for help": _record(comeback._asks, InvalidMessage, comeback.Ask(bytes(16), bytes(16))),
+    "help": _record(
+        comeback._helps,
+        InvalidMessage,
+        comeback.Help(b"group info", b"tree", bytes(32), [_EPOCH], 12),
+    ),
+    "where help rests": _record(comeback._files, InvalidMessage, _FILE),
 }  # fmt: skip
 
 

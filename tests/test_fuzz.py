@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import pkgutil
 import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
 import pytest
+
+import amanat
+from amanat.errors import AmanatError
+from amanat.protocol import codec, identity
+from figures import SOAK, report, rounds
+
+T = TypeVar("T")
+
+pytestmark = pytest.mark.timeout(100 * max(1.0, SOAK) + 20)
 
 _PATH = Path(__file__).parent.parent / "fuzz" / "decoders.py"
 _SPEC = importlib.util.spec_from_file_location("decoders", _PATH)
@@ -17,7 +31,7 @@ decoders = importlib.util.module_from_spec(_SPEC)
 sys.modules["decoders"] = decoders
 _SPEC.loader.exec_module(decoders)
 
-ROUNDS = 4000
+ROUNDS = rounds(4000)
 
 
 def mutated(chance: random.Random, seeds: list[bytes]) -> bytes:
@@ -52,3 +66,41 @@ def test_what_is_nearly_right_keeps_the_invariant(name: str) -> None:
         decode(mutated(chance, seeds))
     for _ in range(ROUNDS // 5):
         decode(chance.randbytes(chance.randint(0, 2000)))
+    report("decoders fuzzed", decoders=1, inputs=ROUNDS + ROUNDS // 5)
+
+
+def decoders_of_the_program() -> Iterator[tuple[str, msgspec.msgpack.Decoder[object]]]:
+    """Every decoder that stands in a module, with its name."""
+    for module in pkgutil.walk_packages(amanat.__path__, "amanat."):
+        if module.name != "amanat.__main__":
+            for name, value in vars(importlib.import_module(module.name)).items():
+                if isinstance(value, msgspec.msgpack.Decoder):
+                    yield f"{module.name}.{name}", value
+
+
+def test_no_decoder_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = set()
+    decode = codec.decode
+
+    def noted(decoder: msgspec.msgpack.Decoder[T], data: bytes, refusal: type[AmanatError]) -> T:
+        used.add(id(decoder))
+        return decode(decoder, data, refusal)
+
+    monkeypatch.setattr(codec, "decode", noted)
+    identity.check_credential.cache_clear()
+    for target, seeds in decoders.TARGETS.values():
+        for data in seeds:
+            target(data)
+    found = list(decoders_of_the_program())
+    assert len(found) >= 30
+    assert not [name for name, decoder in found if id(decoder) not in used]
+
+
+def test_decoders_are_made_where_they_are_found() -> None:
+    for path in Path(amanat.__path__[0]).rglob("*.py"):
+        text = path.read_text()
+        for line in text.splitlines():
+            if "decoder_of(" in line and not line.startswith("def "):
+                assert line.startswith("_"), f"{path}: {line}"
+        if path.name not in ("codec.py", "wire.py", "descriptor.py"):
+            assert "msgpack.d" not in text.lower(), path  # decode, Decoder
