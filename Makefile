@@ -9,7 +9,7 @@ RUST := $(shell find rust/src -name '*.rs' 2>/dev/null) rust/Cargo.toml rust/Car
 RUST_ENV = PYO3_PYTHON=$(CURDIR)/$(BIN)/python \
 	LD_LIBRARY_PATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')
 
-.PHONY: help build system demo test check fmt mutants bench bench-peers bench-stored clean
+.PHONY: help build system demo test check fmt mutants soak bench bench-peers bench-stored clean
 help:
 	@echo "make build   set up .venv and compile the MLS binding"
 	@echo "make demo    a real network of people talks through a relay on this machine"
@@ -17,6 +17,7 @@ help:
 	@echo "make check   formatting, lint, types, imports: what to run before a commit"
 	@echo "make fmt     format everything"
 	@echo "make mutants plant bugs in a copy: each must be caught by a test"
+	@echo "make soak    the campaigns of docs/reliability.md, SOAK=10 times longer than in the tests"
 	@echo "make bench   the figures of docs/benchmarks.md, on this machine"
 	@echo "make bench-peers   the relay beside ejabberd and Prosody, which it installs from Debian"
 	@echo "make bench-stored  the relay as it fills: ten million cells, 13 GB of disk for some minutes"
@@ -60,6 +61,15 @@ fmt: build
 
 mutants: build
 	$(BIN)/python tests/mutants.py
+
+SOAK ?= 10
+FIGURES ?= .build/figures.jsonl
+soak: build
+	mkdir -p $(dir $(FIGURES)) && rm -f $(FIGURES)
+	AMANAT_SOAK=$(SOAK) AMANAT_FIGURES=$(abspath $(FIGURES)) $(BIN)/pytest -v \
+	  -k "survival or fuzz or killing" tests/test_survival.py tests/test_relay_survival.py \
+	  tests/test_replay.py tests/test_fuzz.py
+	$(BIN)/python tests/figures.py $(FIGURES)
 
 bench: build
 	$(BIN)/python bench/relay.py

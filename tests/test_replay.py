@@ -15,8 +15,9 @@ from amanat.drill.replay import Report, compare, replay
 from amanat.drill.search import count_hits
 from amanat.drill.traces import Line, Script, read_trace
 from amanat.errors import BadArgument, WrongPassphrase
+from figures import SOAK, report, rounds
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(300 * max(1.0, SOAK))
 
 
 def silent(phase: str, done: int, total: int) -> None:
@@ -34,19 +35,19 @@ def group_script(people: int, messages: int) -> Script:
     return Script(names, lines)
 
 
-def assert_clean(report: Report, *, messages: int) -> None:
-    assert report.is_clean
-    assert report.transcripts_equal
-    assert report.reordered == 0
-    assert (report.messages_in, report.delivered) == (messages, messages)
+def assert_clean(done: Report, *, messages: int) -> None:
+    assert done.is_clean
+    assert done.transcripts_equal
+    assert done.reordered == 0
+    assert (done.messages_in, done.delivered) == (messages, messages)
 
 
 @pytest.mark.e2e
 def test_people_of_a_real_network_get_every_message_once_and_the_relay_reads_none() -> None:
     script = read_trace(None, "edges", people=10, messages=150)
-    report = replay(script, processes=2, progress=silent)
-    assert_clean(report, messages=len(script.lines))
-    assert report.relay_disk_bytes > len(script.lines) * 1024
+    done = replay(script, processes=2, progress=silent)
+    assert_clean(done, messages=len(script.lines))
+    assert done.relay_disk_bytes > len(script.lines) * 1024
 
 
 @pytest.mark.e2e
@@ -61,14 +62,17 @@ def test_a_group_too_large_for_buckets_speaks_through_its_epoch_drop() -> None:
 
 @pytest.mark.e2e
 def test_killing_relay_and_clients_in_the_middle_loses_and_doubles_nothing() -> None:
-    script = read_trace(None, "edges", people=8, messages=250)
-    report = replay(script, processes=2, progress=silent, kills=6)
-    assert_clean(report, messages=len(script.lines))
+    script = read_trace(None, "edges", people=8, messages=rounds(250))
+    done = replay(script, processes=2, progress=silent, kills=rounds(6))
+    assert_clean(done, messages=len(script.lines))
+    report("processes killed while people talk", messages=done.delivered, kills=rounds(6))
 
 
 @pytest.mark.e2e
 def test_killing_relay_and_members_while_a_group_talks_loses_and_doubles_nothing() -> None:
-    assert_clean(replay(group_script(8, 60), processes=2, progress=silent, kills=4), messages=60)
+    script = group_script(8, rounds(60))
+    assert_clean(replay(script, processes=2, progress=silent, kills=rounds(4)), messages=rounds(60))
+    report("processes killed while a group talks", messages=rounds(60), kills=rounds(4))
 
 
 @pytest.mark.e2e
@@ -89,13 +93,13 @@ def test_the_command_prints_the_promised_keys(tmp_path: Path) -> None:
         check=True,
         capture_output=True,
     )
-    report = json.loads(done.stdout)
+    printed = json.loads(done.stdout)
     assert {
         "people", "messages_in", "delivered", "lost", "duplicated", "reordered",
         "transcripts_equal", "relay_plaintext_hits", "seconds", "messages_per_s", "p50_ms",
         "p99_ms", "bytes_up_per_message", "bytes_down_per_message", "relay_disk_bytes",
-    } <= set(report)  # fmt: skip
-    assert (report["people"], report["messages_in"], report["delivered"]) == (3, 3, 3)
+    } <= set(printed)  # fmt: skip
+    assert (printed["people"], printed["messages_in"], printed["delivered"]) == (3, 3, 3)
 
 
 def test_more_processes_than_people_are_refused() -> None:
