@@ -171,13 +171,11 @@ def report(figures: Figures, decades: list[int], noise: Noise) -> None:
             digits = 0 if column == "appends/s" else 2
             row.append(f"{median:,.{digits}f} ({low:,.{digits}f} to {high:,.{digits}f})")
         rows.append(row)
-    last = [f"{decades[-1]:,} / {decades[0]:,}"]
+    flat = ["most / least"]
     for column in columns:
-        first, most = (
-            spread(figures[f"{cells} {column}"])[1] for cells in (decades[0], decades[-1])
-        )
-        last.append(f"{most / first:.2f}")
-    print(table(("cells held", *(f"{c}, ms" for c in columns[:-1]), columns[-1]), [*rows, last]))
+        medians = [spread(figures[f"{cells} {column}"])[1] for cells in decades]
+        flat.append(f"{max(medians) / min(medians):.2f}")
+    print(table(("cells held", *(f"{c}, ms" for c in columns[:-1]), columns[-1]), [*rows, flat]))
 
 
 def main() -> None:
