@@ -119,7 +119,7 @@ def report(figures: Figures, noise: Noise) -> None:
     print(f"{PAIRS} senders to {PAIRS} readers, 1 KiB; {peers}.")
     print(f"{noise}\n")
     columns = ("min", "median", "max")
-    heads = ("messages a second", "TLS", *columns, "server, cores", "load, cores")
+    heads = ("messages a second", "TLS", *columns, "its cores", "cores of the load")
     print(table(heads, rate_rows(figures)))
     print()
     ratios = [
