@@ -586,3 +586,15 @@ async def test_relay_sees_three_sizes_and_no_label_twice(world: World) -> None:
     assert len({cell[:16] for cell in cells}) == len(cells)
     pieces = [cell[at : at + 16] for cell in cells for at in range(0, 1024, 16)]
     assert len(set(pieces)) == len(pieces)
+
+
+@pytest.mark.parametrize("ahead_ms", [3_600_000, 9 * 86_400_000])
+async def test_clock_set_for_a_moment_delays_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, ahead_ms: int
+) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    with monkeypatch.context() as ahead:
+        ahead.setattr(Client, "_now", staticmethod(lambda: world.now() + ahead_ms))
+        alice.say("bob", "what time is it?")
+    await world.pass_time(5)
+    assert bob.texts("alice") == ["what time is it?"]

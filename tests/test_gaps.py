@@ -6,6 +6,7 @@ import pytest
 
 from amanat.client import api
 from amanat.client import conversation as rules
+from amanat.client.api import Client
 from amanat.client.gaps import KEPT_MS, MAX_BEATS
 from amanat.errors import MessageLost, RelayLied
 from amanat.protocol import codec, wire
@@ -216,3 +217,37 @@ async def test_large_group_repairs_through_its_epoch_drop(
     assert lost
     for person in (bob, carol):
         assert [m.text for m in person.client.messages(gid)] == ["one", "two"]
+
+
+@pytest.mark.parametrize("is_noticed", [False, True])
+async def test_clock_set_back_puts_off_no_repair(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_noticed: bool
+) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    await after_a_while(world)
+    ahead_ms = 30 * 86_400_000
+    monkeypatch.setattr(Client, "_now", staticmethod(lambda: world.now() + ahead_ms))
+    world.relay.forgets = lambda append, who: who == "alice" and append.drop_id == to(bob)
+    alice.say("bob", "the last word")
+    await world.pass_time(2)
+    world.relay.forgets = lambda *_: False
+    if is_noticed:
+        alice.say("bob", "another")
+        await world.pass_time(2)
+        assert missing(bob) == 1
+    ahead_ms = 0
+    await world.pass_time(2)
+    await after_a_while(world)
+    assert bob.texts("alice")[0] == "the last word"
+    assert missing(bob) == 0
+
+
+async def test_clock_set_back_puts_off_no_new_keys(world: World) -> None:
+    alice, _ = await world.friends("alice", "bob")
+    gid = alice.gid("bob")
+    with alice.client._unit():
+        alice.db.execute("UPDATE conversation SET refresh_due_at = ?", (2**52,))
+    await alice.sleep()
+    alice.wake()
+    due_at = alice.one("SELECT refresh_due_at FROM conversation WHERE gid = ?", gid)
+    assert due_at <= world.now() + 2 * rules.REFRESH_MS[1]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 from amanat import mls
 from amanat.client import conversation as rules
 from amanat.client import profile, rights, vault
-from amanat.client.comeback import Comebacks, Try
+from amanat.client.comeback import ASK_MS, Comebacks, Try
 from amanat.client.conversation import Conversations, Event
 from amanat.client.delivery import Delivery, FromHelper, FromInvite, FromKnock, FromLost
 from amanat.client.invite import Invites, from_link, to_link
@@ -231,6 +231,7 @@ class Client:
         self._home_read = asyncio.Event()
         self._looking: set[bytes] = set()
         self._put_off: set[bytes] = set()
+        self._latest = 0
         self._expire_at = 0
         self._write_at = 0
         self._down_since: dict[str, int] = {}
@@ -759,6 +760,7 @@ class Client:
     @contextlib.contextmanager
     def _unit(self) -> Iterator[None]:
         self._raise_failure()
+        self._latest = max(self._latest, self._now())
         with self._vault.unit():
             yield
         events, self._conversations.events[:] = self._conversations.events[:], []
@@ -1012,14 +1014,12 @@ class Client:
 
     async def _tick(self) -> None:
         """Do what is due at a time, for ever."""
-        last = self._now()
         while True:
             now = self._now()
             with contextlib.suppress(DiskFull):  # it is due again with the next tick
-                if now < last:
+                if now < self._latest:
                     self._begin_clock(now)
                 self._do_due(now)
-            last = now
             self._begin_due()
             await asyncio.sleep(TICK_S)
 
@@ -1031,8 +1031,14 @@ class Client:
             self._db.execute("UPDATE conversation SET ack_due_at = min(ack_due_at, ?)", (now,))
             self._db.execute("UPDATE outbox SET due_at = min(due_at, ?)", (now,))
             self._db.execute("UPDATE intent SET due_at = min(due_at, ?)", (now,))
+            self._db.execute(
+                "UPDATE comeback SET ask_due_at = min(ask_due_at, ?)", (now + ASK_MS[1],)
+            )
             self._history.begin_clock(now=now)
+            self._conversations.begin_clock(now=now)
             self._conversations.events += self._history.expire(now=now)
+        self._latest = now
+        self._expire_at = self._write_at = 0
 
     def _do_due(self, now: int) -> None:
         rules = self._conversations

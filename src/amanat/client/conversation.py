@@ -717,6 +717,18 @@ class Conversations:
         due_at = now + pause // 2 + secrets.randbelow(pause)
         self._db.execute("UPDATE conversation SET refresh_due_at = ? WHERE gid = ?", (due_at, gid))
 
+    def begin_clock(self, *, now: int) -> None:
+        """Nothing waits longer than if it had been put off now: the clock may have been set back;
+        inside a unit."""
+        self.gaps.begin_clock(now=now)
+        self._db.execute("UPDATE conversation SET refreshed_at = min(refreshed_at, ?)", (now,))
+        for gid, due_at in self._db.execute(
+            "SELECT gid, refresh_due_at FROM conversation WHERE state = 'active'"
+        ).fetchall():
+            longest = 2 * REFRESH_MS[1] * max(1, len(self.group(gid).people) // REFRESH_PEOPLE)
+            if due_at is not None and due_at > now + longest:
+                self._plan_refresh(gid, REFRESH_MS[1], now=now)
+
     def leave(self, gid: bytes, *, now: int) -> None:
         """Tell the members that we leave; one of them commits it. Raises NotAMember."""
         self.require_active(gid)

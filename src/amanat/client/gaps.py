@@ -216,6 +216,20 @@ class Gaps:
             (now + grace, gid, signer),
         )
 
+    def begin_clock(self, *, now: int) -> None:
+        """Ask and beat no later than if the pause before it had begun now; inside a unit."""
+        self._db.execute(
+            "UPDATE heard SET ask_due_at = min(ask_due_at, ? + CASE WHEN asked = 0 THEN ?"
+            " ELSE min(? << min(asked - 1, 16), ?) END)",
+            (now, GRACE_MS, *ASK_MS),
+        )
+        for beats, pause in enumerate(BEATS_MS):
+            self._db.execute(
+                "UPDATE conversation SET beat_due_at = min(beat_due_at, ?1 + ?2)"
+                " WHERE beats = ?3 OR (?3 = ?4 AND beats > ?3)",
+                (now, pause, beats, len(BEATS_MS) - 1),
+            )
+
     def due(self, now: int) -> list[Gap]:
         """The gaps that are to be asked for."""
         rows = self._db.execute(
