@@ -219,6 +219,48 @@ async def test_large_group_repairs_through_its_epoch_drop(
         assert [m.text for m in person.client.messages(gid)] == ["one", "two"]
 
 
+@pytest.mark.parametrize("is_whole", [False, True])
+async def test_commit_that_a_relay_has_forgotten_is_appended_once_more(
+    world: World, is_whole: bool
+) -> None:
+    people = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", *people)
+    alice = people[0]
+    buckets = {to(person) for person in people}
+    lost: list[wire.Append] = []
+
+    def forgets(append: wire.Append, _: str) -> bool:
+        if lost or append.drop_id in buckets:
+            return False
+        lost.append(append)
+        return True
+
+    world.relay.forgets = forgets
+    alice.client.rename(gid, "our family")
+    if is_whole:  # the drop itself is gone, too
+        while not lost:
+            await world.pass_time(0.001)
+        del world.relay.shelves[lost[0].drop_id]
+    await world.settle()
+    assert lost
+    assert [person.client.view(gid).name for person in people] == ["our family"] * 3
+    assert alice.warnings() == [RelayLied.code]
+
+
+async def test_relay_that_forgets_every_commit_is_not_asked_all_the_time(world: World) -> None:
+    people = await world.friends("alice", "bob")
+    gid = await world.group("family", *people)
+    buckets = {to(person) for person in people}
+    world.relay.forgets = lambda append, _: append.drop_id not in buckets
+    people[0].client.rename(gid, "our family")
+    before = world.network.appends
+    await world.pass_time(600)
+    assert world.network.appends - before < 600_000 / rules.FORGOTTEN_MS + 10
+    world.relay.forgets = lambda *_: False
+    await world.settle()
+    assert people[1].client.view(gid).name == "our family"
+
+
 @pytest.mark.parametrize("is_noticed", [False, True])
 async def test_clock_set_back_puts_off_no_repair(
     world: World, monkeypatch: pytest.MonkeyPatch, is_noticed: bool

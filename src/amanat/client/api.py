@@ -1138,6 +1138,7 @@ class Client:
     async def _look_into(self, gid: bytes, epoch: int, drop: Drop, *, wait: int) -> None:
         """Read an epoch drop to its end; wait for a new cell if there is none."""
         sure = self._delivery.read_so_far()
+        taken = self._conversations.taken(gid, epoch)
         try:
             try:
                 while await self._read_page(gid, epoch, drop, wait=wait):
@@ -1147,6 +1148,7 @@ class Client:
                     await asyncio.sleep(TICK_S)
             with self._unit():
                 self._conversations.is_sure(gid, epoch, sure)
+                self._conversations.forgotten(gid, taken, now=self._now())
         except (Unavailable, PeerError, TrustError) as error:
             if isinstance(error, Unavailable):
                 with self._unit():

@@ -140,6 +140,8 @@ MAX_ACKS_LARGE = 4
 MAX_REPAIRS = 512
 """Most envelopes sent again to one member in REPAIR_SPAN_MS: more cannot be had by asking more."""
 REPAIR_SPAN_MS = 3_600_000
+FORGOTTEN_MS = 30_000
+"""How long after a relay has forgotten our Commit it is appended once more, in milliseconds."""
 HELPED_MS = 3_000
 """How soon after helping a member back their Commit is looked for, in milliseconds."""
 PARTED_MS = 30_000
@@ -772,7 +774,7 @@ class Conversations:
             aad=codec.encode(CommitInfo(leaves=plan.leaves)),
         )
         self._db.execute(
-            "INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 gid,
                 group.view.epoch,
@@ -781,6 +783,7 @@ class Conversations:
                 bundle.tree,
                 json.dumps([identity.hex() for identity in plan.adds]),
                 plan.is_refresh,
+                bundle.commit,
             ),
         )
         if len(group.people) == 1:
@@ -1006,6 +1009,31 @@ class Conversations:
             self._engine.clear_pending(gid)
             self._db.execute("DELETE FROM outbox WHERE about = ? AND purpose = 'commit'", (gid,))
             self._db.execute("UPDATE intent SET due_at = ? WHERE gid = ?", (now + REFUSED_MS, gid))
+
+    def taken(self, gid: bytes, epoch: int) -> bytes:
+        """The digest of our Commit that ends an epoch, if the relay says that it has all of it;
+        empty otherwise."""
+        row = self._db.execute(
+            "SELECT digest FROM attempt WHERE gid = ?1 AND epoch = ?2 AND data != x''"
+            " AND NOT EXISTS (SELECT 1 FROM outbox WHERE about = ?1"
+            " AND purpose IN ('create', 'commit'))",
+            (gid, epoch),
+        ).fetchone()
+        return bytes(row[0]) if row else b""
+
+    def forgotten(self, gid: bytes, digest: bytes, *, now: int) -> None:
+        """The epoch drop was read to its end and our Commit, which the relay had taken before, was
+        not there: append it once more; inside a unit."""
+        row = self._db.execute(
+            "SELECT data, epoch FROM attempt WHERE gid = ? AND digest = ?", (gid, digest)
+        ).fetchone()
+        if row is None:
+            return  # it was there, or another was
+        self.lied(gid, now=now, how="a Commit that it had taken is not there")
+        self._db.execute(
+            "UPDATE epoch_drop SET made = 0 WHERE gid = ? AND epoch = ?", (gid, row[1])
+        )
+        self._append_to_epoch(gid, self.group(gid), COMMIT_FRAGMENT, row[0], now=now + FORGOTTEN_MS)
 
     def _let_in(
         self, gid: bytes, welcome: bytes, tree: bytes, joiners: list[bytes], now: int
@@ -1457,14 +1485,20 @@ class Conversations:
                     self._show_branch(gid, signer, now=now)
                 return
 
-    def lied(self, gid: bytes | None, *, now: int) -> None:
-        """A relay shows different people different cells of one drop: tell the person, not too
-        often; inside a unit."""
+    def lied(
+        self,
+        gid: bytes | None,
+        *,
+        now: int,
+        how: str = "others were shown other cells than we",
+    ) -> None:
+        """A relay does not show what is there, or not to all: tell the person, not too often;
+        inside a unit."""
         if not self._db.execute(
             "SELECT 1 FROM warning WHERE code = ? AND gid IS ? AND at > ?",
             (RelayLied.code, gid, now - LIE_EVERY_MS),
         ).fetchone():
-            self.warn(gid, RelayLied.code, "others were shown other cells than we", now=now)
+            self.warn(gid, RelayLied.code, how, now=now)
 
     def notice(self, gid: bytes, *, now: int) -> None:
         """The epoch drops hold, or will hold at `now`, something to look at; inside a unit."""

@@ -342,6 +342,11 @@ CREATE TABLE comeback (
     digest BLOB, epoch INTEGER, secret BLOB, relay TEXT, region TEXT
 ) STRICT, WITHOUT ROWID;
 """,
+    # 5: Commits a relay has forgotten
+    """
+-- The Commit itself, to be appended again; empty in an attempt of an older program.
+ALTER TABLE attempt ADD COLUMN data BLOB NOT NULL DEFAULT x'';
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)
