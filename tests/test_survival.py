@@ -275,8 +275,10 @@ class Junk:
         self.put(drop_id, rng.choice(cells))
 
     def put(self, drop_id: bytes, cell: bytes) -> None:
-        shelf = self.world.relay.shelves[drop_id]
-        if all(other[:LABEL_BYTES] != cell[:LABEL_BYTES] for other in shelf.cells):
+        shelf = self.world.relay.shelves.get(drop_id)
+        if shelf is not None and all(
+            other[:LABEL_BYTES] != cell[:LABEL_BYTES] for other in shelf.cells
+        ):
             shelf.add(cell)
             self.thrown += 1
 
