@@ -213,6 +213,7 @@ def main() -> None:
             assert filling.exitcode == 0
             took = time.monotonic() - began
             print(f"{cells:,} cells stored in {took:.0f} s", file=sys.stderr)
+        os.sync()  # what filling has left in the system's memory is not to be written meanwhile
         for _ in range(options.rounds):
             noise.sample()
             for cells in decades:

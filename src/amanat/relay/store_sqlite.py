@@ -37,10 +37,6 @@ PAGE_BYTES = 8192
 """Seven wrapped message cells fill a page of this size to 95 %; of 4096 bytes, three to 80 %."""
 CACHE_KIB = 64 * 1024
 """Memory for the pages of each connection, in KiB: the newest labels of many buckets."""
-WAL_PAGES = 4000
-"""Pages in a log before SQLite carries them into the file: 32 MiB. With ten million cells held
-every append touches another page of labels, and carrying pages over each 1,000 (SQLite's own
-choice) costs a fifth of all appends; each 16,000 gains an eighth more and has commits of 0.3 s."""
 BUSY_TIMEOUT_MS = 5000
 """How long emptying the WAL waits for a read to finish, in milliseconds; a read takes a few."""
 DISK_RETRY_S = 30.0
@@ -374,7 +370,6 @@ def _open(path: Path) -> sqlite3.Connection:
         "secure_delete = ON",
         "temp_store = MEMORY",  # no cell in a temporary file
         f"cache_size = -{CACHE_KIB}",
-        f"wal_autocheckpoint = {WAL_PAGES}",
     ):
         connection.execute(f"PRAGMA {pragma}")
     return connection
