@@ -180,7 +180,7 @@ DECODERS = {
     "help": _record(
         comeback._helps,
         InvalidMessage,
-        comeback.Help(b"group info", b"tree", bytes(32), [_EPOCH], 12),
+        comeback.Help(b"group info", b"tree", bytes(32), [_EPOCH], 12, 3),
     ),
     "where help rests": _record(comeback._files, InvalidMessage, _FILE),
 }  # fmt: skip

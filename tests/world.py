@@ -374,7 +374,11 @@ class Network:
         if not reader.socket.is_open:
             return
         relay = reader.socket.relay
-        cells = relay.cells(reader.request, reader.after, relay.page, reader.socket.who)
+        try:
+            cells = relay.cells(reader.request, reader.after, relay.page, reader.socket.who)
+        except NoSuchDrop as error:  # it has gone meanwhile
+            reader.socket.deliver(wire.Failed(reader.request.id, error.code))
+            return
         if isinstance(reader.request, wire.Read):
             reader.socket.deliver(cells)
         else:

@@ -1175,25 +1175,34 @@ class Client:
         return False
 
     async def _come_back(self, attempt: Try) -> None:
-        """Read the epoch drop from its first cell until it holds a whole Commit, ours or not."""
+        """Read the epoch drop from its first cell until it holds a whole Commit, ours or not, or
+        has forgotten ours."""
         drop, after = attempt.drop, 0
         while True:
+            is_taken = self._comebacks.is_taken(attempt)
             request = wire.Read(
                 0, drop.drop_id, drop.read_token, after, wire.MAX_CELLS, wire.MAX_WAIT_S
             )
             try:
                 link = await self._links.to(attempt.relay)
                 cells = await link.request(request, wire.Cells)
-            except NoSuchDrop:  # who helped has still to have it made
-                await asyncio.sleep(TICK_S)
+            except NoSuchDrop:
+                if is_taken:
+                    with self._unit():
+                        self._comebacks.forgotten(attempt, now=self._now())
+                    break
+                await asyncio.sleep(TICK_S)  # who helped has still to have it made
                 continue
             except (Unavailable, PeerError, TrustError) as error:
                 await self._rest_after(error, b"")
                 continue
             with self._unit():
-                if self._comebacks.judge(attempt, cells.cells, now=self._now()):
+                if self._comebacks.judge(attempt, cells, now=self._now()):
                     break
-            after = cells.first + len(cells.cells) - 1
+                after = cells.first + len(cells.cells) - 1
+                if is_taken and after >= cells.head:
+                    self._comebacks.forgotten(attempt, now=self._now())
+                    break
 
     async def _fetch_welcome(self, gid: bytes, ref: FileRef) -> None:
         """Fetch a Welcome that was announced, and join by it."""

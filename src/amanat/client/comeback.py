@@ -38,13 +38,12 @@ from amanat.protocol.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from amanat import mls
     from amanat.client.conversation import Conversations
     from amanat.client.delivery import Delivery
     from amanat.client.profile import Me
     from amanat.client.vault import Vault
+    from amanat.protocol import wire
     from amanat.protocol.drops import Drop
 
 ASK_MS = (20_000, 3_600_000)
@@ -77,6 +76,8 @@ class Help(codec.Record, frozen=True):
     epochs: Annotated[list[Epoch], msgspec.Meta(max_length=MAX_EPOCHS)]
     clock: Count
     """So that what is said next stands behind what was said meanwhile."""
+    judged: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+    """Up to this seq the epoch drop holds no valid Commit: who asks cannot read what is there."""
 
 
 class Try(NamedTuple):
@@ -87,6 +88,8 @@ class Try(NamedTuple):
     secret: bytes
     relay: str
     region: str
+    judged: int
+    """No Commit that is whole by this seq of the drop counts."""
 
     @property
     def drop(self) -> Drop:
@@ -211,12 +214,17 @@ class Comebacks:
             "SELECT number, authenticator FROM epoch WHERE gid = ? ORDER BY number DESC LIMIT ?",
             (asked.group, MAX_EPOCHS),
         ).fetchall()
+        # Once more, should the relay have forgotten it: making one that is there changes nothing.
+        self._db.execute("UPDATE epoch_drop SET made = 0 WHERE gid = ?", (asked.group,))
+        secret = talk.epoch_secret(asked.group, now=now)
+        drop = epoch_drop(secret, group.policy.region)
         help_ = Help(
             group_info=self._engine.group_info(asked.group),
             tree=self._engine.export_tree(asked.group),
-            secret=talk.epoch_secret(asked.group, now=now),
+            secret=secret,
             epochs=[Epoch(*row) for row in epochs],
             clock=talk.clock(asked.group) + 1,
+            judged=self._delivery.read_from(drop.drop_id),
         )
         file = talk.put_file(codec.encode(help_), now=now)
         self._delivery.answer(peer, asked.nonce, codec.encode(file), now=now)
@@ -273,9 +281,17 @@ class Comebacks:
             self._conversations.warn(gid, error.code, "help did not fit", now=now)
             return
         self._db.execute(
-            "UPDATE comeback SET digest = ?, epoch = ?, secret = ?, relay = ?, region = ?"
-            " WHERE gid = ?",
-            (bundle.sha256, bundle.epoch_before, help_.secret, policy.relay, policy.region, gid),
+            "UPDATE comeback SET digest = ?, epoch = ?, secret = ?, relay = ?, region = ?,"
+            " judged = ? WHERE gid = ?",
+            (
+                bundle.sha256,
+                bundle.epoch_before,
+                help_.secret,
+                policy.relay,
+                policy.region,
+                help_.judged,
+                gid,
+            ),
         )
         self._conversations.move_clock(gid, help_.clock)
         self._conversations.append_to(
@@ -285,36 +301,58 @@ class Comebacks:
     def tries(self) -> list[Try]:
         """The external Commits of ours whose fate is open."""
         rows = self._db.execute(
-            "SELECT gid, digest, secret, relay, region FROM comeback WHERE digest IS NOT NULL"
+            "SELECT gid, digest, secret, relay, region, judged FROM comeback"
+            " WHERE digest IS NOT NULL"
         ).fetchall()
         return [Try(*row) for row in rows]
 
-    def judge(self, attempt: Try, cells: Iterable[bytes], *, now: int) -> bool:
+    def judge(self, attempt: Try, cells: wire.Cells, *, now: int) -> bool:
         """Look for the first Commit among the cells of the epoch drop, from its first one; inside a
         unit. Whether it was found: ours is merged, after another's all begins anew.
 
-        We cannot read another's Commit, so junk of a member costs us a turn, and no more.
+        We cannot read another's Commit, so junk that a member puts there after we were helped costs
+        us a turn, and no more.
         """
         talk = self._conversations
-        for cell in cells:
+        for seq, cell in enumerate(cells.cells, cells.first):
             try:
                 fragment = open_fragment(attempt.secret, attempt.region, cell)
             except InvalidCell:
                 continue
             commit = talk.assemble(attempt.gid, -1, fragment)
-            if commit is None or fragment.kind != COMMIT_FRAGMENT:
+            is_commit = commit is not None and fragment.kind == COMMIT_FRAGMENT
+            if commit is None or not is_commit or seq <= attempt.judged:
                 continue
-            self._db.execute("DELETE FROM fragment WHERE gid = ?", (attempt.gid,))
             if hashlib.sha256(commit).digest() == attempt.digest:
+                self._db.execute("DELETE FROM fragment WHERE gid = ?", (attempt.gid,))
                 self._won(attempt, now=now)
             else:
-                self._engine.clear_pending(attempt.gid)
-                self._db.execute(
-                    "UPDATE comeback SET digest = NULL, ask_due_at = ? WHERE gid = ?",
-                    (now + secrets.randbelow(ASK_MS[0]), attempt.gid),
-                )
+                self._lose(attempt, now=now)
             return True
         return False
+
+    def is_taken(self, attempt: Try) -> bool:
+        """Whether the relay says that it has all of our Commit."""
+        row = self._db.execute(
+            "SELECT 1 FROM outbox WHERE about = ? AND purpose = 'commit'", (attempt.gid,)
+        ).fetchone()
+        return row is None
+
+    def forgotten(self, attempt: Try, *, now: int) -> None:
+        """The epoch drop was read to its end and our Commit, which the relay had taken before, was
+        not there: all begins anew; inside a unit."""
+        self._conversations.lied(
+            attempt.gid, now=now, how="a Commit that it had taken is not there"
+        )
+        self._lose(attempt, now=now)
+
+    def _lose(self, attempt: Try, *, now: int) -> None:
+        self._db.execute("DELETE FROM fragment WHERE gid = ?", (attempt.gid,))
+        self._engine.clear_pending(attempt.gid)
+        self._db.execute(
+            "UPDATE comeback SET digest = NULL, ask_due_at = ? WHERE gid = ?",
+            (now + secrets.randbelow(ASK_MS[0]), attempt.gid),
+        )
 
     def _won(self, attempt: Try, *, now: int) -> None:
         gid = attempt.gid

@@ -41,8 +41,9 @@ arrive as one burst. It hides little (the hop and the bucket do the hiding) and 
 KEPT_DIGESTS = 16_384
 """Cells of a drop whose digests are kept to compare with what others were told: 128 KiB."""
 _DIGESTS_PER_ROW = 256
-WAYS_BACK = 4
-"""Labels by which a contact can ask for help: as often within the retention of a bucket."""
+WAYS_BACK = 16
+"""Labels by which a contact can ask for help: as often within the retention of a bucket. For a
+hundred contacts and two buckets they are 3,200 among those expected."""
 _SALT_BYTES = 16
 MAX_CLAIMS = 64
 """Most digests of one drop kept that others told us before we have read so far."""

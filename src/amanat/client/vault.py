@@ -347,6 +347,11 @@ CREATE TABLE comeback (
 -- The Commit itself, to be appended again; empty in an attempt of an older program.
 ALTER TABLE attempt ADD COLUMN data BLOB NOT NULL DEFAULT x'';
 """,
+    # 6: junk in the epoch drop of who comes back
+    """
+-- Up to this seq the epoch drop holds no valid Commit, as who helped has said.
+ALTER TABLE comeback ADD COLUMN judged INTEGER NOT NULL DEFAULT 0;
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)
