@@ -171,7 +171,9 @@ DECODERS = {
     "branch": _record(conversation._branches, InvalidMessage, Branch([_EPOCH])),
     "wanted": _record(conversation._wanted, InvalidMessage, Wanted(SIGNER, [3, 5])),
     "repair": _record(
-        conversation._repairs, InvalidMessage, Repair(SIGNER, 3, b"envelope", is_before=False)
+        conversation._repairs,
+        InvalidMessage,
+        Repair(SIGNER, 3, b"envelope", is_before=False, place=None),
     ),
     "new addresses": _record(
         conversation._new_addresses, InvalidMessage, NewAddresses(2, [ADDRESS])

@@ -8,10 +8,10 @@ from amanat.client import api
 from amanat.client import conversation as rules
 from amanat.client.api import Client
 from amanat.client.gaps import KEPT_MS, MAX_BEATS
-from amanat.errors import MessageLost, RelayLied
+from amanat.errors import InvalidMessage, MessageLost, RelayLied
 from amanat.protocol import codec, wire
 from amanat.protocol.labels import WINDOW
-from amanat.protocol.messages import CellKind, Wanted
+from amanat.protocol.messages import CellKind, Place, Repair, Wanted
 from world import Person, World
 
 SOON_S = 200
@@ -157,6 +157,62 @@ async def test_what_its_sender_no_longer_has_is_told_as_lost(world: World) -> No
     assert bob.texts("alice") == ["two"]
     assert MessageLost.code in bob.warnings()
     assert missing(bob) == 0
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+@pytest.mark.parametrize("how", ["deleted", "deleted here only", "expired"])
+async def test_what_was_taken_away_before_it_came_is_not_told_as_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch, how: str, is_large: bool
+) -> None:
+    if is_large:
+        monkeypatch.setattr(rules, "LARGE_GROUP", 1)
+    alice, bob = await world.friends("alice", "bob")
+    gid = await world.group("family", alice, bob)
+    if how == "expired":
+        alice.client.set_timer(gid, 30)
+    await after_a_while(world)
+    world.relay.forgets = lambda _, who: who == "alice"
+    alice.client.send(gid, "not for long")
+    await world.settle()
+    if how == "expired":
+        await world.pass_time(35)
+    else:
+        (text,) = alice.client.messages(gid)
+        alice.client.delete(gid, [text.id], for_everyone=how == "deleted")
+        await world.settle()
+    world.relay.forgets = lambda *_: False
+    alice.client.send(gid, "more")
+    for _ in range(3):
+        await after_a_while(world)
+    assert "more" in [m.text for m in bob.client.messages(gid)]
+    assert "not for long" not in [m.text for m in bob.client.messages(gid)]
+    assert missing(bob) == 0
+    assert MessageLost.code not in bob.warnings()
+    assert alice.one("SELECT count(*) FROM sent WHERE NOT is_quiet") == 0
+    alice.client.send(gid, "the chain goes on")
+    await world.settle()
+    assert not {*bob.warnings()} - {RelayLied.code}
+
+
+async def test_place_that_does_not_fit_takes_nothing_away(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    await after_a_while(world)
+    world.relay.forgets = lambda _, who: who == "alice"
+    alice.say("bob", "one")
+    await world.settle()
+    world.relay.forgets = lambda *_: False
+    alice.say("bob", "two")
+    await world.settle()
+    gid, signer = bob.gid("alice"), alice.client._me.signer
+    (seq,) = bob.client._conversations.gaps._missing(gid, signer, 9)
+    body = codec.encode(
+        Repair(signer, seq, b"", is_before=False, place=Place(bytes(32), bytes(32)))
+    )
+    with bob.client._unit(), pytest.raises(InvalidMessage):
+        bob.client._conversations._mend(gid, alice.client._me.identity, signer, body, now=0)
+    assert missing(bob) == 1
+    await after_a_while(world)
+    assert bob.texts("alice") == ["one", "two"]
 
 
 async def test_who_came_later_is_not_told_what_was_said_before(world: World) -> None:

@@ -87,6 +87,7 @@ from amanat.protocol.messages import (
     Leave,
     NewAddresses,
     PairCell,
+    Place,
     Policy,
     Reaction,
     Repair,
@@ -1389,12 +1390,14 @@ class Conversations:
             "SELECT sent_seq FROM conversation WHERE gid = ?", (gid,)
         ).fetchone()
         answers = [
-            Repair(self._me.signer, seq, self.gaps.said(gid, seq), is_before=False)
+            Repair(self._me.signer, seq, said, is_before=False, place=place)
             for seq in wanted.seqs
             if came[0] < seq <= sent_seq
+            for said, place in [self.gaps.said(gid, seq)]
         ]
         if wanted.seqs[0] <= came[0]:  # what was said before they came is not theirs
-            answers.insert(0, Repair(self._me.signer, came[0], b"", is_before=True))
+            before = Repair(self._me.signer, came[0], b"", is_before=True, place=None)
+            answers.insert(0, before)
         for answer in answers[: MAX_REPAIRS - count]:
             count += 1
             again = codec.encode(answer)
@@ -1416,14 +1419,19 @@ class Conversations:
             self.gaps.was_before(gid, signer, again.seq)
             self.gaps.watch(gid, signer, now=now)
             return
+        if again.place is not None:  # its words are nowhere any more: nothing is lost
+            if not self.gaps.follows(gid, signer, again.seq, again.place):
+                raise InvalidMessage
+            if self._count(gid, sender, signer, again.seq, again.place, now=now):
+                self._owe_receipt(gid, now=now)
+            return
         if not again.envelope:
             self._give_up(gid, signer, sender, again.seq, now=now)
             return
         envelope = decode_envelope(again.envelope)
         digest = envelope_hash(again.envelope)
-        if envelope.seq != again.seq or not self.gaps.follows(
-            gid, signer, envelope.seq, envelope.previous, digest
-        ):
+        place = Place(envelope.previous, digest)
+        if envelope.seq != again.seq or not self.gaps.follows(gid, signer, envelope.seq, place):
             raise InvalidMessage
         self._hear(gid, sender, signer, envelope, digest, now=now)
 
@@ -1578,13 +1586,8 @@ class Conversations:
         *,
         now: int,
     ) -> None:
-        heard = self.gaps.hear(gid, signer, sender, envelope, digest)
-        self.gaps.watch(gid, signer, now=now)
-        if not heard.is_whole:
-            self.warn(gid, BrokenChain.code, fingerprint(sender), now=now)
-        if heard.is_lost:
-            self.warn(gid, MessageLost.code, fingerprint(sender), now=now)
-        if not heard.is_new:
+        place = Place(envelope.previous, digest)
+        if not self._count(gid, sender, signer, envelope.seq, place, now=now):
             return
         latest = self.clock(gid) + MAX_CLOCK_STEP
         envelope = structs.replace(envelope, clock=min(envelope.clock, latest))
@@ -1596,6 +1599,18 @@ class Conversations:
             self._obey(gid, sender, signer, envelope, now=now)
         except (InvalidMessage, InvalidKeyPackage, InvalidCredential) as error:
             self.warn(gid, error.code, "a message was malformed inside", now=now)
+
+    def _count(
+        self, gid: bytes, sender: bytes, signer: bytes, seq: int, place: Place, *, now: int
+    ) -> bool:
+        """Count an envelope of a device; whether it is new."""
+        heard = self.gaps.hear(gid, signer, sender, seq, place)
+        self.gaps.watch(gid, signer, now=now)
+        if not heard.is_whole:
+            self.warn(gid, BrokenChain.code, fingerprint(sender), now=now)
+        if heard.is_lost:
+            self.warn(gid, MessageLost.code, fingerprint(sender), now=now)
+        return heard.is_new
 
     def clock(self, gid: bytes) -> int:
         """The Lamport clock of a conversation: the highest heard or said."""

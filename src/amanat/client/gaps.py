@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from amanat.protocol.messages import MAX_WANTED, Kind
+from amanat.protocol.messages import MAX_WANTED, Kind, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from amanat.client.vault import Vault
-    from amanat.protocol.messages import Envelope
 
 KEPT_MS = 30 * 86_400_000
 """How long an envelope that not everybody has confirmed is kept, in milliseconds (30 days)."""
@@ -107,11 +106,9 @@ class Gaps:
         for table in ("heard", "ahead"):
             self._db.execute(f"DELETE FROM {table} WHERE gid = ? AND signer = ?", (gid, signer))  # noqa: S608
 
-    def hear(
-        self, gid: bytes, signer: bytes, identity: bytes, envelope: Envelope, digest: bytes
-    ) -> Heard:
+    def hear(self, gid: bytes, signer: bytes, identity: bytes, seq: int, place: Place) -> Heard:
         """Count an envelope; inside a unit."""
-        seq, previous = envelope.seq, envelope.previous
+        previous, digest = place.previous, place.hash
         row = self._db.execute(
             "SELECT upto, hash, base FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
         ).fetchone()
@@ -161,7 +158,7 @@ class Gaps:
         )
         return is_whole
 
-    def follows(self, gid: bytes, signer: bytes, seq: int, previous: bytes, digest: bytes) -> bool:
+    def follows(self, gid: bytes, signer: bytes, seq: int, place: Place) -> bool:
         """Whether an envelope that came by repair fits between those heard on both sides."""
         before = self._db.execute(
             "SELECT hash FROM heard WHERE gid = ?1 AND signer = ?2 AND upto = ?3"
@@ -172,8 +169,8 @@ class Gaps:
             "SELECT previous FROM ahead WHERE gid = ? AND signer = ? AND seq = ?",
             (gid, signer, seq + 1),
         ).fetchone()
-        fits_before = before is None or before[0] in (b"", previous)
-        return fits_before and (after is None or after[0] == digest)
+        fits_before = before is None or before[0] in (b"", place.previous)
+        return fits_before and (after is None or after[0] == place.hash)
 
     def tell(self, gid: bytes, device: bytes, seq: int, digest: bytes) -> bool:
         """Somebody has heard a device up to `seq`; inside a unit.
@@ -303,7 +300,9 @@ class Gaps:
         """Keep an envelope of ours until everybody has confirmed it; inside a unit."""
         is_quiet = kind in (Kind.RECEIPT, Kind.HEARTBEAT)
         self._db.execute(
-            "INSERT INTO sent VALUES (?, ?, ?, ?, ?, ?)", (gid, seq, mid, said, now, is_quiet)
+            "INSERT INTO sent (gid, seq, id, envelope, said_at, is_quiet)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (gid, seq, mid, said, now, is_quiet),
         )
         if not is_quiet:
             self._db.execute(
@@ -311,12 +310,14 @@ class Gaps:
                 (now + BEATS_MS[0], gid),
             )
 
-    def said(self, gid: bytes, seq: int) -> bytes:
-        """An envelope of ours, byte for byte; empty if it is no longer kept."""
+    def said(self, gid: bytes, seq: int) -> tuple[bytes, Place | None]:
+        """An envelope of ours, byte for byte, or its place if its words were taken away; empty if
+        it is no longer kept."""
         row = self._db.execute(
-            "SELECT envelope FROM sent WHERE gid = ? AND seq = ?", (gid, seq)
+            "SELECT envelope, previous, hash FROM sent WHERE gid = ? AND seq = ?", (gid, seq)
         ).fetchone()
-        return bytes(row[0]) if row else b""
+        envelope, previous, digest = row or (b"", b"", None)
+        return envelope, None if digest is None else Place(previous, digest)
 
     def confirmed(self, gid: bytes, identities: Iterable[bytes]) -> None:
         """Forget what all of these have confirmed; inside a unit."""

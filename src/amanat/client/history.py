@@ -37,6 +37,7 @@ from amanat.protocol.messages import (
     Text,
     Timer,
     decode_envelope,
+    envelope_hash,
     message_id,
 )
 
@@ -312,14 +313,20 @@ class History:
         self._db.execute("INSERT INTO gone VALUES (?, ?)", (gid, mid))
 
     def _strip(self, gid: bytes, mid: bytes) -> None:
-        """Take away what was done with a message, and what was kept to say any of it again."""
+        """Take away what was done with a message, and what was kept to say any of it again: of that
+        its place stays, so that whom it did not reach can be told that nothing is lost."""
         self._is_scrub_due = True
         self._db.execute("DELETE FROM change WHERE gid = ? AND target = ?", (gid, mid))
         for seq, said in self._db.execute(
             "SELECT seq, envelope FROM sent WHERE gid = ? AND NOT is_quiet", (gid,)
         ).fetchall():
-            if mid == self._about(decode_envelope(said)):
-                self._db.execute("DELETE FROM sent WHERE gid = ? AND seq = ?", (gid, seq))
+            envelope = decode_envelope(said)
+            if mid == self._about(envelope):
+                self._db.execute(
+                    "UPDATE sent SET id = x'', envelope = x'', is_quiet = 1, previous = ?,"
+                    " hash = ? WHERE gid = ? AND seq = ?",
+                    (envelope.previous, envelope_hash(said), gid, seq),
+                )
 
     def _about(self, envelope: Envelope) -> bytes | None:
         """The message whose words one of our envelopes holds."""

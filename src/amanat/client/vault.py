@@ -352,6 +352,12 @@ ALTER TABLE attempt ADD COLUMN data BLOB NOT NULL DEFAULT x'';
 -- Up to this seq the epoch drop holds no valid Commit, as who helped has said.
 ALTER TABLE comeback ADD COLUMN judged INTEGER NOT NULL DEFAULT 0;
 """,
+    # 7: what was taken away is not lost
+    """
+-- Of an envelope whose words were taken away (it is empty, and quiet, then): its place.
+ALTER TABLE sent ADD COLUMN previous BLOB;
+ALTER TABLE sent ADD COLUMN hash BLOB;
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)

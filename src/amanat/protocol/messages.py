@@ -52,6 +52,7 @@ MAX_LIFE_S = 366 * 86_400
 
 Count = Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
 Id = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Words = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_BYTES)]
 Life = Annotated[int, msgspec.Meta(ge=0, le=MAX_LIFE_S)]
 
@@ -148,7 +149,7 @@ class Envelope(codec.Record, frozen=True):
     """Random; replies and edits refer to what message_id makes of it."""
     seq: Count
     """The sender device's own count in this conversation, from 1, without gaps."""
-    previous: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    previous: Hash
     """SHA-256 of the sender device's previous envelope; zeros before the first."""
     clock: Count
     """A Lamport clock: one more than the highest the sender has seen. Sorting by (clock, identity,
@@ -207,6 +208,13 @@ class Wanted(codec.Record, frozen=True):
     seqs: Annotated[list[Count], msgspec.Meta(min_length=1, max_length=MAX_WANTED)]
 
 
+class Place(codec.Record, frozen=True):
+    """Where an envelope stands in the row of its device's, without what it says."""
+
+    previous: Hash
+    hash: Hash
+
+
 class Repair(codec.Record, frozen=True):
     """An envelope once more, byte for byte; empty if its sender no longer has it."""
 
@@ -215,6 +223,8 @@ class Repair(codec.Record, frozen=True):
     envelope: bytes
     is_before: bool
     """All up to `seq` was said before the recipient came, and is not theirs to ask for."""
+    place: Place | None
+    """Of an envelope whose words were taken away since: it was deleted, or has expired."""
 
 
 class NewAddresses(codec.Record, frozen=True):
