@@ -15,8 +15,15 @@ from typing import NamedTuple
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from amanat.errors import BrokenAddress, BrokenDescriptor, InvalidCell, MalformedFrame
-from amanat.protocol import cells, codec, wire
+from amanat.errors import (
+    BrokenAddress,
+    BrokenDescriptor,
+    BrokenSeal,
+    InvalidCell,
+    MalformedFrame,
+    StoreDamaged,
+)
+from amanat.protocol import cells, codec, sealing, wire
 from amanat.protocol.descriptor import (
     Descriptor,
     Limits,
@@ -25,6 +32,7 @@ from amanat.protocol.descriptor import (
     parse_address,
     sign_descriptor,
 )
+from amanat.relay import home
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from client_decoders import DECODERS, try_one
@@ -32,6 +40,7 @@ from client_decoders import DECODERS, try_one
 _KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 _PUBLIC = _KEY.public_key().public_bytes_raw()
 _ONCE = cells.OneTime(bytes(16), bytes(32))
+_SEALING = bytes(range(96))
 _ADDRESS = str(RelayAddress(host="relay.example", port=8443, key=_PUBLIC))
 _DESCRIPTOR = Descriptor(_PUBLIC, "DE", "Example", 3, 32, "open", 3600, Limits(1, 2, 3, 4))
 
@@ -93,6 +102,36 @@ def _cell(data: bytes) -> None:
         raise AssertionError(data)
 
 
+def _sealed_request(data: bytes) -> None:
+    """Invariant: BrokenSeal, or the very bytes that were sealed."""
+    try:
+        frame, _ = sealing.open_request(data, [_SEALING], relay=_PUBLIC)
+    except BrokenSeal:
+        return
+    if frame != b"frame":
+        raise AssertionError(data)
+
+
+def _sealed_answer(data: bytes) -> None:
+    """Invariant: BrokenSeal, or the very bytes that were sealed."""
+    try:
+        frame = sealing.open_answer(data, bytes(32))
+    except BrokenSeal:
+        return
+    if frame != b"frame":
+        raise AssertionError(data)
+
+
+def _sealing_keys(data: bytes) -> None:
+    """Invariant: StoreDamaged, or keys that can be used."""
+    try:
+        keys = home._read_keys(data)  # noqa: SLF001  # it reads a file that only it has
+    except StoreDamaged:
+        return
+    for key in keys.values():
+        sealing.public_key(key)
+
+
 _REQUESTS: list[wire.Request] = [
     wire.Describe(0, bytes(32)),
     wire.Create(1, bytes(32), bytes(24), bytes(32), bytes(32), 14),
@@ -100,6 +139,9 @@ _REQUESTS: list[wire.Request] = [
     wire.Read(3, bytes(24), bytes(32), 2**40, 900, 60),
     wire.Follow(4, bytes(24), bytes(32), 0),
     wire.Unfollow(5),
+    wire.Sealed(6, bytes(2416)),
+    wire.Forward(7, _ADDRESS, bytes(2416)),
+    wire.Inquire(8, _ADDRESS),
 ]
 _REPLIES: list[wire.Reply] = [
     wire.Described(0, b"signed", bytes(32)),
@@ -107,6 +149,7 @@ _REPLIES: list[wire.Reply] = [
     wire.Appended(2, 7, bytes(32)),
     wire.Cells(3, 1, bytes(32), [bytes(cells.MESSAGE_CELL)], 1),
     wire.Failed(4, "relay-busy", 5.0),
+    wire.Answer(5, bytes(1328)),
 ]
 
 TARGETS = {
@@ -119,6 +162,15 @@ TARGETS = {
     "descriptor": Target(_descriptor, [sign_descriptor(_DESCRIPTOR, _KEY)]),
     "descriptor-body": Target(_signed_body, [msgspec.msgpack.encode(_DESCRIPTOR)]),
     "address": Target(_address, [_ADDRESS.encode(), b"amanat://[::1]:1/?tls=off#" + b"A" * 43]),
+    "sealed-request": Target(
+        _sealed_request,
+        [sealing.seal_request(b"frame", to=sealing.public_key(_SEALING), relay=_PUBLIC)[0]],
+    ),
+    "sealed-answer": Target(_sealed_answer, [sealing.seal_answer(b"frame", bytes(32))]),
+    "sealing-keys": Target(
+        _sealing_keys,
+        [codec.encode(home._KeyFile([(3, _SEALING), (2, _SEALING)]))],  # noqa: SLF001  # same
+    ),
     "cell": Target(_cell, [cells.seal(_ONCE, b"text", region="DE", drop_id=bytes(24))]),
     **{
         name.replace(" ", "-"): Target(functools.partial(try_one, decoder), [decoder.sample])

@@ -19,7 +19,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """An empty world; clients made in it live by its clock, its network and its fuses."""
     created = World(tmp_path)
     monkeypatch.setattr(Client, "_now", staticmethod(created.now))
-    for module in ("api", "link"):
+    for module in ("api", "routes"):
         monkeypatch.setattr(f"amanat.client.{module}.connect", created.network.connect)
     connect = functools.partial(sqlcipher3.connect, factory=Connection)
     monkeypatch.setattr(sqlcipher3, "connect", connect)

@@ -32,11 +32,19 @@ PATIENCE_S = 20.0
 class RelayProcess:
     """`with RelayProcess(directory) as relay:` a relay that listens on loopback."""
 
-    def __init__(self, directory: Path, *, tls: str = "off", **settings: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        tls: str = "off",
+        port: int = 0,
+        name: str = "test",
+        **settings: Any,  # noqa: ANN401  # whatever a relay's settings are
+    ) -> None:
         self.home = home.init(
             directory,
             RelayConfig(
-                region=REGION, operator="test", host="127.0.0.1", port=0, tls=tls, **settings
+                region=REGION, operator=name, host="127.0.0.1", port=port, tls=tls, **settings
             ),
         )
         self.log = directory.with_suffix(".log")

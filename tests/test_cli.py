@@ -85,7 +85,7 @@ class Town:
         self.relay = Relay()
         self.network.relays[self.relay.address] = self.relay
         self._root, self._monkeypatch, self._capfd = root, monkeypatch, capfd
-        for module in ("api", "link"):
+        for module in ("api", "routes"):
             monkeypatch.setattr(f"amanat.client.{module}.connect", self.network.connect)
 
     def shell(self, name: str) -> Shell:

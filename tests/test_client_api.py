@@ -445,7 +445,7 @@ async def test_relay_that_is_down_stops_nothing_for_good(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     world.network.is_up = False
     for person in (alice, bob):
-        person.client._links.close()
+        person.client._routes.close()
     alice.say("bob", "hello")
     await world.pass_time(300)
     assert alice.client.status().outbox == 1

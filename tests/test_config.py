@@ -67,7 +67,9 @@ def test_a_template_reads_back(tmp_path: Path) -> None:
 
 def test_a_template_shows_every_setting_and_comments_out_the_defaults() -> None:
     text = template(RelayConfig("DE", "", "h", 1, buckets=2))
-    assert set(tomllib.loads(text)) == {"region", "operator", "host", "port", "buckets", "limits"}
+    assert set(tomllib.loads(text)) == {
+        *("region", "operator", "host", "port", "buckets", "limits", "hop")
+    }
     for kind in (RelayConfig, RelayLimits):
         for field in msgspec.structs.fields(kind):
             assert f"{field.name} = " in text or f"[{field.name}]" in text

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from amanat import cli, errors
-from amanat.config import RelayConfig, RelayLimits
-from amanat.protocol import cells, drops, identity, labels, wire
+from amanat.config import HopConfig, RelayConfig, RelayLimits
+from amanat.protocol import cells, drops, identity, labels, sealing, wire
 from amanat.protocol.descriptor import RelayAddress, open_descriptor
 from amanat.relay.metrics import Metrics
 
@@ -105,6 +105,8 @@ def number(text: str) -> object:
     text = text.strip("`")
     if text == "none":
         return msgspec.NODEFAULT
+    if text == "[]":
+        return ()
     if text.startswith('"'):
         return ast.literal_eval(text)
     amount, _, unit = text.replace(",", "").partition(" ")
@@ -112,11 +114,13 @@ def number(text: str) -> object:
 
 
 def test_every_setting_is_in_operations_with_its_default_and_the_reverse() -> None:
-    expected = {
+    expected: dict[str, object] = {
         field.name: field.default
         for field in msgspec.structs.fields(RelayConfig)
-        if field.name != "limits"
-    } | {f"limits.{f.name}": f.default for f in msgspec.structs.fields(RelayLimits)}
+        if field.name not in {"limits", "hop"}
+    }
+    for table, kind in (("limits", RelayLimits), ("hop", HopConfig)):
+        expected |= {f"{table}.{f.name}": f.default for f in msgspec.structs.fields(kind)}
     found = {name(row[0]): number(row[1]) for row in rows(section(OPERATIONS, "## Settings"))}
     assert found == expected
 
@@ -289,6 +293,7 @@ def vectors() -> dict[str, str]:
         "chain.secret_1": second,
         "chain.next_2": chain,
         "relay.key": public,
+        "sealing.sha256": hashlib.sha256(sealing.public_key(r(0) + r(32) + r(64))).digest(),
         "credential": identity.issue_credential(key, delivery=delivery, signer=r(192)),
     }
     return {label: value.hex() for label, value in found.items()} | {

@@ -518,8 +518,9 @@ async def test_an_ordinary_certificate_can_be_used(tmp_path: Path) -> None:
     pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     (tmp_path / "web.pem").write_bytes(certificate.public_bytes(pem))
     (tmp_path / "web.key").write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
-    files = {"certificate": "../web.pem", "private_key": "../web.key"}
-    with RelayProcess(tmp_path / "relay", tls="web", **files) as relay:
+    with RelayProcess(
+        tmp_path / "relay", tls="web", certificate="../web.pem", private_key="../web.key"
+    ) as relay:
         peer = await Peer.connect(relay.address)
         reply = await peer.ask(wire.Describe(0, b""))
         assert isinstance(reply, wire.Described)

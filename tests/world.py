@@ -30,19 +30,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from amanat.client import conversation as rules
 from amanat.client.api import Client
-from amanat.client.link import Link
 from amanat.client.vault import Unlock
 from amanat.errors import (
     AmanatError,
     BadCell,
     DropConflict,
+    HopRefused,
     LabelTaken,
     NoAccess,
     NoSuchDrop,
     RelayUnreachable,
     WrongRegion,
 )
-from amanat.protocol import wire
+from amanat.link import Link
+from amanat.protocol import sealing, wire
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES, seal
 from amanat.protocol.descriptor import Descriptor, Limits, RelayAddress, sign_descriptor
 from amanat.protocol.drops import derive_bucket, first_digest, in_region, next_digest, token_hash
@@ -169,6 +170,10 @@ class Relay:
         self.refuses: AmanatError | None = None
         """What every append is refused with."""
         self.gives_access = True
+        self.operator = "the world"
+        self.is_hop = False
+        """Whether it hands sealed requests to other relays."""
+        self.sealing = sealing.new_key()
         self.forgets: Callable[[wire.Append, str], bool] = lambda *_: False
         """Which cells, of whom, are acknowledged and not kept."""
         self.faces: dict[tuple[str, bytes], Shelf] = {}
@@ -184,7 +189,7 @@ class Relay:
             match request:
                 case wire.Describe(id=number):
                     key = self.bucket_key if self.gives_access else b""
-                    return wire.Described(number, self._descriptor(), key)
+                    return wire.Described(number, self.descriptor(), key)
                 case wire.Create(id=number):
                     return wire.Created(number, self._create(request))
                 case wire.Append(id=number):
@@ -231,16 +236,18 @@ class Relay:
             raise NoSuchDrop
         return self.shelves[drop_id]
 
-    def _descriptor(self) -> bytes:
+    def descriptor(self) -> bytes:
         descriptor = Descriptor(
             key=self.address.key,
             region=self.region,
-            operator="the world",
+            operator=self.operator,
             buckets=self.buckets,
             people_per_bucket=32,
             access="open",
             issued_at=0,
             limits=Limits(2**20, 2**30, 2**10, 2**10),
+            sealing=sealing.public_key(self.sealing),
+            is_hop=self.is_hop,
         )
         return sign_descriptor(descriptor, self.key)
 
@@ -310,6 +317,10 @@ class Network:
         """Appends carried, retries among them."""
         self.changed: list[tuple[bytes, bytes]] = []
         """Labels under which other bytes were sent than before: two texts under one key."""
+        self.handed_on = 0
+        """Requests that went through a hop."""
+        self.seen: list[tuple[str, RelayAddress]] = []
+        """Who has asked which relay for something that was for itself."""
         self.copied: set[str] = set()
         """Whose vault was copied: an old copy cannot know what the newer one has sent."""
         self._readers: dict[bytes, list[_Reader]] = {}
@@ -342,8 +353,31 @@ class Network:
                 self.changed.append(key)
 
     def arrive(self, socket: Socket, request: wire.Request) -> None:
-        """A request reaches the relay, which may have hung up on its sender already."""
+        """A request reaches a relay, which may have hung up on its sender already."""
+        if isinstance(request, wire.Forward | wire.Inquire):
+            self._hand_on(socket, request)
+        else:
+            self._reach(socket, request)
+
+    def _hand_on(self, socket: Socket, request: wire.Forward | wire.Inquire) -> None:
+        """A hop hands a request to another relay."""
+        there = next((one for at, one in self.relays.items() if str(at) == request.to), None)
+        if not socket.relay.is_hop or there in (None, socket.relay):
+            socket.deliver(wire.Failed(request.id, HopRefused.code))
+        elif there is None or there.address in self.away:
+            socket.deliver(wire.Failed(request.id, RelayUnreachable.code, 1.0))
+        elif isinstance(request, wire.Inquire):
+            socket.deliver(wire.Described(request.id, there.descriptor(), b""))
+        else:
+            privates, key = [there.sealing], there.address.key
+            frame, answer_key = sealing.open_request(request.sealed, privates, relay=key)
+            self.handed_on += 1
+            self._reach(Via(socket, there, request.id, answer_key), wire.decode_request(frame))
+
+    def _reach(self, socket: Socket | Via, request: wire.Request) -> None:
         self.note(request, socket.who)
+        if (socket.who, socket.relay.address) not in self.seen and isinstance(socket, Socket):
+            self.seen.append((socket.who, socket.relay.address))
         if isinstance(request, wire.Unfollow):
             return
         reply = socket.relay.answer(request, socket.who)
@@ -387,7 +421,7 @@ class Network:
 
 @dataclass(eq=False)
 class _Reader:
-    socket: Socket
+    socket: Socket | Via
     request: wire.Read | wire.Follow
     after: int
 
@@ -464,6 +498,22 @@ class Socket:
             for _ in range(self._network.rng.randint(0, len(self._requests))):
                 self._requests.pop()
             self._link.on_ws_disconnected(cast("picows.WSTransport", self))
+
+
+class Via:
+    """What a relay sees of a request that a hop has handed to it."""
+
+    def __init__(self, hop: Socket, relay: Relay, number: int, answer_key: bytes) -> None:
+        self.relay, self.who = relay, hop.who
+        self._hop, self._number, self._answer_key = hop, number, answer_key
+
+    @property
+    def is_open(self) -> bool:
+        return self._hop.is_open
+
+    def deliver(self, reply: wire.Reply) -> None:
+        sealed = sealing.seal_answer(wire.encode(reply), self._answer_key)
+        self._hop.deliver(wire.Answer(self._number, sealed))
 
 
 # The people
@@ -552,7 +602,7 @@ class Person:
     async def bury(self) -> None:
         """Take away what a dead process holds, without a word to disk or relay."""
         self.fuse.is_burnt = True
-        self.client._links.close()
+        self.client._routes.close()
         tasks = list(self.client._tasks.values())
         for task in tasks:
             task.cancel()

@@ -160,6 +160,8 @@ def _parser() -> argparse.ArgumentParser:
     fallback.add_argument("address", metavar="ADDRESS", nargs="?", default="")
     fallback.add_argument("--none", action="store_true", help="be reached at home only")
     fallback.add_argument("--access-fd", type=int, metavar="N", help="read the access code")
+    hop = _command(commands, "hop", _hop, "say or decide whether relays see your network address")
+    hop.add_argument("hop", metavar="auto|off|ADDRESS", nargs="?", default="")
 
     _command(commands, "status", _status, "show where things stand")
     _command(commands, "doctor", _doctor, "check this installation, profile and relay")
@@ -386,6 +388,19 @@ def _fallback(args: argparse.Namespace, out: Out) -> None:
 
     if bool(args.address) == args.none:
         raise BadArgument("give the address of a relay, or --none")
+    _with_client(args, work)
+
+
+def _hop(args: argparse.Namespace, out: Out) -> None:
+    async def work(client: Client) -> None:
+        if args.hop:
+            await client.set_hop(args.hop)
+        status = client.status()
+        out.result(
+            {key: getattr(status, key) for key in ("transport", "means", "hop", "why", "exposed")},
+            f"{status.transport}: {status.means}\n{_ways(status)}".rstrip(),
+        )
+
     _with_client(args, work)
 
 
@@ -816,13 +831,20 @@ def _status(args: argparse.Namespace, out: Out) -> None:
             f"home: {status.relay}\n"
             f"{_troubles(status)}"
             f"what others send you rests in {status.region}\n"
-            f"transport: {status.transport}: {TRANSPORTS[status.transport]}\n"
+            f"transport: {status.transport}: {status.means}\n"
+            f"{_ways(status)}"
             f"contacts: {status.contacts}, conversations: {status.conversations},"
             f" requests waiting to leave: {status.outbox}",
         )
         _warn(client, out)
 
     _with_client(args, work)
+
+
+def _ways(status: Status) -> str:
+    lines = [f"hop: {status.hop}"] if status.hop else [f"no hop: {status.why}"]
+    lines += [f"sees your network address now: {relay}" for relay in status.exposed]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _troubles(status: Status) -> str:
@@ -834,13 +856,6 @@ def _troubles(status: Status) -> str:
         for one in status.missing
     ]
     return "".join(f"{line}\n" for line in lines)
-
-
-TRANSPORTS = {
-    "direct": "your relay sees your network address, when you are online, and into which buckets"
-    " (of about 32 people each) you put cells; not what they say, nor for whom of the bucket",
-}
-"""What each transport means, in words a person understands."""
 
 
 def _doctor(args: argparse.Namespace, out: Out) -> None:
@@ -888,12 +903,18 @@ def _relay_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     init.add_argument("--port", type=int, default=8443)
     init.add_argument("--buckets", type=int, default=1, help="one for each 32 people")
     init.add_argument("--access", choices=("open", "code"), default="open")
+    init.add_argument(
+        "--hop", choices=("off", "listed", "open"), default="off", help="to which relays it goes"
+    )
+    init.add_argument(
+        "--hop-to", action="append", default=[], metavar="ADDRESS", help="one of those listed"
+    )
     run = _command(relay, "run", _relay_run, "run a relay until it is told to stop")
     run.add_argument("directory", type=Path)
 
 
 def _relay_init(args: argparse.Namespace, out: Out) -> None:
-    from amanat.config import RelayConfig  # noqa: PLC0415  # a client never loads the relay
+    from amanat.config import HopConfig, RelayConfig  # noqa: PLC0415  # a client never loads the relay
     from amanat.relay import home  # noqa: PLC0415
 
     made = home.init(
@@ -905,6 +926,7 @@ def _relay_init(args: argparse.Namespace, out: Out) -> None:
             port=args.port,
             buckets=args.buckets,
             access=args.access,
+            hop=HopConfig(serve=args.hop, relays=tuple(args.hop_to)),
         ),
     )
     value = {"address": str(made.address(args.port))}

@@ -69,6 +69,36 @@ class RelayLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 64
 
 
+class HopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether people may reach other relays through this one."""
+
+    serve: Annotated[
+        str,
+        Meta(
+            pattern="^(off|listed|open)$",
+            description="off: no; listed: to the relays below only; open: to any that proves by its"
+            " key to be one, at a public network address",
+        ),
+    ] = "off"
+    relays: Annotated[
+        tuple[str, ...],
+        Meta(max_length=4096, description="Addresses of relays: these may be anywhere"),
+    ] = ()
+    destinations: Annotated[
+        int,
+        Meta(ge=1, le=2**16, description="Relays it is connected to at once"),
+    ] = 256
+    new_destinations_per_minute: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=2**16,
+            description="Connections to relays begun in a minute, so that it cannot be used to"
+            " knock at many doors",
+        ),
+    ] = 60
+
+
 class RelayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the operator of a relay decides."""
 
@@ -125,6 +155,7 @@ class RelayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=0, le=65_535, description="Loopback port for Prometheus; 0: no metrics")
     ] = 0
     limits: RelayLimits = RelayLimits()
+    hop: HopConfig = HopConfig()
 
 
 T = TypeVar("T", bound=msgspec.Struct)

@@ -258,6 +258,17 @@ class BrokenDescriptor(PeerError):
     text = "the relay's descriptor is malformed or not signed by its key"
 
 
+class BrokenSeal(PeerError):
+    code = "broken-seal"
+    text = "a sealed request or answer cannot be opened"
+
+
+class HopRefused(PeerError):
+    code = "hop-refused"
+    text = "this relay does not pass requests on to that one"
+    hint = "see `amanat hop`"
+
+
 class UnexpectedReply(PeerError):
     code = "unexpected-reply"
     text = "the relay answered something that was not asked"
@@ -319,6 +330,12 @@ class RelayUnreachable(Unavailable):
     code = "relay-unreachable"
     text = "the relay does not answer"
     hint = "what you wrote is kept and goes out when it answers"
+
+
+class HopAway(RelayUnreachable):
+    code = "hop-away"
+    text = "the hop cannot be reached; what is to be sent waits for it"
+    hint = "`amanat hop off` asks relays directly: then they see your network address"
 
 
 class RelayBusy(Unavailable):

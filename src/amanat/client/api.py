@@ -25,12 +25,13 @@ from amanat.client.comeback import ASK_MS, Comebacks, Try
 from amanat.client.conversation import Conversations, Event
 from amanat.client.delivery import Delivery, FromHelper, FromInvite, FromKnock, FromLost
 from amanat.client.invite import Invites, from_link, to_link
-from amanat.client.link import RETRY_S, Links, connect
+from amanat.client.routes import AUTO, OFF, TRANSPORTS, Routes, inquire
 from amanat.errors import (
     AmbiguousName,
     BadArgument,
     CopiedVault,
     DiskFull,
+    HopRefused,
     InvalidCell,
     InviteUsed,
     LabelTaken,
@@ -45,6 +46,7 @@ from amanat.errors import (
     UnknownContact,
     UnknownConversation,
 )
+from amanat.link import RETRY_S, connect
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, open_cell
 from amanat.protocol.descriptor import open_descriptor, parse_address
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from amanat.client.history import Entry
     from amanat.client.profile import Home
     from amanat.client.vault import Unlock, Vault
+    from amanat.link import Link
     from amanat.protocol.drops import Drop
 
 CELLS_PER_UNIT = 64
@@ -173,8 +176,12 @@ class Missing(NamedTuple):
 
 
 class Status(NamedTuple):
-    """Where things stand. `transport` says what the relay and the network can see; `away` are the
-    relays that cannot be reached just now."""
+    """Where things stand. `away` are the relays that cannot be reached just now.
+
+    `transport` is "direct" or "hopped", for the home relay; `means` says what that means, `hop` is
+    the hop, `why` the reason if there is none. `exposed` are the own relays that see the network
+    address just now all the same.
+    """
 
     name: str
     identity: str
@@ -183,6 +190,10 @@ class Status(NamedTuple):
     fallback: str
     away: list[str]
     transport: str
+    means: str
+    hop: str
+    why: str
+    exposed: list[str]
     missing: list[Missing]
     outbox: int
     contacts: int
@@ -222,7 +233,7 @@ class Client:
         self._comebacks = Comebacks(
             vault, self._engine, self._delivery, self._conversations, self._me
         )
-        self._links = Links()
+        self._routes = Routes(self._me.homes, profile.read_hop(vault))
         self._tasks: dict[object, asyncio.Task[None]] = {}
         self._subscribers: set[asyncio.Queue[Event | None]] = set()
         self._failure: BaseException | None = None
@@ -260,10 +271,8 @@ class Client:
         """
         if not 0 < len(name.strip()) <= MAX_NAME_CHARS:
             raise BadArgument(f"a name has 1 to {MAX_NAME_CHARS} characters")
-        home = await _move_in(relay, access)
-        second = await _move_in(fallback, fallback_access) if fallback else None
-        if second is not None and second.home.relay == home.home.relay:
-            raise BadArgument("the fallback is another relay than the home")
+        homes = await _move_into(relay, access, fallback, fallback_access)
+        home, second = homes[0], homes[1] if fallback else None
 
         def fill(new: Vault) -> None:
             engine = mls.Engine(lambda _key: None)
@@ -305,6 +314,7 @@ class Client:
             self._comebacks.claim(now=self._now())
         self._read_buckets()
         self._spawn("ticks", self._tick())
+        self._spawn("survey", self._survey_once())
 
     def _read_buckets(self) -> None:
         for home in self._me.homes:
@@ -320,7 +330,7 @@ class Client:
         if self._failure is None and self._delivery.has_passed:
             with self._vault.unit():
                 pass  # writes how far other people's cells were read
-        self._links.close()
+        self._routes.close()
         self._vault.close()
         for queue in self._subscribers:
             queue.put_nowait(None)
@@ -436,10 +446,14 @@ class Client:
         bucket they know is read as long as this program runs. Raises BadArgument, BrokenAddress,
         RelayUnreachable, RelayKeyChanged, BrokenDescriptor or NoAccess.
         """
-        new = await _move_in(relay, access) if relay else None
-        if new is not None and new.home.relay == self._me.home.relay:
-            raise BadArgument("the fallback is another relay than the home")
+        home, new = self._me.home, None
+        if relay:
+            _check_fallback(home.relay, relay)
+            goes = await _goes(home.relay, relay), await _goes(relay, home.relay)
+            new = await _move_in(relay, access, via=home.relay if goes[0] else "", is_hop=goes[1])
         with self._unit():
+            if new is not None:
+                profile.set_hop(self._vault, home.relay, home.operator, is_hop=goes[0])
             profile.forget_fallback(self._vault)
             if new is not None:
                 profile.write_home(self._vault, "fallback", new.home)
@@ -449,6 +463,51 @@ class Client:
             self._conversations.tell_addresses(now=self._now())
         if "ticks" in self._tasks:
             self._read_buckets()
+
+    async def set_hop(self, hop: str) -> None:
+        """How relays are asked: through an own relay where that helps ("auto"), directly ("off"),
+        or through the relay with this address.
+
+        Raises BrokenAddress, RelayUnreachable, RelayKeyChanged, BrokenDescriptor, or HopRefused if
+        it does not go to the home relay.
+        """
+        if hop == AUTO:
+            await self._survey()
+        elif hop != OFF:
+            hop = str(parse_address(hop))
+            if not await _goes(hop, self._me.home.relay):
+                raise HopRefused(hop)
+        with self._unit():
+            self._vault.put("hop", hop.encode())
+        self._routes.setting = hop
+        self._routes.close()  # who reads begins again, the new way
+
+    async def _survey(self) -> None:
+        """See whether our relays now serve as hops to each other. That one no longer does is not
+        taken from it: then requests wait, until the person decides."""
+        homes = self._me.homes
+        if len(homes) == 1 or all(home.is_hop and home.operator for home in homes):
+            return
+        found = {}
+        for home, other in zip(homes, reversed(homes), strict=True):
+            link = await connect(parse_address(home.relay))
+            try:
+                described = await link.request(wire.Describe(0, b""), wire.Described)
+                descriptor = open_descriptor(described.descriptor, parse_address(home.relay).key)
+                goes = home.is_hop or await _goes_over(link, other.relay)
+            finally:
+                link.close()
+            found[home.relay] = descriptor.operator, goes
+        with self._unit():
+            for relay, (operator, is_hop) in found.items():
+                profile.set_hop(self._vault, relay, operator, is_hop=is_hop)
+            self._me.homes[:] = profile.read_homes(self._vault)
+        self._routes.close()
+
+    async def _survey_once(self) -> None:
+        if profile.read_hop(self._vault) == AUTO:
+            with contextlib.suppress(Unavailable, PeerError, TrustError):  # the next start tries
+                await self._survey()
 
     # Conversations
 
@@ -653,7 +712,7 @@ class Client:
 
     def traffic(self) -> tuple[int, int]:
         """(bytes sent, bytes received) since the client was opened: WebSocket payload."""
-        return self._links.sent_bytes, self._links.received_bytes
+        return self._routes.sent_bytes, self._routes.received_bytes
 
     def create_group(self, name: str, people: Sequence[str] = ()) -> ConversationView:
         """Start a group with contacts, ourselves its admin.
@@ -719,6 +778,7 @@ class Client:
             self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
             for table in ("outbox", "contact", "conversation")
         ]
+        transport = self._routes.transport(self._me.home.relay)
         return Status(
             name=self._me.name,
             identity=vault.fingerprint(self._me.identity),
@@ -726,7 +786,16 @@ class Client:
             region=self._me.home.region,
             fallback="".join(home.relay for home in self._me.homes[1:]),
             away=sorted(self._down_since),
-            transport="direct",
+            transport=transport.kind,
+            means=TRANSPORTS[transport.kind],
+            hop=transport.hop,
+            why=transport.reason,
+            exposed=[
+                home.relay
+                for home in self._me.homes
+                if transport.kind != "direct"
+                and self._routes.transport(home.relay).kind == "direct"
+            ],
             missing=[
                 Missing(self.view(gid).name, self._names(gid)[identity], count)
                 for (gid, identity), count in self._conversations.gaps.missing().items()
@@ -816,7 +885,7 @@ class Client:
         bucket = home.bucket
         while True:
             try:
-                link = await self._links.to(home.relay)
+                link = await self._routes.to(home.relay)
                 after = self._delivery.read_from(bucket.drop_id)
                 async with contextlib.aclosing(
                     link.follow(bucket.drop_id, bucket.read_token, after)
@@ -877,7 +946,7 @@ class Client:
         while (after := self._delivery.again()) is not None:
             request = wire.Read(0, bucket.drop_id, bucket.read_token, after, CELLS_PER_UNIT, 0)
             try:
-                link = await self._links.to(self._me.home.relay)
+                link = await self._routes.to(self._me.home.relay)
                 cells = await link.request(request, wire.Cells)
             except (Unavailable, PeerError, TrustError) as error:
                 await self._rest_after(error, b"")
@@ -920,7 +989,7 @@ class Client:
                 await self._until_due(relay, changed)
                 continue
             try:
-                link = await self._links.to(relay)
+                link = await self._routes.to(relay)
             except (Unavailable, PeerError, TrustError) as error:
                 self._fail_over(relay)
                 await self._rest_after(error, b"")
@@ -1157,7 +1226,7 @@ class Client:
 
     async def _read_page(self, gid: bytes, epoch: int, drop: Drop, *, wait: int) -> bool:
         """Take one reply of an epoch drop; whether there is more."""
-        link = await self._links.to(self._conversations.group(gid).policy.relay)
+        link = await self._routes.to(self._conversations.group(gid).policy.relay)
         after = self._delivery.read_from(drop.drop_id)
         request = wire.Read(0, drop.drop_id, drop.read_token, after, wire.MAX_CELLS, wait)
         cells = await link.request(request, wire.Cells)
@@ -1184,7 +1253,7 @@ class Client:
                 0, drop.drop_id, drop.read_token, after, wire.MAX_CELLS, wire.MAX_WAIT_S
             )
             try:
-                link = await self._links.to(attempt.relay)
+                link = await self._routes.to(attempt.relay)
                 cells = await link.request(request, wire.Cells)
             except NoSuchDrop:
                 if is_taken:
@@ -1236,7 +1305,7 @@ class Client:
         keys = rules.file_keys(ref)
         index = {once.label: number for number, once in enumerate(keys)}
         pieces: dict[int, bytes] = {}
-        link = await self._links.to(ref.relay)
+        link = await self._routes.to(ref.relay)
         after = 0
         while len(pieces) < len(keys):
             cells = await link.request(
@@ -1270,25 +1339,65 @@ class _NewHome(NamedTuple):
         )
 
 
-async def _move_in(relay: str, access: bytes) -> _NewHome:
-    """Draw a bucket of a relay."""
+async def _move_into(
+    relay: str, access: bytes, fallback: str, fallback_access: bytes
+) -> list[_NewHome]:
+    """Draw a bucket of each relay, by way of the other one where it serves as a hop: then neither
+    sees who draws which."""
+    if not fallback:
+        return [await _move_in(relay, access)]
+    _check_fallback(relay, fallback)
+    goes = await _goes(relay, fallback), await _goes(fallback, relay)
+    return [
+        await _move_in(relay, access, via=fallback if goes[1] else "", is_hop=goes[0]),
+        await _move_in(fallback, fallback_access, via=relay if goes[0] else "", is_hop=goes[1]),
+    ]
+
+
+def _check_fallback(relay: str, fallback: str) -> None:
+    if parse_address(relay).key == parse_address(fallback).key:
+        raise BadArgument("the fallback is another relay than the home")
+
+
+async def _move_in(relay: str, access: bytes, *, via: str = "", is_hop: bool = False) -> _NewHome:
+    """Draw a bucket of a relay, through a hop if one is given."""
     address = parse_address(relay)
-    link = await connect(address)
+    routes = Routes((), via or OFF)
     try:
-        described = await link.request(wire.Describe(0, access), wire.Described)
+        way = await routes.to(relay)
+        described = await way.request(wire.Describe(0, access), wire.Described)
         descriptor = open_descriptor(described.descriptor, address.key)
         if not described.bucket_key:
             raise NoAccess
         # The person draws, not the relay: one that assigned buckets could surround a target.
         number = secrets.randbelow(descriptor.buckets)
         bucket = derive_bucket(described.bucket_key, number, region=descriptor.region)
-        end = await link.request(
+        end = await way.request(
             wire.Read(0, bucket.drop_id, bucket.read_token, 2**53 - 1, 1, 0), wire.Cells
         )
     finally:
-        link.close()
-    home = profile.NewHome(str(address), descriptor.region, described.bucket_key, number)
+        routes.close()
+    home = profile.NewHome(
+        str(address), descriptor.region, described.bucket_key, number, descriptor.operator, is_hop
+    )
     return _NewHome(home, bucket, end)
+
+
+async def _goes(hop: str, relay: str) -> bool:
+    """Whether a relay serves as a hop to another. Raises RelayUnreachable, RelayKeyChanged or
+    BrokenDescriptor."""
+    link = await connect(parse_address(hop))
+    try:
+        return await _goes_over(link, relay)
+    finally:
+        link.close()
+
+
+async def _goes_over(link: Link, relay: str) -> bool:
+    try:
+        return bool((await inquire(link, relay)).sealing)
+    except HopRefused:
+        return False
 
 
 def _store_delta(into: Vault, engine: mls.Engine) -> None:

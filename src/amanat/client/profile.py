@@ -26,6 +26,10 @@ class Home(NamedTuple):
     relay: str
     region: str
     bucket: Drop
+    operator: str
+    """Who runs the relay, as it says."""
+    is_hop: bool
+    """Whether it hands requests to the other of ours."""
 
 
 class Me(NamedTuple):
@@ -73,6 +77,8 @@ class NewHome(NamedTuple):
     region: str
     bucket_key: bytes
     bucket: int
+    operator: str
+    is_hop: bool
 
 
 def write(vault: Vault, engine: Engine, *, name: str, home: NewHome) -> None:
@@ -98,8 +104,24 @@ def write_home(vault: Vault, what: str, home: NewHome) -> None:
     vault.put(_BUCKETS[what], home.bucket.to_bytes(4, "big"))
     vault.put(what, home.relay.encode())
     vault.db.execute(
-        "INSERT OR REPLACE INTO relay VALUES (?, ?, ?)", (home.relay, home.region, home.bucket_key)
+        "INSERT OR REPLACE INTO relay VALUES (?, ?, ?, ?, ?)",
+        (home.relay, home.region, home.bucket_key, home.operator, home.is_hop),
     )
+
+
+def set_hop(vault: Vault, relay: str, operator: str, *, is_hop: bool) -> None:
+    """Keep who runs an own relay and whether it hands requests to the other; inside a unit."""
+    vault.db.execute(
+        "UPDATE relay SET operator = ?, is_hop = ? WHERE address = ?", (operator, is_hop, relay)
+    )
+
+
+def read_hop(vault: Vault) -> str:
+    """What the person has decided about hops: "auto", "off" or an address."""
+    try:
+        return vault.get("hop").decode()
+    except KeyError:
+        return "auto"
 
 
 def forget_fallback(vault: Vault) -> None:
@@ -129,9 +151,10 @@ def read_homes(vault: Vault) -> list[Home]:
             relay = vault.get(what).decode()
         except KeyError:
             continue
-        region, bucket_key = vault.db.execute(
-            "SELECT region, bucket_key FROM relay WHERE address = ?", (relay,)
+        region, bucket_key, operator, is_hop = vault.db.execute(
+            "SELECT region, bucket_key, operator, is_hop FROM relay WHERE address = ?", (relay,)
         ).fetchone()
         index = int.from_bytes(vault.get(bucket), "big")
-        homes.append(Home(relay, region, derive_bucket(bucket_key, index, region=region)))
+        drop = derive_bucket(bucket_key, index, region=region)
+        homes.append(Home(relay, region, drop, operator, bool(is_hop)))
     return homes

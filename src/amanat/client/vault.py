@@ -358,6 +358,12 @@ ALTER TABLE comeback ADD COLUMN judged INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sent ADD COLUMN previous BLOB;
 ALTER TABLE sent ADD COLUMN hash BLOB;
 """,
+    # 8: through a hop
+    """
+ALTER TABLE relay ADD COLUMN operator TEXT NOT NULL DEFAULT '';
+-- Whether it hands requests to the other of our relays.
+ALTER TABLE relay ADD COLUMN is_hop INTEGER NOT NULL DEFAULT 0;
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)

@@ -18,6 +18,8 @@ from amanat.errors import BrokenAddress, BrokenDescriptor
 KEY_BYTES = 32
 """Length of a relay's Ed25519 public key, in bytes."""
 SIGNATURE_BYTES = 64
+SEALING_KEY_BYTES = 1216
+"""Length of a public key for sealed requests, in bytes: ML-KEM-768 and X25519."""
 MAX_ADDRESS_CHARS = 400
 """Longest relay address: a DNS name has at most 253 characters."""
 _CONTEXT = b"amanat relay descriptor 1\x00"
@@ -67,6 +69,10 @@ class Descriptor(msgspec.Struct, frozen=True):
     issued_at: Annotated[int, msgspec.Meta(ge=0)]
     """Unix seconds, rounded down to the hour."""
     limits: Limits
+    sealing: Annotated[bytes, msgspec.Meta(max_length=SEALING_KEY_BYTES)] = b""
+    """The public key to seal requests to (protocol/sealing.py); empty if it takes none."""
+    is_hop: bool = False
+    """Whether it forwards sealed requests to other relays, perhaps to a few only."""
 
 
 def b64(data: bytes) -> str:

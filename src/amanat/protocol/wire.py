@@ -14,18 +14,19 @@ import msgspec
 from amanat.errors import FrameTooLarge, MalformedFrame
 from amanat.protocol import codec
 from amanat.protocol.cells import LARGE_CELL, MESSAGE_CELL
+from amanat.protocol.descriptor import MAX_ADDRESS_CHARS
 from amanat.protocol.drops import DROP_ID_BYTES, HASH_BYTES, TOKEN_BYTES
 
 PATH = "/amanat/1"
 """The WebSocket path; the number is the protocol's version."""
-MAX_REQUEST_BYTES = LARGE_CELL + 1024
-"""The longest frame a relay reads, in bytes: one large cell and its envelope."""
+MAX_REQUEST_BYTES = LARGE_CELL + 2048
+"""The longest frame a relay reads, in bytes: one large cell, its envelope and a seal around it."""
 MAX_REPLY_BYTES = 1024 * 1024
 """The longest frame a client reads, in bytes: bounds what a lying relay can make it hold."""
 MAX_CELLS = 900
 """Most cells in one reply: as many message cells as fit in MAX_REPLY_BYTES with some room."""
-MAX_CELL_BYTES_PER_REPLY = MAX_REPLY_BYTES - 8 * MAX_CELLS - 1024
-"""Most bytes of cells in one reply, leaving room for its envelope."""
+MAX_CELL_BYTES_PER_REPLY = MAX_REPLY_BYTES - 8 * MAX_CELLS - 2048
+"""Most bytes of cells in one reply, leaving room for its envelope and a seal around it."""
 MAX_WAIT_S = 60
 """Longest a read may wait for a cell, in seconds: below the idle limits of common middleboxes."""
 MAX_CODE_CHARS = 64
@@ -93,6 +94,26 @@ class Unfollow(_Frame, frozen=True, tag=6):
     """End the Follow with this id. Not answered."""
 
 
+class Sealed(_Frame, frozen=True, tag=7):
+    """A Describe, Create, Append or Read, sealed to this relay (protocol/sealing.py)."""
+
+    sealed: bytes
+
+
+class Forward(_Frame, frozen=True, tag=8):
+    """Ask a hop to hand a sealed request to another relay."""
+
+    to: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
+    """The address of that relay."""
+    sealed: bytes
+
+
+class Inquire(_Frame, frozen=True, tag=9):
+    """Ask a hop for the signed descriptor of another relay: nothing can be sealed without it."""
+
+    to: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
+
+
 class Described(_Frame, frozen=True, tag=1):
     """The signed descriptor and the 32-byte bucket key, which is empty without access."""
 
@@ -134,8 +155,16 @@ class Failed(_Frame, frozen=True, tag=5):
     retry_after: Annotated[float, msgspec.Meta(ge=0, le=86_400)] | None = None
 
 
-Request: TypeAlias = Describe | Create | Append | Read | Follow | Unfollow
-Reply: TypeAlias = Described | Created | Appended | Cells | Failed
+class Answer(_Frame, frozen=True, tag=6):
+    """The answer to a sealed request, sealed to whoever made it."""
+
+    sealed: bytes
+
+
+Request: TypeAlias = (
+    Describe | Create | Append | Read | Follow | Unfollow | Sealed | Forward | Inquire
+)
+Reply: TypeAlias = Described | Created | Appended | Cells | Failed | Answer
 
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)

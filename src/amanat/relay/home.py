@@ -3,6 +3,7 @@
 relay.toml         settings, for the operator
 identity.pem       the Ed25519 key that the address pins and that signs the descriptor
 certificate.pem    the same key, as TLS wants to see it
+sealing.keys       private keys for sealed requests: of this week and of the one before
 bucket.key         32 bytes from which the buckets are derived; whoever has it has access
 access.code        32 bytes for which people with the code get the bucket key
 drops.sqlite, keys.sqlite
@@ -16,7 +17,7 @@ import secrets
 import ssl
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Annotated, Self, TypeAlias
 
 import msgspec
 from cryptography import x509
@@ -25,7 +26,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from amanat import config
 from amanat.config import RelayConfig
-from amanat.errors import BadSetting, NoProfile, ProfileExists, ProfileInUse, StoreDamaged
+from amanat.errors import (
+    BadSetting,
+    DiskFull,
+    NoProfile,
+    ProfileExists,
+    ProfileInUse,
+    StoreDamaged,
+)
+from amanat.protocol import codec, sealing
 from amanat.protocol.descriptor import RelayAddress, is_loopback
 from amanat.protocol.drops import SECRET_BYTES
 
@@ -33,9 +42,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_SealingKey: TypeAlias = Annotated[
+    bytes,
+    msgspec.Meta(min_length=sealing.PRIVATE_KEY_BYTES, max_length=sealing.PRIVATE_KEY_BYTES),
+]
 _ALWAYS = (datetime(2020, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
 """Validity of the pinned certificate: the address says which key is right, for as long as people
 use the address. The same for all relays, so it does not tell when this one was set up."""
+
+
+SEALING_PERIOD_S = 7 * 86_400
+"""How long requests are sealed to one key, in seconds. It is destroyed one such period later, so
+that what is seized then opens no older request that somebody has kept."""
 
 
 class Home(msgspec.Struct, frozen=True):
@@ -98,6 +116,60 @@ class Home(msgspec.Struct, frozen=True):
         except OSError as error:  # ssl.SSLError is one
             raise BadSetting(f"{certificate}, {key}: {error.strerror}") from None
         return context
+
+
+class _KeyFile(codec.Record, frozen=True):
+    """The file of sealing keys: each with the number of its period, the newest first."""
+
+    keys: Annotated[list[tuple[int, _SealingKey]], msgspec.Meta(max_length=2)]
+
+
+_key_file = codec.decoder_of(_KeyFile)
+
+
+def _read_keys(data: bytes) -> dict[int, bytes]:
+    return dict(codec.decode(_key_file, data, StoreDamaged).keys)
+
+
+class SealingKeys:
+    """The keys that requests may be sealed to, newest first."""
+
+    def __init__(self, directory: Path, *, now: float) -> None:
+        """Raises StoreDamaged or DiskFull."""
+        self._file = directory / "sealing.keys"
+        self._keys: dict[int, bytes] = {}
+        if self._file.exists():
+            try:
+                self._keys = _read_keys(self._file.read_bytes())
+            except OSError as error:
+                raise StoreDamaged(f"{self._file}: {error.strerror}") from None
+        self.rotate(now=now)
+
+    @property
+    def privates(self) -> list[bytes]:
+        """The private keys, to open requests with."""
+        return list(self._keys.values())
+
+    @property
+    def public(self) -> bytes:
+        """The key to seal new requests to."""
+        return sealing.public_key(self.privates[0])
+
+    def rotate(self, *, now: float) -> None:
+        """Have the key of this period and of no older than the one before. Raises DiskFull."""
+        period = int(now // SEALING_PERIOD_S)
+        keys = {period: self._keys.get(period) or sealing.new_key()}
+        keys |= {period - 1: self._keys[period - 1]} if period - 1 in self._keys else {}
+        if keys == self._keys:
+            return
+        new = self._file.with_suffix(".new")
+        try:
+            new.unlink(missing_ok=True)
+            _write(new, codec.encode(_KeyFile(list(keys.items()))))
+            new.replace(self._file)
+        except OSError as error:
+            raise DiskFull(f"{self._file}: {error.strerror}") from None
+        self._keys = keys
 
 
 def init(directory: Path, settings: RelayConfig) -> Home:

@@ -25,6 +25,7 @@ import time
 import traceback
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -41,8 +42,10 @@ from amanat.errors import (
 )
 from amanat.protocol import wire
 from amanat.protocol.descriptor import Descriptor, Limits, sign_descriptor
+from amanat.protocol.sealing import open_request, seal_answer
 from amanat.relay.drops import BUSY_RETRY_S, Drops, refusal
-from amanat.relay.home import Home, interface, locked
+from amanat.relay.home import Home, SealingKeys, interface, locked
+from amanat.relay.hop import Guest, Hop
 from amanat.relay.metrics import Metrics
 from amanat.relay.store_sqlite import SqliteStore
 
@@ -121,6 +124,10 @@ class Relay:
         self._drops = Drops(
             store, region=home.config.region, bucket_key=home.bucket_key, limits=self.limits
         )
+        self._sealing = SealingKeys(home.directory, now=self._now())
+        self.hop = Hop(home.config.hop, home.identity.public_key().public_bytes_raw())
+        self.errands: set[asyncio.Task[None]] = set()
+        """What is being asked of other relays."""
         self._described = (0, b"")
         self._queue: deque[tuple[Connection, Write, int]] = deque()
         self._queued_bytes = 0
@@ -169,7 +176,10 @@ class Relay:
             self._work.set()
             await writing
             expiring.cancel()
+        for errand in self.errands:
+            errand.cancel()
         await self._close_all()
+        self.hop.close()
         self._thread.shutdown()
 
     def _now(self) -> float:
@@ -213,6 +223,7 @@ class Relay:
         """The signed descriptor, and the bucket key for whoever has access."""
         home, config, hour = self._home, self._home.config, int(self._now()) // 3600
         if self._described[0] != hour:
+            self._rotate()
             descriptor = Descriptor(
                 key=home.identity.public_key().public_bytes_raw(),
                 region=config.region,
@@ -227,11 +238,32 @@ class Relay:
                     connections=self.limits.connections,
                     requests_in_flight=self.limits.requests_in_flight,
                 ),
+                sealing=self._sealing.public,
+                is_hop=self.hop.is_served,
             )
             self._described = (hour, sign_descriptor(descriptor, home.identity))
         invited = hmac.compare_digest(request.access, home.access_code)
         bucket_key = home.bucket_key if invited or config.access == "open" else b""
         return wire.Described(request.id, self._described[1], bucket_key)
+
+    def open(self, request: wire.Sealed) -> tuple[wire.Request, bytes]:
+        """(the request in a sealed one, with its id; the key of its answer).
+
+        Raises BrokenSeal, MalformedFrame or FrameTooLarge.
+        """
+        key = self._home.identity.public_key().public_bytes_raw()
+        frame, answer_key = open_request(request.sealed, self._sealing.privates, relay=key)
+        inner = wire.decode_request(frame)
+        # What is answered more than once, or goes on, cannot be sealed.
+        if inner.id or not isinstance(inner, wire.Describe | wire.Create | wire.Append | wire.Read):
+            raise MalformedFrame
+        return wire.with_id(inner, request.id), answer_key
+
+    def _rotate(self) -> None:
+        try:
+            self._sealing.rotate(now=self._now())
+        except AmanatError as error:  # the old keys serve on, and the next hour tries again
+            logger.error("rotation failed: %s", error.code)  # noqa: TRY400  # a trace says no more
 
     # Writing
 
@@ -280,6 +312,7 @@ class Relay:
     async def _expire(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            self._rotate()  # what must not be opened any more ends, whether anybody asks or not
             steps = self._drops.expire(now=self._now())
             try:
                 more = True
@@ -373,7 +406,7 @@ class Relay:
                 told += 1
                 if isinstance(reader.request, wire.Read):
                     reader.connection.end(reader)
-                reader.connection.send(frame.message(reader.request.id))
+                reader.connection.share(frame, reader.request.id)
             else:
                 self.catch_up(reader)
         self.metrics.delivered.inc(told * len(cells.cells))
@@ -433,6 +466,7 @@ class SharedFrame:
 
     def __init__(self, cells: wire.Cells) -> None:
         """`cells` has id 0: then the array's head, the tag and the id are a byte each."""
+        self.cells = cells
         encoded = wire.encode(cells)
         self._start, self._rest = encoded[:2], memoryview(encoded)[3:]
         self._messages: dict[int, bytes] = {}
@@ -458,6 +492,9 @@ class Connection(picows.WSListener):
         self._relay = relay
         self._websocket: picows.WSTransport | None = None
         self._in_flight = 0
+        self._answer_keys: dict[int, bytes] = {}
+        """Of sealed requests, by their ids."""
+        self._guest = Guest()
         self._out: list[bytes] = []
         self._out_bytes = 0
 
@@ -525,11 +562,15 @@ class Connection(picows.WSListener):
             return
         if relay.draining:
             raise Draining(retry_after=DRAINING_RETRY_S)
-        if (
-            self._in_flight >= relay.limits.requests_in_flight
-            or relay.in_flight >= relay.limits.requests_in_flight_total
-        ):
+        # A hop brings those of all its clients over one connection.
+        most = relay.limits.requests_in_flight if not isinstance(request, wire.Sealed) else inf
+        if self._in_flight >= most or relay.in_flight >= relay.limits.requests_in_flight_total:
             raise RelayBusy(retry_after=BUSY_RETRY_S)
+        if isinstance(request, wire.Sealed):
+            if request.id in self._answer_keys or request.id in self.readers:
+                raise MalformedFrame
+            request, key = relay.open(request)
+            self._answer_keys[request.id] = key
         if isinstance(request, wire.Append | wire.Create):
             relay.write(self, request, frame_bytes)
         elif isinstance(request, wire.Describe):
@@ -537,10 +578,30 @@ class Connection(picows.WSListener):
                 raise RelayBusy(retry_after=BUSY_RETRY_S)  # the answer is much longer
             self.reply(relay.describe(request))
             return
-        else:
+        elif isinstance(request, wire.Forward | wire.Inquire):
+            errand = asyncio.ensure_future(self._ask_elsewhere(request))
+            relay.errands.add(errand)
+            errand.add_done_callback(relay.errands.discard)
+        elif isinstance(request, wire.Read | wire.Follow):
             self._begin(request)
         self._in_flight += 1
         relay.in_flight += 1
+
+    async def _ask_elsewhere(self, request: wire.Forward | wire.Inquire) -> None:
+        """Ask another relay on behalf of a client."""
+        hop = self._relay.hop
+        try:
+            if isinstance(request, wire.Inquire):
+                descriptor = await hop.inquire(request.to, self._guest)
+                self.answer(wire.Described(request.id, descriptor, b""))
+                return
+            sealed = await hop.forward(request.to, request.sealed, self._guest)
+            if not self.has_room(len(sealed)):
+                # It asks again; here nothing may pile up for somebody who does not read.
+                raise RelayBusy(retry_after=BUSY_RETRY_S)
+            self.answer(wire.Answer(request.id, sealed))
+        except AmanatError as error:
+            self.answer(refusal(request.id, error))
 
     def _begin(self, request: wire.Read | wire.Follow) -> None:
         if request.id in self.readers:
@@ -587,8 +648,19 @@ class Connection(picows.WSListener):
         """Send one frame."""
         if isinstance(reply, wire.Failed):
             self._relay.metrics.failed.labels(reply.code).inc()
+        key = self._answer_keys.pop(reply.id, None)
+        if key is not None:
+            sealed = seal_answer(wire.encode(msgspec.structs.replace(reply, id=0)), key)
+            reply = wire.Answer(reply.id, sealed)
         frame = wire.encode(reply)
         self.send(_websocket_head(len(frame)) + frame)
+
+    def share(self, frame: SharedFrame, request_id: int) -> None:
+        """Send cells that others are sent too."""
+        if request_id in self._answer_keys:
+            self.reply(msgspec.structs.replace(frame.cells, id=request_id))
+        else:
+            self.send(frame.message(request_id))
 
     def send(self, message: bytes) -> None:
         """Send one WebSocket message. All messages of one turn of the loop are one write."""

@@ -1,7 +1,8 @@
 """A live connection to a relay: one WebSocket, many requests in flight.
 
-The shell around protocol/wire.py. It keeps nothing that has to survive: when a link ends, every
-request in flight fails with RelayUnreachable and its owner asks again over the next one.
+The shell around protocol/wire.py, for whoever asks a relay: a client, or a hop. It keeps nothing
+that has to survive: when a link ends, every request in flight fails with RelayUnreachable and its
+owner asks again over the next one.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from amanat.errors import (
     UnsupportedVersion,
 )
 from amanat.protocol import wire
-from amanat.protocol.descriptor import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -48,7 +48,7 @@ RETRY_S = (0.2, 30.0)
 # A write to a connection that has just ended is no news: its requests fail and are asked again.
 logging.getLogger("aiofastnet").setLevel(logging.ERROR)
 
-R = TypeVar("R", wire.Described, wire.Created, wire.Appended, wire.Cells)
+R = TypeVar("R", wire.Described, wire.Created, wire.Appended, wire.Cells, wire.Answer)
 
 
 class Link(picows.WSListener):
@@ -102,12 +102,12 @@ class Link(picows.WSListener):
         for queue in self._following.values():
             queue.put_nowait(None)
 
-    # The rest of the client calls these
+    # Its owner calls these
 
     async def request(self, request: wire.Request, answer: type[R]) -> R:
         """The relay's answer, of the kind it must have. Raises the error the relay names,
         UnexpectedReply or RelayUnreachable."""
-        return _expect(await self.ask(request), answer)
+        return expect(await self.ask(request), answer)
 
     async def ask(self, request: wire.Request) -> wire.Reply:
         """The relay's answer. Raises the error the relay names, or RelayUnreachable."""
@@ -115,6 +115,8 @@ class Link(picows.WSListener):
         number = self._number()
         self._waiting[number] = future
         wait = request.wait if isinstance(request, wire.Read) else 0
+        if isinstance(request, wire.Forward | wire.Sealed):
+            wait = wire.MAX_WAIT_S  # what is in it may be a Read
         try:
             self._send(request, number)
             async with asyncio.timeout(REPLY_TIMEOUT_S + wait):
@@ -124,7 +126,7 @@ class Link(picows.WSListener):
             raise RelayUnreachable("no answer") from None
         finally:
             self._waiting.pop(number, None)
-        return _unless_failed(reply)
+        return unless_failed(reply)
 
     async def follow(
         self, drop_id: bytes, read_token: bytes, after: int
@@ -139,7 +141,7 @@ class Link(picows.WSListener):
             while (reply := await queue.get()) is not None:
                 if queue.qsize() < BACKLOG:
                     self._resume()
-                yield _expect(_unless_failed(reply), wire.Cells)
+                yield expect(unless_failed(reply), wire.Cells)
             raise RelayUnreachable("the connection ended")
         finally:
             del self._following[number]
@@ -168,14 +170,15 @@ class Link(picows.WSListener):
         self._transport.send(picows.WSMsgType.BINARY, frame)
 
 
-async def connect(address: RelayAddress) -> Link:
-    """A link to a relay.
+async def connect(address: RelayAddress, *, at: str = "") -> Link:
+    """A link to a relay; `at` is an IP address to use instead of asking for that of its host.
 
     Raises RelayUnreachable, RelayKeyChanged when another key answers, or UnsupportedVersion when
     the relay does not know our version's path.
     """
     scheme = "ws" if address.tls == "off" else "wss"
-    url = f"{scheme}://{address.host}:{address.port}{wire.PATH}"
+    host = f"[{at}]" if ":" in at else at or address.host
+    url = f"{scheme}://{host}:{address.port}{wire.PATH}"
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             transport, link = await picows.ws_connect(
@@ -226,7 +229,8 @@ def _key_of(certificate: bytes | None) -> bytes:
     return key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else b""
 
 
-def _unless_failed(reply: wire.Reply) -> wire.Reply:
+def unless_failed(reply: wire.Reply) -> wire.Reply:
+    """The reply, raising the error it names if it is a refusal."""
     if not isinstance(reply, wire.Failed):
         return reply
     kind = BY_CODE.get(reply.code, UnexpectedReply)
@@ -235,58 +239,8 @@ def _unless_failed(reply: wire.Reply) -> wire.Reply:
     raise kind(retry_after=reply.retry_after)
 
 
-def _expect(reply: wire.Reply, answer: type[R]) -> R:
+def expect(reply: wire.Reply, answer: type[R]) -> R:
+    """The reply, if it is of the kind it must have. Raises UnexpectedReply."""
     if not isinstance(reply, answer):
         raise UnexpectedReply
     return reply
-
-
-class Links:
-    """One link to each relay, made when it is needed and made again when it ended."""
-
-    def __init__(self) -> None:
-        self._links: dict[str, Link] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._pause: dict[str, tuple[float, float]] = {}
-        self._ended = (0, 0)
-
-    @property
-    def sent_bytes(self) -> int:
-        """WebSocket payload sent over all links, in bytes."""
-        return self._ended[0] + sum(link.sent_bytes for link in self._links.values())
-
-    @property
-    def received_bytes(self) -> int:
-        """WebSocket payload received over all links, in bytes."""
-        return self._ended[1] + sum(link.received_bytes for link in self._links.values())
-
-    async def to(self, address: str) -> Link:
-        """An open link. Raises RelayUnreachable, at once while a recent attempt has failed."""
-        async with self._locks.setdefault(address, asyncio.Lock()):
-            link = self._links.get(address)
-            if link is not None and link.is_open:
-                return link
-            loop = asyncio.get_running_loop()
-            until, pause = self._pause.get(address, (0.0, RETRY_S[0]))
-            if loop.time() < until:
-                raise RelayUnreachable(retry_after=until - loop.time())
-            try:
-                link = await connect(parse_address(address))
-            except RelayUnreachable as error:
-                self._pause[address] = (loop.time() + pause, min(2 * pause, RETRY_S[1]))
-                raise RelayUnreachable(error.detail, retry_after=pause) from None
-            self._pause.pop(address, None)
-            if address in self._links:
-                ended = self._links[address]
-                self._ended = (
-                    self._ended[0] + ended.sent_bytes,
-                    self._ended[1] + ended.received_bytes,
-                )
-            self._links[address] = link
-            return link
-
-    def close(self) -> None:
-        """End every connection."""
-        for link in self._links.values():
-            link.close()
-        self._links.clear()

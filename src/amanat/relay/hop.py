@@ -1,0 +1,236 @@
+"""What a relay does as a hop: hand sealed requests to other relays and their answers back.
+
+All its clients share one connection to each destination, so that a destination sees one peer and
+not who is behind it. A hop reads nothing of what it carries. Where it goes is decided here: to
+listed relays by their key, or, where it is open, to any that has the key its address names, at an
+address of the public internet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from typing import TYPE_CHECKING, NamedTuple
+
+from amanat.errors import (
+    BadSetting,
+    BrokenAddress,
+    HopRefused,
+    PeerError,
+    RelayBusy,
+    RelayUnreachable,
+    TrustError,
+    Unavailable,
+)
+from amanat.link import CONNECT_TIMEOUT_S, Link, connect
+from amanat.protocol import wire
+from amanat.protocol.descriptor import open_descriptor, parse_address
+
+if TYPE_CHECKING:
+    from amanat.config import HopConfig
+    from amanat.protocol.descriptor import RelayAddress
+
+NEW_DESTINATIONS = (16, 60.0)
+"""Relays a client may ask for that it has not asked for before, in so many seconds."""
+PAUSE_S = 5.0
+"""How long a destination that could not be reached is not tried again, in seconds."""
+DESCRIPTOR_S = 600.0
+"""How long a destination's descriptor is handed out before it is asked for again, in seconds."""
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""The IPv6 addresses of the public internet (RFC 4291, section 2.4) are of these..."""
+_EMBEDS_IPV4 = [ipaddress.IPv6Network(one) for one in ("2002::/16", "2001::/32")]
+"""...but not these, which lead to an IPv4 address, perhaps a private one (RFC 3056, 4380)."""
+
+
+class Rate:
+    """At most `most` in any `seconds`, counted from the first of them."""
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self._most, self._seconds = most, seconds
+        self._many, self._since = 0, 0.0
+
+    def take(self, *, now: float) -> None:
+        """One more. Raises RelayBusy if that is too many."""
+        if not 0 <= now - self._since < self._seconds:
+            self._many, self._since = 0, now
+        if self._many >= self._most:
+            raise RelayBusy(retry_after=self._seconds - (now - self._since))
+        self._many += 1
+
+
+class Guest:
+    """What a hop knows of one of its clients while it is connected."""
+
+    def __init__(self) -> None:
+        self.destinations: set[str] = set()
+        self.rate = Rate(*NEW_DESTINATIONS)
+
+
+class _Ready(NamedTuple):
+    """A relay that has proved to be the one its address names."""
+
+    link: Link
+    descriptor: bytes
+    since: float
+
+
+class _Destination:
+    """A relay to hand requests to. The connection is made by whoever needs it first."""
+
+    def __init__(self, address: RelayAddress, *, is_listed: bool) -> None:
+        self.address, self.is_listed = address, is_listed
+        self.lock = asyncio.Lock()
+        self.ready: _Ready | None = None
+        self.failed_at = -PAUSE_S
+        self.used_at = 0.0
+        self.waiting = 0
+        """Requests that are under way."""
+
+    def close(self) -> None:
+        if self.ready is not None:
+            self.ready.link.close()
+
+
+class Hop:
+    """The connections of a hop. Raises BadSetting if its list is no list of relays."""
+
+    def __init__(self, settings: HopConfig, own_key: bytes) -> None:
+        try:
+            listed = [parse_address(one) for one in settings.relays]
+        except BrokenAddress as error:
+            raise BadSetting(f"hop.relays: {error}") from None
+        self._settings = settings
+        self._own_key = own_key
+        self._listed = {address.key: address for address in listed}
+        self._destinations: dict[str, _Destination] = {}
+        self._rate = Rate(settings.new_destinations_per_minute, 60.0)
+
+    @property
+    def is_served(self) -> bool:
+        """Whether it goes anywhere."""
+        return self._settings.serve == "open" or (
+            self._settings.serve == "listed" and bool(self._listed)
+        )
+
+    async def inquire(self, to: str, guest: Guest) -> bytes:
+        """The signed descriptor of a relay.
+
+        Raises HopRefused, RelayBusy, RelayUnreachable or RelayKeyChanged.
+        """
+        destination = self._find(to, guest)
+        return (await self._prove(destination)).descriptor
+
+    async def forward(self, to: str, sealed: bytes, guest: Guest) -> bytes:
+        """A relay's sealed answer to a sealed request. Raises like `inquire`, and what the relay
+        refuses an unopened request with."""
+        destination = self._find(to, guest)
+        destination.waiting += 1
+        try:
+            ready = await self._prove(destination)
+            return (await ready.link.request(wire.Sealed(0, sealed), wire.Answer)).sealed
+        finally:
+            destination.waiting -= 1
+
+    def close(self) -> None:
+        """End every connection."""
+        for destination in self._destinations.values():
+            destination.close()
+        self._destinations.clear()
+
+    def _find(self, to: str, guest: Guest) -> _Destination:
+        try:
+            address = parse_address(to)
+        except BrokenAddress:
+            raise HopRefused from None
+        is_listed = address.key in self._listed
+        is_open = self._settings.serve == "open" and address.tls == "pinned"
+        if self._settings.serve == "off" or not (is_listed or is_open):
+            raise HopRefused
+        if address.key == self._own_key:
+            raise HopRefused  # one machine would see both who asks and what
+        address = self._listed.get(address.key, address)
+        name, now = str(address), asyncio.get_running_loop().time()
+        if name not in guest.destinations:
+            guest.rate.take(now=now)
+            guest.destinations.add(name)
+        destination = self._destinations.get(name)
+        if destination is None:
+            if len(self._destinations) >= self._settings.destinations:
+                self._drop_idle()
+            destination = self._destinations[name] = _Destination(address, is_listed=is_listed)
+        destination.used_at = now
+        return destination
+
+    def _drop_idle(self) -> None:
+        idle = [
+            (one.used_at, name)
+            for name, one in self._destinations.items()
+            if not one.waiting and not one.lock.locked()
+        ]
+        if not idle:
+            raise RelayBusy(retry_after=PAUSE_S)
+        self._destinations.pop(min(idle)[1]).close()
+
+    async def _prove(self, destination: _Destination) -> _Ready:
+        """The connection to a destination, once it has shown a descriptor signed by its key."""
+        async with destination.lock:
+            ready, now = destination.ready, asyncio.get_running_loop().time()
+            is_open = ready is not None and ready.link.is_open
+            if ready is not None and is_open and now - ready.since < DESCRIPTOR_S:
+                return ready
+            if now - destination.failed_at < PAUSE_S:
+                raise RelayUnreachable(retry_after=destination.failed_at + PAUSE_S - now)
+            try:
+                if ready is None or not is_open:
+                    self._rate.take(now=now)
+                    link = await self._connect(destination)
+                else:
+                    link = ready.link
+                described = await link.request(wire.Describe(0, b""), wire.Described)
+                open_descriptor(described.descriptor, destination.address.key)
+            except (PeerError, TrustError, Unavailable):
+                destination.failed_at = now
+                destination.close()
+                destination.ready = None
+                raise
+            destination.ready = _Ready(link, described.descriptor, now)
+            return destination.ready
+
+    async def _connect(self, destination: _Destination) -> Link:
+        address = destination.address
+        if destination.is_listed:
+            return await connect(address)
+        # Asked for once: who answers for the name may say something else the next time.
+        return await connect(address, at=await _public_ip(address))
+
+
+async def _public_ip(address: RelayAddress) -> str:
+    """The IP address of a relay. Raises HopRefused if any is not of the public internet."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            found = await loop.getaddrinfo(
+                address.host.strip("[]"), address.port, type=socket.SOCK_STREAM
+            )
+    except (OSError, UnicodeError, TimeoutError):
+        raise RelayUnreachable from None
+    ips = [str(one[4][0]) for one in found]
+    if not ips or not all(map(is_public, ips)):
+        raise HopRefused
+    return ips[0]
+
+
+def is_public(ip: str) -> bool:
+    """Whether an IP address is of the public internet: not of this machine, its network, or a
+    translation that may lead there."""
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return is_public(str(address.ipv4_mapped))
+        if address not in _UNICAST or any(address in network for network in _EMBEDS_IPV4):
+            return False
+    return address.is_global and not address.is_multicast and not address.is_reserved

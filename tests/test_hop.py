@@ -1,0 +1,386 @@
+"""Real relays that hand requests to each other, and what nobody can make them do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from amanat.client.api import Client
+from amanat.client.vault import Unlock
+from amanat.config import HopConfig
+from amanat.errors import BadSetting, BrokenSeal, FrameTooLarge, RelayBusy
+from amanat.protocol import sealing, wire
+from amanat.protocol.cells import CELL_SIZES, LARGE_CELL, MESSAGE_CELL
+from amanat.protocol.descriptor import SEALING_KEY_BYTES, Descriptor, open_descriptor
+from amanat.protocol.drops import Drop
+from amanat.relay.home import SEALING_PERIOD_S, SealingKeys
+from amanat.relay.hop import NEW_DESTINATIONS, Guest, Hop, Rate, is_public
+from relays import Peer, RelayProcess, append, in_loop, read, run_in_loop
+
+NOW = 1_800_000_000
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
+    with RelayProcess(tmp_path_factory.mktemp("home") / "relay", buckets=8) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def hop(home: RelayProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
+    listed = HopConfig(serve="listed", relays=(str(home.address),))
+    with RelayProcess(tmp_path_factory.mktemp("hop") / "relay", hop=listed) as running:
+        yield running
+
+
+async def describe(peer: Peer, home: RelayProcess) -> Descriptor:
+    described = await peer.ask(wire.Inquire(1, str(home.address)))
+    assert isinstance(described, wire.Described), described
+    assert described.bucket_key == b""
+    return open_descriptor(described.descriptor, home.address.key)
+
+
+async def ask(peer: Peer, home: RelayProcess, request: wire.Request, number: int = 7) -> wire.Reply:
+    """What the home relay answers to a request that the hop hands to it."""
+    to = (await describe(peer, home)).sealing
+    sealed, key = sealing.seal_request(wire.encode(request), to=to, relay=home.address.key)
+    answer = await peer.ask(wire.Forward(number, str(home.address), sealed))
+    assert isinstance(answer, wire.Answer), answer
+    return wire.decode_reply(sealing.open_answer(answer.sealed, key))
+
+
+# The hop
+
+
+@in_loop
+async def test_every_sealed_verb_is_answered_through_the_hop(
+    hop: RelayProcess, home: RelayProcess
+) -> None:
+    peer, bucket = await Peer.connect(hop.address), home.bucket(0)
+    described = await ask(peer, home, wire.Describe(0, b""))
+    assert isinstance(described, wire.Described)
+    assert described.bucket_key == home.home.bucket_key
+    for seq, size in enumerate(CELL_SIZES, 1):
+        appended = await ask(peer, home, append(bucket, os.urandom(size)))
+        assert isinstance(appended, wire.Appended)
+        assert appended.seq == seq
+    cells = await ask(peer, home, read(bucket))
+    assert isinstance(cells, wire.Cells)
+    assert [len(cell) for cell in cells.cells] == list(CELL_SIZES)
+    failed = await ask(peer, home, wire.Read(0, bucket.drop_id, bytes(32), 0, 1, 0))
+    assert failed == wire.Failed(0, "no-such-drop")
+
+
+@in_loop
+async def test_a_sealed_read_waits_and_is_told(hop: RelayProcess, home: RelayProcess) -> None:
+    reader, writer = await Peer.connect(hop.address), await Peer.connect(home.address)
+    bucket, cell = home.bucket(1), os.urandom(MESSAGE_CELL)
+    waiting = asyncio.create_task(ask(reader, home, read(bucket, wait=60)))
+    idle = await ask(reader, home, read(bucket, wait=1), number=8)
+    assert isinstance(idle, wire.Cells)
+    assert idle.cells == []
+    assert not waiting.done()
+    await writer.ask(append(bucket, cell))
+    told = await waiting
+    assert isinstance(told, wire.Cells)
+    assert told.cells == [cell]
+
+
+@in_loop
+async def test_a_hop_answers_another_the_same_twice_and_not_under_one_key(
+    hop: RelayProcess, home: RelayProcess
+) -> None:
+    peer, bucket = await Peer.connect(hop.address), home.bucket(2)
+    to = (await describe(peer, home)).sealing
+    frame = wire.encode(append(bucket, os.urandom(MESSAGE_CELL)))
+    sealed, key = sealing.seal_request(frame, to=to, relay=home.address.key)
+    answers = [await peer.ask(wire.Forward(number, str(home.address), sealed)) for number in (1, 2)]
+    texts = {one.sealed for one in answers if isinstance(one, wire.Answer)}
+    assert len(texts) == 2
+    assert len({sealing.open_answer(one, key) for one in texts}) == 1
+
+
+@in_loop
+async def test_what_cannot_be_opened_is_refused_and_nothing_else_happens(
+    hop: RelayProcess, home: RelayProcess
+) -> None:
+    peer, direct = await Peer.connect(hop.address), await Peer.connect(home.address)
+    to, relay = (await describe(peer, home)).sealing, home.address.key
+    good, _ = sealing.seal_request(wire.encode(wire.Describe(0, b"")), to=to, relay=relay)
+    other, _ = sealing.seal_request(wire.encode(wire.Describe(0, b"")), to=to, relay=bytes(32))
+    for bad in (b"", b"x" * 100, good[:-1], good + b"\x00", good[:-1] + b"\x00\x00", other):
+        refused = wire.Forward(1, str(home.address), bad)
+        assert await peer.ask_code(refused) == "broken-seal"
+        assert await direct.ask_code(wire.Sealed(1, bad)) == "broken-seal"
+    assert isinstance(await direct.ask(wire.Sealed(1, good)), wire.Answer)
+
+
+@in_loop
+@pytest.mark.parametrize("number", [0, 5])
+async def test_only_what_stands_alone_can_be_sealed(home: RelayProcess, number: int) -> None:
+    peer, bucket = await Peer.connect(home.address), home.bucket(3)
+    described = await peer.ask(wire.Describe(1, b""))
+    assert isinstance(described, wire.Described)
+    to = open_descriptor(described.descriptor, home.address.key).sealing
+    inner: list[bytes] = [
+        wire.encode(one)
+        for one in (
+            wire.Follow(0, bucket.drop_id, bucket.read_token, 0),
+            wire.Unfollow(0),
+            wire.Sealed(0, b""),
+            wire.Forward(0, "", b""),
+            wire.Inquire(0, ""),
+            wire.Describe(9, b""),
+        )
+    ]
+    for frame in [*inner, b"junk", b""]:
+        sealed, _ = sealing.seal_request(frame, to=to, relay=home.address.key)
+        assert await peer.ask_code(wire.Sealed(number, sealed)) == "malformed-frame"
+
+
+@in_loop
+async def test_a_hop_goes_to_its_list_and_nowhere_else(
+    hop: RelayProcess, home: RelayProcess
+) -> None:
+    peer = await Peer.connect(hop.address)
+    elsewhere = str(home.address).split("#", maxsplit=1)[0] + "#" + "A" * 43
+    for to in ("", "junk", elsewhere, str(hop.address), "amanat://127.0.0.1:22/#" + "A" * 43):
+        assert await peer.ask_code(wire.Inquire(1, to)) == "hop-refused"
+        assert await peer.ask_code(wire.Forward(1, to, b"x" * 9000)) == "hop-refused"
+    direct = await Peer.connect(home.address)  # which is no hop
+    assert await direct.ask_code(wire.Inquire(1, str(hop.address))) == "hop-refused"
+
+
+@in_loop
+async def test_the_listed_address_is_used_whatever_a_client_says(
+    hop: RelayProcess, home: RelayProcess
+) -> None:
+    peer = await Peer.connect(hop.address)
+    key = str(home.address).split("#")[1]
+    described = await peer.ask(wire.Inquire(1, f"amanat://elsewhere.invalid:22/#{key}"))
+    assert isinstance(described, wire.Described)
+
+
+@in_loop
+async def test_destination_that_is_away_is_named_and_comes_back(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path / "home", port=free_port()) as home:
+        listed = HopConfig(serve="listed", relays=(str(home.address),))
+        with RelayProcess(tmp_path / "hop", hop=listed) as hop:
+            peer = await Peer.connect(hop.address)
+            await describe(peer, home)
+            home.kill()
+            refused = await peer.ask(wire.Inquire(1, str(home.address)))
+            assert isinstance(refused, wire.Failed)
+            assert refused.code == "relay-unreachable"
+            home.start()
+            while isinstance(refused, wire.Failed):
+                await asyncio.sleep(refused.retry_after or 0)
+                refused = await peer.ask(wire.Inquire(1, str(home.address)))
+
+
+@in_loop
+async def test_an_open_hop_knocks_at_no_door_of_its_own_network(
+    tmp_path: Path, home: RelayProcess
+) -> None:
+    with RelayProcess(tmp_path / "hop", hop=HopConfig(serve="open")) as hop:
+        peer = await Peer.connect(hop.address)
+        for host in ("127.0.0.1", "localhost", "10.0.0.1", "[::1]", "[::ffff:127.0.0.1]"):
+            to = f"amanat://{host}:{home.address.port}/#{str(home.address).split('#')[1]}"
+            assert await peer.ask_code(wire.Inquire(1, to)) == "hop-refused"
+        assert await peer.ask_code(wire.Inquire(1, str(home.address))) == "hop-refused"
+
+
+@in_loop
+async def test_a_client_that_asks_for_many_relays_is_slowed_down(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path / "hop", hop=HopConfig(serve="open")) as hop:
+        peer, codes = await Peer.connect(hop.address), []
+        for number in range(NEW_DESTINATIONS[0] + 3):
+            to = f"amanat://127.0.0.1:{number + 1}/#{'A' * 43}"
+            codes.append(await peer.ask_code(wire.Inquire(1, to)))
+        assert codes[-3:] == ["relay-busy"] * 3
+        assert set(codes[:-3]) == {"hop-refused"}
+
+
+@in_loop
+async def test_open_hop_opens_few_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    async def connect(address: object, *, at: str = "") -> None:
+        tried.append(at)
+        raise RelayBusy
+
+    monkeypatch.setattr("amanat.relay.hop.connect", connect)
+    settings = HopConfig(serve="open", destinations=4, new_destinations_per_minute=6)
+    hop = Hop(settings, b"our own key")
+    busy = 0
+    for number in range(1, 10):
+        try:
+            await hop.inquire(f"amanat://8.8.8.8:{number}/#{'A' * 43}", Guest())
+        except RelayBusy:
+            busy += 1
+    assert tried == ["8.8.8.8"] * 6
+    assert busy == 9
+    assert len(hop._destinations) == 4
+
+
+@pytest.mark.parametrize(
+    "ip",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",  # noqa: S104  # nothing listens there
+        "224.0.0.1",
+        "255.255.255.255",
+        "240.0.0.1",
+        "::1",
+        "::",
+        "fe80::1",
+        "fc00::1",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::7f00:1",
+        "2002:7f00:1::1",
+        "2001:0:7f00:1::1",
+        "64:ff9b:1::1",
+        "fec0::1",
+        "localhost",
+    ],
+)
+def test_address_that_is_not_of_the_public_internet(ip: str) -> None:
+    assert not is_public(ip)
+
+
+@pytest.mark.parametrize("ip", ["8.8.8.8", "2606:4700::1", "::ffff:8.8.8.8"])
+def test_address_of_the_public_internet(ip: str) -> None:
+    assert is_public(ip)
+
+
+def test_rate_counts_in_its_window() -> None:
+    rate = Rate(2, 60.0)
+    rate.take(now=0)
+    rate.take(now=59)
+    with pytest.raises(RelayBusy) as refused:
+        rate.take(now=59)
+    assert refused.value.retry_after == 1
+    rate.take(now=60)
+
+
+def test_list_of_a_hop_names_relays() -> None:
+    with pytest.raises(BadSetting):
+        Hop(HopConfig(serve="listed", relays=("relay.example:8443",)), bytes(32))
+
+
+# The seal
+
+
+def test_sizes_tell_no_more_than_the_size_of_a_cell() -> None:
+    private = sealing.new_key()
+    to = sealing.public_key(private)
+    assert len(to) == SEALING_KEY_BYTES
+    drop, key = Drop(bytes(24), bytes(32), bytes(32)), bytes(32)
+    small = [
+        wire.encode(one)
+        for one in (
+            append(drop, bytes(MESSAGE_CELL)),
+            read(drop),
+            wire.Describe(0, bytes(32)),
+            wire.Create(0, bytes(32), bytes(24), bytes(32), bytes(32), 14),
+        )
+    ]
+    sizes = {len(sealing.seal_request(frame, to=to, relay=key)[0]) for frame in small}
+    assert len(sizes) == 1
+    large, _ = sealing.seal_request(wire.encode(append(drop, bytes(LARGE_CELL))), to=to, relay=key)
+    frame = wire.encode(wire.Forward(2**32 - 1, "a" * 400, large))
+    assert wire.decode_request(frame)
+    with pytest.raises(FrameTooLarge):
+        sealing.seal_request(bytes(LARGE_CELL + 300), to=to, relay=key)
+    with pytest.raises(BrokenSeal):
+        sealing.seal_request(b"", to=to[:-1], relay=key)
+
+
+def test_answer_without_a_cell_is_as_long_as_one_with_one() -> None:
+    cells = [
+        wire.encode(wire.Cells(0, 1, bytes(32), [bytes(MESSAGE_CELL)] * many, 9))
+        for many in range(3)
+    ]
+    one = wire.encode(wire.Appended(0, 1, bytes(32)))
+    none_, single, two = (len(sealing.seal_answer(frame, bytes(32))) for frame in cells)
+    assert none_ == single == len(sealing.seal_answer(one, bytes(32)))
+    assert two == single + MESSAGE_CELL
+
+
+def test_seal_opens_with_the_keys_of_this_week_and_the_last(tmp_path: Path) -> None:
+    keys = SealingKeys(tmp_path, now=NOW)
+    sealed, _ = sealing.seal_request(b"frame", to=keys.public, relay=bytes(32))
+    first = keys.public
+    assert SealingKeys(tmp_path, now=NOW).public == first
+    later = SealingKeys(tmp_path, now=NOW + SEALING_PERIOD_S)
+    assert later.public != first
+    assert sealing.open_request(sealed, later.privates, relay=bytes(32))[0] == b"frame"
+    old = keys.privates[0]
+    assert old in (tmp_path / "sealing.keys").read_bytes()
+    later.rotate(now=NOW + 2 * SEALING_PERIOD_S)
+    assert old not in (tmp_path / "sealing.keys").read_bytes()
+    with pytest.raises(BrokenSeal):
+        sealing.open_request(sealed, later.privates, relay=bytes(32))
+    assert (tmp_path / "sealing.keys").stat().st_mode & 0o777 == 0o600
+
+
+# All of it
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+@pytest.mark.e2e
+def test_people_talk_over_two_real_relays_each_the_hop_of_the_other(tmp_path: Path) -> None:
+    async def talk() -> None:
+        ports = free_port(), free_port()
+        relays = [
+            RelayProcess(tmp_path / f"relay {port}", port=port, tls="pinned", name=name)
+            for port, name in zip(ports, ("one", "another"), strict=True)
+        ]
+        addresses = [
+            str(relay.home.address(port)) for relay, port in zip(relays, ports, strict=True)
+        ]
+        for relay, other in zip(relays, reversed(addresses), strict=True):
+            settings = relay.home.directory / "relay.toml"
+            text = settings.read_text().replace('# serve = "off"', 'serve = "listed"')
+            settings.write_text(text.replace("# relays = []", f'relays = ["{other}"]'))
+        with relays[0], relays[1]:
+            people = [
+                await Client.create(
+                    tmp_path / name,
+                    Unlock(key=os.urandom(32)),
+                    name=name,
+                    relay=addresses[0],
+                    fallback=addresses[1],
+                )
+                for name in ("alice", "bob")
+            ]
+            alice, bob = people
+            async with alice, bob:
+                bob.accept(alice.invite())
+                while not (alice.contacts() and bob.contacts()):
+                    await asyncio.wait([asyncio.create_task(p.changed()) for p in people])
+                gid = alice.conversation("bob").gid
+                alice.send(gid, "سلام")
+                while not bob.messages(bob.conversation("alice").gid):
+                    await bob.changed()
+                assert bob.messages(bob.conversation("alice").gid)[0].text == "سلام"
+                assert {p.status().transport for p in people} == {"hopped"}
+
+    run_in_loop(talk(), patience_s=60)

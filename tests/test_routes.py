@@ -1,0 +1,289 @@
+"""Through a hop: nobody's own relay sees who asks it, and nothing goes another way unasked."""
+
+from __future__ import annotations
+
+import pytest
+
+from amanat.client.routes import CURSOR_STEP, HOP_AWAY_S, _behind
+from amanat.errors import BadArgument, HopRefused
+from amanat.protocol import wire
+from amanat.protocol.drops import first_digest, next_digest
+from world import STORM, Person, Relay, World
+
+
+def two_operators(world: World) -> tuple[Relay, Relay]:
+    """Two relays whose operators have nothing to do with each other; both serve as hops."""
+    world.relay.operator, world.relay.is_hop = "one", True
+    second = world.add_relay("DE")
+    second.operator, second.is_hop = "another", True
+    return world.relay, second
+
+
+async def pair(world: World) -> tuple[Person, Person]:
+    first, second = two_operators(world)
+    alice = await world.person("alice", relay=first, fallback=second)
+    bob = await world.person("bob", relay=first, fallback=second)
+    await world.meet(alice, bob)
+    return alice, bob
+
+
+async def test_two_relays_of_different_operators_are_asked_through_each_other(world: World) -> None:
+    alice, bob = await pair(world)
+    before, appends = world.network.handed_on, world.network.appends
+    alice.say("bob", "who says this?")
+    await world.settle()
+    assert bob.texts("alice") == ["who says this?"]
+    assert world.network.appends > appends
+    assert world.network.handed_on > before
+    # Nobody has ever asked either relay for anything that was for that relay itself.
+    assert world.network.seen == []
+    status = alice.client.status()
+    assert (status.transport, status.hop) == ("hopped", alice.client._me.homes[1].relay)
+    assert not status.exposed
+    assert "not who" in status.means
+
+
+async def test_groups_invites_and_files_go_through_a_hop_in_a_storm(world: World) -> None:
+    alice, bob = await pair(world)
+    carol = await world.person(
+        "carol", relay=world.relay, fallback=world.relay_at(alice.client._me.homes[1].relay)
+    )
+    world.network.weather = STORM
+    await world.meet(alice, carol)
+    gid = await world.group("family", alice, bob, carol)
+    for number in range(10):
+        for person in (alice, bob, carol):
+            person.client.send(gid, f"{person.name} {number}")
+    await world.settle()
+    said = {f"{name} {number}" for name in ("alice", "bob", "carol") for number in range(10)}
+    for person in (alice, bob, carol):
+        assert {message.text for message in person.client.messages(gid)} == said
+    assert world.network.seen == []
+
+
+@pytest.mark.parametrize(
+    ("operators", "hops", "why"),
+    [
+        (("one", "one"), (True, True), "same operator"),
+        (("", "another"), (True, True), "same operator, or do not name one"),
+        (("one", "another"), (True, False), "does not pass requests on"),
+    ],
+)
+async def test_without_a_hop_of_another_operator_it_is_direct_and_says_why(
+    world: World, operators: tuple[str, str], hops: tuple[bool, bool], why: str
+) -> None:
+    first, second = two_operators(world)
+    (first.operator, second.operator), (first.is_hop, second.is_hop) = operators, hops
+    alice = await world.person("alice", relay=first, fallback=second)
+    status = alice.client.status()
+    assert (status.transport, status.hop) == ("direct", "")
+    assert why in status.why
+    await world.meet(alice, await world.person("bob"))
+    alice.say("bob", "hello")
+    await world.settle()
+    assert ("alice", first.address) in world.network.seen
+
+
+async def test_with_one_relay_it_is_direct(world: World) -> None:
+    alice = await world.person("alice")
+    assert alice.client.status().transport == "direct"
+    assert "second relay" in alice.client.status().why
+
+
+async def test_while_the_hop_is_away_nothing_goes_another_way(world: World) -> None:
+    alice, bob = await pair(world)
+    first, second = (relay.address for relay in list(world.network.relays.values())[:2])
+    world.network.cut(second)
+    alice.say("bob", "wait for it")
+    await world.pass_time(10 * HOP_AWAY_S)
+    assert bob.texts("alice") == []
+    assert not [at for _, at in world.network.seen if at == first]
+    assert alice.client.status().outbox
+    assert alice.client.status().transport == "hopped"
+    world.network.away.clear()
+    await world.settle()
+    assert bob.texts("alice") == ["wait for it"]
+    assert world.network.seen == []
+
+
+async def test_a_person_may_decide_to_go_direct_and_back(world: World) -> None:
+    alice, bob = await pair(world)
+    _, second = (relay.address for relay in list(world.network.relays.values())[:2])
+    world.network.cut(second)
+    for person in (alice, bob):
+        await person.client.set_hop("off")
+    alice.say("bob", "never mind")
+    await world.settle()
+    assert bob.texts("alice") == ["never mind"]
+    assert alice.client.status().transport == "direct"
+    assert "switched off" in alice.client.status().why
+    world.network.away.clear()
+    for person in (alice, bob):
+        await person.client.set_hop("auto")
+    await world.settle()
+    world.network.seen.clear()
+    alice.say("bob", "back")
+    await world.settle()
+    assert bob.texts("alice")[-1] == "back"
+    assert world.network.seen == []
+    await alice.sleep()
+    assert alice.client.status().transport == "hopped"
+
+
+async def test_fallback_is_asked_directly_when_the_home_is_gone_and_that_is_said(
+    world: World,
+) -> None:
+    alice, bob = await pair(world)
+    first, second = (relay.address for relay in list(world.network.relays.values())[:2])
+    world.network.cut(first)
+    alice.say("bob", "is anybody there?")
+    await world.pass_time(5 * HOP_AWAY_S)
+    assert bob.texts("alice") == ["is anybody there?"]
+    assert alice.client.status().exposed == [str(second)]
+    world.network.away.clear()
+    await world.settle()
+    await world.pass_time(90)
+    world.network.seen.clear()
+    alice.say("bob", "better now")
+    await world.settle()
+    assert bob.texts("alice")[-1] == "better now"
+    assert not alice.client.status().exposed
+    assert world.network.seen == []
+
+
+async def test_hop_that_stops_serving_is_told_of_and_nothing_goes_direct(world: World) -> None:
+    alice, bob = await pair(world)
+    first, second = list(world.network.relays.values())[:2]
+    first.is_hop = second.is_hop = False
+    for person in (alice, bob):
+        await person.sleep()
+        person.wake()
+    alice.say("bob", "not past me")
+    await world.pass_time(120)
+    assert bob.texts("alice") == []
+    assert world.network.seen == []
+    assert str(first.address) in alice.client.status().away
+    first.is_hop = second.is_hop = True
+    await world.settle()
+    assert bob.texts("alice") == ["not past me"]
+
+
+async def test_hop_cannot_make_a_client_give_up_a_message(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = await pair(world)
+    honest = world.network._hand_on
+    lies = iter(["label-taken", "no-such-drop", "bad-cell", "broken-seal", "hop-refused", "junk"])
+
+    def lying(socket: object, request: wire.Forward | wire.Inquire) -> None:
+        code = next(lies, None)
+        if code is None:
+            honest(socket, request)  # type: ignore[arg-type]
+        else:
+            socket.deliver(wire.Failed(request.id, code))  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(world.network, "_hand_on", lying)
+    alice.say("bob", "still here")
+    await world.settle()
+    assert next(lies, "told all") == "told all"
+    assert bob.texts("alice") == ["still here"]
+    assert not {"copied-vault", "label-taken"} & {*alice.warnings()}
+
+
+async def test_hop_that_swaps_answers_is_believed_in_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = await pair(world)
+    kept: list[bytes] = []
+    real = type(world.network.sockets[0]).deliver
+
+    def swap(socket: object, reply: wire.Reply) -> None:
+        if isinstance(reply, wire.Answer):
+            kept.append(reply.sealed)
+            if len(kept) % 3 == 0:
+                reply = wire.Answer(reply.id, kept[-2])
+        real(socket, reply)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(world.network.sockets[0]), "deliver", swap)
+    for number in range(5):
+        alice.say("bob", str(number))
+    await world.pass_time(60)
+    monkeypatch.setattr(type(world.network.sockets[0]), "deliver", real)
+    await world.settle()
+    assert bob.texts("alice") == [str(number) for number in range(5)]
+    assert world.network.seen == []
+
+
+async def test_another_relay_can_be_the_hop(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    third = world.add_relay("FR")
+    with pytest.raises(HopRefused):
+        await alice.client.set_hop(str(third.address))
+    third.is_hop = True
+    await alice.client.set_hop(str(third.address))
+    await world.settle()
+    world.network.seen.clear()
+    alice.say("bob", "by way of a friend")
+    await world.settle()
+    assert bob.texts("alice") == ["by way of a friend"]
+    assert "alice" not in [who for who, _ in world.network.seen]
+    assert alice.client.status().hop == str(third.address)
+
+
+async def test_fallback_set_later_brings_the_hop(world: World) -> None:
+    first, second = two_operators(world)
+    alice, _ = await world.friends("alice", "bob")
+    assert alice.client.status().transport == "direct"
+    await alice.client.set_fallback(str(second.address))
+    await world.settle()
+    assert alice.client.status().transport == "hopped"
+    with pytest.raises(BadArgument):
+        await alice.client.set_fallback(str(first.address))
+
+
+async def test_relay_that_becomes_a_hop_is_used_from_the_next_start_on(world: World) -> None:
+    first, second = two_operators(world)
+    first.is_hop = second.is_hop = False
+    alice = await world.person("alice", relay=first, fallback=second)
+    assert alice.client.status().transport == "direct"
+    first.is_hop = second.is_hop = True
+    await alice.sleep()
+    alice.wake()
+    await world.settle()
+    await world.pass_time(5)
+    assert alice.client.status().transport == "hopped"
+    world.network.seen.clear()
+    await world.pass_time(60)
+    assert world.network.seen == []
+
+
+async def test_what_a_relay_sees_of_a_return_is_a_multiple(world: World) -> None:
+    alice, bob = await pair(world)
+    await bob.sleep()
+    for number in range(70):
+        alice.say("bob", str(number))
+    await world.settle()
+    cursors = []
+    real = world.relay.answer
+
+    def note(request: wire.Request, who: str = "") -> wire.Reply:
+        if isinstance(request, wire.Read) and who == "bob":
+            cursors.append(request.after)
+        return real(request, who)
+
+    world.relay.answer = note  # type: ignore[method-assign]
+    bob.wake()
+    await world.settle()
+    assert bob.texts("alice") == [str(number) for number in range(70)]
+    assert cursors[0] % CURSOR_STEP == 0
+
+
+def test_cells_read_before_are_cut_off_and_the_digest_goes_on() -> None:
+    digests = [first_digest(bytes(24))]
+    cells = [bytes([number]) * 1024 for number in range(4)]
+    for cell in cells:
+        digests.append(next_digest(digests[-1], cell))
+    whole = wire.Cells(0, 1, digests[0], cells, 4)
+    assert _behind(whole, 2) == wire.Cells(0, 3, digests[2], cells[2:], 4)
+    assert _behind(whole, 0) == whole
+    assert _behind(whole, 4) == wire.Cells(0, 5, digests[4], [], 4)
