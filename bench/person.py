@@ -55,10 +55,12 @@ UNLOCK = Unlock(key=bytes(32))
 Figures = defaultdict[str, list[float]]
 
 
-async def meet(root: Path, relay: str, people: int = 2) -> list[Client]:
+async def meet(root: Path, relay: str, people: int = 2, fallback: str = "") -> list[Client]:
     """People who all know each other."""
     clients = [
-        await Client.create(root / str(n), UNLOCK, name=f"person {n}", relay=relay)
+        await Client.create(
+            root / str(n), UNLOCK, name=f"person {n}", relay=relay, fallback=fallback
+        )
         for n in range(people)
     ]
     for client in clients:

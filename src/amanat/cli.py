@@ -21,6 +21,7 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+import msgspec
 import segno
 import uvloop
 from rich.console import Console
@@ -166,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "status", _status, "show where things stand")
     _command(commands, "doctor", _doctor, "check this installation, profile and relay")
     _relay_parser(commands)
+    _drill_parser(commands)
     _replay_parser(commands)
     return parser
 
@@ -959,6 +961,62 @@ def _replay_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         "--kills", type=int, default=0, help="SIGKILL the relay or a worker this many times"
     )
     replay.add_argument("--keep", type=Path, metavar="DIR", help="leave everything in DIR")
+
+
+def _drill_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    drill = _command(commands, "drill", _drill, "attack our own and others' servers, and report")
+    drill.add_argument("--trace", type=Path, help="default: the packaged CollegeMsg network")
+    drill.add_argument("--format", choices=("edges", "irc"), default="edges")
+    drill.add_argument("--people", type=int, default=300, help="how many of the busiest")
+    drill.add_argument("--days", type=int, default=30, help="how long a window of the trace")
+    drill.add_argument("--seeds", type=int, default=20, help="fewer than 20 are said to be few")
+    drill.add_argument("--attacks", default="all", metavar="A,B", help="default: all")
+    drill.add_argument("--designs", default="all", metavar="A,B", help="default: all")
+    drill.add_argument("--processes", type=int, default=2, help="worker processes")
+    drill.add_argument("--report", type=Path, default=Path("report"), metavar="DIR")
+
+
+def _drill(args: argparse.Namespace, out: Out) -> None:
+    from amanat.drill import drill  # noqa: PLC0415  # loads scikit-learn, which others need not
+    from amanat.drill.designs import DESIGNS  # noqa: PLC0415
+
+    settings = drill.Settings(
+        trace=None if args.trace is None else str(args.trace),
+        form=args.format,
+        people=args.people,
+        days=args.days,
+        seeds=args.seeds,
+        attacks=drill.ATTACKS if args.attacks == "all" else tuple(args.attacks.split(",")),
+        designs=DESIGNS if args.designs == "all" else tuple(args.designs.split(",")),
+    )
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=console, disable=not console.is_terminal,
+    ) as bar:  # fmt: skip
+        tasks = {name: bar.add_task(name, total=None) for name in drill.PHASES}
+        report = drill.run(
+            settings,
+            args.report,
+            processes=args.processes,
+            progress=lambda phase, done, total: bar.update(
+                tasks[phase], completed=done, total=total
+            ),
+        )
+    if args.seeds < drill.LEAST_SEEDS:
+        out.note(
+            f"{args.seeds} seeds are few: intervals mean something from {drill.LEAST_SEEDS} on"
+        )
+    ours = [one for one in report.results if one.design == "amanat"]
+    lines = [
+        f"{one.verdict:6} {one.attack:12} {one.mode or '':7} {one.metric:36} {one.value:10.4g}"
+        + (f"  base {one.base:.4g}" if one.base is not None else "")
+        for verdict in ("fails", "holds", "shown")
+        for one in ours
+        if one.verdict == verdict
+    ]
+    out.result(msgspec.to_builtins(report), "\n".join(lines))
+    out.note(f"the report is {args.report / 'index.html'}")
 
 
 def _replay(args: argparse.Namespace, out: Out) -> None:

@@ -106,6 +106,12 @@ class ProfileInUse(UsageError):
     hint = "stop the other process first; two on one profile would fork its keys"
 
 
+class ReportExists(UsageError):
+    code = "report-exists"
+    text = "this directory holds something already, and not an unfinished drill of these settings"
+    hint = "give another one with --report"
+
+
 class WrongPassphrase(UsageError):
     code = "wrong-passphrase"
     text = "the passphrase does not open this vault"
@@ -415,6 +421,13 @@ class MessageLost(TrustError):
     code = "message-lost"
     text = "a message is lost: its sender no longer has it"
     hint = "ask them to write it again"
+
+
+class BrokenControl(TrustError):
+    code = "broken-control"
+    text = (
+        "an attack does not find what the server is told: the drill is broken, and proves nothing"
+    )
 
 
 class VaultDamaged(TrustError):

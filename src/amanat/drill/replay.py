@@ -152,7 +152,7 @@ class RelayProcess:
 
     def __init__(self, directory: Path, *, people: int) -> None:
         self.directory = directory
-        self.log = directory.with_name("relay-output")
+        self.log = directory.with_name(f"{directory.name}-output")
         self._process: subprocess.Popen[bytes] | None = None
         made = subprocess.run(  # noqa: S603  # our own program
             [*_RELAY, "init", str(directory), "--region", "IR", "--operator", "replay",
@@ -160,6 +160,13 @@ class RelayProcess:
             check=True, stdout=subprocess.PIPE,
         )  # fmt: skip
         self.address = str(json.loads(made.stdout)["address"])
+
+    @property
+    def pid(self) -> int:
+        """Of the process, which runs."""
+        if self._process is None:
+            raise RelayUnreachable("it was not started")
+        return self._process.pid
 
     def run(self) -> None:
         """Start the relay and wait until it listens. Raises RelayUnreachable."""

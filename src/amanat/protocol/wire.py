@@ -27,8 +27,9 @@ MAX_CELLS = 900
 """Most cells in one reply: as many message cells as fit in MAX_REPLY_BYTES with some room."""
 MAX_CELL_BYTES_PER_REPLY = MAX_REPLY_BYTES - 8 * MAX_CELLS - 2048
 """Most bytes of cells in one reply, leaving room for its envelope and a seal around it."""
-MAX_WAIT_S = 60
-"""Longest a read may wait for a cell, in seconds: below the idle limits of common middleboxes."""
+MAX_WAIT_S = 180
+"""Longest a read may wait for a cell, in seconds: each costs who waits an answer, and who has gone
+without a word is waited for as long."""
 MAX_CODE_CHARS = 64
 
 RequestId: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]

@@ -1,0 +1,152 @@
+"""What a hop costs: bench/hop.py [--runs N] [--json FILE].
+
+Two relay processes with TLS, each the hop of the other, and real clients. Direct and hopped take
+turns in one run: one message at a time, from `send` until the other client has it in its
+transcript; then the bytes that a person's line carries, all of it counted between the clients and
+both relays, and what that comes to in a day of 60 messages in a bucket of 32 people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvloop
+from machine import Noise, spread, table
+from person import MESSAGES, NEIGHBOURS, PEOPLE, RECEIPTS_S, SINGLE, arrivals, meet, metered
+
+from amanat.drill.replay import RelayProcess
+
+if TYPE_CHECKING:
+    from amanat.client.api import Client
+
+Figures = defaultdict[str, list[float]]
+IDLE_S = 370.0
+"""Seconds of silence of which the bytes are counted: two waits of a chain of Reads."""
+
+
+def two_relays(root: Path) -> list[RelayProcess]:
+    """Two relays of two operators, each the hop of the other."""
+    relays = [RelayProcess(root / name, people=2) for name in ("one", "another")]
+    for relay, other in zip(relays, reversed(relays), strict=True):
+        file = relay.directory / "relay.toml"
+        text = file.read_text().replace('operator = "replay"', f'operator = "{relay.directory}"')
+        text = text.replace('# serve = "off"', 'serve = "listed"')
+        file.write_text(text.replace("# relays = []", f'relays = ["{other.address}"]'))
+    return relays
+
+
+async def people(root: Path, how: str, addresses: list[str], many: int) -> list[Client]:
+    """People at home on the first relay, asking it directly or through the second."""
+    found = await meet(root, addresses[0], many, fallback=addresses[1])
+    for person in found:
+        if how == "direct":
+            await person.set_hop("off")
+        if person.status().transport != how:
+            raise AssertionError(person.status())
+    return found
+
+
+async def talk(figures: Figures, root: Path, how: str, addresses: list[str]) -> None:
+    alice, bob = await people(root, how, addresses, 2)
+    gid = alice.contacts()[0].conversation
+    texts = arrivals(bob)
+    waits = []
+    for number in range(SINGLE):
+        began = time.perf_counter()
+        alice.send(gid, f"message number {number}")
+        await anext(texts)
+        waits.append(1000 * (time.perf_counter() - began))
+    await alice.close()
+    await bob.close()
+    figures[f"{how}: one message, p50, ms"].append(statistics.median(waits))
+    figures[f"{how}: one message, p99, ms"].append(sorted(waits)[int(0.99 * len(waits))])
+
+
+async def count_bytes(figures: Figures, root: Path, how: str, addresses: list[str]) -> None:
+    async with metered(addresses[0]) as (first, home), metered(addresses[1]) as (second, fallback):
+        found = await people(root, how, [home, fallback], NEIGHBOURS)
+
+        def line() -> tuple[int, int]:
+            return first.up + second.up, first.down + second.down
+
+        await asyncio.sleep(RECEIPTS_S)
+        idle = line()
+        await asyncio.sleep(IDLE_S)
+        silent = [(b - a) / NEIGHBOURS * 86_400 / IDLE_S for a, b in zip(idle, line(), strict=True)]
+        before, sent = line(), 0
+        for a, b in itertools.combinations(range(NEIGHBOURS), 2):
+            sender = found[a]
+            gid = sender.contact(f"person {b}").conversation
+            sender.send(gid, "What a person says to another, of usual length.")
+            sent += 1
+            await asyncio.sleep(1.0)
+        await asyncio.sleep(RECEIPTS_S)
+        seconds = sent + RECEIPTS_S
+        moved = [(b - a) / NEIGHBOURS for a, b in zip(before, line(), strict=True)]
+        of_talk = [
+            all_ - idle_ * seconds / 86_400 for all_, idle_ in zip(moved, silent, strict=True)
+        ]
+        up, down = of_talk[0] * NEIGHBOURS / sent, of_talk[1] / sent
+        figures[f"{how}: silence, MiB down a day"].append(silent[1] / 2**20)
+        figures[f"{how}: bytes down for a message of the bucket"].append(down)
+        figures[f"{how}: MiB down a person a day"].append(
+            (PEOPLE * MESSAGES * down + silent[1]) / 2**20
+        )
+        figures[f"{how}: MiB up a person a day"].append((MESSAGES * up + silent[0]) / 2**20)
+        for client in found:
+            await client.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--no-bytes", action="store_true", help="how long it takes only")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    figures: Figures = defaultdict(list)
+    noise = Noise()
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
+        root = Path(name)
+        relays = two_relays(root)
+        addresses = [relay.address for relay in relays]
+        try:
+            for relay in relays:
+                relay.run()
+            for number in range(options.runs):
+                for how in ("direct", "hopped"):
+                    noise.sample()
+                    uvloop.run(talk(figures, root / f"{how} {number}", how, addresses))
+            for how in () if options.no_bytes else ("direct", "hopped"):
+                uvloop.run(count_bytes(figures, root / f"{how} bytes", how, addresses))
+        finally:
+            for relay in relays:
+                relay.kill()
+    added = [
+        hopped - direct
+        for direct, hopped in zip(
+            figures["direct: one message, p50, ms"],
+            figures["hopped: one message, p50, ms"],
+            strict=True,
+        )
+    ]
+    figures["a hop adds, p50, ms"] = added
+    print(f"{noise}\n")
+    rows = [(name, *(f"{v:,.2f}" for v in spread(values))) for name, values in figures.items()]
+    print(table(("", "min", "median", "max"), rows))
+    if options.json:
+        options.json.write_text(json.dumps({"machine": noise.summary(), "figures": figures}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The attacks: one module each, with its method, its source and what it measures."""

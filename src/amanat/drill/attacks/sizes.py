@@ -1,0 +1,39 @@
+"""Who was sent a text that the adversary knows.
+
+Method: a leaflet of known length is sent to some people; of the entries of the day those of its
+length are taken for it.
+Source: Nikitin et al., "Reducing Metadata Leakage from Encrypted Files" (PETS 2019).
+Metric: the share of those entries that are the leaflet.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from amanat.drill.designs import Evidence
+
+NAME = "sizes"
+LEAFLET_BYTES = 4_000
+READERS = 10
+"""People the leaflet is sent to."""
+DAY_S = 86_400.0
+
+
+def measure(
+    evidence: Evidence, size_of: Callable[[int], int], rng: np.random.Generator
+) -> tuple[float, float]:
+    """(the share, what taking any entry of the day would give)."""
+    day = float(rng.uniform(0, max(1.0, evidence.at[-1] - DAY_S)))
+    sizes = evidence.size[(evidence.at >= day) & (evidence.at < day + DAY_S)]
+    alike = int((sizes == size_of(LEAFLET_BYTES)).sum())
+    return READERS / (READERS + alike), READERS / (READERS + len(sizes))
+
+
+def bound(base: float) -> float:
+    """Twice what guessing gives."""
+    return 2 * base

@@ -1,0 +1,247 @@
+"""What a server of each design sees of the same people: the evidence.
+
+Each design carries the messages of a sample and leaves the log a hostile operator could keep: of
+every request to deposit something its time, the network address it came from (a person's number, or
+-1 where it is hidden), the place it went to, its size, and what else is written on it.
+
+*cloud*: plaintext, user ids, rooms. *federated*: ciphertext with sender, room and its members.
+*sealed*: one mailbox a person, the sender hidden, delivery receipts at once. *perqueue*: a queue
+for each sender of each recipient, the sender hidden. *amanat*: buckets; *direct*, the address of
+whoever deposits is seen; *hopped*, it is not.
+
+What a client of ours sends, and when, follows `client/conversation.py` and `client/gaps.py`: a cell
+for each recipient, a receipt of its own after 5 to 60 seconds where none rode along, heartbeats for
+words nobody has confirmed. `tests/test_drill.py` holds that against real clients.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from amanat.client.conversation import RECEIPT_DELAY_MS, RECEIPT_GROUP
+from amanat.client.gaps import BEATS_MS
+from amanat.protocol.cells import CELL_SIZES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from amanat.drill.sample import Sample
+
+DESIGNS = ("cloud", "federated", "sealed", "perqueue", "amanat")
+MODES = {"amanat": ("direct", "hopped")}
+"""The modes of a design; others have none."""
+PEOPLE_PER_BUCKET = 32
+HIDDEN = -1
+FAN_OUT_S = 0.02
+"""Between two cells of one message to several people, in seconds: as measured on loopback."""
+WAY_S = (0.02, 0.3)
+"""How long a request is on its way, in seconds."""
+PADDING = {"cloud": 1, "federated": 1, "sealed": 160, "perqueue": 16_384}
+"""Bytes in whose multiples a design pads: texts of Signal, blocks of SimpleX. Ours has cells."""
+ENVELOPE_BYTES = {"cloud": 0, "federated": 200, "sealed": 100, "perqueue": 300, "amanat": 300}
+"""Bytes around a text at rest; ours by bench/cells.py, the others' estimates."""
+TEXT_BYTES = (80.0, 0.9)
+"""Median of the length of a text, and the spread of its logarithm."""
+
+
+class Evidence(NamedTuple):
+    """What is in a server's log, and whose it was.
+
+    Arrays of one length, in the order of `at`. `source`, `place`, `sender` and `room` are what the
+    log says; `author` and `recipient` are the truth.
+    """
+
+    at: NDArray[np.float64]
+    source: NDArray[np.int64]
+    place: NDArray[np.int64]
+    size: NDArray[np.int64]
+    author: NDArray[np.int64]
+    recipient: NDArray[np.int64]
+    owners: list[tuple[int, ...]]
+    """Of each place, whose it may be: what the operator knows of it."""
+    rooms: list[tuple[int, ...]]
+    """Where the server knows rooms, places are rooms, and these their members; else empty."""
+
+
+class Deposits(NamedTuple):
+    """What clients deposit, before a design hides any of it."""
+
+    at: NDArray[np.float64]
+    author: NDArray[np.int64]
+    recipient: NDArray[np.int64]
+    talk: NDArray[np.int64]
+    size: NDArray[np.int64]
+    """Bytes of the text; 0 for a receipt or a heartbeat."""
+
+
+def observe(sample: Sample, design: str, mode: str | None, rng: np.random.Generator) -> Evidence:
+    """What a server of a design has in its log."""
+    if design == "amanat":
+        return _buckets(sample, rng, is_hidden=mode != "direct", per_bucket=PEOPLE_PER_BUCKET)
+    receipts = "none" if design in ("cloud", "federated") else "each"
+    deposits = deposit(sample, rng, receipts=receipts)
+    if design in ("cloud", "federated"):
+        return _rooms(sample, deposits, design)
+    hidden = np.full(len(deposits.at), HIDDEN)
+    if design == "sealed":
+        owners: list[tuple[int, ...]] = [(who,) for who in range(sample.people)]
+        place = deposits.recipient
+    else:
+        key = deposits.author * sample.people + deposits.recipient
+        queues, place = np.unique(key, return_inverse=True)
+        owners = [(int(queue % sample.people),) for queue in queues]
+    return _sorted(deposits, hidden, place, design, owners)
+
+
+def stored_size(text_bytes: NDArray[np.int64], design: str) -> NDArray[np.int64]:
+    """Bytes at rest of texts of so many bytes."""
+    whole = text_bytes + ENVELOPE_BYTES[design]
+    if design == "amanat":
+        cells = np.array(CELL_SIZES)
+        return cells[np.minimum(np.searchsorted(cells, whole), len(cells) - 1)]
+    return -(-whole // PADDING[design]) * PADDING[design]
+
+
+def with_puppets(sample: Sample, share: float, rng: np.random.Generator) -> Evidence:
+    """Hopped, where a share of every bucket are the operator's own: the others are alone with
+    fewer."""
+    real = max(1, round(PEOPLE_PER_BUCKET * (1 - share)))
+    return _buckets(sample, rng, is_hidden=True, per_bucket=real)
+
+
+def _buckets(
+    sample: Sample, rng: np.random.Generator, *, is_hidden: bool, per_bucket: int
+) -> Evidence:
+    deposits = deposit(sample, rng, receipts="ours")
+    many = -(-sample.people // per_bucket)
+    # Everybody draws; here so that each bucket has its people.
+    bucket = rng.permutation(np.arange(sample.people) % many)
+    owners = [tuple(np.flatnonzero(bucket == one).tolist()) for one in range(many)]
+    source = np.full(len(deposits.at), HIDDEN) if is_hidden else deposits.author
+    return _sorted(deposits, source, bucket[deposits.recipient], "amanat", owners)
+
+
+def _rooms(sample: Sample, deposits: Deposits, design: str) -> Evidence:
+    # One entry a message: the server hands it out itself.
+    _, first = np.unique(np.stack([deposits.at, deposits.author]), axis=1, return_index=True)
+    one = Deposits(
+        deposits.at[first],
+        deposits.author[first],
+        deposits.recipient[first],
+        deposits.talk[first],
+        deposits.size[first],
+    )
+    return _sorted(one, one.author, one.talk, design, sample.talks)._replace(rooms=sample.talks)
+
+
+def _sorted(
+    deposits: Deposits,
+    source: NDArray[np.int64],
+    place: NDArray[np.int64],
+    design: str,
+    owners: list[tuple[int, ...]],
+) -> Evidence:
+    order = np.argsort(deposits.at, kind="stable")
+    return Evidence(
+        at=deposits.at[order],
+        source=source[order],
+        place=place[order],
+        size=stored_size(deposits.size, design)[order],
+        author=deposits.author[order],
+        recipient=deposits.recipient[order],
+        owners=owners,
+        rooms=[],
+    )
+
+
+def deposit(sample: Sample, rng: np.random.Generator, *, receipts: str) -> Deposits:
+    """What the clients of a sample deposit: texts, and receipts as "none", "each" (one for every
+    text, to its author, as soon as it has come) or "ours"."""
+    rows: list[tuple[float, int, int, int, int]] = []
+    sizes = np.exp(rng.normal(np.log(TEXT_BYTES[0]), TEXT_BYTES[1], len(sample.at))).astype(int) + 1
+    by_talk: dict[int, list[tuple[float, int]]] = {}
+    for at, who, talk, size in zip(
+        sample.at.tolist(),
+        sample.sender.tolist(),
+        sample.talk.tolist(),
+        sizes.tolist(),
+        strict=True,
+    ):
+        by_talk.setdefault(talk, []).append((at, who))
+        step = 0.0 if receipts == "none" else FAN_OUT_S
+        others = [one for one in sample.talks[talk] if one != who]
+        rows += [(at + step * i, who, other, talk, size) for i, other in enumerate(others)]
+    if receipts == "each":
+        for talk, said in by_talk.items():
+            for at, who in said:
+                for other in sample.talks[talk]:
+                    came = sample.opened(other, at + rng.uniform(*WAY_S))
+                    if other != who:
+                        rows.append((came + rng.uniform(*WAY_S), other, who, talk, 0))
+    elif receipts == "ours":
+        for talk, said in by_talk.items():
+            rows += _quiet(sample, talk, said, rng)
+    rows = [row for row in rows if row[0] < sample.seconds]
+    at_, author, recipient, talk_, size_ = zip(*rows, strict=True)
+    return Deposits(
+        np.array(at_), np.array(author), np.array(recipient), np.array(talk_), np.array(size_)
+    )
+
+
+def _quiet(
+    sample: Sample, talk: int, said: list[tuple[float, int]], rng: np.random.Generator
+) -> list[tuple[float, int, int, int, int]]:
+    """Receipts and heartbeats of our clients in one conversation."""
+    members = sample.talks[talk]
+    rows: list[tuple[float, int, int, int, int]] = []
+    if len(members) > RECEIPT_GROUP:
+        return rows
+    low, high = (one / 1000 for one in RECEIPT_DELAY_MS)
+    confirmed: dict[int, list[tuple[float, float]]] = {}
+
+    def tell(at: float, who: int) -> None:
+        others = [one for one in members if one != who]
+        rows.extend((at + FAN_OUT_S * i, who, one, talk, 0) for i, one in enumerate(others))
+
+    for who in members:
+        own = [at for at, author in said if author == who]
+        come = sorted(
+            sample.opened(who, at + float(rng.uniform(*WAY_S)))
+            for at, author in said
+            if author != who
+        )
+        due, said_to = None, 0
+        told: list[tuple[float, float]] = []
+        for at, is_own in sorted([(at, True) for at in own] + [(at, False) for at in come]):
+            if due is not None and due <= at:
+                tell(due, who)
+                told.append((due, due))
+                due = None
+            if is_own:
+                due, said_to = None, said_to + 1
+                told.append((at, at))
+            elif due is None and at < sample.seconds:
+                due = at + float(rng.uniform(low, high))
+        if due is not None:
+            tell(due, who)
+            told.append((due, due))
+        confirmed[who] = told
+    beats = np.cumsum(BEATS_MS) / 1000
+    for who in members:
+        own = [at for at, author in said if author == who]
+        for at, after in itertools.pairwise([*own, sample.seconds]):
+            known = max(
+                next((when for when, _ in confirmed[other] if when > at), sample.seconds)
+                for other in members
+                if other != who
+            )
+            for beat in (at + beats).tolist():
+                if beat >= min(known, after):
+                    break
+                beat_at = sample.opened(who, beat)
+                if beat_at < min(known, after):
+                    tell(beat_at, who)
+    return rows

@@ -1,0 +1,482 @@
+"""The drill: every attack on every design, on seeds nobody has tuned on.
+
+Training seeds come first; what was learnt, and the figures of every finished seed, rest in the
+report's directory, so that a drill that was interrupted goes on where it was. Nothing here can be
+pointed at a relay: attacks on logs read logs that `designs` makes, the others run against a relay
+that the drill has started itself, or in the simulated world.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import pickle
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from amanat.drill import live
+from amanat.drill.attackers import Attacker, Lesson, judge, learn, train
+from amanat.drill.attacks import (
+    contacts,
+    content,
+    device,
+    groups,
+    identifiers,
+    infiltrator,
+    ip,
+    plaintext,
+    presence,
+    puppets,
+    sizes,
+)
+from amanat.drill.designs import DESIGNS, MODES, PEOPLE_PER_BUCKET, observe, stored_size
+from amanat.drill.report import page
+from amanat.drill.sample import draw
+from amanat.drill.scores import interval
+from amanat.drill.traces import read_said
+from amanat.errors import BadArgument, BrokenControl, ReportExists
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from amanat.drill.designs import Evidence
+    from amanat.drill.sample import Sample
+    from amanat.drill.traces import Said
+
+GRAPH = {contacts.NAME: contacts, groups.NAME: groups}
+ON_LOGS = (*GRAPH, presence.NAME, ip.NAME, infiltrator.NAME, sizes.NAME, puppets.NAME)
+"""Attacks on what a server logs, measured on every seed."""
+PHASES = ("training", "seeds", "relays")
+"""What progress is told of."""
+LEAST_SEEDS = 20
+"""Fewer seeds than these are few: intervals mean little then."""
+TRAINING = 4
+TRAINING_SEED = 1_000_000
+"""How many training seeds there are, and where they begin: far from those that are judged."""
+LEAST_PEOPLE = 64
+"""Two buckets: with fewer nothing is hidden from anybody."""
+CONTROL = 0.95
+"""Average precision that attacks on the graph must reach where the server is told the graph."""
+CONTROLLED = "federated"
+PLAINTEXT_SIGMA = 3.3
+"""Standard errors (of half the texts) by which telling two texts apart may look better than a coin:
+one honest drill in two thousand fails by chance."""
+BITS_ROUNDING = 0.05
+"""Bits by which an estimate from so many rows may be above the bucket's."""
+BOUNDS: dict[tuple[str, str | None, str], float] = {
+    ("hopped", contacts.NAME, "base"): 1.3,
+    ("hopped", groups.NAME, "base"): 1.3,
+    ("direct", contacts.NAME, "base"): 1.3,
+    ("direct", groups.NAME, "base"): 1.3,
+    ("hopped", puppets.NAME, "base"): 1.3,
+    ("hopped", infiltrator.NAME, "random"): 5.0,
+    ("direct", infiltrator.NAME, "random"): 5.0,
+    ("hopped", presence.NAME, "random"): 2.0,
+    ("direct", presence.NAME, "random"): 2.0,
+    ("hopped", sizes.NAME, "random"): 2.0,
+    ("direct", sizes.NAME, "random"): 2.0,
+}
+"""What an attack on us may reach: so many times the base rate, or what a guess would give."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a drill is asked for."""
+
+    trace: str | None
+    form: str
+    people: int
+    days: int
+    seeds: int
+    attacks: tuple[str, ...]
+    designs: tuple[str, ...]
+
+
+class Result(msgspec.Struct, frozen=True):
+    """One figure. `low` and `high` are its 95 % interval, `base` the base rate, `random` what a
+    guess would give. `verdict`: "control" (where the server is told), "shown" (another design's),
+    "holds" or "fails" (ours, by BOUNDS)."""
+
+    design: str
+    mode: str | None
+    attack: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    base: float | None
+    random: float | None
+    verdict: str
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a drill found. `positive_control` is the least average precision of the attacks on the
+    graph against the control; None if none ran."""
+
+    settings: Settings
+    positive_control: float | None
+    results: list[Result]
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """What one seed gives for one design, mode, attack and metric."""
+
+    design: str
+    mode: str | None
+    attack: str
+    metric: str
+    value: float
+    base: float | None = None
+    random: float | None = None
+
+
+class _Key(NamedTuple):
+    design: str
+    mode: str | None
+    attack: str
+
+
+def run(
+    settings: Settings,
+    directory: Path,
+    *,
+    processes: int,
+    progress: Callable[[str, int, int], None],
+) -> Report:
+    """Run a drill and write `report.json` and `index.html` into the directory.
+
+    Goes on with one of the same settings that was interrupted there. Raises BadArgument for
+    settings or a trace that cannot be used, ReportExists, or BrokenControl.
+    """
+    _check(settings)
+    work = _begin(settings, directory)
+    said = read_said(_path(settings), settings.form)
+    with ProcessPoolExecutor(
+        processes,
+        multiprocessing.get_context("spawn"),
+        initializer=_prepare,
+        initargs=(settings,),
+    ) as pool:
+        seeds = [TRAINING_SEED + number for number in range(TRAINING)]
+        lessons = pool.map(functools.partial(_lessons, work), seeds)
+        _count(lessons, "training", len(seeds), progress)
+        attackers = _train(work, seeds)
+        found = pool.map(functools.partial(_attack, work, attackers), range(settings.seeds))
+        figures = [one for seed in _count(found, "seeds", settings.seeds, progress) for one in seed]
+    results = [_result(*each) for each in _by_kind(figures)]
+    control = _control(results)
+    asked = [attack for attack in settings.attacks if attack in ON_RELAYS]
+    for number, attack in enumerate(asked):
+        progress("relays", number, len(asked))
+        results += [
+            one for one in ON_RELAYS[attack](settings, said) if one.design in settings.designs
+        ]
+    progress("relays", len(asked), len(asked))
+    report = Report(settings, control, results)
+    _write(directory / "index.html", page(report).encode())
+    _write(directory / "report.json", msgspec.json.format(msgspec.json.encode(report), indent=1))
+    shutil.rmtree(work)
+    return report
+
+
+def _check(settings: Settings) -> None:
+    for option, asked, known in (
+        ("--attacks", settings.attacks, ATTACKS),
+        ("--designs", settings.designs, DESIGNS),
+    ):
+        if unknown := sorted(set(asked) - set(known)):
+            raise BadArgument(f"{option} {','.join(unknown)}: there are {','.join(known)}")
+    if settings.people < LEAST_PEOPLE or settings.days < 1 or settings.seeds < 1:
+        raise BadArgument(f"a drill takes at least {LEAST_PEOPLE} people, one day and one seed")
+
+
+def _begin(settings: Settings, directory: Path) -> Path:
+    """Where work in progress rests. Raises ReportExists if anything else is there."""
+    work, wanted = directory / "unfinished", msgspec.json.encode(settings)
+    if directory.exists() and any(directory.iterdir()):
+        kept = work / "settings.json"
+        if not kept.exists() or kept.read_bytes() != wanted:
+            raise ReportExists(str(directory))
+        return work
+    work.mkdir(parents=True)
+    _write(work / "settings.json", wanted)
+    return work
+
+
+def _path(settings: Settings) -> Path | None:
+    return None if settings.trace is None else Path(settings.trace)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all."""
+    new = path.with_name(path.name + ".new")
+    new.write_bytes(data)
+    new.replace(path)
+
+
+def _count(
+    parts: Iterable[list[Figure]],
+    phase: str,
+    total: int,
+    progress: Callable[[str, int, int], None],
+) -> list[list[Figure]]:
+    progress(phase, 0, total)
+    found = []
+    for part in parts:
+        found.append(part)
+        progress(phase, len(found), total)
+    return found
+
+
+# In the worker processes
+
+
+class _Prepared(NamedTuple):
+    settings: Settings
+    said: list[Said]
+
+
+_prepared: list[_Prepared] = []
+
+
+def _prepare(settings: Settings) -> None:
+    threadpool_limits(1)  # there are as many processes as are wanted
+    _prepared[:] = [_Prepared(settings, read_said(_path(settings), settings.form))]
+
+
+def _drawn(seed: int) -> tuple[Settings, Sample, Iterator[tuple[_Key, Evidence]]]:
+    """The settings, the sample of a seed, and what each design's server sees of it."""
+    ((settings, said),) = _prepared
+    sample = draw(said, people=settings.people, days=settings.days, seed=seed)
+
+    def evidence() -> Iterator[tuple[_Key, Evidence]]:
+        for design in settings.designs:
+            for mode in MODES.get(design, (None,)):
+                # The same chances for all modes of a design: only what is hidden differs.
+                rng = np.random.default_rng([seed, DESIGNS.index(design)])
+                yield _Key(design, mode, ""), observe(sample, design, mode, rng)
+
+    return settings, sample, evidence()
+
+
+def _lessons(work: Path, seed: int) -> list[Figure]:
+    """Write what a training seed shows."""
+    file = work / f"lesson-{seed}"
+    if not file.exists():
+        settings, sample, evidence = _drawn(seed)
+        rng = np.random.default_rng(seed)
+        found: dict[_Key, Lesson] = {}
+        for key, seen in evidence:
+            for attack in [name for name in GRAPH if name in settings.attacks]:
+                truth = GRAPH[attack].truth(sample)
+                if truth.any():
+                    features = GRAPH[attack].features(seen, sample.people)
+                    found[key._replace(attack=attack)] = learn(features, truth, rng)
+        _write(file, pickle.dumps(found))
+    return []
+
+
+def _train(work: Path, seeds: list[int]) -> dict[_Key, Attacker]:
+    file = work / "attackers"
+    if not file.exists():
+        # Our own files of a moment ago, in a directory nobody else writes to.
+        lessons: list[dict[_Key, Lesson]] = [
+            pickle.loads((work / f"lesson-{seed}").read_bytes())  # noqa: S301
+            for seed in seeds
+        ]
+        known = set.intersection(*(set(each) for each in lessons))
+        made = {
+            key: train([each[key] for each in lessons], seed=0) for key in sorted(known, key=str)
+        }
+        _write(file, pickle.dumps(made))
+    found: dict[_Key, Attacker] = pickle.loads(file.read_bytes())  # noqa: S301  # same
+    return found
+
+
+def _attack(work: Path, attackers: dict[_Key, Attacker], seed: int) -> list[Figure]:
+    """The figures of one seed."""
+    file = work / f"seed-{seed}.json"
+    if not file.exists():
+        settings, sample, evidence = _drawn(seed)
+        rng = np.random.default_rng([seed, 1])
+        found: list[Figure] = []
+        for key, seen in evidence:
+            found += _graph(key, attackers, sample, seen, rng)
+            found += [
+                one for one in _others(key, sample, seen, rng) if one.attack in settings.attacks
+            ]
+        _write(file, msgspec.json.encode(found))
+    return msgspec.json.decode(file.read_bytes(), type=list[Figure])
+
+
+def _graph(
+    key: _Key,
+    attackers: dict[_Key, Attacker],
+    sample: Sample,
+    evidence: Evidence,
+    rng: np.random.Generator,
+) -> Iterator[Figure]:
+    for name, attack in GRAPH.items():
+        attacker = attackers.get(key._replace(attack=name))
+        if attacker is None:
+            continue
+        features = attack.features(evidence, sample.people)
+        both = judge(attacker, features, attack.truth(sample), rng)
+        speaks = both[attacker.speaks]
+        for metric, value, chance in (
+            ("average precision", speaks.average_precision, speaks.base),
+            ("AUC", speaks.auc, 0.5),
+            ("precision at k", speaks.precision_at_k, speaks.base),
+            ("average precision, one count", both["count"].average_precision, speaks.base),
+            ("average precision, trees", both["trees"].average_precision, speaks.base),
+        ):
+            yield Figure(key.design, key.mode, name, metric, value, speaks.base, chance)
+
+
+def _others(
+    key: _Key, sample: Sample, evidence: Evidence, rng: np.random.Generator
+) -> Iterator[Figure]:
+    design, mode = key.design, key.mode
+    linked, guess = presence.measure(sample, evidence, rng)
+    yield Figure(design, mode, presence.NAME, "times linked", linked, None, guess)
+    share = ip.measure(evidence)
+    yield Figure(design, mode, ip.NAME, "addresses known", share, None, 1 / sample.people)
+    named = infiltrator.measure(evidence, sample.people, rng)
+    if named is not None:
+        chance = 1 / sample.people
+        yield Figure(design, mode, infiltrator.NAME, "top-1 of 10 posts", named, chance, chance)
+
+    def size_of(length: int) -> int:
+        return int(stored_size(np.array([length]), design)[0])
+
+    precision, guess = sizes.measure(evidence, size_of, rng)
+    yield Figure(design, mode, sizes.NAME, "precision", precision, guess, guess)
+    if mode == "hopped":
+        base = float(sample.contacts.mean() * sample.people / (sample.people - 1))
+        for part, value in puppets.measure(sample, rng).items():
+            metric = f"average precision, {part:.0%} puppets"
+            yield Figure(design, mode, puppets.NAME, metric, value, base, base)
+
+
+# Together
+
+
+def _by_kind(figures: Iterable[Figure]) -> list[tuple[Figure, list[Figure]]]:
+    """The figures of all seeds for each design, mode, attack and metric, with the first of them."""
+    found: dict[tuple[object, ...], list[Figure]] = {}
+    for one in figures:
+        found.setdefault((one.design, one.mode, one.attack, one.metric), []).append(one)
+    return [(each[0], each) for each in found.values()]
+
+
+def _result(kind: Figure, figures: list[Figure]) -> Result:
+    value, low, high = interval([one.value for one in figures])
+    base, random = (
+        None if first is None else float(np.mean([getattr(one, name) for one in figures]))
+        for name, first in (("base", kind.base), ("random", kind.random))
+    )
+    verdict = "shown"
+    if kind.design == CONTROLLED:
+        verdict = "control"
+    elif kind.design == "amanat":
+        verdict = _judged(kind, value, base, random)
+    return Result(
+        kind.design, kind.mode, kind.attack, kind.metric, value, low, high, base, random, verdict
+    )
+
+
+def _judged(kind: Figure, value: float, base: float | None, random: float | None) -> str:
+    for measure, against in (("base", base), ("random", random)):
+        times = BOUNDS.get((kind.mode or "", kind.attack, measure))
+        if kind.attack in GRAPH and kind.metric != "average precision":
+            return "shown"
+        if times is not None and against is not None:
+            return "holds" if value <= times * against else "fails"
+    if kind.attack == ip.NAME and random is not None:
+        return "holds" if value <= random else "fails"
+    return "shown"
+
+
+def _control(results: list[Result]) -> float | None:
+    """The positive control. Raises BrokenControl: an attack that cannot find what it is told finds
+    nothing, and says nothing of what hides."""
+    found = {
+        one.attack: one.value
+        for one in results
+        if one.design == CONTROLLED and one.metric == "average precision"
+    }
+    if not found:
+        return None
+    worst = min(found, key=found.__getitem__)
+    if found[worst] < CONTROL:
+        raise BrokenControl(f"{worst}: {found[worst]:.3f}, where {CONTROL} is due")
+    return found[worst]
+
+
+# On real relays, once
+
+
+def _once(
+    design: str,
+    attack: str,
+    metric: str,
+    value: tuple[float, float, float],
+    *,
+    random: float | None,
+    most: float,
+) -> Result:
+    """A figure that is not of seeds; ours holds up to `most`."""
+    verdict = "control" if design == CONTROLLED else "shown"
+    if design == "amanat":
+        verdict = "holds" if value[0] <= most else "fails"
+    return Result(design, None, attack, metric, *value, None, random, verdict)
+
+
+def _content(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: ARG001  # as all of them
+    return [
+        _once(design, content.NAME, "canaries found", (many, many, many), random=0, most=0)
+        for design, many in live.find_content().items()
+    ]
+
+
+def _plaintext(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: ARG001  # same
+    most = 0.5 + PLAINTEXT_SIGMA / np.sqrt(6 * plaintext.SENT / 4)
+    return [
+        _once(design, plaintext.NAME, "AUC", found, random=0.5, most=most)
+        for design, found in live.tell_apart(np.random.default_rng(0)).items()
+    ]
+
+
+def _identifiers(settings: Settings, said: list[Said]) -> list[Result]:
+    sample = draw(said, people=settings.people, days=settings.days, seed=0)
+    most = np.log2(-(-sample.people // PEOPLE_PER_BUCKET)) + BITS_ROUNDING
+    return [
+        _once(design, identifiers.NAME, f"bits of {field}", (bits, bits, bits), random=0, most=most)
+        for design, (field, bits) in live.name_people(sample, np.random.default_rng(0)).items()
+    ]
+
+
+def _device(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: ARG001  # same
+    left, guess_s = live.search_device()
+    return [
+        _once("amanat", device.NAME, "texts that had disappeared", (left,) * 3, random=0, most=0),
+        Result(
+            "amanat", None, device.NAME, "seconds a guess", guess_s, guess_s, guess_s, None, None,
+            "shown",
+        ),
+    ]  # fmt: skip
+
+
+ON_RELAYS: dict[str, Callable[[Settings, list[Said]], list[Result]]] = {
+    content.NAME: _content,
+    plaintext.NAME: _plaintext,
+    identifiers.NAME: _identifiers,
+    device.NAME: _device,
+}
+"""Attacks on a real relay that the drill starts for itself, measured once."""
+ATTACKS = (*ON_LOGS, *ON_RELAYS)

@@ -1,0 +1,197 @@
+"""Which requests follow which: what attacks on the graph count, and how they learn from it.
+
+Every score is for pairs of people. A place stands for each of its owners alike: that is all that is
+known of a bucket. Counts are compared with those an hour and three hours later, where nothing that
+people say to each other would put them: what is left is not the time of day.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from amanat.drill.designs import HIDDEN
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from amanat.drill.designs import Evidence
+
+WINDOWS_S = (2.0, 10.0, 60.0, 300.0)
+"""How soon an answer or a receipt may follow, in seconds; an attacker picks on other seeds."""
+TOGETHER_S = (0.05, 0.5, 2.0)
+"""How close the copies of a group's message lie, in seconds."""
+SHIFTS_S = (3_600.0, 10_800.0)
+"""Where chance is measured, in seconds later."""
+CHUNK = 4_000_000
+"""Pairs of requests held at once: bounds the memory."""
+
+
+class Features(NamedTuple):
+    """Named scores for pairs of people; each people x people."""
+
+    names: list[str]
+    values: list[NDArray[np.float64]]
+
+
+def contact_features(evidence: Evidence, people: int) -> Features:
+    """What speaks for two people writing to each other."""
+    names, values = [], []
+    if evidence.rooms:
+        names.append("rooms of two")
+        values.append(_in_rooms(evidence, people, is_direct=True))
+        return Features(names, values)
+    for window in WINDOWS_S:
+        names.append(f"answers within {window:g} s")
+        values.append(_both_ways(_lift_follow(evidence, people, window)))
+    if (evidence.source != HIDDEN).any():
+        flow = _flow(evidence, people)
+        names += ["flow both ways", "flow one way"]
+        values += [np.minimum(flow, flow.T), flow + flow.T]
+        for window in WINDOWS_S:
+            names.append(f"turns within {window:g} s")
+            values.append(_both_ways(_turns(evidence, people, window)))
+    return Features(names, values)
+
+
+def group_features(evidence: Evidence, people: int) -> Features:
+    """What speaks for two people being in one group."""
+    names, values = [], []
+    if evidence.rooms:
+        names.append("rooms of many")
+        values.append(_in_rooms(evidence, people, is_direct=False))
+        return Features(names, values)
+    for window in TOGETHER_S:
+        names.append(f"together within {window:g} s")
+        values.append(_both_ways(_lift_follow(evidence, people, window)))
+    if (evidence.source != HIDDEN).any():
+        flow = _flow(evidence, people)
+        names.append("flow one way")
+        values.append(flow + flow.T)
+        for window in TOGETHER_S:
+            names.append(f"one source within {window:g} s")
+            values.append(_both_ways(_lift_follow(evidence, people, window, one_source=True)))
+            names.append(f"burst to many within {window:g} s")
+            values.append(_both_ways(_bursts(evidence, people, window)))
+    return Features(names, values)
+
+
+def _both_ways(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    return score + score.T
+
+
+def _in_rooms(evidence: Evidence, people: int, *, is_direct: bool) -> NDArray[np.float64]:
+    score = np.zeros((people, people))
+    rooms, counts = np.unique(evidence.place, return_counts=True)
+    for room, count in zip(rooms.tolist(), counts.tolist(), strict=True):
+        members = evidence.rooms[room]
+        if (len(members) == 2) == is_direct:  # noqa: PLR2004  # a conversation of two
+            score[np.ix_(members, members)] += count
+    return score
+
+
+def owners_matrix(evidence: Evidence, people: int) -> sparse.csr_matrix:
+    """Places x people: the weight with which a place is somebody's."""
+    rows = [place for place, owners in enumerate(evidence.owners) for _ in owners]
+    columns = [who for owners in evidence.owners for who in owners]
+    weights = [1 / len(owners) for owners in evidence.owners for _ in owners]
+    return sparse.csr_matrix((weights, (rows, columns)), shape=(len(evidence.owners), people))
+
+
+def _pairs(
+    at: NDArray[np.float64], begin: float, end: float
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Chunks of all (i, j) with `begin < at[j] - at[i] <= end`, i before j; `at` is sorted."""
+    first = np.searchsorted(at, at + begin, side="right")
+    last = np.searchsorted(at, at + end, side="right")
+    first = np.maximum(first, np.arange(1, len(at) + 1))
+    counts = np.maximum(last - first, 0)
+    chunks, start, total = [], 0, np.cumsum(counts)
+    while start < len(at):
+        base = total[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(total, base + CHUNK, side="right")))
+        many = counts[start:stop]
+        i = np.repeat(np.arange(start, stop), many)
+        offset = np.arange(len(i)) - np.repeat(np.cumsum(many) - many, many)
+        chunks.append((i, np.repeat(first[start:stop], many) + offset))
+        start = stop
+    return chunks
+
+
+def _counted(
+    evidence: Evidence, begin: float, end: float, *, one_source: bool
+) -> sparse.csr_matrix:
+    """Places x places: how often a deposit in the second follows one in the first so soon."""
+    many = len(evidence.owners)
+    found = sparse.csr_matrix((many, many))
+    for i, j in _pairs(evidence.at, begin, end):
+        kept = evidence.source[i] == evidence.source[j] if one_source else np.ones(len(i), bool)
+        a, b = evidence.place[i[kept]], evidence.place[j[kept]]
+        ones = np.ones(len(a))
+        found = found + sparse.coo_matrix((ones, (a, b)), shape=(many, many)).tocsr()
+    return found
+
+
+def _lift_follow(
+    evidence: Evidence, people: int, window: float, *, one_source: bool = False
+) -> NDArray[np.float64]:
+    """How much oftener than by chance a deposit for one person follows one for another so soon.
+
+    The larger of two queues' score counts for their owners, since an owner of many is known by
+    reading them; of buckets, the sum.
+    """
+    seen = _counted(evidence, 0, window, one_source=one_source)
+    chance = sum(
+        (_counted(evidence, shift, shift + window, one_source=False) for shift in SHIFTS_S),
+        start=sparse.csr_matrix(seen.shape),
+    ) / len(SHIFTS_S)
+    score = (seen - chance).tocoo()
+    expected = np.asarray(chance[score.row, score.col]).ravel() if score.nnz else np.zeros(0)
+    score.data = score.data / np.sqrt(expected + 1)
+    lift = owners_matrix(evidence, people)
+    if len(evidence.owners) <= people:
+        return np.asarray((lift.T @ score.tocsr() @ lift).todense())
+    owner = np.array([owners[0] for owners in evidence.owners])
+    found = np.zeros((people, people))
+    np.maximum.at(found, (owner[score.row], owner[score.col]), score.data)
+    return found
+
+
+def _flow(evidence: Evidence, people: int) -> NDArray[np.float64]:
+    """How much each address deposits for each person, beyond what it does for anybody."""
+    flow = sparse.coo_matrix(
+        (np.ones(len(evidence.at)), (evidence.source, evidence.place)),
+        shape=(people, len(evidence.owners)),
+    ).tocsr()
+    dense = np.asarray(flow.todense())
+    expected = dense.sum(1, keepdims=True) * dense.sum(0, keepdims=True) / max(1, dense.sum())
+    return np.asarray(
+        ((dense - expected) / np.sqrt(expected + 1)) @ owners_matrix(evidence, people)
+    )
+
+
+def _turns(evidence: Evidence, people: int, window: float) -> NDArray[np.float64]:
+    """How often one address deposits where the other is at home, and that one answers so soon."""
+    at_home = np.asarray(owners_matrix(evidence, people).todense()) > 0
+    score = np.zeros(people * people)
+    for shift, weight in ((0.0, 1.0), *((shift, -1 / len(SHIFTS_S)) for shift in SHIFTS_S)):
+        for i, j in _pairs(evidence.at, shift, shift + window):
+            a, b = evidence.source[i], evidence.source[j]
+            fits = at_home[evidence.place[i], b] & at_home[evidence.place[j], a] & (a != b)
+            keys = a[fits] * people + b[fits]
+            score += weight * np.bincount(keys, minlength=people * people)
+    return score.reshape(people, people)
+
+
+def _bursts(evidence: Evidence, people: int, window: float) -> NDArray[np.float64]:
+    """How often an address deposits in several places at once, one of them where the other is."""
+    score = np.zeros((people, len(evidence.owners)))
+    for i, j in _pairs(evidence.at, 0, window):
+        same = (evidence.source[i] == evidence.source[j]) & (evidence.place[i] != evidence.place[j])
+        for one in (i[same], j[same]):
+            np.add.at(score, (evidence.source[one], evidence.place[one]), 1)
+    expected = score.sum(1, keepdims=True) * score.sum(0, keepdims=True) / max(1, score.sum())
+    lift = owners_matrix(evidence, people)
+    return np.asarray(((score - expected) / np.sqrt(expected + 1)) @ lift)
