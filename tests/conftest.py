@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sqlcipher3
 
-from amanat.client.api import Client
-from world import Connection, World
+from amanat.drill.world import World, lived_in
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(tmp_path: Path) -> Iterator[World]:
     """An empty world; clients made in it live by its clock, its network and its fuses."""
     created = World(tmp_path)
-    monkeypatch.setattr(Client, "_now", staticmethod(created.now))
-    for module in ("api", "routes"):
-        monkeypatch.setattr(f"amanat.client.{module}.connect", created.network.connect)
-    connect = functools.partial(sqlcipher3.connect, factory=Connection)
-    monkeypatch.setattr(sqlcipher3, "connect", connect)
-    yield created
-    created.close()
+    with lived_in(created):
+        yield created
+        created.close()
 
 
 @pytest.hookimpl(tryfirst=True)

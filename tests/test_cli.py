@@ -19,9 +19,9 @@ import pytest
 
 from amanat import cli
 from amanat.client import vault
+from amanat.drill.world import Network, Relay
 from amanat.errors import EXIT_BUG
 from amanat.protocol.descriptor import b64
-from world import Network, Relay
 
 COMMANDS = (
     "init", "invite", "accept", "contacts", "send", "read", "edit", "react", "delete", "timer",

@@ -13,6 +13,7 @@ from amanat.client.api import Client
 from amanat.client.conversation import GroupChanged, Joined, Removed, Warned
 from amanat.client.history import TextArrived
 from amanat.client.vault import Unlock, naming_damage
+from amanat.drill.world import World
 from amanat.errors import (
     AmanatError,
     AmbiguousName,
@@ -38,7 +39,6 @@ from amanat.errors import (
 )
 from amanat.protocol.descriptor import b64
 from amanat.protocol.messages import MAX_TEXT_BYTES
-from world import World
 
 KEY = Unlock(key=bytes(32))
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from amanat.drill.world import Person, Shelf, World
 from amanat.errors import CopiedVault, OutOfStep, RelayLied
 from amanat.protocol.messages import COMMIT_FRAGMENT
-from world import Person, Shelf, World
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from amanat.client import api
+from amanat.drill.world import Weather, World
 from amanat.errors import NotAdmin, RelayBusy
 from amanat.protocol import wire
-from world import Weather, World
 
 
 async def test_member_put_out_and_asked_back_while_away_is_in(world: World) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from amanat.client import conversation as rules
 from amanat.client.api import Message
-from world import Died, Person, World
+from amanat.drill.world import Died, Person, World
 
 
 async def live_ever_longer(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from amanat.client import conversation as rules
+from amanat.drill.world import Person, Shelf, World
 from amanat.errors import BadArgument
 from amanat.protocol import codec
 from amanat.protocol.cells import (
@@ -28,7 +29,6 @@ from amanat.protocol.messages import (
     Policy,
     piece_hash,
 )
-from world import Person, Shelf, World
 
 
 def bucket(world: World, person: Person) -> tuple[bytes, Shelf]:

@@ -20,8 +20,8 @@ from amanat.drill.report import page
 from amanat.drill.sample import Sample, draw
 from amanat.drill.scores import interval, rank
 from amanat.drill.traces import Said, read_said
+from amanat.drill.world import World
 from amanat.errors import BadArgument, BrokenControl, ReportExists
-from world import World
 
 SMALL = Settings(None, "edges", 64, 7, 2, ("contacts", "groups", "ip"), ("federated", "amanat"))
 

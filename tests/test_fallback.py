@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from amanat.drill.world import Person, World
 from amanat.errors import BadArgument, RelayBusy
-from world import Person, World
 
 
 async def pair(world: World, *, fallback: bool = True) -> tuple[Person, Person]:

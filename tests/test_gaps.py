@@ -8,11 +8,11 @@ from amanat.client import api
 from amanat.client import conversation as rules
 from amanat.client.api import Client
 from amanat.client.gaps import KEPT_MS, MAX_BEATS
+from amanat.drill.world import Person, World
 from amanat.errors import InvalidMessage, MessageLost, RelayLied
 from amanat.protocol import codec, wire
 from amanat.protocol.labels import WINDOW
 from amanat.protocol.messages import CellKind, Place, Repair, Wanted
-from world import Person, World
 
 SOON_S = 200
 """A heartbeat comes, what it tells of is asked for and sent again."""

@@ -20,6 +20,7 @@ from amanat.client.api import Message
 from amanat.client.history import Entry, History, MessageChanged, TextArrived
 from amanat.client.profile import Me
 from amanat.client.vault import Unlock, Vault
+from amanat.drill.world import Person, World
 from amanat.errors import (
     AmbiguousName,
     BadArgument,
@@ -42,7 +43,6 @@ from amanat.protocol.messages import (
     Timer,
     message_id,
 )
-from world import Person, World
 
 KEY = bytes(range(32))
 GID = b"conversation 001"

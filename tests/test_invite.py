@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from amanat.client import invite as rules
 from amanat.client.invite import MAX_GREETING_CHARS, MAX_LINK_CHARS, PREFIX, from_link, to_link
+from amanat.drill.world import STORM, Person, World
 from amanat.errors import BadArgument, BrokenInvite, InviteUsed, OwnInvite
 from amanat.protocol import codec
 from amanat.protocol.descriptor import MAX_ADDRESS_CHARS, b64, unb64
 from amanat.protocol.identity import MAX_NAME_CHARS, Address
 from amanat.protocol.messages import Knock
 from client_decoders import ADDRESS, INVITE
-from world import STORM, Person, World
 
 LINK = to_link(INVITE)
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

@@ -12,6 +12,7 @@ import pytest
 
 from amanat.client import conversation as rules
 from amanat.client import delivery, gaps
+from amanat.drill.world import Person, World
 from amanat.errors import BadArgument, BrokenChain, InvalidKeyPackage, MessageLost
 from amanat.protocol import codec
 from amanat.protocol.messages import (
@@ -29,7 +30,6 @@ from amanat.protocol.messages import (
     envelope_hash,
     piece_hash,
 )
-from world import Person, World
 
 
 def say(person: Person, gid: bytes, kind: Kind, body: bytes) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from amanat.client.routes import CURSOR_STEP, HOP_AWAY_S, _behind
+from amanat.drill.world import STORM, Person, Relay, World
 from amanat.errors import BadArgument, HopRefused
 from amanat.protocol import wire
 from amanat.protocol.drops import first_digest, next_digest
-from world import STORM, Person, Relay, World
 
 
 def two_operators(world: World) -> tuple[Relay, Relay]:

@@ -22,6 +22,7 @@ from amanat.client import api
 from amanat.client import conversation as rules
 from amanat.client.api import Client, Message
 from amanat.client.vault import Unlock
+from amanat.drill.world import CALM, STORM, WHO, Died, Person, Shelf, World
 from amanat.errors import (
     AmanatError,
     BadArgument,
@@ -35,7 +36,6 @@ from amanat.protocol.cells import LABEL_BYTES, MAX_PAYLOAD, MESSAGE_CELL, open_c
 from amanat.protocol.drops import HANDSHAKE_RETENTION_DAYS, token_hash
 from amanat.protocol.messages import COMMIT_FRAGMENT, Fragment, Policy, piece_hash
 from figures import SOAK, report, rounds
-from world import CALM, STORM, WHO, Died, Person, Shelf, World
 
 pytestmark = pytest.mark.timeout(100 * max(1.0, SOAK) + 20)
 

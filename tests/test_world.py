@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pytest
 
 from amanat.client import conversation as rules
+from amanat.drill.world import CALM, STORM, Died, Person, World
 from amanat.errors import UsageError
-from world import CALM, STORM, Died, Person, World
 
 CHANGES = 2
 """Changes of one group in one round: a message may come late by that many epochs."""

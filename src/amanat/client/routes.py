@@ -78,6 +78,9 @@ class Transport(NamedTuple):
 class _Asked:
     """A way on which every request stands alone."""
 
+    wait_s = wire.MAX_WAIT_S
+    """How long a followed drop is waited at."""
+
     def __init__(self, is_good: Callable[[], bool]) -> None:
         self._is_good = is_good
 
@@ -99,7 +102,7 @@ class _Asked:
                 yield _behind(cells, after)
                 after = max(after, end)
             start = max(start, end)
-            wait = wire.MAX_WAIT_S if start >= cells.head else 0
+            wait = self.wait_s if start >= cells.head else 0
 
 
 def _behind(cells: wire.Cells, after: int) -> wire.Cells:
@@ -142,6 +145,8 @@ class _Hopped(_Asked):
 
 class _Detour(_Asked):
     """Over a link, for a while: a hop may be there again."""
+
+    wait_s = HOP_AWAY_S
 
     def __init__(self, link: Link, is_good: Callable[[], bool]) -> None:
         super().__init__(is_good)

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import contextvars
 import copy
+import functools
 import itertools
 import os
 import random
@@ -23,11 +24,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from unittest import mock
 
 import picows
 import sqlcipher3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from amanat.client import api, routes
 from amanat.client import conversation as rules
 from amanat.client.api import Client
 from amanat.client.vault import Unlock
@@ -49,7 +52,7 @@ from amanat.protocol.descriptor import Descriptor, Limits, RelayAddress, sign_de
 from amanat.protocol.drops import derive_bucket, first_digest, in_region, next_digest, token_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     from amanat.client.api import Message
     from amanat.client.vault import Vault
@@ -665,6 +668,21 @@ class Person:
             if shelf is not None and delivery.read_from(drop_id) != len(shelf.cells):
                 return f"{self.name}: {what} is not read to its end"
         return ""
+
+
+@contextlib.contextmanager
+def lived_in(world: World) -> Iterator[None]:
+    """All clients of this process live by the clock, network and fuses of a world meanwhile."""
+    real = sqlcipher3.connect
+    with contextlib.ExitStack() as changed:
+        for place, name, value in (
+            (Client, "_now", staticmethod(world.now)),
+            (api, "connect", world.network.connect),
+            (routes, "connect", world.network.connect),
+            (sqlcipher3, "connect", functools.partial(real, factory=Connection)),
+        ):
+            changed.enter_context(mock.patch.object(place, name, value))
+        yield
 
 
 class World:
