@@ -14,17 +14,18 @@ import pickle
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from amanat.drill import live
+from amanat.drill import integrity, live
 from amanat.drill.attackers import Attacker, Lesson, judge, learn, train
 from amanat.drill.attacks import (
     contacts,
     content,
+    deletion,
     device,
     groups,
     identifiers,
@@ -33,7 +34,10 @@ from amanat.drill.attacks import (
     plaintext,
     presence,
     puppets,
+    replay,
+    rollback,
     sizes,
+    substitution,
 )
 from amanat.drill.designs import DESIGNS, MODES, PEOPLE_PER_BUCKET, observe, stored_size
 from amanat.drill.report import page
@@ -52,7 +56,7 @@ if TYPE_CHECKING:
 GRAPH = {contacts.NAME: contacts, groups.NAME: groups}
 ON_LOGS = (*GRAPH, presence.NAME, ip.NAME, infiltrator.NAME, sizes.NAME, puppets.NAME)
 """Attacks on what a server logs, measured on every seed."""
-PHASES = ("training", "seeds", "relays")
+PHASES = ("training", "seeds", "lies", "relays")
 """What progress is told of."""
 LEAST_SEEDS = 20
 """Fewer seeds than these are few: intervals mean little then."""
@@ -135,6 +139,9 @@ class Figure(msgspec.Struct, frozen=True):
     random: float | None = None
 
 
+T = TypeVar("T")
+
+
 class _Key(NamedTuple):
     design: str
     mode: str | None
@@ -168,8 +175,12 @@ def run(
         attackers = _train(work, seeds)
         found = pool.map(functools.partial(_attack, work, attackers), range(settings.seeds))
         figures = [one for seed in _count(found, "seeds", settings.seeds, progress) for one in seed]
+        lies = _lies(settings)
+        noticed = pool.map(functools.partial(_lie, work), lies)
+        lied = _believed(lies, _count(noticed, "lies", len(lies), progress))
     results = [_result(*each) for each in _by_kind(figures)]
     control = _control(results)
+    results += [one for one in lied if one.attack in settings.attacks]
     asked = [attack for attack in settings.attacks if attack in ON_RELAYS]
     for number, attack in enumerate(asked):
         progress("relays", number, len(asked))
@@ -220,11 +231,11 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _count(
-    parts: Iterable[list[Figure]],
+    parts: Iterable[T],
     phase: str,
     total: int,
     progress: Callable[[str, int, int], None],
-) -> list[list[Figure]]:
+) -> list[T]:
     progress(phase, 0, total)
     found = []
     for part in parts:
@@ -418,6 +429,81 @@ def _control(results: list[Result]) -> float | None:
     return found[worst]
 
 
+# Lies, in the simulated world
+
+
+class _Lie(NamedTuple):
+    """One world to be lied to in."""
+
+    attack: str
+    how: str
+    seed: int
+
+
+def _lies(settings: Settings) -> list[_Lie]:
+    """Every world there is to be, for our design."""
+    if "amanat" not in settings.designs:
+        return []
+    found = [
+        _Lie(deletion.NAME, how, seed) for how in deletion.HOW for seed in range(deletion.SEEDS)
+    ]
+    found += [_Lie(deletion.NAME, "expiry", seed) for seed in range(deletion.EXPIRIES)]
+    for attack in (rollback, substitution, replay):
+        found += [_Lie(attack.NAME, "", seed) for seed in range(attack.WORLDS)]
+    return [one for one in found if one.attack in settings.attacks]
+
+
+def _lie(work: Path, lie: _Lie) -> integrity.Noticed:
+    """What was noticed in one world."""
+    file = work / f"lie-{lie.attack}-{lie.how}-{lie.seed}.json"
+    if not file.exists():
+        match lie.attack:
+            case rollback.NAME:
+                found = integrity.rollback(lie.seed, rollback.TRIES)
+            case substitution.NAME:
+                found = integrity.forgeries(substitution.KINDS, lie.seed, substitution.TRIES)
+            case replay.NAME:
+                found = integrity.forgeries(replay.KINDS, lie.seed, replay.TRIES)
+            case _ if lie.how == "expiry":
+                found = integrity.expiry(lie.seed)
+            case _:
+                found = integrity.deletion(lie.how, lie.seed)
+        _write(file, msgspec.json.encode(found))
+    return msgspec.json.decode(file.read_bytes(), type=integrity.Noticed)
+
+
+def _believed(lies: list[_Lie], noticed: list[integrity.Noticed]) -> list[Result]:
+    """The figures of all worlds of a kind together."""
+    kinds: dict[tuple[str, str], list[integrity.Noticed]] = {}
+    for lie, found in zip(lies, noticed, strict=True):
+        kinds.setdefault((lie.attack, lie.how), []).append(found)
+    results: list[Result] = []
+    for (attack, how), each in kinds.items():
+        total = sum(one.lies for one in each)
+        delays = sorted(delay for one in each for delay in one.delays_s)
+        wrong = sum(one.wrong for one in each)
+        if how == "expiry":
+            results.append(_ours(attack, "false alarms on expiry", wrong, is_held=not wrong))
+        elif attack == deletion.NAME:
+            share = len(delays) / total if total else 1.0
+            name = f"noticed, {how} of {total}"
+            results.append(_ours(attack, name, share, is_held=share == 1))
+            if delays:
+                middle = delays[len(delays) // 2]
+                results.append(_ours(attack, f"median delay, {how}, s", middle, is_held=None))
+        elif attack == rollback.NAME:
+            missed = total - len(delays)
+            results.append(_ours(attack, f"unnoticed of {total}", missed, is_held=not missed))
+        else:
+            results.append(_ours(attack, f"believed of {total}", wrong, is_held=not wrong))
+    return results
+
+
+def _ours(attack: str, metric: str, value: float, *, is_held: bool | None) -> Result:
+    verdict = "shown" if is_held is None else "holds" if is_held else "fails"
+    return Result("amanat", None, attack, metric, value, value, value, None, None, verdict)
+
+
 # On real relays, once
 
 
@@ -472,6 +558,8 @@ def _device(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: ARG0
     ]  # fmt: skip
 
 
+LIES = (deletion.NAME, rollback.NAME, substitution.NAME, replay.NAME)
+"""Attacks in the simulated world."""
 ON_RELAYS: dict[str, Callable[[Settings, list[Said]], list[Result]]] = {
     content.NAME: _content,
     plaintext.NAME: _plaintext,
@@ -479,4 +567,4 @@ ON_RELAYS: dict[str, Callable[[Settings, list[Said]], list[Result]]] = {
     device.NAME: _device,
 }
 """Attacks on a real relay that the drill starts for itself, measured once."""
-ATTACKS = (*ON_LOGS, *ON_RELAYS)
+ATTACKS = (*ON_LOGS, *LIES, *ON_RELAYS)

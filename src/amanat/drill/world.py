@@ -613,6 +613,11 @@ class Person:
         self.db.close()
         os.close(self.vault._lock)
 
+    @property
+    def bucket(self) -> bytes:
+        """The drop id of the bucket at home."""
+        return self.client._me.home.bucket.drop_id
+
     def gid(self, where: str) -> bytes:
         return self.client.conversation(where).gid
 

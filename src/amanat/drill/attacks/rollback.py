@@ -1,0 +1,14 @@
+"""Yesterday's store, and two faces.
+
+Method: in turns, a relay's store is set back to what it was some texts before, and one of two
+people is shown a drop without its last cell, with digests that fit.
+Source: Mazieres and Shasha, "Building Secure File Systems out of Byzantine Storage" (PODC 2002).
+Metric: how many of the tries nobody is told of within six hours in which both speak.
+"""
+
+from __future__ import annotations
+
+NAME = "rollback"
+WORLDS = 8
+TRIES = 50
+"""Tries in each world."""

@@ -1,0 +1,250 @@
+"""A relay that lies, in the simulated world: real clients and vaults, a clock that jumps.
+
+Each try is one lie: cells left out, the store set back, two people shown two things, cells
+repeated, moved or invented. What is asked is whether somebody notices, and whether anything false
+was believed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from amanat.client import api
+from amanat.drill.world import Person, Relay, Shelf, World, lived_in
+from amanat.errors import RelayLied
+from amanat.protocol.cells import CELL_SIZES
+from amanat.protocol.drops import first_digest, next_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+TICK_S = 10.0
+"""How often a client of the simulated world looks what is due, in seconds: a day passes faster."""
+DAY_S = 86_400.0
+A_DAY = 5
+"""Messages that each of two people sends in a day."""
+DAYS = 3
+SHARE = 0.1
+"""Of all cells, those that are left out where it is by lot."""
+LOOK_S = 60.0
+"""How often it is looked whether something was noticed, in seconds: delays are known to this."""
+
+
+class Noticed(NamedTuple):
+    """Of so many lies, which were noticed, after how many seconds each; how often somebody was
+    told of a lie where there was none, or believed one."""
+
+    lies: int
+    delays_s: list[float]
+    wrong: int = 0
+
+
+def in_a_world(work: Callable[[World], Awaitable[Noticed]], seed: int) -> Noticed:
+    """What comes of work in a world of its own, in this process."""
+    usual, api.TICK_S = api.TICK_S, TICK_S
+    try:
+        with tempfile.TemporaryDirectory(prefix="amanat-drill-") as name:
+            world = World(Path(name), seed=seed)
+            with lived_in(world):
+                try:
+                    return world.loop.run_until_complete(work(world))
+                finally:
+                    world.close()
+    finally:
+        api.TICK_S = usual
+
+
+# Deletion
+
+
+def deletion(how: str, seed: int) -> Noticed:
+    """Cells are left out: "some" of all, "one", or the "tail" of what one person says."""
+
+    async def work(world: World) -> Noticed:
+        alice, bob = await world.friends("alice", "bob")
+        await world.pass_time(600)
+        rng = random.Random(seed)  # noqa: S311  # the liar's lots
+        lost: dict[bytes, float] = {}
+        times = sorted(rng.uniform(0, DAYS * DAY_S) for _ in range(2 * A_DAY * DAYS))
+        begin = world.loop.time()
+        target = rng.randrange(len(times) // 3, 2 * len(times) // 3)
+        noticed: list[float] = []
+        open_since: list[float] = []
+        is_tail = False
+
+        def forgets(request: object, who: str) -> bool:
+            cell = request.cell  # type: ignore[attr-defined]
+            is_lost = (is_tail and who == "alice") or (how == "some" and rng.random() < SHARE)
+            if is_lost and cell[:16] not in lost:
+                lost[cell[:16]] = world.loop.time()
+                open_since.append(world.loop.time())
+            return is_lost
+
+        world.relay.forgets = forgets
+        seen = 0
+        for number, at in enumerate([*times, DAYS * DAY_S + DAY_S]):
+            while world.loop.time() < begin + at:
+                await world.pass_time(min(LOOK_S, begin + at - world.loop.time() + 0.01))
+                told = _told(alice) + _told(bob)
+                if told > seen and open_since:
+                    noticed += [world.loop.time() - since for since in open_since]
+                    open_since.clear()
+                seen = told
+            if number == target and how == "tail":
+                is_tail = True
+            if number < len(times):
+                one, other = (alice, "bob") if number % 2 else (bob, "alice")
+                if number == target and how == "one":
+                    one = alice
+                    is_tail = True
+                    alice.say("bob", f"text {number}")
+                    await world.pass_time(1)
+                    is_tail = False
+                    continue
+                one.say(other, f"text {number}")
+        return Noticed(len(lost), noticed)
+
+    return in_a_world(work, seed)
+
+
+def _told(person: Person) -> int:
+    """How much somebody is told of: warnings, and what they lack."""
+    status = person.client.status()
+    return len(status.warnings) + sum(one.many for one in status.missing)
+
+
+def expiry(seed: int) -> Noticed:
+    """Nothing is left out: cells expire as promised while somebody is away."""
+
+    async def work(world: World) -> Noticed:
+        alice, bob = await world.friends("alice", "bob")
+        await world.pass_time(600)
+        await bob.sleep()
+        for number in range(5):
+            alice.say("bob", f"text {number}")
+        await world.settle()
+        await world.pass_time(15 * DAY_S)
+        for shelf in world.relay.shelves.values():
+            shelf.gone = len(shelf.cells)
+        bob.wake()
+        await world.pass_time(3_600)
+        alarms = [code for one in (alice, bob) for code in one.warnings()]
+        return Noticed(0, [], alarms.count(RelayLied.code))
+
+    return in_a_world(work, seed)
+
+
+# Rollback and two faces
+
+
+def rollback(seed: int, tries: int) -> Noticed:
+    """The store is set back, or one of two is shown another drop, each time after a few texts."""
+
+    async def work(world: World) -> Noticed:
+        alice, bob = await world.friends("alice", "bob")
+        rng = random.Random(seed)  # noqa: S311  # the liar's lots
+        delays: list[float] = []
+        for number in range(tries):
+            before = world.relay.image()
+            for turn in range(rng.randint(1, 3)):
+                alice.say("bob", f"{number} {turn}")
+            await world.settle()
+            _forget_warnings(alice, bob)
+            began = world.loop.time()
+            if number % 2:
+                before()
+            else:
+                _two_faces(world.relay, bob)
+            bob.say("alice", "after")
+            alice.say("bob", "after")
+            while RelayLied.code not in {*alice.warnings(), *bob.warnings()}:
+                await world.pass_time(5)
+                if world.loop.time() - began > DAY_S / 4:
+                    break
+            else:
+                delays.append(world.loop.time() - began)
+            world.relay.faces.clear()
+            await world.pass_time(120)
+            _forget_warnings(alice, bob)
+        return Noticed(tries, delays)
+
+    return in_a_world(work, seed)
+
+
+def _forget_warnings(*people: Person) -> None:
+    for person in people:
+        person.client.clear_warnings()
+
+
+def _two_faces(relay: Relay, person: Person) -> None:
+    """Show somebody their bucket without its last cell, and go on from there."""
+    drop_id = person.bucket
+    shelf = relay.shelves[drop_id]
+    face = Shelf(shelf.append_hash, shelf.read_hash, shelf.retention_days, [first_digest(drop_id)])
+    for cell in shelf.cells[:-1]:
+        face.add(cell)
+    relay.faces[person.name, drop_id] = face
+
+
+# What is believed
+
+
+def forgeries(kinds: tuple[str, str], seed: int, tries: int) -> Noticed:
+    """While somebody is away, what waits for them is "repeated", "moved", "changed" or joined by
+    "inventions" there and in all other drops, always with digests that fit."""
+
+    async def work(world: World) -> Noticed:
+        believed = 0
+        alice, bob, carol = await world.friends("alice", "bob", "carol")
+        gid = await world.group("family", alice, bob, carol)
+        rng = random.Random(seed)  # noqa: S311  # the liar's lots
+        said: list[str] = []
+        for number in range(tries):
+            await bob.sleep()
+            texts = [f"{number} {turn}" for turn in range(3)]
+            drop_id = bob.bucket
+            before = len(world.relay.shelves[drop_id].cells)
+            for text in texts:
+                alice.client.send(gid, text)
+            await world.settle()
+            said += texts
+            kind = kinds[number % 2]
+            _forge(world.relay, drop_id, before, kind, rng)
+            for other, shelf in world.relay.shelves.items():
+                if other != drop_id and kind == "inventions":
+                    shelf.add(os.urandom(CELL_SIZES[number % 3]))
+            bob.wake()
+            await world.pass_time(900)
+            shown = [one.text for one in bob.client.messages(gid)]
+            members = bob.client.view(gid).people
+            believed += shown != said or members != ["alice", "bob", "carol"]
+            said = shown
+        return Noticed(tries, [], believed)
+
+    return in_a_world(work, seed)
+
+
+def _forge(relay: Relay, drop_id: bytes, after: int, kind: str, rng: random.Random) -> None:
+    shelf = relay.shelves[drop_id]
+    cells = shelf.cells[after:]
+    match kind:
+        case "repeated":
+            cells += rng.choices(cells, k=len(cells))
+        case "moved":
+            rng.shuffle(cells)
+        case "changed":
+            at = rng.randrange(len(cells))
+            changed = bytearray(cells[at])
+            changed[rng.randrange(16, len(changed))] ^= 1 << rng.randrange(8)
+            cells[at] = bytes(changed)
+        case _:
+            for _ in range(5):
+                cells.insert(rng.randrange(len(cells) + 1), os.urandom(rng.choice(CELL_SIZES)))
+    shelf.cells[after:] = cells
+    del shelf.digests[after + 1 :]
+    for cell in cells:
+        shelf.digests.append(next_digest(shelf.digests[-1], cell))
