@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import re
 from pathlib import Path
 
@@ -10,9 +11,20 @@ import msgspec
 import numpy as np
 import pytest
 
-from amanat.drill import drill, live
+from amanat.client.gaps import Gaps
+from amanat.drill import drill, integrity, live
 from amanat.drill.attackers import judge, learn, train
-from amanat.drill.attacks import content, identifiers, infiltrator, ip, plaintext, presence, sizes
+from amanat.drill.attacks import (
+    content,
+    identifiers,
+    infiltrator,
+    ip,
+    plaintext,
+    presence,
+    replay,
+    sizes,
+    substitution,
+)
 from amanat.drill.designs import DESIGNS, HIDDEN, deposit, observe, stored_size
 from amanat.drill.drill import Report, Result, Settings
 from amanat.drill.linking import Features, contact_features, group_features
@@ -20,7 +32,7 @@ from amanat.drill.report import page
 from amanat.drill.sample import Sample, draw
 from amanat.drill.scores import interval, rank
 from amanat.drill.traces import Said, read_said
-from amanat.drill.world import World
+from amanat.drill.world import Relay, World
 from amanat.errors import BadArgument, BrokenControl, ReportExists
 
 SMALL = Settings(None, "edges", 64, 7, 2, ("contacts", "groups", "ip"), ("federated", "amanat"))
@@ -379,3 +391,42 @@ async def test_model_of_a_client_deposits_as_often_as_real_clients(world: World)
             real += world.network.appends - before
             modelled += len(expected.at)
     assert 0.75 < real / modelled < 1.25
+
+
+# Lies, in the simulated world
+
+
+@pytest.mark.parametrize("how", ["some", "one", "tail"])
+def test_what_a_relay_leaves_out_is_noticed(how: str) -> None:
+    found = integrity.deletion(how, 1)
+    assert found.lies >= 1
+    assert len(found.delays_s) == found.lies
+
+
+def test_where_nothing_is_left_out_nobody_is_told_of_a_lie() -> None:
+    found = integrity.deletion("none", 2)
+    assert (found.lies, found.delays_s) == (0, [])
+    assert integrity.expiry(3).wrong == 0
+
+
+def test_store_set_back_and_two_faces_are_noticed() -> None:
+    found = integrity.rollback(1, 6)
+    assert len(found.delays_s) == found.lies == 6
+
+
+@pytest.mark.parametrize("kinds", [substitution.KINDS, replay.KINDS])
+def test_nothing_forged_is_believed(kinds: tuple[str, str]) -> None:
+    assert integrity.forgeries(kinds, 1, 6) == integrity.Noticed(6, [], 0)
+
+
+def test_forgery_that_is_believed_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = integrity._forge
+
+    def lose(relay: Relay, drop_id: bytes, after: int, kind: str, rng: random.Random) -> None:
+        real(relay, drop_id, after, kind, rng)
+        del relay.shelves[drop_id].cells[after:]
+        del relay.shelves[drop_id].digests[after + 1 :]
+
+    monkeypatch.setattr(integrity, "_forge", lose)
+    monkeypatch.setattr(Gaps, "due", lambda *_: iter(()))  # nothing is asked for again
+    assert integrity.forgeries(("moved", "moved"), 1, 2).wrong == 2

@@ -349,3 +349,52 @@ async def test_clock_set_back_puts_off_no_new_keys(world: World) -> None:
     alice.wake()
     due_at = alice.one("SELECT refresh_due_at FROM conversation WHERE gid = ?", gid)
     assert due_at <= world.now() + 2 * rules.REFRESH_MS[1]
+
+
+async def test_who_speaks_and_hears_nothing_of_us_for_good_is_noticed(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    await after_a_while(world)
+    world.relay.forgets = lambda _, who: who == "alice"
+    alice.say("bob", "into the void")
+    for number in range(3):
+        await world.pass_time(1_200)
+        bob.say("alice", f"are you there? {number}")
+    await world.pass_time(60)
+    assert RelayLied.code in alice.warnings()
+    assert "are you there? 2" in alice.texts("bob")
+
+
+async def test_who_wrote_while_we_were_away_is_not_taken_for_deaf(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    await after_a_while(world)
+    await bob.sleep()
+    alice.say("bob", "before anything")
+    await world.pass_time(5)
+    await alice.sleep()
+    world.network.is_up = False  # what bob says waits at his end
+    bob.wake()
+    for number in range(4):
+        bob.say("alice", str(number))
+        await world.pass_time(1_200)
+    world.network.is_up = True
+    await world.pass_time(600)
+    alice.wake()
+    await world.pass_time(7_200)
+    bob.say("alice", "now")
+    await world.settle()
+    assert not {*alice.warnings(), *bob.warnings()} & {RelayLied.code, MessageLost.code}
+
+
+async def test_who_came_later_is_not_deaf_to_what_was_said_before(world: World) -> None:
+    alice, bob, carol = await world.friends("alice", "bob", "carol")
+    await bob.sleep()
+    gid = await world.group("family", alice, bob)
+    alice.client.send(gid, "before carol")
+    await world.settle()
+    alice.client.add(gid, ["carol"])
+    await world.settle()
+    for number in range(3):
+        await world.pass_time(1_200)
+        carol.client.send(gid, str(number))
+        await world.settle()
+    assert RelayLied.code not in alice.warnings()

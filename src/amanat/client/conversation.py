@@ -1593,6 +1593,10 @@ class Conversations:
         envelope = structs.replace(envelope, clock=min(envelope.clock, latest))
         self.move_clock(gid, envelope.clock)
         self._take_acks(gid, sender, envelope.acks, now=now)
+        if self.has_receipts(gid) and self.gaps.is_unheard(
+            gid, signer, sender, envelope.sent_at, now=now
+        ):
+            self.lied(gid, now=now, how=f"what we say does not reach {fingerprint(sender)}")
         if envelope.kind != Kind.RECEIPT:
             self._owe_receipt(gid, now=now)
         try:

@@ -35,6 +35,12 @@ MAX_BEATS = 34
 """Most heartbeats after the last word: 30 days."""
 MAX_BEATS_LARGE = 3
 """Most heartbeats where nobody sends receipts that could end them."""
+UNHEARD_MS = 900_000
+"""Somebody who speaks twice, so far apart, and has not got what left us as long before, will not
+get it by waiting, in milliseconds (15 minutes): a client that sends reads too."""
+FRESH_MS = 300_000
+"""Only what comes so soon after it was said, by its sender's clock, shows what they have got, in
+milliseconds: what had waited for us, or at their end, may be older than what we said."""
 _START = bytes(32)
 
 
@@ -327,6 +333,33 @@ class Gaps:
         everyone_has = min((upto.get(identity, 0) for identity in identities), default=0)
         self._db.execute("DELETE FROM sent WHERE gid = ? AND seq <= ?", (gid, everyone_has))
 
+    def is_unheard(
+        self, gid: bytes, signer: bytes, identity: bytes, sent_at: int, *, now: int
+    ) -> bool:
+        """Whether somebody who has just spoken shows for the second time that what we said does not
+        reach them; inside a unit."""
+        if abs(now - sent_at) > FRESH_MS:
+            return False
+        (missed,) = self._db.execute(
+            "SELECT min(seq) FROM sent WHERE gid = ?1 AND NOT is_quiet AND said_at <= ?4 AND seq >"
+            " max((SELECT sent_seq FROM since WHERE gid = ?1 AND signer = ?2),"
+            " coalesce((SELECT seq FROM receipt WHERE gid = ?1 AND identity = ?3), 0))"
+            " AND NOT EXISTS (SELECT 1 FROM outbox WHERE about = ?1 AND purpose = 'cell')",
+            (gid, signer, identity, now - UNHEARD_MS),
+        ).fetchone()
+        before = self._db.execute(
+            "SELECT seq, sent_at FROM unheard WHERE gid = ? AND identity = ?", (gid, identity)
+        ).fetchone()
+        if missed is None:
+            self._db.execute("DELETE FROM unheard WHERE gid = ? AND identity = ?", (gid, identity))
+            return False
+        if before is not None and before[0] == missed:
+            return bool(sent_at >= before[1] + UNHEARD_MS)
+        self._db.execute(
+            "INSERT OR REPLACE INTO unheard VALUES (?, ?, ?, ?)", (gid, identity, missed, sent_at)
+        )
+        return False
+
     def expire(self, *, now: int) -> None:
         """Forget what was kept long enough; inside a unit."""
         self._db.execute("DELETE FROM sent WHERE said_at < ?", (now - KEPT_MS,))
@@ -364,6 +397,6 @@ class Gaps:
 
     def end(self, gid: bytes) -> None:
         """We are no longer a member; inside a unit."""
-        for table in ("heard", "ahead", "sent"):
+        for table in ("heard", "ahead", "sent", "unheard"):
             self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
         self._db.execute("UPDATE conversation SET beat_due_at = NULL WHERE gid = ?", (gid,))

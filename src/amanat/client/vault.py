@@ -364,6 +364,14 @@ ALTER TABLE relay ADD COLUMN operator TEXT NOT NULL DEFAULT '';
 -- Whether it hands requests to the other of our relays.
 ALTER TABLE relay ADD COLUMN is_hop INTEGER NOT NULL DEFAULT 0;
 """,
+    # 9: who speaks and does not hear
+    """
+-- Somebody spoke at `sent_at` of their clock, and had not got our envelope `seq`, long since out.
+CREATE TABLE unheard (
+    gid BLOB NOT NULL, identity BLOB NOT NULL, seq INTEGER NOT NULL, sent_at INTEGER NOT NULL,
+    PRIMARY KEY (gid, identity)
+) STRICT, WITHOUT ROWID;
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)
