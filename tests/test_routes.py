@@ -99,10 +99,12 @@ async def test_while_the_hop_is_away_nothing_goes_another_way(world: World) -> N
     assert bob.texts("alice") == []
     assert not [at for _, at in world.network.seen if at == first]
     assert alice.client.status().outbox
+    assert alice.client.status().is_hop_away
     assert alice.client.status().transport == "hopped"
     world.network.away.clear()
     await world.settle()
     assert bob.texts("alice") == ["wait for it"]
+    assert not alice.client.status().is_hop_away
     assert world.network.seen == []
 
 

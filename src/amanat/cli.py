@@ -36,6 +36,7 @@ from amanat.errors import (
     EXIT_BUG,
     AmanatError,
     BadArgument,
+    HopAway,
     NotAMember,
     RelayUnreachable,
 )
@@ -290,25 +291,29 @@ def _with_client(args: argparse.Namespace, work: Callable[[Client], Coroutine[An
             result = await work(client)
             if client.is_caught_up:  # what came may have to be answered, with receipts for one
                 with contextlib.suppress(RelayUnreachable):
-                    await _within(args, client.flushed())
+                    await _within(args, client, client.flushed())
             return result
 
     return uvloop.run(run())
 
 
-async def _within(args: argparse.Namespace, work: Awaitable[None]) -> None:
-    """Wait for the relays; RelayUnreachable when it takes too long."""
+async def _within(args: argparse.Namespace, client: Client, work: Awaitable[None]) -> None:
+    """Wait for the relays; RelayUnreachable, or HopAway, when it takes too long."""
     try:
         async with asyncio.timeout(args.wait):
             await work
     except TimeoutError:
-        raise RelayUnreachable(f"waited {args.wait:g} s") from None
+        raise _unreachable(client)(f"waited {args.wait:g} s") from None
+
+
+def _unreachable(client: Client) -> type[RelayUnreachable]:
+    return HopAway if client.status().is_hop_away else RelayUnreachable
 
 
 async def _catch_up(args: argparse.Namespace, client: Client) -> None:
     """Have what is new, or say that it could not be had."""
     try:
-        await _within(args, client.caught_up())
+        await _within(args, client, client.caught_up())
     except RelayUnreachable as error:
         Out.note(f"{error}; this is what was known before")
 
@@ -316,8 +321,8 @@ async def _catch_up(args: argparse.Namespace, client: Client) -> None:
 async def _flush(args: argparse.Namespace, client: Client) -> None:
     """Have what was queued reach its relays; RelayUnreachable when they do not answer."""
     if not client.is_caught_up:
-        raise RelayUnreachable  # we have waited for it already
-    await _within(args, client.flushed())
+        raise _unreachable(client)  # we have waited for it already
+    await _within(args, client, client.flushed())
 
 
 def _input(file: Path | None, prompt: str) -> str:
@@ -399,7 +404,10 @@ def _hop(args: argparse.Namespace, out: Out) -> None:
             await client.set_hop(args.hop)
         status = client.status()
         out.result(
-            {key: getattr(status, key) for key in ("transport", "means", "hop", "why", "exposed")},
+            {
+                key: getattr(status, key)
+                for key in ("transport", "means", "hop", "is_hop_away", "why", "exposed")
+            },
             f"{status.transport}: {status.means}\n{_ways(status)}".rstrip(),
         )
 
@@ -845,6 +853,7 @@ def _status(args: argparse.Namespace, out: Out) -> None:
 
 def _ways(status: Status) -> str:
     lines = [f"hop: {status.hop}"] if status.hop else [f"no hop: {status.why}"]
+    lines += [f"{HopAway.text}: {HopAway.hint}"] if status.is_hop_away else []
     lines += [f"sees your network address now: {relay}" for relay in status.exposed]
     return "".join(f"{line}\n" for line in lines)
 
@@ -870,7 +879,7 @@ def _doctor(args: argparse.Namespace, out: Out) -> None:
         checks.append(("vault", not damage, damage or "every page is whole"))
         client.start()
         try:
-            await _within(args, client.caught_up())
+            await _within(args, client, client.caught_up())
             checks.append(("relay", True, client.status().relay))
         except AmanatError as error:
             checks.append(("relay", False, str(error)))

@@ -179,8 +179,8 @@ class Status(NamedTuple):
     """Where things stand. `away` are the relays that cannot be reached just now.
 
     `transport` is "direct" or "hopped", for the home relay; `means` says what that means, `hop` is
-    the hop, `why` the reason if there is none. `exposed` are the own relays that see the network
-    address just now all the same.
+    the hop, `why` the reason if there is none; while `is_hop_away` requests wait. `exposed` are the
+    own relays that see the network address just now all the same.
     """
 
     name: str
@@ -192,6 +192,7 @@ class Status(NamedTuple):
     transport: str
     means: str
     hop: str
+    is_hop_away: bool
     why: str
     exposed: list[str]
     missing: list[Missing]
@@ -789,6 +790,7 @@ class Client:
             transport=transport.kind,
             means=TRANSPORTS[transport.kind],
             hop=transport.hop,
+            is_hop_away=transport.is_away,
             why=transport.reason,
             exposed=[
                 home.relay

@@ -67,12 +67,14 @@ class Way(Protocol):
 class Transport(NamedTuple):
     """What is in force for a relay, and why.
 
-    `kind` is "direct" or "hopped", `hop` the address of the hop, `reason` why it is direct.
+    `kind` is "direct" or "hopped", `hop` the address of the hop, `reason` why it is direct;
+    `is_away` says that no hop could be reached just now.
     """
 
     kind: str
     hop: str
     reason: str
+    is_away: bool = False
 
 
 class _Asked:
@@ -197,7 +199,8 @@ class Routes:
             return Transport("direct", "", reason)
         if self._is_exposed(relay, hops):
             return Transport("direct", "", "the hop to it cannot be reached")
-        return Transport("hopped", hops[0], "")
+        is_away = all(hop in self._away_since for hop in hops)
+        return Transport("hopped", hops[0], "", is_away)
 
     async def to(self, relay: str) -> Way:
         """A way to a relay.
