@@ -262,8 +262,10 @@ async def test_relay_that_becomes_a_hop_is_used_from_the_next_start_on(world: Wo
 async def test_what_a_relay_sees_of_a_return_is_a_multiple(world: World) -> None:
     alice, bob = await pair(world)
     await bob.sleep()
-    for number in range(70):
+    for number in range(270):
         alice.say("bob", str(number))
+        if number % 50 == 0:
+            await world.settle()
     await world.settle()
     cursors = []
     real = world.relay.answer
@@ -276,7 +278,7 @@ async def test_what_a_relay_sees_of_a_return_is_a_multiple(world: World) -> None
     world.relay.answer = note  # type: ignore[method-assign]
     bob.wake()
     await world.settle()
-    assert bob.texts("alice") == [str(number) for number in range(70)]
+    assert bob.texts("alice") == [str(number) for number in range(270)]
     assert cursors[0] % CURSOR_STEP == 0
 
 

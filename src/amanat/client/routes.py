@@ -42,7 +42,7 @@ TRANSPORTS = {
 HOP_AWAY_S = 20
 """How long no hop may be there before the fallback relay, which is one itself, is asked directly:
 else one dead relay of two would be as bad as two."""
-CURSOR_STEP = 64
+CURSOR_STEP = 256
 """Of a drop that was not followed for a while only multiples of this are asked for, in cells: where
 exactly a reader left off would tell the relay when it was last there, and so which one it is."""
 REFUSED_S = 30.0
