@@ -13,7 +13,7 @@ import pytest
 from amanat.client.api import Client
 from amanat.client.vault import Unlock
 from amanat.config import HopConfig
-from amanat.errors import BadSetting, BrokenSeal, FrameTooLarge, RelayBusy
+from amanat.errors import BadSetting, BrokenSeal, FrameTooLarge, RelayBusy, RelayUnreachable
 from amanat.protocol import sealing, wire
 from amanat.protocol.cells import CELL_SIZES, LARGE_CELL, MESSAGE_CELL
 from amanat.protocol.descriptor import SEALING_KEY_BYTES, Descriptor, open_descriptor
@@ -216,7 +216,7 @@ async def test_open_hop_opens_few_connections(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("amanat.relay.hop.connect", connect)
     settings = HopConfig(serve="open", destinations=4, new_destinations_per_minute=6)
-    hop = Hop(settings, b"our own key")
+    hop = Hop(settings, b"our own key", most_bytes=2**20)
     busy = 0
     for number in range(1, 10):
         try:
@@ -226,6 +226,29 @@ async def test_open_hop_opens_few_connections(monkeypatch: pytest.MonkeyPatch) -
     assert tried == ["8.8.8.8"] * 6
     assert busy == 9
     assert len(hop._destinations) == 4
+
+
+@in_loop
+async def test_hop_holds_so_many_bytes_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def connect(address: object, *, at: str = "") -> None:
+        arrived.set()
+        await go_on.wait()
+        raise RelayUnreachable
+
+    monkeypatch.setattr("amanat.relay.hop.connect", connect)
+    hop = Hop(HopConfig(serve="open"), b"our own key", most_bytes=100)
+    to = f"amanat://8.8.8.8:1/#{'A' * 43}"
+    first = asyncio.create_task(hop.forward(to, bytes(60), Guest()))
+    await arrived.wait()
+    with pytest.raises(RelayBusy):
+        await hop.forward(to, bytes(60), Guest())
+    go_on.set()
+    with pytest.raises(RelayUnreachable):
+        await first
+    with pytest.raises(RelayUnreachable):
+        await hop.forward(to, bytes(60), Guest())
 
 
 @pytest.mark.parametrize(
@@ -277,7 +300,7 @@ def test_rate_counts_in_its_window() -> None:
 
 def test_list_of_a_hop_names_relays() -> None:
     with pytest.raises(BadSetting):
-        Hop(HopConfig(serve="listed", relays=("relay.example:8443",)), bytes(32))
+        Hop(HopConfig(serve="listed", relays=("relay.example:8443",)), bytes(32), most_bytes=2**20)
 
 
 # The seal

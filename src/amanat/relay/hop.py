@@ -95,7 +95,8 @@ class _Destination:
 class Hop:
     """The connections of a hop. Raises BadSetting if its list is no list of relays."""
 
-    def __init__(self, settings: HopConfig, own_key: bytes) -> None:
+    def __init__(self, settings: HopConfig, own_key: bytes, *, most_bytes: int) -> None:
+        """`most_bytes` of sealed requests are held at once."""
         try:
             listed = [parse_address(one) for one in settings.relays]
         except BrokenAddress as error:
@@ -105,6 +106,7 @@ class Hop:
         self._listed = {address.key: address for address in listed}
         self._destinations: dict[str, _Destination] = {}
         self._rate = Rate(settings.new_destinations_per_minute, 60.0)
+        self._room_bytes = most_bytes
 
     @property
     def is_served(self) -> bool:
@@ -124,13 +126,17 @@ class Hop:
     async def forward(self, to: str, sealed: bytes, guest: Guest) -> bytes:
         """A relay's sealed answer to a sealed request. Raises like `inquire`, and what the relay
         refuses an unopened request with."""
+        if len(sealed) > self._room_bytes:
+            raise RelayBusy(retry_after=PAUSE_S)
         destination = self._find(to, guest)
         destination.waiting += 1
+        self._room_bytes -= len(sealed)
         try:
             ready = await self._prove(destination)
             return (await ready.link.request(wire.Sealed(0, sealed), wire.Answer)).sealed
         finally:
             destination.waiting -= 1
+            self._room_bytes += len(sealed)
 
     def close(self) -> None:
         """End every connection."""

@@ -125,7 +125,11 @@ class Relay:
             store, region=home.config.region, bucket_key=home.bucket_key, limits=self.limits
         )
         self._sealing = SealingKeys(home.directory, now=self._now())
-        self.hop = Hop(home.config.hop, home.identity.public_key().public_bytes_raw())
+        self.hop = Hop(
+            home.config.hop,
+            home.identity.public_key().public_bytes_raw(),
+            most_bytes=self.limits.bytes_in_flight_total,
+        )
         self.errands: set[asyncio.Task[None]] = set()
         """What is being asked of other relays."""
         self._described = (0, b"")
