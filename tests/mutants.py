@@ -45,6 +45,48 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 
 MUTANTS = [
+    Mutant(
+        "a hop decides that a request is refused",
+        "client/routes.py",
+        'raise RelayUnreachable(f"through the hop: {error.code}") from None',
+        "raise",
+        ["test_routes.py::test_hop_cannot_make_a_client_give_up_a_message"],
+    ),
+    Mutant(
+        "the home is asked directly when the hop is away",
+        "client/routes.py",
+        "relay not in [home.relay for home in self.homes[1:]]",
+        "relay not in [home.relay for home in self.homes]",
+        ["test_routes.py::test_while_the_hop_is_away_nothing_goes_another_way"],
+    ),
+    Mutant(
+        "a return tells where its reader had left off",
+        "client/routes.py",
+        "start, wait = after - after % CURSOR_STEP, 0",
+        "start, wait = after, 0",
+        ["test_routes.py::test_what_a_relay_sees_of_a_return_is_a_multiple"],
+    ),
+    Mutant(
+        "an answer without cells is shorter",
+        "protocol/sealing.py",
+        "cells = max(1, ",
+        "cells = max(0, ",
+        ["test_hop.py::test_answer_without_a_cell_is_as_long_as_one_with_one"],
+    ),
+    Mutant(
+        "an open hop goes to its own network",
+        "relay/hop.py",
+        "if not ips or not all(map(is_public, ips)):",
+        "if not ips:",
+        ["test_hop.py::test_an_open_hop_knocks_at_no_door_of_its_own_network"],
+    ),
+    Mutant(
+        "who speaks and does not hear is not told of",
+        "client/gaps.py",
+        "return bool(sent_at >= before[1] + UNHEARD_MS)",
+        "return False",
+        ["test_gaps.py::test_who_speaks_and_hears_nothing_of_us_for_good_is_noticed"],
+    ),
     # What both sides must agree on
     Mutant(
         "digest of the last cell only",

@@ -507,14 +507,14 @@ def test_blocked_person_is_not_heard(home: Home, talk: Talk) -> None:
     home.take(before, other)
     home.block(BOB)
     said = [
-        talk.text(BOB, "unheard"),
+        talk.text(BOB, "not for your ears"),
         talk.edit(BOB, before, "edited"),
         talk.react(BOB, other, "👎"),
     ]
     assert home.take(*said, *said) == []
     assert home.texts() == ["before", "other"]
     assert home.history.hidden(GID) == 1
-    assert found(home, ["unheard"]) == []
+    assert found(home, ["not for your ears"]) == []
     home.block(BOB, is_blocked=False)
     home.take(*said, talk.text(BOB, "after"))
     assert home.texts() == ["edited", "other", "after"]

@@ -26,7 +26,9 @@ requests = st.one_of(
     st.builds(wire.Describe, ids, st.binary(max_size=32)),
     st.builds(wire.Create, ids, tokens, drop_ids, tokens, tokens, st.integers(1, 366)),
     st.builds(wire.Append, ids, drop_ids, tokens, cells),
-    st.builds(wire.Read, ids, drop_ids, tokens, seqs, st.integers(1, 900), st.integers(0, 60)),
+    st.builds(
+        wire.Read, ids, drop_ids, tokens, seqs, st.integers(1, 900), st.integers(0, wire.MAX_WAIT_S)
+    ),
     st.builds(wire.Follow, ids, drop_ids, tokens, seqs),
     st.builds(wire.Unfollow, ids),
 )
@@ -42,7 +44,7 @@ ONE_OF_EACH = [
     (wire.decode_request, wire.Describe(0, bytes(32))),
     (wire.decode_request, wire.Create(1, bytes(32), bytes(24), bytes(32), bytes(32), 14)),
     (wire.decode_request, wire.Append(2**16, bytes(24), bytes(32), bytes(MESSAGE_CELL))),
-    (wire.decode_request, wire.Read(3, bytes(24), bytes(32), 2**40, 900, 60)),
+    (wire.decode_request, wire.Read(3, bytes(24), bytes(32), 2**40, 900, wire.MAX_WAIT_S)),
     (wire.decode_request, wire.Follow(4, bytes(24), bytes(32), 0)),
     (wire.decode_request, wire.Unfollow(5)),
     (wire.decode_reply, wire.Described(0, b"signed", bytes(32))),
@@ -175,7 +177,7 @@ def test_the_largest_frames_are_within_their_limits() -> None:
         wire.Read(0, bytes(24), bytes(32), 2**53, 1, 0),
         wire.Read(0, bytes(24), bytes(32), 0, 0, 0),
         wire.Read(0, bytes(24), bytes(32), 0, 901, 0),
-        wire.Read(0, bytes(24), bytes(32), 0, 1, 61),
+        wire.Read(0, bytes(24), bytes(32), 0, 1, wire.MAX_WAIT_S + 1),
     ],
 )
 def test_a_value_out_of_range_is_malformed(frame: wire.Request) -> None:
