@@ -12,16 +12,14 @@ import argparse
 import asyncio
 import itertools
 import json
-import statistics
 import tempfile
-import time
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
 from machine import Noise, spread, table
-from person import MESSAGES, NEIGHBOURS, PEOPLE, RECEIPTS_S, SINGLE, arrivals, meet, metered
+from person import MESSAGES, NEIGHBOURS, PEOPLE, RECEIPTS_S, meet, metered, one_at_a_time
 
 from amanat.drill.replay import RelayProcess
 
@@ -57,18 +55,9 @@ async def people(root: Path, how: str, addresses: list[str], many: int) -> list[
 
 async def talk(figures: Figures, root: Path, how: str, addresses: list[str]) -> None:
     alice, bob = await people(root, how, addresses, 2)
-    gid = alice.contacts()[0].conversation
-    texts = arrivals(bob)
-    waits = []
-    for number in range(SINGLE):
-        began = time.perf_counter()
-        alice.send(gid, f"message number {number}")
-        await anext(texts)
-        waits.append(1000 * (time.perf_counter() - began))
-    await alice.close()
-    await bob.close()
-    figures[f"{how}: one message, p50, ms"].append(statistics.median(waits))
-    figures[f"{how}: one message, p99, ms"].append(sorted(waits)[int(0.99 * len(waits))])
+    p50, p99 = await one_at_a_time(alice, bob)
+    figures[f"{how}: one message, p50, ms"].append(p50)
+    figures[f"{how}: one message, p99, ms"].append(p99)
 
 
 async def count_bytes(figures: Figures, root: Path, how: str, addresses: list[str]) -> None:

@@ -79,9 +79,8 @@ def arrivals(client: Client) -> AsyncIterator[TextArrived]:
     return (event async for event in events if isinstance(event, TextArrived))
 
 
-async def talk(figures: Figures, root: Path, relay: str) -> None:
-    """One message at a time."""
-    alice, bob = await meet(root, relay)
+async def one_at_a_time(alice: Client, bob: Client) -> tuple[float, float]:
+    """(p50, p99) in milliseconds, from `send` to the other's transcript; both are closed then."""
     gid = alice.contacts()[0].conversation
     texts = arrivals(bob)
     waits = []
@@ -93,8 +92,15 @@ async def talk(figures: Figures, root: Path, relay: str) -> None:
     await alice.close()
     await bob.close()
     waits.sort()
-    figures["one message, p50, ms"].append(statistics.median(waits))
-    figures["one message, p99, ms"].append(waits[int(0.99 * len(waits))])
+    return statistics.median(waits), waits[int(0.99 * len(waits))]
+
+
+async def talk(figures: Figures, root: Path, relay: str) -> None:
+    """One message at a time."""
+    alice, bob = await meet(root, relay)
+    p50, p99 = await one_at_a_time(alice, bob)
+    figures["one message, p50, ms"].append(p50)
+    figures["one message, p99, ms"].append(p99)
 
 
 def listen(directory: Path, pipe: Connection) -> None:

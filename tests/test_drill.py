@@ -204,9 +204,7 @@ def test_attacks_on_lines_visits_and_sizes(sample: Sample) -> None:
     assert presence.measure(sample, sealed, chances())[0] == 1
     linked, guess = presence.measure(sample, hopped, chances())
     assert guess < linked < 1
-    blocks, base = sizes.measure(
-        observe(sample, "perqueue", None, chances()), lambda _: 16_384, chances()
-    )
+    blocks, base = sizes.measure(observe(sample, "perqueue", None, chances()), 16_384, chances())
     assert blocks == pytest.approx(base)
 
 

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import NamedTuple, cast
 
 import pytest
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
@@ -20,6 +19,7 @@ from amanat.client.api import Message
 from amanat.client.history import Entry, History, MessageChanged, TextArrived
 from amanat.client.profile import Me
 from amanat.client.vault import Unlock, Vault
+from amanat.drill.attacks.device import pages
 from amanat.drill.world import Person, World
 from amanat.errors import (
     AmbiguousName,
@@ -531,34 +531,9 @@ def test_blocked_person_may_still_delete_what_they_said(home: Home, talk: Talk) 
 # Really gone
 
 
-def pages(home: Home) -> Iterator[bytes]:
-    """Every page of the vault's files as it is before encryption, the log's and the free ones too.
-
-    SQLCipher 4 with a raw key: AES-256-CBC over each page, its IV in the last 80 bytes; the first
-    page begins with 16 bytes of salt.
-    """
-
-    def decrypted(page: bytes) -> bytes:
-        body, iv = page[:-80], page[-80:-64]
-        cipher = Cipher(algorithms.AES256(KEY), modes.CBC(iv))
-        opened = cipher.decryptor()
-        return opened.update(body) + opened.finalize()
-
-    file = (home.directory / "vault.db").read_bytes()
-    yield decrypted(file[16:4096])
-    for at in range(4096, len(file), 4096):
-        yield decrypted(file[at : at + 4096])
-    log = home.directory / "vault.db-wal"
-    frames = log.read_bytes()[32:] if log.exists() else b""
-    for at in range(0, len(frames), 24 + 4096):
-        page = frames[at + 24 : at + 24 + 4096]
-        first = int.from_bytes(frames[at : at + 4], "big") == 1
-        yield decrypted(page[16:] if first else page)
-
-
 def found(home: Home, words: Sequence[str]) -> list[str]:
     """Which of these are anywhere in the vault's files."""
-    everything = b"\n".join(pages(home))
+    everything = b"\n".join(pages(home.directory, KEY))
     return [word for word in words if word.encode() in everything]
 
 

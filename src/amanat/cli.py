@@ -43,7 +43,7 @@ from amanat.errors import (
 from amanat.protocol.descriptor import b64, unb64
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 
 DEFAULT_PROFILE = Path.home() / ".local" / "share" / "amanat"
 WAIT_S = 10.0
@@ -972,6 +972,18 @@ def _replay_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     replay.add_argument("--keep", type=Path, metavar="DIR", help="leave everything in DIR")
 
 
+@contextlib.contextmanager
+def _bars(phases: Iterable[str]) -> Iterator[Callable[[str, int, int], None]]:
+    """Bars for the phases of long work, on a terminal; to be told (phase, done, total)."""
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=console, disable=not console.is_terminal,
+    ) as bar:  # fmt: skip
+        tasks = {name: bar.add_task(name, total=None) for name in phases}
+        yield lambda phase, done, total: bar.update(tasks[phase], completed=done, total=total)
+
+
 def _drill_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     drill = _command(commands, "drill", _drill, "attack our own and others' servers, and report")
     drill.add_argument("--trace", type=Path, help="default: the packaged CollegeMsg network")
@@ -998,19 +1010,12 @@ def _drill(args: argparse.Namespace, out: Out) -> None:
         attacks=drill.ATTACKS if args.attacks == "all" else tuple(args.attacks.split(",")),
         designs=DESIGNS if args.designs == "all" else tuple(args.designs.split(",")),
     )
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=console, disable=not console.is_terminal,
-    ) as bar:  # fmt: skip
-        tasks = {name: bar.add_task(name, total=None) for name in drill.PHASES}
+    with _bars(drill.PHASES) as progress:
         report = drill.run(
             settings,
             args.report,
             processes=args.processes,
-            progress=lambda phase, done, total: bar.update(
-                tasks[phase], completed=done, total=total
-            ),
+            progress=progress,
         )
     if args.seeds < drill.LEAST_SEEDS:
         out.note(
@@ -1033,20 +1038,13 @@ def _replay(args: argparse.Namespace, out: Out) -> None:
     from amanat.drill.traces import read_trace  # noqa: PLC0415
 
     script = read_trace(args.trace, args.format, people=args.people, messages=args.messages)
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=console, disable=not console.is_terminal,
-    ) as bar:  # fmt: skip
-        tasks = {name: bar.add_task(name, total=None) for name in ("people", "messages")}
+    with _bars(("people", "messages")) as progress:
         report = replay(
             script,
             processes=args.processes,
             kills=args.kills,
             keep=args.keep,
-            progress=lambda phase, done, total: bar.update(
-                tasks[phase], completed=done, total=total
-            ),
+            progress=progress,
         )
     value = report._asdict()
     saw = (

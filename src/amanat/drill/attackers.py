@@ -44,16 +44,18 @@ class Attacker(NamedTuple):
     speaks: str
 
 
-def above(people: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Each pair of people once."""
-    return np.triu_indices(people, 1)
+def _each_pair(
+    features: Features, truth: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """(a row of counts, whether it is true) for each pair of people, once."""
+    pairs = np.triu_indices(len(truth), 1)
+    rows = np.stack([score[pairs] for score in features.values], axis=1).astype(np.float32)
+    return rows, truth[pairs]
 
 
 def learn(features: Features, truth: NDArray[np.bool_], rng: np.random.Generator) -> Lesson:
     """The lesson of one training seed."""
-    pairs = above(len(truth))
-    rows = np.stack([score[pairs] for score in features.values], axis=1).astype(np.float32)
-    is_true = truth[pairs]
+    rows, is_true = _each_pair(features, truth)
     precision = [rank(one, is_true, rng).average_precision for one in rows.T]
     chosen = rng.permutation(len(rows))[:TRAINING_PAIRS]
     return Lesson(features.names, rows[chosen], is_true[chosen], precision)
@@ -84,9 +86,7 @@ def judge(
     attacker: Attacker, features: Features, truth: NDArray[np.bool_], rng: np.random.Generator
 ) -> dict[str, Ranking]:
     """How both do on a seed they have not seen, as "count" and "trees"."""
-    pairs = above(len(truth))
-    rows = np.stack([score[pairs] for score in features.values], axis=1).astype(np.float32)
-    is_true = truth[pairs]
+    rows, is_true = _each_pair(features, truth)
     return {
         "count": rank(rows[:, attacker.best].astype(np.float64), is_true, rng),
         "trees": rank(attacker.trees.predict_proba(rows)[:, 1], is_true, rng),

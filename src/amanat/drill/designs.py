@@ -50,8 +50,8 @@ TEXT_BYTES = (80.0, 0.9)
 class Evidence(NamedTuple):
     """What is in a server's log, and whose it was.
 
-    Arrays of one length, in the order of `at`. `source`, `place`, `sender` and `room` are what the
-    log says; `author` and `recipient` are the truth.
+    Arrays of one length, in the order of `at`. `source`, `place` and `size` are what the log says;
+    `author` and `recipient` are the truth.
     """
 
     at: NDArray[np.float64]
@@ -200,7 +200,7 @@ def _quiet(
     if len(members) > RECEIPT_GROUP:
         return rows
     low, high = (one / 1000 for one in RECEIPT_DELAY_MS)
-    confirmed: dict[int, list[tuple[float, float]]] = {}
+    confirmed: dict[int, list[float]] = {}
 
     def tell(at: float, who: int) -> None:
         others = [one for one in members if one != who]
@@ -213,28 +213,28 @@ def _quiet(
             for at, author in said
             if author != who
         )
-        due, said_to = None, 0
-        told: list[tuple[float, float]] = []
+        due = None
+        told: list[float] = []
         for at, is_own in sorted([(at, True) for at in own] + [(at, False) for at in come]):
             if due is not None and due <= at:
                 tell(due, who)
-                told.append((due, due))
+                told.append(due)
                 due = None
             if is_own:
-                due, said_to = None, said_to + 1
-                told.append((at, at))
+                due = None
+                told.append(at)
             elif due is None and at < sample.seconds:
                 due = at + float(rng.uniform(low, high))
         if due is not None:
             tell(due, who)
-            told.append((due, due))
+            told.append(due)
         confirmed[who] = told
     beats = np.cumsum(BEATS_MS) / 1000
     for who in members:
         own = [at for at, author in said if author == who]
         for at, after in itertools.pairwise([*own, sample.seconds]):
             known = max(
-                next((when for when, _ in confirmed[other] if when > at), sample.seconds)
+                next((when for when in confirmed[other] if when > at), sample.seconds)
                 for other in members
                 if other != who
             )

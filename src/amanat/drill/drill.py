@@ -73,18 +73,14 @@ PLAINTEXT_SIGMA = 3.3
 one honest drill in two thousand fails by chance."""
 BITS_ROUNDING = 0.05
 """Bits by which an estimate from so many rows may be above the bucket's."""
-BOUNDS: dict[tuple[str, str | None, str], float] = {
-    ("hopped", contacts.NAME, "base"): 1.3,
-    ("hopped", groups.NAME, "base"): 1.3,
-    ("direct", contacts.NAME, "base"): 1.3,
-    ("direct", groups.NAME, "base"): 1.3,
-    ("hopped", puppets.NAME, "base"): 1.3,
-    ("hopped", infiltrator.NAME, "random"): 5.0,
-    ("direct", infiltrator.NAME, "random"): 5.0,
-    ("hopped", presence.NAME, "random"): 2.0,
-    ("direct", presence.NAME, "random"): 2.0,
-    ("hopped", sizes.NAME, "random"): 2.0,
-    ("direct", sizes.NAME, "random"): 2.0,
+BOUNDS = {
+    contacts.NAME: ("base", 1.3),
+    groups.NAME: ("base", 1.3),
+    puppets.NAME: ("base", 1.3),
+    infiltrator.NAME: ("random", 5.0),
+    presence.NAME: ("random", 2.0),
+    sizes.NAME: ("random", 2.0),
+    ip.NAME: ("random", 1.0),
 }
 """What an attack on us may reach: so many times the base rate, or what a guess would give."""
 
@@ -180,7 +176,7 @@ def run(
         lied = _believed(lies, _count(noticed, "lies", len(lies), progress))
     results = [_result(*each) for each in _by_kind(figures)]
     control = _control(results)
-    results += [one for one in lied if one.attack in settings.attacks]
+    results += lied
     asked = [attack for attack in settings.attacks if attack in ON_RELAYS]
     for number, attack in enumerate(asked):
         progress("relays", number, len(asked))
@@ -275,7 +271,7 @@ def _drawn(seed: int) -> tuple[Settings, Sample, Iterator[tuple[_Key, Evidence]]
     return settings, sample, evidence()
 
 
-def _lessons(work: Path, seed: int) -> list[Figure]:
+def _lessons(work: Path, seed: int) -> None:
     """Write what a training seed shows."""
     file = work / f"lesson-{seed}"
     if not file.exists():
@@ -289,7 +285,6 @@ def _lessons(work: Path, seed: int) -> list[Figure]:
                     features = GRAPH[attack].features(seen, sample.people)
                     found[key._replace(attack=attack)] = learn(features, truth, rng)
         _write(file, pickle.dumps(found))
-    return []
 
 
 def _train(work: Path, seeds: list[int]) -> dict[_Key, Attacker]:
@@ -318,9 +313,7 @@ def _attack(work: Path, attackers: dict[_Key, Attacker], seed: int) -> list[Figu
         found: list[Figure] = []
         for key, seen in evidence:
             found += _graph(key, attackers, sample, seen, rng)
-            found += [
-                one for one in _others(key, sample, seen, rng) if one.attack in settings.attacks
-            ]
+            found += _others(key, settings.attacks, sample, seen, rng)
         _write(file, msgspec.json.encode(found))
     return msgspec.json.decode(file.read_bytes(), type=list[Figure])
 
@@ -350,24 +343,29 @@ def _graph(
 
 
 def _others(
-    key: _Key, sample: Sample, evidence: Evidence, rng: np.random.Generator
+    key: _Key,
+    asked: tuple[str, ...],
+    sample: Sample,
+    evidence: Evidence,
+    rng: np.random.Generator,
 ) -> Iterator[Figure]:
     design, mode = key.design, key.mode
-    linked, guess = presence.measure(sample, evidence, rng)
-    yield Figure(design, mode, presence.NAME, "times linked", linked, None, guess)
-    share = ip.measure(evidence)
-    yield Figure(design, mode, ip.NAME, "addresses known", share, None, 1 / sample.people)
-    named = infiltrator.measure(evidence, sample.people, rng)
-    if named is not None:
-        chance = 1 / sample.people
-        yield Figure(design, mode, infiltrator.NAME, "top-1 of 10 posts", named, chance, chance)
-
-    def size_of(length: int) -> int:
-        return int(stored_size(np.array([length]), design)[0])
-
-    precision, guess = sizes.measure(evidence, size_of, rng)
-    yield Figure(design, mode, sizes.NAME, "precision", precision, guess, guess)
-    if mode == "hopped":
+    chance = 1 / sample.people
+    if presence.NAME in asked:
+        linked, guess = presence.measure(sample, evidence, rng)
+        yield Figure(design, mode, presence.NAME, "times linked", linked, None, guess)
+    if ip.NAME in asked:
+        share = ip.measure(evidence)
+        yield Figure(design, mode, ip.NAME, "addresses known", share, None, chance)
+    if infiltrator.NAME in asked:
+        named = infiltrator.measure(evidence, sample.people, rng)
+        if named is not None:
+            yield Figure(design, mode, infiltrator.NAME, "top-1 of 10 posts", named, chance, chance)
+    if sizes.NAME in asked:
+        size = int(stored_size(np.array([sizes.LEAFLET_BYTES]), design)[0])
+        precision, guess = sizes.measure(evidence, size, rng)
+        yield Figure(design, mode, sizes.NAME, "precision", precision, guess, guess)
+    if puppets.NAME in asked and mode == "hopped":
         base = float(sample.contacts.mean() * sample.people / (sample.people - 1))
         for part, value in puppets.measure(sample, rng).items():
             metric = f"average precision, {part:.0%} puppets"
@@ -402,15 +400,11 @@ def _result(kind: Figure, figures: list[Figure]) -> Result:
 
 
 def _judged(kind: Figure, value: float, base: float | None, random: float | None) -> str:
-    for measure, against in (("base", base), ("random", random)):
-        times = BOUNDS.get((kind.mode or "", kind.attack, measure))
-        if kind.attack in GRAPH and kind.metric != "average precision":
-            return "shown"
-        if times is not None and against is not None:
-            return "holds" if value <= times * against else "fails"
-    if kind.attack == ip.NAME and random is not None:
-        return "holds" if value <= random else "fails"
-    return "shown"
+    if kind.attack in GRAPH and kind.metric != "average precision":
+        return "shown"
+    measure, times = BOUNDS[kind.attack]
+    against = base if measure == "base" else random
+    return "shown" if against is None else "holds" if value <= times * against else "fails"
 
 
 def _control(results: list[Result]) -> float | None:
@@ -551,11 +545,8 @@ def _device(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: ARG0
     left, guess_s = live.search_device()
     return [
         _once("amanat", device.NAME, "texts that had disappeared", (left,) * 3, random=0, most=0),
-        Result(
-            "amanat", None, device.NAME, "seconds a guess", guess_s, guess_s, guess_s, None, None,
-            "shown",
-        ),
-    ]  # fmt: skip
+        _ours(device.NAME, "seconds a guess", guess_s, is_held=None),
+    ]
 
 
 LIES = (deletion.NAME, rollback.NAME, substitution.NAME, replay.NAME)

@@ -17,7 +17,7 @@ from amanat.client import api
 from amanat.drill.world import Person, Relay, Shelf, World, lived_in
 from amanat.errors import RelayLied
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
-from amanat.protocol.drops import first_digest, next_digest
+from amanat.protocol.drops import first_digest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -249,7 +249,6 @@ def _forge(relay: Relay, drop_id: bytes, after: int, kind: str, rng: random.Rand
         case _:
             for _ in range(5):
                 cells.insert(rng.randrange(len(cells) + 1), os.urandom(rng.choice(CELL_SIZES)))
-    shelf.cells[after:] = cells
-    del shelf.digests[after + 1 :]
+    del shelf.cells[after:], shelf.digests[after + 1 :]
     for cell in cells:
-        shelf.digests.append(next_digest(shelf.digests[-1], cell))
+        shelf.add(cell)

@@ -165,11 +165,7 @@ def _flow(evidence: Evidence, people: int) -> NDArray[np.float64]:
         (np.ones(len(evidence.at)), (evidence.source, evidence.place)),
         shape=(people, len(evidence.owners)),
     ).tocsr()
-    dense = np.asarray(flow.todense())
-    expected = dense.sum(1, keepdims=True) * dense.sum(0, keepdims=True) / max(1, dense.sum())
-    return np.asarray(
-        ((dense - expected) / np.sqrt(expected + 1)) @ owners_matrix(evidence, people)
-    )
+    return _beyond_chance(np.asarray(flow.todense()), evidence)
 
 
 def _turns(evidence: Evidence, people: int, window: float) -> NDArray[np.float64]:
@@ -192,6 +188,11 @@ def _bursts(evidence: Evidence, people: int, window: float) -> NDArray[np.float6
         same = (evidence.source[i] == evidence.source[j]) & (evidence.place[i] != evidence.place[j])
         for one in (i[same], j[same]):
             np.add.at(score, (evidence.source[one], evidence.place[one]), 1)
-    expected = score.sum(1, keepdims=True) * score.sum(0, keepdims=True) / max(1, score.sum())
-    lift = owners_matrix(evidence, people)
-    return np.asarray(((score - expected) / np.sqrt(expected + 1)) @ lift)
+    return _beyond_chance(score, evidence)
+
+
+def _beyond_chance(counts: NDArray[np.float64], evidence: Evidence) -> NDArray[np.float64]:
+    """People x people, of counts people x places: what the totals of neither explain."""
+    expected = counts.sum(1, keepdims=True) * counts.sum(0, keepdims=True) / max(1, counts.sum())
+    lift = owners_matrix(evidence, len(counts))
+    return np.asarray(((counts - expected) / np.sqrt(expected + 1)) @ lift)

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from amanat.drill.sample import Sample
 
-ATTACKS = (content.NAME, plaintext.NAME, identifiers.NAME, device.NAME)
 OTHERS = tuple(design for design in DESIGNS if design != "amanat")
 CELLS = 20_000
 """Most deposits of a sample put on a real relay's disk."""
@@ -64,7 +63,7 @@ def find_content() -> dict[str, int]:
     canaries = content.canaries()
     with relay_of_our_own(2) as (relay, root):
         uvloop.run(_say(relay, root, canaries))
-        seized.seize(relay, _made(root / "amanat"))
+        seized.seize(relay, root / "amanat")
         for design in OTHERS:
             messages = [
                 seized.Message(float(number), number % 2, 1 - number % 2, text)
@@ -74,30 +73,31 @@ def find_content() -> dict[str, int]:
         return {design: len(found(canaries, [root / design])) for design in DESIGNS}
 
 
-def _made(directory: Path) -> Path:
-    directory.mkdir()
-    return directory
-
-
-async def _say(relay: RelayProcess, root: Path, texts: Sequence[str]) -> list[bytes]:
-    """Have two real people say texts to each other in turn; the cells of the bucket, in order."""
+async def _meet(relay: RelayProcess, root: Path, keys: dict[str, bytes]) -> list[Client]:
+    """Two real people who know each other, by their names; both are online."""
     people = [
-        await Client.create(root / name, Unlock(key=os.urandom(32)), name=name, relay=relay.address)
-        for name in ("alice", "bob")
+        await Client.create(root / name, Unlock(key=key), name=name, relay=relay.address)
+        for name, key in keys.items()
     ]
-    async with people[0] as alice, people[1] as bob:
-        bob.accept(alice.invite())
-        while not (alice.contacts() and bob.contacts()):
-            await asyncio.gather(alice.changed(), bob.changed())
-        talks = [(one, one.contacts()[0].conversation) for one in (alice, bob)]
-        for number, text in enumerate(texts):
-            client, gid = talks[number % 2]
-            client.send(gid, text)
-            if number % IN_FLIGHT == 0:
-                await client.flushed()
-        for client, _ in talks:
-            await client.flushed()
-    return await _bucket(relay)
+    for person in people:
+        person.start()
+    people[1].accept(people[0].invite())
+    while not all(person.contacts() for person in people):
+        await asyncio.gather(*(person.changed() for person in people))
+    return people
+
+
+async def _say(relay: RelayProcess, root: Path, texts: Sequence[str]) -> None:
+    """Have two real people say texts to each other in turn."""
+    people = await _meet(relay, root, {"alice": os.urandom(32), "bob": os.urandom(32)})
+    gid = people[0].contacts()[0].conversation
+    for number, text in enumerate(texts):
+        people[number % 2].send(gid, text)
+        if number % IN_FLIGHT == 0:
+            await people[number % 2].flushed()
+    for person in people:
+        await person.flushed()
+        await person.close()
 
 
 async def _bucket(relay: RelayProcess) -> list[bytes]:
@@ -137,22 +137,18 @@ def tell_apart(rng: np.random.Generator) -> dict[str, tuple[float, float, float]
 
 
 async def _tell(relay: RelayProcess, root: Path, texts: Sequence[str]) -> list[bytes]:
-    people = [
-        await Client.create(root / name, Unlock(key=os.urandom(32)), name=name, relay=relay.address)
-        for name in ("alice", "bob")
-    ]
-    async with people[0] as alice:
-        async with people[1] as bob:
-            bob.accept(alice.invite())
-            while not (alice.contacts() and bob.contacts()):
-                await asyncio.gather(alice.changed(), bob.changed())
-            await bob.flushed()
-        before = len(await _bucket(relay))
-        gid = alice.contacts()[0].conversation
-        for text in texts:
-            alice.send(gid, text)
-        await alice.flushed()
-        return (await _bucket(relay))[before : before + len(texts)]
+    """Have one of two real people say texts; their cells in the bucket."""
+    alice, bob = await _meet(relay, root, {"alice": os.urandom(32), "bob": os.urandom(32)})
+    await bob.flushed()
+    await bob.close()
+    before = len(await _bucket(relay))
+    gid = alice.contacts()[0].conversation
+    for text in texts:
+        alice.send(gid, text)
+    await alice.flushed()
+    cells = await _bucket(relay)
+    await alice.close()
+    return cells[before : before + len(texts)]
 
 
 def name_people(sample: Sample, rng: np.random.Generator) -> dict[str, tuple[str, float]]:
@@ -247,25 +243,20 @@ def search_device() -> tuple[int, float]:
 
 async def _let_disappear(relay: RelayProcess, root: Path, key: bytes) -> list[str]:
     """Have somebody read texts that then disappear from their vault."""
-    alice = await Client.create(
-        root / "alice", Unlock(key=os.urandom(32)), name="alice", relay=relay.address
-    )
-    bob = await Client.create(root / "bob", Unlock(key=key), name="bob", relay=relay.address)
+    alice, bob = await _meet(relay, root, {"alice": os.urandom(32), "bob": key})
     texts = [f"for your eyes only {secrets.token_hex(12)}" for _ in range(EXPIRED)]
-    async with alice, bob:
-        bob.accept(alice.invite())
-        while not (alice.contacts() and bob.contacts()):
-            await asyncio.gather(alice.changed(), bob.changed())
-        gid = alice.contacts()[0].conversation
-        alice.set_timer(gid, LIFE_S)
-        for text in texts:
-            alice.send(gid, text)
-        while bob.count(gid) < len(texts):
-            await bob.changed()
-        bob.mark_read()
-        deadline = time.monotonic() + 60
-        while bob.count(gid):
-            if time.monotonic() > deadline:
-                raise RelayUnreachable("the texts did not disappear")
-            await bob.changed()
+    gid = alice.contacts()[0].conversation
+    alice.set_timer(gid, LIFE_S)
+    for text in texts:
+        alice.send(gid, text)
+    while bob.count(gid) < len(texts):
+        await bob.changed()
+    bob.mark_read()
+    deadline = time.monotonic() + 60
+    while bob.count(gid):
+        if time.monotonic() > deadline:
+            raise RelayUnreachable("the texts did not disappear")
+        await bob.changed()
+    await alice.close()
+    await bob.close()
     return texts

@@ -138,7 +138,8 @@ def _found_groups(
         for a in members:
             for b in members:
                 shared.setdefault((a, b), []).append(index)
-    talks, number = list(groups), {}
+    talks = list(groups)
+    number: dict[tuple[int, int], int] = {}
     talk = np.empty(len(sender), dtype=np.int64)
     lots = rng.random(len(sender))
     for index, (a, b) in enumerate(zip(sender.tolist(), to.tolist(), strict=True)):
@@ -146,11 +147,7 @@ def _found_groups(
         if common and lots[index] < TO_GROUP:
             talk[index] = common[index % len(common)]
             continue
-        pair = (min(a, b), max(a, b))
-        if pair not in number:
-            number[pair] = len(talks)
-            talks.append(pair)
-        talk[index] = number[pair]
+        talk[index] = _between(a, b, talks, number)
     return talks, talk
 
 
@@ -173,12 +170,19 @@ def _deal_groups(
         if b < 0:
             talk[index] = home[a]
             continue
-        pair = (min(a, b), max(a, b))
-        if pair not in number:
-            number[pair] = len(talks)
-            talks.append(pair)
-        talk[index] = number[pair]
+        talk[index] = _between(a, b, talks, number)
     return talks, talk
+
+
+def _between(
+    a: int, b: int, talks: list[tuple[int, ...]], number: dict[tuple[int, int], int]
+) -> int:
+    """The number of the 1:1 conversation of two people, which begins with their first message."""
+    pair = (min(a, b), max(a, b))
+    if pair not in number:
+        number[pair] = len(talks)
+        talks.append(pair)
+    return number[pair]
 
 
 def _sessions(

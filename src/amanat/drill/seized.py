@@ -41,6 +41,7 @@ def seize(relay: RelayProcess, to: Path) -> None:
 
     Raises PermissionError where the system does not let a parent read its child's memory.
     """
+    to.mkdir()
     shutil.copytree(relay.directory, to / "disk")
     shutil.copy(relay.log, to / "output")
     with (to / "memory").open("wb") as out:

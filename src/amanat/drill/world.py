@@ -365,9 +365,9 @@ class Network:
     def _hand_on(self, socket: Socket, request: wire.Forward | wire.Inquire) -> None:
         """A hop hands a request to another relay."""
         there = next((one for at, one in self.relays.items() if str(at) == request.to), None)
-        if not socket.relay.is_hop or there in (None, socket.relay):
+        if not socket.relay.is_hop or there is None or there is socket.relay:
             socket.deliver(wire.Failed(request.id, HopRefused.code))
-        elif there is None or there.address in self.away:
+        elif there.address in self.away:
             socket.deliver(wire.Failed(request.id, RelayUnreachable.code, 1.0))
         elif isinstance(request, wire.Inquire):
             socket.deliver(wire.Described(request.id, there.descriptor(), b""))

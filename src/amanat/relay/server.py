@@ -125,9 +125,10 @@ class Relay:
             store, region=home.config.region, bucket_key=home.bucket_key, limits=self.limits
         )
         self._sealing = SealingKeys(home.directory, now=self._now())
+        self._key = home.identity.public_key().public_bytes_raw()
         self.hop = Hop(
             home.config.hop,
-            home.identity.public_key().public_bytes_raw(),
+            self._key,
             most_bytes=self.limits.bytes_in_flight_total,
         )
         self.errands: set[asyncio.Task[None]] = set()
@@ -227,9 +228,8 @@ class Relay:
         """The signed descriptor, and the bucket key for whoever has access."""
         home, config, hour = self._home, self._home.config, int(self._now()) // 3600
         if self._described[0] != hour:
-            self._rotate()
             descriptor = Descriptor(
-                key=home.identity.public_key().public_bytes_raw(),
+                key=self._key,
                 region=config.region,
                 operator=config.operator,
                 buckets=config.buckets,
@@ -255,8 +255,7 @@ class Relay:
 
         Raises BrokenSeal, MalformedFrame or FrameTooLarge.
         """
-        key = self._home.identity.public_key().public_bytes_raw()
-        frame, answer_key = open_request(request.sealed, self._sealing.privates, relay=key)
+        frame, answer_key = open_request(request.sealed, self._sealing.privates, relay=self._key)
         inner = wire.decode_request(frame)
         # What is answered more than once, or goes on, cannot be sealed.
         if inner.id or not isinstance(inner, wire.Describe | wire.Create | wire.Append | wire.Read):

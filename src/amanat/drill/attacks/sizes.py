@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from amanat.drill.designs import Evidence
 
 NAME = "sizes"
@@ -24,16 +22,10 @@ READERS = 10
 DAY_S = 86_400.0
 
 
-def measure(
-    evidence: Evidence, size_of: Callable[[int], int], rng: np.random.Generator
-) -> tuple[float, float]:
-    """(the share, what taking any entry of the day would give)."""
+def measure(evidence: Evidence, leaflet_size: int, rng: np.random.Generator) -> tuple[float, float]:
+    """(the share, what taking any entry of the day would give); at rest the leaflet takes
+    `leaflet_size` bytes."""
     day = float(rng.uniform(0, max(1.0, evidence.at[-1] - DAY_S)))
     sizes = evidence.size[(evidence.at >= day) & (evidence.at < day + DAY_S)]
-    alike = int((sizes == size_of(LEAFLET_BYTES)).sum())
+    alike = int((sizes == leaflet_size).sum())
     return READERS / (READERS + alike), READERS / (READERS + len(sizes))
-
-
-def bound(base: float) -> float:
-    """Twice what guessing gives."""
-    return 2 * base
