@@ -157,7 +157,7 @@ DECODERS = {
     "Welcome file": _record(
         conversation._welcome_files,
         InvalidWelcome,
-        WelcomeFile(b"welcome", b"tree", [Ack(bytes(8), 3, bytes(8))]),
+        WelcomeFile(b"welcome", b"tree", [Ack(bytes(8), 3, bytes(8))], 7),
     ),
     "text": _record(history._texts, InvalidMessage, Text("سلام", None, 60)),
     "edit": _record(history._edits, InvalidMessage, Edit(bytes(16), "سلام")),

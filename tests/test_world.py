@@ -199,6 +199,35 @@ async def test_removed_member_reads_nothing_later(world: World) -> None:
     assert carol.one("SELECT count(*) FROM chain_in WHERE gid = ?", gid) == 0
 
 
+async def test_what_a_newcomer_says_stands_after_what_was_said_before(world: World) -> None:
+    alice, bob, carol = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", alice, bob)
+    for number in range(5):
+        alice.say("family", f"text {number}")
+    await world.settle()
+    alice.client.add(gid, ["carol"])
+    await world.settle()
+    carol.say("family", "good evening")
+    await world.settle()
+    for person in (alice, bob):
+        assert person.client.messages(gid)[-1].text == "good evening"
+
+
+async def test_who_was_asked_in_again_speaks_after_what_they_had_read(world: World) -> None:
+    alice, bob, carol = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", alice, bob, carol)
+    carol.say("family", "before")
+    await world.settle()
+    alice.client.remove(gid, "carol")
+    await world.settle()
+    alice.client.add(gid, ["carol"])
+    await world.settle()
+    carol.say("family", "after")
+    await world.settle()
+    for person in (alice, bob, carol):
+        assert [m.text for m in person.client.messages(gid)] == ["before", "after"]
+
+
 async def test_leaving_works_with_no_admin_online(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob, carol)

@@ -400,10 +400,11 @@ class Conversations:
         gid: bytes | None,
         direct: bool,
         heads: Sequence[Ack] = (),
+        clock: int = 0,
         now: int,
     ) -> bytes:
         """Join by a Welcome that the person `by` made; the gid. `heads` are how far the members had
-        counted.
+        counted, and `clock` is that maker's.
 
         Raises InvalidWelcome, and nothing is consumed then, when it is not what was announced.
         """
@@ -418,9 +419,11 @@ class Conversations:
         fits = policy.direct == pair and identities == set(pair) if direct else not policy.direct
         if not announced or not fits or by not in identities:
             raise InvalidWelcome
+        before = 0
         if self._state(view.gid) is not None:
             if self.is_active(view.gid):
                 raise InvalidWelcome
+            before = self.clock(view.gid)  # what was said there before is shown still
             self._end(view.gid)  # removed earlier, asked in again
             self._engine.delete_group(view.gid)
             self._db.execute("DELETE FROM conversation WHERE gid = ?", (view.gid,))
@@ -433,6 +436,8 @@ class Conversations:
         if direct:
             sure = self._delivery.read_so_far()
         self._insert(view.gid, sure=sure, now=now)
+        for past in (before, clock):
+            self.move_clock(view.gid, past)
         self._plan_refresh(view.gid, REFRESH_MS[0], now=now)
         counted = {head.device: head.seq for head in heads}
         for person in rights.read_members(view.members):
@@ -1046,7 +1051,9 @@ class Conversations:
         counted = self.gaps.heads(gid)
         counted += [(self._me.signer, sent_seq, sent_hash)] if sent_seq else []
         heads = [Ack(s[:8], seq, (digest or bytes(8))[:8]) for s, seq, digest in counted]
-        file = self.put_file(codec.encode(WelcomeFile(welcome, tree, heads)), now=now)
+        file = self.put_file(
+            codec.encode(WelcomeFile(welcome, tree, heads, self.clock(gid))), now=now
+        )
         body = codec.encode(WelcomeRef(group=gid, file=file))
         for identity in joiners:
             self._db.execute(
@@ -1120,6 +1127,7 @@ class Conversations:
                 gid=gid,
                 direct=False,
                 heads=content.heads,
+                clock=content.clock,
                 now=now,
             )
         except InvalidWelcome as error:

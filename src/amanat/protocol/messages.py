@@ -278,6 +278,8 @@ class WelcomeFile(codec.Record, frozen=True):
     heads: Annotated[list[Ack], msgspec.Meta(max_length=1024)]
     """How far each device had counted, as far as the committer had heard: what comes after is for
     the joiners too."""
+    clock: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+    """The committer's Lamport clock: what a joiner says stands after what was said before."""
 
 
 class Leave(codec.Record, frozen=True):
