@@ -264,6 +264,16 @@ class BrokenDescriptor(PeerError):
     text = "the relay's descriptor is malformed or not signed by its key"
 
 
+class BrokenLedger(PeerError):
+    code = "broken-ledger"
+    text = "a checkpoint or a part of the relay's ledger is malformed or not signed by its key"
+
+
+class NotInLedger(PeerError):
+    code = "not-in-ledger"
+    text = "the relay's ledger has no such part"
+
+
 class BrokenSeal(PeerError):
     code = "broken-seal"
     text = "a sealed request or answer cannot be opened"
