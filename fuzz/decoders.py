@@ -18,12 +18,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from amanat.errors import (
     BrokenAddress,
     BrokenDescriptor,
+    BrokenLedger,
     BrokenSeal,
     InvalidCell,
     MalformedFrame,
+    NotInLedger,
     StoreDamaged,
 )
-from amanat.protocol import cells, codec, sealing, wire
+from amanat.protocol import cells, codec, ledger, sealing, tlog, wire
 from amanat.protocol.descriptor import (
     Descriptor,
     Limits,
@@ -132,6 +134,67 @@ def _sealing_keys(data: bytes) -> None:
         sealing.public_key(key)
 
 
+def _entry(data: bytes) -> None:
+    """Invariant: BrokenLedger, or encoding what it gives is the input again."""
+    try:
+        entry = ledger.decode_entry(data)
+    except BrokenLedger:
+        return
+    if ledger.encode_entry(entry) != data:
+        raise AssertionError(data)
+
+
+def _note(data: bytes) -> None:
+    """Invariant: BrokenLedger, or formatting what it gives is the input again."""
+    try:
+        note = tlog.parse_note(data)
+    except BrokenLedger:
+        return
+    if tlog.format_note(note) != data:
+        raise AssertionError(data)
+
+
+def _checkpoint(data: bytes) -> None:
+    """Invariant: BrokenLedger, or formatting what it gives is how the input begins."""
+    text = data.decode(errors="replace")
+    try:
+        checkpoint = tlog.parse_checkpoint(text)
+    except BrokenLedger:
+        return
+    if not text.startswith(tlog.format_checkpoint(checkpoint)):
+        raise AssertionError(data)
+
+
+def _tile(data: bytes) -> None:
+    """Invariant: NotInLedger, or the path of what it gives is the input again."""
+    path = data.decode(errors="replace")
+    try:
+        tile = tlog.parse_tile(path)
+    except NotInLedger:
+        return
+    if tile.path != path:
+        raise AssertionError(data)
+
+
+def _bundle(data: bytes) -> None:
+    """Invariant: BrokenLedger, or joining what it gives is the input again."""
+    try:
+        entries = tlog.split_bundle(data, 2)
+    except BrokenLedger:
+        return
+    if tlog.join_bundle(entries) != data:
+        raise AssertionError(data)
+
+
+_CHECKPOINT = tlog.Checkpoint(ledger.origin(_PUBLIC), 7, bytes(32))
+_ENTRIES: list[ledger.Entry] = [
+    ledger.Created(bytes(32), 500_000),
+    ledger.MovedIn(bytes(32), 500_000, _PUBLIC, 7, bytes(32), 3, 3072),
+    ledger.MovedOut(bytes(32), 500_000, _PUBLIC, 7, bytes(32), 3, 3072),
+    ledger.Expired(bytes(32), 500_000, 3, 3072),
+    ledger.Erased(bytes(32), 500_000, 0, 0),
+]
+
 _REQUESTS: list[wire.Request] = [
     wire.Describe(0, bytes(32)),
     wire.Create(1, bytes(32), bytes(24), bytes(32), bytes(32), 14),
@@ -142,6 +205,7 @@ _REQUESTS: list[wire.Request] = [
     wire.Sealed(6, bytes(2416)),
     wire.Forward(7, _ADDRESS, bytes(2416)),
     wire.Inquire(8, _ADDRESS),
+    wire.Consult(13, "tile/0/000.p/7"),
 ]
 _REPLIES: list[wire.Reply] = [
     wire.Described(0, b"signed", bytes(32)),
@@ -150,6 +214,7 @@ _REPLIES: list[wire.Reply] = [
     wire.Cells(3, 1, bytes(32), [bytes(cells.MESSAGE_CELL)], 1),
     wire.Failed(4, "relay-busy", 5.0),
     wire.Answer(5, bytes(1328)),
+    wire.Consulted(7, bytes(32)),
 ]
 
 TARGETS = {
@@ -171,6 +236,11 @@ TARGETS = {
         _sealing_keys,
         [codec.encode(home._KeyFile([(3, _SEALING), (2, _SEALING)]))],  # noqa: SLF001  # same
     ),
+    "entry": Target(_entry, [ledger.encode_entry(one) for one in _ENTRIES]),
+    "note": Target(_note, [tlog.sign_checkpoint(_CHECKPOINT, _KEY)]),
+    "checkpoint": Target(_checkpoint, [tlog.format_checkpoint(_CHECKPOINT).encode()]),
+    "tile": Target(_tile, [b"tile/0/000", b"tile/2/x001/x234/067.p/9", b"tile/entries/007.p/255"]),
+    "bundle": Target(_bundle, [tlog.join_bundle([b"", b"entry"])]),
     "cell": Target(_cell, [cells.seal(_ONCE, b"text", region="DE", drop_id=bytes(24))]),
     **{
         name.replace(" ", "-"): Target(functools.partial(try_one, decoder), [decoder.sample])

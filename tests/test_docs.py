@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from amanat import cli, errors
 from amanat.config import HopConfig, RelayConfig, RelayLimits
-from amanat.protocol import cells, drops, identity, labels, sealing, wire
+from amanat.protocol import cells, drops, identity, labels, ledger, sealing, tlog, wire
 from amanat.protocol.descriptor import RelayAddress, open_descriptor
 from amanat.relay.metrics import Metrics
 
@@ -272,6 +272,13 @@ def vectors() -> dict[str, str]:
     key = Ed25519PrivateKey.from_private_bytes(r(64))
     public = key.public_key().public_bytes_raw()
     delivery = X25519PrivateKey.from_private_bytes(r(128)).public_key().public_bytes_raw()
+    hashed = ledger.drop_hash(bucket.drop_id)
+    entries: list[ledger.Entry] = [
+        ledger.Created(hashed, 500_000),
+        ledger.Expired(hashed, 500_360, 1, len(cell)),
+    ]
+    written = [ledger.encode_entry(entry) for entry in entries]
+    checkpoint = tlog.Checkpoint(ledger.origin(public), 2, tlog.root_of(written))
     found = {
         "bucket.secret": drops.expand(r(0), b"amanat bucket", bytes(4)),
         "bucket.drop_id": bucket.drop_id,
@@ -294,10 +301,16 @@ def vectors() -> dict[str, str]:
         "chain.next_2": chain,
         "relay.key": public,
         "sealing.sha256": hashlib.sha256(sealing.public_key(r(0) + r(32) + r(64))).digest(),
+        "ledger.drop": hashed,
+        "ledger.created": written[0],
+        "ledger.expired": written[1],
+        "ledger.root": checkpoint.root,
+        "ledger.checkpoint": tlog.sign_checkpoint(checkpoint, key),
         "credential": identity.issue_credential(key, delivery=delivery, signer=r(192)),
     }
     return {label: value.hex() for label, value in found.items()} | {
         "relay.address": str(RelayAddress("relay.example", 8443, public)),
+        "ledger.origin": ledger.origin(public),
         "safety_number": identity.safety_number(r(0), r(32)),
     }
 
@@ -316,6 +329,20 @@ def test_the_example_descriptor_is_signed_by_the_example_key() -> None:
     (described,) = [frame for frame in frames if isinstance(frame, wire.Described)]
     key = bytes.fromhex(vectors()["relay.key"])
     assert open_descriptor(described.descriptor, key).region == "DE"
+
+
+def test_the_example_ledger_is_under_the_example_checkpoint() -> None:
+    found = {label: value for label, value in vectors().items() if label.startswith("ledger.")}
+    key = bytes.fromhex(vectors()["relay.key"])
+    note = bytes.fromhex(found["ledger.checkpoint"])
+    checkpoint = tlog.open_checkpoint(note, found["ledger.origin"], key)
+    requests = [wire.decode_request(bytes.fromhex(example)) for example in blocks("hex request")]
+    replies = [wire.decode_reply(bytes.fromhex(example)) for example in blocks("hex reply")]
+    (asked,) = [frame for frame in requests if isinstance(frame, wire.Consult)]
+    (given,) = [frame for frame in replies if isinstance(frame, wire.Consulted)]
+    assert tlog.parse_tile(asked.path) == tlog.tile_at(0, 0, checkpoint.size)
+    node = tlog.nodes_from(checkpoint.size, lambda _: given.part)
+    assert tlog.root(checkpoint.size, node) == checkpoint.root
 
 
 # Words, links and names

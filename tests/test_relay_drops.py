@@ -14,6 +14,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -29,8 +30,17 @@ from amanat.protocol.drops import (
     next_digest,
     token_hash,
 )
+from amanat.protocol.ledger import Created, decode_entry, drop_hash, origin
+from amanat.protocol.tlog import (
+    Checkpoint,
+    consistency_proof,
+    is_consistent,
+    nodes_from,
+    open_checkpoint,
+)
 from amanat.relay import drops as rules
 from amanat.relay.drops import DAY_S, DROP_LIFE_DAYS, Drops, HeldCell, Store
+from amanat.relay.ledger import CHECKPOINT, Ledger, agree, every_entry, replay
 from amanat.relay.store_sqlite import SqliteStore
 
 REGION = "DE"
@@ -448,6 +458,11 @@ def test_a_drop_ends_half_a_year_after_its_last_cell_and_a_bucket_never(relay: R
 # Random histories
 
 
+SIGNER = Ed25519PrivateKey.from_private_bytes(bytes(32))
+SIGNER_KEY = SIGNER.public_key().public_bytes_raw()
+LEDGER = origin(SIGNER_KEY)
+
+
 class Died(BaseException):
     """The process is dead."""
 
@@ -503,6 +518,8 @@ class History(RuleBasedStateMachine):
         self.connect = sqlite3.connect
         sqlite3.connect = lambda *args, **kwargs: self.connect(*args, factory=Fused, **kwargs)  # type: ignore[assignment]
         rules.EXPIRY_SLICE = 2
+        self.ended_bytes = 0
+        self.signed: list[Checkpoint] = []
         self.open()
         self.model[BUCKET.drop_id] = Model(14, digest=first_digest(BUCKET.drop_id), last_day=20_000)
         self.do([create(CROWD[1], days=30)])
@@ -513,6 +530,8 @@ class History(RuleBasedStateMachine):
         directory.mkdir(exist_ok=True)
         self.store = SqliteStore(directory)
         self.drops = Drops(self.store, region=REGION, bucket_key=BUCKET_KEY, limits=TIGHT)
+        self.ledger = Ledger(self.store, SIGNER)
+        self.ledger.begin(now=self.now)
         self.drops.open_buckets(1, now=self.now)
 
     def revive(self) -> None:
@@ -588,6 +607,8 @@ class History(RuleBasedStateMachine):
 
     def expire_model(self) -> None:
         for drop_id, drop in list(self.model.items()):
+            ended = [held for _, day, _, held in drop.cells if day + drop.days < self.day]
+            self.ended_bytes += sum(map(len, ended))
             drop.cells = [one for one in drop.cells if one[1] + drop.days >= self.day]
             if (
                 not drop.cells
@@ -624,6 +645,7 @@ class History(RuleBasedStateMachine):
             self.drops.commit()
         except Died:
             self.revive()
+            assert self.ledger_agrees()
             assert self.shows(self.model) or self.shows(after)
             if not self.shows(after):
                 return
@@ -636,14 +658,51 @@ class History(RuleBasedStateMachine):
         try:
             for _ in self.drops.expire(now=self.now):
                 assert self.shows(self.model)
+                fuse, Fused.fuse = Fused.fuse, None
+                assert self.ledger_agrees()
+                Fused.fuse = fuse
         except Died:
             self.revive()
+            assert self.ledger_agrees()
             before = copy.deepcopy(self.model)
             self.expire_model()  # drops end near the end: it may have died on either side of that
             assert self.shows(before) or self.shows(self.model)
             for _ in self.drops.expire(now=self.now):
                 pass
         self.expire_model()
+
+    @rule()
+    def seal(self) -> None:
+        try:
+            for _ in self.ledger.seal():
+                pass
+        except Died:
+            self.revive()
+            for _ in self.ledger.seal():
+                pass
+        fuse, Fused.fuse = Fused.fuse, None
+        new = open_checkpoint(self.ledger.part(CHECKPOINT), LEDGER, SIGNER_KEY)
+        assert new.size == self.store.pages.size()
+        node = nodes_from(new.size, lambda tile: self.ledger.part(tile.path))
+        for old in self.signed:
+            proof = consistency_proof(old.size, new.size, node)
+            assert is_consistent(old.size, old.root, new.size, new.root, proof)
+        self.signed.append(new)
+        Fused.fuse = fuse
+
+    def ledger_agrees(self) -> bool:
+        """Whether ledger and store tell of the same drops and cells, whatever the model says."""
+        pages = self.store.pages
+        accounts, wrong = replay(map(decode_entry, every_entry(pages, pages.size())))
+        records = {drop_hash(one.drop_id): one for one in self.store.records()}
+        told = sum(account.ended_bytes for account in accounts.values())
+        # Of a drop in the middle of its expiry the entry is yet to come.
+        self.told_bytes = told + sum(record.ended_bytes for record in records.values())
+        return (
+            not wrong
+            and {name for name, account in accounts.items() if account.is_here} == set(records)
+            and all(agree(accounts[name], record) for name, record in records.items())
+        )
 
     @rule(days=st.sampled_from([1, 1, 1, 2, 7, 13, 14, 15, 16, 31, 200, -1, -3, -40]))
     def wait(self, days: int) -> None:
@@ -668,6 +727,8 @@ class History(RuleBasedStateMachine):
             assert self.store.count() == len(self.model)
             cells = [held for drop in self.model.values() for *_, held in drop.cells]
             assert self.store.held_bytes() == sum(map(len, cells))
+            assert self.ledger_agrees()
+            assert self.told_bytes == self.ended_bytes
             Fused.fuse = fuse
 
 
@@ -723,5 +784,25 @@ def test_dying_at_any_statement_of_an_expiry_loses_nothing_and_ends_what_has_end
         history.expire()
         if survived:
             assert moments > 5
+            return
+    raise AssertionError("it never ends")
+
+
+@pytest.mark.parametrize("is_after", [False, True])
+def test_dying_at_any_statement_of_a_sealing_signs_nothing_that_contradicts(
+    history: History, is_after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("amanat.relay.ledger.TILES_PER_STEP", 1)
+    for moments in range(100):
+        before = history.store.pages.size()
+        for number in range(before, before + 600):
+            history.store.note(Created(number.to_bytes(32, "big"), 0))
+        history.store.commit()
+        history.light_the_fuse(moments, is_after)
+        history.seal()
+        survived = Fused.fuse is not None
+        Fused.fuse = None
+        if survived:
+            assert moments > 10
             return
     raise AssertionError("it never ends")

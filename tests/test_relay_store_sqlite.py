@@ -101,7 +101,7 @@ def test_a_store_that_could_not_be_made_leaves_nothing(
 def test_a_newer_store_is_refused_untouched(tmp_path: Path, name: str) -> None:
     SqliteStore(tmp_path).close()
     with sqlite3.connect(tmp_path / name) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute(f"PRAGMA user_version = {store_sqlite.VERSION + 1}")
     connection.close()
     before = (tmp_path / name).read_bytes()
     with pytest.raises(StoreTooNew):

@@ -22,6 +22,8 @@ SEALING_KEY_BYTES = 1216
 """Length of a public key for sealed requests, in bytes: ML-KEM-768 and X25519."""
 MAX_ADDRESS_CHARS = 400
 """Longest relay address: a DNS name has at most 253 characters."""
+MAX_CHECKPOINT_BYTES = 4096
+"""Longest checkpoint in a descriptor: its own signature takes 200, each witness's less than 300."""
 _CONTEXT = b"amanat relay descriptor 1\x00"
 _ADDRESS = re.compile(
     r"amanat://(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})"
@@ -57,7 +59,7 @@ class Limits(msgspec.Struct, frozen=True):
 class Descriptor(msgspec.Struct, frozen=True):
     """What a relay says of itself, under its signature.
 
-    Unknown fields are ignored: later versions add a move notice and a ledger checkpoint.
+    Unknown fields are ignored: later versions add a move notice.
     """
 
     key: Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
@@ -73,6 +75,9 @@ class Descriptor(msgspec.Struct, frozen=True):
     """The public key to seal requests to (protocol/sealing.py); empty if it takes none."""
     is_hop: bool = False
     """Whether it forwards sealed requests to other relays, perhaps to a few only."""
+    checkpoint: Annotated[bytes, msgspec.Meta(max_length=MAX_CHECKPOINT_BYTES)] = b""
+    """How its ledger stands, as a note that it has signed (protocol/tlog.py); empty if it keeps
+    none."""
 
 
 def b64(data: bytes) -> str:

@@ -16,6 +16,8 @@ from amanat.protocol import codec
 from amanat.protocol.cells import LARGE_CELL, MESSAGE_CELL
 from amanat.protocol.descriptor import MAX_ADDRESS_CHARS
 from amanat.protocol.drops import DROP_ID_BYTES, HASH_BYTES, TOKEN_BYTES
+from amanat.protocol.ledger import MAX_ENTRY_BYTES
+from amanat.protocol.tlog import MAX_PATH_CHARS, TILE_WIDTH
 
 PATH = "/amanat/1"
 """The WebSocket path; the number is the protocol's version."""
@@ -31,6 +33,8 @@ MAX_WAIT_S = 180
 """Longest a read may wait for a cell, in seconds: each costs who waits an answer, and who has gone
 without a word is waited for as long."""
 MAX_CODE_CHARS = 64
+MAX_PART_BYTES = TILE_WIDTH * (2 + MAX_ENTRY_BYTES)
+"""The longest part of a ledger, in bytes: a bundle of the longest entries."""
 
 RequestId: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
 Seq: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
@@ -115,6 +119,13 @@ class Inquire(_Frame, frozen=True, tag=9):
     to: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
 
 
+class Consult(_Frame, frozen=True, tag=13):
+    """Ask for a part of the relay's ledger."""
+
+    path: Annotated[str, msgspec.Meta(max_length=MAX_PATH_CHARS)]
+    """As in C2SP tlog-tiles (protocol/tlog.py)."""
+
+
 class Described(_Frame, frozen=True, tag=1):
     """The signed descriptor and the 32-byte bucket key, which is empty without access."""
 
@@ -162,10 +173,16 @@ class Answer(_Frame, frozen=True, tag=6):
     sealed: bytes
 
 
+class Consulted(_Frame, frozen=True, tag=7):
+    """A part of the ledger."""
+
+    part: Annotated[bytes, msgspec.Meta(max_length=MAX_PART_BYTES)]
+
+
 Request: TypeAlias = (
-    Describe | Create | Append | Read | Follow | Unfollow | Sealed | Forward | Inquire
+    Describe | Create | Append | Read | Follow | Unfollow | Sealed | Forward | Inquire | Consult
 )
-Reply: TypeAlias = Described | Created | Appended | Cells | Failed | Answer
+Reply: TypeAlias = Described | Created | Appended | Cells | Failed | Answer | Consulted
 
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)

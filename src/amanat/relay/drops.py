@@ -42,11 +42,13 @@ from amanat.protocol.drops import (
     next_digest,
     token_hash,
 )
+from amanat.protocol.ledger import Created, drop_hash, hour_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from amanat.config import RelayLimits
+    from amanat.protocol.ledger import Entry
 
 DAY_S = 86_400
 """Seconds in a day."""
@@ -90,6 +92,10 @@ class DropRecord(msgspec.Struct):
     """UTC day of the oldest cell kept."""
     number: int = 0
     """The store's own key for it."""
+    ended_cells: int = 0
+    """Cells that an expiry under way has erased: they stand in the ledger when it is through with
+    the drop."""
+    ended_bytes: int = 0
 
 
 NOBODYS = DropRecord(
@@ -147,6 +153,9 @@ class Store(Protocol):
     def save(self, drop: DropRecord) -> None:
         """Stage a changed record."""
 
+    def note(self, entry: Entry) -> None:
+        """Stage an entry of the ledger."""
+
     def commit(self) -> None:
         """Make all that is staged durable. May be called in another thread while reads go on."""
 
@@ -170,12 +179,13 @@ class Store(Protocol):
         """Destroy the keys of all cells whose last day is before `today`, and leave no trace of
         them in any file."""
 
-    def erase(self, today: int, max_cells: int) -> int:
+    def erase(self, today: int, max_cells: int, *, hour: int) -> int:
         """Delete up to `max_cells` cells whose last day is before `today`; how many: 0 when none
-        is left."""
+        is left. With the last ones of a drop an `Expired` of all of them is entered."""
 
-    def end_drops(self, before_day: int) -> None:
-        """Delete the empty drops, buckets excepted, whose last day is before this."""
+    def end_drops(self, before_day: int, *, hour: int) -> None:
+        """Delete the empty drops, buckets excepted, whose last day is before this, and enter an
+        `Erased` of each."""
 
     def scrub(self) -> None:
         """Leave no byte of what was deleted in any file."""
@@ -207,7 +217,7 @@ class Drops:
             bucket = derive_bucket(self._bucket_key, index, region=self._region)
             if self._store.find(bucket.drop_id).drop_id:
                 continue
-            self._store.add(
+            self._add(
                 _new_drop(
                     bucket.drop_id,
                     append_hash=token_hash(bucket.drop_id, bucket.append_token),
@@ -215,9 +225,14 @@ class Drops:
                     retention_days=MESSAGE_RETENTION_DAYS,
                     bucket=True,
                     today=_day(now),
-                )
+                ),
+                now=now,
             )
         self._store.commit()
+
+    def _add(self, drop: DropRecord, *, now: float) -> None:
+        self._store.add(drop)
+        self._store.note(Created(drop_hash(drop.drop_id), hour_of(now)))
 
     def write(self, requests: Sequence[wire.Create | wire.Append], *, now: float) -> Written:
         """Stage a batch, in order. Each request succeeds or fails by itself.
@@ -274,7 +289,7 @@ class Drops:
                 bucket=False,
                 today=_day(now),
             )
-            self._store.add(drop)
+            self._add(drop, now=now)
         elif (drop.append_hash, drop.read_hash, drop.retention_days, drop.bucket) != (
             request.append_hash,
             request.read_hash,
@@ -358,9 +373,9 @@ class Drops:
         with self._whole():
             self._store.shred(today)
             yield True
-            while self._store.erase(today, EXPIRY_SLICE):
+            while self._store.erase(today, EXPIRY_SLICE, hour=hour_of(now)):
                 yield True
-            self._store.end_drops(today - DROP_LIFE_DAYS)
+            self._store.end_drops(today - DROP_LIFE_DAYS, hour=hour_of(now))
             # Even if nothing ended today: a crash may have come between an earlier erasing and
             # this.
             self._store.scrub()

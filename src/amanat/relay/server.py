@@ -46,11 +46,12 @@ from amanat.protocol.sealing import open_request, seal_answer
 from amanat.relay.drops import BUSY_RETRY_S, Drops, refusal
 from amanat.relay.home import Home, SealingKeys, interface, locked
 from amanat.relay.hop import Guest, Hop
+from amanat.relay.ledger import Ledger
 from amanat.relay.metrics import Metrics
 from amanat.relay.store_sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from amanat.protocol.descriptor import RelayAddress
@@ -124,6 +125,7 @@ class Relay:
         self._drops = Drops(
             store, region=home.config.region, bucket_key=home.bucket_key, limits=self.limits
         )
+        self.ledger = Ledger(store, home.identity)
         self._sealing = SealingKeys(home.directory, now=self._now())
         self._key = home.identity.public_key().public_bytes_raw()
         self.hop = Hop(
@@ -133,7 +135,7 @@ class Relay:
         )
         self.errands: set[asyncio.Task[None]] = set()
         """What is being asked of other relays."""
-        self._described = (0, b"")
+        self._described: tuple[int, bytes, bytes] = (0, b"", b"")
         self._queue: deque[tuple[Connection, Write, int]] = deque()
         self._queued_bytes = 0
         self._work = asyncio.Event()
@@ -149,7 +151,9 @@ class Relay:
         loop.set_exception_handler(_log_loop_error)
         sockets = self.limits.connections + self.limits.handshakes
         _allow_files(sockets + SPARE_FILES)
+        self.ledger.begin(now=self._now())
         self._drops.open_buckets(config.buckets, now=self._now())
+        await self._in_turns(self.ledger.seal(), "checkpoint")
         tls = self._home.tls()
         server = await picows.ws_create_server(
             self._welcome,
@@ -181,6 +185,7 @@ class Relay:
             self._work.set()
             await writing
             expiring.cancel()
+        await self._in_turns(self.ledger.seal(), "checkpoint")
         for errand in self.errands:
             errand.cancel()
         await self._close_all()
@@ -227,7 +232,8 @@ class Relay:
     def describe(self, request: wire.Describe) -> wire.Described:
         """The signed descriptor, and the bucket key for whoever has access."""
         home, config, hour = self._home, self._home.config, int(self._now()) // 3600
-        if self._described[0] != hour:
+        checkpoint = self.ledger.checkpoint
+        if self._described[:2] != (hour, checkpoint):
             descriptor = Descriptor(
                 key=self._key,
                 region=config.region,
@@ -244,11 +250,12 @@ class Relay:
                 ),
                 sealing=self._sealing.public,
                 is_hop=self.hop.is_served,
+                checkpoint=checkpoint,
             )
-            self._described = (hour, sign_descriptor(descriptor, home.identity))
+            self._described = (hour, checkpoint, sign_descriptor(descriptor, home.identity))
         invited = hmac.compare_digest(request.access, home.access_code)
         bucket_key = home.bucket_key if invited or config.access == "open" else b""
-        return wire.Described(request.id, self._described[1], bucket_key)
+        return wire.Described(request.id, self._described[2], bucket_key)
 
     def open(self, request: wire.Sealed) -> tuple[wire.Request, bytes]:
         """(the request in a sealed one, with its id; the key of its answer).
@@ -258,7 +265,9 @@ class Relay:
         frame, answer_key = open_request(request.sealed, self._sealing.privates, relay=self._key)
         inner = wire.decode_request(frame)
         # What is answered more than once, or goes on, cannot be sealed.
-        if inner.id or not isinstance(inner, wire.Describe | wire.Create | wire.Append | wire.Read):
+        if inner.id or not isinstance(
+            inner, wire.Describe | wire.Create | wire.Append | wire.Read | wire.Consult
+        ):
             raise MalformedFrame
         return wire.with_id(inner, request.id), answer_key
 
@@ -313,18 +322,23 @@ class Relay:
         self.metrics.commit_seconds.observe(time.perf_counter() - started)
 
     async def _expire(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             self._rotate()  # what must not be opened any more ends, whether anybody asks or not
-            steps = self._drops.expire(now=self._now())
-            try:
-                more = True
-                while more:
-                    async with self._turn:
-                        more = await loop.run_in_executor(self._thread, next, steps, False)
-            except AmanatError as error:
-                logger.error("expiry failed: %s", error.code)  # noqa: TRY400  # same
+            await self._in_turns(self._drops.expire(now=self._now()), "expiry")
+            await self._in_turns(self.ledger.seal(), "checkpoint")
             await asyncio.sleep(EXPIRY_S - self._now() % EXPIRY_S)
+
+    async def _in_turns(self, steps: Iterator[bool], what: str) -> None:
+        """Take the steps of something long, by turns with commits. The next hour tries again what
+        fails."""
+        loop = asyncio.get_running_loop()
+        try:
+            more = True
+            while more:
+                async with self._turn:
+                    more = await loop.run_in_executor(self._thread, next, steps, False)
+        except AmanatError as error:
+            logger.error("%s failed: %s", what, error.code)  # noqa: TRY400  # a trace says no more
 
     # Reading
 
@@ -580,6 +594,11 @@ class Connection(picows.WSListener):
             if not self.has_room():
                 raise RelayBusy(retry_after=BUSY_RETRY_S)  # the answer is much longer
             self.reply(relay.describe(request))
+            return
+        elif isinstance(request, wire.Consult):
+            if not self.has_room():
+                raise RelayBusy(retry_after=BUSY_RETRY_S)  # same
+            self.reply(wire.Consulted(request.id, relay.ledger.part(request.path)))
             return
         elif isinstance(request, wire.Forward | wire.Inquire):
             errand = asyncio.ensure_future(self._ask_elsewhere(request))

@@ -1,5 +1,5 @@
-"""Drops in SQLite: `drops.sqlite` with the cells, and apart from it `keys.sqlite` with what opens
-them.
+"""Drops in SQLite: `drops.sqlite` with the cells and the ledger, and apart from it `keys.sqlite`
+with what opens the cells.
 
 A cell rests under AES-256-GCM, with a key of its drop and UTC day. To destroy a day of a drop is to
 destroy 32 bytes. What a crash leaves:
@@ -7,6 +7,8 @@ destroy 32 bytes. What a crash leaves:
 - A key is durable before the first cell under it is, so there is never a cell without its key...
 - ... except while an expiry runs: keys go first. Such a cell has ended, and no read asks for it.
 - A staged batch is one transaction: after a crash all of it is there, or nothing.
+- So is an entry of the ledger with what it tells of. Only of a drop that is in the middle of its
+  expiry has the ledger not heard yet; the drop's row has kept count.
 
 Three connections: the writer of each file, and one reader of both. SQLite lets the reader go on
 while the writer commits in another thread.
@@ -26,12 +28,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from amanat.errors import DiskFull, RelayBusy, StoreDamaged, StoreTooNew
 from amanat.protocol.cells import LABEL_BYTES
+from amanat.protocol.ledger import Entry, Erased, Expired, drop_hash, encode_entry
 from amanat.relay.drops import NOBODYS, DropRecord, HeldCell
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-VERSION = 1
+VERSION = 2
 """Version of both files' layout, in `PRAGMA user_version`."""
 PAGE_BYTES = 8192
 """Seven wrapped message cells fill a page of this size to 95 %; of 4096 bytes, three to 80 %."""
@@ -44,6 +48,8 @@ DISK_RETRY_S = 30.0
 SEQ_BITS = 40
 """A cell's `place` is its drop's number and its seq in one integer, which makes it the row's
 position in the table: a drop's cells lie together and in order."""
+ERASE_DROPS = 100
+"""Most drops whose cells end in one commit: some milliseconds, in which appends wait."""
 NONCE_BYTES = 12
 KEY_BYTES = 32
 
@@ -62,8 +68,11 @@ CREATE TABLE "drop" (
     cells INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
     last_day INTEGER NOT NULL,                 -- UTC days since 1970
-    oldest_day INTEGER                         -- NULL: no cell is kept
+    oldest_day INTEGER,                        -- NULL: no cell is kept
+    ended_cells INTEGER NOT NULL DEFAULT 0,    -- erased, and not in the ledger yet
+    ended_bytes INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE INDEX drop_due ON "drop" (oldest_day + retention_days) WHERE oldest_day IS NOT NULL;
 CREATE TABLE cell (
     place INTEGER PRIMARY KEY,                 -- drop number << 40 | seq
     label BLOB NOT NULL,
@@ -72,6 +81,23 @@ CREATE TABLE cell (
     wrapped BLOB NOT NULL                      -- nonce || AES-256-GCM(cell)
 ) STRICT;
 CREATE UNIQUE INDEX cell_label ON cell (place >> 40, label);
+"""
+
+_LEDGER = """
+CREATE TABLE entry (
+    place INTEGER PRIMARY KEY,                 -- from 0, without gaps
+    entry BLOB NOT NULL
+) STRICT;
+CREATE TABLE tile_hash (
+    level INTEGER NOT NULL,                    -- of 256^level entries, from 1
+    place INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    PRIMARY KEY (level, place)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE checkpoint (
+    number INTEGER PRIMARY KEY CHECK (number = 0),
+    note BLOB NOT NULL
+) STRICT;
 """
 
 _KEYS = """
@@ -84,11 +110,22 @@ CREATE TABLE shred_key (
 ) STRICT, WITHOUT ROWID;
 """
 
+_FROM_1 = {
+    "drops.sqlite": f"""
+ALTER TABLE "drop" ADD COLUMN ended_cells INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE "drop" ADD COLUMN ended_bytes INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX drop_due ON "drop" (oldest_day + retention_days) WHERE oldest_day IS NOT NULL;
+{_LEDGER}
+""",
+    "keys.sqlite": "",
+}
+"""What makes each file of version 1 one of this version."""
+
 _DROP_COLUMNS = (
     "drop_id, append_hash, read_hash, retention_days, bucket, head, digest, cells, bytes, last_day,"
-    " oldest_day, number"
+    " oldest_day, number, ended_cells, ended_bytes"
 )
-_NOBODYS_ROW = (b"", NOBODYS.append_hash, NOBODYS.read_hash, 0, 0, 0, b"", 0, 0, 0, None, 0)
+_NOBODYS_ROW = (b"", NOBODYS.append_hash, NOBODYS.read_hash, 0, 0, 0, b"", 0, 0, 0, None, 0, 0, 0)
 
 
 class SqliteStore:
@@ -101,7 +138,7 @@ class SqliteStore:
             raise StoreDamaged(f"{keys} is missing")
         with _errors:
             # Keys first: cells without a place for their keys would look like damage.
-            for path, schema in ((keys, _KEYS), (drops, _DROPS)):
+            for path, schema in ((keys, _KEYS), (drops, _DROPS + _LEDGER)):
                 if not path.exists():
                     _make(path, schema)
             self._keys = _open(keys)
@@ -109,7 +146,10 @@ class SqliteStore:
             self._reader = _open(drops)
             self._reader.execute("ATTACH ? AS keys", (str(keys),))
             self._drops, self._bytes = self._total()
-        self._staged_drops = self._staged_bytes = 0
+            self.pages = SqlitePages(self._reader)
+            self.staged_pages = SqlitePages(self._writer)
+            self._entries = self.pages.size()
+        self._staged_drops = self._staged_bytes = self._staged_entries = 0
         # Counted from a random number, and not the seq: the seq of a batch that was rolled back is
         # given again.
         self._nonce = int.from_bytes(os.urandom(NONCE_BYTES), "big")
@@ -149,7 +189,7 @@ class SqliteStore:
         with _errors:
             self._begin(self._writer)
             number = self._writer.execute(
-                f'INSERT INTO "drop" ({_DROP_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,NULL)',  # noqa: S608  # constant
+                f'INSERT INTO "drop" ({_DROP_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,NULL,0,0)',  # noqa: S608  # constant
                 _row(drop),
             ).lastrowid
         assert number is not None  # noqa: S101  # an INSERT of one row
@@ -204,11 +244,12 @@ class SqliteStore:
         self._wraps.clear()
         self._drops += self._staged_drops
         self._bytes += self._staged_bytes
-        self._staged_drops = self._staged_bytes = 0
+        self._entries += self._staged_entries
+        self._staged_drops = self._staged_bytes = self._staged_entries = 0
 
     def rollback(self) -> None:
         self._wraps.clear()
-        self._staged_drops = self._staged_bytes = 0
+        self._staged_drops = self._staged_bytes = self._staged_entries = 0
         with _errors:
             for connection in (self._writer, self._keys):
                 # SQLite has rolled back by itself after some errors.
@@ -260,52 +301,106 @@ class SqliteStore:
             self._keys.execute("DELETE FROM shred_key WHERE last_day < ?", (today,))
         _empty_wal(self._keys)
 
-    def erase(self, today: int, max_cells: int) -> int:
+    def erase(self, today: int, max_cells: int, *, hour: int) -> int:
+        cells = erased = 0
         with _errors:
-            row = self._writer.execute(
-                'SELECT number, retention_days FROM "drop" WHERE oldest_day + retention_days < ?'
-                " LIMIT 1",
-                (today,),
-            ).fetchone()
-            if row is None:
-                return 0
-            number, retention_days = row
-            first = number << SEQ_BITS
             self._begin(self._writer)
-            places = self._writer.execute(
-                "SELECT place, length(wrapped) FROM cell WHERE place BETWEEN ? AND ? AND day < ?"
-                " ORDER BY place LIMIT ?",
-                (first, first | _SEQ_MASK, today - retention_days, max_cells),
-            ).fetchall()
-            last = places[-1][0] if places else first
-            erased = sum(size - NONCE_BYTES - 16 for _, size in places)
-            self._writer.execute("DELETE FROM cell WHERE place BETWEEN ? AND ?", (first, last))
-            self._writer.execute(
-                'UPDATE "drop" SET cells = cells - ?, bytes = bytes - ?, oldest_day ='
-                " (SELECT day FROM cell WHERE place > ? AND place <= ? ORDER BY place LIMIT 1)"
-                " WHERE number = ?",
-                (
-                    len(places),
-                    erased,
-                    last,
-                    first | _SEQ_MASK,
-                    number,
-                ),
-            )
+            # Many drops in one commit: most have few cells of a day.
+            for _ in range(ERASE_DROPS):
+                due = self._writer.execute(
+                    'SELECT number, retention_days FROM "drop"'
+                    " WHERE oldest_day + retention_days < ? AND oldest_day IS NOT NULL LIMIT 1",
+                    (today,),
+                ).fetchone()
+                if due is None or cells >= max_cells:
+                    break
+                number, retention_days = due
+                count, size = self._erase_of(
+                    number, before=today - retention_days, max_cells=max_cells - cells
+                )
+                self._enter_expired(number, today, hour=hour)
+                cells, erased = cells + count, erased + size
         self.commit()
         self._bytes -= erased
-        return len(places)
+        return cells
 
-    def end_drops(self, before_day: int) -> None:
+    def _erase_of(self, number: int, *, before: int, max_cells: int) -> tuple[int, int]:
+        """Delete the first cells of a drop, of days before this: (how many, their bytes)."""
+        first = number << SEQ_BITS
+        places = self._writer.execute(
+            "SELECT place, length(wrapped) FROM cell WHERE place BETWEEN ? AND ? AND day < ?"
+            " ORDER BY place LIMIT ?",
+            (first, first | _SEQ_MASK, before, max_cells),
+        ).fetchall()
+        last = places[-1][0] if places else first
+        erased = sum(size - NONCE_BYTES - 16 for _, size in places)
+        self._writer.execute("DELETE FROM cell WHERE place BETWEEN ? AND ?", (first, last))
+        self._writer.execute(
+            'UPDATE "drop" SET cells = cells - ?1, bytes = bytes - ?2, oldest_day ='
+            " (SELECT day FROM cell WHERE place > ?3 AND place <= ?4 ORDER BY place LIMIT 1),"
+            " ended_cells = ended_cells + ?1, ended_bytes = ended_bytes + ?2"
+            " WHERE number = ?5",
+            (len(places), erased, last, first | _SEQ_MASK, number),
+        )
+        return len(places), erased
+
+    def _enter_expired(self, number: int, today: int, *, hour: int) -> None:
+        """Enter what has ended of a drop, if nothing more of it is to end now."""
+        ended = self._writer.execute(
+            'SELECT drop_id, ended_cells, ended_bytes FROM "drop" WHERE number = ?'
+            " AND (oldest_day IS NULL OR oldest_day + retention_days >= ?)",
+            (number, today),
+        ).fetchone()
+        if ended is None:
+            return
+        drop_id, cells, size = ended
+        self.note(Expired(drop_hash(drop_id), hour, cells, size))
+        self._writer.execute(
+            'UPDATE "drop" SET ended_cells = 0, ended_bytes = 0 WHERE number = ?', (number,)
+        )
+
+    def end_drops(self, before_day: int, *, hour: int) -> None:
         with _errors:
+            self._begin(self._writer)
             ended = self._writer.execute(
-                'DELETE FROM "drop" WHERE NOT bucket AND oldest_day IS NULL AND last_day < ?',
+                'DELETE FROM "drop" WHERE NOT bucket AND oldest_day IS NULL AND last_day < ?'
+                " RETURNING drop_id",
                 (before_day,),
-            )
-        self._drops -= ended.rowcount
+            ).fetchall()
+            for (drop_id,) in ended:
+                self.note(Erased(drop_hash(drop_id), hour, 0, 0))
+        self.commit()
+        self._drops -= len(ended)
 
     def scrub(self) -> None:
         _empty_wal(self._writer)
+
+    def records(self) -> Iterator[DropRecord]:
+        with _errors:
+            rows = self._writer.execute(f'SELECT {_DROP_COLUMNS} FROM "drop"')  # noqa: S608  # constant
+            for row in rows:
+                yield DropRecord(*row)
+
+    def note(self, entry: Entry) -> None:
+        with _errors:
+            self._begin(self._writer)
+            self._writer.execute(
+                "INSERT INTO entry (place, entry) VALUES (?,?)",
+                (self._entries + self._staged_entries, encode_entry(entry)),
+            )
+        self._staged_entries += 1
+
+    def keep_hash(self, level: int, index: int, value: bytes) -> None:
+        with _errors:
+            self._begin(self._writer)
+            self._writer.execute(
+                "INSERT INTO tile_hash (level, place, hash) VALUES (?,?,?)", (level, index, value)
+            )
+
+    def keep_checkpoint(self, note: bytes) -> None:
+        with _errors:
+            self._begin(self._writer)
+            self._writer.execute("INSERT OR REPLACE INTO checkpoint VALUES (0, ?)", (note,))
 
     def _total(self) -> tuple[int, int]:
         drops, cells = self._writer.execute(
@@ -331,6 +426,47 @@ class SqliteStore:
             )
         wrap = self._wraps[drop.number, day] = AESGCM(row[0])
         return wrap
+
+
+class SqlitePages:
+    """The ledger's `Pages`, through one connection."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def size(self) -> int:
+        with _errors:
+            found = self._connection.execute("SELECT ifnull(max(place) + 1, 0) FROM main.entry")
+            return int(found.fetchone()[0])
+
+    def entries(self, first: int, most: int) -> list[bytes]:
+        with _errors:
+            rows = self._connection.execute(
+                "SELECT entry FROM main.entry WHERE place >= ? AND place < ? ORDER BY place",
+                (first, first + most),
+            )
+            return [row[0] for row in rows.fetchall()]
+
+    def full(self, level: int) -> int:
+        with _errors:
+            found = self._connection.execute(
+                "SELECT ifnull(max(place) + 1, 0) FROM main.tile_hash WHERE level = ?", (level,)
+            )
+            return int(found.fetchone()[0])
+
+    def hashes(self, level: int, first: int, most: int) -> list[bytes]:
+        with _errors:
+            rows = self._connection.execute(
+                "SELECT hash FROM main.tile_hash"
+                " WHERE level = ? AND place >= ? AND place < ? ORDER BY place",
+                (level, first, first + most),
+            )
+            return [row[0] for row in rows.fetchall()]
+
+    def checkpoint(self) -> bytes:
+        with _errors:
+            row = self._connection.execute("SELECT note FROM main.checkpoint").fetchone()
+        return row[0] if row else b""
 
 
 def _make(path: Path, schema: str) -> None:
@@ -362,7 +498,7 @@ def _open(path: Path) -> sqlite3.Connection:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise StoreTooNew(f"{path} has version {version}; this is {VERSION}")
-    if version < VERSION:
+    if version < 1:
         raise StoreDamaged(f"{path} is not a store")
     for pragma in (
         "journal_mode = WAL",
@@ -372,6 +508,10 @@ def _open(path: Path) -> sqlite3.Connection:
         f"cache_size = -{CACHE_KIB}",
     ):
         connection.execute(f"PRAGMA {pragma}")
+    if version < VERSION:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {_FROM_1[path.name]} PRAGMA user_version = {VERSION}; COMMIT"
+        )
     return connection
 
 

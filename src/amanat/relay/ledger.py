@@ -1,0 +1,283 @@
+"""The rules of a relay's ledger: how it is signed, what is shown of it, and what must hold between
+it and the store.
+
+Entries are written by those who make what they tell of happen, in the same commit (drops.py and the
+store). Everything else is derived from entries and may be derived again: the hashes of full tiles,
+kept so that nothing is computed twice, and the *checkpoint*, in which the relay's key signs how
+many entries there are and the root over them. What is not under a checkpoint is not shown, so
+nobody can watch entries come.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import msgspec
+
+from amanat.errors import AmanatError, NotInLedger, StoreDamaged
+from amanat.protocol import tlog
+from amanat.protocol.ledger import (
+    Created,
+    Entry,
+    Erased,
+    Expired,
+    MovedIn,
+    MovedOut,
+    drop_hash,
+    hour_of,
+    origin,
+)
+from amanat.protocol.tlog import TILE_HEIGHT, TILE_WIDTH, Checkpoint, Node
+from amanat.relay.drops import DropRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+CHECKPOINT = "checkpoint"
+"""The path of the signed checkpoint."""
+TILES_PER_STEP = 16
+"""Full tiles hashed in one step of `seal`, some milliseconds: appends take turns with it."""
+
+
+class Pages(Protocol):
+    """The written ledger, to read. Any method may raise DiskFull or StoreDamaged."""
+
+    def size(self) -> int:
+        """How many entries there are."""
+
+    def entries(self, first: int, most: int) -> list[bytes]:
+        """Entries from a place on."""
+
+    def full(self, level: int) -> int:
+        """How many hashes of this level are kept; from level 1."""
+
+    def hashes(self, level: int, first: int, most: int) -> list[bytes]:
+        """Hashes over full tiles of the level below, from a place on."""
+
+    def checkpoint(self) -> bytes:
+        """The note that was signed last, empty if none was."""
+
+
+class LedgerStore(Protocol):
+    """Where the ledger rests, in one commit with the drops."""
+
+    @property
+    def pages(self) -> Pages:
+        """As committed."""
+
+    @property
+    def staged_pages(self) -> Pages:
+        """The writer's view: committed and staged."""
+
+    def records(self) -> Iterator[DropRecord]:
+        """Every drop, in the writer's view."""
+
+    def note(self, entry: Entry) -> None:
+        """Stage an entry."""
+
+    def keep_hash(self, level: int, index: int, value: bytes) -> None:
+        """Stage the hash over a full tile of the level below."""
+
+    def keep_checkpoint(self, note: bytes) -> None:
+        """Stage a signed note, in place of the one before."""
+
+    def commit(self) -> None:
+        """Make all that is staged durable."""
+
+    def rollback(self) -> None:
+        """Forget all that is staged."""
+
+
+class Ledger:
+    """The ledger of one relay."""
+
+    def __init__(self, store: LedgerStore, key: Ed25519PrivateKey) -> None:
+        """Raises StoreDamaged if the last checkpoint is not one of this key."""
+        self._store = store
+        self._key = key
+        self._relay = key.public_key().public_bytes_raw()
+        self._origin = origin(self._relay)
+        self._signed = self._load()
+
+    @property
+    def checkpoint(self) -> bytes:
+        """The note that was signed last, empty if none was."""
+        return self._signed[0]
+
+    def _load(self) -> tuple[bytes, Checkpoint]:
+        note = self._store.pages.checkpoint()
+        if not note:
+            return b"", Checkpoint(self._origin, 0, tlog.EMPTY_ROOT)
+        try:
+            return note, tlog.open_checkpoint(note, self._origin, self._relay)
+        except AmanatError:
+            raise StoreDamaged("the ledger's checkpoint is not signed by this relay") from None
+
+    def begin(self, *, now: float) -> None:
+        """Enter the drops of a store that is older than its ledger. Commits.
+
+        They are entered as moved in from this relay itself, with what they hold: so that from here
+        on everything adds up for them as for others.
+        """
+        pages = self._store.staged_pages
+        if self.checkpoint or pages.size():
+            return
+        try:
+            for drop in self._store.records():
+                self._store.note(
+                    MovedIn(
+                        drop_hash(drop.drop_id),
+                        hour_of(now),
+                        self._relay,
+                        drop.head,
+                        drop.digest,
+                        drop.cells,
+                        drop.bytes,
+                    )
+                )
+            self._store.commit()
+        except AmanatError:
+            self._store.rollback()
+            raise
+
+    def seal(self) -> Iterator[bool]:
+        """Sign how the ledger stands, in steps that take turns with appends. Yields True after each
+        but the last.
+
+        Raises StoreDamaged, and signs nothing, if the ledger does not go on from what was signed
+        last. (If both are from an older disk this cannot be noticed here: it is by whoever knows
+        the newer checkpoint.)
+        """
+        pages = self._store.staged_pages
+        size = pages.size()
+        try:
+            while self._keep_hashes(pages, size):
+                self._store.commit()
+                yield True
+            before = self._signed[1]
+            node = _nodes(pages)
+            if size < before.size or tlog.root(before.size, node) != before.root:
+                raise StoreDamaged("the ledger is not what was signed")
+            if size == before.size and self.checkpoint:
+                return
+            checkpoint = Checkpoint(self._origin, size, tlog.root(size, node))
+            note = tlog.sign_checkpoint(checkpoint, self._key)
+            self._store.keep_checkpoint(note)
+            self._store.commit()
+        except AmanatError:
+            self._store.rollback()
+            raise
+        self._signed = note, checkpoint
+
+    def _keep_hashes(self, pages: Pages, size: int) -> bool:
+        """Stage hashes over the next full tiles; whether there were any."""
+        room, level, below = TILES_PER_STEP, 1, size
+        while room and below >= TILE_WIDTH:
+            kept = pages.full(level)
+            for index in range(kept, min(below // TILE_WIDTH, kept + room)):
+                tile = _hashes(pages, level - 1, index * TILE_WIDTH, TILE_WIDTH)
+                self._store.keep_hash(level, index, tlog.fold(tile))
+                room -= 1
+            below, level = pages.full(level), level + 1
+        return room < TILES_PER_STEP
+
+    def check(self) -> None:
+        """Raises StoreDamaged unless all entries from the first on are what was signed. Reads all
+        of them."""
+        before = self._signed[1]
+        if tlog.root_of(every_entry(self._store.pages, before.size)) != before.root:
+            raise StoreDamaged("the ledger is not what was signed")
+
+    def part(self, path: str) -> bytes:
+        """What is at a path of C2SP tlog-tiles: the checkpoint, a tile or a bundle of entries.
+
+        Raises NotInLedger for what is not under the checkpoint.
+        """
+        note, checkpoint = self._signed
+        if path == CHECKPOINT and note:
+            return note
+        tile = tlog.parse_tile(path)
+        # A partial tile is shown also when it has become full: somebody has the older checkpoint.
+        if tile.width > tlog.tile_at(tile.level, tile.number, checkpoint.size).width:
+            raise NotInLedger
+        first = tile.number * TILE_WIDTH
+        if tile.level is None:
+            return tlog.join_bundle(self._store.pages.entries(first, tile.width))
+        return b"".join(_hashes(self._store.pages, tile.level, first, tile.width))
+
+
+def every_entry(pages: Pages, size: int) -> Iterator[bytes]:
+    """The first `size` entries, a few at a time."""
+    for first in range(0, size, TILE_WIDTH):
+        yield from pages.entries(first, min(TILE_WIDTH, size - first))
+
+
+def _hashes(pages: Pages, level: int, first: int, count: int) -> list[bytes]:
+    """The hashes in a part of a tile."""
+    if level:
+        found = pages.hashes(level, first, count)
+    else:
+        found = [tlog.leaf_hash(entry) for entry in pages.entries(first, count)]
+    if len(found) != count:
+        raise StoreDamaged("the ledger has a gap")
+    return found
+
+
+def _nodes(pages: Pages) -> Node:
+    def node(level: int, index: int) -> bytes:
+        high, low = divmod(level, TILE_HEIGHT)
+        return tlog.fold(_hashes(pages, high, index << low, 1 << low))
+
+    return node
+
+
+# What must hold between ledger and store
+
+
+class Account(msgspec.Struct):
+    """What a ledger tells of one drop."""
+
+    is_here: bool = False
+    ended: int = 0
+    """How many of the cells up to its head are no longer here: ended, or ended elsewhere."""
+    ended_bytes: int = 0
+    """Bytes of the cells that have ended here."""
+
+
+class Contradiction(NamedTuple):
+    """An entry that cannot follow those before it."""
+
+    place: int
+    entry: Entry
+
+
+def replay(entries: Iterable[Entry]) -> tuple[dict[bytes, Account], list[Contradiction]]:
+    """What the entries tell of each drop, by its hash; and those that contradict the others."""
+    accounts: dict[bytes, Account] = {}
+    wrong = []
+    for place, entry in enumerate(entries):
+        account = accounts.setdefault(entry.drop, Account())
+        if account.is_here == isinstance(entry, Created | MovedIn):
+            wrong.append(Contradiction(place, entry))
+        if isinstance(entry, Created):
+            account.is_here, account.ended = True, 0
+        elif isinstance(entry, MovedIn):
+            account.is_here, account.ended = True, entry.head - entry.cells
+        elif isinstance(entry, Expired):
+            account.ended += entry.cells
+            account.ended_bytes += entry.bytes
+        elif isinstance(entry, Erased):
+            account.is_here = False
+            account.ended_bytes += entry.bytes
+        elif isinstance(entry, MovedOut):
+            account.is_here = False
+    return accounts, wrong
+
+
+def agree(account: Account | None, drop: DropRecord) -> bool:
+    """Whether the ledger tells of a drop what rests of it: that it is here, and that every cell up
+    to its head is either kept or has ended."""
+    told = account is not None and account.is_here
+    return told and account.ended + drop.ended_cells == drop.head - drop.cells  # type: ignore[union-attr]
