@@ -46,6 +46,48 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "covered, nothing leaves where there is nothing to be said",
+        "client/cover.py",
+        "                await self._empty()",
+        "                pass",
+        ["test_routes.py::test_covered_one_cell_leaves_in_each_period_whatever_is_said"],
+    ),
+    Mutant(
+        "covered, the home is asked directly when there is no hop",
+        "client/routes.py",
+        "            if self.period_s:\n                raise NoHop",
+        "            if False:\n                raise NoHop",
+        ["test_routes.py::test_covered_without_a_hop_any_more_waits_and_says_why"],
+    ),
+    Mutant(
+        "a hop hands on in the order in which it was asked",
+        "relay/hop.py",
+        "        secrets.SystemRandom().shuffle(turns)\n",
+        "",
+        ["test_hop.py::test_a_hop_hands_on_in_an_order_drawn_by_lot"],
+    ),
+    Mutant(
+        "a hop hands on at once",
+        "relay/hop.py",
+        "                await self._turn()",
+        "                pass",
+        ["test_hop.py::test_a_hop_hands_on_in_an_order_drawn_by_lot"],
+    ),
+    Mutant(
+        "a relay carries out in the middle of the round what is for its end",
+        "relay/server.py",
+        "            relay.publish(self, request, frame_bytes)",
+        "            relay.publish(self, request, frame_bytes)\n            relay._end_round()",
+        ["test_hop.py::test_what_comes_in_a_round_is_seen_together_and_in_another_order"],
+    ),
+    Mutant(
+        "a page is as long as what is in it",
+        "relay/server.py",
+        "wire.PAGE_CELLS if isinstance(request, wire.Page) else 1",
+        "1",
+        ["test_hop.py::test_every_answer_to_a_page_is_as_long"],
+    ),
+    Mutant(
         "a hop decides that a request is refused",
         "client/routes.py",
         'raise RelayUnreachable(f"through the hop: {error.code}") from None',
@@ -69,7 +111,7 @@ MUTANTS = [
     Mutant(
         "an answer without cells is shorter",
         "protocol/sealing.py",
-        "cells = max(1, ",
+        "cells = max(least, ",
         "cells = max(0, ",
         ["test_hop.py::test_answer_without_a_cell_is_as_long_as_one_with_one"],
     ),

@@ -165,6 +165,9 @@ def _parser() -> argparse.ArgumentParser:
     hop = _command(commands, "hop", _hop, "say or decide whether relays see your network address")
     hop.add_argument("hop", metavar="auto|off|ADDRESS", nargs="?", default="")
 
+    cover = _command(commands, "cover", _cover, "say or decide whether it shows when you write")
+    cover.add_argument("period", metavar="off|60|30", nargs="?", choices=("off", "60", "30"))
+
     _command(commands, "status", _status, "show where things stand")
     _command(commands, "doctor", _doctor, "check this installation, profile and relay")
     _relay_parser(commands)
@@ -402,16 +405,32 @@ def _hop(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
         if args.hop:
             await client.set_hop(args.hop)
-        status = client.status()
-        out.result(
-            {
-                key: getattr(status, key)
-                for key in ("transport", "means", "hop", "is_hop_away", "why", "exposed")
-            },
-            f"{status.transport}: {status.means}\n{_ways(status)}".rstrip(),
-        )
+        _show_transport(client, out)
 
     _with_client(args, work)
+
+
+def _cover(args: argparse.Namespace, out: Out) -> None:
+    async def work(client: Client) -> None:
+        if args.period:
+            await client.set_cover(0 if args.period == "off" else int(args.period))
+        _show_transport(client, out)
+
+    _with_client(args, work)
+
+
+def _show_transport(client: Client, out: Out) -> None:
+    status, cost = client.status(), client.cover_cost()
+    lines = f"{status.transport}: {status.means}\n{_ways(status)}"
+    if status.period:
+        lines += (
+            f"a cell every {status.period} s: {cost.up_bytes / 1e6:.1f} MB a day up and"
+            f" {cost.down_bytes / 1e6:.1f} down; a word is read after {cost.usual_s:.0f} s usually,"
+            f" {cost.longest_s:.0f} at most, one word to one person after the other"
+        )
+    named = ("transport", "means", "hop", "is_hop_away", "why", "exposed", "period")
+    value = {key: getattr(status, key) for key in named}
+    out.result({**value, **cost._asdict()}, lines.rstrip())
 
 
 def _invite(args: argparse.Namespace, out: Out) -> None:

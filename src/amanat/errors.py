@@ -249,6 +249,11 @@ class BadCell(PeerError):
     text = "the cell is not of an allowed size for this drop"
 
 
+class CellTooLarge(PeerError):
+    code = "cell-too-large"
+    text = "the next cell of the drop has no room in a page"
+
+
 class WrongRegion(PeerError):
     code = "wrong-region"
     text = "this drop belongs to another region"
@@ -342,6 +347,12 @@ class HopAway(RelayUnreachable):
     code = "hop-away"
     text = "the hop cannot be reached; what is to be sent waits for it"
     hint = "`amanat hop off` asks relays directly: then they see your network address"
+
+
+class NoHop(HopAway):
+    code = "no-hop"
+    text = "covered transport needs a hop, and there is none"
+    hint = "have a second relay of another operator that passes requests on (`amanat fallback`)"
 
 
 class RelayBusy(Unavailable):
