@@ -154,6 +154,7 @@ def main() -> None:
             for relay in relays:
                 relay.run()
             if options.covered:
+                noise.sample()
                 uvloop.run(all_covered(figures, root, addresses))
             for number in () if options.covered else range(options.runs):
                 for how in ("direct", "hopped"):

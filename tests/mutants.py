@@ -46,6 +46,20 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "what a relay said is told once",
+        "client/delivery.py",
+        "TOLD = 2\n",
+        "TOLD = 1\n",
+        ["test_gaps.py::test_lie_is_told_where_the_cell_that_tells_of_it_is_lost_too"],
+    ),
+    Mutant(
+        "of what a relay said the last is told",
+        "client/delivery.py",
+        "KEPT_SEEN = 8",
+        "KEPT_SEEN = 1",
+        ["test_gaps.py::test_two_cells_that_leave_at_once_are_both_told_of"],
+    ),
+    Mutant(
         "covered, nothing leaves where there is nothing to be said",
         "client/cover.py",
         "                await self._empty()",

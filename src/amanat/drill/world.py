@@ -51,6 +51,7 @@ from amanat.protocol import sealing, wire
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES, seal
 from amanat.protocol.descriptor import Descriptor, Limits, RelayAddress, sign_descriptor
 from amanat.protocol.drops import derive_bucket, first_digest, in_region, next_digest, token_hash
+from amanat.protocol.messages import Seen
 from amanat.protocol.rounds import hand_on_at, publish_at
 
 if TYPE_CHECKING:
@@ -809,6 +810,15 @@ class World:
             if not left:
                 return
         raise AssertionError(f"after {waited:.0f} s {left}")
+
+    @staticmethod
+    def told(one: Person, other: str) -> list[Seen]:
+        """What somebody will tell another of what relays said of the other's buckets."""
+        identity = one.client.contact(other).identity
+        rows = one.db.execute(
+            "SELECT drop_id, seq, digest FROM seen WHERE identity = ? ORDER BY seq", (identity,)
+        ).fetchall()
+        return [Seen(drop_id[:4], seq, digest) for drop_id, seq, digest in rows]
 
     async def save(self, name: str = "saved") -> Callable[[], Awaitable[None]]:
         """How to bring this moment back, for everybody who is here now."""
