@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from amanat.drill import integrity, live
+from amanat.drill import integrity, intrusion, lines, live
 from amanat.drill.attackers import Attacker, Lesson, judge, learn, train
 from amanat.drill.attacks import (
     contacts,
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 GRAPH = {contacts.NAME: contacts, groups.NAME: groups}
 ON_LOGS = (*GRAPH, presence.NAME, ip.NAME, infiltrator.NAME, sizes.NAME, puppets.NAME)
 """Attacks on what a server logs, measured on every seed."""
-PHASES = ("training", "seeds", "lies", "relays")
+PHASES = ("training", "seeds", "lies", "lines", "relays")
 """What progress is told of."""
 LEAST_SEEDS = 20
 """Fewer seeds than these are few: intervals mean little then."""
@@ -83,6 +83,9 @@ BOUNDS = {
     ip.NAME: ("random", 1.0),
 }
 """What an attack on us may reach: so many times the base rate, or what a guess would give."""
+
+
+_REAL_LINES = f"top-1 of {infiltrator.LINES} real lines, {infiltrator.POSTS} posts"
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -174,9 +177,12 @@ def run(
         lies = _lies(settings)
         noticed = pool.map(functools.partial(_lie, work), lies)
         lied = _believed(lies, _count(noticed, "lies", len(lies), progress))
+        worlds = _watches(settings)
+        watched = pool.map(functools.partial(_watch, work), worlds)
+        seen = _named(worlds, _count(watched, "lines", len(worlds), progress))
     results = [_result(*each) for each in _by_kind(figures)]
     control = _control(results)
-    results += lied
+    results += lied + seen
     asked = [attack for attack in settings.attacks if attack in ON_RELAYS]
     for number, attack in enumerate(asked):
         progress("relays", number, len(asked))
@@ -357,6 +363,10 @@ def _others(
     if ip.NAME in asked:
         share = ip.measure(evidence)
         yield Figure(design, mode, ip.NAME, "addresses known", share, None, chance)
+        if mode == "covered":
+            for (habit, many), left in presence.intersect(sample.people, rng).items():
+                metric = f"of {sample.people} left after {many} posts, {habit}"
+                yield Figure(design, mode, presence.NAME, metric, left)
     if infiltrator.NAME in asked:
         named = infiltrator.measure(evidence, sample.people, rng)
         if named is not None:
@@ -442,8 +452,8 @@ def _lies(settings: Settings) -> list[_Lie]:
         _Lie(deletion.NAME, how, seed) for how in deletion.HOW for seed in range(deletion.SEEDS)
     ]
     found += [_Lie(deletion.NAME, "expiry", seed) for seed in range(deletion.EXPIRIES)]
-    for attack in (rollback, substitution, replay):
-        found += [_Lie(attack.NAME, "", seed) for seed in range(attack.WORLDS)]
+    for attack, kinds in ((rollback, ("",)), (substitution, substitution.HOW), (replay, ("",))):
+        found += [_Lie(attack.NAME, how, seed) for how in kinds for seed in range(attack.WORLDS)]
     return [one for one in found if one.attack in settings.attacks]
 
 
@@ -454,6 +464,10 @@ def _lie(work: Path, lie: _Lie) -> integrity.Noticed:
         match lie.attack:
             case rollback.NAME:
                 found = integrity.rollback(lie.seed, rollback.TRIES)
+            case substitution.NAME if lie.how == "members":
+                found = intrusion.silent_adds(lie.seed, substitution.TRIES)
+            case substitution.NAME if lie.how == "keys":
+                found = intrusion.swapped_keys(substitution.TRIES)
             case substitution.NAME:
                 found = integrity.forgeries(substitution.KINDS, lie.seed, substitution.TRIES)
             case replay.NAME:
@@ -489,7 +503,52 @@ def _believed(lies: list[_Lie], noticed: list[integrity.Noticed]) -> list[Result
             missed = total - len(delays)
             results.append(_ours(attack, f"unnoticed of {total}", missed, is_held=not missed))
         else:
-            results.append(_ours(attack, f"believed of {total}", wrong, is_held=not wrong))
+            name = f"{how or 'cells'} believed of {total}"
+            results.append(_ours(attack, name, wrong, is_held=not wrong))
+    return results
+
+
+# Lines, in the simulated world
+
+
+class _Watch(NamedTuple):
+    """A world in which lines are seen; the first of a mode is the one that is tuned on."""
+
+    mode: str
+    seed: int
+
+
+def _watches(settings: Settings) -> list[_Watch]:
+    if "amanat" not in settings.designs or infiltrator.NAME not in settings.attacks:
+        return []
+    return [
+        _Watch(mode, seed)
+        for mode in ("hopped", "covered")
+        for seed in range(infiltrator.WORLDS + 1)
+    ]
+
+
+def _watch(work: Path, world: _Watch) -> lines.Watched:
+    file = work / f"lines-{world.mode}-{world.seed}.json"
+    if not file.exists():
+        _write(file, msgspec.json.encode(lines.watch(world.mode, world.seed)))
+    return msgspec.json.decode(file.read_bytes(), type=lines.Watched)
+
+
+def _named(worlds: list[_Watch], watched: list[lines.Watched]) -> list[Result]:
+    """How many lines of real clients are named, by mode."""
+    kinds: dict[str, list[lines.Watched]] = {}
+    for world, seen in zip(worlds, watched, strict=True):
+        kinds.setdefault(world.mode, []).append(seen)
+    chance = 1 / infiltrator.LINES
+    results = []
+    for mode, (tuned_on, *judged) in kinds.items():
+        before_s = lines.tune(tuned_on)
+        figures = [
+            Figure("amanat", mode, infiltrator.NAME, _REAL_LINES, share, chance, chance)
+            for share in (lines.named(one, before_s) for one in judged)
+        ]
+        results.append(_result(figures[0], figures))
     return results
 
 

@@ -11,7 +11,7 @@ import os
 import random
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from amanat.client import api
 from amanat.drill.world import Person, Relay, Shelf, World, lived_in
@@ -32,8 +32,13 @@ A_DAY = 5
 DAYS = 3
 SHARE = 0.1
 """Of all cells, those that are left out where it is by lot."""
+TEXTS, FORGED = 12, 10
+"""Texts that wait for somebody who is away, and cells among them that are tampered with at once."""
 LOOK_S = 60.0
 """How often it is looked whether something was noticed, in seconds: delays are known to this."""
+
+
+T = TypeVar("T")
 
 
 class Noticed(NamedTuple):
@@ -45,7 +50,7 @@ class Noticed(NamedTuple):
     wrong: int = 0
 
 
-def in_a_world(work: Callable[[World], Awaitable[Noticed]], seed: int) -> Noticed:
+def in_a_world(work: Callable[[World], Awaitable[T]], seed: int) -> T:
     """What comes of work in a world of its own, in this process."""
     usual, api.TICK_S = api.TICK_S, TICK_S
     try:
@@ -203,18 +208,18 @@ def _two_faces(relay: Relay, person: Person) -> None:
 
 
 def forgeries(kinds: tuple[str, str], seed: int, tries: int) -> Noticed:
-    """While somebody is away, what waits for them is "repeated", "moved", "changed" or joined by
-    "inventions" there and in all other drops, always with digests that fit."""
+    """While somebody is away, cells that wait for them are "repeated", "moved", "changed" or joined
+    by "inventions" there and in all other drops, always with digests that fit."""
 
     async def work(world: World) -> Noticed:
-        believed = 0
         alice, bob, carol = await world.friends("alice", "bob", "carol")
         gid = await world.group("family", alice, bob, carol)
         rng = random.Random(seed)  # noqa: S311  # the liar's lots
         said: list[str] = []
-        for number in range(tries):
+        believed = lies = number = 0
+        while lies < tries:
             await bob.sleep()
-            texts = [f"{number} {turn}" for turn in range(3)]
+            texts = [f"{number} {turn}" for turn in range(TEXTS)]
             drop_id = bob.bucket
             before = len(world.relay.shelves[drop_id].cells)
             for text in texts:
@@ -222,7 +227,7 @@ def forgeries(kinds: tuple[str, str], seed: int, tries: int) -> Noticed:
             await world.settle()
             said += texts
             kind = kinds[number % 2]
-            _forge(world.relay, drop_id, before, kind, rng)
+            lies += _forge(world.relay, drop_id, before, kind, rng)
             for other, shelf in world.relay.shelves.items():
                 if other != drop_id and kind == "inventions":
                     shelf.add(os.urandom(CELL_SIZES[number % 3]))
@@ -232,27 +237,32 @@ def forgeries(kinds: tuple[str, str], seed: int, tries: int) -> Noticed:
             members = bob.client.view(gid).people
             believed += shown != said or members != ["alice", "bob", "carol"]
             said = shown
-        return Noticed(tries, [], believed)
+            number += 1
+        return Noticed(lies, [], believed)
 
     return in_a_world(work, seed)
 
 
-def _forge(relay: Relay, drop_id: bytes, after: int, kind: str, rng: random.Random) -> None:
+def _forge(relay: Relay, drop_id: bytes, after: int, kind: str, rng: random.Random) -> int:
+    """Tamper with the cells of a drop from a seq on; in how many places."""
     shelf = relay.shelves[drop_id]
-    cells = shelf.cells[after:]
+    true = shelf.cells[after:]
+    cells, lies = list(true), FORGED
     match kind:
         case "repeated":
-            cells += rng.choices(cells, k=len(cells))
+            cells += rng.choices(true, k=FORGED)
         case "moved":
             rng.shuffle(cells)
+            lies = sum(a != b for a, b in zip(true, cells, strict=True))
         case "changed":
-            at = rng.randrange(len(cells))
-            changed = bytearray(cells[at])
-            changed[rng.randrange(16, len(changed))] ^= 1 << rng.randrange(8)
-            cells[at] = bytes(changed)
+            for at in rng.sample(range(len(cells)), FORGED):
+                changed = bytearray(cells[at])
+                changed[rng.randrange(16, len(changed))] ^= 1 << rng.randrange(8)
+                cells[at] = bytes(changed)
         case _:
-            for _ in range(5):
+            for _ in range(FORGED):
                 cells.insert(rng.randrange(len(cells) + 1), os.urandom(rng.choice(CELL_SIZES)))
     del shelf.cells[after:], shelf.digests[after + 1 :]
     for cell in cells:
         shelf.add(cell)
+    return lies

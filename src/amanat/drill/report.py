@@ -24,6 +24,7 @@ COLUMNS = (
     ("perqueue", None),
     ("amanat", "direct"),
     ("amanat", "hopped"),
+    ("amanat", "covered"),
 )
 BAR_WIDTH = 220
 """Width of a full bar in a plot, in pixels."""

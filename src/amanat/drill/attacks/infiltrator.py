@@ -3,7 +3,7 @@
 Method: an infiltrator notes when posts of a pseudonym arrive, an ISP when each line uploads; the
 lines that uploaded just before each of n posts are kept. Covered, a post arrives at the end of a
 round, and those are kept that uploaded in its period. On models of 300 people, and on real clients
-in the simulated world, whose lines are logged (`integrity.lines`): there the window is tuned on a
+in the simulated world, whose lines are logged (`lines.py`): there the window is tuned on a
 world of its own.
 Source: Bahramali et al., "Practical Traffic Analysis Attacks on Secure Messaging Applications"
 (NDSS 2020).
@@ -76,21 +76,16 @@ def _uploads(
     ]
 
 
-def name_line(
-    posts: list[float], lines: dict[str, list[float]], before_s: float
-) -> tuple[list[str], float]:
-    """(the lines that fit best, how many posts they fit): they uploaded more often in the moment
-    before each post than they do before other moments."""
+def fit_best(posts: list[float], lines: dict[str, list[float]], before_s: float) -> list[str]:
+    """The lines that fit best: they sent more in the moment before each post than they usually
+    do."""
     begin, end = min(posts), max(posts)
-    at = {name: np.sort(np.array(times)) for name, times in lines.items()}
-
-    def count(times: NDArray[np.float64], until: NDArray[np.float64]) -> NDArray[np.int64]:
-        return np.searchsorted(times, until, "right") - np.searchsorted(times, until - before_s)
-
     moments = np.array(posts)
     score = {}
-    for name, times in at.items():
-        usual = len(times[(times >= begin) & (times <= end)]) / max(1.0, end - begin) * before_s
-        score[name] = float((count(times, moments) - usual).sum())
+    for name, times in lines.items():
+        at = np.sort(np.array(times))
+        many = np.searchsorted(at, moments, "right") - np.searchsorted(at, moments - before_s)
+        usual = ((at >= begin) & (at <= end)).sum() / max(1.0, end - begin) * before_s
+        score[name] = float((many - usual).sum())
     best = max(score.values())
-    return [name for name, found in score.items() if found >= best - TIE], best
+    return [name for name, found in score.items() if found >= best - TIE]
