@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import secrets
 import time
+import weakref
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 from amanat import mls
@@ -236,7 +237,8 @@ class Client:
         )
         self._routes = Routes(self._me.homes, profile.read_hop(vault))
         self._tasks: dict[object, asyncio.Task[None]] = {}
-        self._subscribers: set[asyncio.Queue[Event | None]] = set()
+        # Who no longer holds what `events` gave them is not told any more.
+        self._subscribers: weakref.WeakSet[asyncio.Queue[Event | None]] = weakref.WeakSet()
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
         self._outbox_changed: dict[str, asyncio.Event] = {}
@@ -346,12 +348,9 @@ class Client:
         return self._drain(queue)
 
     async def _drain(self, queue: asyncio.Queue[Event | None]) -> AsyncIterator[Event]:
-        try:
-            while (event := await queue.get()) is not None:
-                yield event
-            self._raise_failure()
-        finally:
-            self._subscribers.discard(queue)
+        while (event := await queue.get()) is not None:
+            yield event
+        self._raise_failure()
 
     async def flushed(self) -> None:
         """Wait until every relay has taken or refused what is due, and no Commit is undecided.
@@ -786,7 +785,9 @@ class Client:
             relay=self._me.home.relay,
             region=self._me.home.region,
             fallback="".join(home.relay for home in self._me.homes[1:]),
-            away=sorted(self._down_since),
+            away=sorted(
+                {*self._down_since, *(r for r, state in self._buckets.items() if state == "away")}
+            ),
             transport=transport.kind,
             means=TRANSPORTS[transport.kind],
             hop=transport.hop,
