@@ -46,6 +46,34 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "what a front was told counts as shown",
+        "background.py",
+        "            await self._is_shown.wait()",
+        "            pass",
+        ["test_background.py::test_shown_waits_until_the_front_has_shown_everything"],
+    ),
+    Mutant(
+        "the background of anybody is used",
+        "background.py",
+        "bool(_CREDENTIALS.unpack(found)[1] == os.getuid())",
+        "bool(found)",
+        ["test_background.py::test_a_background_of_another_user_is_not_used"],
+    ),
+    Mutant(
+        "a front that takes nothing is waited for for ever",
+        "background.py",
+        "call_later(STALLED_S, self._writer.transport.abort)",
+        "call_later(STALLED_S, bool)",
+        ["test_background.py::test_front_that_never_takes_anything_is_given_up"],
+    ),
+    Mutant(
+        "work goes on after its front has died",
+        "background.py",
+        "            work.cancel()\n",
+        "",
+        ["test_background.py::test_work_is_broken_off_with_its_front_and_with_the_background"],
+    ),
+    Mutant(
         "a hop decides that a request is refused",
         "client/routes.py",
         'raise RelayUnreachable(f"through the hop: {error.code}") from None',
