@@ -103,7 +103,13 @@ class ProfileExists(UsageError):
 class ProfileInUse(UsageError):
     code = "profile-in-use"
     text = "another process is using this profile"
-    hint = "stop the other process first; two on one profile would fork its keys"
+    hint = "stop it first, for two would fork its keys; only `amanat run` works for other commands"
+
+
+class OtherVersion(UsageError):
+    code = "other-version"
+    text = "the process of `amanat run` is of another version of the program"
+    hint = "end it, and start `amanat run` again"
 
 
 class ReportExists(UsageError):
@@ -353,6 +359,18 @@ class NoHop(HopAway):
     code = "no-hop"
     text = "covered transport needs a hop, and there is none"
     hint = "have a second relay of another operator that passes requests on (`amanat fallback`)"
+
+
+class BackgroundGone(Unavailable):
+    code = "background-gone"
+    text = "the process of `amanat run` ended before this was done"
+    hint = "look whether it was, before you do it again"
+
+
+class BackgroundBusy(Unavailable):
+    code = "background-busy"
+    text = "the process of `amanat run` does as many commands at once as it may"
+    hint = "end one, such as a `read --follow`"
 
 
 class RelayBusy(Unavailable):

@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import secrets
 import time
+import weakref
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 from amanat import mls
@@ -254,7 +255,8 @@ class Client:
             clock=lambda: self._now() / 1000,
         )
         self._tasks: dict[object, asyncio.Task[None]] = {}
-        self._subscribers: set[asyncio.Queue[Event | None]] = set()
+        # Who no longer holds what `events` gave them is not told any more.
+        self._subscribers: weakref.WeakSet[asyncio.Queue[Event | None]] = weakref.WeakSet()
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
         self._outbox_changed: dict[str, asyncio.Event] = {}
@@ -365,12 +367,9 @@ class Client:
         return self._drain(queue)
 
     async def _drain(self, queue: asyncio.Queue[Event | None]) -> AsyncIterator[Event]:
-        try:
-            while (event := await queue.get()) is not None:
-                yield event
-            self._raise_failure()
-        finally:
-            self._subscribers.discard(queue)
+        while (event := await queue.get()) is not None:
+            yield event
+        self._raise_failure()
 
     async def flushed(self) -> None:
         """Wait until every relay has taken or refused what is due, and no Commit is undecided.
@@ -528,6 +527,12 @@ class Client:
         period_s = self._routes.period_s
         delays = delay_s(period_s) if period_s else (0.0, 0.0)
         return CoverCost(*self._routes.cover_bytes(), *delays)
+
+    def seconds_to_leave(self) -> float:
+        """How long what waits now takes to leave at most, where it leaves in its turn; else 0."""
+        period_s = self._routes.period_s
+        (waiting,) = self._db.execute("SELECT count(*) FROM outbox").fetchone()
+        return delay_s(period_s)[1] + period_s * (waiting - 1) if period_s and waiting else 0.0
 
     async def _go_another_way(self) -> None:
         """Whoever asks a relay begins again."""
@@ -846,7 +851,9 @@ class Client:
             relay=self._me.home.relay,
             region=self._me.home.region,
             fallback="".join(home.relay for home in self._me.homes[1:]),
-            away=sorted(self._down_since),
+            away=sorted(
+                {*self._down_since, *(r for r, state in self._buckets.items() if state == "away")}
+            ),
             transport=transport.kind,
             means=TRANSPORTS[transport.kind],
             hop=transport.hop,
