@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from amanat.protocol import wire
 
-TICK_S = 10.0
+TICK_S = 20.0
 """How often a client of the simulated world looks what is due, in seconds: a day passes faster."""
 DAY_S = 86_400.0
 A_DAY = 5

@@ -53,14 +53,14 @@ def measure(sample: Sample, evidence: Evidence, rng: np.random.Generator) -> tup
     for place, owners in enumerate(evidence.owners):
         cells = evidence.at[evidence.place == place]
         ends, who = _ends(sample, owners)
+        all_asked = _cursor(cells, ends)
         for person in owners:
             own = sample.sessions[person]
             for before, after in zip(own[:-1, 1], own[1:, 0], strict=True):
                 # What the relay is asked for, and which ends would have asked for the same.
-                asked = _cursor(cells, np.array([before]))[0]
-                earlier = (ends <= after) & (_cursor(cells, ends) == asked)
                 if total < RETURNS or rng.random() < RETURNS / total:
-                    latest = np.flatnonzero(earlier)
+                    asked = _cursor(cells, np.array([before]))[0]
+                    latest = np.flatnonzero((ends <= after) & (all_asked == asked))
                     named += float(who[rng.choice(latest)] == person) if len(latest) else 0.0
                     guessed += 1 / max(1, int((ends <= after).sum()))
                     total += 1
