@@ -118,6 +118,12 @@ class ReportExists(UsageError):
     hint = "give another one with --report"
 
 
+class NotInstalled(UsageError):
+    code = "not-installed"
+    text = "a program that this takes is not installed"
+    hint = "`make real` installs what a drill of real servers takes"
+
+
 class WrongPassphrase(UsageError):
     code = "wrong-passphrase"
     text = "the passphrase does not open this vault"

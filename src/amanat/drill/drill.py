@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from amanat.drill import integrity, intrusion, lines, live
+from amanat.drill import integrity, intrusion, lines, live, real
 from amanat.drill.attackers import Attacker, Lesson, judge, learn, train
 from amanat.drill.attacks import (
     contacts,
@@ -57,7 +57,8 @@ GRAPH = {contacts.NAME: contacts, groups.NAME: groups}
 ON_LOGS = (*GRAPH, presence.NAME, ip.NAME, infiltrator.NAME, sizes.NAME, puppets.NAME)
 """Attacks on what a server logs, measured on every seed."""
 PHASES = ("training", "seeds", "lies", "lines", "relays")
-"""What progress is told of."""
+REAL = "real servers"
+"""What progress is told of; the last only where there are any."""
 LEAST_SEEDS = 20
 """Fewer seeds than these are few: intervals mean little then."""
 TRAINING = 4
@@ -98,6 +99,8 @@ class Settings(msgspec.Struct, frozen=True):
     seeds: int
     attacks: tuple[str, ...]
     designs: tuple[str, ...]
+    real: int = 0
+    """Messages that real servers of others are loaded with; none by default."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -190,6 +193,8 @@ def run(
             one for one in ON_RELAYS[attack](settings, said) if one.design in settings.designs
         ]
     progress("relays", len(asked), len(asked))
+    if settings.real:
+        results += _real(settings, said, work, progress)
     report = Report(settings, control, results)
     _write(directory / "index.html", page(report).encode())
     _write(directory / "report.json", msgspec.json.format(msgspec.json.encode(report), indent=1))
@@ -206,6 +211,8 @@ def _check(settings: Settings) -> None:
             raise BadArgument(f"{option} {','.join(unknown)}: there are {','.join(known)}")
     if settings.people < LEAST_PEOPLE or settings.days < 1 or settings.seeds < 1:
         raise BadArgument(f"a drill takes at least {LEAST_PEOPLE} people, one day and one seed")
+    if settings.real:
+        real.check(settings.real, settings.people)
 
 
 def _begin(settings: Settings, directory: Path) -> Path:
@@ -606,6 +613,37 @@ def _device(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: ARG0
         _once("amanat", device.NAME, "texts that had disappeared", (left,) * 3, random=0, most=0),
         _ours(device.NAME, "seconds a guess", guess_s, is_held=None),
     ]
+
+
+# On real servers of others, once
+
+
+def _real(
+    settings: Settings, said: list[Said], work: Path, progress: Callable[[str, int, int], None]
+) -> list[Result]:
+    """What is read off their disks; the figures of each rest in `work` once they are there."""
+    load, texts = real.first_messages(
+        said, people=settings.people, days=settings.days, messages=settings.real
+    )
+    results: list[Result] = []
+    total, done = load.steps * len(real.SERVERS), 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        progress(REAL, done, total)
+
+    for number, design in enumerate(real.SERVERS, 1):
+        file = work / f"real-{design}.json"
+        if not file.exists():
+            found = real.measure(design, load, texts, settings.attacks, step)
+            _write(file, msgspec.json.encode(found))
+        done = number * load.steps
+        for one in msgspec.json.decode(file.read_bytes(), type=list[real.Found]):
+            figures = (one.value, one.value, one.value, one.base, one.random)
+            results.append(Result(design, None, one.attack, one.metric, *figures, "shown"))
+    progress(REAL, total, total)
+    return results
 
 
 LIES = (deletion.NAME, rollback.NAME, substitution.NAME, replay.NAME)
