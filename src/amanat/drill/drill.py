@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from amanat.drill import integrity, intrusion, lines, live, real
+from amanat.drill import integrity, intrusion, lines, live, logged, real, recorded
 from amanat.drill.attackers import Attacker, Lesson, judge, learn, train
 from amanat.drill.attacks import (
     contacts,
@@ -598,13 +598,61 @@ def _plaintext(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: A
     ]
 
 
+_LOGGED = (("append",), ("come",), ("read",), ("look",))
+"""Kinds of requests whose logged fields are looked at, at the home relay."""
+_LINKED = ((("read",), ("append",)), (("append",), ("append",)), (("come",), ("append",)))
+"""Requests of one kind, and those of another soon after, that may be one person's."""
+
+
+def _recorded(settings: Settings, said: list[Said]) -> list[Result]:
+    """What real relays' logs tell of real people, where there is a recorder."""
+    if not recorded.is_at_hand() or "amanat" not in settings.designs:
+        return []
+    sample = draw(said, people=recorded.PEOPLE, days=settings.days, seed=0)
+    talk = recorded.slice_of(sample)
+    buckets = -(-recorded.PEOPLE // PEOPLE_PER_BUCKET)
+    results: list[Result] = []
+
+    def tell(mode: str, metric: str, value: float, guess: float | None, most: float | None) -> None:
+        verdict = "shown" if most is None else "holds" if value <= most else "fails"
+        results.append(
+            Result("amanat", mode, identifiers.NAME, metric, *(value,) * 3, None, guess, verdict)
+        )
+
+    for mode in ("direct", "hopped"):
+        rng = np.random.default_rng(0)
+        with recorded.scratch() as root:
+            logs = recorded.record(talk, Path(root), mode=mode, rng=rng)
+        asked = logged.asked_at_home(logs)
+        most = np.log2(buckets) + BITS_ROUNDING
+        for kinds in _LOGGED:
+            found = logged.bits([row for row in asked if row.kind in kinds], rng)
+            if found:
+                field = max(found, key=found.__getitem__)
+                metric = f"bits of {kinds[0]}: {field}, in the home's log"
+                tell(mode, metric, found[field], 0, most)
+        found = logged.bits(logged.asked_at_hop(logs), rng)
+        if found:
+            field = max(found, key=found.__getitem__)
+            tell(mode, f"bits of {field}, in the hop's log", found[field], 0, None)
+        for first, then in _LINKED:
+            linked = logged.link(logs, first, then, rng)
+            if linked is not None:
+                metric = f"AUC, {first[0]} and {then[0]} of one person"
+                tell(mode, metric, linked.auc, 0.5, None)
+        if mode == "hopped":
+            named, guess = logged.named_by_connections(logs)
+            tell(mode, "comings named by a home that is a hop", named, guess, 2 * guess)
+    return results
+
+
 def _identifiers(settings: Settings, said: list[Said]) -> list[Result]:
     sample = draw(said, people=settings.people, days=settings.days, seed=0)
     most = np.log2(-(-sample.people // PEOPLE_PER_BUCKET)) + BITS_ROUNDING
     return [
         _once(design, identifiers.NAME, f"bits of {field}", (bits, bits, bits), random=0, most=most)
         for design, (field, bits) in live.name_people(sample, np.random.default_rng(0)).items()
-    ]
+    ] + _recorded(settings, said)
 
 
 def _device(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: ARG001  # same
