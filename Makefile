@@ -9,7 +9,7 @@ RUST := $(shell find rust/src -name '*.rs' 2>/dev/null) rust/Cargo.toml rust/Car
 RUST_ENV = PYO3_PYTHON=$(CURDIR)/$(BIN)/python \
 	LD_LIBRARY_PATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')
 
-.PHONY: help build system demo test check fmt mutants soak bench bench-peers bench-stored clean
+.PHONY: help build system demo test check fmt mutants soak bench bench-peers bench-stored real clean
 help:
 	@echo "make build   set up .venv and compile the MLS binding"
 	@echo "make demo    a real network of people talks through a relay on this machine"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench   the figures of docs/benchmarks.md, on this machine"
 	@echo "make bench-peers   the relay beside ejabberd and Prosody, which it installs from Debian"
 	@echo "make bench-stored  the relay as it fills: ten million cells, 13 GB of disk for some minutes"
+	@echo "make real    the drill against a real ejabberd and Matrix Synapse, which it installs"
 	@echo "make clean   remove everything that was built"
 
 build: $(BUILT)
@@ -83,5 +84,19 @@ bench-peers: build
 bench-stored: build
 	$(BIN)/python bench/stored.py
 
+# Synapse has an environment of its own: nothing of it is ours to import.
+SYNAPSE := .build/synapse
+$(SYNAPSE)/.installed: requirements-real.txt
+	$(PYTHON) -m venv $(SYNAPSE)
+	$(SYNAPSE)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-real.txt
+	touch $@
+
+REAL ?= 1000
+real: build $(SYNAPSE)/.installed
+	$(BIN)/python bench/debian.py ejabberd erlang-p1-sqlite3
+	rm -rf .build/real
+	$(BIN)/amanat drill --people 64 --seeds 2 --designs federated --report .build/real --real $(REAL) \
+	  --attacks contacts,groups,ip,identifiers,content,deletion
+
 clean:
-	rm -rf .venv rust/target src/amanat/*.so
+	rm -rf .venv .build/synapse .build/real rust/target src/amanat/*.so

@@ -1,9 +1,11 @@
-"""What a hop costs: bench/hop.py [--runs N] [--json FILE].
+"""What a hop and cover cost: bench/hop.py [--runs N] [--covered] [--json FILE].
 
 Two relay processes with TLS, each the hop of the other, and real clients. Direct and hopped take
 turns in one run: one message at a time, from `send` until the other client has it in its
 transcript; then the bytes that a person's line carries, all of it counted between the clients and
-both relays, and what that comes to in a day of 60 messages in a bucket of 32 people.
+both relays, and what that comes to in a day of 60 messages in a bucket of 32 people. Cover takes as
+long as it takes: with --covered two people of each period say something at random times, a quarter
+of an hour long, and nothing else is measured.
 """
 
 from __future__ import annotations
@@ -12,21 +14,26 @@ import argparse
 import asyncio
 import itertools
 import json
+import random
 import tempfile
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
 from machine import Noise, spread, table
-from person import MESSAGES, NEIGHBOURS, PEOPLE, RECEIPTS_S, meet, metered, one_at_a_time
+from person import MESSAGES, NEIGHBOURS, PEOPLE, RECEIPTS_S, arrivals, meet, metered, one_at_a_time
 
 from amanat.drill.replay import RelayProcess
+from amanat.protocol.rounds import PERIODS_S
 
 if TYPE_CHECKING:
     from amanat.client.api import Client
 
 Figures = defaultdict[str, list[float]]
+COVERED_S = 900.0
+"""How long people who are covered talk, in seconds: some fifteen words."""
 IDLE_S = 370.0
 """Seconds of silence of which the bytes are counted: two waits of a chain of Reads."""
 
@@ -95,12 +102,46 @@ async def count_bytes(figures: Figures, root: Path, how: str, addresses: list[st
             await client.close()
 
 
+async def covered(figures: Figures, root: Path, period_s: int, addresses: list[str]) -> None:
+    """Words said at random times, and what the lines of two people carry meanwhile."""
+    async with metered(addresses[0]) as (first, home), metered(addresses[1]) as (second, fallback):
+        alice, bob = await people(root, "hopped", [home, fallback], 2)
+        await asyncio.sleep(RECEIPTS_S)
+        for person in (alice, bob):
+            await person.set_cover(period_s)
+        await asyncio.sleep(2 * period_s)
+        gid, texts = alice.contacts()[0].conversation, arrivals(bob)
+        began, up, down = time.monotonic(), first.up + second.up, first.down + second.down
+        while time.monotonic() - began < COVERED_S:
+            await asyncio.sleep(random.uniform(0, period_s))
+            said = time.monotonic()
+            alice.send(gid, "What a person says to another, of usual length.")
+            await anext(texts)
+            figures[f"covered, {period_s} s: one word, s"].append(time.monotonic() - said)
+        days = 2 * (time.monotonic() - began) / 86_400
+        up, down = first.up + second.up - up, first.down + second.down - down
+        figures[f"covered, {period_s} s: MiB up a person a day"].append(up / days / 2**20)
+        figures[f"covered, {period_s} s: MiB down a person a day"].append(down / days / 2**20)
+        cost = alice.cover_cost()
+        figures[f"covered, {period_s} s: MiB up, as `cover` says"].append(cost.up_bytes / 2**20)
+        figures[f"covered, {period_s} s: MiB down, as `cover` says"].append(cost.down_bytes / 2**20)
+        for person in (alice, bob):
+            await person.close()
+
+
+async def all_covered(figures: Figures, root: Path, addresses: list[str]) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for period_s in PERIODS_S:
+            tasks.create_task(covered(figures, root / f"covered {period_s}", period_s, addresses))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--no-bytes", action="store_true", help="how long it takes only")
+    parser.add_argument("--covered", action="store_true", help="cover, and nothing else")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     figures: Figures = defaultdict(list)
@@ -112,24 +153,27 @@ def main() -> None:
         try:
             for relay in relays:
                 relay.run()
-            for number in range(options.runs):
+            if options.covered:
+                noise.sample()
+                uvloop.run(all_covered(figures, root, addresses))
+            for number in () if options.covered else range(options.runs):
                 for how in ("direct", "hopped"):
                     noise.sample()
                     uvloop.run(talk(figures, root / f"{how} {number}", how, addresses))
-            for how in () if options.no_bytes else ("direct", "hopped"):
+            for how in () if options.no_bytes or options.covered else ("direct", "hopped"):
                 uvloop.run(count_bytes(figures, root / f"{how} bytes", how, addresses))
         finally:
             for relay in relays:
                 relay.kill()
-    added = [
-        hopped - direct
-        for direct, hopped in zip(
-            figures["direct: one message, p50, ms"],
-            figures["hopped: one message, p50, ms"],
-            strict=True,
-        )
-    ]
-    figures["a hop adds, p50, ms"] = added
+    if not options.covered:
+        figures["a hop adds, p50, ms"] = [
+            hopped - direct
+            for direct, hopped in zip(
+                figures["direct: one message, p50, ms"],
+                figures["hopped: one message, p50, ms"],
+                strict=True,
+            )
+        ]
     print(f"{noise}\n")
     rows = [(name, *(f"{v:,.2f}" for v in spread(values))) for name, values in figures.items()]
     print(table(("", "min", "median", "max"), rows))

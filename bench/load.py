@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import functools
 import multiprocessing
 import os
 import re
 import resource
-import ssl
 import time
 import traceback
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 import uvloop
 
+from amanat.drill import xmpp
+from amanat.drill.xmpp import Line, connect
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, MESSAGE_CELL
 
@@ -41,16 +41,9 @@ PING_EVERY = 10
 """Messages after which a sender to an absent reader asks whether the server has come so far."""
 LOGINS = 20
 """Connections that are being opened at once."""
-LOGIN_S = 30.0
-"""Longest a server may take to answer a login's next step, in seconds."""
 LAST_S = 120.0
 """Longest that what is under way at the end may take, in seconds."""
 PASSWORD = "bench"  # noqa: S105  # of nobody
-BOUND = re.compile(rb"<jid>")
-FEATURES = re.compile(rb"</stream:features>")
-RESULT = re.compile(rb"<iq [^>]*type=['\"](?:result|error)['\"]")
-SUCCESS = re.compile(rb"<success")
-PRESENT = re.compile(rb"<presence")
 UPGRADED = re.compile(rb"101 [^\0]*?\r\n\r\n")
 FRAME = re.compile(rb"\x82", re.DOTALL)
 MARK = re.compile(rb"#(\d{9})#")
@@ -84,93 +77,16 @@ class Outcome(NamedTuple):
     """The generator's own."""
 
 
-class Line(asyncio.Protocol):
-    """A connection. What it is told is kept for `expect` until somebody takes it."""
-
-    transport: asyncio.Transport
-
-    def __init__(self) -> None:
-        self.kept = b""
-        self.take: Callable[[bytes], None] = self._keep
-        self._came = asyncio.Event()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
-        self.transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:  # noqa: D102
-        self.take(data)
-
-    def _keep(self, data: bytes) -> None:
-        self.kept += data
-        self._came.set()
-
-    async def expect(self, pattern: re.Pattern[bytes]) -> None:
-        """Wait for a pattern and forget all up to its end."""
-        async with asyncio.timeout(LOGIN_S):
-            while (match := pattern.search(self.kept)) is None:
-                self._came.clear()
-                await self._came.wait()
-        self.kept = self.kept[match.end() :]
-
-    async def ask(self, request: str, pattern: re.Pattern[bytes]) -> None:
-        """Send something and wait for a pattern."""
-        self.transport.write(request.encode())
-        await self.expect(pattern)
-
-    def give_to(self, taker: Callable[[bytes], None]) -> None:
-        """From now on, hand over what comes."""
-        kept, self.kept, self.take = self.kept, b"", taker
-        if kept:
-            taker(kept)
-
-
-async def connect(plan: Plan) -> Line:
-    """A connection to the server."""
-    _, line = await asyncio.get_running_loop().create_connection(
-        Line, "127.0.0.1", plan.port, ssl=client_tls() if plan.tls else None
-    )
-    return line
-
-
-@functools.cache
-def client_tls() -> ssl.SSLContext:
-    """A client's TLS, content with any certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
-
-
 async def log_in(plan: Plan, user: str, *, present: bool) -> Line:
     """An XMPP stream of a user, who is registered if need be."""
-    line = await connect(plan)
-    stream = (
-        "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
-        " to='localhost' version='1.0'>"
-    )
-    await line.ask(stream, FEATURES)
-    await line.ask(
-        "<iq type='set' id='register'><query xmlns='jabber:iq:register'>"
-        f"<username>{user}</username><password>{PASSWORD}</password></query></iq>",
-        RESULT,
-    )
-    secret = base64.b64encode(f"\0{user}\0{PASSWORD}".encode()).decode()
-    await line.ask(
-        f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{secret}</auth>", SUCCESS
-    )
-    await line.ask(stream, FEATURES)
-    await line.ask(
-        "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
-        "<resource>bench</resource></bind></iq>",
-        BOUND,
-    )
-    if present:
-        await line.ask("<presence/>", PRESENT)
+    line = await connect(plan.port, tls=plan.tls)
+    await xmpp.log_in(line, user, PASSWORD, resource="bench", present=present)
     return line
 
 
 async def open_websocket(plan: Plan) -> Line:
     """A WebSocket to a relay of Amanat."""
-    line = await connect(plan)
+    line = await connect(plan.port, tls=plan.tls)
     await line.ask(
         f"GET {wire.PATH} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"

@@ -22,6 +22,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import debian
 import load
 import servers
 from machine import Noise, spread, table
@@ -174,7 +175,7 @@ def main() -> None:
     if options.quick:
         options.rounds, options.seconds = 1, 1.0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # so that the servers end too
-    servers.install()
+    debian.install(list(servers.PACKAGES))
     figures: Figures = defaultdict(list)
     noise = Noise()
     for number in range(options.rounds):

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from amanat.config import RelayConfig
+from amanat.drill import process, xmpp
 from amanat.protocol.drops import Drop, derive_bucket
 from amanat.relay import home
 
@@ -31,49 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REGION = "DE"
-START_S = 60.0
-"""Longest a server may take until it listens, and until it has ended, in seconds."""
-POLL_S = 0.05
 PACKAGES = ("ejabberd", "prosody")
-
-_NO_SERVICES = Path("/usr/sbin/policy-rc.d")
-"""Where Debian asks whether a package may start its service."""
-
-_EJABBERD = """
-hosts: [localhost]
-loglevel: error
-log_rotate_count: 0
-certfiles: ["{root}/certificate.pem"]
-auth_password_format: plain
-registration_timeout: infinity
-listen:
-  -
-    port: {port}
-    ip: "127.0.0.1"
-    module: ejabberd_c2s
-    max_stanza_size: 262144
-    tls: {tls}
-access_rules:
-  c2s:
-    allow: all
-shaper_rules:
-  max_user_sessions: infinity
-  max_user_offline_messages: infinity
-modules:
-  mod_offline:
-    access_max_user_messages: max_user_offline_messages
-  mod_register:
-    ip_access: all
-{modules}
-"""
-_EJABBERD_BARE = ("ping", "roster")
-_EJABBERD_DEBIAN = (
-    *_EJABBERD_BARE, "adhoc", "admin_extra", "announce", "avatar", "blocking", "bosh", "caps",
-    "carboncopy", "client_state", "configure", "disco", "fail2ban", "http_api", "last", "mqtt",
-    "muc", "muc_admin", "pres_counter", "privacy", "private", "pubsub", "push", "push_keepalive",
-    "s2s_dialback", "shared_roster", "sic", "stream_mgmt", "stun_disco", "vcard", "vcard_xupdate",
-    "version",
-)  # fmt: skip
 
 _PROSODY = """
 run_as_root = true
@@ -124,31 +79,6 @@ class Server(NamedTuple):
         return int(status.partition("VmRSS:")[2].split()[0])
 
 
-def install() -> None:
-    """Install ejabberd and Prosody from Debian if they are missing; neither is started."""
-    if all(shutil.which(name) for name in ("ejabberdctl", "prosody", "erl")):
-        return
-    if not shutil.which("apt-get") or os.geteuid():
-        sys.exit("bench-peers: install the Debian packages ejabberd and prosody, or run as root")
-    ours = not _NO_SERVICES.exists()
-    if ours:
-        _NO_SERVICES.write_text("#!/bin/sh\nexit 101\n")
-        _NO_SERVICES.chmod(0o755)
-    try:
-        for command in (["update"], ["install", "--yes", "--no-install-recommends", *PACKAGES]):
-            subprocess.run(  # noqa: S603
-                ["apt-get", "--quiet", *command],  # noqa: S607
-                check=True,
-                env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
-                stdout=subprocess.DEVNULL,
-            )
-    finally:
-        if ours:
-            _NO_SERVICES.unlink()
-    if shutil.which("systemctl"):  # nor at the next start of the machine
-        subprocess.run(["systemctl", "--quiet", "disable", *PACKAGES], check=False)  # noqa: S603, S607
-
-
 def versions() -> dict[str, str]:
     """The packages' versions."""
     query = ["dpkg-query", "--show", "--showformat", "${Package} ${Version}\n", *PACKAGES]
@@ -164,7 +94,7 @@ def running(name: str, root: Path, *, tls: bool, buckets: int = 1) -> Iterator[S
     """
     new = not root.exists()
     root.mkdir(exist_ok=True)
-    port = free_port()
+    port = process.free_port()
     environment = dict(os.environ)
     drops: list[Drop] = []
     if name == "amanat":
@@ -174,24 +104,22 @@ def running(name: str, root: Path, *, tls: bool, buckets: int = 1) -> Iterator[S
             _write_certificate(root / "certificate.pem")
         bare = name.endswith("bare")
         if name.startswith("ejabberd"):
-            command = _ejabberd(root, port, tls=tls, bare=bare)
-            environment |= _ejabberd_environment(root)
+            modules = xmpp.BARE if bare else xmpp.DEBIAN
+            command, environment = xmpp.prepare(
+                root,
+                port,
+                tls=tls,
+                modules={module: {} for module in modules},
+                more={
+                    "loglevel": "error",
+                    "certfiles": [str(root / "certificate.pem")],
+                    "auth_password_format": "plain",
+                },
+            )
         else:
             command = _prosody(root, port, tls=tls, bare=bare)
-    with (root / "output").open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
-    try:
-        _wait_for(process, port, root)
-        yield Server(name, process.pid, port, tls, drops)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(START_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    with process.running(command, port, root / "output", environment) as pid:
+        yield Server(name, pid, port, tls, drops)
 
 
 def _amanat(
@@ -214,34 +142,6 @@ def _amanat(
     return command, drops, made.config.port
 
 
-def _ejabberd(root: Path, port: int, *, tls: bool, bare: bool) -> list[str]:
-    modules = _EJABBERD_BARE if bare else _EJABBERD_DEBIAN
-    settings = _EJABBERD.format(
-        root=root,
-        port=port,
-        tls=json.dumps(tls),
-        modules="\n".join(f"  mod_{module}: {{}}" for module in modules),
-    )
-    (root / "ejabberd.yml").write_text(settings)
-    # Without a node name there is no Erlang port mapper, which would outlive us.
-    return [
-        "erl", "-noinput", "+K", "true", "+P", "250000",
-        "-mnesia", "dir", json.dumps(str(root / "mnesia")),
-        "-s", "ejabberd",
-    ]  # fmt: skip
-
-
-def _ejabberd_environment(root: Path) -> dict[str, str]:
-    return {
-        "EJABBERD_CONFIG_PATH": str(root / "ejabberd.yml"),
-        "EJABBERD_LOG_PATH": str(root / "ejabberd.log"),
-        "ERL_CRASH_DUMP_BYTES": "0",
-        "ERL_LIBS": "/usr/lib/x86_64-linux-gnu",
-        "ERL_MAX_PORTS": "32000",
-        "HOME": str(root),
-    }
-
-
 def _prosody(root: Path, port: int, *, tls: bool, bare: bool) -> list[str]:
     (root / "data").mkdir(exist_ok=True)
     modules = _PROSODY_BARE if bare else _PROSODY_DEBIAN
@@ -253,25 +153,6 @@ def _prosody(root: Path, port: int, *, tls: bool, bare: bool) -> list[str]:
     )
     (root / "prosody.cfg.lua").write_text(settings)
     return ["prosody", "-F", "--config", str(root / "prosody.cfg.lua")]
-
-
-def _wait_for(process: subprocess.Popen[bytes], port: int, root: Path) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            time.sleep(POLL_S)
-        else:
-            return
-    raise RuntimeError((root / "output").read_text(errors="replace")[-2000:])
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _write_certificate(path: Path) -> None:

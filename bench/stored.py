@@ -30,6 +30,8 @@ import uvloop
 from machine import Noise, spread, table
 
 from amanat.config import RelayConfig, RelayLimits
+from amanat.drill import process
+from amanat.drill.xmpp import Line
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, MESSAGE_CELL
 from amanat.protocol.drops import Drop, derive_bucket
@@ -61,7 +63,7 @@ def fill(directory: Path, cells: int) -> None:
         region=servers.REGION,
         operator="bench",
         host="127.0.0.1",
-        port=servers.free_port(),
+        port=process.free_port(),
         tls="off",
         buckets=BUCKETS,
         limits=limits,
@@ -93,7 +95,7 @@ def append(number: int, drop: Drop) -> wire.Append:
 class Appender:
     """A connection that appends, and notes how long each append took."""
 
-    def __init__(self, line: load.Line, drops: list[Drop], *, offset: int, window: int) -> None:
+    def __init__(self, line: Line, drops: list[Drop], *, offset: int, window: int) -> None:
         self.waits_ms: list[float] = []
         self.running = True
         self.done = asyncio.Event()

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from amanat import background
 from amanat.errors import (
     BrokenAddress,
     BrokenDescriptor,
@@ -217,12 +218,31 @@ _REPLIES: list[wire.Reply] = [
     wire.Consulted(7, bytes(32)),
 ]
 
+_ANSWERS: list[msgspec.Struct] = [
+    background.Greeting("0.1.0"),
+    background.Refused("background-busy"),
+    background.Said(background.NOTE, "amanat: سلام\n"),
+    background.Check(),
+    background.End(4),
+]
+
 TARGETS = {
     "request": Target(
         functools.partial(_frame, wire.decode_request), [wire.encode(one) for one in _REQUESTS]
     ),
     "reply": Target(
         functools.partial(_frame, wire.decode_reply), [wire.encode(one) for one in _REPLIES]
+    ),
+    "background-command": Target(
+        functools.partial(_frame, background.decode_command),
+        [codec.encode(background.Command(("send", "Bob"), ("سلام",)))],
+    ),
+    "background-shown": Target(
+        functools.partial(_frame, background.decode_shown), [codec.encode(background.Shown())]
+    ),
+    "background-answer": Target(
+        functools.partial(_frame, background.decode_answer),
+        [codec.encode(one) for one in _ANSWERS],
     ),
     "descriptor": Target(_descriptor, [sign_descriptor(_DESCRIPTOR, _KEY)]),
     "descriptor-body": Target(_signed_body, [msgspec.msgpack.encode(_DESCRIPTOR)]),

@@ -26,8 +26,8 @@ from amanat.protocol.descriptor import b64
 COMMANDS = (
     "init", "invite", "accept", "contacts", "send", "read", "edit", "react", "delete", "timer",
     "block", "unblock", "group", "group create", "group add",
-    "group remove", "group leave", "group rename", "group admin", "group list", "verify", "status",
-    "doctor", "relay", "relay init", "relay run", "replay",
+    "group remove", "group leave", "group rename", "group admin", "group list", "verify", "run",
+    "status", "doctor", "relay", "relay init", "relay run", "replay",
 )  # fmt: skip
 
 

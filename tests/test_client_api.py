@@ -236,6 +236,19 @@ async def test_events_tell_what_happens(world: World) -> None:
     assert seen[-1] is Warned
 
 
+async def test_events_that_nobody_holds_any_more_are_not_kept(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    kept, dropped = alice.client.events(), alice.client.events()
+    begun = alice.client.events()
+    bob.say("alice", "one")
+    await world.settle()
+    assert isinstance(await anext(begun), TextArrived)
+    del begun, dropped
+    await world.pass_time(1)
+    assert len(alice.client._subscribers) == 1
+    assert isinstance(await anext(kept), TextArrived)
+
+
 async def test_what_stops_the_client_is_told_to_whoever_uses_it(world: World) -> None:
     alice, _ = await world.friends("alice", "bob")
 

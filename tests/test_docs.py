@@ -245,8 +245,8 @@ def test_example_replies_are_frames(example: str) -> None:
 def test_every_frame_has_an_example() -> None:
     requests = {type(wire.decode_request(bytes.fromhex(e))) for e in blocks("hex request")}
     replies = {type(wire.decode_reply(bytes.fromhex(e))) for e in blocks("hex reply")}
-    # One with a cell in it is given by its start and its hash.
-    assert requests | {wire.Append} == set(wire.Request.__args__)
+    # Those with a cell in them are given by their start and hash.
+    assert requests | {wire.Append, wire.Publish} == set(wire.Request.__args__)
     assert replies == set(wire.Reply.__args__)
 
 
@@ -264,6 +264,7 @@ def vectors() -> dict[str, str]:
     assert cells.open_cell(once, cell, region="DE", drop_id=bucket.drop_id) == payload
     digest = drops.first_digest(bucket.drop_id)
     append = wire.encode(wire.Append(3, bucket.drop_id, bucket.append_token, cell))
+    publish = wire.encode(wire.Publish(11, bucket.drop_id, bucket.append_token, cell))
     theirs = X25519PrivateKey.from_private_bytes(r(160)).public_key().public_bytes_raw()
     pair = labels.pair_secret(r(128), theirs)
     root = labels.chain_root(pair, r(96), group=bytes(range(16)), signer=r(192), to=r(224))
@@ -294,6 +295,8 @@ def vectors() -> dict[str, str]:
         "cell.sha256": hashlib.sha256(cell).digest(),
         "append.start": append[: -len(cell)],
         "append.sha256": hashlib.sha256(append).digest(),
+        "publish.start": publish[: -len(cell)],
+        "publish.sha256": hashlib.sha256(publish).digest(),
         "chain.pair": pair,
         "chain.root": root,
         "chain.secret_0": first,

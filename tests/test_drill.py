@@ -11,8 +11,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from amanat.client import rights
 from amanat.client.gaps import Gaps
-from amanat.drill import drill, integrity, live
+from amanat.drill import drill, integrity, intrusion, lines, live
 from amanat.drill.attackers import judge, learn, train
 from amanat.drill.attacks import (
     content,
@@ -25,9 +26,11 @@ from amanat.drill.attacks import (
     sizes,
     substitution,
 )
-from amanat.drill.designs import DESIGNS, HIDDEN, deposit, observe, stored_size
+from amanat.drill.designs import DESIGNS, HIDDEN, covered, deposit, observe, stored_size
 from amanat.drill.drill import Report, Result, Settings
+from amanat.drill.lines import Watched
 from amanat.drill.linking import Features, contact_features, group_features
+from amanat.drill.queueing import PERIOD_S
 from amanat.drill.report import page
 from amanat.drill.sample import Sample, draw
 from amanat.drill.scores import interval, rank
@@ -206,6 +209,48 @@ def test_attacks_on_lines_visits_and_sizes(sample: Sample) -> None:
     assert guess < linked < 1
     blocks, base = sizes.measure(observe(sample, "perqueue", None, chances()), 16_384, chances())
     assert blocks == pytest.approx(base)
+
+
+def test_covered_one_cell_of_each_is_seen_at_the_end_of_a_period(sample: Sample) -> None:
+    given = covered(sample, chances())
+    small = given.size <= 700
+    at, author = given.at[small], given.author[small]
+    assert not (at % PERIOD_S).any()
+    assert len(np.unique(np.stack([at, author]), axis=1).T) == len(at)
+    # Nothing is lost, but what is said at the very end.
+    said = [(who, talk) for who, talk in zip(sample.sender, sample.talk, strict=True)]
+    texts = given.size > 0
+    copies = sum(len(sample.talks[talk]) - 1 for _, talk in said)
+    assert 0.98 * copies < texts.sum() <= copies
+    seen = observe(sample, "amanat", "covered", chances())
+    assert (seen.source == HIDDEN).all()
+    assert seen.period_s == PERIOD_S
+
+
+def test_covered_a_line_is_named_only_where_it_alone_uploads(
+    sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = observe(sample, "amanat", "covered", chances())
+    shares = [infiltrator.measure(seen, sample.people, chances(seed)) for seed in range(5)]
+    assert np.mean([share for share in shares if share is not None]) < 0.1
+    honest = infiltrator._uploads
+
+    def only_some(*args: object) -> list[np.ndarray]:
+        # As if a client sent when there is something to be sent.
+        every = honest(*args)  # type: ignore[arg-type]
+        return [at if who % 50 == 0 else at[:0] for who, at in enumerate(every)]
+
+    monkeypatch.setattr(infiltrator, "_uploads", only_some)
+    monkeypatch.setattr(infiltrator, "TARGETS", 1)
+    assert max(infiltrator.measure(seen, sample.people, chances(s)) or 0 for s in range(60)) == 1
+
+
+def test_who_is_there_always_is_left_and_who_is_not_is_soon_alone() -> None:
+    left = presence.intersect(200, chances())
+    for habit in presence.HABITS:
+        assert left[habit, 1] >= left[habit, 10] >= left[habit, 50] >= 1
+    assert left["phone", 10] == 1
+    assert left["always", 10] > 100 > left["16 h a day", 10] > left["phone", 10]
 
 
 # Attackers
@@ -414,17 +459,60 @@ def test_store_set_back_and_two_faces_are_noticed() -> None:
 
 @pytest.mark.parametrize("kinds", [substitution.KINDS, replay.KINDS])
 def test_nothing_forged_is_believed(kinds: tuple[str, str]) -> None:
-    assert integrity.forgeries(kinds, 1, 6) == integrity.Noticed(6, [], 0)
+    found = integrity.forgeries(kinds, 1, 20)
+    assert found.lies >= 20
+    assert found.wrong == 0
+
+
+def test_nobody_becomes_a_member_or_an_admin_by_the_commit_of_who_may_not() -> None:
+    assert intrusion.silent_adds(0, 30) == integrity.Noticed(30, [], 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_commit_that_is_not_judged_is_believed_and_counted(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rights, "judge", lambda *_, **__: None)
+    assert intrusion.silent_adds(seed, 1).wrong > 0
+
+
+def test_who_is_in_the_middle_shows_two_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert intrusion.swapped_keys(20).wrong == 0
+    monkeypatch.setattr(intrusion, "safety_number", lambda *_: "00000")
+    assert intrusion.swapped_keys(20).wrong == 20
+
+
+def test_lines_of_real_clients_are_named_hopped_and_not_covered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(infiltrator, "LINES", 6)
+    monkeypatch.setattr(infiltrator, "POSTS", 4)
+    found = {mode: lines.watch(mode, 1) for mode in ("hopped", "covered")}
+    assert all(len(words) == 4 for seen in found.values() for words in seen.words.values())
+    assert lines.named(found["hopped"], lines.tune(lines.watch("hopped", 2))) == 1
+    # Whatever the moment, of six lines that send alike one is named by chance.
+    shares = [lines.named(found["covered"], before_s) for before_s in infiltrator.WINDOWS_S]
+    assert max(shares) < 0.7
+    assert sum(shares) / len(shares) < 0.4
+
+
+def test_line_that_sends_before_each_post_is_named() -> None:
+    posts = [100.0, 200.0, 300.0]
+    steady = [float(at) for at in range(0, 400, 10)]
+    seen = Watched({"a": posts}, {"a": [*steady, 99.5, 199.5, 299.5], "b": steady, "c": steady})
+    assert lines.named(seen, 1.0) == 1
+    assert lines.named(Watched({"a": posts}, {"a": steady, "b": steady}), 1.0) == 0.5
 
 
 def test_forgery_that_is_believed_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     real = integrity._forge
 
-    def lose(relay: Relay, drop_id: bytes, after: int, kind: str, rng: random.Random) -> None:
-        real(relay, drop_id, after, kind, rng)
+    def lose(relay: Relay, drop_id: bytes, after: int, kind: str, rng: random.Random) -> int:
+        lies = real(relay, drop_id, after, kind, rng)
         del relay.shelves[drop_id].cells[after:]
         del relay.shelves[drop_id].digests[after + 1 :]
+        return lies
 
     monkeypatch.setattr(integrity, "_forge", lose)
     monkeypatch.setattr(Gaps, "due", lambda *_: iter(()))  # nothing is asked for again
-    assert integrity.forgeries(("moved", "moved"), 1, 2).wrong == 2
+    assert integrity.forgeries(("repeated", "repeated"), 1, 20).wrong == 2

@@ -39,6 +39,19 @@ async def test_messages_go_to_the_fallback_while_the_home_is_away(world: World) 
     assert not alice.client.status().away
 
 
+async def test_home_that_is_away_is_told_also_by_who_has_nothing_to_send(world: World) -> None:
+    alice = await world.person("alice")
+    home = world.relay.address
+    await world.pass_time(5)
+    assert alice.client.status().away == []
+    world.network.cut(home)
+    await world.pass_time(5)
+    assert alice.client.status().away == [str(home)]
+    world.network.away.clear()
+    await world.pass_time(5)
+    assert alice.client.status().away == []
+
+
 async def test_who_comes_back_with_the_home_away_is_caught_up_from_the_fallback(
     world: World,
 ) -> None:

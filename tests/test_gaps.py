@@ -115,6 +115,56 @@ async def test_forgotten_cell_is_told_as_a_lie_of_the_relay(world: World) -> Non
     assert RelayLied.code in bob.warnings()
 
 
+async def test_lie_is_told_where_the_cell_that_tells_of_it_is_lost_too(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    await after_a_while(world)
+    lost: list[bytes] = []
+
+    def forgets(request: wire.Append, who: str) -> bool:
+        is_lost = who == "alice" and len(lost) < 2
+        lost.extend([request.cell] if is_lost else [])
+        return is_lost
+
+    world.relay.forgets = forgets
+    alice.say("bob", "one")  # lost, and the next, which would tell what the relay said of it
+    await world.pass_time(1)
+    alice.say("bob", "two")
+    await world.pass_time(1)
+    bob.client.clear_warnings()
+    told = [seen.seq for seen in world.told(alice, "bob")]
+    assert len(told) == 2
+    alice.say("bob", "three")
+    await world.settle()
+    assert bob.warnings().count(RelayLied.code) >= 1
+    # What was told twice is not told for ever.
+    for number in range(3):
+        alice.say("bob", f"and {number}")
+        await world.pass_time(1)
+    assert not set(told) & {seen.seq for seen in world.told(alice, "bob")}
+
+
+async def test_two_cells_that_leave_at_once_are_both_told_of(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    await after_a_while(world)
+    first: list[bytes] = []
+
+    def forgets(request: wire.Append, who: str) -> bool:
+        first.extend([request.cell] if not first else [])
+        return request.cell in first
+
+    world.relay.forgets = forgets
+    alice.say("bob", "one")
+    alice.say("bob", "two")
+    await world.pass_time(1)
+    world.relay.forgets = lambda *_: False
+    told = world.told(alice, "bob")  # that two cells have the same place
+    assert [seen.seq for seen in told[-2:]] == [told[-1].seq] * 2
+    bob.client.clear_warnings()
+    alice.say("bob", "three")
+    await world.settle()
+    assert RelayLied.code in bob.warnings()
+
+
 @pytest.mark.parametrize("count", [20, 2 * WINDOW])
 async def test_yesterdays_disk_is_noticed_and_what_it_lacks_is_said_again(
     world: World, count: int

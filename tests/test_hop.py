@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +16,13 @@ from amanat.client.vault import Unlock
 from amanat.config import HopConfig
 from amanat.errors import BadSetting, BrokenSeal, FrameTooLarge, RelayBusy, RelayUnreachable
 from amanat.protocol import sealing, wire
-from amanat.protocol.cells import CELL_SIZES, LARGE_CELL, MESSAGE_CELL
+from amanat.protocol.cells import CELL_SIZES, HANDSHAKE_CELL, LARGE_CELL, MESSAGE_CELL
 from amanat.protocol.descriptor import SEALING_KEY_BYTES, Descriptor, open_descriptor
 from amanat.protocol.drops import Drop
+from amanat.protocol.rounds import HAND_ON, ROUND_S
 from amanat.relay.home import SEALING_PERIOD_S, SealingKeys
-from amanat.relay.hop import NEW_DESTINATIONS, Guest, Hop, Rate, is_public
-from relays import Peer, RelayProcess, append, in_loop, read, run_in_loop
+from amanat.relay.hop import NEW_DESTINATIONS, Guest, Hop, Rate, _Ready, is_public
+from relays import PATIENCE_S, Peer, RelayProcess, append, in_loop, read, run_in_loop
 
 NOW = 1_800_000_000
 
@@ -216,7 +218,7 @@ async def test_open_hop_opens_few_connections(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("amanat.relay.hop.connect", connect)
     settings = HopConfig(serve="open", destinations=4, new_destinations_per_minute=6)
-    hop = Hop(settings, b"our own key", most_bytes=2**20)
+    hop = Hop(settings, b"our own key", most_bytes=2**20, clock=time.time)
     busy = 0
     for number in range(1, 10):
         try:
@@ -238,7 +240,7 @@ async def test_hop_holds_so_many_bytes_and_no_more(monkeypatch: pytest.MonkeyPat
         raise RelayUnreachable
 
     monkeypatch.setattr("amanat.relay.hop.connect", connect)
-    hop = Hop(HopConfig(serve="open"), b"our own key", most_bytes=100)
+    hop = Hop(HopConfig(serve="open"), b"our own key", most_bytes=100, clock=time.time)
     to = f"amanat://8.8.8.8:1/#{'A' * 43}"
     first = asyncio.create_task(hop.forward(to, bytes(60), Guest()))
     await arrived.wait()
@@ -300,7 +302,159 @@ def test_rate_counts_in_its_window() -> None:
 
 def test_list_of_a_hop_names_relays() -> None:
     with pytest.raises(BadSetting):
-        Hop(HopConfig(serve="listed", relays=("relay.example:8443",)), bytes(32), most_bytes=2**20)
+        Hop(
+            HopConfig(serve="listed", relays=("relay.example:8443",)),
+            bytes(32),
+            most_bytes=2**20,
+            clock=time.time,
+        )
+
+
+# Rounds
+
+
+async def cover(peer: Peer, home: RelayProcess, request: wire.Request, number: int) -> wire.Reply:
+    """What the home relay answers to what the hop hands on with its round."""
+    to = (await describe(peer, home)).sealing
+    sealed, key = sealing.seal_request(wire.encode(request), to=to, relay=home.address.key)
+    answer = await peer.ask(wire.Cover(number, str(home.address), sealed))
+    assert isinstance(answer, wire.Answer), answer
+    return wire.decode_reply(sealing.open_answer(answer.sealed, key))
+
+
+def publish(drop: Drop, cell: bytes) -> wire.Publish:
+    return wire.Publish(0, drop.drop_id, drop.append_token, cell)
+
+
+async def within_a_round(low: float, high: float) -> None:
+    """Return between these shares of a round."""
+    now = time.time()
+    if not low <= now / ROUND_S % 1 <= high:
+        await asyncio.sleep((low - now / ROUND_S) % 1 * ROUND_S + 0.05)
+
+
+def test_what_comes_in_a_round_is_seen_together_and_in_another_order(
+    hop: RelayProcess, home: RelayProcess
+) -> None:
+    async def look() -> None:
+        bucket, watcher = home.bucket(5), await Peer.connect(home.address)
+        peers = [await Peer.connect(hop.address) for _ in range(24)]
+        cells = [os.urandom(MESSAGE_CELL) for _ in peers]
+        waiting = asyncio.create_task(watcher.ask(read(bucket, wait=120)))
+        # Not so late that the first go with this round and others with the next.
+        await within_a_round(0.05, 0.7)
+        sent = []
+        for peer, cell in zip(peers, cells, strict=True):
+            sent.append(asyncio.create_task(cover(peer, home, publish(bucket, cell), 7)))
+            await asyncio.sleep(0.02)
+        nowhere = Drop(os.urandom(24), os.urandom(32), os.urandom(32))
+        empty = publish(nowhere, os.urandom(MESSAGE_CELL))
+        refused = asyncio.create_task(cover(peers[0], home, empty, 8))
+        await asyncio.sleep(1)
+        assert not any(task.done() for task in (waiting, refused, *sent))
+        told = await waiting
+        assert isinstance(told, wire.Cells)
+        assert sorted(told.cells) == sorted(cells)
+        assert told.cells != cells
+        assert all(isinstance(one, wire.Appended) for one in await asyncio.gather(*sent))
+        assert await refused == wire.Failed(0, "no-such-drop")
+
+    run_in_loop(look(), patience_s=2 * PATIENCE_S + 2 * ROUND_S)
+
+
+@in_loop
+async def test_every_answer_to_a_page_is_as_long(hop: RelayProcess, home: RelayProcess) -> None:
+    peer, bucket = await Peer.connect(hop.address), home.bucket(6)
+    to = (await describe(peer, home)).sealing
+    lengths = set()
+
+    async def page(drop: Drop, after: int = 0) -> wire.Reply:
+        request = wire.encode(wire.Page(0, drop.drop_id, drop.read_token, after))
+        sealed, key = sealing.seal_request(request, to=to, relay=home.address.key)
+        answer = await peer.ask(wire.Forward(9, str(home.address), sealed))
+        assert isinstance(answer, wire.Answer)
+        lengths.add(len(answer.sealed))
+        return wire.decode_reply(sealing.open_answer(answer.sealed, key))
+
+    empty = await page(bucket)
+    assert isinstance(empty, wire.Cells)
+    assert empty.cells == []
+    sizes = [MESSAGE_CELL] * 30 + [HANDSHAKE_CELL, MESSAGE_CELL] + [LARGE_CELL]
+    for size in sizes:
+        await ask(peer, home, append(bucket, os.urandom(size)))
+    found: list[int] = []
+    while len(found) < len(sizes) - 1:
+        cells = await page(bucket, len(found))
+        assert isinstance(cells, wire.Cells)
+        assert cells.cells
+        found += [len(cell) for cell in cells.cells]
+    assert found == sizes[:-1]
+    assert await page(bucket, len(found)) == wire.Failed(0, "cell-too-large")
+    assert await page(bucket._replace(read_token=bytes(32))) == wire.Failed(0, "no-such-drop")
+    assert len(lengths) == 1
+
+
+@in_loop
+async def test_a_hop_hands_on_in_an_order_drawn_by_lot(monkeypatch: pytest.MonkeyPatch) -> None:
+    handed: list[bytes] = []
+
+    class Ready:
+        async def request(self, sealed: wire.Sealed, _answer: object) -> wire.Answer:
+            handed.append(sealed.sealed)
+            return wire.Answer(0, sealed.sealed)
+
+    async def prove(self: Hop, _destination: object) -> _Ready:
+        return _Ready(Ready(), b"", 0.0)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Hop, "_prove", prove)
+    now = HAND_ON * ROUND_S - 0.2
+    hop = Hop(HopConfig(serve="open"), b"our own key", most_bytes=2**20, clock=lambda: now)
+    to, guest = f"amanat://8.8.8.8:1/#{'A' * 43}", Guest()
+    sent = [bytes([number]) * 50 for number in range(64)]
+    tasks = [asyncio.create_task(hop.forward(to, one, guest, is_covered=True)) for one in sent]
+    await asyncio.sleep(0)
+    assert handed == []
+    assert await asyncio.gather(*tasks) == sent
+    assert handed != sent
+    assert sorted(handed) == sent
+
+
+def test_a_relay_that_drains_carries_out_what_waits_for_the_round(tmp_path: Path) -> None:
+    async def drain() -> None:
+        with RelayProcess(tmp_path / "relay") as running:
+            peer, bucket = await Peer.connect(running.address), running.bucket(0)
+            await within_a_round(0, 0.8)
+            one = publish(bucket, os.urandom(MESSAGE_CELL))
+            waiting = asyncio.create_task(peer.ask(one))
+            await asyncio.sleep(0.5)
+            assert not waiting.done()
+            assert await asyncio.to_thread(running.drain) == 0
+            assert isinstance(await waiting, wire.Appended)
+
+    run_in_loop(drain(), patience_s=PATIENCE_S + ROUND_S)
+
+
+def test_a_hop_that_drains_says_goodbye_and_hands_on_nothing_early(
+    home: RelayProcess, tmp_path: Path
+) -> None:
+    async def drain() -> None:
+        listed = HopConfig(serve="listed", relays=(str(home.address),))
+        with RelayProcess(tmp_path / "relay", hop=listed) as running:
+            peer, bucket = await Peer.connect(running.address), home.bucket(7)
+            await within_a_round(0, 0.7)
+            one = publish(bucket, os.urandom(MESSAGE_CELL))
+            waiting = asyncio.create_task(cover(peer, home, one, 7))
+            await asyncio.sleep(0.5)
+            assert await asyncio.to_thread(running.drain) == 0
+            assert await peer.closed == (1012, "draining")
+            assert not waiting.done()
+            waiting.cancel()
+            direct = await Peer.connect(home.address)
+            cells = await direct.ask(read(bucket))
+            assert isinstance(cells, wire.Cells)
+            assert cells.cells == []
+
+    run_in_loop(drain(), patience_s=PATIENCE_S + ROUND_S)
 
 
 # The seal

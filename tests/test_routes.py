@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+from collections import Counter
+
 import pytest
 
+from amanat.client.cover import SECOND_EVERY, _Places
 from amanat.client.routes import CURSOR_STEP, HOP_AWAY_S, _behind
 from amanat.drill.world import STORM, Person, Relay, World
-from amanat.errors import BadArgument, HopRefused
+from amanat.errors import BadArgument, HopRefused, NoHop, RelayUnreachable
 from amanat.protocol import wire
 from amanat.protocol.drops import first_digest, next_digest
+from amanat.protocol.rounds import PERIODS_S, READ, ROUND_S, SEND
 
 
 def two_operators(world: World) -> tuple[Relay, Relay]:
@@ -291,3 +297,161 @@ def test_cells_read_before_are_cut_off_and_the_digest_goes_on() -> None:
     assert _behind(whole, 2) == wire.Cells(0, 3, digests[2], cells[2:], 4)
     assert _behind(whole, 0) == whole
     assert _behind(whole, 4) == wire.Cells(0, 5, digests[4], [], 4)
+
+
+# Covered
+
+
+async def covered(world: World, *, period_s: int = 60) -> tuple[Person, Person]:
+    alice, bob = await pair(world)
+    await world.settle()
+    for person in (alice, bob):
+        await person.client.set_cover(period_s)
+        await person.sleep()
+        person.wake()
+    await world.pass_time(3 * period_s)
+    return alice, bob
+
+
+@pytest.mark.parametrize("period_s", PERIODS_S)
+async def test_covered_one_cell_leaves_in_each_period_whatever_is_said(
+    world: World, period_s: int
+) -> None:
+    alice, bob = await covered(world, period_s=period_s)
+    world.network.lines.clear()
+    begin = world.network.clock()
+    await world.pass_time(10 * period_s)
+    for number in range(3):
+        alice.say("bob", f"سلام {number}")
+    await world.pass_time(10 * period_s)
+    assert bob.texts("alice") == ["سلام 0", "سلام 1", "سلام 2"]
+    whole = range(int(begin // period_s) + 1, int(world.network.clock() // period_s))
+    for person in (alice, bob):
+        sent = [one for one in world.network.lines if one[1] == person.name]
+        # One for each of two hops, in each period that is over, and at times that are of the grid.
+        times = [at for at, _, verb, _ in sent if verb == "Cover"]
+        periods = Counter(int(at // period_s) for at in times)
+        assert [periods[number] for number in whole] == [2] * len(whole)
+        assert all(at % period_s >= period_s - ROUND_S for at in times)
+        assert all(SEND[0] <= at / ROUND_S % 1 <= SEND[1] for at in times)
+        # And of pages one, and one more in every fourth period; whether or not anything is said.
+        times = [at for at, _, verb, _ in sent if verb == "Forward"]
+        periods = Counter(int(at // period_s) for at in times)
+        assert [periods[number] for number in whole] == [
+            1 if number % SECOND_EVERY else 2 for number in whole
+        ]
+        assert all(READ[0] <= at % period_s / ROUND_S <= READ[1] + 0.01 for at in times)
+        assert len({size for *_, size in sent}) == 1
+    assert world.network.seen == []
+    assert alice.client.status().transport == "covered"
+    assert alice.client.status().period == period_s
+
+
+async def test_covered_words_are_seen_at_the_end_of_a_round(world: World) -> None:
+    alice, bob = await covered(world)
+    shelf = world.relay.shelves[bob.bucket]
+    before, grown = len(shelf.cells), []
+    for number in range(4):
+        alice.say("bob", f"text {number}")
+        for _ in range(600):
+            await world.pass_time(0.1)
+            if len(shelf.cells) > before:
+                grown.append(world.network.clock() % ROUND_S)
+                before = len(shelf.cells)
+    assert len(grown) >= 3
+    assert all(at < 0.2 for at in grown)
+
+
+async def test_covered_a_long_text_and_a_group_still_arrive(world: World) -> None:
+    alice, bob = await covered(world, period_s=30)
+    alice.say("bob", "x" * 3_000)
+    gid = await world.group("family", alice, bob)
+    alice.client.send(gid, "to all")
+    await world.settle()
+    assert bob.texts("alice") == ["x" * 3_000]
+    assert [message.text for message in bob.client.messages(gid)] == ["to all"]
+    assert world.network.seen == []
+
+
+async def test_covered_nothing_leaves_another_way_while_the_hop_is_away(world: World) -> None:
+    alice, bob = await covered(world)
+    _, second = (relay.address for relay in list(world.network.relays.values())[:2])
+    world.network.cut(second)
+    alice.say("bob", "wait for it")
+    await world.pass_time(10 * HOP_AWAY_S)
+    assert bob.texts("alice") == []
+    assert world.network.seen == []
+    status = alice.client.status()
+    assert (status.transport, status.is_hop_away, status.exposed) == ("covered", True, [])
+    world.network.away.clear()
+    await world.settle()
+    assert bob.texts("alice") == ["wait for it"]
+    assert world.network.seen == []
+
+
+async def test_cover_needs_a_hop_and_can_be_ended(world: World) -> None:
+    carol = await world.person("carol")
+    with pytest.raises(NoHop, match="second relay"):
+        await carol.client.set_cover(60)
+    alice, bob = await covered(world)
+    with pytest.raises(BadArgument):
+        await alice.client.set_cover(45)
+    await alice.sleep()
+    alice.wake()
+    assert alice.client.status().transport == "covered"
+    for person in (alice, bob):
+        await person.client.set_cover(0)
+    assert alice.client.status().transport == "hopped"
+    alice.say("bob", "at once")
+    await world.pass_time(5)
+    assert bob.texts("alice") == ["at once"]
+
+
+async def test_covered_without_a_hop_any_more_waits_and_says_why(world: World) -> None:
+    alice, bob = await covered(world)
+    await alice.client.set_hop("off")
+    alice.say("bob", "not like this")
+    await world.pass_time(200)
+    assert bob.texts("alice") == []
+    assert world.network.seen == []
+    assert "switched off" in alice.client.status().why
+    await alice.client.set_hop("auto")
+    await world.settle()
+    assert bob.texts("alice") == ["not like this"]
+
+
+async def test_covered_words_go_before_receipts(world: World) -> None:
+    alice, bob = await covered(world)
+    for number in range(6):
+        alice.say("bob", f"question {number}")
+    await world.pass_time(400)
+    for number in range(4):
+        bob.say("alice", f"answer {number}")
+    await world.pass_time(5 * 60)
+    assert alice.texts("bob")[-4:] == [f"answer {number}" for number in range(4)]
+    assert all(message.state == "delivered" for message in alice.messages("bob") if message.is_own)
+
+
+async def test_a_bucket_has_every_second_page_where_others_wait(world: World) -> None:
+    asked: list[str] = []
+
+    async def ask(what: str) -> wire.Reply:
+        asked.append(what)
+        return wire.Created(0, 0)
+
+    places = _Places(lambda: ask("nothing"))
+    waiting = [
+        asyncio.create_task(places.wait(functools.partial(ask, what), is_often=what == "bucket"))
+        for what in ("look 1", "look 2", "bucket", "bucket", "gone", "bucket")
+    ]
+    await asyncio.sleep(0)
+    waiting[4].cancel()
+    await asyncio.sleep(0)
+    for _ in range(7):
+        await places.take()
+    assert asked == ["bucket", "look 1", "bucket", "look 2", "bucket", "nothing", "nothing"]
+    last = asyncio.create_task(places.wait(lambda: ask("too late")))
+    await asyncio.sleep(0)
+    places.end()
+    with pytest.raises(RelayUnreachable):
+        await last

@@ -11,15 +11,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import getpass
+import io
 import json
 import os
 import re
+import shutil
+import signal
 import sys
+import sysconfig
 import time
 import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import msgspec
 import segno
@@ -27,6 +32,7 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from amanat import background
 from amanat.client import vault
 from amanat.client.api import Client, ConversationView, Message, Status
 from amanat.client.conversation import Event, Joined, Removed, Warned
@@ -36,14 +42,21 @@ from amanat.errors import (
     EXIT_BUG,
     AmanatError,
     BadArgument,
+    EngineFailed,
     HopAway,
+    MalformedFrame,
     NotAMember,
+    ProfileInUse,
     RelayUnreachable,
+    VaultDamaged,
 )
 from amanat.protocol.descriptor import b64, unb64
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+
+    Work: TypeAlias = Callable[[Client], Coroutine[Any, Any, int | None]]
+    """What a command does with an open client; its exit status, if that is not 0."""
 
 DEFAULT_PROFILE = Path.home() / ".local" / "share" / "amanat"
 WAIT_S = 10.0
@@ -58,51 +71,111 @@ EXIT_INTERRUPTED = 130
 
 _BIDI_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
-T = TypeVar("T")
-
 
 class Out:
-    """Where a command's words go."""
+    """Where a command's words go: `say` has them shown, `shown` waits until they were."""
 
-    def __init__(self, *, is_json: bool) -> None:
+    def __init__(
+        self,
+        *,
+        is_json: bool,
+        say: Callable[[int, str], None],
+        shown: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self.is_json = is_json
+        self._say, self._shown = say, shown
 
     def result(self, value: object, text: str) -> None:
         """The result: `value` as JSON, or `text` for a person."""
         if self.is_json:
-            print(json.dumps(value, ensure_ascii=False), flush=True)  # noqa: T201  # this is its job
+            self._say(background.RESULT, json.dumps(value, ensure_ascii=False) + "\n")
         elif text:
-            print(text, flush=True)  # noqa: T201
+            self._say(background.RESULT, f"{text}\n")
 
-    @staticmethod
-    def note(text: str) -> None:
+    def note(self, text: str) -> None:
         """Something to know that is not the result."""
-        print(f"amanat: {text}", file=sys.stderr, flush=True)  # noqa: T201
+        self._say(background.NOTE, f"amanat: {text}\n")
+
+    def code(self, text: str) -> None:
+        """A text as a QR code."""
+        self._say(background.CODE, text)
+
+    async def shown(self) -> None:
+        """Wait until the person has been shown everything."""
+        if self._shown is not None:
+            await self._shown()
+
+
+class Given:
+    """What is read for a command from outside: by itself, or by the front whose work this is."""
+
+    def __init__(self, handed: Sequence[str] | None = None) -> None:
+        self.texts: list[str] = []
+        self._handed = None if handed is None else iter(handed)
+
+    def read(self, read: Callable[[], str]) -> str:
+        """The next text; `read` reads it, if nobody has."""
+        if self._handed is None:
+            self.texts.append(read())
+            return self.texts[-1]
+        text = next(self._handed, None)
+        if text is None:
+            raise MalformedFrame
+        return text
+
+
+class Ending:
+    """What a command has come to: its exit status, and the error if it is one's."""
+
+    status = 0
+    error: Exception | None = None
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and exit with its status."""
-    args = _parser().parse_args(arguments)
-    out = Out(is_json=args.json)
-    status = 0
+    words = sys.argv[1:] if arguments is None else arguments
+    args = _parser().parse_args(words)
+    args.words, args.given, args.hand_over = words, Given(), None
+    out = Out(is_json=args.json, say=functools.partial(_say, args))
+    ending = Ending()
+    try:
+        with _ending(args, out, ending):
+            args.run(args, out)
+    except KeyboardInterrupt:
+        ending.status = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(ending.status)
+
+
+def _say(args: argparse.Namespace, where: int, text: str) -> None:
+    if where == background.CODE:
+        _draw(text, args.qr)
+    else:
+        print(text, end="", file=_STREAMS[where](), flush=True)
+
+
+_STREAMS = {background.RESULT: lambda: sys.stdout, background.NOTE: lambda: sys.stderr}
+
+
+@contextlib.contextmanager
+def _ending(args: argparse.Namespace, out: Out, ending: Ending) -> Iterator[None]:
+    """Tell what goes wrong, and keep the status that it has."""
     try:
         with vault.naming_damage(args.profile):
-            args.run(args, out)
+            yield
     except AmanatError as error:
         out.note(str(error))
         if error.hint:
             out.note(f"hint: {error.hint}")
         if out.is_json:
             out.result({"error": error.code, "detail": error.detail}, "")
-        status = error.exit_status
-    except KeyboardInterrupt:
-        status = EXIT_INTERRUPTED
+        ending.status, ending.error = error.exit_status, error
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise  # nobody is left to be told
     except Exception as error:  # noqa: BLE001  # the last place that can say anything
         out.note(f"a bug: {type(error).__name__}: {error}")
-        status = EXIT_BUG
-    sys.exit(status)
+        ending.status, ending.error = EXIT_BUG, error
 
 
 # Arguments
@@ -165,6 +238,11 @@ def _parser() -> argparse.ArgumentParser:
     hop = _command(commands, "hop", _hop, "say or decide whether relays see your network address")
     hop.add_argument("hop", metavar="auto|off|ADDRESS", nargs="?", default="")
 
+    cover = _command(commands, "cover", _cover, "say or decide whether it shows when you write")
+    cover.add_argument("period", metavar="off|60|30", nargs="?", choices=("off", "60", "30"))
+
+    run = _command(commands, "run", _run, "stay online, and do the work of other commands")
+    run.add_argument("--unit", action="store_true", help="print a systemd user unit for it")
     _command(commands, "status", _status, "show where things stand")
     _command(commands, "doctor", _doctor, "check this installation, profile and relay")
     _relay_parser(commands)
@@ -282,50 +360,91 @@ def _unlock(args: argparse.Namespace) -> Unlock:
     return Unlock(keyring=True)
 
 
-def _with_client(args: argparse.Namespace, work: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
-    """Open the profile, go online, do the work."""
-    unlock = _unlock(args)
+def _with_client(args: argparse.Namespace, work: Work, *, is_online: bool = True) -> None:
+    """Have the work of a command done, as the last thing it does: by the background, if there is
+    one, or with the profile opened here (and online, if it is to be)."""
+    if args.hand_over is not None:  # this is the background, and it awaits it
+        args.hand_over(work)
+        return
+    line = background.reach(args.profile)
+    if line is not None:
+        with contextlib.closing(line):
+            status = line.ask(args.words, args.given.texts, functools.partial(_say, args))
+    else:
+        status = uvloop.run(_work_here(args, work, _unlock(args), is_online=is_online)) or 0
+    if status:
+        sys.exit(status)
 
-    async def run() -> T:
-        async with Client.open(args.profile, unlock) as client:
-            result = await work(client)
-            if client.is_caught_up:  # what came may have to be answered, with receipts for one
-                with contextlib.suppress(RelayUnreachable):
-                    await _within(args, client, client.flushed())
-            return result
 
-    return uvloop.run(run())
-
-
-async def _within(args: argparse.Namespace, client: Client, work: Awaitable[None]) -> None:
-    """Wait for the relays; RelayUnreachable, or HopAway, when it takes too long."""
+async def _work_here(
+    args: argparse.Namespace, work: Work, unlock: Unlock, *, is_online: bool
+) -> int | None:
+    client = Client.open(args.profile, unlock)
     try:
-        async with asyncio.timeout(args.wait):
+        if is_online:
+            client.start()
+        status = await work(client)
+        if is_online and client.is_caught_up:  # what came may have to be answered, with receipts
+            with contextlib.suppress(RelayUnreachable):
+                await _within(args, client, client.flushed(), client.seconds_to_leave())
+        return status
+    finally:
+        await client.close()
+
+
+async def _within(
+    args: argparse.Namespace, client: Client, work: Awaitable[None], more_s: float = 0
+) -> None:
+    """Wait for the relays; RelayUnreachable, or HopAway, when it takes too long."""
+    wait = args.wait + more_s
+    try:
+        async with asyncio.timeout(wait):
             await work
     except TimeoutError:
-        raise _unreachable(client)(f"waited {args.wait:g} s") from None
+        raise _unreachable(client)(f"waited {wait:g} s") from None
 
 
 def _unreachable(client: Client) -> type[RelayUnreachable]:
     return HopAway if client.status().is_hop_away else RelayUnreachable
 
 
-async def _catch_up(args: argparse.Namespace, client: Client) -> None:
+async def _caught_up(args: argparse.Namespace, client: Client) -> None:
+    """Have what is new; RelayUnreachable if no relay of ours answers, or no longer does."""
+    await _within(args, client, client.caught_up())
+    status = client.status()
+    if {status.relay, status.fallback} - {""} <= set(status.away):
+        raise _unreachable(client)
+
+
+async def _catch_up(args: argparse.Namespace, out: Out, client: Client) -> None:
     """Have what is new, or say that it could not be had."""
     try:
-        await _within(args, client, client.caught_up())
+        await _caught_up(args, client)
     except RelayUnreachable as error:
-        Out.note(f"{error}; this is what was known before")
+        out.note(f"{error}; this is what was known before")
 
 
-async def _flush(args: argparse.Namespace, client: Client) -> None:
-    """Have what was queued reach its relays; RelayUnreachable when they do not answer."""
+async def _flush(args: argparse.Namespace, out: Out, client: Client) -> None:
+    """Have what was queued reach its relays; RelayUnreachable when they do not answer.
+
+    Covered, it leaves in its turn: who has a client in the background need not wait for that.
+    """
     if not client.is_caught_up:
         raise _unreachable(client)  # we have waited for it already
-    await _within(args, client, client.flushed())
+    turns_s = client.seconds_to_leave()
+    if turns_s:
+        out.note(f"it leaves in its turn, within {turns_s:.0f} s")
+        if args.hand_over is not None:
+            return
+    await _within(args, client, client.flushed(), turns_s)
 
 
-def _input(file: Path | None, prompt: str) -> str:
+def _input(args: argparse.Namespace, file: Path | None, prompt: str) -> str:
+    text: str = args.given.read(lambda: _read_input(file, prompt))
+    return text
+
+
+def _read_input(file: Path | None, prompt: str) -> str:
     if file is not None:
         try:
             data = file.read_bytes()
@@ -359,9 +478,9 @@ def _init(args: argparse.Namespace, out: Out) -> None:
             unlock,
             name=args.name,
             relay=args.relay,
-            access=_access(args.access_fd),
+            access=_access(args, args.access_fd),
             fallback=args.fallback,
-            fallback_access=_access(args.fallback_access_fd),
+            fallback_access=_access(args, args.fallback_access_fd),
         )
         status = client.status()
         await client.close()
@@ -373,20 +492,20 @@ def _init(args: argparse.Namespace, out: Out) -> None:
     uvloop.run(run())
 
 
-def _access(descriptor: int | None) -> bytes:
+def _access(args: argparse.Namespace, descriptor: int | None) -> bytes:
     if descriptor is None:
         return b""
     try:
-        return unb64(_from_descriptor(descriptor))
+        return unb64(args.given.read(lambda: _from_descriptor(descriptor)))
     except ValueError:
         raise BadArgument("the access code is not whole") from None
 
 
 def _fallback(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
-        await _catch_up(args, client)
-        await client.set_fallback("" if args.none else args.address, _access(args.access_fd))
-        await _flush(args, client)
+        await _catch_up(args, out, client)
+        await client.set_fallback("" if args.none else args.address, access)
+        await _flush(args, out, client)
         where = client.status().fallback
         out.result(
             {"fallback": where},
@@ -395,6 +514,7 @@ def _fallback(args: argparse.Namespace, out: Out) -> None:
 
     if bool(args.address) == args.none:
         raise BadArgument("give the address of a relay, or --none")
+    access = _access(args, args.access_fd)
     _with_client(args, work)
 
 
@@ -402,50 +522,72 @@ def _hop(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
         if args.hop:
             await client.set_hop(args.hop)
-        status = client.status()
-        out.result(
-            {
-                key: getattr(status, key)
-                for key in ("transport", "means", "hop", "is_hop_away", "why", "exposed")
-            },
-            f"{status.transport}: {status.means}\n{_ways(status)}".rstrip(),
-        )
+        _show_transport(client, out)
 
     _with_client(args, work)
 
 
+def _cover(args: argparse.Namespace, out: Out) -> None:
+    async def work(client: Client) -> None:
+        if args.period:
+            await client.set_cover(0 if args.period == "off" else int(args.period))
+        _show_transport(client, out)
+
+    _with_client(args, work)
+
+
+def _show_transport(client: Client, out: Out) -> None:
+    status, cost = client.status(), client.cover_cost()
+    lines = f"{status.transport}: {status.means}\n{_ways(status)}"
+    if status.period:
+        lines += (
+            f"a cell every {status.period} s: {cost.up_bytes / 1e6:.1f} MB a day up and"
+            f" {cost.down_bytes / 1e6:.1f} down; a word is read after {cost.usual_s:.0f} s usually,"
+            f" {cost.longest_s:.0f} at most, one word to one person after the other"
+        )
+    named = ("transport", "means", "hop", "is_hop_away", "why", "exposed", "period")
+    value = {key: getattr(status, key) for key in named}
+    out.result({**value, **cost._asdict()}, lines.rstrip())
+
+
 def _invite(args: argparse.Namespace, out: Out) -> None:
-    client = Client.open(args.profile, _unlock(args))
-    link = client.invite()
-    uvloop.run(client.close())
+    async def work(client: Client) -> None:
+        link = client.invite()
+        out.code(link)
+        out.result({"invite": link}, link)
+        out.note("give it to one person, by a way others do not read; it works once")
+
+    if args.qr is not None and args.qr.suffix not in (".png", ".svg"):
+        raise BadArgument("--qr takes a .png or .svg file")
+    _with_client(args, work, is_online=False)
+
+
+def _draw(link: str, file: Path | None) -> None:
+    """Draw a QR code into a file, or on the terminal if there is one."""
     code = segno.make(link, error="l", micro=False)
-    if args.qr is not None:
-        if args.qr.suffix not in (".png", ".svg"):
-            raise BadArgument("--qr takes a .png or .svg file")
+    if file is not None:
         try:
-            code.save(str(args.qr), scale=4)
+            code.save(str(file), scale=4)
         except OSError as error:
-            raise BadArgument(f"{args.qr}: {error.strerror}") from None
+            raise BadArgument(f"{file}: {error.strerror}") from None
     elif sys.stderr.isatty():
         code.terminal(out=sys.stderr, compact=True)
-    out.result({"invite": link}, link)
-    out.note("give it to one person, by a way others do not read; it works once")
 
 
 def _accept(args: argparse.Namespace, out: Out) -> None:
-    link = _input(args.file, "invite: ")
+    link = _input(args, args.file, "invite: ")
 
     async def work(client: Client) -> None:
-        await _catch_up(args, client)
+        await _catch_up(args, out, client)
         known = len(client.contacts())
         name = client.accept(link, args.greeting)
-        await _flush(args, client)
+        await _flush(args, out, client)
         met = False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(args.wait):
                 while not (met := len(client.contacts()) > known) and not client.status().warnings:
                     await client.changed()
-        _warn(client, out)
+        await _warn(client, out)
         out.result(
             {"inviter": name, "met": met},
             f"{_shown(name)} has let you in"
@@ -458,7 +600,7 @@ def _accept(args: argparse.Namespace, out: Out) -> None:
 
 def _contacts(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
-        await _catch_up(args, client)
+        await _catch_up(args, out, client)
         contacts = client.contacts()
         out.result(
             [
@@ -476,8 +618,7 @@ def _contacts(args: argparse.Namespace, out: Out) -> None:
 
 
 def _verify(args: argparse.Namespace, out: Out) -> None:
-    client = Client.open(args.profile, _unlock(args))
-    try:
+    async def work(client: Client) -> None:
         number = client.safety_number(args.name)
         if args.confirm or args.withdraw:
             client.set_verified(args.name, is_verified=args.confirm)
@@ -487,26 +628,26 @@ def _verify(args: argparse.Namespace, out: Out) -> None:
             {"name": contact.name, "safety_number": number, "verified": contact.is_verified},
             f"{number}\n{_shown(contact.name)}: {state}",
         )
-    finally:
-        uvloop.run(client.close())
-    if not contact.is_verified:
-        out.note(f"if {_shown(contact.name)} sees the same number, say so with --confirm")
+        if not contact.is_verified:
+            out.note(f"if {_shown(contact.name)} sees the same number, say so with --confirm")
+
+    _with_client(args, work, is_online=False)
 
 
 # Messages
 
 
 def _send(args: argparse.Namespace, out: Out) -> None:
-    text = _input(None, "message: ").rstrip("\n")
+    text = _input(args, None, "message: ").rstrip("\n")
 
     async def work(client: Client) -> None:
-        await _catch_up(args, client)
+        await _catch_up(args, out, client)
         conversation = client.conversation(args.to)
         row = client.send(conversation.gid, text, reply_to=args.reply_to)
-        await _flush(args, client)
+        await _flush(args, out, client)
         message = next(m for m in client.messages(conversation.gid) if m.row == row)
         out.result({"to": conversation.name, "id": message.id, "state": message.state}, "")
-        if message.state == "queued":
+        if message.state == "queued" and not client.status().period:
             out.note("a relay has no room now; what you wrote is kept and goes out later")
 
     _with_client(args, work)
@@ -518,17 +659,17 @@ def _change(
     """Do something with messages of a conversation and bring it to the relay."""
 
     async def work(client: Client) -> None:
-        await _catch_up(args, client)
+        await _catch_up(args, out, client)
         conversation = client.conversation(args.to)
         value = change(client, conversation.gid)
-        await _flush(args, client)
+        await _flush(args, out, client)
         out.result({"to": conversation.name, **value}, "")
 
     _with_client(args, work)
 
 
 def _edit(args: argparse.Namespace, out: Out) -> None:
-    text = _input(None, "message: ").rstrip("\n")
+    text = _input(args, None, "message: ").rstrip("\n")
 
     def change(client: Client, gid: bytes) -> dict[str, object]:
         client.edit(gid, args.id, text)
@@ -538,7 +679,7 @@ def _edit(args: argparse.Namespace, out: Out) -> None:
 
 
 def _react(args: argparse.Namespace, out: Out) -> None:
-    emoji = "" if args.withdraw else _input(None, "reaction: ").strip()
+    emoji = "" if args.withdraw else _input(args, None, "reaction: ").strip()
     if not emoji and not args.withdraw:
         raise BadArgument("to take a reaction back, use --withdraw")
 
@@ -561,11 +702,11 @@ def _delete(args: argparse.Namespace, out: Out) -> None:
 
 def _timer(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
-        await _catch_up(args, client)
+        await _catch_up(args, out, client)
         view = client.conversation(args.to)
         if args.life is not None:
             client.set_timer(view.gid, args.life)
-            await _flush(args, client)
+            await _flush(args, out, client)
         life_s = client.view(view.gid).timer
         out.result(
             {"name": view.name, "timer": life_s},
@@ -594,33 +735,48 @@ def _unblock(args: argparse.Namespace, out: Out) -> None:
 
 
 def _set_blocked(args: argparse.Namespace, out: Out, *, is_blocked: bool) -> None:
-    client = Client.open(args.profile, _unlock(args))
-    try:
+    async def work(client: Client) -> None:
         (client.block if is_blocked else client.unblock)(args.name)
         contact = client.contact(args.name)
-    finally:
-        uvloop.run(client.close())
-    out.result({"name": contact.name, "blocked": contact.is_blocked}, "")
+        out.result({"name": contact.name, "blocked": contact.is_blocked}, "")
+
+    _with_client(args, work, is_online=False)
 
 
 def _read(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
         events = client.events()
-        await _catch_up(args, client)
+        await _catch_up(args, out, client)
         only = client.conversation(args.of).gid if args.of else None
-        _warn(client, out)
-        for message, view in client.unread(only, everything=args.all):
-            _show(message, view, out)
+        await _warn(client, out)
+        newest = await _show_unread(client, only, out, everything=args.all)
         for view in client.conversations():
             if view.hidden and (only == view.gid or args.all):
                 name, count = _shown(view.name), view.hidden
                 out.note(f"{name}: texts of blocked people that were not kept: {count}")
-        client.mark_read(only)
         if args.follow:
             async for event in events:
-                _show_event(client, event, only, out)
+                if not isinstance(event, TextArrived) or event.row > newest:
+                    await _show_event(client, event, only, out)
 
     _with_client(args, work)
+
+
+async def _show_unread(client: Client, only: bytes | None, out: Out, *, everything: bool) -> int:
+    """Show what is new, of one conversation or of all, and keep that it is read; its last row."""
+    seen: set[int] = set()
+    while new := [
+        (message, view)
+        for message, view in client.unread(only, everything=everything)
+        if message.row not in seen
+    ]:
+        for message, view in new:
+            _show(message, view, out)
+            await out.shown()
+            seen.add(message.row)
+        everything = False  # what has come meanwhile
+    client.mark_read(only)
+    return max(seen, default=0)
 
 
 def _shown(text: str) -> str:
@@ -679,17 +835,17 @@ def _clock(unix_ms: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_ms / 1000))
 
 
-def _show_event(client: Client, event: Event, only: bytes | None, out: Out) -> None:
+async def _show_event(client: Client, event: Event, only: bytes | None, out: Out) -> None:
     match event:
-        case TextArrived(gid, _) if only in (None, gid):
-            for message, view in client.unread(gid):
-                _show(message, view, out)
-            client.mark_read(gid)
-        case MessageChanged(gid, row) if only in (None, gid):
+        case TextArrived(gid, row) | MessageChanged(gid, row) if only in (None, gid):
             view = client.view(gid)
             for message in client.messages(gid, after=row - 1):
-                if message.row == row:
+                if message.row == row and not (isinstance(event, TextArrived) and message.is_own):
                     _show(message, view, out)
+            await out.shown()
+            # What has come meanwhile has its own event, and is not read before that.
+            if all(other.row <= row for other, _ in client.unread(gid)):
+                client.mark_read(gid)
         case Joined(gid):
             out.note(
                 f"you are in a conversation with {', '.join(map(_shown, client.view(gid).people))}"
@@ -697,13 +853,17 @@ def _show_event(client: Client, event: Event, only: bytes | None, out: Out) -> N
         case Removed(gid):
             out.note(f"you are no longer in {_shown(client.view(gid).name)}")
         case Warned():
-            _warn(client, out)
+            await _warn(client, out)
 
 
-def _warn(client: Client, out: Out) -> None:
-    for _, code, detail in client.status().warnings:
+async def _warn(client: Client, out: Out) -> None:
+    """Show warnings, once."""
+    warnings = client.status().warnings
+    for _, code, detail in warnings:
         out.note(f"warning: {code}: {detail}")
-    client.clear_warnings()
+    await out.shown()
+    if warnings == client.status().warnings:
+        client.clear_warnings()
 
 
 # Groups
@@ -718,12 +878,12 @@ def _group(
     """Change a group, bring the change to the relay, and show the group."""
 
     async def work(client: Client) -> None:
-        await _catch_up(args, client)
+        await _catch_up(args, out, client)
         view = client.conversation(args.name)
         if view.is_direct:
             raise NotAMember("this is a conversation of two, not a group")
         change(client, view)
-        await _flush(args, client)
+        await _flush(args, out, client)
         _show_group(client.view(view.gid), out)
         _note_absent(client, view.gid, asked or [], out)
 
@@ -740,9 +900,9 @@ def _note_absent(client: Client, gid: bytes, people: list[str], out: Out) -> Non
 
 def _group_create(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
-        await _catch_up(args, client)
+        await _catch_up(args, out, client)
         view = client.create_group(args.name, args.people)
-        await _flush(args, client)
+        await _flush(args, out, client)
         _show_group(client.view(view.gid), out)
         _note_absent(client, view.gid, args.people, out)
 
@@ -787,7 +947,7 @@ def _group_roles(args: argparse.Namespace, out: Out) -> None:
 
 def _group_list(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
-        await _catch_up(args, client)
+        await _catch_up(args, out, client)
         groups = [view for view in client.conversations() if not view.is_direct]
         out.result([_group_value(view) for view in groups], "\n".join(map(_group_text, groups)))
 
@@ -824,9 +984,9 @@ def _group_text(view: ConversationView) -> str:
 
 def _status(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
-        await _catch_up(args, client)
+        await _catch_up(args, out, client)
         with contextlib.suppress(RelayUnreachable):
-            await _flush(args, client)
+            await _flush(args, out, client)
         status = client.status()
         out.result(
             {
@@ -846,7 +1006,7 @@ def _status(args: argparse.Namespace, out: Out) -> None:
             f"contacts: {status.contacts}, conversations: {status.conversations},"
             f" requests waiting to leave: {status.outbox}",
         )
-        _warn(client, out)
+        await _warn(client, out)
 
     _with_client(args, work)
 
@@ -872,31 +1032,114 @@ def _troubles(status: Status) -> str:
 def _doctor(args: argparse.Namespace, out: Out) -> None:
     checks: list[tuple[str, bool, str]] = []
 
-    async def look() -> None:
-        client = Client.open(args.profile, _unlock(args))
+    async def look(client: Client) -> int:
         checks.append(("profile", True, str(args.profile)))
         damage = client.check_vault()
         checks.append(("vault", not damage, damage or "every page is whole"))
-        client.start()
+        if args.hand_over is None:  # a damaged vault is not to be written to before
+            client.start()
         try:
-            await _within(args, client, client.caught_up())
+            await _caught_up(args, client)
             checks.append(("relay", True, client.status().relay))
         except AmanatError as error:
             checks.append(("relay", False, str(error)))
-        await client.close()
+        return _tell_checks(checks, out)
 
     try:
-        uvloop.run(look())
+        _with_client(args, look, is_online=False)
     except AmanatError as error:
         checks.append(("profile", False, f"{error}"))
+        sys.exit(_tell_checks(checks, out))
+
+
+def _tell_checks(checks: list[tuple[str, bool, str]], out: Out) -> int:
+    """Tell what was found; the exit status."""
     out.result(
         [{"check": name, "ok": good, "detail": detail} for name, good, detail in checks],
         "\n".join(
             f"{'ok  ' if good else 'FAIL'} {name}: {detail}" for name, good, detail in checks
         ),
     )
-    if not all(good for _, good, _ in checks):
-        sys.exit(1)
+    return 0 if all(good for _, good, _ in checks) else 1
+
+
+# The background
+
+
+def _run(args: argparse.Namespace, out: Out) -> None:
+    if args.unit:
+        text = _unit(args.profile)
+        out.result({"unit": text}, text.rstrip("\n"))
+        return
+    line = background.reach(args.profile)
+    if line is not None:
+        line.close()
+        raise ProfileInUse(str(args.profile))  # rather than ask for a passphrase first
+    unlock = _unlock(args)
+
+    async def run() -> None:
+        async with Client.open(args.profile, unlock) as client:
+            loop = asyncio.get_running_loop()
+            over: asyncio.Future[None] = loop.create_future()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, over.cancel)
+            perform = functools.partial(_perform, client, over)
+            async with background.listening(args.profile, perform):
+                profile = str(args.profile.absolute())
+                out.result({"running": True, "profile": profile}, f"running for {profile}")
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.gather(_stay(client), over)
+
+    uvloop.run(run())
+
+
+async def _stay(client: Client) -> None:
+    """Last until the client is stopped; raises what stops it."""
+    async for _ in client.events():
+        pass
+
+
+async def _perform(
+    client: Client,
+    over: asyncio.Future[None],
+    command: background.Command,
+    front: background.Front,
+) -> int:
+    """Do a front's command with the client that is open; its exit status. With an error after which
+    only a new process can be trusted, `over` ends."""
+    try:  # the front has parsed these words: whoever says others is none of ours
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            args = _parser().parse_args(command.words)
+    except SystemExit:
+        raise MalformedFrame from None
+    if args.run in (_init, _run, _relay_init, _relay_run, _drill, _replay):
+        raise MalformedFrame  # these are nothing for a client
+    works: list[Work] = []
+    args.given, args.hand_over = Given(command.given), works.append
+    out = Out(is_json=args.json, say=front.say, shown=front.shown)
+    ending = Ending()
+    with _ending(args, out, ending):
+        args.run(args, out)
+        for work in works:
+            ending.status = await work(client) or 0
+    if isinstance(ending.error, EngineFailed | VaultDamaged) and not over.done():
+        over.set_exception(ending.error)
+    return ending.status
+
+
+def _unit(directory: Path) -> str:
+    """A systemd user unit for a profile. Raises NoProfile, or BadArgument if it cannot start by
+    itself."""
+    if vault.needs_passphrase(directory):
+        raise BadArgument(
+            "this profile opens with a passphrase, which systemd would have to keep beside it:"
+            " start `amanat run` by hand, or make the profile with --keyring"
+        )
+    places = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+    executable = shutil.which("amanat", path=places)
+    if executable is None:
+        raise BadArgument("the command `amanat` is not installed, which a unit has to name")
+    return background.unit(Path(executable).absolute(), directory.absolute())
 
 
 # The relay
@@ -995,6 +1238,15 @@ def _drill_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     drill.add_argument("--designs", default="all", metavar="A,B", help="default: all")
     drill.add_argument("--processes", type=int, default=2, help="worker processes")
     drill.add_argument("--report", type=Path, default=Path("report"), metavar="DIR")
+    drill.add_argument(
+        "--real",
+        type=int,
+        nargs="?",
+        const=3000,
+        default=0,
+        metavar="MESSAGES",
+        help="attack real servers too, loaded with so many messages (3000); see `make real`",
+    )
 
 
 def _drill(args: argparse.Namespace, out: Out) -> None:
@@ -1009,8 +1261,9 @@ def _drill(args: argparse.Namespace, out: Out) -> None:
         seeds=args.seeds,
         attacks=drill.ATTACKS if args.attacks == "all" else tuple(args.attacks.split(",")),
         designs=DESIGNS if args.designs == "all" else tuple(args.designs.split(",")),
+        real=args.real,
     )
-    with _bars(drill.PHASES) as progress:
+    with _bars((*drill.PHASES, drill.REAL) if args.real else drill.PHASES) as progress:
         report = drill.run(
             settings,
             args.report,
@@ -1021,12 +1274,12 @@ def _drill(args: argparse.Namespace, out: Out) -> None:
         out.note(
             f"{args.seeds} seeds are few: intervals mean something from {drill.LEAST_SEEDS} on"
         )
-    ours = [one for one in report.results if one.design == "amanat"]
+    told = [one for one in report.results if one.design not in DESIGNS or one.design == "amanat"]
     lines = [
-        f"{one.verdict:6} {one.attack:12} {one.mode or '':7} {one.metric:36} {one.value:10.4g}"
-        + (f"  base {one.base:.4g}" if one.base is not None else "")
+        f"{one.verdict:6} {one.attack:12} {one.mode or one.design:8} {one.metric:36}"
+        f" {one.value:10.4g}" + (f"  base {one.base:.4g}" if one.base is not None else "")
         for verdict in ("fails", "holds", "shown")
-        for one in ours
+        for one in told
         if one.verdict == verdict
     ]
     out.result(msgspec.to_builtins(report), "\n".join(lines))

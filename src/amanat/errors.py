@@ -103,13 +103,25 @@ class ProfileExists(UsageError):
 class ProfileInUse(UsageError):
     code = "profile-in-use"
     text = "another process is using this profile"
-    hint = "stop the other process first; two on one profile would fork its keys"
+    hint = "stop it first, for two would fork its keys; only `amanat run` works for other commands"
+
+
+class OtherVersion(UsageError):
+    code = "other-version"
+    text = "the process of `amanat run` is of another version of the program"
+    hint = "end it, and start `amanat run` again"
 
 
 class ReportExists(UsageError):
     code = "report-exists"
     text = "this directory holds something already, and not an unfinished drill of these settings"
     hint = "give another one with --report"
+
+
+class NotInstalled(UsageError):
+    code = "not-installed"
+    text = "a program that this takes is not installed"
+    hint = "`make real` installs what a drill of real servers takes"
 
 
 class WrongPassphrase(UsageError):
@@ -249,6 +261,11 @@ class BadCell(PeerError):
     text = "the cell is not of an allowed size for this drop"
 
 
+class CellTooLarge(PeerError):
+    code = "cell-too-large"
+    text = "the next cell of the drop has no room in a page"
+
+
 class WrongRegion(PeerError):
     code = "wrong-region"
     text = "this drop belongs to another region"
@@ -352,6 +369,24 @@ class HopAway(RelayUnreachable):
     code = "hop-away"
     text = "the hop cannot be reached; what is to be sent waits for it"
     hint = "`amanat hop off` asks relays directly: then they see your network address"
+
+
+class NoHop(HopAway):
+    code = "no-hop"
+    text = "covered transport needs a hop, and there is none"
+    hint = "have a second relay of another operator that passes requests on (`amanat fallback`)"
+
+
+class BackgroundGone(Unavailable):
+    code = "background-gone"
+    text = "the process of `amanat run` ended before this was done"
+    hint = "look whether it was, before you do it again"
+
+
+class BackgroundBusy(Unavailable):
+    code = "background-busy"
+    text = "the process of `amanat run` does as many commands at once as it may"
+    hint = "end one, such as a `read --follow`"
 
 
 class RelayBusy(Unavailable):

@@ -42,6 +42,9 @@ PING_S = 30.0
 """Idle seconds after which the relay is asked whether it is still there."""
 BACKLOG = 8
 """Replies of one Follow that may wait to be processed; beyond, the socket is not read."""
+AT_ONCE = 64
+"""Requests that whoever asks should have under way at once: pipelined, well below a relay's
+limits."""
 RETRY_S = (0.2, 30.0)
 """First and longest pause between two attempts to reach a relay, in seconds."""
 
@@ -53,6 +56,8 @@ R = TypeVar("R", wire.Described, wire.Created, wire.Appended, wire.Cells, wire.A
 
 class Link(picows.WSListener):
     """An open connection. Make one with `connect`."""
+
+    at_once = AT_ONCE
 
     def __init__(self) -> None:
         self._transport: picows.WSTransport | None = None
@@ -109,13 +114,17 @@ class Link(picows.WSListener):
         UnexpectedReply or RelayUnreachable."""
         return expect(await self.ask(request), answer)
 
+    async def catch_up(self, read: wire.Read) -> wire.Cells:
+        """The cells that came meanwhile. Raises as `request`."""
+        return await self.request(read, wire.Cells)
+
     async def ask(self, request: wire.Request) -> wire.Reply:
         """The relay's answer. Raises the error the relay names, or RelayUnreachable."""
         future: asyncio.Future[wire.Reply] = asyncio.get_running_loop().create_future()
         number = self._number()
         self._waiting[number] = future
         wait = request.wait if isinstance(request, wire.Read) else 0
-        if isinstance(request, wire.Forward | wire.Sealed):
+        if isinstance(request, wire.Forward | wire.Sealed | wire.Cover):
             wait = wire.MAX_WAIT_S  # what is in it may be a Read
         try:
             self._send(request, number)

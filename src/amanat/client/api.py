@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import secrets
 import time
+import weakref
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 from amanat import mls
@@ -23,6 +24,7 @@ from amanat.client import conversation as rules
 from amanat.client import profile, rights, vault
 from amanat.client.comeback import ASK_MS, Comebacks, Try
 from amanat.client.conversation import Conversations, Event
+from amanat.client.cover import delay_s
 from amanat.client.delivery import Delivery, FromHelper, FromInvite, FromKnock, FromLost
 from amanat.client.invite import Invites, from_link, to_link
 from amanat.client.routes import AUTO, OFF, TRANSPORTS, Routes, inquire
@@ -36,6 +38,7 @@ from amanat.errors import (
     InviteUsed,
     LabelTaken,
     NoAccess,
+    NoHop,
     NoSuchDrop,
     PeerError,
     RelayLied,
@@ -46,13 +49,14 @@ from amanat.errors import (
     UnknownContact,
     UnknownConversation,
 )
-from amanat.link import RETRY_S, connect
+from amanat.link import AT_ONCE, RETRY_S, connect
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, open_cell
 from amanat.protocol.descriptor import open_descriptor, parse_address
 from amanat.protocol.drops import derive_bucket
 from amanat.protocol.identity import MAX_NAME_CHARS, safety_number
 from amanat.protocol.messages import FileRef
+from amanat.protocol.rounds import PERIODS_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
@@ -66,8 +70,6 @@ if TYPE_CHECKING:
 
 CELLS_PER_UNIT = 64
 """Cells of a drop taken in one unit of work: one fsync for many, and no long stop of the loop."""
-SENDS_PER_WAVE = 64
-"""Outbox rows of one relay on the wire at once: pipelined, well below a relay's limits."""
 TICK_S = 1.0
 """How often what is due at a time (receipts, looks, retries) is looked for, in seconds."""
 RETRY_MS = (1_000, 300_000)
@@ -178,9 +180,10 @@ class Missing(NamedTuple):
 class Status(NamedTuple):
     """Where things stand. `away` are the relays that cannot be reached just now.
 
-    `transport` is "direct" or "hopped", for the home relay; `means` says what that means, `hop` is
-    the hop, `why` the reason if there is none; while `is_hop_away` requests wait. `exposed` are the
-    own relays that see the network address just now all the same.
+    `transport` is "direct", "hopped" or "covered", for the home relay; `means` says what that is,
+    `hop` is the hop, `why` the reason if there is none; while `is_hop_away` requests wait. `period`
+    is how often a cell leaves, in seconds, 0 where they leave at once. `exposed` are the own relays
+    that see the network address just now all the same.
     """
 
     name: str
@@ -194,12 +197,22 @@ class Status(NamedTuple):
     hop: str
     is_hop_away: bool
     why: str
+    period: int
     exposed: list[str]
     missing: list[Missing]
     outbox: int
     contacts: int
     conversations: int
     warnings: list[tuple[int, str, str]]
+
+
+class CoverCost(NamedTuple):
+    """What being covered takes: bytes of frames in a day, and seconds until a word is read."""
+
+    up_bytes: int
+    down_bytes: int
+    usual_s: float
+    longest_s: float
 
 
 class _Row(NamedTuple):
@@ -234,9 +247,16 @@ class Client:
         self._comebacks = Comebacks(
             vault, self._engine, self._delivery, self._conversations, self._me
         )
-        self._routes = Routes(self._me.homes, profile.read_hop(vault))
+        self._routes = Routes(
+            self._me.homes,
+            profile.read_hop(vault),
+            period_s=profile.read_period(vault),
+            somebody=self._conversations.relay_of_somebody,
+            clock=lambda: self._now() / 1000,
+        )
         self._tasks: dict[object, asyncio.Task[None]] = {}
-        self._subscribers: set[asyncio.Queue[Event | None]] = set()
+        # Who no longer holds what `events` gave them is not told any more.
+        self._subscribers: weakref.WeakSet[asyncio.Queue[Event | None]] = weakref.WeakSet()
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
         self._outbox_changed: dict[str, asyncio.Event] = {}
@@ -316,6 +336,7 @@ class Client:
         self._read_buckets()
         self._spawn("ticks", self._tick())
         self._spawn("survey", self._survey_once())
+        self._begin_cover()
 
     def _read_buckets(self) -> None:
         for home in self._me.homes:
@@ -346,12 +367,9 @@ class Client:
         return self._drain(queue)
 
     async def _drain(self, queue: asyncio.Queue[Event | None]) -> AsyncIterator[Event]:
-        try:
-            while (event := await queue.get()) is not None:
-                yield event
-            self._raise_failure()
-        finally:
-            self._subscribers.discard(queue)
+        while (event := await queue.get()) is not None:
+            yield event
+        self._raise_failure()
 
     async def flushed(self) -> None:
         """Wait until every relay has taken or refused what is due, and no Commit is undecided.
@@ -369,8 +387,11 @@ class Client:
         return self._home_read.is_set()
 
     async def caught_up(self) -> None:
-        """Wait until the own bucket, and what it points to, has been read to its end once."""
+        """Wait until the own bucket, and what it points to, has been read to its end once; where
+        requests are covered, what it points to takes its time."""
         await self._home_read.wait()
+        if self._routes.period_s:
+            return
         while (
             self._looking
             or self._db.execute(
@@ -462,6 +483,8 @@ class Client:
             self._me.homes[:] = profile.read_homes(self._vault)
             self._delivery.new_homes()
             self._conversations.tell_addresses(now=self._now())
+        if self._routes.period_s:
+            await self._go_another_way()
         if "ticks" in self._tasks:
             self._read_buckets()
 
@@ -481,7 +504,49 @@ class Client:
         with self._unit():
             self._vault.put("hop", hop.encode())
         self._routes.setting = hop
-        self._routes.close()  # who reads begins again, the new way
+        await self._go_another_way()
+
+    async def set_cover(self, period_s: int) -> None:
+        """Have one cell leave in each period of 60 or 30 seconds, whatever is said; 0: when it is
+        said.
+
+        Raises BadArgument, or NoHop if the home relay is not reached through another.
+        """
+        if period_s not in (0, *PERIODS_S):
+            raise BadArgument(f"a period is {' or '.join(map(str, PERIODS_S))} seconds")
+        transport = self._routes.transport(self._me.home.relay)
+        if period_s and not transport.hop:
+            raise NoHop(transport.reason)
+        with self._unit():
+            self._vault.put("period", period_s.to_bytes(2, "big"))
+        self._routes.period_s = period_s
+        await self._go_another_way()
+
+    def cover_cost(self) -> CoverCost:
+        """What the cover in force takes; zeros where there is none."""
+        period_s = self._routes.period_s
+        delays = delay_s(period_s) if period_s else (0.0, 0.0)
+        return CoverCost(*self._routes.cover_bytes(), *delays)
+
+    def seconds_to_leave(self) -> float:
+        """How long what waits now takes to leave at most, where it leaves in its turn; else 0."""
+        period_s = self._routes.period_s
+        (waiting,) = self._db.execute("SELECT count(*) FROM outbox").fetchone()
+        return delay_s(period_s)[1] + period_s * (waiting - 1) if period_s and waiting else 0.0
+
+    async def _go_another_way(self) -> None:
+        """Whoever asks a relay begins again."""
+        self._routes.close()
+        cover = self._tasks.get("cover")
+        if cover is not None:
+            cover.cancel()
+            await asyncio.gather(cover, return_exceptions=True)
+        if "ticks" in self._tasks:
+            self._begin_cover()
+
+    def _begin_cover(self) -> None:
+        if self._routes.period_s:
+            self._spawn("cover", self._routes.keep_cover())
 
     async def _survey(self) -> None:
         """See whether our relays now serve as hops to each other. That one no longer does is not
@@ -503,7 +568,7 @@ class Client:
             for relay, (operator, is_hop) in found.items():
                 profile.set_hop(self._vault, relay, operator, is_hop=is_hop)
             self._me.homes[:] = profile.read_homes(self._vault)
-        self._routes.close()
+        await self._go_another_way()
 
     async def _survey_once(self) -> None:
         if profile.read_hop(self._vault) == AUTO:
@@ -786,12 +851,15 @@ class Client:
             relay=self._me.home.relay,
             region=self._me.home.region,
             fallback="".join(home.relay for home in self._me.homes[1:]),
-            away=sorted(self._down_since),
+            away=sorted(
+                {*self._down_since, *(r for r, state in self._buckets.items() if state == "away")}
+            ),
             transport=transport.kind,
             means=TRANSPORTS[transport.kind],
             hop=transport.hop,
             is_hop_away=transport.is_away,
             why=transport.reason,
+            period=self._routes.period_s,
             exposed=[
                 home.relay
                 for home in self._me.homes
@@ -949,7 +1017,7 @@ class Client:
             request = wire.Read(0, bucket.drop_id, bucket.read_token, after, CELLS_PER_UNIT, 0)
             try:
                 link = await self._routes.to(self._me.home.relay)
-                cells = await link.request(request, wire.Cells)
+                cells = await link.catch_up(request)
             except (Unavailable, PeerError, TrustError) as error:
                 await self._rest_after(error, b"")
                 continue
@@ -984,7 +1052,7 @@ class Client:
                 f"SELECT id, relay, request, purpose, tries, about, recipient"  # noqa: S608
                 f" FROM outbox AS row"
                 f" WHERE relay = ? AND due_at <= ? AND {_MAY_GO} ORDER BY id LIMIT ?",
-                (relay, self._now(), SENDS_PER_WAVE),
+                (relay, self._now(), AT_ONCE),
             ).fetchall()
             rows = [_Row(*one) for one in found]
             if not rows:
@@ -999,7 +1067,7 @@ class Client:
             self._down_since.pop(relay, None)
             # What follows a `create` may need it: it goes alone.
             cut = next((i for i, row in enumerate(rows) if row.purpose == "create"), len(rows))
-            wave = rows[: max(cut, 1)]
+            wave = rows[: min(max(cut, 1), link.at_once)]
             requests = [wire.decode_request(row.request) for row in wave]
             answers = await asyncio.gather(
                 *(link.ask(request) for request in requests), return_exceptions=True
@@ -1116,7 +1184,10 @@ class Client:
         if self._history.is_due(now):
             with self._unit():
                 rules.events += self._history.expire(now=now)
-        for gid in self._due("SELECT gid FROM conversation WHERE ack_due_at <= ?", now):
+        # Covered, a receipt takes the place of a word; it rides along with the next one.
+        is_silent = bool(self._routes.period_s and self._outbox_holds_any())
+        receipts_due = "SELECT gid FROM conversation WHERE ack_due_at <= ?"
+        for gid in [] if is_silent else self._due(receipts_due, now):
             with self._unit():
                 rules.send_receipt(gid, now=now)
         for gid in self._due(
@@ -1148,6 +1219,9 @@ class Client:
                 for home in self._me.homes:
                     if self._delivery.broken_claims(home.bucket.drop_id):
                         rules.lied(None, now=now)
+
+    def _outbox_holds_any(self) -> bool:
+        return self._db.execute("SELECT 1 FROM outbox").fetchone() is not None
 
     def _due(self, query: str, now: int) -> list[bytes]:
         return [row[0] for row in self._db.execute(query, (now,)).fetchall()]
@@ -1310,9 +1384,8 @@ class Client:
         link = await self._routes.to(ref.relay)
         after = 0
         while len(pieces) < len(keys):
-            cells = await link.request(
-                wire.Read(0, drop.drop_id, drop.read_token, after, FILE_PAGE, wire.MAX_WAIT_S),
-                wire.Cells,
+            cells = await link.catch_up(
+                wire.Read(0, drop.drop_id, drop.read_token, after, FILE_PAGE, wire.MAX_WAIT_S)
             )
             for cell in cells.cells:
                 number = index.get(cell[:LABEL_BYTES])
@@ -1364,7 +1437,7 @@ def _check_fallback(relay: str, fallback: str) -> None:
 async def _move_in(relay: str, access: bytes, *, via: str = "", is_hop: bool = False) -> _NewHome:
     """Draw a bucket of a relay, through a hop if one is given."""
     address = parse_address(relay)
-    routes = Routes((), via or OFF)
+    routes = Routes((), via or OFF, clock=time.time)
     try:
         way = await routes.to(relay)
         described = await way.request(wire.Describe(0, access), wire.Described)

@@ -1075,6 +1075,14 @@ class Conversations:
             raise UnknownConversation
         return bytes(row[0])
 
+    def relay_of_somebody(self) -> str:
+        """The relay of a contact drawn by lot; empty if there is none."""
+        row = self._db.execute(
+            "SELECT conversation FROM contact ORDER BY random() LIMIT 1"
+        ).fetchone()
+        peers = self.others(self.group(row[0])) if row and self._state(row[0]) else []
+        return peers[0].addresses[0].relay if peers else ""
+
     # Files
 
     def put_file(self, data: bytes, *, now: int) -> FileRef:

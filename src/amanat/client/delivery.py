@@ -45,6 +45,11 @@ WAYS_BACK = 16
 """Labels by which a contact can ask for help: as often within the retention of a bucket. For a
 hundred contacts and two buckets they are 3,200 among those expected."""
 _SALT_BYTES = 16
+TOLD = 2
+"""How often a person is told what a relay said when it took a cell for them: the cell that tells
+may be left out, too."""
+KEPT_SEEN = 8
+"""Most such words kept for one person until they are told."""
 MAX_CLAIMS = 64
 """Most digests of one drop kept that others told us before we have read so far."""
 SEARCH_LABELS = 200_000
@@ -200,10 +205,32 @@ class Delivery:
     def saw(self, recipient: bytes, drop_id: bytes, seq: int, digest: bytes) -> None:
         """A relay has taken a cell of ours for somebody; inside a unit. They will be told of the
         digest, to compare it with theirs."""
-        self._vault.db.execute(
-            "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)",
+        db = self._vault.db
+        db.execute(
+            "INSERT OR IGNORE INTO seen (identity, drop_id, seq, digest) VALUES (?, ?, ?, ?)",
             (recipient, drop_id, seq, digest[:_DIGEST]),
         )
+        db.execute(
+            "DELETE FROM seen WHERE identity = ?1 AND (drop_id, seq, digest) IN (SELECT drop_id,"
+            " seq, digest FROM seen WHERE identity = ?1 ORDER BY seq DESC LIMIT -1 OFFSET ?2)",
+            (recipient, KEPT_SEEN),
+        )
+
+    def _tell(self, recipient: bytes, room: int) -> list[Seen]:
+        """What somebody is told of next, the least told first; inside a unit."""
+        db = self._vault.db
+        rows = db.execute(
+            "SELECT drop_id, seq, digest FROM seen WHERE identity = ? ORDER BY told, seq LIMIT ?",
+            (recipient, room),
+        ).fetchall()
+        for row in rows:
+            db.execute(
+                "UPDATE seen SET told = told + 1"
+                " WHERE identity = ? AND drop_id = ? AND seq = ? AND digest = ?",
+                (recipient, *row),
+            )
+        db.execute("DELETE FROM seen WHERE identity = ? AND told >= ?", (recipient, TOLD))
+        return [Seen(drop_id[:4], seq, digest) for drop_id, seq, digest in rows]
 
     def post(
         self,
@@ -230,11 +257,9 @@ class Delivery:
             "UPDATE chain_out SET chain = ? WHERE gid = ? AND identity = ?",
             (after, gid, to.identity),
         )
-        told = self._vault.db.execute(
-            "DELETE FROM seen WHERE identity = ? RETURNING drop_id, seq, digest", (to.identity,)
-        ).fetchall()
-        seen = [*(Seen(drop_id[:4], seq, digest) for drop_id, seq, digest in told), *seen]
-        cell = PairCell(kind, payload, seen[:MAX_SEEN], epoch)
+        read = list(seen)[:MAX_SEEN]
+        told = self._tell(to.identity, MAX_SEEN - len(read))
+        cell = PairCell(kind, payload, [*told, *read], epoch)
         self.deposit(
             to.addresses,
             secret,

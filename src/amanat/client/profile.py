@@ -124,6 +124,14 @@ def read_hop(vault: Vault) -> str:
         return "auto"
 
 
+def read_period(vault: Vault) -> int:
+    """How often a cell leaves, in seconds, where the person wants to be covered; else 0."""
+    try:
+        return int.from_bytes(vault.get("period"), "big")
+    except KeyError:
+        return 0
+
+
 def forget_fallback(vault: Vault) -> None:
     """Have no fallback any more; inside a unit."""
     vault.db.execute("DELETE FROM meta WHERE key IN ('fallback', 'fallback bucket')")

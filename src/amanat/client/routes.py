@@ -1,25 +1,31 @@
 """How requests get to a relay: over a link to it, or sealed and through a hop.
 
 *Direct*, the relay sees the network address. *Hopped*, another relay of ours hands the request
-over: it sees who asks and not what, the relay sees what and not who. Which of the two is decided
-here and nowhere else, and never by a hop: what one refuses or breaks waits, and does not go direct.
+over: it sees who asks and not what, the relay sees what and not who. *Covered*, it does so in
+rounds (client/cover.py), and nobody sees whether anything was said. Which of them is decided here
+and nowhere else, and never by a hop: what one refuses or breaks waits, and goes no other way.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from amanat.client.cover import Cover, day_bytes, empty_cell, empty_page
 from amanat.errors import (
     BrokenSeal,
+    CellTooLarge,
     HopAway,
     HopRefused,
+    NoHop,
     PeerError,
     RelayUnreachable,
     Unavailable,
 )
-from amanat.link import RETRY_S, Link, R, connect, expect, unless_failed
+from amanat.link import AT_ONCE, RETRY_S, Link, R, connect, expect, unless_failed
 from amanat.protocol import wire
+from amanat.protocol.cells import MESSAGE_CELL
 from amanat.protocol.descriptor import open_descriptor, parse_address
 from amanat.protocol.drops import next_digest
 from amanat.protocol.sealing import open_answer, seal_request
@@ -37,6 +43,9 @@ TRANSPORTS = {
     " (of about 32 people each) you put cells; not what they say, nor for whom of the bucket",
     "hopped": "your relay sees that somebody asks, and not who: another relay hands it over, which"
     " sees your network address and not what is asked; only both together could tell",
+    "covered": "as hopped, and once in a period one cell leaves, yours or an empty one: who sees"
+    " your line, or is the hop, sees when Amanat runs, and not whether you say anything. Only what"
+    " is larger than a cell (long texts, joining, changes of a group) leaves when it is said",
 }
 """What each transport means, in words a person understands."""
 HOP_AWAY_S = 20
@@ -52,11 +61,18 @@ REFUSED_S = 30.0
 class Way(Protocol):
     """How to ask a relay. Each raises RelayUnreachable, and the error that the relay names."""
 
+    at_once: int
+    """Requests that should be under way at once."""
+
     async def request(self, request: wire.Request, answer: type[R]) -> R:
         """The relay's answer, of the kind it must have. Raises UnexpectedReply too."""
 
     async def ask(self, request: wire.Request) -> wire.Reply:
         """The relay's answer."""
+
+    async def catch_up(self, read: wire.Read) -> wire.Cells:
+        """What came meanwhile, for whoever has just come, or joined: covered, it is not waited for,
+        since everybody sees that they have."""
 
     def follow(
         self, drop_id: bytes, read_token: bytes, after: int
@@ -67,8 +83,8 @@ class Way(Protocol):
 class Transport(NamedTuple):
     """What is in force for a relay, and why.
 
-    `kind` is "direct" or "hopped", `hop` the address of the hop, `reason` why it is direct;
-    `is_away` says that no hop could be reached just now.
+    `kind` is "direct", "hopped" or "covered", `hop` the address of the hop, `reason` why there is
+    none; `is_away` says that no hop could be reached just now.
     """
 
     kind: str
@@ -80,11 +96,12 @@ class Transport(NamedTuple):
 class _Asked:
     """A way on which every request stands alone."""
 
+    at_once = AT_ONCE
     wait_s = wire.MAX_WAIT_S
     """How long a followed drop is waited at."""
 
     def __init__(self, is_good: Callable[[], bool]) -> None:
-        self._is_good = is_good
+        self.is_good = is_good
 
     async def request(self, request: wire.Request, answer: type[R]) -> R:
         return expect(await self.ask(request), answer)
@@ -92,11 +109,14 @@ class _Asked:
     async def ask(self, request: wire.Request) -> wire.Reply:
         raise NotImplementedError
 
+    async def catch_up(self, read: wire.Read) -> wire.Cells:
+        return await self.request(read, wire.Cells)
+
     async def follow(
         self, drop_id: bytes, read_token: bytes, after: int
     ) -> AsyncGenerator[wire.Cells, None]:
         start, wait = after - after % CURSOR_STEP, 0
-        while self._is_good():
+        while self.is_good():
             read = wire.Read(0, drop_id, read_token, start, wire.MAX_CELLS, wait)
             cells = await self.request(read, wire.Cells)
             end = cells.first + len(cells.cells) - 1
@@ -130,7 +150,9 @@ class _Hopped(_Asked):
         sealed, key = seal_request(
             wire.encode(wire.with_id(request, 0)), to=self._sealing, relay=self._key
         )
-        forward = wire.Forward(0, self._to, sealed)
+        # What is to be published with others must come with them, too.
+        hand_on = wire.Cover if isinstance(request, wire.Publish) else wire.Forward
+        forward = hand_on(0, self._to, sealed)
         try:
             answer = await self._link.request(forward, wire.Answer)
             reply = wire.decode_reply(open_answer(answer.sealed, key))
@@ -143,6 +165,56 @@ class _Hopped(_Asked):
             self._forget()
             raise RelayUnreachable(f"through the hop: {error.code}") from None
         return unless_failed(reply)
+
+
+class _Covered(_Asked):
+    """As hopped, in the rounds of a cover.
+
+    Cells of the smallest size and pages have their places there. What is larger, and what comes
+    first after an absence that everybody sees anyway, is hopped.
+    """
+
+    at_once = 1
+
+    def __init__(self, hopped: _Hopped, cover: Cover) -> None:
+        super().__init__(hopped.is_good)
+        self._hopped = hopped
+        self._cover = cover
+
+    async def ask(self, request: wire.Request) -> wire.Reply:
+        if isinstance(request, wire.Append) and len(request.cell) == MESSAGE_CELL:
+            publish = wire.Publish(0, request.drop_id, request.append_token, request.cell)
+            return await self._cover.cell(lambda: self._hopped.ask(publish))
+        if isinstance(request, wire.Read):
+            return await self._page(request, is_bucket=False)
+        return await self._hopped.ask(request)
+
+    async def catch_up(self, read: wire.Read) -> wire.Cells:
+        return await self._hopped.catch_up(read)
+
+    async def _page(self, read: wire.Read, *, is_bucket: bool) -> wire.Reply:
+        page = wire.Page(0, read.drop_id, read.read_token, read.after)
+        try:
+            return await self._cover.page(lambda: self._hopped.ask(page), is_bucket=is_bucket)
+        except CellTooLarge:
+            return await self._hopped.ask(read)
+
+    async def follow(
+        self, drop_id: bytes, read_token: bytes, after: int
+    ) -> AsyncGenerator[wire.Cells, None]:
+        async with contextlib.aclosing(
+            self._hopped.follow(drop_id, read_token, after)
+        ) as catching_up:
+            async for cells in catching_up:
+                yield cells
+                after = max(after, cells.first + len(cells.cells) - 1)
+                if after >= cells.head:
+                    break
+        while self.is_good():
+            read = wire.Read(0, drop_id, read_token, after, wire.MAX_CELLS, 0)
+            cells = expect(await self._page(read, is_bucket=True), wire.Cells)
+            yield cells
+            after = max(after, cells.first + len(cells.cells) - 1)
 
 
 class _Detour(_Asked):
@@ -169,11 +241,26 @@ class Routes:
     """The ways to relays, and one link to each that is asked or goes between, made when it is
     needed and made again when it ended."""
 
-    def __init__(self, homes: Sequence[Home], setting: str) -> None:
+    def __init__(
+        self,
+        homes: Sequence[Home],
+        setting: str,
+        *,
+        clock: Callable[[], float],
+        period_s: int = 0,
+        somebody: Callable[[], str] = str,
+    ) -> None:
+        """`clock` tells Unix seconds."""
         self.homes = homes
         """The relays of the person, which may serve as hops; read each time."""
         self.setting = setting
         """AUTO, OFF, or the address of the hop to use."""
+        self.period_s = period_s
+        """How often a cell leaves where requests are covered, in seconds; 0 where they are not."""
+        self._somebody = somebody
+        """The relay of somebody we may write to, drawn by lot; empty if there is nobody."""
+        self._clock = clock
+        self._covers: dict[str, Cover] = {}
         self._links: dict[str, Link] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._pause: dict[str, tuple[float, float]] = {}
@@ -195,6 +282,9 @@ class Routes:
     def transport(self, relay: str) -> Transport:
         """What is in force for a relay."""
         hops, reason = self._hops(relay)
+        if self.period_s:
+            is_away = all(hop in self._away_since for hop in hops)
+            return Transport("covered", "".join(hops[:1]), reason, is_away)
         if not hops:
             return Transport("direct", "", reason)
         if self._is_exposed(relay, hops):
@@ -208,8 +298,10 @@ class Routes:
         Raises RelayUnreachable, at once while a recent attempt has failed, RelayKeyChanged,
         UnsupportedVersion or BrokenDescriptor.
         """
-        hops, _ = self._hops(relay)
+        hops, reason = self._hops(relay)
         if not hops:
+            if self.period_s:
+                raise NoHop(reason, retry_after=REFUSED_S)
             return await self._link(relay)
         failure: RelayUnreachable = HopAway()
         for hop in hops:
@@ -221,9 +313,13 @@ class Routes:
                 continue
             self._away_since.pop(hop, None)
             try:
-                return await self._through(link, hop, relay)
+                hopped = await self._through(link, hop, relay)
             except RelayUnreachable as error:
                 failure = error
+                continue
+            if not self.period_s:
+                return hopped
+            return _Covered(hopped, self._cover(hop))
         if self._is_exposed(relay, hops):
             end = _now() + HOP_AWAY_S
             return _Detour(await self._link(relay), lambda: _now() < end)
@@ -234,6 +330,55 @@ class Routes:
         for link in self._links.values():
             link.close()
         self._links.clear()
+        for cover in self._covers.values():
+            cover.close()
+        self._covers.clear()
+
+    async def keep_cover(self) -> None:
+        """Send and ask in every round, whether there is anything to be said or not; for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            for hop in self._behind():
+                tasks.create_task(self._cover(hop).run())
+
+    def cover_bytes(self) -> tuple[int, int]:
+        """(bytes up, bytes down) that cover takes in a day, in frames; nothing where there is
+        none."""
+        if not self.period_s:
+            return 0, 0
+        each = [
+            day_bytes(self.period_s, relay, is_first=relay == self.homes[0].relay)
+            for relay in self._behind().values()
+        ]
+        return sum(up for up, _ in each), sum(down for _, down in each)
+
+    def _behind(self) -> dict[str, str]:
+        """Each hop that is used, and the first relay it leads to."""
+        chosen = [self.setting] if self.setting not in (AUTO, OFF) else []
+        found: dict[str, str] = {}
+        for relay in [home.relay for home in self.homes] + chosen:
+            for hop in self._hops(relay)[0][:1]:
+                found.setdefault(hop, relay)
+        return found
+
+    def _cover(self, hop: str) -> Cover:
+        if hop not in self._covers:
+            self._covers[hop] = Cover(
+                self.period_s,
+                is_first=self._behind().get(hop) == self.homes[0].relay,
+                empty_cell=lambda: self._empty(hop, empty_cell()),
+                empty_page=lambda: self._empty(hop, empty_page()),
+                clock=self._clock,
+            )
+        return self._covers[hop]
+
+    async def _empty(self, hop: str, request: wire.Request) -> wire.Reply:
+        """Ask for nothing by way of a hop, which sees where that goes: where a word, or a page,
+        would go."""
+        relay = self._somebody() if isinstance(request, wire.Publish) else ""
+        if not relay or hop not in self._hops(relay)[0][:1]:
+            relay = self._behind()[hop]
+        hopped = await self._through(await self._link(hop), hop, relay)
+        return await hopped.ask(request)
 
     def _hops(self, relay: str) -> tuple[list[str], str]:
         """The hops to a relay, the better first, or why there are none."""
@@ -241,8 +386,10 @@ class Routes:
             return [], "hops are switched off"
         key = parse_address(relay).key
         if self.setting != AUTO:
-            is_other = parse_address(self.setting).key != key
-            return ([self.setting], "") if is_other else ([], "it is the hop itself")
+            if parse_address(self.setting).key != key:
+                return [self.setting], ""
+            if not self.period_s:
+                return [], "it is the hop itself"
         if len(self.homes) == 1:
             return [], "a hop needs a second relay, of another operator"
         if len({home.operator for home in self.homes} - {""}) < len(self.homes):
@@ -253,7 +400,9 @@ class Routes:
 
     def _is_exposed(self, relay: str, hops: list[str]) -> bool:
         """Whether the fallback has to be asked directly, since every hop to it is away."""
-        if self.setting != AUTO or relay not in [home.relay for home in self.homes[1:]]:
+        if self.setting != AUTO or self.period_s:
+            return False
+        if relay not in [home.relay for home in self.homes[1:]]:
             return False
         now = _now()
         return all(now - self._away_since.get(hop, now) >= HOP_AWAY_S for hop in hops)

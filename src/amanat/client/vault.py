@@ -372,6 +372,19 @@ CREATE TABLE unheard (
     PRIMARY KEY (gid, identity)
 ) STRICT, WITHOUT ROWID;
 """,
+    # 10: what a relay said is told more than once
+    """
+-- What a relay told us of somebody's bucket when it took cells of ours, and how often they know.
+CREATE TABLE seen_10 (
+    identity BLOB NOT NULL, drop_id BLOB NOT NULL, seq INTEGER NOT NULL, digest BLOB NOT NULL,
+    told INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (identity, drop_id, seq, digest)
+) STRICT, WITHOUT ROWID;
+INSERT INTO seen_10 (identity, drop_id, seq, digest)
+    SELECT identity, drop_id, seq, digest FROM seen;
+DROP TABLE seen;
+ALTER TABLE seen_10 RENAME TO seen;
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)

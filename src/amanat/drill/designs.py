@@ -7,7 +7,8 @@ every request to deposit something its time, the network address it came from (a
 *cloud*: plaintext, user ids, rooms. *federated*: ciphertext with sender, room and its members.
 *sealed*: one mailbox a person, the sender hidden, delivery receipts at once. *perqueue*: a queue
 for each sender of each recipient, the sender hidden. *amanat*: buckets; *direct*, the address of
-whoever deposits is seen; *hopped*, it is not.
+whoever deposits is seen; *hopped*, it is not; *covered*, cells are seen at the end of rounds
+(`queueing.py`).
 
 What a client of ours sends, and when, follows `client/conversation.py` and `client/gaps.py`: a cell
 for each recipient, a receipt of its own after 5 to 60 seconds where none rode along, heartbeats for
@@ -23,7 +24,8 @@ import numpy as np
 
 from amanat.client.conversation import RECEIPT_DELAY_MS, RECEIPT_GROUP
 from amanat.client.gaps import BEATS_MS
-from amanat.protocol.cells import CELL_SIZES
+from amanat.drill.queueing import PERIOD_S, carry
+from amanat.protocol.cells import CELL_SIZES, MESSAGE_CELL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from amanat.drill.sample import Sample
 
 DESIGNS = ("cloud", "federated", "sealed", "perqueue", "amanat")
-MODES = {"amanat": ("direct", "hopped")}
+MODES = {"amanat": ("direct", "hopped", "covered")}
 """The modes of a design; others have none."""
 PEOPLE_PER_BUCKET = 32
 HIDDEN = -1
@@ -64,6 +66,8 @@ class Evidence(NamedTuple):
     """Of each place, whose it may be: what the operator knows of it."""
     rooms: list[tuple[int, ...]]
     """Where the server knows rooms, places are rooms, and these their members; else empty."""
+    period_s: int = 0
+    """Where cells are seen at the end of rounds: how often one of each may be, in seconds."""
 
 
 class Deposits(NamedTuple):
@@ -79,8 +83,14 @@ class Deposits(NamedTuple):
 
 def observe(sample: Sample, design: str, mode: str | None, rng: np.random.Generator) -> Evidence:
     """What a server of a design has in its log."""
+    if mode == "covered":
+        deposits = covered(sample, rng)
+        evidence = _buckets(sample, deposits, rng, is_hidden=True, per_bucket=PEOPLE_PER_BUCKET)
+        return evidence._replace(period_s=PERIOD_S)
     if design == "amanat":
-        return _buckets(sample, rng, is_hidden=mode != "direct", per_bucket=PEOPLE_PER_BUCKET)
+        deposits = deposit(sample, rng, receipts="ours")
+        is_hidden = mode != "direct"
+        return _buckets(sample, deposits, rng, is_hidden=is_hidden, per_bucket=PEOPLE_PER_BUCKET)
     receipts = "none" if design in ("cloud", "federated") else "each"
     deposits = deposit(sample, rng, receipts=receipts)
     if design in ("cloud", "federated"):
@@ -109,13 +119,29 @@ def with_puppets(sample: Sample, share: float, rng: np.random.Generator) -> Evid
     """Hopped, where a share of every bucket are the operator's own: the others are alone with
     fewer."""
     real = max(1, round(PEOPLE_PER_BUCKET * (1 - share)))
-    return _buckets(sample, rng, is_hidden=True, per_bucket=real)
+    deposits = deposit(sample, rng, receipts="ours")
+    return _buckets(sample, deposits, rng, is_hidden=True, per_bucket=real)
+
+
+def covered(sample: Sample, rng: np.random.Generator) -> Deposits:
+    """What a relay is given of people who are covered, and when it can be seen."""
+    sizes = _text_sizes(sample, rng)
+    is_large = stored_size(sizes, "amanat") > MESSAGE_CELL
+    seen = carry(sample, sizes.tolist(), rng, is_large=is_large.tolist())
+    at, author, recipient, talk, size = zip(*seen, strict=True)
+    return Deposits(
+        np.array(at), np.array(author), np.array(recipient), np.array(talk), np.array(size)
+    )
 
 
 def _buckets(
-    sample: Sample, rng: np.random.Generator, *, is_hidden: bool, per_bucket: int
+    sample: Sample,
+    deposits: Deposits,
+    rng: np.random.Generator,
+    *,
+    is_hidden: bool,
+    per_bucket: int,
 ) -> Evidence:
-    deposits = deposit(sample, rng, receipts="ours")
     many = -(-sample.people // per_bucket)
     # Everybody draws; here so that each bucket has its people.
     bucket = rng.permutation(np.arange(sample.people) % many)
@@ -161,7 +187,7 @@ def deposit(sample: Sample, rng: np.random.Generator, *, receipts: str) -> Depos
     """What the clients of a sample deposit: texts, and receipts as "none", "each" (one for every
     text, to its author, as soon as it has come) or "ours"."""
     rows: list[tuple[float, int, int, int, int]] = []
-    sizes = np.exp(rng.normal(np.log(TEXT_BYTES[0]), TEXT_BYTES[1], len(sample.at))).astype(int) + 1
+    sizes = _text_sizes(sample, rng)
     by_talk: dict[int, list[tuple[float, int]]] = {}
     for at, who, talk, size in zip(
         sample.at.tolist(),
@@ -189,6 +215,10 @@ def deposit(sample: Sample, rng: np.random.Generator, *, receipts: str) -> Depos
     return Deposits(
         np.array(at_), np.array(author), np.array(recipient), np.array(talk_), np.array(size_)
     )
+
+
+def _text_sizes(sample: Sample, rng: np.random.Generator) -> NDArray[np.int64]:
+    return np.exp(rng.normal(np.log(TEXT_BYTES[0]), TEXT_BYTES[1], len(sample.at))).astype(int) + 1
 
 
 def _quiet(

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from amanat.drill import integrity, live
+from amanat.drill import integrity, intrusion, lines, live, logged, real, recorded
 from amanat.drill.attackers import Attacker, Lesson, judge, learn, train
 from amanat.drill.attacks import (
     contacts,
@@ -56,8 +56,9 @@ if TYPE_CHECKING:
 GRAPH = {contacts.NAME: contacts, groups.NAME: groups}
 ON_LOGS = (*GRAPH, presence.NAME, ip.NAME, infiltrator.NAME, sizes.NAME, puppets.NAME)
 """Attacks on what a server logs, measured on every seed."""
-PHASES = ("training", "seeds", "lies", "relays")
-"""What progress is told of."""
+PHASES = ("training", "seeds", "lies", "lines", "relays")
+REAL = "real servers"
+"""What progress is told of; the last only where there are any."""
 LEAST_SEEDS = 20
 """Fewer seeds than these are few: intervals mean little then."""
 TRAINING = 4
@@ -85,6 +86,9 @@ BOUNDS = {
 """What an attack on us may reach: so many times the base rate, or what a guess would give."""
 
 
+_REAL_LINES = f"top-1 of {infiltrator.LINES} real lines, {infiltrator.POSTS} posts"
+
+
 class Settings(msgspec.Struct, frozen=True):
     """What a drill is asked for."""
 
@@ -95,6 +99,8 @@ class Settings(msgspec.Struct, frozen=True):
     seeds: int
     attacks: tuple[str, ...]
     designs: tuple[str, ...]
+    real: int = 0
+    """Messages that real servers of others are loaded with; none by default."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -174,9 +180,12 @@ def run(
         lies = _lies(settings)
         noticed = pool.map(functools.partial(_lie, work), lies)
         lied = _believed(lies, _count(noticed, "lies", len(lies), progress))
+        worlds = _watches(settings)
+        watched = pool.map(functools.partial(_watch, work), worlds)
+        seen = _named(worlds, _count(watched, "lines", len(worlds), progress))
     results = [_result(*each) for each in _by_kind(figures)]
     control = _control(results)
-    results += lied
+    results += lied + seen
     asked = [attack for attack in settings.attacks if attack in ON_RELAYS]
     for number, attack in enumerate(asked):
         progress("relays", number, len(asked))
@@ -184,6 +193,8 @@ def run(
             one for one in ON_RELAYS[attack](settings, said) if one.design in settings.designs
         ]
     progress("relays", len(asked), len(asked))
+    if settings.real:
+        results += _real(settings, said, work, progress)
     report = Report(settings, control, results)
     _write(directory / "index.html", page(report).encode())
     _write(directory / "report.json", msgspec.json.format(msgspec.json.encode(report), indent=1))
@@ -200,6 +211,8 @@ def _check(settings: Settings) -> None:
             raise BadArgument(f"{option} {','.join(unknown)}: there are {','.join(known)}")
     if settings.people < LEAST_PEOPLE or settings.days < 1 or settings.seeds < 1:
         raise BadArgument(f"a drill takes at least {LEAST_PEOPLE} people, one day and one seed")
+    if settings.real:
+        real.check(settings.real, settings.people)
 
 
 def _begin(settings: Settings, directory: Path) -> Path:
@@ -357,6 +370,10 @@ def _others(
     if ip.NAME in asked:
         share = ip.measure(evidence)
         yield Figure(design, mode, ip.NAME, "addresses known", share, None, chance)
+        if mode == "covered":
+            for (habit, many), left in presence.intersect(sample.people, rng).items():
+                metric = f"of {sample.people} left after {many} posts, {habit}"
+                yield Figure(design, mode, presence.NAME, metric, left)
     if infiltrator.NAME in asked:
         named = infiltrator.measure(evidence, sample.people, rng)
         if named is not None:
@@ -442,8 +459,8 @@ def _lies(settings: Settings) -> list[_Lie]:
         _Lie(deletion.NAME, how, seed) for how in deletion.HOW for seed in range(deletion.SEEDS)
     ]
     found += [_Lie(deletion.NAME, "expiry", seed) for seed in range(deletion.EXPIRIES)]
-    for attack in (rollback, substitution, replay):
-        found += [_Lie(attack.NAME, "", seed) for seed in range(attack.WORLDS)]
+    for attack, kinds in ((rollback, ("",)), (substitution, substitution.HOW), (replay, ("",))):
+        found += [_Lie(attack.NAME, how, seed) for how in kinds for seed in range(attack.WORLDS)]
     return [one for one in found if one.attack in settings.attacks]
 
 
@@ -454,6 +471,10 @@ def _lie(work: Path, lie: _Lie) -> integrity.Noticed:
         match lie.attack:
             case rollback.NAME:
                 found = integrity.rollback(lie.seed, rollback.TRIES)
+            case substitution.NAME if lie.how == "members":
+                found = intrusion.silent_adds(lie.seed, substitution.TRIES)
+            case substitution.NAME if lie.how == "keys":
+                found = intrusion.swapped_keys(substitution.TRIES)
             case substitution.NAME:
                 found = integrity.forgeries(substitution.KINDS, lie.seed, substitution.TRIES)
             case replay.NAME:
@@ -489,7 +510,52 @@ def _believed(lies: list[_Lie], noticed: list[integrity.Noticed]) -> list[Result
             missed = total - len(delays)
             results.append(_ours(attack, f"unnoticed of {total}", missed, is_held=not missed))
         else:
-            results.append(_ours(attack, f"believed of {total}", wrong, is_held=not wrong))
+            name = f"{how or 'cells'} believed of {total}"
+            results.append(_ours(attack, name, wrong, is_held=not wrong))
+    return results
+
+
+# Lines, in the simulated world
+
+
+class _Watch(NamedTuple):
+    """A world in which lines are seen; the first of a mode is the one that is tuned on."""
+
+    mode: str
+    seed: int
+
+
+def _watches(settings: Settings) -> list[_Watch]:
+    if "amanat" not in settings.designs or infiltrator.NAME not in settings.attacks:
+        return []
+    return [
+        _Watch(mode, seed)
+        for mode in ("hopped", "covered")
+        for seed in range(infiltrator.WORLDS + 1)
+    ]
+
+
+def _watch(work: Path, world: _Watch) -> lines.Watched:
+    file = work / f"lines-{world.mode}-{world.seed}.json"
+    if not file.exists():
+        _write(file, msgspec.json.encode(lines.watch(world.mode, world.seed)))
+    return msgspec.json.decode(file.read_bytes(), type=lines.Watched)
+
+
+def _named(worlds: list[_Watch], watched: list[lines.Watched]) -> list[Result]:
+    """How many lines of real clients are named, by mode."""
+    kinds: dict[str, list[lines.Watched]] = {}
+    for world, seen in zip(worlds, watched, strict=True):
+        kinds.setdefault(world.mode, []).append(seen)
+    chance = 1 / infiltrator.LINES
+    results = []
+    for mode, (tuned_on, *judged) in kinds.items():
+        before_s = lines.tune(tuned_on)
+        figures = [
+            Figure("amanat", mode, infiltrator.NAME, _REAL_LINES, share, chance, chance)
+            for share in (lines.named(one, before_s) for one in judged)
+        ]
+        results.append(_result(figures[0], figures))
     return results
 
 
@@ -532,13 +598,61 @@ def _plaintext(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: A
     ]
 
 
+_LOGGED = (("append",), ("come",), ("read",), ("look",))
+"""Kinds of requests whose logged fields are looked at, at the home relay."""
+_LINKED = ((("read",), ("append",)), (("append",), ("append",)), (("come",), ("append",)))
+"""Requests of one kind, and those of another soon after, that may be one person's."""
+
+
+def _recorded(settings: Settings, said: list[Said]) -> list[Result]:
+    """What real relays' logs tell of real people, where there is a recorder."""
+    if not recorded.is_at_hand() or "amanat" not in settings.designs:
+        return []
+    sample = draw(said, people=recorded.PEOPLE, days=settings.days, seed=0)
+    talk = recorded.slice_of(sample)
+    buckets = -(-recorded.PEOPLE // PEOPLE_PER_BUCKET)
+    results: list[Result] = []
+
+    def tell(mode: str, metric: str, value: float, guess: float | None, most: float | None) -> None:
+        verdict = "shown" if most is None else "holds" if value <= most else "fails"
+        results.append(
+            Result("amanat", mode, identifiers.NAME, metric, *(value,) * 3, None, guess, verdict)
+        )
+
+    for mode in ("direct", "hopped"):
+        rng = np.random.default_rng(0)
+        with recorded.scratch() as root:
+            logs = recorded.record(talk, Path(root), mode=mode, rng=rng)
+        asked = logged.asked_at_home(logs)
+        most = np.log2(buckets) + BITS_ROUNDING
+        for kinds in _LOGGED:
+            found = logged.bits([row for row in asked if row.kind in kinds], rng)
+            if found:
+                field = max(found, key=found.__getitem__)
+                metric = f"bits of {kinds[0]}: {field}, in the home's log"
+                tell(mode, metric, found[field], 0, most)
+        found = logged.bits(logged.asked_at_hop(logs), rng)
+        if found:
+            field = max(found, key=found.__getitem__)
+            tell(mode, f"bits of {field}, in the hop's log", found[field], 0, None)
+        for first, then in _LINKED:
+            linked = logged.link(logs, first, then, rng)
+            if linked is not None:
+                metric = f"AUC, {first[0]} and {then[0]} of one person"
+                tell(mode, metric, linked.auc, 0.5, None)
+        if mode == "hopped":
+            named, guess = logged.named_by_connections(logs)
+            tell(mode, "comings named by a home that is a hop", named, guess, 2 * guess)
+    return results
+
+
 def _identifiers(settings: Settings, said: list[Said]) -> list[Result]:
     sample = draw(said, people=settings.people, days=settings.days, seed=0)
     most = np.log2(-(-sample.people // PEOPLE_PER_BUCKET)) + BITS_ROUNDING
     return [
         _once(design, identifiers.NAME, f"bits of {field}", (bits, bits, bits), random=0, most=most)
         for design, (field, bits) in live.name_people(sample, np.random.default_rng(0)).items()
-    ]
+    ] + _recorded(settings, said)
 
 
 def _device(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: ARG001  # same
@@ -547,6 +661,37 @@ def _device(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: ARG0
         _once("amanat", device.NAME, "texts that had disappeared", (left,) * 3, random=0, most=0),
         _ours(device.NAME, "seconds a guess", guess_s, is_held=None),
     ]
+
+
+# On real servers of others, once
+
+
+def _real(
+    settings: Settings, said: list[Said], work: Path, progress: Callable[[str, int, int], None]
+) -> list[Result]:
+    """What is read off their disks; the figures of each rest in `work` once they are there."""
+    load, texts = real.first_messages(
+        said, people=settings.people, days=settings.days, messages=settings.real
+    )
+    results: list[Result] = []
+    total, done = load.steps * len(real.SERVERS), 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        progress(REAL, done, total)
+
+    for number, design in enumerate(real.SERVERS, 1):
+        file = work / f"real-{design}.json"
+        if not file.exists():
+            found = real.measure(design, load, texts, settings.attacks, step)
+            _write(file, msgspec.json.encode(found))
+        done = number * load.steps
+        for one in msgspec.json.decode(file.read_bytes(), type=list[real.Found]):
+            figures = (one.value, one.value, one.value, one.base, one.random)
+            results.append(Result(design, None, one.attack, one.metric, *figures, "shown"))
+    progress(REAL, total, total)
+    return results
 
 
 LIES = (deletion.NAME, rollback.NAME, substitution.NAME, replay.NAME)

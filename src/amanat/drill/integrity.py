@@ -11,7 +11,7 @@ import os
 import random
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from amanat.client import api
 from amanat.drill.world import Person, Relay, Shelf, World, lived_in
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from amanat.protocol import wire
 
-TICK_S = 10.0
+TICK_S = 20.0
 """How often a client of the simulated world looks what is due, in seconds: a day passes faster."""
 DAY_S = 86_400.0
 A_DAY = 5
@@ -32,8 +32,13 @@ A_DAY = 5
 DAYS = 3
 SHARE = 0.1
 """Of all cells, those that are left out where it is by lot."""
+TEXTS, FORGED = 12, 10
+"""Texts that wait for somebody who is away, and cells among them that are tampered with at once."""
 LOOK_S = 60.0
 """How often it is looked whether something was noticed, in seconds: delays are known to this."""
+
+
+T = TypeVar("T")
 
 
 class Noticed(NamedTuple):
@@ -45,7 +50,7 @@ class Noticed(NamedTuple):
     wrong: int = 0
 
 
-def in_a_world(work: Callable[[World], Awaitable[Noticed]], seed: int) -> Noticed:
+def in_a_world(work: Callable[[World], Awaitable[T]], seed: int) -> T:
     """What comes of work in a world of its own, in this process."""
     usual, api.TICK_S = api.TICK_S, TICK_S
     try:
@@ -64,10 +69,14 @@ def in_a_world(work: Callable[[World], Awaitable[Noticed]], seed: int) -> Notice
 
 
 def deletion(how: str, seed: int) -> Noticed:
-    """Cells are left out: "some" of all, "one", or the "tail" of what one person says."""
+    """Cells are left out: "some" of all, "one", or the "tail" of what one person says.
+
+    Half a day after "some" were left out both say one word more: of a receipt that nothing follows
+    nobody can know.
+    """
 
     async def work(world: World) -> Noticed:
-        alice, bob = await world.friends("alice", "bob")
+        alice, bob = pair = await world.friends("alice", "bob")
         await world.pass_time(600)
         rng = random.Random(seed)  # noqa: S311  # the liar's lots
         lost: set[bytes] = set()
@@ -88,18 +97,24 @@ def deletion(how: str, seed: int) -> Noticed:
             return is_lost
 
         world.relay.forgets = forgets
-        seen = 0
-        for number, at in enumerate([*times, DAYS * DAY_S + DAY_S]):
+        seen = [0, 0]
+        last = [DAYS * DAY_S + DAY_S / 2] * 2
+        for number, at in enumerate([*times, *last, DAYS * DAY_S + DAY_S]):
             while world.loop.time() < begin + at:
                 await world.pass_time(min(LOOK_S, begin + at - world.loop.time() + 0.01))
-                told = _told(alice) + _told(bob)
-                if told > seen and open_since:
+                lacks = [sum(gap.many for gap in one.client.status().missing) for one in pair]
+                is_told = any(one.warnings() for one in pair) or any(
+                    now > before for now, before in zip(lacks, seen, strict=True)
+                )
+                if is_told:
                     noticed += [world.loop.time() - since for since in open_since]
                     open_since.clear()
-                seen = told
+                # Who has read a warning is warned anew; of the same again within the hour, not.
+                _forget_warnings(*pair)
+                seen = lacks
             if number == target and how == "tail":
                 is_tail = True
-            if number < len(times):
+            if number < len(times) + len(last):
                 one, other = (alice, "bob") if number % 2 else (bob, "alice")
                 if number == target and how == "one":
                     one = alice
@@ -114,12 +129,6 @@ def deletion(how: str, seed: int) -> Noticed:
         return Noticed(len(lost), noticed)
 
     return in_a_world(work, seed)
-
-
-def _told(person: Person) -> int:
-    """How much somebody is told of: warnings, and what they lack."""
-    status = person.client.status()
-    return len(status.warnings) + sum(one.many for one in status.missing)
 
 
 def expiry(seed: int) -> Noticed:
@@ -199,18 +208,18 @@ def _two_faces(relay: Relay, person: Person) -> None:
 
 
 def forgeries(kinds: tuple[str, str], seed: int, tries: int) -> Noticed:
-    """While somebody is away, what waits for them is "repeated", "moved", "changed" or joined by
-    "inventions" there and in all other drops, always with digests that fit."""
+    """While somebody is away, cells that wait for them are "repeated", "moved", "changed" or joined
+    by "inventions" there and in all other drops, always with digests that fit."""
 
     async def work(world: World) -> Noticed:
-        believed = 0
         alice, bob, carol = await world.friends("alice", "bob", "carol")
         gid = await world.group("family", alice, bob, carol)
         rng = random.Random(seed)  # noqa: S311  # the liar's lots
         said: list[str] = []
-        for number in range(tries):
+        believed = lies = number = 0
+        while lies < tries:
             await bob.sleep()
-            texts = [f"{number} {turn}" for turn in range(3)]
+            texts = [f"{number} {turn}" for turn in range(TEXTS)]
             drop_id = bob.bucket
             before = len(world.relay.shelves[drop_id].cells)
             for text in texts:
@@ -218,7 +227,7 @@ def forgeries(kinds: tuple[str, str], seed: int, tries: int) -> Noticed:
             await world.settle()
             said += texts
             kind = kinds[number % 2]
-            _forge(world.relay, drop_id, before, kind, rng)
+            lies += _forge(world.relay, drop_id, before, kind, rng)
             for other, shelf in world.relay.shelves.items():
                 if other != drop_id and kind == "inventions":
                     shelf.add(os.urandom(CELL_SIZES[number % 3]))
@@ -228,27 +237,32 @@ def forgeries(kinds: tuple[str, str], seed: int, tries: int) -> Noticed:
             members = bob.client.view(gid).people
             believed += shown != said or members != ["alice", "bob", "carol"]
             said = shown
-        return Noticed(tries, [], believed)
+            number += 1
+        return Noticed(lies, [], believed)
 
     return in_a_world(work, seed)
 
 
-def _forge(relay: Relay, drop_id: bytes, after: int, kind: str, rng: random.Random) -> None:
+def _forge(relay: Relay, drop_id: bytes, after: int, kind: str, rng: random.Random) -> int:
+    """Tamper with the cells of a drop from a seq on; in how many places."""
     shelf = relay.shelves[drop_id]
-    cells = shelf.cells[after:]
+    true = shelf.cells[after:]
+    cells, lies = list(true), FORGED
     match kind:
         case "repeated":
-            cells += rng.choices(cells, k=len(cells))
+            cells += rng.choices(true, k=FORGED)
         case "moved":
             rng.shuffle(cells)
+            lies = sum(a != b for a, b in zip(true, cells, strict=True))
         case "changed":
-            at = rng.randrange(len(cells))
-            changed = bytearray(cells[at])
-            changed[rng.randrange(16, len(changed))] ^= 1 << rng.randrange(8)
-            cells[at] = bytes(changed)
+            for at in rng.sample(range(len(cells)), FORGED):
+                changed = bytearray(cells[at])
+                changed[rng.randrange(16, len(changed))] ^= 1 << rng.randrange(8)
+                cells[at] = bytes(changed)
         case _:
-            for _ in range(5):
+            for _ in range(FORGED):
                 cells.insert(rng.randrange(len(cells) + 1), os.urandom(rng.choice(CELL_SIZES)))
     del shelf.cells[after:], shelf.digests[after + 1 :]
     for cell in cells:
         shelf.add(cell)
+    return lies

@@ -23,8 +23,12 @@ WINDOWS_S = (2.0, 10.0, 60.0, 300.0)
 """How soon an answer or a receipt may follow, in seconds; an attacker picks on other seeds."""
 TOGETHER_S = (0.05, 0.5, 2.0)
 """How close the copies of a group's message lie, in seconds."""
+PERIODS = (0, 1, 2, 5, 10)
+"""The same two, where cells are seen at the end of rounds, in periods."""
 SHIFTS_S = (3_600.0, 10_800.0)
 """Where chance is measured, in seconds later."""
+DENSE = 1_024
+"""Most places for which all pairs are counted in one table: many times faster than a sparse one."""
 CHUNK = 4_000_000
 """Pairs of requests held at once: bounds the memory."""
 
@@ -43,7 +47,7 @@ def contact_features(evidence: Evidence, people: int) -> Features:
         names.append("rooms of two")
         values.append(_in_rooms(evidence, people, is_direct=True))
         return Features(names, values)
-    for window in WINDOWS_S:
+    for window in _windows(evidence, WINDOWS_S):
         names.append(f"answers within {window:g} s")
         values.append(_both_ways(_lift_follow(evidence, people, window)))
     if (evidence.source != HIDDEN).any():
@@ -63,7 +67,7 @@ def group_features(evidence: Evidence, people: int) -> Features:
         names.append("rooms of many")
         values.append(_in_rooms(evidence, people, is_direct=False))
         return Features(names, values)
-    for window in TOGETHER_S:
+    for window in _windows(evidence, TOGETHER_S):
         names.append(f"together within {window:g} s")
         values.append(_both_ways(_lift_follow(evidence, people, window)))
     if (evidence.source != HIDDEN).any():
@@ -76,6 +80,12 @@ def group_features(evidence: Evidence, people: int) -> Features:
             names.append(f"burst to many within {window:g} s")
             values.append(_both_ways(_bursts(evidence, people, window)))
     return Features(names, values)
+
+
+def _windows(evidence: Evidence, usual: tuple[float, ...]) -> tuple[float, ...]:
+    if not evidence.period_s:
+        return usual
+    return tuple((many + 0.5) * evidence.period_s for many in PERIODS)
 
 
 def _both_ways(score: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -126,12 +136,27 @@ def _counted(
     """Places x places: how often a deposit in the second follows one in the first so soon."""
     many = len(evidence.owners)
     found = sparse.csr_matrix((many, many))
+    if evidence.period_s:
+        rounds = (evidence.at // evidence.period_s).astype(np.int64)
+        shape = (int(rounds.max()) + 1, many)
+        each = sparse.coo_matrix((np.ones(len(rounds)), (rounds, evidence.place)), shape).tocsr()
+        for apart in range(int(begin // evidence.period_s), int(end // evidence.period_s) + 1):
+            found = found + each[: shape[0] - apart].T @ each[apart:]
+        if begin < evidence.period_s:  # nothing follows itself
+            found = found - sparse.diags(np.asarray(each.sum(0)).ravel())
+        return sparse.csr_matrix(found)
+    flat = np.zeros(many * many if many <= DENSE else 0)
     for i, j in _pairs(evidence.at, begin, end):
-        kept = evidence.source[i] == evidence.source[j] if one_source else np.ones(len(i), bool)
-        a, b = evidence.place[i[kept]], evidence.place[j[kept]]
-        ones = np.ones(len(a))
-        found = found + sparse.coo_matrix((ones, (a, b)), shape=(many, many)).tocsr()
-    return found
+        a, b = evidence.place[i], evidence.place[j]
+        if one_source:
+            kept = evidence.source[i] == evidence.source[j]
+            a, b = a[kept], b[kept]
+        if many <= DENSE:
+            flat += np.bincount(a * many + b, minlength=many * many)
+        else:
+            ones = np.ones(len(a))
+            found = found + sparse.coo_matrix((ones, (a, b)), shape=(many, many)).tocsr()
+    return sparse.csr_matrix(flat.reshape(many, many)) if many <= DENSE else found
 
 
 def _lift_follow(

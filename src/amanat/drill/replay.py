@@ -20,7 +20,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -32,6 +31,7 @@ import uvloop
 
 from amanat.client.api import Client
 from amanat.client.vault import Unlock
+from amanat.drill.process import free_port
 from amanat.drill.search import count_hits
 from amanat.errors import BadArgument, RelayUnreachable
 
@@ -156,10 +156,14 @@ class RelayProcess:
         self._process: subprocess.Popen[bytes] | None = None
         made = subprocess.run(  # noqa: S603  # our own program
             [*_RELAY, "init", str(directory), "--region", "IR", "--operator", "replay",
-             "--port", str(_free_port()), "--buckets", str(-(-people // PEOPLE_PER_BUCKET))],
+             "--port", str(free_port()), "--buckets", str(-(-people // PEOPLE_PER_BUCKET))],
             check=True, stdout=subprocess.PIPE,
         )  # fmt: skip
         self.address = str(json.loads(made.stdout)["address"])
+
+    def program(self) -> tuple[list[str], dict[str, str]]:
+        """The command that runs the relay, and its environment."""
+        return [*_RELAY, "run", str(self.directory)], dict(os.environ)
 
     @property
     def pid(self) -> int:
@@ -172,8 +176,9 @@ class RelayProcess:
         """Start the relay and wait until it listens. Raises RelayUnreachable."""
         with self.log.open("ab") as log:
             begin = log.tell()
+            command, environment = self.program()
             self._process = subprocess.Popen(  # noqa: S603
-                [*_RELAY, "run", str(self.directory)], stdout=log, stderr=log
+                command, stdout=log, stderr=log, env=environment
             )
         deadline = time.monotonic() + RELAY_START_S
         while time.monotonic() < deadline and self._process.poll() is None:
@@ -558,12 +563,6 @@ def _failure(tasks: list[asyncio.Task[None]]) -> asyncio.Future[None]:
     for task in tasks:
         task.add_done_callback(look)
     return failed
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _pairs(script: Script) -> list[tuple[str, str]]:

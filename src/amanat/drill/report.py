@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 COLUMNS = (
     ("cloud", None),
     ("federated", None),
+    ("ejabberd", None),
+    ("synapse", None),
     ("sealed", None),
     ("perqueue", None),
     ("amanat", "direct"),
     ("amanat", "hopped"),
+    ("amanat", "covered"),
 )
 BAR_WIDTH = 220
 """Width of a full bar in a plot, in pixels."""
@@ -46,6 +49,8 @@ border-top:2px solid var(--line)}nav a{color:inherit}code{direction:ltr;unicode-
 
 
 _ASKS_OF_TABLE = (("contacts", "average precision"), ("groups", "average precision"))
+_REAL = "ejabberd"
+"""One of the real servers: all are loaded alike."""
 
 
 def page(report: Report) -> str:
@@ -81,6 +86,7 @@ def _in(words: Words, report: Report) -> str:
         f"<h2>{words.loses}</h2>{_list(words, lost) or f'<p>{words.loses_none}</p>'}"
         f"<h2>{words.wins}</h2>{_list(words, held)}"
         f"<h2>{words.table}</h2><p>{words.table_lead}</p>{_table(words, report.results)}"
+        f"{_real(words, report)}"
         f"<h2>{words.details}</h2><p>{words.how}</p>{_details(words, report.results)}</section>"
     )
 
@@ -134,6 +140,19 @@ def _table(words: Words, results: list[Result]) -> str:
     return (
         f"<div class=wide><table><tr><th></th><th>{words.base}</th>{heads}</tr>{rows}</table></div>"
     )
+
+
+def _real(words: Words, report: Report) -> str:
+    """With what real servers were loaded, whose base rates are other ones."""
+    bases = [
+        f"{words.names[one.attack]} <span dir=ltr>{_number(one.base or 0)}</span>"
+        for one in report.results
+        if one.design == _REAL and (one.attack, one.metric) in _ASKS_OF_TABLE
+    ]
+    if not bases:
+        return ""
+    messages = f"<span dir=ltr>{_number(report.settings.real)}</span>"
+    return f"<p>{words.real.format(messages=messages, bases=words.comma.join(bases))}</p>"
 
 
 def _details(words: Words, results: list[Result]) -> str:

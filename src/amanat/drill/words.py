@@ -20,6 +20,7 @@ class Words(NamedTuple):
     wins: str
     table: str
     table_lead: str
+    real: str
     details: str
     how: str
     base: str
@@ -48,6 +49,8 @@ ENGLISH = Words(
     table="The one table",
     table_lead="Average precision for who writes to whom and who shares a group: 1 is everything,"
     " the base rate is what a guess finds. In the last columns green is within its bound, red is not.",
+    real="The real servers were loaded with the first {messages} messages of one seed, and what was then"
+    " read is their disks. Base rates there: {bases}.",
     details="Every figure",
     how="Bars are the mean over seeds, thin lines its 95 % interval, the gold mark the base rate or a"
     " guess.",
@@ -76,17 +79,20 @@ ENGLISH = Words(
     designs={
         "cloud": "cloud",
         "federated": "federated",
+        "ejabberd": "ejabberd, real",
+        "synapse": "Matrix Synapse, real",
         "sealed": "sealed mailbox",
         "perqueue": "a queue per contact",
         "direct": "Amanat, direct",
         "hopped": "Amanat, hopped",
+        "covered": "Amanat, covered",
         "amanat": "Amanat",
     },
     verdicts={"holds": "holds", "fails": "fails", "control": "control", "shown": ""},
     asks={
         "contacts": "Answers follow what they answer. Who is deposited for after whom?",
         "groups": "Copies of one message come together. Who receives at once?",
-        "presence": "Somebody comes back. Who was it that left before?",
+        "presence": "Somebody comes back: who was it that left before? And who was always there when a pseudonym posted?",
         "ip": "Whose address stands beside a message?",
         "infiltrator": "A post appears in the group. Whose line has just sent something?",
         "sizes": "A leaflet is 4,000 bytes long. Which entries are?",
@@ -116,6 +122,8 @@ PERSIAN = Words(
     table="جدولی که مهم است",
     table_lead="میانگین دقت برای این‌که چه کسی به چه کسی می‌نویسد و چه کسانی هم‌گروه‌اند: ۱ یعنی همه‌چیز، و نرخ"
     " پایه یعنی آنچه با حدس به دست می‌آید. در ستون‌های آخر سبز یعنی در محدوده و سرخ یعنی بیرون از آن.",
+    real="سرورهای واقعی با {messages} پیام نخست یک بذر پر شدند، و آنچه سپس خوانده شد دیسک آن‌هاست. نرخ پایه در"
+    " آن‌جا: {bases}.",
     details="همهٔ رقم‌ها",
     how="میله‌ها میانگین روی بذرهاست، خط نازک بازهٔ ۹۵ درصد، و نشان طلایی نرخ پایه یا حدس.",
     base="نرخ پایه",
@@ -142,17 +150,20 @@ PERSIAN = Words(
     designs={
         "cloud": "ابری",
         "federated": "فدرال",
+        "ejabberd": "ejabberd واقعی",
+        "synapse": "Matrix Synapse واقعی",
         "sealed": "صندوق مهروموم",
         "perqueue": "صف برای هر مخاطب",
         "direct": "امانت، مستقیم",
         "hopped": "امانت، با واسطه",
+        "covered": "امانت، با پوشش",
         "amanat": "امانت",
     },
     verdicts={"holds": "پابرجا", "fails": "می‌بازد", "control": "شاهد", "shown": ""},
     asks={
         "contacts": "پاسخ در پی پرسش می‌آید. پس از چه کسی برای چه کسی چیزی می‌رسد؟",
         "groups": "نسخه‌های یک پیام با هم می‌آیند. چه کسانی با هم می‌گیرند؟",
-        "presence": "کسی برمی‌گردد. چه کسی بود که پیش‌تر رفت؟",
+        "presence": "کسی برمی‌گردد: چه کسی بود که پیش‌تر رفت؟ و هر بار که نام مستعاری نوشت، چه کسانی حاضر بودند؟",
         "ip": "کنار یک پیام نشانی چه کسی نوشته شده است؟",
         "infiltrator": "پیامی در گروه پیدا می‌شود. کدام خط همین حالا چیزی فرستاد؟",
         "sizes": "اعلامیه‌ای ۴۰۰۰ بایت دارد. کدام ثبت‌ها به همین اندازه‌اند؟",

@@ -37,6 +37,7 @@ from amanat.client.vault import Unlock
 from amanat.errors import (
     AmanatError,
     BadCell,
+    CellTooLarge,
     DropConflict,
     HopRefused,
     LabelTaken,
@@ -50,6 +51,8 @@ from amanat.protocol import sealing, wire
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES, seal
 from amanat.protocol.descriptor import Descriptor, Limits, RelayAddress, sign_descriptor
 from amanat.protocol.drops import derive_bucket, first_digest, in_region, next_digest, token_hash
+from amanat.protocol.messages import Seen
+from amanat.protocol.rounds import hand_on_at, publish_at
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -202,20 +205,25 @@ class Relay:
                     return self.cells(request, request.after, limit, who)
                 case wire.Follow(id=number):
                     return self.cells(request, request.after, self.page, who)
+                case wire.Page(id=number):
+                    return self.cells(request, request.after, wire.PAGE_CELLS, who)
         except AmanatError as error:
             return wire.Failed(request.id, error.code, error.retry_after)
         raise AssertionError(f"{request} is not answered")
 
     def cells(
-        self, request: wire.Read | wire.Follow, after: int, limit: int, who: str = ""
+        self, request: wire.Read | wire.Follow | wire.Page, after: int, limit: int, who: str = ""
     ) -> wire.Cells:
         shelf = self.faces.get((who, request.drop_id)) or self._shelf(request.drop_id)
         if shelf.read_hash != token_hash(request.drop_id, request.read_token):
             raise NoSuchDrop
         after = min(max(after, shelf.gone), len(shelf.cells))
+        most = wire.PAGE_BYTES if isinstance(request, wire.Page) else REPLY_BYTES
         room = itertools.accumulate(map(len, shelf.cells[after : after + limit]))
-        count = sum(1 for number, size in enumerate(room) if size <= REPLY_BYTES or number == 0)
+        count = sum(1 for number, size in enumerate(room) if size <= most or number == 0)
         found = shelf.cells[after : after + count]
+        if isinstance(request, wire.Page) and found and len(found[0]) > most:
+            raise CellTooLarge
         return wire.Cells(request.id, after + 1, shelf.digests[after], found, len(shelf.cells))
 
     def image(self) -> Callable[[], None]:
@@ -322,6 +330,8 @@ class Network:
         """Labels under which other bytes were sent than before: two texts under one key."""
         self.handed_on = 0
         """Requests that went through a hop."""
+        self.lines: list[tuple[float, str, str, int]] = []
+        """When a hop was sent a sealed request, by whom, by which verb, and how many bytes."""
         self.seen: list[tuple[str, RelayAddress]] = []
         """Who has asked which relay for something that was for itself."""
         self.copied: set[str] = set()
@@ -357,8 +367,14 @@ class Network:
 
     def arrive(self, socket: Socket, request: wire.Request) -> None:
         """A request reaches a relay, which may have hung up on its sender already."""
+        if isinstance(request, wire.Forward | wire.Cover):
+            size = len(wire.encode(wire.with_id(request, 0)))
+            self.lines.append((self.clock(), socket.who, type(request).__name__, size))
         if isinstance(request, wire.Forward | wire.Inquire):
             self._hand_on(socket, request)
+        elif isinstance(request, wire.Cover):
+            forward = wire.Forward(request.id, request.to, request.sealed)
+            self._at(hand_on_at(self.clock()), self._hand_on, socket, forward)
         else:
             self._reach(socket, request)
 
@@ -375,9 +391,25 @@ class Network:
             privates, key = [there.sealing], there.address.key
             frame, answer_key = sealing.open_request(request.sealed, privates, relay=key)
             self.handed_on += 1
-            self._reach(Via(socket, there, request.id, answer_key), wire.decode_request(frame))
+            inner = wire.decode_request(frame)
+            least = wire.PAGE_CELLS if isinstance(inner, wire.Page) else 1
+            self._reach(Via(socket, there, request.id, answer_key, least=least), inner)
+
+    def _at(self, at: float, do: Callable[..., None], *what: object) -> None:
+        """Do something at the end of a round, with all others in an order drawn by lot."""
+        lot = self.rng.uniform(0, 0.001)
+        asyncio.get_running_loop().call_later(at - self.clock() + lot, do, *what)
+
+    @staticmethod
+    def clock() -> float:
+        """Unix seconds."""
+        return EPOCH_MS / 1000 + asyncio.get_running_loop().time()
 
     def _reach(self, socket: Socket | Via, request: wire.Request) -> None:
+        if isinstance(request, wire.Publish):
+            append = wire.Append(request.id, request.drop_id, request.append_token, request.cell)
+            self._at(publish_at(self.clock()), self._reach, socket, append)
+            return
         self.note(request, socket.who)
         if (socket.who, socket.relay.address) not in self.seen and isinstance(socket, Socket):
             self.seen.append((socket.who, socket.relay.address))
@@ -506,16 +538,19 @@ class Socket:
 class Via:
     """What a relay sees of a request that a hop has handed to it."""
 
-    def __init__(self, hop: Socket, relay: Relay, number: int, answer_key: bytes) -> None:
+    def __init__(
+        self, hop: Socket, relay: Relay, number: int, answer_key: bytes, *, least: int
+    ) -> None:
         self.relay, self.who = relay, hop.who
         self._hop, self._number, self._answer_key = hop, number, answer_key
+        self._least = least
 
     @property
     def is_open(self) -> bool:
         return self._hop.is_open
 
     def deliver(self, reply: wire.Reply) -> None:
-        sealed = sealing.seal_answer(wire.encode(reply), self._answer_key)
+        sealed = sealing.seal_answer(wire.encode(reply), self._answer_key, least=self._least)
         self._hop.deliver(wire.Answer(self._number, sealed))
 
 
@@ -775,6 +810,15 @@ class World:
             if not left:
                 return
         raise AssertionError(f"after {waited:.0f} s {left}")
+
+    @staticmethod
+    def told(one: Person, other: str) -> list[Seen]:
+        """What somebody will tell another of what relays said of the other's buckets."""
+        identity = one.client.contact(other).identity
+        rows = one.db.execute(
+            "SELECT drop_id, seq, digest FROM seen WHERE identity = ? ORDER BY seq", (identity,)
+        ).fetchall()
+        return [Seen(drop_id[:4], seq, digest) for drop_id, seq, digest in rows]
 
     async def save(self, name: str = "saved") -> Callable[[], Awaitable[None]]:
         """How to bring this moment back, for everybody who is here now."""

@@ -85,11 +85,11 @@ def open_request(sealed: bytes, privates: list[bytes], *, relay: bytes) -> tuple
     raise BrokenSeal
 
 
-def seal_answer(frame: bytes, answer_key: bytes) -> bytes:
-    """A reply sealed for whoever made the request, padded to a multiple of the message cell: an
-    answer without cells is as long as one with one."""
+def seal_answer(frame: bytes, answer_key: bytes, *, least: int = 1) -> bytes:
+    """A reply sealed for whoever made the request, padded to a multiple of the message cell, to
+    `least` of them: an answer without cells is as long as one with as many."""
     plain = frame + _END
-    cells = max(1, -(-(len(plain) - ENVELOPE_BYTES) // MESSAGE_CELL))
+    cells = max(least, -(-(len(plain) - ENVELOPE_BYTES) // MESSAGE_CELL))
     salt = secrets.token_bytes(_SALT_BYTES)
     padded = plain.ljust(cells * MESSAGE_CELL + ENVELOPE_BYTES, b"\x00")
     return salt + _answer_cipher(answer_key, salt).encrypt(_NONCE, padded, None)

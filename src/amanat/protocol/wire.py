@@ -32,6 +32,11 @@ MAX_CELL_BYTES_PER_REPLY = MAX_REPLY_BYTES - 8 * MAX_CELLS - 2048
 MAX_WAIT_S = 180
 """Longest a read may wait for a cell, in seconds: each costs who waits an answer, and who has gone
 without a word is waited for as long."""
+PAGE_CELLS = 20
+"""Most message cells in a page: one cell of the middle size and some more, and over a day three
+times what 32 people say."""
+PAGE_BYTES = PAGE_CELLS * MESSAGE_CELL
+"""Most bytes of cells in a page; every answer that can hold one is as long."""
 MAX_CODE_CHARS = 64
 MAX_PART_BYTES = TILE_WIDTH * (2 + MAX_ENTRY_BYTES)
 """The longest part of a ledger, in bytes: a bundle of the longest entries."""
@@ -100,7 +105,8 @@ class Unfollow(_Frame, frozen=True, tag=6):
 
 
 class Sealed(_Frame, frozen=True, tag=7):
-    """A Describe, Create, Append or Read, sealed to this relay (protocol/sealing.py)."""
+    """A Describe, Create, Append, Read, Publish or Page, sealed to this relay
+    (protocol/sealing.py)."""
 
     sealed: bytes
 
@@ -117,6 +123,31 @@ class Inquire(_Frame, frozen=True, tag=9):
     """Ask a hop for the signed descriptor of another relay: nothing can be sealed without it."""
 
     to: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
+
+
+class Cover(_Frame, frozen=True, tag=10):
+    """Like Forward, handed on late in the round, with all others and in an order drawn by lot."""
+
+    to: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
+    sealed: bytes
+
+
+class Publish(_Frame, frozen=True, tag=11):
+    """Like Append, carried out at the end of the round, with all others and in an order drawn by
+    lot."""
+
+    drop_id: DropIdBytes
+    append_token: Token
+    cell: Cell
+
+
+class Page(_Frame, frozen=True, tag=12):
+    """Read at most PAGE_BYTES of cells after `after`, without waiting. Sealed, its answer is as
+    long whatever it says."""
+
+    drop_id: DropIdBytes
+    read_token: Token
+    after: Seq
 
 
 class Consult(_Frame, frozen=True, tag=13):
@@ -180,7 +211,19 @@ class Consulted(_Frame, frozen=True, tag=7):
 
 
 Request: TypeAlias = (
-    Describe | Create | Append | Read | Follow | Unfollow | Sealed | Forward | Inquire | Consult
+    Describe
+    | Create
+    | Append
+    | Read
+    | Follow
+    | Unfollow
+    | Sealed
+    | Forward
+    | Inquire
+    | Cover
+    | Publish
+    | Page
+    | Consult
 )
 Reply: TypeAlias = Described | Created | Appended | Cells | Failed | Answer | Consulted
 

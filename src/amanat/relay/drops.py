@@ -21,6 +21,7 @@ import msgspec
 from amanat.errors import (
     AmanatError,
     BadCell,
+    CellTooLarge,
     DropConflict,
     DropFull,
     LabelTaken,
@@ -340,10 +341,12 @@ class Drops:
             return RelayBusy(retry_after=DAY_S - now % DAY_S)
         return None
 
-    def read(self, request: wire.Read | wire.Follow, *, after: int, now: float) -> wire.Cells:
+    def read(
+        self, request: wire.Read | wire.Follow | wire.Page, *, after: int, now: float
+    ) -> wire.Cells:
         """The answer to a read that has come as far as `after`; without cells if there are none.
 
-        Never waits. Raises NoSuchDrop.
+        Never waits. Raises NoSuchDrop, or CellTooLarge if the next cell has no room in a page.
         """
         drop = self._store.look(request.drop_id)
         if not _matches(request.drop_id, request.read_token, drop.read_hash):
@@ -353,10 +356,12 @@ class Drops:
             after=after,
             since_day=_day(now) - drop.retention_days,
             max_cells=request.limit if isinstance(request, wire.Read) else wire.MAX_CELLS,
-            max_bytes=READ_BYTES,
+            max_bytes=wire.PAGE_BYTES if isinstance(request, wire.Page) else READ_BYTES,
         )
         if not held:
             return wire.Cells(request.id, drop.head + 1, drop.digest, [], drop.head)
+        if isinstance(request, wire.Page) and len(held[0].cell) > wire.PAGE_BYTES:
+            raise CellTooLarge
         return wire.Cells(
             request.id, held[0].seq, held[0].before, [one.cell for one in held], drop.head
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import secrets
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,8 +27,11 @@ from amanat.errors import (
 from amanat.link import CONNECT_TIMEOUT_S, Link, connect
 from amanat.protocol import wire
 from amanat.protocol.descriptor import open_descriptor, parse_address
+from amanat.protocol.rounds import hand_on_at
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from amanat.config import HopConfig
     from amanat.protocol.descriptor import RelayAddress
 
@@ -95,8 +99,15 @@ class _Destination:
 class Hop:
     """The connections of a hop. Raises BadSetting if its list is no list of relays."""
 
-    def __init__(self, settings: HopConfig, own_key: bytes, *, most_bytes: int) -> None:
-        """`most_bytes` of sealed requests are held at once."""
+    def __init__(
+        self,
+        settings: HopConfig,
+        own_key: bytes,
+        *,
+        most_bytes: int,
+        clock: Callable[[], float],
+    ) -> None:
+        """`most_bytes` of sealed requests are held at once; `clock` tells Unix seconds."""
         try:
             listed = [parse_address(one) for one in settings.relays]
         except BrokenAddress as error:
@@ -107,6 +118,9 @@ class Hop:
         self._destinations: dict[str, _Destination] = {}
         self._rate = Rate(settings.new_destinations_per_minute, 60.0)
         self._room_bytes = most_bytes
+        self._clock = clock
+        self._covered: list[asyncio.Future[None]] = []
+        """Of each request that waits for its round to be over, what it waits for."""
 
     @property
     def is_served(self) -> bool:
@@ -123,20 +137,43 @@ class Hop:
         destination = self._find(to, guest)
         return (await self._prove(destination)).descriptor
 
-    async def forward(self, to: str, sealed: bytes, guest: Guest) -> bytes:
-        """A relay's sealed answer to a sealed request. Raises like `inquire`, and what the relay
-        refuses an unopened request with."""
+    async def forward(
+        self, to: str, sealed: bytes, guest: Guest, *, is_covered: bool = False
+    ) -> bytes:
+        """A relay's sealed answer to a sealed request; a covered one is handed on with all others
+        of its round.
+
+        Raises like `inquire`, and what the relay refuses an unopened request with.
+        """
         if len(sealed) > self._room_bytes:
             raise RelayBusy(retry_after=PAUSE_S)
         destination = self._find(to, guest)
         destination.waiting += 1
         self._room_bytes -= len(sealed)
         try:
+            if is_covered:
+                await self._turn()
             ready = await self._prove(destination)
             return (await ready.link.request(wire.Sealed(0, sealed), wire.Answer)).sealed
         finally:
             destination.waiting -= 1
             self._room_bytes += len(sealed)
+
+    async def _turn(self) -> None:
+        """Wait until the requests of this round are handed on, and then for one's turn."""
+        if not self._covered:
+            now = self._clock()
+            asyncio.get_running_loop().call_later(hand_on_at(now) - now, self._hand_on)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._covered.append(turn)
+        await turn
+
+    def _hand_on(self) -> None:
+        turns, self._covered = self._covered, []
+        secrets.SystemRandom().shuffle(turns)
+        for turn in turns:
+            if not turn.done():
+                turn.set_result(None)
 
     def close(self) -> None:
         """End every connection."""

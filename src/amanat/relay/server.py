@@ -19,6 +19,7 @@ import contextlib
 import hmac
 import logging
 import resource
+import secrets
 import signal
 import socket
 import time
@@ -42,6 +43,7 @@ from amanat.errors import (
 )
 from amanat.protocol import wire
 from amanat.protocol.descriptor import Descriptor, Limits, sign_descriptor
+from amanat.protocol.rounds import publish_at
 from amanat.protocol.sealing import open_request, seal_answer
 from amanat.relay.drops import BUSY_RETRY_S, Drops, refusal
 from amanat.relay.home import Home, SealingKeys, interface, locked
@@ -90,6 +92,11 @@ and who runs the relay, or its time service, has a day to notice."""
 SPARE_FILES = 64
 """Open files that are not connections: stores, their logs, listening sockets."""
 
+SEALABLE = (
+    wire.Describe | wire.Create | wire.Append | wire.Read | wire.Publish | wire.Page | wire.Consult
+)
+"""What may be in a sealed request."""
+
 logger = logging.getLogger("amanat.relay")
 
 Write: TypeAlias = wire.Create | wire.Append
@@ -132,12 +139,15 @@ class Relay:
             home.config.hop,
             self._key,
             most_bytes=self.limits.bytes_in_flight_total,
+            clock=self._now,
         )
         self.errands: set[asyncio.Task[None]] = set()
         """What is being asked of other relays."""
         self._described: tuple[int, bytes, bytes] = (0, b"", b"")
         self._queue: deque[tuple[Connection, Write, int]] = deque()
         self._queued_bytes = 0
+        self._round: list[tuple[Connection, Write, int]] = []
+        """Writes that wait for the end of the round."""
         self._work = asyncio.Event()
         # Held while anything is staged: commits and expiry take turns.
         self._turn = asyncio.Lock()
@@ -182,7 +192,7 @@ class Relay:
             logger.info("draining")
             server.close()
             self.draining = True
-            self._work.set()
+            self._end_round()
             await writing
             expiring.cancel()
         await self._in_turns(self.ledger.seal(), "checkpoint")
@@ -229,6 +239,12 @@ class Relay:
         for connection in tuple(self.connections):
             connection.abort()
 
+    def tell(self, request: wire.Describe | wire.Consult) -> wire.Reply:
+        """What the relay says of itself. Raises NotInLedger."""
+        if isinstance(request, wire.Consult):
+            return wire.Consulted(request.id, self.ledger.part(request.path))
+        return self.describe(request)
+
     def describe(self, request: wire.Describe) -> wire.Described:
         """The signed descriptor, and the bucket key for whoever has access."""
         home, config, hour = self._home, self._home.config, int(self._now()) // 3600
@@ -265,9 +281,7 @@ class Relay:
         frame, answer_key = open_request(request.sealed, self._sealing.privates, relay=self._key)
         inner = wire.decode_request(frame)
         # What is answered more than once, or goes on, cannot be sealed.
-        if inner.id or not isinstance(
-            inner, wire.Describe | wire.Create | wire.Append | wire.Read | wire.Consult
-        ):
+        if inner.id or not isinstance(inner, SEALABLE):
             raise MalformedFrame
         return wire.with_id(inner, request.id), answer_key
 
@@ -281,11 +295,29 @@ class Relay:
 
     def write(self, connection: Connection, request: Write, frame_bytes: int) -> None:
         """Queue a write. Raises RelayBusy when too many bytes wait for the disk."""
+        self._take(frame_bytes)
+        self._queue.append((connection, request, frame_bytes))
+        self._work.set()
+
+    def publish(self, connection: Connection, request: wire.Publish, frame_bytes: int) -> None:
+        """Append when the round ends. Raises RelayBusy when too many bytes wait."""
+        self._take(frame_bytes)
+        if not self._round:
+            now = self._now()
+            asyncio.get_running_loop().call_later(publish_at(now) - now, self._end_round)
+        append = wire.Append(request.id, request.drop_id, request.append_token, request.cell)
+        self._round.append((connection, append, frame_bytes))
+
+    def _end_round(self) -> None:
+        writes, self._round = self._round, []
+        secrets.SystemRandom().shuffle(writes)  # their order, too, would tell who came when
+        self._queue.extend(writes)
+        self._work.set()
+
+    def _take(self, frame_bytes: int) -> None:
         if self._queued_bytes + frame_bytes > self.limits.bytes_in_flight_total:
             raise RelayBusy(retry_after=BUSY_RETRY_S)
         self._queued_bytes += frame_bytes
-        self._queue.append((connection, request, frame_bytes))
-        self._work.set()
 
     async def _write(self) -> None:
         while self._queue or not self.draining:
@@ -380,7 +412,7 @@ class Relay:
             return
         self.metrics.delivered.inc(len(cells.cells))
         caught_up = cells.first + len(cells.cells) > cells.head
-        if isinstance(request, wire.Read):
+        if isinstance(request, wire.Read | wire.Page):
             if cells.cells or reader.patience <= 0 or reader.after > cells.head:
                 connection.end(reader)
                 connection.reply(cells)
@@ -459,11 +491,13 @@ def _running() -> float:
 
 
 class Reader:
-    """A Read or a Follow that is not done, and how far it has come."""
+    """A Read, Page or Follow that is not done, and how far it has come."""
 
     __slots__ = ("after", "connection", "limit", "patience", "request", "served", "timer")
 
-    def __init__(self, connection: Connection, request: wire.Read | wire.Follow) -> None:
+    def __init__(
+        self, connection: Connection, request: wire.Read | wire.Follow | wire.Page
+    ) -> None:
         self.connection = connection
         self.request = request
         self.after = request.after
@@ -509,8 +543,8 @@ class Connection(picows.WSListener):
         self._relay = relay
         self._websocket: picows.WSTransport | None = None
         self._in_flight = 0
-        self._answer_keys: dict[int, bytes] = {}
-        """Of sealed requests, by their ids."""
+        self._answer_keys: dict[int, tuple[bytes, int]] = {}
+        """Of sealed requests, by their ids; and to how many message cells each is padded."""
         self._guest = Guest()
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -587,29 +621,27 @@ class Connection(picows.WSListener):
             if request.id in self._answer_keys or request.id in self.readers:
                 raise MalformedFrame
             request, key = relay.open(request)
-            self._answer_keys[request.id] = key
+            least = wire.PAGE_CELLS if isinstance(request, wire.Page) else 1
+            self._answer_keys[request.id] = key, least
         if isinstance(request, wire.Append | wire.Create):
             relay.write(self, request, frame_bytes)
-        elif isinstance(request, wire.Describe):
+        elif isinstance(request, wire.Publish):
+            relay.publish(self, request, frame_bytes)
+        elif isinstance(request, wire.Describe | wire.Consult):
             if not self.has_room():
                 raise RelayBusy(retry_after=BUSY_RETRY_S)  # the answer is much longer
-            self.reply(relay.describe(request))
+            self.reply(relay.tell(request))
             return
-        elif isinstance(request, wire.Consult):
-            if not self.has_room():
-                raise RelayBusy(retry_after=BUSY_RETRY_S)  # same
-            self.reply(wire.Consulted(request.id, relay.ledger.part(request.path)))
-            return
-        elif isinstance(request, wire.Forward | wire.Inquire):
+        elif isinstance(request, wire.Forward | wire.Inquire | wire.Cover):
             errand = asyncio.ensure_future(self._ask_elsewhere(request))
             relay.errands.add(errand)
             errand.add_done_callback(relay.errands.discard)
-        elif isinstance(request, wire.Read | wire.Follow):
+        elif isinstance(request, wire.Read | wire.Follow | wire.Page):
             self._begin(request)
         self._in_flight += 1
         relay.in_flight += 1
 
-    async def _ask_elsewhere(self, request: wire.Forward | wire.Inquire) -> None:
+    async def _ask_elsewhere(self, request: wire.Forward | wire.Inquire | wire.Cover) -> None:
         """Ask another relay on behalf of a client."""
         hop = self._relay.hop
         try:
@@ -617,7 +649,10 @@ class Connection(picows.WSListener):
                 descriptor = await hop.inquire(request.to, self._guest)
                 self.answer(wire.Described(request.id, descriptor, b""))
                 return
-            sealed = await hop.forward(request.to, request.sealed, self._guest)
+            is_covered = isinstance(request, wire.Cover)
+            sealed = await hop.forward(
+                request.to, request.sealed, self._guest, is_covered=is_covered
+            )
             if not self.has_room(len(sealed)):
                 # It asks again; here nothing may pile up for somebody who does not read.
                 raise RelayBusy(retry_after=BUSY_RETRY_S)
@@ -625,7 +660,7 @@ class Connection(picows.WSListener):
         except AmanatError as error:
             self.answer(refusal(request.id, error))
 
-    def _begin(self, request: wire.Read | wire.Follow) -> None:
+    def _begin(self, request: wire.Read | wire.Follow | wire.Page) -> None:
         if request.id in self.readers:
             raise MalformedFrame
         if self._relay.readers >= self._relay.limits.readers_total:
@@ -670,9 +705,11 @@ class Connection(picows.WSListener):
         """Send one frame."""
         if isinstance(reply, wire.Failed):
             self._relay.metrics.failed.labels(reply.code).inc()
-        key = self._answer_keys.pop(reply.id, None)
-        if key is not None:
-            sealed = seal_answer(wire.encode(msgspec.structs.replace(reply, id=0)), key)
+        sealing = self._answer_keys.pop(reply.id, None)
+        if sealing is not None:
+            key, least = sealing
+            frame = wire.encode(msgspec.structs.replace(reply, id=0))
+            sealed = seal_answer(frame, key, least=least)
             reply = wire.Answer(reply.id, sealed)
         frame = wire.encode(reply)
         self.send(_websocket_head(len(frame)) + frame)

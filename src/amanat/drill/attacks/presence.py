@@ -3,9 +3,13 @@
 Method: each time a client opens it reads what came meanwhile. Where it shows who it is, or asks for
 a mailbox that is one person's, all its times are linked. In a bucket, asked through a hop, what is
 left is where it begins to read: which tells roughly when it had stopped.
+Where a line shows nothing but that a program runs (covered), whoever sees all lines and reads along
+keeps those that were there whenever a pseudonym posted: the longer, the fewer.
 Source: the trace of polls in Trail of Bits' review of SimpleX (2024); Gegenhuber et al., "Careless
-Whisper" (2024).
-Metric: how often the time before is named first, of all that ended before in that place.
+Whisper" (2024); Danezis and Serjantov, "Statistical Disclosure or Intersection Attacks on Anonymity
+Systems" (IH 2004).
+Metric: how often the time before is named first, of all that ended before in that place; how many
+lines are left after so many posts, by how people use the program.
 """
 
 from __future__ import annotations
@@ -26,6 +30,18 @@ if TYPE_CHECKING:
 NAME = "presence"
 RETURNS = 2_000
 """Returns attacked in each seed."""
+MINUTES, DAYS = 1_440, 30
+HABITS = {
+    "phone": (12, 8),
+    "laptop": (2, 180),
+    "16 h a day": (1, 960),
+    "always": (1, 1_411),
+}
+"""How people are there: how often a day, and how many minutes each time; always, with two of a
+hundred minutes out."""
+POSTS = (1, 10, 50)
+TARGETS = 40
+"""Pseudonyms attacked with each habit, in each seed."""
 
 
 def measure(sample: Sample, evidence: Evidence, rng: np.random.Generator) -> tuple[float, float]:
@@ -37,14 +53,14 @@ def measure(sample: Sample, evidence: Evidence, rng: np.random.Generator) -> tup
     for place, owners in enumerate(evidence.owners):
         cells = evidence.at[evidence.place == place]
         ends, who = _ends(sample, owners)
+        all_asked = _cursor(cells, ends)
         for person in owners:
             own = sample.sessions[person]
             for before, after in zip(own[:-1, 1], own[1:, 0], strict=True):
                 # What the relay is asked for, and which ends would have asked for the same.
-                asked = _cursor(cells, np.array([before]))[0]
-                earlier = (ends <= after) & (_cursor(cells, ends) == asked)
                 if total < RETURNS or rng.random() < RETURNS / total:
-                    latest = np.flatnonzero(earlier)
+                    asked = _cursor(cells, np.array([before]))[0]
+                    latest = np.flatnonzero((ends <= after) & (all_asked == asked))
                     named += float(who[rng.choice(latest)] == person) if len(latest) else 0.0
                     guessed += 1 / max(1, int((ends <= after).sum()))
                     total += 1
@@ -59,3 +75,32 @@ def _ends(sample: Sample, owners: tuple[int, ...]) -> tuple[NDArray[np.float64],
 
 def _cursor(cells: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.searchsorted(cells, at) // CURSOR_STEP
+
+
+def intersect(people: int, rng: np.random.Generator) -> dict[tuple[str, int], float]:
+    """By habit and number of posts: how many lines are left, the median of the pseudonyms."""
+    left: dict[tuple[str, int], float] = {}
+    for habit, (times, minutes) in HABITS.items():
+        is_there = _habit(people, times, minutes, rng)
+        found: dict[int, list[int]] = {many: [] for many in POSTS}
+        for target in rng.permutation(people)[:TARGETS].tolist():
+            posts = rng.choice(np.flatnonzero(is_there[target]), max(POSTS))
+            for many in POSTS:
+                found[many].append(int(is_there[:, posts[:many]].all(1).sum()))
+        left |= {(habit, many): float(np.median(each)) for many, each in found.items()}
+    return left
+
+
+def _habit(people: int, times: int, minutes: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """People x minutes: who is there. A session a day keeps to its hour, give or take one."""
+    total = DAYS * MINUTES
+    is_there = np.zeros((people, total), dtype=bool)
+    usual = rng.integers(0, MINUTES, people)
+    for who in range(people):
+        for day in range(DAYS):
+            begins = rng.integers(0, MINUTES, times)
+            if times == 1:
+                begins = np.array([usual[who] + rng.integers(-60, 61)])
+            for begin in (day * MINUTES + begins).tolist():
+                is_there[who, np.arange(begin, begin + minutes) % total] = True
+    return is_there

@@ -11,4 +11,4 @@ from __future__ import annotations
 NAME = "replay"
 KINDS = ("repeated", "moved")
 WORLDS = 4
-TRIES = 50
+TRIES = 250

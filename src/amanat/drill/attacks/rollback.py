@@ -10,5 +10,5 @@ from __future__ import annotations
 
 NAME = "rollback"
 WORLDS = 8
-TRIES = 50
+TRIES = 125
 """Tries in each world."""

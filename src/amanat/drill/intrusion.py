@@ -1,0 +1,149 @@
+"""Somebody who was not let in: keys swapped in an invite, and members nobody has made.
+
+The people who try have programs of their own: they make the Commits that ours would not, and put
+them where a Commit belongs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+from amanat.drill.integrity import DAY_S, Noticed, in_a_world
+from amanat.drill.world import Shelf
+from amanat.protocol import codec, wire
+from amanat.protocol.drops import HANDSHAKE_RETENTION_DAYS, first_digest, token_hash
+from amanat.protocol.identity import safety_number
+from amanat.protocol.messages import COMMIT_FRAGMENT, CommitInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from amanat.drill.world import Person, World
+
+_Make: TypeAlias = "Callable[[Person, Person, bytes], bytes]"
+"""Makes a Commit in the name of the first, with the second in it."""
+
+AT_ONCE = 10
+"""Forged Commits between two times that members look."""
+
+
+class _UndoneError(Exception):
+    """Nothing of it was ever done, as far as the vault is concerned."""
+
+
+def swapped_keys(tries: int) -> Noticed:
+    """Somebody between two people who meet answers each in the other's place; how often the two
+    then see one safety number, which would be false comfort."""
+    wrong = 0
+    for _ in range(tries):
+        alice, bob, to_alice, to_bob = (os.urandom(32) for _ in range(4))
+        wrong += safety_number(alice, to_alice) == safety_number(bob, to_bob)
+    return Noticed(tries, [], wrong)
+
+
+def silent_adds(seed: int, tries: int) -> Noticed:
+    """A member who may do none of it makes Commits that let a stranger in, put another member out,
+    and give that member the right to; what counts is whether anybody believes one."""
+
+    async def work(world: World) -> Noticed:
+        alice, bob, mallory = await world.friends("alice", "bob", "mallory")
+        eve = await world.person("eve")
+        await world.meet(mallory, eve)
+        await world.settle()
+        gid = await world.group("family", alice, bob, mallory)
+        await world.pass_time(DAY_S)  # everybody has new keys, as after joining
+        await world.settle()
+        await mallory.sleep()  # an honest client would take their forgeries for a copy's work
+        believed = 0
+        for number in range(-(-tries // AT_ONCE)):
+            make, other = ((_added, eve), (_removed, bob), (_ruled, eve))[(number + seed) % 3]
+            for _ in range(min(AT_ONCE, tries - number * AT_ONCE)):
+                for cell in _cells(make, mallory, other, gid):
+                    _epoch_shelf(world, mallory, gid).add(cell)
+            for person in (alice, bob):
+                with person.client._unit():
+                    person.client._conversations.notice(gid, now=person.client._now())
+            await world.settle()
+            epochs = {one.client.view(gid).epoch for one in (alice, bob, mallory)}
+            believed += len(epochs) - 1  # else the next forgeries would be of the past
+            for person in (alice, bob):
+                view = person.client.view(gid)
+                believed += (view.people, view.admins) != (["alice", "bob", "mallory"], ["alice"])
+            # And they still talk: nobody was put out by it.
+            alice.client.send(gid, f"after {number}")
+            await world.settle()
+            said = [one.text for one in bob.client.messages(gid)]
+            believed += said[-1:] != [f"after {number}"]
+        return Noticed(tries, [], believed)
+
+    return in_a_world(work, seed)
+
+
+def _epoch_shelf(world: World, member: Person, gid: bytes) -> Shelf:
+    """The epoch drop where the relay keeps it; a member may make it where nobody has yet."""
+    _, drop = member.client._conversations.epoch_drops(gid)[-1]
+    append, read = (token_hash(drop.drop_id, token) for token in drop[1:])
+    return world.relay.shelves.setdefault(
+        drop.drop_id,
+        Shelf(append, read, HANDSHAKE_RETENTION_DAYS, [first_digest(drop.drop_id)]),
+    )
+
+
+def _added(mallory: Person, eve: Person, gid: bytes) -> bytes:
+    """Cells of a Commit by which a member adds a contact of theirs."""
+    talk, now = mallory.client._conversations, mallory.client._now()
+    suite = talk.group(gid).view.suite
+    package = talk._their_key_package(eve.client._me.identity, suite, now=now)
+    if package is None:
+        raise AssertionError("there is no KeyPackage to begin with")
+    return _commit(mallory, gid, adds=[package])
+
+
+def _commit(
+    mallory: Person,
+    gid: bytes,
+    *,
+    adds: Sequence[bytes] = (),
+    removes: Sequence[int] = (),
+    policy: bytes | None = None,
+) -> bytes:
+    aad = codec.encode(CommitInfo(leaves=[]))
+    engine = mallory.client._engine
+    return engine.commit(gid, adds=adds, removes=removes, policy=policy, aad=aad).commit
+
+
+def _removed(mallory: Person, bob: Person, gid: bytes) -> bytes:
+    """A Commit by which a member puts out another."""
+    group, identity = mallory.client._conversations.group(gid), bob.client._me.identity
+    leaves = [person.leaf_index for person in group.people if person.identity == identity]
+    return _commit(mallory, gid, removes=leaves)
+
+
+def _ruled(mallory: Person, _: Person, gid: bytes) -> bytes:
+    """A Commit by which a member becomes an admin."""
+    policy = mallory.client._conversations.group(gid).policy
+    admins = [*policy.admins, mallory.client._me.identity]
+    changed = msgspec.structs.replace(policy, admins=sorted(admins))
+    return _commit(mallory, gid, policy=codec.encode(changed))
+
+
+def _cells(make: _Make, mallory: Person, other: Person, gid: bytes) -> list[bytes]:
+    """The pieces of a Commit, sealed for the epoch drop as a member can."""
+    talk, now = mallory.client._conversations, mallory.client._now()
+    found: list[bytes] = []
+    with contextlib.suppress(_UndoneError), mallory.client._unit():
+        commit = make(mallory, other, gid)
+        (before,) = mallory.db.execute("SELECT ifnull(max(id), 0) FROM outbox").fetchone()
+        talk._append_to_epoch(gid, talk.group(gid), COMMIT_FRAGMENT, commit, now=now)
+        for (data,) in mallory.db.execute("SELECT request FROM outbox WHERE id > ?", (before,)):
+            request = wire.decode_request(data)
+            if isinstance(request, wire.Append):
+                found.append(request.cell)
+        raise _UndoneError
+    if not found:
+        raise AssertionError("there is nothing to be believed")
+    return found

@@ -1,0 +1,86 @@
+"""What the lines of real clients show whoever sees them and reads along.
+
+In the simulated world some people, asked through hops, write to somebody who works with whoever
+sees their lines. That one notes when whose words arrive, the other when each line sends something;
+who is who they do not know. The clients are the program itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from amanat.drill.attacks import infiltrator
+from amanat.drill.integrity import in_a_world
+from amanat.protocol.rounds import PERIODS_S
+
+if TYPE_CHECKING:
+    from amanat.drill.world import Person, World
+
+PERIOD_S = PERIODS_S[0]
+APART_S = (20.0, 60.0)
+"""How long after somebody's word the next person writes, in seconds."""
+
+
+class Watched(NamedTuple):
+    """When the words of each person arrived, and when each line sent something, in seconds."""
+
+    words: dict[str, list[float]]
+    lines: dict[str, list[float]]
+
+
+def watch(mode: str, seed: int) -> Watched:
+    """What is seen of people who are "hopped" or "covered"."""
+
+    async def work(world: World) -> Watched:
+        world.relay.operator, world.relay.is_hop = "one", True
+        second = world.add_relay("DE")
+        second.operator, second.is_hop = "another", True
+        spy = await world.person("spy", relay=world.relay, fallback=second)
+        people: list[Person] = []
+        for number in range(infiltrator.LINES):
+            person = await world.person(f"person {number}", relay=world.relay, fallback=second)
+            await world.meet(spy, person)
+            people.append(person)
+        await world.settle()
+        for person in people if mode == "covered" else ():
+            await person.client.set_cover(PERIOD_S)
+            await person.sleep()
+            person.wake()
+        await world.pass_time(3 * PERIOD_S)
+        world.network.lines.clear()
+        rng = np.random.default_rng(seed)
+        turns = rng.permutation(np.repeat(np.arange(len(people)), infiltrator.POSTS)).tolist()
+        for number in turns:
+            people[number].say("spy", "somebody has said this")
+            await world.pass_time(float(rng.uniform(*APART_S)))
+        await world.pass_time(3 * PERIOD_S)
+        begin = world.now() / 1000 - world.loop.time()
+        words = {
+            person.name: [one.kept_at / 1000 - begin for one in spy.messages(person.name)]
+            for person in people
+        }
+        base = world.network.clock() - world.loop.time()
+        lines: dict[str, list[float]] = {person.name: [] for person in people}
+        for at, who, _, _ in world.network.lines:
+            if who in lines:
+                lines[who].append(at - base)
+        return Watched(words, lines)
+
+    return in_a_world(work, seed)
+
+
+def named(watched: Watched, before_s: float) -> float:
+    """The share of people whose line is named from when their words arrived, seen in the moment of
+    `before_s` seconds before."""
+    total = 0.0
+    for person, arrivals in watched.words.items():
+        best = infiltrator.fit_best(arrivals, watched.lines, before_s)
+        total += (person in best) / len(best)
+    return total / len(watched.words)
+
+
+def tune(watched: Watched) -> float:
+    """The moment that names most lines of a world that is not judged."""
+    return max(infiltrator.WINDOWS_S, key=lambda before_s: named(watched, before_s))

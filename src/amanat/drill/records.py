@@ -1,0 +1,111 @@
+"""What a hostile relay, hop or line writes down, one record a line.
+
+The recorder that writes these is no part of this program: it is in `hostile/` of a clone, runs the
+ordinary relay, and looks on from outside. A frame is recorded by its fields whatever it is, so a
+new kind of frame needs nothing here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import msgspec
+
+from amanat.protocol.cells import LABEL_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from amanat.protocol import wire
+
+Field: TypeAlias = int | float | str | None
+SHORT_BYTES = 64
+"""Bytes up to which a field is written down whole: ids and tokens are, cells and seals are not."""
+DIGEST_BYTES = 16
+"""Bytes by which a cell or a seal is known again: two logs of one run hold no two that collide."""
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=str.lower):
+    at: int
+    """Unix microseconds."""
+
+
+class Opened(_Record, frozen=True):
+    """Somebody has connected."""
+
+    connection: int
+    peer: str
+    port: int
+
+
+class Closed(_Record, frozen=True):
+    """A connection has ended."""
+
+    connection: int
+
+
+class Frame(_Record, frozen=True):
+    """A frame came in or goes out. What was in a sealed one is here, with `is_sealed`."""
+
+    connection: int
+    peer: str
+    port: int
+    direction: Literal["in", "out"]
+    verb: str
+    id: int
+    size: int
+    """Bytes of the frame on the connection."""
+    is_sealed: bool
+    fields: dict[str, Field]
+
+
+class Carried(_Record, frozen=True):
+    """An ISP saw bytes of somebody's line, on the way to a relay ("up") or from it."""
+
+    line: str
+    port: int
+    """Of the relay."""
+    direction: Literal["up", "down"]
+    size: int
+
+
+Record: TypeAlias = Opened | Closed | Frame | Carried
+
+_decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+
+
+def encode(record: Record) -> bytes:
+    """One line."""
+    return msgspec.json.encode(record) + b"\n"
+
+
+def read(path: Path) -> Iterator[Record]:
+    """The records of a log, in order. Raises msgspec.ValidationError for anything else."""
+    with path.open("rb") as log:
+        for line in log:
+            yield _decoder.decode(line)
+
+
+def fields(frame: wire.Request | wire.Reply) -> dict[str, Field]:
+    """All a frame says, each by its name: of long bytes their number, their digest and how they
+    begin, of a list how many there are."""
+    found: dict[str, Field] = {}
+    for name, value in msgspec.structs.asdict(frame).items():
+        if name == "id":
+            continue
+        if isinstance(value, list):
+            found[f"{name} many"] = len(value)
+        elif isinstance(value, bytes) and len(value) > SHORT_BYTES:
+            found[f"{name} size"] = len(value)
+            found[f"{name} digest"] = digest(value)
+            found["label" if name == "cell" else f"{name} start"] = value[:LABEL_BYTES].hex()
+        else:
+            found[name] = value.hex() if isinstance(value, bytes) else value
+    return found
+
+
+def digest(data: bytes) -> str:
+    """By what bytes are known again in another log."""
+    return hashlib.sha256(data).hexdigest()[: 2 * DIGEST_BYTES]

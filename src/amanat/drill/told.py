@@ -1,0 +1,135 @@
+"""What a real server of others is loaded with, and what its disk then says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+
+from amanat.drill.designs import HIDDEN, Evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from amanat.drill.sample import Sample
+
+
+class Load(NamedTuple):
+    """A sample, and what its people tell a server besides.
+
+    Each list has one for each person, in their order; `rooms` one for each conversation, "" where
+    it has two people, and `payloads` one for each message: ciphertext that nobody has a key for.
+    """
+
+    sample: Sample
+    accounts: list[str]
+    names: list[str]
+    devices: list[str]
+    programs: list[str]
+    addresses: list[str]
+    rooms: list[str]
+    payloads: list[str]
+
+    @property
+    def steps(self) -> int:
+        """Of how much loading consists: people, conversations and messages."""
+        return self.sample.people + len(self.used) + len(self.payloads)
+
+    @property
+    def used(self) -> list[int]:
+        """The conversations in which something is said."""
+        return [int(one) for one in np.unique(self.sample.talk)]
+
+    @property
+    def recipients(self) -> NDArray[np.int64]:
+        """For whom each message is: in a group, the first of the others."""
+        members = self.sample.talks
+        return np.array(
+            [
+                next(one for one in members[talk] if one != who)
+                for talk, who in zip(
+                    self.sample.talk.tolist(), self.sample.sender.tolist(), strict=True
+                )
+            ]
+        )
+
+
+class Stored(NamedTuple):
+    """A message as a server's disk has it. `at` is the server's clock, in its own unit."""
+
+    message: str
+    at: int
+    sender: str
+    room: str
+    size: int
+
+
+class Told(NamedTuple):
+    """What a server's disk says."""
+
+    messages: list[Stored]
+    rooms: dict[str, frozenset[str]]
+    """The accounts in each room."""
+    addresses: dict[str, str]
+    """Of each account, the network address that stands beside it."""
+    fields: dict[str, list[tuple[str, object]]]
+    """Each column of each table with a row for each message: (message, value)."""
+
+
+class Server(Protocol):
+    """A real server in a directory of its own."""
+
+    name: str
+    directory: Path
+    """All that it writes."""
+    hears: tuple[str, ...]
+    """What of a load it is told besides messages: names of its fields."""
+
+    def running(self) -> AbstractContextManager[int]:
+        """It runs."""
+
+    def load(self, load: Load, step: Callable[[], None]) -> list[str]:
+        """Carry the messages, in order, each when the one before is stored; their ids."""
+
+    def told(self) -> Told:
+        """What its disk says; it does not run."""
+
+    def delete(self, messages: Iterable[str]) -> None:
+        """Take these messages out of its disk; it does not run."""
+
+    def read(self, load: Load, talks: Iterable[int]) -> tuple[set[str], int]:
+        """(the messages that clients find who read these conversations again, what they were told
+        that was not a message: errors and gaps)."""
+
+
+def evidence(told: Told, load: Load, ids: list[str]) -> Evidence:
+    """What the disk says, as attackers on logs take it.
+
+    The server stamped its own clock while it was loaded; the times are the trace's, by rank.
+    """
+    number = {message: index for index, message in enumerate(ids)}
+    person = {account: index for index, account in enumerate(load.accounts)}
+    owner = {address: index for index, address in enumerate(load.addresses)}
+    rows = sorted((one for one in told.messages if one.message in number), key=lambda one: one.at)
+    names = sorted(told.rooms)
+    room = {name: index for index, name in enumerate(names)}
+    members = [
+        tuple(sorted(person[one] for one in told.rooms[name] if one in person)) for name in names
+    ]
+    said = [number[one.message] for one in rows]
+    return Evidence(
+        at=load.sample.at[: len(rows)],
+        source=np.array(
+            [owner.get(told.addresses.get(one.sender, ""), HIDDEN) for one in rows], dtype=np.int64
+        ),
+        place=np.array([room[one.room] for one in rows], dtype=np.int64),
+        size=np.array([one.size for one in rows], dtype=np.int64),
+        author=load.sample.sender[said],
+        recipient=load.recipients[said],
+        owners=members,
+        rooms=members,
+    )
