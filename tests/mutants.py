@@ -375,6 +375,50 @@ MUTANTS = [
         'return b""',
         ["test_relay_store_sqlite.py::test_a_changed_or_moved_cell_is_noticed"],
     ),
+    Mutant(
+        "created drop is not entered",
+        "relay/drops.py",
+        "        self._store.note(Created(drop_hash(drop.drop_id), hour_of(now)))\n",
+        "",
+        ["test_ledger.py::test_a_drop_s_life_is_entered_by_the_hour"],
+    ),
+    Mutant(
+        "erased cells are forgotten where an expiry stops half way",
+        "relay/store_sqlite.py",
+        '" ended_cells = ended_cells + ?1, ended_bytes = ended_bytes + ?2"',
+        '" ended_cells = ?1, ended_bytes = ?2"',
+        ["test_ledger.py::test_what_ends_in_many_steps_is_one_entry"],
+    ),
+    Mutant(
+        "entry in a commit of its own",
+        "relay/store_sqlite.py",
+        "            for (drop_id,) in ended:",
+        "            self.commit()\n            for (drop_id,) in ended:",
+        ["test_relay_drops.py::test_dying_at_any_statement_of_an_end_agrees_with_the_ledger"],
+    ),
+    Mutant(
+        "ledger is signed whatever was signed before",
+        "relay/ledger.py",
+        "if size < before.size or tlog.root(before.size, node) != before.root:",
+        "if size < before.size:",
+        [
+            "test_ledger.py::test_a_changed_entry_is_found_by_its_relay_and_by_who_knows_a_checkpoint"
+        ],
+    ),
+    Mutant(
+        "entries are shown before they are signed",
+        "relay/ledger.py",
+        "if tile.width > tlog.tile_at(tile.level, tile.number, checkpoint.size).width:",
+        "if tile.width > tlog.tile_at(tile.level, tile.number, 2**50).width:",
+        ["test_ledger.py::test_nothing_is_shown_before_it_is_signed"],
+    ),
+    Mutant(
+        "shorter ledger is taken for a longer one",
+        "protocol/tlog.py",
+        "return not last and before == old_root and after == new_root",
+        "return not last and after == new_root",
+        ["test_tlog.py::test_no_other_log_is_taken_for_a_longer_one"],
+    ),
     # Who may change a group
     Mutant(
         "anybody removes",

@@ -789,6 +789,24 @@ def test_dying_at_any_statement_of_an_expiry_loses_nothing_and_ends_what_has_end
 
 
 @pytest.mark.parametrize("is_after", [False, True])
+def test_dying_at_any_statement_of_an_end_agrees_with_the_ledger(
+    history: History, is_after: bool
+) -> None:
+    for moments in range(100):
+        history.do([create(CROWD[2])])
+        history.day += DROP_LIFE_DAYS + 1
+        history.light_the_fuse(moments, is_after)
+        history.expire()
+        survived = Fused.fuse is not None
+        Fused.fuse = None
+        history.nothing_is_lost_or_made_up()
+        if survived:
+            assert moments > 5
+            return
+    raise AssertionError("it never ends")
+
+
+@pytest.mark.parametrize("is_after", [False, True])
 def test_dying_at_any_statement_of_a_sealing_signs_nothing_that_contradicts(
     history: History, is_after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

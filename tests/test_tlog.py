@@ -275,6 +275,26 @@ def test_roots_and_proofs_follow_from_tiles(size: int) -> None:
         assert tlog.is_included(leaf, index, size, whole, included)
 
 
+def test_the_wanted_tiles_show_whether_a_log_goes_on() -> None:
+    d = entries(900)
+
+    def at(size: int, origin: str = NAME) -> Checkpoint:
+        return Checkpoint(origin, size, mth(d[:size]))
+
+    for old, new in ((0, 0), (0, 5), (5, 5), (1, 900), (255, 256), (256, 300), (600, 777)):
+        by_tile = tiles(d[:new])
+        wanted = {tile: by_tile[tile] for tile in tlog.wanted_tiles(at(old), at(new))}
+        assert tlog.goes_on(at(old), at(new), wanted)
+        assert not tlog.goes_on(at(old)._replace(root=bytes(32)), at(new), wanted)
+        assert not tlog.goes_on(at(old), at(new, "another"), wanted)
+        assert bool(wanted) == (0 < old < new)
+        if wanted:
+            assert not tlog.goes_on(at(old), at(new), {})
+            assert not tlog.goes_on(at(old), at(new), dict.fromkeys(wanted, b""))
+            assert not tlog.goes_on(at(new), at(old), wanted)
+            assert tlog.wanted_tiles(at(new), at(old)) == []
+
+
 def test_a_tile_of_another_length_is_refused() -> None:
     for size in (0, 31, 96, 256 * 32):
         with pytest.raises(BrokenLedger):

@@ -450,6 +450,12 @@ class RelayLied(TrustError):
     text = "the relay's answers contradict each other: a cell was removed, changed or reordered"
 
 
+class LedgerRewritten(TrustError):
+    code = "ledger-rewritten"
+    text = "the relay's ledger is not the one it has signed before"
+    hint = "it was written anew or put back to an older copy; ask who runs the relay"
+
+
 class BrokenChain(TrustError):
     code = "broken-chain"
     text = "somebody said two different things under one number"

@@ -51,7 +51,9 @@ RETRY_S = (0.2, 30.0)
 # A write to a connection that has just ended is no news: its requests fail and are asked again.
 logging.getLogger("aiofastnet").setLevel(logging.ERROR)
 
-R = TypeVar("R", wire.Described, wire.Created, wire.Appended, wire.Cells, wire.Answer)
+R = TypeVar(
+    "R", wire.Described, wire.Created, wire.Appended, wire.Cells, wire.Answer, wire.Consulted
+)
 
 
 class Link(picows.WSListener):

@@ -27,6 +27,7 @@ from amanat.client.conversation import Conversations, Event
 from amanat.client.cover import delay_s
 from amanat.client.delivery import Delivery, FromHelper, FromInvite, FromKnock, FromLost
 from amanat.client.invite import Invites, from_link, to_link
+from amanat.client.ledgers import Ledgers
 from amanat.client.routes import AUTO, OFF, TRANSPORTS, Routes, inquire
 from amanat.errors import (
     AmbiguousName,
@@ -37,9 +38,11 @@ from amanat.errors import (
     InvalidCell,
     InviteUsed,
     LabelTaken,
+    LedgerRewritten,
     NoAccess,
     NoHop,
     NoSuchDrop,
+    NotInLedger,
     PeerError,
     RelayLied,
     RelayUnreachable,
@@ -72,6 +75,9 @@ CELLS_PER_UNIT = 64
 """Cells of a drop taken in one unit of work: one fsync for many, and no long stop of the loop."""
 TICK_S = 1.0
 """How often what is due at a time (receipts, looks, retries) is looked for, in seconds."""
+LEDGER_S = (60, 3600)
+"""When the ledgers of our relays are looked at: so long after the start, then as often as they are
+signed, in seconds."""
 RETRY_MS = (1_000, 300_000)
 """First and longest pause before an outbox row that was refused goes out again, in milliseconds."""
 LARGE_WAIT_S = 20
@@ -243,6 +249,7 @@ class Client:
         self._delivery = Delivery(vault, self._me)
         self._conversations = Conversations(vault, self._engine, self._delivery, self._me)
         self._history = self._conversations.history
+        self._ledgers = Ledgers(vault)
         self._invites = Invites(vault, self._delivery, self._conversations, self._me)
         self._comebacks = Comebacks(
             vault, self._engine, self._delivery, self._conversations, self._me
@@ -336,6 +343,7 @@ class Client:
         self._read_buckets()
         self._spawn("ticks", self._tick())
         self._spawn("survey", self._survey_once())
+        self._spawn("ledgers", self._watch_ledgers())
         self._begin_cover()
 
     def _read_buckets(self) -> None:
@@ -574,6 +582,35 @@ class Client:
         if profile.read_hop(self._vault) == AUTO:
             with contextlib.suppress(Unavailable, PeerError, TrustError):  # the next start tries
                 await self._survey()
+
+    async def check_ledgers(self) -> None:
+        """See whether our relays' ledgers go on from how they stood when we last looked; it is a
+        warning if one does not. Relays that cannot be asked now are left out, and all of them where
+        requests are covered: nothing may leave then out of its turn."""
+        for home in () if self._routes.period_s else tuple(self._me.homes):
+            with contextlib.suppress(Unavailable, PeerError, TrustError):
+                await self._check_ledger(home.relay)
+
+    async def _check_ledger(self, relay: str) -> None:
+        address = parse_address(relay)
+        way = await self._routes.to(relay)
+        described = await way.request(wire.Describe(0, b""), wire.Described)
+        note = open_descriptor(described.descriptor, address.key).checkpoint
+        tiles = {}
+        for tile in self._ledgers.wanted(address.key, note):
+            with contextlib.suppress(NotInLedger):
+                consulted = await way.request(wire.Consult(0, tile.path), wire.Consulted)
+                tiles[tile] = consulted.part
+        with self._unit():
+            if not self._ledgers.take(address.key, note, tiles):
+                self._conversations.warn(None, LedgerRewritten.code, address.host, now=self._now())
+
+    async def _watch_ledgers(self) -> None:
+        await asyncio.sleep(LEDGER_S[0])
+        while True:
+            with contextlib.suppress(DiskFull):
+                await self.check_ledgers()
+            await asyncio.sleep(LEDGER_S[1])
 
     # Conversations
 

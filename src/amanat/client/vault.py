@@ -385,6 +385,14 @@ INSERT INTO seen_10 (identity, drop_id, seq, digest)
 DROP TABLE seen;
 ALTER TABLE seen_10 RENAME TO seen;
 """,
+    # 11: the ledgers of relays
+    """
+-- The newest checkpoint a relay, by its key, has signed, and the first that contradicts it: both as
+-- they came.
+CREATE TABLE ledger (
+    relay BLOB PRIMARY KEY, checkpoint BLOB NOT NULL, contradiction BLOB
+) STRICT, WITHOUT ROWID;
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)

@@ -17,7 +17,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from cryptography.exceptions import InvalidSignature
@@ -483,3 +483,28 @@ def open_checkpoint(data: bytes, origin: str, key: bytes) -> Checkpoint:
     if checkpoint.origin != origin:
         raise BrokenLedger
     return checkpoint
+
+
+def wanted_tiles(old: Checkpoint, new: Checkpoint) -> list[Tile]:
+    """The tiles that show whether the tree of one checkpoint begins with all of that of another."""
+    asked: dict[Tile, None] = {}
+
+    def ask(tile: Tile) -> bytes:
+        asked[tile] = None
+        return bytes(tile.width * HASH_BYTES)
+
+    if old.size < new.size:
+        consistency_proof(old.size, new.size, nodes_from(new.size, ask))
+    return list(asked)
+
+
+def goes_on(old: Checkpoint, new: Checkpoint, tiles: Mapping[Tile, bytes]) -> bool:
+    """Whether the wanted tiles show that it does. One that is missing shows nothing."""
+    if old.origin != new.origin or new.size < old.size:
+        return False
+    try:
+        node = nodes_from(new.size, lambda tile: tiles.get(tile, b""))
+        proof = consistency_proof(old.size, new.size, node)
+    except BrokenLedger:
+        return False
+    return is_consistent(old.size, old.root, new.size, new.root, proof)

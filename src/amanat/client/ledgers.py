@@ -1,0 +1,88 @@
+"""How the ledgers of our relays stood when we last looked, and whether they go on from there.
+
+A relay signs how its ledger stands (docs/protocol.md, section 17). Each checkpoint we see must be
+that of a longer ledger which begins with all of the one before; tiles show it. One that is not is
+kept beside it: the two, each signed, prove against the relay that it has written its ledger anew or
+was put back to an older disk.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from amanat.errors import BrokenLedger
+from amanat.protocol.ledger import origin
+from amanat.protocol.tlog import Checkpoint, Tile, goes_on, open_checkpoint, wanted_tiles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from amanat.client.vault import Vault
+
+
+class _Kept(NamedTuple):
+    checkpoint: bytes
+    contradiction: bytes | None
+
+
+class Ledgers:
+    """The newest checkpoint of each relay we use."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._db = vault.db
+
+    def wanted(self, relay: bytes, note: bytes) -> list[Tile]:
+        """The tiles by which `take` judges what a relay, named by its key, has signed now."""
+        kept = self._kept(relay)
+        if kept is None or not note:
+            return []
+        try:
+            return wanted_tiles(_open(relay, kept.checkpoint), _open(relay, note))
+        except BrokenLedger:
+            return []
+
+    def take(self, relay: bytes, note: bytes, tiles: Mapping[Tile, bytes]) -> bool:
+        """Keep what a relay has signed now; inside a unit. False when it contradicts what it signed
+        before, the first time.
+
+        `note` is empty if it shows none; a relay that never did keeps no ledger. `tiles` are those
+        that were wanted; one it did not give shows nothing.
+        """
+        kept = self._kept(relay)
+        if kept is None and not note:
+            return True
+        if _goes_on(relay, kept, note, tiles):
+            self._db.execute(
+                "INSERT INTO ledger (relay, checkpoint) VALUES (?1, ?2)"
+                " ON CONFLICT (relay) DO UPDATE SET checkpoint = ?2",
+                (relay, note),
+            )
+            return True
+        if kept is not None and kept.contradiction is not None:
+            return True
+        self._db.execute(
+            "INSERT INTO ledger (relay, checkpoint, contradiction) VALUES (?1, x'', ?2)"
+            " ON CONFLICT (relay) DO UPDATE SET contradiction = ?2",
+            (relay, note),
+        )
+        return False
+
+    def _kept(self, relay: bytes) -> _Kept | None:
+        row = self._db.execute(
+            "SELECT checkpoint, contradiction FROM ledger WHERE relay = ?", (relay,)
+        ).fetchone()
+        return _Kept(*row) if row else None
+
+
+def _open(relay: bytes, note: bytes) -> Checkpoint:
+    return open_checkpoint(note, origin(relay), relay)
+
+
+def _goes_on(relay: bytes, kept: _Kept | None, note: bytes, tiles: Mapping[Tile, bytes]) -> bool:
+    try:
+        new = _open(relay, note)
+        if kept is None or not kept.checkpoint:
+            return True
+        return goes_on(_open(relay, kept.checkpoint), new, tiles)
+    except BrokenLedger:
+        return False
