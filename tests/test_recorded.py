@@ -13,7 +13,13 @@ from amanat.drill import logged, recorded, records
 from amanat.drill.logged import Logs
 from amanat.drill.recorded import Talk
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(300),
+    # TLS connections that end while a busy loop does: the library says so as they are collected.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
 
 TALK = Talk(
     6,

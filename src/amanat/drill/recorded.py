@@ -50,6 +50,8 @@ START_S = 30
 STALL_S = 60
 """A run in which nobody hears anything for so long has lost something, in seconds."""
 POLL_S = 0.02
+HANG_UP_S = 1.0
+"""Until the last TLS connections have said goodbye, in seconds."""
 APART_S = 0.25
 """Between two people who come back after the talk, in seconds: ten times what it takes to connect.
 Of 300 people somebody comes every minute or so."""
@@ -245,6 +247,7 @@ class _Crowd:
             await self._each(self._come_again, [who])
         for client in self._clients.values():
             await client.close()
+        await asyncio.sleep(HANG_UP_S)
         return talking_at
 
     async def _each(self, does: Any, people: Sequence[int]) -> None:  # noqa: ANN401  # a coroutine's
