@@ -222,6 +222,14 @@ def say(connected: socket.socket, record: msgspec.Struct) -> None:
     connected.sendall(background._frame(record))
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """Whoever runs the tests in the background has its children ignore Ctrl-C; these must not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[RelayProcess]:
     with socket.socket() as probe:

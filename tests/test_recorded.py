@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,13 @@ TALK = Talk(
 )
 RELAY = "127.0.0.1"
 """From where relays connect to each other; people have lines of their own."""
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """What is left of connections is collected here, and not in the middle of other tests."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
