@@ -42,10 +42,7 @@ def two_relays(root: Path) -> list[RelayProcess]:
     """Two relays of two operators, each the hop of the other."""
     relays = [RelayProcess(root / name, people=2) for name in ("one", "another")]
     for relay, other in zip(relays, reversed(relays), strict=True):
-        file = relay.directory / "relay.toml"
-        text = file.read_text().replace('operator = "replay"', f'operator = "{relay.directory}"')
-        text = text.replace('# serve = "off"', 'serve = "listed"')
-        file.write_text(text.replace("# relays = []", f'relays = ["{other.address}"]'))
+        relay.hop_to(other)
     return relays
 
 

@@ -10,23 +10,15 @@ import pytest
 
 from amanat.client.cover import SECOND_EVERY, _Places
 from amanat.client.routes import CURSOR_STEP, HOP_AWAY_S, _behind
-from amanat.drill.world import STORM, Person, Relay, World
+from amanat.drill.world import STORM, Person, World
 from amanat.errors import BadArgument, HopRefused, NoHop, RelayUnreachable
 from amanat.protocol import wire
 from amanat.protocol.drops import first_digest, next_digest
 from amanat.protocol.rounds import PERIODS_S, READ, ROUND_S, SEND
 
 
-def two_operators(world: World) -> tuple[Relay, Relay]:
-    """Two relays whose operators have nothing to do with each other; both serve as hops."""
-    world.relay.operator, world.relay.is_hop = "one", True
-    second = world.add_relay("DE")
-    second.operator, second.is_hop = "another", True
-    return world.relay, second
-
-
 async def pair(world: World) -> tuple[Person, Person]:
-    first, second = two_operators(world)
+    first, second = world.two_operators()
     alice = await world.person("alice", relay=first, fallback=second)
     bob = await world.person("bob", relay=first, fallback=second)
     await world.meet(alice, bob)
@@ -78,7 +70,7 @@ async def test_groups_invites_and_files_go_through_a_hop_in_a_storm(world: World
 async def test_without_a_hop_of_another_operator_it_is_direct_and_says_why(
     world: World, operators: tuple[str, str], hops: tuple[bool, bool], why: str
 ) -> None:
-    first, second = two_operators(world)
+    first, second = world.two_operators()
     (first.operator, second.operator), (first.is_hop, second.is_hop) = operators, hops
     alice = await world.person("alice", relay=first, fallback=second)
     status = alice.client.status()
@@ -239,7 +231,7 @@ async def test_another_relay_can_be_the_hop(world: World) -> None:
 
 
 async def test_fallback_set_later_brings_the_hop(world: World) -> None:
-    first, second = two_operators(world)
+    first, second = world.two_operators()
     alice, _ = await world.friends("alice", "bob")
     assert alice.client.status().transport == "direct"
     await alice.client.set_fallback(str(second.address))
@@ -250,7 +242,7 @@ async def test_fallback_set_later_brings_the_hop(world: World) -> None:
 
 
 async def test_relay_that_becomes_a_hop_is_used_from_the_next_start_on(world: World) -> None:
-    first, second = two_operators(world)
+    first, second = world.two_operators()
     first.is_hop = second.is_hop = False
     alice = await world.person("alice", relay=first, fallback=second)
     assert alice.client.status().transport == "direct"

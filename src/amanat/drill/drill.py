@@ -598,9 +598,9 @@ def _plaintext(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: A
     ]
 
 
-_LOGGED = (("append",), ("come",), ("read",), ("look",))
+_LOGGED = ("append", "come", "read", "look")
 """Kinds of requests whose logged fields are looked at, at the home relay."""
-_LINKED = ((("read",), ("append",)), (("append",), ("append",)), (("come",), ("append",)))
+_LINKED = (("read", "append"), ("append", "append"), ("come", "append"))
 """Requests of one kind, and those of another soon after, that may be one person's."""
 
 
@@ -619,27 +619,26 @@ def _recorded(settings: Settings, said: list[Said]) -> list[Result]:
             Result("amanat", mode, identifiers.NAME, metric, *(value,) * 3, None, guess, verdict)
         )
 
+    def weigh(mode: str, of: str, rows: list[logged.Row], most: float | None) -> None:
+        found = logged.bits(rows, rng)
+        if found:
+            field = max(found, key=found.__getitem__)
+            tell(mode, f"bits of {of.format(field)}", found[field], 0, most)
+
     for mode in ("direct", "hopped"):
         rng = np.random.default_rng(0)
         with recorded.scratch() as root:
             logs = recorded.record(talk, Path(root), mode=mode, rng=rng)
         asked = logged.asked_at_home(logs)
         most = np.log2(buckets) + BITS_ROUNDING
-        for kinds in _LOGGED:
-            found = logged.bits([row for row in asked if row.kind in kinds], rng)
-            if found:
-                field = max(found, key=found.__getitem__)
-                metric = f"bits of {kinds[0]}: {field}, in the home's log"
-                tell(mode, metric, found[field], 0, most)
-        found = logged.bits(logged.asked_at_hop(logs), rng)
-        if found:
-            field = max(found, key=found.__getitem__)
-            tell(mode, f"bits of {field}, in the hop's log", found[field], 0, None)
+        for kind in _LOGGED:
+            rows = [row for row in asked if row.kind == kind]
+            weigh(mode, f"{kind}: {{}}, in the home's log", rows, most)
+        weigh(mode, "{}, in the hop's log", logged.asked_at_hop(logs), None)
         for first, then in _LINKED:
             linked = logged.link(logs, first, then, rng)
             if linked is not None:
-                metric = f"AUC, {first[0]} and {then[0]} of one person"
-                tell(mode, metric, linked.auc, 0.5, None)
+                tell(mode, f"AUC, {first} and {then} of one person", linked.auc, 0.5, None)
         if mode == "hopped":
             named, guess = logged.named_by_connections(logs)
             tell(mode, "comings named by a home that is a hop", named, guess, 2 * guess)

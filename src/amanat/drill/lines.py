@@ -34,13 +34,11 @@ def watch(mode: str, seed: int) -> Watched:
     """What is seen of people who are "hopped" or "covered"."""
 
     async def work(world: World) -> Watched:
-        world.relay.operator, world.relay.is_hop = "one", True
-        second = world.add_relay("DE")
-        second.operator, second.is_hop = "another", True
-        spy = await world.person("spy", relay=world.relay, fallback=second)
+        first, second = world.two_operators()
+        spy = await world.person("spy", relay=first, fallback=second)
         people: list[Person] = []
         for number in range(infiltrator.LINES):
-            person = await world.person(f"person {number}", relay=world.relay, fallback=second)
+            person = await world.person(f"person {number}", relay=first, fallback=second)
             await world.meet(spy, person)
             people.append(person)
         await world.settle()
@@ -56,16 +54,15 @@ def watch(mode: str, seed: int) -> Watched:
             people[number].say("spy", "somebody has said this")
             await world.pass_time(float(rng.uniform(*APART_S)))
         await world.pass_time(3 * PERIOD_S)
-        begin = world.now() / 1000 - world.loop.time()
+        begin = world.network.clock() - world.loop.time()
         words = {
             person.name: [one.kept_at / 1000 - begin for one in spy.messages(person.name)]
             for person in people
         }
-        base = world.network.clock() - world.loop.time()
         lines: dict[str, list[float]] = {person.name: [] for person in people}
         for at, who, _, _ in world.network.lines:
             if who in lines:
-                lines[who].append(at - base)
+                lines[who].append(at - begin)
         return Watched(words, lines)
 
     return in_a_world(work, seed)

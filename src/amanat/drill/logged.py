@@ -150,9 +150,7 @@ class Linked(NamedTuple):
     base: float
 
 
-def link(
-    logs: Logs, first: tuple[str, ...], then: tuple[str, ...], rng: np.random.Generator
-) -> Linked | None:
+def link(logs: Logs, first: str, then: str, rng: np.random.Generator) -> Linked | None:
     """Whether a request of one kind, and one of another that came soon after it, are one person's,
     from all that is logged of both; None if there are too few.
 
@@ -163,11 +161,11 @@ def link(
     rows = [row for row in asked_at_home(logs) if row.frame.at >= logs.talking_at]
     answered = _answered(logs)
     seen, truth, at = [], [], []
-    later = [row for row in rows if row.kind in then]
+    later = [row for row in rows if row.kind == then]
     times = np.array([row.frame.at for row in later])
-    for one in (row for row in rows if row.kind in first):
+    for one in (row for row in rows if row.kind == first):
         place = (one.frame.connection, one.frame.id)
-        begin = answered.get(place, one.frame.at) if "read" in first else one.frame.at
+        begin = answered.get(place, one.frame.at) if first == "read" else one.frame.at
         low, high = np.searchsorted(times, [begin + 1, begin + NEAR_S * US])
         for other in {each.who: each for each in reversed(later[low:high])}.values():
             seen.append(_features(one.frame, other.frame, begin))

@@ -98,7 +98,7 @@ def network(root: Path, people: int) -> Iterator[Network]:
         for name in OPERATORS
     ]
     for relay, other in zip(relays, reversed(relays), strict=True):
-        _make_hop(relay, other)
+        relay.hop_to(other)
     ports = {free_port(): parse_address(relay.address).port for relay in relays}
     addresses = [
         relay.address.replace(f":{old}/", f":{new}/")
@@ -126,15 +126,6 @@ def network(root: Path, people: int) -> Iterator[Network]:
         for relay in relays:
             relay.stop()
             relay.kill()
-
-
-def _make_hop(relay: RelayProcess, other: RelayProcess) -> None:
-    file = relay.directory / "relay.toml"
-    text = file.read_text(encoding="utf-8")
-    text = text.replace('operator = "replay"', f'operator = "{relay.directory.name}"')
-    text = text.replace('# serve = "off"', 'serve = "listed"')
-    text = text.replace("# relays = []", f'relays = ["{other.address}"]')
-    file.write_text(text, encoding="utf-8")
 
 
 _line: contextvars.ContextVar[str] = contextvars.ContextVar("line")

@@ -161,6 +161,16 @@ class RelayProcess:
         )  # fmt: skip
         self.address = str(json.loads(made.stdout)["address"])
 
+    def hop_to(self, other: RelayProcess) -> None:
+        """Be a hop to another relay, as the relay of an operator of one's own, from the next start
+        on."""
+        file = self.directory / "relay.toml"
+        text = file.read_text(encoding="utf-8")
+        text = text.replace('operator = "replay"', f'operator = "{self.directory.name}"')
+        text = text.replace('# serve = "off"', 'serve = "listed"')
+        text = text.replace("# relays = []", f'relays = ["{other.address}"]')
+        file.write_text(text, encoding="utf-8")
+
     def program(self) -> tuple[list[str], dict[str, str]]:
         """The command that runs the relay, and its environment."""
         return [*_RELAY, "run", str(self.directory)], dict(os.environ)

@@ -751,6 +751,13 @@ class World:
         self.network.relays[relay.address] = relay
         return relay
 
+    def two_operators(self) -> tuple[Relay, Relay]:
+        """Two relays whose operators have nothing to do with each other; both serve as hops."""
+        self.relay.operator, self.relay.is_hop = "one", True
+        second = self.add_relay("DE")
+        second.operator, second.is_hop = "another", True
+        return self.relay, second
+
     def relay_at(self, address: str) -> Relay:
         return next(r for a, r in self.network.relays.items() if str(a) == address)
 
