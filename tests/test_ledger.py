@@ -29,11 +29,11 @@ from amanat.protocol.ledger import (
     encode_entry,
     origin,
 )
-from amanat.protocol.tlog import Checkpoint, Tile
+from amanat.protocol.tlog import CHECKPOINT, Checkpoint, Tile
 from amanat.relay import ledger as rules
 from amanat.relay import store_sqlite
 from amanat.relay.drops import DAY_S, DROP_LIFE_DAYS, Drops
-from amanat.relay.ledger import CHECKPOINT, Account, Contradiction, Ledger, agree, replay
+from amanat.relay.ledger import Account, Contradiction, Ledger, agree, replay
 from amanat.relay.store_sqlite import SqliteStore
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

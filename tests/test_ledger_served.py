@@ -15,8 +15,7 @@ from amanat.protocol import sealing, tlog, wire
 from amanat.protocol.descriptor import open_descriptor
 from amanat.protocol.drops import Drop, derive_drop
 from amanat.protocol.ledger import Created, decode_entry, drop_hash, origin
-from amanat.protocol.tlog import Checkpoint, Tile
-from amanat.relay.ledger import CHECKPOINT
+from amanat.protocol.tlog import CHECKPOINT, Checkpoint, Tile
 from relays import REGION, Peer, RelayProcess, in_loop
 
 pytestmark = pytest.mark.e2e

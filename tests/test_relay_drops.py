@@ -32,6 +32,7 @@ from amanat.protocol.drops import (
 )
 from amanat.protocol.ledger import Created, decode_entry, drop_hash, origin
 from amanat.protocol.tlog import (
+    CHECKPOINT,
     Checkpoint,
     consistency_proof,
     is_consistent,
@@ -40,7 +41,7 @@ from amanat.protocol.tlog import (
 )
 from amanat.relay import drops as rules
 from amanat.relay.drops import DAY_S, DROP_LIFE_DAYS, Drops, HeldCell, Store
-from amanat.relay.ledger import CHECKPOINT, Ledger, agree, every_entry, replay
+from amanat.relay.ledger import Ledger, agree, every_entry, replay
 from amanat.relay.store_sqlite import SqliteStore
 
 REGION = "DE"

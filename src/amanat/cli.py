@@ -50,7 +50,7 @@ from amanat.errors import (
     RelayUnreachable,
     VaultDamaged,
 )
-from amanat.protocol.descriptor import b64, unb64
+from amanat.protocol.descriptor import b64, parse_address, unb64
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
@@ -246,6 +246,7 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "status", _status, "show where things stand")
     _command(commands, "doctor", _doctor, "check this installation, profile and relay")
     _relay_parser(commands)
+    _region_parser(commands)
     _drill_parser(commands)
     _replay_parser(commands)
     return parser
@@ -1165,6 +1166,34 @@ def _relay_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     run = _command(relay, "run", _relay_run, "run a relay until it is told to stop")
     run.add_argument("directory", type=Path)
+
+
+def _region_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    region = commands.add_parser("region", help="see where data rests").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    witness = _command(region, "witness", _region_witness, "sign how a relay's ledger stands")
+    witness.add_argument("directory", type=Path, help="where the witness keeps what it has signed")
+    witness.add_argument("relay", metavar="ADDRESS")
+    witness.add_argument("--name", default="", help="of a new witness, such as example.org/witness")
+
+
+def _region_witness(args: argparse.Namespace, out: Out) -> None:
+    from amanat.region.witness import Witness  # noqa: PLC0415  # a client never loads the relay
+
+    address = parse_address(args.relay)
+    witness = Witness.open(args.directory, args.name)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        signed = runner.run(witness.look(address, now=time.time()))
+    value = {
+        "witness": witness.verifier,
+        "origin": signed.checkpoint.origin,
+        "entries": signed.checkpoint.size,
+        "root": signed.checkpoint.root.hex(),
+        "note": signed.note.decode(),
+    }
+    out.result(value, signed.note.decode().rstrip("\n"))
+    out.note(f"others check it with {witness.verifier}")
 
 
 def _relay_init(args: argparse.Namespace, out: Out) -> None:

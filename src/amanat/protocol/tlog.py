@@ -45,6 +45,9 @@ MAX_NOTE_BYTES = 64 * 1024
 MAX_SIGNATURES = 16
 """Most signatures of a note. Each that is from a known key costs a verification."""
 
+CHECKPOINT = "checkpoint"
+"""The path of the signed checkpoint."""
+
 Node: TypeAlias = Callable[[int, int], bytes]
 """The hash of node (level, index)."""
 
@@ -297,6 +300,11 @@ _TIME_BYTES = 8
 _MAX_TIME_S = 2**63 - 1
 
 
+def is_name(name: str) -> bool:
+    """Whether a key may have this name."""
+    return bool(name) and not any(char.isspace() or char < " " or char == "+" for char in name)
+
+
 class Signature(NamedTuple):
     """One line below a note."""
 
@@ -373,6 +381,12 @@ def cosign(text: str, name: str, key: Ed25519PrivateKey, *, now: float) -> Signa
     )
 
 
+def cosigner(name: str, key: bytes) -> str:
+    """A witness's key as others are given it: name, key id, and kind and key in base64."""
+    encoded = base64.b64encode(_COSIGNATURE + key).decode()
+    return f"{name}+{_key_id(name, _COSIGNATURE, key).hex()}+{encoded}"
+
+
 def verify_cosignature(note: Note, name: str, key: bytes) -> int:
     """When the witness of this name has cosigned the note, in Unix seconds: the last time, if more
     than once. Raises BrokenLedger, as `verify` does."""
@@ -412,13 +426,9 @@ def _parse_signature(line: str) -> Signature:
     dash, _, rest = line.partition(" ")
     name, _, encoded = rest.partition(" ")
     data = _unb64(encoded)
-    if dash != "—" or not _is_name(name) or len(data) <= _KEY_ID_BYTES:
+    if dash != "—" or not is_name(name) or len(data) <= _KEY_ID_BYTES:
         raise BrokenLedger
     return Signature(name, data[:_KEY_ID_BYTES], data[_KEY_ID_BYTES:])
-
-
-def _is_name(name: str) -> bool:
-    return bool(name) and not any(char.isspace() or char == "+" for char in name)
 
 
 def _unb64(text: str) -> bytes:

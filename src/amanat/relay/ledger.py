@@ -27,7 +27,7 @@ from amanat.protocol.ledger import (
     hour_of,
     origin,
 )
-from amanat.protocol.tlog import TILE_HEIGHT, TILE_WIDTH, Checkpoint, Node
+from amanat.protocol.tlog import CHECKPOINT, TILE_HEIGHT, TILE_WIDTH, Checkpoint, Node
 from amanat.relay.drops import DropRecord
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-CHECKPOINT = "checkpoint"
-"""The path of the signed checkpoint."""
 TILES_PER_STEP = 16
 """Full tiles hashed in one step of `seal`, some milliseconds: appends take turns with it."""
 

@@ -1,0 +1,1 @@
+"""Where data rests: what an operator, an auditor or a witness does about it."""
