@@ -39,12 +39,13 @@ class RelayProcess:
         tls: str = "off",
         port: int = 0,
         name: str = "test",
+        region: str = REGION,
         **settings: Any,  # noqa: ANN401  # whatever a relay's settings are
     ) -> None:
         self.home = home.init(
             directory,
             RelayConfig(
-                region=REGION, operator=name, host="127.0.0.1", port=port, tls=tls, **settings
+                region=region, operator=name, host="127.0.0.1", port=port, tls=tls, **settings
             ),
         )
         self.log = directory.with_suffix(".log")
@@ -80,7 +81,7 @@ class RelayProcess:
         return self.process.exitcode
 
     def bucket(self, index: int = 0) -> Drop:
-        return derive_bucket(self.home.bucket_key, index, region=REGION)
+        return derive_bucket(self.home.bucket_key, index, region=self.home.config.region)
 
 
 def _run(directory: Path, log: Path, ready: Any) -> None:  # noqa: ANN401  # a Pipe's end

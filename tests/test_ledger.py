@@ -392,6 +392,11 @@ def make_older(directory: Path) -> None:
         if name == "drops.sqlite":
             for statement in (
                 "DROP INDEX drop_due",
+                "DROP INDEX drop_move",
+                "DROP TABLE move",
+                'ALTER TABLE "drop" DROP COLUMN state',
+                'ALTER TABLE "drop" DROP COLUMN move',
+                'ALTER TABLE "drop" DROP COLUMN bound',
                 "DROP TABLE entry",
                 "DROP TABLE tile_hash",
                 "DROP TABLE checkpoint",
@@ -418,7 +423,7 @@ def test_an_older_store_opens_and_its_drops_are_entered(tmp_path: Path, half: st
     if half:  # a crash between the two files
         connection = sqlite3.connect(directory / half, isolation_level=None)
         connection.executescript(
-            f"BEGIN; {store_sqlite._FROM_1[half]} PRAGMA user_version = 2; COMMIT"
+            f"BEGIN; {store_sqlite._UPGRADES[half][0]} PRAGMA user_version = 2; COMMIT"
         )
         connection.close()
     relay = Relay(directory)

@@ -99,6 +99,19 @@ class HopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 60
 
 
+class MovingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose drops may come here."""
+
+    sources: Annotated[
+        tuple[str, ...],
+        Meta(
+            max_length=4096,
+            description="Addresses of relays whose drops this one takes in when their operators"
+            " move them (amanat region move)",
+        ),
+    ] = ()
+
+
 class RelayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the operator of a relay decides."""
 
@@ -156,6 +169,7 @@ class RelayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0
     limits: RelayLimits = RelayLimits()
     hop: HopConfig = HopConfig()
+    moving: MovingConfig = MovingConfig()
 
 
 T = TypeVar("T", bound=msgspec.Struct)

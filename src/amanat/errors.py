@@ -118,6 +118,12 @@ class ReportExists(UsageError):
     hint = "give another one with --report"
 
 
+class MoveUnderWay(UsageError):
+    code = "move-under-way"
+    text = "a move of this relay has begun and has not ended"
+    hint = "go on with `amanat region move --resume`, or undo it with `--abandon`"
+
+
 class NotInstalled(UsageError):
     code = "not-installed"
     text = "a program that this takes is not installed"
@@ -289,6 +295,34 @@ class BrokenLedger(PeerError):
 class NotInLedger(PeerError):
     code = "not-in-ledger"
     text = "the relay's ledger has no such part"
+
+
+class BrokenMove(PeerError):
+    code = "broken-move"
+    text = "what is said of a move is malformed, contradicts itself or is not signed by its relay"
+
+
+class MoveRefused(PeerError):
+    code = "move-refused"
+    text = "this relay has no part in that move"
+    hint = "the destination must have the source's address under [moving] in its relay.toml"
+
+
+class BrokenCertificate(PeerError):
+    code = "broken-certificate"
+    text = "the certificate is malformed or not signed by both relays"
+
+
+class DropMoved(PeerError):
+    """Tells by what order, so that whoever asks can follow."""
+
+    code = "drop-moved"
+    text = "this drop has moved to another relay"
+
+    def __init__(self, order: bytes = b"") -> None:
+        super().__init__()
+        self.order = order
+        """Signed by the relay that was asked (protocol/moving.py)."""
 
 
 class BrokenSeal(PeerError):

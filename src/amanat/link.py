@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from amanat.errors import (
     BY_CODE,
+    DropMoved,
     PeerError,
     RelayKeyChanged,
     RelayUnreachable,
@@ -52,7 +53,14 @@ RETRY_S = (0.2, 30.0)
 logging.getLogger("aiofastnet").setLevel(logging.ERROR)
 
 R = TypeVar(
-    "R", wire.Described, wire.Created, wire.Appended, wire.Cells, wire.Answer, wire.Consulted
+    "R",
+    wire.Described,
+    wire.Created,
+    wire.Appended,
+    wire.Cells,
+    wire.Answer,
+    wire.Consulted,
+    wire.Moving,
 )
 
 
@@ -241,7 +249,9 @@ def _key_of(certificate: bytes | None) -> bytes:
 
 
 def unless_failed(reply: wire.Reply) -> wire.Reply:
-    """The reply, raising the error it names if it is a refusal."""
+    """The reply, raising the error it names if it is a refusal, or DropMoved."""
+    if isinstance(reply, wire.Moved):
+        raise DropMoved(reply.order)
     if not isinstance(reply, wire.Failed):
         return reply
     kind = BY_CODE.get(reply.code, UnexpectedReply)

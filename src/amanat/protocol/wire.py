@@ -14,9 +14,10 @@ import msgspec
 from amanat.errors import FrameTooLarge, MalformedFrame
 from amanat.protocol import codec
 from amanat.protocol.cells import LARGE_CELL, MESSAGE_CELL
-from amanat.protocol.descriptor import MAX_ADDRESS_CHARS
+from amanat.protocol.descriptor import MAX_ADDRESS_CHARS, SIGNATURE_BYTES
 from amanat.protocol.drops import DROP_ID_BYTES, HASH_BYTES, TOKEN_BYTES
 from amanat.protocol.ledger import MAX_ENTRY_BYTES
+from amanat.protocol.moving import MAX_DROPS, MAX_ORDER_BYTES, MoveId, SignedOrder, Standing, Step
 from amanat.protocol.tlog import MAX_PATH_CHARS, TILE_WIDTH
 
 PATH = "/amanat/1"
@@ -157,6 +158,14 @@ class Consult(_Frame, frozen=True, tag=13):
     """As in C2SP tlog-tiles (protocol/tlog.py)."""
 
 
+class Move(_Frame, frozen=True, tag=14):
+    """Take a step of a move (protocol/moving.py)."""
+
+    move: MoveId
+    token: Token
+    step: Step
+
+
 class Described(_Frame, frozen=True, tag=1):
     """The signed descriptor and the 32-byte bucket key, which is empty without access."""
 
@@ -210,6 +219,20 @@ class Consulted(_Frame, frozen=True, tag=7):
     part: Annotated[bytes, msgspec.Meta(max_length=MAX_PART_BYTES)]
 
 
+class Moving(_Frame, frozen=True, tag=8):
+    """A step of a move is taken; what it is answered with."""
+
+    drops: Annotated[list[Standing], msgspec.Meta(max_length=MAX_DROPS)]
+    statement: Annotated[bytes, msgspec.Meta(max_length=2 * MAX_ORDER_BYTES)] = b""
+    signature: Annotated[bytes, msgspec.Meta(max_length=SIGNATURE_BYTES)] = b""
+
+
+class Moved(_Frame, frozen=True, tag=9):
+    """The drop is at another relay now: the signed order by which it went there."""
+
+    order: SignedOrder
+
+
 Request: TypeAlias = (
     Describe
     | Create
@@ -224,8 +247,11 @@ Request: TypeAlias = (
     | Publish
     | Page
     | Consult
+    | Move
 )
-Reply: TypeAlias = Described | Created | Appended | Cells | Failed | Answer | Consulted
+Reply: TypeAlias = (
+    Described | Created | Appended | Cells | Failed | Answer | Consulted | Moving | Moved
+)
 
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)

@@ -24,6 +24,7 @@ from amanat.errors import (
     CellTooLarge,
     DropConflict,
     DropFull,
+    DropMoved,
     LabelTaken,
     MalformedFrame,
     NoAccess,
@@ -44,6 +45,7 @@ from amanat.protocol.drops import (
     token_hash,
 )
 from amanat.protocol.ledger import Created, drop_hash, hour_of
+from amanat.protocol.moving import ARRIVING, GONE, HERE, open_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,6 +65,9 @@ EXPIRY_SLICE = 1000
 BUSY_RETRY_S = 5.0
 """Seconds after which a client may ask again when the relay has reached a limit that comes and
 goes with load."""
+LANDING_RETRY_S = 1.0
+"""Seconds after which a client may ask again for a drop that is arriving: it takes less than one,
+unless whoever moves it was ended in between."""
 DROPS_RETRY_S = 3600.0
 """Seconds after which a client may ask again for a new drop when there are too many: drops end by
 the day."""
@@ -97,6 +102,29 @@ class DropRecord(msgspec.Struct):
     """Cells that an expiry under way has erased: they stand in the ledger when it is through with
     the drop."""
     ended_bytes: int = 0
+    state: int = HERE
+    """Whether it is here, is arriving or has gone (protocol/moving.py)."""
+    move: int = 0
+    """The number of the last move it took part in, 0 if in none."""
+    bound: int = 0
+    """The number that its cells are bound to: where it was made, it was its own."""
+
+
+class MoveRecord(msgspec.Struct):
+    """What a relay keeps of a move."""
+
+    move: bytes
+    order: bytes
+    """Signed by the source."""
+    is_source: bool
+    access: bytes
+    """At the destination, the source's bucket key."""
+    first_entry: int
+    """Entries of the ledger from this place on may tell of it."""
+    is_closed: bool = False
+    """At the source: whether a drop has gone, so that new ones are made at the destination."""
+    number: int = 0
+    """The store's own key for it."""
 
 
 NOBODYS = DropRecord(
@@ -157,6 +185,9 @@ class Store(Protocol):
     def note(self, entry: Entry) -> None:
         """Stage an entry of the ledger."""
 
+    def moves(self) -> list[MoveRecord]:
+        """The moves it takes or took part in, in order."""
+
     def commit(self) -> None:
         """Make all that is staged durable. May be called in another thread while reads go on."""
 
@@ -211,6 +242,32 @@ class Drops:
         self._region = region
         self._bucket_key = bucket_key
         self._limits = limits
+        self.frozen: set[bytes] = set()
+        """Ids of drops whose writers wait, and which can be read whether or not they have gone."""
+        self.moves: dict[int, MoveRecord] = {}
+        """By their numbers."""
+        self._guests: dict[bytes, list[str]] = {}
+        """Regions of drops that may be made here by whoever shows a key of a relay that moved."""
+        self._order = b""
+        """By which drops go from here, once they do."""
+        self.know_moves()
+
+    def know_moves(self) -> None:
+        """Act on the moves in the store from now on."""
+        self.moves = {record.number: record for record in self._store.moves()}
+        self._guests, self._order = {}, b""
+        for record in self.moves.values():
+            order = open_order(record.order)
+            if not record.is_source:
+                self._guests[record.access] = order.regions
+                if self._order and open_order(self._order).destination.key == order.source:
+                    self._order = b""  # all has come back
+            elif record.is_closed:
+                self._order = record.order
+
+    def admits(self, access: bytes) -> bool:
+        """Whether this is the bucket key of a relay whose people have come here."""
+        return any(hmac.compare_digest(access, key) for key in self._guests)
 
     def open_buckets(self, count: int, *, now: float) -> None:
         """Make the relay's buckets that do not exist yet. Commits."""
@@ -272,14 +329,20 @@ class Drops:
             raise
 
     def _create(self, batch: _Batch, request: wire.Create, *, now: float) -> wire.Created:
+        regions = [self._region]
         if not hmac.compare_digest(request.access, self._bucket_key):
-            raise NoAccess
-        if not in_region(request.drop_id, self._region):
+            if not self.admits(request.access):
+                raise NoAccess
+            regions += self._guests[request.access]
+        if not any(in_region(request.drop_id, region) for region in regions):
             raise WrongRegion
         if request.retention_days not in RETENTION_DAYS:
             raise MalformedFrame
         drop = batch.find(request.drop_id)
+        self._must_be_here(drop)
         if not drop.drop_id:
+            if self._order:
+                raise DropMoved(self._order)
             if self._store.count() >= self._limits.drops:
                 raise RelayBusy(retry_after=DROPS_RETRY_S)
             drop = _new_drop(
@@ -303,6 +366,7 @@ class Drops:
     def _append(self, batch: _Batch, request: wire.Append, *, now: float) -> wire.Appended:
         cell = request.cell
         drop = batch.appendable(request.drop_id, request.append_token)
+        self._must_be_here(drop)
         if len(cell) not in CELL_SIZES:
             raise BadCell
         day = max(drop.last_day, _day(now)) if drop.cells else _day(now)
@@ -319,6 +383,12 @@ class Drops:
         drop.bytes += len(cell)
         batch.land(drop, held)
         return wire.Appended(request.id, drop.head, drop.digest)
+
+    def _must_be_here(self, drop: DropRecord) -> None:
+        if drop.state == GONE:
+            raise DropMoved(self.moves[drop.move].order)
+        if drop.state == ARRIVING:
+            raise RelayBusy(retry_after=LANDING_RETRY_S)
 
     def _again(
         self, drop: DropRecord, request: wire.Append, full: DropFull | RelayBusy | None
@@ -346,11 +416,14 @@ class Drops:
     ) -> wire.Cells:
         """The answer to a read that has come as far as `after`; without cells if there are none.
 
-        Never waits. Raises NoSuchDrop, or CellTooLarge if the next cell has no room in a page.
+        Never waits. Raises NoSuchDrop, DropMoved, RelayBusy if the drop is arriving, or
+        CellTooLarge if the next cell has no room in a page.
         """
         drop = self._store.look(request.drop_id)
         if not _matches(request.drop_id, request.read_token, drop.read_hash):
             raise NoSuchDrop
+        if drop.drop_id not in self.frozen:
+            self._must_be_here(drop)
         held = self._store.cells(
             drop,
             after=after,
@@ -429,8 +502,10 @@ class _Batch:
         self.landed.setdefault(drop.drop_id, []).append(held)
 
 
-def refusal(request_id: int, error: AmanatError) -> wire.Failed:
+def refusal(request_id: int, error: AmanatError) -> wire.Failed | wire.Moved:
     """The frame that says an error: its code, never its detail."""
+    if isinstance(error, DropMoved):
+        return wire.Moved(request_id, error.order)
     return wire.Failed(request_id, error.code, error.retry_after)
 
 
@@ -438,6 +513,7 @@ _REFUSALS = (
     BadCell,
     DropConflict,
     DropFull,
+    DropMoved,
     LabelTaken,
     MalformedFrame,
     NoAccess,

@@ -23,6 +23,7 @@ from amanat.protocol.ledger import (
     Expired,
     MovedIn,
     MovedOut,
+    decode_entry,
     drop_hash,
     hour_of,
     origin,
@@ -112,6 +113,18 @@ class Ledger:
             return note, tlog.open_checkpoint(note, self._origin, self._relay)
         except AmanatError:
             raise StoreDamaged("the ledger's checkpoint is not signed by this relay") from None
+
+    @property
+    def size(self) -> int:
+        """How many entries there are, those that are staged included."""
+        return self._store.staged_pages.size()
+
+    def since(self, place: int) -> Iterator[Entry]:
+        """The entries from a place on, those that are staged included."""
+        pages = self._store.staged_pages
+        while found := pages.entries(place, TILE_WIDTH):
+            yield from map(decode_entry, found)
+            place += len(found)
 
     def begin(self, *, now: float) -> None:
         """Enter the drops of a store that is older than its ledger. Commits.

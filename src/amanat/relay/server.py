@@ -42,7 +42,8 @@ from amanat.errors import (
     RelayBusy,
 )
 from amanat.protocol import wire
-from amanat.protocol.descriptor import Descriptor, Limits, sign_descriptor
+from amanat.protocol.descriptor import Descriptor, Limits, parse_address, sign_descriptor
+from amanat.protocol.moving import Carry, Freeze, Step, Thaw
 from amanat.protocol.rounds import publish_at
 from amanat.protocol.sealing import open_request, seal_answer
 from amanat.relay.drops import BUSY_RETRY_S, Drops, refusal
@@ -50,7 +51,8 @@ from amanat.relay.home import Home, SealingKeys, interface, locked
 from amanat.relay.hop import Guest, Hop
 from amanat.relay.ledger import Ledger
 from amanat.relay.metrics import Metrics
-from amanat.relay.store_sqlite import SqliteStore
+from amanat.relay.moving import Moves
+from amanat.relay.store_sqlite import SqliteStore, unwrap_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,6 +91,8 @@ JUMP_S = 3600.0
 JUMP_PATIENCE_S = 86_400.0
 """Seconds for which a clock that was put further is not: what it would end could not be had back,
 and who runs the relay, or its time service, has a day to notice."""
+FREEZE_S = 2.0
+"""Longest that writers wait for frozen drops, in seconds: whoever moves these may have ended."""
 SPARE_FILES = 64
 """Open files that are not connections: stores, their logs, listening sockets."""
 
@@ -99,7 +103,7 @@ SEALABLE = (
 
 logger = logging.getLogger("amanat.relay")
 
-Write: TypeAlias = wire.Create | wire.Append
+Write: TypeAlias = wire.Create | wire.Append | wire.Move
 
 
 def run(directory: Path, *, ready: Callable[[RelayAddress], None] = lambda _: None) -> None:
@@ -133,6 +137,16 @@ class Relay:
             store, region=home.config.region, bucket_key=home.bucket_key, limits=self.limits
         )
         self.ledger = Ledger(store, home.identity)
+        self._moves = Moves(
+            store,
+            self._drops,
+            self.ledger,
+            home.identity,
+            region=home.config.region,
+            most_drops=self.limits.drops,
+            accepts=[parse_address(one).key for one in home.config.moving.sources],
+            unwrap=unwrap_all,
+        )
         self._sealing = SealingKeys(home.directory, now=self._now())
         self._key = home.identity.public_key().public_bytes_raw()
         self.hop = Hop(
@@ -148,6 +162,9 @@ class Relay:
         self._queued_bytes = 0
         self._round: list[tuple[Connection, Write, int]] = []
         """Writes that wait for the end of the round."""
+        self._held: list[tuple[Connection, Write, int]] = []
+        """Writes that wait for frozen drops."""
+        self._freeze: asyncio.TimerHandle | None = None
         self._work = asyncio.Event()
         # Held while anything is staged: commits and expiry take turns.
         self._turn = asyncio.Lock()
@@ -270,6 +287,7 @@ class Relay:
             )
             self._described = (hour, checkpoint, sign_descriptor(descriptor, home.identity))
         invited = hmac.compare_digest(request.access, home.access_code)
+        invited = invited or self._drops.admits(request.access)
         bucket_key = home.bucket_key if invited or config.access == "open" else b""
         return wire.Described(request.id, self._described[2], bucket_key)
 
@@ -292,6 +310,10 @@ class Relay:
             logger.error("rotation failed: %s", error.code)  # noqa: TRY400  # a trace says no more
 
     # Writing
+
+    def check_step(self, request: wire.Move) -> None:
+        """Raises BrokenMove or MoveRefused unless whoever asks may take this step."""
+        self._moves.check(request)
 
     def write(self, connection: Connection, request: Write, frame_bytes: int) -> None:
         """Queue a write. Raises RelayBusy when too many bytes wait for the disk."""
@@ -325,33 +347,76 @@ class Relay:
             self._work.clear()
             while self._queue:
                 async with self._turn:
-                    await self._commit(self._next_batch())
+                    if batch := self._next_batch():
+                        await self._commit(batch)
 
     def _next_batch(self) -> list[tuple[Connection, Write]]:
         batch: list[tuple[Connection, Write]] = []
         room = BATCH_BYTES
         while self._queue and len(batch) < BATCH_CELLS and room > 0:
-            connection, request, frame_bytes = self._queue.popleft()
+            connection, request, frame_bytes = self._queue[0]
+            if isinstance(request, wire.Append) and request.drop_id in self._drops.frozen:
+                self._held.append(self._queue.popleft())
+                continue
+            if batch and not _goes_with(request, batch[0][1]):
+                break
+            self._queue.popleft()
             batch.append((connection, request))
             room -= frame_bytes
         self._queued_bytes -= BATCH_BYTES - room
         return batch
 
     async def _commit(self, batch: list[tuple[Connection, Write]]) -> None:
-        started = time.perf_counter()
+        started, loop = time.perf_counter(), asyncio.get_running_loop()
         requests = [request for _, request in batch]
+        steps = [request for request in requests if isinstance(request, wire.Move)]
+        landed: dict[bytes, wire.Cells] = {}
         try:
-            replies, landed = self._drops.write(requests, now=self._now())
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._drops.commit)
+            if steps:
+                now = self._now()
+                replies = await loop.run_in_executor(self._thread, self._take_steps, steps, now)
+            else:
+                writes = [request for request in requests if not isinstance(request, wire.Move)]
+                replies, landed = self._drops.write(writes, now=self._now())
+                await loop.run_in_executor(self._thread, self._drops.commit)
         except AmanatError as error:
             logger.error("commit failed: %s", error.code)  # noqa: TRY400  # a trace says no more
             replies, landed = [refusal(request.id, error) for request in requests], {}
+        for step in steps:
+            self._after(step.step)
         for (connection, _), reply in zip(batch, replies, strict=True):
             connection.answer(reply)
         for drop_id, cells in landed.items():
             self._publish(drop_id, cells)
         self.metrics.waiting_writes.set(len(self._queue))
         self.metrics.commit_seconds.observe(time.perf_counter() - started)
+
+    def _take_steps(self, steps: list[wire.Move], now: float) -> list[wire.Reply]:
+        """Take steps of moves, all or none, and commit: the answers."""
+        replies: list[wire.Reply] = [self._moves.step(step, now=now) for step in steps]
+        self._drops.commit()
+        if not isinstance(steps[0].step, Carry):
+            self._drops.know_moves()
+        return replies
+
+    def _after(self, step: Step) -> None:
+        """Let writers wait for frozen drops, but not for long, or no longer."""
+        if isinstance(step, Freeze):
+            if self._freeze is not None:
+                self._freeze.cancel()
+            self._freeze = asyncio.get_running_loop().call_later(FREEZE_S, self._thaw)
+        elif isinstance(step, Thaw):
+            self._thaw()
+
+    def _thaw(self) -> None:
+        thawed = tuple(self._drops.frozen)
+        self._drops.frozen.clear()
+        self._queue.extendleft(reversed(self._held))
+        self._held.clear()
+        self._work.set()
+        for drop_id in thawed:
+            for reader in tuple(self._live.get(drop_id, ())):
+                self.catch_up(reader)  # if the drop has gone, this tells it where
 
     async def _expire(self) -> None:
         while True:
@@ -623,7 +688,9 @@ class Connection(picows.WSListener):
             request, key = relay.open(request)
             least = wire.PAGE_CELLS if isinstance(request, wire.Page) else 1
             self._answer_keys[request.id] = key, least
-        if isinstance(request, wire.Append | wire.Create):
+        if isinstance(request, wire.Move):
+            relay.check_step(request)
+        if isinstance(request, wire.Append | wire.Create | wire.Move):
             relay.write(self, request, frame_bytes)
         elif isinstance(request, wire.Publish):
             relay.publish(self, request, frame_bytes)
@@ -765,6 +832,16 @@ class Connection(picows.WSListener):
         """Close at once."""
         if self._websocket is not None:
             self._websocket.disconnect(graceful=False)
+
+
+def _goes_with(request: Write, first: Write) -> bool:
+    """Whether a write may be committed together with the first of a batch."""
+    is_step, is_first = isinstance(request, wire.Move), isinstance(first, wire.Move)
+    if not (is_step or is_first):
+        return True
+    return all(
+        isinstance(one, wire.Move) and isinstance(one.step, Carry) for one in (request, first)
+    )
 
 
 def _websocket_head(size: int) -> bytes:

@@ -21,21 +21,30 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from amanat.errors import DiskFull, RelayBusy, StoreDamaged, StoreTooNew
 from amanat.protocol.cells import LABEL_BYTES
-from amanat.protocol.ledger import Entry, Erased, Expired, drop_hash, encode_entry
-from amanat.relay.drops import NOBODYS, DropRecord, HeldCell
+from amanat.protocol.ledger import (
+    Entry,
+    Erased,
+    Expired,
+    decode_entry,
+    drop_hash,
+    encode_entry,
+)
+from amanat.protocol.moving import HERE, ShredKey, WrappedCell
+from amanat.protocol.tlog import TILE_WIDTH
+from amanat.relay.drops import NOBODYS, DropRecord, HeldCell, MoveRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-VERSION = 2
+VERSION = 3
 """Version of both files' layout, in `PRAGMA user_version`."""
 PAGE_BYTES = 8192
 """Seven wrapped message cells fill a page of this size to 95 %; of 4096 bytes, three to 80 %."""
@@ -51,6 +60,8 @@ position in the table: a drop's cells lie together and in order."""
 ERASE_DROPS = 100
 """Most drops whose cells end in one commit: some milliseconds, in which appends wait."""
 NONCE_BYTES = 12
+WRAP_BYTES = NONCE_BYTES + 16
+"""By how much a wrapped cell is longer than the cell, in bytes: nonce and tag."""
 KEY_BYTES = 32
 
 _SEQ_MASK = (1 << SEQ_BITS) - 1
@@ -70,7 +81,10 @@ CREATE TABLE "drop" (
     last_day INTEGER NOT NULL,                 -- UTC days since 1970
     oldest_day INTEGER,                        -- NULL: no cell is kept
     ended_cells INTEGER NOT NULL DEFAULT 0,    -- erased, and not in the ledger yet
-    ended_bytes INTEGER NOT NULL DEFAULT 0
+    ended_bytes INTEGER NOT NULL DEFAULT 0,
+    state INTEGER NOT NULL DEFAULT 0,          -- 0: here, 1: arriving, 2: gone
+    move INTEGER NOT NULL DEFAULT 0,           -- number of the last move it took part in
+    bound INTEGER NOT NULL DEFAULT 0           -- number its cells are bound to; 0: its own
 ) STRICT;
 CREATE INDEX drop_due ON "drop" (oldest_day + retention_days) WHERE oldest_day IS NOT NULL;
 CREATE TABLE cell (
@@ -81,6 +95,19 @@ CREATE TABLE cell (
     wrapped BLOB NOT NULL                      -- nonce || AES-256-GCM(cell)
 ) STRICT;
 CREATE UNIQUE INDEX cell_label ON cell (place >> 40, label);
+"""
+
+_MOVES = """
+CREATE INDEX drop_move ON "drop" (move, state, drop_id) WHERE move > 0;
+CREATE TABLE move (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    move BLOB NOT NULL UNIQUE,
+    signed BLOB NOT NULL,                      -- the order, by the source
+    is_source INTEGER NOT NULL,
+    access BLOB NOT NULL,
+    first_entry INTEGER NOT NULL,
+    is_closed INTEGER NOT NULL DEFAULT 0
+) STRICT;
 """
 
 _LEDGER = """
@@ -110,22 +137,32 @@ CREATE TABLE shred_key (
 ) STRICT, WITHOUT ROWID;
 """
 
-_FROM_1 = {
-    "drops.sqlite": f"""
+_UPGRADES = {
+    "drops.sqlite": [
+        f"""
 ALTER TABLE "drop" ADD COLUMN ended_cells INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE "drop" ADD COLUMN ended_bytes INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX drop_due ON "drop" (oldest_day + retention_days) WHERE oldest_day IS NOT NULL;
 {_LEDGER}
 """,
-    "keys.sqlite": "",
+        f"""
+ALTER TABLE "drop" ADD COLUMN state INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE "drop" ADD COLUMN move INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE "drop" ADD COLUMN bound INTEGER NOT NULL DEFAULT 0;
+{_MOVES}
+""",
+    ],
+    "keys.sqlite": ["", ""],
 }
-"""What makes each file of version 1 one of this version."""
+"""What makes each file of version 1, 2, ... one of the next version."""
 
 _DROP_COLUMNS = (
     "drop_id, append_hash, read_hash, retention_days, bucket, head, digest, cells, bytes, last_day,"
-    " oldest_day, number, ended_cells, ended_bytes"
+    " oldest_day, number, ended_cells, ended_bytes, state, move, bound"
 )
-_NOBODYS_ROW = (b"", NOBODYS.append_hash, NOBODYS.read_hash, 0, 0, 0, b"", 0, 0, 0, None, 0, 0, 0)
+_NOBODYS_ROW = (b"", NOBODYS.append_hash, NOBODYS.read_hash, *(0, 0, 0), b"", *(0, 0, 0), None) + (
+    0,
+) * 6
 
 
 class SqliteStore:
@@ -138,7 +175,7 @@ class SqliteStore:
             raise StoreDamaged(f"{keys} is missing")
         with _errors:
             # Keys first: cells without a place for their keys would look like damage.
-            for path, schema in ((keys, _KEYS), (drops, _DROPS + _LEDGER)):
+            for path, schema in ((keys, _KEYS), (drops, _DROPS + _MOVES + _LEDGER)):
                 if not path.exists():
                     _make(path, schema)
             self._keys = _open(keys)
@@ -182,18 +219,21 @@ class SqliteStore:
             keys = self._keys.execute(
                 "SELECT key FROM shred_key WHERE number = ? AND day = ?", (drop.number, day)
             ).fetchone()
-        cell = _unwrap(AESGCM(*keys), place, wrapped) if keys else b""
-        return HeldCell(place & _SEQ_MASK, before, cell)
+        seq = place & _SEQ_MASK
+        cell = _unwrap(AESGCM(*keys), drop.bound, seq, wrapped) if keys else b""
+        return HeldCell(seq, before, cell)
 
     def add(self, drop: DropRecord) -> None:
         with _errors:
             self._begin(self._writer)
             number = self._writer.execute(
-                f'INSERT INTO "drop" ({_DROP_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,NULL,0,0)',  # noqa: S608  # constant
-                _row(drop),
+                f'INSERT INTO "drop" ({_DROP_COLUMNS})'  # noqa: S608  # constant
+                " VALUES (?,?,?,?,?,?,?,?,?,?,?,NULL,0,0,?,?,?)",
+                (*_row(drop), drop.state, drop.move, drop.bound),
             ).lastrowid
         assert number is not None  # noqa: S101  # an INSERT of one row
         drop.number = number
+        drop.bound = drop.bound or number
         self._staged_drops += 1
 
     def append(self, drop: DropRecord, held: HeldCell, *, day: int) -> bool:
@@ -211,7 +251,7 @@ class SqliteStore:
                     held.cell[:LABEL_BYTES],
                     held.before,
                     day,
-                    nonce + wrap.encrypt(nonce, held.cell, _bound(place)),
+                    nonce + wrap.encrypt(nonce, held.cell, _bound(drop.bound, held.seq)),
                 ),
             )
         if row.rowcount != 1:
@@ -289,7 +329,7 @@ class SqliteStore:
                 for place, before, day, wrapped in rows:
                     if day not in openers:
                         raise StoreDamaged("a cell's key is missing")
-                    cell = _unwrap(openers[day], place, wrapped)
+                    cell = _unwrap(openers[day], drop.bound, place & _SEQ_MASK, wrapped)
                     room -= len(cell)
                     if held and room < 0:
                         break
@@ -309,7 +349,8 @@ class SqliteStore:
             for _ in range(ERASE_DROPS):
                 due = self._writer.execute(
                     'SELECT number, retention_days FROM "drop"'
-                    " WHERE oldest_day + retention_days < ? AND oldest_day IS NOT NULL LIMIT 1",
+                    " WHERE oldest_day + retention_days < ? AND oldest_day IS NOT NULL"
+                    " AND state = 0 LIMIT 1",
                     (today,),
                 ).fetchone()
                 if due is None or cells >= max_cells:
@@ -333,7 +374,7 @@ class SqliteStore:
             (first, first | _SEQ_MASK, before, max_cells),
         ).fetchall()
         last = places[-1][0] if places else first
-        erased = sum(size - NONCE_BYTES - 16 for _, size in places)
+        erased = sum(size - WRAP_BYTES for _, size in places)
         self._writer.execute("DELETE FROM cell WHERE place BETWEEN ? AND ?", (first, last))
         self._writer.execute(
             'UPDATE "drop" SET cells = cells - ?1, bytes = bytes - ?2, oldest_day ='
@@ -363,12 +404,13 @@ class SqliteStore:
         with _errors:
             self._begin(self._writer)
             ended = self._writer.execute(
-                'DELETE FROM "drop" WHERE NOT bucket AND oldest_day IS NULL AND last_day < ?'
-                " RETURNING drop_id",
+                'DELETE FROM "drop" WHERE (state = 2 OR state = 0 AND NOT bucket)'
+                " AND oldest_day IS NULL AND last_day < ? RETURNING drop_id, state",
                 (before_day,),
             ).fetchall()
-            for (drop_id,) in ended:
-                self.note(Erased(drop_hash(drop_id), hour, 0, 0))
+            for drop_id, state in ended:
+                if state == HERE:  # the ledger tells already that the others have gone
+                    self.note(Erased(drop_hash(drop_id), hour, 0, 0))
         self.commit()
         self._drops -= len(ended)
 
@@ -379,7 +421,107 @@ class SqliteStore:
         with _errors:
             rows = self._writer.execute(f'SELECT {_DROP_COLUMNS} FROM "drop"')  # noqa: S608  # constant
             for row in rows:
-                yield DropRecord(*row)
+                yield _record(row)
+
+    def moves(self) -> list[MoveRecord]:
+        return _moves(self._writer)
+
+    def keep_move(self, record: MoveRecord) -> None:
+        with _errors:
+            self._begin(self._writer)
+            self._writer.execute(
+                "INSERT INTO move (move, signed, is_source, access, first_entry)"
+                " VALUES (?,?,?,?,?)",
+                (record.move, record.order, record.is_source, record.access, record.first_entry),
+            )
+
+    def close_move(self, record: MoveRecord) -> None:
+        with _errors:
+            self._begin(self._writer)
+            self._writer.execute("UPDATE move SET is_closed = 1 WHERE number = ?", (record.number,))
+
+    def forget_move(self, record: MoveRecord) -> None:
+        with _errors:
+            self._begin(self._writer)
+            self._writer.execute("DELETE FROM move WHERE number = ?", (record.number,))
+
+    def of_move(
+        self, record: MoveRecord, state: int, *, after: bytes, most: int
+    ) -> list[DropRecord]:
+        with _errors:
+            rows = self._writer.execute(
+                f'SELECT {_DROP_COLUMNS} FROM "drop" WHERE move = ? AND state = ?'  # noqa: S608  # constant
+                " AND drop_id > ? ORDER BY drop_id LIMIT ?",
+                (record.number, state, after, most),
+            ).fetchall()
+        return [_record(row) for row in rows]
+
+    def gone(self, record: MoveRecord, most: int) -> list[DropRecord]:
+        with _errors:
+            rows = self._writer.execute(
+                f'SELECT {_DROP_COLUMNS} FROM "drop" WHERE oldest_day IS NOT NULL'  # noqa: S608  # constant
+                " AND state = 2 AND move = ? LIMIT ?",
+                (record.number, most),
+            ).fetchall()
+        return [_record(row) for row in rows]
+
+    def put(
+        self,
+        drop: DropRecord,
+        rows: Iterable[tuple[int, bytes, bytes, WrappedCell]],
+        keys: Iterable[ShredKey],
+    ) -> None:
+        first = drop.number << SEQ_BITS
+        rows = list(rows)
+        with _errors:
+            self._begin(self._writer)
+            self._begin(self._keys)
+            self._keys.executemany(
+                "INSERT OR IGNORE INTO shred_key (number, day, last_day, key) VALUES (?,?,?,?)",
+                [(drop.number, one.day, one.last_day, one.key) for one in keys],
+            )
+            self._writer.executemany(
+                "INSERT INTO cell (place, label, before, day, wrapped) VALUES (?,?,?,?,?)",
+                [
+                    (first | seq, label, before, one.day, one.wrapped)
+                    for seq, label, before, one in rows
+                ],
+            )
+        self._staged_bytes += sum(len(row[3].wrapped) - WRAP_BYTES for row in rows)
+        self.save(drop)
+
+    def set_state(self, drop: DropRecord) -> None:
+        with _errors:
+            self._begin(self._writer)
+            self._writer.execute(
+                'UPDATE "drop" SET state = ?, move = ?, bound = ? WHERE number = ?',
+                (drop.state, drop.move, drop.bound, drop.number),
+            )
+
+    def cut(self, drop: DropRecord, upto: int) -> tuple[int, int]:
+        first = drop.number << SEQ_BITS
+        with _errors:
+            self._begin(self._writer)
+            sizes = self._writer.execute(
+                "DELETE FROM cell WHERE place BETWEEN ? AND ? RETURNING length(wrapped)",
+                (first, first | upto),
+            ).fetchall()
+        erased = sum(size for (size,) in sizes) - len(sizes) * WRAP_BYTES
+        self._staged_bytes -= erased
+        return len(sizes), erased
+
+    def shred_drops(self, numbers: list[int]) -> None:
+        with _errors:
+            self._begin(self._keys)
+            self._keys.executemany(
+                "DELETE FROM shred_key WHERE number = ?", [(number,) for number in numbers]
+            )
+
+    def forget(self, drop: DropRecord) -> None:
+        with _errors:
+            self._begin(self._writer)
+            self._writer.execute('DELETE FROM "drop" WHERE number = ?', (drop.number,))
+        self._staged_drops -= 1
 
     def note(self, entry: Entry) -> None:
         with _errors:
@@ -426,6 +568,92 @@ class SqliteStore:
             )
         wrap = self._wraps[drop.number, day] = AESGCM(row[0])
         return wrap
+
+
+class SqliteReader:
+    """What rests in a store, for another process than the relay's; it changes nothing.
+
+    Methods raise DiskFull or StoreDamaged.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Raises StoreTooNew or StoreDamaged."""
+        with _errors:
+            self._reader = _read_only(directory / "drops.sqlite")
+            self._reader.execute("ATTACH ? AS keys", (f"file:{directory / 'keys.sqlite'}?mode=ro",))
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._reader.close()
+
+    def entries(self, place: int) -> Iterator[Entry]:
+        """The ledger's from a place on."""
+        pages = SqlitePages(self._reader)
+        while found := pages.entries(place, TILE_WIDTH):
+            yield from map(decode_entry, found)
+            place += len(found)
+
+    def moves(self) -> list[MoveRecord]:
+        """As `Store.moves`."""
+        return _moves(self._reader)
+
+    def look(self, drop_id: bytes) -> DropRecord:
+        """As `Store.look`."""
+        return _find(self._reader, drop_id)
+
+    def total(self, *, state: int) -> tuple[int, int, int]:
+        """(drops in a state, their cells, bytes of these)."""
+        with _errors:
+            row = self._reader.execute(
+                'SELECT count(*), ifnull(sum(cells), 0), ifnull(sum(bytes), 0) FROM "drop"'
+                " WHERE state = ?",
+                (state,),
+            ).fetchone()
+        return row[0], row[1], row[2]
+
+    def records(self, *, after: int, most: int) -> list[DropRecord]:
+        """The first drops of those with a higher number."""
+        with _errors:
+            rows = self._reader.execute(
+                f'SELECT {_DROP_COLUMNS} FROM main."drop" WHERE number > ?'  # noqa: S608  # constant
+                " ORDER BY number LIMIT ?",
+                (after, most),
+            ).fetchall()
+        return [_record(row) for row in rows]
+
+    def wrapped(
+        self, drop: DropRecord, *, after: int, max_cells: int, max_bytes: int
+    ) -> tuple[int, bytes, list[WrappedCell], list[ShredKey]]:
+        """The first cells after a seq, up to the record's head, as they rest: the seq before the
+        first, the digest there, the cells and the keys that open them."""
+        first = drop.number << SEQ_BITS
+        before, digest = drop.head, drop.digest
+        cells: list[WrappedCell] = []
+        days: set[int] = set()
+        with _errors:
+            rows = self._reader.execute(
+                "SELECT place, before, day, wrapped FROM main.cell"
+                " WHERE place > ? AND place <= ? ORDER BY place LIMIT ?",
+                (first | after, first | drop.head, max_cells),
+            )
+            with contextlib.closing(rows):
+                for place, here, day, wrapped in rows:
+                    max_bytes -= len(wrapped)
+                    if cells and max_bytes < 0:
+                        break
+                    if not cells:
+                        before, digest = (place & _SEQ_MASK) - 1, here
+                    cells.append(WrappedCell(day, wrapped))
+                    days.add(day)
+            keys = [
+                ShredKey(day, last, key)
+                for day, last, key in self._reader.execute(
+                    "SELECT day, last_day, key FROM keys.shred_key WHERE number = ?",
+                    (drop.number,),
+                )
+                if day in days
+            ]
+        return before, digest, cells, keys
 
 
 class SqlitePages:
@@ -509,10 +737,33 @@ def _open(path: Path) -> sqlite3.Connection:
     ):
         connection.execute(f"PRAGMA {pragma}")
     if version < VERSION:
+        upgrade = "".join(_UPGRADES[path.name][version - 1 :])
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_FROM_1[path.name]} PRAGMA user_version = {VERSION}; COMMIT"
+            f"BEGIN IMMEDIATE; {upgrade} PRAGMA user_version = {VERSION}; COMMIT"
         )
     return connection
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version != VERSION:
+        connection.close()
+        kind = StoreTooNew if version > VERSION else StoreDamaged
+        raise kind(f"{path} has version {version}; this is {VERSION}")
+    return connection
+
+
+def _moves(connection: sqlite3.Connection) -> list[MoveRecord]:
+    with _errors:
+        rows = connection.execute(
+            "SELECT move, signed, is_source, access, first_entry, is_closed, number"
+            " FROM main.move ORDER BY number"
+        ).fetchall()
+    return [
+        MoveRecord(move, order, bool(is_source), access, first, bool(is_closed), number)
+        for move, order, is_source, access, first, is_closed, number in rows
+    ]
 
 
 def _empty_wal(connection: sqlite3.Connection) -> None:
@@ -528,7 +779,14 @@ def _find(connection: sqlite3.Connection, drop_id: bytes) -> DropRecord:
             f'SELECT {_DROP_COLUMNS} FROM main."drop" WHERE drop_id = ?',  # noqa: S608  # constant
             (drop_id,),
         ).fetchone()
-    return DropRecord(*(row or _NOBODYS_ROW))
+    return _record(row or _NOBODYS_ROW)
+
+
+def _record(row: tuple[Any, ...]) -> DropRecord:
+    drop = DropRecord(*row)
+    drop.bucket = bool(drop.bucket)
+    drop.bound = drop.bound or drop.number
+    return drop
 
 
 def _row(drop: DropRecord) -> tuple[object, ...]:
@@ -547,14 +805,34 @@ def _row(drop: DropRecord) -> tuple[object, ...]:
     )
 
 
-def _bound(place: int) -> bytes:
+def _bound(number: int, seq: int) -> bytes:
     """A cell's associated data: it opens only where it was put."""
-    return place.to_bytes(8, "big")
+    return (number << SEQ_BITS | seq).to_bytes(8, "big")
 
 
-def _unwrap(opener: AESGCM, place: int, wrapped: bytes) -> bytes:
+def unwrap_all(
+    cells: Sequence[WrappedCell], keys: Iterable[ShredKey], number: int, *, after: int
+) -> list[bytes]:
+    """The cells that rest wrapped in a drop, from the one after a seq on, bound to its number.
+
+    Raises StoreDamaged.
+    """
+    openers = {one.day: AESGCM(one.key).decrypt for one in keys}
+    first = (number << SEQ_BITS | after) + 1
     try:
-        return opener.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], _bound(place))
+        return [
+            openers[one.day](
+                one.wrapped[:NONCE_BYTES], one.wrapped[NONCE_BYTES:], place.to_bytes(8, "big")
+            )
+            for place, one in enumerate(cells, first)
+        ]
+    except (InvalidTag, KeyError, ValueError):
+        raise StoreDamaged("a cell does not open") from None
+
+
+def _unwrap(opener: AESGCM, number: int, seq: int, wrapped: bytes) -> bytes:
+    try:
+        return opener.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], _bound(number, seq))
     except InvalidTag:
         raise StoreDamaged("a cell does not open") from None
 

@@ -1,0 +1,505 @@
+"""The mover: brings all drops of a relay to another one, live (docs/protocol.md, section 18).
+
+A process of its own beside the source, which serves on. It reads the source's files, and both
+relays do what it asks for in small steps; it keeps nothing itself. Whatever ends, it, a relay or
+the line between them: it asks both how their drops stand and goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
+
+from amanat.errors import (
+    BadArgument,
+    BrokenMove,
+    MoveUnderWay,
+    NoProfile,
+    Unavailable,
+)
+from amanat.link import RETRY_S, Link, connect
+from amanat.protocol import moving, wire
+from amanat.protocol.cells import LARGE_CELL
+from amanat.protocol.descriptor import RelayAddress, open_descriptor
+from amanat.protocol.ledger import MovedOut, hour_of
+from amanat.protocol.moving import (
+    ARRIVING,
+    GONE,
+    HERE,
+    MAX_DROPS,
+    MOVE_ID_BYTES,
+    Order,
+    Part,
+    Standing,
+    Statement,
+    certify,
+    move_token,
+    open_order,
+    open_statement,
+    sign_order,
+    state_of,
+    token_hash,
+)
+from amanat.relay.home import Home
+from amanat.relay.store_sqlite import SqliteReader
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from amanat.relay.drops import DropRecord, MoveRecord
+
+T = TypeVar("T")
+
+FRAME_BYTES = LARGE_CELL - 4096
+"""Bytes of parts carried in one frame, if they are not one large cell: with what is around the
+cells they must not be longer than a relay reads."""
+PART_BYTES = 300
+"""What a part takes beside its cells and keys, in bytes, at most."""
+KEY_BYTES = 60
+"""What a key takes in a part, in bytes, at most."""
+WINDOW = 32
+"""Frames under way at once: the destination has always some to stage while others are on the
+line."""
+TAIL_BYTES = 64 * 1024
+"""Most bytes that a drop may lack at the destination when it is frozen: they take milliseconds."""
+PAUSE_S = 0.02
+"""How long a drop should be frozen, in seconds: the more go at once, the longer each waits."""
+FIRST_DROPS = 8
+"""Drops frozen at once at first; twice as many while that takes less than half of PAUSE_S."""
+PATIENCE_S = 3600.0
+"""How long a relay may be away before the mover gives up, in seconds."""
+RECORDS = 1000
+"""Drops read from the source's files at a time."""
+TELL_S = 0.2
+"""How often it is told how far a move is, in seconds."""
+
+
+class Done(NamedTuple):
+    """How far a move is."""
+
+    phase: str
+    """"copy", "switch" or "erase"."""
+    drops: int
+    drops_total: int
+    bytes: int
+    bytes_total: int
+
+
+class Report(NamedTuple):
+    """What a move came to; field names are the JSON keys. Pauses are in milliseconds, of a drop's
+    writers, in this run of the mover."""
+
+    move: str
+    drops: int
+    cells: int
+    bytes: int
+    longest_pause_ms: float
+    p99_pause_ms: float
+    seconds: float
+    certificate: str
+    """Where it is."""
+
+
+class Mover:
+    """One move of the relay in a directory."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        clock: Callable[[], float],
+        rate: int = 0,
+        progress: Callable[[Done], None] = lambda _: None,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        """`clock` tells Unix seconds; `rate` is in bytes a second; 0: as fast as both can.
+
+        Raises NoProfile, BadSetting, StoreDamaged or StoreTooNew.
+        """
+        self._home = Home.open(directory)
+        if not (directory / "drops.sqlite").exists():
+            raise NoProfile(f"{directory}: the relay has never run")
+        self._reader = SqliteReader(directory)
+        self._clock = clock
+        self._rate = rate
+        self._progress = progress
+        self._patience_s = patience_s
+        self._pauses: list[float] = []
+        self._carried = 0
+        self._began = time.monotonic()
+        self._told = 0.0
+        self._signed = b""
+        self._arrived: dict[bytes, Standing] = {}
+        """How drops stand at the destination, as it said last."""
+        self._done = Done("copy", 0, 0, 0, 0)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._reader.close()
+
+    def under_way(self) -> MoveRecord | None:
+        """The move that has begun and has no certificate yet."""
+        for record in self._reader.moves():
+            if record.is_source and not self._certificate(record.move).exists():
+                return record
+        return None
+
+    def _certificate(self, move: bytes) -> Path:
+        return self._home.directory / f"move-{move.hex()}.certificate"
+
+    async def move(self, to: RelayAddress | None, *, is_resumed: bool) -> Report:
+        """Move everything to a relay, or go on with the move that is under way.
+
+        Raises MoveUnderWay, BadArgument, MoveRefused, BrokenMove, BrokenDescriptor, RelayKeyChanged
+        or, when its patience ends, RelayUnreachable or what else a relay says.
+        """
+        record = self.under_way()
+        if record is not None and not is_resumed:
+            raise MoveUnderWay
+        if record is not None:
+            self._signed = record.order
+            if to is not None and open_order(record.order).destination.key != to.key:
+                raise BadArgument(f"the move under way goes to {open_order(record.order).to}")
+        elif to is None or is_resumed:
+            raise BadArgument("no move is under way")
+        else:
+            self._signed = await self._order(to)
+        certificate = await self._patiently(self._go)
+        statement = moving.open_certificate(certificate)[1]
+        order = open_order(self._signed)
+        path = self._certificate(order.move)
+        _write(path, certificate)
+        pauses = sorted(self._pauses) or [0.0]
+        return Report(
+            order.move.hex(),
+            statement.drops,
+            statement.cells,
+            statement.bytes,
+            1000 * pauses[-1],
+            1000 * pauses[int(0.99 * (len(pauses) - 1))],
+            time.monotonic() - self._began,
+            str(path),
+        )
+
+    async def abandon(self) -> None:
+        """Undo the move that is under way, if nothing has gone by it. Raises BadArgument, or
+        BrokenMove if something has."""
+        record = self.under_way()
+        if record is None:
+            raise BadArgument("no move is under way")
+        if record.is_closed:
+            raise BrokenMove("drops have gone: go on with --resume")
+        self._signed = record.order
+
+        async def undo(source: _Steps, destination: _Steps) -> None:
+            await source.take(moving.Begin(self._signed, b""))
+            await destination.take(moving.Begin(self._signed, self._home.bucket_key))
+            await destination.take(moving.Abandon())
+            await source.take(moving.Abandon())
+
+        await self._patiently(undo)
+
+    async def _order(self, to: RelayAddress) -> bytes:
+        """A new signed order."""
+        link = await connect(to)
+        try:
+            described = await link.request(wire.Describe(0, b""), wire.Described)
+        finally:
+            link.close()
+        move, key = secrets.token_bytes(MOVE_ID_BYTES), self._home.identity
+        regions = [self._home.config.region]
+        for record in self._reader.moves():
+            if not record.is_source:
+                came = open_order(record.order).regions
+                regions += [region for region in came if region not in regions]
+        try:
+            order = Order(
+                move=move,
+                source=key.public_key().public_bytes_raw(),
+                to=str(to),
+                region=open_descriptor(described.descriptor, to.key).region,
+                regions=regions,
+                token_hash=token_hash(move_token(key.private_bytes_raw(), move)),
+                began=hour_of(self._clock()),
+            )
+        except ValueError as error:
+            raise BadArgument(str(error)) from None
+        return sign_order(order, key)
+
+    async def _patiently(self, work: Callable[[_Steps, _Steps], Awaitable[T]]) -> T:
+        """Do something with both relays, again and again until neither is away or busy in
+        between."""
+        order = open_order(self._signed)
+        token = move_token(self._home.identity.private_bytes_raw(), order.move)
+        own = self._home.address(self._home.config.port)
+        since, pause = time.monotonic(), RETRY_S[0]
+        while True:
+            links: list[Link] = []
+            carried = self._carried
+            try:
+                links.append(await connect(own))
+                links.append(await connect(order.destination))
+                source, destination = (_Steps(link, order.move, token) for link in links)
+                return await work(source, destination)
+            except Unavailable:
+                if self._carried > carried:
+                    since, pause = time.monotonic(), RETRY_S[0]
+                if time.monotonic() - since > self._patience_s:
+                    raise
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, RETRY_S[1])
+            finally:
+                for link in links:
+                    link.close()
+
+    async def _go(self, source: _Steps, destination: _Steps) -> bytes:
+        """The whole move, from wherever it stands: its certificate."""
+        order = open_order(self._signed)
+        await source.take(moving.Begin(self._signed, b""))
+        await destination.take(moving.Begin(self._signed, self._home.bucket_key))
+        self._arrived = await _survey(destination)
+        gone, here = (self._reader.total(state=state) for state in (GONE, HERE))
+        self._done = Done("copy", gone[0], gone[0] + here[0], 0, self._carried + here[2])
+        await self._land_what_has_gone(destination)
+        await self._copy(destination)
+        while await self._switch(source, destination):
+            pass
+        answer = await destination.ask(moving.State())
+        statement = open_statement(answer.statement, answer.signature, order)
+        self._compare(statement, order)
+        while await source.take(moving.Erase()):
+            self._tell("erase")
+        return certify(
+            answer.statement,
+            answer.signature,
+            erased=hour_of(self._clock()),
+            key=self._home.identity,
+        )
+
+    def _compare(self, came: Statement, order: Order) -> None:
+        """Raises BrokenMove unless what came is what went, by the source's own ledger."""
+        (record,) = [one for one in self._reader.moves() if one.move == order.move]
+        went = state_of(
+            self._signed,
+            (
+                entry
+                for entry in self._reader.entries(record.first_entry)
+                if isinstance(entry, MovedOut) and entry.relay == order.destination.key
+            ),
+        )
+        if (went.drops, went.cells, went.bytes, went.root) != (
+            came.drops,
+            came.cells,
+            came.bytes,
+            came.root,
+        ):
+            raise BrokenMove("what came is not what went")
+
+    # Copying, while all goes on
+
+    async def _copy(self, destination: _Steps) -> None:
+        """Carry what the destination lacks, drop by drop."""
+        async with _Window(destination, self._arrived) as window:
+            for record in self._drops():
+                if record.cells:
+                    await self._carry(window, record)
+                    self._tell("copy")
+
+    def _drops(self) -> Iterator[DropRecord]:
+        """The drops that are still at the source."""
+        after = 0
+        while found := self._reader.records(after=after, most=RECORDS):
+            after = found[-1].number
+            yield from (record for record in found if record.state == HERE)
+
+    async def _carry(self, window: _Window, record: DropRecord) -> None:
+        """Put what the destination lacks of a drop into the window; nothing if it lacks none."""
+        known = self._arrived.get(record.drop_id)
+        after = known.head if known else 0
+        is_new = known is None
+        while is_new or after < record.head:
+            room = FRAME_BYTES - window.size - PART_BYTES
+            if room < FRAME_BYTES // 8:
+                await window.send()
+                room = FRAME_BYTES - PART_BYTES
+            part = self._part(record, after, is_new=is_new, room=room)
+            if part.cells and window.size and len(part.cells[0].wrapped) > room:
+                await window.send()
+                continue
+            is_new = False
+            after = part.before + len(part.cells)
+            window.add(part)
+            self._carried += sum(len(cell.wrapped) for cell in part.cells)
+            await self._keep_to_rate()
+
+    def _part(self, record: DropRecord, after: int, *, is_new: bool, room: int) -> Part:
+        before, digest, cells, keys = self._reader.wrapped(
+            record, after=after, max_cells=MAX_DROPS, max_bytes=room
+        )
+        return Part(
+            drop_id=record.drop_id,
+            append_hash=record.append_hash,
+            read_hash=record.read_hash,
+            retention_days=record.retention_days,
+            bucket=record.bucket,
+            bound=record.bound,
+            last_day=record.last_day,
+            is_first=is_new or before > after,
+            before=before,
+            digest=digest,
+            keys=keys,
+            cells=cells,
+        )
+
+    async def _keep_to_rate(self) -> None:
+        if self._rate:
+            ahead = self._carried / self._rate - (time.monotonic() - self._began)
+            if ahead > 0:
+                await asyncio.sleep(ahead)
+
+    # Switching, a few drops at a time
+
+    async def _land_what_has_gone(self, destination: _Steps) -> None:
+        """An earlier mover may have ended between a drop's going and its landing."""
+        waiting = [one for one in self._arrived.values() if one.state == ARRIVING]
+        gone = [self._reader.look(one.drop_id) for one in waiting]
+        landing = [_standing(record) for record in gone if record.state == GONE]
+        for first in range(0, len(landing), MAX_DROPS):
+            await destination.take(moving.Land(landing[first:][:MAX_DROPS]))
+
+    async def _switch(self, source: _Steps, destination: _Steps) -> bool:
+        """Let the drops that are at the source go; whether there were any."""
+        most, batch, found = FIRST_DROPS, [], False
+        for record in self._drops():
+            found = True
+            known = self._arrived.get(record.drop_id)
+            if record.bytes > TAIL_BYTES and (known is None or known.head < record.head):
+                async with _Window(destination, self._arrived) as window:  # nearly all of it
+                    await self._carry(window, record)
+            batch.append(record.drop_id)
+            if len(batch) >= most:
+                pause = await self._let_go(source, destination, batch)
+                if pause < PAUSE_S / 2:
+                    most = min(2 * most, MAX_DROPS)
+                elif pause > PAUSE_S:
+                    most = max(most // 2, 1)
+                batch = []
+        if batch:
+            await self._let_go(source, destination, batch)
+        return found
+
+    async def _let_go(self, source: _Steps, destination: _Steps, drops: Sequence[bytes]) -> float:
+        """Freeze drops, carry their last cells, let them go and land: seconds for which writers
+        waited."""
+        began = time.monotonic()
+        frozen = await source.take(moving.Freeze(list(drops)))
+        async with _Window(destination, self._arrived) as window:
+            for standing in frozen:
+                known = self._arrived.get(standing.drop_id)
+                if known is None or known.head < standing.head:
+                    await self._carry(window, self._reader.look(standing.drop_id))
+        going = [one for one in frozen if one.state == HERE]
+        for one in going:
+            there = self._arrived[one.drop_id]
+            if (there.head, there.digest) != (one.head, one.digest) or there.cells < one.cells:
+                raise BrokenMove("a drop has not come as it is")
+        await source.take(moving.Release([one.drop_id for one in going]))
+        await destination.take(moving.Land(going))
+        await source.take(moving.Thaw())
+        pause = time.monotonic() - began
+        self._pauses += [pause] * len(going)
+        self._done = self._done._replace(drops=self._done.drops + len(going))
+        self._tell("switch")
+        return pause
+
+    def _tell(self, phase: str) -> None:
+        if time.monotonic() - self._told >= TELL_S:
+            self._told = time.monotonic()
+            self._progress(self._done._replace(phase=phase, bytes=self._carried))
+
+
+class _Steps:
+    """The steps of one move at one relay."""
+
+    def __init__(self, link: Link, move: bytes, token: bytes) -> None:
+        self._link = link
+        self._move = move
+        self._token = token
+
+    async def ask(self, step: moving.Step) -> wire.Moving:
+        return await self._link.request(wire.Move(0, self._move, self._token, step), wire.Moving)
+
+    async def take(self, step: moving.Step) -> list[Standing]:
+        return (await self.ask(step)).drops
+
+
+class _Window:
+    """Parts on their way, several frames at once."""
+
+    def __init__(self, destination: _Steps, arrived: dict[bytes, Standing]) -> None:
+        """`arrived` is told how each drop stands."""
+        self._destination = destination
+        self._arrived = arrived
+        self._parts: list[Part] = []
+        self._under_way: list[asyncio.Task[list[Standing]]] = []
+        self.size = 0
+        """Bytes of the parts that wait for their frame to be full."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                await self.send()
+                while self._under_way:
+                    await self._hear()
+        finally:
+            for task in self._under_way:
+                task.cancel()
+            await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    def add(self, part: Part) -> None:
+        self._parts.append(part)
+        self.size += PART_BYTES + KEY_BYTES * len(part.keys)
+        self.size += sum(len(cell.wrapped) + 8 for cell in part.cells)
+
+    async def send(self) -> None:
+        """Send what waits; wait while too much is on its way."""
+        if not self._parts:
+            return
+        carry = moving.Carry(self._parts)
+        self._under_way.append(asyncio.create_task(self._destination.take(carry)))
+        self._parts, self.size = [], 0
+        if len(self._under_way) >= WINDOW:
+            await self._hear()
+
+    async def _hear(self) -> None:
+        self._arrived.update((one.drop_id, one) for one in await self._under_way.pop(0))
+
+
+async def _survey(destination: _Steps) -> dict[bytes, Standing]:
+    """How all drops that have come stand."""
+    found: dict[bytes, Standing] = {}
+    after = b""
+    while page := await destination.take(moving.Survey(after)):
+        found |= {one.drop_id: one for one in page}
+        after = page[-1].drop_id
+    return found
+
+
+def _standing(drop: DropRecord) -> Standing:
+    return Standing(drop.drop_id, drop.state, drop.head, drop.digest, drop.cells, drop.bytes)
+
+
+def _write(path: Path, data: bytes) -> None:
+    new = path.with_suffix(".new")
+    with new.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)

@@ -1,0 +1,427 @@
+"""The rules of a move at either relay: what a step changes, and when it is refused.
+
+Like those in drops.py they are clockless, stage what they change and leave the commit to whoever
+calls. Every step may be taken again. What a relay knows of a move is durable, except which drops
+are frozen: after a crash none is, and the mover freezes again.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING, Protocol
+
+from amanat.errors import AmanatError, BrokenMove, MoveRefused, RelayBusy, StoreDamaged
+from amanat.protocol import moving, wire
+from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
+from amanat.protocol.drops import SECRET_BYTES, next_digest
+from amanat.protocol.ledger import MovedIn, MovedOut, drop_hash, hour_of
+from amanat.protocol.moving import (
+    ARRIVING,
+    GONE,
+    HERE,
+    MAX_DROPS,
+    Order,
+    Part,
+    ShredKey,
+    Standing,
+    WrappedCell,
+    open_order,
+    sign_statement,
+    state_of,
+)
+from amanat.relay.drops import DAY_S, LANDING_RETRY_S, DropRecord, Drops, MoveRecord, Store
+from amanat.relay.ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+ERASE_CELLS = 2000
+"""Cells erased in one step: appends take turns with it."""
+ERASE_DROPS = 500
+"""Drops whose keys are destroyed in one step."""
+
+
+class MoveStore(Store, Protocol):
+    """Where the drops rest that move."""
+
+    def keep_move(self, record: MoveRecord) -> None:
+        """Stage a new move."""
+
+    def close_move(self, record: MoveRecord) -> None:
+        """Stage that a drop has gone by it."""
+
+    def forget_move(self, record: MoveRecord) -> None:
+        """Stage that there is no such move."""
+
+    def of_move(
+        self, record: MoveRecord, state: int, *, after: bytes, most: int
+    ) -> list[DropRecord]:
+        """The first drops of a move that are in a state, by their ids, in the writer's view."""
+
+    def put(
+        self,
+        drop: DropRecord,
+        rows: Iterable[tuple[int, bytes, bytes, WrappedCell]],
+        keys: Iterable[ShredKey],
+    ) -> None:
+        """Stage cells as they rested elsewhere: (seq, label, digest before, cell), the keys that
+        open them, and the record."""
+
+    def gone(self, record: MoveRecord, most: int) -> list[DropRecord]:
+        """Some drops that have gone and still hold cells, in the writer's view."""
+
+    def set_state(self, drop: DropRecord) -> None:
+        """Stage a record's state, move and the number its cells are bound to."""
+
+    def cut(self, drop: DropRecord, upto: int) -> tuple[int, int]:
+        """Stage that the cells up to a seq are deleted: (how many, their bytes). The record is
+        saved apart."""
+
+    def shred_drops(self, numbers: list[int]) -> None:
+        """Stage that all keys of drops with these numbers are destroyed: durable before anything
+        else that is staged is."""
+
+    def forget(self, drop: DropRecord) -> None:
+        """Stage that a drop, which holds nothing, is no more."""
+
+
+class Unwrap(Protocol):
+    """Opens cells as they rest."""
+
+    def __call__(
+        self, cells: Sequence[WrappedCell], keys: Iterable[ShredKey], number: int, *, after: int
+    ) -> list[bytes]:
+        """The cells of a drop from the one after a seq on, bound to a number. Raises
+        StoreDamaged."""
+
+
+class Moves:
+    """The moves that a relay takes part in."""
+
+    def __init__(
+        self,
+        store: MoveStore,
+        drops: Drops,
+        ledger: Ledger,
+        key: Ed25519PrivateKey,
+        *,
+        region: str,
+        most_drops: int,
+        accepts: Iterable[bytes],
+        unwrap: Unwrap,
+    ) -> None:
+        """`accepts` are the keys of relays whose drops may come here."""
+        self._store = store
+        self._drops = drops
+        self._ledger = ledger
+        self._key = key
+        self._relay = key.public_key().public_bytes_raw()
+        self._region = region
+        self._most_drops = most_drops
+        self._accepts = frozenset(accepts)
+        self._unwrap = unwrap
+        self._orders: dict[bytes, Order] = {}
+        """By how they are signed: each step needs one, and a signature takes as long as ten
+        cells."""
+
+    def check(self, request: wire.Move) -> None:
+        """Raises BrokenMove or MoveRefused unless whoever asks may take this step: before anything
+        is done for them."""
+        if isinstance(request.step, moving.Begin):
+            self._check_begin(request, request.step)
+        else:
+            self._known(request)
+
+    def step(self, request: wire.Move, *, now: float) -> wire.Moving:
+        """Stage what a step changes: what to answer once it is committed.
+
+        Raises BrokenMove, MoveRefused, RelayBusy, or what the store raises; nothing is staged then.
+        """
+        try:
+            return self._step(request, now=now)
+        except AmanatError:
+            self._store.rollback()
+            raise
+
+    def _step(self, request: wire.Move, *, now: float) -> wire.Moving:
+        step = request.step
+        if isinstance(step, moving.Begin):
+            self._begin(request, step)
+            return wire.Moving(request.id, [])
+        record, order = self._known(request)
+        if record.is_source != isinstance(
+            step, moving.Freeze | moving.Release | moving.Thaw | moving.Erase
+        ) and not isinstance(step, moving.Abandon):
+            raise MoveRefused
+        if isinstance(step, moving.State):
+            statement, signature = self._state(record, order)
+            return wire.Moving(request.id, [], statement, signature)
+        return wire.Moving(request.id, self._take(record, order, step, now=now))
+
+    def _take(
+        self, record: MoveRecord, order: Order, step: moving.Step, *, now: float
+    ) -> list[Standing]:
+        if isinstance(step, moving.Carry):
+            return [self._carry(record, order, part) for part in step.parts]
+        if isinstance(step, moving.Freeze):
+            return self._freeze(step.drops)
+        if isinstance(step, moving.Release):
+            self._release(record, order, step.drops, now=now)
+        elif isinstance(step, moving.Land):
+            for standing in step.drops:
+                self._land(record, order, standing, now=now)
+        elif isinstance(step, moving.Survey):
+            return self._survey(record, step.after)
+        elif isinstance(step, moving.Erase):
+            return self._erase(record, now=now)
+        elif isinstance(step, moving.Abandon):
+            self._abandon(record)
+        return []
+
+    # Either relay
+
+    def _check_begin(self, request: wire.Move, step: moving.Begin) -> tuple[Order, bool]:
+        order = open_order(step.order)
+        if request.move != order.move or not _shows(request.token, order):
+            raise MoveRefused
+        is_source = order.source == self._relay
+        if not is_source and (
+            order.destination.key != self._relay
+            or order.source not in self._accepts
+            or order.region != self._region
+            or len(step.access) != SECRET_BYTES
+        ):
+            raise MoveRefused
+        return order, is_source
+
+    def _begin(self, request: wire.Move, step: moving.Begin) -> None:
+        order, is_source = self._check_begin(request, step)
+        for record in self._drops.moves.values():
+            if record.move == order.move:
+                if record.order != step.order:
+                    raise BrokenMove
+                return
+        self._store.keep_move(
+            MoveRecord(order.move, step.order, is_source, step.access, self._ledger.size)
+        )
+
+    def _known(self, request: wire.Move) -> tuple[MoveRecord, Order]:
+        for record in self._drops.moves.values():
+            if record.move == request.move:
+                order = self._opened(record.order)
+                if not _shows(request.token, order):
+                    break
+                return record, order
+        raise MoveRefused
+
+    def _opened(self, signed: bytes) -> Order:
+        order = self._orders.get(signed)
+        if order is None:
+            order = self._orders[signed] = open_order(signed)
+        return order
+
+    def _abandon(self, record: MoveRecord) -> None:
+        if record.is_source:
+            if record.is_closed:
+                raise BrokenMove
+            self._store.forget_move(record)
+            return
+        if self._store.of_move(record, HERE, after=b"", most=1):
+            raise BrokenMove
+        arriving = self._store.of_move(record, ARRIVING, after=b"", most=MAX_DROPS)
+        self._store.shred_drops([drop.number for drop in arriving])
+        for drop in arriving:
+            self._store.cut(drop, drop.head)
+            self._store.forget(drop)
+        if len(arriving) < MAX_DROPS:
+            self._store.forget_move(record)
+        else:
+            raise RelayBusy(retry_after=0)
+
+    # The destination
+
+    def _survey(self, record: MoveRecord, after: bytes) -> list[Standing]:
+        found = [
+            drop
+            for state in (ARRIVING, HERE)
+            for drop in self._store.of_move(record, state, after=after, most=MAX_DROPS)
+        ]
+        return [_standing(drop) for drop in sorted(found, key=lambda one: one.drop_id)[:MAX_DROPS]]
+
+    def _carry(self, record: MoveRecord, order: Order, part: Part) -> Standing:
+        if not order.covers(part.drop_id):
+            raise BrokenMove
+        drop = self._store.find(part.drop_id)
+        if drop.drop_id and drop.state == HERE:
+            if drop.move != record.number:
+                raise BrokenMove
+            return _standing(drop)
+        if not drop.drop_id or drop.move != record.number:
+            drop = self._arrive(record, part, drop)
+        if part.before < drop.head:
+            return _standing(drop)  # it came already
+        if part.is_first and part.before > drop.head:
+            # What came before has ended at the source meanwhile.
+            self._store.cut(drop, drop.head)
+            drop.head, drop.digest = part.before, part.digest
+            drop.cells = drop.bytes = 0
+            drop.oldest_day = None
+        elif part.before > drop.head:
+            raise RelayBusy(retry_after=0)  # what comes before was refused: from there again
+        elif part.digest != drop.digest:
+            raise BrokenMove
+        self._put(drop, part)
+        return _standing(drop)
+
+    def _arrive(self, record: MoveRecord, part: Part, old: DropRecord) -> DropRecord:
+        """The record of a drop that begins to arrive; `old` is what is left of its being here
+        before."""
+        if old.cells or old.state == ARRIVING:
+            raise BrokenMove
+        drop = DropRecord(
+            drop_id=part.drop_id,
+            append_hash=part.append_hash,
+            read_hash=part.read_hash,
+            retention_days=part.retention_days,
+            bucket=part.bucket,
+            head=part.before,
+            digest=part.digest,
+            cells=0,
+            bytes=0,
+            last_day=part.last_day,
+            oldest_day=None,
+            state=ARRIVING,
+            move=record.number,
+            bound=part.bound,
+        )
+        if old.drop_id:
+            self._store.forget(old)
+        elif self._store.count() >= self._most_drops:
+            raise RelayBusy(retry_after=LANDING_RETRY_S)
+        self._store.add(drop)
+        return drop
+
+    def _put(self, drop: DropRecord, part: Part) -> None:
+        try:
+            cells = self._unwrap(part.cells, part.keys, drop.bound, after=drop.head)
+        except StoreDamaged:
+            raise BrokenMove from None
+        rows, digest = [], drop.digest
+        for seq, (cell, held) in enumerate(zip(cells, part.cells, strict=True), drop.head + 1):
+            if len(cell) not in CELL_SIZES:
+                raise BrokenMove
+            rows.append((seq, cell[:LABEL_BYTES], digest, held))
+            digest = next_digest(digest, cell)
+        drop.head += len(cells)
+        drop.digest = digest
+        drop.bytes += sum(map(len, cells))
+        if rows and drop.oldest_day is None:
+            drop.oldest_day = part.cells[0].day
+        drop.cells += len(rows)
+        drop.last_day = part.last_day
+        self._store.put(drop, rows, part.keys)
+
+    def _land(self, record: MoveRecord, order: Order, told: Standing, *, now: float) -> None:
+        drop = self._store.find(told.drop_id)
+        if drop.move != record.number or drop.state == GONE:
+            raise BrokenMove
+        if drop.state == HERE:
+            return
+        if (drop.head, drop.digest) != (told.head, told.digest) or drop.cells < told.cells:
+            raise BrokenMove
+        if drop.cells > told.cells:  # some have ended at the source since they came
+            cells, size = self._store.cut(drop, drop.head - told.cells)
+            drop.cells -= cells
+            drop.bytes -= size
+        if (drop.cells, drop.bytes) != (told.cells, told.bytes):
+            raise BrokenMove
+        drop.oldest_day = drop.oldest_day if drop.cells else None
+        drop.state = HERE
+        self._store.save(drop)
+        self._store.set_state(drop)
+        self._store.note(MovedIn(*_entry(drop, order.source, now)))
+
+    def _state(self, record: MoveRecord, order: Order) -> tuple[bytes, bytes]:
+        """The signed statement of what came, from the ledger: so both relays' ledgers are laid side
+        by side by whoever compares roots."""
+        for drop in self._store.of_move(record, ARRIVING, after=b"", most=MAX_DROPS):
+            if drop.cells:
+                raise BrokenMove
+            self._store.forget(drop)  # it ended at the source before it went
+        came = (
+            entry
+            for entry in self._ledger.since(record.first_entry)
+            if isinstance(entry, MovedIn) and entry.relay == order.source
+        )
+        return sign_statement(state_of(record.order, came), self._key)
+
+    # The source
+
+    def _freeze(self, drops: Sequence[bytes]) -> list[Standing]:
+        found = [drop for one in drops if (drop := self._store.find(one)).drop_id]
+        self._drops.frozen.update(drop.drop_id for drop in found if drop.state == HERE)
+        return [_standing(drop) for drop in found]
+
+    def _release(
+        self, record: MoveRecord, order: Order, drops: Sequence[bytes], *, now: float
+    ) -> None:
+        destination = order.destination.key
+        for drop_id in drops:
+            drop = self._store.find(drop_id)
+            if drop.state == GONE and drop.move == record.number:
+                continue
+            if not drop.drop_id or drop.state != HERE:
+                raise BrokenMove
+            if drop_id not in self._drops.frozen:
+                raise RelayBusy(retry_after=0)  # too late: it is frozen again
+            drop.state, drop.move = GONE, record.number
+            self._store.set_state(drop)
+            self._store.note(MovedOut(*_entry(drop, destination, now)))
+        if not record.is_closed:
+            self._store.close_move(record)
+
+    def _erase(self, record: MoveRecord, *, now: float) -> list[Standing]:
+        """Erase cells of drops that have gone, their keys first; one of those drops while there may
+        be more."""
+        gone = self._store.gone(record, ERASE_DROPS)
+        if not gone:
+            # Nothing is staged: what was deleted leaves the logs of the files.
+            self._store.shred(int(now // DAY_S))
+            self._store.scrub()
+            return []
+        self._store.shred_drops([drop.number for drop in gone])
+        room = ERASE_CELLS
+        for drop in gone:
+            if room <= 0:
+                break
+            cells, size = self._store.cut(drop, min(drop.head, drop.head - drop.cells + room))
+            drop.cells -= cells
+            drop.bytes -= size
+            drop.oldest_day = drop.oldest_day if drop.cells else None
+            self._store.save(drop)
+            room -= cells
+        return [_standing(gone[0])]
+
+
+def _shows(token: bytes, order: Order) -> bool:
+    return hmac.compare_digest(moving.token_hash(token), order.token_hash)
+
+
+def _standing(drop: DropRecord) -> Standing:
+    return Standing(drop.drop_id, drop.state, drop.head, drop.digest, drop.cells, drop.bytes)
+
+
+def _entry(
+    drop: DropRecord, relay: bytes, now: float
+) -> tuple[bytes, int, bytes, int, bytes, int, int]:
+    return (
+        drop_hash(drop.drop_id),
+        hour_of(now),
+        relay,
+        drop.head,
+        drop.digest,
+        drop.cells,
+        drop.bytes,
+    )
