@@ -35,6 +35,7 @@ from amanat.protocol.cells import LABEL_BYTES, MESSAGE_CELL
 from amanat.protocol.descriptor import parse_address
 from amanat.protocol.drops import Drop, derive_drop, token_hash
 from amanat.protocol.moving import open_order
+from amanat.region import notice
 from amanat.region.mover import Done, Mover
 from amanat.relay import home
 from amanat.relay.drops import Drops
@@ -221,6 +222,9 @@ async def move(
     ]
     writing = [asyncio.create_task(one.write(stop)) for one in writers]
     await asyncio.sleep(1 if is_loaded else 0)
+    today = int(time.time() // notice.DAY_S)
+    told = (today - notice.LEAST_DAYS) * notice.DAY_S
+    await notice.announce(root / "source", parse_address(to), on=today, reason="", now=told)
     mover = Mover(root / "source", clock=time.time, progress=progress)
     began = time.monotonic()
     report = await mover.move(parse_address(to), is_resumed=False)

@@ -23,6 +23,7 @@ import sys
 import sysconfig
 import time
 import unicodedata
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -30,7 +31,15 @@ import msgspec
 import segno
 import uvloop
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from amanat import background
 from amanat.client import vault
@@ -54,6 +63,8 @@ from amanat.protocol.descriptor import b64, parse_address, unb64
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+
+    from amanat.region.mover import Done
 
     Work: TypeAlias = Callable[[Client], Coroutine[Any, Any, int | None]]
     """What a command does with an open client; its exit status, if that is not 0."""
@@ -440,6 +451,15 @@ async def _flush(args: argparse.Namespace, out: Out, client: Client) -> None:
     await _within(args, client, client.flushed(), turns_s)
 
 
+def _read_file(file: Path) -> bytes:
+    """What is in a file, or a byte more than is read of one. Raises BadArgument."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(MAX_INPUT_BYTES + 1)
+    except OSError as error:
+        raise BadArgument(f"{file}: {error.strerror}") from None
+
+
 def _input(args: argparse.Namespace, file: Path | None, prompt: str) -> str:
     text: str = args.given.read(lambda: _read_input(file, prompt))
     return text
@@ -447,10 +467,7 @@ def _input(args: argparse.Namespace, file: Path | None, prompt: str) -> str:
 
 def _read_input(file: Path | None, prompt: str) -> str:
     if file is not None:
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            raise BadArgument(f"{file}: {error.strerror}") from None
+        data = _read_file(file)
     elif sys.stdin.isatty():
         print(prompt, end="", file=sys.stderr, flush=True)  # noqa: T201  # not part of the result
         return sys.stdin.readline()
@@ -1176,6 +1193,22 @@ def _region_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     witness.add_argument("directory", type=Path, help="where the witness keeps what it has signed")
     witness.add_argument("relay", metavar="ADDRESS")
     witness.add_argument("--name", default="", help="of a new witness, such as example.org/witness")
+    notice = _command(region, "notice", _region_notice, "tell people that a relay is to move")
+    notice.add_argument("directory", type=Path, help="of the relay")
+    notice.add_argument("--to", metavar="ADDRESS", help="the relay where everything is to rest")
+    notice.add_argument("--on", metavar="YYYY-MM-DD", help="the first day on which anything moves")
+    notice.add_argument("--reason", default="", help="as people read it")
+    notice.add_argument("--withdraw", action="store_true", help="announce no move any more")
+    move = _command(region, "move", _region_move, "move everything to another relay, live")
+    move.add_argument("directory", type=Path, help="of the relay, which is running")
+    move.add_argument("--to", metavar="ADDRESS", help="the relay of the notice")
+    move.add_argument(
+        "--rate", type=int, default=0, metavar="BYTES", help="at most so many a second"
+    )
+    move.add_argument("--resume", action="store_true", help="go on with the move under way")
+    move.add_argument("--abandon", action="store_true", help="undo it, if nothing has gone yet")
+    verify = _command(region, "verify", _region_verify, "check a move certificate")
+    verify.add_argument("file", type=Path)
 
 
 def _region_witness(args: argparse.Namespace, out: Out) -> None:
@@ -1194,6 +1227,117 @@ def _region_witness(args: argparse.Namespace, out: Out) -> None:
     }
     out.result(value, signed.note.decode().rstrip("\n"))
     out.note(f"others check it with {witness.verifier}")
+
+
+def _region_notice(args: argparse.Namespace, out: Out) -> None:
+    from amanat.region import notice  # noqa: PLC0415  # a client never loads the relay
+    from amanat.relay.home import Home, write_notice  # noqa: PLC0415
+
+    if args.withdraw:
+        Home.open(args.directory)
+        write_notice(args.directory, None)
+        out.result({"notice": None}, "no move is announced")
+        return
+    if args.to is None or args.on is None:
+        raise BadArgument("a notice needs --to and --on, or --withdraw")
+    on, to = _day(args.on), parse_address(args.to)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        made = runner.run(
+            notice.announce(args.directory, to, on=on, reason=args.reason, now=time.time())
+        )
+    value = {
+        "to": made.to,
+        "region": made.region,
+        "on": _date(made.on),
+        "decide_by": _date(made.decide_by),
+        "reason": made.reason,
+    }
+    out.result(
+        value,
+        f"people are told that everything moves to {made.region} on {value['on']}; who leaves by"
+        f" {value['decide_by']} has nothing left here then",
+    )
+
+
+def _day(text: str) -> int:
+    """The UTC day, from 1970 on, of a date. Raises BadArgument."""
+    try:
+        return (date.fromisoformat(text) - date(1970, 1, 1)).days
+    except ValueError:
+        raise BadArgument(f"{text!r} is not a date such as 2027-01-31") from None
+
+
+def _date(day: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
+
+
+def _region_move(args: argparse.Namespace, out: Out) -> None:
+    from amanat.region.mover import Mover  # noqa: PLC0415  # a client never loads the relay
+
+    to = None if args.to is None else parse_address(args.to)
+    with (
+        _move_bar() as progress,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        contextlib.closing(
+            Mover(args.directory, clock=time.time, rate=args.rate, progress=progress)
+        ) as mover,
+    ):
+        if args.abandon:
+            runner.run(mover.abandon())
+            out.result({"abandoned": True}, "the move is undone; everything rests where it was")
+            return
+        report = runner.run(mover.move(to, is_resumed=args.resume))
+    out.result(
+        report._asdict(),
+        f"{report.drops} drops with {report.cells} cells ({report.bytes} bytes) have moved in"
+        f" {report.seconds:.0f} s; nobody waited for more than {report.longest_pause_ms:.0f} ms\n"
+        f"{report.certificate}",
+    )
+
+
+@contextlib.contextmanager
+def _move_bar() -> Iterator[Callable[[Done], None]]:
+    """A bar of the bytes and drops of a move and the time left, on a terminal."""
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
+        console=console, disable=not console.is_terminal,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("copy", total=None)
+        yield lambda done: bar.update(
+            task,
+            description=f"{done.phase} ({done.drops} of {done.drops_total} drops have moved)",
+            completed=done.bytes,
+            total=done.bytes_total,
+        )
+
+
+def _region_verify(args: argparse.Namespace, out: Out) -> None:
+    from amanat.protocol.moving import open_certificate  # noqa: PLC0415  # for operators and auditors
+
+    order, statement, certificate = open_certificate(_read_file(args.file))
+    value = {
+        "from": b64(order.source),
+        "to": order.to,
+        "regions": order.regions,
+        "region": order.region,
+        "drops": statement.drops,
+        "cells": statement.cells,
+        "bytes": statement.bytes,
+        "root": statement.root.hex(),
+        "began": _hour(order.began),
+        "landed": _hour(statement.landed),
+        "erased": _hour(certificate.erased),
+    }
+    out.result(
+        value,
+        "\n".join(f"{key:8} {one}" for key, one in value.items())
+        + "\nboth relays have signed this",
+    )
+
+
+def _hour(hour: int) -> str:
+    return datetime.fromtimestamp(3600 * hour, UTC).isoformat(timespec="minutes")
 
 
 def _relay_init(args: argparse.Namespace, out: Out) -> None:

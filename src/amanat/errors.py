@@ -124,6 +124,12 @@ class MoveUnderWay(UsageError):
     hint = "go on with `amanat region move --resume`, or undo it with `--abandon`"
 
 
+class NoticeRuns(UsageError):
+    code = "notice-runs"
+    text = "nothing moves before the date of a notice that people were shown"
+    hint = "announce the move with `amanat region notice`, and move on its date"
+
+
 class NotInstalled(UsageError):
     code = "not-installed"
     text = "a program that this takes is not installed"

@@ -223,7 +223,7 @@ async def connect(address: RelayAddress, *, at: str = "") -> Link:
             transport.disconnect(graceful=False)
             raise RelayKeyChanged(f"{address.host}:{address.port}")
     if not isinstance(link, Link):
-        raise UnexpectedReply
+        raise RelayUnreachable(f"{address.host}:{address.port}, hung up")
     return link
 
 

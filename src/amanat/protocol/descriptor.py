@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from amanat.errors import BrokenAddress, BrokenDescriptor
+from amanat.protocol.drops import MESSAGE_RETENTION_DAYS
 
 KEY_BYTES = 32
 """Length of a relay's Ed25519 public key, in bytes."""
@@ -22,6 +23,8 @@ SEALING_KEY_BYTES = 1216
 """Length of a public key for sealed requests, in bytes: ML-KEM-768 and X25519."""
 MAX_ADDRESS_CHARS = 400
 """Longest relay address: a DNS name has at most 253 characters."""
+MAX_REASON_CHARS = 500
+"""Longest reason that an operator gives for a move."""
 MAX_CHECKPOINT_BYTES = 4096
 """Longest checkpoint in a descriptor: its own signature takes 200, each witness's less than 300."""
 _CONTEXT = b"amanat relay descriptor 1\x00"
@@ -56,10 +59,28 @@ class Limits(msgspec.Struct, frozen=True):
     requests_in_flight: int
 
 
+class Notice(msgspec.Struct, frozen=True):
+    """That all that rests at a relay is to move to another one."""
+
+    to: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
+    """The address of that relay."""
+    region: Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
+    """Where it is."""
+    on: Annotated[int, msgspec.Meta(ge=0, lt=2**24)]
+    """The first day on which something moves, in UTC days since 1970."""
+    reason: Annotated[str, msgspec.Meta(max_length=MAX_REASON_CHARS)]
+
+    @property
+    def decide_by(self) -> int:
+        """The last day on which who leaves has nothing left there when it moves: what came until
+        then has ended."""
+        return self.on - MESSAGE_RETENTION_DAYS - 1
+
+
 class Descriptor(msgspec.Struct, frozen=True):
     """What a relay says of itself, under its signature.
 
-    Unknown fields are ignored: later versions add a move notice.
+    Unknown fields are ignored: later versions may add some.
     """
 
     key: Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
@@ -78,6 +99,8 @@ class Descriptor(msgspec.Struct, frozen=True):
     checkpoint: Annotated[bytes, msgspec.Meta(max_length=MAX_CHECKPOINT_BYTES)] = b""
     """How its ledger stands, as a note that it has signed (protocol/tlog.py); empty if it keeps
     none."""
+    notice: Notice | None = None
+    """The move that its operator has announced."""
 
 
 def b64(data: bytes) -> str:

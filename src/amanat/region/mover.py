@@ -8,7 +8,6 @@ the line between them: it asks both how their drops stand and goes on from there
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import time
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
@@ -43,6 +42,8 @@ from amanat.protocol.moving import (
     state_of,
     token_hash,
 )
+from amanat.region import notice
+from amanat.relay import home
 from amanat.relay.home import Home
 from amanat.relay.store_sqlite import SqliteReader
 
@@ -154,8 +155,8 @@ class Mover:
     async def move(self, to: RelayAddress | None, *, is_resumed: bool) -> Report:
         """Move everything to a relay, or go on with the move that is under way.
 
-        Raises MoveUnderWay, BadArgument, MoveRefused, BrokenMove, BrokenDescriptor, RelayKeyChanged
-        or, when its patience ends, RelayUnreachable or what else a relay says.
+        Raises NoticeRuns, MoveUnderWay, BadArgument, MoveRefused, BrokenMove, BrokenDescriptor,
+        RelayKeyChanged or, when its patience ends, RelayUnreachable or what else a relay says.
         """
         record = self.under_way()
         if record is not None and not is_resumed:
@@ -167,12 +168,13 @@ class Mover:
         elif to is None or is_resumed:
             raise BadArgument("no move is under way")
         else:
+            notice.check(self._home.directory, to, now=self._clock())
             self._signed = await self._order(to)
         certificate = await self._patiently(self._go)
         statement = moving.open_certificate(certificate)[1]
         order = open_order(self._signed)
         path = self._certificate(order.move)
-        _write(path, certificate)
+        home.replace(path, certificate)
         pauses = sorted(self._pauses) or [0.0]
         return Report(
             order.move.hex(),
@@ -348,7 +350,7 @@ class Mover:
             bucket=record.bucket,
             bound=record.bound,
             last_day=record.last_day,
-            is_first=is_new or before > after,
+            is_first=is_new or after == 0 or before > after,
             before=before,
             digest=digest,
             keys=keys,
@@ -494,12 +496,3 @@ async def _survey(destination: _Steps) -> dict[bytes, Standing]:
 
 def _standing(drop: DropRecord) -> Standing:
     return Standing(drop.drop_id, drop.state, drop.head, drop.digest, drop.cells, drop.bytes)
-
-
-def _write(path: Path, data: bytes) -> None:
-    new = path.with_suffix(".new")
-    with new.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)

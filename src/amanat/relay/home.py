@@ -6,6 +6,8 @@ certificate.pem    the same key, as TLS wants to see it
 sealing.keys       private keys for sealed requests: of this week and of the one before
 bucket.key         32 bytes from which the buckets are derived; whoever has it has access
 access.code        32 bytes for which people with the code get the bucket key
+notice.json        the move that is announced, if one is
+move-*.certificate what has moved from here, signed by both relays
 drops.sqlite, keys.sqlite
 """
 
@@ -35,7 +37,7 @@ from amanat.errors import (
     StoreDamaged,
 )
 from amanat.protocol import codec, sealing
-from amanat.protocol.descriptor import RelayAddress, is_loopback
+from amanat.protocol.descriptor import Notice, RelayAddress, is_loopback
 from amanat.protocol.drops import SECRET_BYTES
 
 if TYPE_CHECKING:
@@ -118,6 +120,29 @@ class Home(msgspec.Struct, frozen=True):
         return context
 
 
+def read_notice(directory: Path) -> Notice | None:
+    """The move that the relay in a directory has announced. Raises StoreDamaged."""
+    file = directory / "notice.json"
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Notice)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise StoreDamaged(f"{file}: {type(error).__name__}") from None
+
+
+def write_notice(directory: Path, notice: Notice | None) -> None:
+    """Announce a move, or none any more: people are told from now on. Raises DiskFull."""
+    file = directory / "notice.json"
+    try:
+        if notice is None:
+            file.unlink(missing_ok=True)
+        else:
+            replace(file, msgspec.json.format(msgspec.json.encode(notice)) + b"\n")
+    except OSError as error:
+        raise DiskFull(f"{file}: {error.strerror}") from None
+
+
 class _KeyFile(codec.Record, frozen=True):
     """The file of sealing keys: each with the number of its period, the newest first."""
 
@@ -162,11 +187,8 @@ class SealingKeys:
         keys |= {period - 1: self._keys[period - 1]} if period - 1 in self._keys else {}
         if keys == self._keys:
             return
-        new = self._file.with_suffix(".new")
         try:
-            new.unlink(missing_ok=True)
-            _write(new, codec.encode(_KeyFile(list(keys.items()))))
-            new.replace(self._file)
+            replace(self._file, codec.encode(_KeyFile(list(keys.items()))))
         except OSError as error:
             raise DiskFull(f"{self._file}: {error.strerror}") from None
         self._keys = keys
@@ -232,6 +254,14 @@ def _certificate(identity: Ed25519PrivateKey) -> bytes:
         .sign(identity, None)
         .public_bytes(serialization.Encoding.PEM)
     )
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Have a file hold these bytes, or what it held before. Raises OSError."""
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    _write(new, data)
+    new.replace(path)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from amanat.errors import AmanatError, BrokenMove, MoveRefused, RelayBusy, StoreDamaged
 from amanat.protocol import moving, wire
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
-from amanat.protocol.drops import SECRET_BYTES, next_digest
+from amanat.protocol.drops import HASH_BYTES, SECRET_BYTES, next_digest
 from amanat.protocol.ledger import MovedIn, MovedOut, drop_hash, hour_of
 from amanat.protocol.moving import (
     ARRIVING,
@@ -259,6 +259,8 @@ class Moves:
                 raise BrokenMove
             return _standing(drop)
         if not drop.drop_id or drop.move != record.number:
+            if not part.is_first:
+                return Standing(part.drop_id, ARRIVING, 0, bytes(HASH_BYTES), 0, 0)
             drop = self._arrive(record, part, drop)
         if part.before < drop.head:
             return _standing(drop)  # it came already
@@ -269,7 +271,7 @@ class Moves:
             drop.cells = drop.bytes = 0
             drop.oldest_day = None
         elif part.before > drop.head:
-            raise RelayBusy(retry_after=0)  # what comes before was refused: from there again
+            return _standing(drop)  # what comes before did not come: the mover sees it
         elif part.digest != drop.digest:
             raise BrokenMove
         self._put(drop, part)

@@ -42,12 +42,12 @@ from amanat.errors import (
     RelayBusy,
 )
 from amanat.protocol import wire
-from amanat.protocol.descriptor import Descriptor, Limits, parse_address, sign_descriptor
+from amanat.protocol.descriptor import Descriptor, Limits, Notice, parse_address, sign_descriptor
 from amanat.protocol.moving import Carry, Freeze, Step, Thaw
 from amanat.protocol.rounds import publish_at
 from amanat.protocol.sealing import open_request, seal_answer
 from amanat.relay.drops import BUSY_RETRY_S, Drops, refusal
-from amanat.relay.home import Home, SealingKeys, interface, locked
+from amanat.relay.home import Home, SealingKeys, interface, locked, read_notice
 from amanat.relay.hop import Guest, Hop
 from amanat.relay.ledger import Ledger
 from amanat.relay.metrics import Metrics
@@ -157,7 +157,7 @@ class Relay:
         )
         self.errands: set[asyncio.Task[None]] = set()
         """What is being asked of other relays."""
-        self._described: tuple[int, bytes, bytes] = (0, b"", b"")
+        self._described: tuple[int, bytes, Notice | None, bytes] = (0, b"", None, b"")
         self._queue: deque[tuple[Connection, Write, int]] = deque()
         self._queued_bytes = 0
         self._round: list[tuple[Connection, Write, int]] = []
@@ -265,8 +265,8 @@ class Relay:
     def describe(self, request: wire.Describe) -> wire.Described:
         """The signed descriptor, and the bucket key for whoever has access."""
         home, config, hour = self._home, self._home.config, int(self._now()) // 3600
-        checkpoint = self.ledger.checkpoint
-        if self._described[:2] != (hour, checkpoint):
+        checkpoint, notice = self.ledger.checkpoint, self._read_notice()
+        if self._described[:3] != (hour, checkpoint, notice):
             descriptor = Descriptor(
                 key=self._key,
                 region=config.region,
@@ -284,12 +284,21 @@ class Relay:
                 sealing=self._sealing.public,
                 is_hop=self.hop.is_served,
                 checkpoint=checkpoint,
+                notice=notice,
             )
-            self._described = (hour, checkpoint, sign_descriptor(descriptor, home.identity))
+            signed = sign_descriptor(descriptor, home.identity)
+            self._described = (hour, checkpoint, notice, signed)
         invited = hmac.compare_digest(request.access, home.access_code)
         invited = invited or self._drops.admits(request.access)
         bucket_key = home.bucket_key if invited or config.access == "open" else b""
-        return wire.Described(request.id, self._described[2], bucket_key)
+        return wire.Described(request.id, self._described[3], bucket_key)
+
+    def _read_notice(self) -> Notice | None:
+        try:
+            return read_notice(self._home.directory)
+        except AmanatError as error:
+            logger.error("notice: %s", error.code)  # noqa: TRY400  # a trace says no more
+            return None
 
     def open(self, request: wire.Sealed) -> tuple[wire.Request, bytes]:
         """(the request in a sealed one, with its id; the key of its answer).

@@ -1,0 +1,55 @@
+"""The notice of a move: people are told, with date and destination, long enough before it that who
+leaves has nothing left there when it begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amanat.errors import BadArgument, NoticeRuns
+from amanat.link import connect
+from amanat.protocol import wire
+from amanat.protocol.descriptor import MAX_REASON_CHARS, Notice, RelayAddress, open_descriptor
+from amanat.protocol.drops import MESSAGE_RETENTION_DAYS
+from amanat.relay.home import Home, read_notice, write_notice
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DAY_S = 86_400
+LEAST_DAYS = MESSAGE_RETENTION_DAYS + 2
+"""How many days before the move people must be told: a day to decide in, and the retention of
+messages, which is at most a day longer than it says."""
+
+
+async def announce(
+    directory: Path, to: RelayAddress, *, on: int, reason: str, now: float
+) -> Notice:
+    """Have the relay in a directory tell people that it moves on a UTC day to another relay.
+
+    Raises NoProfile, BadArgument, RelayUnreachable, RelayKeyChanged, BrokenDescriptor or DiskFull.
+    """
+    home = Home.open(directory)
+    if on < int(now // DAY_S) + LEAST_DAYS:
+        raise BadArgument(
+            f"people must be told {LEAST_DAYS} days before, so that who leaves has nothing left"
+        )
+    if len(reason) > MAX_REASON_CHARS:
+        raise BadArgument(f"a reason has at most {MAX_REASON_CHARS} characters")
+    if to.key == home.identity.public_key().public_bytes_raw():
+        raise BadArgument("a relay does not move to itself")
+    link = await connect(to)
+    try:
+        described = await link.request(wire.Describe(0, b""), wire.Described)
+    finally:
+        link.close()
+    region = open_descriptor(described.descriptor, to.key).region
+    notice = Notice(to=str(to), region=region, on=on, reason=reason)
+    write_notice(directory, notice)
+    return notice
+
+
+def check(directory: Path, to: RelayAddress, *, now: float) -> None:
+    """Raises NoticeRuns unless people were told of a move to this relay, and its day has come."""
+    notice = read_notice(directory)
+    if notice is None or notice.to != str(to) or now < notice.on * DAY_S:
+        raise NoticeRuns
