@@ -28,8 +28,8 @@ def install(packages: list[str]) -> None:
         _NO_SERVICES.chmod(0o755)
     try:
         for command in (["update"], ["install", "--yes", "--no-install-recommends", *missing]):
-            subprocess.run(  # noqa: S603
-                ["apt-get", "--quiet", *command],  # noqa: S607
+            subprocess.run(
+                ["apt-get", "--quiet", *command],
                 check=True,
                 env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
                 stdout=subprocess.DEVNULL,
@@ -40,8 +40,8 @@ def install(packages: list[str]) -> None:
     if shutil.which("systemctl"):  # nor at the next start of the machine
         for one in missing:
             # Of those that are no service it says so; that is no error.
-            subprocess.run(  # noqa: S603
-                ["systemctl", "--quiet", "disable", one],  # noqa: S607
+            subprocess.run(
+                ["systemctl", "--quiet", "disable", one],
                 check=False,
                 stderr=subprocess.DEVNULL,
             )
@@ -52,7 +52,7 @@ def is_installed(package: str) -> bool:
     query = ["dpkg-query", "--show", "--showformat", "${db:Status-Status}", package]
     if not shutil.which("dpkg-query"):
         return False
-    shown = subprocess.run(query, check=False, capture_output=True, text=True)  # noqa: S603
+    shown = subprocess.run(query, check=False, capture_output=True, text=True)
     return shown.stdout == "installed"
 
 
