@@ -399,6 +399,12 @@ class OwnMessage(PeerError):
 # Unavailable: try again later.
 
 
+class MovedAway(Unavailable):
+    code = "moved-away"
+    text = "what rests at this relay has moved to a region you have not allowed"
+    hint = "leave with `amanat exit --to RELAY`, or allow it with `amanat home --allow-regions`"
+
+
 class RelayUnreachable(Unavailable):
     code = "relay-unreachable"
     text = "the relay does not answer"

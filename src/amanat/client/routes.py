@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from amanat.client.cover import Cover, day_bytes, empty_cell, empty_page
 from amanat.errors import (
+    BrokenMove,
     BrokenSeal,
     CellTooLarge,
+    DropMoved,
     HopAway,
     HopRefused,
+    MovedAway,
     NoHop,
     PeerError,
     RelayUnreachable,
@@ -28,10 +31,11 @@ from amanat.protocol import wire
 from amanat.protocol.cells import MESSAGE_CELL
 from amanat.protocol.descriptor import open_descriptor, parse_address
 from amanat.protocol.drops import next_digest
+from amanat.protocol.moving import open_order
 from amanat.protocol.sealing import open_answer, seal_request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from amanat.client.profile import Home
     from amanat.protocol.descriptor import Descriptor
@@ -54,6 +58,11 @@ else one dead relay of two would be as bad as two."""
 CURSOR_STEP = 256
 """Of a drop that was not followed for a while only multiples of this are asked for, in cells: where
 exactly a reader left off would tell the relay when it was last there, and so which one it is."""
+MAX_MOVES = 4
+"""How often what rests at a relay may have moved on: it is asked for at each of them."""
+AWAY_RETRY_S = 60.0
+"""How long what has moved to a region that is not allowed is not asked for again, in seconds: the
+person may allow it meanwhile."""
 REFUSED_S = 30.0
 """How long a relay that the hop does not go to is not asked for again, in seconds."""
 
@@ -230,6 +239,45 @@ class _Detour(_Asked):
         return await self._link.ask(request)
 
 
+class _Following:
+    """A way to a relay, and on to another one for drops that have moved there."""
+
+    def __init__(self, way: Way, onward: Callable[[DropMoved], Awaitable[Way]]) -> None:
+        self._way = way
+        self._onward = onward
+        self.at_once = way.at_once
+
+    async def request(self, request: wire.Request, answer: type[R]) -> R:
+        return expect(await self.ask(request), answer)
+
+    async def ask(self, request: wire.Request) -> wire.Reply:
+        try:
+            return await self._way.ask(request)
+        except DropMoved as moved:
+            return await (await self._onward(moved)).ask(request)
+
+    async def catch_up(self, read: wire.Read) -> wire.Cells:
+        try:
+            return await self._way.catch_up(read)
+        except DropMoved as moved:
+            return await (await self._onward(moved)).catch_up(read)
+
+    async def follow(
+        self, drop_id: bytes, read_token: bytes, after: int
+    ) -> AsyncGenerator[wire.Cells, None]:
+        way = self._way
+        while True:
+            try:
+                async with contextlib.aclosing(way.follow(drop_id, read_token, after)) as coming:
+                    async for cells in coming:
+                        yield cells
+                        after = max(after, cells.first + len(cells.cells) - 1)
+            except DropMoved as moved:
+                way = await self._onward(moved)
+            else:
+                return
+
+
 class _Sealing(NamedTuple):
     """Where requests to a relay are sealed to."""
 
@@ -249,8 +297,11 @@ class Routes:
         clock: Callable[[], float],
         period_s: int = 0,
         somebody: Callable[[], str] = str,
+        allows: Callable[[str], bool] = lambda _: True,
+        learn: Callable[[str, bytes], None] = lambda _relay, _order: None,
     ) -> None:
-        """`clock` tells Unix seconds."""
+        """`clock` tells Unix seconds; `allows` says whether the person's data may rest in a region;
+        `learn` is told, once, by what signed order drops of a relay have moved."""
         self.homes = homes
         """The relays of the person, which may serve as hops; read each time."""
         self.setting = setting
@@ -260,6 +311,10 @@ class Routes:
         self._somebody = somebody
         """The relay of somebody we may write to, drawn by lot; empty if there is nobody."""
         self._clock = clock
+        self.moved: dict[str, bytes] = {}
+        """By relay, the signed order by which its drops went to another one."""
+        self._allows = allows
+        self._learn = learn
         self._covers: dict[str, Cover] = {}
         self._links: dict[str, Link] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -293,11 +348,45 @@ class Routes:
         return Transport("hopped", hops[0], "", is_away)
 
     async def to(self, relay: str) -> Way:
-        """A way to a relay.
+        """A way to a relay, and on to where its drops have moved.
 
         Raises RelayUnreachable, at once while a recent attempt has failed, RelayKeyChanged,
-        UnsupportedVersion or BrokenDescriptor.
+        UnsupportedVersion, BrokenDescriptor, or MovedAway if what was there is in a region that is
+        not allowed. The way raises MovedAway too, of drops that are.
         """
+        return await self._follow(relay, MAX_MOVES)
+
+    async def _follow(self, relay: str, most: int) -> Way:
+        async def onward(moved: DropMoved) -> Way:
+            to = self._destination(relay, moved.order)
+            if not most:
+                raise RelayUnreachable("it has moved again and again")
+            return await self._follow(to, most - 1)
+
+        try:
+            return _Following(await self._way(relay), onward)
+        except RelayUnreachable:
+            if relay not in self.moved or not most:
+                raise
+        return await self._follow(self._destination(relay, self.moved[relay]), most - 1)
+
+    def _destination(self, relay: str, signed: bytes) -> str:
+        """Where the drops of a relay have moved by its signed order. Raises RelayUnreachable, for
+        an order that is none is no word of the relay, or MovedAway."""
+        try:
+            order = open_order(signed)
+        except BrokenMove:
+            raise RelayUnreachable("it says that it has moved, and not where") from None
+        if order.source != parse_address(relay).key:
+            raise RelayUnreachable("it shows another relay's order")
+        if self.moved.get(relay) != signed:
+            self.moved[relay] = signed
+            self._learn(relay, signed)
+        if not self._allows(order.region):
+            raise MovedAway(order.region, retry_after=AWAY_RETRY_S)
+        return order.to
+
+    async def _way(self, relay: str) -> Way:
         hops, reason = self._hops(relay)
         if not hops:
             if self.period_s:

@@ -43,7 +43,7 @@ from amanat.errors import (
 )
 from amanat.protocol import wire
 from amanat.protocol.descriptor import Descriptor, Limits, Notice, parse_address, sign_descriptor
-from amanat.protocol.moving import Carry, Freeze, Step, Thaw
+from amanat.protocol.moving import Begin, Carry, Erase, Freeze, Step, Thaw
 from amanat.protocol.rounds import publish_at
 from amanat.protocol.sealing import open_request, seal_answer
 from amanat.relay.drops import BUSY_RETRY_S, Drops, refusal
@@ -382,6 +382,8 @@ class Relay:
         landed: dict[bytes, wire.Cells] = {}
         try:
             if steps:
+                if isinstance(steps[0].step, Begin | Erase):
+                    self._thaw()  # who froze them has ended, and they can be read no longer
                 now = self._now()
                 replies = await loop.run_in_executor(self._thread, self._take_steps, steps, now)
             else:
