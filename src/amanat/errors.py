@@ -325,8 +325,10 @@ class DropMoved(PeerError):
     code = "drop-moved"
     text = "this drop has moved to another relay"
 
-    def __init__(self, order: bytes = b"") -> None:
-        super().__init__()
+    def __init__(
+        self, detail: str = "", *, retry_after: float | None = None, order: bytes = b""
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
         self.order = order
         """Signed by the relay that was asked (protocol/moving.py)."""
 

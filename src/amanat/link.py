@@ -251,7 +251,7 @@ def _key_of(certificate: bytes | None) -> bytes:
 def unless_failed(reply: wire.Reply) -> wire.Reply:
     """The reply, raising the error it names if it is a refusal, or DropMoved."""
     if isinstance(reply, wire.Moved):
-        raise DropMoved(reply.order)
+        raise DropMoved(order=reply.order)
     if not isinstance(reply, wire.Failed):
         return reply
     kind = BY_CODE.get(reply.code, UnexpectedReply)

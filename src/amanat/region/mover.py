@@ -241,14 +241,14 @@ class Mover:
         since, pause = time.monotonic(), RETRY_S[0]
         while True:
             links: list[Link] = []
-            carried = self._carried
+            before = self._carried, len(self._pauses)
             try:
                 links.append(await connect(own))
                 links.append(await connect(order.destination))
                 source, destination = (_Steps(link, order.move, token) for link in links)
                 return await work(source, destination)
             except Unavailable:
-                if self._carried > carried:
+                if (self._carried, len(self._pauses)) != before:
                     since, pause = time.monotonic(), RETRY_S[0]
                 if time.monotonic() - since > self._patience_s:
                     raise

@@ -342,7 +342,7 @@ class Drops:
         self._must_be_here(drop)
         if not drop.drop_id:
             if self._order:
-                raise DropMoved(self._order)
+                raise DropMoved(order=self._order)
             if self._store.count() >= self._limits.drops:
                 raise RelayBusy(retry_after=DROPS_RETRY_S)
             drop = _new_drop(
@@ -386,7 +386,7 @@ class Drops:
 
     def _must_be_here(self, drop: DropRecord) -> None:
         if drop.state == GONE:
-            raise DropMoved(self.moves[drop.move].order)
+            raise DropMoved(order=self.moves[drop.move].order)
         if drop.state == ARRIVING:
             raise RelayBusy(retry_after=LANDING_RETRY_S)
 
