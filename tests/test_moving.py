@@ -10,20 +10,31 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from amanat.config import MovingConfig
 from amanat.drill.process import free_port
-from amanat.errors import DropMoved, Unavailable
+from amanat.errors import (
+    BadArgument,
+    BrokenCertificate,
+    DropMoved,
+    MoveUnderWay,
+    NoticeRuns,
+    Unavailable,
+)
 from amanat.link import Link, connect
 from amanat.protocol import moving, wire
 from amanat.protocol.cells import HANDSHAKE_CELL, LARGE_CELL, MESSAGE_CELL
-from amanat.protocol.descriptor import Notice
+from amanat.protocol.descriptor import Notice, RelayAddress, open_descriptor
 from amanat.protocol.drops import Drop, derive_drop, token_hash
 from amanat.protocol.moving import open_certificate, open_order
 from amanat.region import mover, notice
 from amanat.region.mover import Mover, Report
 from amanat.region.notice import DAY_S, LEAST_DAYS
+from amanat.relay.drops import DropRecord
+from amanat.relay.store_sqlite import SqliteReader
 from relays import Peer, RelayProcess, append, in_loop, read, read_all, run_in_loop
 
 SOURCE_REGION, REGION = "IR", "DE"
@@ -273,3 +284,289 @@ async def interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: random
         files = b"".join(one.read_bytes() for one in two.source.home.directory.iterdir())
         cells = [one for told in writer.told.values() for one in told.values()]
         assert not any(one[100:140] in files for one in cells)
+
+
+# Who may do what
+
+
+def whole(
+    record: DropRecord,
+    before: int,
+    digest: bytes,
+    cells: list[moving.WrappedCell],
+    keys: list[moving.ShredKey],
+) -> moving.Part:
+    """The part of a drop with its first cells."""
+    return moving.Part(
+        drop_id=record.drop_id,
+        append_hash=record.append_hash,
+        read_hash=record.read_hash,
+        retention_days=record.retention_days,
+        bucket=record.bucket,
+        bound=record.bound,
+        last_day=record.last_day,
+        is_first=True,
+        before=before,
+        digest=digest,
+        keys=keys,
+        cells=cells,
+    )
+
+
+class Scene:
+    """Two relays between which a move has begun, step by step."""
+
+    def __init__(self, two: Two) -> None:
+        self.key = two.source.home.identity
+        self.move = bytes(range(16))
+        self.token = moving.move_token(self.key.private_bytes_raw(), self.move)
+        self.order = moving.Order(
+            move=self.move,
+            source=self.key.public_key().public_bytes_raw(),
+            to=str(two.destination.address),
+            region=REGION,
+            regions=[SOURCE_REGION],
+            token_hash=moving.token_hash(self.token),
+            began=1,
+        )
+        self.signed = moving.sign_order(self.order, self.key)
+        self.access = two.source.home.bucket_key
+
+    async def begin(self, *peers: Peer) -> None:
+        for peer in peers:
+            assert await self.take(peer, moving.Begin(self.signed, self.access)) == []
+
+    async def take(self, peer: Peer, step: moving.Step, token: bytes = b"") -> Any:  # noqa: ANN401
+        reply = await peer.ask(wire.Move(77, self.move, token or self.token, step))
+        return reply.drops if isinstance(reply, wire.Moving) else getattr(reply, "code", reply)
+
+
+@in_loop
+async def test_who_is_not_the_source_moves_nothing(tmp_path: Path) -> None:
+    with Two(tmp_path) as two:
+        source, there = (
+            await Peer.connect(two.source.address),
+            await Peer.connect(two.destination.address),
+        )
+        scene = Scene(two)
+        begin = moving.Begin(scene.signed, scene.access)
+        assert await scene.take(there, moving.Survey(b"")) == "move-refused"  # of no known move
+        assert await scene.take(there, begin, token=bytes(32)) == "move-refused"
+        other = Ed25519PrivateKey.generate()
+        forged = moving.sign_order(scene.order, other)
+        assert await scene.take(there, moving.Begin(forged, scene.access)) == "broken-move"
+        stranger = msgspec.structs.replace(
+            scene.order, source=other.public_key().public_bytes_raw()
+        )
+        signed = moving.sign_order(stranger, other)
+        assert await scene.take(there, moving.Begin(signed, scene.access)) == "move-refused"
+        elsewhere = msgspec.structs.replace(scene.order, region="FR")
+        signed = moving.sign_order(elsewhere, scene.key)
+        assert await scene.take(there, moving.Begin(signed, scene.access)) == "move-refused"
+        await scene.begin(source, there)
+        again = msgspec.structs.replace(scene.order, regions=[SOURCE_REGION, "FR"])
+        signed = moving.sign_order(again, scene.key)
+        assert await scene.take(there, moving.Begin(signed, scene.access)) == "broken-move"
+        assert await scene.take(there, moving.Survey(b""), token=bytes(32)) == "move-refused"
+        # Each relay takes its own steps.
+        own: list[moving.Step] = [
+            *(moving.Freeze([]), moving.Release([]), moving.Erase(), moving.Thaw())
+        ]
+        theirs: list[moving.Step] = [
+            *(moving.Survey(b""), moving.Carry([]), moving.Land([]), moving.State())
+        ]
+        assert {await scene.take(there, step) for step in own} == {"move-refused"}
+        assert {await scene.take(source, step) for step in theirs} == {"move-refused"}
+
+
+@in_loop
+async def test_a_drop_goes_only_when_frozen_and_lands_only_as_it_was(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    with Two(tmp_path) as two:
+        source, there = (
+            await Peer.connect(two.source.address),
+            await Peer.connect(two.destination.address),
+        )
+        scene, drop = Scene(two), two.source.bucket()
+        assert isinstance(await source.ask(append(drop, cell(rng), 1)), wire.Appended)
+        await scene.begin(source, there)
+        assert await scene.take(source, moving.Release([drop.drop_id])) == "relay-busy"
+        (frozen,) = await scene.take(source, moving.Freeze([drop.drop_id]))
+        assert (frozen.state, frozen.head, frozen.cells) == (moving.HERE, 1, 1)
+        # A write waits, and is carried out when nobody goes on with the move.
+        source.send(append(drop, cell(rng), 2))
+        assert await scene.take(source, moving.Thaw()) == []
+        waited = await source.reply(2)
+        assert isinstance(waited, wire.Appended)
+        reader = SqliteReader(two.source.home.directory)
+        record = reader.look(drop.drop_id)
+        found = reader.wrapped(record, after=0, max_cells=9, max_bytes=10**6)
+        reader.close()
+        cells = found[2]
+        part = whole(record, *found)
+        foreign = msgspec.structs.replace(part, drop_id=make(1).drop_id[::-1])
+        assert await scene.take(there, moving.Carry([foreign])) == "broken-move"
+        broken = moving.WrappedCell(cells[0].day, cells[0].wrapped[:-1] + b"\0")
+        damaged = msgspec.structs.replace(part, cells=[broken, *cells[1:]])
+        assert await scene.take(there, moving.Carry([damaged])) == "broken-move"
+        half = msgspec.structs.replace(part, cells=cells[:1])
+        (arrived,) = await scene.take(there, moving.Carry([half]))
+        assert (arrived.state, arrived.head, arrived.cells) == (moving.ARRIVING, 1, 1)
+        assert await there.ask_code(append(drop, cell(rng), 3)) == "relay-busy"
+        assert await there.ask_code(read(drop, number=4)) == "relay-busy"
+        assert await there.ask_code(append(make(9), cell(rng), 5)) == "no-such-drop"
+        standing = moving.Standing(
+            drop.drop_id, moving.HERE, record.head, record.digest, record.cells, record.bytes
+        )
+        assert await scene.take(there, moving.Land([standing])) == "broken-move"
+        (arrived,) = await scene.take(there, moving.Carry([part]))
+        assert arrived.head == 1  # it came already; the mover sees what does not go on
+        rest = msgspec.structs.replace(
+            part, is_first=False, before=1, digest=arrived.digest, cells=cells[1:]
+        )
+        (arrived,) = await scene.take(there, moving.Carry([rest]))
+        assert (arrived.head, arrived.digest) == (record.head, record.digest)
+        fewer = msgspec.structs.replace(standing, digest=bytes(32))
+        assert await scene.take(there, moving.Land([fewer])) == "broken-move"
+        assert await scene.take(there, moving.Land([standing])) == []
+        assert await scene.take(there, moving.Land([standing])) == []
+        assert await scene.take(there, moving.Abandon()) == "broken-move"
+        assert len(await read_all(there, drop)) == 2
+
+
+@in_loop
+async def test_what_ended_at_the_source_meanwhile_ends_at_the_destination(tmp_path: Path) -> None:
+    rng = random.Random(6)
+    with Two(tmp_path) as two:
+        source, there = (
+            await Peer.connect(two.source.address),
+            await Peer.connect(two.destination.address),
+        )
+        scene, drop = Scene(two), two.source.bucket()
+        for _ in range(4):
+            await source.ask(append(drop, cell(rng), 1))
+        await scene.begin(source, there)
+        reader = SqliteReader(two.source.home.directory)
+        record = reader.look(drop.drop_id)
+        found = reader.wrapped(record, after=0, max_cells=9, max_bytes=10**6)
+        late = reader.wrapped(record, after=3, max_cells=9, max_bytes=10**6)
+        reader.close()
+        part = whole(record, found[0], found[1], found[2][:2], found[3])
+        await scene.take(there, moving.Carry([part]))
+        # The first three have ended: what is carried begins after a gap, and says so.
+        after = msgspec.structs.replace(
+            part, is_first=True, before=late[0], digest=late[1], cells=late[2]
+        )
+        gap = msgspec.structs.replace(after, is_first=False)
+        (arrived,) = await scene.take(there, moving.Carry([gap]))
+        assert (arrived.head, arrived.cells) == (2, 2)
+        (arrived,) = await scene.take(there, moving.Carry([after]))
+        assert (arrived.head, arrived.cells, arrived.digest) == (4, 1, record.digest)
+        standing = moving.Standing(drop.drop_id, moving.HERE, 4, record.digest, 1, MESSAGE_CELL)
+        assert await scene.take(there, moving.Land([standing])) == []
+        reply = await there.ask(read(drop, number=8))
+        assert isinstance(reply, wire.Cells)
+        assert (reply.first, len(reply.cells), reply.head) == (4, 1, 4)
+
+
+@in_loop
+async def test_a_move_is_undone_while_nothing_has_gone(tmp_path: Path) -> None:
+    rng = random.Random(7)
+    with Two(tmp_path) as two:
+        peer = await Peer.connect(two.source.address)
+        mine = cell(rng)
+        assert isinstance(await peer.ask(append(two.source.bucket(), mine, 1)), wire.Appended)
+        there = await Peer.connect(two.destination.address)
+        scene = Scene(two)
+        await scene.begin(peer, there)
+        with pytest.raises(MoveUnderWay):
+            await two.move()
+        mover = two.mover()
+        await mover.abandon()
+        assert mover.under_way() is None
+        mover.close()
+        assert await scene.take(there, moving.Survey(b"")) == "move-refused"
+        assert await read_all(peer, two.source.bucket()) == [mine]
+        with pytest.raises(BadArgument):
+            await two.move(is_resumed=True)
+        report = await two.move()
+        assert report.cells == 1
+
+
+@in_loop
+async def test_drops_move_on_and_back_again(tmp_path: Path) -> None:
+    rng = random.Random(8)
+    with Two(tmp_path) as two:
+        settings = two.destination.home.config.moving
+        file = two.source.home.directory / "relay.toml"
+        text = file.read_text().replace(
+            "# sources = []", f'sources = ["{two.destination.address}"]'
+        )
+        assert settings.sources
+        file.write_text(text)
+        two.source.kill()
+        two.source.start()
+        peer = await Peer.connect(two.source.address)
+        drop, first, second = two.source.bucket(), cell(rng), cell(rng)
+        await peer.ask(append(drop, first, 1))
+        await two.move()
+        there = await Peer.connect(two.destination.address)
+        assert isinstance(await there.ask(append(drop, second, 1)), wire.Appended)
+        two.source, two.destination = two.destination, two.source
+        report = await two.move()
+        order, _, _ = open_certificate(two.certificate(report))
+        assert order.regions == [REGION, SOURCE_REGION]
+        assert await read_all(peer, drop) == [first, second]
+        assert isinstance(await there.ask(read(drop, number=9)), wire.Moved)
+        assert await create(peer, two.destination, make(50)) == wire.Created(1, 0)
+
+
+@in_loop
+async def test_nothing_moves_before_its_day_and_people_are_told(tmp_path: Path) -> None:
+    with Two(tmp_path) as two:
+        announced = await two.announce(3)
+        peer = await Peer.connect(two.source.address)
+        described = await peer.ask(wire.Describe(1, b""))
+        assert isinstance(described, wire.Described)
+        key = two.source.address.key
+        assert open_descriptor(described.descriptor, key).notice == announced
+        assert announced.decide_by == announced.on - 15
+        mover = two.mover()
+        with pytest.raises(NoticeRuns):
+            await mover.move(two.destination.address, is_resumed=False)
+        with pytest.raises(NoticeRuns):  # another relay than people were told
+            await mover.move(two.source.address, is_resumed=False)
+        mover.close()
+        with pytest.raises(BadArgument):
+            await notice.announce(
+                two.source.home.directory,
+                two.destination.address,
+                on=int(time.time() // DAY_S) + LEAST_DAYS - 1,
+                reason="",
+                now=time.time(),
+            )
+
+
+def test_a_certificate_is_of_both_relays_and_of_every_bit() -> None:
+    key, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    order = moving.Order(
+        move=bytes(16),
+        source=key.public_key().public_bytes_raw(),
+        to=str(RelayAddress("two.example", 8443, other.public_key().public_bytes_raw())),
+        region=REGION,
+        regions=[SOURCE_REGION],
+        token_hash=bytes(32),
+        began=1,
+    )
+    signed = moving.sign_order(order, key)
+    statement, signature = moving.sign_statement(moving.state_of(signed, []), other)
+    good = moving.certify(statement, signature, erased=3, key=key)
+    assert open_certificate(good)[0] == order
+    for place in range(len(good)):
+        with pytest.raises(BrokenCertificate):
+            open_certificate(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+    for key_of_neither in (other, Ed25519PrivateKey.generate()):
+        with pytest.raises(BrokenCertificate):
+            open_certificate(moving.certify(statement, signature, erased=3, key=key_of_neither))
+    with pytest.raises(ValueError, match="itself"):
+        msgspec.structs.replace(order, source=other.public_key().public_bytes_raw())

@@ -238,7 +238,7 @@ class Moves:
         if len(arriving) < MAX_DROPS:
             self._store.forget_move(record)
         else:
-            raise RelayBusy(retry_after=0)
+            raise RelayBusy(retry_after=0.0)
 
     # The destination
 
@@ -377,7 +377,7 @@ class Moves:
             if not drop.drop_id or drop.state != HERE:
                 raise BrokenMove
             if drop_id not in self._drops.frozen:
-                raise RelayBusy(retry_after=0)  # too late: it is frozen again
+                raise RelayBusy(retry_after=0.0)  # too late: it is frozen again
             drop.state, drop.move = GONE, record.number
             self._store.set_state(drop)
             self._store.note(MovedOut(*_entry(drop, destination, now)))
