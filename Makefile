@@ -35,10 +35,11 @@ $(BUILT): .venv/.installed pyproject.toml $(RUST)
 	VIRTUAL_ENV=$(CURDIR)/.venv PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin develop --uv --quiet --release --locked
 	touch $@
 
-# What only tests need and Python does not bring: a libpython to link.
+# What only tests need and Python does not bring: a libpython to link, and what makes networks.
 system: $(BUILT)
 	@$(BIN)/python -c 'import glob, sys, sysconfig; c = sysconfig.get_config_var; sys.exit(not glob.glob(c("LIBDIR") + "/**/libpython" + c("LDVERSION") + ".so", recursive=True))' \
 	  || (apt-get update && apt-get install --yes --no-install-recommends libpython3-dev)
+	@command -v ip >/dev/null || (apt-get update && apt-get install --yes --no-install-recommends iproute2)
 
 demo: build
 	$(BIN)/amanat replay --people 60 --messages 3000

@@ -18,15 +18,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from amanat import background
 from amanat.errors import (
     BrokenAddress,
+    BrokenCertificate,
     BrokenDescriptor,
     BrokenLedger,
+    BrokenMove,
     BrokenSeal,
     InvalidCell,
     MalformedFrame,
     NotInLedger,
     StoreDamaged,
 )
-from amanat.protocol import cells, codec, ledger, sealing, tlog, wire
+from amanat.protocol import cells, codec, ledger, moving, sealing, tlog, wire
 from amanat.protocol.descriptor import (
     Descriptor,
     Limits,
@@ -46,6 +48,47 @@ _ONCE = cells.OneTime(bytes(16), bytes(32))
 _SEALING = bytes(range(96))
 _ADDRESS = str(RelayAddress(host="relay.example", port=8443, key=_PUBLIC))
 _DESCRIPTOR = Descriptor(_PUBLIC, "DE", "Example", 3, 32, "open", 3600, Limits(1, 2, 3, 4))
+
+
+_OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+_ORDER = moving.Order(
+    move=bytes(16),
+    source=_PUBLIC,
+    to=str(RelayAddress("two.example", 8443, _OTHER.public_key().public_bytes_raw())),
+    region="FR",
+    regions=["DE", "IR"],
+    token_hash=bytes(32),
+    began=500_000,
+)
+_MOVE = moving.sign_order(_ORDER, _KEY)
+_STANDING = moving.Standing(bytes(24), moving.HERE, 1, bytes(32), 1, 1024)
+_PART = moving.Part(
+    drop_id=bytes(24),
+    append_hash=bytes(32),
+    read_hash=bytes(32),
+    retention_days=14,
+    bucket=True,
+    bound=7,
+    last_day=20_000,
+    is_first=True,
+    before=0,
+    digest=bytes(32),
+    keys=[moving.ShredKey(20_000, 20_014, bytes(32))],
+    cells=[moving.WrappedCell(20_000, bytes(40))],
+)
+_STEPS = (
+    moving.Begin(_MOVE, bytes(32)),
+    moving.Survey(bytes(24)),
+    moving.Carry([_PART]),
+    moving.Freeze([bytes(24)]),
+    moving.Release([bytes(24)]),
+    moving.Land([_STANDING]),
+    moving.Thaw(),
+    moving.State(),
+    moving.Erase(),
+    moving.Abandon(),
+)
+_STATEMENT, _SIGNATURE = moving.sign_statement(moving.state_of(_MOVE, []), _OTHER)
 
 
 class Target(NamedTuple):
@@ -207,6 +250,7 @@ _REQUESTS: list[wire.Request] = [
     wire.Forward(7, _ADDRESS, bytes(2416)),
     wire.Inquire(8, _ADDRESS),
     wire.Consult(13, "tile/0/000.p/7"),
+    *(wire.Move(14, bytes(16), bytes(32), one) for one in _STEPS),
 ]
 _REPLIES: list[wire.Reply] = [
     wire.Described(0, b"signed", bytes(32)),
@@ -216,6 +260,8 @@ _REPLIES: list[wire.Reply] = [
     wire.Failed(4, "relay-busy", 5.0),
     wire.Answer(5, bytes(1328)),
     wire.Consulted(7, bytes(32)),
+    wire.Moving(8, [_STANDING], b"statement", b"signature"),
+    wire.Moved(9, _MOVE),
 ]
 
 _ANSWERS: list[msgspec.Struct] = [
@@ -225,6 +271,34 @@ _ANSWERS: list[msgspec.Struct] = [
     background.Check(),
     background.End(4),
 ]
+
+
+def _order(data: bytes) -> None:
+    """Invariant: BrokenMove, or an order of whoever signed it, in its one encoding."""
+    try:
+        order = moving.open_order(data)
+    except BrokenMove:
+        return
+    assert data[64:] == codec.encode(order)
+
+
+def _statement(data: bytes) -> None:
+    """Invariant: BrokenMove, or the statement that was signed."""
+    try:
+        moving.open_statement(data, _SIGNATURE, _ORDER)
+    except BrokenMove:
+        return
+    assert data == _STATEMENT
+
+
+def _certificate(data: bytes) -> None:
+    """Invariant: BrokenCertificate, or one that both relays signed, in its one encoding."""
+    try:
+        certificate = moving.open_certificate(data)[2]
+    except BrokenCertificate:
+        return
+    assert data == codec.encode(certificate)
+
 
 TARGETS = {
     "request": Target(
@@ -259,6 +333,11 @@ TARGETS = {
     "entry": Target(_entry, [ledger.encode_entry(one) for one in _ENTRIES]),
     "note": Target(_note, [tlog.sign_checkpoint(_CHECKPOINT, _KEY)]),
     "checkpoint": Target(_checkpoint, [tlog.format_checkpoint(_CHECKPOINT).encode()]),
+    "move-order": Target(_order, [_MOVE]),
+    "move-statement": Target(_statement, [_STATEMENT]),
+    "move-certificate": Target(
+        _certificate, [moving.certify(_STATEMENT, _SIGNATURE, erased=500_001, key=_KEY)]
+    ),
     "tile": Target(_tile, [b"tile/0/000", b"tile/2/x001/x234/067.p/9", b"tile/entries/007.p/255"]),
     "bundle": Target(_bundle, [tlog.join_bundle([b"", b"entry"])]),
     "cell": Target(_cell, [cells.seal(_ONCE, b"text", region="DE", drop_id=bytes(24))]),
