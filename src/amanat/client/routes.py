@@ -297,11 +297,11 @@ class Routes:
         clock: Callable[[], float],
         period_s: int = 0,
         somebody: Callable[[], str] = str,
-        allows: Callable[[str], bool] = lambda _: True,
+        allows: Callable[[str, str], bool] = lambda _relay, _region: True,
         learn: Callable[[str, bytes], None] = lambda _relay, _order: None,
     ) -> None:
-        """`clock` tells Unix seconds; `allows` says whether the person's data may rest in a region;
-        `learn` is told, once, by what signed order drops of a relay have moved."""
+        """`clock` tells Unix seconds; `allows` says whether what rests at a relay may rest in
+        a region; `learn` is told, once, by what signed order drops of a relay have moved."""
         self.homes = homes
         """The relays of the person, which may serve as hops; read each time."""
         self.setting = setting
@@ -382,7 +382,7 @@ class Routes:
         if self.moved.get(relay) != signed:
             self.moved[relay] = signed
             self._learn(relay, signed)
-        if not self._allows(order.region):
+        if not self._allows(relay, order.region):
             raise MovedAway(order.region, retry_after=AWAY_RETRY_S)
         return order.to
 
