@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hmac
 import logging
 import resource
@@ -43,7 +44,7 @@ from amanat.errors import (
 )
 from amanat.protocol import wire
 from amanat.protocol.descriptor import Descriptor, Limits, Notice, parse_address, sign_descriptor
-from amanat.protocol.moving import Begin, Carry, Erase, Freeze, Step, Thaw
+from amanat.protocol.moving import Begin, Carry, Erase, Freeze, State, Step, Thaw
 from amanat.protocol.rounds import publish_at
 from amanat.protocol.sealing import open_request, seal_answer
 from amanat.relay.drops import BUSY_RETRY_S, Drops, refusal
@@ -379,13 +380,21 @@ class Relay:
         started, loop = time.perf_counter(), asyncio.get_running_loop()
         requests = [request for _, request in batch]
         steps = [request for request in requests if isinstance(request, wire.Move)]
+        replies: list[wire.Reply] = []
         landed: dict[bytes, wire.Cells] = {}
         try:
             if steps:
                 if isinstance(steps[0].step, Begin | Erase):
                     self._thaw()  # who froze them has ended, and they can be read no longer
                 now = self._now()
-                replies = await loop.run_in_executor(self._thread, self._take_steps, steps, now)
+                if isinstance(steps[0].step, State):  # reads the ledger from when the move began
+                    take = functools.partial(self._moves.step, steps[0], now=now)
+                    replies = [await loop.run_in_executor(self._thread, take)]
+                else:
+                    replies = [self._moves.step(step, now=now) for step in steps]
+                await loop.run_in_executor(self._thread, self._drops.commit)
+                if not isinstance(steps[0].step, Carry):
+                    self._drops.know_moves()
             else:
                 writes = [request for request in requests if not isinstance(request, wire.Move)]
                 replies, landed = self._drops.write(writes, now=self._now())
@@ -401,14 +410,6 @@ class Relay:
             self._publish(drop_id, cells)
         self.metrics.waiting_writes.set(len(self._queue))
         self.metrics.commit_seconds.observe(time.perf_counter() - started)
-
-    def _take_steps(self, steps: list[wire.Move], now: float) -> list[wire.Reply]:
-        """Take steps of moves, all or none, and commit: the answers."""
-        replies: list[wire.Reply] = [self._moves.step(step, now=now) for step in steps]
-        self._drops.commit()
-        if not isinstance(steps[0].step, Carry):
-            self._drops.know_moves()
-        return replies
 
     def _after(self, step: Step) -> None:
         """Let writers wait for frozen drops, but not for long, or no longer."""
