@@ -25,6 +25,7 @@ from amanat.client.delivery import Peer
 from amanat.client.gaps import Gaps
 from amanat.client.history import History, MessageChanged, TextArrived
 from amanat.client.vault import fingerprint
+from amanat.client.whereabouts import Whereabouts
 from amanat.errors import (
     BadArgument,
     Blocked,
@@ -110,6 +111,7 @@ if TYPE_CHECKING:
     from amanat.client.gaps import Gap
     from amanat.client.profile import Me
     from amanat.client.vault import Vault
+    from amanat.protocol.identity import Address
 
 LARGE_GROUP = 64
 """Above this many people a message goes once into the epoch drop instead of once to every bucket
@@ -237,6 +239,7 @@ class Conversations:
         self._delivery = delivery
         self._me = me
         self.gaps = Gaps(vault)
+        self.whereabouts = Whereabouts(vault, me)
         self.history = History(vault, me)
         self._groups: dict[bytes, Group] = {}
         self._helping: set[bytes] = set()
@@ -314,6 +317,15 @@ class Conversations:
             for p in group.people
             if p.signer != self._me.signer
         ]
+
+    def outbound_regions(self, gid: bytes) -> list[str]:
+        """Where what we say in a conversation rests, or may: in the regions of the others' homes
+        and fallbacks; of a large group, in its own."""
+        group = self.group(gid)
+        if group.is_large:
+            return [group.policy.region]
+        others = self.others(group)
+        return sorted({address.region for peer in others for address in peer.addresses})
 
     # Starting
 
@@ -469,6 +481,7 @@ class Conversations:
             "DELETE FROM epoch WHERE gid = ? AND number <= ?", (gid, epoch - KEPT_AUTHENTICATORS)
         )
         self._meet(gid, group)
+        self.whereabouts.keep(gid, group.identities)
         if group.policy.direct:
             for peer in self.others(group):
                 self._delivery.keep_way_back(peer.identity, peer.delivery)
@@ -484,6 +497,8 @@ class Conversations:
                     "SELECT sure_seq FROM conversation WHERE gid = ?", (gid,)
                 ).fetchone()
                 self._delivery.read_again(sure)
+                if self._has_moved_since(group):
+                    self._tell(gid, now=now)  # newcomers see where we were
         if any(p.leaf.addresses[0].relay != group.policy.relay for p in group.people):
             # Members of other relays cannot make the drop they may need: whoever can, does.
             self._make_epoch_drop(gid, group, now=now)
@@ -981,6 +996,7 @@ class Conversations:
         self._plan_refresh(gid, REFRESH_MS[1], now=now)
         if is_restart and self.group(gid).policy.direct:
             self.give_key_packages(gid, mls.HYBRID_SUITE, KEY_PACKAGES_GIVEN, now=now)
+        self._tell(gid, now=now)  # if we had moved: nothing could be said here meanwhile
         self.attempt(gid, now=now)
 
     def _won(self, gid: bytes, *, now: int) -> None:
@@ -1298,7 +1314,9 @@ class Conversations:
         envelope = self._say(gid, kind, body, now=now)
         return self.history.take(gid, self._me.identity, self._me.signer, envelope, now=now)
 
-    def _say(self, gid: bytes, kind: Kind, body: bytes, *, now: int) -> Envelope:
+    def _say(
+        self, gid: bytes, kind: Kind, body: bytes, *, is_again: bool = False, now: int
+    ) -> Envelope:
         group = self.group(gid)
         if group.policy.direct and group.identities - set(group.policy.direct):
             raise IdentityChanged
@@ -1323,7 +1341,8 @@ class Conversations:
             " WHERE gid = ?",
             (envelope.seq, envelope_hash(data), envelope.clock, gid),
         )
-        self.gaps.keep(gid, envelope.seq, kind, data, envelope.id, now=now)
+        is_quiet = is_again or kind in (Kind.RECEIPT, Kind.HEARTBEAT)
+        self.gaps.keep(gid, envelope.seq, data, envelope.id, is_quiet=is_quiet, now=now)
         if group.is_large:
             self._append_to_epoch(gid, group, MESSAGE_FRAGMENT, sealed, now=now)
         else:
@@ -1365,8 +1384,14 @@ class Conversations:
         """Send a heartbeat, if somebody may lack our last words; inside a unit."""
         if not self.is_active(gid) or self.history.is_shut(gid):
             self._db.execute("UPDATE conversation SET beat_due_at = NULL WHERE gid = ?", (gid,))
-        elif self.gaps.beat(gid, has_receipts=self.has_receipts(gid), now=now):
-            self._say(gid, Kind.HEARTBEAT, b"", now=now)
+            return
+        is_telling = self.whereabouts.is_telling(gid)
+        has_receipts = self.has_receipts(gid)
+        if self.gaps.beat(gid, has_receipts=has_receipts, is_telling=is_telling, now=now):
+            if is_telling:
+                self._tell(gid, is_again=True, now=now)
+            else:
+                self._say(gid, Kind.HEARTBEAT, b"", now=now)
 
     def ask(self, gap: Gap, *, now: int) -> None:
         """Ask the sender of what is missing for it; inside a unit."""
@@ -1461,7 +1486,7 @@ class Conversations:
         inside a unit."""
         if not self.is_followed(gid):
             return
-        ours = [home.bucket.drop_id for home in self._me.homes]
+        ours = [home.bucket.drop_id for home in self._me.buckets]
         drops = {d[:4]: d for d in (*ours, *(e.drop_id for _, e in self.epoch_drops(gid)))}
         for seen in cell.seen:
             drop_id = drops.get(seen.drop)
@@ -1658,6 +1683,7 @@ class Conversations:
                 if not self.gaps.tell(gid, ack.device, ack.seq, ack.hash):
                     self.warn(gid, BrokenChain.code, "two members heard two things", now=now)
                 continue
+            self.whereabouts.confirmed(gid, sender, ack.seq)
             more = self._db.execute(
                 "INSERT INTO receipt VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq"
                 " WHERE seq < excluded.seq RETURNING 1",
@@ -1710,25 +1736,71 @@ class Conversations:
 
     def _take_addresses(self, sender: bytes, body: bytes) -> None:
         """Reach a person elsewhere from now on; what waits for them goes there too."""
-        version = codec.decode(_new_addresses, body, InvalidMessage).version
-        self._db.execute(
+        new = codec.decode(_new_addresses, body, InvalidMessage)
+        if self._db.execute(
             "INSERT INTO moved VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET version ="
-            " excluded.version, addresses = excluded.addresses WHERE version < excluded.version",
-            (sender, version, body),
+            " excluded.version, addresses = excluded.addresses WHERE version < excluded.version"
+            " RETURNING 1",
+            (sender, new.version, body),
+        ).fetchone():
+            self._delivery.send_after(sender, new.addresses)
+
+    def found(self, identity: bytes, addresses: list[Address]) -> bool:
+        """A contact is reached at these addresses, by an invite of theirs; inside a unit. False if
+        that was known. What they say themselves, now or later, counts before it."""
+        peers = self.others(self.group(self.direct_with(identity)))
+        if any(peer.addresses == addresses for peer in peers if peer.identity == identity):
+            return False
+        self._db.execute(
+            "INSERT INTO moved VALUES (?, 0, ?) ON CONFLICT DO UPDATE SET addresses ="
+            " excluded.addresses",
+            (identity, codec.encode(NewAddresses(1, addresses))),
         )
+        self._delivery.send_after(identity, addresses)
+        return True
 
     def tell_addresses(self, *, now: int) -> None:
         """Tell everybody we talk with where we are to be reached from now on; inside a unit."""
-        try:
-            version = int.from_bytes(self._vault.get("addresses version"), "big") + 1
-        except KeyError:
-            version = 1
-        self._vault.put("addresses version", version.to_bytes(8, "big"))
-        body = codec.encode(NewAddresses(version, self._me.addresses))
         rows = self._db.execute("SELECT gid FROM conversation WHERE state = 'active'").fetchall()
         for (gid,) in rows:
-            if len(self.group(gid).people) > 1:
-                self._say(gid, Kind.ADDRESSES, body, now=now)
+            self._tell(gid, now=now)
+
+    def _tell(self, gid: bytes, *, is_again: bool = False, now: int) -> None:
+        """Tell the people of a conversation where we are now, if we have ever moved. Who is blocked
+        is told nothing."""
+        body = self.whereabouts.word()
+        group = self.group(gid)
+        others = group.identities - {self._me.identity}
+        if body is None or not others or not self.is_active(gid) or self.history.is_shut(gid):
+            return
+        envelope = self._say(gid, Kind.ADDRESSES, body, is_again=is_again, now=now)
+        if not is_again and not group.is_large:  # nothing of a large group comes to our buckets
+            self.whereabouts.told(gid, others, envelope.seq)
+
+    def tell_unblocked(self, identity: bytes, *, now: int) -> None:
+        """Tell somebody what they were not told while they were blocked; inside a unit."""
+        self._tell(self.direct_with(identity), now=now)
+
+    def _has_moved_since(self, group: Group) -> bool:
+        """Whether our leaf says another address than ours."""
+        own = next(p for p in group.people if p.signer == self._me.signer)
+        return list(own.leaf.addresses) != self._me.addresses
+
+    def came(self, gid: bytes, signer: bytes, drop_id: bytes, *, now: int) -> None:
+        """A member's cell came into one of our buckets; inside a unit."""
+        row = self._db.execute(
+            "SELECT identity FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
+        ).fetchone()
+        if row is not None:
+            self.whereabouts.came(gid, row[0], drop_id, now=now)
+
+    def at_home(self) -> None:
+        """The home bucket is another now, and what was counted in the one before counts no more;
+        inside a unit."""
+        begin = self._delivery.read_so_far()
+        self._db.execute("UPDATE conversation SET sure_seq = ?", (begin,))
+        self._db.execute("UPDATE key_package SET bucket_seq = ?", (begin,))
+        self._delivery.forget_again()
 
     def _schedule_leave(self, gid: bytes, wish: Leave, *, now: int) -> None:
         others = [p.signer for p in self.group(gid).people if p.leaf.nonce != wish.nonce]
@@ -1773,6 +1845,7 @@ class Conversations:
         """Forget what is needed only while we are a member; the messages stay."""
         self._delivery.end_chains(gid)
         self.gaps.end(gid)
+        self.whereabouts.keep(gid, ())
         self._drop_epochs(gid, before=2**62)
         for table in ("since", "epoch"):
             self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
