@@ -6,14 +6,17 @@ import pytest
 
 from amanat.client import api, routes
 from amanat.client import conversation as rules
+from amanat.client.conversation import CUT_OFF_MS
 from amanat.client.gaps import BEATS_MS
 from amanat.client.whereabouts import DAY_MS, FORMER_MS
 from amanat.drill.world import Died, Person, Relay, World
 from amanat.errors import (
     BadArgument,
     InviteUsed,
+    MessageLost,
     RegionNotAllowed,
     RegionsDiffer,
+    RelayBusy,
     RelayUnreachable,
 )
 from amanat.protocol import wire
@@ -87,10 +90,54 @@ async def test_exit_from_a_dead_relay_every_contact_is_back_within_a_heartbeat(
     status = alice.client.status()
     assert status.unaware == []
     assert status.missing == []
-    assert status.away == []
+    assert status.away == [str(world.relay.address)]  # it holds who is in some conversations
     assert [former.is_away for former in status.former] == [True]
     assert all(p.texts("all") == ["nobody home?", "here I am"] for p in (alice, bob, carol))
     assert not any(person.warnings() for person in (alice, bob, carol))
+
+
+async def test_what_a_hostile_relay_kept_to_itself_is_said_again_at_the_new_home(
+    world: World,
+) -> None:
+    alice, bob, carol, new = await apart(world)
+    alice.say("bob", "I trust this relay")
+    await world.settle()
+    world.relay.forgets = lambda request, _: request.drop_id == alice.bucket
+    for number in range(20):
+        bob.say("alice", f"text {number}")
+    carol.say("all", "not for you")
+    await world.pass_time(30)
+    assert alice.texts("bob") == ["I trust this relay"]
+    world.relay.refuses = RelayBusy(retry_after=3600.0)
+    bob.say("alice", "refused")
+    await world.pass_time(5)
+    await alice.client.exit(str(new.address))
+    await world.pass_time(BEAT_S)
+    said = [f"text {number}" for number in range(20)]
+    assert alice.texts("bob") == ["I trust this relay", *said, "refused"]
+    assert alice.texts("all") == ["not for you"]
+    assert alice.client.status().missing == []
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_what_only_the_dead_relay_held_is_said_again_or_named(
+    world: World, *, is_kept: bool
+) -> None:
+    alice, bob, _, new = await apart(world)
+    await alice.sleep()
+    for number in range(5):
+        bob.say("alice", f"text {number}")
+    await world.pass_time(30)
+    if not is_kept:
+        with bob.client._unit():
+            bob.db.execute("DELETE FROM sent WHERE gid = ?", (bob.gid("alice"),))
+    world.network.cut(world.relay.address)
+    alice.wake()
+    await alice.client.exit(str(new.address))
+    await world.pass_time(BEAT_S)
+    assert alice.texts("bob") == [f"text {number}" for number in range(5)] * is_kept
+    assert alice.client.status().missing == []
+    assert set(alice.warnings()) == (set() if is_kept else {MessageLost.code})
 
 
 async def test_who_was_offline_during_an_exit_finds_us_when_they_are_back(world: World) -> None:
@@ -393,6 +440,128 @@ async def test_who_is_blocked_is_told_when_they_no_longer_are(world: World) -> N
     bob.say("alice", "friends again?")
     await world.pass_time(BEAT_S)
     assert alice.texts("bob") == ["friends again?"]
+
+
+# Groups
+
+
+async def test_who_may_say_so_takes_the_commits_along(world: World) -> None:
+    alice, bob, carol = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", alice, bob, carol)
+    theirs = await world.group("others'", bob, alice, carol)
+    new = world.add_relay("FR")
+    await alice.client.exit(str(new.address))
+    await world.settle()
+    for person in (alice, bob, carol):
+        assert (person.client.view(gid).region, person.client.view(theirs).region) == ("FR", "IR")
+    assert alice.client.view(alice.gid("bob")).region == "FR"
+    assert alice.client.status().left_behind == ["others'"]
+    moved = [await world.person(name, relay=new) for name in ("dave",)]
+    await world.meet(alice, *moved)
+    alice.client.add(gid, ["dave"])
+    await world.settle()
+    moved[0].say("family", "hello")
+    await world.settle()
+    assert all(p.texts("family") == ["hello"] for p in (alice, bob, carol, *moved))
+    assert not any(person.warnings() for person in (alice, bob, carol, *moved))
+
+
+async def test_group_whose_commits_were_taken_along_outlives_the_old_relay(world: World) -> None:
+    new, third = world.add_relay("FR"), world.add_relay("DE")
+    alice = await world.person("alice")
+    bob = await world.person("bob", relay=third)
+    carol = await world.person("carol", relay=third)
+    await world.meet(alice, bob, carol)
+    gid = await world.group("family", alice, bob, carol)
+    await alice.client.exit(str(new.address))
+    await world.settle()
+    world.network.cut(world.relay.address)
+    alice.client.rename(gid, "friends")
+    await world.pass_time(BEAT_S)
+    alice.client.remove(gid, "carol")
+    await world.pass_time(BEAT_S)
+    bob.say("friends", "we are two")
+    await world.pass_time(BEAT_S)
+    assert alice.texts("friends") == ["we are two"]
+    assert bob.client.view(gid).people == ["alice", "bob"]
+    assert alice.client.status().left_behind == []
+    await alice.client.caught_up()
+
+
+async def test_member_whose_relay_died_with_the_commit_is_helped_back(world: World) -> None:
+    new, third = world.add_relay("FR"), world.add_relay("DE")
+    alice = await world.person("alice")
+    bob = await world.person("bob", relay=third)
+    await world.meet(alice, bob)
+    gid = await world.group("family", alice, bob)
+    await bob.sleep()
+    await alice.client.exit(str(new.address))
+    await world.settle()
+    world.network.cut(world.relay.address)
+    alice.say("family", "without you")
+    bob.wake()
+    await world.pass_time(60)
+    assert bob.texts("family") == []
+    bob.say("family", "I can still speak")
+    await world.pass_time(CUT_OFF_MS / 1000 + 300)
+    assert bob.texts("family") == alice.texts("family") != []
+    assert sorted(bob.texts("family")) == ["I can still speak", "without you"]
+    assert bob.client.view(gid).state == "active"
+    assert bob.client.view(gid).region == "FR"
+    assert bob.client.view(gid).epoch == alice.client.view(gid).epoch
+    alice.say("family", "welcome back")
+    alice.say("bob", "here too")
+    await world.pass_time(BEAT_S)
+    assert bob.texts("family")[-1] == "welcome back"
+    await world.pass_time(CUT_OFF_MS / 1000 + 300)
+    assert bob.texts("alice") == ["here too"]
+
+
+async def test_of_a_group_on_a_dead_relay_it_is_said_that_it_cannot_change(world: World) -> None:
+    alice, bob, carol, new = await apart(world)
+    own = await world.group("own", alice, bob)
+    world.network.cut(world.relay.address)
+    await alice.client.exit(str(new.address))
+    await world.pass_time(BEAT_S)
+    assert alice.client.status().left_behind == ["bob", "carol", "own"]
+    alice.client.add(own, ["carol"])
+    bob.say("own", "we talk on")
+    await world.pass_time(BEAT_S)
+    assert alice.texts("own") == ["we talk on"]
+    assert carol.client.contacts()
+    await alice.client.flushed()  # what waits for the dead relay is not waited for
+    world.network.away.clear()
+    await world.pass_time(BEAT_S)
+    await world.settle()
+    assert alice.client.status().left_behind == []
+    assert bob.client.view(own).people == ["alice", "bob", "carol"]
+    assert bob.client.view(own).region == "FR"
+
+
+async def test_member_who_claims_that_others_went_on_costs_a_question(world: World) -> None:
+    new, third = world.add_relay("FR"), world.add_relay("DE")
+    alice = await world.person("alice", relay=third)
+    bob = await world.person("bob", relay=new)
+    await world.meet(alice, bob)
+    gid = await world.group("family", alice, bob)
+    world.network.cut(third.address)
+    epoch = bob.client.view(gid).epoch
+    with bob.client._unit():
+        bob.db.execute(
+            "INSERT INTO early (gid, data, number, authenticator) VALUES (?, x'', ?, ?)",
+            (gid, epoch + 1, bytes(8)),
+        )
+        bob.client._conversations.notice(gid, now=world.now())
+    await world.pass_time(60)
+    assert bob.client.view(gid).state == "astray"
+    world.network.away.clear()
+    await world.pass_time(BEAT_S)
+    await world.settle()
+    assert bob.client.view(gid).state == "active"
+    assert bob.client.view(gid).epoch == epoch
+    bob.say("family", "nothing has happened")
+    await world.settle()
+    assert alice.texts("family") == ["nothing has happened"]
 
 
 # Regions

@@ -635,6 +635,9 @@ class Client:
                 "DELETE FROM outbox WHERE purpose = 'claim' AND relay = ?", (before[0].relay,)
             )
         self._conversations.tell_addresses(now=now)
+        relays = {home.relay for home in self._me.homes}
+        gone = {home.relay for home in self._me.former} - relays
+        self._conversations.bring_along(gone, now=now)
 
     @property
     def allowed_regions(self) -> frozenset[str] | None:
@@ -1569,13 +1572,17 @@ class Client:
                 self._conversations.forgotten(gid, taken, now=self._now())
         except (Unavailable, PeerError, TrustError) as error:
             if isinstance(error, Unavailable):
+                if epoch != self._conversations.group(gid).view.epoch:
+                    return  # nothing that has to be had: Commits count in the current one only
                 with self._unit():
                     self._conversations.notice(gid, now=self._now())
+                    if isinstance(error, RelayUnreachable):
+                        self._conversations.cut_off(gid, now=self._now())
             await self._rest_after(error, drop.drop_id)
 
     async def _read_page(self, gid: bytes, epoch: int, drop: Drop, *, wait: int) -> bool:
         """Take one reply of an epoch drop; whether there is more."""
-        link = await self._routes.to(self._conversations.group(gid).policy.relay)
+        link = await self._routes.to(self._conversations.epoch_relay(gid, epoch))
         after = self._delivery.read_from(drop.drop_id)
         request = wire.Read(0, drop.drop_id, drop.read_token, after, wire.MAX_CELLS, wait)
         cells = await link.request(request, wire.Cells)

@@ -48,6 +48,7 @@ from amanat.errors import (
     OwnMessage,
     PeerError,
     RelayLied,
+    RelayUnreachable,
     UnknownConversation,
     WrongEpoch,
 )
@@ -105,7 +106,7 @@ from amanat.protocol.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from amanat.client.delivery import Delivery
     from amanat.client.gaps import Gap
@@ -126,6 +127,9 @@ LOOK_EVERY_MS = 10 * 60_000
 LEAVE_TURN_MS = 15_000
 """Each further member waits this much longer before committing somebody's leave, so that usually
 one Commit is made and not all at once."""
+CUT_OFF_MS = 600_000
+"""How long messages of a later epoch may wait while the relay that holds the Commit before them is
+away, in milliseconds (10 minutes): then the group has gone on elsewhere."""
 LATE_MS = 3_000
 """How long after a Commit the drops before it are looked into for late messages, in ms."""
 KEPT_EPOCHS = 3
@@ -470,7 +474,8 @@ class Conversations:
         epoch = group.view.epoch
         secret = self._engine.export_secret(gid, "amanat epoch drop", b"", 32)
         self._db.execute(
-            "INSERT INTO epoch_drop (gid, epoch, secret) VALUES (?, ?, ?)", (gid, epoch, secret)
+            "INSERT INTO epoch_drop (gid, epoch, secret, relay, region) VALUES (?, ?, ?, ?, ?)",
+            (gid, epoch, secret, group.policy.relay, group.policy.region),
         )
         self._drop_epochs(gid, before=epoch - KEPT_EPOCHS + 1)
         self._db.execute(
@@ -525,22 +530,30 @@ class Conversations:
             self._db.execute("UPDATE conversation SET sure_seq = ? WHERE gid = ?", (seq, gid))
 
     def _drop_epochs(self, gid: bytes, *, before: int) -> None:
-        region = self._groups[gid].policy.region if gid in self._groups else ""
+        policy = self._groups[gid].policy if gid in self._groups else None
         rows = self._db.execute(
-            "SELECT secret FROM epoch_drop WHERE gid = ? AND epoch < ?", (gid, before)
+            "SELECT secret, region FROM epoch_drop WHERE gid = ? AND epoch < ?", (gid, before)
         ).fetchall()
-        for (secret,) in rows:
-            self._delivery.drop_cursor(epoch_drop(secret, region).drop_id)
+        for secret, region in rows:
+            rests = region or (policy.region if policy else "")
+            self._delivery.drop_cursor(epoch_drop(secret, rests).drop_id)
         self._db.execute("DELETE FROM epoch_drop WHERE gid = ? AND epoch < ?", (gid, before))
         self._db.execute("DELETE FROM fragment WHERE gid = ? AND epoch < ?", (gid, before))
 
     def epoch_drops(self, gid: bytes) -> list[tuple[int, Drop]]:
         """The (epoch, drop) pairs still read, the oldest first."""
-        region = self.group(gid).policy.region
+        now = self.group(gid).policy.region
         rows = self._db.execute(
-            "SELECT epoch, secret FROM epoch_drop WHERE gid = ? ORDER BY epoch", (gid,)
+            "SELECT epoch, secret, region FROM epoch_drop WHERE gid = ? ORDER BY epoch", (gid,)
         ).fetchall()
-        return [(epoch, epoch_drop(secret, region)) for epoch, secret in rows]
+        return [(epoch, epoch_drop(secret, region or now)) for epoch, secret, region in rows]
+
+    def epoch_relay(self, gid: bytes, epoch: int) -> str:
+        """The relay of an epoch's drop: a Commit may have moved those after it."""
+        row = self._db.execute(
+            "SELECT relay FROM epoch_drop WHERE gid = ? AND epoch = ?", (gid, epoch)
+        ).fetchone()
+        return (row and row[0]) or self.group(gid).policy.relay
 
     def _make_epoch_drop(self, gid: bytes, group: Group, *, now: int) -> None:
         """Ask the relay to make the current epoch's drop, once, if we have access there."""
@@ -611,11 +624,11 @@ class Conversations:
         Raises RelayLied when they do not continue what was read before.
         """
         row = self._db.execute(
-            "SELECT secret FROM epoch_drop WHERE gid = ? AND epoch = ?", (gid, epoch)
+            "SELECT secret, region FROM epoch_drop WHERE gid = ? AND epoch = ?", (gid, epoch)
         ).fetchone()
         if row is None:
             return  # the group has moved on since the request
-        region = self.group(gid).policy.region
+        region = row[1] or self.group(gid).policy.region
         drop = epoch_drop(row[0], region)
         for cell in self._delivery.advance(drop.drop_id, cells, take):
             try:
@@ -720,6 +733,21 @@ class Conversations:
             raise BadArgument("add, remove and rename are for admins or members")
         self.wish(gid, "roles", json.dumps(roles, sort_keys=True).encode(), due_at=now)
         self.attempt(gid, now=now)
+
+    def bring_along(self, left: Iterable[str], *, now: int) -> None:
+        """Have Commits rest at our home from now on where they rest at one of these relays and
+        where that is ours to say; inside a unit."""
+        home, relays = self._me.home, set(left)
+        place = json.dumps([home.relay, home.region]).encode()
+        rows = self._db.execute("SELECT gid FROM conversation WHERE state = 'active'").fetchall()
+        for (gid,) in rows:
+            group = self.group(gid)
+            if group.policy.relay in relays and rights.may(
+                group.policy, group.people, self._me.identity, "place"
+            ):
+                self._db.execute("DELETE FROM intent WHERE gid = ? AND kind = 'place'", (gid,))
+                self.wish(gid, "place", place, due_at=now)
+                self.attempt(gid, now=now)
 
     def refresh(self, gid: bytes, *, now: int) -> None:
         """Refresh the keys of our leaf, if somebody spoke since the last time; inside a unit."""
@@ -1553,14 +1581,15 @@ class Conversations:
         """The epoch drops hold, or will hold at `now`, something to look at; inside a unit."""
         self._db.execute("UPDATE conversation SET look_due_at = ? WHERE gid = ?", (now, gid))
 
-    def receive(self, gid: bytes, message: bytes, *, now: int) -> None:
-        """Take an MLS message that came by a pair chain or an epoch drop; inside a unit."""
+    def receive(self, gid: bytes, message: bytes, *, at: Epoch | None = None, now: int) -> None:
+        """Take an MLS message that came by a pair chain or an epoch drop; inside a unit. `at` is
+        where its sender says they are."""
         if not self.is_followed(gid):
             return
         try:
             received = self._engine.process(gid, message)
         except FutureEpoch:
-            self._keep_early(gid, message, now=now)
+            self._keep_early(gid, message, at or Epoch(0, bytes(8)), now=now)
             return
         except OwnMessage:
             return
@@ -1584,7 +1613,7 @@ class Conversations:
         self.check_gossip(gid, signer, cell, now=now)
         match cell.kind:
             case CellKind.MLS:
-                self.receive(gid, cell.payload, now=now)
+                self.receive(gid, cell.payload, at=cell.epoch, now=now)
             case CellKind.NOTICE:
                 self.notice(gid, now=now)
             case CellKind.WANTED | CellKind.REPAIR | CellKind.BRANCH if self.is_followed(gid):
@@ -1603,11 +1632,32 @@ class Conversations:
             case _:
                 pass  # of a later version
 
-    def _keep_early(self, gid: bytes, message: bytes, *, now: int) -> None:
+    def _keep_early(self, gid: bytes, message: bytes, at: Epoch, *, now: int) -> None:
         (count,) = self._db.execute("SELECT count(*) FROM early WHERE gid = ?", (gid,)).fetchone()
         if count < MAX_EARLY:
-            self._db.execute("INSERT INTO early (gid, data) VALUES (?, ?)", (gid, message))
+            self._db.execute(
+                "INSERT INTO early (gid, data, kept_at, number, authenticator)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (gid, message, now, at.number, at.authenticator),
+            )
         self.notice(gid, now=now)
+
+    def cut_off(self, gid: bytes, *, now: int) -> None:
+        """The relay that holds the Commits we lack cannot be reached: if others have long gone on
+        without us, join them again; inside a unit."""
+        row = self._db.execute(
+            "SELECT number, authenticator FROM early WHERE gid = ? AND kept_at <= ? AND number > ?"
+            " ORDER BY id DESC",
+            (gid, now - CUT_OFF_MS, self.group(gid).view.epoch),
+        ).fetchone()
+        if row is not None:
+            why = RelayUnreachable.code
+            self.go_astray(gid, why, is_restart=False, fork=Epoch(*row), now=now)
+
+    def is_in_step(self, gid: bytes) -> None:
+        """Nobody is in another epoch after all: go on in ours; inside a unit."""
+        self._db.execute("UPDATE conversation SET state = 'active' WHERE gid = ?", (gid,))
+        self.events.append(GroupChanged(gid))
 
     def _hear_early(self, gid: bytes, *, now: int) -> None:
         rows = self._db.execute(
@@ -1870,6 +1920,7 @@ _DEEDS: dict[str, rights.Deed] = {
     "admin": "administer",
     "no-admin": "administer",
     "roles": "administer",
+    "place": "place",
 }
 """The right that each wish takes; the others need none."""
 
@@ -1946,6 +1997,9 @@ def _with(policy: Policy, kind: str, data: bytes) -> Policy:
             return structs.replace(policy, name=data.decode())
         case "roles":
             return structs.replace(policy, **json.loads(data))
+        case "place":
+            relay, region = json.loads(data)
+            return structs.replace(policy, relay=relay, region=region)
         case "admin":
             return structs.replace(policy, admins=sorted({*policy.admins, data}))
         case _:

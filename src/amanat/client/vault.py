@@ -414,6 +414,15 @@ ALTER TABLE outbox ADD COLUMN payload BLOB;
 -- Of an open invite, and of a knock: the drop ids of ours in it, if we have left one since.
 ALTER TABLE invite ADD COLUMN drops BLOB NOT NULL DEFAULT x'';
 ALTER TABLE knock ADD COLUMN drops BLOB NOT NULL DEFAULT x'';
+
+-- Where each epoch's drop rests; empty: where the policy says, which could not change before.
+ALTER TABLE epoch_drop ADD COLUMN relay TEXT NOT NULL DEFAULT '';
+ALTER TABLE epoch_drop ADD COLUMN region TEXT NOT NULL DEFAULT '';
+
+-- When a message of an epoch not reached came, and which epoch its sender said they were in.
+ALTER TABLE early ADD COLUMN kept_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE early ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE early ADD COLUMN authenticator BLOB NOT NULL DEFAULT x'';
 """,
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
