@@ -111,6 +111,7 @@ class Person:
         unlocks: bool = False,
         profile: str | None = None,
         access: str = "",
+        of: str = "--access-fd",
         **options: Any,  # noqa: ANN401  # of Popen
     ) -> subprocess.Popen[str]:
         """A command; it is given the passphrase only if it `unlocks`."""
@@ -121,7 +122,7 @@ class Person:
             *("--profile", profile or str(self.directory), "--wait", "5"),
             *(part for name, fd in fds for part in (name, str(fd))),
             *words,
-            *(["--access-fd", str(more)] if more is not None else []),
+            *([of, str(more)] if more is not None else []),
         ]
         handed = [fd for _, fd in fds] + ([more] if more is not None else [])
         process = subprocess.Popen(
@@ -673,9 +674,10 @@ def test_a_code_is_handed_over_and_never_among_the_words(alice: Person, tmp_path
     with RelayProcess(tmp_path / "second", name="others", access="code") as second:
         address, code = str(second.address), b64(second.home.access_code)
         with alice.background():
-            wrong = alice("fallback", address, access="no code at all!")
+            words, of = ("home", "--fallback", address), "--fallback-access-fd"
+            wrong = alice(*words, access="no code at all!", of=of)
             assert wrong.error == "bad-argument"
-            assert alice("fallback", address, access=code).value == {"fallback": address}
+            assert alice(*words, access=code, of=of).value["fallback"] == address
             assert alice("status").value["fallback"] == address
 
 
@@ -883,3 +885,24 @@ def test_unit_that_cannot_work_is_not_made(alice: Person, tmp_path: Path) -> Non
     for executable, directory in (("/a/b", "/a\nb"), ('/a"b', "/a"), ("/a\\b", "/a")):
         with pytest.raises(BadArgument):
             background.unit(Path(executable), Path(directory))
+
+
+def test_exit_leaves_a_relay_that_is_gone(
+    relay: RelayProcess, alice: Person, bob: Person, tmp_path: Path
+) -> None:
+    with (
+        RelayProcess(tmp_path / "second") as second,
+        RelayProcess(tmp_path / "third") as third,
+    ):
+        assert bob("home", str(second.address), unlocks=True).value["relay"] == str(second.address)
+        assert alice("read", unlocks=True).status == 0
+        relay.kill()
+        left = alice("exit", "--to", str(third.address), unlocks=True).value
+        assert left["relay"] == str(third.address)
+        assert [former["is_away"] for former in left["former"]] == [True]
+        with alice.background():
+            sent = bob("send", "آلیس", text=HELLO, unlocks=True)
+            assert sent.status == 0
+            assert alice.soon(lambda ran: ran.value["unaware"] == [], "home").value["former"]
+            shown = alice.soon(lambda ran: bool(ran.lines), "read", "--all", "Bob")
+            assert [line["text"] for line in shown.lines] == [HELLO]

@@ -134,6 +134,7 @@ DEEDS: dict[str, Callable[[Somebody], StagedCommit]] = {
 ADMINS_MAY = {
     "nothing but new keys", "add", "remove another", "remove who asked to leave", "rename",
     "make an admin", "let members add", "let members remove", "let members rename",
+    "move to another relay", "move to another region",
 }  # fmt: skip
 MEMBERS_MAY = {"nothing but new keys", "remove who asked to leave"}
 
@@ -186,6 +187,8 @@ def test_what_somebody_may_is_known_before_a_commit_is_made() -> None:
 
     assert may(ADMIN, "remove", OTHER)
     assert may(ADMIN, "administer")
+    assert may(ADMIN, "place")
+    assert not may(MEMBER, "place")
     assert may(MEMBER, "add")
     assert may(MEMBER, "add", NEW)
     assert may(MEMBER, "remove", OTHER)
@@ -333,6 +336,22 @@ def test_tree_with_a_false_credential_is_not_read() -> None:
         rights.read_members([ADMIN.again(signer=MEMBER.member.signer)])
 
 
+def test_both_of_a_pair_may_say_where_it_is_and_change_nothing_else() -> None:
+    pair = IN_GROUP[:2]
+    moved = structs.replace(DIRECT_POLICY, relay=RELAY.replace(":1", ":2"), region="DE")
+    for by in (ADMIN, MEMBER):
+        assert rights.may(DIRECT_POLICY, pair, by.identity, "place")
+        assert is_allowed(commit(by, policy=moved), DIRECT_POLICY, pair)
+        for forged in (
+            DIRECT_POLICY,
+            structs.replace(moved, name="friends"),
+            structs.replace(moved, direct=sorted([by.identity, NEW.identity])),
+            structs.replace(moved, direct=[], admins=[by.identity]),
+        ):
+            assert not is_allowed(commit(by, policy=forged), DIRECT_POLICY, pair)
+    assert not is_allowed(commit(OTHER, policy=moved), DIRECT_POLICY, IN_GROUP)
+
+
 # Coming in again
 
 
@@ -448,6 +467,8 @@ def cases(draw: st.DrawFn) -> Case:
     for setting in ("may_add", "may_remove", "may_rename"):
         if draw(st.integers(0, 7)) == 0:
             after = structs.replace(after, **{setting: draw(WHO)})
+    if draw(st.integers(0, 3)) == 0:
+        after = structs.replace(after, relay=RELAY.replace(":1", ":2"), region="DE")
     return Case(
         policy=before,
         members=dict(zip(present, leaves, strict=False)),
@@ -477,7 +498,7 @@ def oracle(case: Case) -> bool:
     ruling = listed & present or {min(present, key=lambda i: case.members[i])}
     if case.by in ruling:
         return True
-    if new_rights:
+    if new_rights or case.after.region != case.policy.region:
         return False
     if rename and case.policy.may_rename == "admins":
         return False

@@ -402,6 +402,37 @@ def test_messages_of_a_vault_of_version_1_are_kept(tmp_path: Path) -> None:
     opened.close()
 
 
+def test_what_waits_in_a_vault_of_version_11_waits_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(vault, "_SCHEMAS", vault._SCHEMAS[:11])
+        before.setattr(vault, "VERSION", 11)
+        create(tmp_path / "old", KEY, fill)
+        opened = open_vault(tmp_path / "old", KEY)
+    with opened.unit() as db:
+        db.execute("INSERT INTO invite VALUES (x'01', x'02', 3, NULL)")
+        db.execute("INSERT INTO knock VALUES (x'04', x'05', 'bob', '', 6)")
+        db.execute(
+            "INSERT INTO outbox (relay, request, purpose, due_at, recipient)"
+            " VALUES ('relay', x'07', 'cell', 8, x'09')"
+        )
+    opened.close()
+    create(tmp_path / "new", KEY, fill)
+    made = open_vault(tmp_path / "new", KEY)
+    opened = open_vault(tmp_path / "old", KEY)
+    assert dump(opened) == dump(made)
+    made.close()
+    assert opened.db.execute("SELECT secret, made_at, drops FROM invite").fetchall() == [
+        (b"\x01", 3, b"")
+    ]
+    assert opened.db.execute("SELECT name, drops FROM knock").fetchall() == [("bob", b"")]
+    assert opened.db.execute("SELECT request, secret, payload FROM outbox").fetchall() == [
+        (b"\x07", None, None)
+    ]
+    opened.close()
+
+
 def dump(opened: Vault) -> list[tuple[str, str]]:
     """The schema."""
     return opened.db.execute(

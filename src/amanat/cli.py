@@ -46,6 +46,7 @@ from amanat.client import vault
 from amanat.client.api import Client, ConversationView, Message, Status
 from amanat.client.conversation import Event, Joined, Removed, Warned
 from amanat.client.history import MessageChanged, TextArrived
+from amanat.client.profile import ANY_REGION
 from amanat.client.vault import Unlock
 from amanat.errors import (
     EXIT_BUG,
@@ -79,6 +80,8 @@ SHOWN_DIGITS = 8
 QUOTED_CHARS = 60
 """How much is shown of what a text answers."""
 EXIT_INTERRUPTED = 130
+NO_RELAY = "none"
+"""What stands for no fallback."""
 
 _BIDI_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -242,10 +245,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--confirm", action="store_true", help="the numbers are the same")
     verify.add_argument("--withdraw", action="store_true", help="no longer hold it as compared")
 
-    fallback = _command(commands, "fallback", _fallback, "be reached at a second relay too")
-    fallback.add_argument("address", metavar="ADDRESS", nargs="?", default="")
-    fallback.add_argument("--none", action="store_true", help="be reached at home only")
-    fallback.add_argument("--access-fd", type=int, metavar="N", help="read the access code")
+    _home_parser(commands)
     hop = _command(commands, "hop", _hop, "say or decide whether relays see your network address")
     hop.add_argument("hop", metavar="auto|off|ADDRESS", nargs="?", default="")
 
@@ -272,6 +272,28 @@ def _command(
     parser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(run=run)
     return parser
+
+
+def _home_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    home = _command(commands, "home", _home, "show or choose where your data rests")
+    home.add_argument("relay", metavar="RELAY", nargs="?", default="", help="as `exit --to`")
+    home.add_argument(
+        "--allow-regions", metavar="XX,YY|any", help="where your data may rest, if it is moved"
+    )
+    home.add_argument(
+        "--strict",
+        action=argparse.BooleanOptionalAction,
+        help="have home and fallback in one region",
+    )
+    leave = _command(commands, "exit", _home, "be at home at another relay, and tell everybody")
+    leave.add_argument("--to", dest="relay", required=True, metavar="RELAY", help="the new home")
+    leave.set_defaults(allow_regions=None, strict=None)
+    for parser in (home, leave):
+        parser.add_argument("--access-fd", type=int, metavar="N", help="read its access code")
+        parser.add_argument(
+            "--fallback", metavar="RELAY|none", help="where you are reached while the home is away"
+        )
+        parser.add_argument("--fallback-access-fd", type=int, metavar="N", help="its access code")
 
 
 def _change_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -519,21 +541,98 @@ def _access(args: argparse.Namespace, descriptor: int | None) -> bytes:
         raise BadArgument("the access code is not whole") from None
 
 
-def _fallback(args: argparse.Namespace, out: Out) -> None:
+def _home(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
         await _catch_up(args, out, client)
-        await client.set_fallback("" if args.none else args.address, access)
-        await _flush(args, out, client)
-        where = client.status().fallback
-        out.result(
-            {"fallback": where},
-            "you are reached at a second relay too" if where else "you are reached at home only",
-        )
+        if args.allow_regions is not None:
+            is_any = args.allow_regions == ANY_REGION
+            client.set_allowed_regions(None if is_any else args.allow_regions.split(","))
+        if args.relay and args.relay != client.status().relay:
+            await client.exit(
+                args.relay,
+                access,
+                fallback=fallback,
+                fallback_access=fallback_access,
+                is_strict=args.strict,
+            )
+        elif fallback is not None:
+            await client.set_fallback(fallback, fallback_access, is_strict=args.strict)
+        elif args.strict is not None:
+            client.set_strict(is_strict=args.strict)
+        if args.relay or fallback is not None:
+            await _catch_up(args, out, client)
+            try:
+                await _flush(args, out, client)
+            except RelayUnreachable:
+                out.note("not everybody could be told yet; that goes on whenever you are online")
+        status = client.status()
+        out.result(_rest_value(status), _rest_text(status).rstrip())
 
-    if bool(args.address) == args.none:
-        raise BadArgument("give the address of a relay, or --none")
+    fallback = "" if args.fallback == NO_RELAY else args.fallback
     access = _access(args, args.access_fd)
+    fallback_access = _access(args, args.fallback_access_fd)
     _with_client(args, work)
+
+
+def _rest_value(status: Status) -> dict[str, object]:
+    """Where the data of a person rests, as JSON."""
+    named = (
+        "relay",
+        "region",
+        "operator",
+        "fallback",
+        "fallback_region",
+        "fallback_operator",
+        "allowed_regions",
+        "is_strict",
+        "unaware",
+        "left_behind",
+        "lost_invites",
+        "lost_knocks",
+    )
+    value = {key: getattr(status, key) for key in named}
+    return {**value, "former": [one._asdict() for one in status.former]}
+
+
+def _rest_text(status: Status) -> str:
+    allowed = status.allowed_regions
+    lines = [
+        f"home: {status.relay}",
+        _law("what others send you rests", status.region, status.operator),
+    ]
+    if status.fallback:
+        lines += [
+            f"fallback: {status.fallback}",
+            _law("while the home is away", status.fallback_region, status.fallback_operator),
+        ]
+    lines += [f"allowed regions: {'any' if allowed is None else ', '.join(allowed)}"]
+    lines += ["home and fallback are to be in one region"] if status.is_strict else []
+    for former in status.former:
+        state = "and cannot be reached" if former.is_away else "and is still read"
+        lines.append(f"left on {_day(former.left_at)} {state}: {former.relay} in {former.region}")
+    lines += [f"may not know yet where you are: {_shown(name)}" for name in status.unaware]
+    lines += [
+        f"who is in {_shown(name)} is still decided at a relay you have left"
+        for name in status.left_behind
+    ]
+    lines += [
+        f"nobody can answer the invite of {_day(made_at)} any more: make another"
+        for made_at in status.lost_invites
+    ]
+    lines += [
+        f"the answer of {_shown(name)} to your knock cannot reach you: ask them for another way"
+        for name in status.lost_knocks
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _law(what: str, region: str, operator: str) -> str:
+    who = f", with {_shown(operator)}" if operator else ""
+    return f"{what} in {region}, under the law there{who}"
+
+
+def _day(unix_ms: int) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(unix_ms / 1000))
 
 
 def _hop(args: argparse.Namespace, out: Out) -> None:
@@ -619,16 +718,22 @@ def _accept(args: argparse.Namespace, out: Out) -> None:
 def _contacts(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
         await _catch_up(args, out, client)
-        contacts = client.contacts()
+        contacts = [(one, client.view(one.conversation)) for one in client.contacts()]
         out.result(
             [
-                {"name": c.name, "id": c.id, "verified": c.is_verified, "blocked": c.is_blocked}
-                for c in contacts
+                {
+                    "name": c.name,
+                    "id": c.id,
+                    "verified": c.is_verified,
+                    "blocked": c.is_blocked,
+                    **_places(view),
+                }
+                for c, view in contacts
             ],
             "\n".join(
                 f"{_shown(c.name)}  {c.id}{'  verified' if c.is_verified else ''}"
-                f"{'  blocked' if c.is_blocked else ''}"
-                for c in contacts
+                f"{'  blocked' if c.is_blocked else ''}  {_place(view)}"
+                for c, view in contacts
             ),
         )
 
@@ -984,7 +1089,7 @@ def _group_value(view: ConversationView) -> dict[str, object]:
         "people": view.people,
         "admins": view.admins,
         "roles": view.roles,
-        "region": view.region,
+        **_places(view),
         "epoch": view.epoch,
         "timer": view.timer,
         "hidden": view.hidden,
@@ -994,7 +1099,24 @@ def _group_value(view: ConversationView) -> dict[str, object]:
 def _group_text(view: ConversationView) -> str:
     state = "" if view.state == "active" else f"  ({view.state})"
     people = ", ".join(map(_shown, view.people))
-    return f"{_shown(view.name)}  {view.id}{state}  rests in {view.region}: {people}"
+    return f"{_shown(view.name)}  {view.id}{state}  {_place(view)}: {people}"
+
+
+def _places(view: ConversationView) -> dict[str, object]:
+    return {
+        "region": view.region,
+        "inbound_region": view.inbound_region,
+        "outbound_regions": view.outbound_regions,
+    }
+
+
+def _place(view: ConversationView) -> str:
+    """Where a conversation's data rests, and so under whose law."""
+    theirs = ", ".join(view.outbound_regions) or "no region"
+    return (
+        f"what you say rests in {theirs}, what is said to you in {view.inbound_region},"
+        f" who is in it in {view.region}"
+    )
 
 
 # Standing
@@ -1009,6 +1131,7 @@ def _status(args: argparse.Namespace, out: Out) -> None:
         out.result(
             {
                 **status._asdict(),
+                **_rest_value(status),
                 "missing": [one._asdict() for one in status.missing],
                 "warnings": [
                     {"at": at, "code": code, "detail": detail}
@@ -1016,9 +1139,8 @@ def _status(args: argparse.Namespace, out: Out) -> None:
                 ],
             },
             f"{status.name}  {status.identity}\n"
-            f"home: {status.relay}\n"
+            f"{_rest_text(status)}"
             f"{_troubles(status)}"
-            f"what others send you rests in {status.region}\n"
             f"transport: {status.transport}: {status.means}\n"
             f"{_ways(status)}"
             f"contacts: {status.contacts}, conversations: {status.conversations},"
@@ -1037,8 +1159,7 @@ def _ways(status: Status) -> str:
 
 
 def _troubles(status: Status) -> str:
-    lines = [f"fallback: {status.fallback}"] if status.fallback else []
-    lines += [f"cannot be reached now: {relay}" for relay in status.away]
+    lines = [f"cannot be reached now: {relay}" for relay in status.away]
     lines += [
         f"missing: {one.many} of {_shown(one.sender)} in {_shown(one.conversation)};"
         " they are asked to send it again"

@@ -226,6 +226,18 @@ class BrokenInvite(UsageError):
     hint = "copy the link again, all of it"
 
 
+class RegionNotAllowed(UsageError):
+    code = "region-not-allowed"
+    text = "the relay is in a region you have not allowed"
+    hint = "allow it with `amanat home --allow-regions`"
+
+
+class RegionsDiffer(UsageError):
+    code = "regions-differ"
+    text = "home and fallback are to be in one region, and are not"
+    hint = "give a fallback in the region of the home, or none; or allow two with --no-strict"
+
+
 class BrokenAddress(UsageError):
     code = "broken-address"
     text = "this is not a whole relay address"
@@ -422,7 +434,9 @@ class HopAway(RelayUnreachable):
 class NoHop(HopAway):
     code = "no-hop"
     text = "covered transport needs a hop, and there is none"
-    hint = "have a second relay of another operator that passes requests on (`amanat fallback`)"
+    hint = (
+        "have a second relay of another operator that passes requests on (`amanat home --fallback`)"
+    )
 
 
 class BackgroundGone(Unavailable):

@@ -44,6 +44,8 @@ from amanat.errors import (
     NoSuchDrop,
     NotInLedger,
     PeerError,
+    RegionNotAllowed,
+    RegionsDiffer,
     RelayLied,
     RelayUnreachable,
     TrustError,
@@ -56,13 +58,13 @@ from amanat.link import AT_ONCE, RETRY_S, connect
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, open_cell
 from amanat.protocol.descriptor import open_descriptor, parse_address
-from amanat.protocol.drops import derive_bucket
+from amanat.protocol.drops import check_region, derive_bucket
 from amanat.protocol.identity import MAX_NAME_CHARS, safety_number
 from amanat.protocol.messages import FileRef
 from amanat.protocol.rounds import PERIODS_S
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from amanat.client.history import Entry
@@ -121,7 +123,11 @@ class Contact(NamedTuple):
 
 
 class ConversationView(NamedTuple):
-    """A conversation as a person sees it. `people` are names; `region` is where it rests."""
+    """A conversation as a person sees it. `people` are names.
+
+    What is said to us rests in `inbound_region`, what we say in `outbound_regions` (where the
+    others are at home), and who is in it is decided in `region`, at `relay`.
+    """
 
     id: str
     gid: bytes
@@ -132,6 +138,8 @@ class ConversationView(NamedTuple):
     admins: list[str]
     roles: dict[str, str]
     region: str
+    inbound_region: str
+    outbound_regions: list[str]
     relay: str
     epoch: int
     suite: int
@@ -139,6 +147,11 @@ class ConversationView(NamedTuple):
     """The life of new texts, in seconds; 0: for ever."""
     hidden: int
     """How many texts of people we have blocked were not kept."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether we are a member, and mean to stay."""
+        return self.state == "active"
 
 
 class Quote(NamedTuple):
@@ -183,8 +196,25 @@ class Missing(NamedTuple):
     many: int
 
 
+class Former(NamedTuple):
+    """A home that was left and is still read, for those who do not know yet. `left_at` is in Unix
+    milliseconds."""
+
+    relay: str
+    region: str
+    left_at: int
+    is_away: bool
+
+
 class Status(NamedTuple):
     """Where things stand. `away` are the relays that cannot be reached just now.
+
+    `operator` is who runs a relay, as it says: the law it is under is that of its region.
+    `allowed_regions` is None where any will do. `unaware` are people who were told where we are and
+    have not been seen to know; `left_behind` the conversations whose changes of members are decided
+    at a relay we have left. `lost_invites` tells when the open invites were made on which nobody
+    can knock, for all relays they name are gone; `lost_knocks` whose answer to our knock cannot
+    reach us.
 
     `transport` is "direct", "hopped" or "covered", for the home relay; `means` says what that is,
     `hop` is the hop, `why` the reason if there is none; while `is_hop_away` requests wait. `period`
@@ -196,7 +226,17 @@ class Status(NamedTuple):
     identity: str
     relay: str
     region: str
+    operator: str
     fallback: str
+    fallback_region: str
+    fallback_operator: str
+    allowed_regions: list[str] | None
+    is_strict: bool
+    former: list[Former]
+    unaware: list[str]
+    left_behind: list[str]
+    lost_invites: list[int]
+    lost_knocks: list[str]
     away: list[str]
     transport: str
     means: str
@@ -274,7 +314,7 @@ class Client:
         self._expire_at = 0
         self._write_at = 0
         self._down_since: dict[str, int] = {}
-        self._buckets: dict[str, str] = {}
+        self._buckets: dict[bytes, str] = {}
 
     # Life
 
@@ -347,9 +387,9 @@ class Client:
         self._begin_cover()
 
     def _read_buckets(self) -> None:
-        for home in self._me.homes:
-            if ("bucket", home.relay) not in self._tasks:
-                self._spawn(("bucket", home.relay), self._read_bucket(home))
+        for home in self._me.buckets:
+            if ("bucket", home.bucket.drop_id) not in self._tasks:
+                self._spawn(("bucket", home.bucket.drop_id), self._read_bucket(home))
 
     async def close(self) -> None:
         """Stop, and let other processes have the profile. What was not sent stays to be sent."""
@@ -384,10 +424,18 @@ class Client:
 
         What a relay has refused for now stays to be sent; `status().outbox` counts it.
         """
-        while self._db.execute(
-            "SELECT 1 FROM outbox WHERE tries = 0 UNION ALL SELECT 1 FROM attempt"
-        ).fetchone():
+        while self._is_waiting():
             await self.changed()
+
+    def _is_waiting(self) -> bool:
+        """Whether something is on its way, but to a relay that we have left and that is away."""
+        kept = {home.relay for home in self._me.homes}
+        gone = {home.relay for home in self._me.former if self._is_away(home)} - kept
+        rows = self._db.execute("SELECT DISTINCT relay FROM outbox WHERE tries = 0").fetchall()
+        tried = self._db.execute("SELECT gid FROM attempt").fetchall()
+        relays = {row[0] for row in rows}
+        relays |= {self._conversations.group(gid).policy.relay for (gid,) in tried}
+        return bool(relays - gone)
 
     @property
     def is_caught_up(self) -> bool:
@@ -468,33 +516,171 @@ class Client:
         identity = self.contact(name).identity
         with self._unit():
             self._history.set_blocked(identity, is_blocked=is_blocked)
+            if not is_blocked:
+                self._conversations.tell_unblocked(identity, now=self._now())
 
-    async def set_fallback(self, relay: str, access: bytes = b"") -> None:
+    async def set_fallback(
+        self, relay: str, access: bytes = b"", *, is_strict: bool | None = None
+    ) -> None:
         """Be reached at a second relay while the first is away; at none, with an empty `relay`.
 
         Everybody we talk with is told; until they know, they use the address they have, and the
-        bucket they know is read as long as this program runs. Raises BadArgument, BrokenAddress,
-        RelayUnreachable, RelayKeyChanged, BrokenDescriptor or NoAccess.
+        bucket they know is read. Raises BadArgument, BrokenAddress, RelayUnreachable,
+        RelayKeyChanged, BrokenDescriptor, NoAccess, RegionNotAllowed or RegionsDiffer.
         """
         home, new = self._me.home, None
+        is_hop = home.is_hop
         if relay:
             _check_fallback(home.relay, relay)
-            goes = await _goes(home.relay, relay), await _goes(relay, home.relay)
-            new = await _move_in(relay, access, via=home.relay if goes[0] else "", is_hop=goes[1])
-        with self._unit():
-            if new is not None:
-                profile.set_hop(self._vault, home.relay, home.operator, is_hop=goes[0])
-            profile.forget_fallback(self._vault)
-            if new is not None:
-                profile.write_home(self._vault, "fallback", new.home)
-                new.begin(self._vault)
-            self._me.homes[:] = profile.read_homes(self._vault)
+            new, is_hop = await _draw(relay, access, home.relay)
+        await self._move({"fallback": new}, {home.relay: is_hop}, is_strict=is_strict)
+
+    async def exit(
+        self,
+        relay: str,
+        access: bytes = b"",
+        *,
+        fallback: str | None = None,
+        fallback_access: bytes = b"",
+        is_strict: bool | None = None,
+    ) -> None:
+        """Be at home at another relay; the one that is left is not asked for anything.
+
+        `fallback` is where else we are reached then: None for the fallback we have (if it is
+        another relay than the new home), empty for none, or the address of a relay. Everybody we
+        talk with is told, and the buckets they know are read until they have been seen to know
+        (`status().unaware`), and 14 days at least.
+
+        Raises BadArgument, BrokenAddress, RelayUnreachable, RelayKeyChanged, BrokenDescriptor,
+        NoAccess, RegionNotAllowed or RegionsDiffer; everything is as before then.
+        """
+        key = parse_address(relay).key
+        if key == parse_address(self._me.home.relay).key:
+            raise BadArgument("this is the home relay already")
+        stays = [h for h in self._me.homes[1:] if parse_address(h.relay).key != key]
+        if fallback is None:
+            beside = "".join(home.relay for home in stays)
+        else:
+            stays, beside = [], fallback
+        if beside:
+            _check_fallback(relay, beside)
+        try:
+            home, is_hop = await _draw(relay, access, beside)
+            second = None
+            if beside and not stays:
+                second, _ = await _draw(fallback or "", fallback_access, relay)
+        except RelayUnreachable as error:
+            if not beside:
+                raise
+            detail = f"{error.detail}; it, or the fallback, which can be another or none"
+            raise RelayUnreachable(detail, retry_after=error.retry_after) from None
+        new: dict[str, _NewHome | None] = {"home": home}
+        if not stays:
+            new["fallback"] = second
+        await self._move(new, {stay.relay: is_hop for stay in stays}, is_strict=is_strict)
+
+    async def _move(
+        self,
+        new: dict[str, _NewHome | None],
+        hops: dict[str, bool],
+        *,
+        is_strict: bool | None,
+    ) -> None:
+        """Have other homes from now on, and tell everybody. `hops` says of those that stay whether
+        they hand requests to the other."""
+        before, former = self._me.homes[:], self._me.former[:]
+        is_strict = self.is_strict if is_strict is None else is_strict
+        self._check_regions(new, is_strict=is_strict)
+        try:
+            with self._unit():
+                profile.set_strict(self._vault, is_strict=is_strict)
+                self._change_homes(new, hops)
+        except BaseException:  # memory was ahead of the vault
+            self._me.homes[:], self._me.former[:] = before, former
             self._delivery.new_homes()
-            self._conversations.tell_addresses(now=self._now())
+            raise
         if self._routes.period_s:
             await self._go_another_way()
         if "ticks" in self._tasks:
             self._read_buckets()
+
+    def _change_homes(self, new: dict[str, _NewHome | None], hops: dict[str, bool]) -> None:
+        """The unit of work of an exit."""
+        now, vault, known = self._now(), self._vault, self._conversations.whereabouts
+        before = self._me.homes[:]
+        known.promised(before)
+        if "fallback" in new:
+            profile.forget_fallback(vault)
+        for what, home in new.items():
+            if home is not None:
+                profile.write_home(vault, what, home.home)
+                home.begin(vault)
+        for stays in before:
+            if stays.relay in hops:
+                profile.set_hop(vault, stays.relay, stays.operator, is_hop=hops[stays.relay])
+        self._me.homes[:] = profile.read_homes(vault)
+        drops = {home.bucket.drop_id for home in self._me.homes}
+        known_drops = {home.bucket.drop_id for home in before}
+        left = [home for home in before if home.bucket.drop_id not in drops]
+        fresh = [home for home in self._me.homes if home.bucket.drop_id not in known_drops]
+        known.move(left, fresh, now=now)
+        self._me.former[:] = profile.read_former(vault)
+        self._delivery.new_homes()
+        if "home" in new:
+            self._conversations.at_home()
+            self._home_read.clear()
+            # Whether another copy of this vault has spoken can be asked of the relay we have left
+            # only: who exits does not wait for it.
+            self._db.execute(
+                "DELETE FROM outbox WHERE purpose = 'claim' AND relay = ?", (before[0].relay,)
+            )
+        self._conversations.tell_addresses(now=now)
+        relays = {home.relay for home in self._me.homes}
+        gone = {home.relay for home in self._me.former} - relays
+        self._conversations.bring_along(gone, now=now)
+
+    @property
+    def allowed_regions(self) -> frozenset[str] | None:
+        """The regions this person's data may rest in; None: any. Unless they have said: where they
+        are at home now."""
+        try:
+            return profile.read_allowed(self._vault)
+        except KeyError:
+            return frozenset(home.region for home in self._me.homes)
+
+    def set_allowed_regions(self, regions: Iterable[str] | None) -> None:
+        """Say where own data may rest; None: anywhere. Raises BadArgument."""
+        allowed = None if regions is None else frozenset(map(check_region, regions))
+        if allowed is not None and not allowed:
+            raise BadArgument("allow one region at least")
+        with self._unit():
+            profile.write_allowed(self._vault, allowed)
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether home and fallback are to be in one region."""
+        return profile.is_strict(self._vault)
+
+    def set_strict(self, *, is_strict: bool) -> None:
+        """Say whether home and fallback are to be in one region. Raises RegionsDiffer."""
+        self._check_regions({}, is_strict=is_strict)
+        with self._unit():
+            profile.set_strict(self._vault, is_strict=is_strict)
+
+    def _check_regions(self, new: dict[str, _NewHome | None], *, is_strict: bool) -> None:
+        """Raises RegionNotAllowed or RegionsDiffer."""
+        regions = dict(zip(("home", "fallback"), (h.region for h in self._me.homes), strict=False))
+        for what, home in new.items():
+            regions.pop(what, None)
+            if home is None:
+                continue
+            region = regions[what] = home.home.region
+            with contextlib.suppress(KeyError):
+                allowed = profile.read_allowed(self._vault)
+                if allowed is not None and region not in allowed:
+                    raise RegionNotAllowed(region)
+        if is_strict and len(set(regions.values())) > 1:
+            raise RegionsDiffer(f"{regions['home']} and {regions['fallback']}")
 
     async def set_hop(self, hop: str) -> None:
         """How relays are asked: through an own relay where that helps ("auto"), directly ("off"),
@@ -647,6 +833,8 @@ class Client:
                 "may_rename": policy.may_rename,
             },
             region=policy.region,
+            inbound_region=policy.region if group.is_large else self._me.home.region,
+            outbound_regions=self._conversations.outbound_regions(gid),
             relay=policy.relay,
             epoch=group.view.epoch,
             suite=group.view.suite,
@@ -882,14 +1070,30 @@ class Client:
             for table in ("outbox", "contact", "conversation")
         ]
         transport = self._routes.transport(self._me.home.relay)
+        known, allowed = self._conversations.whereabouts, self.allowed_regions
+        former = [home for home in self._me.former if not self._is_away(home)]
+        reached = [*self._me.homes, *former]
         return Status(
             name=self._me.name,
             identity=vault.fingerprint(self._me.identity),
             relay=self._me.home.relay,
             region=self._me.home.region,
+            operator=self._me.home.operator,
             fallback="".join(home.relay for home in self._me.homes[1:]),
+            fallback_region="".join(home.region for home in self._me.homes[1:]),
+            fallback_operator="".join(home.operator for home in self._me.homes[1:]),
+            allowed_regions=None if allowed is None else sorted(allowed),
+            is_strict=self.is_strict,
+            former=[
+                Former(home.relay, home.region, known.left_at(home), self._is_away(home))
+                for home in self._me.former
+            ],
+            unaware=self._names_of(known.unaware()),
+            left_behind=self._left_behind(),
+            lost_invites=known.lost_invites(reached),
+            lost_knocks=known.lost_knocks(reached),
             away=sorted(
-                {*self._down_since, *(r for r, state in self._buckets.items() if state == "away")}
+                {*self._down_since, *(h.relay for h in self._me.homes if self._is_away(h))}
             ),
             transport=transport.kind,
             means=TRANSPORTS[transport.kind],
@@ -914,6 +1118,22 @@ class Client:
                 "SELECT at, code, detail FROM warning ORDER BY id"
             ).fetchall(),
         )
+
+    def _names_of(self, identities: Iterable[bytes]) -> list[str]:
+        """What to call people of any of our conversations."""
+        names: dict[bytes, str] = {}
+        for view in self.conversations():
+            names |= self._names(view.gid)
+        return sorted(names.get(one, vault.fingerprint(one)) for one in identities)
+
+    def _left_behind(self) -> list[str]:
+        """The conversations whose epoch drops are at a relay we have left."""
+        left = {home.relay for home in self._me.former} - {home.relay for home in self._me.homes}
+        return sorted(v.name for v in self.conversations() if v.relay in left and v.is_live)
+
+    def _is_away(self, home: Home) -> bool:
+        """Whether the relay of a bucket of ours could not be reached when it was last asked."""
+        return self._buckets.get(home.bucket.drop_id) == "away"
 
     def clear_warnings(self) -> None:
         """Forget the warnings the person has seen."""
@@ -1006,9 +1226,9 @@ class Client:
 
     def _heard_of(self, home: Home, state: str) -> None:
         """An own bucket is read to its end, or its relay is away: caught up is who has read one,
-        and another only if it can be."""
-        self._buckets[home.relay] = state
-        states = [self._buckets.get(each.relay) for each in self._me.homes]
+        and the others only if they can be."""
+        self._buckets[home.bucket.drop_id] = state
+        states = [self._buckets.get(each.bucket.drop_id) for each in self._me.buckets]
         if not self._home_read.is_set() and "read" in states and None not in states:
             self._home_read.set()
             self._wake()
@@ -1043,24 +1263,29 @@ class Client:
             elif isinstance(arrival, FromHelper):
                 self._comebacks.answered(arrival.gid, arrival.payload, now=now)
             else:
-                self._conversations.take(arrival.gid, arrival.signer, arrival.cell, now=now)
+                gid, signer = arrival.gid, arrival.signer
+                self._conversations.came(gid, signer, home.bucket.drop_id, now=now)
+                self._conversations.take(gid, signer, arrival.cell, now=now)
         if self._delivery.broken_claims(home.bucket.drop_id):
             self._conversations.lied(None, now=now)
 
     async def _read_again(self) -> None:
         """Look once more at what the own bucket held before a chain was known."""
-        bucket = self._me.home.bucket
         while (after := self._delivery.again()) is not None:
-            request = wire.Read(0, bucket.drop_id, bucket.read_token, after, CELLS_PER_UNIT, 0)
+            home = self._me.home
+            drop_id, _, token = home.bucket
+            request = wire.Read(0, drop_id, token, after, CELLS_PER_UNIT, 0)
             try:
-                link = await self._routes.to(self._me.home.relay)
+                link = await self._routes.to(home.relay)
                 cells = await link.catch_up(request)
             except (Unavailable, PeerError, TrustError) as error:
                 await self._rest_after(error, b"")
                 continue
+            if home != self._me.home:
+                continue  # we have left it meanwhile
             with self._unit():
                 self._delivery.took_again(cells.first + len(cells.cells) - 1)
-                self._take(cells.cells, self._me.home, now=self._now())
+                self._take(cells.cells, home, now=self._now())
         self._begin_due()
 
     async def _rest_after(
@@ -1250,12 +1475,26 @@ class Client:
             self._expire_at = now + EXPIRE_EVERY_MS
             with self._unit():
                 rules.gaps.expire(now=now)
+            self._forget_former(now)
         if self._delivery.has_passed and now >= self._write_at:
             self._write_at = now + WRITE_EVERY_MS
             with self._unit():
-                for home in self._me.homes:
+                for home in self._me.buckets:
                     if self._delivery.broken_claims(home.bucket.drop_id):
                         rules.lied(None, now=now)
+
+    def _forget_former(self, now: int) -> None:
+        """Read no more what need not be read: the buckets of homes left long ago."""
+        known = self._conversations.whereabouts
+        for home in known.unneeded(now=now):
+            with self._unit():
+                known.forget(home)
+                self._delivery.drop_cursor(home.bucket.drop_id)
+                self._me.former[:] = profile.read_former(self._vault)
+                self._delivery.new_homes()
+            task = self._tasks.get(("bucket", home.bucket.drop_id))
+            if task is not None:
+                task.cancel()
 
     def _outbox_holds_any(self) -> bool:
         return self._db.execute("SELECT 1 FROM outbox").fetchone() is not None
@@ -1333,13 +1572,17 @@ class Client:
                 self._conversations.forgotten(gid, taken, now=self._now())
         except (Unavailable, PeerError, TrustError) as error:
             if isinstance(error, Unavailable):
+                if epoch != self._conversations.group(gid).view.epoch:
+                    return  # nothing that has to be had: Commits count in the current one only
                 with self._unit():
                     self._conversations.notice(gid, now=self._now())
+                    if isinstance(error, RelayUnreachable):
+                        self._conversations.cut_off(gid, now=self._now())
             await self._rest_after(error, drop.drop_id)
 
     async def _read_page(self, gid: bytes, epoch: int, drop: Drop, *, wait: int) -> bool:
         """Take one reply of an epoch drop; whether there is more."""
-        link = await self._routes.to(self._conversations.group(gid).policy.relay)
+        link = await self._routes.to(self._conversations.epoch_relay(gid, epoch))
         after = self._delivery.read_from(drop.drop_id)
         request = wire.Read(0, drop.drop_id, drop.read_token, after, wire.MAX_CELLS, wait)
         cells = await link.request(request, wire.Cells)
@@ -1459,11 +1702,18 @@ async def _move_into(
     if not fallback:
         return [await _move_in(relay, access)]
     _check_fallback(relay, fallback)
-    goes = await _goes(relay, fallback), await _goes(fallback, relay)
-    return [
-        await _move_in(relay, access, via=fallback if goes[1] else "", is_hop=goes[0]),
-        await _move_in(fallback, fallback_access, via=relay if goes[0] else "", is_hop=goes[1]),
-    ]
+    home, _ = await _draw(relay, access, fallback)
+    second, _ = await _draw(fallback, fallback_access, relay)
+    return [home, second]
+
+
+async def _draw(relay: str, access: bytes, beside: str) -> tuple[_NewHome, bool]:
+    """Draw a bucket of a relay, by way of the person's other relay `beside`, if there is one and it
+    serves as a hop; and whether it does."""
+    if not beside:
+        return await _move_in(relay, access), False
+    goes, is_hop = await _goes(beside, relay), await _goes(relay, beside)
+    return await _move_in(relay, access, via=beside if goes else "", is_hop=is_hop), goes
 
 
 def _check_fallback(relay: str, fallback: str) -> None:

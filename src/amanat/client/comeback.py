@@ -267,6 +267,9 @@ class Comebacks:
             known = {epoch.number: epoch.authenticator for epoch in help_.epochs}
             if view.gid != gid or known.get(number, authenticator) != authenticator:
                 raise InvalidMessage
+            if view.epoch < number:
+                self._stay(gid, known)
+                return
             bundle = self._engine.join_external(
                 help_.group_info,
                 help_.tree,
@@ -297,6 +300,15 @@ class Comebacks:
         self._conversations.append_to(
             policy, help_.secret, COMMIT_FRAGMENT, bundle.commit, about=gid, now=now
         )
+
+    def _stay(self, gid: bytes, known: dict[int, bytes]) -> None:
+        """Who helps is not in the epoch that somebody claims to be in. If they are where we are,
+        there was nothing to come back to; inside a unit."""
+        view = self._conversations.group(gid).view
+        if known.get(view.epoch) == view.epoch_authenticator[:8]:
+            self._db.execute("DELETE FROM comeback WHERE gid = ?", (gid,))
+            self._db.execute("DELETE FROM early WHERE gid = ?", (gid,))
+            self._conversations.is_in_step(gid)
 
     def tries(self) -> list[Try]:
         """The external Commits of ours whose fate is open."""

@@ -25,6 +25,7 @@ from amanat.client.delivery import Peer
 from amanat.client.gaps import Gaps
 from amanat.client.history import History, MessageChanged, TextArrived
 from amanat.client.vault import fingerprint
+from amanat.client.whereabouts import Whereabouts
 from amanat.errors import (
     BadArgument,
     Blocked,
@@ -47,6 +48,7 @@ from amanat.errors import (
     OwnMessage,
     PeerError,
     RelayLied,
+    RelayUnreachable,
     UnknownConversation,
     WrongEpoch,
 )
@@ -104,12 +106,13 @@ from amanat.protocol.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from amanat.client.delivery import Delivery
     from amanat.client.gaps import Gap
     from amanat.client.profile import Me
     from amanat.client.vault import Vault
+    from amanat.protocol.identity import Address
 
 LARGE_GROUP = 64
 """Above this many people a message goes once into the epoch drop instead of once to every bucket
@@ -124,6 +127,9 @@ LOOK_EVERY_MS = 10 * 60_000
 LEAVE_TURN_MS = 15_000
 """Each further member waits this much longer before committing somebody's leave, so that usually
 one Commit is made and not all at once."""
+CUT_OFF_MS = 600_000
+"""How long messages of a later epoch may wait while the relay that holds the Commit before them is
+away, in milliseconds (10 minutes): then the group has gone on elsewhere."""
 LATE_MS = 3_000
 """How long after a Commit the drops before it are looked into for late messages, in ms."""
 KEPT_EPOCHS = 3
@@ -237,6 +243,7 @@ class Conversations:
         self._delivery = delivery
         self._me = me
         self.gaps = Gaps(vault)
+        self.whereabouts = Whereabouts(vault, me)
         self.history = History(vault, me)
         self._groups: dict[bytes, Group] = {}
         self._helping: set[bytes] = set()
@@ -314,6 +321,15 @@ class Conversations:
             for p in group.people
             if p.signer != self._me.signer
         ]
+
+    def outbound_regions(self, gid: bytes) -> list[str]:
+        """Where what we say in a conversation rests, or may: in the regions of the others' homes
+        and fallbacks; of a large group, in its own."""
+        group = self.group(gid)
+        if group.is_large:
+            return [group.policy.region]
+        others = self.others(group)
+        return sorted({address.region for peer in others for address in peer.addresses})
 
     # Starting
 
@@ -458,7 +474,8 @@ class Conversations:
         epoch = group.view.epoch
         secret = self._engine.export_secret(gid, "amanat epoch drop", b"", 32)
         self._db.execute(
-            "INSERT INTO epoch_drop (gid, epoch, secret) VALUES (?, ?, ?)", (gid, epoch, secret)
+            "INSERT INTO epoch_drop (gid, epoch, secret, relay, region) VALUES (?, ?, ?, ?, ?)",
+            (gid, epoch, secret, group.policy.relay, group.policy.region),
         )
         self._drop_epochs(gid, before=epoch - KEPT_EPOCHS + 1)
         self._db.execute(
@@ -469,6 +486,7 @@ class Conversations:
             "DELETE FROM epoch WHERE gid = ? AND number <= ?", (gid, epoch - KEPT_AUTHENTICATORS)
         )
         self._meet(gid, group)
+        self.whereabouts.keep(gid, group.identities)
         if group.policy.direct:
             for peer in self.others(group):
                 self._delivery.keep_way_back(peer.identity, peer.delivery)
@@ -484,6 +502,8 @@ class Conversations:
                     "SELECT sure_seq FROM conversation WHERE gid = ?", (gid,)
                 ).fetchone()
                 self._delivery.read_again(sure)
+                if self._has_moved_since(group):
+                    self._tell(gid, now=now)  # newcomers see where we were
         if any(p.leaf.addresses[0].relay != group.policy.relay for p in group.people):
             # Members of other relays cannot make the drop they may need: whoever can, does.
             self._make_epoch_drop(gid, group, now=now)
@@ -510,22 +530,30 @@ class Conversations:
             self._db.execute("UPDATE conversation SET sure_seq = ? WHERE gid = ?", (seq, gid))
 
     def _drop_epochs(self, gid: bytes, *, before: int) -> None:
-        region = self._groups[gid].policy.region if gid in self._groups else ""
+        policy = self._groups[gid].policy if gid in self._groups else None
         rows = self._db.execute(
-            "SELECT secret FROM epoch_drop WHERE gid = ? AND epoch < ?", (gid, before)
+            "SELECT secret, region FROM epoch_drop WHERE gid = ? AND epoch < ?", (gid, before)
         ).fetchall()
-        for (secret,) in rows:
-            self._delivery.drop_cursor(epoch_drop(secret, region).drop_id)
+        for secret, region in rows:
+            rests = region or (policy.region if policy else "")
+            self._delivery.drop_cursor(epoch_drop(secret, rests).drop_id)
         self._db.execute("DELETE FROM epoch_drop WHERE gid = ? AND epoch < ?", (gid, before))
         self._db.execute("DELETE FROM fragment WHERE gid = ? AND epoch < ?", (gid, before))
 
     def epoch_drops(self, gid: bytes) -> list[tuple[int, Drop]]:
         """The (epoch, drop) pairs still read, the oldest first."""
-        region = self.group(gid).policy.region
+        now = self.group(gid).policy.region
         rows = self._db.execute(
-            "SELECT epoch, secret FROM epoch_drop WHERE gid = ? ORDER BY epoch", (gid,)
+            "SELECT epoch, secret, region FROM epoch_drop WHERE gid = ? ORDER BY epoch", (gid,)
         ).fetchall()
-        return [(epoch, epoch_drop(secret, region)) for epoch, secret in rows]
+        return [(epoch, epoch_drop(secret, region or now)) for epoch, secret, region in rows]
+
+    def epoch_relay(self, gid: bytes, epoch: int) -> str:
+        """The relay of an epoch's drop: a Commit may have moved those after it."""
+        row = self._db.execute(
+            "SELECT relay FROM epoch_drop WHERE gid = ? AND epoch = ?", (gid, epoch)
+        ).fetchone()
+        return (row and row[0]) or self.group(gid).policy.relay
 
     def _make_epoch_drop(self, gid: bytes, group: Group, *, now: int) -> None:
         """Ask the relay to make the current epoch's drop, once, if we have access there."""
@@ -596,11 +624,11 @@ class Conversations:
         Raises RelayLied when they do not continue what was read before.
         """
         row = self._db.execute(
-            "SELECT secret FROM epoch_drop WHERE gid = ? AND epoch = ?", (gid, epoch)
+            "SELECT secret, region FROM epoch_drop WHERE gid = ? AND epoch = ?", (gid, epoch)
         ).fetchone()
         if row is None:
             return  # the group has moved on since the request
-        region = self.group(gid).policy.region
+        region = row[1] or self.group(gid).policy.region
         drop = epoch_drop(row[0], region)
         for cell in self._delivery.advance(drop.drop_id, cells, take):
             try:
@@ -705,6 +733,21 @@ class Conversations:
             raise BadArgument("add, remove and rename are for admins or members")
         self.wish(gid, "roles", json.dumps(roles, sort_keys=True).encode(), due_at=now)
         self.attempt(gid, now=now)
+
+    def bring_along(self, left: Iterable[str], *, now: int) -> None:
+        """Have Commits rest at our home from now on where they rest at one of these relays and
+        where that is ours to say; inside a unit."""
+        home, relays = self._me.home, set(left)
+        place = json.dumps([home.relay, home.region]).encode()
+        rows = self._db.execute("SELECT gid FROM conversation WHERE state = 'active'").fetchall()
+        for (gid,) in rows:
+            group = self.group(gid)
+            if group.policy.relay in relays and rights.may(
+                group.policy, group.people, self._me.identity, "place"
+            ):
+                self._db.execute("DELETE FROM intent WHERE gid = ? AND kind = 'place'", (gid,))
+                self.wish(gid, "place", place, due_at=now)
+                self.attempt(gid, now=now)
 
     def refresh(self, gid: bytes, *, now: int) -> None:
         """Refresh the keys of our leaf, if somebody spoke since the last time; inside a unit."""
@@ -981,6 +1024,7 @@ class Conversations:
         self._plan_refresh(gid, REFRESH_MS[1], now=now)
         if is_restart and self.group(gid).policy.direct:
             self.give_key_packages(gid, mls.HYBRID_SUITE, KEY_PACKAGES_GIVEN, now=now)
+        self._tell(gid, now=now)  # if we had moved: nothing could be said here meanwhile
         self.attempt(gid, now=now)
 
     def _won(self, gid: bytes, *, now: int) -> None:
@@ -1298,7 +1342,9 @@ class Conversations:
         envelope = self._say(gid, kind, body, now=now)
         return self.history.take(gid, self._me.identity, self._me.signer, envelope, now=now)
 
-    def _say(self, gid: bytes, kind: Kind, body: bytes, *, now: int) -> Envelope:
+    def _say(
+        self, gid: bytes, kind: Kind, body: bytes, *, is_again: bool = False, now: int
+    ) -> Envelope:
         group = self.group(gid)
         if group.policy.direct and group.identities - set(group.policy.direct):
             raise IdentityChanged
@@ -1323,7 +1369,8 @@ class Conversations:
             " WHERE gid = ?",
             (envelope.seq, envelope_hash(data), envelope.clock, gid),
         )
-        self.gaps.keep(gid, envelope.seq, kind, data, envelope.id, now=now)
+        is_quiet = is_again or kind in (Kind.RECEIPT, Kind.HEARTBEAT)
+        self.gaps.keep(gid, envelope.seq, data, envelope.id, is_quiet=is_quiet, now=now)
         if group.is_large:
             self._append_to_epoch(gid, group, MESSAGE_FRAGMENT, sealed, now=now)
         else:
@@ -1365,8 +1412,14 @@ class Conversations:
         """Send a heartbeat, if somebody may lack our last words; inside a unit."""
         if not self.is_active(gid) or self.history.is_shut(gid):
             self._db.execute("UPDATE conversation SET beat_due_at = NULL WHERE gid = ?", (gid,))
-        elif self.gaps.beat(gid, has_receipts=self.has_receipts(gid), now=now):
-            self._say(gid, Kind.HEARTBEAT, b"", now=now)
+            return
+        is_telling = self.whereabouts.is_telling(gid)
+        has_receipts = self.has_receipts(gid)
+        if self.gaps.beat(gid, has_receipts=has_receipts, is_telling=is_telling, now=now):
+            if is_telling:
+                self._tell(gid, is_again=True, now=now)
+            else:
+                self._say(gid, Kind.HEARTBEAT, b"", now=now)
 
     def ask(self, gap: Gap, *, now: int) -> None:
         """Ask the sender of what is missing for it; inside a unit."""
@@ -1461,7 +1514,7 @@ class Conversations:
         inside a unit."""
         if not self.is_followed(gid):
             return
-        ours = [home.bucket.drop_id for home in self._me.homes]
+        ours = [home.bucket.drop_id for home in self._me.buckets]
         drops = {d[:4]: d for d in (*ours, *(e.drop_id for _, e in self.epoch_drops(gid)))}
         for seen in cell.seen:
             drop_id = drops.get(seen.drop)
@@ -1528,14 +1581,15 @@ class Conversations:
         """The epoch drops hold, or will hold at `now`, something to look at; inside a unit."""
         self._db.execute("UPDATE conversation SET look_due_at = ? WHERE gid = ?", (now, gid))
 
-    def receive(self, gid: bytes, message: bytes, *, now: int) -> None:
-        """Take an MLS message that came by a pair chain or an epoch drop; inside a unit."""
+    def receive(self, gid: bytes, message: bytes, *, at: Epoch | None = None, now: int) -> None:
+        """Take an MLS message that came by a pair chain or an epoch drop; inside a unit. `at` is
+        where its sender says they are."""
         if not self.is_followed(gid):
             return
         try:
             received = self._engine.process(gid, message)
         except FutureEpoch:
-            self._keep_early(gid, message, now=now)
+            self._keep_early(gid, message, at or Epoch(0, bytes(8)), now=now)
             return
         except OwnMessage:
             return
@@ -1559,7 +1613,7 @@ class Conversations:
         self.check_gossip(gid, signer, cell, now=now)
         match cell.kind:
             case CellKind.MLS:
-                self.receive(gid, cell.payload, now=now)
+                self.receive(gid, cell.payload, at=cell.epoch, now=now)
             case CellKind.NOTICE:
                 self.notice(gid, now=now)
             case CellKind.WANTED | CellKind.REPAIR | CellKind.BRANCH if self.is_followed(gid):
@@ -1578,11 +1632,32 @@ class Conversations:
             case _:
                 pass  # of a later version
 
-    def _keep_early(self, gid: bytes, message: bytes, *, now: int) -> None:
+    def _keep_early(self, gid: bytes, message: bytes, at: Epoch, *, now: int) -> None:
         (count,) = self._db.execute("SELECT count(*) FROM early WHERE gid = ?", (gid,)).fetchone()
         if count < MAX_EARLY:
-            self._db.execute("INSERT INTO early (gid, data) VALUES (?, ?)", (gid, message))
+            self._db.execute(
+                "INSERT INTO early (gid, data, kept_at, number, authenticator)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (gid, message, now, at.number, at.authenticator),
+            )
         self.notice(gid, now=now)
+
+    def cut_off(self, gid: bytes, *, now: int) -> None:
+        """The relay that holds the Commits we lack cannot be reached: if others have long gone on
+        without us, join them again; inside a unit."""
+        row = self._db.execute(
+            "SELECT number, authenticator FROM early WHERE gid = ? AND kept_at <= ? AND number > ?"
+            " ORDER BY id DESC",
+            (gid, now - CUT_OFF_MS, self.group(gid).view.epoch),
+        ).fetchone()
+        if row is not None:
+            why = RelayUnreachable.code
+            self.go_astray(gid, why, is_restart=False, fork=Epoch(*row), now=now)
+
+    def is_in_step(self, gid: bytes) -> None:
+        """Nobody is in another epoch after all: go on in ours; inside a unit."""
+        self._db.execute("UPDATE conversation SET state = 'active' WHERE gid = ?", (gid,))
+        self.events.append(GroupChanged(gid))
 
     def _hear_early(self, gid: bytes, *, now: int) -> None:
         rows = self._db.execute(
@@ -1658,6 +1733,7 @@ class Conversations:
                 if not self.gaps.tell(gid, ack.device, ack.seq, ack.hash):
                     self.warn(gid, BrokenChain.code, "two members heard two things", now=now)
                 continue
+            self.whereabouts.confirmed(gid, sender, ack.seq)
             more = self._db.execute(
                 "INSERT INTO receipt VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq"
                 " WHERE seq < excluded.seq RETURNING 1",
@@ -1710,25 +1786,71 @@ class Conversations:
 
     def _take_addresses(self, sender: bytes, body: bytes) -> None:
         """Reach a person elsewhere from now on; what waits for them goes there too."""
-        version = codec.decode(_new_addresses, body, InvalidMessage).version
-        self._db.execute(
+        new = codec.decode(_new_addresses, body, InvalidMessage)
+        if self._db.execute(
             "INSERT INTO moved VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET version ="
-            " excluded.version, addresses = excluded.addresses WHERE version < excluded.version",
-            (sender, version, body),
+            " excluded.version, addresses = excluded.addresses WHERE version < excluded.version"
+            " RETURNING 1",
+            (sender, new.version, body),
+        ).fetchone():
+            self._delivery.send_after(sender, new.addresses)
+
+    def found(self, identity: bytes, addresses: list[Address]) -> bool:
+        """A contact is reached at these addresses, by an invite of theirs; inside a unit. False if
+        that was known. What they say themselves, now or later, counts before it."""
+        peers = self.others(self.group(self.direct_with(identity)))
+        if any(peer.addresses == addresses for peer in peers if peer.identity == identity):
+            return False
+        self._db.execute(
+            "INSERT INTO moved VALUES (?, 0, ?) ON CONFLICT DO UPDATE SET addresses ="
+            " excluded.addresses",
+            (identity, codec.encode(NewAddresses(1, addresses))),
         )
+        self._delivery.send_after(identity, addresses)
+        return True
 
     def tell_addresses(self, *, now: int) -> None:
         """Tell everybody we talk with where we are to be reached from now on; inside a unit."""
-        try:
-            version = int.from_bytes(self._vault.get("addresses version"), "big") + 1
-        except KeyError:
-            version = 1
-        self._vault.put("addresses version", version.to_bytes(8, "big"))
-        body = codec.encode(NewAddresses(version, self._me.addresses))
         rows = self._db.execute("SELECT gid FROM conversation WHERE state = 'active'").fetchall()
         for (gid,) in rows:
-            if len(self.group(gid).people) > 1:
-                self._say(gid, Kind.ADDRESSES, body, now=now)
+            self._tell(gid, now=now)
+
+    def _tell(self, gid: bytes, *, is_again: bool = False, now: int) -> None:
+        """Tell the people of a conversation where we are now, if we have ever moved. Who is blocked
+        is told nothing."""
+        body = self.whereabouts.word()
+        group = self.group(gid)
+        others = group.identities - {self._me.identity}
+        if body is None or not others or not self.is_active(gid) or self.history.is_shut(gid):
+            return
+        envelope = self._say(gid, Kind.ADDRESSES, body, is_again=is_again, now=now)
+        if not is_again and not group.is_large:  # nothing of a large group comes to our buckets
+            self.whereabouts.told(gid, others, envelope.seq)
+
+    def tell_unblocked(self, identity: bytes, *, now: int) -> None:
+        """Tell somebody what they were not told while they were blocked; inside a unit."""
+        self._tell(self.direct_with(identity), now=now)
+
+    def _has_moved_since(self, group: Group) -> bool:
+        """Whether our leaf says another address than ours."""
+        own = next(p for p in group.people if p.signer == self._me.signer)
+        return list(own.leaf.addresses) != self._me.addresses
+
+    def came(self, gid: bytes, signer: bytes, drop_id: bytes, *, now: int) -> None:
+        """A member's cell came into one of our buckets; inside a unit."""
+        row = self._db.execute(
+            "SELECT identity FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
+        ).fetchone()
+        if row is not None:
+            self.whereabouts.came(gid, row[0], drop_id, now=now)
+
+    def at_home(self) -> None:
+        """The home bucket is another now, and what was counted in the one before counts no more;
+        inside a unit."""
+        begin = self._delivery.read_so_far()
+        self._db.execute("UPDATE conversation SET sure_seq = ?", (begin,))
+        self._db.execute("UPDATE key_package SET bucket_seq = ?", (begin,))
+        self._delivery.forget_again()
 
     def _schedule_leave(self, gid: bytes, wish: Leave, *, now: int) -> None:
         others = [p.signer for p in self.group(gid).people if p.leaf.nonce != wish.nonce]
@@ -1773,6 +1895,7 @@ class Conversations:
         """Forget what is needed only while we are a member; the messages stay."""
         self._delivery.end_chains(gid)
         self.gaps.end(gid)
+        self.whereabouts.keep(gid, ())
         self._drop_epochs(gid, before=2**62)
         for table in ("since", "epoch"):
             self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
@@ -1797,6 +1920,7 @@ _DEEDS: dict[str, rights.Deed] = {
     "admin": "administer",
     "no-admin": "administer",
     "roles": "administer",
+    "place": "place",
 }
 """The right that each wish takes; the others need none."""
 
@@ -1873,6 +1997,9 @@ def _with(policy: Policy, kind: str, data: bytes) -> Policy:
             return structs.replace(policy, name=data.decode())
         case "roles":
             return structs.replace(policy, **json.loads(data))
+        case "place":
+            relay, region = json.loads(data)
+            return structs.replace(policy, relay=relay, region=region)
         case "admin":
             return structs.replace(policy, admins=sorted({*policy.admins, data}))
         case _:

@@ -176,18 +176,38 @@ class Delivery:
         Sealed for the second it waits beside it, in case the first cannot be reached: the keys
         differ with the drop, and who finds both takes one.
         """
-        requests = []
-        for address in addresses:
-            once = one_time(secret, region=address.region, drop_id=address.drop_id)
-            cell = seal(once, payload, region=address.region, drop_id=address.drop_id)
-            request = wire.Append(0, address.drop_id, address.append_token, cell)
-            requests += [address.relay, wire.encode(request)]
-        relay, first, other_relay, other = [*requests, None, None][:4]
+        is_kept = recipient is not None
         self._vault.db.execute(
             "INSERT INTO outbox (relay, request, other_relay, other_request, about, purpose,"
-            " recipient, due_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (relay, first, other_relay, other, about, purpose, recipient, due_at),
+            " recipient, due_at, secret, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *_sealed_for(addresses, secret, payload),
+                about,
+                purpose,
+                recipient,
+                due_at,
+                secret if is_kept else None,
+                payload if is_kept else None,
+            ),
         )
+
+    def send_after(self, recipient: bytes, addresses: list[Address]) -> None:
+        """What waits for somebody goes to where they have moved to; inside a unit.
+
+        The one-time secret stays: whichever bucket a cell is found in, its position of the chain is
+        taken once.
+        """
+        db = self._vault.db
+        rows = db.execute(
+            "SELECT id, secret, payload FROM outbox WHERE recipient = ? AND secret IS NOT NULL",
+            (recipient,),
+        ).fetchall()
+        for row, secret, payload in rows:
+            db.execute(
+                "UPDATE outbox SET relay = ?, request = ?, other_relay = ?, other_request = ?,"
+                " due_at = 0, tries = 0 WHERE id = ?",
+                (*_sealed_for(addresses, secret, payload), row),
+            )
 
     def fail_over(
         self, relay: str, *, but_not_to: Iterable[str] = (), row: int | None = None
@@ -561,7 +581,7 @@ class Delivery:
         self._taken[drop_id] = _Cursor(0, first_digest(drop_id), 1, b"")
         for table in ("digests", "claim"):
             self._vault.db.execute(f"DELETE FROM {table} WHERE drop_id = ?", (drop_id,))  # noqa: S608
-        if drop_id in [home.bucket.drop_id for home in self._me.homes]:
+        if drop_id in [home.bucket.drop_id for home in self._me.buckets]:
             self._vault.put("search", b"")
             self._labels = None
             self._windows.clear()
@@ -662,13 +682,18 @@ class Delivery:
         """The label of a one-time secret in each of the own buckets."""
         return [
             one_time(secret, region=home.region, drop_id=home.bucket.drop_id).label
-            for home in self._me.homes
+            for home in self._me.buckets
         ]
 
     def new_homes(self) -> None:
         """The own buckets are others now."""
         self._labels = None
         self._windows.clear()
+
+    def forget_again(self) -> None:
+        """The home bucket is another now; inside a unit. What would have been found in the old one
+        by reading it again is asked for."""
+        self._vault.db.execute("DELETE FROM meta WHERE key = 'again'")
 
     def _known(self) -> dict[bytes, _Expected]:
         """Every label that may come next, read from the vault when memory does not hold them."""
@@ -715,3 +740,18 @@ class Delivery:
             self._windows[gid, signer] = window
             for position, secret in window.open.items():
                 self._expect(secret, _Expected("pair", gid, signer, position))
+
+
+def _sealed_for(
+    addresses: list[Address], secret: bytes, payload: bytes
+) -> tuple[str, bytes, str | None, bytes | None]:
+    """A payload sealed for each of somebody's buckets: (relay, request, other relay, other
+    request)."""
+    found: list[tuple[str, bytes]] = []
+    for address in addresses:
+        once = one_time(secret, region=address.region, drop_id=address.drop_id)
+        cell = seal(once, payload, region=address.region, drop_id=address.drop_id)
+        request = wire.Append(0, address.drop_id, address.append_token, cell)
+        found.append((address.relay, wire.encode(request)))
+    first, second = found[0], found[1] if len(found) > 1 else (None, None)
+    return (*first, *second)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from amanat.protocol.messages import MAX_WANTED, Kind, Place
+from amanat.protocol.messages import MAX_WANTED, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -302,9 +302,10 @@ class Gaps:
 
     # Saying
 
-    def keep(self, gid: bytes, seq: int, kind: int, said: bytes, mid: bytes, *, now: int) -> None:
+    def keep(  # what is said, and whether it calls for heartbeats
+        self, gid: bytes, seq: int, said: bytes, mid: bytes, *, is_quiet: bool, now: int
+    ) -> None:
         """Keep an envelope of ours until everybody has confirmed it; inside a unit."""
-        is_quiet = kind in (Kind.RECEIPT, Kind.HEARTBEAT)
         self._db.execute(
             "INSERT INTO sent (gid, seq, id, envelope, said_at, is_quiet)"
             " VALUES (?, ?, ?, ?, ?, ?)",
@@ -369,9 +370,9 @@ class Gaps:
         rows = self._db.execute("SELECT gid FROM conversation WHERE beat_due_at <= ?", (now,))
         return [row[0] for row in rows.fetchall()]
 
-    def beat(self, gid: bytes, *, has_receipts: bool, now: int) -> bool:
-        """Whether to send a heartbeat now: there is a word that not everybody has confirmed; inside
-        a unit. The next one comes later."""
+    def beat(self, gid: bytes, *, has_receipts: bool, is_telling: bool, now: int) -> bool:
+        """Whether to send a heartbeat now: there is a word that not everybody has confirmed, or
+        somebody who may not know where we are; inside a unit. The next one comes later."""
         if self._db.execute(
             "SELECT 1 FROM outbox WHERE about = ? AND purpose = 'cell'", (gid,)
         ).fetchone():  # what we have said is not out yet
@@ -382,10 +383,13 @@ class Gaps:
         (beats,) = self._db.execute(
             "SELECT beats FROM conversation WHERE gid = ?", (gid,)
         ).fetchone()
-        is_open = self._db.execute(
-            "SELECT 1 FROM sent WHERE gid = ? AND NOT is_quiet", (gid,)
-        ).fetchone()
-        most = MAX_BEATS if has_receipts else MAX_BEATS_LARGE
+        is_open = (
+            is_telling
+            or self._db.execute(
+                "SELECT 1 FROM sent WHERE gid = ? AND NOT is_quiet", (gid,)
+            ).fetchone()
+        )
+        most = MAX_BEATS if has_receipts or is_telling else MAX_BEATS_LARGE
         due_at = None
         if is_open and beats + 1 < most:
             due_at = now + BEATS_MS[min(beats + 1, len(BEATS_MS) - 1)]

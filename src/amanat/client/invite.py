@@ -122,7 +122,7 @@ class Invites:
         return invite
 
     def knock(self, invite: Invite, greeting: str, *, now: int) -> None:
-        """Answer an invite; inside a unit.
+        """Answer an invite; inside a unit. That of a contact says where they are reached now.
 
         Raises OwnInvite, BadArgument, BrokenInvite, or InviteUsed when the inviter is a contact
         already or our knock on an invite of theirs is on its way.
@@ -131,6 +131,10 @@ class Invites:
             raise OwnInvite
         if len(greeting) > MAX_GREETING_CHARS:
             raise BadArgument(f"a greeting has at most {MAX_GREETING_CHARS} characters")
+        if self._is_known(invite.identity) and self._conversations.found(
+            invite.identity, invite.addresses
+        ):
+            return
         if self._is_known(invite.identity) or self._is_knocked_on(invite.identity):
             raise InviteUsed(f"you have met {invite.name} already, or are about to")
         reply_secret = secrets.token_bytes(32)
@@ -150,7 +154,8 @@ class Invites:
         except ValueError:  # a key of low order (RFC 9180, section 7.1.4)
             raise BrokenInvite from None
         self._db.execute(
-            "INSERT INTO knock VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO knock (reply_secret, identity, name, greeting, made_at)"
+            " VALUES (?, ?, ?, ?, ?)",
             (reply_secret, invite.identity, invite.name, greeting, now),
         )
         self._delivery.expect_reply(reply_secret)

@@ -1,4 +1,4 @@
-"""Who the owner of a vault is: keys, name, home. Written once by `create`, read at start."""
+"""Who the owner of a vault is: keys, name, homes. Read at start."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from amanat.protocol.drops import Drop, derive_bucket
 from amanat.protocol.identity import NONCE_BYTES, Address, Leaf, issue_credential
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from amanat.client.vault import Vault
     from amanat.mls import Engine
 
+
+ANY_REGION = "any"
+"""What stands for all regions where a person allows some."""
 
 _BUCKETS = {"home": "bucket", "fallback": "fallback bucket"}
 
@@ -45,6 +50,13 @@ class Me(NamedTuple):
     credential: bytes
     homes: list[Home]
     """Where cells for this person go: the home relay, then the fallback if there is one."""
+    former: list[Home]
+    """Homes they have left, where cells from people who do not know that may still come."""
+
+    @property
+    def buckets(self) -> list[Home]:
+        """Whatever is read for them."""
+        return self.homes + self.former
 
     @property
     def home(self) -> Home:
@@ -132,6 +144,32 @@ def read_period(vault: Vault) -> int:
         return 0
 
 
+def read_allowed(vault: Vault) -> frozenset[str] | None:
+    """The regions the owner has said their data may rest in; None: any. KeyError if they have not
+    said."""
+    regions = vault.get("allowed regions").decode()
+    return None if regions == ANY_REGION else frozenset(regions.split(","))
+
+
+def write_allowed(vault: Vault, regions: Iterable[str] | None) -> None:
+    """Keep them; inside a unit."""
+    text = ANY_REGION if regions is None else ",".join(sorted(regions))
+    vault.put("allowed regions", text.encode())
+
+
+def is_strict(vault: Vault) -> bool:
+    """Whether home and fallback are to be in one region."""
+    try:
+        return vault.get("strict") == b"yes"
+    except KeyError:
+        return False
+
+
+def set_strict(vault: Vault, *, is_strict: bool) -> None:
+    """Keep whether they are to be; inside a unit."""
+    vault.put("strict", b"yes" if is_strict else b"no")
+
+
 def forget_fallback(vault: Vault) -> None:
     """Have no fallback any more; inside a unit."""
     vault.db.execute("DELETE FROM meta WHERE key IN ('fallback', 'fallback bucket')")
@@ -148,7 +186,20 @@ def read(vault: Vault) -> Me:
         signer=vault.get("signer"),
         credential=vault.get("credential"),
         homes=read_homes(vault),
+        former=read_former(vault),
     )
+
+
+def read_former(vault: Vault) -> list[Home]:
+    """The homes the owner has left whose buckets are still read, the first left first."""
+    rows = vault.db.execute(
+        "SELECT former.relay, former.region, drop_id, append_token, read_token, operator"
+        " FROM former JOIN relay ON address = former.relay ORDER BY left_at, drop_id"
+    ).fetchall()
+    return [
+        Home(relay, region, Drop(*drop), operator, is_hop=False)
+        for relay, region, *drop, operator in rows
+    ]
 
 
 def read_homes(vault: Vault) -> list[Home]:

@@ -32,8 +32,9 @@ MAX_CLASSICAL_LEAVES = 1000
 """Most leaves of a group on the classical suite: what the engine is measured for."""
 
 
-Deed: TypeAlias = Literal["add", "remove", "rename", "administer"]
-"""What somebody may do to a group; to administer is to change who else may."""
+Deed: TypeAlias = Literal["add", "remove", "rename", "administer", "place"]
+"""What somebody may do to a group; to administer is to change who else may, to place it is to say
+where its epoch drops are."""
 
 
 class Person(NamedTuple):
@@ -82,12 +83,15 @@ def may(
 ) -> bool:
     """Whether a person may do this in a group, to the person `whom` where it is done to one.
 
-    Nobody may in a 1:1 conversation. To leave, and to let go who leaves, needs no right. A Commit
-    by somebody who is no admin must not add and take an admin away at once.
+    In a 1:1 conversation both may place it, and nobody may do anything else. To leave, and to let
+    go who leaves, needs no right. A Commit by somebody who is no admin must not add and take an
+    admin away at once.
     """
     in_charge = admins(policy, people)
-    if policy.direct or all(person.identity != identity for person in people):
+    if all(person.identity != identity for person in people):
         return False
+    if policy.direct:
+        return deed == "place" and identity in policy.direct
     if identity in in_charge:
         return True
     match deed:
@@ -100,7 +104,7 @@ def may(
             return policy.may_remove == "members" and whom not in in_charge
         case "rename":
             return policy.may_rename == "members"
-        case "administer":
+        case "administer" | "place":
             return False
 
 
@@ -231,10 +235,12 @@ def _judge_policy(
         may_remove=after.may_remove,
         may_rename=after.may_rename,
     )
+    placed = structs.replace(administered, relay=after.relay, region=after.region)
     if (
-        before.direct
-        or after != administered
+        after != placed
+        or (before.direct and after == before)
         or (renamed != before and not may(before, people, committer, "rename"))
         or (administered != renamed and not may(before, people, committer, "administer"))
+        or (placed != administered and not may(before, people, committer, "place"))
     ):
         raise InvalidCommit

@@ -393,6 +393,37 @@ CREATE TABLE ledger (
     relay BLOB PRIMARY KEY, checkpoint BLOB NOT NULL, contradiction BLOB
 ) STRICT, WITHOUT ROWID;
 """,
+    # 12: exit
+    """
+-- Buckets of homes we have left, which are read until everybody knows where we are now.
+CREATE TABLE former (
+    drop_id BLOB PRIMARY KEY, append_token BLOB NOT NULL, read_token BLOB NOT NULL,
+    relay TEXT NOT NULL, region TEXT NOT NULL, left_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Who was told where we are now, by which of our envelopes, and was not seen to know it yet.
+CREATE TABLE telling (
+    gid BLOB NOT NULL, identity BLOB NOT NULL, seq INTEGER NOT NULL,
+    PRIMARY KEY (gid, identity)
+) STRICT, WITHOUT ROWID;
+
+-- What a cell for somebody is sealed from, to seal it for the bucket they have moved to.
+ALTER TABLE outbox ADD COLUMN secret BLOB;
+ALTER TABLE outbox ADD COLUMN payload BLOB;
+
+-- Of an open invite, and of a knock: the drop ids of ours in it, if we have left one since.
+ALTER TABLE invite ADD COLUMN drops BLOB NOT NULL DEFAULT x'';
+ALTER TABLE knock ADD COLUMN drops BLOB NOT NULL DEFAULT x'';
+
+-- Where each epoch's drop rests; empty: where the policy says, which could not change before.
+ALTER TABLE epoch_drop ADD COLUMN relay TEXT NOT NULL DEFAULT '';
+ALTER TABLE epoch_drop ADD COLUMN region TEXT NOT NULL DEFAULT '';
+
+-- When a message of an epoch not reached came, and which epoch its sender said they were in.
+ALTER TABLE early ADD COLUMN kept_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE early ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE early ADD COLUMN authenticator BLOB NOT NULL DEFAULT x'';
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)

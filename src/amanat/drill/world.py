@@ -689,7 +689,7 @@ class Person:
             if count := self.one(f"SELECT count(*) FROM {table}"):  # noqa: S608  # our own names
                 return f"{self.name}: {count} rows in {table}"
         rules, delivery = self.client._conversations, self.client._delivery
-        drops = [("bucket", h.relay, h.bucket.drop_id) for h in self.client._me.homes]
+        drops = [("bucket", h.relay, h.bucket.drop_id) for h in self.client._me.buckets]
         if delivery.again() is not None:
             return f"{self.name}: the bucket is to be read again"
         for gid, look_due_at in self.db.execute(

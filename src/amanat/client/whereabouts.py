@@ -1,0 +1,175 @@
+"""Whereabouts: where we are reached, who knows it, and which buckets are read until all do.
+
+An exit needs nothing of the relay that is left: everybody is told inside the conversations, by way
+of their own relays (docs/protocol.md, section 8, "Another address"). Until somebody has been seen
+to know, by a receipt or by a cell of theirs in a bucket that only the new address names, the old
+buckets are read for them, and they are told again with each heartbeat.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amanat.protocol import codec
+from amanat.protocol.drops import DROP_ID_BYTES, MESSAGE_RETENTION_DAYS
+from amanat.protocol.messages import NewAddresses
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from amanat.client.profile import Home, Me
+    from amanat.client.vault import Vault
+
+DAY_MS = 86_400_000
+FORMER_MS = (MESSAGE_RETENTION_DAYS * DAY_MS, 90 * DAY_MS)
+"""How long the bucket of a home that was left is read, in milliseconds: at least as long as a cell
+rests in it, and at most 90 days, however many have not been heard of since (whoever was away for so
+long holds no KeyPackage and no epoch of ours that is still good)."""
+
+
+class Whereabouts:
+    """Where the owner of a vault is reached, and who knows."""
+
+    def __init__(self, vault: Vault, me: Me) -> None:
+        self._vault = vault
+        self._db = vault.db
+        self._me = me
+
+    # Telling
+
+    def move(self, left: Sequence[Home], fresh: Iterable[Home], *, now: int) -> None:
+        """We are reached elsewhere from now on; inside a unit. `left` are the homes that are none
+        any more, `fresh` those that only the new address names."""
+        for home in left:
+            self._db.execute(
+                "INSERT OR REPLACE INTO former VALUES (?, ?, ?, ?, ?, ?)",
+                (*home.bucket, home.relay, home.region, now),
+            )
+        for home in self._me.homes:
+            self._db.execute("DELETE FROM former WHERE drop_id = ?", (home.bucket.drop_id,))
+        # Above any that an older copy of this vault can have told, if the clock is right.
+        version = max(self._number("addresses version") + 1, now)
+        self._vault.put("addresses version", version.to_bytes(8, "big"))
+        self._vault.put("fresh", b"".join(home.bucket.drop_id for home in fresh))
+
+    def promised(self, homes: Iterable[Home]) -> None:
+        """Open invites and knocks name these homes of ours; inside a unit, before they change."""
+        drops = b"".join(home.bucket.drop_id for home in homes)
+        self._db.execute("UPDATE invite SET drops = ? WHERE drops = x''", (drops,))
+        self._db.execute("UPDATE knock SET drops = ? WHERE drops = x''", (drops,))
+
+    def word(self) -> bytes | None:
+        """What is told: the body of an envelope; None if we have never moved."""
+        version = self._number("addresses version")
+        return codec.encode(NewAddresses(version, self._me.addresses)) if version else None
+
+    def _number(self, key: str) -> int:
+        try:
+            return int.from_bytes(self._vault.get(key), "big")
+        except KeyError:
+            return 0
+
+    def told(self, gid: bytes, identities: Iterable[bytes], seq: int) -> None:
+        """An envelope of ours tells these people; inside a unit."""
+        for identity in identities:
+            self._db.execute(
+                "INSERT OR REPLACE INTO telling VALUES (?, ?, ?)", (gid, identity, seq)
+            )
+
+    def is_telling(self, gid: bytes) -> bool:
+        """Whether somebody in a conversation may not know yet."""
+        row = self._db.execute("SELECT 1 FROM telling WHERE gid = ?", (gid,)).fetchone()
+        return row is not None
+
+    def keep(self, gid: bytes, identities: Iterable[bytes]) -> None:
+        """Only these people are in a conversation now; inside a unit."""
+        here = set(identities)
+        for (identity,) in self._db.execute(
+            "SELECT identity FROM telling WHERE gid = ?", (gid,)
+        ).fetchall():
+            if identity not in here:
+                self._db.execute(
+                    "DELETE FROM telling WHERE gid = ? AND identity = ?", (gid, identity)
+                )
+
+    # Knowing
+
+    def confirmed(self, gid: bytes, identity: bytes, seq: int) -> None:
+        """Somebody has everything of ours in a conversation up to `seq`; inside a unit."""
+        if self._db.execute(
+            "SELECT 1 FROM telling WHERE gid = ? AND identity = ? AND seq <= ?",
+            (gid, identity, seq),
+        ).fetchone():
+            self._knows(identity)
+
+    def came(self, gid: bytes, identity: bytes, drop_id: bytes, *, now: int) -> None:
+        """A cell of somebody came into one of our buckets; inside a unit."""
+        if not self._db.execute("SELECT 1 FROM telling WHERE identity = ?", (identity,)).fetchone():
+            return
+        try:
+            fresh = self._vault.get("fresh")
+        except KeyError:
+            return
+        if drop_id in _split(fresh):
+            self._knows(identity)
+        else:  # they may have been told too long ago for it to rest anywhere still
+            self._db.execute(
+                "UPDATE conversation SET beats = 0, beat_due_at = ?"
+                " WHERE gid = ? AND beat_due_at IS NULL",
+                (now, gid),
+            )
+
+    def _knows(self, identity: bytes) -> None:
+        """Where somebody reaches us counts for all conversations."""
+        self._db.execute("DELETE FROM telling WHERE identity = ?", (identity,))
+
+    def unaware(self) -> set[bytes]:
+        """The identities of those who have not been seen to know where we are."""
+        return {row[0] for row in self._db.execute("SELECT DISTINCT identity FROM telling")}
+
+    # Former homes
+
+    def left_at(self, home: Home) -> int:
+        """When a former home was left."""
+        (at,) = self._db.execute(
+            "SELECT left_at FROM former WHERE drop_id = ?", (home.bucket.drop_id,)
+        ).fetchone()
+        return int(at)
+
+    def unneeded(self, *, now: int) -> list[Home]:
+        """The former homes that need not be read any more."""
+        least, most = FORMER_MS
+        is_open = bool(self.unaware())
+        wanted = set().union(*(drops for _, drops in self._promises()))
+        return [
+            home
+            for home in self._me.former
+            for age in [now - self.left_at(home)]
+            if age >= most or (age >= least and not is_open and home.bucket.drop_id not in wanted)
+        ]
+
+    def forget(self, home: Home) -> None:
+        """A former home is read no more; inside a unit."""
+        self._db.execute("DELETE FROM former WHERE drop_id = ?", (home.bucket.drop_id,))
+
+    def lost_invites(self, reached: Iterable[Home]) -> list[int]:
+        """When the open invites were made on which nobody can knock any more: all they name is none
+        of these buckets."""
+        there = {home.bucket.drop_id for home in reached}
+        return [made_at for made_at, drops in self._promises() if drops and not drops & there]
+
+    def _promises(self) -> list[tuple[int, set[bytes]]]:
+        rows = self._db.execute(
+            "SELECT made_at, drops FROM invite WHERE used_at IS NULL ORDER BY made_at"
+        ).fetchall()
+        return [(made_at, set(_split(drops))) for made_at, drops in rows]
+
+    def lost_knocks(self, reached: Iterable[Home]) -> list[str]:
+        """Whose answer to a knock of ours can no longer reach us, by the names in their invites."""
+        there = {home.bucket.drop_id for home in reached}
+        rows = self._db.execute("SELECT name, drops FROM knock ORDER BY made_at").fetchall()
+        return [name for name, drops in rows if drops and not set(_split(drops)) & there]
+
+
+def _split(drops: bytes) -> list[bytes]:
+    return [drops[at : at + DROP_ID_BYTES] for at in range(0, len(drops), DROP_ID_BYTES)]

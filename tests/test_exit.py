@@ -1,0 +1,632 @@
+"""Exit: a person moves home without any help of the relay they leave, and nothing is lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from amanat.client import api, routes
+from amanat.client import conversation as rules
+from amanat.client.conversation import CUT_OFF_MS
+from amanat.client.gaps import BEATS_MS
+from amanat.client.whereabouts import DAY_MS, FORMER_MS
+from amanat.drill.world import Died, Person, Relay, World
+from amanat.errors import (
+    BadArgument,
+    InviteUsed,
+    MessageLost,
+    RegionNotAllowed,
+    RegionsDiffer,
+    RelayBusy,
+    RelayUnreachable,
+)
+from amanat.protocol import wire
+
+BEAT_S = BEATS_MS[0] / 1000
+
+
+async def apart(world: World) -> tuple[Person, Person, Person, Relay]:
+    """Alice at a relay of her own, bob and carol at another, in a group of three; and a relay to go
+    to."""
+    theirs = world.add_relay("DE")
+    alice = await world.person("alice")
+    bob = await world.person("bob", relay=theirs)
+    carol = await world.person("carol", relay=theirs)
+    await world.meet(alice, bob, carol)
+    await world.meet(bob, carol)
+    await world.group("all", bob, alice, carol)
+    return alice, bob, carol, world.add_relay("FR")
+
+
+async def days(world: World, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    """Let days pass, in which everybody looks more rarely at what is due."""
+    with monkeypatch.context() as rarely:
+        rarely.setattr(api, "TICK_S", 300.0)
+        rarely.setattr(rules, "LOOK_EVERY_MS", DAY_MS)
+        rarely.setattr(routes, "RETRY_S", (300.0, 300.0))
+        await world.pass_time(many * 86_400)
+    await world.pass_time(300)
+
+
+async def test_exit_from_a_relay_that_lives_moves_everybody_over(world: World) -> None:
+    alice, bob, carol, new = await apart(world)
+    await alice.client.exit(str(new.address))
+    await world.settle()
+    before = len(world.relay.shelves[alice.client._me.former[0].bucket.drop_id].cells)
+    bob.say("alice", "do you hear me?")
+    carol.say("all", "and me?")
+    await world.settle()
+    alice.say("all", "I do")
+    await world.settle()
+    assert alice.texts("bob") == ["do you hear me?"]
+    for person in (alice, bob, carol):
+        assert person.texts("all") == ["and me?", "I do"]
+    assert len(world.relay.shelves[alice.client._me.former[0].bucket.drop_id].cells) == before
+    await world.pass_time(BEAT_S)
+    await world.settle()
+    assert alice.client.status().unaware == []
+    assert alice.client.status().region == "FR"
+    assert [former.region for former in alice.client.status().former] == ["IR"]
+    assert not any(person.warnings() for person in (alice, bob, carol))
+
+
+async def test_exit_from_a_dead_relay_every_contact_is_back_within_a_heartbeat(
+    world: World,
+) -> None:
+    alice, bob, carol, new = await apart(world)
+    alice.say("bob", "before")
+    await world.settle()
+    world.network.cut(world.relay.address)
+    for number in range(200):  # more than a window: they must not only be found by luck
+        bob.say("alice", f"into the void {number}")
+    carol.say("all", "nobody home?")
+    await world.pass_time(60)
+    assert alice.texts("bob") == ["before"]
+    await alice.client.exit(str(new.address))
+    await world.pass_time(BEAT_S)
+    assert alice.texts("bob") == ["before"] + [f"into the void {n}" for n in range(200)]
+    assert alice.texts("all") == ["nobody home?"]
+    alice.say("all", "here I am")
+    await world.pass_time(BEAT_S)
+    status = alice.client.status()
+    assert status.unaware == []
+    assert status.missing == []
+    assert status.away == [str(world.relay.address)]  # it holds who is in some conversations
+    assert [former.is_away for former in status.former] == [True]
+    assert all(p.texts("all") == ["nobody home?", "here I am"] for p in (alice, bob, carol))
+    assert not any(person.warnings() for person in (alice, bob, carol))
+
+
+async def test_what_a_hostile_relay_kept_to_itself_is_said_again_at_the_new_home(
+    world: World,
+) -> None:
+    alice, bob, carol, new = await apart(world)
+    alice.say("bob", "I trust this relay")
+    await world.settle()
+    world.relay.forgets = lambda request, _: request.drop_id == alice.bucket
+    for number in range(20):
+        bob.say("alice", f"text {number}")
+    carol.say("all", "not for you")
+    await world.pass_time(30)
+    assert alice.texts("bob") == ["I trust this relay"]
+    world.relay.refuses = RelayBusy(retry_after=3600.0)
+    bob.say("alice", "refused")
+    await world.pass_time(5)
+    await alice.client.exit(str(new.address))
+    await world.pass_time(BEAT_S)
+    said = [f"text {number}" for number in range(20)]
+    assert alice.texts("bob") == ["I trust this relay", *said, "refused"]
+    assert alice.texts("all") == ["not for you"]
+    assert alice.client.status().missing == []
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_what_only_the_dead_relay_held_is_said_again_or_named(
+    world: World, *, is_kept: bool
+) -> None:
+    alice, bob, _, new = await apart(world)
+    await alice.sleep()
+    for number in range(5):
+        bob.say("alice", f"text {number}")
+    await world.pass_time(30)
+    if not is_kept:
+        with bob.client._unit():
+            bob.db.execute("DELETE FROM sent WHERE gid = ?", (bob.gid("alice"),))
+    world.network.cut(world.relay.address)
+    alice.wake()
+    await alice.client.exit(str(new.address))
+    await world.pass_time(BEAT_S)
+    assert alice.texts("bob") == [f"text {number}" for number in range(5)] * is_kept
+    assert alice.client.status().missing == []
+    assert set(alice.warnings()) == (set() if is_kept else {MessageLost.code})
+
+
+async def test_who_was_offline_during_an_exit_finds_us_when_they_are_back(world: World) -> None:
+    alice, bob, _, new = await apart(world)
+    await bob.sleep()
+    bob.say("alice", "written offline")
+    world.network.cut(world.relay.address)
+    await alice.client.exit(str(new.address))
+    await world.pass_time(600)
+    assert alice.client.status().unaware == ["bob"]
+    bob.wake()
+    await world.pass_time(BEAT_S)
+    assert alice.texts("bob") == ["written offline"]
+    assert alice.client.status().unaware == []
+
+
+async def test_who_comes_back_after_everything_has_expired_is_told_by_a_heartbeat(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob, _, new = await apart(world)
+    await bob.sleep()
+    world.network.cut(world.relay.address)
+    await alice.client.exit(str(new.address))
+    await world.pass_time(3600)
+    shelf = world.relay_at(bob.client._me.home.relay).shelves[bob.bucket]
+    rested = len(shelf.cells)
+    await days(world, monkeypatch, 20)
+    assert len(shelf.cells) > rested
+    shelf.gone = rested  # what the exit itself has sent is gone
+    bob.wake()
+    bob.say("alice", "where are you?")
+    await world.pass_time(BEAT_S)
+    assert alice.texts("bob") == ["where are you?"]
+    assert alice.client.status().unaware == []
+
+
+@pytest.mark.parametrize("is_dead", [False, True])
+async def test_dying_at_any_step_of_an_exit_it_was_made_or_was_not(
+    world: World, *, is_dead: bool
+) -> None:
+    alice, bob, carol, new = await apart(world)
+    if is_dead:
+        world.network.cut(world.relay.address)
+        await world.pass_time(30)
+    restore = await world.save()
+    step = 0
+    ends: list[str] = []
+    while not ends or ends[-1] != "lived":
+        step += 7
+        await restore()
+        alice.die_after(step)
+        try:
+            await alice.client.exit(str(new.address))
+            ends.append("lived")
+        except Died:
+            ends.append("died")
+        alice.fuse.left = None
+        await world.pass_time(BEAT_S)
+        has_moved = alice.client.status().region == "FR"
+        assert has_moved is not bool(alice.client.status().region == "IR")
+        if not has_moved:
+            await alice.client.exit(str(new.address))
+        bob.say("alice", "once")
+        carol.say("all", "once")
+        await world.pass_time(BEAT_S)
+        assert alice.texts("bob") == ["once"]
+        assert alice.texts("all") == ["once"]
+        assert alice.client.status().unaware == []
+    assert ends.count("died") > 3
+
+
+async def test_old_bucket_is_read_after_a_restart_until_all_know(world: World) -> None:
+    alice, bob, carol, new = await apart(world)
+    await carol.sleep()
+    await alice.client.exit(str(new.address))
+    await world.settle()
+    await alice.sleep()
+    alice.wake()
+    # Carol's cells were on their way to the old bucket when she went.
+    old = alice.client._me.former[0]
+    carol.say("alice", "to the old bucket")
+    (request,) = [
+        row[0]
+        for row in carol.db.execute(
+            "SELECT request FROM outbox WHERE relay = ? AND recipient IS NOT NULL", (old.relay,)
+        ).fetchall()
+    ]
+    world.relay.answer(wire.decode_request(request))
+    await world.pass_time(30)
+    await alice.sleep()
+    alice.wake()
+    await world.pass_time(30)
+    assert alice.texts("carol") == ["to the old bucket"]
+    assert alice.client.status().unaware == ["carol"]
+    carol.wake()
+    await world.pass_time(BEAT_S)
+    assert alice.texts("carol") == ["to the old bucket"]
+    assert alice.client.status().unaware == []
+    assert bob.texts("alice") == []
+
+
+async def test_old_bucket_is_forgotten_once_all_know_and_no_cell_can_rest_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob, _, new = await apart(world)
+    await bob.sleep()
+    await alice.client.exit(str(new.address))
+    await days(world, monkeypatch, FORMER_MS[0] // DAY_MS + 1)
+    assert alice.client.status().unaware == ["bob"]
+    assert len(alice.client.status().former) == 1
+    bob.wake()
+    await days(world, monkeypatch, 1)
+    assert alice.client.status().unaware == []
+    assert alice.client.status().former == []
+    read = [key[1] for key in alice.client._tasks if isinstance(key, tuple) and key[0] == "bucket"]
+    assert read == [alice.bucket]
+    bob.say("alice", "still there?")
+    await world.settle()
+    assert alice.texts("bob") == ["still there?"]
+
+
+async def test_newcomers_of_a_group_are_told_where_we_are_though_our_leaf_is_old(
+    world: World,
+) -> None:
+    alice, bob, _, new = await apart(world)
+    dave = await world.person("dave", relay=world.relay_at(bob.client._me.home.relay))
+    await world.meet(bob, dave)
+    world.network.cut(world.relay.address)
+    await alice.client.exit(str(new.address))
+    await world.pass_time(BEAT_S)
+    bob.client.add(bob.gid("all"), ["dave"])
+    await world.pass_time(BEAT_S)
+    dave.say("all", "good evening")
+    await world.pass_time(BEAT_S)
+    assert alice.texts("all") == ["good evening"]
+    assert alice.client.status().unaware == []
+
+
+async def test_who_is_let_in_by_a_key_package_from_before_is_reached_where_they_are_now(
+    world: World,
+) -> None:
+    alice, bob, _, new = await apart(world)
+    world.network.cut(world.relay.address)
+    await alice.client.exit(str(new.address))
+    await world.pass_time(BEAT_S)
+    bob.client.create_group("late", ["alice", "carol"])
+    await world.pass_time(BEAT_S)
+    bob.say("late", "welcome")
+    await world.pass_time(BEAT_S)
+    assert alice.texts("late") == ["welcome"]
+    assert alice.client.status().unaware == []
+
+
+async def test_two_exits_in_a_row_lead_to_the_last_home(world: World) -> None:
+    alice, bob, _, new = await apart(world)
+    await bob.sleep()
+    newest = world.add_relay("NL")
+    await alice.client.exit(str(new.address))
+    await world.settle()
+    await alice.client.exit(str(newest.address))
+    world.network.cut(new.address)
+    world.network.cut(world.relay.address)
+    bob.say("alice", "where to?")
+    bob.wake()
+    await world.pass_time(BEAT_S)
+    assert alice.texts("bob") == ["where to?"]
+    assert alice.client.status().unaware == []
+    assert [former.region for former in alice.client.status().former] == ["IR", "FR"]
+
+
+async def test_going_back_to_a_home_that_was_left_reads_on_where_it_was_read(
+    world: World,
+) -> None:
+    alice, bob, _, new = await apart(world)
+    old = alice.client._me.home
+    await alice.client.exit(str(new.address))
+    await world.settle()
+    await alice.client.exit(old.relay)
+    await world.settle()
+    assert alice.client._me.home.bucket == old.bucket
+    assert [former.region for former in alice.client.status().former] == ["FR"]
+    bob.say("alice", "back again?")
+    await world.settle()
+    assert alice.texts("bob") == ["back again?"]
+    assert not alice.warnings()
+
+
+async def test_exit_keeps_a_fallback_that_is_another_relay_and_its_bucket(world: World) -> None:
+    first, second = world.two_operators()
+    third = world.add_relay("FR")
+    third.operator, third.is_hop = "a third", True
+    alice = await world.person("alice", relay=first, fallback=second)
+    bob = await world.person("bob", relay=second)
+    await world.meet(alice, bob)
+    fallback = alice.client._me.homes[1].bucket
+    seen = len(world.network.seen)
+    world.network.cut(first.address)
+    await alice.client.exit(str(third.address))
+    assert ("alice", third.address) not in world.network.seen[:seen]
+    status = alice.client.status()
+    assert (status.region, status.fallback_region) == ("FR", "DE")
+    assert (status.transport, status.hop) == ("hopped", str(second.address))
+    assert alice.client._me.homes[1].bucket == fallback
+    await world.pass_time(BEAT_S)
+    bob.say("alice", "hello")
+    await world.pass_time(30)
+    assert alice.texts("bob") == ["hello"]
+
+
+async def test_exit_with_home_and_fallback_dead_names_what_to_do(world: World) -> None:
+    second, third = world.add_relay("DE"), world.add_relay("FR")
+    alice = await world.person("alice", fallback=second)
+    bob = await world.person("bob", relay=third)
+    await world.meet(alice, bob)
+    world.network.cut(world.relay.address)
+    world.network.cut(second.address)
+    fourth = world.add_relay("NL")
+    with pytest.raises(RelayUnreachable, match="another or none"):
+        await alice.client.exit(str(fourth.address))
+    await alice.client.exit(str(fourth.address), fallback="")
+    await world.pass_time(30)
+    bob.say("alice", "hello")
+    await world.pass_time(30)
+    assert alice.texts("bob") == ["hello"]
+    assert alice.client.status().fallback == ""
+
+
+async def test_invite_from_before_an_exit_is_good_while_the_old_relay_is_there(
+    world: World,
+) -> None:
+    alice, bob, _, new = await apart(world)
+    link = alice.client.invite()
+    await alice.client.exit(str(new.address))
+    await world.settle()
+    assert alice.client.status().lost_invites == []
+    await alice.sleep()
+    alice.wake()
+    dave = await world.person("dave", relay=world.relay_at(bob.client._me.home.relay))
+    dave.client.accept(link)
+    await world.settle()
+    dave.say("alice", "glad to have found you")
+    await world.settle()
+    assert alice.texts("dave") == ["glad to have found you"]
+
+
+async def test_invites_and_knocks_that_died_with_the_relay_are_named(world: World) -> None:
+    alice, bob, _, new = await apart(world)
+    dave = await world.person("dave", relay=world.relay_at(bob.client._me.home.relay))
+    link = alice.client.invite()
+    made_at = world.now()
+    await dave.sleep()
+    alice.client.accept(dave.client.invite())
+    await world.settle()
+    world.network.cut(world.relay.address)
+    await alice.client.exit(str(new.address))
+    await world.pass_time(10)
+    status = alice.client.status()
+    assert status.lost_invites == [made_at]
+    assert status.lost_knocks == ["dave"]
+    erin = await world.person("erin", relay=new)
+    erin.client.accept(link)
+    await world.pass_time(60)
+    assert [c.name for c in erin.client.contacts()] == []
+    fresh = alice.client.invite()
+    assert alice.client.status().lost_invites == [made_at]
+    frank = await world.person("frank", relay=new)
+    frank.client.accept(fresh)
+    await world.pass_time(60)
+    assert [c.name for c in frank.client.contacts()] == ["alice"]
+
+
+async def test_two_whose_relay_died_under_both_find_each_other_by_an_invite(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    one, other = world.add_relay("DE"), world.add_relay("FR")
+    world.network.cut(world.relay.address)
+    await alice.client.exit(str(one.address))
+    await bob.client.exit(str(other.address))
+    alice.say("bob", "can you hear me?")
+    await world.pass_time(600)
+    assert alice.client.status().unaware == ["bob"]
+    link = bob.client.invite()
+    alice.client.accept(link)
+    await world.pass_time(BEAT_S)
+    bob.say("alice", "now I can")
+    await world.pass_time(BEAT_S)
+    assert alice.texts("bob") == bob.texts("alice") == ["can you hear me?", "now I can"]
+    assert alice.client.status().unaware == bob.client.status().unaware == []
+    with pytest.raises(InviteUsed):
+        alice.client.accept(link)
+
+
+async def test_who_is_blocked_is_told_when_they_no_longer_are(world: World) -> None:
+    alice, bob, _, new = await apart(world)
+    alice.client.block("bob")
+    world.network.cut(world.relay.address)
+    await alice.client.exit(str(new.address))
+    await world.pass_time(BEAT_S)
+    alice.client.unblock("bob")
+    await world.pass_time(BEAT_S)
+    bob.say("alice", "friends again?")
+    await world.pass_time(BEAT_S)
+    assert alice.texts("bob") == ["friends again?"]
+
+
+# Groups
+
+
+async def test_who_may_say_so_takes_the_commits_along(world: World) -> None:
+    alice, bob, carol = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", alice, bob, carol)
+    theirs = await world.group("others'", bob, alice, carol)
+    new = world.add_relay("FR")
+    await alice.client.exit(str(new.address))
+    await world.settle()
+    for person in (alice, bob, carol):
+        assert (person.client.view(gid).region, person.client.view(theirs).region) == ("FR", "IR")
+    assert alice.client.view(alice.gid("bob")).region == "FR"
+    assert alice.client.status().left_behind == ["others'"]
+    moved = [await world.person(name, relay=new) for name in ("dave",)]
+    await world.meet(alice, *moved)
+    alice.client.add(gid, ["dave"])
+    await world.settle()
+    moved[0].say("family", "hello")
+    await world.settle()
+    assert all(p.texts("family") == ["hello"] for p in (alice, bob, carol, *moved))
+    assert not any(person.warnings() for person in (alice, bob, carol, *moved))
+
+
+async def test_group_whose_commits_were_taken_along_outlives_the_old_relay(world: World) -> None:
+    new, third = world.add_relay("FR"), world.add_relay("DE")
+    alice = await world.person("alice")
+    bob = await world.person("bob", relay=third)
+    carol = await world.person("carol", relay=third)
+    await world.meet(alice, bob, carol)
+    gid = await world.group("family", alice, bob, carol)
+    await alice.client.exit(str(new.address))
+    await world.settle()
+    world.network.cut(world.relay.address)
+    alice.client.rename(gid, "friends")
+    await world.pass_time(BEAT_S)
+    alice.client.remove(gid, "carol")
+    await world.pass_time(BEAT_S)
+    bob.say("friends", "we are two")
+    await world.pass_time(BEAT_S)
+    assert alice.texts("friends") == ["we are two"]
+    assert bob.client.view(gid).people == ["alice", "bob"]
+    assert alice.client.status().left_behind == []
+    await alice.client.caught_up()
+
+
+async def test_member_whose_relay_died_with_the_commit_is_helped_back(world: World) -> None:
+    new, third = world.add_relay("FR"), world.add_relay("DE")
+    alice = await world.person("alice")
+    bob = await world.person("bob", relay=third)
+    await world.meet(alice, bob)
+    gid = await world.group("family", alice, bob)
+    await bob.sleep()
+    await alice.client.exit(str(new.address))
+    await world.settle()
+    world.network.cut(world.relay.address)
+    alice.say("family", "without you")
+    bob.wake()
+    await world.pass_time(60)
+    assert bob.texts("family") == []
+    bob.say("family", "I can still speak")
+    await world.pass_time(CUT_OFF_MS / 1000 + 300)
+    assert bob.texts("family") == alice.texts("family") != []
+    assert sorted(bob.texts("family")) == ["I can still speak", "without you"]
+    assert bob.client.view(gid).state == "active"
+    assert bob.client.view(gid).region == "FR"
+    assert bob.client.view(gid).epoch == alice.client.view(gid).epoch
+    alice.say("family", "welcome back")
+    alice.say("bob", "here too")
+    await world.pass_time(BEAT_S)
+    assert bob.texts("family")[-1] == "welcome back"
+    await world.pass_time(CUT_OFF_MS / 1000 + 300)
+    assert bob.texts("alice") == ["here too"]
+
+
+async def test_of_a_group_on_a_dead_relay_it_is_said_that_it_cannot_change(world: World) -> None:
+    alice, bob, carol, new = await apart(world)
+    own = await world.group("own", alice, bob)
+    world.network.cut(world.relay.address)
+    await alice.client.exit(str(new.address))
+    await world.pass_time(BEAT_S)
+    assert alice.client.status().left_behind == ["bob", "carol", "own"]
+    alice.client.add(own, ["carol"])
+    bob.say("own", "we talk on")
+    await world.pass_time(BEAT_S)
+    assert alice.texts("own") == ["we talk on"]
+    assert carol.client.contacts()
+    await alice.client.flushed()  # what waits for the dead relay is not waited for
+    world.network.away.clear()
+    await world.pass_time(BEAT_S)
+    await world.settle()
+    assert alice.client.status().left_behind == []
+    assert bob.client.view(own).people == ["alice", "bob", "carol"]
+    assert bob.client.view(own).region == "FR"
+
+
+async def test_member_who_claims_that_others_went_on_costs_a_question(world: World) -> None:
+    new, third = world.add_relay("FR"), world.add_relay("DE")
+    alice = await world.person("alice", relay=third)
+    bob = await world.person("bob", relay=new)
+    await world.meet(alice, bob)
+    gid = await world.group("family", alice, bob)
+    world.network.cut(third.address)
+    epoch = bob.client.view(gid).epoch
+    with bob.client._unit():
+        bob.db.execute(
+            "INSERT INTO early (gid, data, number, authenticator) VALUES (?, x'', ?, ?)",
+            (gid, epoch + 1, bytes(8)),
+        )
+        bob.client._conversations.notice(gid, now=world.now())
+    await world.pass_time(60)
+    assert bob.client.view(gid).state == "astray"
+    world.network.away.clear()
+    await world.pass_time(BEAT_S)
+    await world.settle()
+    assert bob.client.view(gid).state == "active"
+    assert bob.client.view(gid).epoch == epoch
+    bob.say("family", "nothing has happened")
+    await world.settle()
+    assert alice.texts("family") == ["nothing has happened"]
+
+
+# Regions
+
+
+async def test_strict_person_has_home_and_fallback_in_one_region(world: World) -> None:
+    alice = await world.person("alice")
+    german, iranian = world.add_relay("DE"), world.add_relay("IR")
+    alice.client.set_strict(is_strict=True)
+    with pytest.raises(RegionsDiffer):
+        await alice.client.set_fallback(str(german.address))
+    assert alice.client.status().fallback == ""
+    await alice.client.set_fallback(str(iranian.address))
+    with pytest.raises(RegionsDiffer):
+        await alice.client.exit(str(german.address))
+    assert alice.client.status().region == "IR"
+    await alice.client.exit(str(german.address), fallback="")
+    assert alice.client.status().region == "DE"
+
+
+async def test_homes_in_two_regions_are_not_called_strict(world: World) -> None:
+    alice = await world.person("alice", fallback=world.add_relay("DE"))
+    with pytest.raises(RegionsDiffer):
+        alice.client.set_strict(is_strict=True)
+    assert not alice.client.is_strict
+    another = world.add_relay("DE")
+    await alice.client.exit(str(another.address), is_strict=True)
+    assert alice.client.is_strict
+
+
+async def test_home_is_only_where_the_person_allows(world: World) -> None:
+    alice = await world.person("alice")
+    german, french = world.add_relay("DE"), world.add_relay("FR")
+    assert alice.client.allowed_regions == frozenset({"IR"})
+    await alice.client.exit(str(german.address))  # nothing was said of regions: their own choice
+    assert alice.client.allowed_regions == frozenset({"DE"})
+    alice.client.set_allowed_regions(["DE", "IR"])
+    with pytest.raises(RegionNotAllowed):
+        await alice.client.exit(str(french.address))
+    with pytest.raises(RegionNotAllowed):
+        await alice.client.set_fallback(str(french.address))
+    await alice.sleep()
+    alice.wake()
+    assert alice.client.allowed_regions == frozenset({"DE", "IR"})
+    alice.client.set_allowed_regions(None)
+    await alice.client.exit(str(french.address))
+    assert alice.client.allowed_regions is None
+    for nonsense in ([], ["Germany"], [""]):
+        with pytest.raises(BadArgument):
+            alice.client.set_allowed_regions(nonsense)
+
+
+async def test_home_relay_is_no_place_to_exit_to(world: World) -> None:
+    alice = await world.person("alice")
+    with pytest.raises(BadArgument):
+        await alice.client.exit(str(world.relay.address))
+    assert alice.client.status().former == []
+
+
+async def test_conversation_says_where_its_data_rests(world: World) -> None:
+    alice, bob, _, new = await apart(world)
+    view = alice.client.view(alice.gid("all"))
+    assert (view.region, view.inbound_region, view.outbound_regions) == ("DE", "IR", ["DE"])
+    await alice.client.exit(str(new.address))
+    await world.settle()
+    assert alice.client.view(alice.gid("all")).inbound_region == "FR"
+    view = bob.client.view(bob.gid("all"))
+    assert (view.region, view.inbound_region, view.outbound_regions) == ("DE", "DE", ["DE", "FR"])
