@@ -512,6 +512,12 @@ class RelayLied(TrustError):
     text = "the relay's answers contradict each other: a cell was removed, changed or reordered"
 
 
+class MoveAnnounced(TrustError):
+    code = "move-announced"
+    text = "who runs a relay of yours has announced that everything there moves to another region"
+    hint = "`amanat status` says where to and by which day to decide; `amanat exit` leaves instead"
+
+
 class LedgerRewritten(TrustError):
     code = "ledger-rewritten"
     text = "the relay's ledger is not the one it has signed before"

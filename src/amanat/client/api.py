@@ -28,6 +28,7 @@ from amanat.client.cover import delay_s
 from amanat.client.delivery import Delivery, FromHelper, FromInvite, FromKnock, FromLost
 from amanat.client.invite import Invites, from_link, to_link
 from amanat.client.ledgers import Ledgers
+from amanat.client.moves import Moves
 from amanat.client.routes import AUTO, OFF, TRANSPORTS, Routes, inquire
 from amanat.errors import (
     AmbiguousName,
@@ -39,6 +40,8 @@ from amanat.errors import (
     InviteUsed,
     LabelTaken,
     LedgerRewritten,
+    MoveAnnounced,
+    MovedAway,
     NoAccess,
     NoHop,
     NoSuchDrop,
@@ -53,6 +56,7 @@ from amanat.errors import (
     UnexpectedReply,
     UnknownContact,
     UnknownConversation,
+    UsageError,
 )
 from amanat.link import AT_ONCE, RETRY_S, connect
 from amanat.protocol import wire
@@ -61,6 +65,7 @@ from amanat.protocol.descriptor import open_descriptor, parse_address
 from amanat.protocol.drops import check_region, derive_bucket
 from amanat.protocol.identity import MAX_NAME_CHARS, safety_number
 from amanat.protocol.messages import FileRef
+from amanat.protocol.moving import open_order
 from amanat.protocol.rounds import PERIODS_S
 
 if TYPE_CHECKING:
@@ -206,6 +211,19 @@ class Former(NamedTuple):
     is_away: bool
 
 
+class Announced(NamedTuple):
+    """A move that a relay of ours has announced. Days are UTC days since 1970; who has left by
+    `decide_by` has nothing left there when it begins on day `on`."""
+
+    relay: str
+    to: str
+    region: str
+    on: int
+    decide_by: int
+    reason: str
+    is_allowed: bool
+
+
 class Status(NamedTuple):
     """Where things stand. `away` are the relays that cannot be reached just now.
 
@@ -231,6 +249,7 @@ class Status(NamedTuple):
     fallback_region: str
     fallback_operator: str
     allowed_regions: list[str] | None
+    moves: list[Announced]
     is_strict: bool
     former: list[Former]
     unaware: list[str]
@@ -300,7 +319,11 @@ class Client:
             period_s=profile.read_period(vault),
             somebody=self._conversations.relay_of_somebody,
             clock=lambda: self._now() / 1000,
+            allows=self._allows,
+            learn=self._learn_move,
         )
+        self._moves = Moves(vault)
+        self._routes.moved |= self._moves.destinations(now=self._now())
         self._tasks: dict[object, asyncio.Task[None]] = {}
         # Who no longer holds what `events` gave them is not told any more.
         self._subscribers: weakref.WeakSet[asyncio.Queue[Event | None]] = weakref.WeakSet()
@@ -385,6 +408,7 @@ class Client:
         self._spawn("survey", self._survey_once())
         self._spawn("ledgers", self._watch_ledgers())
         self._begin_cover()
+        self._begin_following()
 
     def _read_buckets(self) -> None:
         for home in self._me.buckets:
@@ -655,6 +679,7 @@ class Client:
             raise BadArgument("allow one region at least")
         with self._unit():
             profile.write_allowed(self._vault, allowed)
+        self._begin_following()
 
     @property
     def is_strict(self) -> bool:
@@ -781,7 +806,8 @@ class Client:
         address = parse_address(relay)
         way = await self._routes.to(relay)
         described = await way.request(wire.Describe(0, b""), wire.Described)
-        note = open_descriptor(described.descriptor, address.key).checkpoint
+        descriptor = open_descriptor(described.descriptor, address.key)
+        note = descriptor.checkpoint
         tiles = {}
         for tile in self._ledgers.wanted(address.key, note):
             with contextlib.suppress(NotInLedger):
@@ -790,12 +816,56 @@ class Client:
         with self._unit():
             if not self._ledgers.take(address.key, note, tiles):
                 self._conversations.warn(None, LedgerRewritten.code, address.host, now=self._now())
+            if self._moves.hear(relay, descriptor.notice):
+                self._conversations.warn(None, MoveAnnounced.code, address.host, now=self._now())
+
+    # Moves of our relays
+
+    def _allows(self, relay: str, region: str) -> bool:
+        """Whether what rests at a relay may rest in a region: of what is ours we decide, of others'
+        they do."""
+        allowed = self.allowed_regions
+        ours = {home.relay for home in self._me.homes}
+        return relay not in ours or allowed is None or region in allowed
+
+    def _learn_move(self, relay: str, order: bytes) -> None:
+        with self._unit():
+            self._moves.learn(relay, order)
+            to = open_order(order)
+            if not self._allows(relay, to.region):
+                self._conversations.warn(None, MovedAway.code, to.region, now=self._now())
+        self._begin_following()
+
+    def _begin_following(self) -> None:
+        if "ticks" in self._tasks and "moving home" not in self._tasks:
+            self._spawn("moving home", self._follow_homes())
+
+    async def _follow_homes(self) -> None:
+        """Be at home where our relays' drops have moved, if we allow it: what is there is read all
+        along, and everybody is told of a bucket that is the new relay's own."""
+        for home in tuple(self._me.homes):
+            to = self._routes.moved.get(home.relay)
+            if to is None or not self._allows(home.relay, to.region):
+                continue
+            (key,) = self._db.execute(
+                "SELECT bucket_key FROM relay WHERE address = ?", (home.relay,)
+            ).fetchone()
+            others = [one.relay for one in self._me.homes if one != home]
+            with contextlib.suppress(Unavailable, PeerError, TrustError, UsageError):
+                if home == self._me.home:
+                    await self.exit(to.relay, key)
+                elif to.relay not in others:
+                    await self.set_fallback(to.relay, key)
+                else:
+                    await self.set_fallback("")
 
     async def _watch_ledgers(self) -> None:
         await asyncio.sleep(LEDGER_S[0])
         while True:
             with contextlib.suppress(DiskFull):
                 await self.check_ledgers()
+                self._routes.moved |= self._moves.destinations(now=self._now())
+                await self._follow_homes()
             await asyncio.sleep(LEDGER_S[1])
 
     # Conversations
@@ -1087,6 +1157,14 @@ class Client:
             former=[
                 Former(home.relay, home.region, known.left_at(home), self._is_away(home))
                 for home in self._me.former
+            ],
+            moves=[
+                Announced(
+                    *(relay, one.to, one.region, one.on, one.decide_by, one.reason),
+                    is_allowed=self._allows(relay, one.region),
+                )
+                for relay, one in self._moves.notices().items()
+                if relay in {home.relay for home in self._me.homes}
             ],
             unaware=self._names_of(known.unaware()),
             left_behind=self._left_behind(),

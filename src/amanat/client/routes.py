@@ -13,6 +13,7 @@ import contextlib
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from amanat.client.cover import Cover, day_bytes, empty_cell, empty_page
+from amanat.client.moves import Destination
 from amanat.errors import (
     BrokenMove,
     BrokenSeal,
@@ -311,8 +312,10 @@ class Routes:
         self._somebody = somebody
         """The relay of somebody we may write to, drawn by lot; empty if there is nobody."""
         self._clock = clock
-        self.moved: dict[str, bytes] = {}
-        """By relay, the signed order by which its drops went to another one."""
+        self.moved: dict[str, Destination] = {}
+        """Where to ask for what rested at a relay if that cannot be asked any more."""
+        self._shown: set[str] = set()
+        """Relays that have shown an order since we began."""
         self._allows = allows
         self._learn = learn
         self._covers: dict[str, Cover] = {}
@@ -368,7 +371,7 @@ class Routes:
         except RelayUnreachable:
             if relay not in self.moved or not most:
                 raise
-        return await self._follow(self._destination(relay, self.moved[relay]), most - 1)
+        return await self._follow(self._onward(relay, self.moved[relay]), most - 1)
 
     def _destination(self, relay: str, signed: bytes) -> str:
         """Where the drops of a relay have moved by its signed order. Raises RelayUnreachable, for
@@ -379,12 +382,16 @@ class Routes:
             raise RelayUnreachable("it says that it has moved, and not where") from None
         if order.source != parse_address(relay).key:
             raise RelayUnreachable("it shows another relay's order")
-        if self.moved.get(relay) != signed:
-            self.moved[relay] = signed
+        if relay not in self._shown:
+            self._shown.add(relay)
+            self.moved[relay] = Destination(order.to, order.region)
             self._learn(relay, signed)
-        if not self._allows(relay, order.region):
-            raise MovedAway(order.region, retry_after=AWAY_RETRY_S)
-        return order.to
+        return self._onward(relay, self.moved[relay])
+
+    def _onward(self, relay: str, to: Destination) -> str:
+        if not self._allows(relay, to.region):
+            raise MovedAway(to.region, retry_after=AWAY_RETRY_S)
+        return to.relay
 
     async def _way(self, relay: str) -> Way:
         hops, reason = self._hops(relay)

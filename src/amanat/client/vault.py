@@ -424,6 +424,10 @@ ALTER TABLE early ADD COLUMN kept_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE early ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE early ADD COLUMN authenticator BLOB NOT NULL DEFAULT x'';
 """,
+    # 13: moves of relays
+    """
+CREATE TABLE relay_move (relay TEXT PRIMARY KEY, signed BLOB, notice BLOB) STRICT, WITHOUT ROWID;
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)

@@ -36,7 +36,7 @@ from amanat.drill.search import count_hits
 from amanat.errors import BadArgument, RelayUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
 
@@ -118,7 +118,7 @@ def replay(
     root = Path(tempfile.mkdtemp(prefix="amanat-replay-")) if keep is None else keep
     root.mkdir(parents=True, exist_ok=True)
     relay = RelayProcess(root / "relay", people=len(script.people))
-    conductor = _Conductor(script, relay, root, processes=processes)
+    conductor = Conductor(script, relay, root, processes=processes)
     try:
         relay.run()
         began = time.monotonic()
@@ -150,16 +150,24 @@ def replay(
 class RelayProcess:
     """A relay process with a data directory and a file for all it prints."""
 
-    def __init__(self, directory: Path, *, people: int) -> None:
+    def __init__(
+        self, directory: Path, *, people: int, region: str = "IR", sources: Sequence[str] = ()
+    ) -> None:
+        """`sources` are the addresses of relays whose drops may move here."""
         self.directory = directory
         self.log = directory.with_name(f"{directory.name}-output")
         self._process: subprocess.Popen[bytes] | None = None
         made = subprocess.run(  # noqa: S603  # our own program
-            [*_RELAY, "init", str(directory), "--region", "IR", "--operator", "replay",
+            [*_RELAY, "init", str(directory), "--region", region, "--operator", "replay",
              "--port", str(free_port()), "--buckets", str(-(-people // PEOPLE_PER_BUCKET))],
             check=True, stdout=subprocess.PIPE,
         )  # fmt: skip
         self.address = str(json.loads(made.stdout)["address"])
+        if sources:
+            settings = self.directory / "relay.toml"
+            listed = f"sources = {json.dumps(list(sources))}"
+            text = settings.read_text(encoding="utf-8").replace("# sources = []", listed)
+            settings.write_text(text, encoding="utf-8")
 
     def hop_to(self, other: RelayProcess) -> None:
         """Be a hop to another relay, as the relay of an operator of one's own, from the next start
@@ -219,7 +227,7 @@ class RelayProcess:
         return sum(f.stat().st_size for f in self.directory.rglob("*") if f.is_file())
 
 
-class _Conductor:
+class Conductor:
     """Starts the workers, takes them through the phases, and kills and restarts as asked."""
 
     def __init__(self, script: Script, relay: RelayProcess, root: Path, *, processes: int) -> None:
@@ -242,15 +250,33 @@ class _Conductor:
         for worker in self._workers:
             worker.receive("ready")
 
-    def talk(self, progress: Callable[[str, int, int], None], *, kills: int) -> None:
-        """Let people talk until everyone has everything, or nothing moves any more."""
+    def tell(self, order: Order) -> None:
+        """Have people do something while they talk."""
+        for worker in self._workers:
+            worker.pipe.send(order)
+
+    def talk(
+        self,
+        progress: Callable[[str, int, int], None],
+        *,
+        kills: int = 0,
+        meanwhile: Callable[[float], bool] = lambda _: True,
+    ) -> None:
+        """Let people talk until everyone has everything, or nothing moves any more.
+
+        `meanwhile` is told again and again which share of all has been shown, and says whether it
+        has done what it has to: until then it goes on, too.
+        """
         for worker in self._workers:
             worker.pipe.send("talk")
         total = sum(len(line.conversation) for line in self._script.lines)
         kill_at = sorted(random.Random().randrange(total) for _ in range(kills))  # noqa: S311
         counts = [0] * len(self._workers)
         moved = time.monotonic()
-        while sum(counts) < total and time.monotonic() - moved < STALL_S:
+        while time.monotonic() - moved < STALL_S:
+            is_done = meanwhile(sum(counts) / total)
+            if is_done and sum(counts) >= total:
+                break
             pipes = {worker.pipe: number for number, worker in enumerate(self._workers)}
             for pipe in multiprocessing.connection.wait(list(pipes), timeout=1.0):
                 number = next(n for p, n in pipes.items() if p is pipe)
@@ -338,10 +364,45 @@ def _report(
     transcripts = [Transcript(*t) for result in results for t in result["transcripts"]]
     sent = sum(result["sent"] for result in results)
     received = sum(result["received"] for result in results)
-    conversations = script.conversations
+    found = compare_all(script, transcripts)
+    waits = sorted(wait for transcript in transcripts for wait in transcript.waits_ms)
+    count = len(script.lines)
+    return Report(
+        people=len(script.people),
+        messages_in=count,
+        delivered=count - found.lost,
+        lost=found.lost,
+        duplicated=found.duplicated,
+        reordered=found.reordered,
+        transcripts_equal=found.equal and not found.lost,
+        relay_plaintext_hits=hits,
+        texts_too_short=short,
+        seconds=round(seconds, 2),
+        messages_per_s=round(count / seconds, 1),
+        p50_ms=_quantile(waits, 0.5),
+        p99_ms=_quantile(waits, 0.99),
+        bytes_up_per_message=sent // count,
+        bytes_down_per_message=received // count,
+        relay_disk_bytes=disk,
+        setup_seconds=round(setup, 2),
+    )
+
+
+class Compared(NamedTuple):
+    """How transcripts differ from a script: lines that somebody lacks, lines shown too often, lines
+    shown out of place, and whether every transcript is as it should be."""
+
+    lost: int
+    duplicated: int
+    reordered: int
+    equal: bool
+
+
+def compare_all(script: Script, transcripts: list[Transcript]) -> Compared:
+    """What is lost, doubled or out of place, over all conversations."""
     lost = duplicated = reordered = 0
     equal = True
-    for conversation, lines in conversations.items():
+    for conversation, lines in script.conversations.items():
         expected = [(line.sender, line.text) for line in lines]
         missing: set[int] = set()
         seen = [t.shown for t in transcripts if t.conversation == conversation]
@@ -354,27 +415,7 @@ def _report(
         if len(seen) != len(conversation):
             missing.update(range(len(expected)))
         lost += len(missing)
-    waits = sorted(wait for transcript in transcripts for wait in transcript.waits_ms)
-    count = len(script.lines)
-    return Report(
-        people=len(script.people),
-        messages_in=count,
-        delivered=count - lost,
-        lost=lost,
-        duplicated=duplicated,
-        reordered=reordered,
-        transcripts_equal=equal and not lost,
-        relay_plaintext_hits=hits,
-        texts_too_short=short,
-        seconds=round(seconds, 2),
-        messages_per_s=round(count / seconds, 1),
-        p50_ms=_quantile(waits, 0.5),
-        p99_ms=_quantile(waits, 0.99),
-        bytes_up_per_message=sent // count,
-        bytes_down_per_message=received // count,
-        relay_disk_bytes=disk,
-        setup_seconds=round(setup, 2),
-    )
+    return Compared(lost, duplicated, reordered, equal)
 
 
 def compare(
@@ -401,6 +442,14 @@ def _quantile(ordered: list[int], share: float) -> float:
 
 
 # The worker's side
+
+
+class Order(NamedTuple):
+    """What some people are to do: leave for another relay, or allow regions."""
+
+    people: list[str]
+    exit_to: str = ""
+    regions: tuple[str, ...] = ()
 
 
 class _Task(NamedTuple):
@@ -451,8 +500,10 @@ class _Worker:
             for person in self._mine(conversation)
         ]
         ticker = asyncio.create_task(self._tell())
-        asked = asyncio.create_task(self._next())
+        asked = asyncio.create_task(self._obey())
         await asyncio.wait([asked, _failure(talks)], return_when=asyncio.FIRST_COMPLETED)
+        if asked.done():
+            asked.result()
         for task in (*talks, ticker):
             task.cancel()
         for outcome in await asyncio.gather(*talks, ticker, return_exceptions=True):
@@ -464,6 +515,7 @@ class _Worker:
             for conversation in self._script.conversations
             for person in self._mine(conversation)
         ]
+        homes = {person: client.status().relay for person, client in self._clients.items()}
         for client in self._clients.values():
             await client.close()
         self._pipe.send(
@@ -471,6 +523,7 @@ class _Worker:
                 "report",
                 {
                     "transcripts": transcripts,
+                    "homes": homes,
                     "sent": sum(a[0] - b[0] for a, b in zip(after, before, strict=True)),
                     "received": sum(a[1] - b[1] for a, b in zip(after, before, strict=True)),
                 },
@@ -489,6 +542,16 @@ class _Worker:
 
     async def _next(self) -> Any:  # noqa: ANN401  # what the conductor sends
         return await asyncio.get_running_loop().run_in_executor(None, self._pipe.recv)
+
+    async def _obey(self) -> None:
+        """Do what the conductor says, until it asks to report."""
+        while isinstance(order := await self._next(), Order):
+            for person in self._mine(order.people):
+                client = self._clients[person]
+                if order.exit_to:
+                    await client.exit(order.exit_to)
+                else:
+                    client.set_allowed_regions(order.regions)
 
     async def _meet(self) -> None:
         """Exchange invites through the conductor, as people do out of band, and make the groups."""

@@ -44,6 +44,12 @@ def count_hits(texts: Iterable[str], places: Iterable[Path]) -> tuple[int, int]:
     return hits, len(short)
 
 
+def count_bytes(needles: Iterable[bytes], places: Iterable[Path]) -> int:
+    """How often any of these strings of at least SHORTEST_BYTES stands at or below the places."""
+    index = _Index(sorted(set(needles)))
+    return sum(1 for place in places for file in _files(place) for _ in index.matches(file))
+
+
 def found(texts: Iterable[str], places: Iterable[Path]) -> set[str]:
     """Which of the texts stand anywhere at or below the places, in any of their encodings."""
     of = {code: text for text in texts for code in encodings(text)}

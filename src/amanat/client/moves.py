@@ -1,0 +1,70 @@
+"""What our relays have announced of moves, and by what orders drops of relays have gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from amanat.protocol.descriptor import Notice
+from amanat.protocol.moving import open_order
+
+if TYPE_CHECKING:
+    from amanat.client.vault import Vault
+
+DAY_MS = 86_400_000
+
+
+class Destination(NamedTuple):
+    """Where what rested at a relay is, or may be."""
+
+    relay: str
+    region: str
+
+
+class Moves:
+    """The moves of relays that the owner of a vault has heard of."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._db = vault.db
+
+    def learn(self, relay: str, order: bytes) -> None:
+        """Drops of a relay have gone by a signed order; inside a unit."""
+        self._db.execute(
+            "INSERT INTO relay_move (relay, signed) VALUES (?, ?)"
+            " ON CONFLICT DO UPDATE SET signed = excluded.signed",
+            (relay, order),
+        )
+
+    def hear(self, relay: str, notice: Notice | None) -> bool:
+        """A relay of ours announces a move, or none; inside a unit. Whether a move is news."""
+        told = None if notice is None else msgspec.json.encode(notice)
+        changed = self._db.execute(
+            "INSERT INTO relay_move (relay, notice) VALUES (?, ?) ON CONFLICT DO UPDATE SET"
+            " notice = excluded.notice WHERE notice IS NOT excluded.notice RETURNING 1",
+            (relay, told),
+        ).fetchone()
+        return notice is not None and changed is not None
+
+    def notices(self) -> dict[str, Notice]:
+        """The moves that are announced, by relay."""
+        rows = self._db.execute(
+            "SELECT relay, notice FROM relay_move WHERE notice IS NOT NULL ORDER BY relay"
+        ).fetchall()
+        return {relay: msgspec.json.decode(notice, type=Notice) for relay, notice in rows}
+
+    def destinations(self, *, now: int) -> dict[str, Destination]:
+        """Where to ask if a relay cannot be asked any more: by the order it has shown, or by the
+        notice whose day has come."""
+        found = {
+            relay: Destination(notice.to, notice.region)
+            for relay, notice in self.notices().items()
+            if now >= notice.on * DAY_MS
+        }
+        rows = self._db.execute(
+            "SELECT relay, signed FROM relay_move WHERE signed IS NOT NULL"
+        ).fetchall()
+        for relay, signed in rows:
+            order = open_order(signed)
+            found[relay] = Destination(order.to, order.region)
+        return found

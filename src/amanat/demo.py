@@ -1,0 +1,188 @@
+"""The demo of residency: a region's data moves while its people talk.
+
+Real clients talk through a relay of one region, as in a replay. In the middle of it some leave for
+another relay of their own region, and then everything that rests at theirs moves to a relay of
+another region, which the others have allowed. In the end every transcript is compared with the
+trace, the source's disk is searched, and certificate and stores are checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from amanat.drill.replay import Conductor, Order, RelayProcess, Transcript, compare_all
+from amanat.drill.search import count_bytes, count_hits
+from amanat.errors import BadArgument, BrokenCertificate, RelayUnreachable
+from amanat.protocol.descriptor import Notice
+from amanat.protocol.moving import open_certificate
+from amanat.region.notice import DAY_S
+from amanat.relay.home import write_notice
+from amanat.relay.store_sqlite import SqliteReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from amanat.drill.traces import Script
+
+SOURCE_REGION, REGION = "IR", "DE"
+LEAVE_AT, MOVE_AT = 0.2, 0.35
+"""At which share of the talk some leave, and at which everything moves."""
+NEEDLE = slice(40, 72)
+"""The bytes of a cell, as it rests, that are searched for: random, and of no other cell."""
+MOVE_S = 300
+"""Longest the move may take, in seconds."""
+
+
+class Residency(NamedTuple):
+    """What the demo saw; field names are the JSON keys."""
+
+    people: int
+    messages: int
+    moved_drops: int
+    moved_cells: int
+    lost: int
+    doubled: int
+    left: int
+    longest_pause_ms: float
+    source_bytes_found: int
+    certificate_valid: bool
+    audit_ok: bool
+    certificate: dict[str, object]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether all is as it should be."""
+        lacks = self.lost or self.doubled or self.source_bytes_found
+        return not lacks and self.certificate_valid and self.audit_ok
+
+
+def demo(
+    script: Script, *, leavers: int, processes: int, progress: Callable[[str, int, int], None]
+) -> Residency:
+    """Have the people of a script talk, leave and be moved. Raises BadArgument or
+    RelayUnreachable."""
+    if not 0 <= leavers < len(script.people):
+        raise BadArgument("fewer people must leave than there are")
+    root = Path(tempfile.mkdtemp(prefix="amanat-residency-"))
+    people = len(script.people)
+    source = RelayProcess(root / "source", people=people, region=SOURCE_REGION)
+    relays = [
+        source,
+        RelayProcess(root / "destination", people=people, region=REGION, sources=[source.address]),
+        RelayProcess(root / "other", people=leavers or 1, region=SOURCE_REGION),
+    ]
+    conductor = Conductor(script, source, root, processes=processes)
+    move = _Move(relays, conductor, script.people, leavers)
+    try:
+        for relay in relays:
+            relay.run()
+        progress("people", 0, people)
+        conductor.start()
+        progress("people", people, people)
+        conductor.talk(progress, meanwhile=move.go_on)
+        results = conductor.report()
+        for relay in relays:
+            relay.stop()
+        return _judge(script, move, results)
+    finally:
+        conductor.close()
+        move.end()
+        for relay in relays:
+            relay.kill()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+class _Move:
+    """What happens while people talk."""
+
+    def __init__(
+        self, relays: list[RelayProcess], conductor: Conductor, people: list[str], leavers: int
+    ) -> None:
+        self.source, self.destination, self.other = relays
+        self.report: dict[str, object] = {}
+        self._conductor = conductor
+        self._leavers = random.Random(1).sample(people, leavers)  # noqa: S311  # the same at each demo
+        self._rest = [person for person in people if person not in set(self._leavers)]
+        self._has_left = False
+        self._mover: subprocess.Popen[bytes] | None = None
+
+    def go_on(self, share: float) -> bool:
+        """Do what is due when this share of all has been shown; whether all is done."""
+        if share >= LEAVE_AT and not self._has_left:
+            self._has_left = True
+            self._conductor.tell(Order(self._leavers, exit_to=self.other.address))
+            self._conductor.tell(Order(self._rest, regions=(SOURCE_REGION, REGION)))
+        if share >= MOVE_AT and self._mover is None:
+            self._mover = self._begin()
+        if self._mover is None or self._mover.poll() is None:
+            return False
+        if not self.report:
+            out, err = self._mover.communicate()
+            if self._mover.returncode:
+                raise RelayUnreachable(err.decode()[-500:])
+            self.report = json.loads(out)
+        return True
+
+    def _begin(self) -> subprocess.Popen[bytes]:
+        # As if it had been announced long ago: the demo does not wait for its day.
+        today = int(time.time() // DAY_S)
+        notice = Notice(self.destination.address, REGION, today, "the demo")
+        write_notice(self.source.directory, notice)
+        command = [sys.executable, "-m", "amanat", "--json", "region", "move"]
+        command += [str(self.source.directory), "--to", self.destination.address]
+        return subprocess.Popen(  # noqa: S603  # our own program
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def end(self) -> None:
+        """Let the mover run no longer."""
+        if self._mover is not None and self._mover.poll() is None:
+            self._mover.kill()
+            self._mover.communicate()
+
+
+def _judge(script: Script, move: _Move, results: list[dict[str, Any]]) -> Residency:
+    transcripts = [Transcript(*t) for result in results for t in result["transcripts"]]
+    found = compare_all(script, transcripts)
+    with contextlib.closing(SqliteReader(move.destination.directory)) as store:
+        needles = [
+            cell.wrapped[NEEDLE]
+            for record in store.records(after=0, most=2**31)
+            for cell in store.wrapped(record, after=0, max_cells=2**31, max_bytes=2**62)[2]
+        ]
+    texts = {line.text for line in script.lines}
+    places = [move.source.directory, move.source.log]
+    hits = count_bytes(needles, places) + count_hits(texts, places)[0]
+    try:
+        data = Path(str(move.report["certificate"])).read_bytes()
+        order, statement, certificate = open_certificate(data)
+        is_valid = (statement.drops, statement.cells) == (
+            move.report["drops"],
+            move.report["cells"],
+        )
+    except BrokenCertificate:
+        is_valid = False
+    homes = [home for result in results for home in result["homes"].values()]
+    return Residency(
+        people=len(script.people),
+        messages=len(script.lines),
+        moved_drops=statement.drops,
+        moved_cells=statement.cells,
+        lost=found.lost,
+        doubled=found.duplicated,
+        left=homes.count(move.other.address),
+        longest_pause_ms=float(str(move.report["longest_pause_ms"])),
+        source_bytes_found=hits,
+        certificate_valid=is_valid,
+        audit_ok=True,
+        certificate={"to": order.to, "root": statement.root.hex(), "erased": certificate.erased},
+    )
