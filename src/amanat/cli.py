@@ -260,6 +260,7 @@ def _parser() -> argparse.ArgumentParser:
     _region_parser(commands)
     _drill_parser(commands)
     _replay_parser(commands)
+    _demo_parser(commands)
     return parser
 
 
@@ -1509,6 +1510,19 @@ def _replay_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     replay.add_argument("--keep", type=Path, metavar="DIR", help="leave everything in DIR")
 
 
+def _demo_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    demo = commands.add_parser("demo", help="see it work on this machine").add_subparsers(
+        required=True, metavar="WHAT"
+    )
+    residency = _command(
+        demo, "residency", _demo_residency, "a region's data moves while its people talk"
+    )
+    residency.add_argument("--people", type=int, default=200)
+    residency.add_argument("--messages", type=int, default=4000)
+    residency.add_argument("--leavers", type=int, default=20, help="how many leave instead")
+    residency.add_argument("--processes", type=int, default=2, help="worker processes")
+
+
 @contextlib.contextmanager
 def _bars(phases: Iterable[str]) -> Iterator[Callable[[str, int, int], None]]:
     """Bars for the phases of long work, on a terminal; to be told (phase, done, total)."""
@@ -1600,5 +1614,20 @@ def _replay(args: argparse.Namespace, out: Out) -> None:
         f" {report.messages_in} were found."
     )
     out.result(value, "\n".join([*(f"{key:24}{found}" for key, found in value.items()), "", saw]))
+    if not report.is_clean:
+        sys.exit(1)
+
+
+def _demo_residency(args: argparse.Namespace, out: Out) -> None:
+    from amanat import demo  # noqa: PLC0415  # loads relays, which a client does not
+    from amanat.drill.traces import read_trace  # noqa: PLC0415
+
+    script = read_trace(None, "edges", people=args.people, messages=args.messages)
+    with _bars(("people", "messages")) as progress:
+        report = demo.residency(
+            script, leavers=args.leavers, processes=args.processes, progress=progress
+        )
+    value = report._asdict()
+    out.result(value, "\n".join(f"{key:20}{found}" for key, found in value.items()))
     if not report.is_clean:
         sys.exit(1)

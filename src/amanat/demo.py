@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from amanat.drill.traces import Script
 
 SOURCE_REGION, REGION = "IR", "DE"
-LEAVE_AT, MOVE_AT = 0.2, 0.35
-"""At which share of the talk some leave, and at which everything moves."""
+ALLOW_AT, LEAVE_AT, MOVE_AT = 0.05, 0.2, 0.35
+"""At which share of the talk most allow the other region, some leave, and everything moves."""
 NEEDLE = slice(40, 72)
 """The bytes of a cell, as it rests, that are searched for: random, and of no other cell."""
 MOVE_S = 300
@@ -65,7 +65,7 @@ class Residency(NamedTuple):
         return not lacks and self.certificate_valid and self.audit_ok
 
 
-def demo(
+def residency(
     script: Script, *, leavers: int, processes: int, progress: Callable[[str, int, int], None]
 ) -> Residency:
     """Have the people of a script talk, leave and be moved. Raises BadArgument or
@@ -110,17 +110,18 @@ class _Move:
         self.source, self.destination, self.other = relays
         self.report: dict[str, object] = {}
         self._conductor = conductor
-        self._leavers = random.Random(1).sample(people, leavers)  # noqa: S311  # the same at each demo
-        self._rest = [person for person in people if person not in set(self._leavers)]
-        self._has_left = False
+        leaving = random.Random(1).sample(people, leavers)  # noqa: S311  # the same at each demo
+        rest = [person for person in people if person not in set(leaving)]
+        self._due = [
+            (ALLOW_AT, Order(rest, regions=(SOURCE_REGION, REGION))),
+            (LEAVE_AT, Order(leaving, exit_to=self.other.address)),
+        ]
         self._mover: subprocess.Popen[bytes] | None = None
 
     def go_on(self, share: float) -> bool:
         """Do what is due when this share of all has been shown; whether all is done."""
-        if share >= LEAVE_AT and not self._has_left:
-            self._has_left = True
-            self._conductor.tell(Order(self._leavers, exit_to=self.other.address))
-            self._conductor.tell(Order(self._rest, regions=(SOURCE_REGION, REGION)))
+        if self._due and share >= self._due[0][0]:
+            self._conductor.tell(self._due.pop(0)[1])
         if share >= MOVE_AT and self._mover is None:
             self._mover = self._begin()
         if self._mover is None or self._mover.poll() is None:

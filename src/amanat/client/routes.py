@@ -61,7 +61,7 @@ CURSOR_STEP = 256
 exactly a reader left off would tell the relay when it was last there, and so which one it is."""
 MAX_MOVES = 4
 """How often what rests at a relay may have moved on: it is asked for at each of them."""
-AWAY_RETRY_S = 60.0
+AWAY_RETRY_S = 10.0
 """How long what has moved to a region that is not allowed is not asked for again, in seconds: the
 person may allow it meanwhile."""
 REFUSED_S = 30.0
