@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 SOURCE_REGION, REGION = "IR", "DE"
 ALLOW_AT, LEAVE_AT, MOVE_AT = 0.05, 0.2, 0.35
 """At which share of the talk most allow the other region, some leave, and everything moves."""
+LINES_PER_S = 80
+"""How fast people talk: each line is read by 32 people's programs, all on this machine."""
 NEEDLE = slice(40, 72)
 """The bytes of a cell, as it rests, that are searched for: random, and of no other cell."""
-MOVE_S = 300
-"""Longest the move may take, in seconds."""
 
 
 class Residency(NamedTuple):
@@ -80,7 +80,7 @@ def residency(
         RelayProcess(root / "destination", people=people, region=REGION, sources=[source.address]),
         RelayProcess(root / "other", people=leavers or 1, region=SOURCE_REGION),
     ]
-    conductor = Conductor(script, source, root, processes=processes)
+    conductor = Conductor(script, source, root, processes=processes, lines_per_s=LINES_PER_S)
     move = _Move(relays, conductor, script.people, leavers)
     try:
         for relay in relays:

@@ -33,7 +33,7 @@ from amanat.client.api import Client
 from amanat.client.vault import Unlock
 from amanat.drill.process import free_port
 from amanat.drill.search import count_hits
-from amanat.errors import BadArgument, RelayUnreachable
+from amanat.errors import BadArgument, RelayUnreachable, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -52,6 +52,8 @@ GROUP_NAME = "replay"
 _RELAY = [sys.executable, "-m", "amanat", "--json", "relay"]
 POLL_S = 0.05
 """How often a wait for another process looks again, in seconds."""
+EXIT_PAUSES_S = (1, 5, 20)
+"""How long who wants to leave waits before they try again, in seconds."""
 COUNT_S = 0.5
 """How often a worker tells how far it is, in seconds."""
 
@@ -230,7 +232,17 @@ class RelayProcess:
 class Conductor:
     """Starts the workers, takes them through the phases, and kills and restarts as asked."""
 
-    def __init__(self, script: Script, relay: RelayProcess, root: Path, *, processes: int) -> None:
+    def __init__(
+        self,
+        script: Script,
+        relay: RelayProcess,
+        root: Path,
+        *,
+        processes: int,
+        lines_per_s: float = 0,
+    ) -> None:
+        """`lines_per_s` is how many lines are said in a second at most; 0: as many as can be."""
+        self._lines_per_s = lines_per_s
         self._script = script
         self._relay = relay
         self._root = root
@@ -314,7 +326,10 @@ class Conductor:
 
     def _spawn(self, share: list[str], *, is_new: bool) -> _Handle:
         ours, theirs = self._context.Pipe()
-        task = _Task(self._script, share, self._relay.address, self._root, self._key, is_new)
+        task = _Task(
+            *(self._script, share, self._relay.address, self._root, self._key, is_new),
+            lines_per_s=self._lines_per_s / len(self._shares),
+        )
         process = self._context.Process(target=_work, args=(theirs, task), daemon=True)
         process.start()
         theirs.close()
@@ -463,6 +478,8 @@ class _Task(NamedTuple):
     is_new: bool
     """Whether its people have still to be made; otherwise they are where a killed worker left
     them."""
+    lines_per_s: float
+    """How many lines its people say in a second at most; 0: as many as they can."""
 
 
 def _work(pipe: Connection, task: _Task) -> None:
@@ -482,6 +499,7 @@ class _Worker:
         self._script = task.script
         self._clients: dict[str, Client] = {}
         self._shown = 0
+        self._next_turn = 0.0
 
     async def run(self) -> None:
         """Go through the phases with the conductor."""
@@ -549,9 +567,21 @@ class _Worker:
             for person in self._mine(order.people):
                 client = self._clients[person]
                 if order.exit_to:
-                    await client.exit(order.exit_to)
+                    await self._exit(client, order.exit_to)
                 else:
                     client.set_allowed_regions(order.regions)
+
+    @staticmethod
+    async def _exit(client: Client, relay: str) -> None:
+        for pause in (*EXIT_PAUSES_S, None):
+            try:
+                await client.exit(relay)
+            except Unavailable:  # everybody is on the line at once, as rarely in life
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+            else:
+                return
 
     async def _meet(self) -> None:
         """Exchange invites through the conductor, as people do out of band, and make the groups."""
@@ -598,9 +628,17 @@ class _Worker:
             self._shown += shown - told
             told = shown
             if told < len(lines) and lines[told].sender == person:
+                await self._wait_for_turn()
                 client.send(gid, lines[told].text)
             else:
                 await client.changed()
+
+    async def _wait_for_turn(self) -> None:
+        """Where people are to talk no faster than so many lines a second, wait."""
+        if self._task.lines_per_s:
+            now = time.monotonic()
+            self._next_turn = max(self._next_turn, now) + 1 / self._task.lines_per_s
+            await asyncio.sleep(self._next_turn - now)
 
     async def _tell(self) -> None:
         while True:
