@@ -43,7 +43,7 @@ from rich.progress import (
 
 from amanat import background
 from amanat.client import vault
-from amanat.client.api import Client, ConversationView, Message, Status
+from amanat.client.api import Announced, Client, ConversationView, Message, Status
 from amanat.client.conversation import Event, Joined, Removed, Warned
 from amanat.client.history import MessageChanged, TextArrived
 from amanat.client.profile import ANY_REGION
@@ -592,7 +592,11 @@ def _rest_value(status: Status) -> dict[str, object]:
         "lost_knocks",
     )
     value = {key: getattr(status, key) for key in named}
-    return {**value, "former": [one._asdict() for one in status.former]}
+    moves = [
+        {**one._asdict(), "on": _date(one.on), "decide_by": _date(one.decide_by)}
+        for one in status.moves
+    ]
+    return {**value, "former": [one._asdict() for one in status.former], "moves": moves}
 
 
 def _rest_text(status: Status) -> str:
@@ -608,6 +612,7 @@ def _rest_text(status: Status) -> str:
         ]
     lines += [f"allowed regions: {'any' if allowed is None else ', '.join(allowed)}"]
     lines += ["home and fallback are to be in one region"] if status.is_strict else []
+    lines += [_move_text(one) for one in status.moves]
     for former in status.former:
         state = "and cannot be reached" if former.is_away else "and is still read"
         lines.append(f"left on {_day(former.left_at)} {state}: {former.relay} in {former.region}")
@@ -625,6 +630,20 @@ def _rest_text(status: Status) -> str:
         for name in status.lost_knocks
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _move_text(one: Announced) -> str:
+    follows = (
+        "your program follows, since you allow that region"
+        if one.is_allowed
+        else "you do not allow that region: your words will be held; leave with `amanat exit`, or"
+        " allow it with `amanat home --allow-regions`"
+    )
+    reason = f" ({_shown(one.reason)})" if one.reason else ""
+    return (
+        f"MOVES on {_date(one.on)}{reason}: everything at {one.relay} goes to {one.region};"
+        f" {follows}. Who leaves by {_date(one.decide_by)} has nothing left there then"
+    )
 
 
 def _law(what: str, region: str, operator: str) -> str:
@@ -1362,7 +1381,7 @@ def _region_notice(args: argparse.Namespace, out: Out) -> None:
         return
     if args.to is None or args.on is None:
         raise BadArgument("a notice needs --to and --on, or --withdraw")
-    on, to = _day(args.on), parse_address(args.to)
+    on, to = _utc_day(args.on), parse_address(args.to)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         made = runner.run(
             notice.announce(args.directory, to, on=on, reason=args.reason, now=time.time())
@@ -1381,7 +1400,7 @@ def _region_notice(args: argparse.Namespace, out: Out) -> None:
     )
 
 
-def _day(text: str) -> int:
+def _utc_day(text: str) -> int:
     """The UTC day, from 1970 on, of a date. Raises BadArgument."""
     try:
         return (date.fromisoformat(text) - date(1970, 1, 1)).days
