@@ -58,6 +58,7 @@ from amanat.errors import (
     NotAMember,
     ProfileInUse,
     RelayUnreachable,
+    ReportExists,
     VaultDamaged,
 )
 from amanat.protocol.descriptor import b64, parse_address, unb64
@@ -65,6 +66,7 @@ from amanat.protocol.descriptor import b64, parse_address, unb64
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 
+    from amanat.region.audit import Report
     from amanat.region.mover import Done
 
     Work: TypeAlias = Callable[[Client], Coroutine[Any, Any, int | None]]
@@ -476,9 +478,13 @@ async def _flush(args: argparse.Namespace, out: Out, client: Client) -> None:
 
 def _read_file(file: Path) -> bytes:
     """What is in a file, or a byte more than is read of one. Raises BadArgument."""
+    return _read_whole(file, MAX_INPUT_BYTES)
+
+
+def _read_whole(file: Path, most: int) -> bytes:
     try:
         with file.open("rb") as opened:
-            return opened.read(MAX_INPUT_BYTES + 1)
+            return opened.read(most + 1)
     except OSError as error:
         raise BadArgument(f"{file}: {error.strerror}") from None
 
@@ -1348,6 +1354,12 @@ def _region_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     move.add_argument("--resume", action="store_true", help="go on with the move under way")
     move.add_argument("--abandon", action="store_true", help="undo it, if nothing has gone yet")
+    audit = _command(region, "audit", _region_audit, "see what rests at a relay, and report")
+    audit.add_argument("directory", type=Path, nargs="?", help="of the relay, running or not")
+    audit.add_argument("--out", type=Path, metavar="DIR", help="write report.json and index.html")
+    audit.add_argument("--checkpoint", type=Path, metavar="FILE", help="one of its ledger's, kept")
+    audit.add_argument("--verify", type=Path, metavar="FILE", help="check a report instead")
+    audit.add_argument("--relay", metavar="ADDRESS", help="with --verify: whose report it must be")
     verify = _command(region, "verify", _region_verify, "check a move certificate")
     verify.add_argument("file", type=Path)
 
@@ -1451,6 +1463,46 @@ def _move_bar() -> Iterator[Callable[[Done], None]]:
             completed=done.bytes,
             total=done.bytes_total,
         )
+
+
+def _region_audit(args: argparse.Namespace, out: Out) -> None:
+    from amanat.region import audit, page  # noqa: PLC0415  # a client never loads the relay
+    from amanat.relay.home import Home  # noqa: PLC0415
+
+    if args.verify is not None:
+        key = parse_address(args.relay).key if args.relay else b""
+        report = audit.open_report(_read_whole(args.verify, audit.MAX_REPORT_BYTES), key)
+        _show_audit(out, report)
+        return
+    if args.directory is None:
+        raise BadArgument("name the relay's directory, or --verify a report")
+    if args.out is not None and args.out.exists() and any(args.out.iterdir()):
+        raise ReportExists(str(args.out))
+    older = b"" if args.checkpoint is None else _read_file(args.checkpoint)
+    with _bars(["drops"]) as progress:
+        walk = audit.Audit(
+            args.directory,
+            now=time.time(),
+            progress=lambda done, total: progress("drops", done, total),
+        )
+        report = walk.run(older)
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
+        signed = audit.sign_report(report, Home.open(args.directory))
+        (args.out / "report.json").write_bytes(signed)
+        (args.out / "index.html").write_text(page.page(report), encoding="utf-8")
+    _show_audit(out, report)
+
+
+def _show_audit(out: Out, report: Report) -> None:
+    lines = [f"{one.kind}: {one.count} ({', '.join(one.examples)})" for one in report.findings]
+    rest = f"{report.drops} drops with {report.cells} cells rest in {report.region}"
+    kinds = f"{len(report.findings) or 'no'} kinds of findings"
+    lines += [f"{rest}, with {_shown(report.operator)}; {kinds}"]
+    lines += ["no audit shows that nobody has a copy"]
+    out.result(json.loads(msgspec.json.encode(report)), "\n".join(lines))
+    if report.findings:
+        sys.exit(1)
 
 
 def _region_verify(args: argparse.Namespace, out: Out) -> None:

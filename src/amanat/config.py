@@ -112,6 +112,20 @@ class MovingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = ()
 
 
+class RegisterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the operator says of where data may rest beside the relay's own region; the audit prints
+    it (ISO/IEC 27018 and 27701 ask for such a register)."""
+
+    countries: Annotated[
+        tuple[str, ...],
+        Meta(max_length=256, description="Other countries where data of this relay may rest"),
+    ] = ()
+    processors: Annotated[
+        tuple[str, ...],
+        Meta(max_length=256, description="Who else may have it, such as who owns the machines"),
+    ] = ()
+
+
 class RelayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the operator of a relay decides."""
 
@@ -170,6 +184,7 @@ class RelayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: RelayLimits = RelayLimits()
     hop: HopConfig = HopConfig()
     moving: MovingConfig = MovingConfig()
+    register: RegisterConfig = RegisterConfig()
 
 
 T = TypeVar("T", bound=msgspec.Struct)

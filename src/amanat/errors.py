@@ -331,6 +331,11 @@ class BrokenCertificate(PeerError):
     text = "the certificate is malformed or not signed by both relays"
 
 
+class BrokenReport(PeerError):
+    code = "broken-report"
+    text = "the audit's report is malformed, was edited or is not signed by the relay it names"
+
+
 class DropMoved(PeerError):
     """Tells by what order, so that whoever asks can follow."""
 

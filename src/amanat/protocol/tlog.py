@@ -77,20 +77,35 @@ def root(size: int, node: Node) -> bytes:
     return _over(0, size, node)
 
 
-def root_of(entries: Iterable[bytes]) -> bytes:
-    """The same from all its entries, in their order, of which it keeps a few hashes only."""
-    whole: list[tuple[int, bytes]] = []
-    for entry in entries:
+class Growing:
+    """A tree whose entries are given one by one, of which it keeps a few hashes only."""
+
+    def __init__(self) -> None:
+        self._whole: list[tuple[int, bytes]] = []
+
+    def add(self, entry: bytes) -> None:
+        """The next entry."""
         level, found = 0, leaf_hash(entry)
-        while whole and whole[-1][0] == level:
-            level, found = level + 1, node_hash(whole.pop()[1], found)
-        whole.append((level, found))
-    if not whole:
-        return EMPTY_ROOT
-    found = whole.pop()[1]
-    while whole:
-        found = node_hash(whole.pop()[1], found)
-    return found
+        while self._whole and self._whole[-1][0] == level:
+            level, found = level + 1, node_hash(self._whole.pop()[1], found)
+        self._whole.append((level, found))
+
+    def root(self) -> bytes:
+        """The hash of the whole tree so far."""
+        if not self._whole:
+            return EMPTY_ROOT
+        found = self._whole[-1][1]
+        for _, left in reversed(self._whole[:-1]):
+            found = node_hash(left, found)
+        return found
+
+
+def root_of(entries: Iterable[bytes]) -> bytes:
+    """The same from all its entries, in their order."""
+    growing = Growing()
+    for entry in entries:
+        growing.add(entry)
+    return growing.root()
 
 
 def inclusion_proof(index: int, size: int, node: Node) -> list[bytes]:

@@ -269,22 +269,28 @@ def replay(entries: Iterable[Entry]) -> tuple[dict[bytes, Account], list[Contrad
     accounts: dict[bytes, Account] = {}
     wrong = []
     for place, entry in enumerate(entries):
-        account = accounts.setdefault(entry.drop, Account())
-        if account.is_here == isinstance(entry, Created | MovedIn):
+        if not replay_onto(accounts, entry):
             wrong.append(Contradiction(place, entry))
-        if isinstance(entry, Created):
-            account.is_here, account.ended = True, 0
-        elif isinstance(entry, MovedIn):
-            account.is_here, account.ended = True, entry.head - entry.cells
-        elif isinstance(entry, Expired):
-            account.ended += entry.cells
-            account.ended_bytes += entry.bytes
-        elif isinstance(entry, Erased):
-            account.is_here = False
-            account.ended_bytes += entry.bytes
-        elif isinstance(entry, MovedOut):
-            account.is_here = False
     return accounts, wrong
+
+
+def replay_onto(accounts: dict[bytes, Account], entry: Entry) -> bool:
+    """Add what one more entry tells; whether it can follow those before it."""
+    account = accounts.setdefault(entry.drop, Account())
+    follows = account.is_here != isinstance(entry, Created | MovedIn)
+    if isinstance(entry, Created):
+        account.is_here, account.ended = True, 0
+    elif isinstance(entry, MovedIn):
+        account.is_here, account.ended = True, entry.head - entry.cells
+    elif isinstance(entry, Expired):
+        account.ended += entry.cells
+        account.ended_bytes += entry.bytes
+    elif isinstance(entry, Erased):
+        account.is_here = False
+        account.ended_bytes += entry.bytes
+    elif isinstance(entry, MovedOut):
+        account.is_here = False
+    return follows
 
 
 def agree(account: Account | None, drop: DropRecord) -> bool:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -570,6 +570,17 @@ class SqliteStore:
         return wrap
 
 
+class Counted(NamedTuple):
+    """What a drop really holds: `keyless` are cells of days whose key is destroyed."""
+
+    cells: int
+    bytes: int
+    first: int
+    last: int
+    oldest_day: int | None
+    keyless: int
+
+
 class SqliteReader:
     """What rests in a store, for another process than the relay's; it changes nothing.
 
@@ -620,6 +631,103 @@ class SqliteReader:
                 (after, most),
             ).fetchall()
         return [_record(row) for row in rows]
+
+    def checkpoint(self) -> bytes:
+        """The ledger's note that was signed last, empty if none was."""
+        return SqlitePages(self._reader).checkpoint()
+
+    @contextlib.contextmanager
+    def moment(self) -> Iterator[None]:
+        """See the store as it is now until the end. What it deletes meanwhile stays in its log."""
+        with _errors:
+            self._reader.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._reader.execute("COMMIT")
+
+    def counted(self, *, after: int, most: int) -> list[tuple[DropRecord, Counted]]:
+        """The first drops of those with a higher number, each with what it really holds."""
+        with self.moment():
+            return [
+                (record, self._count(record)) for record in self.records(after=after, most=most)
+            ]
+
+    def counted_of(self, drop_id: bytes) -> tuple[DropRecord, Counted]:
+        """A drop, or NOBODYS, with what it really holds."""
+        record = self.look(drop_id)
+        return record, self._count(record)
+
+    def _count(self, record: DropRecord) -> Counted:
+        first = record.number << SEQ_BITS
+        with _errors:
+            keys = {
+                day
+                for (day,) in self._reader.execute(
+                    "SELECT day FROM keys.shred_key WHERE number = ?", (record.number,)
+                )
+            }
+            rows = self._reader.execute(
+                "SELECT day, count(*), sum(length(wrapped)), min(place), max(place) FROM main.cell"
+                " WHERE place BETWEEN ? AND ? GROUP BY day",
+                (first, first | _SEQ_MASK),
+            ).fetchall()
+        cells = sum(row[1] for row in rows)
+        return Counted(
+            cells=cells,
+            bytes=sum(row[2] for row in rows) - cells * WRAP_BYTES,
+            first=min((row[3] & _SEQ_MASK for row in rows), default=0),
+            last=max((row[4] & _SEQ_MASK for row in rows), default=0),
+            oldest_day=min((row[0] for row in rows), default=None),
+            keyless=sum(row[1] for row in rows if row[0] not in keys),
+        )
+
+    def strays(self) -> Iterator[tuple[str, int]]:
+        """What belongs to no drop that is here: a kind of finding, and the number of the drop."""
+        with _errors:
+            numbers = [
+                number
+                for (number,) in self._reader.execute('SELECT number FROM main."drop" ORDER BY 1')
+            ]
+            before = -1
+            for number in [*numbers, (1 << 63 - SEQ_BITS) - 1]:
+                between = (before + 1) << SEQ_BITS, (number << SEQ_BITS) - 1
+                before = number
+                if between[0] > between[1]:
+                    continue
+                for (place,) in self._reader.execute(
+                    "SELECT place FROM main.cell WHERE place BETWEEN ? AND ?", between
+                ):
+                    yield "cell-without-drop", place >> SEQ_BITS
+            rows = self._reader.execute(
+                'SELECT key.number, "drop".state, "drop".move FROM keys.shred_key AS key'
+                ' LEFT JOIN main."drop" USING (number)'
+                ' WHERE "drop".number IS NULL OR "drop".state = 2'
+            )
+            for number, state, move in rows.fetchall():
+                yield ("key-without-drop" if state is None else f"key-left {move}"), number
+
+    def link(self, drop: DropRecord, seq: int) -> tuple[bytes, WrappedCell, bytes] | None:
+        """A cell of a drop: the digest before it, the cell as it rests and the digest after it, as
+        they are written down; None if it is not there."""
+        place = drop.number << SEQ_BITS | seq
+        with _errors:
+            rows = self._reader.execute(
+                "SELECT before, day, wrapped FROM main.cell WHERE place IN (?, ?) ORDER BY place",
+                (place, place + 1 if seq < drop.head else -1),
+            ).fetchall()
+        if not rows or (len(rows) == 1 and seq < drop.head):
+            return None
+        after = rows[1][0] if seq < drop.head else drop.digest
+        return rows[0][0], WrappedCell(rows[0][1], rows[0][2]), after
+
+    def keys(self, drop: DropRecord) -> list[ShredKey]:
+        """What opens the cells of a drop."""
+        with _errors:
+            rows = self._reader.execute(
+                "SELECT day, last_day, key FROM keys.shred_key WHERE number = ?", (drop.number,)
+            ).fetchall()
+        return [ShredKey(*row) for row in rows]
 
     def wrapped(
         self, drop: DropRecord, *, after: int, max_cells: int, max_bytes: int

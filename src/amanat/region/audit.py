@@ -1,0 +1,470 @@
+"""The audit of a relay: what rests in its directory, beside what its ledger and its region say.
+
+It reads and changes nothing, takes no lock, and may run while the relay does: every drop is looked
+at in a moment of its own, and what looks wrong is looked at again at the end, with the ledger as it
+stands then. What it cannot see it says.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from amanat.errors import AmanatError, BrokenCertificate, BrokenReport, StoreDamaged
+from amanat.protocol import tlog
+from amanat.protocol.descriptor import b64, unb64
+from amanat.protocol.drops import in_region, next_digest
+from amanat.protocol.ledger import drop_hash, encode_entry, hour_of, origin
+from amanat.protocol.moving import ARRIVING, GONE, HERE, Order, open_certificate, open_order
+from amanat.relay.home import Home
+from amanat.relay.ledger import Account, agree, replay_onto
+from amanat.relay.store_sqlite import SqliteReader, unwrap_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from amanat.relay.drops import DropRecord
+    from amanat.relay.store_sqlite import Counted
+
+OPENED = 20_000
+"""Cells that are opened and whose digest is computed anew, at most: some seconds. The last one of a
+drop first: the others are drawn by lot."""
+EXAMPLES = 5
+"""Examples given of each kind of finding."""
+RECORDS = 500
+"""Drops looked at in one transaction: it keeps the relay from emptying its log for some
+milliseconds only."""
+GRACE_S = 2 * 3600
+"""How long what has ended may still be there, in seconds: an expiry is due each hour, and takes
+time."""
+DAY_S = 86_400
+MAX_REPORT_BYTES = 16 * 1024 * 1024
+_CONTEXT = b"amanat audit report 1\x00"
+_FILES = {
+    "relay.toml": "settings",
+    "identity.pem": "key",
+    "certificate.pem": "key",
+    "sealing.keys": "key",
+    "bucket.key": "key",
+    "access.code": "key",
+    "notice.json": "notice",
+    "lock": "lock",
+    "drops.sqlite": "store",
+    "drops.sqlite-wal": "store",
+    "drops.sqlite-shm": "store",
+    "keys.sqlite": "store",
+    "keys.sqlite-wal": "store",
+    "keys.sqlite-shm": "store",
+}
+"""What may be in a relay's directory, beside move certificates."""
+
+
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file that rests in the directory."""
+
+    name: str
+    bytes: int
+    kind: str
+
+
+class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Something that should not be: its kind, how often, and what some of them are."""
+
+    kind: str
+    count: int
+    examples: list[str]
+
+
+class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A move that the relay took part in."""
+
+    direction: Annotated[str, msgspec.Meta(pattern="^(in|out)$")]
+    other: str
+    """The other relay's key, in base64url."""
+    regions: list[str]
+    """Of the drops that moved."""
+    region: str
+    """Where they went."""
+    is_certified: bool
+    """Whether a move certificate is in the directory."""
+
+
+class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an audit saw. Counts are of this relay's directory alone."""
+
+    relay: str
+    """Its key, in base64url."""
+    operator: str
+    region: str
+    hour: int
+    """Unix time, in whole hours, when it began."""
+    files: list[File]
+    drops: int
+    """Here; those that have gone hold nothing, and only tell where."""
+    cells: int
+    bytes: int
+    guests: int
+    """Drops of other regions that came by a move."""
+    arriving: int
+    gone: int
+    opened: int
+    """Cells that were opened, to compute their digest anew."""
+    free_pages: int
+    """Pages of the files that belong to nothing; -1: not looked at, since the relay was running."""
+    entries: int
+    """Of the ledger, and the root over those under its checkpoint."""
+    root: str
+    checkpoint: str
+    moves: list[Move]
+    countries: list[str]
+    """Where data of this relay may rest, as its operator says; its own region first."""
+    processors: list[str]
+    """Who else may have it, as its operator says."""
+    findings: list[Finding]
+
+
+class Audit:
+    """One walk through a relay's directory."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        now: float,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> None:
+        """Raises NoProfile, BadSetting, StoreDamaged or StoreTooNew."""
+        self._home = Home.open(directory)
+        self._now = now
+        self._progress = progress
+        self._key = self._home.identity.public_key().public_bytes_raw()
+        self._found: dict[str, list[str]] = {}
+        self._orders: dict[int, Order] = {}
+        self._under_way: set[int] = set()
+        self._accounts: dict[bytes, Account] = {}
+        self._chance = secrets.SystemRandom()
+
+    def run(self, older: bytes = b"") -> Report:
+        """Walk, and report. `older` is a checkpoint of the relay that somebody kept.
+
+        Raises BrokenLedger if that is none of this relay's, StoreDamaged or DiskFull.
+        """
+        with closing(SqliteReader(self._home.directory)) as reader:
+            moves = self._moves(reader)
+            entries, root, checkpoint = self._ledger(reader, older)
+            counts, opened = self._drops(reader, entries)
+            self._strays(reader)
+        return Report(
+            relay=b64(self._key),
+            operator=self._home.config.operator,
+            region=self._home.config.region,
+            hour=hour_of(self._now),
+            files=self._files(),
+            drops=counts["here"],
+            cells=counts["cells"],
+            bytes=counts["bytes"],
+            guests=counts["guests"],
+            arriving=counts["arriving"],
+            gone=counts["gone"],
+            opened=opened,
+            free_pages=self._free_pages(),
+            entries=entries,
+            root=root.hex(),
+            checkpoint=checkpoint,
+            moves=moves,
+            countries=[self._home.config.region, *self._home.config.register.countries],
+            processors=list(self._home.config.register.processors),
+            findings=[
+                Finding(kind, len(examples), examples[:EXAMPLES])
+                for kind, examples in sorted(self._found.items())
+            ],
+        )
+
+    def _note(self, kind: str, example: str) -> None:
+        self._found.setdefault(kind, []).append(example)
+
+    # Moves
+
+    def _moves(self, reader: SqliteReader) -> list[Move]:
+        told = []
+        for record in reader.moves():
+            try:
+                order = open_order(record.order)
+            except AmanatError:
+                self._note("broken-order", record.move.hex())
+                continue
+            is_certified = self._is_certified(record.move, record.order)
+            if not record.is_source:
+                self._orders[record.number] = order
+            elif not is_certified:
+                self._under_way.add(record.number)
+            other = order.destination.key if record.is_source else order.source
+            direction = "out" if record.is_source else "in"
+            told.append(Move(direction, b64(other), order.regions, order.region, is_certified))
+        return told
+
+    def _is_certified(self, move: bytes, order: bytes) -> bool:
+        file = self._home.directory / f"move-{move.hex()}.certificate"
+        if not file.exists():
+            return False
+        try:
+            _, statement, _ = open_certificate(file.read_bytes())
+        except BrokenCertificate:
+            self._note("broken-certificate", file.name)
+            return False
+        if statement.order != order:
+            self._note("broken-certificate", file.name)
+        return statement.order == order
+
+    # The ledger
+
+    def _ledger(self, reader: SqliteReader, older: bytes) -> tuple[int, bytes, str]:
+        """(entries, root under the checkpoint, the checkpoint) as the ledger stands first."""
+        note = reader.checkpoint()
+        signed = tlog.Checkpoint(origin(self._key), 0, tlog.EMPTY_ROOT)
+        try:
+            signed = tlog.open_checkpoint(note, origin(self._key), self._key) if note else signed
+        except AmanatError:
+            self._note("ledger", "its checkpoint is not signed by this relay")
+        kept = tlog.open_checkpoint(older, origin(self._key), self._key) if older else signed
+        roots = dict.fromkeys((signed.size, kept.size), b"")
+        growing, size = tlog.Growing(), 0
+        roots[0] = tlog.EMPTY_ROOT
+        for entry in reader.entries(0):
+            if not replay_onto(self._accounts, entry):
+                self._note("ledger", f"entry {size} cannot follow those before it")
+            growing.add(encode_entry(entry))
+            size += 1
+            if size in roots:
+                roots[size] = growing.root()
+        for checkpoint in (signed, kept):
+            if roots[checkpoint.size] != checkpoint.root:
+                self._note("ledger", f"its first {checkpoint.size} entries are not what was signed")
+        return size, signed.root, note.decode()
+
+    # Drops and cells
+
+    def _drops(self, reader: SqliteReader, entries: int) -> tuple[dict[str, int], int]:
+        """(how many of what there is, how many cells were opened)."""
+        counts = dict.fromkeys(("here", "cells", "bytes", "guests", "arriving", "gone"), 0)
+        total = sum(reader.total(state=state)[0] for state in (HERE, ARRIVING, GONE))
+        after, done, room = 0, 0, OPENED
+        suspects: list[bytes] = []
+        seen: set[bytes] = set()
+        while page := reader.counted(after=after, most=RECORDS):
+            for record, counted in page:
+                after = record.number
+                seen.add(drop_hash(record.drop_id))
+                self._count(record, counted, counts)
+                if self._wrong(record, counted):
+                    suspects.append(record.drop_id)
+                share = max(1, room // max(1, total - done))
+                room -= self._open(reader, record, min(share, room))
+                done += 1
+            self._progress(done, max(total, done))
+        self._judge(reader, suspects, seen, entries)
+        return counts, OPENED - room
+
+    def _count(self, record: DropRecord, counted: Counted, counts: dict[str, int]) -> None:
+        if record.state != HERE:
+            counts["gone" if record.state == GONE else "arriving"] += 1
+            return
+        counts["here"] += 1
+        counts["cells"] += counted.cells
+        counts["bytes"] += counted.bytes
+        counts["guests"] += not in_region(record.drop_id, self._home.config.region)
+
+    def _judge(
+        self, reader: SqliteReader, suspects: list[bytes], seen: set[bytes], entries: int
+    ) -> None:
+        """Look again at what looked wrong, at one moment and with the ledger of that moment."""
+        missing = [one for one, account in self._accounts.items() if account.is_here]
+        with reader.moment():
+            for entry in reader.entries(entries):
+                replay_onto(self._accounts, entry)
+                seen.add(entry.drop)  # it has changed since: it was here, or is
+            for drop_id in suspects:
+                record, counted = reader.counted_of(drop_id)
+                for kind in self._wrong(record, counted) if record.drop_id else ():
+                    self._note(kind, _short(record))
+        for one in missing:
+            if one not in seen:
+                self._note("missing-drop", one.hex()[:16])
+
+    def _wrong(self, record: DropRecord, counted: Counted) -> list[str]:
+        """What is wrong with a drop, by ledger and region."""
+        account = self._accounts.get(drop_hash(record.drop_id))
+        wrong = [] if self._may_rest(record.drop_id) else ["foreign-drop"]
+        if record.state == GONE:
+            is_left = counted.cells and record.move not in self._under_way
+            told = account is not None and not account.is_here
+            return wrong + ["leftover"] * bool(is_left) + ["not-in-ledger"] * (not told)
+        if not _adds_up(record, counted):
+            wrong.append("wrong-count")
+        ends_before = (self._now - GRACE_S) // DAY_S - record.retention_days
+        is_overdue = counted.oldest_day is not None and counted.oldest_day < ends_before
+        if is_overdue:
+            wrong.append("overdue")
+        elif counted.keyless:
+            wrong.append("cell-without-key")
+        if record.state == HERE and account is not None and not account.is_here:
+            wrong.append("leftover")
+        elif record.state == HERE and not agree(account, record):
+            wrong.append("not-in-ledger")
+        return wrong
+
+    def _may_rest(self, drop_id: bytes) -> bool:
+        """Whether a drop is of this relay's region, or of those that have moved here."""
+        here = in_region(drop_id, self._home.config.region)
+        return here or any(order.covers(drop_id) for order in self._orders.values())
+
+    def _open(self, reader: SqliteReader, record: DropRecord, most: int) -> int:
+        """Compute the digest of a drop's last cell anew, and of some that are drawn; how many."""
+        if not record.cells or most < 1:
+            return 0
+        first = record.head - record.cells
+        seqs = {record.head} | {
+            self._chance.randint(first + 1, record.head) for _ in range(most - 1)
+        }
+        keys = reader.keys(record)
+        for seq in sorted(seqs):
+            found = reader.link(record, seq)
+            if found is None:
+                continue  # it has ended meanwhile, or is missing: the counts say so
+            before, cell, after = found
+            try:
+                (plain,) = unwrap_all([cell], keys, record.bound, after=seq - 1)
+            except StoreDamaged:
+                self._doubt("does-not-open", reader, record, seq)
+                continue
+            if not hmac.compare_digest(next_digest(before, plain), after):
+                self._doubt("wrong-digest", reader, record, seq)
+        return len(seqs)
+
+    def _doubt(self, kind: str, reader: SqliteReader, record: DropRecord, seq: int) -> None:
+        """A cell is not what it should be, if it has not ended meanwhile."""
+        day = (reader.link(record, seq) or (b"", None, b""))[1]
+        ends_before = (self._now + DAY_S) // DAY_S - record.retention_days
+        if day is not None and day.day > ends_before:
+            self._note(kind, f"{_short(record)} {seq}")
+
+    def _strays(self, reader: SqliteReader) -> None:
+        """What belongs to no drop."""
+        for kind, number in reader.strays():
+            name, _, move = kind.partition(" ")
+            if not move or int(move) not in self._under_way:
+                self._note(name, f"drop {number}")
+
+    # Files and pages
+
+    def _files(self) -> list[File]:
+        told = []
+        for path in sorted(self._home.directory.rglob("*")):
+            name = str(path.relative_to(self._home.directory))
+            kind = _FILES.get(name, "")
+            if name.startswith("move-") and path.suffix == ".certificate":
+                kind = "certificate"
+            if not kind:
+                self._note("unknown-file", name)
+            told.append(File(name, path.lstat().st_size, kind or "unknown"))
+        return told
+
+    def _free_pages(self) -> int:
+        """How many pages of the files belong to nothing, if no relay is writing just now."""
+        count = 0
+        for name in ("drops.sqlite", "keys.sqlite"):
+            path = self._home.directory / name
+            log = path.with_name(f"{name}-wal")
+            if log.exists() and log.stat().st_size:
+                return -1
+            for number, data in free_pages(path):
+                count += 1
+                if data.strip(b"\0"):
+                    self._note("remains", f"{name}, page {number}")
+        return count
+
+
+def _adds_up(record: DropRecord, counted: Counted) -> bool:
+    """Whether a drop's record says what it holds: so many cells, the last of them its head, without
+    a gap between."""
+    if (counted.cells, counted.bytes) != (record.cells, record.bytes):
+        return False
+    is_whole = (counted.first, counted.last) == (record.head - record.cells + 1, record.head)
+    return is_whole or not record.cells
+
+
+def _short(record: DropRecord) -> str:
+    """A drop, as whoever knows its id can find it in the ledger."""
+    return drop_hash(record.drop_id).hex()[:16]
+
+
+def free_pages(path: Path) -> Iterator[tuple[int, bytes]]:
+    """(number, bytes that should be zeros) of each page that a SQLite file lists as free (its
+    format: sqlite.org/fileformat2.html, section 1.5)."""
+    with path.open("rb") as file:
+        head = file.read(100)
+        size = int.from_bytes(head[16:18], "big")
+        pages = path.stat().st_size // size
+        trunk, left = int.from_bytes(head[32:36], "big"), int.from_bytes(head[36:40], "big")
+
+        def page(number: int) -> bytes:
+            file.seek((number - 1) * size)
+            return file.read(size)
+
+        while trunk and left > 0:
+            data = page(trunk)
+            leaves = min(int.from_bytes(data[4:8], "big"), size // 4 - 2)
+            # Numbers of pages that it listed before may stay behind: they tell nothing.
+            rest = data[8 + 4 * leaves :]
+            words = (rest[at : at + 4] for at in range(0, len(rest), 4))
+            yield trunk, b"".join(one for one in words if int.from_bytes(one, "big") > pages)
+            for place in range(8, 8 + 4 * leaves, 4):
+                number = int.from_bytes(data[place : place + 4], "big")
+                yield number, page(number)
+            left -= 1 + leaves
+            trunk = int.from_bytes(data[:4], "big")
+
+
+# The report
+
+
+class _Signed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    report: Report
+    signature: str
+    """By the relay's key, in base64url."""
+
+
+def sign_report(report: Report, home: Home) -> bytes:
+    """The report as JSON, signed by the relay."""
+    signature = home.identity.sign(_CONTEXT + _canonical(report))
+    signed = _Signed(report, b64(signature))
+    return msgspec.json.format(msgspec.json.encode(signed)) + b"\n"
+
+
+def open_report(data: bytes, key: bytes = b"") -> Report:
+    """The report in JSON. Raises BrokenReport unless the relay it names signed it, and that is the
+    relay with this key, if one is given."""
+    if len(data) > MAX_REPORT_BYTES:
+        raise BrokenReport
+    try:
+        signed = msgspec.json.decode(data, type=_Signed)
+        named = unb64(signed.report.relay)
+        Ed25519PublicKey.from_public_bytes(named).verify(
+            unb64(signed.signature), _CONTEXT + _canonical(signed.report)
+        )
+    except (msgspec.DecodeError, ValueError, InvalidSignature):
+        raise BrokenReport from None
+    if key and key != named:
+        raise BrokenReport("it is signed by another relay")
+    return signed.report
+
+
+def _canonical(report: Report) -> bytes:
+    return msgspec.json.encode(report, order="deterministic")

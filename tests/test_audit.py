@@ -1,0 +1,369 @@
+"""An audit finds nothing in an honest relay, and whatever was planted in another."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from amanat import cli
+from amanat.config import RegisterConfig, RelayConfig, RelayLimits
+from amanat.errors import BrokenLedger, BrokenReport
+from amanat.protocol import tlog, wire
+from amanat.protocol.cells import HANDSHAKE_CELL, LABEL_BYTES, MESSAGE_CELL
+from amanat.protocol.drops import Drop, derive_drop, token_hash
+from amanat.protocol.ledger import origin
+from amanat.region.audit import Audit, Report, free_pages, open_report, sign_report
+from amanat.region.page import page
+from amanat.relay import home
+from amanat.relay.drops import DAY_S, Drops
+from amanat.relay.ledger import Ledger
+from amanat.relay.store_sqlite import SEQ_BITS, SqliteStore
+from relays import Peer, RelayProcess, append, in_loop
+from test_moving import REGION, SOURCE_REGION, Two
+
+NOW = time.time()
+LIMITS = RelayLimits()
+
+
+def make(number: int, region: str = REGION) -> Drop:
+    return derive_drop(number.to_bytes(32, "big"), purpose=b"test", region=region)
+
+
+def create(drop: Drop, access: bytes, days: int = 14) -> wire.Create:
+    return wire.Create(
+        0,
+        access,
+        drop.drop_id,
+        token_hash(drop.drop_id, drop.append_token),
+        token_hash(drop.drop_id, drop.read_token),
+        days,
+    )
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A relay that has lived for three months, and is stopped."""
+    return live(tmp_path / "relay", random.Random(1))
+
+
+def live(directory: Path, rng: random.Random) -> Path:
+    made = home.init(
+        directory,
+        RelayConfig(
+            region=REGION,
+            operator="سازمان",
+            host="127.0.0.1",
+            port=8443,
+            register=RegisterConfig(countries=("FR",), processors=("who owns the machines",)),
+        ),
+    )
+    with contextlib.closing(SqliteStore(directory)) as store:
+        drops = Drops(store, region=REGION, bucket_key=made.bucket_key, limits=LIMITS)
+        ledger = Ledger(store, made.identity)
+        ledger.begin(now=NOW - 90 * DAY_S)
+        drops.open_buckets(2, now=NOW - 90 * DAY_S)
+        for day in range(-90, 1):
+            now = NOW + day * DAY_S
+            requests: list[wire.Create | wire.Append] = []
+            for _ in range(rng.randrange(3)):
+                drop = make(rng.randrange(20))
+                requests.append(create(drop, made.bucket_key))
+            for _ in range(rng.randrange(12)):
+                drop, size = make(rng.randrange(20)), rng.choice([MESSAGE_CELL, HANDSHAKE_CELL])
+                requests.append(
+                    wire.Append(0, drop.drop_id, drop.append_token, rng.randbytes(size))
+                )
+            drops.write(requests, now=now)
+            drops.commit()
+            for _ in drops.expire(now=now):
+                pass
+            for _ in ledger.seal():
+                pass
+    return directory
+
+
+def audit(directory: Path, older: bytes = b"") -> Report:
+    return Audit(directory, now=NOW).run(older)
+
+
+def kinds(report: Report) -> set[str]:
+    return {one.kind for one in report.findings}
+
+
+@contextlib.contextmanager
+def database(directory: Path, name: str = "drops"):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    connection = sqlite3.connect(directory / f"{name}.sqlite", isolation_level=None)
+    connection.execute("PRAGMA secure_delete = OFF")
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_honest_relay_has_no_finding(tmp_path: Path, seed: int) -> None:
+    report = audit(live(tmp_path / "relay", random.Random(seed)))
+    assert report.findings == []
+    assert report.cells > 0
+    assert report.opened > 0
+    assert report.free_pages > 0
+    assert (report.region, report.countries) == (REGION, [REGION, "FR"])
+    with database(tmp_path / "relay") as store:
+        (cells, size) = store.execute('SELECT sum(cells), sum(bytes) FROM "drop"').fetchone()
+    assert (report.cells, report.bytes) == (cells, size)
+
+
+def foreign(directory: Path) -> None:
+    with database(directory) as store:
+        store.execute(
+            'UPDATE "drop" SET drop_id = ? WHERE number = 3', (make(7, SOURCE_REGION).drop_id,)
+        )
+
+
+def stray_cell(directory: Path) -> None:
+    with database(directory) as store:
+        store.execute(
+            "INSERT INTO cell VALUES (?, ?, ?, 20000, ?)",
+            (999 << SEQ_BITS | 1, bytes(16), bytes(32), bytes(1052)),
+        )
+
+
+def left_behind(directory: Path) -> None:
+    with database(directory) as store:
+        held = store.execute('SELECT number FROM "drop" WHERE cells > 0 LIMIT 1').fetchone()
+        store.execute('UPDATE "drop" SET state = 2, move = 1 WHERE number = ?', held)
+
+
+def not_entered(directory: Path) -> None:
+    with database(directory) as store:
+        store.execute(
+            'INSERT INTO "drop" (drop_id, append_hash, read_hash, retention_days, bucket, head,'
+            " digest, cells, bytes, last_day) VALUES (?, ?, ?, 14, 0, 0, ?, 0, 0, 20000)",
+            (make(500).drop_id, bytes(32), bytes(32), bytes(32)),
+        )
+
+
+def entry_gone(directory: Path) -> None:
+    with database(directory) as store:
+        store.execute("DELETE FROM entry WHERE place = (SELECT max(place) FROM entry)")
+
+
+def entry_edited(directory: Path) -> None:
+    with database(directory) as store:
+        store.execute(
+            "UPDATE entry SET entry = (SELECT entry FROM entry WHERE place = 0) WHERE place = 1"
+        )
+
+
+def row_gone(directory: Path) -> None:
+    with database(directory) as store:
+        store.execute('DELETE FROM "drop" WHERE number = 1')
+        store.execute("DELETE FROM cell WHERE place >> 40 = 1")
+
+
+def cell_gone(directory: Path) -> None:
+    with database(directory) as store:
+        store.execute("DELETE FROM cell WHERE place = (SELECT max(place) FROM cell)")
+
+
+def cell_swapped(directory: Path) -> None:
+    with database(directory) as store:
+        place, wrapped = store.execute(
+            'SELECT place, wrapped FROM cell JOIN "drop" ON place = number << 40 | head LIMIT 1'
+        ).fetchone()
+        changed = wrapped[:-1] + bytes([wrapped[-1] ^ 1])
+        store.execute("UPDATE cell SET wrapped = ? WHERE place = ?", (changed, place))
+
+
+def digest_changed(directory: Path) -> None:
+    with database(directory) as store:
+        store.execute('UPDATE "drop" SET digest = ? WHERE cells > 0', (bytes(32),))
+
+
+def key_gone(directory: Path) -> None:
+    with database(directory, "keys") as store:
+        store.execute("DELETE FROM shred_key WHERE day = (SELECT max(day) FROM shred_key)")
+
+
+def key_stray(directory: Path) -> None:
+    with database(directory, "keys") as store:
+        store.execute("INSERT INTO shred_key VALUES (999, 20000, 20014, ?)", (bytes(32),))
+
+
+def overdue(directory: Path) -> None:
+    with database(directory) as store:
+        held = store.execute(
+            'SELECT number, oldest_day FROM "drop" WHERE cells > 0 LIMIT 1'
+        ).fetchone()
+        store.execute("UPDATE cell SET day = day - 40 WHERE place >> 40 = ? AND day = ?", held)
+
+
+def file_added(directory: Path) -> None:
+    (directory / "copy.sqlite").write_bytes(b"cells")
+
+
+def page_used(directory: Path) -> None:
+    path = directory / "drops.sqlite"
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(18)[16:], "big")
+    number = max(number for number, _ in free_pages(path))
+    with path.open("r+b") as file:
+        file.seek((number - 1) * size + 100)
+        file.write(os.urandom(64))
+
+
+PLANTED: dict[Callable[[Path], None], str] = {
+    foreign: "foreign-drop",
+    stray_cell: "cell-without-drop",
+    left_behind: "leftover",
+    not_entered: "not-in-ledger",
+    entry_gone: "ledger",
+    entry_edited: "ledger",
+    row_gone: "missing-drop",
+    cell_gone: "wrong-count",
+    cell_swapped: "does-not-open",
+    digest_changed: "wrong-digest",
+    key_gone: "cell-without-key",
+    key_stray: "key-without-drop",
+    overdue: "overdue",
+    file_added: "unknown-file",
+    page_used: "remains",
+}
+
+
+@pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
+def test_what_is_planted_is_found(directory: Path, plant: Callable[[Path], None]) -> None:
+    plant(directory)
+    assert PLANTED[plant] in kinds(audit(directory))
+
+
+def test_a_report_is_signed_and_any_edit_is_seen(directory: Path) -> None:
+    relay = home.Home.open(directory)
+    report = audit(directory)
+    signed = sign_report(report, relay)
+    key = relay.identity.public_key().public_bytes_raw()
+    assert open_report(signed) == open_report(signed, key) == report
+    with pytest.raises(BrokenReport):
+        open_report(signed, bytes(32))
+    told = json.loads(signed)
+    for field, value in [("cells", 0), ("region", "FR"), ("findings", []), ("operator", "x")]:
+        if told["report"][field] == value:
+            continue
+        edited = {**told, "report": {**told["report"], field: value}}
+        with pytest.raises(BrokenReport):
+            open_report(json.dumps(edited).encode())
+    for broken in (b"", b"{}", signed[:-9], signed.replace(b'"report"', b'"record"')):
+        with pytest.raises(BrokenReport):
+            open_report(broken)
+
+
+def test_an_older_checkpoint_shows_a_ledger_that_was_written_anew(directory: Path) -> None:
+    relay = home.Home.open(directory)
+    with database(directory) as store:
+        (note,) = store.execute("SELECT note FROM checkpoint").fetchone()
+    assert audit(directory, note).findings == []
+    name = origin(relay.identity.public_key().public_bytes_raw())
+    other = tlog.sign_checkpoint(tlog.Checkpoint(name, 3, bytes(32)), relay.identity)
+    assert kinds(audit(directory, other)) == {"ledger"}
+    longer = tlog.sign_checkpoint(tlog.Checkpoint(name, 10**6, bytes(32)), relay.identity)
+    assert kinds(audit(directory, longer)) == {"ledger"}
+    with pytest.raises(BrokenLedger):
+        audit(directory, b"no checkpoint")
+
+
+def test_the_page_says_it_in_both_languages_and_escapes(directory: Path) -> None:
+    settings = directory / "relay.toml"
+    settings.write_text(settings.read_text().replace("سازمان", "<b>سازمان</b>"))
+    file_added(directory)
+    html = page(audit(directory))
+    assert "&lt;b&gt;سازمان&lt;/b&gt;" in html
+    assert 'dir="rtl"' in html
+    assert "copy.sqlite" in html
+    assert "<script" not in html
+    assert "http" not in html.replace('http-equiv="Content-Security-Policy"', "")
+
+
+def test_the_command_reports_and_verifies(
+    directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: str | Path) -> tuple[int, dict[str, object]]:
+        status = 0
+        try:
+            cli.main(["--json", "region", "audit", *map(str, arguments)])
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return status, json.loads(capsys.readouterr().out or "{}")
+
+    out = tmp_path / "report"
+    status, told = run(directory, "--out", out)
+    assert (status, told["findings"]) == (0, [])
+    assert 'dir="rtl"' in (out / "index.html").read_text()
+    assert run("--verify", out / "report.json")[1] == told
+    assert run(directory, "--out", out)[0] == 2
+    file_added(directory)
+    assert run(directory)[0] == 1
+    (out / "report.json").write_text((out / "report.json").read_text().replace("DE", "FR"))
+    assert run("--verify", out / "report.json")[0] == 3
+    assert run()[0] == 2
+
+
+@pytest.mark.e2e
+def test_a_relay_that_serves_is_audited_without_a_false_alarm(tmp_path: Path) -> None:
+    serve(tmp_path)
+
+
+@in_loop
+async def serve(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path / "relay", region=REGION) as relay:
+        peer = await Peer.connect(relay.address)
+        for number in itertools.count():
+            drop = make(number % 50)
+            if number < 50:
+                await peer.ask(
+                    wire.Create(
+                        1,
+                        relay.home.bucket_key,
+                        drop.drop_id,
+                        token_hash(drop.drop_id, drop.append_token),
+                        token_hash(drop.drop_id, drop.read_token),
+                        14,
+                    )
+                )
+            peer.send(append(drop, os.urandom(LABEL_BYTES) + bytes(MESSAGE_CELL - LABEL_BYTES), 2))
+            if number % 40 == 0:
+                report = Audit(relay.home.directory, now=time.time()).run()
+                assert report.findings == []
+            if number == 600:
+                break
+
+
+@pytest.mark.e2e
+def test_both_relays_of_a_move_are_in_order_before_within_and_after_it(tmp_path: Path) -> None:
+    move(tmp_path)
+
+
+@in_loop
+async def move(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    with Two(tmp_path) as two:
+        peer = await Peer.connect(two.source.address)
+        for _ in range(50):
+            await peer.ask(append(two.source.bucket(), rng.randbytes(MESSAGE_CELL), 1))
+        homes = two.source.home.directory, two.destination.home.directory
+        for directory in homes:
+            assert Audit(directory, now=time.time()).run().findings == []
+        await two.move()
+        source, destination = (Audit(one, now=time.time()).run() for one in homes)
+        assert source.findings == destination.findings == []
+        assert (source.drops, source.cells, source.gone) == (0, 0, 2)
+        assert (destination.drops, destination.cells, destination.guests) == (3, 50, 2)
+        assert [one.direction for one in source.moves] == ["out"]
+        assert source.moves[0].is_certified
+        assert destination.moves[0].regions == [SOURCE_REGION]
