@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from amanat.client import api, routes
@@ -291,6 +293,16 @@ async def test_who_is_let_in_by_a_key_package_from_before_is_reached_where_they_
     assert alice.client.status().unaware == []
 
 
+async def test_old_bucket_is_kept_while_cells_may_rest_in_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, _, _, new = await apart(world)
+    await alice.client.exit(str(new.address))
+    await days(world, monkeypatch, 1)
+    assert alice.client.status().unaware == []
+    assert len(alice.client.status().former) == 1
+
+
 async def test_two_exits_in_a_row_lead_to_the_last_home(world: World) -> None:
     alice, bob, _, new = await apart(world)
     await bob.sleep()
@@ -407,6 +419,34 @@ async def test_invites_and_knocks_that_died_with_the_relay_are_named(world: Worl
     frank.client.accept(fresh)
     await world.pass_time(60)
     assert [c.name for c in frank.client.contacts()] == ["alice"]
+
+
+async def test_who_was_answered_where_they_are_no_more_knocks_again(world: World) -> None:
+    alice, bob, _, new = await apart(world)
+    dave = await world.person("dave", relay=world.relay_at(bob.client._me.home.relay))
+    await dave.sleep()
+    alice.client.accept(dave.client.invite())
+    await world.settle()
+    world.network.cut(world.relay.address)
+    await alice.client.exit(str(new.address))
+    dave.wake()
+    await world.pass_time(60)
+    assert [c.name for c in dave.client.contacts()] == ["alice"]  # he thinks
+    assert alice.client.status().lost_knocks == ["dave"]
+    alice.client.accept(dave.client.invite())
+    await world.pass_time(60)
+    assert alice.client.status().lost_knocks == []
+    alice.say("dave", "at last")
+    await world.pass_time(30)
+    assert dave.texts("alice") == ["at last"]
+    assert [view.state for view in dave.client.conversations()] == ["left", "active"]
+    world.network.away.clear()  # with the answer to the first knock, which is nothing any more
+    await world.settle()
+    assert not alice.warnings()
+    # Whoever has been heard of is not let in by a knock once more.
+    other = dave.client.invite()
+    with pytest.raises(InviteUsed):
+        alice.client.accept(other)
 
 
 async def test_two_whose_relay_died_under_both_find_each_other_by_an_invite(world: World) -> None:
@@ -630,3 +670,33 @@ async def test_conversation_says_where_its_data_rests(world: World) -> None:
     assert alice.client.view(alice.gid("all")).inbound_region == "FR"
     view = bob.client.view(bob.gid("all"))
     assert (view.region, view.inbound_region, view.outbound_regions) == ("DE", "DE", ["DE", "FR"])
+
+
+# Covered
+
+
+async def test_covered_person_exits_and_a_cell_leaves_in_each_period_still(world: World) -> None:
+    first, second = world.two_operators()
+    third = world.add_relay("FR")
+    third.operator, third.is_hop = "a third", True
+    alice = await world.person("alice", relay=first, fallback=second)
+    bob = await world.person("bob", relay=second, fallback=third)
+    await world.meet(alice, bob)
+    await alice.client.set_cover(30)
+    await world.pass_time(60)
+    world.network.cut(first.address)
+    await alice.client.exit(str(third.address))
+    await world.pass_time(60)
+    world.network.lines.clear()
+    begin = world.network.clock()
+    bob.say("alice", "where are you?")
+    await world.pass_time(600)
+    alice.say("bob", "here")
+    await world.pass_time(300)
+    assert alice.texts("bob") == bob.texts("alice") == ["where are you?", "here"]
+    assert alice.client.status().transport == "covered"
+    assert alice.client.status().unaware == []
+    sent = [at for at, who, verb, _ in world.network.lines if (who, verb) == ("alice", "Cover")]
+    periods = Counter(int(at // 30) for at in sent)
+    whole = range(int(begin // 30) + 1, int(world.network.clock() // 30))
+    assert [periods[number] for number in whole] == [2] * len(whole)

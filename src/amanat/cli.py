@@ -572,6 +572,7 @@ def _home(args: argparse.Namespace, out: Out) -> None:
                 await _flush(args, out, client)
             except RelayUnreachable:
                 out.note("not everybody could be told yet; that goes on whenever you are online")
+        await _look_back(args, client)
         status = client.status()
         out.result(_rest_value(status), _rest_text(status).rstrip())
 
@@ -579,6 +580,13 @@ def _home(args: argparse.Namespace, out: Out) -> None:
     access = _access(args, args.access_fd)
     fallback_access = _access(args, args.fallback_access_fd)
     _with_client(args, work)
+
+
+async def _look_back(args: argparse.Namespace, client: Client) -> None:
+    """See whether the relays are there that were left: what depends on them is told."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(args.wait):
+            await client.heard_of_former()
 
 
 def _rest_value(status: Status) -> dict[str, object]:
@@ -632,7 +640,7 @@ def _rest_text(status: Status) -> str:
         for made_at in status.lost_invites
     ]
     lines += [
-        f"the answer of {_shown(name)} to your knock cannot reach you: ask them for another way"
+        f"the answer of {_shown(name)} to your knock cannot reach you: ask for another invite"
         for name in status.lost_knocks
     ]
     return "".join(f"{line}\n" for line in lines)
@@ -1153,6 +1161,7 @@ def _status(args: argparse.Namespace, out: Out) -> None:
         await _catch_up(args, out, client)
         with contextlib.suppress(RelayUnreachable):
             await _flush(args, out, client)
+        await _look_back(args, client)
         status = client.status()
         out.result(
             {

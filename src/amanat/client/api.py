@@ -99,6 +99,9 @@ EXPIRE_EVERY_MS = 3_600_000
 PATIENCE_S = 5.0
 """Longest `caught_up` waits for a Welcome whose file is not there, in seconds: a contact can
 announce one that never comes."""
+FORMER_WAIT_S = 3.0
+"""Longest `caught_up` waits for the relay of a home that was left, in seconds: it may never answer
+again."""
 FILE_PAGE = 12
 """Large cells asked for at once: below wire.MAX_REPLY_BYTES."""
 
@@ -470,6 +473,9 @@ class Client:
         """Wait until the own bucket, and what it points to, has been read to its end once; where
         requests are covered, what it points to takes its time."""
         await self._home_read.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FORMER_WAIT_S):
+                await self.heard_of_former()
         if self._routes.period_s:
             return
         while (
@@ -482,6 +488,12 @@ class Client:
             ).fetchone()
             or set(dict(self._conversations.awaited())) - self._put_off
         ):
+            await self.changed()
+
+    async def heard_of_former(self) -> None:
+        """Wait until of every home that was left the bucket is read, or its relay known to be
+        away."""
+        while any(home.bucket.drop_id not in self._buckets for home in self._me.former):
             await self.changed()
 
     # People
@@ -1305,10 +1317,14 @@ class Client:
     def _heard_of(self, home: Home, state: str) -> None:
         """An own bucket is read to its end, or its relay is away: caught up is who has read one,
         and the others only if they can be."""
-        self._buckets[home.bucket.drop_id] = state
-        states = [self._buckets.get(each.bucket.drop_id) for each in self._me.buckets]
+        drop_id = home.bucket.drop_id
+        is_news = self._buckets.get(drop_id) != state
+        self._buckets[drop_id] = state
+        states = [self._buckets.get(each.bucket.drop_id) for each in self._me.homes]
         if not self._home_read.is_set() and "read" in states and None not in states:
             self._home_read.set()
+            is_news = True
+        if is_news:
             self._wake()
 
     async def _take_bucket(self, home: Home, cells: wire.Cells) -> None:
@@ -1566,7 +1582,7 @@ class Client:
         known = self._conversations.whereabouts
         for home in known.unneeded(now=now):
             with self._unit():
-                known.forget(home)
+                known.forget(home, now=now)
                 self._delivery.drop_cursor(home.bucket.drop_id)
                 self._me.former[:] = profile.read_former(self._vault)
                 self._delivery.new_homes()

@@ -1119,6 +1119,23 @@ class Conversations:
             raise UnknownConversation
         return bytes(row[0])
 
+    def has_heard(self, identity: bytes) -> bool:
+        """Whether a contact has ever said anything, be it a receipt, in our 1:1 conversation."""
+        gid = self.direct_with(identity)
+        return any(p.identity == identity for p in self.group(gid).people) and bool(
+            self._db.execute(
+                "SELECT 1 FROM heard WHERE gid = ?1 AND identity = ?2 AND (upto > 0 OR EXISTS"
+                " (SELECT 1 FROM ahead WHERE ahead.gid = ?1 AND ahead.signer = heard.signer))",
+                (gid, identity),
+            ).fetchone()
+        )
+
+    def abandon(self, identity: bytes) -> None:
+        """Leave the 1:1 conversation with somebody who never came into it; inside a unit."""
+        gid = self.direct_with(identity)
+        self._db.execute("DELETE FROM outbox WHERE about = ?", (gid,))
+        self._go(gid)
+
     def relay_of_somebody(self) -> str:
         """The relay of a contact drawn by lot; empty if there is none."""
         row = self._db.execute(

@@ -686,7 +686,7 @@ class Delivery:
         ]
 
     def new_homes(self) -> None:
-        """The own buckets are others now."""
+        """The own buckets, or what is expected in them, are others now."""
         self._labels = None
         self._windows.clear()
 

@@ -135,6 +135,11 @@ class Invites:
             invite.identity, invite.addresses
         ):
             return
+        # One from before an exit may have been answered where we are no more.
+        if self._db.execute(
+            "DELETE FROM knock WHERE identity = ? AND drops != x'' RETURNING 1", (invite.identity,)
+        ).fetchone():
+            self._delivery.new_homes()  # its answer is no longer expected
         if self._is_known(invite.identity) or self._is_knocked_on(invite.identity):
             raise InviteUsed(f"you have met {invite.name} already, or are about to")
         reply_secret = secrets.token_bytes(32)
@@ -190,7 +195,11 @@ class Invites:
         except (InvalidTag, InvalidMessage, InvalidKeyPackage, InvalidCredential):
             self._conversations.warn(None, "invalid-message", "a knock was not whole", now=now)
             return
-        if self._is_known(them.identity) or them.identity == self._me.identity:
+        if self._is_known(them.identity):
+            if self._conversations.has_heard(them.identity):
+                return
+            self._conversations.abandon(them.identity)  # our answer has not reached them
+        if them.identity == self._me.identity:
             return
         if self._is_knocked_on(them.identity):
             # Both knocked at once: the lower identity answers, so that one conversation results.

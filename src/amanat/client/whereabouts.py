@@ -8,7 +8,7 @@ buckets are read for them, and they are told again with each heartbeat.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from amanat.protocol import codec
 from amanat.protocol.drops import DROP_ID_BYTES, MESSAGE_RETENTION_DAYS
@@ -140,7 +140,8 @@ class Whereabouts:
         """The former homes that need not be read any more."""
         least, most = FORMER_MS
         is_open = bool(self.unaware())
-        wanted = set().union(*(drops for _, drops in self._promises()))
+        promises = [*self._promises("invite"), *self._promises("knock")]
+        wanted = set().union(*(drops for _, _, drops in promises))
         return [
             home
             for home in self._me.former
@@ -148,27 +149,45 @@ class Whereabouts:
             if age >= most or (age >= least and not is_open and home.bucket.drop_id not in wanted)
         ]
 
-    def forget(self, home: Home) -> None:
-        """A former home is read no more; inside a unit."""
+    def forget(self, home: Home, *, now: int) -> None:
+        """A former home is read no more, and invites and knocks that name nothing else are over;
+        inside a unit."""
         self._db.execute("DELETE FROM former WHERE drop_id = ?", (home.bucket.drop_id,))
+        others = [one for one in self._me.buckets if one != home]
+        for _, secret in self._lost("invite", others):
+            self._db.execute(
+                "UPDATE invite SET used_at = ?, private = x'' WHERE secret = ?", (now, secret)
+            )
+        for _, secret in self._lost("knock", others):
+            self._db.execute("DELETE FROM knock WHERE reply_secret = ?", (secret,))
 
     def lost_invites(self, reached: Iterable[Home]) -> list[int]:
         """When the open invites were made on which nobody can knock any more: all they name is none
         of these buckets."""
-        there = {home.bucket.drop_id for home in reached}
-        return [made_at for made_at, drops in self._promises() if drops and not drops & there]
-
-    def _promises(self) -> list[tuple[int, set[bytes]]]:
-        rows = self._db.execute(
-            "SELECT made_at, drops FROM invite WHERE used_at IS NULL ORDER BY made_at"
-        ).fetchall()
-        return [(made_at, set(_split(drops))) for made_at, drops in rows]
+        return [made_at for made_at, _ in self._lost("invite", reached)]
 
     def lost_knocks(self, reached: Iterable[Home]) -> list[str]:
         """Whose answer to a knock of ours can no longer reach us, by the names in their invites."""
+        return [name for name, _ in self._lost("knock", reached)]
+
+    def _lost(self, what: str, reached: Iterable[Home]) -> list[tuple[Any, bytes]]:
         there = {home.bucket.drop_id for home in reached}
-        rows = self._db.execute("SELECT name, drops FROM knock ORDER BY made_at").fetchall()
-        return [name for name, drops in rows if drops and not set(_split(drops)) & there]
+        return [
+            (name, secret)
+            for name, secret, drops in self._promises(what)
+            if drops and not drops & there
+        ]
+
+    def _promises(self, what: str) -> list[tuple[Any, bytes, set[bytes]]]:
+        """What stands open that names buckets of ours: (what to call it, its secret, drop ids)."""
+        rows = self._db.execute(_OPEN[what]).fetchall()
+        return [(name, secret, set(_split(drops))) for name, secret, drops in rows]
+
+
+_OPEN = {
+    "invite": "SELECT made_at, secret, drops FROM invite WHERE used_at IS NULL ORDER BY made_at",
+    "knock": "SELECT name, reply_secret, drops FROM knock ORDER BY made_at",
+}
 
 
 def _split(drops: bytes) -> list[bytes]:
