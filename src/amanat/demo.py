@@ -23,6 +23,7 @@ from amanat.drill.search import count_bytes, count_hits
 from amanat.errors import BadArgument, BrokenCertificate, RelayUnreachable
 from amanat.protocol.descriptor import Notice
 from amanat.protocol.moving import open_certificate
+from amanat.region.audit import Audit
 from amanat.region.notice import DAY_S
 from amanat.relay.home import write_notice
 from amanat.relay.store_sqlite import SqliteReader
@@ -106,6 +107,7 @@ class _Move:
     def __init__(
         self, relays: list[RelayProcess], conductor: Conductor, people: list[str], leavers: int
     ) -> None:
+        self.relays = relays
         self.source, self.destination, self.other = relays
         self.report: dict[str, object] = {}
         self._conductor = conductor
@@ -151,6 +153,10 @@ class _Move:
             self._mover.communicate()
 
 
+def _is_in_order(relay: RelayProcess) -> bool:
+    return not Audit(relay.directory, now=time.time()).run().findings
+
+
 def _judge(script: Script, move: _Move, results: list[dict[str, Any]]) -> Residency:
     transcripts = [Transcript(*t) for result in results for t in result["transcripts"]]
     found = compare_all(script, transcripts)
@@ -184,6 +190,6 @@ def _judge(script: Script, move: _Move, results: list[dict[str, Any]]) -> Reside
         longest_pause_ms=float(str(move.report["longest_pause_ms"])),
         source_bytes_found=hits,
         certificate_valid=is_valid,
-        audit_ok=True,
+        audit_ok=all(_is_in_order(relay) for relay in move.relays),
         certificate={"to": order.to, "root": statement.root.hex(), "erased": certificate.erased},
     )
