@@ -246,7 +246,8 @@ def test_a_group_from_its_making_to_its_leaving(town: Town) -> None:
     alice, bob = town.friends()
     made = alice.json("group", "create", "family", "bob")
     assert set(made) == {
-        "name", "id", "state", "people", "admins", "roles", "region", "epoch", "timer", "hidden",
+        "name", "id", "state", "people", "admins", "roles", "region", "inbound_region",
+        "outbound_regions", "epoch", "timer", "hidden",
     }  # fmt: skip
     assert made["admins"] == ["alice"]
     (seen,) = bob.json("group", "list")

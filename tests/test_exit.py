@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 
 import pytest
@@ -11,7 +12,7 @@ from amanat.client import conversation as rules
 from amanat.client.conversation import CUT_OFF_MS
 from amanat.client.gaps import BEATS_MS
 from amanat.client.whereabouts import DAY_MS, FORMER_MS
-from amanat.drill.world import Died, Person, Relay, World
+from amanat.drill.world import STORM, Died, Person, Relay, World
 from amanat.errors import (
     BadArgument,
     InviteUsed,
@@ -20,8 +21,10 @@ from amanat.errors import (
     RegionsDiffer,
     RelayBusy,
     RelayUnreachable,
+    UsageError,
 )
 from amanat.protocol import wire
+from test_world import History
 
 BEAT_S = BEATS_MS[0] / 1000
 
@@ -359,6 +362,22 @@ async def test_exit_keeps_a_fallback_that_is_another_relay_and_its_bucket(world:
     assert alice.texts("bob") == ["hello"]
 
 
+async def test_new_home_is_drawn_by_way_of_the_hop_the_person_has_chosen(world: World) -> None:
+    hop, new = world.add_relay("DE"), world.add_relay("FR")
+    hop.is_hop = True
+    alice = await world.person("alice")
+    bob = await world.person("bob", relay=hop)
+    await world.meet(alice, bob)
+    await alice.client.set_hop(str(hop.address))
+    world.network.cut(world.relay.address)
+    await alice.client.exit(str(new.address))
+    await world.pass_time(30)
+    assert ("alice", new.address) not in world.network.seen
+    bob.say("alice", "unseen")
+    await world.pass_time(30)
+    assert alice.texts("bob") == ["unseen"]
+
+
 async def test_exit_with_home_and_fallback_dead_names_what_to_do(world: World) -> None:
     second, third = world.add_relay("DE"), world.add_relay("FR")
     alice = await world.person("alice", fallback=second)
@@ -670,6 +689,36 @@ async def test_conversation_says_where_its_data_rests(world: World) -> None:
     assert alice.client.view(alice.gid("all")).inbound_region == "FR"
     view = bob.client.view(bob.gid("all"))
     assert (view.region, view.inbound_region, view.outbound_regions) == ("DE", "DE", ["DE", "FR"])
+
+
+# In bad weather
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_exits_between_deaths_in_bad_weather_lose_and_double_nothing(
+    world: World, seed: int
+) -> None:
+    world.rng.seed(seed)
+    relays = [world.relay, *(world.add_relay(region) for region in ("DE", "FR", "NL"))]
+    people = await world.friends("alice", "bob", "carol", "dave")
+    await world.group("all", *people)
+    await world.group("some", *people[:2])
+    history = History(world, people)
+    for _ in range(3):
+        world.network.weather = STORM
+        for _ in range(2):
+            for _ in range(8):
+                await history.happen(world.rng.choice(people))
+            person = world.rng.choice(people)
+            there = world.rng.choice(relays)
+            with contextlib.suppress(Died, UsageError, RelayUnreachable):
+                await person.client.exit(str(there.address))
+            await world.pass_time(world.rng.uniform(0, 5))
+        await history.round(0)
+    await world.pass_time(BEAT_S)
+    await world.settle()
+    assert {name for person in people for name in person.client.status().unaware} == set()
+    assert [former for person in people for former in person.client.status().former]
 
 
 # Covered

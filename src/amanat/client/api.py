@@ -456,8 +456,8 @@ class Client:
 
     def _is_waiting(self) -> bool:
         """Whether something is on its way, but to a relay that we have left and that is away."""
-        kept = {home.relay for home in self._me.homes}
-        gone = {home.relay for home in self._me.former if self._is_away(home)} - kept
+        away = {home.relay for home in self._me.former if self._is_away(home)}
+        gone = self._relays_left() & (away | set(self._down_since))
         rows = self._db.execute("SELECT DISTINCT relay FROM outbox WHERE tries = 0").fetchall()
         tried = self._db.execute("SELECT gid FROM attempt").fetchall()
         relays = {row[0] for row in rows}
@@ -601,7 +601,7 @@ class Client:
         if beside:
             _check_fallback(relay, beside)
         try:
-            home, is_hop = await _draw(relay, access, beside)
+            home, is_hop = await _draw(relay, access, beside, self._routes.setting)
             second = None
             if beside and not stays:
                 second, _ = await _draw(fallback or "", fallback_access, relay)
@@ -671,9 +671,7 @@ class Client:
                 "DELETE FROM outbox WHERE purpose = 'claim' AND relay = ?", (before[0].relay,)
             )
         self._conversations.tell_addresses(now=now)
-        relays = {home.relay for home in self._me.homes}
-        gone = {home.relay for home in self._me.former} - relays
-        self._conversations.bring_along(gone, now=now)
+        self._conversations.bring_along(self._relays_left(), now=now)
 
     @property
     def allowed_regions(self) -> frozenset[str] | None:
@@ -1211,15 +1209,21 @@ class Client:
 
     def _names_of(self, identities: Iterable[bytes]) -> list[str]:
         """What to call people of any of our conversations."""
-        names: dict[bytes, str] = {}
-        for view in self.conversations():
+        wanted, names = set(identities), dict[bytes, str]()
+        for view in self.conversations() if wanted else ():
             names |= self._names(view.gid)
-        return sorted(names.get(one, vault.fingerprint(one)) for one in identities)
+        return sorted(names.get(one, vault.fingerprint(one)) for one in wanted)
+
+    def _relays_left(self) -> set[str]:
+        """Where we have been at home, and are no more."""
+        rows = self._db.execute("SELECT address FROM relay").fetchall()
+        return {row[0] for row in rows} - {home.relay for home in self._me.homes}
 
     def _left_behind(self) -> list[str]:
         """The conversations whose epoch drops are at a relay we have left."""
-        left = {home.relay for home in self._me.former} - {home.relay for home in self._me.homes}
-        return sorted(v.name for v in self.conversations() if v.relay in left and v.is_live)
+        left = self._relays_left()
+        views = self.conversations() if left else []
+        return sorted(view.name for view in views if view.relay in left and view.is_live)
 
     def _is_away(self, home: Home) -> bool:
         """Whether the relay of a bucket of ours could not be reached when it was last asked."""
@@ -1801,11 +1805,14 @@ async def _move_into(
     return [home, second]
 
 
-async def _draw(relay: str, access: bytes, beside: str) -> tuple[_NewHome, bool]:
+async def _draw(
+    relay: str, access: bytes, beside: str, setting: str = AUTO
+) -> tuple[_NewHome, bool]:
     """Draw a bucket of a relay, by way of the person's other relay `beside`, if there is one and it
-    serves as a hop; and whether it does."""
+    serves as a hop; and whether it does. Without one, by way of the hop they have chosen."""
     if not beside:
-        return await _move_in(relay, access), False
+        is_chosen = setting not in (AUTO, OFF, str(parse_address(relay)))
+        return await _move_in(relay, access, via=setting if is_chosen else ""), False
     goes, is_hop = await _goes(beside, relay), await _goes(relay, beside)
     return await _move_in(relay, access, via=beside if goes else "", is_hop=is_hop), goes
 
