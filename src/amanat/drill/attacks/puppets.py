@@ -17,18 +17,20 @@ from amanat.drill.linking import contact_features
 from amanat.drill.scores import rank
 
 if TYPE_CHECKING:
+    from amanat.drill.designs import Evidence
     from amanat.drill.sample import Sample
 
 NAME = "puppets"
 SHARES = (0.5, 0.97)
 
 
-def measure(sample: Sample, rng: np.random.Generator) -> dict[float, float]:
+def measure(evidence: Evidence, sample: Sample, rng: np.random.Generator) -> dict[float, float]:
     """The average precision for each share, of the best count: this favours the attacker."""
     above = np.triu_indices(sample.people, 1)
     truth = sample.contacts[above]
     found = {}
     for share in SHARES:
-        scores = contact_features(with_puppets(sample, share, rng), sample.people)
+        seen = with_puppets(evidence, sample.people, share, rng)
+        scores = contact_features(seen, sample.people)
         found[share] = max(rank(one[above], truth, rng).average_precision for one in scores.values)
     return found
