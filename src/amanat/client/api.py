@@ -1670,8 +1670,9 @@ class Client:
                 self._conversations.forgotten(gid, taken, now=self._now())
         except (Unavailable, PeerError, TrustError) as error:
             if isinstance(error, Unavailable):
-                if epoch != self._conversations.group(gid).view.epoch:
-                    return  # nothing that has to be had: Commits count in the current one only
+                relay = self._conversations.group(gid).policy.relay
+                if self._conversations.epoch_relay(gid, epoch) != relay:
+                    return  # nothing that has to be had: the group's Commits rest elsewhere now
                 with self._unit():
                     self._conversations.notice(gid, now=self._now())
                     if isinstance(error, RelayUnreachable):
