@@ -731,10 +731,12 @@ async def test_covered_person_exits_and_a_cell_leaves_in_each_period_still(world
     alice = await world.person("alice", relay=first, fallback=second)
     bob = await world.person("bob", relay=second, fallback=third)
     await world.meet(alice, bob)
-    await alice.client.set_cover(30)
+    with alice.acting():
+        await alice.client.set_cover(30)
     await world.pass_time(60)
     world.network.cut(first.address)
-    await alice.client.exit(str(third.address))
+    with alice.acting():
+        await alice.client.exit(str(third.address))
     await world.pass_time(60)
     world.network.lines.clear()
     begin = world.network.clock()

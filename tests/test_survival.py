@@ -12,7 +12,7 @@ import os
 import random
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -518,13 +518,6 @@ async def test_clocks_that_jump_both_ways(world: World, monkeypatch: pytest.Monk
     skew: Counter[str] = Counter()
     monkeypatch.setattr(Client, "_now", staticmethod(lambda: world.now() + 1000 * skew[WHO.get()]))
 
-    @contextlib.contextmanager
-    def by(person: Person) -> Iterator[Client]:
-        """What a person does at their own clock."""
-        before = WHO.set(person.name)
-        yield person.client
-        WHO.reset(before)
-
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
     said, fleeting, jumps = 0, 0, 0
@@ -536,7 +529,7 @@ async def test_clocks_that_jump_both_ways(world: World, monkeypatch: pytest.Monk
                 far = world.rng.choice((HOUR_S, DAY_S, 9 * DAY_S))
                 skew[person.name] = world.rng.randint(-far, far)
                 jumps += 1
-            with by(person) as client:
+            with person.acting() as client:
                 if world.rng.random() < 0.2:
                     pair = person.gid("bob" if person is people[0] else "alice")
                     client.set_timer(pair, 60)

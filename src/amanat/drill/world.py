@@ -584,10 +584,19 @@ class Person:
 
     def wake(self) -> None:
         """Go online."""
-        before = WHO.set(self.name)  # the client's tasks remember it
-        self.client.start()
-        WHO.reset(before)
+        with self.acting():
+            self.client.start()
         self.is_awake = True
+
+    @contextlib.contextmanager
+    def acting(self) -> Iterator[Client]:
+        """What is done meanwhile is done by this person: tasks that the client begins remember it,
+        and so do the connections these make."""
+        before = WHO.set(self.name)
+        try:
+            yield self.client
+        finally:
+            WHO.reset(before)
 
     def wake_to_die(self) -> None:
         """Go online, which may be the death of it."""
