@@ -50,6 +50,10 @@ def say(client: Client, name: str, text: str) -> None:
     client.send(client.conversation(name).gid, text)
 
 
+def members(client: Client, name: str) -> list[str]:
+    return [who for v in client.conversations() if v.name == name for who in v.people]
+
+
 def test_people_are_moved_while_they_talk(tmp_path: Path) -> None:
     run_in_loop(talk_and_move(tmp_path), patience_s=90)
 
@@ -64,7 +68,7 @@ async def talk_and_move(tmp_path: Path) -> None:
         await meet(alice, carol)
         group = alice.create_group("all", ["bob", "carol"]).gid
         for client in everyone:
-            await until(client, lambda c=client: "all" in {v.name for v in c.conversations()})
+            await until(client, lambda c=client: members(c, "all") == ["alice", "bob", "carol"])
             client.set_allowed_regions(None)
         expected: list[str] = []
 
