@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import shutil
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -68,6 +69,7 @@ async def is_continued(peer: Peer, old: Checkpoint, new: Checkpoint) -> bool:
 
 @in_loop
 async def test_anyone_is_shown_what_is_signed_and_no_more(tmp_path: Path) -> None:
+    begun = time.time() // 3600
     with RelayProcess(tmp_path / "relay") as relay:
         peer = await Peer.connect(relay.address)
         note, checkpoint = await described(peer, relay)
@@ -79,7 +81,8 @@ async def test_anyone_is_shown_what_is_signed_and_no_more(tmp_path: Path) -> Non
         await create(peer, relay, 1)
         for path in ("tile/entries/000.p/2", "tile/0/000.p/2", "", "x", "../keys.sqlite"):
             assert await peer.ask_code(wire.Consult(next(numbers), path)) == "not-in-ledger"
-        assert (await described(peer, relay))[1] == checkpoint
+        is_same = (await described(peer, relay))[1] == checkpoint
+        assert is_same or time.time() // 3600 > begun  # the next is signed on the hour
 
 
 @in_loop

@@ -748,7 +748,7 @@ def test_a_commit_writes_what_it_changes_in_a_large_group() -> None:
                 client.engine.accept(staged.handle)
             else:
                 client.engine.merge_pending(GID, added.sha256)
-            assert client.save() < 96 * 1024 < len(client.engine.export_tree(GID)) * 2
+            assert client.save() < 116 * 1024 < len(client.engine.export_tree(GID)) * 2
             assert chunks_are_those_of_rows(client)
             reloaded = Client.__new__(Client)
             reloaded.rows, reloaded.engine = client.rows, mls.Engine(client.rows.get)
