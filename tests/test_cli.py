@@ -247,7 +247,7 @@ def test_a_group_from_its_making_to_its_leaving(town: Town) -> None:
     made = alice.json("group", "create", "family", "bob")
     assert set(made) == {
         "name", "id", "state", "people", "admins", "roles", "region", "inbound_region",
-        "outbound_regions", "epoch", "timer", "hidden",
+        "outbound_regions", "outbound", "outbound_why", "held_by", "epoch", "timer", "hidden",
     }  # fmt: skip
     assert made["admins"] == ["alice"]
     (seen,) = bob.json("group", "list")

@@ -46,6 +46,7 @@ from amanat.client import vault
 from amanat.client.api import Announced, Client, ConversationView, Message, Status
 from amanat.client.conversation import Event, Joined, Removed, Warned
 from amanat.client.history import MessageChanged, TextArrived
+from amanat.client.holding import DEPOSIT, HOLD
 from amanat.client.profile import ANY_REGION
 from amanat.client.vault import Unlock
 from amanat.errors import (
@@ -288,9 +289,14 @@ def _home_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action=argparse.BooleanOptionalAction,
         help="have home and fallback in one region",
     )
+    home.add_argument(
+        "--outbound",
+        choices=(DEPOSIT, HOLD),
+        help="where what you say to people of other regions rests: with them, or at your home only",
+    )
     leave = _command(commands, "exit", _home, "be at home at another relay, and tell everybody")
     leave.add_argument("--to", dest="relay", required=True, metavar="RELAY", help="the new home")
-    leave.set_defaults(allow_regions=None, strict=None)
+    leave.set_defaults(allow_regions=None, strict=None, outbound=None)
     for parser in (home, leave):
         parser.add_argument("--access-fd", type=int, metavar="N", help="read its access code")
         parser.add_argument(
@@ -554,6 +560,8 @@ def _home(args: argparse.Namespace, out: Out) -> None:
         if args.allow_regions is not None:
             is_any = args.allow_regions == ANY_REGION
             client.set_allowed_regions(None if is_any else args.allow_regions.split(","))
+        if args.outbound is not None:
+            client.set_outbound(args.outbound)
         if args.relay and args.relay != client.status().relay:
             await client.exit(
                 args.relay,
@@ -600,6 +608,8 @@ def _rest_value(status: Status) -> dict[str, object]:
         "fallback_operator",
         "allowed_regions",
         "is_strict",
+        "outbound",
+        "outbound_by",
         "unaware",
         "left_behind",
         "lost_invites",
@@ -611,6 +621,13 @@ def _rest_value(status: Status) -> dict[str, object]:
         for one in status.moves
     ]
     return {**value, "former": [one._asdict() for one in status.former], "moves": moves}
+
+
+_OUTBOUND = {
+    "": "what you say rests with those you say it to",
+    "person": "what you say to people of other regions is held in {region}, and fetched there",
+    "relay": "your relay holds what you say to people of other regions in {region}",
+}
 
 
 def _rest_text(status: Status) -> str:
@@ -626,6 +643,7 @@ def _rest_text(status: Status) -> str:
         ]
     lines += [f"allowed regions: {'any' if allowed is None else ', '.join(allowed)}"]
     lines += ["home and fallback are to be in one region"] if status.is_strict else []
+    lines += [_OUTBOUND[status.outbound_by].format(region=status.region)]
     lines += [_move_text(one) for one in status.moves]
     for former in status.former:
         state = "and cannot be reached" if former.is_away else "and is still read"
@@ -1141,15 +1159,18 @@ def _places(view: ConversationView) -> dict[str, object]:
         "region": view.region,
         "inbound_region": view.inbound_region,
         "outbound_regions": view.outbound_regions,
+        "outbound": view.outbound,
+        "outbound_why": view.outbound_why,
+        "held_by": view.held_by,
     }
 
 
 def _place(view: ConversationView) -> str:
     """Where a conversation's data rests, and so under whose law."""
-    theirs = ", ".join(view.outbound_regions) or "no region"
+    held = f", and what {', '.join(map(_shown, view.held_by))} say where they are at home"
     return (
-        f"what you say rests in {theirs}, what is said to you in {view.inbound_region},"
-        f" who is in it in {view.region}"
+        f"{view.outbound_why}; what is said to you in {view.inbound_region}"
+        f"{held if view.held_by else ''}; who is in it in {view.region}"
     )
 
 

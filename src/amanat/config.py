@@ -178,6 +178,14 @@ class RelayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="open: anyone may have a bucket here; code: whoever was given the code",
         ),
     ] = "open"
+    outbound: Annotated[
+        str,
+        Meta(
+            pattern="^(deposit|hold)$",
+            description="Where what people of this relay say to people of other regions rests:"
+            " deposit: with those; hold: here only, and those fetch it",
+        ),
+    ] = "deposit"
     metrics_port: Annotated[
         int, Meta(ge=0, le=65_535, description="Loopback port for Prometheus; 0: no metrics")
     ] = 0

@@ -17,7 +17,7 @@ import hashlib
 import secrets
 import time
 import weakref
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self, TypedDict, TypeVar
 
 from amanat import mls
 from amanat.client import conversation as rules
@@ -26,6 +26,7 @@ from amanat.client.comeback import ASK_MS, Comebacks, Try
 from amanat.client.conversation import Conversations, Event
 from amanat.client.cover import delay_s
 from amanat.client.delivery import Delivery, FromHelper, FromInvite, FromKnock, FromLost
+from amanat.client.holding import DEPOSIT, HOLD
 from amanat.client.invite import Invites, from_link, to_link
 from amanat.client.ledgers import Ledgers
 from amanat.client.moves import Moves
@@ -133,8 +134,10 @@ class Contact(NamedTuple):
 class ConversationView(NamedTuple):
     """A conversation as a person sees it. `people` are names.
 
-    What is said to us rests in `inbound_region`, what we say in `outbound_regions` (where the
-    others are at home), and who is in it is decided in `region`, at `relay`.
+    What is said to us rests in `inbound_region`, what we say in `outbound_regions`, and who is in
+    it is decided in `region`, at `relay`. `outbound` is "hold" where something of what we say rests
+    at our own home and is fetched, else "deposit": it rests where the others are at home;
+    `outbound_why` says why. `held_by` are those who hold what they say: that rests at their home.
     """
 
     id: str
@@ -148,6 +151,9 @@ class ConversationView(NamedTuple):
     region: str
     inbound_region: str
     outbound_regions: list[str]
+    outbound: str
+    outbound_why: str
+    held_by: list[str]
     relay: str
     epoch: int
     suite: int
@@ -160,6 +166,12 @@ class ConversationView(NamedTuple):
     def is_live(self) -> bool:
         """Whether we are a member, and mean to stay."""
         return self.state == "active"
+
+
+class _OutboundView(TypedDict):
+    outbound: str
+    outbound_why: str
+    held_by: list[str]
 
 
 class Quote(NamedTuple):
@@ -231,11 +243,13 @@ class Status(NamedTuple):
     """Where things stand. `away` are the relays that cannot be reached just now.
 
     `operator` is who runs a relay, as it says: the law it is under is that of its region.
-    `allowed_regions` is None where any will do. `unaware` are people who were told where we are and
-    have not been seen to know; `left_behind` the conversations whose changes of members are decided
-    at a relay we have left. `lost_invites` tells when the open invites were made on which nobody
-    can knock, for all relays they name are gone; `lost_knocks` whose answer to our knock cannot
-    reach us.
+    `allowed_regions` is None where any will do. `outbound` is "hold" where what we say to people of
+    other regions rests at our home and is fetched there, else "deposit"; `outbound_by` says who
+    wants it held, "person" or "relay", else nothing. `unaware` are people who were told where we
+    are and have not been seen to know; `left_behind` the conversations whose changes of members are
+    decided at a relay we have left. `lost_invites` tells when the open invites were made on which
+    nobody can knock, for all relays they name are gone; `lost_knocks` whose answer to our knock
+    cannot reach us.
 
     `transport` is "direct", "hopped" or "covered", for the home relay; `means` says what that is,
     `hop` is the hop, `why` the reason if there is none; while `is_hop_away` requests wait. `period`
@@ -252,6 +266,8 @@ class Status(NamedTuple):
     fallback_region: str
     fallback_operator: str
     allowed_regions: list[str] | None
+    outbound: str
+    outbound_by: str
     moves: list[Announced]
     is_strict: bool
     former: list[Former]
@@ -763,6 +779,12 @@ class Client:
         (waiting,) = self._db.execute("SELECT count(*) FROM outbox").fetchone()
         return delay_s(period_s)[1] + period_s * (waiting - 1) if period_s and waiting else 0.0
 
+    def set_outbound(self, policy: str) -> None:
+        """Let what we say to people of other regions rest with them ("deposit"), or at our home
+        only ("hold"), from where they fetch it; from now on. Raises BadArgument."""
+        with self._unit():
+            self._conversations.holding.choose(policy)
+
     async def _go_another_way(self) -> None:
         """Whoever asks a relay begins again."""
         self._routes.close()
@@ -812,6 +834,13 @@ class Client:
             with contextlib.suppress(Unavailable, PeerError, TrustError):
                 await self._check_ledger(home.relay)
 
+    def _learn_outbound(self, relay: str, policy: str) -> None:
+        """What the operator of an own relay wants of words; inside a unit."""
+        for number, home in enumerate(self._me.homes):
+            if home.relay == relay and home.holds != (policy == HOLD):
+                profile.set_holds(self._vault, relay, holds=policy == HOLD)
+                self._me.homes[number] = home._replace(holds=policy == HOLD)
+
     async def _check_ledger(self, relay: str) -> None:
         address = parse_address(relay)
         way = await self._routes.to(relay)
@@ -824,6 +853,7 @@ class Client:
                 consulted = await way.request(wire.Consult(0, tile.path), wire.Consulted)
                 tiles[tile] = consulted.part
         with self._unit():
+            self._learn_outbound(relay, descriptor.outbound)
             if not self._ledgers.take(address.key, note, tiles):
                 self._conversations.warn(None, LedgerRewritten.code, address.host, now=self._now())
             if self._moves.hear(relay, descriptor.notice):
@@ -915,11 +945,29 @@ class Client:
             region=policy.region,
             inbound_region=policy.region if group.is_large else self._me.home.region,
             outbound_regions=self._conversations.outbound_regions(gid),
+            **self._outbound(gid, names),
             relay=policy.relay,
             epoch=group.view.epoch,
             suite=group.view.suite,
             timer=self._history.timer(gid),
             hidden=self._history.hidden(gid),
+        )
+
+    def _outbound(self, gid: bytes, names: dict[bytes, str]) -> _OutboundView:
+        holding, is_held = self._conversations.holding, self._conversations.is_held(gid)
+        by = holding.outbound().by
+        regions = ", ".join(self._conversations.outbound_regions(gid)) or self._me.home.region
+        why = {
+            "": f"what you say rests with the others, in {regions}",
+            "person": f"you hold what you say: it rests in {regions} only, and is fetched there",
+            "relay": f"your relay holds what you say: it rests in {regions} only, and is fetched",
+        }[by]
+        if by and not is_held:
+            why = f"nothing has to be held: all of it rests in {regions} anyway"
+        return _OutboundView(
+            outbound=HOLD if is_held else DEPOSIT,
+            outbound_why=why,
+            held_by=sorted(names[who] for who in holding.holders(gid) if who in names),
         )
 
     def _names(self, gid: bytes) -> dict[bytes, str]:
@@ -1004,7 +1052,7 @@ class Client:
         """The texts of a conversation in its order; only rows above `after`."""
         names = self._names(gid)
         queued = self._db.execute(
-            "SELECT 1 FROM outbox WHERE about = ? AND purpose = 'cell'", (gid,)
+            "SELECT 1 FROM outbox WHERE about = ? AND purpose IN ('cell', 'held')", (gid,)
         ).fetchone()
         others = self._conversations.group(gid).identities - {self._me.identity}
         confirmed: dict[bytes, int] = dict(
@@ -1163,6 +1211,8 @@ class Client:
             fallback_region="".join(home.region for home in self._me.homes[1:]),
             fallback_operator="".join(home.operator for home in self._me.homes[1:]),
             allowed_regions=None if allowed is None else sorted(allowed),
+            outbound=self._conversations.holding.outbound().policy,
+            outbound_by=self._conversations.holding.outbound().by,
             is_strict=self.is_strict,
             former=[
                 Former(home.relay, home.region, known.left_at(home), self._is_away(home))
@@ -1573,6 +1623,7 @@ class Client:
             self._expire_at = now + EXPIRE_EVERY_MS
             with self._unit():
                 rules.gaps.expire(now=now)
+                rules.holding.expire(now=now)
             self._forget_former(now)
         if self._delivery.has_passed and now >= self._write_at:
             self._write_at = now + WRITE_EVERY_MS
@@ -1617,6 +1668,9 @@ class Client:
         for attempt in self._comebacks.tries():
             if ("back", attempt.gid) not in self._tasks:
                 self._spawn(("back", attempt.gid), self._come_back(attempt))
+        for drop_id in self._conversations.holding.places():
+            if ("held", drop_id) not in self._tasks:
+                self._spawn(("held", drop_id), self._fetch_held(drop_id))
         for gid, ref in self._conversations.awaited():
             if ("fetch", gid) not in self._tasks:
                 self._spawn(("fetch", gid), self._fetch_welcome(gid, ref))
@@ -1754,6 +1808,32 @@ class Client:
                 self._conversations.let_in(gid, data, now=self._now())
         self._begin_due()
 
+    async def _fetch_held(self, drop_id: bytes) -> None:
+        """Read a drop in which others hold words for us, until none is waited for."""
+        pause = TICK_S
+        while place := self._conversations.holding.place(drop_id):
+            request = wire.Read(
+                0, drop_id, place.drop.read_token, place.read, wire.MAX_CELLS, wire.MAX_WAIT_S
+            )
+            try:
+                link = await self._routes.to(place.relay)
+                cells = await link.request(request, wire.Cells)
+            except (Unavailable, NoSuchDrop) as error:  # its sender may still be sending
+                await asyncio.sleep(error.retry_after or pause)
+                pause = min(2 * pause, RETRY_MS[1] / 1000)
+                continue
+            except (PeerError, TrustError) as error:
+                await self._rest_after(error, b"")
+                continue
+            with self._unit():
+                self._conversations.fetched(place, cells, now=self._now())
+            if place.read < cells.head:
+                pause = TICK_S
+            else:  # nothing came, though it was waited for
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, RETRY_MS[1] / 1000)
+        self._begin_due()
+
     async def _fetch_file(self, ref: FileRef) -> bytes | None:
         """The content of a file; None if it is not the one announced."""
         drop = rules.file_drop(ref)
@@ -1842,7 +1922,13 @@ async def _move_in(relay: str, access: bytes, *, via: str = "", is_hop: bool = F
     finally:
         routes.close()
     home = profile.NewHome(
-        str(address), descriptor.region, described.bucket_key, number, descriptor.operator, is_hop
+        str(address),
+        descriptor.region,
+        described.bucket_key,
+        number,
+        descriptor.operator,
+        is_hop,
+        descriptor.outbound == HOLD,
     )
     return _NewHome(home, bucket, end)
 

@@ -24,6 +24,7 @@ from amanat.client import rights
 from amanat.client.delivery import Peer
 from amanat.client.gaps import Gaps
 from amanat.client.history import History, MessageChanged, TextArrived
+from amanat.client.holding import HOLD, Fetched, HeldDrop, Holding
 from amanat.client.vault import fingerprint
 from amanat.client.whereabouts import Whereabouts
 from amanat.errors import (
@@ -65,6 +66,8 @@ from amanat.protocol.drops import (
 from amanat.protocol.identity import MAX_NAME_CHARS, check_credential, check_signature, leave_text
 from amanat.protocol.messages import (
     COMMIT_FRAGMENT,
+    HELD_FRAGMENT,
+    HOLDS,
     MAX_BRANCH,
     MAX_DELETED,
     MAX_FRAGMENTS,
@@ -245,6 +248,7 @@ class Conversations:
         self.gaps = Gaps(vault)
         self.whereabouts = Whereabouts(vault, me)
         self.history = History(vault, me)
+        self.holding = Holding(vault, me)
         self._groups: dict[bytes, Group] = {}
         self._helping: set[bytes] = set()
         self._parted: dict[tuple[bytes, bytes], int] = {}
@@ -326,10 +330,21 @@ class Conversations:
         """Where what we say in a conversation rests, or may: in the regions of the others' homes
         and fallbacks; of a large group, in its own."""
         group = self.group(gid)
+        found = set()
+        for regions in self._resting(group):
+            is_held = self.holding.is_kept_from(regions)
+            found |= {self._me.home.region} if is_held else regions
+        return sorted(found)
+
+    def is_held(self, gid: bytes) -> bool:
+        """Whether anything of what we say in a conversation is held, and fetched by others."""
+        return any(map(self.holding.is_kept_from, self._resting(self.group(gid))))
+
+    def _resting(self, group: Group) -> list[set[str]]:
+        """For whoever is told on their own, or for all: in which regions that would rest."""
         if group.is_large:
-            return [group.policy.region]
-        others = self.others(group)
-        return sorted({address.region for peer in others for address in peer.addresses})
+            return [{group.policy.region}]
+        return [{address.region for address in peer.addresses} for peer in self.others(group)]
 
     # Starting
 
@@ -641,6 +656,8 @@ class Conversations:
             if fragment.kind == COMMIT_FRAGMENT:
                 if epoch == self.group(gid).view.epoch:
                     self._judge(gid, data, now=now)
+            elif fragment.kind == HELD_FRAGMENT:
+                self._expect_held(gid, b"", data, Epoch(0, bytes(8)), now=now)
             else:
                 self.receive(gid, data, now=now)
 
@@ -978,7 +995,7 @@ class Conversations:
         )
         # What was sealed for others under keys that another copy may have used must not leave.
         self._db.execute(
-            "DELETE FROM outbox WHERE about = ? AND purpose IN ('cell', 'commit')", (gid,)
+            "DELETE FROM outbox WHERE about = ? AND purpose IN ('cell', 'held', 'commit')", (gid,)
         )
         for table in ("attempt", "early", "fragment"):
             self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
@@ -1377,7 +1394,7 @@ class Conversations:
             kind=kind,
             body=body,
             acks=self._acks(gid, group),
-            more={},
+            more={HOLDS: b""} if self.holding.outbound().policy == HOLD else {},
         )
         data = codec.encode(envelope)
         sealed = self._engine.encrypt(gid, data)
@@ -1388,12 +1405,38 @@ class Conversations:
         )
         is_quiet = is_again or kind in (Kind.RECEIPT, Kind.HEARTBEAT)
         self.gaps.keep(gid, envelope.seq, data, envelope.id, is_quiet=is_quiet, now=now)
-        if group.is_large:
-            self._append_to_epoch(gid, group, MESSAGE_FRAGMENT, sealed, now=now)
-        else:
-            for peer in _one_each(self.others(group)):
-                self._post(gid, peer, CellKind.MLS, sealed, now=now)
+        self._send(gid, group, sealed, is_word=kind in _WORDS, now=now)
         return envelope
+
+    def _send(self, gid: bytes, group: Group, sealed: bytes, *, is_word: bool, now: int) -> None:
+        """Let an MLS message go to everybody; a word that we hold, to whoever may fetch it."""
+        notice = b""
+
+        def hold() -> bytes:
+            return notice or self._hold(gid, group, CellKind.MLS, sealed, now=now)
+
+        if group.is_large:
+            if is_word and self.holding.is_kept_from([group.policy.region]):
+                self._append_to_epoch(gid, group, HELD_FRAGMENT, hold(), now=now)
+            else:
+                self._append_to_epoch(gid, group, MESSAGE_FRAGMENT, sealed, now=now)
+            return
+        for peer in _one_each(self.others(group)):
+            if is_word and self.holding.is_kept_from(a.region for a in peer.addresses):
+                notice = hold()  # one copy at our home serves all
+                self._post(gid, peer, CellKind.HELD, notice, now=now)
+            else:
+                self._post(gid, peer, CellKind.MLS, sealed, now=now)
+
+    def _hold(self, gid: bytes, group: Group, kind: CellKind, payload: bytes, *, now: int) -> bytes:
+        """Have our home relay hold a word; what those are told who may fetch it. Inside a unit."""
+        stored = self.holding.store(gid, group.view.epoch, kind, payload, now=now)
+        relay, drop = stored.held.relay, stored.drop
+        if stored.is_new:
+            self._queue_create(relay, drop, MESSAGE_RETENTION_DAYS, about=gid, now=now)
+        append = wire.Append(0, drop.drop_id, drop.append_token, stored.cell)
+        self._delivery.queue(relay, append, purpose="held", about=gid, due_at=now)
+        return codec.encode(stored.held)
 
     def _post(self, gid: bytes, to: Peer, kind: CellKind, payload: bytes, *, now: int) -> bool:
         view = self.group(gid).view
@@ -1445,6 +1488,9 @@ class Conversations:
             return
         if not self.is_followed(gap.gid) or self.history.is_shut(gap.gid):
             return
+        if self.holding.is_awaited(gap.gid, gap.signer, now=now):
+            self.gaps.put_off(gap, now=now)
+            return
         if not self.gaps.asked(gap, now=now):
             for seq in gap.seqs:
                 self._give_up(gap.gid, gap.signer, gap.identity, seq, now=now)
@@ -1489,6 +1535,9 @@ class Conversations:
             again = codec.encode(answer)
             if group.is_large:
                 self._say(gid, Kind.REPAIR, again, now=now)
+            elif answer.envelope and self.holding.is_kept_from(a.region for a in peer.addresses):
+                notice = self._hold(gid, group, CellKind.REPAIR, again, now=now)
+                self._post(gid, peer, CellKind.HELD, notice, now=now)
             else:
                 self._post(gid, peer, CellKind.REPAIR, again, now=now)
         self._repaired[gid, signer] = (begun, count)
@@ -1633,6 +1682,8 @@ class Conversations:
                 self.receive(gid, cell.payload, at=cell.epoch, now=now)
             case CellKind.NOTICE:
                 self.notice(gid, now=now)
+            case CellKind.HELD:
+                self._expect_held(gid, signer, cell.payload, cell.epoch, now=now)
             case CellKind.WANTED | CellKind.REPAIR | CellKind.BRANCH if self.is_followed(gid):
                 people = {p.signer: p.identity for p in self.group(gid).people}
                 if signer not in people:
@@ -1648,6 +1699,34 @@ class Conversations:
                     self.warn(gid, error.code, "a repair could not be read", now=now)
             case _:
                 pass  # of a later version
+
+    def _expect_held(
+        self, gid: bytes, signer: bytes, notice: bytes, at: Epoch, *, now: int
+    ) -> None:
+        """A word waits at its sender's home, or somebody's of a large group (`signer` is empty)."""
+        if not self.is_followed(gid):
+            return
+        peers = [p for p in self.others(self.group(gid)) if signer in (b"", p.signer)]
+        relays = {address.relay for peer in peers for address in peer.addresses}
+        if not signer:  # we read what we have said ourselves, too
+            relays |= {home.relay for home in self._me.homes}
+        try:
+            self.holding.expect(gid, signer, notice, relays, at, now=now)
+        except InvalidMessage as error:
+            self.warn(gid, error.code, "a notice of a held word could not be read", now=now)
+
+    def fetched(self, place: HeldDrop, cells: wire.Cells, *, now: int) -> None:
+        """Take what was waited for among the cells of a drop; inside a unit."""
+        upto = cells.first + len(cells.cells) - 1
+        for one in self.holding.find(place, cells.cells, upto, now=now):
+            self._take_fetched(one, now=now)
+
+    def _take_fetched(self, one: Fetched, *, now: int) -> None:
+        if not one.signer:
+            self.receive(one.gid, one.payload, at=one.at, now=now)
+        else:
+            cell = PairCell(one.kind, one.payload, [], one.at)
+            self.take(one.gid, one.signer, cell, now=now)
 
     def _keep_early(self, gid: bytes, message: bytes, at: Epoch, *, now: int) -> None:
         (count,) = self._db.execute("SELECT count(*) FROM early WHERE gid = ?", (gid,)).fetchone()
@@ -1700,6 +1779,7 @@ class Conversations:
         latest = self.clock(gid) + MAX_CLOCK_STEP
         envelope = structs.replace(envelope, clock=min(envelope.clock, latest))
         self.move_clock(gid, envelope.clock)
+        self.holding.note(gid, sender, holds=HOLDS in envelope.more)
         self._take_acks(gid, sender, envelope.acks, now=now)
         if self.has_receipts(gid) and self.gaps.is_unheard(
             gid, signer, sender, envelope.sent_at, now=now
@@ -1868,6 +1948,10 @@ class Conversations:
         self._db.execute("UPDATE conversation SET sure_seq = ?", (begin,))
         self._db.execute("UPDATE key_package SET bucket_seq = ?", (begin,))
         self._delivery.forget_again()
+        # What was still to be held at the relay that is left: who was told of it asks for it.
+        self._db.execute(
+            "DELETE FROM outbox WHERE purpose = 'held' AND relay <> ?", (self._me.home.relay,)
+        )
 
     def _schedule_leave(self, gid: bytes, wish: Leave, *, now: int) -> None:
         others = [p.signer for p in self.group(gid).people if p.leaf.nonce != wish.nonce]
@@ -1912,6 +1996,7 @@ class Conversations:
         """Forget what is needed only while we are a member; the messages stay."""
         self._delivery.end_chains(gid)
         self.gaps.end(gid)
+        self.holding.end(gid)
         self.whereabouts.keep(gid, ())
         self._drop_epochs(gid, before=2**62)
         for table in ("since", "epoch"):
@@ -1940,6 +2025,10 @@ _DEEDS: dict[str, rights.Deed] = {
     "place": "place",
 }
 """The right that each wish takes; the others need none."""
+
+_WORDS = {Kind.TEXT, Kind.EDIT, Kind.REACTION, Kind.DELETE, Kind.TIMER, Kind.REPAIR}
+"""What people say and do, which is held where they want it so. All else has nothing of it, or
+rests with the group."""
 
 _fragments = codec.decoder_of(Fragment)
 _key_packages = codec.decoder_of(KeyPackages)

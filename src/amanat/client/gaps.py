@@ -273,6 +273,13 @@ class Gaps:
         )
         return bool(asked <= MAX_ASKS)
 
+    def put_off(self, gap: Gap, *, now: int) -> None:
+        """Ask later: what is missing may be on its way; inside a unit."""
+        self._db.execute(
+            "UPDATE heard SET ask_due_at = ? WHERE gid = ? AND signer = ?",
+            (now + GRACE_MS, gap.gid, gap.signer),
+        )
+
     def give_up(self, gid: bytes, signer: bytes, seq: int) -> bool:
         """An envelope will never come; inside a unit. Whether we were missing it."""
         row = self._db.execute(
@@ -345,7 +352,8 @@ class Gaps:
             "SELECT min(seq) FROM sent WHERE gid = ?1 AND NOT is_quiet AND said_at <= ?4 AND seq >"
             " max((SELECT sent_seq FROM since WHERE gid = ?1 AND signer = ?2),"
             " coalesce((SELECT seq FROM receipt WHERE gid = ?1 AND identity = ?3), 0))"
-            " AND NOT EXISTS (SELECT 1 FROM outbox WHERE about = ?1 AND purpose = 'cell')",
+            " AND NOT EXISTS (SELECT 1 FROM outbox WHERE about = ?1"
+            " AND purpose IN ('cell', 'held'))",
             (gid, signer, identity, now - UNHEARD_MS),
         ).fetchone()
         before = self._db.execute(
@@ -374,7 +382,7 @@ class Gaps:
         """Whether to send a heartbeat now: there is a word that not everybody has confirmed, or
         somebody who may not know where we are; inside a unit. The next one comes later."""
         if self._db.execute(
-            "SELECT 1 FROM outbox WHERE about = ? AND purpose = 'cell'", (gid,)
+            "SELECT 1 FROM outbox WHERE about = ? AND purpose IN ('cell', 'held')", (gid,)
         ).fetchone():  # what we have said is not out yet
             self._db.execute(
                 "UPDATE conversation SET beat_due_at = ? WHERE gid = ?", (now + BEATS_MS[0], gid)

@@ -131,6 +131,12 @@ class Invites:
             raise OwnInvite
         if len(greeting) > MAX_GREETING_CHARS:
             raise BadArgument(f"a greeting has at most {MAX_GREETING_CHARS} characters")
+        regions = {address.region for address in invite.addresses}
+        if greeting and self._conversations.holding.is_kept_from(regions):
+            where = ", ".join(sorted(regions))
+            raise BadArgument(
+                f"you hold what you say, and a greeting rests in {where}: say it later"
+            )
         if self._is_known(invite.identity) and self._conversations.found(
             invite.identity, invite.addresses
         ):

@@ -35,6 +35,8 @@ class Home(NamedTuple):
     """Who runs the relay, as it says."""
     is_hop: bool
     """Whether it hands requests to the other of ours."""
+    holds: bool = False
+    """Whether its operator wants what is said there to rest there (client/holding.py)."""
 
 
 class Me(NamedTuple):
@@ -91,6 +93,7 @@ class NewHome(NamedTuple):
     bucket: int
     operator: str
     is_hop: bool
+    holds: bool = False
 
 
 def write(vault: Vault, engine: Engine, *, name: str, home: NewHome) -> None:
@@ -116,8 +119,9 @@ def write_home(vault: Vault, what: str, home: NewHome) -> None:
     vault.put(_BUCKETS[what], home.bucket.to_bytes(4, "big"))
     vault.put(what, home.relay.encode())
     vault.db.execute(
-        "INSERT OR REPLACE INTO relay VALUES (?, ?, ?, ?, ?)",
-        (home.relay, home.region, home.bucket_key, home.operator, home.is_hop),
+        "INSERT OR REPLACE INTO relay (address, region, bucket_key, operator, is_hop, holds)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (home.relay, home.region, home.bucket_key, home.operator, home.is_hop, home.holds),
     )
 
 
@@ -126,6 +130,11 @@ def set_hop(vault: Vault, relay: str, operator: str, *, is_hop: bool) -> None:
     vault.db.execute(
         "UPDATE relay SET operator = ?, is_hop = ? WHERE address = ?", (operator, is_hop, relay)
     )
+
+
+def set_holds(vault: Vault, relay: str, *, holds: bool) -> None:
+    """Keep whether an own relay's operator wants words held; inside a unit."""
+    vault.db.execute("UPDATE relay SET holds = ? WHERE address = ?", (holds, relay))
 
 
 def read_hop(vault: Vault) -> str:
@@ -210,10 +219,11 @@ def read_homes(vault: Vault) -> list[Home]:
             relay = vault.get(what).decode()
         except KeyError:
             continue
-        region, bucket_key, operator, is_hop = vault.db.execute(
-            "SELECT region, bucket_key, operator, is_hop FROM relay WHERE address = ?", (relay,)
+        region, bucket_key, operator, is_hop, holds = vault.db.execute(
+            "SELECT region, bucket_key, operator, is_hop, holds FROM relay WHERE address = ?",
+            (relay,),
         ).fetchone()
         index = int.from_bytes(vault.get(bucket), "big")
         drop = derive_bucket(bucket_key, index, region=region)
-        homes.append(Home(relay, region, drop, operator, bool(is_hop)))
+        homes.append(Home(relay, region, drop, operator, bool(is_hop), bool(holds)))
     return homes

@@ -428,6 +428,35 @@ ALTER TABLE early ADD COLUMN authenticator BLOB NOT NULL DEFAULT x'';
     """
 CREATE TABLE relay_move (relay TEXT PRIMARY KEY, signed BLOB, notice BLOB) STRICT, WITHOUT ROWID;
 """,
+    # 14: held words
+    """
+-- Whether the operator of an own relay wants what is said there to rest there.
+ALTER TABLE relay ADD COLUMN holds INTEGER NOT NULL DEFAULT 0;
+
+-- The drop of our home relay that holds what we say in a conversation: of which epoch and UTC day.
+CREATE TABLE holding (
+    gid BLOB PRIMARY KEY, relay TEXT NOT NULL, epoch INTEGER NOT NULL, day INTEGER NOT NULL,
+    secret BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Words that rest with their senders and wait to be fetched: `ref` is the notice (Held), `number`
+-- and `authenticator` are the epoch its sender was in.
+CREATE TABLE held (
+    label BLOB PRIMARY KEY, drop_id BLOB NOT NULL, gid BLOB NOT NULL, signer BLOB NOT NULL,
+    number INTEGER NOT NULL, authenticator BLOB NOT NULL, ref BLOB NOT NULL,
+    told_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Up to where such drops were read, and when.
+CREATE TABLE held_read (
+    drop_id BLOB PRIMARY KEY, seq INTEGER NOT NULL, read_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Who holds what they say in a conversation, as they last said.
+CREATE TABLE holder (
+    gid BLOB NOT NULL, identity BLOB NOT NULL, PRIMARY KEY (gid, identity)
+) STRICT, WITHOUT ROWID;
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)

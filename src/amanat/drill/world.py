@@ -178,6 +178,7 @@ class Relay:
         self.gives_access = True
         self.operator = "the world"
         self.is_hop = False
+        self.outbound = "deposit"
         """Whether it hands sealed requests to other relays."""
         self.sealing = sealing.new_key()
         self.forgets: Callable[[wire.Append, str], bool] = lambda *_: False
@@ -259,6 +260,7 @@ class Relay:
             limits=Limits(2**20, 2**30, 2**10, 2**10),
             sealing=sealing.public_key(self.sealing),
             is_hop=self.is_hop,
+            outbound=self.outbound,
         )
         return sign_descriptor(descriptor, self.key)
 
@@ -701,6 +703,10 @@ class Person:
         drops = [("bucket", h.relay, h.bucket.drop_id) for h in self.client._me.buckets]
         if delivery.again() is not None:
             return f"{self.name}: the bucket is to be read again"
+        for drop_id in rules.holding.places():
+            held = rules.holding.place(drop_id)
+            if held and self._world.relay_at(held.relay).address not in self._world.network.away:
+                return f"{self.name}: a held word is to be fetched"
         for gid, look_due_at in self.db.execute(
             "SELECT gid, look_due_at FROM conversation WHERE state IN ('active', 'leaving')"
         ).fetchall():

@@ -101,6 +101,8 @@ class Descriptor(msgspec.Struct, frozen=True):
     none."""
     notice: Notice | None = None
     """The move that its operator has announced."""
+    outbound: Annotated[str, msgspec.Meta(pattern="^(deposit|hold)$")] = "deposit"
+    """Where what its people say to people of other regions rests: with those, or here (`hold`)."""
 
 
 def b64(data: bytes) -> str:

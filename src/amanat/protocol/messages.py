@@ -70,6 +70,8 @@ class CellKind(IntEnum):
     """Such an envelope once more (Repair)."""
     BRANCH = 5
     """The epochs the sender has been in (Branch), for somebody who has been in others."""
+    HELD = 6
+    """Where what this cell would carry is to be fetched (Held)."""
 
 
 class Kind(IntEnum):
@@ -125,6 +127,23 @@ class Epoch(codec.Record, frozen=True):
     """The first 8 bytes of the epoch authenticator (RFC 9420, section 8.7)."""
 
 
+class Held(codec.Record, frozen=True):
+    """Where a word rests that its sender does not let rest elsewhere, and how to open it."""
+
+    relay: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
+    """The sender's home."""
+    region: Region
+    drop: Key
+    """Derives the drop."""
+    key: Key
+    """The one-time secret of the cell in it."""
+    kind: Annotated[int, msgspec.Meta(ge=1, le=255)]
+    """The CellKind of what the cell carries: MLS or REPAIR."""
+
+    def __post_init__(self) -> None:
+        check_relay(self.relay)
+
+
 class Branch(codec.Record, frozen=True):
     """The last epochs the sender has been in, the oldest first."""
 
@@ -160,7 +179,8 @@ class Envelope(codec.Record, frozen=True):
     body: bytes
     acks: Annotated[list[Ack], msgspec.Meta(max_length=1024)]
     more: dict[str, bytes]
-    """Room for later versions: unknown keys are ignored."""
+    """HOLDS, with nothing, where the sender's words are held; else room for later versions: unknown
+    keys are ignored."""
 
 
 class Text(codec.Record, frozen=True):
@@ -325,8 +345,8 @@ class Policy(codec.Record, frozen=True):
 class Fragment(codec.Record, frozen=True):
     """The payload of a cell in an epoch drop: one piece of a Commit or of a message."""
 
-    kind: Annotated[int, msgspec.Meta(ge=1, le=2)]
-    """1: Commit, 2: application message."""
+    kind: Annotated[int, msgspec.Meta(ge=1, le=3)]
+    """1: Commit, 2: application message, 3: where one is to be fetched (Held)."""
     pieces: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=MAX_FRAGMENTS)]
     """The hash of every piece, in order. It names the whole: nobody can slip a piece of theirs into
     somebody else's Commit."""
@@ -364,6 +384,9 @@ class KnockReply(codec.Record, frozen=True):
 
 COMMIT_FRAGMENT = 1
 MESSAGE_FRAGMENT = 2
+HELD_FRAGMENT = 3
+
+HOLDS = "holds"
 
 _envelopes = codec.decoder_of(Envelope)
 _pair_cells = codec.decoder_of(PairCell)

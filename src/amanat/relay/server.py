@@ -286,6 +286,7 @@ class Relay:
                 is_hop=self.hop.is_served,
                 checkpoint=checkpoint,
                 notice=notice,
+                outbound=config.outbound,
             )
             signed = sign_descriptor(descriptor, home.identity)
             self._described = (hour, checkpoint, notice, signed)

@@ -1,0 +1,233 @@
+"""Holding: what we say rests at our own home only, and people of other regions fetch it.
+
+Where a person or their relay wants it so, a word for somebody who has a home or a fallback in
+another region goes into a drop of our home relay. What comes to the other's bucket is a notice that
+names the drop and the key: a cell like any other, with nothing of the word in it (docs/protocol.md,
+section 8, "Held words"). Another drop begins each day and with each epoch, so that none tells for
+long how much two people have to say to each other.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, NamedTuple
+
+from amanat.errors import BadArgument, InvalidCell, InvalidMessage
+from amanat.protocol import codec
+from amanat.protocol.cells import LABEL_BYTES, one_time, open_cell, seal
+from amanat.protocol.drops import MESSAGE_RETENTION_DAYS, Drop, derive_drop
+from amanat.protocol.messages import CellKind, Epoch, Held
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from amanat.client.profile import Me
+    from amanat.client.vault import Vault
+
+DEPOSIT, HOLD = "deposit", "hold"
+PATIENCE_MS = 10 * 60_000
+"""How long a word that waits to be fetched is not asked for again: its sender's relay may be away,
+and is where a second copy would rest, too."""
+MAX_AWAITED = 1_024
+"""Most words of one device that wait to be fetched: 14 days of a busy one whose relay is away."""
+_DAY_MS = 86_400_000
+_KINDS = (CellKind.MLS, CellKind.REPAIR)
+
+
+class Outbound(NamedTuple):
+    """Whether what we say to people of other regions rests with them (`deposit`) or with us
+    (`hold`), and who wants it held: "person", "relay", or nobody."""
+
+    policy: str
+    by: str
+
+
+class Stored(NamedTuple):
+    """A word for a drop of our home relay, and what those who are to fetch it are told. `is_new`:
+    the drop is still to be made."""
+
+    held: Held
+    drop: Drop
+    cell: bytes
+    is_new: bool
+
+
+class HeldDrop(NamedTuple):
+    """A drop in which something waits to be fetched, and up to where it was read."""
+
+    relay: str
+    drop: Drop
+    read: int
+
+
+class Fetched(NamedTuple):
+    """A word that was fetched. `signer` is empty where its notice was for all of a large group."""
+
+    gid: bytes
+    signer: bytes
+    kind: CellKind
+    payload: bytes
+    at: Epoch
+
+
+class Holding:
+    """What the owner of a vault holds for others, and what others hold for them."""
+
+    def __init__(self, vault: Vault, me: Me) -> None:
+        self._vault = vault
+        self._db = vault.db
+        self._me = me
+
+    # Ours
+
+    def outbound(self) -> Outbound:
+        """What is in force."""
+        try:
+            chosen = self._vault.get("outbound").decode()
+        except KeyError:
+            chosen = DEPOSIT
+        if chosen == HOLD:
+            return Outbound(HOLD, "person")
+        return Outbound(HOLD, "relay") if self._me.home.holds else Outbound(DEPOSIT, "")
+
+    def choose(self, policy: str) -> None:
+        """Keep what the person wants; inside a unit. Raises BadArgument."""
+        if policy not in (DEPOSIT, HOLD):
+            raise BadArgument(f"what you say goes out as {DEPOSIT} or {HOLD}, not as {policy}")
+        self._vault.put("outbound", policy.encode())
+
+    def is_kept_from(self, regions: Iterable[str]) -> bool:
+        """Whether a word that would rest in these regions is held instead."""
+        return self.outbound().policy == HOLD and set(regions) != {self._me.home.region}
+
+    def store(self, gid: bytes, epoch: int, kind: CellKind, payload: bytes, *, now: int) -> Stored:
+        """Seal a word for the drop of our home that a conversation has today; inside a unit."""
+        home, day = self._me.home, now // _DAY_MS
+        row = self._db.execute(
+            "SELECT secret FROM holding WHERE gid = ? AND relay = ? AND epoch = ? AND day = ?",
+            (gid, home.relay, epoch, day),
+        ).fetchone()
+        secret = row[0] if row else secrets.token_bytes(32)
+        if row is None:
+            self._db.execute(
+                "INSERT OR REPLACE INTO holding (gid, relay, epoch, day, secret)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (gid, home.relay, epoch, day, secret),
+            )
+        held = Held(home.relay, home.region, secret, secrets.token_bytes(32), kind)
+        drop = held_drop(held)
+        once = one_time(held.key, region=held.region, drop_id=drop.drop_id)
+        cell = seal(once, payload, region=held.region, drop_id=drop.drop_id)
+        return Stored(held, drop, cell, is_new=row is None)
+
+    # Others'
+
+    def expect(
+        self, gid: bytes, signer: bytes, data: bytes, relays: set[str], at: Epoch, *, now: int
+    ) -> None:
+        """Keep what a notice says until it is fetched; inside a unit.
+
+        Raises InvalidMessage for what is none, and where it would send us to a relay that is not
+        its sender's (`relays`): nobody tells us whom to call on.
+        """
+        held = codec.decode(_helds, data, InvalidMessage)
+        if held.kind not in _KINDS or held.relay not in relays:
+            raise InvalidMessage
+        (count,) = self._db.execute(
+            "SELECT count(*) FROM held WHERE gid = ? AND signer = ?", (gid, signer)
+        ).fetchone()
+        if count >= MAX_AWAITED:
+            return  # its sender is asked for it later, as for anything that did not come
+        drop_id = held_drop(held).drop_id
+        label = one_time(held.key, region=held.region, drop_id=drop_id).label
+        self._db.execute(
+            "INSERT OR IGNORE INTO held (label, drop_id, gid, signer, number, authenticator, ref,"
+            " told_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (label, drop_id, gid, signer, at.number, at.authenticator, data, now),
+        )
+
+    def places(self) -> list[bytes]:
+        """The ids of the drops in which something waits."""
+        return [row[0] for row in self._db.execute("SELECT DISTINCT drop_id FROM held").fetchall()]
+
+    def place(self, drop_id: bytes) -> HeldDrop | None:
+        """The drop of an id, if something waits in it."""
+        row = self._db.execute(
+            "SELECT ref, coalesce(seq, 0) FROM held LEFT JOIN held_read USING (drop_id)"
+            " WHERE drop_id = ?",
+            (drop_id,),
+        ).fetchone()
+        if row is None:
+            return None
+        held = codec.decode(_helds, row[0], InvalidMessage)
+        return HeldDrop(held.relay, held_drop(held), row[1])
+
+    def find(self, place: HeldDrop, cells: list[bytes], upto: int, *, now: int) -> list[Fetched]:
+        """What was waited for, among the cells of a drop up to a seq; inside a unit.
+
+        A cell that does not open is passed over: the notice may have been wrong, and its sender is
+        asked then.
+        """
+        drop_id = place.drop.drop_id
+        self._db.execute("INSERT OR REPLACE INTO held_read VALUES (?, ?, ?)", (drop_id, upto, now))
+        found = []
+        for cell in cells:
+            row = self._db.execute(
+                "DELETE FROM held WHERE label = ? AND drop_id = ?"
+                " RETURNING gid, signer, number, authenticator, ref",
+                (cell[:LABEL_BYTES], drop_id),
+            ).fetchone()
+            if row is None:
+                continue
+            gid, signer, number, authenticator, ref = row
+            held = codec.decode(_helds, ref, InvalidMessage)
+            once = one_time(held.key, region=held.region, drop_id=drop_id)
+            try:
+                payload = open_cell(once, cell, region=held.region, drop_id=drop_id)
+            except InvalidCell:
+                continue
+            at = Epoch(number, authenticator)
+            found.append(Fetched(gid, signer, CellKind(held.kind), payload, at))
+        return found
+
+    def is_awaited(self, gid: bytes, signer: bytes, *, now: int) -> bool:
+        """Whether words of a device wait to be fetched, and may well be yet."""
+        row = self._db.execute(
+            "SELECT 1 FROM held WHERE gid = ? AND signer IN (?, x'') AND told_at > ?",
+            (gid, signer, now - PATIENCE_MS),
+        ).fetchone()
+        return row is not None
+
+    def note(self, gid: bytes, identity: bytes, *, holds: bool) -> None:
+        """Somebody has said whether they hold their words; inside a unit."""
+        known = self.holders(gid)
+        if holds and identity not in known:
+            self._db.execute("INSERT INTO holder VALUES (?, ?)", (gid, identity))
+        elif not holds and identity in known:
+            self._db.execute("DELETE FROM holder WHERE gid = ? AND identity = ?", (gid, identity))
+
+    def holders(self, gid: bytes) -> set[bytes]:
+        """The identities of those in a conversation who hold their words, as they last said."""
+        rows = self._db.execute("SELECT identity FROM holder WHERE gid = ?", (gid,)).fetchall()
+        return {row[0] for row in rows}
+
+    # Ends
+
+    def expire(self, *, now: int) -> None:
+        """Forget what rests nowhere any more; inside a unit."""
+        before = now - (MESSAGE_RETENTION_DAYS + 1) * _DAY_MS
+        self._db.execute("DELETE FROM held WHERE told_at < ?", (before,))
+        self._db.execute("DELETE FROM held_read WHERE read_at < ?", (before,))
+
+    def end(self, gid: bytes) -> None:
+        """We are no longer in a conversation; inside a unit."""
+        for table in ("held", "holding", "holder"):
+            self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+
+
+_helds = codec.decoder_of(Held)
+
+
+def held_drop(held: Held) -> Drop:
+    """The drop a held word rests in."""
+    return derive_drop(held.drop, purpose=b"amanat held drop", region=held.region)
