@@ -861,6 +861,41 @@ MUTANTS = [
         'block = data[begin : begin + _BLOCK].ljust(min(_BLOCK, size - begin) + 7, b"\\0")',
         ["test_search.py::test_text_across_a_border_is_found"],
     ),
+    Mutant(
+        "a word is held from other regions only in part",
+        "client/conversation.py",
+        "            if is_word and self.holding.is_kept_from(a.region for a in peer.addresses):\n",
+        "            if is_word and self.holding.is_kept_from(a.region for a in peer.addresses[:1]):\n",
+        ["test_holding.py::test_a_fallback_elsewhere_is_elsewhere"],
+    ),
+    Mutant(
+        "a repair of a held word is deposited",
+        "client/conversation.py",
+        "            elif answer.envelope and self.holding.is_kept_from(a.region for a in peer.addresses):\n",
+        "            elif False and self.holding.is_kept_from(a.region for a in peer.addresses):\n",
+        ["test_holding.py::test_what_was_kept_from_its_reader_is_held_when_it_is_said_again"],
+    ),
+    Mutant(
+        "a notice sends its reader anywhere",
+        "client/holding.py",
+        "        if held.kind not in _KINDS or held.relay not in relays:\n",
+        "        if held.kind not in _KINDS:\n",
+        ["test_holding.py::test_nobody_is_sent_to_a_relay_that_is_not_their_contacts"],
+    ),
+    Mutant(
+        "a word that waits to be fetched is asked for again",
+        "client/conversation.py",
+        "        if self.holding.is_awaited(gap.gid, gap.signer, now=now):\n",
+        "        if False:\n",
+        ["test_holding.py::test_a_word_waits_while_the_home_it_rests_at_is_away"],
+    ),
+    Mutant(
+        "a person undoes what their relay wants held",
+        "client/holding.py",
+        '        return Outbound(HOLD, "relay") if self._me.home.holds else Outbound(DEPOSIT, "")\n',
+        '        return Outbound(DEPOSIT, "")\n',
+        ["test_holding.py::test_a_relay_can_have_its_people_hold"],
+    ),
 ]
 
 

@@ -265,3 +265,17 @@ async def test_what_others_say_of_our_drops_is_kept_in_bounds(
     assert alice.one("SELECT count(*) FROM claim") == 3
     assert not alice.warnings()
     assert len(alice.texts("bob")) == 6
+
+
+async def test_epoch_drop_that_a_relay_has_ended_is_made_again(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = await world.group("all", alice, bob)
+    with alice.client._unit():
+        alice.client._conversations.epoch_secret(gid, now=world.now())
+    await world.settle()
+    (*_, (_, drop)) = alice.client._conversations.epoch_drops(gid)
+    del world.relay.shelves[drop.drop_id]  # nobody has used it for 180 days
+    alice.client.rename(gid, "all of us")
+    await world.settle()
+    assert bob.client.view(gid).name == "all of us"
+    assert not any(person.warnings() for person in (alice, bob))

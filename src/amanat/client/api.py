@@ -106,6 +106,9 @@ again."""
 FILE_PAGE = 12
 """Large cells asked for at once: below wire.MAX_REPLY_BYTES."""
 
+ENDED_TRIES = 3
+"""After so many tries an epoch drop that we had made ourselves is taken to have ended, and made again:
+a relay forgets those that nobody has used for long."""
 _MAY_GO = (
     "(row.purpose = 'claim' OR NOT EXISTS (SELECT 1 FROM outbox AS claim"
     " WHERE claim.purpose = 'claim' AND claim.tries = 0))"
@@ -1530,6 +1533,8 @@ class Client:
                     )
                     if wait >= FAIL_OVER_MS:
                         self._delivery.fail_over(row.relay, row=row.id)
+                    if isinstance(answer, NoSuchDrop) and row.tries >= ENDED_TRIES:
+                        self._conversations.drop_ended(row.about, row.request, now=now)
                     continue
                 if isinstance(answer, BaseException) and not isinstance(answer, PeerError):
                     raise answer

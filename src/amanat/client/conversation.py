@@ -589,6 +589,19 @@ class Conversations:
             "UPDATE epoch_drop SET made = 1 WHERE gid = ? AND epoch = ?", (gid, group.view.epoch)
         )
 
+    def drop_ended(self, gid: bytes, append: bytes, *, now: int) -> None:
+        """A relay has not, or no longer, the drop of an append: make it again if it is the epoch's
+        and we had; inside a unit."""
+        request = wire.decode_request(append)
+        if not self.is_followed(gid) or not isinstance(request, wire.Append):
+            return
+        epoch, drop = self.epoch_drops(gid)[-1]
+        if drop.drop_id == request.drop_id:
+            self._db.execute(
+                "UPDATE epoch_drop SET made = 0 WHERE gid = ? AND epoch = ?", (gid, epoch)
+            )
+            self._make_epoch_drop(gid, self.group(gid), now=now)
+
     def _access(self, relay: str) -> bytes:
         row = self._db.execute(
             "SELECT bucket_key FROM relay WHERE address = ?", (relay,)
