@@ -87,6 +87,7 @@ _STEPS = (
     moving.State(),
     moving.Erase(),
     moving.Abandon(),
+    moving.End([bytes(24)]),
 )
 _STATEMENT, _SIGNATURE = moving.sign_statement(moving.state_of(_MOVE, []), _OTHER)
 

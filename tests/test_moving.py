@@ -4,7 +4,9 @@ tells nothing."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import sqlite3
 import time
 from collections.abc import Coroutine
 from pathlib import Path
@@ -29,12 +31,13 @@ from amanat.protocol import moving, wire
 from amanat.protocol.cells import HANDSHAKE_CELL, LARGE_CELL, MESSAGE_CELL
 from amanat.protocol.descriptor import Notice, RelayAddress, open_descriptor
 from amanat.protocol.drops import Drop, derive_drop, token_hash
+from amanat.protocol.ledger import drop_hash
 from amanat.protocol.moving import open_certificate, open_order
 from amanat.region import mover, notice
 from amanat.region.mover import Mover, Report
 from amanat.region.notice import DAY_S, LEAST_DAYS
-from amanat.relay.drops import DropRecord
-from amanat.relay.store_sqlite import SqliteReader
+from amanat.relay.drops import DropRecord, Drops
+from amanat.relay.store_sqlite import SqliteReader, SqliteStore
 from relays import Peer, RelayProcess, append, in_loop, read, read_all, run_in_loop
 
 SOURCE_REGION, REGION = "IR", "DE"
@@ -101,17 +104,19 @@ def make(number: int) -> Drop:
     return derive_drop(number.to_bytes(32, "big"), purpose=b"test", region=SOURCE_REGION)
 
 
-async def create(peer: Peer, relay: RelayProcess, drop: Drop) -> wire.Reply:
-    return await peer.ask(
-        wire.Create(
-            1,
-            relay.home.bucket_key,
-            drop.drop_id,
-            token_hash(drop.drop_id, drop.append_token),
-            token_hash(drop.drop_id, drop.read_token),
-            14,
-        )
+def creation(relay: RelayProcess, drop: Drop) -> wire.Create:
+    return wire.Create(
+        1,
+        relay.home.bucket_key,
+        drop.drop_id,
+        token_hash(drop.drop_id, drop.append_token),
+        token_hash(drop.drop_id, drop.read_token),
+        14,
     )
+
+
+async def create(peer: Peer, relay: RelayProcess, drop: Drop) -> wire.Reply:
+    return await peer.ask(creation(relay, drop))
 
 
 @in_loop
@@ -370,7 +375,7 @@ async def test_who_is_not_the_source_moves_nothing(tmp_path: Path) -> None:
         assert await scene.take(there, moving.Survey(b""), token=bytes(32)) == "move-refused"
         # Each relay takes its own steps.
         own: list[moving.Step] = [
-            *(moving.Freeze([]), moving.Release([]), moving.Erase(), moving.Thaw())
+            *(moving.Freeze([]), moving.Release([]), moving.Erase(), moving.Thaw(), moving.End([]))
         ]
         theirs: list[moving.Step] = [
             *(moving.Survey(b""), moving.Carry([]), moving.Land([]), moving.State())
@@ -467,6 +472,83 @@ async def test_what_ended_at_the_source_meanwhile_ends_at_the_destination(tmp_pa
         reply = await there.ask(read(drop, number=8))
         assert isinstance(reply, wire.Cells)
         assert (reply.first, len(reply.cells), reply.head) == (4, 1, 4)
+
+
+@in_loop
+async def test_keys_of_a_crash_open_nothing_that_comes_later(tmp_path: Path) -> None:
+    rng = random.Random(9)
+    with Two(tmp_path) as two:
+        # A relay that ends between its two commits keeps keys under numbers no drop has yet.
+        two.destination.drain()
+        keys = two.destination.home.directory / "keys.sqlite"
+        with contextlib.closing(sqlite3.connect(keys)) as stale, stale:
+            today = int(time.time() // DAY_S)
+            stale.executemany(
+                "INSERT INTO shred_key (number, day, last_day, key) VALUES (?, ?, ?, ?)",
+                [(number, today, today + 14, rng.randbytes(32)) for number in range(2, 30)],
+            )
+        two.destination.start()
+        peer = await Peer.connect(two.source.address)
+        told = {}
+        for drop in [make(number) for number in range(5)]:
+            await create(peer, two.source, drop)
+            told[drop] = cell(rng)
+            await peer.ask(append(drop, told[drop], 1))
+        await two.move()
+        there = await Peer.connect(two.destination.address)
+        for drop, mine in told.items():
+            assert await read_all(there, drop) == [mine]
+
+
+@in_loop
+async def test_what_has_ended_at_the_source_ends_there(tmp_path: Path) -> None:
+    rng = random.Random(8)
+    two = Two(tmp_path)
+    old, used, fresh = (make(number) for number in range(3))
+    directory = two.source.home.directory
+    with contextlib.closing(SqliteStore(directory)) as store:
+        rules = Drops(
+            store,
+            region=SOURCE_REGION,
+            bucket_key=two.source.home.bucket_key,
+            limits=two.source.home.config.limits,
+        )
+        for days, drop in ((40, old), (3, used)):
+            rules.write(
+                [creation(two.source, drop), append(drop, cell(rng), 2)],
+                now=time.time() - days * DAY_S,
+            )
+            rules.commit()
+        for _ in rules.expire(now=time.time()):
+            pass
+    with two:
+        peer = await Peer.connect(two.source.address)
+        await create(peer, two.source, fresh)
+        assert await scene_of(two, peer, moving.End([used.drop_id])) == "broken-move"
+        assert await scene_of(two, peer, moving.End([fresh.drop_id])) == "broken-move"
+        assert await scene_of(two, peer, moving.End([two.source.bucket().drop_id])) == "broken-move"
+        assert await scene_of(two, peer, moving.End([old.drop_id])) == "relay-busy"
+        assert await scene_of(two, peer, moving.Abandon()) == []
+        report = await two.move()
+        assert (report.drops, report.cells) == (4, 1)  # two buckets, what is used, what is new
+        there = await Peer.connect(two.destination.address)
+        assert await there.ask_code(read(old, number=3)) == "no-such-drop"
+        assert isinstance(await peer.ask(read(old, number=3)), wire.Moved)
+        assert len(await read_all(there, used)) == 1
+        # Whoever uses it still makes it where all is now, led there by the source.
+        assert isinstance(await peer.ask(creation(two.source, old)), wire.Moved)
+        assert await create(there, two.source, old) == wire.Created(1, 0)
+        reader = SqliteReader(directory)
+        entries = [one for one in reader.entries(0) if one.drop == drop_hash(old.drop_id)]
+        reader.close()
+        assert [type(one).__name__ for one in entries] == ["Created", "Expired", "Erased"]
+
+
+async def scene_of(two: Two, peer: Peer, step: moving.Step) -> Any:  # noqa: ANN401
+    """What a source says to a step of a move that has just begun."""
+    scene = Scene(two)
+    await scene.begin(peer)
+    return await scene.take(peer, step)
 
 
 @in_loop

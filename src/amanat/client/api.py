@@ -107,8 +107,8 @@ FILE_PAGE = 12
 """Large cells asked for at once: below wire.MAX_REPLY_BYTES."""
 
 ENDED_TRIES = 3
-"""After so many tries an epoch drop that we had made ourselves is taken to have ended, and made again:
-a relay forgets those that nobody has used for long."""
+"""After so many tries an epoch drop that we had made is taken to have ended, and made again: a
+relay forgets those that nobody has used for long."""
 _MAY_GO = (
     "(row.purpose = 'claim' OR NOT EXISTS (SELECT 1 FROM outbox AS claim"
     " WHERE claim.purpose = 'claim' AND claim.tries = 0))"

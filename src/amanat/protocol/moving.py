@@ -241,7 +241,16 @@ class Abandon(_Step, frozen=True, tag=10):
     """To either: forget a move by which nothing has gone yet, and what has arrived by it."""
 
 
-Step: TypeAlias = Begin | Survey | Carry | Freeze | Release | Land | Thaw | State | Erase | Abandon
+class End(_Step, frozen=True, tag=11):
+    """To the source: erase frozen drops in which everything has ended, buckets excepted. Whoever
+    used them has gone on, or can make them again where all is then."""
+
+    drops: Annotated[list[DropId], msgspec.Meta(max_length=MAX_DROPS)]
+
+
+Step: TypeAlias = (
+    Begin | Survey | Carry | Freeze | Release | Land | Thaw | State | Erase | Abandon | End
+)
 
 
 # What both sign in the end

@@ -382,7 +382,7 @@ class Mover:
             if record.bytes > TAIL_BYTES and (known is None or known.head < record.head):
                 async with _Window(destination, self._arrived) as window:  # nearly all of it
                     await self._carry(window, record)
-            batch.append(record.drop_id)
+            batch.append(record)
             if len(batch) >= most:
                 pause = await self._let_go(source, destination, batch)
                 if pause < PAUSE_S / 2:
@@ -394,11 +394,27 @@ class Mover:
             await self._let_go(source, destination, batch)
         return found
 
-    async def _let_go(self, source: _Steps, destination: _Steps, drops: Sequence[bytes]) -> float:
+    async def _let_go(
+        self, source: _Steps, destination: _Steps, drops: Sequence[DropRecord]
+    ) -> float:
         """Freeze drops, carry their last cells, let them go and land: seconds for which writers
-        waited."""
+        waited. Those in which everything has ended, buckets excepted, end here."""
         began = time.monotonic()
-        frozen = await source.take(moving.Freeze(list(drops)))
+        buckets = {record.drop_id for record in drops if record.bucket}
+        frozen = await source.take(moving.Freeze([record.drop_id for record in drops]))
+        ended = [
+            one.drop_id
+            for one in frozen
+            if one.state == HERE
+            and one.head
+            and not one.cells
+            and one.drop_id not in buckets
+            # What of it has come there lands, and is cut: it is not left behind half.
+            and one.drop_id not in self._arrived
+        ]
+        if ended:
+            await source.take(moving.End(ended))
+        frozen = [one for one in frozen if one.drop_id not in ended]
         async with _Window(destination, self._arrived) as window:
             for standing in frozen:
                 known = self._arrived.get(standing.drop_id)
@@ -414,7 +430,7 @@ class Mover:
         await source.take(moving.Thaw())
         pause = time.monotonic() - began
         self._pauses += [pause] * len(going)
-        self._done = self._done._replace(drops=self._done.drops + len(going))
+        self._done = self._done._replace(drops=self._done.drops + len(going) + len(ended))
         self._tell("switch")
         return pause
 

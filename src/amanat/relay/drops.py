@@ -365,7 +365,10 @@ class Drops:
 
     def _append(self, batch: _Batch, request: wire.Append, *, now: float) -> wire.Appended:
         cell = request.cell
-        drop = batch.appendable(request.drop_id, request.append_token)
+        try:
+            drop = batch.appendable(request.drop_id, request.append_token)
+        except NoSuchDrop:
+            raise self._absent() from None
         self._must_be_here(drop)
         if len(cell) not in CELL_SIZES:
             raise BadCell
@@ -383,6 +386,11 @@ class Drops:
         drop.bytes += len(cell)
         batch.land(drop, held)
         return wire.Appended(request.id, drop.head, drop.digest)
+
+    def _absent(self) -> NoSuchDrop | DropMoved:
+        """What is said of a drop that is not here, or whose token is wrong: nobody is to learn
+        which. Once drops have gone, new ones are made where those are."""
+        return DropMoved(order=self._order) if self._order else NoSuchDrop()
 
     def _must_be_here(self, drop: DropRecord) -> None:
         if drop.state == GONE:
@@ -421,7 +429,7 @@ class Drops:
         """
         drop = self._store.look(request.drop_id)
         if not _matches(request.drop_id, request.read_token, drop.read_hash):
-            raise NoSuchDrop
+            raise self._absent()
         if drop.drop_id not in self.frozen:
             self._must_be_here(drop)
         held = self._store.cells(

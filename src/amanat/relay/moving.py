@@ -14,7 +14,7 @@ from amanat.errors import AmanatError, BrokenMove, MoveRefused, RelayBusy, Store
 from amanat.protocol import moving, wire
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
 from amanat.protocol.drops import HASH_BYTES, SECRET_BYTES, next_digest
-from amanat.protocol.ledger import MovedIn, MovedOut, drop_hash, hour_of
+from amanat.protocol.ledger import Erased, MovedIn, MovedOut, drop_hash, hour_of
 from amanat.protocol.moving import (
     ARRIVING,
     GONE,
@@ -152,7 +152,7 @@ class Moves:
             return wire.Moving(request.id, [])
         record, order = self._known(request)
         if record.is_source != isinstance(
-            step, moving.Freeze | moving.Release | moving.Thaw | moving.Erase
+            step, moving.Freeze | moving.Release | moving.Thaw | moving.Erase | moving.End
         ) and not isinstance(step, moving.Abandon):
             raise MoveRefused
         if isinstance(step, moving.State):
@@ -169,6 +169,8 @@ class Moves:
             return self._freeze(step.drops)
         if isinstance(step, moving.Release):
             self._release(record, order, step.drops, now=now)
+        elif isinstance(step, moving.End):
+            self._end(step.drops, now=now)
         elif isinstance(step, moving.Land):
             for standing in step.drops:
                 self._land(record, order, standing, now=now)
@@ -383,6 +385,18 @@ class Moves:
             self._store.note(MovedOut(*_entry(drop, destination, now)))
         if not record.is_closed:
             self._store.close_move(record)
+
+    def _end(self, drops: Sequence[bytes], *, now: float) -> None:
+        for drop_id in drops:
+            drop = self._store.find(drop_id)
+            if not drop.drop_id:
+                continue
+            if drop.state != HERE or drop.bucket or drop.cells or not drop.head:
+                raise BrokenMove
+            if drop_id not in self._drops.frozen:
+                raise RelayBusy(retry_after=0.0)  # too late: it is frozen again
+            self._store.forget(drop)
+            self._store.note(Erased(drop_hash(drop_id), hour_of(now), 0, 0))
 
     def _erase(self, record: MoveRecord, *, now: float) -> list[Standing]:
         """Erase cells of drops that have gone, their keys first; one of those drops while there may

@@ -231,6 +231,11 @@ class SqliteStore:
                 " VALUES (?,?,?,?,?,?,?,?,?,?,?,NULL,0,0,?,?,?)",
                 (*_row(drop), drop.state, drop.move, drop.bound),
             ).lastrowid
+            # A crash between the two commits, keys first, leaves keys under a number that is given
+            # again; they are not this drop's.
+            if self._keys.execute("SELECT 1 FROM shred_key WHERE number = ?", (number,)).fetchone():
+                self._begin(self._keys)
+                self._keys.execute("DELETE FROM shred_key WHERE number = ?", (number,))
         assert number is not None  # noqa: S101  # an INSERT of one row
         drop.number = number
         drop.bound = drop.bound or number
