@@ -408,3 +408,13 @@ def test_a_relay_is_made(town: Town, tmp_path: Path) -> None:
     assert made.value["address"].startswith("amanat://127.0.0.1:8443/#")
     assert town.run(arguments).status == 2
     assert town.run([*arguments[:2], str(tmp_path / "x"), *arguments[3:4], "Iran"]).status == 2
+
+
+def test_general_options_stand_before_a_command_or_behind_it(town: Town) -> None:
+    alice = town.person("alice")
+    before = alice("--json", "--wait", "3", "status").value
+    behind = alice("status", "--json", "--wait", "3").value
+    assert before == behind
+    assert before["name"] == "alice"
+    assert alice("group", "list", "--json").value == []
+    assert not alice("status").out.startswith("{")

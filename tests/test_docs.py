@@ -156,7 +156,7 @@ def options(parser: argparse.ArgumentParser) -> set[str]:
         option
         for action in parser._actions
         for option in action.option_strings
-        if not isinstance(action, argparse._HelpAction)
+        if not isinstance(action, argparse._HelpAction) and action.help != argparse.SUPPRESS
     }
 
 

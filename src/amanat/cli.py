@@ -202,16 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="amanat", description="A messenger whose relay may be put anywhere."
     )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument(
-        "--profile", type=Path, default=DEFAULT_PROFILE, metavar="DIR", help="where you are kept"
-    )
-    parser.add_argument(
-        "--passphrase-fd", type=int, metavar="N", help="read the passphrase from descriptor N"
-    )
-    parser.add_argument(
-        "--wait", type=float, default=WAIT_S, metavar="SECONDS", help="how long to wait for relays"
-    )
+    _general(parser, is_before=True)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     init = _command(commands, "init", _init, "become a person, at home on a relay")
@@ -267,6 +258,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _general(parser: argparse.ArgumentParser, *, is_before: bool) -> None:
+    """The options of all commands, before a command or behind it: there, where they are not given,
+    what stands before counts."""
+
+    def add(name: str, default: object, text: str, **rest: Any) -> None:  # noqa: ANN401  # argparse's
+        parser.add_argument(
+            name,
+            default=default if is_before else argparse.SUPPRESS,
+            help=text if is_before else argparse.SUPPRESS,
+            **rest,
+        )
+
+    add("--json", False, "print the result as JSON", action="store_true")
+    add("--profile", DEFAULT_PROFILE, "where you are kept", type=Path, metavar="DIR")
+    add("--passphrase-fd", None, "read the passphrase from descriptor N", type=int, metavar="N")
+    add("--wait", WAIT_S, "how long to wait for relays", type=float, metavar="SECONDS")
+
+
 def _command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
     name: str,
@@ -274,6 +283,7 @@ def _command(
     text: str,
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text)
+    _general(parser, is_before=False)
     parser.set_defaults(run=run)
     return parser
 
