@@ -14,12 +14,13 @@ from amanat.client.conversation import CUT_OFF_MS
 from amanat.client.gaps import BEATS_MS
 from amanat.client.holding import DEPOSIT, HOLD, PATIENCE_MS
 from amanat.drill.world import STORM, Person, Relay, World
-from amanat.errors import BadArgument, InvalidMessage
+from amanat.errors import BadArgument, InvalidMessage, RelayBusy
 from amanat.protocol import codec
 from amanat.protocol.cells import MESSAGE_CELL
 from amanat.protocol.descriptor import Descriptor
 from amanat.protocol.messages import CellKind, Epoch, Held
 from relays import RelayProcess, run_in_loop
+from test_exit import days
 from test_moved_people import meet, person, say, shows, texts, until
 from test_world import History
 
@@ -251,6 +252,52 @@ async def test_a_word_waits_while_the_home_it_rests_at_is_away(world: World) -> 
     assert not any(person.warnings() for person in (alice, bob))
 
 
+async def test_words_that_were_read_before_their_notices_came_are_found(world: World) -> None:
+    place, alice, bob, _, _ = await town(world)
+    alice.client.set_outbound(HOLD)
+    alice.say("bob", "the first makes the drop")
+    await world.settle()
+    await bob.sleep()
+    alice.say("bob", "before")
+    await world.pass_time(2)
+    place.relays[1].refuses = RelayBusy(retry_after=10.0)
+    alice.say("bob", "late")  # it rests at home already, and its notice waits
+    await world.pass_time(2)
+    bob.wake()
+    await world.pass_time(5)
+    assert bob.texts("alice")[1:] == ["before"]
+    assert bob.one("SELECT count(*) FROM held_early") == 1
+    place.relays[1].refuses = None
+    await world.settle()
+    assert bob.texts("alice")[1:] == ["before", "late"]
+    assert bob.one("SELECT count(*) FROM held_early") == 0
+    assert not any(person.warnings() for person in (alice, bob))
+
+
+async def test_who_has_caught_up_has_fetched_what_can_be(world: World) -> None:
+    _, alice, bob, _, _ = await town(world)
+    alice.client.set_outbound(HOLD)
+    await bob.sleep()
+    alice.say("bob", "fetch me")
+    await world.settle()
+    bob.wake()
+    await bob.client.caught_up()
+    assert bob.texts("alice") == ["fetch me"]
+    await bob.sleep()
+    alice.say("bob", "and me")
+    await world.settle()
+    world.network.cut(world.relay.address)
+    bob.wake()
+    await world.pass_time(30)
+    assert bob.texts("alice") == ["fetch me"]
+    assert bob.client._conversations.holding.places()
+    assert not set(bob.client._conversations.holding.places()) - bob.client._put_off
+    world.network.away.clear()
+    await world.pass_time(60)
+    await world.settle()
+    assert bob.texts("alice") == ["fetch me", "and me"]
+
+
 async def test_what_a_dead_home_held_is_held_by_the_next(world: World) -> None:
     place, alice, bob, carol, _ = await town(world)
     alice.client.set_outbound(HOLD)
@@ -320,7 +367,9 @@ async def test_a_greeting_rests_with_who_invites_so_who_holds_sends_none(world: 
         alice.client.set_outbound("keep")
 
 
-async def test_a_drop_of_held_words_is_another_each_day_and_ends(world: World) -> None:
+async def test_a_drop_of_held_words_is_another_each_day_and_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, alice, bob, _, _ = await town(world)
     alice.client.set_outbound(HOLD)
     drops = set()
@@ -331,7 +380,7 @@ async def test_a_drop_of_held_words_is_another_each_day_and_ends(world: World) -
         drops |= set(world.relay.shelves) - before
         alice.say("bob", "again")
         await world.settle()
-        await world.pass_time(86_400)
+        await days(world, monkeypatch, 1)
     assert len(drops) == 3
     assert len(bob.texts("alice")) == 6
     assert bob.one("SELECT count(*) FROM held") == 0

@@ -1177,7 +1177,7 @@ def _places(view: ConversationView) -> dict[str, object]:
 
 def _place(view: ConversationView) -> str:
     """Where a conversation's data rests, and so under whose law."""
-    held = f", and what {', '.join(map(_shown, view.held_by))} say where they are at home"
+    held = f", but for the words of {', '.join(map(_shown, view.held_by))}, held at their home"
     return (
         f"{view.outbound_why}; what is said to you in {view.inbound_region}"
         f"{held if view.held_by else ''}; who is in it in {view.region}"

@@ -505,7 +505,8 @@ class Client:
                 " UNION ALL SELECT 1 FROM meta WHERE key = 'again'",
                 (self._now(),),
             ).fetchone()
-            or set(dict(self._conversations.awaited())) - self._put_off
+            or {*dict(self._conversations.awaited()), *self._conversations.holding.places()}
+            - self._put_off
         ):
             await self.changed()
 
@@ -1818,25 +1819,35 @@ class Client:
         pause = TICK_S
         while place := self._conversations.holding.place(drop_id):
             request = wire.Read(
-                0, drop_id, place.drop.read_token, place.read, wire.MAX_CELLS, wire.MAX_WAIT_S
+                0, drop_id, place.drop.read_token, place.read, wire.MAX_CELLS, int(PATIENCE_S)
             )
             try:
                 link = await self._routes.to(place.relay)
                 cells = await link.request(request, wire.Cells)
-            except (Unavailable, NoSuchDrop) as error:  # its sender may still be sending
+            except (Unavailable, NoSuchDrop) as error:
+                # Its sender may still be sending, but of a relay that is away nobody knows for how
+                # long.
+                if isinstance(error, Unavailable) or pause > PATIENCE_S:
+                    self._put_off.add(drop_id)
+                    self._wake()
                 await asyncio.sleep(error.retry_after or pause)
                 pause = min(2 * pause, RETRY_MS[1] / 1000)
                 continue
             except (PeerError, TrustError) as error:
+                self._put_off.add(drop_id)
+                self._wake()
                 await self._rest_after(error, b"")
                 continue
             with self._unit():
                 self._conversations.fetched(place, cells, now=self._now())
             if place.read < cells.head:
                 pause = TICK_S
-            else:  # nothing came, though it was waited for
+            elif self._conversations.holding.place(drop_id):  # it was waited for and did not come
+                self._put_off.add(drop_id)
+                self._wake()
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, RETRY_MS[1] / 1000)
+        self._put_off.discard(drop_id)
         self._begin_due()
 
     async def _fetch_file(self, ref: FileRef) -> bytes | None:

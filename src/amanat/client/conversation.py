@@ -1730,8 +1730,7 @@ class Conversations:
 
     def fetched(self, place: HeldDrop, cells: wire.Cells, *, now: int) -> None:
         """Take what was waited for among the cells of a drop; inside a unit."""
-        upto = cells.first + len(cells.cells) - 1
-        for one in self.holding.find(place, cells.cells, upto, now=now):
+        for one in self.holding.find(place, cells.cells, cells.first, now=now):
             self._take_fetched(one, now=now)
 
     def _take_fetched(self, one: Fetched, *, now: int) -> None:

@@ -145,6 +145,13 @@ class Holding:
             " told_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (label, drop_id, gid, signer, at.number, at.authenticator, data, now),
         )
+        early = self._db.execute(
+            "DELETE FROM held_early WHERE label = ? RETURNING seq", (label,)
+        ).fetchone()
+        if early is not None:  # it was read and not known yet: from there on once more
+            self._db.execute(
+                "UPDATE held_read SET seq = min(seq, ?) WHERE drop_id = ?", (early[0] - 1, drop_id)
+            )
 
     def places(self) -> list[bytes]:
         """The ids of the drops in which something waits."""
@@ -162,22 +169,31 @@ class Holding:
         held = codec.decode(_helds, row[0], InvalidMessage)
         return HeldDrop(held.relay, held_drop(held), row[1])
 
-    def find(self, place: HeldDrop, cells: list[bytes], upto: int, *, now: int) -> list[Fetched]:
-        """What was waited for, among the cells of a drop up to a seq; inside a unit.
+    def find(self, place: HeldDrop, cells: list[bytes], first: int, *, now: int) -> list[Fetched]:
+        """What was waited for, among the cells of a drop from a seq on; inside a unit.
 
         A cell that does not open is passed over: the notice may have been wrong, and its sender is
         asked then.
         """
         drop_id = place.drop.drop_id
-        self._db.execute("INSERT OR REPLACE INTO held_read VALUES (?, ?, ?)", (drop_id, upto, now))
+        # A notice that has come meanwhile may have led back to before the first of these.
+        self._db.execute(
+            "INSERT INTO held_read VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET read_at = ?3,"
+            " seq = CASE WHEN seq < ?4 - 1 THEN seq ELSE ?2 END",
+            (drop_id, first + len(cells) - 1, now, first),
+        )
         found = []
-        for cell in cells:
+        for seq, cell in enumerate(cells, first):
             row = self._db.execute(
                 "DELETE FROM held WHERE label = ? AND drop_id = ?"
                 " RETURNING gid, signer, number, authenticator, ref",
                 (cell[:LABEL_BYTES], drop_id),
             ).fetchone()
             if row is None:
+                self._db.execute(
+                    "INSERT OR IGNORE INTO held_early VALUES (?, ?, ?, ?)",
+                    (cell[:LABEL_BYTES], drop_id, seq, now),
+                )
                 continue
             gid, signer, number, authenticator, ref = row
             held = codec.decode(_helds, ref, InvalidMessage)
@@ -217,7 +233,8 @@ class Holding:
         """Forget what rests nowhere any more; inside a unit."""
         before = now - (MESSAGE_RETENTION_DAYS + 1) * _DAY_MS
         self._db.execute("DELETE FROM held WHERE told_at < ?", (before,))
-        self._db.execute("DELETE FROM held_read WHERE read_at < ?", (before,))
+        for table in ("held_read", "held_early"):
+            self._db.execute(f"DELETE FROM {table} WHERE read_at < ?", (before,))  # noqa: S608
 
     def end(self, gid: bytes) -> None:
         """We are no longer in a conversation; inside a unit."""

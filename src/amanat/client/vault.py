@@ -452,6 +452,11 @@ CREATE TABLE held_read (
     drop_id BLOB PRIMARY KEY, seq INTEGER NOT NULL, read_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Cells that were read there before a notice of them came.
+CREATE TABLE held_early (
+    label BLOB PRIMARY KEY, drop_id BLOB NOT NULL, seq INTEGER NOT NULL, read_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Who holds what they say in a conversation, as they last said.
 CREATE TABLE holder (
     gid BLOB NOT NULL, identity BLOB NOT NULL, PRIMARY KEY (gid, identity)
