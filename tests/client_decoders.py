@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from amanat.client import comeback, conversation, history, invite
+from amanat.client import comeback, conversation, history, holding, invite
 from amanat.errors import (
     AmanatError,
     BrokenInvite,
@@ -36,6 +36,7 @@ from amanat.protocol.identity import (
 from amanat.protocol.messages import (
     Ack,
     Branch,
+    CellKind,
     CommitInfo,
     Delete,
     Edit,
@@ -43,6 +44,7 @@ from amanat.protocol.messages import (
     Epoch,
     FileRef,
     Fragment,
+    Held,
     KeyPackages,
     KeyPackagesWanted,
     Knock,
@@ -183,6 +185,9 @@ DECODERS = {
         comeback._helps,
         InvalidMessage,
         comeback.Help(b"group info", b"tree", bytes(32), [_EPOCH], 12, 3),
+    ),
+    "held word": _record(
+        holding._helds, InvalidMessage, Held(RELAY, "IR", bytes(32), bytes(32), CellKind.MLS)
     ),
     "where help rests": _record(comeback._files, InvalidMessage, _FILE),
 }  # fmt: skip
