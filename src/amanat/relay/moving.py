@@ -378,13 +378,16 @@ class Moves:
                 continue
             if not drop.drop_id or drop.state != HERE:
                 raise BrokenMove
-            if drop_id not in self._drops.frozen:
-                raise RelayBusy(retry_after=0.0)  # too late: it is frozen again
+            self._must_be_frozen(drop_id)
             drop.state, drop.move = GONE, record.number
             self._store.set_state(drop)
             self._store.note(MovedOut(*_entry(drop, destination, now)))
         if not record.is_closed:
             self._store.close_move(record)
+
+    def _must_be_frozen(self, drop_id: bytes) -> None:
+        if drop_id not in self._drops.frozen:
+            raise RelayBusy(retry_after=0.0)  # too late: the mover freezes it again
 
     def _end(self, drops: Sequence[bytes], *, now: float) -> None:
         for drop_id in drops:
@@ -393,8 +396,7 @@ class Moves:
                 continue
             if drop.state != HERE or drop.bucket or drop.cells or not drop.head:
                 raise BrokenMove
-            if drop_id not in self._drops.frozen:
-                raise RelayBusy(retry_after=0.0)  # too late: it is frozen again
+            self._must_be_frozen(drop_id)
             self._store.forget(drop)
             self._store.note(Erased(drop_hash(drop_id), hour_of(now), 0, 0))
 
