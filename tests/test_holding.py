@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from amanat.client import api
 from amanat.client import conversation as rules
 from amanat.client.conversation import CUT_OFF_MS
 from amanat.client.gaps import BEATS_MS
@@ -272,6 +273,42 @@ async def test_words_that_were_read_before_their_notices_came_are_found(world: W
     assert bob.texts("alice")[1:] == ["before", "late"]
     assert bob.one("SELECT count(*) FROM held_early") == 0
     assert not any(person.warnings() for person in (alice, bob))
+
+
+async def test_nothing_is_fetched_of_who_is_blocked(world: World) -> None:
+    _, alice, bob, _, _ = await town(world)
+    alice.client.set_outbound(HOLD)
+    alice.say("bob", "first")
+    await world.settle()
+    bob.client.block("alice")
+    world.network.seen.clear()
+    alice.say("bob", "do you see this?")
+    await world.pass_time(300)
+    assert bob.texts("alice") == ["first"]
+    assert bob.one("SELECT count(*) FROM held") == 0
+    bob.client.unblock("alice")
+    alice.say("bob", "second")
+    await world.settle()
+    assert "second" in bob.texts("alice")
+
+
+async def test_a_contact_who_names_many_drops_is_not_read_at_once(world: World) -> None:
+    _, alice, bob, _, _ = await town(world)
+    gid, relay = alice.gid("bob"), str(world.relay.address)
+    theirs = alice.client._conversations
+    (peer,) = theirs.others(theirs.group(gid))
+    for number in range(api.MAX_FETCHES * 3):
+        held = Held(relay, "IR", number.to_bytes(32, "big"), bytes(32), CellKind.MLS)
+        with alice.client._unit():
+            theirs._post(gid, peer, CellKind.HELD, codec.encode(held), now=world.now())
+    await world.pass_time(2)
+    assert sum(isinstance(key, api._Held) for key in bob.client._tasks) <= api.MAX_FETCHES
+    await world.pass_time(60)
+    assert len(bob.client._held_due) == api.MAX_FETCHES * 3  # each had its turn
+    alice.client.set_outbound(HOLD)
+    alice.say("bob", "and this one is there")
+    await world.pass_time(60)
+    assert bob.texts("alice") == ["and this one is there"]
 
 
 async def test_who_has_caught_up_has_fetched_what_can_be(world: World) -> None:

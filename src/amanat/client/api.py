@@ -106,6 +106,11 @@ again."""
 FILE_PAGE = 12
 """Large cells asked for at once: below wire.MAX_REPLY_BYTES."""
 
+FETCH_MS = (1_000, 60_000)
+"""After what pause a drop is read again in which a held word did not come, at first and at most:
+well within the time in which it is not asked for again (holding.PATIENCE_MS)."""
+MAX_FETCHES = 16
+"""Drops of held words that are read at once: a contact can name as many as they like."""
 ENDED_TRIES = 3
 """After so many tries an epoch drop that we had made is taken to have ended, and made again: a
 relay forgets those that nobody has used for long."""
@@ -314,6 +319,19 @@ class _Row(NamedTuple):
     recipient: bytes | None
 
 
+class _Held(NamedTuple):
+    """The task that reads a drop of held words."""
+
+    drop_id: bytes
+
+
+class _Later(NamedTuple):
+    """When something is done again, and after what pause; in Unix milliseconds, milliseconds."""
+
+    due_at: int
+    pause_ms: int
+
+
 class Client:
     """An open profile. Use as an async context manager, or call `start` and `close`."""
 
@@ -355,6 +373,8 @@ class Client:
         self._home_read = asyncio.Event()
         self._looking: set[bytes] = set()
         self._put_off: set[bytes] = set()
+        self._held_due: dict[bytes, _Later] = {}
+        """When drops in which held words did not come are read again."""
         self._latest = 0
         self._expire_at = 0
         self._write_at = 0
@@ -1674,9 +1694,13 @@ class Client:
         for attempt in self._comebacks.tries():
             if ("back", attempt.gid) not in self._tasks:
                 self._spawn(("back", attempt.gid), self._come_back(attempt))
+        room = MAX_FETCHES - sum(isinstance(key, _Held) for key in self._tasks)
         for drop_id in self._conversations.holding.places():
-            if ("held", drop_id) not in self._tasks:
-                self._spawn(("held", drop_id), self._fetch_held(drop_id))
+            later = self._held_due.get(drop_id)
+            is_due = later is None or later.due_at <= self._now()
+            if room > 0 and is_due and _Held(drop_id) not in self._tasks:
+                room -= 1
+                self._spawn(_Held(drop_id), self._fetch_held(drop_id))
         for gid, ref in self._conversations.awaited():
             if ("fetch", gid) not in self._tasks:
                 self._spawn(("fetch", gid), self._fetch_welcome(gid, ref))
@@ -1815,8 +1839,8 @@ class Client:
         self._begin_due()
 
     async def _fetch_held(self, drop_id: bytes) -> None:
-        """Read a drop in which others hold words for us, until none is waited for."""
-        pause = TICK_S
+        """Read a drop in which others hold words for us, until none is waited for or what is does
+        not come: then again later."""
         while place := self._conversations.holding.place(drop_id):
             request = wire.Read(
                 0, drop_id, place.drop.read_token, place.read, wire.MAX_CELLS, int(PATIENCE_S)
@@ -1824,31 +1848,29 @@ class Client:
             try:
                 link = await self._routes.to(place.relay)
                 cells = await link.request(request, wire.Cells)
-            except (Unavailable, NoSuchDrop) as error:
-                # Its sender may still be sending, but of a relay that is away nobody knows for how
-                # long.
-                if isinstance(error, Unavailable) or pause > PATIENCE_S:
-                    self._put_off.add(drop_id)
-                    self._wake()
-                await asyncio.sleep(error.retry_after or pause)
-                pause = min(2 * pause, RETRY_MS[1] / 1000)
-                continue
-            except (PeerError, TrustError) as error:
-                self._put_off.add(drop_id)
-                self._wake()
-                await self._rest_after(error, b"")
-                continue
-            with self._unit():
-                self._conversations.fetched(place, cells, now=self._now())
-            if place.read < cells.head:
-                pause = TICK_S
-            elif self._conversations.holding.place(drop_id):  # it was waited for and did not come
-                self._put_off.add(drop_id)
-                self._wake()
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, RETRY_MS[1] / 1000)
+                with self._unit():
+                    self._conversations.fetched(place, cells, now=self._now())
+            except (Unavailable, NoSuchDrop, PeerError, TrustError) as error:
+                self._fetch_later(drop_id, error)
+                return
+            if place.read >= cells.head and self._conversations.holding.place(drop_id):
+                self._fetch_later(drop_id, NoSuchDrop())
+                return
         self._put_off.discard(drop_id)
-        self._begin_due()
+        self._held_due.pop(drop_id, None)
+
+    def _fetch_later(self, drop_id: bytes, error: Unavailable | PeerError | TrustError) -> None:
+        """What is held in a drop could not be had: its sender may still be sending, or its relay is
+        away, and nobody knows for how long."""
+        before = self._held_due.get(drop_id)
+        pause = min(2 * before.pause_ms, FETCH_MS[1]) if before else FETCH_MS[0]
+        wait = max(pause, int(1000 * (error.retry_after or 0)))
+        self._held_due[drop_id] = _Later(self._now() + wait, pause)
+        if not isinstance(error, NoSuchDrop) or pause > 1000 * PATIENCE_S:
+            self._put_off.add(drop_id)
+        if not isinstance(error, Unavailable | NoSuchDrop):
+            self._note(error, b"")
+        self._wake()
 
     async def _fetch_file(self, ref: FileRef) -> bytes | None:
         """The content of a file; None if it is not the one announced."""

@@ -1717,8 +1717,8 @@ class Conversations:
         self, gid: bytes, signer: bytes, notice: bytes, at: Epoch, *, now: int
     ) -> None:
         """A word waits at its sender's home, or somebody's of a large group (`signer` is empty)."""
-        if not self.is_followed(gid):
-            return
+        if not self.is_followed(gid) or self.history.is_shut(gid):
+            return  # of who is blocked nothing is kept, and fetching it would be a sign of life
         peers = [p for p in self.others(self.group(gid)) if signer in (b"", p.signer)]
         relays = {address.relay for peer in peers for address in peer.addresses}
         if not signer:  # we read what we have said ourselves, too
