@@ -243,7 +243,7 @@ async def test_a_word_waits_while_the_home_it_rests_at_is_away(world: World) -> 
     await world.settle()
     world.network.cut(world.relay.address)
     bob.wake()
-    await world.pass_time(PATIENCE_MS / 1000 - 60)
+    await world.pass_time(PATIENCE_MS / 1000 - 120)
     assert bob.texts("alice") == ["first"]
     world.network.away.clear()
     await world.pass_time(60)

@@ -106,7 +106,7 @@ again."""
 FILE_PAGE = 12
 """Large cells asked for at once: below wire.MAX_REPLY_BYTES."""
 
-FETCH_MS = (1_000, 60_000)
+FETCH_MS = (1_000, 30_000)
 """After what pause a drop is read again in which a held word did not come, at first and at most:
 well within the time in which it is not asked for again (holding.PATIENCE_MS)."""
 MAX_FETCHES = 16
