@@ -65,6 +65,12 @@ fn end(bytes: &[u8]) -> usize {
     bytes.len().min(MAX)
 }
 
+/// Whether these bytes are the chunk of that id: else the vault is damaged, and what can be read from
+/// them all the same is not what was written.
+pub fn is_whole(chunk: &[u8], id: &ChunkId) -> bool {
+    Sha256::digest(chunk).as_slice() == id
+}
+
 /// What is stored in place of a row that was cut.
 pub fn list(ids: &[ChunkId]) -> serde_bytes::ByteBuf {
     serde_bytes::ByteBuf::from(ids.concat())

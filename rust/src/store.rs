@@ -381,6 +381,9 @@ impl Store {
         let mut whole = Bytes::default();
         for id in ids {
             let chunk = self.must(self.row(&chunk_key(kind, gid, &id)?)?)?;
+            if !chunks::is_whole(&chunk, &id) {
+                return Err(self.damaged());
+            }
             whole.extend_from_slice(&chunk);
         }
         Ok(Some(whole))
