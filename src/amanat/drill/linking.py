@@ -50,6 +50,8 @@ def contact_features(evidence: Evidence, people: int) -> Features:
     for window in _windows(evidence, WINDOWS_S):
         names.append(f"answers within {window:g} s")
         values.append(_both_ways(_lift_follow(evidence, people, window)))
+    names.append("busy places")
+    values.append(_busy(evidence, people))
     if (evidence.source != HIDDEN).any():
         flow = _flow(evidence, people)
         names += ["flow both ways", "flow one way"]
@@ -70,6 +72,8 @@ def group_features(evidence: Evidence, people: int) -> Features:
     for window in _windows(evidence, TOGETHER_S):
         names.append(f"together within {window:g} s")
         values.append(_both_ways(_lift_follow(evidence, people, window)))
+    names.append("busy places")
+    values.append(_busy(evidence, people))
     if (evidence.source != HIDDEN).any():
         flow = _flow(evidence, people)
         names.append("flow one way")
@@ -87,7 +91,7 @@ def without_source(features: Features) -> Features:
     kept = [
         (name, value)
         for name, value in zip(*features, strict=True)
-        if name.startswith(("answers", "together"))
+        if name.startswith(("answers", "together", "busy"))
     ]
     return Features([name for name, _ in kept], [value for _, value in kept])
 
@@ -192,6 +196,14 @@ def _lift_follow(
     found = np.zeros((people, people))
     np.maximum.at(found, (owner[score.row], owner[score.col]), score.data)
     return found
+
+
+def _busy(evidence: Evidence, people: int) -> NDArray[np.float64]:
+    """How much comes where the two are at home: who gets much talks with many, and is in the groups
+    in which much is said."""
+    many = np.bincount(evidence.place, minlength=len(evidence.owners))
+    each = np.asarray(owners_matrix(evidence, people).T @ many)
+    return np.outer(each, each)
 
 
 def _flow(evidence: Evidence, people: int) -> NDArray[np.float64]:
