@@ -173,6 +173,11 @@ class Link(picows.WSListener):
         if self._transport is not None:
             self._transport.disconnect()
 
+    async def closed(self) -> None:
+        """Until it has ended, of which its transport is not sure at once."""
+        if self._transport is not None:
+            await self._transport.wait_disconnected()
+
     def _resume(self) -> None:
         if self.is_open and self._transport is not None:
             self._transport.underlying_transport.resume_reading()

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 DESIGNS = ("cloud", "federated", "sealed", "perqueue", "amanat")
 MODES = {"amanat": ("direct", "hopped", "covered")}
 """The modes of a design; others have none."""
-PEOPLE_PER_BUCKET = 32
+PEOPLE_PER_BUCKET = (32, 64)
+MANY_PEOPLE = 500
+"""How many people share a bucket of a relay, and of one with more people than this: as
+docs/operations.md tells operators, for many buckets differ more in how much comes into them."""
 HIDDEN = -1
 FAN_OUT_S = 0.02
 """Between two cells of one message to several people, in seconds: as measured on loopback."""
@@ -81,16 +84,21 @@ class Deposits(NamedTuple):
     """Bytes of the text; 0 for a receipt or a heartbeat."""
 
 
+def buckets_of(people: int) -> int:
+    """How many buckets a relay of so many people has."""
+    return -(-people // PEOPLE_PER_BUCKET[people > MANY_PEOPLE])
+
+
 def observe(sample: Sample, design: str, mode: str | None, rng: np.random.Generator) -> Evidence:
     """What a server of a design has in its log."""
     if mode == "covered":
         deposits = covered(sample, rng)
-        evidence = _buckets(sample, deposits, rng, is_hidden=True, per_bucket=PEOPLE_PER_BUCKET)
+        evidence = _buckets(sample, deposits, rng, is_hidden=True)
         return evidence._replace(period_s=PERIOD_S)
     if design == "amanat":
         deposits = deposit(sample, rng, receipts="ours")
         is_hidden = mode != "direct"
-        return _buckets(sample, deposits, rng, is_hidden=is_hidden, per_bucket=PEOPLE_PER_BUCKET)
+        return _buckets(sample, deposits, rng, is_hidden=is_hidden)
     receipts = "none" if design in ("cloud", "federated") else "each"
     deposits = deposit(sample, rng, receipts=receipts)
     if design in ("cloud", "federated"):
@@ -125,8 +133,8 @@ def with_puppets(
 ) -> Evidence:
     """The same, where a share of every bucket are the operator's own: the others are alone with
     fewer."""
-    real = max(1, round(PEOPLE_PER_BUCKET * (1 - share)))
-    bucket, owners = _drawn(people, real, rng)
+    real = max(1, round(people / buckets_of(people) * (1 - share)))
+    bucket, owners = _drawn(people, -(-people // real), rng)
     return evidence._replace(place=bucket[evidence.recipient], owners=owners)
 
 
@@ -147,19 +155,17 @@ def _buckets(
     rng: np.random.Generator,
     *,
     is_hidden: bool,
-    per_bucket: int,
 ) -> Evidence:
-    bucket, owners = _drawn(sample.people, per_bucket, rng)
+    bucket, owners = _drawn(sample.people, buckets_of(sample.people), rng)
     source = np.full(len(deposits.at), HIDDEN) if is_hidden else deposits.author
     return _sorted(deposits, source, bucket[deposits.recipient], "amanat", owners)
 
 
 def _drawn(
-    people: int, per_bucket: int, rng: np.random.Generator
+    people: int, many: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], list[tuple[int, ...]]]:
     """(the bucket of each person, the people of each bucket). Everybody draws; here so that each
     bucket has its people."""
-    many = -(-people // per_bucket)
     bucket = rng.permutation(np.arange(people) % many)
     return bucket, [tuple(np.flatnonzero(bucket == one).tolist()) for one in range(many)]
 

@@ -39,7 +39,7 @@ from amanat.drill.attacks import (
     sizes,
     substitution,
 )
-from amanat.drill.designs import DESIGNS, MODES, PEOPLE_PER_BUCKET, hide, observe, stored_size
+from amanat.drill.designs import DESIGNS, MODES, buckets_of, hide, observe, stored_size
 from amanat.drill.linking import without_source
 from amanat.drill.report import page
 from amanat.drill.sample import draw
@@ -639,7 +639,7 @@ def _recorded(settings: Settings, said: list[Said]) -> list[Result]:
         return []
     sample = draw(said, people=recorded.PEOPLE, days=settings.days, seed=0)
     talk = recorded.slice_of(sample)
-    buckets = -(-recorded.PEOPLE // PEOPLE_PER_BUCKET)
+    buckets = buckets_of(recorded.PEOPLE)
     results: list[Result] = []
 
     def tell(mode: str, metric: str, value: float, guess: float | None, most: float | None) -> None:
@@ -676,7 +676,7 @@ def _recorded(settings: Settings, said: list[Said]) -> list[Result]:
 
 def _identifiers(settings: Settings, said: list[Said]) -> list[Result]:
     sample = draw(said, people=settings.people, days=settings.days, seed=0)
-    most = np.log2(-(-sample.people // PEOPLE_PER_BUCKET)) + BITS_ROUNDING
+    most = np.log2(buckets_of(sample.people)) + BITS_ROUNDING
     return [
         _once(design, identifiers.NAME, f"bits of {field}", (bits, bits, bits), random=0, most=most)
         for design, (field, bits) in live.name_people(sample, np.random.default_rng(0)).items()

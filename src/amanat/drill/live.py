@@ -19,7 +19,7 @@ from amanat.client.api import Client
 from amanat.client.vault import Unlock
 from amanat.drill import seized
 from amanat.drill.attacks import content, device, identifiers, plaintext
-from amanat.drill.designs import DESIGNS, PEOPLE_PER_BUCKET, deposit
+from amanat.drill.designs import DESIGNS, buckets_of, deposit
 from amanat.drill.replay import RelayProcess
 from amanat.drill.search import found
 from amanat.errors import RelayUnreachable, WrongPassphrase
@@ -111,6 +111,7 @@ async def _bucket(relay: RelayProcess) -> list[bytes]:
         cells += page.cells
         if len(cells) >= page.head:
             link.close()
+            await link.closed()
             return cells
 
 
@@ -118,6 +119,7 @@ async def _buckets(relay: RelayProcess, many: int) -> list[Drop]:
     link = await connect(parse_address(relay.address))
     described = await link.request(wire.Describe(0, b""), wire.Described)
     link.close()
+    await link.closed()
     return [derive_bucket(described.bucket_key, number, region="IR") for number in range(many)]
 
 
@@ -159,7 +161,7 @@ def name_people(sample: Sample, rng: np.random.Generator) -> dict[str, tuple[str
     people = {"whom it is for": recipient, "whom it is from": author}
     result = {}
     with relay_of_our_own(sample.people) as (relay, root):
-        bucket = rng.permutation(np.arange(sample.people) % -(-sample.people // PEOPLE_PER_BUCKET))
+        bucket = rng.permutation(np.arange(sample.people) % buckets_of(sample.people))
         places = uvloop.run(_deposit(relay, bucket[recipient]))
         relay.stop()
         fields = _stored(relay.directory, places)
@@ -190,6 +192,7 @@ async def _deposit(relay: RelayProcess, buckets: NDArray[np.int64]) -> list[tupl
         answers = await asyncio.gather(*(link.request(one, wire.Appended) for one in appends))
         places += [(number, one.seq) for number, one in zip(wave, answers, strict=True)]
     link.close()
+    await link.closed()
     return places
 
 
