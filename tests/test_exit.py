@@ -724,13 +724,28 @@ async def test_exits_between_deaths_in_bad_weather_lose_and_double_nothing(
 # Covered
 
 
-async def test_covered_person_exits_and_a_cell_leaves_in_each_period_still(world: World) -> None:
+async def of_three_operators(world: World) -> tuple[Person, Person]:
+    """Alice and bob, whose homes and fallbacks are three relays, each of them a hop."""
     first, second = world.two_operators()
     third = world.add_relay("FR")
     third.operator, third.is_hop = "a third", True
     alice = await world.person("alice", relay=first, fallback=second)
     bob = await world.person("bob", relay=second, fallback=third)
     await world.meet(alice, bob)
+    return alice, bob
+
+
+def assert_one_cell_each_period(world: World, name: str, begin: float) -> None:
+    """To each of two hops, in each whole period of 30 seconds since then."""
+    sent = [at for at, who, verb, _ in world.network.lines if (who, verb) == (name, "Cover")]
+    periods = Counter(int(at // 30) for at in sent)
+    whole = range(int(begin // 30) + 1, int(world.network.clock() // 30))
+    assert [periods[number] for number in whole] == [2] * len(whole)
+
+
+async def test_covered_person_exits_and_a_cell_leaves_in_each_period_still(world: World) -> None:
+    alice, bob = await of_three_operators(world)
+    first, third = world.relay, world.relay_at(bob.client.status().fallback)
     with alice.acting():
         await alice.client.set_cover(30)
     await world.pass_time(60)
@@ -747,7 +762,4 @@ async def test_covered_person_exits_and_a_cell_leaves_in_each_period_still(world
     assert alice.texts("bob") == bob.texts("alice") == ["where are you?", "here"]
     assert alice.client.status().transport == "covered"
     assert alice.client.status().unaware == []
-    sent = [at for at, who, verb, _ in world.network.lines if (who, verb) == ("alice", "Cover")]
-    periods = Counter(int(at // 30) for at in sent)
-    whole = range(int(begin // 30) + 1, int(world.network.clock() // 30))
-    assert [periods[number] for number in whole] == [2] * len(whole)
+    assert_one_cell_each_period(world, "alice", begin)

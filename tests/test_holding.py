@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +20,7 @@ from amanat.protocol.cells import MESSAGE_CELL
 from amanat.protocol.descriptor import Descriptor
 from amanat.protocol.messages import CellKind, Epoch, Held
 from relays import RelayProcess, run_in_loop
-from test_exit import days
+from test_exit import assert_one_cell_each_period, days, of_three_operators
 from test_moved_people import meet, person, say, shows, texts, until
 from test_world import History
 
@@ -71,6 +70,16 @@ async def town(world: World) -> tuple[Town, Person, Person, Person, Person]:
         await world.meet(one, *people[number + 1 :])
     await world.group("all", *people)
     return Town(world, [world.relay, german, french], people), alice, bob, carol, dave
+
+
+async def hold_for_who_sleeps(world: World, alice: Person, bob: Person) -> None:
+    """Alice has said a first word, which bob has, and a long one while he slept."""
+    alice.client.set_outbound(HOLD)
+    alice.say("bob", "first")
+    await world.settle()
+    await bob.sleep()
+    alice.say("bob", LONG)
+    await world.settle()
 
 
 async def test_a_word_of_who_holds_rests_at_their_home_only(world: World) -> None:
@@ -235,12 +244,7 @@ async def test_what_was_kept_from_its_reader_is_held_when_it_is_said_again(world
 
 async def test_a_word_waits_while_the_home_it_rests_at_is_away(world: World) -> None:
     place, alice, bob, _, _ = await town(world)
-    alice.client.set_outbound(HOLD)
-    alice.say("bob", "first")
-    await world.settle()
-    await bob.sleep()
-    alice.say("bob", LONG)
-    await world.settle()
+    await hold_for_who_sleeps(world, alice, bob)
     world.network.cut(world.relay.address)
     bob.wake()
     await world.pass_time(PATIENCE_MS / 1000 - 120)
@@ -337,12 +341,7 @@ async def test_who_has_caught_up_has_fetched_what_can_be(world: World) -> None:
 
 async def test_what_a_dead_home_held_is_held_by_the_next(world: World) -> None:
     place, alice, bob, carol, _ = await town(world)
-    alice.client.set_outbound(HOLD)
-    alice.say("bob", "first")
-    await world.settle()
-    await bob.sleep()
-    alice.say("bob", LONG)
-    await world.settle()
+    await hold_for_who_sleeps(world, alice, bob)
     world.network.cut(world.relay.address)
     alice.say("all", "is anybody there?")
     new = world.add_relay("TR")
@@ -442,12 +441,7 @@ async def test_held_words_in_bad_weather_between_deaths(world: World, seed: int)
 
 
 async def test_covered_a_held_word_takes_two_places_of_the_grid(world: World) -> None:
-    first, second = world.two_operators()
-    third = world.add_relay("FR")
-    third.operator, third.is_hop = "a third", True
-    alice = await world.person("alice", relay=first, fallback=second)
-    bob = await world.person("bob", relay=second, fallback=third)
-    await world.meet(alice, bob)
+    alice, bob = await of_three_operators(world)
     alice.client.set_outbound(HOLD)
     alice.say("bob", "today's drop is made when first something is held")
     await world.settle()
@@ -459,10 +453,7 @@ async def test_covered_a_held_word_takes_two_places_of_the_grid(world: World) ->
     alice.say("bob", "held")
     await world.pass_time(600)
     assert "held" in bob.texts("alice")
-    sent = [at for at, who, verb, _ in world.network.lines if (who, verb) == ("alice", "Cover")]
-    periods = Counter(int(at // 30) for at in sent)
-    whole = range(int(begin // 30) + 1, int(world.network.clock() // 30))
-    assert [periods[number] for number in whole] == [2] * len(whole)
+    assert_one_cell_each_period(world, "alice", begin)
 
 
 def test_a_descriptor_of_before_deposits() -> None:

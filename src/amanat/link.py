@@ -174,7 +174,8 @@ class Link(picows.WSListener):
             self._transport.disconnect()
 
     async def closed(self) -> None:
-        """Until it has ended, of which its transport is not sure at once."""
+        """End the connection, and wait until it has ended."""
+        self.close()
         if self._transport is not None:
             await self._transport.wait_disconnected()
 

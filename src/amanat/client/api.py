@@ -17,7 +17,7 @@ import hashlib
 import secrets
 import time
 import weakref
-from typing import TYPE_CHECKING, NamedTuple, Self, TypedDict, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 from amanat import mls
 from amanat.client import conversation as rules
@@ -174,12 +174,6 @@ class ConversationView(NamedTuple):
     def is_live(self) -> bool:
         """Whether we are a member, and mean to stay."""
         return self.state == "active"
-
-
-class _OutboundView(TypedDict):
-    outbound: str
-    outbound_why: str
-    held_by: list[str]
 
 
 class Quote(NamedTuple):
@@ -953,6 +947,8 @@ class Client:
         names = self._names(gid)
         policy = group.policy
         direct = [identity for identity in policy.direct if identity != self._me.identity]
+        outbound_regions = self._conversations.outbound_regions(gid)
+        is_held = self._conversations.is_held(gid)
         return ConversationView(
             id=vault.fingerprint(gid),
             gid=gid,
@@ -968,8 +964,12 @@ class Client:
             },
             region=policy.region,
             inbound_region=policy.region if group.is_large else self._me.home.region,
-            outbound_regions=self._conversations.outbound_regions(gid),
-            **self._outbound(gid, names),
+            outbound_regions=outbound_regions,
+            outbound=HOLD if is_held else DEPOSIT,
+            outbound_why=self._why_outbound(outbound_regions, is_held=is_held),
+            held_by=sorted(
+                names[who] for who in self._conversations.holding.holders(gid) if who in names
+            ),
             relay=policy.relay,
             epoch=group.view.epoch,
             suite=group.view.suite,
@@ -977,10 +977,10 @@ class Client:
             hidden=self._history.hidden(gid),
         )
 
-    def _outbound(self, gid: bytes, names: dict[bytes, str]) -> _OutboundView:
-        holding, is_held = self._conversations.holding, self._conversations.is_held(gid)
-        by = holding.outbound().by
-        regions = ", ".join(self._conversations.outbound_regions(gid)) or self._me.home.region
+    def _why_outbound(self, outbound_regions: list[str], *, is_held: bool) -> str:
+        """Where what we say in a conversation rests, and why, in words."""
+        by = self._conversations.holding.outbound().by
+        regions = ", ".join(outbound_regions) or self._me.home.region
         why = {
             "": f"what you say rests with the others, in {regions}",
             "person": f"you hold what you say: it rests in {regions} only, and is fetched there",
@@ -988,11 +988,7 @@ class Client:
         }[by]
         if by and not is_held:
             why = f"nothing has to be held: all of it rests in {regions} anyway"
-        return _OutboundView(
-            outbound=HOLD if is_held else DEPOSIT,
-            outbound_why=why,
-            held_by=sorted(names[who] for who in holding.holders(gid) if who in names),
-        )
+        return why
 
     def _names(self, gid: bytes) -> dict[bytes, str]:
         """What to call the people of a conversation, present and past.
@@ -1075,15 +1071,12 @@ class Client:
     def messages(self, gid: bytes, *, after: int = 0) -> list[Message]:
         """The texts of a conversation in its order; only rows above `after`."""
         names = self._names(gid)
-        queued = self._db.execute(
-            "SELECT 1 FROM outbox WHERE about = ? AND purpose IN ('cell', 'held')", (gid,)
-        ).fetchone()
         others = self._conversations.group(gid).identities - {self._me.identity}
         confirmed: dict[bytes, int] = dict(
             self._db.execute("SELECT identity, seq FROM receipt WHERE gid = ?", (gid,)).fetchall()
         )
         everyone_has = min((confirmed.get(identity, 0) for identity in others), default=0)
-        waiting = "queued" if queued else "sent"
+        waiting = "queued" if self._conversations.gaps.is_saying(gid) else "sent"
 
         def shown(entry: Entry) -> Message:
             is_own = entry.identity == self._me.identity
@@ -1223,6 +1216,7 @@ class Client:
         ]
         transport = self._routes.transport(self._me.home.relay)
         known, allowed = self._conversations.whereabouts, self.allowed_regions
+        outbound = self._conversations.holding.outbound()
         former = [home for home in self._me.former if not self._is_away(home)]
         reached = [*self._me.homes, *former]
         return Status(
@@ -1235,8 +1229,8 @@ class Client:
             fallback_region="".join(home.region for home in self._me.homes[1:]),
             fallback_operator="".join(home.operator for home in self._me.homes[1:]),
             allowed_regions=None if allowed is None else sorted(allowed),
-            outbound=self._conversations.holding.outbound().policy,
-            outbound_by=self._conversations.holding.outbound().by,
+            outbound=outbound.policy,
+            outbound_by=outbound.by,
             is_strict=self.is_strict,
             former=[
                 Former(home.relay, home.region, known.left_at(home), self._is_away(home))

@@ -1423,20 +1423,18 @@ class Conversations:
 
     def _send(self, gid: bytes, group: Group, sealed: bytes, *, is_word: bool, now: int) -> None:
         """Let an MLS message go to everybody; a word that we hold, to whoever may fetch it."""
-        notice = b""
-
-        def hold() -> bytes:
-            return notice or self._hold(gid, group, CellKind.MLS, sealed, now=now)
-
         if group.is_large:
             if is_word and self.holding.is_kept_from([group.policy.region]):
-                self._append_to_epoch(gid, group, HELD_FRAGMENT, hold(), now=now)
+                notice = self._hold(gid, group, CellKind.MLS, sealed, now=now)
+                self._append_to_epoch(gid, group, HELD_FRAGMENT, notice, now=now)
             else:
                 self._append_to_epoch(gid, group, MESSAGE_FRAGMENT, sealed, now=now)
             return
+        notice = b""
         for peer in _one_each(self.others(group)):
             if is_word and self.holding.is_kept_from(a.region for a in peer.addresses):
-                notice = hold()  # one copy at our home serves all
+                # One copy at our home serves all.
+                notice = notice or self._hold(gid, group, CellKind.MLS, sealed, now=now)
                 self._post(gid, peer, CellKind.HELD, notice, now=now)
             else:
                 self._post(gid, peer, CellKind.MLS, sealed, now=now)

@@ -267,17 +267,17 @@ class Gaps:
             (gap.gid, gap.signer),
         ).fetchone()
         pause = min(ASK_MS[0] << min(asked - 1, 16), ASK_MS[1])
-        self._db.execute(
-            "UPDATE heard SET ask_due_at = ? WHERE gid = ? AND signer = ?",
-            (now + pause, gap.gid, gap.signer),
-        )
+        self._ask_at(gap, now + pause)
         return bool(asked <= MAX_ASKS)
 
     def put_off(self, gap: Gap, *, now: int) -> None:
         """Ask later: what is missing may be on its way; inside a unit."""
+        self._ask_at(gap, now + GRACE_MS)
+
+    def _ask_at(self, gap: Gap, due_at: int) -> None:
         self._db.execute(
             "UPDATE heard SET ask_due_at = ? WHERE gid = ? AND signer = ?",
-            (now + GRACE_MS, gap.gid, gap.signer),
+            (due_at, gap.gid, gap.signer),
         )
 
     def give_up(self, gid: bytes, signer: bytes, seq: int) -> bool:
@@ -369,6 +369,13 @@ class Gaps:
         )
         return False
 
+    def is_saying(self, gid: bytes) -> bool:
+        """Whether what we have said in a conversation is not all out yet."""
+        row = self._db.execute(
+            "SELECT 1 FROM outbox WHERE about = ? AND purpose IN ('cell', 'held')", (gid,)
+        ).fetchone()
+        return row is not None
+
     def expire(self, *, now: int) -> None:
         """Forget what was kept long enough; inside a unit."""
         self._db.execute("DELETE FROM sent WHERE said_at < ?", (now - KEPT_MS,))
@@ -381,9 +388,7 @@ class Gaps:
     def beat(self, gid: bytes, *, has_receipts: bool, is_telling: bool, now: int) -> bool:
         """Whether to send a heartbeat now: there is a word that not everybody has confirmed, or
         somebody who may not know where we are; inside a unit. The next one comes later."""
-        if self._db.execute(
-            "SELECT 1 FROM outbox WHERE about = ? AND purpose IN ('cell', 'held')", (gid,)
-        ).fetchone():  # what we have said is not out yet
+        if self.is_saying(gid):
             self._db.execute(
                 "UPDATE conversation SET beat_due_at = ? WHERE gid = ?", (now + BEATS_MS[0], gid)
             )

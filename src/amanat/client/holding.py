@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amanat.errors import BadArgument, InvalidCell, InvalidMessage
 from amanat.protocol import codec
-from amanat.protocol.cells import LABEL_BYTES, one_time, open_cell, seal
+from amanat.protocol.cells import LABEL_BYTES, OneTime, one_time, open_cell, seal
 from amanat.protocol.drops import MESSAGE_RETENTION_DAYS, Drop, derive_drop
 from amanat.protocol.messages import CellKind, Epoch, Held
 
@@ -98,7 +98,7 @@ class Holding:
 
     def is_kept_from(self, regions: Iterable[str]) -> bool:
         """Whether a word that would rest in these regions is held instead."""
-        return self.outbound().policy == HOLD and set(regions) != {self._me.home.region}
+        return set(regions) != {self._me.home.region} and self.outbound().policy == HOLD
 
     def store(self, gid: bytes, epoch: int, kind: CellKind, payload: bytes, *, now: int) -> Stored:
         """Seal a word for the drop of our home that a conversation has today; inside a unit."""
@@ -116,8 +116,7 @@ class Holding:
             )
         held = Held(home.relay, home.region, secret, secrets.token_bytes(32), kind)
         drop = held_drop(held)
-        once = one_time(held.key, region=held.region, drop_id=drop.drop_id)
-        cell = seal(once, payload, region=held.region, drop_id=drop.drop_id)
+        cell = seal(_key(held, drop.drop_id), payload, region=held.region, drop_id=drop.drop_id)
         return Stored(held, drop, cell, is_new=row is None)
 
     # Others'
@@ -139,7 +138,7 @@ class Holding:
         if count >= MAX_AWAITED:
             return  # its sender is asked for it later, as for anything that did not come
         drop_id = held_drop(held).drop_id
-        label = one_time(held.key, region=held.region, drop_id=drop_id).label
+        label = _key(held, drop_id).label
         self._db.execute(
             "INSERT OR IGNORE INTO held (label, drop_id, gid, signer, number, authenticator, ref,"
             " told_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -197,7 +196,7 @@ class Holding:
                 continue
             gid, signer, number, authenticator, ref = row
             held = codec.decode(_helds, ref, InvalidMessage)
-            once = one_time(held.key, region=held.region, drop_id=drop_id)
+            once = _key(held, drop_id)
             try:
                 payload = open_cell(once, cell, region=held.region, drop_id=drop_id)
             except InvalidCell:
@@ -216,10 +215,9 @@ class Holding:
 
     def note(self, gid: bytes, identity: bytes, *, holds: bool) -> None:
         """Somebody has said whether they hold their words; inside a unit."""
-        known = self.holders(gid)
-        if holds and identity not in known:
-            self._db.execute("INSERT INTO holder VALUES (?, ?)", (gid, identity))
-        elif not holds and identity in known:
+        if holds:
+            self._db.execute("INSERT OR IGNORE INTO holder VALUES (?, ?)", (gid, identity))
+        else:
             self._db.execute("DELETE FROM holder WHERE gid = ? AND identity = ?", (gid, identity))
 
     def holders(self, gid: bytes) -> set[bytes]:
@@ -248,3 +246,8 @@ _helds = codec.decoder_of(Held)
 def held_drop(held: Held) -> Drop:
     """The drop a held word rests in."""
     return derive_drop(held.drop, purpose=b"amanat held drop", region=held.region)
+
+
+def _key(held: Held, drop_id: bytes) -> OneTime:
+    """Label and key of its cell."""
+    return one_time(held.key, region=held.region, drop_id=drop_id)

@@ -110,7 +110,6 @@ async def _bucket(relay: RelayProcess) -> list[bytes]:
         page = await link.request(read, wire.Cells)
         cells += page.cells
         if len(cells) >= page.head:
-            link.close()
             await link.closed()
             return cells
 
@@ -118,7 +117,6 @@ async def _bucket(relay: RelayProcess) -> list[bytes]:
 async def _buckets(relay: RelayProcess, many: int) -> list[Drop]:
     link = await connect(parse_address(relay.address))
     described = await link.request(wire.Describe(0, b""), wire.Described)
-    link.close()
     await link.closed()
     return [derive_bucket(described.bucket_key, number, region="IR") for number in range(many)]
 
@@ -191,7 +189,6 @@ async def _deposit(relay: RelayProcess, buckets: NDArray[np.int64]) -> list[tupl
             appends.append(wire.Append(0, drop.drop_id, drop.append_token, cell))
         answers = await asyncio.gather(*(link.request(one, wire.Appended) for one in appends))
         places += [(number, one.seq) for number, one in zip(wave, answers, strict=True)]
-    link.close()
     await link.closed()
     return places
 

@@ -178,8 +178,8 @@ class Relay:
         self.gives_access = True
         self.operator = "the world"
         self.is_hop = False
-        self.outbound = "deposit"
         """Whether it hands sealed requests to other relays."""
+        self.outbound = "deposit"
         self.sealing = sealing.new_key()
         self.forgets: Callable[[wire.Append, str], bool] = lambda *_: False
         """Which cells, of whom, are acknowledged and not kept."""
