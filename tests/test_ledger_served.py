@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import shutil
@@ -12,12 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from amanat.config import RelayLimits
 from amanat.protocol import sealing, tlog, wire
+from amanat.protocol.cells import MESSAGE_CELL
 from amanat.protocol.descriptor import open_descriptor
 from amanat.protocol.drops import Drop, derive_drop
 from amanat.protocol.ledger import Created, decode_entry, drop_hash, origin
 from amanat.protocol.tlog import CHECKPOINT, Checkpoint, Tile
-from relays import REGION, Peer, RelayProcess, in_loop
+from amanat.relay.drops import DAY_S, Drops
+from amanat.relay.store_sqlite import SqliteStore
+from relays import REGION, Peer, RelayProcess, append, in_loop
 
 pytestmark = pytest.mark.e2e
 
@@ -83,6 +88,26 @@ async def test_anyone_is_shown_what_is_signed_and_no_more(tmp_path: Path) -> Non
             assert await peer.ask_code(wire.Consult(next(numbers), path)) == "not-in-ledger"
         is_same = (await described(peer, relay))[1] == checkpoint
         assert is_same or time.time() // 3600 > begun  # the next is signed on the hour
+
+
+@in_loop
+async def test_what_ended_while_a_relay_was_away_is_signed_on_the_hour(tmp_path: Path) -> None:
+    relay = RelayProcess(tmp_path / "relay")
+    with contextlib.closing(SqliteStore(tmp_path / "relay")) as store:
+        then = time.time() - 60 * DAY_S
+        drops = Drops(store, region=REGION, bucket_key=relay.home.bucket_key, limits=RelayLimits())
+        drops.open_buckets(1, now=then)
+        drops.write([append(relay.bucket(), bytes(MESSAGE_CELL))], now=then)
+        drops.commit()
+        begun = time.time() // 3600
+        with relay:
+            peer = await Peer.connect(relay.address)
+            checkpoint = (await described(peer, relay))[1]
+            while store.pages.size() < 2:  # until what has ended is entered
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.5)
+            is_same = (await described(peer, relay))[1] == checkpoint
+            assert is_same or time.time() // 3600 > begun
 
 
 @in_loop

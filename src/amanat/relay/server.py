@@ -435,8 +435,9 @@ class Relay:
         while True:
             self._rotate()  # what must not be opened any more ends, whether anybody asks or not
             await self._in_turns(self._drops.expire(now=self._now()), "expiry")
-            await self._in_turns(self.ledger.seal(), "checkpoint")
             await asyncio.sleep(EXPIRY_S - self._now() % EXPIRY_S)
+            # Not before: entries tell hours, and a checkpoint after a start would tell of minutes.
+            await self._in_turns(self.ledger.seal(), "checkpoint")
 
     async def _in_turns(self, steps: Iterator[bool], what: str) -> None:
         """Take the steps of something long, by turns with commits. The next hour tries again what
