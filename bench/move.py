@@ -1,9 +1,10 @@
 """How fast a relay's drops move, and for how long each is closed: bench/move.py [--cells N].
 
 A source of many drops, a destination, the mover between them, and people who all the while write to
-drops of the source, and to the destination's own. What they were told is on disk is read from the
-destination afterwards, and each of it must be there once. Beside it, in the same run and of the
-same bytes: `cp` of the source's files and `sqlite3 .backup`, both until they are on disk.
+drops of the source, and as much to the destination's own: ten times as much, unless told otherwise,
+as would fill the source in its 14 days. What they were told is on disk is read from the destination
+afterwards, and each of it must be there once. Beside it, in the same run and of the same bytes:
+`cp` of the source's files and `sqlite3 .backup`, both until they are on disk.
 
 It takes 4 KB of disk for each cell: 20 GB for five million.
 """
@@ -14,6 +15,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -21,6 +23,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import uvloop
@@ -46,8 +50,9 @@ BATCH = 5000
 """Cells of one commit while the source is filled."""
 PEOPLE = 20
 """People who write at each relay."""
-EVERY_S = 0.05
-"""How often each of them does."""
+LOAD = 10
+"""How many times more than by what it holds each relay is written to."""
+RETENTION_DAYS = 14
 _REST = os.urandom(MESSAGE_CELL - LABEL_BYTES)
 
 
@@ -64,7 +69,7 @@ def create(drop: Drop, access: bytes) -> wire.Create:
         drop.drop_id,
         token_hash(drop.drop_id, drop.append_token),
         token_hash(drop.drop_id, drop.read_token),
-        14,
+        RETENTION_DAYS,
     )
 
 
@@ -130,13 +135,19 @@ def copy_s(source: Path, target: Path) -> tuple[float, float]:
 class Writer:
     """Somebody who writes now and then to drops of a relay, wherever these are."""
 
-    def __init__(self, address: str, drops: list[Drop]) -> None:
+    def __init__(self, address: str, drops: list[Drop], every_s: float) -> None:
         self.waits_ms: list[float] = []
         self.told: dict[Drop, list[bytes]] = {}
         self._drops = drops
         self._links: dict[str, Link] = {}
         self._address = address
+        self._every_s = every_s
         self._rng = random.Random(drops[0].drop_id)
+
+    async def connect(self, *addresses: str) -> None:
+        """Be ready to write there."""
+        for address in addresses:
+            await self._link(address)
 
     async def write(self, stop: asyncio.Event) -> None:
         """Until told to stop."""
@@ -148,7 +159,7 @@ class Writer:
             self.waits_ms.append(1000 * (time.perf_counter() - began))
             self.told.setdefault(drop, []).append(request.cell)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), self._rng.uniform(0, 2 * EVERY_S))
+                await asyncio.wait_for(stop.wait(), self._rng.uniform(0, 2 * self._every_s))
 
     async def _bring(self, request: wire.Append) -> None:
         to = self._address
@@ -198,15 +209,9 @@ def run_relay(directory: Path) -> subprocess.Popen[str]:
     return relay
 
 
-async def move(
-    root: Path, source: str, to: str, drops: int, *, is_loaded: bool
-) -> dict[str, object]:
-    """Move everything, with people writing."""
-    phases: dict[str, float] = {}
-
-    def progress(done: Done) -> None:
-        phases.setdefault(done.phase, time.monotonic())
-
+async def people(pipe: Connection, source: str, to: str, drops: int, rate: float) -> None:
+    """Write so many cells a second at each relay until the pipe says anything: tells then how long
+    it took those at the source and those at the destination, and how much is lost and doubled."""
     rng = random.Random(2)
     stop = asyncio.Event()
     writers = [
@@ -216,12 +221,75 @@ async def move(
                 make(rng.randrange(drops if region == SOURCE_REGION else 100), region)
                 for _ in range(200)
             ],
+            PEOPLE / rate,
         )
         for address, region in ((source, SOURCE_REGION), (to, REGION))
-        for _ in range(PEOPLE if is_loaded else 0)
+        for _ in range(PEOPLE)
     ]
-    writing = [asyncio.create_task(one.write(stop)) for one in writers]
-    await asyncio.sleep(1 if is_loaded else 0)
+    for one in writers:
+        await one.connect(source, to)
+    asyncio.get_running_loop().add_reader(pipe.fileno(), stop.set)
+    pipe.send("ready")
+    await asyncio.gather(*(one.write(stop) for one in writers))
+    checks = [await one.check(to) for one in writers]
+    pipe.send(
+        (
+            [
+                [wait for one in some for wait in one.waits_ms]
+                for some in (writers[:PEOPLE], writers[PEOPLE:])
+            ],
+            sum(lost for lost, _ in checks),
+            sum(doubled for _, doubled in checks),
+        )
+    )
+
+
+def write(pipe: Connection, source: str, to: str, drops: int, rate: float) -> None:
+    """`people` as a process."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(people(pipe, source, to, drops, rate))
+
+
+@contextlib.contextmanager
+def writing(
+    source: str, to: str, drops: int, rate: float
+) -> Iterator[Callable[[], dict[str, object]]]:
+    """`people` in a process of its own; call what this gives to end it and hear how they fared."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(
+        target=write, args=(theirs, source, to, drops, rate)
+    )
+    process.start()
+    ours.recv()
+
+    def ask() -> dict[str, object]:
+        ours.send("")
+        waits, lost, doubled = ours.recv()
+        found: dict[str, object] = {"lost": lost, "doubled": doubled}
+        for name, some in zip(("source", "destination"), waits, strict=True):
+            sorted_ms = sorted(some) or [0.0]
+            found |= {
+                f"{name}_writes": len(some),
+                f"{name}_p50_ms": sorted_ms[len(sorted_ms) // 2],
+                f"{name}_p99_ms": sorted_ms[int(0.99 * (len(sorted_ms) - 1))],
+                f"{name}_max_ms": sorted_ms[-1],
+            }
+        return found
+
+    try:
+        yield ask
+    finally:
+        process.terminate()
+        process.join()
+
+
+async def move(root: Path, to: str) -> dict[str, object]:
+    """Move everything."""
+    phases: dict[str, float] = {}
+
+    def progress(done: Done) -> None:
+        phases.setdefault(done.phase, time.monotonic())
+
     today = int(time.time() // notice.DAY_S)
     told = (today - notice.LEAST_DAYS) * notice.DAY_S
     await notice.announce(root / "source", parse_address(to), on=today, reason="", now=told)
@@ -230,22 +298,12 @@ async def move(
     report = await mover.move(parse_address(to), is_resumed=False)
     ended = time.monotonic()
     mover.close()
-    stop.set()
-    await asyncio.gather(*writing)
-    checks = [await one.check(to) for one in writers]
-    waits = sorted(wait for one in writers[:PEOPLE] for wait in one.waits_ms)
     marks = [began, *sorted(phases.values())[1:], ended]
     return {
         **report._asdict(),
         "copy_s": marks[1] - marks[0],
         "switch_s": marks[2] - marks[1],
         "erase_s": marks[-1] - marks[2],
-        "written": len(waits),
-        "write_p50_ms": waits[len(waits) // 2] if waits else 0,
-        "write_p99_ms": waits[int(0.99 * len(waits))] if waits else 0,
-        "write_max_ms": waits[-1] if waits else 0,
-        "lost": sum(lost for lost, _ in checks),
-        "doubled": sum(doubled for _, doubled in checks),
     }
 
 
@@ -254,7 +312,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--drops", type=int, default=20_000)
     parser.add_argument("--cells", type=int, default=1_000_000)
-    parser.add_argument("--quiet", action="store_true", help="nobody writes meanwhile")
+    parser.add_argument("--load", type=float, default=LOAD, help="0: nobody writes meanwhile")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     noise = Noise()
@@ -267,8 +325,13 @@ def main() -> None:
         copied, backed_up = copy_s(root / "source", root / "copy")
         try:
             relays += [run_relay(root / "source"), run_relay(root / "destination")]
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                found = runner.run(move(root, source, to, args.drops, is_loaded=not args.quiet))
+            rate = args.load * args.cells / (RETENTION_DAYS * notice.DAY_S)
+            with (
+                writing(source, to, args.drops, rate) if rate else contextlib.nullcontext(dict)
+            ) as ask_people:
+                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                    found = runner.run(move(root, to))
+                found |= ask_people()
         finally:
             for relay in relays:
                 relay.terminate()

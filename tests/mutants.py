@@ -95,6 +95,28 @@ MUTANTS = [
         ["test_hop.py::test_what_comes_in_a_round_is_seen_together_and_in_another_order"],
     ),
     Mutant(
+        "people's writes wait behind all that a mover asks for",
+        "relay/server.py",
+        "                for next_batch in (self._next_writes, self._next_steps):",
+        "                for next_batch in [self._next_steps] * 300 + [self._next_writes]:",
+        ["test_moving.py::test_nobody_waits_behind_all_that_a_mover_asks_for"],
+    ),
+    Mutant(
+        "a mover asks for more at once than the destination takes",
+        "region/mover.py",
+        "limits.requests_in_flight // 2",
+        "WINDOW",
+        ["test_moving.py::test_a_destination_is_asked_no_more_at_once_than_it_takes"],
+    ),
+    Mutant(
+        "a relay signs what ended at its start a moment later",
+        "relay/server.py",
+        "            await asyncio.sleep(EXPIRY_S - self._now() % EXPIRY_S)\n",
+        '            await self._in_turns(self.ledger.seal(), "checkpoint")\n'
+        "            await asyncio.sleep(EXPIRY_S - self._now() % EXPIRY_S)\n",
+        ["test_ledger_served.py::test_what_ended_while_a_relay_was_away_is_signed_on_the_hour"],
+    ),
+    Mutant(
         "a page is as long as what is in it",
         "relay/server.py",
         "wire.PAGE_CELLS if isinstance(request, wire.Page) else 1",

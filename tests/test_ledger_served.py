@@ -103,7 +103,7 @@ async def test_what_ended_while_a_relay_was_away_is_signed_on_the_hour(tmp_path:
         with relay:
             peer = await Peer.connect(relay.address)
             checkpoint = (await described(peer, relay))[1]
-            while store.pages.size() < 2:  # until what has ended is entered
+            while store.pages.size() < 2:  # noqa: ASYNC110  # until another process has entered it
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.5)
             is_same = (await described(peer, relay))[1] == checkpoint

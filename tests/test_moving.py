@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from amanat.config import MovingConfig
+from amanat.config import MovingConfig, RelayLimits
 from amanat.drill.process import free_port
 from amanat.errors import (
     BadArgument,
@@ -50,7 +50,13 @@ def cell(rng: random.Random, size: int = MESSAGE_CELL) -> bytes:
 class Two:
     """A relay whose drops go to another."""
 
-    def __init__(self, directory: Path, **settings: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        to_limits: RelayLimits | None = None,
+        **settings: Any,  # noqa: ANN401  # the source's
+    ) -> None:
         self.source = RelayProcess(
             directory / "source", port=free_port(), region=SOURCE_REGION, buckets=2, **settings
         )
@@ -60,6 +66,7 @@ class Two:
             port=free_port(),
             region=REGION,
             moving=MovingConfig(sources=(str(address),)),
+            limits=to_limits or RelayLimits(),
         )
 
     def __enter__(self) -> Self:
@@ -76,7 +83,8 @@ class Two:
         return Path(report.certificate).read_bytes()
 
     def mover(self, **settings: Any) -> Mover:  # noqa: ANN401
-        return Mover(self.source.home.directory, clock=time.time, patience_s=60, **settings)
+        settings = {"patience_s": 60, **settings}
+        return Mover(self.source.home.directory, clock=time.time, **settings)
 
     async def announce(self, days: int) -> Notice:
         """Tell people that all moves in so many days."""
@@ -157,6 +165,17 @@ async def test_all_drops_move_and_nothing_is_left(tmp_path: Path) -> None:
         files = b"".join(one.read_bytes() for one in two.source.home.directory.iterdir())
         assert not any(one[100:140] in files for cells in held.values() for one in cells)
         await there.hang_up()
+
+
+@in_loop
+async def test_a_destination_is_asked_no_more_at_once_than_it_takes(tmp_path: Path) -> None:
+    rng = random.Random(2)
+    with Two(tmp_path, to_limits=RelayLimits(requests_in_flight=4)) as two:
+        peer = await Peer.connect(two.source.address)
+        for _ in range(40):  # each is a frame
+            reply = await peer.ask(append(two.source.bucket(), cell(rng, LARGE_CELL), 1))
+            assert isinstance(reply, wire.Appended), reply
+        assert (await two.move(patience_s=0)).cells == 40  # one refusal would have ended it
 
 
 # Whatever ends in between
@@ -382,6 +401,24 @@ async def test_who_is_not_the_source_moves_nothing(tmp_path: Path) -> None:
         ]
         assert {await scene.take(there, step) for step in own} == {"move-refused"}
         assert {await scene.take(source, step) for step in theirs} == {"move-refused"}
+
+
+@in_loop
+async def test_nobody_waits_behind_all_that_a_mover_asks_for(tmp_path: Path) -> None:
+    with Two(tmp_path) as two:
+        source, there = (
+            await Peer.connect(two.source.address),
+            await Peer.connect(two.destination.address),
+        )
+        scene, bucket = Scene(two), two.destination.bucket()
+        await scene.begin(source, there)
+        last = 300
+        for number in range(1, last + 1):
+            there.send(wire.Move(number, scene.move, scene.token, moving.Survey(b"")))
+        there.send(append(bucket, cell(random.Random(1)), last + 1))
+        assert isinstance(await there.reply(last + 1), wire.Appended)
+        assert there.replies[last].empty()  # though it was asked for before
+        assert isinstance(await there.reply(last), wire.Moving)
 
 
 @in_loop

@@ -108,6 +108,12 @@ class Link(picows.WSListener):
         if future is not None and not future.done():
             future.set_result(reply)
 
+    def pause_writing(self) -> None:
+        """What waits for the line is bounded by what its owner asks at once."""
+
+    def resume_writing(self) -> None:
+        """As `pause_writing`."""
+
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:  # noqa: ARG002, D102
         self.is_open = False
         for future in self._waiting.values():

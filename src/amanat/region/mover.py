@@ -22,7 +22,7 @@ from amanat.errors import (
 from amanat.link import RETRY_S, Link, connect
 from amanat.protocol import moving, wire
 from amanat.protocol.cells import LARGE_CELL
-from amanat.protocol.descriptor import RelayAddress, open_descriptor
+from amanat.protocol.descriptor import Descriptor, RelayAddress, open_descriptor
 from amanat.protocol.ledger import MovedOut, hour_of
 from amanat.protocol.moving import (
     ARRIVING,
@@ -62,9 +62,8 @@ PART_BYTES = 300
 """What a part takes beside its cells and keys, in bytes, at most."""
 KEY_BYTES = 60
 """What a key takes in a part, in bytes, at most."""
-WINDOW = 32
-"""Frames under way at once: the destination has always some to stage while others are on the
-line."""
+WINDOW = 256
+"""Frames under way at once: two commits of the destination, so that it never waits for the line."""
 TAIL_BYTES = 64 * 1024
 """Most bytes that a drop may lack at the destination when it is frozen: they take milliseconds."""
 PAUSE_S = 0.02
@@ -136,6 +135,8 @@ class Mover:
         self._signed = b""
         self._arrived: dict[bytes, Standing] = {}
         """How drops stand at the destination, as it said last."""
+        self._window = 1
+        """Frames that may be under way at once."""
         self._done = Done("copy", 0, 0, 0, 0)
 
     def close(self) -> None:
@@ -209,7 +210,7 @@ class Mover:
         """A new signed order."""
         link = await connect(to)
         try:
-            described = await link.request(wire.Describe(0, b""), wire.Described)
+            described = await _describe(link, to.key)
         finally:
             link.close()
         move, key = secrets.token_bytes(MOVE_ID_BYTES), self._home.identity
@@ -223,7 +224,7 @@ class Mover:
                 move=move,
                 source=key.public_key().public_bytes_raw(),
                 to=str(to),
-                region=open_descriptor(described.descriptor, to.key).region,
+                region=described.region,
                 regions=regions,
                 token_hash=token_hash(move_token(key.private_bytes_raw(), move)),
                 began=hour_of(self._clock()),
@@ -263,6 +264,7 @@ class Mover:
         order = open_order(self._signed)
         await source.take(moving.Begin(self._signed, b""))
         await destination.take(moving.Begin(self._signed, self._home.bucket_key))
+        self._window = await destination.window(order.destination.key)
         self._arrived = await _survey(destination)
         gone, here = (self._reader.total(state=state) for state in (GONE, HERE))
         self._done = Done("copy", gone[0], gone[0] + here[0], 0, self._carried + here[2])
@@ -305,7 +307,7 @@ class Mover:
 
     async def _copy(self, destination: _Steps) -> None:
         """Carry what the destination lacks, drop by drop."""
-        async with _Window(destination, self._arrived) as window:
+        async with _Window(destination, self._arrived, self._window) as window:
             for record in self._drops():
                 if record.cells:
                     await self._carry(window, record)
@@ -380,7 +382,9 @@ class Mover:
             found = True
             known = self._arrived.get(record.drop_id)
             if record.bytes > TAIL_BYTES and (known is None or known.head < record.head):
-                async with _Window(destination, self._arrived) as window:  # nearly all of it
+                async with _Window(
+                    destination, self._arrived, self._window
+                ) as window:  # nearly all of it
                     await self._carry(window, record)
             batch.append(record)
             if len(batch) >= most:
@@ -415,7 +419,7 @@ class Mover:
         if ended:
             await source.take(moving.End(ended))
         frozen = [one for one in frozen if one.drop_id not in ended]
-        async with _Window(destination, self._arrived) as window:
+        async with _Window(destination, self._arrived, self._window) as window:
             for standing in frozen:
                 known = self._arrived.get(standing.drop_id)
                 if known is None or known.head < standing.head:
@@ -454,14 +458,20 @@ class _Steps:
     async def take(self, step: moving.Step) -> list[Standing]:
         return (await self.ask(step)).drops
 
+    async def window(self, relay: bytes) -> int:
+        """How many steps may be under way at once at this relay."""
+        limits = (await _describe(self._link, relay)).limits
+        return max(min(WINDOW, limits.requests_in_flight // 2), 1)
+
 
 class _Window:
     """Parts on their way, several frames at once."""
 
-    def __init__(self, destination: _Steps, arrived: dict[bytes, Standing]) -> None:
-        """`arrived` is told how each drop stands."""
+    def __init__(self, destination: _Steps, arrived: dict[bytes, Standing], most: int) -> None:
+        """At most so many frames; `arrived` is told how each drop stands."""
         self._destination = destination
         self._arrived = arrived
+        self._most = most
         self._parts: list[Part] = []
         self._under_way: list[asyncio.Task[list[Standing]]] = []
         self.size = 0
@@ -493,11 +503,16 @@ class _Window:
         carry = moving.Carry(self._parts)
         self._under_way.append(asyncio.create_task(self._destination.take(carry)))
         self._parts, self.size = [], 0
-        if len(self._under_way) >= WINDOW:
+        if len(self._under_way) >= self._most:
             await self._hear()
 
     async def _hear(self) -> None:
         self._arrived.update((one.drop_id, one) for one in await self._under_way.pop(0))
+
+
+async def _describe(link: Link, relay: bytes) -> Descriptor:
+    described = await link.request(wire.Describe(0, b""), wire.Described)
+    return open_descriptor(described.descriptor, relay)
 
 
 async def _survey(destination: _Steps) -> dict[bytes, Standing]:

@@ -44,7 +44,7 @@ from amanat.errors import (
 )
 from amanat.protocol import wire
 from amanat.protocol.descriptor import Descriptor, Limits, Notice, parse_address, sign_descriptor
-from amanat.protocol.moving import Begin, Carry, Erase, Freeze, State, Step, Thaw
+from amanat.protocol.moving import Begin, Carry, Erase, Freeze, Step, Thaw
 from amanat.protocol.rounds import publish_at
 from amanat.protocol.sealing import open_request, seal_answer
 from amanat.relay.drops import BUSY_RETRY_S, Drops, refusal
@@ -72,6 +72,9 @@ BATCH_CELLS = 512
 BATCH_BYTES = 512 * 1024
 """Bytes of frames after which a commit takes no more: what lands in a drop is one frame for every
 reader, and must stay well below wire.MAX_REPLY_BYTES."""
+CARRY_BYTES = 4 * 1024 * 1024
+"""The same of cells that a move brings, which nobody reads yet. Whoever writes to another drop
+waits for about a tenth of a second; with smaller commits a move takes longer."""
 HIGH_WATER_BYTES = 256 * 1024
 """Bytes that may wait for one connection's socket before it is given no more cells and its requests
 are not read."""
@@ -160,6 +163,8 @@ class Relay:
         """What is being asked of other relays."""
         self._described: tuple[int, bytes, Notice | None, bytes] = (0, b"", None, b"")
         self._queue: deque[tuple[Connection, Write, int]] = deque()
+        # Steps of moves wait apart: nobody's writes wait behind all that a move brings.
+        self._steps: deque[tuple[Connection, wire.Move, int]] = deque()
         self._queued_bytes = 0
         self._round: list[tuple[Connection, Write, int]] = []
         """Writes that wait for the end of the round."""
@@ -329,7 +334,10 @@ class Relay:
     def write(self, connection: Connection, request: Write, frame_bytes: int) -> None:
         """Queue a write. Raises RelayBusy when too many bytes wait for the disk."""
         self._take(frame_bytes)
-        self._queue.append((connection, request, frame_bytes))
+        if isinstance(request, wire.Move):
+            self._steps.append((connection, request, frame_bytes))
+        else:
+            self._queue.append((connection, request, frame_bytes))
         self._work.set()
 
     def publish(self, connection: Connection, request: wire.Publish, frame_bytes: int) -> None:
@@ -353,28 +361,42 @@ class Relay:
         self._queued_bytes += frame_bytes
 
     async def _write(self) -> None:
-        while self._queue or not self.draining:
+        while self._queue or self._steps or not self.draining:
             await self._work.wait()
             self._work.clear()
-            while self._queue:
-                async with self._turn:
-                    if batch := self._next_batch():
-                        await self._commit(batch)
+            while self._queue or self._steps:
+                for next_batch in (self._next_writes, self._next_steps):
+                    async with self._turn:
+                        if batch := next_batch():
+                            await self._commit(batch)
 
-    def _next_batch(self) -> list[tuple[Connection, Write]]:
+    def _next_writes(self) -> list[tuple[Connection, Write]]:
         batch: list[tuple[Connection, Write]] = []
-        room = BATCH_BYTES
-        while self._queue and len(batch) < BATCH_CELLS and room > 0:
+        taken = 0
+        while self._queue and len(batch) < BATCH_CELLS and taken < BATCH_BYTES:
             connection, request, frame_bytes = self._queue[0]
             if isinstance(request, wire.Append) and request.drop_id in self._drops.frozen:
                 self._held.append(self._queue.popleft())
                 continue
-            if batch and not _goes_with(request, batch[0][1]):
-                break
             self._queue.popleft()
             batch.append((connection, request))
-            room -= frame_bytes
-        self._queued_bytes -= BATCH_BYTES - room
+            taken += frame_bytes
+        self._queued_bytes -= taken
+        return batch
+
+    def _next_steps(self) -> list[tuple[Connection, Write]]:
+        """One step, or as many as only bring cells."""
+        batch: list[tuple[Connection, Write]] = []
+        taken = 0
+        while self._steps and taken < CARRY_BYTES:
+            if batch and not isinstance(self._steps[0][1].step, Carry):
+                break
+            connection, request, frame_bytes = self._steps.popleft()
+            batch.append((connection, request))
+            taken += frame_bytes
+            if not isinstance(request.step, Carry):
+                break
+        self._queued_bytes -= taken
         return batch
 
     async def _commit(self, batch: list[tuple[Connection, Write]]) -> None:
@@ -387,13 +409,8 @@ class Relay:
             if steps:
                 if isinstance(steps[0].step, Begin | Erase):
                     self._thaw()  # who froze them has ended, and they can be read no longer
-                now = self._now()
-                if isinstance(steps[0].step, State):  # reads the ledger from when the move began
-                    take = functools.partial(self._moves.step, steps[0], now=now)
-                    replies = [await loop.run_in_executor(self._thread, take)]
-                else:
-                    replies = [self._moves.step(step, now=now) for step in steps]
-                await loop.run_in_executor(self._thread, self._drops.commit)
+                take = functools.partial(self._take_steps, steps, now=self._now())
+                replies = await loop.run_in_executor(self._thread, take)
                 if not isinstance(steps[0].step, Carry):
                     self._drops.know_moves()
             else:
@@ -409,8 +426,15 @@ class Relay:
             connection.answer(reply)
         for drop_id, cells in landed.items():
             self._publish(drop_id, cells)
-        self.metrics.waiting_writes.set(len(self._queue))
+        self.metrics.waiting_writes.set(len(self._queue) + len(self._steps))
         self.metrics.commit_seconds.observe(time.perf_counter() - started)
+
+    def _take_steps(self, steps: list[wire.Move], *, now: float) -> list[wire.Reply]:
+        """In the thread: opening what a move brings, or reading the ledger, takes longer than the
+        loop may stand still."""
+        replies: list[wire.Reply] = [self._moves.step(step, now=now) for step in steps]
+        self._drops.commit()
+        return replies
 
     def _after(self, step: Step) -> None:
         """Let writers wait for frozen drops, but not for long, or no longer."""
@@ -846,16 +870,6 @@ class Connection(picows.WSListener):
         """Close at once."""
         if self._websocket is not None:
             self._websocket.disconnect(graceful=False)
-
-
-def _goes_with(request: Write, first: Write) -> bool:
-    """Whether a write may be committed together with the first of a batch."""
-    is_step, is_first = isinstance(request, wire.Move), isinstance(first, wire.Move)
-    if not (is_step or is_first):
-        return True
-    return all(
-        isinstance(one, wire.Move) and isinstance(one.step, Carry) for one in (request, first)
-    )
 
 
 def _websocket_head(size: int) -> bytes:

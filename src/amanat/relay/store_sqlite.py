@@ -487,8 +487,14 @@ class SqliteStore:
             )
             self._writer.executemany(
                 "INSERT INTO cell (place, label, before, day, wrapped) VALUES (?,?,?,?,?)",
-                [
-                    (first | seq, label, before, one.day, one.wrapped)
+                [  # of `bytes`, sqlite3 would first find out that they are nothing else
+                    (
+                        first | seq,
+                        bytearray(label),
+                        bytearray(before),
+                        one.day,
+                        bytearray(one.wrapped),
+                    )
                     for seq, label, before, one in rows
                 ],
             )
