@@ -228,7 +228,8 @@ async def people(pipe: Connection, source: str, to: str, drops: int, rate: float
     ]
     for one in writers:
         await one.connect(source, to)
-    asyncio.get_running_loop().add_reader(pipe.fileno(), stop.set)
+    told = asyncio.get_running_loop().run_in_executor(None, pipe.recv)
+    told.add_done_callback(lambda _: stop.set())
     pipe.send("ready")
     await asyncio.gather(*(one.write(stop) for one in writers))
     checks = [await one.check(to) for one in writers]
@@ -260,6 +261,7 @@ def writing(
         target=write, args=(theirs, source, to, drops, rate)
     )
     process.start()
+    theirs.close()  # so that ours ends with the process
     ours.recv()
 
     def ask() -> dict[str, object]:
@@ -347,7 +349,7 @@ def main() -> None:
         table(
             ["", ""],
             [
-                (key, f"{value:.1f}" if isinstance(value, float) else str(value))
+                (key, f"{value:.3g}" if isinstance(value, float) else str(value))
                 for key, value in found.items()
             ],
         )
