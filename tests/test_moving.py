@@ -30,7 +30,7 @@ from amanat.link import Link, connect
 from amanat.protocol import moving, wire
 from amanat.protocol.cells import HANDSHAKE_CELL, LARGE_CELL, MESSAGE_CELL
 from amanat.protocol.descriptor import Notice, RelayAddress, open_descriptor
-from amanat.protocol.drops import Drop, derive_drop, token_hash
+from amanat.protocol.drops import RETENTION_DAYS, Drop, derive_drop, token_hash
 from amanat.protocol.ledger import drop_hash
 from amanat.protocol.moving import open_certificate, open_order
 from amanat.region import mover, notice
@@ -649,7 +649,8 @@ async def test_nothing_moves_before_its_day_and_people_are_told(tmp_path: Path) 
         assert isinstance(described, wire.Described)
         key = two.source.address.key
         assert open_descriptor(described.descriptor, key).notice == announced
-        assert announced.decide_by == announced.on - 15
+        assert announced.decide_by == announced.on - 31  # the last day of all that came until then
+        assert announced.on - announced.decide_by > max(RETENTION_DAYS)
         mover = two.mover()
         with pytest.raises(NoticeRuns):
             await mover.move(two.destination.address, is_resumed=False)

@@ -150,7 +150,7 @@ def test_a_move_outlives_cut_lines_and_a_killed_mover(tmp_path: Path) -> None:
         with here.relay(source), there.relay(destination):
             told = here.told(
                 *("region", "notice", source, "--to", to, "--reason", "the law"),
-                *("--on", time.strftime("%Y-%m-%d", time.gmtime(time.time() + 20 * DAY_S))),
+                *("--on", time.strftime("%Y-%m-%d", time.gmtime(time.time() + 40 * DAY_S))),
             )
             assert (told["to"], told["region"]) == (to, "DE")
             early = here.run("region", "move", source, "--to", to)

@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from amanat.errors import BrokenAddress, BrokenDescriptor
-from amanat.protocol.drops import MESSAGE_RETENTION_DAYS
+from amanat.protocol.drops import RETENTION_DAYS
 
 KEY_BYTES = 32
 """Length of a relay's Ed25519 public key, in bytes."""
@@ -74,7 +74,7 @@ class Notice(msgspec.Struct, frozen=True):
     def decide_by(self) -> int:
         """The last day on which who leaves has nothing left there when it moves: what came until
         then has ended."""
-        return self.on - MESSAGE_RETENTION_DAYS - 1
+        return self.on - max(RETENTION_DAYS) - 1
 
 
 class Descriptor(msgspec.Struct, frozen=True):

@@ -9,16 +9,16 @@ from amanat.errors import BadArgument, NoticeRuns
 from amanat.link import connect
 from amanat.protocol import wire
 from amanat.protocol.descriptor import MAX_REASON_CHARS, Notice, RelayAddress, open_descriptor
-from amanat.protocol.drops import MESSAGE_RETENTION_DAYS
+from amanat.protocol.drops import RETENTION_DAYS
 from amanat.relay.home import Home, read_notice, write_notice
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 DAY_S = 86_400
-LEAST_DAYS = MESSAGE_RETENTION_DAYS + 2
-"""How many days before the move people must be told: a day to decide in, and the retention of
-messages, which is at most a day longer than it says."""
+LEAST_DAYS = max(RETENTION_DAYS) + 2
+"""How many days before the move people must be told: a day to decide in, and the longest retention,
+that of Commits, which is at most a day longer than it says."""
 
 
 async def announce(
