@@ -37,7 +37,7 @@ from amanat.link import Link, connect
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, MESSAGE_CELL
 from amanat.protocol.descriptor import parse_address
-from amanat.protocol.drops import Drop, derive_drop, token_hash
+from amanat.protocol.drops import MESSAGE_RETENTION_DAYS, Drop, derive_drop, token_hash
 from amanat.protocol.moving import open_order
 from amanat.region import notice
 from amanat.region.mover import Done, Mover
@@ -52,7 +52,6 @@ PEOPLE = 20
 """People who write at each relay."""
 LOAD = 10
 """How many times more than by what it holds each relay is written to."""
-RETENTION_DAYS = 14
 _REST = os.urandom(MESSAGE_CELL - LABEL_BYTES)
 
 
@@ -69,7 +68,7 @@ def create(drop: Drop, access: bytes) -> wire.Create:
         drop.drop_id,
         token_hash(drop.drop_id, drop.append_token),
         token_hash(drop.drop_id, drop.read_token),
-        RETENTION_DAYS,
+        MESSAGE_RETENTION_DAYS,
     )
 
 
@@ -327,7 +326,7 @@ def main() -> None:
         copied, backed_up = copy_s(root / "source", root / "copy")
         try:
             relays += [run_relay(root / "source"), run_relay(root / "destination")]
-            rate = args.load * args.cells / (RETENTION_DAYS * notice.DAY_S)
+            rate = args.load * args.cells / (MESSAGE_RETENTION_DAYS * notice.DAY_S)
             with (
                 writing(source, to, args.drops, rate) if rate else contextlib.nullcontext(dict)
             ) as ask_people:

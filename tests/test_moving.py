@@ -86,6 +86,10 @@ class Two:
         settings = {"patience_s": 60, **settings}
         return Mover(self.source.home.directory, clock=time.time, **settings)
 
+    async def peers(self) -> tuple[Peer, Peer]:
+        """Connections to the source and to the destination."""
+        return await Peer.connect(self.source.address), await Peer.connect(self.destination.address)
+
     async def announce(self, days: int) -> Notice:
         """Tell people that all moves in so many days."""
         today = int(time.time() // DAY_S)
@@ -368,10 +372,7 @@ class Scene:
 @in_loop
 async def test_who_is_not_the_source_moves_nothing(tmp_path: Path) -> None:
     with Two(tmp_path) as two:
-        source, there = (
-            await Peer.connect(two.source.address),
-            await Peer.connect(two.destination.address),
-        )
+        source, there = await two.peers()
         scene = Scene(two)
         begin = moving.Begin(scene.signed, scene.access)
         assert await scene.take(there, moving.Survey(b"")) == "move-refused"  # of no known move
@@ -406,10 +407,7 @@ async def test_who_is_not_the_source_moves_nothing(tmp_path: Path) -> None:
 @in_loop
 async def test_nobody_waits_behind_all_that_a_mover_asks_for(tmp_path: Path) -> None:
     with Two(tmp_path) as two:
-        source, there = (
-            await Peer.connect(two.source.address),
-            await Peer.connect(two.destination.address),
-        )
+        source, there = await two.peers()
         scene, bucket = Scene(two), two.destination.bucket()
         await scene.begin(source, there)
         last = 300
@@ -425,10 +423,7 @@ async def test_nobody_waits_behind_all_that_a_mover_asks_for(tmp_path: Path) -> 
 async def test_a_drop_goes_only_when_frozen_and_lands_only_as_it_was(tmp_path: Path) -> None:
     rng = random.Random(5)
     with Two(tmp_path) as two:
-        source, there = (
-            await Peer.connect(two.source.address),
-            await Peer.connect(two.destination.address),
-        )
+        source, there = await two.peers()
         scene, drop = Scene(two), two.source.bucket()
         assert isinstance(await source.ask(append(drop, cell(rng), 1)), wire.Appended)
         await scene.begin(source, there)
@@ -480,10 +475,7 @@ async def test_a_drop_goes_only_when_frozen_and_lands_only_as_it_was(tmp_path: P
 async def test_what_ended_at_the_source_meanwhile_ends_at_the_destination(tmp_path: Path) -> None:
     rng = random.Random(6)
     with Two(tmp_path) as two:
-        source, there = (
-            await Peer.connect(two.source.address),
-            await Peer.connect(two.destination.address),
-        )
+        source, there = await two.peers()
         scene, drop = Scene(two), two.source.bucket()
         for _ in range(4):
             await source.ask(append(drop, cell(rng), 1))

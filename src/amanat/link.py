@@ -29,11 +29,12 @@ from amanat.errors import (
     UnsupportedVersion,
 )
 from amanat.protocol import wire
+from amanat.protocol.descriptor import open_descriptor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from amanat.protocol.descriptor import RelayAddress
+    from amanat.protocol.descriptor import Descriptor, RelayAddress
 
 CONNECT_TIMEOUT_S = 10.0
 """Longest a connection may take to be ready, in seconds."""
@@ -129,6 +130,11 @@ class Link(picows.WSListener):
         """The relay's answer, of the kind it must have. Raises the error the relay names,
         UnexpectedReply or RelayUnreachable."""
         return expect(await self.ask(request), answer)
+
+    async def describe(self, relay: bytes) -> Descriptor:
+        """What the relay with this key says of itself. Raises as `request`, or BrokenDescriptor."""
+        described = await self.request(wire.Describe(0, b""), wire.Described)
+        return open_descriptor(described.descriptor, relay)
 
     async def catch_up(self, read: wire.Read) -> wire.Cells:
         """The cells that came meanwhile. Raises as `request`."""

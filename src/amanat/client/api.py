@@ -827,8 +827,7 @@ class Client:
         for home, other in zip(homes, reversed(homes), strict=True):
             link = await connect(parse_address(home.relay))
             try:
-                described = await link.request(wire.Describe(0, b""), wire.Described)
-                descriptor = open_descriptor(described.descriptor, parse_address(home.relay).key)
+                descriptor = await link.describe(parse_address(home.relay).key)
                 goes = home.is_hop or await _goes_over(link, other.relay)
             finally:
                 link.close()

@@ -22,7 +22,7 @@ from amanat.errors import (
 from amanat.link import RETRY_S, Link, connect
 from amanat.protocol import moving, wire
 from amanat.protocol.cells import LARGE_CELL
-from amanat.protocol.descriptor import Descriptor, RelayAddress, open_descriptor
+from amanat.protocol.descriptor import RelayAddress
 from amanat.protocol.ledger import MovedOut, hour_of
 from amanat.protocol.moving import (
     ARRIVING,
@@ -63,7 +63,7 @@ PART_BYTES = 300
 KEY_BYTES = 60
 """What a key takes in a part, in bytes, at most."""
 WINDOW = 256
-"""Frames under way at once: two commits of the destination, so that it never waits for the line."""
+"""Frames under way at once: a few commits of the destination, which then never waits for more."""
 TAIL_BYTES = 64 * 1024
 """Most bytes that a drop may lack at the destination when it is frozen: they take milliseconds."""
 PAUSE_S = 0.02
@@ -135,7 +135,7 @@ class Mover:
         self._signed = b""
         self._arrived: dict[bytes, Standing] = {}
         """How drops stand at the destination, as it said last."""
-        self._window = 1
+        self._most = 1
         """Frames that may be under way at once."""
         self._done = Done("copy", 0, 0, 0, 0)
 
@@ -210,7 +210,7 @@ class Mover:
         """A new signed order."""
         link = await connect(to)
         try:
-            described = await _describe(link, to.key)
+            described = await link.describe(to.key)
         finally:
             link.close()
         move, key = secrets.token_bytes(MOVE_ID_BYTES), self._home.identity
@@ -264,7 +264,7 @@ class Mover:
         order = open_order(self._signed)
         await source.take(moving.Begin(self._signed, b""))
         await destination.take(moving.Begin(self._signed, self._home.bucket_key))
-        self._window = await destination.window(order.destination.key)
+        self._most = await destination.window(order.destination.key)
         self._arrived = await _survey(destination)
         gone, here = (self._reader.total(state=state) for state in (GONE, HERE))
         self._done = Done("copy", gone[0], gone[0] + here[0], 0, self._carried + here[2])
@@ -307,11 +307,14 @@ class Mover:
 
     async def _copy(self, destination: _Steps) -> None:
         """Carry what the destination lacks, drop by drop."""
-        async with _Window(destination, self._arrived, self._window) as window:
+        async with self._open(destination) as window:
             for record in self._drops():
                 if record.cells:
                     await self._carry(window, record)
                     self._tell("copy")
+
+    def _open(self, destination: _Steps) -> _Window:
+        return _Window(destination, self._arrived, self._most)
 
     def _drops(self) -> Iterator[DropRecord]:
         """The drops that are still at the source."""
@@ -382,9 +385,7 @@ class Mover:
             found = True
             known = self._arrived.get(record.drop_id)
             if record.bytes > TAIL_BYTES and (known is None or known.head < record.head):
-                async with _Window(
-                    destination, self._arrived, self._window
-                ) as window:  # nearly all of it
+                async with self._open(destination) as window:  # nearly all of it
                     await self._carry(window, record)
             batch.append(record)
             if len(batch) >= most:
@@ -419,7 +420,7 @@ class Mover:
         if ended:
             await source.take(moving.End(ended))
         frozen = [one for one in frozen if one.drop_id not in ended]
-        async with _Window(destination, self._arrived, self._window) as window:
+        async with self._open(destination) as window:
             for standing in frozen:
                 known = self._arrived.get(standing.drop_id)
                 if known is None or known.head < standing.head:
@@ -460,7 +461,7 @@ class _Steps:
 
     async def window(self, relay: bytes) -> int:
         """How many steps may be under way at once at this relay."""
-        limits = (await _describe(self._link, relay)).limits
+        limits = (await self._link.describe(relay)).limits
         return max(min(WINDOW, limits.requests_in_flight // 2), 1)
 
 
@@ -508,11 +509,6 @@ class _Window:
 
     async def _hear(self) -> None:
         self._arrived.update((one.drop_id, one) for one in await self._under_way.pop(0))
-
-
-async def _describe(link: Link, relay: bytes) -> Descriptor:
-    described = await link.request(wire.Describe(0, b""), wire.Described)
-    return open_descriptor(described.descriptor, relay)
 
 
 async def _survey(destination: _Steps) -> dict[bytes, Standing]:

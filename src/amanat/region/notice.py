@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from amanat.errors import BadArgument, NoticeRuns
 from amanat.link import connect
-from amanat.protocol import wire
-from amanat.protocol.descriptor import MAX_REASON_CHARS, Notice, RelayAddress, open_descriptor
+from amanat.protocol.descriptor import MAX_REASON_CHARS, Notice, RelayAddress
 from amanat.protocol.drops import RETENTION_DAYS
 from amanat.relay.home import Home, read_notice, write_notice
 
@@ -39,10 +38,9 @@ async def announce(
         raise BadArgument("a relay does not move to itself")
     link = await connect(to)
     try:
-        described = await link.request(wire.Describe(0, b""), wire.Described)
+        region = (await link.describe(to.key)).region
     finally:
         link.close()
-    region = open_descriptor(described.descriptor, to.key).region
     notice = Notice(to=str(to), region=region, on=on, reason=reason)
     write_notice(directory, notice)
     return notice

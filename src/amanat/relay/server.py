@@ -56,7 +56,7 @@ from amanat.relay.moving import Moves
 from amanat.relay.store_sqlite import SqliteStore, unwrap_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from amanat.protocol.descriptor import RelayAddress
@@ -384,22 +384,21 @@ class Relay:
         self._queued_bytes -= taken
         return batch
 
-    def _next_steps(self) -> list[tuple[Connection, Write]]:
+    def _next_steps(self) -> list[tuple[Connection, wire.Move]]:
         """One step, or as many as only bring cells."""
-        batch: list[tuple[Connection, Write]] = []
+        batch: list[tuple[Connection, wire.Move]] = []
         taken = 0
-        while self._steps and taken < CARRY_BYTES:
-            if batch and not isinstance(self._steps[0][1].step, Carry):
+        while self._steps and len(batch) < BATCH_CELLS and taken < CARRY_BYTES:
+            connection, request, frame_bytes = self._steps[0]
+            if batch and not all(isinstance(one.step, Carry) for one in (batch[0][1], request)):
                 break
-            connection, request, frame_bytes = self._steps.popleft()
+            self._steps.popleft()
             batch.append((connection, request))
             taken += frame_bytes
-            if not isinstance(request.step, Carry):
-                break
         self._queued_bytes -= taken
         return batch
 
-    async def _commit(self, batch: list[tuple[Connection, Write]]) -> None:
+    async def _commit(self, batch: Sequence[tuple[Connection, Write]]) -> None:
         started, loop = time.perf_counter(), asyncio.get_running_loop()
         requests = [request for _, request in batch]
         steps = [request for request in requests if isinstance(request, wire.Move)]
