@@ -79,7 +79,7 @@ _PART = moving.Part(
 _STEPS = (
     moving.Begin(_MOVE, bytes(32)),
     moving.Survey(bytes(24)),
-    moving.Carry([_PART]),
+    moving.Carry([_PART], settles=True),
     moving.Freeze([bytes(24)]),
     moving.Release([bytes(24)]),
     moving.Land([_STANDING]),

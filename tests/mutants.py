@@ -413,7 +413,7 @@ MUTANTS = [
     ),
     Mutant(
         "cells that came before the lost ones are kept",
-        "relay/moving.py",
+        "relay/arrivals.py",
         "if part.is_first and part.before > drop.head:",
         "if part.before > drop.head:",
         ["test_moving.py::test_what_ended_at_the_source_meanwhile_ends_at_the_destination"],
@@ -928,9 +928,48 @@ MUTANTS = [
     Mutant(
         "a new drop has the keys of a crash",
         "relay/store_sqlite.py",
-        '                self._keys.execute("DELETE FROM shred_key WHERE number = ?", (number,))\n',
+        '                self._keys.execute("DELETE FROM shred_key WHERE number > ?", (last,))\n',
         "                pass\n",
         ["test_moving.py::test_keys_of_a_crash_open_nothing_that_comes_later"],
+    ),
+    Mutant(
+        "a new drop has the keys of a commit that failed half-way",
+        "relay/store_sqlite.py",
+        "        self._are_keys_ahead = True\n        self._end_deferring()\n",
+        "        self._end_deferring()\n",
+        [
+            "test_relay_store_sqlite.py::test_keys_of_a_commit_that_failed_half_way_open_nothing_that_comes_later"
+        ],
+    ),
+    Mutant(
+        "what was deferred is never waited for",
+        "relay/store_sqlite.py",
+        "                self._settle()\n",
+        "                pass\n",
+        [
+            "test_relay_store_sqlite.py::test_what_was_deferred_is_on_disk_when_the_next_commit_returns"
+        ],
+    ),
+    Mutant(
+        "the log grows for as long as somebody writes",
+        "relay/store_sqlite.py",
+        "if self._log_pages < LOG_PAGES:",
+        "if True:",
+        ["test_relay_store_sqlite.py::test_the_log_is_emptied_beside_the_writing_and_begun_anew"],
+    ),
+    Mutant(
+        "drops go while a power cut could still take what was copied",
+        "region/mover.py",
+        "        await destination.take(moving.Carry([], settles=True))\n",
+        "",
+        ["test_moving.py::test_nothing_is_released_that_the_destination_may_still_forget"],
+    ),
+    Mutant(
+        "a drop that is named twice lands twice",
+        "relay/moving.py",
+        "                landing[one.drop_id] = drop\n",
+        "                landing[one.drop_id + bytes([len(landing)])] = drop\n",
+        ["test_moving.py::test_a_drop_goes_only_when_frozen_and_lands_only_as_it_was"],
     ),
     Mutant(
         "an epoch drop that has ended is not made again",

@@ -3,6 +3,7 @@ stays unnoticed."""
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import sqlite3
@@ -406,6 +407,23 @@ def make_older(directory: Path) -> None:
                 connection.execute(statement)
         connection.execute("PRAGMA user_version = 1")
         connection.close()
+
+
+def test_a_store_of_version_3_is_like_a_new_one(tmp_path: Path) -> None:
+    for name in ("new", "old"):
+        (tmp_path / name).mkdir()
+        SqliteStore(tmp_path / name).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "old" / "drops.sqlite")) as old:
+        old.executescript(
+            'DROP INDEX drop_move; CREATE INDEX drop_move ON "drop" (move, state, drop_id)'
+            " WHERE move > 0; PRAGMA user_version = 3"
+        )
+    SqliteStore(tmp_path / "old").close()
+    found = []
+    for name in ("new", "old"):
+        with contextlib.closing(sqlite3.connect(tmp_path / name / "drops.sqlite")) as store:
+            found.append(store.execute("SELECT name, sql FROM sqlite_master ORDER BY 1").fetchall())
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("half", [None, "drops.sqlite", "keys.sqlite"])

@@ -31,7 +31,7 @@ from amanat.protocol import moving, wire
 from amanat.protocol.cells import HANDSHAKE_CELL, LARGE_CELL, MESSAGE_CELL
 from amanat.protocol.descriptor import Notice, RelayAddress, open_descriptor
 from amanat.protocol.drops import RETENTION_DAYS, Drop, derive_drop, token_hash
-from amanat.protocol.ledger import drop_hash
+from amanat.protocol.ledger import MovedIn, MovedOut, drop_hash
 from amanat.protocol.moving import open_certificate, open_order
 from amanat.region import mover, notice
 from amanat.region.mover import Mover, Report
@@ -180,6 +180,36 @@ async def test_a_destination_is_asked_no_more_at_once_than_it_takes(tmp_path: Pa
             reply = await peer.ask(append(two.source.bucket(), cell(rng, LARGE_CELL), 1))
             assert isinstance(reply, wire.Appended), reply
         assert (await two.move(patience_s=0)).cells == 40  # one refusal would have ended it
+
+
+@in_loop
+async def test_nothing_is_released_that_the_destination_may_still_forget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, ask = random.Random(3), mover._Steps.ask
+    settled: list[bool] = []
+    released = 0
+
+    async def step(self: mover._Steps, step: moving.Step) -> wire.Moving:
+        nonlocal released
+        if isinstance(step, moving.Carry):
+            settled.append(step.settles)
+        elif isinstance(step, moving.Freeze) and not released:
+            await peer.ask(append(drops[0], cell(rng), 2))  # which must still be carried
+        elif isinstance(step, moving.Release):
+            assert settled[-1]
+            released = len(settled)
+        return await ask(self, step)
+
+    monkeypatch.setattr(mover._Steps, "ask", step)
+    with Two(tmp_path) as two:
+        peer = await Peer.connect(two.source.address)
+        drops = [make(number) for number in range(3)]
+        for drop in drops:
+            await create(peer, two.source, drop)
+            await peer.ask(append(drop, cell(rng), 1))
+        await two.move()
+    assert settled[:released] == [False, True, True]  # the cells, that they settle, the late one
 
 
 # Whatever ends in between
@@ -398,7 +428,7 @@ async def test_who_is_not_the_source_moves_nothing(tmp_path: Path) -> None:
             *(moving.Freeze([]), moving.Release([]), moving.Erase(), moving.Thaw(), moving.End([]))
         ]
         theirs: list[moving.Step] = [
-            *(moving.Survey(b""), moving.Carry([]), moving.Land([]), moving.State())
+            *(moving.Survey(b""), moving.Carry([], settles=True), moving.Land([]), moving.State())
         ]
         assert {await scene.take(there, step) for step in own} == {"move-refused"}
         assert {await scene.take(source, step) for step in theirs} == {"move-refused"}
@@ -417,6 +447,14 @@ async def test_nobody_waits_behind_all_that_a_mover_asks_for(tmp_path: Path) -> 
         assert isinstance(await there.reply(last + 1), wire.Appended)
         assert there.replies[last].empty()  # though it was asked for before
         assert isinstance(await there.reply(last), wire.Moving)
+
+
+def moved(relay: RelayProcess) -> list[MovedIn | MovedOut]:
+    """What its ledger says that came or went."""
+    reader = SqliteReader(relay.home.directory)
+    entries = [one for one in reader.entries(0) if isinstance(one, MovedIn | MovedOut)]
+    reader.close()
+    return entries
 
 
 @in_loop
@@ -442,12 +480,12 @@ async def test_a_drop_goes_only_when_frozen_and_lands_only_as_it_was(tmp_path: P
         cells = found[2]
         part = whole(record, *found)
         foreign = msgspec.structs.replace(part, drop_id=make(1).drop_id[::-1])
-        assert await scene.take(there, moving.Carry([foreign])) == "broken-move"
+        assert await scene.take(there, moving.Carry([foreign], settles=True)) == "broken-move"
         broken = moving.WrappedCell(cells[0].day, cells[0].wrapped[:-1] + b"\0")
         damaged = msgspec.structs.replace(part, cells=[broken, *cells[1:]])
-        assert await scene.take(there, moving.Carry([damaged])) == "broken-move"
+        assert await scene.take(there, moving.Carry([damaged], settles=True)) == "broken-move"
         half = msgspec.structs.replace(part, cells=cells[:1])
-        (arrived,) = await scene.take(there, moving.Carry([half]))
+        (arrived,) = await scene.take(there, moving.Carry([half], settles=True))
         assert (arrived.state, arrived.head, arrived.cells) == (moving.ARRIVING, 1, 1)
         assert await there.ask_code(append(drop, cell(rng), 3)) == "relay-busy"
         assert await there.ask_code(read(drop, number=4)) == "relay-busy"
@@ -456,18 +494,22 @@ async def test_a_drop_goes_only_when_frozen_and_lands_only_as_it_was(tmp_path: P
             drop.drop_id, moving.HERE, record.head, record.digest, record.cells, record.bytes
         )
         assert await scene.take(there, moving.Land([standing])) == "broken-move"
-        (arrived,) = await scene.take(there, moving.Carry([part]))
+        (arrived,) = await scene.take(there, moving.Carry([part], settles=True))
         assert arrived.head == 1  # it came already; the mover sees what does not go on
         rest = msgspec.structs.replace(
             part, is_first=False, before=1, digest=arrived.digest, cells=cells[1:]
         )
-        (arrived,) = await scene.take(there, moving.Carry([rest]))
+        (arrived,) = await scene.take(there, moving.Carry([rest], settles=True))
         assert (arrived.head, arrived.digest) == (record.head, record.digest)
         fewer = msgspec.structs.replace(standing, digest=bytes(32))
         assert await scene.take(there, moving.Land([fewer])) == "broken-move"
-        assert await scene.take(there, moving.Land([standing])) == []
+        assert await scene.take(there, moving.Land([standing] * 2)) == []
         assert await scene.take(there, moving.Land([standing])) == []
         assert await scene.take(there, moving.Abandon()) == "broken-move"
+        await scene.take(source, moving.Freeze([drop.drop_id] * 2))
+        assert await scene.take(source, moving.Release([drop.drop_id] * 2)) == []
+        # Whatever is said twice is entered once.
+        assert [len(moved(relay)) for relay in (two.source, two.destination)] == [1, 1]
         assert len(await read_all(there, drop)) == 2
 
 
@@ -486,15 +528,15 @@ async def test_what_ended_at_the_source_meanwhile_ends_at_the_destination(tmp_pa
         late = reader.wrapped(record, after=3, max_cells=9, max_bytes=10**6)
         reader.close()
         part = whole(record, found[0], found[1], found[2][:2], found[3])
-        await scene.take(there, moving.Carry([part]))
+        await scene.take(there, moving.Carry([part], settles=True))
         # The first three have ended: what is carried begins after a gap, and says so.
         after = msgspec.structs.replace(
             part, is_first=True, before=late[0], digest=late[1], cells=late[2]
         )
         gap = msgspec.structs.replace(after, is_first=False)
-        (arrived,) = await scene.take(there, moving.Carry([gap]))
+        (arrived,) = await scene.take(there, moving.Carry([gap], settles=True))
         assert (arrived.head, arrived.cells) == (2, 2)
-        (arrived,) = await scene.take(there, moving.Carry([after]))
+        (arrived,) = await scene.take(there, moving.Carry([after], settles=True))
         assert (arrived.head, arrived.cells, arrived.digest) == (4, 1, record.digest)
         standing = moving.Standing(drop.drop_id, moving.HERE, 4, record.digest, 1, MESSAGE_CELL)
         assert await scene.take(there, moving.Land([standing])) == []

@@ -15,7 +15,7 @@ from amanat.config import RelayLimits
 from amanat.errors import DiskFull, StoreDamaged, StoreTooNew
 from amanat.protocol import wire
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
-from amanat.protocol.drops import derive_bucket, derive_drop
+from amanat.protocol.drops import Drop, derive_bucket, derive_drop, token_hash
 from amanat.relay import store_sqlite
 from amanat.relay.drops import DAY_S, Drops
 from amanat.relay.store_sqlite import SqliteStore
@@ -151,6 +151,78 @@ def test_a_changed_or_moved_cell_is_noticed(tmp_path: Path) -> None:
     store.close()
 
 
+# SQLite's log
+
+
+def test_the_log_is_emptied_beside_the_writing_and_begun_anew(
+    tmp_path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_sqlite, "EMPTY_ROWS", 20)
+    monkeypatch.setattr(store_sqlite, "LOG_PAGES", 100)
+    drops = drops_in(store)
+    cells = [os.urandom(1024) for _ in range(1000)]
+    for first in range(0, len(cells), 10):
+        write(drops, cells[first:][:10])
+        store._emptying.result()
+    assert (tmp_path / "drops.sqlite").stat().st_size > sum(map(len, cells))
+    # What was written to it is several times as much.
+    assert (tmp_path / "drops.sqlite-wal").stat().st_size < 150 * store_sqlite.PAGE_BYTES
+    assert [cell for after in range(0, 1000, 250) for cell in read(drops, after)[:250]] == cells
+
+
+def test_what_was_deferred_is_on_disk_when_the_next_commit_returns(
+    tmp_path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+
+    def fsync(file: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{file}").readlink().name)
+
+    def waits() -> int:
+        (found,) = store._writer.execute("PRAGMA synchronous").fetchone()
+        return int(found)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    drops = drops_in(store)
+    write(drops, [os.urandom(1024)])
+    store.commit()
+    assert (synced, waits()) == ([], 2)  # SQLite waits by itself
+    store.defer()
+    assert waits() == 1
+    write(drops, [os.urandom(1024)])
+    assert (synced, waits()) == ([], 2)
+    store.commit()
+    assert synced == ["drops.sqlite-wal"]
+    store.commit()
+    assert len(synced) == 1
+    store.defer()
+    write(drops, [os.urandom(1024)])
+    write(drops, [os.urandom(1024)])  # waits for all that is in the log
+    store.commit()
+    assert len(synced) == 1
+    store.defer()
+    store.rollback()
+    assert waits() == 2
+    assert len(read(drops)) == 4
+
+
+def test_a_disk_that_fails_what_was_deferred_fails_what_waits_for_it(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    drops = drops_in(store)
+    store.defer()
+    write(drops, [os.urandom(1024)])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        for _ in range(2):
+            with pytest.raises(DiskFull):
+                drops.commit()
+    drops.commit()
+
+
 # A full disk
 
 
@@ -210,6 +282,27 @@ def test_a_disk_too_full_for_the_keys_refuses_the_cells(store: SqliteStore) -> N
     )
     drops.commit()
     assert read(drops) == [requests[0].cell]
+
+
+def test_keys_of_a_commit_that_failed_half_way_open_nothing_that_comes_later(
+    store: SqliteStore,
+) -> None:
+    drops = drops_in(store)
+
+    def begin(drop: Drop, now: float) -> wire.Append:
+        hashes = token_hash(drop.drop_id, drop.append_token), bytes(32)
+        append = wire.Append(0, drop.drop_id, drop.append_token, os.urandom(1024))
+        drops.write([wire.Create(0, KEY, drop.drop_id, *hashes, 14), append], now=now)
+        return append
+
+    begin(EPOCH, NOW)
+    store._keys.execute("COMMIT")
+    store.rollback()
+    other = derive_drop(KEY, purpose=b"other", region="DE")
+    begin(other, NOW + DAY_S)
+    drops.commit()
+    (number, day), *more = store._keys.execute("SELECT number, day FROM shred_key").fetchall()
+    assert (number, day, more) == (store.find(other.drop_id).number, NOW // DAY_S + 1, [])
 
 
 def test_an_expiry_on_a_full_disk_goes_on_later(

@@ -145,7 +145,7 @@ HERE, ARRIVING, GONE = range(3)
 """The states of a drop."""
 
 
-class ShredKey(codec.Record, frozen=True):
+class ShredKey(codec.Record, frozen=True, gc=False):
     """What opens the cells of one day of a drop."""
 
     day: Day
@@ -154,7 +154,7 @@ class ShredKey(codec.Record, frozen=True):
     key: Key
 
 
-class WrappedCell(codec.Record, frozen=True):
+class WrappedCell(codec.Record, frozen=True, gc=False):
     """A cell as it rests."""
 
     day: Day
@@ -194,7 +194,8 @@ class Begin(_Step, frozen=True, tag=1):
 
 
 class Survey(_Step, frozen=True, tag=2):
-    """To the destination: how drops of this move stand whose ids come after this one."""
+    """To the destination: how drops of this move stand, the first of those after this one in an
+    order of its own; empty: from the first on."""
 
     after: Annotated[bytes, msgspec.Meta(max_length=DROP_ID_BYTES)]
 
@@ -203,6 +204,8 @@ class Carry(_Step, frozen=True, tag=3):
     """To the destination: cells of drops. Answered with how these stand."""
 
     parts: Annotated[list[Part], msgspec.Meta(max_length=MAX_DROPS)]
+    settles: bool
+    """Whether all that came by this and earlier ones is on disk when it is answered."""
 
 
 class Freeze(_Step, frozen=True, tag=4):

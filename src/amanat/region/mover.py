@@ -8,6 +8,7 @@ the line between them: it asks both how their drops stand and goes on from there
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 import time
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
@@ -64,12 +65,10 @@ KEY_BYTES = 60
 """What a key takes in a part, in bytes, at most."""
 WINDOW = 256
 """Frames under way at once: a few commits of the destination, which then never waits for more."""
-TAIL_BYTES = 64 * 1024
-"""Most bytes that a drop may lack at the destination when it is frozen: they take milliseconds."""
 PAUSE_S = 0.02
 """How long a drop should be frozen, in seconds: the more go at once, the longer each waits."""
 FIRST_DROPS = 8
-"""Drops frozen at once at first; twice as many while that takes less than half of PAUSE_S."""
+"""Drops frozen at once at first; then as many as take PAUSE_S."""
 PATIENCE_S = 3600.0
 """How long a relay may be away before the mover gives up, in seconds."""
 RECORDS = 1000
@@ -307,21 +306,23 @@ class Mover:
 
     async def _copy(self, destination: _Steps) -> None:
         """Carry what the destination lacks, drop by drop."""
-        async with self._open(destination) as window:
-            for record in self._drops():
+        async with self._open(destination, settles=False) as window:
+            for record in itertools.chain.from_iterable(self._drops()):
                 if record.cells:
                     await self._carry(window, record)
                     self._tell("copy")
+        # Nothing is released while what the destination has may be forgotten there.
+        await destination.take(moving.Carry([], settles=True))
 
-    def _open(self, destination: _Steps) -> _Window:
-        return _Window(destination, self._arrived, self._most)
+    def _open(self, destination: _Steps, *, settles: bool) -> _Window:
+        return _Window(destination, self._arrived, self._most, settles=settles)
 
-    def _drops(self) -> Iterator[DropRecord]:
-        """The drops that are still at the source."""
+    def _drops(self) -> Iterator[list[DropRecord]]:
+        """The drops that are still at the source, some at a time."""
         after = 0
         while found := self._reader.records(after=after, most=RECORDS):
             after = found[-1].number
-            yield from (record for record in found if record.state == HERE)
+            yield [record for record in found if record.state == HERE]
 
     async def _carry(self, window: _Window, record: DropRecord) -> None:
         """Put what the destination lacks of a drop into the window; nothing if it lacks none."""
@@ -374,29 +375,28 @@ class Mover:
         """An earlier mover may have ended between a drop's going and its landing."""
         waiting = [one for one in self._arrived.values() if one.state == ARRIVING]
         gone = [self._reader.look(one.drop_id) for one in waiting]
-        landing = [_standing(record) for record in gone if record.state == GONE]
+        landing = [record.standing() for record in gone if record.state == GONE]
         for first in range(0, len(landing), MAX_DROPS):
             await destination.take(moving.Land(landing[first:][:MAX_DROPS]))
 
     async def _switch(self, source: _Steps, destination: _Steps) -> bool:
         """Let the drops that are at the source go; whether there were any."""
-        most, batch, found = FIRST_DROPS, [], False
-        for record in self._drops():
-            found = True
-            known = self._arrived.get(record.drop_id)
-            if record.bytes > TAIL_BYTES and (known is None or known.head < record.head):
-                async with self._open(destination) as window:  # nearly all of it
-                    await self._carry(window, record)
-            batch.append(record)
-            if len(batch) >= most:
+        most, found = FIRST_DROPS, False
+        for drops in self._drops():
+            found = found or bool(drops)
+            # What was written since it was copied: what comes from here on, until they are frozen,
+            # takes milliseconds.
+            async with self._open(destination, settles=True) as window:
+                for record in drops:
+                    if record.cells:
+                        await self._carry(window, record)
+            done = 0
+            while batch := drops[done:][:most]:
                 pause = await self._let_go(source, destination, batch)
-                if pause < PAUSE_S / 2:
-                    most = min(2 * most, MAX_DROPS)
-                elif pause > PAUSE_S:
-                    most = max(most // 2, 1)
-                batch = []
-        if batch:
-            await self._let_go(source, destination, batch)
+                done += len(batch)
+                if len(batch) == most or pause > PAUSE_S:
+                    change = min(max(PAUSE_S / pause, 0.5), 2)
+                    most = min(max(int(most * change), 1), MAX_DROPS)
         return found
 
     async def _let_go(
@@ -420,7 +420,7 @@ class Mover:
         if ended:
             await source.take(moving.End(ended))
         frozen = [one for one in frozen if one.drop_id not in ended]
-        async with self._open(destination) as window:
+        async with self._open(destination, settles=True) as window:
             for standing in frozen:
                 known = self._arrived.get(standing.drop_id)
                 if known is None or known.head < standing.head:
@@ -468,11 +468,14 @@ class _Steps:
 class _Window:
     """Parts on their way, several frames at once."""
 
-    def __init__(self, destination: _Steps, arrived: dict[bytes, Standing], most: int) -> None:
+    def __init__(
+        self, destination: _Steps, arrived: dict[bytes, Standing], most: int, *, settles: bool
+    ) -> None:
         """At most so many frames; `arrived` is told how each drop stands."""
         self._destination = destination
         self._arrived = arrived
         self._most = most
+        self._settles = settles
         self._parts: list[Part] = []
         self._under_way: list[asyncio.Task[list[Standing]]] = []
         self.size = 0
@@ -501,7 +504,7 @@ class _Window:
         """Send what waits; wait while too much is on its way."""
         if not self._parts:
             return
-        carry = moving.Carry(self._parts)
+        carry = moving.Carry(self._parts, self._settles)
         self._under_way.append(asyncio.create_task(self._destination.take(carry)))
         self._parts, self.size = [], 0
         if len(self._under_way) >= self._most:
@@ -519,7 +522,3 @@ async def _survey(destination: _Steps) -> dict[bytes, Standing]:
         found |= {one.drop_id: one for one in page}
         after = page[-1].drop_id
     return found
-
-
-def _standing(drop: DropRecord) -> Standing:
-    return Standing(drop.drop_id, drop.state, drop.head, drop.digest, drop.cells, drop.bytes)

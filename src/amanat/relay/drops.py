@@ -45,7 +45,7 @@ from amanat.protocol.drops import (
     token_hash,
 )
 from amanat.protocol.ledger import Created, drop_hash, hour_of
-from amanat.protocol.moving import ARRIVING, GONE, HERE, open_order
+from amanat.protocol.moving import ARRIVING, GONE, HERE, Standing, open_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -108,6 +108,10 @@ class DropRecord(msgspec.Struct):
     """The number of the last move it took part in, 0 if in none."""
     bound: int = 0
     """The number that its cells are bound to: where it was made, it was its own."""
+
+    def standing(self) -> Standing:
+        """How the drop stands here."""
+        return Standing(self.drop_id, self.state, self.head, self.digest, self.cells, self.bytes)
 
 
 class MoveRecord(msgspec.Struct):
@@ -172,21 +176,25 @@ class Store(Protocol):
     def labelled(self, drop: DropRecord, label: bytes) -> HeldCell | None:
         """The cell that holds a label in the drop; without its bytes if its key is destroyed."""
 
-    def add(self, drop: DropRecord) -> None:
-        """Stage a new drop; sets its `number`."""
+    def add(self, *drops: DropRecord) -> None:
+        """Stage new drops; sets their `number`."""
 
     def append(self, drop: DropRecord, held: HeldCell, *, day: int) -> bool:
         """Stage a cell; False, and nothing is, if the drop holds its label already. The record is
         saved apart, by `save`."""
 
-    def save(self, drop: DropRecord) -> None:
-        """Stage a changed record."""
+    def save(self, *drops: DropRecord) -> None:
+        """Stage changed records."""
 
-    def note(self, entry: Entry) -> None:
-        """Stage an entry of the ledger."""
+    def note(self, *entries: Entry) -> None:
+        """Stage entries of the ledger."""
 
     def moves(self) -> list[MoveRecord]:
         """The moves it takes or took part in, in order."""
+
+    def defer(self) -> None:
+        """Let what is staged from now on, up to the next commit, be on disk only when a commit
+        after that returns, be there anything staged for this or not. Nothing may be staged."""
 
     def commit(self) -> None:
         """Make all that is staged durable. May be called in another thread while reads go on."""
@@ -308,8 +316,7 @@ class Drops:
                         replies.append(self._create(batch, request, now=now))
                 except _REFUSALS as error:
                     replies.append(refusal(request.id, error))
-            for drop in batch.changed.values():
-                self._store.save(drop)
+            self._store.save(*batch.changed.values())
         return Written(replies, {drop_id: _frame(held) for drop_id, held in batch.landed.items()})
 
     def commit(self) -> None:

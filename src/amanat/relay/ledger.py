@@ -73,8 +73,8 @@ class LedgerStore(Protocol):
     def records(self) -> Iterator[DropRecord]:
         """Every drop, in the writer's view."""
 
-    def note(self, entry: Entry) -> None:
-        """Stage an entry."""
+    def note(self, *entries: Entry) -> None:
+        """Stage entries."""
 
     def keep_hash(self, level: int, index: int, value: bytes) -> None:
         """Stage the hash over a full tile of the level below."""

@@ -10,10 +10,9 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, Protocol
 
-from amanat.errors import AmanatError, BrokenMove, MoveRefused, RelayBusy, StoreDamaged
+from amanat.errors import AmanatError, BrokenMove, MoveRefused, RelayBusy
 from amanat.protocol import moving, wire
-from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
-from amanat.protocol.drops import HASH_BYTES, SECRET_BYTES, next_digest
+from amanat.protocol.drops import SECRET_BYTES
 from amanat.protocol.ledger import Erased, MovedIn, MovedOut, drop_hash, hour_of
 from amanat.protocol.moving import (
     ARRIVING,
@@ -21,15 +20,19 @@ from amanat.protocol.moving import (
     HERE,
     MAX_DROPS,
     Order,
-    Part,
-    ShredKey,
     Standing,
-    WrappedCell,
     open_order,
     sign_statement,
     state_of,
 )
-from amanat.relay.drops import DAY_S, LANDING_RETRY_S, DropRecord, Drops, MoveRecord, Store
+from amanat.relay.arrivals import Arrivals, ArrivalStore, Unwrap
+from amanat.relay.drops import (
+    DAY_S,
+    NOBODYS,
+    DropRecord,
+    Drops,
+    MoveRecord,
+)
 from amanat.relay.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -43,7 +46,7 @@ ERASE_DROPS = 500
 """Drops whose keys are destroyed in one step."""
 
 
-class MoveStore(Store, Protocol):
+class MoveStore(ArrivalStore, Protocol):
     """Where the drops rest that move."""
 
     def keep_move(self, record: MoveRecord) -> None:
@@ -55,46 +58,19 @@ class MoveStore(Store, Protocol):
     def forget_move(self, record: MoveRecord) -> None:
         """Stage that there is no such move."""
 
-    def of_move(
-        self, record: MoveRecord, state: int, *, after: bytes, most: int
-    ) -> list[DropRecord]:
-        """The first drops of a move that are in a state, by their ids, in the writer's view."""
-
-    def put(
-        self,
-        drop: DropRecord,
-        rows: Iterable[tuple[int, bytes, bytes, WrappedCell]],
-        keys: Iterable[ShredKey],
-    ) -> None:
-        """Stage cells as they rested elsewhere: (seq, label, digest before, cell), the keys that
-        open them, and the record."""
+    def of_move(self, record: MoveRecord, state: int, *, after: int, most: int) -> list[DropRecord]:
+        """The first drops of a move that are in a state and have a higher number, in the writer's
+        view."""
 
     def gone(self, record: MoveRecord, most: int) -> list[DropRecord]:
         """Some drops that have gone and still hold cells, in the writer's view."""
 
-    def set_state(self, drop: DropRecord) -> None:
-        """Stage a record's state, move and the number its cells are bound to."""
-
-    def cut(self, drop: DropRecord, upto: int) -> tuple[int, int]:
-        """Stage that the cells up to a seq are deleted: (how many, their bytes). The record is
-        saved apart."""
+    def set_state(self, drops: Iterable[DropRecord], state: int, move: MoveRecord) -> None:
+        """Stage that drops are in a state by a move."""
 
     def shred_drops(self, numbers: list[int]) -> None:
         """Stage that all keys of drops with these numbers are destroyed: durable before anything
         else that is staged is."""
-
-    def forget(self, drop: DropRecord) -> None:
-        """Stage that a drop, which holds nothing, is no more."""
-
-
-class Unwrap(Protocol):
-    """Opens cells as they rest."""
-
-    def __call__(
-        self, cells: Sequence[WrappedCell], keys: Iterable[ShredKey], number: int, *, after: int
-    ) -> list[bytes]:
-        """The cells of a drop from the one after a seq on, bound to a number. Raises
-        StoreDamaged."""
 
 
 class Moves:
@@ -134,16 +110,23 @@ class Moves:
         else:
             self._known(request)
 
-    def step(self, request: wire.Move, *, now: float) -> wire.Moving:
-        """Stage what a step changes: what to answer once it is committed.
+    def take(self, requests: Sequence[wire.Move], *, now: float) -> list[wire.Reply]:
+        """Take one step, or several that bring cells, and commit what they change: what to answer.
+        May be called in another thread.
 
-        Raises BrokenMove, MoveRefused, RelayBusy, or what the store raises; nothing is staged then.
+        Raises BrokenMove, MoveRefused, RelayBusy, or what the store raises; nothing is changed
+        then.
         """
         try:
-            return self._step(request, now=now)
+            if isinstance(requests[0].step, moving.Carry):
+                replies = self._carry(requests)
+            else:
+                replies = [self._step(request, now=now) for request in requests]
+            self._store.commit()
         except AmanatError:
             self._store.rollback()
             raise
+        return replies
 
     def _step(self, request: wire.Move, *, now: float) -> wire.Moving:
         step = request.step
@@ -163,8 +146,6 @@ class Moves:
     def _take(
         self, record: MoveRecord, order: Order, step: moving.Step, *, now: float
     ) -> list[Standing]:
-        if isinstance(step, moving.Carry):
-            return [self._carry(record, order, part) for part in step.parts]
         if isinstance(step, moving.Freeze):
             return self._freeze(step.drops)
         if isinstance(step, moving.Release):
@@ -172,8 +153,7 @@ class Moves:
         elif isinstance(step, moving.End):
             self._end(step.drops, now=now)
         elif isinstance(step, moving.Land):
-            for standing in step.drops:
-                self._land(record, order, standing, now=now)
+            self._land(record, order, step.drops, now=now)
         elif isinstance(step, moving.Survey):
             return self._survey(record, step.after)
         elif isinstance(step, moving.Erase):
@@ -230,9 +210,9 @@ class Moves:
                 raise BrokenMove
             self._store.forget_move(record)
             return
-        if self._store.of_move(record, HERE, after=b"", most=1):
+        if self._store.of_move(record, HERE, after=0, most=1):
             raise BrokenMove
-        arriving = self._store.of_move(record, ARRIVING, after=b"", most=MAX_DROPS)
+        arriving = self._store.of_move(record, ARRIVING, after=0, most=MAX_DROPS)
         self._store.shred_drops([drop.number for drop in arriving])
         for drop in arriving:
             self._store.cut(drop, drop.head)
@@ -245,112 +225,66 @@ class Moves:
     # The destination
 
     def _survey(self, record: MoveRecord, after: bytes) -> list[Standing]:
+        number = self._store.find(after).number
         found = [
             drop
             for state in (ARRIVING, HERE)
-            for drop in self._store.of_move(record, state, after=after, most=MAX_DROPS)
+            for drop in self._store.of_move(record, state, after=number, most=MAX_DROPS)
         ]
-        return [_standing(drop) for drop in sorted(found, key=lambda one: one.drop_id)[:MAX_DROPS]]
+        return [drop.standing() for drop in sorted(found, key=lambda one: one.number)[:MAX_DROPS]]
 
-    def _carry(self, record: MoveRecord, order: Order, part: Part) -> Standing:
-        if not order.covers(part.drop_id):
-            raise BrokenMove
-        drop = self._store.find(part.drop_id)
-        if drop.drop_id and drop.state == HERE:
-            if drop.move != record.number:
-                raise BrokenMove
-            return _standing(drop)
-        if not drop.drop_id or drop.move != record.number:
-            if not part.is_first:
-                return Standing(part.drop_id, ARRIVING, 0, bytes(HASH_BYTES), 0, 0)
-            drop = self._arrive(record, part, drop)
-        if part.before < drop.head:
-            return _standing(drop)  # it came already
-        if part.is_first and part.before > drop.head:
-            # What came before has ended at the source meanwhile.
-            self._store.cut(drop, drop.head)
-            drop.head, drop.digest = part.before, part.digest
-            drop.cells = drop.bytes = 0
-            drop.oldest_day = None
-        elif part.before > drop.head:
-            return _standing(drop)  # what comes before did not come: the mover sees it
-        elif part.digest != drop.digest:
-            raise BrokenMove
-        self._put(drop, part)
-        return _standing(drop)
-
-    def _arrive(self, record: MoveRecord, part: Part, old: DropRecord) -> DropRecord:
-        """The record of a drop that begins to arrive; `old` is what is left of its being here
-        before."""
-        if old.cells or old.state == ARRIVING:
-            raise BrokenMove
-        drop = DropRecord(
-            drop_id=part.drop_id,
-            append_hash=part.append_hash,
-            read_hash=part.read_hash,
-            retention_days=part.retention_days,
-            bucket=part.bucket,
-            head=part.before,
-            digest=part.digest,
-            cells=0,
-            bytes=0,
-            last_day=part.last_day,
-            oldest_day=None,
-            state=ARRIVING,
-            move=record.number,
-            bound=part.bound,
+    def _carry(self, requests: Sequence[wire.Move]) -> list[wire.Reply]:
+        steps = [one.step for one in requests if isinstance(one.step, moving.Carry)]
+        if not any(step.settles for step in steps):
+            self._store.defer()
+        parts = [part for step in steps for part in step.parts]
+        arrivals = Arrivals(
+            self._store,
+            [part.drop_id for part in parts],
+            most_drops=self._most_drops,
+            unwrap=self._unwrap,
         )
-        if old.drop_id:
-            self._store.forget(old)
-        elif self._store.count() >= self._most_drops:
-            raise RelayBusy(retry_after=LANDING_RETRY_S)
-        self._store.add(drop)
-        return drop
+        replies: list[wire.Reply] = []
+        for request, step in zip(requests, steps, strict=True):
+            record, order = self._known(request)
+            if record.is_source:
+                raise MoveRefused
+            standings = [arrivals.take(part, record, order) for part in step.parts]
+            replies.append(wire.Moving(request.id, standings))
+        arrivals.stage()
+        return replies
 
-    def _put(self, drop: DropRecord, part: Part) -> None:
-        try:
-            cells = self._unwrap(part.cells, part.keys, drop.bound, after=drop.head)
-        except StoreDamaged:
-            raise BrokenMove from None
-        rows, digest = [], drop.digest
-        for seq, (cell, held) in enumerate(zip(cells, part.cells, strict=True), drop.head + 1):
-            if len(cell) not in CELL_SIZES:
+    def _land(
+        self, record: MoveRecord, order: Order, told: Sequence[Standing], *, now: float
+    ) -> None:
+        found = self._store.find_all([one.drop_id for one in told])
+        landing: dict[bytes, DropRecord] = {}
+        for one in told:
+            drop = found.get(one.drop_id, NOBODYS)
+            if drop.move != record.number or drop.state == GONE:
                 raise BrokenMove
-            rows.append((seq, cell[:LABEL_BYTES], digest, held))
-            digest = next_digest(digest, cell)
-        drop.head += len(cells)
-        drop.digest = digest
-        drop.bytes += sum(map(len, cells))
-        if rows and drop.oldest_day is None:
-            drop.oldest_day = part.cells[0].day
-        drop.cells += len(rows)
-        drop.last_day = part.last_day
-        self._store.put(drop, rows, part.keys)
+            if drop.state == ARRIVING:
+                self._must_have_come(drop, one)
+                landing[one.drop_id] = drop
+        self._store.set_state(landing.values(), HERE, record)
+        self._store.note(*(MovedIn(*_entry(one, order.source, now)) for one in landing.values()))
 
-    def _land(self, record: MoveRecord, order: Order, told: Standing, *, now: float) -> None:
-        drop = self._store.find(told.drop_id)
-        if drop.move != record.number or drop.state == GONE:
-            raise BrokenMove
-        if drop.state == HERE:
-            return
+    def _must_have_come(self, drop: DropRecord, told: Standing) -> None:
         if (drop.head, drop.digest) != (told.head, told.digest) or drop.cells < told.cells:
             raise BrokenMove
         if drop.cells > told.cells:  # some have ended at the source since they came
             cells, size = self._store.cut(drop, drop.head - told.cells)
             drop.cells -= cells
             drop.bytes -= size
+            drop.oldest_day = drop.oldest_day if drop.cells else None
+            self._store.save(drop)
         if (drop.cells, drop.bytes) != (told.cells, told.bytes):
             raise BrokenMove
-        drop.oldest_day = drop.oldest_day if drop.cells else None
-        drop.state = HERE
-        self._store.save(drop)
-        self._store.set_state(drop)
-        self._store.note(MovedIn(*_entry(drop, order.source, now)))
 
     def _state(self, record: MoveRecord, order: Order) -> tuple[bytes, bytes]:
         """The signed statement of what came, from the ledger: so both relays' ledgers are laid side
         by side by whoever compares roots."""
-        for drop in self._store.of_move(record, ARRIVING, after=b"", most=MAX_DROPS):
+        for drop in self._store.of_move(record, ARRIVING, after=0, most=MAX_DROPS):
             if drop.cells:
                 raise BrokenMove
             self._store.forget(drop)  # it ended at the source before it went
@@ -364,24 +298,26 @@ class Moves:
     # The source
 
     def _freeze(self, drops: Sequence[bytes]) -> list[Standing]:
-        found = [drop for one in drops if (drop := self._store.find(one)).drop_id]
-        self._drops.frozen.update(drop.drop_id for drop in found if drop.state == HERE)
-        return [_standing(drop) for drop in found]
+        found = self._store.find_all(drops)
+        self._drops.frozen.update(one for one, drop in found.items() if drop.state == HERE)
+        return [drop.standing() for drop in found.values()]
 
     def _release(
         self, record: MoveRecord, order: Order, drops: Sequence[bytes], *, now: float
     ) -> None:
         destination = order.destination.key
+        found = self._store.find_all(drops)
+        going: dict[bytes, DropRecord] = {}
         for drop_id in drops:
-            drop = self._store.find(drop_id)
+            drop = found.get(drop_id, NOBODYS)
             if drop.state == GONE and drop.move == record.number:
                 continue
             if not drop.drop_id or drop.state != HERE:
                 raise BrokenMove
             self._must_be_frozen(drop_id)
-            drop.state, drop.move = GONE, record.number
-            self._store.set_state(drop)
-            self._store.note(MovedOut(*_entry(drop, destination, now)))
+            going[drop_id] = drop
+        self._store.set_state(going.values(), GONE, record)
+        self._store.note(*(MovedOut(*_entry(one, destination, now)) for one in going.values()))
         if not record.is_closed:
             self._store.close_move(record)
 
@@ -420,15 +356,11 @@ class Moves:
             drop.oldest_day = drop.oldest_day if drop.cells else None
             self._store.save(drop)
             room -= cells
-        return [_standing(gone[0])]
+        return [gone[0].standing()]
 
 
 def _shows(token: bytes, order: Order) -> bool:
     return hmac.compare_digest(moving.token_hash(token), order.token_hash)
-
-
-def _standing(drop: DropRecord) -> Standing:
-    return Standing(drop.drop_id, drop.state, drop.head, drop.digest, drop.cells, drop.bytes)
 
 
 def _entry(

@@ -44,7 +44,7 @@ from amanat.errors import (
 )
 from amanat.protocol import wire
 from amanat.protocol.descriptor import Descriptor, Limits, Notice, parse_address, sign_descriptor
-from amanat.protocol.moving import Begin, Carry, Erase, Freeze, Step, Thaw
+from amanat.protocol.moving import Abandon, Begin, Carry, Erase, Freeze, Release, Step, Thaw
 from amanat.protocol.rounds import publish_at
 from amanat.protocol.sealing import open_request, seal_answer
 from amanat.relay.drops import BUSY_RETRY_S, Drops, refusal
@@ -408,9 +408,11 @@ class Relay:
             if steps:
                 if isinstance(steps[0].step, Begin | Erase):
                     self._thaw()  # who froze them has ended, and they can be read no longer
-                take = functools.partial(self._take_steps, steps, now=self._now())
+                # In the thread: opening what a move brings, or reading the ledger, takes longer
+                # than the loop may stand still.
+                take = functools.partial(self._moves.take, steps, now=self._now())
                 replies = await loop.run_in_executor(self._thread, take)
-                if not isinstance(steps[0].step, Carry):
+                if isinstance(steps[0].step, Begin | Release | Abandon):
                     self._drops.know_moves()
             else:
                 writes = [request for request in requests if not isinstance(request, wire.Move)]
@@ -421,19 +423,16 @@ class Relay:
             replies, landed = [refusal(request.id, error) for request in requests], {}
         for step in steps:
             self._after(step.step)
-        for (connection, _), reply in zip(batch, replies, strict=True):
-            connection.answer(reply)
+        connections = [connection for connection, _ in batch]
+        if steps:
+            # The thread need not wait for this with the next ones.
+            loop.call_soon(_answer, connections, replies)
+        else:
+            _answer(connections, replies)
         for drop_id, cells in landed.items():
             self._publish(drop_id, cells)
         self.metrics.waiting_writes.set(len(self._queue) + len(self._steps))
         self.metrics.commit_seconds.observe(time.perf_counter() - started)
-
-    def _take_steps(self, steps: list[wire.Move], *, now: float) -> list[wire.Reply]:
-        """In the thread: opening what a move brings, or reading the ledger, takes longer than the
-        loop may stand still."""
-        replies: list[wire.Reply] = [self._moves.step(step, now=now) for step in steps]
-        self._drops.commit()
-        return replies
 
     def _after(self, step: Step) -> None:
         """Let writers wait for frozen drops, but not for long, or no longer."""
@@ -561,6 +560,11 @@ class Relay:
             else:
                 self.catch_up(reader)
         self.metrics.delivered.inc(told * len(cells.cells))
+
+
+def _answer(connections: Sequence[Connection], replies: Sequence[wire.Reply]) -> None:
+    for connection, reply in zip(connections, replies, strict=True):
+        connection.answer(reply)
 
 
 class Clock:

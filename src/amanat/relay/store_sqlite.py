@@ -10,8 +10,10 @@ destroy 32 bytes. What a crash leaves:
 - So is an entry of the ledger with what it tells of. Only of a drop that is in the middle of its
   expiry has the ledger not heard yet; the drop's row has kept count.
 
-Three connections: the writer of each file, and one reader of both. SQLite lets the reader go on
-while the writer commits in another thread.
+Four connections: the writer of each file, one reader of both, and the *emptier*, which in a thread
+of its own brings what was committed from SQLite's log (the WAL) to its place in `drops.sqlite`.
+SQLite lets the reader go on while the writer commits in another thread, and both while the log is
+emptied.
 """
 
 # ruff: noqa: D102  # drops.Store says what each method is
@@ -19,8 +21,10 @@ while the writer commits in another thread.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -28,6 +32,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from amanat.errors import DiskFull, RelayBusy, StoreDamaged, StoreTooNew
 from amanat.protocol.cells import LABEL_BYTES
+from amanat.protocol.drops import HASH_BYTES
 from amanat.protocol.ledger import (
     Entry,
     Erased,
@@ -44,7 +49,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-VERSION = 3
+    from amanat.relay.arrivals import Arrived
+
+VERSION = 4
 """Version of both files' layout, in `PRAGMA user_version`."""
 PAGE_BYTES = 8192
 """Seven wrapped message cells fill a page of this size to 95 %; of 4096 bytes, three to 80 %."""
@@ -54,15 +61,24 @@ BUSY_TIMEOUT_MS = 5000
 """How long emptying the WAL waits for a read to finish, in milliseconds; a read takes a few."""
 DISK_RETRY_S = 30.0
 """Seconds after which a client may try again when the disk was full: a person must make room."""
+EMPTY_ROWS = 500
+"""Changed rows after which the log is emptied: if each was committed alone, it is 8 MB long."""
+LOG_PAGES = 8000
+"""Pages in the log from which on the writer waits until it is empty, so that it is begun anew: of
+64 MB, and seldom waited for."""
 SEQ_BITS = 40
 """A cell's `place` is its drop's number and its seq in one integer, which makes it the row's
 position in the table: a drop's cells lie together and in order."""
 ERASE_DROPS = 100
 """Most drops whose cells end in one commit: some milliseconds, in which appends wait."""
+FIND_DROPS = 900
+"""Drops looked for in one statement: SQLite has been built with as few as 999 parameters."""
 NONCE_BYTES = 12
 WRAP_BYTES = NONCE_BYTES + 16
 """By how much a wrapped cell is longer than the cell, in bytes: nonce and tag."""
 KEY_BYTES = 32
+DAY_CHARS = 8
+"""Digits of a UTC day in text: a move's days have no more."""
 
 _SEQ_MASK = (1 << SEQ_BITS) - 1
 
@@ -98,7 +114,7 @@ CREATE UNIQUE INDEX cell_label ON cell (place >> 40, label);
 """
 
 _MOVES = """
-CREATE INDEX drop_move ON "drop" (move, state, drop_id) WHERE move > 0;
+CREATE INDEX drop_move ON "drop" (move, state) WHERE move > 0;
 CREATE TABLE move (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     move BLOB NOT NULL UNIQUE,
@@ -137,6 +153,17 @@ CREATE TABLE shred_key (
 ) STRICT, WITHOUT ROWID;
 """
 
+_PUT = f"""
+INSERT INTO cell (place, label, before, day, wrapped)
+SELECT value, substr(?2, 1 + {LABEL_BYTES} * key, {LABEL_BYTES}),
+    substr(?3, 1 + {HASH_BYTES} * key, {HASH_BYTES}),
+    CAST(substr(?4, 1 + {DAY_CHARS} * key, {DAY_CHARS}) AS INTEGER), substr(?6, 1 + ?5 * key, ?5)
+FROM json_each(?1)
+"""  # noqa: S608  # constants
+"""Puts cells of one size: their places as a JSON array, and strung together labels, digests before,
+days, and, after the size, the cells. One statement, since sqlite3 hands the interpreter to other
+threads at each, and may wait for it for longer than a cell takes."""
+
 _UPGRADES = {
     "drops.sqlite": [
         f"""
@@ -151,8 +178,12 @@ ALTER TABLE "drop" ADD COLUMN move INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE "drop" ADD COLUMN bound INTEGER NOT NULL DEFAULT 0;
 {_MOVES}
 """,
+        """
+DROP INDEX drop_move;
+CREATE INDEX drop_move ON "drop" (move, state) WHERE move > 0;
+""",
     ],
-    "keys.sqlite": ["", ""],
+    "keys.sqlite": ["", "", ""],
 }
 """What makes each file of version 1, 2, ... one of the next version."""
 
@@ -180,6 +211,8 @@ class SqliteStore:
                     _make(path, schema)
             self._keys = _open(keys)
             self._writer = _open(drops)
+            self._writer.execute("PRAGMA wal_autocheckpoint = 0")  # but the emptier
+            self._emptier = _open(drops)
             self._reader = _open(drops)
             self._reader.execute("ATTACH ? AS keys", (str(keys),))
             self._drops, self._bytes = self._total()
@@ -192,10 +225,19 @@ class SqliteStore:
         self._nonce = int.from_bytes(os.urandom(NONCE_BYTES), "big")
         # The keys that the staged batch uses, by drop number and day.
         self._wraps: dict[tuple[int, int], AESGCM] = {}
+        self._log = drops.with_name(f"{drops.name}-wal")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="emptier")
+        self._emptying = self._thread.submit(self._empty)
+        self._emptied_rows = self._log_pages = 0
+        self._is_deferred = self._is_unsettled = False
+        # A crash, or a full disk, between the two commits, keys first, leaves keys under numbers
+        # that are given again; they are not those drops'.
+        self._are_keys_ahead = True
 
     def close(self) -> None:
         """Let go of the files. What is staged is forgotten."""
-        for connection in (self._reader, self._writer, self._keys):
+        self._thread.shutdown()
+        for connection in (self._emptier, self._reader, self._writer, self._keys):
             connection.close()
 
     def find(self, drop_id: bytes) -> DropRecord:
@@ -223,23 +265,26 @@ class SqliteStore:
         cell = _unwrap(AESGCM(*keys), drop.bound, seq, wrapped) if keys else b""
         return HeldCell(seq, before, cell)
 
-    def add(self, drop: DropRecord) -> None:
+    def add(self, *drops: DropRecord) -> None:
+        if not drops:
+            return
         with _errors:
             self._begin(self._writer)
-            number = self._writer.execute(
+            (last,) = self._writer.execute(
+                "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'drop'"
+            ).fetchone()
+            for number, drop in enumerate(drops, last + 1):
+                drop.number, drop.bound = number, drop.bound or number
+            self._writer.executemany(
                 f'INSERT INTO "drop" ({_DROP_COLUMNS})'  # noqa: S608  # constant
-                " VALUES (?,?,?,?,?,?,?,?,?,?,?,NULL,0,0,?,?,?)",
-                (*_row(drop), drop.state, drop.move, drop.bound),
-            ).lastrowid
-            # A crash between the two commits, keys first, leaves keys under a number that is given
-            # again; they are not this drop's.
-            if self._keys.execute("SELECT 1 FROM shred_key WHERE number = ?", (number,)).fetchone():
+                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,0,0,?,?,?)",
+                [(*_row(drop), drop.number, drop.state, drop.move, drop.bound) for drop in drops],
+            )
+            if self._are_keys_ahead:
                 self._begin(self._keys)
-                self._keys.execute("DELETE FROM shred_key WHERE number = ?", (number,))
-        assert number is not None  # noqa: S101  # an INSERT of one row
-        drop.number = number
-        drop.bound = drop.bound or number
-        self._staged_drops += 1
+                self._keys.execute("DELETE FROM shred_key WHERE number > ?", (last,))
+                self._are_keys_ahead = False
+        self._staged_drops += len(drops)
 
     def append(self, drop: DropRecord, held: HeldCell, *, day: int) -> bool:
         place = drop.number << SEQ_BITS | held.seq
@@ -264,28 +309,47 @@ class SqliteStore:
         self._staged_bytes += len(held.cell)
         return True
 
-    def save(self, drop: DropRecord) -> None:
+    def save(self, *drops: DropRecord) -> None:
+        if not drops:
+            return
         with _errors:
             self._begin(self._writer)
-            self._writer.execute(
+            self._writer.executemany(
                 'UPDATE "drop" SET head = ?, digest = ?, cells = ?, bytes = ?, last_day = ?,'
                 " oldest_day = ? WHERE number = ?",
-                (
-                    drop.head,
-                    drop.digest,
-                    drop.cells,
-                    drop.bytes,
-                    drop.last_day,
-                    drop.oldest_day,
-                    drop.number,
-                ),
+                [
+                    (
+                        drop.head,
+                        drop.digest,
+                        drop.cells,
+                        drop.bytes,
+                        drop.last_day,
+                        drop.oldest_day,
+                        drop.number,
+                    )
+                    for drop in drops
+                ],
             )
 
+    def defer(self) -> None:
+        with _errors:
+            self._writer.execute("PRAGMA synchronous = NORMAL")
+        self._is_deferred = True
+
     def commit(self) -> None:
+        is_written = self._writer.in_transaction
         with _errors:
             for connection in (self._keys, self._writer):
                 if connection.in_transaction:
                     connection.execute("COMMIT")
+        if self._is_deferred:
+            self._end_deferring()
+            self._is_unsettled = self._is_unsettled or is_written
+        else:
+            if self._is_unsettled and not is_written:
+                self._settle()
+            self._is_unsettled = False
+        self._empty_in_time()
         self._wraps.clear()
         self._drops += self._staged_drops
         self._bytes += self._staged_bytes
@@ -300,6 +364,41 @@ class SqliteStore:
                 # SQLite has rolled back by itself after some errors.
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+        self._are_keys_ahead = True
+        self._end_deferring()
+
+    def _end_deferring(self) -> None:
+        if self._is_deferred:
+            with _errors:
+                self._writer.execute("PRAGMA synchronous = FULL")
+            self._is_deferred = False
+
+    def _settle(self) -> None:
+        log = os.open(self._log, os.O_RDONLY)
+        try:
+            os.fsync(log)
+        except OSError as error:
+            raise DiskFull(str(error.strerror), retry_after=DISK_RETRY_S) from None
+        finally:
+            os.close(log)
+
+    def _empty_in_time(self) -> None:
+        """Have the log emptied when it has become long; wait for it when it has become too long."""
+        rows = self._writer.total_changes
+        if rows - self._emptied_rows < EMPTY_ROWS or not self._emptying.done():
+            return
+        self._emptied_rows = rows
+        if self._log_pages < LOG_PAGES:
+            self._emptying = self._thread.submit(self._empty)
+        else:
+            self._empty()
+            self._log_pages = 0
+
+    def _empty(self) -> None:
+        with contextlib.suppress(sqlite3.DatabaseError):  # the next one tries again
+            _, self._log_pages, _ = self._emptier.execute(
+                "PRAGMA wal_checkpoint(PASSIVE)"
+            ).fetchone()
 
     def look(self, drop_id: bytes) -> DropRecord:
         return _find(self._reader, drop_id)
@@ -420,6 +519,7 @@ class SqliteStore:
         self._drops -= len(ended)
 
     def scrub(self) -> None:
+        self._emptying.result()
         _empty_wal(self._writer)
 
     def records(self) -> Iterator[DropRecord]:
@@ -450,13 +550,11 @@ class SqliteStore:
             self._begin(self._writer)
             self._writer.execute("DELETE FROM move WHERE number = ?", (record.number,))
 
-    def of_move(
-        self, record: MoveRecord, state: int, *, after: bytes, most: int
-    ) -> list[DropRecord]:
+    def of_move(self, record: MoveRecord, state: int, *, after: int, most: int) -> list[DropRecord]:
         with _errors:
             rows = self._writer.execute(
                 f'SELECT {_DROP_COLUMNS} FROM "drop" WHERE move = ? AND state = ?'  # noqa: S608  # constant
-                " AND drop_id > ? ORDER BY drop_id LIMIT ?",
+                " AND number > ? ORDER BY number LIMIT ?",
                 (record.number, state, after, most),
             ).fetchall()
         return [_record(row) for row in rows]
@@ -470,43 +568,59 @@ class SqliteStore:
             ).fetchall()
         return [_record(row) for row in rows]
 
-    def put(
-        self,
-        drop: DropRecord,
-        rows: Iterable[tuple[int, bytes, bytes, WrappedCell]],
-        keys: Iterable[ShredKey],
-    ) -> None:
-        first = drop.number << SEQ_BITS
-        rows = list(rows)
-        with _errors:
-            self._begin(self._writer)
-            self._begin(self._keys)
-            self._keys.executemany(
-                "INSERT OR IGNORE INTO shred_key (number, day, last_day, key) VALUES (?,?,?,?)",
-                [(drop.number, one.day, one.last_day, one.key) for one in keys],
-            )
-            self._writer.executemany(
-                "INSERT INTO cell (place, label, before, day, wrapped) VALUES (?,?,?,?,?)",
-                [  # of `bytes`, sqlite3 would first find out that they are nothing else
+    def put(self, arrived: Iterable[Arrived]) -> None:
+        keys: list[tuple[int, int, int, bytes]] = []
+        rows: dict[int, list[tuple[int, bytes, bytes, WrappedCell]]] = {}
+        for one in arrived:
+            number, first = one.drop.number, (one.drop.number << SEQ_BITS | one.after) + 1
+            keys += [(number, key.day, key.last_day, key.key) for key in one.keys]
+            for row in zip(itertools.count(first), one.labels, one.befores, one.cells):
+                rows.setdefault(len(row[3].wrapped), []).append(row)
+        if keys:
+            with _errors:
+                self._begin(self._keys)
+                self._keys.executemany(
+                    "INSERT OR IGNORE INTO shred_key (number, day, last_day, key) VALUES (?,?,?,?)",
+                    keys,
+                )
+        for size, same in rows.items():
+            places, labels, befores, cells = zip(*same, strict=True)
+            with _errors:
+                self._begin(self._writer)
+                self._writer.execute(
+                    _PUT,
                     (
-                        first | seq,
-                        bytearray(label),
-                        bytearray(before),
-                        one.day,
-                        bytearray(one.wrapped),
-                    )
-                    for seq, label, before, one in rows
-                ],
-            )
-        self._staged_bytes += sum(len(row[3].wrapped) - WRAP_BYTES for row in rows)
-        self.save(drop)
+                        f"[{','.join(map(str, places))}]",
+                        b"".join(labels),
+                        b"".join(befores),
+                        b"".join([b"%0*d" % (DAY_CHARS, cell.day) for cell in cells]),
+                        size,
+                        b"".join([cell.wrapped for cell in cells]),
+                    ),
+                )
+            self._staged_bytes += len(same) * (size - WRAP_BYTES)
 
-    def set_state(self, drop: DropRecord) -> None:
+    def find_all(self, drop_ids: Sequence[bytes]) -> dict[bytes, DropRecord]:
+        found: dict[bytes, DropRecord] = {}
+        for first in range(0, len(drop_ids), FIND_DROPS):
+            some = drop_ids[first:][:FIND_DROPS]
+            with _errors:
+                rows = self._writer.execute(
+                    f'SELECT {_DROP_COLUMNS} FROM "drop"'  # noqa: S608  # constants
+                    f" WHERE drop_id IN ({','.join('?' * len(some))})",
+                    some,
+                ).fetchall()
+            found |= {drop.drop_id: drop for drop in map(_record, rows)}
+        return found
+
+    def set_state(self, drops: Iterable[DropRecord], state: int, move: MoveRecord) -> None:
+        numbers = ",".join([str(drop.number) for drop in drops])
         with _errors:
             self._begin(self._writer)
             self._writer.execute(
-                'UPDATE "drop" SET state = ?, move = ?, bound = ? WHERE number = ?',
-                (drop.state, drop.move, drop.bound, drop.number),
+                'UPDATE "drop" SET state = ?, move = ?'
+                " WHERE number IN (SELECT value FROM json_each(?))",
+                (state, move.number, f"[{numbers}]"),
             )
 
     def cut(self, drop: DropRecord, upto: int) -> tuple[int, int]:
@@ -534,14 +648,15 @@ class SqliteStore:
             self._writer.execute('DELETE FROM "drop" WHERE number = ?', (drop.number,))
         self._staged_drops -= 1
 
-    def note(self, entry: Entry) -> None:
+    def note(self, *entries: Entry) -> None:
+        place = self._entries + self._staged_entries
         with _errors:
             self._begin(self._writer)
-            self._writer.execute(
+            self._writer.executemany(
                 "INSERT INTO entry (place, entry) VALUES (?,?)",
-                (self._entries + self._staged_entries, encode_entry(entry)),
+                enumerate(map(encode_entry, entries), place),
             )
-        self._staged_entries += 1
+        self._staged_entries += len(entries)
 
     def keep_hash(self, level: int, index: int, value: bytes) -> None:
         with _errors:
