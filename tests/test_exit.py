@@ -715,6 +715,8 @@ async def test_exits_between_deaths_in_bad_weather_lose_and_double_nothing(
                 await person.client.exit(str(there.address))
             await world.pass_time(world.rng.uniform(0, 5))
         await history.round(0)
+    # The others may all have failed.
+    await people[0].client.exit(str(world.add_relay("SE").address))
     await world.pass_time(BEAT_S)
     await world.settle()
     assert {name for person in people for name in person.client.status().unaware} == set()

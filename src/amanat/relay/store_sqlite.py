@@ -226,9 +226,9 @@ class SqliteStore:
         # The keys that the staged batch uses, by drop number and day.
         self._wraps: dict[tuple[int, int], AESGCM] = {}
         self._log = drops.with_name(f"{drops.name}-wal")
+        self._emptied_rows = self._log_pages = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="emptier")
         self._emptying = self._thread.submit(self._empty)
-        self._emptied_rows = self._log_pages = 0
         self._is_deferred = self._is_unsettled = False
         # A crash, or a full disk, between the two commits, keys first, leaves keys under numbers
         # that are given again; they are not those drops'.
