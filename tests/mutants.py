@@ -951,6 +951,15 @@ MUTANTS = [
         ],
     ),
     Mutant(
+        "a commit that changes nothing settles nothing",
+        "relay/store_sqlite.py",
+        "is_written = self._writer.total_changes != self._committed_rows",
+        "is_written = self._writer.in_transaction",
+        [
+            "test_relay_store_sqlite.py::test_what_was_deferred_is_waited_for_by_a_commit_that_changes_nothing"
+        ],
+    ),
+    Mutant(
         "the log grows for as long as somebody writes",
         "relay/store_sqlite.py",
         "if self._log_pages < LOG_PAGES:",

@@ -230,6 +230,19 @@ def test_what_was_deferred_is_on_disk_when_the_next_commit_returns(
     assert len(read(drops)) == 4
 
 
+def test_what_was_deferred_is_waited_for_by_a_commit_that_changes_nothing(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    drops = drops_in(store)
+    cell = os.urandom(1024)
+    store.defer()
+    write(drops, [cell])
+    write(drops, [cell])  # it is there already: SQLite writes nothing, and waits for nothing
+    assert len(synced) == 1
+
+
 def test_a_disk_that_fails_what_was_deferred_fails_what_waits_for_it(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -226,6 +226,7 @@ class SqliteStore:
         # The keys that the staged batch uses, by drop number and day.
         self._wraps: dict[tuple[int, int], AESGCM] = {}
         self._log = drops.with_name(f"{drops.name}-wal")
+        self._committed_rows = self._writer.total_changes
         self._emptied_rows = self._log_pages = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="emptier")
         self._emptying = self._thread.submit(self._empty)
@@ -337,11 +338,13 @@ class SqliteStore:
         self._is_deferred = True
 
     def commit(self) -> None:
-        is_written = self._writer.in_transaction
+        # A transaction that changed nothing is not written, and so not waited for.
+        is_written = self._writer.total_changes != self._committed_rows
         with _errors:
             for connection in (self._keys, self._writer):
                 if connection.in_transaction:
                     connection.execute("COMMIT")
+        self._committed_rows = self._writer.total_changes
         if self._is_deferred:
             self._end_deferring()
             self._is_unsettled = self._is_unsettled or is_written
@@ -364,6 +367,7 @@ class SqliteStore:
                 # SQLite has rolled back by itself after some errors.
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+        self._committed_rows = self._writer.total_changes
         self._are_keys_ahead = True
         self._end_deferring()
 
