@@ -8,7 +8,6 @@ the line between them: it asks both how their drops stand and goes on from there
 from __future__ import annotations
 
 import asyncio
-import itertools
 import secrets
 import time
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
@@ -49,7 +48,7 @@ from amanat.relay.home import Home
 from amanat.relay.store_sqlite import SqliteReader
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from amanat.relay.drops import DropRecord, MoveRecord
@@ -306,16 +305,19 @@ class Mover:
 
     async def _copy(self, destination: _Steps) -> None:
         """Carry what the destination lacks, drop by drop."""
-        async with self._open(destination, settles=False) as window:
-            for record in itertools.chain.from_iterable(self._drops()):
-                if record.cells:
-                    await self._carry(window, record)
-                    self._tell("copy")
+        held = (record for drops in self._drops() for record in drops if record.cells)
+        await self._bring(destination, held, settles=False)
         # Nothing is released while what the destination has may be forgotten there.
         await destination.take(moving.Carry([], settles=True))
 
-    def _open(self, destination: _Steps, *, settles: bool) -> _Window:
-        return _Window(destination, self._arrived, self._most, settles=settles)
+    async def _bring(
+        self, destination: _Steps, drops: Iterable[DropRecord], *, settles: bool
+    ) -> None:
+        """Have all come there that the destination lacks of these drops."""
+        async with _Window(destination, self._arrived, self._most, settles=settles) as window:
+            for record in drops:
+                await self._carry(window, record)
+                self._tell("switch" if settles else "copy")
 
     def _drops(self) -> Iterator[list[DropRecord]]:
         """The drops that are still at the source, some at a time."""
@@ -386,10 +388,7 @@ class Mover:
             found = found or bool(drops)
             # What was written since it was copied: what comes from here on, until they are frozen,
             # takes milliseconds.
-            async with self._open(destination, settles=True) as window:
-                for record in drops:
-                    if record.cells:
-                        await self._carry(window, record)
+            await self._bring(destination, [one for one in drops if one.cells], settles=True)
             done = 0
             while batch := drops[done:][:most]:
                 pause = await self._let_go(source, destination, batch)
@@ -420,11 +419,12 @@ class Mover:
         if ended:
             await source.take(moving.End(ended))
         frozen = [one for one in frozen if one.drop_id not in ended]
-        async with self._open(destination, settles=True) as window:
-            for standing in frozen:
-                known = self._arrived.get(standing.drop_id)
-                if known is None or known.head < standing.head:
-                    await self._carry(window, self._reader.look(standing.drop_id))
+        lacking = [
+            one.drop_id
+            for one in frozen
+            if (known := self._arrived.get(one.drop_id)) is None or known.head < one.head
+        ]
+        await self._bring(destination, map(self._reader.look, lacking), settles=True)
         going = [one for one in frozen if one.state == HERE]
         for one in going:
             there = self._arrived[one.drop_id]

@@ -1,8 +1,7 @@
 """The rules of a move at either relay: what a step changes, and when it is refused.
 
-Like those in drops.py they are clockless, stage what they change and leave the commit to whoever
-calls. Every step may be taken again. What a relay knows of a move is durable, except which drops
-are frozen: after a crash none is, and the mover freezes again.
+Like those in drops.py they are clockless. Every step may be taken again. What a relay knows of a
+move is durable, except which drops are frozen: after a crash none is, and the mover freezes again.
 """
 
 from __future__ import annotations
@@ -26,13 +25,7 @@ from amanat.protocol.moving import (
     state_of,
 )
 from amanat.relay.arrivals import Arrivals, ArrivalStore, Unwrap
-from amanat.relay.drops import (
-    DAY_S,
-    NOBODYS,
-    DropRecord,
-    Drops,
-    MoveRecord,
-)
+from amanat.relay.drops import DAY_S, NOBODYS, DropRecord, Drops, MoveRecord
 from amanat.relay.ledger import Ledger
 
 if TYPE_CHECKING:

@@ -318,18 +318,7 @@ class SqliteStore:
             self._writer.executemany(
                 'UPDATE "drop" SET head = ?, digest = ?, cells = ?, bytes = ?, last_day = ?,'
                 " oldest_day = ? WHERE number = ?",
-                [
-                    (
-                        drop.head,
-                        drop.digest,
-                        drop.cells,
-                        drop.bytes,
-                        drop.last_day,
-                        drop.oldest_day,
-                        drop.number,
-                    )
-                    for drop in drops
-                ],
+                [(*_kept(drop), drop.number) for drop in drops],
             )
 
     def defer(self) -> None:
@@ -1034,6 +1023,13 @@ def _row(drop: DropRecord) -> tuple[object, ...]:
         drop.read_hash,
         drop.retention_days,
         drop.bucket,
+        *_kept(drop),
+    )
+
+
+def _kept(drop: DropRecord) -> tuple[object, ...]:
+    """What changes as cells come and end."""
+    return (
         drop.head,
         drop.digest,
         drop.cells,
