@@ -685,6 +685,13 @@ MUTANTS = [
         ["test_members.py::test_asking_for_more_gets_no_more_than_is_allowed"],
     ),
     Mutant(
+        "what was read is unread after coming in again",
+        "client/conversation.py",
+        '"DELETE FROM conversation WHERE gid = ? RETURNING clock, read_row, hidden"',
+        '"DELETE FROM conversation WHERE gid = ? RETURNING clock, 0, hidden"',
+        ["test_history.py::test_what_was_read_stays_read_when_one_is_let_in_again"],
+    ),
+    Mutant(
         "what waits for somebody stays for their old relay",
         "client/conversation.py",
         "            self._delivery.send_after(sender, new.addresses)\n",

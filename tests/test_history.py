@@ -842,3 +842,34 @@ async def test_events_tell_of_changes(world: World) -> None:
     await bob.sleep()
     changed = MessageChanged(gid, 1)
     assert [event async for event in events] == [TextArrived(gid, 1), changed, changed]
+
+
+@pytest.mark.parametrize("how", ["left", "was removed"])
+async def test_what_was_read_stays_read_when_one_is_let_in_again(world: World, how: str) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = await world.group("family", alice, bob)
+    alice.client.block("bob")
+    bob.client.send(gid, "never shown")
+    await world.settle()
+    alice.client.unblock("bob")
+    bob.client.send(gid, "read")
+    await world.settle()
+    alice.client.mark_read(gid)
+    bob.client.send(gid, "not read yet")
+    await world.settle()
+    alice.client.set_admin(gid, "bob")
+    await world.settle()
+    if how == "left":
+        alice.client.leave(gid)
+    else:
+        bob.client.remove(gid, "alice")
+    await world.settle()
+    assert not alice.client.view(gid).is_live
+    bob.client.add(gid, ["alice"])
+    await world.settle()
+    assert alice.client.view(gid).is_live
+    assert [message.text for message, _ in alice.client.unread(gid)] == ["not read yet"]
+    assert alice.client.view(gid).hidden == 1
+    bob.client.send(gid, "welcome back")
+    await world.settle()
+    assert [m.text for m, _ in alice.client.unread(gid)] == ["not read yet", "welcome back"]

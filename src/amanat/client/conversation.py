@@ -413,13 +413,13 @@ class Conversations:
             self._me.new_leaf(),
             codec.encode(policy),
         )
-        self._insert(gid, sure=self._delivery.read_so_far(), now=now)
+        self._insert(gid, _Past(), sure=self._delivery.read_so_far(), now=now)
 
-    def _insert(self, gid: bytes, *, sure: int, now: int) -> None:
+    def _insert(self, gid: bytes, past: _Past, *, sure: int, now: int) -> None:
         self._db.execute(
-            "INSERT INTO conversation (gid, state, sent_hash, look_due_at, sure_seq)"
-            " VALUES (?, 'active', ?, ?, ?)",
-            (gid, bytes(32), now, sure),
+            "INSERT INTO conversation (gid, state, sent_hash, look_due_at, sure_seq, clock,"
+            " read_row, hidden) VALUES (?, 'active', ?, ?, ?, ?, ?, ?)",
+            (gid, bytes(32), now, sure, *past),
         )
 
     def join(
@@ -450,14 +450,18 @@ class Conversations:
         fits = policy.direct == pair and identities == set(pair) if direct else not policy.direct
         if not announced or not fits or by not in identities:
             raise InvalidWelcome
-        before = 0
+        past = _Past()
         if self._state(view.gid) is not None:
             if self.is_active(view.gid):
                 raise InvalidWelcome
-            before = self.clock(view.gid)  # what was said there before is shown still
             self._end(view.gid)  # removed earlier, asked in again
             self._engine.delete_group(view.gid)
-            self._db.execute("DELETE FROM conversation WHERE gid = ?", (view.gid,))
+            past = _Past(
+                *self._db.execute(
+                    "DELETE FROM conversation WHERE gid = ? RETURNING clock, read_row, hidden",
+                    (view.gid,),
+                ).fetchone()
+            )
         self._engine.join(welcome, tree)
         (sure,) = self._db.execute(
             "DELETE FROM key_package WHERE ref = ? RETURNING bucket_seq", (view.ref,)
@@ -466,9 +470,8 @@ class Conversations:
         # conversation nobody has, for the Welcome goes ahead of all else (Client._send_to).
         if direct:
             sure = self._delivery.read_so_far()
-        self._insert(view.gid, sure=sure, now=now)
-        for past in (before, clock):
-            self.move_clock(view.gid, past)
+        self._insert(view.gid, past, sure=sure, now=now)
+        self.move_clock(view.gid, clock)
         self._plan_refresh(view.gid, REFRESH_MS[0], now=now)
         counted = {head.device: head.seq for head in heads}
         for person in rights.read_members(view.members):
@@ -2014,6 +2017,16 @@ class Conversations:
         for table in ("intent", "attempt", "early"):
             self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
         self._groups.pop(gid, None)
+
+
+class _Past(NamedTuple):
+    """What of a conversation outlives our membership, as its messages do; all else begins anew when
+    we are let in again."""
+
+    clock: int = 0
+    """What was said before stands before what is said now."""
+    read_row: int = 0
+    hidden: int = 0
 
 
 class _Plan(NamedTuple):
