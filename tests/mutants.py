@@ -1001,6 +1001,20 @@ MUTANTS = [
         '        return Outbound(DEPOSIT, "")\n',
         ["test_holding.py::test_a_relay_can_have_its_people_hold"],
     ),
+    Mutant(
+        "a full disk is a damaged vault",
+        "client/vault.py",
+        "            return DiskFull(found)",
+        "            return VaultDamaged(found)",
+        ["test_disk.py::test_a_disk_that_fails_at_any_write_is_named_and_harms_nothing"],
+    ),
+    Mutant(
+        "a disk that fails is one with a limit",
+        "client/vault.py",
+        "        return _KINDS.get(error.errno or 0, otherwise)\n",
+        "        return FileTooLarge\n",
+        ["test_disk.py::test_a_disk_that_fails_at_any_write_is_named_and_harms_nothing"],
+    ),
 ]
 
 

@@ -12,7 +12,7 @@ import pytest
 from amanat.client.api import Client
 from amanat.client.conversation import GroupChanged, Joined, Removed, Warned
 from amanat.client.history import TextArrived
-from amanat.client.vault import Unlock, naming_damage
+from amanat.client.vault import Unlock, naming_faults
 from amanat.drill.world import World
 from amanat.errors import (
     AmanatError,
@@ -549,7 +549,7 @@ async def test_damaged_page_anywhere_is_found_and_named(world: World) -> None:
         except VaultDamaged:
             continue
         assert client.check_vault()
-        with pytest.raises(VaultDamaged), naming_damage(alice.directory):
+        with pytest.raises(VaultDamaged), naming_faults(alice.directory):
             look_at_everything(client)
         await client.close()
     path.write_bytes(whole)

@@ -179,7 +179,7 @@ _STREAMS = {background.RESULT: lambda: sys.stdout, background.NOTE: lambda: sys.
 def _ending(args: argparse.Namespace, out: Out, ending: Ending) -> Iterator[None]:
     """Tell what goes wrong, and keep the status that it has."""
     try:
-        with vault.naming_damage(args.profile):
+        with vault.naming_faults(args.profile):
             yield
     except AmanatError as error:
         out.note(str(error))

@@ -106,6 +106,12 @@ class ProfileInUse(UsageError):
     hint = "stop it first, for two would fork its keys; only `amanat run` works for other commands"
 
 
+class NotPermitted(UsageError):
+    code = "not-permitted"
+    text = "the system does not let you read or write this"
+    hint = "see whose it is, its mode, and whether the disk is mounted read-only"
+
+
 class OtherVersion(UsageError):
     code = "other-version"
     text = "the process of `amanat run` is of another version of the program"
@@ -467,8 +473,31 @@ class DropFull(Unavailable):
 
 
 class DiskFull(Unavailable):
+    """Nothing was written: the state is the one before."""
+
     code = "disk-full"
     text = "there is no room left on the disk"
+    hint = "nothing is harmed: make room, and try again"
+
+
+class FileTooLarge(DiskFull):
+    code = "file-too-large"
+    text = "a file has reached the largest size that is allowed here"
+    hint = "nothing is harmed: see `ulimit -f` and the limits of the file system"
+
+
+class DiskFailed(DiskFull):
+    code = "disk-failed"
+    text = "the disk reports an error"
+    hint = (
+        "nothing was written: see the system's log, and have a copy of your data before you go on"
+    )
+
+
+class NoMemory(Unavailable):
+    code = "no-memory"
+    text = "there is not enough memory"
+    hint = "opening a vault takes 256 MiB for a moment"
 
 
 class Draining(Unavailable):

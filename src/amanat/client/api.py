@@ -421,7 +421,7 @@ class Client:
         """
         opened = vault.open_vault(directory, unlock)
         try:
-            with vault.naming_damage(directory):
+            with vault.naming_faults(directory):
                 return cls(opened)
         except BaseException:
             opened.close()

@@ -13,6 +13,7 @@ second one out.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import hmac
@@ -20,6 +21,7 @@ import json
 import os
 import secrets
 import sqlite3
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,9 +31,14 @@ import sqlcipher3
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from amanat.errors import (
+    AmanatError,
     BadArgument,
+    DiskFailed,
     DiskFull,
+    FileTooLarge,
+    NoMemory,
     NoProfile,
+    NotPermitted,
     ProfileExists,
     ProfileInUse,
     VaultDamaged,
@@ -48,10 +55,14 @@ SALT_BYTES = 16
 ARGON2_MEMORY_KIB = 256 * 1024
 """Memory of one passphrase guess, in KiB: about 2 s a guess on one core, and dear in parallel
 (RFC 9106, section 4, asks for at least 64 MiB where 2 GiB are too much)."""
+MAX_ARGON2_MEMORY_KIB = 16 * ARGON2_MEMORY_KIB
+"""Most that is taken for a guess: a file that asks for more is not one of ours."""
 ARGON2_PASSES = 3
 ARGON2_LANES = 4
 KEYRING_SERVICE = "amanat"
 
+_PROBE_BYTES = 8192
+"""What is written to see whether a directory can be written to: a page or two."""
 _UNLOCK_FILE = "vault.json"
 _DATABASE = "vault.db"
 _LOCK = "lock"
@@ -513,7 +524,7 @@ class Vault:
     def unit(self) -> Iterator[sqlite3.Connection]:
         """One unit of work: everything inside is durable when it ends, or nothing is.
 
-        Raises DiskFull when there is no room; the state is then the one before.
+        Raises DiskFull when nothing can be written; the state is then the one before.
         """
         try:
             self.db.execute("BEGIN IMMEDIATE")
@@ -521,14 +532,12 @@ class Vault:
             for write in self._before_commit:
                 write()
             self.db.execute("COMMIT")
-        except BaseException as error:
+        except BaseException:
             with contextlib.suppress(sqlcipher3.Error):
                 self.db.execute("ROLLBACK")
             for forget in self._forget:
                 forget()
-            if isinstance(error, sqlcipher3.OperationalError) and "full" in str(error):
-                raise DiskFull(str(self.directory)) from None
-            with naming_damage(self.directory):
+            with naming_faults(self.directory):
                 raise
         for told in self._after_commit:
             told()
@@ -577,22 +586,90 @@ class Vault:
 
 
 @contextlib.contextmanager
-def naming_damage(directory: Path) -> Iterator[None]:
-    """Raises VaultDamaged where the database of `directory` turns out to be broken."""
+def naming_faults(directory: Path, *, is_opening: bool = False) -> Iterator[None]:
+    """Raises VaultDamaged where the database of `directory` turns out to be broken, and by its name
+    what else of the machine keeps it from being read or written.
+
+    What only a mistake of ours can be passes as it is; while a vault `is_opening`, it cannot be
+    one: the database is none of ours then.
+    """
     try:
         yield
     except sqlcipher3.DatabaseError as error:
-        if type(error) is not sqlcipher3.DatabaseError:
-            raise  # not of the file: a subclass says what else is wrong
-        raise VaultDamaged(f"{directory}: {error}") from None
+        named = _named(error, directory)
+        if named is None and is_opening:
+            named = VaultDamaged(f"{directory}: {error}")
+        if named is None:
+            raise
+        raise named from None
+    except OSError as error:
+        kind = _KINDS.get(error.errno or 0)
+        if kind is None:
+            raise
+        raise kind(f"{error.filename or directory}: {error.strerror}") from None
+
+
+_KINDS: dict[int, type[AmanatError]] = {
+    errno.ENOSPC: DiskFull,
+    errno.EDQUOT: DiskFull,
+    errno.EFBIG: FileTooLarge,
+    errno.EIO: DiskFailed,
+    errno.EROFS: NotPermitted,
+    errno.EACCES: NotPermitted,
+    errno.EPERM: NotPermitted,
+    errno.ENOMEM: NoMemory,
+}
+"""What the system says of a file."""
+
+
+def _named(error: sqlite3.DatabaseError, directory: Path) -> AmanatError | None:
+    """What SQLite says of the database of `directory`, by its primary result code; None where it
+    can only be a mistake of ours."""
+    name = getattr(error, "sqlite_errorname", "")  # an error of the module itself has none
+    found = f"{directory}: {name}"
+    match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return VaultDamaged(f"{directory}: {error}")
+        case sqlite3.SQLITE_FULL:
+            return DiskFull(found)
+        case sqlite3.SQLITE_IOERR:
+            return _refusal(directory, DiskFailed)(found)
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            return _refusal(directory, NotPermitted)(found)
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:
+            return ProfileInUse(found)
+        case sqlite3.SQLITE_NOMEM:
+            return NoMemory(found)
+    return None
+
+
+def _refusal(directory: Path, otherwise: type[AmanatError]) -> type[AmanatError]:
+    """Why SQLite could not write into a directory, by trying to write there: its result codes do
+    not tell a full disk, a limit and a broken disk apart wherever they meet them."""
+    try:
+        largest = max(path.stat().st_size for path in directory.iterdir())
+        with tempfile.TemporaryFile(dir=directory) as file:
+            os.truncate(file.fileno(), largest + _PROBE_BYTES)
+            os.pwrite(file.fileno(), bytes(_PROBE_BYTES), largest)
+            os.fsync(file.fileno())
+    except OSError as error:
+        return _KINDS.get(error.errno or 0, otherwise)
+    except ValueError:  # nothing is in it
+        return otherwise
+    return otherwise
 
 
 def create(directory: Path, unlock: Unlock, fill: Callable[[Vault], None]) -> None:
     """Make a new profile in `directory`; `fill` writes its first rows.
 
     The database is built beside its place and renamed, so a profile is whole or not there. Raises
-    ProfileExists.
+    ProfileExists, or what `naming_faults` does.
     """
+    with naming_faults(directory, is_opening=True):
+        _create(directory, unlock, fill)
+
+
+def _create(directory: Path, unlock: Unlock, fill: Callable[[Vault], None]) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _take_lock(directory)
     try:
@@ -621,32 +698,25 @@ def create(directory: Path, unlock: Unlock, fill: Callable[[Vault], None]) -> No
 def open_vault(directory: Path, unlock: Unlock) -> Vault:
     """The vault of the profile in `directory`.
 
-    Raises NoProfile, ProfileInUse, WrongPassphrase, VaultTooNew or VaultDamaged; nothing is
-    changed then.
+    Raises NoProfile, ProfileInUse, WrongPassphrase, VaultTooNew, VaultDamaged, or what else
+    `naming_faults` does; nothing is changed then.
     """
     if not (directory / _DATABASE).exists():
         raise NoProfile(str(directory))
-    lock = _take_lock(directory)
-    try:
+    with naming_faults(directory, is_opening=True), contextlib.ExitStack() as opened:
+        lock = _take_lock(directory)
+        opened.callback(os.close, lock)
         key = _known_key(directory, unlock)
         db = _connect(directory / _DATABASE, key)
-        try:
-            version = _read_version(db, directory)
-            if version > VERSION:
-                raise VaultTooNew(f"version {version}; this program knows {VERSION}")
-            if version < VERSION:
-                db.execute("BEGIN IMMEDIATE")  # undone by closing, if it fails
-                _upgrade(db, version)
-                db.execute("COMMIT")
-        except sqlcipher3.DatabaseError as error:
-            db.close()
-            raise VaultDamaged(f"{directory}: {error}") from None
-        except BaseException:
-            db.close()
-            raise
-    except BaseException:
-        os.close(lock)
-        raise
+        opened.callback(db.close)
+        version = _read_version(db, directory)
+        if version > VERSION:
+            raise VaultTooNew(f"version {version}; this program knows {VERSION}")
+        if version < VERSION:
+            db.execute("BEGIN IMMEDIATE")  # undone by closing, if it fails
+            _upgrade(db, version)
+            db.execute("COMMIT")
+        opened.pop_all()
     return Vault(db, lock, directory)
 
 
@@ -683,19 +753,24 @@ def _take_lock(directory: Path) -> int:
 
 def _connect(path: Path, key: bytes) -> sqlite3.Connection:
     db: sqlite3.Connection = sqlcipher3.connect(str(path), isolation_level=None)
-    path.chmod(0o600)
-    # A raw key: Argon2id has done its work, so SQLCipher's own PBKDF2 is left out.
-    db.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
-    with contextlib.suppress(sqlcipher3.DatabaseError):  # told apart by whoever opens
+    try:
+        path.chmod(0o600)
+        # A raw key: Argon2id has done its work, so SQLCipher's own PBKDF2 is left out.
+        db.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA secure_delete = ON")
         db.execute("PRAGMA temp_store = MEMORY")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
 def _argon2(passphrase: str, salt: bytes, settings: dict[str, int]) -> bytes:
     """RFC 9106. The passphrase is used as typed, in UTF-8."""
+    if settings["memory_kib"] > MAX_ARGON2_MEMORY_KIB:
+        raise ValueError
     return Argon2id(
         salt=salt,
         length=KEY_BYTES,
@@ -748,8 +823,10 @@ def _known_key(directory: Path, unlock: Unlock) -> bytes:
         else:
             key = unlock.key or b""
         is_right = hmac.compare_digest(_check(key), settings["check"])
-    except (KeyError, TypeError, ValueError, OverflowError, MemoryError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise VaultDamaged(str(directory / _UNLOCK_FILE)) from None
+    except MemoryError:
+        raise NoMemory(str(directory)) from None
     if not is_right:
         raise WrongPassphrase
     return key

@@ -1,0 +1,194 @@
+"""A disk that is full, or fails, or may not be written to, has its name, and harms nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from amanat.client import vault
+from amanat.client.vault import Unlock, Vault, create, naming_faults, open_vault
+from amanat.errors import DiskFull, FileTooLarge, NoMemory, NotPermitted
+
+KEY = Unlock(key=bytes(range(32)))
+HERE = Path(__file__).parent
+
+
+def fill(new: Vault) -> None:
+    new.put("kept", b"before")
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Path:
+    """The library that is preloaded."""
+    library = tmp_path / "faulty.so"
+    compiler = ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(HERE / "faulty.c"), "-ldl"]
+    subprocess.run(compiler, check=True)
+    return library
+
+
+FAILS = """
+import ctypes, errno, json, sys
+from pathlib import Path
+from amanat.client.vault import Unlock, create, open_vault
+from amanat.errors import AmanatError
+
+faulty = ctypes.CDLL(None).faulty
+faulty.argtypes, faulty.restype = (ctypes.c_long, ctypes.c_int), ctypes.c_long
+root, key = Path(sys.argv[1]), Unlock(key=bytes(range(32)))
+
+def using(directory):
+    opened = open_vault(directory, key)
+    assert opened.db.execute("PRAGMA secure_delete").fetchone() == (1,)
+    try:
+        with opened.unit():
+            opened.put("more", bytes(20_000))
+        with opened.unit():
+            opened.put("more", b"")
+    finally:
+        opened.close()
+
+def making(directory):
+    create(directory, key, lambda new: new.put("kept", b"before"))
+
+def fails(work, directory, after, error):
+    faulty(after, error)
+    try:
+        work(directory)
+        return "done"
+    except AmanatError as failure:
+        return failure.code
+    finally:
+        faulty(0, 0)
+
+making(root / "profile")
+faulty(0, 0)
+using(root / "profile")
+writes = faulty(0, 0)
+found = {"writes": writes, "using": [], "making": []}
+for name in ("ENOSPC", "EDQUOT", "EFBIG", "EIO"):
+    for after in range(writes):
+        code = fails(using, root / "profile", after, getattr(errno, name))
+        opened = open_vault(root / "profile", key)
+        whole = opened.get("kept") == b"before" and not opened.damage()
+        opened.close()
+        found["using"].append([name, after, code, whole])
+    for after in range(0, 40, 3):
+        directory = root / f"{name} {after}"
+        code = fails(making, directory, after, getattr(errno, name))
+        if code != "done":
+            making(directory)
+        opened = open_vault(directory, key)
+        found["making"].append([name, after, code, opened.get("kept") == b"before"])
+        opened.close()
+print(json.dumps(found))
+"""
+"""Each write in turn is the first of those that fail."""
+
+NAMES = {
+    "ENOSPC": {"disk-full"},
+    "EDQUOT": {"disk-full"},
+    "EFBIG": {"file-too-large"},
+    "EIO": {"disk-failed"},
+}
+
+
+def test_a_disk_that_fails_at_any_write_is_named_and_harms_nothing(
+    faulty: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "disk"
+    root.mkdir()
+    ran = subprocess.run(
+        [sys.executable, "-c", FAILS, str(root)],
+        env=os.environ | {"LD_PRELOAD": str(faulty), "FAULTY": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert found["writes"] > 20
+    for name, after, code, is_whole in (*found["using"], *found["making"]):
+        assert is_whole, (name, after, code)
+        assert code in NAMES[name] | {"done"}, (name, after, code)
+    for name, codes in NAMES.items():
+        for work in ("using", "making"):
+            met = {code for which, _, code, _ in found[work] if which == name}
+            assert codes <= met, (name, work, met)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A directory with room for 2 MiB."""
+    directory = tmp_path / "small"
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(directory)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only root may mount a small disk")
+    yield directory
+    subprocess.run(["umount", str(directory)], check=True)  # noqa: S607
+
+
+def test_a_full_disk_is_full_however_little_room_it_has(small_disk: Path) -> None:
+    profile = small_disk / "profile"
+    create(profile, KEY, fill)
+    ballast, met = small_disk / "ballast", set()
+    for room in range(0, 100_000, 4096):
+        with ballast.open("wb", buffering=0) as file:
+            with contextlib.suppress(OSError):
+                while file.write(bytes(4096)):
+                    pass
+            file.truncate(max(0, file.tell() - room))
+        try:
+            with contextlib.closing(open_vault(profile, KEY)) as opened, opened.unit():
+                opened.put("more", bytes(30_000))
+            met.add("done")
+        except DiskFull as error:
+            met.add(error.code)
+        ballast.unlink()
+        with contextlib.closing(open_vault(profile, KEY)) as opened:
+            assert opened.get("kept") == b"before"
+            assert not opened.damage()
+    assert met == {"disk-full", "done"}
+
+
+def test_a_limit_of_size_is_named_and_nothing_changes(tmp_path: Path) -> None:
+    create(tmp_path, KEY, fill)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with contextlib.closing(open_vault(tmp_path, KEY)) as opened:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, hard))
+        try:
+            with pytest.raises(FileTooLarge), opened.unit():
+                opened.put("more", bytes(1_000_000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
+        assert opened.get("kept") == b"before"
+        with opened.unit():
+            opened.put("more", bytes(1_000_000))
+
+
+def test_what_the_system_says_of_a_file_has_its_name(tmp_path: Path) -> None:
+    with pytest.raises(NotPermitted), naming_faults(tmp_path):
+        raise PermissionError(13, "Permission denied", "vault.json")
+    with pytest.raises(BrokenPipeError), naming_faults(tmp_path):
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_little_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def derive(*_: object, **__: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(vault, "ARGON2_MEMORY_KIB", 64)
+    create(tmp_path, Unlock(passphrase="a passphrase"), fill)
+    monkeypatch.setattr(vault, "_argon2", derive)
+    with pytest.raises(NoMemory):
+        open_vault(tmp_path, Unlock(passphrase="a passphrase"))
