@@ -33,7 +33,7 @@ from machine import Noise, table
 from amanat.config import MovingConfig, RelayConfig, RelayLimits
 from amanat.drill import process
 from amanat.errors import DropMoved, Unavailable
-from amanat.link import Link, connect
+from amanat.link import Link, anywhere, connect
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, MESSAGE_CELL
 from amanat.protocol.descriptor import parse_address
@@ -174,7 +174,7 @@ class Writer:
 
     async def _link(self, address: str) -> Link:
         if address not in self._links or not self._links[address].is_open:
-            self._links[address] = await connect(parse_address(address))
+            self._links[address] = await connect(parse_address(address), may_be_private=anywhere)
         return self._links[address]
 
     async def check(self, address: str) -> tuple[int, int]:

@@ -97,10 +97,11 @@ async def connect(
 
 async def load(address: RelayAddress, buckets: list[Drop], readers: int, seconds: float) -> float:
     """Appends a second."""
-    tls = ssl.create_default_context() if address.tls != "off" else None
+    place = address.places[0]
+    tls = ssl.create_default_context() if place.tls != "off" else None
     if tls is not None:
         tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-    url = f"{'wss' if tls else 'ws'}://{address.host}:{address.port}{wire.PATH}"
+    url = f"{'wss' if tls else 'ws'}://{place.name}{wire.PATH}"
     followers = [Follower() for _ in buckets for _ in range(readers)]
     for number, follower in enumerate(followers):
         bucket = buckets[number % len(buckets)]

@@ -37,6 +37,7 @@ from amanat.protocol.descriptor import (
     parse_address,
     sign_descriptor,
 )
+from amanat.protocol.places import Place
 from amanat.relay import home
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
@@ -46,7 +47,7 @@ _KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 _PUBLIC = _KEY.public_key().public_bytes_raw()
 _ONCE = cells.OneTime(bytes(16), bytes(32))
 _SEALING = bytes(range(96))
-_ADDRESS = str(RelayAddress(host="relay.example", port=8443, key=_PUBLIC))
+_ADDRESS = str(RelayAddress(_PUBLIC, (Place("relay.example", 8443),)))
 _DESCRIPTOR = Descriptor(_PUBLIC, "DE", "Example", 3, 32, "open", 3600, Limits(1, 2, 3, 4))
 
 
@@ -54,7 +55,7 @@ _OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 _ORDER = moving.Order(
     move=bytes(16),
     source=_PUBLIC,
-    to=str(RelayAddress("two.example", 8443, _OTHER.public_key().public_bytes_raw())),
+    to=str(RelayAddress(_OTHER.public_key().public_bytes_raw(), (Place("two.example", 8443),))),
     region="FR",
     regions=["DE", "IR"],
     token_hash=bytes(32),

@@ -14,7 +14,7 @@ import uvloop
 from amanat.drill import records
 from amanat.errors import AmanatError, BadSetting, PeerError
 from amanat.protocol import wire
-from amanat.protocol.descriptor import is_loopback
+from amanat.protocol.places import is_loopback
 from amanat.protocol.sealing import open_answer
 from amanat.relay import server
 from amanat.relay.home import Home, interface, locked

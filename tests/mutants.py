@@ -88,6 +88,27 @@ MUTANTS = [
         ["test_hop.py::test_a_hop_hands_on_in_an_order_drawn_by_lot"],
     ),
     Mutant(
+        "where another key answers no other place is tried",
+        "link.py",
+        "            strangers.append(place)\n",
+        "            raise\n",
+        ["test_link.py::test_where_another_key_answers_the_next_place_is_tried_and_it_is_told"],
+    ),
+    Mutant(
+        "a relay that is away hides that another key answered for it",
+        "link.py",
+        "(isinstance(error, TrustError), _is_telling(error))",
+        "_is_telling(error)",
+        ["test_link.py::test_another_key_is_told_if_the_relay_is_found_nowhere"],
+    ),
+    Mutant(
+        "a place on a private network is called on whoever named it",
+        "link.py",
+        "if not may_be_private(place) and",
+        "if False and",
+        ["test_link.py::test_a_place_of_a_private_network_is_not_called_on_unless_it_was_named"],
+    ),
+    Mutant(
         "a relay carries out in the middle of the round what is for its end",
         "relay/server.py",
         "            relay.publish(self, request, frame_bytes)",

@@ -40,13 +40,12 @@ class RelayProcess:
         port: int = 0,
         name: str = "test",
         region: str = REGION,
+        host: str = "127.0.0.1",
         **settings: Any,  # noqa: ANN401  # whatever a relay's settings are
     ) -> None:
         self.home = home.init(
             directory,
-            RelayConfig(
-                region=region, operator=name, host="127.0.0.1", port=port, tls=tls, **settings
-            ),
+            RelayConfig(region=region, operator=name, host=host, port=port, tls=tls, **settings),
         )
         self.log = directory.with_suffix(".log")
 
@@ -120,9 +119,10 @@ class Peer(picows.WSListener):
         path: str = wire.PATH,
         local: tuple[str, int] | None = None,
     ) -> Self:
-        context = None if address.tls == "off" else _trusting()
+        place = address.places[0]
+        context = None if place.tls == "off" else _trusting()
         scheme = "wss" if context else "ws"
-        url = f"{scheme}://{address.host}:{address.port}{path}"
+        url = f"{scheme}://{place.name}{path}"
         transport, peer = await picows.ws_connect(cls, url, ssl_context=context, local_addr=local)
         if not isinstance(peer, cls):
             raise picows.WSError("the relay hung up")  # in the middle of the handshake

@@ -85,8 +85,8 @@ class Town:
         self.relay = Relay()
         self.network.relays[self.relay.address] = self.relay
         self._root, self._monkeypatch, self._capfd = root, monkeypatch, capfd
-        for module in ("api", "routes"):
-            monkeypatch.setattr(f"amanat.client.{module}.connect", self.network.connect)
+        for name in ("resolve", "dial"):
+            monkeypatch.setattr(f"amanat.link.{name}", getattr(self.network, name))
 
     def shell(self, name: str) -> Shell:
         return Shell(self._root / name, self.relay, self.run)

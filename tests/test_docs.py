@@ -20,6 +20,7 @@ from amanat import cli, errors
 from amanat.config import RelayConfig
 from amanat.protocol import cells, drops, identity, labels, ledger, sealing, tlog, wire
 from amanat.protocol.descriptor import RelayAddress, open_descriptor
+from amanat.protocol.places import Place
 from amanat.relay.metrics import Metrics
 
 ROOT = Path(__file__).parent.parent
@@ -314,7 +315,7 @@ def vectors() -> dict[str, str]:
         "credential": identity.issue_credential(key, delivery=delivery, signer=r(192)),
     }
     return {label: value.hex() for label, value in found.items()} | {
-        "relay.address": str(RelayAddress("relay.example", 8443, public)),
+        "relay.address": str(RelayAddress(public, (Place("relay.example", 8443),))),
         "ledger.origin": ledger.origin(public),
         "safety_number": identity.safety_number(r(0), r(32)),
     }

@@ -19,9 +19,10 @@ from amanat.protocol import sealing, wire
 from amanat.protocol.cells import CELL_SIZES, HANDSHAKE_CELL, LARGE_CELL, MESSAGE_CELL
 from amanat.protocol.descriptor import SEALING_KEY_BYTES, Descriptor, open_descriptor
 from amanat.protocol.drops import Drop
+from amanat.protocol.places import Place, is_public
 from amanat.protocol.rounds import HAND_ON, ROUND_S
 from amanat.relay.home import SEALING_PERIOD_S, SealingKeys
-from amanat.relay.hop import NEW_DESTINATIONS, Guest, Hop, Rate, _Ready, is_public
+from amanat.relay.hop import NEW_DESTINATIONS, Guest, Hop, Rate, _Ready
 from relays import PATIENCE_S, Peer, RelayProcess, append, in_loop, read, run_in_loop
 
 NOW = 1_800_000_000
@@ -191,8 +192,8 @@ async def test_an_open_hop_knocks_at_no_door_of_its_own_network(
 ) -> None:
     with RelayProcess(tmp_path / "hop", hop=HopConfig(serve="open")) as hop:
         peer = await Peer.connect(hop.address)
-        for host in ("127.0.0.1", "localhost", "10.0.0.1", "[::1]", "[::ffff:127.0.0.1]"):
-            to = f"amanat://{host}:{home.address.port}/#{str(home.address).split('#')[1]}"
+        for host in ("127.0.0.1", "localhost", "10.0.0.1", "[::1]", "[fc00::1]"):
+            to = f"amanat://{host}:{home.address.places[0].port}/#{str(home.address).split('#')[1]}"
             assert await peer.ask_code(wire.Inquire(1, to)) == "hop-refused"
         assert await peer.ask_code(wire.Inquire(1, str(home.address))) == "hop-refused"
 
@@ -212,11 +213,11 @@ async def test_a_client_that_asks_for_many_relays_is_slowed_down(tmp_path: Path)
 async def test_open_hop_opens_few_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
-    async def connect(address: object, *, at: str = "") -> None:
-        tried.append(at)
+    async def dial(_key: bytes, _place: Place, ips: list[str]) -> None:
+        tried.extend(ips)
         raise RelayBusy
 
-    monkeypatch.setattr("amanat.relay.hop.connect", connect)
+    monkeypatch.setattr("amanat.link.dial", dial)
     settings = HopConfig(serve="open", destinations=4, new_destinations_per_minute=6)
     hop = Hop(settings, b"our own key", most_bytes=2**20, clock=time.time)
     busy = 0
@@ -234,12 +235,12 @@ async def test_open_hop_opens_few_connections(monkeypatch: pytest.MonkeyPatch) -
 async def test_hop_holds_so_many_bytes_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     arrived, go_on = asyncio.Event(), asyncio.Event()
 
-    async def connect(address: object, *, at: str = "") -> None:
+    async def dial(*_: object) -> None:
         arrived.set()
         await go_on.wait()
         raise RelayUnreachable
 
-    monkeypatch.setattr("amanat.relay.hop.connect", connect)
+    monkeypatch.setattr("amanat.link.dial", dial)
     hop = Hop(HopConfig(serve="open"), b"our own key", most_bytes=100, clock=time.time)
     to = f"amanat://8.8.8.8:1/#{'A' * 43}"
     first = asyncio.create_task(hop.forward(to, bytes(60), Guest()))

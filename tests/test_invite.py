@@ -19,9 +19,10 @@ from amanat.client.invite import MAX_GREETING_CHARS, MAX_LINK_CHARS, PREFIX, fro
 from amanat.drill.world import STORM, Person, World
 from amanat.errors import BadArgument, BrokenInvite, InviteUsed, OwnInvite
 from amanat.protocol import codec
-from amanat.protocol.descriptor import MAX_ADDRESS_CHARS, b64, unb64
+from amanat.protocol.descriptor import RelayAddress, b64, unb64
 from amanat.protocol.identity import MAX_NAME_CHARS, Address
 from amanat.protocol.messages import Knock
+from amanat.protocol.places import Place
 from client_decoders import ADDRESS, INVITE
 
 LINK = to_link(INVITE)
@@ -41,7 +42,8 @@ def test_every_invite_is_read_back(name: str, secrets: bytes) -> None:
 
 
 def test_longest_invite_is_read_back() -> None:
-    relay = f"amanat://{'a' * (MAX_ADDRESS_CHARS - 60)}:1/#{b64(bytes(32))}"
+    hosts = [f"{letter * 60}.example" for letter in "abcd"]
+    relay = str(RelayAddress(bytes(32), tuple(Place(host, 65535, "web") for host in hosts)))
     address = Address(relay, "IR", ADDRESS.drop_id, ADDRESS.append_token)
     name = "\N{GRINNING FACE}" * MAX_NAME_CHARS
     made = rules.Invite(1, INVITE.identity, name, INVITE.public, INVITE.secret, [address] * 2)

@@ -26,13 +26,14 @@ from amanat.errors import (
     NoticeRuns,
     Unavailable,
 )
-from amanat.link import Link, connect
+from amanat.link import Link, anywhere, connect
 from amanat.protocol import moving, wire
 from amanat.protocol.cells import HANDSHAKE_CELL, LARGE_CELL, MESSAGE_CELL
 from amanat.protocol.descriptor import Notice, RelayAddress, open_descriptor
 from amanat.protocol.drops import RETENTION_DAYS, Drop, derive_drop, token_hash
 from amanat.protocol.ledger import MovedIn, MovedOut, drop_hash
 from amanat.protocol.moving import open_certificate, open_order
+from amanat.protocol.places import Place
 from amanat.region import mover, notice
 from amanat.region.mover import Mover, Report
 from amanat.region.notice import DAY_S, LEAST_DAYS
@@ -276,7 +277,7 @@ class Writer:
         to = self._two.source.address
         while True:
             try:
-                link = await connect(to)
+                link = await connect(to, may_be_private=anywhere)
                 try:
                     return (await link.request(request, wire.Appended)).seq
                 finally:
@@ -706,7 +707,7 @@ def test_a_certificate_is_of_both_relays_and_of_every_bit() -> None:
     order = moving.Order(
         move=bytes(16),
         source=key.public_key().public_bytes_raw(),
-        to=str(RelayAddress("two.example", 8443, other.public_key().public_bytes_raw())),
+        to=str(RelayAddress(other.public_key().public_bytes_raw(), (Place("two.example", 8443),))),
         region=REGION,
         regions=[SOURCE_REGION],
         token_hash=bytes(32),

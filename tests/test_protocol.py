@@ -30,6 +30,7 @@ from amanat.protocol.descriptor import (
     sign_descriptor,
     unb64,
 )
+from amanat.protocol.places import MAX_PLACES, Place, one_form
 
 secrets = st.binary(min_size=32, max_size=32)
 SECRET = bytes(range(32))
@@ -206,15 +207,99 @@ DESCRIPTOR = Descriptor(
 @pytest.mark.parametrize("host", ["relay.example", "127.0.0.1", "[::1]", "localhost"])
 @pytest.mark.parametrize("tls", ["pinned", "web", "off"])
 def test_an_address_is_read_back(host: str, tls: str) -> None:
-    address = RelayAddress(host=host, port=8443, key=PUBLIC, tls=tls)
+    text = f"amanat://{host}:8443/{'' if tls == 'pinned' else f'?tls={tls}'}#{b64(PUBLIC)}"
     if tls == "off" and host == "relay.example":
         with pytest.raises(BrokenAddress):
-            parse_address(str(address))
+            parse_address(text)
         return
-    assert parse_address(f" {address}\n") == address
+    address = parse_address(f" {text}\n")
+    assert address.key == PUBLIC
+    assert address.places == (Place(host.strip("[]"), 8443, tls),)
+    assert str(address) == text
 
 
-ADDRESS = str(RelayAddress(host="relay.example", port=8443, key=PUBLIC))
+ADDRESS = str(RelayAddress(PUBLIC, (Place("relay.example", 8443),)))
+
+
+def test_an_address_names_all_places_of_a_relay() -> None:
+    places = (
+        Place("relay.example", 8443),
+        Place("192.0.2.1", 443),
+        Place("2001:db8::1", 443, "web"),
+        Place("::1", 1, "off"),
+    )
+    address = RelayAddress(PUBLIC, places)
+    assert str(address) == (
+        "amanat://relay.example:8443/,192.0.2.1:443/,[2001:db8::1]:443/?tls=web,[::1]:1/?tls=off"
+        f"#{b64(PUBLIC)}"
+    )
+    assert parse_address(str(address)).places == places
+
+
+def test_addresses_of_one_relay_are_equal_wherever_it_is() -> None:
+    one = RelayAddress(PUBLIC, (Place("relay.example", 8443),))
+    same = RelayAddress(PUBLIC, (Place("elsewhere.example", 1),))
+    other = RelayAddress(bytes(32), one.places)
+    assert one == same
+    assert {one, same, other} == {same, other}
+    assert one != other
+
+
+@pytest.mark.parametrize(
+    ("host", "form"),
+    [
+        ("Relay.Example", "relay.example"),
+        ("relay.example.", "relay.example"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("BÜCHER。example", "xn--bcher-kva.example"),
+        ("straße.example", "xn--strae-oqa.example"),
+        ("نامه‌ای.example", "xn--mgba3gch31f060k.example"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("[2001:DB8:0::1]", "2001:db8::1"),
+        ("::1", "::1"),
+        ("[::ffff:192.0.2.1]", "192.0.2.1"),
+    ],
+)
+def test_a_host_has_one_form(host: str, form: str) -> None:
+    assert one_form(host) == form
+    if "." in host or "[" in host:
+        text = f"amanat://{host}:1/#{b64(PUBLIC)}"
+        assert parse_address(text).places == (Place(form, 1),)
+    if host != form:
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.msgpack.decode(msgspec.msgpack.encode([host, 1, "pinned"]), type=Place)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        ".",
+        "a..b",
+        "-a.example",
+        "a_b.example",
+        "a b",
+        "a,b",
+        "user@host",
+        "1",
+        "127.1",
+        "0x7f000001",
+        "2130706433",
+        "017700000001",
+        "a.1",
+        "256.0.0.1",
+        "fe80::1%eth0",
+        ":::",
+        "xn--a",
+        "\u200b",
+        "a" * 64,
+        ".".join(["a" * 60] * 5),
+    ],
+)
+def test_what_is_no_host_is_refused(host: str) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        one_form(host)
 
 
 @pytest.mark.parametrize(
@@ -232,6 +317,11 @@ ADDRESS = str(RelayAddress(host="relay.example", port=8443, key=PUBLIC))
         ADDRESS.replace("relay.example", "relay example"),
         ADDRESS.replace("relay.example", "user@relay.example"),
         ADDRESS.replace("relay.example", "r" * 400),
+        ADDRESS.replace("/#", "/,#"),
+        ADDRESS.replace("/#", "/,relay.example:8443/#"),
+        ADDRESS.replace("/#", "".join(f"/,a{n}.example:1" for n in range(MAX_PLACES)) + "/#"),
+        ADDRESS.replace("/#", f"/,{'a.' * 100}example:1/,{'b.' * 100}example:1/#"),
+        ADDRESS.replace("relay.example", "::1"),
         ADDRESS[:-1] + chr(ord(ADDRESS[-1]) + 1),  # the last character carries unused bits
     ],
 )

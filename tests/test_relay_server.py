@@ -24,12 +24,20 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from amanat.config import RelayConfig, RelayLimits
-from amanat.errors import BadSetting, NoProfile, ProfileExists, ProfileInUse, StoreDamaged
+from amanat.errors import (
+    BadSetting,
+    NoProfile,
+    PortTaken,
+    ProfileExists,
+    ProfileInUse,
+    StoreDamaged,
+)
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, LARGE_CELL, MESSAGE_CELL
-from amanat.protocol.descriptor import open_descriptor
+from amanat.protocol.descriptor import open_descriptor, parse_address
 from amanat.protocol.drops import derive_drop, first_digest, next_digest, token_hash
 from amanat.relay import home, server
 from amanat.relay.drops import DAY_S, Drops
@@ -437,7 +445,7 @@ async def test_handshakes_that_come_to_nothing_are_bounded(tmp_path: Path) -> No
     settings = RelayLimits(connections=2, handshakes=3)
     with RelayProcess(tmp_path / "relay", limits=settings) as relay:
         peer = await Peer.connect(relay.address)
-        target = (relay.address.host, relay.address.port)
+        target = (relay.address.places[0].host, relay.address.places[0].port)
         silent = [await asyncio.open_connection(*target) for _ in range(4)]
         for _ in range(3):
             reader, writer = await asyncio.open_connection(*target)
@@ -499,7 +507,9 @@ async def test_the_certificate_has_the_key_of_the_address(tmp_path: Path) -> Non
         old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
         old.maximum_version = ssl.TLSVersion.TLSv1_2
         with (
-            socket.create_connection((relay.address.host, relay.address.port)) as plain,
+            socket.create_connection(
+                (relay.address.places[0].host, relay.address.places[0].port)
+            ) as plain,
             pytest.raises(OSError, match=r".*"),
         ):
             old.wrap_socket(plain)
@@ -657,7 +667,7 @@ def test_no_network_address_is_ever_written(tmp_path: Path, tls: str) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with RelayProcess(tmp_path / "relay", tls=tls, metrics_port=port) as relay:
-        target = (relay.address.host, relay.address.port)
+        target = (relay.address.places[0].host, relay.address.places[0].port)
 
         def misbehave(*chunks: bytes, tls: bool = False, reset: bool = False) -> None:
             """Connect from an address of our own, say this, and go."""
@@ -774,10 +784,35 @@ def test_settings_that_cannot_work_are_named(tmp_path: Path) -> None:
     web = home.init(tmp_path / "web", server_settings(tls="web"))
     with pytest.raises(BadSetting):
         web.tls()
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(BadSetting):
-        server._listen("127.0.0.1", taken.getsockname()[1], 1)
+    for host in ("a b", "127.1", "fe80::1%lo", ""):
+        with pytest.raises(BadSetting):
+            home.init(tmp_path / "host", server_settings(host=host))
+    assert not (tmp_path / "host").exists()
     with pytest.raises(BadSetting):
         server._allow_files(2**40)
+
+
+def test_a_port_that_is_taken_is_named_as_that(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        home.init(tmp_path / "relay", RelayConfig("DE", "test", "127.0.0.1", port))
+        with pytest.raises(PortTaken, match=f"127.0.0.1:{port}"):
+            server.run(tmp_path / "relay")
+        settings = structs.replace(server_settings(), metrics_port=port)
+        home.init(tmp_path / "measured", settings)
+        with pytest.raises(PortTaken, match=f"127.0.0.1:{port}"):
+            server.run(tmp_path / "measured")
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("::1", "[::1]"), ("Bücher.example.", "xn--bcher-kva.example")]
+)
+def test_an_address_is_printed_as_every_client_takes_it(
+    tmp_path: Path, host: str, shown: str
+) -> None:
+    address = home.init(tmp_path / "relay", server_settings(host=host)).address(8443)
+    assert str(address).startswith(f"amanat://{shown}:8443/#")
+    assert parse_address(str(address)).places == address.places
 
 
 # Encoding once

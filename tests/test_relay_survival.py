@@ -507,7 +507,7 @@ def test_idle_connections_and_a_flood_of_them(tmp_path: Path) -> None:
         assert await refusal(relay) == (503, b"relay-busy", "5")
         await talk(20)
         # More callers than may be in their handshake, and who then say nothing.
-        target, callers = (relay.address.host, relay.address.port), []
+        target, callers = (relay.address.places[0].host, relay.address.places[0].port), []
         for _ in range(flood):
             callers.append(socket.create_connection(target))
             callers[-1].setblocking(False)

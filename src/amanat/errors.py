@@ -84,6 +84,12 @@ class BadSetting(UsageError):
     text = "a setting is unknown or has a value that is not allowed"
 
 
+class PortTaken(UsageError):
+    code = "port-taken"
+    text = "another program listens on this port"
+    hint = "end it, or give this one another port"
+
+
 class BadArgument(UsageError):
     code = "bad-argument"
     text = "an argument has a value that is not allowed"
@@ -434,6 +440,11 @@ class RelayUnreachable(Unavailable):
     code = "relay-unreachable"
     text = "the relay does not answer"
     hint = "what you wrote is kept and goes out when it answers"
+
+
+class NotPublic(RelayUnreachable):
+    code = "not-public"
+    text = "somebody else says that this relay is on a private network: it is not called on there"
 
 
 class HopAway(RelayUnreachable):

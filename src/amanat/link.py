@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
@@ -20,19 +21,23 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from amanat.errors import (
     BY_CODE,
+    AmanatError,
     DropMoved,
+    NotPublic,
     PeerError,
     RelayKeyChanged,
     RelayUnreachable,
+    TrustError,
     Unavailable,
     UnexpectedReply,
     UnsupportedVersion,
 )
 from amanat.protocol import wire
 from amanat.protocol.descriptor import open_descriptor
+from amanat.protocol.places import Place, is_public
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from amanat.protocol.descriptor import Descriptor, RelayAddress
 
@@ -40,6 +45,8 @@ CONNECT_TIMEOUT_S = 10.0
 """Longest a connection may take to be ready, in seconds."""
 REPLY_TIMEOUT_S = 30.0
 """Longest an answer may take beyond the wait that was asked for, in seconds."""
+MAX_IPS = 4
+"""Most IP addresses of a place that are tried: each has its share of the time."""
 PING_S = 30.0
 """Idle seconds after which the relay is asked whether it is still there."""
 BACKLOG = 8
@@ -69,6 +76,10 @@ class Link(picows.WSListener):
     """An open connection. Make one with `connect`."""
 
     at_once = AT_ONCE
+    place: Place
+    """Where the relay was found."""
+    strangers: tuple[Place, ...] = ()
+    """Where another key answered when it was looked for."""
 
     def __init__(self) -> None:
         self._transport: picows.WSTransport | None = None
@@ -207,50 +218,115 @@ class Link(picows.WSListener):
         self._transport.send(picows.WSMsgType.BINARY, frame)
 
 
-async def connect(address: RelayAddress, *, at: str = "") -> Link:
-    """A link to a relay; `at` is an IP address to use instead of asking for that of its host.
+def anywhere(place: Place) -> bool:  # noqa: ARG001  # whatever it is
+    """That a place may be of this machine or its network, too: whoever asks has named it."""
+    return True
 
-    Raises RelayUnreachable, RelayKeyChanged when another key answers, or UnsupportedVersion when
-    the relay does not know our version's path.
+
+async def connect(address: RelayAddress, *, may_be_private: Callable[[Place], bool]) -> Link:
+    """A link to a relay at the first of its places where it answers.
+
+    `may_be_private` says of which places whoever asks has named them: any other must be of the
+    public internet, for nobody tells us whom to call on in our own network.
+
+    Raises RelayUnreachable; NotPublic, if nothing but that is in the way; UnsupportedVersion when
+    the relay does not know our version's path; or RelayKeyChanged when another key answers at one
+    of the places and the relay at none.
     """
-    scheme = "ws" if address.tls == "off" else "wss"
-    host = f"[{at}]" if ":" in at else at or address.host
-    url = f"{scheme}://{host}:{address.port}{wire.PATH}"
+    failures: list[AmanatError] = []
+    strangers: list[Place] = []
+    for place in address.places:
+        try:
+            ips = await resolve(place)
+            if not may_be_private(place) and not all(map(is_public, ips)):
+                raise NotPublic(place.name)
+            link = await dial(address.key, place, ips)
+        except RelayKeyChanged as error:
+            strangers.append(place)
+            failures.append(error)
+        except (RelayUnreachable, UnsupportedVersion) as error:
+            failures.append(error)
+        else:
+            link.place, link.strangers = place, tuple(strangers)
+            return link
+    if not failures:
+        raise RelayUnreachable("nobody has said where it is")
+    # What the caller should know of first; of the same kind the first.
+    raise max(failures, key=lambda error: (isinstance(error, TrustError), _is_telling(error)))
+
+
+def _is_telling(error: AmanatError) -> bool:
+    """Whether waiting does not help."""
+    return isinstance(error, NotPublic | UnsupportedVersion)
+
+
+async def resolve(place: Place) -> list[str]:
+    """The IP addresses of a place. Raises RelayUnreachable.
+
+    They are asked for once, and dialled as they are answered: who answers for a name may say
+    something else the next time.
+    """
+    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            transport, link = await picows.ws_connect(
-                Link,
-                url,
-                ssl_context=_tls(address),
-                websocket_handshake_timeout=CONNECT_TIMEOUT_S,
-                enable_auto_ping=True,
-                auto_ping_idle_timeout=PING_S,
-                auto_ping_reply_timeout=PING_S,
-                max_frame_size=wire.MAX_REPLY_BYTES + 16,
-                max_redirects=0,
-            )
-    except picows.WSInvalidStatusError as error:
-        if error.response is not None and error.response.status == HTTPStatus.NOT_FOUND:
-            raise UnsupportedVersion(f"{address.host}:{address.port}") from None
-        raise RelayUnreachable(f"{address.host}:{address.port}, busy") from None
-    except (OSError, TimeoutError, picows.WSError) as error:
-        raise RelayUnreachable(f"{address.host}:{address.port}, {type(error).__name__}") from None
-    if address.tls == "pinned":
-        tls = transport.underlying_transport.get_extra_info("ssl_object")
-        if _key_of(tls.getpeercert(binary_form=True)) != address.key:
-            transport.disconnect(graceful=False)
-            raise RelayKeyChanged(f"{address.host}:{address.port}")
-    if not isinstance(link, Link):
-        raise RelayUnreachable(f"{address.host}:{address.port}, hung up")
-    return link
+            found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError, TimeoutError) as error:
+        raise RelayUnreachable(f"{place.name}, {type(error).__name__}") from None
+    ips = list(dict.fromkeys(str(one[4][0]) for one in found))[:MAX_IPS]
+    if not ips:
+        raise RelayUnreachable(place.name)
+    return ips
 
 
-def _tls(address: RelayAddress) -> ssl.SSLContext | None:
-    if address.tls == "off":
+async def dial(key: bytes, place: Place, ips: Sequence[str]) -> Link:
+    """A link to whoever has a key at a place, which has these IP addresses. Raises as `connect`."""
+    failure = RelayUnreachable(place.name)
+    for ip in ips:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S / len(ips)):
+                transport, link = await _open(place, ip)
+        except picows.WSInvalidStatusError as error:
+            if error.response is not None and error.response.status == HTTPStatus.NOT_FOUND:
+                raise UnsupportedVersion(place.name) from None
+            raise RelayUnreachable(f"{place.name}, busy") from None
+        except (OSError, TimeoutError, picows.WSError) as error:
+            failure = RelayUnreachable(f"{place.name}, {type(error).__name__}")
+            continue
+        if place.tls == "pinned":
+            tls = transport.underlying_transport.get_extra_info("ssl_object")
+            if _key_of(tls.getpeercert(binary_form=True)) != key:
+                transport.disconnect(graceful=False)
+                raise RelayKeyChanged(place.name)
+        if isinstance(link, Link):
+            return link
+        failure = RelayUnreachable(f"{place.name}, hung up")
+    raise failure from None
+
+
+async def _open(place: Place, ip: str) -> tuple[picows.WSTransport, picows.WSListener]:
+    scheme, host = "ws" if place.tls == "off" else "wss", f"[{ip}]" if ":" in ip else ip
+    return await picows.ws_connect(
+        Link,
+        f"{scheme}://{host}:{place.port}{wire.PATH}",
+        ssl_context=_tls(place),
+        websocket_handshake_timeout=CONNECT_TIMEOUT_S,
+        enable_auto_ping=True,
+        auto_ping_idle_timeout=PING_S,
+        auto_ping_reply_timeout=PING_S,
+        max_frame_size=wire.MAX_REPLY_BYTES + 16,
+        extra_headers={"Host": place.name},
+        max_redirects=0,
+        # The name is what a certificate is for; it is not asked for once more.
+        server_hostname=None if place.tls == "off" else place.host,
+    )
+
+
+def _tls(place: Place) -> ssl.SSLContext | None:
+    if place.tls == "off":
         return None
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    if address.tls == "pinned":
+    if place.tls == "pinned":
         # The address carries the key itself, which says more than any authority's signature.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

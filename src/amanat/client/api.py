@@ -59,7 +59,7 @@ from amanat.errors import (
     UnknownConversation,
     UsageError,
 )
-from amanat.link import AT_ONCE, RETRY_S, connect
+from amanat.link import AT_ONCE, RETRY_S, anywhere, connect
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, open_cell
 from amanat.protocol.descriptor import open_descriptor, parse_address
@@ -825,7 +825,7 @@ class Client:
             return
         found = {}
         for home, other in zip(homes, reversed(homes), strict=True):
-            link = await connect(parse_address(home.relay))
+            link = await connect(parse_address(home.relay), may_be_private=anywhere)
             try:
                 descriptor = await link.describe(parse_address(home.relay).key)
                 goes = home.is_hop or await _goes_over(link, other.relay)
@@ -872,9 +872,9 @@ class Client:
         with self._unit():
             self._learn_outbound(relay, descriptor.outbound)
             if not self._ledgers.take(address.key, note, tiles):
-                self._conversations.warn(None, LedgerRewritten.code, address.host, now=self._now())
+                self._conversations.warn(None, LedgerRewritten.code, address.name, now=self._now())
             if self._moves.hear(relay, descriptor.notice):
-                self._conversations.warn(None, MoveAnnounced.code, address.host, now=self._now())
+                self._conversations.warn(None, MoveAnnounced.code, address.name, now=self._now())
 
     # Moves of our relays
 
@@ -1967,7 +1967,7 @@ async def _move_in(relay: str, access: bytes, *, via: str = "", is_hop: bool = F
 async def _goes(hop: str, relay: str) -> bool:
     """Whether a relay serves as a hop to another. Raises RelayUnreachable, RelayKeyChanged or
     BrokenDescriptor."""
-    link = await connect(parse_address(hop))
+    link = await connect(parse_address(hop), may_be_private=anywhere)
     try:
         return await _goes_over(link, relay)
     finally:

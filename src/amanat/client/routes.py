@@ -27,7 +27,7 @@ from amanat.errors import (
     RelayUnreachable,
     Unavailable,
 )
-from amanat.link import AT_ONCE, RETRY_S, Link, R, connect, expect, unless_failed
+from amanat.link import AT_ONCE, RETRY_S, Link, R, anywhere, connect, expect, unless_failed
 from amanat.protocol import wire
 from amanat.protocol.cells import MESSAGE_CELL
 from amanat.protocol.descriptor import open_descriptor, parse_address
@@ -535,7 +535,7 @@ class Routes:
             if _now() < until:
                 raise RelayUnreachable(retry_after=until - _now())
             try:
-                link = await connect(parse_address(address))
+                link = await connect(parse_address(address), may_be_private=anywhere)
             except RelayUnreachable as error:
                 self._pause[address] = (_now() + pause, min(2 * pause, RETRY_S[1]))
                 raise RelayUnreachable(error.detail, retry_after=pause) from None

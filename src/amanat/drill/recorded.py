@@ -99,7 +99,7 @@ def network(root: Path, people: int) -> Iterator[Network]:
     ]
     for relay, other in zip(relays, reversed(relays), strict=True):
         relay.hop_to(other)
-    ports = {free_port(): parse_address(relay.address).port for relay in relays}
+    ports = {free_port(): parse_address(relay.address).places[0].port for relay in relays}
     addresses = [
         relay.address.replace(f":{old}/", f":{new}/")
         for relay, (new, old) in zip(relays, ports.items(), strict=True)

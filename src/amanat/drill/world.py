@@ -30,7 +30,7 @@ import picows
 import sqlcipher3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from amanat.client import api, routes
+from amanat import link as transport
 from amanat.client import conversation as rules
 from amanat.client.api import Client
 from amanat.client.vault import Unlock
@@ -43,6 +43,7 @@ from amanat.errors import (
     LabelTaken,
     NoAccess,
     NoSuchDrop,
+    RelayKeyChanged,
     RelayUnreachable,
     WrongRegion,
 )
@@ -52,10 +53,11 @@ from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES, seal
 from amanat.protocol.descriptor import Descriptor, Limits, RelayAddress, sign_descriptor
 from amanat.protocol.drops import derive_bucket, first_digest, in_region, next_digest, token_hash
 from amanat.protocol.messages import Seen
+from amanat.protocol.places import Place
 from amanat.protocol.rounds import hand_on_at, publish_at
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from amanat.client.api import Message
     from amanat.client.vault import Vault
@@ -170,7 +172,9 @@ class Relay:
         self.bucket_key = os.urandom(32)
         self.region = region
         self.buckets = buckets
-        self.address = RelayAddress("127.0.0.1", port, self.key.public_key().public_bytes_raw())
+        self.address = RelayAddress(
+            self.key.public_key().public_bytes_raw(), (Place(f"relay{port}.example", 443),)
+        )
         self.page = wire.MAX_CELLS
         """Most cells in one answer."""
         self.refuses: AmanatError | None = None
@@ -340,12 +344,19 @@ class Network:
         """Whose vault was copied: an old copy cannot know what the newer one has sent."""
         self._readers: dict[bytes, list[_Reader]] = {}
 
-    async def connect(self, address: RelayAddress) -> Link:
+    async def resolve(self, place: Place) -> list[str]:
+        """Every name is one of the public internet, but those of a private one (`.internal`)."""
+        return ["10.0.0.1" if place.host.endswith(".internal") else "9.9.9.9"]
+
+    async def dial(self, key: bytes, place: Place, _ips: Sequence[str]) -> Link:
         await asyncio.sleep(self.way())
-        if not self.is_up or address not in self.relays or address in self.away:
+        there = next((one for one in self.relays.values() if place in one.address.places), None)
+        if not self.is_up or there is None or there.address in self.away:
             raise RelayUnreachable("down")
+        if there.address.key != key:
+            raise RelayKeyChanged(place.name)
         link = Link()
-        socket = Socket(self, self.relays[address], link, WHO.get())
+        socket = Socket(self, there, link, WHO.get())
         self.sockets.append(socket)
         link.on_ws_connected(cast("picows.WSTransport", socket))
         return link
@@ -732,8 +743,8 @@ def lived_in(world: World) -> Iterator[None]:
     with contextlib.ExitStack() as changed:
         for place, name, value in (
             (Client, "_now", staticmethod(world.now)),
-            (api, "connect", world.network.connect),
-            (routes, "connect", world.network.connect),
+            (transport, "resolve", world.network.resolve),
+            (transport, "dial", world.network.dial),
             (sqlcipher3, "connect", functools.partial(real, factory=Connection)),
         ):
             changed.enter_context(mock.patch.object(place, name, value))

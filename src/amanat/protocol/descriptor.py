@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
 import re
 from typing import Annotated
 
@@ -15,39 +14,47 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from amanat.errors import BrokenAddress, BrokenDescriptor
 from amanat.protocol.drops import RETENTION_DAYS
+from amanat.protocol.places import MAX_HOSTS_CHARS, MAX_PLACES, Place, parse_place
 
 KEY_BYTES = 32
 """Length of a relay's Ed25519 public key, in bytes."""
 SIGNATURE_BYTES = 64
 SEALING_KEY_BYTES = 1216
 """Length of a public key for sealed requests, in bytes: ML-KEM-768 and X25519."""
-MAX_ADDRESS_CHARS = 400
-"""Longest relay address: a DNS name has at most 253 characters."""
+MAX_ADDRESS_CHARS = 500
+"""Longest relay address as a text: its places with the longest hosts, and its key."""
 MAX_REASON_CHARS = 500
 """Longest reason that an operator gives for a move."""
 MAX_CHECKPOINT_BYTES = 4096
 """Longest checkpoint in a descriptor: its own signature takes 200, each witness's less than 300."""
 _CONTEXT = b"amanat relay descriptor 1\x00"
-_ADDRESS = re.compile(
-    r"amanat://(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})"
-    r"/(?P<tls>\?tls=(?:web|off))?#(?P<key>[A-Za-z0-9_-]{43})"
-)
+_ADDRESS = re.compile(r"amanat://(?P<places>[^#]+)#(?P<key>[A-Za-z0-9_-]{43})")
 
 
-class RelayAddress(msgspec.Struct, frozen=True):
-    """Where a relay is and the key that must answer there."""
+class RelayAddress(msgspec.Struct, frozen=True, eq=False):
+    """The key of a relay and where it can be reached.
 
-    host: str
-    port: int
+    A relay is its key: two addresses are equal if they are of one relay, wherever it is today.
+    """
+
     key: bytes
     """The relay's 32-byte Ed25519 public key."""
-    tls: str = "pinned"
-    """`pinned`: the TLS certificate is the relay's key itself. `web`: an ordinary certificate,
-    checked against the system's authorities. `off`: no TLS, for loopback and benchmarks."""
+    places: tuple[Place, ...]
+    """One at least, in the order in which they are tried."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RelayAddress) and other.key == self.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    @property
+    def name(self) -> str:
+        """Where it is, as people read it."""
+        return ", ".join(place.name for place in self.places)
 
     def __str__(self) -> str:
-        tls = "" if self.tls == "pinned" else f"?tls={self.tls}"
-        return f"amanat://{self.host}:{self.port}/{tls}#{b64(self.key)}"
+        return f"amanat://{','.join(map(str, self.places))}#{b64(self.key)}"
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -121,16 +128,9 @@ def unb64(text: str) -> bytes:
     return data
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself, by its name or address alone."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def parse_address(text: str) -> RelayAddress:
-    """The relay address in a text such as `amanat://relay.example:8443/#KEY`.
+    """The relay address in a text such as `amanat://relay.example:8443/#KEY`, with a comma between
+    places if there are several.
 
     Raises BrokenAddress.
     """
@@ -141,13 +141,12 @@ def parse_address(text: str) -> RelayAddress:
         key = unb64(match["key"])
     except ValueError:
         raise BrokenAddress from None
-    port, host = int(match["port"]), match["host"]
-    tls = match["tls"].removeprefix("?tls=") if match["tls"] else "pinned"
-    if not 0 < port < 2**16 or len(key) != KEY_BYTES:
+    places = tuple(map(parse_place, match["places"].split(",")))
+    if len(key) != KEY_BYTES or len(set(places)) < len(places) or len(places) > MAX_PLACES:
         raise BrokenAddress
-    if tls == "off" and not is_loopback(host):
-        raise BrokenAddress("without TLS only on this machine")
-    return RelayAddress(host=host, port=port, key=key, tls=tls)
+    if sum(len(place.host) for place in places) > MAX_HOSTS_CHARS:
+        raise BrokenAddress
+    return RelayAddress(key, places)
 
 
 def sign_descriptor(descriptor: Descriptor, key: Ed25519PrivateKey) -> bytes:

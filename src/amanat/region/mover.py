@@ -19,7 +19,7 @@ from amanat.errors import (
     NoProfile,
     Unavailable,
 )
-from amanat.link import RETRY_S, Link, connect
+from amanat.link import RETRY_S, Link, anywhere, connect
 from amanat.protocol import moving, wire
 from amanat.protocol.cells import LARGE_CELL
 from amanat.protocol.descriptor import RelayAddress
@@ -206,7 +206,7 @@ class Mover:
 
     async def _order(self, to: RelayAddress) -> bytes:
         """A new signed order."""
-        link = await connect(to)
+        link = await connect(to, may_be_private=anywhere)
         try:
             described = await link.describe(to.key)
         finally:
@@ -242,8 +242,8 @@ class Mover:
             links: list[Link] = []
             before = self._carried, len(self._pauses)
             try:
-                links.append(await connect(own))
-                links.append(await connect(order.destination))
+                links.append(await connect(own, may_be_private=anywhere))
+                links.append(await connect(order.destination, may_be_private=anywhere))
                 source, destination = (_Steps(link, order.move, token) for link in links)
                 return await work(source, destination)
             except Unavailable:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amanat.errors import BadArgument, NoticeRuns
-from amanat.link import connect
+from amanat.link import anywhere, connect
 from amanat.protocol.descriptor import MAX_REASON_CHARS, Notice, RelayAddress
 from amanat.protocol.drops import RETENTION_DAYS
 from amanat.relay.home import Home, read_notice, write_notice
@@ -36,7 +36,7 @@ async def announce(
         raise BadArgument(f"a reason has at most {MAX_REASON_CHARS} characters")
     if to.key == home.identity.public_key().public_bytes_raw():
         raise BadArgument("a relay does not move to itself")
-    link = await connect(to)
+    link = await connect(to, may_be_private=anywhere)
     try:
         region = (await link.describe(to.key)).region
     finally:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from amanat.errors import BadArgument, BrokenLedger, LedgerRewritten, NotInLedger, StoreDamaged
-from amanat.link import connect
+from amanat.link import anywhere, connect
 from amanat.protocol import tlog, wire
 from amanat.protocol.descriptor import RelayAddress, b64
 from amanat.protocol.ledger import origin
@@ -92,7 +92,7 @@ class Witness(NamedTuple):
         on from what was signed before; nothing is signed then.
         """
         with locked(self.directory):
-            link = await connect(address)
+            link = await connect(address, may_be_private=anywhere)
 
             async def ask(path: str) -> bytes:
                 return (await link.request(wire.Consult(0, path), wire.Consulted)).part

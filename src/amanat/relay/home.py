@@ -37,8 +37,9 @@ from amanat.errors import (
     StoreDamaged,
 )
 from amanat.protocol import codec, sealing
-from amanat.protocol.descriptor import Notice, RelayAddress, is_loopback
+from amanat.protocol.descriptor import Notice, RelayAddress
 from amanat.protocol.drops import SECRET_BYTES
+from amanat.protocol.places import Place, is_loopback, one_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,6 +74,7 @@ class Home(msgspec.Struct, frozen=True):
         if not (directory / "relay.toml").exists():
             raise NoProfile(str(directory))
         settings = config.load(directory / "relay.toml", RelayConfig)
+        _check_host(settings)
         if settings.tls == "off" and not is_loopback(interface(settings)):
             raise BadSetting("tls = off is for loopback only")
         try:
@@ -94,12 +96,8 @@ class Home(msgspec.Struct, frozen=True):
 
     def address(self, port: int) -> RelayAddress:
         """What to give to people, if the relay listens on `port`."""
-        return RelayAddress(
-            host=self.config.host,
-            port=port,
-            key=self.identity.public_key().public_bytes_raw(),
-            tls=self.config.tls,
-        )
+        place = Place(one_form(self.config.host), port, self.config.tls)
+        return RelayAddress(self.identity.public_key().public_bytes_raw(), (place,))
 
     def tls(self) -> ssl.SSLContext | None:
         """The server's TLS, None where it is off. Raises BadSetting."""
@@ -199,6 +197,7 @@ def init(directory: Path, settings: RelayConfig) -> Home:
     # Before anything is written: the rules of `open` and of the file format.
     text = config.template(settings)
     config.parse(text, RelayConfig)
+    _check_host(settings)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(directory.iterdir()):
         raise ProfileExists(str(directory))
@@ -238,7 +237,16 @@ def locked(directory: Path) -> Iterator[None]:
 def interface(settings: RelayConfig) -> str:
     """The interface to listen on: a public name may be forwarded to us from another machine, so
     only loopback is taken literally."""
-    return settings.listen or (settings.host if is_loopback(settings.host) else "")
+    host = one_form(settings.host)
+    return settings.listen.strip("[]") or (host if is_loopback(host) else "")
+
+
+def _check_host(settings: RelayConfig) -> None:
+    """Raises BadSetting for a host that no client would take."""
+    try:
+        one_form(settings.host)
+    except ValueError as error:
+        raise BadSetting(f"host: {error}") from None
 
 
 def _certificate(identity: Ed25519PrivateKey) -> bytes:

@@ -9,22 +9,21 @@ address of the public internet.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import secrets
-import socket
 from typing import TYPE_CHECKING, NamedTuple
 
 from amanat.errors import (
     BadSetting,
     BrokenAddress,
     HopRefused,
+    NotPublic,
     PeerError,
     RelayBusy,
     RelayUnreachable,
     TrustError,
     Unavailable,
 )
-from amanat.link import CONNECT_TIMEOUT_S, Link, connect
+from amanat.link import Link, connect
 from amanat.protocol import wire
 from amanat.protocol.descriptor import open_descriptor, parse_address
 from amanat.protocol.rounds import hand_on_at
@@ -41,10 +40,6 @@ PAUSE_S = 5.0
 """How long a destination that could not be reached is not tried again, in seconds."""
 DESCRIPTOR_S = 600.0
 """How long a destination's descriptor is handed out before it is asked for again, in seconds."""
-_UNICAST = ipaddress.IPv6Network("2000::/3")
-"""The IPv6 addresses of the public internet (RFC 4291, section 2.4) are of these..."""
-_EMBEDS_IPV4 = [ipaddress.IPv6Network(one) for one in ("2002::/16", "2001::/32")]
-"""...but not these, which lead to an IPv4 address, perhaps a private one (RFC 3056, 4380)."""
 
 
 class Rate:
@@ -187,7 +182,9 @@ class Hop:
         except BrokenAddress:
             raise HopRefused from None
         is_listed = address.key in self._listed
-        is_open = self._settings.serve == "open" and address.tls == "pinned"
+        is_open = self._settings.serve == "open" and all(
+            place.tls == "pinned" for place in address.places
+        )
         if self._settings.serve == "off" or not (is_listed or is_open):
             raise HopRefused
         if address.key == self._own_key:
@@ -241,39 +238,9 @@ class Hop:
             return destination.ready
 
     async def _connect(self, destination: _Destination) -> Link:
-        address = destination.address
-        if destination.is_listed:
-            return await connect(address)
-        # Asked for once: who answers for the name may say something else the next time.
-        return await connect(address, at=await _public_ip(address))
-
-
-async def _public_ip(address: RelayAddress) -> str:
-    """The IP address of a relay. Raises HopRefused if any is not of the public internet."""
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            found = await loop.getaddrinfo(
-                address.host.strip("[]"), address.port, type=socket.SOCK_STREAM
+        try:
+            return await connect(
+                destination.address, may_be_private=lambda _place: destination.is_listed
             )
-    except (OSError, UnicodeError, TimeoutError):
-        raise RelayUnreachable from None
-    ips = [str(one[4][0]) for one in found]
-    if not ips or not all(map(is_public, ips)):
-        raise HopRefused
-    return ips[0]
-
-
-def is_public(ip: str) -> bool:
-    """Whether an IP address is of the public internet: not of this machine, its network, or a
-    translation that may lead there."""
-    try:
-        address = ipaddress.ip_address(ip)
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return is_public(str(address.ipv4_mapped))
-        if address not in _UNICAST or any(address in network for network in _EMBEDS_IPV4):
-            return False
-    return address.is_global and not address.is_multicast and not address.is_reserved
+        except NotPublic:
+            raise HopRefused from None

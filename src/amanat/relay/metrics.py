@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 if TYPE_CHECKING:
     import asyncio
+    import socket
 
 PATH = b"/metrics"
 
@@ -45,7 +46,7 @@ class Metrics:
             "amanat_failed_requests", "Requests refused", ["code"], registry=self.registry
         )
 
-    async def serve(self, port: int) -> asyncio.Server:
+    async def serve(self, listener: socket.socket) -> asyncio.Server:
         """Answer on a loopback port."""
 
         def answer(request: picows.WSUpgradeRequest) -> picows.WSUpgradeResponseWithListener:
@@ -57,4 +58,4 @@ class Metrics:
                 response = picows.WSUpgradeResponse.create_error_response(404)
             return picows.WSUpgradeResponseWithListener(response, None)
 
-        return await picows.ws_create_server(answer, "127.0.0.1", port)
+        return await picows.ws_create_server(answer, sock=listener)

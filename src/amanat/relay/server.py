@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import hmac
 import logging
@@ -40,6 +41,7 @@ from amanat.errors import (
     Draining,
     MalformedFrame,
     PeerError,
+    PortTaken,
     RelayBusy,
 )
 from amanat.protocol import wire
@@ -113,7 +115,7 @@ Write: TypeAlias = wire.Create | wire.Append | wire.Move
 def run(directory: Path, *, ready: Callable[[RelayAddress], None] = lambda _: None) -> None:
     """Run the relay in a directory until SIGTERM or SIGINT; `ready` is told its address.
 
-    Raises NoProfile, BadSetting, ProfileInUse, StoreTooNew, StoreDamaged or DiskFull.
+    Raises NoProfile, BadSetting, PortTaken, ProfileInUse, StoreTooNew, StoreDamaged or DiskFull.
     """
     home = Home.open(directory)
     _scrub_logs()
@@ -188,6 +190,8 @@ class Relay:
         self._drops.open_buckets(config.buckets, now=self._now())
         await self._in_turns(self.ledger.seal(), "checkpoint")
         tls = self._home.tls()
+        if config.metrics_port:
+            await self.metrics.serve(_bound("127.0.0.1", config.metrics_port))
         server = await picows.ws_create_server(
             self._welcome,
             sock=_listen(interface(config), config.port, sockets),
@@ -202,8 +206,6 @@ class Relay:
             max_frame_size=wire.MAX_REQUEST_BYTES,
             backlog=BACKLOG,
         )
-        if config.metrics_port:
-            await self.metrics.serve(config.metrics_port)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
@@ -910,19 +912,26 @@ class _Listener(socket.socket):
 
 
 def _listen(host: str, port: int, most: int) -> _Listener:
+    listener = _Listener(_bound(host, port).detach(), most)
+    listener.setblocking(False)
+    return listener
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises PortTaken or BadSetting."""
     family = socket.AF_INET6 if ":" in host or not host else socket.AF_INET
     dual = not host and socket.has_dualstack_ipv6()
     if not host and not dual:
         family = socket.AF_INET
     try:
-        plain = socket.create_server(
-            (host.strip("[]"), port), family=family, backlog=BACKLOG, dualstack_ipv6=dual
+        return socket.create_server(
+            (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=dual
         )
     except OSError as error:
-        raise BadSetting(f"cannot listen on {host or '*'}:{port}: {error.strerror}") from None
-    listener = _Listener(plain.detach(), most)
-    listener.setblocking(False)
-    return listener
+        where = f"{host or '*'}:{port}"
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(where) from None
+        raise BadSetting(f"cannot listen on {where}: {error.strerror}") from None
 
 
 def _allow_files(count: int) -> None:
