@@ -76,7 +76,7 @@ RELAY = f"amanat://relay.example:1/#{b64(bytes(32))}"
 BUCKET = derive_bucket(bytes(32), 0, region="IR")
 ADDRESS = Address(RELAY, "IR", BUCKET.drop_id, BUCKET.append_token)
 IDENTITY = KEY.public_key().public_bytes_raw()
-INVITE = invite.Invite(1, IDENTITY, "علی", DELIVERY, bytes(32), [ADDRESS])
+INVITE = invite.Invite(1, IDENTITY, "علی", DELIVERY, bytes(32), [ADDRESS], 1_600_000_000)
 
 
 class Decoder(NamedTuple):

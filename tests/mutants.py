@@ -706,6 +706,37 @@ MUTANTS = [
         ["test_members.py::test_asking_for_more_gets_no_more_than_is_allowed"],
     ),
     Mutant(
+        "invite that was withdrawn is answered",
+        "client/invite.py",
+        """        self._db.execute("DELETE FROM invite WHERE secret = ?", (secret,))
+        self._delivery.expect_no_more(secret)
+""",
+        """        self._db.execute("UPDATE invite SET made_at = 0 WHERE secret = ?", (secret,))
+""",
+        ["test_invite.py::test_invites_are_listed_and_one_can_be_withdrawn"],
+    ),
+    Mutant(
+        "invite that has expired is answered",
+        "client/invite.py",
+        "(expires_at > ? OR sealed != x'')",
+        "(expires_at > 0 * ? OR sealed != x'')",
+        ["test_invite.py::test_invite_that_has_expired_is_not_answered_before_it_is_cleared_away"],
+    ),
+    Mutant(
+        "knock that was put aside is never answered",
+        "client/invite.py",
+        "is_late=True",
+        "is_late=False",
+        ["test_invite.py::test_both_knock_and_one_invite_has_ended_and_they_meet_all_the_same"],
+    ),
+    Mutant(
+        "two who answer each other are in two conversations",
+        "client/invite.py",
+        "if is_known and self._me.identity < identity and self._conversations.has_begun(identity):",
+        "if is_known and self._conversations.has_begun(identity):",
+        ["test_invite.py::test_both_answer_and_are_in_one_conversation"],
+    ),
+    Mutant(
         "what was read is unread after coming in again",
         "client/conversation.py",
         '"DELETE FROM conversation WHERE gid = ? RETURNING clock, read_row, hidden"',
@@ -885,8 +916,9 @@ MUTANTS = [
     Mutant(
         "invite good for many",
         "client/invite.py",
-        "\"UPDATE invite SET used_at = ?, private = x'' WHERE secret = ?\", (now, secret)",
-        '"UPDATE invite SET made_at = ? WHERE secret = ?", (now, secret)',
+        """            self._end(secret)
+            self._conversations.warn""",
+        """            self._conversations.warn""",
         ["test_invite.py::test_junk_uses_the_invite_up_and_is_reported"],
     ),
     Mutant(

@@ -24,8 +24,8 @@ from amanat.errors import EXIT_BUG
 from amanat.protocol.descriptor import b64
 
 COMMANDS = (
-    "init", "invite", "accept", "contacts", "send", "read", "edit", "react", "delete", "timer",
-    "block", "unblock", "group", "group create", "group add",
+    "init", "invite", "invites", "accept", "contacts", "send", "read", "edit", "react", "delete",
+    "timer", "block", "unblock", "group", "group create", "group add",
     "group remove", "group leave", "group rename", "group admin", "group list", "verify", "run",
     "status", "doctor", "relay", "relay init", "relay run", "replay",
 )  # fmt: skip
@@ -283,6 +283,26 @@ def test_an_invite_is_written_as_a_picture(town: Town, tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes().startswith(start)
     assert alice("invite", "--qr", str(tmp_path / "code.txt")).status == 2
     assert alice("invite", "--qr", str(tmp_path / "no" / "code.png")).status == 2
+
+
+def test_invites_are_listed_with_their_time_and_withdrawn_by_their_id(town: Town) -> None:
+    alice, bob = town.person("alice"), town.person("bob")
+    first = alice.json("invite", "--life", "1h")
+    ran = alice("invite")
+    listed = alice.json("invites")
+    assert [set(one) for one in listed] == [{"id", "made_at", "expires_at", "is_lost"}] * 2
+    assert [listed[0][key] for key in ("id", "expires_at")] == [first["id"], first["expires_at"]]
+    assert 0 < first["expires_at"] - listed[0]["made_at"] <= 3_600_000
+    assert listed[1]["id"] in ran.err
+    assert listed[1]["id"] in alice("invites").out
+    assert alice.json("invite", "--withdraw", first["id"]) == {"withdrawn": first["id"]}
+    assert alice.json("invites") == listed[1:]
+    ran = alice("--json", "invite", "--withdraw", first["id"])
+    assert (ran.status, ran.value["error"]) == (2, "unknown-invite")
+    bob.json("--wait", "0.3", "accept", given=first["invite"])
+    assert alice.json("contacts") == []
+    for life in ("off", "0s", "1000d", "soon"):
+        assert alice("invite", "--life", life).status == 2
 
 
 def test_an_invite_is_read_from_a_file(town: Town, tmp_path: Path) -> None:

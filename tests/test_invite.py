@@ -14,10 +14,18 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from amanat.client import api
 from amanat.client import invite as rules
 from amanat.client.invite import MAX_GREETING_CHARS, MAX_LINK_CHARS, PREFIX, from_link, to_link
 from amanat.drill.world import STORM, Person, World
-from amanat.errors import BadArgument, BrokenInvite, InviteUsed, OwnInvite
+from amanat.errors import (
+    BadArgument,
+    BrokenInvite,
+    InviteExpired,
+    InviteUsed,
+    OwnInvite,
+    UnknownInvite,
+)
 from amanat.protocol import codec
 from amanat.protocol.descriptor import RelayAddress, b64, unb64
 from amanat.protocol.identity import MAX_NAME_CHARS, Address
@@ -37,7 +45,7 @@ def test_link_is_plain_ascii_and_read_back() -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.text(min_size=1, max_size=MAX_NAME_CHARS), st.binary(min_size=64, max_size=64))
 def test_every_invite_is_read_back(name: str, secrets: bytes) -> None:
-    made = rules.Invite(1, INVITE.identity, name, secrets[:32], secrets[32:], [ADDRESS])
+    made = rules.Invite(1, INVITE.identity, name, secrets[:32], secrets[32:], [ADDRESS], 0)
     assert from_link(to_link(made)) == made
 
 
@@ -46,7 +54,9 @@ def test_longest_invite_is_read_back() -> None:
     relay = str(RelayAddress(bytes(32), tuple(Place(host, 65535, "web") for host in hosts)))
     address = Address(relay, "IR", ADDRESS.drop_id, ADDRESS.append_token)
     name = "\N{GRINNING FACE}" * MAX_NAME_CHARS
-    made = rules.Invite(1, INVITE.identity, name, INVITE.public, INVITE.secret, [address] * 2)
+    made = rules.Invite(
+        1, INVITE.identity, name, INVITE.public, INVITE.secret, [address] * 2, 2**53 - 1
+    )
     assert len(to_link(made)) <= MAX_LINK_CHARS
     assert from_link(to_link(made)) == made
 
@@ -103,11 +113,6 @@ def test_qr_code_is_read_back(scale: int) -> None:
     assert [found.text for found in zxingcpp.read_barcodes(image)] == [LINK]
 
 
-def used(person: Person) -> int:
-    """How many invites were used up."""
-    return int(person.one("SELECT count(*) FROM invite WHERE used_at IS NOT NULL"))
-
-
 async def test_two_meet_by_a_link_and_see_the_greeting(world: World) -> None:
     alice, bob = await world.person("علی"), await world.person("bob")
     assert bob.client.accept(alice.client.invite(), "سلام") == "علی"
@@ -121,7 +126,7 @@ async def test_two_meet_by_a_link_and_see_the_greeting(world: World) -> None:
         assert (greeting.sender, greeting.text) == ("bob", "سلام")
         assert not person.warnings()
     assert alice.client.safety_number("bob") == bob.client.safety_number("علی")
-    assert used(alice) == 1
+    assert alice.one("SELECT count(*) FROM invite") == 0
     assert bob.one("SELECT count(*) FROM knock") == 0
 
 
@@ -150,7 +155,7 @@ async def test_greeting_too_long_is_refused(world: World) -> None:
 
 async def test_invite_with_a_key_of_low_order_is_broken(world: World) -> None:
     bob = await world.person("bob")
-    made = rules.Invite(1, INVITE.identity, "eve", bytes(32), os.urandom(32), [ADDRESS])
+    made = rules.Invite(1, INVITE.identity, "eve", bytes(32), os.urandom(32), [ADDRESS], 2**40)
     with pytest.raises(BrokenInvite):
         bob.client.accept(to_link(made))
     assert bob.one("SELECT count(*) FROM outbox") == 0
@@ -248,7 +253,7 @@ async def test_junk_uses_the_invite_up_and_is_reported(world: World, kind: str) 
     await world.settle()
     assert alice.warnings() == ["invalid-message"]
     assert alice.client.contacts() == []
-    assert used(alice) == 1
+    assert alice.one("SELECT count(*) FROM invite") == 0
     world.network.sent.clear()
     bob.client.accept(link)
     await world.settle()
@@ -291,3 +296,173 @@ async def test_people_of_two_relays_meet_and_make_a_group(world: World) -> None:
     await world.settle()
     assert alice.client.view(gid).people == ["alice", "carol"]
     assert alice.texts("bob") == ["hello"]
+
+
+# How invites end
+
+
+async def test_invites_are_listed_and_one_can_be_withdrawn(world: World) -> None:
+    alice, bob = await world.person("alice"), await world.person("bob")
+    first, second = alice.client.invite(), alice.client.invite(3_600)
+    (one, other) = alice.client.invites()
+    assert one.expires_at == world.now() // 1000 * 1000 + 1000 * rules.LIFE_S
+    assert other.expires_at == world.now() // 1000 * 1000 + 3_600_000
+    assert {one.is_lost, other.is_lost} == {False}
+    alice.client.withdraw_invite(one.id)
+    assert alice.client.invites() == [other]
+    with pytest.raises(UnknownInvite):
+        alice.client.withdraw_invite(one.id)
+    before = alice.one("SELECT count(*) FROM mls")
+    bob.client.accept(first, "are you there?")
+    await world.settle()
+    assert alice.client.contacts() == bob.client.contacts() == []
+    assert alice.one("SELECT count(*) FROM mls") == before
+    assert not alice.warnings()
+    # Bob cannot know it; he may knock on another all the same.
+    bob.client.accept(second)
+    await world.settle()
+    assert [c.name for c in bob.client.contacts()] == ["alice"]
+    assert alice.client.invites() == []
+
+
+async def test_invite_is_withdrawn_for_the_next_process_too(world: World) -> None:
+    alice, bob = await world.person("alice"), await world.person("bob")
+    link = alice.client.invite()
+    alice.client.withdraw_invite(alice.client.invites()[0].id)
+    await alice.sleep()
+    alice.wake()
+    bob.client.accept(link)
+    await world.settle()
+    assert alice.client.contacts() == []
+
+
+async def test_knock_on_an_invite_that_has_expired_is_not_answered_and_its_maker_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "TICK_S", 300.0)
+    alice, bob, carol = [await world.person(name) for name in ("alice", "bob", "carol")]
+    link = alice.client.invite(3_600)
+    await alice.sleep()
+    bob.client.accept(link, "in time, and not read in time")
+    await world.settle()
+    await world.pass_time(3_601)
+    with pytest.raises(InviteExpired):
+        carol.client.accept(link)
+    alice.wake()
+    await world.settle()
+    assert alice.client.invites() == []
+    assert alice.client.contacts() == bob.client.contacts() == []
+    await world.pass_time(api.EXPIRE_EVERY_MS / 1000)
+    assert bob.warnings() == [InviteExpired.code]
+    assert not alice.warnings()
+    assert alice.one("SELECT count(*) FROM invite") == 0
+    await world.pass_time((rules.REPLY_MS + api.EXPIRE_EVERY_MS) / 1000)
+    assert bob.one("SELECT count(*) FROM knock") == 0
+    assert bob.warnings() == [InviteExpired.code]  # told once
+
+
+async def test_invite_lives_no_longer_than_is_allowed_and_only_so_many_are_open(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = await world.person("alice")
+    for life_s in (0, -1, rules.MAX_LIFE_S + 1):
+        with pytest.raises(BadArgument):
+            alice.client.invite(life_s)
+    alice.client.invite(rules.MAX_LIFE_S)
+    monkeypatch.setattr(rules, "MAX_OPEN", 3)
+    alice.client.invite(10)
+    alice.client.invite()
+    with pytest.raises(BadArgument):
+        alice.client.invite()
+    await world.pass_time(11)
+    alice.client.invite()  # one has expired
+
+
+async def test_knocker_who_is_not_answered_may_knock_again_and_is_met_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = await world.person("alice"), await world.person("bob")
+    first, second = alice.client.invite(), alice.client.invite()
+    await alice.sleep()
+    bob.client.accept(first, "once")
+    with pytest.raises(InviteUsed):
+        bob.client.accept(first)
+    bob.client.accept(second, "twice")
+    await world.settle()
+    alice.wake()
+    await world.settle()
+    monkeypatch.setattr(api, "TICK_S", 3_600.0)
+    await world.pass_time(rules.IDLE_MS / 1000 + 7_200)
+    await world.settle()
+    assert len(alice.client.contacts()) == len(bob.client.contacts()) == 1
+    bob.say("alice", "hello")
+    alice.say("bob", "hi")
+    await world.settle()
+    assert alice.texts("bob") == bob.texts("alice")
+    assert {"hello", "hi"} < set(alice.texts("bob"))
+    assert bob.one("SELECT count(*) FROM knock") == 0
+
+
+@pytest.mark.parametrize("who_ends", ["the lower", "the higher"])
+async def test_both_knock_and_one_invite_has_ended_and_they_meet_all_the_same(
+    world: World, who_ends: str
+) -> None:
+    people = [await world.person("alice"), await world.person("bob")]
+    people.sort(key=lambda person: person.client._me.identity)
+    low, high = people
+    ends, other = (low, high) if who_ends == "the lower" else (high, low)
+    gone, good = ends.client.invite(), other.client.invite()
+    ends.client.withdraw_invite(ends.client.invites()[0].id)
+    other.client.accept(gone, "into the void")
+    ends.client.accept(good, "to you")
+    await world.settle()
+    await world.pass_time(rules.ASIDE_MS / 1000 + 2)
+    await world.settle()
+    for person in people:
+        (contact,) = person.client.contacts()
+        assert person.texts(contact.name) == ["to you"]
+        assert person.one("SELECT count(*) FROM invite") == 0
+    low.say(high.name, "hello")
+    await world.settle()
+    assert high.texts(low.name) == ["to you", "hello"]
+
+
+async def test_both_answer_and_are_in_one_conversation(world: World) -> None:
+    people = [await world.person("alice"), await world.person("bob")]
+    low, high = sorted(people, key=lambda person: person.client._me.identity)
+    await high.sleep()
+    low.client.accept(high.client.invite(), "from the lower")
+    link = low.client.invite()
+    await world.settle()
+    await low.sleep()
+    high.client.accept(link, "from the higher")
+    high.wake()
+    await world.pass_time(rules.ASIDE_MS / 1000 + 2)
+    assert [c.name for c in high.client.contacts()] == [low.name]  # answered after all
+    low.wake()
+    await world.settle()
+    high.say(low.name, "hello")
+    low.say(high.name, "hi")
+    await world.settle()
+    assert {"hello", "hi"} < set(low.texts(high.name))
+    assert low.texts(high.name) == high.texts(low.name)
+    for person in people:
+        assert len([c for c in person.client.conversations() if c.is_live]) == 1
+        assert not person.warnings()
+
+
+async def test_invite_that_has_expired_is_not_answered_before_it_is_cleared_away(
+    world: World,
+) -> None:
+    alice, bob = await world.person("alice"), await world.person("bob")
+    link = alice.client.invite(60)
+    await world.pass_time(58)
+    world.network.is_up = False
+    for socket in list(world.network.sockets):
+        socket.disconnect()
+    bob.client.accept(link)
+    await world.pass_time(4)
+    world.network.is_up = True
+    await world.settle()
+    assert alice.one("SELECT count(*) FROM invite") == 1  # that is done once an hour
+    assert alice.client.invites() == alice.client.contacts() == []

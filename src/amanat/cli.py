@@ -47,6 +47,7 @@ from amanat.client.api import Announced, Client, ConversationView, Message, Stat
 from amanat.client.conversation import Event, Joined, Removed, Warned
 from amanat.client.history import MessageChanged, TextArrived
 from amanat.client.holding import DEPOSIT, HOLD
+from amanat.client.invite import LIFE_S
 from amanat.client.profile import ANY_REGION
 from amanat.client.vault import Unlock
 from amanat.errors import (
@@ -213,8 +214,13 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--fallback", default="", metavar="ADDRESS", help="where you are reached too")
     init.add_argument("--fallback-access-fd", type=int, metavar="N", help="its access code")
 
-    invite = _command(commands, "invite", _invite, "make an invite for one person")
+    invite = _command(commands, "invite", _invite, "make an invite for one person, or withdraw one")
     invite.add_argument("--qr", type=Path, metavar="FILE", help="write a QR code (.png or .svg)")
+    invite.add_argument(
+        "--life", type=_life, metavar="LIFE", default=LIFE_S, help="such as 1h, 3d; default 2w"
+    )
+    invite.add_argument("--withdraw", metavar="ID", help="let nobody use this one any more")
+    _command(commands, "invites", _invites, "list the invites that can still be used")
 
     accept = _command(commands, "accept", _accept, "knock on an invite, read from standard input")
     accept.add_argument("--file", type=Path, help="read the invite from a file instead")
@@ -731,13 +737,36 @@ def _show_transport(client: Client, out: Out) -> None:
 
 def _invite(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
-        link = client.invite()
+        if args.withdraw is not None:
+            client.withdraw_invite(args.withdraw)
+            out.result({"withdrawn": args.withdraw}, "")
+            return
+        link = client.invite(args.life)
+        made = client.invites()[-1]
         out.code(link)
-        out.result({"invite": link}, link)
-        out.note("give it to one person, by a way others do not read; it works once")
+        out.result({"invite": link, "id": made.id, "expires_at": made.expires_at}, link)
+        out.note(
+            f"give it to one person, by a way others do not read; it works once, until"
+            f" {_clock(made.expires_at)}; its id is {made.id}"
+        )
 
     if args.qr is not None and args.qr.suffix not in (".png", ".svg"):
         raise BadArgument("--qr takes a .png or .svg file")
+    _with_client(args, work, is_online=False)
+
+
+def _invites(args: argparse.Namespace, out: Out) -> None:
+    async def work(client: Client) -> None:
+        invites = client.invites()
+        out.result(
+            [one._asdict() for one in invites],
+            "\n".join(
+                f"{one.id}  made {_clock(one.made_at)}, expires {_clock(one.expires_at)}"
+                f"{'  nobody can use it: its relay is gone' if one.is_lost else ''}"
+                for one in invites
+            ),
+        )
+
     _with_client(args, work, is_online=False)
 
 

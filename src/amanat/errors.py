@@ -227,6 +227,18 @@ class InviteUsed(UsageError):
     hint = "ask for a new invite"
 
 
+class InviteExpired(UsageError):
+    code = "invite-expired"
+    text = "this invite has expired"
+    hint = "ask for a new invite"
+
+
+class UnknownInvite(UsageError):
+    code = "unknown-invite"
+    text = "there is no such open invite"
+    hint = "`amanat invites` lists those that are"
+
+
 class OwnInvite(UsageError):
     code = "own-invite"
     text = "this invite is your own"

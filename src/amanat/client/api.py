@@ -27,7 +27,7 @@ from amanat.client.conversation import Conversations, Event
 from amanat.client.cover import delay_s
 from amanat.client.delivery import Delivery, FromHelper, FromInvite, FromKnock, FromLost
 from amanat.client.holding import DEPOSIT, HOLD
-from amanat.client.invite import Invites, from_link, to_link
+from amanat.client.invite import ASIDE_MS, LIFE_S, Invites, from_link, to_link
 from amanat.client.ledgers import Ledgers
 from amanat.client.moves import Moves
 from amanat.client.routes import AUTO, OFF, TRANSPORTS, Routes, inquire
@@ -137,6 +137,16 @@ class Contact(NamedTuple):
     conversation: bytes
     is_verified: bool
     is_blocked: bool
+
+
+class OpenInvite(NamedTuple):
+    """An invite that can still be used. `id` is 8 hex digits; times are Unix milliseconds. On one
+    that `is_lost` nobody can knock: all relays it names are gone."""
+
+    id: str
+    made_at: int
+    expires_at: int
+    is_lost: bool
 
 
 class ConversationView(NamedTuple):
@@ -532,15 +542,31 @@ class Client:
 
     # People
 
-    def invite(self) -> str:
-        """The link of a new invite, good for one person; no server is asked."""
+    def invite(self, life_s: int = LIFE_S) -> str:
+        """The link of a new invite, good for one person and for so many seconds; no server is
+        asked. Raises BadArgument."""
         with self._unit():
-            return to_link(self._invites.make(now=self._now()))
+            return to_link(self._invites.make(life_s, now=self._now()))
+
+    def invites(self) -> list[OpenInvite]:
+        """The invites that can still be used, the oldest first."""
+        known = self._conversations.whereabouts
+        lost = set(known.lost_invites(self._reached()))
+        return [
+            OpenInvite(one.id, one.made_at, one.expires_at, is_lost=one.secret in lost)
+            for one in self._invites.open(now=self._now())
+        ]
+
+    def withdraw_invite(self, invite: str) -> None:
+        """Let nobody use an invite any more, by its id. Raises UnknownInvite or AmbiguousName."""
+        with self._unit():
+            self._invites.withdraw(invite, now=self._now())
 
     def accept(self, link: str, greeting: str = "") -> str:
         """Knock on an invite; the name of the inviter. The contact exists once they answered.
 
-        Raises BrokenInvite, OwnInvite, InviteUsed (by ourselves, earlier) or BadArgument.
+        Raises BrokenInvite, OwnInvite, InviteExpired, InviteUsed (by ourselves, earlier) or
+        BadArgument.
         """
         invite = from_link(link)
         with self._unit():
@@ -1216,8 +1242,7 @@ class Client:
         transport = self._routes.transport(self._me.home.relay)
         known, allowed = self._conversations.whereabouts, self.allowed_regions
         outbound = self._conversations.holding.outbound()
-        former = [home for home in self._me.former if not self._is_away(home)]
-        reached = [*self._me.homes, *former]
+        reached = self._reached()
         return Status(
             name=self._me.name,
             identity=vault.fingerprint(self._me.identity),
@@ -1245,7 +1270,7 @@ class Client:
             ],
             unaware=self._names_of(known.unaware()),
             left_behind=self._left_behind(),
-            lost_invites=known.lost_invites(reached),
+            lost_invites=[one.made_at for one in self.invites() if one.is_lost],
             lost_knocks=known.lost_knocks(reached),
             away=sorted(
                 {*self._down_since, *(h.relay for h in self._me.homes if self._is_away(h))}
@@ -1291,6 +1316,10 @@ class Client:
         left = self._relays_left()
         views = self.conversations() if left else []
         return sorted(view.name for view in views if view.relay in left and view.is_live)
+
+    def _reached(self) -> list[Home]:
+        """The homes, present and former, at which somebody can still reach us."""
+        return [*self._me.homes, *(one for one in self._me.former if not self._is_away(one))]
 
     def _is_away(self, home: Home) -> bool:
         """Whether the relay of a bucket of ours could not be reached when it was last asked."""
@@ -1599,6 +1628,7 @@ class Client:
             self._db.execute("UPDATE conversation SET ack_due_at = min(ack_due_at, ?)", (now,))
             self._db.execute("UPDATE outbox SET due_at = min(due_at, ?)", (now,))
             self._db.execute("UPDATE intent SET due_at = min(due_at, ?)", (now,))
+            self._db.execute("UPDATE invite SET answer_at = min(answer_at, ?)", (now + ASIDE_MS,))
             self._db.execute(
                 "UPDATE comeback SET ask_due_at = min(ask_due_at, ?)", (now + ASK_MS[1],)
             )
@@ -1627,6 +1657,9 @@ class Client:
         for gid in self._due("SELECT gid FROM conversation WHERE refresh_due_at <= ?", now):
             with self._unit():
                 rules.refresh(gid, now=now)
+        if self._due("SELECT secret FROM invite WHERE answer_at <= ?", now):
+            with self._unit():
+                self._invites.answer_late(now=now)
         if self._due("SELECT gid FROM comeback WHERE digest IS NULL AND ask_due_at <= ?", now):
             with self._unit():
                 self._comebacks.ask(now=now)
@@ -1643,6 +1676,7 @@ class Client:
             with self._unit():
                 rules.gaps.expire(now=now)
                 rules.holding.expire(now=now)
+                self._invites.expire(now=now)
             self._forget_former(now)
         if self._delivery.has_passed and now >= self._write_at:
             self._write_at = now + WRITE_EVERY_MS
@@ -1656,7 +1690,7 @@ class Client:
         known = self._conversations.whereabouts
         for home in known.unneeded(now=now):
             with self._unit():
-                known.forget(home, now=now)
+                known.forget(home)
                 self._delivery.drop_cursor(home.bucket.drop_id)
                 self._me.former[:] = profile.read_former(self._vault)
                 self._delivery.new_homes()

@@ -1163,8 +1163,13 @@ class Conversations:
             ).fetchone()
         )
 
+    def has_begun(self, identity: bytes) -> bool:
+        """Whether our 1:1 conversation with a contact was begun by us."""
+        people = self.group(self.direct_with(identity)).people
+        return min(people).identity == self._me.identity
+
     def abandon(self, identity: bytes) -> None:
-        """Leave the 1:1 conversation with somebody who never came into it; inside a unit."""
+        """Leave the 1:1 conversation with somebody who is not in it; inside a unit."""
         gid = self.direct_with(identity)
         self._db.execute("DELETE FROM outbox WHERE about = ?", (gid,))
         self._go(gid)

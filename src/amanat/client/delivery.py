@@ -437,6 +437,11 @@ class Delivery:
         """Recognise the knock on an invite from now on."""
         self._expect(secret, _Expected("invite", secret, b"", 0))
 
+    def expect_no_more(self, secret: bytes) -> None:
+        """Take what comes under a one-time secret for somebody else's from now on."""
+        for label in self._labels_of(secret):
+            self._known().pop(label, None)
+
     def expect_reply(self, secret: bytes) -> None:
         """Recognise the answer to a knock from now on."""
         self._expect(secret, _Expected("knock", secret, b"", 0))
@@ -700,7 +705,7 @@ class Delivery:
         if self._labels is None:
             self._labels = {}
             db = self._vault.db
-            for (secret,) in db.execute("SELECT secret FROM invite WHERE used_at IS NULL"):
+            for (secret,) in db.execute("SELECT secret FROM invite WHERE sealed = x''"):
                 self.expect_knock(secret)
             for (secret,) in db.execute("SELECT reply_secret FROM knock"):
                 self.expect_reply(secret)

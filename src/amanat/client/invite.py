@@ -5,13 +5,16 @@ An invite is made without asking any server and is good for one person. It holds
 secret: the knock is a cell of the inviter's bucket under that secret, so nobody without the invite
 can tell or open it, now or with a quantum computer later. Inside, the knock is sealed to the
 invite's HPKE key (RFC 9180), so that a leaked invite does not open a knock already made.
+
+An invite ends when it is used, is withdrawn or expires, and its keys end with it: what comes on it
+later is nobody's.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -19,7 +22,9 @@ from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from amanat import mls
+from amanat.client.vault import fingerprint
 from amanat.errors import (
+    AmbiguousName,
     BadArgument,
     BrokenInvite,
     IdentityChanged,
@@ -27,8 +32,10 @@ from amanat.errors import (
     InvalidKeyPackage,
     InvalidMessage,
     InvalidWelcome,
+    InviteExpired,
     InviteUsed,
     OwnInvite,
+    UnknownInvite,
 )
 from amanat.protocol import codec
 from amanat.protocol.descriptor import b64, unb64
@@ -47,6 +54,21 @@ MAX_LINK_CHARS = 2_000
 CHECK_BYTES = 4
 """Bytes of checksum, so that a link cut short in copying is told from a wrong one."""
 MAX_GREETING_CHARS = 2_000
+LIFE_S = 14 * 86_400
+"""How long an invite is good for unless the person says otherwise, in seconds: as long as a knock
+rests with a relay."""
+MAX_LIFE_S = 90 * 86_400
+"""Longest life of an invite, in seconds (90 days): a former home is read no longer."""
+MAX_OPEN = 256
+"""Most invites open at a time: each is two or four more labels to look for."""
+REPLY_MS = 14 * 86_400_000
+"""How long after an invite has expired the answer to a knock on it is still expected, in
+milliseconds (14 days): it may have been made at the last moment, and rests no longer."""
+IDLE_MS = 86_400_000
+"""How long a second knock on somebody we have met by the first is kept, in milliseconds (a day)."""
+ASIDE_MS = 600_000
+"""Where both have knocked, how long the one with the higher identity key waits for the other's
+answer, in milliseconds (10 minutes): whoever knocks is online, and answers at once if they can."""
 
 _SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
 _INFO = b"amanat knock 1"
@@ -63,6 +85,18 @@ class Invite(codec.Record, frozen=True):
     secret: Key
     """One-time secret of the knock's cell."""
     addresses: Addresses
+    expires: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+    """Unix seconds, by the inviter's clock: a knock that is read later is not answered."""
+
+
+class Open(NamedTuple):
+    """An invite that can still be used. Times are Unix milliseconds."""
+
+    id: str
+    """8 hex digits."""
+    secret: bytes
+    made_at: int
+    expires_at: int
 
 
 _invites = codec.decoder_of(Invite)
@@ -103,8 +137,16 @@ class Invites:
         self._conversations = conversations
         self._me = me
 
-    def make(self, *, now: int) -> Invite:
-        """A new invite, good for one person; inside a unit."""
+    def make(self, life_s: int = LIFE_S, *, now: int) -> Invite:
+        """A new invite, good for one person and for so many seconds; inside a unit.
+
+        Raises BadArgument.
+        """
+        if not 0 < life_s <= MAX_LIFE_S:
+            raise BadArgument(f"an invite is good for {MAX_LIFE_S // 86_400} days at most")
+        if len(self.open(now=now)) >= MAX_OPEN:
+            raise BadArgument(f"{MAX_OPEN} invites are open: withdraw one first")
+        expires = now // 1000 + life_s
         private = X25519PrivateKey.generate()
         invite = Invite(
             version=1,
@@ -113,22 +155,49 @@ class Invites:
             public=private.public_key().public_bytes_raw(),
             secret=secrets.token_bytes(32),
             addresses=self._me.addresses,
+            expires=expires,
         )
         self._db.execute(
-            "INSERT INTO invite (secret, private, made_at) VALUES (?, ?, ?)",
-            (invite.secret, private.private_bytes_raw(), now),
+            "INSERT INTO invite (secret, private, made_at, expires_at) VALUES (?, ?, ?, ?)",
+            (invite.secret, private.private_bytes_raw(), now, 1000 * expires),
         )
         self._delivery.expect_knock(invite.secret)
         return invite
 
+    def open(self, *, now: int) -> list[Open]:
+        """The invites that can still be used, the oldest first."""
+        rows = self._db.execute(
+            "SELECT secret, made_at, expires_at FROM invite WHERE sealed = x'' AND expires_at > ?"
+            " ORDER BY rowid",
+            (now,),
+        ).fetchall()
+        return [Open(fingerprint(secret), secret, *times) for secret, *times in rows]
+
+    def withdraw(self, id_: str, *, now: int) -> None:
+        """End an invite before its time; inside a unit. Raises UnknownInvite or AmbiguousName."""
+        found = [one.secret for one in self.open(now=now) if one.id == id_]
+        if not found:
+            raise UnknownInvite(id_)
+        if len(found) > 1:
+            raise AmbiguousName(id_)
+        self._end(found[0])
+
+    def _end(self, secret: bytes) -> None:
+        """Nobody can use an invite any more; inside a unit."""
+        self._db.execute("DELETE FROM invite WHERE secret = ?", (secret,))
+        self._delivery.expect_no_more(secret)
+
     def knock(self, invite: Invite, greeting: str, *, now: int) -> None:
         """Answer an invite; inside a unit. That of a contact says where they are reached now.
 
-        Raises OwnInvite, BadArgument, BrokenInvite, or InviteUsed when the inviter is a contact
-        already or our knock on an invite of theirs is on its way.
+        Raises OwnInvite, InviteExpired, BadArgument, BrokenInvite, or InviteUsed when the inviter
+        is a contact already or our knock on this invite is on its way. On another invite of theirs
+        we may knock: they may have withdrawn the one before.
         """
         if invite.identity == self._me.identity:
             raise OwnInvite
+        if 1000 * invite.expires <= now:
+            raise InviteExpired
         if len(greeting) > MAX_GREETING_CHARS:
             raise BadArgument(f"a greeting has at most {MAX_GREETING_CHARS} characters")
         regions = {address.region for address in invite.addresses}
@@ -142,11 +211,11 @@ class Invites:
         ):
             return
         # One from before an exit may have been answered where we are no more.
-        if self._db.execute(
-            "DELETE FROM knock WHERE identity = ? AND drops != x'' RETURNING 1", (invite.identity,)
-        ).fetchone():
-            self._delivery.new_homes()  # its answer is no longer expected
-        if self._is_known(invite.identity) or self._is_knocked_on(invite.identity):
+        for (reply_secret,) in self._db.execute(
+            "SELECT reply_secret FROM knock WHERE identity = ? AND drops != x''", (invite.identity,)
+        ).fetchall():
+            self.withdraw_knock(reply_secret)
+        if self._is_known(invite.identity) or self._has_used(invite.secret):
             raise InviteUsed(f"you have met {invite.name} already, or are about to")
         reply_secret = secrets.token_bytes(32)
         knock = Knock(
@@ -165,9 +234,17 @@ class Invites:
         except ValueError:  # a key of low order (RFC 9180, section 7.1.4)
             raise BrokenInvite from None
         self._db.execute(
-            "INSERT INTO knock (reply_secret, identity, name, greeting, made_at)"
-            " VALUES (?, ?, ?, ?, ?)",
-            (reply_secret, invite.identity, invite.name, greeting, now),
+            "INSERT INTO knock (reply_secret, identity, name, greeting, made_at, invite,"
+            " expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                reply_secret,
+                invite.identity,
+                invite.name,
+                greeting,
+                now,
+                invite.secret,
+                1000 * invite.expires,
+            ),
         )
         self._delivery.expect_reply(reply_secret)
         self._delivery.deposit(
@@ -175,43 +252,83 @@ class Invites:
             invite.secret,
             sealed,
             purpose="knock",
-            about=invite.identity,
+            about=reply_secret,
             due_at=now,
         )
 
-    def withdraw_knock(self, inviter: bytes) -> None:
+    def withdraw_knock(self, reply_secret: bytes) -> None:
         """Forget a knock whose invite somebody else has used; inside a unit."""
-        self._db.execute("DELETE FROM knock WHERE identity = ?", (inviter,))
+        self._db.execute("DELETE FROM knock WHERE reply_secret = ?", (reply_secret,))
+        self._delivery.expect_no_more(reply_secret)
+
+    def expire(self, *, now: int) -> None:
+        """End the invites whose time is over, and tell of knocks that were not answered in time;
+        inside a unit."""
+        for (secret,) in self._db.execute(
+            "SELECT secret FROM invite WHERE expires_at <= ? AND sealed = x''", (now,)
+        ).fetchall():
+            self._end(secret)
+        for name, identity in self._db.execute(
+            "UPDATE knock SET is_told = 1 WHERE NOT is_told AND expires_at <= ?"
+            " RETURNING name, identity",
+            (now,),
+        ).fetchall():
+            if not self._is_known(identity):
+                why = f"{name} has not answered in time"
+                self._conversations.warn(None, InviteExpired.code, why, now=now)
+        for reply_secret, identity, expires_at in self._db.execute(
+            "SELECT reply_secret, identity, expires_at FROM knock"
+            " WHERE expires_at <= ? OR made_at <= ?",
+            (now - REPLY_MS, now - IDLE_MS),
+        ).fetchall():
+            is_met = self._is_known(identity) and self._conversations.has_heard(identity)
+            if is_met or expires_at <= now - REPLY_MS:
+                self.withdraw_knock(reply_secret)
+
+    def answer_late(self, *, now: int) -> None:
+        """Take the knocks that were put aside long enough; inside a unit."""
+        rows = self._db.execute(
+            "SELECT secret, sealed FROM invite WHERE answer_at <= ?", (now,)
+        ).fetchall()
+        for secret, sealed in rows:
+            self._answer(secret, sealed, is_late=True, now=now)
 
     def answer(self, secret: bytes, sealed: bytes, *, now: int) -> None:
         """Take a knock on an invite of ours: let the person in; inside a unit.
 
-        A knock that does not open or is not whole uses the invite up and is reported.
+        A knock that does not open or is not whole uses the invite up and is reported. One on an
+        invite that has expired is nobody's.
         """
-        (private,) = self._db.execute(
-            "SELECT private FROM invite WHERE secret = ?", (secret,)
+        self._answer(secret, sealed, is_late=False, now=now)
+
+    def _answer(self, secret: bytes, sealed: bytes, *, is_late: bool, now: int) -> None:
+        row = self._db.execute(
+            "SELECT private FROM invite WHERE secret = ? AND (expires_at > ? OR sealed != x'')",
+            (secret, now),
         ).fetchone()
-        self._db.execute(
-            "UPDATE invite SET used_at = ?, private = x'' WHERE secret = ?", (now, secret)
-        )
+        if row is None:
+            return
         try:
-            plain = _SUITE.decrypt(sealed, X25519PrivateKey.from_private_bytes(private), info=_INFO)
-            knock = codec.decode(_knocks, plain, InvalidMessage)
+            key = X25519PrivateKey.from_private_bytes(row[0])
+            knock = codec.decode(_knocks, _SUITE.decrypt(sealed, key, info=_INFO), InvalidMessage)
             them = self._conversations.person_of(knock.key_package, now=now)
         except (InvalidTag, InvalidMessage, InvalidKeyPackage, InvalidCredential):
+            self._end(secret)
             self._conversations.warn(None, "invalid-message", "a knock was not whole", now=now)
             return
+        is_first = self._me.identity < them.identity
+        if not is_first and not is_late and self._is_knocked_on(them.identity):
+            self._put_aside(secret, sealed, now=now)
+            return
+        self._end(secret)
         if self._is_known(them.identity):
             if self._conversations.has_heard(them.identity):
                 return
             self._conversations.abandon(them.identity)  # our answer has not reached them
         if them.identity == self._me.identity:
             return
-        if self._is_knocked_on(them.identity):
-            # Both knocked at once: the lower identity answers, so that one conversation results.
-            if self._me.identity > them.identity:
-                return
-            self._db.execute("DELETE FROM knock WHERE identity = ?", (them.identity,))
+        if is_first:  # they will have our answer, and theirs is not needed
+            self._withdraw_knocks(them.identity, upto=2**62)
         gid, welcome, tree = self._conversations.start_direct(knock.key_package, now=now)
         self._add_contact(them.identity, knock.name, gid, now=now)
         reply = KnockReply(welcome=welcome, tree=tree, name=self._me.name)
@@ -225,12 +342,32 @@ class Invites:
         )
         self._conversations.start_talking(gid, them.identity, them.signer, knock.greeting, now=now)
 
+    def _put_aside(self, secret: bytes, sealed: bytes, *, now: int) -> None:
+        """Both have knocked: the lower identity answers, so that one conversation results. If no
+        answer comes, our knock was on an invite that had ended, and the higher answers after all.
+        """
+        self._db.execute(
+            "UPDATE invite SET sealed = ?, answer_at = ? WHERE secret = ?",
+            (sealed, now + ASIDE_MS, secret),
+        )
+        self._delivery.expect_no_more(secret)
+
     def welcome(self, reply_secret: bytes, payload: bytes, *, now: int) -> None:
-        """Take the answer to a knock of ours: join the 1:1 conversation; inside a unit."""
-        identity, name, greeting = self._db.execute(
-            "SELECT identity, name, greeting FROM knock WHERE reply_secret = ?", (reply_secret,)
+        """Take the answer to a knock of ours: join the 1:1 conversation; inside a unit.
+
+        Should both have answered, the conversation that the lower identity began is the one.
+        """
+        row = self._db.execute(
+            "SELECT identity, name, greeting, rowid FROM knock WHERE reply_secret = ?",
+            (reply_secret,),
         ).fetchone()
-        self._db.execute("DELETE FROM knock WHERE reply_secret = ?", (reply_secret,))
+        if row is None:
+            return
+        identity, name, greeting, number = row
+        self._withdraw_knocks(identity, upto=number)  # a later one may be answered, too
+        is_known = self._is_known(identity)
+        if is_known and self._me.identity < identity and self._conversations.has_begun(identity):
+            return
         try:
             reply = codec.decode(_replies, payload, InvalidWelcome)
             gid = self._conversations.join(
@@ -239,10 +376,18 @@ class Invites:
         except InvalidWelcome as error:
             self._conversations.warn(None, error.code, f"the answer of {name}", now=now)
             return
+        if is_known:  # they are in the one before no more: they have answered a later knock
+            self._conversations.abandon(identity)
         self._add_contact(identity, name, gid, now=now)
         self._conversations.start_talking(
             gid, self._me.identity, self._me.signer, greeting, now=now
         )
+
+    def _withdraw_knocks(self, identity: bytes, *, upto: int) -> None:
+        for (reply_secret,) in self._db.execute(
+            "SELECT reply_secret FROM knock WHERE identity = ? AND rowid <= ?", (identity, upto)
+        ).fetchall():
+            self.withdraw_knock(reply_secret)
 
     def _is_known(self, identity: bytes) -> bool:
         """Whether the person is a contact we can talk with: neither of us has left."""
@@ -257,6 +402,11 @@ class Invites:
 
     def _is_knocked_on(self, identity: bytes) -> bool:
         row = self._db.execute("SELECT 1 FROM knock WHERE identity = ?", (identity,)).fetchone()
+        return row is not None
+
+    def _has_used(self, secret: bytes) -> bool:
+        """Whether a knock of ours on an invite waits for its answer."""
+        row = self._db.execute("SELECT 1 FROM knock WHERE invite = ?", (secret,)).fetchone()
         return row is not None
 
     def _add_contact(self, identity: bytes, name: str, gid: bytes, *, now: int) -> None:

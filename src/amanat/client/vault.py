@@ -473,6 +473,24 @@ CREATE TABLE holder (
     gid BLOB NOT NULL, identity BLOB NOT NULL, PRIMARY KEY (gid, identity)
 ) STRICT, WITHOUT ROWID;
 """,
+    # 15: invites end
+    """
+-- An invite has a row only while it can be answered. `expires_at` is in Unix ms; `sealed` is a
+-- knock that was put aside until `answer_at`, for both have knocked at once.
+DELETE FROM invite WHERE used_at IS NOT NULL;
+ALTER TABLE invite DROP COLUMN used_at;
+ALTER TABLE invite ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE invite ADD COLUMN sealed BLOB NOT NULL DEFAULT x'';
+ALTER TABLE invite ADD COLUMN answer_at INTEGER;
+UPDATE invite SET expires_at = made_at + 1209600000;
+
+-- On which invite a knock was made, by its one-time secret, and when that expires; whether the
+-- person was told that it has.
+ALTER TABLE knock ADD COLUMN invite BLOB NOT NULL DEFAULT x'';
+ALTER TABLE knock ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE knock ADD COLUMN is_told INTEGER NOT NULL DEFAULT 0;
+UPDATE knock SET expires_at = made_at + 1209600000;
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)

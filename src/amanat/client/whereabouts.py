@@ -149,22 +149,20 @@ class Whereabouts:
             if age >= most or (age >= least and not is_open and home.bucket.drop_id not in wanted)
         ]
 
-    def forget(self, home: Home, *, now: int) -> None:
+    def forget(self, home: Home) -> None:
         """A former home is read no more, and invites and knocks that name nothing else are over;
         inside a unit."""
         self._db.execute("DELETE FROM former WHERE drop_id = ?", (home.bucket.drop_id,))
         others = [one for one in self._me.buckets if one != home]
         for _, secret in self._lost("invite", others):
-            self._db.execute(
-                "UPDATE invite SET used_at = ?, private = x'' WHERE secret = ?", (now, secret)
-            )
+            self._db.execute("DELETE FROM invite WHERE secret = ?", (secret,))
         for _, secret in self._lost("knock", others):
             self._db.execute("DELETE FROM knock WHERE reply_secret = ?", (secret,))
 
-    def lost_invites(self, reached: Iterable[Home]) -> list[int]:
-        """When the open invites were made on which nobody can knock any more: all they name is none
+    def lost_invites(self, reached: Iterable[Home]) -> list[bytes]:
+        """The secrets of the open invites on which nobody can knock any more: all they name is none
         of these buckets."""
-        return [made_at for made_at, _ in self._lost("invite", reached)]
+        return [secret for _, secret in self._lost("invite", reached)]
 
     def lost_knocks(self, reached: Iterable[Home]) -> list[str]:
         """Whose answer to a knock of ours can no longer reach us, by the names in their invites."""
@@ -185,7 +183,7 @@ class Whereabouts:
 
 
 _OPEN = {
-    "invite": "SELECT made_at, secret, drops FROM invite WHERE used_at IS NULL ORDER BY made_at",
+    "invite": "SELECT made_at, secret, drops FROM invite ORDER BY made_at",
     "knock": "SELECT name, reply_secret, drops FROM knock ORDER BY made_at",
 }
 
