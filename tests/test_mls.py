@@ -655,6 +655,7 @@ def test_a_damaged_row_is_named_as_such(trio: list[Client]) -> None:
 
 def test_a_missing_page_of_ratchets_is_damage_and_not_an_empty_page(trio: list[Client]) -> None:
     alice, *_ = trio
+    alice.send(b"what spends a ratchet")
     pages = [key for key in alice.rows if key.startswith(b"ratchets/")]
     assert pages
     for page in pages:

@@ -19,6 +19,7 @@ from amanat.errors import (
     InvalidCommit,
     InvalidWelcome,
     NotAMember,
+    OwnMessage,
     PendingCommit,
     TooOld,
     WrongEpoch,
@@ -89,6 +90,31 @@ def is_clean(client: Client) -> bool:
 @pytest.fixture
 def trio() -> list[Client]:
     return group_of(mls.CLASSICAL_SUITE, "alice", "bob", "carol")
+
+
+@pytest.mark.parametrize("has_path", [True, False])
+def test_a_commit_is_our_own_only_where_our_key_has_signed_it(
+    trio: list[Client], has_path: bool
+) -> None:
+    alice, bob, carol = trio
+
+    def commit_of(client: Client) -> bytes:
+        if has_path:
+            return client.engine.commit(GID, update=True).commit
+        package = Client("dave").key_package(mls.CLASSICAL_SUITE)
+        return client.engine.commit(GID, adds=[package]).commit
+
+    own = commit_of(copy_of(bob))
+    with pytest.raises(OwnMessage):
+        bob.engine.process(GID, own)
+    # Nobody else can make one, neither from one of ours nor from one of theirs.
+    for commit in (own, commit_of(copy_of(alice))):
+        for at in range(0, len(commit) * 8, 5):
+            with pytest.raises(AmanatError) as refused:
+                bob.engine.process(GID, flipped(commit, at))
+            assert not isinstance(refused.value, OwnMessage)
+    assert bob.engine.take_delta() == []
+    carol.follow(own)
 
 
 @both_suites

@@ -1,8 +1,8 @@
 """Another implementation of RFC 9420, mls-rs, in one group with ours, and the RFC's own vectors.
 
 What cannot be tried through this oracle: it knows no extensions of ours, so it cannot be a member
-of a group we make (only we of its groups), and it frames its Commits as PublicMessages, which we
-refuse. So we read its trees, KeyPackage handling, Welcomes and messages; it reads all of ours.
+of a group we make, only we of its groups. There each reads all that the other makes: trees,
+KeyPackages, Welcomes, messages and Commits, which both frame as PublicMessages.
 """
 
 from __future__ import annotations
@@ -146,14 +146,34 @@ def test_their_key_package_is_refused_for_a_group_of_ours() -> None:
         ours.engine.commit(GID, adds=[package])
 
 
-def test_public_messages_and_proposals_standing_alone_are_refused_and_freeze_nothing() -> None:
+def test_we_follow_their_updates_and_adds() -> None:
+    members, ours = mixed()
+    first = members[0]
+
+    def follow(commit: Any) -> None:  # noqa: ANN401, the oracle has no types
+        for member in members:
+            member.group.process_incoming_message(commit)
+        ours.follow(commit.to_bytes(), GID)
+
+    follow(first.group.commit().commit_message)
+    late = Other(b"late")
+    commit, welcome, tree = first.add(late.key_package())
+    for member in members[1:]:
+        member.process(commit)
+    ours.follow(commit, GID)
+    late.join(welcome, tree)
+    members.append(late)
+    follow(members[1].group.commit().commit_message)
+    assert {secret_of(ours)} == {member.secret() for member in members}
+    assert ours.read(late.send(b"hello"), GID).credential == b"late"
+
+
+def test_a_proposal_standing_alone_is_refused_and_freezes_nothing() -> None:
     members, ours = mixed()
     package = oracle.Message.from_bytes(Other(b"late").key_package())
     (proposal,) = members[1].group.propose_add_members([package])
-    commit = members[0].group.commit().commit_message
-    for message in (proposal, commit):
-        with pytest.raises(InvalidMessage):
-            ours.engine.process(GID, message.to_bytes())
+    with pytest.raises(InvalidMessage):
+        ours.engine.process(GID, proposal.to_bytes())
     assert ours.engine.take_delta() == []
     ours.engine.encrypt(GID, b"not frozen")
 
@@ -187,9 +207,15 @@ def rfc_vectors(name: str) -> list[dict[str, Any]]:
 def test_the_messages_of_the_rfc_decode() -> None:
     for vector in rfc_vectors("messages.json"):
         private = bytes.fromhex(vector["private_message"])
-        header = mls.peek(private)
-        assert header.gid in private
-        for public in ("public_message_application", "public_message_commit"):
+        kind = mls.ContentType(private[5 + private[4] + 8])  # after the group id and the epoch
+        if kind == mls.ContentType.APPLICATION:
+            assert mls.peek(private).gid in private
+        else:
+            with pytest.raises(InvalidMessage):
+                mls.peek(private)
+        commit = bytes.fromhex(vector["public_message_commit"])
+        assert mls.peek(commit).content_type == mls.ContentType.COMMIT
+        for public in ("public_message_application", "public_message_proposal"):
             with pytest.raises(InvalidMessage):
                 mls.peek(bytes.fromhex(vector[public]))
         engine = Client("nobody").engine

@@ -93,12 +93,11 @@ impl openmls_traits::OpenMlsProvider for Provider {
 
 struct State {
     provider: Provider,
+    /// A group that is not here is read from the rows when a call wants it.
     groups: HashMap<Vec<u8>, MlsGroup>,
     signers: HashMap<Vec<u8>, SignatureKeyPair>,
     staged: HashMap<u64, Staged>,
     last_handle: u64,
-    /// Groups in memory that have read a Commit the rows know nothing of.
-    ahead: HashSet<Vec<u8>>,
     /// Groups in memory for which an own external Commit waits for its fate.
     rejoining: HashSet<Vec<u8>>,
     /// The group the running call works on.
@@ -107,8 +106,8 @@ struct State {
 }
 
 impl State {
-    /// The group `gid` to look at, this client being a member of it or not any more.
-    fn view(&mut self, gid: &[u8]) -> Outcome<(&mut MlsGroup, &Provider)> {
+    /// The group `gid`, this client being a member of it or not any more.
+    fn group(&mut self, gid: &[u8]) -> Outcome<(&mut MlsGroup, &Provider)> {
         self.open = Some(gid.to_vec());
         if !self.groups.contains_key(gid) {
             let store = &self.provider.store;
@@ -135,14 +134,6 @@ impl State {
         Ok((group, &self.provider))
     }
 
-    /// The group `gid` to change.
-    fn group(&mut self, gid: &[u8]) -> Outcome<(&mut MlsGroup, &Provider)> {
-        if self.ahead.remove(gid) {
-            self.groups.remove(gid);
-        }
-        self.view(gid)
-    }
-
     /// The group `gid`, of which this client is a member now, with the key it signs with.
     ///
     /// Not while it waits to join again: what it holds is then a state that has gone on without it.
@@ -152,7 +143,7 @@ impl State {
             if self.rejoining.contains(gid) {
                 return Err(refuse(code::PENDING_COMMIT, ""));
             }
-            let (group, _) = self.view(gid)?;
+            let (group, _) = self.group(gid)?;
             if !group.is_active() {
                 return Err(refuse(code::NOT_A_MEMBER, ""));
             }
@@ -203,14 +194,8 @@ impl State {
         store.set_pending(gid, None).map_err(engine_failed)
     }
 
-    /// Looks at the group `gid` from the rows when the next call wants it.
-    fn look_again(&mut self, gid: &[u8]) {
-        self.groups.remove(gid);
-        self.ahead.remove(gid);
-    }
-
     fn forget_rejoin(&mut self, gid: &[u8], rejoin: &Rejoin) -> Outcome<()> {
-        self.look_again(gid);
+        self.groups.remove(gid);
         let store = &self.provider.store;
         store.forget_rejoin(gid, rejoin).map_err(engine_failed)
     }
@@ -279,7 +264,6 @@ impl State {
         self.groups.clear();
         self.signers.clear();
         self.staged.clear();
-        self.ahead.clear();
         self.rejoining.clear();
     }
 }
@@ -345,7 +329,6 @@ impl Engine {
             groups: HashMap::new(),
             signers: HashMap::new(),
             staged: HashMap::new(),
-            ahead: HashSet::new(),
             rejoining: HashSet::new(),
             last_handle: 0,
             open: None,
@@ -610,7 +593,7 @@ impl Engine {
                     .export_secret(&state.provider.crypto, label, context, n)
                     .map_err(engine_failed);
             }
-            let (group, provider) = state.view(gid)?;
+            let (group, provider) = state.group(gid)?;
             let pending = group
                 .pending_commit()
                 .ok_or(refuse(code::BAD_ARGUMENT, "there is no pending Commit"))?;
@@ -625,7 +608,7 @@ impl Engine {
             if let Some(rejoin) = state.rejoin(gid)? {
                 return Ok(Some(rejoin.sha256));
             }
-            let (_, provider) = state.view(gid)?;
+            let (_, provider) = state.group(gid)?;
             provider.store.pending(gid).map_err(engine_failed)
         })
     }
@@ -640,9 +623,9 @@ impl Engine {
                 state.delete_rows(gid)?;
                 let store = &state.provider.store;
                 store.take_up(gid, &rejoin).map_err(engine_failed)?;
-                state.look_again(gid);
+                state.groups.remove(gid);
                 state.forget_staged(gid);
-                return rejoined_view(state.view(gid)?.0, &rejoin);
+                return rejoined_view(state.group(gid)?.0, &rejoin);
             }
             let (group, provider) = state.group(gid)?;
             let ours = provider.store.pending(gid).map_err(engine_failed)?;
@@ -709,9 +692,6 @@ impl Engine {
             if message.group_id().as_slice() != gid {
                 return Err(invalid("it is of another group"));
             }
-            if message.content_type() == ContentType::Proposal {
-                return Err(invalid("a Proposal standing alone is not used"));
-            }
             let (now, epoch) = (group.epoch(), message.epoch());
             if epoch > now {
                 return Err(refuse(code::FUTURE_EPOCH, ""));
@@ -739,6 +719,10 @@ impl Engine {
                 }
                 (ProcessedMessageContent::StagedCommitMessage(commit), sender) => {
                     let (committer, external) = match sender {
+                        // Our key has signed it, and it is not the pending Commit.
+                        Sender::Member(sender) if sender == group.own_leaf_index() => {
+                            return Err(refuse(code::OWN_MESSAGE, ""));
+                        }
                         Sender::Member(sender) => (sender, false),
                         Sender::NewMemberCommit => {
                             let public = group.public_group();
@@ -749,11 +733,6 @@ impl Engine {
                     };
                     rules::commit(group, &commit, external)?;
                     let view = commit_view(group, &commit, committer, external)?;
-                    // Reading a Commit spends its key. What the rows know of it waits for the
-                    // verdict: a Commit that is rejected, or seen first in the wrong place, or
-                    // whose verdict is lost in a crash, can be read again.
-                    provider.store.undo();
-                    state.ahead.insert(gid.to_vec());
                     state.last_handle += 1;
                     let staged = Staged {
                         gid: gid.to_vec(),
@@ -806,7 +785,7 @@ impl Engine {
             else {
                 return Err(refuse(code::ENGINE_FAILED, ""));
             };
-            let (group, provider) = state.view(&gid)?;
+            let (group, provider) = state.group(&gid)?;
             let view = commit_view(group, &commit, committer, external)?;
             let (epoch, leaf) = (group.epoch(), group.own_leaf_index().u32());
             let removed = commit.self_removed();
@@ -824,7 +803,6 @@ impl Engine {
                 .store
                 .set_pending(&gid, None)
                 .map_err(engine_failed)?;
-            state.ahead.remove(&gid);
             state.forget_staged(&gid);
             if let Some(rejoin) = state.rejoin(&gid)?
                 && rejoin.epoch <= epoch.as_u64()
@@ -844,12 +822,12 @@ impl Engine {
     }
 
     fn members(&self, py: Python<'_>, gid: &[u8]) -> PyResult<Vec<Member>> {
-        self.call(py, |state| members(state.view(gid)?.0))
+        self.call(py, |state| members(state.group(gid)?.0))
     }
 
     fn group(&self, py: Python<'_>, gid: &[u8]) -> PyResult<GroupView> {
         self.call(py, |state| {
-            let (group, provider) = state.view(gid)?;
+            let (group, provider) = state.group(gid)?;
             group_view(group, provider)
         })
     }
@@ -864,7 +842,7 @@ impl Engine {
     ) -> PyResult<Vec<u8>> {
         self.call(py, |state| {
             check_export(n)?;
-            let (group, provider) = state.view(gid)?;
+            let (group, provider) = state.group(gid)?;
             if !group.is_active() {
                 return Err(refuse(code::NOT_A_MEMBER, ""));
             }
@@ -876,7 +854,7 @@ impl Engine {
 
     fn export_tree(&self, py: Python<'_>, gid: &[u8]) -> PyResult<Vec<u8>> {
         self.call(py, |state| {
-            let (group, _) = state.view(gid)?;
+            let (group, _) = state.group(gid)?;
             group
                 .export_ratchet_tree()
                 .tls_serialize_detached()
@@ -937,10 +915,10 @@ impl Engine {
             if let Some(rejoin) = state.rejoin(gid)? {
                 state.forget_rejoin(gid, &rejoin)?;
             } else {
-                state.view(gid)?; // There has to be something to forget.
+                state.group(gid)?; // There has to be something to forget.
             }
             state.delete_rows(gid)?;
-            state.look_again(gid);
+            state.groups.remove(gid);
             state.forget_staged(gid);
             Ok(())
         })
@@ -1045,7 +1023,7 @@ impl Engine {
                 .store
                 .put_aside(&gid, &sha256, epoch, removed)
                 .map_err(engine_failed)?;
-            state.look_again(&gid);
+            state.groups.remove(&gid);
             Ok((commit, None, None, epoch, sha256))
         })
     }
@@ -1089,20 +1067,20 @@ fn alone<T: Send>(py: Python<'_>, work: impl FnOnce() -> Outcome<T> + Send) -> P
         .map_err(PyErr::from)
 }
 
-/// A PrivateMessage, or the one PublicMessage there is: an external Commit, which RFC 9420 (section
-/// 12.4.3.2) cannot encrypt, as its sender has no keys of the epoch.
+/// What members send each other: an application message as a PrivateMessage, or a Commit as a
+/// PublicMessage, which can be checked by who has no keys of its epoch.
 fn protocol_message(bytes: &[u8]) -> Outcome<ProtocolMessage> {
-    match rules::message(bytes, rules::MAX_MESSAGE) {
-        Some(MlsMessageBodyIn::PrivateMessage(message)) => Ok(message.into()),
-        Some(MlsMessageBodyIn::PublicMessage(message))
-            if message.content_type() == ContentType::Commit
-                && *message.sender() == Sender::NewMemberCommit =>
-        {
-            Ok(message.into())
-        }
+    let message = match rules::message(bytes, rules::MAX_MESSAGE) {
+        Some(MlsMessageBodyIn::PrivateMessage(message)) => ProtocolMessage::from(message),
+        Some(MlsMessageBodyIn::PublicMessage(message)) => message.into(),
+        _ => return Err(refuse(code::INVALID_MESSAGE, "it is no message of a group")),
+    };
+    match (message.wire_format(), message.content_type()) {
+        (WireFormat::PrivateMessage, ContentType::Application)
+        | (WireFormat::PublicMessage, ContentType::Commit) => Ok(message),
         _ => Err(refuse(
             code::INVALID_MESSAGE,
-            "it is neither a PrivateMessage nor an external Commit",
+            "it is neither a private application message nor a public Commit",
         )),
     }
 }

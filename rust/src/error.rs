@@ -58,6 +58,10 @@ impl From<Refusal> for PyErr {
 pub fn of_processing<E>(error: ProcessMessageError<E>) -> Refusal {
     use MessageDecryptionError::SecretTreeError as Ratchet;
     match error {
+        // Its signature has been verified by then: our own key made it.
+        ProcessMessageError::InvalidCommit(StageCommitError::OwnCommitMismatch) => {
+            refuse(code::OWN_MESSAGE, "")
+        }
         ProcessMessageError::InvalidCommit(_) => {
             refuse(code::INVALID_COMMIT, "it does not fit this group")
         }

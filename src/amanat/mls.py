@@ -58,7 +58,7 @@ _T = TypeVar("_T")
 
 
 class ContentType(IntEnum):
-    """What a PrivateMessage says it holds (RFC 9420, section 6)."""
+    """What a message says it holds (RFC 9420, section 6)."""
 
     APPLICATION = 1
     PROPOSAL = 2
@@ -322,9 +322,10 @@ class Engine:
         return _call(self._engine.encrypt, gid, plaintext, aad)
 
     def process(self, gid: bytes, message: bytes) -> Application | StagedCommit:
-        """What a PrivateMessage or an external Commit holds.
+        """What a PrivateMessage or a Commit holds.
 
-        An Application is read once: its key is gone then.
+        An Application is read once: its key is gone then. Raises OwnMessage for a Commit that our
+        key has signed, and for a PrivateMessage in which somebody says that it is ours.
 
         A future epoch (FutureEpoch) is only what the outside says, so keep few such messages.
         """
