@@ -58,6 +58,7 @@ from amanat.errors import (
     OtherVersion,
     ProfileInUse,
 )
+from amanat.process import EXIT_INTERRUPTED
 from amanat.protocol.descriptor import b64
 from relays import PATIENCE_S, RelayProcess, in_loop
 
@@ -293,7 +294,7 @@ def test_interrupting_a_follower_ends_the_follower_alone(alice: Person, bob: Per
         bob("send", "آلیس", text="one", unlocks=True)
         assert first_line(follower)["text"] == "one"
         follower.send_signal(signal.SIGINT)
-        assert follower.wait(60) == cli.EXIT_INTERRUPTED
+        assert follower.wait(60) == EXIT_INTERRUPTED
         assert alice("status").status == 0
         assert process.poll() is None
 
@@ -318,7 +319,9 @@ def test_what_a_front_that_died_did_not_show_is_shown_by_the_next(
             heard: list[object] = []
             while not any(isinstance(one, Said) and "دوم" in one.text for one in heard):
                 if isinstance(one := hear(connected), Check) and not heard:
-                    say(connected, Shown())  # of the warnings, of which there are none
+                    say(
+                        connected, Shown(results=True, notes=True)
+                    )  # of the warnings, of which there are none
                 else:
                     heard.append(one)
         assert [one["text"] for one in alice("read").lines] == ["دوم"]
@@ -487,7 +490,7 @@ JUNK = {
     "nothing but a length": b"\xff\xff\xff\xff",
     "one byte more than a command may have": background._LENGTH.pack(MAX_COMMAND_BYTES + 1),
     "no MessagePack": background._LENGTH.pack(4) + b"junk",
-    "another frame": background._frame(Shown()),
+    "another frame": background._frame(Shown(results=True, notes=True)),
     "an answer": background._frame(End(0)),
     "a field too many": background._LENGTH.pack(5) + b"\x94\x03\x90\x90\x00",
     "another encoding": background._LENGTH.pack(6) + b"\xdc\x00\x03\x03\x90\x90",
@@ -518,8 +521,8 @@ def test_junk_is_refused_by_name_and_harms_nobody(alice: Person) -> None:
         with alice.line() as connected:  # a text that is said twice, and a Shown nobody asked for
             say(connected, Command(("read", "--follow"), ("x", "y")))
             hear(connected)
-            say(connected, Shown())
-            say(connected, Shown())
+            say(connected, Shown(results=True, notes=True))
+            say(connected, Shown(results=True, notes=True))
             while (answer := hear(connected)) is not None:
                 last = answer
             assert last == Refused(MalformedFrame.code)
@@ -573,12 +576,16 @@ def impostor(directory: Path, *answers: msgspec.Struct) -> Iterator[None]:
             path.unlink()
 
 
+def all_shown() -> Shown:
+    return Shown(results=True, notes=True)
+
+
 def ask(directory: Path, words: list[str], given: list[str], heard: list[str]) -> int:
     """A front: what it asks for, and what it hears."""
     line = background.reach(directory)
     assert line is not None
     with contextlib.closing(line):
-        return line.ask(words, given, lambda _, text: heard.append(text))
+        return line.ask(words, given, lambda _, text: heard.append(text), all_shown)
 
 
 @pytest.mark.parametrize(
@@ -657,12 +664,9 @@ def test_the_code_of_an_invite_is_drawn_by_the_front(
 ) -> None:
     link = "amanat-invite:" + "A" * 300
     with impostor(tmp_path, Greeting(VERSION), Said(CODE, link), Said(NOTE, "x\n"), End(3)):
-        args = cli._parser().parse_args(
-            ["--profile", str(tmp_path), "invite", "--qr", str(tmp_path / "code.png")]
-        )
-        args.words, args.given, args.hand_over = ["invite"], cli.Given(), None
+        words = ["--profile", str(tmp_path), "invite", "--qr", str(tmp_path / "code.png")]
         with pytest.raises(SystemExit) as ended:
-            args.run(args, cli.Out(is_json=True, say=lambda _where, _text: None))
+            cli.main(words)
     assert ended.value.code == 3
     drawn = tmp_path / "expected.png"
     segno.make(link, error="l", micro=False).save(str(drawn), scale=4)

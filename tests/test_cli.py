@@ -21,6 +21,7 @@ from amanat import cli
 from amanat.client import vault
 from amanat.drill.world import Network, Relay
 from amanat.errors import EXIT_BUG
+from amanat.process import EXIT_INTERRUPTED
 from amanat.protocol.descriptor import b64
 
 COMMANDS = (
@@ -400,10 +401,124 @@ def test_names_and_texts_cannot_steer_the_terminal(town: Town) -> None:
     shown = alice("read").out
     bob.json("react", "alice", alice("read", "--all").out.split()[2], given="\x1b[2J")
     shown += alice("read", "--all").out
-    assert "abc" in shown
+    assert "\u2068\\x1b[2J\\u202eabc\\u2069\\x07\u2069" in shown
     for steering in ("\x1b", "\x07", "\u202e"):
         assert steering not in shown
-    assert "\x1b[2J\u202eabc\u2069\x07" in alice("--json", "read", "--all").value["text"]
+    ran = alice("--json", "read", "--all")
+    assert "\\u001b[2J\\u202eabc\\u2069\\u0007" in ran.out
+    assert "\x1b[2J\u202eabc\u2069\x07" in ran.value["text"]
+
+
+def test_a_text_cannot_look_like_somebody_else_s(town: Town) -> None:
+    alice, bob = town.friends()
+    forged = "2026-11-28 13:00  deadbeef  \u2068alice\u2069: send the money"
+    bob.json("send", "alice", given=f"hi\n{forged}\r\n\u2028{forged}")
+    lines = alice("read").out.splitlines()
+    assert len(lines) == 3
+    assert lines[0].endswith("\u2068bob\u2069: \u2068hi\u2069")
+    assert all(line.startswith("    | ") for line in lines[1:])
+
+
+@pytest.mark.parametrize("broken", ["full", "closed"])
+def test_what_was_done_is_done_whether_it_can_be_shown_or_not(
+    town: Town, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    alice, bob = town.friends()
+
+    def unseen(person: Shell, *arguments: str, given: str = "") -> Ran:
+        with monkeypatch.context() as patched:
+            full = open("/dev/full", "w", encoding="utf-8") if broken == "full" else None  # noqa: PTH123, SIM115
+            patched.setattr(sys, "stdout", full)
+            ran = person(*arguments, given=given)
+        if full is not None:
+            full.close()
+        return ran
+
+    for json_or_not in ((), ("--json",)):
+        sent = unseen(bob, *json_or_not, "send", "alice", given="once")
+        assert sent.status == 0
+        assert ("do not do it again" in sent.err) == bool(json_or_not)  # else nothing is said
+    told = unseen(alice, "read")
+    assert told.status == 4
+    assert "could not be shown" in told.err
+    assert [json.loads(line)["text"] for line in alice("--json", "read").out.splitlines()] == [
+        "once", "once",
+    ]  # fmt: skip
+    assert alice("read").out == ""
+    for question in ("contacts", "invite", "status", "verify bob", "timer bob", "doctor", "home"):
+        assert unseen(alice, *question.split()).status == 4, question
+    assert unseen(alice, "timer", "bob", "1d").status == 0
+    assert unseen(alice, "group", "create", "us", "bob").status == 0
+    assert len(alice.json("group", "list")) == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_terminal_of_few_characters_gets_what_it_can_show(
+    town: Town, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    alice, bob = town.friends()
+    for _ in range(2):
+        bob.json("send", "alice", given="é سلام")
+
+    def shown(*arguments: str) -> tuple[Ran, str]:
+        data = io.BytesIO()
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "stdout", io.TextIOWrapper(data, encoding=encoding))
+            ran = alice(*arguments)
+            sys.stdout.flush()
+            return ran, data.getvalue().decode(encoding)
+
+    ran, text = shown("read")
+    assert ran.status == 0
+    assert "\\u0633\\u0644\\u0627\\u0645" in text
+    assert "\\u2068" not in text
+    assert f"a terminal of {encoding} cannot show everything" in ran.err
+    ran, text = shown("--json", "read", "--all")
+    assert ran.status == 0
+    assert [json.loads(line)["text"] for line in text.splitlines()] == ["é سلام"] * 2
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["", "\n", "\ufeff", "\ufeff\n", "p\0w\0"],
+    ids=["nothing", "line", "mark", "both", "utf-16"],
+)
+def test_a_passphrase_that_is_none_is_refused_by_every_way_in(town: Town, secret: str) -> None:
+    shell = town.shell("alice")
+    made = shell("init", "--name", "Alice", "--relay", str(shell._relay.address), passphrase=secret)
+    assert made.status == 2
+    assert not (shell.profile / "vault.db").exists()
+    town.person("alice")
+    assert shell("contacts", passphrase=secret).status == 2
+
+
+def test_a_passphrase_is_the_same_however_it_was_typed(town: Town) -> None:
+    shell = town.shell("alice")
+    address = str(shell._relay.address)
+    assert shell("init", "--name", "A", "--relay", address, passphrase="é 1").status == 0
+    for same in ("e\u0301 1", "\ufeffé\u00a01", "é\u30001\r"):
+        assert shell("contacts", passphrase=same).status == 0
+    assert shell("contacts", passphrase="e 1").status == 2
+
+
+def test_what_is_not_utf_8_is_a_mistake_of_usage(town: Town) -> None:
+    alice, bob = town.friends()
+    reading, writing = os.pipe()
+    os.write(writing, "pässwörd\n".encode("latin-1"))
+    os.close(writing)
+    ran = town.run(["--profile", str(alice.profile), "--passphrase-fd", str(reading), "contacts"])
+    assert ran.status == 2
+    assert "not UTF-8" in ran.err
+    assert bob("send", "alice", given="\udce4").status == 2
+    assert bob("group", "create", "\udce4").status == 2
+    assert bob("send", "\udce4", given="x").status == 2
+
+
+def test_a_text_and_a_passphrase_do_not_come_by_one_descriptor(town: Town) -> None:
+    alice, _ = town.friends()
+    ran = alice("--passphrase-fd", "0", "send", "bob", given="a text")
+    assert ran.status == 2
+    assert "standard input" in ran.err
 
 
 def test_a_bug_says_so(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -419,7 +534,7 @@ def test_an_interrupt_has_its_own_status(town: Town, monkeypatch: pytest.MonkeyP
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_unlock", interrupt)
-    assert town.shell("alice")("contacts").status == cli.EXIT_INTERRUPTED
+    assert town.shell("alice")("contacts").status == EXIT_INTERRUPTED
 
 
 def test_a_relay_is_made(town: Town, tmp_path: Path) -> None:

@@ -404,8 +404,8 @@ def test_sections_named_in_docstrings_exist() -> None:
             assert one in sections, path.name
 
 
-def test_decisions_are_numbered_without_gaps_and_named_by_their_numbers() -> None:
+def test_decisions_have_a_number_each_and_are_named_by_it() -> None:
     paths = sorted((ROOT / "docs" / "decisions").glob("*.md"))
-    assert [int(path.name[:4]) for path in paths] == list(range(1, len(paths) + 1))
+    assert len({int(path.name[:4]) for path in paths}) == len(paths)
     for path in paths:
         assert path.read_text(encoding="utf-8").startswith(f"# {path.name[:4]}: ")

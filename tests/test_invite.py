@@ -465,4 +465,5 @@ async def test_invite_that_has_expired_is_not_answered_before_it_is_cleared_away
     world.network.is_up = True
     await world.settle()
     assert alice.one("SELECT count(*) FROM invite") == 1  # that is done once an hour
-    assert alice.client.invites() == alice.client.contacts() == []
+    assert alice.client.invites() == []
+    assert alice.client.contacts() == []

@@ -1,6 +1,29 @@
-"""`python -m amanat` is the command `amanat`."""
+"""The command `amanat`, and `python -m amanat`: loads the program, which takes a second in which
+Ctrl-C may come."""
 
-from amanat.cli import main
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+from amanat.process import EXIT_INTERRUPTED, hold_standard_descriptors, keep_memory_private
+
+
+def main() -> NoReturn:
+    """Run a command and exit with its status."""
+    keep_memory_private()
+    hold_standard_descriptors()
+    is_heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_heeded:  # and not ignored, as where a shell has put it into its background
+        signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))
+    from amanat import cli  # noqa: PLC0415  # whoever interrupts this sees no traceback
+
+    if is_heeded:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    cli.main()
+
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

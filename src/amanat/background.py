@@ -54,7 +54,7 @@ PIECE_CHARS = 64 * 1024
 longer comes in pieces."""
 MAX_ANSWER_BYTES = 4 * PIECE_CHARS + 64
 """The longest frame a front reads, in bytes: a piece in UTF-8 and what is around it."""
-MAX_SHOWN_BYTES = 2
+MAX_SHOWN_BYTES = 4
 """The length of a Shown, in bytes: a front says nothing longer after its command."""
 MAX_FRONTS = 64
 """Most commands at once: far more than one person has terminals, few enough to be held in memory
@@ -106,7 +106,11 @@ class Check(codec.Record, frozen=True, tag=5):
 
 
 class Shown(codec.Record, frozen=True, tag=6):
-    """The person's terminal, file or pipe has everything said before the Check."""
+    """Whether the person's terminal, file or pipe has all results, and all notes, said before the
+    Check."""
+
+    results: bool
+    notes: bool
 
 
 class End(codec.Record, frozen=True, tag=7):
@@ -181,8 +185,15 @@ class Line:
             raise OtherVersion
         self._socket.settimeout(None)
 
-    def ask(self, words: list[str], given: list[str], say: Callable[[int, str], None]) -> int:
-        """Have a command done; its exit status. `say` shows what it says.
+    def ask(
+        self,
+        words: list[str],
+        given: list[str],
+        say: Callable[[int, str], None],
+        shown: Callable[[], Shown],
+    ) -> int:
+        """Have a command done; its exit status. `say` shows what it says, `shown` tells of results
+        and of notes whether all were shown.
 
         Raises BackgroundGone, and what the background refuses it with.
         """
@@ -199,7 +210,7 @@ class Line:
                 case Said(where, text):
                     say(where, text)
                 case Check():
-                    self._send(_frame(Shown()))
+                    self._send(_frame(shown()))
                 case End(status):
                     return status
                 case _:
@@ -265,14 +276,15 @@ class Front:
         self._writer = writer
         self._is_shown = asyncio.Event()
         self._is_shown.set()
+        self._what = Shown(results=True, notes=True)
 
     def say(self, where: int, text: str) -> None:
         """Have a text shown."""
         for start in range(0, len(text), PIECE_CHARS):
             self.send(Said(where, text[start : start + PIECE_CHARS]))
 
-    async def shown(self) -> None:
-        """Wait until everything said so far was shown."""
+    async def shown(self) -> Shown:
+        """Wait until everything said so far was shown; whether it could be."""
         self._is_shown.clear()
         self.send(Check())
         # Without the connection there is nobody to do the command for: it is cancelled then.
@@ -281,6 +293,7 @@ class Front:
             await self._is_shown.wait()
         finally:
             stalled.cancel()
+        return self._what
 
     def send(self, record: msgspec.Struct) -> None:
         """Send a frame, if there is anybody to take it."""
@@ -291,9 +304,10 @@ class Front:
         """Take what the front says until it hangs up. Raises PeerError for what is not asked."""
         with contextlib.suppress(EOFError, ConnectionError):
             while True:
-                decode_shown(await _receive(reader, MAX_SHOWN_BYTES))
+                what = decode_shown(await _receive(reader, MAX_SHOWN_BYTES))
                 if self._is_shown.is_set():
                     raise MalformedFrame
+                self._what = what
                 self._is_shown.set()
 
 

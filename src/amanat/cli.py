@@ -22,7 +22,6 @@ import signal
 import sys
 import sysconfig
 import time
-import unicodedata
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
@@ -50,6 +49,7 @@ from amanat.client.holding import DEPOSIT, HOLD
 from amanat.client.invite import LIFE_S
 from amanat.client.profile import ANY_REGION
 from amanat.client.vault import Unlock
+from amanat.display import Out, Screen, block, escaped, shown, told
 from amanat.errors import (
     EXIT_BUG,
     AmanatError,
@@ -63,6 +63,7 @@ from amanat.errors import (
     ReportExists,
     VaultDamaged,
 )
+from amanat.process import EXIT_INTERRUPTED, hold_standard_descriptors
 from amanat.protocol.descriptor import b64, parse_address, unb64
 
 if TYPE_CHECKING:
@@ -79,49 +80,14 @@ WAIT_S = 10.0
 """How long a command waits for relays before it says that they do not answer, in seconds."""
 MAX_INPUT_BYTES = 1024 * 1024
 """Most that is read from standard input or a file, in bytes: above any text that can be sent."""
+MAX_SECRET_BYTES = 4096
+"""Most that is read of a passphrase or an access code, in bytes: nobody types as much."""
 SHOWN_DIGITS = 8
 """How much of a message's id is shown: few conversations hold two that begin alike."""
 QUOTED_CHARS = 60
 """How much is shown of what a text answers."""
-EXIT_INTERRUPTED = 130
 NO_RELAY = "none"
 """What stands for no fallback."""
-
-_BIDI_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-
-class Out:
-    """Where a command's words go: `say` has them shown, `shown` waits until they were."""
-
-    def __init__(
-        self,
-        *,
-        is_json: bool,
-        say: Callable[[int, str], None],
-        shown: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
-        self.is_json = is_json
-        self._say, self._shown = say, shown
-
-    def result(self, value: object, text: str) -> None:
-        """The result: `value` as JSON, or `text` for a person."""
-        if self.is_json:
-            self._say(background.RESULT, json.dumps(value, ensure_ascii=False) + "\n")
-        elif text:
-            self._say(background.RESULT, f"{text}\n")
-
-    def note(self, text: str) -> None:
-        """Something to know that is not the result."""
-        self._say(background.NOTE, f"amanat: {text}\n")
-
-    def code(self, text: str) -> None:
-        """A text as a QR code."""
-        self._say(background.CODE, text)
-
-    async def shown(self) -> None:
-        """Wait until the person has been shown everything."""
-        if self._shown is not None:
-            await self._shown()
 
 
 class Given:
@@ -152,28 +118,39 @@ class Ending:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and exit with its status."""
     words = sys.argv[1:] if arguments is None else arguments
-    args = _parser().parse_args(words)
-    args.words, args.given, args.hand_over = words, Given(), None
-    out = Out(is_json=args.json, say=functools.partial(_say, args))
+    try:
+        args = _parser().parse_args(words)
+        drawn = getattr(args, "qr", None)
+        screen = Screen(is_json=args.json, draw=functools.partial(_draw, file=drawn))
+        sys.exit(_call(args, words, screen))
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _call(args: argparse.Namespace, words: list[str], screen: Screen) -> int:
+    """Run a command of this process; its exit status."""
+    args.words, args.given, args.hand_over, args.screen = words, Given(), None, screen
+
+    async def is_shown() -> background.Shown:
+        return screen.shown()
+
+    out = Out(is_json=args.json, say=screen.say, shown=is_shown)
     ending = Ending()
     try:
         with _ending(args, out, ending):
+            _check_words(words)
             args.run(args, out)
-    except KeyboardInterrupt:
-        ending.status = EXIT_INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(ending.status)
+    except SystemExit as ended:
+        ending.status = int(ended.code or 0)
+    return screen.close(ending.status, is_question=args.is_question)
 
 
-def _say(args: argparse.Namespace, where: int, text: str) -> None:
-    if where == background.CODE:
-        _draw(text, args.qr)
-    else:
-        print(text, end="", file=_STREAMS[where](), flush=True)
-
-
-_STREAMS = {background.RESULT: lambda: sys.stdout, background.NOTE: lambda: sys.stderr}
+def _check_words(words: list[str]) -> None:
+    """Raises BadArgument for what nothing that is said or kept could hold."""
+    try:
+        "".join(words).encode()
+    except UnicodeEncodeError:
+        raise BadArgument("a word of the command is not UTF-8 text") from None
 
 
 @contextlib.contextmanager
@@ -183,16 +160,14 @@ def _ending(args: argparse.Namespace, out: Out, ending: Ending) -> Iterator[None
         with vault.naming_faults(args.profile):
             yield
     except AmanatError as error:
-        out.note(str(error))
+        out.note(told(error))
         if error.hint:
             out.note(f"hint: {error.hint}")
         if out.is_json:
             out.result({"error": error.code, "detail": error.detail}, "")
         ending.status, ending.error = error.exit_status, error
-    except BrokenPipeError:
-        raise  # nobody is left to be told
     except Exception as error:  # noqa: BLE001  # the last place that can say anything
-        out.note(f"a bug: {type(error).__name__}: {error}")
+        out.note(f"a bug: {type(error).__name__}: {escaped(str(error))}")
         ending.status, ending.error = EXIT_BUG, error
 
 
@@ -214,25 +189,37 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--fallback", default="", metavar="ADDRESS", help="where you are reached too")
     init.add_argument("--fallback-access-fd", type=int, metavar="N", help="its access code")
 
-    invite = _command(commands, "invite", _invite, "make an invite for one person, or withdraw one")
+    invite = _command(
+        commands,
+        "invite",
+        _invite,
+        "make an invite for one person, or withdraw one",
+        is_question=True,
+    )
     invite.add_argument("--qr", type=Path, metavar="FILE", help="write a QR code (.png or .svg)")
     invite.add_argument(
         "--life", type=_life, metavar="LIFE", default=LIFE_S, help="such as 1h, 3d; default 2w"
     )
     invite.add_argument("--withdraw", metavar="ID", help="let nobody use this one any more")
-    _command(commands, "invites", _invites, "list the invites that can still be used")
+    _command(
+        commands,
+        "invites",
+        _invites,
+        "list the invites that can still be used",
+        is_question=True,
+    )
 
     accept = _command(commands, "accept", _accept, "knock on an invite, read from standard input")
     accept.add_argument("--file", type=Path, help="read the invite from a file instead")
     accept.add_argument("--greeting", default="", help="a first word to the inviter")
 
-    _command(commands, "contacts", _contacts, "list the people you can write to")
+    _command(commands, "contacts", _contacts, "list the people you can write to", is_question=True)
 
     send = _command(commands, "send", _send, "say what standard input holds")
     send.add_argument("to", metavar="NAME", help="a contact, a group, or an id")
     send.add_argument("--reply-to", metavar="ID", default="", help="the message it answers")
 
-    read = _command(commands, "read", _read, "fetch and show what is new")
+    read = _command(commands, "read", _read, "fetch and show what is new", is_question=True)
     read.add_argument("of", metavar="NAME", nargs="?", help="only this conversation")
     read.add_argument("--all", action="store_true", help="show what was shown before, too")
     read.add_argument("--follow", action="store_true", help="stay and show what comes")
@@ -254,8 +241,10 @@ def _parser() -> argparse.ArgumentParser:
 
     run = _command(commands, "run", _run, "stay online, and do the work of other commands")
     run.add_argument("--unit", action="store_true", help="print a systemd user unit for it")
-    _command(commands, "status", _status, "show where things stand")
-    _command(commands, "doctor", _doctor, "check this installation, profile and relay")
+    _command(commands, "status", _status, "show where things stand", is_question=True)
+    _command(
+        commands, "doctor", _doctor, "check this installation, profile and relay", is_question=True
+    )
     _relay_parser(commands)
     _region_parser(commands)
     _drill_parser(commands)
@@ -287,10 +276,14 @@ def _command(
     name: str,
     run: Callable[[argparse.Namespace, Out], None],
     text: str,
+    *,
+    is_question: bool = False,
 ) -> argparse.ArgumentParser:
+    """A command. One that `is_question` has failed if its answer cannot be shown, and is asked
+    again without harm."""
     parser = commands.add_parser(name, help=text, description=text)
     _general(parser, is_before=False)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, is_question=is_question)
     return parser
 
 
@@ -381,7 +374,7 @@ def _group_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     roles.add_argument("name", metavar="GROUP")
     for deed in ("add", "remove", "rename"):
         roles.add_argument(f"--{deed}", choices=("admins", "members"), help=f"who may {deed}")
-    _command(group, "list", _group_list, "list groups")
+    _command(group, "list", _group_list, "list groups", is_question=True)
 
 
 # Running a client
@@ -397,20 +390,40 @@ def _passphrase(args: argparse.Namespace, *, is_new: bool) -> str:
         raise BadArgument(
             "there is no terminal to ask for the passphrase; use --passphrase-fd"
         ) from None
-    passphrase = getpass.getpass("passphrase: ")
-    if is_new and getpass.getpass("again: ") != passphrase:
+    passphrase = _typed("passphrase: ")
+    if is_new and _typed("again: ") != passphrase:
         raise BadArgument("the two passphrases differ")
-    if is_new and not passphrase:
-        raise BadArgument("an empty passphrase protects nothing")
     return passphrase
 
 
-def _from_descriptor(number: int) -> str:
+def _typed(prompt: str) -> str:
+    """A secret that the person types. Raises BadArgument."""
     try:
-        with os.fdopen(number, encoding="utf-8") as file:
-            return file.readline().rstrip("\r\n")
-    except OSError as error:
-        raise BadArgument(f"descriptor {number}: {error.strerror}") from None
+        return getpass.getpass(prompt)
+    except EOFError:
+        raise BadArgument("no passphrase was given") from None
+    except UnicodeDecodeError:
+        raise BadArgument("what was typed is not text of this terminal's encoding") from None
+
+
+def _from_descriptor(number: int) -> str:
+    """The first line that a descriptor gives, which is closed then. Raises BadArgument."""
+    try:
+        with os.fdopen(number, "rb") as file:
+            line = file.readline(MAX_SECRET_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it cannot be read"
+        raise BadArgument(f"descriptor {number}: {why}") from None
+    hold_standard_descriptors()  # if it was one of them
+    if len(line) > MAX_SECRET_BYTES:
+        raise BadArgument(f"descriptor {number}: more than {MAX_SECRET_BYTES} bytes in a line")
+    try:
+        text = line.decode("utf-8-sig")  # editors of some systems put a mark before a text
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise BadArgument(f"descriptor {number}: what it gives is not UTF-8 text")
+    return text.rstrip("\r\n")
 
 
 def _unlock(args: argparse.Namespace) -> Unlock:
@@ -428,7 +441,8 @@ def _with_client(args: argparse.Namespace, work: Work, *, is_online: bool = True
     line = background.reach(args.profile)
     if line is not None:
         with contextlib.closing(line):
-            status = line.ask(args.words, args.given.texts, functools.partial(_say, args))
+            screen = args.screen
+            status = line.ask(args.words, args.given.texts, screen.say, screen.shown)
     else:
         status = uvloop.run(_work_here(args, work, _unlock(args), is_online=is_online)) or 0
     if status:
@@ -512,24 +526,36 @@ def _read_whole(file: Path, most: int) -> bytes:
 
 
 def _input(args: argparse.Namespace, file: Path | None, prompt: str) -> str:
+    if file is None and args.passphrase_fd == 0:
+        raise BadArgument("standard input cannot hold the passphrase and what is given as well")
     text: str = args.given.read(lambda: _read_input(file, prompt))
     return text
 
 
 def _read_input(file: Path | None, prompt: str) -> str:
-    if file is not None:
-        data = _read_file(file)
-    elif sys.stdin.isatty():
-        print(prompt, end="", file=sys.stderr, flush=True)  # noqa: T201  # not part of the result
-        return sys.stdin.readline()
-    else:
-        data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
+    if file is None and sys.stdin is None:
+        raise BadArgument("standard input is closed")
+    if file is None and sys.stdin.isatty():
+        return _ask(prompt)
+    data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1) if file is None else _read_file(file)
     if len(data) > MAX_INPUT_BYTES:
         raise BadArgument(f"more than {MAX_INPUT_BYTES} bytes were given")
     try:
-        return data.decode()
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise BadArgument("what was given is not UTF-8 text") from None
+
+
+def _ask(prompt: str) -> str:
+    """A line that the person types. Raises BadArgument."""
+    if sys.stderr is not None:
+        print(prompt, end="", file=sys.stderr, flush=True)  # noqa: T201  # not part of the result
+    try:
+        line = sys.stdin.readline()
+        line.encode()
+    except UnicodeError:
+        raise BadArgument("what was typed is not text of this terminal's encoding") from None
+    return line
 
 
 # People
@@ -571,6 +597,9 @@ def _access(args: argparse.Namespace, descriptor: int | None) -> bytes:
 
 
 def _home(args: argparse.Namespace, out: Out) -> None:
+    given = (args.relay, args.fallback, args.allow_regions, args.outbound)
+    args.is_question = not any(given) and args.strict is None
+
     async def work(client: Client) -> None:
         await _catch_up(args, out, client)
         if args.allow_regions is not None:
@@ -664,9 +693,9 @@ def _rest_text(status: Status) -> str:
     for former in status.former:
         state = "and cannot be reached" if former.is_away else "and is still read"
         lines.append(f"left on {_day(former.left_at)} {state}: {former.relay} in {former.region}")
-    lines += [f"may not know yet where you are: {_shown(name)}" for name in status.unaware]
+    lines += [f"may not know yet where you are: {shown(name)}" for name in status.unaware]
     lines += [
-        f"who is in {_shown(name)} is still decided at a relay you have left"
+        f"who is in {shown(name)} is still decided at a relay you have left"
         for name in status.left_behind
     ]
     lines += [
@@ -674,7 +703,7 @@ def _rest_text(status: Status) -> str:
         for made_at in status.lost_invites
     ]
     lines += [
-        f"the answer of {_shown(name)} to your knock cannot reach you: ask for another invite"
+        f"the answer of {shown(name)} to your knock cannot reach you: ask for another invite"
         for name in status.lost_knocks
     ]
     return "".join(f"{line}\n" for line in lines)
@@ -687,7 +716,7 @@ def _move_text(one: Announced) -> str:
         else "you do not allow that region: your words will be held; leave with `amanat exit`, or"
         " allow it with `amanat home --allow-regions`"
     )
-    reason = f" ({_shown(one.reason)})" if one.reason else ""
+    reason = f" ({shown(one.reason)})" if one.reason else ""
     return (
         f"MOVES on {_date(one.on)}{reason}: everything at {one.relay} goes to {one.region};"
         f" {follows}. Who leaves by {_date(one.decide_by)} has nothing left there then"
@@ -695,7 +724,7 @@ def _move_text(one: Announced) -> str:
 
 
 def _law(what: str, region: str, operator: str) -> str:
-    who = f", with {_shown(operator)}" if operator else ""
+    who = f", with {shown(operator)}" if operator else ""
     return f"{what} in {region}, under the law there{who}"
 
 
@@ -704,6 +733,8 @@ def _day(unix_ms: int) -> str:
 
 
 def _hop(args: argparse.Namespace, out: Out) -> None:
+    args.is_question = not args.hop
+
     async def work(client: Client) -> None:
         if args.hop:
             await client.set_hop(args.hop)
@@ -713,6 +744,8 @@ def _hop(args: argparse.Namespace, out: Out) -> None:
 
 
 def _cover(args: argparse.Namespace, out: Out) -> None:
+    args.is_question = not args.period
+
     async def work(client: Client) -> None:
         if args.period:
             await client.set_cover(0 if args.period == "off" else int(args.period))
@@ -736,6 +769,8 @@ def _show_transport(client: Client, out: Out) -> None:
 
 
 def _invite(args: argparse.Namespace, out: Out) -> None:
+    args.is_question = not args.withdraw
+
     async def work(client: Client) -> None:
         if args.withdraw is not None:
             client.withdraw_invite(args.withdraw)
@@ -778,7 +813,7 @@ def _draw(link: str, file: Path | None) -> None:
             code.save(str(file), scale=4)
         except OSError as error:
             raise BadArgument(f"{file}: {error.strerror}") from None
-    elif sys.stderr.isatty():
+    elif sys.stderr is not None and sys.stderr.isatty():
         code.terminal(out=sys.stderr, compact=True)
 
 
@@ -798,9 +833,9 @@ def _accept(args: argparse.Namespace, out: Out) -> None:
         await _warn(client, out)
         out.result(
             {"inviter": name, "met": met},
-            f"{_shown(name)} has let you in"
+            f"{shown(name)} has let you in"
             if met
-            else f"you knocked; {_shown(name)} has yet to come online",
+            else f"you knocked; {shown(name)} has yet to come online",
         )
 
     _with_client(args, work)
@@ -822,7 +857,7 @@ def _contacts(args: argparse.Namespace, out: Out) -> None:
                 for c, view in contacts
             ],
             "\n".join(
-                f"{_shown(c.name)}  {c.id}{'  verified' if c.is_verified else ''}"
+                f"{shown(c.name)}  {c.id}{'  verified' if c.is_verified else ''}"
                 f"{'  blocked' if c.is_blocked else ''}  {_place(view)}"
                 for c, view in contacts
             ),
@@ -832,6 +867,8 @@ def _contacts(args: argparse.Namespace, out: Out) -> None:
 
 
 def _verify(args: argparse.Namespace, out: Out) -> None:
+    args.is_question = not (args.confirm or args.withdraw)
+
     async def work(client: Client) -> None:
         number = client.safety_number(args.name)
         if args.confirm or args.withdraw:
@@ -840,10 +877,10 @@ def _verify(args: argparse.Namespace, out: Out) -> None:
         state = "verified" if contact.is_verified else "not verified"
         out.result(
             {"name": contact.name, "safety_number": number, "verified": contact.is_verified},
-            f"{number}\n{_shown(contact.name)}: {state}",
+            f"{number}\n{shown(contact.name)}: {state}",
         )
         if not contact.is_verified:
-            out.note(f"if {_shown(contact.name)} sees the same number, say so with --confirm")
+            out.note(f"if {shown(contact.name)} sees the same number, say so with --confirm")
 
     _with_client(args, work, is_online=False)
 
@@ -915,6 +952,8 @@ def _delete(args: argparse.Namespace, out: Out) -> None:
 
 
 def _timer(args: argparse.Namespace, out: Out) -> None:
+    args.is_question = args.life is None
+
     async def work(client: Client) -> None:
         await _catch_up(args, out, client)
         view = client.conversation(args.to)
@@ -924,7 +963,7 @@ def _timer(args: argparse.Namespace, out: Out) -> None:
         life_s = client.view(view.gid).timer
         out.result(
             {"name": view.name, "timer": life_s},
-            f"{_shown(view.name)}: new texts "
+            f"{shown(view.name)}: new texts "
             + (f"disappear after {_span(life_s)}" if life_s else "stay"),
         )
 
@@ -966,7 +1005,7 @@ def _read(args: argparse.Namespace, out: Out) -> None:
         newest = await _show_unread(client, only, out, everything=args.all)
         for view in client.conversations():
             if view.hidden and (only == view.gid or args.all):
-                name, count = _shown(view.name), view.hidden
+                name, count = shown(view.name), view.hidden
                 out.note(f"{name}: texts of blocked people that were not kept: {count}")
         if args.follow:
             async for event in events:
@@ -986,42 +1025,28 @@ async def _show_unread(client: Client, only: bytes | None, out: Out, *, everythi
     ]:
         for message, view in new:
             _show(message, view, out)
-            await out.shown()
+            await out.need_shown()
             seen.add(message.row)
         everything = False  # what has come meanwhile
     client.mark_read(only)
     return max(seen, default=0)
 
 
-def _shown(text: str) -> str:
-    """A name or text of somebody as a terminal may be given it.
-
-    Marks of isolation (Unicode UAX 9) around it keep right-to-left words from turning the rest of
-    the line; control characters, which could steer the terminal, and marks that would end the
-    isolation are replaced.
-    """
-    kept = (
-        c if c == "\n" or (unicodedata.category(c) != "Cc" and c not in _BIDI_MARKS) else "\ufffd"
-        for c in text
-    )
-    return f"\u2068{''.join(kept)}\u2069"
-
-
 def _show(message: Message, view: ConversationView, out: Out) -> None:
-    where = "" if view.is_direct else f" in {_shown(view.name)}"
+    where = "" if view.is_direct else f" in {shown(view.name)}"
     reply = message.reply_to
     lines = [
-        f"{_clock(message.sent_at)}  {message.id[:SHOWN_DIGITS]}  {_shown(message.sender)}{where}: "
-        + ("(deleted)" if message.is_deleted else _shown(message.text))
+        f"{_clock(message.sent_at)}  {message.id[:SHOWN_DIGITS]}  {shown(message.sender)}{where}: "
+        + ("(deleted)" if message.is_deleted else block(message.text))
         + ("  (edited)" if message.is_edited else "")
     ]
     if reply is not None:
-        quoted = _shown(reply.text.split("\n")[0][:QUOTED_CHARS]) if reply.text else "(deleted)"
-        who = f"{_shown(reply.sender)}: {quoted}" if reply.sender else "something that is not here"
+        quoted = shown(reply.text.split("\n")[0][:QUOTED_CHARS]) if reply.text else "(deleted)"
+        who = f"{shown(reply.sender)}: {quoted}" if reply.sender else "something that is not here"
         lines.append(f"    in answer to {reply.id[:SHOWN_DIGITS]}  {who}")
     if message.reactions:
-        shown = (f"{_shown(e)} {_shown(name)}" for name, e in sorted(message.reactions.items()))
-        lines.append(f"    {', '.join(shown)}")
+        each = (f"{shown(e)} {shown(name)}" for name, e in sorted(message.reactions.items()))
+        lines.append(f"    {', '.join(each)}")
     if message.expires_at is not None:
         lines.append(f"    disappears {_clock(message.expires_at)} at the latest")
     out.result(
@@ -1056,16 +1081,16 @@ async def _show_event(client: Client, event: Event, only: bytes | None, out: Out
             for message in client.messages(gid, after=row - 1):
                 if message.row == row and not (isinstance(event, TextArrived) and message.is_own):
                     _show(message, view, out)
-            await out.shown()
+            await out.need_shown()
             # What has come meanwhile has its own event, and is not read before that.
             if all(other.row <= row for other, _ in client.unread(gid)):
                 client.mark_read(gid)
         case Joined(gid):
             out.note(
-                f"you are in a conversation with {', '.join(map(_shown, client.view(gid).people))}"
+                f"you are in a conversation with {', '.join(map(shown, client.view(gid).people))}"
             )
         case Removed(gid):
-            out.note(f"you are no longer in {_shown(client.view(gid).name)}")
+            out.note(f"you are no longer in {shown(client.view(gid).name)}")
         case Warned():
             await _warn(client, out)
 
@@ -1075,8 +1100,8 @@ async def _warn(client: Client, out: Out) -> None:
     warnings = client.status().warnings
     for _, code, detail in warnings:
         out.note(f"warning: {code}: {detail}")
-    await out.shown()
-    if warnings == client.status().warnings:
+    whole = await out.shown()
+    if whole.notes and warnings == client.status().warnings:
         client.clear_warnings()
 
 
@@ -1109,7 +1134,7 @@ def _note_absent(client: Client, gid: bytes, people: list[str], out: Out) -> Non
     waiting = set(client.wished(gid))
     for person in people:
         if client.contact(person).identity in waiting:
-            out.note(f"{_shown(person)} will be in the group once they have been online")
+            out.note(f"{shown(person)} will be in the group once they have been online")
 
 
 def _group_create(args: argparse.Namespace, out: Out) -> None:
@@ -1189,8 +1214,8 @@ def _group_value(view: ConversationView) -> dict[str, object]:
 
 def _group_text(view: ConversationView) -> str:
     state = "" if view.state == "active" else f"  ({view.state})"
-    people = ", ".join(map(_shown, view.people))
-    return f"{_shown(view.name)}  {view.id}{state}  {_place(view)}: {people}"
+    people = ", ".join(map(shown, view.people))
+    return f"{shown(view.name)}  {view.id}{state}  {_place(view)}: {people}"
 
 
 def _places(view: ConversationView) -> dict[str, object]:
@@ -1206,7 +1231,7 @@ def _places(view: ConversationView) -> dict[str, object]:
 
 def _place(view: ConversationView) -> str:
     """Where a conversation's data rests, and so under whose law."""
-    held = f", but for the words of {', '.join(map(_shown, view.held_by))}, held at their home"
+    held = f", but for the words of {', '.join(map(shown, view.held_by))}, held at their home"
     return (
         f"{view.outbound_why}; what is said to you in {view.inbound_region}"
         f"{held if view.held_by else ''}; who is in it in {view.region}"
@@ -1256,7 +1281,7 @@ def _ways(status: Status) -> str:
 def _troubles(status: Status) -> str:
     lines = [f"cannot be reached now: {relay}" for relay in status.away]
     lines += [
-        f"missing: {one.many} of {_shown(one.sender)} in {_shown(one.conversation)};"
+        f"missing: {one.many} of {shown(one.sender)} in {shown(one.conversation)};"
         " they are asked to send it again"
         for one in status.missing
     ]
@@ -1405,7 +1430,9 @@ def _region_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     region = commands.add_parser("region", help="see where data rests").add_subparsers(
         required=True, metavar="ACTION"
     )
-    witness = _command(region, "witness", _region_witness, "sign how a relay's ledger stands")
+    witness = _command(
+        region, "witness", _region_witness, "sign how a relay's ledger stands", is_question=True
+    )
     witness.add_argument("directory", type=Path, help="where the witness keeps what it has signed")
     witness.add_argument("relay", metavar="ADDRESS")
     witness.add_argument("--name", default="", help="of a new witness, such as example.org/witness")
@@ -1423,13 +1450,17 @@ def _region_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     move.add_argument("--resume", action="store_true", help="go on with the move under way")
     move.add_argument("--abandon", action="store_true", help="undo it, if nothing has gone yet")
-    audit = _command(region, "audit", _region_audit, "see what rests at a relay, and report")
+    audit = _command(
+        region, "audit", _region_audit, "see what rests at a relay, and report", is_question=True
+    )
     audit.add_argument("directory", type=Path, nargs="?", help="of the relay, running or not")
     audit.add_argument("--out", type=Path, metavar="DIR", help="write report.json and index.html")
     audit.add_argument("--checkpoint", type=Path, metavar="FILE", help="one of its ledger's, kept")
     audit.add_argument("--verify", type=Path, metavar="FILE", help="check a report instead")
     audit.add_argument("--relay", metavar="ADDRESS", help="with --verify: whose report it must be")
-    verify = _command(region, "verify", _region_verify, "check a move certificate")
+    verify = _command(
+        region, "verify", _region_verify, "check a move certificate", is_question=True
+    )
     verify.add_argument("file", type=Path)
 
 
@@ -1567,7 +1598,7 @@ def _show_audit(out: Out, report: Report) -> None:
     lines = [f"{one.kind}: {one.count} ({', '.join(one.examples)})" for one in report.findings]
     rest = f"{report.drops} drops with {report.cells} cells rest in {report.region}"
     kinds = f"{len(report.findings) or 'no'} kinds of findings"
-    lines += [f"{rest}, with {_shown(report.operator)}; {kinds}"]
+    lines += [f"{rest}, with {shown(report.operator)}; {kinds}"]
     lines += ["no audit shows that nobody has a copy"]
     out.result(json.loads(msgspec.json.encode(report)), "\n".join(lines))
     if report.findings:

@@ -517,6 +517,11 @@ class DiskFailed(DiskFull):
     )
 
 
+class OutputFailed(Unavailable):
+    code = "output-failed"
+    text = "what was asked for could not be shown"
+
+
 class NoMemory(Unavailable):
     code = "no-memory"
     text = "there is not enough memory"

@@ -22,6 +22,7 @@ import os
 import secrets
 import sqlite3
 import tempfile
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -689,6 +690,7 @@ def create(directory: Path, unlock: Unlock, fill: Callable[[Vault], None]) -> No
 
 def _create(directory: Path, unlock: Unlock, fill: Callable[[Vault], None]) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_private(directory)
     lock = _take_lock(directory)
     try:
         if (directory / _DATABASE).exists():
@@ -722,6 +724,7 @@ def open_vault(directory: Path, unlock: Unlock) -> Vault:
     if not (directory / _DATABASE).exists():
         raise NoProfile(str(directory))
     with naming_faults(directory, is_opening=True), contextlib.ExitStack() as opened:
+        _make_private(directory)
         lock = _take_lock(directory)
         opened.callback(os.close, lock)
         key = _known_key(directory, unlock)
@@ -759,6 +762,23 @@ def _upgrade(db: sqlite3.Connection, version: int) -> None:
     db.execute(f"PRAGMA user_version = {VERSION}")
 
 
+def _make_private(directory: Path) -> None:
+    """Have a profile's directory be its owner's alone (threat model, T10.3), however it was made.
+
+    Raises BadArgument for one that is open to others and holds more than a profile: whose that is
+    we do not know.
+    """
+    if not directory.stat().st_mode & 0o077:
+        return
+    for path in directory.iterdir():
+        if path.name not in (_LOCK, "run.sock") and not path.name.startswith("vault."):
+            raise BadArgument(
+                f"{directory} is open to others and holds {path.name}, which is no profile's:"
+                " give a directory of its own, or take others' rights to it away"
+            )
+    directory.chmod(0o700)
+
+
 def _take_lock(directory: Path) -> int:
     handle = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -785,8 +805,24 @@ def _connect(path: Path, key: bytes) -> sqlite3.Connection:
     return db
 
 
-def _argon2(passphrase: str, salt: bytes, settings: dict[str, int]) -> bytes:
-    """RFC 9106. The passphrase is used as typed, in UTF-8."""
+def _prepared(passphrase: str) -> bytes:
+    """A passphrase as it is used, however a keyboard has put its letters together: every space is
+    the same, and the form is NFC, in UTF-8 (RFC 8265, OpaqueString: section 4.2.1).
+
+    Characters that the profile disallows are taken: which those are changes with Unicode's
+    versions, and a vault that opened has to open again. Raises BadArgument if there is nothing.
+    """
+    if not passphrase:
+        raise BadArgument("an empty passphrase protects nothing")
+    spaced = "".join(" " if unicodedata.category(one) == "Zs" else one for one in passphrase)
+    try:
+        return unicodedata.normalize("NFC", spaced).encode()
+    except UnicodeEncodeError:
+        raise BadArgument("the passphrase is not UTF-8 text") from None
+
+
+def _argon2(passphrase: bytes, salt: bytes, settings: dict[str, int]) -> bytes:
+    """RFC 9106."""
     if settings["memory_kib"] > MAX_ARGON2_MEMORY_KIB:
         raise ValueError
     return Argon2id(
@@ -795,7 +831,7 @@ def _argon2(passphrase: str, salt: bytes, settings: dict[str, int]) -> bytes:
         iterations=settings["passes"],
         lanes=settings["lanes"],
         memory_cost=settings["memory_kib"],
-    ).derive(passphrase.encode())
+    ).derive(passphrase)
 
 
 def _check(key: bytes) -> str:
@@ -810,7 +846,7 @@ def _new_key(unlock: Unlock) -> tuple[bytes, dict[str, Any]]:
     if unlock.passphrase is not None:
         salt = secrets.token_bytes(SALT_BYTES)
         cost = {"memory_kib": ARGON2_MEMORY_KIB, "passes": ARGON2_PASSES, "lanes": ARGON2_LANES}
-        key = _argon2(unlock.passphrase, salt, cost)
+        key = _argon2(_prepared(unlock.passphrase), salt, cost)
         settings |= {"unlock": "passphrase", "salt": salt.hex(), "argon2id": cost}
     elif unlock.keyring:
         key = secrets.token_bytes(KEY_BYTES)
@@ -829,9 +865,10 @@ def _known_key(directory: Path, unlock: Unlock) -> bytes:
     settings = _settings(directory)
     try:
         if settings["unlock"] == "passphrase":
-            if unlock.passphrase is None:
+            if not unlock.passphrase:
                 raise WrongPassphrase("this profile opens with a passphrase")
-            key = _argon2(unlock.passphrase, bytes.fromhex(settings["salt"]), settings["argon2id"])
+            passphrase, salt = _prepared(unlock.passphrase), bytes.fromhex(settings["salt"])
+            key = _argon2(passphrase, salt, settings["argon2id"])
         elif settings["unlock"] == "keyring":
             entry = settings["entry"]
             stored = _keyring(lambda: keyring.get_password(KEYRING_SERVICE, entry))

@@ -201,6 +201,7 @@ def init(directory: Path, settings: RelayConfig) -> Home:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(directory.iterdir()):
         raise ProfileExists(str(directory))
+    directory.chmod(0o700)  # it may have been there before
     identity = Ed25519PrivateKey.generate()
     pem = identity.private_bytes(
         serialization.Encoding.PEM,
@@ -221,7 +222,8 @@ def init(directory: Path, settings: RelayConfig) -> Home:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold the directory for this process. Raises ProfileInUse while another does."""
+    """Hold the directory for this process, and have it be its owner's alone. Raises ProfileInUse
+    while another does."""
     handle = os.open(directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -229,6 +231,7 @@ def locked(directory: Path) -> Iterator[None]:
         os.close(handle)
         raise ProfileInUse(str(directory)) from None
     try:
+        directory.chmod(0o700)
         yield
     finally:
         os.close(handle)

@@ -1,0 +1,265 @@
+"""What leaves the program: how words of others are shown, and the one place where they go out.
+
+Rules: a name, and whatever else others wrote, is data. It is put into a line by `shown`, and a text
+that may have several lines by `block`: what it holds cannot steer a terminal, turn the words around
+it or look like a line of ours. Whatever a command forgets, `Screen` does: nothing goes past it that
+has not been escaped, in JSON too.
+
+An action that was done stays done if its result cannot be shown: `Screen` keeps what went wrong,
+and the command's status says what became of the action (docs/decisions/0028).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import sys
+import unicodedata
+from typing import TYPE_CHECKING, TextIO
+
+from amanat import background
+from amanat.errors import OutputFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from amanat.errors import AmanatError
+
+FSI, PDI = "\u2068", "\u2069"
+"""First strong isolate and its end (Unicode UAX 9, section 2.4): what stands between them has a
+direction of its own and turns nothing around it."""
+FURTHER = "    | "
+"""What every further line of a text begins with: no line of ours does."""
+TAB = "    "
+
+_CONTROLS = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn"})
+"""Unicode's categories of what has no glyph, or none that is known."""
+_VISIBLE = frozenset(
+    "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
+)
+"""Format characters that do have a glyph, such as the Arabic number sign (Unicode property
+Prepended_Concatenation_Mark)."""
+_LAYOUT = frozenset("\u00ad\u061c\u200e\u200f")
+"""Soft hyphen and the marks of direction that open nothing: common in texts, without a glyph, and
+left out. Inside an isolate they would move only what stands in it."""
+_JOINERS = "\u200c\u200d"
+"""ZWNJ, which Persian words need, and ZWJ."""
+_VIRAMA = 9
+"""Unicode's combining class of the marks after which Indic scripts use joiners (RFC 5892,
+appendices A.1 and A.2)."""
+_MARKS_BETWEEN = 8
+"""Most marks between a letter and its joiner: more are no word of any script."""
+
+
+def shown(text: str) -> str:
+    """A name, or another text of one line by somebody else, as it may stand in a line of ours."""
+    return f"{FSI}{escaped(text)}{PDI}"
+
+
+def block(text: str) -> str:
+    """A text of somebody else that may have several lines: those after the first are marked."""
+    first, *further = text.replace("\r\n", "\n").split("\n")
+    return "\n".join([shown(first), *(FURTHER + shown(line) for line in further)])
+
+
+def escaped(text: str, *, keep: str = "") -> str:
+    r"""A text without anything that could steer a terminal; `keep` are marks that we have set.
+
+    Characters without a glyph are written as Python writes them (`\x1b`, `\u202e`); joiners stay
+    where a script needs them.
+    """
+    return "".join(
+        one if one in keep or _is_plain(one) or _joins(text, at) else _stand_in(one)
+        for at, one in enumerate(text)
+    )
+
+
+def as_json(value: object) -> str:
+    r"""A value as JSON (RFC 8259) in which whatever has no glyph is a \u escape: the value is the
+    same, and showing it steers no terminal."""
+    text = json.dumps(value, ensure_ascii=False)
+    # Outside strings JSON has nothing of that kind.
+    return "".join(c if unicodedata.category(c) not in _CONTROLS else _units(c) for c in text)
+
+
+def told(error: AmanatError) -> str:
+    """An error in a line of ours: its sentence, and of whom or what."""
+    return f"{error.text} ({shown(error.detail)})" if error.detail else error.text
+
+
+def _is_plain(one: str) -> bool:
+    return unicodedata.category(one) not in _CONTROLS or one in _VISIBLE
+
+
+def _stand_in(one: str) -> str:
+    if one == "\t":
+        return TAB
+    return "" if one in _LAYOUT else one.encode("unicode_escape").decode()
+
+
+def _units(one: str) -> str:
+    """A character as JSON's escapes: one for each of its UTF-16 units."""
+    data = one.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{data[at : at + 2].hex()}" for at in range(0, len(data), 2))
+
+
+def _joins(text: str, at: int) -> bool:
+    """Whether there is a joiner at a place, and it does there what it is for: between letters that
+    join, beside a virama, or in an emoji of several."""
+    if text[at] not in _JOINERS:
+        return False
+    after = text[at + 1 : at + 2]
+    marks = text[max(0, at - _MARKS_BETWEEN) : at]
+    if any(unicodedata.combining(beside) == _VIRAMA for beside in (*marks[-1:], *after)):
+        return True
+    letter = next((one for one in reversed(marks) if unicodedata.category(one) != "Mn"), "")
+    if not letter:
+        return False
+    if unicodedata.bidirectional(letter) in ("AL", "R") or "\u1800" <= letter <= "\u18af":
+        return True  # Arabic and its relatives; Mongolian
+    is_emoji = unicodedata.category(letter) in ("So", "Sk") and after != ""
+    return is_emoji and text[at] == "\u200d" and unicodedata.category(after) in ("So", "Sm")
+
+
+def _safe(line: str) -> str:
+    """A line as it may leave: escaped, with every isolate that was opened ended."""
+    depth, kept = 0, []
+    for one in escaped(line, keep=FSI + PDI):
+        if one == PDI and not depth:
+            kept.append(_stand_in(one))
+            continue
+        depth += (one == FSI) - (one == PDI)
+        kept.append(one)
+    return "".join(kept) + PDI * depth
+
+
+class Screen:
+    """Standard output and standard error of the process that a person has called."""
+
+    def __init__(self, *, is_json: bool, draw: Callable[[str], None]) -> None:
+        self._is_json, self._draw = is_json, draw
+        self._begun = {background.RESULT: "", background.NOTE: ""}
+        self._lost = {background.RESULT: "", background.NOTE: ""}
+        self._lacks = ""
+
+    def say(self, where: int, text: str) -> None:
+        """Show a text, or a piece of one: what is no whole line yet waits for the rest."""
+        if where == background.CODE:
+            with contextlib.suppress(OSError):  # what it is drawn of is shown as well
+                self._draw(text)
+            return
+        *lines, self._begun[where] = (self._begun[where] + text).split("\n")
+        if lines:
+            self._write(where, "".join(f"{_safe(line)}\n" for line in lines))
+
+    def shown(self) -> background.Shown:
+        """Whether it was."""
+        lost = self._lost
+        return background.Shown(not lost[background.RESULT], not lost[background.NOTE])
+
+    def close(self, status: int, *, is_question: bool) -> int:
+        """What the command's exit status is, now that nothing more is said.
+
+        What was done stays done, whether its result could be shown or not. A question whose answer
+        could not be shown has failed.
+        """
+        for where, rest in self._begun.items():
+            if rest:
+                self._write(where, _safe(rest))
+        lost = self._lost[background.RESULT]
+        if self._lacks:
+            self.say(
+                background.NOTE,
+                f"amanat: {self._lacks} cannot show everything: what it lacks stands as \\u...\n",
+            )
+        if not lost or status:
+            return status
+        if is_question:
+            self.say(background.NOTE, f"amanat: {told(OutputFailed(lost))}\n")
+            return OutputFailed.exit_status
+        self.say(
+            background.NOTE,
+            f"amanat: it is done, but could not be shown ({lost}): do not do it again\n",
+        )
+        return status
+
+    def _write(self, where: int, text: str) -> None:
+        stream = sys.stdout if where == background.RESULT else sys.stderr
+        if self._lost[where]:
+            return
+        if stream is None:
+            self._lost[where] = os.strerror(errno.EBADF)
+            return
+        try:
+            data = self._encode(text, stream.encoding or "utf-8", where)
+            stream.flush()
+            stream.buffer.write(data)
+            stream.flush()
+        except OSError as error:
+            self._lost[where] = error.strerror or type(error).__name__
+            _give_up(stream)
+
+    def _encode(self, text: str, encoding: str, where: int) -> bytes:
+        try:
+            return text.encode(encoding)
+        except UnicodeEncodeError:
+            pass
+        if where == background.RESULT and self._is_json:
+            return as_ascii(text).encode(encoding)
+        self._lacks = f"a terminal of {encoding}"
+        text = text.replace(FSI, "").replace(PDI, "")
+        return text.encode(encoding, "backslashreplace")
+
+
+def as_ascii(text: str) -> str:
+    """JSON in which every character is one of ASCII; the value is the same."""
+    return "".join(one if one.isascii() else _units(one) for one in text)
+
+
+def _give_up(stream: TextIO) -> None:
+    """Have what the stream still holds go nowhere, or it would be written, and fail, at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, stream.fileno())
+    finally:
+        os.close(nowhere)
+
+
+class Out:
+    """Where a command's words go: `say` has them shown, `shown` tells whether they were."""
+
+    def __init__(
+        self,
+        *,
+        is_json: bool,
+        say: Callable[[int, str], None],
+        shown: Callable[[], Awaitable[background.Shown]],
+    ) -> None:
+        self.is_json = is_json
+        self._say, self._shown = say, shown
+
+    def result(self, value: object, text: str) -> None:
+        """The result: `value` as JSON, or `text` for a person."""
+        if self.is_json:
+            self._say(background.RESULT, as_json(value) + "\n")
+        elif text:
+            self._say(background.RESULT, f"{text}\n")
+
+    def note(self, text: str) -> None:
+        """Something to know that is not the result."""
+        self._say(background.NOTE, f"amanat: {text}\n")
+
+    def code(self, text: str) -> None:
+        """A text as a QR code."""
+        self._say(background.CODE, text)
+
+    async def shown(self) -> background.Shown:
+        """Wait until the person has been shown everything; whether they could be."""
+        return await self._shown()
+
+    async def need_shown(self) -> None:
+        """The same of results. Raises OutputFailed if they could not be."""
+        if not (await self._shown()).results:
+            raise OutputFailed

@@ -1,0 +1,106 @@
+"""Nothing that others have written steers a terminal, and what people write is shown."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amanat import background, display
+from amanat.display import FSI, FURTHER, PDI, as_json, block, escaped, shown
+
+UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn"}
+EVERY = [chr(point) for point in range(sys.maxunicode + 1)]
+
+
+def test_no_character_without_a_glyph_goes_out_by_itself() -> None:
+    for one in EVERY:
+        if unicodedata.category(one) in UNSEEN and one not in display._VISIBLE:
+            assert one not in escaped(f"a{one}b"), hex(ord(one))
+            ours = display._safe(f"a{one}b")
+            assert one not in ours or (one == FSI and ours == f"a{FSI}b{PDI}"), hex(ord(one))
+            assert one not in as_json([one]), hex(ord(one))
+        else:
+            assert escaped(one) == one
+
+
+def test_json_of_every_character_is_the_same_value() -> None:
+    text = "".join(one for one in EVERY if unicodedata.category(one) != "Cs")
+    told = as_json({text: text})
+    assert json.loads(told) == {text: text}
+    assert json.loads(display.as_ascii(told)) == {text: text}
+    assert not {unicodedata.category(one) for one in told} & UNSEEN
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian, with the joiner it needs
+        "\u0647\u200d.\u0642",  # and with the other one, at a word's end
+        "\u0915\u094d\u200d\u0937 \u0915\u094d\u200c\u0937",  # Hindi: after a virama
+        "\u09b0\u200d\u09cd\u09af",  # Bengali: before one
+        "\U0001f469\u200d\U0001f469\u200d\U0001f467",  # emoji of several
+        "\U0001f469\U0001f3fd\u200d\U0001f4bb \u2764\ufe0f\u200d\U0001f525",
+        "\U0001f642\u200d\u2194\ufe0f",
+        "\u06dd \u0600\u0661",  # the end of a verse, and a number sign
+        "שלום é ñ 漢字 ไทย",
+        "a\\b ~ € …",
+    ],
+)
+def test_what_people_write_is_shown_as_it_is(text: str) -> None:
+    assert escaped(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Al\u200cice", "Al\\u200cice"),  # a joiner where nothing joins
+        ("\u200dAlice\u200c", "\\u200dAlice\\u200c"),
+        ("\u06cc\u200c\u200c\u062e", "\u06cc\u200c\\u200c\u062e"),
+        ("\u200b", "\\u200b"),
+        ("a\tb", "a    b"),
+        ("left\u200e right\u200f soft\u00ad", "left right soft"),
+        ("\x1b]0;x\x07\x9b2J\x7f", "\\x1b]0;x\\x07\\x9b2J\\x7f"),
+        ("\u202e\u2066\u2068\u2069", "\\u202e\\u2066\\u2068\\u2069"),
+        ("\U000e0041", "\\U000e0041"),
+    ],
+)
+def test_what_could_deceive_is_written_out(text: str, expected: str) -> None:
+    assert escaped(text) == expected
+
+
+def test_a_name_is_one_line_and_a_text_has_its_further_lines_marked() -> None:
+    assert shown("Mal\nCarol") == f"{FSI}Mal\\nCarol{PDI}"
+    assert block("one\ntwo\r\n\nfour").split("\n") == [
+        f"{FSI}one{PDI}", f"{FURTHER}{FSI}two{PDI}", f"{FURTHER}{FSI}{PDI}",
+        f"{FURTHER}{FSI}four{PDI}",
+    ]  # fmt: skip
+
+
+@given(st.text(), st.text())
+def test_no_line_leaves_an_isolate_open_or_ends_another_s(one: str, other: str) -> None:
+    for line in (display._safe(f"{shown(one)}: {shown(other)}"), display._safe(one + FSI + other)):
+        depth = 0
+        for mark in line:
+            depth += (mark == FSI) - (mark == PDI)
+            assert depth >= 0
+        assert depth == 0
+
+
+@given(st.text())
+def test_what_was_escaped_once_is_not_escaped_again(text: str) -> None:
+    once = escaped(text)
+    assert display._safe(shown(text)) == f"{FSI}{once}{PDI}"
+
+
+def test_a_line_that_comes_in_pieces_is_one(capfd: pytest.CaptureFixture[str]) -> None:
+    screen = display.Screen(is_json=False, draw=lambda _: None)
+    for piece in (f"{FSI}a", f"b{PDI}\nthe ", "rest"):
+        screen.say(background.RESULT, piece)
+    assert capfd.readouterr().out == f"{FSI}ab{PDI}\n"
+    assert screen.close(0, is_question=True) == 0
+    assert capfd.readouterr().out == "the rest"

@@ -1,0 +1,128 @@
+"""The built program as a shell runs it: its own process, and its exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from amanat.client import vault
+from amanat.process import EXIT_INTERRUPTED
+from relays import RelayProcess
+from test_background import PASSPHRASE, Person, ctrl_c
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+__all__ = ["ctrl_c"]
+
+
+@pytest.fixture(scope="module")
+def alice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    """Somebody at home at a real relay."""
+    root = tmp_path_factory.mktemp("alice")
+    with pytest.MonkeyPatch.context() as cheap, RelayProcess(root / "relay") as relay:
+        cheap.setattr(vault, "ARGON2_MEMORY_KIB", 64)
+        cheap.setattr(vault, "ARGON2_PASSES", 1)
+        person = Person("Alice", root / "profile", str(relay.address))
+        person.init()
+        yield person
+
+
+def amanat(line: str, profile: Path, given: str = "") -> subprocess.CompletedProcess[str]:
+    """A command line of a shell, in which `amanat` is the program."""
+    program = f"{sys.executable} -m amanat --profile {profile} --wait 5"
+    return subprocess.run(
+        ["/bin/bash", "-c", f"umask 022; {line}".replace("amanat", program)],
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_passphrase_by_standard_input_opens_the_profile(alice: Person) -> None:
+    ran = amanat("amanat --passphrase-fd 0 --json contacts", alice.directory, PASSPHRASE)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "[]\n", "")
+
+
+@pytest.mark.parametrize(
+    ("where", "status"),
+    [
+        ("0<&-", 0), ("1>&-", 4), ("2>&-", 0), ("0<&- 1>&- 2>&-", 4),
+        (">/dev/full", 4), ("2>/dev/full", 0), ("> >(exec <&-; sleep 9)", 4),
+    ],
+)  # fmt: skip
+def test_an_answer_that_cannot_be_shown_has_a_status(
+    alice: Person, where: str, status: int
+) -> None:
+    ran = amanat(
+        f"exec 3<<<'{PASSPHRASE}'; amanat --passphrase-fd 3 invite {where}", alice.directory
+    )
+    assert ran.returncode == status, ran
+    assert "Traceback" not in ran.stderr
+    assert "Exception" not in ran.stderr
+    unlock = vault.Unlock(passphrase=PASSPHRASE)
+    with contextlib.closing(vault.open_vault(alice.directory, unlock)) as opened:
+        assert not opened.damage()
+
+
+def test_nothing_of_a_process_is_left_in_a_core_dump(alice: Person) -> None:
+    with alice.background() as process:
+        assert process.pid
+        assert resource.prlimit(process.pid, resource.RLIMIT_CORE) == (0, 0)
+        # Not dumpable: its files in /proc are root's, whoever it belongs to (proc(5)).
+        assert Path(f"/proc/{process.pid}/environ").stat().st_uid == 0
+        limits = Path(f"/proc/{process.pid}/coredump_filter")
+        assert limits.exists()
+
+
+STARTS = """
+import runpy, signal, sys, threading
+
+def watch():
+    while signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        pass
+    print(end=".", flush=True)
+
+threading.Thread(target=watch, daemon=True).start()
+sys.argv = ["amanat", "read"]
+runpy.run_module("amanat", run_name="__main__")
+"""
+"""Says when the program, and no longer Python itself, decides what an interrupt does."""
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.1, 0.3, 0.6])
+def test_who_interrupts_the_start_sees_no_traceback(after_s: float, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", STARTS],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.read(1)
+    time.sleep(after_s)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    # If it was not the start any more: it has found that there is no profile, or was at its end.
+    assert process.returncode in (EXIT_INTERRUPTED, 2, -signal.SIGINT)
+
+
+def test_a_profile_s_directory_is_its_owner_s_alone(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    made.mkdir(mode=0o755)
+    unlock = vault.Unlock(key=bytes(32))
+    vault.create(made, unlock, lambda _: None)
+    assert made.stat().st_mode & 0o777 == 0o700
+    made.chmod(0o755)
+    vault.open_vault(made, unlock).close()
+    assert made.stat().st_mode & 0o777 == 0o700
