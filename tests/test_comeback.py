@@ -54,7 +54,9 @@ async def test_old_copy_of_a_vault_says_nothing_and_comes_back(world: World) -> 
     await alice.live_as(old)
     await world.pass_time(0.5)
     with pytest.raises(OutOfStep):
-        alice.client.send(gid, "not yet")
+        alice.client.rename(gid, "not yet")
+    alice.client.send(gid, "later")
+    assert alice.client.messages(gid)[-1].state == "queued"
     await world.settle()
     assert set(alice.warnings()) == {CopiedVault.code}
     agree(people, gid)

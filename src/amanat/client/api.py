@@ -199,9 +199,9 @@ class Message(NamedTuple):
     """A text of a conversation. Times are Unix milliseconds, by the sender's clock and by ours.
 
     `id` is the same for everybody: 32 hex digits. `state` of an own message: `queued`, `sent` (a
-    relay has it) or `delivered` (everyone has it). `text` is empty once its author has deleted it.
-    `reactions` are by name. `expires_at` is None for a text that stays; of an unread one it is the
-    latest.
+    relay has it), `delivered` (everyone has it) or `undelivered` (not everyone has it, and it is
+    said no more). `text` is empty once its author has deleted it. `reactions` are by name.
+    `expires_at` is None for a text that stays; of an unread one it is the latest.
     """
 
     row: int
@@ -1096,16 +1096,10 @@ class Client:
     def messages(self, gid: bytes, *, after: int = 0) -> list[Message]:
         """The texts of a conversation in its order; only rows above `after`."""
         names = self._names(gid)
-        others = self._conversations.group(gid).identities - {self._me.identity}
-        confirmed: dict[bytes, int] = dict(
-            self._db.execute("SELECT identity, seq FROM receipt WHERE gid = ?", (gid,)).fetchall()
-        )
-        everyone_has = min((confirmed.get(identity, 0) for identity in others), default=0)
-        waiting = "queued" if self._conversations.gaps.is_saying(gid) else "sent"
+        state_of = self._conversations.delivery(gid)
 
         def shown(entry: Entry) -> Message:
             is_own = entry.identity == self._me.identity
-            is_known = entry.seq <= everyone_has
             quote = entry.quote
             return Message(
                 row=entry.row,
@@ -1126,7 +1120,7 @@ class Client:
                 sent_at=entry.sent_at,
                 kept_at=entry.kept_at,
                 expires_at=entry.expires_at,
-                state="" if not is_own else "delivered" if is_known else waiting,
+                state=state_of(entry) if is_own else "",
             )
 
         return [shown(entry) for entry in self._history.read(gid, after=after)]

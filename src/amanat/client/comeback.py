@@ -268,7 +268,7 @@ class Comebacks:
             if view.gid != gid or known.get(number, authenticator) != authenticator:
                 raise InvalidMessage
             if view.epoch < number:
-                self._stay(gid, known)
+                self._stay(gid, known, now=now)
                 return
             bundle = self._engine.join_external(
                 help_.group_info,
@@ -301,14 +301,14 @@ class Comebacks:
             policy, help_.secret, COMMIT_FRAGMENT, bundle.commit, about=gid, now=now
         )
 
-    def _stay(self, gid: bytes, known: dict[int, bytes]) -> None:
+    def _stay(self, gid: bytes, known: dict[int, bytes], *, now: int) -> None:
         """Who helps is not in the epoch that somebody claims to be in. If they are where we are,
         there was nothing to come back to; inside a unit."""
         view = self._conversations.group(gid).view
         if known.get(view.epoch) == view.epoch_authenticator[:8]:
             self._db.execute("DELETE FROM comeback WHERE gid = ?", (gid,))
             self._db.execute("DELETE FROM early WHERE gid = ?", (gid,))
-            self._conversations.is_in_step(gid)
+            self._conversations.is_in_step(gid, now=now)
 
     def tries(self) -> list[Try]:
         """The external Commits of ours whose fate is open."""

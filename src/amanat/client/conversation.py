@@ -26,6 +26,7 @@ from amanat.client.gaps import Gaps
 from amanat.client.history import History, MessageChanged, TextArrived
 from amanat.client.holding import HOLD, Fetched, HeldDrop, Holding
 from amanat.client.vault import fingerprint
+from amanat.client.waiting import MAX_SAID_AGAIN, SAID_AGAIN, Word
 from amanat.client.whereabouts import Whereabouts
 from amanat.errors import (
     BadArgument,
@@ -109,10 +110,11 @@ from amanat.protocol.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from amanat.client.delivery import Delivery
     from amanat.client.gaps import Gap
+    from amanat.client.history import Entry
     from amanat.client.profile import Me
     from amanat.client.vault import Vault
     from amanat.protocol.identity import Address
@@ -185,6 +187,7 @@ WELCOME_LIFE_MS = 14 * 86_400_000
 """How long an announced Welcome is looked for: no file rests longer (MESSAGE_RETENTION_DAYS)."""
 _WANTED_OF_US = frozenset({Kind.KEY_PACKAGES_WANTED, Kind.WELCOME, Kind.TIMER})
 """What somebody we have blocked gets no answer to in our 1:1 conversation."""
+_NO_HASH = bytes(32)
 REFUSED_MS = 300_000
 """How long a wish rests after a relay has refused its Commit for good, in milliseconds."""
 
@@ -249,6 +252,7 @@ class Conversations:
         self.whereabouts = Whereabouts(vault, me)
         self.history = History(vault, me)
         self.holding = Holding(vault, me)
+        self.waiting = self.history.waiting
         self._groups: dict[bytes, Group] = {}
         self._helping: set[bytes] = set()
         self._parted: dict[tuple[bytes, bytes], int] = {}
@@ -418,8 +422,8 @@ class Conversations:
     def _insert(self, gid: bytes, past: _Past, *, sure: int, now: int) -> None:
         self._db.execute(
             "INSERT INTO conversation (gid, state, sent_hash, look_due_at, sure_seq, clock,"
-            " read_row, hidden) VALUES (?, 'active', ?, ?, ?, ?, ?, ?)",
-            (gid, bytes(32), now, sure, *past),
+            " read_row, hidden, sent_seq) VALUES (?, 'active', ?, ?, ?, ?, ?, ?, ?)",
+            (gid, _NO_HASH, now, sure, *past),
         )
 
     def join(
@@ -458,7 +462,8 @@ class Conversations:
             self._engine.delete_group(view.gid)
             past = _Past(
                 *self._db.execute(
-                    "DELETE FROM conversation WHERE gid = ? RETURNING clock, read_row, hidden",
+                    "DELETE FROM conversation WHERE gid = ?"
+                    " RETURNING clock, read_row, hidden, sent_seq",
                     (view.gid,),
                 ).fetchone()
             )
@@ -480,6 +485,8 @@ class Conversations:
                 self.gaps.come_in(
                     view.gid, person.signer, person.identity, counted.get(person.signer[:8], 0)
                 )
+        if past.sent_seq:
+            self.gaps.count_from(view.gid, past.sent_seq + 1)
         self._enter_epoch(view.gid, now=now)
         self.events.append(Joined(view.gid))
         return view.gid
@@ -504,6 +511,7 @@ class Conversations:
             "DELETE FROM epoch WHERE gid = ? AND number <= ?", (gid, epoch - KEPT_AUTHENTICATORS)
         )
         self._meet(gid, group)
+        self._see_delivered(gid)  # who has gone need not confirm it any more
         self.whereabouts.keep(gid, group.identities)
         if group.policy.direct:
             for peer in self.others(group):
@@ -1040,25 +1048,79 @@ class Conversations:
         return bytes(secret)
 
     def come_back(self, gid: bytes, *, is_restart: bool, now: int) -> None:
-        """Our external Commit has won and is merged; inside a unit."""
+        """Our external Commit has won and is merged; inside a unit.
+
+        After a restart we count anew, and what not everybody had confirmed is said again: no word
+        is deleted together with the keys it was sealed under.
+        """
+        known = {self._me.identity, *self.gaps.people(gid)}
         self._drop_epochs(gid, before=2**62)
         self._delivery.end_chains(gid)
         self._db.execute("DELETE FROM epoch WHERE gid = ?", (gid,))
         self._db.execute("UPDATE conversation SET state = 'active' WHERE gid = ?", (gid,))
         if is_restart:
-            self._db.execute(
-                "UPDATE conversation SET sent_seq = 0, sent_hash = ? WHERE gid = ?",
-                (bytes(32), gid),
-            )
-            self._db.execute("UPDATE since SET sent_seq = 0 WHERE gid = ?", (gid,))
-            for table in ("sent", "receipt"):
-                self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+            self.waiting.keep(gid, self._not_come(gid))
+            self.gaps.count_anew(gid, now=now)
+            self.whereabouts.forget_told(gid)
+        self.gaps.resume(gid, now=now)
         self._enter_epoch(gid, now=now)
         self._plan_refresh(gid, REFRESH_MS[1], now=now)
         if is_restart and self.group(gid).policy.direct:
             self.give_key_packages(gid, mls.HYBRID_SUITE, KEY_PACKAGES_GIVEN, now=now)
         self._tell(gid, now=now)  # if we had moved: nothing could be said here meanwhile
+        if self.group(gid).identities <= known:
+            self._say_waiting(gid, now=now)
+        else:  # what was written before somebody came is not for them
+            self.waiting.forget(gid)
         self.attempt(gid, now=now)
+
+    def _not_come(self, gid: bytes) -> list[Word]:
+        """What we have said and not everybody has; where there are no receipts, what nobody is
+        known to have."""
+        come = self.gaps.has_come(gid, self._devices(gid))
+        after = min(come, default=0) if self.has_receipts(gid) else max(come, default=0)
+        words = [
+            Word(said.id, said.kind, said.body, said.clock, said.sent_at)
+            for said in self.gaps.not_come(gid, after)
+            if said.kind in SAID_AGAIN
+        ]
+        return words[-MAX_SAID_AGAIN:]
+
+    def delivery(self, gid: bytes) -> Callable[[Entry], str]:
+        """How far an own text of a conversation has come: `queued`, `sent`, `delivered` or
+        `undelivered`."""
+        waiting = self.waiting.texts(gid)
+        out = "queued" if self.gaps.is_saying(gid) else "sent"
+        (counted,) = self._db.execute(
+            "SELECT counted FROM conversation WHERE gid = ?", (gid,)
+        ).fetchone()
+
+        def state(entry: Entry) -> str:
+            if entry.is_delivered:
+                return "delivered"
+            if entry.envelope in waiting:
+                return "queued"
+            return out if entry.seq > counted else "undelivered"
+
+        return state
+
+    def _devices(self, gid: bytes) -> dict[bytes, list[bytes]]:
+        """The signature keys of the other people of a conversation."""
+        found: dict[bytes, list[bytes]] = {}
+        for person in self.group(gid).people:
+            if person.identity != self._me.identity:
+                found.setdefault(person.identity, []).append(person.signer)
+        return found
+
+    def _say_waiting(self, gid: bytes, *, now: int) -> None:
+        """Say what waited until we were in step; inside a unit."""
+        group = self.group(gid)
+        is_strange = bool(group.policy.direct and group.identities - set(group.policy.direct))
+        if not self.is_active(gid) or self.history.is_shut(gid) or is_strange:
+            return
+        for word in self.waiting.take(gid):
+            envelope = self._say(gid, word.kind, word.body, word=word, now=now)
+            self.history.was_said(gid, envelope)
 
     def _won(self, gid: bytes, *, now: int) -> None:
         """Our Commit is the first valid one: merge it, tell the members, let the joiners in."""
@@ -1387,18 +1449,38 @@ class Conversations:
     def _do(
         self, gid: bytes, kind: Kind, body: bytes, *, now: int
     ) -> list[TextArrived | MessageChanged]:
-        """Say something of history, and do it here as everybody will."""
-        self.require_active(gid)
+        """Say something of history, and do it here as everybody will. While we are out of step it
+        waits, and is said when we are in step."""
+        if self._state(gid) != "astray":
+            self.require_active(gid)
         group = self.group(gid)
         if group.policy.direct and len(group.identities) == 1:
             raise NotAMember("the other has left this conversation")
         if self.history.is_shut(gid):
             raise Blocked
-        envelope = self._say(gid, kind, body, now=now)
+        if self.is_active(gid):
+            envelope = self._say(gid, kind, body, now=now)
+        else:
+            envelope = self._keep_waiting(gid, kind, body, now=now)
         return self.history.take(gid, self._me.identity, self._me.signer, envelope, now=now)
 
-    def _say(
-        self, gid: bytes, kind: Kind, body: bytes, *, is_again: bool = False, now: int
+    def _keep_waiting(self, gid: bytes, kind: Kind, body: bytes, *, now: int) -> Envelope:
+        """Have something said once we are in step; as what it is shown until then."""
+        clock = self.clock(gid) + 1
+        self.move_clock(gid, clock)
+        word = Word(secrets.token_bytes(16), kind, body, clock, now)
+        self.waiting.keep(gid, [word])
+        return Envelope(word.id, 0, _NO_HASH, clock, now, kind, body, [], {})
+
+    def _say(  # what, whether it was said before, and as which word
+        self,
+        gid: bytes,
+        kind: int,
+        body: bytes,
+        *,
+        is_again: bool = False,
+        word: Word | None = None,
+        now: int,
     ) -> Envelope:
         group = self.group(gid)
         if group.policy.direct and group.identities - set(group.policy.direct):
@@ -1406,12 +1488,13 @@ class Conversations:
         seq, previous, clock = self._db.execute(
             "SELECT sent_seq, sent_hash, clock FROM conversation WHERE gid = ?", (gid,)
         ).fetchone()
+        word = word or Word(secrets.token_bytes(16), kind, body, clock + 1, now)
         envelope = Envelope(
-            id=secrets.token_bytes(16),
+            id=word.id,
             seq=seq + 1,
             previous=previous,
-            clock=clock + 1,
-            sent_at=now,
+            clock=word.clock,
+            sent_at=word.sent_at,
             kind=kind,
             body=body,
             acks=self._acks(gid, group),
@@ -1420,8 +1503,8 @@ class Conversations:
         data = codec.encode(envelope)
         sealed = self._engine.encrypt(gid, data)
         self._db.execute(
-            "UPDATE conversation SET sent_seq = ?, sent_hash = ?, clock = ?, ack_due_at = NULL"
-            " WHERE gid = ?",
+            "UPDATE conversation SET sent_seq = ?, sent_hash = ?, clock = max(clock, ?),"
+            " ack_due_at = NULL WHERE gid = ?",
             (envelope.seq, envelope_hash(data), envelope.clock, gid),
         )
         is_quiet = is_again or kind in (Kind.RECEIPT, Kind.HEARTBEAT)
@@ -1768,10 +1851,12 @@ class Conversations:
             why = RelayUnreachable.code
             self.go_astray(gid, why, is_restart=False, fork=Epoch(*row), now=now)
 
-    def is_in_step(self, gid: bytes) -> None:
+    def is_in_step(self, gid: bytes, *, now: int) -> None:
         """Nobody is in another epoch after all: go on in ours; inside a unit."""
         self._db.execute("UPDATE conversation SET state = 'active' WHERE gid = ?", (gid,))
         self.events.append(GroupChanged(gid))
+        self.gaps.resume(gid, now=now)
+        self._say_waiting(gid, now=now)
 
     def _hear_early(self, gid: bytes, *, now: int) -> None:
         rows = self._db.execute(
@@ -1848,17 +1933,19 @@ class Conversations:
                 if not self.gaps.tell(gid, ack.device, ack.seq, ack.hash):
                     self.warn(gid, BrokenChain.code, "two members heard two things", now=now)
                 continue
+            if not self.gaps.has_said(gid, ack.seq, ack.hash):
+                continue  # of a count that is over, or they claim to have what they have not
             self.whereabouts.confirmed(gid, sender, ack.seq)
-            more = self._db.execute(
-                "INSERT INTO receipt VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq"
-                " WHERE seq < excluded.seq RETURNING 1",
-                (gid, sender, ack.seq),
-            ).fetchone()
-            if more:
-                others = self.group(gid).identities - {self._me.identity}
-                self.gaps.confirmed(gid, others)
+            if self.gaps.confirm(gid, sender, ack.seq):
+                self._see_delivered(gid)
         if acks:
             self.gaps.watch(gid, None, now=now)
+
+    def _see_delivered(self, gid: bytes) -> None:
+        """See what everybody has of what we have said; inside a unit."""
+        upto = min(self.gaps.has_come(gid, self._devices(gid)), default=0)
+        self.gaps.forget_said(gid, upto)
+        self.history.was_delivered(gid, upto)
 
     def _obey(
         self, gid: bytes, sender: bytes, signer: bytes, envelope: Envelope, *, now: int
@@ -1880,7 +1967,8 @@ class Conversations:
                     self.give_key_packages(gid, wanted.suite, count, now=now)
             case Kind.WELCOME if self.group(gid).policy.direct:
                 ref = codec.decode(_welcomes, body, InvalidMessage)
-                if len(self.awaited()) < MAX_JOINING:
+                # Who came by it may get it once more, from a member who counts anew.
+                if len(self.awaited()) < MAX_JOINING and not self.is_followed(ref.group):
                     self._db.execute(
                         "INSERT OR REPLACE INTO joining VALUES (?, ?, ?, ?)",
                         (ref.group, codec.encode(ref.file), sender, now),
@@ -1944,7 +2032,9 @@ class Conversations:
 
     def tell_unblocked(self, identity: bytes, *, now: int) -> None:
         """Tell somebody what they were not told while they were blocked; inside a unit."""
-        self._tell(self.direct_with(identity), now=now)
+        gid = self.direct_with(identity)
+        self._tell(gid, now=now)
+        self._say_waiting(gid, now=now)
 
     def _has_moved_since(self, group: Group) -> bool:
         """Whether our leaf says another address than ours."""
@@ -2015,6 +2105,7 @@ class Conversations:
         self._delivery.end_chains(gid)
         self.gaps.end(gid)
         self.holding.end(gid)
+        self.waiting.forget(gid)
         self.whereabouts.keep(gid, ())
         self._drop_epochs(gid, before=2**62)
         for table in ("since", "epoch"):
@@ -2032,6 +2123,8 @@ class _Past(NamedTuple):
     """What was said before stands before what is said now."""
     read_row: int = 0
     hidden: int = 0
+    sent_seq: int = 0
+    """No number of an envelope of ours is used twice."""
 
 
 class _Plan(NamedTuple):

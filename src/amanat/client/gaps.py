@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from amanat.protocol.messages import MAX_WANTED, Place
+from amanat.protocol.messages import MAX_WANTED, Place, decode_envelope, envelope_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from amanat.client.vault import Vault
+    from amanat.protocol.messages import Envelope
 
 KEPT_MS = 30 * 86_400_000
 """How long an envelope that not everybody has confirmed is kept, in milliseconds (30 days)."""
@@ -95,7 +96,7 @@ class Gaps:
         row = self._db.execute(
             "SELECT upto FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
         ).fetchone()
-        if row is not None and row[0] < seq <= row[0] + MAX_AHEAD:
+        if row is not None and row[0] < seq:
             self._db.execute(
                 "UPDATE heard SET base = ? WHERE gid = ? AND signer = ?", (seq, gid, signer)
             )
@@ -106,6 +107,11 @@ class Gaps:
         return self._db.execute(
             "SELECT signer, upto, hash FROM heard WHERE gid = ? AND upto > 0", (gid,)
         ).fetchall()
+
+    def people(self, gid: bytes) -> set[bytes]:
+        """The identities of the others in a conversation as we last knew it."""
+        rows = self._db.execute("SELECT identity FROM heard WHERE gid = ?", (gid,)).fetchall()
+        return {row[0] for row in rows}
 
     def forget(self, gid: bytes, signer: bytes) -> None:
         """A device has gone; inside a unit."""
@@ -128,6 +134,11 @@ class Gaps:
         upto, last, base = row
         if base < seq <= upto:
             return Heard(is_new=False)
+        if previous == _START and seq > upto + 1:  # its count begins here: it has lost the other
+            upto, last, base = seq - 1, previous, seq - 1
+            self._db.execute(
+                "UPDATE heard SET base = ? WHERE gid = ? AND signer = ?", (base, gid, signer)
+            )
         fresh = self._db.execute(
             "INSERT OR IGNORE INTO ahead VALUES (?, ?, ?, ?, ?) RETURNING 1",
             (gid, signer, seq, previous, digest),
@@ -314,15 +325,24 @@ class Gaps:
     ) -> None:
         """Keep an envelope of ours until everybody has confirmed it; inside a unit."""
         self._db.execute(
-            "INSERT INTO sent (gid, seq, id, envelope, said_at, is_quiet)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (gid, seq, mid, said, now, is_quiet),
+            "INSERT INTO sent (gid, seq, id, envelope, said_at, is_quiet, hash)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (gid, seq, mid, said, now, is_quiet, envelope_hash(said)),
         )
         if not is_quiet:
-            self._db.execute(
-                "UPDATE conversation SET beats = 0, beat_due_at = ? WHERE gid = ?",
-                (now + BEATS_MS[0], gid),
-            )
+            self._begin_beating(gid, now=now)
+
+    def _begin_beating(self, gid: bytes, *, now: int) -> None:
+        self._db.execute(
+            "UPDATE conversation SET beats = 0, beat_due_at = ? WHERE gid = ?",
+            (now + BEATS_MS[0], gid),
+        )
+
+    def resume(self, gid: bytes, *, now: int) -> None:
+        """We are in step again, and what was on its way to a relay was thrown away: tell how far we
+        have counted, so that what lacks is asked for; inside a unit."""
+        if self._db.execute("SELECT 1 FROM sent WHERE gid = ? AND NOT is_quiet", (gid,)).fetchone():
+            self._begin_beating(gid, now=now)
 
     def said(self, gid: bytes, seq: int) -> tuple[bytes, Place | None]:
         """An envelope of ours, byte for byte, or its place if its words were taken away; empty if
@@ -330,16 +350,77 @@ class Gaps:
         row = self._db.execute(
             "SELECT envelope, previous, hash FROM sent WHERE gid = ? AND seq = ?", (gid, seq)
         ).fetchone()
-        envelope, previous, digest = row or (b"", b"", None)
-        return envelope, None if digest is None else Place(previous, digest)
+        envelope, previous, digest = row or (b"", None, b"")
+        return envelope, None if previous is None else Place(previous, digest)
 
-    def confirmed(self, gid: bytes, identities: Iterable[bytes]) -> None:
-        """Forget what all of these have confirmed; inside a unit."""
-        upto: dict[bytes, int] = dict(
+    def has_said(self, gid: bytes, seq: int, digest: bytes) -> bool:
+        """Whether we have said this under this number: `digest` is the first 8 bytes of its hash.
+
+        Somebody has what we said only if they name it by its hash: a number is anybody's guess.
+        """
+        row = self._db.execute(
+            "SELECT hash FROM sent WHERE gid = ?1 AND seq = ?2 UNION ALL SELECT sent_hash"
+            " FROM conversation WHERE gid = ?1 AND sent_seq = ?2 AND sent_seq > counted",
+            (gid, seq),
+        ).fetchone()
+        return row is not None and row[0][: len(digest)] == digest
+
+    def confirm(self, gid: bytes, identity: bytes, seq: int) -> bool:
+        """Somebody has what we said up to here; inside a unit. Whether that is news."""
+        row = self._db.execute(
+            "INSERT INTO receipt VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq"
+            " WHERE seq < excluded.seq RETURNING 1",
+            (gid, identity, seq),
+        ).fetchone()
+        return row is not None
+
+    def has_come(self, gid: bytes, people: Mapping[bytes, Iterable[bytes]]) -> list[int]:
+        """How far of what we have said came to each of these people, by their receipts; what was
+        said before they were here was not for them. `people` are identities, and their devices."""
+        told: dict[bytes, int] = dict(
             self._db.execute("SELECT identity, seq FROM receipt WHERE gid = ?", (gid,)).fetchall()
         )
-        everyone_has = min((upto.get(identity, 0) for identity in identities), default=0)
-        self._db.execute("DELETE FROM sent WHERE gid = ? AND seq <= ?", (gid, everyone_has))
+        came: dict[bytes, int] = dict(
+            self._db.execute("SELECT signer, sent_seq FROM since WHERE gid = ?", (gid,)).fetchall()
+        )
+        return [
+            max(told.get(identity, 0), min((came.get(one, 0) for one in devices), default=0))
+            for identity, devices in people.items()
+        ]
+
+    def forget_said(self, gid: bytes, upto: int) -> None:
+        """Everybody has what we have said up to here; inside a unit."""
+        self._db.execute("DELETE FROM sent WHERE gid = ? AND seq <= ?", (gid, upto))
+
+    def not_come(self, gid: bytes, after: int) -> list[Envelope]:
+        """What we have said after here and still keep, receipts and heartbeats left out."""
+        rows = self._db.execute(
+            "SELECT envelope FROM sent WHERE gid = ? AND seq > ? AND envelope != x''"
+            " AND NOT is_quiet ORDER BY seq",
+            (gid, after),
+        ).fetchall()
+        return [decode_envelope(row[0]) for row in rows]
+
+    def count_anew(self, gid: bytes, *, now: int) -> None:
+        """Our count goes on above every number we can have used: another copy of this vault may
+        have said something else under the next ones; inside a unit.
+
+        No number is ever used again, so nobody who speaks of an older one can mean a newer.
+        """
+        (sent_seq,) = self._db.execute(
+            "SELECT sent_seq FROM conversation WHERE gid = ?", (gid,)
+        ).fetchone()
+        self.count_from(gid, max(sent_seq + 1, now))
+        self._db.execute("DELETE FROM sent WHERE gid = ?", (gid,))
+
+    def count_from(self, gid: bytes, counted: int) -> None:
+        """The next envelope of ours comes after this number, and is the first of a count; inside a
+        unit."""
+        self._db.execute(
+            "UPDATE conversation SET sent_seq = ?1, counted = ?1, sent_hash = ?2 WHERE gid = ?3",
+            (counted, _START, gid),
+        )
+        self._db.execute("UPDATE since SET sent_seq = ? WHERE gid = ?", (counted, gid))
 
     def is_unheard(
         self, gid: bytes, signer: bytes, identity: bytes, sent_at: int, *, now: int
@@ -372,7 +453,9 @@ class Gaps:
     def is_saying(self, gid: bytes) -> bool:
         """Whether what we have said in a conversation is not all out yet."""
         row = self._db.execute(
-            "SELECT 1 FROM outbox WHERE about = ? AND purpose IN ('cell', 'held')", (gid,)
+            "SELECT 1 FROM outbox WHERE about = ?1 AND purpose IN ('cell', 'held') UNION ALL"
+            " SELECT 1 FROM conversation WHERE gid = ?1 AND state = 'astray'",
+            (gid,),
         ).fetchone()
         return row is not None
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from amanat.client.waiting import Waiting
 from amanat.errors import (
     AmbiguousName,
     BadArgument,
@@ -37,7 +38,6 @@ from amanat.protocol.messages import (
     Text,
     Timer,
     decode_envelope,
-    envelope_hash,
     message_id,
 )
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from amanat.client.profile import Me
     from amanat.client.vault import Vault
+    from amanat.client.waiting import Word
 
 UNREAD_MS = 14 * 86_400_000
 """An unread text's life begins this long after it came, in milliseconds: no cell rests longer at a
@@ -99,6 +100,9 @@ class Entry(NamedTuple):
     sent_at: int
     kept_at: int
     expires_at: int | None
+    envelope: bytes
+    """The id of the envelope it was said by."""
+    is_delivered: bool
 
 
 class _Change(NamedTuple):
@@ -121,6 +125,7 @@ class History:
         self._vault = vault
         self._db = vault.db
         self._me = me
+        self.waiting = Waiting(vault)
         # At start, for the last process may have died between its deletion and this.
         self._is_scrub_due = True
         vault.bind(after_commit=self._scrub)
@@ -323,21 +328,42 @@ class History:
             envelope = decode_envelope(said)
             if mid == self._about(envelope):
                 self._db.execute(
-                    "UPDATE sent SET id = x'', envelope = x'', is_quiet = 1, previous = ?,"
-                    " hash = ? WHERE gid = ? AND seq = ?",
-                    (envelope.previous, envelope_hash(said), gid, seq),
+                    "UPDATE sent SET id = x'', envelope = x'', is_quiet = 1, previous = ?"
+                    " WHERE gid = ? AND seq = ?",
+                    (envelope.previous, gid, seq),
                 )
+        for word in self.waiting.all(gid):
+            if mid == self._about(word):
+                self.waiting.drop(gid, word)
 
-    def _about(self, envelope: Envelope) -> bytes | None:
+    def _about(self, said: Envelope | Word) -> bytes | None:
         """The message whose words one of our envelopes holds."""
-        match envelope.kind:
+        match said.kind:
             case Kind.TEXT:
-                return message_id(self._me.identity, envelope.id)
+                return message_id(self._me.identity, said.id)
             case Kind.EDIT:
-                return codec.decode(_edits, envelope.body, InvalidMessage).target
+                return codec.decode(_edits, said.body, InvalidMessage).target
             case Kind.REACTION:
-                return codec.decode(_reactions, envelope.body, InvalidMessage).target
+                return codec.decode(_reactions, said.body, InvalidMessage).target
         return None
+
+    # Our own words
+
+    def was_said(self, gid: bytes, envelope: Envelope) -> None:
+        """A word that was waiting has its place in our count now."""
+        self._db.execute(
+            "UPDATE message SET seq = ? WHERE gid = ? AND id = ?",
+            (envelope.seq, gid, message_id(self._me.identity, envelope.id)),
+        )
+
+    def was_delivered(self, gid: bytes, upto: int) -> None:
+        """Everybody has what we have said up to here in the count we are in."""
+        self._db.execute(
+            "UPDATE message SET is_delivered = 1 WHERE gid = ?1 AND identity = ?2 AND seq <= ?3"
+            " AND NOT is_delivered"
+            " AND seq > (SELECT counted FROM conversation WHERE conversation.gid = ?1)",
+            (gid, self._me.identity, upto),
+        )
 
     def _is_gone(self, gid: bytes, mid: bytes) -> bool:
         row = self._db.execute("SELECT 1 FROM gone WHERE gid = ? AND id = ?", (gid, mid))
@@ -398,7 +424,7 @@ class History:
         rows = self._db.execute(
             "SELECT m.row, m.id, m.identity, m.seq, m.text, m.reply_to, q.identity, q.text,"
             " EXISTS (SELECT 1 FROM change WHERE gid = m.gid AND target = m.id AND kind = ?),"
-            " m.sent_at, m.kept_at, m.expires_at FROM message AS m"
+            " m.sent_at, m.kept_at, m.expires_at, m.envelope, m.is_delivered FROM message AS m"
             " LEFT JOIN message AS q ON q.gid = m.gid AND q.id = m.reply_to"
             " WHERE m.gid = ? AND m.row > ? ORDER BY m.clock, m.identity, m.seq, m.id",
             (Kind.EDIT, gid, after),
@@ -416,9 +442,11 @@ class History:
                 sent_at=sent_at,
                 kept_at=kept_at,
                 expires_at=expires_at,
+                envelope=envelope,
+                is_delivered=bool(is_delivered),
             )
             for row, mid, identity, seq, text, reply_to, quoted, words, edited, sent_at, kept_at,
-            expires_at in rows
+            expires_at, envelope, is_delivered in rows
         ]  # fmt: skip
 
     def find(self, gid: bytes, prefix: str) -> bytes:

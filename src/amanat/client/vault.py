@@ -46,7 +46,7 @@ from amanat.errors import (
     VaultTooNew,
     WrongPassphrase,
 )
-from amanat.protocol.messages import message_id
+from amanat.protocol.messages import envelope_hash, message_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -492,6 +492,25 @@ ALTER TABLE knock ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE knock ADD COLUMN is_told INTEGER NOT NULL DEFAULT 0;
 UPDATE knock SET expires_at = made_at + 1209600000;
 """,
+    # 16: what is delivered, and what waits to be said
+    """
+-- The seq before the first envelope of the count we are in: what is up to it is of counts before.
+ALTER TABLE conversation ADD COLUMN counted INTEGER NOT NULL DEFAULT 0;
+
+-- Of a text of ours: everybody it was for has confirmed it.
+ALTER TABLE message ADD COLUMN is_delivered INTEGER NOT NULL DEFAULT 0;
+
+-- From now on every envelope that is kept has its hash beside it, and one whose words were taken
+-- away is empty.
+UPDATE sent SET hash = envelope_hash(envelope) WHERE hash IS NULL;
+
+-- Envelopes of ours that are said once we are in step: by their ids, without a place in our count.
+CREATE TABLE waiting (
+    id INTEGER PRIMARY KEY, gid BLOB NOT NULL, envelope BLOB NOT NULL, kind INTEGER NOT NULL,
+    body BLOB NOT NULL, clock INTEGER NOT NULL, sent_at INTEGER NOT NULL, -- Unix ms
+    UNIQUE (gid, envelope)
+) STRICT;
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)
@@ -756,6 +775,7 @@ def _read_version(db: sqlite3.Connection, directory: Path) -> int:
 def _upgrade(db: sqlite3.Connection, version: int) -> None:
     """Bring the schema from a version to ours; inside a transaction."""
     db.create_function("message_id", 2, message_id, deterministic=True)
+    db.create_function("envelope_hash", 1, envelope_hash, deterministic=True)
     for schema in _SCHEMAS[version:]:
         for statement in schema.split(";\n"):
             db.execute(statement)

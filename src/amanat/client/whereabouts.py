@@ -26,6 +26,9 @@ FORMER_MS = (MESSAGE_RETENTION_DAYS * DAY_MS, 90 * DAY_MS)
 rests in it, and at most 90 days, however many have not been heard of since (whoever was away for so
 long holds no KeyPackage and no epoch of ours that is still good)."""
 
+_NEVER = 2**53
+"""No envelope has this number."""
+
 
 class Whereabouts:
     """Where the owner of a vault is reached, and who knows."""
@@ -75,6 +78,11 @@ class Whereabouts:
             self._db.execute(
                 "INSERT OR REPLACE INTO telling VALUES (?, ?, ?)", (gid, identity, seq)
             )
+
+    def forget_told(self, gid: bytes) -> None:
+        """Our count in a conversation begins anew: nobody can confirm what told them before; inside
+        a unit. They are told again."""
+        self._db.execute("UPDATE telling SET seq = ? WHERE gid = ?", (_NEVER, gid))
 
     def is_telling(self, gid: bytes) -> bool:
         """Whether somebody in a conversation may not know yet."""

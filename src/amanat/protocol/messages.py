@@ -167,9 +167,9 @@ class Envelope(codec.Record, frozen=True):
     id: Id
     """Random; replies and edits refer to what message_id makes of it."""
     seq: Count
-    """The sender device's own count in this conversation, from 1, without gaps."""
+    """The sender device's own count in this conversation, without gaps; no number is used twice."""
     previous: Hash
-    """SHA-256 of the sender device's previous envelope; zeros before the first."""
+    """SHA-256 of the sender device's previous envelope; zeros in the first of a count."""
     clock: Count
     """A Lamport clock: one more than the highest the sender has seen. Sorting by (clock, identity,
     seq) puts every answer after what it answers."""
@@ -315,7 +315,7 @@ class CommitInfo(codec.Record, frozen=True):
 
     leaves: Annotated[list[Leave], msgspec.Meta(max_length=MAX_LEAVES_PER_COMMIT)]
     is_restart: bool = False
-    """Of an external Commit: the committer's device counts its envelopes from 1 again."""
+    """Of an external Commit: the committer's device counts its envelopes anew."""
 
 
 Who: TypeAlias = Literal["admins", "members"]

@@ -1,0 +1,82 @@
+"""Words of ours that wait until they can be said.
+
+A person's words are never deleted together with keys. What was said while we were out of step with
+a conversation, and what not everybody had confirmed when our count in it began anew, waits here and
+is said once we are in step. It keeps its envelope's id, clock and time: so whom it had reached
+before takes it for the same, and it stands for everybody where its author wrote it
+(docs/protocol.md, section 8, "Said again").
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from amanat.protocol.messages import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from amanat.client.vault import Vault
+
+SAID_AGAIN = frozenset({Kind.TEXT, Kind.EDIT, Kind.REACTION, Kind.DELETE, Kind.TIMER, Kind.WELCOME})
+"""What is said again. Everything else is made anew where it is needed, or only told how far we had
+counted."""
+MAX_SAID_AGAIN = 256
+"""Most words of one conversation that are said again at once, the last ones: each is a cell to
+every member. Those before them are shown as not delivered."""
+
+
+class Word(NamedTuple):
+    """An envelope of ours, but for its place in our count."""
+
+    id: bytes
+    kind: int
+    body: bytes
+    clock: int
+    sent_at: int
+
+
+class Waiting:
+    """The waiting words of one vault."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._db = vault.db
+
+    def keep(self, gid: bytes, words: Iterable[Word]) -> None:
+        """Have these said once we are in step; inside a unit."""
+        for word in words:
+            self._db.execute(
+                "INSERT OR IGNORE INTO waiting (gid, envelope, kind, body, clock, sent_at)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (gid, *word),
+            )
+
+    def all(self, gid: bytes) -> list[Word]:
+        """What waits, in the order in which it was written."""
+        rows = self._db.execute(
+            "SELECT envelope, kind, body, clock, sent_at FROM waiting WHERE gid = ?"
+            " ORDER BY clock, id",
+            (gid,),
+        ).fetchall()
+        return [Word(*row) for row in rows]
+
+    def take(self, gid: bytes) -> list[Word]:
+        """The same: it waits no longer; inside a unit."""
+        words = self.all(gid)
+        self.forget(gid)
+        return words
+
+    def drop(self, gid: bytes, word: Word) -> None:
+        """It will not be said; inside a unit."""
+        self._db.execute("DELETE FROM waiting WHERE gid = ? AND envelope = ?", (gid, word.id))
+
+    def texts(self, gid: bytes) -> set[bytes]:
+        """The ids of the envelopes of the texts that wait."""
+        rows = self._db.execute(
+            "SELECT envelope FROM waiting WHERE gid = ? AND kind = ?", (gid, Kind.TEXT)
+        ).fetchall()
+        return {row[0] for row in rows}
+
+    def forget(self, gid: bytes) -> None:
+        """None of it will be said; inside a unit."""
+        self._db.execute("DELETE FROM waiting WHERE gid = ?", (gid,))

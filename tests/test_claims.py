@@ -1,0 +1,283 @@
+"""What others say about us, about third persons and about the group is a claim: it may make us ask,
+and changes nothing by itself. And whatever happens to keys, no word of a person is lost with them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from amanat.client import conversation as rules
+from amanat.errors import CopiedVault
+from amanat.protocol.messages import Ack
+
+if TYPE_CHECKING:
+    from amanat.drill.world import Person, World
+
+
+def go_astray(world: World, person: Person, gid: bytes, *, is_restart: bool = True) -> None:
+    with person.client._unit():
+        person.client._conversations.go_astray(
+            gid, CopiedVault.code, is_restart=is_restart, now=world.now()
+        )
+
+
+def shown(person: Person, gid: bytes) -> list[str]:
+    return [message.text for message in person.client.messages(gid)]
+
+
+def states(person: Person, gid: bytes) -> list[str]:
+    return [message.state for message in person.client.messages(gid) if message.is_own]
+
+
+def acks(person: Person, gid: bytes, *claimed: Ack) -> None:
+    """Say something with these acks, whatever was heard."""
+    talk = person.client._conversations
+    own = talk._acks
+    talk._acks = lambda *_: list(claimed)  # type: ignore[method-assign]
+    person.client.send(gid, "I have heard")
+    talk._acks = own  # type: ignore[method-assign]
+
+
+async def test_words_that_were_not_confirmed_are_said_again_after_a_restart(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    other = world.add_relay("DE")
+    carol = await world.person("carol", relay=other)
+    await world.meet(carol, alice, bob)
+    people = [alice, bob, carol]
+    gid = await world.group("family", *people)
+    alice.client.send(gid, "all have this")
+    await world.settle()
+    bob.client.send(gid, "a word of bob's")
+    await world.pass_time(120)
+    await world.settle()
+    other.forgets = lambda append, _: append.drop_id == carol.bucket
+    alice.client.send(gid, "bob alone has this")
+    alice.client.send(gid, "to be deleted")
+    await world.settle()
+    world.relay.forgets = lambda _, who: who == "alice"
+    alice.client.send(gid, "nobody has this")
+    first, _, second, third, fourth = alice.client.messages(gid)
+    alice.client.edit(gid, second.id, "bob alone has this, otherwise")
+    alice.client.react(gid, first.id, "🎈")
+    alice.client.delete(gid, [third.id])
+    await world.settle()
+    world.relay.forgets = other.forgets = lambda *_: False
+    go_astray(world, alice, gid)
+    assert states(alice, gid) == ["delivered", *["queued"] * 3]
+    await world.settle()
+    expected = [
+        "all have this",
+        "a word of bob's",
+        "bob alone has this, otherwise",
+        "",
+        "nobody has this",
+    ]
+    ids = [message.id for message in (first, second, third, fourth)]
+    for person in people:
+        messages = person.client.messages(gid)
+        said = [(m.id, m.text) for m in messages]
+        if person is carol:  # to whom it never came
+            said.insert(3, (third.id, ""))
+        assert (person.name, [text for _, text in said]) == (person.name, expected)
+        assert [mid for mid, text in said if "bob's" not in text] == ids
+        assert messages[0].reactions == {"alice": "🎈"}
+    await world.pass_time(120)
+    await world.settle()
+    kept = [m.state for m in alice.client.messages(gid) if m.is_own and not m.is_deleted]
+    assert set(kept) == {"delivered"}
+    assert not {*bob.warnings(), *carol.warnings()} - {"relay-lied"}
+
+
+async def test_texts_said_while_out_of_step_wait_and_are_said_then(world: World) -> None:
+    people = await world.friends("alice", "bob", "carol")
+    alice, bob = people[:2]
+    gid = await world.group("family", *people)
+    go_astray(world, alice, gid)
+    world.network.is_up = False
+    for socket in world.network.sockets:
+        socket.disconnect()
+    alice.client.send(gid, "said meanwhile")
+    alice.client.send(gid, "not to be said")
+    one, other = alice.client.messages(gid)
+    alice.client.edit(gid, one.id, "said meanwhile, and corrected")
+    alice.client.delete(gid, [other.id], for_everyone=False)
+    assert states(alice, gid) == ["queued"]
+    await alice.sleep()
+    alice.wake()
+    world.network.is_up = True
+    await world.settle()
+    await world.pass_time(120)
+    await world.settle()
+    for person in people:
+        assert shown(person, gid) == ["said meanwhile, and corrected"]
+    assert [m.id for m in bob.client.messages(gid)] == [one.id]
+    assert states(alice, gid) == ["delivered"]
+
+
+async def test_what_was_said_before_somebody_came_is_not_said_again_to_them(world: World) -> None:
+    alice, bob, carol = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", alice, bob)
+    alice.client.set_admin(gid, "bob")
+    await world.settle()
+    world.relay.forgets = lambda _, who: who == "alice"
+    alice.client.send(gid, "not for carol")
+    await world.settle()
+    world.relay.forgets = lambda *_: False
+    await alice.sleep()
+    bob.client.add(gid, ["carol"])
+    await world.settle()
+    go_astray(world, alice, gid)
+    alice.client.send(gid, "not for carol either")
+    alice.wake()
+    await world.settle()
+    alice.client.send(gid, "for all")
+    await world.pass_time(200)
+    await world.settle()
+    assert shown(carol, gid) == ["for all"]
+    assert states(alice, gid) == ["undelivered", "undelivered", "delivered"]
+
+
+async def test_what_is_not_said_again_is_never_shown_as_delivered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "MAX_SAID_AGAIN", 1)
+    alice, bob = await world.friends("alice", "bob")
+    gid = alice.gid("bob")
+    world.relay.forgets = lambda _, who: who == "alice"
+    alice.say("bob", "one")
+    alice.say("bob", "two")
+    await world.settle()
+    world.relay.forgets = lambda *_: False
+    go_astray(world, alice, gid)
+    await world.settle()
+    for number in range(10):
+        alice.say("bob", f"and {number}")
+        await world.pass_time(1)
+    await world.pass_time(200)
+    await world.settle()
+    assert bob.texts("alice")[0] == "two"
+    assert states(alice, gid) == ["undelivered", *["delivered"] * 11]
+
+
+@pytest.mark.parametrize("is_restart", [False, True])
+async def test_words_that_were_on_their_way_come_after_a_long_time_out_of_step(
+    world: World, is_restart: bool
+) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = alice.gid("bob")
+    await world.pass_time(200)
+    world.network.cut(world.relay.address)
+    alice.say("bob", "on its way")
+    go_astray(world, alice, gid, is_restart=is_restart)
+    await world.pass_time(1_000)
+    world.network.away.clear()
+    await world.settle()
+    await world.pass_time(200)
+    await world.settle()
+    assert bob.texts("alice") == ["on its way"]
+    assert states(alice, gid) == ["delivered"]
+
+
+async def test_only_who_names_an_envelope_by_its_hash_has_it(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = alice.gid("bob")
+    await world.pass_time(200)
+    world.relay.forgets = lambda _, who: who == "alice"
+    alice.say("bob", "lost")
+    await world.settle()
+    seq = alice.one("SELECT sent_seq FROM conversation WHERE gid = ?", gid)
+    acks(bob, gid, Ack(alice.client._me.signer[:8], seq, bytes(8)))
+    await world.settle()
+    assert states(alice, gid) == ["sent"]
+    world.relay.forgets = lambda *_: False
+    await world.pass_time(400)
+    await world.settle()
+    assert "lost" in bob.texts("alice")
+    assert states(alice, gid) == ["delivered"]
+
+
+async def test_receipts_of_a_count_that_is_over_say_nothing(world: World) -> None:
+    people = await world.friends("alice", "bob", "carol")
+    alice, bob = people[:2]
+    gid = await world.group("family", *people)
+    for number in range(5):
+        alice.client.send(gid, f"before {number}")
+    await world.settle()
+    late = [
+        Ack(s[:8], seq, (h or bytes(8))[:8])
+        for s, seq, h in bob.client._conversations.gaps.heads(gid)
+    ]
+    go_astray(world, alice, gid)
+    await world.settle()
+    alice.client.clear_warnings()
+    world.relay.forgets = lambda _, who: who == "alice"
+    alice.client.send(gid, "after")
+    await world.settle()
+    acks(bob, gid, *late)
+    await world.settle()
+    assert states(alice, gid)[-1] == "sent"
+    assert alice.client.view(gid).state == "active"
+    assert not alice.warnings()
+    world.relay.forgets = lambda *_: False
+    await world.pass_time(400)
+    await world.settle()
+    assert set(states(alice, gid)) == {"delivered"}
+
+
+async def test_who_missed_that_a_member_counts_anew_hears_them_all_the_same(world: World) -> None:
+    people = await world.friends("alice", "bob", "carol")
+    alice, _, carol = people
+    gid = await world.group("family", *people)
+    for number in range(5):
+        alice.client.send(gid, f"before {number}")
+    await world.settle()
+    go_astray(world, carol, gid, is_restart=False)
+    await carol.sleep()
+    go_astray(world, alice, gid)
+    await world.settle()
+    world.relay.forgets = lambda _, who: who == "alice"
+    alice.client.send(gid, "the first of the new count, lost")
+    await world.settle()
+    world.relay.forgets = lambda *_: False
+    carol.wake()
+    await world.settle()
+    alice.client.send(gid, "the second")
+    await world.pass_time(400)
+    await world.settle()
+    expected = [
+        *(f"before {n}" for n in range(5)),
+        "the first of the new count, lost",
+        "the second",
+    ]
+    for person in people:
+        assert shown(person, gid) == expected
+        assert not person.client.status().missing
+        assert "message-lost" not in person.warnings()
+
+
+async def test_who_is_let_in_again_uses_no_number_twice(world: World) -> None:
+    people = await world.friends("alice", "bob", "carol")
+    alice, _, carol = people
+    gid = await world.group("family", *people)
+    carol.client.send(gid, "one")
+    await world.settle()
+    alice.client.remove(gid, "carol")
+    await world.settle()
+    alice.client.add(gid, ["carol"])
+    await world.settle()
+    world.relay.forgets = lambda _, who: who == "carol"
+    carol.client.send(gid, "two")
+    await world.settle()
+    assert states(carol, gid)[-1] == "sent"
+    world.relay.forgets = lambda *_: False
+    carol.client.send(gid, "three")
+    await world.pass_time(400)
+    await world.settle()
+    for person in people:
+        assert shown(person, gid) == ["one", "two", "three"]
+        assert not person.client.status().missing
+        assert "broken-chain" not in person.warnings()
+    numbers = [m for (m,) in carol.db.execute("SELECT seq FROM message WHERE gid = ?", (gid,))]
+    assert len(set(numbers)) == 3
