@@ -354,9 +354,18 @@ def test_a_group_info_tells_what_would_be_joined(trio: list[Client]) -> None:
     alice, bob, _ = trio
     info, tree = alice.engine.group_info(GID), alice.engine.export_tree(GID)
     assert tree[:64] not in info
-    assert bob.engine.inspect_group_info(info, tree) == mls.GroupInfoView(
-        GID, 1, mls.CLASSICAL_SUITE, b"policy 0", alice.engine.members(GID)
+    lineage, signer = mls.Lineage.begin(info, tree)
+    view = lineage.view()
+    assert (view.gid, view.epoch, view.suite, view.policy, view.members, signer) == (
+        GID,
+        1,
+        mls.CLASSICAL_SUITE,
+        b"policy 0",
+        alice.engine.members(GID),
+        0,
     )
+    assert bob.engine.lineage(GID).view() == view
+    assert mls.Lineage.begin(bob.engine.group_info(GID), tree)[1] == 1
     assert bob.engine.take_delta() == []
 
 
@@ -372,7 +381,7 @@ def test_a_false_group_info_is_refused_and_changes_nothing(trio: list[Client]) -
     false += [(info, later), (bytes((4 << 20) + 1), tree), (info, bytes((8 << 20) + 1))]
     for wrong_info, wrong_tree in false:
         with pytest.raises(InvalidWelcome):
-            bob.engine.inspect_group_info(wrong_info, wrong_tree)
+            mls.Lineage.begin(wrong_info, wrong_tree)
         with pytest.raises(InvalidWelcome):
             bob.engine.join_external(wrong_info, wrong_tree, bob.signer, b"bob", b"")
     stranger = Client("stranger")

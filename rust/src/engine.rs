@@ -17,23 +17,22 @@ use pyo3::types::PyBytes;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Outcome, code, engine_failed, of_processing, refuse};
+use crate::lineage::Lineage;
 use crate::rules;
 use crate::secrets::Bytes;
 use crate::store::{Rejoin, Store, Trouble};
 
 /// (leaf index, credential, signature key, leaf extension)
-type Member = (u32, Vec<u8>, Vec<u8>, Vec<u8>);
+pub type Member = (u32, Vec<u8>, Vec<u8>, Vec<u8>);
 /// (credential, signature key, leaf extension)
 type Added = (Vec<u8>, Vec<u8>, Vec<u8>);
 /// (epoch, suite, own leaf, policy, epoch authenticator, SHA-256 of the pending Commit, active)
 type GroupView = (u64, u16, u32, Vec<u8>, Vec<u8>, Option<Vec<u8>>, bool);
 /// (group id, epoch, suite, policy, members, sender's leaf, KeyPackage reference)
 type WelcomeView = (Vec<u8>, u64, u16, Vec<u8>, Vec<Member>, u32, Vec<u8>);
-/// (group id, epoch, suite, policy, members)
-type GroupInfoView = (Vec<u8>, u64, u16, Vec<u8>, Vec<Member>);
 /// (epoch before, epoch after, committer, adds, removes, updates, new policy, removes this client,
 /// external)
-type CommitView = (
+pub type CommitView = (
     u64,
     u64,
     Member,
@@ -635,7 +634,8 @@ impl Engine {
             else {
                 return Err(wrong());
             };
-            let view = commit_view(group, pending, group.own_leaf_index(), false)?;
+            let own = group.own_leaf_index();
+            let view = commit_view(group.public_group(), pending, own, false, false)?;
             group
                 .merge_pending_commit(provider)
                 .map_err(engine_failed)?;
@@ -731,8 +731,10 @@ impl Engine {
                         }
                         _ => return Err(invalid("its sender is not a member")),
                     };
+                    let removed = commit.self_removed();
+                    let group = group.public_group();
                     rules::commit(group, &commit, external)?;
-                    let view = commit_view(group, &commit, committer, external)?;
+                    let view = commit_view(group, &commit, committer, external, removed)?;
                     state.last_handle += 1;
                     let staged = Staged {
                         gid: gid.to_vec(),
@@ -786,9 +788,9 @@ impl Engine {
                 return Err(refuse(code::ENGINE_FAILED, ""));
             };
             let (group, provider) = state.group(&gid)?;
-            let view = commit_view(group, &commit, committer, external)?;
             let (epoch, leaf) = (group.epoch(), group.own_leaf_index().u32());
             let removed = commit.self_removed();
+            let view = commit_view(group.public_group(), &commit, committer, external, removed)?;
             group
                 .merge_staged_commit(provider, commit)
                 .map_err(engine_failed)?;
@@ -935,29 +937,16 @@ impl Engine {
         })
     }
 
-    fn inspect_group_info(
-        &self,
-        py: Python<'_>,
-        group_info: &[u8],
-        tree: &[u8],
-    ) -> PyResult<GroupInfoView> {
+    fn lineage(&self, py: Python<'_>, gid: &[u8]) -> PyResult<Lineage> {
         self.call(py, |state| {
-            let (info, tree) = rules::group_info(group_info, tree)?;
-            let Provider { crypto, store } = &state.provider;
-            let proposals = ProposalStore::new();
-            let (group, _) = PublicGroup::from_external(crypto, store, tree, info, proposals)
-                .map_err(|_| refuse(code::INVALID_WELCOME, "the group in it is not valid"))?;
-            store.undo(); // It was only looked at.
-            let context = group.group_context();
-            Ok((
-                group.group_id().to_vec(),
-                context.epoch().as_u64(),
-                group.ciphersuite() as u16,
-                rules::policy(context.extensions())
-                    .unwrap_or_default()
-                    .to_vec(),
-                leaves(group.treesync())?,
-            ))
+            state.group(gid)?;
+            PublicGroup::load(&state.provider.store, &GroupId::from_slice(gid))
+                .map_err(engine_failed)?
+                .map(Lineage::of)
+                .ok_or(refuse(
+                    code::ENGINE_FAILED,
+                    "a part of the group is missing",
+                ))
         })
     }
 
@@ -1061,7 +1050,7 @@ pub fn peek(py: Python<'_>, message: &[u8]) -> PyResult<(Vec<u8>, u64, u8)> {
 }
 
 /// A call that needs no engine.
-fn alone<T: Send>(py: Python<'_>, work: impl FnOnce() -> Outcome<T> + Send) -> PyResult<T> {
+pub fn alone<T: Send>(py: Python<'_>, work: impl FnOnce() -> Outcome<T> + Send) -> PyResult<T> {
     py.detach(|| catch_unwind(AssertUnwindSafe(work)))
         .unwrap_or(Err(refuse(code::ENGINE_FAILED, "it panicked")))
         .map_err(PyErr::from)
@@ -1069,7 +1058,7 @@ fn alone<T: Send>(py: Python<'_>, work: impl FnOnce() -> Outcome<T> + Send) -> P
 
 /// What members send each other: an application message as a PrivateMessage, or a Commit as a
 /// PublicMessage, which can be checked by who has no keys of its epoch.
-fn protocol_message(bytes: &[u8]) -> Outcome<ProtocolMessage> {
+pub fn protocol_message(bytes: &[u8]) -> Outcome<ProtocolMessage> {
     let message = match rules::message(bytes, rules::MAX_MESSAGE) {
         Some(MlsMessageBodyIn::PrivateMessage(message)) => ProtocolMessage::from(message),
         Some(MlsMessageBodyIn::PublicMessage(message)) => message.into(),
@@ -1119,7 +1108,7 @@ fn members(group: &MlsGroup) -> Outcome<Vec<Member>> {
     leaves(group.treesync())
 }
 
-fn leaves(tree: &openmls::treesync::TreeSync) -> Outcome<Vec<Member>> {
+pub fn leaves(tree: &openmls::treesync::TreeSync) -> Outcome<Vec<Member>> {
     tree.full_leaves()
         .map(|(index, node)| member_view(index, node))
         .collect()
@@ -1145,16 +1134,17 @@ fn group_view(group: &MlsGroup, provider: &Provider) -> Outcome<GroupView> {
 
 /// What `commit` does to `group`, which is still in the epoch before it. The committer of an
 /// external Commit is not in the group yet, so the leaf is the one it brings.
-fn commit_view(
-    group: &MlsGroup,
+pub fn commit_view(
+    group: &PublicGroup,
     commit: &StagedCommit,
     committer: LeafNodeIndex,
     external: bool,
+    self_removed: bool,
 ) -> Outcome<CommitView> {
     let node = if external {
         commit.update_path_leaf_node()
     } else {
-        group.public_group().leaf(committer)
+        group.leaf(committer)
     };
     let node = node.ok_or(refuse(
         code::INVALID_COMMIT,
@@ -1179,16 +1169,17 @@ fn commit_view(
         .into_iter()
         .collect::<Outcome<_>>()?;
     let policy = rules::policy(commit.group_context().extensions());
-    let changed = policy != rules::policy(group.extensions());
+    let before = group.group_context();
+    let changed = policy != rules::policy(before.extensions());
     Ok((
-        group.epoch().as_u64(),
+        before.epoch().as_u64(),
         commit.epoch().as_u64(),
         member_view(committer, node)?,
         adds,
         removes,
         updates,
         policy.filter(|_| changed).map(<[u8]>::to_vec),
-        commit.self_removed(),
+        self_removed,
         external,
     ))
 }

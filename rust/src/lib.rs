@@ -7,6 +7,7 @@
 mod chunks;
 mod engine;
 mod error;
+mod lineage;
 mod rules;
 mod secrets;
 mod store;
@@ -22,6 +23,7 @@ fn _mls(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("EXT_LEAF", rules::EXT_LEAF)?;
     module.add("OUT_OF_ORDER_TOLERANCE", rules::OUT_OF_ORDER_TOLERANCE)?;
     module.add_class::<engine::Engine>()?;
+    module.add_class::<lineage::Lineage>()?;
     module.add_function(wrap_pyfunction!(engine::check_key_package, module)?)?;
     module.add_function(wrap_pyfunction!(engine::peek, module)?)?;
     Ok(())

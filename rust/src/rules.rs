@@ -211,6 +211,13 @@ pub fn group_info(info: &[u8], tree: &[u8]) -> Outcome<(VerifiableGroupInfo, Rat
     Ok((info, tree))
 }
 
+/// The leaf that has signed a GroupInfo, which ends in it and an Ed25519 signature (RFC 9420, section
+/// 12.4.3): 4 bytes, a length of 2, and 64. OpenMLS does not tell it.
+pub fn signer_of(info: &[u8]) -> Option<u32> {
+    let (leaf, _) = info.last_chunk::<70>()?.split_first_chunk::<4>()?;
+    Some(u32::from_be_bytes(*leaf))
+}
+
 /// Whether a leaf has what groups of ours need.
 fn fits(node: &LeafNode) -> bool {
     identity(node.credential()).is_ok()
@@ -235,8 +242,8 @@ fn shape(key_package: &KeyPackage) -> Option<u64> {
 ///
 /// Whether the committer had the right to do the rest is the client's to judge, from `policy`. An
 /// `external` Commit lets a member in again in place of the old leaf, and does nothing else.
-pub fn commit(group: &MlsGroup, staged: &StagedCommit, external: bool) -> Outcome<()> {
-    if policy(group.extensions()).is_none() {
+pub fn commit(group: &PublicGroup, staged: &StagedCommit, external: bool) -> Outcome<()> {
+    if policy(group.group_context().extensions()).is_none() {
         return Ok(()); // Not a group of ours: its members' rules are their own.
     }
     let invalid = |detail| refuse(code::INVALID_COMMIT, detail);

@@ -10,6 +10,7 @@ __all__ = [
     "HYBRID_SUITE",
     "OUT_OF_ORDER_TOLERANCE",
     "Engine",
+    "Lineage",
     "MlsError",
     "check_key_package",
     "peek",
@@ -33,8 +34,8 @@ _Added: TypeAlias = tuple[bytes, bytes, bytes]
 _GroupView: TypeAlias = tuple[int, int, int, bytes, bytes, bytes | None, bool]
 # group id, epoch, suite, policy, members, sender's leaf, KeyPackage reference
 _WelcomeView: TypeAlias = tuple[bytes, int, int, bytes, list[_Member], int, bytes]
-# group id, epoch, suite, policy, members
-_GroupInfoView: TypeAlias = tuple[bytes, int, int, bytes, list[_Member]]
+# group id, epoch, suite, policy, members, state
+_LineageView: TypeAlias = tuple[bytes, int, int, bytes, list[_Member], bytes]
 # epoch before, epoch after, committer, adds, removes, updates, new policy, removes this client,
 # external
 _CommitView: TypeAlias = tuple[
@@ -96,7 +97,7 @@ class Engine:
     def join(self, welcome: bytes, tree: bytes | None) -> tuple[bytes, _GroupView]: ...
     def delete_group(self, gid: bytes) -> None: ...
     def group_info(self, gid: bytes) -> bytes: ...
-    def inspect_group_info(self, group_info: bytes, tree: bytes) -> _GroupInfoView: ...
+    def lineage(self, gid: bytes) -> Lineage: ...
     def join_external(
         self,
         group_info: bytes,
@@ -106,6 +107,15 @@ class Engine:
         leaf: bytes,
         aad: bytes,
     ) -> _CommitBundle: ...
+
+@final
+class Lineage:
+    # the state, and the leaf that has signed the GroupInfo
+    @staticmethod
+    def begin(group_info: bytes, tree: bytes) -> tuple[Lineage, int]: ...
+    def view(self) -> _LineageView: ...
+    def read(self, commit: bytes) -> tuple[_CommitView, bytes]: ...
+    def accept(self) -> None: ...
 
 # reference, suite, credential, signature key, leaf extension, not after
 def check_key_package(

@@ -135,14 +135,17 @@ class WelcomeView:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupInfoView:
-    """The group that an external Commit would join, as somebody in it has signed it."""
+class LineageView:
+    """The public state of a group in one epoch. `state` is a hash over all that whoever joins it
+    builds upon (the GroupContext and the confirmation tag): two lineages with one `state` are in
+    one epoch of one branch."""
 
     gid: bytes
     epoch: int
     suite: int
     policy: bytes
     members: tuple[Member, ...]
+    state: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,15 +185,24 @@ class CommitView:
 
 
 @dataclass(frozen=True, slots=True)
-class StagedCommit(CommitView):
-    """Another member's valid Commit, for the client to `accept` or `reject` by its rules.
+class ReadCommit(CommitView):
+    """A Commit that MLS accepts, with its authenticated data, for the client to judge by its rules.
 
-    Until it is accepted it has changed nothing: it can be processed again. The handle lives until
-    then, or until `reject`, `abort` or the end of the epoch.
+    Until it is accepted it has changed nothing.
+    """
+
+    aad: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StagedCommit(ReadCommit):
+    """Another member's valid Commit, for a member to `accept` or `reject`.
+
+    The handle lives until then, or until `abort` or the end of the epoch; the Commit can be
+    processed again.
     """
 
     handle: int
-    aad: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,20 +343,7 @@ class Engine:
         """
         match _call(self._engine.process, gid, message):
             case handle, view, aad:
-                seen = _commit_view(view)
-                return StagedCommit(
-                    seen.epoch_before,
-                    seen.epoch_after,
-                    seen.committer,
-                    seen.adds,
-                    seen.removes,
-                    seen.updates,
-                    seen.policy_new,
-                    seen.self_removed,
-                    seen.external,
-                    handle,
-                    aad,
-                )
+                return StagedCommit(*_commit_parts(view), aad, handle)
             case application:
                 return Application(*application)
 
@@ -405,13 +404,9 @@ class Engine:
         """
         return _call(self._engine.group_info, gid)
 
-    def inspect_group_info(self, group_info: bytes, tree: bytes) -> GroupInfoView:
-        """What `join_external` would join, fully checked."""
-        gid, epoch, suite, policy, members = _call(
-            self._engine.inspect_group_info, group_info, tree
-        )
-        members_seen = tuple(Member(*member) for member in members)
-        return GroupInfoView(gid, epoch, suite, policy, members_seen)
+    def lineage(self, gid: bytes) -> Lineage:
+        """The lineage of a group from its epoch here on."""
+        return Lineage(_call(self._engine.lineage, gid))
 
     def join_external(  # noqa: PLR0917, an external Commit has these parts
         self,
@@ -431,6 +426,46 @@ class Engine:
         return CommitBundle(
             *_call(self._engine.join_external, group_info, tree, signer, credential, leaf, aad)
         )
+
+
+class Lineage:
+    """The public state of a group, followed from Commit to Commit without the secrets of its epochs
+    and without touching any vault.
+
+    Checked are signatures, the tree and the transcript. Confirmation tags and path secrets, which
+    only members of an epoch can check, are not: so a member can make a Commit that is valid here
+    and for nobody else.
+    """
+
+    def __init__(self, lineage: _mls.Lineage) -> None:
+        self._lineage = lineage
+
+    @classmethod
+    def begin(cls, group_info: bytes, tree: bytes) -> tuple[Lineage, int]:
+        """The state that a GroupInfo tells of, and the index of the leaf that has signed it.
+
+        Raises InvalidWelcome unless a member has signed it and the tree is the group's.
+        """
+        lineage, signer = _call(_mls.Lineage.begin, group_info, tree)
+        return cls(lineage), signer
+
+    def view(self) -> LineageView:
+        """Where it is."""
+        gid, epoch, suite, policy, members, state = _call(self._lineage.view)
+        members_seen = tuple(Member(*member) for member in members)
+        return LineageView(gid, epoch, suite, policy, members_seen, state)
+
+    def read(self, commit: bytes) -> ReadCommit:
+        """A Commit that goes on from here, for the client to judge; `self_removed` is false.
+
+        Raises InvalidCommit or InvalidMessage.
+        """
+        view, aad = _call(self._lineage.read, commit)
+        return ReadCommit(*_commit_parts(view), aad)
+
+    def accept(self) -> None:
+        """Move to the epoch that the Commit read last begins."""
+        _call(self._lineage.accept)
 
 
 def check_key_package(key_package: bytes, *, now: int) -> KeyPackageView:
@@ -454,8 +489,24 @@ def _call(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T
 
 
 def _commit_view(view: _mls._CommitView) -> CommitView:
+    return CommitView(*_commit_parts(view))
+
+
+def _commit_parts(
+    view: _mls._CommitView,
+) -> tuple[
+    int,
+    int,
+    Member,
+    tuple[Added, ...],
+    tuple[int, ...],
+    tuple[Member, ...],
+    bytes | None,
+    bool,
+    bool,
+]:
     before, after, committer, adds, removes, updates, policy_new, self_removed, external = view
-    return CommitView(
+    return (
         before,
         after,
         Member(*committer),

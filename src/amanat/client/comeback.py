@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
+from amanat import mls
 from amanat.client.conversation import GroupChanged, epoch_drop, open_fragment
 from amanat.errors import (
     AmanatError,
@@ -38,7 +39,6 @@ from amanat.protocol.messages import (
 )
 
 if TYPE_CHECKING:
-    from amanat import mls
     from amanat.client.conversation import Conversations
     from amanat.client.delivery import Delivery
     from amanat.client.profile import Me
@@ -262,7 +262,7 @@ class Comebacks:
             if file is None:
                 raise InvalidMessage
             help_ = codec.decode(_helps, file, InvalidMessage)
-            view = self._engine.inspect_group_info(help_.group_info, help_.tree)
+            view = mls.Lineage.begin(help_.group_info, help_.tree)[0].view()
             policy = decode_policy(view.policy)
             known = {epoch.number: epoch.authenticator for epoch in help_.epochs}
             if view.gid != gid or known.get(number, authenticator) != authenticator:

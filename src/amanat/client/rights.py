@@ -24,7 +24,7 @@ from amanat.protocol.messages import CommitInfo, Leave, Policy, decode_commit_in
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from amanat.mls import Member, StagedCommit
+    from amanat.mls import Member, ReadCommit
 
 MAX_HYBRID_LEAVES = 256
 """Most leaves of a group on the hybrid suite: beyond, its Commits grow to hundreds of KiB."""
@@ -109,7 +109,7 @@ def may(
 
 
 def judge(
-    policy: Policy, people: Sequence[Person], commit: StagedCommit, *, group: bytes, most: int
+    policy: Policy, people: Sequence[Person], commit: ReadCommit, *, group: bytes, most: int
 ) -> None:
     """Raise InvalidCommit unless the committer may do all that the Commit does.
 
@@ -140,7 +140,7 @@ def judge(
         _judge_policy(policy, decode_policy(commit.policy_new), people, committer.identity)
 
 
-def _judge_rejoin(policy: Policy, people: Sequence[Person], commit: StagedCommit) -> None:
+def _judge_rejoin(policy: Policy, people: Sequence[Person], commit: ReadCommit) -> None:
     """A member comes in again on a new leaf in place of the old one, and nothing else changes.
 
     The new leaf is the first that is free (RFC 9420, section 12.4.3.2), so it may be lower than
