@@ -296,9 +296,13 @@ _answers = msgspec.msgpack.Decoder(wire.Appended)
 _cells = msgspec.msgpack.Decoder(wire.Cells)
 
 
+UNBOUNDED = 2**53 - 1
+"""Credit of a Follow: what comes is counted and not kept."""
+
+
 async def follow(line: Line, drop: Drop) -> None:
     """Follow an empty drop."""
-    request = wire.Follow(0, drop.drop_id, drop.read_token, 0)
+    request = wire.Follow(0, drop.drop_id, drop.read_token, 0, UNBOUNDED)
     line.transport.write(websocket_frame(wire.encode(request)))
     await line.expect(FRAME)
     line.kept = b""

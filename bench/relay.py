@@ -106,7 +106,7 @@ async def load(address: RelayAddress, buckets: list[Drop], readers: int, seconds
     for number, follower in enumerate(followers):
         bucket = buckets[number % len(buckets)]
         transport = await connect(follower, url, tls)
-        follow = wire.Follow(0, bucket.drop_id, bucket.read_token, 0)
+        follow = wire.Follow(0, bucket.drop_id, bucket.read_token, 0, 2**53 - 1)
         transport.send(picows.WSMsgType.BINARY, wire.encode(follow))
     senders = []
     for number in range(SENDERS):

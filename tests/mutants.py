@@ -145,6 +145,43 @@ MUTANTS = [
         ["test_hop.py::test_every_answer_to_a_page_is_as_long"],
     ),
     Mutant(
+        "what is followed and not taken stops the whole connection",
+        "link.py",
+        "                transport.disconnect(graceful=False)  # nor is one that sends more than it may\n",
+        "                transport.disconnect(graceful=False)\n"
+        "            if followed.came.qsize() > 7:\n"
+        "                transport.underlying_transport.pause_reading()\n",
+        ["test_flow.py::test_whoever_does_not_take_what_they_follow_holds_up_nobody_else"],
+    ),
+    Mutant(
+        "a request that is not answered ends the connection",
+        "link.py",
+        '            asked.answer.set_exception(RelayUnreachable("no answer"))',
+        "            self.close()",
+        ["test_flow.py::test_a_request_that_is_not_answered_fails_alone"],
+    ),
+    Mutant(
+        "a relay may send as much to a Follow as it likes",
+        "link.py",
+        "        if self._is_over or (self.credit <= 0 and not is_last):",
+        "        if self._is_over:",
+        ["test_flow.py::test_a_relay_that_sends_more_than_it_has_credit_for_is_not_talked_to"],
+    ),
+    Mutant(
+        "a Follow is never given more credit",
+        "link.py",
+        "                if taken >= FOLLOW_BYTES // 2:",
+        "                if taken >= 2 * FOLLOW_BYTES:",
+        ["test_flow.py::test_whoever_takes_all_is_sent_all_with_ever_new_credit"],
+    ),
+    Mutant(
+        "a relay sends to a Follow that has no credit",
+        "relay/server.py",
+        "        if reader.credit <= 0:\n            return",
+        "        if False:\n            return",
+        ["test_relay_server.py::test_a_follow_is_sent_no_more_than_its_credit_and_a_frame"],
+    ),
+    Mutant(
         "what a front was told counts as shown",
         "background.py",
         "            await self._is_shown.wait()",

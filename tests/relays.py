@@ -206,8 +206,8 @@ def read(
     return wire.Read(number, drop.drop_id, drop.read_token, after, limit, wait)
 
 
-def follow(drop: Drop, after: int = 0, number: int = 0) -> wire.Follow:
-    return wire.Follow(number, drop.drop_id, drop.read_token, after)
+def follow(drop: Drop, after: int = 0, number: int = 0, credit: int = 2**53 - 1) -> wire.Follow:
+    return wire.Follow(number, drop.drop_id, drop.read_token, after, credit)
 
 
 async def read_all(peer: Peer, drop: Drop) -> list[bytes]:

@@ -133,8 +133,9 @@ async def test_only_what_stands_alone_can_be_sealed(home: RelayProcess, number: 
     inner: list[bytes] = [
         wire.encode(one)
         for one in (
-            wire.Follow(0, bucket.drop_id, bucket.read_token, 0),
+            wire.Follow(0, bucket.drop_id, bucket.read_token, 0, 1),
             wire.Unfollow(0),
+            wire.Grant(0, 1),
             wire.Sealed(0, b""),
             wire.Forward(0, "", b""),
             wire.Inquire(0, ""),

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import os
+import random
 import resource
 import signal
 import socket
@@ -151,6 +152,52 @@ async def test_a_follower_is_told_what_was_and_what_comes(relay: RelayProcess) -
     assert peer.replies[7].empty()
     peer.send(wire.Unfollow(7))  # already ended: nothing happens
     assert await peer.ask(follow(bucket, 2, 7))
+
+
+@in_loop
+async def test_a_follow_is_sent_no_more_than_its_credit_and_a_frame(relay: RelayProcess) -> None:
+    writer, peer = await Peer.connect(relay.address), await Peer.connect(relay.address)
+    bucket, rng = relay.bucket(9), random.Random(9)
+    cells = [cell(rng.choice((MESSAGE_CELL, MESSAGE_CELL, LARGE_CELL))) for _ in range(60)]
+    for number, each in enumerate(cells[:20]):  # some before, from the store, ...
+        await writer.ask(append(bucket, each, number))
+    got: list[bytes] = []
+    credit = rng.randint(1, 2 * LARGE_CELL)
+    peer.send(follow(bucket, 0, 1, credit))
+    while len(got) < len(cells):
+        if credit > 0:
+            reply = await peer.reply(1)
+            assert isinstance(reply, wire.Cells)
+            assert reply.first == len(got) + 1
+            got += reply.cells
+            credit -= len(wire.encode(reply))
+        if credit > 0 and len(got) < 20:
+            continue
+        for each in cells[max(len(got), 20) :][:4]:  # ... and some live, while it may have none
+            await writer.ask(append(bucket, each, 99))
+        # Whatever is behind has waited, and all else on its connection was answered meanwhile.
+        assert isinstance(await peer.ask(wire.Describe(2, b"")), wire.Described)
+        assert credit > 0 or peer.replies[1].empty()
+        if credit <= 0 or rng.random() < 0.5:
+            more = rng.randint(1, 2 * LARGE_CELL)
+            peer.send(wire.Grant(1, more))
+            credit += more
+    assert got == cells
+
+
+@in_loop
+async def test_credit_for_what_is_not_followed_any_more_is_nothing(relay: RelayProcess) -> None:
+    peer, bucket = await Peer.connect(relay.address), relay.bucket(10)
+    peer.send(wire.Grant(1, 5))
+    await peer.ask(follow(bucket, 0, 1))
+    peer.send(wire.Unfollow(1))
+    peer.send(wire.Grant(1, 5))
+    peer.send(read(bucket, number=2, wait=60))
+    peer.send(wire.Grant(2, 5))
+    await peer.ask(append(bucket, cell(), 3))
+    assert isinstance(await peer.reply(2), wire.Cells)
+    assert peer.replies[1].empty()
+    assert not peer.closed.done()
 
 
 @in_loop
@@ -833,7 +880,8 @@ def test_a_shared_frame_is_the_frame(number: int, cells: wire.Cells) -> None:
     whole = wire.encode(wire.Cells(number, cells.first, cells.before, cells.cells, cells.head))
     frame = SharedFrame(cells)
     for _ in range(2):
-        assert frame.message(number) == server._websocket_head(len(whole)) + whole
+        message = server._websocket_head(len(whole)) + whole
+        assert frame.message(number) == (message, len(whole))
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536, 1_000_000])

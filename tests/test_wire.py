@@ -29,8 +29,9 @@ requests = st.one_of(
     st.builds(
         wire.Read, ids, drop_ids, tokens, seqs, st.integers(1, 900), st.integers(0, wire.MAX_WAIT_S)
     ),
-    st.builds(wire.Follow, ids, drop_ids, tokens, seqs),
+    st.builds(wire.Follow, ids, drop_ids, tokens, seqs, st.integers(1, 2**53 - 1)),
     st.builds(wire.Unfollow, ids),
+    st.builds(wire.Grant, ids, st.integers(1, 2**53 - 1)),
 )
 replies = st.one_of(
     st.builds(wire.Described, ids, st.binary(max_size=300), st.binary(max_size=32)),
@@ -45,8 +46,9 @@ ONE_OF_EACH = [
     (wire.decode_request, wire.Create(1, bytes(32), bytes(24), bytes(32), bytes(32), 14)),
     (wire.decode_request, wire.Append(2**16, bytes(24), bytes(32), bytes(MESSAGE_CELL))),
     (wire.decode_request, wire.Read(3, bytes(24), bytes(32), 2**40, 900, wire.MAX_WAIT_S)),
-    (wire.decode_request, wire.Follow(4, bytes(24), bytes(32), 0)),
+    (wire.decode_request, wire.Follow(4, bytes(24), bytes(32), 0, 2**19)),
     (wire.decode_request, wire.Unfollow(5)),
+    (wire.decode_request, wire.Grant(6, 2**18)),
     (wire.decode_reply, wire.Described(0, b"signed", bytes(32))),
     (wire.decode_reply, wire.Created(1, 7)),
     (wire.decode_reply, wire.Appended(2, 7, bytes(32))),
@@ -186,5 +188,5 @@ def test_a_value_out_of_range_is_malformed(frame: wire.Request) -> None:
 
 
 def test_another_id_is_the_only_difference() -> None:
-    follow = wire.Follow(1, bytes(24), bytes(32), 9)
-    assert wire.with_id(follow, 2) == wire.Follow(2, bytes(24), bytes(32), 9)
+    follow = wire.Follow(1, bytes(24), bytes(32), 9, 2**19)
+    assert wire.with_id(follow, 2) == wire.Follow(2, bytes(24), bytes(32), 9, 2**19)

@@ -3,6 +3,11 @@
 The shell around protocol/wire.py, for whoever asks a relay: a client, or a hop. It keeps nothing
 that has to survive: when a link ends, every request in flight fails with RelayUnreachable and its
 owner asks again over the next one.
+
+A link reads all that comes, always. So no request waits for the owner of another: what a busy owner
+has not taken yet is bounded by what it asked for, an answer for each request and the credit of each
+Follow, and a relay that sends more is not talked to. A request that is not answered in time fails
+alone. That a relay is gone is noticed by pings.
 """
 
 from __future__ import annotations
@@ -44,13 +49,23 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 10.0
 """Longest a connection may take to be ready, in seconds."""
 REPLY_TIMEOUT_S = 30.0
-"""Longest an answer may take beyond the wait that was asked for, in seconds."""
+"""Longest an answer may take beyond the wait that was asked for and the time of the bytes ahead of
+it, in seconds."""
+SLOWEST_BYTES_S = 8 * 1024
+"""Bytes a second of the slowest line that is counted on: so long takes what is ahead of an answer,
+the requests that went out before and the other answers that come meanwhile."""
+AHEAD_BYTES = 2 * 1024 * 1024
+"""Most bytes of other answers that may come ahead of one: a relay that is busy with others for ever
+has not answered."""
 MAX_IPS = 4
 """Most IP addresses of a place that are tried: each has its share of the time."""
 PING_S = 30.0
 """Idle seconds after which the relay is asked whether it is still there."""
-BACKLOG = 8
-"""Replies of one Follow that may wait to be processed; beyond, the socket is not read."""
+PONG_S = 15.0
+"""Seconds it has to say anything: the question waits behind what the owner sends at once."""
+FOLLOW_BYTES = 512 * 1024
+"""Credit of a Follow, in bytes of frames: two answers of the longest kind, so that one is on its
+way while the other is taken."""
 AT_ONCE = 64
 """Requests that whoever asks should have under way at once: pipelined, well below a relay's
 limits."""
@@ -72,6 +87,37 @@ R = TypeVar(
 )
 
 
+class _Asked:
+    """A request under way."""
+
+    def __init__(self, latest: float, received: int) -> None:
+        """`latest` is when an answer is overdue, by the loop's clock; `received` how many bytes had
+        been received when it was asked."""
+        self.answer: asyncio.Future[wire.Reply] = asyncio.get_running_loop().create_future()
+        self.latest, self.received = latest, received
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class _Followed:
+    """A Follow, and what has come of it and was not taken yet."""
+
+    def __init__(self) -> None:
+        self.came: asyncio.Queue[tuple[wire.Reply, int] | None] = asyncio.Queue()
+        """Replies and their bytes; None when the connection has ended."""
+        self.credit = FOLLOW_BYTES
+        self._is_over = False
+
+    def take(self, reply: wire.Reply, size: int) -> bool:
+        """Keep a reply; False if the relay had no right to send it."""
+        is_last = not isinstance(reply, wire.Cells)
+        if self._is_over or (self.credit <= 0 and not is_last):
+            return False
+        self._is_over = is_last
+        self.credit -= size
+        self.came.put_nowait((reply, size))
+        return True
+
+
 class Link(picows.WSListener):
     """An open connection. Make one with `connect`."""
 
@@ -84,8 +130,9 @@ class Link(picows.WSListener):
     def __init__(self) -> None:
         self._transport: picows.WSTransport | None = None
         self._next = 1
-        self._waiting: dict[int, asyncio.Future[wire.Reply]] = {}
-        self._following: dict[int, asyncio.Queue[wire.Reply | None]] = {}
+        self._asked: dict[int, _Asked] = {}
+        self._unanswered_bytes = 0
+        self._followed: dict[int, _Followed] = {}
         self.is_open = False
         self.sent_bytes = 0
         self.received_bytes = 0
@@ -105,20 +152,20 @@ class Link(picows.WSListener):
         if frame.msg_type != picows.WSMsgType.BINARY or not frame.fin:
             return
         self.received_bytes += frame.payload_size
+        transport.notify_user_specific_pong_received()  # whoever says anything is there
         try:
             reply = wire.decode_reply(frame.get_payload_as_bytes())
         except PeerError:
             transport.disconnect(graceful=False)  # a relay that talks nonsense is not talked to
             return
-        queue = self._following.get(reply.id)
-        if queue is not None:
-            queue.put_nowait(reply)
-            if queue.qsize() >= BACKLOG:
-                transport.underlying_transport.pause_reading()
+        followed = self._followed.get(reply.id)
+        if followed is not None:
+            if not followed.take(reply, frame.payload_size):
+                transport.disconnect(graceful=False)  # nor is one that sends more than it may
             return
-        future = self._waiting.pop(reply.id, None)
-        if future is not None and not future.done():
-            future.set_result(reply)
+        asked = self._asked.get(reply.id)
+        if asked is not None and not asked.answer.done():
+            asked.answer.set_result(reply)
 
     def pause_writing(self) -> None:
         """What waits for the line is bounded by what its owner asks at once."""
@@ -128,12 +175,11 @@ class Link(picows.WSListener):
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:  # noqa: ARG002, D102
         self.is_open = False
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(RelayUnreachable("the connection ended"))
-        self._waiting.clear()
-        for queue in self._following.values():
-            queue.put_nowait(None)
+        for asked in self._asked.values():
+            if not asked.answer.done():
+                asked.answer.set_exception(RelayUnreachable("the connection ended"))
+        for followed in self._followed.values():
+            followed.came.put_nowait(None)
 
     # Its owner calls these
 
@@ -152,23 +198,41 @@ class Link(picows.WSListener):
         return await self.request(read, wire.Cells)
 
     async def ask(self, request: wire.Request) -> wire.Reply:
-        """The relay's answer. Raises the error the relay names, or RelayUnreachable."""
-        future: asyncio.Future[wire.Reply] = asyncio.get_running_loop().create_future()
-        number = self._number()
-        self._waiting[number] = future
+        """The relay's answer. Raises the error the relay names, or RelayUnreachable: also when it
+        does not answer in time, and then the other requests go on."""
+        number, loop = self._number(), asyncio.get_running_loop()
+        size = self._send(request, number)
+        self._unanswered_bytes += size
         wait = request.wait if isinstance(request, wire.Read) else 0
         if isinstance(request, wire.Forward | wire.Sealed | wire.Cover):
             wait = wire.MAX_WAIT_S  # what is in it may be a Read
+        patience = REPLY_TIMEOUT_S + wait + self._unanswered_bytes / SLOWEST_BYTES_S
+        asked = _Asked(loop.time() + patience, self.received_bytes)
+        asked.timer = loop.call_at(asked.latest, self._look_after, asked)
+        self._asked[number] = asked
+        reply = None
         try:
-            self._send(request, number)
-            async with asyncio.timeout(REPLY_TIMEOUT_S + wait):
-                reply = await future
-        except TimeoutError:
-            self.close()
-            raise RelayUnreachable("no answer") from None
+            reply = await asked.answer
         finally:
-            self._waiting.pop(number, None)
+            asked.timer.cancel()
+            del self._asked[number]
+            self._unanswered_bytes -= size
+            if reply is None and isinstance(request, wire.Read):
+                with contextlib.suppress(RelayUnreachable):
+                    self._send(wire.Unfollow(0), number)  # nobody waits for it any more
         return unless_failed(reply)
+
+    def _look_after(self, asked: _Asked) -> None:
+        """An answer is overdue, unless what came meanwhile was ahead of it."""
+        if asked.answer.done():
+            return
+        loop = asyncio.get_running_loop()
+        ahead = min(self.received_bytes - asked.received, AHEAD_BYTES)
+        latest = asked.latest + ahead / SLOWEST_BYTES_S
+        if loop.time() < latest:
+            asked.timer = loop.call_at(latest, self._look_after, asked)
+        else:
+            asked.answer.set_exception(RelayUnreachable("no answer"))
 
     async def follow(
         self, drop_id: bytes, read_token: bytes, after: int
@@ -176,18 +240,23 @@ class Link(picows.WSListener):
         """The cells of a drop as they come. Ends with the error the relay names, or
         RelayUnreachable."""
         number = self._number()
-        queue: asyncio.Queue[wire.Reply | None] = asyncio.Queue()
-        self._following[number] = queue
+        followed = self._followed[number] = _Followed()
+        taken = 0
         try:
-            self._send(wire.Follow(0, drop_id, read_token, after), number)
-            while (reply := await queue.get()) is not None:
-                if queue.qsize() < BACKLOG:
-                    self._resume()
+            self._send(wire.Follow(0, drop_id, read_token, after, FOLLOW_BYTES), number)
+            while (came := await followed.came.get()) is not None:
+                reply, size = came
                 yield expect(unless_failed(reply), wire.Cells)
+                taken += size
+                # With nothing left to take, more than half of the credit is left at the relay: it
+                # is never waited for by both sides.
+                if taken >= FOLLOW_BYTES // 2:
+                    followed.credit += taken
+                    self._send(wire.Grant(0, taken), number)
+                    taken = 0
             raise RelayUnreachable("the connection ended")
         finally:
-            del self._following[number]
-            self._resume()
+            del self._followed[number]
             with contextlib.suppress(RelayUnreachable):
                 self._send(wire.Unfollow(0), number)
 
@@ -202,20 +271,17 @@ class Link(picows.WSListener):
         if self._transport is not None:
             await self._transport.wait_disconnected()
 
-    def _resume(self) -> None:
-        if self.is_open and self._transport is not None:
-            self._transport.underlying_transport.resume_reading()
-
     def _number(self) -> int:
         self._next = self._next % (2**32 - 1) + 1
         return self._next
 
-    def _send(self, request: wire.Request, number: int) -> None:
+    def _send(self, request: wire.Request, number: int) -> int:
         if not self.is_open or self._transport is None:
             raise RelayUnreachable("the connection ended")
         frame = wire.encode(wire.with_id(request, number))
         self.sent_bytes += len(frame)
         self._transport.send(picows.WSMsgType.BINARY, frame)
+        return len(frame)
 
 
 def anywhere(place: Place) -> bool:  # noqa: ARG001  # whatever it is
@@ -312,7 +378,7 @@ async def _open(place: Place, ip: str) -> tuple[picows.WSTransport, picows.WSLis
         websocket_handshake_timeout=CONNECT_TIMEOUT_S,
         enable_auto_ping=True,
         auto_ping_idle_timeout=PING_S,
-        auto_ping_reply_timeout=PING_S,
+        auto_ping_reply_timeout=PONG_S,
         max_frame_size=wire.MAX_REPLY_BYTES + 16,
         extra_headers={"Host": place.name},
         max_redirects=0,

@@ -327,6 +327,8 @@ class Network:
         self.is_up = True
         self.away: set[RelayAddress] = set()
         """Relays that cannot be reached."""
+        self.ignores: Callable[[wire.Request], bool] = lambda _: False
+        """What relays take and never answer."""
         self.relays: dict[RelayAddress, Relay] = {}
         self.sent: dict[tuple[bytes, bytes], bytes] = {}
         self.sockets: list[Socket] = []
@@ -423,14 +425,18 @@ class Network:
             append = wire.Append(request.id, request.drop_id, request.append_token, request.cell)
             self._at(publish_at(self.clock()), self._reach, socket, append)
             return
+        if self.ignores(request):
+            return
         self.note(request, socket.who)
         if (socket.who, socket.relay.address) not in self.seen and isinstance(socket, Socket):
             self.seen.append((socket.who, socket.relay.address))
-        if isinstance(request, wire.Unfollow):
+        if isinstance(request, wire.Unfollow | wire.Grant):
+            self._instruct(socket, request)
             return
         reply = socket.relay.answer(request, socket.who)
         if isinstance(reply, wire.Cells) and isinstance(request, wire.Read | wire.Follow):
-            reader = _Reader(socket, request, request.after)
+            credit = request.credit if isinstance(request, wire.Follow) else 0
+            reader = _Reader(socket, request, request.after, credit)
             if isinstance(request, wire.Follow) or (request.wait and not reply.cells):
                 self._stay(reader, reply)
                 return
@@ -439,21 +445,42 @@ class Network:
             for waiting in self._readers.pop(request.drop_id, []):
                 self._serve(waiting)
 
+    def _instruct(self, socket: Socket | Via, word: wire.Unfollow | wire.Grant) -> None:
+        """End a reader, or give it credit."""
+        for reader in [one for waiting in self._readers.values() for one in waiting]:
+            if reader.socket is not socket or reader.request.id != word.id:
+                continue
+            if isinstance(word, wire.Unfollow):
+                self._readers[reader.request.drop_id].remove(reader)
+                continue
+            reader.credit += word.credit
+            if reader.is_behind:
+                self._go_on(reader)
+
     def _stay(self, reader: _Reader, reply: wire.Cells) -> None:
-        if isinstance(reader.request, wire.Follow):
-            reader.socket.deliver(reply)
-            reader.after = reply.first + len(reply.cells) - 1
-        else:
+        self._readers.setdefault(reader.request.drop_id, []).append(reader)
+        if isinstance(reader.request, wire.Read):
             asyncio.get_running_loop().call_later(
                 reader.request.wait, reader.give_up, self._readers
             )
-        self._readers.setdefault(reader.request.drop_id, []).append(reader)
-        if reader.after < reply.head and isinstance(reader.request, wire.Follow):
-            self._readers[reader.request.drop_id].remove(reader)
-            self._serve(reader)
+            return
+        reader.socket.deliver(reply)
+        reader.credit -= len(wire.encode(reply))
+        reader.after = reply.first + len(reply.cells) - 1
+        reader.is_behind = reader.after < reply.head
+        if reader.is_behind:
+            self._go_on(reader)
+
+    def _go_on(self, reader: _Reader) -> None:
+        self._readers[reader.request.drop_id].remove(reader)
+        self._serve(reader)
 
     def _serve(self, reader: _Reader) -> None:
         if not reader.socket.is_open:
+            return
+        if isinstance(reader.request, wire.Follow) and reader.credit <= 0:
+            reader.is_behind = True
+            self._readers.setdefault(reader.request.drop_id, []).append(reader)
             return
         relay = reader.socket.relay
         try:
@@ -472,6 +499,10 @@ class _Reader:
     socket: Socket | Via
     request: wire.Read | wire.Follow
     after: int
+    credit: int = 0
+    """Bytes of frames that a Follow may still be sent."""
+    is_behind: bool = False
+    """Whether a Follow has not been told everything."""
 
     def give_up(self, readers: dict[bytes, list[_Reader]]) -> None:
         """A Read that waited long enough is answered without cells."""
@@ -508,20 +539,17 @@ class Socket:
         self._requests: deque[wire.Request] = deque()
         self._answers: deque[wire.Reply] = deque()
 
-    @property
-    def underlying_transport(self) -> Socket:
-        return self
-
-    def pause_reading(self) -> None:
-        """There is no buffer to fill here."""
-
-    def resume_reading(self) -> None:
-        """Nor to empty."""
+    def notify_user_specific_pong_received(self) -> None:
+        """Nobody is asked whether they are there."""
 
     def send(self, _kind: picows.WSMsgType, data: bytes) -> None:
         network, loop = self._network, asyncio.get_running_loop()
-        for _ in range(2 if network.rng.random() < network.weather.repeat else 1):
-            self._requests.append(wire.decode_request(data))
+        request = wire.decode_request(data)
+        # What goes on is never handed over by a hop, and so never twice.
+        may_repeat = not isinstance(request, wire.Follow | wire.Unfollow | wire.Grant)
+        is_repeated = network.rng.random() < network.weather.repeat
+        for _ in range(2 if is_repeated and may_repeat else 1):
+            self._requests.append(request)
             loop.call_later(network.way(), self._arrive)
         if network.rng.random() < network.weather.cut:
             loop.call_later(network.way(), self.disconnect)

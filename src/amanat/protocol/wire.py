@@ -49,6 +49,8 @@ DropIdBytes: TypeAlias = Annotated[
 ]
 Token: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=TOKEN_BYTES, max_length=TOKEN_BYTES)]
 Hash: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
+Credit: TypeAlias = Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
+"""Bytes of answers, as frames, that a Follow may be sent."""
 Cell: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=MESSAGE_CELL, max_length=LARGE_CELL)]
 
 
@@ -94,11 +96,16 @@ class Read(_Frame, frozen=True, tag=4):
 
 
 class Follow(_Frame, frozen=True, tag=5):
-    """Like Read, answered again and again as cells arrive, until Unfollow."""
+    """Like Read, answered again and again as cells arrive, until Unfollow.
+
+    Each answer with cells takes the bytes of its frame from the credit. Nothing is answered while
+    none is left, so whoever follows says how much may wait for them, for each Follow alone.
+    """
 
     drop_id: DropIdBytes
     read_token: Token
     after: Seq
+    credit: Credit
 
 
 class Unfollow(_Frame, frozen=True, tag=6):
@@ -164,6 +171,12 @@ class Move(_Frame, frozen=True, tag=14):
     move: MoveId
     token: Token
     step: Step
+
+
+class Grant(_Frame, frozen=True, tag=15):
+    """Give the Follow with this id more credit. Not answered."""
+
+    credit: Credit
 
 
 class Described(_Frame, frozen=True, tag=1):
@@ -248,6 +261,7 @@ Request: TypeAlias = (
     | Page
     | Consult
     | Move
+    | Grant
 )
 Reply: TypeAlias = (
     Described | Created | Appended | Cells | Failed | Answer | Consulted | Moving | Moved

@@ -6,8 +6,8 @@ batch, committed in a thread while the loop goes on reading sockets, and only th
 A *reader* is a Read, which wants one answer, or a Follow, which wants them all. It is *live* when
 it has been told everything committed: then new cells reach it from memory, encoded once for all
 readers of the drop. Otherwise it is served from the store, a slice at a time, in turn with the
-others. When its connection has no room it is *parked* until there is: what waits for a slow reader
-waits in the store, not in memory.
+others. When its connection has no room it is *parked* until there is, and a Follow without credit
+is not served until it has some: what waits for a slow reader waits in the store, not in memory.
 
 No network address is ever asked for here, and what libraries would log of one is thrown away.
 """
@@ -480,6 +480,8 @@ class Relay:
     def catch_up(self, reader: Reader) -> None:
         """Serve a reader from the store, when its turn comes and its connection has room."""
         self.leave(reader)
+        if reader.credit <= 0:
+            return  # until it is granted more
         if not reader.connection.has_room():
             reader.connection.parked.append(reader)
             return
@@ -521,7 +523,7 @@ class Relay:
                 connection.reply(cells)
                 return
         elif cells.cells or not reader.served:
-            connection.reply(cells)
+            reader.credit -= connection.reply(cells)
         reader.served = True
         reader.after = max(reader.after, cells.first + len(cells.cells) - 1)
         if caught_up:
@@ -551,6 +553,7 @@ class Relay:
                 continue  # it read them from the store a moment ago
             if (
                 reader.after + 1 == cells.first
+                and reader.credit > 0
                 and reader.connection.has_room()
                 and len(cells.cells) <= reader.limit
             ):
@@ -558,7 +561,7 @@ class Relay:
                 told += 1
                 if isinstance(reader.request, wire.Read):
                     reader.connection.end(reader)
-                reader.connection.share(frame, reader.request.id)
+                reader.credit -= reader.connection.share(frame, reader.request.id)
             else:
                 self.catch_up(reader)
         self.metrics.delivered.inc(told * len(cells.cells))
@@ -601,7 +604,9 @@ def _running() -> float:
 class Reader:
     """A Read, Page or Follow that is not done, and how far it has come."""
 
-    __slots__ = ("after", "connection", "limit", "patience", "request", "served", "timer")
+    __slots__ = (
+        *("after", "connection", "credit", "limit", "patience", "request", "served", "timer"),
+    )
 
     def __init__(
         self, connection: Connection, request: wire.Read | wire.Follow | wire.Page
@@ -614,6 +619,8 @@ class Reader:
         """Most cells in one answer; seconds it waits if there are none."""
         if isinstance(request, wire.Read):
             self.limit, self.patience = request.limit, request.wait
+        self.credit: float = request.credit if isinstance(request, wire.Follow) else inf
+        """Bytes of frames that it may still be sent; the last of them may go beyond."""
         self.served = False
         """Whether it was answered before."""
         self.timer: asyncio.TimerHandle | None = None
@@ -628,16 +635,17 @@ class SharedFrame:
         self.cells = cells
         encoded = wire.encode(cells)
         self._start, self._rest = encoded[:2], memoryview(encoded)[3:]
-        self._messages: dict[int, bytes] = {}
+        self._messages: dict[int, tuple[bytes, int]] = {}
 
-    def message(self, request_id: int) -> bytes:
-        """The WebSocket message with this id."""
-        message = self._messages.get(request_id)
-        if message is None:
+    def message(self, request_id: int) -> tuple[bytes, int]:
+        """(the WebSocket message with this id, how many bytes the frame in it has)."""
+        found = self._messages.get(request_id)
+        if found is None:
             start = self._start + msgspec.msgpack.encode(request_id)
-            head = _websocket_head(len(start) + len(self._rest))
-            message = self._messages[request_id] = b"".join((head, start, self._rest))
-        return message
+            size = len(start) + len(self._rest)
+            message = b"".join((_websocket_head(size), start, self._rest))
+            found = self._messages[request_id] = message, size
+        return found
 
 
 class Connection(picows.WSListener):
@@ -714,10 +722,8 @@ class Connection(picows.WSListener):
 
     def _handle(self, request: wire.Request, frame_bytes: int) -> None:
         relay = self._relay
-        if isinstance(request, wire.Unfollow):
-            reader = self.readers.get(request.id)
-            if reader is not None:
-                self.end(reader)
+        if isinstance(request, wire.Unfollow | wire.Grant):
+            self._instruct(request)
             return
         if relay.draining:
             raise Draining(retry_after=DRAINING_RETRY_S)
@@ -787,6 +793,19 @@ class Connection(picows.WSListener):
         if follows >= self._relay.limits.follows_per_connection:
             raise RelayBusy(retry_after=BUSY_RETRY_S)
 
+    def _instruct(self, word: wire.Unfollow | wire.Grant) -> None:
+        """End a reader, or give it credit, unless it has ended."""
+        reader = self.readers.get(word.id)
+        if reader is None:
+            return
+        if isinstance(word, wire.Unfollow):
+            self.end(reader)
+            return
+        is_waiting = reader.credit <= 0
+        reader.credit += word.credit
+        if is_waiting and reader.credit > 0:
+            self._relay.catch_up(reader)
+
     def end(self, reader: Reader) -> None:
         """A reader is done: let go of it."""
         del self.readers[reader.request.id]
@@ -811,8 +830,8 @@ class Connection(picows.WSListener):
         """Answer with an error."""
         self.reply(refusal(request.id, error))
 
-    def reply(self, reply: wire.Reply) -> None:
-        """Send one frame."""
+    def reply(self, reply: wire.Reply) -> int:
+        """Send one frame; how many bytes it has."""
         if isinstance(reply, wire.Failed):
             self._relay.metrics.failed.labels(reply.code).inc()
         sealing = self._answer_keys.pop(reply.id, None)
@@ -823,13 +842,15 @@ class Connection(picows.WSListener):
             reply = wire.Answer(reply.id, sealed)
         frame = wire.encode(reply)
         self.send(_websocket_head(len(frame)) + frame)
+        return len(frame)
 
-    def share(self, frame: SharedFrame, request_id: int) -> None:
-        """Send cells that others are sent too."""
+    def share(self, frame: SharedFrame, request_id: int) -> int:
+        """Send cells that others are sent too; how many bytes their frame has."""
         if request_id in self._answer_keys:
-            self.reply(msgspec.structs.replace(frame.cells, id=request_id))
-        else:
-            self.send(frame.message(request_id))
+            return self.reply(msgspec.structs.replace(frame.cells, id=request_id))
+        message, size = frame.message(request_id)
+        self.send(message)
+        return size
 
     def send(self, message: bytes) -> None:
         """Send one WebSocket message. All messages of one turn of the loop are one write."""
