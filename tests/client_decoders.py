@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from amanat.client import comeback, conversation, history, holding, invite
+from amanat.client import comeback, conversation, history, holding, invite, pieces
 from amanat.errors import (
     AmanatError,
     BrokenInvite,
@@ -149,9 +149,9 @@ DECODERS = {
         invite._replies, InvalidWelcome, KnockReply(b"welcome", b"tree", "alice")
     ),
     "fragment": _record(
-        conversation._fragments,
+        pieces._fragments,
         InvalidCell,
-        Fragment(1, [piece_hash(b"one"), piece_hash(b"two")], 1, b"two"),
+        Fragment(1, 7, [piece_hash(b"one"), piece_hash(b"two")], 1, b"two", bytes(64)),
     ),
     "Welcome reference": _record(
         conversation._welcomes, InvalidMessage, WelcomeRef(bytes(16), _FILE)

@@ -171,14 +171,7 @@ async def test_junk_in_the_epoch_drop_keeps_nobody_out(world: World) -> None:
     with carol.client._unit():  # whole Commits of a member that nobody who is in the group accepts
         for number in range(3):
             junk = b"not a Commit %d" % number
-            talk.append_to(
-                talk.group(gid).policy,
-                talk.epoch_secret(gid, now=world.now()),
-                COMMIT_FRAGMENT,
-                junk,
-                about=gid,
-                now=world.now(),
-            )
+            talk._append_to_epoch(gid, talk.group(gid), COMMIT_FRAGMENT, junk, now=world.now())
     await world.settle()
     for person in (alice, bob):
         with person.client._unit():

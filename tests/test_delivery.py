@@ -20,9 +20,7 @@ from amanat.protocol.cells import (
 from amanat.protocol.identity import leave_text
 from amanat.protocol.labels import WINDOW
 from amanat.protocol.messages import (
-    COMMIT_FRAGMENT,
     MESSAGE_FRAGMENT,
-    Fragment,
     KeyPackages,
     Kind,
     Leave,
@@ -266,10 +264,6 @@ async def test_chains_end_with_a_membership_and_begin_anew_with_the_next(world: 
 # Junk by those who know the drop
 
 
-def fragment(data: bytes, kind: int = COMMIT_FRAGMENT) -> bytes:
-    return codec.encode(Fragment(kind, [piece_hash(data)], 0, data))
-
-
 async def test_junk_in_an_epoch_drop_is_passed_over_alike(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
@@ -296,13 +290,13 @@ async def test_junk_in_an_epoch_drop_is_passed_over_alike(world: World) -> None:
     junk = [
         b"",
         os.urandom(MAX_PAYLOAD),
-        fragment(os.urandom(100)),
-        fragment(commit),
-        fragment(application),
-        fragment(commit, MESSAGE_FRAGMENT),
-        codec.encode(Fragment(COMMIT_FRAGMENT, half, 0, commit[:100])),
-        codec.encode(Fragment(COMMIT_FRAGMENT, half, 1, commit[100:])),
-        codec.encode(Fragment(COMMIT_FRAGMENT, half[::-1], 0, commit[100:])),
+        carol.piece(gid, os.urandom(100)),
+        carol.piece(gid, commit),
+        carol.piece(gid, application),
+        carol.piece(gid, commit, kind=MESSAGE_FRAGMENT),
+        carol.piece(gid, commit[:100], of=half),
+        carol.piece(gid, commit[100:], of=half, index=1),
+        carol.piece(gid, commit[100:], of=half[::-1]),
     ]
     with alice.client._unit():  # so that its drop is there
         alice.client._conversations._make_epoch_drop(gid, own.group(gid), now=world.now())

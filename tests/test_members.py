@@ -16,11 +16,9 @@ from amanat.drill.world import Person, World
 from amanat.errors import BadArgument, BrokenChain, InvalidKeyPackage, MessageLost
 from amanat.protocol import codec
 from amanat.protocol.messages import (
-    COMMIT_FRAGMENT,
     CellKind,
     Envelope,
     FileRef,
-    Fragment,
     KeyPackages,
     Kind,
     Policy,
@@ -28,7 +26,6 @@ from amanat.protocol.messages import (
     Wanted,
     WelcomeRef,
     envelope_hash,
-    piece_hash,
 )
 
 
@@ -164,31 +161,6 @@ async def test_member_who_claims_the_end_of_time_does_not_bring_it(world: World)
     await world.settle()
     assert bob.texts("alice")[0] == "is it?"
     assert alice.texts("bob") == ["it is late", "is it?"]
-
-
-async def test_pieces_of_unfinished_commits_are_bounded(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rules, "MAX_OPEN_FRAGMENTS", 4)
-    people = await world.friends("alice", "bob", "carol")
-    gid = await world.group("family", *people)
-    alice, bob, carol = people
-    with alice.client._unit():  # so that its drop is there
-        group = alice.client._conversations.group(gid)
-        alice.client._conversations._make_epoch_drop(gid, group, now=world.now())
-    await world.settle()
-    for _ in range(9):
-        piece = os.urandom(100)
-        half = Fragment(COMMIT_FRAGMENT, [piece_hash(piece), bytes(16)], 0, piece)
-        drop_id, cell = carol.seal_for_epoch(gid, codec.encode(half))
-        world.relay.shelves[drop_id].add(cell)
-    await world.pass_time(rules.LOOK_EVERY_MS / 1000 + 10)
-    await world.settle()
-    for person in (alice, bob):
-        assert person.one("SELECT count(*) FROM fragment") == 4
-    alice.client.rename(gid, "goes on")
-    await world.settle()
-    assert bob.client.view(gid).name == "goes on"
 
 
 async def test_welcomes_that_never_come_are_bounded(

@@ -157,17 +157,23 @@ def test_fragment_is_one_of_its_pieces() -> None:
     pieces = [piece_hash(b"one"), piece_hash(b"two")]
     for index, data in ((0, b"two"), (1, b"one"), (2, b"two"), (0, b"")):
         with pytest.raises(ValueError, match="piece"):
-            Fragment(1, pieces, index, data)
+            Fragment(1, 0, pieces, index, data, bytes(64))
 
 
 def test_fragments_of_one_whole_know_each_other() -> None:
     pieces = [piece_hash(b"one"), piece_hash(b"two")]
-    assert Fragment(1, pieces, 0, b"one").whole == Fragment(1, pieces, 1, b"two").whole
-    assert Fragment(1, pieces[:1], 0, b"one").whole != Fragment(1, pieces, 0, b"one").whole
+    first = Fragment(1, 0, pieces, 0, b"one", bytes(64))
+    assert first.whole == Fragment(1, 0, pieces, 1, b"two", bytes(64)).whole
+    for other in (
+        Fragment(1, 0, pieces[:1], 0, b"one", bytes(64)),
+        Fragment(1, 1, pieces, 0, b"one", bytes(64)),
+        Fragment(2, 0, pieces, 0, b"one", bytes(64)),
+    ):
+        assert other.whole != first.whole
 
 
 def test_too_many_fragments_are_refused() -> None:
-    many = Fragment(1, [piece_hash(b"x")] * (MAX_FRAGMENTS + 1), 0, b"x")
+    many = Fragment(1, 0, [piece_hash(b"x")] * (MAX_FRAGMENTS + 1), 0, b"x", bytes(64))
     assert not try_one(DECODERS["fragment"], codec.encode(many))
 
 

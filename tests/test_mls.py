@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -287,6 +288,19 @@ def test_somebody_removed_sees_it_reads_nothing_more_and_can_come_back(trio: lis
     bob.save()
     bob.restart()
     assert bob.seen()[1:] == alice.seen()[1:]
+
+
+def test_a_signature_key_signs_texts_of_ours_and_none_that_mls_could_have_it_sign() -> None:
+    client = Client("alice")
+    text = b"amanat piece 1" + bytes(20)
+    signature = client.engine.sign(client.signer, text)
+    Ed25519PublicKey.from_public_bytes(client.signer).verify(signature, text)
+    label = b"MLS 1.0 FramedContentTBS"
+    for other in (bytes([len(label)]) + label + b"\x04text", b"", b"amanat"):
+        with pytest.raises(BadArgument):
+            client.engine.sign(client.signer, other)
+    with pytest.raises(BadArgument):
+        client.engine.sign(bytes(32), text)
 
 
 def test_one_device_is_in_groups_of_both_suites_with_one_signature_key() -> None:

@@ -32,9 +32,9 @@ from amanat.errors import (
     VaultDamaged,
 )
 from amanat.protocol import codec, wire
-from amanat.protocol.cells import LABEL_BYTES, MAX_PAYLOAD, MESSAGE_CELL, open_cell
+from amanat.protocol.cells import LABEL_BYTES, MAX_PAYLOAD, MESSAGE_CELL
 from amanat.protocol.drops import HANDSHAKE_RETENTION_DAYS, token_hash
-from amanat.protocol.messages import COMMIT_FRAGMENT, Fragment, Policy, piece_hash
+from amanat.protocol.messages import Policy, piece_hash
 from figures import SOAK, report, rounds
 
 pytestmark = pytest.mark.timeout(100 * max(1.0, SOAK) + 20)
@@ -263,10 +263,10 @@ class Junk:
         payload = rng.choice(
             [
                 rng.randbytes(rng.randrange(MAX_PAYLOAD)),
-                commit_of(rng.randbytes(rng.randrange(1, 3_000))),
-                commit_of(self._commit),
-                commit_of(self._commit[:-1]),
-                codec.encode(Fragment(COMMIT_FRAGMENT, [piece_hash(half), bytes(16)], 0, half)),
+                self.member.piece(self.gid, rng.randbytes(rng.randrange(1, 3_000))),
+                self.member.piece(self.gid, self._commit),
+                self.member.piece(self.gid, self._commit[:-1]),
+                self.member.piece(self.gid, half, of=[piece_hash(half), bytes(16)]),
                 *self.old[-8:],
             ]
         )
@@ -285,23 +285,15 @@ class Junk:
     def keep(self) -> None:
         """Keep what the drops of the last race hold, to say it again in the next."""
         talk = self.member.client._conversations
-        region = talk.group(self.gid).policy.region
         for epoch, drop in talk.epoch_drops(self.gid):
-            secret = self.member.one(
-                "SELECT secret FROM epoch_drop WHERE gid = ? AND epoch = ?", self.gid, epoch
-            )
+            place = talk.epoch_place(self.gid, epoch)
             for cell in self.world.relay.shelves.get(drop.drop_id, EMPTY).cells:
-                once = rules._epoch_key(secret, cell[:LABEL_BYTES])
                 with contextlib.suppress(AmanatError):
-                    self.old.append(open_cell(once, cell, region=region, drop_id=drop.drop_id))
+                    self.old.append(codec.encode(place.open(cell)))
                     self.raw.append(cell)
 
 
 EMPTY = Shelf(b"", b"", 0, [])
-
-
-def commit_of(data: bytes) -> bytes:
-    return codec.encode(Fragment(COMMIT_FRAGMENT, [piece_hash(data)], 0, data))
 
 
 @pytest.mark.parametrize("count", [2, 5])

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use openmls::prelude::{tls_codec::Serialize as _, *};
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::RustCrypto;
+use openmls_traits::signatures::Signer as _;
 use openmls_traits::storage::StorageProvider as _;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -366,6 +367,18 @@ impl Engine {
             let signer = SignatureKeyPair::new(SignatureScheme::ED25519).map_err(engine_failed)?;
             signer.store(&state.provider.store).map_err(engine_failed)?;
             Ok(signer.to_public_vec())
+        })
+    }
+
+    fn sign(&self, py: Python<'_>, signer: &[u8], text: &[u8]) -> PyResult<Vec<u8>> {
+        self.call(py, |state| {
+            // What MLS signs begins with the length of "MLS 1.0 " and a label, one byte below 64
+            // (RFC 9420, section 5.1.2), and so never with a letter.
+            if !text.starts_with(rules::OWN_TEXTS) {
+                return Err(refuse(code::BAD_ARGUMENT, "the text could be one of MLS"));
+            }
+            let (_, signer) = state.signer(signer)?;
+            signer.sign(text).map_err(engine_failed)
         })
     }
 

@@ -22,6 +22,9 @@ pub const EXT_LEAF: u16 = 0xf0a2;
 /// KeyPackage extension: the first second since 1970 at which it is out of date, 8 bytes.
 const EXT_NOT_AFTER: u16 = 0xf0a3;
 
+/// How everything begins that a signature key signs beside what MLS has it sign.
+pub const OWN_TEXTS: &[u8] = b"amanat ";
+
 /// Bytes. A Commit of 1,000 hybrid Adds has 2.7 MB, a Welcome for them 1.4 MB.
 pub const MAX_MESSAGE: usize = 4 << 20;
 pub const MAX_WELCOME: usize = 4 << 20;

@@ -248,6 +248,14 @@ class Engine:
         """A new Ed25519 signature key, by its public half. It serves both suites."""
         return _call(self._engine.new_signer)
 
+    def sign(self, signer: bytes, text: bytes) -> bytes:
+        """The Ed25519 signature of a signature key of this client over a text that is no message of
+        MLS: it begins with "amanat ". 64 bytes.
+
+        Raises BadArgument for another text, and where the key is not there.
+        """
+        return _call(self._engine.sign, signer, text)
+
     def new_key_package(
         self,
         suite: int,

@@ -1491,7 +1491,7 @@ class Client:
         with self._unit():
             self._conversations.warn(None, error.code, error.detail, now=self._now())
             if isinstance(error, RelayLied):
-                self._delivery.start_over(drop_id)
+                self._conversations.start_over(drop_id)
 
     async def _send_to(self, relay: str) -> None:
         """Bring the outbox of one relay to it, for ever."""
@@ -1806,7 +1806,9 @@ class Client:
     async def _come_back(self, attempt: Try) -> None:
         """Read the epoch drop from its first cell until it holds a whole Commit, ours or not, or
         has forgotten ours."""
-        drop, after = attempt.drop, 0
+        drop, after = attempt.place.drop, 0
+        with self._unit():
+            self._comebacks.begin(attempt)
         while True:
             is_taken = self._comebacks.is_taken(attempt)
             request = wire.Read(

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import msgspec
 
 from amanat import mls
-from amanat.client.conversation import GroupChanged, epoch_drop, open_fragment
+from amanat.client.conversation import GroupChanged
+from amanat.client.pieces import EpochDrop, epoch_drop, pack_signers, unpack_signers, without
 from amanat.errors import (
     AmanatError,
     InvalidCell,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from amanat.client.profile import Me
     from amanat.client.vault import Vault
     from amanat.protocol import wire
-    from amanat.protocol.drops import Drop
+    from amanat.protocol.messages import Fragment
 
 ASK_MS = (20_000, 3_600_000)
 """First and longest pause before help is asked for again, in milliseconds."""
@@ -85,16 +86,16 @@ class Try(NamedTuple):
 
     gid: bytes
     digest: bytes
-    secret: bytes
     relay: str
-    region: str
     judged: int
     """No Commit that is whole by this seq of the drop counts."""
+    place: EpochDrop
+    """Where it is."""
 
     @property
-    def drop(self) -> Drop:
-        """The epoch drop."""
-        return epoch_drop(self.secret, self.region)
+    def kept_under(self) -> bytes:
+        """Pieces are kept apart from those that were read of the same drop before."""
+        return self.gid + self.place.drop.drop_id
 
 
 _LOOK = bytes(16)
@@ -283,23 +284,29 @@ class Comebacks:
         except AmanatError as error:
             self._conversations.warn(gid, error.code, "help did not fit", now=now)
             return
+        signers = {member.leaf_index: member.signer for member in view.members}
+        own = next(leaf for leaf, signer in signers.items() if signer == self._me.signer)
+        place = EpochDrop(gid, bundle.epoch_before, help_.secret, policy.region, signers)
+        whole, missing = self._conversations.append_to(
+            place, policy.relay, COMMIT_FRAGMENT, bundle.commit, leaf=own, now=now
+        )
         self._db.execute(
             "UPDATE comeback SET digest = ?, epoch = ?, secret = ?, relay = ?, region = ?,"
-            " judged = ? WHERE gid = ?",
+            " judged = ?, signers = ?, whole = ?, missing = ? WHERE gid = ?",
             (
                 bundle.sha256,
-                bundle.epoch_before,
-                help_.secret,
+                place.epoch,
+                place.secret,
                 policy.relay,
                 policy.region,
                 help_.judged,
+                pack_signers(signers.items()),
+                whole,
+                missing,
                 gid,
             ),
         )
         self._conversations.move_clock(gid, help_.clock)
-        self._conversations.append_to(
-            policy, help_.secret, COMMIT_FRAGMENT, bundle.commit, about=gid, now=now
-        )
 
     def _stay(self, gid: bytes, known: dict[int, bytes], *, now: int) -> None:
         """Who helps is not in the epoch that somebody claims to be in. If they are where we are,
@@ -313,10 +320,23 @@ class Comebacks:
     def tries(self) -> list[Try]:
         """The external Commits of ours whose fate is open."""
         rows = self._db.execute(
-            "SELECT gid, digest, secret, relay, region, judged FROM comeback"
+            "SELECT gid, digest, relay, judged, epoch, secret, region, signers FROM comeback"
             " WHERE digest IS NOT NULL"
         ).fetchall()
-        return [Try(*row) for row in rows]
+        return [
+            Try(
+                gid,
+                digest,
+                relay,
+                judged,
+                EpochDrop(gid, epoch, secret, region, unpack_signers(signers)),
+            )
+            for gid, digest, relay, judged, epoch, secret, region, signers in rows
+        ]
+
+    def begin(self, attempt: Try) -> None:
+        """The epoch drop is read from its first cell now; inside a unit."""
+        self._conversations.pieces.forget(attempt.kept_under)
 
     def judge(self, attempt: Try, cells: wire.Cells, *, now: int) -> bool:
         """Look for the first Commit among the cells of the epoch drop, from its first one; inside a
@@ -325,23 +345,34 @@ class Comebacks:
         We cannot read another's Commit, so junk that a member puts there after we were helped costs
         us a turn, and no more.
         """
-        talk = self._conversations
         for seq, cell in enumerate(cells.cells, cells.first):
             try:
-                fragment = open_fragment(attempt.secret, attempt.region, cell)
+                piece = attempt.place.open(cell)
             except InvalidCell:
                 continue
-            commit = talk.assemble(attempt.gid, -1, fragment)
-            is_commit = commit is not None and fragment.kind == COMMIT_FRAGMENT
+            self._was_shown(attempt, piece)
+            commit = self._conversations.pieces.take(attempt.kept_under, piece)
+            is_commit = commit is not None and piece.kind == COMMIT_FRAGMENT
             if commit is None or not is_commit or seq <= attempt.judged:
                 continue
-            if hashlib.sha256(commit).digest() == attempt.digest:
-                self._db.execute("DELETE FROM fragment WHERE gid = ?", (attempt.gid,))
+            if hashlib.sha256(commit).digest() != attempt.digest:
+                self._lose(attempt, now=now)
+            elif attempt.place.signers[piece.leaf] == self._me.signer:
                 self._won(attempt, now=now)
             else:
-                self._lose(attempt, now=now)
+                continue  # ours, in the name of somebody whose it is not
             return True
         return False
+
+    def _was_shown(self, attempt: Try, piece: Fragment) -> None:
+        row = self._db.execute(
+            "SELECT missing FROM comeback WHERE gid = ? AND whole = ?", (attempt.gid, piece.whole)
+        ).fetchone()
+        if row is not None:
+            missing = without(row[0], piece.index)
+            self._db.execute(
+                "UPDATE comeback SET missing = ? WHERE gid = ?", (missing, attempt.gid)
+            )
 
     def is_taken(self, attempt: Try) -> bool:
         """Whether the relay says that it has all of our Commit."""
@@ -353,13 +384,17 @@ class Comebacks:
     def forgotten(self, attempt: Try, *, now: int) -> None:
         """The epoch drop was read to its end and our Commit, which the relay had taken before, was
         not there: all begins anew; inside a unit."""
-        self._conversations.lied(
-            attempt.gid, now=now, how="a Commit that it had taken is not there"
-        )
+        (missing,) = self._db.execute(
+            "SELECT missing FROM comeback WHERE gid = ?", (attempt.gid,)
+        ).fetchone()
+        if missing:  # else all of it was there, and something of ours has taken its room
+            self._conversations.lied(
+                attempt.gid, now=now, how="a Commit that it had taken is not there"
+            )
         self._lose(attempt, now=now)
 
     def _lose(self, attempt: Try, *, now: int) -> None:
-        self._db.execute("DELETE FROM fragment WHERE gid = ?", (attempt.gid,))
+        self._conversations.pieces.forget(attempt.kept_under)
         self._engine.clear_pending(attempt.gid)
         self._db.execute(
             "UPDATE comeback SET digest = NULL, ask_due_at = ? WHERE gid = ?",
@@ -368,6 +403,7 @@ class Comebacks:
 
     def _won(self, attempt: Try, *, now: int) -> None:
         gid = attempt.gid
+        self._conversations.pieces.forget(attempt.kept_under)
         is_restart, helper = self._db.execute(
             "DELETE FROM comeback WHERE gid = ? RETURNING is_restart, helper", (gid,)
         ).fetchone()

@@ -25,6 +25,14 @@ from amanat.client.delivery import Peer
 from amanat.client.gaps import Gaps
 from amanat.client.history import History, MessageChanged, TextArrived
 from amanat.client.holding import HOLD, Fetched, HeldDrop, Holding
+from amanat.client.pieces import (
+    EpochDrop,
+    Pieces,
+    epoch_drop,
+    pack_signers,
+    unpack_signers,
+    without,
+)
 from amanat.client.vault import fingerprint
 from amanat.client.waiting import MAX_SAID_AGAIN, SAID_AGAIN, Word
 from amanat.client.whereabouts import Whereabouts
@@ -55,7 +63,7 @@ from amanat.errors import (
     WrongEpoch,
 )
 from amanat.protocol import codec, wire
-from amanat.protocol.cells import LABEL_BYTES, MAX_PAYLOAD, OneTime, one_time, open_cell, seal
+from amanat.protocol.cells import MAX_PAYLOAD, OneTime, one_time, seal
 from amanat.protocol.drops import (
     HANDSHAKE_RETENTION_DAYS,
     MESSAGE_RETENTION_DAYS,
@@ -71,7 +79,6 @@ from amanat.protocol.messages import (
     HOLDS,
     MAX_BRANCH,
     MAX_DELETED,
-    MAX_FRAGMENTS,
     MAX_KEY_PACKAGES,
     MAX_LIFE_S,
     MAX_REACTION_CHARS,
@@ -86,7 +93,6 @@ from amanat.protocol.messages import (
     Envelope,
     Epoch,
     FileRef,
-    Fragment,
     KeyPackages,
     KeyPackagesWanted,
     Kind,
@@ -106,7 +112,6 @@ from amanat.protocol.messages import (
     decode_envelope,
     decode_policy,
     envelope_hash,
-    piece_hash,
 )
 
 if TYPE_CHECKING:
@@ -118,6 +123,7 @@ if TYPE_CHECKING:
     from amanat.client.profile import Me
     from amanat.client.vault import Vault
     from amanat.protocol.identity import Address
+    from amanat.protocol.messages import Fragment
 
 LARGE_GROUP = 64
 """Above this many people a message goes once into the epoch drop instead of once to every bucket
@@ -142,9 +148,6 @@ KEPT_EPOCHS = 3
 keys (research: messages arrive up to two epochs late)."""
 MAX_EARLY = 1_000
 """Most messages kept that are of an epoch not reached yet, for each conversation."""
-MAX_OPEN_FRAGMENTS = 1_024
-"""Most pieces of unfinished Commits kept of one epoch: four of the largest. All members read the
-same pieces in the same order, so they leave out the same ones."""
 MAX_ACKS = 20
 """Most devices that one message confirms: 400 bytes, so that a short text stays in a small cell."""
 MAX_ACKS_LARGE = 4
@@ -181,8 +184,6 @@ KEY_PACKAGES_GIVEN = 2
 """KeyPackages each contact holds of us: one in use, one in reserve."""
 KEY_PACKAGE_LIFETIME_S = 84 * 86_400
 """How long a KeyPackage may be used, in seconds (12 weeks, as is usual in the field)."""
-FRAGMENT_BYTES = MAX_PAYLOAD - 64 - 18 * MAX_FRAGMENTS
-"""Bytes of a Commit in one cell, leaving room for the fragment's own fields."""
 WELCOME_LIFE_MS = 14 * 86_400_000
 """How long an announced Welcome is looked for: no file rests longer (MESSAGE_RETENTION_DAYS)."""
 _WANTED_OF_US = frozenset({Kind.KEY_PACKAGES_WANTED, Kind.WELCOME, Kind.TIMER})
@@ -253,6 +254,7 @@ class Conversations:
         self.history = History(vault, me)
         self.holding = Holding(vault, me)
         self.waiting = self.history.waiting
+        self.pieces = Pieces(vault)
         self._groups: dict[bytes, Group] = {}
         self._helping: set[bytes] = set()
         self._parted: dict[tuple[bytes, bytes], int] = {}
@@ -499,8 +501,16 @@ class Conversations:
         epoch = group.view.epoch
         secret = self._engine.export_secret(gid, "amanat epoch drop", b"", 32)
         self._db.execute(
-            "INSERT INTO epoch_drop (gid, epoch, secret, relay, region) VALUES (?, ?, ?, ?, ?)",
-            (gid, epoch, secret, group.policy.relay, group.policy.region),
+            "INSERT INTO epoch_drop (gid, epoch, secret, relay, region, signers)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                gid,
+                epoch,
+                secret,
+                group.policy.relay,
+                group.policy.region,
+                pack_signers((p.leaf_index, p.signer) for p in group.people),
+            ),
         )
         self._drop_epochs(gid, before=epoch - KEPT_EPOCHS + 1)
         self._db.execute(
@@ -562,9 +572,10 @@ class Conversations:
         ).fetchall()
         for secret, region in rows:
             rests = region or (policy.region if policy else "")
-            self._delivery.drop_cursor(epoch_drop(secret, rests).drop_id)
+            drop_id = epoch_drop(secret, rests).drop_id
+            self._delivery.drop_cursor(drop_id)
+            self.pieces.forget(drop_id)
         self._db.execute("DELETE FROM epoch_drop WHERE gid = ? AND epoch < ?", (gid, before))
-        self._db.execute("DELETE FROM fragment WHERE gid = ? AND epoch < ?", (gid, before))
 
     def epoch_drops(self, gid: bytes) -> list[tuple[int, Drop]]:
         """The (epoch, drop) pairs still read, the oldest first."""
@@ -635,77 +646,90 @@ class Conversations:
     def _append_to_epoch(
         self, gid: bytes, group: Group, kind: int, data: bytes, *, now: int
     ) -> None:
-        secret = self.epoch_secret(gid, now=now)
-        self.append_to(group.policy, secret, kind, data, about=gid, now=now)
+        self._make_epoch_drop(gid, group, now=now)
+        place = self.epoch_place(gid, group.view.epoch)
+        whole, missing = self.append_to(
+            place, group.policy.relay, kind, data, leaf=group.view.own_leaf, now=now
+        )
+        if kind == COMMIT_FRAGMENT:
+            self._db.execute(
+                "UPDATE attempt SET whole = ?, missing = ? WHERE gid = ?", (whole, missing, gid)
+            )
 
     def append_to(
-        self, policy: Policy, secret: bytes, kind: int, data: bytes, *, about: bytes, now: int
-    ) -> None:
-        """Append a Commit or a message to the epoch drop of a secret; inside a unit."""
-        drop = epoch_drop(secret, policy.region)
-        pieces = [data[i : i + FRAGMENT_BYTES] for i in range(0, len(data), FRAGMENT_BYTES)]
-        hashes = [piece_hash(piece) for piece in pieces]
-        for index, piece in enumerate(pieces):
-            fragment = Fragment(kind, hashes, index, piece)
-            once = _epoch_key(secret, secrets.token_bytes(LABEL_BYTES))
-            cell = seal(once, codec.encode(fragment), region=policy.region, drop_id=drop.drop_id)
+        self, place: EpochDrop, relay: str, kind: int, data: bytes, *, leaf: int, now: int
+    ) -> tuple[bytes, bytes]:
+        """Append a Commit or a message of ours, as the holder of a leaf, to an epoch drop; inside a
+        unit. What its pieces call it, and the indexes of those that the drop is to show."""
+        cells, whole = place.cut(
+            kind, data, leaf=leaf, sign=lambda text: self._engine.sign(self._me.signer, text)
+        )
+        for cell in cells:
             self._delivery.queue(
-                policy.relay,
-                wire.Append(0, drop.drop_id, drop.append_token, cell),
+                relay,
+                wire.Append(0, place.drop.drop_id, place.drop.append_token, cell),
                 purpose="commit" if kind == COMMIT_FRAGMENT else "cell",
-                about=about,
+                about=place.gid,
                 due_at=now,
             )
+        return whole, bytes(range(len(cells)))
+
+    def epoch_place(self, gid: bytes, epoch: int) -> EpochDrop:
+        """The drop of an epoch that is still read. KeyError if it is not any more."""
+        row = self._db.execute(
+            "SELECT secret, region, signers FROM epoch_drop WHERE gid = ? AND epoch = ?",
+            (gid, epoch),
+        ).fetchone()
+        if row is None:
+            raise KeyError(epoch)
+        secret, region, signers = row
+        group = self.group(gid)
+        who = (
+            {person.leaf_index: person.signer for person in group.people}
+            if epoch == group.view.epoch
+            else unpack_signers(signers)
+        )
+        return EpochDrop(gid, epoch, secret, region or group.policy.region, who)
 
     def read_epoch(self, gid: bytes, epoch: int, cells: wire.Cells, *, take: int, now: int) -> None:
         """Take the first `take` cells of an epoch drop's reply; inside a unit.
 
         Raises RelayLied when they do not continue what was read before.
         """
-        row = self._db.execute(
-            "SELECT secret, region FROM epoch_drop WHERE gid = ? AND epoch = ?", (gid, epoch)
-        ).fetchone()
-        if row is None:
+        try:
+            place = self.epoch_place(gid, epoch)
+        except KeyError:
             return  # the group has moved on since the request
-        region = row[1] or self.group(gid).policy.region
-        drop = epoch_drop(row[0], region)
-        for cell in self._delivery.advance(drop.drop_id, cells, take):
+        for cell in self._delivery.advance(place.drop.drop_id, cells, take):
             try:
-                fragment = open_fragment(row[0], region, cell)
+                piece = place.open(cell)
             except InvalidCell:
                 continue  # junk of somebody who knows the drop; skipped alike by every member
-            data = self.assemble(gid, epoch, fragment)
+            if piece.kind == COMMIT_FRAGMENT:
+                self._was_shown(gid, piece)
+            data = self.pieces.take(place.drop.drop_id, piece)
             if data is None or not self.is_followed(gid):
                 continue
-            if fragment.kind == COMMIT_FRAGMENT:
+            if piece.kind == COMMIT_FRAGMENT:
                 if epoch == self.group(gid).view.epoch:
-                    self._judge(gid, data, now=now)
-            elif fragment.kind == HELD_FRAGMENT:
+                    self._judge(gid, data, author=piece.leaf, now=now)
+            elif piece.kind == HELD_FRAGMENT:
                 self._expect_held(gid, b"", data, Epoch(0, bytes(8)), now=now)
             else:
                 self.receive(gid, data, now=now)
 
-    def assemble(self, gid: bytes, epoch: int, piece: Fragment) -> bytes | None:
-        """What a piece of an epoch drop makes whole, if it does; inside a unit."""
-        if len(piece.pieces) == 1:
-            return piece.data
-        (count,) = self._db.execute(
-            "SELECT count(*) FROM fragment WHERE gid = ? AND epoch = ?", (gid, epoch)
+    def _was_shown(self, gid: bytes, piece: Fragment) -> None:
+        row = self._db.execute(
+            "SELECT missing FROM attempt WHERE gid = ? AND whole = ?", (gid, piece.whole)
         ).fetchone()
-        if count >= MAX_OPEN_FRAGMENTS:
-            return None
-        self._db.execute(
-            "INSERT OR IGNORE INTO fragment VALUES (?, ?, ?, ?, ?)",
-            (gid, epoch, piece.whole, piece.index, piece.data),
-        )
-        key = (gid, epoch, piece.whole)
-        rows = self._db.execute(
-            "SELECT data FROM fragment WHERE gid = ? AND epoch = ? AND whole = ? ORDER BY idx", key
-        ).fetchall()
-        if len(rows) != len(piece.pieces):
-            return None
-        self._db.execute("DELETE FROM fragment WHERE gid = ? AND epoch = ? AND whole = ?", key)
-        return b"".join(row[0] for row in rows)
+        if row is not None:
+            missing = without(row[0], piece.index)
+            self._db.execute("UPDATE attempt SET missing = ? WHERE gid = ?", (missing, gid))
+
+    def start_over(self, drop_id: bytes) -> None:
+        """Read a drop from its first cell again; inside a unit."""
+        self._delivery.start_over(drop_id)
+        self.pieces.forget(drop_id)
 
     # Commits
 
@@ -864,7 +888,8 @@ class Conversations:
             aad=codec.encode(CommitInfo(leaves=plan.leaves)),
         )
         self._db.execute(
-            "INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO attempt (gid, epoch, digest, welcome, tree, joiners, is_refresh, data)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 gid,
                 group.view.epoch,
@@ -940,22 +965,31 @@ class Conversations:
             is_refresh,
         )
 
-    def _judge(self, gid: bytes, commit: bytes, *, now: int) -> None:
-        """Apply a Commit read from the epoch drop if it is the first valid one."""
+    def _judge(self, gid: bytes, commit: bytes, *, author: int, now: int) -> None:
+        """Apply a Commit read from the epoch drop if it is the first valid one; `author` is the
+        leaf that has signed its pieces."""
+        group = self.group(gid)
         row = self._db.execute("SELECT digest FROM attempt WHERE gid = ?", (gid,)).fetchone()
         if row is not None and hashlib.sha256(commit).digest() == row[0]:
-            self._won(gid, now=now)
+            if author == group.view.own_leaf:
+                self._won(gid, now=now)
             return
         try:
             staged = self._engine.process(gid, commit)
-        except OwnMessage:  # we made it and do not know of it: another copy of this vault did
-            self.go_astray(gid, CopiedVault.code, is_restart=True, now=now)
+        except OwnMessage:
+            if author == group.view.own_leaf:
+                # We made it and do not know of it: another copy of this vault did.
+                self.go_astray(gid, CopiedVault.code, is_restart=True, now=now)
             return
         except (PeerError, WrongEpoch, FutureEpoch):
             return  # junk: no member can apply it
         if not isinstance(staged, mls.StagedCommit):
             return
-        group = self.group(gid)
+        # Who comes back has no leaf yet, and signs with the one that is given up for it.
+        leaves = staged.removes if staged.external else (staged.committer.leaf_index,)
+        if author not in leaves:
+            self._engine.reject(staged.handle)
+            return
         try:
             rights.judge(
                 group.policy,
@@ -1021,7 +1055,7 @@ class Conversations:
         self._db.execute(
             "DELETE FROM outbox WHERE about = ? AND purpose IN ('cell', 'held', 'commit')", (gid,)
         )
-        for table in ("attempt", "early", "fragment"):
+        for table in ("attempt", "early"):
             self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
         self.events.append(GroupChanged(gid))
 
@@ -1170,15 +1204,15 @@ class Conversations:
         """The epoch drop was read to its end and our Commit, which the relay had taken before, was
         not there: append it once more; inside a unit."""
         row = self._db.execute(
-            "SELECT data, epoch FROM attempt WHERE gid = ? AND digest = ?", (gid, digest)
+            "SELECT data, epoch, missing FROM attempt WHERE gid = ? AND digest = ?", (gid, digest)
         ).fetchone()
         if row is None:
             return  # it was there, or another was
-        self.lied(gid, now=now, how="a Commit that it had taken is not there")
-        self._db.execute(
-            "UPDATE epoch_drop SET made = 0 WHERE gid = ? AND epoch = ?", (gid, row[1])
-        )
-        self._append_to_epoch(gid, self.group(gid), COMMIT_FRAGMENT, row[0], now=now + FORGOTTEN_MS)
+        data, epoch, missing = row
+        if missing:  # else all of it was there, and something of ours has taken its room
+            self.lied(gid, now=now, how="a Commit that it had taken is not there")
+        self._db.execute("UPDATE epoch_drop SET made = 0 WHERE gid = ? AND epoch = ?", (gid, epoch))
+        self._append_to_epoch(gid, self.group(gid), COMMIT_FRAGMENT, data, now=now + FORGOTTEN_MS)
 
     def _let_in(
         self, gid: bytes, welcome: bytes, tree: bytes, joiners: list[bytes], now: int
@@ -2151,7 +2185,6 @@ _WORDS = {Kind.TEXT, Kind.EDIT, Kind.REACTION, Kind.DELETE, Kind.TIMER, Kind.REP
 """What people say and do, which is held where they want it so. All else has nothing of it, or
 rests with the group."""
 
-_fragments = codec.decoder_of(Fragment)
 _key_packages = codec.decoder_of(KeyPackages)
 _wanteds = codec.decoder_of(KeyPackagesWanted)
 _welcomes = codec.decoder_of(WelcomeRef)
@@ -2168,24 +2201,6 @@ def most_leaves(suite: int) -> int:
     """How many leaves a group of a suite may have."""
     hybrid = suite == mls.HYBRID_SUITE
     return rights.MAX_HYBRID_LEAVES if hybrid else rights.MAX_CLASSICAL_LEAVES
-
-
-def epoch_drop(secret: bytes, region: str) -> Drop:
-    """The drop of the epoch whose exported secret this is."""
-    return derive_drop(secret, purpose=b"amanat epoch drop", region=region)
-
-
-def open_fragment(secret: bytes, region: str, cell: bytes) -> Fragment:
-    """The piece in a cell of the epoch drop of a secret. Raises InvalidCell."""
-    once = _epoch_key(secret, cell[:LABEL_BYTES])
-    drop_id = epoch_drop(secret, region).drop_id
-    payload = open_cell(once, cell, region=region, drop_id=drop_id)
-    return codec.decode(_fragments, payload, InvalidCell)
-
-
-def _epoch_key(secret: bytes, label: bytes) -> OneTime:
-    """The key of a cell of an epoch drop, whose label the sender drew at random."""
-    return OneTime(label, expand(secret, b"amanat epoch cell", label))
 
 
 def file_drop(ref: FileRef) -> Drop:

@@ -511,6 +511,29 @@ CREATE TABLE waiting (
     UNIQUE (gid, envelope)
 ) STRICT;
 """,
+    # 17: pieces of Commits are signed
+    """
+-- Pieces of what is not whole yet, in the order in which they came: `place` is the drop, or a
+-- conversation that is being joined again and its drop; `leaf` is their author's.
+DROP TABLE fragment;
+CREATE TABLE fragment (
+    id INTEGER PRIMARY KEY,
+    place BLOB NOT NULL, whole BLOB NOT NULL, leaf INTEGER NOT NULL, idx INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    UNIQUE (place, whole, idx)
+) STRICT;
+CREATE INDEX fragment_author ON fragment (place, leaf);
+
+-- The signature keys of an epoch's leaves.
+ALTER TABLE epoch_drop ADD COLUMN signers BLOB NOT NULL DEFAULT x'';
+ALTER TABLE comeback ADD COLUMN signers BLOB NOT NULL DEFAULT x'';
+
+-- What the pieces of our Commit call it, and the indexes of those the drop has still to show.
+ALTER TABLE attempt ADD COLUMN whole BLOB NOT NULL DEFAULT x'';
+ALTER TABLE attempt ADD COLUMN missing BLOB NOT NULL DEFAULT x'';
+ALTER TABLE comeback ADD COLUMN whole BLOB NOT NULL DEFAULT x'';
+ALTER TABLE comeback ADD COLUMN missing BLOB NOT NULL DEFAULT x'';
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)

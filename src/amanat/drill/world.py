@@ -31,8 +31,8 @@ import sqlcipher3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from amanat import link as transport
-from amanat.client import conversation as rules
 from amanat.client.api import Client
+from amanat.client.pieces import epoch_key
 from amanat.client.vault import Unlock
 from amanat.errors import (
     AmanatError,
@@ -48,11 +48,11 @@ from amanat.errors import (
     WrongRegion,
 )
 from amanat.link import Link
-from amanat.protocol import sealing, wire
+from amanat.protocol import codec, sealing, wire
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES, seal
 from amanat.protocol.descriptor import Descriptor, Limits, RelayAddress, sign_descriptor
 from amanat.protocol.drops import derive_bucket, first_digest, in_region, next_digest, token_hash
-from amanat.protocol.messages import Seen
+from amanat.protocol.messages import COMMIT_FRAGMENT, Fragment, Seen, piece_hash
 from amanat.protocol.places import Place
 from amanat.protocol.rounds import hand_on_at, publish_at
 
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from amanat.client.api import Message
+    from amanat.client.pieces import EpochDrop
     from amanat.client.vault import Vault
 
 EPOCH_MS = 1_600_000_000_000
@@ -707,15 +708,37 @@ class Person:
         return self.client.conversation(where).gid
 
     def seal_for_epoch(self, gid: bytes, payload: bytes) -> tuple[bytes, bytes]:
-        """A cell of the current epoch's drop, as any member can make it: (drop id, cell)."""
+        """A cell of the current epoch's drop, as whoever knows that drop can make it: (drop id,
+        cell)."""
+        place = self.epoch_place(gid)
+        once = epoch_key(place.secret, os.urandom(LABEL_BYTES))
+        drop_id = place.drop.drop_id
+        return drop_id, seal(once, payload, region=place.region, drop_id=drop_id)
+
+    def epoch_place(self, gid: bytes) -> EpochDrop:
+        """The current epoch's drop."""
         talk = self.client._conversations
-        _, drop = talk.epoch_drops(gid)[-1]
-        secret = self.one(
-            "SELECT secret FROM epoch_drop WHERE gid = ? ORDER BY epoch DESC LIMIT 1", gid
-        )
-        once = rules._epoch_key(secret, os.urandom(LABEL_BYTES))
-        region = talk.group(gid).policy.region
-        return drop.drop_id, seal(once, payload, region=region, drop_id=drop.drop_id)
+        return talk.epoch_place(gid, talk.group(gid).view.epoch)
+
+    def piece(
+        self,
+        gid: bytes,
+        data: bytes,
+        *,
+        kind: int = COMMIT_FRAGMENT,
+        of: Sequence[bytes] = (),
+        index: int = 0,
+        leaf: int | None = None,
+    ) -> bytes:
+        """The payload of such a cell: a piece that this person has signed, of a whole whose pieces
+        are `of`, or of one piece. `leaf` is their own unless they lie."""
+        own = self.client._conversations.group(gid).view.own_leaf
+        leaf = own if leaf is None else leaf
+        pieces = list(of) or [piece_hash(data)]
+        unsigned = Fragment(kind, leaf, pieces, index, data, bytes(64))
+        engine, signer = self.client._engine, self.client._me.signer
+        signed = self.epoch_place(gid).signed(unsigned, lambda text: engine.sign(signer, text))
+        return codec.encode(signed)
 
     def say(self, where: str, text: str) -> None:
         self.client.send(self.gid(where), text)

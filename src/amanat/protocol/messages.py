@@ -28,8 +28,9 @@ MAX_TEXT_BYTES = 60_000
 """Longest text, in bytes of UTF-8: with all overhead it still fits one large cell."""
 MAX_ADMINS = 64
 """Most admins of a group: the policy is part of every Commit's transcript."""
-MAX_FRAGMENTS = 256
-"""Most cells of one Commit in an epoch drop: 16 MiB, above any Commit of 1,000 members."""
+MAX_FRAGMENTS = 72
+"""Most cells of one Commit in an epoch drop: 4.4 MiB, above the largest Commit that the engine
+takes (rules.rs, MAX_MESSAGE)."""
 MAX_BLOB_BYTES = 16 * 1024 * 1024
 """Largest Welcome and tree, in bytes."""
 MAX_LEAVES_PER_COMMIT = 16
@@ -347,11 +348,15 @@ class Fragment(codec.Record, frozen=True):
 
     kind: Annotated[int, msgspec.Meta(ge=1, le=3)]
     """1: Commit, 2: application message, 3: where one is to be fetched (Held)."""
+    leaf: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+    """The author's, in the epoch of the drop."""
     pieces: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=MAX_FRAGMENTS)]
     """The hash of every piece, in order. It names the whole: nobody can slip a piece of theirs into
     somebody else's Commit."""
     index: Annotated[int, msgspec.Meta(ge=0, lt=MAX_FRAGMENTS)]
     data: bytes
+    signature: Signature
+    """By the signature key of that leaf, over `piece_text`."""
 
     def __post_init__(self) -> None:
         if self.index >= len(self.pieces) or piece_hash(self.data) != self.pieces[self.index]:
@@ -359,8 +364,8 @@ class Fragment(codec.Record, frozen=True):
 
     @property
     def whole(self) -> bytes:
-        """16 bytes that name what this is a piece of."""
-        return hashlib.sha256(b"amanat whole" + b"".join(self.pieces)).digest()[:16]
+        """32 bytes that name what this is a piece of: of one author and kind."""
+        return whole_name(self.kind, self.leaf, self.pieces)
 
 
 class Knock(codec.Record, frozen=True):
@@ -397,6 +402,19 @@ _commit_infos = codec.decoder_of(CommitInfo)
 def piece_hash(data: bytes) -> bytes:
     """The 16 bytes that stand for a piece in its fragments."""
     return hashlib.sha256(b"amanat piece" + data).digest()[:16]
+
+
+def whole_name(kind: int, leaf: int, pieces: list[bytes]) -> bytes:
+    """What stands for a whole in what the author of its pieces signs."""
+    head = bytes([kind]) + leaf.to_bytes(4, "big")
+    return hashlib.sha256(b"amanat whole" + head + b"".join(pieces)).digest()
+
+
+def piece_text(piece: Fragment, *, group: bytes, epoch: int, drop_id: bytes) -> bytes:
+    """What the author of a piece signs: it counts in this epoch of this group, and under this leaf,
+    alone."""
+    place = group + epoch.to_bytes(8, "big") + drop_id
+    return b"amanat piece 1\x00" + place + piece.whole + bytes([piece.index])
 
 
 def decode_envelope(data: bytes) -> Envelope:

@@ -1,0 +1,180 @@
+"""Pieces: what goes into an epoch drop, and what of all that is in it counts.
+
+A Commit or a message is cut into pieces that fit a cell, and each is signed by the leaf it comes
+from (docs/protocol.md, section 9). What nobody has signed who is in the epoch is passed over before
+anything is kept, and what a member has begun and not finished takes of that member's own room, so
+nobody can keep a Commit of somebody else's from becoming whole. All members read the same cells in
+the same order, so the same Commits become whole for all of them.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import structs
+
+from amanat.errors import InvalidCell, InvalidCredential
+from amanat.protocol import codec
+from amanat.protocol.cells import LABEL_BYTES, MAX_PAYLOAD, OneTime, open_cell, seal
+from amanat.protocol.drops import Drop, derive_drop, expand
+from amanat.protocol.identity import check_signature
+from amanat.protocol.messages import MAX_FRAGMENTS, Fragment, piece_hash, piece_text, whole_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from amanat.client.vault import Vault
+
+FRAGMENT_BYTES = MAX_PAYLOAD - 128 - 18 * MAX_FRAGMENTS
+"""Bytes of a Commit in one cell, leaving room for the fragment's own fields."""
+MAX_OPEN = 2 * MAX_FRAGMENTS
+"""Most pieces kept of what one author has begun and not finished: the largest Commit, and as much
+again that came in between."""
+MAX_OPEN_ALL = 1_024
+"""Most pieces kept of what all authors of an epoch have begun and not finished: 64 MiB."""
+_LEAF_BYTES = 4
+_KEY_BYTES = 32
+
+
+class Cut(NamedTuple):
+    """What a Commit or a message was cut into."""
+
+    cells: list[bytes]
+    whole: bytes
+    """What its pieces call it."""
+
+
+@dataclass(frozen=True)
+class EpochDrop:
+    """The drop of one epoch of one group, as its members know it."""
+
+    gid: bytes
+    epoch: int
+    secret: bytes
+    region: str
+    signers: dict[int, bytes]
+    """The signature key of each leaf."""
+
+    @cached_property
+    def drop(self) -> Drop:
+        """Its id and tokens."""
+        return epoch_drop(self.secret, self.region)
+
+    def cut(self, kind: int, data: bytes, *, leaf: int, sign: Callable[[bytes], bytes]) -> Cut:
+        """The cells of a Commit or a message by this leaf; `sign` signs with its signature key."""
+        pieces = [data[i : i + FRAGMENT_BYTES] for i in range(0, len(data), FRAGMENT_BYTES)]
+        hashes = [piece_hash(piece) for piece in pieces]
+        cells = [
+            self.seal(self.signed(Fragment(kind, leaf, hashes, index, piece, bytes(64)), sign))
+            for index, piece in enumerate(pieces)
+        ]
+        return Cut(cells, whole_name(kind, leaf, hashes))
+
+    def signed(self, piece: Fragment, sign: Callable[[bytes], bytes]) -> Fragment:
+        """A piece with its author's signature."""
+        return structs.replace(piece, signature=sign(self._text(piece)))
+
+    def seal(self, piece: Fragment) -> bytes:
+        """The cell of a piece, under a label drawn at random."""
+        once = epoch_key(self.secret, secrets.token_bytes(LABEL_BYTES))
+        payload = codec.encode(piece)
+        return seal(once, payload, region=self.region, drop_id=self.drop.drop_id)
+
+    def open(self, cell: bytes) -> Fragment:
+        """The piece in a cell. Raises InvalidCell where it is not by a member of this epoch."""
+        once = epoch_key(self.secret, cell[:LABEL_BYTES])
+        payload = open_cell(once, cell, region=self.region, drop_id=self.drop.drop_id)
+        piece = codec.decode(_fragments, payload, InvalidCell)
+        try:
+            check_signature(self.signers[piece.leaf], piece.signature, self._text(piece))
+        except (KeyError, InvalidCredential):
+            raise InvalidCell from None
+        return piece
+
+    def _text(self, piece: Fragment) -> bytes:
+        return piece_text(piece, group=self.gid, epoch=self.epoch, drop_id=self.drop.drop_id)
+
+
+class Pieces:
+    """The pieces of what is not whole yet, in one vault."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._db = vault.db
+
+    def take(self, place: bytes, piece: Fragment) -> bytes | None:
+        """What a piece makes whole, if it does; inside a unit. `place` is the drop, or whatever
+        else all that is read of it is kept under; its pieces come in the drop's order.
+
+        Of an author who has begun too much the oldest is forgotten; so it is, where all have begun
+        too much, of the one who has begun most, and of several such of the highest leaf.
+        """
+        if len(piece.pieces) == 1:
+            return piece.data
+        whole = (place, piece.whole)
+        self._db.execute(
+            "INSERT OR IGNORE INTO fragment (place, whole, leaf, idx, data) VALUES (?, ?, ?, ?, ?)",
+            (*whole, piece.leaf, piece.index, piece.data),
+        )
+        (count,) = self._db.execute(
+            "SELECT count(*) FROM fragment WHERE place = ? AND whole = ?", whole
+        ).fetchone()
+        if count < len(piece.pieces):
+            self._make_room(place, piece.leaf)
+            return None
+        rows = self._db.execute(
+            "DELETE FROM fragment WHERE place = ? AND whole = ? RETURNING idx, data", whole
+        ).fetchall()
+        return b"".join(data for _, data in sorted(rows))
+
+    def _make_room(self, place: bytes, leaf: int) -> None:
+        begun: dict[int, int] = dict(
+            self._db.execute(
+                "SELECT leaf, count(*) FROM fragment WHERE place = ? GROUP BY leaf", (place,)
+            ).fetchall()
+        )
+        while begun[leaf] > MAX_OPEN or sum(begun.values()) > MAX_OPEN_ALL:
+            most = max(begun, key=lambda each: (begun[each], each))
+            whose = leaf if begun[leaf] > MAX_OPEN else most
+            gone = self._db.execute(
+                "DELETE FROM fragment WHERE place = ?1 AND whole = (SELECT whole FROM fragment"
+                " WHERE place = ?1 AND leaf = ?2 ORDER BY id LIMIT 1) RETURNING 1",
+                (place, whose),
+            ).fetchall()
+            begun[whose] -= len(gone)
+
+    def forget(self, place: bytes) -> None:
+        """Forget what was read of a drop, which is not read any more, or anew; inside a unit."""
+        self._db.execute("DELETE FROM fragment WHERE place = ?", (place,))
+
+
+def without(missing: bytes, index: int) -> bytes:
+    """The indexes of the pieces a drop has still to show, once it has shown this one."""
+    return missing.replace(bytes([index]), b"")
+
+
+def pack_signers(signers: Iterable[tuple[int, bytes]]) -> bytes:
+    """The signature keys of an epoch's leaves as the vault keeps them."""
+    return b"".join(leaf.to_bytes(_LEAF_BYTES, "big") + key for leaf, key in signers)
+
+
+def unpack_signers(data: bytes) -> dict[int, bytes]:
+    """The signature key of each leaf."""
+    size = _LEAF_BYTES + _KEY_BYTES
+    rows = [data[i : i + size] for i in range(0, len(data), size)]
+    return {int.from_bytes(row[:_LEAF_BYTES], "big"): row[_LEAF_BYTES:] for row in rows}
+
+
+def epoch_drop(secret: bytes, region: str) -> Drop:
+    """The drop of the epoch whose exported secret this is."""
+    return derive_drop(secret, purpose=b"amanat epoch drop", region=region)
+
+
+def epoch_key(secret: bytes, label: bytes) -> OneTime:
+    """The key of a cell of an epoch drop, whose label the sender drew at random."""
+    return OneTime(label, expand(secret, b"amanat epoch cell", label))
+
+
+_fragments = codec.decoder_of(Fragment)
