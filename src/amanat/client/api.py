@@ -1596,6 +1596,10 @@ class Client:
             self._conversations.warn(None, answer.code, f"a {row.purpose} was refused", now=now)
             if row.purpose == "commit":
                 self._conversations.refused(row.about, now=now)
+            elif row.purpose in ("knock", "reply", "file"):
+                self._conversations.repeats.end(row.about)  # it would be refused again
+        elif isinstance(answer, wire.Created) and row.about is not None:
+            self._conversations.repeats.made(row.about, answer.head, now=now)
         elif row.purpose == "commit":
             self._conversations.notice(row.about, now=now)
         elif isinstance(answer, wire.Appended) and row.recipient is not None:
@@ -1659,12 +1663,7 @@ class Client:
                 self._comebacks.ask(now=now)
         if self.is_caught_up and self._delivery.again() is None:
             # Until then what seems to be missing may simply not have been read yet.
-            for gap in rules.gaps.due(now):
-                with self._unit():
-                    rules.ask(gap, now=now)
-            for gid in rules.gaps.beats_due(now):
-                with self._unit():
-                    rules.beat(gid, now=now)
+            self._ask_and_say_again(now)
         if now >= self._expire_at:
             self._expire_at = now + EXPIRE_EVERY_MS
             with self._unit():
@@ -1678,6 +1677,20 @@ class Client:
                 for home in self._me.buckets:
                     if self._delivery.broken_claims(home.bucket.drop_id):
                         rules.lied(None, now=now)
+
+    def _ask_and_say_again(self, now: int) -> None:
+        """Ask for what has not come, and say again what others may lack."""
+        rules = self._conversations
+        for gap in rules.gaps.due(now):
+            with self._unit():
+                rules.ask(gap, now=now)
+        for gid in rules.gaps.beats_due(now):
+            with self._unit():
+                rules.beat(gid, now=now)
+        if rules.repeats.is_due(now=now):
+            with self._unit():
+                rules.repeat(now=now)
+                self._invites.repeat(now=now)
 
     def _forget_former(self, now: int) -> None:
         """Read no more what need not be read: the buckets of homes left long ago."""

@@ -33,6 +33,7 @@ from amanat.client.pieces import (
     unpack_signers,
     without,
 )
+from amanat.client.repeats import Awaited, Repeats
 from amanat.client.vault import fingerprint
 from amanat.client.waiting import MAX_SAID_AGAIN, SAID_AGAIN, Word
 from amanat.client.whereabouts import Whereabouts
@@ -255,6 +256,7 @@ class Conversations:
         self.holding = Holding(vault, me)
         self.waiting = self.history.waiting
         self.pieces = Pieces(vault)
+        self.repeats = Repeats(vault)
         self._groups: dict[bytes, Group] = {}
         self._helping: set[bytes] = set()
         self._parted: dict[tuple[bytes, bytes], int] = {}
@@ -837,6 +839,7 @@ class Conversations:
         """Nothing waits longer than if it had been put off now: the clock may have been set back;
         inside a unit."""
         self.gaps.begin_clock(now=now)
+        self.repeats.begin_clock(now=now)
         self._db.execute("UPDATE conversation SET refreshed_at = min(refreshed_at, ?)", (now,))
         for gid, due_at in self._db.execute(
             "SELECT gid, refresh_due_at FROM conversation WHERE state = 'active'"
@@ -1227,6 +1230,13 @@ class Conversations:
         file = self.put_file(
             codec.encode(WelcomeFile(welcome, tree, heads, self.clock(gid))), now=now
         )
+        self.repeats.keep(
+            "file",
+            file_drop(file).drop_id,
+            ["create", "file"],
+            people=[Awaited(gid, identity) for identity in joiners],
+            now=now,
+        )
         body = codec.encode(WelcomeRef(group=gid, file=file))
         for identity in joiners:
             self._db.execute(
@@ -1250,7 +1260,9 @@ class Conversations:
 
     def has_heard(self, identity: bytes) -> bool:
         """Whether a contact has ever said anything, be it a receipt, in our 1:1 conversation."""
-        gid = self.direct_with(identity)
+        return self._has_heard(self.direct_with(identity), identity)
+
+    def _has_heard(self, gid: bytes, identity: bytes) -> bool:
         return any(p.identity == identity for p in self.group(gid).people) and bool(
             self._db.execute(
                 "SELECT 1 FROM heard WHERE gid = ?1 AND identity = ?2 AND (upto > 0 OR EXISTS"
@@ -1291,13 +1303,29 @@ class Conversations:
             digest=hashlib.sha256(data).digest(),
         )
         drop = file_drop(ref)
-        self._queue_create(home.relay, drop, MESSAGE_RETENTION_DAYS, about=None, now=now)
+        about = drop.drop_id
+        self._queue_create(home.relay, drop, MESSAGE_RETENTION_DAYS, about=about, now=now)
         for index, once in enumerate(file_keys(ref)):
             piece = data[index * MAX_PAYLOAD : (index + 1) * MAX_PAYLOAD]
             cell = seal(once, piece, region=ref.region, drop_id=drop.drop_id)
             request = wire.Append(0, drop.drop_id, drop.append_token, cell)
-            self._delivery.queue(home.relay, request, purpose="file", about=None, due_at=now)
+            self._delivery.queue(home.relay, request, purpose="file", about=about, due_at=now)
         return ref
+
+    def repeat(self, *, now: int) -> None:
+        """Append once more what lets people in, where it is due and they have not come: a relay may
+        have forgotten it; inside a unit."""
+        for gid in self.repeats.due("reply", now=now):
+            is_awaited = self.is_active(gid) and not any(
+                self._has_heard(*one) for one in self.repeats.people(gid)
+            )
+            self.repeats.go_on(gid, is_awaited=is_awaited, now=now)
+        for drop_id in self.repeats.due("file", now=now):
+            is_awaited = any(
+                self._state(one.gid) is not None and one.identity in self.group(one.gid).identities
+                for one in self.repeats.people(drop_id)
+            )
+            self.repeats.go_on(drop_id, is_awaited=is_awaited, now=now)
 
     def awaited(self) -> list[tuple[bytes, FileRef]]:
         """The (gid, file) pairs of Welcomes that were announced and not fetched yet."""
@@ -1336,7 +1364,7 @@ class Conversations:
         except InvalidWelcome as error:
             self.warn(self.direct_with(by), error.code, "a Welcome into a group", now=now)
             return
-        self.give_key_packages(self.direct_with(by), mls.HYBRID_SUITE, 1, now=now)
+        self.give_key_packages(self.direct_with(by), mls.HYBRID_SUITE, 1, joined=gid, now=now)
 
     # KeyPackages
 
@@ -1362,11 +1390,14 @@ class Conversations:
             self._db.execute("UPDATE conversation SET clock = 1 WHERE gid = ?", (gid,))
         self.give_key_packages(gid, mls.HYBRID_SUITE, KEY_PACKAGES_GIVEN, now=now)
 
-    def give_key_packages(self, gid: bytes, suite: int, count: int, *, now: int) -> None:
-        """Send a contact KeyPackages of ours; inside a unit."""
+    def give_key_packages(
+        self, gid: bytes, suite: int, count: int, *, joined: bytes | None = None, now: int
+    ) -> None:
+        """Send a contact KeyPackages of ours; inside a unit. `joined` is the group that we have
+        just joined by a Welcome of theirs."""
         (them,) = {*self.group(gid).policy.direct} - {self._me.identity}
         made = [self.new_key_package(suite, them, now=now) for _ in range(count)]
-        self._say(gid, Kind.KEY_PACKAGES, codec.encode(KeyPackages(made)), now=now)
+        self._say(gid, Kind.KEY_PACKAGES, codec.encode(KeyPackages(made, joined)), now=now)
 
     def new_key_package(self, suite: int, contact: bytes, *, now: int) -> bytes:
         """A KeyPackage of ours for one use by a contact; inside a unit.
@@ -2105,7 +2136,10 @@ class Conversations:
         self.attempt(gid, now=now)
 
     def _take_key_packages(self, sender: bytes, body: bytes, *, now: int) -> None:
-        for data in codec.decode(_key_packages, body, InvalidMessage).key_packages:
+        given = codec.decode(_key_packages, body, InvalidMessage)
+        if given.joined is not None:
+            self.repeats.has_come(given.joined, sender)
+        for data in given.key_packages:
             view = mls.check_key_package(data, now=now // 1000)
             if self.person_of(data, now=now).identity != sender:
                 raise InvalidKeyPackage

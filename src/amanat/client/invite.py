@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from amanat import mls
+from amanat.client.repeats import Awaited
 from amanat.client.vault import fingerprint
 from amanat.errors import (
     AmbiguousName,
@@ -135,6 +136,7 @@ class Invites:
         self._db = vault.db
         self._delivery = delivery
         self._conversations = conversations
+        self._repeats = conversations.repeats
         self._me = me
 
     def make(self, life_s: int = LIFE_S, *, now: int) -> Invite:
@@ -255,11 +257,13 @@ class Invites:
             about=reply_secret,
             due_at=now,
         )
+        self._repeats.keep("knock", reply_secret, ["knock"], now=now)
 
     def withdraw_knock(self, reply_secret: bytes) -> None:
         """Forget a knock whose invite somebody else has used; inside a unit."""
         self._db.execute("DELETE FROM knock WHERE reply_secret = ?", (reply_secret,))
         self._delivery.expect_no_more(reply_secret)
+        self._repeats.end(reply_secret)
 
     def expire(self, *, now: int) -> None:
         """End the invites whose time is over, and tell of knocks that were not answered in time;
@@ -284,6 +288,17 @@ class Invites:
             is_met = self._is_known(identity) and self._conversations.has_heard(identity)
             if is_met or expires_at <= now - REPLY_MS:
                 self.withdraw_knock(reply_secret)
+
+    def repeat(self, *, now: int) -> None:
+        """Knock once more where it is due, for a relay may have forgotten the knock; inside a
+        unit."""
+        for reply_secret in self._repeats.due("knock", now=now):
+            row = self._db.execute(
+                "SELECT identity FROM knock WHERE reply_secret = ? AND expires_at > ?",
+                (reply_secret, now),
+            ).fetchone()
+            is_awaited = row is not None and not self._is_known(row[0])
+            self._repeats.go_on(reply_secret, is_awaited=is_awaited, now=now)
 
     def answer_late(self, *, now: int) -> None:
         """Take the knocks that were put aside long enough; inside a unit."""
@@ -340,6 +355,8 @@ class Invites:
             about=gid,
             due_at=now,
         )
+        people = [Awaited(gid, them.identity)]
+        self._repeats.keep("reply", gid, ["reply"], people=people, now=now)
         self._conversations.start_talking(gid, them.identity, them.signer, knock.greeting, now=now)
 
     def _put_aside(self, secret: bytes, sealed: bytes, *, now: int) -> None:

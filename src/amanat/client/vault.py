@@ -534,6 +534,30 @@ ALTER TABLE attempt ADD COLUMN missing BLOB NOT NULL DEFAULT x'';
 ALTER TABLE comeback ADD COLUMN whole BLOB NOT NULL DEFAULT x'';
 ALTER TABLE comeback ADD COLUMN missing BLOB NOT NULL DEFAULT x'';
 """,
+    # 18: what a relay may have forgotten
+    """
+-- What is appended again until it has evidently come: of a 'knock' `about` is its reply secret, of
+-- a 'reply' the conversation, of a 'file' with a Welcome its drop. Times are Unix ms; `appended_at`
+-- is when all pieces of a file last left.
+CREATE TABLE repeat (
+    about BLOB PRIMARY KEY, kind TEXT NOT NULL,
+    kept_at INTEGER NOT NULL, appended_at INTEGER NOT NULL,
+    due_at INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+-- Its requests, as they were in the outbox.
+CREATE TABLE repeat_request (
+    id INTEGER PRIMARY KEY, about BLOB NOT NULL, purpose TEXT NOT NULL,
+    relay TEXT NOT NULL, request BLOB NOT NULL, other_relay TEXT, other_request BLOB
+) STRICT;
+CREATE INDEX repeat_request_about ON repeat_request (about, id);
+
+-- For whom it is, and the conversation they have not come into yet.
+CREATE TABLE awaited (
+    about BLOB NOT NULL, gid BLOB NOT NULL, identity BLOB NOT NULL,
+    PRIMARY KEY (about, gid, identity)
+) STRICT, WITHOUT ROWID;
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)

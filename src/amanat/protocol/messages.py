@@ -260,6 +260,8 @@ class KeyPackages(codec.Record, frozen=True):
     """KeyPackages of the sender, each for one use by the recipient."""
 
     key_packages: Annotated[list[bytes], msgspec.Meta(min_length=1, max_length=MAX_KEY_PACKAGES)]
+    joined: Id | None = None
+    """The group that the sender has just joined by a Welcome of the recipient's."""
 
 
 class KeyPackagesWanted(codec.Record, frozen=True):
