@@ -46,7 +46,7 @@ demo: build
 
 test: build system
 	$(RUST_ENV) cargo test --quiet --locked --manifest-path rust/Cargo.toml
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 check: build
 	$(BIN)/ruff format --check

@@ -322,7 +322,7 @@ async def test_junk_in_an_epoch_drop_is_passed_over_alike(world: World) -> None:
         (Kind.KEY_PACKAGES, codec.encode(KeyPackages([b"junk"])), ["invalid-key-package"]),
         (Kind.KEY_PACKAGES_WANTED, b"", ["invalid-message"]),
         (Kind.WELCOME, b"\x92", ["invalid-message"]),
-        (Kind.LEAVE, os.urandom(40), ["invalid-message"]),
+        (Kind.LEAVE, b"junk" * 10, ["invalid-message"]),
         (999, b"of a later version", []),
     ],
 )
