@@ -315,7 +315,8 @@ TARGETS = {
         [codec.encode(background.Command(("send", "Bob"), ("سلام",)))],
     ),
     "background-shown": Target(
-        functools.partial(_frame, background.decode_shown), [codec.encode(background.Shown())]
+        functools.partial(_frame, background.decode_shown),
+        [codec.encode(background.Shown(results=True, notes=False))],
     ),
     "background-answer": Target(
         functools.partial(_frame, background.decode_answer),

@@ -87,7 +87,7 @@ class Decoder(NamedTuple):
     sample: bytes
     encode: Callable[[Any], bytes] = codec.encode
     normal: Callable[[bytes], bytes] = bytes
-    """Takes away what may differ: only a link may have spaces and line breaks."""
+    """Takes away what may differ: only a link may be as copying has left it."""
 
 
 def _record(
@@ -140,7 +140,7 @@ DECODERS = {
         BrokenInvite,
         invite.to_link(INVITE).encode(),
         lambda value: invite.to_link(value).encode(),
-        lambda data: "".join(data.decode("latin-1").split()).encode("latin-1"),
+        lambda data: invite.bare_link(data.decode("latin-1")).encode("latin-1"),
     ),
     "knock": _record(
         invite._knocks, InvalidMessage, Knock(b"package", "bob", "hi", [ADDRESS], bytes(32))

@@ -1048,8 +1048,8 @@ MUTANTS = [
     Mutant(
         "namesake slips into a known name",
         "client/invite.py",
-        "        while name in taken:\n",
-        "        while not name:\n",
+        "        while alike(name, taken):\n",
+        "        while False:\n",
         ["test_invite.py::test_namesake_gets_another_name_and_is_warned_of"],
     ),
     # The drill
@@ -1268,6 +1268,55 @@ MUTANTS = [
         "    directory.chmod(0o700)\n",
         "",
         ["test_terminal.py::test_a_profile_s_directory_is_its_owner_s_alone"],
+    ),
+    Mutant(
+        "a look-alike of a name is another name",
+        "client/names.py",
+        "_mls.skeleton(one.casefold())",
+        "one.casefold()",
+        ["test_names.py::test_names_that_look_alike_are_known_to"],
+    ),
+    Mutant(
+        "a contact is told apart by equal names only",
+        "client/invite.py",
+        "        known = alike(name, taken)\n",
+        "        known = name if name in taken else ''\n",
+        ["test_names.py::test_a_look_alike_is_warned_of_like_a_namesake"],
+    ),
+    Mutant(
+        "a stranger in a group looks like a contact",
+        "client/api.py",
+        "often[one] == 1 and one not in taken",
+        "often[one] == 1",
+        ["test_names.py::test_a_stranger_in_a_group_does_not_look_like_a_contact"],
+    ),
+    Mutant(
+        "a name may end in a line break",
+        "protocol/identity.py",
+        "[^{_UNFIT}]+\\Z",
+        "[^{_UNFIT}]+$",
+        ["test_names.py::test_what_is_no_name_is_refused_here_and_from_others"],
+    ),
+    Mutant(
+        "a group is as much as a person",
+        "client/api.py",
+        "            [c for c in views if c.is_direct and _typed(c.name) == wanted],\n",
+        "            [c for c in views if _typed(c.name) == wanted],\n",
+        ["test_names.py::test_a_group_catches_nothing_that_is_meant_for_a_person"],
+    ),
+    Mutant(
+        "a name goes before an id",
+        "client/api.py",
+        "        found = [c for c in contacts if c.id == wanted]\n",
+        "        found = [c for c in contacts if _typed(c.name) == wanted]\n",
+        ["test_names.py::test_an_id_wins_over_any_name"],
+    ),
+    Mutant(
+        "a full stop behind a link is a part of it",
+        "client/invite.py",
+        'and one not in "-_")',
+        'and one not in "-_.")',
+        ["test_invite.py::test_what_stands_around_a_link_does_no_harm"],
     ),
 ]
 

@@ -16,7 +16,6 @@ from amanat.client.vault import Unlock, naming_faults
 from amanat.drill.world import World
 from amanat.errors import (
     AmanatError,
-    AmbiguousName,
     BadArgument,
     BrokenAddress,
     BrokenDescriptor,
@@ -291,8 +290,7 @@ async def test_names_find_people_and_conversations(world: World) -> None:
     with pytest.raises(UnknownConversation):
         client.view(b"elsewhere")
     await world.group("carol", alice, carol)
-    with pytest.raises(AmbiguousName):
-        client.conversation("carol")
+    assert client.conversation("carol").is_direct
 
 
 async def test_verifying_is_kept(world: World) -> None:

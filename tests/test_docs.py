@@ -351,6 +351,23 @@ def test_the_example_ledger_is_under_the_example_checkpoint() -> None:
     assert tlog.root(checkpoint.size, node) == checkpoint.root
 
 
+def points(kind: str) -> set[str]:
+    """The characters of a kind that the protocol lists, such as `U+0000-001F`."""
+    (listed,) = re.findall(rf"^{kind}: (.+?)$(?=\n\w+:|\n```)", PROTOCOL, re.MULTILINE | re.DOTALL)
+    found: set[str] = set()
+    for first, last in re.findall(r"U\+([0-9A-F]+)(?:-([0-9A-F]+))?", listed):
+        found |= {chr(point) for point in range(int(first, 16), int(last or first, 16) + 1)}
+    return found
+
+
+def test_names_hold_what_the_protocol_says() -> None:
+    unfit, blank = points("unfit"), points("blank")
+    for one in map(chr, range(0x110000)):
+        is_name = re.search(identity.NAME_PATTERN, one) is not None
+        assert is_name == (one not in unfit | blank), hex(ord(one))
+        assert (re.search(identity.NAME_PATTERN, f"a{one}") is not None) == (one not in unfit)
+
+
 # Words, links and names
 
 

@@ -3,11 +3,14 @@
 //! OpenMLS does the protocol. This crate gives it a storage provider that only remembers what
 //! changed (`store`), and gives Python an engine whose every call is all or nothing (`engine`).
 //! Python sees tuples of bytes and numbers here; `amanat.mls` gives them names and types.
+//!
+//! Beside that it has what names look like (`names`), for the tables are a crate's.
 
 mod chunks;
 mod engine;
 mod error;
 mod lineage;
+mod names;
 mod rules;
 mod secrets;
 mod store;
@@ -26,5 +29,6 @@ fn _mls(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<lineage::Lineage>()?;
     module.add_function(wrap_pyfunction!(engine::check_key_package, module)?)?;
     module.add_function(wrap_pyfunction!(engine::peek, module)?)?;
+    module.add_function(wrap_pyfunction!(names::skeleton, module)?)?;
     Ok(())
 }

@@ -57,7 +57,6 @@ from amanat.errors import (
     EngineFailed,
     HopAway,
     MalformedFrame,
-    NotAMember,
     ProfileInUse,
     RelayUnreachable,
     ReportExists,
@@ -1118,9 +1117,7 @@ def _group(
 
     async def work(client: Client) -> None:
         await _catch_up(args, out, client)
-        view = client.conversation(args.name)
-        if view.is_direct:
-            raise NotAMember("this is a conversation of two, not a group")
+        view = client.group(args.name)
         change(client, view)
         await _flush(args, out, client)
         _show_group(client.view(view.gid), out)

@@ -16,7 +16,9 @@ import contextlib
 import hashlib
 import secrets
 import time
+import unicodedata
 import weakref
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 from amanat import mls
@@ -30,6 +32,7 @@ from amanat.client.holding import DEPOSIT, HOLD
 from amanat.client.invite import ASIDE_MS, LIFE_S, Invites, from_link, to_link
 from amanat.client.ledgers import Ledgers
 from amanat.client.moves import Moves
+from amanat.client.names import looks
 from amanat.client.routes import AUTO, OFF, TRANSPORTS, Routes, inquire
 from amanat.errors import (
     AmbiguousName,
@@ -46,6 +49,7 @@ from amanat.errors import (
     NoAccess,
     NoHop,
     NoSuchDrop,
+    NotAMember,
     NotInLedger,
     PeerError,
     RegionNotAllowed,
@@ -64,7 +68,7 @@ from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, open_cell
 from amanat.protocol.descriptor import open_descriptor, parse_address
 from amanat.protocol.drops import check_region, derive_bucket
-from amanat.protocol.identity import MAX_NAME_CHARS, safety_number
+from amanat.protocol.identity import check_name, safety_number
 from amanat.protocol.messages import FileRef
 from amanat.protocol.moving import open_order
 from amanat.protocol.rounds import PERIODS_S
@@ -406,14 +410,13 @@ class Client:
         Raises BadArgument, BrokenAddress, ProfileExists, RelayUnreachable, RelayKeyChanged,
         BrokenDescriptor or NoAccess; nothing is left behind then.
         """
-        if not 0 < len(name.strip()) <= MAX_NAME_CHARS:
-            raise BadArgument(f"a name has 1 to {MAX_NAME_CHARS} characters")
+        name = check_name(name)
         homes = await _move_into(relay, access, fallback, fallback_access)
         home, second = homes[0], homes[1] if fallback else None
 
         def fill(new: Vault) -> None:
             engine = mls.Engine(lambda _key: None)
-            profile.write(new, engine, name=name.strip(), home=home.home)
+            profile.write(new, engine, name=name, home=home.home)
             home.begin(new)
             if second is not None:
                 profile.write_home(new, "fallback", second.home)
@@ -584,8 +587,13 @@ class Client:
         ]
 
     def contact(self, name: str) -> Contact:
-        """The contact of a name or id. Raises UnknownContact or AmbiguousName."""
-        return _pick([c for c in self.contacts() if name in (c.name, c.id)], name, UnknownContact)
+        """The contact of an id, or of a name that is no id. Raises UnknownContact or
+        AmbiguousName."""
+        contacts, wanted = self.contacts(), _typed(name)
+        found = [c for c in contacts if c.id == wanted]
+        return _pick(
+            found or [c for c in contacts if _typed(c.name) == wanted], name, UnknownContact
+        )
 
     def safety_number(self, name: str) -> str:
         """The number to compare with a contact. Raises UnknownContact or AmbiguousName."""
@@ -959,13 +967,35 @@ class Client:
         return [self._view(gid, state) for gid, state in rows]
 
     def conversation(self, name: str) -> ConversationView:
-        """The conversation of a group name, a contact's name, or an id.
+        """The conversation of an id, its own or a contact's, else of a contact's name, else of a
+        group's name: no group catches what is meant for a person, whatever it is called.
 
         Raises UnknownConversation or AmbiguousName.
         """
-        found = [c for c in self.conversations() if name in (c.name, c.id)]
-        live = [c for c in found if c.state == "active"]
-        return _pick(live or found, name, UnknownConversation)
+        views, wanted = self.conversations(), _typed(name)
+        people = {c.conversation for c in self.contacts() if c.id == wanted}
+        return _first(
+            name,
+            [c for c in views if c.gid in people],
+            [c for c in views if c.id == wanted],
+            [c for c in views if c.is_direct and _typed(c.name) == wanted],
+            [c for c in views if not c.is_direct and _typed(c.name) == wanted],
+        )
+
+    def group(self, name: str) -> ConversationView:
+        """The group of an id, or of a name that is no id.
+
+        Raises UnknownConversation, AmbiguousName, or NotAMember for a conversation of two.
+        """
+        views, wanted = self.conversations(), _typed(name)
+        groups = [c for c in views if not c.is_direct]
+        ranks = (
+            [c for c in groups if c.id == wanted],
+            [c for c in groups if _typed(c.name) == wanted],
+        )
+        if not any(ranks) and self.conversation(name).is_direct:
+            raise NotAMember("this is a conversation of two, not a group")
+        return _first(name, *ranks)
 
     def _view(self, gid: bytes, state: str) -> ConversationView:
         group = self._conversations.group(gid)
@@ -1019,15 +1049,16 @@ class Client:
         """What to call the people of a conversation, present and past.
 
         A contact has the name they are known by. Anyone else has the name they give themselves,
-        with an id where that name is known as somebody else's.
+        with an id where that looks like somebody else's.
         """
         names: dict[bytes, str] = dict(
             self._db.execute("SELECT identity, name FROM contact").fetchall()
         )
         names[self._me.identity] = self._me.name
-        taken = set(names.values())
+        taken = {look for name in names.values() for look in looks(name)}
         people = self._conversations.group(gid).people
         said = {person.identity: person.leaf.name for person in people}
+        often = Counter(look for name in said.values() for look in looks(name))
         past = self._db.execute(
             "SELECT identity FROM message WHERE gid = ?1"
             " UNION SELECT identity FROM change WHERE gid = ?1",
@@ -1035,7 +1066,7 @@ class Client:
         )
         for identity in {*said, *(row[0] for row in past)} - set(names):
             name, short = said.get(identity, ""), vault.fingerprint(identity)
-            is_free = name and name not in taken and list(said.values()).count(name) == 1
+            is_free = name and all(often[one] == 1 and one not in taken for one in looks(name))
             names[identity] = name if is_free else f"{name} ({short})".strip()
         return names
 
@@ -1223,9 +1254,11 @@ class Client:
     def _member(self, gid: bytes, person: str) -> bytes:
         """The identity of a member by the name the person sees, contact or not."""
         identities = self._conversations.group(gid).identities
-        names = self._names(gid)
-        found = [i for i in identities if person in (names[i], vault.fingerprint(i))]
-        return _pick(found, person, UnknownContact)
+        names, wanted = self._names(gid), _typed(person)
+        found = [i for i in identities if vault.fingerprint(i) == wanted]
+        return _pick(
+            found or [i for i in identities if _typed(names[i]) == wanted], person, UnknownContact
+        )
 
     def status(self) -> Status:
         """Where things stand."""
@@ -2030,6 +2063,21 @@ def _store_delta(into: Vault, engine: mls.Engine) -> None:
             into.db.execute("DELETE FROM mls WHERE key = ?", (key,))
         else:
             into.db.execute("INSERT OR REPLACE INTO mls VALUES (?, ?)", (key, value))
+
+
+def _typed(name: str) -> str:
+    """A name however it was typed, or copied from where it was shown: in one form (NFC), without
+    the marks of isolation that no name holds."""
+    return unicodedata.normalize("NFC", name.replace("\u2068", "").replace("\u2069", "").strip())
+
+
+def _first(name: str, *ranks: list[ConversationView]) -> ConversationView:
+    """The conversation in the first of these that holds any: one that we are in, if there is one.
+
+    Raises UnknownConversation or AmbiguousName.
+    """
+    found = next((rank for rank in ranks if rank), [])
+    return _pick([c for c in found if c.is_live] or found, name, UnknownConversation)
 
 
 def _pick(found: list[T], name: str, missing: type[UnknownContact | UnknownConversation]) -> T:

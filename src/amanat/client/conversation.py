@@ -73,7 +73,7 @@ from amanat.protocol.drops import (
     expand,
     token_hash,
 )
-from amanat.protocol.identity import MAX_NAME_CHARS, check_credential, check_signature, leave_text
+from amanat.protocol.identity import check_credential, check_name, check_signature, leave_text
 from amanat.protocol.messages import (
     COMMIT_FRAGMENT,
     HELD_FRAGMENT,
@@ -384,12 +384,11 @@ class Conversations:
         return rights.read_member(0, view.credential, view.signer, view.leaf)
 
     def create_group(self, name: str, *, people: int, now: int) -> bytes:
-        """Start a group with ourselves as its admin; its gid.
+        """Start a group with ourselves as its admin; its gid. Raises BadArgument or GroupTooLarge.
 
         `people` is how many are expected: beyond MAX_HYBRID_LEAVES the classical suite is used.
         """
-        if not 0 < len(name) <= MAX_NAME_CHARS:
-            raise BadArgument(f"a group's name has 1 to {MAX_NAME_CHARS} characters")
+        name = check_name(name)
         if people > rights.MAX_CLASSICAL_LEAVES:
             raise GroupTooLarge(f"at most {rights.MAX_CLASSICAL_LEAVES}")
         suite = mls.HYBRID_SUITE if people <= rights.MAX_HYBRID_LEAVES else mls.CLASSICAL_SUITE
@@ -774,9 +773,7 @@ class Conversations:
     def rename(self, gid: bytes, name: str, *, now: int) -> None:
         """Give a group another name. Raises NotAMember, NotAdmin or BadArgument."""
         self.require(gid, "rename")
-        if not 0 < len(name) <= MAX_NAME_CHARS:
-            raise BadArgument(f"a group's name has 1 to {MAX_NAME_CHARS} characters")
-        self.wish(gid, "rename", name.encode(), due_at=now)
+        self.wish(gid, "rename", check_name(name).encode(), due_at=now)
         self.attempt(gid, now=now)
 
     def set_admin(self, gid: bytes, identity: bytes, *, is_admin: bool, now: int) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import unicodedata
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from amanat import mls
+from amanat.client.names import alike
 from amanat.client.repeats import Awaited
 from amanat.client.vault import fingerprint
 from amanat.errors import (
@@ -112,8 +114,8 @@ def to_link(invite: Invite) -> str:
 
 
 def from_link(text: str) -> Invite:
-    """The invite of a link. Raises BrokenInvite."""
-    text = "".join(text.split())  # mail programs break long lines
+    """The invite of a link, however it was copied. Raises BrokenInvite."""
+    text = bare_link(text)
     if len(text) > MAX_LINK_CHARS or not text.startswith(PREFIX):
         raise BrokenInvite
     try:
@@ -124,6 +126,20 @@ def from_link(text: str) -> Invite:
     if hashlib.sha256(body).digest()[:CHECK_BYTES] != check:
         raise BrokenInvite
     return codec.decode(_invites, body, BrokenInvite)
+
+
+def bare_link(text: str) -> str:
+    """A link without what copying does to it: broken into lines, with marks that are not seen, in
+    brackets or quotes (RFC 3986, appendix C), a full stop behind it, its scheme in capitals."""
+    text = "".join(c for c in text if not c.isspace() and unicodedata.category(c) != "Cf")
+    text = text.strip("".join(filter(_is_around, {*text})))
+    scheme, link = text[: len(PREFIX)], text[len(PREFIX) :]
+    return scheme.lower() + link if scheme.isascii() else text
+
+
+def _is_around(one: str) -> bool:
+    """Whether a character may stand around a link: any quote, bracket or stop, none of a link."""
+    return one in "<>`" or (unicodedata.category(one).startswith("P") and one not in "-_")
 
 
 class Invites:
@@ -427,21 +443,22 @@ class Invites:
         return row is not None
 
     def _add_contact(self, identity: bytes, name: str, gid: bytes, *, now: int) -> None:
-        """Another contact of the same name is another person, or the same with another key: the
-        name is made different, so that nobody slips into a known name."""
+        """Another contact of the same name, or of one that looks like it, is another person, or the
+        same with another key: the name is made different, so that nobody slips into a known one."""
         if self._db.execute(
             "UPDATE contact SET conversation = ? WHERE identity = ? RETURNING 1", (gid, identity)
         ).fetchone():
             return  # met again after one of us had left: the same key, so the same person
-        taken = {row[0] for row in self._db.execute("SELECT name FROM contact").fetchall()}
+        taken = [row[0] for row in self._db.execute("SELECT name FROM contact").fetchall()]
+        known = alike(name, taken)
         base, number = name[: MAX_NAME_CHARS - 5], 2
-        while name in taken:
+        while alike(name, taken):
             name, number = f"{base} ({number})", number + 1
-        if base in taken and name != base:
+        if known:
             self._conversations.warn(
                 gid,
                 IdentityChanged.code,
-                f"{name} has another key than the {base} you know",
+                f"{name} has another key than the {known} you know",
                 now=now,
             )
         self._db.execute(

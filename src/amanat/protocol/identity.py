@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -17,7 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from amanat.errors import BrokenAddress, InvalidCredential
+from amanat.errors import BadArgument, BrokenAddress, InvalidCredential
 from amanat.protocol import codec
 from amanat.protocol.descriptor import MAX_ADDRESS_CHARS, parse_address
 from amanat.protocol.drops import in_region
@@ -34,7 +35,25 @@ _SAFETY_ROUNDS = 5200
 
 Key: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Signature: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
-Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARS)]
+_UNFIT = (
+    r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    r"\ufff9-\ufffb\U000e0000-\U000e007f"
+)
+"""What no name holds: line breaks and other controls, marks of direction, what is never shown. The
+joiners ZWNJ and ZWJ are not among it, for words and emoji need them."""
+_BLANK = (
+    r" \xa0\u034f\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200d\u202f\u205f\u2800\u3000"
+    r"\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    r"\U000e0080-\U000e0fff"
+)
+"""What a name cannot consist of alone: spaces, and what has no glyph by itself."""
+NAME_PATTERN = rf"\A(?=[{_BLANK}]*[^{_BLANK}])[^{_UNFIT}]+\Z"
+"""A name is one line in which something is to be seen. The characters are listed and not asked of
+Unicode's tables: these change, and members judge names in a group alike, whatever their version."""
+
+Name: TypeAlias = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARS, pattern=NAME_PATTERN)
+]
 Region: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
 
 
@@ -133,6 +152,20 @@ def check_credential(data: bytes, *, signer: bytes) -> Credential:
     text = _credential_text(credential.delivery, signer)
     check_signature(credential.identity, credential.signature, text)
     return credential
+
+
+def check_name(name: str) -> str:
+    """A name as it is kept, without spaces around it. Raises BadArgument, and names the character,
+    for what is none."""
+    name = name.strip()
+    if not 0 < len(name) <= MAX_NAME_CHARS:
+        raise BadArgument(f"a name has 1 to {MAX_NAME_CHARS} characters")
+    unfit = re.search(f"[{_UNFIT}]", name)
+    if unfit is not None:
+        raise BadArgument(f"a name is one line of what can be seen: not of U+{ord(unfit[0]):04X}")
+    if not re.search(NAME_PATTERN, name):
+        raise BadArgument("nothing of this name can be seen")
+    return name
 
 
 def check_relay(address: str) -> None:

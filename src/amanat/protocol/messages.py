@@ -16,6 +16,7 @@ from amanat.protocol import codec
 from amanat.protocol.descriptor import MAX_ADDRESS_CHARS
 from amanat.protocol.identity import (
     MAX_NAME_CHARS,
+    NAME_PATTERN,
     Addresses,
     Key,
     Name,
@@ -331,7 +332,8 @@ class Policy(codec.Record, frozen=True):
 
     direct: list[Key]
     """The two identities of a 1:1 conversation; empty in a group."""
-    name: Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)]
+    name: Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS, pattern=rf"\A\Z|{NAME_PATTERN}")]
+    """Of a group; empty in a 1:1 conversation."""
     admins: Annotated[list[Key], msgspec.Meta(max_length=MAX_ADMINS)]
     relay: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
     """Where the epoch drops are."""
@@ -445,6 +447,8 @@ def decode_policy(data: bytes) -> Policy:
     policy = codec.decode(_policies, data, InvalidCommit)
     if len(policy.direct) not in (0, 2) or bool(policy.direct) == bool(policy.admins):
         raise InvalidCommit
+    if bool(policy.direct) == bool(policy.name):
+        raise InvalidCommit  # a group has a name, and two people have their own
     settings = {policy.may_add, policy.may_remove, policy.may_rename}
     if policy.direct and settings != {"admins"}:
         raise InvalidCommit  # nobody has such rights there, so there is nothing to set

@@ -1,0 +1,37 @@
+"""Which names look alike: nobody slips into a name that the person knows (threat model, T7.2)."""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+from typing import TYPE_CHECKING
+
+from amanat import _mls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_BRAILLE_BLANK = "\u2800"
+"""A character that counts as a symbol and shows nothing."""
+
+
+@functools.lru_cache(maxsize=16_384)  # pure, and asked of the same people at every look
+def looks(name: str) -> frozenset[str]:
+    """What a name looks like: two that have one of these in common look alike.
+
+    They are skeletons (Unicode UTS 39, section 4: what is never shown goes, and of what is mistaken
+    for each other one stands for all), of the name in form NFKC and lower case. A capital may be
+    mistaken for another letter than the small one, as I for l: so there are two.
+    """
+    wide = _tidy(unicodedata.normalize("NFKC", name))
+    return frozenset(_tidy(_mls.skeleton(one.casefold())) for one in (wide, _mls.skeleton(wide)))
+
+
+def alike(name: str, others: Iterable[str]) -> str:
+    """The first of the others that looks like a name; empty if none does."""
+    seen = looks(name)
+    return next((other for other in others if looks(other) & seen), "")
+
+
+def _tidy(name: str) -> str:
+    return " ".join(name.replace(_BRAILLE_BLANK, " ").split())
