@@ -1318,6 +1318,20 @@ MUTANTS = [
         'and one not in "-_.")',
         ["test_invite.py::test_what_stands_around_a_link_does_no_harm"],
     ),
+    Mutant(
+        "any warning may be pushed out",
+        "client/conversation.py",
+        "SELECT id FROM warning WHERE NOT is_trust",
+        "SELECT id FROM warning WHERE true",
+        ["test_warnings.py::test_junk_pushes_out_no_warning_of_trust"],
+    ),
+    Mutant(
+        "a relay's lies are one warning with everybody's",
+        "client/api.py",
+        "self._conversations.warn(None, code, detail, whom=relay.encode(), now=self._now())",
+        "self._conversations.warn(None, code, detail, now=self._now())",
+        ["test_warnings.py::test_a_relay_that_lies_all_the_time_is_told_of_once"],
+    ),
 ]
 
 

@@ -157,7 +157,7 @@ async def test_a_client_is_told_when_its_relay_is_put_back_to_an_older_disk(tmp_
 
         async def warnings() -> list[str]:
             await client.check_ledgers()
-            return [code for _, code, _ in client.status().warnings]
+            return [one.code for one in client.status().warnings]
 
         assert await warnings() == []
         await enter(relay, 1, 2)

@@ -99,7 +99,7 @@ async def talk_and_move(tmp_path: Path) -> None:
         for client in everyone:
             await until(client, lambda c=client: "everyone" in {v.name for v in c.conversations()})
         for client in everyone:
-            assert not [one for one in client.status().warnings if one[1] != "move-announced"]
+            assert not [one for one in client.status().warnings if one.code != "move-announced"]
             await client.close()
 
 
@@ -118,7 +118,7 @@ async def hold_and_leave(tmp_path: Path) -> None:
         await shows(alice, "bob", ["before"])
         await two.move()
         say(alice, "bob", "are you there?")
-        await until(bob, lambda: "moved-away" in {one[1] for one in bob.status().warnings})
+        await until(bob, lambda: "moved-away" in {one.code for one in bob.status().warnings})
         say(bob, "alice", "held")
         await asyncio.sleep(1)
         assert texts(alice, "bob") == ["before", "are you there?"]
@@ -154,7 +154,7 @@ async def be_away(tmp_path: Path) -> None:
             (told,) = client.status().moves
             assert (told.to, told.on, told.region) == (announced.to, announced.on, REGION)
             assert (told.is_allowed, told.decide_by) == (True, announced.decide_by)
-            warned = [one[1] for one in client.status().warnings]
+            warned = [one.code for one in client.status().warnings]
             assert warned == ["move-announced"]
         say(alice, "bob", "while you are away")
         await bob.close()

@@ -42,7 +42,14 @@ from rich.progress import (
 
 from amanat import background
 from amanat.client import vault
-from amanat.client.api import Announced, Client, ConversationView, Message, Status
+from amanat.client.api import (
+    Announced,
+    Client,
+    ConversationView,
+    Message,
+    Status,
+    WarningView,
+)
 from amanat.client.conversation import Event, Joined, Removed, Warned
 from amanat.client.history import MessageChanged, TextArrived
 from amanat.client.holding import DEPOSIT, HOLD
@@ -51,11 +58,13 @@ from amanat.client.profile import ANY_REGION
 from amanat.client.vault import Unlock
 from amanat.display import Out, Screen, block, escaped, shown, told
 from amanat.errors import (
+    BY_CODE,
     EXIT_BUG,
     AmanatError,
     BadArgument,
     EngineFailed,
     HopAway,
+    IdentityChanged,
     MalformedFrame,
     ProfileInUse,
     RelayUnreachable,
@@ -1094,11 +1103,21 @@ async def _show_event(client: Client, event: Event, only: bytes | None, out: Out
             await _warn(client, out)
 
 
+def _warning_text(one: WarningView) -> str:
+    about = [shown(each) for each in (one.whom, one.detail) if each]
+    if one.code == IdentityChanged.code:
+        about = [f"{shown(one.whom)} is not the {shown(one.detail)} you know"]
+    elif one.conversation:
+        about.append(f"in {shown(one.conversation)}")
+    about += [f"{one.many} times"] if one.many > 1 else []
+    return BY_CODE[one.code].text + (f" ({', '.join(about)})" if about else "")
+
+
 async def _warn(client: Client, out: Out) -> None:
     """Show warnings, once."""
     warnings = client.status().warnings
-    for _, code, detail in warnings:
-        out.note(f"warning: {code}: {detail}")
+    for one in warnings:
+        out.note(f"warning: {one.code}: {_warning_text(one)}")
     whole = await out.shown()
     if whole.notes and warnings == client.status().warnings:
         client.clear_warnings()
@@ -1250,10 +1269,7 @@ def _status(args: argparse.Namespace, out: Out) -> None:
                 **status._asdict(),
                 **_rest_value(status),
                 "missing": [one._asdict() for one in status.missing],
-                "warnings": [
-                    {"at": at, "code": code, "detail": detail}
-                    for at, code, detail in status.warnings
-                ],
+                "warnings": [one._asdict() for one in status.warnings],
             },
             f"{status.name}  {status.identity}\n"
             f"{_rest_text(status)}"

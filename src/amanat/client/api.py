@@ -66,7 +66,7 @@ from amanat.errors import (
 from amanat.link import AT_ONCE, RETRY_S, anywhere, connect
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, open_cell
-from amanat.protocol.descriptor import open_descriptor, parse_address
+from amanat.protocol.descriptor import KEY_BYTES, open_descriptor, parse_address
 from amanat.protocol.drops import check_region, derive_bucket
 from amanat.protocol.identity import check_name, safety_number
 from amanat.protocol.messages import FileRef
@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from amanat.client.history import Entry
+    from amanat.client.holding import HeldDrop
     from amanat.client.profile import Home
     from amanat.client.vault import Unlock, Vault
     from amanat.link import Link
@@ -255,6 +256,22 @@ class Announced(NamedTuple):
     is_allowed: bool
 
 
+class WarningView(NamedTuple):
+    """Something the person has to know of, and how many times it was so since they have seen it,
+    the last time `at` (Unix milliseconds).
+
+    `conversation` is its name, `whom` what the person or the relay is called whom it is about;
+    both are empty where there is none.
+    """
+
+    at: int
+    code: str
+    detail: str
+    conversation: str
+    whom: str
+    many: int
+
+
 class Status(NamedTuple):
     """Where things stand. `away` are the relays that cannot be reached just now.
 
@@ -303,7 +320,7 @@ class Status(NamedTuple):
     outbox: int
     contacts: int
     conversations: int
-    warnings: list[tuple[int, str, str]]
+    warnings: list[WarningView]
 
 
 class CoverCost(NamedTuple):
@@ -906,9 +923,9 @@ class Client:
         with self._unit():
             self._learn_outbound(relay, descriptor.outbound)
             if not self._ledgers.take(address.key, note, tiles):
-                self._conversations.warn(None, LedgerRewritten.code, address.name, now=self._now())
+                self._warn_of(relay, LedgerRewritten.code)
             if self._moves.hear(relay, descriptor.notice):
-                self._conversations.warn(None, MoveAnnounced.code, address.name, now=self._now())
+                self._warn_of(relay, MoveAnnounced.code)
 
     # Moves of our relays
 
@@ -924,7 +941,7 @@ class Client:
             self._moves.learn(relay, order)
             to = open_order(order)
             if not self._allows(relay, to.region):
-                self._conversations.warn(None, MovedAway.code, to.region, now=self._now())
+                self._warn_of(relay, MovedAway.code, to.region)
         self._begin_following()
 
     def _begin_following(self) -> None:
@@ -1321,10 +1338,29 @@ class Client:
             outbox=counts[0],
             contacts=counts[1],
             conversations=counts[2],
-            warnings=self._db.execute(
-                "SELECT at, code, detail FROM warning ORDER BY id"
-            ).fetchall(),
+            warnings=self._warnings(),
         )
+
+    def _warnings(self) -> list[WarningView]:
+        rows = self._db.execute(
+            "SELECT at, code, detail, gid, whom, many FROM warning ORDER BY id"
+        ).fetchall()
+        if not rows:
+            return []
+        views = {view.gid: view.name for view in self.conversations()}
+        names: dict[bytes, str] = {}
+        for gid in views:
+            names |= self._names(gid)
+
+        def called(whom: bytes) -> str:
+            if len(whom) == KEY_BYTES:
+                return names.get(whom, vault.fingerprint(whom))
+            return whom.decode()
+
+        return [
+            WarningView(at, code, detail, views.get(gid, ""), called(whom), many)
+            for at, code, detail, gid, whom, many in rows
+        ]
 
     def _names_of(self, identities: Iterable[bytes]) -> list[str]:
         """What to call people of any of our conversations."""
@@ -1439,7 +1475,7 @@ class Client:
             except (Unavailable, PeerError, TrustError) as error:
                 if isinstance(error, RelayUnreachable):
                     self._heard_of(home, "away")
-                await self._rest_after(error, bucket.drop_id)
+                await self._rest_after(error, home.relay, bucket.drop_id)
 
     def _heard_of(self, home: Home, state: str) -> None:
         """An own bucket is read to its end, or its relay is away: caught up is who has read one,
@@ -1500,7 +1536,7 @@ class Client:
                 link = await self._routes.to(home.relay)
                 cells = await link.catch_up(request)
             except (Unavailable, PeerError, TrustError) as error:
-                await self._rest_after(error, b"")
+                await self._rest_after(error, home.relay, b"")
                 continue
             if home != self._me.home:
                 continue  # we have left it meanwhile
@@ -1510,19 +1546,23 @@ class Client:
         self._begin_due()
 
     async def _rest_after(
-        self, error: Unavailable | PeerError | TrustError, drop_id: bytes
+        self, error: Unavailable | PeerError | TrustError, relay: str, drop_id: bytes
     ) -> None:
         """Wait before a relay is asked again about a drop, and note it if it misbehaved."""
         if isinstance(error, Unavailable):
             await asyncio.sleep(error.retry_after or TICK_S)
         else:
-            self._note(error, drop_id)
+            self._note(error, relay, drop_id)
             await asyncio.sleep(RETRY_MS[0] / 1000)
 
-    def _note(self, error: PeerError | TrustError, drop_id: bytes) -> None:
+    def _warn_of(self, relay: str, code: str, detail: str = "") -> None:
+        """Keep a warning about a relay; inside a unit."""
+        self._conversations.warn(None, code, detail, whom=relay.encode(), now=self._now())
+
+    def _note(self, error: PeerError | TrustError, relay: str, drop_id: bytes) -> None:
         """Keep a relay's misbehaviour for the person, and read the drop anew."""
         with self._unit():
-            self._conversations.warn(None, error.code, error.detail, now=self._now())
+            self._warn_of(relay, error.code, error.detail)
             if isinstance(error, RelayLied):
                 self._conversations.start_over(drop_id)
 
@@ -1545,7 +1585,7 @@ class Client:
                 link = await self._routes.to(relay)
             except (Unavailable, PeerError, TrustError) as error:
                 self._fail_over(relay)
-                await self._rest_after(error, b"")
+                await self._rest_after(error, relay, b"")
                 continue
             self._down_since.pop(relay, None)
             # What follows a `create` may need it: it goes alone.
@@ -1623,7 +1663,7 @@ class Client:
         elif isinstance(answer, LabelTaken) and row.purpose == "ask":
             pass  # asked under another label soon
         elif isinstance(answer, LabelTaken) and row.purpose == "knock":
-            self._conversations.warn(None, InviteUsed.code, InviteUsed.text, now=now)
+            self._conversations.warn(None, InviteUsed.code, "", now=now)
             self._invites.withdraw_knock(row.about)
         elif isinstance(answer, PeerError):
             self._conversations.warn(None, answer.code, f"a {row.purpose} was refused", now=now)
@@ -1820,15 +1860,15 @@ class Client:
                 self._conversations.is_sure(gid, epoch, sure)
                 self._conversations.forgotten(gid, taken, now=self._now())
         except (Unavailable, PeerError, TrustError) as error:
+            relay = self._conversations.epoch_relay(gid, epoch)
             if isinstance(error, Unavailable):
-                relay = self._conversations.group(gid).policy.relay
-                if self._conversations.epoch_relay(gid, epoch) != relay:
+                if relay != self._conversations.group(gid).policy.relay:
                     return  # nothing that has to be had: the group's Commits rest elsewhere now
                 with self._unit():
                     self._conversations.notice(gid, now=self._now())
                     if isinstance(error, RelayUnreachable):
                         self._conversations.cut_off(gid, now=self._now())
-            await self._rest_after(error, drop.drop_id)
+            await self._rest_after(error, relay, drop.drop_id)
 
     async def _read_page(self, gid: bytes, epoch: int, drop: Drop, *, wait: int) -> bool:
         """Take one reply of an epoch drop; whether there is more."""
@@ -1871,7 +1911,7 @@ class Client:
                 await asyncio.sleep(TICK_S)  # who helped has still to have it made
                 continue
             except (Unavailable, PeerError, TrustError) as error:
-                await self._rest_after(error, b"")
+                await self._rest_after(error, attempt.relay, b"")
                 continue
             with self._unit():
                 if self._comebacks.judge(attempt, cells, now=self._now()):
@@ -1920,17 +1960,18 @@ class Client:
                 with self._unit():
                     self._conversations.fetched(place, cells, now=self._now())
             except (Unavailable, NoSuchDrop, PeerError, TrustError) as error:
-                self._fetch_later(drop_id, error)
+                self._fetch_later(place, error)
                 return
             if place.read >= cells.head and self._conversations.holding.place(drop_id):
-                self._fetch_later(drop_id, NoSuchDrop())
+                self._fetch_later(place, NoSuchDrop())
                 return
         self._put_off.discard(drop_id)
         self._held_due.pop(drop_id, None)
 
-    def _fetch_later(self, drop_id: bytes, error: Unavailable | PeerError | TrustError) -> None:
+    def _fetch_later(self, place: HeldDrop, error: Unavailable | PeerError | TrustError) -> None:
         """What is held in a drop could not be had: its sender may still be sending, or its relay is
         away, and nobody knows for how long."""
+        drop_id = place.drop.drop_id
         before = self._held_due.get(drop_id)
         pause = min(2 * before.pause_ms, FETCH_MS[1]) if before else FETCH_MS[0]
         wait = max(pause, int(1000 * (error.retry_after or 0)))
@@ -1938,7 +1979,7 @@ class Client:
         if not isinstance(error, NoSuchDrop) or pause > 1000 * PATIENCE_S:
             self._put_off.add(drop_id)
         if not isinstance(error, Unavailable | NoSuchDrop):
-            self._note(error, b"")
+            self._note(error, place.relay, b"")
         self._wake()
 
     async def _fetch_file(self, ref: FileRef) -> bytes | None:

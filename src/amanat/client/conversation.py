@@ -38,6 +38,7 @@ from amanat.client.vault import fingerprint
 from amanat.client.waiting import MAX_SAID_AGAIN, SAID_AGAIN, Word
 from amanat.client.whereabouts import Whereabouts
 from amanat.errors import (
+    BY_CODE,
     BadArgument,
     Blocked,
     BrokenChain,
@@ -60,6 +61,7 @@ from amanat.errors import (
     PeerError,
     RelayLied,
     RelayUnreachable,
+    TrustError,
     UnknownConversation,
     WrongEpoch,
 )
@@ -178,7 +180,7 @@ it up."""
 MAX_JOINING = 64
 """Most Welcomes announced and not fetched; more are dropped, and can be sent again."""
 MAX_WARNINGS = 1_000
-"""Most warnings kept for the person; the oldest go first."""
+"""Most warnings kept for the person that are not of the Trust family; the oldest go first."""
 MAX_OWN_KEY_PACKAGES = 16
 """Most unused KeyPackages of ours that one contact holds; the oldest go first."""
 KEY_PACKAGES_GIVEN = 2
@@ -270,14 +272,26 @@ class Conversations:
         self._groups.clear()
         self.events.clear()
 
-    def warn(self, gid: bytes | None, code: str, detail: str, *, now: int) -> None:
-        """Keep a warning for the person; inside a unit."""
+    def warn(
+        self, gid: bytes | None, code: str, detail: str, *, whom: bytes = b"", now: int
+    ) -> None:
+        """Keep a warning for the person; inside a unit. `whom` is the identity, or the address of
+        the relay, that it is about.
+
+        Of the same kind about the same in one conversation there is one, which is counted up:
+        nobody can fill the table but with what differs, and of that the Trust family stays.
+        """
+        is_trust = issubclass(BY_CODE[code], TrustError)
         self._db.execute(
-            "INSERT INTO warning (at, code, gid, detail) VALUES (?, ?, ?, ?)",
-            (now, code, gid, detail),
+            "INSERT INTO warning (at, code, gid, whom, detail, is_trust) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET at = excluded.at, detail = excluded.detail,"
+            " many = many + 1",
+            (now, code, gid or b"", whom, detail, is_trust),
         )
         self._db.execute(
-            "DELETE FROM warning WHERE id <= (SELECT max(id) FROM warning) - ?", (MAX_WARNINGS,)
+            "DELETE FROM warning WHERE id IN (SELECT id FROM warning WHERE NOT is_trust"
+            " ORDER BY at DESC, id DESC LIMIT -1 OFFSET ?)",
+            (MAX_WARNINGS,),
         )
         self.events.append(Warned(gid, code, detail))
 
@@ -1359,7 +1373,7 @@ class Conversations:
                 now=now,
             )
         except InvalidWelcome as error:
-            self.warn(self.direct_with(by), error.code, "a Welcome into a group", now=now)
+            self.warn(self.direct_with(by), error.code, "a Welcome into a group", whom=by, now=now)
             return
         self.give_key_packages(self.direct_with(by), mls.HYBRID_SUITE, 1, joined=gid, now=now)
 
@@ -1736,7 +1750,7 @@ class Conversations:
 
     def _give_up(self, gid: bytes, signer: bytes, identity: bytes, seq: int, *, now: int) -> None:
         if self.gaps.give_up(gid, signer, seq):
-            self.warn(gid, MessageLost.code, fingerprint(identity), now=now)
+            self.warn(gid, MessageLost.code, "", whom=identity, now=now)
         self.gaps.watch(gid, signer, now=now)
 
     def check_gossip(self, gid: bytes, signer: bytes, cell: PairCell, *, now: int) -> None:
@@ -1802,8 +1816,8 @@ class Conversations:
         """A relay does not show what is there, or not to all: tell the person, not too often;
         inside a unit."""
         if not self._db.execute(
-            "SELECT 1 FROM warning WHERE code = ? AND gid IS ? AND at > ?",
-            (RelayLied.code, gid, now - LIE_EVERY_MS),
+            "SELECT 1 FROM warning WHERE code = ? AND gid = ? AND at > ?",
+            (RelayLied.code, gid or b"", now - LIE_EVERY_MS),
         ).fetchone():
             self.warn(gid, RelayLied.code, how, now=now)
 
@@ -1860,7 +1874,9 @@ class Conversations:
                     else:
                         self._mend(gid, people[signer], signer, cell.payload, now=now)
                 except PeerError as error:
-                    self.warn(gid, error.code, "a repair could not be read", now=now)
+                    self.warn(
+                        gid, error.code, "a repair could not be read", whom=people[signer], now=now
+                    )
             case _:
                 pass  # of a later version
 
@@ -1955,7 +1971,7 @@ class Conversations:
         try:
             self._obey(gid, sender, signer, envelope, now=now)
         except (InvalidMessage, InvalidKeyPackage, InvalidCredential) as error:
-            self.warn(gid, error.code, "a message was malformed inside", now=now)
+            self.warn(gid, error.code, "a message was malformed inside", whom=sender, now=now)
 
     def _count(
         self, gid: bytes, sender: bytes, signer: bytes, seq: int, place: Place, *, now: int
@@ -1964,9 +1980,9 @@ class Conversations:
         heard = self.gaps.hear(gid, signer, sender, seq, place)
         self.gaps.watch(gid, signer, now=now)
         if not heard.is_whole:
-            self.warn(gid, BrokenChain.code, fingerprint(sender), now=now)
+            self.warn(gid, BrokenChain.code, "", whom=sender, now=now)
         if heard.is_lost:
-            self.warn(gid, MessageLost.code, fingerprint(sender), now=now)
+            self.warn(gid, MessageLost.code, "", whom=sender, now=now)
         return heard.is_new
 
     def clock(self, gid: bytes) -> int:
@@ -2017,7 +2033,7 @@ class Conversations:
             return
         match envelope.kind:
             case Kind.TIMER if not self._may_time(gid, sender):
-                self.warn(gid, NotAdmin.code, f"{fingerprint(sender)} set a timer", now=now)
+                self.warn(gid, NotAdmin.code, "they set a timer", whom=sender, now=now)
             case Kind.TEXT | Kind.EDIT | Kind.REACTION | Kind.DELETE | Kind.TIMER:
                 self.events += self.history.take(gid, sender, signer, envelope, now=now)
             case Kind.KEY_PACKAGES if self.group(gid).policy.direct:

@@ -234,7 +234,7 @@ class Invites:
         ).fetchall():
             self.withdraw_knock(reply_secret)
         if self._is_known(invite.identity) or self._has_used(invite.secret):
-            raise InviteUsed(f"you have met {invite.name} already, or are about to")
+            raise InviteUsed(invite.name)
         reply_secret = secrets.token_bytes(32)
         knock = Knock(
             key_package=self._conversations.new_key_package(
@@ -294,8 +294,7 @@ class Invites:
             (now,),
         ).fetchall():
             if not self._is_known(identity):
-                why = f"{name} has not answered in time"
-                self._conversations.warn(None, InviteExpired.code, why, now=now)
+                self._conversations.warn(None, InviteExpired.code, name, whom=identity, now=now)
         for reply_secret, identity, expires_at in self._db.execute(
             "SELECT reply_secret, identity, expires_at FROM knock"
             " WHERE expires_at <= ? OR made_at <= ?",
@@ -407,7 +406,7 @@ class Invites:
                 reply.welcome, reply.tree, by=identity, gid=None, direct=True, now=now
             )
         except InvalidWelcome as error:
-            self._conversations.warn(None, error.code, f"the answer of {name}", now=now)
+            self._conversations.warn(None, error.code, name, whom=identity, now=now)
             return
         if is_known:  # they are in the one before no more: they have answered a later knock
             self._conversations.abandon(identity)
@@ -455,12 +454,7 @@ class Invites:
         while alike(name, taken):
             name, number = f"{base} ({number})", number + 1
         if known:
-            self._conversations.warn(
-                gid,
-                IdentityChanged.code,
-                f"{name} has another key than the {known} you know",
-                now=now,
-            )
+            self._conversations.warn(gid, IdentityChanged.code, known, whom=identity, now=now)
         self._db.execute(
             "INSERT INTO contact (identity, name, conversation, added_at) VALUES (?, ?, ?, ?)",
             (identity, name, gid, now),

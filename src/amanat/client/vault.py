@@ -558,6 +558,22 @@ CREATE TABLE awaited (
     PRIMARY KEY (about, gid, identity)
 ) STRICT, WITHOUT ROWID;
 """,
+    # 19: warnings are counted
+    """
+-- One of each kind about somebody (an identity, or a relay's address) in a conversation, and how
+-- many there were since the person has seen them. Empty: about no one, in none.
+CREATE TABLE warning_19 (
+    id INTEGER PRIMARY KEY, at INTEGER NOT NULL, code TEXT NOT NULL,
+    gid BLOB NOT NULL, whom BLOB NOT NULL, detail TEXT NOT NULL,
+    is_trust INTEGER NOT NULL,         -- these stay, however many others there are
+    many INTEGER NOT NULL DEFAULT 1,
+    UNIQUE (code, gid, whom)
+) STRICT;
+INSERT OR IGNORE INTO warning_19 (at, code, gid, whom, detail, is_trust)
+    SELECT at, code, ifnull(gid, x''), x'', detail, 1 FROM warning ORDER BY id DESC;
+DROP TABLE warning;
+ALTER TABLE warning_19 RENAME TO warning;
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)

@@ -754,7 +754,7 @@ class Person:
         return self.db.execute(sql, parameters).fetchone()[0]
 
     def warnings(self) -> list[str]:
-        return [code for _, code, _ in self.client.status().warnings]
+        return [one.code for one in self.client.status().warnings]
 
     def what_is_left(self) -> str:
         """What this person still has to do; empty if nothing."""
