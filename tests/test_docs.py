@@ -361,11 +361,9 @@ def points(kind: str) -> set[str]:
 
 
 def test_names_hold_what_the_protocol_says() -> None:
-    unfit, blank = points("unfit"), points("blank")
-    for one in map(chr, range(0x110000)):
-        is_name = re.search(identity.NAME_PATTERN, one) is not None
-        assert is_name == (one not in unfit | blank), hex(ord(one))
-        assert (re.search(identity.NAME_PATTERN, f"a{one}") is not None) == (one not in unfit)
+    every = "".join(chr(point) for point in range(0x110000) if not 0xD800 <= point < 0xE000)
+    for kind, pattern in (("unfit", identity._UNFIT), ("blank", identity._BLANK)):
+        assert set(re.findall(f"[{pattern}]", every)) == points(kind)
 
 
 # Words, links and names
