@@ -182,6 +182,20 @@ MUTANTS = [
         ["test_relay_server.py::test_a_follow_is_sent_no_more_than_its_credit_and_a_frame"],
     ),
     Mutant(
+        "a word of every relay's settings counts as found when somebody says it",
+        "drill/search.py",
+        "    return [hit for hit in hits if hit[:2] not in own_words], len(short)",
+        "    return hits, len(short)",
+        ["test_search.py::test_what_an_unused_relay_writes_into_the_same_file_is_no_hit"],
+    ),
+    Mutant(
+        "a word of a relay's settings is not found anywhere at it",
+        "drill/search.py",
+        "    return [hit for hit in hits if hit[:2] not in own_words], len(short)",
+        "    return [hit for hit in hits if hit.text not in {own[0] for own in own_words}], len(short)",
+        ["test_search.py::test_what_an_unused_relay_writes_into_the_same_file_is_no_hit"],
+    ),
+    Mutant(
         "what a front was told counts as shown",
         "background.py",
         "            await self._is_shown.wait()",

@@ -12,7 +12,7 @@ import pytest
 from amanat.client import vault
 from amanat.client.vault import Unlock
 from amanat.drill.replay import Report, compare, replay
-from amanat.drill.search import count_hits
+from amanat.drill.search import Hit, find_texts
 from amanat.drill.traces import Line, Script, read_trace
 from amanat.errors import BadArgument, WrongPassphrase
 from figures import SOAK, report, rounds
@@ -81,7 +81,19 @@ def test_a_text_left_in_the_relays_directory_would_be_found(tmp_path: Path) -> N
     keep = tmp_path / "kept"
     assert_clean(replay(script, processes=1, progress=silent, keep=keep), messages=6)
     (keep / "relay" / "leak").write_bytes(b"\x00" * 1000 + script.lines[3].text.encode())
-    assert count_hits({line.text for line in script.lines}, [keep / "relay"]) == (1, 0)
+    said = {line.text for line in script.lines}
+    hits, _ = find_texts(said, [keep / "relay"], unused=[keep / "unused"])
+    assert hits == [Hit(script.lines[3].text, "leak", 1000)]
+
+
+@pytest.mark.e2e
+def test_people_may_say_what_every_relay_writes() -> None:
+    people = ["a", "b"]
+    said = ["sources", "replay", "draining", "limits", "CREATE TABLE", "SQLite format 3"]
+    lines = [Line(tuple(people), people[n % 2], word) for n, word in enumerate(said)]
+    done = replay(Script(people, lines), processes=1, progress=silent)
+    assert_clean(done, messages=len(said))
+    assert done.plaintext_hits == []
 
 
 @pytest.mark.e2e
@@ -97,7 +109,8 @@ def test_the_command_prints_the_promised_keys(tmp_path: Path) -> None:
     assert {
         "people", "messages_in", "delivered", "lost", "duplicated", "reordered",
         "transcripts_equal", "relay_plaintext_hits", "seconds", "messages_per_s", "p50_ms",
-        "p99_ms", "bytes_up_per_message", "bytes_down_per_message", "relay_disk_bytes",
+        "p99_ms", "longest_ms", "plaintext_hits", "bytes_up_per_message",
+        "bytes_down_per_message", "relay_disk_bytes",
     } <= set(printed)  # fmt: skip
     assert (printed["people"], printed["messages_in"], printed["delivered"]) == (3, 3, 3)
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amanat.drill import search
-from amanat.drill.search import SHORTEST_BYTES, count_hits
+from amanat.drill.search import SHORTEST_BYTES, Hit, find_texts
 
 TEXT = "سلام، به خانه برگرد"
 
@@ -32,7 +32,7 @@ def test_text_is_found_in_every_coding(tmp_path: Path, coding: str) -> None:
     place = tmp_path / "file"
     for size in (0, 1, 7, 8, 1000):
         place.write_bytes(rng.randbytes(size) + CODINGS[coding](TEXT) + rng.randbytes(size))
-        assert count_hits([TEXT], [place])[0] >= 1
+        assert find_texts([TEXT], [place])[0]
 
 
 @pytest.mark.parametrize("coding", CODINGS)
@@ -43,7 +43,7 @@ def test_text_across_a_border_is_found(
     planted = CODINGS[coding](TEXT)
     for before in range(65):
         (tmp_path / "file").write_bytes(bytes(before) + planted + bytes(70))
-        assert count_hits([TEXT], [tmp_path])[0] >= 1
+        assert find_texts([TEXT], [tmp_path])[0]
 
 
 @settings(max_examples=100, deadline=None)
@@ -58,44 +58,61 @@ def test_any_text_is_found_anywhere(
 ) -> None:
     place = tmp_path_factory.mktemp("place") / "file"
     place.write_bytes(bytes(before) + CODINGS[coding](text) + bytes(after))
-    assert count_hits([text, "another text"], [place])[0] >= 1
+    assert find_texts([text, "another text"], [place])[0]
 
 
 def test_every_place_counts(tmp_path: Path) -> None:
     (tmp_path / "deep" / "er").mkdir(parents=True)
     (tmp_path / "deep" / "er" / "one").write_bytes(TEXT.encode() + b"----" + TEXT.encode())
     (tmp_path / "two").write_bytes(TEXT.encode())
-    assert count_hits([TEXT], [tmp_path]) == (3, 0)
-    assert count_hits([TEXT], [tmp_path / "two"]) == (1, 0)
+    assert len(find_texts([TEXT], [tmp_path])[0]) == 3
+    assert find_texts([TEXT], [tmp_path / "two"]) == ([Hit(TEXT, "output", 0)], 0)
 
 
 def test_random_data_holds_nothing(tmp_path: Path) -> None:
     (tmp_path / "noise").write_bytes(random.Random(1).randbytes(4_000_000))
     texts = [f"a text number {number}" for number in range(1000)]
-    assert count_hits(texts, [tmp_path]) == (0, 0)
+    assert find_texts(texts, [tmp_path]) == ([], 0)
 
 
 def test_texts_too_short_are_counted_and_not_looked_for(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"hello hi")
-    assert count_hits(["hello", "hi", "hello hi"], [tmp_path]) == (1, 2)
-    assert count_hits(["hi"], [tmp_path]) == (0, 1)
+    assert find_texts(["hello", "hi", "hello hi"], [tmp_path]) == ([Hit("hello hi", "file", 0)], 2)
+    assert find_texts(["hi"], [tmp_path]) == ([], 1)
 
 
 def test_empty_files_and_places_hold_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     (tmp_path / "tiny").write_bytes(b"abc")
-    assert count_hits([TEXT], [tmp_path, tmp_path / "nowhere"]) == (0, 0)
-    assert count_hits([], [tmp_path]) == (0, 0)
+    assert find_texts([TEXT], [tmp_path, tmp_path / "nowhere"]) == ([], 0)
+    assert find_texts([], [tmp_path]) == ([], 0)
 
 
 def test_links_out_of_a_place_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_bytes(TEXT.encode())
     (tmp_path / "place").mkdir()
     (tmp_path / "place" / "link").symlink_to(tmp_path / "elsewhere")
-    assert count_hits([TEXT], [tmp_path / "place"]) == (0, 0)
+    assert find_texts([TEXT], [tmp_path / "place"]) == ([], 0)
 
 
 def test_text_at_the_very_end_is_found(tmp_path: Path) -> None:
     for size in range(20):
         (tmp_path / "file").write_bytes(bytes(size) + b"secret")
-        assert count_hits(["secret"], [tmp_path]) == (1, 0), size
+        assert find_texts(["secret"], [tmp_path]) == ([Hit("secret", "file", size)], 0)
+
+
+def test_what_an_unused_relay_writes_into_the_same_file_is_no_hit(tmp_path: Path) -> None:
+    used, unused = tmp_path / "used", tmp_path / "unused"
+    for place in (used, unused):
+        place.mkdir()
+        (place / "settings").write_text("# sources = []")
+        (place.with_suffix(".log")).write_text("draining")
+    (unused / "notes").write_text("nobody will ever say this")
+    texts = ["sources", "draining", "nobody will ever say this"]
+    logs = {place: place.with_suffix(".log") for place in (used, unused)}
+    places = [used, logs[used]]
+    assert find_texts(texts, places, unused=[unused, logs[unused]]) == ([], 0)
+    # In any other file of the relay it is one, and it is told where.
+    (used / "database").write_bytes(bytes(1000) + b"sources")
+    hit = Hit("sources", "database", 1000)
+    assert find_texts(texts, places, unused=[unused, logs[unused]]) == ([hit], 0)

@@ -1791,7 +1791,7 @@ def _replay(args: argparse.Namespace, out: Out) -> None:
             keep=args.keep,
             progress=progress,
         )
-    value = report._asdict()
+    value = report._asdict() | {"plaintext_hits": [hit._asdict() for hit in report.plaintext_hits]}
     saw = (
         f"What the relay saw: {report.relay_disk_bytes:,} bytes of equal-looking cells. In all that"
         f" it wrote, read as UTF-8, UTF-16, hex and base64, {report.relay_plaintext_hits} texts of"

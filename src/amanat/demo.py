@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amanat.drill.replay import Conductor, Order, RelayProcess, Transcript, compare_all
-from amanat.drill.search import count_bytes, count_hits
+from amanat.drill.search import count_bytes, find_texts
 from amanat.errors import BadArgument, BrokenCertificate, RelayUnreachable
 from amanat.protocol.descriptor import Notice
 from amanat.protocol.moving import open_certificate
@@ -80,9 +80,12 @@ def residency(
         RelayProcess(root / "destination", people=people, region=REGION, sources=[source.address]),
         RelayProcess(root / "other", people=leavers or 1, region=SOURCE_REGION),
     ]
+    unused = RelayProcess(root / "unused", people=people, region=SOURCE_REGION)
     conductor = Conductor(script, source, root, processes=processes, lines_per_s=LINES_PER_S)
     move = _Move(relays, conductor, script.people, leavers)
     try:
+        unused.run()
+        unused.stop()
         for relay in relays:
             relay.run()
         progress("people", 0, people)
@@ -92,11 +95,11 @@ def residency(
         results = conductor.report()
         for relay in relays:
             relay.stop()
-        return _judge(script, move, results)
+        return _judge(script, move, unused, results)
     finally:
         conductor.close()
         move.end()
-        for relay in relays:
+        for relay in [*relays, unused]:
             relay.kill()
         shutil.rmtree(root, ignore_errors=True)
 
@@ -157,7 +160,9 @@ def _is_in_order(relay: RelayProcess) -> bool:
     return not Audit(relay.directory, now=time.time()).run().findings
 
 
-def _judge(script: Script, move: _Move, results: list[dict[str, Any]]) -> Residency:
+def _judge(
+    script: Script, move: _Move, unused: RelayProcess, results: list[dict[str, Any]]
+) -> Residency:
     transcripts = [Transcript(*t) for result in results for t in result["transcripts"]]
     found = compare_all(script, transcripts)
     with contextlib.closing(SqliteReader(move.destination.directory)) as store:
@@ -167,8 +172,8 @@ def _judge(script: Script, move: _Move, results: list[dict[str, Any]]) -> Reside
             for cell in store.wrapped(record, after=0, max_cells=2**31, max_bytes=2**62)[2]
         ]
     texts = {line.text for line in script.lines}
-    places = [move.source.directory, move.source.log]
-    hits = count_bytes(needles, places) + count_hits(texts, places)[0]
+    places = move.source.written
+    hits = count_bytes(needles, places) + len(find_texts(texts, places, unused=unused.written)[0])
     try:
         data = Path(str(move.report["certificate"])).read_bytes()
         order, statement, certificate = open_certificate(data)

@@ -32,7 +32,7 @@ import uvloop
 from amanat.client.api import Client
 from amanat.client.vault import Unlock
 from amanat.drill.process import free_port
-from amanat.drill.search import count_hits
+from amanat.drill.search import Hit, find_texts
 from amanat.errors import BadArgument, RelayUnreachable, Unavailable
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ POLL_S = 0.05
 """How often a wait for another process looks again, in seconds."""
 EXIT_PAUSES_S = (1, 5, 20)
 """How long who wants to leave waits before they try again, in seconds."""
+SHOWN_HITS = 100
+"""Texts found at the relay whose places are told: one is too many already."""
 COUNT_S = 0.5
 """How often a worker tells how far it is, in seconds."""
 
@@ -64,7 +66,9 @@ class Report(NamedTuple):
     A message is delivered when everyone it was for shows it, so `delivered + lost = messages_in`.
     Times are from the sender's `send` to the recipient's transcript; bytes are WebSocket payload
     while people talk, over all clients. `texts_too_short` counts texts that were not searched for,
-    because so few bytes turn up in random data by chance.
+    because so few bytes turn up in random data by chance; `plaintext_hits` says where the first of
+    the hits stand. `founding_seconds` is the part of `setup_seconds` from when the first group is
+    made until everybody is in theirs.
     """
 
     people: int
@@ -75,15 +79,18 @@ class Report(NamedTuple):
     reordered: int
     transcripts_equal: bool
     relay_plaintext_hits: int
+    plaintext_hits: list[Hit]
     texts_too_short: int
     seconds: float
     messages_per_s: float
     p50_ms: float
     p99_ms: float
+    longest_ms: float
     bytes_up_per_message: int
     bytes_down_per_message: int
     relay_disk_bytes: int
     setup_seconds: float
+    founding_seconds: float
 
     @property
     def is_clean(self) -> bool:
@@ -119,9 +126,12 @@ def replay(
         raise BadArgument("--processes must be from 1 to the number of people")
     root = Path(tempfile.mkdtemp(prefix="amanat-replay-")) if keep is None else keep
     root.mkdir(parents=True, exist_ok=True)
+    unused = RelayProcess(root / "unused", people=len(script.people))
     relay = RelayProcess(root / "relay", people=len(script.people))
     conductor = Conductor(script, relay, root, processes=processes)
     try:
+        unused.run()
+        unused.stop()
         relay.run()
         began = time.monotonic()
         progress("people", 0, len(script.people))
@@ -132,7 +142,9 @@ def replay(
         seconds = time.monotonic() - talking
         results = conductor.report()
         relay.stop()  # its write-ahead log is now in the database, as on a seized disk
-        hits, short = count_hits({line.text for line in script.lines}, [relay.directory, relay.log])
+        hits, short = find_texts(
+            {line.text for line in script.lines}, relay.written, unused=unused.written
+        )
         return _report(
             script,
             results,
@@ -140,10 +152,12 @@ def replay(
             short=short,
             seconds=seconds,
             setup=talking - began,
+            founding=conductor.founding_s,
             disk=relay.disk_bytes(),
         )
     finally:
         conductor.close()
+        unused.kill()
         relay.kill()
         if keep is None:
             shutil.rmtree(root, ignore_errors=True)
@@ -184,6 +198,11 @@ class RelayProcess:
     def program(self) -> tuple[list[str], dict[str, str]]:
         """The command that runs the relay, and its environment."""
         return [*_RELAY, "run", str(self.directory)], dict(os.environ)
+
+    @property
+    def written(self) -> list[Path]:
+        """All that it writes: its data directory and what it prints."""
+        return [self.directory, self.log]
 
     @property
     def pid(self) -> int:
@@ -250,6 +269,8 @@ class Conductor:
         self._context = multiprocessing.get_context("spawn")
         self._shares = [script.people[i::processes] for i in range(processes)]
         self._workers: list[_Handle] = []
+        self.founding_s = 0.0
+        """From when the first group was made until everybody was in theirs, in seconds."""
 
     def start(self) -> None:
         """Start the workers and wait until everyone is where they should be."""
@@ -259,8 +280,10 @@ class Conductor:
             links |= worker.receive("links")
         for worker in self._workers:
             worker.pipe.send(links)
-        for worker in self._workers:
-            worker.receive("ready")
+        ready = [worker.receive("ready") for worker in self._workers]
+        made = [made for each in ready for made in each["made_at"]]
+        if made:
+            self.founding_s = max(each["ready_at"] for each in ready) - min(made)
 
     def tell(self, order: Order) -> None:
         """Have people do something while they talk."""
@@ -370,10 +393,11 @@ def _report(
     script: Script,
     results: list[dict[str, Any]],
     *,
-    hits: int,
+    hits: list[Hit],
     short: int,
     seconds: float,
     setup: float,
+    founding: float,
     disk: int,
 ) -> Report:
     transcripts = [Transcript(*t) for result in results for t in result["transcripts"]]
@@ -390,16 +414,19 @@ def _report(
         duplicated=found.duplicated,
         reordered=found.reordered,
         transcripts_equal=found.equal and not found.lost,
-        relay_plaintext_hits=hits,
+        relay_plaintext_hits=len(hits),
+        plaintext_hits=hits[:SHOWN_HITS],
         texts_too_short=short,
         seconds=round(seconds, 2),
         messages_per_s=round(count / seconds, 1),
         p50_ms=_quantile(waits, 0.5),
         p99_ms=_quantile(waits, 0.99),
+        longest_ms=_quantile(waits, 1.0),
         bytes_up_per_message=sent // count,
         bytes_down_per_message=received // count,
         relay_disk_bytes=disk,
         setup_seconds=round(setup, 2),
+        founding_seconds=round(founding, 2),
     )
 
 
@@ -499,6 +526,8 @@ class _Worker:
         self._script = task.script
         self._clients: dict[str, Client] = {}
         self._shown = 0
+        self._made_at: list[float] = []
+        """When each group was made, in Unix seconds: other processes know when all were in."""
         self._next_turn = 0.0
 
     async def run(self) -> None:
@@ -509,7 +538,7 @@ class _Worker:
             client.start()
         if self._task.is_new:
             await self._meet()
-        self._pipe.send(("ready", {}))
+        self._pipe.send(("ready", {"made_at": self._made_at, "ready_at": time.time()}))
         await self._next()
         before = [client.traffic() for client in self._clients.values()]
         talks = [
@@ -598,6 +627,7 @@ class _Worker:
                     await self._know(self._clients[person], contact)
         for conversation in self._script.conversations:
             if len(conversation) > 2 and conversation[0] in self._clients:  # noqa: PLR2004
+                self._made_at.append(time.time())
                 self._clients[conversation[0]].create_group(GROUP_NAME, conversation[1:])
         for conversation in self._script.conversations:
             for person in self._mine(conversation):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import mmap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 SHORTEST_BYTES = 6
@@ -29,19 +29,40 @@ def encodings(text: str) -> list[bytes]:
     return [code for code in found if len(code) >= SHORTEST_BYTES]
 
 
-def count_hits(texts: Iterable[str], places: Iterable[Path]) -> tuple[int, int]:
-    """(how often any of the texts was found, how many texts were too short to search for).
+class Hit(NamedTuple):
+    """A text that was found: in which file, by its path below the place that was searched, and at
+    which byte of it."""
 
-    Every file at or below each place is searched whole.
+    text: str
+    file: str
+    offset: int
+
+
+def find_texts(
+    texts: Iterable[str], places: Sequence[Path], *, unused: Sequence[Path] = ()
+) -> tuple[list[Hit], int]:
+    """(where any of the texts stands, how many texts were too short to search for).
+
+    Every file at or below each place is searched whole. `unused` are the same places of a relay
+    that nobody has used: a text that the same file of it holds, too, is no hit there. It is a word
+    of the program or of its settings, and somebody has happened to say it.
     """
     texts = set(texts)
     short = {text for text in texts if len(text.encode()) < SHORTEST_BYTES}
-    patterns = sorted({code for text in texts - short for code in encodings(text)})
-    if not patterns:
-        return 0, len(short)
-    index = _Index(patterns)
-    hits = sum(1 for place in places for file in _files(place) for _ in index.matches(file))
-    return hits, len(short)
+    of = {code: text for text in sorted(texts - short) for code in encodings(text)}
+    if not of:
+        return [], len(short)
+    index = _Index(sorted(of))
+    own_words = {hit[:2] for place in unused for hit in _hits(index, of, place)}
+    hits = [hit for place in places for hit in _hits(index, of, place)]
+    return [hit for hit in hits if hit[:2] not in own_words], len(short)
+
+
+def _hits(index: _Index, of: dict[bytes, str], place: Path) -> Iterator[Hit]:
+    for file in _files(place):
+        name = str(file.relative_to(place)) if file != place else "output"
+        for offset, code in index.matches(file):
+            yield Hit(of[code], name, offset)
 
 
 def count_bytes(needles: Iterable[bytes], places: Iterable[Path]) -> int:
@@ -54,7 +75,9 @@ def found(texts: Iterable[str], places: Iterable[Path]) -> set[str]:
     """Which of the texts stand anywhere at or below the places, in any of their encodings."""
     of = {code: text for text in texts for code in encodings(text)}
     index = _Index(sorted(of))
-    return {of[code] for place in places for file in _files(place) for code in index.matches(file)}
+    return {
+        of[code] for place in places for file in _files(place) for _, code in index.matches(file)
+    }
 
 
 def _files(place: Path) -> Iterator[Path]:
@@ -79,8 +102,8 @@ class _Index:
         self._likely[(self._starts & 0xFFFF).astype(np.int64)] = True
         self._longest = max(map(len, patterns))
 
-    def matches(self, path: Path) -> Iterator[bytes]:
-        """Each pattern that stands in a file, as often as it does."""
+    def matches(self, path: Path) -> Iterator[tuple[int, bytes]]:
+        """(offset, pattern) of each pattern that stands in a file, as often as it does."""
         size = path.stat().st_size
         if size < SHORTEST_BYTES:
             return
@@ -96,7 +119,7 @@ class _Index:
                             if begin + at + len(pattern) > begin + len(block)
                             else block.startswith(pattern, at)
                         ):
-                            yield pattern
+                            yield begin + at, pattern
 
     def _candidates(self, block: bytes) -> list[int]:
         found: list[int] = []
