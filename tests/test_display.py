@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amanat import background, display
-from amanat.display import FSI, FURTHER, PDI, as_json, block, escaped, shown
+from amanat.display import FSI, FURTHER, PDI, as_json, block, escaped, shown, told
+from amanat.errors import InviteUsed
 
 UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn"}
 EVERY = [
@@ -103,6 +104,13 @@ def test_no_line_leaves_an_isolate_open_or_ends_another_s(one: str, other: str) 
 def test_what_was_escaped_once_is_not_escaped_again(text: str) -> None:
     once = escaped(text)
     assert display._safe(shown(text)) == f"{FSI}{once}{PDI}"
+
+
+def test_an_error_is_told_in_one_line_that_can_be_copied() -> None:
+    assert told(InviteUsed("/a path/x")).endswith(" (/a path/x)")
+    assert told(InviteUsed("a\n\x1b[2J\u202e")).endswith(" (a\\n\\x1b[2J\\u202e)")
+    assert told(InviteUsed("علی")).endswith(f" ({FSI}علی{PDI})")
+    assert told(InviteUsed()) == InviteUsed.text
 
 
 def test_a_line_that_comes_in_pieces_is_one(capfd: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import zlib
 
+import msgspec
 import numpy as np
 import pytest
 import segno
@@ -115,6 +116,14 @@ def test_link_with_any_bit_flipped_is_broken() -> None:
 def test_what_is_no_link_is_broken(text: str) -> None:
     with pytest.raises(BrokenInvite):
         from_link(text)
+
+
+@pytest.mark.parametrize(
+    "name", ["Alice\x1b]52;c;cHduZWQ=\x07", "Mal\nCarol", "\u200b", "A\u202e", ""]
+)
+def test_whole_link_of_nobody_who_has_a_name_is_broken(name: str) -> None:
+    with pytest.raises(BrokenInvite):
+        from_link(to_link(msgspec.structs.replace(INVITE, name=name)))
 
 
 def test_whole_link_of_what_is_no_invite_is_broken() -> None:

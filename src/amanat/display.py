@@ -85,8 +85,12 @@ def as_json(value: object) -> str:
 
 
 def told(error: AmanatError) -> str:
-    """An error in a line of ours: its sentence, and of whom or what."""
-    return f"{error.text} ({shown(error.detail)})" if error.detail else error.text
+    """An error in a line of ours: its sentence, and of whom or what. A path or an address is to be
+    copied: it is isolated only where something in it is written from right to left."""
+    detail = error.detail
+    if any(unicodedata.bidirectional(one) in ("R", "AL", "AN") for one in detail):
+        return f"{error.text} ({shown(detail)})"
+    return f"{error.text} ({escaped(detail)})" if detail else error.text
 
 
 def _is_plain(one: str) -> bool:
