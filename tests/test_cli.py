@@ -468,6 +468,9 @@ def test_a_terminal_of_few_characters_gets_what_it_can_show(
             sys.stdout.flush()
             return ran, data.getvalue().decode(encoding)
 
+    ran, text = shown("contacts")
+    assert (ran.status, ran.err) == (0, "")  # nothing is lacking but marks of ours
+    assert text.startswith("bob  ")
     ran, text = shown("read")
     assert ran.status == 0
     assert "\\u0633\\u0644\\u0627\\u0645" in text

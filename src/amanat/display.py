@@ -206,15 +206,13 @@ class Screen:
             _give_up(stream)
 
     def _encode(self, text: str, encoding: str, where: int) -> bytes:
-        try:
-            return text.encode(encoding)
-        except UnicodeEncodeError:
-            pass
+        for each in (text, text.replace(FSI, "").replace(PDI, "")):
+            with contextlib.suppress(UnicodeEncodeError):
+                return each.encode(encoding)
         if where == background.RESULT and self._is_json:
             return as_ascii(text).encode(encoding)
         self._lacks = f"a terminal of {encoding}"
-        text = text.replace(FSI, "").replace(PDI, "")
-        return text.encode(encoding, "backslashreplace")
+        return each.encode(encoding, "backslashreplace")
 
 
 def as_ascii(text: str) -> str:
