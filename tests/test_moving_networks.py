@@ -129,6 +129,17 @@ def fill(directory: Path) -> dict[bytes, DropRecord]:
         return {drop.drop_id: store.look(drop.drop_id) for drop in made}
 
 
+def wait_until_under_way(source: Path) -> None:
+    """Wait until the relay has written down that its drops go elsewhere."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        with contextlib.closing(SqliteReader(source)) as store:
+            if store.moves():
+                return
+        time.sleep(0.1)
+    raise AssertionError("the move never began")
+
+
 @pytest.mark.e2e
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes networks")
 def test_a_move_outlives_cut_lines_and_a_killed_mover(tmp_path: Path) -> None:
@@ -162,7 +173,8 @@ def test_a_move_outlives_cut_lines_and_a_killed_mover(tmp_path: Path) -> None:
             # As it is when its day has come.
             write_notice(source, type(announced)(to, "DE", today, announced.reason))
             mover = here.run("region", "move", source, "--to", to, "--rate", str(RATE))
-            time.sleep(1.5)
+            wait_until_under_way(source)
+            time.sleep(0.5)
             here.set_line("down")
             time.sleep(1)
             here.set_line("up")
