@@ -196,6 +196,27 @@ MUTANTS = [
         ["test_search.py::test_what_an_unused_relay_writes_into_the_same_file_is_no_hit"],
     ),
     Mutant(
+        "a file is read on whatever others have put there",
+        "client/fetching.py",
+        "        self._most = len(self._keys) + MAX_JUNK",
+        "        self._most = 2**53",
+        ["test_fetching.py::test_junk_without_end_is_not_read_without_end"],
+    ),
+    Mutant(
+        "a chunk that is missing is waited for without end",
+        "client/fetching.py",
+        "        if read.wait and not cells.cells:",
+        "        if False:",
+        ["test_fetching.py::test_a_chunk_that_is_missing_is_told"],
+    ),
+    Mutant(
+        "a file is sent as fast as it can be written",
+        "client/pace.py",
+        "            if number and total > self.window:",
+        "            if False:",
+        ["test_fetching.py::test_no_more_is_under_way_than_the_line_takes_in_a_second"],
+    ),
+    Mutant(
         "what a front was told counts as shown",
         "background.py",
         "            await self._is_shown.wait()",

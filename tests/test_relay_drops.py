@@ -328,7 +328,7 @@ def test_a_reader_ahead_of_the_relay_is_told_the_head(relay: Relay) -> None:
 
 def test_one_answer_holds_a_bounded_number_of_bytes(relay: Relay) -> None:
     relay.write(*(append(BUCKET, cell(n, size=LARGE_CELL)) for n in range(9)))
-    assert len(relay.read(BUCKET).cells) == rules.READ_BYTES // LARGE_CELL
+    assert len(relay.read(BUCKET).cells) == wire.READ_BYTES // LARGE_CELL
 
 
 # A drop that does not exist and a wrong token

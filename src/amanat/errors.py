@@ -412,6 +412,11 @@ class InvalidWelcome(PeerError):
     text = "the Welcome is malformed or not for this client"
 
 
+class InvalidFile(PeerError):
+    code = "invalid-file"
+    text = "the file is not what was announced"
+
+
 class InvalidKeyPackage(PeerError):
     code = "invalid-key-package"
     text = "the KeyPackage is malformed, out of date or wrongly signed"
@@ -488,6 +493,11 @@ class BackgroundBusy(Unavailable):
 class RelayBusy(Unavailable):
     code = "relay-busy"
     text = "the relay has reached a limit"
+
+
+class FileIncomplete(Unavailable):
+    code = "file-incomplete"
+    text = "a part of the file is not there, or not yet"
 
 
 class DropFull(Unavailable):

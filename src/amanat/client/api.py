@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import secrets
 import time
 import unicodedata
@@ -28,11 +27,13 @@ from amanat.client.comeback import ASK_MS, Comebacks, Try
 from amanat.client.conversation import Conversations, Event
 from amanat.client.cover import delay_s
 from amanat.client.delivery import Delivery, FromHelper, FromInvite, FromKnock, FromLost
+from amanat.client.fetching import Fetch
 from amanat.client.holding import DEPOSIT, HOLD
 from amanat.client.invite import ASIDE_MS, LIFE_S, Invites, from_link, to_link
 from amanat.client.ledgers import Ledgers
 from amanat.client.moves import Moves
 from amanat.client.names import looks
+from amanat.client.pace import Pace
 from amanat.client.routes import AUTO, OFF, TRANSPORTS, Routes, inquire
 from amanat.errors import (
     AmbiguousName,
@@ -40,7 +41,6 @@ from amanat.errors import (
     CopiedVault,
     DiskFull,
     HopRefused,
-    InvalidCell,
     InviteUsed,
     LabelTaken,
     LedgerRewritten,
@@ -65,7 +65,6 @@ from amanat.errors import (
 )
 from amanat.link import AT_ONCE, RETRY_S, anywhere, connect
 from amanat.protocol import wire
-from amanat.protocol.cells import LABEL_BYTES, open_cell
 from amanat.protocol.descriptor import KEY_BYTES, open_descriptor, parse_address
 from amanat.protocol.drops import check_region, derive_bucket
 from amanat.protocol.identity import check_name, safety_number
@@ -108,8 +107,6 @@ announce one that never comes."""
 FORMER_WAIT_S = 3.0
 """Longest `caught_up` waits for the relay of a home that was left, in seconds: it may never answer
 again."""
-FILE_PAGE = 12
-"""Large cells asked for at once: below wire.MAX_REPLY_BYTES."""
 
 FETCH_MS = (1_000, 30_000)
 """After what pause a drop is read again in which a held word did not come, at first and at most:
@@ -124,6 +121,8 @@ _MAY_GO = (
     " WHERE claim.purpose = 'claim' AND claim.tries = 0))"
     " AND NOT (row.purpose = 'cell' AND EXISTS (SELECT 1 FROM outbox AS reply"
     " WHERE reply.purpose = 'reply' AND reply.about = row.about))"
+    " AND NOT (row.purpose = 'file' AND EXISTS (SELECT 1 FROM outbox AS made"
+    " WHERE made.purpose = 'create' AND made.about = row.about))"
 )
 """Nothing is said in a 1:1 conversation before the relay has the Welcome into it: who joins finds
 all of it behind the Welcome in their bucket. And nothing is said at all before it is clear
@@ -344,6 +343,14 @@ class _Row(NamedTuple):
     recipient: bytes | None
 
 
+class _Lane(NamedTuple):
+    """What is sent to a relay in its order: files by themselves, so that nothing else waits behind
+    them."""
+
+    relay: str
+    is_file: bool
+
+
 class _Held(NamedTuple):
     """The task that reads a drop of held words."""
 
@@ -394,7 +401,7 @@ class Client:
         self._subscribers: weakref.WeakSet[asyncio.Queue[Event | None]] = weakref.WeakSet()
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
-        self._outbox_changed: dict[str, asyncio.Event] = {}
+        self._outbox_changed: dict[_Lane, asyncio.Event] = {}
         self._home_read = asyncio.Event()
         self._looking: set[bytes] = set()
         self._put_off: set[bytes] = set()
@@ -1425,11 +1432,12 @@ class Client:
         self._changed = asyncio.Event()
         if "ticks" not in self._tasks:
             return  # not started
-        rows = self._db.execute("SELECT DISTINCT relay FROM outbox").fetchall()
-        for (relay,) in rows:
-            self._outbox_changed.setdefault(relay, asyncio.Event()).set()
-            if ("send", relay) not in self._tasks:
-                self._spawn(("send", relay), self._send_to(relay))
+        rows = self._db.execute("SELECT DISTINCT relay, purpose = 'file' FROM outbox").fetchall()
+        for relay, is_file in rows:
+            lane = _Lane(relay, bool(is_file))
+            self._outbox_changed.setdefault(lane, asyncio.Event()).set()
+            if lane not in self._tasks:
+                self._spawn(lane, self._send_to(lane))
 
     async def changed(self) -> None:
         """Wait until something may have changed, at most TICK_S seconds."""
@@ -1566,20 +1574,22 @@ class Client:
             if isinstance(error, RelayLied):
                 self._conversations.start_over(drop_id)
 
-    async def _send_to(self, relay: str) -> None:
-        """Bring the outbox of one relay to it, for ever."""
-        changed = self._outbox_changed[relay]
+    async def _send_to(self, lane: _Lane) -> None:
+        """Bring what is in the outbox for one lane of a relay to it, for ever: wave by wave, each
+        of no more bytes than the line takes in a second."""
+        relay, changed, pace = lane.relay, self._outbox_changed[lane], Pace()
         while True:
             changed.clear()
             found = self._db.execute(
                 f"SELECT id, relay, request, purpose, tries, about, recipient"  # noqa: S608
                 f" FROM outbox AS row"
-                f" WHERE relay = ? AND due_at <= ? AND {_MAY_GO} ORDER BY id LIMIT ?",
-                (relay, self._now(), AT_ONCE),
+                f" WHERE relay = ? AND due_at <= ? AND (purpose = 'file') = ? AND {_MAY_GO}"
+                f" ORDER BY id LIMIT ?",
+                (relay, self._now(), lane.is_file, AT_ONCE),
             ).fetchall()
             rows = [_Row(*one) for one in found]
             if not rows:
-                await self._until_due(relay, changed)
+                await self._until_due(lane, changed)
                 continue
             try:
                 link = await self._routes.to(relay)
@@ -1590,10 +1600,16 @@ class Client:
             self._down_since.pop(relay, None)
             # What follows a `create` may need it: it goes alone.
             cut = next((i for i, row in enumerate(rows) if row.purpose == "create"), len(rows))
-            wave = rows[: min(max(cut, 1), link.at_once)]
+            at_once = AT_ONCE if lane.is_file else link.at_once
+            wave = rows[: min(max(cut, 1), at_once)]
+            wave = wave[: pace.fits([len(row.request) for row in wave])]
             requests = [wire.decode_request(row.request) for row in wave]
+            began = asyncio.get_running_loop().time()
             answers = await asyncio.gather(
                 *(link.ask(request) for request in requests), return_exceptions=True
+            )
+            pace.took(
+                sum(len(row.request) for row in wave), asyncio.get_running_loop().time() - began
             )
             try:
                 self._settle(wave, answers)
@@ -1615,10 +1631,11 @@ class Client:
         since = self._down_since.get(relay)
         return since is not None and not 0 <= self._now() - since < FAIL_OVER_MS
 
-    async def _until_due(self, relay: str, changed: asyncio.Event) -> None:
+    async def _until_due(self, lane: _Lane, changed: asyncio.Event) -> None:
         (due_at,) = self._db.execute(
-            f"SELECT min(due_at) FROM outbox AS row WHERE relay = ? AND {_MAY_GO}",  # noqa: S608
-            (relay,),
+            f"SELECT min(due_at) FROM outbox AS row"  # noqa: S608
+            f" WHERE relay = ? AND (purpose = 'file') = ? AND {_MAY_GO}",
+            lane,
         ).fetchone()
         delay = None if due_at is None else max(due_at - self._now(), 0) / 1000
         with contextlib.suppress(TimeoutError):
@@ -1982,28 +1999,24 @@ class Client:
             self._note(error, place.relay, b"")
         self._wake()
 
-    async def _fetch_file(self, ref: FileRef) -> bytes | None:
-        """The content of a file; None if it is not the one announced."""
-        drop = rules.file_drop(ref)
-        keys = rules.file_keys(ref)
-        index = {once.label: number for number, once in enumerate(keys)}
-        pieces: dict[int, bytes] = {}
+    async def _fetch_file(self, ref: FileRef) -> bytes:
+        """The content of a file. Raises FileIncomplete or InvalidFile, or what its relay says."""
+        fetch, pace = Fetch(ref), Pace()
         link = await self._routes.to(ref.relay)
-        after = 0
-        while len(pieces) < len(keys):
-            cells = await link.catch_up(
-                wire.Read(0, drop.drop_id, drop.read_token, after, FILE_PAGE, wire.MAX_WAIT_S)
+        while not fetch.is_whole:
+            reads = fetch.reads(pace.window)
+            began = asyncio.get_running_loop().time()
+            answers = await asyncio.gather(
+                *(link.catch_up(read) for read in reads), return_exceptions=True
             )
-            for cell in cells.cells:
-                number = index.get(cell[:LABEL_BYTES])
-                if number is not None:
-                    with contextlib.suppress(InvalidCell):
-                        pieces[number] = open_cell(
-                            keys[number], cell, region=ref.region, drop_id=drop.drop_id
-                        )
-            after = cells.first + len(cells.cells) - 1
-        data = b"".join(pieces[number] for number in range(len(keys)))
-        return data if hashlib.sha256(data).digest() == ref.digest else None
+            for read, answer in zip(reads, answers, strict=True):
+                if isinstance(answer, BaseException):
+                    raise answer
+                fetch.take(read, answer)
+            if not reads[0].wait:
+                came = sum(len(c) for a in answers if isinstance(a, wire.Cells) for c in a.cells)
+                pace.took(came, asyncio.get_running_loop().time() - began)
+        return fetch.data()
 
 
 class _NewHome(NamedTuple):

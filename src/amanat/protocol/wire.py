@@ -30,6 +30,8 @@ MAX_CELLS = 900
 """Most cells in one reply: as many message cells as fit in MAX_REPLY_BYTES with some room."""
 MAX_CELL_BYTES_PER_REPLY = MAX_REPLY_BYTES - 8 * MAX_CELLS - 2048
 """Most bytes of cells in one reply, leaving room for its envelope and a seal around it."""
+READ_BYTES = 256 * 1024
+"""Most bytes of cells in one answer to a read: a relay builds it in one go while others wait."""
 MAX_WAIT_S = 180
 """Longest a read may wait for a cell, in seconds: each costs who waits an answer, and who has gone
 without a word is waited for as long."""

@@ -58,8 +58,6 @@ DAY_S = 86_400
 DROP_LIFE_DAYS = 180
 """Days a drop is kept after its last cell or its creation. Far longer than any retention, so an
 empty drop that is still in use does not vanish; buckets never end."""
-READ_BYTES = 256 * 1024
-"""Most bytes of cells in one answer to a read: it is built in one go while others wait."""
 EXPIRY_SLICE = 1000
 """Cells erased in one step of an expiry: appends take turns with it."""
 BUSY_RETRY_S = 5.0
@@ -444,7 +442,7 @@ class Drops:
             after=after,
             since_day=_day(now) - drop.retention_days,
             max_cells=request.limit if isinstance(request, wire.Read) else wire.MAX_CELLS,
-            max_bytes=wire.PAGE_BYTES if isinstance(request, wire.Page) else READ_BYTES,
+            max_bytes=wire.PAGE_BYTES if isinstance(request, wire.Page) else wire.READ_BYTES,
         )
         if not held:
             return wire.Cells(request.id, drop.head + 1, drop.digest, [], drop.head)
