@@ -274,9 +274,9 @@ MUTANTS = [
     ),
     Mutant(
         "an open hop goes to its own network",
-        "relay/hop.py",
-        "if not ips or not all(map(is_public, ips)):",
-        "if not ips:",
+        "link.py",
+        "if not may_be_private(place) and not all(map(is_public, ips)):",
+        "if False:",
         ["test_hop.py::test_an_open_hop_knocks_at_no_door_of_its_own_network"],
     ),
     Mutant(
@@ -989,8 +989,8 @@ MUTANTS = [
     Mutant(
         "Welcomes without a bound",
         "client/conversation.py",
-        "if len(self.awaited()) < MAX_JOINING:",
-        "if self.awaited() is not None:",
+        "if len(self.awaited()) < MAX_JOINING and not",
+        "if not",
         ["test_members.py::test_welcomes_that_never_come_are_bounded"],
     ),
     Mutant(
