@@ -46,6 +46,41 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "a receipt for more than was said proves that a vault was copied",
+        "client/conversation.py",
+        "if ack.mark == self.claims.mark(gid, ack.seq, ack.hash):",
+        "if ack.seq:",
+        ["test_claims.py::test_nobody_is_silenced_by_receipts_for_what_they_have_not_said"],
+    ),
+    Mutant(
+        "a mark is good for any envelope",
+        "client/claims.py",
+        'said = self._me.signer + gid + seq.to_bytes(8, "big") + digest',
+        "said = self._me.signer + digest",
+        ["test_claims.py::test_true_marks_prove_nothing_of_other_envelopes_and_conversations"],
+    ),
+    Mutant(
+        "a word is thrown away when a relay says that its label is taken",
+        "client/api.py",
+        "if isinstance(answer, LabelTaken) and row.purpose in _KEPT:",
+        'if row.purpose == "":',
+        ["test_claims.py::test_label_that_a_relay_says_is_taken_costs_another_label_and_no_word"],
+    ),
+    Mutant(
+        "words are deleted with keys",
+        "client/conversation.py",
+        "            self.waiting.keep(gid, self._not_come(gid))\n",
+        "",
+        ["test_claims.py::test_words_that_were_not_confirmed_are_said_again_after_a_restart"],
+    ),
+    Mutant(
+        "a receipt counts by its number",
+        "client/conversation.py",
+        "if ours[:8] != ack.hash:",
+        "if not ours:",
+        ["test_claims.py::test_only_who_names_an_envelope_by_its_hash_has_it"],
+    ),
+    Mutant(
         "what a relay said is told once",
         "client/delivery.py",
         "TOLD = 2\n",
@@ -729,9 +764,9 @@ MUTANTS = [
     ),
     Mutant(
         "forgotten when the first has confirmed",
-        "client/gaps.py",
-        "everyone_has = min((upto.get(identity, 0) for identity in identities), default=0)",
-        "everyone_has = max((upto.get(identity, 0) for identity in identities), default=0)",
+        "client/conversation.py",
+        "        upto = min(self.gaps.has_come(gid, self._devices(gid)), default=0)",
+        "        upto = max(self.gaps.has_come(gid, self._devices(gid)), default=0)",
         ["test_gaps.py::test_nothing_stays_lost_where_a_relay_forgets_some_of_all"],
     ),
     Mutant(

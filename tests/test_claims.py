@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from amanat.client import api, claims
 from amanat.client import conversation as rules
-from amanat.errors import CopiedVault
+from amanat.client.claims import SUSPENSE_MS
+from amanat.client.delivery import MAX_SKIPPED
+from amanat.errors import CopiedVault, LabelTaken
 from amanat.protocol.messages import Ack
 
 if TYPE_CHECKING:
-    from amanat.drill.world import Person, World
+    from amanat.drill.world import Person, Relay, World
+    from amanat.protocol import wire
 
 
 def go_astray(world: World, person: Person, gid: bytes, *, is_restart: bool = True) -> None:
@@ -281,3 +285,211 @@ async def test_who_is_let_in_again_uses_no_number_twice(world: World) -> None:
         assert "broken-chain" not in person.warnings()
     numbers = [m for (m,) in carol.db.execute("SELECT seq FROM message WHERE gid = ?", (gid,))]
     assert len(set(numbers)) == 3
+
+
+# Whether another copy of our vault is in use
+
+
+def lie(person: Person, where: bytes) -> None:
+    """Have a member say in everything that they have heard more of all others than was said."""
+    talk = person.client._conversations
+    signers = [p.signer for p in talk.others(talk.group(where))]
+    own = talk._acks
+
+    def claimed(gid: bytes, group: rules.Group) -> list[Ack]:
+        lies = [Ack(signer[:8], 2**40, bytes(8)) for signer in signers]
+        return lies if gid == where else own(gid, group)
+
+    talk._acks = claimed  # type: ignore[method-assign]
+
+
+async def test_nobody_is_silenced_by_receipts_for_what_they_have_not_said(world: World) -> None:
+    people = await world.friends("alice", "bob", "carol", "mallory")
+    alice, bob, carol, mallory = people
+    gid = await world.group("family", *people)
+    lie(mallory, gid)
+    for minute in range(20):
+        mallory.client.send(gid, f"mallory {minute}")
+        for person in (alice, bob, carol):
+            await world.pass_time(15)
+            person.client.send(gid, f"{person.name} {minute}")
+    await world.pass_time(200)
+    await world.settle()
+    for person in (alice, bob, carol):
+        assert person.client.view(gid).state == "active"
+        assert len(shown(person, gid)) == 80
+        assert not person.warnings()
+    assert set(states(alice, gid)) <= {"sent", "delivered"}
+
+
+async def test_true_marks_prove_nothing_of_other_envelopes_and_conversations(world: World) -> None:
+    people = await world.friends("alice", "bob", "mallory")
+    alice, bob, mallory = people
+    gid = await world.group("family", *people)
+    for number in range(5):
+        alice.client.send(gid, str(number))
+        alice.say("mallory", str(number))
+    await world.settle()
+    others = mallory.gid("alice")
+    with mallory.client._unit():
+        heard = {
+            where: next(
+                ack
+                for ack in mallory.client._conversations.gaps.acks(where, 20)
+                if ack.device == alice.client._me.signer[:8]
+            )
+            for where in (gid, others)
+        }
+    true, elsewhere = heard[gid], heard[others]
+    assert true.mark != bytes(8)
+    for claimed in (
+        Ack(true.device, true.seq + 1, true.hash, true.mark),
+        Ack(true.device, true.seq, bytes(8), true.mark),
+        Ack(true.device, elsewhere.seq + 50, elsewhere.hash, elsewhere.mark),
+        elsewhere,
+    ):
+        acks(mallory, gid, claimed)
+    await world.settle()
+    # And late, when alice counts anew.
+    go_astray(world, alice, gid)
+    await world.settle()
+    alice.client.clear_warnings()
+    alice.client.send(gid, "anew")
+    acks(mallory, gid, true)
+    await world.settle()
+    for person in (alice, bob):
+        assert person.client.view(gid).state == "active"
+        assert CopiedVault.code not in person.warnings()
+
+
+async def test_label_that_a_relay_says_is_taken_costs_another_label_and_no_word(
+    world: World,
+) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = await world.group("family", alice, bob)
+    await world.pass_time(200)
+    lies = taken_by(world.relay, bob.bucket, "alice", most=1)
+    alice.client.send(gid, "hello")
+    await world.pass_time(3)
+    assert lies == [1]
+    assert alice.client.view(gid).state == "active"
+    await world.pass_time(SUSPENSE_MS / 1000)
+    await world.settle()
+    assert shown(bob, gid) == ["hello"]
+    await world.pass_time(200)
+    await world.settle()
+    assert states(alice, gid) == ["delivered"]
+    assert not {*alice.warnings(), *bob.warnings()}
+
+
+async def test_relay_that_says_so_of_every_label_is_one_that_is_away(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = alice.gid("bob")
+    await world.pass_time(200)
+    real = world.relay._append
+    lies = taken_by(world.relay, bob.bucket, "alice", most=10**6)
+    for number in range(40):
+        alice.say("bob", f"text {number}")
+        await world.pass_time(60)
+    assert lies[0] > 100
+    assert set(states(alice, gid)) == {"queued"}
+    assert alice.client.view(gid).state == "active"
+    assert alice.one("SELECT sum(skipped) FROM outbox") == MAX_SKIPPED
+    questions = alice.one("SELECT count(*) FROM known_claim")
+    assert questions <= 2  # in 40 minutes
+    world.relay._append = real  # type: ignore[method-assign]
+    await world.pass_time(600)
+    await world.settle()
+    assert bob.texts("alice") == [f"text {number}" for number in range(40)]
+    assert not {*alice.warnings(), *bob.warnings()}
+
+
+async def test_what_we_say_waits_for_a_claim_for_seconds_of_an_hour_at_most(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    second = world.add_relay("DE")
+    carol = await world.person("carol", relay=second)
+    await world.meet(carol, alice)
+    await world.pass_time(200)
+    taken_by(world.relay, bob.bucket, "alice", most=10**6)
+    silent = 0.0
+    for _ in range(120):
+        alice.say("bob", "?")
+        for _ in range(6):
+            await world.pass_time(5)
+            silent += 5 * alice.client._is_in_suspense()
+    assert 0 < silent <= 2 * SUSPENSE_MS / 1000
+    alice.say("carol", "hello")
+    await world.pass_time(3)
+    assert carol.texts("alice") == ["hello"]
+
+
+async def test_relay_that_says_that_claims_are_taken_stops_nothing(world: World) -> None:
+    second = world.add_relay("DE")
+    alice, bob = await world.person("alice", relay=second), await world.person("bob")
+    await world.meet(alice, bob)
+    await alice.sleep()
+    away = alice.copy()
+    real = second._append
+    taken_by(second, alice.bucket, "alice", most=10**6)
+    await alice.live_as(away)
+    alice.say("bob", "hello")
+    await world.pass_time(SUSPENSE_MS / 1000 + 5)
+    assert bob.texts("alice") == ["hello"]
+    assert not alice.warnings()
+    assert alice.client.view(alice.gid("bob")).state == "active"
+    second._append = real  # type: ignore[method-assign]
+    await world.pass_time(2 * 3600)
+    assert alice.one("SELECT max(is_read) FROM known_claim") == 1  # it has one there now
+    assert not alice.warnings()
+
+
+async def test_old_copy_knows_itself_by_claims_that_came_after_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "TICK_S", 300.0)
+    monkeypatch.setattr(claims, "CLAIM_EVERY_MS", 3_600_000)  # an hour is a day here
+    monkeypatch.setattr(rules, "LOOK_EVERY_MS", 86_400_000)
+    alice, bob = await world.friends("alice", "bob")
+    await alice.sleep()
+    old = alice.copy()
+    alice.wake()
+    await world.pass_time(40 * 3_600)  # the newer one is never restarted, and claims every day
+    alice.say("bob", "one")
+    await world.settle()
+    assert 30 < alice.one("SELECT max(number) FROM known_claim") < 50
+    shelf = world.relay.shelves[alice.bucket]
+    await alice.sleep()
+    world.network.copied.add("alice")
+    # The oldest have expired: the label of the copy's own claim is free.
+    shelf.gone = len(shelf.cells) - 30
+    shelf.cells[: shelf.gone] = [b""] * shelf.gone
+    await alice.live_as(old)
+    alice.say("bob", "said by the old copy")
+    await world.settle()
+    await world.pass_time(200)
+    await world.settle()
+    assert set(alice.warnings()) == {CopiedVault.code}
+    assert sorted(bob.texts("alice")) == ["one", "said by the old copy"]
+    assert alice.client.view(alice.gid("bob")).state == "active"
+
+
+async def test_claims_of_two_devices_of_a_person_do_not_meet(world: World) -> None:
+    (alice,) = await world.friends("alice")
+    delivery = alice.client._delivery
+    one = delivery._claim_secret(1)
+    alice.client._me = delivery._me = delivery._me._replace(signer=bytes(32))
+    assert delivery._claim_secret(1) != one
+
+
+def taken_by(relay: Relay, drop_id: bytes, whom: str, *, most: int) -> list[int]:
+    """Have a relay say of somebody's next cells for a drop that their labels are taken."""
+    real, lies = relay._append, [0]
+
+    def append(request: wire.Append, who: str) -> tuple[int, bytes]:
+        if who == whom and request.drop_id == drop_id and lies[0] < most:
+            lies[0] += 1
+            raise LabelTaken
+        return real(request, who)
+
+    relay._append = append  # type: ignore[method-assign]
+    return lies

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from amanat.client import api
+from amanat.client import api, claims
 from amanat.client import conversation as rules
 from amanat.client.api import Client
 from amanat.client.gaps import KEPT_MS, MAX_BEATS
@@ -288,6 +288,7 @@ async def test_heartbeats_end_when_all_have_confirmed_and_never_pile_up(
 ) -> None:
     monkeypatch.setattr(api, "TICK_S", 300.0)
     monkeypatch.setattr(rules, "LOOK_EVERY_MS", 86_400_000)
+    monkeypatch.setattr(claims, "CLAIM_EVERY_MS", 10**12)
     alice, bob = await world.friends("alice", "bob")
     for _ in range(8):  # until both have refreshed their keys
         await after_a_while(world, 700)

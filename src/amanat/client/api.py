@@ -23,10 +23,18 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 from amanat import mls
 from amanat.client import conversation as rules
 from amanat.client import profile, rights, vault
+from amanat.client.claims import SUSPENSE_MS
 from amanat.client.comeback import ASK_MS, Comebacks, Try
 from amanat.client.conversation import Conversations, Event
 from amanat.client.cover import delay_s
-from amanat.client.delivery import Delivery, FromHelper, FromInvite, FromKnock, FromLost
+from amanat.client.delivery import (
+    Delivery,
+    FromClaim,
+    FromHelper,
+    FromInvite,
+    FromKnock,
+    FromLost,
+)
 from amanat.client.fetching import Fetch
 from amanat.client.holding import DEPOSIT, HOLD
 from amanat.client.invite import ASIDE_MS, LIFE_S, Invites, from_link, to_link
@@ -38,7 +46,6 @@ from amanat.client.routes import AUTO, OFF, TRANSPORTS, Routes, inquire
 from amanat.errors import (
     AmbiguousName,
     BadArgument,
-    CopiedVault,
     DiskFull,
     HopRefused,
     InviteUsed,
@@ -117,8 +124,8 @@ ENDED_TRIES = 3
 """After so many tries an epoch drop that we had made is taken to have ended, and made again: a
 relay forgets those that nobody has used for long."""
 _MAY_GO = (
-    "(row.purpose = 'claim' OR NOT EXISTS (SELECT 1 FROM outbox AS claim"
-    " WHERE claim.purpose = 'claim' AND claim.tries = 0))"
+    "(row.purpose IN ('claim', 'question') OR NOT (?2 OR EXISTS (SELECT 1 FROM outbox AS claim"
+    " WHERE claim.purpose = 'claim' AND claim.tries = 0)))"
     " AND NOT (row.purpose = 'cell' AND EXISTS (SELECT 1 FROM outbox AS reply"
     " WHERE reply.purpose = 'reply' AND reply.about = row.about))"
     " AND NOT (row.purpose = 'file' AND EXISTS (SELECT 1 FROM outbox AS made"
@@ -127,7 +134,11 @@ _MAY_GO = (
 """Nothing is said in a 1:1 conversation before the relay has the Welcome into it: who joins finds
 all of it behind the Welcome in their bucket. And nothing is said at all before it is clear
 whether another copy of this vault has said something else under the same keys, if that can be
-known."""
+known; or, with `?2`, while we wait to know it."""
+
+_KEPT = ("cell", "held", "file")
+"""What stays in the outbox when a relay says that its label is taken: what somebody has said, and
+files. The rest is made anew by whoever needs it."""
 
 T = TypeVar("T")
 
@@ -410,6 +421,8 @@ class Client:
         self._latest = 0
         self._expire_at = 0
         self._write_at = 0
+        self._suspense_until = 0
+        """Until then what we say waits for a claim to come back to us; in Unix milliseconds."""
         self._down_since: dict[str, int] = {}
         self._buckets: dict[bytes, str] = {}
 
@@ -475,7 +488,7 @@ class Client:
         """Begin to send and to read, in the background."""
         self._begin_clock(self._now())
         with self._unit():
-            self._comebacks.claim(now=self._now())
+            self._conversations.claims.begin(now=self._now())
         self._read_buckets()
         self._spawn("ticks", self._tick())
         self._spawn("survey", self._survey_once())
@@ -760,7 +773,8 @@ class Client:
             # Whether another copy of this vault has spoken can be asked of the relay we have left
             # only: who exits does not wait for it.
             self._db.execute(
-                "DELETE FROM outbox WHERE purpose = 'claim' AND relay = ?", (before[0].relay,)
+                "DELETE FROM outbox WHERE purpose IN ('claim', 'question') AND relay = ?",
+                (before[0].relay,),
             )
         self._conversations.tell_addresses(now=now)
         self._conversations.bring_along(self._relays_left(), now=now)
@@ -1527,6 +1541,9 @@ class Client:
                 self._comebacks.help(arrival.identity, arrival.payload, now=now)
             elif isinstance(arrival, FromHelper):
                 self._comebacks.answered(arrival.gid, arrival.payload, now=now)
+            elif isinstance(arrival, FromClaim):
+                if self._conversations.claims.read(arrival.number, arrival.payload):
+                    self._conversations.all_astray(now=now)
             else:
                 gid, signer = arrival.gid, arrival.signer
                 self._conversations.came(gid, signer, home.bucket.drop_id, now=now)
@@ -1583,9 +1600,9 @@ class Client:
             found = self._db.execute(
                 f"SELECT id, relay, request, purpose, tries, about, recipient"  # noqa: S608
                 f" FROM outbox AS row"
-                f" WHERE relay = ? AND due_at <= ? AND (purpose = 'file') = ? AND {_MAY_GO}"
-                f" ORDER BY id LIMIT ?",
-                (relay, self._now(), lane.is_file, AT_ONCE),
+                f" WHERE relay = ?1 AND due_at <= ?3 AND (purpose = 'file') = ?4 AND {_MAY_GO}"
+                f" ORDER BY id LIMIT ?5",
+                (relay, self._is_in_suspense(), self._now(), lane.is_file, AT_ONCE),
             ).fetchall()
             rows = [_Row(*one) for one in found]
             if not rows:
@@ -1632,15 +1649,24 @@ class Client:
         return since is not None and not 0 <= self._now() - since < FAIL_OVER_MS
 
     async def _until_due(self, lane: _Lane, changed: asyncio.Event) -> None:
+        is_in_suspense = self._is_in_suspense()
         (due_at,) = self._db.execute(
             f"SELECT min(due_at) FROM outbox AS row"  # noqa: S608
-            f" WHERE relay = ? AND (purpose = 'file') = ? AND {_MAY_GO}",
-            lane,
+            f" WHERE relay = ?1 AND (purpose = 'file') = ?3 AND {_MAY_GO}",
+            (lane.relay, is_in_suspense, lane.is_file),
         ).fetchone()
+        if is_in_suspense:
+            due_at = min(due_at or self._suspense_until, self._suspense_until)
         delay = None if due_at is None else max(due_at - self._now(), 0) / 1000
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):
                 await changed.wait()
+
+    def _is_in_suspense(self) -> bool:
+        """Whether it is about to be known if another copy of this vault is in use. Never for longer
+        than SUSPENSE_MS, wherever the clock goes."""
+        left = self._suspense_until - self._now()
+        return 0 < left <= SUSPENSE_MS and not self._conversations.claims.is_answered()
 
     def _settle(self, wave: list[_Row], answers: Sequence[object]) -> None:
         """Take the answers to a wave of outbox rows: done, again later, or never."""
@@ -1649,17 +1675,14 @@ class Client:
             for row, answer in zip(wave, answers, strict=True):
                 if isinstance(answer, RelayUnreachable):
                     continue  # not answered: it goes out again over the next link
+                if isinstance(answer, LabelTaken) and row.purpose in _KEPT:
+                    if not self._is_sealed_again(row, now=now):
+                        self._send_later(row, None, now=now)
+                    continue
                 if isinstance(answer, Unavailable | NoSuchDrop | UnexpectedReply):
                     # An epoch drop that another member has still to make looks like a wrong token;
                     # a relay in trouble (a damaged store) gives no answer that is one.
-                    pause = min(RETRY_MS[0] << min(row.tries, 16), RETRY_MS[1])
-                    wait = max(pause, int(1000 * (answer.retry_after or 0)))
-                    self._db.execute(
-                        "UPDATE outbox SET due_at = ?, tries = tries + 1 WHERE id = ?",
-                        (now + wait, row.id),
-                    )
-                    if wait >= FAIL_OVER_MS:
-                        self._delivery.fail_over(row.relay, row=row.id)
+                    self._send_later(row, answer.retry_after, now=now)
                     if isinstance(answer, NoSuchDrop) and row.tries >= ENDED_TRIES:
                         self._conversations.drop_ended(row.about, row.request, now=now)
                     continue
@@ -1668,17 +1691,35 @@ class Client:
                 self._done(row, answer, now=now)
         self._begin_due()
 
+    def _send_later(self, row: _Row, retry_after: float | None, *, now: int) -> None:
+        """A relay does not take a request now: again later, or by way of another address."""
+        pause = min(RETRY_MS[0] << min(row.tries, 16), RETRY_MS[1])
+        wait = max(pause, int(1000 * (retry_after or 0)))
+        self._db.execute(
+            "UPDATE outbox SET due_at = ?, tries = tries + 1 WHERE id = ?", (now + wait, row.id)
+        )
+        if wait >= FAIL_OVER_MS:
+            self._delivery.fail_over(row.relay, row=row.id)
+
+    def _is_sealed_again(self, row: _Row, *, now: int) -> bool:
+        """A relay says that a label is taken which nobody but we can have taken. Ask whether a copy
+        of this vault has; and whatever the answer, the cell has to come to whom it is for."""
+        if self._conversations.claims.question(now=now):
+            self._suspense_until = now + SUSPENSE_MS
+        recipient = row.recipient
+        return recipient is not None and self._conversations.seal_again(
+            row.id, row.about, recipient
+        )
+
     def _done(self, row: _Row, answer: object, *, now: int) -> None:
         """A relay has taken a request or refused it for good."""
         self._db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
-        if isinstance(answer, LabelTaken) and row.purpose == "claim":
-            self._conversations.all_astray(now=now)
-        elif isinstance(answer, LabelTaken) and row.purpose == "cell":
-            # We, and nobody else, have said something else in this place.
-            code = CopiedVault.code
-            self._conversations.go_astray(row.about, code, is_restart=True, now=now)
-        elif isinstance(answer, LabelTaken) and row.purpose == "ask":
-            pass  # asked under another label soon
+        if row.purpose == "claim" and isinstance(answer, wire.Appended | LabelTaken):
+            self._suspense_until = now + SUSPENSE_MS  # until we have read what is there
+        if isinstance(answer, LabelTaken) and row.purpose in ("claim", "question"):
+            self._conversations.claims.refused(now=now)
+        elif isinstance(answer, LabelTaken) and row.purpose in ("ask", "help"):
+            pass  # asked under another label soon, or answered already
         elif isinstance(answer, LabelTaken) and row.purpose == "knock":
             self._conversations.warn(None, InviteUsed.code, "", now=now)
             self._invites.withdraw_knock(row.about)
@@ -1757,6 +1798,7 @@ class Client:
         if now >= self._expire_at:
             self._expire_at = now + EXPIRE_EVERY_MS
             with self._unit():
+                rules.claims.renew(now=now)
                 rules.gaps.expire(now=now)
                 rules.holding.expire(now=now)
                 self._invites.expire(now=now)

@@ -55,8 +55,6 @@ ASKED_LIFE_MS = 30 * 86_400_000
 """How long it is kept what was answered: longer than any cell that asks rests in a bucket."""
 MAX_EPOCHS = 64
 """Epochs an answer names, so that who was shown other Commits sees which side it is of."""
-CLAIM_EVERY_MS = 86_400_000
-"""How often a vault that stays in its place makes sure that it is the only one."""
 
 
 class Ask(codec.Record, frozen=True):
@@ -124,31 +122,6 @@ class Comebacks:
         self._conversations = conversations
         self._me = me
 
-    # Being the only one
-
-    def claim(self, *, now: int) -> None:
-        """Make sure that no other copy of this vault is used; inside a unit.
-
-        Every claim takes a label that only this vault can know, by a counter it holds. A copy that
-        counts the same number finds the label taken.
-        """
-        try:
-            place, at = self._vault.get("place"), int.from_bytes(self._vault.get("claimed"), "big")
-        except KeyError:  # new: nobody can have copied it yet
-            place, at = self._vault.place, now
-            self._vault.put("place", place)
-            self._vault.put("claimed", now.to_bytes(8, "big"))
-        if place == self._vault.place and 0 <= now - at < CLAIM_EVERY_MS:
-            return
-        try:
-            number = int.from_bytes(self._vault.get("generation"), "big") + 1
-        except KeyError:
-            number = 1
-        self._vault.put("generation", number.to_bytes(8, "big"))
-        self._vault.put("place", self._vault.place)
-        self._vault.put("claimed", now.to_bytes(8, "big"))
-        self._delivery.claim(number, due_at=now)
-
     # Asking
 
     def ask(self, *, now: int) -> None:
@@ -181,7 +154,9 @@ class Comebacks:
 
     def answered(self, gid: bytes, payload: bytes, *, now: int) -> None:
         """Take the answer of a contact: where their help rests; inside a unit."""
-        row = self._db.execute("SELECT helper FROM comeback WHERE gid = ?", (gid,)).fetchone()
+        row = self._db.execute(
+            "SELECT helper FROM comeback WHERE gid = ? AND helper IS NOT NULL", (gid,)
+        ).fetchone()
         if row is None:
             return
         try:

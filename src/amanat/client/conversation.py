@@ -21,6 +21,7 @@ from msgspec import structs
 
 from amanat import mls
 from amanat.client import rights
+from amanat.client.claims import Claims
 from amanat.client.delivery import Peer
 from amanat.client.gaps import Gaps
 from amanat.client.history import History, MessageChanged, TextArrived
@@ -80,6 +81,7 @@ from amanat.protocol.messages import (
     COMMIT_FRAGMENT,
     HELD_FRAGMENT,
     HOLDS,
+    MARK_BYTES,
     MAX_BRANCH,
     MAX_DELETED,
     MAX_KEY_PACKAGES,
@@ -87,6 +89,7 @@ from amanat.protocol.messages import (
     MAX_REACTION_CHARS,
     MAX_TEXT_BYTES,
     MESSAGE_FRAGMENT,
+    NO_MARK,
     Ack,
     Branch,
     CellKind,
@@ -151,7 +154,7 @@ KEPT_EPOCHS = 3
 keys (research: messages arrive up to two epochs late)."""
 MAX_EARLY = 1_000
 """Most messages kept that are of an epoch not reached yet, for each conversation."""
-MAX_ACKS = 20
+MAX_ACKS = 13
 """Most devices that one message confirms: 400 bytes, so that a short text stays in a small cell."""
 MAX_ACKS_LARGE = 4
 """The same where no receipts are sent: how far a few others have counted."""
@@ -253,6 +256,7 @@ class Conversations:
         self._delivery = delivery
         self._me = me
         self.gaps = Gaps(vault)
+        self.claims = Claims(vault, delivery, me)
         self.whereabouts = Whereabouts(vault, me)
         self.history = History(vault, me)
         self.holding = Holding(vault, me)
@@ -1080,6 +1084,15 @@ class Conversations:
             if len(self.group(gid).people) > 1:
                 self.go_astray(gid, CopiedVault.code, is_restart=True, now=now)
 
+    def seal_again(self, row: int, gid: bytes, recipient: bytes) -> bool:
+        """A relay says that the label of a cell of ours is taken: seal it under another; inside a
+        unit. False where that cannot help any more, or never did."""
+        if self._state(gid) is None:
+            return False
+        peers = self.others(self.group(gid))
+        peer = next((p for p in peers if p.identity == recipient), None)
+        return peer is not None and self._delivery.seal_again(row, peer.addresses)
+
     def expect_comeback(self, gid: bytes, *, now: int) -> None:
         """A member was helped and will come in again: look for it, and tell the others."""
         self._helping.add(gid)
@@ -1237,7 +1250,7 @@ class Conversations:
         ).fetchone()
         counted = self.gaps.heads(gid)
         counted += [(self._me.signer, sent_seq, sent_hash)] if sent_seq else []
-        heads = [Ack(s[:8], seq, (digest or bytes(8))[:8]) for s, seq, digest in counted]
+        heads = [Ack(s[:8], seq, (digest or bytes(8))[:8], NO_MARK) for s, seq, digest in counted]
         file = self.put_file(
             codec.encode(WelcomeFile(welcome, tree, heads, self.clock(gid))), now=now
         )
@@ -1577,7 +1590,8 @@ class Conversations:
             more={HOLDS: b""} if self.holding.outbound().policy == HOLD else {},
         )
         data = codec.encode(envelope)
-        sealed = self._engine.encrypt(gid, data)
+        mark = self.claims.mark(gid, envelope.seq, envelope_hash(data)[:8])
+        sealed = self._engine.encrypt(gid, data, mark)
         self._db.execute(
             "UPDATE conversation SET sent_seq = ?, sent_hash = ?, clock = max(clock, ?),"
             " ack_due_at = NULL WHERE gid = ?",
@@ -1632,8 +1646,7 @@ class Conversations:
     def _acks(self, gid: bytes, group: Group) -> list[Ack]:
         # In a larger group a few at random: enough that all soon know how far each has counted.
         is_small = len(group.identities) <= RECEIPT_GROUP
-        acks = self.gaps.acks(gid, MAX_ACKS if is_small else MAX_ACKS_LARGE)
-        return [Ack(signer[:8], upto, digest[:8]) for signer, upto, digest in acks]
+        return self.gaps.acks(gid, MAX_ACKS if is_small else MAX_ACKS_LARGE)
 
     def has_receipts(self, gid: bytes) -> bool:
         """Whether members confirm each other's messages."""
@@ -1699,12 +1712,7 @@ class Conversations:
         (sent_seq,) = self._db.execute(
             "SELECT sent_seq FROM conversation WHERE gid = ?", (gid,)
         ).fetchone()
-        answers = [
-            Repair(self._me.signer, seq, said, is_before=False, place=place)
-            for seq in wanted.seqs
-            if came[0] < seq <= sent_seq
-            for said, place in [self.gaps.said(gid, seq)]
-        ]
+        answers = [self._again(gid, seq) for seq in wanted.seqs if came[0] < seq <= sent_seq]
         if wanted.seqs[0] <= came[0]:  # what was said before they came is not theirs
             before = Repair(self._me.signer, came[0], b"", is_before=True, place=None)
             answers.insert(0, before)
@@ -1719,6 +1727,14 @@ class Conversations:
             else:
                 self._post(gid, peer, CellKind.REPAIR, again, now=now)
         self._repaired[gid, signer] = (begun, count)
+
+    def _again(self, gid: bytes, seq: int) -> Repair:
+        """An envelope of ours once more, or what is left of it."""
+        said, place = self.gaps.said(gid, seq)
+        digest = place.hash if place is not None else envelope_hash(said)
+        is_there = place is not None or bool(said)
+        mark = self.claims.mark(gid, seq, digest[:8]) if is_there else NO_MARK
+        return Repair(self._me.signer, seq, said, is_before=False, place=place, mark=mark)
 
     def _mend(self, gid: bytes, sender: bytes, signer: bytes, body: bytes, *, now: int) -> None:
         """Take an envelope that its sender has sent again; inside a unit.
@@ -1735,7 +1751,7 @@ class Conversations:
         if again.place is not None:  # its words are nowhere any more: nothing is lost
             if not self.gaps.follows(gid, signer, again.seq, again.place):
                 raise InvalidMessage
-            if self._count(gid, sender, signer, again.seq, again.place, now=now):
+            if self._count(gid, sender, signer, again.seq, again.place, mark=again.mark, now=now):
                 self._owe_receipt(gid, now=now)
             return
         if not again.envelope:
@@ -1746,7 +1762,7 @@ class Conversations:
         place = Place(envelope.previous, digest)
         if envelope.seq != again.seq or not self.gaps.follows(gid, signer, envelope.seq, place):
             raise InvalidMessage
-        self._hear(gid, sender, signer, envelope, digest, now=now)
+        self._hear(gid, sender, signer, envelope, digest, mark=again.mark, now=now)
 
     def _give_up(self, gid: bytes, signer: bytes, identity: bytes, seq: int, *, now: int) -> None:
         if self.gaps.give_up(gid, signer, seq):
@@ -1850,7 +1866,8 @@ class Conversations:
             self.warn(gid, error.code, "a message could not be read", now=now)
             return
         digest = envelope_hash(received.plaintext)
-        self._hear(gid, sender, received.signer, envelope, digest, now=now)
+        mark = received.aad if len(received.aad) == MARK_BYTES else NO_MARK
+        self._hear(gid, sender, received.signer, envelope, digest, mark=mark, now=now)
 
     def take(self, gid: bytes, signer: bytes, cell: PairCell, *, now: int) -> None:
         """Take a cell that came by a pair chain; inside a unit."""
@@ -1944,7 +1961,7 @@ class Conversations:
         for (message,) in rows:
             self.receive(gid, message, now=now)
 
-    def _hear(  # whose, what, and its hash
+    def _hear(  # whose, what, its hash and mark
         self,
         gid: bytes,
         sender: bytes,
@@ -1952,10 +1969,11 @@ class Conversations:
         envelope: Envelope,
         digest: bytes,
         *,
+        mark: bytes,
         now: int,
     ) -> None:
         place = Place(envelope.previous, digest)
-        if not self._count(gid, sender, signer, envelope.seq, place, now=now):
+        if not self._count(gid, sender, signer, envelope.seq, place, mark=mark, now=now):
             return
         latest = self.clock(gid) + MAX_CLOCK_STEP
         envelope = structs.replace(envelope, clock=min(envelope.clock, latest))
@@ -1973,11 +1991,19 @@ class Conversations:
         except (InvalidMessage, InvalidKeyPackage, InvalidCredential) as error:
             self.warn(gid, error.code, "a message was malformed inside", whom=sender, now=now)
 
-    def _count(
-        self, gid: bytes, sender: bytes, signer: bytes, seq: int, place: Place, *, now: int
+    def _count(  # whose, and which
+        self,
+        gid: bytes,
+        sender: bytes,
+        signer: bytes,
+        seq: int,
+        place: Place,
+        *,
+        mark: bytes,
+        now: int,
     ) -> bool:
         """Count an envelope of a device; whether it is new."""
-        heard = self.gaps.hear(gid, signer, sender, seq, place)
+        heard = self.gaps.hear(gid, signer, sender, seq, place, mark=mark)
         self.gaps.watch(gid, signer, now=now)
         if not heard.is_whole:
             self.warn(gid, BrokenChain.code, "", whom=sender, now=now)
@@ -1999,20 +2025,25 @@ class Conversations:
         )
 
     def _take_acks(self, gid: bytes, sender: bytes, acks: list[Ack], *, now: int) -> None:
-        (sent_seq,) = self._db.execute(
-            "SELECT sent_seq FROM conversation WHERE gid = ?", (gid,)
+        (counted,) = self._db.execute(
+            "SELECT counted FROM conversation WHERE gid = ?", (gid,)
         ).fetchone()
         for ack in acks:
-            if ack.device == self._me.signer[:8] and ack.seq > sent_seq:
-                # They have heard what we never said: another copy of this vault has.
-                self.go_astray(gid, CopiedVault.code, is_restart=True, now=now)
-                return
             if ack.device != self._me.signer[:8]:
                 if not self.gaps.tell(gid, ack.device, ack.seq, ack.hash):
                     self.warn(gid, BrokenChain.code, "two members heard two things", now=now)
                 continue
-            if not self.gaps.has_said(gid, ack.seq, ack.hash):
-                continue  # of a count that is over, or they claim to have what they have not
+            ours = self.gaps.what_we_said(gid, ack.seq)
+            if ours is None or ack.seq <= counted:
+                continue  # of long ago, or of a count that is over
+            if ours[:8] != ack.hash:
+                # A claim. It is true if it carries the mark that only we can have made.
+                if ack.mark == self.claims.mark(gid, ack.seq, ack.hash):
+                    self.all_astray(now=now)
+                    if self._state(gid) == "astray":
+                        self.gaps.was_used(gid, ack.seq)
+                    return
+                continue
             self.whereabouts.confirmed(gid, sender, ack.seq)
             if self.gaps.confirm(gid, sender, ack.seq):
                 self._see_delivered(gid)

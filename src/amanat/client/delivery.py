@@ -57,6 +57,12 @@ SEARCH_LABELS = 200_000
 work. A chain that lost more than WINDOW cells in a row is found again if it is within its share."""
 MAX_REACH = 8_192
 """Most labels looked for in one chain."""
+CLAIMS_AHEAD = 256
+"""Claims beyond our own that are looked for, and own ones whose content is kept: those of eight
+months, of a vault that claims once a day."""
+MAX_SKIPPED = 16
+"""Most labels of one chain passed over because a relay says that they are taken, until it takes a
+cell: far fewer than WINDOW, so a liar cannot push the chain out of its recipient's sight."""
 _DIGEST = 8
 
 
@@ -96,7 +102,14 @@ class FromHelper(NamedTuple):
     payload: bytes
 
 
-Arrival = FromPair | FromInvite | FromKnock | FromLost | FromHelper
+class FromClaim(NamedTuple):
+    """A claim of this vault, or of a copy of it."""
+
+    number: int
+    payload: bytes
+
+
+Arrival = FromPair | FromInvite | FromKnock | FromLost | FromHelper | FromClaim
 
 
 class Peer(NamedTuple):
@@ -134,6 +147,8 @@ class Delivery:
         self._labels: dict[bytes, _Expected] | None = None
         self._windows: dict[tuple[bytes, bytes], Window] = {}
         self._pairs: dict[bytes, bytes] = {}
+        self._claims: set[int] = set()
+        """The claims whose labels are expected."""
         self._passed: dict[bytes, _Cursor] = {}
         """Cursors that moved over other people's cells only: true whatever becomes of a unit."""
         self._taken: dict[bytes, _Cursor] = {}
@@ -293,17 +308,66 @@ class Delivery:
 
     # Ways back: between two people's lasting keys
 
-    def claim(self, number: int, *, due_at: int) -> None:
-        """Take the label of this vault's count in the own bucket; inside a unit."""
-        secret = expand(self._me.delivery_key, b"amanat generation", number.to_bytes(8, "big"))
+    def claim(self, number: int, content: bytes, *, purpose: str, due_at: int) -> None:
+        """Take the label of this device's claim of a number in the own bucket; inside a unit."""
         self.deposit(
             self._me.addresses,
-            secret,
-            secrets.token_bytes(32),  # other bytes than a copy would write
-            purpose="claim",
+            self._claim_secret(number),
+            content,
+            purpose=purpose,
             about=None,
             due_at=due_at,
         )
+        self.expect_claims()
+
+    def claimed(self) -> int:
+        """The highest number that this vault has claimed, or knows that a copy of it has."""
+        try:
+            return int.from_bytes(self._vault.get("generation"), "big")
+        except KeyError:
+            return 0
+
+    def expect_claims(self) -> None:
+        """Recognise the claims whose content is known, and those that a copy may make next."""
+        if self._labels is None:
+            return  # read from the vault when they are needed
+        claimed = self.claimed()
+        known = [row[0] for row in self._vault.db.execute("SELECT number FROM known_claim")]
+        for number in (*known, *range(claimed + 1, claimed + CLAIMS_AHEAD + 1)):
+            if number not in self._claims:
+                self._claims.add(number)
+                secret = self._claim_secret(number)
+                self._expect(secret, _Expected("claim", secret, b"", number))
+
+    def _claim_secret(self, number: int) -> bytes:
+        count = self._me.signer + number.to_bytes(8, "big")
+        return expand(self._me.delivery_key, b"amanat generation", count)
+
+    def seal_again(self, row: int, addresses: list[Address]) -> bool:
+        """A relay says that the label of a cell in the outbox is taken: seal it under the chain's
+        next one; inside a unit. False where that was done often enough, or cannot be."""
+        db = self._vault.db
+        gid, identity, payload = db.execute(
+            "SELECT about, recipient, payload FROM outbox WHERE id = ?", (row,)
+        ).fetchone()
+        (skipped,) = db.execute(
+            "SELECT sum(skipped) FROM outbox WHERE about = ? AND recipient = ?", (gid, identity)
+        ).fetchone()
+        chain = db.execute(
+            "SELECT chain FROM chain_out WHERE gid = ? AND identity = ?", (gid, identity)
+        ).fetchone()
+        if chain is None or skipped >= MAX_SKIPPED:
+            return False
+        secret, after = step(chain[0])
+        db.execute(
+            "UPDATE chain_out SET chain = ? WHERE gid = ? AND identity = ?", (after, gid, identity)
+        )
+        db.execute(
+            "UPDATE outbox SET relay = ?, request = ?, other_relay = ?, other_request = ?,"
+            " secret = ?, skipped = skipped + 1 WHERE id = ?",
+            (*_sealed_for(addresses, secret, payload), secret, row),
+        )
+        return True
 
     def keep_way_back(self, identity: bytes, delivery: bytes) -> None:
         """Let a contact ask us for help; inside a unit."""
@@ -644,7 +708,9 @@ class Delivery:
                     continue
             except (InvalidCell, InvalidMessage):
                 continue
-            if expected.source == "help":
+            if expected.source == "claim":  # it may be shown again, and means the same then
+                yield FromClaim(expected.position, payload)
+            elif expected.source == "help":
                 for label in self._labels_of(secret):
                     labels.pop(label, None)
                 yield FromHelper(expected.signer, payload)
@@ -704,6 +770,8 @@ class Delivery:
         """Every label that may come next, read from the vault when memory does not hold them."""
         if self._labels is None:
             self._labels = {}
+            self._claims.clear()
+            self.expect_claims()
             db = self._vault.db
             for (secret,) in db.execute("SELECT secret FROM invite WHERE sealed = x''"):
                 self.expect_knock(secret)

@@ -11,7 +11,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from amanat.protocol.messages import MAX_WANTED, Place, decode_envelope, envelope_hash
+from amanat.protocol.messages import (
+    MAX_WANTED,
+    NO_MARK,
+    Ack,
+    Place,
+    decode_envelope,
+    envelope_hash,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -118,7 +125,16 @@ class Gaps:
         for table in ("heard", "ahead"):
             self._db.execute(f"DELETE FROM {table} WHERE gid = ? AND signer = ?", (gid, signer))  # noqa: S608
 
-    def hear(self, gid: bytes, signer: bytes, identity: bytes, seq: int, place: Place) -> Heard:
+    def hear(  # of whom, and which
+        self,
+        gid: bytes,
+        signer: bytes,
+        identity: bytes,
+        seq: int,
+        place: Place,
+        *,
+        mark: bytes = NO_MARK,
+    ) -> Heard:
         """Count an envelope; inside a unit."""
         previous, digest = place.previous, place.hash
         row = self._db.execute(
@@ -140,8 +156,8 @@ class Gaps:
                 "UPDATE heard SET base = ? WHERE gid = ? AND signer = ?", (base, gid, signer)
             )
         fresh = self._db.execute(
-            "INSERT OR IGNORE INTO ahead VALUES (?, ?, ?, ?, ?) RETURNING 1",
-            (gid, signer, seq, previous, digest),
+            "INSERT OR IGNORE INTO ahead VALUES (?, ?, ?, ?, ?, ?) RETURNING 1",
+            (gid, signer, seq, previous, digest, mark),
         ).fetchone()
         if not fresh:
             return Heard(is_new=False)
@@ -161,17 +177,19 @@ class Gaps:
 
     def _close_up(self, gid: bytes, signer: bytes, upto: int, last: bytes) -> bool:
         """Move `upto` over all that follows on; whether each carried the hash of the one before."""
-        is_whole = True
+        is_whole, mark = True, NO_MARK
         while found := self._db.execute(
-            "DELETE FROM ahead WHERE gid = ? AND signer = ? AND seq = ? RETURNING previous, hash",
+            "DELETE FROM ahead WHERE gid = ? AND signer = ? AND seq = ?"
+            " RETURNING previous, hash, mark",
             (gid, signer, upto + 1),
         ).fetchone():
             is_whole = is_whole and (b"" in (last, found[0]) or last == found[0])
-            upto, last = upto + 1, found[1]
+            upto, last, mark = upto + 1, found[1], found[2]
         self._db.execute(
-            "UPDATE heard SET upto = ?1, hash = ?2, told = max(told, ?1) WHERE gid = ?3"
-            " AND signer = ?4",
-            (upto, last, gid, signer),
+            "UPDATE heard SET upto = ?1, hash = ?2,"
+            " mark = CASE WHEN upto < ?1 THEN ?3 ELSE mark END, told = max(told, ?1)"
+            " WHERE gid = ?4 AND signer = ?5",
+            (upto, last, mark, gid, signer),
         )
         return is_whole
 
@@ -208,13 +226,19 @@ class Gaps:
             )
         return seq != upto or last[:8] in (b"", digest)
 
-    def acks(self, gid: bytes, most: int) -> list[tuple[bytes, int, bytes]]:
-        """(signer, upto, hash of that envelope) of the devices heard last."""
-        return self._db.execute(
-            "SELECT signer, upto, hash FROM heard WHERE gid = ? AND upto > 0 AND hash != x''"
-            " ORDER BY random() LIMIT ?",
+    def acks(self, gid: bytes, most: int) -> list[Ack]:
+        """How far we have heard some of the devices, those first that do not know it yet; inside a
+        unit."""
+        rows = self._db.execute(
+            "SELECT signer, upto, hash, mark FROM heard WHERE gid = ? AND upto > 0"
+            " AND hash != x'' ORDER BY told_them >= upto, random() LIMIT ?",
             (gid, most),
         ).fetchall()
+        for signer, upto, _, _ in rows:
+            self._db.execute(
+                "UPDATE heard SET told_them = ? WHERE gid = ? AND signer = ?", (upto, gid, signer)
+            )
+        return [Ack(signer[:8], upto, digest[:8], mark) for signer, upto, digest, mark in rows]
 
     # Asking
 
@@ -299,8 +323,8 @@ class Gaps:
         if row is None or not row[0] < seq <= max(row[2], row[0] + MAX_AHEAD):
             return False
         if not self._db.execute(
-            "INSERT OR IGNORE INTO ahead VALUES (?, ?, ?, x'', x'') RETURNING 1",
-            (gid, signer, seq),
+            "INSERT OR IGNORE INTO ahead VALUES (?, ?, ?, x'', x'', ?) RETURNING 1",
+            (gid, signer, seq, NO_MARK),
         ).fetchone():
             return False
         self._close_up(gid, signer, row[0], row[1])
@@ -353,17 +377,22 @@ class Gaps:
         envelope, previous, digest = row or (b"", None, b"")
         return envelope, None if previous is None else Place(previous, digest)
 
-    def has_said(self, gid: bytes, seq: int, digest: bytes) -> bool:
-        """Whether we have said this under this number: `digest` is the first 8 bytes of its hash.
-
-        Somebody has what we said only if they name it by its hash: a number is anybody's guess.
-        """
+    def what_we_said(self, gid: bytes, seq: int) -> bytes | None:
+        """The hash of what we have said under this number, in the count we are in: empty if nothing
+        yet, None if it is not known any more."""
         row = self._db.execute(
             "SELECT hash FROM sent WHERE gid = ?1 AND seq = ?2 UNION ALL SELECT sent_hash"
-            " FROM conversation WHERE gid = ?1 AND sent_seq = ?2 AND sent_seq > counted",
+            " FROM conversation WHERE gid = ?1 AND sent_seq = ?2 AND sent_seq > counted"
+            " UNION ALL SELECT x'' FROM conversation WHERE gid = ?1 AND sent_seq < ?2",
             (gid, seq),
         ).fetchone()
-        return row is not None and row[0][: len(digest)] == digest
+        return None if row is None else bytes(row[0])
+
+    def was_used(self, gid: bytes, seq: int) -> None:
+        """Another copy of this vault has used this number; inside a unit."""
+        self._db.execute(
+            "UPDATE conversation SET sent_seq = max(sent_seq, ?) WHERE gid = ?", (seq, gid)
+        )
 
     def confirm(self, gid: bytes, identity: bytes, seq: int) -> bool:
         """Somebody has what we said up to here; inside a unit. Whether that is news."""

@@ -574,6 +574,23 @@ INSERT OR IGNORE INTO warning_19 (at, code, gid, whom, detail, is_trust)
 DROP TABLE warning;
 ALTER TABLE warning_19 RENAME TO warning;
 """,
+    # 20: claims and marks
+    """
+-- Claims and what is in them: ours, and whether they came back to us; and those of other copies of
+-- this vault that we have read.
+CREATE TABLE known_claim (
+    number INTEGER PRIMARY KEY, content BLOB NOT NULL, is_read INTEGER NOT NULL
+) STRICT;
+
+-- The mark that came with the last envelope heard of each device, and how far we have told them
+-- that we have heard.
+ALTER TABLE heard ADD COLUMN mark BLOB NOT NULL DEFAULT x'0000000000000000';
+ALTER TABLE heard ADD COLUMN told_them INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE ahead ADD COLUMN mark BLOB NOT NULL DEFAULT x'0000000000000000';
+
+-- How many labels were passed over because a relay said that they were taken.
+ALTER TABLE outbox ADD COLUMN skipped INTEGER NOT NULL DEFAULT 0;
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)

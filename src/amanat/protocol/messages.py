@@ -52,9 +52,15 @@ MAX_DELETED = 64
 MAX_LIFE_S = 366 * 86_400
 """Longest life of a text that does not stay for ever, in seconds (a year)."""
 
+MARK_BYTES = 8
+"""Length of a mark, in bytes; it is the authenticated data of an application message."""
+NO_MARK = bytes(MARK_BYTES)
+"""In the place of a mark that is not known."""
+
 Count = Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
 Id = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+Mark = Annotated[bytes, msgspec.Meta(min_length=MARK_BYTES, max_length=MARK_BYTES)]
 Words = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_BYTES)]
 Life = Annotated[int, msgspec.Meta(ge=0, le=MAX_LIFE_S)]
 
@@ -108,6 +114,9 @@ class Ack(codec.Record, frozen=True):
     seq: Count
     hash: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
     """The first 8 bytes of the hash of that envelope."""
+    mark: Mark = NO_MARK
+    """The mark that came with it. The device alone can make one, so it knows by it that it, or a
+    copy of its vault, has said that envelope."""
 
 
 class Seen(codec.Record, frozen=True):
@@ -247,6 +256,8 @@ class Repair(codec.Record, frozen=True):
     """All up to `seq` was said before the recipient came, and is not theirs to ask for."""
     place: Place | None
     """Of an envelope whose words were taken away since: it was deleted, or has expired."""
+    mark: Mark = NO_MARK
+    """The mark of the envelope."""
 
 
 class NewAddresses(codec.Record, frozen=True):
