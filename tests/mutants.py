@@ -46,6 +46,13 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "what others say of a device counts as said",
+        "client/gaps.py",
+        "UPDATE heard SET hint = min(?, ?), hint_until = ?",
+        "UPDATE heard SET told = min(?, ?), hint_until = ?",
+        ["test_claims.py::test_nobody_misses_what_only_a_third_person_speaks_of"],
+    ),
+    Mutant(
         "a receipt for more than was said proves that a vault was copied",
         "client/conversation.py",
         "if ack.mark == self.claims.mark(gid, ack.seq, ack.hash):",
@@ -751,8 +758,8 @@ MUTANTS = [
     Mutant(
         "two members who heard two things",
         "client/gaps.py",
-        'return seq != upto or last[:8] in (b"", digest)',
-        "return True",
+        'return identity if seq == upto and last[:8] not in (b"", digest) else None',
+        "return None",
         ["test_members.py::test_members_who_heard_two_things_under_one_number_are_told"],
     ),
     Mutant(

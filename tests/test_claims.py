@@ -12,8 +12,9 @@ from amanat.client import api, claims
 from amanat.client import conversation as rules
 from amanat.client.claims import SUSPENSE_MS
 from amanat.client.delivery import MAX_SKIPPED
-from amanat.errors import CopiedVault, LabelTaken
-from amanat.protocol.messages import Ack
+from amanat.errors import CopiedVault, HeardOtherwise, LabelTaken
+from amanat.protocol import codec
+from amanat.protocol.messages import Ack, Wanted
 
 if TYPE_CHECKING:
     from amanat.drill.world import Person, Relay, World
@@ -493,3 +494,56 @@ def taken_by(relay: Relay, drop_id: bytes, whom: str, *, most: int) -> list[int]
 
     relay._append = append  # type: ignore[method-assign]
     return lies
+
+
+# What others say of a third person
+
+
+async def test_nobody_misses_what_only_a_third_person_speaks_of(world: World) -> None:
+    people = await world.friends("alice", "bob", "mallory")
+    alice, bob, mallory = people
+    gid = await world.group("family", *people)
+    await world.pass_time(200)
+    signer = alice.client._me.signer
+    before = world.network.appends
+    for _ in range(30):
+        acks(mallory, gid, Ack(signer[:8], 2**53 - 1, bytes(8)))
+        await world.pass_time(60)
+    assert not bob.client.status().missing
+    assert world.network.appends - before < 200
+    with bob.client._unit() as _:  # as after the last asking
+        bob.db.execute("UPDATE heard SET asked = 120 WHERE gid = ? AND signer = ?", (gid, signer))
+        for gap in bob.client._conversations.gaps.due(2**52):
+            bob.client._conversations.ask(gap, now=world.now())
+    for number in range(5):
+        alice.client.send(gid, f"new {number}")
+        await world.pass_time(5)
+    await world.settle()
+    assert [text for text in shown(bob, gid) if text.startswith("new")] == [
+        f"new {number}" for number in range(5)
+    ]
+    assert not {*bob.warnings()} - {HeardOtherwise.code}
+
+
+async def test_what_was_given_up_and_comes_after_all_is_shown(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    await world.pass_time(200)
+    world.relay.forgets = lambda _, who: who == "alice"
+    alice.say("bob", "late")
+    await world.settle()
+    world.relay.forgets = lambda *_: False
+    alice.say("bob", "in time")
+    await world.pass_time(2)
+    gaps, gid, signer = bob.client._conversations.gaps, bob.gid("alice"), alice.client._me.signer
+    (seq,) = gaps._missing(gid, signer, 9)
+    with bob.client._unit():
+        bob.client._conversations._give_up(
+            gid, signer, alice.client._me.identity, seq, now=world.now()
+        )
+    assert not bob.client.status().missing
+    with alice.client._unit():
+        talk = alice.client._conversations
+        body = codec.encode(Wanted(signer, [seq]))
+        talk._repair(gid, bob.client._me.signer, body, now=world.now())
+    await world.settle()
+    assert sorted(bob.texts("alice")) == ["in time", "late"]

@@ -602,6 +602,11 @@ class BrokenChain(TrustError):
     hint = "their vault was copied and used twice, or their program lies; ask them"
 
 
+class HeardOtherwise(TrustError):
+    code = "heard-otherwise"
+    text = "a member says that another has said something else to them than to us: one of them lies"
+
+
 class CopiedVault(TrustError):
     code = "copied-vault"
     text = "another copy of this vault was used after this one"

@@ -46,6 +46,7 @@ from amanat.errors import (
     CopiedVault,
     FutureEpoch,
     GroupTooLarge,
+    HeardOtherwise,
     IdentityChanged,
     InvalidCell,
     InvalidCommit,
@@ -1684,6 +1685,8 @@ class Conversations:
             return
         if not self.gaps.asked(gap, now=now):
             for seq in gap.seqs:
+                if not self.gaps.is_known(gap.gid, gap.signer, seq):
+                    continue  # only others say that there is such a one
                 self._give_up(gap.gid, gap.signer, gap.identity, seq, now=now)
             return
         body = codec.encode(Wanted(gap.signer, gap.seqs))
@@ -2030,8 +2033,10 @@ class Conversations:
         ).fetchone()
         for ack in acks:
             if ack.device != self._me.signer[:8]:
-                if not self.gaps.tell(gid, ack.device, ack.seq, ack.hash):
-                    self.warn(gid, BrokenChain.code, "two members heard two things", now=now)
+                about = self.gaps.tell(gid, ack.device, ack.seq, ack.hash, now=now)
+                if about is not None:
+                    how = f"{fingerprint(sender)}, of what {fingerprint(about)} said"
+                    self.warn(gid, HeardOtherwise.code, how, whom=sender, now=now)
                 continue
             ours = self.gaps.what_we_said(gid, ack.seq)
             if ours is None or ack.seq <= counted:

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from amanat.client.vault import Vault
     from amanat.protocol.messages import Envelope
 
+MAX_HINT = 64
+"""How far beyond what a device has said itself others can make us ask it: one *wanted*."""
+HINT_MS = (600_000, 3_600_000)
+"""How long we ask a device for what others say it has said, in milliseconds (10 minutes), and how
+long nobody can make us ask it again then (an hour)."""
+MAX_LOST = 256
+"""Most runs of numbers of one device kept that were given up, should one of them come after all."""
 KEPT_MS = 30 * 86_400_000
 """How long an envelope that not everybody has confirmed is kept, in milliseconds (30 days)."""
 MAX_AHEAD = 1_024
@@ -122,7 +129,7 @@ class Gaps:
 
     def forget(self, gid: bytes, signer: bytes) -> None:
         """A device has gone; inside a unit."""
-        for table in ("heard", "ahead"):
+        for table in ("heard", "ahead", "lost"):
             self._db.execute(f"DELETE FROM {table} WHERE gid = ? AND signer = ?", (gid, signer))  # noqa: S608
 
     def hear(  # of whom, and which
@@ -149,7 +156,7 @@ class Gaps:
             )
         upto, last, base = row
         if base < seq <= upto:
-            return Heard(is_new=False)
+            return Heard(is_new=self._find(gid, signer, seq))
         if previous == _START and seq > upto + 1:  # its count begins here: it has lost the other
             upto, last, base = seq - 1, previous, seq - 1
             self._db.execute(
@@ -171,6 +178,7 @@ class Gaps:
                 "SELECT min(seq) FROM ahead WHERE gid = ? AND signer = ? AND seq > ?",
                 (gid, signer, upto),
             ).fetchone()
+            self._lose(gid, signer, upto + 1, lowest - 1)
             upto, last = lowest - 1, b""
         is_whole = self._close_up(gid, signer, upto, last)
         return Heard(is_new=True, is_whole=is_whole, is_lost=is_lost)
@@ -207,24 +215,28 @@ class Gaps:
         fits_before = before is None or before[0] in (b"", place.previous)
         return fits_before and (after is None or after[0] == place.hash)
 
-    def tell(self, gid: bytes, device: bytes, seq: int, digest: bytes) -> bool:
-        """Somebody has heard a device up to `seq`; inside a unit.
+    def tell(self, gid: bytes, device: bytes, seq: int, digest: bytes, *, now: int) -> bytes | None:
+        """Somebody says that they have heard a device up to `seq`; inside a unit.
 
-        `device` and `digest` are the first 8 bytes of its key and of that envelope's hash. False
-        when we have heard something else under that number.
+        `device` and `digest` are the first 8 bytes of its key and of that envelope's hash. What
+        they say is a claim: for a while, and so far, it may have the device asked. The identity of
+        the device's owner where we have heard something else under that number, else None.
         """
         row = self._db.execute(
-            "SELECT signer, upto, hash, told FROM heard WHERE gid = ? AND substr(signer, 1, 8) = ?",
+            "SELECT signer, identity, upto, hash, told, hint_until FROM heard WHERE gid = ?"
+            " AND substr(signer, 1, 8) = ?",
             (gid, device),
         ).fetchone()
         if row is None:
-            return True
-        signer, upto, last, told = row
-        if seq > told:
+            return None
+        signer, identity, upto, last, told, until = row
+        is_rested = not until - HINT_MS[0] <= now < until + HINT_MS[1]
+        if seq > told and (is_rested or now < until):
             self._db.execute(
-                "UPDATE heard SET told = ? WHERE gid = ? AND signer = ?", (seq, gid, signer)
+                "UPDATE heard SET hint = min(?, ?), hint_until = ? WHERE gid = ? AND signer = ?",
+                (seq, told + MAX_HINT, now + HINT_MS[0] if is_rested else until, gid, signer),
             )
-        return seq != upto or last[:8] in (b"", digest)
+        return identity if seq == upto and last[:8] not in (b"", digest) else None
 
     def acks(self, gid: bytes, most: int) -> list[Ack]:
         """How far we have heard some of the devices, those first that do not know it yet; inside a
@@ -246,16 +258,18 @@ class Gaps:
         """See that what is missing is asked for in time; inside a unit. Of one device or of all."""
         self._db.execute(
             "UPDATE heard SET ask_due_at = CASE"
-            " WHEN upto < max(told, coalesce((SELECT max(seq) FROM ahead AS a"
+            " WHEN upto < max(told, CASE WHEN hint_until > ?4 THEN hint ELSE 0 END,"
+            "   coalesce((SELECT max(seq) FROM ahead AS a"
             "   WHERE a.gid = heard.gid AND a.signer = heard.signer), 0))"
-            " THEN coalesce(ask_due_at, ?) END, asked = CASE"
+            " THEN coalesce(ask_due_at, ?1) END, asked = CASE"
             " WHEN ask_due_at IS NULL THEN 0 ELSE asked END"
-            " WHERE gid = ? AND (?3 IS NULL OR signer = ?3)",
-            (now + grace, gid, signer),
+            " WHERE gid = ?2 AND (?3 IS NULL OR signer = ?3)",
+            (now + grace, gid, signer, now),
         )
 
     def begin_clock(self, *, now: int) -> None:
         """Ask and beat no later than if the pause before it had begun now; inside a unit."""
+        self._db.execute("UPDATE heard SET hint_until = min(hint_until, ?)", (now + HINT_MS[0],))
         self._db.execute(
             "UPDATE heard SET ask_due_at = min(ask_due_at, ? + CASE WHEN asked = 0 THEN ?"
             " ELSE min(? << min(asked - 1, 16), ?) END)",
@@ -274,13 +288,16 @@ class Gaps:
             "SELECT gid, signer, identity FROM heard WHERE ask_due_at <= ?", (now,)
         ).fetchall()
         return [
-            Gap(gid, signer, identity, self._missing(gid, signer, MAX_WANTED))
+            Gap(gid, signer, identity, self._missing(gid, signer, MAX_WANTED, now=now))
             for gid, signer, identity in rows
         ]
 
-    def _missing(self, gid: bytes, signer: bytes, most: int) -> list[int]:
-        upto, told = self._db.execute(
-            "SELECT upto, told FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
+    def _missing(self, gid: bytes, signer: bytes, most: int, *, now: int = 0) -> list[int]:
+        """The first envelopes of a device that are missing; of those that others tell of, where
+        `now` is given, the ones they tell of now."""
+        upto, told, hint, until = self._db.execute(
+            "SELECT upto, told, hint, hint_until FROM heard WHERE gid = ? AND signer = ?",
+            (gid, signer),
         ).fetchone()
         ahead = {
             row[0]
@@ -288,7 +305,7 @@ class Gaps:
                 "SELECT seq FROM ahead WHERE gid = ? AND signer = ?", (gid, signer)
             )
         }
-        top = max([told, *ahead])
+        top = max([told, hint if 0 < now < until else 0, *ahead])
         found: list[int] = []
         for seq in range(upto + 1, min(top, upto + most + len(ahead)) + 1):
             if seq not in ahead and len(found) < most:
@@ -315,6 +332,15 @@ class Gaps:
             (due_at, gap.gid, gap.signer),
         )
 
+    def is_known(self, gid: bytes, signer: bytes, seq: int) -> bool:
+        """Whether a device has shown itself that it has said as much."""
+        row = self._db.execute(
+            "SELECT 1 FROM heard WHERE gid = ?1 AND signer = ?2 AND told >= ?3 UNION ALL"
+            " SELECT 1 FROM ahead WHERE gid = ?1 AND signer = ?2 AND seq >= ?3",
+            (gid, signer, seq),
+        ).fetchone()
+        return row is not None
+
     def give_up(self, gid: bytes, signer: bytes, seq: int) -> bool:
         """An envelope will never come; inside a unit. Whether we were missing it."""
         row = self._db.execute(
@@ -327,7 +353,33 @@ class Gaps:
             (gid, signer, seq, NO_MARK),
         ).fetchone():
             return False
+        self._lose(gid, signer, seq, seq)
         self._close_up(gid, signer, row[0], row[1])
+        return True
+
+    def _lose(self, gid: bytes, signer: bytes, first: int, last: int) -> None:
+        """Give up these numbers; what comes of them after all is taken."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO lost VALUES (?, ?, ?, ?)", (gid, signer, first, last)
+        )
+        self._db.execute(
+            "DELETE FROM lost WHERE gid = ?1 AND signer = ?2 AND first IN (SELECT first FROM lost"
+            " WHERE gid = ?1 AND signer = ?2 ORDER BY first DESC LIMIT -1 OFFSET ?3)",
+            (gid, signer, MAX_LOST),
+        )
+
+    def _find(self, gid: bytes, signer: bytes, seq: int) -> bool:
+        """Whether what was given up has come after all."""
+        row = self._db.execute(
+            "DELETE FROM lost WHERE gid = ?1 AND signer = ?2 AND first <= ?3 AND last >= ?3"
+            " RETURNING first, last",
+            (gid, signer, seq),
+        ).fetchone()
+        if row is None:
+            return False
+        for first, last in ((row[0], seq - 1), (seq + 1, row[1])):
+            if first <= last:
+                self._lose(gid, signer, first, last)
         return True
 
     def missing(self, gid: bytes | None = None) -> dict[tuple[bytes, bytes], int]:
@@ -526,6 +578,6 @@ class Gaps:
 
     def end(self, gid: bytes) -> None:
         """We are no longer a member; inside a unit."""
-        for table in ("heard", "ahead", "sent", "unheard"):
+        for table in ("heard", "ahead", "lost", "sent", "unheard"):
             self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
         self._db.execute("UPDATE conversation SET beat_due_at = NULL WHERE gid = ?", (gid,))

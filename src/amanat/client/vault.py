@@ -591,6 +591,20 @@ ALTER TABLE ahead ADD COLUMN mark BLOB NOT NULL DEFAULT x'0000000000000000';
 -- How many labels were passed over because a relay said that they were taken.
 ALTER TABLE outbox ADD COLUMN skipped INTEGER NOT NULL DEFAULT 0;
 """,
+    # 21: hearsay
+    """
+-- What others say a device has said, beyond what it has shown itself (`told`), and until when (Unix
+-- ms) it is asked for because of that.
+ALTER TABLE heard ADD COLUMN hint INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE heard ADD COLUMN hint_until INTEGER NOT NULL DEFAULT 0;
+UPDATE heard SET told = upto;
+
+-- Runs of numbers that were given up: what comes of them after all is taken.
+CREATE TABLE lost (
+    gid BLOB NOT NULL, signer BLOB NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    PRIMARY KEY (gid, signer, first)
+) STRICT, WITHOUT ROWID;
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)
