@@ -893,6 +893,23 @@ MUTANTS = [
         ["test_repeats.py::test_who_never_comes_is_knocked_for_so_often_and_then_no_more"],
     ),
     Mutant(
+        "text that was deleted is told as lost",
+        "client/conversation.py",
+        "deleted=None if said else self.history.deleted(gid, seq),",
+        "deleted=None,",
+        [
+            "test_gaps.py::test_what_was_deleted_is_shown_so_however_late_it_is_asked_for",
+            "test_gaps.py::test_what_was_taken_away_before_it_came_is_not_told_as_lost",
+        ],
+    ),
+    Mutant(
+        "words of a deleted text stay in what was said again",
+        "client/history.py",
+        "return self._about(decode_envelope(again.envelope)) if again.envelope else None",
+        "return None",
+        ["test_gaps.py::test_no_word_of_a_deleted_text_is_kept_to_be_said_again"],
+    ),
+    Mutant(
         "what was read is unread after coming in again",
         "client/conversation.py",
         '" RETURNING clock, read_row, hidden, sent_seq"',

@@ -234,14 +234,67 @@ async def test_what_was_taken_away_before_it_came_is_not_told_as_lost(
     alice.client.send(gid, "more")
     for _ in range(3):
         await after_a_while(world)
-    assert "more" in [m.text for m in bob.client.messages(gid)]
-    assert "not for long" not in [m.text for m in bob.client.messages(gid)]
+    shown = bob.client.messages(gid)
+    assert "more" in [m.text for m in shown]
+    assert "not for long" not in [m.text for m in shown]
+    # That its author has deleted it is shown, and of what has expired there is no trace.
+    assert [m.is_deleted for m in shown] == [True, False][how != "deleted" :]
+    if how == "deleted":
+        assert [m.id for m in shown] == [m.id for m in alice.client.messages(gid)]
+        assert shown[0] == alice.client.messages(gid)[0]._replace(
+            row=shown[0].row, kept_at=shown[0].kept_at, is_own=False, state=""
+        )
     assert missing(bob) == 0
     assert MessageLost.code not in bob.warnings()
     assert alice.one("SELECT count(*) FROM sent WHERE NOT is_quiet") == 0
     alice.client.send(gid, "the chain goes on")
     await world.settle()
     assert not {*bob.warnings()} - {RelayLied.code}
+
+
+async def test_what_was_deleted_is_shown_so_however_late_it_is_asked_for(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    await after_a_while(world)
+    await bob.sleep()
+    world.relay.forgets = lambda _, who: who == "alice"
+    alice.say("bob", "regretted")
+    await world.pass_time(2)
+    world.relay.forgets = lambda *_: False
+    alice.client.delete(alice.gid("bob"), [alice.messages("bob")[0].id])
+    await world.settle()
+    await alice.sleep()
+    await world.pass_time(KEPT_MS / 1000 + 1)
+    alice.wake()
+    await world.settle()
+    assert alice.one("SELECT count(*) FROM sent WHERE NOT is_quiet") == 0
+    bob.wake()
+    for _ in range(2):
+        await after_a_while(world)
+    assert [(m.text, m.is_deleted) for m in bob.messages("alice")] == [("", True)]
+    assert missing(bob) == 0
+    assert MessageLost.code not in bob.warnings()
+
+
+async def test_no_word_of_a_deleted_text_is_kept_to_be_said_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "LARGE_GROUP", 1)
+    alice, bob = await world.friends("alice", "bob")
+    gid = await world.group("club", alice, bob)
+    await after_a_while(world)
+    world.relay.forgets = lambda _, who: who == "alice"
+    alice.client.send(gid, "regretted")
+    await world.settle()
+    world.relay.forgets = lambda *_: False
+    await bob.sleep()
+    alice.client.send(gid, "more")
+    await world.settle()
+    bob.wake()
+    await after_a_while(world)
+    assert [m.text for m in bob.client.messages(gid)] == ["regretted", "more"]
+    with_words = "SELECT count(*) FROM sent WHERE instr(envelope, CAST('regretted' AS BLOB))"
+    alice.client.delete(gid, [alice.client.messages(gid)[0].id])
+    assert alice.one(with_words) == 0
 
 
 async def test_place_that_does_not_fit_takes_nothing_away(world: World) -> None:

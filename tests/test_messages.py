@@ -85,6 +85,21 @@ def test_value_of_another_type_is_refused_in_every_field(name: str, value: objec
             assert not try_one(DECODERS[name], msgspec.msgpack.encode(other))
 
 
+def test_what_a_repair_says_of_a_deleted_text_has_all_its_fields_or_is_refused() -> None:
+    decoder = DECODERS["repair"]
+    device, seq, *_ = records("repair")
+    for deleted, good in (
+        ([bytes(16), 7, 0], True),
+        ([bytes(15), 7, 0], False),
+        ([bytes(16), 0, 0], False),
+        ([bytes(16), 7, -1], False),
+        ([bytes(16), 7], False),
+        ([], False),
+    ):
+        fields = [device, seq, b"", False, [bytes(32), bytes(32)], bytes(8), deleted]
+        assert try_one(decoder, msgspec.msgpack.encode(fields)) is good
+
+
 def test_deep_nesting_is_refused() -> None:
     for decoder in DECODERS.values():
         assert not try_one(decoder, b"\x91" * 100_000)

@@ -1737,7 +1737,15 @@ class Conversations:
         digest = place.hash if place is not None else envelope_hash(said)
         is_there = place is not None or bool(said)
         mark = self.claims.mark(gid, seq, digest[:8]) if is_there else NO_MARK
-        return Repair(self._me.signer, seq, said, is_before=False, place=place, mark=mark)
+        return Repair(
+            self._me.signer,
+            seq,
+            said,
+            is_before=False,
+            place=place,
+            mark=mark,
+            deleted=None if said else self.history.deleted(gid, seq),
+        )
 
     def _mend(self, gid: bytes, sender: bytes, signer: bytes, body: bytes, *, now: int) -> None:
         """Take an envelope that its sender has sent again; inside a unit.
@@ -1756,6 +1764,12 @@ class Conversations:
                 raise InvalidMessage
             if self._count(gid, sender, signer, again.seq, again.place, mark=again.mark, now=now):
                 self._owe_receipt(gid, now=now)
+                self._take_deleted(gid, sender, again, now=now)
+            return
+        if again.deleted is not None:  # so long ago that its place is forgotten, too
+            if self.gaps.give_up(gid, signer, again.seq):
+                self._take_deleted(gid, sender, again, now=now)
+            self.gaps.watch(gid, signer, now=now)
             return
         if not again.envelope:
             self._give_up(gid, signer, sender, again.seq, now=now)
@@ -1766,6 +1780,16 @@ class Conversations:
         if envelope.seq != again.seq or not self.gaps.follows(gid, signer, envelope.seq, place):
             raise InvalidMessage
         self._hear(gid, sender, signer, envelope, digest, mark=again.mark, now=now)
+
+    def _take_deleted(self, gid: bytes, sender: bytes, again: Repair, *, now: int) -> None:
+        """Show that a text was deleted before it came; inside a unit."""
+        if again.deleted is not None:
+            latest = self.clock(gid) + MAX_CLOCK_STEP
+            said = structs.replace(again.deleted, clock=min(again.deleted.clock, latest))
+            self.move_clock(gid, said.clock)
+            self.events += self.history.keep_deleted(
+                gid, sender, again.device, again.seq, said, now=now
+            )
 
     def _give_up(self, gid: bytes, signer: bytes, identity: bytes, seq: int, *, now: int) -> None:
         if self.gaps.give_up(gid, signer, seq):

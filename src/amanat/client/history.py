@@ -31,10 +31,12 @@ from amanat.errors import (
 from amanat.protocol import codec
 from amanat.protocol.messages import (
     Delete,
+    Deleted,
     Edit,
     Envelope,
     Kind,
     Reaction,
+    Repair,
     Text,
     Timer,
     decode_envelope,
@@ -225,6 +227,32 @@ class History:
             return [TextArrived(gid, row)]
         return [MessageChanged(gid, row)]
 
+    def keep_deleted(
+        self, gid: bytes, identity: bytes, signer: bytes, seq: int, deleted: Deleted, *, now: int
+    ) -> list[MessageChanged]:
+        """Keep that somebody has said a text that they have deleted before it came here."""
+        mid = message_id(identity, deleted.id)
+        if self._is_gone(gid, mid) or self.is_blocked(identity):
+            return []
+        kept = self._db.execute(
+            "INSERT INTO message (gid, id, envelope, identity, signer, seq, clock, sent_at,"
+            " kept_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING row",
+            (gid, mid, deleted.id, identity, signer, seq, deleted.clock, deleted.sent_at, now),
+        ).fetchone()
+        if kept is None:
+            return []
+        self._erase(gid, mid)  # what was waiting for it
+        return [MessageChanged(gid, kept[0])]
+
+    def deleted(self, gid: bytes, seq: int) -> Deleted | None:
+        """The text that we have said under this number, if we have deleted it for everyone."""
+        row = self._db.execute(
+            "SELECT envelope, clock, sent_at FROM message WHERE gid = ? AND identity = ?"
+            " AND signer = ? AND seq = ? AND text IS NULL",
+            (gid, self._me.identity, self._me.signer, seq),
+        ).fetchone()
+        return None if row is None else Deleted(*row)
+
     def _settle(self, gid: bytes, mid: bytes, author: bytes) -> bool:
         """Apply what was waiting for a text; whether the text is still there."""
         rows = self._db.execute(
@@ -345,6 +373,9 @@ class History:
                 return codec.decode(_edits, said.body, InvalidMessage).target
             case Kind.REACTION:
                 return codec.decode(_reactions, said.body, InvalidMessage).target
+            case Kind.REPAIR:  # in a large group what is said again is said to all
+                again = codec.decode(_repairs, said.body, InvalidMessage)
+                return self._about(decode_envelope(again.envelope)) if again.envelope else None
         return None
 
     # Our own words
@@ -518,4 +549,5 @@ _texts = codec.decoder_of(Text)
 _edits = codec.decoder_of(Edit)
 _reactions = codec.decoder_of(Reaction)
 _deletes = codec.decoder_of(Delete)
+_repairs = codec.decoder_of(Repair)
 _timers = codec.decoder_of(Timer)

@@ -246,6 +246,15 @@ class Place(codec.Record, frozen=True):
     hash: Hash
 
 
+class Deleted(codec.Record, frozen=True):
+    """What stays of a text that its author has deleted: that it was said, and when."""
+
+    id: Id
+    """Of the envelope that said it."""
+    clock: Count
+    sent_at: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+
+
 class Repair(codec.Record, frozen=True):
     """An envelope once more, byte for byte; empty if its sender no longer has it."""
 
@@ -258,6 +267,8 @@ class Repair(codec.Record, frozen=True):
     """Of an envelope whose words were taken away since: it was deleted, or has expired."""
     mark: Mark = NO_MARK
     """The mark of the envelope."""
+    deleted: Deleted | None = None
+    """The text that it said, if its author has deleted that for everyone."""
 
 
 class NewAddresses(codec.Record, frozen=True):
