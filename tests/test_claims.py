@@ -4,6 +4,7 @@ and changes nothing by itself. And whatever happens to keys, no word of a person
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -547,3 +548,38 @@ async def test_what_was_given_up_and_comes_after_all_is_shown(world: World) -> N
         talk._repair(gid, bob.client._me.signer, body, now=world.now())
     await world.settle()
     assert sorted(bob.texts("alice")) == ["in time", "late"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_a_member_acknowledges_harms_nobody(world: World, seed: int) -> None:
+    rng = random.Random(seed)  # the liar's lots
+    people = await world.friends("alice", "bob", "mallory")
+    alice, bob, mallory = people
+    gid = await world.group("family", *people)
+    heard: list[Ack] = []
+
+    def claimed() -> Ack:
+        true, other = rng.choice(heard), rng.choice(heard)
+        return Ack(
+            rng.choice((true.device, other.device, mallory.client._me.signer[:8])),
+            rng.choice((true.seq, other.seq, true.seq + 1, rng.randrange(1, 2**53))),
+            rng.choice((true.hash, other.hash, rng.randbytes(8))),
+            rng.choice((true.mark, other.mark, rng.randbytes(8))),
+        )
+
+    for number in range(12):
+        rng.choice((alice, bob)).client.send(gid, f"text {number}")
+        await world.pass_time(rng.uniform(0, 20))
+        with mallory.client._unit():
+            heard += mallory.client._conversations.gaps.acks(gid, 20)
+
+        if heard:
+            acks(mallory, gid, *(claimed() for _ in range(rng.randrange(1, 20))))
+    await world.pass_time(400)
+    await world.settle()
+    texts = {f"text {number}" for number in range(12)}
+    for person in (alice, bob):
+        assert texts <= set(shown(person, gid))
+        assert person.client.view(gid).state == "active"
+        assert not person.client.status().missing
+        assert set(person.warnings()) <= {HeardOtherwise.code}
