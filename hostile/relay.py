@@ -16,7 +16,7 @@ from amanat.errors import AmanatError, BadSetting, PeerError
 from amanat.protocol import wire
 from amanat.protocol.places import is_loopback
 from amanat.protocol.sealing import open_answer
-from amanat.relay import server
+from amanat.relay import connection, server
 from amanat.relay.home import Home, interface, locked
 from amanat.relay.store_sqlite import SqliteStore
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from amanat.protocol.descriptor import RelayAddress
+    from amanat.relay.asking import Asking, Seal
     from amanat.relay.home import Home as RelayHome
 
 
@@ -58,14 +59,14 @@ class Relay(server.Relay):
         self, request: picows.WSUpgradeRequest
     ) -> picows.WSListener | picows.WSUpgradeResponseWithListener | None:
         welcome = super()._welcome(request)
-        return Connection(self) if isinstance(welcome, server.Connection) else welcome
+        return Connection(self) if isinstance(welcome, connection.Connection) else welcome
 
     def note(self, record: records.Record) -> None:
         """Write a record down."""
         self.log.write(records.encode(record))
 
 
-class Connection(server.Connection):
+class Connection(connection.Connection):
     """One client's connection, and what is seen of it."""
 
     def __init__(self, relay: Relay) -> None:
@@ -73,8 +74,8 @@ class Connection(server.Connection):
         self._recorder = relay
         self._number = next(relay.numbers)
         self._peer, self._port = "", 0
-        self._keys: dict[int, bytes] = {}
-        """Of sealed requests, by their ids: the relay that opens a request can open its answer."""
+        self._seal: Seal | None = None
+        """What the answer that is being told is sealed with: who opens a request can open that."""
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:  # picows calls it
         peer = transport.underlying_transport.get_extra_info("peername")
@@ -94,6 +95,12 @@ class Connection(server.Connection):
                 self._came(frame.get_payload_as_bytes())
         super().on_ws_frame(transport, frame)
 
+    def tell(self, asking: Asking, reply: wire.Reply) -> int:
+        self._seal = asking.seal
+        size = super().tell(asking, reply)
+        self._seal = None
+        return size
+
     def send(self, message: bytes) -> None:  # all that goes out goes this way
         self._goes(_without_head(message))
         super().send(message)
@@ -105,17 +112,18 @@ class Connection(server.Connection):
         if isinstance(request, wire.Sealed):
             fields = records.fields(request)
             with contextlib.suppress(AmanatError):
-                request, self._keys[request.id] = self._recorder.open(request)
+                inner, _ = self._recorder.open(request)
+                request = wire.with_id(wire.decode_request(inner), request.id)
                 is_sealed = True
         self._note("in", request, len(data), fields, is_sealed=is_sealed)
 
     def _goes(self, data: bytes) -> None:
         reply = wire.decode_reply(data)
         fields: dict[str, records.Field] = {}
-        number, key = reply.id, self._keys.pop(reply.id, None)
-        if isinstance(reply, wire.Answer) and key is not None:
+        number = reply.id
+        if isinstance(reply, wire.Answer) and self._seal is not None:
             fields = records.fields(reply)
-            reply = wire.decode_reply(open_answer(reply.sealed, key))
+            reply = wire.decode_reply(open_answer(reply.sealed, self._seal.key))
         self._note("out", reply, len(data), fields, is_sealed=bool(fields), number=number)
 
     def _note(

@@ -152,9 +152,9 @@ MUTANTS = [
     ),
     Mutant(
         "a relay carries out in the middle of the round what is for its end",
-        "relay/server.py",
-        "            relay.publish(self, request, frame_bytes)",
-        "            relay.publish(self, request, frame_bytes)\n            relay._end_round()",
+        "relay/connection.py",
+        "            relay.publish(writing)",
+        "            relay.publish(writing)\n            relay._end_round()",
         ["test_hop.py::test_what_comes_in_a_round_is_seen_together_and_in_another_order"],
     ),
     Mutant(
@@ -181,9 +181,9 @@ MUTANTS = [
     ),
     Mutant(
         "a page is as long as what is in it",
-        "relay/server.py",
-        "wire.PAGE_CELLS if isinstance(request, wire.Page) else 1",
-        "1",
+        "relay/connection.py",
+        "seal = Seal(key, least=wire.PAGE_CELLS)",
+        "pass",
         ["test_hop.py::test_every_answer_to_a_page_is_as_long"],
     ),
     Mutant(
@@ -219,8 +219,8 @@ MUTANTS = [
     Mutant(
         "a relay sends to a Follow that has no credit",
         "relay/server.py",
-        "        if reader.credit <= 0:\n            return",
-        "        if False:\n            return",
+        "        if reader.credit <= 0:\n",
+        "        if False:\n",
         ["test_relay_server.py::test_a_follow_is_sent_no_more_than_its_credit_and_a_frame"],
     ),
     Mutant(
@@ -257,6 +257,86 @@ MUTANTS = [
         "            if number and total > self.window:",
         "            if False:",
         ["test_fetching.py::test_no_more_is_under_way_than_the_line_takes_in_a_second"],
+    ),
+    Mutant(
+        "the id of a request under way is used again",
+        "relay/connection.py",
+        "            if number in self.asked:\n",
+        "            if isinstance(request, wire.Unfollow) and number in self.asked:\n",
+        ["test_relay_turns.py::test_a_hop_gets_no_answer_in_clear_by_asking_twice_under_one_id"],
+    ),
+    Mutant(
+        "a sealed request is answered in clear",
+        "relay/connection.py",
+        "wire.encode(reply) if asking.seal is None else asking.frame(reply)",
+        "wire.encode(reply)",
+        ["test_hop.py::test_every_sealed_verb_is_answered_through_the_hop"],
+    ),
+    Mutant(
+        "a read that was taken back keeps its place",
+        "relay/connection.py",
+        "        if asking.place is not None:\n            self._relay.leave(asking)\n",
+        "",
+        [
+            "test_relay_turns.py::test_after_any_history_every_table_is_empty",
+            "test_relay_turns.py::test_reads_that_are_taken_back_cost_the_next_reader_nothing",
+        ],
+    ),
+    Mutant(
+        "a connection does all it is asked before the next one's turn",
+        "relay/server.py",
+        "SPARE = 512\n",
+        "SPARE = 2**62\n",
+        ["test_relay_turns.py::test_who_asks_once_does_not_wait_behind_who_asks_much"],
+    ),
+    Mutant(
+        "a connection's writes are all carried out before the next one's",
+        "relay/server.py",
+        "TURN_WRITES = 32\n",
+        "TURN_WRITES = 2**62\n",
+        ["test_relay_turns.py::test_who_asks_once_does_not_wait_behind_who_asks_much"],
+    ),
+    Mutant(
+        "who goes ends what others at a hop wait for",
+        "relay/hop.py",
+        "await asyncio.shield(destination.proving)",
+        "await destination.proving",
+        [
+            "test_relay_turns.py::test_who_goes_while_a_hop_connects_does_not_end_that_for_the_others"
+        ],
+    ),
+    Mutant(
+        "what nobody waits for any more waits on at the other relay",
+        "link.py",
+        "isinstance(request, wire.Read | wire.Forward | wire.Sealed):",
+        "isinstance(request, wire.Read):",
+        ["test_relay_turns.py::test_what_nobody_waits_for_any_more_waits_at_no_other_relay_either"],
+    ),
+    Mutant(
+        "the newest is refused and not the greediest",
+        "relay/shares.py",
+        "            if level >= self._top or not self._relieve(greediest):\n",
+        "            if True:\n",
+        [
+            "test_relay_turns.py::test_the_greediest_is_refused_and_never_the_newest",
+            "test_relay_turns.py::test_strangers_who_wait_for_cells_keep_nobody_from_waiting",
+        ],
+    ),
+    Mutant(
+        "who waits takes the places of who asks",
+        "relay/asking.py",
+        "        self.waits = bool(self.patience) or isinstance(request, wire.Follow)\n",
+        "        self.waits = False\n",
+        ["test_relay_turns.py::test_strangers_who_wait_for_cells_keep_nobody_from_waiting"],
+    ),
+    Mutant(
+        "junk is kept until the round ends",
+        "relay/server.py",
+        "            writing.verdict = self._drops.judge(request)\n",
+        "            pass\n",
+        [
+            "test_relay_turns.py::test_what_is_published_with_a_wrong_token_is_not_kept_and_told_with_the_others"
+        ],
     ),
     Mutant(
         "what a front was told counts as shown",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import socket
 import time
@@ -13,8 +14,8 @@ import pytest
 
 from amanat.client.api import Client
 from amanat.client.vault import Unlock
-from amanat.config import HopConfig
-from amanat.errors import BadSetting, BrokenSeal, FrameTooLarge, RelayBusy, RelayUnreachable
+from amanat.config import HopConfig, RelayLimits
+from amanat.errors import BadSetting, BrokenSeal, FrameTooLarge, RelayBusy
 from amanat.protocol import sealing, wire
 from amanat.protocol.cells import CELL_SIZES, HANDSHAKE_CELL, LARGE_CELL, MESSAGE_CELL
 from amanat.protocol.descriptor import SEALING_KEY_BYTES, Descriptor, open_descriptor
@@ -26,6 +27,8 @@ from amanat.relay.hop import NEW_DESTINATIONS, Guest, Hop, Rate, _Ready
 from relays import PATIENCE_S, Peer, RelayProcess, append, in_loop, read, run_in_loop
 
 NOW = 1_800_000_000
+numbers = itertools.count(1000)
+"""Ids for what is asked beside what a test is about."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,7 @@ def hop(home: RelayProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 async def describe(peer: Peer, home: RelayProcess) -> Descriptor:
-    described = await peer.ask(wire.Inquire(1, str(home.address)))
+    described = await peer.ask(wire.Inquire(next(numbers), str(home.address)))
     assert isinstance(described, wire.Described), described
     assert described.bucket_key == b""
     return open_descriptor(described.descriptor, home.address.key)
@@ -143,8 +146,11 @@ async def test_only_what_stands_alone_can_be_sealed(home: RelayProcess, number: 
         )
     ]
     for frame in [*inner, b"junk", b""]:
-        sealed, _ = sealing.seal_request(frame, to=to, relay=home.address.key)
-        assert await peer.ask_code(wire.Sealed(number, sealed)) == "malformed-frame"
+        sealed, key = sealing.seal_request(frame, to=to, relay=home.address.key)
+        answer = await peer.ask(wire.Sealed(number, sealed))
+        assert isinstance(answer, wire.Answer)
+        refused = wire.decode_reply(sealing.open_answer(answer.sealed, key))
+        assert refused == wire.Failed(0, "malformed-frame")
 
 
 @in_loop
@@ -220,7 +226,7 @@ async def test_open_hop_opens_few_connections(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("amanat.link.dial", dial)
     settings = HopConfig(serve="open", destinations=4, new_destinations_per_minute=6)
-    hop = Hop(settings, b"our own key", most_bytes=2**20, clock=time.time)
+    hop = Hop(settings, b"our own key", clock=time.time)
     busy = 0
     for number in range(1, 10):
         try:
@@ -233,26 +239,25 @@ async def test_open_hop_opens_few_connections(monkeypatch: pytest.MonkeyPatch) -
 
 
 @in_loop
-async def test_hop_holds_so_many_bytes_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    arrived, go_on = asyncio.Event(), asyncio.Event()
-
-    async def dial(*_: object) -> None:
-        arrived.set()
-        await go_on.wait()
-        raise RelayUnreachable
-
-    monkeypatch.setattr("amanat.link.dial", dial)
-    hop = Hop(HopConfig(serve="open"), b"our own key", most_bytes=100, clock=time.time)
-    to = f"amanat://8.8.8.8:1/#{'A' * 43}"
-    first = asyncio.create_task(hop.forward(to, bytes(60), Guest()))
-    await arrived.wait()
-    with pytest.raises(RelayBusy):
-        await hop.forward(to, bytes(60), Guest())
-    go_on.set()
-    with pytest.raises(RelayUnreachable):
-        await first
-    with pytest.raises(RelayUnreachable):
-        await hop.forward(to, bytes(60), Guest())
+async def test_hop_holds_so_many_bytes_of_a_client_and_no_more(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        to = f"amanat://127.0.0.1:{silent.getsockname()[1]}/?tls=off#{'A' * 43}"
+        listed = HopConfig(serve="listed", relays=(to,))
+        limits = RelayLimits(bytes_in_flight_total=2**20)
+        with RelayProcess(tmp_path / "hop", hop=listed, limits=limits) as hop:
+            greedy = await Peer.connect(hop.address)
+            for number in range(2):
+                greedy.send(wire.Forward(number, to, bytes(60_000)))
+            # An eighth of it is two.
+            assert await greedy.ask_code(wire.Forward(2, to, bytes(60_000))) == "relay-busy"
+            others = [await Peer.connect(hop.address) for _ in range(16)]
+            for other in others:
+                other.send(wire.Forward(1, to, bytes(60_000)))
+            assert await greedy.reply(1) == wire.Failed(1, "relay-busy", 5.0)
+            for peer in (greedy, *others):
+                await peer.ask(wire.Describe(9, b""))
+                assert peer.replies[0].empty()
+                assert peer is greedy or peer.replies[1].empty()
 
 
 @pytest.mark.parametrize(
@@ -307,7 +312,6 @@ def test_list_of_a_hop_names_relays() -> None:
         Hop(
             HopConfig(serve="listed", relays=("relay.example:8443",)),
             bytes(32),
-            most_bytes=2**20,
             clock=time.time,
         )
 
@@ -410,7 +414,7 @@ async def test_a_hop_hands_on_in_an_order_drawn_by_lot(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Hop, "_prove", prove)
     now = HAND_ON * ROUND_S - 0.2
-    hop = Hop(HopConfig(serve="open"), b"our own key", most_bytes=2**20, clock=lambda: now)
+    hop = Hop(HopConfig(serve="open"), b"our own key", clock=lambda: now)
     to, guest = f"amanat://8.8.8.8:1/#{'A' * 43}", Guest()
     sent = [bytes([number]) * 50 for number in range(64)]
     tasks = [asyncio.create_task(hop.forward(to, one, guest, is_covered=True)) for one in sent]

@@ -41,8 +41,9 @@ from amanat.protocol.cells import LABEL_BYTES, LARGE_CELL, MESSAGE_CELL
 from amanat.protocol.descriptor import open_descriptor, parse_address
 from amanat.protocol.drops import derive_drop, first_digest, next_digest, token_hash
 from amanat.relay import home, server
+from amanat.relay.connection import SharedFrame, _websocket_head
 from amanat.relay.drops import DAY_S, Drops
-from amanat.relay.server import Clock, SharedFrame
+from amanat.relay.server import Clock
 from amanat.relay.store_sqlite import SqliteStore
 from relays import (
     Peer,
@@ -66,6 +67,12 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
 
 def cell(size: int = MESSAGE_CELL) -> bytes:
     return os.urandom(size)
+
+
+def resident(relay: RelayProcess) -> int:
+    """Bytes of memory the relay uses."""
+    status = Path(f"/proc/{relay.process.pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
 
 # Asking and being answered
@@ -201,11 +208,16 @@ async def test_credit_for_what_is_not_followed_any_more_is_nothing(relay: RelayP
 
 
 @in_loop
-async def test_an_id_in_use_is_refused(relay: RelayProcess) -> None:
-    peer, bucket = await Peer.connect(relay.address), relay.bucket(4)
-    await peer.ask(follow(bucket, 0, 1))
-    assert await peer.ask_code(follow(bucket, 0, 1)) == "malformed-frame"
-    assert await peer.ask_code(read(bucket, number=1)) == "malformed-frame"
+async def test_an_id_in_use_ends_the_connection(relay: RelayProcess) -> None:
+    bucket = relay.bucket(4)
+    publish = wire.Publish(1, bucket.drop_id, bucket.append_token, cell())
+    for first in (follow(bucket, 0, 1), read(bucket, number=1, wait=60), publish):
+        for again in (follow(bucket, 0, 1), read(bucket, number=1), wire.Describe(1, b"")):
+            peer = await Peer.connect(relay.address)
+            peer.send(first)
+            await peer.ask(wire.Describe(2, b""))
+            peer.send(again)
+            assert await peer.closed == (1008, "id-in-use")
 
 
 @pytest.mark.parametrize("tls", ["off", "pinned"])
@@ -252,19 +264,14 @@ def test_followers_that_read_slowly_or_leave_lose_nothing(tmp_path: Path, tls: s
 async def test_a_follower_that_never_reads_costs_bounded_memory(relay: RelayProcess) -> None:
     bucket = relay.bucket(5)
     writer, deaf = await Peer.connect(relay.address), await Peer.connect(relay.address)
-
-    def resident() -> int:
-        status = Path(f"/proc/{relay.process.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) * 1024
-
     for number in range(8):
         await deaf.ask(follow(bucket, 0, number))
     deaf.transport.underlying_transport.pause_reading()
-    before = resident()
+    before = resident(relay)
     for number in range(600):
         await writer.ask(append(bucket, cell(LARGE_CELL), number))
     # 600 large cells for each of 8 follows would be 300 MiB.
-    assert resident() - before < 100 * 2**20
+    assert resident(relay) - before < 100 * 2**20
 
 
 # Refusing
@@ -387,9 +394,7 @@ def test_codes_and_keys_are_compared_in_constant_time(
 
 @in_loop
 async def test_limits_are_named_and_nothing_is_lost(tmp_path: Path) -> None:
-    settings = RelayLimits(
-        connections=2, requests_in_flight=5, follows_per_connection=2, cells_per_drop=30
-    )
+    settings = RelayLimits(connections=2, requests_in_flight=5, waits=2, cells_per_drop=30)
     with RelayProcess(tmp_path / "relay", limits=settings) as relay:
         bucket = relay.bucket()
         one, other = await Peer.connect(relay.address), await Peer.connect(relay.address)
@@ -399,12 +404,10 @@ async def test_limits_are_named_and_nothing_is_lost(tmp_path: Path) -> None:
 
         for number in range(2):
             await one.ask(follow(bucket, 0, number))
-        assert await one.ask_code(follow(bucket, 0, 2)) == "relay-busy"
-        for number in range(3, 6):
-            one.send(read(bucket, number=number, wait=60))
-        reply = await one.ask(append(bucket, cell(), 6))
-        assert isinstance(reply, wire.Failed)
-        assert (reply.code, reply.retry_after) == ("relay-busy", 5.0)
+        busy = wire.Failed(2, "relay-busy", 5.0)
+        assert await one.ask(follow(bucket, 0, 2)) == busy
+        assert await one.ask(read(bucket, number=2, wait=60)) == busy
+        assert isinstance(await one.ask(read(bucket, number=2)), wire.Cells)
 
         # Many at once: each is in the drop or named as refused.
         sent = {number: cell() for number in range(100, 140)}
@@ -435,20 +438,25 @@ async def test_limits_are_named_and_nothing_is_lost(tmp_path: Path) -> None:
 
 
 @in_loop
-async def test_who_waits_keeps_nobody_from_writing(tmp_path: Path) -> None:
-    settings = RelayLimits(readers_total=3, requests_in_flight_total=4)
+async def test_who_waits_keeps_nobody_from_asking_and_the_greediest_gives_way(
+    tmp_path: Path,
+) -> None:
+    settings = RelayLimits(waits_total=3, requests_in_flight_total=4)
     with RelayProcess(tmp_path / "relay", limits=settings) as relay:
         bucket = relay.bucket()
-        waiting, other = await Peer.connect(relay.address), await Peer.connect(relay.address)
-        await waiting.ask(follow(bucket, 0, 1))
+        greedy, other = await Peer.connect(relay.address), await Peer.connect(relay.address)
+        await greedy.ask(follow(bucket, 0, 1))
         for number in (2, 3):
-            waiting.send(read(bucket, number=number, wait=60))
+            greedy.send(read(bucket, number=number, wait=60))
         busy = wire.Failed(4, "relay-busy", 5.0)
-        assert await waiting.ask(read(bucket, number=4, wait=60)) == busy
-        assert await other.ask(follow(bucket, 0, 4)) == busy
-        assert isinstance(await other.ask(append(bucket, cell(), 5)), wire.Appended)
-        # The two reads have been answered now.
-        assert isinstance(await other.ask(follow(bucket, 0, 6)), wire.Cells)
+        assert await greedy.ask(read(bucket, number=4, wait=60)) == busy
+        assert isinstance(await other.ask(follow(bucket, 0, 4)), wire.Cells)
+        assert await greedy.reply(3) == wire.Failed(3, "relay-busy", 5.0)
+        # Both would have two of three now: nobody is greedier.
+        assert await other.ask(follow(bucket, 0, 5)) == wire.Failed(5, "relay-busy", 5.0)
+        assert isinstance(await other.ask(append(bucket, cell(), 6)), wire.Appended)
+        for peer, number in ((greedy, 1), (greedy, 2), (other, 4)):
+            assert isinstance(await peer.reply(number), wire.Cells)
 
 
 @in_loop
@@ -474,17 +482,20 @@ async def test_writes_that_wait_for_the_disk_are_bounded_and_named(tmp_path: Pat
 
 
 @in_loop
-async def test_questions_whose_answers_are_not_read_are_refused(relay: RelayProcess) -> None:
-    asking = 30_000
-    peer = await Peer.connect(relay.address)
-    relay.signal(signal.SIGSTOP)  # all of it comes at once
+async def test_questions_whose_answers_are_not_read_wait(relay: RelayProcess) -> None:
+    asking = 20_000
+    peer, other = await Peer.connect(relay.address), await Peer.connect(relay.address)
+    peer.transport.underlying_transport.pause_reading()
+    before = resident(relay)
     for number in range(asking):
         peer.send(wire.Describe(number, b""))
-    relay.signal(signal.SIGCONT)
-    replies = [await peer.reply(number) for number in range(asking)]
-    busy = [reply for reply in replies if isinstance(reply, wire.Failed)]
-    assert 0 < len(busy) < asking
-    assert {(reply.code, reply.retry_after) for reply in busy} == {("relay-busy", 5.0)}
+    for _ in range(20):
+        assert isinstance(await other.ask(wire.Describe(0, b"")), wire.Described)
+    # The answers to all of them would be 30 MB.
+    assert resident(relay) - before < 10 * 2**20
+    peer.transport.underlying_transport.resume_reading()
+    for number in range(asking):
+        assert isinstance(await peer.reply(number), wire.Described)
 
 
 @in_loop
@@ -880,13 +891,13 @@ def test_a_shared_frame_is_the_frame(number: int, cells: wire.Cells) -> None:
     whole = wire.encode(wire.Cells(number, cells.first, cells.before, cells.cells, cells.head))
     frame = SharedFrame(cells)
     for _ in range(2):
-        message = server._websocket_head(len(whole)) + whole
+        message = _websocket_head(len(whole)) + whole
         assert frame.message(number) == (message, len(whole))
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536, 1_000_000])
 def test_the_head_of_a_message_is_as_the_rfc_says(size: int) -> None:
-    head = server._websocket_head(size)
+    head = _websocket_head(size)
     assert head[0] == 0x82
     assert head[1] == (size if size < 126 else 126 if size < 65_536 else 127)
     assert int.from_bytes(head[2:], "big") == (size if size > 125 else 0)

@@ -37,8 +37,9 @@ from amanat.protocol.drops import (
     next_digest,
     token_hash,
 )
+from amanat.relay.connection import HIGH_WATER_BYTES
 from amanat.relay.drops import DAY_S, Drops
-from amanat.relay.server import HIGH_WATER_BYTES, JUMP_PATIENCE_S, Clock
+from amanat.relay.server import JUMP_PATIENCE_S, Clock
 from amanat.relay.store_sqlite import CACHE_KIB, SqliteStore
 from relays import REGION, Peer, RelayProcess, append, follow, read, read_all, run_in_loop
 
@@ -434,12 +435,12 @@ def test_readers_that_never_read(tmp_path: Path) -> None:
                 await peer.ask(follow(account.drop, 0, number))
             peer.transport.underlying_transport.pause_reading()
         writer, before = await Peer.connect(relay.address), resident(relay)
-        for _ in range(cells):
+        for number in range(cells):
             data = cell(LARGE_CELL)
             account.acknowledge(data, await writer.ask(append(account.drop, data)))
             for peer in deaf:
                 # It asks, too, and hears no answer.
-                peer.send(read(account.drop, number=9))
+                peer.send(read(account.drop, number=100 + number))
         growth = resident(relay) - before
         while len(account.told) < cells:  # noqa: ASYNC110  # it is told by callbacks
             await asyncio.sleep(0.01)

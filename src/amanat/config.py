@@ -52,21 +52,27 @@ class RelayLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     requests_in_flight_total: Annotated[
         int, Meta(ge=1, le=2**20, description="Unanswered requests of all connections")
     ] = 16_384
-    readers_total: Annotated[
+    waits: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=2**16,
+            description="Those of one connection that wait by its choice: follows, reads that wait,"
+            " what is for the end of a round or for another relay",
+        ),
+    ] = 128
+    waits_total: Annotated[
         int,
         Meta(
             ge=1,
             le=2**20,
-            description="Reads and follows of all connections: fewer than requests in flight, so"
-            " that who waits keeps nobody from writing",
+            description="The same of all connections: fewer than requests in flight, so that who"
+            " waits keeps nobody from asking",
         ),
     ] = 8192
     bytes_in_flight_total: Annotated[
         int, Meta(ge=2**20, le=2**40, description="Bytes of cells that wait for the disk")
     ] = 64 * _MIB
-    follows_per_connection: Annotated[
-        int, Meta(ge=1, le=2**16, description="Drops one connection follows at once")
-    ] = 64
 
 
 class HopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -276,6 +276,13 @@ class MalformedFrame(PeerError):
     text = "the bytes are not a frame of this protocol"
 
 
+class IdInUse(PeerError):
+    """By the protocol's rules it ends the connection: nobody honest counts so badly."""
+
+    code = "id-in-use"
+    text = "a request has the id of another that is not answered yet"
+
+
 class FrameTooLarge(PeerError):
     code = "frame-too-large"
     text = "the frame is longer than the limit"

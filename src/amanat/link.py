@@ -217,7 +217,7 @@ class Link(picows.WSListener):
             asked.timer.cancel()
             del self._asked[number]
             self._unanswered_bytes -= size
-            if reply is None and isinstance(request, wire.Read):
+            if reply is None and isinstance(request, wire.Read | wire.Forward | wire.Sealed):
                 with contextlib.suppress(RelayUnreachable):
                     self._send(wire.Unfollow(0), number)  # nobody waits for it any more
         return unless_failed(reply)
@@ -272,8 +272,11 @@ class Link(picows.WSListener):
             await self._transport.wait_disconnected()
 
     def _number(self) -> int:
-        self._next = self._next % (2**32 - 1) + 1
-        return self._next
+        """An id that no request under way has: a Follow may outlast all the others."""
+        while True:
+            self._next = self._next % (2**32 - 1) + 1
+            if self._next not in self._asked and self._next not in self._followed:
+                return self._next
 
     def _send(self, request: wire.Request, number: int) -> int:
         if not self.is_open or self._transport is None:

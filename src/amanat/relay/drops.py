@@ -392,6 +392,14 @@ class Drops:
         batch.land(drop, held)
         return wire.Appended(request.id, drop.head, drop.digest)
 
+    def judge(self, request: wire.Append) -> wire.Failed | wire.Moved | None:
+        """What an append is refused with because its drop is not here or its token is wrong, if it
+        is. Of what is committed; nothing is staged."""
+        drop = self._store.look(request.drop_id)
+        if _matches(request.drop_id, request.append_token, drop.append_hash):
+            return None
+        return refusal(request.id, self._absent())
+
     def _absent(self) -> NoSuchDrop | DropMoved:
         """What is said of a drop that is not here, or whose token is wrong: nobody is to learn
         which. Once drops have gone, new ones are made where those are."""

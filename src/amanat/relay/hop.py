@@ -75,11 +75,13 @@ class _Ready(NamedTuple):
 
 
 class _Destination:
-    """A relay to hand requests to. The connection is made by whoever needs it first."""
+    """A relay to hand requests to. The connection is made when it is needed first."""
 
     def __init__(self, address: RelayAddress, *, is_listed: bool) -> None:
         self.address, self.is_listed = address, is_listed
-        self.lock = asyncio.Lock()
+        self.proving: asyncio.Task[_Ready] | None = None
+        """Its being asked to prove who it is: once for all who wait for that, whoever of them goes
+        meanwhile."""
         self.ready: _Ready | None = None
         self.failed_at = -PAUSE_S
         self.used_at = 0.0
@@ -87,6 +89,8 @@ class _Destination:
         """Requests that are under way."""
 
     def close(self) -> None:
+        if self.proving is not None:
+            self.proving.cancel()
         if self.ready is not None:
             self.ready.link.close()
 
@@ -99,10 +103,9 @@ class Hop:
         settings: HopConfig,
         own_key: bytes,
         *,
-        most_bytes: int,
         clock: Callable[[], float],
     ) -> None:
-        """`most_bytes` of sealed requests are held at once; `clock` tells Unix seconds."""
+        """`clock` tells Unix seconds."""
         try:
             listed = [parse_address(one) for one in settings.relays]
         except BrokenAddress as error:
@@ -112,7 +115,6 @@ class Hop:
         self._listed = {address.key: address for address in listed}
         self._destinations: dict[str, _Destination] = {}
         self._rate = Rate(settings.new_destinations_per_minute, 60.0)
-        self._room_bytes = most_bytes
         self._clock = clock
         self._covered: list[asyncio.Future[None]] = []
         """Of each request that waits for its round to be over, what it waits for."""
@@ -140,11 +142,8 @@ class Hop:
 
         Raises like `inquire`, and what the relay refuses an unopened request with.
         """
-        if len(sealed) > self._room_bytes:
-            raise RelayBusy(retry_after=PAUSE_S)
         destination = self._find(to, guest)
         destination.waiting += 1
-        self._room_bytes -= len(sealed)
         try:
             if is_covered:
                 await self._turn()
@@ -152,7 +151,6 @@ class Hop:
             return (await ready.link.request(wire.Sealed(0, sealed), wire.Answer)).sealed
         finally:
             destination.waiting -= 1
-            self._room_bytes += len(sealed)
 
     async def _turn(self) -> None:
         """Wait until the requests of this round are handed on, and then for one's turn."""
@@ -206,7 +204,7 @@ class Hop:
         idle = [
             (one.used_at, name)
             for name, one in self._destinations.items()
-            if not one.waiting and not one.lock.locked()
+            if not one.waiting and one.proving is None
         ]
         if not idle:
             raise RelayBusy(retry_after=PAUSE_S)
@@ -214,28 +212,36 @@ class Hop:
 
     async def _prove(self, destination: _Destination) -> _Ready:
         """The connection to a destination, once it has shown a descriptor signed by its key."""
-        async with destination.lock:
-            ready, now = destination.ready, asyncio.get_running_loop().time()
-            is_open = ready is not None and ready.link.is_open
-            if ready is not None and is_open and now - ready.since < DESCRIPTOR_S:
-                return ready
+        ready, now = destination.ready, asyncio.get_running_loop().time()
+        if ready is not None and ready.link.is_open and now - ready.since < DESCRIPTOR_S:
+            return ready
+        if destination.proving is None:
             if now - destination.failed_at < PAUSE_S:
                 raise RelayUnreachable(retry_after=destination.failed_at + PAUSE_S - now)
-            try:
-                if ready is None or not is_open:
-                    self._rate.take(now=now)
-                    link = await self._connect(destination)
-                else:
-                    link = ready.link
-                described = await link.request(wire.Describe(0, b""), wire.Described)
-                open_descriptor(described.descriptor, destination.address.key)
-            except (PeerError, TrustError, Unavailable):
-                destination.failed_at = now
-                destination.close()
-                destination.ready = None
-                raise
+            destination.proving = asyncio.ensure_future(self._ask_who(destination))
+            destination.proving.add_done_callback(_is_told)
+        return await asyncio.shield(destination.proving)
+
+    async def _ask_who(self, destination: _Destination) -> _Ready:
+        now = asyncio.get_running_loop().time()
+        link = destination.ready.link if destination.ready is not None else None
+        try:
+            if link is None or not link.is_open:
+                self._rate.take(now=now)
+                link = await self._connect(destination)
+            described = await link.request(wire.Describe(0, b""), wire.Described)
+            open_descriptor(described.descriptor, destination.address.key)
+        except (PeerError, TrustError, Unavailable):
+            destination.failed_at = now
+            destination.ready = None
+            if link is not None:
+                link.close()
+            raise
+        else:
             destination.ready = _Ready(link, described.descriptor, now)
             return destination.ready
+        finally:
+            destination.proving = None
 
     async def _connect(self, destination: _Destination) -> Link:
         try:
@@ -244,3 +250,9 @@ class Hop:
             )
         except NotPublic:
             raise HopRefused from None
+
+
+def _is_told(proving: asyncio.Task[_Ready]) -> None:
+    """Whoever waits is told how it ended; it may be that nobody does any more."""
+    if not proving.cancelled():
+        proving.exception()

@@ -5,9 +5,12 @@ batch, committed in a thread while the loop goes on reading sockets, and only th
 
 A *reader* is a Read, which wants one answer, or a Follow, which wants them all. It is *live* when
 it has been told everything committed: then new cells reach it from memory, encoded once for all
-readers of the drop. Otherwise it is served from the store, a slice at a time, in turn with the
-others. When its connection has no room it is *parked* until there is, and a Follow without credit
-is not served until it has some: what waits for a slow reader waits in the store, not in memory.
+readers of the drop. Otherwise it is *behind*, and is served from the store, a slice at a time, when
+it is its connection's turn and that has room; a Follow without credit is *spent*, and not served
+until it is granted more. So what waits for a slow reader waits in the store, not in memory.
+
+Connections take turns (relay/connection.py), with their writes too. What many may want of at once
+is divided by relay/shares.py.
 
 No network address is ever asked for here, and what libraries would log of one is thrown away.
 """
@@ -19,6 +22,7 @@ import contextlib
 import errno
 import functools
 import hmac
+import itertools
 import logging
 import resource
 import secrets
@@ -26,32 +30,24 @@ import signal
 import socket
 import time
 import traceback
-from collections import deque
+from collections import OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
-from math import inf
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-import msgspec
 import picows
 import uvloop
 
-from amanat.errors import (
-    AmanatError,
-    BadSetting,
-    Draining,
-    MalformedFrame,
-    PeerError,
-    PortTaken,
-    RelayBusy,
-)
+from amanat.errors import AmanatError, BadSetting, Draining, PortTaken, RelayBusy
 from amanat.protocol import wire
 from amanat.protocol.descriptor import Descriptor, Limits, Notice, parse_address, sign_descriptor
 from amanat.protocol.moving import Abandon, Begin, Carry, Erase, Freeze, Release, Step, Thaw
 from amanat.protocol.rounds import publish_at
-from amanat.protocol.sealing import open_request, seal_answer
-from amanat.relay.drops import BUSY_RETRY_S, Drops, refusal
+from amanat.protocol.sealing import open_request
+from amanat.relay.asking import Asking, Queue, Reader, Rooms, Writing
+from amanat.relay.connection import DRAINING_RETRY_S, Asker, Connection, SharedFrame
+from amanat.relay.drops import BUSY_RETRY_S, Drops
 from amanat.relay.home import Home, SealingKeys, interface, locked, read_notice
-from amanat.relay.hop import Guest, Hop
+from amanat.relay.hop import Hop
 from amanat.relay.ledger import Ledger
 from amanat.relay.metrics import Metrics
 from amanat.relay.moving import Moves
@@ -74,12 +70,15 @@ BATCH_CELLS = 512
 BATCH_BYTES = 512 * 1024
 """Bytes of frames after which a commit takes no more: what lands in a drop is one frame for every
 reader, and must stay well below wire.MAX_REPLY_BYTES."""
+TURN_WRITES = 32
+"""Writes that a connection has in a commit before it is the next one's turn."""
 CARRY_BYTES = 4 * 1024 * 1024
 """The same of cells that a move brings, which nobody reads yet. Whoever writes to another drop
 waits for about a tenth of a second; with smaller commits a move takes longer."""
-HIGH_WATER_BYTES = 256 * 1024
-"""Bytes that may wait for one connection's socket before it is given no more cells and its requests
-are not read."""
+SLICE_S = 0.004
+"""How long connections have turns before the loop looks at sockets again, in seconds."""
+SPARE = 512
+"""Writes that are taken as they come in one turn of the loop, before connections take turns."""
 TLS_BUFFER_BYTES = 4 * (16 * 1024 + 64)
 """What TLS keeps for each connection and direction, in bytes: four records, since the buffers of a
 few hundred readers then stay in the processor's cache."""
@@ -87,8 +86,6 @@ EXPIRY_S = 3600
 """Seconds between two expiries: on the hour, so that one is right after midnight."""
 CLOSE_S = 5.0
 """Longest that draining waits for clients to take their last answers, in seconds."""
-DRAINING_RETRY_S = 10.0
-"""Seconds after which a client may try again when the relay shuts down: a restart takes less."""
 BACKLOG = 1024
 """Connections the system may hold for us while the loop is busy: everyone comes back at once after
 a restart."""
@@ -102,14 +99,7 @@ FREEZE_S = 2.0
 SPARE_FILES = 64
 """Open files that are not connections: stores, their logs, listening sockets."""
 
-SEALABLE = (
-    wire.Describe | wire.Create | wire.Append | wire.Read | wire.Publish | wire.Page | wire.Consult
-)
-"""What may be in a sealed request."""
-
 logger = logging.getLogger("amanat.relay")
-
-Write: TypeAlias = wire.Create | wire.Append | wire.Move
 
 
 def run(directory: Path, *, ready: Callable[[RelayAddress], None] = lambda _: None) -> None:
@@ -134,9 +124,15 @@ class Relay:
         self.limits = home.config.limits
         self.metrics = Metrics()
         self.connections: set[Connection] = set()
-        self.in_flight = 0
-        self.readers = 0
         self.draining = False
+        self.askers: set[Asker] = set()
+        """The connections, and those who have gone."""
+        self.rooms = Rooms(self.limits, self.askers)
+        self.gone = Asker(self)
+        self.askers.add(self.gone)
+        """Those who have gone, with what is carried out nevertheless."""
+        self.numbers = itertools.count()
+        """For what they left."""
         self._home = home
         self._clock = Clock(time.time(), _running())
         self._drops = Drops(
@@ -155,30 +151,34 @@ class Relay:
         )
         self._sealing = SealingKeys(home.directory, now=self._now())
         self._key = home.identity.public_key().public_bytes_raw()
-        self.hop = Hop(
-            home.config.hop,
-            self._key,
-            most_bytes=self.limits.bytes_in_flight_total,
-            clock=self._now,
-        )
-        self.errands: set[asyncio.Task[None]] = set()
+        self.hop = Hop(home.config.hop, self._key, clock=self._now)
+        self.errands: dict[Asking, None] = {}
         """What is being asked of other relays."""
         self._described: tuple[int, bytes, Notice | None, bytes] = (0, b"", None, b"")
-        self._queue: deque[tuple[Connection, Write, int]] = deque()
-        # Steps of moves wait apart: nobody's writes wait behind all that a move brings.
-        self._steps: deque[tuple[Connection, wire.Move, int]] = deque()
-        self._queued_bytes = 0
-        self._round: list[tuple[Connection, Write, int]] = []
+        self._queues: OrderedDict[Queue, None] = OrderedDict()
+        """Those in which writes wait, in turn."""
+        self._round: dict[Asking, None] = {}
         """Writes that wait for the end of the round."""
-        self._held: list[tuple[Connection, Write, int]] = []
+        self._due = Queue()
+        """Those of rounds that are over."""
+        # Steps of moves wait apart: nobody's writes wait behind all that a move brings.
+        self._steps = Queue()
+        self._held: dict[Writing, None] = {}
         """Writes that wait for frozen drops."""
         self._freeze: asyncio.TimerHandle | None = None
         self._work = asyncio.Event()
         # Held while anything is staged: commits and expiry take turns.
         self._turn = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._live: dict[bytes, set[Reader]] = {}
-        self._behind: deque[Reader] = deque()
+        self._live: dict[bytes, dict[Reader, None]] = {}
+        """By drop, readers that have been told everything."""
+        self._line: deque[Connection] = deque()
+        """Connections for which there is something to do, in turn."""
+        self._is_serving = False
+        self.spare = SPARE
+        """How many requests may still be done as they come, in this turn of the loop."""
+        self._outgoing: list[Connection] = []
+        """Connections that something is to be sent to."""
 
     async def serve(self, ready: Callable[[RelayAddress], None]) -> None:
         """Serve until a signal asks to stop, then drain."""
@@ -222,7 +222,7 @@ class Relay:
             expiring.cancel()
         await self._in_turns(self.ledger.seal(), "checkpoint")
         for errand in self.errands:
-            errand.cancel()
+            errand.stop()
         await self._close_all()
         self.hop.close()
         self._thread.shutdown()
@@ -254,9 +254,10 @@ class Relay:
 
     async def _close_all(self) -> None:
         for connection in tuple(self.connections):
-            for reader in tuple(connection.readers.values()):
-                connection.end(reader)
-                connection.refuse(reader.request, Draining(retry_after=DRAINING_RETRY_S))
+            for reader in tuple(connection.asked.values()):
+                if isinstance(reader, Reader):
+                    draining = Draining(retry_after=DRAINING_RETRY_S)
+                    connection.answer(reader, reader.refusal(draining))
             connection.close(picows.WSCloseCode.SERVICE_RESTART, Draining.code)
         closing = [asyncio.ensure_future(one.closed()) for one in self.connections]
         if closing:
@@ -309,17 +310,9 @@ class Relay:
             logger.error("notice: %s", error.code)  # noqa: TRY400  # a trace says no more
             return None
 
-    def open(self, request: wire.Sealed) -> tuple[wire.Request, bytes]:
-        """(the request in a sealed one, with its id; the key of its answer).
-
-        Raises BrokenSeal, MalformedFrame or FrameTooLarge.
-        """
-        frame, answer_key = open_request(request.sealed, self._sealing.privates, relay=self._key)
-        inner = wire.decode_request(frame)
-        # What is answered more than once, or goes on, cannot be sealed.
-        if inner.id or not isinstance(inner, SEALABLE):
-            raise MalformedFrame
-        return wire.with_id(inner, request.id), answer_key
+    def open(self, request: wire.Sealed) -> tuple[bytes, bytes]:
+        """(the frame in a sealed request, the key of its answer). Raises BrokenSeal."""
+        return open_request(request.sealed, self._sealing.privates, relay=self._key)
 
     def _rotate(self) -> None:
         try:
@@ -327,82 +320,162 @@ class Relay:
         except AmanatError as error:  # the old keys serve on, and the next hour tries again
             logger.error("rotation failed: %s", error.code)  # noqa: TRY400  # a trace says no more
 
+    # Requests under way
+
+    def bequeath(self, asking: Asking) -> None:
+        """Who asked has gone: it is carried out nevertheless, for nobody."""
+        was_queued = asking.place is asking.asker.writes
+        self.rooms.pass_on(asking, self.gone, next(self.numbers))
+        if was_queued:
+            self.leave(asking)
+            asking.rest(self.gone.writes)
+            self._queues[self.gone.writes] = None
+
+    def leave(self, asking: Asking) -> None:
+        """Have it rest nowhere, and wait for nothing."""
+        asking.stop()
+        place = asking.place
+        asking.rest(None)
+        if place is None or place:
+            return
+        if isinstance(place, Queue):
+            self._queues.pop(place, None)
+        elif isinstance(asking, Reader) and self._live.get(asking.request.drop_id) is place:
+            del self._live[asking.request.drop_id]
+
+    # Turns
+
+    def line_up(self, connection: Connection) -> None:
+        """There is something to do for a connection, when its turn comes."""
+        connection.is_in_line = True
+        self._line.append(connection)
+        self._serve_soon()
+
+    def spend(self, many: int) -> None:
+        """Something was done as it came."""
+        self.spare -= many
+        self._serve_soon()
+
+    def _serve_soon(self) -> None:
+        if not self._is_serving:
+            self._is_serving = True
+            asyncio.get_running_loop().call_soon(self._serve)
+
+    def _serve(self) -> None:
+        line, until = self._line, time.perf_counter() + SLICE_S
+        while line:
+            connection = line.popleft()
+            if connection.take_turn():
+                line.append(connection)
+            else:
+                connection.is_in_line = False
+            if time.perf_counter() > until:
+                break
+        self.spare = SPARE
+        self._is_serving = bool(line)
+        if line:
+            asyncio.get_running_loop().call_soon(self._serve)
+        self._flush()
+
+    def flush_soon(self, connection: Connection) -> None:
+        """There is something to send. All of one turn of the loop is one write."""
+        if not self._outgoing and not self._is_serving:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outgoing.append(connection)
+
+    def _flush(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        for connection in outgoing:
+            connection.flush()
+
     # Writing
 
     def check_step(self, request: wire.Move) -> None:
         """Raises BrokenMove or MoveRefused unless whoever asks may take this step."""
         self._moves.check(request)
 
-    def write(self, connection: Connection, request: Write, frame_bytes: int) -> None:
-        """Queue a write. Raises RelayBusy when too many bytes wait for the disk."""
-        self._take(frame_bytes)
-        if isinstance(request, wire.Move):
-            self._steps.append((connection, request, frame_bytes))
-        else:
-            self._queue.append((connection, request, frame_bytes))
-        self._work.set()
+    def write(self, writing: Writing) -> None:
+        """Carry out a write, when its turn comes."""
+        queue = writing.asker.writes
+        if isinstance(writing.request, wire.Move):
+            queue = self._steps
+        elif not queue.writes:
+            self._queues[queue] = None
+        if not queue.writes:
+            self._work.set()
+        queue.writes.append(writing)
+        writing.place = queue
 
-    def publish(self, connection: Connection, request: wire.Publish, frame_bytes: int) -> None:
-        """Append when the round ends. Raises RelayBusy when too many bytes wait."""
-        self._take(frame_bytes)
+    def publish(self, writing: Writing) -> None:
+        """Carry out an append when the round ends. What comes of one that is refused for its drop
+        or token is clear at once, and told then all the same: it need not be kept."""
         if not self._round:
             now = self._now()
             asyncio.get_running_loop().call_later(publish_at(now) - now, self._end_round)
-        append = wire.Append(request.id, request.drop_id, request.append_token, request.cell)
-        self._round.append((connection, append, frame_bytes))
+        writing.rest(self._round)
+        request = writing.request
+        if isinstance(request, wire.Append):
+            writing.verdict = self._drops.judge(request)
+        if writing.verdict is not None:
+            writing.request = wire.Append(request.id, b"", b"", b"")
+            self.rooms.wait_bytes.give_back(writing.asker, writing.size)
+            writing.room, writing.size = None, 0
 
     def _end_round(self) -> None:
-        writes, self._round = self._round, []
+        writes = list(self._round)
         secrets.SystemRandom().shuffle(writes)  # their order, too, would tell who came when
-        self._queue.extend(writes)
+        for writing in writes:
+            writing.rest(self._due)
+        if writes:
+            self._queues[self._due] = None
         self._work.set()
 
-    def _take(self, frame_bytes: int) -> None:
-        if self._queued_bytes + frame_bytes > self.limits.bytes_in_flight_total:
-            raise RelayBusy(retry_after=BUSY_RETRY_S)
-        self._queued_bytes += frame_bytes
-
     async def _write(self) -> None:
-        while self._queue or self._steps or not self.draining:
+        while self._queues or self._steps or not self.draining:
             await self._work.wait()
             self._work.clear()
-            while self._queue or self._steps:
+            while self._queues or self._steps:
                 for next_batch in (self._next_writes, self._next_steps):
                     async with self._turn:
                         if batch := next_batch():
                             await self._commit(batch)
 
-    def _next_writes(self) -> list[tuple[Connection, Write]]:
-        batch: list[tuple[Connection, Write]] = []
-        taken = 0
-        while self._queue and len(batch) < BATCH_CELLS and taken < BATCH_BYTES:
-            connection, request, frame_bytes = self._queue[0]
-            if isinstance(request, wire.Append) and request.drop_id in self._drops.frozen:
-                self._held.append(self._queue.popleft())
-                continue
-            self._queue.popleft()
-            batch.append((connection, request))
-            taken += frame_bytes
-        self._queued_bytes -= taken
+    def _next_writes(self) -> list[Writing]:
+        batch: list[Writing] = []
+        taken, queues, frozen = 0, self._queues, self._drops.frozen
+        while queues and len(batch) < BATCH_CELLS and taken < BATCH_BYTES:
+            queue, _ = queues.popitem(last=False)
+            for _ in range(min(TURN_WRITES, len(queue.writes))):
+                writing = queue.writes.popleft()
+                writing.place = None
+                request = writing.request
+                if frozen and isinstance(request, wire.Append) and request.drop_id in frozen:
+                    writing.rest(self._held)
+                    continue
+                batch.append(writing)
+                taken += writing.size
+            if queue.writes:
+                queues[queue] = None
         return batch
 
-    def _next_steps(self) -> list[tuple[Connection, wire.Move]]:
+    def _next_steps(self) -> list[Writing]:
         """One step, or as many as only bring cells."""
-        batch: list[tuple[Connection, wire.Move]] = []
-        taken = 0
-        while self._steps and len(batch) < BATCH_CELLS and taken < CARRY_BYTES:
-            connection, request, frame_bytes = self._steps[0]
-            if batch and not all(isinstance(one.step, Carry) for one in (batch[0][1], request)):
+        batch: list[Writing] = []
+        taken, are_carries = 0, True
+        while self._steps and are_carries and len(batch) < BATCH_CELLS and taken < CARRY_BYTES:
+            first = self._steps.writes[0].request
+            are_carries = isinstance(first, wire.Move) and isinstance(first.step, Carry)
+            if batch and not are_carries:
                 break
-            self._steps.popleft()
-            batch.append((connection, request))
-            taken += frame_bytes
-        self._queued_bytes -= taken
+            writing = self._steps.writes.popleft()
+            writing.place = None
+            batch.append(writing)
+            taken += writing.size
         return batch
 
-    async def _commit(self, batch: Sequence[tuple[Connection, Write]]) -> None:
+    async def _commit(self, batch: Sequence[Writing]) -> None:
         started, loop = time.perf_counter(), asyncio.get_running_loop()
-        requests = [request for _, request in batch]
+        requests = [writing.request for writing in batch if writing.verdict is None]
         steps = [request for request in requests if isinstance(request, wire.Move)]
         replies: list[wire.Reply] = []
         landed: dict[bytes, wire.Cells] = {}
@@ -420,20 +493,21 @@ class Relay:
                 writes = [request for request in requests if not isinstance(request, wire.Move)]
                 replies, landed = self._drops.write(writes, now=self._now())
                 await loop.run_in_executor(self._thread, self._drops.commit)
+                answers = iter(replies)
+                replies = [writing.verdict or next(answers) for writing in batch]
         except AmanatError as error:
             logger.error("commit failed: %s", error.code)  # noqa: TRY400  # a trace says no more
-            replies, landed = [refusal(request.id, error) for request in requests], {}
+            replies, landed = [writing.refusal(error) for writing in batch], {}
         for step in steps:
             self._after(step.step)
-        connections = [connection for connection, _ in batch]
         if steps:
             # The thread need not wait for this with the next ones.
-            loop.call_soon(_answer, connections, replies)
+            loop.call_soon(_answer, batch, replies)
         else:
-            _answer(connections, replies)
+            _answer(batch, replies)
         for drop_id, cells in landed.items():
             self._publish(drop_id, cells)
-        self.metrics.waiting_writes.set(len(self._queue) + len(self._steps))
+        self.metrics.waiting_writes.set(sum(map(len, self._queues)) + len(self._steps))
         self.metrics.commit_seconds.observe(time.perf_counter() - started)
 
     def _after(self, step: Step) -> None:
@@ -448,8 +522,12 @@ class Relay:
     def _thaw(self) -> None:
         thawed = tuple(self._drops.frozen)
         self._drops.frozen.clear()
-        self._queue.extendleft(reversed(self._held))
-        self._held.clear()
+        for writing in reversed(tuple(self._held)):  # each was before all that is in its queue
+            queue = writing.asker.writes
+            writing.rest(None)
+            queue.writes.appendleft(writing)
+            writing.place = queue
+            self._queues[queue] = None
         self._work.set()
         for drop_id in thawed:
             for reader in tuple(self._live.get(drop_id, ())):
@@ -481,49 +559,27 @@ class Relay:
         """Serve a reader from the store, when its turn comes and its connection has room."""
         self.leave(reader)
         if reader.credit <= 0:
-            return  # until it is granted more
-        if not reader.connection.has_room():
-            reader.connection.parked.append(reader)
+            reader.rest(reader.asker.spent)  # until it is granted more
             return
-        self._behind.append(reader)
-        if len(self._behind) == 1:
-            asyncio.get_running_loop().call_soon(self._serve_next)
+        reader.rest(reader.asker.behind)
+        reader.asker.go_on()
 
-    def leave(self, reader: Reader) -> None:
-        """Tell a reader of no more new cells."""
-        if reader.timer is not None:
-            reader.timer.cancel()
-            reader.timer = None
-        live = self._live.get(reader.request.drop_id, set())
-        live.discard(reader)
-        if not live:
-            self._live.pop(reader.request.drop_id, None)
-
-    def _serve_next(self) -> None:
-        reader = self._behind.popleft()
-        if self._behind:
-            asyncio.get_running_loop().call_soon(self._serve_next)
-        connection, request = reader.connection, reader.request
-        if connection.readers.get(request.id) is not reader:
-            return  # it ended while it waited for its turn
-        if not connection.has_room():
-            connection.parked.append(reader)
-            return
+    def serve_reader(self, reader: Reader) -> None:
+        """Tell a reader, which rests nowhere just now, what it has not been told."""
+        connection, request = reader.asker, reader.request
         try:
             cells = self._drops.read(request, after=reader.after, now=self._now())
         except AmanatError as error:
-            connection.end(reader)
-            connection.refuse(request, error)
+            connection.answer(reader, reader.refusal(error))
             return
         self.metrics.delivered.inc(len(cells.cells))
         caught_up = cells.first + len(cells.cells) > cells.head
         if isinstance(request, wire.Read | wire.Page):
             if cells.cells or reader.patience <= 0 or reader.after > cells.head:
-                connection.end(reader)
-                connection.reply(cells)
+                connection.answer(reader, cells)
                 return
         elif cells.cells or not reader.served:
-            reader.credit -= connection.reply(cells)
+            reader.credit -= connection.tell(reader, cells)
         reader.served = True
         reader.after = max(reader.after, cells.first + len(cells.cells) - 1)
         if caught_up:
@@ -532,7 +588,7 @@ class Relay:
             self.catch_up(reader)
 
     def _stay_live(self, reader: Reader) -> None:
-        self._live.setdefault(reader.request.drop_id, set()).add(reader)
+        reader.rest(self._live.setdefault(reader.request.drop_id, {}))
         if isinstance(reader.request, wire.Read):
             reader.timer = asyncio.get_running_loop().call_later(
                 reader.patience, self._out_of_patience, reader
@@ -554,22 +610,20 @@ class Relay:
             if (
                 reader.after + 1 == cells.first
                 and reader.credit > 0
-                and reader.connection.has_room()
+                and reader.asker.has_room()
                 and len(cells.cells) <= reader.limit
             ):
                 reader.after = cells.head
                 told += 1
-                if isinstance(reader.request, wire.Read):
-                    reader.connection.end(reader)
-                reader.credit -= reader.connection.share(frame, reader.request.id)
+                reader.credit -= reader.asker.share(frame, reader)
             else:
                 self.catch_up(reader)
         self.metrics.delivered.inc(told * len(cells.cells))
 
 
-def _answer(connections: Sequence[Connection], replies: Sequence[wire.Reply]) -> None:
-    for connection, reply in zip(connections, replies, strict=True):
-        connection.answer(reply)
+def _answer(batch: Sequence[Writing], replies: Sequence[wire.Reply]) -> None:
+    for writing, reply in zip(batch, replies, strict=True):
+        writing.asker.answer(writing, reply)
 
 
 class Clock:
@@ -599,315 +653,6 @@ class Clock:
 def _running() -> float:
     """Seconds that have passed, also while the machine slept."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-class Reader:
-    """A Read, Page or Follow that is not done, and how far it has come."""
-
-    __slots__ = (
-        *("after", "connection", "credit", "limit", "patience", "request", "served", "timer"),
-    )
-
-    def __init__(
-        self, connection: Connection, request: wire.Read | wire.Follow | wire.Page
-    ) -> None:
-        self.connection = connection
-        self.request = request
-        self.after = request.after
-        """Seq of the last cell it has been told."""
-        self.limit, self.patience = wire.MAX_CELLS, 0
-        """Most cells in one answer; seconds it waits if there are none."""
-        if isinstance(request, wire.Read):
-            self.limit, self.patience = request.limit, request.wait
-        self.credit: float = request.credit if isinstance(request, wire.Follow) else inf
-        """Bytes of frames that it may still be sent; the last of them may go beyond."""
-        self.served = False
-        """Whether it was answered before."""
-        self.timer: asyncio.TimerHandle | None = None
-
-
-class SharedFrame:
-    """A Cells frame for many readers: encoded once, and one message for all who gave their request
-    the same id."""
-
-    def __init__(self, cells: wire.Cells) -> None:
-        """`cells` has id 0: then the array's head, the tag and the id are a byte each."""
-        self.cells = cells
-        encoded = wire.encode(cells)
-        self._start, self._rest = encoded[:2], memoryview(encoded)[3:]
-        self._messages: dict[int, tuple[bytes, int]] = {}
-
-    def message(self, request_id: int) -> tuple[bytes, int]:
-        """(the WebSocket message with this id, how many bytes the frame in it has)."""
-        found = self._messages.get(request_id)
-        if found is None:
-            start = self._start + msgspec.msgpack.encode(request_id)
-            size = len(start) + len(self._rest)
-            message = b"".join((_websocket_head(size), start, self._rest))
-            found = self._messages[request_id] = message, size
-        return found
-
-
-class Connection(picows.WSListener):
-    """One client's WebSocket."""
-
-    def __init__(self, relay: Relay) -> None:
-        self.readers: dict[int, Reader] = {}
-        """By the id of their request."""
-        self.parked: list[Reader] = []
-        """Those that wait for room."""
-        self._relay = relay
-        self._websocket: picows.WSTransport | None = None
-        self._in_flight = 0
-        self._answer_keys: dict[int, tuple[bytes, int]] = {}
-        """Of sealed requests, by their ids; and to how many message cells each is padded."""
-        self._guest = Guest()
-        self._out: list[bytes] = []
-        self._out_bytes = 0
-
-    # picows calls these
-
-    def on_ws_connected(self, transport: picows.WSTransport) -> None:  # noqa: D102
-        self._websocket = transport
-        transport.underlying_transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
-        self._relay.connections.add(self)
-        self._relay.metrics.connections.inc()
-
-    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:  # noqa: ARG002, D102
-        self._websocket = None
-        self._relay.connections.remove(self)
-        self._relay.metrics.connections.dec()
-        for reader in tuple(self.readers.values()):
-            self.end(reader)
-        # Its writes are committed all the same; the answers find nobody.
-        self._relay.in_flight -= self._in_flight
-        self._in_flight = 0
-
-    def on_ws_frame(  # noqa: D102
-        self, transport: picows.WSTransport, frame: picows.WSFrame
-    ) -> None:
-        if frame.msg_type == picows.WSMsgType.PONG:
-            return
-        if frame.msg_type == picows.WSMsgType.CLOSE:
-            self.close(picows.WSCloseCode.OK, "")
-            return
-        if transport.is_close_frame_sent:
-            return
-        try:
-            if frame.msg_type != picows.WSMsgType.BINARY or not frame.fin:
-                raise MalformedFrame
-            request = wire.decode_request(frame.get_payload_as_bytes())
-        except PeerError as error:
-            # There is no id to answer to.
-            self._relay.metrics.failed.labels(error.code).inc()
-            self.close(picows.WSCloseCode.POLICY_VIOLATION, error.code)
-            return
-        try:
-            self._handle(request, frame.payload_size)
-        except AmanatError as error:
-            self.refuse(request, error)
-
-    def pause_writing(self) -> None:
-        """Read no more requests from a client that does not read its answers."""
-        if self._websocket is not None:
-            self._websocket.underlying_transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        """Go on."""
-        if self._websocket is not None:
-            self._websocket.underlying_transport.resume_reading()
-            self._unpark()
-
-    # Requests
-
-    def _handle(self, request: wire.Request, frame_bytes: int) -> None:
-        relay = self._relay
-        if isinstance(request, wire.Unfollow | wire.Grant):
-            self._instruct(request)
-            return
-        if relay.draining:
-            raise Draining(retry_after=DRAINING_RETRY_S)
-        # A hop brings those of all its clients over one connection.
-        most = relay.limits.requests_in_flight if not isinstance(request, wire.Sealed) else inf
-        if self._in_flight >= most or relay.in_flight >= relay.limits.requests_in_flight_total:
-            raise RelayBusy(retry_after=BUSY_RETRY_S)
-        if isinstance(request, wire.Sealed):
-            if request.id in self._answer_keys or request.id in self.readers:
-                raise MalformedFrame
-            request, key = relay.open(request)
-            least = wire.PAGE_CELLS if isinstance(request, wire.Page) else 1
-            self._answer_keys[request.id] = key, least
-        if isinstance(request, wire.Move):
-            relay.check_step(request)
-        if isinstance(request, wire.Append | wire.Create | wire.Move):
-            relay.write(self, request, frame_bytes)
-        elif isinstance(request, wire.Publish):
-            relay.publish(self, request, frame_bytes)
-        elif isinstance(request, wire.Describe | wire.Consult):
-            if not self.has_room():
-                raise RelayBusy(retry_after=BUSY_RETRY_S)  # the answer is much longer
-            self.reply(relay.tell(request))
-            return
-        elif isinstance(request, wire.Forward | wire.Inquire | wire.Cover):
-            errand = asyncio.ensure_future(self._ask_elsewhere(request))
-            relay.errands.add(errand)
-            errand.add_done_callback(relay.errands.discard)
-        elif isinstance(request, wire.Read | wire.Follow | wire.Page):
-            self._begin(request)
-        self._in_flight += 1
-        relay.in_flight += 1
-
-    async def _ask_elsewhere(self, request: wire.Forward | wire.Inquire | wire.Cover) -> None:
-        """Ask another relay on behalf of a client."""
-        hop = self._relay.hop
-        try:
-            if isinstance(request, wire.Inquire):
-                descriptor = await hop.inquire(request.to, self._guest)
-                self.answer(wire.Described(request.id, descriptor, b""))
-                return
-            is_covered = isinstance(request, wire.Cover)
-            sealed = await hop.forward(
-                request.to, request.sealed, self._guest, is_covered=is_covered
-            )
-            if not self.has_room(len(sealed)):
-                # It asks again; here nothing may pile up for somebody who does not read.
-                raise RelayBusy(retry_after=BUSY_RETRY_S)
-            self.answer(wire.Answer(request.id, sealed))
-        except AmanatError as error:
-            self.answer(refusal(request.id, error))
-
-    def _begin(self, request: wire.Read | wire.Follow | wire.Page) -> None:
-        if request.id in self.readers:
-            raise MalformedFrame
-        if self._relay.readers >= self._relay.limits.readers_total:
-            raise RelayBusy(retry_after=BUSY_RETRY_S)
-        if isinstance(request, wire.Follow):
-            self._check_follows()
-        reader = self.readers[request.id] = Reader(self, request)
-        self._relay.readers += 1
-        self._relay.metrics.followers.inc()
-        self._relay.catch_up(reader)
-
-    def _check_follows(self) -> None:
-        follows = sum(isinstance(reader.request, wire.Follow) for reader in self.readers.values())
-        if follows >= self._relay.limits.follows_per_connection:
-            raise RelayBusy(retry_after=BUSY_RETRY_S)
-
-    def _instruct(self, word: wire.Unfollow | wire.Grant) -> None:
-        """End a reader, or give it credit, unless it has ended."""
-        reader = self.readers.get(word.id)
-        if reader is None:
-            return
-        if isinstance(word, wire.Unfollow):
-            self.end(reader)
-            return
-        is_waiting = reader.credit <= 0
-        reader.credit += word.credit
-        if is_waiting and reader.credit > 0:
-            self._relay.catch_up(reader)
-
-    def end(self, reader: Reader) -> None:
-        """A reader is done: let go of it."""
-        del self.readers[reader.request.id]
-        self._relay.leave(reader)
-        self._relay.readers -= 1
-        self._relay.metrics.followers.dec()
-        self._settle()
-
-    def answer(self, reply: wire.Reply) -> None:
-        """The answer to a write."""
-        if self._websocket is not None:
-            self._settle()
-            self.reply(reply)
-
-    def _settle(self) -> None:
-        self._in_flight -= 1
-        self._relay.in_flight -= 1
-
-    # Replies
-
-    def refuse(self, request: wire.Request, error: AmanatError) -> None:
-        """Answer with an error."""
-        self.reply(refusal(request.id, error))
-
-    def reply(self, reply: wire.Reply) -> int:
-        """Send one frame; how many bytes it has."""
-        if isinstance(reply, wire.Failed):
-            self._relay.metrics.failed.labels(reply.code).inc()
-        sealing = self._answer_keys.pop(reply.id, None)
-        if sealing is not None:
-            key, least = sealing
-            frame = wire.encode(msgspec.structs.replace(reply, id=0))
-            sealed = seal_answer(frame, key, least=least)
-            reply = wire.Answer(reply.id, sealed)
-        frame = wire.encode(reply)
-        self.send(_websocket_head(len(frame)) + frame)
-        return len(frame)
-
-    def share(self, frame: SharedFrame, request_id: int) -> int:
-        """Send cells that others are sent too; how many bytes their frame has."""
-        if request_id in self._answer_keys:
-            return self.reply(msgspec.structs.replace(frame.cells, id=request_id))
-        message, size = frame.message(request_id)
-        self.send(message)
-        return size
-
-    def send(self, message: bytes) -> None:
-        """Send one WebSocket message. All messages of one turn of the loop are one write."""
-        if not self._out:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._out.append(message)
-        self._out_bytes += len(message)
-
-    def has_room(self, frame_bytes: int = 0) -> bool:
-        """Whether the client keeps up with what it is sent, and a frame more can be."""
-        if self._websocket is None:
-            return True  # nothing is kept for it
-        waiting: int = self._websocket.underlying_transport.get_write_buffer_size()
-        waiting += self._out_bytes
-        return not waiting or waiting + frame_bytes <= HIGH_WATER_BYTES
-
-    def _flush(self) -> None:
-        out, self._out, self._out_bytes = self._out, [], 0
-        if out and self._websocket is not None and not self._websocket.is_close_frame_sent:
-            # Not `writelines`: under TLS each of its lines is a record of its own, or several.
-            message = out[0] if len(out) == 1 else b"".join(out)
-            self._websocket.underlying_transport.write(message)
-        self._unpark()
-
-    def _unpark(self) -> None:
-        parked, self.parked = self.parked, []
-        for reader in parked:
-            self._relay.catch_up(reader)
-
-    def close(self, code: picows.WSCloseCode, reason: str) -> None:
-        """Send what there is to send, then close."""
-        self._flush()
-        if self._websocket is not None:
-            self._websocket.send_close(code, reason.encode())
-            self._websocket.disconnect()
-
-    async def closed(self) -> None:
-        """Wait until the client has taken everything, or is gone."""
-        if self._websocket is not None:
-            await self._websocket.wait_disconnected()
-
-    def abort(self) -> None:
-        """Close at once."""
-        if self._websocket is not None:
-            self._websocket.disconnect(graceful=False)
-
-
-def _websocket_head(size: int) -> bytes:
-    """The head of a whole binary message from a server (RFC 6455, section 5.2).
-
-    Written here and not by picows because that makes one system call for each message.
-    """
-    if size < 126:  # noqa: PLR2004  # the RFC's
-        return bytes((0x82, size))
-    if size < 2**16:
-        return b"\x82\x7e" + size.to_bytes(2, "big")
-    return b"\x82\x7f" + size.to_bytes(8, "big")
 
 
 class _Listener(socket.socket):

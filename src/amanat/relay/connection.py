@@ -1,0 +1,422 @@
+"""One client's WebSocket. While there is much to do, what it asks waits until its turn comes.
+
+Connections take turns, a piece of work each. So whoever asks for much waits for it themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING
+
+import msgspec
+import picows
+
+from amanat.errors import (
+    AmanatError,
+    Draining,
+    IdInUse,
+    MalformedFrame,
+    PeerError,
+    RelayBusy,
+)
+from amanat.protocol import wire
+from amanat.relay.asking import Asking, Errand, Queue, Reader, Rooms, Seal, Writing
+from amanat.relay.drops import BUSY_RETRY_S
+from amanat.relay.hop import Guest
+
+if TYPE_CHECKING:
+    from amanat.relay.server import Relay
+
+HIGH_WATER_BYTES = 256 * 1024
+"""Bytes that may wait for one connection's socket before it is given no more cells and its requests
+are not read."""
+INBOX_FRAMES = 256
+"""Requests that wait for a connection's turn before no more of it are read: what a client has under
+way at once, several times."""
+COSTLY = 32
+"""How many writes that are only put down take as long as any other request, or less."""
+TURN_FRAMES = 16
+"""Writes that are taken in one turn: they are only put down, for the commit."""
+DRAINING_RETRY_S = 10.0
+"""Seconds after which a client may try again when the relay shuts down: a restart takes less."""
+
+_BINARY, _CLOSE, _PONG = (
+    picows.WSMsgType.BINARY,
+    picows.WSMsgType.CLOSE,
+    picows.WSMsgType.PONG,
+)
+
+INSTRUCTIONS = (wire.Unfollow, wire.Grant)
+TELLINGS = (wire.Describe, wire.Consult)
+WRITINGS = (wire.Append, wire.Create, wire.Move)
+READINGS = (wire.Read, wire.Follow, wire.Page)
+ERRANDS = (wire.Forward, wire.Inquire, wire.Cover)
+ENDABLE = (*READINGS, wire.Forward)
+"""What whoever asked can end."""
+CARRIED_OUT = (*WRITINGS, wire.Cover)
+"""What is carried out even if whoever asked has gone: they ask again, and who cuts their line is
+not to see from what lacks at the end of a round what it was."""
+SEALABLE = (*TELLINGS, wire.Append, wire.Create, wire.Publish, wire.Read, wire.Page)
+"""What may be in a sealed request: what is answered once and does not go on."""
+
+
+class Asker:
+    """Whoever has requests under way. By itself: those who have gone, for whom some is carried out
+    nevertheless."""
+
+    speaks_for = 1
+    """For how many, where there is too little of something."""
+
+    def __init__(self, relay: Relay) -> None:
+        self.asked: dict[int, Asking] = {}
+        """By their numbers."""
+        self.held = [0] * Rooms.MANY
+        """What of which room."""
+        self.writes = Queue()
+        self._relay = relay
+        self._rooms = relay.rooms
+
+    def answer(self, asking: Asking, reply: wire.Reply) -> None:  # noqa: ARG002  # nobody hears it
+        """A request is done: tell its last answer."""
+        self.end(asking)
+
+    def end(self, asking: Asking) -> None:
+        """A request is under way no longer, and rests nowhere."""
+        self._rooms.leave(asking)
+        if asking.place is not None:
+            self._relay.leave(asking)
+
+
+class Connection(picows.WSListener, Asker):
+    """One client's WebSocket."""
+
+    def __init__(self, relay: Relay) -> None:
+        Asker.__init__(self, relay)
+        self.behind: OrderedDict[Reader, None] = OrderedDict()
+        """Readers that are to be served from the store."""
+        self.spent: dict[Reader, None] = {}
+        """Those that have no credit."""
+        self.is_in_line = False
+        self._inbox: deque[bytes] = deque()
+        """Frames that wait for their turn."""
+        self._is_full = self._is_deaf = False
+        """Why it is not read: too much waits here; it does not read what it is sent."""
+        self._websocket: picows.WSTransport | None = None
+        self._guest = Guest()
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+
+    # picows calls these
+
+    def on_ws_connected(self, transport: picows.WSTransport) -> None:  # noqa: D102
+        self._websocket = transport
+        transport.underlying_transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        self._relay.connections.add(self)
+        self._relay.askers.add(self)
+        self._relay.metrics.connections.inc()
+
+    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:  # noqa: ARG002, D102
+        self._websocket = None
+        self._relay.connections.remove(self)
+        self._relay.metrics.connections.dec()
+        self._inbox.clear()
+        self._out.clear()
+        for asking in tuple(self.asked.values()):
+            if isinstance(asking.request, CARRIED_OUT):
+                self._relay.bequeath(asking)
+            else:
+                self.end(asking)
+        self._relay.askers.remove(self)
+
+    def on_ws_frame(  # noqa: D102
+        self, transport: picows.WSTransport, frame: picows.WSFrame
+    ) -> None:
+        kind = frame.msg_type
+        if kind == _PONG or transport.is_close_frame_sent:
+            return
+        if kind == _CLOSE:
+            self.close(picows.WSCloseCode.OK, "")
+            return
+        is_whole = kind == _BINARY and frame.fin
+        data = frame.get_payload_as_bytes() if is_whole else b""  # which is no request
+        relay = self._relay
+        if relay.spare > 0 and not (self._inbox or self._is_deaf):
+            # Nothing of it waits, and this turn of the loop has been short so far.
+            relay.spend(1 if self._take(data) else COSTLY)
+            return
+        self._inbox.append(data)
+        if len(self._inbox) == INBOX_FRAMES:
+            self._is_full = True
+            transport.underlying_transport.pause_reading()
+        if not self.is_in_line:
+            relay.line_up(self)
+
+    def pause_writing(self) -> None:
+        """Read no more requests from a client that does not read its answers."""
+        self._is_deaf = True
+        if self._websocket is not None:
+            self._websocket.underlying_transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._is_deaf = False
+        self._listen()
+        self.go_on()
+
+    def _listen(self) -> None:
+        if self._websocket is not None and not (self._is_full or self._is_deaf):
+            self._websocket.underlying_transport.resume_reading()
+
+    # Its turns
+
+    def take_turn(self) -> bool:
+        """Serve one reader, and take a request or some writes: whether more can be done now."""
+        if self._is_deaf or self._out_bytes > HIGH_WATER_BYTES:
+            return False
+        if self.behind and self.has_room():
+            reader, _ = self.behind.popitem(last=False)
+            reader.place = None
+            self._relay.serve_reader(reader)
+        inbox = self._inbox
+        for _ in range(TURN_FRAMES):
+            if not inbox or not self._take(inbox.popleft()):
+                break
+        if self._is_full and len(inbox) < INBOX_FRAMES // 2:
+            self._is_full = False
+            self._listen()
+        return bool(inbox) or (bool(self.behind) and self.has_room())
+
+    def go_on(self) -> None:
+        """Have turns, if there is something to do."""
+        if not self.is_in_line and (self._inbox or self.behind):
+            self._relay.line_up(self)
+
+    # Requests
+
+    def _take(self, frame: bytes) -> bool:
+        """Take a request: whether it was only put down, and the turn is not over."""
+        try:
+            request = wire.decode_request(frame)
+            number = request.id
+            if isinstance(request, INSTRUCTIONS):
+                self._instruct(request)
+                return True
+            if number in self.asked:
+                raise IdInUse
+        except PeerError as error:
+            # There is no id to answer to.
+            self._relay.metrics.failed.labels(error.code).inc()
+            self.close(picows.WSCloseCode.POLICY_VIOLATION, error.code)
+            return False
+        try:
+            if self._relay.draining:
+                raise Draining(retry_after=DRAINING_RETRY_S)
+            if isinstance(request, WRITINGS):
+                self._write(request, number, None, len(frame))
+                return True
+            if isinstance(request, wire.Sealed):
+                self._unseal(request, len(frame))
+            else:
+                self._begin(request, number, None, len(frame))
+        except AmanatError as error:
+            self.refuse(request, number, None, error)
+        return False
+
+    def _instruct(self, word: wire.Unfollow | wire.Grant) -> None:
+        """End what waits for cells, here or at another relay, or give it credit, unless it has
+        ended."""
+        asking = self.asked.get(word.id)
+        if isinstance(word, wire.Unfollow):
+            if asking is not None and isinstance(asking.request, ENDABLE):
+                self.end(asking)
+        elif isinstance(asking, Reader):
+            asking.credit += word.credit
+            if asking.place is self.spent and asking.credit > 0:
+                self._relay.catch_up(asking)
+
+    def _unseal(self, request: wire.Sealed, size: int) -> None:
+        """Begin what is in a sealed request. Once it is open, all that is said to it is sealed.
+
+        Raises RelayBusy or BrokenSeal before it is.
+        """
+        self._rooms.requests.check(self)
+        frame, key = self._relay.open(request)
+        seal = Seal(key)
+        try:
+            inner = wire.decode_request(frame)
+            # What is answered more than once, or goes on, cannot be sealed.
+            if inner.id or not isinstance(inner, SEALABLE):
+                raise MalformedFrame
+            if isinstance(inner, wire.Page):
+                seal = Seal(key, least=wire.PAGE_CELLS)
+            if isinstance(inner, WRITINGS):
+                self._write(inner, request.id, seal, size)
+            else:
+                self._begin(inner, request.id, seal, size)
+        except AmanatError as error:
+            self.refuse(request, request.id, seal, error)
+
+    def _write(
+        self,
+        request: wire.Append | wire.Create | wire.Move,
+        number: int,
+        seal: Seal | None,
+        size: int,
+    ) -> None:
+        writing = Writing(self, request, number, seal)
+        writing.room, writing.size = self._rooms.write_bytes, size
+        if isinstance(request, wire.Move):
+            self._relay.check_step(request)
+            writing.room = self._rooms.step_bytes
+        self._rooms.enter(writing)
+        self._relay.write(writing)
+
+    def _begin(self, request: wire.Request, number: int, seal: Seal | None, size: int) -> None:
+        relay, rooms = self._relay, self._rooms
+        if isinstance(request, READINGS):
+            reader = Reader(self, request, number, seal)
+            rooms.enter(reader)
+            relay.catch_up(reader)
+        elif isinstance(request, wire.Publish):
+            append = wire.Append(request.id, request.drop_id, request.append_token, request.cell)
+            writing = Writing(self, append, number, seal)
+            writing.room, writing.size, writing.waits = rooms.wait_bytes, size, True
+            rooms.enter(writing)
+            relay.publish(writing)
+        elif isinstance(request, ERRANDS):
+            errand = Errand(self, request, number, seal)
+            errand.room, errand.size, errand.waits = rooms.wait_bytes, size, True
+            rooms.enter(errand)
+            errand.task = asyncio.ensure_future(self._ask_elsewhere(errand))
+            errand.rest(relay.errands)
+        elif isinstance(request, TELLINGS):
+            self.tell(Asking(self, request, number, seal), relay.tell(request))
+
+    async def _ask_elsewhere(self, errand: Errand) -> None:
+        """Ask another relay on behalf of a client."""
+        hop, request = self._relay.hop, errand.request
+        try:
+            if isinstance(request, wire.Inquire):
+                descriptor = await hop.inquire(request.to, self._guest)
+                reply: wire.Reply = wire.Described(request.id, descriptor, b"")
+            else:
+                is_covered = isinstance(request, wire.Cover)
+                sealed = await hop.forward(
+                    request.to, request.sealed, self._guest, is_covered=is_covered
+                )
+                if not self.has_room(len(sealed)):
+                    # It asks again; here nothing may pile up for somebody who does not read.
+                    raise RelayBusy(retry_after=BUSY_RETRY_S)
+                reply = wire.Answer(request.id, sealed)
+        except AmanatError as error:
+            reply = errand.refusal(error)
+        errand.asker.answer(errand, reply)
+
+    # Replies
+
+    def answer(self, asking: Asking, reply: wire.Reply) -> None:
+        """A request is done: tell its last answer."""
+        self.end(asking)
+        self.tell(asking, reply)
+
+    def refuse(
+        self, request: wire.Request, number: int, seal: Seal | None, error: AmanatError
+    ) -> None:
+        """Answer a request that did not get under way with an error."""
+        asking = Asking(self, request, number, seal)
+        self.tell(asking, asking.refusal(error))
+
+    def tell(self, asking: Asking, reply: wire.Reply) -> int:
+        """Send an answer; how many bytes its frame has."""
+        if isinstance(reply, wire.Failed):
+            self._relay.metrics.failed.labels(reply.code).inc()
+        frame = wire.encode(reply) if asking.seal is None else asking.frame(reply)
+        self.send(_websocket_head(len(frame)) + frame)
+        return len(frame)
+
+    def share(self, shared: SharedFrame, reader: Reader) -> int:
+        """Send cells that others are sent too; how many bytes their frame has."""
+        if isinstance(reader.request, wire.Read):
+            self.end(reader)
+        if reader.seal is not None:
+            return self.tell(reader, shared.cells)
+        message, size = shared.message(reader.number)
+        self.send(message)
+        return size
+
+    def send(self, message: bytes) -> None:
+        """Send one WebSocket message."""
+        if not self._out:
+            self._relay.flush_soon(self)
+        self._out.append(message)
+        self._out_bytes += len(message)
+
+    def has_room(self, frame_bytes: int = 0) -> bool:
+        """Whether the client keeps up with what it is sent, and a frame more can be."""
+        if self._websocket is None:
+            return True  # nothing is kept for it
+        waiting: int = self._websocket.underlying_transport.get_write_buffer_size()
+        waiting += self._out_bytes
+        return not waiting or waiting + frame_bytes <= HIGH_WATER_BYTES
+
+    def flush(self) -> None:
+        """Write what there is to send."""
+        out, self._out, self._out_bytes = self._out, [], 0
+        if out and self._websocket is not None and not self._websocket.is_close_frame_sent:
+            # Not `writelines`: under TLS each of its lines is a record of its own, or several.
+            message = out[0] if len(out) == 1 else b"".join(out)
+            self._websocket.underlying_transport.write(message)
+        self.go_on()
+
+    def close(self, code: picows.WSCloseCode, reason: str) -> None:
+        """Send what there is to send, then close."""
+        self._inbox.clear()
+        self.flush()
+        if self._websocket is not None:
+            self._websocket.send_close(code, reason.encode())
+            self._websocket.disconnect()
+
+    async def closed(self) -> None:
+        """Wait until the client has taken everything, or is gone."""
+        if self._websocket is not None:
+            await self._websocket.wait_disconnected()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._websocket is not None:
+            self._websocket.disconnect(graceful=False)
+
+
+class SharedFrame:
+    """A Cells frame for many readers: encoded once, and one message for all who gave their request
+    the same id."""
+
+    def __init__(self, cells: wire.Cells) -> None:
+        """`cells` has id 0: then the array's head, the tag and the id are a byte each."""
+        self.cells = cells
+        encoded = wire.encode(cells)
+        self._start, self._rest = encoded[:2], memoryview(encoded)[3:]
+        self._messages: dict[int, tuple[bytes, int]] = {}
+
+    def message(self, request_id: int) -> tuple[bytes, int]:
+        """(the WebSocket message with this id, how many bytes the frame in it has)."""
+        found = self._messages.get(request_id)
+        if found is None:
+            start = self._start + msgspec.msgpack.encode(request_id)
+            size = len(start) + len(self._rest)
+            message = b"".join((_websocket_head(size), start, self._rest))
+            found = self._messages[request_id] = message, size
+        return found
+
+
+def _websocket_head(size: int) -> bytes:
+    """The head of a whole binary message from a server (RFC 6455, section 5.2).
+
+    Written here and not by picows because that makes one system call for each message.
+    """
+    if size < 126:  # noqa: PLR2004  # the RFC's
+        return bytes((0x82, size))
+    if size < 2**16:
+        return b"\x82\x7e" + size.to_bytes(2, "big")
+    return b"\x82\x7f" + size.to_bytes(8, "big")

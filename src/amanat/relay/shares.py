@@ -1,0 +1,96 @@
+"""Room that everybody shares, and how it is divided when there is too little.
+
+Nobody has more than a bound of their own. When all of it is taken, whoever asks for more gets it
+from whoever has most, as long as that one has more than they themselves would have then: so the
+greediest is refused, and never the newest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from amanat.errors import RelayBusy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+TRUST = 64
+"""Refusals that rest on one look at who has most: looking for each would take a flood's part."""
+
+
+class Holder(Protocol):
+    """Somebody who has a share."""
+
+    speaks_for: int
+    """For how many: they may have as much as so many others."""
+    held: list[int]
+    """How much they have of each room, by the rooms' numbers."""
+
+
+H = TypeVar("H", bound=Holder)
+
+
+class Room(Generic[H]):
+    """So much of something, and who has how much of it."""
+
+    def __init__(
+        self,
+        number: int,
+        most: int,
+        each: int,
+        *,
+        holders: Collection[H],
+        relieve: Callable[[H], bool],
+        retry_s: float,
+    ) -> None:
+        """`each` is the most that one may have. `relieve` takes something of it from one of the
+        holders by giving it back here, or says that it cannot. Who is refused may ask again after
+        `retry_s` seconds.
+        """
+        self.number, self.most, self.each = number, most, each
+        self.taken = 0
+        self._holders = holders
+        self._relieve = relieve
+        self._retry_s = retry_s
+        self._top, self._trusted = 0.0, 0
+        """What the greediest had, for each they speak for; and how long that is believed."""
+
+    def take(self, who: H, amount: int) -> None:
+        """Take so much. Raises RelayBusy."""
+        held = who.held[self.number] + amount
+        if held > self.each * who.speaks_for or self.taken + amount > self.most:
+            self._make_room(who, amount)
+        who.held[self.number] = held
+        self.taken += amount
+
+    def check(self, who: H) -> None:
+        """Raises RelayBusy if they could not have one more."""
+        if who.held[self.number] >= self.each * who.speaks_for or self.taken >= self.most:
+            self._make_room(who, 1)
+
+    def give_back(self, who: H, amount: int) -> None:
+        """So much is not needed any more."""
+        who.held[self.number] -= amount
+        self.taken -= amount
+
+    def pass_on(self, who: H, to: H, amount: int) -> None:
+        """What somebody had is another's from now on."""
+        who.held[self.number] -= amount
+        to.held[self.number] += amount
+
+    def _make_room(self, who: H, amount: int) -> None:
+        held = who.held[self.number] + amount
+        level = held / who.speaks_for
+        if level > self.each:
+            raise RelayBusy(retry_after=self._retry_s)
+        while self.taken + amount > self.most:
+            if level >= self._top and self._trusted:
+                self._trusted -= 1
+                raise RelayBusy(retry_after=self._retry_s)
+            greediest = max(self._holders, key=self._level)
+            self._top, self._trusted = self._level(greediest), TRUST
+            if level >= self._top or not self._relieve(greediest):
+                raise RelayBusy(retry_after=self._retry_s)
+
+    def _level(self, one: H) -> float:
+        return one.held[self.number] / one.speaks_for

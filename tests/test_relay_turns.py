@@ -1,0 +1,545 @@
+"""Whoever asks a relay for much waits for it themselves, and nothing is left of what has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from pathlib import Path
+
+import picows
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amanat.config import HopConfig, RelayConfig, RelayLimits
+from amanat.errors import RelayBusy
+from amanat.link import Link
+from amanat.protocol import sealing, wire
+from amanat.protocol.cells import LARGE_CELL, MESSAGE_CELL
+from amanat.protocol.descriptor import RelayAddress, open_descriptor
+from amanat.protocol.drops import Drop, derive_bucket
+from amanat.relay import home as homes
+from amanat.relay import server
+from amanat.relay.asking import Asking, Queue, Reader
+from amanat.relay.connection import Asker, Connection
+from amanat.relay.shares import Room
+from amanat.relay.store_sqlite import SqliteStore
+from relays import Peer, RelayProcess, append, follow, read, read_all, run_in_loop
+
+LIMITS = RelayLimits(
+    connections=8,
+    requests_in_flight=12,
+    requests_in_flight_total=30,
+    waits=6,
+    waits_total=14,
+    bytes_in_flight_total=2**20,
+)
+"""So little that it is used up again and again."""
+STEPS = 150
+CELL = os.urandom(MESSAGE_CELL)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
+    with RelayProcess(tmp_path_factory.mktemp("home") / "relay", buckets=2) as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def served(
+    directory: Path, limits: RelayLimits, hop: HopConfig
+) -> AsyncIterator[tuple[server.Relay, RelayAddress]]:
+    """A relay in this process, to look into."""
+    settings = RelayConfig(
+        "DE", "test", "127.0.0.1", 0, tls="off", buckets=2, limits=limits, hop=hop
+    )
+    made = homes.init(directory, settings)
+    with contextlib.closing(SqliteStore(directory)) as store:
+        relay = server.Relay(made, store)
+        ready: asyncio.Future[RelayAddress] = asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(relay.serve(ready.set_result))
+        try:
+            yield relay, await ready
+        finally:
+            ready_ones = [one.ready for one in relay.hop._destinations.values()]
+            os.kill(os.getpid(), signal.SIGTERM)
+            await serving
+            for one in ready_ones:
+                if one is not None:
+                    await one.link.closed()  # a process that ends needs not wait
+
+
+def tables(of: server.Relay | Asker) -> dict[str, object]:
+    """All that anything could be left in, with what is."""
+    kinds = (dict, set, list, deque, Queue)
+    found = {name: value for name, value in vars(of).items() if isinstance(value, kinds)}
+    return {name: value for name, value in found.items() if name != "held" and len(value)}
+
+
+def check(relay: server.Relay) -> None:
+    """What must hold at any time."""
+    askings = [asking for asker in relay.askers for asking in asker.asked.values()]
+    assert all(asking.asker.asked[asking.number] is asking for asking in askings)
+    for room in relay.rooms.all:
+        assert room.taken == sum(asker.held[room.number] for asker in relay.askers)
+        assert 0 <= room.taken <= room.most
+        held = [asking for asking in askings if room.number in asking.rooms()]
+        parts = [
+            1 if room in (relay.rooms.requests, relay.rooms.waits) else asking.size
+            for asking in held
+        ]
+        assert room.taken == sum(parts)
+    assert relay.askers == {*relay.connections, relay.gone}
+
+
+class History:
+    """Peers who ask anything at random."""
+
+    def __init__(
+        self, seed: int, relay: server.Relay, at: RelayAddress, other: RelayProcess, to: bytes
+    ) -> None:
+        self.chance = random.Random(seed)
+        self.relay, self.at, self.other = relay, at, other
+        self.peers: list[Peer] = []
+        self.next = 0
+        self._to = to
+        self._own = relay._sealing.public
+        self._bucket_key = relay._home.bucket_key
+
+    def drop(self) -> Drop:
+        bucket = derive_bucket(self._bucket_key, self.chance.randrange(2), region="DE")
+        wrong = Drop(os.urandom(24), os.urandom(32), os.urandom(32))
+        return self.chance.choice([bucket, bucket, wrong])
+
+    def asked(self, number: int, *, wait: int = 60) -> list[wire.Request]:
+        """One of each kind that can be sealed."""
+        drop, cell = self.drop(), os.urandom(self.chance.choice([MESSAGE_CELL, LARGE_CELL]))
+        after = self.chance.choice([0, 0, 10_000])
+        return [
+            wire.Describe(number, b""),
+            wire.Create(number, self._bucket_key, os.urandom(24), bytes(32), bytes(32), 14),
+            append(drop, cell, number),
+            read(drop, number=number),
+            read(drop, after, number=number, wait=wait),
+            wire.Page(number, drop.drop_id, drop.read_token, after),
+            wire.Publish(number, drop.drop_id, drop.append_token, cell),
+        ]
+
+    def request(self, number: int) -> wire.Request:
+        """Any."""
+        inner = wire.encode(self.chance.choice(self.asked(0)))
+        here, _ = sealing.seal_request(inner, to=self._own, relay=self.relay._key)
+        there = self.other.address
+        # Nothing that the other relay would take its time with.
+        inner = wire.encode(self.chance.choice(self.asked(0, wait=1)[:-1]))
+        away, _ = sealing.seal_request(inner, to=self._to, relay=there.key)
+        return self.chance.choice(
+            [
+                *self.asked(number),
+                follow(self.drop(), 0, number, self.chance.choice([100, 2**20])),
+                wire.Consult(number, "checkpoint"),
+                wire.Sealed(number, here),
+                wire.Sealed(number, here),
+                wire.Sealed(number, b"junk"),
+                wire.Forward(number, str(there), away),
+                wire.Cover(number, str(there), away),
+                wire.Inquire(number, self.chance.choice([str(there), "nowhere"])),
+            ]
+        )
+
+    async def step(self) -> None:
+        chance = self.chance
+        if not self.peers or chance.random() < 0.05:
+            with contextlib.suppress(picows.WSError):
+                self.peers.append(await Peer.connect(self.at))
+            return
+        peer, deed = chance.choice(self.peers), chance.random()
+        if deed < 0.6:
+            self.next += 1
+            peer.send(self.request(self.next))
+        elif deed < 0.65:
+            peer.send(wire.Grant(max(0, self.next - chance.randrange(12)), 500))
+        elif deed < 0.8:
+            peer.send(wire.Unfollow(max(0, self.next - chance.randrange(12))))
+        elif deed < 0.82:
+            peer.send(self.request(max(0, self.next - chance.randrange(8))))
+        elif deed < 0.86:
+            peer.transport.disconnect(graceful=chance.random() < 0.5)
+        elif deed < 0.88:
+            self.relay._end_round()
+            self.relay.hop._hand_on()
+        elif deed < 0.9:
+            peer.transport.underlying_transport.pause_reading()
+        else:
+            await asyncio.sleep(chance.choice([0, 0.001, 0.01]))
+        self.peers = [one for one in self.peers if not one.closed.done()]
+
+    async def end(self) -> None:
+        """Have all rounds end, and wait until nothing more happens by itself."""
+        for _ in range(200):
+            self.relay._end_round()
+            self.relay.hop._hand_on()
+            await asyncio.sleep(0.02)
+            if not any(tables(asker) for asker in self.relay.askers):
+                return
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("seed", range(6))
+def test_after_any_history_every_table_is_empty(
+    home: RelayProcess, tmp_path: Path, seed: int
+) -> None:
+    async def scenario() -> None:
+        direct = await Peer.connect(home.address)
+        described = await direct.ask(wire.Describe(1, b""))
+        assert isinstance(described, wire.Described)
+        to = open_descriptor(described.descriptor, home.address.key).sealing
+        listed = HopConfig(serve="listed", relays=(str(home.address),))
+        async with served(tmp_path / "relay", LIMITS, listed) as (relay, at):
+            history = History(seed, relay, at, home, to)
+            for _ in range(STEPS):
+                await history.step()
+                check(relay)
+            for peer in history.peers:
+                peer.transport.underlying_transport.resume_reading()
+                for number in range(history.next + 1):
+                    peer.send(wire.Unfollow(number))
+            await history.end()
+            check(relay)
+            assert [tables(one) for one in relay.connections if tables(one)] == []
+            for peer in history.peers:
+                await peer.hang_up()
+            await history.end()
+            assert tables(relay) == {"askers": {relay.gone}}
+            assert tables(relay.gone) == {}
+            assert [room.taken for room in relay.rooms.all] == [0] * len(relay.rooms.all)
+            assert not any(one.waiting for one in relay.hop._destinations.values())
+
+    run_in_loop(scenario(), patience_s=60)
+
+
+# What was sealed is answered sealed
+
+
+def sealed_to(relay: server.Relay, request: wire.Request) -> tuple[bytes, bytes]:
+    """(a request sealed to the relay, the key of its answer)."""
+    frame = wire.encode(request)
+    return sealing.seal_request(frame, to=relay._sealing.public, relay=relay._key)
+
+
+def run_served(
+    directory: Path,
+    scenario: Callable[[server.Relay, RelayAddress], Coroutine[None, None, None]],
+    limits: RelayLimits | None = None,
+    hop: HopConfig | None = None,
+) -> None:
+    async def main() -> None:
+        async with served(directory, limits or RelayLimits(), hop or HopConfig()) as (relay, at):
+            await scenario(relay, at)
+
+    run_in_loop(main(), patience_s=60)
+
+
+@pytest.mark.e2e
+def test_a_hop_gets_no_answer_in_clear_by_asking_twice_under_one_id(tmp_path: Path) -> None:
+    async def scenario(relay: server.Relay, at: RelayAddress) -> None:
+        bucket = derive_bucket(relay._home.bucket_key, 0, region="DE")
+        for inner in (
+            append(bucket, os.urandom(MESSAGE_CELL)),
+            read(bucket, 10_000, wait=60),
+            read(bucket),
+            wire.Publish(0, bucket.drop_id, bucket.append_token, os.urandom(MESSAGE_CELL)),
+        ):
+            sealed, _ = sealed_to(relay, inner)
+            for again in (
+                wire.Sealed(7, sealed),
+                wire.Describe(7, b""),
+                read(bucket, number=7),
+                append(bucket, b"x" * MESSAGE_CELL, 7),
+            ):
+                hop = await Peer.connect(at)
+                hop.send(wire.Sealed(7, sealed))
+                hop.send(again)
+                assert await hop.closed == (1008, "id-in-use")
+                relay._end_round()
+                told = [hop.replies[7].get_nowait() for _ in range(hop.replies[7].qsize())]
+                assert all(isinstance(one, wire.Answer) for one in told)
+        # The two that were written, again and again, are there once each.
+        while relay.gone.asked:  # noqa: ASYNC110  # nobody is told
+            await asyncio.sleep(0.01)
+        assert len(await read_all(await Peer.connect(at), bucket)) == 2
+
+    run_served(tmp_path / "relay", scenario)
+
+
+@pytest.mark.e2e
+def test_an_id_is_as_good_as_new_once_its_request_has_ended(tmp_path: Path) -> None:
+    async def scenario(relay: server.Relay, at: RelayAddress) -> None:
+        bucket = derive_bucket(relay._home.bucket_key, 0, region="DE")
+        peer = await Peer.connect(at)
+        for number in range(200):
+            sealed, _ = sealed_to(relay, read(bucket, wait=60))
+            peer.send(wire.Sealed(number, sealed))
+            peer.send(wire.Unfollow(number))
+            assert isinstance(await peer.ask(wire.Describe(number, b"")), wire.Described)
+        [connection] = relay.connections
+        assert tables(connection) == {}
+
+    run_served(tmp_path / "relay", scenario)
+
+
+# One stranger
+
+
+@pytest.mark.e2e
+def test_reads_that_are_taken_back_cost_the_next_reader_nothing(tmp_path: Path) -> None:
+    async def scenario(relay: server.Relay, at: RelayAddress) -> None:
+        served_readers: list[int] = []
+        serve = relay.serve_reader
+
+        def counted(reader: Reader) -> None:
+            served_readers.append(reader.number)
+            serve(reader)
+
+        relay.serve_reader = counted  # type: ignore[method-assign]
+        stranger, other = await Peer.connect(at), await Peer.connect(at)
+        # As one piece, so that all of it has come before anything is done.
+        pairs = (wire.Read(1, os.urandom(24), bytes(32), 0, 1, 0), wire.Unfollow(1))
+        for _ in range(2000):
+            for one in pairs:
+                stranger.send(one)
+        bucket = derive_bucket(relay._home.bucket_key, 0, region="DE")
+        assert isinstance(await other.ask(read(bucket, number=2)), wire.Cells)
+        await stranger.ask(wire.Describe(9, b""))
+        # What had its turn before it was taken back was answered; of the others nothing is left.
+        assert len(served_readers) == 1 + stranger.replies[1].qsize()
+        assert [one for one in relay.connections if tables(one)] == []
+
+    run_served(tmp_path / "relay", scenario)
+
+
+@pytest.mark.e2e
+def test_who_asks_once_does_not_wait_behind_who_asks_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Asker] = []
+    tell = Connection.tell
+
+    def noted(connection: Connection, asking: Asking, reply: wire.Reply) -> int:
+        told.append(connection)
+        return tell(connection, asking, reply)
+
+    monkeypatch.setattr(Connection, "tell", noted)
+
+    async def scenario(relay: server.Relay, at: RelayAddress) -> None:
+        bucket = derive_bucket(relay._home.bucket_key, 0, region="DE")
+        other = await Peer.connect(at)
+        [connection] = relay.connections
+        strangers = [await Peer.connect(at) for _ in range(4)]
+        sealed, _ = sealed_to(relay, wire.Describe(0, b""))
+        for number in range(1, 501):
+            for stranger in strangers:
+                stranger.send(wire.Sealed(number, sealed))
+        assert isinstance(await other.ask(read(bucket, number=1)), wire.Cells)
+        assert told.index(connection) < 100
+        told.clear()
+        async with relay._turn:  # nothing is written meanwhile
+            for number in range(501, 1001):
+                for stranger in strangers:
+                    junk = wire.Append(number, bytes(24), bytes(32), bytes(MESSAGE_CELL))
+                    stranger.send(junk)
+            for stranger in strangers:
+                await stranger.ask(wire.Describe(1001, b""))
+            other.send(append(bucket, CELL, 2))
+            await other.ask(wire.Describe(3, b""))
+            assert relay.rooms.write_bytes.taken > 2 * server.BATCH_BYTES
+            told.clear()
+        assert isinstance(await other.reply(2), wire.Appended)
+        assert told.index(connection) < server.BATCH_CELLS
+
+    run_served(tmp_path / "relay", scenario)
+
+
+@pytest.mark.e2e
+def test_what_is_published_with_a_wrong_token_is_not_kept_and_told_with_the_others(
+    tmp_path: Path,
+) -> None:
+    async def scenario(relay: server.Relay, at: RelayAddress) -> None:
+        peer, bucket = await Peer.connect(at), derive_bucket(relay._home.bucket_key, 0, region="DE")
+        right = wire.Publish(1, bucket.drop_id, bucket.append_token, CELL)
+        for number, wrong in enumerate(
+            (
+                wire.Publish(0, bucket.drop_id, bucket.read_token, bytes(LARGE_CELL)),
+                wire.Publish(0, os.urandom(24), bucket.append_token, bytes(LARGE_CELL)),
+            ),
+            2,
+        ):
+            peer.send(wire.with_id(wrong, number))
+        await peer.ask(wire.Describe(9, b""))
+        assert (relay.rooms.waits.taken, relay.rooms.wait_bytes.taken) == (2, 0)
+        peer.send(right)
+        await peer.ask(wire.Describe(9, b""))
+        assert relay.rooms.wait_bytes.taken == len(wire.encode(right))
+        assert all(peer.replies[number].empty() for number in (1, 2, 3))
+        relay._end_round()
+        assert isinstance(await peer.reply(1), wire.Appended)
+        for number in (2, 3):
+            # Nobody is told earlier than those whose token was right.
+            assert peer.replies[number].get_nowait() == wire.Failed(number, "no-such-drop")
+
+    run_served(tmp_path / "relay", scenario)
+
+
+@pytest.mark.e2e
+def test_strangers_who_wait_for_the_round_keep_nobody_out(tmp_path: Path) -> None:
+    limits = RelayLimits(requests_in_flight_total=1024, waits_total=512)
+
+    async def scenario(relay: server.Relay, at: RelayAddress) -> None:
+        bucket = derive_bucket(relay._home.bucket_key, 0, region="DE")
+        strangers = [await Peer.connect(at) for _ in range(5)]
+        other = await Peer.connect(at)
+        for number in range(1, 300):
+            for stranger in strangers:
+                junk = (os.urandom(24), os.urandom(32), bytes(MESSAGE_CELL))
+                stranger.send(wire.Publish(number, *junk))
+        for stranger in strangers:
+            await stranger.ask(wire.Describe(0, b""))
+        assert relay.rooms.waits.taken == limits.waits_total
+        assert isinstance(await other.ask(append(bucket, CELL, 1)), wire.Appended)
+        assert isinstance(await other.ask(read(bucket, number=2)), wire.Cells)
+        for number in range(3, 3 + limits.waits_total // 6):
+            assert isinstance(await other.ask(follow(bucket, 0, number)), wire.Cells)
+        assert isinstance(await other.ask(wire.Describe(0, b"")), wire.Described)
+
+    run_served(tmp_path / "relay", scenario, limits)
+
+
+@pytest.mark.e2e
+def test_strangers_who_wait_for_cells_keep_nobody_from_waiting(tmp_path: Path) -> None:
+    limits = RelayLimits(requests_in_flight_total=1024, waits_total=512)
+
+    async def scenario(relay: server.Relay, at: RelayAddress) -> None:
+        bucket = derive_bucket(relay._home.bucket_key, 0, region="DE")
+        idle = derive_bucket(relay._home.bucket_key, 1, region="DE")
+        strangers = [await Peer.connect(at) for _ in range(5)]
+        for number in range(1, 300):
+            for stranger in strangers:
+                stranger.send(read(idle, number=number, wait=180))
+        for stranger in strangers:
+            await stranger.ask(wire.Describe(0, b""))
+        assert relay.rooms.waits.taken == limits.waits_total
+        others = [await Peer.connect(at) for _ in range(20)]
+        for other in others:
+            for number in range(3):
+                assert isinstance(await other.ask(follow(bucket, 0, number)), wire.Cells)
+        await others[0].ask(append(bucket, CELL, 9))
+        for other in others:
+            for number in range(3):
+                assert isinstance(await other.reply(number), wire.Cells)
+
+    run_served(tmp_path / "relay", scenario, limits)
+
+
+@pytest.mark.e2e
+def test_what_nobody_waits_for_any_more_waits_at_no_other_relay_either(tmp_path: Path) -> None:
+    async def scenario(relay: server.Relay, at: RelayAddress) -> None:
+        idle = derive_bucket(relay._home.bucket_key, 0, region="DE")
+        listed = HopConfig(serve="listed", relays=(str(at),))
+        with RelayProcess(tmp_path / "hop", hop=listed) as hop:
+            taken, gone = await Peer.connect(hop.address), await Peer.connect(hop.address)
+            for number in range(1, 11):
+                for peer in (taken, gone):
+                    sealed, _ = sealed_to(relay, read(idle, wait=180))
+                    peer.send(wire.Forward(number, str(at), sealed))
+            while relay.rooms.waits.taken < 20:  # noqa: ASYNC110  # the other is another process
+                await asyncio.sleep(0.01)
+            for number in range(1, 11):
+                taken.send(wire.Unfollow(number))
+            await gone.hang_up()
+            while relay.rooms.waits.taken:  # noqa: ASYNC110  # same
+                await asyncio.sleep(0.01)
+            assert isinstance(await taken.ask(wire.Describe(1, b"")), wire.Described)
+
+    run_served(tmp_path / "relay", scenario)
+
+
+@pytest.mark.e2e
+def test_who_goes_while_a_hop_connects_does_not_end_that_for_the_others(tmp_path: Path) -> None:
+    async def scenario(relay: server.Relay, at: RelayAddress) -> None:
+        listed = HopConfig(serve="listed", relays=(str(at),))
+        with RelayProcess(tmp_path / "hop", hop=listed) as hop:
+            for _ in range(5):
+                gone, stays = await Peer.connect(hop.address), await Peer.connect(hop.address)
+                hop.signal(signal.SIGSTOP)  # all of it comes at once
+                gone.send(wire.Inquire(1, str(at)))
+                stays.send(wire.Inquire(1, str(at)))
+                gone.transport.disconnect(graceful=False)
+                hop.signal(signal.SIGCONT)
+                assert isinstance(await stays.reply(1), wire.Described)
+            # It was connected to once, by whoever it was.
+            assert len(relay.connections) == 1
+
+    run_served(tmp_path / "relay", scenario)
+
+
+def test_a_link_takes_no_id_that_is_in_use() -> None:
+    link = Link()
+    link._next = 2**32 - 3
+    link._followed = {2**32 - 1: None, 1: None}  # type: ignore[dict-item]
+    assert [link._number() for _ in range(3)] == [2**32 - 2, 2, 3]
+
+
+# Shares
+
+
+class Somebody:
+    def __init__(self, speaks_for: int) -> None:
+        self.speaks_for = speaks_for
+        self.held = [0]
+
+
+@given(
+    st.integers(1, 40),
+    st.integers(1, 20),
+    st.lists(
+        st.tuples(st.integers(0, 5), st.integers(-4, 8), st.booleans()), min_size=1, max_size=120
+    ),
+)
+def test_the_greediest_is_refused_and_never_the_newest(
+    most: int, each: int, steps: list[tuple[int, int, bool]]
+) -> None:
+    everybody = [Somebody(1) for _ in range(5)] + [Somebody(4)]
+
+    def relieve(who: Somebody) -> bool:
+        room.give_back(who, 1)
+        return True
+
+    room: Room[Somebody] = Room(0, most, each, holders=everybody, relieve=relieve, retry_s=5.0)
+    for index, amount, is_trusted in steps:
+        who = everybody[index]
+        had = who.held[0]
+        if amount < 0:
+            room.give_back(who, min(-amount, had))
+        elif amount:
+            if not is_trusted:
+                room._trusted = 0
+            is_refused = False
+            try:
+                room.take(who, amount)
+            except RelayBusy:
+                is_refused = True
+            assert who.held[0] == (had if is_refused else had + amount)
+            if is_refused and not is_trusted:
+                # They would have had too much, or as much as the greediest has.
+                asked = (had + amount) / who.speaks_for
+                assert asked > each or asked >= max(
+                    one.held[0] / one.speaks_for for one in everybody
+                )
+        assert room.taken == sum(one.held[0] for one in everybody)
+        assert 0 <= room.taken <= most
+        assert all(0 <= one.held[0] <= each * one.speaks_for for one in everybody)
