@@ -543,7 +543,7 @@ async def test_damaged_page_anywhere_is_found_and_named(world: World) -> None:
         broken[page * 4096 + world.rng.randrange(4096)] ^= 1
         path.write_bytes(broken)
         try:
-            client = Client.open(alice.directory, Unlock(key=alice._key))
+            client = Client.open(alice.directory, Unlock(key=alice.key))
         except VaultDamaged:
             continue
         assert client.check_vault()
@@ -551,7 +551,7 @@ async def test_damaged_page_anywhere_is_found_and_named(world: World) -> None:
             look_at_everything(client)
         await client.close()
     path.write_bytes(whole)
-    client = Client.open(alice.directory, Unlock(key=alice._key))
+    client = Client.open(alice.directory, Unlock(key=alice.key))
     assert client.check_vault() == ""
     await client.close()
 
@@ -576,7 +576,7 @@ async def test_nothing_said_known_or_named_can_be_read_in_the_files(world: World
     known = [
         *(text.encode() for text in (words, words[::-1], "the name of the group", bob.name)),
         me.identity, me.delivery_key, me.signer, me.identity_key.private_bytes_raw(),
-        gid, me.home.bucket.append_token, str(world.relay.address).encode(), alice._key,
+        gid, me.home.bucket.append_token, str(world.relay.address).encode(), alice.key,
     ]  # fmt: skip
     files = [path for path in alice.directory.rglob("*") if path.is_file()]
     assert {path.name for path in files} >= {"vault.db", "vault.db-wal", "vault.json"}

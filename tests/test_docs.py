@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import hashlib
 import importlib
 import re
@@ -270,7 +271,10 @@ def vectors() -> dict[str, str]:
     publish = wire.encode(wire.Publish(11, bucket.drop_id, bucket.append_token, cell))
     theirs = X25519PrivateKey.from_private_bytes(r(160)).public_key().public_bytes_raw()
     pair = labels.pair_secret(r(128), theirs)
-    root = labels.chain_root(pair, r(96), group=bytes(range(16)), signer=r(192), to=r(224))
+    chain_of = functools.partial(
+        labels.chain_root, pair, r(96), group=bytes(range(16)), signer=r(192), to=r(224)
+    )
+    root = chain_of(labels.Lane.WORDS)
     first, chain = labels.step(root)
     second, chain = labels.step(chain)
     key = Ed25519PrivateKey.from_private_bytes(r(64))
@@ -302,6 +306,7 @@ def vectors() -> dict[str, str]:
         "publish.sha256": hashlib.sha256(publish).digest(),
         "chain.pair": pair,
         "chain.root": root,
+        "chain.calls": chain_of(labels.Lane.CALLS),
         "chain.secret_0": first,
         "chain.secret_1": second,
         "chain.next_2": chain,

@@ -13,10 +13,11 @@ import pytest
 
 from amanat.client import rights
 from amanat.client.gaps import Gaps
-from amanat.drill import drill, integrity, intrusion, lines, live
+from amanat.drill import copied, drill, integrity, intrusion, lines, live
 from amanat.drill.attackers import judge, learn, train
 from amanat.drill.attacks import (
     content,
+    copied_vault,
     identifiers,
     infiltrator,
     ip,
@@ -462,6 +463,13 @@ def test_nothing_forged_is_believed(kinds: tuple[str, str]) -> None:
     found = integrity.forgeries(kinds, 1, 20)
     assert found.lies >= 20
     assert found.wrong == 0
+
+
+def test_whoever_copied_a_vault_reads_until_its_keys_are_refreshed_and_no_longer() -> None:
+    until, after, removed = (copied.words_read(how, 1) for how in copied_vault.HOW)
+    assert until.wrong == until.lies == 40  # else nothing is shown by what follows
+    assert (after.lies, after.wrong) == (40, 0)
+    assert (removed.lies, removed.wrong) == (20, 0)
 
 
 def test_nobody_becomes_a_member_or_an_admin_by_the_commit_of_who_may_not() -> None:

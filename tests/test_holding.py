@@ -384,7 +384,7 @@ async def test_a_notice_of_anything_else_is_refused(world: World) -> None:
         codec.encode(Held(relay, "IR", bytes(32), bytes(32), CellKind.WANTED)),
     ):
         with bob.client._unit(), pytest.raises(InvalidMessage):
-            holding.expect(gid, b"signer", notice, {relay}, AT, now=0)
+            holding.expect(gid, b"signer", notice, {relay}, AT, is_past=False, now=0)
     assert holding.places() == []
 
 

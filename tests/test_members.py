@@ -189,7 +189,7 @@ async def test_messages_of_epochs_that_never_come_are_bounded(
     alice.client.rename(gid, "friends")
     await world.settle()
     for number in range(6):
-        alice.client.send(gid, f"text {number}")
+        carol.client.send(gid, f"text {number}")
     await world.settle()
     hidden = world.network.relays.pop(world.relay.address)  # the Commit is not to be had
     drops = bob.client._conversations.epoch_drops(gid)

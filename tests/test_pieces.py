@@ -17,9 +17,8 @@ from amanat.client import pieces as rules
 from amanat.client.conversation import LOOK_EVERY_MS
 from amanat.client.pieces import MAX_OPEN, MAX_OPEN_ALL, EpochDrop
 from amanat.client.vault import Unlock, create, open_vault
-from amanat.drill.world import Shelf, World
+from amanat.drill.world import World
 from amanat.errors import CopiedVault, InvalidCell
-from amanat.protocol.drops import HANDSHAKE_RETENTION_DAYS, first_digest, token_hash
 from amanat.protocol.messages import COMMIT_FRAGMENT, MAX_FRAGMENTS, Fragment, piece_hash
 
 if TYPE_CHECKING:
@@ -179,19 +178,9 @@ def test_of_an_author_who_begins_too_much_the_newest_becomes_whole(vault: Vault)
 # In a group
 
 
-def make_drop(world: World, place: EpochDrop) -> Shelf:
-    """The epoch drop at the relay, made if it is not there."""
-    drop = place.drop
-    append, read = (token_hash(drop.drop_id, token) for token in drop[1:])
-    return world.relay.shelves.setdefault(
-        drop.drop_id,
-        Shelf(append, read, HANDSHAKE_RETENTION_DAYS, [first_digest(drop.drop_id)]),
-    )
-
-
 def flood(world: World, person: Person, gid: bytes, size: int = FLOOD) -> None:
     """A member begins more than all members together may."""
-    shelf = make_drop(world, person.epoch_place(gid))
+    shelf = world.relay.epoch_shelf(person.epoch_place(gid).drop)
     for _ in range(size):
         data = os.urandom(8)
         half = person.piece(gid, data, of=[piece_hash(data), os.urandom(16)])
@@ -250,7 +239,7 @@ async def test_nothing_is_kept_of_who_knows_the_drop_and_is_not_in_the_epoch(
     place = alice.epoch_place(gid)  # as if mallory had learnt the secret somehow
     leaf = {"stranger": 77, "in another's name": bob.client._conversations.group(gid).view.own_leaf}
     engine, signer = mallory.client._engine, mallory.client._me.signer
-    shelf = make_drop(world, place)
+    shelf = world.relay.epoch_shelf(place.drop)
     for _ in range(FLOOD):
         data = os.urandom(8)
         hashes = [piece_hash(data), os.urandom(16)]

@@ -146,17 +146,18 @@ def test_two_people_share_a_secret_and_a_bad_key_is_refused() -> None:
             labels.pair_secret(one.private_bytes_raw(), bad)
 
 
-def test_every_direction_of_every_group_has_its_own_chain() -> None:
+def test_every_direction_and_lane_of_every_group_has_its_own_chain() -> None:
     people = [bytes([n]) * 32 for n in range(3)]
     roots = {
-        labels.chain_root(pair, epoch, group=group, signer=signer, to=to)
+        labels.chain_root(pair, epoch, lane, group=group, signer=signer, to=to)
         for pair in people[:2]
         for epoch in people[:2]
+        for lane in labels.Lane
         for group in people[:2]
         for signer in people
         for to in people
     }
-    assert len(roots) == 2 * 2 * 2 * 9
+    assert len(roots) == 2 * 2 * 2 * 2 * 9
 
 
 @settings(max_examples=40)

@@ -574,7 +574,7 @@ async def test_damaged_vault_is_named_and_left_as_it_is(world: World) -> None:
         bob.say("alice", f"text {number}")
     await world.settle()
     await alice.client.close()
-    directory, key = alice.directory, alice._key
+    directory, key = alice.directory, alice.key
     whole = (directory / "vault.db").read_bytes()
     count: Counter[str] = Counter()
     for seed in range(rounds(40)):

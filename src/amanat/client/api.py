@@ -1547,13 +1547,21 @@ class Client:
             else:
                 gid, signer = arrival.gid, arrival.signer
                 self._conversations.came(gid, signer, home.bucket.drop_id, now=now)
-                self._conversations.take(gid, signer, arrival.cell, now=now)
+                self._conversations.take(
+                    gid, signer, arrival.cell, is_past=arrival.is_past, now=now
+                )
         if self._delivery.broken_claims(home.bucket.drop_id):
             self._conversations.lied(None, now=now)
 
     async def _read_again(self) -> None:
         """Look once more at what the own bucket held before a chain was known."""
         while (after := self._delivery.again()) is not None:
+            with self._unit():
+                recent = self._delivery.recall(after)
+                for home, kept in recent or ():
+                    self._take(kept, home, now=self._now())
+            if recent is not None:
+                continue
             home = self._me.home
             drop_id, _, token = home.bucket
             request = wire.Read(0, drop_id, token, after, CELLS_PER_UNIT, 0)
@@ -1762,6 +1770,7 @@ class Client:
                 "UPDATE comeback SET ask_due_at = min(ask_due_at, ?)", (now + ASK_MS[1],)
             )
             self._history.begin_clock(now=now)
+            self._delivery.begin_clock(now=now)
             self._conversations.begin_clock(now=now)
             self._conversations.events += self._history.expire(now=now)
         self._latest = now
@@ -1801,6 +1810,7 @@ class Client:
                 rules.claims.renew(now=now)
                 rules.gaps.expire(now=now)
                 rules.holding.expire(now=now)
+                self._delivery.expire(now=now)
                 self._invites.expire(now=now)
             self._forget_former(now)
         if self._delivery.has_passed and now >= self._write_at:

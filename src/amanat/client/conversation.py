@@ -123,6 +123,7 @@ from amanat.protocol.messages import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from amanat.client.delivery import Delivery
     from amanat.client.gaps import Gap
@@ -164,6 +165,9 @@ MAX_REPAIRS = 512
 REPAIR_SPAN_MS = 3_600_000
 FORGOTTEN_MS = 30_000
 """How long after a relay has forgotten our Commit it is appended once more, in milliseconds."""
+CALLED = 2
+"""With how many heartbeats after the last word those are told where we are who have not confirmed
+it."""
 HELPED_MS = 3_000
 """How soon after helping a member back their Commit is looked for, in milliseconds."""
 PARTED_MS = 30_000
@@ -515,7 +519,10 @@ class Conversations:
 
     # Epochs
 
-    def _enter_epoch(self, gid: bytes, *, now: int) -> None:
+    def _enter_epoch(
+        self, gid: bytes, *, renewed: AbstractSet[bytes] = frozenset(), now: int
+    ) -> None:
+        """See to what comes with an epoch; `renewed` are the people whose keys are new in it."""
         self._groups.pop(gid, None)
         group = self.group(gid)
         epoch = group.view.epoch
@@ -553,13 +560,16 @@ class Conversations:
         else:
             peers = self.others(group)
             chains = self._engine.export_secret(gid, "amanat chains", b"", 32)
-            if self._delivery.keep_chains(gid, peers, chains):
+            begun = self._delivery.keep_chains(
+                gid, peers, chains, epoch=epoch, renewed=renewed, now=now
+            )
+            if begun.is_any:
                 (sure,) = self._db.execute(
                     "SELECT sure_seq FROM conversation WHERE gid = ?", (gid,)
                 ).fetchone()
                 self._delivery.read_again(sure)
-                if self._has_moved_since(group):
-                    self._tell(gid, now=now)  # newcomers see where we were
+            if begun.is_first and self._has_moved_since(group):
+                self._tell(gid, now=now)  # newcomers see where we were
         if any(p.leaf.addresses[0].relay != group.policy.relay for p in group.people):
             # Members of other relays cannot make the drop they may need: whoever can, does.
             self._make_epoch_drop(gid, group, now=now)
@@ -1036,7 +1046,9 @@ class Conversations:
             return
         if staged.external:
             self._let_back(gid, staged, now=now)
-        self._enter_epoch(gid, now=now)
+            self._enter_epoch(gid, now=now)
+        else:
+            self._enter_epoch(gid, renewed=_renewed(staged.updates), now=now)
         self.events.append(GroupChanged(gid))
         self.attempt(gid, now=now)
 
@@ -1190,7 +1202,8 @@ class Conversations:
             "SELECT digest, welcome, tree, joiners, is_refresh FROM attempt WHERE gid = ?", (gid,)
         ).fetchone()
         before = self.group(gid)
-        self._engine.merge_pending(gid, digest)
+        commit = self._engine.merge_pending(gid, digest)
+        self._groups.pop(gid)  # a notice says where we are now
         self._db.execute("DELETE FROM attempt WHERE gid = ?", (gid,))
         if refreshed:
             self._db.execute("DELETE FROM intent WHERE gid = ? AND kind = 'refresh'", (gid,))
@@ -1198,7 +1211,7 @@ class Conversations:
         for peer in _one_each(self.others(before)):
             # In a large group there are no chains and none are needed: its epoch drop is followed.
             self._post(gid, peer, CellKind.NOTICE, b"", now=now)
-        self._enter_epoch(gid, now=now)
+        self._enter_epoch(gid, renewed=_renewed(commit.updates), now=now)
         if welcome is not None:
             self._let_in(gid, welcome, tree, [bytes.fromhex(j) for j in json.loads(joiners)], now)
         if not self.is_active(gid) and self.group(gid).identities == {self._me.identity}:
@@ -1672,6 +1685,24 @@ class Conversations:
                 self._tell(gid, is_again=True, now=now)
             else:
                 self._say(gid, Kind.HEARTBEAT, b"", now=now)
+            if has_receipts:
+                self._call_silent(gid, now=now)
+
+    def _call_silent(self, gid: bytes, *, now: int) -> None:
+        """Tell those who have not confirmed our last words where we are, with the first heartbeats
+        after them; inside a unit. If they were shown another Commit than we, they may know nothing
+        else that we say as ours."""
+        (beats,) = self._db.execute(
+            "SELECT beats FROM conversation WHERE gid = ?", (gid,)
+        ).fetchone()
+        if beats > CALLED:
+            return
+        group, devices = self.group(gid), self._devices(gid)
+        come = dict(zip(devices, self.gaps.has_come(gid, devices), strict=True))
+        last = self.gaps.last_word(gid)
+        for peer in _one_each(self.others(group)):
+            if come.get(peer.identity, last) < last:
+                self._post(gid, peer, CellKind.NOTICE, b"", now=now)
 
     def ask(self, gap: Gap, *, now: int) -> None:
         """Ask the sender of what is missing for it; inside a unit."""
@@ -1896,16 +1927,22 @@ class Conversations:
         mark = received.aad if len(received.aad) == MARK_BYTES else NO_MARK
         self._hear(gid, sender, received.signer, envelope, digest, mark=mark, now=now)
 
-    def take(self, gid: bytes, signer: bytes, cell: PairCell, *, now: int) -> None:
-        """Take a cell that came by a pair chain; inside a unit."""
+    def take(
+        self, gid: bytes, signer: bytes, cell: PairCell, *, is_past: bool = False, now: int
+    ) -> None:
+        """Take a cell that came by a pair chain, or by one that has ended (`is_past`); inside a
+        unit."""
         self.check_gossip(gid, signer, cell, now=now)
         match cell.kind:
             case CellKind.MLS:
                 self.receive(gid, cell.payload, at=cell.epoch, now=now)
             case CellKind.NOTICE:
-                self.notice(gid, now=now)
+                self._called(gid, cell.epoch, now=now)
             case CellKind.HELD:
-                self._expect_held(gid, signer, cell.payload, cell.epoch, now=now)
+                self._expect_held(gid, signer, cell.payload, cell.epoch, is_past=is_past, now=now)
+            case CellKind.REPAIR if is_past:
+                # Nothing but that chain vouches for it, and a copy of a vault may still have that.
+                self.gaps.ask_now(gid, signer, now=now)
             case CellKind.WANTED | CellKind.REPAIR | CellKind.BRANCH if self.is_followed(gid):
                 people = {p.signer: p.identity for p in self.group(gid).people}
                 if signer not in people:
@@ -1924,8 +1961,23 @@ class Conversations:
             case _:
                 pass  # of a later version
 
-    def _expect_held(
-        self, gid: bytes, signer: bytes, notice: bytes, at: Epoch, *, now: int
+    def _called(self, gid: bytes, at: Epoch, *, now: int) -> None:
+        """A member says that there is something to look at; inside a unit. That they are in a later
+        epoch is kept as a message of it would be."""
+        if self.is_followed(gid) and at.number > self.group(gid).view.epoch:
+            self._keep_early(gid, b"", at, now=now)
+        else:
+            self.notice(gid, now=now)
+
+    def _expect_held(  # whose, what, and where they are
+        self,
+        gid: bytes,
+        signer: bytes,
+        notice: bytes,
+        at: Epoch,
+        *,
+        is_past: bool = False,
+        now: int,
     ) -> None:
         """A word waits at its sender's home, or somebody's of a large group (`signer` is empty)."""
         if not self.is_followed(gid) or self.history.is_shut(gid):
@@ -1935,7 +1987,8 @@ class Conversations:
         if not signer:  # we read what we have said ourselves, too
             relays |= {home.relay for home in self._me.homes}
         try:
-            self.holding.expect(gid, signer, notice, relays, at, now=now)
+            if not self.holding.expect(gid, signer, notice, relays, at, is_past=is_past, now=now):
+                self.gaps.ask_now(gid, signer, now=now)
         except InvalidMessage as error:
             self.warn(gid, error.code, "a notice of a held word could not be read", now=now)
 
@@ -1986,7 +2039,8 @@ class Conversations:
         ).fetchall()
         self._db.execute("DELETE FROM early WHERE gid = ?", (gid,))
         for (message,) in rows:
-            self.receive(gid, message, now=now)
+            if message:
+                self.receive(gid, message, now=now)
 
     def _hear(  # whose, what, its hash and mark
         self,
@@ -2302,6 +2356,11 @@ _branches = codec.decoder_of(Branch)
 _wanted = codec.decoder_of(Wanted)
 _repairs = codec.decoder_of(Repair)
 _new_addresses = codec.decoder_of(NewAddresses)
+
+
+def _renewed(updates: Iterable[mls.Member]) -> set[bytes]:
+    """The identities whose leaves a Commit renews."""
+    return {check_credential(one.credential, signer=one.signer).identity for one in updates}
 
 
 def most_leaves(suite: int) -> int:

@@ -13,8 +13,11 @@ unit, so that other people's cells cost no write each.
 
 from __future__ import annotations
 
+import itertools
 import json
 import secrets
+from collections import deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -24,11 +27,20 @@ from amanat.errors import InvalidCell, InvalidMessage, RelayLied
 from amanat.protocol import codec, wire
 from amanat.protocol.cells import LABEL_BYTES, one_time, open_cell, seal
 from amanat.protocol.drops import expand, first_digest, next_digest
-from amanat.protocol.labels import WINDOW, Window, chain_root, pair_secret, step
-from amanat.protocol.messages import MAX_SEEN, Epoch, PairCell, Seen, decode_pair_cell
+from amanat.protocol.labels import (
+    CALL_WINDOW,
+    WINDOW,
+    Lane,
+    Window,
+    chain_root,
+    pair_secret,
+    step,
+)
+from amanat.protocol.messages import CALLS, MAX_SEEN, Epoch, PairCell, Seen, decode_pair_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from amanat.client.profile import Home, Me
     from amanat.client.vault import Vault
@@ -41,6 +53,19 @@ arrive as one burst. It hides little (the hop and the bucket do the hiding) and 
 KEPT_DIGESTS = 16_384
 """Cells of a drop whose digests are kept to compare with what others were told: 128 KiB."""
 _DIGESTS_PER_ROW = 256
+RECENT_BYTES = 4 * 1024 * 1024
+"""Bytes of cells of each own bucket that are kept in memory, to look through them once more when a
+chain begins: the relay need not be asked, and learns nothing of it."""
+PAST_MS = 14 * 86_400_000
+"""How long what comes by a chain that has ended is recognised, in milliseconds: as long as cells
+rest in a bucket (MESSAGE_RETENTION_DAYS)."""
+KEPT_PAST = 8
+"""Most ended chains from one device that are kept: what came by an older one is asked for."""
+SETTLED_MS = 86_400_000
+"""How long after its end all of the window of a chain is looked for, in milliseconds (a day)."""
+SETTLED_WINDOW = 8
+"""Positions beyond the highest seen that are looked for afterwards: what a sender had waiting who
+was away all that time."""
 WAYS_BACK = 16
 """Labels by which a contact can ask for help: as often within the retention of a bucket. For a
 hundred contacts and two buckets they are 3,200 among those expected."""
@@ -72,6 +97,8 @@ class FromPair(NamedTuple):
     gid: bytes
     signer: bytes
     cell: PairCell
+    is_past: bool
+    """By a chain that has ended: whoever has copied a vault before then can have made it."""
 
 
 class FromInvite(NamedTuple):
@@ -121,12 +148,32 @@ class Peer(NamedTuple):
     addresses: list[Address]
 
 
+class Begun(NamedTuple):
+    """What a change of chains has begun."""
+
+    is_any: bool
+    """A chain to us: what came by it before we knew is still to be found."""
+    is_first: bool
+    """Somebody has a chain to us who had none."""
+
+
+class _Chain(NamedTuple):
+    """A chain to us: of a conversation, from a device, and from which of its epochs on."""
+
+    gid: bytes
+    signer: bytes
+    lane: int
+    epoch: int
+
+
 class _Expected(NamedTuple):
     source: str
     key: bytes
     """gid of a pair; secret of an invite or a knock."""
     signer: bytes
     position: int
+    chain: _Chain | None = None
+    """Of a pair."""
 
 
 class _Cursor(NamedTuple):
@@ -138,6 +185,32 @@ class _Cursor(NamedTuple):
     digests: bytes
 
 
+@dataclass
+class _Recent:
+    """What was read of an own bucket lately: all its cells from `since` on, others' too."""
+
+    since: int
+    cells: deque[bytes] = field(default_factory=deque)
+    size: int = 0
+
+    @property
+    def end(self) -> int:
+        """The seq of the last of them."""
+        return self.since + len(self.cells)
+
+    def add(self, first: int, cells: Iterable[bytes]) -> None:
+        """Go on with cells that were read, of which the first has this seq."""
+        if first > self.end + 1:  # what lies between has expired
+            self.since, self.size = first - 1, 0
+            self.cells.clear()
+        for cell in itertools.islice(cells, self.end + 1 - first, None):
+            self.cells.append(cell)
+            self.size += len(cell)
+        while self.size > RECENT_BYTES:
+            self.since += 1
+            self.size -= len(self.cells.popleft())
+
+
 class Delivery:
     """The delivery rules of one vault."""
 
@@ -145,7 +218,9 @@ class Delivery:
         self._vault = vault
         self._me = me
         self._labels: dict[bytes, _Expected] | None = None
-        self._windows: dict[tuple[bytes, bytes], Window] = {}
+        self._windows: dict[_Chain, Window] = {}
+        self._past: set[_Chain] = set()
+        """Those of them that have ended."""
         self._pairs: dict[bytes, bytes] = {}
         self._claims: set[int] = set()
         """The claims whose labels are expected."""
@@ -153,6 +228,7 @@ class Delivery:
         """Cursors that moved over other people's cells only: true whatever becomes of a unit."""
         self._taken: dict[bytes, _Cursor] = {}
         """Cursors that move with the unit under way."""
+        self._recent: dict[bytes, _Recent] = {}
         vault.bind(before_commit=self._write_cursors, after_commit=self._wrote, forget=self._forget)
 
     def _forget(self) -> None:
@@ -283,14 +359,15 @@ class Delivery:
         False when there is no chain to them (a large group: its epoch drop is the way).
         """
         row = self._vault.db.execute(
-            "SELECT chain FROM chain_out WHERE gid = ? AND identity = ?", (gid, to.identity)
+            "SELECT chain FROM chain_out WHERE gid = ? AND identity = ? AND lane = ?",
+            (gid, to.identity, _lane_of(kind)),
         ).fetchone()
         if row is None:
             return False
         secret, after = step(row[0])
         self._vault.db.execute(
-            "UPDATE chain_out SET chain = ? WHERE gid = ? AND identity = ?",
-            (after, gid, to.identity),
+            "UPDATE chain_out SET chain = ? WHERE gid = ? AND identity = ? AND lane = ?",
+            (after, gid, to.identity, _lane_of(kind)),
         )
         read = list(seen)[:MAX_SEEN]
         told = self._tell(to.identity, MAX_SEEN - len(read))
@@ -451,44 +528,118 @@ class Delivery:
         if self._labels is not None:
             self._reload_windows(gid)
 
-    def keep_chains(self, gid: bytes, peers: Iterable[Peer], epoch_secret: bytes) -> bool:
+    def keep_chains(
+        self,
+        gid: bytes,
+        peers: Iterable[Peer],
+        epoch_secret: bytes,
+        *,
+        epoch: int,
+        renewed: AbstractSet[bytes] = frozenset(),
+        now: int,
+    ) -> Begun:
         """Make the chains of a conversation those of exactly these members; inside a unit.
 
-        Members without a chain start one from this epoch's secret; chains of others end. Every
-        member does the same on entering the same epoch, so both ends agree. Whether a chain to us
-        has begun.
+        Chains of others end. Members without a chain start one from this epoch's secret; so do
+        those at one of whose ends somebody's keys are renewed (by `renewed`, their identities), in
+        the lane of words. Every member does the same on entering the same epoch, so both ends
+        agree. What still comes by a chain that ended so is recognised for PAST_MS.
         """
         db = self._vault.db
         peers = list(peers)
+        people = {peer.signer: peer.identity for peer in peers if peer.signer != self._me.signer}
         identities = {peer.identity for peer in peers}
-        signers = {peer.signer for peer in peers if peer.signer != self._me.signer}
-        out = {row[0] for row in db.execute("SELECT identity FROM chain_out WHERE gid = ?", (gid,))}
-        into = {row[0] for row in db.execute("SELECT signer FROM chain_in WHERE gid = ?", (gid,))}
-        for identity in out - identities:
-            db.execute("DELETE FROM chain_out WHERE gid = ? AND identity = ?", (gid, identity))
-        for signer in into - signers:
+        known = {r[0] for r in db.execute("SELECT signer FROM chain_in WHERE gid = ?", (gid,))}
+        for signer in known - set(people):
             db.execute("DELETE FROM chain_in WHERE gid = ? AND signer = ?", (gid, signer))
-        for peer in peers:
-            if peer.identity not in out:
-                out.add(peer.identity)
-                chain = self._root(gid, peer, epoch_secret, self._me.signer, peer.identity)
-                db.execute("INSERT INTO chain_out VALUES (?, ?, ?)", (gid, peer.identity, chain))
-            if peer.signer in signers - into:
-                chain = self._root(gid, peer, epoch_secret, peer.signer, self._me.identity)
-                db.execute(
-                    "INSERT INTO chain_in VALUES (?, ?, 0, ?, 0, '[]')", (gid, peer.signer, chain)
-                )
+        told = {r[0] for r in db.execute("SELECT identity FROM chain_out WHERE gid = ?", (gid,))}
+        for identity in told - identities:
+            db.execute("DELETE FROM chain_out WHERE gid = ? AND identity = ?", (gid, identity))
+        for identity in identities if self._me.identity in renewed else identities & renewed:
+            db.execute(
+                "DELETE FROM chain_out WHERE gid = ? AND identity = ? AND lane = ?",
+                (gid, identity, Lane.WORDS),
+            )
+            for signer in [one for one, whose in people.items() if whose == identity]:
+                self._end_words(gid, signer, now=now)
+        is_any = self._begin_chains(gid, peers, epoch_secret, epoch=epoch)
         if self._labels is not None:  # otherwise read from the vault when they are needed
             self._reload_windows(gid)
-        return bool(signers - into)
+        return Begun(is_any, bool(set(people) - known))
+
+    def _begin_chains(
+        self, gid: bytes, peers: Iterable[Peer], epoch_secret: bytes, *, epoch: int
+    ) -> bool:
+        """Begin the chains that are not there; whether any is one to us."""
+        db = self._vault.db
+        out = db.execute("SELECT identity, lane FROM chain_out WHERE gid = ?", (gid,))
+        into = db.execute(
+            "SELECT signer, lane FROM chain_in WHERE gid = ? AND ended_at IS NULL", (gid,)
+        )
+        told, heard, is_any = {*out.fetchall()}, {*into.fetchall()}, False
+        for peer, lane in itertools.product(peers, Lane):
+            if (peer.identity, lane) not in told:
+                told.add((peer.identity, lane))
+                root = self._root(gid, peer, epoch_secret, lane, to_them=True)
+                db.execute(
+                    "INSERT INTO chain_out VALUES (?, ?, ?, ?)", (gid, peer.identity, lane, root)
+                )
+            if peer.signer != self._me.signer and (peer.signer, lane) not in heard:
+                is_any = True
+                root = self._root(gid, peer, epoch_secret, lane, to_them=False)
+                db.execute(
+                    "INSERT INTO chain_in (gid, signer, lane, epoch, base, chain, highest,"
+                    " received, reach) VALUES (?, ?, ?, ?, 0, ?, 0, '[]', ?)",
+                    (gid, peer.signer, lane, epoch, root, _REACH[lane]),
+                )
+        return is_any
+
+    def _end_words(self, gid: bytes, signer: bytes, *, now: int) -> None:
+        db = self._vault.db
+        db.execute(
+            "UPDATE chain_in SET ended_at = ? WHERE gid = ? AND signer = ? AND lane = ?"
+            " AND ended_at IS NULL",
+            (now, gid, signer, Lane.WORDS),
+        )
+        db.execute(
+            "DELETE FROM chain_in WHERE gid = ?1 AND signer = ?2 AND ended_at IS NOT NULL"
+            " AND epoch NOT IN (SELECT epoch FROM chain_in WHERE gid = ?1 AND signer = ?2"
+            " AND ended_at IS NOT NULL ORDER BY epoch DESC LIMIT ?3)",
+            (gid, signer, KEPT_PAST),
+        )
 
     def end_chains(self, gid: bytes) -> None:
         """End every chain of a conversation; inside a unit."""
-        self.keep_chains(gid, (), b"")
+        for table in ("chain_out", "chain_in"):
+            self._vault.db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+        if self._labels is not None:
+            self._reload_windows(gid)
 
-    def _root(self, gid: bytes, peer: Peer, epoch_secret: bytes, signer: bytes, to: bytes) -> bytes:
+    def expire(self, *, now: int) -> None:
+        """Forget chains that ended long ago, and look for less of those that ended a while ago;
+        inside a unit."""
+        db = self._vault.db
+        gone = db.execute(
+            "DELETE FROM chain_in WHERE ended_at < ? RETURNING gid", (now - PAST_MS,)
+        ).fetchall()
+        db.execute(
+            "UPDATE chain_in SET reach = ? WHERE ended_at < ? AND reach > ?",
+            (SETTLED_WINDOW, now - SETTLED_MS, SETTLED_WINDOW),
+        )
+        for (gid,) in {*gone} if self._labels is not None else ():
+            self._reload_windows(gid)
+
+    def begin_clock(self, *, now: int) -> None:
+        """Nothing has ended in times to come: the clock may have been set back; inside a unit."""
+        self._vault.db.execute("UPDATE chain_in SET ended_at = min(ended_at, ?)", (now,))
+
+    def _root(
+        self, gid: bytes, peer: Peer, epoch_secret: bytes, lane: Lane, *, to_them: bool
+    ) -> bytes:
+        ours, theirs = (self._me.signer, peer.identity), (peer.signer, self._me.identity)
+        signer, to = ours if to_them else theirs
         pair = self._pair(peer.delivery)
-        return chain_root(pair, epoch_secret, group=gid, signer=signer, to=to)
+        return chain_root(pair, epoch_secret, lane, group=gid, signer=signer, to=to)
 
     def _pair(self, delivery: bytes) -> bytes:
         if delivery not in self._pairs:
@@ -569,6 +720,8 @@ class Delivery:
         for cell in fresh:
             digest = next_digest(digest, cell)
             found += digest[:_DIGEST]
+        if any(drop_id == home.bucket.drop_id for home in self._me.buckets):
+            self._recent.setdefault(drop_id, _Recent(seq)).add(seq + 1, fresh)
         return _Cursor(seq + len(fresh), digest, first, bytes(found)), fresh
 
     def _write_cursors(self) -> None:
@@ -647,6 +800,7 @@ class Delivery:
         its labels are no longer expected. Of the own bucket look for far more labels, for many
         cells in a row may be lost."""
         self._passed.pop(drop_id, None)
+        self._recent.pop(drop_id, None)
         self._taken[drop_id] = _Cursor(0, first_digest(drop_id), 1, b"")
         for table in ("digests", "claim"):
             self._vault.db.execute(f"DELETE FROM {table} WHERE drop_id = ?", (drop_id,))  # noqa: S608
@@ -658,6 +812,7 @@ class Delivery:
     def drop_cursor(self, drop_id: bytes) -> None:
         """Forget a drop that is not read any more; inside a unit."""
         self._passed.pop(drop_id, None)
+        self._recent.pop(drop_id, None)
         self._taken.pop(drop_id, None)
         for table in ("cursor", "digests", "claim"):
             self._vault.db.execute(f"DELETE FROM {table} WHERE drop_id = ?", (drop_id,))  # noqa: S608
@@ -683,6 +838,18 @@ class Delivery:
         self._vault.db.execute("DELETE FROM meta WHERE key = 'again'")
         self.read_again(upto)
 
+    def recall(self, after: int) -> list[tuple[Home, list[bytes]]] | None:
+        """What the own buckets held lately, if nothing of the home bucket after a seq is lacking;
+        None if the relay has to be asked for it. Inside a unit: the own bucket is read again then,
+        before `recognise`."""
+        home = self._me.home
+        recent = self._recent.get(home.bucket.drop_id)
+        if recent is None or after < recent.since:
+            return None
+        self.took_again(recent.end)
+        kept = {each: self._recent.get(each.bucket.drop_id) for each in self._me.buckets}
+        return [(each, list(recent.cells)) for each, recent in kept.items() if recent is not None]
+
     def recognise(self, cells: Iterable[bytes], home: Home) -> Iterator[Arrival]:
         """What of these cells of an own bucket is for us; inside a unit.
 
@@ -696,8 +863,7 @@ class Delivery:
             expected = labels.get(cell[:LABEL_BYTES])
             if expected is None:
                 continue
-            is_pair = expected.source == "pair"
-            window = self._windows[expected.key, expected.signer] if is_pair else None
+            window = self._windows[expected.chain] if expected.chain else None
             secret = window.open[expected.position] if window else expected.key
             once = one_time(secret, region=home.region, drop_id=home.bucket.drop_id)
             try:
@@ -714,16 +880,18 @@ class Delivery:
                 for label in self._labels_of(secret):
                     labels.pop(label, None)
                 yield FromHelper(expected.signer, payload)
-            elif window is None or pair_cell is None:
+            elif window is None or pair_cell is None or expected.chain is None:
                 for label in self._labels_of(secret):
                     labels.pop(label, None)
                 kind = FromInvite if expected.source == "invite" else FromKnock
                 yield kind(expected.key, payload)
             else:
-                self._took(expected, window)
-                yield FromPair(expected.key, expected.signer, pair_cell)
+                is_past = expected.chain in self._past
+                self._took(expected, expected.chain, window)
+                if expected.chain.lane == _lane_of(pair_cell.kind):
+                    yield FromPair(expected.key, expected.signer, pair_cell, is_past)
 
-    def _took(self, expected: _Expected, window: Window) -> None:
+    def _took(self, expected: _Expected, chain: _Chain, window: Window) -> None:
         labels = self._known()
         secrets_gone = dict(window.open)
         for position in window.take(expected.position):
@@ -733,14 +901,13 @@ class Delivery:
             self._expect(secret, expected._replace(position=position))
         self._vault.db.execute(
             "UPDATE chain_in SET base = ?, chain = ?, highest = ?, received = ?"
-            " WHERE gid = ? AND signer = ?",
+            " WHERE gid = ? AND signer = ? AND lane = ? AND epoch = ?",
             (
                 window.base,
                 window.chain,
                 window.highest,
                 json.dumps(sorted(window.received)),
-                expected.key,
-                expected.signer,
+                *chain,
             ),
         )
 
@@ -788,31 +955,44 @@ class Delivery:
         return self._labels
 
     def _reach(self) -> int:
-        """How many positions beyond the highest seen are looked for in each chain."""
+        """How many positions beyond the highest seen are looked for in each chain at least."""
         db = self._vault.db
         if not db.execute("SELECT 1 FROM meta WHERE key = 'search'").fetchone():
-            return WINDOW
+            return 0
         (chains,) = db.execute("SELECT count(*) FROM chain_in").fetchone()
-        return max(WINDOW, min(MAX_REACH, SEARCH_LABELS // max(int(chains), 1)))
+        return min(MAX_REACH, SEARCH_LABELS // max(int(chains), 1))
 
     def _reload_windows(self, gid: bytes) -> None:
         labels = self._known()
         rows = self._vault.db.execute(
-            "SELECT signer, base, chain, highest, received FROM chain_in WHERE gid = ?", (gid,)
+            "SELECT signer, lane, epoch, ended_at, reach, base, chain, highest, received"
+            " FROM chain_in WHERE gid = ?",
+            (gid,),
         ).fetchall()
-        kept = {row[0] for row in rows}
-        for key in [k for k in self._windows if k[0] == gid and k[1] not in kept]:
-            for secret in self._windows.pop(key).open.values():
+        chains = {_Chain(gid, *row[:3]): row[3:] for row in rows}
+        self._past = {chain for chain in self._past if chain.gid != gid}
+        for chain in [one for one in self._windows if one.gid == gid and one not in chains]:
+            for secret in self._windows.pop(chain).open.values():
                 for label in self._labels_of(secret):
                     labels.pop(label, None)
-        reach = self._reach() if rows else WINDOW
-        for signer, base, chain, highest, received in rows:
-            if (gid, signer) in self._windows:
+        least = self._reach() if rows else 0
+        for chain, (ended_at, reach, base, key, highest, received) in chains.items():
+            if ended_at is not None:
+                self._past.add(chain)
+            if chain in self._windows:
                 continue
-            window = Window(base, chain, highest, set(json.loads(received)), reach=reach)
-            self._windows[gid, signer] = window
+            window = Window(base, key, highest, set(json.loads(received)), reach=max(reach, least))
+            self._windows[chain] = window
             for position, secret in window.open.items():
-                self._expect(secret, _Expected("pair", gid, signer, position))
+                self._expect(secret, _Expected("pair", gid, chain.signer, position, chain))
+
+
+_REACH = {Lane.WORDS: WINDOW, Lane.CALLS: CALL_WINDOW}
+
+
+def _lane_of(kind: int) -> Lane:
+    """By which chain a kind of cell goes."""
+    return Lane.CALLS if kind in CALLS else Lane.WORDS
 
 
 def _sealed_for(

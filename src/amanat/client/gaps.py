@@ -267,6 +267,13 @@ class Gaps:
             (now + grace, gid, signer, now),
         )
 
+    def ask_now(self, gid: bytes, signer: bytes, *, now: int) -> None:
+        """What is missing of a device is to be asked for without waiting; inside a unit."""
+        self._db.execute(
+            "UPDATE heard SET ask_due_at = min(ask_due_at, ?) WHERE gid = ? AND signer = ?",
+            (now, gid, signer),
+        )
+
     def begin_clock(self, *, now: int) -> None:
         """Ask and beat no later than if the pause before it had begun now; inside a unit."""
         self._db.execute("UPDATE heard SET hint_until = min(hint_until, ?)", (now + HINT_MS[0],))
@@ -468,6 +475,14 @@ class Gaps:
             max(told.get(identity, 0), min((came.get(one, 0) for one in devices), default=0))
             for identity, devices in people.items()
         ]
+
+    def last_word(self, gid: bytes) -> int:
+        """The number of the last of what we have said and still keep, receipts and heartbeats left
+        out; 0 if there is none."""
+        (last,) = self._db.execute(
+            "SELECT coalesce(max(seq), 0) FROM sent WHERE gid = ? AND NOT is_quiet", (gid,)
+        ).fetchone()
+        return int(last)
 
     def forget_said(self, gid: bytes, upto: int) -> None:
         """Everybody has what we have said up to here; inside a unit."""

@@ -121,10 +121,19 @@ class Holding:
 
     # Others'
 
-    def expect(
-        self, gid: bytes, signer: bytes, data: bytes, relays: set[str], at: Epoch, *, now: int
-    ) -> None:
-        """Keep what a notice says until it is fetched; inside a unit.
+    def expect(  # whose, what, at whose relays, where they are, by which chain
+        self,
+        gid: bytes,
+        signer: bytes,
+        data: bytes,
+        relays: set[str],
+        at: Epoch,
+        *,
+        is_past: bool,
+        now: int,
+    ) -> bool:
+        """Keep what a notice says until it is fetched; inside a unit. False, and nothing is kept,
+        if it is of a repair and came by a chain that has ended (`is_past`).
 
         Raises InvalidMessage for what is none, and where it would send us to a relay that is not
         its sender's (`relays`): nobody tells us whom to call on.
@@ -132,11 +141,13 @@ class Holding:
         held = codec.decode(_helds, data, InvalidMessage)
         if held.kind not in _KINDS or held.relay not in relays:
             raise InvalidMessage
+        if is_past and held.kind == CellKind.REPAIR:
+            return False
         (count,) = self._db.execute(
             "SELECT count(*) FROM held WHERE gid = ? AND signer = ?", (gid, signer)
         ).fetchone()
         if count >= MAX_AWAITED:
-            return  # its sender is asked for it later, as for anything that did not come
+            return True  # its sender is asked for it later, as for anything that did not come
         drop_id = held_drop(held).drop_id
         label = _key(held, drop_id).label
         self._db.execute(
@@ -151,6 +162,7 @@ class Holding:
             self._db.execute(
                 "UPDATE held_read SET seq = min(seq, ?) WHERE drop_id = ?", (early[0] - 1, drop_id)
             )
+        return True
 
     def places(self) -> list[bytes]:
         """The ids of the drops in which something waits."""

@@ -605,6 +605,30 @@ CREATE TABLE lost (
     PRIMARY KEY (gid, signer, first)
 ) STRICT, WITHOUT ROWID;
 """,
+    # 22: pair chains begin anew
+    """
+-- Pair chains, by lane (labels.Lane). `epoch` is the one of whose secret the chain begins. Of one
+-- that has ended (`ended_at`, Unix ms) what was on its way is still looked for, `reach` positions
+-- beyond the highest seen.
+CREATE TABLE chain_out_22 (
+    gid BLOB NOT NULL, identity BLOB NOT NULL, lane INTEGER NOT NULL, chain BLOB NOT NULL,
+    PRIMARY KEY (gid, identity, lane)
+) STRICT, WITHOUT ROWID;
+INSERT INTO chain_out_22 SELECT gid, identity, 1, chain FROM chain_out;
+DROP TABLE chain_out;
+ALTER TABLE chain_out_22 RENAME TO chain_out;
+CREATE TABLE chain_in_22 (
+    gid BLOB NOT NULL, signer BLOB NOT NULL, lane INTEGER NOT NULL, epoch INTEGER NOT NULL,
+    base INTEGER NOT NULL, chain BLOB NOT NULL, highest INTEGER NOT NULL,
+    received TEXT NOT NULL,            -- JSON list of positions received above base
+    reach INTEGER NOT NULL, ended_at INTEGER,
+    PRIMARY KEY (gid, signer, lane, epoch)
+) STRICT, WITHOUT ROWID;
+INSERT INTO chain_in_22
+    SELECT gid, signer, 1, -1, base, chain, highest, received, 128, NULL FROM chain_in;
+DROP TABLE chain_in;
+ALTER TABLE chain_in_22 RENAME TO chain_in;
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)

@@ -20,11 +20,12 @@ import msgspec
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from amanat.drill import integrity, intrusion, lines, live, logged, real, recorded
+from amanat.drill import copied, integrity, intrusion, lines, live, logged, real, recorded
 from amanat.drill.attackers import Attacker, Lesson, judge, learn, train
 from amanat.drill.attacks import (
     contacts,
     content,
+    copied_vault,
     deletion,
     device,
     groups,
@@ -488,7 +489,12 @@ def _lies(settings: Settings) -> list[_Lie]:
         _Lie(deletion.NAME, how, seed) for how in deletion.HOW for seed in range(deletion.SEEDS)
     ]
     found += [_Lie(deletion.NAME, "expiry", seed) for seed in range(deletion.EXPIRIES)]
-    for attack, kinds in ((rollback, ("",)), (substitution, substitution.HOW), (replay, ("",))):
+    for attack, kinds in (
+        (rollback, ("",)),
+        (substitution, substitution.HOW),
+        (replay, ("",)),
+        (copied_vault, copied_vault.HOW),
+    ):
         found += [_Lie(attack.NAME, how, seed) for how in kinds for seed in range(attack.WORLDS)]
     return [one for one in found if one.attack in settings.attacks]
 
@@ -508,6 +514,8 @@ def _lie(work: Path, lie: _Lie) -> integrity.Noticed:
                 found = integrity.forgeries(substitution.KINDS, lie.seed, substitution.TRIES)
             case replay.NAME:
                 found = integrity.forgeries(replay.KINDS, lie.seed, replay.TRIES)
+            case copied_vault.NAME:
+                found = copied.words_read(lie.how, lie.seed)
             case _ if lie.how == "expiry":
                 found = integrity.expiry(lie.seed)
             case _:
@@ -535,6 +543,9 @@ def _believed(lies: list[_Lie], noticed: list[integrity.Noticed]) -> list[Result
             if delays:
                 middle = delays[len(delays) // 2]
                 results.append(_ours(attack, f"median delay, {how}, s", middle, is_held=None))
+        elif attack == copied_vault.NAME:
+            is_held = None if how == copied_vault.UNTIL else not wrong
+            results.append(_ours(attack, f"words read {how}, of {total}", wrong, is_held=is_held))
         elif attack == rollback.NAME:
             missed = total - len(delays)
             results.append(_ours(attack, f"unnoticed of {total}", missed, is_held=not missed))
@@ -722,7 +733,7 @@ def _real(
     return results
 
 
-LIES = (deletion.NAME, rollback.NAME, substitution.NAME, replay.NAME)
+LIES = (deletion.NAME, rollback.NAME, substitution.NAME, replay.NAME, copied_vault.NAME)
 """Attacks in the simulated world."""
 ON_RELAYS: dict[str, Callable[[Settings, list[Said]], list[Result]]] = {
     content.NAME: _content,

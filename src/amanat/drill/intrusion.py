@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from amanat.drill.integrity import DAY_S, Noticed, in_a_world
-from amanat.drill.world import Shelf
 from amanat.protocol import codec, wire
-from amanat.protocol.drops import HANDSHAKE_RETENTION_DAYS, first_digest, token_hash
 from amanat.protocol.identity import safety_number
 from amanat.protocol.messages import COMMIT_FRAGMENT, CommitInfo
 
@@ -63,7 +61,7 @@ def silent_adds(seed: int, tries: int) -> Noticed:
             make, other = ((_added, eve), (_removed, bob), (_ruled, eve))[(number + seed) % 3]
             for _ in range(min(AT_ONCE, tries - number * AT_ONCE)):
                 for cell in _cells(make, mallory, other, gid):
-                    _epoch_shelf(world, mallory, gid).add(cell)
+                    world.relay.epoch_shelf(mallory.epoch_place(gid).drop).add(cell)
             for person in (alice, bob):
                 with person.client._unit():
                     person.client._conversations.notice(gid, now=person.client._now())
@@ -81,16 +79,6 @@ def silent_adds(seed: int, tries: int) -> Noticed:
         return Noticed(tries, [], believed)
 
     return in_a_world(work, seed)
-
-
-def _epoch_shelf(world: World, member: Person, gid: bytes) -> Shelf:
-    """The epoch drop where the relay keeps it; a member may make it where nobody has yet."""
-    _, drop = member.client._conversations.epoch_drops(gid)[-1]
-    append, read = (token_hash(drop.drop_id, token) for token in drop[1:])
-    return world.relay.shelves.setdefault(
-        drop.drop_id,
-        Shelf(append, read, HANDSHAKE_RETENTION_DAYS, [first_digest(drop.drop_id)]),
-    )
 
 
 def _added(mallory: Person, eve: Person, gid: bytes) -> bytes:

@@ -75,6 +75,7 @@ ENGLISH = Words(
         "rollback": "Rollback and two faces",
         "substitution": "Swapped keys and added members",
         "replay": "Repeated and reordered cells",
+        "copied-vault": "A vault copied once",
     },
     designs={
         "cloud": "cloud",
@@ -105,6 +106,7 @@ ENGLISH = Words(
         "rollback": "The server shows yesterday, or two people two things. Is it noticed?",
         "substitution": "The server swaps a key, or adds a member. Is it accepted?",
         "replay": "The server repeats and reorders. Is anything shown twice?",
+        "copied-vault": "Somebody copied the vault once, and the relay keeps all. What do they read of later words?",
     },
 )
 PERSIAN = Words(
@@ -146,6 +148,7 @@ PERSIAN = Words(
         "rollback": "بازگرداندن و دورویی",
         "substitution": "تعویض کلید و افزودن عضو",
         "replay": "تکرار و جابه‌جایی",
+        "copied-vault": "گاوصندوقی که یک بار رونوشت شد",
     },
     designs={
         "cloud": "ابری",
@@ -176,5 +179,6 @@ PERSIAN = Words(
         "rollback": "سرور دیروز را نشان می‌دهد، یا به دو نفر دو چیز. آیا فهمیده می‌شود؟",
         "substitution": "سرور کلیدی را عوض می‌کند یا عضوی می‌افزاید. آیا پذیرفته می‌شود؟",
         "replay": "سرور تکرار و جابه‌جا می‌کند. آیا چیزی دو بار نشان داده می‌شود؟",
+        "copied-vault": "کسی یک بار از گاوصندوق رونوشت برداشت و سرور همه را نگه داشت. از حرف‌های بعدی چه می‌خواند؟",
     },
 )

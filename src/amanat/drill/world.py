@@ -51,7 +51,14 @@ from amanat.link import Link
 from amanat.protocol import codec, sealing, wire
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES, seal
 from amanat.protocol.descriptor import Descriptor, Limits, RelayAddress, sign_descriptor
-from amanat.protocol.drops import derive_bucket, first_digest, in_region, next_digest, token_hash
+from amanat.protocol.drops import (
+    HANDSHAKE_RETENTION_DAYS,
+    derive_bucket,
+    first_digest,
+    in_region,
+    next_digest,
+    token_hash,
+)
 from amanat.protocol.messages import COMMIT_FRAGMENT, Fragment, Seen, piece_hash
 from amanat.protocol.places import Place
 from amanat.protocol.rounds import hand_on_at, publish_at
@@ -62,6 +69,7 @@ if TYPE_CHECKING:
     from amanat.client.api import Message
     from amanat.client.pieces import EpochDrop
     from amanat.client.vault import Vault
+    from amanat.protocol.drops import Drop
 
 EPOCH_MS = 1_600_000_000_000
 """When the world begins, in Unix milliseconds: long ago, so that whoever reads the real clock where
@@ -231,6 +239,12 @@ class Relay:
         if isinstance(request, wire.Page) and found and len(found[0]) > most:
             raise CellTooLarge
         return wire.Cells(request.id, after + 1, shelf.digests[after], found, len(shelf.cells))
+
+    def epoch_shelf(self, drop: Drop) -> Shelf:
+        """Where an epoch drop is, made if nobody has."""
+        append, read = (token_hash(drop.drop_id, token) for token in drop[1:])
+        empty = Shelf(append, read, HANDSHAKE_RETENTION_DAYS, [first_digest(drop.drop_id)])
+        return self.shelves.setdefault(drop.drop_id, empty)
 
     def image(self) -> Callable[[], None]:
         """How to bring back what rests here now."""
@@ -610,10 +624,10 @@ class Person:
         self.is_awake = False
         self.deaths = 0
         self._world = world
-        self._key = key
+        self.key = key
 
     def open(self, client: Client | None = None) -> None:
-        self.client = client or Client.open(self.directory, Unlock(key=self._key))
+        self.client = client or Client.open(self.directory, Unlock(key=self.key))
         self.fuse = self.vault.db.fuse = Fuse()  # type: ignore[attr-defined]  # a Connection
 
     @property

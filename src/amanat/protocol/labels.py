@@ -1,15 +1,16 @@
 """Pair chains: the one-time secrets that only a sender's device and one recipient derive
 (docs/protocol.md, section 4).
 
-For every conversation and every (sender device, recipient person) there is a hash chain. The
-sender steps it once a cell; the recipient keeps a window of what may come next and looks each
-label of the bucket up in it. Chains do not depend on the epoch, so a cell of an epoch the
-recipient has not reached yet is recognised and kept, not taken for somebody else's.
+For every conversation and every (sender device, recipient person) there are two hash chains, one
+for each lane. The sender steps one once a cell; the recipient keeps a window of what may come next
+and looks each label of the bucket up in it. Chains do not depend on the epoch, so a cell of an
+epoch the recipient has not reached yet is recognised and kept, not taken for somebody else's.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
@@ -19,9 +20,22 @@ from amanat.protocol.drops import expand
 WINDOW = 128
 """How many positions beyond the highest seen a recipient recognises: a sender's cells may overtake
 each other by this many, and this many in a row may be lost before the chain waits for repair."""
+CALL_WINDOW = 16
+"""The same in the lane of calls: they are few, and are made once more."""
 MAX_GAP = 1024
 """How many positions may stay open below the highest seen; older ones are given up, which bounds
 memory against a sender who skips."""
+
+
+class Lane(IntEnum):
+    """What a chain is for."""
+
+    WORDS = 1
+    """All that is said, and what serves to say it. It begins anew with every change of a leaf at
+    either end, so that who has copied a vault, or was in a leaf before, does not read on."""
+    CALLS = 2
+    """That there is something to look at, and where the sender stands. It outlives refreshes: two
+    who were shown different Commits find each other by it."""
 
 
 def pair_secret(own_private: bytes, their_public: bytes) -> bytes:
@@ -38,17 +52,16 @@ def pair_secret(own_private: bytes, their_public: bytes) -> bytes:
 
 
 def chain_root(
-    pair: bytes, epoch_secret: bytes, *, group: bytes, signer: bytes, to: bytes
+    pair: bytes, epoch_secret: bytes, lane: Lane, *, group: bytes, signer: bytes, to: bytes
 ) -> bytes:
-    """The 32-byte start of the chain from the device `signer` to the person `to` in a group.
+    """The 32-byte start of a chain from the device `signer` to the person `to` in a group.
 
-    `epoch_secret` is exported from the epoch in which the later of the two joined (RFC 9420,
-    section 8.5), so the chain is as post-quantum as the group; `pair` keeps the other members out.
-    `signer` and `to` are 32-byte Ed25519 keys.
+    `epoch_secret` is exported from the epoch in which the chain begins (RFC 9420, section 8.5), so
+    the chain is as post-quantum as the group; `pair` keeps the other members out. `signer` and `to`
+    are 32-byte Ed25519 keys.
     """
-    return expand(
-        expand(epoch_secret, b"amanat chain salt", pair), b"amanat chain", group + signer + to
-    )
+    salt = expand(epoch_secret, b"amanat chain salt", pair)
+    return expand(salt, _PURPOSES[lane], group + signer + to)
 
 
 def step(chain: bytes) -> tuple[bytes, bytes]:
@@ -111,3 +124,6 @@ class Window:
             _, self.chain = step(self.chain)
             self.base += 1
         return gone
+
+
+_PURPOSES = {Lane.WORDS: b"amanat chain", Lane.CALLS: b"amanat call chain"}

@@ -1,0 +1,151 @@
+"""A thief: somebody has copied a vault once, and has all that the relays got since.
+
+Their program is their own. It reads whatever the copy's keys open, goes on where a client of the
+person would stop, and sends nothing, so that nobody is warned.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from unittest import mock
+
+from amanat.client.api import Client
+from amanat.client.conversation import Conversations
+from amanat.client.vault import Unlock
+from amanat.drill.attacks import copied_vault
+from amanat.drill.integrity import Noticed, in_a_world
+from amanat.protocol import wire
+from amanat.protocol.drops import Drop, first_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from amanat.drill.world import Person, World
+
+HOURS = 2
+"""After so long everybody who has met has new keys, and after so long all that was lost is there
+again."""
+WORDS = 10
+"""Words that each says in each place."""
+LOST = 0.3
+"""Of all cells, those that a relay loses: what is in them is said again, under a chain alone."""
+
+
+class Thief:
+    """A copy of a person's vault, and the relays' logs."""
+
+    def __init__(self, world: World, person: Person, directory: Path) -> None:
+        self._world = world
+        self._client = Client.open(directory, Unlock(key=person.key))
+
+    def close(self) -> None:
+        """Put the copy away."""
+        self._client._vault.close()
+
+    def read_all(self) -> set[str]:
+        """Every text that the copy opens, of all that ever came to a relay and of what it held."""
+        with mock.patch.object(Conversations, "go_astray"):
+            before = (-1, -1)
+            while (now := self._come_on()) != before:
+                before = now
+        views = self._client.conversations()
+        return {text.text for view in views for text in self._client.messages(view.gid)}
+
+    def _come_on(self) -> tuple[int, int]:
+        """Look through all logs once; how far that went."""
+        client, talk = self._client, self._client._conversations
+        now, views = self._world.now(), client.conversations()
+        with client._unit():
+            for home in client._me.buckets:
+                client._take(self._log(home.bucket).cells, home, now=now)
+        for view in views:
+            for epoch, drop in talk.epoch_drops(view.gid):
+                log = self._log(drop)
+                with client._unit():
+                    talk.read_epoch(view.gid, epoch, log, take=len(log.cells), now=now)
+        for drop_id in talk.holding.places():
+            place = talk.holding.place(drop_id)
+            if place is not None:
+                with client._unit():
+                    talk.fetched(place, self._log(place.drop), now=now)
+        texts = sum(client.count(view.gid) for view in views)
+        return texts, sum(talk.group(view.gid).view.epoch for view in views)
+
+    def _log(self, drop: Drop) -> wire.Cells:
+        for relay in self._world.network.relays.values():
+            if drop.drop_id in relay.shelves:
+                shelf = relay.shelves[drop.drop_id]
+                return wire.Cells(0, 1, shelf.digests[0], list(shelf.cells), len(shelf.cells))
+        return wire.Cells(0, 1, first_digest(drop.drop_id), [], 0)
+
+
+@contextmanager
+def stolen(world: World, person: Person, directory: Path) -> Iterator[Thief]:
+    """A thief who has this copy."""
+    thief = Thief(world, person, directory)
+    try:
+        yield thief
+    finally:
+        thief.close()
+
+
+async def copy_of(person: Person) -> Path:
+    """A copy of somebody's vault, made while their program was closed."""
+    await person.sleep()
+    directory = person.copy()
+    person.wake()
+    return directory
+
+
+async def talk_with_losses(world: World, places: Sequence[tuple[Person, bytes]]) -> set[str]:
+    """What people say in conversations while relays lose cells; every word comes in the end.
+    AssertionError if none had to be said again."""
+    said: set[str] = set()
+    world.relay.forgets = lambda *_: world.rng.random() < LOST
+    with mock.patch.object(
+        Conversations, "_mend", autospec=True, side_effect=Conversations._mend
+    ) as mend:
+        for _ in range(WORDS):
+            for person, gid in places:
+                said.add(text := f"{person.name} says no. {len(said)}")
+                person.client.send(gid, text)
+            await world.pass_time(20)
+        world.relay.forgets = lambda *_: False
+        await world.pass_time(HOURS * 3_600)
+        await world.settle()
+        if not mend.call_count:
+            raise AssertionError("nothing was said again")
+    return said
+
+
+def refresh(person: Person, gid: bytes) -> None:
+    """Have somebody renew the keys of their leaf now."""
+    with person.client._unit():
+        person.client._conversations.wish(gid, "refresh", b"", due_at=person.client._now())
+        person.client._conversations.attempt(gid, now=person.client._now())
+
+
+def words_read(how: str, seed: int) -> Noticed:
+    """How many of the words that are said later a thief reads."""
+
+    async def work(world: World) -> Noticed:
+        bob, alice, carol = await world.friends("bob", "alice", "carol")
+        gid = await world.group("family", bob, alice, carol)
+        await world.pass_time(HOURS * 3_600)
+        await world.settle()
+        direct = [(bob, bob.gid("alice")), (carol, carol.gid("alice"))]
+        places = [(bob, gid), (carol, gid)]
+        with stolen(world, alice, await copy_of(alice)) as thief:
+            if how == copied_vault.REMOVED:
+                bob.client.remove(gid, "alice")
+            else:
+                places += direct
+            for where in {where for _, where in places} if how == copied_vault.AFTER else ():
+                refresh(alice, where)
+            await world.settle()
+            said = await talk_with_losses(world, places)
+            return Noticed(len(said), [], len(said & thief.read_all()))
+
+    return in_a_world(work, seed)

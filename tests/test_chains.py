@@ -1,0 +1,347 @@
+"""Pair chains begin anew with the keys at their ends: nobody goes deaf by it, and nobody reads on
+who has copied a vault once."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from amanat.client import api, delivery
+from amanat.client import conversation as rules
+from amanat.drill import copied
+from amanat.drill.copied import refresh
+from amanat.drill.world import CALM, STORM, Person, Shelf, World
+from amanat.errors import RelayLied
+from amanat.protocol import codec, wire
+from amanat.protocol.cells import one_time
+from amanat.protocol.labels import Lane, step
+from amanat.protocol.messages import CellKind, Envelope, Kind, Repair, Text
+from test_world import History
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def agree_on_chains(people: Iterable[Person]) -> None:
+    """Every chain that somebody would use next is one that its recipient looks for."""
+    for one, other in itertools.permutations(people, 2):
+        rows = one.db.execute(
+            "SELECT gid, lane, chain FROM chain_out WHERE identity = ?",
+            (other.client._me.identity,),
+        ).fetchall()
+        home = other.client._me.home
+        for gid, lane, chain in rows:
+            if not other.client._conversations.is_active(gid):
+                continue
+            secret, _ = step(chain)
+            label = one_time(secret, region=home.region, drop_id=home.bucket.drop_id).label
+            found = other.client._delivery._known().get(label)
+            assert found is not None, (one.name, other.name, Lane(lane))
+            assert found.chain is not None
+            assert (found.chain.gid, found.chain.lane) == (gid, lane)
+            assert found.chain not in other.client._delivery._past
+
+
+def chains(person: Person, gid: bytes, lane: Lane = Lane.WORDS) -> dict[bytes, bytes]:
+    """The chains to others in a lane."""
+    rows = person.db.execute(
+        "SELECT identity, chain FROM chain_out WHERE gid = ? AND lane = ?", (gid, lane)
+    )
+    return dict(rows.fetchall())
+
+
+def past(person: Person, gid: bytes) -> int:
+    """How many chains to somebody have ended and are still looked for."""
+    query = "SELECT count(*) FROM chain_in WHERE gid = ? AND ended_at IS NOT NULL"
+    return int(person.one(query, gid))
+
+
+# Both ends
+
+
+class Refreshes(History):
+    """Histories in which keys are renewed all the time, and members come back."""
+
+    async def happen(self, person: Person) -> None:
+        rng, client = self.world.rng, person.client
+        gids = [view.gid for view in client.conversations() if view.state == "active"]
+        gids = [gid for gid in gids if len(client.view(gid).people) > 1]
+        if gids and not person.is_doomed and rng.random() < 0.2:
+            refresh(person, rng.choice(gids))
+            await self.world.pass_time(0)
+        else:
+            await super().happen(person)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whoever_renews_their_keys_and_when_every_word_arrives(
+    world: World, seed: int
+) -> None:
+    world.rng.seed(seed)
+    people = await world.friends("alice", "bob", "carol", "dave")
+    await world.group("all", *people)
+    await world.group("some", *people[:2])
+    history = Refreshes(world, people)
+    for _ in range(3):
+        await history.round(25)
+        agree_on_chains(people)
+
+
+async def test_who_comes_back_and_who_stays_hear_each_other_at_once(world: World) -> None:
+    people = await world.friends("alice", "bob", "carol")
+    alice, bob, carol = people
+    gid = await world.group("family", *people)
+    for number, why in enumerate(("copied-vault", "relay-lied", "copied-vault")):
+        world.network.weather = STORM
+        refresh(carol, gid)
+        with alice.client._unit():
+            alice.client._conversations.go_astray(
+                gid, why, is_restart=why == "copied-vault", now=world.now()
+            )
+        refresh(bob, gid)
+        await world.settle()
+        world.network.weather = CALM
+        for person in people:
+            person.client.send(gid, f"{number} of {person.name}")
+        await world.settle()
+        agree_on_chains(people)
+        last = {f"{number} of {person.name}" for person in people}
+        for person in people:
+            assert {m.text for m in person.client.messages(gid)[-3:]} == last
+
+
+async def test_chain_begins_anew_when_either_end_renews_its_keys_and_else_goes_on(
+    world: World,
+) -> None:
+    people = await world.friends("alice", "bob", "carol", "dave")
+    alice, bob, carol, dave = people
+    gid = await world.group("family", alice, bob, carol)
+    of_bob, calls = chains(bob, gid), chains(bob, gid, Lane.CALLS)
+    refresh(alice, gid)
+    await world.settle()
+    now = chains(bob, gid)
+    assert now[alice.client._me.identity] != of_bob[alice.client._me.identity]
+    assert now[carol.client._me.identity] == of_bob[carol.client._me.identity]
+    assert chains(bob, gid, Lane.CALLS) == calls  # they outlive it
+    alice.client.add(gid, ["dave"])  # by a Commit without a path
+    await world.settle()
+    added = chains(bob, gid)
+    assert {**now, dave.client._me.identity: added[dave.client._me.identity]} == added
+    refresh(bob, gid)
+    await world.settle()
+    assert not set(chains(bob, gid).values()) & set(added.values())
+    agree_on_chains(people)
+
+
+# Cells that come before their reader knows
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_what_comes_before_its_reader_has_read_the_commit_is_found(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_restarted: bool
+) -> None:
+    alice, bob = people = await world.friends("alice", "bob")
+    gid = alice.gid("bob")
+    await world.pass_time(100)  # receipts are sent
+    lost: list[wire.Append] = []
+
+    def forgets_the_call(append: wire.Append, who: str) -> bool:
+        is_call = who == "alice" and append.drop_id == bob.bucket and not lost
+        if is_call:
+            lost.append(append)
+        return is_call
+
+    world.relay.forgets = forgets_the_call
+    refresh(alice, gid)
+    await world.pass_time(5)
+    assert lost
+    for number in range(5):
+        alice.client.send(gid, f"after my Commit {number}")
+    await world.pass_time(2)
+    assert not bob.client.messages(gid)
+    if is_restarted:
+        await bob.sleep()
+    seen, reads, cells = bob.client._delivery.read_so_far(), [], world.relay.cells
+
+    def counted(
+        request: wire.Read | wire.Follow | wire.Page, after: int, limit: int, who: str = ""
+    ) -> wire.Cells:
+        if who == "bob" and request.drop_id == bob.bucket:
+            reads.append(after)
+        return cells(request, after, limit, who)
+
+    monkeypatch.setattr(world.relay, "cells", counted)
+    if is_restarted:
+        bob.wake()
+    else:
+        with bob.client._unit():
+            bob.client._conversations.notice(gid, now=world.now())
+    await world.settle()
+    assert len(bob.client.messages(gid)) == 5
+    assert (min(reads, default=seen) < seen) == is_restarted  # else the relay is not asked again
+    agree_on_chains(people)
+
+
+async def test_what_comes_to_the_fallback_before_its_reader_knows_is_found(world: World) -> None:
+    second = world.add_relay("IR")
+    alice = await world.person("alice")
+    bob = await world.person("bob", fallback=second)
+    third = world.add_relay("IR")  # where the epoch drops are: its answers come late
+    founder = await world.person("founder", relay=third)
+    for one, other in ((alice, bob), (founder, alice), (founder, bob)):
+        await world.meet(one, other)
+    gid = await world.group("family", founder, alice, bob)
+    drop_id = bob.epoch_place(gid).drop.drop_id
+    shelf = third.epoch_shelf(bob.epoch_place(gid).drop)
+    blind = Shelf(shelf.append_hash, shelf.read_hash, shelf.retention_days, [shelf.digests[0]])
+    third.faces["bob", drop_id] = blind
+    refresh(alice, gid)
+    await world.pass_time(2)
+    world.network.cut(world.relay.address)
+    alice.client.send(gid, "by the other way")
+    await world.pass_time(60)
+    world.network.away.clear()
+    del third.faces["bob", drop_id]
+    with bob.client._unit():
+        bob.client._conversations.notice(gid, now=world.now())
+    await world.settle()
+    assert [m.text for m in bob.client.messages(gid)] == ["by the other way"]
+
+
+# Chains that have ended
+
+
+async def test_what_is_under_way_when_a_chain_ends_is_read_for_two_weeks(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = alice.gid("bob")
+    secrets = set(chains(alice, gid).values())
+    await alice.sleep()
+    for number in range(20):
+        alice.client.send(gid, f"written on the way {number}")  # it leaves when she is back
+    secrets |= set(chains(alice, gid).values())
+    refresh(bob, gid)
+    await world.settle()
+    assert past(bob, gid) == 1
+    alice.wake()
+    await world.pass_time(10)
+    await world.settle()
+    assert [m.text for m in bob.client.messages(gid)] == [
+        f"written on the way {number}" for number in range(20)
+    ]
+    assert not secrets & set(chains(alice, gid).values())  # of hers nothing is kept
+    monkeypatch.setattr(api, "TICK_S", 3_600.0)
+    monkeypatch.setattr(rules, "LOOK_EVERY_MS", 86_400_000)
+    await world.pass_time(15 * 86_400)
+    await world.settle()
+    assert past(bob, gid) + past(alice, gid) <= 2 * 2  # of refreshes since
+    ended = bob.one("SELECT min(ended_at) FROM chain_in WHERE ended_at IS NOT NULL")
+    assert ended is None or ended > world.now() - delivery.PAST_MS - 2 * 3_600_000
+    agree_on_chains([alice, bob])
+
+
+async def test_chains_that_have_ended_are_few(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = alice.gid("bob")
+    for _ in range(delivery.KEPT_PAST + 3):
+        refresh(alice, gid)
+        await world.settle()
+    assert past(bob, gid) == past(alice, gid) == delivery.KEPT_PAST
+    known = bob.client._delivery._known()
+    looked_for = {expected.chain for expected in known.values() if expected.chain}
+    assert len([chain for chain in looked_for if chain.gid == gid]) == delivery.KEPT_PAST + 2
+    alice.client.send(gid, "still here")
+    await world.settle()
+    assert [m.text for m in bob.client.messages(gid)] == ["still here"]
+
+
+async def test_nothing_that_rests_on_a_chain_from_before_is_believed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = alice.gid("bob")
+    with copied.stolen(world, alice, await copied.copy_of(alice)) as thief:
+        refresh(alice, gid)
+        await world.settle()
+        talk = thief._client._conversations
+        upto, last = bob.db.execute("SELECT upto, hash FROM heard WHERE gid = ?", (gid,)).fetchone()
+        body = codec.encode(Text("not hers", None, 0))
+        forged = Envelope(
+            bytes(16), upto + 1, last, 9, world.now(), Kind.TEXT, body, acks=[], more={}
+        )
+        again = Repair(
+            alice.client._me.signer, upto + 1, codec.encode(forged), is_before=False, place=None
+        )
+        (peer,) = talk.others(talk.group(gid))
+        with thief._client._unit():
+            # By the chain of words that has ended, and by that of calls, which goes on.
+            talk._post(gid, peer, CellKind.REPAIR, codec.encode(again), now=world.now())
+            monkeypatch.setattr(delivery, "CALLS", {CellKind.REPAIR})
+            talk._post(gid, peer, CellKind.REPAIR, codec.encode(again), now=world.now())
+            monkeypatch.undo()
+            rows = thief._client._db.execute(
+                "SELECT request FROM outbox WHERE purpose = 'cell'"
+            ).fetchall()
+        for (request,) in rows:
+            append = wire.decode_request(request)
+            assert isinstance(append, wire.Append)
+            world.relay.shelves[append.drop_id].add(append.cell)
+        bob.client.send(gid, "what do you say?")
+        await world.pass_time(60)
+        await world.settle()
+        assert [m.text for m in bob.client.messages(gid)] == ["what do you say?"]
+        alice.client.send(gid, "hers")
+        await world.settle()
+        assert bob.client.messages(gid)[-1].text == "hers"
+        assert not bob.warnings()
+
+
+# Shown different Commits
+
+
+@pytest.mark.parametrize("are_calls_lost", [False, True])
+async def test_two_who_were_shown_different_commits_hear_each_other_again(
+    world: World, are_calls_lost: bool
+) -> None:
+    alice, bob = people = await world.friends("alice", "bob")
+    gid = alice.gid("bob")
+    await world.pass_time(100)
+    drop = bob.epoch_place(gid).drop
+    for person in people:
+        await person.sleep()
+        refresh(person, gid)
+    lost: list[wire.Append] = []
+    shelf = world.relay.epoch_shelf(drop)
+    other = Shelf(shelf.append_hash, shelf.read_hash, shelf.retention_days, [shelf.digests[0]])
+
+    def shows_bob_his_own_first(append: wire.Append, who: str) -> bool:
+        if append.drop_id == drop.drop_id:
+            if who == "bob":
+                for cell in (append.cell, *shelf.cells):
+                    other.add(cell)
+            return False
+        if not are_calls_lost or len(lost) == 2:
+            return False
+        lost.append(append)
+        return True
+
+    world.relay.forgets = shows_bob_his_own_first
+    world.relay.faces["bob", drop.drop_id] = other
+    alice.wake()
+    await world.pass_time(5)
+    bob.wake()
+    await world.pass_time(5)
+    # Both of them have renewed their keys, so neither knows the other's chain of words.
+    assert len(lost) == 2 * are_calls_lost
+    for person in people:
+        person.client.send(gid, f"{person.name} speaks")
+    for _ in range(5):
+        await world.pass_time(200)
+        await world.settle()
+    assert any(RelayLied.code in person.warnings() for person in people)
+    for person in people:
+        assert {m.text for m in person.client.messages(gid)} == {"alice speaks", "bob speaks"}
+    agree_on_chains(people)
