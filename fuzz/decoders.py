@@ -136,7 +136,8 @@ def _address(data: bytes) -> None:
         address = parse_address(data.decode(errors="replace"))
     except BrokenAddress:
         return
-    if parse_address(str(address)) != address:
+    again = parse_address(str(address))
+    if again != address or again.places != address.places:
         raise AssertionError(data)
 
 

@@ -45,6 +45,9 @@ class RelayAddress(msgspec.Struct, frozen=True, eq=False):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RelayAddress) and other.key == self.key
 
+    def __ne__(self, other: object) -> bool:  # a Struct has one of its own, which compares objects
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(self.key)
 
