@@ -166,6 +166,11 @@ DECODERS = {
     "reaction": _record(history._reactions, InvalidMessage, Reaction(bytes(16), "❤️")),
     "deletion": _record(history._deletes, InvalidMessage, Delete([bytes(16)])),
     "timer": _record(history._timers, InvalidMessage, Timer(60)),
+    "repair in history": _record(
+        history._repairs,
+        InvalidMessage,
+        Repair(SIGNER, 3, b"envelope", is_before=False, place=None),
+    ),
     "KeyPackages": _record(conversation._key_packages, InvalidMessage, KeyPackages([b"one"])),
     "KeyPackages wanted": _record(conversation._wanteds, InvalidMessage, KeyPackagesWanted(78, 2)),
     "leave": _record(conversation._leaves, InvalidMessage, _WISH),
