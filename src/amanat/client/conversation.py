@@ -1402,7 +1402,15 @@ class Conversations:
         except InvalidWelcome as error:
             self.warn(self.direct_with(by), error.code, "a Welcome into a group", whom=by, now=now)
             return
+        self._vault.put(_WELCOME + gid.hex(), hashlib.sha256(file).digest())
         self.give_key_packages(self.direct_with(by), mls.HYBRID_SUITE, 1, joined=gid, now=now)
+
+    def _came_by(self, gid: bytes) -> bytes:
+        """The digest of the Welcome by which we came into a group; empty if we did not."""
+        try:
+            return self._vault.get(_WELCOME + gid.hex())
+        except KeyError:
+            return b""
 
     # KeyPackages
 
@@ -2159,8 +2167,10 @@ class Conversations:
                     self.give_key_packages(gid, wanted.suite, count, now=now)
             case Kind.WELCOME if self.group(gid).policy.direct:
                 ref = codec.decode(_welcomes, body, InvalidMessage)
-                # Who came by it may get it once more, from a member who counts anew.
-                if len(self.awaited()) < MAX_JOINING and not self.is_followed(ref.group):
+                # The one we came by may come once more, from a member who counts anew. Another
+                # counts even where we do not know yet that we were put out meanwhile.
+                is_known = self._came_by(ref.group) == ref.file.digest
+                if len(self.awaited()) < MAX_JOINING and not is_known:
                     self._db.execute(
                         "INSERT OR REPLACE INTO joining VALUES (?, ?, ?, ?)",
                         (ref.group, codec.encode(ref.file), sender, now),
@@ -2354,6 +2364,9 @@ _files = codec.decoder_of(FileRef)
 _leaves = codec.decoder_of(Leave)
 _branches = codec.decoder_of(Branch)
 _wanted = codec.decoder_of(Wanted)
+_WELCOME = "welcome "
+"""Begins the name under which the vault keeps by which Welcome we came into a group."""
+
 _repairs = codec.decoder_of(Repair)
 _new_addresses = codec.decoder_of(NewAddresses)
 
