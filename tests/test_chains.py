@@ -258,8 +258,9 @@ async def test_chains_that_have_ended_are_few(world: World) -> None:
     assert [m.text for m in bob.client.messages(gid)] == ["still here"]
 
 
+@pytest.mark.parametrize("is_call", [False, True])
 async def test_nothing_that_rests_on_a_chain_from_before_is_believed(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, is_call: bool
 ) -> None:
     alice, bob = await world.friends("alice", "bob")
     gid = alice.gid("bob")
@@ -277,10 +278,11 @@ async def test_nothing_that_rests_on_a_chain_from_before_is_believed(
         )
         (peer,) = talk.others(talk.group(gid))
         with thief._client._unit():
-            # By the chain of words that has ended, and by that of calls, which goes on.
-            talk._post(gid, peer, CellKind.REPAIR, codec.encode(again), now=world.now())
-            monkeypatch.setattr(delivery, "CALLS", {CellKind.REPAIR})
-            talk._post(gid, peer, CellKind.REPAIR, codec.encode(again), now=world.now())
+            # By the chain of words that has ended, or by that of calls, which goes on; alice has
+            # used some of its labels herself since.
+            monkeypatch.setattr(delivery, "CALLS", {CellKind.REPAIR} if is_call else set())
+            for _ in range(5):
+                talk._post(gid, peer, CellKind.REPAIR, codec.encode(again), now=world.now())
             monkeypatch.undo()
             rows = thief._client._db.execute(
                 "SELECT request FROM outbox WHERE purpose = 'cell'"
