@@ -313,6 +313,13 @@ MUTANTS = [
         ["test_relay_turns.py::test_what_nobody_waits_for_any_more_waits_at_no_other_relay_either"],
     ),
     Mutant(
+        "files take the room of messages",
+        "relay/drops.py",
+        "            if not drop.bucket:\n",
+        "            if False:\n",
+        ["test_relay_drops.py::test_a_quarter_of_the_room_is_for_buckets_alone"],
+    ),
+    Mutant(
         "the newest is refused and not the greediest",
         "relay/shares.py",
         "            if level >= self._top or not self._relieve(greediest):\n",

@@ -252,18 +252,45 @@ def test_a_full_drop_takes_cells_again_when_old_ones_have_ended(store: Store) ->
 def test_the_whole_relay_holds_a_bounded_number_of_bytes(store: Store) -> None:
     relay = Relay(store, RelayLimits(bytes_total=2**20))
     relay.write(create(EPOCH, days=30))
-    kept = [append(EPOCH, cell(n, size=LARGE_CELL)) for n in range(15)]
-    kept += [append(BUCKET, cell(n)) for n in range(64)]
+    kept = [append(EPOCH, cell(n, size=LARGE_CELL)) for n in range(12)]
+    kept += [append(BUCKET, cell(n)) for n in range(256)]
     assert all(isinstance(reply, wire.Appended) for reply in relay.write(*kept))
     assert store.held_bytes() == 2**20
     late = NOW + DAY_S / 4
-    (full,) = relay.write(append(BUCKET, cell(64)), now=late)
+    (full,) = relay.write(append(BUCKET, cell(256)), now=late)
     assert full == wire.Failed(0, "relay-busy", 0.75 * DAY_S)
-    assert relay.write(kept[20], now=late)[0] == wire.Appended(0, 6, relay.read(BUCKET, 6).before)
+    assert relay.write(kept[17], now=late)[0] == wire.Appended(0, 6, relay.read(BUCKET, 6).before)
     relay.expire(NOW + 15 * DAY_S)
-    assert store.held_bytes() == 15 * LARGE_CELL
-    (reply,) = relay.write(append(BUCKET, cell(64)), now=NOW + 15 * DAY_S)
+    assert (store.held_bytes(), store.bucket_bytes()) == (12 * LARGE_CELL, 0)
+    (reply,) = relay.write(append(BUCKET, cell(256)), now=NOW + 15 * DAY_S)
     assert isinstance(reply, wire.Appended)
+
+
+def test_a_quarter_of_the_room_is_for_buckets_alone(store: Store) -> None:
+    relay = Relay(store, RelayLimits(bytes_total=2**20))
+    relay.write(create(EPOCH, days=30))
+    files = [append(EPOCH, cell(n, size=LARGE_CELL)) for n in range(13)]
+    *taken, refused = relay.write(*files)
+    assert all(isinstance(reply, wire.Appended) for reply in taken)
+    assert refused == wire.Failed(0, "relay-busy", DAY_S - NOW % DAY_S)
+    # Messages go on, and what buckets have used of their own is nobody else's.
+    assert all(
+        isinstance(reply, wire.Appended)
+        for reply in relay.write(*(append(BUCKET, cell(n)) for n in range(128)))
+    )
+    assert code(relay.write(files[12])[0]) == "relay-busy"
+    relay.write(*(append(BUCKET, cell(n)) for n in range(128, 256)))
+    assert (store.held_bytes(), store.bucket_bytes()) == (2**20, 2**18)
+
+
+def test_buckets_may_use_what_files_do_not(store: Store) -> None:
+    relay = Relay(store, RelayLimits(bytes_total=2**20))
+    relay.write(create(EPOCH, days=30))
+    messages = [append(BUCKET, cell(n, size=LARGE_CELL)) for n in range(12)]
+    assert all(isinstance(reply, wire.Appended) for reply in relay.write(*messages))
+    files = [append(EPOCH, cell(n, size=LARGE_CELL)) for n in range(5)]
+    kinds = [type(reply) for reply in relay.write(*files)]
+    assert kinds == [wire.Appended] * 4 + [wire.Failed]
 
 
 def test_creating_a_drop_again_is_no_harm(relay: Relay) -> None:
@@ -728,6 +755,8 @@ class History(RuleBasedStateMachine):
             assert self.store.count() == len(self.model)
             cells = [held for drop in self.model.values() for *_, held in drop.cells]
             assert self.store.held_bytes() == sum(map(len, cells))
+            of_bucket = [held for *_, held in self.model[BUCKET.drop_id].cells]
+            assert self.store.bucket_bytes() == sum(map(len, of_bucket))
             assert self.ledger_agrees()
             assert self.told_bytes == self.ended_bytes
             Fused.fuse = fuse

@@ -63,6 +63,9 @@ EXPIRY_SLICE = 1000
 BUSY_RETRY_S = 5.0
 """Seconds after which a client may ask again when the relay has reached a limit that comes and
 goes with load."""
+BUCKETS_SHARE = 4
+"""This part of the room for cells is for buckets alone: whoever fills the rest with files stops no
+messages."""
 LANDING_RETRY_S = 1.0
 """Seconds after which a client may ask again for a drop that is arriving: it takes less than one,
 unless whoever moves it was ended in between."""
@@ -170,6 +173,9 @@ class Store(Protocol):
 
     def held_bytes(self) -> int:
         """Bytes of the cells in all drops. Same."""
+
+    def bucket_bytes(self) -> int:
+        """Of these, the bytes of those in buckets. Same."""
 
     def labelled(self, drop: DropRecord, label: bytes) -> HeldCell | None:
         """The cell that holds a label in the drop; without its bytes if its key is destroyed."""
@@ -428,8 +434,15 @@ class Drops:
         # Room comes when cells end, and those end at midnight.
         if drop.cells >= limits.cells_per_drop or drop.bytes + len(cell) > limits.bytes_per_drop:
             return DropFull(retry_after=DAY_S - now % DAY_S)
-        if self._store.held_bytes() + len(cell) > limits.bytes_total:
-            return RelayBusy(retry_after=DAY_S - now % DAY_S)
+        held = self._store.held_bytes() + len(cell)
+        if held > limits.bytes_total * (BUCKETS_SHARE - 1) // BUCKETS_SHARE:
+            # Messages go on when files have taken all they may.
+            kept = 0
+            if not drop.bucket:
+                share = limits.bytes_total // BUCKETS_SHARE
+                kept = max(0, share - self._store.bucket_bytes())
+            if held > limits.bytes_total - kept:
+                return RelayBusy(retry_after=DAY_S - now % DAY_S)
         return None
 
     def read(

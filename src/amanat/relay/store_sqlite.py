@@ -215,11 +215,12 @@ class SqliteStore:
             self._emptier = _open(drops)
             self._reader = _open(drops)
             self._reader.execute("ATTACH ? AS keys", (str(keys),))
-            self._drops, self._bytes = self._total()
+            self._drops, self._bytes, self._bucket_bytes = self._total()
             self.pages = SqlitePages(self._reader)
             self.staged_pages = SqlitePages(self._writer)
             self._entries = self.pages.size()
-        self._staged_drops = self._staged_bytes = self._staged_entries = 0
+        self._staged_drops = self._staged_entries = 0
+        self._staged_bytes = self._staged_bucket_bytes = 0
         # Counted from a random number, and not the seq: the seq of a batch that was rolled back is
         # given again.
         self._nonce = int.from_bytes(os.urandom(NONCE_BYTES), "big")
@@ -249,6 +250,9 @@ class SqliteStore:
 
     def held_bytes(self) -> int:
         return self._bytes + self._staged_bytes
+
+    def bucket_bytes(self) -> int:
+        return self._bucket_bytes + self._staged_bucket_bytes
 
     def labelled(self, drop: DropRecord, label: bytes) -> HeldCell | None:
         with _errors:
@@ -307,7 +311,7 @@ class SqliteStore:
             )
         if row.rowcount != 1:
             return False
-        self._staged_bytes += len(held.cell)
+        self._stage_bytes(drop, len(held.cell))
         return True
 
     def save(self, *drops: DropRecord) -> None:
@@ -345,12 +349,15 @@ class SqliteStore:
         self._wraps.clear()
         self._drops += self._staged_drops
         self._bytes += self._staged_bytes
+        self._bucket_bytes += self._staged_bucket_bytes
         self._entries += self._staged_entries
-        self._staged_drops = self._staged_bytes = self._staged_entries = 0
+        self._staged_drops = self._staged_entries = 0
+        self._staged_bytes = self._staged_bucket_bytes = 0
 
     def rollback(self) -> None:
         self._wraps.clear()
-        self._staged_drops = self._staged_bytes = self._staged_entries = 0
+        self._staged_drops = self._staged_entries = 0
+        self._staged_bytes = self._staged_bucket_bytes = 0
         with _errors:
             for connection in (self._writer, self._keys):
                 # SQLite has rolled back by itself after some errors.
@@ -439,27 +446,29 @@ class SqliteStore:
         _empty_wal(self._keys)
 
     def erase(self, today: int, max_cells: int, *, hour: int) -> int:
-        cells = erased = 0
+        cells = erased = of_buckets = 0
         with _errors:
             self._begin(self._writer)
             # Many drops in one commit: most have few cells of a day.
             for _ in range(ERASE_DROPS):
                 due = self._writer.execute(
-                    'SELECT number, retention_days FROM "drop"'
+                    'SELECT number, retention_days, bucket FROM "drop"'
                     " WHERE oldest_day + retention_days < ? AND oldest_day IS NOT NULL"
                     " AND state = 0 LIMIT 1",
                     (today,),
                 ).fetchone()
                 if due is None or cells >= max_cells:
                     break
-                number, retention_days = due
+                number, retention_days, is_bucket = due
                 count, size = self._erase_of(
                     number, before=today - retention_days, max_cells=max_cells - cells
                 )
                 self._enter_expired(number, today, hour=hour)
                 cells, erased = cells + count, erased + size
+                of_buckets += size if is_bucket else 0
         self.commit()
         self._bytes -= erased
+        self._bucket_bytes -= of_buckets
         return cells
 
     def _erase_of(self, number: int, *, before: int, max_cells: int) -> tuple[int, int]:
@@ -567,8 +576,12 @@ class SqliteStore:
         for one in arrived:
             number, first = one.drop.number, (one.drop.number << SEQ_BITS | one.after) + 1
             keys += [(number, key.day, key.last_day, key.key) for key in one.keys]
+            more = 0
             for row in zip(itertools.count(first), one.labels, one.befores, one.cells):
-                rows.setdefault(len(row[3].wrapped), []).append(row)
+                size = len(row[3].wrapped)
+                rows.setdefault(size, []).append(row)
+                more += size - WRAP_BYTES
+            self._stage_bytes(one.drop, more)
         if keys:
             with _errors:
                 self._begin(self._keys)
@@ -591,7 +604,6 @@ class SqliteStore:
                         b"".join([cell.wrapped for cell in cells]),
                     ),
                 )
-            self._staged_bytes += len(same) * (size - WRAP_BYTES)
 
     def find_all(self, drop_ids: Sequence[bytes]) -> dict[bytes, DropRecord]:
         found: dict[bytes, DropRecord] = {}
@@ -625,7 +637,7 @@ class SqliteStore:
                 (first, first | upto),
             ).fetchall()
         erased = sum(size for (size,) in sizes) - len(sizes) * WRAP_BYTES
-        self._staged_bytes -= erased
+        self._stage_bytes(drop, -erased)
         return len(sizes), erased
 
     def shred_drops(self, numbers: list[int]) -> None:
@@ -663,11 +675,17 @@ class SqliteStore:
             self._begin(self._writer)
             self._writer.execute("INSERT OR REPLACE INTO checkpoint VALUES (0, ?)", (note,))
 
-    def _total(self) -> tuple[int, int]:
-        drops, cells = self._writer.execute(
-            'SELECT count(*), ifnull(sum(bytes), 0) FROM "drop"'
+    def _stage_bytes(self, drop: DropRecord, more: int) -> None:
+        self._staged_bytes += more
+        if drop.bucket:
+            self._staged_bucket_bytes += more
+
+    def _total(self) -> tuple[int, int, int]:
+        drops, cells, of_buckets = self._writer.execute(
+            "SELECT count(*), ifnull(sum(bytes), 0), ifnull(sum(bytes) FILTER (WHERE bucket), 0)"
+            ' FROM "drop"'
         ).fetchone()
-        return drops, cells
+        return drops, cells, of_buckets
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         if not connection.in_transaction:
