@@ -443,7 +443,9 @@ class Network:
         if self.ignores(request):
             return
         self.note(request, socket.who)
-        if (socket.who, socket.relay.address) not in self.seen and isinstance(socket, Socket):
+        # Whoever gives up what a hop was to hand on says so to the hop, and asks it for nothing.
+        is_asking = isinstance(socket, Socket) and not isinstance(request, wire.Unfollow)
+        if is_asking and (socket.who, socket.relay.address) not in self.seen:
             self.seen.append((socket.who, socket.relay.address))
         if isinstance(request, wire.Unfollow | wire.Grant):
             self._instruct(socket, request)
