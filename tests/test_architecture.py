@@ -76,7 +76,7 @@ def test_only_shells_read_the_clock(path: str) -> None:
 @pytest.mark.parametrize("path", MODULES)
 def test_no_secret_comes_from_the_ordinary_random_numbers(path: str) -> None:
     # These choose whom to kill, the weather, and what to lie about.
-    if path not in {"drill/replay.py", "drill/world.py", "drill/integrity.py"}:
+    if path not in {"drill/replay.py", "drill/world.py", "drill/integrity.py", "drill/insider.py"}:
         assert not {name for name in names(MODULES[path]) if name.split(".")[0] == "random"}
 
 
