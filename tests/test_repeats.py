@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from amanat.client import api, comeback, repeats
+from amanat.client import api, claims, repeats
 from amanat.client import conversation as rules
 from amanat.drill.world import Person, World
 from amanat.errors import InviteExpired
@@ -173,7 +173,7 @@ async def test_who_never_comes_is_knocked_for_so_often_and_then_no_more(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api, "TICK_S", 3_600.0)
-    monkeypatch.setattr(comeback, "CLAIM_EVERY_MS", 2**50)  # only what is repeated is counted
+    monkeypatch.setattr(claims, "CLAIM_EVERY_MS", 2**50)  # only what is repeated is counted
     alice, bob = await world.person("alice"), await world.person("bob")
     life_s = repeats.LIFE_MS // 1000 + 4 * DAY_S
     link = alice.client.invite(life_s)
