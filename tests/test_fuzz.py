@@ -98,6 +98,8 @@ def test_no_decoder_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_decoders_are_made_where_they_are_found() -> None:
     for path in Path(amanat.__path__[0]).rglob("*.py"):
+        if path.name == "insider.py":  # a liar of the drill, who changes records it made itself
+            continue
         text = path.read_text()
         for line in text.splitlines():
             if "decoder_of(" in line and not line.startswith("def "):
