@@ -1053,6 +1053,25 @@ MUTANTS = [
         ["test_repeats.py::test_who_never_comes_is_knocked_for_so_often_and_then_no_more"],
     ),
     Mutant(
+        "nobody is told that a word waits",
+        "cli.py",
+        'if client.view(gid).state == "astray":',
+        "if not gid:",
+        ["test_cli.py::test_what_is_said_out_of_step_is_kept_and_told_so"],
+    ),
+    Mutant(
+        "text said out of step is refused",
+        "client/conversation.py",
+        """        if self._state(gid) != "astray":
+            self.require_active(gid)
+        group = self.group(gid)
+        if group.policy.direct""",
+        """        self.require_active(gid)
+        group = self.group(gid)
+        if group.policy.direct""",
+        ["test_cli.py::test_what_is_said_out_of_step_is_kept_and_told_so"],
+    ),
+    Mutant(
         "text that was deleted is told as lost",
         "client/conversation.py",
         "deleted=None if said else self.history.deleted(gid, seq),",

@@ -109,7 +109,7 @@ async def test_texts_said_while_out_of_step_wait_and_are_said_then(world: World)
     one, other = alice.client.messages(gid)
     alice.client.edit(gid, one.id, "said meanwhile, and corrected")
     alice.client.delete(gid, [other.id], for_everyone=False)
-    assert states(alice, gid) == ["queued"]
+    assert states(alice, gid) == ["waiting"]
     await alice.sleep()
     alice.wake()
     world.network.is_up = True

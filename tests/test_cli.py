@@ -19,6 +19,8 @@ import pytest
 
 from amanat import cli
 from amanat.client import vault
+from amanat.client.api import Client
+from amanat.client.vault import Unlock
 from amanat.drill.world import Network, Relay
 from amanat.errors import EXIT_BUG
 from amanat.process import EXIT_INTERRUPTED
@@ -304,6 +306,23 @@ def test_invites_are_listed_with_their_time_and_withdrawn_by_their_id(town: Town
     assert alice.json("contacts") == []
     for life in ("off", "0s", "1000d", "soon"):
         assert alice("invite", "--life", life).status == 2
+
+
+def test_what_is_said_out_of_step_is_kept_and_told_so(town: Town) -> None:
+    alice, _ = town.friends()
+    client = Client.open(alice.profile, Unlock(passphrase=RIGHT))
+    gid = client.conversation("bob").gid
+    with client._unit():
+        client._conversations.go_astray(gid, "copied-vault", is_restart=True, now=client._now())
+    client._vault.close()
+    ran = alice("--json", "send", "bob", given="later, then")
+    assert (ran.status, ran.value["state"]) == (0, "waiting")
+    assert "goes out by itself" in ran.err
+    shown = alice.json("read", "bob", "--all")
+    assert (shown["text"], shown["state"]) == ("later, then", "waiting")
+    ran = alice("react", "bob", shown["id"], given="🎈")
+    assert ran.status == 0
+    assert "goes out by itself" in ran.err
 
 
 def test_an_invite_is_read_from_a_file(town: Town, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ async def test_old_copy_of_a_vault_says_nothing_and_comes_back(world: World) -> 
     with pytest.raises(OutOfStep):
         alice.client.rename(gid, "not yet")
     alice.client.send(gid, "later")
-    assert alice.client.messages(gid)[-1].state == "queued"
+    assert alice.client.messages(gid)[-1].state == "waiting"
     await world.settle()
     assert set(alice.warnings()) == {CopiedVault.code}
     agree(people, gid)

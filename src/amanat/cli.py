@@ -908,6 +908,7 @@ def _send(args: argparse.Namespace, out: Out) -> None:
         out.result({"to": conversation.name, "id": message.id, "state": message.state}, "")
         if message.state == "queued" and not client.status().period:
             out.note("a relay has no room now; what you wrote is kept and goes out later")
+        _note_waiting(client, conversation.gid, out)
 
     _with_client(args, work)
 
@@ -923,8 +924,17 @@ def _change(
         value = change(client, conversation.gid)
         await _flush(args, out, client)
         out.result({"to": conversation.name, **value}, "")
+        _note_waiting(client, conversation.gid, out)
 
     _with_client(args, work)
+
+
+def _note_waiting(client: Client, gid: bytes, out: Out) -> None:
+    if client.view(gid).state == "astray":
+        out.note(
+            "this conversation is being joined again; what you say in it is kept, and goes out by"
+            " itself once that is done"
+        )
 
 
 def _edit(args: argparse.Namespace, out: Out) -> None:

@@ -213,10 +213,11 @@ class Quote(NamedTuple):
 class Message(NamedTuple):
     """A text of a conversation. Times are Unix milliseconds, by the sender's clock and by ours.
 
-    `id` is the same for everybody: 32 hex digits. `state` of an own message: `queued`, `sent` (a
-    relay has it), `delivered` (everyone has it) or `undelivered` (not everyone has it, and it is
-    said no more). `text` is empty once its author has deleted it. `reactions` are by name.
-    `expires_at` is None for a text that stays; of an unread one it is the latest.
+    `id` is the same for everybody: 32 hex digits. `state` of an own message: `waiting` (it is said
+    once the conversation is in step again), `queued`, `sent` (a relay has it), `delivered`
+    (everyone has it) or `undelivered` (not everyone has it, and it is said no more). `text` is
+    empty once its author has deleted it. `reactions` are by name. `expires_at` is None for a text
+    that stays; of an unread one it is the latest.
     """
 
     row: int

@@ -1161,8 +1161,8 @@ class Conversations:
         return words[-MAX_SAID_AGAIN:]
 
     def delivery(self, gid: bytes) -> Callable[[Entry], str]:
-        """How far an own text of a conversation has come: `queued`, `sent`, `delivered` or
-        `undelivered`."""
+        """How far an own text of a conversation has come: `waiting`, `queued`, `sent`, `delivered`
+        or `undelivered`."""
         waiting = self.waiting.texts(gid)
         out = "queued" if self.gaps.is_saying(gid) else "sent"
         (counted,) = self._db.execute(
@@ -1173,7 +1173,7 @@ class Conversations:
             if entry.is_delivered:
                 return "delivered"
             if entry.envelope in waiting:
-                return "queued"
+                return "waiting"
             return out if entry.seq > counted else "undelivered"
 
         return state
