@@ -38,6 +38,7 @@ from amanat.protocol.messages import (
     Branch,
     CellKind,
     CommitInfo,
+    Declined,
     Delete,
     Edit,
     Envelope,
@@ -154,7 +155,10 @@ DECODERS = {
         Fragment(1, 7, [piece_hash(b"one"), piece_hash(b"two")], 1, b"two", bytes(64)),
     ),
     "Welcome reference": _record(
-        conversation._welcomes, InvalidMessage, WelcomeRef(bytes(16), _FILE)
+        conversation._welcomes, InvalidMessage, WelcomeRef(bytes(16), _FILE, "club", bytes(32))
+    ),
+    "declined": _record(
+        conversation._declined, InvalidMessage, Declined(bytes(16), _WISH)
     ),
     "Welcome file": _record(
         conversation._welcome_files,

@@ -1053,6 +1053,44 @@ MUTANTS = [
         ["test_repeats.py::test_who_never_comes_is_knocked_for_so_often_and_then_no_more"],
     ),
     Mutant(
+        "who wants to be asked is in the group at once",
+        "client/conversation.py",
+        "if self.offers.adds == ASK:",
+        "if not sender:",
+        [
+            "test_offers.py::test_who_is_asked_is_in_no_group_and_answers_nothing_until_they_have_said_yes"
+        ],
+    ),
+    Mutant(
+        "who has said no stays in the group",
+        "client/conversation.py",
+        "            self._schedule_leave(no.group, wish, now=now)",
+        "            pass",
+        ["test_offers.py::test_who_says_no_is_taken_out_and_has_joined_nothing"],
+    ),
+    Mutant(
+        "who leaves and blocks only leaves",
+        "client/conversation.py",
+        "        self.leave(gid, now=now)\n        self.block(by)",
+        "        self.leave(gid, now=now)",
+        ["test_offers.py::test_one_step_leaves_a_group_and_blocks_whoever_has_added_us"],
+    ),
+    Mutant(
+        "who is declined and blocked is told",
+        "client/api.py",
+        "                self._conversations.block(found.by)\n",
+        "                self._conversations.decline_offer(found.gid, found.by, now=self._now())\n"
+        "                self._conversations.block(found.by)\n",
+        ["test_offers.py::test_who_is_declined_and_blocked_is_told_nothing_and_asks_in_vain"],
+    ),
+    Mutant(
+        "offers of one contact without a bound",
+        "client/offers.py",
+        "if count >= MAX_OFFERS:",
+        "if count < 0:",
+        ["test_offers.py::test_offers_of_one_contact_are_bounded_and_take_nobody_elses_place"],
+    ),
+    Mutant(
         "nobody is told that a word waits",
         "cli.py",
         'if client.view(gid).state == "astray":',
@@ -1227,8 +1265,8 @@ MUTANTS = [
     Mutant(
         "Welcomes without a bound",
         "client/conversation.py",
-        "if len(self.awaited()) < MAX_JOINING and not",
-        "if not",
+        "        if count < MAX_OFFERS:",
+        "        if count >= 0:",
         ["test_members.py::test_welcomes_that_never_come_are_bounded"],
     ),
     Mutant(

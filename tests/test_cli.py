@@ -29,7 +29,8 @@ from amanat.protocol.descriptor import b64
 COMMANDS = (
     "init", "invite", "invites", "accept", "contacts", "send", "read", "edit", "react", "delete",
     "timer", "block", "unblock", "group", "group create", "group add",
-    "group remove", "group leave", "group rename", "group admin", "group list", "verify", "run",
+    "group remove", "group leave", "group adds", "group offers", "group accept", "group decline",
+    "group rename", "group admin", "group list", "verify", "run",
     "status", "doctor", "relay", "relay init", "relay run", "replay",
 )  # fmt: skip
 
@@ -251,6 +252,7 @@ def test_a_group_from_its_making_to_its_leaving(town: Town) -> None:
     assert set(made) == {
         "name", "id", "state", "people", "admins", "roles", "region", "inbound_region",
         "outbound_regions", "outbound", "outbound_why", "held_by", "epoch", "timer", "hidden",
+        "added_by",
     }  # fmt: skip
     assert made["admins"] == ["alice"]
     (seen,) = bob.json("group", "list")
@@ -323,6 +325,37 @@ def test_what_is_said_out_of_step_is_kept_and_told_so(town: Town) -> None:
     ran = alice("react", "bob", shown["id"], given="🎈")
     assert ran.status == 0
     assert "goes out by itself" in ran.err
+
+
+def test_groups_are_offered_accepted_declined_and_left_with_whoever_has_added_us(
+    town: Town,
+) -> None:
+    alice, bob = town.friends()
+    assert bob.json("group", "adds") == {"adds": "join"}
+    assert bob.json("group", "adds", "ask") == {"adds": "ask"}
+    for name in ("book club", "nonsense"):
+        alice.json("group", "create", name, "bob")
+    offered = bob.json("group", "offers")
+    assert [(one["name"], one["by"]) for one in offered] == [
+        ("book club", "alice"), ("nonsense", "alice"),
+    ]  # fmt: skip
+    assert {set(one) == {"id", "name", "by", "asked_at", "expires_at"} for one in offered} == {True}
+    assert bob.json("group", "list") == []
+    assert "book club" in bob("read").err
+    assert bob.json("group", "decline", offered[1]["id"])["name"] == "nonsense"
+    assert bob.json("group", "accept", "book club")["id"] == offered[0]["id"]
+    assert bob.json("group", "offers") == []
+    (joined,) = bob.json("group", "list")
+    assert (joined["name"], joined["added_by"]) == ("book club", "alice")
+    ran = bob("group", "leave", "book club", "--block")
+    assert ran.status == 0
+    assert "is blocked" in ran.err
+    assert [one["blocked"] for one in bob.json("contacts")] == [True]
+    alice("read")  # makes the Commits by which bob goes
+    states = {one["name"]: one["people"] for one in alice.json("group", "list")}
+    assert states == {"book club": ["alice"], "nonsense": ["alice"]}
+    ran = bob("--json", "group", "accept", "nonsense")
+    assert (ran.status, ran.value["error"]) == (2, "unknown-conversation")
 
 
 def test_an_invite_is_read_from_a_file(town: Town, tmp_path: Path) -> None:

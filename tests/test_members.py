@@ -166,11 +166,11 @@ async def test_member_who_claims_the_end_of_time_does_not_bring_it(world: World)
 async def test_welcomes_that_never_come_are_bounded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rules, "MAX_JOINING", 3)
+    monkeypatch.setattr(rules, "MAX_OFFERS", 3)
     alice, bob = await world.friends("alice", "bob")
     for _ in range(5):
         file = FileRef(str(world.relay.address), "IR", os.urandom(32), 100, bytes(32))
-        body = codec.encode(WelcomeRef(os.urandom(16), file))
+        body = codec.encode(WelcomeRef(os.urandom(16), file, "none", bytes(32)))
         say(bob, bob.gid("alice"), Kind.WELCOME, body)
     await world.pass_time(5)
     assert alice.one("SELECT count(*) FROM joining") == 3

@@ -46,14 +46,16 @@ from amanat.client.api import (
     Announced,
     Client,
     ConversationView,
+    GroupOffer,
     Message,
     Status,
     WarningView,
 )
-from amanat.client.conversation import Event, Joined, Removed, Warned
+from amanat.client.conversation import Event, Joined, Offered, Removed, Warned
 from amanat.client.history import MessageChanged, TextArrived
 from amanat.client.holding import DEPOSIT, HOLD
 from amanat.client.invite import LIFE_S
+from amanat.client.offers import ASK, JOIN
 from amanat.client.profile import ANY_REGION
 from amanat.client.vault import Unlock
 from amanat.display import Out, Screen, block, escaped, shown, told
@@ -371,6 +373,15 @@ def _group_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         parser.add_argument("people", metavar="NAME", nargs="+")
     leave = _command(group, "leave", _group_leave, "leave a group")
     leave.add_argument("name", metavar="GROUP")
+    leave.add_argument("--block", action="store_true", help="and block whoever added you to it")
+    adds = _command(group, "adds", _group_adds, "say or decide what happens when you are added")
+    adds.add_argument("adds", metavar="join|ask", nargs="?", choices=(JOIN, ASK))
+    _command(group, "offers", _group_offers, "list the groups that you are asked into")
+    accept = _command(group, "accept", _group_accept, "join a group that you are asked into")
+    decline = _command(group, "decline", _group_decline, "stay out of one")
+    for parser in (accept, decline):
+        parser.add_argument("offer", metavar="ID", help="as `group offers` shows it, or its name")
+    decline.add_argument("--block", action="store_true", help="and block whoever asks")
     rename = _command(group, "rename", _group_rename, "give a group another name")
     rename.add_argument("name", metavar="GROUP")
     rename.add_argument("new", metavar="NEW")
@@ -1020,6 +1031,8 @@ def _read(args: argparse.Namespace, out: Out) -> None:
         await _catch_up(args, out, client)
         only = client.conversation(args.of).gid if args.of else None
         await _warn(client, out)
+        for offer in client.offers():
+            out.note(f"{_offer_text(offer)}: see `amanat group accept` and `amanat group decline`")
         newest = await _show_unread(client, only, out, everything=args.all)
         for view in client.conversations():
             if view.hidden and (only == view.gid or args.all):
@@ -1107,6 +1120,10 @@ async def _show_event(client: Client, event: Event, only: bytes | None, out: Out
             out.note(
                 f"you are in a conversation with {', '.join(map(shown, client.view(gid).people))}"
             )
+        case Offered(gid, by):
+            for offer in client.offers():
+                if (offer.gid, offer.by) == (gid, by):
+                    out.note(_offer_text(offer))
         case Removed(gid):
             out.note(f"you are no longer in {shown(client.view(gid).name)}")
         case Warned():
@@ -1187,7 +1204,78 @@ def _group_remove(args: argparse.Namespace, out: Out) -> None:
 
 
 def _group_leave(args: argparse.Namespace, out: Out) -> None:
-    _group(args, out, lambda client, view: client.leave(view.gid))
+    def change(client: Client, view: ConversationView) -> None:
+        if args.block:
+            out.note(f"{shown(client.leave_and_block(view.gid).name)} is blocked")
+        else:
+            client.leave(view.gid)
+
+    _group(args, out, change)
+
+
+def _group_adds(args: argparse.Namespace, out: Out) -> None:
+    async def work(client: Client) -> None:
+        if args.adds is not None:
+            client.set_adds(args.adds)
+        means = {
+            JOIN: "when a contact adds you to a group, you are in it",
+            ASK: "when a contact adds you to a group, you are asked: see `amanat group offers`",
+        }
+        out.result({"adds": client.adds}, means[client.adds])
+
+    _with_client(args, work, is_online=False)
+
+
+def _group_offers(args: argparse.Namespace, out: Out) -> None:
+    async def work(client: Client) -> None:
+        await _catch_up(args, out, client)
+        offers = client.offers()
+        out.result([_offer_value(one) for one in offers], "\n".join(map(_offer_text, offers)))
+
+    _with_client(args, work)
+
+
+def _offer_value(one: GroupOffer) -> dict[str, object]:
+    return {
+        "id": one.id,
+        "name": one.name,
+        "by": one.by_name,
+        "asked_at": one.asked_at,
+        "expires_at": one.expires_at,
+    }
+
+
+def _offer_text(one: GroupOffer) -> str:
+    return (
+        f"{one.id}  {shown(one.by_name)} asks you into what they call {shown(one.name)};"
+        f" until {_clock(one.expires_at)}"
+    )
+
+
+def _group_accept(args: argparse.Namespace, out: Out) -> None:
+    async def work(client: Client) -> None:
+        await _catch_up(args, out, client)
+        offer = client.accept_offer(args.offer)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(args.wait):
+                while client.is_joining(offer.gid):
+                    await client.changed()
+        await _warn(client, out)
+        if client.is_joining(offer.gid):
+            out.note("you will be in it once its Welcome can be had")
+        out.result(_offer_value(offer), "")
+
+    _with_client(args, work)
+
+
+def _group_decline(args: argparse.Namespace, out: Out) -> None:
+    async def work(client: Client) -> None:
+        await _catch_up(args, out, client)
+        offer = client.decline_offer(args.offer, is_blocked=args.block)
+        await _flush(args, out, client)
+        out.result(_offer_value(offer), "")
+
+    _with_client(args, work)
 
 
 def _group_rename(args: argparse.Namespace, out: Out) -> None:
@@ -1235,6 +1323,7 @@ def _group_value(view: ConversationView) -> dict[str, object]:
         "epoch": view.epoch,
         "timer": view.timer,
         "hidden": view.hidden,
+        "added_by": view.added_by,
     }
 
 

@@ -194,11 +194,26 @@ class ConversationView(NamedTuple):
     """The life of new texts, in seconds; 0: for ever."""
     hidden: int
     """How many texts of people we have blocked were not kept."""
+    added_by: str
+    """Who has added us to a group; empty if nobody has."""
 
     @property
     def is_live(self) -> bool:
         """Whether we are a member, and mean to stay."""
         return self.state == "active"
+
+
+class GroupOffer(NamedTuple):
+    """A group that a contact asks us into. `name` is what they call it, `by_name` what we call
+    them, `id` 8 hex digits; times are Unix milliseconds."""
+
+    id: str
+    gid: bytes
+    by: bytes
+    name: str
+    by_name: str
+    asked_at: int
+    expires_at: int
 
 
 class Quote(NamedTuple):
@@ -657,8 +672,10 @@ class Client:
     def _set_blocked(self, name: str, *, is_blocked: bool) -> None:
         identity = self.contact(name).identity
         with self._unit():
-            self._history.set_blocked(identity, is_blocked=is_blocked)
-            if not is_blocked:
+            if is_blocked:
+                self._conversations.block(identity)
+            else:
+                self._history.set_blocked(identity, is_blocked=False)
                 self._conversations.tell_unblocked(identity, now=self._now())
 
     async def set_fallback(
@@ -1069,6 +1086,7 @@ class Client:
             suite=group.view.suite,
             timer=self._history.timer(gid),
             hidden=self._history.hidden(gid),
+            added_by=names.get(self._conversations.added_by(gid), ""),
         )
 
     def _why_outbound(self, outbound_regions: list[str], *, is_held: bool) -> str:
@@ -1284,6 +1302,70 @@ class Client:
         each "admins" or "members". Raises NotAMember, NotAdmin or BadArgument."""
         with self._unit():
             self._conversations.set_roles(gid, roles, now=self._now())
+
+    @property
+    def adds(self) -> str:
+        """What happens when a contact adds us to a group: "join" it, or "ask" first."""
+        return self._conversations.offers.adds
+
+    def set_adds(self, adds: str) -> None:
+        """Say it, for all adds from now on. Raises BadArgument."""
+        with self._unit():
+            self._conversations.offers.choose(adds)
+
+    def offers(self) -> list[GroupOffer]:
+        """The groups that contacts ask us into, the oldest first."""
+        names = {contact.identity: contact.name for contact in self.contacts()}
+        return [
+            GroupOffer(
+                vault.fingerprint(one.gid + one.by),
+                one.gid,
+                one.by,
+                one.name,
+                names.get(one.by, vault.fingerprint(one.by)),
+                one.told_at,
+                one.told_at + rules.WELCOME_LIFE_MS,
+            )
+            for one in self._conversations.offers.all()
+        ]
+
+    def _offer(self, name: str) -> GroupOffer:
+        """The offer of an id, or of a group's name that is no id."""
+        offers, wanted = self.offers(), _typed(name)
+        found = [one for one in offers if one.id == wanted]
+        named = [one for one in offers if _typed(one.name) == wanted]
+        return _pick(found or named, name, UnknownConversation)
+
+    def accept_offer(self, offer: str) -> GroupOffer:
+        """Join a group that a contact asks us into, by the offer's id or the group's name. We are
+        in it once its Welcome was fetched. Raises UnknownConversation or AmbiguousName."""
+        found = self._offer(offer)
+        with self._unit():
+            self._conversations.accept_offer(found.gid, found.by, now=self._now())
+        self._begin_due()
+        return found
+
+    def is_joining(self, gid: bytes) -> bool:
+        """Whether a Welcome into a group is still to be fetched."""
+        return gid in dict(self._conversations.awaited())
+
+    def decline_offer(self, offer: str, *, is_blocked: bool = False) -> GroupOffer:
+        """Stay out of it, and let whoever asks take us out; or, if they are to be blocked, hear
+        nothing more of them and tell them nothing. Raises like `accept_offer`."""
+        found = self._offer(offer)
+        with self._unit():
+            if is_blocked:
+                self._conversations.block(found.by)
+            else:
+                self._conversations.decline_offer(found.gid, found.by, now=self._now())
+        return found
+
+    def leave_and_block(self, gid: bytes) -> Contact:
+        """Leave a group, and hear nothing more of whoever has added us to it: them. Raises
+        NotAMember, OutOfStep, or BadArgument if nobody has."""
+        with self._unit():
+            by = self._conversations.leave_and_block(gid, now=self._now())
+        return next(one for one in self.contacts() if one.identity == by)
 
     def leave(self, gid: bytes) -> None:
         """Leave a conversation. Raises NotAMember."""
@@ -1813,6 +1895,7 @@ class Client:
                 rules.holding.expire(now=now)
                 self._delivery.expire(now=now)
                 self._invites.expire(now=now)
+                rules.forget_welcomes(now=now)
             self._forget_former(now)
         if self._delivery.has_passed and now >= self._write_at:
             self._write_at = now + WRITE_EVERY_MS

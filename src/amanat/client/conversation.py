@@ -26,6 +26,7 @@ from amanat.client.delivery import Peer
 from amanat.client.gaps import Gaps
 from amanat.client.history import History, MessageChanged, TextArrived
 from amanat.client.holding import HOLD, Fetched, HeldDrop, Holding
+from amanat.client.offers import ASK, MAX_OFFERS, Offer, Offers
 from amanat.client.pieces import (
     EpochDrop,
     Pieces,
@@ -77,7 +78,13 @@ from amanat.protocol.drops import (
     expand,
     token_hash,
 )
-from amanat.protocol.identity import check_credential, check_name, check_signature, leave_text
+from amanat.protocol.identity import (
+    check_credential,
+    check_name,
+    check_signature,
+    decode_leaf,
+    leave_text,
+)
 from amanat.protocol.messages import (
     COMMIT_FRAGMENT,
     HELD_FRAGMENT,
@@ -95,6 +102,7 @@ from amanat.protocol.messages import (
     Branch,
     CellKind,
     CommitInfo,
+    Declined,
     Delete,
     Edit,
     Envelope,
@@ -185,8 +193,6 @@ REFRESH_PEOPLE = 50
 MAX_CLOCK_STEP = 2**20
 """Most by which one message moves our Lamport clock: a member who claims the end of time cannot use
 it up."""
-MAX_JOINING = 64
-"""Most Welcomes announced and not fetched; more are dropped, and can be sent again."""
 MAX_WARNINGS = 1_000
 """Most warnings kept for the person that are not of the Trust family; the oldest go first."""
 MAX_OWN_KEY_PACKAGES = 16
@@ -210,6 +216,13 @@ class Joined(NamedTuple):
     gid: bytes
 
 
+class Offered(NamedTuple):
+    """A contact asks us into a group, and waits for the person's answer."""
+
+    gid: bytes
+    by: bytes
+
+
 class GroupChanged(NamedTuple):
     """A Commit changed the members or the policy of a group."""
 
@@ -230,7 +243,7 @@ class Warned(NamedTuple):
     detail: str
 
 
-Event = TextArrived | MessageChanged | Joined | GroupChanged | Removed | Warned
+Event = TextArrived | MessageChanged | Joined | Offered | GroupChanged | Removed | Warned
 
 
 class Group(NamedTuple):
@@ -268,6 +281,7 @@ class Conversations:
         self.waiting = self.history.waiting
         self.pieces = Pieces(vault)
         self.repeats = Repeats(vault)
+        self.offers = Offers(vault)
         self._groups: dict[bytes, Group] = {}
         self._helping: set[bytes] = set()
         self._parted: dict[tuple[bytes, bytes], int] = {}
@@ -882,14 +896,35 @@ class Conversations:
         if group.identities == {self._me.identity}:
             self._go(gid)
         else:
-            wish = Leave(
-                identity=self._me.identity,
-                nonce=own.leaf.nonce,
-                signature=self._me.identity_key.sign(leave_text(gid, own.leaf.nonce)),
-            )
+            wish = self._wish_to_leave(gid, own.leaf.nonce)
             self._say(gid, Kind.LEAVE, codec.encode(wish), now=now)
             self._db.execute("UPDATE conversation SET state = 'leaving' WHERE gid = ?", (gid,))
         self.events.append(Removed(gid))
+
+    def _wish_to_leave(self, gid: bytes, nonce: bytes) -> Leave:
+        signature = self._me.identity_key.sign(leave_text(gid, nonce))
+        return Leave(identity=self._me.identity, nonce=nonce, signature=signature)
+
+    def added_by(self, gid: bytes) -> bytes:
+        """The identity of whoever has added us to a group; empty if nobody has."""
+        row = self._db.execute("SELECT added_by FROM conversation WHERE gid = ?", (gid,)).fetchone()
+        return bytes(row[0])
+
+    def leave_and_block(self, gid: bytes, *, now: int) -> bytes:
+        """Leave a group, and hear nothing more of whoever has added us to it; their identity.
+        Inside a unit. Raises NotAMember or BadArgument."""
+        self.require_active(gid)
+        by = self.added_by(gid)
+        if not by:
+            raise BadArgument("nobody has added you to this group")
+        self.leave(gid, now=now)
+        self.block(by)
+        return by
+
+    def block(self, identity: bytes) -> None:
+        """Hear nothing more of a contact, and answer nothing of theirs; inside a unit."""
+        self.history.set_blocked(identity, is_blocked=True)
+        self.offers.forget_of(identity)
 
     def _go(self, gid: bytes) -> None:
         self._end(gid)
@@ -1275,13 +1310,14 @@ class Conversations:
             people=[Awaited(gid, identity) for identity in joiners],
             now=now,
         )
-        body = codec.encode(WelcomeRef(group=gid, file=file))
+        name = self.group(gid).policy.name
         for identity in joiners:
-            self._db.execute(
+            (used,) = self._db.execute(
                 "DELETE FROM their_key_package WHERE ref = (SELECT ref FROM their_key_package"
-                " WHERE identity = ? AND suite = ? ORDER BY rowid LIMIT 1)",
+                " WHERE identity = ? AND suite = ? ORDER BY rowid LIMIT 1) RETURNING ref",
                 (identity, suite),
-            )
+            ).fetchone() or (bytes(32),)
+            body = codec.encode(WelcomeRef(group=gid, file=file, name=name, key_package=used))
             self._say(self.direct_with(identity), Kind.WELCOME, body, now=now)
         life_s = self.history.timer(gid)
         if life_s and self.is_active(gid) and self._may_time(gid, self._me.identity):
@@ -1375,6 +1411,7 @@ class Conversations:
         gone = self._db.execute(
             "DELETE FROM joining WHERE told_at < ? RETURNING gid", (now - WELCOME_LIFE_MS,)
         ).fetchall()
+        gone += self.offers.expire(told_before=now - WELCOME_LIFE_MS)
         for _ in gone:
             self.warn(None, InvalidWelcome.code, "a Welcome came too late", now=now)
 
@@ -1403,6 +1440,7 @@ class Conversations:
             self.warn(self.direct_with(by), error.code, "a Welcome into a group", whom=by, now=now)
             return
         self._vault.put(_WELCOME + gid.hex(), hashlib.sha256(file).digest())
+        self._db.execute("UPDATE conversation SET added_by = ? WHERE gid = ?", (by, gid))
         self.give_key_packages(self.direct_with(by), mls.HYBRID_SUITE, 1, joined=gid, now=now)
 
     def _came_by(self, gid: bytes) -> bytes:
@@ -1450,17 +1488,19 @@ class Conversations:
 
         Those that are out of date or too many are forgotten.
         """
+        leaf = self._me.new_leaf()
         made = self._engine.new_key_package(
             suite,
             self._me.signer,
             self._me.credential,
-            self._me.new_leaf(),
+            leaf,
             now=now // 1000,
             lifetime_s=KEY_PACKAGE_LIFETIME_S,
         )
         self._db.execute(
-            "INSERT INTO key_package VALUES (?, ?, ?, ?)",
-            (made.ref, contact, now, self._delivery.read_so_far()),
+            "INSERT INTO key_package (ref, identity, made_at, bucket_seq, nonce)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (made.ref, contact, now, self._delivery.read_so_far(), decode_leaf(leaf).nonce),
         )
         unused = self._db.execute(
             "SELECT ref, made_at FROM key_package WHERE identity = ? ORDER BY rowid DESC",
@@ -2158,23 +2198,8 @@ class Conversations:
                 self.warn(gid, NotAdmin.code, "they set a timer", whom=sender, now=now)
             case Kind.TEXT | Kind.EDIT | Kind.REACTION | Kind.DELETE | Kind.TIMER:
                 self.events += self.history.take(gid, sender, signer, envelope, now=now)
-            case Kind.KEY_PACKAGES if self.group(gid).policy.direct:
-                self._take_key_packages(sender, body, now=now)
-            case Kind.KEY_PACKAGES_WANTED if self.group(gid).policy.direct:
-                wanted = codec.decode(_wanteds, body, InvalidMessage)
-                if wanted.suite in (mls.HYBRID_SUITE, mls.CLASSICAL_SUITE):
-                    count = min(wanted.count, KEY_PACKAGES_GIVEN)
-                    self.give_key_packages(gid, wanted.suite, count, now=now)
-            case Kind.WELCOME if self.group(gid).policy.direct:
-                ref = codec.decode(_welcomes, body, InvalidMessage)
-                # The one we came by may come once more, from a member who counts anew. Another
-                # counts even where we do not know yet that we were put out meanwhile.
-                is_known = self._came_by(ref.group) == ref.file.digest
-                if len(self.awaited()) < MAX_JOINING and not is_known:
-                    self._db.execute(
-                        "INSERT OR REPLACE INTO joining VALUES (?, ?, ?, ?)",
-                        (ref.group, codec.encode(ref.file), sender, now),
-                    )
+            case kind if kind in _TO_CONTACTS and self.group(gid).policy.direct:
+                self._obey_contact(gid, sender, kind, body, now=now)
             case Kind.LEAVE:
                 wish = codec.decode(_leaves, body, InvalidMessage)
                 check_signature(wish.identity, wish.signature, leave_text(gid, wish.nonce))
@@ -2188,6 +2213,78 @@ class Conversations:
                 self._take_addresses(sender, body)
             case _:
                 pass  # a receipt, a heartbeat, or a kind of a later version
+
+    def _obey_contact(self, gid: bytes, sender: bytes, kind: int, body: bytes, *, now: int) -> None:
+        """Take what is said in conversations of two only."""
+        match kind:
+            case Kind.KEY_PACKAGES:
+                self._take_key_packages(sender, body, now=now)
+            case Kind.KEY_PACKAGES_WANTED:
+                wanted = codec.decode(_wanteds, body, InvalidMessage)
+                if wanted.suite in (mls.HYBRID_SUITE, mls.CLASSICAL_SUITE):
+                    count = min(wanted.count, KEY_PACKAGES_GIVEN)
+                    self.give_key_packages(gid, wanted.suite, count, now=now)
+            case Kind.WELCOME:
+                ref = codec.decode(_welcomes, body, InvalidMessage)
+                # The one we came by may come once more, from a member who counts anew. Another
+                # counts even where we do not know yet that we were put out meanwhile.
+                if self._came_by(ref.group) != ref.file.digest:
+                    self._take_welcome(sender, ref, now=now)
+            case Kind.DECLINED:
+                self._take_no(sender, codec.decode(_declined, body, InvalidMessage), now=now)
+
+    def _take_welcome(self, sender: bytes, ref: WelcomeRef, *, now: int) -> None:
+        """Somebody has added us to a group: join it, or ask the person; inside a unit."""
+        offer = Offer(
+            ref.group, sender, ref.name, codec.encode(ref.file), ref.key_package, told_at=now
+        )
+        if self.offers.adds == ASK:
+            if self.offers.keep(offer):
+                self.events.append(Offered(ref.group, sender))
+            return
+        (count,) = self._db.execute(
+            "SELECT count(*) FROM joining WHERE inviter = ?", (sender,)
+        ).fetchone()
+        if count < MAX_OFFERS:
+            self._begin_joining(offer, now=now)
+
+    def _begin_joining(self, offer: Offer, *, now: int) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO joining VALUES (?, ?, ?, ?)",
+            (offer.gid, offer.ref, offer.by, now),
+        )
+
+    def accept_offer(self, gid: bytes, by: bytes, *, now: int) -> None:
+        """Join a group that somebody has asked us into; inside a unit. Raises
+        UnknownConversation."""
+        self._begin_joining(self.offers.take(gid, by), now=now)
+
+    def decline_offer(self, gid: bytes, by: bytes, *, now: int) -> None:
+        """Stay out of a group that somebody has asked us into, and tell them, who can take us out
+        of it; inside a unit. Raises UnknownConversation."""
+        offer = self.offers.take(gid, by)
+        row = self._db.execute(
+            "SELECT nonce FROM key_package WHERE ref = ? AND identity = ? AND nonce != x''",
+            (offer.key_package, by),
+        ).fetchone()
+        direct = self.direct_with(by)
+        if row is None or self.history.is_blocked(by):
+            return
+        self._engine.delete_key_package(offer.key_package)
+        self._db.execute("DELETE FROM key_package WHERE ref = ?", (offer.key_package,))
+        no = codec.encode(Declined(gid, self._wish_to_leave(gid, row[0])))
+        if self.is_active(direct):
+            self._say(direct, Kind.DECLINED, no, now=now)
+        elif self._state(direct) == "astray":
+            self._keep_waiting(direct, Kind.DECLINED, no, now=now)
+
+    def _take_no(self, sender: bytes, no: Declined, *, now: int) -> None:
+        """Somebody does not want to be in a group we have added them to; inside a unit."""
+        wish = no.leave
+        check_signature(wish.identity, wish.signature, leave_text(no.group, wish.nonce))
+        self.repeats.has_come(no.group, sender)
+        if wish.identity == sender and self.is_followed(no.group):
+            self._schedule_leave(no.group, wish, now=now)
 
     def _take_addresses(self, sender: bytes, body: bytes) -> None:
         """Reach a person elsewhere from now on; what waits for them goes there too."""
@@ -2352,6 +2449,9 @@ _DEEDS: dict[str, rights.Deed] = {
 }
 """The right that each wish takes; the others need none."""
 
+_TO_CONTACTS = {Kind.KEY_PACKAGES, Kind.KEY_PACKAGES_WANTED, Kind.WELCOME, Kind.DECLINED}
+"""What is heard in conversations of two only."""
+
 _WORDS = {Kind.TEXT, Kind.EDIT, Kind.REACTION, Kind.DELETE, Kind.TIMER, Kind.REPAIR}
 """What people say and do, which is held where they want it so. All else has nothing of it, or
 rests with the group."""
@@ -2362,6 +2462,7 @@ _welcomes = codec.decoder_of(WelcomeRef)
 _welcome_files = codec.decoder_of(WelcomeFile)
 _files = codec.decoder_of(FileRef)
 _leaves = codec.decoder_of(Leave)
+_declined = codec.decoder_of(Declined)
 _branches = codec.decoder_of(Branch)
 _wanted = codec.decoder_of(Wanted)
 _WELCOME = "welcome "

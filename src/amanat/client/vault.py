@@ -629,6 +629,22 @@ INSERT INTO chain_in_22
 DROP TABLE chain_in;
 ALTER TABLE chain_in_22 RENAME TO chain_in;
 """,
+    # 23: being asked into groups
+    """
+-- Groups that contacts ask us into, until the person has said yes or no: as they call it, where the
+-- Welcome rests, and the reference of the KeyPackage that they used.
+CREATE TABLE offer (
+    id INTEGER PRIMARY KEY, gid BLOB NOT NULL, inviter BLOB NOT NULL, name TEXT NOT NULL,
+    ref BLOB NOT NULL, key_package BLOB NOT NULL, told_at INTEGER NOT NULL, -- Unix ms
+    UNIQUE (gid, inviter)
+) STRICT;
+
+-- The nonce of the leaf of a KeyPackage of ours, which a wish to leave names.
+ALTER TABLE key_package ADD COLUMN nonce BLOB NOT NULL DEFAULT x'';
+
+-- Who has added us to a group; empty: nobody, or an older program did not say.
+ALTER TABLE conversation ADD COLUMN added_by BLOB NOT NULL DEFAULT x'';
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)

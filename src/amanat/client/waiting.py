@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
     from amanat.client.vault import Vault
 
-SAID_AGAIN = frozenset({Kind.TEXT, Kind.EDIT, Kind.REACTION, Kind.DELETE, Kind.TIMER, Kind.WELCOME})
+SAID_AGAIN = frozenset(
+    {
+        Kind.TEXT,
+        Kind.EDIT,
+        Kind.REACTION,
+        Kind.DELETE,
+        Kind.TIMER,
+        Kind.WELCOME,
+        Kind.DECLINED,
+    }
+)
 """What is said again. Everything else is made anew where it is needed, or only told how far we had
 counted."""
 MAX_SAID_AGAIN = 256

@@ -108,6 +108,7 @@ class Kind(IntEnum):
     REPAIR = 13
     """Repair, likewise."""
     ADDRESSES = 14
+    DECLINED = 15
 
 
 class Ack(codec.Record, frozen=True):
@@ -319,6 +320,10 @@ class WelcomeRef(codec.Record, frozen=True):
 
     group: Id
     file: FileRef
+    name: Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)]
+    """What the sender calls the group, for a recipient who is asked before they join."""
+    key_package: Annotated[bytes, msgspec.Meta(min_length=1, max_length=64)]
+    """The reference (RFC 9420, section 5.2) of the recipient's KeyPackage that was used."""
 
 
 class WelcomeFile(codec.Record, frozen=True):
@@ -347,6 +352,13 @@ class CommitInfo(codec.Record, frozen=True):
     leaves: Annotated[list[Leave], msgspec.Meta(max_length=MAX_LEAVES_PER_COMMIT)]
     is_restart: bool = False
     """Of an external Commit: the committer's device counts its envelopes anew."""
+
+
+class Declined(codec.Record, frozen=True):
+    """The sender does not want to be in a group that the recipient has added them to."""
+
+    group: Id
+    leave: Leave
 
 
 Who: TypeAlias = Literal["admins", "members"]

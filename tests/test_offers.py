@@ -1,0 +1,196 @@
+"""Being added to groups: at once, or after a yes; and out again, with whoever has done it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from amanat.client import api, offers
+from amanat.client import conversation as rules
+from amanat.client.offers import ASK, JOIN
+from amanat.drill.world import Person, World
+from amanat.errors import BadArgument, Blocked, NotAMember, UnknownConversation
+from amanat.protocol import codec, wire
+from amanat.protocol.identity import leave_text
+from amanat.protocol.messages import Declined, FileRef, Kind, Leave, WelcomeRef
+
+
+def groups(person: Person) -> list[str]:
+    return [view.name for view in person.client.conversations() if not view.is_direct]
+
+
+def watch(
+    world: World, monkeypatch: pytest.MonkeyPatch, whom: str, *, own: set[bytes]
+) -> list[wire.Request]:
+    """What somebody asks relays for from now on, of other drops than these."""
+    asked: list[wire.Request] = []
+    note = world.network.note
+
+    def noted(request: wire.Request, who: str) -> None:
+        if who == whom and getattr(request, "drop_id", None) not in {None, *own}:
+            asked.append(request)
+        note(request, who)
+
+    monkeypatch.setattr(world.network, "note", noted)
+    return asked
+
+
+async def test_who_is_asked_is_in_no_group_and_answers_nothing_until_they_have_said_yes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob, carol = await world.friends("alice", "bob", "carol")
+    carol.client.set_adds(ASK)
+    known = {drop.drop_id for view in carol.client.conversations()
+             for _, drop in carol.client._conversations.epoch_drops(view.gid)}  # fmt: skip
+    await carol.sleep()
+    carol.wake()  # that is kept
+    assert carol.client.adds == ASK
+    await world.settle()
+    asked = watch(world, monkeypatch, "carol", own={carol.bucket, alice.bucket} | known)
+    gid = await world.group("book club", alice, bob, carol)
+    alice.client.send(gid, "welcome, all")
+    await world.settle()
+    await world.pass_time(120)
+    assert groups(carol) == []
+    assert asked == []  # receipts for what alice says to her go to alice's bucket, and that is all
+    (offer,) = carol.client.offers()
+    assert (offer.name, offer.by_name) == ("book club", "alice")
+    assert not carol.one("SELECT count(*) FROM joining")
+    carol.client.accept_offer("book club")
+    await world.settle()
+    assert carol.client.offers() == []
+    view = carol.client.view(gid)
+    assert (view.people, view.added_by) == (["alice", "bob", "carol"], "alice")
+    assert [m.text for m in carol.client.messages(gid)] == ["welcome, all"]
+    carol.client.send(gid, "thank you")
+    await world.settle()
+    assert "thank you" in [m.text for m in bob.client.messages(gid)]
+    assert not carol.warnings()
+
+
+async def test_who_says_no_is_taken_out_and_has_joined_nothing(world: World) -> None:
+    alice, bob, carol = await world.friends("alice", "bob", "carol")
+    carol.client.set_adds(ASK)
+    gid = await world.group("book club", alice, bob, carol)
+    assert alice.client.view(gid).people == ["alice", "bob", "carol"]
+    (offer,) = carol.client.offers()
+    carol.client.decline_offer(offer.id)
+    await world.settle()
+    for person in (alice, bob):
+        assert person.client.view(gid).people == ["alice", "bob"]
+        assert not person.warnings()
+    assert groups(carol) == []
+    assert carol.client.offers() == []
+    with pytest.raises(UnknownConversation):
+        carol.client.accept_offer(offer.id)
+    # They may ask once more, and be told yes.
+    alice.client.add(gid, ["carol"])
+    await world.settle()
+    carol.client.accept_offer(carol.client.offers()[0].id)
+    await world.settle()
+    assert alice.client.view(gid).people == ["alice", "bob", "carol"]
+
+
+async def test_a_no_is_the_word_of_nobody_else(world: World) -> None:
+    alice, bob, carol = await world.friends("alice", "bob", "carol")
+    gid = await world.group("book club", alice, bob, carol)
+    talk = bob.client._conversations
+    people = {person.identity: person for person in talk.group(gid).people}
+    nonce = people[carol.client._me.identity].leaf.nonce
+    mine = bob.client._me.identity_key.sign(leave_text(gid, nonce))
+    for who in (carol, bob):
+        no = Declined(gid, Leave(who.client._me.identity, nonce, mine))
+        with bob.client._unit():
+            direct = talk.direct_with(alice.client._me.identity)
+            talk._say(direct, Kind.DECLINED, codec.encode(no), now=world.now())
+        await world.settle()
+    assert alice.client.view(gid).people == ["alice", "bob", "carol"]
+
+
+async def test_one_step_leaves_a_group_and_blocks_whoever_has_added_us(world: World) -> None:
+    alice, bob, carol = await world.friends("alice", "bob", "carol")
+    gid = await world.group("nonsense", alice, bob, carol)
+    assert carol.client.view(gid).added_by == "alice"
+    await carol.sleep()
+    carol.wake()
+    assert carol.client.leave_and_block(gid).name == "alice"
+    await world.settle()
+    assert alice.client.view(gid).people == ["alice", "bob"]
+    assert not carol.client.view(gid).is_live
+    with pytest.raises(Blocked):
+        carol.say("alice", "never again")
+    before = groups(carol)
+    await world.group("more nonsense", alice, carol)
+    assert groups(carol) == before
+    assert carol.client.offers() == []
+    with pytest.raises(BadArgument):  # nobody has added its founder
+        alice.client.leave_and_block(gid)
+    with pytest.raises(NotAMember):
+        carol.client.leave_and_block(gid)
+    assert alice.client.view(gid).is_live
+
+
+async def test_who_is_declined_and_blocked_is_told_nothing_and_asks_in_vain(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, carol = await world.friends("alice", "carol")
+    carol.client.set_adds(ASK)
+    await world.group("nonsense", alice, carol)
+    await world.group("more of it", alice, carol)
+    assert len(carol.client.offers()) == 2
+    await world.pass_time(120)  # receipts
+    asked = watch(world, monkeypatch, "carol", own=set())
+    carol.client.decline_offer("nonsense", is_blocked=True)
+    await world.pass_time(300)
+    assert [one for one in asked if isinstance(one, wire.Append)] == []
+    assert carol.client.offers() == []
+    assert carol.client.contact("alice").is_blocked
+
+
+async def test_offers_of_one_contact_are_bounded_and_take_nobody_elses_place(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offers, "MAX_OFFERS", 3)
+    alice, bob, carol = await world.friends("alice", "bob", "carol")
+    carol.client.set_adds(ASK)
+    gid = await world.group("book club", bob, carol)
+    for number in range(5):
+        file = FileRef(str(world.relay.address), "IR", os.urandom(32), 100, bytes(32))
+        group = gid if number == 0 else os.urandom(16)
+        ref = WelcomeRef(group, file, f"nonsense {number}", bytes(32))
+        with alice.client._unit():
+            direct = alice.gid("carol")
+            alice.client._conversations._say(
+                direct, Kind.WELCOME, codec.encode(ref), now=world.now()
+            )
+    await world.settle()
+    names = [(one.by_name, one.name) for one in carol.client.offers()]
+    assert ("bob", "book club") in names
+    assert len(names) == 4
+    carol.client.accept_offer("book club")
+    await world.settle()
+    assert groups(carol) == ["book club"]
+
+
+async def test_offer_that_is_not_answered_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, carol = await world.friends("alice", "carol")
+    carol.client.set_adds(ASK)
+    await world.group("book club", alice, carol)
+    monkeypatch.setattr(rules, "WELCOME_LIFE_MS", 3_600_000)
+    monkeypatch.setattr(api, "TICK_S", 300.0)
+    await world.pass_time(7_300)
+    assert carol.client.offers() == []
+    assert carol.warnings() == ["invalid-welcome"]
+
+
+async def test_adds_are_at_once_or_asked(world: World) -> None:
+    alice = await world.person("alice")
+    assert alice.client.adds == JOIN
+    with pytest.raises(BadArgument):
+        alice.client.set_adds("never")
+    alice.client.set_adds(ASK)
+    alice.client.set_adds(JOIN)
+    assert alice.client.adds == JOIN
