@@ -69,9 +69,39 @@ MUTANTS = [
     Mutant(
         "a word is thrown away when a relay says that its label is taken",
         "client/api.py",
-        "if isinstance(answer, LabelTaken) and row.purpose in _KEPT:",
-        'if row.purpose == "":',
+        "if isinstance(answer, LabelTaken) and self._is_made_anew(row, now=now):",
+        "if False:",
         ["test_claims.py::test_label_that_a_relay_says_is_taken_costs_another_label_and_no_word"],
+    ),
+    Mutant(
+        "a label passed over in one lane moves the other lane, too",
+        "client/delivery.py",
+        '            "UPDATE chain_out SET chain = ? WHERE gid = ? AND identity = ? AND lane = ?",\n            (after, gid, identity, lane),\n        )\n        db.execute(\n            "UPDATE outbox',
+        '            "UPDATE chain_out SET chain = ? WHERE gid = ? AND identity = ?",\n            (after, gid, identity),\n        )\n        db.execute(\n            "UPDATE outbox',
+        ["test_labels_taken.py::test_label_taken_in_one_lane_leaves_the_other_as_it_is"],
+    ),
+    Mutant(
+        "a cell of an epoch drop leaves under the same label again",
+        "client/api.py",
+        "cell=place.seal(place.open(request.cell))",
+        "cell=request.cell",
+        ["test_labels_taken.py::test_word_of_a_large_group_leaves_under_another_label"],
+    ),
+    Mutant(
+        "a Commit whose label is said to be taken is given up",
+        "client/api.py",
+        "if isinstance(answer, LabelTaken) and self._is_made_anew(row, now=now):",
+        'if isinstance(answer, LabelTaken) and row.purpose != "commit" and self._is_made_anew(row, now=now):',
+        ["test_labels_taken.py::test_commit_leaves_under_another_label_and_proves_no_copied_vault"],
+    ),
+    Mutant(
+        "a held word whose label is taken is sent the same way again",
+        "client/api.py",
+        '                self._db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))\n                self._warn_of(row.relay',
+        "                self._send_later(row, None, now=now)\n                self._warn_of(row.relay",
+        [
+            "test_labels_taken.py::test_held_word_whose_label_is_said_to_be_taken_is_held_anew_and_told"
+        ],
     ),
     Mutant(
         "words are deleted with keys",

@@ -18,7 +18,9 @@ import time
 import unicodedata
 import weakref
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, assert_never
+
+from msgspec import structs
 
 from amanat import mls
 from amanat.client import conversation as rules
@@ -28,6 +30,7 @@ from amanat.client.comeback import ASK_MS, Comebacks, Try
 from amanat.client.conversation import Conversations, Event
 from amanat.client.cover import delay_s
 from amanat.client.delivery import (
+    MAX_SKIPPED,
     Delivery,
     FromClaim,
     FromHelper,
@@ -83,6 +86,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from amanat.client.delivery import Purpose
     from amanat.client.history import Entry
     from amanat.client.holding import HeldDrop
     from amanat.client.profile import Home
@@ -135,10 +139,6 @@ _MAY_GO = (
 all of it behind the Welcome in their bucket. And nothing is said at all before it is clear
 whether another copy of this vault has said something else under the same keys, if that can be
 known; or, with `?2`, while we wait to know it."""
-
-_KEPT = ("cell", "held", "file")
-"""What stays in the outbox when a relay says that its label is taken: what somebody has said, and
-files. The rest is made anew by whoever needs it."""
 
 T = TypeVar("T")
 
@@ -364,7 +364,7 @@ class _Row(NamedTuple):
     id: int
     relay: str
     request: bytes
-    purpose: str
+    purpose: Purpose
     tries: int
     about: bytes
     recipient: bytes | None
@@ -1766,9 +1766,7 @@ class Client:
             for row, answer in zip(wave, answers, strict=True):
                 if isinstance(answer, RelayUnreachable):
                     continue  # not answered: it goes out again over the next link
-                if isinstance(answer, LabelTaken) and row.purpose in _KEPT:
-                    if not self._is_sealed_again(row, now=now):
-                        self._send_later(row, None, now=now)
+                if isinstance(answer, LabelTaken) and self._is_made_anew(row, now=now):
                     continue
                 if isinstance(answer, Unavailable | NoSuchDrop | UnexpectedReply):
                     # An epoch drop that another member has still to make looks like a wrong token;
@@ -1792,15 +1790,54 @@ class Client:
         if wait >= FAIL_OVER_MS:
             self._delivery.fail_over(row.relay, row=row.id)
 
-    def _is_sealed_again(self, row: _Row, *, now: int) -> bool:
-        """A relay says that a label is taken which nobody but we can have taken. Ask whether a copy
-        of this vault has; and whatever the answer, the cell has to come to whom it is for."""
-        if self._conversations.claims.question(now=now):
-            self._suspense_until = now + SUSPENSE_MS
-        recipient = row.recipient
-        return recipient is not None and self._conversations.seal_again(
-            row.id, row.about, recipient
-        )
+    def _is_made_anew(self, row: _Row, *, now: int) -> bool:
+        """A relay says that a label is taken. Whether that is seen to: else `_done` knows what it
+        means. Whatever it was for leaves under another label, from here or from whoever needs it;
+        no cell leaves under the same one again and again without the person being told.
+        """
+        talk = self._conversations
+        match row.purpose:
+            case "cell" | "commit":
+                if row.recipient is not None:
+                    # Nobody but we can have taken it: ask whether a copy of this vault has.
+                    if talk.claims.question(now=now):
+                        self._suspense_until = now + SUSPENSE_MS
+                    if talk.seal_again(row.id, row.about, row.recipient):
+                        return True
+                elif not self._is_labelled_again(row):
+                    self._db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
+                    return True  # of an epoch that nobody reads any more
+                if row.tries == MAX_SKIPPED:
+                    self._warn_of(row.relay, LabelTaken.code, f"of each label of a {row.purpose}")
+                self._send_later(row, None, now=now)
+                return True
+            case "held":
+                # Its notice names the label. Those who miss it ask, and it is held anew for them.
+                self._db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
+                self._warn_of(row.relay, LabelTaken.code, "of a held word, which is held anew")
+                return True
+            case "file":
+                self._send_later(row, None, now=now)
+                return True
+            case "claim" | "question" | "ask" | "help" | "knock" | "reply" | "create":
+                return False
+            case _:
+                assert_never(row.purpose)
+
+    def _is_labelled_again(self, row: _Row) -> bool:
+        """Seal a cell of an epoch drop under another label, drawn at random; False if the drop is
+        read no more."""
+        request = wire.decode_request(row.request)
+        if not isinstance(request, wire.Append):
+            return False
+        places = [one.place for one in self._comebacks.tries() if one.gid == row.about]
+        places += self._conversations.epoch_places(row.about)
+        place = next((one for one in places if one.drop.drop_id == request.drop_id), None)
+        if place is None:
+            return False
+        again = structs.replace(request, cell=place.seal(place.open(request.cell)))
+        self._db.execute("UPDATE outbox SET request = ? WHERE id = ?", (wire.encode(again), row.id))
+        return True
 
     def _done(self, row: _Row, answer: object, *, now: int) -> None:
         """A relay has taken a request or refused it for good."""

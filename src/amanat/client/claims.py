@@ -24,7 +24,7 @@ from amanat.protocol.drops import expand
 from amanat.protocol.messages import MARK_BYTES
 
 if TYPE_CHECKING:
-    from amanat.client.delivery import Delivery
+    from amanat.client.delivery import Delivery, Purpose
     from amanat.client.profile import Me
     from amanat.client.vault import Vault
 
@@ -77,7 +77,7 @@ class Claims:
         self._claim("question", now=now)
         return True
 
-    def _claim(self, purpose: str, *, now: int) -> None:
+    def _claim(self, purpose: Purpose, *, now: int) -> None:
         number = self._delivery.claimed() + 1
         self._vault.put("generation", number.to_bytes(8, "big"))
         self._put("claimed", now)

@@ -64,6 +64,7 @@ from amanat.errors import (
     PeerError,
     RelayLied,
     RelayUnreachable,
+    ReusedSecret,
     TrustError,
     UnknownConversation,
     WrongEpoch,
@@ -734,6 +735,12 @@ class Conversations:
             else unpack_signers(signers)
         )
         return EpochDrop(gid, epoch, secret, region or group.policy.region, who)
+
+    def epoch_places(self, gid: bytes) -> list[EpochDrop]:
+        """The epoch drops of a conversation that are still read; none if we have left it."""
+        if self._state(gid) is None:
+            return []
+        return [self.epoch_place(gid, epoch) for epoch, _ in self.epoch_drops(gid)]
 
     def read_epoch(self, gid: bytes, epoch: int, cells: wire.Cells, *, take: int, now: int) -> None:
         """Take the first `take` cells of an epoch drop's reply; inside a unit.
@@ -1957,8 +1964,8 @@ class Conversations:
         except FutureEpoch:
             self._keep_early(gid, message, at or Epoch(0, bytes(8)), now=now)
             return
-        except OwnMessage:
-            return
+        except (OwnMessage, ReusedSecret):
+            return  # whoever knows an epoch drop can show all of it once more
         except PeerError as error:
             self.warn(gid, error.code, "a message could not be read", now=now)
             return

@@ -1,0 +1,157 @@
+"""A relay says that a label is taken: whatever the cell was for is made anew under another, or the
+person is told. Nothing is sent the same way again and again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from amanat.client import conversation as rules
+from amanat.client.delivery import MAX_SKIPPED
+from amanat.client.holding import HOLD, PATIENCE_MS
+from amanat.errors import LabelTaken
+from test_claims import shown, states, taken_by
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from amanat.drill.world import Person, Relay, World
+    from amanat.protocol import wire
+
+
+class Liar:
+    """A relay that says of somebody's appends, as often as told, that their labels are taken: it
+    throws them away, or keeps them all the same."""
+
+    def __init__(
+        self,
+        relay: Relay,
+        whom: Person,
+        wants: Callable[[wire.Append], bool],
+        *,
+        most: int,
+        keeps: bool = False,
+    ) -> None:
+        self.labels: list[bytes] = []
+        real = relay._append
+
+        def append(request: wire.Append, who: str) -> tuple[int, bytes]:
+            label = request.cell[:16]
+            if who != whom.name or not wants(request):
+                return real(request, who)
+            if label not in self.labels and len(self.labels) >= most:
+                return real(request, who)
+            if label not in self.labels and keeps:
+                real(request, who)
+            self.labels.append(label)
+            raise LabelTaken
+
+        relay._append = append  # type: ignore[method-assign]
+
+
+def in_epoch(person: Person, gid: bytes) -> Callable[[wire.Append], bool]:
+    """Of the drop of the epoch that somebody is in now."""
+    drop_id = person.epoch_place(gid).drop.drop_id
+    return lambda append: append.drop_id == drop_id
+
+
+async def test_label_taken_in_one_lane_leaves_the_other_as_it_is(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = await world.group("family", alice, bob)
+    await world.pass_time(200)
+    taken_by(world.relay, bob.bucket, "alice", most=1)
+    alice.client.send(gid, "hello")
+    await world.pass_time(30)
+    assert shown(bob, gid) == ["hello"]
+    alice.client.rename(gid, "our family")
+    await world.pass_time(30)  # far sooner than bob would look without being called
+    assert bob.client.view(gid).name == "our family"
+    alice.client.send(gid, "still here")
+    await world.settle()
+    assert shown(bob, gid) == ["hello", "still here"]
+    assert not {*alice.warnings(), *bob.warnings()}
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+async def test_word_of_a_large_group_leaves_under_another_label(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, keeps: bool
+) -> None:
+    monkeypatch.setattr(rules, "LARGE_GROUP", 2)
+    people = await world.friends("alice", "bob", "carol")
+    alice, bob, carol = people
+    gid = await world.group("club", *people)
+    await world.pass_time(200)
+    liar = Liar(world.relay, alice, in_epoch(alice, gid), most=3, keeps=keeps)
+    alice.client.send(gid, "hello")
+    await world.settle()
+    assert len(liar.labels) == len(set(liar.labels)) == 3
+    assert shown(bob, gid) == shown(carol, gid) == ["hello"]
+    assert states(alice, gid) == ["sent"]
+    assert not [person.warnings() for person in people if person.warnings()]
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+async def test_commit_leaves_under_another_label_and_proves_no_copied_vault(
+    world: World, *, keeps: bool
+) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = await world.group("family", alice, bob)
+    await world.pass_time(200)
+    liar = Liar(world.relay, alice, in_epoch(alice, gid), most=2, keeps=keeps)
+    alice.client.rename(gid, "our family")
+    await world.settle()
+    assert len(set(liar.labels)) == len(liar.labels) >= 1
+    assert [person.client.view(gid).name for person in (alice, bob)] == ["our family"] * 2
+    assert [person.client.view(gid).state for person in (alice, bob)] == ["active"] * 2
+    assert not {*alice.warnings(), *bob.warnings()}
+
+
+async def test_commit_of_whoever_comes_back_leaves_under_another_label(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = await world.group("family", alice, bob)
+    await world.pass_time(200)
+    liar = Liar(world.relay, alice, in_epoch(bob, gid), most=2)
+    with alice.client._unit():
+        alice.client._conversations.go_astray(gid, "copied-vault", is_restart=True, now=world.now())
+    await world.settle()
+    assert len(liar.labels) == len(set(liar.labels)) == 2
+    assert alice.client.view(gid).state == "active"
+    assert {*alice.warnings()} == {"copied-vault"}
+
+
+async def test_held_word_whose_label_is_said_to_be_taken_is_held_anew_and_told(
+    world: World,
+) -> None:
+    german = world.add_relay("DE")
+    alice, bob = await world.person("alice"), await world.person("bob", relay=german)
+    await world.meet(alice, bob)
+    alice.client.set_outbound(HOLD)
+    await world.pass_time(200)
+    known = set(world.relay.shelves)
+    liar = Liar(world.relay, alice, lambda append: append.drop_id not in known, most=1)
+    alice.say("bob", "hello")
+    await world.pass_time(PATIENCE_MS / 1000)
+    assert len(liar.labels) == 1
+    await world.pass_time(1_200)
+    assert bob.texts("alice") == ["hello"]
+    assert {*alice.warnings()} == {LabelTaken.code}
+    assert not bob.warnings()
+
+
+async def test_relay_that_says_so_of_every_label_is_told_and_loses_no_word(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = await world.group("family", alice, bob)
+    await world.pass_time(200)
+    real = world.relay._append
+    liar = Liar(world.relay, alice, in_epoch(alice, gid), most=10**6)
+    alice.client.rename(gid, "our family")
+    await world.pass_time(7_200)
+    assert MAX_SKIPPED < len(liar.labels) < 100
+    assert len(set(liar.labels)) == len(liar.labels)
+    assert alice.warnings() == [LabelTaken.code]
+    world.relay._append = real  # type: ignore[method-assign]
+    await world.pass_time(600)
+    await world.settle()
+    assert [person.client.view(gid).name for person in (alice, bob)] == ["our family"] * 2
+    assert not bob.warnings()
