@@ -104,6 +104,20 @@ MUTANTS = [
         ],
     ),
     Mutant(
+        "a Welcome takes the place of somebody else's",
+        "client/conversation.py",
+        '            "INSERT OR REPLACE INTO joining VALUES (?, ?, ?, ?)",\n            (offer.gid',
+        '            "DELETE FROM joining WHERE gid = ?", (offer.gid,))\n        self._db.execute(\n            "INSERT OR REPLACE INTO joining VALUES (?, ?, ?, ?)",\n            (offer.gid',
+        ["test_joining.py::test_welcome_that_leads_nowhere_takes_nobody_elses_place"],
+    ),
+    Mutant(
+        "a Welcome into a conversation that we are in is used up",
+        "client/conversation.py",
+        """ AND state IN ('active', 'leaving'))\"""",
+        """ AND state = '')\"""",
+        ["test_joining.py::test_rightful_group_is_joined_once_one_of_the_same_id_was_left"],
+    ),
+    Mutant(
         "words are deleted with keys",
         "client/conversation.py",
         "            self.waiting.keep(gid, self._not_come(gid))\n",

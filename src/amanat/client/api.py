@@ -27,7 +27,7 @@ from amanat.client import conversation as rules
 from amanat.client import profile, rights, vault
 from amanat.client.claims import SUSPENSE_MS
 from amanat.client.comeback import ASK_MS, Comebacks, Try
-from amanat.client.conversation import Conversations, Event
+from amanat.client.conversation import AnnouncedWelcome, Conversations, Event
 from amanat.client.cover import delay_s
 from amanat.client.delivery import (
     MAX_SKIPPED,
@@ -585,7 +585,10 @@ class Client:
                 " UNION ALL SELECT 1 FROM meta WHERE key = 'again'",
                 (self._now(),),
             ).fetchone()
-            or {*dict(self._conversations.awaited()), *self._conversations.holding.places()}
+            or {
+                *(one.file.digest for one in self._conversations.awaited()),
+                *self._conversations.holding.places(),
+            }
             - self._put_off
         ):
             await self.changed()
@@ -1347,7 +1350,7 @@ class Client:
 
     def is_joining(self, gid: bytes) -> bool:
         """Whether a Welcome into a group is still to be fetched."""
-        return gid in dict(self._conversations.awaited())
+        return gid in {one.gid for one in self._conversations.awaited()}
 
     def decline_offer(self, offer: str, *, is_blocked: bool = False) -> GroupOffer:
         """Stay out of it, and let whoever asks take us out; or, if they are to be blocked, hear
@@ -1998,9 +2001,9 @@ class Client:
             if room > 0 and is_due and _Held(drop_id) not in self._tasks:
                 room -= 1
                 self._spawn(_Held(drop_id), self._fetch_held(drop_id))
-        for gid, ref in self._conversations.awaited():
-            if ("fetch", gid) not in self._tasks:
-                self._spawn(("fetch", gid), self._fetch_welcome(gid, ref))
+        for one in self._conversations.awaited():
+            if ("fetch", one) not in self._tasks:
+                self._spawn(("fetch", one), self._fetch_welcome(one))
 
     async def _look(self, gid: bytes) -> None:
         """Read the epoch drops of a conversation to their ends; of a large group, stay there."""
@@ -2111,30 +2114,30 @@ class Client:
                     self._comebacks.forgotten(attempt, now=self._now())
                     break
 
-    async def _fetch_welcome(self, gid: bytes, ref: FileRef) -> None:
+    async def _fetch_welcome(self, one: AnnouncedWelcome) -> None:
         """Fetch a Welcome that was announced, and join by it."""
         pause = TICK_S
         while True:
             try:
-                data = await self._fetch_file(ref)
+                data = await self._fetch_file(one.file)
             except (Unavailable, NoSuchDrop) as error:  # its sender may still be sending
                 await asyncio.sleep(error.retry_after or pause)
                 pause = min(2 * pause, RETRY_MS[1] / 1000)
                 if pause > PATIENCE_S:
-                    self._put_off.add(gid)
+                    self._put_off.add(one.file.digest)
                 with self._unit():
                     self._conversations.forget_welcomes(now=self._now())
-                if gid not in dict(self._conversations.awaited()):
+                if one not in self._conversations.awaited():
                     return
                 continue
             except (PeerError, TrustError):
                 data = None
             break
         with self._unit():
-            if self._comebacks.is_astray(gid):
-                self._comebacks.take(gid, data, now=self._now())
+            if self._comebacks.is_astray(one.gid):
+                self._comebacks.take(one.gid, data, now=self._now())
             else:
-                self._conversations.let_in(gid, data, now=self._now())
+                self._conversations.let_in(one, data, now=self._now())
         self._begin_due()
 
     async def _fetch_held(self, drop_id: bytes) -> None:

@@ -224,6 +224,14 @@ class Offered(NamedTuple):
     by: bytes
 
 
+class AnnouncedWelcome(NamedTuple):
+    """A Welcome that somebody has announced to us: into which group, by whom, where it rests."""
+
+    gid: bytes
+    by: bytes
+    file: FileRef
+
+
 class GroupChanged(NamedTuple):
     """A Commit changed the members or the policy of a group."""
 
@@ -932,6 +940,7 @@ class Conversations:
         """Hear nothing more of a contact, and answer nothing of theirs; inside a unit."""
         self.history.set_blocked(identity, is_blocked=True)
         self.offers.forget_of(identity)
+        self._db.execute("DELETE FROM joining WHERE inviter = ?", (identity,))
 
     def _go(self, gid: bytes) -> None:
         self._end(gid)
@@ -1408,27 +1417,38 @@ class Conversations:
             )
             self.repeats.go_on(drop_id, is_awaited=is_awaited, now=now)
 
-    def awaited(self) -> list[tuple[bytes, FileRef]]:
-        """The (gid, file) pairs of Welcomes that were announced and not fetched yet."""
-        rows = self._db.execute("SELECT gid, ref FROM joining").fetchall()
-        return [(gid, codec.decode(_files, ref, InvalidMessage)) for gid, ref in rows]
+    def awaited(self) -> list[AnnouncedWelcome]:
+        """The Welcomes that were announced and are to be fetched. One into a conversation that we
+        are in waits until we are not: we may have been put out of it and not know yet, or be in
+        somebody else's of that id."""
+        rows = self._db.execute(
+            "SELECT gid, inviter, ref FROM joining WHERE NOT EXISTS (SELECT 1 FROM conversation"
+            " WHERE conversation.gid = joining.gid AND state IN ('active', 'leaving'))"
+        ).fetchall()
+        return [
+            AnnouncedWelcome(gid, by, codec.decode(_files, ref, InvalidMessage))
+            for gid, by, ref in rows
+        ]
 
     def forget_welcomes(self, *, now: int) -> None:
         """Give up the Welcomes whose file has ended before it could be fetched; inside a unit."""
-        gone = self._db.execute(
-            "DELETE FROM joining WHERE told_at < ? RETURNING gid", (now - WELCOME_LIFE_MS,)
+        gone: list[tuple[bytes, bytes]] = self._db.execute(
+            "DELETE FROM joining WHERE told_at < ? RETURNING gid, inviter", (now - WELCOME_LIFE_MS,)
         ).fetchall()
-        gone += self.offers.expire(told_before=now - WELCOME_LIFE_MS)
-        for _ in gone:
-            self.warn(None, InvalidWelcome.code, "a Welcome came too late", now=now)
+        gone += [(one.gid, one.by) for one in self.offers.expire(told_before=now - WELCOME_LIFE_MS)]
+        for gid, by in gone:
+            if not (self.is_active(gid) and self.added_by(gid) == by):  # else we are in it by them
+                self.warn(None, InvalidWelcome.code, "a Welcome came too late", now=now)
 
-    def let_in(self, gid: bytes, file: bytes | None, *, now: int) -> None:
-        """Join by a fetched Welcome; inside a unit.
+    def let_in(self, one: AnnouncedWelcome, file: bytes | None, *, now: int) -> None:
+        """Join by a fetched Welcome, unless it is awaited no more; inside a unit.
 
         `file` is None when what rests there is not what was announced.
         """
-        (by,) = self._db.execute("SELECT inviter FROM joining WHERE gid = ?", (gid,)).fetchone()
-        self._db.execute("DELETE FROM joining WHERE gid = ?", (gid,))
+        if one not in self.awaited():
+            return
+        gid, by = one.gid, one.by
+        self._db.execute("DELETE FROM joining WHERE gid = ? AND inviter = ?", (gid, by))
         try:
             if file is None:
                 raise InvalidWelcome
@@ -1449,6 +1469,17 @@ class Conversations:
         self._vault.put(_WELCOME + gid.hex(), hashlib.sha256(file).digest())
         self._db.execute("UPDATE conversation SET added_by = ? WHERE gid = ?", (by, gid))
         self.give_key_packages(self.direct_with(by), mls.HYBRID_SUITE, 1, joined=gid, now=now)
+        for (other,) in self._db.execute(
+            "SELECT inviter FROM joining WHERE gid = ?", (gid,)
+        ).fetchall():
+            self._tell_of_another(gid, other, now=now)
+
+    def _tell_of_another(self, gid: bytes, by: bytes, *, now: int) -> None:
+        """Somebody asks us into a group of an id that we are in by somebody else: which of the two
+        it is that we want to be in, the person alone can say. Inside a unit."""
+        if self.is_active(gid) and self.added_by(gid) != by:
+            how = "into a group that you are in by somebody else; it waits until you have left that"
+            self.warn(self.direct_with(by), InvalidWelcome.code, how, whom=by, now=now)
 
     def _came_by(self, gid: bytes) -> bytes:
         """The digest of the Welcome by which we came into a group; empty if we did not."""
@@ -2260,6 +2291,7 @@ class Conversations:
             "INSERT OR REPLACE INTO joining VALUES (?, ?, ?, ?)",
             (offer.gid, offer.ref, offer.by, now),
         )
+        self._tell_of_another(offer.gid, offer.by, now=now)
 
     def accept_offer(self, gid: bytes, by: bytes, *, now: int) -> None:
         """Join a group that somebody has asked us into; inside a unit. Raises

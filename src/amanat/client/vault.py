@@ -645,6 +645,16 @@ ALTER TABLE key_package ADD COLUMN nonce BLOB NOT NULL DEFAULT x'';
 -- Who has added us to a group; empty: nobody, or an older program did not say.
 ALTER TABLE conversation ADD COLUMN added_by BLOB NOT NULL DEFAULT x'';
 """,
+    # 24: nobody's Welcome takes the place of somebody else's
+    """
+CREATE TABLE joining_24 (
+    gid BLOB NOT NULL, ref BLOB NOT NULL, inviter BLOB NOT NULL, told_at INTEGER NOT NULL,
+    PRIMARY KEY (gid, inviter)
+) STRICT;
+INSERT INTO joining_24 SELECT gid, ref, inviter, told_at FROM joining;
+DROP TABLE joining;
+ALTER TABLE joining_24 RENAME TO joining;
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)

@@ -774,10 +774,12 @@ class Person:
 
     def what_is_left(self) -> str:
         """What this person still has to do; empty if nothing."""
-        for table in ("outbox", "attempt", "joining", "intent", "early", "comeback"):
+        for table in ("outbox", "attempt", "intent", "early", "comeback"):
             if count := self.one(f"SELECT count(*) FROM {table}"):  # noqa: S608  # our own names
                 return f"{self.name}: {count} rows in {table}"
         rules, delivery = self.client._conversations, self.client._delivery
+        if rules.awaited():
+            return f"{self.name}: a Welcome is to be fetched"
         drops = [("bucket", h.relay, h.bucket.drop_id) for h in self.client._me.buckets]
         if delivery.again() is not None:
             return f"{self.name}: the bucket is to be read again"
