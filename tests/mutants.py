@@ -118,6 +118,24 @@ MUTANTS = [
         ["test_joining.py::test_rightful_group_is_joined_once_one_of_the_same_id_was_left"],
     ),
     Mutant(
+        "what was said in a conversation that is given up is lost with it",
+        "client/conversation.py",
+        "        self.waiting.keep(gid, gone.words)\n",
+        "",
+        [
+            "test_invite.py::test_what_was_said_between_two_answers_is_said_in_the_conversation_that_stays"
+        ],
+    ),
+    Mutant(
+        "a text of a conversation that was given up counts as delivered by its old number",
+        "client/history.py",
+        "seq = CASE identity WHEN ?4 THEN 0 ELSE seq END",
+        "seq = CASE identity WHEN ?4 THEN seq ELSE seq END",
+        [
+            "test_invite.py::test_text_of_a_conversation_that_was_given_up_is_delivered_when_it_has_come"
+        ],
+    ),
+    Mutant(
         "words are deleted with keys",
         "client/conversation.py",
         "            self.waiting.keep(gid, self._not_come(gid))\n",

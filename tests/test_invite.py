@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amanat.client import api
+from amanat.client import api, conversation
 from amanat.client import invite as rules
 from amanat.client.invite import MAX_GREETING_CHARS, MAX_LINK_CHARS, PREFIX, from_link, to_link
 from amanat.drill.world import STORM, Person, World
@@ -454,7 +454,9 @@ async def test_both_knock_and_one_invite_has_ended_and_they_meet_all_the_same(
     assert high.texts(low.name) == ["to you", "hello"]
 
 
-async def test_both_answer_and_are_in_one_conversation(world: World) -> None:
+async def both_knocked(world: World) -> tuple[Person, Person]:
+    """Two who have knocked on each other's invites: the lower one is away, and the higher has
+    answered after all."""
     people = [await world.person("alice"), await world.person("bob")]
     low, high = sorted(people, key=lambda person: person.client._me.identity)
     await high.sleep()
@@ -465,7 +467,12 @@ async def test_both_answer_and_are_in_one_conversation(world: World) -> None:
     high.client.accept(link, "from the higher")
     high.wake()
     await world.pass_time(rules.ASIDE_MS / 1000 + 2)
-    assert [c.name for c in high.client.contacts()] == [low.name]  # answered after all
+    assert [c.name for c in high.client.contacts()] == [low.name]
+    return low, high
+
+
+async def test_both_answer_and_are_in_one_conversation(world: World) -> None:
+    low, high = await both_knocked(world)
     low.wake()
     await world.settle()
     high.say(low.name, "hello")
@@ -473,9 +480,97 @@ async def test_both_answer_and_are_in_one_conversation(world: World) -> None:
     await world.settle()
     assert {"hello", "hi"} < set(low.texts(high.name))
     assert low.texts(high.name) == high.texts(low.name)
-    for person in people:
+    for person in (low, high):
         assert len([c for c in person.client.conversations() if c.is_live]) == 1
         assert not person.warnings()
+
+
+def own(person: Person, whom: str) -> dict[str, str]:
+    """The texts that somebody has said to another, and how far each has come."""
+    return {m.text: m.state for m in person.messages(whom) if m.is_own}
+
+
+async def test_what_the_higher_said_before_the_lower_answered_is_said_in_the_one_that_stays(
+    world: World,
+) -> None:
+    low, high = await both_knocked(world)
+    high.say(low.name, "are you there")
+    high.say(low.name, "and this")
+    await world.settle()
+    first, second = [m for m in high.messages(low.name) if m.is_own]
+    given_up = high.gid(low.name)
+    high.client.edit(given_up, first.id, "are you there?")
+    high.client.react(given_up, second.id, "!")
+    high.client.set_timer(given_up, 86_400)
+    high.client.send(given_up, "an answer", reply_to=second.id)
+    low.wake()
+    await world.settle()
+    await world.pass_time(120)
+    assert high.gid(low.name) != given_up
+    said = ["are you there?", "and this", "an answer"]
+    for person, other in ((low, high), (high, low)):
+        texts = person.texts(other.name)
+        assert [text for text in texts if text in said] == said
+        (quote,) = [m.reply_to for m in person.messages(other.name) if m.reply_to]
+        assert quote.text == "and this"
+        assert [m.reactions for m in person.messages(other.name) if m.reactions] == [
+            {high.name: "!"}
+        ]
+        assert person.client.view(person.gid(other.name)).timer == 86_400
+        assert not person.warnings()
+    assert {own(high, low.name)[text] for text in said} == {"delivered"}
+    assert [m.text for m in high.client.messages(given_up)] == ["from the lower"]  # the greeting
+    assert low.texts(high.name) == high.texts(low.name)
+
+
+async def test_text_of_a_conversation_that_was_given_up_is_delivered_when_it_has_come(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "MAX_SAID_AGAIN", 2)
+    low, high = await both_knocked(world)
+    for number in range(4):
+        high.say(low.name, f"text {number}")
+    low.wake()
+    await world.settle()
+    for number in range(4, 8):
+        high.say(low.name, f"text {number}")
+    await world.settle()
+    await world.pass_time(120)
+    await world.settle()
+    came = [f"text {number}" for number in range(2, 8)]
+    assert [text for text in low.texts(high.name) if text.startswith("text")] == came
+    states = own(high, low.name)
+    assert {states[text] for text in came} == {"delivered"}
+    assert states["text 0"] == states["text 1"] == "undelivered"
+
+
+async def test_what_was_said_between_two_answers_is_said_in_the_conversation_that_stays(
+    world: World,
+) -> None:
+    alice, bob = await world.person("alice"), await world.person("bob")
+    first, second = alice.client.invite(), alice.client.invite()
+    await alice.sleep()
+    bob.client.accept(first, "once")
+    await world.settle()
+    await bob.sleep()
+    alice.wake()
+    await world.settle()
+    alice.say("bob", "from alice")
+    await world.settle()
+    bob.client.accept(second, "twice")
+    bob.wake()
+    while not bob.client.contacts():
+        await world.pass_time(0.001)
+    bob.say("alice", "from bob")
+    await world.settle()
+    await world.pass_time(120)
+    await world.settle()
+    for person, other in ((alice, bob), (bob, alice)):
+        assert {"from alice", "from bob"} < set(person.texts(other.name))
+        assert len([c for c in person.client.conversations() if c.is_live]) == 1
+        assert not person.warnings()
+    assert alice.texts("bob") == bob.texts("alice")
+    assert own(alice, "bob")["from alice"] == own(bob, "alice")["from bob"] == "delivered"
 
 
 async def test_invite_that_has_expired_is_not_answered_before_it_is_cleared_away(

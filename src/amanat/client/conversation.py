@@ -24,7 +24,7 @@ from amanat.client import rights
 from amanat.client.claims import Claims
 from amanat.client.delivery import Peer
 from amanat.client.gaps import Gaps
-from amanat.client.history import History, MessageChanged, TextArrived
+from amanat.client.history import History, MessageChanged, TextArrived, greeting_id
 from amanat.client.holding import HOLD, Fetched, HeldDrop, Holding
 from amanat.client.offers import ASK, MAX_OFFERS, Offer, Offers
 from amanat.client.pieces import (
@@ -230,6 +230,14 @@ class AnnouncedWelcome(NamedTuple):
     gid: bytes
     by: bytes
     file: FileRef
+
+
+class GivenUp(NamedTuple):
+    """A 1:1 conversation that was given up for another with the same person, and what we had said
+    there that did not come."""
+
+    gid: bytes
+    words: list[Word]
 
 
 class GroupChanged(NamedTuple):
@@ -1366,11 +1374,22 @@ class Conversations:
         people = self.group(self.direct_with(identity)).people
         return min(people).identity == self._me.identity
 
-    def abandon(self, identity: bytes) -> None:
-        """Leave the 1:1 conversation with somebody who is not in it; inside a unit."""
+    def abandon(self, identity: bytes) -> GivenUp:
+        """Leave the 1:1 conversation with somebody who is not in it; inside a unit. What was said
+        there belongs into the one that stays (`go_on_from`)."""
         gid = self.direct_with(identity)
+        words = [*self._not_come(gid), *self.waiting.all(gid)]
         self._db.execute("DELETE FROM outbox WHERE about = ?", (gid,))
         self._go(gid)
+        return GivenUp(gid, words)
+
+    def go_on_from(self, gone: GivenUp, gid: bytes, *, now: int) -> None:
+        """Show in a 1:1 conversation what was said in one that was given up for it, and say again
+        what did not come there; inside a unit."""
+        self.move_clock(gid, self.clock(gone.gid))
+        self.history.move(gone.gid, gid)
+        self.waiting.keep(gid, gone.words)
+        self._say_waiting(gid, now=now)
 
     def relay_of_somebody(self) -> str:
         """The relay of a contact drawn by lot; empty if there is none."""
@@ -1497,7 +1516,7 @@ class Conversations:
         each other KeyPackages for later groups; inside a unit."""
         if greeting:
             envelope = Envelope(
-                id=hashlib.sha256(b"amanat greeting" + gid).digest()[:16],  # for both the same
+                id=greeting_id(gid),
                 seq=1,  # beside the device's own count: the greeting came by the knock
                 previous=bytes(32),
                 clock=1,

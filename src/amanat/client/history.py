@@ -18,6 +18,7 @@ unit that has taken words away its write-ahead log is emptied.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from amanat.client.waiting import Waiting
@@ -378,6 +379,29 @@ class History:
                 return self._about(decode_envelope(again.envelope)) if again.envelope else None
         return None
 
+    def move(self, old: bytes, gid: bytes) -> None:
+        """What is in one conversation is in another from now on, but for the greeting that began
+        it: the other has one of its own."""
+        greeting = greeting_id(old)
+        self._db.execute(
+            "UPDATE OR IGNORE change SET gid = ?2, target = CASE target WHEN ?1 THEN ?2 ELSE target"
+            " END WHERE gid = ?1 AND target NOT IN"
+            " (SELECT id FROM message WHERE gid = ?1 AND envelope = ?3)",
+            (old, gid, greeting),
+        )
+        # Our texts have no place in the count of the other: they get one when they are said there.
+        self._db.execute(
+            "UPDATE OR IGNORE message SET gid = ?2, seq = CASE identity WHEN ?4 THEN 0 ELSE seq END"
+            " WHERE gid = ?1 AND envelope != ?3",
+            (old, gid, greeting, self._me.identity),
+        )
+        self._db.execute("UPDATE OR IGNORE gone SET gid = ?2 WHERE gid = ?1", (old, gid))
+        self._db.execute(
+            "UPDATE conversation SET read_row = max(read_row, (SELECT read_row FROM conversation"
+            " WHERE gid = ?1)) WHERE gid = ?2",
+            (old, gid),
+        )
+
     # Our own words
 
     def was_said(self, gid: bytes, envelope: Envelope) -> None:
@@ -543,6 +567,11 @@ class History:
         """How many texts of blocked people were not kept."""
         row = self._db.execute("SELECT hidden FROM conversation WHERE gid = ?", (gid,)).fetchone()
         return int(row[0])
+
+
+def greeting_id(gid: bytes) -> bytes:
+    """The id of the envelope that stands for the greeting of a 1:1 conversation, for both alike."""
+    return hashlib.sha256(b"amanat greeting" + gid).digest()[:16]
 
 
 _texts = codec.decoder_of(Text)

@@ -351,10 +351,11 @@ class Invites:
             self._put_aside(secret, sealed, now=now)
             return
         self._end(secret)
+        gone = None
         if self._is_known(them.identity):
             if self._conversations.has_heard(them.identity):
                 return
-            self._conversations.abandon(them.identity)  # our answer has not reached them
+            gone = self._conversations.abandon(them.identity)  # our answer has not reached them
         if them.identity == self._me.identity:
             return
         if is_first:  # they will have our answer, and theirs is not needed
@@ -373,6 +374,8 @@ class Invites:
         people = [Awaited(gid, them.identity)]
         self._repeats.keep("reply", gid, ["reply"], people=people, now=now)
         self._conversations.start_talking(gid, them.identity, them.signer, knock.greeting, now=now)
+        if gone is not None:
+            self._conversations.go_on_from(gone, gid, now=now)
 
     def _put_aside(self, secret: bytes, sealed: bytes, *, now: int) -> None:
         """Both have knocked: the lower identity answers, so that one conversation results. If no
@@ -408,12 +411,14 @@ class Invites:
         except InvalidWelcome as error:
             self._conversations.warn(None, error.code, name, whom=identity, now=now)
             return
-        if is_known:  # they are in the one before no more: they have answered a later knock
-            self._conversations.abandon(identity)
+        # They are in the one before no more: they have answered a later knock.
+        gone = self._conversations.abandon(identity) if is_known else None
         self._add_contact(identity, name, gid, now=now)
         self._conversations.start_talking(
             gid, self._me.identity, self._me.signer, greeting, now=now
         )
+        if gone is not None:
+            self._conversations.go_on_from(gone, gid, now=now)
 
     def _withdraw_knocks(self, identity: bytes, *, upto: int) -> None:
         for (reply_secret,) in self._db.execute(
