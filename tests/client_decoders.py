@@ -35,6 +35,8 @@ from amanat.protocol.identity import (
 )
 from amanat.protocol.messages import (
     Ack,
+    Before,
+    Befores,
     Branch,
     CellKind,
     CommitInfo,
@@ -163,7 +165,10 @@ DECODERS = {
     "Welcome file": _record(
         conversation._welcome_files,
         InvalidWelcome,
-        WelcomeFile(b"welcome", b"tree", [Ack(bytes(8), 3, bytes(8))], 7),
+        WelcomeFile(b"welcome", b"tree", 7),
+    ),
+    "how far somebody had counted": _record(
+        conversation._befores, InvalidMessage, Befores([Before(3, 17)])
     ),
     "text": _record(history._texts, InvalidMessage, Text("سلام", None, 60)),
     "edit": _record(history._edits, InvalidMessage, Edit(bytes(16), "سلام")),

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
+
+from amanat.client import conversation
+from amanat.client.gaps import TOLD_BEFORE
 from amanat.protocol import codec
-from amanat.protocol.messages import FileRef, Kind, WelcomeRef
+from amanat.protocol.messages import CellKind, FileRef, Kind, WelcomeRef
 
 if TYPE_CHECKING:
-    import pytest
-
+    from amanat.client.delivery import Peer
     from amanat.drill.world import Person, World
+    from amanat.protocol import wire
+    from amanat.protocol.messages import Before
 
 
 def announce(world: World, who: Person, whom: str, gid: bytes) -> None:
@@ -89,3 +95,167 @@ async def test_welcome_of_whoever_was_blocked_meanwhile_is_not_looked_for(world:
     assert carol.one("SELECT count(*) FROM joining") == 1
     carol.client.block("mallory")
     assert carol.one("SELECT count(*) FROM joining") == 0
+
+
+# Where the words of those who were there begin for whoever comes
+
+
+class Lossy:
+    """A relay that takes the next cells of one person for another and does not keep them."""
+
+    def __init__(self, world: World, who: Person, to: Person, *, times: int) -> None:
+        self.left = times
+
+        def forgets(append: wire.Append, name: str) -> bool:
+            if not self.left or (name, append.drop_id) != (who.name, to.bucket):
+                return False
+            self.left -= 1
+            return True
+
+        world.relay.forgets = forgets
+
+
+def count_kinds(person: Person, monkeypatch: pytest.MonkeyPatch) -> Counter[CellKind]:
+    """The kinds of pair cells that somebody makes from now on."""
+    kinds: Counter[CellKind] = Counter()
+    delivery = person.client._delivery
+    post = delivery.post
+
+    def counted(gid: bytes, to: Peer, kind: CellKind, payload: bytes, **rest: object) -> bool:
+        kinds[kind] += 1
+        return post(gid, to, kind, payload, **rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(delivery, "post", counted)
+    return kinds
+
+
+async def a_newcomer(world: World) -> tuple[bytes, Person, Person, Person]:
+    """A group in which bob has said five words, and all have them, before mallory lets carol in; so
+    bob has said nothing since."""
+    bob, carol, mallory = await world.friends("bob", "carol", "mallory")
+    gid = await world.group("family", mallory, bob)
+    for number in range(5):
+        bob.client.send(gid, f"before {number}")
+    await world.settle()
+    await world.pass_time(300)
+    said = bob.one("SELECT sent_seq FROM conversation WHERE gid = ?", gid)
+    mallory.client.add(gid, ["carol"])
+    await world.settle()
+    assert bob.one("SELECT sent_seq FROM conversation WHERE gid = ?", gid) == said
+    return gid, bob, carol, mallory
+
+
+def now_said(person: Person, gid: bytes) -> list[str]:
+    return [m.text for m in person.client.messages(gid) if not m.text.startswith("before")]
+
+
+@pytest.mark.parametrize("lost", [1, 4])
+async def test_first_words_that_are_lost_on_the_way_to_a_newcomer_are_missed(
+    world: World, lost: int
+) -> None:
+    gid, bob, carol, _ = await a_newcomer(world)
+    lossy = Lossy(world, bob, carol, times=lost)
+    for number in range(5):
+        bob.client.send(gid, f"word {number}")
+        await world.settle()
+    await world.pass_time(600)
+    await world.settle()
+    assert not lossy.left
+    assert now_said(carol, gid) == [f"word {number}" for number in range(5)]
+    await world.pass_time(120)
+    own = [m.state for m in bob.client.messages(gid) if m.is_own]
+    assert own == ["delivered"] * 10
+    assert not carol.client.status().missing
+    assert {*bob.warnings(), *carol.warnings()} <= {"relay-lied"}  # and so it has
+
+
+async def test_newcomer_asks_nobody_for_what_was_said_before_they_came(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob, carol, dave, mallory = await world.friends("bob", "carol", "dave", "mallory")
+    gid = await world.group("family", mallory, bob, dave)
+    for number in range(5):
+        bob.client.send(gid, f"before {number}")
+    await world.settle()
+    await world.pass_time(120)
+    kinds = count_kinds(carol, monkeypatch)
+    mallory.client.add(gid, ["carol"])
+    await world.settle()
+    dave.client.send(gid, "welcome")  # and confirms what bob has said
+    await world.pass_time(300)
+    carol.client.send(gid, "thank you")
+    for number in range(5):
+        bob.client.send(gid, f"word {number}")
+        await world.pass_time(120)
+    await world.settle()
+    assert kinds[CellKind.MLS] > 0
+    assert kinds[CellKind.WANTED] == 0
+    assert set(now_said(carol, gid)) == {"welcome", "thank you", *(f"word {n}" for n in range(5))}
+    await world.pass_time(120)
+    assert bob.client._conversations.gaps.before(gid, has_receipts=True) == []  # carol has heard
+
+
+async def test_who_does_not_say_where_their_words_begin_for_a_newcomer_is_asked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gid, bob, carol, _ = await a_newcomer(world)
+    monkeypatch.setattr(bob.client._conversations.gaps, "before", lambda *_, **__: [])
+    kinds = count_kinds(carol, monkeypatch)
+    bob.client.send(gid, "word")
+    await world.pass_time(120)
+    await world.settle()
+    assert kinds[CellKind.WANTED] == 1
+    assert now_said(carol, gid) == ["word"]
+    assert not carol.client.status().missing
+    assert not {*bob.warnings(), *carol.warnings()}
+
+
+async def test_what_nobody_answers_for_is_given_up_at_once_and_comes_late_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gid, bob, carol, _ = await a_newcomer(world)
+    with monkeypatch.context() as changed:
+        changed.setattr(bob.client._conversations.gaps, "before", lambda *_, **__: [])
+        Lossy(world, bob, carol, times=1)
+        bob.client.send(gid, "first")
+        await world.pass_time(1)
+        bob.client.send(gid, "second")
+        await world.pass_time(5)
+        await bob.sleep()
+    signer = bob.client._me.signer
+    with carol.client._unit():  # as after the last asking
+        carol.db.execute("UPDATE heard SET asked = 120 WHERE gid = ? AND signer = ?", (gid, signer))
+        for gap in carol.client._conversations.gaps.due(2**52):
+            carol.client._conversations.ask(gap, now=world.now())
+    assert "message-lost" in carol.warnings()
+    assert not carol.client.status().missing
+    bob.wake()
+    bob.client.send(gid, "third")
+    await world.pass_time(600)
+    await world.settle()
+    assert now_said(carol, gid)[-2:] == ["second", "third"]
+    assert {*carol.warnings()} <= {"message-lost", "relay-lied"}  # it took a cell and has lost it
+
+
+async def test_in_a_large_group_newcomers_are_told_some_times(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "RECEIPT_GROUP", 1)
+    monkeypatch.setattr(conversation, "LARGE_GROUP", 2)
+    gid, bob, carol, _ = await a_newcomer(world)
+    told: list[int] = []
+    gaps = bob.client._conversations.gaps
+    before = gaps.before
+
+    def telling(gid: bytes, *, has_receipts: bool) -> list[Before]:
+        told.append(len(found := before(gid, has_receipts=has_receipts)))
+        return found
+
+    monkeypatch.setattr(gaps, "before", telling)
+    for number in range(5):
+        bob.client.send(gid, f"word {number}")
+        await world.settle()
+    assert (told[0], told[-1]) == (1, 0)
+    assert sum(told) <= TOLD_BEFORE
+    assert now_said(carol, gid) == [f"word {number}" for number in range(5)]
+    assert not carol.client.status().missing

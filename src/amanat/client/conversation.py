@@ -87,6 +87,7 @@ from amanat.protocol.identity import (
     leave_text,
 )
 from amanat.protocol.messages import (
+    BEFORE,
     COMMIT_FRAGMENT,
     HELD_FRAGMENT,
     HOLDS,
@@ -100,6 +101,7 @@ from amanat.protocol.messages import (
     MESSAGE_FRAGMENT,
     NO_MARK,
     Ack,
+    Befores,
     Branch,
     CellKind,
     CommitInfo,
@@ -491,12 +493,10 @@ class Conversations:
         by: bytes,
         gid: bytes | None,
         direct: bool,
-        heads: Sequence[Ack] = (),
         clock: int = 0,
         now: int,
     ) -> bytes:
-        """Join by a Welcome that the person `by` made; the gid. `heads` are how far the members had
-        counted, and `clock` is that maker's.
+        """Join by a Welcome that the person `by` made; the gid. `clock` is that maker's.
 
         Raises InvalidWelcome, and nothing is consumed then, when it is not what was announced.
         """
@@ -535,13 +535,14 @@ class Conversations:
         self._insert(view.gid, past, sure=sure, now=now)
         self.move_clock(view.gid, clock)
         self._plan_refresh(view.gid, REFRESH_MS[0], now=now)
-        counted = {head.device: head.seq for head in heads}
         for person in rights.read_members(view.members):
             if person.signer != self._me.signer:
-                self._db.execute("INSERT INTO since VALUES (?, ?, 0)", (view.gid, person.signer))
-                self.gaps.come_in(
-                    view.gid, person.signer, person.identity, counted.get(person.signer[:8], 0)
+                self._db.execute(
+                    "INSERT INTO since (gid, signer, sent_seq) VALUES (?, ?, 0)",
+                    (view.gid, person.signer),
                 )
+                came = 0 if direct else view.epoch
+                self.gaps.come_in(view.gid, person.signer, person.identity, came)
         if past.sent_seq:
             self.gaps.count_from(view.gid, past.sent_seq + 1)
         self._enter_epoch(view.gid, now=now)
@@ -615,8 +616,9 @@ class Conversations:
             self.gaps.forget(gid, signer)
         for signer in set(there) - known:
             self._db.execute(
-                "INSERT INTO since SELECT gid, ?, sent_seq FROM conversation WHERE gid = ?",
-                (signer, gid),
+                "INSERT INTO since (gid, signer, sent_seq, epoch)"
+                " SELECT gid, ?, sent_seq, ? FROM conversation WHERE gid = ?",
+                (signer, group.view.epoch, gid),
             )
             self.gaps.begin(gid, signer, there[signer])
 
@@ -1318,15 +1320,7 @@ class Conversations:
         self, gid: bytes, welcome: bytes, tree: bytes, joiners: list[bytes], now: int
     ) -> None:
         suite = self.group(gid).view.suite
-        (sent_seq, sent_hash) = self._db.execute(
-            "SELECT sent_seq, sent_hash FROM conversation WHERE gid = ?", (gid,)
-        ).fetchone()
-        counted = self.gaps.heads(gid)
-        counted += [(self._me.signer, sent_seq, sent_hash)] if sent_seq else []
-        heads = [Ack(s[:8], seq, (digest or bytes(8))[:8], NO_MARK) for s, seq, digest in counted]
-        file = self.put_file(
-            codec.encode(WelcomeFile(welcome, tree, heads, self.clock(gid))), now=now
-        )
+        file = self.put_file(codec.encode(WelcomeFile(welcome, tree, self.clock(gid))), now=now)
         self.repeats.keep(
             "file",
             file_drop(file).drop_id,
@@ -1478,7 +1472,6 @@ class Conversations:
                 by=by,
                 gid=gid,
                 direct=False,
-                heads=content.heads,
                 clock=content.clock,
                 now=now,
             )
@@ -1706,7 +1699,7 @@ class Conversations:
             kind=kind,
             body=body,
             acks=self._acks(gid, group),
-            more={HOLDS: b""} if self.holding.outbound().policy == HOLD else {},
+            more=self._more(gid),
         )
         data = codec.encode(envelope)
         mark = self.claims.mark(gid, envelope.seq, envelope_hash(data)[:8])
@@ -1720,6 +1713,12 @@ class Conversations:
         self.gaps.keep(gid, envelope.seq, data, envelope.id, is_quiet=is_quiet, now=now)
         self._send(gid, group, sealed, is_word=kind in _WORDS, now=now)
         return envelope
+
+    def _more(self, gid: bytes) -> dict[str, bytes]:
+        """What goes with whatever we say."""
+        more = {HOLDS: b""} if self.holding.outbound().policy == HOLD else {}
+        before = self.gaps.before(gid, has_receipts=self.has_receipts(gid))
+        return more | ({BEFORE: codec.encode(Befores(before))} if before else {})
 
     def _send(self, gid: bytes, group: Group, sealed: bytes, *, is_word: bool, now: int) -> None:
         """Let an MLS message go to everybody; a word that we hold, to whoever may fetch it."""
@@ -1820,6 +1819,10 @@ class Conversations:
             self.gaps.put_off(gap, now=now)
             return
         if not self.gaps.asked(gap, now=now):
+            if self.gaps.give_up_beginning(gap.gid, gap.signer):
+                self.warn(gap.gid, MessageLost.code, "", whom=gap.identity, now=now)
+                self.gaps.watch(gap.gid, gap.signer, now=now)
+                return
             for seq in gap.seqs:
                 if not self.gaps.is_known(gap.gid, gap.signer, seq):
                     continue  # only others say that there is such a one
@@ -2159,6 +2162,12 @@ class Conversations:
         now: int,
     ) -> None:
         place = Place(envelope.previous, digest)
+        try:
+            if BEFORE in envelope.more:
+                said = codec.decode(_befores, envelope.more[BEFORE], InvalidMessage)
+                self.gaps.learn(gid, signer, said.epochs)
+        except InvalidMessage as error:
+            self.warn(gid, error.code, "a message was malformed inside", whom=sender, now=now)
         if not self._count(gid, sender, signer, envelope.seq, place, mark=mark, now=now):
             return
         latest = self.clock(gid) + MAX_CLOCK_STEP
@@ -2523,6 +2532,7 @@ _leaves = codec.decoder_of(Leave)
 _declined = codec.decoder_of(Declined)
 _branches = codec.decoder_of(Branch)
 _wanted = codec.decoder_of(Wanted)
+_befores = codec.decoder_of(Befores)
 _WELCOME = "welcome "
 """Begins the name under which the vault keeps by which Welcome we came into a group."""
 

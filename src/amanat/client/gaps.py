@@ -12,9 +12,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from amanat.protocol.messages import (
+    MAX_BEFORE,
     MAX_WANTED,
     NO_MARK,
     Ack,
+    Before,
     Place,
     decode_envelope,
     envelope_hash,
@@ -31,6 +33,8 @@ MAX_HINT = 64
 HINT_MS = (600_000, 3_600_000)
 """How long we ask a device for what others say it has said, in milliseconds (10 minutes), and how
 long nobody can make us ask it again then (an hour)."""
+TOLD_BEFORE = 3
+"""In how many envelopes those are told who confirm nothing: the first may not come."""
 MAX_LOST = 256
 """Most runs of numbers of one device kept that were given up, should one of them come after all."""
 KEPT_MS = 30 * 86_400_000
@@ -96,19 +100,27 @@ class Gaps:
             (gid, signer, identity, _START),
         )
 
-    def come_in(self, gid: bytes, signer: bytes, identity: bytes, upto: int) -> None:
-        """We have joined, and a device had counted so far; inside a unit. What is below may come
-        late and is never missing."""
+    def come_in(self, gid: bytes, signer: bytes, identity: bytes, epoch: int) -> None:
+        """We have joined in an epoch, and a device was there; inside a unit. How far it had counted
+        it says itself, and nobody else; 0: nobody had said anything."""
         self.begin(gid, signer, identity)
         self._db.execute(
-            "UPDATE heard SET upto = ?1, base = ?1, hash = ?2 WHERE gid = ?3 AND signer = ?4",
-            (upto, b"" if upto else _START, gid, signer),
+            "UPDATE heard SET came = ? WHERE gid = ? AND signer = ?", (epoch, gid, signer)
         )
+
+    def learn(self, gid: bytes, signer: bytes, before: Iterable[Before]) -> None:
+        """A device says how far it had counted when epochs began; inside a unit."""
+        row = self._db.execute(
+            "SELECT came FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
+        ).fetchone()
+        for one in before:
+            if row is not None and one.epoch == row[0]:
+                self.was_before(gid, signer, one.seq)
 
     def was_before(self, gid: bytes, signer: bytes, seq: int) -> None:
         """What a device said up to here was not for us; inside a unit."""
         row = self._db.execute(
-            "SELECT upto FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
+            "UPDATE heard SET came = 0 WHERE gid = ? AND signer = ? RETURNING upto", (gid, signer)
         ).fetchone()
         if row is not None and row[0] < seq:
             self._db.execute(
@@ -116,11 +128,23 @@ class Gaps:
             )
             self._close_up(gid, signer, seq, b"")
 
-    def heads(self, gid: bytes) -> list[tuple[bytes, int, bytes]]:
-        """(signer, upto, hash of that envelope) of every device heard."""
-        return self._db.execute(
-            "SELECT signer, upto, hash FROM heard WHERE gid = ? AND upto > 0", (gid,)
+    def before(self, gid: bytes, *, has_receipts: bool) -> list[Before]:
+        """What those are to be told now who have come lately: how far we had counted then; inside a
+        unit. They are told until they have confirmed something since, and some times where nobody
+        confirms."""
+        rows = self._db.execute(
+            "SELECT epoch, sent_seq FROM since WHERE gid = ?1 AND epoch > 0"
+            " AND sent_seq > 0 AND CASE WHEN ?2 THEN NOT EXISTS (SELECT 1 FROM receipt JOIN heard"
+            " USING (gid, identity) WHERE receipt.gid = ?1 AND heard.signer = since.signer"
+            " AND receipt.seq > since.sent_seq) ELSE told < ?3 END"
+            " GROUP BY epoch, sent_seq ORDER BY min(told), epoch DESC LIMIT ?4",
+            (gid, has_receipts, TOLD_BEFORE, MAX_BEFORE),
         ).fetchall()
+        for epoch, _ in rows:
+            self._db.execute(
+                "UPDATE since SET told = told + 1 WHERE gid = ? AND epoch = ?", (gid, epoch)
+            )
+        return [Before(epoch, seq) for epoch, seq in rows]
 
     def people(self, gid: bytes) -> set[bytes]:
         """The identities of the others in a conversation as we last knew it."""
@@ -154,13 +178,18 @@ class Gaps:
                 " VALUES (?, ?, ?, ?, ?, ?)",
                 (gid, signer, identity, *row),
             )
+        if seq == 1:  # nothing is before it
+            self._db.execute(
+                "UPDATE heard SET came = 0 WHERE gid = ? AND signer = ?", (gid, signer)
+            )
         upto, last, base = row
         if base < seq <= upto:
             return Heard(is_new=self._find(gid, signer, seq))
         if previous == _START and seq > upto + 1:  # its count begins here: it has lost the other
             upto, last, base = seq - 1, previous, seq - 1
             self._db.execute(
-                "UPDATE heard SET base = ? WHERE gid = ? AND signer = ?", (base, gid, signer)
+                "UPDATE heard SET base = ?, came = 0 WHERE gid = ? AND signer = ?",
+                (base, gid, signer),
             )
         fresh = self._db.execute(
             "INSERT OR IGNORE INTO ahead VALUES (?, ?, ?, ?, ?, ?) RETURNING 1",
@@ -224,10 +253,10 @@ class Gaps:
         """
         row = self._db.execute(
             "SELECT signer, identity, upto, hash, told, hint_until FROM heard WHERE gid = ?"
-            " AND substr(signer, 1, 8) = ?",
+            " AND substr(signer, 1, 8) = ? AND came = 0",
             (gid, device),
         ).fetchone()
-        if row is None:
+        if row is None:  # or we do not know which of its words are for us
             return None
         signer, identity, upto, last, told, until = row
         is_rested = not until - HINT_MS[0] <= now < until + HINT_MS[1]
@@ -347,6 +376,20 @@ class Gaps:
             (gid, signer, seq),
         ).fetchone()
         return row is not None
+
+    def give_up_beginning(self, gid: bytes, signer: bytes) -> bool:
+        """A device will not say how far it had counted when we came; inside a unit. Whether that
+        was unknown: then what lies before the first that we have of it is given up at once."""
+        row = self._db.execute(
+            "SELECT min(seq) FROM ahead JOIN heard USING (gid, signer)"
+            " WHERE gid = ? AND signer = ? AND came > 0 AND seq > upto",
+            (gid, signer),
+        ).fetchone()
+        if row[0] is None:
+            return False
+        self._lose(gid, signer, 1, row[0] - 1)
+        self.was_before(gid, signer, row[0] - 1)
+        return True
 
     def give_up(self, gid: bytes, signer: bytes, seq: int) -> bool:
         """An envelope will never come; inside a unit. Whether we were missing it."""

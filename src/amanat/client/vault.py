@@ -655,6 +655,15 @@ INSERT INTO joining_24 SELECT gid, ref, inviter, told_at FROM joining;
 DROP TABLE joining;
 ALTER TABLE joining_24 RENAME TO joining;
 """,
+    # 25: a device says itself where its words begin for whoever has come
+    """
+-- In which epoch a device came, and in how many envelopes it was told what of ours is before.
+ALTER TABLE since ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE since ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
+-- The epoch in which we came, as long as a device has not said how far it had counted then; 0: it
+-- has, or it came later than we.
+ALTER TABLE heard ADD COLUMN came INTEGER NOT NULL DEFAULT 0;
+""",
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
 VERSION = len(_SCHEMAS)

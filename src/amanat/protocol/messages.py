@@ -43,6 +43,9 @@ MAX_SEEN = 4
 """Most digests gossiped in one cell: of the recipient's buckets and of an epoch drop or two."""
 MAX_BRANCH = 32
 """Most epochs named to find where two have parted: they fit a small cell."""
+MAX_BEFORE = 2
+"""Most epochs in one envelope of which is said how far its sender had counted when they began: some
+30 bytes."""
 MAX_WANTED = 64
 """Most envelopes asked for in one message."""
 MAX_REACTION_CHARS = 32
@@ -196,8 +199,22 @@ class Envelope(codec.Record, frozen=True):
     body: bytes
     acks: Annotated[list[Ack], msgspec.Meta(max_length=1024)]
     more: dict[str, bytes]
-    """HOLDS, with nothing, where the sender's words are held; else room for later versions: unknown
-    keys are ignored."""
+    """HOLDS, with nothing, where the sender's words are held; BEFORE, with Befores, where somebody
+    has come; else room for later versions: unknown keys are ignored."""
+
+
+class Before(codec.Record, frozen=True):
+    """How far the sender had counted when an epoch began: what is after that is for those, too, who
+    came in it."""
+
+    epoch: Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
+    seq: Count
+
+
+class Befores(codec.Record, frozen=True):
+    """The same of a few epochs, in an envelope's BEFORE."""
+
+    epochs: Annotated[list[Before], msgspec.Meta(min_length=1, max_length=MAX_BEFORE)]
 
 
 class Text(codec.Record, frozen=True):
@@ -331,9 +348,6 @@ class WelcomeFile(codec.Record, frozen=True):
 
     welcome: bytes
     tree: bytes
-    heads: Annotated[list[Ack], msgspec.Meta(max_length=1024)]
-    """How far each device had counted, as far as the committer had heard: what comes after is for
-    the joiners too."""
     clock: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
     """The committer's Lamport clock: what a joiner says stands after what was said before."""
 
@@ -435,6 +449,7 @@ MESSAGE_FRAGMENT = 2
 HELD_FRAGMENT = 3
 
 HOLDS = "holds"
+BEFORE = "before"
 
 _envelopes = codec.decoder_of(Envelope)
 _pair_cells = codec.decoder_of(PairCell)
