@@ -494,6 +494,13 @@ MUTANTS = [
         ["test_hop.py::test_an_open_hop_knocks_at_no_door_of_its_own_network"],
     ),
     Mutant(
+        "an address of nobody's is one of the public internet",
+        "protocol/places.py",
+        "    if any(address in network for network in _NOBODYS):\n",
+        "    if address in ():\n",
+        ["test_hop.py::test_address_that_is_not_of_the_public_internet"],
+    ),
+    Mutant(
         "who speaks and does not hear is not told of",
         "client/gaps.py",
         "return bool(sent_at >= before[1] + UNHEARD_MS)",

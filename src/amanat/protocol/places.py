@@ -34,6 +34,9 @@ _UNICAST = ipaddress.IPv6Network("2000::/3")
 """The IPv6 addresses of the public internet (RFC 4291, section 2.4) are of these..."""
 _EMBEDS_IPV4 = [ipaddress.IPv6Network(one) for one in ("2002::/16", "2001::/32")]
 """...but not these, which lead to an IPv4 address, perhaps a private one (RFC 3056, 4380)."""
+_NOBODYS = [ipaddress.ip_network(one) for one in ("192.0.0.0/24", "3fff::/20")]
+"""For protocols and for documentation (RFC 6890, RFC 9637): `is_global` takes parts of them for
+public."""
 
 
 class Place(codec.Record, frozen=True):
@@ -120,4 +123,6 @@ def is_public(ip: str) -> bool:
             return is_public(str(address.ipv4_mapped))
         if address not in _UNICAST or any(address in network for network in _EMBEDS_IPV4):
             return False
+    if any(address in network for network in _NOBODYS):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
