@@ -95,10 +95,28 @@ MUTANTS = [
         ["test_labels_taken.py::test_commit_leaves_under_another_label_and_proves_no_copied_vault"],
     ),
     Mutant(
+        "whoever is told of a file can append to its drop",
+        "client/conversation.py",
+        "file_drop(ref)._replace(append_token=secrets.token_bytes(32))",
+        "file_drop(ref)",
+        [
+            "test_labels_taken.py::test_who_is_let_in_cannot_keep_others_out_by_what_they_put_into_the_file"
+        ],
+    ),
+    Mutant(
+        "a file whose label is taken is sent the same way again",
+        "client/api.py",
+        '                self._db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))\n                self._warn_of(row.relay, LabelTaken.code, "of a file',
+        '                self._send_later(row, None, now=now)\n                self._warn_of(row.relay, LabelTaken.code, "of a file',
+        [
+            "test_labels_taken.py::test_file_whose_label_is_said_to_be_taken_is_told_and_not_sent_all_the_time"
+        ],
+    ),
+    Mutant(
         "a held word whose label is taken is sent the same way again",
         "client/api.py",
-        '                self._db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))\n                self._warn_of(row.relay',
-        "                self._send_later(row, None, now=now)\n                self._warn_of(row.relay",
+        '                self._db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))\n                self._warn_of(row.relay, LabelTaken.code, "of a held',
+        '                self._send_later(row, None, now=now)\n                self._warn_of(row.relay, LabelTaken.code, "of a held',
         [
             "test_labels_taken.py::test_held_word_whose_label_is_said_to_be_taken_is_held_anew_and_told"
         ],

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amanat.client import conversation as rules
+from amanat.client.conversation import file_drop, file_keys
 from amanat.client.delivery import MAX_SKIPPED
 from amanat.client.holding import HOLD, PATIENCE_MS
-from amanat.errors import LabelTaken
+from amanat.client.repeats import PAUSE_MS
+from amanat.errors import LabelTaken, NoSuchDrop, RelayBusy
+from amanat.protocol import wire
+from amanat.protocol.cells import LARGE_CELL
 from test_claims import shown, states, taken_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amanat.drill.world import Person, Relay, World
-    from amanat.protocol import wire
 
 
 class Liar:
@@ -34,13 +37,14 @@ class Liar:
         keeps: bool = False,
     ) -> None:
         self.labels: list[bytes] = []
+        self.most = most
         real = relay._append
 
         def append(request: wire.Append, who: str) -> tuple[int, bytes]:
             label = request.cell[:16]
             if who != whom.name or not wants(request):
                 return real(request, who)
-            if label not in self.labels and len(self.labels) >= most:
+            if label not in self.labels and len(self.labels) >= self.most:
                 return real(request, who)
             if label not in self.labels and keeps:
                 real(request, who)
@@ -155,3 +159,50 @@ async def test_relay_that_says_so_of_every_label_is_told_and_loses_no_word(world
     await world.settle()
     assert [person.client.view(gid).name for person in (alice, bob)] == ["our family"] * 2
     assert not bob.warnings()
+
+
+async def test_who_is_let_in_cannot_keep_others_out_by_what_they_put_into_the_file(
+    world: World,
+) -> None:
+    bob, carol, mallory = await world.friends("bob", "carol", "mallory")
+    gid = await world.group("family", bob)
+    known, real = set(world.relay.shelves), world.relay._append
+    is_slow = True
+
+    def append(request: wire.Append, who: str) -> tuple[int, bytes]:
+        if is_slow and who == "bob" and request.drop_id not in known:
+            raise RelayBusy
+        return real(request, who)
+
+    world.relay._append = append  # type: ignore[method-assign]
+    bob.client.add(gid, ["carol", "mallory"])
+    while not (awaited := mallory.client._conversations.awaited()):
+        await world.pass_time(0.1)
+    drop, [key, *_] = file_drop(awaited[0].file), file_keys(awaited[0].file)
+    junk = wire.Append(0, drop.drop_id, drop.append_token, key.label + bytes(LARGE_CELL - 16))
+    with pytest.raises(NoSuchDrop):
+        real(junk, "mallory")
+    is_slow = False
+    await world.settle()
+    assert carol.client.view(gid).people == ["bob", "carol", "mallory"]
+    assert not {*bob.warnings(), *carol.warnings()}
+
+
+async def test_file_whose_label_is_said_to_be_taken_is_told_and_not_sent_all_the_time(
+    world: World,
+) -> None:
+    bob, carol = await world.friends("bob", "carol")
+    gid = await world.group("family", bob)
+    known = set(world.relay.shelves)
+    liar = Liar(world.relay, bob, lambda append: append.drop_id not in known, most=10**6)
+    bob.client.add(gid, ["carol"])
+    await world.pass_time(300)
+    assert len(liar.labels) == 1
+    assert bob.warnings() == [LabelTaken.code]
+    assert bob.one("SELECT count(*) FROM outbox") == 0
+    liar.labels.clear()
+    liar.most = 0
+    await world.pass_time(PAUSE_MS[0] / 1000 + 400)
+    await world.settle()
+    assert carol.client.view(gid).people == ["bob", "carol"]
+    assert not carol.warnings()

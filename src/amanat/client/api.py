@@ -1820,7 +1820,9 @@ class Client:
                 self._warn_of(row.relay, LabelTaken.code, "of a held word, which is held anew")
                 return True
             case "file":
-                self._send_later(row, None, now=now)
+                # A Welcome's is appended again when `repeats` says so; help is asked for anew.
+                self._db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
+                self._warn_of(row.relay, LabelTaken.code, "of a file, which is sent again later")
                 return True
             case "claim" | "question" | "ask" | "help" | "knock" | "reply" | "create":
                 return False

@@ -1405,7 +1405,8 @@ class Conversations:
             size=len(data),
             digest=hashlib.sha256(data).digest(),
         )
-        drop = file_drop(ref)
+        # Whoever is told of the file can read it, and nobody else can put anything there.
+        drop = file_drop(ref)._replace(append_token=secrets.token_bytes(32))
         about = drop.drop_id
         self._queue_create(home.relay, drop, MESSAGE_RETENTION_DAYS, about=about, now=now)
         for index, once in enumerate(file_keys(ref)):

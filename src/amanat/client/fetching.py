@@ -1,8 +1,8 @@
 """Fetching a file: what of its drop is to be read next, and when there is nothing to hope for.
 
-Whoever has a FileRef can append to the file's drop, too. So what is read of it is bounded, whatever
-others put there: never more than as many cells as the file has, and MAX_JUNK. Nor does a relay that
-answers again and again without getting on make a client ask without end.
+A relay can put into the file's drop whatever it likes. So what is read of it is bounded: never more
+than as many cells as the file has, and MAX_JUNK. Nor does a relay that answers again and again
+without getting on make a client ask without end.
 """
 
 from __future__ import annotations
