@@ -37,10 +37,10 @@ from load import websocket_frame
 from machine import Noise, spread, table
 
 from amanat.config import RelayConfig
-from amanat.link import Link, anywhere, connect
+from amanat.link import Link, connect
 from amanat.protocol import wire
 from amanat.protocol.cells import MESSAGE_CELL
-from amanat.protocol.descriptor import RelayAddress, open_descriptor
+from amanat.protocol.descriptor import NamedAddress, open_descriptor
 from amanat.protocol.drops import Drop, derive_bucket
 from amanat.protocol.sealing import seal_request
 from amanat.relay import home, server
@@ -88,7 +88,7 @@ def asked(flood: str, idle: Drop, sealed: bytes) -> Asked:
     }[flood]
 
 
-def dial(address: RelayAddress) -> socket.socket:
+def dial(address: NamedAddress) -> socket.socket:
     """An open WebSocket."""
     place = address.places[0]
     line = socket.create_connection((place.host, place.port))
@@ -108,7 +108,7 @@ def dial(address: RelayAddress) -> socket.socket:
 class Stranger:
     """One connection that floods."""
 
-    def __init__(self, address: RelayAddress) -> None:
+    def __init__(self, address: NamedAddress) -> None:
         self.line = dial(address)
         self.line.setblocking(False)
         self.numbers = itertools.count(1)
@@ -116,7 +116,7 @@ class Stranger:
 
 
 def strange(
-    address: RelayAddress, flood: str, make: tuple[Drop, bytes], seconds: float, sent: Connection
+    address: NamedAddress, flood: str, make: tuple[Drop, bytes], seconds: float, sent: Connection
 ) -> None:
     """The strangers' process: sends, reads what comes, and says how many requests it has sent."""
     requests = asked(flood, *make)
@@ -155,9 +155,9 @@ def resident_mib(pid: int) -> float:
 
 
 async def measure(
-    address: RelayAddress, pid: int, buckets: list[Drop], seconds: float
+    address: NamedAddress, pid: int, buckets: list[Drop], seconds: float
 ) -> dict[str, dict[str, float]]:
-    link = await connect(address, may_be_private=anywhere)
+    link = await connect(address)
     described = await link.request(wire.Describe(0, b""), wire.Described)
     to = open_descriptor(described.descriptor, address.key).sealing
     for _ in range(10):

@@ -33,10 +33,10 @@ from machine import Noise, table
 from amanat.config import MovingConfig, RelayConfig, RelayLimits
 from amanat.drill import process
 from amanat.errors import DropMoved, Unavailable
-from amanat.link import Link, anywhere, connect
+from amanat.link import Link, connect
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, MESSAGE_CELL
-from amanat.protocol.descriptor import parse_address
+from amanat.protocol.descriptor import NamedAddress, parse_address
 from amanat.protocol.drops import MESSAGE_RETENTION_DAYS, Drop, derive_drop, token_hash
 from amanat.protocol.moving import open_order
 from amanat.region import notice
@@ -166,7 +166,8 @@ class Writer:
             try:
                 await (await self._link(to)).request(request, wire.Appended)
             except DropMoved as moved:
-                to = open_order(moved.order).to
+                there = open_order(moved.order).to
+                to = str(NamedAddress.of(there.key, *there.places))
             except Unavailable:
                 await asyncio.sleep(0.02)
             else:
@@ -174,7 +175,7 @@ class Writer:
 
     async def _link(self, address: str) -> Link:
         if address not in self._links or not self._links[address].is_open:
-            self._links[address] = await connect(parse_address(address), may_be_private=anywhere)
+            self._links[address] = await connect(parse_address(address))
         return self._links[address]
 
     async def check(self, address: str) -> tuple[int, int]:

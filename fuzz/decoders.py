@@ -32,9 +32,11 @@ from amanat.protocol import cells, codec, ledger, moving, sealing, tlog, wire
 from amanat.protocol.descriptor import (
     Descriptor,
     Limits,
-    RelayAddress,
+    Stay,
+    decode_address,
     open_descriptor,
     parse_address,
+    sign_address,
     sign_descriptor,
 )
 from amanat.protocol.places import Place
@@ -47,15 +49,18 @@ _KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 _PUBLIC = _KEY.public_key().public_bytes_raw()
 _ONCE = cells.OneTime(bytes(16), bytes(32))
 _SEALING = bytes(range(96))
-_ADDRESS = str(RelayAddress(_PUBLIC, (Place("relay.example", 8443),)))
-_DESCRIPTOR = Descriptor(_PUBLIC, "DE", "Example", 3, 32, "open", 3600, Limits(1, 2, 3, 4))
+_SIGNED = sign_address([Stay(Place("relay.example", 8443), 0, 20_000)], _KEY, issued=3600)
+_ADDRESS = str(_SIGNED)
+_DESCRIPTOR = Descriptor(
+    *(_PUBLIC, "DE", "Example", 3, 32, "open", 3600, Limits(1, 2, 3, 4), _SIGNED)
+)
 
 
 _OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 _ORDER = moving.Order(
     move=bytes(16),
     source=_PUBLIC,
-    to=str(RelayAddress(_OTHER.public_key().public_bytes_raw(), (Place("two.example", 8443),))),
+    to=sign_address([Stay(Place("two.example", 8443))], _OTHER, issued=3600),
     region="FR",
     regions=["DE", "IR"],
     token_hash=bytes(32),
@@ -251,14 +256,19 @@ _REQUESTS: list[wire.Request] = [
     wire.Grant(4, 2**18),
     wire.Unfollow(5),
     wire.Sealed(6, bytes(2416)),
-    wire.Forward(7, _ADDRESS, bytes(2416)),
-    wire.Inquire(8, _ADDRESS),
+    wire.Forward(7, _PUBLIC, bytes(2416)),
+    wire.Inquire(8, _PUBLIC, ()),
+    wire.Inquire(8, _PUBLIC, _SIGNED.places),
+    wire.Locate(15, _PUBLIC, _SIGNED),
+    wire.Locate(15, _PUBLIC, None),
     wire.Consult(13, "tile/0/000.p/7"),
     *(wire.Move(14, bytes(16), bytes(32), one) for one in _STEPS),
 ]
 _REPLIES: list[wire.Reply] = [
     wire.Described(0, b"signed", bytes(32)),
     wire.Created(1, 7),
+    wire.Located(10, _SIGNED),
+    wire.Located(10, None),
     wire.Appended(2, 7, bytes(32)),
     wire.Cells(3, 1, bytes(32), [bytes(cells.MESSAGE_CELL)], 1),
     wire.Failed(4, "relay-busy", 5.0),
@@ -326,6 +336,10 @@ TARGETS = {
     "descriptor": Target(_descriptor, [sign_descriptor(_DESCRIPTOR, _KEY)]),
     "descriptor-body": Target(_signed_body, [msgspec.msgpack.encode(_DESCRIPTOR)]),
     "address": Target(_address, [_ADDRESS.encode(), b"amanat://[::1]:1/?tls=off#" + b"A" * 43]),
+    "signed-address": Target(
+        functools.partial(_frame, lambda data: decode_address(data, MalformedFrame)),
+        [codec.encode(_SIGNED)],
+    ),
     "sealed-request": Target(
         _sealed_request,
         [sealing.seal_request(b"frame", to=sealing.public_key(_SEALING), relay=_PUBLIC)[0]],

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from addresses import relay_at
 from amanat.client import comeback, conversation, history, holding, invite, pieces
 from amanat.errors import (
     AmanatError,
@@ -24,7 +25,6 @@ from amanat.errors import (
     InvalidWelcome,
 )
 from amanat.protocol import codec
-from amanat.protocol.descriptor import b64
 from amanat.protocol.drops import derive_bucket
 from amanat.protocol.identity import (
     Address,
@@ -75,7 +75,7 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 SIGNER = bytes(range(32))
 DELIVERY = bytes.fromhex("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f")
 """Bob's public key of RFC 7748, section 6.1."""
-RELAY = f"amanat://relay.example:1/#{b64(bytes(32))}"
+RELAY = relay_at()
 BUCKET = derive_bucket(bytes(32), 0, region="IR")
 ADDRESS = Address(RELAY, "IR", BUCKET.drop_id, BUCKET.append_token)
 IDENTITY = KEY.public_key().public_bytes_raw()
@@ -201,7 +201,7 @@ DECODERS = {
         comeback.Help(b"group info", b"tree", bytes(32), [_EPOCH], 12, 3),
     ),
     "held word": _record(
-        holding._helds, InvalidMessage, Held(RELAY, "IR", bytes(32), bytes(32), CellKind.MLS)
+        holding._helds, InvalidMessage, Held(RELAY.key, "IR", bytes(32), bytes(32), CellKind.MLS)
     ),
     "where help rests": _record(comeback._files, InvalidMessage, _FILE),
 }  # fmt: skip

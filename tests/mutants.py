@@ -242,8 +242,8 @@ MUTANTS = [
     Mutant(
         "a relay that is away hides that another key answered for it",
         "link.py",
-        "(isinstance(error, TrustError), _is_telling(error))",
-        "_is_telling(error)",
+        "{RelayKeyChanged: 3,",
+        "{RelayKeyChanged: 0,",
         ["test_link.py::test_another_key_is_told_if_the_relay_is_found_nowhere"],
     ),
     Mutant(

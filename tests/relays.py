@@ -20,7 +20,7 @@ from cryptography import x509
 
 from amanat.config import RelayConfig
 from amanat.protocol import wire
-from amanat.protocol.descriptor import RelayAddress
+from amanat.protocol.descriptor import NamedAddress, RelayAddress
 from amanat.protocol.drops import Drop, derive_bucket
 from amanat.relay import home, server
 
@@ -63,7 +63,12 @@ class RelayProcess:
         )
         self.process.start()
         theirs.close()
-        self.address: RelayAddress = ours.recv()
+        self.address: NamedAddress = ours.recv()
+
+    @property
+    def signed(self) -> RelayAddress:
+        """Where it says that it is, while it runs."""
+        return self.home.signed_address(self.address.places[0].port, now=0)
 
     def signal(self, number: int) -> None:
         assert self.process.pid is not None

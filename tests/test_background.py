@@ -898,6 +898,9 @@ def test_exit_leaves_a_relay_that_is_gone(
         RelayProcess(tmp_path / "second") as second,
         RelayProcess(tmp_path / "third") as third,
     ):
+        # Relays on this machine are only called on by those who have named them.
+        assert alice("place", str(second.address), unlocks=True).value["found"]
+        assert bob("place", str(third.address), unlocks=True).value["found"]
         assert bob("home", str(second.address), unlocks=True).value["relay"] == str(second.address)
         assert alice("read", unlocks=True).status == 0
         relay.kill()

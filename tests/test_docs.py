@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from amanat import cli, errors
 from amanat.config import RelayConfig
-from amanat.protocol import cells, drops, identity, labels, ledger, sealing, tlog, wire
-from amanat.protocol.descriptor import RelayAddress, open_descriptor
+from amanat.protocol import cells, codec, drops, identity, labels, ledger, sealing, tlog, wire
+from amanat.protocol.descriptor import NamedAddress, Stay, open_descriptor, sign_address
 from amanat.protocol.places import Place
 from amanat.relay.metrics import Metrics
 
@@ -278,6 +278,8 @@ def vectors() -> dict[str, str]:
     first, chain = labels.step(root)
     second, chain = labels.step(chain)
     key = Ed25519PrivateKey.from_private_bytes(r(64))
+    stays = Stay(Place("relay.example", 8443), 0, 20_848), Stay(Place("192.0.2.1", 443), 20_820)
+    signed = sign_address(stays, key, issued=1_800_000_000)
     public = key.public_key().public_bytes_raw()
     delivery = X25519PrivateKey.from_private_bytes(r(128)).public_key().public_bytes_raw()
     hashed = ledger.drop_hash(bucket.drop_id)
@@ -317,10 +319,11 @@ def vectors() -> dict[str, str]:
         "ledger.expired": written[1],
         "ledger.root": checkpoint.root,
         "ledger.checkpoint": tlog.sign_checkpoint(checkpoint, key),
+        "relay.signed": codec.encode(signed),
         "credential": identity.issue_credential(key, delivery=delivery, signer=r(192)),
     }
     return {label: value.hex() for label, value in found.items()} | {
-        "relay.address": str(RelayAddress(public, (Place("relay.example", 8443),))),
+        "relay.address": str(NamedAddress.of(public, Place("relay.example", 8443))),
         "ledger.origin": ledger.origin(public),
         "safety_number": identity.safety_number(r(0), r(32)),
     }

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from addresses import relay_at
 from amanat.client.conversation import file_drop, file_keys
 from amanat.client.fetching import MAX_JUNK, WAIT_S, Fetch
 from amanat.client.pace import AHEAD_S, LEAST_BYTES, MOST_BYTES, Pace
@@ -20,8 +21,7 @@ from amanat.protocol.messages import FileRef
 
 CHUNKS = 9
 DATA = random.Random(1).randbytes(CHUNKS * MAX_PAYLOAD - 100)
-RELAY = "amanat://relay.example:8443/#JUO5L_EJVRFHatyDadtt3JM2ZaEZeN2hQE7hBmypVZ0"
-REF = FileRef(RELAY, "IR", bytes(32), len(DATA), hashlib.sha256(DATA).digest())
+REF = FileRef(relay_at(), "IR", bytes(32), len(DATA), hashlib.sha256(DATA).digest())
 
 
 def chunks() -> list[bytes]:

@@ -24,11 +24,11 @@ from amanat.link import (
     REPLY_TIMEOUT_S,
     SLOWEST_BYTES_S,
     Link,
-    anywhere,
     connect,
 )
 from amanat.protocol import wire
 from amanat.protocol.cells import LARGE_CELL, MESSAGE_CELL
+from amanat.protocol.descriptor import NamedAddress
 from amanat.protocol.drops import Drop, derive_bucket
 from relays import RelayProcess, append, in_loop, read
 
@@ -67,8 +67,8 @@ def test_whoever_does_not_take_what_they_follow_holds_up_nobody_else(
 ) -> None:
     @in_loop
     async def scenario(relay: RelayProcess) -> None:
-        link = await connect(relay.address, may_be_private=anywhere)
-        writer = await connect(relay.address, may_be_private=anywhere)
+        link = await connect(relay.address)
+        writer = await connect(relay.address)
         full, quiet = relay.bucket(0), relay.bucket(1)
         never, at_once = asyncio.Event(), asyncio.Event()
         at_once.set()
@@ -103,7 +103,8 @@ def test_whoever_does_not_take_what_they_follow_holds_up_nobody_else(
 
 async def open_link(world: World) -> tuple[Link, Socket, Drop]:
     """A link to the world's relay, its socket, and a bucket there."""
-    link = await connect(world.relay.address, may_be_private=anywhere)
+    address = world.relay.address
+    link = await connect(NamedAddress.of(address.key, *address.places))
     bucket = derive_bucket(world.relay.bucket_key, 0, region=world.relay.region)
     return link, world.network.sockets[-1], bucket
 
@@ -239,7 +240,7 @@ def test_a_relay_that_says_nothing_any_more_is_noticed_by_pings(
 
     @in_loop
     async def scenario(relay: RelayProcess) -> None:
-        link = await connect(relay.address, may_be_private=anywhere)
+        link = await connect(relay.address)
         waiting = asyncio.create_task(link.ask(read(relay.bucket(), wait=120)))
         await asyncio.sleep(3)
         assert link.is_open  # it has nothing to say but that it is there

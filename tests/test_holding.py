@@ -298,7 +298,7 @@ async def test_nothing_is_fetched_of_who_is_blocked(world: World) -> None:
 
 async def test_a_contact_who_names_many_drops_is_not_read_at_once(world: World) -> None:
     _, alice, bob, _, _ = await town(world)
-    gid, relay = alice.gid("bob"), str(world.relay.address)
+    gid, relay = alice.gid("bob"), world.relay.address.key
     theirs = alice.client._conversations
     (peer,) = theirs.others(theirs.group(gid))
     for number in range(api.MAX_FETCHES * 3):
@@ -359,7 +359,7 @@ async def test_nobody_is_sent_to_a_relay_that_is_not_their_contacts(world: World
     _, alice, bob, _, _ = await town(world)
     lure = world.add_relay("US")
     gid = alice.gid("bob")
-    held = Held(str(lure.address), "US", bytes(32), bytes(32), CellKind.MLS)
+    held = Held(lure.address.key, "US", bytes(32), bytes(32), CellKind.MLS)
     conversations = alice.client._conversations
     with alice.client._unit():
         group = conversations.group(gid)
@@ -376,7 +376,7 @@ async def test_nobody_is_sent_to_a_relay_that_is_not_their_contacts(world: World
 async def test_a_notice_of_anything_else_is_refused(world: World) -> None:
     _, _, bob, _, _ = await town(world)
     holding, gid = bob.client._conversations.holding, bob.gid("alice")
-    relay = str(world.relay.address)
+    relay = world.relay.address.key
     for notice in (
         b"",
         b"\xc0",
@@ -470,8 +470,8 @@ async def hold_on_real_relays(tmp_path: Path) -> None:
         RelayProcess(tmp_path / "one", region="IR", outbound=HOLD) as one,
         RelayProcess(tmp_path / "another", region="DE") as another,
     ):
-        alice = await person(tmp_path, "alice", one)
-        bob = await person(tmp_path, "bob", another)
+        alice = await person(tmp_path, "alice", one, another)
+        bob = await person(tmp_path, "bob", another, one)
         await meet(alice, bob)
         assert alice.status().outbound_by == "relay"
         assert alice.conversation("bob").outbound_regions == ["IR"]

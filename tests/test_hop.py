@@ -10,20 +10,30 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from addresses import relay_at
 from amanat.client.api import Client
 from amanat.client.vault import Unlock
 from amanat.config import HopConfig, RelayLimits
-from amanat.errors import BadSetting, BrokenSeal, FrameTooLarge, RelayBusy
+from amanat.errors import BadSetting, BrokenSeal, FrameTooLarge, RelayBusy, RelayUnreachable
 from amanat.protocol import sealing, wire
 from amanat.protocol.cells import CELL_SIZES, HANDSHAKE_CELL, LARGE_CELL, MESSAGE_CELL
-from amanat.protocol.descriptor import SEALING_KEY_BYTES, Descriptor, open_descriptor
+from amanat.protocol.descriptor import (
+    SEALING_KEY_BYTES,
+    Descriptor,
+    NamedAddress,
+    RelayAddress,
+    open_descriptor,
+    parse_address,
+)
 from amanat.protocol.drops import Drop
 from amanat.protocol.places import Place, is_public
 from amanat.protocol.rounds import HAND_ON, ROUND_S
 from amanat.relay.home import SEALING_PERIOD_S, SealingKeys
-from amanat.relay.hop import NEW_DESTINATIONS, Guest, Hop, Rate, _Ready
+from amanat.relay.hop import NEW_ADDRESSES, NEW_DESTINATIONS, Guest, Hop, Rate, _Ready
+from amanat.relay.known import MAX_KNOWN, Known
 from relays import PATIENCE_S, Peer, RelayProcess, append, in_loop, read, run_in_loop
 
 NOW = 1_800_000_000
@@ -45,7 +55,7 @@ def hop(home: RelayProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 async def describe(peer: Peer, home: RelayProcess) -> Descriptor:
-    described = await peer.ask(wire.Inquire(next(numbers), str(home.address)))
+    described = await peer.ask(wire.Inquire(next(numbers), home.address.key, ()))
     assert isinstance(described, wire.Described), described
     assert described.bucket_key == b""
     return open_descriptor(described.descriptor, home.address.key)
@@ -55,7 +65,7 @@ async def ask(peer: Peer, home: RelayProcess, request: wire.Request, number: int
     """What the home relay answers to a request that the hop hands to it."""
     to = (await describe(peer, home)).sealing
     sealed, key = sealing.seal_request(wire.encode(request), to=to, relay=home.address.key)
-    answer = await peer.ask(wire.Forward(number, str(home.address), sealed))
+    answer = await peer.ask(wire.Forward(number, home.address.key, sealed))
     assert isinstance(answer, wire.Answer), answer
     return wire.decode_reply(sealing.open_answer(answer.sealed, key))
 
@@ -105,7 +115,7 @@ async def test_a_hop_answers_another_the_same_twice_and_not_under_one_key(
     to = (await describe(peer, home)).sealing
     frame = wire.encode(append(bucket, os.urandom(MESSAGE_CELL)))
     sealed, key = sealing.seal_request(frame, to=to, relay=home.address.key)
-    answers = [await peer.ask(wire.Forward(number, str(home.address), sealed)) for number in (1, 2)]
+    answers = [await peer.ask(wire.Forward(number, home.address.key, sealed)) for number in (1, 2)]
     texts = {one.sealed for one in answers if isinstance(one, wire.Answer)}
     assert len(texts) == 2
     assert len({sealing.open_answer(one, key) for one in texts}) == 1
@@ -120,7 +130,7 @@ async def test_what_cannot_be_opened_is_refused_and_nothing_else_happens(
     good, _ = sealing.seal_request(wire.encode(wire.Describe(0, b"")), to=to, relay=relay)
     other, _ = sealing.seal_request(wire.encode(wire.Describe(0, b"")), to=to, relay=bytes(32))
     for bad in (b"", b"x" * 100, good[:-1], good + b"\x00", good[:-1] + b"\x00\x00", other):
-        refused = wire.Forward(1, str(home.address), bad)
+        refused = wire.Forward(1, home.address.key, bad)
         assert await peer.ask_code(refused) == "broken-seal"
         assert await direct.ask_code(wire.Sealed(1, bad)) == "broken-seal"
     assert isinstance(await direct.ask(wire.Sealed(1, good)), wire.Answer)
@@ -140,8 +150,9 @@ async def test_only_what_stands_alone_can_be_sealed(home: RelayProcess, number: 
             wire.Unfollow(0),
             wire.Grant(0, 1),
             wire.Sealed(0, b""),
-            wire.Forward(0, "", b""),
-            wire.Inquire(0, ""),
+            wire.Forward(0, bytes(32), b""),
+            wire.Inquire(0, bytes(32), ()),
+            wire.Locate(0, bytes(32), None),
             wire.Describe(9, b""),
         )
     ]
@@ -158,22 +169,108 @@ async def test_a_hop_goes_to_its_list_and_nowhere_else(
     hop: RelayProcess, home: RelayProcess
 ) -> None:
     peer = await Peer.connect(hop.address)
-    elsewhere = str(home.address).split("#", maxsplit=1)[0] + "#" + "A" * 43
-    for to in ("", "junk", elsewhere, str(hop.address), "amanat://127.0.0.1:22/#" + "A" * 43):
-        assert await peer.ask_code(wire.Inquire(1, to)) == "hop-refused"
+    for number in range(3):
+        known = relay_at(Place("127.0.0.1", 22), number=number)
+        await peer.ask(wire.Locate(1, known.key, known))
+    for to in (bytes(32), hop.address.key, *(relay_at(number=number).key for number in range(3))):
+        assert await peer.ask_code(wire.Inquire(1, to, ())) == "hop-refused"
         assert await peer.ask_code(wire.Forward(1, to, b"x" * 9000)) == "hop-refused"
     direct = await Peer.connect(home.address)  # which is no hop
-    assert await direct.ask_code(wire.Inquire(1, str(hop.address))) == "hop-refused"
+    assert await direct.ask_code(wire.Inquire(1, hop.address.key, ())) == "hop-refused"
 
 
 @in_loop
-async def test_the_listed_address_is_used_whatever_a_client_says(
-    hop: RelayProcess, home: RelayProcess
+async def test_a_hop_takes_a_place_from_the_relay_alone(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path / "home", tls="pinned") as home:
+        (there,) = home.address.places
+        listed = HopConfig(serve="listed", relays=(str(home.address),))
+        with RelayProcess(tmp_path / "hop", hop=listed) as hop:
+            peer = await Peer.connect(hop.address)
+            await describe(peer, home)
+            located = await peer.ask(wire.Locate(1, home.address.key, None))
+            assert isinstance(located, wire.Located)
+            assert located.address is not None
+            assert located.address.places == (there,)
+            forged = structs_of(located.address, Place("elsewhere.example", 443))
+            peer.send(forged)
+            assert (await peer.closed)[1] == "malformed-frame"
+            peer = await Peer.connect(hop.address)
+            assert await peer.ask(wire.Locate(1, home.address.key, None)) == located
+
+
+def structs_of(address: RelayAddress, place: Place) -> bytes:
+    """A Locate that brings an address of which the relay has signed all but the place."""
+    stays = [[[place.host, place.port, place.tls], 0, 0]]
+    forged = [address.key, address.issued + 1, stays, address.signature]
+    return msgspec.msgpack.encode([16, 1, address.key, forged])
+
+
+@in_loop
+async def test_the_newest_word_of_a_relay_counts_and_any_relay_keeps_it(home: RelayProcess) -> None:
+    """`home` is no hop."""
+    peer, other = await Peer.connect(home.address), await Peer.connect(home.address)
+    old, new = relay_at(), relay_at(Place("elsewhere.example", 1), issued=2)
+    assert await peer.ask(wire.Locate(1, old.key, None)) == wire.Located(1, None)
+    for brought, told in ((old, old), (new, new), (old, new), (None, new)):
+        located = await peer.ask(wire.Locate(1, old.key, brought))
+        assert isinstance(located, wire.Located)
+        assert located.address is not None
+        assert located.address.issued == told.issued
+    assert (await other.ask(wire.Locate(2, old.key, None))) == wire.Located(2, new)
+    peer.send(msgspec.msgpack.encode([16, 1, bytes(32), msgspec.to_builtins(new)]))
+    assert (await peer.closed)[1] == "malformed-frame"
+
+
+@in_loop
+async def test_a_client_that_brings_many_addresses_is_slowed_down(home: RelayProcess) -> None:
+    peer = await Peer.connect(home.address)
+    codes = []
+    for number in range(NEW_ADDRESSES[0] + 2):
+        known = relay_at(number=100 + number)
+        reply = await peer.ask(wire.Locate(number, known.key, known))
+        codes.append(reply.code if isinstance(reply, wire.Failed) else "")
+    assert codes == [""] * NEW_ADDRESSES[0] + ["relay-busy"] * 2
+
+
+def test_only_so_many_addresses_are_kept_and_those_used_last() -> None:
+    known = Known()
+    for number in range(3):
+        known.take(relay_at(number=number))
+    for number in range(MAX_KNOWN - 2):
+        known.get(relay_at(number=0).key)
+        known.take(NamedAddress.of(number.to_bytes(32, "big")))
+    assert known.get(relay_at(number=0).key) is not None
+    assert known.get(relay_at(number=1).key) is None
+    assert len(known._addresses) == MAX_KNOWN
+
+
+@in_loop
+async def test_a_listed_relay_that_moved_is_found_where_it_says_and_not_in_the_hops_network(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    peer = await Peer.connect(hop.address)
-    key = str(home.address).split("#")[1]
-    described = await peer.ask(wire.Inquire(1, f"amanat://elsewhere.invalid:22/#{key}"))
-    assert isinstance(described, wire.Described)
+    listed, moved = Place("10.0.0.1", 1), Place("8.8.8.8", 2)
+    inside = Place("10.0.0.2", 3)
+    signed = relay_at(listed, inside, moved)
+    called: list[Place] = []
+
+    async def dial(_key: bytes, place: Place, _ips: list[str]) -> None:
+        called.append(place)
+        raise RelayUnreachable
+
+    monkeypatch.setattr("amanat.link.dial", dial)
+    settings = HopConfig(serve="listed", relays=(str(NamedAddress.of(signed.key, listed)),))
+    hop, guest = make_hop(settings), Guest()
+    with pytest.raises(RelayUnreachable):
+        await hop.inquire(signed.key, guest)
+    assert called == [listed]
+    hop.locate(signed.key, signed, guest)
+    with pytest.raises(RelayUnreachable):  # after it was looked for at once, for there is news
+        await hop.inquire(signed.key, guest)
+    assert called == [listed, listed, moved]
+
+
+def make_hop(settings: HopConfig) -> Hop:
+    return Hop(settings, b"our own key", Known(), clock=time.time)
 
 
 @in_loop
@@ -184,13 +281,13 @@ async def test_destination_that_is_away_is_named_and_comes_back(tmp_path: Path) 
             peer = await Peer.connect(hop.address)
             await describe(peer, home)
             home.kill()
-            refused = await peer.ask(wire.Inquire(1, str(home.address)))
+            refused = await peer.ask(wire.Inquire(1, home.address.key, ()))
             assert isinstance(refused, wire.Failed)
             assert refused.code == "relay-unreachable"
             home.start()
             while isinstance(refused, wire.Failed):
                 await asyncio.sleep(refused.retry_after or 0)
-                refused = await peer.ask(wire.Inquire(1, str(home.address)))
+                refused = await peer.ask(wire.Inquire(1, home.address.key, ()))
 
 
 @in_loop
@@ -199,10 +296,13 @@ async def test_an_open_hop_knocks_at_no_door_of_its_own_network(
 ) -> None:
     with RelayProcess(tmp_path / "hop", hop=HopConfig(serve="open")) as hop:
         peer = await Peer.connect(hop.address)
-        for host in ("127.0.0.1", "localhost", "10.0.0.1", "[::1]", "[fc00::1]"):
-            to = f"amanat://{host}:{home.address.places[0].port}/#{str(home.address).split('#')[1]}"
-            assert await peer.ask_code(wire.Inquire(1, to)) == "hop-refused"
-        assert await peer.ask_code(wire.Inquire(1, str(home.address))) == "hop-refused"
+        hosts = ("127.0.0.1", "localhost", "10.0.0.1", "::1", "fc00::1")
+        for number, host in enumerate(hosts):
+            known = relay_at(Place(host, home.address.places[0].port), number=number)
+            await peer.ask(wire.Locate(1, known.key, known))
+            assert await peer.ask_code(wire.Inquire(1, known.key, ())) == "hop-refused"
+        # Whose places nobody has said.
+        assert await peer.ask_code(wire.Inquire(1, home.address.key, ())) == "relay-unreachable"
 
 
 @in_loop
@@ -210,8 +310,9 @@ async def test_a_client_that_asks_for_many_relays_is_slowed_down(tmp_path: Path)
     with RelayProcess(tmp_path / "hop", hop=HopConfig(serve="open")) as hop:
         peer, codes = await Peer.connect(hop.address), []
         for number in range(NEW_DESTINATIONS[0] + 3):
-            to = f"amanat://127.0.0.1:{number + 1}/#{'A' * 43}"
-            codes.append(await peer.ask_code(wire.Inquire(1, to)))
+            known = relay_at(Place("127.0.0.1", 1), number=number)
+            await peer.ask(wire.Locate(1, known.key, known))
+            codes.append(await peer.ask_code(wire.Inquire(1, known.key, ())))
         assert codes[-3:] == ["relay-busy"] * 3
         assert set(codes[:-3]) == {"hop-refused"}
 
@@ -226,11 +327,13 @@ async def test_open_hop_opens_few_connections(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("amanat.link.dial", dial)
     settings = HopConfig(serve="open", destinations=4, new_destinations_per_minute=6)
-    hop = Hop(settings, b"our own key", clock=time.time)
+    hop = make_hop(settings)
     busy = 0
     for number in range(1, 10):
+        known = relay_at(Place("8.8.8.8", number), number=number)
+        hop.locate(known.key, known, Guest())
         try:
-            await hop.inquire(f"amanat://8.8.8.8:{number}/#{'A' * 43}", Guest())
+            await hop.inquire(known.key, Guest())
         except RelayBusy:
             busy += 1
     assert tried == ["8.8.8.8"] * 6
@@ -242,17 +345,17 @@ async def test_open_hop_opens_few_connections(monkeypatch: pytest.MonkeyPatch) -
 async def test_hop_holds_so_many_bytes_of_a_client_and_no_more(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         to = f"amanat://127.0.0.1:{silent.getsockname()[1]}/?tls=off#{'A' * 43}"
-        listed = HopConfig(serve="listed", relays=(to,))
+        listed, key = HopConfig(serve="listed", relays=(to,)), parse_address(to).key
         limits = RelayLimits(bytes_in_flight_total=2**20)
         with RelayProcess(tmp_path / "hop", hop=listed, limits=limits) as hop:
             greedy = await Peer.connect(hop.address)
             for number in range(2):
-                greedy.send(wire.Forward(number, to, bytes(60_000)))
+                greedy.send(wire.Forward(number, key, bytes(60_000)))
             # An eighth of it is two.
-            assert await greedy.ask_code(wire.Forward(2, to, bytes(60_000))) == "relay-busy"
+            assert await greedy.ask_code(wire.Forward(2, key, bytes(60_000))) == "relay-busy"
             others = [await Peer.connect(hop.address) for _ in range(16)]
             for other in others:
-                other.send(wire.Forward(1, to, bytes(60_000)))
+                other.send(wire.Forward(1, key, bytes(60_000)))
             assert await greedy.reply(1) == wire.Failed(1, "relay-busy", 5.0)
             for peer in (greedy, *others):
                 await peer.ask(wire.Describe(9, b""))
@@ -321,6 +424,7 @@ def test_list_of_a_hop_names_relays() -> None:
         Hop(
             HopConfig(serve="listed", relays=("relay.example:8443",)),
             bytes(32),
+            Known(),
             clock=time.time,
         )
 
@@ -332,7 +436,7 @@ async def cover(peer: Peer, home: RelayProcess, request: wire.Request, number: i
     """What the home relay answers to what the hop hands on with its round."""
     to = (await describe(peer, home)).sealing
     sealed, key = sealing.seal_request(wire.encode(request), to=to, relay=home.address.key)
-    answer = await peer.ask(wire.Cover(number, str(home.address), sealed))
+    answer = await peer.ask(wire.Cover(number, home.address.key, sealed))
     assert isinstance(answer, wire.Answer), answer
     return wire.decode_reply(sealing.open_answer(answer.sealed, key))
 
@@ -386,7 +490,7 @@ async def test_every_answer_to_a_page_is_as_long(hop: RelayProcess, home: RelayP
     async def page(drop: Drop, after: int = 0) -> wire.Reply:
         request = wire.encode(wire.Page(0, drop.drop_id, drop.read_token, after))
         sealed, key = sealing.seal_request(request, to=to, relay=home.address.key)
-        answer = await peer.ask(wire.Forward(9, str(home.address), sealed))
+        answer = await peer.ask(wire.Forward(9, home.address.key, sealed))
         assert isinstance(answer, wire.Answer)
         lengths.add(len(answer.sealed))
         return wire.decode_reply(sealing.open_answer(answer.sealed, key))
@@ -423,8 +527,9 @@ async def test_a_hop_hands_on_in_an_order_drawn_by_lot(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Hop, "_prove", prove)
     now = HAND_ON * ROUND_S - 0.2
-    hop = Hop(HopConfig(serve="open"), b"our own key", clock=lambda: now)
-    to, guest = f"amanat://8.8.8.8:1/#{'A' * 43}", Guest()
+    settings = HopConfig(serve="open")
+    hop = Hop(settings, b"our own key", Known(), clock=lambda: now)
+    to, guest = bytes(32), Guest()
     sent = [bytes([number]) * 50 for number in range(64)]
     tasks = [asyncio.create_task(hop.forward(to, one, guest, is_covered=True)) for one in sent]
     await asyncio.sleep(0)
@@ -492,7 +597,7 @@ def test_sizes_tell_no_more_than_the_size_of_a_cell() -> None:
     sizes = {len(sealing.seal_request(frame, to=to, relay=key)[0]) for frame in small}
     assert len(sizes) == 1
     large, _ = sealing.seal_request(wire.encode(append(drop, bytes(LARGE_CELL))), to=to, relay=key)
-    frame = wire.encode(wire.Forward(2**32 - 1, "a" * 400, large))
+    frame = wire.encode(wire.Forward(2**32 - 1, bytes(32), large))
     assert wire.decode_request(frame)
     with pytest.raises(FrameTooLarge):
         sealing.seal_request(bytes(LARGE_CELL + 300), to=to, relay=key)

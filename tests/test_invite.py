@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from addresses import relay_at
 from amanat.client import api, conversation
 from amanat.client import invite as rules
 from amanat.client.invite import MAX_GREETING_CHARS, MAX_LINK_CHARS, PREFIX, from_link, to_link
@@ -28,7 +29,7 @@ from amanat.errors import (
     UnknownInvite,
 )
 from amanat.protocol import codec
-from amanat.protocol.descriptor import RelayAddress, b64, unb64
+from amanat.protocol.descriptor import Stay, b64, unb64
 from amanat.protocol.identity import MAX_NAME_CHARS, Address
 from amanat.protocol.messages import Knock
 from amanat.protocol.places import Place
@@ -56,8 +57,8 @@ def test_every_invite_is_read_back(name: str, secrets: bytes) -> None:
 
 
 def test_longest_invite_is_read_back() -> None:
-    hosts = [f"{letter * 60}.example" for letter in "abcd"]
-    relay = str(RelayAddress(bytes(32), tuple(Place(host, 65535, "web") for host in hosts)))
+    hosts = [f"{letter * 56}.example" for letter in "abcd"]
+    relay = relay_at(*(Stay(Place(host, 65535, "web"), 2**23, 2**24 - 1) for host in hosts))
     address = Address(relay, "IR", ADDRESS.drop_id, ADDRESS.append_token)
     name = "\N{GRINNING FACE}" * MAX_NAME_CHARS
     made = rules.Invite(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def announce(world: World, who: Person, whom: str, gid: bytes) -> None:
     """Announce a Welcome into a group to a contact; nothing rests where it is said to rest."""
-    file = FileRef(str(world.relay.address), "IR", os.urandom(32), 100, os.urandom(32))
+    file = FileRef(world.relay.address, "IR", os.urandom(32), 100, os.urandom(32))
     ref = WelcomeRef(gid, file, "family", bytes(32))
     with who.client._unit():
         who.client._conversations._say(

@@ -11,8 +11,8 @@ import pytest
 
 from amanat import link
 from amanat.errors import NotPublic, RelayKeyChanged, RelayUnreachable
-from amanat.link import anywhere, connect
-from amanat.protocol.descriptor import RelayAddress
+from amanat.link import connect, find
+from amanat.protocol.descriptor import NamedAddress
 from amanat.protocol.places import Place
 from relays import RelayProcess, in_loop
 
@@ -41,10 +41,9 @@ def dead() -> Place:
 async def test_the_places_of_a_relay_are_tried_in_turn(relay: RelayProcess, dead: Place) -> None:
     (there,) = relay.address.places
     found = await connect(
-        RelayAddress(relay.address.key, (dead, Place("nowhere.invalid", 1), there)),
-        may_be_private=anywhere,
+        NamedAddress.of(relay.address.key, dead, Place("nowhere.invalid", 1), there)
     )
-    assert found.place == there
+    assert (found.place, found.missed) == (there, (dead, Place("nowhere.invalid", 1)))
     assert (await found.describe(relay.address.key)).region == "DE"
     await found.closed()
 
@@ -54,7 +53,7 @@ async def test_where_another_key_answers_the_next_place_is_tried_and_it_is_told(
     relay: RelayProcess, stranger: RelayProcess
 ) -> None:
     places = (*stranger.address.places, *relay.address.places)
-    found = await connect(RelayAddress(relay.address.key, places), may_be_private=anywhere)
+    found = await connect(NamedAddress.of(relay.address.key, *places))
     assert found.place == relay.address.places[0]
     assert found.strangers == stranger.address.places
     await found.closed()
@@ -66,7 +65,7 @@ async def test_another_key_is_told_if_the_relay_is_found_nowhere(
 ) -> None:
     for places in ((dead, *stranger.address.places), (*stranger.address.places, dead)):
         with pytest.raises(RelayKeyChanged):
-            await connect(RelayAddress(bytes(32), places), may_be_private=anywhere)
+            await connect(NamedAddress.of(bytes(32), *places))
 
 
 @in_loop
@@ -83,13 +82,14 @@ async def test_a_place_of_a_private_network_is_not_called_on_unless_it_was_named
     monkeypatch.setattr(link, "dial", dial)
     for host in ("127.0.0.1", "localhost", "10.0.0.1", "::1", "0.0.0.0"):  # noqa: S104  # called
         with pytest.raises(NotPublic):
-            await connect(
-                RelayAddress(relay.address.key, (Place(host, there.port),)),
+            await find(
+                relay.address.key,
+                [Place(host, there.port)],
                 may_be_private=lambda _place: False,
             )
     assert not called
     with pytest.raises(RelayUnreachable):
-        await connect(relay.address, may_be_private=lambda place: place == there)
+        await find(relay.address.key, [there], may_be_private=lambda place: place == there)
     assert called == [there]
 
 
@@ -109,10 +109,10 @@ async def test_a_name_is_asked_for_once_and_dialled_as_it_was_answered(
 
     monkeypatch.setattr(link, "resolve", resolve)
     monkeypatch.setattr(link, "dial", dial)
-    address = RelayAddress(bytes(32), (Place("rebinding.example", 443),))
+    places = [Place("rebinding.example", 443)]
     for refusal in (RelayUnreachable, NotPublic):
         with pytest.raises(RelayUnreachable) as raised:
-            await connect(address, may_be_private=lambda _place: False)
+            await find(bytes(32), places, may_be_private=lambda _place: False)
         assert type(raised.value) is refusal
     assert dialled == [["8.8.8.8", "8.8.4.4"]]
 
@@ -128,5 +128,5 @@ async def test_all_ip_addresses_of_a_place_are_tried(relay: RelayProcess) -> Non
 async def test_a_relay_is_found_by_what_it_prints_for_any_host_it_takes(tmp_path: Path) -> None:
     for number, host in enumerate(("::1", "[::1]", "LocalHost")):
         with RelayProcess(tmp_path / f"{number}", tls="pinned", host=host) as running:
-            found = await connect(running.address, may_be_private=anywhere)
+            found = await connect(running.address)
             await found.closed()

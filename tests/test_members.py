@@ -169,7 +169,7 @@ async def test_welcomes_that_never_come_are_bounded(
     monkeypatch.setattr(rules, "MAX_OFFERS", 3)
     alice, bob = await world.friends("alice", "bob")
     for _ in range(5):
-        file = FileRef(str(world.relay.address), "IR", os.urandom(32), 100, bytes(32))
+        file = FileRef(world.relay.address, "IR", os.urandom(32), 100, bytes(32))
         body = codec.encode(WelcomeRef(os.urandom(16), file, "none", bytes(32)))
         say(bob, bob.gid("alice"), Kind.WELCOME, body)
     await world.pass_time(5)

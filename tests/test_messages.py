@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from amanat.errors import InvalidCommit, InvalidMessage
 from amanat.protocol import codec
+from amanat.protocol.descriptor import NamedAddress
 from amanat.protocol.identity import Address
 from amanat.protocol.messages import (
     MAX_FRAGMENTS,
@@ -153,14 +154,15 @@ def test_policy_is_of_a_pair_or_of_a_group(direct: int, admins: int) -> None:
         decode_policy(codec.encode(policy))
 
 
-@pytest.mark.parametrize(
-    "relay", ["", "relay.example", RELAY + " ", RELAY.replace(":1", ":01"), RELAY[:-1]]
-)
-def test_address_that_is_no_relays_is_refused(relay: str) -> None:
-    with pytest.raises(ValueError, match="relay address"):
-        Policy([], "family", [IDENTITY], relay, "IR")
-    with pytest.raises(ValueError, match="relay address"):
-        FileRef(relay, "IR", bytes(32), 1, bytes(32))
+def test_an_address_that_no_relay_has_signed_is_in_no_record() -> None:
+    named = NamedAddress.of(RELAY.key, *RELAY.places)
+    for record, refusal in (
+        (Policy([], "family", [IDENTITY], named, "IR"), InvalidCommit),
+        (FileRef(named, "IR", bytes(32), 1, bytes(32)), InvalidMessage),
+        (Address(named, "IR", ADDRESS.drop_id, ADDRESS.append_token), InvalidMessage),
+    ):
+        with pytest.raises(refusal):
+            codec.decode(codec.decoder_of(type(record)), codec.encode(record), refusal)
 
 
 def test_address_in_another_region_than_its_drop_is_refused() -> None:

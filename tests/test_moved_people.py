@@ -16,8 +16,11 @@ UNLOCK = Unlock(key=bytes(32))
 pytestmark = pytest.mark.e2e
 
 
-async def person(directory: Path, name: str, relay: RelayProcess) -> Client:
+async def person(directory: Path, name: str, relay: RelayProcess, *others: RelayProcess) -> Client:
+    """Somebody at home at a relay, who has named others on this machine, too."""
     client = await Client.create(directory / name, UNLOCK, name=name, relay=str(relay.address))
+    for other in others:
+        assert await client.set_place(str(other.address))
     client.start()
     return client
 
@@ -60,9 +63,9 @@ def test_people_are_moved_while_they_talk(tmp_path: Path) -> None:
 
 async def talk_and_move(tmp_path: Path) -> None:
     with Two(tmp_path) as two:
-        alice = await person(tmp_path, "alice", two.source)
-        bob = await person(tmp_path, "bob", two.source)
-        carol = await person(tmp_path, "carol", two.source)
+        alice = await person(tmp_path, "alice", two.source, two.destination)
+        bob = await person(tmp_path, "bob", two.source, two.destination)
+        carol = await person(tmp_path, "carol", two.source, two.destination)
         everyone = (alice, bob, carol)
         await meet(alice, bob)
         await meet(alice, carol)
@@ -110,8 +113,8 @@ def test_who_does_not_allow_it_holds_and_can_leave(tmp_path: Path) -> None:
 async def hold_and_leave(tmp_path: Path) -> None:
     other = RelayProcess(tmp_path / "other", region=SOURCE_REGION)
     with Two(tmp_path) as two, other:
-        alice = await person(tmp_path, "alice", two.source)
-        bob = await person(tmp_path, "bob", two.source)
+        alice = await person(tmp_path, "alice", two.source, two.destination, other)
+        bob = await person(tmp_path, "bob", two.source, two.destination, other)
         await meet(alice, bob)
         alice.set_allowed_regions(None)
         say(bob, "alice", "before")
@@ -143,8 +146,8 @@ def test_who_was_away_while_all_moved_finds_it_without_the_source(tmp_path: Path
 
 async def be_away(tmp_path: Path) -> None:
     with Two(tmp_path) as two:
-        alice = await person(tmp_path, "alice", two.source)
-        bob = await person(tmp_path, "bob", two.source)
+        alice = await person(tmp_path, "alice", two.source, two.destination)
+        bob = await person(tmp_path, "bob", two.source, two.destination)
         await meet(alice, bob)
         announced = await two.announce(0)
         for client in (alice, bob):
@@ -152,7 +155,7 @@ async def be_away(tmp_path: Path) -> None:
             await client.check_ledgers()
             await client.check_ledgers()
             (told,) = client.status().moves
-            assert (told.to, told.on, told.region) == (announced.to, announced.on, REGION)
+            assert (told.to, told.on, told.region) == (str(announced.to), announced.on, REGION)
             assert (told.is_allowed, told.decide_by) == (True, announced.decide_by)
             warned = [one.code for one in client.status().warnings]
             assert warned == ["move-announced"]

@@ -26,10 +26,10 @@ from amanat.errors import (
     NoticeRuns,
     Unavailable,
 )
-from amanat.link import Link, anywhere, connect
+from amanat.link import Link, connect
 from amanat.protocol import moving, wire
 from amanat.protocol.cells import HANDSHAKE_CELL, LARGE_CELL, MESSAGE_CELL
-from amanat.protocol.descriptor import Notice, RelayAddress, open_descriptor
+from amanat.protocol.descriptor import NamedAddress, Notice, Stay, open_descriptor, sign_address
 from amanat.protocol.drops import RETENTION_DAYS, Drop, derive_drop, token_hash
 from amanat.protocol.ledger import MovedIn, MovedOut, drop_hash
 from amanat.protocol.moving import open_certificate, open_order
@@ -59,11 +59,17 @@ class Two:
         **settings: Any,  # noqa: ANN401  # the source's
     ) -> None:
         self.source = RelayProcess(
-            directory / "source", port=free_port(), region=SOURCE_REGION, buckets=2, **settings
+            directory / "source",
+            tls="pinned",
+            port=free_port(),
+            region=SOURCE_REGION,
+            buckets=2,
+            **settings,
         )
         address = self.source.home.address(self.source.home.config.port)
         self.destination = RelayProcess(
             directory / "destination",
+            tls="pinned",
             port=free_port(),
             region=REGION,
             moving=MovingConfig(sources=(str(address),)),
@@ -277,13 +283,14 @@ class Writer:
         to = self._two.source.address
         while True:
             try:
-                link = await connect(to, may_be_private=anywhere)
+                link = await connect(to)
                 try:
                     return (await link.request(request, wire.Appended)).seq
                 finally:
                     link.close()
             except DropMoved as moved:
-                to = open_order(moved.order).destination
+                there = open_order(moved.order).to
+                to = NamedAddress.of(there.key, *there.places)
             except Unavailable:
                 await asyncio.sleep(0.02)
 
@@ -382,7 +389,7 @@ class Scene:
         self.order = moving.Order(
             move=self.move,
             source=self.key.public_key().public_bytes_raw(),
-            to=str(two.destination.address),
+            to=two.destination.signed,
             region=REGION,
             regions=[SOURCE_REGION],
             token_hash=moving.token_hash(self.token),
@@ -707,7 +714,7 @@ def test_a_certificate_is_of_both_relays_and_of_every_bit() -> None:
     order = moving.Order(
         move=bytes(16),
         source=key.public_key().public_bytes_raw(),
-        to=str(RelayAddress(other.public_key().public_bytes_raw(), (Place("two.example", 8443),))),
+        to=sign_address([Stay(Place("two.example", 8443))], other, issued=1),
         region=REGION,
         regions=[SOURCE_REGION],
         token_hash=bytes(32),

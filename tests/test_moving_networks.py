@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from amanat.config import RelayLimits
@@ -65,7 +66,7 @@ class Network:
         with self.run("relay", "run", directory) as process:
             try:
                 assert process.stdout is not None
-                assert process.stdout.readline()
+                assert b"address" in process.stdout.readline()
                 yield
             finally:
                 process.terminate()
@@ -77,9 +78,11 @@ class Network:
 
 
 @contextlib.contextmanager
-def two_networks() -> Iterator[tuple[Network, Network]]:
+def two_networks(
+    one_address: str = "10.79.0.1", other_address: str = "10.79.0.2"
+) -> Iterator[tuple[Network, Network]]:
     stem = f"am{os.getpid() % 100_000}"
-    networks = Network(f"{stem}a", "10.79.0.1"), Network(f"{stem}b", "10.79.0.2")
+    networks = Network(f"{stem}a", one_address), Network(f"{stem}b", other_address)
     made = []
     try:
         for one in networks:
@@ -171,7 +174,7 @@ def test_a_move_outlives_cut_lines_and_a_killed_mover(tmp_path: Path) -> None:
             assert announced.on - int(time.time() // DAY_S) >= LEAST_DAYS
             today = int(time.time() // DAY_S)
             # As it is when its day has come.
-            write_notice(source, type(announced)(to, "DE", today, announced.reason))
+            write_notice(source, msgspec.structs.replace(announced, on=today))
             mover = here.run("region", "move", source, "--to", to, "--rate", str(RATE))
             wait_until_under_way(source)
             time.sleep(0.5)

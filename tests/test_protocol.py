@@ -17,16 +17,20 @@ from amanat.errors import (
     BrokenDescriptor,
     InvalidCell,
     InvalidCredential,
+    InvalidMessage,
     MessageTooLarge,
 )
-from amanat.protocol import cells, drops, labels
+from amanat.protocol import cells, codec, drops, labels
 from amanat.protocol.descriptor import (
     Descriptor,
     Limits,
+    NamedAddress,
     RelayAddress,
+    Stay,
     b64,
     open_descriptor,
     parse_address,
+    sign_address,
     sign_descriptor,
     unb64,
 )
@@ -202,6 +206,7 @@ DESCRIPTOR = Descriptor(
     access="open",
     issued_at=3600,
     limits=Limits(cells_per_drop=1, bytes_per_drop=2, connections=3, requests_in_flight=4),
+    address=sign_address([Stay(Place("relay.example", 8443), 20_000, 20_001)], KEY, issued=7),
 )
 
 
@@ -219,7 +224,7 @@ def test_an_address_is_read_back(host: str, tls: str) -> None:
     assert str(address) == text
 
 
-ADDRESS = str(RelayAddress(PUBLIC, (Place("relay.example", 8443),)))
+ADDRESS = str(NamedAddress.of(PUBLIC, Place("relay.example", 8443)))
 
 
 def test_an_address_names_all_places_of_a_relay() -> None:
@@ -229,7 +234,7 @@ def test_an_address_names_all_places_of_a_relay() -> None:
         Place("2001:db8::1", 443, "web"),
         Place("::1", 1, "off"),
     )
-    address = RelayAddress(PUBLIC, places)
+    address = NamedAddress.of(PUBLIC, *places)
     assert str(address) == (
         "amanat://relay.example:8443/,192.0.2.1:443/,[2001:db8::1]:443/?tls=web,[::1]:1/?tls=off"
         f"#{b64(PUBLIC)}"
@@ -238,10 +243,11 @@ def test_an_address_names_all_places_of_a_relay() -> None:
 
 
 def test_addresses_of_one_relay_are_equal_wherever_it_is() -> None:
-    one = RelayAddress(PUBLIC, (Place("relay.example", 8443),))
-    same = RelayAddress(PUBLIC, (Place("elsewhere.example", 1),))
-    other = RelayAddress(bytes(32), one.places)
+    one = NamedAddress.of(PUBLIC, Place("relay.example", 8443))
+    same = sign_address([Stay(Place("elsewhere.example", 1))], KEY, issued=1)
+    other = NamedAddress.of(bytes(32), *one.places)
     assert one == same
+    assert not one.says_as(same)
     assert {one, same, other} == {same, other}
     assert one != other
 
@@ -329,6 +335,67 @@ def test_what_is_no_host_is_refused(host: str) -> None:
 def test_a_broken_address_is_refused(text: str) -> None:
     with pytest.raises(BrokenAddress):
         parse_address(text)
+
+
+ADDRESSES = codec.decoder_of(RelayAddress)
+SIGNED = sign_address(
+    [Stay(Place("relay.example", 8443), 0, 20_000), Stay(Place("192.0.2.1", 443, "web"), 20_000)],
+    KEY,
+    issued=1_800_000_000,
+)
+
+
+def test_a_signed_address_is_read_back_and_only_its_relay_can_have_made_it() -> None:
+    data = codec.encode(SIGNED)
+    read = codec.decode(ADDRESSES, data, InvalidMessage)
+    assert read.says_as(SIGNED)
+    assert (read.key, read.issued, read.signature) == (PUBLIC, SIGNED.issued, SIGNED.signature)
+    other = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key().public_bytes_raw()
+    for change in (
+        {"key": other},
+        {"issued": SIGNED.issued + 1},
+        {"stays": SIGNED.stays[:1]},
+        {"stays": SIGNED.stays[::-1]},
+        {"stays": (Stay(SIGNED.places[0], 0, 20_001), SIGNED.stays[1])},
+        {"stays": (Stay(Place("elsewhere.example", 8443), 0, 20_000), SIGNED.stays[1])},
+        {"signature": b""},
+    ):
+        with pytest.raises(ValueError, match="signed"):
+            msgspec.structs.replace(SIGNED, **change)
+    for place in range(len(data)):
+        with pytest.raises(InvalidMessage):
+            codec.decode(
+                ADDRESSES,
+                data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :],
+                InvalidMessage,
+            )
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        (Place("127.0.0.1", 1, "off"),),
+        (Place("relay.example", 1), Place("::1", 1, "off")),
+        (Place("relay.example", 1), Place("relay.example", 1)),
+        tuple(Place(f"relay{number}.example", 1) for number in range(MAX_PLACES + 1)),
+        tuple(Place(f"{letter * 60}.{letter * 60}", 1) for letter in "abc"),
+    ],
+)
+def test_a_relay_can_say_nothing_of_no_tls_nor_too_much(places: tuple[Place, ...]) -> None:
+    with pytest.raises(ValueError, match=r"TLS|places|hosts"):
+        sign_address(map(Stay, places), KEY, issued=1)
+
+
+def test_places_are_ranked_by_the_day() -> None:
+    here, coming, left = (
+        Place("here.example", 1),
+        Place("coming.example", 1),
+        Place("left.example", 1),
+    )
+    for day, first in ((9, left), (10, left), (11, here), (19, here), (20, coming), (99, coming)):
+        stays = [Stay(left, 0, 10), Stay(here, 11, 19), Stay(coming, 20, 0)]
+        assert min(stays, key=lambda stay: stay.rank(day)).place == first
+    assert Stay(here).rank(0) == Stay(here).rank(2**24 - 1) == 0
 
 
 @given(st.binary(max_size=40))

@@ -146,9 +146,10 @@ class History:
                 wire.Sealed(number, here),
                 wire.Sealed(number, here),
                 wire.Sealed(number, b"junk"),
-                wire.Forward(number, str(there), away),
-                wire.Cover(number, str(there), away),
-                wire.Inquire(number, self.chance.choice([str(there), "nowhere"])),
+                wire.Forward(number, there.key, away),
+                wire.Cover(number, there.key, away),
+                wire.Inquire(number, self.chance.choice([there.key, bytes(32)]), ()),
+                wire.Locate(number, there.key, None),
             ]
         )
 
@@ -455,7 +456,7 @@ def test_what_nobody_waits_for_any_more_waits_at_no_other_relay_either(tmp_path:
             for number in range(1, 11):
                 for peer in (taken, gone):
                     sealed, _ = sealed_to(relay, read(idle, wait=180))
-                    peer.send(wire.Forward(number, str(at), sealed))
+                    peer.send(wire.Forward(number, at.key, sealed))
             while relay.rooms.waits.taken < 20:  # noqa: ASYNC110  # the other is another process
                 await asyncio.sleep(0.01)
             for number in range(1, 11):
@@ -476,8 +477,8 @@ def test_who_goes_while_a_hop_connects_does_not_end_that_for_the_others(tmp_path
             for _ in range(5):
                 gone, stays = await Peer.connect(hop.address), await Peer.connect(hop.address)
                 hop.signal(signal.SIGSTOP)  # all of it comes at once
-                gone.send(wire.Inquire(1, str(at)))
-                stays.send(wire.Inquire(1, str(at)))
+                gone.send(wire.Inquire(1, at.key, ()))
+                stays.send(wire.Inquire(1, at.key, ()))
                 gone.transport.disconnect(graceful=False)
                 hop.signal(signal.SIGCONT)
                 assert isinstance(await stays.reply(1), wire.Described)

@@ -13,18 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from addresses import relay_at
 from amanat.client import rights
 from amanat.errors import InvalidCommit, InvalidCredential
 from amanat.mls import Added, Member, StagedCommit
 from amanat.protocol import codec
-from amanat.protocol.descriptor import b64
 from amanat.protocol.drops import derive_bucket
 from amanat.protocol.identity import Address, Leaf, issue_credential, leave_text
 from amanat.protocol.messages import MAX_LEAVES_PER_COMMIT, CommitInfo, Policy, Who
 from amanat.protocol.messages import Leave as Wish
 
 GROUP = bytes(range(16))
-RELAY = f"amanat://relay.example:1/#{b64(bytes(32))}"
+RELAY = relay_at()
 BUCKET = derive_bucket(bytes(32), 0, region="IR")
 
 
@@ -127,7 +127,7 @@ DEEDS: dict[str, Callable[[Somebody], StagedCommit]] = {
     "let members add": lambda by: commit(by, policy=policy(may_add="members")),
     "let members remove": lambda by: commit(by, policy=policy(may_remove="members")),
     "let members rename": lambda by: commit(by, policy=policy(may_rename="members")),
-    "move to another relay": lambda by: commit(by, policy=policy(relay=RELAY.replace(":1", ":2"))),
+    "move to another relay": lambda by: commit(by, policy=policy(relay=relay_at(number=1))),
     "move to another region": lambda by: commit(by, policy=policy(region="DE")),
     "turn the group into a pair": lambda by: commit(by, policy=DIRECT_POLICY),
 }
@@ -338,7 +338,7 @@ def test_tree_with_a_false_credential_is_not_read() -> None:
 
 def test_both_of_a_pair_may_say_where_it_is_and_change_nothing_else() -> None:
     pair = IN_GROUP[:2]
-    moved = structs.replace(DIRECT_POLICY, relay=RELAY.replace(":1", ":2"), region="DE")
+    moved = structs.replace(DIRECT_POLICY, relay=relay_at(number=1), region="DE")
     for by in (ADMIN, MEMBER):
         assert rights.may(DIRECT_POLICY, pair, by.identity, "place")
         assert is_allowed(commit(by, policy=moved), DIRECT_POLICY, pair)
@@ -468,7 +468,7 @@ def cases(draw: st.DrawFn) -> Case:
         if draw(st.integers(0, 7)) == 0:
             after = structs.replace(after, **{setting: draw(WHO)})
     if draw(st.integers(0, 3)) == 0:
-        after = structs.replace(after, relay=RELAY.replace(":1", ":2"), region="DE")
+        after = structs.replace(after, relay=relay_at(number=1), region="DE")
     return Case(
         policy=before,
         members=dict(zip(present, leaves, strict=False)),

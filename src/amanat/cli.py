@@ -299,7 +299,14 @@ def _command(
 
 def _home_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     home = _command(commands, "home", _home, "show or choose where your data rests")
-    home.add_argument("relay", metavar="RELAY", nargs="?", default="", help="as `exit --to`")
+    home.add_argument(
+        "relay",
+        metavar="RELAY",
+        nargs="?",
+        default="",
+        help="of the home relay: where it is now; of another: as `exit --to`",
+    )
+    home.set_defaults(is_exit=False)
     home.add_argument(
         "--allow-regions", metavar="XX,YY|any", help="where your data may rest, if it is moved"
     )
@@ -315,7 +322,9 @@ def _home_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     leave = _command(commands, "exit", _home, "be at home at another relay, and tell everybody")
     leave.add_argument("--to", dest="relay", required=True, metavar="RELAY", help="the new home")
-    leave.set_defaults(allow_regions=None, strict=None, outbound=None)
+    leave.set_defaults(allow_regions=None, strict=None, outbound=None, is_exit=True)
+    place = _command(commands, "place", _say_place, "say where a relay is now, yours or another's")
+    place.add_argument("relay", metavar="RELAY", help="its address, as it is now")
     for parser in (home, leave):
         parser.add_argument("--access-fd", type=int, metavar="N", help="read its access code")
         parser.add_argument(
@@ -620,15 +629,19 @@ def _home(args: argparse.Namespace, out: Out) -> None:
     args.is_question = not any(given) and args.strict is None
 
     async def work(client: Client) -> None:
+        to = args.relay
+        if to and not args.is_exit and client.is_home(to):
+            await _find(client, out, to)
+            to = ""
         await _catch_up(args, out, client)
         if args.allow_regions is not None:
             is_any = args.allow_regions == ANY_REGION
             client.set_allowed_regions(None if is_any else args.allow_regions.split(","))
         if args.outbound is not None:
             client.set_outbound(args.outbound)
-        if args.relay and args.relay != client.status().relay:
+        if to:
             await client.exit(
-                args.relay,
+                to,
                 access,
                 fallback=fallback,
                 fallback_access=fallback_access,
@@ -654,6 +667,25 @@ def _home(args: argparse.Namespace, out: Out) -> None:
     _with_client(args, work)
 
 
+def _say_place(args: argparse.Namespace, out: Out) -> None:
+    async def work(client: Client) -> None:
+        found = await _find(client, out, args.relay)
+        with contextlib.suppress(RelayUnreachable):
+            await _flush(args, out, client)
+        out.result(
+            {"relay": args.relay, "found": found}, "the relay was found" if found else "kept"
+        )
+
+    _with_client(args, work)
+
+
+async def _find(client: Client, out: Out, relay: str) -> bool:
+    found = await client.set_place(relay)
+    if not found:
+        out.note("the relay does not answer there yet; it is looked for there from now on")
+    return found
+
+
 async def _look_back(args: argparse.Namespace, client: Client) -> None:
     """See whether the relays are there that were left: what depends on them is told."""
     with contextlib.suppress(TimeoutError):
@@ -665,9 +697,11 @@ def _rest_value(status: Status) -> dict[str, object]:
     """Where the data of a person rests, as JSON."""
     named = (
         "relay",
+        "place",
         "region",
         "operator",
         "fallback",
+        "fallback_place",
         "fallback_region",
         "fallback_operator",
         "allowed_regions",
@@ -697,12 +731,12 @@ _OUTBOUND = {
 def _rest_text(status: Status) -> str:
     allowed = status.allowed_regions
     lines = [
-        f"home: {status.relay}",
+        f"home: {status.relay}{_reached(status.place)}",
         _law("what others send you rests", status.region, status.operator),
     ]
     if status.fallback:
         lines += [
-            f"fallback: {status.fallback}",
+            f"fallback: {status.fallback}{_reached(status.fallback_place)}",
             _law("while the home is away", status.fallback_region, status.fallback_operator),
         ]
     lines += [f"allowed regions: {'any' if allowed is None else ', '.join(allowed)}"]
@@ -740,6 +774,10 @@ def _move_text(one: Announced) -> str:
         f"MOVES on {_date(one.on)}{reason}: everything at {one.relay} goes to {one.region};"
         f" {follows}. Who leaves by {_date(one.decide_by)} has nothing left there then"
     )
+
+
+def _reached(place: str) -> str:
+    return f" (found at {place})" if place else ""
 
 
 def _law(what: str, region: str, operator: str) -> str:
@@ -1723,7 +1761,7 @@ def _region_verify(args: argparse.Namespace, out: Out) -> None:
     order, statement, certificate = open_certificate(_read_file(args.file))
     value = {
         "from": b64(order.source),
-        "to": order.to,
+        "to": str(order.to),
         "regions": order.regions,
         "region": order.region,
         "drops": statement.drops,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MIB = 1024 * 1024
+_DATE = r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$"
 
 
 class RelayLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,6 +119,24 @@ class MovingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = ()
 
 
+class PlaceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Another place of the relay: whoever calls there must reach it, by this machine's network."""
+
+    host: Annotated[str, Meta(min_length=1, max_length=253, description="Name or IP of the place")]
+    port: Annotated[int, Meta(ge=1, le=65_535, description="Its TCP port")]
+    tls: Annotated[
+        str,
+        Meta(pattern="^(pinned|web)$", description="As of the first place"),
+    ] = "pinned"
+    since: Annotated[
+        str,
+        Meta(pattern=_DATE, description="First day (UTC) there, as 2027-01-31; empty: already"),
+    ] = ""
+    until: Annotated[
+        str, Meta(pattern=_DATE, description="Last day (UTC) there; empty: no end is known")
+    ] = ""
+
+
 class RegisterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the operator says of where data may rest beside the relay's own region; the audit prints
     it (ISO/IEC 27018 and 27701 ask for such a register)."""
@@ -192,6 +211,22 @@ class RelayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             " deposit: with those; hold: here only, and those fetch it",
         ),
     ] = "deposit"
+    until: Annotated[
+        str,
+        Meta(
+            pattern=_DATE,
+            description="Last day (UTC) on which `host` and `port` are right, as 2027-01-31;"
+            " empty: no end is known",
+        ),
+    ] = ""
+    places: Annotated[
+        tuple[PlaceConfig, ...],
+        Meta(
+            max_length=3,
+            description="Where else it is or will be reached: a table [[places]] for each, with"
+            " host, port, tls, since and until. People's programs learn of them, and pass them on",
+        ),
+    ] = ()
     metrics_port: Annotated[
         int, Meta(ge=0, le=65_535, description="Loopback port for Prometheus; 0: no metrics")
     ] = 0
@@ -223,11 +258,14 @@ def load(path: Path, kind: type[T]) -> T:
 def template(settings: msgspec.Struct) -> str:
     """A TOML text of these settings, with the defaults commented out."""
     hints = typing.get_type_hints(type(settings), include_extras=True)
-    plain, tables = [], []
+    plain, tables = list[str](), list[str]()
     for field in msgspec.structs.fields(settings):
         value = getattr(settings, field.name)
         if isinstance(value, msgspec.Struct):
             tables.append(f"[{field.name}]\n{template(value)}")
+            continue
+        if value and isinstance(value, tuple) and isinstance(value[0], msgspec.Struct):
+            tables += [f"[[{field.name}]]\n{template(one)}" for one in value]
             continue
         (meta,) = hints[field.name].__metadata__
         off = "# " if value == field.default else ""

@@ -8,6 +8,7 @@ trace, the source's disk is searched, and certificate and stores are checked.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import shutil
@@ -18,13 +19,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from amanat.drill.replay import Conductor, Order, RelayProcess, Transcript, compare_all
 from amanat.drill.search import count_bytes, find_texts
 from amanat.errors import BadArgument, BrokenCertificate, RelayUnreachable
-from amanat.protocol.descriptor import Notice
+from amanat.protocol.descriptor import parse_address
 from amanat.protocol.moving import open_certificate
 from amanat.region.audit import Audit
-from amanat.region.notice import DAY_S
+from amanat.region.notice import DAY_S, LEAST_DAYS, announce
 from amanat.relay.home import write_notice
 from amanat.relay.store_sqlite import SqliteReader
 
@@ -81,7 +84,12 @@ def residency(
         RelayProcess(root / "other", people=leavers or 1, region=SOURCE_REGION),
     ]
     unused = RelayProcess(root / "unused", people=people, region=SOURCE_REGION)
-    conductor = Conductor(script, source, root, processes=processes, lines_per_s=LINES_PER_S)
+    conductor = Conductor(
+        *(script, source, root),
+        processes=processes,
+        lines_per_s=LINES_PER_S,
+        others=[relay.address for relay in relays[1:]],
+    )
     move = _Move(relays, conductor, script.people, leavers)
     try:
         unused.run()
@@ -141,8 +149,11 @@ class _Move:
     def _begin(self) -> subprocess.Popen[bytes]:
         # As if it had been announced long ago: the demo does not wait for its day.
         today = int(time.time() // DAY_S)
-        notice = Notice(self.destination.address, REGION, today, "the demo")
-        write_notice(self.source.directory, notice)
+        now, to = time.time(), parse_address(self.destination.address)
+        notice = asyncio.run(
+            announce(self.source.directory, to, on=today + LEAST_DAYS, reason="the demo", now=now)
+        )
+        write_notice(self.source.directory, msgspec.structs.replace(notice, on=today))
         command = [sys.executable, "-m", "amanat", "--json", "region", "move"]
         command += [str(self.source.directory), "--to", self.destination.address]
         return subprocess.Popen(  # noqa: S603  # our own program
@@ -196,5 +207,9 @@ def _judge(
         source_bytes_found=hits,
         certificate_valid=is_valid,
         audit_ok=all(_is_in_order(relay) for relay in move.relays),
-        certificate={"to": order.to, "root": statement.root.hex(), "erased": certificate.erased},
+        certificate={
+            "to": str(order.to),
+            "root": statement.root.hex(),
+            "erased": certificate.erased,
+        },
     )

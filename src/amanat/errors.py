@@ -469,6 +469,7 @@ class RelayUnreachable(Unavailable):
 class NotPublic(RelayUnreachable):
     code = "not-public"
     text = "somebody else says that this relay is on a private network: it is not called on there"
+    hint = "if you know the relay, name it yourself: `amanat place ADDRESS`"
 
 
 class HopAway(RelayUnreachable):

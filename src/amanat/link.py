@@ -32,7 +32,6 @@ from amanat.errors import (
     PeerError,
     RelayKeyChanged,
     RelayUnreachable,
-    TrustError,
     Unavailable,
     UnexpectedReply,
     UnsupportedVersion,
@@ -42,9 +41,9 @@ from amanat.protocol.descriptor import open_descriptor
 from amanat.protocol.places import Place, is_public
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
-    from amanat.protocol.descriptor import Descriptor, RelayAddress
+    from amanat.protocol.descriptor import Descriptor, NamedAddress
 
 CONNECT_TIMEOUT_S = 10.0
 """Longest a connection may take to be ready, in seconds."""
@@ -84,6 +83,7 @@ R = TypeVar(
     wire.Answer,
     wire.Consulted,
     wire.Moving,
+    wire.Located,
 )
 
 
@@ -126,6 +126,8 @@ class Link(picows.WSListener):
     """Where the relay was found."""
     strangers: tuple[Place, ...] = ()
     """Where another key answered when it was looked for."""
+    missed: tuple[Place, ...] = ()
+    """Where it was looked for before, these among them, and was not."""
 
     def __init__(self) -> None:
         self._transport: picows.WSTransport | None = None
@@ -287,13 +289,15 @@ class Link(picows.WSListener):
         return len(frame)
 
 
-def anywhere(place: Place) -> bool:  # noqa: ARG001  # whatever it is
-    """That a place may be of this machine or its network, too: whoever asks has named it."""
-    return True
+async def connect(address: NamedAddress) -> Link:
+    """A link to a relay that whoever asks has named, wherever that is. Raises as `find`."""
+    return await find(address.key, address.places, may_be_private=lambda _place: True)
 
 
-async def connect(address: RelayAddress, *, may_be_private: Callable[[Place], bool]) -> Link:
-    """A link to a relay at the first of its places where it answers.
+async def find(
+    relay: bytes, places: Iterable[Place], *, may_be_private: Callable[[Place], bool]
+) -> Link:
+    """A link to the relay with a key at the first of these places where it answers.
 
     `may_be_private` says of which places whoever asks has named them: any other must be of the
     public internet, for nobody tells us whom to call on in our own network.
@@ -304,29 +308,35 @@ async def connect(address: RelayAddress, *, may_be_private: Callable[[Place], bo
     """
     failures: list[AmanatError] = []
     strangers: list[Place] = []
-    for place in address.places:
+    missed: list[Place] = []
+    for place in places:
         try:
             ips = await resolve(place)
             if not may_be_private(place) and not all(map(is_public, ips)):
                 raise NotPublic(place.name)
-            link = await dial(address.key, place, ips)
+            link = await dial(relay, place, ips)
         except RelayKeyChanged as error:
             strangers.append(place)
             failures.append(error)
         except (RelayUnreachable, UnsupportedVersion) as error:
             failures.append(error)
         else:
-            link.place, link.strangers = place, tuple(strangers)
+            link.place, link.strangers, link.missed = place, tuple(strangers), tuple(missed)
             return link
+        missed.append(place)
     if not failures:
         raise RelayUnreachable("nobody has said where it is")
     # What the caller should know of first; of the same kind the first.
-    raise max(failures, key=lambda error: (isinstance(error, TrustError), _is_telling(error)))
+    raise max(failures, key=_weight)
 
 
-def _is_telling(error: AmanatError) -> bool:
-    """Whether waiting does not help."""
-    return isinstance(error, NotPublic | UnsupportedVersion)
+_WEIGHTS: dict[type[AmanatError], int] = {RelayKeyChanged: 3, UnsupportedVersion: 2, NotPublic: 0}
+
+
+def _weight(error: AmanatError) -> int:
+    """The more there is to do about it, the more an error weighs; a place that is not called on is
+    none at all."""
+    return _WEIGHTS.get(type(error), 1)
 
 
 async def resolve(place: Place) -> list[str]:
@@ -348,7 +358,7 @@ async def resolve(place: Place) -> list[str]:
 
 
 async def dial(key: bytes, place: Place, ips: Sequence[str]) -> Link:
-    """A link to whoever has a key at a place, which has these IP addresses. Raises as `connect`."""
+    """A link to whoever has a key at a place, which has these IP addresses. Raises as `find`."""
     failure = RelayUnreachable(place.name)
     for ip in ips:
         try:

@@ -45,7 +45,8 @@ from amanat.client.ledgers import Ledgers
 from amanat.client.moves import Moves
 from amanat.client.names import looks
 from amanat.client.pace import Pace
-from amanat.client.routes import AUTO, OFF, TRANSPORTS, Routes, inquire
+from amanat.client.places import Places
+from amanat.client.routes import AUTO, OFF, TRANSPORTS, Proposed, Routes, inquire, meet
 from amanat.errors import (
     AmbiguousName,
     BadArgument,
@@ -64,6 +65,7 @@ from amanat.errors import (
     PeerError,
     RegionNotAllowed,
     RegionsDiffer,
+    RelayKeyChanged,
     RelayLied,
     RelayUnreachable,
     TrustError,
@@ -73,9 +75,9 @@ from amanat.errors import (
     UnknownConversation,
     UsageError,
 )
-from amanat.link import AT_ONCE, RETRY_S, anywhere, connect
+from amanat.link import AT_ONCE, RETRY_S, connect
 from amanat.protocol import wire
-from amanat.protocol.descriptor import KEY_BYTES, open_descriptor, parse_address
+from amanat.protocol.descriptor import open_descriptor, parse_address
 from amanat.protocol.drops import check_region, derive_bucket
 from amanat.protocol.identity import check_name, safety_number
 from amanat.protocol.messages import FileRef
@@ -90,9 +92,12 @@ if TYPE_CHECKING:
     from amanat.client.history import Entry
     from amanat.client.holding import HeldDrop
     from amanat.client.profile import Home
+    from amanat.client.routes import Where
     from amanat.client.vault import Unlock, Vault
     from amanat.link import Link
+    from amanat.protocol.descriptor import NamedAddress, RelayAddress
     from amanat.protocol.drops import Drop
+    from amanat.protocol.places import Place
 
 CELLS_PER_UNIT = 64
 """Cells of a drop taken in one unit of work: one fsync for many, and no long stop of the loop."""
@@ -299,7 +304,8 @@ class WarningView(NamedTuple):
 
 
 class Status(NamedTuple):
-    """Where things stand. `away` are the relays that cannot be reached just now.
+    """Where things stand. `away` are the relays that cannot be reached just now; `place` and
+    `fallback_place` where ours are reached, nothing where they are not, or by way of a hop only.
 
     `operator` is who runs a relay, as it says: the law it is under is that of its region.
     `allowed_regions` is None where any will do. `outbound` is "hold" where what we say to people of
@@ -319,9 +325,11 @@ class Status(NamedTuple):
     name: str
     identity: str
     relay: str
+    place: str
     region: str
     operator: str
     fallback: str
+    fallback_place: str
     fallback_region: str
     fallback_operator: str
     allowed_regions: list[str] | None
@@ -362,7 +370,7 @@ class _Row(NamedTuple):
     """A row of the outbox."""
 
     id: int
-    relay: str
+    relay: bytes
     request: bytes
     purpose: Purpose
     tries: int
@@ -374,7 +382,7 @@ class _Lane(NamedTuple):
     """What is sent to a relay in its order: files by themselves, so that nothing else waits behind
     them."""
 
-    relay: str
+    relay: bytes
     is_file: bool
 
 
@@ -404,17 +412,21 @@ class Client:
             forget=self._engine.abort,
         )
         self._me = profile.read(vault)
-        self._delivery = Delivery(vault, self._me)
-        self._conversations = Conversations(vault, self._engine, self._delivery, self._me)
+        self._places = Places(vault)
+        self._delivery = Delivery(vault, self._places, self._me)
+        self._conversations = Conversations(
+            vault, self._engine, self._delivery, self._places, self._me
+        )
         self._history = self._conversations.history
         self._ledgers = Ledgers(vault)
-        self._invites = Invites(vault, self._delivery, self._conversations, self._me)
+        self._invites = Invites(vault, self._delivery, self._conversations, self._places, self._me)
         self._comebacks = Comebacks(
             vault, self._engine, self._delivery, self._conversations, self._me
         )
         self._routes = Routes(
             self._me.homes,
             profile.read_hop(vault),
+            _Where(self),
             period_s=profile.read_period(vault),
             somebody=self._conversations.relay_of_somebody,
             clock=lambda: self._now() / 1000,
@@ -439,8 +451,10 @@ class Client:
         self._write_at = 0
         self._suspense_until = 0
         """Until then what we say waits for a claim to come back to us; in Unix milliseconds."""
-        self._down_since: dict[str, int] = {}
+        self._down_since: dict[bytes, int] = {}
         self._buckets: dict[bytes, str] = {}
+        self._strangers: set[tuple[bytes, Place]] = set()
+        """Where other keys than a relay's answer, as the person was told."""
 
     # Life
 
@@ -464,16 +478,19 @@ class Client:
         BrokenDescriptor or NoAccess; nothing is left behind then.
         """
         name = check_name(name)
-        homes = await _move_into(relay, access, fallback, fallback_access)
+        first = parse_address(relay)
+        other = parse_address(fallback) if fallback else None
+        homes = await _move_into(first, access, other, fallback_access)
         home, second = homes[0], homes[1] if fallback else None
 
         def fill(new: Vault) -> None:
             engine = mls.Engine(lambda _key: None)
+            places, now = Places(new), cls._now()
+            home.begin(new, places, now=now)
             profile.write(new, engine, name=name, home=home.home)
-            home.begin(new)
             if second is not None:
+                second.begin(new, places, now=now)
                 profile.write_home(new, "fallback", second.home)
-                second.begin(new)
             _store_delta(new, engine)
 
         vault.create(directory, unlock, fill)
@@ -560,7 +577,7 @@ class Client:
         rows = self._db.execute("SELECT DISTINCT relay FROM outbox WHERE tries = 0").fetchall()
         tried = self._db.execute("SELECT gid FROM attempt").fetchall()
         relays = {row[0] for row in rows}
-        relays |= {self._conversations.group(gid).policy.relay for (gid,) in tried}
+        relays |= {self._conversations.group(gid).policy.relay.key for (gid,) in tried}
         return bool(relays - gone)
 
     @property
@@ -690,11 +707,24 @@ class Client:
         bucket they know is read. Raises BadArgument, BrokenAddress, RelayUnreachable,
         RelayKeyChanged, BrokenDescriptor, NoAccess, RegionNotAllowed or RegionsDiffer.
         """
+        await self._set_fallback(
+            parse_address(relay) if relay else None, access, is_named=True, is_strict=is_strict
+        )
+
+    async def _set_fallback(
+        self,
+        relay: RelayAddress | None,
+        access: bytes,
+        *,
+        is_named: bool,
+        is_strict: bool | None = None,
+    ) -> None:
         home, new = self._me.home, None
         is_hop = home.is_hop
-        if relay:
-            _check_fallback(home.relay, relay)
-            new, is_hop = await _draw(relay, access, home.relay)
+        if relay is not None:
+            _check_fallback(home.relay, relay.key)
+            where = Proposed(relay, is_named=is_named, behind=_Where(self))
+            new, is_hop = await _draw(where, relay.key, access, home.relay)
         await self._move({"fallback": new}, {home.relay: is_hop}, is_strict=is_strict)
 
     async def exit(
@@ -716,35 +746,85 @@ class Client:
         Raises BadArgument, BrokenAddress, RelayUnreachable, RelayKeyChanged, BrokenDescriptor,
         NoAccess, RegionNotAllowed or RegionsDiffer; everything is as before then.
         """
-        key = parse_address(relay).key
-        if key == parse_address(self._me.home.relay).key:
-            raise BadArgument("this is the home relay already")
-        stays = [h for h in self._me.homes[1:] if parse_address(h.relay).key != key]
-        if fallback is None:
-            beside = "".join(home.relay for home in stays)
-        else:
-            stays, beside = [], fallback
+        await self._exit(
+            parse_address(relay),
+            access,
+            fallback=fallback,
+            fallback_access=fallback_access,
+            is_named=True,
+            is_strict=is_strict,
+        )
+
+    async def _exit(
+        self,
+        relay: RelayAddress,
+        access: bytes,
+        *,
+        fallback: str | None = None,
+        fallback_access: bytes = b"",
+        is_named: bool,
+        is_strict: bool | None = None,
+    ) -> None:
+        if relay.key == self._me.home.relay:
+            raise BadArgument(
+                "this is the home relay already; say where it is now with `amanat home ADDRESS`"
+            )
+        stays = [home for home in self._me.homes[1:] if home.relay != relay.key]
+        where = Proposed(relay, is_named=is_named, behind=_Where(self))
+        beside = b"".join(home.relay for home in stays)
+        if fallback is not None:
+            stays, beside = [], b""
+        if fallback:
+            other = parse_address(fallback)
+            beside, where = other.key, Proposed(other, is_named=True, behind=where)
         if beside:
-            _check_fallback(relay, beside)
+            _check_fallback(relay.key, beside)
         try:
-            home, is_hop = await _draw(relay, access, beside, self._routes.setting)
+            home, is_hop = await _draw(where, relay.key, access, beside, self._routes.setting)
             second = None
             if beside and not stays:
-                second, _ = await _draw(fallback or "", fallback_access, relay)
+                second, _ = await _draw(where, beside, fallback_access, relay.key)
         except RelayUnreachable as error:
             if not beside:
                 raise
             detail = f"{error.detail}; it, or the fallback, which can be another or none"
-            raise RelayUnreachable(detail, retry_after=error.retry_after) from None
+            raise type(error)(detail, retry_after=error.retry_after) from None
         new: dict[str, _NewHome | None] = {"home": home}
         if not stays:
             new["fallback"] = second
         await self._move(new, {stay.relay: is_hop for stay in stays}, is_strict=is_strict)
 
+    def is_home(self, relay: str) -> bool:
+        """Whether an address is of our home relay, wherever it says that this is. Raises
+        BrokenAddress."""
+        return parse_address(relay).key == self._me.home.relay
+
+    async def set_place(self, relay: str) -> bool:
+        """Say where a relay is, one of ours or of somebody else: it is looked for there first from
+        now on, on a private network, too. Whether it was found.
+
+        It is asked at once for its own word on where it is, by the way it is asked for everything.
+        What it says is passed on to everybody we talk with if it is a relay of ours. Raises
+        BrokenAddress, or BrokenDescriptor or RelayKeyChanged if another relay answers; nothing is
+        kept then.
+        """
+        address, is_found = parse_address(relay), False
+        if self._routes.may_be_met(address.key):
+            with contextlib.suppress(Unavailable):
+                link = await connect(address)
+                link.close()
+        with self._unit():
+            self._places.name(address, now=self._now())
+        self._routes.look_again(address.key)
+        with contextlib.suppress(Unavailable):
+            is_found = await self._routes.ask_where(address.key)
+        self._tell_news(self._now())
+        return is_found
+
     async def _move(
         self,
         new: dict[str, _NewHome | None],
-        hops: dict[str, bool],
+        hops: dict[bytes, bool],
         *,
         is_strict: bool | None,
     ) -> None:
@@ -766,7 +846,7 @@ class Client:
         if "ticks" in self._tasks:
             self._read_buckets()
 
-    def _change_homes(self, new: dict[str, _NewHome | None], hops: dict[str, bool]) -> None:
+    def _change_homes(self, new: dict[str, _NewHome | None], hops: dict[bytes, bool]) -> None:
         """The unit of work of an exit."""
         now, vault, known = self._now(), self._vault, self._conversations.whereabouts
         before = self._me.homes[:]
@@ -775,8 +855,8 @@ class Client:
             profile.forget_fallback(vault)
         for what, home in new.items():
             if home is not None:
+                home.begin(vault, self._places, now=now)
                 profile.write_home(vault, what, home.home)
-                home.begin(vault)
         for stays in before:
             if stays.relay in hops:
                 profile.set_hop(vault, stays.relay, stays.operator, is_hop=hops[stays.relay])
@@ -851,15 +931,20 @@ class Client:
         Raises BrokenAddress, RelayUnreachable, RelayKeyChanged, BrokenDescriptor, or HopRefused if
         it does not go to the home relay.
         """
-        if hop == AUTO:
+        setting, named = hop.encode(), None
+        if setting == AUTO:
             await self._survey()
-        elif hop != OFF:
-            hop = str(parse_address(hop))
-            if not await _goes(hop, self._me.home.relay):
+        elif setting != OFF:
+            named = parse_address(hop)
+            setting = named.key
+            where = Proposed(named, is_named=True, behind=_Where(self))
+            if not await _goes(where, named.key, self._me.home.relay):
                 raise HopRefused(hop)
         with self._unit():
-            self._vault.put("hop", hop.encode())
-        self._routes.setting = hop
+            if named is not None:
+                self._places.name(named, now=self._now())
+            self._vault.put("hop", setting)
+        self._routes.setting = setting
         await self._go_another_way()
 
     async def set_cover(self, period_s: int) -> None:
@@ -918,10 +1003,11 @@ class Client:
             return
         found = {}
         for home, other in zip(homes, reversed(homes), strict=True):
-            link = await connect(parse_address(home.relay), may_be_private=anywhere)
+            where = _Where(self)
+            link = await meet(where, home.relay)
             try:
-                descriptor = await link.describe(parse_address(home.relay).key)
-                goes = home.is_hop or await _goes_over(link, other.relay)
+                descriptor = await link.describe(home.relay)
+                goes = home.is_hop or await _goes_over(where, link, other.relay)
             finally:
                 link.close()
             found[home.relay] = descriptor.operator, goes
@@ -944,47 +1030,71 @@ class Client:
             with contextlib.suppress(Unavailable, PeerError, TrustError):
                 await self._check_ledger(home.relay)
 
-    def _learn_outbound(self, relay: str, policy: str) -> None:
+    def _learn_outbound(self, relay: bytes, policy: str) -> None:
         """What the operator of an own relay wants of words; inside a unit."""
         for number, home in enumerate(self._me.homes):
             if home.relay == relay and home.holds != (policy == HOLD):
                 profile.set_holds(self._vault, relay, holds=policy == HOLD)
                 self._me.homes[number] = home._replace(holds=policy == HOLD)
 
-    async def _check_ledger(self, relay: str) -> None:
-        address = parse_address(relay)
+    async def _check_ledger(self, relay: bytes) -> None:
         way = await self._routes.to(relay)
         described = await way.request(wire.Describe(0, b""), wire.Described)
-        descriptor = open_descriptor(described.descriptor, address.key)
+        descriptor = open_descriptor(described.descriptor, relay)
         note = descriptor.checkpoint
         tiles = {}
-        for tile in self._ledgers.wanted(address.key, note):
+        for tile in self._ledgers.wanted(relay, note):
             with contextlib.suppress(NotInLedger):
                 consulted = await way.request(wire.Consult(0, tile.path), wire.Consulted)
                 tiles[tile] = consulted.part
         with self._unit():
+            now = self._now()
+            self._places.learn(descriptor.address, now=now)
             self._learn_outbound(relay, descriptor.outbound)
-            if not self._ledgers.take(address.key, note, tiles):
+            if not self._ledgers.take(relay, note, tiles):
                 self._warn_of(relay, LedgerRewritten.code)
+            if descriptor.notice is not None:
+                self._places.learn(descriptor.notice.to, now=now)
             if self._moves.hear(relay, descriptor.notice):
                 self._warn_of(relay, MoveAnnounced.code)
 
     # Moves of our relays
 
-    def _allows(self, relay: str, region: str) -> bool:
+    def _allows(self, relay: bytes, region: str) -> bool:
         """Whether what rests at a relay may rest in a region: of what is ours we decide, of others'
         they do."""
         allowed = self.allowed_regions
         ours = {home.relay for home in self._me.homes}
         return relay not in ours or allowed is None or region in allowed
 
-    def _learn_move(self, relay: str, order: bytes) -> None:
+    def _learn_move(self, relay: bytes, order: bytes) -> None:
         with self._unit():
             self._moves.learn(relay, order)
             to = open_order(order)
+            self._places.learn(to.to, now=self._now())
             if not self._allows(relay, to.region):
                 self._warn_of(relay, MovedAway.code, to.region)
         self._begin_following()
+
+    # Where relays are
+
+    def _found(self, relay: bytes, link: Link) -> None:
+        now = self._now()
+        fresh = {(relay, place) for place in link.strangers} - self._strangers
+        is_news = self._places.is_news(relay, link.place, now=now)
+        with contextlib.suppress(DiskFull):  # the next link tells it again
+            if fresh or is_news or link.missed:
+                with self._unit():
+                    self._places.found(relay, link.place, link.missed, now=now)
+                    for _, place in fresh:
+                        self._warn_of(relay, RelayKeyChanged.code, place.name)
+            self._strangers |= fresh
+
+    def _learn_place(self, address: RelayAddress) -> None:
+        with contextlib.suppress(DiskFull):  # the next contact tells it again
+            if self._places.is_newer(address):
+                with self._unit():
+                    self._places.learn(address, now=self._now())
 
     def _begin_following(self) -> None:
         if "ticks" in self._tasks and "moving home" not in self._tasks:
@@ -998,14 +1108,14 @@ class Client:
             if to is None or not self._allows(home.relay, to.region):
                 continue
             (key,) = self._db.execute(
-                "SELECT bucket_key FROM relay WHERE address = ?", (home.relay,)
+                "SELECT bucket_key FROM relay WHERE relay = ?", (home.relay,)
             ).fetchone()
             others = [one.relay for one in self._me.homes if one != home]
             with contextlib.suppress(Unavailable, PeerError, TrustError, UsageError):
                 if home == self._me.home:
-                    await self.exit(to.relay, key)
-                elif to.relay not in others:
-                    await self.set_fallback(to.relay, key)
+                    await self._exit(to.relay, key, is_named=False)
+                elif to.relay.key not in others:
+                    await self._set_fallback(to.relay, key, is_named=False)
                 else:
                     await self.set_fallback("")
 
@@ -1084,7 +1194,7 @@ class Client:
             held_by=sorted(
                 names[who] for who in self._conversations.holding.holders(gid) if who in names
             ),
-            relay=policy.relay,
+            relay=self._text(policy.relay.key),
             epoch=group.view.epoch,
             suite=group.view.suite,
             timer=self._history.timer(gid),
@@ -1397,10 +1507,12 @@ class Client:
         return Status(
             name=self._me.name,
             identity=vault.fingerprint(self._me.identity),
-            relay=self._me.home.relay,
+            relay=self._text(self._me.home.relay),
+            place=self._place(self._me.home.relay),
             region=self._me.home.region,
             operator=self._me.home.operator,
-            fallback="".join(home.relay for home in self._me.homes[1:]),
+            fallback="".join(self._text(home.relay) for home in self._me.homes[1:]),
+            fallback_place="".join(self._place(home.relay) for home in self._me.homes[1:]),
             fallback_region="".join(home.region for home in self._me.homes[1:]),
             fallback_operator="".join(home.operator for home in self._me.homes[1:]),
             allowed_regions=None if allowed is None else sorted(allowed),
@@ -1408,12 +1520,16 @@ class Client:
             outbound_by=outbound.by,
             is_strict=self.is_strict,
             former=[
-                Former(home.relay, home.region, known.left_at(home), self._is_away(home))
+                Former(
+                    *(self._text(home.relay), home.region, known.left_at(home)),
+                    self._is_away(home),
+                )
                 for home in self._me.former
             ],
             moves=[
                 Announced(
-                    *(relay, one.to, one.region, one.on, one.decide_by, one.reason),
+                    *(self._text(relay), str(one.to), one.region, one.on, one.decide_by),
+                    one.reason,
                     is_allowed=self._allows(relay, one.region),
                 )
                 for relay, one in self._moves.notices().items()
@@ -1424,16 +1540,19 @@ class Client:
             lost_invites=[one.made_at for one in self.invites() if one.is_lost],
             lost_knocks=known.lost_knocks(reached),
             away=sorted(
-                {*self._down_since, *(h.relay for h in self._me.homes if self._is_away(h))}
+                map(
+                    self._text,
+                    {*self._down_since, *(h.relay for h in self._me.homes if self._is_away(h))},
+                )
             ),
             transport=transport.kind,
             means=TRANSPORTS[transport.kind],
-            hop=transport.hop,
+            hop=self._text(transport.hop) if transport.hop else "",
             is_hop_away=transport.is_away,
             why=transport.reason,
             period=self._routes.period_s,
             exposed=[
-                home.relay
+                self._text(home.relay)
                 for home in self._me.homes
                 if transport.kind != "direct"
                 and self._routes.transport(home.relay).kind == "direct"
@@ -1460,9 +1579,10 @@ class Client:
             names |= self._names(gid)
 
         def called(whom: bytes) -> str:
-            if len(whom) == KEY_BYTES:
-                return names.get(whom, vault.fingerprint(whom))
-            return whom.decode()
+            if not whom or whom in names:
+                return names.get(whom, "")
+            is_relay = bool(self._places.where(whom, now=self._now()))
+            return self._text(whom) if is_relay else vault.fingerprint(whom)
 
         return [
             WarningView(at, code, detail, views.get(gid, ""), called(whom), many)
@@ -1476,16 +1596,29 @@ class Client:
             names |= self._names(view.gid)
         return sorted(names.get(one, vault.fingerprint(one)) for one in wanted)
 
-    def _relays_left(self) -> set[str]:
-        """Where we have been at home, and are no more."""
-        rows = self._db.execute("SELECT address FROM relay").fetchall()
+    def _text(self, relay: bytes) -> str:
+        """The address of a relay, as people read it."""
+        return str(self._places.address(relay, now=self._now()))
+
+    def _place(self, relay: bytes) -> str:
+        """Where a relay is reached just now; nothing where it is not, or by a hop only."""
+        place = self._routes.place(relay)
+        return place.name if place else ""
+
+    def _relays_left(self) -> set[bytes]:
+        """Where we have been at home, and are no more, by key."""
+        rows = self._db.execute("SELECT relay FROM relay").fetchall()
         return {row[0] for row in rows} - {home.relay for home in self._me.homes}
 
     def _left_behind(self) -> list[str]:
         """The conversations whose epoch drops are at a relay we have left."""
         left = self._relays_left()
         views = self.conversations() if left else []
-        return sorted(view.name for view in views if view.relay in left and view.is_live)
+        return sorted(
+            view.name
+            for view in views
+            if view.is_live and self._conversations.group(view.gid).policy.relay.key in left
+        )
 
     def _reached(self) -> list[Home]:
         """The homes, present and former, at which somebody can still reach us."""
@@ -1665,7 +1798,7 @@ class Client:
         self._begin_due()
 
     async def _rest_after(
-        self, error: Unavailable | PeerError | TrustError, relay: str, drop_id: bytes
+        self, error: Unavailable | PeerError | TrustError, relay: bytes, drop_id: bytes
     ) -> None:
         """Wait before a relay is asked again about a drop, and note it if it misbehaved."""
         if isinstance(error, Unavailable):
@@ -1674,11 +1807,11 @@ class Client:
             self._note(error, relay, drop_id)
             await asyncio.sleep(RETRY_MS[0] / 1000)
 
-    def _warn_of(self, relay: str, code: str, detail: str = "") -> None:
+    def _warn_of(self, relay: bytes, code: str, detail: str = "") -> None:
         """Keep a warning about a relay; inside a unit."""
-        self._conversations.warn(None, code, detail, whom=relay.encode(), now=self._now())
+        self._conversations.warn(None, code, detail, whom=relay, now=self._now())
 
-    def _note(self, error: PeerError | TrustError, relay: str, drop_id: bytes) -> None:
+    def _note(self, error: PeerError | TrustError, relay: bytes, drop_id: bytes) -> None:
         """Keep a relay's misbehaviour for the person, and read the drop anew."""
         with self._unit():
             self._warn_of(relay, error.code, error.detail)
@@ -1729,7 +1862,7 @@ class Client:
             if any(isinstance(answer, RelayUnreachable) for answer in answers):
                 await asyncio.sleep(RETRY_S[0])
 
-    def _fail_over(self, relay: str) -> None:
+    def _fail_over(self, relay: bytes) -> None:
         """A relay cannot be reached: after a while use the recipients' other addresses, unless
         these cannot be reached either."""
         self._down_since.setdefault(relay, self._now())
@@ -1738,7 +1871,7 @@ class Client:
             with self._unit():
                 self._delivery.fail_over(relay, but_not_to=down)
 
-    def _is_down(self, relay: str) -> bool:
+    def _is_down(self, relay: bytes) -> bool:
         since = self._down_since.get(relay)
         return since is not None and not 0 <= self._now() - since < FAIL_OVER_MS
 
@@ -1901,11 +2034,18 @@ class Client:
         self._latest = now
         self._expire_at = self._write_at = 0
 
+    def _tell_news(self, now: int) -> None:
+        if self._places.has_news:
+            with self._unit():
+                self._conversations.tell_places(now=now)
+            self._routes.bring_news()
+
     def _do_due(self, now: int) -> None:
         rules = self._conversations
         if self._history.is_due(now):
             with self._unit():
                 rules.events += self._history.expire(now=now)
+        self._tell_news(now)
         # Covered, a receipt takes the place of a word; it rides along with the next one.
         is_silent = bool(self._routes.period_s and self._outbox_holds_any())
         receipts_due = "SELECT gid FROM conversation WHERE ack_due_at <= ?"
@@ -2057,7 +2197,7 @@ class Client:
         except (Unavailable, PeerError, TrustError) as error:
             relay = self._conversations.epoch_relay(gid, epoch)
             if isinstance(error, Unavailable):
-                if relay != self._conversations.group(gid).policy.relay:
+                if relay != self._conversations.group(gid).policy.relay.key:
                     return  # nothing that has to be had: the group's Commits rest elsewhere now
                 with self._unit():
                     self._conversations.notice(gid, now=self._now())
@@ -2180,7 +2320,9 @@ class Client:
     async def _fetch_file(self, ref: FileRef) -> bytes:
         """The content of a file. Raises FileIncomplete or InvalidFile, or what its relay says."""
         fetch, pace = Fetch(ref), Pace()
-        link = await self._routes.to(ref.relay)
+        with self._unit():
+            self._places.learn(ref.relay, now=self._now())
+        link = await self._routes.to(ref.relay.key)
         while not fetch.is_whole:
             reads = fetch.reads(pace.window)
             began = asyncio.get_running_loop().time()
@@ -2197,15 +2339,49 @@ class Client:
         return fetch.data()
 
 
+class _Where:
+    """What a client knows of where relays are: what it learns it keeps, each in a unit of work."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._places = client._places  # noqa: SLF001  # a part of it
+
+    def where(self, relay: bytes) -> Sequence[Place]:
+        """Where to look for a relay, in turn."""
+        return self._places.where(relay, now=self._client._now())  # noqa: SLF001
+
+    def is_named(self, relay: bytes) -> bool:
+        """Whether the person has named a place of it."""
+        return self._places.is_named(relay)
+
+    def signed(self, relay: bytes) -> RelayAddress | None:
+        """What it has signed of its places last."""
+        return self._places.signed(relay)
+
+    def found(self, relay: bytes, link: Link) -> None:
+        """Keep where it was found, and tell the person where another key answers."""
+        self._client._found(relay, link)  # noqa: SLF001
+
+    def learn(self, address: RelayAddress) -> None:
+        """Keep what it has signed."""
+        self._client._learn_place(address)  # noqa: SLF001
+
+
 class _NewHome(NamedTuple):
-    """A bucket that was drawn, and where it ends."""
+    """A bucket that was drawn, and where it ends; where its relay is, by its own word and, if they
+    have named it, by the person's."""
 
     home: profile.NewHome
     bucket: Drop
     end: wire.Cells
+    address: RelayAddress
+    named: NamedAddress | None
 
-    def begin(self, into: Vault) -> None:
+    def begin(self, into: Vault, places: Places, *, now: int) -> None:
         """Read it from its end on: what rests there already is for others; inside a unit."""
+        places.learn(self.address, now=now)
+        if self.named is not None:
+            places.name(self.named, now=now)
         into.db.execute(
             "INSERT OR IGNORE INTO cursor VALUES (?, ?, ?)",
             (self.bucket.drop_id, self.end.head, self.end.before),
@@ -2213,43 +2389,47 @@ class _NewHome(NamedTuple):
 
 
 async def _move_into(
-    relay: str, access: bytes, fallback: str, fallback_access: bytes
+    relay: NamedAddress, access: bytes, fallback: NamedAddress | None, fallback_access: bytes
 ) -> list[_NewHome]:
     """Draw a bucket of each relay, by way of the other one where it serves as a hop: then neither
     sees who draws which."""
-    if not fallback:
-        return [await _move_in(relay, access)]
-    _check_fallback(relay, fallback)
-    home, _ = await _draw(relay, access, fallback)
-    second, _ = await _draw(fallback, fallback_access, relay)
+    where = Proposed(relay, is_named=True)
+    if fallback is None:
+        return [await _move_in(where, relay.key, access)]
+    _check_fallback(relay.key, fallback.key)
+    where = Proposed(fallback, is_named=True, behind=where)
+    home, _ = await _draw(where, relay.key, access, fallback.key)
+    second, _ = await _draw(where, fallback.key, fallback_access, relay.key)
     return [home, second]
 
 
 async def _draw(
-    relay: str, access: bytes, beside: str, setting: str = AUTO
+    where: Proposed, relay: bytes, access: bytes, beside: bytes, setting: bytes = AUTO
 ) -> tuple[_NewHome, bool]:
     """Draw a bucket of a relay, by way of the person's other relay `beside`, if there is one and it
     serves as a hop; and whether it does. Without one, by way of the hop they have chosen."""
     if not beside:
-        is_chosen = setting not in (AUTO, OFF, str(parse_address(relay)))
-        return await _move_in(relay, access, via=setting if is_chosen else ""), False
-    goes, is_hop = await _goes(beside, relay), await _goes(relay, beside)
-    return await _move_in(relay, access, via=beside if goes else "", is_hop=is_hop), goes
+        is_chosen = setting not in (AUTO, OFF, relay)
+        return await _move_in(where, relay, access, via=setting if is_chosen else OFF), False
+    goes, is_hop = await _goes(where, beside, relay), await _goes(where, relay, beside)
+    drawn = await _move_in(where, relay, access, via=beside if goes else OFF, is_hop=is_hop)
+    return drawn, goes
 
 
-def _check_fallback(relay: str, fallback: str) -> None:
-    if parse_address(relay).key == parse_address(fallback).key:
+def _check_fallback(relay: bytes, fallback: bytes) -> None:
+    if relay == fallback:
         raise BadArgument("the fallback is another relay than the home")
 
 
-async def _move_in(relay: str, access: bytes, *, via: str = "", is_hop: bool = False) -> _NewHome:
+async def _move_in(
+    where: Proposed, relay: bytes, access: bytes, *, via: bytes = OFF, is_hop: bool = False
+) -> _NewHome:
     """Draw a bucket of a relay, through a hop if one is given."""
-    address = parse_address(relay)
-    routes = Routes((), via or OFF, clock=time.time)
+    routes = Routes((), via, where, clock=time.time)
     try:
         way = await routes.to(relay)
         described = await way.request(wire.Describe(0, access), wire.Described)
-        descriptor = open_descriptor(described.descriptor, address.key)
+        descriptor = open_descriptor(described.descriptor, relay)
         if not described.bucket_key:
             raise NoAccess
         # The person draws, not the relay: one that assigned buckets could surround a target.
@@ -2261,7 +2441,7 @@ async def _move_in(relay: str, access: bytes, *, via: str = "", is_hop: bool = F
     finally:
         routes.close()
     home = profile.NewHome(
-        str(address),
+        relay,
         descriptor.region,
         described.bucket_key,
         number,
@@ -2269,22 +2449,23 @@ async def _move_in(relay: str, access: bytes, *, via: str = "", is_hop: bool = F
         is_hop,
         descriptor.outbound == HOLD,
     )
-    return _NewHome(home, bucket, end)
+    return _NewHome(home, bucket, end, descriptor.address, where.named(relay))
 
 
-async def _goes(hop: str, relay: str) -> bool:
+async def _goes(where: Where, hop: bytes, relay: bytes) -> bool:
     """Whether a relay serves as a hop to another. Raises RelayUnreachable, RelayKeyChanged or
     BrokenDescriptor."""
-    link = await connect(parse_address(hop), may_be_private=anywhere)
+    link = await meet(where, hop)
     try:
-        return await _goes_over(link, relay)
+        return await _goes_over(where, link, relay)
     finally:
         link.close()
 
 
-async def _goes_over(link: Link, relay: str) -> bool:
+async def _goes_over(where: Where, link: Link, relay: bytes) -> bool:
     try:
-        return bool((await inquire(link, relay)).sealing)
+        await link.request(wire.Locate(0, relay, where.signed(relay)), wire.Located)
+        return bool((await inquire(link, relay, where.where(relay))).sealing)
     except HopRefused:
         return False
 

@@ -84,7 +84,7 @@ class Try(NamedTuple):
 
     gid: bytes
     digest: bytes
-    relay: str
+    relay: bytes
     judged: int
     """No Commit that is whole by this seq of the drop counts."""
     place: EpochDrop
@@ -272,7 +272,7 @@ class Comebacks:
                 bundle.sha256,
                 place.epoch,
                 place.secret,
-                policy.relay,
+                policy.relay.key,
                 policy.region,
                 help_.judged,
                 pack_signers(signers.items()),

@@ -35,6 +35,7 @@ from amanat.client.pieces import (
     unpack_signers,
     without,
 )
+from amanat.client.profile import read_homes
 from amanat.client.repeats import Awaited, Repeats
 from amanat.client.vault import fingerprint
 from amanat.client.waiting import MAX_SAID_AGAIN, SAID_AGAIN, Word
@@ -71,6 +72,7 @@ from amanat.errors import (
 )
 from amanat.protocol import codec, wire
 from amanat.protocol.cells import MAX_PAYLOAD, OneTime, one_time, seal
+from amanat.protocol.descriptor import RelayAddress, decode_address
 from amanat.protocol.drops import (
     HANDSHAKE_RETENTION_DAYS,
     MESSAGE_RETENTION_DAYS,
@@ -133,12 +135,13 @@ from amanat.protocol.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
     from amanat.client.delivery import Delivery
     from amanat.client.gaps import Gap
     from amanat.client.history import Entry
+    from amanat.client.places import Places
     from amanat.client.profile import Me
     from amanat.client.vault import Vault
     from amanat.protocol.identity import Address
@@ -286,11 +289,14 @@ class Group(NamedTuple):
 class Conversations:
     """All conversations of one vault."""
 
-    def __init__(self, vault: Vault, engine: mls.Engine, delivery: Delivery, me: Me) -> None:
+    def __init__(
+        self, vault: Vault, engine: mls.Engine, delivery: Delivery, places: Places, me: Me
+    ) -> None:
         self._vault = vault
         self._db = vault.db
         self._engine = engine
         self._delivery = delivery
+        self._places = places
         self._me = me
         self.gaps = Gaps(vault)
         self.claims = Claims(vault, delivery, me)
@@ -317,7 +323,7 @@ class Conversations:
     def warn(
         self, gid: bytes | None, code: str, detail: str, *, whom: bytes = b"", now: int
     ) -> None:
-        """Keep a warning for the person; inside a unit. `whom` is the identity, or the address of
+        """Keep a warning for the person; inside a unit. `whom` is the identity, or the key of
         the relay, that it is about.
 
         Of the same kind about the same in one conversation there is one, which is counted up:
@@ -466,7 +472,7 @@ class Conversations:
     ) -> None:
         home = self._me.home
         policy = Policy(
-            direct=direct, name=name, admins=admins, relay=home.relay, region=home.region
+            direct=direct, name=name, admins=admins, relay=home.address, region=home.region
         )
         self._engine.create_group(
             gid,
@@ -566,7 +572,7 @@ class Conversations:
                 gid,
                 epoch,
                 secret,
-                group.policy.relay,
+                group.policy.relay.key,
                 group.policy.region,
                 pack_signers((p.leaf_index, p.signer) for p in group.people),
             ),
@@ -581,6 +587,7 @@ class Conversations:
         )
         self._meet(gid, group)
         self._see_delivered(gid)  # who has gone need not confirm it any more
+        self._places.learn(group.policy.relay, now=now)
         self.whereabouts.keep(gid, group.identities)
         if group.policy.direct:
             for peer in self.others(group):
@@ -648,12 +655,12 @@ class Conversations:
         ).fetchall()
         return [(epoch, epoch_drop(secret, region or now)) for epoch, secret, region in rows]
 
-    def epoch_relay(self, gid: bytes, epoch: int) -> str:
-        """The relay of an epoch's drop: a Commit may have moved those after it."""
+    def epoch_relay(self, gid: bytes, epoch: int) -> bytes:
+        """The key of the relay of an epoch's drop: a Commit may have moved those after it."""
         row = self._db.execute(
             "SELECT relay FROM epoch_drop WHERE gid = ? AND epoch = ?", (gid, epoch)
         ).fetchone()
-        return (row and row[0]) or self.group(gid).policy.relay
+        return (row and row[0]) or self.group(gid).policy.relay.key
 
     def _make_epoch_drop(self, gid: bytes, group: Group, *, now: int) -> None:
         """Ask the relay to make the current epoch's drop, once, if we have access there."""
@@ -661,7 +668,7 @@ class Conversations:
             "SELECT secret, made FROM epoch_drop WHERE gid = ? AND epoch = ?",
             (gid, group.view.epoch),
         ).fetchone()
-        if made or not self._access(group.policy.relay):
+        if made or not self._access(group.policy.relay.key):
             return
         self._queue_create(
             group.policy.relay,
@@ -687,18 +694,16 @@ class Conversations:
             )
             self._make_epoch_drop(gid, self.group(gid), now=now)
 
-    def _access(self, relay: str) -> bytes:
-        row = self._db.execute(
-            "SELECT bucket_key FROM relay WHERE address = ?", (relay,)
-        ).fetchone()
+    def _access(self, relay: bytes) -> bytes:
+        row = self._db.execute("SELECT bucket_key FROM relay WHERE relay = ?", (relay,)).fetchone()
         return row[0] if row else b""
 
     def _queue_create(
-        self, relay: str, drop: Drop, days: int, *, about: bytes | None, now: int
+        self, relay: RelayAddress, drop: Drop, days: int, *, about: bytes | None, now: int
     ) -> None:
         request = wire.Create(
             0,
-            self._access(relay),
+            self._access(relay.key),
             drop.drop_id,
             token_hash(drop.drop_id, drop.append_token),
             token_hash(drop.drop_id, drop.read_token),
@@ -720,7 +725,7 @@ class Conversations:
             )
 
     def append_to(
-        self, place: EpochDrop, relay: str, kind: int, data: bytes, *, leaf: int, now: int
+        self, place: EpochDrop, relay: RelayAddress, kind: int, data: bytes, *, leaf: int, now: int
     ) -> tuple[bytes, bytes]:
         """Append a Commit or a message of ours, as the holder of a leaf, to an epoch drop; inside a
         unit. What its pieces call it, and the indexes of those that the drop is to show."""
@@ -866,15 +871,15 @@ class Conversations:
         self.wish(gid, "roles", json.dumps(roles, sort_keys=True).encode(), due_at=now)
         self.attempt(gid, now=now)
 
-    def bring_along(self, left: Iterable[str], *, now: int) -> None:
-        """Have Commits rest at our home from now on where they rest at one of these relays and
-        where that is ours to say; inside a unit."""
+    def bring_along(self, left: Iterable[bytes], *, now: int) -> None:
+        """Have Commits rest at our home from now on where they rest at a relay with one of these
+        keys and where that is ours to say; inside a unit."""
         home, relays = self._me.home, set(left)
-        place = json.dumps([home.relay, home.region]).encode()
+        place = json.dumps([codec.encode(home.address).hex(), home.region]).encode()
         rows = self._db.execute("SELECT gid FROM conversation WHERE state = 'active'").fetchall()
         for (gid,) in rows:
             group = self.group(gid)
-            if group.policy.relay in relays and rights.may(
+            if group.policy.relay.key in relays and rights.may(
                 group.policy, group.people, self._me.identity, "place"
             ):
                 self._db.execute("DELETE FROM intent WHERE gid = ? AND kind = 'place'", (gid,))
@@ -1385,13 +1390,13 @@ class Conversations:
         self.waiting.keep(gid, gone.words)
         self._say_waiting(gid, now=now)
 
-    def relay_of_somebody(self) -> str:
-        """The relay of a contact drawn by lot; empty if there is none."""
+    def relay_of_somebody(self) -> bytes:
+        """The key of the relay of a contact drawn by lot; empty if there is none."""
         row = self._db.execute(
             "SELECT conversation FROM contact ORDER BY random() LIMIT 1"
         ).fetchone()
         peers = self.others(self.group(row[0])) if row and self._state(row[0]) else []
-        return peers[0].addresses[0].relay if peers else ""
+        return peers[0].addresses[0].relay.key if peers else b""
 
     # Files
 
@@ -1399,7 +1404,7 @@ class Conversations:
         """Have our home relay keep a file for whoever is told of it; inside a unit."""
         home = self._me.home
         ref = FileRef(
-            relay=home.relay,
+            relay=home.address,
             region=home.region,
             secret=secrets.token_bytes(32),
             size=len(data),
@@ -1408,12 +1413,12 @@ class Conversations:
         # Whoever is told of the file can read it, and nobody else can put anything there.
         drop = file_drop(ref)._replace(append_token=secrets.token_bytes(32))
         about = drop.drop_id
-        self._queue_create(home.relay, drop, MESSAGE_RETENTION_DAYS, about=about, now=now)
+        self._queue_create(home.address, drop, MESSAGE_RETENTION_DAYS, about=about, now=now)
         for index, once in enumerate(file_keys(ref)):
             piece = data[index * MAX_PAYLOAD : (index + 1) * MAX_PAYLOAD]
             cell = seal(once, piece, region=ref.region, drop_id=drop.drop_id)
             request = wire.Append(0, drop.drop_id, drop.append_token, cell)
-            self._delivery.queue(home.relay, request, purpose="file", about=about, due_at=now)
+            self._delivery.queue(home.address, request, purpose="file", about=about, due_at=now)
         return ref
 
     def repeat(self, *, now: int) -> None:
@@ -1682,8 +1687,11 @@ class Conversations:
         *,
         is_again: bool = False,
         word: Word | None = None,
+        rather_not_at: Container[bytes] = (),
         now: int,
     ) -> Envelope:
+        """`rather_not_at` are relays, by their keys, where it is put only for people who are
+        nowhere else."""
         group = self.group(gid)
         if group.policy.direct and group.identities - set(group.policy.direct):
             raise IdentityChanged
@@ -1712,7 +1720,8 @@ class Conversations:
         )
         is_quiet = is_again or kind in (Kind.RECEIPT, Kind.HEARTBEAT)
         self.gaps.keep(gid, envelope.seq, data, envelope.id, is_quiet=is_quiet, now=now)
-        self._send(gid, group, sealed, is_word=kind in _WORDS, now=now)
+        is_word = kind in _WORDS
+        self._send(gid, group, sealed, is_word=is_word, rather_not_at=rather_not_at, now=now)
         return envelope
 
     def _more(self, gid: bytes) -> dict[str, bytes]:
@@ -1721,7 +1730,16 @@ class Conversations:
         before = self.gaps.before(gid, has_receipts=self.has_receipts(gid))
         return more | ({BEFORE: codec.encode(Befores(before))} if before else {})
 
-    def _send(self, gid: bytes, group: Group, sealed: bytes, *, is_word: bool, now: int) -> None:
+    def _send(
+        self,
+        gid: bytes,
+        group: Group,
+        sealed: bytes,
+        *,
+        is_word: bool,
+        rather_not_at: Container[bytes] = (),
+        now: int,
+    ) -> None:
         """Let an MLS message go to everybody; a word that we hold, to whoever may fetch it."""
         if group.is_large:
             if is_word and self.holding.is_kept_from([group.policy.region]):
@@ -1737,12 +1755,13 @@ class Conversations:
                 notice = notice or self._hold(gid, group, CellKind.MLS, sealed, now=now)
                 self._post(gid, peer, CellKind.HELD, notice, now=now)
             else:
-                self._post(gid, peer, CellKind.MLS, sealed, now=now)
+                there = sorted(peer.addresses, key=lambda one: one.relay.key in rather_not_at)
+                self._post(gid, peer._replace(addresses=there), CellKind.MLS, sealed, now=now)
 
     def _hold(self, gid: bytes, group: Group, kind: CellKind, payload: bytes, *, now: int) -> bytes:
         """Have our home relay hold a word; what those are told who may fetch it. Inside a unit."""
         stored = self.holding.store(gid, group.view.epoch, kind, payload, now=now)
-        relay, drop = stored.held.relay, stored.drop
+        relay, drop = self._me.home.address, stored.drop
         if stored.is_new:
             self._queue_create(relay, drop, MESSAGE_RETENTION_DAYS, about=gid, now=now)
         append = wire.Append(0, drop.drop_id, drop.append_token, stored.cell)
@@ -2092,7 +2111,10 @@ class Conversations:
         if not self.is_followed(gid) or self.history.is_shut(gid):
             return  # of who is blocked nothing is kept, and fetching it would be a sign of life
         peers = [p for p in self.others(self.group(gid)) if signer in (b"", p.signer)]
-        relays = {address.relay for peer in peers for address in peer.addresses}
+        named = [address.relay for peer in peers for address in peer.addresses]
+        for address in named:
+            self._places.learn(address, now=now)
+        relays = {address.key for address in named}
         if not signer:  # we read what we have said ourselves, too
             relays |= {home.relay for home in self._me.homes}
         try:
@@ -2277,7 +2299,7 @@ class Conversations:
             case Kind.REPAIR if self.group(gid).is_large:
                 self._mend(gid, sender, signer, body, now=now)
             case Kind.ADDRESSES:
-                self._take_addresses(sender, body)
+                self._take_addresses(sender, body, now=now)
             case _:
                 pass  # a receipt, a heartbeat, or a kind of a later version
 
@@ -2354,9 +2376,12 @@ class Conversations:
         if wish.identity == sender and self.is_followed(no.group):
             self._schedule_leave(no.group, wish, now=now)
 
-    def _take_addresses(self, sender: bytes, body: bytes) -> None:
-        """Reach a person elsewhere from now on; what waits for them goes there too."""
+    def _take_addresses(self, sender: bytes, body: bytes, *, now: int) -> None:
+        """Reach a person elsewhere from now on; what waits for them goes there too. Where their
+        relays are is the relays' own word, and counts for all of their people."""
         new = codec.decode(_new_addresses, body, InvalidMessage)
+        for address in new.addresses:
+            self._places.learn(address.relay, now=now)
         if self._db.execute(
             "INSERT INTO moved VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET version ="
             " excluded.version, addresses = excluded.addresses WHERE version < excluded.version"
@@ -2365,12 +2390,13 @@ class Conversations:
         ).fetchone():
             self._delivery.send_after(sender, new.addresses)
 
-    def found(self, identity: bytes, addresses: list[Address]) -> bool:
+    def found(self, identity: bytes, addresses: list[Address], *, now: int) -> bool:
         """A contact is reached at these addresses, by an invite of theirs; inside a unit. False if
         that was known. What they say themselves, now or later, counts before it."""
+        news = [self._places.learn(address.relay, now=now) for address in addresses]
         peers = self.others(self.group(self.direct_with(identity)))
         if any(peer.addresses == addresses for peer in peers if peer.identity == identity):
-            return False
+            return any(news)
         self._db.execute(
             "INSERT INTO moved VALUES (?, 0, ?) ON CONFLICT DO UPDATE SET addresses ="
             " excluded.addresses",
@@ -2393,7 +2419,11 @@ class Conversations:
         others = group.identities - {self._me.identity}
         if body is None or not others or not self.is_active(gid) or self.history.is_shut(gid):
             return
-        envelope = self._say(gid, Kind.ADDRESSES, body, is_again=is_again, now=now)
+        # Whoever shares a relay with us may look for it where it is no more, too.
+        relays = {home.relay for home in self._me.homes}
+        envelope = self._say(
+            gid, Kind.ADDRESSES, body, is_again=is_again, rather_not_at=relays, now=now
+        )
         if not is_again and not group.is_large:  # nothing of a large group comes to our buckets
             self.whereabouts.told(gid, others, envelope.seq)
 
@@ -2403,10 +2433,20 @@ class Conversations:
         self._tell(gid, now=now)
         self._say_waiting(gid, now=now)
 
+    def tell_places(self, *, now: int) -> None:
+        """Relays of ours are elsewhere: everybody is told, as of another home; inside a unit."""
+        self._places.take_news()
+        self._me.homes[:] = read_homes(self._vault)
+        self.whereabouts.say_anew(now=now)
+        self.tell_addresses(now=now)
+
     def _has_moved_since(self, group: Group) -> bool:
-        """Whether our leaf says another address than ours."""
-        own = next(p for p in group.people if p.signer == self._me.signer)
-        return list(own.leaf.addresses) != self._me.addresses
+        """Whether our leaf says another address than ours, or that a relay is elsewhere."""
+        own = next(p for p in group.people if p.signer == self._me.signer).leaf.addresses
+        ours = self._me.addresses
+        return own != ours or not all(
+            then.relay.says_as(today.relay) for then, today in zip(own, ours, strict=True)
+        )
 
     def came(self, gid: bytes, signer: bytes, drop_id: bytes, *, now: int) -> None:
         """A member's cell came into one of our buckets; inside a unit."""
@@ -2590,7 +2630,8 @@ def _with(policy: Policy, kind: str, data: bytes) -> Policy:
             return structs.replace(policy, **json.loads(data))
         case "place":
             relay, region = json.loads(data)
-            return structs.replace(policy, relay=relay, region=region)
+            address = decode_address(bytes.fromhex(relay), InvalidCommit)
+            return structs.replace(policy, relay=address, region=region)
         case "admin":
             return structs.replace(policy, admins=sorted({*policy.admins, data}))
         case _:

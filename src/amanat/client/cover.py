@@ -157,7 +157,7 @@ def empty_page() -> wire.Page:
     return wire.Page(0, secrets.token_bytes(DROP_ID_BYTES), secrets.token_bytes(TOKEN_BYTES), 0)
 
 
-def day_bytes(period_s: int, relay: str, *, is_first: bool) -> tuple[int, int]:
+def day_bytes(period_s: int, *, is_first: bool) -> tuple[int, int]:
     """(bytes up, bytes down) that the rounds with one hop take in a day, in frames."""
     key = public_key(new_key())
     sealed = [
@@ -170,7 +170,7 @@ def day_bytes(period_s: int, relay: str, *, is_first: bool) -> tuple[int, int]:
     ]
     periods = 86_400 // period_s
     times = (periods, periods // (1 if is_first else SECOND_EVERY))
-    up = [len(wire.encode(wire.Cover(1, relay, one))) for one in sealed]
+    up = [len(wire.encode(wire.Cover(1, bytes(KEY_BYTES), one))) for one in sealed]
     down = [len(wire.encode(wire.Answer(1, one))) for one in answers]
     return (
         sum(many * each for many, each in zip(times, up, strict=True)),

@@ -42,8 +42,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
+    from amanat.client.places import Places
     from amanat.client.profile import Home, Me
     from amanat.client.vault import Vault
+    from amanat.protocol.descriptor import RelayAddress
     from amanat.protocol.identity import Address
     from amanat.protocol.messages import CellKind
 
@@ -232,8 +234,9 @@ class _Recent:
 class Delivery:
     """The delivery rules of one vault."""
 
-    def __init__(self, vault: Vault, me: Me) -> None:
+    def __init__(self, vault: Vault, places: Places, me: Me) -> None:
         self._vault = vault
+        self._places = places
         self._me = me
         self._labels: dict[bytes, _Expected] | None = None
         self._windows: dict[_Chain, Window] = {}
@@ -262,7 +265,7 @@ class Delivery:
 
     def queue(
         self,
-        relay: str,
+        relay: RelayAddress,
         request: wire.Request,
         *,
         purpose: Purpose,
@@ -270,9 +273,10 @@ class Delivery:
         due_at: int,
     ) -> None:
         """Put a request into the outbox; inside a unit. Rows of one relay leave in order."""
+        self._places.learn(relay, now=due_at)
         self._vault.db.execute(
             "INSERT INTO outbox (relay, request, about, purpose, due_at) VALUES (?, ?, ?, ?, ?)",
-            (relay, wire.encode(request), about, purpose, due_at),
+            (relay.key, wire.encode(request), about, purpose, due_at),
         )
 
     def deposit(
@@ -292,6 +296,8 @@ class Delivery:
         differ with the drop, and who finds both takes one.
         """
         is_kept = recipient is not None
+        for address in addresses:
+            self._places.learn(address.relay, now=due_at)
         self._vault.db.execute(
             "INSERT INTO outbox (relay, request, other_relay, other_request, about, purpose,"
             " recipient, due_at, secret, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -325,7 +331,7 @@ class Delivery:
             )
 
     def fail_over(
-        self, relay: str, *, but_not_to: Iterable[str] = (), row: int | None = None
+        self, relay: bytes, *, but_not_to: Iterable[bytes] = (), row: int | None = None
     ) -> None:
         """Send what waits for a relay, or one row of it, to the recipients' other addresses, where
         they have one; inside a unit."""
@@ -333,8 +339,8 @@ class Delivery:
             "UPDATE outbox SET relay = other_relay, request = other_request, other_relay = relay,"
             " other_request = request, due_at = 0, tries = 0"
             " WHERE relay = ?1 AND other_relay IS NOT NULL AND (?2 IS NULL OR id = ?2)"
-            " AND other_relay NOT IN (SELECT value FROM json_each(?3))",
-            (relay, row, json.dumps(list(but_not_to))),
+            " AND hex(other_relay) NOT IN (SELECT value FROM json_each(?3))",
+            (relay, row, json.dumps([one.hex().upper() for one in but_not_to])),
         )
 
     def saw(self, recipient: bytes, drop_id: bytes, seq: int, digest: bytes) -> None:
@@ -1029,14 +1035,14 @@ def _lane_of(kind: int) -> Lane:
 
 def _sealed_for(
     addresses: list[Address], secret: bytes, payload: bytes
-) -> tuple[str, bytes, str | None, bytes | None]:
+) -> tuple[bytes, bytes, bytes | None, bytes | None]:
     """A payload sealed for each of somebody's buckets: (relay, request, other relay, other
-    request)."""
-    found: list[tuple[str, bytes]] = []
+    request), relays by their keys."""
+    found: list[tuple[bytes, bytes]] = []
     for address in addresses:
         once = one_time(secret, region=address.region, drop_id=address.drop_id)
         cell = seal(once, payload, region=address.region, drop_id=address.drop_id)
         request = wire.Append(0, address.drop_id, address.append_token, cell)
-        found.append((address.relay, wire.encode(request)))
+        found.append((address.relay.key, wire.encode(request)))
     first, second = found[0], found[1] if len(found) > 1 else (None, None)
     return (*first, *second)

@@ -53,9 +53,10 @@ class Stored(NamedTuple):
 
 
 class HeldDrop(NamedTuple):
-    """A drop in which something waits to be fetched, and up to where it was read."""
+    """A drop in which something waits to be fetched, at the relay with this key, and up to where it
+    was read."""
 
-    relay: str
+    relay: bytes
     drop: Drop
     read: int
 
@@ -126,7 +127,7 @@ class Holding:
         gid: bytes,
         signer: bytes,
         data: bytes,
-        relays: set[str],
+        relays: set[bytes],
         at: Epoch,
         *,
         is_past: bool,
@@ -136,7 +137,7 @@ class Holding:
         if it is of a repair and came by a chain that has ended (`is_past`).
 
         Raises InvalidMessage for what is none, and where it would send us to a relay that is not
-        its sender's (`relays`): nobody tells us whom to call on.
+        its sender's (`relays`, by their keys): nobody tells us whom to call on.
         """
         held = codec.decode(_helds, data, InvalidMessage)
         if held.kind not in _KINDS or held.relay not in relays:

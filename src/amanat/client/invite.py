@@ -37,6 +37,7 @@ from amanat.errors import (
     InvalidWelcome,
     InviteExpired,
     InviteUsed,
+    NotPublic,
     OwnInvite,
     UnknownInvite,
 )
@@ -48,11 +49,12 @@ from amanat.protocol.messages import Knock, KnockReply
 if TYPE_CHECKING:
     from amanat.client.conversation import Conversations
     from amanat.client.delivery import Delivery
+    from amanat.client.places import Places
     from amanat.client.profile import Me
     from amanat.client.vault import Vault
 
 PREFIX = "amanat-invite:"
-MAX_LINK_CHARS = 2_000
+MAX_LINK_CHARS = 2_100
 """Longest invite link read, in characters: two addresses with the longest names fit."""
 CHECK_BYTES = 4
 """Bytes of checksum, so that a link cut short in copying is told from a wrong one."""
@@ -146,13 +148,19 @@ class Invites:
     """Making invites, knocking, answering knocks."""
 
     def __init__(
-        self, vault: Vault, delivery: Delivery, conversations: Conversations, me: Me
+        self,
+        vault: Vault,
+        delivery: Delivery,
+        conversations: Conversations,
+        places: Places,
+        me: Me,
     ) -> None:
         self._vault = vault
         self._db = vault.db
         self._delivery = delivery
         self._conversations = conversations
         self._repeats = conversations.repeats
+        self._places = places
         self._me = me
 
     def make(self, life_s: int = LIFE_S, *, now: int) -> Invite:
@@ -208,9 +216,10 @@ class Invites:
     def knock(self, invite: Invite, greeting: str, *, now: int) -> None:
         """Answer an invite; inside a unit. That of a contact says where they are reached now.
 
-        Raises OwnInvite, InviteExpired, BadArgument, BrokenInvite, or InviteUsed when the inviter
-        is a contact already or our knock on this invite is on its way. On another invite of theirs
-        we may knock: they may have withdrawn the one before.
+        Raises OwnInvite, InviteExpired, BadArgument, BrokenInvite; NotPublic if it names relays on
+        a private network only, and the person has named none of them; or InviteUsed when the
+        inviter is a contact already or our knock on this invite is on its way. On another invite of
+        theirs we may knock: they may have withdrawn the one before.
         """
         if invite.identity == self._me.identity:
             raise OwnInvite
@@ -225,7 +234,7 @@ class Invites:
                 f"you hold what you say, and a greeting rests in {where}: say it later"
             )
         if self._is_known(invite.identity) and self._conversations.found(
-            invite.identity, invite.addresses
+            invite.identity, invite.addresses, now=now
         ):
             return
         # One from before an exit may have been answered where we are no more.
@@ -235,6 +244,8 @@ class Invites:
             self.withdraw_knock(reply_secret)
         if self._is_known(invite.identity) or self._has_used(invite.secret):
             raise InviteUsed(invite.name)
+        if not any(self._places.may_be_called(address.relay) for address in invite.addresses):
+            raise NotPublic(invite.name)
         reply_secret = secrets.token_bytes(32)
         knock = Knock(
             key_package=self._conversations.new_key_package(

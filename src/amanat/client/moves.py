@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from amanat.protocol.descriptor import Notice
+from amanat.protocol.descriptor import Notice, RelayAddress
 from amanat.protocol.moving import open_order
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ DAY_MS = 86_400_000
 class Destination(NamedTuple):
     """Where what rested at a relay is, or may be."""
 
-    relay: str
+    relay: RelayAddress
     region: str
 
 
@@ -28,7 +28,7 @@ class Moves:
     def __init__(self, vault: Vault) -> None:
         self._db = vault.db
 
-    def learn(self, relay: str, order: bytes) -> None:
+    def learn(self, relay: bytes, order: bytes) -> None:
         """Drops of a relay have gone by a signed order; inside a unit."""
         self._db.execute(
             "INSERT INTO relay_move (relay, signed) VALUES (?, ?)"
@@ -36,7 +36,7 @@ class Moves:
             (relay, order),
         )
 
-    def hear(self, relay: str, notice: Notice | None) -> bool:
+    def hear(self, relay: bytes, notice: Notice | None) -> bool:
         """A relay of ours announces a move, or none; inside a unit. Whether a move is news."""
         told = None if notice is None else msgspec.json.encode(notice)
         changed = self._db.execute(
@@ -46,16 +46,16 @@ class Moves:
         ).fetchone()
         return notice is not None and changed is not None
 
-    def notices(self) -> dict[str, Notice]:
+    def notices(self) -> dict[bytes, Notice]:
         """The moves that are announced, by relay."""
         rows = self._db.execute(
             "SELECT relay, notice FROM relay_move WHERE notice IS NOT NULL ORDER BY relay"
         ).fetchall()
         return {relay: msgspec.json.decode(notice, type=Notice) for relay, notice in rows}
 
-    def destinations(self, *, now: int) -> dict[str, Destination]:
-        """Where to ask if a relay cannot be asked any more: by the order it has shown, or by the
-        notice whose day has come."""
+    def destinations(self, *, now: int) -> dict[bytes, Destination]:
+        """Where to ask if a relay, by its key, cannot be asked any more: by the order it has shown,
+        or by the notice whose day has come."""
         found = {
             relay: Destination(notice.to, notice.region)
             for relay, notice in self.notices().items()

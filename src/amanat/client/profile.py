@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from amanat.errors import VaultDamaged
 from amanat.protocol import codec
+from amanat.protocol.descriptor import NamedAddress, RelayAddress, decode_address
 from amanat.protocol.drops import Drop, derive_bucket
 from amanat.protocol.identity import NONCE_BYTES, Address, Leaf, issue_credential
 
@@ -28,7 +30,8 @@ _BUCKETS = {"home": "bucket", "fallback": "fallback bucket"}
 class Home(NamedTuple):
     """Where a person's inbound cells rest."""
 
-    relay: str
+    address: RelayAddress
+    """The relay, by its own newest word."""
     region: str
     bucket: Drop
     operator: str
@@ -37,6 +40,11 @@ class Home(NamedTuple):
     """Whether it hands requests to the other of ours."""
     holds: bool = False
     """Whether its operator wants what is said there to rest there (client/holding.py)."""
+
+    @property
+    def relay(self) -> bytes:
+        """The relay's key."""
+        return self.address.key
 
 
 class Me(NamedTuple):
@@ -70,7 +78,7 @@ class Me(NamedTuple):
         """What others need to deposit cells for this person."""
         return [
             Address(
-                relay=home.relay,
+                relay=home.address,
                 region=home.region,
                 drop_id=home.bucket.drop_id,
                 append_token=home.bucket.append_token,
@@ -87,7 +95,7 @@ class Me(NamedTuple):
 class NewHome(NamedTuple):
     """Where a new person is at home: the bucket number they drew, of the relay with this key."""
 
-    relay: str
+    relay: bytes
     region: str
     bucket_key: bytes
     bucket: int
@@ -117,32 +125,32 @@ def write(vault: Vault, engine: Engine, *, name: str, home: NewHome) -> None:
 def write_home(vault: Vault, what: str, home: NewHome) -> None:
     """Keep the `home` or the `fallback` of the owner; inside a unit."""
     vault.put(_BUCKETS[what], home.bucket.to_bytes(4, "big"))
-    vault.put(what, home.relay.encode())
+    vault.put(what, home.relay)
     vault.db.execute(
-        "INSERT OR REPLACE INTO relay (address, region, bucket_key, operator, is_hop, holds)"
+        "INSERT OR REPLACE INTO relay (relay, region, bucket_key, operator, is_hop, holds)"
         " VALUES (?, ?, ?, ?, ?, ?)",
         (home.relay, home.region, home.bucket_key, home.operator, home.is_hop, home.holds),
     )
 
 
-def set_hop(vault: Vault, relay: str, operator: str, *, is_hop: bool) -> None:
+def set_hop(vault: Vault, relay: bytes, operator: str, *, is_hop: bool) -> None:
     """Keep who runs an own relay and whether it hands requests to the other; inside a unit."""
     vault.db.execute(
-        "UPDATE relay SET operator = ?, is_hop = ? WHERE address = ?", (operator, is_hop, relay)
+        "UPDATE relay SET operator = ?, is_hop = ? WHERE relay = ?", (operator, is_hop, relay)
     )
 
 
-def set_holds(vault: Vault, relay: str, *, holds: bool) -> None:
+def set_holds(vault: Vault, relay: bytes, *, holds: bool) -> None:
     """Keep whether an own relay's operator wants words held; inside a unit."""
-    vault.db.execute("UPDATE relay SET holds = ? WHERE address = ?", (holds, relay))
+    vault.db.execute("UPDATE relay SET holds = ? WHERE relay = ?", (holds, relay))
 
 
-def read_hop(vault: Vault) -> str:
-    """What the person has decided about hops: "auto", "off" or an address."""
+def read_hop(vault: Vault) -> bytes:
+    """What the person has decided about hops: b"auto", b"off" or the key of a relay."""
     try:
-        return vault.get("hop").decode()
+        return vault.get("hop")
     except KeyError:
-        return "auto"
+        return b"auto"
 
 
 def read_period(vault: Vault) -> int:
@@ -202,11 +210,11 @@ def read(vault: Vault) -> Me:
 def read_former(vault: Vault) -> list[Home]:
     """The homes the owner has left whose buckets are still read, the first left first."""
     rows = vault.db.execute(
-        "SELECT former.relay, former.region, drop_id, append_token, read_token, operator"
-        " FROM former JOIN relay ON address = former.relay ORDER BY left_at, drop_id"
+        "SELECT relay, former.region, drop_id, append_token, read_token, operator"
+        " FROM former JOIN relay USING (relay) ORDER BY left_at, drop_id"
     ).fetchall()
     return [
-        Home(relay, region, Drop(*drop), operator, is_hop=False)
+        Home(_address(vault, relay), region, Drop(*drop), operator, is_hop=False)
         for relay, region, *drop, operator in rows
     ]
 
@@ -216,14 +224,22 @@ def read_homes(vault: Vault) -> list[Home]:
     homes = []
     for what, bucket in _BUCKETS.items():
         try:
-            relay = vault.get(what).decode()
+            relay = vault.get(what)
         except KeyError:
             continue
         region, bucket_key, operator, is_hop, holds = vault.db.execute(
-            "SELECT region, bucket_key, operator, is_hop, holds FROM relay WHERE address = ?",
+            "SELECT region, bucket_key, operator, is_hop, holds FROM relay WHERE relay = ?",
             (relay,),
         ).fetchone()
         index = int.from_bytes(vault.get(bucket), "big")
         drop = derive_bucket(bucket_key, index, region=region)
-        homes.append(Home(relay, region, drop, operator, bool(is_hop), bool(holds)))
+        address = _address(vault, relay)
+        homes.append(Home(address, region, drop, operator, bool(is_hop), bool(holds)))
     return homes
+
+
+def _address(vault: Vault, relay: bytes) -> RelayAddress:
+    """What a relay of the owner has signed of its places; where it has not been asked yet, nothing
+    but its key."""
+    row = vault.db.execute("SELECT signed FROM relay_at WHERE relay = ?", (relay,)).fetchone()
+    return decode_address(row[0], VaultDamaged) if row else NamedAddress.of(relay)

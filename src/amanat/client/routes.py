@@ -24,24 +24,28 @@ from amanat.errors import (
     MovedAway,
     NoHop,
     PeerError,
+    RelayKeyChanged,
     RelayUnreachable,
+    TrustError,
     Unavailable,
 )
-from amanat.link import AT_ONCE, RETRY_S, Link, R, anywhere, connect, expect, unless_failed
+from amanat.link import AT_ONCE, RETRY_S, Link, R, expect, find, unless_failed
 from amanat.protocol import wire
 from amanat.protocol.cells import MESSAGE_CELL
-from amanat.protocol.descriptor import open_descriptor, parse_address
+from amanat.protocol.descriptor import NamedAddress, open_descriptor
 from amanat.protocol.drops import next_digest
 from amanat.protocol.moving import open_order
+from amanat.protocol.places import MAX_PLACES, is_private
 from amanat.protocol.sealing import open_answer, seal_request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 
     from amanat.client.profile import Home
-    from amanat.protocol.descriptor import Descriptor
+    from amanat.protocol.descriptor import Descriptor, RelayAddress
+    from amanat.protocol.places import Place
 
-AUTO, OFF = "auto", "off"
+AUTO, OFF = b"auto", b"off"
 """What a person can have besides a hop of their choice: one of their own two relays, or none."""
 TRANSPORTS = {
     "direct": "your relay sees your network address, when you are online, and into which buckets"
@@ -64,6 +68,8 @@ MAX_MOVES = 4
 AWAY_RETRY_S = 10.0
 """How long what has moved to a region that is not allowed is not asked for again, in seconds: the
 person may allow it meanwhile."""
+ASK_S = 60
+"""How often our other relays are asked where one is that is not found, in seconds."""
 REFUSED_S = 30.0
 """How long a relay that the hop does not go to is not asked for again, in seconds."""
 
@@ -93,12 +99,12 @@ class Way(Protocol):
 class Transport(NamedTuple):
     """What is in force for a relay, and why.
 
-    `kind` is "direct", "hopped" or "covered", `hop` the address of the hop, `reason` why there is
-    none; `is_away` says that no hop could be reached just now.
+    `kind` is "direct", "hopped" or "covered", `hop` the key of the hop, `reason` why there is none;
+    `is_away` says that no hop could be reached just now.
     """
 
     kind: str
-    hop: str
+    hop: bytes
     reason: str
     is_away: bool = False
 
@@ -149,16 +155,16 @@ def _behind(cells: wire.Cells, after: int) -> wire.Cells:
 class _Hopped(_Asked):
     """Sealed, through a hop."""
 
-    def __init__(self, link: Link, to: str, sealing: bytes, forget: Callable[[], None]) -> None:
+    def __init__(self, link: Link, to: bytes, sealing: bytes, forget: Callable[[], None]) -> None:
         super().__init__(lambda: link.is_open)
         self._link = link
-        self._to, self._key = to, parse_address(to).key
+        self._to = to
         self._sealing = sealing
         self._forget = forget
 
     async def ask(self, request: wire.Request) -> wire.Reply:
         sealed, key = seal_request(
-            wire.encode(wire.with_id(request, 0)), to=self._sealing, relay=self._key
+            wire.encode(wire.with_id(request, 0)), to=self._sealing, relay=self._to
         )
         # What is to be published with others must come with them, too.
         hand_on = wire.Cover if isinstance(request, wire.Publish) else wire.Forward
@@ -282,49 +288,122 @@ class _Following:
 class _Sealing(NamedTuple):
     """Where requests to a relay are sealed to."""
 
-    hop: str
+    hop: bytes
     key: bytes
+
+
+class Where(Protocol):
+    """What is known of where relays are, by their keys. Nothing of it is asked inside a unit."""
+
+    def where(self, relay: bytes) -> Sequence[Place]:
+        """Where to look for a relay, in turn."""
+
+    def is_named(self, relay: bytes) -> bool:
+        """Whether the person has named a place of it: then it may be on a private network."""
+
+    def signed(self, relay: bytes) -> RelayAddress | None:
+        """What it has signed of its places last."""
+
+    def found(self, relay: bytes, link: Link) -> None:
+        """It was found."""
+
+    def learn(self, address: RelayAddress) -> None:
+        """It has signed this."""
+
+
+class Proposed:
+    """What is known of a relay that is proposed as a home or a hop, before a vault keeps any of it:
+    by the person, or by the order of a move. All else is known `behind` it."""
+
+    def __init__(
+        self, address: RelayAddress, *, is_named: bool, behind: Where | None = None
+    ) -> None:
+        self._address = address
+        self._is_named = is_named
+        self._behind = behind
+        self._signed: dict[bytes, RelayAddress] = {}
+
+    def where(self, relay: bytes) -> Sequence[Place]:
+        """Where to look for a relay, in turn."""
+        proposed = self._address.places if relay == self._address.key else ()
+        known = self._behind.where(relay) if self._behind else ()
+        return list(dict.fromkeys([*proposed, *known]))
+
+    def is_named(self, relay: bytes) -> bool:
+        """Whether the person has named a place of it."""
+        is_proposed = self._is_named and relay == self._address.key
+        return is_proposed or (self._behind is not None and self._behind.is_named(relay))
+
+    def named(self, relay: bytes) -> NamedAddress | None:
+        """what the person has proposed of a relay."""
+        if relay == self._address.key and self._is_named:
+            return NamedAddress.of(relay, *self._address.places)
+        return self._behind.named(relay) if isinstance(self._behind, Proposed) else None
+
+    def signed(self, relay: bytes) -> RelayAddress | None:
+        """What it has signed of its places last."""
+        return self._signed.get(relay) or (self._behind.signed(relay) if self._behind else None)
+
+    def found(self, relay: bytes, link: Link) -> None:
+        """Is not kept."""
+
+    def learn(self, address: RelayAddress) -> None:
+        """Keep what a relay has signed."""
+        self._signed[address.key] = address
+
+
+async def meet(where: Where, relay: bytes) -> Link:
+    """A link to a relay, at the first of its places where it answers. Raises as `find`."""
+    is_named = where.is_named(relay)
+    return await find(relay, where.where(relay), may_be_private=lambda _place: is_named)
 
 
 class Routes:
     """The ways to relays, and one link to each that is asked or goes between, made when it is
-    needed and made again when it ended."""
+    needed and made again when it ended. A relay goes by its key."""
 
     def __init__(
         self,
         homes: Sequence[Home],
-        setting: str,
+        setting: bytes,
+        where: Where,
         *,
         clock: Callable[[], float],
         period_s: int = 0,
-        somebody: Callable[[], str] = str,
-        allows: Callable[[str, str], bool] = lambda _relay, _region: True,
-        learn: Callable[[str, bytes], None] = lambda _relay, _order: None,
+        somebody: Callable[[], bytes] = bytes,
+        allows: Callable[[bytes, str], bool] = lambda _relay, _region: True,
+        learn: Callable[[bytes, bytes], None] = lambda _relay, _order: None,
     ) -> None:
         """`clock` tells Unix seconds; `allows` says whether what rests at a relay may rest in
         a region; `learn` is told, once, by what signed order drops of a relay have moved."""
         self.homes = homes
         """The relays of the person, which may serve as hops; read each time."""
         self.setting = setting
-        """AUTO, OFF, or the address of the hop to use."""
+        """AUTO, OFF, or the key of the hop to use."""
         self.period_s = period_s
         """How often a cell leaves where requests are covered, in seconds; 0 where they are not."""
+        self._where = where
         self._somebody = somebody
         """The relay of somebody we may write to, drawn by lot; empty if there is nobody."""
         self._clock = clock
-        self.moved: dict[str, Destination] = {}
+        self.moved: dict[bytes, Destination] = {}
         """Where to ask for what rested at a relay if that cannot be asked any more."""
-        self._shown: set[str] = set()
+        self._shown: set[bytes] = set()
         """Relays that have shown an order since we began."""
         self._allows = allows
         self._learn = learn
-        self._covers: dict[str, Cover] = {}
-        self._links: dict[str, Link] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._pause: dict[str, tuple[float, float]] = {}
-        self._sealings: dict[str, _Sealing] = {}
-        self._refused: dict[str, float] = {}
-        self._away_since: dict[str, float] = {}
+        self._covers: dict[bytes, Cover] = {}
+        self._links: dict[bytes, Link] = {}
+        self._locks: dict[tuple[str, bytes], asyncio.Lock] = {}
+        self._pause: dict[bytes, tuple[float, float, list[Place]]] = {}
+        """Until when a relay is not looked for again where it was missed, and for how long then."""
+        self._sealings: dict[bytes, _Sealing] = {}
+        self._refused: dict[bytes, float] = {}
+        self._away_since: dict[bytes, float] = {}
+        self._asked_at: dict[bytes, float] = {}
+        """When others were asked where a relay is."""
+        self._contacts: set[asyncio.Task[None]] = set()
+        """What relays are asked whenever they are met."""
         self._ended = (0, 0)
 
     @property
@@ -337,20 +416,20 @@ class Routes:
         """WebSocket payload received over all links, in bytes."""
         return self._ended[1] + sum(link.received_bytes for link in self._links.values())
 
-    def transport(self, relay: str) -> Transport:
+    def transport(self, relay: bytes) -> Transport:
         """What is in force for a relay."""
         hops, reason = self._hops(relay)
         if self.period_s:
             is_away = all(hop in self._away_since for hop in hops)
-            return Transport("covered", "".join(hops[:1]), reason, is_away)
+            return Transport("covered", b"".join(hops[:1]), reason, is_away)
         if not hops:
-            return Transport("direct", "", reason)
+            return Transport("direct", b"", reason)
         if self._is_exposed(relay, hops):
-            return Transport("direct", "", "the hop to it cannot be reached")
+            return Transport("direct", b"", "the hop to it cannot be reached")
         is_away = all(hop in self._away_since for hop in hops)
         return Transport("hopped", hops[0], "", is_away)
 
-    async def to(self, relay: str) -> Way:
+    async def to(self, relay: bytes) -> Way:
         """A way to a relay, and on to where its drops have moved.
 
         Raises RelayUnreachable, at once while a recent attempt has failed, RelayKeyChanged,
@@ -359,7 +438,7 @@ class Routes:
         """
         return await self._follow(relay, MAX_MOVES)
 
-    async def _follow(self, relay: str, most: int) -> Way:
+    async def _follow(self, relay: bytes, most: int) -> Way:
         async def onward(moved: DropMoved) -> Way:
             to = self._destination(relay, moved.order)
             if not most:
@@ -368,19 +447,19 @@ class Routes:
 
         try:
             return _Following(await self._way(relay), onward)
-        except RelayUnreachable:
+        except (RelayUnreachable, RelayKeyChanged):
             if relay not in self.moved or not most:
                 raise
         return await self._follow(self._onward(relay, self.moved[relay]), most - 1)
 
-    def _destination(self, relay: str, signed: bytes) -> str:
+    def _destination(self, relay: bytes, signed: bytes) -> bytes:
         """Where the drops of a relay have moved by its signed order. Raises RelayUnreachable, for
         an order that is none is no word of the relay, or MovedAway."""
         try:
             order = open_order(signed)
         except BrokenMove:
             raise RelayUnreachable("it says that it has moved, and not where") from None
-        if order.source != parse_address(relay).key:
+        if order.source != relay:
             raise RelayUnreachable("it shows another relay's order")
         if relay not in self._shown:
             self._shown.add(relay)
@@ -388,12 +467,12 @@ class Routes:
             self._learn(relay, signed)
         return self._onward(relay, self.moved[relay])
 
-    def _onward(self, relay: str, to: Destination) -> str:
+    def _onward(self, relay: bytes, to: Destination) -> bytes:
         if not self._allows(relay, to.region):
             raise MovedAway(to.region, retry_after=AWAY_RETRY_S)
-        return to.relay
+        return to.relay.key
 
-    async def _way(self, relay: str) -> Way:
+    async def _way(self, relay: bytes) -> Way:
         hops, reason = self._hops(relay)
         if not hops:
             if self.period_s:
@@ -405,7 +484,7 @@ class Routes:
                 link = await self._link(hop)
             except RelayUnreachable as error:
                 self._away_since.setdefault(hop, _now())
-                failure = HopAway(hop, retry_after=error.retry_after)
+                failure = HopAway(error.detail, retry_after=error.retry_after)
                 continue
             self._away_since.pop(hop, None)
             try:
@@ -429,6 +508,8 @@ class Routes:
         for cover in self._covers.values():
             cover.close()
         self._covers.clear()
+        for contact in self._contacts:
+            contact.cancel()
 
     async def keep_cover(self) -> None:
         """Send and ask in every round, whether there is anything to be said or not; for ever."""
@@ -442,21 +523,21 @@ class Routes:
         if not self.period_s:
             return 0, 0
         each = [
-            day_bytes(self.period_s, relay, is_first=relay == self.homes[0].relay)
+            day_bytes(self.period_s, is_first=relay == self.homes[0].relay)
             for relay in self._behind().values()
         ]
         return sum(up for up, _ in each), sum(down for _, down in each)
 
-    def _behind(self) -> dict[str, str]:
+    def _behind(self) -> dict[bytes, bytes]:
         """Each hop that is used, and the first relay it leads to."""
         chosen = [self.setting] if self.setting not in (AUTO, OFF) else []
-        found: dict[str, str] = {}
+        found: dict[bytes, bytes] = {}
         for relay in [home.relay for home in self.homes] + chosen:
             for hop in self._hops(relay)[0][:1]:
                 found.setdefault(hop, relay)
         return found
 
-    def _cover(self, hop: str) -> Cover:
+    def _cover(self, hop: bytes) -> Cover:
         if hop not in self._covers:
             self._covers[hop] = Cover(
                 self.period_s,
@@ -467,22 +548,21 @@ class Routes:
             )
         return self._covers[hop]
 
-    async def _empty(self, hop: str, request: wire.Request) -> wire.Reply:
+    async def _empty(self, hop: bytes, request: wire.Request) -> wire.Reply:
         """Ask for nothing by way of a hop, which sees where that goes: where a word, or a page,
         would go."""
-        relay = self._somebody() if isinstance(request, wire.Publish) else ""
+        relay = self._somebody() if isinstance(request, wire.Publish) else b""
         if not relay or hop not in self._hops(relay)[0][:1]:
             relay = self._behind()[hop]
         hopped = await self._through(await self._link(hop), hop, relay)
         return await hopped.ask(request)
 
-    def _hops(self, relay: str) -> tuple[list[str], str]:
+    def _hops(self, relay: bytes) -> tuple[list[bytes], str]:
         """The hops to a relay, the better first, or why there are none."""
         if self.setting == OFF:
             return [], "hops are switched off"
-        key = parse_address(relay).key
         if self.setting != AUTO:
-            if parse_address(self.setting).key != key:
+            if self.setting != relay:
                 return [self.setting], ""
             if not self.period_s:
                 return [], "it is the hop itself"
@@ -490,11 +570,11 @@ class Routes:
             return [], "a hop needs a second relay, of another operator"
         if len({home.operator for home in self.homes} - {""}) < len(self.homes):
             return [], "both relays have the same operator, or do not name one"
-        others = [home for home in reversed(self.homes) if parse_address(home.relay).key != key]
+        others = [home for home in reversed(self.homes) if home.relay != relay]
         hops = [home.relay for home in others if home.is_hop]
         return hops, "" if hops else "the other relay does not pass requests on"
 
-    def _is_exposed(self, relay: str, hops: list[str]) -> bool:
+    def _is_exposed(self, relay: bytes, hops: list[bytes]) -> bool:
         """Whether the fallback has to be asked directly, since every hop to it is away."""
         if self.setting != AUTO or self.period_s:
             return False
@@ -503,8 +583,8 @@ class Routes:
         now = _now()
         return all(now - self._away_since.get(hop, now) >= HOP_AWAY_S for hop in hops)
 
-    async def _through(self, link: Link, hop: str, relay: str) -> _Hopped:
-        async with self._locks.setdefault(f"to {relay}", asyncio.Lock()):
+    async def _through(self, link: Link, hop: bytes, relay: bytes) -> _Hopped:
+        async with self._locks.setdefault(("to", relay), asyncio.Lock()):
             sealing = self._sealings.get(relay)
             if sealing is None or sealing.hop != hop:
                 if _now() < self._refused.get(relay, 0.0):
@@ -513,53 +593,147 @@ class Routes:
                 sealing = self._sealings[relay] = _Sealing(hop, descriptor.sealing)
         return _Hopped(link, relay, sealing.key, lambda: self._forget(relay))
 
-    def _forget(self, relay: str) -> None:
+    def _forget(self, relay: bytes) -> None:
         self._sealings.pop(relay, None)
 
-    async def _inquire(self, link: Link, relay: str) -> Descriptor:
+    async def _inquire(self, link: Link, relay: bytes) -> Descriptor:
         try:
-            descriptor = await inquire(link, relay)
+            await self._compare(link, relay)
+            descriptor = await inquire(link, relay, self._where.where(relay))
         except (HopRefused, BrokenSeal) as error:
             self._refused[relay] = _now() + REFUSED_S
             raise RelayUnreachable(str(error), retry_after=REFUSED_S) from None
         if not descriptor.sealing:
             raise RelayUnreachable("it takes no sealed requests", retry_after=REFUSED_S)
+        self._where.learn(descriptor.address)
         return descriptor
 
-    async def _link(self, address: str) -> Link:
-        async with self._locks.setdefault(address, asyncio.Lock()):
-            link = self._links.get(address)
+    async def _compare(self, link: Link, relay: bytes) -> bool:
+        """Tell a relay what we know of where another one is, and hear what it knows. Whether that
+        was newer. Raises as a link."""
+        known = self._where.signed(relay)
+        located = await link.request(wire.Locate(0, relay, known), wire.Located)
+        found = located.address
+        if found is None or found.key != relay or (known and found.issued <= known.issued):
+            return False
+        self._where.learn(found)
+        return True
+
+    async def _link(self, relay: bytes) -> Link:
+        try:
+            return await self._connected(relay)
+        except (RelayUnreachable, RelayKeyChanged):
+            is_news, link = await self._ask_around(relay), self._links.get(relay)
+            if link is not None and link.is_open:
+                return link  # somebody else has found it meanwhile
+            if not is_news:
+                raise
+        self.look_again(relay)
+        return await self._connected(relay)
+
+    def look_again(self, relay: bytes) -> None:
+        """Look for a relay at once, for it may be elsewhere."""
+        self._pause.pop(relay, None)
+        self._refused.pop(relay, None)
+        self._forget(relay)
+
+    async def ask_where(self, relay: bytes) -> bool:
+        """Have a relay say where it is, by the way it is asked for everything. Whether it has.
+        Raises as `to`."""
+        if not self.may_be_met(relay):
+            self._forget(relay)
+            return isinstance(await self._way(relay), _Hopped | _Covered)
+        link = await self._link(relay)
+        self._where.learn((await link.describe(relay)).address)
+        return True
+
+    async def _connected(self, relay: bytes) -> Link:
+        async with self._locks.setdefault(("at", relay), asyncio.Lock()):
+            link = self._links.get(relay)
             if link is not None and link.is_open:
                 return link
-            until, pause = self._pause.get(address, (0.0, RETRY_S[0]))
-            if _now() < until:
+            until, pause, missed = self._pause.get(relay, (0.0, RETRY_S[0], []))
+            places = list(self._where.where(relay))
+            if _now() < until and places == missed:
                 raise RelayUnreachable(retry_after=until - _now())
             try:
-                link = await connect(parse_address(address), may_be_private=anywhere)
+                link = await meet(self._where, relay)
             except RelayUnreachable as error:
-                self._pause[address] = (_now() + pause, min(2 * pause, RETRY_S[1]))
-                raise RelayUnreachable(error.detail, retry_after=pause) from None
-            self._pause.pop(address, None)
-            if address in self._links:
-                ended = self._links[address]
+                self._pause[relay] = (_now() + pause, min(2 * pause, RETRY_S[1]), places)
+                raise type(error)(error.detail, retry_after=pause) from None
+            self._pause.pop(relay, None)
+            if relay in self._links:
+                ended = self._links[relay]
                 self._ended = (
                     self._ended[0] + ended.sent_bytes,
                     self._ended[1] + ended.received_bytes,
                 )
-            self._links[address] = link
-            return link
+            self._links[relay] = link
+        self._where.found(relay, link)
+        self._begin_contact(link, relay)
+        return link
+
+    def bring_news(self) -> None:
+        """Let our relays know, as far as we are connected, where the others are now."""
+        for relay in self._own():
+            link = self._links.get(relay)
+            if link is not None and link.is_open:
+                self._begin_contact(link, relay)
+
+    def _begin_contact(self, link: Link, relay: bytes) -> None:
+        contact = asyncio.ensure_future(self._make_contact(link, relay))
+        self._contacts.add(contact)
+        contact.add_done_callback(self._contacts.discard)
+
+    async def _make_contact(self, link: Link, relay: bytes) -> None:
+        """Learn where a relay is and is to be, and let a relay of ours know where the others are:
+        whoever loses one of them may ask it."""
+        with contextlib.suppress(Unavailable, PeerError, TrustError):  # the next contact tries
+            self._where.learn((await link.describe(relay)).address)
+            if relay in self._own():
+                for other in self._own():
+                    if other != relay:
+                        await self._compare(link, other)
+
+    async def _ask_around(self, relay: bytes) -> bool:
+        """Ask our other relays where one of ours is; whether one of them knows more than we do."""
+        if relay not in self._own() or _now() < self._asked_at.get(relay, -ASK_S) + ASK_S:
+            return False
+        self._asked_at[relay] = _now()
+        for other in self._own():
+            if other != relay and self.may_be_met(other):
+                with contextlib.suppress(Unavailable, PeerError, TrustError):
+                    if await self._compare(await self._connected(other), relay):
+                        return True
+        return False
+
+    def may_be_met(self, relay: bytes) -> bool:
+        """Whether a relay sees our network address anyway: it is a hop, or asked directly."""
+        hops, _ = self._hops(relay)
+        return relay in self._behind() or not (hops or self.period_s)
+
+    def _own(self) -> list[bytes]:
+        return [home.relay for home in self.homes]
+
+    def place(self, relay: bytes) -> Place | None:
+        """Where a relay is reached just now, if it is asked directly or is a hop."""
+        link = self._links.get(relay)
+        return link.place if link is not None and link.is_open else None
 
 
-async def inquire(link: Link, relay: str) -> Descriptor:
-    """What a relay says of itself, by way of a hop.
+async def inquire(link: Link, relay: bytes, places: Iterable[Place]) -> Descriptor:
+    """What the relay with this key says of itself, by way of a hop, which may ask for it at these
+    places if it does not know where it is.
 
     Raises HopRefused, RelayUnreachable, or BrokenDescriptor if the relay has not signed it.
     """
+    at = [one for one in places if one.tls == "pinned" and not is_private(one.host)]
     try:
-        described = await link.request(wire.Inquire(0, relay), wire.Described)
+        inquiry = wire.Inquire(0, relay, tuple(at[:MAX_PLACES]))
+        described = await link.request(inquiry, wire.Described)
     except Unavailable as error:
         raise RelayUnreachable("it or the hop", retry_after=error.retry_after) from None
-    return open_descriptor(described.descriptor, parse_address(relay).key)
+    return open_descriptor(described.descriptor, relay)
 
 
 def _now() -> float:

@@ -34,6 +34,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from amanat.errors import (
     AmanatError,
     BadArgument,
+    BrokenAddress,
     DiskFailed,
     DiskFull,
     FileTooLarge,
@@ -46,6 +47,7 @@ from amanat.errors import (
     VaultTooNew,
     WrongPassphrase,
 )
+from amanat.protocol.descriptor import parse_address
 from amanat.protocol.messages import envelope_hash, message_id
 
 if TYPE_CHECKING:
@@ -560,7 +562,7 @@ CREATE TABLE awaited (
 """,
     # 19: warnings are counted
     """
--- One of each kind about somebody (an identity, or a relay's address) in a conversation, and how
+-- One of each kind about somebody (an identity, or a relay's key) in a conversation, and how
 -- many there were since the person has seen them. Empty: about no one, in none.
 CREATE TABLE warning_19 (
     id INTEGER PRIMARY KEY, at INTEGER NOT NULL, code TEXT NOT NULL,
@@ -663,6 +665,88 @@ ALTER TABLE since ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
 -- The epoch in which we came, as long as a device has not said how far it had counted then; 0: it
 -- has, or it came later than we.
 ALTER TABLE heard ADD COLUMN came INTEGER NOT NULL DEFAULT 0;
+""",
+    # 26: a relay is its key
+    """
+-- What relays have signed last of where they are (RelayAddress).
+CREATE TABLE relay_at (
+    relay BLOB PRIMARY KEY, signed BLOB NOT NULL, noted_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Places of relays that the person has named, or at which they were found; when, in Unix ms.
+CREATE TABLE place (
+    relay BLOB NOT NULL, host TEXT NOT NULL, port INTEGER NOT NULL, tls TEXT NOT NULL,
+    named_at INTEGER, found_at INTEGER,
+    PRIMARY KEY (relay, host, port, tls)
+) STRICT, WITHOUT ROWID;
+INSERT OR IGNORE INTO place
+    SELECT part_of_relay(address, 'key'), part_of_relay(address, 'host'),
+    part_of_relay(address, 'port'), part_of_relay(address, 'tls'), 1, NULL FROM relay;
+
+-- Everywhere else a relay is its key.
+CREATE TABLE relay_26 (
+    relay BLOB PRIMARY KEY, region TEXT NOT NULL, bucket_key BLOB NOT NULL,
+    operator TEXT NOT NULL DEFAULT '', is_hop INTEGER NOT NULL DEFAULT 0,
+    holds INTEGER NOT NULL DEFAULT 0
+) STRICT;
+INSERT OR IGNORE INTO relay_26
+    SELECT part_of_relay(address, 'key'), region, bucket_key, operator, is_hop, holds FROM relay;
+DROP TABLE relay;
+ALTER TABLE relay_26 RENAME TO relay;
+
+CREATE TABLE relay_move_26 (
+    relay BLOB PRIMARY KEY, signed BLOB, notice BLOB
+) STRICT, WITHOUT ROWID;
+DROP TABLE relay_move;
+ALTER TABLE relay_move_26 RENAME TO relay_move;
+
+DROP INDEX outbox_relay;
+ALTER TABLE outbox ADD COLUMN relay_26 BLOB NOT NULL DEFAULT x'';
+ALTER TABLE outbox ADD COLUMN other_relay_26 BLOB;
+UPDATE outbox SET relay_26 = part_of_relay(relay, 'key'),
+    other_relay_26 = part_of_relay(other_relay, 'key');
+ALTER TABLE outbox DROP COLUMN relay;
+ALTER TABLE outbox DROP COLUMN other_relay;
+ALTER TABLE outbox RENAME COLUMN relay_26 TO relay;
+ALTER TABLE outbox RENAME COLUMN other_relay_26 TO other_relay;
+CREATE INDEX outbox_relay ON outbox (relay, id);
+
+ALTER TABLE former ADD COLUMN relay_26 BLOB NOT NULL DEFAULT x'';
+UPDATE former SET relay_26 = part_of_relay(relay, 'key');
+ALTER TABLE former DROP COLUMN relay;
+ALTER TABLE former RENAME COLUMN relay_26 TO relay;
+
+ALTER TABLE epoch_drop ADD COLUMN relay_26 BLOB NOT NULL DEFAULT x'';
+UPDATE epoch_drop SET relay_26 = part_of_relay(relay, 'key') WHERE relay <> '';
+ALTER TABLE epoch_drop DROP COLUMN relay;
+ALTER TABLE epoch_drop RENAME COLUMN relay_26 TO relay;
+
+ALTER TABLE comeback ADD COLUMN relay_26 BLOB;
+UPDATE comeback SET relay_26 = part_of_relay(relay, 'key');
+ALTER TABLE comeback DROP COLUMN relay;
+ALTER TABLE comeback RENAME COLUMN relay_26 TO relay;
+
+ALTER TABLE holding ADD COLUMN relay_26 BLOB NOT NULL DEFAULT x'';
+UPDATE holding SET relay_26 = part_of_relay(relay, 'key');
+ALTER TABLE holding DROP COLUMN relay;
+ALTER TABLE holding RENAME COLUMN relay_26 TO relay;
+
+ALTER TABLE repeat_request ADD COLUMN relay_26 BLOB NOT NULL DEFAULT x'';
+ALTER TABLE repeat_request ADD COLUMN other_relay_26 BLOB;
+UPDATE repeat_request SET relay_26 = part_of_relay(relay, 'key'),
+    other_relay_26 = part_of_relay(other_relay, 'key');
+ALTER TABLE repeat_request DROP COLUMN relay;
+ALTER TABLE repeat_request DROP COLUMN other_relay;
+ALTER TABLE repeat_request RENAME COLUMN relay_26 TO relay;
+ALTER TABLE repeat_request RENAME COLUMN other_relay_26 TO other_relay;
+
+-- Older records name relays by a text: whoever sent them says it again.
+DELETE FROM moved;
+DELETE FROM joining;
+DELETE FROM offer;
+DELETE FROM held;
+UPDATE meta SET value = part_of_relay(CAST(value AS TEXT), 'key')
+    WHERE key IN ('home', 'fallback') OR (key = 'hop' AND value NOT IN (x'6175746F', x'6F6666'));
 """,
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""
@@ -929,6 +1013,7 @@ def _upgrade(db: sqlite3.Connection, version: int) -> None:
     """Bring the schema from a version to ours; inside a transaction."""
     db.create_function("message_id", 2, message_id, deterministic=True)
     db.create_function("envelope_hash", 1, envelope_hash, deterministic=True)
+    db.create_function("part_of_relay", 2, _part_of_relay, deterministic=True)
     for schema in _SCHEMAS[version:]:
         for statement in schema.split(";\n"):
             db.execute(statement)
@@ -950,6 +1035,20 @@ def _make_private(directory: Path) -> None:
                 " give a directory of its own, or take others' rights to it away"
             )
     directory.chmod(0o700)
+
+
+def _part_of_relay(address: str | None, part: str) -> bytes | str | int | None:
+    """The key, or a part of the place, of a relay address as older vaults hold it."""
+    if address is None:
+        return None
+    try:
+        found = parse_address(address)
+    except BrokenAddress:
+        return b"" if part == "key" else ""
+    if part == "key":
+        return found.key
+    value: str | int = getattr(found.places[0], part)
+    return value
 
 
 def _take_lock(directory: Path) -> int:

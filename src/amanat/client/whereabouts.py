@@ -45,15 +45,22 @@ class Whereabouts:
         any more, `fresh` those that only the new address names."""
         for home in left:
             self._db.execute(
-                "INSERT OR REPLACE INTO former VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO former"
+                " (drop_id, append_token, read_token, relay, region, left_at)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
                 (*home.bucket, home.relay, home.region, now),
             )
         for home in self._me.homes:
             self._db.execute("DELETE FROM former WHERE drop_id = ?", (home.bucket.drop_id,))
+        self.say_anew(now=now)
+        self._vault.put("fresh", b"".join(home.bucket.drop_id for home in fresh))
+
+    def say_anew(self, *, now: int) -> None:
+        """What is told says something else from now on, be it only where our relays are; inside a
+        unit."""
         # Above any that an older copy of this vault can have told, if the clock is right.
         version = max(self._number("addresses version") + 1, now)
         self._vault.put("addresses version", version.to_bytes(8, "big"))
-        self._vault.put("fresh", b"".join(home.bucket.drop_id for home in fresh))
 
     def promised(self, homes: Iterable[Home]) -> None:
         """Open invites and knocks name these homes of ours; inside a unit, before they change."""

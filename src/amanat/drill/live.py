@@ -23,7 +23,7 @@ from amanat.drill.designs import DESIGNS, buckets_of, deposit
 from amanat.drill.replay import RelayProcess
 from amanat.drill.search import found
 from amanat.errors import RelayUnreachable, WrongPassphrase
-from amanat.link import anywhere, connect
+from amanat.link import connect
 from amanat.protocol import wire
 from amanat.protocol.cells import one_time, seal
 from amanat.protocol.descriptor import parse_address
@@ -102,7 +102,7 @@ async def _say(relay: RelayProcess, root: Path, texts: Sequence[str]) -> None:
 
 async def _bucket(relay: RelayProcess) -> list[bytes]:
     """All cells of the relay's only bucket."""
-    link = await connect(parse_address(relay.address), may_be_private=anywhere)
+    link = await connect(parse_address(relay.address))
     drop = (await _buckets(relay, 1))[0]
     cells: list[bytes] = []
     while True:
@@ -115,7 +115,7 @@ async def _bucket(relay: RelayProcess) -> list[bytes]:
 
 
 async def _buckets(relay: RelayProcess, many: int) -> list[Drop]:
-    link = await connect(parse_address(relay.address), may_be_private=anywhere)
+    link = await connect(parse_address(relay.address))
     described = await link.request(wire.Describe(0, b""), wire.Described)
     await link.closed()
     return [derive_bucket(described.bucket_key, number, region="IR") for number in range(many)]
@@ -177,7 +177,7 @@ def name_people(sample: Sample, rng: np.random.Generator) -> dict[str, tuple[str
 async def _deposit(relay: RelayProcess, buckets: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Put a cell into each of these buckets in turn; (bucket, seq) of each."""
     drops = await _buckets(relay, int(buckets.max()) + 1)
-    link = await connect(parse_address(relay.address), may_be_private=anywhere)
+    link = await connect(parse_address(relay.address))
     places: list[tuple[int, int]] = []
     for begin in range(0, len(buckets), IN_FLIGHT):
         wave = buckets[begin : begin + IN_FLIGHT].tolist()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
+from amanat.protocol import codec
 from amanat.protocol.cells import LABEL_BYTES
 
 if TYPE_CHECKING:
@@ -90,12 +91,14 @@ def read(path: Path) -> Iterator[Record]:
 
 def fields(frame: wire.Request | wire.Reply) -> dict[str, Field]:
     """All a frame says, each by its name: of long bytes their number, their digest and how they
-    begin, of a list how many there are."""
+    begin, of a list how many there are, of a record what it comes to in bytes."""
     found: dict[str, Field] = {}
     for name, value in msgspec.structs.asdict(frame).items():
         if name == "id":
             continue
-        if isinstance(value, list):
+        if isinstance(value, msgspec.Struct):
+            value = codec.encode(value)  # noqa: PLW2901  # the same, as it was said
+        if isinstance(value, list | tuple):
             found[f"{name} many"] = len(value)
         elif isinstance(value, bytes) and len(value) > SHORT_BYTES:
             found[f"{name} size"] = len(value)

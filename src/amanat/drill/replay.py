@@ -259,9 +259,13 @@ class Conductor:
         *,
         processes: int,
         lines_per_s: float = 0,
+        others: Sequence[str] = (),
     ) -> None:
-        """`lines_per_s` is how many lines are said in a second at most; 0: as many as can be."""
+        """`others` are the addresses of further relays on this machine, on which only people who
+        have named them call; `lines_per_s` is how many lines are said in a second at most; 0: as
+        many as can be."""
         self._lines_per_s = lines_per_s
+        self._others = tuple(others)
         self._script = script
         self._relay = relay
         self._root = root
@@ -352,6 +356,7 @@ class Conductor:
         task = _Task(
             *(self._script, share, self._relay.address, self._root, self._key, is_new),
             lines_per_s=self._lines_per_s / len(self._shares),
+            others=self._others,
         )
         process = self._context.Process(target=_work, args=(theirs, task), daemon=True)
         process.start()
@@ -507,6 +512,8 @@ class _Task(NamedTuple):
     them."""
     lines_per_s: float
     """How many lines its people say in a second at most; 0: as many as they can."""
+    others: tuple[str, ...]
+    """Further relays that its people name."""
 
 
 def _work(pipe: Connection, task: _Task) -> None:
@@ -585,7 +592,10 @@ class _Worker:
         unlock = Unlock(key=self._task.key)
         if not self._task.is_new:
             return Client.open(directory, unlock)
-        return await Client.create(directory, unlock, name=person, relay=self._task.relay)
+        client = await Client.create(directory, unlock, name=person, relay=self._task.relay)
+        for relay in self._task.others:
+            await client.set_place(relay)
+        return client
 
     async def _next(self) -> Any:  # noqa: ANN401  # what the conductor sends
         return await asyncio.get_running_loop().run_in_executor(None, self._pipe.recv)

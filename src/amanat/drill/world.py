@@ -50,7 +50,14 @@ from amanat.errors import (
 from amanat.link import Link
 from amanat.protocol import codec, sealing, wire
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES, seal
-from amanat.protocol.descriptor import Descriptor, Limits, RelayAddress, sign_descriptor
+from amanat.protocol.descriptor import (
+    Descriptor,
+    Limits,
+    RelayAddress,
+    Stay,
+    sign_address,
+    sign_descriptor,
+)
 from amanat.protocol.drops import (
     HANDSHAKE_RETENTION_DAYS,
     derive_bucket,
@@ -181,9 +188,10 @@ class Relay:
         self.bucket_key = os.urandom(32)
         self.region = region
         self.buckets = buckets
-        self.address = RelayAddress(
-            self.key.public_key().public_bytes_raw(), (Place(f"relay{port}.example", 443),)
-        )
+        self.address: RelayAddress
+        self.is_at(Place(f"relay{port}.example", 443), issued=1)
+        self.known: dict[bytes, RelayAddress] = {}
+        """Where other relays are, as it was told."""
         self.page = wire.MAX_CELLS
         """Most cells in one answer."""
         self.refuses: AmanatError | None = None
@@ -204,12 +212,24 @@ class Relay:
             append, read = (token_hash(bucket.drop_id, token) for token in bucket[1:])
             self.shelves[bucket.drop_id] = Shelf(append, read, 14, [first_digest(bucket.drop_id)])
 
+    def is_at(self, *places: Place | Stay, issued: int) -> None:
+        """Be here from now on, and say so."""
+        stays = [one if isinstance(one, Stay) else Stay(one) for one in places]
+        self.address = sign_address(stays, self.key, issued=issued)
+        self.here = {stay.place for stay in stays}
+        """Where it answers."""
+
     def answer(self, request: wire.Request, who: str = "") -> wire.Reply:
         try:
             match request:
                 case wire.Describe(id=number):
                     key = self.bucket_key if self.gives_access else b""
                     return wire.Described(number, self.descriptor(), key)
+                case wire.Locate(id=number, relay=relay, known=known):
+                    before = self.known.get(relay)
+                    if known is not None and (before is None or before.issued < known.issued):
+                        self.known[relay] = known
+                    return wire.Located(number, self.known.get(relay))
                 case wire.Create(id=number):
                     return wire.Created(number, self._create(request))
                 case wire.Append(id=number):
@@ -277,6 +297,7 @@ class Relay:
             access="open",
             issued_at=0,
             limits=Limits(2**20, 2**30, 2**10, 2**10),
+            address=self.address,
             sealing=sealing.public_key(self.sealing),
             is_hop=self.is_hop,
             outbound=self.outbound,
@@ -356,7 +377,7 @@ class Network:
         self.lines: list[tuple[float, str, str, int]] = []
         """When a hop was sent a sealed request, by whom, by which verb, and how many bytes."""
         self.seen: list[tuple[str, RelayAddress]] = []
-        """Who has asked which relay for something that was for itself."""
+        """Who has asked which relay for something that rests there, itself."""
         self.copied: set[str] = set()
         """Whose vault was copied: an old copy cannot know what the newer one has sent."""
         self._readers: dict[bytes, list[_Reader]] = {}
@@ -367,7 +388,7 @@ class Network:
 
     async def dial(self, key: bytes, place: Place, _ips: Sequence[str]) -> Link:
         await asyncio.sleep(self.way())
-        there = next((one for one in self.relays.values() if place in one.address.places), None)
+        there = self._at_place(place)
         if not self.is_up or there is None or there.address in self.away:
             raise RelayUnreachable("down")
         if there.address.key != key:
@@ -377,6 +398,9 @@ class Network:
         self.sockets.append(socket)
         link.on_ws_connected(cast("picows.WSTransport", socket))
         return link
+
+    def _at_place(self, place: Place) -> Relay | None:
+        return next((one for one in self.relays.values() if place in one.here), None)
 
     def cut(self, address: RelayAddress) -> None:
         """A relay is away from now on."""
@@ -410,12 +434,19 @@ class Network:
 
     def _hand_on(self, socket: Socket, request: wire.Forward | wire.Inquire) -> None:
         """A hop hands a request to another relay."""
-        there = next((one for at, one in self.relays.items() if str(at) == request.to), None)
-        if not socket.relay.is_hop or there is None or there is socket.relay:
+        hop = socket.relay
+        known = hop.known.get(request.to)
+        places = known.places if known else ()
+        if isinstance(request, wire.Inquire):
+            places += request.at
+        found = map(self._at_place, places)
+        there = next((one for one in found if one and one.address.key == request.to), None)
+        if not hop.is_hop or request.to == hop.address.key:
             socket.deliver(wire.Failed(request.id, HopRefused.code))
-        elif there.address in self.away:
+        elif there is None or there.address in self.away:
             socket.deliver(wire.Failed(request.id, RelayUnreachable.code, 1.0))
         elif isinstance(request, wire.Inquire):
+            hop.known[request.to] = there.address
             socket.deliver(wire.Described(request.id, there.descriptor(), b""))
         else:
             privates, key = [there.sealing], there.address.key
@@ -444,9 +475,9 @@ class Network:
             return
         self.note(request, socket.who)
         # Whoever gives up what a hop was to hand on says so to the hop, and asks it for nothing.
-        is_asking = isinstance(socket, Socket) and not isinstance(request, wire.Unfollow)
-        if is_asking and (socket.who, socket.relay.address) not in self.seen:
-            self.seen.append((socket.who, socket.relay.address))
+        is_told = isinstance(request, wire.Describe | wire.Locate | wire.Unfollow)
+        if isinstance(socket, Socket) and not is_told:
+            self._see(socket)
         if isinstance(request, wire.Unfollow | wire.Grant):
             self._instruct(socket, request)
             return
@@ -473,6 +504,10 @@ class Network:
             reader.credit += word.credit
             if reader.is_behind:
                 self._go_on(reader)
+
+    def _see(self, socket: Socket) -> None:
+        if (socket.who, socket.relay.address) not in self.seen:
+            self.seen.append((socket.who, socket.relay.address))
 
     def _stay(self, reader: _Reader, reply: wire.Cells) -> None:
         self._readers.setdefault(reader.request.drop_id, []).append(reader)
@@ -785,7 +820,7 @@ class Person:
             return f"{self.name}: the bucket is to be read again"
         for drop_id in rules.holding.places():
             held = rules.holding.place(drop_id)
-            if held and self._world.relay_at(held.relay).address not in self._world.network.away:
+            if held and self._world.relay_with(held.relay).address not in self._world.network.away:
                 return f"{self.name}: a held word is to be fetched"
         for gid, look_due_at in self.db.execute(
             "SELECT gid, look_due_at FROM conversation WHERE state IN ('active', 'leaving')"
@@ -795,11 +830,11 @@ class Person:
                 return f"{self.name}: a look into {policy.name} is due"
             # What late losers of a race put into older drops may wait for the next look.
             epoch, drop = rules.epoch_drops(gid)[-1]
-            drops.append((f"epoch {epoch} of {policy.name}", policy.relay, drop.drop_id))
+            drops.append((f"epoch {epoch} of {policy.name}", policy.relay.key, drop.drop_id))
         for what, relay, drop_id in drops:
-            if self._world.relay_at(relay).address in self._world.network.away:
+            if self._world.relay_with(relay).address in self._world.network.away:
                 continue
-            shelf = self._world.relay_at(relay).shelves.get(drop_id)
+            shelf = self._world.relay_with(relay).shelves.get(drop_id)
             if shelf is not None and delivery.read_from(drop_id) != len(shelf.cells):
                 return f"{self.name}: {what} is not read to its end"
         return ""
@@ -853,8 +888,8 @@ class World:
         second.operator, second.is_hop = "another", True
         return self.relay, second
 
-    def relay_at(self, address: str) -> Relay:
-        return next(r for a, r in self.network.relays.items() if str(a) == address)
+    def relay_with(self, key: bytes) -> Relay:
+        return next(one for one in self.network.relays.values() if one.address.key == key)
 
     async def person(
         self, name: str, *, relay: Relay | None = None, fallback: Relay | None = None

@@ -5,16 +5,23 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import re
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Self, TypeAlias
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from amanat.errors import BrokenAddress, BrokenDescriptor
+from amanat.protocol import codec
 from amanat.protocol.drops import RETENTION_DAYS
 from amanat.protocol.places import MAX_HOSTS_CHARS, MAX_PLACES, Place, parse_place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from amanat.errors import AmanatError
 
 KEY_BYTES = 32
 """Length of a relay's Ed25519 public key, in bytes."""
@@ -29,18 +36,52 @@ MAX_CHECKPOINT_BYTES = 4096
 """Longest checkpoint in a descriptor: its own signature takes 200, each witness's less than 300."""
 _CONTEXT = b"amanat relay descriptor 1\x00"
 _ADDRESS = re.compile(r"amanat://(?P<places>[^#]+)#(?P<key>[A-Za-z0-9_-]{43})")
+_ADDRESS_CONTEXT = b"amanat relay address 1\x00"
+
+RelayKey: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
+Day: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**24)]
+"""A UTC day since 1970."""
 
 
-class RelayAddress(msgspec.Struct, frozen=True, eq=False):
-    """The key of a relay and where it can be reached.
+class Stay(codec.Record, frozen=True):
+    """That a relay is at a place, and on which days."""
+
+    place: Place
+    since: Day = 0
+    """The first of them; 0: it is there."""
+    until: Day = 0
+    """The last of them; 0: no end is known."""
+
+    def rank(self, day: int) -> int:
+        """0 on a day on which it is there, 1 before, 2 after."""
+        if self.until and day > self.until:
+            return 2
+        return int(day < self.since)
+
+
+class RelayAddress(codec.Record, frozen=True, eq=False):
+    """The key of a relay and where it can be reached, by its own signed word.
 
     A relay is its key: two addresses are equal if they are of one relay, wherever it is today.
+    ValueError, on decoding the refusal of what holds it, unless the relay has signed it. Of a place
+    without TLS it can say nothing, so that nobody can send others to one.
     """
 
-    key: bytes
-    """The relay's 32-byte Ed25519 public key."""
-    places: tuple[Place, ...]
-    """One at least, in the order in which they are tried."""
+    key: RelayKey
+    """The relay's Ed25519 public key."""
+    issued: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+    """Unix seconds: of two addresses of a relay the later one counts."""
+    stays: Annotated[tuple[Stay, ...], msgspec.Meta(max_length=MAX_PLACES)]
+    """Where it is, and is to be, in the order in which it is looked for. None: it is reached on its
+    own machine only."""
+    signature: Annotated[bytes, msgspec.Meta(max_length=SIGNATURE_BYTES)]
+
+    def __post_init__(self) -> None:
+        _check_places(self.places)
+        if any(place.tls == "off" for place in self.places):
+            raise ValueError("without TLS")
+        if not _has_signed(self.key, _address_text(self), self.signature):
+            raise ValueError("not signed by the relay")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RelayAddress) and other.key == self.key
@@ -52,12 +93,80 @@ class RelayAddress(msgspec.Struct, frozen=True, eq=False):
         return hash(self.key)
 
     @property
+    def places(self) -> tuple[Place, ...]:
+        """Where it is looked for, in this order."""
+        return tuple(stay.place for stay in self.stays)
+
+    @property
     def name(self) -> str:
         """Where it is, as people read it."""
         return ", ".join(place.name for place in self.places)
 
+    def says_as(self, other: RelayAddress) -> bool:
+        """Whether another address says the same of where the relay is."""
+        return (self.key, self.stays) == (other.key, other.stays)
+
     def __str__(self) -> str:
         return f"amanat://{','.join(map(str, self.places))}#{b64(self.key)}"
+
+
+class NamedAddress(RelayAddress, frozen=True, eq=False):
+    """The same as a person has named it, or as it is looked for: nobody has signed it, and no
+    record can hold it."""
+
+    def __post_init__(self) -> None:
+        _check_places(self.places)
+
+    @classmethod
+    def of(cls, key: bytes, *places: Place) -> Self:
+        """The address of the relay with this key at these places."""
+        return cls(key, 0, tuple(map(Stay, places)), b"")
+
+
+class _AddressText(codec.Record, frozen=True):
+    """What a relay signs of its address."""
+
+    key: bytes
+    issued: int
+    stays: tuple[Stay, ...]
+
+
+def _address_text(address: RelayAddress) -> bytes:
+    text = _AddressText(address.key, address.issued, address.stays)
+    return _ADDRESS_CONTEXT + codec.encode(text)
+
+
+_addresses = codec.decoder_of(RelayAddress)
+
+
+def decode_address(data: bytes, refusal: type[AmanatError]) -> RelayAddress:
+    """The signed address in `data`, raising `refusal` for anything else."""
+    return codec.decode(_addresses, data, refusal)
+
+
+def sign_address(stays: Iterable[Stay], key: Ed25519PrivateKey, *, issued: int) -> RelayAddress:
+    """Where a relay says that it is. ValueError for too much, or a place without TLS."""
+    public = key.public_key().public_bytes_raw()
+    text = _AddressText(public, issued, tuple(stays))
+    signature = key.sign(_ADDRESS_CONTEXT + codec.encode(text))
+    return RelayAddress(public, issued, text.stays, signature)
+
+
+@functools.lru_cache(maxsize=4096)  # pure, and the same few relays come in every record
+def _has_signed(key: bytes, text: bytes, signature: bytes) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, text)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _check_places(places: tuple[Place, ...]) -> None:
+    """Raises ValueError for a place twice, too many, or hosts that are too long."""
+    if len(set(places)) < len(places) or len(places) > MAX_PLACES:
+        raise ValueError(f"a relay has at most {MAX_PLACES} places, all different")
+    if sum(len(place.host) for place in places) > MAX_HOSTS_CHARS:
+        raise ValueError(f"the hosts of a relay have at most {MAX_HOSTS_CHARS} characters together")
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -72,11 +181,11 @@ class Limits(msgspec.Struct, frozen=True):
 class Notice(msgspec.Struct, frozen=True):
     """That all that rests at a relay is to move to another one."""
 
-    to: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
-    """The address of that relay."""
+    to: RelayAddress
+    """That relay, by its own word."""
     region: Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
     """Where it is."""
-    on: Annotated[int, msgspec.Meta(ge=0, lt=2**24)]
+    on: Day
     """The first day on which something moves, in UTC days since 1970."""
     reason: Annotated[str, msgspec.Meta(max_length=MAX_REASON_CHARS)]
 
@@ -93,7 +202,7 @@ class Descriptor(msgspec.Struct, frozen=True):
     Unknown fields are ignored: later versions may add some.
     """
 
-    key: Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
+    key: RelayKey
     region: Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
     operator: Annotated[str, msgspec.Meta(max_length=200)]
     buckets: Annotated[int, msgspec.Meta(ge=1, le=2**20)]
@@ -102,6 +211,8 @@ class Descriptor(msgspec.Struct, frozen=True):
     issued_at: Annotated[int, msgspec.Meta(ge=0)]
     """Unix seconds, rounded down to the hour."""
     limits: Limits
+    address: RelayAddress
+    """Where it is, and is to be."""
     sealing: Annotated[bytes, msgspec.Meta(max_length=SEALING_KEY_BYTES)] = b""
     """The public key to seal requests to (protocol/sealing.py); empty if it takes none."""
     is_hop: bool = False
@@ -131,7 +242,7 @@ def unb64(text: str) -> bytes:
     return data
 
 
-def parse_address(text: str) -> RelayAddress:
+def parse_address(text: str) -> NamedAddress:
     """The relay address in a text such as `amanat://relay.example:8443/#KEY`, with a comma between
     places if there are several.
 
@@ -145,11 +256,12 @@ def parse_address(text: str) -> RelayAddress:
     except ValueError:
         raise BrokenAddress from None
     places = tuple(map(parse_place, match["places"].split(",")))
-    if len(key) != KEY_BYTES or len(set(places)) < len(places) or len(places) > MAX_PLACES:
-        raise BrokenAddress
-    if sum(len(place.host) for place in places) > MAX_HOSTS_CHARS:
-        raise BrokenAddress
-    return RelayAddress(key, places)
+    try:
+        if len(key) != KEY_BYTES:
+            raise ValueError("the key is not whole")
+        return NamedAddress.of(key, *places)
+    except ValueError as error:
+        raise BrokenAddress(str(error)) from None
 
 
 def sign_descriptor(descriptor: Descriptor, key: Ed25519PrivateKey) -> bytes:
@@ -167,6 +279,6 @@ def open_descriptor(signed: bytes, key: bytes) -> Descriptor:
         descriptor = msgspec.msgpack.decode(body, type=Descriptor)
     except (InvalidSignature, msgspec.DecodeError, ValueError):
         raise BrokenDescriptor from None
-    if descriptor.key != key:
+    if descriptor.key != key or descriptor.address.key != key:
         raise BrokenDescriptor
     return descriptor

@@ -18,9 +18,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from amanat.errors import BadArgument, BrokenAddress, InvalidCredential
+from amanat.errors import BadArgument, InvalidCredential
 from amanat.protocol import codec
-from amanat.protocol.descriptor import MAX_ADDRESS_CHARS, parse_address
+from amanat.protocol.descriptor import RelayAddress  # msgspec reads it
 from amanat.protocol.drops import in_region
 
 MAX_ADDRESSES = 2
@@ -60,17 +60,15 @@ Region: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
 class Address(codec.Record, frozen=True):
     """Where cells for a person go: a bucket and the token to append to it.
 
-    ValueError, on decoding the refusal of what holds it, unless the relay's address is whole and
-    the drop is of the region.
+    ValueError, on decoding the refusal of what holds it, unless the drop is of the region.
     """
 
-    relay: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
+    relay: RelayAddress
     region: Region
     drop_id: Annotated[bytes, msgspec.Meta(min_length=24, max_length=24)]
     append_token: Key
 
     def __post_init__(self) -> None:
-        check_relay(self.relay)
         if not in_region(self.drop_id, self.region):
             raise ValueError("the drop is of another region")
 
@@ -166,16 +164,6 @@ def check_name(name: str) -> str:
     if not re.search(NAME_PATTERN, name):
         raise BadArgument("nothing of this name can be seen")
     return name
-
-
-def check_relay(address: str) -> None:
-    """Raises ValueError unless this is the text of a relay address, in its one form."""
-    try:
-        parsed = parse_address(address)
-    except BrokenAddress:
-        raise ValueError("not a relay address") from None
-    if str(parsed) != address:
-        raise ValueError("not the one form of a relay address")
 
 
 def check_signature(identity: bytes, signature: bytes, text: bytes) -> None:

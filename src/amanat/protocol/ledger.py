@@ -14,7 +14,7 @@ import msgspec
 
 from amanat.errors import BrokenLedger
 from amanat.protocol import codec
-from amanat.protocol.descriptor import KEY_BYTES, b64
+from amanat.protocol.descriptor import RelayKey, b64
 from amanat.protocol.drops import HASH_BYTES
 
 HOUR_S = 3600
@@ -25,7 +25,6 @@ MAX_ENTRY_BYTES = 256
 Hash: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 Hour: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
-RelayKey: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
 
 
 class _Entry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

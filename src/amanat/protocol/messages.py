@@ -13,7 +13,7 @@ import msgspec
 
 from amanat.errors import InvalidCommit, InvalidMessage
 from amanat.protocol import codec
-from amanat.protocol.descriptor import MAX_ADDRESS_CHARS
+from amanat.protocol.descriptor import RelayAddress  # msgspec reads it
 from amanat.protocol.identity import (
     MAX_NAME_CHARS,
     NAME_PATTERN,
@@ -22,7 +22,6 @@ from amanat.protocol.identity import (
     Name,
     Region,
     Signature,
-    check_relay,
 )
 
 MAX_TEXT_BYTES = 60_000
@@ -150,8 +149,8 @@ class Epoch(codec.Record, frozen=True):
 class Held(codec.Record, frozen=True):
     """Where a word rests that its sender does not let rest elsewhere, and how to open it."""
 
-    relay: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
-    """The sender's home."""
+    relay: Key
+    """The key of the sender's home: a relay that their addresses name."""
     region: Region
     drop: Key
     """Derives the drop."""
@@ -159,9 +158,6 @@ class Held(codec.Record, frozen=True):
     """The one-time secret of the cell in it."""
     kind: Annotated[int, msgspec.Meta(ge=1, le=255)]
     """The CellKind of what the cell carries: MLS or REPAIR."""
-
-    def __post_init__(self) -> None:
-        check_relay(self.relay)
 
 
 class Branch(codec.Record, frozen=True):
@@ -320,16 +316,13 @@ class KeyPackagesWanted(codec.Record, frozen=True):
 class FileRef(codec.Record, frozen=True):
     """Where an encrypted file rests and how to open it."""
 
-    relay: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
+    relay: RelayAddress
     region: Region
     secret: Key
     """Derives the file drop and the key of every chunk."""
     size: Annotated[int, msgspec.Meta(ge=1, le=MAX_BLOB_BYTES)]
     digest: Key
     """SHA-256 of the whole content."""
-
-    def __post_init__(self) -> None:
-        check_relay(self.relay)
 
 
 class WelcomeRef(codec.Record, frozen=True):
@@ -388,16 +381,13 @@ class Policy(codec.Record, frozen=True):
     name: Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS, pattern=rf"\A\Z|{NAME_PATTERN}")]
     """Of a group; empty in a 1:1 conversation."""
     admins: Annotated[list[Key], msgspec.Meta(max_length=MAX_ADMINS)]
-    relay: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
+    relay: RelayAddress
     """Where the epoch drops are."""
     region: Region
     may_add: Who = "admins"
     may_remove: Who = "admins"
     """Who may put others out; an admin is put out by admins only."""
     may_rename: Who = "admins"
-
-    def __post_init__(self) -> None:
-        check_relay(self.relay)
 
 
 class Fragment(codec.Record, frozen=True):

@@ -17,14 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from amanat.errors import AmanatError, BrokenCertificate, BrokenMove
 from amanat.protocol import codec, tlog
-from amanat.protocol.descriptor import (
-    MAX_ADDRESS_CHARS,
-    SIGNATURE_BYTES,
-    RelayAddress,
-    parse_address,
-)
+from amanat.protocol.descriptor import SIGNATURE_BYTES, RelayAddress, RelayKey
 from amanat.protocol.drops import DROP_ID_BYTES, TOKEN_BYTES, expand, in_region
-from amanat.protocol.ledger import Count, Hash, Hour, MovedIn, MovedOut, RelayKey
+from amanat.protocol.ledger import Count, Hash, Hour, MovedIn, MovedOut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,13 +58,13 @@ class Order(codec.Record, frozen=True):
     """That all drops of one relay are to go to another: what both act on, and what people's
     programs are shown who ask the one for a drop that is at the other.
 
-    ValueError, on decoding the refusal of what holds it, unless `to` is the destination's address.
+    ValueError, on decoding the refusal of what holds it, where a relay would move to itself.
     """
 
     move: MoveId
     source: RelayKey
-    to: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
-    """The address of the destination."""
+    to: RelayAddress
+    """The destination, by its own word."""
     region: Region
     """Where it is."""
     regions: Annotated[list[Region], msgspec.Meta(min_length=1, max_length=MAX_REGIONS)]
@@ -79,17 +74,8 @@ class Order(codec.Record, frozen=True):
     began: Hour
 
     def __post_init__(self) -> None:
-        try:
-            address = parse_address(self.to)
-        except AmanatError as error:
-            raise ValueError(error.code) from None
-        if address.key == self.source:
+        if self.to.key == self.source:
             raise ValueError("a relay does not move to itself")
-
-    @property
-    def destination(self) -> RelayAddress:
-        """Where the drops go."""
-        return parse_address(self.to)
 
     def covers(self, drop_id: bytes) -> bool:
         """Whether a drop with this id can be one of those that move."""
@@ -310,7 +296,7 @@ def open_statement(body: bytes, signature: bytes, order: Order) -> Statement:
     """The statement in some bytes. Raises BrokenMove unless the destination of `order` signed it,
     of this order."""
     statement = codec.decode(_statement, body, BrokenMove)
-    _verify(order.destination.key, signature, STATEMENT_CONTEXT + body, BrokenMove)
+    _verify(order.to.key, signature, STATEMENT_CONTEXT + body, BrokenMove)
     if open_order(statement.order) != order:
         raise BrokenMove
     return statement
@@ -334,7 +320,7 @@ def open_certificate(data: bytes) -> tuple[Order, Statement, Certificate]:
     except BrokenMove:
         raise BrokenCertificate from None
     _verify(
-        order.destination.key,
+        order.to.key,
         certificate.destination_signature,
         STATEMENT_CONTEXT + certificate.statement,
         BrokenCertificate,

@@ -21,7 +21,7 @@ MAX_PLACES = 4
 that finds none of them waits for each in turn."""
 MAX_HOST_CHARS = 253
 """Longest host, in characters: that of a DNS name (RFC 1035, section 3.1)."""
-MAX_HOSTS_CHARS = 300
+MAX_HOSTS_CHARS = 256
 """Longest hosts of all places of a relay together, in characters: an invite with two addresses
 still fits its link."""
 
@@ -109,6 +109,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_private(host: str) -> bool:
+    """Whether a host is of this machine or its network, by its name or address alone."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return is_loopback(host)
+    return not is_public(host)
 
 
 def is_public(ip: str) -> bool:

@@ -14,10 +14,11 @@ import msgspec
 from amanat.errors import FrameTooLarge, MalformedFrame
 from amanat.protocol import codec
 from amanat.protocol.cells import LARGE_CELL, MESSAGE_CELL
-from amanat.protocol.descriptor import MAX_ADDRESS_CHARS, SIGNATURE_BYTES
+from amanat.protocol.descriptor import SIGNATURE_BYTES, RelayAddress, RelayKey
 from amanat.protocol.drops import DROP_ID_BYTES, HASH_BYTES, TOKEN_BYTES
 from amanat.protocol.ledger import MAX_ENTRY_BYTES
 from amanat.protocol.moving import MAX_DROPS, MAX_ORDER_BYTES, MoveId, SignedOrder, Standing, Step
+from amanat.protocol.places import MAX_PLACES, Place
 from amanat.protocol.tlog import MAX_PATH_CHARS, TILE_WIDTH
 
 PATH = "/amanat/1"
@@ -124,21 +125,23 @@ class Sealed(_Frame, frozen=True, tag=7):
 class Forward(_Frame, frozen=True, tag=8):
     """Ask a hop to hand a sealed request to another relay."""
 
-    to: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
-    """The address of that relay."""
+    to: RelayKey
+    """The key of that relay: where it is, the hop takes from the relay's own word."""
     sealed: bytes
 
 
 class Inquire(_Frame, frozen=True, tag=9):
     """Ask a hop for the signed descriptor of another relay: nothing can be sealed without it."""
 
-    to: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
+    to: RelayKey
+    at: Annotated[tuple[Place, ...], msgspec.Meta(max_length=MAX_PLACES)]
+    """Where the hop may ask for it, if it does not find it where that relay says that it is."""
 
 
 class Cover(_Frame, frozen=True, tag=10):
     """Like Forward, handed on late in the round, with all others and in an order drawn by lot."""
 
-    to: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)]
+    to: RelayKey
     sealed: bytes
 
 
@@ -179,6 +182,17 @@ class Grant(_Frame, frozen=True, tag=15):
     """Give the Follow with this id more credit. Not answered."""
 
     credit: Credit
+
+
+class Locate(_Frame, frozen=True, tag=16):
+    """Ask for the newest word of another relay on where it is, and bring what is known of it."""
+
+    relay: RelayKey
+    known: RelayAddress | None
+
+    def __post_init__(self) -> None:
+        if self.known is not None and self.known.key != self.relay:
+            raise ValueError("another relay's")
 
 
 class Described(_Frame, frozen=True, tag=1):
@@ -248,6 +262,12 @@ class Moved(_Frame, frozen=True, tag=9):
     order: SignedOrder
 
 
+class Located(_Frame, frozen=True, tag=10):
+    """What that relay has said, as far as it is known here."""
+
+    address: RelayAddress | None
+
+
 Request: TypeAlias = (
     Describe
     | Create
@@ -264,9 +284,10 @@ Request: TypeAlias = (
     | Consult
     | Move
     | Grant
+    | Locate
 )
 Reply: TypeAlias = (
-    Described | Created | Appended | Cells | Failed | Answer | Consulted | Moving | Moved
+    Described | Created | Appended | Cells | Failed | Answer | Consulted | Moving | Moved | Located
 )
 
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)

@@ -51,6 +51,7 @@ _FILES = {
     "relay.toml": "settings",
     "identity.pem": "key",
     "certificate.pem": "key",
+    "address.signed": "address",
     "sealing.keys": "key",
     "bucket.key": "key",
     "access.code": "key",
@@ -205,7 +206,7 @@ class Audit:
                 self._orders[record.number] = order
             elif not is_certified:
                 self._under_way.add(record.number)
-            other = order.destination.key if record.is_source else order.source
+            other = order.to.key if record.is_source else order.source
             direction = "out" if record.is_source else "in"
             told.append(Move(direction, b64(other), order.regions, order.region, is_certified))
         return told

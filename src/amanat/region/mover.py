@@ -19,10 +19,10 @@ from amanat.errors import (
     NoProfile,
     Unavailable,
 )
-from amanat.link import RETRY_S, Link, anywhere, connect
+from amanat.link import RETRY_S, Link, connect
 from amanat.protocol import moving, wire
 from amanat.protocol.cells import LARGE_CELL
-from amanat.protocol.descriptor import RelayAddress
+from amanat.protocol.descriptor import NamedAddress
 from amanat.protocol.ledger import MovedOut, hour_of
 from amanat.protocol.moving import (
     ARRIVING,
@@ -42,6 +42,7 @@ from amanat.protocol.moving import (
     state_of,
     token_hash,
 )
+from amanat.protocol.places import MAX_PLACES
 from amanat.region import notice
 from amanat.relay import home
 from amanat.relay.home import Home
@@ -131,6 +132,8 @@ class Mover:
         self._began = time.monotonic()
         self._told = 0.0
         self._signed = b""
+        self._to: NamedAddress | None = None
+        """The destination, as the operator has named it this time."""
         self._arrived: dict[bytes, Standing] = {}
         """How drops stand at the destination, as it said last."""
         self._most = 1
@@ -151,18 +154,18 @@ class Mover:
     def _certificate(self, move: bytes) -> Path:
         return self._home.directory / f"move-{move.hex()}.certificate"
 
-    async def move(self, to: RelayAddress | None, *, is_resumed: bool) -> Report:
+    async def move(self, to: NamedAddress | None, *, is_resumed: bool) -> Report:
         """Move everything to a relay, or go on with the move that is under way.
 
         Raises NoticeRuns, MoveUnderWay, BadArgument, MoveRefused, BrokenMove, BrokenDescriptor,
         RelayKeyChanged or, when its patience ends, RelayUnreachable or what else a relay says.
         """
-        record = self.under_way()
+        record, self._to = self.under_way(), to
         if record is not None and not is_resumed:
             raise MoveUnderWay
         if record is not None:
             self._signed = record.order
-            if to is not None and open_order(record.order).destination.key != to.key:
+            if to is not None and open_order(record.order).to.key != to.key:
                 raise BadArgument(f"the move under way goes to {open_order(record.order).to}")
         elif to is None or is_resumed:
             raise BadArgument("no move is under way")
@@ -204,9 +207,16 @@ class Mover:
 
         await self._patiently(undo)
 
-    async def _order(self, to: RelayAddress) -> bytes:
+    def _destination(self, order: Order) -> NamedAddress:
+        """Where the destination is: where the operator says, then where it says itself."""
+        places = order.to.places
+        if self._to is not None:
+            places = (*self._to.places, *places)
+        return NamedAddress.of(order.to.key, *tuple(dict.fromkeys(places))[:MAX_PLACES])
+
+    async def _order(self, to: NamedAddress) -> bytes:
         """A new signed order."""
-        link = await connect(to, may_be_private=anywhere)
+        link = await connect(to)
         try:
             described = await link.describe(to.key)
         finally:
@@ -221,7 +231,7 @@ class Mover:
             order = Order(
                 move=move,
                 source=key.public_key().public_bytes_raw(),
-                to=str(to),
+                to=described.address,
                 region=described.region,
                 regions=regions,
                 token_hash=token_hash(move_token(key.private_bytes_raw(), move)),
@@ -242,8 +252,8 @@ class Mover:
             links: list[Link] = []
             before = self._carried, len(self._pauses)
             try:
-                links.append(await connect(own, may_be_private=anywhere))
-                links.append(await connect(order.destination, may_be_private=anywhere))
+                links.append(await connect(own))
+                links.append(await connect(self._destination(order)))
                 source, destination = (_Steps(link, order.move, token) for link in links)
                 return await work(source, destination)
             except Unavailable:
@@ -262,7 +272,7 @@ class Mover:
         order = open_order(self._signed)
         await source.take(moving.Begin(self._signed, b""))
         await destination.take(moving.Begin(self._signed, self._home.bucket_key))
-        self._most = await destination.window(order.destination.key)
+        self._most = await destination.window(order.to.key)
         self._arrived = await _survey(destination)
         gone, here = (self._reader.total(state=state) for state in (GONE, HERE))
         self._done = Done("copy", gone[0], gone[0] + here[0], 0, self._carried + here[2])
@@ -290,7 +300,7 @@ class Mover:
             (
                 entry
                 for entry in self._reader.entries(record.first_entry)
-                if isinstance(entry, MovedOut) and entry.relay == order.destination.key
+                if isinstance(entry, MovedOut) and entry.relay == order.to.key
             ),
         )
         if (went.drops, went.cells, went.bytes, went.root) != (

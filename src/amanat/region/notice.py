@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amanat.errors import BadArgument, NoticeRuns
-from amanat.link import anywhere, connect
-from amanat.protocol.descriptor import MAX_REASON_CHARS, Notice, RelayAddress
+from amanat.link import connect
+from amanat.protocol.descriptor import MAX_REASON_CHARS, NamedAddress, Notice, RelayAddress
 from amanat.protocol.drops import RETENTION_DAYS
 from amanat.relay.home import Home, read_notice, write_notice
 
@@ -21,7 +21,7 @@ that of Commits, which is at most a day longer than it says."""
 
 
 async def announce(
-    directory: Path, to: RelayAddress, *, on: int, reason: str, now: float
+    directory: Path, to: NamedAddress, *, on: int, reason: str, now: float
 ) -> Notice:
     """Have the relay in a directory tell people that it moves on a UTC day to another relay.
 
@@ -36,12 +36,12 @@ async def announce(
         raise BadArgument(f"a reason has at most {MAX_REASON_CHARS} characters")
     if to.key == home.identity.public_key().public_bytes_raw():
         raise BadArgument("a relay does not move to itself")
-    link = await connect(to, may_be_private=anywhere)
+    link = await connect(to)
     try:
-        region = (await link.describe(to.key)).region
+        described = await link.describe(to.key)
     finally:
         link.close()
-    notice = Notice(to=str(to), region=region, on=on, reason=reason)
+    notice = Notice(to=described.address, region=described.region, on=on, reason=reason)
     write_notice(directory, notice)
     return notice
 
@@ -49,5 +49,5 @@ async def announce(
 def check(directory: Path, to: RelayAddress, *, now: float) -> None:
     """Raises NoticeRuns unless people were told of a move to this relay, and its day has come."""
     notice = read_notice(directory)
-    if notice is None or notice.to != str(to) or now < notice.on * DAY_S:
+    if notice is None or notice.to.key != to.key or now < notice.on * DAY_S:
         raise NoticeRuns

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from amanat.errors import BadArgument, BrokenLedger, LedgerRewritten, NotInLedger, StoreDamaged
-from amanat.link import anywhere, connect
+from amanat.link import connect
 from amanat.protocol import tlog, wire
-from amanat.protocol.descriptor import RelayAddress, b64
+from amanat.protocol.descriptor import NamedAddress, b64
 from amanat.protocol.ledger import origin
 from amanat.protocol.tlog import Checkpoint, Note, Tile
 from amanat.relay.home import locked
@@ -85,14 +85,14 @@ class Witness(NamedTuple):
         """What others need to check its signatures: name, key id and key."""
         return tlog.cosigner(self.name, self.key.public_key().public_bytes_raw())
 
-    async def look(self, address: RelayAddress, *, now: float) -> Cosigned:
+    async def look(self, address: NamedAddress, *, now: float) -> Cosigned:
         """Look at a relay's ledger, and sign how it stands.
 
         Raises RelayUnreachable, RelayKeyChanged, BrokenLedger, or LedgerRewritten if it does not go
         on from what was signed before; nothing is signed then.
         """
         with locked(self.directory):
-            link = await connect(address, may_be_private=anywhere)
+            link = await connect(address)
 
             async def ask(path: str) -> bytes:
                 return (await link.request(wire.Consult(0, path), wire.Consulted)).part

@@ -48,7 +48,7 @@ _BINARY, _CLOSE, _PONG = (
 )
 
 INSTRUCTIONS = (wire.Unfollow, wire.Grant)
-TELLINGS = (wire.Describe, wire.Consult)
+TELLINGS = (wire.Describe, wire.Consult, wire.Locate)
 WRITINGS = (wire.Append, wire.Create, wire.Move)
 READINGS = (wire.Read, wire.Follow, wire.Page)
 ERRANDS = (wire.Forward, wire.Inquire, wire.Cover)
@@ -57,7 +57,9 @@ ENDABLE = (*READINGS, wire.Forward)
 CARRIED_OUT = (*WRITINGS, wire.Cover)
 """What is carried out even if whoever asked has gone: they ask again, and who cuts their line is
 not to see from what lacks at the end of a round what it was."""
-SEALABLE = (*TELLINGS, wire.Append, wire.Create, wire.Publish, wire.Read, wire.Page)
+SEALABLE = (
+    *(wire.Describe, wire.Consult, wire.Append, wire.Create, wire.Publish, wire.Read, wire.Page),
+)
 """What may be in a sealed request: what is answered once and does not go on."""
 
 
@@ -291,14 +293,14 @@ class Connection(picows.WSListener, Asker):
             errand.task = asyncio.ensure_future(self._ask_elsewhere(errand))
             errand.rest(relay.errands)
         elif isinstance(request, TELLINGS):
-            self.tell(Asking(self, request, number, seal), relay.tell(request))
+            self.tell(Asking(self, request, number, seal), relay.tell(request, self._guest))
 
     async def _ask_elsewhere(self, errand: Errand) -> None:
         """Ask another relay on behalf of a client."""
         hop, request = self._relay.hop, errand.request
         try:
             if isinstance(request, wire.Inquire):
-                descriptor = await hop.inquire(request.to, self._guest)
+                descriptor = await hop.inquire(request.to, self._guest, request.at)
                 reply: wire.Reply = wire.Described(request.id, descriptor, b"")
             else:
                 is_covered = isinstance(request, wire.Cover)

@@ -272,7 +272,7 @@ class Drops:
             order = open_order(record.order)
             if not record.is_source:
                 self._guests[record.access] = order.regions
-                if self._order and open_order(self._order).destination.key == order.source:
+                if self._order and open_order(self._order).to.key == order.source:
                     self._order = b""  # all has come back
             elif record.is_closed:
                 self._order = record.order

@@ -3,6 +3,7 @@
 relay.toml         settings, for the operator
 identity.pem       the Ed25519 key that the address pins and that signs the descriptor
 certificate.pem    the same key, as TLS wants to see it
+address.signed     where it says that it is, as it has signed it
 sealing.keys       private keys for sealed requests: of this week and of the one before
 bucket.key         32 bytes from which the buckets are derived; whoever has it has access
 access.code        32 bytes for which people with the code get the bucket key
@@ -18,7 +19,7 @@ import os
 import secrets
 import ssl
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated, Self, TypeAlias
 
 import msgspec
@@ -37,7 +38,15 @@ from amanat.errors import (
     StoreDamaged,
 )
 from amanat.protocol import codec, sealing
-from amanat.protocol.descriptor import Notice, RelayAddress
+from amanat.protocol.descriptor import (
+    KEY_BYTES,
+    NamedAddress,
+    Notice,
+    RelayAddress,
+    Stay,
+    decode_address,
+    sign_address,
+)
 from amanat.protocol.drops import SECRET_BYTES
 from amanat.protocol.places import Place, is_loopback, one_form
 
@@ -74,7 +83,7 @@ class Home(msgspec.Struct, frozen=True):
         if not (directory / "relay.toml").exists():
             raise NoProfile(str(directory))
         settings = config.load(directory / "relay.toml", RelayConfig)
-        _check_host(settings)
+        _check_places(settings)
         if settings.tls == "off" and not is_loopback(interface(settings)):
             raise BadSetting("tls = off is for loopback only")
         try:
@@ -94,10 +103,37 @@ class Home(msgspec.Struct, frozen=True):
             raise StoreDamaged(f"a key in {directory}")
         return cls(directory, settings, identity, bucket_key, access_code)
 
-    def address(self, port: int) -> RelayAddress:
+    def address(self, port: int) -> NamedAddress:
         """What to give to people, if the relay listens on `port`."""
-        place = Place(one_form(self.config.host), port, self.config.tls)
-        return RelayAddress(self.identity.public_key().public_bytes_raw(), (place,))
+        places = (stay.place for stay in _stays(self.config, port))
+        return NamedAddress.of(self.identity.public_key().public_bytes_raw(), *places)
+
+    def signed_address(self, port: int, *, now: float) -> RelayAddress:
+        """Where the relay says that it is, if it listens on `port`: the same word as before, unless
+        that has changed.
+
+        Raises StoreDamaged or DiskFull.
+        """
+        stays = tuple(one for one in _stays(self.config, port) if one.place.tls != "off")
+        file = self.directory / "address.signed"
+        issued = int(now)
+        try:
+            before = decode_address(file.read_bytes(), StoreDamaged)
+        except FileNotFoundError:
+            pass
+        except (OSError, StoreDamaged) as error:
+            raise StoreDamaged(f"{file}: {type(error).__name__}") from None
+        else:
+            if before.key == self.identity.public_key().public_bytes_raw():
+                if before.stays == stays:
+                    return before
+                issued = max(issued, before.issued + 1)  # whatever the clock says
+        address = sign_address(stays, self.identity, issued=issued)
+        try:
+            replace(file, codec.encode(address))
+        except OSError as error:
+            raise DiskFull(f"{file}: {error.strerror}") from None
+        return address
 
     def tls(self) -> ssl.SSLContext | None:
         """The server's TLS, None where it is off. Raises BadSetting."""
@@ -197,7 +233,7 @@ def init(directory: Path, settings: RelayConfig) -> Home:
     # Before anything is written: the rules of `open` and of the file format.
     text = config.template(settings)
     config.parse(text, RelayConfig)
-    _check_host(settings)
+    _check_places(settings)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(directory.iterdir()):
         raise ProfileExists(str(directory))
@@ -244,12 +280,26 @@ def interface(settings: RelayConfig) -> str:
     return settings.listen.strip("[]") or (host if is_loopback(host) else "")
 
 
-def _check_host(settings: RelayConfig) -> None:
-    """Raises BadSetting for a host that no client would take."""
+def _stays(settings: RelayConfig, port: int) -> list[Stay]:
+    """Where the relay is, and is to be. ValueError for what no client would take."""
+    first = Place(one_form(settings.host), port, settings.tls)
+    return [Stay(first, 0, _day(settings.until))] + [
+        Stay(Place(one_form(one.host), one.port, one.tls), _day(one.since), _day(one.until))
+        for one in settings.places
+    ]
+
+
+def _day(text: str) -> int:
+    """The UTC day of a date; 0 for none. ValueError for a date that is none."""
+    return (date.fromisoformat(text) - date(1970, 1, 1)).days if text else 0
+
+
+def _check_places(settings: RelayConfig) -> None:
+    """Raises BadSetting for places that no client would take."""
     try:
-        one_form(settings.host)
+        NamedAddress.of(bytes(KEY_BYTES), *(one.place for one in _stays(settings, settings.port)))
     except ValueError as error:
-        raise BadSetting(f"host: {error}") from None
+        raise BadSetting(f"host, until, places: {error}") from None
 
 
 def _certificate(identity: Ed25519PrivateKey) -> bytes:

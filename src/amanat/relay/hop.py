@@ -1,9 +1,10 @@
 """What a relay does as a hop: hand sealed requests to other relays and their answers back.
 
 All its clients share one connection to each destination, so that a destination sees one peer and
-not who is behind it. A hop reads nothing of what it carries. Where it goes is decided here: to
-listed relays by their key, or, where it is open, to any that has the key its address names, at an
-address of the public internet.
+not who is behind it. A hop reads nothing of what it carries. It is asked to go to a key; where that
+is, it takes from its operator's list and from what the relay with that key has signed. Where it
+goes is decided here: to listed relays, or, where it is open, to any that proves to have the key, at
+an address of the public internet.
 """
 
 from __future__ import annotations
@@ -23,21 +24,27 @@ from amanat.errors import (
     TrustError,
     Unavailable,
 )
-from amanat.link import Link, connect
+from amanat.link import Link, find
 from amanat.protocol import wire
 from amanat.protocol.descriptor import open_descriptor, parse_address
 from amanat.protocol.rounds import hand_on_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from amanat.config import HopConfig
     from amanat.protocol.descriptor import RelayAddress
+    from amanat.protocol.places import Place
+    from amanat.relay.known import Known
 
 NEW_DESTINATIONS = (16, 60.0)
 """Relays a client may ask for that it has not asked for before, in so many seconds."""
+NEW_ADDRESSES = (64, 60.0)
+"""New addresses of relays a client may bring, in so many seconds: nobody is to drive all others
+out."""
 PAUSE_S = 5.0
 """How long a destination that could not be reached is not tried again, in seconds."""
+DAY_S = 86_400
 DESCRIPTOR_S = 600.0
 """How long a destination's descriptor is handed out before it is asked for again, in seconds."""
 
@@ -62,12 +69,13 @@ class Guest:
     """What a hop knows of one of its clients while it is connected."""
 
     def __init__(self) -> None:
-        self.destinations: set[str] = set()
+        self.destinations: set[bytes] = set()
         self.rate = Rate(*NEW_DESTINATIONS)
+        self.brought = Rate(*NEW_ADDRESSES)
 
 
 class _Ready(NamedTuple):
-    """A relay that has proved to be the one its address names."""
+    """A relay that has proved to have the key."""
 
     link: Link
     descriptor: bytes
@@ -77,13 +85,17 @@ class _Ready(NamedTuple):
 class _Destination:
     """A relay to hand requests to. The connection is made when it is needed first."""
 
-    def __init__(self, address: RelayAddress, *, is_listed: bool) -> None:
-        self.address, self.is_listed = address, is_listed
+    def __init__(self, key: bytes) -> None:
+        self.key = key
         self.proving: asyncio.Task[_Ready] | None = None
         """Its being asked to prove who it is: once for all who wait for that, whoever of them goes
         meanwhile."""
         self.ready: _Ready | None = None
+        self.place: Place | None = None
+        """Where it was found last."""
         self.failed_at = -PAUSE_S
+        self.failed_for: RelayAddress | None = None
+        """What it had signed of its places when it was not found."""
         self.used_at = 0.0
         self.waiting = 0
         """Requests that are under way."""
@@ -102,6 +114,7 @@ class Hop:
         self,
         settings: HopConfig,
         own_key: bytes,
+        known: Known,
         *,
         clock: Callable[[], float],
     ) -> None:
@@ -112,8 +125,9 @@ class Hop:
             raise BadSetting(f"hop.relays: {error}") from None
         self._settings = settings
         self._own_key = own_key
+        self._known = known
         self._listed = {address.key: address for address in listed}
-        self._destinations: dict[str, _Destination] = {}
+        self._destinations: dict[bytes, _Destination] = {}
         self._rate = Rate(settings.new_destinations_per_minute, 60.0)
         self._clock = clock
         self._covered: list[asyncio.Future[None]] = []
@@ -126,16 +140,51 @@ class Hop:
             self._settings.serve == "listed" and bool(self._listed)
         )
 
-    async def inquire(self, to: str, guest: Guest) -> bytes:
-        """The signed descriptor of a relay.
+    def locate(self, relay: bytes, known: RelayAddress | None, guest: Guest) -> RelayAddress | None:
+        """The newest word of a relay on where it is, after what a client knows of it was taken.
+
+        Raises RelayBusy when the client has brought too much.
+        """
+        before = self._known.get(relay)
+        if known is not None and (before is None or before.issued < known.issued):
+            guest.brought.take(now=asyncio.get_running_loop().time())
+            self._known.take(known)
+        return self._known.get(relay)
+
+    async def inquire(self, to: bytes, guest: Guest, at: Sequence[Place] = ()) -> bytes:
+        """The signed descriptor of a relay. Where it is not found where it says that it is, it is
+        asked for at these places, which are a client's word: nothing goes there, and nothing is
+        kept of it, but what the relay itself then says.
 
         Raises HopRefused, RelayBusy, RelayUnreachable or RelayKeyChanged.
         """
         destination = self._find(to, guest)
-        return (await self._prove(destination)).descriptor
+        try:
+            return (await self._prove(destination)).descriptor
+        except (RelayUnreachable, HopRefused):
+            places = [place for place in at if place.tls == "pinned"]
+            if not places:
+                raise
+        now = asyncio.get_running_loop().time()
+        guest.rate.take(now=now)
+        self._rate.take(now=now)
+        return await self._ask_at(destination, places)
+
+    async def _ask_at(self, destination: _Destination, places: Sequence[Place]) -> bytes:
+        try:
+            link = await find(destination.key, places, may_be_private=lambda _place: False)
+        except NotPublic:
+            raise HopRefused from None
+        try:
+            described = await link.request(wire.Describe(0, b""), wire.Described)
+        finally:
+            link.close()
+        opened = open_descriptor(described.descriptor, destination.key)
+        self._known.take(opened.address)
+        return described.descriptor
 
     async def forward(
-        self, to: str, sealed: bytes, guest: Guest, *, is_covered: bool = False
+        self, to: bytes, sealed: bytes, guest: Guest, *, is_covered: bool = False
     ) -> bytes:
         """A relay's sealed answer to a sealed request; a covered one is handed on with all others
         of its round.
@@ -174,36 +223,40 @@ class Hop:
             destination.close()
         self._destinations.clear()
 
-    def _find(self, to: str, guest: Guest) -> _Destination:
-        try:
-            address = parse_address(to)
-        except BrokenAddress:
-            raise HopRefused from None
-        is_listed = address.key in self._listed
-        is_open = self._settings.serve == "open" and all(
-            place.tls == "pinned" for place in address.places
-        )
-        if self._settings.serve == "off" or not (is_listed or is_open):
+    def _find(self, to: bytes, guest: Guest) -> _Destination:
+        is_listed = to in self._listed
+        if self._settings.serve == "off" or not (is_listed or self._settings.serve == "open"):
             raise HopRefused
-        if address.key == self._own_key:
+        if to == self._own_key:
             raise HopRefused  # one machine would see both who asks and what
-        address = self._listed.get(address.key, address)
-        name, now = str(address), asyncio.get_running_loop().time()
-        if name not in guest.destinations:
+        now = asyncio.get_running_loop().time()
+        if to not in guest.destinations:
             guest.rate.take(now=now)
-            guest.destinations.add(name)
-        destination = self._destinations.get(name)
+            guest.destinations.add(to)
+        destination = self._destinations.get(to)
         if destination is None:
             if len(self._destinations) >= self._settings.destinations:
                 self._drop_idle()
-            destination = self._destinations[name] = _Destination(address, is_listed=is_listed)
+            destination = self._destinations[to] = _Destination(to)
         destination.used_at = now
         return destination
 
+    def _places(self, destination: _Destination) -> list[Place]:
+        """Where to look for a relay, in turn."""
+        listed, signed = self._listed.get(destination.key), self._known.get(destination.key)
+        places = list(listed.places) if listed else []
+        if signed is not None:
+            day = int(self._clock() // DAY_S)
+            stays = sorted(signed.stays, key=lambda stay: stay.rank(day))
+            # At an ordinary certificate anybody may answer whom an authority believes.
+            places += [one.place for one in stays if listed or one.place.tls == "pinned"]
+        places.sort(key=lambda place: place != destination.place)
+        return list(dict.fromkeys(places))
+
     def _drop_idle(self) -> None:
         idle = [
-            (one.used_at, name)
-            for name, one in self._destinations.items()
+            (one.used_at, key)
+            for key, one in self._destinations.items()
             if not one.waiting and one.proving is None
         ]
         if not idle:
@@ -216,7 +269,8 @@ class Hop:
         if ready is not None and ready.link.is_open and now - ready.since < DESCRIPTOR_S:
             return ready
         if destination.proving is None:
-            if now - destination.failed_at < PAUSE_S:
+            is_news = destination.failed_for is not self._known.get(destination.key)
+            if now - destination.failed_at < PAUSE_S and not is_news:
                 raise RelayUnreachable(retry_after=destination.failed_at + PAUSE_S - now)
             destination.proving = asyncio.ensure_future(self._ask_who(destination))
             destination.proving.add_done_callback(_is_told)
@@ -230,26 +284,32 @@ class Hop:
                 self._rate.take(now=now)
                 link = await self._connect(destination)
             described = await link.request(wire.Describe(0, b""), wire.Described)
-            open_descriptor(described.descriptor, destination.address.key)
+            opened = open_descriptor(described.descriptor, destination.key)
         except (PeerError, TrustError, Unavailable):
             destination.failed_at = now
+            destination.failed_for = self._known.get(destination.key)
             destination.ready = None
             if link is not None:
                 link.close()
             raise
         else:
+            self._known.take(opened.address)
             destination.ready = _Ready(link, described.descriptor, now)
             return destination.ready
         finally:
             destination.proving = None
 
     async def _connect(self, destination: _Destination) -> Link:
+        listed = self._listed.get(destination.key)
+        named = listed.places if listed else ()
         try:
-            return await connect(
-                destination.address, may_be_private=lambda _place: destination.is_listed
+            link = await find(
+                destination.key, self._places(destination), may_be_private=named.__contains__
             )
         except NotPublic:
             raise HopRefused from None
+        destination.place = link.place
+        return link
 
 
 def _is_told(proving: asyncio.Task[_Ready]) -> None:

@@ -163,7 +163,7 @@ class Moves:
             raise MoveRefused
         is_source = order.source == self._relay
         if not is_source and (
-            order.destination.key != self._relay
+            order.to.key != self._relay
             or order.source not in self._accepts
             or order.region != self._region
             or len(step.access) != SECRET_BYTES
@@ -298,7 +298,7 @@ class Moves:
     def _release(
         self, record: MoveRecord, order: Order, drops: Sequence[bytes], *, now: float
     ) -> None:
-        destination = order.destination.key
+        destination = order.to.key
         found = self._store.find_all(drops)
         going: dict[bytes, DropRecord] = {}
         for drop_id in drops:

@@ -47,7 +47,8 @@ from amanat.relay.asking import Asking, Queue, Reader, Rooms, Writing
 from amanat.relay.connection import DRAINING_RETRY_S, Asker, Connection, SharedFrame
 from amanat.relay.drops import BUSY_RETRY_S, Drops
 from amanat.relay.home import Home, SealingKeys, interface, locked, read_notice
-from amanat.relay.hop import Hop
+from amanat.relay.hop import Guest, Hop
+from amanat.relay.known import Known
 from amanat.relay.ledger import Ledger
 from amanat.relay.metrics import Metrics
 from amanat.relay.moving import Moves
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from amanat.protocol.descriptor import RelayAddress
+    from amanat.protocol.descriptor import NamedAddress, RelayAddress
 
 HANDSHAKE_S = 10.0
 """Longest a connection may take to finish TLS, and again to ask for the WebSocket, in seconds."""
@@ -102,7 +103,7 @@ SPARE_FILES = 64
 logger = logging.getLogger("amanat.relay")
 
 
-def run(directory: Path, *, ready: Callable[[RelayAddress], None] = lambda _: None) -> None:
+def run(directory: Path, *, ready: Callable[[NamedAddress], None] = lambda _: None) -> None:
     """Run the relay in a directory until SIGTERM or SIGINT; `ready` is told its address.
 
     Raises NoProfile, BadSetting, PortTaken, ProfileInUse, StoreTooNew, StoreDamaged or DiskFull.
@@ -151,7 +152,9 @@ class Relay:
         )
         self._sealing = SealingKeys(home.directory, now=self._now())
         self._key = home.identity.public_key().public_bytes_raw()
-        self.hop = Hop(home.config.hop, self._key, clock=self._now)
+        self._address: RelayAddress
+        """Where it says that it is; known once it listens."""
+        self.hop = Hop(home.config.hop, self._key, Known(), clock=self._now)
         self.errands: dict[Asking, None] = {}
         """What is being asked of other relays."""
         self._described: tuple[int, bytes, Notice | None, bytes] = (0, b"", None, b"")
@@ -180,7 +183,7 @@ class Relay:
         self._outgoing: list[Connection] = []
         """Connections that something is to be sent to."""
 
-    async def serve(self, ready: Callable[[RelayAddress], None]) -> None:
+    async def serve(self, ready: Callable[[NamedAddress], None]) -> None:
         """Serve until a signal asks to stop, then drain."""
         config, loop = self._home.config, asyncio.get_running_loop()
         loop.set_exception_handler(_log_loop_error)
@@ -206,13 +209,15 @@ class Relay:
             max_frame_size=wire.MAX_REQUEST_BYTES,
             backlog=BACKLOG,
         )
+        port = server.sockets[0].getsockname()[1]
+        self._address = self._home.signed_address(port, now=self._now())
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(self._write())
             expiring = tasks.create_task(self._expire())
-            ready(self._home.address(server.sockets[0].getsockname()[1]))
+            ready(self._home.address(port))
             await stop.wait()
             logger.info("draining")
             server.close()
@@ -265,8 +270,12 @@ class Relay:
         for connection in tuple(self.connections):
             connection.abort()
 
-    def tell(self, request: wire.Describe | wire.Consult) -> wire.Reply:
-        """What the relay says of itself. Raises NotInLedger."""
+    def tell(self, request: wire.Describe | wire.Consult | wire.Locate, guest: Guest) -> wire.Reply:
+        """What the relay says of itself, or knows of where another is. Raises NotInLedger or
+        RelayBusy."""
+        if isinstance(request, wire.Locate):
+            address = self.hop.locate(request.relay, request.known, guest)
+            return wire.Located(request.id, address)
         if isinstance(request, wire.Consult):
             return wire.Consulted(request.id, self.ledger.part(request.path))
         return self.describe(request)
@@ -290,6 +299,7 @@ class Relay:
                     connections=self.limits.connections,
                     requests_in_flight=self.limits.requests_in_flight,
                 ),
+                address=self._address,
                 sealing=self._sealing.public,
                 is_hop=self.hop.is_served,
                 checkpoint=checkpoint,

@@ -1,0 +1,207 @@
+"""Where relays are: what they have signed of it, what the person has named, where they were found.
+
+A relay is its key. Its newest signed address counts, whoever passed it on; nobody else's word does.
+What the person has named is theirs to say, and they alone can name a place on a private network: a
+relay of which they have named one place may be on theirs. A place at which the relay was found is
+kept for as long as it is found there, whatever it says of its places since.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from amanat.errors import VaultDamaged
+from amanat.protocol import codec
+from amanat.protocol.descriptor import KEY_BYTES, NamedAddress, RelayAddress, decode_address
+from amanat.protocol.places import MAX_PLACES, Place, is_private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from amanat.client.vault import Vault
+
+DAY_MS = 86_400_000
+MAX_RELAYS = 4096
+"""Relays whose addresses are kept, beside those the person has named: all of the people one meets,
+and no more than a member can have us keep who names another one every minute."""
+FOUND_EVERY_MS = DAY_MS
+"""How often it is written down that a relay is still found where it was."""
+
+_NEWS = "elsewhere"
+
+
+class _Kept(NamedTuple):
+    """A place of a relay. Times are Unix milliseconds, None for never."""
+
+    place: Place
+    named_at: int | None
+    found_at: int | None
+
+
+class Places:
+    """What the owner of a vault knows of where relays are."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._db = vault.db
+        self._newest: dict[bytes, int] = {}
+        """When the newest address of a relay that the vault holds was signed."""
+        vault.bind(forget=self._newest.clear)
+
+    def is_newer(self, address: RelayAddress) -> bool:
+        """Whether a relay has signed an address after the last that is known of it."""
+        before = self.signed(address.key)
+        return before is None or before.issued < address.issued
+
+    def learn(self, address: RelayAddress, *, now: int) -> bool:
+        """Keep what a relay has signed of its places; inside a unit. Whether it says that it is
+        elsewhere than was known."""
+        if address.issued <= self._newest.get(address.key, -1):
+            return False
+        before = self.signed(address.key)
+        if before is None or before.issued < address.issued:
+            self._db.execute(
+                "INSERT INTO relay_at VALUES (?1, ?2, ?3)"
+                " ON CONFLICT DO UPDATE SET signed = ?2, noted_at = ?3",
+                (address.key, codec.encode(address), now),
+            )
+            self._forget_some()
+        self._newest[address.key] = max(address.issued, before.issued if before else 0)
+        if before and (before.issued >= address.issued or address.says_as(before)):
+            return False
+        if address.key in self._own():
+            self._vault.put(_NEWS, self._news() + address.key)
+        return True
+
+    def _own(self) -> list[bytes]:
+        rows = self._db.execute("SELECT value FROM meta WHERE key IN ('home', 'fallback')")
+        return [bytes(row[0]) for row in rows]
+
+    def _news(self) -> bytes:
+        try:
+            return self._vault.get(_NEWS)
+        except KeyError:
+            return b""
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a relay of the owner is elsewhere, and people are still to be told."""
+        return bool(self._news())
+
+    def take_news(self) -> set[bytes]:
+        """The keys of those relays; inside the unit in which people are told."""
+        news = self._news()
+        self._db.execute("DELETE FROM meta WHERE key = ?", (_NEWS,))
+        return {news[at : at + KEY_BYTES] for at in range(0, len(news), KEY_BYTES)}
+
+    def _forget_some(self) -> None:
+        gone = self._db.execute(
+            "DELETE FROM relay_at WHERE relay IN (SELECT relay FROM relay_at WHERE relay"
+            " NOT IN (SELECT relay FROM place WHERE named_at IS NOT NULL)"
+            " ORDER BY noted_at DESC LIMIT -1 OFFSET ?) RETURNING 1",
+            (MAX_RELAYS,),
+        ).fetchall()
+        if gone:
+            self._newest.clear()
+            self._db.execute(
+                "DELETE FROM place WHERE named_at IS NULL"
+                " AND relay NOT IN (SELECT relay FROM relay_at)"
+            )
+
+    def signed(self, relay: bytes) -> RelayAddress | None:
+        """What a relay has signed of its places last, as far as is known here."""
+        row = self._db.execute("SELECT signed FROM relay_at WHERE relay = ?", (relay,)).fetchone()
+        return decode_address(row[0], VaultDamaged) if row else None
+
+    def name(self, address: NamedAddress, *, now: int) -> None:
+        """The person says where a relay is; inside a unit. The places they have named last count
+        first."""
+        for number, place in enumerate(reversed(address.places)):
+            self._db.execute(
+                "INSERT INTO place (relay, host, port, tls, named_at) VALUES (?1, ?2, ?3, ?4, ?5)"
+                " ON CONFLICT DO UPDATE SET named_at = ?5",
+                (address.key, place.host, place.port, place.tls, now + number),
+            )
+        self._db.execute(
+            "DELETE FROM place WHERE relay = ?1 AND named_at IS NOT NULL AND (host, port, tls) IN"
+            " (SELECT host, port, tls FROM place WHERE relay = ?1 AND named_at IS NOT NULL"
+            " ORDER BY named_at DESC LIMIT -1 OFFSET ?2)",
+            (address.key, MAX_PLACES),
+        )
+
+    def is_named(self, relay: bytes) -> bool:
+        """Whether the person has named a place of a relay themselves."""
+        return any(one.named_at is not None for one in self._kept(relay))
+
+    def may_be_called(self, address: RelayAddress) -> bool:
+        """Whether a relay that somebody else names may be looked for anywhere, as far as that shows
+        without asking for its name."""
+        places = [place for place in address.places if not is_private(place.host)]
+        return bool(places) or self.is_named(address.key)
+
+    def where(self, relay: bytes, *, now: int) -> list[Place]:
+        """Where to look for a relay, in turn: where it was found or the person says, whichever was
+        last, where it says that it is today, and at all else that is known of it."""
+        signed = self.signed(relay)
+        stays = sorted(signed.stays, key=lambda one: one.rank(now // DAY_MS)) if signed else []
+        kept = self._kept(relay)
+        named = [one for one in kept if one.named_at is not None]
+        first = max(kept, key=lambda one: max(one.named_at or 0, one.found_at or 0), default=None)
+        last = sorted(kept, key=lambda one: -(one.found_at or 0))
+        places = [first.place] if first else []
+        places += [one.place for one in sorted(named, key=lambda one: -(one.named_at or 0))]
+        places += [*(one.place for one in stays), *(one.place for one in last)]
+        return list(dict.fromkeys(places))
+
+    def _kept(self, relay: bytes) -> list[_Kept]:
+        rows = self._db.execute(
+            "SELECT host, port, tls, named_at, found_at FROM place WHERE relay = ?", (relay,)
+        ).fetchall()
+        return [_Kept(Place(*row[:3]), *row[3:]) for row in rows]
+
+    def address(self, relay: bytes, *, now: int) -> NamedAddress:
+        """What to show the person of where a relay is: the first places to look for it."""
+        found: list[Place] = []
+        for place in self.where(relay, now=now):
+            try:
+                NamedAddress.of(relay, *found, place)
+            except ValueError:
+                break
+            found.append(place)
+        return NamedAddress.of(relay, *found)
+
+    def found(self, relay: bytes, place: Place, missed: Iterable[Place], *, now: int) -> None:
+        """A relay was found at a place, and not at others where it was looked for before; inside a
+        unit. These are kept only if somebody who may says that it is there."""
+        for gone in missed:
+            self._db.execute(
+                "UPDATE place SET found_at = NULL"
+                " WHERE relay = ? AND host = ? AND port = ? AND tls = ?",
+                (relay, *_row(gone)),
+            )
+        self._db.execute(
+            "DELETE FROM place WHERE relay = ? AND named_at IS NULL AND found_at IS NULL", (relay,)
+        )
+        self._db.execute(
+            "INSERT INTO place (relay, host, port, tls, found_at) VALUES (?1, ?2, ?3, ?4, ?5)"
+            " ON CONFLICT DO UPDATE SET found_at = ?5",
+            (relay, *_row(place), now),
+        )
+
+    def is_news(self, relay: bytes, place: Place, *, now: int) -> bool:
+        """Whether it is worth writing down that a relay was found at a place."""
+        last = self._found_last(relay)
+        return last is None or last.place != place or now - (last.found_at or 0) >= FOUND_EVERY_MS
+
+    def found_at(self, relay: bytes) -> Place | None:
+        """Where a relay was found last."""
+        last = self._found_last(relay)
+        return last.place if last else None
+
+    def _found_last(self, relay: bytes) -> _Kept | None:
+        found = [one for one in self._kept(relay) if one.found_at is not None]
+        return max(found, key=lambda one: one.found_at or 0, default=None)
+
+
+def _row(place: Place) -> tuple[str, int, str]:
+    return place.host, place.port, place.tls

@@ -1,0 +1,444 @@
+"""Where relays are: their own word counts, a person's word for themselves, and nobody else's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from addresses import key_of, relay_at
+from amanat.client import vault
+from amanat.client.api import Client
+from amanat.client.invite import Invite, to_link
+from amanat.client.places import MAX_RELAYS, Places
+from amanat.client.vault import Unlock, Vault
+from amanat.drill.world import Person, Relay, World
+from amanat.errors import BadArgument, BrokenInvite, NotPublic, RelayKeyChanged
+from amanat.protocol import codec
+from amanat.protocol.descriptor import (
+    MAX_ADDRESS_CHARS,
+    NamedAddress,
+    RelayAddress,
+    Stay,
+    decode_address,
+    parse_address,
+    sign_address,
+)
+from amanat.protocol.drops import derive_drop
+from amanat.protocol.identity import Address
+from amanat.protocol.messages import Kind, NewAddresses
+from amanat.protocol.places import MAX_PLACES, Place
+from relays import RelayProcess, in_loop
+
+DAY_MS = 86_400_000
+OLD, NEW, NAMED = (Place(f"{name}.example", 443) for name in ("old", "new", "named"))
+KEY = relay_at().key
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Vault]:
+    vault.create(tmp_path, Unlock(key=bytes(32)), lambda _vault: None)
+    found = vault.open_vault(tmp_path, Unlock(key=bytes(32)))
+    yield found
+    found.close()
+
+
+# What is known
+
+
+def test_of_two_addresses_a_relay_has_signed_the_later_one_counts(opened: Vault) -> None:
+    places = Places(opened)
+    with opened.unit():
+        assert places.learn(relay_at(NEW, issued=2), now=1)
+        assert not places.learn(relay_at(OLD, issued=1), now=1)
+        assert not places.learn(relay_at(NEW, issued=3), now=1)  # which says nothing new
+    assert places.where(KEY, now=1) == [NEW]
+    with opened.unit():
+        assert places.learn(relay_at(OLD, issued=4), now=1)
+    assert Places(opened).where(KEY, now=1) == [OLD]
+
+
+def test_what_a_failed_unit_learned_is_learned_anew(opened: Vault) -> None:
+    places = Places(opened)
+
+    def fail() -> None:
+        with opened.unit():
+            places.learn(relay_at(NEW, issued=2), now=1)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with opened.unit():
+        assert places.learn(relay_at(NEW, issued=2), now=1)
+    assert places.where(KEY, now=1) == [NEW]
+
+
+def test_a_relay_is_looked_for_where_it_was_found_or_named_last_and_then_where_it_says(
+    opened: Vault,
+) -> None:
+    places = Places(opened)
+    stays = Stay(OLD, 0, 10), Stay(NEW, 11)
+    with opened.unit():
+        places.learn(relay_at(*stays), now=1)
+    assert places.where(KEY, now=10 * DAY_MS) == [OLD, NEW]
+    assert places.where(KEY, now=11 * DAY_MS) == [NEW, OLD]
+    with opened.unit():
+        places.found(KEY, OLD, [], now=5)
+    assert places.where(KEY, now=11 * DAY_MS) == [OLD, NEW]
+    with opened.unit():
+        places.name(NamedAddress.of(KEY, NAMED), now=6)
+    assert places.where(KEY, now=11 * DAY_MS) == [NAMED, NEW, OLD]
+    with opened.unit():
+        places.found(KEY, NEW, [NAMED], now=7)
+    assert places.where(KEY, now=11 * DAY_MS) == [NEW, NAMED, OLD]
+
+
+def test_a_place_is_kept_for_as_long_as_the_relay_is_found_there(opened: Vault) -> None:
+    places = Places(opened)
+    with opened.unit():
+        places.learn(relay_at(OLD), now=1)
+        places.found(KEY, OLD, [], now=1)
+        places.learn(relay_at(NEW, issued=2), now=2)
+    assert places.where(KEY, now=3) == [OLD, NEW]
+    with opened.unit():
+        places.found(KEY, NEW, [OLD], now=3)
+    assert places.where(KEY, now=3) == [NEW]
+
+
+def test_what_is_kept_of_places_is_bounded(opened: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("amanat.client.places.MAX_RELAYS", 3)
+    places = Places(opened)
+    with opened.unit():
+        for number in range(10):
+            places.learn(relay_at(number=number), now=number)
+            places.found(relay_at(number=number).key, OLD, [], now=number)
+        for port in range(1, 20):
+            places.name(NamedAddress.of(KEY, Place("10.0.0.1", port)), now=100 + port)
+    assert opened.db.execute("SELECT count(*) FROM relay_at").fetchone() == (3,)
+    assert places.signed(relay_at(number=9).key) is not None
+    named = opened.db.execute("SELECT count(*) FROM place WHERE named_at IS NOT NULL").fetchone()
+    assert named == (MAX_PLACES,)
+    with opened.unit():
+        assert places.learn(relay_at(number=0), now=200)  # it is learned again
+        for number in range(1, 10):
+            places.learn(relay_at(number=number, issued=5), now=300 + number)
+    assert places.signed(KEY) is not None  # for the person has named it
+    assert MAX_RELAYS == 4096
+
+
+def test_what_is_shown_of_a_relay_can_be_pasted(opened: Vault) -> None:
+    places = Places(opened)
+    hosts = [Place(f"{letter * 60}.example", 1) for letter in "abcd"]
+    with opened.unit():
+        for number in (0, 2):
+            places.name(NamedAddress.of(KEY, *hosts[number : number + 2]), now=number)
+        places.learn(relay_at(Place("c" * 63 + ".example", 1), issued=9), now=9)
+    text = str(places.address(KEY, now=9))
+    assert len(text) <= MAX_ADDRESS_CHARS
+    assert parse_address(text).places == places.address(KEY, now=9).places
+
+
+# Whom others have us call
+
+
+def lure(host: str, port: int, *, tls: str = "pinned") -> bytes:
+    """An address at a place, as a stranger may write it, signed or not."""
+    key = Ed25519PrivateKey.generate()
+    try:
+        return codec.encode(sign_address([Stay(Place(host, port, tls))], key, issued=1))
+    except ValueError:
+        public = key.public_key().public_bytes_raw()
+        return codec.encode(NamedAddress.of(public, Place(host, port, tls)))
+
+
+def invite_to(relay: RelayAddress) -> Invite:
+    bucket = derive_drop(os.urandom(32), purpose=b"amanat bucket drop", region="DE")
+    return Invite(
+        1,
+        Ed25519PrivateKey.generate().public_key().public_bytes_raw(),
+        "Nice",
+        X25519PrivateKey.generate().public_key().public_bytes_raw(),
+        os.urandom(32),
+        [Address(relay, "DE", bucket.drop_id, bucket.append_token)],
+        2**40,
+    )
+
+
+@in_loop
+async def test_no_invite_has_us_call_on_our_own_machine_or_network(tmp_path: Path) -> None:
+    called = []
+
+    async def take(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        called.append(writer.get_extra_info("sockname"))
+        writer.close()
+
+    server = await asyncio.start_server(take, ["127.0.0.1", "::1"], 0)
+    ports = {sock.family: sock.getsockname()[1] for sock in server.sockets}
+    with RelayProcess(tmp_path / "relay", tls="pinned") as relay:
+        client = await Client.create(
+            tmp_path / "alice", Unlock(key=bytes(32)), name="alice", relay=str(relay.address)
+        )
+        client.start()
+        for host, port in (
+            ("127.0.0.1", ports[socket.AF_INET]),
+            ("localhost", ports[socket.AF_INET]),
+            ("0.0.0.0", ports[socket.AF_INET]),  # noqa: S104  # called
+            ("::1", ports[socket.AF_INET6]),
+        ):
+            relay_there = sign_address(
+                [Stay(Place(host, port))], Ed25519PrivateKey.generate(), issued=1
+            )
+            with pytest.raises(NotPublic):
+                client.accept(to_link(invite_to(relay_there)))
+            # Whatever comes in another way waits, and is called on no more.
+            with client._unit():
+                client._delivery.deposit(
+                    invite_to(relay_there).addresses,
+                    os.urandom(32),
+                    b"",
+                    purpose="reply",
+                    about=None,
+                    due_at=0,
+                )
+        # A name that others answer for, which is not known to be private before it is asked for.
+        inside = sign_address([Stay(Place("inside.example", 1))], key_of(9), issued=1)
+
+        async def resolve(_place: Place) -> list[str]:
+            return ["127.0.0.1"]
+
+        with pytest.MonkeyPatch.context() as changed:
+            changed.setattr("amanat.link.resolve", resolve)
+            client.accept(to_link(invite_to(inside)))
+            await asyncio.sleep(1.5)
+        assert called == []
+        assert client.status().outbox >= 5
+        # What the person names themselves is called on.
+        await client.set_place(f"amanat://127.0.0.1:{ports[socket.AF_INET]}/#{'A' * 43}")
+        assert called
+        await client.close()
+    server.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_no_record_of_others_names_a_place_without_tls(host: str) -> None:
+    data = lure(host, 1, tls="off")
+    with pytest.raises(BrokenInvite):
+        decode_address(data, BrokenInvite)
+
+
+async def test_a_private_relay_is_called_on_by_whoever_has_named_it_too(world: World) -> None:
+    hidden = add_relay(world, Place("relay.internal", 443))
+    alice = await world.person("alice", relay=hidden)
+    bob = await world.person("bob", relay=hidden)  # both have named it, as in README
+    carol = await world.person("carol")
+    await world.meet(alice, bob)
+    assert [one.name for one in alice.client.contacts()] == ["bob"]
+    carol.client.accept(alice.client.invite())
+    await world.pass_time(60)
+    assert not carol.client.contacts()
+    assert ("carol", hidden.address) not in world.network.seen
+    with carol.acting():
+        assert await carol.client.set_place(str(hidden.address))
+    await world.settle()
+    assert [one.name for one in carol.client.contacts()] == ["alice"]
+
+
+# A relay that goes elsewhere
+
+
+def add_relay(world: World, *places: Place) -> Relay:
+    relay = world.add_relay()
+    if places:
+        relay.is_at(*places, issued=2)
+    return relay
+
+
+def go(relay: Relay, *places: Place | Stay) -> None:
+    """A relay is elsewhere, and nowhere else any more, without a word to anybody."""
+    relay.is_at(*places, issued=relay.address.issued + 1)
+
+
+def cut_all(world: World, relay: Relay) -> None:
+    for socket_ in list(world.network.sockets):
+        if socket_.relay is relay:
+            socket_.disconnect()
+
+
+def where(person: Person, relay: Relay) -> str:
+    return person.client._places.address(relay.address.key, now=0).name
+
+
+async def test_a_place_that_is_to_come_is_learned_and_used_when_the_old_one_is_gone(
+    world: World,
+) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    (old,) = world.relay.address.places
+    go(world.relay, Stay(old, 0, 20_000), Stay(NEW, 20_000))
+    world.relay.here = {old}
+    cut_all(world, world.relay)
+    await world.pass_time(60)  # both connect anew, and learn
+    world.relay.here = {NEW}
+    cut_all(world, world.relay)
+    alice.say("bob", "have you found it?")
+    await world.settle()
+    assert bob.texts("alice") == ["have you found it?"]
+    assert where(alice, world.relay).startswith(NEW.name)
+    assert not alice.client.status().away
+
+
+async def test_whoever_gets_the_new_place_of_their_relay_gets_everybody_back(world: World) -> None:
+    """Alice and Bob are at home at the relay that moves, Carol and Dave elsewhere."""
+    second = world.add_relay("DE")
+    alice, bob = await world.friends("alice", "bob")
+    carol = await world.person("carol", relay=second)
+    dave = await world.person("dave", relay=second)
+    await world.meet(alice, carol, dave)
+    await world.meet(bob, carol)
+    await world.meet(carol, dave)
+    gid = await world.group("all", alice, bob, carol, dave)
+    go(world.relay, NEW)
+    cut_all(world, world.relay)
+    said = []
+    for number, one in enumerate((alice, bob, carol, dave)):
+        one.client.send(gid, f"{number} of {one.name}")
+        said.append(f"{number} of {one.name}")
+    carol.say("alice", "where are you?")
+    await world.pass_time(120)
+    assert alice.client.status().away
+    with alice.acting():
+        assert await alice.client.set_place(str(NamedAddress.of(world.relay.address.key, NEW)))
+    with bob.acting():
+        assert await bob.client.set_place(str(NamedAddress.of(world.relay.address.key, NEW)))
+    await world.settle()
+    await world.pass_time(600)
+    for one in (alice, bob, carol, dave):
+        assert sorted(m.text for m in one.client.messages(gid)) == said
+        assert not one.client.status().missing
+        assert where(one, world.relay).startswith(NEW.name)
+    assert alice.texts("carol") == ["where are you?"]
+
+
+async def test_a_contact_at_the_same_relay_tells_by_way_of_the_fallback(world: World) -> None:
+    second = world.add_relay("DE")
+    alice = await world.person("alice", fallback=second)
+    bob = await world.person("bob")
+    await world.meet(alice, bob)
+    go(world.relay, NEW)
+    cut_all(world, world.relay)
+    await world.pass_time(30)
+    with bob.acting():
+        assert await bob.client.set_place(str(NamedAddress.of(world.relay.address.key, NEW)))
+    bob.say("alice", "here")
+    await world.settle()
+    assert alice.texts("bob") == ["here"]
+    assert where(alice, world.relay).startswith(NEW.name)
+    assert second.known.get(world.relay.address.key) is not None
+
+
+async def test_the_fallback_tells_what_somebody_else_has_brought_it(world: World) -> None:
+    """Alice and Bob do not know each other; they share two relays."""
+    second = world.add_relay("DE")
+    alice = await world.person("alice", fallback=second)
+    bob = await world.person("bob", fallback=second)
+    go(world.relay, NEW)
+    cut_all(world, world.relay)
+    await world.pass_time(30)
+    assert alice.client.status().away
+    with bob.acting():
+        assert await bob.client.set_place(str(NamedAddress.of(world.relay.address.key, NEW)))
+    await world.pass_time(180)
+    assert not alice.client.status().away
+    assert where(alice, world.relay).startswith(NEW.name)
+
+
+async def test_a_hop_finds_the_relay_for_all_its_people_once_one_of_them_knows(
+    world: World,
+) -> None:
+    first, second = world.two_operators()
+    alice, bob = [await world.person(name, fallback=second) for name in ("alice", "bob")]
+    await world.meet(alice, bob)
+    go(first, NEW)
+    cut_all(world, first)
+    await world.pass_time(60)
+    with bob.acting():
+        assert await bob.client.set_place(str(NamedAddress.of(first.address.key, NEW)))
+    bob.say("alice", "here")
+    await world.settle()
+    assert alice.texts("bob") == ["here"]
+    # Neither has asked it for anything itself.
+    assert not [who for who, relay in world.network.seen if relay == first.address]
+
+
+async def test_where_another_key_answers_it_is_told_and_nothing_is_kept(world: World) -> None:
+    (alice,) = await world.friends("alice")
+    stranger = add_relay(world, Place("stranger.example", 443))
+    (there,) = stranger.address.places
+    wrong = NamedAddress.of(world.relay.address.key, there)
+    with alice.acting(), pytest.raises(RelayKeyChanged):
+        await alice.client.set_place(str(wrong))
+    assert there not in alice.client._places.where(world.relay.address.key, now=0)
+    # The relay moves away, and somebody else is found in its place.
+    (old,) = world.relay.address.places
+    with alice.acting():
+        await alice.client.set_place(str(world.relay.address))
+    go(world.relay, old, NEW)
+    cut_all(world, world.relay)
+    await world.pass_time(60)
+    stranger.here, world.relay.here = {old}, {NEW}
+    cut_all(world, world.relay)
+    await world.pass_time(120)
+    assert not alice.client.status().away
+    assert alice.warnings().count("relay-key-changed") == 1
+
+
+async def test_nobody_can_say_where_a_relay_is_that_is_not_theirs_to_say(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    before = where(alice, world.relay)
+    (address,) = bob.client._me.addresses
+    forged = NamedAddress.of(address.relay.key, NEW)
+    body = codec.encode(NewAddresses(2**52, [Address(forged, "IR", *address_of(address))]))
+    with bob.client._unit():
+        bob.client._conversations._say(bob.gid("alice"), Kind.ADDRESSES, body, now=world.now())
+    await world.settle()
+    assert where(alice, world.relay) == before
+    assert "invalid-message" in alice.warnings()
+    alice.say("bob", "and on")
+    await world.settle()
+    assert bob.texts("alice") == ["and on"]
+
+
+def address_of(address: Address) -> tuple[bytes, bytes]:
+    return address.drop_id, address.append_token
+
+
+async def test_the_home_is_no_new_home_wherever_it_is(world: World) -> None:
+    (alice,) = await world.friends("alice")
+    elsewhere = NamedAddress.of(world.relay.address.key, NEW)
+    assert alice.client.is_home(str(elsewhere))
+    with alice.acting(), pytest.raises(BadArgument, match="amanat home"):
+        await alice.client.exit(str(elsewhere))
+
+
+async def test_a_newcomer_sees_where_our_relay_is_though_our_leaf_is_older(world: World) -> None:
+    second = world.add_relay("DE")
+    alice, bob = await world.friends("alice", "bob")
+    carol = await world.person("carol", relay=second)
+    await world.meet(bob, carol)
+    gid = await world.group("all", bob, alice)
+    (old,) = world.relay.address.places
+    go(world.relay, old, NEW)
+    cut_all(world, world.relay)
+    await world.settle()
+    bob.client.add(gid, ["carol"])
+    await world.settle()
+    world.relay.here = {NEW}
+    cut_all(world, world.relay)
+    carol.client.send(gid, "hello all")
+    await world.settle()
+    assert "hello all" in [one.text for one in alice.client.messages(gid)]
