@@ -254,6 +254,89 @@ MUTANTS = [
         ["test_link.py::test_a_place_of_a_private_network_is_not_called_on_unless_it_was_named"],
     ),
     Mutant(
+        "anybody can say where a relay is",
+        "protocol/descriptor.py",
+        "if not _has_signed(self.key, _address_text(self), self.signature):",
+        "if not self.signature:",
+        [
+            "test_protocol.py::test_a_signed_address_is_read_back_and_only_its_relay_can_have_made_it"
+        ],
+    ),
+    Mutant(
+        "a relay can send people to a place without TLS",
+        "protocol/descriptor.py",
+        'if any(place.tls == "off" for place in self.places):',
+        "if not self.key:",
+        ["test_places.py::test_no_record_of_others_names_a_place_without_tls"],
+    ),
+    Mutant(
+        "a relay can hand out another one's address as its own",
+        "protocol/descriptor.py",
+        "if descriptor.key != key or descriptor.address.key != key:",
+        "if descriptor.key != key:",
+        ["test_protocol.py::test_a_descriptor_says_where_its_own_relay_is"],
+    ),
+    Mutant(
+        "an old word of a relay counts again at whoever is asked",
+        "relay/known.py",
+        "before.issued >= address.issued",
+        "before.issued == address.issued",
+        ["test_hop.py::test_what_a_relay_said_before_drives_out_nothing"],
+    ),
+    Mutant(
+        "a hop asks in its own network for a listed relay that says that it is there",
+        "relay/hop.py",
+        "may_be_private=named.__contains__",
+        "may_be_private=lambda _place: True",
+        [
+            "test_hop.py::test_a_listed_relay_that_moved_is_found_where_it_says_and_not_in_the_hops_network"
+        ],
+    ),
+    Mutant(
+        "an invite has us call on our own network",
+        "client/routes.py",
+        "may_be_private=lambda _place: is_named)",
+        "may_be_private=lambda _place: True)",
+        ["test_places.py::test_no_invite_has_us_call_on_our_own_machine_or_network"],
+    ),
+    Mutant(
+        "a flood of addresses drives out where our relays are",
+        "client/places.py",
+        ' UNION SELECT relay FROM relay"',
+        '"',
+        ["test_places.py::test_a_flood_of_addresses_drives_out_nothing_that_is_ours_or_waited_for"],
+    ),
+    Mutant(
+        "a relay that is elsewhere all the time has us write all the time",
+        "client/whereabouts.py",
+        'return not 0 <= now - self._number("addresses version") < TELL_EVERY_MS',
+        "return True",
+        [
+            "test_places.py::test_a_relay_that_is_elsewhere_all_the_time_does_not_have_us_write_all_the_time"
+        ],
+    ),
+    Mutant(
+        "nobody is told where our relay is now",
+        "client/places.py",
+        '            self._vault.put(_NEWS, b"")\n',
+        "            pass\n",
+        ["test_places.py::test_whoever_gets_the_new_place_of_their_relay_gets_everybody_back"],
+    ),
+    Mutant(
+        "who shares a relay with us is told only there that it is elsewhere",
+        "client/conversation.py",
+        "there = sorted(peer.addresses, key=lambda one: one.relay.key in rather_not_at)",
+        "there = peer.addresses",
+        ["test_places.py::test_a_contact_at_the_same_relay_tells_by_way_of_the_fallback"],
+    ),
+    Mutant(
+        "a relay whose clock was set back says nothing that counts",
+        "relay/home.py",
+        "issued = max(issued, before.issued + 1)  # whatever the clock says",
+        "issued = int(now)",
+        ["test_places.py::test_what_a_relay_signs_counts_though_its_clock_was_set_back"],
+    ),
+    Mutant(
         "a relay carries out in the middle of the round what is for its end",
         "relay/connection.py",
         "            relay.publish(writing)",
@@ -1749,7 +1832,7 @@ MUTANTS = [
     Mutant(
         "a relay's lies are one warning with everybody's",
         "client/api.py",
-        "self._conversations.warn(None, code, detail, whom=relay.encode(), now=self._now())",
+        "self._conversations.warn(None, code, detail, whom=relay, now=self._now())",
         "self._conversations.warn(None, code, detail, now=self._now())",
         ["test_warnings.py::test_a_relay_that_lies_all_the_time_is_told_of_once"],
     ),

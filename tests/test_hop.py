@@ -232,6 +232,16 @@ async def test_a_client_that_brings_many_addresses_is_slowed_down(home: RelayPro
     assert codes == [""] * NEW_ADDRESSES[0] + ["relay-busy"] * 2
 
 
+def test_what_a_relay_said_before_drives_out_nothing() -> None:
+    known = Known()
+    assert known.take(relay_at(issued=2))
+    assert not known.take(relay_at(issued=2))
+    assert not known.take(relay_at(issued=1))
+    kept = known.get(relay_at().key)
+    assert kept is not None
+    assert kept.issued == 2
+
+
 def test_only_so_many_addresses_are_kept_and_those_used_last() -> None:
     known = Known()
     for number in range(3):

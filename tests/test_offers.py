@@ -156,7 +156,7 @@ async def test_offers_of_one_contact_are_bounded_and_take_nobody_elses_place(
     carol.client.set_adds(ASK)
     gid = await world.group("book club", bob, carol)
     for number in range(5):
-        file = FileRef(str(world.relay.address), "IR", os.urandom(32), 100, bytes(32))
+        file = FileRef(world.relay.address, "IR", os.urandom(32), 100, bytes(32))
         group = gid if number == 0 else os.urandom(16)
         ref = WelcomeRef(group, file, f"nonsense {number}", bytes(32))
         with alice.client._unit():

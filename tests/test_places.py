@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -18,14 +19,25 @@ from amanat.client.api import Client
 from amanat.client.invite import Invite, to_link
 from amanat.client.places import MAX_RELAYS, Places
 from amanat.client.vault import Unlock, Vault
-from amanat.drill.world import Person, Relay, World
-from amanat.errors import BadArgument, BrokenInvite, NotPublic, RelayKeyChanged
-from amanat.protocol import codec
+from amanat.config import PlaceConfig, RelayConfig
+from amanat.drill.world import Person, Relay, Socket, World
+from amanat.errors import (
+    BadArgument,
+    BadSetting,
+    BrokenAddress,
+    BrokenInvite,
+    MalformedFrame,
+    NotPublic,
+    RelayKeyChanged,
+    StoreDamaged,
+)
+from amanat.protocol import codec, wire
 from amanat.protocol.descriptor import (
     MAX_ADDRESS_CHARS,
     NamedAddress,
     RelayAddress,
     Stay,
+    b64,
     decode_address,
     parse_address,
     sign_address,
@@ -34,11 +46,13 @@ from amanat.protocol.drops import derive_drop
 from amanat.protocol.identity import Address
 from amanat.protocol.messages import Kind, NewAddresses
 from amanat.protocol.places import MAX_PLACES, Place
+from amanat.relay.home import Home, init
 from relays import RelayProcess, in_loop
 
 DAY_MS = 86_400_000
 OLD, NEW, NAMED = (Place(f"{name}.example", 443) for name in ("old", "new", "named"))
 KEY = relay_at().key
+CONFIG = RelayConfig(region="DE", operator="one", host="relay.example", port=8443)
 
 
 @pytest.fixture
@@ -442,3 +456,193 @@ async def test_a_newcomer_sees_where_our_relay_is_though_our_leaf_is_older(world
     carol.client.send(gid, "hello all")
     await world.settle()
     assert "hello all" in [one.text for one in alice.client.messages(gid)]
+
+
+# Attacks
+
+
+def test_a_flood_of_addresses_drives_out_nothing_that_is_ours_or_waited_for(
+    opened: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("amanat.client.places.MAX_RELAYS", 3)
+    places = Places(opened)
+    ours, first, second, met = (relay_at(number=number) for number in range(4))
+    with opened.unit():
+        for one in (ours, first, second):
+            places.learn(one, now=1)
+        opened.db.execute(
+            "INSERT INTO relay (relay, region, bucket_key) VALUES (?, 'DE', x'')", (ours.key,)
+        )
+        opened.db.execute(
+            "INSERT INTO outbox (relay, request, other_relay, purpose, due_at)"
+            " VALUES (?, x'', ?, 'pair', 0)",
+            (first.key, second.key),
+        )
+    with opened.unit():
+        places.learn(met, now=2)
+        for number in range(4, 20):
+            places.learn(relay_at(number=number), now=3)
+    for one in (ours, first, second):
+        assert places.where(one.key, now=3) == [*one.places]
+    assert places.where(met.key, now=3) == []
+    with opened.unit():
+        assert places.learn(met, now=0)  # though the clock was set back
+    assert places.where(met.key, now=3) == [*met.places]
+
+
+def test_a_clock_that_jumps_hides_no_place(opened: Vault) -> None:
+    places = Places(opened)
+    ahead = 100 * 366 * DAY_MS
+    with opened.unit():
+        places.learn(relay_at(Stay(OLD, 0, 10), Stay(NEW, 11)), now=ahead)
+        places.found(KEY, OLD, [], now=ahead)
+    for now in (0, 5 * DAY_MS, ahead, 2 * ahead):
+        assert {*places.where(KEY, now=now)} == {OLD, NEW}
+    with opened.unit():
+        places.name(NamedAddress.of(KEY, NAMED), now=5)
+        places.learn(relay_at(NEW, issued=2), now=5)
+    assert places.where(KEY, now=5) == [OLD, NAMED, NEW]
+    with opened.unit():
+        places.found(KEY, NAMED, [OLD], now=6)
+    assert places.where(KEY, now=6) == [NAMED, NEW]
+    assert places.found_at(KEY) == NAMED
+
+
+def test_what_a_relay_signs_counts_though_its_clock_was_set_back(tmp_path: Path) -> None:
+    home = init(tmp_path / "relay", CONFIG)
+    first = home.signed_address(8443, now=4_000_000_000.5)
+    assert Home.open(home.directory).signed_address(8443, now=5) == first
+    assert home.signed_address(8443, now=5).issued == first.issued
+    second = home.signed_address(8444, now=5)
+    assert second.issued == first.issued + 1
+    assert [place.port for place in second.places] == [8444]
+    (home.directory / "address.signed").write_bytes(codec.encode(relay_at(issued=2**50)))
+    assert home.signed_address(8444, now=5).issued == 5  # that is of another relay
+    (home.directory / "address.signed").write_bytes(b"junk")
+    with pytest.raises(StoreDamaged, match=r"address\.signed"):
+        home.signed_address(8444, now=5)
+
+
+def test_a_relay_has_no_thousand_places_whoever_says_so(tmp_path: Path) -> None:
+    many = [Place(f"r{number}.example", 443) for number in range(1000)]
+    with pytest.raises(ValueError, match="places"):
+        sign_address(map(Stay, many), key_of(0), issued=1)
+    stays = [[[place.host, place.port, place.tls], 0, 0] for place in many]
+    record = msgspec.msgpack.encode([KEY, 1, stays, bytes(64)])
+    with pytest.raises(BrokenInvite):
+        decode_address(record, BrokenInvite)
+    at = [[place.host, place.port, place.tls] for place in many]
+    for frame in ([9, 1, KEY, at], [16, 1, KEY, [KEY, 1, stays, bytes(64)]]):
+        with pytest.raises(MalformedFrame):
+            wire.decode_request(msgspec.msgpack.encode(frame))
+    with pytest.raises(BrokenAddress):
+        parse_address(f"amanat://{','.join(map(str, many))}#{b64(KEY)}")
+    settings = msgspec.structs.replace(
+        CONFIG, places=tuple(PlaceConfig(place.host, place.port) for place in many)
+    )
+    with pytest.raises(BadSetting, match="places"):
+        init(tmp_path / "relay", settings)
+
+
+async def test_an_old_word_of_a_relay_that_is_repeated_counts_for_nothing(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    old = world.relay.address
+    go(world.relay, NEW)
+    world.relay.here.add(old.places[0])
+    cut_all(world, world.relay)
+    await world.pass_time(60)
+    before = where(alice, world.relay)
+    assert NEW.name in before
+    (address,) = bob.client._me.addresses
+    stale = Address(old, address.region, *address_of(address))
+    body = codec.encode(NewAddresses(2**52, [stale]))
+    with bob.client._unit():
+        bob.client._conversations._say(bob.gid("alice"), Kind.ADDRESSES, body, now=world.now())
+    await world.settle()
+    assert where(alice, world.relay) == before
+    assert alice.client._places.signed(old.key) == world.relay.address
+    assert not alice.warnings()
+    alice.say("bob", "and on")
+    await world.settle()
+    assert bob.texts("alice") == ["and on"]
+
+
+async def test_a_hop_that_lies_about_where_a_relay_is_is_believed_in_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = world.two_operators()
+    alice, bob = [await world.person(name, fallback=second) for name in ("alice", "bob")]
+    await world.meet(alice, bob)
+    told = first.address
+    lies: list[wire.Reply] = [
+        wire.Located(0, relay_at(NEW, issued=9)),  # another relay's word
+        wire.Located(0, sign_address([Stay(OLD)], first.key, issued=0)),  # an old one
+        wire.Described(0, second.descriptor(), b""),  # of another relay
+        wire.Described(0, b"junk", b""),
+        wire.Located(0, None),
+    ]
+    honest = type(world.network.sockets[0]).deliver
+
+    def lying(socket: Socket, reply: wire.Reply) -> None:
+        if lies and type(reply) is type(lies[0]) and socket.relay is second:
+            reply = msgspec.structs.replace(lies.pop(0), id=reply.id)
+        honest(socket, reply)
+
+    monkeypatch.setattr(type(world.network.sockets[0]), "deliver", lying)
+    for _ in range(12):
+        cut_all(world, second)
+        for one in (alice, bob):
+            one.client._routes.look_again(told.key)
+        alice.say("bob", "past its lies")
+        await world.pass_time(60)
+    assert not lies
+    await world.settle()
+    assert bob.texts("alice") == ["past its lies"] * 12
+    for one in (alice, bob):
+        assert one.client._places.signed(told.key) == told
+        assert [*one.client._places.where(told.key, now=0)] == [*told.places]
+    assert not [who for who, relay in world.network.seen if relay == first.address]
+
+
+async def test_a_hop_that_was_made_to_forget_is_told_again(world: World) -> None:
+    """A flood of addresses drives out what it knew."""
+    first, second = world.two_operators()
+    alice, bob = [await world.person(name, fallback=second) for name in ("alice", "bob")]
+    await world.meet(alice, bob)
+    go(first, NEW)
+    cut_all(world, first)
+    with bob.acting():
+        assert await bob.client.set_place(str(NamedAddress.of(first.address.key, NEW)))
+    bob.say("alice", "before")
+    await world.settle()
+    second.known.clear()
+    bob.say("alice", "after")
+    alice.say("bob", "answer")
+    await world.settle()
+    for texts in (alice.texts("bob"), bob.texts("alice")):
+        assert sorted(texts) == ["after", "answer", "before"]
+    assert second.known[first.address.key] == first.address
+
+
+async def test_a_relay_that_is_elsewhere_all_the_time_does_not_have_us_write_all_the_time(
+    world: World,
+) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    (old,) = world.relay.address.places
+    versions = set()
+    for number in range(30):
+        go(world.relay, old, Place(f"place{number}.example", 443))
+        world.relay.here = {old}
+        cut_all(world, world.relay)
+        await world.pass_time(60)
+        versions.add(alice.client._conversations.whereabouts._number("addresses version"))
+    assert len(versions) == 1
+    # What is written meanwhile says it nevertheless, and within the hour it is told.
+    (address,) = alice.client._me.addresses
+    assert address.relay.says_as(world.relay.address)
+    await world.pass_time(3600)
+    assert not alice.client._places.has_news
+    assert alice.client._conversations.whereabouts._number("addresses version") not in versions
+    alice.say("bob", "and on")
+    await world.settle()
+    assert bob.texts("alice") == ["and on"]

@@ -398,6 +398,14 @@ def test_places_are_ranked_by_the_day() -> None:
     assert Stay(here).rank(0) == Stay(here).rank(2**24 - 1) == 0
 
 
+def test_a_descriptor_says_where_its_own_relay_is() -> None:
+    other = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    there = sign_address([Stay(Place("relay.example", 8443))], other, issued=7)
+    signed = sign_descriptor(msgspec.structs.replace(DESCRIPTOR, address=there), KEY)
+    with pytest.raises(BrokenDescriptor):
+        open_descriptor(signed, PUBLIC)
+
+
 @given(st.binary(max_size=40))
 def test_base64url_has_one_encoding(data: bytes) -> None:
     assert unb64(b64(data)) == data

@@ -1649,7 +1649,7 @@ def _region_notice(args: argparse.Namespace, out: Out) -> None:
             notice.announce(args.directory, to, on=on, reason=args.reason, now=time.time())
         )
     value = {
-        "to": made.to,
+        "to": str(made.to),
         "region": made.region,
         "on": _date(made.on),
         "decide_by": _date(made.decide_by),

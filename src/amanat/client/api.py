@@ -818,7 +818,7 @@ class Client:
         self._routes.look_again(address.key)
         with contextlib.suppress(Unavailable):
             is_found = await self._routes.ask_where(address.key)
-        self._tell_news(self._now())
+        self._tell_news(self._now(), is_asked=True)
         return is_found
 
     async def _move(
@@ -2034,10 +2034,16 @@ class Client:
         self._latest = now
         self._expire_at = self._write_at = 0
 
-    def _tell_news(self, now: int) -> None:
-        if self._places.has_news:
+    def _tell_news(self, now: int, *, is_asked: bool = False) -> None:
+        """Tell everybody where our relays are, if they are elsewhere: at once if the person asks
+        for it."""
+        rules = self._conversations
+        if not self._places.has_news:
+            return
+        rules.see_places()
+        if is_asked or rules.whereabouts.may_say_anew(now=now):
             with self._unit():
-                self._conversations.tell_places(now=now)
+                rules.tell_places(now=now)
             self._routes.bring_news()
 
     def _do_due(self, now: int) -> None:

@@ -2433,10 +2433,13 @@ class Conversations:
         self._tell(gid, now=now)
         self._say_waiting(gid, now=now)
 
-    def tell_places(self, *, now: int) -> None:
-        """Relays of ours are elsewhere: everybody is told, as of another home; inside a unit."""
-        self._places.take_news()
+    def see_places(self) -> None:
+        """Relays of ours are elsewhere: whatever we write from now on says so."""
         self._me.homes[:] = read_homes(self._vault)
+
+    def tell_places(self, *, now: int) -> None:
+        """And everybody is told, as of another home; inside a unit."""
+        self._places.end_news()
         self.whereabouts.say_anew(now=now)
         self.tell_addresses(now=now)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amanat.errors import VaultDamaged
 from amanat.protocol import codec
-from amanat.protocol.descriptor import KEY_BYTES, NamedAddress, RelayAddress, decode_address
+from amanat.protocol.descriptor import NamedAddress, RelayAddress, decode_address
 from amanat.protocol.places import MAX_PLACES, Place, is_private
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 DAY_MS = 86_400_000
 MAX_RELAYS = 4096
-"""Relays whose addresses are kept, beside those the person has named: all of the people one meets,
-and no more than a member can have us keep who names another one every minute."""
+"""Relays whose addresses are kept, beside those that the person has named or been at home at, and
+those for which something waits: all of the people one meets. A member who names others without end
+drives out what can be had again from any leaf, and nothing else."""
 FOUND_EVERY_MS = DAY_MS
 """How often it is written down that a relay is still found where it was."""
 
@@ -65,41 +66,35 @@ class Places:
                 " ON CONFLICT DO UPDATE SET signed = ?2, noted_at = ?3",
                 (address.key, codec.encode(address), now),
             )
-            self._forget_some()
+            self._forget_some(but=address.key)
         self._newest[address.key] = max(address.issued, before.issued if before else 0)
         if before and (before.issued >= address.issued or address.says_as(before)):
             return False
         if address.key in self._own():
-            self._vault.put(_NEWS, self._news() + address.key)
+            self._vault.put(_NEWS, b"")
         return True
 
     def _own(self) -> list[bytes]:
         rows = self._db.execute("SELECT value FROM meta WHERE key IN ('home', 'fallback')")
         return [bytes(row[0]) for row in rows]
 
-    def _news(self) -> bytes:
-        try:
-            return self._vault.get(_NEWS)
-        except KeyError:
-            return b""
-
     @property
     def has_news(self) -> bool:
         """Whether a relay of the owner is elsewhere, and people are still to be told."""
-        return bool(self._news())
+        return self._db.execute("SELECT 1 FROM meta WHERE key = ?", (_NEWS,)).fetchone() is not None
 
-    def take_news(self) -> set[bytes]:
-        """The keys of those relays; inside the unit in which people are told."""
-        news = self._news()
+    def end_news(self) -> None:
+        """People are told; inside that unit."""
         self._db.execute("DELETE FROM meta WHERE key = ?", (_NEWS,))
-        return {news[at : at + KEY_BYTES] for at in range(0, len(news), KEY_BYTES)}
 
-    def _forget_some(self) -> None:
+    def _forget_some(self, *, but: bytes) -> None:
         gone = self._db.execute(
-            "DELETE FROM relay_at WHERE relay IN (SELECT relay FROM relay_at WHERE relay"
-            " NOT IN (SELECT relay FROM place WHERE named_at IS NOT NULL)"
+            "DELETE FROM relay_at WHERE relay IN (SELECT relay FROM relay_at"
+            " WHERE relay <> ? AND relay NOT IN"
+            " (SELECT relay FROM place WHERE named_at IS NOT NULL UNION SELECT relay FROM relay"
+            " UNION SELECT relay FROM outbox UNION SELECT ifnull(other_relay, x'') FROM outbox)"
             " ORDER BY noted_at DESC LIMIT -1 OFFSET ?) RETURNING 1",
-            (MAX_RELAYS,),
+            (but, MAX_RELAYS - 1),
         ).fetchall()
         if gone:
             self._newest.clear()

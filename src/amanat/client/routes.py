@@ -335,7 +335,7 @@ class Proposed:
         return is_proposed or (self._behind is not None and self._behind.is_named(relay))
 
     def named(self, relay: bytes) -> NamedAddress | None:
-        """what the person has proposed of a relay."""
+        """What the person has proposed of a relay."""
         if relay == self._address.key and self._is_named:
             return NamedAddress.of(relay, *self._address.places)
         return self._behind.named(relay) if isinstance(self._behind, Proposed) else None

@@ -26,6 +26,10 @@ FORMER_MS = (MESSAGE_RETENTION_DAYS * DAY_MS, 90 * DAY_MS)
 rests in it, and at most 90 days, however many have not been heard of since (whoever was away for so
 long holds no KeyPackage and no epoch of ours that is still good)."""
 
+TELL_EVERY_MS = 3_600_000
+"""How often everybody is told that a relay of ours is elsewhere, in milliseconds: one that says so
+all the time is not to have us write to everybody all the time."""
+
 _NEVER = 2**53
 """No envelope has this number."""
 
@@ -61,6 +65,10 @@ class Whereabouts:
         # Above any that an older copy of this vault can have told, if the clock is right.
         version = max(self._number("addresses version") + 1, now)
         self._vault.put("addresses version", version.to_bytes(8, "big"))
+
+    def may_say_anew(self, *, now: int) -> bool:
+        """Whether it is long enough ago, or ahead of the clock, that everybody was told."""
+        return not 0 <= now - self._number("addresses version") < TELL_EVERY_MS
 
     def promised(self, homes: Iterable[Home]) -> None:
         """Open invites and knocks name these homes of ours; inside a unit, before they change."""
