@@ -261,6 +261,7 @@ _REQUESTS: list[wire.Request] = [
     wire.Inquire(8, _PUBLIC, _SIGNED.places),
     wire.Locate(15, _PUBLIC, _SIGNED),
     wire.Locate(15, _PUBLIC, None),
+    wire.Introduce(0, _PUBLIC, bytes(64)),
     wire.Consult(13, "tile/0/000.p/7"),
     *(wire.Move(14, bytes(16), bytes(32), one) for one in _STEPS),
 ]

@@ -337,6 +337,33 @@ MUTANTS = [
         ["test_places.py::test_what_a_relay_signs_counts_though_its_clock_was_set_back"],
     ),
     Mutant(
+        "whoever names a listed hop has its room",
+        "relay/hop.py",
+        "if is_listed and is_introduced(word.hop, word.signature, to=self._own_key):",
+        "if is_listed:",
+        [
+            "test_relay_turns.py::test_many_people_wait_through_a_hop_that_is_listed_and_a_stranger_as_before"
+        ],
+    ),
+    Mutant(
+        "any hop has the room of a listed one",
+        "relay/hop.py",
+        "is_listed = word.hop in self._by",
+        "is_listed = bool(self._by)",
+        [
+            "test_relay_turns.py::test_many_people_wait_through_a_hop_that_is_listed_and_a_stranger_as_before"
+        ],
+    ),
+    Mutant(
+        "a hop does not say which relay it is",
+        "relay/hop.py",
+        "                link.introduce(wire.Introduce(0, self._own_key, signature))\n",
+        "",
+        [
+            "test_relay_turns.py::test_many_people_wait_through_a_hop_that_is_listed_and_a_stranger_as_before"
+        ],
+    ),
+    Mutant(
         "a relay carries out in the middle of the round what is for its end",
         "relay/connection.py",
         "            relay.publish(writing)",

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from addresses import relay_at
+from addresses import key_of, relay_at
 from amanat.client.api import Client
 from amanat.client.vault import Unlock
 from amanat.config import HopConfig, RelayLimits
@@ -280,7 +280,7 @@ async def test_a_listed_relay_that_moved_is_found_where_it_says_and_not_in_the_h
 
 
 def make_hop(settings: HopConfig) -> Hop:
-    return Hop(settings, b"our own key", Known(), clock=time.time)
+    return Hop(settings, key_of(200), Known(), clock=time.time)
 
 
 @in_loop
@@ -433,7 +433,7 @@ def test_list_of_a_hop_names_relays() -> None:
     with pytest.raises(BadSetting):
         Hop(
             HopConfig(serve="listed", relays=("relay.example:8443",)),
-            bytes(32),
+            key_of(200),
             Known(),
             clock=time.time,
         )
@@ -538,7 +538,7 @@ async def test_a_hop_hands_on_in_an_order_drawn_by_lot(monkeypatch: pytest.Monke
     monkeypatch.setattr(Hop, "_prove", prove)
     now = HAND_ON * ROUND_S - 0.2
     settings = HopConfig(serve="open")
-    hop = Hop(settings, b"our own key", Known(), clock=lambda: now)
+    hop = Hop(settings, key_of(200), Known(), clock=lambda: now)
     to, guest = bytes(32), Guest()
     sent = [bytes([number]) * 50 for number in range(64)]
     tasks = [asyncio.create_task(hop.forward(to, one, guest, is_covered=True)) for one in sent]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import shutil
 import signal
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -16,20 +17,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from addresses import key_of
 from amanat.config import HopConfig, RelayConfig, RelayLimits
-from amanat.errors import RelayBusy
+from amanat.errors import BadSetting, RelayBusy
 from amanat.link import Link
 from amanat.protocol import sealing, wire
 from amanat.protocol.cells import LARGE_CELL, MESSAGE_CELL
-from amanat.protocol.descriptor import RelayAddress, open_descriptor
+from amanat.protocol.descriptor import RelayAddress, b64, open_descriptor
 from amanat.protocol.drops import Drop, derive_bucket
+from amanat.protocol.introduction import introduce
 from amanat.relay import home as homes
 from amanat.relay import server
 from amanat.relay.asking import Asking, Queue, Reader
 from amanat.relay.connection import Asker, Connection
 from amanat.relay.shares import Room
 from amanat.relay.store_sqlite import SqliteStore
-from relays import Peer, RelayProcess, append, follow, read, read_all, run_in_loop
+from relays import PATIENCE_S, Peer, RelayProcess, append, follow, read, read_all, run_in_loop
 
 LIMITS = RelayLimits(
     connections=8,
@@ -40,6 +43,7 @@ LIMITS = RelayLimits(
     bytes_in_flight_total=2**20,
 )
 """So little that it is used up again and again."""
+DEFAULTS = RelayLimits()
 STEPS = 150
 CELL = os.urandom(MESSAGE_CELL)
 
@@ -444,6 +448,82 @@ def test_strangers_who_wait_for_cells_keep_nobody_from_waiting(tmp_path: Path) -
                 assert isinstance(await other.reply(number), wire.Cells)
 
     run_served(tmp_path / "relay", scenario, limits)
+
+
+@pytest.mark.e2e
+def test_many_people_wait_through_a_hop_that_is_listed_and_a_stranger_as_before(
+    tmp_path: Path,
+) -> None:
+    donor = homes.init(tmp_path / "donor", RelayConfig("FR", "hop", "127.0.0.1", 1, tls="off"))
+    key, many = donor.address(1).key, 300
+    stranger_key = key_of(7)
+
+    async def fill(peer: Peer, idle: Drop) -> int:
+        """As much as they can: how many wait."""
+        numbers = range(1, 2 * DEFAULTS.waits)
+        for number in numbers:
+            peer.send(read(idle, number=number, wait=180))
+        await peer.ask(wire.Describe(0, b""))
+        refused = [number for number in numbers if not peer.replies[number].empty()]
+        for number in refused:
+            reply = await peer.reply(number)
+            assert isinstance(reply, wire.Failed)
+            assert reply.code == "relay-busy"
+        return len(numbers) - len(refused)
+
+    async def scenario(relay: server.Relay, at: RelayAddress) -> None:
+        idle = derive_bucket(relay._home.bucket_key, 0, region="DE")
+        listed = HopConfig(serve="listed", relays=(str(at),))
+        hop = RelayProcess(tmp_path / "hop", hop=listed)
+        for name in ("identity.pem", "certificate.pem"):
+            shutil.copy(donor.directory / name, hop.home.directory / name)
+        with hop:
+            assert hop.address.key == key
+            people = [await Peer.connect(hop.address) for _ in range(many)]
+            keys = []
+            for person in people:
+                sealed, answer_key = sealed_to(relay, read(idle, wait=180))
+                keys.append(answer_key)
+                person.send(wire.Forward(1, at.key, sealed))
+            async with asyncio.timeout(PATIENCE_S):
+                while relay.rooms.waits.taken < many:  # another process
+                    assert all(person.replies[1].empty() for person in people)
+                    await asyncio.sleep(0.01)
+            # Whoever says that they are the hop, and is not, waits for no more than before.
+            claims = [
+                wire.Introduce(0, key, bytes(64)),
+                wire.Introduce(0, key, introduce(stranger_key, to=at.key)),
+                wire.Introduce(0, key, introduce(donor.identity, to=key)),
+                wire.Introduce(
+                    0,
+                    stranger_key.public_key().public_bytes_raw(),
+                    introduce(stranger_key, to=at.key),
+                ),
+            ]
+            for claim in [None, *claims]:
+                stranger = await Peer.connect(at)
+                if claim is not None:
+                    stranger.send(claim)
+                assert await fill(stranger, idle) == DEFAULTS.waits
+                await stranger.hang_up()
+            one = await Peer.connect(at)
+            assert isinstance(await one.ask(append(idle, CELL, 1)), wire.Appended)
+            for person, answer_key in zip(people, keys, strict=True):
+                answer = await person.reply(1)
+                assert isinstance(answer, wire.Answer)
+                frame = sealing.open_answer(answer.sealed, answer_key)
+                assert isinstance(wire.decode_reply(frame), wire.Cells)
+
+    by = f"amanat://hop.example:1/#{b64(key)}"
+    run_served(tmp_path / "relay", scenario, hop=HopConfig(by=(by,)))
+
+
+def test_the_hops_that_ask_are_named_by_addresses(tmp_path: Path) -> None:
+    async def scenario(_relay: server.Relay, _at: RelayAddress) -> None:
+        raise AssertionError("it runs")
+
+    with pytest.raises(BadSetting, match=r"hop\.by"):
+        run_served(tmp_path / "relay", scenario, hop=HopConfig(by=("hop.example",)))
 
 
 @pytest.mark.e2e

@@ -49,6 +49,7 @@ ONE_OF_EACH = [
     (wire.decode_request, wire.Follow(4, bytes(24), bytes(32), 0, 2**19)),
     (wire.decode_request, wire.Unfollow(5)),
     (wire.decode_request, wire.Grant(6, 2**18)),
+    (wire.decode_request, wire.Introduce(7, bytes(32), bytes(64))),
     (wire.decode_reply, wire.Described(0, b"signed", bytes(32))),
     (wire.decode_reply, wire.Created(1, 7)),
     (wire.decode_reply, wire.Appended(2, 7, bytes(32))),

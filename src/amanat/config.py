@@ -104,6 +104,17 @@ class HopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             " knock at many doors",
         ),
     ] = 60
+    by: Annotated[
+        tuple[str, ...],
+        Meta(
+            max_length=4096,
+            description="Addresses of hops by way of which many ask this relay: of these limits,"
+            " each may take as much as `shares` others",
+        ),
+    ] = ()
+    shares: Annotated[
+        int, Meta(ge=1, le=2**16, description="For how many others each of those hops counts")
+    ] = 16
 
 
 class MovingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -262,6 +262,10 @@ class Link(picows.WSListener):
             with contextlib.suppress(RelayUnreachable):
                 self._send(wire.Unfollow(0), number)
 
+    def introduce(self, word: wire.Introduce) -> None:
+        """Say which relay asks. Raises RelayUnreachable."""
+        self._send(word, 0)
+
     def close(self) -> None:
         """End the connection."""
         if self._transport is not None:

@@ -195,6 +195,15 @@ class Locate(_Frame, frozen=True, tag=16):
             raise ValueError("another relay's")
 
 
+class Introduce(_Frame, frozen=True, tag=17):
+    """Say which relay asks, as a hop (protocol/introduction.py). Not answered."""
+
+    hop: RelayKey
+    signature: Annotated[
+        bytes, msgspec.Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)
+    ]
+
+
 class Described(_Frame, frozen=True, tag=1):
     """The signed descriptor and the 32-byte bucket key, which is empty without access."""
 
@@ -285,6 +294,7 @@ Request: TypeAlias = (
     | Move
     | Grant
     | Locate
+    | Introduce
 )
 Reply: TypeAlias = (
     Described | Created | Appended | Cells | Failed | Answer | Consulted | Moving | Moved | Located

@@ -47,7 +47,7 @@ _BINARY, _CLOSE, _PONG = (
     picows.WSMsgType.PONG,
 )
 
-INSTRUCTIONS = (wire.Unfollow, wire.Grant)
+INSTRUCTIONS = (wire.Unfollow, wire.Grant, wire.Introduce)
 TELLINGS = (wire.Describe, wire.Consult, wire.Locate)
 WRITINGS = (wire.Append, wire.Create, wire.Move)
 READINGS = (wire.Read, wire.Follow, wire.Page)
@@ -225,9 +225,12 @@ class Connection(picows.WSListener, Asker):
             self.refuse(request, number, None, error)
         return False
 
-    def _instruct(self, word: wire.Unfollow | wire.Grant) -> None:
+    def _instruct(self, word: wire.Unfollow | wire.Grant | wire.Introduce) -> None:
         """End what waits for cells, here or at another relay, or give it credit, unless it has
-        ended."""
+        ended; or hear who asks."""
+        if isinstance(word, wire.Introduce):
+            self.speaks_for = max(self.speaks_for, self._relay.hop.shares(word))
+            return
         asking = self.asked.get(word.id)
         if isinstance(word, wire.Unfollow):
             if asking is not None and isinstance(asking.request, ENDABLE):

@@ -27,13 +27,16 @@ from amanat.errors import (
 from amanat.link import Link, find
 from amanat.protocol import wire
 from amanat.protocol.descriptor import open_descriptor, parse_address
+from amanat.protocol.introduction import introduce, is_introduced
 from amanat.protocol.rounds import hand_on_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from amanat.config import HopConfig
-    from amanat.protocol.descriptor import RelayAddress
+    from amanat.protocol.descriptor import NamedAddress, RelayAddress
     from amanat.protocol.places import Place
     from amanat.relay.known import Known
 
@@ -108,23 +111,23 @@ class _Destination:
 
 
 class Hop:
-    """The connections of a hop. Raises BadSetting if its list is no list of relays."""
+    """The connections of a hop, and the hops that ask this relay. Raises BadSetting if a list is
+    no list of relays."""
 
     def __init__(
         self,
         settings: HopConfig,
-        own_key: bytes,
+        identity: Ed25519PrivateKey,
         known: Known,
         *,
         clock: Callable[[], float],
     ) -> None:
         """`clock` tells Unix seconds."""
-        try:
-            listed = [parse_address(one) for one in settings.relays]
-        except BrokenAddress as error:
-            raise BadSetting(f"hop.relays: {error}") from None
+        listed = _parse("relays", settings.relays)
+        self._by = {address.key for address in _parse("by", settings.by)}
         self._settings = settings
-        self._own_key = own_key
+        self._identity = identity
+        self._own_key = identity.public_key().public_bytes_raw()
         self._known = known
         self._listed = {address.key: address for address in listed}
         self._destinations: dict[bytes, _Destination] = {}
@@ -139,6 +142,14 @@ class Hop:
         return self._settings.serve == "open" or (
             self._settings.serve == "listed" and bool(self._listed)
         )
+
+    def shares(self, word: wire.Introduce) -> int:
+        """For how many somebody speaks who says that they are a hop: more than one only if they
+        are, and are listed."""
+        is_listed = word.hop in self._by
+        if is_listed and is_introduced(word.hop, word.signature, to=self._own_key):
+            return self._settings.shares
+        return 1
 
     def locate(self, relay: bytes, known: RelayAddress | None, guest: Guest) -> RelayAddress | None:
         """The newest word of a relay on where it is, after what a client knows of it was taken.
@@ -283,6 +294,8 @@ class Hop:
             if link is None or not link.is_open:
                 self._rate.take(now=now)
                 link = await self._connect(destination)
+                signature = introduce(self._identity, to=destination.key)
+                link.introduce(wire.Introduce(0, self._own_key, signature))
             described = await link.request(wire.Describe(0, b""), wire.Described)
             opened = open_descriptor(described.descriptor, destination.key)
         except (PeerError, TrustError, Unavailable):
@@ -310,6 +323,13 @@ class Hop:
             raise HopRefused from None
         destination.place = link.place
         return link
+
+
+def _parse(name: str, addresses: Sequence[str]) -> list[NamedAddress]:
+    try:
+        return list(map(parse_address, addresses))
+    except BrokenAddress as error:
+        raise BadSetting(f"hop.{name}: {error}") from None
 
 
 def _is_told(proving: asyncio.Task[_Ready]) -> None:

@@ -154,7 +154,7 @@ class Relay:
         self._key = home.identity.public_key().public_bytes_raw()
         self._address: RelayAddress
         """Where it says that it is; known once it listens."""
-        self.hop = Hop(home.config.hop, self._key, Known(), clock=self._now)
+        self.hop = Hop(home.config.hop, home.identity, Known(), clock=self._now)
         self.errands: dict[Asking, None] = {}
         """What is being asked of other relays."""
         self._described: tuple[int, bytes, Notice | None, bytes] = (0, b"", None, b"")
