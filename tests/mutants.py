@@ -293,6 +293,13 @@ MUTANTS = [
         ],
     ),
     Mutant(
+        "a relay is blamed for what a hop says of it",
+        "client/routes.py",
+        "except (PeerError, BrokenDescriptor) as error:",
+        "except HopRefused as error:",
+        ["test_places.py::test_a_hop_that_lies_about_where_a_relay_is_is_believed_in_nothing"],
+    ),
+    Mutant(
         "an invite has us call on our own network",
         "client/routes.py",
         "may_be_private=lambda _place: is_named)",

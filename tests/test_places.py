@@ -579,12 +579,16 @@ async def test_a_hop_that_lies_about_where_a_relay_is_is_believed_in_nothing(
         wire.Located(0, sign_address([Stay(OLD)], first.key, issued=0)),  # an old one
         wire.Described(0, second.descriptor(), b""),  # of another relay
         wire.Described(0, b"junk", b""),
+        wire.Failed(0, "relay-key-changed"),  # as an honest one says, too
+        wire.Failed(0, "label-taken"),
+        wire.Failed(0, "junk"),
         wire.Located(0, None),
     ]
     honest = type(world.network.sockets[0]).deliver
 
     def lying(socket: Socket, reply: wire.Reply) -> None:
-        if lies and type(reply) is type(lies[0]) and socket.relay is second:
+        is_asked = isinstance(reply, wire.Located | wire.Described) and socket.relay is second
+        if lies and is_asked and isinstance(lies[0], wire.Failed | type(reply)):
             reply = msgspec.structs.replace(lies.pop(0), id=reply.id)
         honest(socket, reply)
 
@@ -601,6 +605,7 @@ async def test_a_hop_that_lies_about_where_a_relay_is_is_believed_in_nothing(
     for one in (alice, bob):
         assert one.client._places.signed(told.key) == told
         assert [*one.client._places.where(told.key, now=0)] == [*told.places]
+        assert not one.warnings()
     assert not [who for who, relay in world.network.seen if relay == first.address]
 
 

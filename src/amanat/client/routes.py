@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from amanat.client.cover import Cover, day_bytes, empty_cell, empty_page
 from amanat.client.moves import Destination
 from amanat.errors import (
+    BrokenDescriptor,
     BrokenMove,
-    BrokenSeal,
     CellTooLarge,
     DropMoved,
     HopAway,
@@ -600,9 +600,10 @@ class Routes:
         try:
             await self._compare(link, relay)
             descriptor = await inquire(link, relay, self._where.where(relay))
-        except (HopRefused, BrokenSeal) as error:
+        except (PeerError, BrokenDescriptor) as error:
+            # All of it is the hop's word: nothing that the relay could be blamed for.
             self._refused[relay] = _now() + REFUSED_S
-            raise RelayUnreachable(str(error), retry_after=REFUSED_S) from None
+            raise RelayUnreachable(f"through the hop: {error}", retry_after=REFUSED_S) from None
         if not descriptor.sealing:
             raise RelayUnreachable("it takes no sealed requests", retry_after=REFUSED_S)
         self._where.learn(descriptor.address)
