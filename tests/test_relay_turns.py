@@ -8,12 +8,13 @@ import os
 import random
 import shutil
 import signal
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 
 import picows
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,13 +24,21 @@ from amanat.errors import BadSetting, RelayBusy
 from amanat.link import Link
 from amanat.protocol import sealing, wire
 from amanat.protocol.cells import LARGE_CELL, MESSAGE_CELL
-from amanat.protocol.descriptor import RelayAddress, b64, open_descriptor
+from amanat.protocol.descriptor import (
+    RelayAddress,
+    Stay,
+    b64,
+    open_descriptor,
+    sign_address,
+)
 from amanat.protocol.drops import Drop, derive_bucket
 from amanat.protocol.introduction import introduce
+from amanat.protocol.places import Place
 from amanat.relay import home as homes
 from amanat.relay import server
 from amanat.relay.asking import Asking, Queue, Reader
 from amanat.relay.connection import Asker, Connection
+from amanat.relay.hop import NEW_ADDRESSES, Guest, Hop
 from amanat.relay.shares import Room
 from amanat.relay.store_sqlite import SqliteStore
 from relays import PATIENCE_S, Peer, RelayProcess, append, follow, read, read_all, run_in_loop
@@ -366,6 +375,42 @@ def test_who_asks_once_does_not_wait_behind_who_asks_much(
             told.clear()
         assert isinstance(await other.reply(2), wire.Appended)
         assert told.index(connection) < server.BATCH_CELLS
+
+    run_served(tmp_path / "relay", scenario)
+
+
+@pytest.mark.e2e
+def test_who_asks_where_relays_are_all_the_time_is_slowed_down_and_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many, heard = 300, 0
+    located = Hop.locate
+
+    def noted(hop: Hop, relay: bytes, known: RelayAddress | None, guest: Guest) -> object:
+        nonlocal heard
+        heard += 1
+        return located(hop, relay, known, guest)
+
+    monkeypatch.setattr(Hop, "locate", noted)
+
+    async def scenario(relay: server.Relay, at: RelayAddress) -> None:
+        bucket = derive_bucket(relay._home.bucket_key, 0, region="DE")
+        other, strangers = await Peer.connect(at), [await Peer.connect(at) for _ in range(4)]
+        for number in range(1, many + 1):
+            for who, stranger in enumerate(strangers):
+                key = Ed25519PrivateKey.from_private_bytes((number * 8 + who).to_bytes(32, "big"))
+                known = sign_address([Stay(Place("relay.example", 1))], key, issued=1)
+                stranger.send(wire.Locate(number, known.key, known))
+                stranger.send(wire.Inquire(many + number, known.key, known.places))
+        assert isinstance(await other.ask(read(bucket, number=1)), wire.Cells)
+        assert heard < many
+        for stranger in strangers:
+            await stranger.ask(wire.Describe(0, b""))
+            replies = [await stranger.reply(number) for number in range(1, 2 * many + 1)]
+            codes = Counter(one.code for one in replies if isinstance(one, wire.Failed))
+            assert codes == {"relay-busy": many - NEW_ADDRESSES[0], "hop-refused": many}
+        assert len(relay.hop._known._addresses) == len(strangers) * NEW_ADDRESSES[0]
+        assert [one for one in relay.connections if tables(one)] == []
 
     run_served(tmp_path / "relay", scenario)
 
