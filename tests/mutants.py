@@ -1864,6 +1864,13 @@ MUTANTS = [
         ["test_warnings.py::test_junk_pushes_out_no_warning_of_trust"],
     ),
     Mutant(
+        "a message of an epoch that is over stops whoever reads it",
+        "errors.py",
+        "class WrongEpoch(PeerError):",
+        "class WrongEpoch(AmanatError):",
+        ["test_pieces.py::test_nothing_that_a_member_says_stops_others_from_reading_on"],
+    ),
+    Mutant(
         "a relay's lies are one warning with everybody's",
         "client/api.py",
         "self._conversations.warn(None, code, detail, whom=relay, now=self._now())",

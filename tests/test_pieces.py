@@ -19,7 +19,13 @@ from amanat.client.pieces import MAX_OPEN, MAX_OPEN_ALL, EpochDrop
 from amanat.client.vault import Unlock, create, open_vault
 from amanat.drill.world import World
 from amanat.errors import CopiedVault, InvalidCell
-from amanat.protocol.messages import COMMIT_FRAGMENT, MAX_FRAGMENTS, Fragment, piece_hash
+from amanat.protocol.messages import (
+    COMMIT_FRAGMENT,
+    MAX_FRAGMENTS,
+    MESSAGE_FRAGMENT,
+    Fragment,
+    piece_hash,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -223,6 +229,26 @@ async def test_member_who_floods_the_drop_is_removed(
         assert person.client.view(gid).people == ["alice", "bob", "carol"]
         assert not person.warnings()
     assert mallory.client.view(gid).state == "removed"
+
+
+async def test_nothing_that_a_member_says_stops_others_from_reading_on(world: World) -> None:
+    """A Commit of an epoch that is over, as a message: all were stuck before it for good."""
+    alice, bob, carol, mallory = people = await world.friends("alice", "bob", "carol", "mallory")
+    gid = await world.group("family", *people)
+    await world.pass_time(100)
+    before = mallory.epoch_place(gid)
+    alice.client.rename(gid, "garden")
+    await world.settle()
+    old = [before.open(cell) for cell in world.relay.shelves[before.drop.drop_id].cells]
+    [commit] = [piece.data for piece in old if piece.kind == COMMIT_FRAGMENT]
+    shelf = world.relay.epoch_shelf(mallory.epoch_place(gid).drop)
+    for data in (commit, commit[:-1], commit + b"x", b"x"):
+        piece = mallory.piece(gid, data, kind=MESSAGE_FRAGMENT)
+        shelf.add(mallory.seal_for_epoch(gid, piece)[1])
+    alice.client.rename(gid, "harbour")
+    await look(world)
+    for person in (alice, bob, carol):
+        assert person.client.view(gid).name == "harbour"
 
 
 @pytest.mark.parametrize("who", ["stranger", "in another's name", "of the epoch before"])

@@ -446,6 +446,13 @@ class TooOld(PeerError):
     text = "the message is of an epoch or generation whose key is gone"
 
 
+class WrongEpoch(PeerError):
+    """RFC 9420, section 6: a message is of the epoch that it names. It will never be read later."""
+
+    code = "wrong-epoch"
+    text = "the message is of an epoch that is over"
+
+
 class OwnMessage(PeerError):
     code = "own-message"
     text = "the message was sent by this client itself"
@@ -560,11 +567,6 @@ class OutOfStep(Unavailable):
 class FutureEpoch(Unavailable):
     code = "future-epoch"
     text = "the message is of an epoch this client has not reached yet"
-
-
-class WrongEpoch(Unavailable):
-    code = "wrong-epoch"
-    text = "the group has moved to another epoch"
 
 
 class PendingCommit(Unavailable):
