@@ -37,7 +37,6 @@ from amanat.protocol.messages import (
     Ack,
     Before,
     Befores,
-    Branch,
     CellKind,
     CommitInfo,
     Declined,
@@ -60,6 +59,8 @@ from amanat.protocol.messages import (
     Seen,
     Text,
     Timer,
+    Vote,
+    Votes,
     Wanted,
     WelcomeFile,
     WelcomeRef,
@@ -108,6 +109,7 @@ def _from_link(data: bytes) -> invite.Invite:
 _FILE = FileRef(RELAY, "IR", bytes(32), 70_000, bytes(32))
 _WISH = Wish(IDENTITY, bytes(16), bytes(64))
 _EPOCH = Epoch(7, bytes(8))
+_VOTE = Vote(3, SIGNER, bytes(32), bytes(64))
 
 DECODERS = {
     "envelope": Decoder(
@@ -184,7 +186,7 @@ DECODERS = {
     "KeyPackages wanted": _record(conversation._wanteds, InvalidMessage, KeyPackagesWanted(78, 2)),
     "leave": _record(conversation._leaves, InvalidMessage, _WISH),
     "file": _record(conversation._files, InvalidMessage, _FILE),
-    "branch": _record(conversation._branches, InvalidMessage, Branch([_EPOCH])),
+    "votes": _record(conversation._votes, InvalidMessage, Votes(3, [_VOTE])),
     "wanted": _record(conversation._wanted, InvalidMessage, Wanted(SIGNER, [3, 5])),
     "repair": _record(
         conversation._repairs,
@@ -194,11 +196,18 @@ DECODERS = {
     "new addresses": _record(
         conversation._new_addresses, InvalidMessage, NewAddresses(2, [ADDRESS])
     ),
-    "asking for help": _record(comeback._asks, InvalidMessage, comeback.Ask(bytes(16), bytes(16))),
+    "asking for help": _record(
+        comeback._asks,
+        InvalidMessage,
+        comeback.Ask(bytes(16), bytes(16), [_EPOCH], is_lost=True, votes=[_VOTE]),
+    ),
+    "answer": _record(comeback._answers, InvalidMessage, comeback.Answer(_EPOCH, None)),
     "help": _record(
         comeback._helps,
         InvalidMessage,
-        comeback.Help(b"group info", b"tree", bytes(32), [_EPOCH], 12, 3),
+        comeback.Help(
+            None, [b"a Commit"], b"group info", b"tree", bytes(32), 12, 3, [_VOTE]
+        ),
     ),
     "held word": _record(
         holding._helds, InvalidMessage, Held(RELAY.key, "IR", bytes(32), bytes(32), CellKind.MLS)

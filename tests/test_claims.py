@@ -93,7 +93,7 @@ async def test_words_that_were_not_confirmed_are_said_again_after_a_restart(worl
     await world.settle()
     kept = [m.state for m in alice.client.messages(gid) if m.is_own and not m.is_deleted]
     assert set(kept) == {"delivered"}
-    assert not {*bob.warnings(), *carol.warnings()} - {"relay-lied"}
+    assert not {*bob.warnings(), *carol.warnings()} - {"relay-doubted"}
 
 
 async def test_texts_said_while_out_of_step_wait_and_are_said_then(world: World) -> None:

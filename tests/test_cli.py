@@ -30,7 +30,7 @@ COMMANDS = (
     "init", "invite", "invites", "accept", "contacts", "send", "read", "edit", "react", "delete",
     "timer", "block", "unblock", "group", "group create", "group add",
     "group remove", "group leave", "group adds", "group offers", "group accept", "group decline",
-    "group rename", "group admin", "group list", "verify", "run",
+    "group rename", "group admin", "group rejoin", "group list", "verify", "run",
     "status", "doctor", "relay", "relay init", "relay run", "replay",
 )  # fmt: skip
 
@@ -260,6 +260,8 @@ def test_a_group_from_its_making_to_its_leaving(town: Town) -> None:
     bob.json("send", "family", given="hello all")
     assert "hello all" in alice("read").out
     assert alice.json("group", "rename", "family", "friends")["name"] == "friends"
+    assert alice.json("group", "rejoin", "friends") == []  # nothing is amiss
+    assert '"unknown-help"' in alice("--json", "group", "rejoin", "friends", "--yes").out
     assert alice.json("group", "admin", "friends", "bob")["admins"] == ["alice", "bob"]
     assert bob.json("group", "list")[0]["name"] == "friends"
     assert bob.json("group", "leave", "friends")["state"] in ("leaving", "left")

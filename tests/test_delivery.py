@@ -131,7 +131,7 @@ async def test_cell_shown_again_after_a_restart_is_passed_over(world: World) -> 
     bob.wake()
     await world.settle()
     assert bob.texts("alice") == [f"text {number}" for number in range(6)]
-    assert set(bob.warnings()) == {"relay-lied"}  # by what alice was told
+    assert set(bob.warnings()) == {"relay-doubted"}  # by what alice was told
 
 
 async def test_other_peoples_cells_and_junk_are_passed_over(world: World) -> None:
@@ -142,7 +142,7 @@ async def test_other_peoples_cells_and_junk_are_passed_over(world: World) -> Non
     bob.wake()
     await world.settle()
     assert bob.texts("alice") == ["text 0", "text 1", "text 2"]
-    assert set(bob.warnings()) <= {"relay-lied"}  # by what alice was told
+    assert set(bob.warnings()) <= {"relay-doubted"}  # by what alice was told
 
 
 async def test_buckets_of_many_cells_are_read_page_by_page(world: World) -> None:
@@ -183,7 +183,7 @@ async def test_lie_about_what_was_read_is_told_and_costs_nothing(world: World, l
         "for both", "goes on",
     ]  # fmt: skip
     assert bob.texts("alice")[:3] == ["text 0", "text 1", "text 2"]
-    assert set(bob.warnings()) <= {"relay-lied"}  # once more, by what alice was told
+    assert set(bob.warnings()) <= {"relay-doubted"}  # once more, by what alice was told
 
 
 async def test_cells_that_have_expired_stop_nothing(world: World) -> None:

@@ -365,6 +365,7 @@ def test_a_group_info_tells_what_would_be_joined(trio: list[Client]) -> None:
         0,
     )
     assert bob.engine.lineage(GID).view() == view
+    assert bob.engine.group(GID).state == view.state
     assert mls.Lineage.begin(bob.engine.group_info(GID), tree)[1] == 1
     assert bob.engine.take_delta() == []
 

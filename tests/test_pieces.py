@@ -311,7 +311,7 @@ async def test_who_comes_back_does_so_through_a_flood(
     assert [m.text for m in bob.client.messages(gid)] == ["I am back"]
 
 
-async def test_nobody_has_a_commit_of_another_count_in_their_own_name(world: World) -> None:
+async def test_commit_counts_whoever_has_put_it_into_the_drop(world: World) -> None:
     alice, bob, carol = people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
     place = carol.epoch_place(gid)
@@ -333,12 +333,8 @@ async def test_nobody_has_a_commit_of_another_count_in_their_own_name(world: Wor
             person.client._conversations.notice(gid, now=world.now())
     await world.pass_time(10)
     assert stolen
-    assert {person.client.view(gid).name for person in people} == {"family"}
-    await world.pass_time(120)  # alice appends it once more
-    await world.settle()
     assert {person.client.view(gid).name for person in people} == {"ours"}
-    assert alice.warnings() == ["relay-lied"]  # which is true
-    assert not bob.warnings()
+    assert not any(person.warnings() for person in people)
 
 
 async def test_relay_is_not_accused_where_a_copy_of_our_keys_has_taken_our_room(

@@ -28,6 +28,7 @@ from amanat.errors import (
     BadArgument,
     InviteUsed,
     NotAdmin,
+    RelayDoubted,
     RelayLied,
     VaultDamaged,
 )
@@ -398,11 +399,12 @@ class Forgetful:
         self.seconds.append(self.world.loop.time() - since)
 
     def lies(self) -> int:
-        return sum(person.warnings().count(RelayLied.code) for person in self.people)
+        told = [code for person in self.people for code in person.warnings()]
+        return told.count(RelayLied.code) + told.count(RelayDoubted.code)
 
     def clear(self) -> None:
         for person in self.people:
-            assert set(person.warnings()) <= {RelayLied.code}
+            assert set(person.warnings()) <= {RelayLied.code, RelayDoubted.code}
             person.client.clear_warnings()
 
     def report(self, campaign: str, **more: int) -> None:

@@ -27,8 +27,17 @@ use crate::store::{Rejoin, Store, Trouble};
 pub type Member = (u32, Vec<u8>, Vec<u8>, Vec<u8>);
 /// (credential, signature key, leaf extension)
 type Added = (Vec<u8>, Vec<u8>, Vec<u8>);
-/// (epoch, suite, own leaf, policy, epoch authenticator, SHA-256 of the pending Commit, active)
-type GroupView = (u64, u16, u32, Vec<u8>, Vec<u8>, Option<Vec<u8>>, bool);
+/// (epoch, suite, own leaf, policy, epoch authenticator, SHA-256 of the pending Commit, active, state)
+type GroupView = (
+    u64,
+    u16,
+    u32,
+    Vec<u8>,
+    Vec<u8>,
+    Option<Vec<u8>>,
+    bool,
+    Vec<u8>,
+);
 /// (group id, epoch, suite, policy, members, sender's leaf, KeyPackage reference)
 type WelcomeView = (Vec<u8>, u64, u16, Vec<u8>, Vec<Member>, u32, Vec<u8>);
 /// (epoch before, epoch after, committer, adds, removes, updates, new policy, removes this client,
@@ -1142,7 +1151,19 @@ fn group_view(group: &MlsGroup, provider: &Provider) -> Outcome<GroupView> {
         group.epoch_authenticator().as_slice().to_vec(),
         pending,
         group.is_active(),
+        state(group.public_group())?,
     ))
+}
+
+/// A hash over all that whoever joins a group builds upon: its context and confirmation tag.
+pub fn state(group: &PublicGroup) -> Outcome<Vec<u8>> {
+    let mut all = group
+        .group_context()
+        .tls_serialize_detached()
+        .map_err(engine_failed)?;
+    let tag = group.confirmation_tag().tls_serialize_detached();
+    all.extend(tag.map_err(engine_failed)?);
+    Ok(Sha256::digest(&all).to_vec())
 }
 
 /// What `commit` does to `group`, which is still in the epoch before it. The committer of an

@@ -7,14 +7,13 @@
 use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use openmls::prelude::{tls_codec::Serialize as _, *};
+use openmls::prelude::*;
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::public_storage::PublicStorageProvider;
 use openmls_traits::storage::{CURRENT_VERSION, traits};
 use pyo3::prelude::*;
-use sha2::{Digest as _, Sha256};
 
-use crate::engine::{CommitView, Member, alone, commit_view, leaves, protocol_message};
+use crate::engine::{CommitView, Member, alone, commit_view, leaves, protocol_message, state};
 use crate::error::{code, engine_failed, refuse};
 use crate::rules;
 
@@ -74,10 +73,6 @@ impl Lineage {
         alone(py, || {
             let State { group, .. } = &*self.state();
             let context = group.group_context();
-            // All that whoever joins builds upon.
-            let mut state = context.tls_serialize_detached().map_err(engine_failed)?;
-            let tag = group.confirmation_tag().tls_serialize_detached();
-            state.extend(tag.map_err(engine_failed)?);
             Ok((
                 group.group_id().to_vec(),
                 context.epoch().as_u64(),
@@ -86,7 +81,7 @@ impl Lineage {
                     .unwrap_or_default()
                     .to_vec(),
                 leaves(group.treesync())?,
-                Sha256::digest(&state).to_vec(),
+                state(group)?,
             ))
         })
     }

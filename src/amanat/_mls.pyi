@@ -30,8 +30,8 @@ class MlsError(Exception):
 _Member: TypeAlias = tuple[int, bytes, bytes, bytes]
 # credential, signature key, leaf extension
 _Added: TypeAlias = tuple[bytes, bytes, bytes]
-# epoch, suite, own leaf, policy, epoch authenticator, SHA-256 of the pending Commit, active
-_GroupView: TypeAlias = tuple[int, int, int, bytes, bytes, bytes | None, bool]
+# epoch, suite, own leaf, policy, epoch authenticator, SHA-256 of the pending Commit, active, state
+_GroupView: TypeAlias = tuple[int, int, int, bytes, bytes, bytes | None, bool, bytes]
 # group id, epoch, suite, policy, members, sender's leaf, KeyPackage reference
 _WelcomeView: TypeAlias = tuple[bytes, int, int, bytes, list[_Member], int, bytes]
 # group id, epoch, suite, policy, members, state

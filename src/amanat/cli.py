@@ -49,6 +49,7 @@ from amanat.client.api import (
     GroupOffer,
     Message,
     Status,
+    UnprovenView,
     WarningView,
 )
 from amanat.client.conversation import Event, Joined, Offered, Removed, Warned
@@ -71,6 +72,7 @@ from amanat.errors import (
     ProfileInUse,
     RelayUnreachable,
     ReportExists,
+    UnknownHelp,
     VaultDamaged,
 )
 from amanat.process import EXIT_INTERRUPTED, hold_standard_descriptors
@@ -402,6 +404,12 @@ def _group_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     roles.add_argument("name", metavar="GROUP")
     for deed in ("add", "remove", "rename"):
         roles.add_argument(f"--{deed}", choices=("admins", "members"), help=f"who may {deed}")
+    rejoin = _command(
+        group, "rejoin", _group_rejoin, "show how contacts help with a group that is out of step"
+    )
+    rejoin.add_argument("name", metavar="GROUP")
+    rejoin.add_argument("--of", metavar="NAME", help="whose help, if several people help")
+    rejoin.add_argument("--yes", action="store_true", help="join it as it is shown")
     _command(group, "list", _group_list, "list groups", is_question=True)
 
 
@@ -1334,6 +1342,41 @@ def _group_roles(args: argparse.Namespace, out: Out) -> None:
     if not roles:
         raise BadArgument("say who may: --add, --remove or --rename, for admins or members")
     _group(args, out, lambda client, view: client.set_roles(view.gid, roles))
+
+
+def _group_rejoin(args: argparse.Namespace, out: Out) -> None:
+    async def work(client: Client) -> None:
+        await _catch_up(args, out, client)
+        view = client.group(args.name)
+        helps = [h for h in client.rejoinable(view.gid) if args.of in (None, h.helper)]
+        if args.yes:
+            if not helps:
+                raise UnknownHelp
+            if len(helps) > 1:
+                raise BadArgument("several people help: say whose help, with --of")
+            client.rejoin(view.gid, helps[0].helper)
+            await _flush(args, out, client)
+        out.result([one._asdict() for one in helps], "\n".join(map(_unproven_text, helps)))
+        if not helps:
+            out.note("nobody has helped with a state of this group to join")
+
+    _with_client(args, work)
+
+
+def _unproven_text(one: UnprovenView) -> str:
+    parts = [
+        f"{what}: {', '.join(map(shown, names))}"
+        for what, names in (
+            ("came", one.came),
+            ("went", one.went),
+            ("admins now", one.admins),
+            ("no admins any more", one.no_admins),
+            ("its name", [one.name] if one.name is not None else []),
+        )
+        if names
+    ]
+    told = "; ".join(parts) or "the same people and admins"
+    return f"{shown(one.helper)} helps, signed by {shown(one.signer)}: {told}"
 
 
 def _group_list(args: argparse.Namespace, out: Out) -> None:

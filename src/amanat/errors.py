@@ -203,6 +203,12 @@ class MessageTooLarge(UsageError):
     text = "the message is longer than the largest cell holds"
 
 
+class UnknownHelp(UsageError):
+    code = "unknown-help"
+    text = "that person has not helped us to a state of this group"
+    hint = "`amanat group rejoin GROUP` shows who has"
+
+
 class UnknownMessage(UsageError):
     code = "unknown-message"
     text = "there is no such message here"
@@ -592,6 +598,17 @@ class RelayKeyChanged(TrustError):
 class RelayLied(TrustError):
     code = "relay-lied"
     text = "the relay's answers contradict each other: a cell was removed, changed or reordered"
+
+
+class RelayDoubted(TrustError):
+    code = "relay-doubted"
+    text = "somebody says that a relay has shown them something else than us: it lies, or they do"
+
+
+class GroupVouched(TrustError):
+    code = "group-vouched"
+    text = "what became of the group while we were away is known by the word of one person"
+    hint = "look at who is in it and who its admins are"
 
 
 class MoveAnnounced(TrustError):

@@ -109,7 +109,9 @@ class GroupView:
     """A group as this client sees it; not `active` once the client was removed.
 
     `policy` is empty in a group that Amanat did not make. `pending` is the SHA-256 of the own
-    Commit whose fate is not known.
+    Commit whose fate is not known. `state` is a hash over all that whoever joins the group builds
+    upon (its GroupContext and confirmation tag): two who are in one epoch and have one `state` are
+    in one branch.
     """
 
     epoch: int
@@ -119,6 +121,7 @@ class GroupView:
     epoch_authenticator: bytes
     pending: bytes | None
     active: bool
+    state: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +139,7 @@ class WelcomeView:
 
 @dataclass(frozen=True, slots=True)
 class LineageView:
-    """The public state of a group in one epoch. `state` is a hash over all that whoever joins it
-    builds upon (the GroupContext and the confirmation tag): two lineages with one `state` are in
-    one epoch of one branch."""
+    """The public state of a group in one epoch; `state` as in `GroupView`."""
 
     gid: bytes
     epoch: int

@@ -169,6 +169,22 @@ class OpenInvite(NamedTuple):
     is_lost: bool
 
 
+class UnprovenView(NamedTuple):
+    """A state of a group that a contact helps with, and what differs from the last one we know.
+
+    `helper` helps with it and `signer` has signed it. All else is names of people, and the group's,
+    if it is another.
+    """
+
+    helper: str
+    signer: str
+    came: list[str]
+    went: list[str]
+    admins: list[str]
+    no_admins: list[str]
+    name: str | None
+
+
 class ConversationView(NamedTuple):
     """A conversation as a person sees it. `people` are names.
 
@@ -1485,6 +1501,36 @@ class Client:
         with self._unit():
             self._conversations.leave(gid, now=self._now())
 
+    def rejoinable(self, gid: bytes) -> list[UnprovenView]:
+        """The states of a group that is out of step to which contacts help us, where nobody could
+        show us how it came there: the person decides. Raises UnknownConversation."""
+        known = self._names(gid)
+
+        def names(people: dict[bytes, str]) -> list[str]:
+            # Nobody has checked what strangers call themselves: their ids stand beside it.
+            return [known.get(i, f"{n} ({vault.fingerprint(i)})") for i, n in people.items()]
+
+        return [
+            UnprovenView(
+                known.get(one.helper, vault.fingerprint(one.helper)),
+                known.get(one.signer, vault.fingerprint(one.signer)),
+                names(one.changes.came),
+                names(one.changes.went),
+                names(one.changes.admins),
+                names(one.changes.no_admins),
+                one.changes.name,
+            )
+            for one in self._comebacks.unproven(gid)
+        ]
+
+    def rejoin(self, gid: bytes, helper: str) -> None:
+        """Join a group again as a contact helps us to: by the person's own decision, who has looked
+        at what differs (`rejoinable`). Raises UnknownHelp or UnknownContact."""
+        identity = self._member(gid, helper)
+        with self._unit():
+            self._comebacks.accept(gid, identity, now=self._now())
+        self._begin_due()
+
     def _member(self, gid: bytes, person: str) -> bytes:
         """The identity of a member by the name the person sees, contact or not."""
         identities = self._conversations.group(gid).identities
@@ -1759,7 +1805,7 @@ class Client:
             elif isinstance(arrival, FromLost):
                 self._comebacks.help(arrival.identity, arrival.payload, now=now)
             elif isinstance(arrival, FromHelper):
-                self._comebacks.answered(arrival.gid, arrival.payload, now=now)
+                self._comebacks.answered(arrival.gid, arrival.identity, arrival.payload, now=now)
             elif isinstance(arrival, FromClaim):
                 if self._conversations.claims.read(arrival.number, arrival.payload):
                     self._conversations.all_astray(now=now)
@@ -1770,7 +1816,7 @@ class Client:
                     gid, signer, arrival.cell, is_past=arrival.is_past, now=now
                 )
         if self._delivery.broken_claims(home.bucket.drop_id):
-            self._conversations.lied(None, now=now)
+            self._conversations.doubt_relay(None, None, now=now)
 
     async def _read_again(self) -> None:
         """Look once more at what the own bucket held before a chain was known."""
@@ -1933,7 +1979,7 @@ class Client:
         """
         talk = self._conversations
         match row.purpose:
-            case "cell" | "commit":
+            case "cell" | "commit" | "handed":
                 if row.recipient is not None:
                     # Nobody but we can have taken it: ask whether a copy of this vault has.
                     if talk.claims.question(now=now):
@@ -1984,8 +2030,10 @@ class Client:
             self._suspense_until = now + SUSPENSE_MS  # until we have read what is there
         if isinstance(answer, LabelTaken) and row.purpose in ("claim", "question"):
             self._conversations.claims.refused(now=now)
-        elif isinstance(answer, LabelTaken) and row.purpose in ("ask", "help"):
-            pass  # asked under another label soon, or answered already
+        elif isinstance(answer, LabelTaken) and row.purpose == "ask":
+            self._comebacks.ask_again(row.about, now=now)
+        elif isinstance(answer, LabelTaken) and row.purpose == "help":
+            pass  # answered already
         elif isinstance(answer, LabelTaken) and row.purpose == "knock":
             self._conversations.warn(None, InviteUsed.code, "", now=now)
             self._invites.withdraw_knock(row.about)
@@ -2059,7 +2107,8 @@ class Client:
             with self._unit():
                 rules.send_receipt(gid, now=now)
         for gid in self._due(
-            "SELECT DISTINCT gid FROM intent WHERE due_at <= ? AND kind = 'let-go'", now
+            "SELECT DISTINCT gid FROM intent WHERE due_at <= ? AND kind IN ('let-go', 'outrun')",
+            now,
         ):
             with self._unit():
                 rules.attempt(gid, now=now)
@@ -2069,9 +2118,12 @@ class Client:
         if self._due("SELECT secret FROM invite WHERE answer_at <= ?", now):
             with self._unit():
                 self._invites.answer_late(now=now)
-        if self._due("SELECT gid FROM comeback WHERE digest IS NULL AND ask_due_at <= ?", now):
+        for gid in rules.behind(now):
             with self._unit():
-                self._comebacks.ask(now=now)
+                rules.ask_on(gid, now=now)
+        if self._comebacks.is_due(now):
+            with self._unit():
+                self._comebacks.act(now=now)
         if self.is_caught_up and self._delivery.again() is None:
             # Until then what seems to be missing may simply not have been read yet.
             self._ask_and_say_again(now)
@@ -2090,7 +2142,7 @@ class Client:
             with self._unit():
                 for home in self._me.buckets:
                     if self._delivery.broken_claims(home.bucket.drop_id):
-                        rules.lied(None, now=now)
+                        rules.doubt_relay(None, None, now=now)
 
     def _ask_and_say_again(self, now: int) -> None:
         """Ask for what has not come, and say again what others may lack."""
@@ -2131,7 +2183,7 @@ class Client:
             return
         due = self._db.execute(
             "SELECT gid FROM conversation WHERE look_due_at <= ?"
-            " AND state IN ('active', 'leaving')",
+            " AND state IN ('active', 'leaving', 'astray')",
             (self._now(),),
         ).fetchall()
         for (gid,) in due:
@@ -2152,12 +2204,15 @@ class Client:
         for one in self._conversations.awaited():
             if ("fetch", one) not in self._tasks:
                 self._spawn(("fetch", one), self._fetch_welcome(one))
+        for gid, ref in self._comebacks.awaited():
+            if ("help", gid) not in self._tasks:
+                self._spawn(("help", gid), self._fetch_help(gid, ref))
 
     async def _look(self, gid: bytes) -> None:
         """Read the epoch drops of a conversation to their ends; of a large group, stay there."""
         self._looking.add(gid)
         try:
-            while self._conversations.is_followed(gid):
+            while self._conversations.reads_drops(gid):
                 drops = self._conversations.epoch_drops(gid)
                 now = self._now()
                 if self._is_look_due(gid, now=now):
@@ -2167,7 +2222,7 @@ class Client:
                         await self._look_into(gid, epoch, drop, wait=0)
                 self._looking.discard(gid)
                 self._wake()
-                if not self._conversations.is_followed(gid):
+                if not self._conversations.reads_drops(gid):
                     break
                 if self._conversations.epoch_drops(gid) != drops:
                     with self._unit():  # a Commit was found: the next epoch may have ended too
@@ -2200,6 +2255,7 @@ class Client:
             with self._unit():
                 self._conversations.is_sure(gid, epoch, sure)
                 self._conversations.forgotten(gid, taken, now=self._now())
+                self._conversations.has_looked(gid, epoch, now=self._now())
         except (Unavailable, PeerError, TrustError) as error:
             relay = self._conversations.epoch_relay(gid, epoch)
             if isinstance(error, Unavailable):
@@ -2218,7 +2274,7 @@ class Client:
         request = wire.Read(0, drop.drop_id, drop.read_token, after, wire.MAX_CELLS, wait)
         cells = await link.request(request, wire.Cells)
         last = cells.first + len(cells.cells) - 1
-        while self._conversations.is_followed(gid) and epoch in dict(
+        while self._conversations.reads_drops(gid) and epoch in dict(
             self._conversations.epoch_drops(gid)
         ):
             with self._unit():
@@ -2282,10 +2338,21 @@ class Client:
                 data = None
             break
         with self._unit():
-            if self._comebacks.is_astray(one.gid):
-                self._comebacks.take(one.gid, data, now=self._now())
-            else:
-                self._conversations.let_in(one, data, now=self._now())
+            self._conversations.let_in(one, data, now=self._now())
+        self._begin_due()
+
+    async def _fetch_help(self, gid: bytes, ref: FileRef) -> None:
+        """Fetch what a contact has answered, and see what follows from it."""
+        while (gid, ref) in self._comebacks.awaited():
+            try:
+                data = await self._fetch_file(ref)
+            except (Unavailable, NoSuchDrop) as error:  # its sender may still be sending
+                await asyncio.sleep(error.retry_after or TICK_S)
+                continue
+            except (PeerError, TrustError):
+                data = None
+            with self._unit():
+                self._comebacks.take(gid, data, now=self._now())
         self._begin_due()
 
     async def _fetch_held(self, drop_id: bytes) -> None:

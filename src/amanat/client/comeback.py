@@ -1,12 +1,16 @@
-"""Coming back: how a device whose state of a conversation is not the group's joins it again
-(docs/protocol.md, section 11).
+"""Coming back: how a device whose state of a conversation is not the group's joins it again, and
+how whoever hears that the group is elsewhere finds out (docs/protocol.md, section 9, "Coming
+back").
 
-That happens when an old copy of a vault is used, which may not speak because the newer one has
-spoken under the same keys, and when a relay has shown members different Commits. The device asks a
-contact who is in the group, over a way that needs nothing but the two people's lasting keys; the
-contact answers with the group's public state; and the device puts itself in its own place by an
-external Commit (RFC 9420, section 12.4.3.2), which like every Commit has to be the first in the
-epoch drop.
+Contacts who are in the group are asked, over a way that needs nothing but two people's lasting
+keys. What they answer is a claim. It comes with every Commit since an epoch in which both were, and
+these are judged one by one as everybody judges them, up to the state that is offered. Then
+
+- a member who is merely behind puts the Commits into the drop and goes on as everybody does;
+- a member of another branch looks at the votes (branches.py);
+- whoever has lost there, or whose keys another copy of the vault has used, puts themselves in
+  their own place by an external Commit (RFC 9420, section 12.4.3.2), which like every Commit has to
+  be the first in the epoch drop.
 """
 
 from __future__ import annotations
@@ -18,65 +22,118 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import msgspec
 
 from amanat import mls
-from amanat.client.conversation import GroupChanged
+from amanat.client import lineage as lineages
+from amanat.client import rights
+from amanat.client.branches import Sibling
+from amanat.client.conversation import MAX_ASKS, GroupChanged
+from amanat.client.delivery import WAYS_BACK
+from amanat.client.lineage import is_rightful, judge
 from amanat.client.pieces import EpochDrop, epoch_drop, pack_signers, unpack_signers, without
+from amanat.client.vault import fingerprint
 from amanat.errors import (
-    AmanatError,
+    GroupVouched,
     InvalidCell,
     InvalidMessage,
-    PendingCommit,
+    NotAMember,
+    PeerError,
+    UnknownHelp,
 )
 from amanat.protocol import codec
-from amanat.protocol.identity import Key
+from amanat.protocol.identity import Key, check_credential
 from amanat.protocol.messages import (
     COMMIT_FRAGMENT,
     MAX_BLOB_BYTES,
+    MAX_VOTES,
     CommitInfo,
     Count,
     Epoch,
     FileRef,
     Id,
+    Vote,
     decode_policy,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from amanat.client.conversation import Conversations
-    from amanat.client.delivery import Delivery
+    from amanat.client.delivery import Delivery, Peer
     from amanat.client.profile import Me
     from amanat.client.vault import Vault
     from amanat.protocol import wire
     from amanat.protocol.messages import Fragment
 
 ASK_MS = (20_000, 3_600_000)
-"""First and longest pause before help is asked for again, in milliseconds."""
+"""First and longest pause before all contacts are asked once more, in milliseconds."""
+NEXT_ASK_MS = 20_000
+"""Pause before the next contact is asked, in milliseconds."""
+UNDECIDED_MS = 30_000
+"""How long votes are waited for before the other branch is asked again, in milliseconds."""
+CHECK_MS = 60_000
+"""How long after coming back others than the helper are asked where they are, in milliseconds: they
+were not asked before, and one helper may have led us aside."""
+CHECKS = 3
+"""Most contacts who are asked then."""
 ANSWER_EVERY_MS = 10_000
-"""How often one contact is helped, in milliseconds: an answer is a file."""
+"""How often one contact is answered, in milliseconds: an answer may be a file."""
+ANSWERS = 12
+"""Most answers to one contact in ANSWERS_MS."""
+ANSWERS_MS = 3_600_000
 ASKED_LIFE_MS = 30 * 86_400_000
 """How long it is kept what was answered: longer than any cell that asks rests in a bucket."""
+NAMED_EPOCHS = 16
+"""Latest epochs that who asks names; of those before, ever fewer, so that all fit a small cell."""
 MAX_EPOCHS = 64
-"""Epochs an answer names, so that who was shown other Commits sees which side it is of."""
+"""Most epochs in an asking."""
+MAX_COMMITS = 256
+"""Most Commits in an answer."""
+ASKED_VOTES = 64
+"""Most votes in an asking: a cell of 16 KiB holds them."""
+REF_LIFE_MS = 600_000
+"""How long a file of help is looked for, in milliseconds."""
+MAX_UNPROVEN = 4
+"""Most helps kept of one conversation that do not show how the group came there."""
+UNPROVEN_LIFE_MS = 14 * 86_400_000
+"""How long such help is kept, in milliseconds: what it tells of grows old."""
 
 
 class Ask(codec.Record, frozen=True):
-    """Please help me back into this conversation."""
+    """Please tell me where this group is and how it came there."""
 
     group: Id
     nonce: Id
     """Names the answer."""
+    epochs: Annotated[list[Epoch], msgspec.Meta(max_length=MAX_EPOCHS)]
+    """Of those the asker was in, the latest first."""
+    is_lost: bool
+    """Whether the asker has to join again, wherever the group is."""
+    votes: Annotated[list[Vote], msgspec.Meta(max_length=ASKED_VOTES)]
+
+
+class Answer(codec.Record, frozen=True):
+    """Where the helper is."""
+
+    at: Epoch
+    file: FileRef | None
+    """Help; without it, there is nothing that the asker does not know."""
 
 
 class Help(codec.Record, frozen=True):
-    """What is needed to join by an external Commit; the content of a file."""
+    """How the group came to where it is, and what is needed to join it; the content of a file."""
 
+    since: Epoch | None
+    """The epoch that the first of the Commits has ended, which the asker has named; none where the
+    helper knows of none of these."""
+    commits: Annotated[list[bytes], msgspec.Meta(max_length=MAX_COMMITS)]
     group_info: Annotated[bytes, msgspec.Meta(max_length=MAX_BLOB_BYTES)]
     tree: Annotated[bytes, msgspec.Meta(max_length=MAX_BLOB_BYTES)]
     secret: Key
-    """Of the epoch drop the Commit goes to."""
-    epochs: Annotated[list[Epoch], msgspec.Meta(max_length=MAX_EPOCHS)]
+    """Of the epoch drop that a Commit goes to."""
     clock: Count
     """So that what is said next stands behind what was said meanwhile."""
     judged: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
-    """Up to this seq the epoch drop holds no valid Commit: who asks cannot read what is there."""
+    """Up to this seq the epoch drop holds no valid Commit."""
+    votes: Annotated[list[Vote], msgspec.Meta(max_length=MAX_VOTES)]
 
 
 class Try(NamedTuple):
@@ -96,16 +153,50 @@ class Try(NamedTuple):
         return self.gid + self.place.drop.drop_id
 
 
+class Way(NamedTuple):
+    """A way from where we were to where somebody is, every step of it judged."""
+
+    end: mls.LineageView
+    signer: bytes
+    """The identity that has signed what is at its end."""
+    states: list[Epoch]
+    """The epochs it passes, with that at its end."""
+    sibling: Sibling | None
+    """Where it leaves ours."""
+
+
+class Changes(NamedTuple):
+    """What differs between the last state of a group that we know and another: who has come and
+    gone and who came to be an admin and who ceased, by what they call themselves; and the name, if
+    it is another."""
+
+    came: dict[bytes, str]
+    went: dict[bytes, str]
+    admins: dict[bytes, str]
+    no_admins: dict[bytes, str]
+    name: str | None
+
+
+class Unproven(NamedTuple):
+    """A state of a group that somebody helps with, and nothing shows how the group came there."""
+
+    helper: bytes
+    signer: bytes
+    """Who has signed it."""
+    changes: Changes
+
+
 _LOOK = bytes(16)
 """The nonce of who asks for nothing more: our Commit is in the drop."""
 
 _asks = codec.decoder_of(Ask)
+_answers = codec.decoder_of(Answer)
 _helps = codec.decoder_of(Help)
 _files = codec.decoder_of(FileRef)
 
 
 class Comebacks:
-    """Asking for help, helping, and joining again."""
+    """Asking, helping, and joining again."""
 
     def __init__(
         self,
@@ -120,53 +211,143 @@ class Comebacks:
         self._engine = engine
         self._delivery = delivery
         self._conversations = conversations
+        self._lineages = conversations.lineages
+        self._branches = conversations.branches
         self._me = me
+        self._asked_again: dict[bytes, int] = {}
+        """How often the last asking, by its nonce, went out under another label."""
 
     # Asking
 
-    def ask(self, *, now: int) -> None:
-        """Ask for help where it is due; inside a unit."""
+    def is_due(self, now: int) -> bool:
+        """Whether somebody is to be asked, or a branch to be decided on."""
+        row = self._db.execute(
+            "SELECT 1 FROM comeback WHERE digest IS NULL AND ask_due_at <= ?", (now,)
+        ).fetchone()
+        return row is not None or bool(self._branches.due(now))
+
+    def act(self, *, now: int) -> None:
+        """Ask whoever is to be asked, and decide what there is to decide; inside a unit."""
+        for gid in self._branches.due(now):
+            if self._branches.lost_to(gid, now=now) is not None:
+                self._conversations.doubt(gid, None, now=now)  # the way there is asked for
+        self._db.execute("UPDATE comeback SET ref = NULL WHERE told_at < ?", (now - REF_LIFE_MS,))
         rows = self._db.execute(
-            "SELECT gid, tries FROM comeback WHERE digest IS NULL AND ask_due_at <= ?", (now,)
+            "SELECT gid FROM comeback WHERE digest IS NULL AND ask_due_at <= ?", (now,)
         ).fetchall()
-        for gid, tries in rows:
+        for (gid,) in rows:
+            self._ask(gid, now=now)
+
+    def _ask(self, gid: bytes, *, now: int) -> None:
+        is_lost, whom, number, state, asks_left, tries, asked = self._db.execute(
+            "SELECT is_lost, whom, number, state, asks_left, tries, asked FROM comeback"
+            " WHERE gid = ?",
+            (gid,),
+        ).fetchone()
+        if not is_lost and (not asks_left or self._is_known(gid, number, state)):
+            self._settled(gid)
+            return
+        contacts = self._delivery.ways_back()
+        group = self._conversations.group(gid)
+        helpers = [p for p in self._conversations.others(group) if p.identity in contacts]
+        rest = [p for p in helpers if p.identity not in _identities(asked)]
+        if not rest and not is_lost:
+            self._settled(gid)
+            return
+        if not rest and self._take_vouched(gid, now=now):
+            return
+        is_last = len(rest) <= 1  # of a round, in which everybody is asked once
+        pause = NEXT_ASK_MS
+        if is_lost and is_last:
             pause = min(ASK_MS[0] << min(tries, 10), ASK_MS[1])
-            self._db.execute(
-                "UPDATE comeback SET tries = tries + 1, ask_due_at = ? WHERE gid = ?",
-                (now + pause, gid),
-            )
-            contacts = self._delivery.ways_back()
-            helpers = [
-                peer
-                for peer in self._conversations.others(self._conversations.group(gid))
-                if peer.identity in contacts
-            ]
-            if not helpers:
-                continue  # nobody to ask: somebody has to invite us again
-            helper = helpers[tries % len(helpers)]
-            nonce = secrets.token_bytes(16)
-            self._db.execute(
-                "UPDATE comeback SET helper = ?, nonce = ? WHERE gid = ?",
-                (helper.identity, nonce, gid),
-            )
-            self._delivery.ask(helper, codec.encode(Ask(gid, nonce)), now=now)
+        in_charge = rights.admins(group.policy, group.people)
+        # Whoever made us ask comes first, then admins, who can vouch for what nobody else can show.
+        helper = min(
+            rest or helpers,
+            key=lambda peer: (peer.identity != whom, peer.identity not in in_charge),
+            default=None,
+        )
+        nonce = secrets.token_bytes(16) if helper else None
+        self._db.execute(
+            "UPDATE comeback SET tries = tries + ?, asks_left = asks_left - 1, ask_due_at = ?,"
+            " nonce = ?, helper = ?, asked = ? WHERE gid = ?",
+            (
+                is_last,
+                now + pause,
+                nonce,
+                helper.identity if helper else None,
+                (asked if rest else b"") + (helper.identity if helper else b""),
+                gid,
+            ),
+        )
+        if helper is not None and nonce is not None:  # else somebody has to invite us again
+            self._send_ask(gid, helper, nonce, is_lost=bool(is_lost), now=now)
             self._delivery.expect_help(gid, helper.identity, nonce)
 
-    def answered(self, gid: bytes, payload: bytes, *, now: int) -> None:
-        """Take the answer of a contact: where their help rests; inside a unit."""
+    def ask_again(self, gid: bytes, *, now: int) -> None:
+        """The label of our last asking is taken, by one of ours before it: ask under another, some
+        times; inside a unit."""
         row = self._db.execute(
-            "SELECT helper FROM comeback WHERE gid = ? AND helper IS NOT NULL", (gid,)
+            "SELECT helper, nonce, is_lost FROM comeback WHERE gid = ? AND digest IS NULL", (gid,)
+        ).fetchone()
+        if row is None or row[1] is None or self._asked_again.get(row[1], 0) >= WAYS_BACK:
+            return
+        identity, nonce, is_lost = row
+        self._asked_again = {nonce: self._asked_again.get(nonce, 0) + 1}
+        others = self._conversations.others(self._conversations.group(gid))
+        helper = next((peer for peer in others if peer.identity == identity), None)
+        if helper is not None:
+            self._send_ask(gid, helper, nonce, is_lost=bool(is_lost), now=now)
+
+    def _is_known(self, gid: bytes, number: int | None, state: bytes | None) -> bool:
+        """Whether we have been where somebody says that they are."""
+        if number is None:
+            return False
+        if state is None:
+            return self._conversations.group(gid).view.epoch >= number
+        return self._conversations.state_of(gid, number) == state
+
+    def _send_ask(
+        self, gid: bytes, helper: Peer, nonce: bytes, *, is_lost: bool = False, now: int
+    ) -> None:
+        votes = self._votes(gid)[:ASKED_VOTES]
+        epochs = _some(self._conversations.states(gid))
+        asked = Ask(gid, nonce, epochs, is_lost, votes)
+        self._delivery.ask(gid, helper, codec.encode(asked), now=now)
+
+    def _votes(self, gid: bytes) -> list[Vote]:
+        """The votes about every epoch in which the group may have parted."""
+        parted = {sibling.epoch for sibling in self._branches.siblings(gid)}
+        return [vote for epoch in sorted(parted) for vote in self._branches.votes(gid, epoch)]
+
+    def _settled(self, gid: bytes) -> None:
+        """Nothing came of what somebody has claimed; inside a unit."""
+        self._db.execute("DELETE FROM comeback WHERE gid = ? AND NOT is_lost", (gid,))
+
+    def answered(self, gid: bytes, helper: bytes, payload: bytes, *, now: int) -> None:
+        """Take the answer of a contact; inside a unit."""
+        row = self._db.execute(
+            "SELECT is_lost, whom FROM comeback WHERE gid = ?", (gid,)
         ).fetchone()
         if row is None:
             return
         try:
-            codec.decode(_files, payload, InvalidMessage)
+            answer = codec.decode(_answers, payload, InvalidMessage)
         except InvalidMessage as error:
             self._conversations.warn(gid, error.code, "help could not be read", now=now)
             return
-        self._db.execute(
-            "INSERT OR REPLACE INTO joining VALUES (?, ?, ?, ?)", (gid, payload, row[0], now)
-        )
+        if answer.file is not None:
+            self._db.execute(
+                "UPDATE comeback SET ref = ?, told_at = ?, helper = ? WHERE gid = ?",
+                (codec.encode(answer.file), now, helper, gid),
+            )
+        elif row[1] == helper:
+            self._settled(gid)  # they know of nothing that we do not
+
+    def awaited(self) -> list[tuple[bytes, FileRef]]:
+        """The (gid, file) pairs of help that is to be fetched."""
+        rows = self._db.execute("SELECT gid, ref FROM comeback WHERE ref IS NOT NULL").fetchall()
+        return [(gid, codec.decode(_files, ref, InvalidMessage)) for gid, ref in rows]
 
     # Helping
 
@@ -176,121 +357,301 @@ class Comebacks:
             asked = codec.decode(_asks, payload, InvalidMessage)
         except InvalidMessage:
             return
-        talk = self._conversations
-        if not talk.is_followed(asked.group):
+        gid, talk = asked.group, self._conversations
+        if not talk.is_followed(gid) or talk.history.is_shut(gid):
             return
+        peer = next((p for p in talk.others(talk.group(gid)) if p.identity == identity), None)
+        if peer is None:
+            return
+        self._branches.take(gid, asked.votes, now=now)
         if asked.nonce == _LOOK:
-            talk.notice(asked.group, now=now)
-            return
-        group = talk.group(asked.group)
-        peer = next((p for p in talk.others(group) if p.identity == identity), None)
-        if peer is None or not self._may_answer(identity, asked.nonce, now=now):
-            return
-        epochs = self._db.execute(
-            "SELECT number, authenticator FROM epoch WHERE gid = ? ORDER BY number DESC LIMIT ?",
-            (asked.group, MAX_EPOCHS),
-        ).fetchall()
-        # Once more, should the relay have forgotten it: making one that is there changes nothing.
-        self._db.execute("UPDATE epoch_drop SET made = 0 WHERE gid = ?", (asked.group,))
-        secret = talk.epoch_secret(asked.group, now=now)
-        drop = epoch_drop(secret, group.policy.region)
-        help_ = Help(
-            group_info=self._engine.group_info(asked.group),
-            tree=self._engine.export_tree(asked.group),
-            secret=secret,
-            epochs=[Epoch(*row) for row in epochs],
-            clock=talk.clock(asked.group) + 1,
-            judged=self._delivery.read_from(drop.drop_id),
-        )
-        file = talk.put_file(codec.encode(help_), now=now)
-        self._delivery.answer(peer, asked.nonce, codec.encode(file), now=now)
-        talk.expect_comeback(asked.group, now=now)
+            talk.notice(gid, now=now)
+        elif self._may_answer(identity, asked.nonce, now=now):
+            self._answer(gid, peer, asked, now=now)
+        newest = max(asked.epochs, key=lambda epoch: epoch.number, default=None)
+        if newest is not None and talk.state_of(gid, newest.number) != newest.state:
+            talk.notice(gid, now=now)
+            if not asked.is_lost:  # they are where we have not been
+                talk.doubt(
+                    gid,
+                    identity,
+                    number=newest.number,
+                    state=newest.state,
+                    after_ms=NEXT_ASK_MS,
+                    now=now,
+                )
+
+    def _answer(self, gid: bytes, peer: Peer, asked: Ask, *, now: int) -> None:
+        talk = self._conversations
+        view = talk.group(gid).view
+        here = Epoch(view.epoch, view.state[:8])
+        since, commits = self._common(gid, asked.epochs, here)
+        file = None
+        if asked.is_lost or commits:
+            # Once more, should the relay have forgotten it: making it again changes nothing.
+            self._db.execute("UPDATE epoch_drop SET made = 0 WHERE gid = ?", (gid,))
+            secret = talk.epoch_secret(gid, now=now)
+            drop = epoch_drop(secret, talk.group(gid).policy.region)
+            help_ = Help(
+                since,
+                commits,
+                self._engine.group_info(gid),
+                self._engine.export_tree(gid),
+                secret,
+                talk.clock(gid) + 1,
+                self._delivery.read_from(drop.drop_id),
+                self._votes_since(gid, since)[:MAX_VOTES],
+            )
+            data = codec.encode(help_)
+            if len(data) > MAX_BLOB_BYTES:
+                return
+            file = talk.put_file(data, now=now)
+        self._delivery.answer(peer, asked.nonce, codec.encode(Answer(here, file)), now=now)
+        if asked.is_lost:
+            talk.expect_comeback(gid, now=now)
+
+    def _common(
+        self, gid: bytes, epochs: Sequence[Epoch], here: Epoch
+    ) -> tuple[Epoch | None, list[bytes]]:
+        """The latest epoch in which both were, and the Commits since, if they are kept."""
+        for epoch in sorted(epochs, key=lambda one: one.number, reverse=True):
+            if self._conversations.state_of(gid, epoch.number) == epoch.state:
+                commits = self._lineages.since(gid, epoch.number, upto=here.number)
+                if commits is None or len(commits) > MAX_COMMITS:
+                    break
+                return epoch, commits
+        return None, []
+
+    def _votes_since(self, gid: bytes, since: Epoch | None) -> list[Vote]:
+        """What is known of who has read what, and what we have read where the asker may have read
+        something else."""
+        if since is None:
+            return []
+        own = self._branches.vote(gid, since.number)
+        known = self._branches.votes(gid, since.number) if own is not None else []
+        return known + [vote for vote in self._votes(gid) if vote not in known]
 
     def _may_answer(self, identity: bytes, nonce: bytes, *, now: int) -> bool:
-        """Whether this was not answered yet, nor another asking of theirs just now."""
+        """Whether this was not answered yet, nor another asking just now, nor too many."""
         self._db.execute("DELETE FROM helped WHERE at < ?", (now - ASKED_LIFE_MS,))
         if self._db.execute(
-            "SELECT 1 FROM helped WHERE nonce = ?1 OR (identity = ?2 AND at > ?3 AND at <= ?4)",
-            (nonce, identity, now - ANSWER_EVERY_MS, now),
+            "SELECT 1 FROM helped WHERE nonce = ?1 OR (identity = ?2 AND at > ?3 AND at <= ?4)"
+            " UNION SELECT 1 FROM helped WHERE identity = ?2 AND at > ?5 AND at <= ?4"
+            " GROUP BY identity HAVING count(*) >= ?6",
+            (nonce, identity, now - ANSWER_EVERY_MS, now, now - ANSWERS_MS, ANSWERS),
         ).fetchone():
             return False
         self._db.execute("INSERT INTO helped VALUES (?, ?, ?)", (nonce, identity, now))
         return True
 
-    # Joining again
+    # Being helped
 
-    def is_astray(self, gid: bytes) -> bool:
-        """Whether we are to join a conversation again."""
+    def is_asking(self, gid: bytes) -> bool:
+        """Whether contacts are asked about a conversation."""
         row = self._db.execute("SELECT 1 FROM comeback WHERE gid = ?", (gid,)).fetchone()
         return row is not None
 
     def take(self, gid: bytes, file: bytes | None, *, now: int) -> None:
-        """Make our external Commit from fetched help; inside a unit.
+        """Judge fetched help, and do what follows from it; inside a unit.
 
-        `file` is None when what rests there is not what was announced. Help that does not fit is
-        asked for once more.
+        `file` is None when what rests there is not what was announced. Help that does not hold
+        changes nothing: the next contact is asked.
         """
-        self._db.execute("DELETE FROM joining WHERE gid = ?", (gid,))
-        (number, authenticator, is_restart) = self._db.execute(
-            "SELECT number, authenticator, is_restart FROM comeback WHERE gid = ?", (gid,)
+        row = self._db.execute(
+            "UPDATE comeback SET ref = NULL WHERE gid = ? AND digest IS NULL"
+            " RETURNING is_lost, helper",
+            (gid,),
         ).fetchone()
+        if row is None:
+            return
+        is_lost, helper = row
         try:
             if file is None:
                 raise InvalidMessage
             help_ = codec.decode(_helps, file, InvalidMessage)
-            view = mls.Lineage.begin(help_.group_info, help_.tree)[0].view()
-            policy = decode_policy(view.policy)
-            known = {epoch.number: epoch.authenticator for epoch in help_.epochs}
-            if view.gid != gid or known.get(number, authenticator) != authenticator:
-                raise InvalidMessage
-            if view.epoch < number:
-                self._stay(gid, known, now=now)
-                return
-            bundle = self._engine.join_external(
-                help_.group_info,
-                help_.tree,
-                self._me.signer,
-                self._me.credential,
-                self._me.new_leaf(),
-                codec.encode(CommitInfo(leaves=[], is_restart=bool(is_restart))),
-            )
-        except PendingCommit:
+            way = self._judge_way(gid, help_)
+            if way is None:
+                self._take_unproven(gid, helper, help_, file, is_lost=bool(is_lost), now=now)
+            else:
+                self._go(gid, help_, way, is_lost=bool(is_lost), now=now)
+        except (PeerError, NotAMember) as error:
+            self._did_not_fit(gid, helper, error, now=now)
+
+    def _judge_way(self, gid: bytes, help_: Help) -> Way | None:
+        """The way that help shows; None if it shows none.
+
+        Raises InvalidCommit, InvalidMessage or InvalidWelcome unless every Commit of it is
+        rightful and it ends where the help says.
+        """
+        end, signer = _end_of(gid, help_)
+        if help_.since is None:
+            return None
+        number = help_.since.number
+        if self._conversations.state_of(gid, number) != help_.since.state:
+            raise InvalidMessage
+        lineage = self._lineages.at(gid, number)
+        if lineage is None:
+            return None
+        sibling = None
+        states = []
+        for epoch, commit in enumerate(help_.commits, number):
+            step = self._lineages.step(gid, epoch) if sibling is None else None
+            if step is not None and step.commit != commit:
+                sibling = Sibling(gid, epoch, commit)
+            judge(lineage, commit)
+            lineage.accept()
+            states.append(Epoch(epoch + 1, lineage.view().state[:8]))
+        if lineage.view().state != end.state:
+            raise InvalidMessage
+        return Way(end, signer, states, sibling)
+
+    def _go(self, gid: bytes, help_: Help, way: Way, *, is_lost: bool, now: int) -> None:
+        talk = self._conversations
+        epoch = talk.group(gid).view.epoch
+        if way.sibling is not None:
+            talk.is_parted(gid, way.sibling.epoch, way.sibling.commit, now=now)
+        self._branches.take(gid, help_.votes, now=now)
+        if way.sibling is not None:
+            verdict = self._branches.is_lost(way.sibling, now=now)
+            if verdict:
+                self._rejoin(gid, help_, way.end, now=now)
+            elif verdict is None and not is_lost:  # who has not said what they read may say it soon
+                self._db.execute(
+                    "UPDATE comeback SET asked = x'', ask_due_at = ? WHERE gid = ?",
+                    (now + UNDECIDED_MS, gid),
+                )
+            elif not is_lost:
+                self._settled(gid)
+        elif is_lost:
+            if way.end.epoch >= epoch:
+                self._rejoin(gid, help_, way.end, now=now)
+        else:
+            self._settled(gid)
+            if way.end.epoch > epoch and help_.since is not None:
+                talk.hand(gid, epoch, help_.commits[epoch - help_.since.number :], now=now)
+
+    def _take_unproven(  # whose help, what it is, and for whom
+        self, gid: bytes, helper: bytes, help_: Help, file: bytes, *, is_lost: bool, now: int
+    ) -> None:
+        """Keep help that does not show how the group came there: everybody is asked before anything
+        is believed (_take_vouched), and else the person decides."""
+        if not is_lost:
+            self._settled(gid)
             return
-        except AmanatError as error:
-            self._conversations.warn(gid, error.code, "help did not fit", now=now)
-            return
-        signers = {member.leaf_index: member.signer for member in view.members}
-        own = next(leaf for leaf, signer in signers.items() if signer == self._me.signer)
-        place = EpochDrop(gid, bundle.epoch_before, help_.secret, policy.region, signers)
-        whole, missing = self._conversations.append_to(
+        end, _ = _end_of(gid, help_)
+        if end.epoch <= self._conversations.group(gid).view.epoch:
+            raise InvalidMessage
+        self._db.execute(
+            "INSERT OR REPLACE INTO unproven VALUES (?, ?, ?, ?)", (gid, helper, file, now)
+        )
+        self._db.execute(
+            "DELETE FROM unproven WHERE gid = ?1 AND (at < ?2 OR helper NOT IN (SELECT helper FROM"
+            " unproven WHERE gid = ?1 ORDER BY at DESC LIMIT ?3))",
+            (gid, now - UNPROVEN_LIFE_MS, MAX_UNPROVEN),
+        )
+
+    def _take_vouched(self, gid: bytes, *, now: int) -> bool:
+        """Join what an admin of the last state that we know vouches for, in a 1:1 conversation the
+        other; inside a unit. Whether there is such help.
+
+        It counts only where no honest lineage would reach. Nearer than that everybody has one to
+        show, and who shows none may have been put down since.
+        """
+        group = self._conversations.group(gid)
+        vouching = rights.admins(group.policy, group.people) | set(group.policy.direct)
+        rows = self._db.execute(
+            "SELECT helper, help FROM unproven WHERE gid = ? ORDER BY at DESC", (gid,)
+        ).fetchall()
+        for helper, file in rows:
+            help_ = codec.decode(_helps, file, InvalidMessage)
+            end, signer = _end_of(gid, help_)
+            is_far = end.epoch - group.view.epoch >= lineages.KEPT_COMMITS
+            if not is_far or signer not in vouching - {self._me.identity}:
+                continue
+            self._db.execute("DELETE FROM unproven WHERE gid = ? AND helper = ?", (gid, helper))
+            try:
+                self._rejoin(gid, help_, end, now=now)
+            except (PeerError, NotAMember) as error:
+                self._did_not_fit(gid, helper, error, now=now)
+                continue
+            return True
+        return False
+
+    def _did_not_fit(
+        self, gid: bytes, helper: bytes, error: PeerError | NotAMember, *, now: int
+    ) -> None:
+        told = f"help of {fingerprint(helper)} did not fit"
+        self._conversations.warn(gid, error.code, told, now=now)
+
+    def unproven(self, gid: bytes) -> list[Unproven]:
+        """What the person may join by their own decision."""
+        rows = self._db.execute(
+            "SELECT helper, help FROM unproven WHERE gid = ? ORDER BY at DESC", (gid,)
+        ).fetchall()
+        found = []
+        for helper, file in rows:
+            end, signer = _end_of(gid, codec.decode(_helps, file, InvalidMessage))
+            found.append(Unproven(helper, signer, self._changes(gid, end)))
+        return found
+
+    def accept(self, gid: bytes, helper: bytes, *, now: int) -> None:
+        """Join what somebody helps with: the person has looked at it; inside a unit.
+
+        Raises UnknownHelp, or NotAMember where we are not in it.
+        """
+        row = self._db.execute(
+            "DELETE FROM unproven WHERE gid = ? AND helper = ? RETURNING help", (gid, helper)
+        ).fetchone()
+        if row is None or not self.is_asking(gid) or any(t.gid == gid for t in self.tries()):
+            raise UnknownHelp
+        help_ = codec.decode(_helps, row[0], InvalidMessage)
+        self._rejoin(gid, help_, _end_of(gid, help_)[0], now=now)
+
+    # Joining again
+
+    def _rejoin(self, gid: bytes, help_: Help, end: mls.LineageView, *, now: int) -> None:
+        """Make our external Commit; inside a unit. Raises InvalidWelcome, or NotAMember where we
+        are not in the group any more."""
+        talk = self._conversations
+        (is_restart,) = self._db.execute(
+            "SELECT is_restart FROM comeback WHERE gid = ?", (gid,)
+        ).fetchone()
+        bundle = self._engine.join_external(
+            help_.group_info,
+            help_.tree,
+            self._me.signer,
+            self._me.credential,
+            self._me.new_leaf(),
+            codec.encode(CommitInfo(leaves=[], is_restart=bool(is_restart))),
+        )
+        talk.say_nothing(gid)
+        policy = decode_policy(end.policy)
+        signers = {member.leaf_index: member.signer for member in end.members}
+        place = EpochDrop(gid, end.epoch, help_.secret, policy.region, signers)
+        own = next(leaf for leaf, key in place.signers.items() if key == self._me.signer)
+        whole, missing = talk.append_to(
             place, policy.relay, COMMIT_FRAGMENT, bundle.commit, leaf=own, now=now
         )
         self._db.execute(
-            "UPDATE comeback SET digest = ?, epoch = ?, secret = ?, relay = ?, region = ?,"
-            " judged = ?, signers = ?, whole = ?, missing = ? WHERE gid = ?",
+            "UPDATE comeback SET digest = ?, commit_data = ?, help = ?, epoch = ?, secret = ?,"
+            " relay = ?, region = ?, judged = ?, signers = ?, whole = ?, missing = ?"
+            " WHERE gid = ?",
             (
                 bundle.sha256,
+                bundle.commit,
+                codec.encode(help_),
                 place.epoch,
                 place.secret,
                 policy.relay.key,
                 policy.region,
                 help_.judged,
-                pack_signers(signers.items()),
+                pack_signers(place.signers.items()),
                 whole,
                 missing,
                 gid,
             ),
         )
-        self._conversations.move_clock(gid, help_.clock)
-
-    def _stay(self, gid: bytes, known: dict[int, bytes], *, now: int) -> None:
-        """Who helps is not in the epoch that somebody claims to be in. If they are where we are,
-        there was nothing to come back to; inside a unit."""
-        view = self._conversations.group(gid).view
-        if known.get(view.epoch) == view.epoch_authenticator[:8]:
-            self._db.execute("DELETE FROM comeback WHERE gid = ?", (gid,))
-            self._db.execute("DELETE FROM early WHERE gid = ?", (gid,))
-            self._conversations.is_in_step(gid, now=now)
+        talk.move_clock(gid, help_.clock)
 
     def tries(self) -> list[Try]:
         """The external Commits of ours whose fate is open."""
@@ -317,8 +678,8 @@ class Comebacks:
         """Look for the first Commit among the cells of the epoch drop, from its first one; inside a
         unit. Whether it was found: ours is merged, after another's all begins anew.
 
-        We cannot read another's Commit, so junk that a member puts there after we were helped costs
-        us a turn, and no more.
+        Of another's Commit we can check all but what members of the epoch alone can, so what a
+        member makes to keep us out after we were helped costs us a turn, and no more.
         """
         for seq, cell in enumerate(cells.cells, cells.first):
             try:
@@ -330,14 +691,20 @@ class Comebacks:
             is_commit = commit is not None and piece.kind == COMMIT_FRAGMENT
             if commit is None or not is_commit or seq <= attempt.judged:
                 continue
-            if hashlib.sha256(commit).digest() != attempt.digest:
-                self._lose(attempt, now=now)
-            elif attempt.place.signers[piece.leaf] == self._me.signer:
+            if hashlib.sha256(commit).digest() == attempt.digest:
                 self._won(attempt, now=now)
+            elif is_rightful(self._from(attempt.gid), commit):
+                self._lose(attempt, now=now)
             else:
-                continue  # ours, in the name of somebody whose it is not
+                continue
             return True
         return False
+
+    def _from(self, gid: bytes) -> mls.Lineage:
+        """The state that our external Commit goes on from."""
+        (file,) = self._db.execute("SELECT help FROM comeback WHERE gid = ?", (gid,)).fetchone()
+        help_ = codec.decode(_helps, file, InvalidMessage)
+        return mls.Lineage.begin(help_.group_info, help_.tree)[0]
 
     def _was_shown(self, attempt: Try, piece: Fragment) -> None:
         row = self._db.execute(
@@ -369,22 +736,126 @@ class Comebacks:
         self._lose(attempt, now=now)
 
     def _lose(self, attempt: Try, *, now: int) -> None:
-        self._conversations.pieces.forget(attempt.kept_under)
-        self._engine.clear_pending(attempt.gid)
-        self._db.execute(
-            "UPDATE comeback SET digest = NULL, ask_due_at = ? WHERE gid = ?",
-            (now + secrets.randbelow(ASK_MS[0]), attempt.gid),
-        )
-
-    def _won(self, attempt: Try, *, now: int) -> None:
         gid = attempt.gid
         self._conversations.pieces.forget(attempt.kept_under)
-        is_restart, helper = self._db.execute(
-            "DELETE FROM comeback WHERE gid = ? RETURNING is_restart, helper", (gid,)
+        self._engine.clear_pending(gid)
+        (is_lost,) = self._db.execute(
+            "UPDATE comeback SET digest = NULL, commit_data = NULL, help = NULL, ask_due_at = ?,"
+            " tries = 0, asks_left = ?, asked = x'' WHERE gid = ? RETURNING is_lost",
+            (now + secrets.randbelow(ASK_MS[0]), MAX_ASKS, gid),
         ).fetchone()
+        if not is_lost:  # our branch is where we are still
+            self._conversations.stay(gid, now=now)
+
+    def _won(self, attempt: Try, *, now: int) -> None:
+        gid, talk = attempt.gid, self._conversations
+        talk.pieces.forget(attempt.kept_under)
+        is_restart, helper, commit, file = self._db.execute(
+            "DELETE FROM comeback WHERE gid = ? RETURNING is_restart, helper, commit_data, help",
+            (gid,),
+        ).fetchone()
+        help_ = codec.decode(_helps, file, InvalidMessage)
+        way = self._judge_way(gid, help_)
+        epoch = attempt.place.epoch
+        if way is None or help_.since is None:
+            self._lineages.forget(gid)
+            self._branches.forget(gid)
+            self._lineages.begin(gid, epoch, help_.group_info, help_.tree)
+            end, signer = _end_of(gid, help_)
+            states = [Epoch(epoch, end.state[:8])]
+            told = f"{fingerprint(signer)} says: {_told(self._changes(gid, end))}"
+            talk.warn(gid, GroupVouched.code, told, now=now)
+        else:
+            states = way.states
+            self._go_along(gid, help_.since.number, help_.commits, way.sibling, now=now)
         self._engine.merge_pending(gid, attempt.digest)
-        self._conversations.come_back(gid, is_restart=bool(is_restart), now=now)
-        self._conversations.events.append(GroupChanged(gid))
-        for peer in self._conversations.others(self._conversations.group(gid)):
+        self._lineages.goes_on(gid, epoch, commit, is_read=True)
+        talk.come_back(gid, is_restart=bool(is_restart), between=states, now=now)
+        talk.events.append(GroupChanged(gid))
+        for peer in talk.others(talk.group(gid)):
             if peer.identity == helper:  # who helped tells the others
-                self._delivery.ask(peer, codec.encode(Ask(gid, _LOOK)), now=now)
+                self._send_ask(gid, peer, _LOOK, now=now)
+        if len(talk.group(gid).identities) > 2:  # noqa: PLR2004  # somebody beside the helper
+            self._db.execute(
+                "INSERT INTO comeback (gid, is_lost, is_restart, asks_left, ask_due_at, asked)"
+                " VALUES (?, 0, 0, ?, ?, ?)",
+                (gid, CHECKS, now + CHECK_MS, helper),
+            )
+
+    def _go_along(
+        self,
+        gid: bytes,
+        number: int,
+        commits: Sequence[bytes],
+        sibling: Sibling | None,
+        *,
+        now: int,
+    ) -> None:
+        """Our lineage is the way we have come, from an epoch on; inside a unit."""
+        if sibling is not None:
+            step = self._lineages.step(gid, sibling.epoch)
+            if step is not None:
+                self._branches.swap(gid, sibling.epoch, step.commit, sibling.commit, now=now)
+        for epoch, commit in enumerate(commits, number):
+            step = self._lineages.step(gid, epoch)
+            if step is None or step.commit != commit:
+                self._lineages.goes_on(gid, epoch, commit, is_read=False)
+
+    def _changes(self, gid: bytes, end: mls.LineageView) -> Changes:
+        before, policy = self._conversations.group(gid), decode_policy(end.policy)
+        people = rights.read_members(end.members)
+        names = {person.identity: person.leaf.name for person in (*people, *before.people)}
+        there = {person.identity for person in people}
+        ruled, ruling = (rights.admins(*one) for one in (before[1:], (policy, people)))
+
+        def called(identities: set[bytes]) -> dict[bytes, str]:
+            return {identity: names[identity] for identity in sorted(identities)}
+
+        return Changes(
+            called(there - before.identities),
+            called(before.identities - there),
+            called(ruling - ruled),
+            called((ruled - ruling) & there),
+            policy.name if policy.name != before.policy.name else None,
+        )
+
+
+def _told(changes: Changes) -> str:
+    """The same as a sentence for the person."""
+    parts = [
+        f"{name} ({fingerprint(who)}) {what}"
+        for which, what in (
+            (changes.came, "has come"),
+            (changes.went, "has gone"),
+            (changes.admins, "is an admin now"),
+            (changes.no_admins, "is no admin any more"),
+        )
+        for who, name in which.items()
+    ]
+    if changes.name is not None:
+        parts.append(f"its name is {changes.name}")
+    return "; ".join(parts) or "nobody has come or gone"
+
+
+def _identities(packed: bytes) -> set[bytes]:
+    return {packed[at : at + 32] for at in range(0, len(packed), 32)}
+
+
+def _some(epochs: Sequence[Epoch]) -> list[Epoch]:
+    """Of the epochs we were in, the latest first, the last few and ever fewer of those before."""
+    kept, distance = list(epochs[:NAMED_EPOCHS]), NAMED_EPOCHS
+    while distance < len(epochs) and len(kept) < MAX_EPOCHS:
+        kept.append(epochs[distance])
+        distance += max(1, distance // 4)
+    return kept
+
+
+def _end_of(gid: bytes, help_: Help) -> tuple[mls.LineageView, bytes]:
+    """The state that help offers, and the identity that has signed it. Raises InvalidWelcome or
+    InvalidMessage."""
+    lineage, leaf = mls.Lineage.begin(help_.group_info, help_.tree)
+    view = lineage.view()
+    member = next((m for m in view.members if m.leaf_index == leaf), None)
+    if view.gid != gid or member is None:
+        raise InvalidMessage
+    return view, check_credential(member.credential, signer=member.signer).identity

@@ -21,11 +21,13 @@ from msgspec import structs
 
 from amanat import mls
 from amanat.client import rights
+from amanat.client.branches import Branches
 from amanat.client.claims import Claims
 from amanat.client.delivery import Peer
 from amanat.client.gaps import Gaps
 from amanat.client.history import History, MessageChanged, TextArrived, greeting_id
 from amanat.client.holding import HOLD, Fetched, HeldDrop, Holding
+from amanat.client.lineage import Lineages, is_rightful
 from amanat.client.offers import ASK, MAX_OFFERS, Offer, Offers
 from amanat.client.pieces import (
     EpochDrop,
@@ -63,8 +65,8 @@ from amanat.errors import (
     OutOfStep,
     OwnMessage,
     PeerError,
+    RelayDoubted,
     RelayLied,
-    RelayUnreachable,
     ReusedSecret,
     TrustError,
     UnknownConversation,
@@ -94,17 +96,16 @@ from amanat.protocol.messages import (
     HELD_FRAGMENT,
     HOLDS,
     MARK_BYTES,
-    MAX_BRANCH,
     MAX_DELETED,
     MAX_KEY_PACKAGES,
     MAX_LIFE_S,
     MAX_REACTION_CHARS,
     MAX_TEXT_BYTES,
+    MAX_VOTES,
     MESSAGE_FRAGMENT,
     NO_MARK,
     Ack,
     Befores,
-    Branch,
     CellKind,
     CommitInfo,
     Declined,
@@ -125,6 +126,7 @@ from amanat.protocol.messages import (
     Repair,
     Text,
     Timer,
+    Votes,
     Wanted,
     WelcomeFile,
     WelcomeRef,
@@ -138,14 +140,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
-    from amanat.client.delivery import Delivery
+    from amanat.client.delivery import Delivery, Purpose
     from amanat.client.gaps import Gap
     from amanat.client.history import Entry
     from amanat.client.places import Places
     from amanat.client.profile import Me
     from amanat.client.vault import Vault
     from amanat.protocol.identity import Address
-    from amanat.protocol.messages import Fragment
+    from amanat.protocol.messages import Fragment, Vote
 
 LARGE_GROUP = 64
 """Above this many people a message goes once into the epoch drop instead of once to every bucket
@@ -158,11 +160,20 @@ it does not tell when the cell was read."""
 LOOK_EVERY_MS = 10 * 60_000
 """How often an epoch drop is looked into without a notice, in case the notice was withheld."""
 LEAVE_TURN_MS = 15_000
-"""Each further member waits this much longer before committing somebody's leave, so that usually
-one Commit is made and not all at once."""
+"""Each further member waits this much longer before committing what all of them would, so that
+usually one Commit is made and not all at once."""
 CUT_OFF_MS = 600_000
 """How long messages of a later epoch may wait while the relay that holds the Commit before them is
 away, in milliseconds (10 minutes): then the group has gone on elsewhere."""
+BEHIND_MS = 60_000
+"""How long messages of a later epoch may wait before contacts are asked for the Commits that led
+there, in milliseconds."""
+EARLY_LIFE_MS = 14 * 86_400_000
+"""How long messages of a later epoch are kept, in milliseconds: as long as a cell may rest."""
+COMMIT_LIFE_MS = HANDSHAKE_RETENTION_DAYS * 86_400_000
+"""How long a Commit rests in its epoch's drop, in milliseconds."""
+LOOK_FIRST_MS = 60_000
+"""How long who is out of step waits for the drop to be read before they ask, in milliseconds."""
 LATE_MS = 3_000
 """How long after a Commit the drops before it are looked into for late messages, in ms."""
 KEPT_EPOCHS = 3
@@ -184,10 +195,21 @@ CALLED = 2
 it."""
 HELPED_MS = 3_000
 """How soon after helping a member back their Commit is looked for, in milliseconds."""
-PARTED_MS = 30_000
-"""How often one member is told that they have been in other epochs than we, in milliseconds."""
-KEPT_AUTHENTICATORS = 256
-"""Epochs of a group whose authenticators are kept to compare with what others say."""
+CLAIM_REST_MS = (300_000, 6 * 3_600_000)
+"""How often one member can make us ask where the group is, in milliseconds: after 5 minutes, then
+after twice as long each time, up to 6 hours, until the group goes on."""
+MAX_ASKS = 8
+"""Most contacts who are asked because of one such claim."""
+SILENT_BEATS = (3, 4, 8, 16, 32)
+"""After how many heartbeats without an answer whoever is silent is asked where they are."""
+VOTE_EVERY_MS = 600_000
+"""How often we say in one group what we have read, in milliseconds (10 minutes): each time is a
+cell for everybody."""
+OUTRUN_MS = 3_600_000
+"""How often a Commit that looks right, and that we cannot apply, makes us commit something
+ourselves, in milliseconds."""
+KEPT_STATES = 256
+"""Epochs of a group whose states are kept to compare with what others say."""
 LIE_EVERY_MS = 3_600_000
 """How often the same lie of a relay is told to the person, in milliseconds."""
 REFRESH_MS = (3_600_000, 7 * 86_400_000)
@@ -309,8 +331,17 @@ class Conversations:
         self.offers = Offers(vault)
         self._groups: dict[bytes, Group] = {}
         self._helping: set[bytes] = set()
-        self._parted: dict[tuple[bytes, bytes], int] = {}
-        """When whom was told that we have been in other epochs than they."""
+        self.lineages = Lineages(vault, engine)
+        self.branches = Branches(vault, engine, self.lineages, me)
+        self._doubted: dict[tuple[bytes, bytes | None], tuple[int, int]] = {}
+        """How often and when somebody last made us ask where a group is, in this epoch."""
+        self._holed: set[tuple[bytes, int]] = set()
+        """The (gid, epoch) of drops of which cells had expired before we read them: what we have
+        read there first may not have been the first."""
+        self._voted: dict[bytes, dict[int, int]] = {}
+        """When we said in which group what we have read in which epoch."""
+        self._outrun: dict[bytes, int] = {}
+        """When we last outran a Commit in a group."""
         self._repaired: dict[tuple[bytes, bytes], tuple[int, int]] = {}
         """How many envelopes were sent again to whom since when."""
         self.events: list[Event] = []
@@ -373,6 +404,10 @@ class Conversations:
             raise OutOfStep
         if state != "active":
             raise NotAMember
+
+    def reads_drops(self, gid: bytes) -> bool:
+        """Whether the epoch drops of a conversation are read."""
+        return self._state(gid) in ("active", "leaving", "astray")
 
     def is_followed(self, gid: bytes) -> bool:
         """Whether we are a member, be it one who is leaving."""
@@ -579,12 +614,17 @@ class Conversations:
         )
         self._drop_epochs(gid, before=epoch - KEPT_EPOCHS + 1)
         self._db.execute(
-            "INSERT OR REPLACE INTO epoch VALUES (?, ?, ?)",
-            (gid, epoch, group.view.epoch_authenticator[:8]),
+            "INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)",
+            (gid, epoch, group.view.state[:8], now),
         )
         self._db.execute(
-            "DELETE FROM epoch WHERE gid = ? AND number <= ?", (gid, epoch - KEPT_AUTHENTICATORS)
+            "DELETE FROM epoch WHERE gid = ? AND number <= ?", (gid, epoch - KEPT_STATES)
         )
+        self.lineages.entered(gid)
+        self.branches.forget(gid, before=self.lineages.oldest(gid))
+        self._doubted = {key: at for key, at in self._doubted.items() if key[0] != gid}
+        self._db.execute("DELETE FROM handed WHERE gid = ? AND epoch < ?", (gid, epoch))
+        self._db.execute("DELETE FROM intent WHERE gid = ? AND kind = 'outrun'", (gid,))
         self._meet(gid, group)
         self._see_delivered(gid)  # who has gone need not confirm it any more
         self._places.learn(group.policy.relay, now=now)
@@ -712,23 +752,43 @@ class Conversations:
         self._delivery.queue(relay, request, purpose="create", about=about, due_at=now)
 
     def _append_to_epoch(
-        self, gid: bytes, group: Group, kind: int, data: bytes, *, now: int
+        self, gid: bytes, group: Group, kind: int, data: bytes, *, of: str = "attempt", now: int
     ) -> None:
+        """Append a Commit or a message to the drop of our epoch; a Commit is one `of` ours, or of
+        those that we were handed."""
         self._make_epoch_drop(gid, group, now=now)
         place = self.epoch_place(gid, group.view.epoch)
         whole, missing = self.append_to(
-            place, group.policy.relay, kind, data, leaf=group.view.own_leaf, now=now
+            place,
+            group.policy.relay,
+            kind,
+            data,
+            leaf=group.view.own_leaf,
+            is_handed=of == "handed",
+            now=now,
         )
         if kind == COMMIT_FRAGMENT:
             self._db.execute(
-                "UPDATE attempt SET whole = ?, missing = ? WHERE gid = ?", (whole, missing, gid)
+                f"UPDATE {of} SET whole = ?, missing = ? WHERE gid = ? AND epoch = ?",  # noqa: S608
+                (whole, missing, gid, place.epoch),
             )
 
     def append_to(
-        self, place: EpochDrop, relay: RelayAddress, kind: int, data: bytes, *, leaf: int, now: int
+        self,
+        place: EpochDrop,
+        relay: RelayAddress,
+        kind: int,
+        data: bytes,
+        *,
+        leaf: int,
+        is_handed: bool = False,
+        now: int,
     ) -> tuple[bytes, bytes]:
-        """Append a Commit or a message of ours, as the holder of a leaf, to an epoch drop; inside a
-        unit. What its pieces call it, and the indexes of those that the drop is to show."""
+        """Append a Commit or a message, as the holder of a leaf, to an epoch drop; inside a unit.
+        What its pieces call it, and the indexes of those that the drop is to show."""
+        purpose: Purpose = "cell"
+        if kind == COMMIT_FRAGMENT:
+            purpose = "handed" if is_handed else "commit"
         cells, whole = place.cut(
             kind, data, leaf=leaf, sign=lambda text: self._engine.sign(self._me.signer, text)
         )
@@ -736,7 +796,7 @@ class Conversations:
             self._delivery.queue(
                 relay,
                 wire.Append(0, place.drop.drop_id, place.drop.append_token, cell),
-                purpose="commit" if kind == COMMIT_FRAGMENT else "cell",
+                purpose=purpose,
                 about=place.gid,
                 due_at=now,
             )
@@ -774,6 +834,8 @@ class Conversations:
             place = self.epoch_place(gid, epoch)
         except KeyError:
             return  # the group has moved on since the request
+        if cells.first > self._delivery.read_from(place.drop.drop_id) + 1:
+            self._holed.add((gid, epoch))
         for cell in self._delivery.advance(place.drop.drop_id, cells, take):
             try:
                 piece = place.open(cell)
@@ -782,23 +844,50 @@ class Conversations:
             if piece.kind == COMMIT_FRAGMENT:
                 self._was_shown(gid, piece)
             data = self.pieces.take(place.drop.drop_id, piece)
-            if data is None or not self.is_followed(gid):
+            if data is None:
                 continue
             if piece.kind == COMMIT_FRAGMENT:
-                if epoch == self.group(gid).view.epoch:
-                    self._judge(gid, data, author=piece.leaf, now=now)
+                self._take_commit(gid, epoch, data, now=now)
+            elif not self.is_followed(gid):
+                continue
             elif piece.kind == HELD_FRAGMENT:
                 self._expect_held(gid, b"", data, Epoch(0, bytes(8)), now=now)
             else:
                 self.receive(gid, data, now=now)
 
+    def _take_commit(self, gid: bytes, epoch: int, commit: bytes, *, now: int) -> None:
+        """Take what may be a Commit from the drop of an epoch. Whose pieces it came in does not
+        matter: it is signed itself, and whoever was handed it puts it there."""
+        if not self.reads_drops(gid):
+            return
+        step = self.lineages.step(gid, epoch)
+        if epoch == self.group(gid).view.epoch:
+            self._judge(gid, commit, is_read=(gid, epoch) not in self._holed, now=now)
+        elif step is not None and not step.is_read:
+            # We went on by a Commit that we could not read here then.
+            self._compare(gid, epoch, commit, step.commit, now=now)
+
+    def _compare(self, gid: bytes, epoch: int, read: bytes, ours: bytes, *, now: int) -> None:
+        if any(vote.signer == self._me.signer for vote in self.branches.votes(gid, epoch)):
+            return  # only the first one counts
+        if read == ours:
+            self.lineages.was_read(gid, epoch)
+        lineage = self.lineages.at(gid, epoch)
+        if read != ours and lineage is not None and is_rightful(lineage, read):
+            self.branches.vote(gid, epoch, read)
+            self.is_parted(gid, epoch, read, now=now)
+
     def _was_shown(self, gid: bytes, piece: Fragment) -> None:
-        row = self._db.execute(
-            "SELECT missing FROM attempt WHERE gid = ? AND whole = ?", (gid, piece.whole)
-        ).fetchone()
-        if row is not None:
-            missing = without(row[0], piece.index)
-            self._db.execute("UPDATE attempt SET missing = ? WHERE gid = ?", (missing, gid))
+        for table in ("attempt", "handed"):
+            row = self._db.execute(
+                f"SELECT epoch, missing FROM {table} WHERE gid = ? AND whole = ?",  # noqa: S608
+                (gid, piece.whole),
+            ).fetchone()
+            if row is not None:
+                self._db.execute(
+                    f"UPDATE {table} SET missing = ? WHERE gid = ? AND epoch = ?",  # noqa: S608
+                    (without(row[1], piece.index), gid, row[0]),
+                )
 
     def start_over(self, drop_id: bytes) -> None:
         """Read a drop from its first cell again; inside a unit."""
@@ -825,7 +914,7 @@ class Conversations:
     def add(self, gid: bytes, identities: Sequence[bytes], *, now: int) -> None:
         """Ask contacts into a group. Raises NotAMember, NotAdmin or GroupTooLarge."""
         group = self.require(gid, "add")
-        most = most_leaves(group.view.suite)
+        most = rights.most_leaves(group.view.suite)
         if len(group.identities | set(identities)) > most:
             raise GroupTooLarge(f"at most {most} with this ciphersuite")
         for identity in identities:
@@ -1037,7 +1126,7 @@ class Conversations:
                 if leaving:
                     leaves.append(wish)
                     removes += [p.leaf_index for p in leaving]
-            elif kind == "refresh":
+            elif kind in ("refresh", "outrun"):
                 is_refresh = True
             else:
                 changed = _with(policy, kind, data)
@@ -1060,38 +1149,37 @@ class Conversations:
             is_refresh,
         )
 
-    def _judge(self, gid: bytes, commit: bytes, *, author: int, now: int) -> None:
-        """Apply a Commit read from the epoch drop if it is the first valid one; `author` is the
-        leaf that has signed its pieces."""
-        group = self.group(gid)
+    def _judge(self, gid: bytes, commit: bytes, *, is_read: bool, now: int) -> None:
+        """Apply a Commit if it is valid: the first one read from the epoch drop, or one that we
+        were handed where no drop can be read."""
+        if self._state(gid) == "astray":
+            self._note_first(gid, commit)
+            return
+        digest = hashlib.sha256(commit).digest()
         row = self._db.execute("SELECT digest FROM attempt WHERE gid = ?", (gid,)).fetchone()
-        if row is not None and hashlib.sha256(commit).digest() == row[0]:
-            if author == group.view.own_leaf:
-                self._won(gid, now=now)
+        if row is not None and digest == row[0]:
+            self._won(gid, now=now)
             return
         try:
             staged = self._engine.process(gid, commit)
         except OwnMessage:
-            if author == group.view.own_leaf:
-                # We made it and do not know of it: another copy of this vault did.
-                self.go_astray(gid, CopiedVault.code, is_restart=True, now=now)
+            self._is_ours(gid, commit, now=now)
             return
-        except (PeerError, WrongEpoch, FutureEpoch):
-            return  # junk: no member can apply it
+        except (WrongEpoch, FutureEpoch):
+            return  # of another epoch
+        except PeerError:
+            self._outrun_if_rightful(gid, commit, now=now)
+            return  # junk: we cannot apply it
         if not isinstance(staged, mls.StagedCommit):
             return
-        # Who comes back has no leaf yet, and signs with the one that is given up for it.
-        leaves = staged.removes if staged.external else (staged.committer.leaf_index,)
-        if author not in leaves:
-            self._engine.reject(staged.handle)
-            return
+        group = self.group(gid)
         try:
             rights.judge(
                 group.policy,
                 group.people,
                 staged,
                 group=gid,
-                most=most_leaves(group.view.suite),
+                most=rights.most_leaves(group.view.suite),
             )
         except InvalidCommit:
             self._engine.reject(staged.handle)
@@ -1110,6 +1198,7 @@ class Conversations:
             if not was_leaving:
                 self.events.append(Removed(gid))
             return
+        self.lineages.goes_on(gid, staged.epoch_before, commit, is_read=is_read)
         if staged.external:
             self._let_back(gid, staged, now=now)
             self._enter_epoch(gid, now=now)
@@ -1117,6 +1206,38 @@ class Conversations:
             self._enter_epoch(gid, renewed=_renewed(staged.updates), now=now)
         self.events.append(GroupChanged(gid))
         self.attempt(gid, now=now)
+
+    def _note_first(self, gid: bytes, commit: bytes) -> None:
+        """While we cannot apply Commits, keep the first rightful one of our epoch's drop: whoever
+        helps us has to have gone on by it."""
+        epoch = self.group(gid).view.epoch
+        if self.lineages.step(gid, epoch) is None and is_rightful(
+            self._engine.lineage(gid), commit
+        ):
+            self.lineages.goes_on(gid, epoch, commit, is_read=True)
+
+    def _is_ours(self, gid: bytes, commit: bytes, *, now: int) -> None:
+        """Our key has signed a Commit that we do not have."""
+        self._note_first(gid, commit)
+        digest = hashlib.sha256(commit).digest()
+        if self._db.execute(
+            "SELECT 1 FROM refused WHERE gid = ? AND digest = ?", (gid, digest)
+        ).fetchone():
+            self.lied(gid, now=now, how="a Commit that it had refused is there")
+            self.go_astray(gid, RelayLied.code, is_restart=False, now=now)
+        else:  # another copy of this vault has made it
+            self.go_astray(gid, CopiedVault.code, is_restart=True, now=now)
+
+    def _outrun_if_rightful(self, gid: bytes, commit: bytes, *, now: int) -> None:
+        """A Commit may look right to all and be applied by its committer alone, or by some: those
+        who cannot make another, in turn, so that there is one for everybody else to go on by."""
+        is_rested = not 0 <= now - self._outrun.get(gid, -OUTRUN_MS) < OUTRUN_MS
+        if is_rested and self.is_active(gid) and is_rightful(self._engine.lineage(gid), commit):
+            self._outrun[gid] = now
+            leaves = sorted(person.leaf_index for person in self.group(gid).people)
+            turn = leaves.index(self.group(gid).view.own_leaf)
+            self.wish(gid, "outrun", b"", due_at=now + turn * LEAVE_TURN_MS)
+            self.attempt(gid, now=now)
 
     def _let_back(self, gid: bytes, commit: mls.StagedCommit, *, now: int) -> None:
         """A member has come in again: what they say begins anew, as far as they have lost count."""
@@ -1133,28 +1254,118 @@ class Conversations:
 
     # Going astray and coming back (comeback.py)
 
-    def go_astray(
-        self, gid: bytes, why: str, *, is_restart: bool, fork: Epoch | None = None, now: int
-    ) -> None:
+    def go_astray(self, gid: bytes, why: str, *, is_restart: bool, now: int) -> None:
         """Our state of a conversation is not the group's: say nothing more, and join it again;
-        inside a unit. `fork` is an epoch of the group we were not in."""
+        inside a unit."""
         if not self.is_active(gid):
             return
         self.warn(gid, why, "it is being joined again", now=now)
-        self._db.execute("UPDATE conversation SET state = 'astray' WHERE gid = ?", (gid,))
-        number, authenticator = (fork.number, fork.authenticator) if fork else (-1, b"")
-        self._db.execute(
-            "INSERT INTO comeback (gid, number, authenticator, is_restart, ask_due_at)"
-            " VALUES (?, ?, ?, ?, ?)",
-            (gid, number, authenticator, is_restart, now),
-        )
+        self.say_nothing(gid)
         # What was sealed for others under keys that another copy may have used must not leave.
         self._db.execute(
             "DELETE FROM outbox WHERE about = ? AND purpose IN ('cell', 'held', 'commit')", (gid,)
         )
         for table in ("attempt", "early"):
             self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+        # What its drop says is looked at before anybody is asked.
+        self._db.execute(
+            "INSERT INTO comeback (gid, is_lost, is_restart, ask_due_at) VALUES (?1, 1, ?2, ?3)"
+            " ON CONFLICT DO UPDATE SET is_lost = 1, is_restart = ?2, ask_due_at = ?3, tries = 0",
+            (gid, is_restart, now + LOOK_FIRST_MS),
+        )
+        self.notice(gid, now=now)
         self.events.append(GroupChanged(gid))
+
+    def say_nothing(self, gid: bytes) -> None:
+        """Be out of step with a conversation: what is said waits; inside a unit."""
+        self._db.execute("UPDATE conversation SET state = 'astray' WHERE gid = ?", (gid,))
+
+    def stay(self, gid: bytes, *, now: int) -> None:
+        """Be in step again where we were; inside a unit. What its drop has shown meanwhile, when no
+        Commit was applied, is read anew."""
+        self.is_in_step(gid, now=now)
+        _, drop = self.epoch_drops(gid)[-1]
+        self.start_over(drop.drop_id)
+        self.notice(gid, now=now)
+
+    def has_looked(self, gid: bytes, epoch: int, *, now: int) -> None:
+        """The drop of an epoch was read to its end; inside a unit."""
+        if not self.reads_drops(gid) or epoch != self.group(gid).view.epoch:
+            return
+        self._db.execute(
+            "UPDATE comeback SET ask_due_at = ? WHERE gid = ? AND is_lost AND tries = 0"
+            " AND ask_due_at > ?",
+            (now, gid, now),
+        )
+        self._put_into_drop(gid, now=now)
+
+    def doubt(
+        self,
+        gid: bytes,
+        who: bytes | None,
+        *,
+        number: int | None = None,
+        state: bytes | None = None,
+        asks: int = MAX_ASKS,
+        after_ms: int = 0,
+        now: int,
+    ) -> None:
+        """Somebody says that the group is not where we are: so many contacts are asked, them first,
+        and nothing else comes of it; inside a unit. Nobody is asked any more once we were in the
+        epoch of this number, and in this state, if one is named."""
+        if not self.may_doubt(gid, who, now=now):
+            return
+        count, _ = self._doubted.get((gid, who), (0, 0))
+        self._doubted[gid, who] = (count + 1, now)
+        self._db.execute(
+            "INSERT INTO comeback (gid, is_lost, is_restart, whom, number, state, asks_left,"
+            " ask_due_at) VALUES (?, 0, 0, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (gid, who, number, state, asks, now + after_ms),
+        )
+
+    def may_doubt(self, gid: bytes, who: bytes | None, *, now: int) -> bool:
+        """Whether somebody's word that the group is elsewhere may make us ask, once more."""
+        count, before = self._doubted.get((gid, who), (0, 0))
+        rest = min(CLAIM_REST_MS[0] << count, CLAIM_REST_MS[1])
+        is_rested = not (count and 0 <= now - before < rest)
+        # To ask somebody whom we have blocked would be a sign of life.
+        return is_rested and self.is_active(gid) and not self.history.is_shut(gid)
+
+    # Commits that somebody has handed us
+
+    def hand(self, gid: bytes, epoch: int, commits: Sequence[bytes], *, now: int) -> None:
+        """Somebody has gone on from our epoch by these; inside a unit.
+
+        Each is put into its epoch's drop, if it is not there, and counts when it is read there. It
+        is applied without that only where the drop cannot be read, or the relay does not show what
+        it has taken.
+        """
+        for number, commit in enumerate(commits, epoch):
+            self._db.execute(
+                "INSERT OR REPLACE INTO handed (gid, epoch, data) VALUES (?, ?, ?)",
+                (gid, number, commit),
+            )
+        self.notice(gid, now=now)
+
+    def _put_into_drop(self, gid: bytes, *, now: int) -> None:
+        group = self.group(gid)
+        if not self.is_followed(gid):
+            return
+        row = self._db.execute(
+            "UPDATE handed SET is_out = 1 WHERE gid = ? AND epoch = ? AND is_out = 0"
+            " RETURNING data",
+            (gid, group.view.epoch),
+        ).fetchone()
+        if row is not None:
+            self._append_to_epoch(gid, group, COMMIT_FRAGMENT, row[0], of="handed", now=now)
+
+    def _handed(self, gid: bytes) -> _Handed | None:
+        """The Commit that we were handed for the epoch we are in."""
+        row = self._db.execute(
+            "SELECT epoch, data, missing FROM handed WHERE gid = ? AND epoch = ?",
+            (gid, self.group(gid).view.epoch),
+        ).fetchone()
+        return _Handed(*row) if row else None
 
     def all_astray(self, *, now: int) -> None:
         """Another copy of this vault was used after this one; inside a unit."""
@@ -1187,8 +1398,11 @@ class Conversations:
         ).fetchone()
         return bytes(secret)
 
-    def come_back(self, gid: bytes, *, is_restart: bool, now: int) -> None:
-        """Our external Commit has won and is merged; inside a unit.
+    def come_back(
+        self, gid: bytes, *, is_restart: bool, between: Iterable[Epoch], now: int
+    ) -> None:
+        """Our external Commit has won and is merged; inside a unit. `between` are the epochs that
+        led to it.
 
         After a restart we count anew, and what not everybody had confirmed is said again: no word
         is deleted together with the keys it was sealed under.
@@ -1196,7 +1410,19 @@ class Conversations:
         known = {self._me.identity, *self.gaps.people(gid)}
         self._drop_epochs(gid, before=2**62)
         self._delivery.end_chains(gid)
-        self._db.execute("DELETE FROM epoch WHERE gid = ?", (gid,))
+        self._db.execute(
+            "DELETE FROM outbox WHERE about = ? AND purpose IN ('commit', 'handed')", (gid,)
+        )
+        for table in ("attempt", "early", "handed", "unproven"):
+            self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+        for epoch in between:
+            self._db.execute(
+                "INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)",
+                (gid, epoch.number, epoch.state, now),
+            )
+        self._db.execute(
+            "DELETE FROM epoch WHERE gid = ? AND number > ?", (gid, self._engine.group(gid).epoch)
+        )
         self._db.execute("UPDATE conversation SET state = 'active' WHERE gid = ?", (gid,))
         if is_restart:
             self.waiting.keep(gid, self._not_come(gid))
@@ -1264,11 +1490,14 @@ class Conversations:
 
     def _won(self, gid: bytes, *, now: int) -> None:
         """Our Commit is the first valid one: merge it, tell the members, let the joiners in."""
-        digest, welcome, tree, joiners, refreshed = self._db.execute(
-            "SELECT digest, welcome, tree, joiners, is_refresh FROM attempt WHERE gid = ?", (gid,)
+        digest, welcome, tree, joiners, refreshed, commit = self._db.execute(
+            "SELECT digest, welcome, tree, joiners, is_refresh, data FROM attempt WHERE gid = ?",
+            (gid,),
         ).fetchone()
         before = self.group(gid)
-        commit = self._engine.merge_pending(gid, digest)
+        view = self._engine.merge_pending(gid, digest)
+        is_read = (gid, before.view.epoch) not in self._holed
+        self.lineages.goes_on(gid, before.view.epoch, commit, is_read=is_read)
         self._groups.pop(gid)  # a notice says where we are now
         self._db.execute("DELETE FROM attempt WHERE gid = ?", (gid,))
         if refreshed:
@@ -1277,7 +1506,7 @@ class Conversations:
         for peer in _one_each(self.others(before)):
             # In a large group there are no chains and none are needed: its epoch drop is followed.
             self._post(gid, peer, CellKind.NOTICE, b"", now=now)
-        self._enter_epoch(gid, renewed=_renewed(commit.updates), now=now)
+        self._enter_epoch(gid, renewed=_renewed(view.updates), now=now)
         if welcome is not None:
             self._let_in(gid, welcome, tree, [bytes.fromhex(j) for j in json.loads(joiners)], now)
         if not self.is_active(gid) and self.group(gid).identities == {self._me.identity}:
@@ -1291,21 +1520,32 @@ class Conversations:
 
         It can never be whole in the drop, so it cannot win, and nobody can have merged it.
         """
-        if self._db.execute("DELETE FROM attempt WHERE gid = ? RETURNING 1", (gid,)).fetchone():
+        row = self._db.execute(
+            "DELETE FROM attempt WHERE gid = ? RETURNING digest", (gid,)
+        ).fetchone()
+        if row is not None:
+            self._db.execute("INSERT OR REPLACE INTO refused VALUES (?, ?)", (gid, row[0]))
             self._engine.clear_pending(gid)
             self._db.execute("DELETE FROM outbox WHERE about = ? AND purpose = 'commit'", (gid,))
             self._db.execute("UPDATE intent SET due_at = ? WHERE gid = ?", (now + REFUSED_MS, gid))
 
     def taken(self, gid: bytes, epoch: int) -> bytes:
-        """The digest of our Commit that ends an epoch, if the relay says that it has all of it;
-        empty otherwise."""
+        """The digest of a Commit that we have put into the drop of an epoch to end it, if the relay
+        says that it has all of it; empty otherwise."""
+        if self._db.execute(
+            "SELECT 1 FROM outbox WHERE about = ? AND purpose IN ('create', 'commit', 'handed')",
+            (gid,),
+        ).fetchone():
+            return b""
         row = self._db.execute(
-            "SELECT digest FROM attempt WHERE gid = ?1 AND epoch = ?2 AND data != x''"
-            " AND NOT EXISTS (SELECT 1 FROM outbox WHERE about = ?1"
-            " AND purpose IN ('create', 'commit'))",
-            (gid, epoch),
+            "SELECT digest FROM attempt WHERE gid = ? AND epoch = ? AND data != x''", (gid, epoch)
         ).fetchone()
-        return bytes(row[0]) if row else b""
+        if row is not None:
+            return bytes(row[0])
+        row = self._db.execute(
+            "SELECT data FROM handed WHERE gid = ? AND epoch = ? AND is_out", (gid, epoch)
+        ).fetchone()
+        return hashlib.sha256(row[0]).digest() if row else b""
 
     def forgotten(self, gid: bytes, digest: bytes, *, now: int) -> None:
         """The epoch drop was read to its end and our Commit, which the relay had taken before, was
@@ -1314,12 +1554,27 @@ class Conversations:
             "SELECT data, epoch, missing FROM attempt WHERE gid = ? AND digest = ?", (gid, digest)
         ).fetchone()
         if row is None:
+            self._is_not_shown(gid, digest, now=now)
             return  # it was there, or another was
         data, epoch, missing = row
         if missing:  # else all of it was there, and something of ours has taken its room
             self.lied(gid, now=now, how="a Commit that it had taken is not there")
         self._db.execute("UPDATE epoch_drop SET made = 0 WHERE gid = ? AND epoch = ?", (gid, epoch))
         self._append_to_epoch(gid, self.group(gid), COMMIT_FRAGMENT, data, now=now + FORGOTTEN_MS)
+
+    def _is_not_shown(self, gid: bytes, digest: bytes, *, now: int) -> None:
+        """A Commit that we were handed is not in the drop, though the relay has taken it: go on by
+        it."""
+        handed = self._handed(gid)
+        if handed is None or hashlib.sha256(handed.commit).digest() != digest:
+            return
+        if handed.missing:
+            self.lied(gid, now=now, how="a Commit that it had taken is not there")
+        self._take_handed(gid, handed, now=now)
+
+    def _take_handed(self, gid: bytes, handed: _Handed, *, now: int) -> None:
+        self._db.execute("DELETE FROM handed WHERE gid = ? AND epoch = ?", (gid, handed.epoch))
+        self._judge(gid, handed.commit, is_read=False, now=now)
 
     def _let_in(
         self, gid: bytes, welcome: bytes, tree: bytes, joiners: list[bytes], now: int
@@ -1776,7 +2031,7 @@ class Conversations:
             to,
             kind,
             payload,
-            epoch=Epoch(view.epoch, view.epoch_authenticator[:8]),
+            epoch=Epoch(view.epoch, view.state[:8]),
             seen=[one for one in seen if one is not None],
             now=now,
         )
@@ -1814,19 +2069,21 @@ class Conversations:
 
     def _call_silent(self, gid: bytes, *, now: int) -> None:
         """Tell those who have not confirmed our last words where we are, with the first heartbeats
-        after them; inside a unit. If they were shown another Commit than we, they may know nothing
-        else that we say as ours."""
+        after them, and ask the one who has confirmed least where they are, with a few later ones;
+        inside a unit. If they were shown another Commit than we, they may know nothing else that we
+        say as ours."""
         (beats,) = self._db.execute(
             "SELECT beats FROM conversation WHERE gid = ?", (gid,)
         ).fetchone()
-        if beats > CALLED:
-            return
         group, devices = self.group(gid), self._devices(gid)
         come = dict(zip(devices, self.gaps.has_come(gid, devices), strict=True))
         last = self.gaps.last_word(gid)
-        for peer in _one_each(self.others(group)):
-            if come.get(peer.identity, last) < last:
+        silent = [who for who, upto in come.items() if upto < last]
+        for peer in _one_each(self.others(group)) if beats <= CALLED else ():
+            if peer.identity in silent:
                 self._post(gid, peer, CellKind.NOTICE, b"", now=now)
+        if beats in SILENT_BEATS and silent:
+            self.doubt(gid, min(silent, key=come.__getitem__), asks=1, now=now)
 
     def ask(self, gap: Gap, *, now: int) -> None:
         """Ask the sender of what is missing for it; inside a unit."""
@@ -1960,85 +2217,123 @@ class Conversations:
         inside a unit."""
         if not self.is_followed(gid):
             return
+        who = next((p.identity for p in self.group(gid).people if p.signer == signer), None)
         ours = [home.bucket.drop_id for home in self._me.buckets]
         drops = {d[:4]: d for d in (*ours, *(e.drop_id for _, e in self.epoch_drops(gid)))}
         for seen in cell.seen:
             drop_id = drops.get(seen.drop)
             if drop_id is not None and self._delivery.contradicts(drop_id, seen):
-                self.lied(gid, now=now)
+                self.doubt_relay(gid, who, now=now)
+        if self.state_of(gid, cell.epoch.number) not in (None, cell.epoch.state):
+            self.doubt(gid, who, now=now)
+
+    def state_of(self, gid: bytes, number: int) -> bytes | None:
+        """The first 8 bytes of the state of an epoch that we were in, if they are kept."""
+        view = self.group(gid).view
+        if number == view.epoch:
+            return view.state[:8]
         row = self._db.execute(
-            "SELECT authenticator FROM epoch WHERE gid = ? AND number = ?", (gid, cell.epoch.number)
+            "SELECT state FROM epoch WHERE gid = ? AND number = ?", (gid, number)
         ).fetchone()
-        if row is not None and row[0] != cell.epoch.authenticator:
-            self.lied(gid, now=now)
-            self._show_branch(gid, signer, now=now)
+        return row[0] if row else None
 
-    def _show_branch(self, gid: bytes, signer: bytes, *, now: int) -> None:
-        """Tell a member which epochs we have been in, not too often; inside a unit."""
-        if 0 <= now - self._parted.get((gid, signer), -PARTED_MS) < PARTED_MS:
-            return
-        self._parted[gid, signer] = now
-        peer = next((p for p in self.others(self.group(gid)) if p.signer == signer), None)
-        if peer is not None:
-            rows = self._db.execute(
-                "SELECT number, authenticator FROM epoch WHERE gid = ? ORDER BY number DESC"
-                " LIMIT ?",
-                (gid, MAX_BRANCH),
-            ).fetchall()
-            branch = Branch([Epoch(*row) for row in reversed(rows)])
-            self._post(gid, peer, CellKind.BRANCH, codec.encode(branch), now=now)
+    def states(self, gid: bytes) -> list[Epoch]:
+        """The epochs we were in, the latest first."""
+        view = self.group(gid).view
+        rows = self._db.execute(
+            "SELECT number, state FROM epoch WHERE gid = ? AND number < ? ORDER BY number DESC",
+            (gid, view.epoch),
+        ).fetchall()
+        return [Epoch(view.epoch, view.state[:8]), *(Epoch(*row) for row in rows)]
 
-    def _compare_branch(self, gid: bytes, signer: bytes, body: bytes, *, now: int) -> None:
-        """A member was shown other Commits than we: where we have parted, the epoch with the lower
-        authenticator is the group's, and whoever is not in it joins it again; inside a unit.
+    # Branches
 
-        Raises InvalidMessage.
-        """
-        ours: dict[int, bytes] = dict(
-            self._db.execute(
-                "SELECT number, authenticator FROM epoch WHERE gid = ?", (gid,)
-            ).fetchall()
+    def is_parted(self, gid: bytes, epoch: int, sibling: bytes, *, now: int) -> None:
+        """Another rightful Commit ends an epoch than the one we went with: members say what they
+        have read; inside a unit."""
+        if self.branches.note(gid, epoch, sibling, now=now):
+            self.branches.vote(gid, epoch)
+            if not self._may_have_expired(gid, epoch, now=now):
+                self.doubt_relay(gid, None, how="members were shown different Commits", now=now)
+            self._say_votes(gid, epoch, self.branches.votes(gid, epoch), now=now)
+
+    def _may_have_expired(self, gid: bytes, epoch: int, *, now: int) -> bool:
+        """Whether who came late to an epoch's drop may not have found there what was the first in
+        it, with no lie of anybody's: a Commit that rested there as long as was promised."""
+        (ended_at,) = self._db.execute(
+            "SELECT coalesce(max(entered_at), 0) FROM epoch WHERE gid = ? AND number = ?",
+            (gid, epoch + 1),
+        ).fetchone()
+        return (gid, epoch) in self._holed or now - ended_at > COMMIT_LIFE_MS
+
+    def _say_votes(self, gid: bytes, epoch: int, votes: list[Vote], *, now: int) -> None:
+        said = self._voted.setdefault(gid, {})
+        is_rested = all(not 0 <= now - at < VOTE_EVERY_MS for at in said.values())
+        if (
+            self.is_active(gid)
+            and not self.history.is_shut(gid)
+            and epoch not in said
+            and is_rested
+        ):
+            said[epoch] = now
+            self._say(gid, Kind.VOTES, codec.encode(Votes(epoch, votes[:MAX_VOTES])), now=now)
+
+    def _take_votes(self, gid: bytes, votes: Votes, *, now: int) -> None:
+        self.branches.take(
+            gid, [vote for vote in votes.votes if vote.epoch == votes.epoch], now=now
         )
-        for epoch in codec.decode(_branches, body, InvalidMessage).epochs:
-            if ours.get(epoch.number, epoch.authenticator) != epoch.authenticator:
-                self.lied(gid, now=now)
-                if epoch.authenticator < ours[epoch.number]:
-                    self.go_astray(gid, RelayLied.code, is_restart=False, fork=epoch, now=now)
-                else:
-                    self._show_branch(gid, signer, now=now)
-                return
+        own = self.branches.vote(gid, votes.epoch)
+        if own is not None:
+            self._say_votes(gid, votes.epoch, [own], now=now)
+
+    def doubt_relay(
+        self,
+        gid: bytes | None,
+        who: bytes | None,
+        *,
+        how: str = "they were shown other cells than we",
+        now: int,
+    ) -> None:
+        """Somebody says that a relay showed them something else than us: that it lies, or they do,
+        is told to the person, not too often; inside a unit."""
+        name = f"{fingerprint(who)}: " if who else ""
+        self._tell_once(gid, RelayDoubted.code, name + how, whom=who or b"", now=now)
 
     def lied(
         self,
         gid: bytes | None,
         *,
+        how: str,
         now: int,
-        how: str = "others were shown other cells than we",
     ) -> None:
-        """A relay does not show what is there, or not to all: tell the person, not too often;
+        """A relay does not show us what it has told us itself: tell the person, not too often;
         inside a unit."""
+        self._tell_once(gid, RelayLied.code, how, now=now)
+
+    def _tell_once(
+        self, gid: bytes | None, code: str, detail: str, *, whom: bytes = b"", now: int
+    ) -> None:
         if not self._db.execute(
-            "SELECT 1 FROM warning WHERE code = ? AND gid = ? AND at > ?",
-            (RelayLied.code, gid or b"", now - LIE_EVERY_MS),
+            "SELECT 1 FROM warning WHERE code = ? AND gid = ? AND whom = ? AND at > ?",
+            (code, gid or b"", whom, now - LIE_EVERY_MS),
         ).fetchone():
-            self.warn(gid, RelayLied.code, how, now=now)
+            self.warn(gid, code, detail, whom=whom, now=now)
 
     def notice(self, gid: bytes, *, now: int) -> None:
         """The epoch drops hold, or will hold at `now`, something to look at; inside a unit."""
         self._db.execute("UPDATE conversation SET look_due_at = ? WHERE gid = ?", (now, gid))
 
-    def receive(self, gid: bytes, message: bytes, *, at: Epoch | None = None, now: int) -> None:
-        """Take an MLS message that came by a pair chain or an epoch drop; inside a unit. `at` is
-        where its sender says they are."""
+    def receive(self, gid: bytes, message: bytes, *, now: int) -> None:
+        """Take an MLS message that came by a pair chain or an epoch drop; inside a unit."""
         if not self.is_followed(gid):
             return
         try:
             received = self._engine.process(gid, message)
         except FutureEpoch:
-            self._keep_early(gid, message, at or Epoch(0, bytes(8)), now=now)
+            self._keep_early(gid, message, now=now)
             return
-        except (OwnMessage, ReusedSecret):
-            return  # whoever knows an epoch drop can show all of it once more
+        except (OwnMessage, ReusedSecret, WrongEpoch):
+            return  # whoever knows an epoch drop can show all of it once more, or what is too old
         except PeerError as error:
             self.warn(gid, error.code, "a message could not be read", now=now)
             return
@@ -2063,7 +2358,7 @@ class Conversations:
         self.check_gossip(gid, signer, cell, now=now)
         match cell.kind:
             case CellKind.MLS:
-                self.receive(gid, cell.payload, at=cell.epoch, now=now)
+                self.receive(gid, cell.payload, now=now)
             case CellKind.NOTICE:
                 self._called(gid, cell.epoch, now=now)
             case CellKind.HELD:
@@ -2071,15 +2366,13 @@ class Conversations:
             case CellKind.REPAIR if is_past:
                 # Nothing but that chain vouches for it, and a copy of a vault may still have that.
                 self.gaps.ask_now(gid, signer, now=now)
-            case CellKind.WANTED | CellKind.REPAIR | CellKind.BRANCH if self.is_followed(gid):
+            case CellKind.WANTED | CellKind.REPAIR if self.is_followed(gid):
                 people = {p.signer: p.identity for p in self.group(gid).people}
                 if signer not in people:
                     return
                 try:
                     if cell.kind == CellKind.WANTED:
                         self._repair(gid, signer, cell.payload, now=now)
-                    elif cell.kind == CellKind.BRANCH:
-                        self._compare_branch(gid, signer, cell.payload, now=now)
                     else:
                         self._mend(gid, people[signer], signer, cell.payload, now=now)
                 except PeerError as error:
@@ -2093,7 +2386,7 @@ class Conversations:
         """A member says that there is something to look at; inside a unit. That they are in a later
         epoch is kept as a message of it would be."""
         if self.is_followed(gid) and at.number > self.group(gid).view.epoch:
-            self._keep_early(gid, b"", at, now=now)
+            self._keep_early(gid, b"", now=now)
         else:
             self.notice(gid, now=now)
 
@@ -2130,32 +2423,40 @@ class Conversations:
 
     def _take_fetched(self, one: Fetched, *, now: int) -> None:
         if not one.signer:
-            self.receive(one.gid, one.payload, at=one.at, now=now)
+            self.receive(one.gid, one.payload, now=now)
         else:
             cell = PairCell(one.kind, one.payload, [], one.at)
             self.take(one.gid, one.signer, cell, now=now)
 
-    def _keep_early(self, gid: bytes, message: bytes, at: Epoch, *, now: int) -> None:
+    def _keep_early(self, gid: bytes, message: bytes, *, now: int) -> None:
         (count,) = self._db.execute("SELECT count(*) FROM early WHERE gid = ?", (gid,)).fetchone()
         if count < MAX_EARLY:
             self._db.execute(
-                "INSERT INTO early (gid, data, kept_at, number, authenticator)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (gid, message, now, at.number, at.authenticator),
+                "INSERT INTO early (gid, data, kept_at) VALUES (?, ?, ?)", (gid, message, now)
             )
         self.notice(gid, now=now)
 
+    def behind(self, now: int) -> list[bytes]:
+        """Where messages say that the group has gone on, and its drop does not, for long."""
+        rows = self._db.execute(
+            "SELECT DISTINCT gid FROM early WHERE kept_at <= ?", (now - BEHIND_MS,)
+        ).fetchall()
+        return [gid for (gid,) in rows if self.may_doubt(gid, None, now=now)]
+
+    def ask_on(self, gid: bytes, *, now: int) -> None:
+        """Ask how the group went on from here; inside a unit."""
+        self._db.execute("DELETE FROM early WHERE kept_at < ?", (now - EARLY_LIFE_MS,))
+        self.doubt(gid, None, number=self.group(gid).view.epoch + 1, now=now)
+
     def cut_off(self, gid: bytes, *, now: int) -> None:
-        """The relay that holds the Commits we lack cannot be reached: if others have long gone on
-        without us, join them again; inside a unit."""
-        row = self._db.execute(
-            "SELECT number, authenticator FROM early WHERE gid = ? AND kept_at <= ? AND number > ?"
-            " ORDER BY id DESC",
-            (gid, now - CUT_OFF_MS, self.group(gid).view.epoch),
+        """The relay of our epoch's drop cannot be reached: if others have long gone on without us,
+        go on by the Commit that we were handed; inside a unit."""
+        handed = self._handed(gid)
+        is_long = self._db.execute(
+            "SELECT 1 FROM early WHERE gid = ? AND kept_at <= ?", (gid, now - CUT_OFF_MS)
         ).fetchone()
-        if row is not None:
-            why = RelayUnreachable.code
-            self.go_astray(gid, why, is_restart=False, fork=Epoch(*row), now=now)
+        if handed is not None and is_long and self.is_active(gid):
+            self._take_handed(gid, handed, now=now)
 
     def is_in_step(self, gid: bytes, *, now: int) -> None:
         """Nobody is in another epoch after all: go on in ours; inside a unit."""
@@ -2166,12 +2467,13 @@ class Conversations:
 
     def _hear_early(self, gid: bytes, *, now: int) -> None:
         rows = self._db.execute(
-            "SELECT data FROM early WHERE gid = ? ORDER BY id", (gid,)
+            "DELETE FROM early WHERE gid = ? RETURNING id, data, kept_at", (gid,)
         ).fetchall()
-        self._db.execute("DELETE FROM early WHERE gid = ?", (gid,))
-        for (message,) in rows:
+        for _, message, _ in sorted(rows):
             if message:
                 self.receive(gid, message, now=now)
+        since = min((kept_at for _, _, kept_at in rows), default=now)
+        self._db.execute("UPDATE early SET kept_at = min(kept_at, ?) WHERE gid = ?", (since, gid))
 
     def _hear(  # whose, what, its hash and mark
         self,
@@ -2201,7 +2503,7 @@ class Conversations:
         if self.has_receipts(gid) and self.gaps.is_unheard(
             gid, signer, sender, envelope.sent_at, now=now
         ):
-            self.lied(gid, now=now, how=f"what we say does not reach {fingerprint(sender)}")
+            self.doubt_relay(gid, sender, how="what we say does not reach them", now=now)
         if envelope.kind != Kind.RECEIPT:
             self._owe_receipt(gid, now=now)
         try:
@@ -2290,16 +2592,15 @@ class Conversations:
             case kind if kind in _TO_CONTACTS and self.group(gid).policy.direct:
                 self._obey_contact(gid, sender, kind, body, now=now)
             case Kind.LEAVE:
-                wish = codec.decode(_leaves, body, InvalidMessage)
-                check_signature(wish.identity, wish.signature, leave_text(gid, wish.nonce))
-                if wish.identity == sender:
-                    self._schedule_leave(gid, wish, now=now)
+                self._take_leave(gid, sender, body, now=now)
             case Kind.WANTED if self.group(gid).is_large:
                 self._repair(gid, signer, body, now=now)
             case Kind.REPAIR if self.group(gid).is_large:
                 self._mend(gid, sender, signer, body, now=now)
             case Kind.ADDRESSES:
                 self._take_addresses(sender, body, now=now)
+            case Kind.VOTES:
+                self._take_votes(gid, codec.decode(_votes, body, InvalidMessage), now=now)
             case _:
                 pass  # a receipt, a heartbeat, or a kind of a later version
 
@@ -2471,6 +2772,12 @@ class Conversations:
             "DELETE FROM outbox WHERE purpose = 'held' AND relay <> ?", (self._me.home.relay,)
         )
 
+    def _take_leave(self, gid: bytes, sender: bytes, body: bytes, *, now: int) -> None:
+        wish = codec.decode(_leaves, body, InvalidMessage)
+        check_signature(wish.identity, wish.signature, leave_text(gid, wish.nonce))
+        if wish.identity == sender:
+            self._schedule_leave(gid, wish, now=now)
+
     def _schedule_leave(self, gid: bytes, wish: Leave, *, now: int) -> None:
         others = [p.signer for p in self.group(gid).people if p.leaf.nonce != wish.nonce]
         if self._me.signer not in others:
@@ -2521,7 +2828,9 @@ class Conversations:
         self.waiting.forget(gid)
         self.whereabouts.keep(gid, ())
         self._drop_epochs(gid, before=2**62)
-        for table in ("since", "epoch"):
+        self.lineages.forget(gid)
+        self.branches.forget(gid)
+        for table in ("since", "epoch", "comeback", "handed", "unproven", "refused"):
             self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
         for table in ("intent", "attempt", "early"):
             self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
@@ -2538,6 +2847,13 @@ class _Past(NamedTuple):
     hidden: int = 0
     sent_seq: int = 0
     """No number of an envelope of ours is used twice."""
+
+
+class _Handed(NamedTuple):
+    epoch: int
+    commit: bytes
+    missing: bytes
+    """The indexes of its pieces that the drop has not shown since we put it there."""
 
 
 class _Plan(NamedTuple):
@@ -2574,7 +2890,7 @@ _welcome_files = codec.decoder_of(WelcomeFile)
 _files = codec.decoder_of(FileRef)
 _leaves = codec.decoder_of(Leave)
 _declined = codec.decoder_of(Declined)
-_branches = codec.decoder_of(Branch)
+_votes = codec.decoder_of(Votes)
 _wanted = codec.decoder_of(Wanted)
 _befores = codec.decoder_of(Befores)
 _WELCOME = "welcome "
@@ -2587,12 +2903,6 @@ _new_addresses = codec.decoder_of(NewAddresses)
 def _renewed(updates: Iterable[mls.Member]) -> set[bytes]:
     """The identities whose leaves a Commit renews."""
     return {check_credential(one.credential, signer=one.signer).identity for one in updates}
-
-
-def most_leaves(suite: int) -> int:
-    """How many leaves a group of a suite may have."""
-    hybrid = suite == mls.HYBRID_SUITE
-    return rights.MAX_HYBRID_LEAVES if hybrid else rights.MAX_CLASSICAL_LEAVES
 
 
 def file_drop(ref: FileRef) -> Drop:

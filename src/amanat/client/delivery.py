@@ -97,6 +97,7 @@ _DIGEST = 8
 Purpose: TypeAlias = Literal[
     "cell",
     "commit",
+    "handed",
     "create",
     "held",
     "file",
@@ -143,9 +144,10 @@ class FromLost(NamedTuple):
 
 
 class FromHelper(NamedTuple):
-    """The answer to our asking."""
+    """The answer of a contact to our asking."""
 
     gid: bytes
+    identity: bytes
     payload: bytes
 
 
@@ -194,6 +196,8 @@ class _Expected(NamedTuple):
     position: int
     chain: _Chain | None = None
     """Of a pair."""
+    whom: bytes = b""
+    """Whose answer it is."""
 
 
 class _Cursor(NamedTuple):
@@ -495,8 +499,8 @@ class Delivery:
         """The identities of those who can be asked."""
         return {row[0] for row in self._vault.db.execute("SELECT identity FROM way_back")}
 
-    def ask(self, helper: Peer, payload: bytes, *, now: int) -> None:
-        """Ask a contact for help; inside a unit.
+    def ask(self, gid: bytes, helper: Peer, payload: bytes, *, now: int) -> None:
+        """Ask a contact for help with a conversation; inside a unit.
 
         The labels are few and are used again when cells have expired, so the payload is sealed
         once more, under a key of this request.
@@ -510,7 +514,7 @@ class Delivery:
             expand(secret, b"amanat asking", bytes([secrets.randbelow(WAYS_BACK)])),
             salt + sealed,
             purpose="ask",
-            about=None,
+            about=gid,
             due_at=now,
         )
 
@@ -521,7 +525,7 @@ class Delivery:
         ).fetchone()
         secret = self._asking(delivery, self._me.identity, helper)
         answer = expand(secret, b"amanat help", nonce)
-        self._expect(answer, _Expected("help", answer, gid, 0))
+        self._expect(answer, _Expected("help", answer, gid, 0, whom=helper))
 
     def answer(self, to: Peer, nonce: bytes, payload: bytes, *, now: int) -> None:
         """Answer somebody who asked; inside a unit."""
@@ -916,7 +920,7 @@ class Delivery:
             elif expected.source == "help":
                 for label in self._labels_of(secret):
                     labels.pop(label, None)
-                yield FromHelper(expected.signer, payload)
+                yield FromHelper(expected.signer, expected.whom, payload)
             elif window is None or pair_cell is None or expected.chain is None:
                 for label in self._labels_of(secret):
                     labels.pop(label, None)

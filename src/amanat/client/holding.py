@@ -152,9 +152,9 @@ class Holding:
         drop_id = held_drop(held).drop_id
         label = _key(held, drop_id).label
         self._db.execute(
-            "INSERT OR IGNORE INTO held (label, drop_id, gid, signer, number, authenticator, ref,"
+            "INSERT OR IGNORE INTO held (label, drop_id, gid, signer, number, state, ref,"
             " told_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (label, drop_id, gid, signer, at.number, at.authenticator, data, now),
+            (label, drop_id, gid, signer, at.number, at.state, data, now),
         )
         early = self._db.execute(
             "DELETE FROM held_early WHERE label = ? RETURNING seq", (label,)
@@ -198,7 +198,7 @@ class Holding:
         for seq, cell in enumerate(cells, first):
             row = self._db.execute(
                 "DELETE FROM held WHERE label = ? AND drop_id = ?"
-                " RETURNING gid, signer, number, authenticator, ref",
+                " RETURNING gid, signer, number, state, ref",
                 (cell[:LABEL_BYTES], drop_id),
             ).fetchone()
             if row is None:
@@ -207,14 +207,14 @@ class Holding:
                     (cell[:LABEL_BYTES], drop_id, seq, now),
                 )
                 continue
-            gid, signer, number, authenticator, ref = row
+            gid, signer, number, state, ref = row
             held = codec.decode(_helds, ref, InvalidMessage)
             once = _key(held, drop_id)
             try:
                 payload = open_cell(once, cell, region=held.region, drop_id=drop_id)
             except InvalidCell:
                 continue
-            at = Epoch(number, authenticator)
+            at = Epoch(number, state)
             found.append(Fetched(gid, signer, CellKind(held.kind), payload, at))
         return found
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from msgspec import structs
 
+from amanat import mls
 from amanat.errors import InvalidCommit, InvalidCredential
 from amanat.protocol.identity import (
     Credential,
@@ -49,6 +50,11 @@ class Person(NamedTuple):
     def identity(self) -> bytes:
         """The person's identity key."""
         return self.credential.identity
+
+
+def most_leaves(suite: int) -> int:
+    """How many leaves a group of a suite may have."""
+    return MAX_HYBRID_LEAVES if suite == mls.HYBRID_SUITE else MAX_CLASSICAL_LEAVES
 
 
 def read_member(leaf_index: int, credential: bytes, signer: bytes, leaf: bytes) -> Person:

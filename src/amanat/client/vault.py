@@ -747,6 +747,80 @@ DELETE FROM offer;
 DELETE FROM held;
 UPDATE meta SET value = part_of_relay(CAST(value AS TEXT), 'key')
     WHERE key IN ('home', 'fallback') OR (key = 'hop' AND value NOT IN (x'6175746F', x'6F6666'));
+    """,
+    # 27: lineages and branches
+    """
+-- The epochs we have been in, by the first 8 bytes of their states, and since when, in Unix ms.
+-- (What was kept of them before cannot be compared with these.)
+DELETE FROM epoch;
+ALTER TABLE epoch RENAME COLUMN authenticator TO state;
+ALTER TABLE epoch ADD COLUMN entered_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE held RENAME COLUMN authenticator TO state;
+ALTER TABLE early DROP COLUMN authenticator;
+ALTER TABLE early DROP COLUMN number;
+
+-- States of a group that its lineage begins from: GroupInfo and tree.
+CREATE TABLE base (
+    gid BLOB NOT NULL, epoch INTEGER NOT NULL, info BLOB NOT NULL, tree BLOB NOT NULL,
+    PRIMARY KEY (gid, epoch)
+) STRICT, WITHOUT ROWID;
+
+-- The Commit that ended an epoch; whether we have read it in its drop as the first rightful one.
+CREATE TABLE step (
+    gid BLOB NOT NULL, epoch INTEGER NOT NULL, data BLOB NOT NULL, is_read INTEGER NOT NULL,
+    PRIMARY KEY (gid, epoch)
+) STRICT;
+
+-- Other rightful Commits that end an epoch than the one we went with, by their SHA-256; when to
+-- look at the votes about them (NULL: when others come).
+CREATE TABLE sibling (
+    gid BLOB NOT NULL, epoch INTEGER NOT NULL, name BLOB NOT NULL, data BLOB NOT NULL,
+    known_at INTEGER NOT NULL, due_at INTEGER,
+    PRIMARY KEY (gid, epoch, name)
+) STRICT;
+
+-- What members, ourselves too, have read in the drop of an epoch (messages.Vote).
+CREATE TABLE vote (
+    gid BLOB NOT NULL, epoch INTEGER NOT NULL, signer BLOB NOT NULL, name BLOB NOT NULL,
+    signature BLOB NOT NULL,
+    PRIMARY KEY (gid, epoch, signer, name)
+) STRICT, WITHOUT ROWID;
+
+-- Commits that somebody has handed us, for the epochs that they would end; and whether we have put
+-- them into the drop.
+CREATE TABLE handed (
+    gid BLOB NOT NULL, epoch INTEGER NOT NULL, data BLOB NOT NULL,
+    is_out INTEGER NOT NULL DEFAULT 0,
+    whole BLOB NOT NULL DEFAULT x'', missing BLOB NOT NULL DEFAULT x'', -- as in attempt
+    PRIMARY KEY (gid, epoch)
+) STRICT;
+
+-- The last Commit of ours that a relay has refused for good, by its SHA-256.
+CREATE TABLE refused (gid BLOB PRIMARY KEY, digest BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+-- Help that does not show how the group came there.
+CREATE TABLE unproven (
+    gid BLOB NOT NULL, helper BLOB NOT NULL, help BLOB NOT NULL, at INTEGER NOT NULL,
+    PRIMARY KEY (gid, helper)
+) STRICT;
+
+-- Conversations about which contacts are asked: whether our keys have been used by another copy of
+-- the vault; of a mere claim, who has made it, in which epoch they say to be, and how often
+-- somebody is asked still. `asked` are those who were; `ref` is a file of help to be fetched. From
+-- `digest` on: our external Commit, if one is on its way, the help it was made from, where it goes.
+CREATE TABLE comeback_27 (
+    gid BLOB PRIMARY KEY, is_lost INTEGER NOT NULL, is_restart INTEGER NOT NULL,
+    whom BLOB, number INTEGER, state BLOB, asks_left INTEGER,
+    ask_due_at INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
+    asked BLOB NOT NULL DEFAULT x'',
+    helper BLOB, nonce BLOB, ref BLOB, told_at INTEGER,
+    digest BLOB, commit_data BLOB, help BLOB, epoch INTEGER, secret BLOB, relay BLOB, region TEXT,
+    judged INTEGER, signers BLOB, whole BLOB, missing BLOB
+) STRICT;
+INSERT INTO comeback_27 (gid, is_lost, is_restart, ask_due_at)
+    SELECT gid, 1, is_restart, ask_due_at FROM comeback;
+DROP TABLE comeback;
+ALTER TABLE comeback_27 RENAME TO comeback;
 """,
 ]
 """The steps that make the schema: a new vault takes all, an older one those it lacks."""

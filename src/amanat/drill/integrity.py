@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from amanat.client import api
 from amanat.drill.world import Person, Relay, Shelf, World, lived_in
-from amanat.errors import RelayLied
+from amanat.errors import RelayDoubted, RelayLied
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
-from amanat.protocol.drops import first_digest
+from amanat.protocol.drops import HANDSHAKE_RETENTION_DAYS, first_digest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,6 +37,8 @@ TEXTS, FORGED = 12, 10
 LOOK_S = 60.0
 """How often it is looked whether something was noticed, in seconds: delays are known to this."""
 
+DOUBTS = frozenset({RelayLied.code, RelayDoubted.code})
+"""What a person is told who has found a lie: that a relay contradicts itself, or somebody else."""
 
 T = TypeVar("T")
 
@@ -141,13 +143,14 @@ def expiry(seed: int) -> Noticed:
         for number in range(5):
             alice.say("bob", f"text {number}")
         await world.settle()
-        await world.pass_time(15 * DAY_S)
+        # The last Commit is made a week after the last word, and rests as long as all of them.
+        await world.pass_time((HANDSHAKE_RETENTION_DAYS + 10) * DAY_S)
         for shelf in world.relay.shelves.values():
             shelf.gone = len(shelf.cells)
         bob.wake()
         await world.pass_time(3_600)
         alarms = [code for one in (alice, bob) for code in one.warnings()]
-        return Noticed(0, [], alarms.count(RelayLied.code))
+        return Noticed(0, [], sum(code in DOUBTS for code in alarms))
 
     return in_a_world(work, seed)
 
@@ -175,7 +178,7 @@ def rollback(seed: int, tries: int) -> Noticed:
                 _two_faces(world.relay, bob)
             bob.say("alice", "after")
             alice.say("bob", "after")
-            while RelayLied.code not in {*alice.warnings(), *bob.warnings()}:
+            while not DOUBTS & {*alice.warnings(), *bob.warnings()}:
                 await world.pass_time(5)
                 if world.loop.time() - began > DAY_S / 4:
                     break

@@ -809,7 +809,7 @@ class Person:
 
     def what_is_left(self) -> str:
         """What this person still has to do; empty if nothing."""
-        for table in ("outbox", "attempt", "intent", "early", "comeback"):
+        for table in ("outbox", "attempt", "intent", "early", "comeback", "handed"):
             if count := self.one(f"SELECT count(*) FROM {table}"):  # noqa: S608  # our own names
                 return f"{self.name}: {count} rows in {table}"
         rules, delivery = self.client._conversations, self.client._delivery
@@ -863,6 +863,8 @@ class World:
         self.rng = random.Random(seed)
         self.network = Network(self.rng)
         self.people: dict[str, Person] = {}
+        self.apart: list[Person] = []
+        """Those who are not looked after: what becomes of them is their own affair."""
         self._root = root
         self._mishaps: list[BaseException] = []
         self.loop.set_exception_handler(
@@ -998,7 +1000,8 @@ class World:
 
     def _is_asking(self, label: bytes) -> bool:
         """Whether a label is one of the few by which somebody can be asked for help again."""
-        known = [person.client._delivery._known().get(label) for person in self.people.values()]
+        everybody = [*self.people.values(), *self.apart]
+        known = [person.client._delivery._known().get(label) for person in everybody]
         return any(expected is not None and expected.source == "lost" for expected in known)
 
     def close(self) -> None:

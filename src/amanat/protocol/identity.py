@@ -189,6 +189,12 @@ def leave_text(group: bytes, nonce: bytes) -> bytes:
     return b"amanat leave 1\x00" + group + nonce
 
 
+def vote_text(group: bytes, epoch: int, commit: bytes) -> bytes:
+    """What a device signs to say that it has read a Commit, named by its SHA-256, in the drop of an
+    epoch as the first rightful one."""
+    return b"amanat vote 1\x00" + group + epoch.to_bytes(8, "big") + commit
+
+
 def safety_number(one: bytes, other: bytes) -> str:
     """The number two people compare: 12 groups of 5 digits, the same on both sides.
 

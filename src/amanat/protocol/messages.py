@@ -40,11 +40,11 @@ MAX_KEY_PACKAGES = 8
 
 MAX_SEEN = 4
 """Most digests gossiped in one cell: of the recipient's buckets and of an epoch drop or two."""
-MAX_BRANCH = 32
-"""Most epochs named to find where two have parted: they fit a small cell."""
 MAX_BEFORE = 2
 """Most epochs in one envelope of which is said how far its sender had counted when they began: some
 30 bytes."""
+MAX_VOTES = 256
+"""Most votes in one message or file."""
 MAX_WANTED = 64
 """Most envelopes asked for in one message."""
 MAX_REACTION_CHARS = 32
@@ -78,13 +78,11 @@ class CellKind(IntEnum):
     """Envelopes of the recipient that did not arrive (Wanted)."""
     REPAIR = 4
     """Such an envelope once more (Repair)."""
-    BRANCH = 5
-    """The epochs the sender has been in (Branch), for somebody who has been in others."""
     HELD = 6
     """Where what this cell would carry is to be fetched (Held)."""
 
 
-CALLS = frozenset({CellKind.NOTICE, CellKind.BRANCH})
+CALLS = frozenset({CellKind.NOTICE})
 """Kinds that go by the lane of calls (labels.Lane), and no other kind does. There is nothing in
 them of what is said: whoever has ever copied a vault can read this lane, and write in it."""
 
@@ -111,6 +109,8 @@ class Kind(IntEnum):
     """Repair, likewise."""
     ADDRESSES = 14
     DECLINED = 15
+    VOTES = 16
+    """What members have read in the drop of an epoch (Votes)."""
 
 
 class Ack(codec.Record, frozen=True):
@@ -138,12 +138,38 @@ class Seen(codec.Record, frozen=True):
     """The first 8 bytes of the digest."""
 
 
-class Epoch(codec.Record, frozen=True):
-    """Where the sender stands in the group: who stands elsewhere was shown other Commits."""
+Number = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 
-    number: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
-    authenticator: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
-    """The first 8 bytes of the epoch authenticator (RFC 9420, section 8.7)."""
+
+class Epoch(codec.Record, frozen=True):
+    """An epoch of a group and its state: who was in another state under one number is in another
+    branch."""
+
+    number: Number
+    state: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
+    """The first 8 bytes of SHA-256 over the epoch's GroupContext and confirmation tag, as RFC 9420
+    encodes them."""
+
+
+class Vote(codec.Record, frozen=True):
+    """A member says which Commit they have read in the drop of an epoch as the first rightful
+    one."""
+
+    epoch: Number
+    signer: Key
+    """The signature key of the member's leaf in that epoch."""
+    commit: Key
+    """SHA-256 of the Commit."""
+    signature: Signature
+    """By that key over vote_text."""
+
+
+class Votes(codec.Record, frozen=True):
+    """What the sender knows of what members have read in an epoch; whoever gets it says what they
+    have."""
+
+    epoch: Number
+    votes: Annotated[list[Vote], msgspec.Meta(max_length=MAX_VOTES)]
 
 
 class Held(codec.Record, frozen=True):
@@ -158,12 +184,6 @@ class Held(codec.Record, frozen=True):
     """The one-time secret of the cell in it."""
     kind: Annotated[int, msgspec.Meta(ge=1, le=255)]
     """The CellKind of what the cell carries: MLS or REPAIR."""
-
-
-class Branch(codec.Record, frozen=True):
-    """The last epochs the sender has been in, the oldest first."""
-
-    epochs: Annotated[list[Epoch], msgspec.Meta(min_length=1, max_length=MAX_BRANCH)]
 
 
 class PairCell(codec.Record, frozen=True):

@@ -1,0 +1,242 @@
+"""Branches: which of several Commits that end one epoch is the group's (docs/protocol.md, section
+9, "Branches").
+
+The drop's order decides, as each member reads it. Where a Commit is shown that is rightful and not
+the one we have read, either a relay shows its drops differently to different people, or a member
+lies about the order. Nothing can tell the two apart; so members say by their signatures what they
+have read, and the more are believed. No bytes that a committer can choose decide between two
+committers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from amanat.client import rights
+from amanat.client.lineage import judge
+from amanat.errors import InvalidCredential, PeerError
+from amanat.protocol.identity import check_signature, vote_text
+from amanat.protocol.messages import Vote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from amanat import mls
+    from amanat.client.lineage import Lineages
+    from amanat.client.profile import Me
+    from amanat.client.vault import Vault
+
+LATE_MS = 3_600_000
+"""How long a majority is waited for, in milliseconds (an hour): whoever looks into the drop now and
+then has voted by then, and a liar among few voters has moved nobody before."""
+MAX_SIBLINGS = 4
+"""Siblings of one Commit that are kept; more change nothing."""
+MAX_VOTES_EACH = 2
+"""Votes kept of one member about one epoch: who says two things has said nothing."""
+
+
+class Sibling(NamedTuple):
+    """Another rightful Commit that ends an epoch which the one we went with has ended, too."""
+
+    gid: bytes
+    epoch: int
+    commit: bytes
+
+
+class Branches:
+    """Siblings of Commits, and the votes about them, of one vault."""
+
+    def __init__(self, vault: Vault, engine: mls.Engine, lineages: Lineages, me: Me) -> None:
+        self._db = vault.db
+        self._engine = engine
+        self._lineages = lineages
+        self._me = me
+
+    # Siblings
+
+    def note(self, gid: bytes, epoch: int, commit: bytes, *, now: int) -> bool:
+        """Keep a Commit that is rightful in an epoch and not the one we went with; inside a unit.
+        Whether it is new."""
+        row = self._db.execute(
+            "INSERT INTO sibling SELECT ?1, ?2, ?3, ?4, ?5, ?5 WHERE (SELECT count(*) FROM sibling"
+            " WHERE gid = ?1 AND epoch = ?2) < ?6 ON CONFLICT DO NOTHING RETURNING 1",
+            (gid, epoch, name_of(commit), commit, now, MAX_SIBLINGS),
+        ).fetchone()
+        return row is not None
+
+    def swap(self, gid: bytes, epoch: int, ours: bytes, theirs: bytes, *, now: int) -> None:
+        """We have gone over to the branch of a sibling: ours is one from now on; inside a unit."""
+        self._db.execute(
+            "DELETE FROM sibling WHERE gid = ? AND (epoch > ? OR (epoch = ? AND name = ?))",
+            (gid, epoch, epoch, name_of(theirs)),
+        )
+        self.note(gid, epoch, ours, now=now)
+
+    def siblings(self, gid: bytes) -> list[Sibling]:
+        """All that are kept of a group, those of the earliest epoch first."""
+        rows = self._db.execute(
+            "SELECT gid, epoch, data FROM sibling WHERE gid = ? ORDER BY epoch, name", (gid,)
+        ).fetchall()
+        return [Sibling(*row) for row in rows]
+
+    def forget(self, gid: bytes, *, before: int = 2**62) -> None:
+        """Forget what is known of epochs before this one; inside a unit."""
+        for table in ("sibling", "vote"):
+            self._db.execute(
+                f"DELETE FROM {table} WHERE gid = ? AND epoch < ?",  # noqa: S608
+                (gid, before),
+            )
+
+    # Votes
+
+    def vote(self, gid: bytes, epoch: int, read: bytes | None = None) -> Vote | None:
+        """What we have read in the drop of an epoch as the first rightful Commit, be it that we
+        went on by it or by another (then it is `read`); inside a unit.
+
+        It is said once: where we have gone over to another branch since, it stays as it was.
+        """
+        for vote in self.votes(gid, epoch):
+            if vote.signer == self._me.signer:
+                return vote
+        step = self._lineages.step(gid, epoch)
+        if read is None and step is not None and step.is_read:
+            read = step.commit
+        if read is None:
+            return None
+        name = name_of(read)
+        signature = self._engine.sign(self._me.signer, vote_text(gid, epoch, name))
+        vote = Vote(epoch, self._me.signer, name, signature)
+        self._keep(gid, vote)
+        return vote
+
+    def votes(self, gid: bytes, epoch: int) -> list[Vote]:
+        """The votes about an epoch that we know."""
+        rows = self._db.execute(
+            "SELECT epoch, signer, name, signature FROM vote WHERE gid = ? AND epoch = ?"
+            " ORDER BY signer, name",
+            (gid, epoch),
+        ).fetchall()
+        return [Vote(*row) for row in rows]
+
+    def take(self, gid: bytes, votes: Iterable[Vote], *, now: int) -> None:
+        """Keep what members have said; inside a unit."""
+        leaves: dict[int, set[bytes]] = {}
+        for vote in votes:
+            if vote in self.votes(gid, vote.epoch):
+                continue
+            if vote.epoch not in leaves:
+                lineage = self._lineages.at(gid, vote.epoch)
+                members = lineage.view().members if lineage else ()
+                leaves[vote.epoch] = {member.signer for member in members}
+            if vote.signer not in leaves[vote.epoch] or vote.signer == self._me.signer:
+                continue
+            try:
+                text = vote_text(gid, vote.epoch, vote.commit)
+                check_signature(vote.signer, vote.signature, text)
+            except InvalidCredential:
+                continue
+            self._keep(gid, vote)
+            self._db.execute(
+                "UPDATE sibling SET due_at = ? WHERE gid = ? AND epoch = ?", (now, gid, vote.epoch)
+            )
+
+    def _keep(self, gid: bytes, vote: Vote) -> None:
+        self._db.execute(
+            "INSERT INTO vote SELECT ?1, ?2, ?3, ?4, ?5 WHERE (SELECT count(*) FROM vote"
+            " WHERE gid = ?1 AND epoch = ?2 AND signer = ?3) < ?6 ON CONFLICT DO NOTHING",
+            (gid, vote.epoch, vote.signer, vote.commit, vote.signature, MAX_VOTES_EACH),
+        )
+
+    # The verdict
+
+    def due(self, now: int) -> list[bytes]:
+        """The groups in which there is something to decide."""
+        rows = self._db.execute("SELECT DISTINCT gid FROM sibling WHERE due_at <= ?", (now,))
+        return [row[0] for row in rows.fetchall()]
+
+    def lost_to(self, gid: bytes, *, now: int) -> Sibling | None:
+        """The earliest sibling that the group went with; it is looked again when more is known;
+        inside a unit."""
+        self._db.execute(
+            "UPDATE sibling SET due_at = CASE WHEN ?1 < known_at + ?2 THEN known_at + ?2 END"
+            " WHERE gid = ?3",
+            (now, LATE_MS, gid),
+        )
+        return next((one for one in self.siblings(gid) if self.is_lost(one, now=now)), None)
+
+    def is_lost(self, sibling: Sibling, *, now: int) -> bool | None:
+        """Whether the group went with a sibling, and not with the Commit that we went with; None
+        where it is not decided.
+
+        Only those count who are in the group on both sides, and each once. More than half of them
+        decide; where there is no such majority, nothing is decided before LATE_MS. Then those who
+        made neither Commit decide by their number; where that is the same, the committer at the
+        lower leaf has it, one who is out on one side last.
+        """
+        gid, epoch, theirs = sibling
+        step = self._lineages.step(gid, epoch)
+        lineage = self._lineages.at(gid, epoch)
+        if step is None or lineage is None or step.commit == theirs:
+            return False
+        try:
+            sides = [_Side.of(lineage, commit) for commit in (step.commit, theirs)]
+        except PeerError:
+            return False
+        ours, other = sides
+        people = rights.read_members(lineage.view().members)
+        said: dict[bytes, set[bytes]] = {}
+        for vote in self.votes(gid, epoch):
+            said.setdefault(vote.signer, set()).add(vote.commit)
+        ballots = {
+            person.identity: said.get(person.signer, set())
+            for person in people
+            if person.identity not in ours.gone | other.gone
+        }
+
+        def count(side: _Side, *, neutral: bool = False) -> int:
+            return sum(
+                names == {side.name}
+                for who, names in ballots.items()
+                if not (neutral and who in (ours.author, other.author))
+            )
+
+        if 2 * max(count(ours), count(other)) > len(ballots):
+            return count(other) > count(ours)
+        (known_at,) = self._db.execute(
+            "SELECT known_at FROM sibling WHERE gid = ? AND epoch = ? AND name = ?",
+            (gid, epoch, other.name),
+        ).fetchone()
+        if now < known_at + LATE_MS:
+            return None
+        jury = [count(side, neutral=True) for side in sides]
+        if jury[0] != jury[1]:
+            return jury[1] > jury[0]
+        ranks = [(side.author not in ballots, side.leaf, side.name) for side in sides]
+        return ranks[1] < ranks[0]
+
+
+class _Side(NamedTuple):
+    """One of two Commits that end the same epoch."""
+
+    name: bytes
+    author: bytes
+    """Whose it is."""
+    leaf: int
+    """Where its author was before it."""
+    gone: set[bytes]
+    """Who is out by it."""
+
+    @classmethod
+    def of(cls, lineage: mls.Lineage, commit: bytes) -> _Side:
+        read = judge(lineage, commit)
+        people = rights.read_members(lineage.view().members)
+        leaf = read.removes[0] if read.external else read.committer.leaf_index
+        author = next(person.identity for person in people if person.leaf_index == leaf)
+        gone = {person.identity for person in people if person.leaf_index in read.removes}
+        return cls(name_of(commit), author, leaf, gone - {author} if read.external else gone)
+
+
+def name_of(commit: bytes) -> bytes:
+    """What votes call a Commit."""
+    return hashlib.sha256(commit).digest()

@@ -1,0 +1,161 @@
+"""Lineage: how a group came to where it is (docs/protocol.md, section 9, "Lineage").
+
+A member keeps of each group a *base*, the GroupInfo and tree of some epoch, and every Commit since.
+From them the group's public state in any recent epoch is made again, in memory. So a member who
+comes back can be shown each Commit they have missed, and a member who is told of another branch can
+judge it from where the two parted. Commits are judged by the one set of rules (rights.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from amanat import mls
+from amanat.client import rights
+from amanat.errors import PeerError
+from amanat.protocol.messages import decode_policy
+
+if TYPE_CHECKING:
+    from amanat.client.vault import Vault
+
+KEPT_COMMITS = 64
+"""Commits after which a new base is kept. Two bases are, so a lineage reaches back 64 to 128
+Commits: in a group of 20 who refresh their keys every week, a month."""
+KEPT_BYTES = 2 * 1024 * 1024
+"""Bytes of Commits after which a new base is kept: a Commit of a large group has 300 KB."""
+KEPT_BASES = 2
+
+
+class Step(NamedTuple):
+    """The Commit that ended an epoch."""
+
+    commit: bytes
+    is_read: bool
+    """Whether we have read it in the epoch's drop as the first rightful one. If not, somebody has
+    handed it to us."""
+
+
+class Lineages:
+    """The lineages of the groups of one vault."""
+
+    def __init__(self, vault: Vault, engine: mls.Engine) -> None:
+        self._db = vault.db
+        self._engine = engine
+
+    # Keeping
+
+    def goes_on(self, gid: bytes, epoch: int, commit: bytes, *, is_read: bool) -> None:
+        """A Commit ends an epoch; inside a unit. What was known of that epoch and of those after it
+        is forgotten."""
+        self._forget_from(gid, epoch)
+        self._db.execute("INSERT INTO step VALUES (?, ?, ?, ?)", (gid, epoch, commit, is_read))
+
+    def _forget_from(self, gid: bytes, epoch: int) -> None:
+        self._db.execute("DELETE FROM step WHERE gid = ? AND epoch >= ?", (gid, epoch))
+        self._db.execute("DELETE FROM base WHERE gid = ? AND epoch > ?", (gid, epoch))
+
+    def was_read(self, gid: bytes, epoch: int) -> None:
+        """The Commit that ended an epoch was found in its drop as the first rightful one; inside a
+        unit."""
+        self._db.execute("UPDATE step SET is_read = 1 WHERE gid = ? AND epoch = ?", (gid, epoch))
+
+    def entered(self, gid: bytes) -> None:
+        """We are in a new epoch of a group, as a member: keep a base now and then; inside a
+        unit."""
+        (base,) = self._db.execute("SELECT max(epoch) FROM base WHERE gid = ?", (gid,)).fetchone()
+        count, size = self._db.execute(
+            "SELECT count(*), coalesce(sum(length(data)), 0) FROM step"
+            " WHERE gid = ? AND epoch >= ?",
+            (gid, base or 0),
+        ).fetchone()
+        if base is None or count >= KEPT_COMMITS or size >= KEPT_BYTES:
+            epoch = self._engine.group(gid).epoch
+            self.begin(gid, epoch, self._engine.group_info(gid), self._engine.export_tree(gid))
+
+    def begin(self, gid: bytes, epoch: int, group_info: bytes, tree: bytes) -> None:
+        """Keep a base; inside a unit. What lies before the one before it is forgotten."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO base VALUES (?, ?, ?, ?)", (gid, epoch, group_info, tree)
+        )
+        oldest = self._db.execute(
+            "SELECT epoch FROM base WHERE gid = ? ORDER BY epoch DESC LIMIT 1 OFFSET ?",
+            (gid, KEPT_BASES - 1),
+        ).fetchone()
+        if oldest is not None:
+            for table in ("base", "step"):
+                self._db.execute(
+                    f"DELETE FROM {table} WHERE gid = ? AND epoch < ?",  # noqa: S608
+                    (gid, oldest[0]),
+                )
+
+    def forget(self, gid: bytes) -> None:
+        """Forget all of a group's; inside a unit."""
+        for table in ("base", "step"):
+            self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+
+    # Looking
+
+    def oldest(self, gid: bytes) -> int:
+        """The earliest epoch that can be told of."""
+        (epoch,) = self._db.execute("SELECT min(epoch) FROM base WHERE gid = ?", (gid,)).fetchone()
+        return epoch or 0
+
+    def step(self, gid: bytes, epoch: int) -> Step | None:
+        """The Commit that ended an epoch, if it is kept."""
+        row = self._db.execute(
+            "SELECT data, is_read FROM step WHERE gid = ? AND epoch = ?", (gid, epoch)
+        ).fetchone()
+        return Step(row[0], bool(row[1])) if row else None
+
+    def since(self, gid: bytes, epoch: int, *, upto: int) -> list[bytes] | None:
+        """The Commits from the one that ended `epoch` to the one that began `upto`, if all are
+        kept."""
+        rows = self._db.execute(
+            "SELECT data FROM step WHERE gid = ? AND epoch >= ? AND epoch < ? ORDER BY epoch",
+            (gid, epoch, upto),
+        ).fetchall()
+        return [row[0] for row in rows] if len(rows) == upto - epoch else None
+
+    def at(self, gid: bytes, epoch: int) -> mls.Lineage | None:
+        """The group as it was in an epoch that we were in, if it can still be told."""
+        if self._engine.group(gid).epoch == epoch:
+            return self._engine.lineage(gid)
+        base = self._db.execute(
+            "SELECT epoch, info, tree FROM base WHERE gid = ? AND epoch <= ?"
+            " ORDER BY epoch DESC LIMIT 1",
+            (gid, epoch),
+        ).fetchone()
+        commits = self.since(gid, base[0], upto=epoch) if base else None
+        if commits is None:
+            return None
+        lineage, _ = mls.Lineage.begin(base[1], base[2])
+        for commit in commits:
+            lineage.read(commit)
+            lineage.accept()
+        return lineage
+
+
+def judge(lineage: mls.Lineage, commit: bytes) -> mls.ReadCommit:
+    """What a Commit does that goes on from here, if its committer may do it; it changes nothing.
+
+    Raises InvalidCommit or InvalidMessage.
+    """
+    view = lineage.view()
+    read = lineage.read(commit)
+    rights.judge(
+        decode_policy(view.policy),
+        rights.read_members(view.members),
+        read,
+        group=view.gid,
+        most=rights.most_leaves(view.suite),
+    )
+    return read
+
+
+def is_rightful(lineage: mls.Lineage, commit: bytes) -> bool:
+    """Whether a Commit goes on from here and its committer may make it."""
+    try:
+        judge(lineage, commit)
+    except PeerError:
+        return False
+    return True

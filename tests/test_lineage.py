@@ -1,0 +1,685 @@
+"""A member who lies about where the group is, or how it came there: nothing they say lets anybody
+in, puts anybody into office, or keeps anybody out."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from msgspec import structs
+
+from amanat.cli import _unproven_text
+from amanat.client import api, comeback, delivery
+from amanat.client import lineage as lineages
+from amanat.client.comeback import Help
+from amanat.display import shown
+from amanat.drill.world import Shelf
+from amanat.errors import (
+    CopiedVault,
+    GroupVouched,
+    IdentityChanged,
+    InvalidCommit,
+    InvalidMessage,
+    InvalidWelcome,
+    NotAdmin,
+    OutOfStep,
+    RelayDoubted,
+    RelayLied,
+    UnknownHelp,
+)
+from amanat.protocol import codec
+from amanat.protocol.drops import first_digest, token_hash
+from amanat.protocol.messages import (
+    MESSAGE_FRAGMENT,
+    CellKind,
+    CommitInfo,
+    Epoch,
+    Kind,
+    Policy,
+    Vote,
+    Votes,
+)
+from test_comeback import agree, all_hear_all
+from test_mls import flipped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amanat.drill.world import Person, World
+    from amanat.protocol.drops import Drop
+
+NO_LEAVES = codec.encode(CommitInfo(leaves=[]))
+TICK_S = 10.0
+"""How often a client looks what is due where hours have to pass, in seconds."""
+
+
+def commit_alone(
+    world: World,
+    liar: Person,
+    gid: bytes,
+    *,
+    policy: Policy | None = None,
+    adds: Sequence[bytes] = (),
+    removes: Sequence[str] = (),
+) -> bytes:
+    """A Commit that somebody makes for themselves alone, and is in the epoch it begins."""
+    talk, engine = liar.client._conversations, liar.client._engine
+    gone = [p.leaf_index for p in talk.group(gid).people if p.leaf.name in removes]
+    before = talk.group(gid).view.epoch
+    with liar.client._unit():
+        bundle = engine.commit(
+            gid,
+            adds=list(adds),
+            removes=gone,
+            policy=codec.encode(policy) if policy else None,
+            update=True,
+            aad=NO_LEAVES,
+        )
+        engine.merge_pending(gid, bundle.sha256)
+        talk.lineages.goes_on(gid, before, bundle.commit, is_read=True)
+        talk._groups.clear()
+        with contextlib.suppress(IdentityChanged):  # the liar's own program minds a third in two
+            talk._enter_epoch(gid, renewed={talk._me.identity}, now=world.now())
+    return bundle.commit
+
+
+def help_of(helper: Person, gid: bytes, since: int | None, **changes: object) -> Help:
+    """What somebody answers who is asked from an epoch on, with lies."""
+    talk, engine = helper.client._conversations, helper.client._engine
+    here = talk.group(gid).view.epoch
+    state = talk.state_of(gid, since) if since is not None else None
+    with helper.client._unit():
+        secret = talk.epoch_secret(gid, now=helper.client._now())
+    made = Help(
+        Epoch(since, state) if since is not None and state else None,
+        (talk.lineages.since(gid, since, upto=here) or []) if since is not None else [],
+        engine.group_info(gid),
+        engine.export_tree(gid),
+        secret,
+        talk.clock(gid) + 1,
+        0,
+        [],
+    )
+    return structs.replace(made, **changes)
+
+
+def go_astray(world: World, person: Person, gid: bytes) -> None:
+    with person.client._unit():
+        person.client._conversations.go_astray(
+            gid, CopiedVault.code, is_restart=True, now=world.now()
+        )
+
+
+def doubts(world: World, person: Person, gid: bytes) -> None:
+    """Somebody is told that the group is elsewhere, and asks."""
+    with person.client._unit():
+        person.client._conversations.doubt(gid, None, now=world.now())
+
+
+def empty(drop: Drop) -> Shelf:
+    """What a relay shows of a drop that holds nothing."""
+    append, read = (token_hash(drop.drop_id, token) for token in drop[1:])
+    return Shelf(append, read, 30, [first_digest(drop.drop_id)])
+
+
+def take(world: World, person: Person, gid: bytes, help_: Help) -> None:
+    with person.client._unit():
+        person.db.execute("UPDATE comeback SET helper = ? WHERE gid = ?", (bytes(32), gid))
+        person.client._comebacks.take(gid, codec.encode(help_), now=world.now())
+
+
+def seen_by(person: Person, gid: bytes) -> tuple[str, list[str], list[str]]:
+    view = person.client.view(gid)
+    return view.name, sorted(view.admins), sorted(view.people)
+
+
+def seized(liar: Person, gid: bytes) -> Policy:
+    """The policy by which a member would rule a group."""
+    talk = liar.client._conversations
+    policy = talk.group(gid).policy
+    return structs.replace(policy, direct=[], admins=[talk._me.identity], name="mallory's")
+
+
+def package_of(liar: Person, stranger: Person, gid: bytes, now: int) -> bytes:
+    talk = liar.client._conversations
+    suite = talk.group(gid).view.suite
+    package = talk._their_key_package(stranger.client._me.identity, suite, now=now)
+    assert package is not None
+    return package
+
+
+async def test_a_member_s_help_puts_nobody_into_office_and_an_honest_one_s_ends_the_trouble(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "TICK_S", TICK_S)
+    alice, bob, mallory, carol = await world.friends("alice", "bob", "mallory", "carol")
+    gid = await world.group("g", alice, bob, mallory, carol)
+    before = seen_by(alice, gid)
+    await carol.sleep()
+    for one in (alice, bob):  # so that mallory is the only one who can help
+        go_astray(world, one, gid)
+    commit_alone(world, mallory, gid, policy=seized(mallory, gid))
+    await world.pass_time(1800)
+    for one in (alice, bob):
+        assert seen_by(one, gid) == before
+        with pytest.raises(OutOfStep):
+            one.client.rename(gid, "mine")
+        assert set(one.warnings()) == {CopiedVault.code, InvalidCommit.code}
+    carol.wake()
+    await world.pass_time(3600)
+    honest = [alice, bob, carol]
+    agree(honest, gid)
+    assert seen_by(alice, gid) == before
+    with pytest.raises(NotAdmin):
+        carol.client.rename(gid, "carol's")
+    alice.client.remove(gid, "mallory")
+    await world.pass_time(600)
+    assert seen_by(bob, gid) == ("g", ["alice"], ["alice", "bob", "carol"])
+    agree(honest, gid)
+
+
+@pytest.mark.parametrize("asks", ["lost", "asks"])
+@pytest.mark.parametrize("deed", ["rule", "put out", "let in"])
+async def test_no_way_is_gone_on_which_somebody_did_what_they_may_not(
+    world: World, deed: str, asks: str
+) -> None:
+    alice, bob, mallory, eve = await world.friends("alice", "bob", "mallory", "eve")
+    gid = await world.group("g", alice, bob, mallory)
+    before, epoch = seen_by(alice, gid), alice.client.view(gid).epoch
+    await mallory.sleep()
+    match deed:
+        case "rule":
+            commit_alone(world, mallory, gid, policy=seized(mallory, gid))
+        case "put out":
+            commit_alone(world, mallory, gid, removes=["bob"])
+        case _:
+            package = package_of(mallory, eve, gid, world.now())
+            commit_alone(world, mallory, gid, adds=[package])
+    commit_alone(world, mallory, gid)  # and what she may
+    (go_astray if asks == "lost" else doubts)(world, alice, gid)
+    take(world, alice, gid, help_of(mallory, gid, epoch))
+    assert alice.warnings()[-1] == InvalidCommit.code
+    assert alice.client._engine.pending(gid) is None
+    await world.settle()
+    assert seen_by(alice, gid) == seen_by(bob, gid) == before
+    agree([alice, bob], gid)
+
+
+@pytest.mark.parametrize("how", ["third", "group"])
+async def test_a_conversation_of_two_stays_one_whoever_helps(world: World, how: str) -> None:
+    alice, mallory, eve = await world.friends("alice", "mallory", "eve")
+    gid = mallory.gid("alice")
+    await mallory.sleep()
+    epoch = alice.client.view(gid).epoch
+    if how == "third":
+        commit_alone(world, mallory, gid, adds=[package_of(mallory, eve, gid, world.now())])
+    else:
+        commit_alone(world, mallory, gid, policy=seized(mallory, gid))
+    go_astray(world, alice, gid)
+    take(world, alice, gid, help_of(mallory, gid, epoch))
+    assert alice.warnings()[-1] == InvalidCommit.code
+    view = alice.client.view(gid)
+    assert (view.state, view.is_direct, sorted(view.people)) == (
+        "astray",
+        True,
+        ["alice", "mallory"],
+    )
+
+
+LIES: dict[str, tuple[dict[str, Any], str]] = {
+    "from an epoch it was not": ({"since": Epoch(1, bytes(8))}, InvalidMessage.code),
+    "from an epoch that never was": ({"since": Epoch(99, bytes(8))}, InvalidMessage.code),
+    "not to its end": ({"commits": slice(0, -1)}, InvalidMessage.code),
+    "not from its beginning": ({"commits": slice(1, None)}, InvalidCommit.code),
+    "backwards": ({"commits": slice(None, None, -1)}, InvalidCommit.code),
+    "in another's name": ({"group_info": None}, InvalidWelcome.code),
+    "with another tree": ({"tree": None}, InvalidWelcome.code),
+}
+
+
+async def test_help_that_does_not_hold_changes_nothing(world: World) -> None:
+    people = alice, bob, _ = await world.friends("alice", "bob", "carol")
+    gid = await world.group("g", *people)
+    await alice.sleep()
+    old = alice.copy()
+    alice.wake()
+    epoch = alice.client.view(gid).epoch
+    for name in ("one", "two", "three"):
+        alice.client.rename(gid, name)
+        await world.settle()
+    right = help_of(bob, gid, epoch)
+    assert len(right.commits) == 3
+    world.network.copied.add("alice")
+    await alice.live_as(old)
+    await alice.sleep()
+    go_astray(world, alice, gid)
+    before = alice.client._conversations.group(gid)
+    for lie, code in LIES.values():
+        changes = {
+            field: value
+            if isinstance(value, Epoch)
+            else right.commits[value]
+            if isinstance(value, slice)
+            else flipped(getattr(right, field), -1 if field == "group_info" else 99)
+            for field, value in lie.items()
+        }
+        take(world, alice, gid, structs.replace(right, **changes))
+        assert alice.warnings()[-1] == code, lie
+        assert alice.client._conversations.group(gid) == before
+        assert alice.client._engine.pending(gid) is None
+    with alice.client._unit():
+        for junk in (b"", b"\0" * 100, None):
+            alice.client._comebacks.take(gid, junk, now=world.now())
+    assert alice.client._engine.pending(gid) is None
+    take(world, alice, gid, right)
+    assert alice.client._engine.pending(gid) is not None
+    alice.wake()
+    await world.settle()
+    agree(people, gid)
+    assert alice.client.view(gid).name == "three"
+    await all_hear_all(world, people, gid)
+
+
+async def test_who_is_merely_told_that_the_group_went_on_goes_on_by_the_drop_alone(
+    world: World,
+) -> None:
+    people = alice, bob, mallory = await world.friends("alice", "bob", "mallory")
+    gid = await world.group("g", *people)
+    commit_alone(world, mallory, gid)  # rightful, and in no drop
+    mallory.client.send(gid, "I have gone on")
+    await world.pass_time(2)
+    assert alice.texts("g") == []
+    await world.pass_time(300)  # her heartbeat says where she is, and whoever asks is handed it
+    await world.settle()
+    agree(people, gid)
+    assert not any(person.warnings() for person in people)
+    assert alice.texts("g") == bob.texts("g") == ["I have gone on"]
+    await all_hear_all(world, people, gid)
+
+
+async def test_a_commit_that_is_handed_over_does_not_overtake_what_is_in_the_drop(
+    world: World,
+) -> None:
+    people = alice, bob, mallory = await world.friends("alice", "bob", "mallory")
+    gid = await world.group("g", *people)
+    epoch = alice.client.view(gid).epoch
+    for one in (bob, mallory):
+        await one.sleep()
+    alice.client.rename(gid, "alice's")
+    await world.settle()
+    commit_alone(world, mallory, gid)
+    mallory.client.send(gid, "I have gone elsewhere")
+    doubts(world, bob, gid)
+    take(world, bob, gid, help_of(mallory, gid, epoch))
+    for one in (bob, mallory):
+        one.wake()
+    await world.settle()
+    assert bob.client.view(gid).name == "alice's"
+    agree(people, gid)  # mallory's program is honest again, and has lost
+    await all_hear_all(world, people, gid)
+
+
+async def test_a_claim_to_be_elsewhere_costs_a_question_and_accuses_nobody(world: World) -> None:
+    people = alice, _, mallory = await world.friends("alice", "bob", "mallory")
+    gid = await world.group("g", *people)
+    await world.pass_time(100)
+    talk = mallory.client._conversations
+    view = talk.group(gid).view
+    to = next(p for p in talk.others(talk.group(gid)) if p.identity == alice.client._me.identity)
+    before = alice.client._conversations.group(gid)
+    for number in range(4):
+        claimed = Epoch(view.epoch, bytes([number] * 8))
+        with mallory.client._unit():
+            mallory.client._delivery.post(
+                gid, to, CellKind.NOTICE, b"", epoch=claimed, now=world.now()
+            )
+        await world.pass_time(30)
+    await world.settle()
+    assert alice.client._conversations.group(gid) == before
+    assert not alice.warnings()
+    alice.client.send(gid, "I can speak")
+    await world.settle()
+    await all_hear_all(world, people, gid)
+    asked = alice.one("SELECT count(*) FROM outbox WHERE purpose = 'ask'")
+    assert asked == 0
+
+
+async def test_votes_of_one_liar_move_nobody(world: World) -> None:
+    people = alice, bob, mallory = await world.friends("alice", "bob", "mallory")
+    gid = await world.group("g", *people)
+    epoch = alice.client.view(gid).epoch
+    await mallory.sleep()
+    alice.client.rename(gid, "alice's")
+    await world.settle()
+    commit_alone(world, mallory, gid)
+    with mallory.client._unit():
+        mallory.client._conversations.branches.vote(gid, epoch)
+    lie = help_of(mallory, gid, epoch)
+    own = mallory.client._conversations.branches.votes(gid, epoch)
+    junk = [Vote(epoch, bob.client._me.signer, own[0].commit, own[0].signature)]
+    for one in (alice, bob):
+        doubts(world, one, gid)
+        take(world, one, gid, structs.replace(lie, votes=[*own, *junk]))
+        assert one.client._conversations.branches.siblings(gid)
+        assert one.client._engine.pending(gid) is None
+        assert set(one.warnings()) == {RelayDoubted.code}
+    await world.pass_time(2 * 3600)
+    assert seen_by(alice, gid) == seen_by(bob, gid)
+    assert alice.client.view(gid).name == "alice's"
+    agree([alice, bob], gid)
+
+
+async def test_after_a_long_absence_an_admin_vouches_and_the_person_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lineages, "KEPT_COMMITS", 1)
+    people = alice, bob, _ = await world.friends("alice", "bob", "carol")
+    dave = await world.person("dave")
+    await world.meet(alice, dave)
+    gid = await world.group("g", *people)
+    await bob.sleep()
+    old = bob.copy()
+    alice.client.add(gid, ["dave"])
+    await world.settle()
+    for name in ("one", "two", "three", "four"):
+        alice.client.rename(gid, name)
+        await world.settle()
+    world.network.copied.add("bob")
+    await bob.live_as(old)
+    go_astray(world, bob, gid)
+    await world.settle()
+    agree([*people, dave], gid)
+    assert bob.client.view(gid).name == "four"
+    (told,) = [w.detail for w in bob.client.status().warnings if w.code == GroupVouched.code]
+    assert "dave" in told
+    assert "its name is four" in told
+    await all_hear_all(world, [*people, dave], gid)
+
+
+async def test_where_nobody_vouches_the_person_looks_and_decides(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lineages, "KEPT_COMMITS", 1)
+    alice, bob, carol = people = await world.friends("alice", "bob", "carol")
+    gid = await world.group("g", *people)
+    await bob.sleep()
+    old = bob.copy()
+    alice.client.set_admin(gid, "carol")
+    await world.settle()
+    for name in ("one", "two", "three", "four"):
+        carol.client.rename(gid, name)
+        await world.settle()
+    await alice.sleep()  # the only admin whom bob knows
+    world.network.copied.add("bob")
+    await bob.live_as(old)
+    go_astray(world, bob, gid)
+    await world.pass_time(300)
+    assert bob.client.view(gid).state == "astray"
+    (one,) = bob.client.rejoinable(gid)
+    assert (one.helper, one.signer, one.name) == ("carol", "carol", "four")
+    assert (one.came, one.went, one.admins) == ([], [], ["carol"])
+    carol_shown, name = shown("carol"), shown("four")
+    told = f"admins now: {carol_shown}; its name: {name}"
+    assert _unproven_text(one) == f"{carol_shown} helps, signed by {carol_shown}: {told}"
+    with pytest.raises(UnknownHelp):
+        bob.client.rejoin(gid, "alice")
+    bob.client.rejoin(gid, "carol")
+    await world.settle()
+    alice.wake()
+    await world.settle()
+    agree(people, gid)
+    assert GroupVouched.code in bob.warnings()
+    await all_hear_all(world, people, gid)
+
+
+async def put_down(world: World, *, ahead: int) -> tuple[bytes, list[Person]]:
+    """Bob has lost count, and Mallory, who was an admin when he was last here and is none any more,
+    helps him to a group of her own, so many epochs ahead, without a lineage."""
+    people = alice, bob, mallory = await world.friends("alice", "bob", "mallory")
+    gid = await world.group("g", *people)
+    alice.client.set_admin(gid, "mallory")
+    await world.settle()
+    await bob.sleep()
+    await mallory.sleep()
+    alice.client.set_admin(gid, "mallory", is_admin=False)
+    await world.settle()
+    for _ in range(ahead):
+        commit_alone(world, mallory, gid, policy=seized(mallory, gid))
+    go_astray(world, bob, gid)
+    take(world, bob, gid, help_of(mallory, gid, None))
+    return gid, people
+
+
+async def test_an_admin_who_was_put_down_vouches_for_nothing_while_others_can_be_asked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lineages, "KEPT_COMMITS", 4)
+    gid, (alice, bob, _) = await put_down(world, ahead=5)
+    bob.wake()
+    await world.pass_time(300)
+    agree([alice, bob], gid)
+    assert seen_by(bob, gid) == seen_by(alice, gid)
+    assert GroupVouched.code not in bob.warnings()
+    await all_hear_all(world, [alice, bob], gid)
+
+
+async def test_an_admin_who_was_put_down_is_not_believed_about_what_others_could_show(
+    world: World,
+) -> None:
+    gid, (alice, bob, mallory) = await put_down(world, ahead=2)
+    await alice.sleep()
+    bob.wake()
+    await world.pass_time(300)
+    assert bob.client.view(gid).state == "astray"
+    assert [one.signer for one in bob.client.rejoinable(gid)] == ["mallory"]
+    alice.wake()
+    await world.pass_time(1200)
+    agree([alice, bob], gid)
+    assert seen_by(bob, gid) == seen_by(alice, gid)
+    assert mallory.client.view(gid).name != alice.client.view(gid).name
+
+
+async def test_a_lineage_reaches_back_so_far_and_no_more_is_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lineages, "KEPT_COMMITS", 4)
+    people = alice, _ = await world.friends("alice", "bob")
+    gid = await world.group("g", *people)
+    talk = alice.client._conversations
+    for number in range(12):
+        alice.client.rename(gid, f"name {number}")
+        await world.settle()
+        epoch = talk.group(gid).view.epoch
+        assert alice.one("SELECT count(*) FROM base WHERE gid = ?", gid) <= 2
+        assert alice.one("SELECT count(*) FROM step WHERE gid = ?", gid) <= 2 * 4
+        for past in range(talk.lineages.oldest(gid), epoch + 1):
+            made = talk.lineages.at(gid, past)
+            assert made is not None
+            assert made.view().state[:8] == talk.state_of(gid, past)
+    assert epoch - talk.lineages.oldest(gid) >= 4
+    assert talk.lineages.at(gid, 0) is None
+
+
+async def test_an_old_message_in_the_drop_of_an_epoch_stops_nobody(world: World) -> None:
+    people = alice, _, mallory = await world.friends("alice", "bob", "mallory")
+    gid = await world.group("g", *people)
+    talk = mallory.client._conversations
+    with mallory.client._unit():
+        old = mallory.client._engine.encrypt(gid, b"of an epoch that nobody can read any more")
+    for number in range(8):
+        alice.client.rename(gid, f"name {number}")
+        await world.settle()
+    with mallory.client._unit():
+        talk._append_to_epoch(gid, talk.group(gid), MESSAGE_FRAGMENT, old, now=world.now())
+    await world.settle()
+    alice.client.rename(gid, "after it")
+    await world.settle()
+    assert {person.client.view(gid).name for person in people} == {"after it"}
+
+
+async def test_every_asking_arrives_while_a_label_for_it_is_left(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = await world.group("g", alice, bob)
+    await bob.sleep()
+    go_astray(world, alice, gid)
+    asked, read = set(), set()
+    for _ in range(delivery.WAYS_BACK * 3 // 4):
+        with alice.client._unit():
+            alice.client._comebacks._ask(gid, now=world.now())
+        asked.add(alice.one("SELECT nonce FROM comeback WHERE gid = ?", gid))
+        await world.pass_time(0.5)
+    help_them = bob.client._comebacks.help
+
+    def read_it(identity: bytes, payload: bytes, *, now: int) -> None:
+        read.add(codec.decode(comeback._asks, payload, InvalidMessage).nonce)
+        help_them(identity, payload, now=now)
+
+    monkeypatch.setattr(bob.client._comebacks, "help", read_it)
+    bob.wake()
+    await world.pass_time(2)
+    assert asked <= read
+
+
+async def test_a_contact_is_answered_so_often_and_no_more(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = await world.group("g", alice, bob)
+    answered = 0
+    for number in range(300):
+        nonce = number.to_bytes(16, "big")
+        asked = comeback.Ask(gid, nonce, [], is_lost=True, votes=[])
+        before = bob.one("SELECT count(*) FROM helped")
+        with bob.client._unit():
+            bob.client._comebacks.help(
+                alice.client._me.identity, codec.encode(asked), now=world.now() + number * 1000
+            )
+        answered += bob.one("SELECT count(*) FROM helped") - before
+    assert 1 < answered <= comeback.ANSWERS
+
+
+async def test_what_members_are_asked_to_say_they_say_once(world: World) -> None:
+    people = alice, bob, mallory = await world.friends("alice", "bob", "mallory")
+    gid = await world.group("g", *people)
+    alice.client.rename(gid, "one")
+    await world.settle()
+    said = bob.one("SELECT sent_seq FROM conversation WHERE gid = ?", gid)
+    for epoch in (0, 1, 2, 2, 1, 50):
+        with mallory.client._unit():
+            mallory.client._conversations._say(
+                gid, Kind.VOTES, codec.encode(Votes(epoch, [])), now=world.now()
+            )
+    await world.pass_time(2)
+    assert bob.one("SELECT sent_seq FROM conversation WHERE gid = ?", gid) <= said + 1
+    await world.settle()
+    assert not any(person.warnings() for person in people)
+
+
+async def test_relay_that_hides_a_commit_from_a_member_holds_them_up_for_minutes(
+    world: World,
+) -> None:
+    people = alice, bob, carol = await world.friends("alice", "bob", "carol")
+    gid = await world.group("g", *people)
+    alice.client.set_admin(gid, "carol")
+    await world.settle()
+    _, drop = bob.client._conversations.epoch_drops(gid)[-1]
+    shelf = empty(drop)
+    world.relay.faces["bob", drop.drop_id] = shelf
+    carol.client.rename(gid, "carol's")
+    await world.pass_time(1)
+    alice.client.send(gid, "this is of the next epoch")
+    await world.pass_time(30)
+    assert bob.client.view(gid).name == "g"
+    await world.pass_time(300)
+    assert bob.client.view(gid).name == "carol's"
+    assert RelayLied.code in bob.warnings()  # it has taken what it does not show
+    agree(people, gid)
+    await all_hear_all(world, people, gid)
+
+
+async def test_two_who_hear_nothing_of_each_other_find_together(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "TICK_S", TICK_S)
+    people = alice, bob = await world.friends("alice", "bob")
+    gid = await world.group("g", *people)
+    alice.client.set_admin(gid, "bob")
+    await world.settle()
+    await bob.sleep()
+    alice.client.rename(gid, "alice's")
+    await world.settle()
+    _, drop = bob.client._conversations.epoch_drops(gid)[-1]
+    shelf = empty(drop)
+    world.relay.faces["bob", drop.drop_id] = shelf
+    true = world.relay.shelves[drop.drop_id]
+    for person in people:
+        with person.client._unit():  # as where both have refreshed their keys in their branches
+            person.client._delivery.end_chains(gid)
+    bob.client.rename(gid, "bob's")
+    before = len(true.cells)
+    bob.wake()
+    while len(true.cells) == before:
+        await world.pass_time(0.5)
+    shelf.add(true.cells[-1])
+    await world.pass_time(30)
+    assert {person.client.view(gid).name for person in people} == {"alice's", "bob's"}
+    alice.client.send(gid, "do you hear me?")
+    await world.pass_time(3 * 3600)
+    agree(people, gid)
+    await all_hear_all(world, people, gid)
+
+
+async def test_a_commit_that_nobody_can_apply_is_outrun(world: World) -> None:
+    people = alice, _, mallory = await world.friends("alice", "bob", "mallory")
+    gid = await world.group("g", *people)
+    epoch = alice.client.view(gid).epoch
+    with mallory.client._unit():
+        bundle = mallory.client._engine.commit(gid, update=True, aad=NO_LEAVES)
+        mallory.client._engine.clear_pending(gid)
+    # The confirmation tag, and after it the membership tag: 48 bytes each, and a length of 1.
+    broken = flipped(bundle.commit, 8 * (len(bundle.commit) - 60))
+    assert alice.client._engine.lineage(gid).read(broken)
+    drop_id, cell = mallory.seal_for_epoch(gid, mallory.piece(gid, broken))
+    with alice.client._unit():
+        alice.client._conversations.epoch_secret(gid, now=world.now())
+    await world.settle()
+    world.relay.shelves[drop_id].add(cell)
+    for person in people:
+        with person.client._unit():
+            person.client._conversations.notice(gid, now=world.now())
+    await world.pass_time(120)
+    agree(people, gid)
+    assert alice.client.view(gid).epoch == epoch + 1  # one of them has, and not all
+    assert not any(person.warnings() for person in people)
+
+
+async def test_what_was_gone_on_by_while_the_relay_was_away_gives_way_to_its_drop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "TICK_S", TICK_S)
+    second = world.add_relay("DE")
+    alice = await world.person("alice")
+    bob, mallory = [await world.person(name, relay=second) for name in ("bob", "mallory")]
+    await world.meet(alice, bob, mallory)
+    await world.meet(bob, mallory)
+    gid = await world.group("g", alice, bob, mallory)
+    await bob.sleep()
+    await mallory.sleep()
+    alice.client.rename(gid, "alice's")
+    await world.settle()
+    await alice.sleep()
+    world.network.cut(world.relay.address)
+    commit_alone(world, mallory, gid)
+    mallory.client.send(gid, "I have gone elsewhere")
+    bob.wake()
+    mallory.wake()
+    await world.pass_time(1200)
+    assert bob.texts("g") == ["I have gone elsewhere"]  # all that bob can know of
+    alice.wake()
+    world.network.away.clear()
+    await world.pass_time(1800)
+    people = [alice, bob, mallory]
+    agree(people, gid)
+    assert bob.client.view(gid).name == "alice's"
+    await all_hear_all(world, people, gid)
