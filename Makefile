@@ -69,7 +69,7 @@ FIGURES ?= .build/figures.jsonl
 soak: build
 	mkdir -p $(dir $(FIGURES)) && rm -f $(FIGURES)
 	AMANAT_SOAK=$(SOAK) AMANAT_FIGURES=$(abspath $(FIGURES)) $(BIN)/pytest -v \
-	  -k "survival or fuzz or killing" tests/test_survival.py tests/test_relay_survival.py \
+	  -k "survival or fuzz or killing or insider" tests/test_survival.py tests/test_insider.py tests/test_relay_survival.py \
 	  tests/test_replay.py tests/test_fuzz.py
 	$(BIN)/python tests/figures.py $(FIGURES)
 

@@ -18,7 +18,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import NamedTuple
 
 from rich.console import Console
@@ -2039,6 +2041,7 @@ MUTANTS = [
 
 def copied(into: Path) -> Path:
     """A copy of the program and its tests."""
+    into.mkdir(exist_ok=True)
     for name in ("src", "tests"):
         shutil.copytree(ROOT / name, into / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", into)
@@ -2083,17 +2086,38 @@ def try_all(
     mutants: Sequence[Mutant], *, progress: Callable[[str, bool | None], None]
 ) -> dict[str, bool]:
     """Whether each bug was caught; `progress` is told a name, and how it ended. Raises BrokenMutant
-    also when the tests fail without any bug."""
+    also when the tests fail without any bug. As many are tried at once as there are cores."""
+    at_once = os.cpu_count() or 1
     with tempfile.TemporaryDirectory(prefix="amanat-mutants-") as directory:
-        copy = copied(Path(directory))
+        copies = SimpleQueue[Path]()
+        for number in range(at_once):
+            copies.put(copied(Path(directory) / str(number)))
+
+        def green_without(tests: list[str]) -> bool:
+            copy = copies.get()
+            try:
+                return are_green(copy, tests)
+            finally:
+                copies.put(copy)
+
+        def caught(mutant: Mutant) -> bool:
+            copy = copies.get()
+            try:
+                progress(mutant.name, None)
+                return is_caught(copy, mutant)
+            finally:
+                copies.put(copy)
+
         progress("without any bug", None)
-        if not are_green(copy, sorted({test for mutant in mutants for test in mutant.tests})):
-            raise BrokenMutant("the tests fail without any bug")
-        found = {}
-        for mutant in mutants:
-            progress(mutant.name, None)
-            found[mutant.name] = is_caught(copy, mutant)
-            progress(mutant.name, found[mutant.name])
+        tests = sorted({test for mutant in mutants for test in mutant.tests})
+        with ThreadPoolExecutor(at_once) as pool:
+            shares = [tests[number::at_once] for number in range(min(at_once, len(tests)))]
+            if not all(pool.map(green_without, shares)):
+                raise BrokenMutant("the tests fail without any bug")
+            found = {}
+            for mutant, is_so in zip(mutants, pool.map(caught, mutants), strict=True):
+                found[mutant.name] = is_so
+                progress(mutant.name, is_so)
         return found
 
 

@@ -23,6 +23,7 @@ from amanat.protocol import cells, codec, drops, identity, labels, ledger, seali
 from amanat.protocol.descriptor import NamedAddress, Stay, open_descriptor, sign_address
 from amanat.protocol.places import Place
 from amanat.relay.metrics import Metrics
+from mutants import MUTANTS
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -429,6 +430,12 @@ def test_sections_named_in_docstrings_exist() -> None:
 
 def test_decisions_have_a_number_each_and_are_named_by_it() -> None:
     paths = sorted((ROOT / "docs" / "decisions").glob("*.md"))
-    assert len({int(path.name[:4]) for path in paths}) == len(paths)
+    assert [int(path.name[:4]) for path in paths] == list(range(1, len(paths) + 1))
     for path in paths:
         assert path.read_text(encoding="utf-8").startswith(f"# {path.name[:4]}: ")
+
+
+def test_the_planted_bugs_are_as_many_as_is_said() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    assert f"each of {len(MUTANTS)} bugs is put into a copy" in text
+    assert f"| {len(MUTANTS)} | each caught by a test |" in text

@@ -26,6 +26,7 @@ from amanat.drill.attacks import (
     replay,
     sizes,
     substitution,
+    unsealed,
 )
 from amanat.drill.designs import DESIGNS, HIDDEN, covered, deposit, observe, stored_size
 from amanat.drill.drill import Report, Result, Settings
@@ -463,6 +464,14 @@ def test_nothing_forged_is_believed(kinds: tuple[str, str]) -> None:
     found = integrity.forgeries(kinds, 1, 20)
     assert found.lies >= 20
     assert found.wrong == 0
+
+
+@pytest.mark.e2e
+def test_hop_that_asks_twice_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unsealed, "TRIES", 50)
+    read, sealed = live.hear_unsealed()
+    assert read == 0
+    assert sealed >= 10  # else it was told nothing at all
 
 
 def test_whoever_copied_a_vault_reads_until_its_keys_are_refreshed_and_no_longer() -> None:

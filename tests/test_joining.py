@@ -234,7 +234,10 @@ async def test_what_nobody_answers_for_is_given_up_at_once_and_comes_late_all_th
     await world.pass_time(600)
     await world.settle()
     assert now_said(carol, gid)[-2:] == ["second", "third"]
-    assert {*carol.warnings()} <= {"message-lost", "relay-doubted"}  # it took a cell and has lost it
+    assert {*carol.warnings()} <= {
+        "message-lost",
+        "relay-doubted",
+    }  # it took a cell and has lost it
 
 
 async def test_in_a_large_group_newcomers_are_told_some_times(

@@ -21,6 +21,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from amanat.drill import copied, integrity, intrusion, lines, live, logged, real, recorded
+from amanat.drill import insider as insiders
 from amanat.drill.attackers import Attacker, Lesson, judge, learn, train
 from amanat.drill.attacks import (
     contacts,
@@ -31,6 +32,7 @@ from amanat.drill.attacks import (
     groups,
     identifiers,
     infiltrator,
+    insider,
     ip,
     plaintext,
     presence,
@@ -39,6 +41,7 @@ from amanat.drill.attacks import (
     rollback,
     sizes,
     substitution,
+    unsealed,
 )
 from amanat.drill.designs import DESIGNS, MODES, buckets_of, hide, observe, stored_size
 from amanat.drill.linking import without_source
@@ -59,7 +62,7 @@ if TYPE_CHECKING:
 GRAPH = {contacts.NAME: contacts, groups.NAME: groups}
 ON_LOGS = (*GRAPH, presence.NAME, ip.NAME, infiltrator.NAME, sizes.NAME, puppets.NAME)
 """Attacks on what a server logs, measured on every seed."""
-PHASES = ("training", "seeds", "lies", "lines", "relays")
+PHASES = ("training", "seeds", "lies", "insider", "lines", "relays")
 REAL = "real servers"
 """What progress is told of; the last only where there are any."""
 LEAST_SEEDS = 20
@@ -183,12 +186,15 @@ def run(
         lies = _lies(settings)
         noticed = pool.map(functools.partial(_lie, work), lies)
         lied = _believed(lies, _count(noticed, "lies", len(lies), progress))
+        towns = _insides(settings)
+        lived = pool.map(functools.partial(_inside, work), towns)
+        kept = _kept(_count(lived, "insider", len(towns), progress))
         worlds = _watches(settings)
         watched = pool.map(functools.partial(_watch, work), worlds)
         seen = _named(worlds, _count(watched, "lines", len(worlds), progress))
     results = [_result(*each) for each in _by_kind(figures)]
     control = _control(results)
-    results += lied + seen
+    results += lied + kept + seen
     asked = [attack for attack in settings.attacks if attack in ON_RELAYS]
     for number, attack in enumerate(asked):
         progress("relays", number, len(asked))
@@ -555,6 +561,35 @@ def _believed(lies: list[_Lie], noticed: list[integrity.Noticed]) -> list[Result
     return results
 
 
+# A member who lies, in the simulated world
+
+
+def _insides(settings: Settings) -> list[int]:
+    """The seeds of every world to be with a lying member in it."""
+    if "amanat" not in settings.designs or insider.NAME not in settings.attacks:
+        return []
+    return list(range(insider.WORLDS))
+
+
+def _inside(work: Path, seed: int) -> insiders.Found:
+    file = work / f"insider-{seed}.json"
+    if not file.exists():
+        _write(file, msgspec.json.encode(insiders.histories(seed, insider.HISTORIES)))
+    return msgspec.json.decode(file.read_bytes(), type=insiders.Found)
+
+
+def _kept(found: list[insiders.Found]) -> list[Result]:
+    """How often each promise to honest members was broken, in all worlds together."""
+    total = sum(one.histories for one in found)
+    results = []
+    for promise in insider.PROMISES if found else ():
+        wrong = sum(one.broken.get(promise, 0) for one in found)
+        results.append(
+            _ours(insider.NAME, f"{promise}, of {total} histories", wrong, is_held=not wrong)
+        )
+    return results
+
+
 # Lines, in the simulated world
 
 
@@ -694,6 +729,14 @@ def _identifiers(settings: Settings, said: list[Said]) -> list[Result]:
     ] + _recorded(settings, said)
 
 
+def _unsealed(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: ARG001  # same
+    read, sealed = live.hear_unsealed()
+    return [
+        _ours(unsealed.NAME, "cells that a hop read", read, is_held=not read and sealed > 0),
+        _ours(unsealed.NAME, "cells that came sealed", sealed, is_held=None),
+    ]
+
+
 def _device(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: ARG001  # same
     left, guess_s = live.search_device()
     return [
@@ -733,13 +776,21 @@ def _real(
     return results
 
 
-LIES = (deletion.NAME, rollback.NAME, substitution.NAME, replay.NAME, copied_vault.NAME)
+LIES = (
+    deletion.NAME,
+    rollback.NAME,
+    substitution.NAME,
+    replay.NAME,
+    copied_vault.NAME,
+    insider.NAME,
+)
 """Attacks in the simulated world."""
 ON_RELAYS: dict[str, Callable[[Settings, list[Said]], list[Result]]] = {
     content.NAME: _content,
     plaintext.NAME: _plaintext,
     identifiers.NAME: _identifiers,
     device.NAME: _device,
+    unsealed.NAME: _unsealed,
 }
 """Attacks on a real relay that the drill starts for itself, measured once."""
 ATTACKS = (*ON_LOGS, *LIES, *ON_RELAYS)

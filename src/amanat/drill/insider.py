@@ -442,7 +442,7 @@ class _Town:
         self._gid = await world.group("garden", *people)
         await world.settle()
         self._mallory = _Mallory(world, people[3], self._gid, self._rng)
-        world.apart.append(world.people.pop("mallory"))
+        world.people.pop("mallory")  # what becomes of her is her own affair
         world.network.copied.add("mallory")
         broken: Counter[str] = Counter()
         first = ""

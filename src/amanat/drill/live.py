@@ -7,27 +7,30 @@ import contextlib
 import os
 import secrets
 import sqlite3
+import ssl
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import picows
 import uvloop
 
 from amanat.client.api import Client
 from amanat.client.vault import Unlock
 from amanat.drill import seized
-from amanat.drill.attacks import content, device, identifiers, plaintext
+from amanat.drill.attacks import content, device, identifiers, plaintext, unsealed
 from amanat.drill.designs import DESIGNS, buckets_of, deposit
 from amanat.drill.replay import RelayProcess
 from amanat.drill.search import found
 from amanat.errors import RelayUnreachable, WrongPassphrase
 from amanat.link import connect
 from amanat.protocol import wire
-from amanat.protocol.cells import one_time, seal
+from amanat.protocol.cells import MESSAGE_CELL, one_time, seal
 from amanat.protocol.descriptor import parse_address
 from amanat.protocol.drops import Drop, derive_bucket
+from amanat.protocol.sealing import seal_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,6 +47,8 @@ LIFE_S = 2
 """How long the texts live that must not be found, in seconds."""
 EXPIRED = 200
 GUESSES = 3
+ASKED, FENCE = 1, 2
+"""Ids of what a hop asks for twice, and of what it asks for last."""
 
 
 @contextlib.contextmanager
@@ -260,3 +265,80 @@ async def _let_disappear(relay: RelayProcess, root: Path, key: bytes) -> list[st
     await alice.close()
     await bob.close()
     return texts
+
+
+class _Hop(picows.WSListener):
+    """A connection whose owner chooses the ids and keeps all that the relay sends."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+        self.hears_more = asyncio.Event()
+        self.is_closed = False
+
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        if frame.msg_type == picows.WSMsgType.BINARY:
+            self.heard.append(frame.get_payload_as_bytes())
+            self.hears_more.set()
+        else:
+            transport.disconnect()
+
+    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:  # noqa: ARG002
+        self.is_closed = True
+        self.hears_more.set()
+
+    async def hears(self, number: int) -> None:
+        """Wait for the answer with this id, or the end."""
+        while not self.is_closed and number not in map(_id_of, self.heard):
+            self.hears_more.clear()
+            await self.hears_more.wait()
+
+
+def _id_of(frame: bytes) -> int:
+    return wire.decode_reply(frame).id
+
+
+def hear_unsealed() -> tuple[int, int]:
+    """(cells that a hop could read, cells that came sealed)."""
+    with relay_of_our_own(2) as (relay, _):
+        return uvloop.run(_hear(relay))
+
+
+async def _hear(relay: RelayProcess) -> tuple[int, int]:
+    address = parse_address(relay.address)
+    link = await connect(address)
+    sealing_key = (await link.describe(address.key)).sealing
+    [drop] = await _buckets(relay, 1)
+    tls = ssl.create_default_context()
+    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE  # it is our own relay
+    head = read = sealed = 0
+    for number in range(unsealed.TRIES):
+        cell, other = os.urandom(MESSAGE_CELL), os.urandom(MESSAGE_CELL)
+        inner = wire.Read(0, drop.drop_id, drop.read_token, head, wire.MAX_CELLS, LIFE_S)
+        request, _ = seal_request(wire.encode(inner), to=sealing_key, relay=address.key)
+        asked: list[wire.Request] = [wire.Sealed(ASKED, request)]
+        in_the_open = (
+            wire.Describe(ASKED, b""),
+            wire.Consult(ASKED, "checkpoint"),
+            wire.Publish(ASKED, drop.drop_id, drop.append_token, other),
+            wire.Sealed(ASKED, other),
+        )
+        if number % 5:
+            asked.insert(number // 5 % 2, in_the_open[number % 5 - 1])
+        transport, hop = await picows.ws_connect(
+            _Hop, f"wss://{address.places[0].name}{wire.PATH}", ssl_context=tls
+        )
+        if not isinstance(hop, _Hop):
+            raise RelayUnreachable("it hung up")
+        for one in (*asked, wire.Describe(FENCE, b"")):
+            transport.send(picows.WSMsgType.BINARY, wire.encode(one))
+        await hop.hears(FENCE)
+        append = wire.Append(0, drop.drop_id, drop.append_token, cell)
+        head = (await link.request(append, wire.Appended)).seq
+        if not hop.is_closed:
+            transport.send(picows.WSMsgType.BINARY, wire.encode(wire.Describe(FENCE + 1, b"")))
+            await hop.hears(FENCE + 1)
+        read += any(cell in frame for frame in hop.heard)
+        sealed += any(isinstance(wire.decode_reply(frame), wire.Answer) for frame in hop.heard)
+        transport.disconnect(graceful=False)
+    await link.closed()
+    return read, sealed
