@@ -1534,13 +1534,6 @@ MUTANTS = [
         ["test_branches.py::test_a_vote_is_for_what_one_has_read_and_is_said_once"],
     ),
     Mutant(
-        "an old message stops whoever reads the drop",
-        "client/conversation.py",
-        "        except (OwnMessage, ReusedSecret, WrongEpoch):\n",
-        "        except (OwnMessage, ReusedSecret):\n",
-        ["test_lineage.py::test_an_old_message_in_the_drop_of_an_epoch_stops_nobody"],
-    ),
-    Mutant(
         "an asking whose label is taken is lost",
         "client/api.py",
         "            self._comebacks.ask_again(row.about, now=now)\n",

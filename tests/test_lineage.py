@@ -312,6 +312,7 @@ async def test_a_commit_that_is_handed_over_does_not_overtake_what_is_in_the_dro
     mallory.client.send(gid, "I have gone elsewhere")
     doubts(world, bob, gid)
     take(world, bob, gid, help_of(mallory, gid, epoch))
+    assert bob.client.view(gid).epoch == epoch
     for one in (bob, mallory):
         one.wake()
     await world.settle()
@@ -556,7 +557,7 @@ async def test_a_contact_is_answered_so_often_and_no_more(world: World) -> None:
                 alice.client._me.identity, codec.encode(asked), now=world.now() + number * 1000
             )
         answered += bob.one("SELECT count(*) FROM helped") - before
-    assert 1 < answered <= comeback.ANSWERS
+    assert 1 < answered <= 12  # each may be a file
 
 
 async def test_what_members_are_asked_to_say_they_say_once(world: World) -> None:

@@ -2332,7 +2332,7 @@ class Conversations:
         except FutureEpoch:
             self._keep_early(gid, message, now=now)
             return
-        except (OwnMessage, ReusedSecret, WrongEpoch):
+        except (OwnMessage, ReusedSecret):
             return  # whoever knows an epoch drop can show all of it once more, or what is too old
         except PeerError as error:
             self.warn(gid, error.code, "a message could not be read", now=now)
