@@ -403,7 +403,7 @@ def test_who_asks_where_relays_are_all_the_time_is_slowed_down_and_nobody_else(
                 stranger.send(wire.Locate(number, known.key, known))
                 stranger.send(wire.Inquire(many + number, known.key, known.places))
         assert isinstance(await other.ask(read(bucket, number=1)), wire.Cells)
-        assert heard < many
+        assert heard < 2 * many  # of 4 * many: the other need not wait for all of them
         for stranger in strangers:
             await stranger.ask(wire.Describe(0, b""))
             replies = [await stranger.reply(number) for number in range(1, 2 * many + 1)]
