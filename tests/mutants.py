@@ -156,15 +156,6 @@ MUTANTS = [
         ],
     ),
     Mutant(
-        "a newcomer takes the first they hear of a device for the first that is theirs",
-        "client/gaps.py",
-        "        if seq == 1:  # nothing is before it\n",
-        "        self.was_before(gid, signer, seq - 1) if row[0] == 0 else None\n        if seq == 1:  # nothing is before it\n",
-        [
-            "test_joining.py::test_what_nobody_answers_for_is_given_up_at_once_and_comes_late_all_the_same"
-        ],
-    ),
-    Mutant(
         "a device does not say where its words begin for whoever has come",
         "client/gaps.py",
         "        return [Before(epoch, seq) for epoch, seq in rows]\n",

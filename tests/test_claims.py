@@ -354,6 +354,7 @@ async def test_true_marks_prove_nothing_of_other_envelopes_and_conversations(wor
     ):
         acks(mallory, gid, claimed)
     await world.settle()
+    assert not alice.warnings()
     # And late, when alice counts anew.
     go_astray(world, alice, gid)
     await world.settle()
