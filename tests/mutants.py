@@ -11,13 +11,14 @@ status is 1 if a bug survived, 2 if the tests fail without any.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -2077,20 +2078,22 @@ def try_all(
         for number in range(at_once):
             copies.put(copied(Path(directory) / str(number)))
 
-        def green_without(tests: list[str]) -> bool:
+        @contextlib.contextmanager
+        def borrowed() -> Iterator[Path]:
             copy = copies.get()
             try:
-                return are_green(copy, tests)
+                yield copy
             finally:
                 copies.put(copy)
 
+        def green_without(tests: list[str]) -> bool:
+            with borrowed() as copy:
+                return are_green(copy, tests)
+
         def caught(mutant: Mutant) -> bool:
-            copy = copies.get()
-            try:
+            with borrowed() as copy:
                 progress(mutant.name, None)
                 return is_caught(copy, mutant)
-            finally:
-                copies.put(copy)
 
         progress("without any bug", None)
         tests = sorted({test for mutant in mutants for test in mutant.tests})

@@ -559,11 +559,7 @@ class Comebacks:
         """
         group = self._conversations.group(gid)
         vouching = rights.admins(group.policy, group.people) | set(group.policy.direct)
-        rows = self._db.execute(
-            "SELECT helper, help FROM unproven WHERE gid = ? ORDER BY at DESC", (gid,)
-        ).fetchall()
-        for helper, file in rows:
-            help_ = codec.decode(_helps, file, InvalidMessage)
+        for helper, help_ in self._unproven(gid):
             end, signer = _end_of(gid, help_)
             is_far = end.epoch - group.view.epoch >= lineages.KEPT_COMMITS
             if not is_far or signer not in vouching - {self._me.identity}:
@@ -585,14 +581,18 @@ class Comebacks:
 
     def unproven(self, gid: bytes) -> list[Unproven]:
         """What the person may join by their own decision."""
+        found = []
+        for helper, help_ in self._unproven(gid):
+            end, signer = _end_of(gid, help_)
+            found.append(Unproven(helper, signer, self._changes(gid, end)))
+        return found
+
+    def _unproven(self, gid: bytes) -> list[tuple[bytes, Help]]:
+        """(helper, help) of all help that shows no way, the latest first."""
         rows = self._db.execute(
             "SELECT helper, help FROM unproven WHERE gid = ? ORDER BY at DESC", (gid,)
         ).fetchall()
-        found = []
-        for helper, file in rows:
-            end, signer = _end_of(gid, codec.decode(_helps, file, InvalidMessage))
-            found.append(Unproven(helper, signer, self._changes(gid, end)))
-        return found
+        return [(helper, codec.decode(_helps, file, InvalidMessage)) for helper, file in rows]
 
     def accept(self, gid: bytes, helper: bytes, *, now: int) -> None:
         """Join what somebody helps with: the person has looked at it; inside a unit.

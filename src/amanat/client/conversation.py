@@ -2830,9 +2830,17 @@ class Conversations:
         self._drop_epochs(gid, before=2**62)
         self.lineages.forget(gid)
         self.branches.forget(gid)
-        for table in ("since", "epoch", "comeback", "handed", "unproven", "refused"):
-            self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
-        for table in ("intent", "attempt", "early"):
+        for table in (
+            "since",
+            "epoch",
+            "intent",
+            "attempt",
+            "early",
+            "handed",
+            "refused",
+            "comeback",
+            "unproven",
+        ):
             self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
         self._groups.pop(gid, None)
 

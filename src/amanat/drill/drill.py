@@ -248,6 +248,13 @@ def _write(path: Path, data: bytes) -> None:
     new.replace(path)
 
 
+def _found_in(file: Path, of: type[T], find: Callable[[], T]) -> T:
+    """What is found. It is kept in a file: a drill that was interrupted does not look again."""
+    if not file.exists():
+        _write(file, msgspec.json.encode(find()))
+    return msgspec.json.decode(file.read_bytes(), type=of)
+
+
 def _count(
     parts: Iterable[T],
     phase: str,
@@ -508,26 +515,27 @@ def _lies(settings: Settings) -> list[_Lie]:
 def _lie(work: Path, lie: _Lie) -> integrity.Noticed:
     """What was noticed in one world."""
     file = work / f"lie-{lie.attack}-{lie.how}-{lie.seed}.json"
-    if not file.exists():
-        match lie.attack:
-            case rollback.NAME:
-                found = integrity.rollback(lie.seed, rollback.TRIES)
-            case substitution.NAME if lie.how == "members":
-                found = intrusion.silent_adds(lie.seed, substitution.TRIES)
-            case substitution.NAME if lie.how == "keys":
-                found = intrusion.swapped_keys(substitution.TRIES)
-            case substitution.NAME:
-                found = integrity.forgeries(substitution.KINDS, lie.seed, substitution.TRIES)
-            case replay.NAME:
-                found = integrity.forgeries(replay.KINDS, lie.seed, replay.TRIES)
-            case copied_vault.NAME:
-                found = copied.words_read(lie.how, lie.seed)
-            case _ if lie.how == "expiry":
-                found = integrity.expiry(lie.seed)
-            case _:
-                found = integrity.deletion(lie.how, lie.seed)
-        _write(file, msgspec.json.encode(found))
-    return msgspec.json.decode(file.read_bytes(), type=integrity.Noticed)
+    return _found_in(file, integrity.Noticed, lambda: _noticed(lie))
+
+
+def _noticed(lie: _Lie) -> integrity.Noticed:
+    match lie.attack:
+        case rollback.NAME:
+            return integrity.rollback(lie.seed, rollback.TRIES)
+        case substitution.NAME if lie.how == "members":
+            return intrusion.silent_adds(lie.seed, substitution.TRIES)
+        case substitution.NAME if lie.how == "keys":
+            return intrusion.swapped_keys(substitution.TRIES)
+        case substitution.NAME:
+            return integrity.forgeries(substitution.KINDS, lie.seed, substitution.TRIES)
+        case replay.NAME:
+            return integrity.forgeries(replay.KINDS, lie.seed, replay.TRIES)
+        case copied_vault.NAME:
+            return copied.words_read(lie.how, lie.seed)
+        case _ if lie.how == "expiry":
+            return integrity.expiry(lie.seed)
+        case _:
+            return integrity.deletion(lie.how, lie.seed)
 
 
 def _believed(lies: list[_Lie], noticed: list[integrity.Noticed]) -> list[Result]:
@@ -573,9 +581,7 @@ def _insides(settings: Settings) -> list[int]:
 
 def _inside(work: Path, seed: int) -> insiders.Found:
     file = work / f"insider-{seed}.json"
-    if not file.exists():
-        _write(file, msgspec.json.encode(insiders.histories(seed, insider.HISTORIES)))
-    return msgspec.json.decode(file.read_bytes(), type=insiders.Found)
+    return _found_in(file, insiders.Found, lambda: insiders.histories(seed, insider.HISTORIES))
 
 
 def _kept(found: list[insiders.Found]) -> list[Result]:
@@ -612,9 +618,7 @@ def _watches(settings: Settings) -> list[_Watch]:
 
 def _watch(work: Path, world: _Watch) -> lines.Watched:
     file = work / f"lines-{world.mode}-{world.seed}.json"
-    if not file.exists():
-        _write(file, msgspec.json.encode(lines.watch(world.mode, world.seed)))
-    return msgspec.json.decode(file.read_bytes(), type=lines.Watched)
+    return _found_in(file, lines.Watched, lambda: lines.watch(world.mode, world.seed))
 
 
 def _named(worlds: list[_Watch], watched: list[lines.Watched]) -> list[Result]:
@@ -764,12 +768,10 @@ def _real(
         progress(REAL, done, total)
 
     for number, design in enumerate(real.SERVERS, 1):
-        file = work / f"real-{design}.json"
-        if not file.exists():
-            found = real.measure(design, load, texts, settings.attacks, step)
-            _write(file, msgspec.json.encode(found))
+        measure = functools.partial(real.measure, design, load, texts, settings.attacks, step)
+        found = _found_in(work / f"real-{design}.json", list[real.Found], measure)
         done = number * load.steps
-        for one in msgspec.json.decode(file.read_bytes(), type=list[real.Found]):
+        for one in found:
             figures = (one.value, one.value, one.value, one.base, one.random)
             results.append(Result(design, None, one.attack, one.metric, *figures, "shown"))
     progress(REAL, total, total)

@@ -284,14 +284,14 @@ class _Mallory:
     def speaks(self) -> None:
         """An envelope of any kind, to all or to some."""
         rng, talk, client = self._rng, self._talk, self.person.client
-        kind = rng.choice(list(Kind))
-        made = self._inventor().record(Envelope)
+        kind, inventor = rng.choice(list(Kind)), self._inventor()
+        made = inventor.record(Envelope)
         if not isinstance(made, Envelope):
             return
         seq, previous, clock = self.person.db.execute(
             "SELECT sent_seq, sent_hash, clock FROM conversation WHERE gid = ?", (self.gid,)
         ).fetchone()
-        made = structs.replace(made, kind=kind, body=self._inventor().payload(kind))
+        made = structs.replace(made, kind=kind, body=inventor.payload(kind))
         follows_on = rng.random() < 0.7
         if follows_on:
             made = structs.replace(made, seq=seq + 1, previous=previous)

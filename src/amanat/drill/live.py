@@ -7,7 +7,6 @@ import contextlib
 import os
 import secrets
 import sqlite3
-import ssl
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from amanat.drill.attacks import content, device, identifiers, plaintext, unseal
 from amanat.drill.designs import DESIGNS, buckets_of, deposit
 from amanat.drill.replay import RelayProcess
 from amanat.drill.search import found
+from amanat.drill.xmpp import client_tls
 from amanat.errors import RelayUnreachable, WrongPassphrase
 from amanat.link import connect
 from amanat.protocol import wire
@@ -308,8 +308,6 @@ async def _hear(relay: RelayProcess) -> tuple[int, int]:
     link = await connect(address)
     sealing_key = (await link.describe(address.key)).sealing
     [drop] = await _buckets(relay, 1)
-    tls = ssl.create_default_context()
-    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE  # it is our own relay
     head = read = sealed = 0
     for number in range(unsealed.TRIES):
         cell, other = os.urandom(MESSAGE_CELL), os.urandom(MESSAGE_CELL)
@@ -325,7 +323,7 @@ async def _hear(relay: RelayProcess) -> tuple[int, int]:
         if number % 5:
             asked.insert(number // 5 % 2, in_the_open[number % 5 - 1])
         transport, hop = await picows.ws_connect(
-            _Hop, f"wss://{address.places[0].name}{wire.PATH}", ssl_context=tls
+            _Hop, f"wss://{address.places[0].name}{wire.PATH}", ssl_context=client_tls()
         )
         if not isinstance(hop, _Hop):
             raise RelayUnreachable("it hung up")
