@@ -506,7 +506,7 @@ MUTANTS = [
     Mutant(
         "a connection's writes are all carried out before the next one's",
         "relay/server.py",
-        "TURN_WRITES = 32\n",
+        "TURN_WRITES = 100\n",
         "TURN_WRITES = 2**62\n",
         ["test_relay_turns.py::test_who_asks_once_does_not_wait_behind_who_asks_much"],
     ),
