@@ -249,7 +249,7 @@ def test_no_record_of_others_names_a_place_without_tls(host: str) -> None:
 async def test_a_private_relay_is_called_on_by_whoever_has_named_it_too(world: World) -> None:
     hidden = add_relay(world, Place("relay.internal", 443))
     alice = await world.person("alice", relay=hidden)
-    bob = await world.person("bob", relay=hidden)  # both have named it, as in README
+    bob = await world.person("bob", relay=hidden)  # both have named it, as in docs/first-steps.md
     carol = await world.person("carol")
     await world.meet(alice, bob)
     assert [one.name for one in alice.client.contacts()] == ["bob"]

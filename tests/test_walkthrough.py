@@ -1,4 +1,4 @@
-"""Two people at two command lines, as the README tells them; and what happens when it goes wrong.
+"""Two people at two command lines, as docs/first-steps.md tells them, and all that goes wrong.
 
 Real processes: a relay, and one `amanat` for each command.
 """
