@@ -437,6 +437,12 @@ MUTANTS = [
         ],
     ),
     Mutant(
+        "an answer counts for whatever has the number of the request now",
+        "                if not self._awaits(row):\n",
+        "                if False:\n",
+        ["test_labels_taken.py::test_answer_to_a_request_that_was_taken_back_counts_for_no_other"],
+    ),
+    Mutant(
         "a connection does all it is asked before the next one's turn",
         "SPARE = 512\n",
         "SPARE = 2**62\n",

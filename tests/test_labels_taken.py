@@ -206,3 +206,26 @@ async def test_file_whose_label_is_said_to_be_taken_is_told_and_not_sent_all_the
     await world.settle()
     assert carol.client.view(gid).people == ["bob", "carol"]
     assert not carol.warnings()
+
+
+async def test_answer_to_a_request_that_was_taken_back_counts_for_no_other(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    relay = world.relay_with(bob.client._me.home.relay)
+    appended: list[bytes] = []
+    real = relay._append
+
+    def append(request: wire.Append, who: str) -> tuple[int, bytes]:
+        answer = real(request, who)
+        if who == "alice" and not appended:
+            # While the answer is on its way alice gives the text up, and says another.
+            with alice.client._unit():
+                alice.db.execute("DELETE FROM outbox")
+            alice.say("bob", "two")
+        appended.append(request.cell)
+        return answer
+
+    relay._append = append  # type: ignore[method-assign]
+    alice.say("bob", "one")
+    await world.pass_time(5)
+    assert len(appended) > 1
+    assert bob.texts("alice") == ["one", "two"]

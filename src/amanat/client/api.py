@@ -1948,6 +1948,8 @@ class Client:
             for row, answer in zip(wave, answers, strict=True):
                 if isinstance(answer, RelayUnreachable):
                     continue  # not answered: it goes out again over the next link
+                if not self._awaits(row):
+                    continue  # it was given up meanwhile, and its number may be another row's
                 if isinstance(answer, LabelTaken) and self._is_made_anew(row, now=now):
                     continue
                 if isinstance(answer, Unavailable | NoSuchDrop | UnexpectedReply):
@@ -1961,6 +1963,15 @@ class Client:
                     raise answer
                 self._done(row, answer, now=now)
         self._begin_due()
+
+    def _awaits(self, row: _Row) -> bool:
+        """Whether the outbox still holds the request that was answered, for the relay that answered
+        or for the recipient's other one."""
+        (found,) = self._db.execute(
+            "SELECT count(*) FROM outbox WHERE id = ?1 AND ?2 IN (request, other_request)",
+            (row.id, row.request),
+        ).fetchone()
+        return bool(found)
 
     def _send_later(self, row: _Row, retry_after: float | None, *, now: int) -> None:
         """A relay does not take a request now: again later, or by way of another address."""
