@@ -26,7 +26,7 @@ import uvloop
 from machine import Noise, spread, table
 
 from amanat.client.api import Client
-from amanat.client.history import TextArrived
+from amanat.client.events import TextArrived
 from amanat.client.vault import Unlock
 from amanat.drill.replay import RelayProcess
 

@@ -24,7 +24,7 @@ import uvloop
 from machine import Noise, table
 
 from amanat.client.api import Client
-from amanat.client.history import TextArrived
+from amanat.client.events import TextArrived
 from amanat.client.vault import Unlock
 from amanat.drill.replay import RelayProcess
 
@@ -96,8 +96,8 @@ async def measure(root: Path, relay: str, rate: int, size: int) -> list[list[str
     while not (alice.contacts() and bob.contacts()):
         await alice.changed()
     await alice.flushed()
-    with alice._unit():
-        ref = alice._conversations.put_file(os.urandom(size), now=alice._now())
+    with alice._unit() as unit:
+        ref = alice._conversations.put_file(unit, os.urandom(size))
 
     async def fetch() -> None:
         await bob._fetch_file(ref)

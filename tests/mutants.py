@@ -68,7 +68,7 @@ MUTANTS = [
     ),
     Mutant(
         "a word is thrown away when a relay says that its label is taken",
-        "if isinstance(answer, LabelTaken) and self._is_made_anew(row, now=now):",
+        "if isinstance(answer, LabelTaken) and self._is_made_anew(unit, row):",
         "if False:",
         ["test_claims.py::test_label_that_a_relay_says_is_taken_costs_another_label_and_no_word"],
     ),
@@ -86,8 +86,8 @@ MUTANTS = [
     ),
     Mutant(
         "a Commit whose label is said to be taken is given up",
-        "if isinstance(answer, LabelTaken) and self._is_made_anew(row, now=now):",
-        'if isinstance(answer, LabelTaken) and row.purpose != "commit" and self._is_made_anew(row, now=now):',
+        "if isinstance(answer, LabelTaken) and self._is_made_anew(unit, row):",
+        'if isinstance(answer, LabelTaken) and row.purpose != "commit" and self._is_made_anew(unit, row):',
         ["test_labels_taken.py::test_commit_leaves_under_another_label_and_proves_no_copied_vault"],
     ),
     Mutant(
@@ -100,16 +100,16 @@ MUTANTS = [
     ),
     Mutant(
         "a file whose label is taken is sent the same way again",
-        '                self._db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))\n                self._warn_of(row.relay, LabelTaken.code, "of a file',
-        '                self._send_later(row, None, now=now)\n                self._warn_of(row.relay, LabelTaken.code, "of a file',
+        '                unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))\n                self._warn_of(\n                    unit, row.relay, LabelTaken.code, "of a file',
+        '                self._send_later(unit, row, None)\n                self._warn_of(\n                    unit, row.relay, LabelTaken.code, "of a file',
         [
             "test_labels_taken.py::test_file_whose_label_is_said_to_be_taken_is_told_and_not_sent_all_the_time"
         ],
     ),
     Mutant(
         "a held word whose label is taken is sent the same way again",
-        '                self._db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))\n                self._warn_of(row.relay, LabelTaken.code, "of a held',
-        '                self._send_later(row, None, now=now)\n                self._warn_of(row.relay, LabelTaken.code, "of a held',
+        '                unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))\n                self._warn_of(\n                    unit, row.relay, LabelTaken.code, "of a held',
+        '                self._send_later(unit, row, None)\n                self._warn_of(\n                    unit, row.relay, LabelTaken.code, "of a held',
         [
             "test_labels_taken.py::test_held_word_whose_label_is_said_to_be_taken_is_held_anew_and_told"
         ],
@@ -117,7 +117,7 @@ MUTANTS = [
     Mutant(
         "a Welcome takes the place of somebody else's",
         '            "INSERT OR REPLACE INTO joining VALUES (?, ?, ?, ?)",\n            (offer.gid',
-        '            "DELETE FROM joining WHERE gid = ?", (offer.gid,))\n        self._db.execute(\n            "INSERT OR REPLACE INTO joining VALUES (?, ?, ?, ?)",\n            (offer.gid',
+        '            "DELETE FROM joining WHERE gid = ?", (offer.gid,))\n        unit.db.execute(\n            "INSERT OR REPLACE INTO joining VALUES (?, ?, ?, ?)",\n            (offer.gid',
         ["test_joining.py::test_welcome_that_leads_nowhere_takes_nobody_elses_place"],
     ),
     Mutant(
@@ -128,7 +128,7 @@ MUTANTS = [
     ),
     Mutant(
         "what was said in a conversation that is given up is lost with it",
-        "        self.waiting.keep(gid, gone.words)\n",
+        "        self.waiting.keep(unit, gid, gone.words)\n",
         "",
         [
             "test_invite.py::test_what_was_said_between_two_answers_is_said_in_the_conversation_that_stays"
@@ -156,7 +156,7 @@ MUTANTS = [
     ),
     Mutant(
         "words are deleted with keys",
-        "            self.waiting.keep(gid, self._not_come(gid))\n",
+        "            self.waiting.keep(unit, gid, self._not_come(gid))\n",
         "",
         ["test_claims.py::test_words_that_were_not_confirmed_are_said_again_after_a_restart"],
     ),
@@ -282,7 +282,7 @@ MUTANTS = [
     ),
     Mutant(
         "nobody is told where our relay is now",
-        '            self._vault.put(_NEWS, b"")\n',
+        '            unit.put(_NEWS, b"")\n',
         "            pass\n",
         ["test_places.py::test_whoever_gets_the_new_place_of_their_relay_gets_everybody_back"],
     ),
@@ -438,7 +438,7 @@ MUTANTS = [
     ),
     Mutant(
         "an answer counts for whatever has the number of the request now",
-        "                if not self._awaits(row):\n",
+        "                if not self._awaits(unit, row):\n",
         "                if False:\n",
         ["test_labels_taken.py::test_answer_to_a_request_that_was_taken_back_counts_for_no_other"],
     ),
@@ -934,7 +934,7 @@ MUTANTS = [
     ),
     Mutant(
         "chains that have ended stay",
-        '"DELETE FROM chain_in WHERE ended_at < ? RETURNING gid", (now - PAST_MS,)',
+        '"DELETE FROM chain_in WHERE ended_at < ? RETURNING gid", (unit.now - PAST_MS,)',
         '"DELETE FROM chain_in WHERE ended_at < ? RETURNING gid", (0,)',
         ["test_chains.py::test_what_is_under_way_when_a_chain_ends_is_read_for_two_weeks"],
     ),
@@ -958,13 +958,13 @@ MUTANTS = [
     ),
     Mutant(
         "who does not confirm is not called",
-        "                self._call_silent(gid, now=now)",
+        "                self._call_silent(unit, gid)",
         "                pass",
         ["test_chains.py::test_two_who_were_shown_different_commits_hear_each_other_again"],
     ),
     Mutant(
         "what came before a chain was known is not looked for",
-        "                self._delivery.read_again(sure)",
+        "                self._delivery.read_again(unit, sure)",
         "                pass",
         ["test_chains.py::test_what_comes_before_its_reader_has_read_the_commit_is_found"],
     ),
@@ -977,8 +977,7 @@ MUTANTS = [
     Mutant(
         "outbox row gone when the relay is away",
         "                    continue  # not answered: it goes out again over the next link",
-        '                    self._db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))\n'
-        "                    continue",
+        '                    unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))\n                    continue',
         ["test_world.py::test_all_agree_and_nothing_is_lost_or_doubled"],
     ),
     Mutant(
@@ -1021,8 +1020,8 @@ MUTANTS = [
     # Conversations
     Mutant(
         "Commit merged before it was read back",
-        "if len(group.people) == 1:\n            self._won(gid, now=now)",
-        "if group.people:\n            self._won(gid, now=now)",
+        "if len(group.people) == 1:\n            self._won(unit, gid)",
+        "if group.people:\n            self._won(unit, gid)",
         ["test_world.py::test_commits_at_once_all_come_true"],
     ),
     Mutant(
@@ -1051,11 +1050,8 @@ MUTANTS = [
     ),
     Mutant(
         "invite that was withdrawn is answered",
-        """        self._db.execute("DELETE FROM invite WHERE secret = ?", (secret,))
-        self._delivery.expect_no_more(secret)
-""",
-        """        self._db.execute("UPDATE invite SET made_at = 0 WHERE secret = ?", (secret,))
-""",
+        '        unit.db.execute("DELETE FROM invite WHERE secret = ?", (secret,))\n        self._delivery.expect_no_more(secret)\n',
+        '        unit.db.execute("UPDATE invite SET made_at = 0 WHERE secret = ?", (secret,))\n',
         ["test_invite.py::test_invites_are_listed_and_one_can_be_withdrawn"],
     ),
     Mutant(
@@ -1078,13 +1074,13 @@ MUTANTS = [
     ),
     Mutant(
         "knock that a relay has forgotten is not repeated",
-        '        self._repeats.keep("knock", reply_secret, ["knock"], now=now)\n',
+        '        self._repeats.keep(unit, "knock", reply_secret, ["knock"])\n',
         "",
         ["test_repeats.py::test_first_words_that_a_relay_forgets_are_appended_again"],
     ),
     Mutant(
         "answer to a knock that a relay has forgotten is not repeated",
-        '        self._repeats.keep("reply", gid, ["reply"], people=people, now=now)\n',
+        '        self._repeats.keep(unit, "reply", gid, ["reply"], people=people)\n',
         "",
         ["test_repeats.py::test_first_words_that_a_relay_forgets_are_appended_again"],
     ),
@@ -1096,7 +1092,7 @@ MUTANTS = [
     ),
     Mutant(
         "what lets people in is repeated when they have come",
-        "            self.repeats.has_come(given.joined, sender)\n",
+        "            self.repeats.has_come(unit, given.joined, sender)\n",
         "            pass\n",
         ["test_repeats.py::test_nothing_is_appended_again_once_all_have_come"],
     ),
@@ -1108,7 +1104,7 @@ MUTANTS = [
     ),
     Mutant(
         "knock is repeated for ever",
-        "if not is_awaited or tries >= MAX_TRIES or now >= kept_at + LIFE_MS:",
+        "if not is_awaited or tries >= MAX_TRIES or unit.now >= kept_at + LIFE_MS:",
         "if not is_awaited:",
         ["test_repeats.py::test_who_never_comes_is_knocked_for_so_often_and_then_no_more"],
     ),
@@ -1122,21 +1118,20 @@ MUTANTS = [
     ),
     Mutant(
         "who has said no stays in the group",
-        "            self._schedule_leave(no.group, wish, now=now)",
+        "            self._schedule_leave(unit, no.group, wish)",
         "            pass",
         ["test_offers.py::test_who_says_no_is_taken_out_and_has_joined_nothing"],
     ),
     Mutant(
         "who leaves and blocks only leaves",
-        "        self.leave(gid, now=now)\n        self.block(by)",
-        "        self.leave(gid, now=now)",
+        "        self.leave(unit, gid)\n        self.block(unit, by)",
+        "        self.leave(unit, gid)",
         ["test_offers.py::test_one_step_leaves_a_group_and_blocks_whoever_has_added_us"],
     ),
     Mutant(
         "who is declined and blocked is told",
-        "                self._conversations.block(found.by)\n",
-        "                self._conversations.decline_offer(found.gid, found.by, now=self._now())\n"
-        "                self._conversations.block(found.by)\n",
+        "                self._conversations.block(unit, found.by)\n",
+        "                self._conversations.decline_offer(unit, found.gid, found.by)\n                self._conversations.block(unit, found.by)\n",
         ["test_offers.py::test_who_is_declined_and_blocked_is_told_nothing_and_asks_in_vain"],
     ),
     Mutant(
@@ -1185,7 +1180,7 @@ MUTANTS = [
     ),
     Mutant(
         "what waits for somebody stays for their old relay",
-        "            self._delivery.send_after(sender, new.addresses)\n",
+        "            self._delivery.send_after(unit, sender, new.addresses)\n",
         "            pass\n",
         ["test_exit.py::test_exit_from_a_dead_relay_every_contact_is_back_within_a_heartbeat"],
     ),
@@ -1203,8 +1198,8 @@ MUTANTS = [
     ),
     Mutant(
         "addresses told once and never again",
-        "            if is_telling:\n                self._tell(gid, is_again=True, now=now)\n            else:\n                self._say(",
-        "            if True:\n                self._say(",
+        "            if is_telling:\n                self._tell(unit, gid, is_again=True)\n            else:\n                self._say(unit, ",
+        "            if True:\n                self._say(unit, ",
         ["test_exit.py::test_who_comes_back_after_everything_has_expired_is_told_by_a_heartbeat"],
     ),
     Mutant(
@@ -1253,8 +1248,8 @@ MUTANTS = [
     ),
     Mutant(
         "an admin's word is believed before everybody was asked",
-        "        if not rest and self._take_vouched(gid, now=now):\n",
-        "        if self._take_vouched(gid, now=now):\n",
+        "        if not rest and self._take_vouched(unit, gid):\n",
+        "        if self._take_vouched(unit, gid):\n",
         [
             "test_lineage.py::test_an_admin_who_was_put_down_vouches_for_nothing_while_others_can_be_asked",
         ],
@@ -1267,16 +1262,16 @@ MUTANTS = [
     ),
     Mutant(
         "a member says where the group is",
-        "        if self.state_of(gid, cell.epoch.number) not in (None, cell.epoch.state):\n            self.doubt(gid, who, now=now)\n",
-        "        if self.state_of(gid, cell.epoch.number) not in (None, cell.epoch.state):\n            self.go_astray(gid, RelayLied.code, is_restart=False, now=now)\n",
+        "        if self.state_of(gid, cell.epoch.number) not in (None, cell.epoch.state):\n            self.doubt(unit, gid, who)\n",
+        "        if self.state_of(gid, cell.epoch.number) not in (None, cell.epoch.state):\n            self.go_astray(unit, gid, RelayLied.code, is_restart=False)\n",
         [
             "test_lineage.py::test_a_claim_to_be_elsewhere_costs_a_question_and_accuses_nobody",
         ],
     ),
     Mutant(
         "a Commit that was handed over needs no drop",
-        "                (gid, number, commit),\n            )\n        self.notice(gid, now=now)\n",
-        "                (gid, number, commit),\n            )\n            self._judge(gid, commit, is_read=False, now=now)\n",
+        "                (gid, number, commit),\n            )\n        self.notice(unit, gid, at=unit.now)\n",
+        "                (gid, number, commit),\n            )\n            self._judge(unit, gid, commit, is_read=False)\n",
         [
             "test_lineage.py::test_a_commit_that_is_handed_over_does_not_overtake_what_is_in_the_drop"
         ],
@@ -1291,8 +1286,8 @@ MUTANTS = [
     ),
     Mutant(
         "a relay is accused by a member's word",
-        '        self._tell_once(gid, RelayDoubted.code, name + how, whom=who or b"", now=now)\n',
-        '        self._tell_once(gid, RelayLied.code, name + how, whom=who or b"", now=now)\n',
+        '        self._tell_once(unit, gid, RelayDoubted.code, name + how, whom=who or b"")\n',
+        '        self._tell_once(unit, gid, RelayLied.code, name + how, whom=who or b"")\n',
         ["test_lineage.py::test_votes_of_one_liar_move_nobody"],
     ),
     Mutant(
@@ -1333,7 +1328,7 @@ MUTANTS = [
     ),
     Mutant(
         "an asking whose label is taken is lost",
-        "            self._comebacks.ask_again(row.about, now=now)\n",
+        "            self._comebacks.ask_again(unit, row.about)\n",
         "            pass\n",
         ["test_lineage.py::test_every_asking_arrives_while_a_label_for_it_is_left"],
     ),
@@ -1357,13 +1352,13 @@ MUTANTS = [
     ),
     Mutant(
         "what nobody can apply stops the group",
-        "            self._outrun_if_rightful(gid, commit, now=now)\n",
+        "            self._outrun_if_rightful(unit, gid, commit)\n",
         "",
         ["test_lineage.py::test_a_commit_that_nobody_can_apply_is_outrun"],
     ),
     Mutant(
         "who was cut off stays behind",
-        "                        self._conversations.cut_off(gid, now=self._now())\n",
+        "                        self._conversations.cut_off(unit, gid)\n",
         "                        pass\n",
         ["test_exit.py::test_member_whose_relay_died_with_the_commit_is_helped_back"],
     ),
@@ -1432,8 +1427,8 @@ MUTANTS = [
     ),
     Mutant(
         "KeyPackage of somebody else taken",
-        "if self.person_of(data, now=now).identity != sender:",
-        "if not self.person_of(data, now=now).identity:",
+        "if self.person_of(data, now=unit.now).identity != sender:",
+        "if not self.person_of(data, now=unit.now).identity:",
         ["test_members.py::test_key_package_of_another_is_not_taken_for_the_senders"],
     ),
     Mutant(
@@ -1451,8 +1446,8 @@ MUTANTS = [
     ),
     Mutant(
         "block ignored",
-        '        if self.is_blocked(identity):\n            self._db.execute("INSERT INTO gone',
-        '        if self.is_blocked(b""):\n            self._db.execute("INSERT INTO gone',
+        '        if self.is_blocked(identity):\n            unit.db.execute("INSERT INTO gone',
+        '        if self.is_blocked(b""):\n            unit.db.execute("INSERT INTO gone',
         ["test_history.py::test_blocked_person_is_not_heard"],
     ),
     Mutant(
@@ -1500,9 +1495,8 @@ MUTANTS = [
     ),
     Mutant(
         "invite good for many",
-        """            self._end(secret)
-            self._conversations.warn""",
-        """            self._conversations.warn""",
+        "            self._end(unit, secret)\n            self._conversations.warn",
+        "            self._conversations.warn",
         ["test_invite.py::test_junk_uses_the_invite_up_and_is_reported"],
     ),
     Mutant(
@@ -1544,7 +1538,7 @@ MUTANTS = [
     ),
     Mutant(
         "a word that waits to be fetched is asked for again",
-        "        if self.holding.is_awaited(gap.gid, gap.signer, now=now):\n",
+        "        if self.holding.is_awaited(gap.gid, gap.signer, now=unit.now):\n",
         "        if False:\n",
         ["test_holding.py::test_a_word_waits_while_the_home_it_rests_at_is_away"],
     ),
@@ -1754,8 +1748,8 @@ MUTANTS = [
     ),
     Mutant(
         "a relay's lies are one warning with everybody's",
-        "self._conversations.warn(None, code, detail, whom=relay, now=self._now())",
-        "self._conversations.warn(None, code, detail, now=self._now())",
+        "self._conversations.warn(unit, None, code, detail, whom=relay)",
+        "self._conversations.warn(unit, None, code, detail)",
         ["test_warnings.py::test_a_relay_that_lies_all_the_time_is_told_of_once"],
     ),
 ]

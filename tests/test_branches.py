@@ -45,14 +45,14 @@ class Split(NamedTuple):
 
     def take_all(self, *votes: Vote) -> None:
         """Know these votes, one's own among them."""
-        with self.people[0].client._unit():
+        with self.people[0].client._unit() as unit:
             for vote in votes:
-                self.branches._keep(self.gid, vote)
+                self.branches._keep(unit, self.gid, vote)
 
     def take(self, *votes: Vote) -> None:
         """Hear these votes."""
-        with self.people[0].client._unit():
-            self.branches.take(self.gid, votes, now=self.now)
+        with self.people[0].client._unit() as unit:
+            self.branches.take(unit, self.gid, votes)
 
     def is_lost(self, whose: str, *, later_ms: int = 0) -> bool | None:
         """What the first of them makes of somebody's Commit, who went on by their own."""
@@ -66,10 +66,10 @@ class Split(NamedTuple):
     def go_over(self) -> None:
         """Let the first of them have gone on by bob's Commit."""
         first = self.people[0].client._conversations
-        with self.people[0].client._unit():
+        with self.people[0].client._unit() as unit:
             alice, bob = self.commits["alice"], self.commits["bob"]
-            first.branches.swap(self.gid, self.epoch, alice, bob, now=self.now)
-            first.lineages.goes_on(self.gid, self.epoch, bob, is_read=False)
+            first.branches.swap(unit, self.gid, self.epoch, alice, bob)
+            first.lineages.goes_on(unit, self.gid, self.epoch, bob, is_read=False)
 
 
 async def split(
@@ -99,12 +99,12 @@ async def split(
     first = people[0].client
     epoch = first.view(gid).epoch
     own = commits[ours or names[0]]
-    with first._unit():
-        first._conversations.lineages.goes_on(gid, epoch, own, is_read=True)
+    with first._unit() as unit:
+        first._conversations.lineages.goes_on(unit, gid, epoch, own, is_read=True)
         for name, commit in commits.items():
             if name != (ours or names[0]):
-                first._conversations.branches.note(gid, epoch, commit, now=world.now())
-        first._conversations.branches.vote(gid, epoch)
+                first._conversations.branches.note(unit, gid, epoch, commit)
+        first._conversations.branches.vote(unit, gid, epoch)
     return Split(gid, epoch, people, commits, world.now())
 
 
@@ -171,16 +171,17 @@ async def test_two_who_have_read_different_things_wait_an_hour_and_draw_one_conc
 
 async def test_a_vote_is_for_what_one_has_read_and_is_said_once(world: World) -> None:
     parted = await split(world, "alice", "bob", "carol")
-    own = parted.branches.vote(parted.gid, parted.epoch)
+    with parted.people[0].client._unit() as unit:
+        own = parted.branches.vote(unit, parted.gid, parted.epoch)
     assert own is not None
     assert own.commit == name_of(parted.commits["alice"])
     parted.go_over()
-    with parted.people[0].client._unit():
-        assert parted.branches.vote(parted.gid, parted.epoch) == own
-        assert parted.branches.vote(parted.gid, parted.epoch, parted.commits["bob"]) == own
+    with parted.people[0].client._unit() as unit:
+        assert parted.branches.vote(unit, parted.gid, parted.epoch) == own
+        assert parted.branches.vote(unit, parted.gid, parted.epoch, parted.commits["bob"]) == own
     parted.forget_votes()  # as who had never read it, and came to bob's by help
-    with parted.people[0].client._unit():
-        assert parted.branches.vote(parted.gid, parted.epoch) is None
+    with parted.people[0].client._unit() as unit:
+        assert parted.branches.vote(unit, parted.gid, parted.epoch) is None
 
 
 async def test_who_is_out_on_one_side_does_not_count(world: World) -> None:
@@ -208,9 +209,9 @@ async def test_an_admin_who_puts_out_whoever_put_them_down_wins_nobody(world: Wo
 
 async def test_what_is_kept_of_one_epoch_has_a_bound(world: World) -> None:
     parted = await split(world, "alice", "bob", "carol")
-    with parted.people[0].client._unit():
+    with parted.people[0].client._unit() as unit:
         for number in range(3 * MAX_SIBLINGS):
-            parted.branches.note(parted.gid, parted.epoch, b"%d" % number, now=parted.now)
+            parted.branches.note(unit, parted.gid, parted.epoch, b"%d" % number)
     assert len(parted.branches.siblings(parted.gid)) == MAX_SIBLINGS
     carol = parted.people[2]
     for number in range(3 * MAX_VOTES_EACH):

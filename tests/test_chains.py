@@ -96,10 +96,8 @@ async def test_who_comes_back_and_who_stays_hear_each_other_at_once(world: World
     for number, why in enumerate(("copied-vault", "relay-lied", "copied-vault")):
         world.network.weather = STORM
         refresh(carol, gid)
-        with alice.client._unit():
-            alice.client._conversations.go_astray(
-                gid, why, is_restart=why == "copied-vault", now=world.now()
-            )
+        with alice.client._unit() as unit:
+            alice.client._conversations.go_astray(unit, gid, why, is_restart=why == "copied-vault")
         refresh(bob, gid)
         await world.settle()
         world.network.weather = CALM
@@ -176,8 +174,8 @@ async def test_what_comes_before_its_reader_has_read_the_commit_is_found(
     if is_restarted:
         bob.wake()
     else:
-        with bob.client._unit():
-            bob.client._conversations.notice(gid, now=world.now())
+        with bob.client._unit() as unit:
+            bob.client._conversations.notice(unit, gid, at=world.now())
     await world.settle()
     assert len(bob.client.messages(gid)) == 5
     assert (min(reads, default=seen) < seen) == is_restarted  # else the relay is not asked again
@@ -204,8 +202,8 @@ async def test_what_comes_to_the_fallback_before_its_reader_knows_is_found(world
     await world.pass_time(60)
     world.network.away.clear()
     del third.faces["bob", drop_id]
-    with bob.client._unit():
-        bob.client._conversations.notice(gid, now=world.now())
+    with bob.client._unit() as unit:
+        bob.client._conversations.notice(unit, gid, at=world.now())
     await world.settle()
     assert [m.text for m in bob.client.messages(gid)] == ["by the other way"]
 
@@ -277,14 +275,14 @@ async def test_nothing_that_rests_on_a_chain_from_before_is_believed(
             alice.client._me.signer, upto + 1, codec.encode(forged), is_before=False, place=None
         )
         (peer,) = talk.others(talk.group(gid))
-        with thief._client._unit():
+        with thief._client._unit() as unit:
             # By the chain of words that has ended, or by that of calls, which goes on; alice has
             # used some of its labels herself since.
             monkeypatch.setattr(delivery, "CALLS", {CellKind.REPAIR} if is_call else set())
             for _ in range(5):
-                talk._post(gid, peer, CellKind.REPAIR, codec.encode(again), now=world.now())
+                talk._post(unit, gid, peer, CellKind.REPAIR, codec.encode(again))
             monkeypatch.undo()
-            rows = thief._client._db.execute(
+            rows = thief._client._vault._db.execute(
                 "SELECT request FROM outbox WHERE purpose = 'cell'"
             ).fetchall()
         for (request,) in rows:

@@ -13,6 +13,7 @@ from amanat.client import api, claims
 from amanat.client import conversation as rules
 from amanat.client.claims import SUSPENSE_MS
 from amanat.client.delivery import MAX_SKIPPED
+from amanat.client.unit import Unit
 from amanat.errors import CopiedVault, HeardOtherwise, LabelTaken
 from amanat.protocol import codec
 from amanat.protocol.messages import Ack, Wanted
@@ -23,10 +24,8 @@ if TYPE_CHECKING:
 
 
 def go_astray(world: World, person: Person, gid: bytes, *, is_restart: bool = True) -> None:
-    with person.client._unit():
-        person.client._conversations.go_astray(
-            gid, CopiedVault.code, is_restart=is_restart, now=world.now()
-        )
+    with person.client._unit() as unit:
+        person.client._conversations.go_astray(unit, gid, CopiedVault.code, is_restart=is_restart)
 
 
 def shown(person: Person, gid: bytes) -> list[str]:
@@ -300,9 +299,9 @@ def lie(person: Person, where: bytes) -> None:
     signers = [p.signer for p in talk.others(talk.group(where))]
     own = talk._acks
 
-    def claimed(gid: bytes, group: rules.Group) -> list[Ack]:
+    def claimed(unit: Unit, gid: bytes, group: rules.Group) -> list[Ack]:
         lies = [Ack(signer[:8], 2**40, bytes(8)) for signer in signers]
-        return lies if gid == where else own(gid, group)
+        return lies if gid == where else own(unit, gid, group)
 
     talk._acks = claimed  # type: ignore[method-assign]
 
@@ -335,11 +334,11 @@ async def test_true_marks_prove_nothing_of_other_envelopes_and_conversations(wor
         alice.say("mallory", str(number))
     await world.settle()
     others = mallory.gid("alice")
-    with mallory.client._unit():
+    with mallory.client._unit() as unit:
         heard = {
             where: next(
                 ack
-                for ack in mallory.client._conversations.gaps.acks(where, 20)
+                for ack in mallory.client._conversations.gaps.acks(unit, where, 20)
                 if ack.device == alice.client._me.signer[:8]
             )
             for where in (gid, others)
@@ -515,10 +514,10 @@ async def test_nobody_misses_what_only_a_third_person_speaks_of(world: World) ->
         await world.pass_time(60)
     assert not bob.client.status().missing
     assert world.network.appends - before < 200
-    with bob.client._unit() as _:  # as after the last asking
+    with bob.client._unit() as unit:  # as after the last asking
         bob.db.execute("UPDATE heard SET asked = 120 WHERE gid = ? AND signer = ?", (gid, signer))
         for gap in bob.client._conversations.gaps.due(2**52):
-            bob.client._conversations.ask(gap, now=world.now())
+            bob.client._conversations.ask(unit, gap)
     for number in range(5):
         alice.client.send(gid, f"new {number}")
         await world.pass_time(5)
@@ -540,15 +539,13 @@ async def test_what_was_given_up_and_comes_after_all_is_shown(world: World) -> N
     await world.pass_time(2)
     gaps, gid, signer = bob.client._conversations.gaps, bob.gid("alice"), alice.client._me.signer
     (seq,) = gaps._missing(gid, signer, 9)
-    with bob.client._unit():
-        bob.client._conversations._give_up(
-            gid, signer, alice.client._me.identity, seq, now=world.now()
-        )
+    with bob.client._unit() as unit:
+        bob.client._conversations._give_up(unit, gid, signer, alice.client._me.identity, seq)
     assert not bob.client.status().missing
-    with alice.client._unit():
+    with alice.client._unit() as unit:
         talk = alice.client._conversations
         body = codec.encode(Wanted(signer, [seq]))
-        talk._repair(gid, bob.client._me.signer, body, now=world.now())
+        talk._repair(unit, gid, bob.client._me.signer, body)
     await world.settle()
     assert sorted(bob.texts("alice")) == ["in time", "late"]
 
@@ -573,8 +570,8 @@ async def test_whatever_a_member_acknowledges_harms_nobody(world: World, seed: i
     for number in range(12):
         rng.choice((alice, bob)).client.send(gid, f"text {number}")
         await world.pass_time(rng.uniform(0, 20))
-        with mallory.client._unit():
-            heard += mallory.client._conversations.gaps.acks(gid, 20)
+        with mallory.client._unit() as unit:
+            heard += mallory.client._conversations.gaps.acks(unit, gid, 20)
 
         if heard:
             acks(mallory, gid, *(claimed() for _ in range(rng.randrange(1, 20))))

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from amanat.client.api import Client
-from amanat.client.conversation import GroupChanged, Joined, Removed, Warned
-from amanat.client.history import TextArrived
+from amanat.client.events import GroupChanged, Joined, Removed, TextArrived, Warned
 from amanat.client.vault import Unlock, naming_faults
 from amanat.drill.world import World
 from amanat.errors import (
@@ -228,8 +227,8 @@ async def test_events_tell_what_happens(world: World) -> None:
     await world.settle()
     assert seen == [Joined, TextArrived, GroupChanged, Removed]
     drop_id = bob.client._me.home.bucket.drop_id
-    with bob.client._unit():
-        bob.client._conversations.warn(None, "relay-lied", drop_id.hex(), now=world.now())
+    with bob.client._unit() as unit:
+        bob.client._conversations.warn(unit, None, "relay-lied", drop_id.hex())
     await bob.sleep()
     await task
     assert seen[-1] is Warned
@@ -558,9 +557,11 @@ async def test_damaged_page_anywhere_is_found_and_named(world: World) -> None:
 
 def look_at_everything(client: Client) -> None:
     """Read every row of every table and index."""
-    tables = client._db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+    tables = client._vault._db.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'table'"
+    ).fetchall()
     for (table,) in tables:
-        client._db.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608  # our own names
+        client._vault._db.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608  # our own names
     if client.check_vault():  # in a page that holds nothing a reader needs
         raise VaultDamaged
 

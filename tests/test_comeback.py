@@ -86,8 +86,8 @@ async def test_old_copy_is_noticed_by_what_others_confirm_where_the_relay_has_fo
     await alice.sleep()  # the copy is put in the place of the newest, and all claims have expired
     world.network.copied.add("alice")
     await alice.live_as(old)
-    with alice.client._unit():
-        alice.client._vault.put("place", alice.vault.place)
+    with alice.client._unit() as unit:
+        unit.put("place", alice.vault.place)
         alice.db.execute("DELETE FROM outbox WHERE purpose = 'claim'")
     bob.say("alice", "what did you mean by one?")
     await world.settle()
@@ -153,10 +153,10 @@ async def test_what_was_wished_is_done_after_coming_back(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     alice = people[0]
     gid = await world.group("family", *people)
-    with alice.client._unit():
+    with alice.client._unit() as unit:
         talk = alice.client._conversations
-        talk.wish(gid, "rename", b"our family", due_at=world.now())
-        talk.go_astray(gid, CopiedVault.code, is_restart=True, now=world.now())
+        talk.wish(unit, gid, "rename", b"our family", due_at=world.now())
+        talk.go_astray(unit, gid, CopiedVault.code, is_restart=True)
     await world.settle()
     agree(people, gid)
     assert [person.client.view(gid).name for person in people] == ["our family"] * 3
@@ -168,19 +168,19 @@ async def test_junk_in_the_epoch_drop_keeps_nobody_out(world: World) -> None:
     gid = await world.group("family", *people)
     talk = carol.client._conversations
     epoch = talk.group(gid).view.epoch
-    with carol.client._unit():  # whole Commits of a member that nobody who is in the group accepts
+    with (
+        carol.client._unit() as unit
+    ):  # whole Commits of a member that nobody who is in the group accepts
         for number in range(3):
             junk = b"not a Commit %d" % number
-            talk._append_to_epoch(gid, talk.group(gid), COMMIT_FRAGMENT, junk, now=world.now())
+            talk._append_to_epoch(unit, gid, talk.group(gid), COMMIT_FRAGMENT, junk)
     await world.settle()
     for person in (alice, bob):
-        with person.client._unit():
-            person.client._conversations.notice(gid, now=world.now())
+        with person.client._unit() as unit:
+            person.client._conversations.notice(unit, gid, at=world.now())
     await world.settle()
-    with alice.client._unit():
-        alice.client._conversations.go_astray(
-            gid, CopiedVault.code, is_restart=True, now=world.now()
-        )
+    with alice.client._unit() as unit:
+        alice.client._conversations.go_astray(unit, gid, CopiedVault.code, is_restart=True)
     await world.settle()
     agree(people, gid)
     assert talk.group(gid).view.epoch == epoch + 1  # at the first try: the next drop has no junk
@@ -206,10 +206,8 @@ async def test_external_commit_that_a_relay_has_forgotten_is_made_again(
         return True
 
     world.relay.forgets = forgets
-    with alice.client._unit():
-        alice.client._conversations.go_astray(
-            gid, CopiedVault.code, is_restart=True, now=world.now()
-        )
+    with alice.client._unit() as unit:
+        alice.client._conversations.go_astray(unit, gid, CopiedVault.code, is_restart=True)
     await world.settle()
     assert lost
     assert RelayLied.code in alice.warnings()

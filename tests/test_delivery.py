@@ -299,8 +299,8 @@ async def test_junk_in_an_epoch_drop_is_passed_over_alike(world: World) -> None:
         carol.piece(gid, commit[100:], of=half, index=1),
         carol.piece(gid, commit[100:], of=half[::-1]),
     ]
-    with alice.client._unit():  # so that its drop is there
-        alice.client._conversations._make_epoch_drop(gid, own.group(gid), now=world.now())
+    with alice.client._unit() as unit:  # so that its drop is there
+        alice.client._conversations._make_epoch_drop(unit, gid, own.group(gid))
     await world.settle()
     for payload in junk:
         drop_id, cell = carol.seal_for_epoch(gid, payload)
@@ -331,8 +331,8 @@ async def test_malformed_message_is_reported_and_the_next_is_read(
     world: World, kind: Kind, body: bytes, expected: list[str]
 ) -> None:
     alice, bob = await world.friends("alice", "bob")
-    with alice.client._unit():
-        alice.client._conversations._say(alice.gid("bob"), kind, body, now=world.now())
+    with alice.client._unit() as unit:
+        alice.client._conversations._say(unit, alice.gid("bob"), kind, body)
     alice.say("bob", "and this")
     await world.settle()
     assert bob.warnings() == expected
@@ -352,8 +352,8 @@ async def test_leave_statement_for_another_moves_nobody(world: World) -> None:
         nonce,
         carol.client._me.identity_key.sign(leave_text(gid, nonce)),
     )
-    with carol.client._unit():
-        rights._say(gid, Kind.LEAVE, codec.encode(forged), now=world.now())
+    with carol.client._unit() as unit:
+        rights._say(unit, gid, Kind.LEAVE, codec.encode(forged))
     await world.settle()
     await world.pass_time(120)
     assert alice.client.view(gid).people == ["alice", "bob", "carol"]

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from amanat.client import vault
+from amanat.client.unit import Unit
 from amanat.client.vault import Unlock, Vault, create, naming_faults, open_vault
 from amanat.errors import DiskFull, FileTooLarge, NoMemory, NotPermitted
 
@@ -21,8 +22,8 @@ KEY = Unlock(key=bytes(range(32)))
 HERE = Path(__file__).parent
 
 
-def fill(new: Vault) -> None:
-    new.put("kept", b"before")
+def fill(unit: Unit, _: Vault) -> None:
+    unit.put("kept", b"before")
 
 
 @pytest.fixture
@@ -46,17 +47,17 @@ root, key = Path(sys.argv[1]), Unlock(key=bytes(range(32)))
 
 def using(directory):
     opened = open_vault(directory, key)
-    assert opened.db.execute("PRAGMA secure_delete").fetchone() == (1,)
+    assert opened._db.execute("PRAGMA secure_delete").fetchone() == (1,)
     try:
-        with opened.unit():
-            opened.put("more", bytes(20_000))
-        with opened.unit():
-            opened.put("more", b"")
+        with opened.unit(now=0) as unit:
+            unit.put("more", bytes(20_000))
+        with opened.unit(now=0) as unit:
+            unit.put("more", b"")
     finally:
         opened.close()
 
 def making(directory):
-    create(directory, key, lambda new: new.put("kept", b"before"))
+    create(directory, key, lambda unit, _: unit.put("kept", b"before"), now=0)
 
 def fails(work, directory, after, error):
     faulty(after, error)
@@ -140,7 +141,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_full_however_little_room_it_has(small_disk: Path) -> None:
     profile = small_disk / "profile"
-    create(profile, KEY, fill)
+    create(profile, KEY, fill, now=0)
     ballast, met = small_disk / "ballast", set()
     for room in range(0, 100_000, 4096):
         with ballast.open("wb", buffering=0) as file:
@@ -149,8 +150,8 @@ def test_a_full_disk_is_full_however_little_room_it_has(small_disk: Path) -> Non
                     pass
             file.truncate(max(0, file.tell() - room))
         try:
-            with contextlib.closing(open_vault(profile, KEY)) as opened, opened.unit():
-                opened.put("more", bytes(30_000))
+            with contextlib.closing(open_vault(profile, KEY)) as opened, opened.unit(now=0) as unit:
+                unit.put("more", bytes(30_000))
             met.add("done")
         except DiskFull as error:
             met.add(error.code)
@@ -162,18 +163,18 @@ def test_a_full_disk_is_full_however_little_room_it_has(small_disk: Path) -> Non
 
 
 def test_a_limit_of_size_is_named_and_nothing_changes(tmp_path: Path) -> None:
-    create(tmp_path, KEY, fill)
+    create(tmp_path, KEY, fill, now=0)
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with contextlib.closing(open_vault(tmp_path, KEY)) as opened:
         resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, hard))
         try:
-            with pytest.raises(FileTooLarge), opened.unit():
-                opened.put("more", bytes(1_000_000))
+            with pytest.raises(FileTooLarge), opened.unit(now=0) as unit:
+                unit.put("more", bytes(1_000_000))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
         assert opened.get("kept") == b"before"
-        with opened.unit():
-            opened.put("more", bytes(1_000_000))
+        with opened.unit(now=0) as unit:
+            unit.put("more", bytes(1_000_000))
 
 
 def test_what_the_system_says_of_a_file_has_its_name(tmp_path: Path) -> None:
@@ -188,7 +189,7 @@ def test_little_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise MemoryError
 
     monkeypatch.setattr(vault, "ARGON2_MEMORY_KIB", 64)
-    create(tmp_path, Unlock(passphrase="a passphrase"), fill)
+    create(tmp_path, Unlock(passphrase="a passphrase"), fill, now=0)
     monkeypatch.setattr(vault, "_argon2", derive)
     with pytest.raises(NoMemory):
         open_vault(tmp_path, Unlock(passphrase="a passphrase"))

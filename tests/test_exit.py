@@ -605,9 +605,9 @@ async def test_member_who_claims_that_others_went_on_costs_a_question(world: Wor
     gid = await world.group("family", alice, bob)
     world.network.cut(third.address)
     epoch = bob.client.view(gid).epoch
-    with bob.client._unit():
+    with bob.client._unit() as unit:
         bob.db.execute("INSERT INTO early (gid, data) VALUES (?, x'')", (gid,))
-        bob.client._conversations.notice(gid, now=world.now())
+        bob.client._conversations.notice(unit, gid, at=world.now())
     await world.pass_time(60)
     assert bob.client.view(gid).state == "active"
     bob.say("family", "nothing has happened")

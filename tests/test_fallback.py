@@ -73,9 +73,9 @@ async def test_cell_that_reached_both_buckets_is_shown_once(world: World) -> Non
         row = alice.db.execute("SELECT * FROM outbox WHERE purpose = 'cell'").fetchone()
     await world.settle()
     marks = ", ".join("?" * len(row))
-    with alice.client._unit():
+    with alice.client._unit() as unit:
         alice.db.execute(f"INSERT INTO outbox VALUES ({marks})", row)  # noqa: S608
-        alice.client._delivery.fail_over(relay.address.key)
+        alice.client._delivery.fail_over(unit, relay.address.key)
     await world.settle()
     assert bob.texts("alice") == ["once"]
 

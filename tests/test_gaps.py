@@ -311,8 +311,8 @@ async def test_place_that_does_not_fit_takes_nothing_away(world: World) -> None:
     body = codec.encode(
         Repair(signer, seq, b"", is_before=False, place=Place(bytes(32), bytes(32)))
     )
-    with bob.client._unit(), pytest.raises(InvalidMessage):
-        bob.client._conversations._mend(gid, alice.client._me.identity, signer, body, now=0)
+    with bob.client._unit() as unit, pytest.raises(InvalidMessage):
+        bob.client._conversations._mend(unit, gid, alice.client._me.identity, signer, body)
     assert missing(bob) == 1
     await after_a_while(world)
     assert bob.texts("alice") == ["one", "two"]
@@ -326,10 +326,10 @@ async def test_who_came_later_is_not_told_what_was_said_before(world: World) -> 
     alice.client.add(gid, ["carol"])
     await world.settle()
     talk = carol.client._conversations
-    with carol.client._unit():
+    with carol.client._unit() as unit:
         peer = next(p for p in talk.others(talk.group(gid)) if p.signer == alice.client._me.signer)
         body = codec.encode(Wanted(peer.signer, [1, 2, 3, 4]))
-        talk._post(gid, peer, CellKind.WANTED, body, now=world.now())
+        talk._post(unit, gid, peer, CellKind.WANTED, body)
     before = world.network.appends
     await world.settle()
     assert carol.client.messages(gid) == []

@@ -16,7 +16,8 @@ from msgspec import structs
 
 from amanat.client import api, history, vault
 from amanat.client.api import Message
-from amanat.client.history import Entry, History, MessageChanged, TextArrived
+from amanat.client.events import MessageChanged, TextArrived
+from amanat.client.history import Entry, History
 from amanat.client.profile import Me
 from amanat.client.vault import Unlock, Vault
 from amanat.drill.attacks.device import pages
@@ -107,12 +108,12 @@ class Home:
     """The history of one person, in a vault of its own."""
 
     def __init__(self, directory: Path, who: bytes = ALICE) -> None:
-        vault.create(directory, Unlock(key=KEY), lambda _: None)
+        vault.create(directory, Unlock(key=KEY), lambda _, __: None, now=0)
         self.who = who
         self.directory = directory
         self.open()
-        with self.vault.unit() as db:
-            db.execute(
+        with self.vault.unit(now=0) as unit:
+            unit.db.execute(
                 "INSERT INTO conversation (gid, state, sent_hash, sure_seq)"
                 " VALUES (?, 'active', x'', 0)",
                 (GID,),
@@ -125,9 +126,9 @@ class Home:
 
     def take(self, *said: Said, now: int = NOW) -> list[TextArrived | MessageChanged]:
         events: list[TextArrived | MessageChanged] = []
-        with self.vault.unit():
+        with self.vault.unit(now=now) as unit:
             for one in said:
-                events += self.history.take(GID, one.who, one.who, one.envelope, now=now)
+                events += self.history.take(unit, GID, one.who, one.who, one.envelope)
         return events
 
     def hears(self, *said: Said) -> None:
@@ -136,13 +137,13 @@ class Home:
             self.take(one)
 
     def block(self, who: bytes, *, is_blocked: bool = True) -> None:
-        with self.vault.unit() as db:
-            db.execute(
+        with self.vault.unit(now=0) as unit:
+            unit.db.execute(
                 "INSERT OR IGNORE INTO contact (identity, name, conversation, added_at)"
                 " VALUES (?, 'x', ?, 0)",
                 (who, who[:16]),
             )
-            self.history.set_blocked(who, is_blocked=is_blocked)
+            self.history.set_blocked(unit, who, is_blocked=is_blocked)
 
     def read(self) -> list[Entry]:
         return self.history.read(GID)
@@ -156,7 +157,7 @@ class Home:
         return [*entries, self.history.timer(GID)]
 
     def count(self, table: str) -> int:
-        return int(self.vault.db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
+        return int(self.vault._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
 
     def close(self) -> None:
         self.vault.close()
@@ -361,8 +362,8 @@ def test_deletion_is_final(home: Home, talk: Talk) -> None:
 def test_deleted_here_only_does_not_come_back(home: Home, talk: Talk) -> None:
     text = talk.text(BOB, "not for me")
     home.take(text)
-    with home.vault.unit():
-        home.history.forget(GID, text.id)
+    with home.vault.unit(now=0) as unit:
+        home.history.forget(unit, GID, text.id)
     home.hears(text, talk.edit(BOB, text, "again"), talk.react(BOB, text, "👍"))
     assert home.read() == []
     assert not home.count("change")
@@ -426,15 +427,15 @@ def test_only_own_texts_that_are_there_can_be_changed(home: Home, talk: Talk) ->
 def expire(home: Home, now: int) -> int:
     """How many texts' life has ended by then; they are gone."""
     is_due = home.history.is_due(now)
-    with home.vault.unit():
-        gone = home.history.expire(now=now)
+    with home.vault.unit(now=now) as unit:
+        gone = home.history.expire(unit)
     assert bool(gone) == is_due
     return len(gone)
 
 
 def mark_read(home: Home, now: int) -> None:
-    with home.vault.unit():
-        home.history.mark_read(GID, now=now)
+    with home.vault.unit(now=now) as unit:
+        home.history.mark_read(unit, GID)
 
 
 def test_own_text_lives_from_when_it_was_sent(home: Home, talk: Talk) -> None:
@@ -463,8 +464,8 @@ def test_clock_set_back_lengthens_no_life(home: Home, talk: Talk) -> None:
     mark_read(home, NOW)
     home.take(talk.text(BOB, "unread", life_s=60))
     earlier = NOW - 400 * DAY
-    with home.vault.unit():
-        home.history.begin_clock(now=earlier)
+    with home.vault.unit(now=earlier) as unit:
+        home.history.begin_clock(unit)
     assert expire(home, earlier + 60_000) == 2
     assert expire(home, earlier + history.UNREAD_MS + 60_000) == 1
 
@@ -482,7 +483,7 @@ def test_expired_text_does_not_come_back(home: Home, talk: Talk) -> None:
 def test_what_comes_after_an_expired_text_is_unread(home: Home, talk: Talk) -> None:
     home.take(talk.text(BOB, "short", life_s=1))
     mark_read(home, NOW)
-    (before,) = home.vault.db.execute("SELECT read_row FROM conversation").fetchone()
+    (before,) = home.vault._db.execute("SELECT read_row FROM conversation").fetchone()
     expire(home, NOW + 1000)
     (arrived,) = home.take(talk.text(BOB, "new"))
     assert arrived.row > before
@@ -539,8 +540,8 @@ def found(home: Home, words: Sequence[str]) -> list[str]:
 
 def keep_sent(home: Home, said: Said) -> None:
     """Keep an own envelope for repair, as the client does."""
-    with home.vault.unit() as db:
-        db.execute(
+    with home.vault.unit(now=0) as unit:
+        unit.db.execute(
             "INSERT INTO sent (gid, seq, id, envelope, said_at, is_quiet)"
             " VALUES (?, ?, ?, ?, ?, 0)",
             (GID, said.envelope.seq, said.envelope.id, codec.encode(said.envelope), NOW),
@@ -590,18 +591,20 @@ def test_nothing_of_an_expired_text_stays_in_the_files(home: Home, talk: Talk) -
     expire(home, NOW + 60_000)
     assert found(home, words) == []
     assert (home.directory / "vault.db-wal").stat().st_size == 0
-    with home.vault.unit() as db:  # what stays of each is its place in the chain
-        assert not db.execute("SELECT 1 FROM sent WHERE envelope != x'' OR id != x''").fetchone()
+    with home.vault.unit(now=0) as unit:  # what stays of each is its place in the chain
+        assert not unit.db.execute(
+            "SELECT 1 FROM sent WHERE envelope != x'' OR id != x''"
+        ).fetchone()
 
 
 def test_a_log_left_by_a_dead_process_is_emptied_at_the_next_start(home: Home, talk: Talk) -> None:
     text = talk.text(BOB, "said before the end")
     home.hears(talk.text(BOB, "first"), text)
-    with home.vault.unit() as db:  # a deletion whose process dies before it empties the log
-        db.execute("UPDATE message SET text = NULL WHERE id = ?", (text.id,))
+    with home.vault.unit(now=0) as unit:  # a deletion whose process dies before it empties the log
+        unit.db.execute("UPDATE message SET text = NULL WHERE id = ?", (text.id,))
     assert found(home, ["said before the end"])
     history.History(home.vault, home.history._me)
-    with home.vault.unit():
+    with home.vault.unit(now=0):
         pass
     assert found(home, ["said before the end"]) == []
 
@@ -742,8 +745,8 @@ async def test_timer_of_a_group_is_set_by_who_may_rename_it(world: World) -> Non
     alice.client.add(gid, ["carol"])
     await world.settle()
     assert [person.client.view(gid).timer for person in (alice, bob, carol)] == [60] * 3
-    with bob.client._unit():
-        bob.client._conversations._say(gid, Kind.TIMER, codec.encode(Timer(5)), now=world.now())
+    with bob.client._unit() as unit:
+        bob.client._conversations._say(unit, gid, Kind.TIMER, codec.encode(Timer(5)))
     await world.settle()
     for person in (alice, carol):
         assert person.client.view(gid).timer == 60

@@ -303,8 +303,8 @@ async def test_a_contact_who_names_many_drops_is_not_read_at_once(world: World) 
     (peer,) = theirs.others(theirs.group(gid))
     for number in range(api.MAX_FETCHES * 3):
         held = Held(relay, "IR", number.to_bytes(32, "big"), bytes(32), CellKind.MLS)
-        with alice.client._unit():
-            theirs._post(gid, peer, CellKind.HELD, codec.encode(held), now=world.now())
+        with alice.client._unit() as unit:
+            theirs._post(unit, gid, peer, CellKind.HELD, codec.encode(held))
     await world.pass_time(2)
     assert sum(isinstance(key, api._Held) for key in bob.client._tasks) <= api.MAX_FETCHES
     await world.pass_time(60)
@@ -361,10 +361,10 @@ async def test_nobody_is_sent_to_a_relay_that_is_not_their_contacts(world: World
     gid = alice.gid("bob")
     held = Held(lure.address.key, "US", bytes(32), bytes(32), CellKind.MLS)
     conversations = alice.client._conversations
-    with alice.client._unit():
+    with alice.client._unit() as unit:
         group = conversations.group(gid)
         (peer,) = conversations.others(group)
-        conversations._post(gid, peer, CellKind.HELD, codec.encode(held), now=world.now())
+        conversations._post(unit, gid, peer, CellKind.HELD, codec.encode(held))
     await world.settle()
     assert (bob.name, lure.address) not in world.network.seen
     assert InvalidMessage.code in bob.warnings()
@@ -383,8 +383,8 @@ async def test_a_notice_of_anything_else_is_refused(world: World) -> None:
         codec.encode(Held(relay, "IR", bytes(32), bytes(32), CellKind.HELD)),
         codec.encode(Held(relay, "IR", bytes(32), bytes(32), CellKind.WANTED)),
     ):
-        with bob.client._unit(), pytest.raises(InvalidMessage):
-            holding.expect(gid, b"signer", notice, {relay}, AT, is_past=False, now=0)
+        with bob.client._unit() as unit, pytest.raises(InvalidMessage):
+            holding.expect(unit, gid, b"signer", notice, {relay}, AT, is_past=False)
     assert holding.places() == []
 
 

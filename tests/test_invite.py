@@ -257,9 +257,15 @@ async def test_namesake_gets_another_name_and_is_warned_of(world: World) -> None
 def knock_with(bob: Person, link: str, payload: bytes) -> None:
     """Put something of our own making where the knock goes."""
     made = from_link(link)
-    with bob.client._unit():
+    with bob.client._unit() as unit:
         bob.client._delivery.deposit(
-            made.addresses, made.secret, payload, purpose="knock", about=made.identity, due_at=0
+            unit,
+            made.addresses,
+            made.secret,
+            payload,
+            purpose="knock",
+            about=made.identity,
+            due_at=0,
         )
 
 
@@ -291,10 +297,8 @@ async def test_junk_uses_the_invite_up_and_is_reported(world: World, kind: str) 
 async def test_knock_with_somebody_elses_key_package_does_not_lie_about_them(world: World) -> None:
     alice, bob, eve = [await world.person(name) for name in ("alice", "bob", "eve")]
     link = alice.client.invite()
-    with bob.client._unit():
-        stolen = bob.client._conversations.new_key_package(
-            78, alice.client._me.identity, now=world.now()
-        )
+    with bob.client._unit() as unit:
+        stolen = bob.client._conversations.new_key_package(unit, 78, alice.client._me.identity)
     knock = Knock(stolen, "eve", "", eve.client._me.addresses, bytes(32))
     key = X25519PublicKey.from_public_bytes(from_link(link).public)
     knock_with(eve, link, rules._SUITE.encrypt(codec.encode(knock), key, info=rules._INFO))

@@ -11,6 +11,7 @@ import pytest
 
 from amanat.client import conversation
 from amanat.client.gaps import TOLD_BEFORE
+from amanat.client.unit import Unit
 from amanat.protocol import codec
 from amanat.protocol.messages import CellKind, FileRef, Kind, WelcomeRef
 
@@ -25,10 +26,8 @@ def announce(world: World, who: Person, whom: str, gid: bytes) -> None:
     """Announce a Welcome into a group to a contact; nothing rests where it is said to rest."""
     file = FileRef(world.relay.address, "IR", os.urandom(32), 100, os.urandom(32))
     ref = WelcomeRef(gid, file, "family", bytes(32))
-    with who.client._unit():
-        who.client._conversations._say(
-            who.gid(whom), Kind.WELCOME, codec.encode(ref), now=world.now()
-        )
+    with who.client._unit() as unit:
+        who.client._conversations._say(unit, who.gid(whom), Kind.WELCOME, codec.encode(ref))
 
 
 async def test_welcome_that_leads_nowhere_takes_nobody_elses_place(world: World) -> None:
@@ -192,7 +191,8 @@ async def test_newcomer_asks_nobody_for_what_was_said_before_they_came(
     assert kinds[CellKind.WANTED] == 0
     assert set(now_said(carol, gid)) == {"welcome", "thank you", *(f"word {n}" for n in range(5))}
     await world.pass_time(120)
-    assert bob.client._conversations.gaps.before(gid, has_receipts=True) == []  # carol has heard
+    with bob.client._unit() as unit:
+        assert bob.client._conversations.gaps.before(unit, gid, has_receipts=True) == []  # carol
 
 
 async def test_who_does_not_say_where_their_words_begin_for_a_newcomer_is_asked(
@@ -223,10 +223,10 @@ async def test_what_nobody_answers_for_is_given_up_at_once_and_comes_late_all_th
         await world.pass_time(5)
         await bob.sleep()
     signer = bob.client._me.signer
-    with carol.client._unit():  # as after the last asking
+    with carol.client._unit() as unit:  # as after the last asking
         carol.db.execute("UPDATE heard SET asked = 120 WHERE gid = ? AND signer = ?", (gid, signer))
         for gap in carol.client._conversations.gaps.due(2**52):
-            carol.client._conversations.ask(gap, now=world.now())
+            carol.client._conversations.ask(unit, gap)
     assert "message-lost" in carol.warnings()
     assert not carol.client.status().missing
     bob.wake()
@@ -250,8 +250,8 @@ async def test_in_a_large_group_newcomers_are_told_some_times(
     gaps = bob.client._conversations.gaps
     before = gaps.before
 
-    def telling(gid: bytes, *, has_receipts: bool) -> list[Before]:
-        told.append(len(found := before(gid, has_receipts=has_receipts)))
+    def telling(unit: Unit, gid: bytes, *, has_receipts: bool) -> list[Before]:
+        told.append(len(found := before(unit, gid, has_receipts=has_receipts)))
         return found
 
     monkeypatch.setattr(gaps, "before", telling)

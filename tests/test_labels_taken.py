@@ -116,8 +116,8 @@ async def test_commit_of_whoever_comes_back_leaves_under_another_label(world: Wo
     gid = await world.group("family", alice, bob)
     await world.pass_time(200)
     liar = Liar(world.relay, alice, in_epoch(bob, gid), most=2)
-    with alice.client._unit():
-        alice.client._conversations.go_astray(gid, "copied-vault", is_restart=True, now=world.now())
+    with alice.client._unit() as unit:
+        alice.client._conversations.go_astray(unit, gid, "copied-vault", is_restart=True)
     await world.settle()
     assert len(liar.labels) == len(set(liar.labels)) == 2
     assert alice.client.view(gid).state == "active"

@@ -26,7 +26,7 @@ UNLOCK = Unlock(key=bytes(32))
 
 @pytest.fixture
 def vault(tmp_path: Path) -> Iterator[Vault]:
-    create(tmp_path / "vault", UNLOCK, lambda _: None)
+    create(tmp_path / "vault", UNLOCK, lambda _, __: None, now=0)
     opened = open_vault(tmp_path / "vault", UNLOCK)
     yield opened
     opened.close()
@@ -49,11 +49,16 @@ class Log:
         return tlog.sign_checkpoint(tlog.Checkpoint(origin(RELAY), len(self.entries), root), KEY)
 
 
+def take(vault: Vault, note: bytes) -> bool:
+    with vault.unit(now=0) as unit:
+        return Ledgers(vault).take(unit, RELAY, note, {})
+
+
 def look(vault: Vault, log: Log, change: Callable[[bytes], bytes] = bytes) -> bool:
     ledgers = Ledgers(vault)
     tiles = {tile: change(log.tile(tile)) for tile in ledgers.wanted(RELAY, log.note)}
-    with vault.unit():
-        return ledgers.take(RELAY, log.note, tiles)
+    with vault.unit(now=0) as unit:
+        return ledgers.take(unit, RELAY, log.note, tiles)
 
 
 def entries(count: int) -> list[bytes]:
@@ -61,7 +66,7 @@ def entries(count: int) -> list[bytes]:
 
 
 def kept(vault: Vault) -> tuple[bytes, bytes | None]:
-    row: tuple[bytes, bytes | None] = vault.db.execute(
+    row: tuple[bytes, bytes | None] = vault._db.execute(
         "SELECT checkpoint, contradiction FROM ledger"
     ).fetchone()
     return row
@@ -111,22 +116,22 @@ def test_a_relay_that_gives_no_tiles_or_wrong_ones_or_no_checkpoint_is_not_belie
     vault: Vault,
 ) -> None:
     log = Log(entries(100))
-    with vault.unit():
-        assert Ledgers(vault).take(RELAY, b"", {})  # one without a ledger
+    with vault.unit(now=0) as unit:
+        assert Ledgers(vault).take(unit, RELAY, b"", {})  # one without a ledger
     look(vault, log)
     new = Log(entries(120))
     refusals: list[Callable[[], bool]] = [
         lambda: look(vault, new, lambda _: b""),
         lambda: look(vault, new, lambda tile: tile[:-32]),
         lambda: look(vault, new, lambda tile: bytes(len(tile))),
-        lambda: Ledgers(vault).take(RELAY, new.note, {}),
-        lambda: Ledgers(vault).take(RELAY, b"", {}),
-        lambda: Ledgers(vault).take(RELAY, new.note[:-9], {}),
+        lambda: take(vault, new.note),
+        lambda: take(vault, b""),
+        lambda: take(vault, new.note[:-9]),
     ]
     for refusal in refusals:
         assert not refusal()
         assert kept(vault)[0] == log.note
-        vault.db.execute("UPDATE ledger SET contradiction = NULL")
+        vault._db.execute("UPDATE ledger SET contradiction = NULL")
     assert look(vault, new)
 
 

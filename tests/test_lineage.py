@@ -13,6 +13,7 @@ from amanat.cli import _unproven_text
 from amanat.client import api, comeback, delivery
 from amanat.client import lineage as lineages
 from amanat.client.comeback import Help
+from amanat.client.unit import Unit
 from amanat.display import shown
 from amanat.drill.world import Shelf
 from amanat.errors import (
@@ -67,7 +68,7 @@ def commit_alone(
     talk, engine = liar.client._conversations, liar.client._engine
     gone = [p.leaf_index for p in talk.group(gid).people if p.leaf.name in removes]
     before = talk.group(gid).view.epoch
-    with liar.client._unit():
+    with liar.client._unit() as unit:
         bundle = engine.commit(
             gid,
             adds=list(adds),
@@ -77,10 +78,10 @@ def commit_alone(
             aad=NO_LEAVES,
         )
         engine.merge_pending(gid, bundle.sha256)
-        talk.lineages.goes_on(gid, before, bundle.commit, is_read=True)
+        talk.lineages.goes_on(unit, gid, before, bundle.commit, is_read=True)
         talk._groups.clear()
         with contextlib.suppress(IdentityChanged):  # the liar's own program minds a third in two
-            talk._enter_epoch(gid, renewed={talk._me.identity}, now=world.now())
+            talk._enter_epoch(unit, gid, renewed={talk._me.identity})
     return bundle.commit
 
 
@@ -89,8 +90,8 @@ def help_of(helper: Person, gid: bytes, since: int | None, **changes: object) ->
     talk, engine = helper.client._conversations, helper.client._engine
     here = talk.group(gid).view.epoch
     state = talk.state_of(gid, since) if since is not None else None
-    with helper.client._unit():
-        secret = talk.epoch_secret(gid, now=helper.client._now())
+    with helper.client._unit() as unit:
+        secret = talk.epoch_secret(unit, gid)
     made = Help(
         Epoch(since, state) if since is not None and state else None,
         (talk.lineages.since(gid, since, upto=here) or []) if since is not None else [],
@@ -105,16 +106,14 @@ def help_of(helper: Person, gid: bytes, since: int | None, **changes: object) ->
 
 
 def go_astray(world: World, person: Person, gid: bytes) -> None:
-    with person.client._unit():
-        person.client._conversations.go_astray(
-            gid, CopiedVault.code, is_restart=True, now=world.now()
-        )
+    with person.client._unit() as unit:
+        person.client._conversations.go_astray(unit, gid, CopiedVault.code, is_restart=True)
 
 
 def doubts(world: World, person: Person, gid: bytes) -> None:
     """Somebody is told that the group is elsewhere, and asks."""
-    with person.client._unit():
-        person.client._conversations.doubt(gid, None, now=world.now())
+    with person.client._unit() as unit:
+        person.client._conversations.doubt(unit, gid, None)
 
 
 def empty(drop: Drop) -> Shelf:
@@ -124,9 +123,9 @@ def empty(drop: Drop) -> Shelf:
 
 
 def take(world: World, person: Person, gid: bytes, help_: Help) -> None:
-    with person.client._unit():
+    with person.client._unit() as unit:
         person.db.execute("UPDATE comeback SET helper = ? WHERE gid = ?", (bytes(32), gid))
-        person.client._comebacks.take(gid, codec.encode(help_), now=world.now())
+        person.client._comebacks.take(unit, gid, codec.encode(help_))
 
 
 def seen_by(person: Person, gid: bytes) -> tuple[str, list[str], list[str]]:
@@ -141,10 +140,11 @@ def seized(liar: Person, gid: bytes) -> Policy:
     return structs.replace(policy, direct=[], admins=[talk._me.identity], name="mallory's")
 
 
-def package_of(liar: Person, stranger: Person, gid: bytes, now: int) -> bytes:
+def package_of(liar: Person, stranger: Person, gid: bytes) -> bytes:
     talk = liar.client._conversations
     suite = talk.group(gid).view.suite
-    package = talk._their_key_package(stranger.client._me.identity, suite, now=now)
+    with liar.client._unit() as unit:
+        package = talk._their_key_package(unit, stranger.client._me.identity, suite)
     assert package is not None
     return package
 
@@ -194,7 +194,7 @@ async def test_no_way_is_gone_on_which_somebody_did_what_they_may_not(
         case "put out":
             commit_alone(world, mallory, gid, removes=["bob"])
         case _:
-            package = package_of(mallory, eve, gid, world.now())
+            package = package_of(mallory, eve, gid)
             commit_alone(world, mallory, gid, adds=[package])
     commit_alone(world, mallory, gid)  # and what she may
     (go_astray if asks == "lost" else doubts)(world, alice, gid)
@@ -213,7 +213,7 @@ async def test_a_conversation_of_two_stays_one_whoever_helps(world: World, how: 
     await mallory.sleep()
     epoch = alice.client.view(gid).epoch
     if how == "third":
-        commit_alone(world, mallory, gid, adds=[package_of(mallory, eve, gid, world.now())])
+        commit_alone(world, mallory, gid, adds=[package_of(mallory, eve, gid)])
     else:
         commit_alone(world, mallory, gid, policy=seized(mallory, gid))
     go_astray(world, alice, gid)
@@ -268,9 +268,9 @@ async def test_help_that_does_not_hold_changes_nothing(world: World) -> None:
         assert alice.warnings()[-1] == code, lie
         assert alice.client._conversations.group(gid) == before
         assert alice.client._engine.pending(gid) is None
-    with alice.client._unit():
+    with alice.client._unit() as unit:
         for junk in (b"", b"\0" * 100, None):
-            alice.client._comebacks.take(gid, junk, now=world.now())
+            alice.client._comebacks.take(unit, gid, junk)
     assert alice.client._engine.pending(gid) is None
     take(world, alice, gid, right)
     assert alice.client._engine.pending(gid) is not None
@@ -331,10 +331,8 @@ async def test_a_claim_to_be_elsewhere_costs_a_question_and_accuses_nobody(world
     before = alice.client._conversations.group(gid)
     for number in range(4):
         claimed = Epoch(view.epoch, bytes([number] * 8))
-        with mallory.client._unit():
-            mallory.client._delivery.post(
-                gid, to, CellKind.NOTICE, b"", epoch=claimed, now=world.now()
-            )
+        with mallory.client._unit() as unit:
+            mallory.client._delivery.post(unit, gid, to, CellKind.NOTICE, b"", epoch=claimed)
         await world.pass_time(30)
     await world.settle()
     assert alice.client._conversations.group(gid) == before
@@ -354,8 +352,8 @@ async def test_votes_of_one_liar_move_nobody(world: World) -> None:
     alice.client.rename(gid, "alice's")
     await world.settle()
     commit_alone(world, mallory, gid)
-    with mallory.client._unit():
-        mallory.client._conversations.branches.vote(gid, epoch)
+    with mallory.client._unit() as unit:
+        mallory.client._conversations.branches.vote(unit, gid, epoch)
     lie = help_of(mallory, gid, epoch)
     own = mallory.client._conversations.branches.votes(gid, epoch)
     junk = [Vote(epoch, bob.client._me.signer, own[0].commit, own[0].signature)]
@@ -511,8 +509,8 @@ async def test_an_old_message_in_the_drop_of_an_epoch_stops_nobody(world: World)
     for number in range(8):
         alice.client.rename(gid, f"name {number}")
         await world.settle()
-    with mallory.client._unit():
-        talk._append_to_epoch(gid, talk.group(gid), MESSAGE_FRAGMENT, old, now=world.now())
+    with mallory.client._unit() as unit:
+        talk._append_to_epoch(unit, gid, talk.group(gid), MESSAGE_FRAGMENT, old)
     await world.settle()
     alice.client.rename(gid, "after it")
     await world.settle()
@@ -528,15 +526,15 @@ async def test_every_asking_arrives_while_a_label_for_it_is_left(
     go_astray(world, alice, gid)
     asked, read = set(), set()
     for _ in range(delivery.WAYS_BACK * 3 // 4):
-        with alice.client._unit():
-            alice.client._comebacks._ask(gid, now=world.now())
+        with alice.client._unit() as unit:
+            alice.client._comebacks._ask(unit, gid)
         asked.add(alice.one("SELECT nonce FROM comeback WHERE gid = ?", gid))
         await world.pass_time(0.5)
     help_them = bob.client._comebacks.help
 
-    def read_it(identity: bytes, payload: bytes, *, now: int) -> None:
+    def read_it(unit: Unit, identity: bytes, payload: bytes) -> None:
         read.add(codec.decode(comeback._asks, payload, InvalidMessage).nonce)
-        help_them(identity, payload, now=now)
+        help_them(unit, identity, payload)
 
     monkeypatch.setattr(bob.client._comebacks, "help", read_it)
     bob.wake()
@@ -552,10 +550,8 @@ async def test_a_contact_is_answered_so_often_and_no_more(world: World) -> None:
         nonce = number.to_bytes(16, "big")
         asked = comeback.Ask(gid, nonce, [], is_lost=True, votes=[])
         before = bob.one("SELECT count(*) FROM helped")
-        with bob.client._unit():
-            bob.client._comebacks.help(
-                alice.client._me.identity, codec.encode(asked), now=world.now() + number * 1000
-            )
+        with bob.vault.unit(now=world.now() + number * 1000) as unit:
+            bob.client._comebacks.help(unit, alice.client._me.identity, codec.encode(asked))
         answered += bob.one("SELECT count(*) FROM helped") - before
     assert 1 < answered <= 12  # each may be a file
 
@@ -567,9 +563,9 @@ async def test_what_members_are_asked_to_say_they_say_once(world: World) -> None
     await world.settle()
     said = bob.one("SELECT sent_seq FROM conversation WHERE gid = ?", gid)
     for epoch in (0, 1, 2, 2, 1, 50):
-        with mallory.client._unit():
+        with mallory.client._unit() as unit:
             mallory.client._conversations._say(
-                gid, Kind.VOTES, codec.encode(Votes(epoch, [])), now=world.now()
+                unit, gid, Kind.VOTES, codec.encode(Votes(epoch, []))
             )
     await world.pass_time(2)
     assert bob.one("SELECT sent_seq FROM conversation WHERE gid = ?", gid) <= said + 1
@@ -615,8 +611,10 @@ async def test_two_who_hear_nothing_of_each_other_find_together(
     world.relay.faces["bob", drop.drop_id] = shelf
     true = world.relay.shelves[drop.drop_id]
     for person in people:
-        with person.client._unit():  # as where both have refreshed their keys in their branches
-            person.client._delivery.end_chains(gid)
+        with (
+            person.client._unit() as unit
+        ):  # as where both have refreshed their keys in their branches
+            person.client._delivery.end_chains(unit, gid)
     bob.client.rename(gid, "bob's")
     before = len(true.cells)
     bob.wake()
@@ -642,13 +640,13 @@ async def test_a_commit_that_nobody_can_apply_is_outrun(world: World) -> None:
     broken = flipped(bundle.commit, 8 * (len(bundle.commit) - 60))
     assert alice.client._engine.lineage(gid).read(broken)
     drop_id, cell = mallory.seal_for_epoch(gid, mallory.piece(gid, broken))
-    with alice.client._unit():
-        alice.client._conversations.epoch_secret(gid, now=world.now())
+    with alice.client._unit() as unit:
+        alice.client._conversations.epoch_secret(unit, gid)
     await world.settle()
     world.relay.shelves[drop_id].add(cell)
     for person in people:
-        with person.client._unit():
-            person.client._conversations.notice(gid, now=world.now())
+        with person.client._unit() as unit:
+            person.client._conversations.notice(unit, gid, at=world.now())
     await world.pass_time(120)
     agree(people, gid)
     assert alice.client.view(gid).epoch == epoch + 1  # one of them has, and not all

@@ -31,16 +31,16 @@ from amanat.protocol.messages import (
 
 def say(person: Person, gid: bytes, kind: Kind, body: bytes) -> None:
     """Say something in a conversation without being asked whether it makes sense."""
-    with person.client._unit():
-        person.client._conversations._say(gid, kind, body, now=person.client._now())
+    with person.client._unit() as unit:
+        person.client._conversations._say(unit, gid, kind, body)
 
 
 def post(person: Person, gid: bytes, to: Person, kind: CellKind, payload: bytes) -> None:
     """Send a cell of any kind to one member."""
     talk = person.client._conversations
     peer = next(p for p in talk.others(talk.group(gid)) if p.identity == to.client._me.identity)
-    with person.client._unit():
-        talk._post(gid, peer, kind, payload, now=person.client._now())
+    with person.client._unit() as unit:
+        talk._post(unit, gid, peer, kind, payload)
 
 
 def envelope(text: str, *, seq: int, previous: bytes) -> bytes:
@@ -52,8 +52,8 @@ async def test_envelopes_that_do_not_hang_together_are_told(world: World) -> Non
     alice, bob = await world.friends("alice", "bob")
     bob.say("alice", "one")
     await world.settle()
-    with bob.vault.unit() as db:
-        db.execute("UPDATE conversation SET sent_hash = zeroblob(32)")
+    with bob.vault.unit(now=0) as unit:
+        unit.db.execute("UPDATE conversation SET sent_hash = zeroblob(32)")
     bob.say("alice", "two")
     await world.settle()
     assert alice.texts("bob") == ["one", "two"]
@@ -74,8 +74,8 @@ async def test_members_who_heard_two_things_under_one_number_are_told(world: Wor
         with bob.client._unit():
             sealed = bob.client._engine.encrypt(gid, said)
         post(bob, gid, person, CellKind.MLS, sealed)
-    with bob.vault.unit() as db:  # as who has said it
-        db.execute(
+    with bob.vault.unit(now=0) as unit:  # as who has said it
+        unit.db.execute(
             "UPDATE conversation SET sent_seq = ?, sent_hash = ? WHERE gid = ?",
             (seq + 1, envelope_hash(said), gid),
         )
@@ -151,8 +151,8 @@ async def test_member_who_claims_the_end_of_time_does_not_bring_it(world: World)
     alice, bob = await world.friends("alice", "bob")
     gid = alice.gid("bob")
     before = alice.one("SELECT clock FROM conversation WHERE gid = ?", gid)
-    with bob.vault.unit() as db:
-        db.execute("UPDATE conversation SET clock = ?", (2**53 - 2,))
+    with bob.vault.unit(now=0) as unit:
+        unit.db.execute("UPDATE conversation SET clock = ?", (2**53 - 2,))
     bob.say("alice", "it is late")
     await world.settle()
     after = alice.one("SELECT clock FROM conversation WHERE gid = ?", gid)
@@ -207,10 +207,8 @@ async def test_messages_of_epochs_that_never_come_are_bounded(
 
 async def test_key_package_of_another_is_not_taken_for_the_senders(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
-    with bob.client._unit():
-        stolen = bob.client._conversations.new_key_package(
-            78, carol.client._me.identity, now=world.now()
-        )
+    with bob.client._unit() as unit:
+        stolen = bob.client._conversations.new_key_package(unit, 78, carol.client._me.identity)
     say(carol, carol.gid("alice"), Kind.KEY_PACKAGES, codec.encode(KeyPackages([stolen])))
     await world.settle()
     assert alice.warnings() == [InvalidKeyPackage.code]
@@ -228,9 +226,9 @@ async def test_what_others_say_of_our_drops_is_kept_in_bounds(
     alice, bob = await world.friends("alice", "bob")
     drop_id = alice.client._me.home.bucket.drop_id
     for number in range(6):
-        with bob.vault.unit():
+        with bob.vault.unit(now=0) as unit:
             bob.client._delivery.saw(
-                alice.client._me.identity, drop_id, 10**6 + number, os.urandom(32)
+                unit, alice.client._me.identity, drop_id, 10**6 + number, os.urandom(32)
             )
         bob.say("alice", f"text {number}")
         await world.settle()
@@ -242,8 +240,8 @@ async def test_what_others_say_of_our_drops_is_kept_in_bounds(
 async def test_epoch_drop_that_a_relay_has_ended_is_made_again(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     gid = await world.group("all", alice, bob)
-    with alice.client._unit():
-        alice.client._conversations.epoch_secret(gid, now=world.now())
+    with alice.client._unit() as unit:
+        alice.client._conversations.epoch_secret(unit, gid)
     await world.settle()
     (*_, (_, drop)) = alice.client._conversations.epoch_drops(gid)
     del world.relay.shelves[drop.drop_id]  # nobody has used it for 180 days

@@ -1163,7 +1163,7 @@ def read_late(message: bytes, sender: Client, readers: list[Client]) -> None:
             continue
 
 
-def step(  # noqa: PLR0917, the history so far
+def step(
     operation: str,
     one: Client,
     other: Client,

@@ -101,9 +101,9 @@ async def test_a_no_is_the_word_of_nobody_else(world: World) -> None:
     mine = bob.client._me.identity_key.sign(leave_text(gid, nonce))
     for who in (carol, bob):
         no = Declined(gid, Leave(who.client._me.identity, nonce, mine))
-        with bob.client._unit():
+        with bob.client._unit() as unit:
             direct = talk.direct_with(alice.client._me.identity)
-            talk._say(direct, Kind.DECLINED, codec.encode(no), now=world.now())
+            talk._say(unit, direct, Kind.DECLINED, codec.encode(no))
         await world.settle()
     assert alice.client.view(gid).people == ["alice", "bob", "carol"]
 
@@ -159,11 +159,9 @@ async def test_offers_of_one_contact_are_bounded_and_take_nobody_elses_place(
         file = FileRef(world.relay.address, "IR", os.urandom(32), 100, bytes(32))
         group = gid if number == 0 else os.urandom(16)
         ref = WelcomeRef(group, file, f"nonsense {number}", bytes(32))
-        with alice.client._unit():
+        with alice.client._unit() as unit:
             direct = alice.gid("carol")
-            alice.client._conversations._say(
-                direct, Kind.WELCOME, codec.encode(ref), now=world.now()
-            )
+            alice.client._conversations._say(unit, direct, Kind.WELCOME, codec.encode(ref))
     await world.settle()
     names = [(one.by_name, one.name) for one in carol.client.offers()]
     assert ("bob", "book club") in names

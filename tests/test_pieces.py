@@ -78,7 +78,7 @@ def place_of(authors: Iterable[Author], *, gid: bytes = GID, epoch: int = 5) -> 
 @pytest.fixture(scope="module")
 def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
     directory: Path = tmp_path_factory.mktemp("pieces")
-    create(directory / "profile", Unlock(key=bytes(32)), lambda _: None)
+    create(directory / "profile", Unlock(key=bytes(32)), lambda _, __: None, now=0)
     opened = open_vault(directory / "profile", Unlock(key=bytes(32)))
     yield opened
     opened.close()
@@ -138,17 +138,17 @@ def test_whatever_others_begin_a_commit_becomes_whole(
     begun = [honest.junk(place), *(other.junk(place) for other in others)]
     found: list[bytes | None] = []
     kept = rules.Pieces(vault)
-    with vault.unit() as db:
+    with vault.unit(now=0) as unit:
         for piece in mine:
             for junk in begun[1:]:
                 for _ in range(rng.randrange(3 * MOST)):
-                    kept.take(b"here", next(junk))
+                    kept.take(unit, b"here", next(junk))
             if rng.randrange(2):
-                kept.take(b"here", next(begun[0]))  # what it has begun in vain before
-            found.append(kept.take(b"here", piece))
-            rows = db.execute("SELECT count(*) FROM fragment GROUP BY leaf").fetchall()
+                kept.take(unit, b"here", next(begun[0]))  # what it has begun in vain before
+            found.append(kept.take(unit, b"here", piece))
+            rows = unit.db.execute("SELECT count(*) FROM fragment GROUP BY leaf").fetchall()
             assert max((n for (n,) in rows), default=0) <= 2 * MOST
-        kept.forget(b"here")
+        kept.forget(unit, b"here")
     assert found == [None] * (count - 1) + [b"".join(piece.data for piece in mine)]
 
 
@@ -158,13 +158,13 @@ def test_all_who_flood_together_leave_room_for_whoever_has_begun_less(vault: Vau
     place = place_of(AUTHORS)
     kept = rules.Pieces(vault)
     floods = [other.junk(place) for other in others]
-    with vault.unit() as db:
+    with vault.unit(now=0) as unit:
         for piece in honest.whole(place, MOST):
             for junk in itertools.islice(itertools.cycle(floods), 100):
-                kept.take(b"here", next(junk))
-            whole = kept.take(b"here", piece)
-            assert db.execute("SELECT count(*) FROM fragment").fetchone()[0] <= ROOM
-        kept.forget(b"here")
+                kept.take(unit, b"here", next(junk))
+            whole = kept.take(unit, b"here", piece)
+            assert unit.db.execute("SELECT count(*) FROM fragment").fetchone()[0] <= ROOM
+        kept.forget(unit, b"here")
     assert whole is not None
 
 
@@ -173,11 +173,11 @@ def test_of_an_author_who_begins_too_much_the_newest_becomes_whole(vault: Vault)
     place = place_of([author])
     kept = rules.Pieces(vault)
     wholes = [author.whole(place, MAX_FRAGMENTS, b"whole %d, " % n) for n in range(4)]
-    with vault.unit():
+    with vault.unit(now=0) as unit:
         for whole in wholes:
-            assert not any(kept.take(b"here", piece) for piece in whole[:-1])
-        ends = [kept.take(b"here", whole[-1]) is not None for whole in wholes]
-        kept.forget(b"here")
+            assert not any(kept.take(unit, b"here", piece) for piece in whole[:-1])
+        ends = [kept.take(unit, b"here", whole[-1]) is not None for whole in wholes]
+        kept.forget(unit, b"here")
     assert ends == [False, False, True, True]
 
 
@@ -298,10 +298,8 @@ async def test_who_comes_back_does_so_through_a_flood(
         return False
 
     world.relay.forgets = after_each
-    with alice.client._unit():
-        alice.client._conversations.go_astray(
-            gid, CopiedVault.code, is_restart=True, now=world.now()
-        )
+    with alice.client._unit() as unit:
+        alice.client._conversations.go_astray(unit, gid, CopiedVault.code, is_restart=True)
     await world.settle()
     assert alice.client.view(gid).state == "active"
     assert alice.warnings() == [CopiedVault.code]  # of the going astray, and no other
@@ -329,8 +327,8 @@ async def test_commit_counts_whoever_has_put_it_into_the_drop(world: World) -> N
     alice.client.rename(gid, "ours")
     await world.pass_time(10)
     for person in (bob, carol):
-        with person.client._unit():
-            person.client._conversations.notice(gid, now=world.now())
+        with person.client._unit() as unit:
+            person.client._conversations.notice(unit, gid, at=world.now())
     await world.pass_time(10)
     assert stolen
     assert {person.client.view(gid).name for person in people} == {"ours"}

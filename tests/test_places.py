@@ -57,7 +57,7 @@ CONFIG = RelayConfig(region="DE", operator="one", host="relay.example", port=844
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Vault]:
-    vault.create(tmp_path, Unlock(key=bytes(32)), lambda _vault: None)
+    vault.create(tmp_path, Unlock(key=bytes(32)), lambda _, __: None, now=0)
     found = vault.open_vault(tmp_path, Unlock(key=bytes(32)))
     yield found
     found.close()
@@ -68,13 +68,13 @@ def opened(tmp_path: Path) -> Iterator[Vault]:
 
 def test_of_two_addresses_a_relay_has_signed_the_later_one_counts(opened: Vault) -> None:
     places = Places(opened)
-    with opened.unit():
-        assert places.learn(relay_at(NEW, issued=2), now=1)
-        assert not places.learn(relay_at(OLD, issued=1), now=1)
-        assert not places.learn(relay_at(NEW, issued=3), now=1)  # which says nothing new
+    with opened.unit(now=1) as unit:
+        assert places.learn(unit, relay_at(NEW, issued=2))
+        assert not places.learn(unit, relay_at(OLD, issued=1))
+        assert not places.learn(unit, relay_at(NEW, issued=3))  # which says nothing new
     assert places.where(KEY, now=1) == [NEW]
-    with opened.unit():
-        assert places.learn(relay_at(OLD, issued=4), now=1)
+    with opened.unit(now=1) as unit:
+        assert places.learn(unit, relay_at(OLD, issued=4))
     assert Places(opened).where(KEY, now=1) == [OLD]
 
 
@@ -82,14 +82,14 @@ def test_what_a_failed_unit_learned_is_learned_anew(opened: Vault) -> None:
     places = Places(opened)
 
     def fail() -> None:
-        with opened.unit():
-            places.learn(relay_at(NEW, issued=2), now=1)
+        with opened.unit(now=1) as unit:
+            places.learn(unit, relay_at(NEW, issued=2))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    with opened.unit():
-        assert places.learn(relay_at(NEW, issued=2), now=1)
+    with opened.unit(now=1) as unit:
+        assert places.learn(unit, relay_at(NEW, issued=2))
     assert places.where(KEY, now=1) == [NEW]
 
 
@@ -98,50 +98,54 @@ def test_a_relay_is_looked_for_where_it_was_found_or_named_last_and_then_where_i
 ) -> None:
     places = Places(opened)
     stays = Stay(OLD, 0, 10), Stay(NEW, 11)
-    with opened.unit():
-        places.learn(relay_at(*stays), now=1)
+    with opened.unit(now=1) as unit:
+        places.learn(unit, relay_at(*stays))
     assert places.where(KEY, now=10 * DAY_MS) == [OLD, NEW]
     assert places.where(KEY, now=11 * DAY_MS) == [NEW, OLD]
-    with opened.unit():
-        places.found(KEY, OLD, [], now=5)
+    with opened.unit(now=5) as unit:
+        places.found(unit, KEY, OLD, [])
     assert places.where(KEY, now=11 * DAY_MS) == [OLD, NEW]
-    with opened.unit():
-        places.name(NamedAddress.of(KEY, NAMED), now=6)
+    with opened.unit(now=6) as unit:
+        places.name(unit, NamedAddress.of(KEY, NAMED))
     assert places.where(KEY, now=11 * DAY_MS) == [NAMED, NEW, OLD]
-    with opened.unit():
-        places.found(KEY, NEW, [NAMED], now=7)
+    with opened.unit(now=7) as unit:
+        places.found(unit, KEY, NEW, [NAMED])
     assert places.where(KEY, now=11 * DAY_MS) == [NEW, NAMED, OLD]
 
 
 def test_a_place_is_kept_for_as_long_as_the_relay_is_found_there(opened: Vault) -> None:
     places = Places(opened)
-    with opened.unit():
-        places.learn(relay_at(OLD), now=1)
-        places.found(KEY, OLD, [], now=1)
-        places.learn(relay_at(NEW, issued=2), now=2)
+    with opened.unit(now=1) as unit:
+        places.learn(unit, relay_at(OLD))
+        places.found(unit, KEY, OLD, [])
+        unit.now = 2
+        places.learn(unit, relay_at(NEW, issued=2))
     assert places.where(KEY, now=3) == [OLD, NEW]
-    with opened.unit():
-        places.found(KEY, NEW, [OLD], now=3)
+    with opened.unit(now=3) as unit:
+        places.found(unit, KEY, NEW, [OLD])
     assert places.where(KEY, now=3) == [NEW]
 
 
 def test_what_is_kept_of_places_is_bounded(opened: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("amanat.client.places.MAX_RELAYS", 3)
     places = Places(opened)
-    with opened.unit():
+    with opened.unit(now=0) as unit:
         for number in range(10):
-            places.learn(relay_at(number=number), now=number)
-            places.found(relay_at(number=number).key, OLD, [], now=number)
+            unit.now = number
+            places.learn(unit, relay_at(number=number))
+            places.found(unit, relay_at(number=number).key, OLD, [])
         for port in range(1, 20):
-            places.name(NamedAddress.of(KEY, Place("10.0.0.1", port)), now=100 + port)
-    assert opened.db.execute("SELECT count(*) FROM relay_at").fetchone() == (3,)
+            unit.now = 100 + port
+            places.name(unit, NamedAddress.of(KEY, Place("10.0.0.1", port)))
+    assert opened._db.execute("SELECT count(*) FROM relay_at").fetchone() == (3,)
     assert places.signed(relay_at(number=9).key) is not None
-    named = opened.db.execute("SELECT count(*) FROM place WHERE named_at IS NOT NULL").fetchone()
+    named = opened._db.execute("SELECT count(*) FROM place WHERE named_at IS NOT NULL").fetchone()
     assert named == (MAX_PLACES,)
-    with opened.unit():
-        assert places.learn(relay_at(number=0), now=200)  # it is learned again
+    with opened.unit(now=200) as unit:
+        assert places.learn(unit, relay_at(number=0))  # it is learned again
         for number in range(1, 10):
-            places.learn(relay_at(number=number, issued=5), now=300 + number)
+            unit.now = 300 + number
+            places.learn(unit, relay_at(number=number, issued=5))
     assert places.signed(KEY) is not None  # for the person has named it
     assert MAX_RELAYS == 4096
 
@@ -149,10 +153,12 @@ def test_what_is_kept_of_places_is_bounded(opened: Vault, monkeypatch: pytest.Mo
 def test_what_is_shown_of_a_relay_can_be_pasted(opened: Vault) -> None:
     places = Places(opened)
     hosts = [Place(f"{letter * 60}.example", 1) for letter in "abcd"]
-    with opened.unit():
+    with opened.unit(now=0) as unit:
         for number in (0, 2):
-            places.name(NamedAddress.of(KEY, *hosts[number : number + 2]), now=number)
-        places.learn(relay_at(Place("c" * 63 + ".example", 1), issued=9), now=9)
+            unit.now = number
+            places.name(unit, NamedAddress.of(KEY, *hosts[number : number + 2]))
+        unit.now = 9
+        places.learn(unit, relay_at(Place("c" * 63 + ".example", 1), issued=9))
     text = str(places.address(KEY, now=9))
     assert len(text) <= MAX_ADDRESS_CHARS
     assert parse_address(text).places == places.address(KEY, now=9).places
@@ -211,8 +217,9 @@ async def test_no_invite_has_us_call_on_our_own_machine_or_network(tmp_path: Pat
             with pytest.raises(NotPublic):
                 client.accept(to_link(invite_to(relay_there)))
             # Whatever comes in another way waits, and is called on no more.
-            with client._unit():
+            with client._unit() as unit:
                 client._delivery.deposit(
+                    unit,
                     invite_to(relay_there).addresses,
                     os.urandom(32),
                     b"",
@@ -417,8 +424,8 @@ async def test_nobody_can_say_where_a_relay_is_that_is_not_theirs_to_say(world: 
     (address,) = bob.client._me.addresses
     forged = NamedAddress.of(address.relay.key, NEW)
     body = codec.encode(NewAddresses(2**52, [Address(forged, "IR", *address_of(address))]))
-    with bob.client._unit():
-        bob.client._conversations._say(bob.gid("alice"), Kind.ADDRESSES, body, now=world.now())
+    with bob.client._unit() as unit:
+        bob.client._conversations._say(unit, bob.gid("alice"), Kind.ADDRESSES, body)
     await world.settle()
     assert where(alice, world.relay) == before
     assert "invalid-message" in alice.warnings()
@@ -467,43 +474,44 @@ def test_a_flood_of_addresses_drives_out_nothing_that_is_ours_or_waited_for(
     monkeypatch.setattr("amanat.client.places.MAX_RELAYS", 3)
     places = Places(opened)
     ours, first, second, met = (relay_at(number=number) for number in range(4))
-    with opened.unit():
+    with opened.unit(now=1) as unit:
         for one in (ours, first, second):
-            places.learn(one, now=1)
-        opened.db.execute(
+            places.learn(unit, one)
+        opened._db.execute(
             "INSERT INTO relay (relay, region, bucket_key) VALUES (?, 'DE', x'')", (ours.key,)
         )
-        opened.db.execute(
+        opened._db.execute(
             "INSERT INTO outbox (relay, request, other_relay, purpose, due_at)"
             " VALUES (?, x'', ?, 'pair', 0)",
             (first.key, second.key),
         )
-    with opened.unit():
-        places.learn(met, now=2)
+    with opened.unit(now=2) as unit:
+        places.learn(unit, met)
+        unit.now = 3
         for number in range(4, 20):
-            places.learn(relay_at(number=number), now=3)
+            places.learn(unit, relay_at(number=number))
     for one in (ours, first, second):
         assert places.where(one.key, now=3) == [*one.places]
     assert places.where(met.key, now=3) == []
-    with opened.unit():
-        assert places.learn(met, now=0)  # though the clock was set back
+    with opened.unit(now=0) as unit:
+        assert places.learn(unit, met)  # though the clock was set back
     assert places.where(met.key, now=3) == [*met.places]
 
 
 def test_a_clock_that_jumps_hides_no_place(opened: Vault) -> None:
     places = Places(opened)
     ahead = 100 * 366 * DAY_MS
-    with opened.unit():
-        places.learn(relay_at(Stay(OLD, 0, 10), Stay(NEW, 11)), now=ahead)
-        places.found(KEY, OLD, [], now=ahead)
+    with opened.unit(now=ahead) as unit:
+        places.learn(unit, relay_at(Stay(OLD, 0, 10), Stay(NEW, 11)))
+        places.found(unit, KEY, OLD, [])
     for now in (0, 5 * DAY_MS, ahead, 2 * ahead):
         assert {*places.where(KEY, now=now)} == {OLD, NEW}
-    with opened.unit():
-        places.name(NamedAddress.of(KEY, NAMED), now=5)
-        places.learn(relay_at(NEW, issued=2), now=5)
+    with opened.unit(now=5) as unit:
+        places.name(unit, NamedAddress.of(KEY, NAMED))
+        places.learn(unit, relay_at(NEW, issued=2))
     assert places.where(KEY, now=5) == [OLD, NAMED, NEW]
-    with opened.unit():
-        places.found(KEY, NAMED, [OLD], now=6)
+    with opened.unit(now=6) as unit:
+        places.found(unit, KEY, NAMED, [OLD])
     assert places.where(KEY, now=6) == [NAMED, NEW]
     assert places.found_at(KEY) == NAMED
 
@@ -556,8 +564,8 @@ async def test_an_old_word_of_a_relay_that_is_repeated_counts_for_nothing(world:
     (address,) = bob.client._me.addresses
     stale = Address(old, address.region, *address_of(address))
     body = codec.encode(NewAddresses(2**52, [stale]))
-    with bob.client._unit():
-        bob.client._conversations._say(bob.gid("alice"), Kind.ADDRESSES, body, now=world.now())
+    with bob.client._unit() as unit:
+        bob.client._conversations._say(unit, bob.gid("alice"), Kind.ADDRESSES, body)
     await world.settle()
     assert where(alice, world.relay) == before
     assert alice.client._places.signed(old.key) == world.relay.address

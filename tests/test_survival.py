@@ -591,7 +591,7 @@ async def test_damaged_vault_is_named_and_left_as_it_is(world: World) -> None:
         else:  # a page that opening does not touch: looking for damage finds it
             count["found by a check"] += 1
             assert opened.check_vault()
-            opened._vault.db.close()
+            opened._vault._db.close()
             os.close(opened._vault._lock)
         assert files(directory) == before
     (directory / "vault.db").write_bytes(whole)

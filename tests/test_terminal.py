@@ -133,7 +133,7 @@ def test_a_profile_s_directory_is_its_owner_s_alone(tmp_path: Path) -> None:
     made = tmp_path / "made"
     made.mkdir(mode=0o755)
     unlock = vault.Unlock(key=bytes(32))
-    vault.create(made, unlock, lambda _: None)
+    vault.create(made, unlock, lambda _, __: None, now=0)
     assert made.stat().st_mode & 0o777 == 0o700
     made.chmod(0o755)
     vault.open_vault(made, unlock).close()

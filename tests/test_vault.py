@@ -15,6 +15,7 @@ import keyring.backend
 import pytest
 
 from amanat.client import vault
+from amanat.client.unit import Unit
 from amanat.client.vault import Unlock, Vault, create, open_vault
 from amanat.errors import (
     BadArgument,
@@ -39,8 +40,8 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vault, "ARGON2_PASSES", 1)
 
 
-def fill(new: Vault) -> None:
-    new.put("secret", SECRET)
+def fill(unit: Unit, _: Vault) -> None:
+    unit.put("secret", SECRET)
 
 
 def state(directory: Path) -> dict[str, bytes]:
@@ -51,7 +52,7 @@ def state(directory: Path) -> dict[str, bytes]:
 @pytest.fixture
 def profile(tmp_path: Path) -> Path:
     """A profile that opens with KEY."""
-    create(tmp_path / "profile", KEY, fill)
+    create(tmp_path / "profile", KEY, fill, now=0)
     return tmp_path / "profile"
 
 
@@ -100,7 +101,7 @@ def reads(directory: Path, unlock: Unlock) -> bytes:
 
 
 def test_vault_opens_with_its_passphrase_alone(tmp_path: Path) -> None:
-    create(tmp_path, Unlock(passphrase="گذرواژه"), fill)
+    create(tmp_path, Unlock(passphrase="گذرواژه"), fill, now=0)
     assert vault.needs_passphrase(tmp_path)
     assert reads(tmp_path, Unlock(passphrase="گذرواژه")) == SECRET
     before = state(tmp_path)
@@ -121,7 +122,7 @@ def test_vault_opens_with_its_key_alone(profile: Path) -> None:
 
 
 def test_vault_opens_with_the_system_keyring(tmp_path: Path, system_keyring: Memory) -> None:
-    create(tmp_path, Unlock(keyring=True), fill)
+    create(tmp_path, Unlock(keyring=True), fill, now=0)
     assert not vault.needs_passphrase(tmp_path)
     assert reads(tmp_path, Unlock(keyring=True)) == SECRET
     (entry,) = system_keyring.kept
@@ -138,15 +139,15 @@ def test_vault_opens_with_the_system_keyring(tmp_path: Path, system_keyring: Mem
 )  # fmt: skip
 def test_vault_is_made_with_exactly_one_key(tmp_path: Path, unlock: Unlock) -> None:
     with pytest.raises(BadArgument):
-        create(tmp_path, unlock, fill)
+        create(tmp_path, unlock, fill, now=0)
     assert not (tmp_path / "vault.db").exists()
-    create(tmp_path, KEY, fill)
+    create(tmp_path, KEY, fill, now=0)
 
 
 def test_each_vault_has_its_own_salt(tmp_path: Path) -> None:
     files = []
     for name in ("one", "two"):
-        create(tmp_path / name, Unlock(passphrase="same"), fill)
+        create(tmp_path / name, Unlock(passphrase="same"), fill, now=0)
         files.append(json.loads((tmp_path / name / "vault.json").read_bytes()))
     assert files[0]["salt"] != files[1]["salt"]
     assert files[0]["check"] != files[1]["check"]
@@ -155,20 +156,20 @@ def test_each_vault_has_its_own_salt(tmp_path: Path) -> None:
 def test_second_vault_does_not_replace_the_first(profile: Path) -> None:
     before = state(profile)
     with pytest.raises(ProfileExists):
-        create(profile, Unlock(passphrase="x"), fill)
+        create(profile, Unlock(passphrase="x"), fill, now=0)
     assert state(profile) == before
 
 
 def test_failing_to_fill_leaves_no_profile(tmp_path: Path) -> None:
-    def fail(new: Vault) -> None:
-        fill(new)
+    def fail(unit: Unit, new: Vault) -> None:
+        fill(unit, new)
         raise BadArgument("no")
 
     with pytest.raises(BadArgument):
-        create(tmp_path, KEY, fail)
+        create(tmp_path, KEY, fail, now=0)
     with pytest.raises(NoProfile):
         open_vault(tmp_path, KEY)
-    create(tmp_path, KEY, fill)
+    create(tmp_path, KEY, fill, now=0)
     assert reads(tmp_path, KEY) == SECRET
     assert set(state(tmp_path)) == {"lock", "vault.db", "vault.json"}
 
@@ -194,7 +195,7 @@ def test_one_process_at_a_time(profile: Path) -> None:
         with pytest.raises(ProfileInUse):
             open_vault(profile, KEY)
         with pytest.raises(ProfileInUse):
-            create(profile, KEY, fill)
+            create(profile, KEY, fill, now=0)
         assert state(profile) == before
         other.kill()
     assert reads(profile, KEY) == SECRET
@@ -208,7 +209,7 @@ def test_one_opening_at_a_time_in_one_process(profile: Path, opened: Vault) -> N
 
 def test_vault_of_a_newer_program_is_left_alone(profile: Path) -> None:
     opened = open_vault(profile, KEY)
-    opened.db.execute(f"PRAGMA user_version = {vault.VERSION + 1}")
+    opened._db.execute(f"PRAGMA user_version = {vault.VERSION + 1}")
     opened.close()
     before = state(profile)
     with pytest.raises(VaultTooNew):
@@ -278,16 +279,16 @@ def test_changed_first_page_is_named(profile: Path, at: int) -> None:
 
 
 def test_database_of_another_profile_is_named(profile: Path, tmp_path: Path) -> None:
-    create(tmp_path / "other", Unlock(key=bytes(32)), fill)
+    create(tmp_path / "other", Unlock(key=bytes(32)), fill, now=0)
     shutil.copy(tmp_path / "other" / "vault.db", profile / "vault.db")
     with pytest.raises(VaultDamaged):
         open_vault(profile, KEY)
 
 
 def test_nothing_can_be_read_in_the_files(profile: Path, opened: Vault) -> None:
-    with opened.unit() as db:
+    with opened.unit(now=0) as unit:
         for number in range(50):
-            db.execute("INSERT INTO meta VALUES (?, ?)", (f"number {number}", SECRET * 50))
+            unit.db.execute("INSERT INTO meta VALUES (?, ?)", (f"number {number}", SECRET * 50))
     everything = b"".join(state(profile).values())
     for known in (SECRET, b"CREATE TABLE", b"number 7", b"SQLite format", bytes(range(32))):
         assert known not in everything
@@ -297,18 +298,18 @@ def test_nothing_can_be_read_in_the_files(profile: Path, opened: Vault) -> None:
 def test_what_is_kept_and_deleted_outlives_the_power(
     opened: Vault, setting: str, value: int
 ) -> None:
-    assert opened.db.execute(f"PRAGMA {setting}").fetchone() == (value,)
+    assert opened._db.execute(f"PRAGMA {setting}").fetchone() == (value,)
 
 
 def test_unit_is_kept_whole(opened: Vault) -> None:
     told: list[str] = []
     opened.bind(
-        before_commit=lambda: opened.put("mirror", b"new"),
+        before_commit=lambda unit: unit.put("mirror", b"new"),
         after_commit=lambda: told.append("committed"),
         forget=lambda: told.append("forgotten"),
     )
-    with opened.unit():
-        opened.put("secret", b"new")
+    with opened.unit(now=0) as unit:
+        unit.put("secret", b"new")
     assert (opened.get("secret"), opened.get("mirror")) == (b"new", b"new")
     assert told == ["committed"]
 
@@ -316,25 +317,25 @@ def test_unit_is_kept_whole(opened: Vault) -> None:
 def test_failed_unit_never_was(opened: Vault) -> None:
     told: list[str] = []
     opened.bind(
-        before_commit=lambda: told.append("asked"),
+        before_commit=lambda _: told.append("asked"),
         after_commit=lambda: told.append("committed"),
         forget=lambda: told.append("forgotten"),
     )
     for error in (ValueError, KeyboardInterrupt):
-        with pytest.raises(error), opened.unit():  # noqa: PT012  # a unit that fails half-way
-            opened.put("secret", b"new")
+        with pytest.raises(error), opened.unit(now=0) as unit:  # noqa: PT012  # a unit that fails half-way
+            unit.put("secret", b"new")
             raise error
     assert opened.get("secret") == SECRET
     assert told == ["forgotten"] * 2
 
 
 def test_failure_to_write_memory_is_a_failed_unit(opened: Vault) -> None:
-    def fail() -> None:
+    def fail(_: Unit) -> None:
         raise ValueError
 
     opened.bind(before_commit=fail)
-    with pytest.raises(ValueError), opened.unit():  # noqa: PT011  # it has no text
-        opened.put("secret", b"new")
+    with pytest.raises(ValueError), opened.unit(now=0) as unit:  # noqa: PT011  # it has no text
+        unit.put("secret", b"new")
     assert opened.get("secret") == SECRET
 
 
@@ -344,61 +345,61 @@ def test_key_that_is_not_there_is_an_error(opened: Vault) -> None:
 
 
 def test_full_disk_is_named_and_changes_nothing(opened: Vault) -> None:
-    (pages,) = opened.db.execute("PRAGMA page_count").fetchone()
-    opened.db.execute(f"PRAGMA max_page_count = {pages}")
+    (pages,) = opened._db.execute("PRAGMA page_count").fetchone()
+    opened._db.execute(f"PRAGMA max_page_count = {pages}")
     told: list[str] = []
     opened.bind(forget=lambda: told.append("forgotten"))
-    with pytest.raises(DiskFull), opened.unit():  # noqa: PT012  # half of it would fit
-        opened.put("secret", b"new")
-        opened.put("large", bytes(100_000))
+    with pytest.raises(DiskFull), opened.unit(now=0) as unit:  # noqa: PT012  # half of it would fit
+        unit.put("secret", b"new")
+        unit.put("large", bytes(100_000))
     assert opened.get("secret") == SECRET
     assert told == ["forgotten"]
-    opened.db.execute("PRAGMA max_page_count = 100000")
-    with opened.unit():
-        opened.put("large", bytes(100_000))
+    opened._db.execute("PRAGMA max_page_count = 100000")
+    with opened.unit(now=0) as unit:
+        unit.put("large", bytes(100_000))
     assert opened.get("large") == bytes(100_000)
 
 
 def test_closing_leaves_no_log_of_what_was_deleted(profile: Path) -> None:
     opened = open_vault(profile, KEY)
-    with opened.unit():
-        opened.put("secret", b"")
+    with opened.unit(now=0) as unit:
+        unit.put("secret", b"")
     assert (profile / "vault.db-wal").stat().st_size
     opened.close()
     assert set(state(profile)) == {"lock", "vault.db", "vault.json"}
 
 
 def test_messages_of_a_vault_of_version_1_are_kept(tmp_path: Path) -> None:
-    create(tmp_path, KEY, fill)
+    create(tmp_path, KEY, fill, now=0)
     opened = open_vault(tmp_path, KEY)
     made = dump(opened)
-    for (name,) in opened.db.execute(
+    for (name,) in opened._db.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
     ).fetchall():
-        opened.db.execute(f"DROP TABLE {name}")
+        opened._db.execute(f"DROP TABLE {name}")
     for statement in vault._SCHEMAS[0].split(";\n"):
-        opened.db.execute(statement)
-    with opened.unit() as db:
-        db.execute(
+        opened._db.execute(statement)
+    with opened.unit(now=0) as unit:
+        unit.db.execute(
             "INSERT INTO conversation (gid, state, sent_hash, read_row, sure_seq)"
             " VALUES (x'01', 'active', x'', 2, 0)"
         )
         for row, (mid, text) in enumerate([(1, "سلام"), (2, "read"), (3, "unread"), (1, "twice")]):
-            db.execute(
+            unit.db.execute(
                 "INSERT INTO message VALUES (?, x'01', ?, x'aa', x'bb', ?, 7, 8, 9, 1, ?)",
                 (row + 1, bytes([mid]) * 16, mid, text),
             )
-        db.execute("PRAGMA user_version = 1")
+        unit.db.execute("PRAGMA user_version = 1")
     opened.close()
     opened = open_vault(tmp_path, KEY)
     assert dump(opened) == made
-    assert opened.db.execute(
+    assert opened._db.execute(
         "SELECT row, id, envelope, seq, clock, sent_at, kept_at, text, expires_at FROM message"
     ).fetchall() == [
         (row, message_id(b"\xaa", bytes([row]) * 16), bytes([row]) * 16, row, 7, 8, 9, text, None)
         for row, text in ((1, "سلام"), (2, "read"), (3, "unread"))
     ]
-    assert opened.db.execute("SELECT read_row, hidden FROM conversation").fetchone() == (2, 0)
+    assert opened._db.execute("SELECT read_row, hidden FROM conversation").fetchone() == (2, 0)
     opened.close()
 
 
@@ -408,26 +409,26 @@ def test_what_waits_in_a_vault_of_version_11_waits_still(
     with monkeypatch.context() as before:
         before.setattr(vault, "_SCHEMAS", vault._SCHEMAS[:11])
         before.setattr(vault, "VERSION", 11)
-        create(tmp_path / "old", KEY, fill)
+        create(tmp_path / "old", KEY, fill, now=0)
         opened = open_vault(tmp_path / "old", KEY)
-    with opened.unit() as db:
-        db.execute("INSERT INTO invite VALUES (x'01', x'02', 3, NULL)")
-        db.execute("INSERT INTO knock VALUES (x'04', x'05', 'bob', '', 6)")
-        db.execute(
+    with opened.unit(now=0) as unit:
+        unit.db.execute("INSERT INTO invite VALUES (x'01', x'02', 3, NULL)")
+        unit.db.execute("INSERT INTO knock VALUES (x'04', x'05', 'bob', '', 6)")
+        unit.db.execute(
             "INSERT INTO outbox (relay, request, purpose, due_at, recipient)"
             " VALUES ('relay', x'07', 'cell', 8, x'09')"
         )
     opened.close()
-    create(tmp_path / "new", KEY, fill)
+    create(tmp_path / "new", KEY, fill, now=0)
     made = open_vault(tmp_path / "new", KEY)
     opened = open_vault(tmp_path / "old", KEY)
     assert dump(opened) == dump(made)
     made.close()
-    assert opened.db.execute("SELECT secret, made_at, drops FROM invite").fetchall() == [
+    assert opened._db.execute("SELECT secret, made_at, drops FROM invite").fetchall() == [
         (b"\x01", 3, b"")
     ]
-    assert opened.db.execute("SELECT name, drops FROM knock").fetchall() == [("bob", b"")]
-    assert opened.db.execute("SELECT request, secret, payload FROM outbox").fetchall() == [
+    assert opened._db.execute("SELECT name, drops FROM knock").fetchall() == [("bob", b"")]
+    assert opened._db.execute("SELECT request, secret, payload FROM outbox").fetchall() == [
         (b"\x07", None, None)
     ]
     opened.close()
@@ -435,6 +436,6 @@ def test_what_waits_in_a_vault_of_version_11_waits_still(
 
 def dump(opened: Vault) -> list[tuple[str, str]]:
     """The schema."""
-    return opened.db.execute(
+    return opened._db.execute(
         "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
     ).fetchall()

@@ -15,8 +15,8 @@ from amanat.protocol.messages import Kind
 
 
 def warn(person: Person, code: str, detail: str = "", *, whom: bytes = b"") -> None:
-    with person.client._unit():
-        person.client._conversations.warn(None, code, detail, whom=whom, now=person.client._now())
+    with person.client._unit() as unit:
+        person.client._conversations.warn(unit, None, code, detail, whom=whom)
 
 
 async def test_junk_pushes_out_no_warning_of_trust(
@@ -27,9 +27,9 @@ async def test_junk_pushes_out_no_warning_of_trust(
     gid = await world.group("g", *people)
     warn(alice, IdentityChanged.code, "Carol")
     for _ in range(4):
-        with mallory.client._unit():
+        with mallory.client._unit() as unit:
             for _ in range(10):
-                mallory.client._conversations._say(gid, Kind.EDIT, b"junk", now=world.now())
+                mallory.client._conversations._say(unit, gid, Kind.EDIT, b"junk")
         await world.settle()
     first, junk = alice.client.status().warnings
     assert (first.code, first.detail) == (IdentityChanged.code, "Carol")

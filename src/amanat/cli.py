@@ -52,8 +52,15 @@ from amanat.client.api import (
     UnprovenView,
     WarningView,
 )
-from amanat.client.conversation import Event, Joined, Offered, Removed, Warned
-from amanat.client.history import MessageChanged, TextArrived
+from amanat.client.events import (
+    Event,
+    Joined,
+    MessageChanged,
+    Offered,
+    Removed,
+    TextArrived,
+    Warned,
+)
 from amanat.client.holding import DEPOSIT, HOLD
 from amanat.client.invite import LIFE_S
 from amanat.client.offers import ASK, JOIN

@@ -284,7 +284,7 @@ class Engine:
         """Forget the private part of a KeyPackage, if it is still there."""
         _call(self._engine.delete_key_package, ref)
 
-    def create_group(  # noqa: PLR0917, a group has these parts
+    def create_group(
         self, gid: bytes, suite: int, signer: bytes, credential: bytes, leaf: bytes, policy: bytes
     ) -> None:
         """Create a group of one, in epoch 0."""
@@ -417,7 +417,7 @@ class Engine:
         """The lineage of a group from its epoch here on."""
         return Lineage(_call(self._engine.lineage, gid))
 
-    def join_external(  # noqa: PLR0917, an external Commit has these parts
+    def join_external(
         self,
         group_info: bytes,
         tree: bytes,

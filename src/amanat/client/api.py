@@ -27,7 +27,7 @@ from amanat.client import conversation as rules
 from amanat.client import profile, rights, vault
 from amanat.client.claims import SUSPENSE_MS
 from amanat.client.comeback import ASK_MS, Comebacks, Try
-from amanat.client.conversation import AnnouncedWelcome, Conversations, Event
+from amanat.client.conversation import AnnouncedWelcome, Conversations
 from amanat.client.cover import delay_s
 from amanat.client.delivery import (
     MAX_SKIPPED,
@@ -38,6 +38,7 @@ from amanat.client.delivery import (
     FromKnock,
     FromLost,
 )
+from amanat.client.events import Event
 from amanat.client.fetching import Fetch
 from amanat.client.holding import DEPOSIT, HOLD
 from amanat.client.invite import ASIDE_MS, LIFE_S, Invites, from_link, to_link
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from amanat.client.holding import HeldDrop
     from amanat.client.profile import Home
     from amanat.client.routes import Where
+    from amanat.client.unit import Unit
     from amanat.client.vault import Unlock, Vault
     from amanat.link import Link
     from amanat.protocol.descriptor import NamedAddress, RelayAddress
@@ -420,7 +422,7 @@ class Client:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._db = vault.db
+        self._read = vault.read
         self._engine = mls.Engine(self._fetch)
         vault.bind(
             before_commit=self._write_delta,
@@ -499,17 +501,17 @@ class Client:
         homes = await _move_into(first, access, other, fallback_access)
         home, second = homes[0], homes[1] if fallback else None
 
-        def fill(new: Vault) -> None:
+        def fill(unit: Unit, new: Vault) -> None:
             engine = mls.Engine(lambda _key: None)
-            places, now = Places(new), cls._now()
-            home.begin(new, places, now=now)
-            profile.write(new, engine, name=name, home=home.home)
+            places = Places(new)
+            home.begin(unit, places)
+            profile.write(unit, engine, name=name, home=home.home)
             if second is not None:
-                second.begin(new, places, now=now)
-                profile.write_home(new, "fallback", second.home)
-            _store_delta(new, engine)
+                second.begin(unit, places)
+                profile.write_home(unit, "fallback", second.home)
+            _store_delta(unit, engine)
 
-        vault.create(directory, unlock, fill)
+        vault.create(directory, unlock, fill, now=cls._now())
         return cls.open(directory, unlock)
 
     @classmethod
@@ -536,8 +538,8 @@ class Client:
     def start(self) -> None:
         """Begin to send and to read, in the background."""
         self._begin_clock(self._now())
-        with self._unit():
-            self._conversations.claims.begin(now=self._now())
+        with self._unit() as unit:
+            self._conversations.claims.begin(unit)
         self._read_buckets()
         self._spawn("ticks", self._tick())
         self._spawn("survey", self._survey_once())
@@ -557,7 +559,7 @@ class Client:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._failure is None and self._delivery.has_passed:
-            with self._vault.unit():
+            with self._vault.unit(now=self._now()):
                 pass  # writes how far other people's cells were read
         self._routes.close()
         self._vault.close()
@@ -590,8 +592,8 @@ class Client:
         """Whether something is on its way, but to a relay that we have left and that is away."""
         away = {home.relay for home in self._me.former if self._is_away(home)}
         gone = self._relays_left() & (away | set(self._down_since))
-        rows = self._db.execute("SELECT DISTINCT relay FROM outbox WHERE tries = 0").fetchall()
-        tried = self._db.execute("SELECT gid FROM attempt").fetchall()
+        rows = self._read.execute("SELECT DISTINCT relay FROM outbox WHERE tries = 0").fetchall()
+        tried = self._read.execute("SELECT gid FROM attempt").fetchall()
         relays = {row[0] for row in rows}
         relays |= {self._conversations.group(gid).policy.relay.key for (gid,) in tried}
         return bool(relays - gone)
@@ -612,7 +614,7 @@ class Client:
             return
         while (
             self._looking
-            or self._db.execute(
+            or self._read.execute(
                 "SELECT 1 FROM conversation WHERE look_due_at <= ?"
                 " AND state IN ('active', 'leaving')"
                 " UNION ALL SELECT 1 FROM meta WHERE key = 'again'",
@@ -637,8 +639,8 @@ class Client:
     def invite(self, life_s: int = LIFE_S) -> str:
         """The link of a new invite, good for one person and for so many seconds; no server is
         asked. Raises BadArgument."""
-        with self._unit():
-            return to_link(self._invites.make(life_s, now=self._now()))
+        with self._unit() as unit:
+            return to_link(self._invites.make(unit, life_s))
 
     def invites(self) -> list[OpenInvite]:
         """The invites that can still be used, the oldest first."""
@@ -651,8 +653,8 @@ class Client:
 
     def withdraw_invite(self, invite: str) -> None:
         """Let nobody use an invite any more, by its id. Raises UnknownInvite or AmbiguousName."""
-        with self._unit():
-            self._invites.withdraw(invite, now=self._now())
+        with self._unit() as unit:
+            self._invites.withdraw(unit, invite)
 
     def accept(self, link: str, greeting: str = "") -> str:
         """Knock on an invite; the name of the inviter. The contact exists once they answered.
@@ -661,13 +663,13 @@ class Client:
         BadArgument.
         """
         invite = from_link(link)
-        with self._unit():
-            self._invites.knock(invite, greeting, now=self._now())
+        with self._unit() as unit:
+            self._invites.knock(unit, invite, greeting)
         return invite.name
 
     def contacts(self) -> list[Contact]:
         """Everyone we can write to, by name."""
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT name, identity, conversation, verified, blocked FROM contact ORDER BY name"
         ).fetchall()
         return [
@@ -691,8 +693,8 @@ class Client:
     def set_verified(self, name: str, *, is_verified: bool = True) -> None:
         """Keep that the safety number was compared. Raises UnknownContact or AmbiguousName."""
         identity = self.contact(name).identity
-        with self._unit():
-            self._db.execute(
+        with self._unit() as unit:
+            unit.db.execute(
                 "UPDATE contact SET verified = ? WHERE identity = ?", (is_verified, identity)
             )
 
@@ -707,12 +709,12 @@ class Client:
 
     def _set_blocked(self, name: str, *, is_blocked: bool) -> None:
         identity = self.contact(name).identity
-        with self._unit():
+        with self._unit() as unit:
             if is_blocked:
-                self._conversations.block(identity)
+                self._conversations.block(unit, identity)
             else:
-                self._history.set_blocked(identity, is_blocked=False)
-                self._conversations.tell_unblocked(identity, now=self._now())
+                self._history.set_blocked(unit, identity, is_blocked=False)
+                self._conversations.tell_unblocked(unit, identity)
 
     async def set_fallback(
         self, relay: str, access: bytes = b"", *, is_strict: bool | None = None
@@ -829,8 +831,8 @@ class Client:
             with contextlib.suppress(Unavailable):
                 link = await connect(address)
                 link.close()
-        with self._unit():
-            self._places.name(address, now=self._now())
+        with self._unit() as unit:
+            self._places.name(unit, address)
         self._routes.look_again(address.key)
         with contextlib.suppress(Unavailable):
             is_found = await self._routes.ask_where(address.key)
@@ -846,55 +848,52 @@ class Client:
     ) -> None:
         """Have other homes from now on, and tell everybody. `hops` says of those that stay whether
         they hand requests to the other."""
-        before, former = self._me.homes[:], self._me.former[:]
         is_strict = self.is_strict if is_strict is None else is_strict
         self._check_regions(new, is_strict=is_strict)
-        try:
-            with self._unit():
-                profile.set_strict(self._vault, is_strict=is_strict)
-                self._change_homes(new, hops)
-        except BaseException:  # memory was ahead of the vault
-            self._me.homes[:], self._me.former[:] = before, former
-            self._delivery.new_homes()
-            raise
+        with self._unit() as unit:
+            profile.set_strict(unit, is_strict=is_strict)
+            self._change_homes(unit, new, hops)
+        if "home" in new:
+            self._home_read.clear()
         if self._routes.period_s:
             await self._go_another_way()
         if "ticks" in self._tasks:
             self._read_buckets()
 
-    def _change_homes(self, new: dict[str, _NewHome | None], hops: dict[bytes, bool]) -> None:
-        """The unit of work of an exit."""
-        now, vault, known = self._now(), self._vault, self._conversations.whereabouts
+    def _change_homes(
+        self, unit: Unit, new: dict[str, _NewHome | None], hops: dict[bytes, bool]
+    ) -> None:
+        """What an exit does at once."""
+        known = self._conversations.whereabouts
         before = self._me.homes[:]
-        known.promised(before)
+        known.promised(unit, before)
         if "fallback" in new:
-            profile.forget_fallback(vault)
+            profile.forget_fallback(unit)
         for what, home in new.items():
             if home is not None:
-                home.begin(vault, self._places, now=now)
-                profile.write_home(vault, what, home.home)
+                home.begin(unit, self._places)
+                profile.write_home(unit, what, home.home)
         for stays in before:
             if stays.relay in hops:
-                profile.set_hop(vault, stays.relay, stays.operator, is_hop=hops[stays.relay])
-        self._me.homes[:] = profile.read_homes(vault)
+                profile.set_hop(unit, stays.relay, stays.operator, is_hop=hops[stays.relay])
+        self._me.homes[:] = profile.read_homes(self._vault)
         drops = {home.bucket.drop_id for home in self._me.homes}
         known_drops = {home.bucket.drop_id for home in before}
         left = [home for home in before if home.bucket.drop_id not in drops]
         fresh = [home for home in self._me.homes if home.bucket.drop_id not in known_drops]
-        known.move(left, fresh, now=now)
-        self._me.former[:] = profile.read_former(vault)
+        known.move(unit, left, fresh)
+        self._me.former[:] = profile.read_former(self._vault)
         self._delivery.new_homes()
         if "home" in new:
-            self._conversations.at_home()
-            self._home_read.clear()
+            self._conversations.at_home(unit)
             # Whether another copy of this vault has spoken can be asked of the relay we have left
             # only: who exits does not wait for it.
-            self._db.execute(
+            unit.db.execute(
                 "DELETE FROM outbox WHERE purpose IN ('claim', 'question') AND relay = ?",
                 (before[0].relay,),
             )
-        self._conversations.tell_addresses(now=now)
-        self._conversations.bring_along(self._relays_left(), now=now)
+        self._conversations.tell_addresses(unit)
+        self._conversations.bring_along(unit, self._relays_left())
 
     @property
     def allowed_regions(self) -> frozenset[str] | None:
@@ -910,8 +909,8 @@ class Client:
         allowed = None if regions is None else frozenset(map(check_region, regions))
         if allowed is not None and not allowed:
             raise BadArgument("allow one region at least")
-        with self._unit():
-            profile.write_allowed(self._vault, allowed)
+        with self._unit() as unit:
+            profile.write_allowed(unit, allowed)
         self._begin_following()
 
     @property
@@ -922,8 +921,8 @@ class Client:
     def set_strict(self, *, is_strict: bool) -> None:
         """Say whether home and fallback are to be in one region. Raises RegionsDiffer."""
         self._check_regions({}, is_strict=is_strict)
-        with self._unit():
-            profile.set_strict(self._vault, is_strict=is_strict)
+        with self._unit() as unit:
+            profile.set_strict(unit, is_strict=is_strict)
 
     def _check_regions(self, new: dict[str, _NewHome | None], *, is_strict: bool) -> None:
         """Raises RegionNotAllowed or RegionsDiffer."""
@@ -956,10 +955,10 @@ class Client:
             where = Proposed(named, is_named=True, behind=_Where(self))
             if not await _goes(where, named.key, self._me.home.relay):
                 raise HopRefused(hop)
-        with self._unit():
+        with self._unit() as unit:
             if named is not None:
-                self._places.name(named, now=self._now())
-            self._vault.put("hop", setting)
+                self._places.name(unit, named)
+            unit.put("hop", setting)
         self._routes.setting = setting
         await self._go_another_way()
 
@@ -974,8 +973,8 @@ class Client:
         transport = self._routes.transport(self._me.home.relay)
         if period_s and not transport.hop:
             raise NoHop(transport.reason)
-        with self._unit():
-            self._vault.put("period", period_s.to_bytes(2, "big"))
+        with self._unit() as unit:
+            unit.put("period", period_s.to_bytes(2, "big"))
         self._routes.period_s = period_s
         await self._go_another_way()
 
@@ -988,14 +987,14 @@ class Client:
     def seconds_to_leave(self) -> float:
         """How long what waits now takes to leave at most, where it leaves in its turn; else 0."""
         period_s = self._routes.period_s
-        (waiting,) = self._db.execute("SELECT count(*) FROM outbox").fetchone()
+        (waiting,) = self._read.execute("SELECT count(*) FROM outbox").fetchone()
         return delay_s(period_s)[1] + period_s * (waiting - 1) if period_s and waiting else 0.0
 
     def set_outbound(self, policy: str) -> None:
         """Let what we say to people of other regions rest with them ("deposit"), or at our home
         only ("hold"), from where they fetch it; from now on. Raises BadArgument."""
-        with self._unit():
-            self._conversations.holding.choose(policy)
+        with self._unit() as unit:
+            self._conversations.holding.choose(unit, policy)
 
     async def _go_another_way(self) -> None:
         """Whoever asks a relay begins again."""
@@ -1027,9 +1026,9 @@ class Client:
             finally:
                 link.close()
             found[home.relay] = descriptor.operator, goes
-        with self._unit():
+        with self._unit() as unit:
             for relay, (operator, is_hop) in found.items():
-                profile.set_hop(self._vault, relay, operator, is_hop=is_hop)
+                profile.set_hop(unit, relay, operator, is_hop=is_hop)
             self._me.homes[:] = profile.read_homes(self._vault)
         await self._go_another_way()
 
@@ -1046,11 +1045,11 @@ class Client:
             with contextlib.suppress(Unavailable, PeerError, TrustError):
                 await self._check_ledger(home.relay)
 
-    def _learn_outbound(self, relay: bytes, policy: str) -> None:
-        """What the operator of an own relay wants of words; inside a unit."""
+    def _learn_outbound(self, unit: Unit, relay: bytes, policy: str) -> None:
+        """What the operator of an own relay wants of words."""
         for number, home in enumerate(self._me.homes):
             if home.relay == relay and home.holds != (policy == HOLD):
-                profile.set_holds(self._vault, relay, holds=policy == HOLD)
+                profile.set_holds(unit, relay, holds=policy == HOLD)
                 self._me.homes[number] = home._replace(holds=policy == HOLD)
 
     async def _check_ledger(self, relay: bytes) -> None:
@@ -1063,16 +1062,15 @@ class Client:
             with contextlib.suppress(NotInLedger):
                 consulted = await way.request(wire.Consult(0, tile.path), wire.Consulted)
                 tiles[tile] = consulted.part
-        with self._unit():
-            now = self._now()
-            self._places.learn(descriptor.address, now=now)
-            self._learn_outbound(relay, descriptor.outbound)
-            if not self._ledgers.take(relay, note, tiles):
-                self._warn_of(relay, LedgerRewritten.code)
+        with self._unit() as unit:
+            self._places.learn(unit, descriptor.address)
+            self._learn_outbound(unit, relay, descriptor.outbound)
+            if not self._ledgers.take(unit, relay, note, tiles):
+                self._warn_of(unit, relay, LedgerRewritten.code)
             if descriptor.notice is not None:
-                self._places.learn(descriptor.notice.to, now=now)
-            if self._moves.hear(relay, descriptor.notice):
-                self._warn_of(relay, MoveAnnounced.code)
+                self._places.learn(unit, descriptor.notice.to)
+            if self._moves.hear(unit, relay, descriptor.notice):
+                self._warn_of(unit, relay, MoveAnnounced.code)
 
     # Moves of our relays
 
@@ -1084,12 +1082,12 @@ class Client:
         return relay not in ours or allowed is None or region in allowed
 
     def _learn_move(self, relay: bytes, order: bytes) -> None:
-        with self._unit():
-            self._moves.learn(relay, order)
+        with self._unit() as unit:
+            self._moves.learn(unit, relay, order)
             to = open_order(order)
-            self._places.learn(to.to, now=self._now())
+            self._places.learn(unit, to.to)
             if not self._allows(relay, to.region):
-                self._warn_of(relay, MovedAway.code, to.region)
+                self._warn_of(unit, relay, MovedAway.code, to.region)
         self._begin_following()
 
     # Where relays are
@@ -1100,17 +1098,17 @@ class Client:
         is_news = self._places.is_news(relay, link.place, now=now)
         with contextlib.suppress(DiskFull):  # the next link tells it again
             if fresh or is_news or link.missed:
-                with self._unit():
-                    self._places.found(relay, link.place, link.missed, now=now)
+                with self._unit() as unit:
+                    self._places.found(unit, relay, link.place, link.missed)
                     for _, place in fresh:
-                        self._warn_of(relay, RelayKeyChanged.code, place.name)
+                        self._warn_of(unit, relay, RelayKeyChanged.code, place.name)
             self._strangers |= fresh
 
     def _learn_place(self, address: RelayAddress) -> None:
         with contextlib.suppress(DiskFull):  # the next contact tells it again
             if self._places.is_newer(address):
-                with self._unit():
-                    self._places.learn(address, now=self._now())
+                with self._unit() as unit:
+                    self._places.learn(unit, address)
 
     def _begin_following(self) -> None:
         if "ticks" in self._tasks and "moving home" not in self._tasks:
@@ -1123,7 +1121,7 @@ class Client:
             to = self._routes.moved.get(home.relay)
             if to is None or not self._allows(home.relay, to.region):
                 continue
-            (key,) = self._db.execute(
+            (key,) = self._read.execute(
                 "SELECT bucket_key FROM relay WHERE relay = ?", (home.relay,)
             ).fetchone()
             others = [one.relay for one in self._me.homes if one != home]
@@ -1148,7 +1146,7 @@ class Client:
 
     def conversations(self) -> list[ConversationView]:
         """All conversations, groups and 1:1, in the order they began."""
-        rows = self._db.execute("SELECT gid, state FROM conversation ORDER BY rowid").fetchall()
+        rows = self._read.execute("SELECT gid, state FROM conversation ORDER BY rowid").fetchall()
         return [self._view(gid, state) for gid, state in rows]
 
     def conversation(self, name: str) -> ConversationView:
@@ -1238,14 +1236,14 @@ class Client:
         with an id where that looks like somebody else's.
         """
         names: dict[bytes, str] = dict(
-            self._db.execute("SELECT identity, name FROM contact").fetchall()
+            self._read.execute("SELECT identity, name FROM contact").fetchall()
         )
         names[self._me.identity] = self._me.name
         taken = {look for name in names.values() for look in looks(name)}
         people = self._conversations.group(gid).people
         said = {person.identity: person.leaf.name for person in people}
         often = Counter(look for name in said.values() for look in looks(name))
-        past = self._db.execute(
+        past = self._read.execute(
             "SELECT identity FROM message WHERE gid = ?1"
             " UNION SELECT identity FROM change WHERE gid = ?1",
             (gid,),
@@ -1263,24 +1261,24 @@ class Client:
         other begins with them. Raises NotAMember, MessageTooLarge, Blocked, IdentityChanged,
         UnknownMessage or AmbiguousName.
         """
-        with self._unit():
+        with self._unit() as unit:
             answered = self._history.find(gid, reply_to) if reply_to else None
-            return self._conversations.send_text(gid, text, reply_to=answered, now=self._now())
+            return self._conversations.send_text(unit, gid, text, reply_to=answered)
 
     def edit(self, gid: bytes, message: str, text: str) -> None:
         """Give an own text other words. Raises like `send`, and NotYours."""
-        with self._unit():
+        with self._unit() as unit:
             target = self._history.find(gid, message)
-            self._conversations.edit(gid, target, text, now=self._now())
+            self._conversations.edit(unit, gid, target, text)
 
     def react(self, gid: bytes, message: str, emoji: str) -> None:
         """React to a text, instead of how we did before; an empty `emoji` takes that back.
 
         Raises BadArgument, and like `send`.
         """
-        with self._unit():
+        with self._unit() as unit:
             target = self._history.find(gid, message)
-            self._conversations.react(gid, target, emoji, now=self._now())
+            self._conversations.react(unit, gid, target, emoji)
 
     def delete(self, gid: bytes, messages: Sequence[str], *, for_everyone: bool = True) -> None:
         """Delete own texts for everyone, or any from this vault alone.
@@ -1288,13 +1286,13 @@ class Client:
         Others may have read and copied them. Raises like `send`, and NotYours; nothing is deleted
         then.
         """
-        with self._unit():
+        with self._unit() as unit:
             targets = [self._history.find(gid, one) for one in messages]
             if for_everyone:
-                self._conversations.delete(gid, targets, now=self._now())
+                self._conversations.delete(unit, gid, targets)
             else:
                 for target in targets:
-                    self._history.forget(gid, target)
+                    self._history.forget(unit, gid, target)
 
     def set_timer(self, gid: bytes, seconds: int) -> None:
         """Have what is said from now on disappear: this long after it was sent or read, at the
@@ -1302,8 +1300,8 @@ class Client:
 
         Raises NotAMember, NotAdmin, Blocked, IdentityChanged or BadArgument.
         """
-        with self._unit():
-            self._conversations.set_timer(gid, seconds, now=self._now())
+        with self._unit() as unit:
+            self._conversations.set_timer(unit, gid, seconds)
 
     def message(self, gid: bytes, message: str) -> Message:
         """The message of an id, or of its first digits. Raises UnknownMessage or AmbiguousName."""
@@ -1344,7 +1342,7 @@ class Client:
 
     def view(self, gid: bytes) -> ConversationView:
         """A conversation by its gid. Raises UnknownConversation."""
-        row = self._db.execute("SELECT state FROM conversation WHERE gid = ?", (gid,)).fetchone()
+        row = self._read.execute("SELECT state FROM conversation WHERE gid = ?", (gid,)).fetchone()
         if row is None:
             raise UnknownConversation
         return self._view(gid, row[0])
@@ -1366,11 +1364,13 @@ class Client:
 
     def mark_read(self, gid: bytes | None = None) -> None:
         """Everything kept so far, of one conversation or of all, is read."""
-        with self._unit():
-            self._history.mark_read(gid, now=self._now())
+        with self._unit() as unit:
+            self._history.mark_read(unit, gid)
 
     def _read_mark(self, gid: bytes) -> int:
-        row = self._db.execute("SELECT read_row FROM conversation WHERE gid = ?", (gid,)).fetchone()
+        row = self._read.execute(
+            "SELECT read_row FROM conversation WHERE gid = ?", (gid,)
+        ).fetchone()
         return int(row[0])
 
     def check_vault(self) -> str:
@@ -1379,7 +1379,7 @@ class Client:
 
     def count(self, gid: bytes) -> int:
         """How many texts a conversation holds."""
-        row = self._db.execute("SELECT count(*) FROM message WHERE gid = ?", (gid,)).fetchone()
+        row = self._read.execute("SELECT count(*) FROM message WHERE gid = ?", (gid,)).fetchone()
         return int(row[0])
 
     def traffic(self) -> tuple[int, int]:
@@ -1392,45 +1392,44 @@ class Client:
         Raises BadArgument, UnknownContact, AmbiguousName or GroupTooLarge.
         """
         contacts = [self.contact(person) for person in people]
-        with self._unit():
-            now = self._now()
-            gid = self._conversations.create_group(name, people=len(contacts) + 1, now=now)
-            self._conversations.add(gid, [c.identity for c in contacts], now=now)
+        with self._unit() as unit:
+            gid = self._conversations.create_group(unit, name, people=len(contacts) + 1)
+            self._conversations.add(unit, gid, [c.identity for c in contacts])
         return self._view(gid, "active")
 
     def add(self, gid: bytes, people: Sequence[str]) -> None:
         """Ask contacts into a group. Raises NotAMember, NotAdmin, UnknownContact, GroupTooLarge."""
         identities = [self.contact(person).identity for person in people]
-        with self._unit():
-            self._conversations.add(gid, identities, now=self._now())
+        with self._unit() as unit:
+            self._conversations.add(unit, gid, identities)
 
     def wished(self, gid: bytes) -> list[bytes]:
         """The identities asked into a group that no Commit has let in yet."""
-        rows = self._db.execute("SELECT data FROM intent WHERE gid = ? AND kind = 'add'", (gid,))
+        rows = self._read.execute("SELECT data FROM intent WHERE gid = ? AND kind = 'add'", (gid,))
         return [bytes(row[0]) for row in rows]
 
     def remove(self, gid: bytes, person: str) -> None:
         """Put a member out of a group. Raises NotAMember, NotAdmin, UnknownContact."""
         identity = self._member(gid, person)
-        with self._unit():
-            self._conversations.remove(gid, identity, now=self._now())
+        with self._unit() as unit:
+            self._conversations.remove(unit, gid, identity)
 
     def rename(self, gid: bytes, name: str) -> None:
         """Give a group another name. Raises NotAMember, NotAdmin or BadArgument."""
-        with self._unit():
-            self._conversations.rename(gid, name, now=self._now())
+        with self._unit() as unit:
+            self._conversations.rename(unit, gid, name)
 
     def set_admin(self, gid: bytes, person: str, *, is_admin: bool = True) -> None:
         """Give or take a member's admin rights. Raises NotAMember, NotAdmin or BadArgument."""
         identity = self._member(gid, person)
-        with self._unit():
-            self._conversations.set_admin(gid, identity, is_admin=is_admin, now=self._now())
+        with self._unit() as unit:
+            self._conversations.set_admin(unit, gid, identity, is_admin=is_admin)
 
     def set_roles(self, gid: bytes, roles: dict[str, str]) -> None:
         """Say who may add, remove and rename in a group: `may_add`, `may_remove`, `may_rename`,
         each "admins" or "members". Raises NotAMember, NotAdmin or BadArgument."""
-        with self._unit():
-            self._conversations.set_roles(gid, roles, now=self._now())
+        with self._unit() as unit:
+            self._conversations.set_roles(unit, gid, roles)
 
     @property
     def adds(self) -> str:
@@ -1439,8 +1438,8 @@ class Client:
 
     def set_adds(self, adds: str) -> None:
         """Say it, for all adds from now on. Raises BadArgument."""
-        with self._unit():
-            self._conversations.offers.choose(adds)
+        with self._unit() as unit:
+            self._conversations.offers.choose(unit, adds)
 
     def offers(self) -> list[GroupOffer]:
         """The groups that contacts ask us into, the oldest first."""
@@ -1469,8 +1468,8 @@ class Client:
         """Join a group that a contact asks us into, by the offer's id or the group's name. We are
         in it once its Welcome was fetched. Raises UnknownConversation or AmbiguousName."""
         found = self._offer(offer)
-        with self._unit():
-            self._conversations.accept_offer(found.gid, found.by, now=self._now())
+        with self._unit() as unit:
+            self._conversations.accept_offer(unit, found.gid, found.by)
         self._begin_due()
         return found
 
@@ -1482,24 +1481,24 @@ class Client:
         """Stay out of it, and let whoever asks take us out; or, if they are to be blocked, hear
         nothing more of them and tell them nothing. Raises like `accept_offer`."""
         found = self._offer(offer)
-        with self._unit():
+        with self._unit() as unit:
             if is_blocked:
-                self._conversations.block(found.by)
+                self._conversations.block(unit, found.by)
             else:
-                self._conversations.decline_offer(found.gid, found.by, now=self._now())
+                self._conversations.decline_offer(unit, found.gid, found.by)
         return found
 
     def leave_and_block(self, gid: bytes) -> Contact:
         """Leave a group, and hear nothing more of whoever has added us to it: them. Raises
         NotAMember, OutOfStep, or BadArgument if nobody has."""
-        with self._unit():
-            by = self._conversations.leave_and_block(gid, now=self._now())
+        with self._unit() as unit:
+            by = self._conversations.leave_and_block(unit, gid)
         return next(one for one in self.contacts() if one.identity == by)
 
     def leave(self, gid: bytes) -> None:
         """Leave a conversation. Raises NotAMember."""
-        with self._unit():
-            self._conversations.leave(gid, now=self._now())
+        with self._unit() as unit:
+            self._conversations.leave(unit, gid)
 
     def rejoinable(self, gid: bytes) -> list[UnprovenView]:
         """The states of a group that is out of step to which contacts help us, where nobody could
@@ -1527,8 +1526,8 @@ class Client:
         """Join a group again as a contact helps us to: by the person's own decision, who has looked
         at what differs (`rejoinable`). Raises UnknownHelp or UnknownContact."""
         identity = self._member(gid, helper)
-        with self._unit():
-            self._comebacks.accept(gid, identity, now=self._now())
+        with self._unit() as unit:
+            self._comebacks.accept(unit, gid, identity)
         self._begin_due()
 
     def _member(self, gid: bytes, person: str) -> bytes:
@@ -1543,7 +1542,7 @@ class Client:
     def status(self) -> Status:
         """Where things stand."""
         counts = [
-            self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+            self._read.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
             for table in ("outbox", "contact", "conversation")
         ]
         transport = self._routes.transport(self._me.home.relay)
@@ -1614,7 +1613,7 @@ class Client:
         )
 
     def _warnings(self) -> list[WarningView]:
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT at, code, detail, gid, whom, many FROM warning ORDER BY id"
         ).fetchall()
         if not rows:
@@ -1653,7 +1652,7 @@ class Client:
 
     def _relays_left(self) -> set[bytes]:
         """Where we have been at home, and are no more, by key."""
-        rows = self._db.execute("SELECT relay FROM relay").fetchall()
+        rows = self._read.execute("SELECT relay FROM relay").fetchall()
         return {row[0] for row in rows} - {home.relay for home in self._me.homes}
 
     def _left_behind(self) -> list[str]:
@@ -1676,30 +1675,30 @@ class Client:
 
     def clear_warnings(self) -> None:
         """Forget the warnings the person has seen."""
-        with self._unit():
-            self._db.execute("DELETE FROM warning")
+        with self._unit() as unit:
+            unit.db.execute("DELETE FROM warning")
 
     # Units of work
 
     def _fetch(self, key: bytes) -> bytes | None:
-        row = self._db.execute("SELECT value FROM mls WHERE key = ?", (key,)).fetchone()
+        row = self._read.execute("SELECT value FROM mls WHERE key = ?", (key,)).fetchone()
         return bytes(row[0]) if row else None
 
-    def _write_delta(self) -> None:
-        _store_delta(self._vault, self._engine)
+    def _write_delta(self, unit: Unit) -> None:
+        _store_delta(unit, self._engine)
 
     @staticmethod
     def _now() -> int:
         return time.time_ns() // 1_000_000
 
     @contextlib.contextmanager
-    def _unit(self) -> Iterator[None]:
+    def _unit(self) -> Iterator[Unit]:
         self._raise_failure()
-        self._latest = max(self._latest, self._now())
-        with self._vault.unit():
-            yield
-        events, self._conversations.events[:] = self._conversations.events[:], []
-        for event in events:
+        now = self._now()
+        self._latest = max(self._latest, now)
+        with self._vault.unit(now=now) as unit:
+            yield unit
+        for event in unit.events:
             for queue in self._subscribers:
                 queue.put_nowait(event)
         self._wake()
@@ -1711,7 +1710,7 @@ class Client:
         self._changed = asyncio.Event()
         if "ticks" not in self._tasks:
             return  # not started
-        rows = self._db.execute("SELECT DISTINCT relay, purpose = 'file' FROM outbox").fetchall()
+        rows = self._read.execute("SELECT DISTINCT relay, purpose = 'file' FROM outbox").fetchall()
         for relay, is_file in rows:
             lane = _Lane(relay, bool(is_file))
             self._outbox_changed.setdefault(lane, asyncio.Event()).set()
@@ -1785,9 +1784,9 @@ class Client:
             while self._delivery.again() is not None:
                 await self.changed()
             if not self._delivery.pass_over(bucket.drop_id, cells):
-                with self._unit():
-                    fresh = self._delivery.advance(bucket.drop_id, cells, CELLS_PER_UNIT)
-                    self._take(fresh, home, now=self._now())
+                with self._unit() as unit:
+                    fresh = self._delivery.advance(unit, bucket.drop_id, cells, CELLS_PER_UNIT)
+                    self._take(unit, fresh, home)
             read = self._delivery.read_from(bucket.drop_id)
             if read >= cells.head:
                 self._heard_of(home, "read")
@@ -1796,35 +1795,33 @@ class Client:
             await asyncio.sleep(0)
         self._begin_due()
 
-    def _take(self, cells: Sequence[bytes], home: Home, *, now: int) -> None:
-        for arrival in self._delivery.recognise(cells, home):
+    def _take(self, unit: Unit, cells: Sequence[bytes], home: Home) -> None:
+        for arrival in self._delivery.recognise(unit, cells, home):
             if isinstance(arrival, FromInvite):
-                self._invites.answer(arrival.secret, arrival.payload, now=now)
+                self._invites.answer(unit, arrival.secret, arrival.payload)
             elif isinstance(arrival, FromKnock):
-                self._invites.welcome(arrival.secret, arrival.payload, now=now)
+                self._invites.welcome(unit, arrival.secret, arrival.payload)
             elif isinstance(arrival, FromLost):
-                self._comebacks.help(arrival.identity, arrival.payload, now=now)
+                self._comebacks.help(unit, arrival.identity, arrival.payload)
             elif isinstance(arrival, FromHelper):
-                self._comebacks.answered(arrival.gid, arrival.identity, arrival.payload, now=now)
+                self._comebacks.answered(unit, arrival.gid, arrival.identity, arrival.payload)
             elif isinstance(arrival, FromClaim):
-                if self._conversations.claims.read(arrival.number, arrival.payload):
-                    self._conversations.all_astray(now=now)
+                if self._conversations.claims.read(unit, arrival.number, arrival.payload):
+                    self._conversations.all_astray(unit)
             else:
                 gid, signer = arrival.gid, arrival.signer
-                self._conversations.came(gid, signer, home.bucket.drop_id, now=now)
-                self._conversations.take(
-                    gid, signer, arrival.cell, is_past=arrival.is_past, now=now
-                )
-        if self._delivery.broken_claims(home.bucket.drop_id):
-            self._conversations.doubt_relay(None, None, now=now)
+                self._conversations.came(unit, gid, signer, home.bucket.drop_id)
+                self._conversations.take(unit, gid, signer, arrival.cell, is_past=arrival.is_past)
+        if self._delivery.broken_claims(unit, home.bucket.drop_id):
+            self._conversations.doubt_relay(unit, None, None)
 
     async def _read_again(self) -> None:
         """Look once more at what the own bucket held before a chain was known."""
         while (after := self._delivery.again()) is not None:
-            with self._unit():
-                recent = self._delivery.recall(after)
+            with self._unit() as unit:
+                recent = self._delivery.recall(unit, after)
                 for home, kept in recent or ():
-                    self._take(kept, home, now=self._now())
+                    self._take(unit, kept, home)
             if recent is not None:
                 continue
             home = self._me.home
@@ -1838,9 +1835,9 @@ class Client:
                 continue
             if home != self._me.home:
                 continue  # we have left it meanwhile
-            with self._unit():
-                self._delivery.took_again(cells.first + len(cells.cells) - 1)
-                self._take(cells.cells, home, now=self._now())
+            with self._unit() as unit:
+                self._delivery.took_again(unit, cells.first + len(cells.cells) - 1)
+                self._take(unit, cells.cells, home)
         self._begin_due()
 
     async def _rest_after(
@@ -1853,16 +1850,16 @@ class Client:
             self._note(error, relay, drop_id)
             await asyncio.sleep(RETRY_MS[0] / 1000)
 
-    def _warn_of(self, relay: bytes, code: str, detail: str = "") -> None:
-        """Keep a warning about a relay; inside a unit."""
-        self._conversations.warn(None, code, detail, whom=relay, now=self._now())
+    def _warn_of(self, unit: Unit, relay: bytes, code: str, detail: str = "") -> None:
+        """Keep a warning about a relay."""
+        self._conversations.warn(unit, None, code, detail, whom=relay)
 
     def _note(self, error: PeerError | TrustError, relay: bytes, drop_id: bytes) -> None:
         """Keep a relay's misbehaviour for the person, and read the drop anew."""
-        with self._unit():
-            self._warn_of(relay, error.code, error.detail)
+        with self._unit() as unit:
+            self._warn_of(unit, relay, error.code, error.detail)
             if isinstance(error, RelayLied):
-                self._conversations.start_over(drop_id)
+                self._conversations.start_over(unit, drop_id)
 
     async def _send_to(self, lane: _Lane) -> None:
         """Bring what is in the outbox for one lane of a relay to it, for ever: wave by wave, each
@@ -1870,7 +1867,7 @@ class Client:
         relay, changed, pace = lane.relay, self._outbox_changed[lane], Pace()
         while True:
             changed.clear()
-            found = self._db.execute(
+            found = self._read.execute(
                 f"SELECT id, relay, request, purpose, tries, about, recipient"  # noqa: S608
                 f" FROM outbox AS row"
                 f" WHERE relay = ?1 AND due_at <= ?3 AND (purpose = 'file') = ?4 AND {_MAY_GO}"
@@ -1914,8 +1911,8 @@ class Client:
         self._down_since.setdefault(relay, self._now())
         down = [each for each in self._down_since if self._is_down(each)]
         if relay in down:
-            with self._unit():
-                self._delivery.fail_over(relay, but_not_to=down)
+            with self._unit() as unit:
+                self._delivery.fail_over(unit, relay, but_not_to=down)
 
     def _is_down(self, relay: bytes) -> bool:
         since = self._down_since.get(relay)
@@ -1923,7 +1920,7 @@ class Client:
 
     async def _until_due(self, lane: _Lane, changed: asyncio.Event) -> None:
         is_in_suspense = self._is_in_suspense()
-        (due_at,) = self._db.execute(
+        (due_at,) = self._read.execute(
             f"SELECT min(due_at) FROM outbox AS row"  # noqa: S608
             f" WHERE relay = ?1 AND (purpose = 'file') = ?3 AND {_MAY_GO}",
             (lane.relay, is_in_suspense, lane.is_file),
@@ -1943,47 +1940,48 @@ class Client:
 
     def _settle(self, wave: list[_Row], answers: Sequence[object]) -> None:
         """Take the answers to a wave of outbox rows: done, again later, or never."""
-        now = self._now()
-        with self._unit():
+        with self._unit() as unit:
             for row, answer in zip(wave, answers, strict=True):
                 if isinstance(answer, RelayUnreachable):
                     continue  # not answered: it goes out again over the next link
-                if not self._awaits(row):
+                if not self._awaits(unit, row):
                     continue  # it was given up meanwhile, and its number may be another row's
-                if isinstance(answer, LabelTaken) and self._is_made_anew(row, now=now):
+                if isinstance(answer, LabelTaken) and self._is_made_anew(unit, row):
                     continue
                 if isinstance(answer, Unavailable | NoSuchDrop | UnexpectedReply):
                     # An epoch drop that another member has still to make looks like a wrong token;
                     # a relay in trouble (a damaged store) gives no answer that is one.
-                    self._send_later(row, answer.retry_after, now=now)
+                    self._send_later(unit, row, answer.retry_after)
                     if isinstance(answer, NoSuchDrop) and row.tries >= ENDED_TRIES:
-                        self._conversations.drop_ended(row.about, row.request, now=now)
+                        self._conversations.drop_ended(unit, row.about, row.request)
                     continue
                 if isinstance(answer, BaseException) and not isinstance(answer, PeerError):
                     raise answer
-                self._done(row, answer, now=now)
+                self._done(unit, row, answer)
         self._begin_due()
 
-    def _awaits(self, row: _Row) -> bool:
+    @staticmethod
+    def _awaits(unit: Unit, row: _Row) -> bool:
         """Whether the outbox still holds the request that was answered, for the relay that answered
         or for the recipient's other one."""
-        (found,) = self._db.execute(
+        (found,) = unit.db.execute(
             "SELECT count(*) FROM outbox WHERE id = ?1 AND ?2 IN (request, other_request)",
             (row.id, row.request),
         ).fetchone()
         return bool(found)
 
-    def _send_later(self, row: _Row, retry_after: float | None, *, now: int) -> None:
+    def _send_later(self, unit: Unit, row: _Row, retry_after: float | None) -> None:
         """A relay does not take a request now: again later, or by way of another address."""
         pause = min(RETRY_MS[0] << min(row.tries, 16), RETRY_MS[1])
         wait = max(pause, int(1000 * (retry_after or 0)))
-        self._db.execute(
-            "UPDATE outbox SET due_at = ?, tries = tries + 1 WHERE id = ?", (now + wait, row.id)
+        unit.db.execute(
+            "UPDATE outbox SET due_at = ?, tries = tries + 1 WHERE id = ?",
+            (unit.now + wait, row.id),
         )
         if wait >= FAIL_OVER_MS:
-            self._delivery.fail_over(row.relay, row=row.id)
+            self._delivery.fail_over(unit, row.relay, row=row.id)
 
-    def _is_made_anew(self, row: _Row, *, now: int) -> bool:
+    def _is_made_anew(self, unit: Unit, row: _Row) -> bool:
         """A relay says that a label is taken. Whether that is seen to: else `_done` knows what it
         means. Whatever it was for leaves under another label, from here or from whoever needs it;
         no cell leaves under the same one again and again without the person being told.
@@ -1993,33 +1991,39 @@ class Client:
             case "cell" | "commit" | "handed":
                 if row.recipient is not None:
                     # Nobody but we can have taken it: ask whether a copy of this vault has.
-                    if talk.claims.question(now=now):
-                        self._suspense_until = now + SUSPENSE_MS
-                    if talk.seal_again(row.id, row.about, row.recipient):
+                    if talk.claims.question(unit):
+                        self._suspense_until = unit.now + SUSPENSE_MS
+                    if talk.seal_again(unit, row.id, row.about, row.recipient):
                         return True
-                elif not self._is_labelled_again(row):
-                    self._db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
+                elif not self._is_labelled_again(unit, row):
+                    unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
                     return True  # of an epoch that nobody reads any more
                 if row.tries == MAX_SKIPPED:
-                    self._warn_of(row.relay, LabelTaken.code, f"of each label of a {row.purpose}")
-                self._send_later(row, None, now=now)
+                    self._warn_of(
+                        unit, row.relay, LabelTaken.code, f"of each label of a {row.purpose}"
+                    )
+                self._send_later(unit, row, None)
                 return True
             case "held":
                 # Its notice names the label. Those who miss it ask, and it is held anew for them.
-                self._db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
-                self._warn_of(row.relay, LabelTaken.code, "of a held word, which is held anew")
+                unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
+                self._warn_of(
+                    unit, row.relay, LabelTaken.code, "of a held word, which is held anew"
+                )
                 return True
             case "file":
                 # A Welcome's is appended again when `repeats` says so; help is asked for anew.
-                self._db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
-                self._warn_of(row.relay, LabelTaken.code, "of a file, which is sent again later")
+                unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
+                self._warn_of(
+                    unit, row.relay, LabelTaken.code, "of a file, which is sent again later"
+                )
                 return True
             case "claim" | "question" | "ask" | "help" | "knock" | "reply" | "create":
                 return False
             case _:
                 assert_never(row.purpose)
 
-    def _is_labelled_again(self, row: _Row) -> bool:
+    def _is_labelled_again(self, unit: Unit, row: _Row) -> bool:
         """Seal a cell of an epoch drop under another label, drawn at random; False if the drop is
         read no more."""
         request = wire.decode_request(row.request)
@@ -2031,37 +2035,37 @@ class Client:
         if place is None:
             return False
         again = structs.replace(request, cell=place.seal(place.open(request.cell)))
-        self._db.execute("UPDATE outbox SET request = ? WHERE id = ?", (wire.encode(again), row.id))
+        unit.db.execute("UPDATE outbox SET request = ? WHERE id = ?", (wire.encode(again), row.id))
         return True
 
-    def _done(self, row: _Row, answer: object, *, now: int) -> None:
+    def _done(self, unit: Unit, row: _Row, answer: object) -> None:
         """A relay has taken a request or refused it for good."""
-        self._db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
+        unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
         if row.purpose == "claim" and isinstance(answer, wire.Appended | LabelTaken):
-            self._suspense_until = now + SUSPENSE_MS  # until we have read what is there
+            self._suspense_until = unit.now + SUSPENSE_MS  # until we have read what is there
         if isinstance(answer, LabelTaken) and row.purpose in ("claim", "question"):
-            self._conversations.claims.refused(now=now)
+            self._conversations.claims.refused(unit)
         elif isinstance(answer, LabelTaken) and row.purpose == "ask":
-            self._comebacks.ask_again(row.about, now=now)
+            self._comebacks.ask_again(unit, row.about)
         elif isinstance(answer, LabelTaken) and row.purpose == "help":
             pass  # answered already
         elif isinstance(answer, LabelTaken) and row.purpose == "knock":
-            self._conversations.warn(None, InviteUsed.code, "", now=now)
-            self._invites.withdraw_knock(row.about)
+            self._conversations.warn(unit, None, InviteUsed.code, "")
+            self._invites.withdraw_knock(unit, row.about)
         elif isinstance(answer, PeerError):
-            self._conversations.warn(None, answer.code, f"a {row.purpose} was refused", now=now)
+            self._conversations.warn(unit, None, answer.code, f"a {row.purpose} was refused")
             if row.purpose == "commit":
-                self._conversations.refused(row.about, now=now)
+                self._conversations.refused(unit, row.about)
             elif row.purpose in ("knock", "reply", "file"):
-                self._conversations.repeats.end(row.about)  # it would be refused again
+                self._conversations.repeats.end(unit, row.about)  # it would be refused again
         elif isinstance(answer, wire.Created) and row.about is not None:
-            self._conversations.repeats.made(row.about, answer.head, now=now)
+            self._conversations.repeats.made(unit, row.about, answer.head)
         elif row.purpose == "commit":
-            self._conversations.notice(row.about, now=now)
+            self._conversations.notice(unit, row.about, at=unit.now)
         elif isinstance(answer, wire.Appended) and row.recipient is not None:
             request = wire.decode_request(row.request)
             if isinstance(request, wire.Append):
-                self._delivery.saw(row.recipient, request.drop_id, answer.seq, answer.digest)
+                self._delivery.saw(unit, row.recipient, request.drop_id, answer.seq, answer.digest)
 
     async def _tick(self) -> None:
         """Do what is due at a time, for ever."""
@@ -2077,19 +2081,19 @@ class Client:
     def _begin_clock(self, now: int) -> None:
         """Whatever was put off is due now: at start, for we were away; and when the clock was set
         back, for else it would wait for the old time to come again."""
-        with self._unit():
-            self._db.execute("UPDATE conversation SET look_due_at = ?", (now,))
-            self._db.execute("UPDATE conversation SET ack_due_at = min(ack_due_at, ?)", (now,))
-            self._db.execute("UPDATE outbox SET due_at = min(due_at, ?)", (now,))
-            self._db.execute("UPDATE intent SET due_at = min(due_at, ?)", (now,))
-            self._db.execute("UPDATE invite SET answer_at = min(answer_at, ?)", (now + ASIDE_MS,))
-            self._db.execute(
+        with self._unit() as unit:
+            unit.db.execute("UPDATE conversation SET look_due_at = ?", (now,))
+            unit.db.execute("UPDATE conversation SET ack_due_at = min(ack_due_at, ?)", (now,))
+            unit.db.execute("UPDATE outbox SET due_at = min(due_at, ?)", (now,))
+            unit.db.execute("UPDATE intent SET due_at = min(due_at, ?)", (now,))
+            unit.db.execute("UPDATE invite SET answer_at = min(answer_at, ?)", (now + ASIDE_MS,))
+            unit.db.execute(
                 "UPDATE comeback SET ask_due_at = min(ask_due_at, ?)", (now + ASK_MS[1],)
             )
-            self._history.begin_clock(now=now)
-            self._delivery.begin_clock(now=now)
-            self._conversations.begin_clock(now=now)
-            self._conversations.events += self._history.expire(now=now)
+            self._history.begin_clock(unit)
+            self._delivery.begin_clock(unit)
+            self._conversations.begin_clock(unit)
+            unit.events += self._history.expire(unit)
         self._latest = now
         self._expire_at = self._write_at = 0
 
@@ -2101,81 +2105,81 @@ class Client:
             return
         rules.see_places()
         if is_asked or rules.whereabouts.may_say_anew(now=now):
-            with self._unit():
-                rules.tell_places(now=now)
+            with self._unit() as unit:
+                rules.tell_places(unit)
             self._routes.bring_news()
 
     def _do_due(self, now: int) -> None:
         rules = self._conversations
         if self._history.is_due(now):
-            with self._unit():
-                rules.events += self._history.expire(now=now)
+            with self._unit() as unit:
+                unit.events += self._history.expire(unit)
         self._tell_news(now)
         # Covered, a receipt takes the place of a word; it rides along with the next one.
         is_silent = bool(self._routes.period_s and self._outbox_holds_any())
         receipts_due = "SELECT gid FROM conversation WHERE ack_due_at <= ?"
         for gid in [] if is_silent else self._due(receipts_due, now):
-            with self._unit():
-                rules.send_receipt(gid, now=now)
+            with self._unit() as unit:
+                rules.send_receipt(unit, gid)
         for gid in self._due(
             "SELECT DISTINCT gid FROM intent WHERE due_at <= ? AND kind IN ('let-go', 'outrun')",
             now,
         ):
-            with self._unit():
-                rules.attempt(gid, now=now)
+            with self._unit() as unit:
+                rules.attempt(unit, gid)
         for gid in self._due("SELECT gid FROM conversation WHERE refresh_due_at <= ?", now):
-            with self._unit():
-                rules.refresh(gid, now=now)
+            with self._unit() as unit:
+                rules.refresh(unit, gid)
         if self._due("SELECT secret FROM invite WHERE answer_at <= ?", now):
-            with self._unit():
-                self._invites.answer_late(now=now)
+            with self._unit() as unit:
+                self._invites.answer_late(unit)
         for gid in rules.behind(now):
-            with self._unit():
-                rules.ask_on(gid, now=now)
+            with self._unit() as unit:
+                rules.ask_on(unit, gid)
         if self._comebacks.is_due(now):
-            with self._unit():
-                self._comebacks.act(now=now)
+            with self._unit() as unit:
+                self._comebacks.act(unit)
         if self.is_caught_up and self._delivery.again() is None:
             # Until then what seems to be missing may simply not have been read yet.
             self._ask_and_say_again(now)
         if now >= self._expire_at:
             self._expire_at = now + EXPIRE_EVERY_MS
-            with self._unit():
-                rules.claims.renew(now=now)
-                rules.gaps.expire(now=now)
-                rules.holding.expire(now=now)
-                self._delivery.expire(now=now)
-                self._invites.expire(now=now)
-                rules.forget_welcomes(now=now)
+            with self._unit() as unit:
+                rules.claims.renew(unit)
+                rules.gaps.expire(unit)
+                rules.holding.expire(unit)
+                self._delivery.expire(unit)
+                self._invites.expire(unit)
+                rules.forget_welcomes(unit)
             self._forget_former(now)
         if self._delivery.has_passed and now >= self._write_at:
             self._write_at = now + WRITE_EVERY_MS
-            with self._unit():
+            with self._unit() as unit:
                 for home in self._me.buckets:
-                    if self._delivery.broken_claims(home.bucket.drop_id):
-                        rules.doubt_relay(None, None, now=now)
+                    if self._delivery.broken_claims(unit, home.bucket.drop_id):
+                        rules.doubt_relay(unit, None, None)
 
     def _ask_and_say_again(self, now: int) -> None:
         """Ask for what has not come, and say again what others may lack."""
         rules = self._conversations
         for gap in rules.gaps.due(now):
-            with self._unit():
-                rules.ask(gap, now=now)
+            with self._unit() as unit:
+                rules.ask(unit, gap)
         for gid in rules.gaps.beats_due(now):
-            with self._unit():
-                rules.beat(gid, now=now)
+            with self._unit() as unit:
+                rules.beat(unit, gid)
         if rules.repeats.is_due(now=now):
-            with self._unit():
-                rules.repeat(now=now)
-                self._invites.repeat(now=now)
+            with self._unit() as unit:
+                rules.repeat(unit)
+                self._invites.repeat(unit)
 
     def _forget_former(self, now: int) -> None:
         """Read no more what need not be read: the buckets of homes left long ago."""
         known = self._conversations.whereabouts
         for home in known.unneeded(now=now):
-            with self._unit():
-                known.forget(home)
-                self._delivery.drop_cursor(home.bucket.drop_id)
+            with self._unit() as unit:
+                known.forget(unit, home)
+                self._delivery.drop_cursor(unit, home.bucket.drop_id)
                 self._me.former[:] = profile.read_former(self._vault)
                 self._delivery.new_homes()
             task = self._tasks.get(("bucket", home.bucket.drop_id))
@@ -2183,16 +2187,16 @@ class Client:
                 task.cancel()
 
     def _outbox_holds_any(self) -> bool:
-        return self._db.execute("SELECT 1 FROM outbox").fetchone() is not None
+        return self._read.execute("SELECT 1 FROM outbox").fetchone() is not None
 
     def _due(self, query: str, now: int) -> list[bytes]:
-        return [row[0] for row in self._db.execute(query, (now,)).fetchall()]
+        return [row[0] for row in self._read.execute(query, (now,)).fetchall()]
 
     def _begin_due(self) -> None:
         """See that every due look, fetch and large group has its task."""
         if "ticks" not in self._tasks:
             return
-        due = self._db.execute(
+        due = self._read.execute(
             "SELECT gid FROM conversation WHERE look_due_at <= ?"
             " AND state IN ('active', 'leaving', 'astray')",
             (self._now(),),
@@ -2227,8 +2231,8 @@ class Client:
                 drops = self._conversations.epoch_drops(gid)
                 now = self._now()
                 if self._is_look_due(gid, now=now):
-                    with self._unit():
-                        self._conversations.notice(gid, now=now + rules.LOOK_EVERY_MS)
+                    with self._unit() as unit:
+                        self._conversations.notice(unit, gid, at=now + rules.LOOK_EVERY_MS)
                     for epoch, drop in drops:
                         await self._look_into(gid, epoch, drop, wait=0)
                 self._looking.discard(gid)
@@ -2236,8 +2240,10 @@ class Client:
                 if not self._conversations.reads_drops(gid):
                     break
                 if self._conversations.epoch_drops(gid) != drops:
-                    with self._unit():  # a Commit was found: the next epoch may have ended too
-                        self._conversations.notice(gid, now=now)
+                    with (
+                        self._unit() as unit
+                    ):  # a Commit was found: the next epoch may have ended too
+                        self._conversations.notice(unit, gid, at=now)
                 elif self._conversations.group(gid).is_large:
                     epoch, drop = drops[-1]
                     await self._look_into(gid, epoch, drop, wait=LARGE_WAIT_S)
@@ -2247,7 +2253,7 @@ class Client:
             self._looking.discard(gid)
 
     def _is_look_due(self, gid: bytes, *, now: int) -> bool:
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT look_due_at <= ? FROM conversation WHERE gid = ?", (now, gid)
         ).fetchone()
         return bool(row[0])
@@ -2263,19 +2269,19 @@ class Client:
             except NoSuchDrop:  # nobody has made it yet: nobody has spoken yet
                 if wait:
                     await asyncio.sleep(TICK_S)
-            with self._unit():
-                self._conversations.is_sure(gid, epoch, sure)
-                self._conversations.forgotten(gid, taken, now=self._now())
-                self._conversations.has_looked(gid, epoch, now=self._now())
+            with self._unit() as unit:
+                self._conversations.is_sure(unit, gid, epoch, sure)
+                self._conversations.forgotten(unit, gid, taken)
+                self._conversations.has_looked(unit, gid, epoch)
         except (Unavailable, PeerError, TrustError) as error:
             relay = self._conversations.epoch_relay(gid, epoch)
             if isinstance(error, Unavailable):
                 if relay != self._conversations.group(gid).policy.relay.key:
                     return  # nothing that has to be had: the group's Commits rest elsewhere now
-                with self._unit():
-                    self._conversations.notice(gid, now=self._now())
+                with self._unit() as unit:
+                    self._conversations.notice(unit, gid, at=unit.now)
                     if isinstance(error, RelayUnreachable):
-                        self._conversations.cut_off(gid, now=self._now())
+                        self._conversations.cut_off(unit, gid)
             await self._rest_after(error, relay, drop.drop_id)
 
     async def _read_page(self, gid: bytes, epoch: int, drop: Drop, *, wait: int) -> bool:
@@ -2288,10 +2294,8 @@ class Client:
         while self._conversations.reads_drops(gid) and epoch in dict(
             self._conversations.epoch_drops(gid)
         ):
-            with self._unit():
-                self._conversations.read_epoch(
-                    gid, epoch, cells, take=CELLS_PER_UNIT, now=self._now()
-                )
+            with self._unit() as unit:
+                self._conversations.read_epoch(unit, gid, epoch, cells, take=CELLS_PER_UNIT)
             if self._delivery.read_from(drop.drop_id) >= last:
                 return last < cells.head
             await asyncio.sleep(0)
@@ -2301,8 +2305,8 @@ class Client:
         """Read the epoch drop from its first cell until it holds a whole Commit, ours or not, or
         has forgotten ours."""
         drop, after = attempt.place.drop, 0
-        with self._unit():
-            self._comebacks.begin(attempt)
+        with self._unit() as unit:
+            self._comebacks.begin(unit, attempt)
         while True:
             is_taken = self._comebacks.is_taken(attempt)
             request = wire.Read(
@@ -2313,20 +2317,20 @@ class Client:
                 cells = await link.request(request, wire.Cells)
             except NoSuchDrop:
                 if is_taken:
-                    with self._unit():
-                        self._comebacks.forgotten(attempt, now=self._now())
+                    with self._unit() as unit:
+                        self._comebacks.forgotten(unit, attempt)
                     break
                 await asyncio.sleep(TICK_S)  # who helped has still to have it made
                 continue
             except (Unavailable, PeerError, TrustError) as error:
                 await self._rest_after(error, attempt.relay, b"")
                 continue
-            with self._unit():
-                if self._comebacks.judge(attempt, cells, now=self._now()):
+            with self._unit() as unit:
+                if self._comebacks.judge(unit, attempt, cells):
                     break
                 after = cells.first + len(cells.cells) - 1
                 if is_taken and after >= cells.head:
-                    self._comebacks.forgotten(attempt, now=self._now())
+                    self._comebacks.forgotten(unit, attempt)
                     break
 
     async def _fetch_welcome(self, one: AnnouncedWelcome) -> None:
@@ -2340,16 +2344,16 @@ class Client:
                 pause = min(2 * pause, RETRY_MS[1] / 1000)
                 if pause > PATIENCE_S:
                     self._put_off.add(one.file.digest)
-                with self._unit():
-                    self._conversations.forget_welcomes(now=self._now())
+                with self._unit() as unit:
+                    self._conversations.forget_welcomes(unit)
                 if one not in self._conversations.awaited():
                     return
                 continue
             except (PeerError, TrustError):
                 data = None
             break
-        with self._unit():
-            self._conversations.let_in(one, data, now=self._now())
+        with self._unit() as unit:
+            self._conversations.let_in(unit, one, data)
         self._begin_due()
 
     async def _fetch_help(self, gid: bytes, ref: FileRef) -> None:
@@ -2362,8 +2366,8 @@ class Client:
                 continue
             except (PeerError, TrustError):
                 data = None
-            with self._unit():
-                self._comebacks.take(gid, data, now=self._now())
+            with self._unit() as unit:
+                self._comebacks.take(unit, gid, data)
         self._begin_due()
 
     async def _fetch_held(self, drop_id: bytes) -> None:
@@ -2376,8 +2380,8 @@ class Client:
             try:
                 link = await self._routes.to(place.relay)
                 cells = await link.request(request, wire.Cells)
-                with self._unit():
-                    self._conversations.fetched(place, cells, now=self._now())
+                with self._unit() as unit:
+                    self._conversations.fetched(unit, place, cells)
             except (Unavailable, NoSuchDrop, PeerError, TrustError) as error:
                 self._fetch_later(place, error)
                 return
@@ -2404,8 +2408,8 @@ class Client:
     async def _fetch_file(self, ref: FileRef) -> bytes:
         """The content of a file. Raises FileIncomplete or InvalidFile, or what its relay says."""
         fetch, pace = Fetch(ref), Pace()
-        with self._unit():
-            self._places.learn(ref.relay, now=self._now())
+        with self._unit() as unit:
+            self._places.learn(unit, ref.relay)
         link = await self._routes.to(ref.relay.key)
         while not fetch.is_whole:
             reads = fetch.reads(pace.window)
@@ -2461,12 +2465,12 @@ class _NewHome(NamedTuple):
     address: RelayAddress
     named: NamedAddress | None
 
-    def begin(self, into: Vault, places: Places, *, now: int) -> None:
-        """Read it from its end on: what rests there already is for others; inside a unit."""
-        places.learn(self.address, now=now)
+    def begin(self, unit: Unit, places: Places) -> None:
+        """Read it from its end on: what rests there already is for others."""
+        places.learn(unit, self.address)
         if self.named is not None:
-            places.name(self.named, now=now)
-        into.db.execute(
+            places.name(unit, self.named)
+        unit.db.execute(
             "INSERT OR IGNORE INTO cursor VALUES (?, ?, ?)",
             (self.bucket.drop_id, self.end.head, self.end.before),
         )
@@ -2554,12 +2558,12 @@ async def _goes_over(where: Where, link: Link, relay: bytes) -> bool:
         return False
 
 
-def _store_delta(into: Vault, engine: mls.Engine) -> None:
+def _store_delta(unit: Unit, engine: mls.Engine) -> None:
     for key, value in engine.take_delta():
         if value is None:
-            into.db.execute("DELETE FROM mls WHERE key = ?", (key,))
+            unit.db.execute("DELETE FROM mls WHERE key = ?", (key,))
         else:
-            into.db.execute("INSERT OR REPLACE INTO mls VALUES (?, ?)", (key, value))
+            unit.db.execute("INSERT OR REPLACE INTO mls VALUES (?, ?)", (key, value))
 
 
 def _typed(name: str) -> str:

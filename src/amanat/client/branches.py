@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from amanat import mls
     from amanat.client.lineage import Lineages
     from amanat.client.profile import Me
+    from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
 LATE_MS = 3_600_000
@@ -48,51 +49,51 @@ class Branches:
     """Siblings of Commits, and the votes about them, of one vault."""
 
     def __init__(self, vault: Vault, engine: mls.Engine, lineages: Lineages, me: Me) -> None:
-        self._db = vault.db
+        self._read = vault.read
         self._engine = engine
         self._lineages = lineages
         self._me = me
 
     # Siblings
 
-    def note(self, gid: bytes, epoch: int, commit: bytes, *, now: int) -> bool:
-        """Keep a Commit that is rightful in an epoch and not the one we went with; inside a unit.
-        Whether it is new."""
-        row = self._db.execute(
+    def note(self, unit: Unit, gid: bytes, epoch: int, commit: bytes) -> bool:
+        """Keep a Commit that is rightful in an epoch and not the one we went with. Whether it is
+        new."""
+        row = unit.db.execute(
             "INSERT INTO sibling SELECT ?1, ?2, ?3, ?4, ?5, ?5 WHERE (SELECT count(*) FROM sibling"
             " WHERE gid = ?1 AND epoch = ?2) < ?6 ON CONFLICT DO NOTHING RETURNING 1",
-            (gid, epoch, name_of(commit), commit, now, MAX_SIBLINGS),
+            (gid, epoch, name_of(commit), commit, unit.now, MAX_SIBLINGS),
         ).fetchone()
         return row is not None
 
-    def swap(self, gid: bytes, epoch: int, ours: bytes, theirs: bytes, *, now: int) -> None:
-        """We have gone over to the branch of a sibling: ours is one from now on; inside a unit."""
-        self._db.execute(
+    def swap(self, unit: Unit, gid: bytes, epoch: int, ours: bytes, theirs: bytes) -> None:
+        """We have gone over to the branch of a sibling: ours is one from now on."""
+        unit.db.execute(
             "DELETE FROM sibling WHERE gid = ? AND (epoch > ? OR (epoch = ? AND name = ?))",
             (gid, epoch, epoch, name_of(theirs)),
         )
-        self.note(gid, epoch, ours, now=now)
+        self.note(unit, gid, epoch, ours)
 
     def siblings(self, gid: bytes) -> list[Sibling]:
         """All that are kept of a group, those of the earliest epoch first."""
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT gid, epoch, data FROM sibling WHERE gid = ? ORDER BY epoch, name", (gid,)
         ).fetchall()
         return [Sibling(*row) for row in rows]
 
-    def forget(self, gid: bytes, *, before: int = 2**62) -> None:
-        """Forget what is known of epochs before this one; inside a unit."""
+    def forget(self, unit: Unit, gid: bytes, *, before: int = 2**62) -> None:
+        """Forget what is known of epochs before this one."""
         for table in ("sibling", "vote"):
-            self._db.execute(
+            unit.db.execute(
                 f"DELETE FROM {table} WHERE gid = ? AND epoch < ?",  # noqa: S608
                 (gid, before),
             )
 
     # Votes
 
-    def vote(self, gid: bytes, epoch: int, read: bytes | None = None) -> Vote | None:
+    def vote(self, unit: Unit, gid: bytes, epoch: int, read: bytes | None = None) -> Vote | None:
         """What we have read in the drop of an epoch as the first rightful Commit, be it that we
-        went on by it or by another (then it is `read`); inside a unit.
+        went on by it or by another (then it is `read`).
 
         It is said once: where we have gone over to another branch since, it stays as it was.
         """
@@ -107,20 +108,20 @@ class Branches:
         name = name_of(read)
         signature = self._engine.sign(self._me.signer, vote_text(gid, epoch, name))
         vote = Vote(epoch, self._me.signer, name, signature)
-        self._keep(gid, vote)
+        self._keep(unit, gid, vote)
         return vote
 
     def votes(self, gid: bytes, epoch: int) -> list[Vote]:
         """The votes about an epoch that we know."""
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT epoch, signer, name, signature FROM vote WHERE gid = ? AND epoch = ?"
             " ORDER BY signer, name",
             (gid, epoch),
         ).fetchall()
         return [Vote(*row) for row in rows]
 
-    def take(self, gid: bytes, votes: Iterable[Vote], *, now: int) -> None:
-        """Keep what members have said; inside a unit."""
+    def take(self, unit: Unit, gid: bytes, votes: Iterable[Vote]) -> None:
+        """Keep what members have said."""
         leaves: dict[int, set[bytes]] = {}
         for vote in votes:
             if vote in self.votes(gid, vote.epoch):
@@ -136,13 +137,14 @@ class Branches:
                 check_signature(vote.signer, vote.signature, text)
             except InvalidCredential:
                 continue
-            self._keep(gid, vote)
-            self._db.execute(
-                "UPDATE sibling SET due_at = ? WHERE gid = ? AND epoch = ?", (now, gid, vote.epoch)
+            self._keep(unit, gid, vote)
+            unit.db.execute(
+                "UPDATE sibling SET due_at = ? WHERE gid = ? AND epoch = ?",
+                (unit.now, gid, vote.epoch),
             )
 
-    def _keep(self, gid: bytes, vote: Vote) -> None:
-        self._db.execute(
+    def _keep(self, unit: Unit, gid: bytes, vote: Vote) -> None:
+        unit.db.execute(
             "INSERT INTO vote SELECT ?1, ?2, ?3, ?4, ?5 WHERE (SELECT count(*) FROM vote"
             " WHERE gid = ?1 AND epoch = ?2 AND signer = ?3) < ?6 ON CONFLICT DO NOTHING",
             (gid, vote.epoch, vote.signer, vote.commit, vote.signature, MAX_VOTES_EACH),
@@ -152,18 +154,17 @@ class Branches:
 
     def due(self, now: int) -> list[bytes]:
         """The groups in which there is something to decide."""
-        rows = self._db.execute("SELECT DISTINCT gid FROM sibling WHERE due_at <= ?", (now,))
+        rows = self._read.execute("SELECT DISTINCT gid FROM sibling WHERE due_at <= ?", (now,))
         return [row[0] for row in rows.fetchall()]
 
-    def lost_to(self, gid: bytes, *, now: int) -> Sibling | None:
-        """The earliest sibling that the group went with; it is looked again when more is known;
-        inside a unit."""
-        self._db.execute(
+    def lost_to(self, unit: Unit, gid: bytes) -> Sibling | None:
+        """The earliest sibling that the group went with; it is looked again when more is known."""
+        unit.db.execute(
             "UPDATE sibling SET due_at = CASE WHEN ?1 < known_at + ?2 THEN known_at + ?2 END"
             " WHERE gid = ?3",
-            (now, LATE_MS, gid),
+            (unit.now, LATE_MS, gid),
         )
-        return next((one for one in self.siblings(gid) if self.is_lost(one, now=now)), None)
+        return next((one for one in self.siblings(gid) if self.is_lost(one, now=unit.now)), None)
 
     def is_lost(self, sibling: Sibling, *, now: int) -> bool | None:
         """Whether the group went with a sibling, and not with the Commit that we went with; None
@@ -203,7 +204,7 @@ class Branches:
 
         if 2 * max(count(ours), count(other)) > len(ballots):
             return count(other) > count(ours)
-        (known_at,) = self._db.execute(
+        (known_at,) = self._read.execute(
             "SELECT known_at FROM sibling WHERE gid = ? AND epoch = ? AND name = ?",
             (gid, epoch, other.name),
         ).fetchone()

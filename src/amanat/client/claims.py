@@ -26,6 +26,7 @@ from amanat.protocol.messages import MARK_BYTES
 if TYPE_CHECKING:
     from amanat.client.delivery import Delivery, Purpose
     from amanat.client.profile import Me
+    from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
 CLAIM_EVERY_MS = 86_400_000
@@ -44,74 +45,74 @@ class Claims:
 
     def __init__(self, vault: Vault, delivery: Delivery, me: Me) -> None:
         self._vault = vault
-        self._db = vault.db
+        self._read = vault.read
         self._delivery = delivery
         self._me = me
 
     # Claims
 
-    def begin(self, *, now: int) -> None:
-        """Claim where the vault has come to another place, or a day has passed; inside a unit. What
-        we say waits until a relay has answered."""
+    def begin(self, unit: Unit) -> None:
+        """Claim where the vault has come to another place, or a day has passed. What we say
+        waits until a relay has answered."""
         try:
             place, at = self._vault.get("place"), self._at("claimed")
         except KeyError:  # new: nobody can have copied it yet
-            place, at = self._vault.place, now
-            self._vault.put("place", place)
-            self._put("claimed", now)
-        if place != self._vault.place or not 0 <= now - at < CLAIM_EVERY_MS:
-            self._vault.put("place", self._vault.place)
-            self._claim("claim", now=now)
+            place, at = self._vault.place, unit.now
+            unit.put("place", place)
+            self._put(unit, "claimed", unit.now)
+        if place != self._vault.place or not 0 <= unit.now - at < CLAIM_EVERY_MS:
+            unit.put("place", self._vault.place)
+            self._claim(unit, "claim")
 
-    def renew(self, *, now: int) -> None:
-        """Claim once more if that is due, and wait for nothing; inside a unit."""
-        if not 0 <= now - self._at("claimed") < CLAIM_EVERY_MS:
-            self._claim("question", now=now)
+    def renew(self, unit: Unit) -> None:
+        """Claim once more if that is due, and wait for nothing."""
+        if not 0 <= unit.now - self._at("claimed") < CLAIM_EVERY_MS:
+            self._claim(unit, "question")
 
-    def question(self, *, now: int) -> bool:
+    def question(self, unit: Unit) -> bool:
         """Somebody says what would mean that another copy of this vault is in use: ask, not too
-        often; inside a unit. Whether we do."""
-        if 0 <= now - self._at("asked") < QUESTION_EVERY_MS:
+        often. Whether we do."""
+        if 0 <= unit.now - self._at("asked") < QUESTION_EVERY_MS:
             return False
-        self._put("asked", now)
-        self._claim("question", now=now)
+        self._put(unit, "asked", unit.now)
+        self._claim(unit, "question")
         return True
 
-    def _claim(self, purpose: Purpose, *, now: int) -> None:
+    def _claim(self, unit: Unit, purpose: Purpose) -> None:
         number = self._delivery.claimed() + 1
-        self._vault.put("generation", number.to_bytes(8, "big"))
-        self._put("claimed", now)
-        self._db.execute("DELETE FROM known_claim WHERE number <= ?", (number - CLAIMS_AHEAD,))
+        unit.put("generation", number.to_bytes(8, "big"))
+        self._put(unit, "claimed", unit.now)
+        unit.db.execute("DELETE FROM known_claim WHERE number <= ?", (number - CLAIMS_AHEAD,))
         content = secrets.token_bytes(_CLAIM_BYTES)
-        self._db.execute("INSERT INTO known_claim VALUES (?, ?, 0)", (number, content))
-        self._delivery.claim(number, content, purpose=purpose, due_at=now)
+        unit.db.execute("INSERT INTO known_claim VALUES (?, ?, 0)", (number, content))
+        self._delivery.claim(unit, number, content, purpose=purpose, due_at=unit.now)
 
-    def refused(self, *, now: int) -> None:
-        """A relay says that the label of a claim is taken. If it is, we shall read what took it; if
-        not, claim the next in an hour; inside a unit."""
-        self._put("claimed", now - CLAIM_EVERY_MS + QUESTION_EVERY_MS)
+    def refused(self, unit: Unit) -> None:
+        """A relay says that the label of a claim is taken. If it is, we shall read what took it;
+        if not, claim the next in an hour."""
+        self._put(unit, "claimed", unit.now - CLAIM_EVERY_MS + QUESTION_EVERY_MS)
 
     def is_answered(self) -> bool:
         """Whether our last claim came back to us: then all that came before it was read."""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT is_read FROM known_claim WHERE number = ?", (self._delivery.claimed(),)
         ).fetchone()
         return row is None or row[0] == 1
 
-    def read(self, number: int, content: bytes) -> bool:
-        """A claim was read in a bucket of ours, where nobody else can put one; inside a unit.
-        Whether another copy of this vault has made it, which was not known."""
-        row = self._db.execute(
+    def read(self, unit: Unit, number: int, content: bytes) -> bool:
+        """A claim was read in a bucket of ours, where nobody else can put one. Whether another
+        copy of this vault has made it, which was not known."""
+        row = unit.db.execute(
             "SELECT content FROM known_claim WHERE number = ?", (number,)
         ).fetchone()
         if row is not None and row[0] == content:
-            self._db.execute("UPDATE known_claim SET is_read = 1 WHERE number = ?", (number,))
+            unit.db.execute("UPDATE known_claim SET is_read = 1 WHERE number = ?", (number,))
             return False
         if row is None and number <= self._delivery.claimed():
             return False  # of long ago: what we put into it is forgotten
-        self._db.execute("INSERT OR REPLACE INTO known_claim VALUES (?, ?, 1)", (number, content))
+        unit.db.execute("INSERT OR REPLACE INTO known_claim VALUES (?, ?, 1)", (number, content))
         if row is None:
-            self._vault.put("generation", number.to_bytes(8, "big"))
+            unit.put("generation", number.to_bytes(8, "big"))
             self._delivery.expect_claims()
         return True
 
@@ -121,8 +122,8 @@ class Claims:
         except KeyError:
             return 0
 
-    def _put(self, key: str, at: int) -> None:
-        self._vault.put(key, max(at, 0).to_bytes(8, "big"))
+    def _put(self, unit: Unit, key: str, at: int) -> None:
+        unit.put(key, max(at, 0).to_bytes(8, "big"))
 
     # Marks
 

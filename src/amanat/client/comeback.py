@@ -25,8 +25,9 @@ from amanat import mls
 from amanat.client import lineage as lineages
 from amanat.client import rights
 from amanat.client.branches import Sibling
-from amanat.client.conversation import MAX_ASKS, GroupChanged
+from amanat.client.conversation import MAX_ASKS
 from amanat.client.delivery import WAYS_BACK
+from amanat.client.events import GroupChanged
 from amanat.client.lineage import is_rightful, judge
 from amanat.client.pieces import EpochDrop, epoch_drop, pack_signers, unpack_signers, without
 from amanat.client.vault import fingerprint
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from amanat.client.conversation import Conversations
     from amanat.client.delivery import Delivery, Peer
     from amanat.client.profile import Me
+    from amanat.client.unit import Memory, Unit
     from amanat.client.vault import Vault
     from amanat.protocol import wire
     from amanat.protocol.messages import Fragment
@@ -207,54 +209,56 @@ class Comebacks:
         me: Me,
     ) -> None:
         self._vault = vault
-        self._db = vault.db
+        self._read = vault.read
         self._engine = engine
         self._delivery = delivery
         self._conversations = conversations
         self._lineages = conversations.lineages
         self._branches = conversations.branches
         self._me = me
-        self._asked_again: dict[bytes, int] = {}
+        self._asked_again: Memory[bytes, int] = vault.memory()
         """How often the last asking, by its nonce, went out under another label."""
 
     # Asking
 
     def is_due(self, now: int) -> bool:
         """Whether somebody is to be asked, or a branch to be decided on."""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT 1 FROM comeback WHERE digest IS NULL AND ask_due_at <= ?", (now,)
         ).fetchone()
         return row is not None or bool(self._branches.due(now))
 
-    def act(self, *, now: int) -> None:
-        """Ask whoever is to be asked, and decide what there is to decide; inside a unit."""
-        for gid in self._branches.due(now):
-            if self._branches.lost_to(gid, now=now) is not None:
-                self._conversations.doubt(gid, None, now=now)  # the way there is asked for
-        self._db.execute("UPDATE comeback SET ref = NULL WHERE told_at < ?", (now - REF_LIFE_MS,))
-        rows = self._db.execute(
-            "SELECT gid FROM comeback WHERE digest IS NULL AND ask_due_at <= ?", (now,)
+    def act(self, unit: Unit) -> None:
+        """Ask whoever is to be asked, and decide what there is to decide."""
+        for gid in self._branches.due(unit.now):
+            if self._branches.lost_to(unit, gid) is not None:
+                self._conversations.doubt(unit, gid, None)  # the way there is asked for
+        unit.db.execute(
+            "UPDATE comeback SET ref = NULL WHERE told_at < ?", (unit.now - REF_LIFE_MS,)
+        )
+        rows = unit.db.execute(
+            "SELECT gid FROM comeback WHERE digest IS NULL AND ask_due_at <= ?", (unit.now,)
         ).fetchall()
         for (gid,) in rows:
-            self._ask(gid, now=now)
+            self._ask(unit, gid)
 
-    def _ask(self, gid: bytes, *, now: int) -> None:
-        is_lost, whom, number, state, asks_left, tries, asked = self._db.execute(
+    def _ask(self, unit: Unit, gid: bytes) -> None:
+        is_lost, whom, number, state, asks_left, tries, asked = unit.db.execute(
             "SELECT is_lost, whom, number, state, asks_left, tries, asked FROM comeback"
             " WHERE gid = ?",
             (gid,),
         ).fetchone()
         if not is_lost and (not asks_left or self._is_known(gid, number, state)):
-            self._settled(gid)
+            self._settled(unit, gid)
             return
         contacts = self._delivery.ways_back()
         group = self._conversations.group(gid)
         helpers = [p for p in self._conversations.others(group) if p.identity in contacts]
         rest = [p for p in helpers if p.identity not in _identities(asked)]
         if not rest and not is_lost:
-            self._settled(gid)
+            self._settled(unit, gid)
             return
-        if not rest and self._take_vouched(gid, now=now):
+        if not rest and self._take_vouched(unit, gid):
             return
         is_last = len(rest) <= 1  # of a round, in which everybody is asked once
         pause = NEXT_ASK_MS
@@ -268,12 +272,12 @@ class Comebacks:
             default=None,
         )
         nonce = secrets.token_bytes(16) if helper else None
-        self._db.execute(
+        unit.db.execute(
             "UPDATE comeback SET tries = tries + ?, asks_left = asks_left - 1, ask_due_at = ?,"
             " nonce = ?, helper = ?, asked = ? WHERE gid = ?",
             (
                 is_last,
-                now + pause,
+                unit.now + pause,
                 nonce,
                 helper.identity if helper else None,
                 (asked if rest else b"") + (helper.identity if helper else b""),
@@ -281,23 +285,25 @@ class Comebacks:
             ),
         )
         if helper is not None and nonce is not None:  # else somebody has to invite us again
-            self._send_ask(gid, helper, nonce, is_lost=bool(is_lost), now=now)
+            self._send_ask(unit, gid, helper, nonce, is_lost=bool(is_lost))
             self._delivery.expect_help(gid, helper.identity, nonce)
 
-    def ask_again(self, gid: bytes, *, now: int) -> None:
-        """The label of our last asking is taken, by one of ours before it: ask under another, some
-        times; inside a unit."""
-        row = self._db.execute(
+    def ask_again(self, unit: Unit, gid: bytes) -> None:
+        """The label of our last asking is taken, by one of ours before it: ask under another,
+        some times."""
+        row = unit.db.execute(
             "SELECT helper, nonce, is_lost FROM comeback WHERE gid = ? AND digest IS NULL", (gid,)
         ).fetchone()
         if row is None or row[1] is None or self._asked_again.get(row[1], 0) >= WAYS_BACK:
             return
         identity, nonce, is_lost = row
-        self._asked_again = {nonce: self._asked_again.get(nonce, 0) + 1}
+        count = self._asked_again.get(nonce, 0) + 1
+        self._asked_again.clear()
+        self._asked_again[nonce] = count
         others = self._conversations.others(self._conversations.group(gid))
         helper = next((peer for peer in others if peer.identity == identity), None)
         if helper is not None:
-            self._send_ask(gid, helper, nonce, is_lost=bool(is_lost), now=now)
+            self._send_ask(unit, gid, helper, nonce, is_lost=bool(is_lost))
 
     def _is_known(self, gid: bytes, number: int | None, state: bytes | None) -> bool:
         """Whether we have been where somebody says that they are."""
@@ -308,51 +314,49 @@ class Comebacks:
         return self._conversations.state_of(gid, number) == state
 
     def _send_ask(
-        self, gid: bytes, helper: Peer, nonce: bytes, *, is_lost: bool = False, now: int
+        self, unit: Unit, gid: bytes, helper: Peer, nonce: bytes, *, is_lost: bool = False
     ) -> None:
         votes = self._votes(gid)[:ASKED_VOTES]
         epochs = _some(self._conversations.states(gid))
         asked = Ask(gid, nonce, epochs, is_lost, votes)
-        self._delivery.ask(gid, helper, codec.encode(asked), now=now)
+        self._delivery.ask(unit, gid, helper, codec.encode(asked))
 
     def _votes(self, gid: bytes) -> list[Vote]:
         """The votes about every epoch in which the group may have parted."""
         parted = {sibling.epoch for sibling in self._branches.siblings(gid)}
         return [vote for epoch in sorted(parted) for vote in self._branches.votes(gid, epoch)]
 
-    def _settled(self, gid: bytes) -> None:
-        """Nothing came of what somebody has claimed; inside a unit."""
-        self._db.execute("DELETE FROM comeback WHERE gid = ? AND NOT is_lost", (gid,))
+    def _settled(self, unit: Unit, gid: bytes) -> None:
+        """Nothing came of what somebody has claimed."""
+        unit.db.execute("DELETE FROM comeback WHERE gid = ? AND NOT is_lost", (gid,))
 
-    def answered(self, gid: bytes, helper: bytes, payload: bytes, *, now: int) -> None:
-        """Take the answer of a contact; inside a unit."""
-        row = self._db.execute(
-            "SELECT is_lost, whom FROM comeback WHERE gid = ?", (gid,)
-        ).fetchone()
+    def answered(self, unit: Unit, gid: bytes, helper: bytes, payload: bytes) -> None:
+        """Take the answer of a contact."""
+        row = unit.db.execute("SELECT is_lost, whom FROM comeback WHERE gid = ?", (gid,)).fetchone()
         if row is None:
             return
         try:
             answer = codec.decode(_answers, payload, InvalidMessage)
         except InvalidMessage as error:
-            self._conversations.warn(gid, error.code, "help could not be read", now=now)
+            self._conversations.warn(unit, gid, error.code, "help could not be read")
             return
         if answer.file is not None:
-            self._db.execute(
+            unit.db.execute(
                 "UPDATE comeback SET ref = ?, told_at = ?, helper = ? WHERE gid = ?",
-                (codec.encode(answer.file), now, helper, gid),
+                (codec.encode(answer.file), unit.now, helper, gid),
             )
         elif row[1] == helper:
-            self._settled(gid)  # they know of nothing that we do not
+            self._settled(unit, gid)  # they know of nothing that we do not
 
     def awaited(self) -> list[tuple[bytes, FileRef]]:
         """The (gid, file) pairs of help that is to be fetched."""
-        rows = self._db.execute("SELECT gid, ref FROM comeback WHERE ref IS NOT NULL").fetchall()
+        rows = self._read.execute("SELECT gid, ref FROM comeback WHERE ref IS NOT NULL").fetchall()
         return [(gid, codec.decode(_files, ref, InvalidMessage)) for gid, ref in rows]
 
     # Helping
 
-    def help(self, identity: bytes, payload: bytes, *, now: int) -> None:
-        """Answer a contact who asks, if they are in the group; inside a unit."""
+    def help(self, unit: Unit, identity: bytes, payload: bytes) -> None:
+        """Answer a contact who asks, if they are in the group."""
         try:
             asked = codec.decode(_asks, payload, InvalidMessage)
         except InvalidMessage:
@@ -363,25 +367,25 @@ class Comebacks:
         peer = next((p for p in talk.others(talk.group(gid)) if p.identity == identity), None)
         if peer is None:
             return
-        self._branches.take(gid, asked.votes, now=now)
+        self._branches.take(unit, gid, asked.votes)
         if asked.nonce == _LOOK:
-            talk.notice(gid, now=now)
-        elif self._may_answer(identity, asked.nonce, now=now):
-            self._answer(gid, peer, asked, now=now)
+            talk.notice(unit, gid, at=unit.now)
+        elif self._may_answer(unit, identity, asked.nonce):
+            self._answer(unit, gid, peer, asked)
         newest = max(asked.epochs, key=lambda epoch: epoch.number, default=None)
         if newest is not None and talk.state_of(gid, newest.number) != newest.state:
-            talk.notice(gid, now=now)
+            talk.notice(unit, gid, at=unit.now)
             if not asked.is_lost:  # they are where we have not been
                 talk.doubt(
+                    unit,
                     gid,
                     identity,
                     number=newest.number,
                     state=newest.state,
                     after_ms=NEXT_ASK_MS,
-                    now=now,
                 )
 
-    def _answer(self, gid: bytes, peer: Peer, asked: Ask, *, now: int) -> None:
+    def _answer(self, unit: Unit, gid: bytes, peer: Peer, asked: Ask) -> None:
         talk = self._conversations
         view = talk.group(gid).view
         here = Epoch(view.epoch, view.state[:8])
@@ -389,8 +393,8 @@ class Comebacks:
         file = None
         if asked.is_lost or commits:
             # Once more, should the relay have forgotten it: making it again changes nothing.
-            self._db.execute("UPDATE epoch_drop SET made = 0 WHERE gid = ?", (gid,))
-            secret = talk.epoch_secret(gid, now=now)
+            unit.db.execute("UPDATE epoch_drop SET made = 0 WHERE gid = ?", (gid,))
+            secret = talk.epoch_secret(unit, gid)
             drop = epoch_drop(secret, talk.group(gid).policy.region)
             help_ = Help(
                 since,
@@ -400,15 +404,15 @@ class Comebacks:
                 secret,
                 talk.clock(gid) + 1,
                 self._delivery.read_from(drop.drop_id),
-                self._votes_since(gid, since)[:MAX_VOTES],
+                self._votes_since(unit, gid, since)[:MAX_VOTES],
             )
             data = codec.encode(help_)
             if len(data) > MAX_BLOB_BYTES:
                 return
-            file = talk.put_file(data, now=now)
-        self._delivery.answer(peer, asked.nonce, codec.encode(Answer(here, file)), now=now)
+            file = talk.put_file(unit, data)
+        self._delivery.answer(unit, peer, asked.nonce, codec.encode(Answer(here, file)))
         if asked.is_lost:
-            talk.expect_comeback(gid, now=now)
+            talk.expect_comeback(unit, gid)
 
     def _common(
         self, gid: bytes, epochs: Sequence[Epoch], here: Epoch
@@ -422,42 +426,42 @@ class Comebacks:
                 return epoch, commits
         return None, []
 
-    def _votes_since(self, gid: bytes, since: Epoch | None) -> list[Vote]:
+    def _votes_since(self, unit: Unit, gid: bytes, since: Epoch | None) -> list[Vote]:
         """What is known of who has read what, and what we have read where the asker may have read
         something else."""
         if since is None:
             return []
-        own = self._branches.vote(gid, since.number)
+        own = self._branches.vote(unit, gid, since.number)
         known = self._branches.votes(gid, since.number) if own is not None else []
         return known + [vote for vote in self._votes(gid) if vote not in known]
 
-    def _may_answer(self, identity: bytes, nonce: bytes, *, now: int) -> bool:
+    def _may_answer(self, unit: Unit, identity: bytes, nonce: bytes) -> bool:
         """Whether this was not answered yet, nor another asking just now, nor too many."""
-        self._db.execute("DELETE FROM helped WHERE at < ?", (now - ASKED_LIFE_MS,))
-        if self._db.execute(
+        unit.db.execute("DELETE FROM helped WHERE at < ?", (unit.now - ASKED_LIFE_MS,))
+        if unit.db.execute(
             "SELECT 1 FROM helped WHERE nonce = ?1 OR (identity = ?2 AND at > ?3 AND at <= ?4)"
             " UNION SELECT 1 FROM helped WHERE identity = ?2 AND at > ?5 AND at <= ?4"
             " GROUP BY identity HAVING count(*) >= ?6",
-            (nonce, identity, now - ANSWER_EVERY_MS, now, now - ANSWERS_MS, ANSWERS),
+            (nonce, identity, unit.now - ANSWER_EVERY_MS, unit.now, unit.now - ANSWERS_MS, ANSWERS),
         ).fetchone():
             return False
-        self._db.execute("INSERT INTO helped VALUES (?, ?, ?)", (nonce, identity, now))
+        unit.db.execute("INSERT INTO helped VALUES (?, ?, ?)", (nonce, identity, unit.now))
         return True
 
     # Being helped
 
     def is_asking(self, gid: bytes) -> bool:
         """Whether contacts are asked about a conversation."""
-        row = self._db.execute("SELECT 1 FROM comeback WHERE gid = ?", (gid,)).fetchone()
+        row = self._read.execute("SELECT 1 FROM comeback WHERE gid = ?", (gid,)).fetchone()
         return row is not None
 
-    def take(self, gid: bytes, file: bytes | None, *, now: int) -> None:
-        """Judge fetched help, and do what follows from it; inside a unit.
+    def take(self, unit: Unit, gid: bytes, file: bytes | None) -> None:
+        """Judge fetched help, and do what follows from it.
 
         `file` is None when what rests there is not what was announced. Help that does not hold
         changes nothing: the next contact is asked.
         """
-        row = self._db.execute(
+        row = unit.db.execute(
             "UPDATE comeback SET ref = NULL WHERE gid = ? AND digest IS NULL"
             " RETURNING is_lost, helper",
             (gid,),
@@ -471,11 +475,11 @@ class Comebacks:
             help_ = codec.decode(_helps, file, InvalidMessage)
             way = self._judge_way(gid, help_)
             if way is None:
-                self._take_unproven(gid, helper, help_, file, is_lost=bool(is_lost), now=now)
+                self._take_unproven(unit, gid, helper, help_, file, is_lost=bool(is_lost))
             else:
-                self._go(gid, help_, way, is_lost=bool(is_lost), now=now)
+                self._go(unit, gid, help_, way, is_lost=bool(is_lost))
         except (PeerError, NotAMember) as error:
-            self._did_not_fit(gid, helper, error, now=now)
+            self._did_not_fit(unit, gid, helper, error)
 
     def _judge_way(self, gid: bytes, help_: Help) -> Way | None:
         """The way that help shows; None if it shows none.
@@ -505,54 +509,54 @@ class Comebacks:
             raise InvalidMessage
         return Way(end, signer, states, sibling)
 
-    def _go(self, gid: bytes, help_: Help, way: Way, *, is_lost: bool, now: int) -> None:
+    def _go(self, unit: Unit, gid: bytes, help_: Help, way: Way, *, is_lost: bool) -> None:
         talk = self._conversations
         epoch = talk.group(gid).view.epoch
         if way.sibling is not None:
-            talk.is_parted(gid, way.sibling.epoch, way.sibling.commit, now=now)
-        self._branches.take(gid, help_.votes, now=now)
+            talk.is_parted(unit, gid, way.sibling.epoch, way.sibling.commit)
+        self._branches.take(unit, gid, help_.votes)
         if way.sibling is not None:
-            verdict = self._branches.is_lost(way.sibling, now=now)
+            verdict = self._branches.is_lost(way.sibling, now=unit.now)
             if verdict:
-                self._rejoin(gid, help_, way.end, now=now)
+                self._rejoin(unit, gid, help_, way.end)
             elif verdict is None and not is_lost:  # who has not said what they read may say it soon
-                self._db.execute(
+                unit.db.execute(
                     "UPDATE comeback SET asked = x'', ask_due_at = ? WHERE gid = ?",
-                    (now + UNDECIDED_MS, gid),
+                    (unit.now + UNDECIDED_MS, gid),
                 )
             elif not is_lost:
-                self._settled(gid)
+                self._settled(unit, gid)
         elif is_lost:
             if way.end.epoch >= epoch:
-                self._rejoin(gid, help_, way.end, now=now)
+                self._rejoin(unit, gid, help_, way.end)
         else:
-            self._settled(gid)
+            self._settled(unit, gid)
             if way.end.epoch > epoch and help_.since is not None:
-                talk.hand(gid, epoch, help_.commits[epoch - help_.since.number :], now=now)
+                talk.hand(unit, gid, epoch, help_.commits[epoch - help_.since.number :])
 
     def _take_unproven(  # whose help, what it is, and for whom
-        self, gid: bytes, helper: bytes, help_: Help, file: bytes, *, is_lost: bool, now: int
+        self, unit: Unit, gid: bytes, helper: bytes, help_: Help, file: bytes, *, is_lost: bool
     ) -> None:
         """Keep help that does not show how the group came there: everybody is asked before anything
         is believed (_take_vouched), and else the person decides."""
         if not is_lost:
-            self._settled(gid)
+            self._settled(unit, gid)
             return
         end, _ = _end_of(gid, help_)
         if end.epoch <= self._conversations.group(gid).view.epoch:
             raise InvalidMessage
-        self._db.execute(
-            "INSERT OR REPLACE INTO unproven VALUES (?, ?, ?, ?)", (gid, helper, file, now)
+        unit.db.execute(
+            "INSERT OR REPLACE INTO unproven VALUES (?, ?, ?, ?)", (gid, helper, file, unit.now)
         )
-        self._db.execute(
+        unit.db.execute(
             "DELETE FROM unproven WHERE gid = ?1 AND (at < ?2 OR helper NOT IN (SELECT helper FROM"
             " unproven WHERE gid = ?1 ORDER BY at DESC LIMIT ?3))",
-            (gid, now - UNPROVEN_LIFE_MS, MAX_UNPROVEN),
+            (gid, unit.now - UNPROVEN_LIFE_MS, MAX_UNPROVEN),
         )
 
-    def _take_vouched(self, gid: bytes, *, now: int) -> bool:
+    def _take_vouched(self, unit: Unit, gid: bytes) -> bool:
         """Join what an admin of the last state that we know vouches for, in a 1:1 conversation the
-        other; inside a unit. Whether there is such help.
+        other. Whether there is such help.
 
         It counts only where no honest lineage would reach. Nearer than that everybody has one to
         show, and who shows none may have been put down since.
@@ -564,20 +568,20 @@ class Comebacks:
             is_far = end.epoch - group.view.epoch >= lineages.KEPT_COMMITS
             if not is_far or signer not in vouching - {self._me.identity}:
                 continue
-            self._db.execute("DELETE FROM unproven WHERE gid = ? AND helper = ?", (gid, helper))
+            unit.db.execute("DELETE FROM unproven WHERE gid = ? AND helper = ?", (gid, helper))
             try:
-                self._rejoin(gid, help_, end, now=now)
+                self._rejoin(unit, gid, help_, end)
             except (PeerError, NotAMember) as error:
-                self._did_not_fit(gid, helper, error, now=now)
+                self._did_not_fit(unit, gid, helper, error)
                 continue
             return True
         return False
 
     def _did_not_fit(
-        self, gid: bytes, helper: bytes, error: PeerError | NotAMember, *, now: int
+        self, unit: Unit, gid: bytes, helper: bytes, error: PeerError | NotAMember
     ) -> None:
         told = f"help of {fingerprint(helper)} did not fit"
-        self._conversations.warn(gid, error.code, told, now=now)
+        self._conversations.warn(unit, gid, error.code, told)
 
     def unproven(self, gid: bytes) -> list[Unproven]:
         """What the person may join by their own decision."""
@@ -589,31 +593,31 @@ class Comebacks:
 
     def _unproven(self, gid: bytes) -> list[tuple[bytes, Help]]:
         """(helper, help) of all help that shows no way, the latest first."""
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT helper, help FROM unproven WHERE gid = ? ORDER BY at DESC", (gid,)
         ).fetchall()
         return [(helper, codec.decode(_helps, file, InvalidMessage)) for helper, file in rows]
 
-    def accept(self, gid: bytes, helper: bytes, *, now: int) -> None:
-        """Join what somebody helps with: the person has looked at it; inside a unit.
+    def accept(self, unit: Unit, gid: bytes, helper: bytes) -> None:
+        """Join what somebody helps with: the person has looked at it.
 
         Raises UnknownHelp, or NotAMember where we are not in it.
         """
-        row = self._db.execute(
+        row = unit.db.execute(
             "DELETE FROM unproven WHERE gid = ? AND helper = ? RETURNING help", (gid, helper)
         ).fetchone()
         if row is None or not self.is_asking(gid) or any(t.gid == gid for t in self.tries()):
             raise UnknownHelp
         help_ = codec.decode(_helps, row[0], InvalidMessage)
-        self._rejoin(gid, help_, _end_of(gid, help_)[0], now=now)
+        self._rejoin(unit, gid, help_, _end_of(gid, help_)[0])
 
     # Joining again
 
-    def _rejoin(self, gid: bytes, help_: Help, end: mls.LineageView, *, now: int) -> None:
-        """Make our external Commit; inside a unit. Raises InvalidWelcome, or NotAMember where we
-        are not in the group any more."""
+    def _rejoin(self, unit: Unit, gid: bytes, help_: Help, end: mls.LineageView) -> None:
+        """Make our external Commit. Raises InvalidWelcome, or NotAMember where we are not in the
+        group any more."""
         talk = self._conversations
-        (is_restart,) = self._db.execute(
+        (is_restart,) = unit.db.execute(
             "SELECT is_restart FROM comeback WHERE gid = ?", (gid,)
         ).fetchone()
         bundle = self._engine.join_external(
@@ -624,15 +628,15 @@ class Comebacks:
             self._me.new_leaf(),
             codec.encode(CommitInfo(leaves=[], is_restart=bool(is_restart))),
         )
-        talk.say_nothing(gid)
+        talk.say_nothing(unit, gid)
         policy = decode_policy(end.policy)
         signers = {member.leaf_index: member.signer for member in end.members}
         place = EpochDrop(gid, end.epoch, help_.secret, policy.region, signers)
         own = next(leaf for leaf, key in place.signers.items() if key == self._me.signer)
         whole, missing = talk.append_to(
-            place, policy.relay, COMMIT_FRAGMENT, bundle.commit, leaf=own, now=now
+            unit, place, policy.relay, COMMIT_FRAGMENT, bundle.commit, leaf=own
         )
-        self._db.execute(
+        unit.db.execute(
             "UPDATE comeback SET digest = ?, commit_data = ?, help = ?, epoch = ?, secret = ?,"
             " relay = ?, region = ?, judged = ?, signers = ?, whole = ?, missing = ?"
             " WHERE gid = ?",
@@ -651,11 +655,11 @@ class Comebacks:
                 gid,
             ),
         )
-        talk.move_clock(gid, help_.clock)
+        talk.move_clock(unit, gid, help_.clock)
 
     def tries(self) -> list[Try]:
         """The external Commits of ours whose fate is open."""
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT gid, digest, relay, judged, epoch, secret, region, signers FROM comeback"
             " WHERE digest IS NOT NULL"
         ).fetchall()
@@ -670,13 +674,13 @@ class Comebacks:
             for gid, digest, relay, judged, epoch, secret, region, signers in rows
         ]
 
-    def begin(self, attempt: Try) -> None:
-        """The epoch drop is read from its first cell now; inside a unit."""
-        self._conversations.pieces.forget(attempt.kept_under)
+    def begin(self, unit: Unit, attempt: Try) -> None:
+        """The epoch drop is read from its first cell now."""
+        self._conversations.pieces.forget(unit, attempt.kept_under)
 
-    def judge(self, attempt: Try, cells: wire.Cells, *, now: int) -> bool:
-        """Look for the first Commit among the cells of the epoch drop, from its first one; inside a
-        unit. Whether it was found: ours is merged, after another's all begins anew.
+    def judge(self, unit: Unit, attempt: Try, cells: wire.Cells) -> bool:
+        """Look for the first Commit among the cells of the epoch drop, from its first one. Whether
+        it was found: ours is merged, after another's all begins anew.
 
         Of another's Commit we can check all but what members of the epoch alone can, so what a
         member makes to keep us out after we were helped costs us a turn, and no more.
@@ -686,15 +690,15 @@ class Comebacks:
                 piece = attempt.place.open(cell)
             except InvalidCell:
                 continue
-            self._was_shown(attempt, piece)
-            commit = self._conversations.pieces.take(attempt.kept_under, piece)
+            self._was_shown(unit, attempt, piece)
+            commit = self._conversations.pieces.take(unit, attempt.kept_under, piece)
             is_commit = commit is not None and piece.kind == COMMIT_FRAGMENT
             if commit is None or not is_commit or seq <= attempt.judged:
                 continue
             if hashlib.sha256(commit).digest() == attempt.digest:
-                self._won(attempt, now=now)
+                self._won(unit, attempt)
             elif is_rightful(self._from(attempt.gid), commit):
-                self._lose(attempt, now=now)
+                self._lose(unit, attempt)
             else:
                 continue
             return True
@@ -702,55 +706,53 @@ class Comebacks:
 
     def _from(self, gid: bytes) -> mls.Lineage:
         """The state that our external Commit goes on from."""
-        (file,) = self._db.execute("SELECT help FROM comeback WHERE gid = ?", (gid,)).fetchone()
+        (file,) = self._read.execute("SELECT help FROM comeback WHERE gid = ?", (gid,)).fetchone()
         help_ = codec.decode(_helps, file, InvalidMessage)
         return mls.Lineage.begin(help_.group_info, help_.tree)[0]
 
-    def _was_shown(self, attempt: Try, piece: Fragment) -> None:
-        row = self._db.execute(
+    def _was_shown(self, unit: Unit, attempt: Try, piece: Fragment) -> None:
+        row = unit.db.execute(
             "SELECT missing FROM comeback WHERE gid = ? AND whole = ?", (attempt.gid, piece.whole)
         ).fetchone()
         if row is not None:
             missing = without(row[0], piece.index)
-            self._db.execute(
-                "UPDATE comeback SET missing = ? WHERE gid = ?", (missing, attempt.gid)
-            )
+            unit.db.execute("UPDATE comeback SET missing = ? WHERE gid = ?", (missing, attempt.gid))
 
     def is_taken(self, attempt: Try) -> bool:
         """Whether the relay says that it has all of our Commit."""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT 1 FROM outbox WHERE about = ? AND purpose = 'commit'", (attempt.gid,)
         ).fetchone()
         return row is None
 
-    def forgotten(self, attempt: Try, *, now: int) -> None:
-        """The epoch drop was read to its end and our Commit, which the relay had taken before, was
-        not there: all begins anew; inside a unit."""
-        (missing,) = self._db.execute(
+    def forgotten(self, unit: Unit, attempt: Try) -> None:
+        """The epoch drop was read to its end and our Commit, which the relay had taken before,
+        was not there: all begins anew."""
+        (missing,) = unit.db.execute(
             "SELECT missing FROM comeback WHERE gid = ?", (attempt.gid,)
         ).fetchone()
         if missing:  # else all of it was there, and something of ours has taken its room
             self._conversations.lied(
-                attempt.gid, now=now, how="a Commit that it had taken is not there"
+                unit, attempt.gid, how="a Commit that it had taken is not there"
             )
-        self._lose(attempt, now=now)
+        self._lose(unit, attempt)
 
-    def _lose(self, attempt: Try, *, now: int) -> None:
+    def _lose(self, unit: Unit, attempt: Try) -> None:
         gid = attempt.gid
-        self._conversations.pieces.forget(attempt.kept_under)
+        self._conversations.pieces.forget(unit, attempt.kept_under)
         self._engine.clear_pending(gid)
-        (is_lost,) = self._db.execute(
+        (is_lost,) = unit.db.execute(
             "UPDATE comeback SET digest = NULL, commit_data = NULL, help = NULL, ask_due_at = ?,"
             " tries = 0, asks_left = ?, asked = x'' WHERE gid = ? RETURNING is_lost",
-            (now + secrets.randbelow(ASK_MS[0]), MAX_ASKS, gid),
+            (unit.now + secrets.randbelow(ASK_MS[0]), MAX_ASKS, gid),
         ).fetchone()
         if not is_lost:  # our branch is where we are still
-            self._conversations.stay(gid, now=now)
+            self._conversations.stay(unit, gid)
 
-    def _won(self, attempt: Try, *, now: int) -> None:
+    def _won(self, unit: Unit, attempt: Try) -> None:
         gid, talk = attempt.gid, self._conversations
-        talk.pieces.forget(attempt.kept_under)
-        is_restart, helper, commit, file = self._db.execute(
+        talk.pieces.forget(unit, attempt.kept_under)
+        is_restart, helper, commit, file = unit.db.execute(
             "DELETE FROM comeback WHERE gid = ? RETURNING is_restart, helper, commit_data, help",
             (gid,),
         ).fetchone()
@@ -758,48 +760,47 @@ class Comebacks:
         way = self._judge_way(gid, help_)
         epoch = attempt.place.epoch
         if way is None or help_.since is None:
-            self._lineages.forget(gid)
-            self._branches.forget(gid)
-            self._lineages.begin(gid, epoch, help_.group_info, help_.tree)
+            self._lineages.forget(unit, gid)
+            self._branches.forget(unit, gid)
+            self._lineages.begin(unit, gid, epoch, help_.group_info, help_.tree)
             end, signer = _end_of(gid, help_)
             states = [Epoch(epoch, end.state[:8])]
             told = f"{fingerprint(signer)} says: {_told(self._changes(gid, end))}"
-            talk.warn(gid, GroupVouched.code, told, now=now)
+            talk.warn(unit, gid, GroupVouched.code, told)
         else:
             states = way.states
-            self._go_along(gid, help_.since.number, help_.commits, way.sibling, now=now)
+            self._go_along(unit, gid, help_.since.number, help_.commits, way.sibling)
         self._engine.merge_pending(gid, attempt.digest)
-        self._lineages.goes_on(gid, epoch, commit, is_read=True)
-        talk.come_back(gid, is_restart=bool(is_restart), between=states, now=now)
-        talk.events.append(GroupChanged(gid))
+        self._lineages.goes_on(unit, gid, epoch, commit, is_read=True)
+        talk.come_back(unit, gid, is_restart=bool(is_restart), between=states)
+        unit.events.append(GroupChanged(gid))
         for peer in talk.others(talk.group(gid)):
             if peer.identity == helper:  # who helped tells the others
-                self._send_ask(gid, peer, _LOOK, now=now)
+                self._send_ask(unit, gid, peer, _LOOK)
         if len(talk.group(gid).identities) > 2:  # noqa: PLR2004  # somebody beside the helper
-            self._db.execute(
+            unit.db.execute(
                 "INSERT INTO comeback (gid, is_lost, is_restart, asks_left, ask_due_at, asked)"
                 " VALUES (?, 0, 0, ?, ?, ?)",
-                (gid, CHECKS, now + CHECK_MS, helper),
+                (gid, CHECKS, unit.now + CHECK_MS, helper),
             )
 
     def _go_along(
         self,
+        unit: Unit,
         gid: bytes,
         number: int,
         commits: Sequence[bytes],
         sibling: Sibling | None,
-        *,
-        now: int,
     ) -> None:
-        """Our lineage is the way we have come, from an epoch on; inside a unit."""
+        """Our lineage is the way we have come, from an epoch on."""
         if sibling is not None:
             step = self._lineages.step(gid, sibling.epoch)
             if step is not None:
-                self._branches.swap(gid, sibling.epoch, step.commit, sibling.commit, now=now)
+                self._branches.swap(unit, gid, sibling.epoch, step.commit, sibling.commit)
         for epoch, commit in enumerate(commits, number):
             step = self._lineages.step(gid, epoch)
             if step is None or step.commit != commit:
-                self._lineages.goes_on(gid, epoch, commit, is_read=False)
+                self._lineages.goes_on(unit, gid, epoch, commit, is_read=False)
 
     def _changes(self, gid: bytes, end: mls.LineageView) -> Changes:
         before, policy = self._conversations.group(gid), decode_policy(end.policy)

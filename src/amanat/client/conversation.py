@@ -6,8 +6,8 @@ own Commit only after reading it back as the winner; until then it is an *attemp
 *intents* stay until some Commit has made them true. So a lost race, a crash or a lying relay
 costs a retry, never a fork.
 
-Everything here runs inside a unit of work of the vault and touches no socket; what has to reach a
-relay is put into the outbox, and what a person should see is appended to `events`.
+Nothing here touches a socket: what has to reach a relay is put into the outbox, and what a person
+should see into the events of the unit.
 """
 
 from __future__ import annotations
@@ -24,8 +24,17 @@ from amanat.client import rights
 from amanat.client.branches import Branches
 from amanat.client.claims import Claims
 from amanat.client.delivery import Peer
+from amanat.client.events import (
+    GroupChanged,
+    Joined,
+    MessageChanged,
+    Offered,
+    Removed,
+    TextArrived,
+    Warned,
+)
 from amanat.client.gaps import Gaps
-from amanat.client.history import History, MessageChanged, TextArrived, greeting_id
+from amanat.client.history import History, greeting_id
 from amanat.client.holding import HOLD, Fetched, HeldDrop, Holding
 from amanat.client.lineage import Lineages, is_rightful
 from amanat.client.offers import ASK, MAX_OFFERS, Offer, Offers
@@ -145,6 +154,7 @@ if TYPE_CHECKING:
     from amanat.client.history import Entry
     from amanat.client.places import Places
     from amanat.client.profile import Me
+    from amanat.client.unit import Memory, Unit
     from amanat.client.vault import Vault
     from amanat.protocol.identity import Address
     from amanat.protocol.messages import Fragment, Vote
@@ -238,19 +248,6 @@ REFUSED_MS = 300_000
 """How long a wish rests after a relay has refused its Commit for good, in milliseconds."""
 
 
-class Joined(NamedTuple):
-    """We are a member of a conversation now."""
-
-    gid: bytes
-
-
-class Offered(NamedTuple):
-    """A contact asks us into a group, and waits for the person's answer."""
-
-    gid: bytes
-    by: bytes
-
-
 class AnnouncedWelcome(NamedTuple):
     """A Welcome that somebody has announced to us: into which group, by whom, where it rests."""
 
@@ -265,29 +262,6 @@ class GivenUp(NamedTuple):
 
     gid: bytes
     words: list[Word]
-
-
-class GroupChanged(NamedTuple):
-    """A Commit changed the members or the policy of a group."""
-
-    gid: bytes
-
-
-class Removed(NamedTuple):
-    """We are no longer a member."""
-
-    gid: bytes
-
-
-class Warned(NamedTuple):
-    """Something is wrong that the person has to know of."""
-
-    gid: bytes | None
-    code: str
-    detail: str
-
-
-Event = TextArrived | MessageChanged | Joined | Offered | GroupChanged | Removed | Warned
 
 
 class Group(NamedTuple):
@@ -315,7 +289,7 @@ class Conversations:
         self, vault: Vault, engine: mls.Engine, delivery: Delivery, places: Places, me: Me
     ) -> None:
         self._vault = vault
-        self._db = vault.db
+        self._read = vault.read
         self._engine = engine
         self._delivery = delivery
         self._places = places
@@ -330,49 +304,45 @@ class Conversations:
         self.repeats = Repeats(vault)
         self.offers = Offers(vault)
         self._groups: dict[bytes, Group] = {}
-        self._helping: set[bytes] = set()
+        vault.bind(forget=self._groups.clear)
+        self._helping: Memory[bytes, None] = vault.memory()
+        """The groups into which we have helped a member back, until their Commit is read."""
         self.lineages = Lineages(vault, engine)
         self.branches = Branches(vault, engine, self.lineages, me)
-        self._doubted: dict[tuple[bytes, bytes | None], tuple[int, int]] = {}
+        self._doubted: Memory[tuple[bytes, bytes | None], tuple[int, int]] = vault.memory()
         """How often and when somebody last made us ask where a group is, in this epoch."""
-        self._holed: set[tuple[bytes, int]] = set()
+        self._holed: Memory[tuple[bytes, int], None] = vault.memory()
         """The (gid, epoch) of drops of which cells had expired before we read them: what we have
         read there first may not have been the first."""
-        self._voted: dict[bytes, dict[int, int]] = {}
-        """When we said in which group what we have read in which epoch."""
-        self._outrun: dict[bytes, int] = {}
+        self._voted: Memory[tuple[bytes, int], int] = vault.memory()
+        """When we said in a group what we have read in an epoch of it."""
+        self._outrun: Memory[bytes, int] = vault.memory()
         """When we last outran a Commit in a group."""
-        self._repaired: dict[tuple[bytes, bytes], tuple[int, int]] = {}
+        self._repaired: Memory[tuple[bytes, bytes], tuple[int, int]] = vault.memory()
         """How many envelopes were sent again to whom since when."""
-        self.events: list[Event] = []
-        vault.bind(forget=self._forget)
-
-    def _forget(self) -> None:
-        self._groups.clear()
-        self.events.clear()
 
     def warn(
-        self, gid: bytes | None, code: str, detail: str, *, whom: bytes = b"", now: int
+        self, unit: Unit, gid: bytes | None, code: str, detail: str, *, whom: bytes = b""
     ) -> None:
-        """Keep a warning for the person; inside a unit. `whom` is the identity, or the key of
-        the relay, that it is about.
+        """Keep a warning for the person. `whom` is the identity, or the key of the relay, that it
+        is about.
 
         Of the same kind about the same in one conversation there is one, which is counted up:
         nobody can fill the table but with what differs, and of that the Trust family stays.
         """
         is_trust = issubclass(BY_CODE[code], TrustError)
-        self._db.execute(
+        unit.db.execute(
             "INSERT INTO warning (at, code, gid, whom, detail, is_trust) VALUES (?, ?, ?, ?, ?, ?)"
             " ON CONFLICT DO UPDATE SET at = excluded.at, detail = excluded.detail,"
             " many = many + 1",
-            (now, code, gid or b"", whom, detail, is_trust),
+            (unit.now, code, gid or b"", whom, detail, is_trust),
         )
-        self._db.execute(
+        unit.db.execute(
             "DELETE FROM warning WHERE id IN (SELECT id FROM warning WHERE NOT is_trust"
             " ORDER BY at DESC, id DESC LIMIT -1 OFFSET ?)",
             (MAX_WARNINGS,),
         )
-        self.events.append(Warned(gid, code, detail))
+        unit.events.append(Warned(gid, code, detail))
 
     # Looking
 
@@ -390,7 +360,7 @@ class Conversations:
         return self._groups[gid]
 
     def _state(self, gid: bytes) -> str | None:
-        row = self._db.execute("SELECT state FROM conversation WHERE gid = ?", (gid,)).fetchone()
+        row = self._read.execute("SELECT state FROM conversation WHERE gid = ?", (gid,)).fetchone()
         return row[0] if row else None
 
     def is_active(self, gid: bytes) -> bool:
@@ -416,7 +386,7 @@ class Conversations:
     def others(self, group: Group) -> list[Peer]:
         """The leaves of a group that are not this device, and where to reach them now."""
         moved: dict[bytes, bytes] = dict(
-            self._db.execute("SELECT identity, addresses FROM moved").fetchall()
+            self._read.execute("SELECT identity, addresses FROM moved").fetchall()
         )
         return [
             Peer(
@@ -453,26 +423,26 @@ class Conversations:
 
     # Starting
 
-    def start_direct(self, key_package: bytes, *, now: int) -> tuple[bytes, bytes, bytes]:
+    def start_direct(self, unit: Unit, key_package: bytes) -> tuple[bytes, bytes, bytes]:
         """Start the 1:1 conversation with the person of a KeyPackage: (gid, Welcome, tree).
 
         Raises InvalidKeyPackage or InvalidCredential.
         """
-        them = self.person_of(key_package, now=now)
+        them = self.person_of(key_package, now=unit.now)
         gid = secrets.token_bytes(16)
         self._create(
+            unit,
             gid,
             mls.HYBRID_SUITE,
             direct=sorted([self._me.identity, them.identity]),
             name="",
             admins=[],
-            now=now,
         )
         bundle = self._engine.commit(gid, adds=[key_package])
         # Nobody else is in epoch 0, so no other Commit can win: merge at once.
         self._engine.merge_pending(gid, bundle.sha256)
-        self._enter_epoch(gid, now=now)
-        self._plan_refresh(gid, REFRESH_MS[1], now=now)
+        self._enter_epoch(unit, gid)
+        self._plan_refresh(unit, gid, REFRESH_MS[1])
         return gid, bundle.welcome or b"", bundle.tree or b""
 
     def person_of(self, key_package: bytes, *, now: int) -> rights.Person:
@@ -480,7 +450,7 @@ class Conversations:
         view = mls.check_key_package(key_package, now=now // 1000)
         return rights.read_member(0, view.credential, view.signer, view.leaf)
 
-    def create_group(self, name: str, *, people: int, now: int) -> bytes:
+    def create_group(self, unit: Unit, name: str, *, people: int) -> bytes:
         """Start a group with ourselves as its admin; its gid. Raises BadArgument or GroupTooLarge.
 
         `people` is how many are expected: beyond MAX_HYBRID_LEAVES the classical suite is used.
@@ -490,20 +460,20 @@ class Conversations:
             raise GroupTooLarge(f"at most {rights.MAX_CLASSICAL_LEAVES}")
         suite = mls.HYBRID_SUITE if people <= rights.MAX_HYBRID_LEAVES else mls.CLASSICAL_SUITE
         gid = secrets.token_bytes(16)
-        self._create(gid, suite, direct=[], name=name, admins=[self._me.identity], now=now)
-        self._enter_epoch(gid, now=now)
-        self._plan_refresh(gid, REFRESH_MS[1], now=now)
+        self._create(unit, gid, suite, direct=[], name=name, admins=[self._me.identity])
+        self._enter_epoch(unit, gid)
+        self._plan_refresh(unit, gid, REFRESH_MS[1])
         return gid
 
     def _create(
         self,
+        unit: Unit,
         gid: bytes,
         suite: int,
         *,
         direct: list[bytes],
         name: str,
         admins: list[bytes],
-        now: int,
     ) -> None:
         home = self._me.home
         policy = Policy(
@@ -517,17 +487,18 @@ class Conversations:
             self._me.new_leaf(),
             codec.encode(policy),
         )
-        self._insert(gid, _Past(), sure=self._delivery.read_so_far(), now=now)
+        self._insert(unit, gid, _Past(), sure=self._delivery.read_so_far())
 
-    def _insert(self, gid: bytes, past: _Past, *, sure: int, now: int) -> None:
-        self._db.execute(
+    def _insert(self, unit: Unit, gid: bytes, past: _Past, *, sure: int) -> None:
+        unit.db.execute(
             "INSERT INTO conversation (gid, state, sent_hash, look_due_at, sure_seq, clock,"
             " read_row, hidden, sent_seq) VALUES (?, 'active', ?, ?, ?, ?, ?, ?, ?)",
-            (gid, _NO_HASH, now, sure, *past),
+            (gid, _NO_HASH, unit.now, sure, *past),
         )
 
     def join(
         self,
+        unit: Unit,
         welcome: bytes,
         tree: bytes,
         *,
@@ -535,7 +506,6 @@ class Conversations:
         gid: bytes | None,
         direct: bool,
         clock: int = 0,
-        now: int,
     ) -> bytes:
         """Join by a Welcome that the person `by` made; the gid. `clock` is that maker's.
 
@@ -556,51 +526,51 @@ class Conversations:
         if self._state(view.gid) is not None:
             if self.is_active(view.gid):
                 raise InvalidWelcome
-            self._end(view.gid)  # removed earlier, asked in again
+            self._end(unit, view.gid)  # removed earlier, asked in again
             self._engine.delete_group(view.gid)
             past = _Past(
-                *self._db.execute(
+                *unit.db.execute(
                     "DELETE FROM conversation WHERE gid = ?"
                     " RETURNING clock, read_row, hidden, sent_seq",
                     (view.gid,),
                 ).fetchone()
             )
         self._engine.join(welcome, tree)
-        (sure,) = self._db.execute(
+        (sure,) = unit.db.execute(
             "DELETE FROM key_package WHERE ref = ? RETURNING bucket_seq", (view.ref,)
         ).fetchone()
         # In a group, somebody may have spoken to us since we made the KeyPackage; in a 1:1
         # conversation nobody has, for the Welcome goes ahead of all else (Client._send_to).
         if direct:
             sure = self._delivery.read_so_far()
-        self._insert(view.gid, past, sure=sure, now=now)
-        self.move_clock(view.gid, clock)
-        self._plan_refresh(view.gid, REFRESH_MS[0], now=now)
+        self._insert(unit, view.gid, past, sure=sure)
+        self.move_clock(unit, view.gid, clock)
+        self._plan_refresh(unit, view.gid, REFRESH_MS[0])
         for person in rights.read_members(view.members):
             if person.signer != self._me.signer:
-                self._db.execute(
+                unit.db.execute(
                     "INSERT INTO since (gid, signer, sent_seq) VALUES (?, ?, 0)",
                     (view.gid, person.signer),
                 )
                 came = 0 if direct else view.epoch
-                self.gaps.come_in(view.gid, person.signer, person.identity, came)
+                self.gaps.come_in(unit, view.gid, person.signer, person.identity, came)
         if past.sent_seq:
-            self.gaps.count_from(view.gid, past.sent_seq + 1)
-        self._enter_epoch(view.gid, now=now)
-        self.events.append(Joined(view.gid))
+            self.gaps.count_from(unit, view.gid, past.sent_seq + 1)
+        self._enter_epoch(unit, view.gid)
+        unit.events.append(Joined(view.gid))
         return view.gid
 
     # Epochs
 
     def _enter_epoch(
-        self, gid: bytes, *, renewed: AbstractSet[bytes] = frozenset(), now: int
+        self, unit: Unit, gid: bytes, *, renewed: AbstractSet[bytes] = frozenset()
     ) -> None:
         """See to what comes with an epoch; `renewed` are the people whose keys are new in it."""
         self._groups.pop(gid, None)
         group = self.group(gid)
         epoch = group.view.epoch
         secret = self._engine.export_secret(gid, "amanat epoch drop", b"", 32)
-        self._db.execute(
+        unit.db.execute(
             "INSERT INTO epoch_drop (gid, epoch, secret, relay, region, signers)"
             " VALUES (?, ?, ?, ?, ?, ?)",
             (
@@ -612,134 +582,145 @@ class Conversations:
                 pack_signers((p.leaf_index, p.signer) for p in group.people),
             ),
         )
-        self._drop_epochs(gid, before=epoch - KEPT_EPOCHS + 1)
-        self._db.execute(
+        self._drop_epochs(unit, gid, before=epoch - KEPT_EPOCHS + 1)
+        unit.db.execute(
             "INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)",
-            (gid, epoch, group.view.state[:8], now),
+            (gid, epoch, group.view.state[:8], unit.now),
         )
-        self._db.execute(
+        unit.db.execute(
             "DELETE FROM epoch WHERE gid = ? AND number <= ?", (gid, epoch - KEPT_STATES)
         )
-        self.lineages.entered(gid)
-        self.branches.forget(gid, before=self.lineages.oldest(gid))
-        self._doubted = {key: at for key, at in self._doubted.items() if key[0] != gid}
-        self._db.execute("DELETE FROM handed WHERE gid = ? AND epoch < ?", (gid, epoch))
-        self._db.execute("DELETE FROM intent WHERE gid = ? AND kind = 'outrun'", (gid,))
-        self._meet(gid, group)
-        self._see_delivered(gid)  # who has gone need not confirm it any more
-        self._places.learn(group.policy.relay, now=now)
-        self.whereabouts.keep(gid, group.identities)
+        self.lineages.entered(unit, gid)
+        self.branches.forget(unit, gid, before=self.lineages.oldest(gid))
+        for key in [one for one in self._doubted if one[0] == gid]:
+            del self._doubted[key]
+        unit.db.execute("DELETE FROM handed WHERE gid = ? AND epoch < ?", (gid, epoch))
+        unit.db.execute("DELETE FROM intent WHERE gid = ? AND kind = 'outrun'", (gid,))
+        self._meet(unit, gid, group)
+        self._see_delivered(unit, gid)  # who has gone need not confirm it any more
+        self._places.learn(unit, group.policy.relay)
+        self.whereabouts.keep(unit, gid, group.identities)
         if group.policy.direct:
             for peer in self.others(group):
-                self._delivery.keep_way_back(peer.identity, peer.delivery)
+                self._delivery.keep_way_back(unit, peer.identity, peer.delivery)
         if group.is_large:
-            self._delivery.end_chains(gid)
+            self._delivery.end_chains(unit, gid)
             # Who spoke before they knew of the Commit spoke into the drop we have just left.
-            self.notice(gid, now=now + LATE_MS)
+            self.notice(unit, gid, at=unit.now + LATE_MS)
         else:
             peers = self.others(group)
             chains = self._engine.export_secret(gid, "amanat chains", b"", 32)
             begun = self._delivery.keep_chains(
-                gid, peers, chains, epoch=epoch, renewed=renewed, now=now
+                unit, gid, peers, chains, epoch=epoch, renewed=renewed
             )
             if begun.is_any:
-                (sure,) = self._db.execute(
+                (sure,) = unit.db.execute(
                     "SELECT sure_seq FROM conversation WHERE gid = ?", (gid,)
                 ).fetchone()
-                self._delivery.read_again(sure)
+                self._delivery.read_again(unit, sure)
             if begun.is_first and self._has_moved_since(group):
-                self._tell(gid, now=now)  # newcomers see where we were
+                self._tell(unit, gid)  # newcomers see where we were
         if any(p.leaf.addresses[0].relay != group.policy.relay for p in group.people):
             # Members of other relays cannot make the drop they may need: whoever can, does.
-            self._make_epoch_drop(gid, group, now=now)
-        self._hear_early(gid, now=now)
+            self._make_epoch_drop(unit, gid, group)
+        self._hear_early(unit, gid)
 
-    def _meet(self, gid: bytes, group: Group) -> None:
+    def _meet(self, unit: Unit, gid: bytes, group: Group) -> None:
         """Begin to count what new members say, and end it with those who are gone."""
         there = {p.signer: p.identity for p in group.people if p.signer != self._me.signer}
-        known = {r[0] for r in self._db.execute("SELECT signer FROM since WHERE gid = ?", (gid,))}
+        known = {r[0] for r in unit.db.execute("SELECT signer FROM since WHERE gid = ?", (gid,))}
         for signer in known - set(there):
-            self._db.execute("DELETE FROM since WHERE gid = ? AND signer = ?", (gid, signer))
-            self.gaps.forget(gid, signer)
+            unit.db.execute("DELETE FROM since WHERE gid = ? AND signer = ?", (gid, signer))
+            self.gaps.forget(unit, gid, signer)
         for signer in set(there) - known:
-            self._db.execute(
+            unit.db.execute(
                 "INSERT INTO since (gid, signer, sent_seq, epoch)"
                 " SELECT gid, ?, sent_seq, ? FROM conversation WHERE gid = ?",
                 (signer, group.view.epoch, gid),
             )
-            self.gaps.begin(gid, signer, there[signer])
+            self.gaps.begin(unit, gid, signer, there[signer])
 
-    def is_sure(self, gid: bytes, epoch: int, seq: int) -> None:
-        """No Commit had ended this epoch when the own bucket had been read up to `seq`: members who
-        come later speak beyond it; inside a unit."""
+    def is_sure(self, unit: Unit, gid: bytes, epoch: int, seq: int) -> None:
+        """No Commit had ended this epoch when the own bucket had been read up to `seq`: members
+        who come later speak beyond it."""
         if self.is_followed(gid) and self.group(gid).view.epoch == epoch:
-            self._db.execute("UPDATE conversation SET sure_seq = ? WHERE gid = ?", (seq, gid))
+            unit.db.execute("UPDATE conversation SET sure_seq = ? WHERE gid = ?", (seq, gid))
 
-    def _drop_epochs(self, gid: bytes, *, before: int) -> None:
+    def _drop_epochs(self, unit: Unit, gid: bytes, *, before: int) -> None:
         policy = self._groups[gid].policy if gid in self._groups else None
-        rows = self._db.execute(
+        rows = unit.db.execute(
             "SELECT secret, region FROM epoch_drop WHERE gid = ? AND epoch < ?", (gid, before)
         ).fetchall()
         for secret, region in rows:
             rests = region or (policy.region if policy else "")
             drop_id = epoch_drop(secret, rests).drop_id
-            self._delivery.drop_cursor(drop_id)
-            self.pieces.forget(drop_id)
-        self._db.execute("DELETE FROM epoch_drop WHERE gid = ? AND epoch < ?", (gid, before))
+            self._delivery.drop_cursor(unit, drop_id)
+            self.pieces.forget(unit, drop_id)
+        unit.db.execute("DELETE FROM epoch_drop WHERE gid = ? AND epoch < ?", (gid, before))
 
     def epoch_drops(self, gid: bytes) -> list[tuple[int, Drop]]:
         """The (epoch, drop) pairs still read, the oldest first."""
         now = self.group(gid).policy.region
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT epoch, secret, region FROM epoch_drop WHERE gid = ? ORDER BY epoch", (gid,)
         ).fetchall()
         return [(epoch, epoch_drop(secret, region or now)) for epoch, secret, region in rows]
 
     def epoch_relay(self, gid: bytes, epoch: int) -> bytes:
         """The key of the relay of an epoch's drop: a Commit may have moved those after it."""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT relay FROM epoch_drop WHERE gid = ? AND epoch = ?", (gid, epoch)
         ).fetchone()
         return (row and row[0]) or self.group(gid).policy.relay.key
 
-    def _make_epoch_drop(self, gid: bytes, group: Group, *, now: int) -> None:
+    def _make_epoch_drop(self, unit: Unit, gid: bytes, group: Group, *, after_ms: int = 0) -> None:
         """Ask the relay to make the current epoch's drop, once, if we have access there."""
-        secret, made = self._db.execute(
+        secret, made = unit.db.execute(
             "SELECT secret, made FROM epoch_drop WHERE gid = ? AND epoch = ?",
             (gid, group.view.epoch),
         ).fetchone()
         if made or not self._access(group.policy.relay.key):
             return
         self._queue_create(
+            unit,
             group.policy.relay,
             epoch_drop(secret, group.policy.region),
             HANDSHAKE_RETENTION_DAYS,
             about=gid,
-            now=now,
+            after_ms=after_ms,
         )
-        self._db.execute(
+        unit.db.execute(
             "UPDATE epoch_drop SET made = 1 WHERE gid = ? AND epoch = ?", (gid, group.view.epoch)
         )
 
-    def drop_ended(self, gid: bytes, append: bytes, *, now: int) -> None:
-        """A relay has not, or no longer, the drop of an append: make it again if it is the epoch's
-        and we had; inside a unit."""
+    def drop_ended(self, unit: Unit, gid: bytes, append: bytes) -> None:
+        """A relay has not, or no longer, the drop of an append: make it again if it is the
+        epoch's and we had."""
         request = wire.decode_request(append)
         if not self.is_followed(gid) or not isinstance(request, wire.Append):
             return
         epoch, drop = self.epoch_drops(gid)[-1]
         if drop.drop_id == request.drop_id:
-            self._db.execute(
+            unit.db.execute(
                 "UPDATE epoch_drop SET made = 0 WHERE gid = ? AND epoch = ?", (gid, epoch)
             )
-            self._make_epoch_drop(gid, self.group(gid), now=now)
+            self._make_epoch_drop(unit, gid, self.group(gid))
 
     def _access(self, relay: bytes) -> bytes:
-        row = self._db.execute("SELECT bucket_key FROM relay WHERE relay = ?", (relay,)).fetchone()
+        row = self._read.execute(
+            "SELECT bucket_key FROM relay WHERE relay = ?", (relay,)
+        ).fetchone()
         return row[0] if row else b""
 
     def _queue_create(
-        self, relay: RelayAddress, drop: Drop, days: int, *, about: bytes | None, now: int
+        self,
+        unit: Unit,
+        relay: RelayAddress,
+        drop: Drop,
+        days: int,
+        *,
+        about: bytes | None,
+        after_ms: int = 0,
     ) -> None:
         request = wire.Create(
             0,
@@ -749,32 +730,44 @@ class Conversations:
             token_hash(drop.drop_id, drop.read_token),
             days,
         )
-        self._delivery.queue(relay, request, purpose="create", about=about, due_at=now)
+        self._delivery.queue(
+            unit, relay, request, purpose="create", about=about, due_at=unit.now + after_ms
+        )
 
     def _append_to_epoch(
-        self, gid: bytes, group: Group, kind: int, data: bytes, *, of: str = "attempt", now: int
+        self,
+        unit: Unit,
+        gid: bytes,
+        group: Group,
+        kind: int,
+        data: bytes,
+        *,
+        of: str = "attempt",
+        after_ms: int = 0,
     ) -> None:
         """Append a Commit or a message to the drop of our epoch; a Commit is one `of` ours, or of
         those that we were handed."""
-        self._make_epoch_drop(gid, group, now=now)
+        self._make_epoch_drop(unit, gid, group, after_ms=after_ms)
         place = self.epoch_place(gid, group.view.epoch)
         whole, missing = self.append_to(
+            unit,
             place,
             group.policy.relay,
             kind,
             data,
             leaf=group.view.own_leaf,
             is_handed=of == "handed",
-            now=now,
+            after_ms=after_ms,
         )
         if kind == COMMIT_FRAGMENT:
-            self._db.execute(
+            unit.db.execute(
                 f"UPDATE {of} SET whole = ?, missing = ? WHERE gid = ? AND epoch = ?",  # noqa: S608
                 (whole, missing, gid, place.epoch),
             )
 
     def append_to(
         self,
+        unit: Unit,
         place: EpochDrop,
         relay: RelayAddress,
         kind: int,
@@ -782,10 +775,10 @@ class Conversations:
         *,
         leaf: int,
         is_handed: bool = False,
-        now: int,
+        after_ms: int = 0,
     ) -> tuple[bytes, bytes]:
-        """Append a Commit or a message, as the holder of a leaf, to an epoch drop; inside a unit.
-        What its pieces call it, and the indexes of those that the drop is to show."""
+        """Append a Commit or a message, as the holder of a leaf, to an epoch drop. What its
+        pieces call it, and the indexes of those that the drop is to show."""
         purpose: Purpose = "cell"
         if kind == COMMIT_FRAGMENT:
             purpose = "handed" if is_handed else "commit"
@@ -794,17 +787,18 @@ class Conversations:
         )
         for cell in cells:
             self._delivery.queue(
+                unit,
                 relay,
                 wire.Append(0, place.drop.drop_id, place.drop.append_token, cell),
                 purpose=purpose,
                 about=place.gid,
-                due_at=now,
+                due_at=unit.now + after_ms,
             )
         return whole, bytes(range(len(cells)))
 
     def epoch_place(self, gid: bytes, epoch: int) -> EpochDrop:
         """The drop of an epoch that is still read. KeyError if it is not any more."""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT secret, region, signers FROM epoch_drop WHERE gid = ? AND epoch = ?",
             (gid, epoch),
         ).fetchone()
@@ -825,8 +819,10 @@ class Conversations:
             return []
         return [self.epoch_place(gid, epoch) for epoch, _ in self.epoch_drops(gid)]
 
-    def read_epoch(self, gid: bytes, epoch: int, cells: wire.Cells, *, take: int, now: int) -> None:
-        """Take the first `take` cells of an epoch drop's reply; inside a unit.
+    def read_epoch(
+        self, unit: Unit, gid: bytes, epoch: int, cells: wire.Cells, *, take: int
+    ) -> None:
+        """Take the first `take` cells of an epoch drop's reply.
 
         Raises RelayLied when they do not continue what was read before.
         """
@@ -835,70 +831,70 @@ class Conversations:
         except KeyError:
             return  # the group has moved on since the request
         if cells.first > self._delivery.read_from(place.drop.drop_id) + 1:
-            self._holed.add((gid, epoch))
-        for cell in self._delivery.advance(place.drop.drop_id, cells, take):
+            self._holed[gid, epoch] = None
+        for cell in self._delivery.advance(unit, place.drop.drop_id, cells, take):
             try:
                 piece = place.open(cell)
             except InvalidCell:
                 continue  # junk of somebody who knows the drop; skipped alike by every member
             if piece.kind == COMMIT_FRAGMENT:
-                self._was_shown(gid, piece)
-            data = self.pieces.take(place.drop.drop_id, piece)
+                self._was_shown(unit, gid, piece)
+            data = self.pieces.take(unit, place.drop.drop_id, piece)
             if data is None:
                 continue
             if piece.kind == COMMIT_FRAGMENT:
-                self._take_commit(gid, epoch, data, now=now)
+                self._take_commit(unit, gid, epoch, data)
             elif not self.is_followed(gid):
                 continue
             elif piece.kind == HELD_FRAGMENT:
-                self._expect_held(gid, b"", data, Epoch(0, bytes(8)), now=now)
+                self._expect_held(unit, gid, b"", data, Epoch(0, bytes(8)))
             else:
-                self.receive(gid, data, now=now)
+                self.receive(unit, gid, data)
 
-    def _take_commit(self, gid: bytes, epoch: int, commit: bytes, *, now: int) -> None:
+    def _take_commit(self, unit: Unit, gid: bytes, epoch: int, commit: bytes) -> None:
         """Take what may be a Commit from the drop of an epoch. Whose pieces it came in does not
         matter: it is signed itself, and whoever was handed it puts it there."""
         if not self.reads_drops(gid):
             return
         step = self.lineages.step(gid, epoch)
         if epoch == self.group(gid).view.epoch:
-            self._judge(gid, commit, is_read=(gid, epoch) not in self._holed, now=now)
+            self._judge(unit, gid, commit, is_read=(gid, epoch) not in self._holed)
         elif step is not None and not step.is_read:
             # We went on by a Commit that we could not read here then.
-            self._compare(gid, epoch, commit, step.commit, now=now)
+            self._compare(unit, gid, epoch, commit, step.commit)
 
-    def _compare(self, gid: bytes, epoch: int, read: bytes, ours: bytes, *, now: int) -> None:
+    def _compare(self, unit: Unit, gid: bytes, epoch: int, read: bytes, ours: bytes) -> None:
         if any(vote.signer == self._me.signer for vote in self.branches.votes(gid, epoch)):
             return  # only the first one counts
         if read == ours:
-            self.lineages.was_read(gid, epoch)
+            self.lineages.was_read(unit, gid, epoch)
         lineage = self.lineages.at(gid, epoch)
         if read != ours and lineage is not None and is_rightful(lineage, read):
-            self.branches.vote(gid, epoch, read)
-            self.is_parted(gid, epoch, read, now=now)
+            self.branches.vote(unit, gid, epoch, read)
+            self.is_parted(unit, gid, epoch, read)
 
-    def _was_shown(self, gid: bytes, piece: Fragment) -> None:
+    def _was_shown(self, unit: Unit, gid: bytes, piece: Fragment) -> None:
         for table in ("attempt", "handed"):
-            row = self._db.execute(
+            row = unit.db.execute(
                 f"SELECT epoch, missing FROM {table} WHERE gid = ? AND whole = ?",  # noqa: S608
                 (gid, piece.whole),
             ).fetchone()
             if row is not None:
-                self._db.execute(
+                unit.db.execute(
                     f"UPDATE {table} SET missing = ? WHERE gid = ? AND epoch = ?",  # noqa: S608
                     (without(row[1], piece.index), gid, row[0]),
                 )
 
-    def start_over(self, drop_id: bytes) -> None:
-        """Read a drop from its first cell again; inside a unit."""
-        self._delivery.start_over(drop_id)
-        self.pieces.forget(drop_id)
+    def start_over(self, unit: Unit, drop_id: bytes) -> None:
+        """Read a drop from its first cell again."""
+        self._delivery.start_over(unit, drop_id)
+        self.pieces.forget(unit, drop_id)
 
     # Commits
 
-    def wish(self, gid: bytes, kind: str, data: bytes, *, due_at: int) -> None:
-        """Keep what a person wants of a group until a Commit has made it so; inside a unit."""
-        self._db.execute(
+    def wish(self, unit: Unit, gid: bytes, kind: str, data: bytes, *, due_at: int) -> None:
+        """Keep what a person wants of a group until a Commit has made it so."""
+        unit.db.execute(
             "INSERT INTO intent (gid, kind, data, due_at) VALUES (?, ?, ?, ?)",
             (gid, kind, data, due_at),
         )
@@ -911,7 +907,7 @@ class Conversations:
             raise NotAdmin
         return group
 
-    def add(self, gid: bytes, identities: Sequence[bytes], *, now: int) -> None:
+    def add(self, unit: Unit, gid: bytes, identities: Sequence[bytes]) -> None:
         """Ask contacts into a group. Raises NotAMember, NotAdmin or GroupTooLarge."""
         group = self.require(gid, "add")
         most = rights.most_leaves(group.view.suite)
@@ -919,36 +915,36 @@ class Conversations:
             raise GroupTooLarge(f"at most {most} with this ciphersuite")
         for identity in identities:
             if identity not in group.identities:
-                self.wish(gid, "add", identity, due_at=now)
-        self.attempt(gid, now=now)
+                self.wish(unit, gid, "add", identity, due_at=unit.now)
+        self.attempt(unit, gid)
 
-    def remove(self, gid: bytes, identity: bytes, *, now: int) -> None:
+    def remove(self, unit: Unit, gid: bytes, identity: bytes) -> None:
         """Put a person out of a group. Raises NotAMember or NotAdmin."""
         group = self.require(gid, "remove", identity)
         if identity not in group.identities:
             raise NotAMember("they are not in this group")
         if identity == self._me.identity:
             raise BadArgument("to go yourself, leave")
-        self.wish(gid, "remove", identity, due_at=now)
-        self.attempt(gid, now=now)
+        self.wish(unit, gid, "remove", identity, due_at=unit.now)
+        self.attempt(unit, gid)
 
-    def rename(self, gid: bytes, name: str, *, now: int) -> None:
+    def rename(self, unit: Unit, gid: bytes, name: str) -> None:
         """Give a group another name. Raises NotAMember, NotAdmin or BadArgument."""
         self.require(gid, "rename")
-        self.wish(gid, "rename", check_name(name).encode(), due_at=now)
-        self.attempt(gid, now=now)
+        self.wish(unit, gid, "rename", check_name(name).encode(), due_at=unit.now)
+        self.attempt(unit, gid)
 
-    def set_admin(self, gid: bytes, identity: bytes, *, is_admin: bool, now: int) -> None:
+    def set_admin(self, unit: Unit, gid: bytes, identity: bytes, *, is_admin: bool) -> None:
         """Give or take a member's admin rights. Raises NotAMember, NotAdmin or BadArgument."""
         group = self.require(gid, "administer")
         if identity not in group.identities:
             raise NotAMember("they are not in this group")
         if not is_admin and set(group.policy.admins) & group.identities == {identity}:
             raise BadArgument("a group keeps at least one admin")
-        self.wish(gid, "admin" if is_admin else "no-admin", identity, due_at=now)
-        self.attempt(gid, now=now)
+        self.wish(unit, gid, "admin" if is_admin else "no-admin", identity, due_at=unit.now)
+        self.attempt(unit, gid)
 
-    def set_roles(self, gid: bytes, roles: dict[str, str], *, now: int) -> None:
+    def set_roles(self, unit: Unit, gid: bytes, roles: dict[str, str]) -> None:
         """Say who may add, remove and rename: `may_add`, `may_remove`, `may_rename`, each "admins"
         or "members". Raises NotAMember, NotAdmin or BadArgument."""
         self.require(gid, "administer")
@@ -957,68 +953,68 @@ class Conversations:
             "members",
         }:
             raise BadArgument("add, remove and rename are for admins or members")
-        self.wish(gid, "roles", json.dumps(roles, sort_keys=True).encode(), due_at=now)
-        self.attempt(gid, now=now)
+        self.wish(unit, gid, "roles", json.dumps(roles, sort_keys=True).encode(), due_at=unit.now)
+        self.attempt(unit, gid)
 
-    def bring_along(self, left: Iterable[bytes], *, now: int) -> None:
+    def bring_along(self, unit: Unit, left: Iterable[bytes]) -> None:
         """Have Commits rest at our home from now on where they rest at a relay with one of these
-        keys and where that is ours to say; inside a unit."""
+        keys and where that is ours to say."""
         home, relays = self._me.home, set(left)
         place = json.dumps([codec.encode(home.address).hex(), home.region]).encode()
-        rows = self._db.execute("SELECT gid FROM conversation WHERE state = 'active'").fetchall()
+        rows = unit.db.execute("SELECT gid FROM conversation WHERE state = 'active'").fetchall()
         for (gid,) in rows:
             group = self.group(gid)
             if group.policy.relay.key in relays and rights.may(
                 group.policy, group.people, self._me.identity, "place"
             ):
-                self._db.execute("DELETE FROM intent WHERE gid = ? AND kind = 'place'", (gid,))
-                self.wish(gid, "place", place, due_at=now)
-                self.attempt(gid, now=now)
+                unit.db.execute("DELETE FROM intent WHERE gid = ? AND kind = 'place'", (gid,))
+                self.wish(unit, gid, "place", place, due_at=unit.now)
+                self.attempt(unit, gid)
 
-    def refresh(self, gid: bytes, *, now: int) -> None:
-        """Refresh the keys of our leaf, if somebody spoke since the last time; inside a unit."""
-        (before,) = self._db.execute(
+    def refresh(self, unit: Unit, gid: bytes) -> None:
+        """Refresh the keys of our leaf, if somebody spoke since the last time."""
+        (before,) = unit.db.execute(
             "SELECT refreshed_at FROM conversation WHERE gid = ?", (gid,)
         ).fetchone()
-        spoken = self._db.execute(
+        spoken = unit.db.execute(
             "SELECT 1 FROM message WHERE gid = ? AND kept_at >= ? LIMIT 1", (gid, before)
         ).fetchone()
-        self._plan_refresh(gid, REFRESH_MS[1], now=now)
+        self._plan_refresh(unit, gid, REFRESH_MS[1])
         if self.is_active(gid) and len(self.group(gid).people) > 1 and (spoken or before == 0):
-            self.wish(gid, "refresh", b"", due_at=now)
-            self.attempt(gid, now=now)
+            self.wish(unit, gid, "refresh", b"", due_at=unit.now)
+            self.attempt(unit, gid)
 
-    def _plan_refresh(self, gid: bytes, pause: int, *, now: int) -> None:
+    def _plan_refresh(self, unit: Unit, gid: bytes, pause: int) -> None:
         people = len(self.group(gid).people)
         pause *= max(1, people // REFRESH_PEOPLE)
-        due_at = now + pause // 2 + secrets.randbelow(pause)
-        self._db.execute("UPDATE conversation SET refresh_due_at = ? WHERE gid = ?", (due_at, gid))
+        due_at = unit.now + pause // 2 + secrets.randbelow(pause)
+        unit.db.execute("UPDATE conversation SET refresh_due_at = ? WHERE gid = ?", (due_at, gid))
 
-    def begin_clock(self, *, now: int) -> None:
-        """Nothing waits longer than if it had been put off now: the clock may have been set back;
-        inside a unit."""
-        self.gaps.begin_clock(now=now)
-        self.repeats.begin_clock(now=now)
-        self._db.execute("UPDATE conversation SET refreshed_at = min(refreshed_at, ?)", (now,))
-        for gid, due_at in self._db.execute(
+    def begin_clock(self, unit: Unit) -> None:
+        """Nothing waits longer than if it had been put off now: the clock may have been set
+        back."""
+        self.gaps.begin_clock(unit)
+        self.repeats.begin_clock(unit)
+        unit.db.execute("UPDATE conversation SET refreshed_at = min(refreshed_at, ?)", (unit.now,))
+        for gid, due_at in unit.db.execute(
             "SELECT gid, refresh_due_at FROM conversation WHERE state = 'active'"
         ).fetchall():
             longest = 2 * REFRESH_MS[1] * max(1, len(self.group(gid).people) // REFRESH_PEOPLE)
-            if due_at is not None and due_at > now + longest:
-                self._plan_refresh(gid, REFRESH_MS[1], now=now)
+            if due_at is not None and due_at > unit.now + longest:
+                self._plan_refresh(unit, gid, REFRESH_MS[1])
 
-    def leave(self, gid: bytes, *, now: int) -> None:
+    def leave(self, unit: Unit, gid: bytes) -> None:
         """Tell the members that we leave; one of them commits it. Raises NotAMember."""
         self.require_active(gid)
         group = self.group(gid)
         own = next(p for p in group.people if p.signer == self._me.signer)
         if group.identities == {self._me.identity}:
-            self._go(gid)
+            self._go(unit, gid)
         else:
             wish = self._wish_to_leave(gid, own.leaf.nonce)
-            self._say(gid, Kind.LEAVE, codec.encode(wish), now=now)
-            self._db.execute("UPDATE conversation SET state = 'leaving' WHERE gid = ?", (gid,))
-        self.events.append(Removed(gid))
+            self._say(unit, gid, Kind.LEAVE, codec.encode(wish))
+            unit.db.execute("UPDATE conversation SET state = 'leaving' WHERE gid = ?", (gid,))
+        unit.events.append(Removed(gid))
 
     def _wish_to_leave(self, gid: bytes, nonce: bytes) -> Leave:
         signature = self._me.identity_key.sign(leave_text(gid, nonce))
@@ -1026,41 +1022,43 @@ class Conversations:
 
     def added_by(self, gid: bytes) -> bytes:
         """The identity of whoever has added us to a group; empty if nobody has."""
-        row = self._db.execute("SELECT added_by FROM conversation WHERE gid = ?", (gid,)).fetchone()
+        row = self._read.execute(
+            "SELECT added_by FROM conversation WHERE gid = ?", (gid,)
+        ).fetchone()
         return bytes(row[0])
 
-    def leave_and_block(self, gid: bytes, *, now: int) -> bytes:
+    def leave_and_block(self, unit: Unit, gid: bytes) -> bytes:
         """Leave a group, and hear nothing more of whoever has added us to it; their identity.
-        Inside a unit. Raises NotAMember or BadArgument."""
+        Raises NotAMember or BadArgument."""
         self.require_active(gid)
         by = self.added_by(gid)
         if not by:
             raise BadArgument("nobody has added you to this group")
-        self.leave(gid, now=now)
-        self.block(by)
+        self.leave(unit, gid)
+        self.block(unit, by)
         return by
 
-    def block(self, identity: bytes) -> None:
-        """Hear nothing more of a contact, and answer nothing of theirs; inside a unit."""
-        self.history.set_blocked(identity, is_blocked=True)
-        self.offers.forget_of(identity)
-        self._db.execute("DELETE FROM joining WHERE inviter = ?", (identity,))
+    def block(self, unit: Unit, identity: bytes) -> None:
+        """Hear nothing more of a contact, and answer nothing of theirs."""
+        self.history.set_blocked(unit, identity, is_blocked=True)
+        self.offers.forget_of(unit, identity)
+        unit.db.execute("DELETE FROM joining WHERE inviter = ?", (identity,))
 
-    def _go(self, gid: bytes) -> None:
-        self._end(gid)
-        self._db.execute("UPDATE conversation SET state = 'left' WHERE gid = ?", (gid,))
+    def _go(self, unit: Unit, gid: bytes) -> None:
+        self._end(unit, gid)
+        unit.db.execute("UPDATE conversation SET state = 'left' WHERE gid = ?", (gid,))
 
-    def attempt(self, gid: bytes, *, now: int) -> None:
-        """Make a Commit of what is wished and due, unless one is on its way; inside a unit.
+    def attempt(self, unit: Unit, gid: bytes) -> None:
+        """Make a Commit of what is wished and due, unless one is on its way.
 
         Who is leaving still lets others go: all may leave at once.
         """
         if not self.is_followed(gid):
             return
-        if self._db.execute("SELECT 1 FROM attempt WHERE gid = ?", (gid,)).fetchone():
+        if unit.db.execute("SELECT 1 FROM attempt WHERE gid = ?", (gid,)).fetchone():
             return
         group = self.group(gid)
-        plan = self._plan(gid, group, now=now)
+        plan = self._plan(unit, gid, group)
         if plan is None:
             return
         bundle = self._engine.commit(
@@ -1071,7 +1069,7 @@ class Conversations:
             update=plan.is_refresh or bool(plan.removes),
             aad=codec.encode(CommitInfo(leaves=plan.leaves)),
         )
-        self._db.execute(
+        unit.db.execute(
             "INSERT INTO attempt (gid, epoch, digest, welcome, tree, joiners, is_refresh, data)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -1086,19 +1084,19 @@ class Conversations:
             ),
         )
         if len(group.people) == 1:
-            self._won(gid, now=now)  # nobody else is in this epoch
+            self._won(unit, gid)  # nobody else is in this epoch
         else:
-            self._append_to_epoch(gid, group, COMMIT_FRAGMENT, bundle.commit, now=now)
+            self._append_to_epoch(unit, gid, group, COMMIT_FRAGMENT, bundle.commit)
 
-    def _plan(self, gid: bytes, group: Group, *, now: int) -> _Plan | None:
+    def _plan(self, unit: Unit, gid: bytes, group: Group) -> _Plan | None:
         """What a Commit of the due intents holds; intents that are true already are forgotten."""
         adds: dict[bytes, bytes] = {}
         removes: list[int] = []
         leaves: list[Leave] = []
         policy = group.policy
-        rows = self._db.execute(
+        rows = unit.db.execute(
             "SELECT id, kind, data FROM intent WHERE gid = ? AND due_at <= ? ORDER BY id",
-            (gid, now),
+            (gid, unit.now),
         ).fetchall()
         is_refresh = False
 
@@ -1113,7 +1111,7 @@ class Conversations:
             if kind == "add":
                 moot = moot or bool(gone)
                 if not moot and data not in adds:
-                    package = self._their_key_package(data, group.view.suite, now=now)
+                    package = self._their_key_package(unit, data, group.view.suite)
                     if package is not None:
                         adds[data] = package
             elif kind == "remove":
@@ -1133,7 +1131,7 @@ class Conversations:
                 moot = moot or changed == policy or (kind in ("admin", "no-admin") and not gone)
                 policy = policy if moot else changed
             if moot:
-                self._db.execute("DELETE FROM intent WHERE id = ?", (row,))
+                unit.db.execute("DELETE FROM intent WHERE id = ?", (row,))
         ruling = rights.admins(group.policy, group.people)
         if self._me.identity not in ruling and any(
             p.leaf_index in removes and p.identity in ruling for p in group.people
@@ -1149,26 +1147,26 @@ class Conversations:
             is_refresh,
         )
 
-    def _judge(self, gid: bytes, commit: bytes, *, is_read: bool, now: int) -> None:
+    def _judge(self, unit: Unit, gid: bytes, commit: bytes, *, is_read: bool) -> None:
         """Apply a Commit if it is valid: the first one read from the epoch drop, or one that we
         were handed where no drop can be read."""
         if self._state(gid) == "astray":
-            self._note_first(gid, commit)
+            self._note_first(unit, gid, commit)
             return
         digest = hashlib.sha256(commit).digest()
-        row = self._db.execute("SELECT digest FROM attempt WHERE gid = ?", (gid,)).fetchone()
+        row = unit.db.execute("SELECT digest FROM attempt WHERE gid = ?", (gid,)).fetchone()
         if row is not None and digest == row[0]:
-            self._won(gid, now=now)
+            self._won(unit, gid)
             return
         try:
             staged = self._engine.process(gid, commit)
         except OwnMessage:
-            self._is_ours(gid, commit, now=now)
+            self._is_ours(unit, gid, commit)
             return
         except (WrongEpoch, FutureEpoch):
             return  # of another epoch
         except PeerError:
-            self._outrun_if_rightful(gid, commit, now=now)
+            self._outrun_if_rightful(unit, gid, commit)
             return  # junk: we cannot apply it
         if not isinstance(staged, mls.StagedCommit):
             return
@@ -1185,122 +1183,122 @@ class Conversations:
             self._engine.reject(staged.handle)
             return
         self._engine.accept(staged.handle)
-        self._db.execute("DELETE FROM attempt WHERE gid = ?", (gid,))  # ours lost the race
+        unit.db.execute("DELETE FROM attempt WHERE gid = ?", (gid,))  # ours lost the race
         if staged.self_removed:
             was_leaving = self._state(gid) == "leaving"
             if staged.external:  # a copy of this vault, older than we, has come back in our place
-                self.warn(gid, CopiedVault.code, "the other copy is in it now", now=now)
-            self._end(gid)
-            self._db.execute(
+                self.warn(unit, gid, CopiedVault.code, "the other copy is in it now")
+            self._end(unit, gid)
+            unit.db.execute(
                 "UPDATE conversation SET state = ? WHERE gid = ?",
                 ("left" if was_leaving else "removed", gid),
             )
             if not was_leaving:
-                self.events.append(Removed(gid))
+                unit.events.append(Removed(gid))
             return
-        self.lineages.goes_on(gid, staged.epoch_before, commit, is_read=is_read)
+        self.lineages.goes_on(unit, gid, staged.epoch_before, commit, is_read=is_read)
         if staged.external:
-            self._let_back(gid, staged, now=now)
-            self._enter_epoch(gid, now=now)
+            self._let_back(unit, gid, staged)
+            self._enter_epoch(unit, gid)
         else:
-            self._enter_epoch(gid, renewed=_renewed(staged.updates), now=now)
-        self.events.append(GroupChanged(gid))
-        self.attempt(gid, now=now)
+            self._enter_epoch(unit, gid, renewed=_renewed(staged.updates))
+        unit.events.append(GroupChanged(gid))
+        self.attempt(unit, gid)
 
-    def _note_first(self, gid: bytes, commit: bytes) -> None:
+    def _note_first(self, unit: Unit, gid: bytes, commit: bytes) -> None:
         """While we cannot apply Commits, keep the first rightful one of our epoch's drop: whoever
         helps us has to have gone on by it."""
         epoch = self.group(gid).view.epoch
         if self.lineages.step(gid, epoch) is None and is_rightful(
             self._engine.lineage(gid), commit
         ):
-            self.lineages.goes_on(gid, epoch, commit, is_read=True)
+            self.lineages.goes_on(unit, gid, epoch, commit, is_read=True)
 
-    def _is_ours(self, gid: bytes, commit: bytes, *, now: int) -> None:
+    def _is_ours(self, unit: Unit, gid: bytes, commit: bytes) -> None:
         """Our key has signed a Commit that we do not have."""
-        self._note_first(gid, commit)
+        self._note_first(unit, gid, commit)
         digest = hashlib.sha256(commit).digest()
-        if self._db.execute(
+        if unit.db.execute(
             "SELECT 1 FROM refused WHERE gid = ? AND digest = ?", (gid, digest)
         ).fetchone():
-            self.lied(gid, now=now, how="a Commit that it had refused is there")
-            self.go_astray(gid, RelayLied.code, is_restart=False, now=now)
+            self.lied(unit, gid, how="a Commit that it had refused is there")
+            self.go_astray(unit, gid, RelayLied.code, is_restart=False)
         else:  # another copy of this vault has made it
-            self.go_astray(gid, CopiedVault.code, is_restart=True, now=now)
+            self.go_astray(unit, gid, CopiedVault.code, is_restart=True)
 
-    def _outrun_if_rightful(self, gid: bytes, commit: bytes, *, now: int) -> None:
+    def _outrun_if_rightful(self, unit: Unit, gid: bytes, commit: bytes) -> None:
         """A Commit may look right to all and be applied by its committer alone, or by some: those
         who cannot make another, in turn, so that there is one for everybody else to go on by."""
-        is_rested = not 0 <= now - self._outrun.get(gid, -OUTRUN_MS) < OUTRUN_MS
+        is_rested = not 0 <= unit.now - self._outrun.get(gid, -OUTRUN_MS) < OUTRUN_MS
         if is_rested and self.is_active(gid) and is_rightful(self._engine.lineage(gid), commit):
-            self._outrun[gid] = now
+            self._outrun[gid] = unit.now
             leaves = sorted(person.leaf_index for person in self.group(gid).people)
             turn = leaves.index(self.group(gid).view.own_leaf)
-            self.wish(gid, "outrun", b"", due_at=now + turn * LEAVE_TURN_MS)
-            self.attempt(gid, now=now)
+            self.wish(unit, gid, "outrun", b"", due_at=unit.now + turn * LEAVE_TURN_MS)
+            self.attempt(unit, gid)
 
-    def _let_back(self, gid: bytes, commit: mls.StagedCommit, *, now: int) -> None:
+    def _let_back(self, unit: Unit, gid: bytes, commit: mls.StagedCommit) -> None:
         """A member has come in again: what they say begins anew, as far as they have lost count."""
         signer = commit.committer.signer
         identity = check_credential(commit.committer.credential, signer=signer).identity
         if gid in self._helping:
-            self._helping.discard(gid)
+            del self._helping[gid]
             for peer in _one_each(self.others(self.group(gid))):
-                self._post(gid, peer, CellKind.NOTICE, b"", now=now)
-        self._delivery.forget_chains(gid, identity, signer)
+                self._post(unit, gid, peer, CellKind.NOTICE, b"")
+        self._delivery.forget_chains(unit, gid, identity, signer)
         if decode_commit_info(commit.aad).is_restart:
-            self.gaps.begin(gid, signer, identity)
-            self._db.execute("DELETE FROM their_key_package WHERE identity = ?", (identity,))
+            self.gaps.begin(unit, gid, signer, identity)
+            unit.db.execute("DELETE FROM their_key_package WHERE identity = ?", (identity,))
 
     # Going astray and coming back (comeback.py)
 
-    def go_astray(self, gid: bytes, why: str, *, is_restart: bool, now: int) -> None:
-        """Our state of a conversation is not the group's: say nothing more, and join it again;
-        inside a unit."""
+    def go_astray(self, unit: Unit, gid: bytes, why: str, *, is_restart: bool) -> None:
+        """Our state of a conversation is not the group's: say nothing more, and join it again."""
         if not self.is_active(gid):
             return
-        self.warn(gid, why, "it is being joined again", now=now)
-        self.say_nothing(gid)
+        self.warn(unit, gid, why, "it is being joined again")
+        self.say_nothing(unit, gid)
         # What was sealed for others under keys that another copy may have used must not leave.
-        self._db.execute(
+        unit.db.execute(
             "DELETE FROM outbox WHERE about = ? AND purpose IN ('cell', 'held', 'commit')", (gid,)
         )
         for table in ("attempt", "early"):
-            self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+            unit.db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
         # What its drop says is looked at before anybody is asked.
-        self._db.execute(
+        unit.db.execute(
             "INSERT INTO comeback (gid, is_lost, is_restart, ask_due_at) VALUES (?1, 1, ?2, ?3)"
             " ON CONFLICT DO UPDATE SET is_lost = 1, is_restart = ?2, ask_due_at = ?3, tries = 0",
-            (gid, is_restart, now + LOOK_FIRST_MS),
+            (gid, is_restart, unit.now + LOOK_FIRST_MS),
         )
-        self.notice(gid, now=now)
-        self.events.append(GroupChanged(gid))
+        self.notice(unit, gid, at=unit.now)
+        unit.events.append(GroupChanged(gid))
 
-    def say_nothing(self, gid: bytes) -> None:
-        """Be out of step with a conversation: what is said waits; inside a unit."""
-        self._db.execute("UPDATE conversation SET state = 'astray' WHERE gid = ?", (gid,))
+    def say_nothing(self, unit: Unit, gid: bytes) -> None:
+        """Be out of step with a conversation: what is said waits."""
+        unit.db.execute("UPDATE conversation SET state = 'astray' WHERE gid = ?", (gid,))
 
-    def stay(self, gid: bytes, *, now: int) -> None:
-        """Be in step again where we were; inside a unit. What its drop has shown meanwhile, when no
-        Commit was applied, is read anew."""
-        self.is_in_step(gid, now=now)
+    def stay(self, unit: Unit, gid: bytes) -> None:
+        """Be in step again where we were. What its drop has shown meanwhile, when no Commit was
+        applied, is read anew."""
+        self.is_in_step(unit, gid)
         _, drop = self.epoch_drops(gid)[-1]
-        self.start_over(drop.drop_id)
-        self.notice(gid, now=now)
+        self.start_over(unit, drop.drop_id)
+        self.notice(unit, gid, at=unit.now)
 
-    def has_looked(self, gid: bytes, epoch: int, *, now: int) -> None:
-        """The drop of an epoch was read to its end; inside a unit."""
+    def has_looked(self, unit: Unit, gid: bytes, epoch: int) -> None:
+        """The drop of an epoch was read to its end."""
         if not self.reads_drops(gid) or epoch != self.group(gid).view.epoch:
             return
-        self._db.execute(
+        unit.db.execute(
             "UPDATE comeback SET ask_due_at = ? WHERE gid = ? AND is_lost AND tries = 0"
             " AND ask_due_at > ?",
-            (now, gid, now),
+            (unit.now, gid, unit.now),
         )
-        self._put_into_drop(gid, now=now)
+        self._put_into_drop(unit, gid)
 
     def doubt(
         self,
+        unit: Unit,
         gid: bytes,
         who: bytes | None,
         *,
@@ -1308,19 +1306,18 @@ class Conversations:
         state: bytes | None = None,
         asks: int = MAX_ASKS,
         after_ms: int = 0,
-        now: int,
     ) -> None:
-        """Somebody says that the group is not where we are: so many contacts are asked, them first,
-        and nothing else comes of it; inside a unit. Nobody is asked any more once we were in the
-        epoch of this number, and in this state, if one is named."""
-        if not self.may_doubt(gid, who, now=now):
+        """Somebody says that the group is not where we are: so many contacts are asked, them
+        first, and nothing else comes of it. Nobody is asked any more once we were in the epoch
+        of this number, and in this state, if one is named."""
+        if not self.may_doubt(gid, who, now=unit.now):
             return
         count, _ = self._doubted.get((gid, who), (0, 0))
-        self._doubted[gid, who] = (count + 1, now)
-        self._db.execute(
+        self._doubted[gid, who] = (count + 1, unit.now)
+        unit.db.execute(
             "INSERT INTO comeback (gid, is_lost, is_restart, whom, number, state, asks_left,"
             " ask_due_at) VALUES (?, 0, 0, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (gid, who, number, state, asks, now + after_ms),
+            (gid, who, number, state, asks, unit.now + after_ms),
         )
 
     def may_doubt(self, gid: bytes, who: bytes | None, *, now: int) -> bool:
@@ -1333,112 +1330,110 @@ class Conversations:
 
     # Commits that somebody has handed us
 
-    def hand(self, gid: bytes, epoch: int, commits: Sequence[bytes], *, now: int) -> None:
-        """Somebody has gone on from our epoch by these; inside a unit.
+    def hand(self, unit: Unit, gid: bytes, epoch: int, commits: Sequence[bytes]) -> None:
+        """Somebody has gone on from our epoch by these.
 
         Each is put into its epoch's drop, if it is not there, and counts when it is read there. It
         is applied without that only where the drop cannot be read, or the relay does not show what
         it has taken.
         """
         for number, commit in enumerate(commits, epoch):
-            self._db.execute(
+            unit.db.execute(
                 "INSERT OR REPLACE INTO handed (gid, epoch, data) VALUES (?, ?, ?)",
                 (gid, number, commit),
             )
-        self.notice(gid, now=now)
+        self.notice(unit, gid, at=unit.now)
 
-    def _put_into_drop(self, gid: bytes, *, now: int) -> None:
+    def _put_into_drop(self, unit: Unit, gid: bytes) -> None:
         group = self.group(gid)
         if not self.is_followed(gid):
             return
-        row = self._db.execute(
+        row = unit.db.execute(
             "UPDATE handed SET is_out = 1 WHERE gid = ? AND epoch = ? AND is_out = 0"
             " RETURNING data",
             (gid, group.view.epoch),
         ).fetchone()
         if row is not None:
-            self._append_to_epoch(gid, group, COMMIT_FRAGMENT, row[0], of="handed", now=now)
+            self._append_to_epoch(unit, gid, group, COMMIT_FRAGMENT, row[0], of="handed")
 
     def _handed(self, gid: bytes) -> _Handed | None:
         """The Commit that we were handed for the epoch we are in."""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT epoch, data, missing FROM handed WHERE gid = ? AND epoch = ?",
             (gid, self.group(gid).view.epoch),
         ).fetchone()
         return _Handed(*row) if row else None
 
-    def all_astray(self, *, now: int) -> None:
-        """Another copy of this vault was used after this one; inside a unit."""
-        rows = self._db.execute("SELECT gid FROM conversation WHERE state = 'active'").fetchall()
+    def all_astray(self, unit: Unit) -> None:
+        """Another copy of this vault was used after this one."""
+        rows = unit.db.execute("SELECT gid FROM conversation WHERE state = 'active'").fetchall()
         for (gid,) in rows:
             if len(self.group(gid).people) > 1:
-                self.go_astray(gid, CopiedVault.code, is_restart=True, now=now)
+                self.go_astray(unit, gid, CopiedVault.code, is_restart=True)
 
-    def seal_again(self, row: int, gid: bytes, recipient: bytes) -> bool:
-        """A relay says that the label of a cell of ours is taken: seal it under another; inside a
-        unit. False where that cannot help any more, or never did."""
+    def seal_again(self, unit: Unit, row: int, gid: bytes, recipient: bytes) -> bool:
+        """A relay says that the label of a cell of ours is taken: seal it under another. False
+        where that cannot help any more, or never did."""
         if self._state(gid) is None:
             return False
         peers = self.others(self.group(gid))
         peer = next((p for p in peers if p.identity == recipient), None)
-        return peer is not None and self._delivery.seal_again(row, peer.addresses)
+        return peer is not None and self._delivery.seal_again(unit, row, peer.addresses)
 
-    def expect_comeback(self, gid: bytes, *, now: int) -> None:
+    def expect_comeback(self, unit: Unit, gid: bytes) -> None:
         """A member was helped and will come in again: look for it, and tell the others."""
-        self._helping.add(gid)
-        self.notice(gid, now=now + HELPED_MS)
+        self._helping[gid] = None
+        self.notice(unit, gid, at=unit.now + HELPED_MS)
 
-    def epoch_secret(self, gid: bytes, *, now: int) -> bytes:
-        """The secret of the current epoch's drop, which the relay is asked to make; inside a
-        unit."""
+    def epoch_secret(self, unit: Unit, gid: bytes) -> bytes:
+        """The secret of the current epoch's drop, which the relay is asked to make."""
         group = self.group(gid)
-        self._make_epoch_drop(gid, group, now=now)
-        (secret,) = self._db.execute(
+        self._make_epoch_drop(unit, gid, group)
+        (secret,) = unit.db.execute(
             "SELECT secret FROM epoch_drop WHERE gid = ? AND epoch = ?", (gid, group.view.epoch)
         ).fetchone()
         return bytes(secret)
 
     def come_back(
-        self, gid: bytes, *, is_restart: bool, between: Iterable[Epoch], now: int
+        self, unit: Unit, gid: bytes, *, is_restart: bool, between: Iterable[Epoch]
     ) -> None:
-        """Our external Commit has won and is merged; inside a unit. `between` are the epochs that
-        led to it.
+        """Our external Commit has won and is merged. `between` are the epochs that led to it.
 
         After a restart we count anew, and what not everybody had confirmed is said again: no word
         is deleted together with the keys it was sealed under.
         """
         known = {self._me.identity, *self.gaps.people(gid)}
-        self._drop_epochs(gid, before=2**62)
-        self._delivery.end_chains(gid)
-        self._db.execute(
+        self._drop_epochs(unit, gid, before=2**62)
+        self._delivery.end_chains(unit, gid)
+        unit.db.execute(
             "DELETE FROM outbox WHERE about = ? AND purpose IN ('commit', 'handed')", (gid,)
         )
         for table in ("attempt", "early", "handed", "unproven"):
-            self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+            unit.db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
         for epoch in between:
-            self._db.execute(
+            unit.db.execute(
                 "INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)",
-                (gid, epoch.number, epoch.state, now),
+                (gid, epoch.number, epoch.state, unit.now),
             )
-        self._db.execute(
+        unit.db.execute(
             "DELETE FROM epoch WHERE gid = ? AND number > ?", (gid, self._engine.group(gid).epoch)
         )
-        self._db.execute("UPDATE conversation SET state = 'active' WHERE gid = ?", (gid,))
+        unit.db.execute("UPDATE conversation SET state = 'active' WHERE gid = ?", (gid,))
         if is_restart:
-            self.waiting.keep(gid, self._not_come(gid))
-            self.gaps.count_anew(gid, now=now)
-            self.whereabouts.forget_told(gid)
-        self.gaps.resume(gid, now=now)
-        self._enter_epoch(gid, now=now)
-        self._plan_refresh(gid, REFRESH_MS[1], now=now)
+            self.waiting.keep(unit, gid, self._not_come(gid))
+            self.gaps.count_anew(unit, gid)
+            self.whereabouts.forget_told(unit, gid)
+        self.gaps.resume(unit, gid)
+        self._enter_epoch(unit, gid)
+        self._plan_refresh(unit, gid, REFRESH_MS[1])
         if is_restart and self.group(gid).policy.direct:
-            self.give_key_packages(gid, mls.HYBRID_SUITE, KEY_PACKAGES_GIVEN, now=now)
-        self._tell(gid, now=now)  # if we had moved: nothing could be said here meanwhile
+            self.give_key_packages(unit, gid, mls.HYBRID_SUITE, KEY_PACKAGES_GIVEN)
+        self._tell(unit, gid)  # if we had moved: nothing could be said here meanwhile
         if self.group(gid).identities <= known:
-            self._say_waiting(gid, now=now)
+            self._say_waiting(unit, gid)
         else:  # what was written before somebody came is not for them
-            self.waiting.forget(gid)
-        self.attempt(gid, now=now)
+            self.waiting.forget(unit, gid)
+        self.attempt(unit, gid)
 
     def _not_come(self, gid: bytes) -> list[Word]:
         """What we have said and not everybody has; where there are no receipts, what nobody is
@@ -1457,7 +1452,7 @@ class Conversations:
         or `undelivered`."""
         waiting = self.waiting.texts(gid)
         out = "queued" if self.gaps.is_saying(gid) else "sent"
-        (counted,) = self._db.execute(
+        (counted,) = self._read.execute(
             "SELECT counted FROM conversation WHERE gid = ?", (gid,)
         ).fetchone()
 
@@ -1478,132 +1473,138 @@ class Conversations:
                 found.setdefault(person.identity, []).append(person.signer)
         return found
 
-    def _say_waiting(self, gid: bytes, *, now: int) -> None:
-        """Say what waited until we were in step; inside a unit."""
+    def _say_waiting(self, unit: Unit, gid: bytes) -> None:
+        """Say what waited until we were in step."""
         group = self.group(gid)
         is_strange = bool(group.policy.direct and group.identities - set(group.policy.direct))
         if not self.is_active(gid) or self.history.is_shut(gid) or is_strange:
             return
-        for word in self.waiting.take(gid):
-            envelope = self._say(gid, word.kind, word.body, word=word, now=now)
-            self.history.was_said(gid, envelope)
+        for word in self.waiting.take(unit, gid):
+            envelope = self._say(unit, gid, word.kind, word.body, word=word)
+            self.history.was_said(unit, gid, envelope)
 
-    def _won(self, gid: bytes, *, now: int) -> None:
+    def _won(self, unit: Unit, gid: bytes) -> None:
         """Our Commit is the first valid one: merge it, tell the members, let the joiners in."""
-        digest, welcome, tree, joiners, refreshed, commit = self._db.execute(
+        digest, welcome, tree, joiners, refreshed, commit = unit.db.execute(
             "SELECT digest, welcome, tree, joiners, is_refresh, data FROM attempt WHERE gid = ?",
             (gid,),
         ).fetchone()
         before = self.group(gid)
         view = self._engine.merge_pending(gid, digest)
         is_read = (gid, before.view.epoch) not in self._holed
-        self.lineages.goes_on(gid, before.view.epoch, commit, is_read=is_read)
+        self.lineages.goes_on(unit, gid, before.view.epoch, commit, is_read=is_read)
         self._groups.pop(gid)  # a notice says where we are now
-        self._db.execute("DELETE FROM attempt WHERE gid = ?", (gid,))
+        unit.db.execute("DELETE FROM attempt WHERE gid = ?", (gid,))
         if refreshed:
-            self._db.execute("DELETE FROM intent WHERE gid = ? AND kind = 'refresh'", (gid,))
-            self._db.execute("UPDATE conversation SET refreshed_at = ? WHERE gid = ?", (now, gid))
+            unit.db.execute("DELETE FROM intent WHERE gid = ? AND kind = 'refresh'", (gid,))
+            unit.db.execute(
+                "UPDATE conversation SET refreshed_at = ? WHERE gid = ?", (unit.now, gid)
+            )
         for peer in _one_each(self.others(before)):
             # In a large group there are no chains and none are needed: its epoch drop is followed.
-            self._post(gid, peer, CellKind.NOTICE, b"", now=now)
-        self._enter_epoch(gid, renewed=_renewed(view.updates), now=now)
+            self._post(unit, gid, peer, CellKind.NOTICE, b"")
+        self._enter_epoch(unit, gid, renewed=_renewed(view.updates))
         if welcome is not None:
-            self._let_in(gid, welcome, tree, [bytes.fromhex(j) for j in json.loads(joiners)], now)
+            self._let_in(unit, gid, welcome, tree, [bytes.fromhex(j) for j in json.loads(joiners)])
         if not self.is_active(gid) and self.group(gid).identities == {self._me.identity}:
-            self._go(gid)  # the last one out
+            self._go(unit, gid)  # the last one out
             return
-        self.events.append(GroupChanged(gid))
-        self.attempt(gid, now=now)  # what is still wished; forgets what this Commit made true
+        unit.events.append(GroupChanged(gid))
+        self.attempt(unit, gid)  # what is still wished; forgets what this Commit made true
 
-    def refused(self, gid: bytes, *, now: int) -> None:
-        """A relay has refused our Commit for good; inside a unit.
+    def refused(self, unit: Unit, gid: bytes) -> None:
+        """A relay has refused our Commit for good.
 
         It can never be whole in the drop, so it cannot win, and nobody can have merged it.
         """
-        row = self._db.execute(
+        row = unit.db.execute(
             "DELETE FROM attempt WHERE gid = ? RETURNING digest", (gid,)
         ).fetchone()
         if row is not None:
-            self._db.execute("INSERT OR REPLACE INTO refused VALUES (?, ?)", (gid, row[0]))
+            unit.db.execute("INSERT OR REPLACE INTO refused VALUES (?, ?)", (gid, row[0]))
             self._engine.clear_pending(gid)
-            self._db.execute("DELETE FROM outbox WHERE about = ? AND purpose = 'commit'", (gid,))
-            self._db.execute("UPDATE intent SET due_at = ? WHERE gid = ?", (now + REFUSED_MS, gid))
+            unit.db.execute("DELETE FROM outbox WHERE about = ? AND purpose = 'commit'", (gid,))
+            unit.db.execute(
+                "UPDATE intent SET due_at = ? WHERE gid = ?", (unit.now + REFUSED_MS, gid)
+            )
 
     def taken(self, gid: bytes, epoch: int) -> bytes:
         """The digest of a Commit that we have put into the drop of an epoch to end it, if the relay
         says that it has all of it; empty otherwise."""
-        if self._db.execute(
+        if self._read.execute(
             "SELECT 1 FROM outbox WHERE about = ? AND purpose IN ('create', 'commit', 'handed')",
             (gid,),
         ).fetchone():
             return b""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT digest FROM attempt WHERE gid = ? AND epoch = ? AND data != x''", (gid, epoch)
         ).fetchone()
         if row is not None:
             return bytes(row[0])
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT data FROM handed WHERE gid = ? AND epoch = ? AND is_out", (gid, epoch)
         ).fetchone()
         return hashlib.sha256(row[0]).digest() if row else b""
 
-    def forgotten(self, gid: bytes, digest: bytes, *, now: int) -> None:
-        """The epoch drop was read to its end and our Commit, which the relay had taken before, was
-        not there: append it once more; inside a unit."""
-        row = self._db.execute(
+    def forgotten(self, unit: Unit, gid: bytes, digest: bytes) -> None:
+        """The epoch drop was read to its end and our Commit, which the relay had taken before,
+        was not there: append it once more."""
+        row = unit.db.execute(
             "SELECT data, epoch, missing FROM attempt WHERE gid = ? AND digest = ?", (gid, digest)
         ).fetchone()
         if row is None:
-            self._is_not_shown(gid, digest, now=now)
+            self._is_not_shown(unit, gid, digest)
             return  # it was there, or another was
         data, epoch, missing = row
         if missing:  # else all of it was there, and something of ours has taken its room
-            self.lied(gid, now=now, how="a Commit that it had taken is not there")
-        self._db.execute("UPDATE epoch_drop SET made = 0 WHERE gid = ? AND epoch = ?", (gid, epoch))
-        self._append_to_epoch(gid, self.group(gid), COMMIT_FRAGMENT, data, now=now + FORGOTTEN_MS)
+            self.lied(unit, gid, how="a Commit that it had taken is not there")
+        unit.db.execute("UPDATE epoch_drop SET made = 0 WHERE gid = ? AND epoch = ?", (gid, epoch))
+        self._append_to_epoch(
+            unit, gid, self.group(gid), COMMIT_FRAGMENT, data, after_ms=FORGOTTEN_MS
+        )
 
-    def _is_not_shown(self, gid: bytes, digest: bytes, *, now: int) -> None:
+    def _is_not_shown(self, unit: Unit, gid: bytes, digest: bytes) -> None:
         """A Commit that we were handed is not in the drop, though the relay has taken it: go on by
         it."""
         handed = self._handed(gid)
         if handed is None or hashlib.sha256(handed.commit).digest() != digest:
             return
         if handed.missing:
-            self.lied(gid, now=now, how="a Commit that it had taken is not there")
-        self._take_handed(gid, handed, now=now)
+            self.lied(unit, gid, how="a Commit that it had taken is not there")
+        self._take_handed(unit, gid, handed)
 
-    def _take_handed(self, gid: bytes, handed: _Handed, *, now: int) -> None:
-        self._db.execute("DELETE FROM handed WHERE gid = ? AND epoch = ?", (gid, handed.epoch))
-        self._judge(gid, handed.commit, is_read=False, now=now)
+    def _take_handed(self, unit: Unit, gid: bytes, handed: _Handed) -> None:
+        unit.db.execute("DELETE FROM handed WHERE gid = ? AND epoch = ?", (gid, handed.epoch))
+        self._judge(unit, gid, handed.commit, is_read=False)
 
     def _let_in(
-        self, gid: bytes, welcome: bytes, tree: bytes, joiners: list[bytes], now: int
+        self, unit: Unit, gid: bytes, welcome: bytes, tree: bytes, joiners: list[bytes]
     ) -> None:
         suite = self.group(gid).view.suite
-        file = self.put_file(codec.encode(WelcomeFile(welcome, tree, self.clock(gid))), now=now)
+        file = self.put_file(unit, codec.encode(WelcomeFile(welcome, tree, self.clock(gid))))
         self.repeats.keep(
+            unit,
             "file",
             file_drop(file).drop_id,
             ["create", "file"],
             people=[Awaited(gid, identity) for identity in joiners],
-            now=now,
         )
         name = self.group(gid).policy.name
         for identity in joiners:
-            (used,) = self._db.execute(
+            (used,) = unit.db.execute(
                 "DELETE FROM their_key_package WHERE ref = (SELECT ref FROM their_key_package"
                 " WHERE identity = ? AND suite = ? ORDER BY rowid LIMIT 1) RETURNING ref",
                 (identity, suite),
             ).fetchone() or (bytes(32),)
             body = codec.encode(WelcomeRef(group=gid, file=file, name=name, key_package=used))
-            self._say(self.direct_with(identity), Kind.WELCOME, body, now=now)
+            self._say(unit, self.direct_with(identity), Kind.WELCOME, body)
         life_s = self.history.timer(gid)
         if life_s and self.is_active(gid) and self._may_time(gid, self._me.identity):
-            self._do(gid, Kind.TIMER, codec.encode(Timer(life_s)), now=now)  # for who has just come
+            self._do(unit, gid, Kind.TIMER, codec.encode(Timer(life_s)))  # for who has just come
 
     def direct_with(self, identity: bytes) -> bytes:
         """The gid of the 1:1 conversation with a contact. Raises UnknownConversation."""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT conversation FROM contact WHERE identity = ?", (identity,)
         ).fetchone()
         if row is None:
@@ -1616,7 +1617,7 @@ class Conversations:
 
     def _has_heard(self, gid: bytes, identity: bytes) -> bool:
         return any(p.identity == identity for p in self.group(gid).people) and bool(
-            self._db.execute(
+            self._read.execute(
                 "SELECT 1 FROM heard WHERE gid = ?1 AND identity = ?2 AND (upto > 0 OR EXISTS"
                 " (SELECT 1 FROM ahead WHERE ahead.gid = ?1 AND ahead.signer = heard.signer))",
                 (gid, identity),
@@ -1628,26 +1629,26 @@ class Conversations:
         people = self.group(self.direct_with(identity)).people
         return min(people).identity == self._me.identity
 
-    def abandon(self, identity: bytes) -> GivenUp:
-        """Leave the 1:1 conversation with somebody who is not in it; inside a unit. What was said
-        there belongs into the one that stays (`go_on_from`)."""
+    def abandon(self, unit: Unit, identity: bytes) -> GivenUp:
+        """Leave the 1:1 conversation with somebody who is not in it. What was said there belongs
+        into the one that stays (`go_on_from`)."""
         gid = self.direct_with(identity)
         words = [*self._not_come(gid), *self.waiting.all(gid)]
-        self._db.execute("DELETE FROM outbox WHERE about = ?", (gid,))
-        self._go(gid)
+        unit.db.execute("DELETE FROM outbox WHERE about = ?", (gid,))
+        self._go(unit, gid)
         return GivenUp(gid, words)
 
-    def go_on_from(self, gone: GivenUp, gid: bytes, *, now: int) -> None:
-        """Show in a 1:1 conversation what was said in one that was given up for it, and say again
-        what did not come there; inside a unit."""
-        self.move_clock(gid, self.clock(gone.gid))
-        self.history.move(gone.gid, gid)
-        self.waiting.keep(gid, gone.words)
-        self._say_waiting(gid, now=now)
+    def go_on_from(self, unit: Unit, gone: GivenUp, gid: bytes) -> None:
+        """Show in a 1:1 conversation what was said in one that was given up for it, and say
+        again what did not come there."""
+        self.move_clock(unit, gid, self.clock(gone.gid))
+        self.history.move(unit, gone.gid, gid)
+        self.waiting.keep(unit, gid, gone.words)
+        self._say_waiting(unit, gid)
 
     def relay_of_somebody(self) -> bytes:
         """The key of the relay of a contact drawn by lot; empty if there is none."""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT conversation FROM contact ORDER BY random() LIMIT 1"
         ).fetchone()
         peers = self.others(self.group(row[0])) if row and self._state(row[0]) else []
@@ -1655,8 +1656,8 @@ class Conversations:
 
     # Files
 
-    def put_file(self, data: bytes, *, now: int) -> FileRef:
-        """Have our home relay keep a file for whoever is told of it; inside a unit."""
+    def put_file(self, unit: Unit, data: bytes) -> FileRef:
+        """Have our home relay keep a file for whoever is told of it."""
         home = self._me.home
         ref = FileRef(
             relay=home.address,
@@ -1668,34 +1669,36 @@ class Conversations:
         # Whoever is told of the file can read it, and nobody else can put anything there.
         drop = file_drop(ref)._replace(append_token=secrets.token_bytes(32))
         about = drop.drop_id
-        self._queue_create(home.address, drop, MESSAGE_RETENTION_DAYS, about=about, now=now)
+        self._queue_create(unit, home.address, drop, MESSAGE_RETENTION_DAYS, about=about)
         for index, once in enumerate(file_keys(ref)):
             piece = data[index * MAX_PAYLOAD : (index + 1) * MAX_PAYLOAD]
             cell = seal(once, piece, region=ref.region, drop_id=drop.drop_id)
             request = wire.Append(0, drop.drop_id, drop.append_token, cell)
-            self._delivery.queue(home.address, request, purpose="file", about=about, due_at=now)
+            self._delivery.queue(
+                unit, home.address, request, purpose="file", about=about, due_at=unit.now
+            )
         return ref
 
-    def repeat(self, *, now: int) -> None:
-        """Append once more what lets people in, where it is due and they have not come: a relay may
-        have forgotten it; inside a unit."""
-        for gid in self.repeats.due("reply", now=now):
+    def repeat(self, unit: Unit) -> None:
+        """Append once more what lets people in, where it is due and they have not come: a relay
+        may have forgotten it."""
+        for gid in self.repeats.due("reply", now=unit.now):
             is_awaited = self.is_active(gid) and not any(
                 self._has_heard(*one) for one in self.repeats.people(gid)
             )
-            self.repeats.go_on(gid, is_awaited=is_awaited, now=now)
-        for drop_id in self.repeats.due("file", now=now):
+            self.repeats.go_on(unit, gid, is_awaited=is_awaited)
+        for drop_id in self.repeats.due("file", now=unit.now):
             is_awaited = any(
                 self._state(one.gid) is not None and one.identity in self.group(one.gid).identities
                 for one in self.repeats.people(drop_id)
             )
-            self.repeats.go_on(drop_id, is_awaited=is_awaited, now=now)
+            self.repeats.go_on(unit, drop_id, is_awaited=is_awaited)
 
     def awaited(self) -> list[AnnouncedWelcome]:
         """The Welcomes that were announced and are to be fetched. One into a conversation that we
         are in waits until we are not: we may have been put out of it and not know yet, or be in
         somebody else's of that id."""
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT gid, inviter, ref FROM joining WHERE NOT EXISTS (SELECT 1 FROM conversation"
             " WHERE conversation.gid = joining.gid AND state IN ('active', 'leaving'))"
         ).fetchall()
@@ -1704,55 +1707,59 @@ class Conversations:
             for gid, by, ref in rows
         ]
 
-    def forget_welcomes(self, *, now: int) -> None:
-        """Give up the Welcomes whose file has ended before it could be fetched; inside a unit."""
-        gone: list[tuple[bytes, bytes]] = self._db.execute(
-            "DELETE FROM joining WHERE told_at < ? RETURNING gid, inviter", (now - WELCOME_LIFE_MS,)
+    def forget_welcomes(self, unit: Unit) -> None:
+        """Give up the Welcomes whose file has ended before it could be fetched."""
+        gone: list[tuple[bytes, bytes]] = unit.db.execute(
+            "DELETE FROM joining WHERE told_at < ? RETURNING gid, inviter",
+            (unit.now - WELCOME_LIFE_MS,),
         ).fetchall()
-        gone += [(one.gid, one.by) for one in self.offers.expire(told_before=now - WELCOME_LIFE_MS)]
+        gone += [
+            (one.gid, one.by)
+            for one in self.offers.expire(unit, told_before=unit.now - WELCOME_LIFE_MS)
+        ]
         for gid, by in gone:
             if not (self.is_active(gid) and self.added_by(gid) == by):  # else we are in it by them
-                self.warn(None, InvalidWelcome.code, "a Welcome came too late", now=now)
+                self.warn(unit, None, InvalidWelcome.code, "a Welcome came too late")
 
-    def let_in(self, one: AnnouncedWelcome, file: bytes | None, *, now: int) -> None:
-        """Join by a fetched Welcome, unless it is awaited no more; inside a unit.
+    def let_in(self, unit: Unit, one: AnnouncedWelcome, file: bytes | None) -> None:
+        """Join by a fetched Welcome, unless it is awaited no more.
 
         `file` is None when what rests there is not what was announced.
         """
         if one not in self.awaited():
             return
         gid, by = one.gid, one.by
-        self._db.execute("DELETE FROM joining WHERE gid = ? AND inviter = ?", (gid, by))
+        unit.db.execute("DELETE FROM joining WHERE gid = ? AND inviter = ?", (gid, by))
         try:
             if file is None:
                 raise InvalidWelcome
             content = codec.decode(_welcome_files, file, InvalidWelcome)
             self.join(
+                unit,
                 content.welcome,
                 content.tree,
                 by=by,
                 gid=gid,
                 direct=False,
                 clock=content.clock,
-                now=now,
             )
         except InvalidWelcome as error:
-            self.warn(self.direct_with(by), error.code, "a Welcome into a group", whom=by, now=now)
+            self.warn(unit, self.direct_with(by), error.code, "a Welcome into a group", whom=by)
             return
-        self._vault.put(_WELCOME + gid.hex(), hashlib.sha256(file).digest())
-        self._db.execute("UPDATE conversation SET added_by = ? WHERE gid = ?", (by, gid))
-        self.give_key_packages(self.direct_with(by), mls.HYBRID_SUITE, 1, joined=gid, now=now)
-        for (other,) in self._db.execute(
+        unit.put(_WELCOME + gid.hex(), hashlib.sha256(file).digest())
+        unit.db.execute("UPDATE conversation SET added_by = ? WHERE gid = ?", (by, gid))
+        self.give_key_packages(unit, self.direct_with(by), mls.HYBRID_SUITE, 1, joined=gid)
+        for (other,) in unit.db.execute(
             "SELECT inviter FROM joining WHERE gid = ?", (gid,)
         ).fetchall():
-            self._tell_of_another(gid, other, now=now)
+            self._tell_of_another(unit, gid, other)
 
-    def _tell_of_another(self, gid: bytes, by: bytes, *, now: int) -> None:
-        """Somebody asks us into a group of an id that we are in by somebody else: which of the two
-        it is that we want to be in, the person alone can say. Inside a unit."""
+    def _tell_of_another(self, unit: Unit, gid: bytes, by: bytes) -> None:
+        """Somebody asks us into a group of an id that we are in by somebody else: which of the
+        two it is that we want to be in, the person alone can say."""
         if self.is_active(gid) and self.added_by(gid) != by:
             how = "into a group that you are in by somebody else; it waits until you have left that"
-            self.warn(self.direct_with(by), InvalidWelcome.code, how, whom=by, now=now)
+            self.warn(unit, self.direct_with(by), InvalidWelcome.code, how, whom=by)
 
     def _came_by(self, gid: bytes) -> bytes:
         """The digest of the Welcome by which we came into a group; empty if we did not."""
@@ -1764,38 +1771,38 @@ class Conversations:
     # KeyPackages
 
     def start_talking(
-        self, gid: bytes, identity: bytes, signer: bytes, greeting: str, *, now: int
+        self, unit: Unit, gid: bytes, identity: bytes, signer: bytes, greeting: str
     ) -> None:
-        """What both sides do in a new 1:1 conversation: show the greeting of `identity`, and give
-        each other KeyPackages for later groups; inside a unit."""
+        """What both sides do in a new 1:1 conversation: show the greeting of `identity`, and
+        give each other KeyPackages for later groups."""
         if greeting:
             envelope = Envelope(
                 id=greeting_id(gid),
                 seq=1,  # beside the device's own count: the greeting came by the knock
                 previous=bytes(32),
                 clock=1,
-                sent_at=now,
+                sent_at=unit.now,
                 kind=Kind.TEXT,
                 body=b"",
                 acks=[],
                 more={},
             )
             said = Text(greeting, None, 0)
-            self.events += self.history.keep(gid, identity, signer, envelope, said, now=now)
-            self._db.execute("UPDATE conversation SET clock = 1 WHERE gid = ?", (gid,))
-        self.give_key_packages(gid, mls.HYBRID_SUITE, KEY_PACKAGES_GIVEN, now=now)
+            unit.events += self.history.keep(unit, gid, identity, signer, envelope, said)
+            unit.db.execute("UPDATE conversation SET clock = 1 WHERE gid = ?", (gid,))
+        self.give_key_packages(unit, gid, mls.HYBRID_SUITE, KEY_PACKAGES_GIVEN)
 
     def give_key_packages(
-        self, gid: bytes, suite: int, count: int, *, joined: bytes | None = None, now: int
+        self, unit: Unit, gid: bytes, suite: int, count: int, *, joined: bytes | None = None
     ) -> None:
-        """Send a contact KeyPackages of ours; inside a unit. `joined` is the group that we have
-        just joined by a Welcome of theirs."""
+        """Send a contact KeyPackages of ours. `joined` is the group that we have just joined by
+        a Welcome of theirs."""
         (them,) = {*self.group(gid).policy.direct} - {self._me.identity}
-        made = [self.new_key_package(suite, them, now=now) for _ in range(count)]
-        self._say(gid, Kind.KEY_PACKAGES, codec.encode(KeyPackages(made, joined)), now=now)
+        made = [self.new_key_package(unit, suite, them) for _ in range(count)]
+        self._say(unit, gid, Kind.KEY_PACKAGES, codec.encode(KeyPackages(made, joined)))
 
-    def new_key_package(self, suite: int, contact: bytes, *, now: int) -> bytes:
-        """A KeyPackage of ours for one use by a contact; inside a unit.
+    def new_key_package(self, unit: Unit, suite: int, contact: bytes) -> bytes:
+        """A KeyPackage of ours for one use by a contact.
 
         Those that are out of date or too many are forgotten.
         """
@@ -1805,45 +1812,45 @@ class Conversations:
             self._me.signer,
             self._me.credential,
             leaf,
-            now=now // 1000,
+            now=unit.now // 1000,
             lifetime_s=KEY_PACKAGE_LIFETIME_S,
         )
-        self._db.execute(
+        unit.db.execute(
             "INSERT INTO key_package (ref, identity, made_at, bucket_seq, nonce)"
             " VALUES (?, ?, ?, ?, ?)",
-            (made.ref, contact, now, self._delivery.read_so_far(), decode_leaf(leaf).nonce),
+            (made.ref, contact, unit.now, self._delivery.read_so_far(), decode_leaf(leaf).nonce),
         )
-        unused = self._db.execute(
+        unused = unit.db.execute(
             "SELECT ref, made_at FROM key_package WHERE identity = ? ORDER BY rowid DESC",
             (contact,),
         ).fetchall()
         for number, (ref, made_at) in enumerate(unused):
-            if number >= MAX_OWN_KEY_PACKAGES or made_at < now - 1000 * KEY_PACKAGE_LIFETIME_S:
+            if number >= MAX_OWN_KEY_PACKAGES or made_at < unit.now - 1000 * KEY_PACKAGE_LIFETIME_S:
                 self._engine.delete_key_package(ref)
-                self._db.execute("DELETE FROM key_package WHERE ref = ?", (ref,))
+                unit.db.execute("DELETE FROM key_package WHERE ref = ?", (ref,))
         return made.bytes
 
-    def _their_key_package(self, identity: bytes, suite: int, *, now: int) -> bytes | None:
+    def _their_key_package(self, unit: Unit, identity: bytes, suite: int) -> bytes | None:
         """A KeyPackage of a contact that is still good; None, and one is asked for, if none is."""
-        rows = self._db.execute(
+        rows = unit.db.execute(
             "SELECT ref, data FROM their_key_package WHERE identity = ? AND suite = ?"
             " ORDER BY rowid",
             (identity, suite),
         ).fetchall()
         for ref, data in rows:
             try:
-                self.person_of(data, now=now)
+                self.person_of(data, now=unit.now)
             except (InvalidKeyPackage, InvalidCredential):
-                self._db.execute("DELETE FROM their_key_package WHERE ref = ?", (ref,))
+                unit.db.execute("DELETE FROM their_key_package WHERE ref = ?", (ref,))
                 continue
             return bytes(data)
         body = codec.encode(KeyPackagesWanted(suite, KEY_PACKAGES_GIVEN))
-        self._say(self.direct_with(identity), Kind.KEY_PACKAGES_WANTED, body, now=now)
+        self._say(unit, self.direct_with(identity), Kind.KEY_PACKAGES_WANTED, body)
         return None
 
     # Messages
 
-    def send_text(self, gid: bytes, text: str, *, reply_to: bytes | None = None, now: int) -> int:
+    def send_text(self, unit: Unit, gid: bytes, text: str, *, reply_to: bytes | None = None) -> int:
         """Say a text in a conversation; the row it is kept in.
 
         Raises NotAMember, MessageTooLarge, Blocked, IdentityChanged or UnknownMessage; nothing is
@@ -1853,19 +1860,19 @@ class Conversations:
         if reply_to is not None:
             self.history.check_there(gid, [reply_to], own=False)
         body = codec.encode(Text(text, reply_to, self.history.timer(gid)))
-        (kept,) = self._do(gid, Kind.TEXT, body, now=now)
+        (kept,) = self._do(unit, gid, Kind.TEXT, body)
         return kept.row
 
-    def edit(self, gid: bytes, target: bytes, text: str, *, now: int) -> None:
+    def edit(self, unit: Unit, gid: bytes, target: bytes, text: str) -> None:
         """Give a text of ours other words.
 
         Raises like send_text, and UnknownMessage or NotYours.
         """
         self._check_text(text)
         self.history.check_there(gid, [target], own=True)
-        self._do(gid, Kind.EDIT, codec.encode(Edit(target, text)), now=now)
+        self._do(unit, gid, Kind.EDIT, codec.encode(Edit(target, text)))
 
-    def react(self, gid: bytes, target: bytes, emoji: str, *, now: int) -> None:
+    def react(self, unit: Unit, gid: bytes, target: bytes, emoji: str) -> None:
         """React to a text, or take the reaction back with an empty one.
 
         Raises NotAMember, Blocked, IdentityChanged, UnknownMessage or BadArgument.
@@ -1873,9 +1880,9 @@ class Conversations:
         if len(emoji) > MAX_REACTION_CHARS:
             raise BadArgument(f"a reaction has at most {MAX_REACTION_CHARS} characters")
         self.history.check_there(gid, [target], own=False)
-        self._do(gid, Kind.REACTION, codec.encode(Reaction(target, emoji)), now=now)
+        self._do(unit, gid, Kind.REACTION, codec.encode(Reaction(target, emoji)))
 
-    def delete(self, gid: bytes, targets: Sequence[bytes], *, now: int) -> None:
+    def delete(self, unit: Unit, gid: bytes, targets: Sequence[bytes]) -> None:
         """Delete texts of ours for everyone.
 
         Raises NotAMember, Blocked, IdentityChanged, UnknownMessage or NotYours; nothing is deleted
@@ -1884,9 +1891,9 @@ class Conversations:
         self.history.check_there(gid, targets, own=True)
         for first in range(0, len(targets), MAX_DELETED):
             body = codec.encode(Delete(list(targets[first : first + MAX_DELETED])))
-            self._do(gid, Kind.DELETE, body, now=now)
+            self._do(unit, gid, Kind.DELETE, body)
 
-    def set_timer(self, gid: bytes, life_s: int, *, now: int) -> None:
+    def set_timer(self, unit: Unit, gid: bytes, life_s: int) -> None:
         """Set the life of texts of a conversation from now on, in seconds; 0: for ever.
 
         Raises NotAMember, NotAdmin, Blocked, IdentityChanged or BadArgument.
@@ -1895,7 +1902,7 @@ class Conversations:
             raise BadArgument(f"a timer has at most {MAX_LIFE_S} seconds")
         if self.is_active(gid) and not self._may_time(gid, self._me.identity):
             raise NotAdmin
-        self._do(gid, Kind.TIMER, codec.encode(Timer(life_s)), now=now)
+        self._do(unit, gid, Kind.TIMER, codec.encode(Timer(life_s)))
 
     def _may_time(self, gid: bytes, identity: bytes) -> bool:
         """Whether a member may set the timer: whoever may rename a group, and both of two."""
@@ -1909,7 +1916,7 @@ class Conversations:
             raise MessageTooLarge(f"{len(text.encode())} bytes; 1 to {MAX_TEXT_BYTES} can be sent")
 
     def _do(
-        self, gid: bytes, kind: Kind, body: bytes, *, now: int
+        self, unit: Unit, gid: bytes, kind: Kind, body: bytes
     ) -> list[TextArrived | MessageChanged]:
         """Say something of history, and do it here as everybody will. While we are out of step it
         waits, and is said when we are in step."""
@@ -1921,21 +1928,22 @@ class Conversations:
         if self.history.is_shut(gid):
             raise Blocked
         if self.is_active(gid):
-            envelope = self._say(gid, kind, body, now=now)
+            envelope = self._say(unit, gid, kind, body)
         else:
-            envelope = self._keep_waiting(gid, kind, body, now=now)
-        return self.history.take(gid, self._me.identity, self._me.signer, envelope, now=now)
+            envelope = self._keep_waiting(unit, gid, kind, body)
+        return self.history.take(unit, gid, self._me.identity, self._me.signer, envelope)
 
-    def _keep_waiting(self, gid: bytes, kind: Kind, body: bytes, *, now: int) -> Envelope:
+    def _keep_waiting(self, unit: Unit, gid: bytes, kind: Kind, body: bytes) -> Envelope:
         """Have something said once we are in step; as what it is shown until then."""
         clock = self.clock(gid) + 1
-        self.move_clock(gid, clock)
-        word = Word(secrets.token_bytes(16), kind, body, clock, now)
-        self.waiting.keep(gid, [word])
-        return Envelope(word.id, 0, _NO_HASH, clock, now, kind, body, [], {})
+        self.move_clock(unit, gid, clock)
+        word = Word(secrets.token_bytes(16), kind, body, clock, unit.now)
+        self.waiting.keep(unit, gid, [word])
+        return Envelope(word.id, 0, _NO_HASH, clock, unit.now, kind, body, [], {})
 
     def _say(  # what, whether it was said before, and as which word
         self,
+        unit: Unit,
         gid: bytes,
         kind: int,
         body: bytes,
@@ -1943,17 +1951,16 @@ class Conversations:
         is_again: bool = False,
         word: Word | None = None,
         rather_not_at: Container[bytes] = (),
-        now: int,
     ) -> Envelope:
         """`rather_not_at` are relays, by their keys, where it is put only for people who are
         nowhere else."""
         group = self.group(gid)
         if group.policy.direct and group.identities - set(group.policy.direct):
             raise IdentityChanged
-        seq, previous, clock = self._db.execute(
+        seq, previous, clock = unit.db.execute(
             "SELECT sent_seq, sent_hash, clock FROM conversation WHERE gid = ?", (gid,)
         ).fetchone()
-        word = word or Word(secrets.token_bytes(16), kind, body, clock + 1, now)
+        word = word or Word(secrets.token_bytes(16), kind, body, clock + 1, unit.now)
         envelope = Envelope(
             id=word.id,
             seq=seq + 1,
@@ -1962,117 +1969,117 @@ class Conversations:
             sent_at=word.sent_at,
             kind=kind,
             body=body,
-            acks=self._acks(gid, group),
-            more=self._more(gid),
+            acks=self._acks(unit, gid, group),
+            more=self._more(unit, gid),
         )
         data = codec.encode(envelope)
         mark = self.claims.mark(gid, envelope.seq, envelope_hash(data)[:8])
         sealed = self._engine.encrypt(gid, data, mark)
-        self._db.execute(
+        unit.db.execute(
             "UPDATE conversation SET sent_seq = ?, sent_hash = ?, clock = max(clock, ?),"
             " ack_due_at = NULL WHERE gid = ?",
             (envelope.seq, envelope_hash(data), envelope.clock, gid),
         )
         is_quiet = is_again or kind in (Kind.RECEIPT, Kind.HEARTBEAT)
-        self.gaps.keep(gid, envelope.seq, data, envelope.id, is_quiet=is_quiet, now=now)
+        self.gaps.keep(unit, gid, envelope.seq, data, envelope.id, is_quiet=is_quiet)
         is_word = kind in _WORDS
-        self._send(gid, group, sealed, is_word=is_word, rather_not_at=rather_not_at, now=now)
+        self._send(unit, gid, group, sealed, is_word=is_word, rather_not_at=rather_not_at)
         return envelope
 
-    def _more(self, gid: bytes) -> dict[str, bytes]:
+    def _more(self, unit: Unit, gid: bytes) -> dict[str, bytes]:
         """What goes with whatever we say."""
         more = {HOLDS: b""} if self.holding.outbound().policy == HOLD else {}
-        before = self.gaps.before(gid, has_receipts=self.has_receipts(gid))
+        before = self.gaps.before(unit, gid, has_receipts=self.has_receipts(gid))
         return more | ({BEFORE: codec.encode(Befores(before))} if before else {})
 
     def _send(
         self,
+        unit: Unit,
         gid: bytes,
         group: Group,
         sealed: bytes,
         *,
         is_word: bool,
         rather_not_at: Container[bytes] = (),
-        now: int,
     ) -> None:
         """Let an MLS message go to everybody; a word that we hold, to whoever may fetch it."""
         if group.is_large:
             if is_word and self.holding.is_kept_from([group.policy.region]):
-                notice = self._hold(gid, group, CellKind.MLS, sealed, now=now)
-                self._append_to_epoch(gid, group, HELD_FRAGMENT, notice, now=now)
+                notice = self._hold(unit, gid, group, CellKind.MLS, sealed)
+                self._append_to_epoch(unit, gid, group, HELD_FRAGMENT, notice)
             else:
-                self._append_to_epoch(gid, group, MESSAGE_FRAGMENT, sealed, now=now)
+                self._append_to_epoch(unit, gid, group, MESSAGE_FRAGMENT, sealed)
             return
         notice = b""
         for peer in _one_each(self.others(group)):
             if is_word and self.holding.is_kept_from(a.region for a in peer.addresses):
                 # One copy at our home serves all.
-                notice = notice or self._hold(gid, group, CellKind.MLS, sealed, now=now)
-                self._post(gid, peer, CellKind.HELD, notice, now=now)
+                notice = notice or self._hold(unit, gid, group, CellKind.MLS, sealed)
+                self._post(unit, gid, peer, CellKind.HELD, notice)
             else:
                 there = sorted(peer.addresses, key=lambda one: one.relay.key in rather_not_at)
-                self._post(gid, peer._replace(addresses=there), CellKind.MLS, sealed, now=now)
+                self._post(unit, gid, peer._replace(addresses=there), CellKind.MLS, sealed)
 
-    def _hold(self, gid: bytes, group: Group, kind: CellKind, payload: bytes, *, now: int) -> bytes:
-        """Have our home relay hold a word; what those are told who may fetch it. Inside a unit."""
-        stored = self.holding.store(gid, group.view.epoch, kind, payload, now=now)
+    def _hold(self, unit: Unit, gid: bytes, group: Group, kind: CellKind, payload: bytes) -> bytes:
+        """Have our home relay hold a word; what those are told who may fetch it."""
+        stored = self.holding.store(unit, gid, group.view.epoch, kind, payload)
         relay, drop = self._me.home.address, stored.drop
         if stored.is_new:
-            self._queue_create(relay, drop, MESSAGE_RETENTION_DAYS, about=gid, now=now)
+            self._queue_create(unit, relay, drop, MESSAGE_RETENTION_DAYS, about=gid)
         append = wire.Append(0, drop.drop_id, drop.append_token, stored.cell)
-        self._delivery.queue(relay, append, purpose="held", about=gid, due_at=now)
+        self._delivery.queue(unit, relay, append, purpose="held", about=gid, due_at=unit.now)
         return codec.encode(stored.held)
 
-    def _post(self, gid: bytes, to: Peer, kind: CellKind, payload: bytes, *, now: int) -> bool:
+    def _post(self, unit: Unit, gid: bytes, to: Peer, kind: CellKind, payload: bytes) -> bool:
         view = self.group(gid).view
         seen = [self._delivery.seen_in(drop.drop_id) for _, drop in self.epoch_drops(gid)[-2:]]
         return self._delivery.post(
+            unit,
             gid,
             to,
             kind,
             payload,
             epoch=Epoch(view.epoch, view.state[:8]),
             seen=[one for one in seen if one is not None],
-            now=now,
         )
 
-    def _acks(self, gid: bytes, group: Group) -> list[Ack]:
+    def _acks(self, unit: Unit, gid: bytes, group: Group) -> list[Ack]:
         # In a larger group a few at random: enough that all soon know how far each has counted.
         is_small = len(group.identities) <= RECEIPT_GROUP
-        return self.gaps.acks(gid, MAX_ACKS if is_small else MAX_ACKS_LARGE)
+        return self.gaps.acks(unit, gid, MAX_ACKS if is_small else MAX_ACKS_LARGE)
 
     def has_receipts(self, gid: bytes) -> bool:
         """Whether members confirm each other's messages."""
         return len(self.group(gid).identities) <= RECEIPT_GROUP
 
-    def send_receipt(self, gid: bytes, *, now: int) -> None:
-        """Send the receipt that is owed, on its own; inside a unit."""
+    def send_receipt(self, unit: Unit, gid: bytes) -> None:
+        """Send the receipt that is owed, on its own."""
         if self.is_active(gid) and not self.history.is_shut(gid):
-            self._say(gid, Kind.RECEIPT, b"", now=now)
+            self._say(unit, gid, Kind.RECEIPT, b"")
         else:
-            self._db.execute("UPDATE conversation SET ack_due_at = NULL WHERE gid = ?", (gid,))
+            unit.db.execute("UPDATE conversation SET ack_due_at = NULL WHERE gid = ?", (gid,))
 
-    def beat(self, gid: bytes, *, now: int) -> None:
-        """Send a heartbeat, if somebody may lack our last words; inside a unit."""
+    def beat(self, unit: Unit, gid: bytes) -> None:
+        """Send a heartbeat, if somebody may lack our last words."""
         if not self.is_active(gid) or self.history.is_shut(gid):
-            self._db.execute("UPDATE conversation SET beat_due_at = NULL WHERE gid = ?", (gid,))
+            unit.db.execute("UPDATE conversation SET beat_due_at = NULL WHERE gid = ?", (gid,))
             return
         is_telling = self.whereabouts.is_telling(gid)
         has_receipts = self.has_receipts(gid)
-        if self.gaps.beat(gid, has_receipts=has_receipts, is_telling=is_telling, now=now):
+        if self.gaps.beat(unit, gid, has_receipts=has_receipts, is_telling=is_telling):
             if is_telling:
-                self._tell(gid, is_again=True, now=now)
+                self._tell(unit, gid, is_again=True)
             else:
-                self._say(gid, Kind.HEARTBEAT, b"", now=now)
+                self._say(unit, gid, Kind.HEARTBEAT, b"")
             if has_receipts:
-                self._call_silent(gid, now=now)
+                self._call_silent(unit, gid)
 
-    def _call_silent(self, gid: bytes, *, now: int) -> None:
-        """Tell those who have not confirmed our last words where we are, with the first heartbeats
-        after them, and ask the one who has confirmed least where they are, with a few later ones;
-        inside a unit. If they were shown another Commit than we, they may know nothing else that we
+    def _call_silent(self, unit: Unit, gid: bytes) -> None:
+        """Tell those who have not confirmed our last words where we are, with the first
+        heartbeats after them, and ask the one who has confirmed least where they are, with a few
+        later ones. If they were shown another Commit than we, they may know nothing else that we
         say as ours."""
-        (beats,) = self._db.execute(
+        (beats,) = unit.db.execute(
             "SELECT beats FROM conversation WHERE gid = ?", (gid,)
         ).fetchone()
         group, devices = self.group(gid), self._devices(gid)
@@ -2081,54 +2088,54 @@ class Conversations:
         silent = [who for who, upto in come.items() if upto < last]
         for peer in _one_each(self.others(group)) if beats <= CALLED else ():
             if peer.identity in silent:
-                self._post(gid, peer, CellKind.NOTICE, b"", now=now)
+                self._post(unit, gid, peer, CellKind.NOTICE, b"")
         if beats in SILENT_BEATS and silent:
-            self.doubt(gid, min(silent, key=come.__getitem__), asks=1, now=now)
+            self.doubt(unit, gid, min(silent, key=come.__getitem__), asks=1)
 
-    def ask(self, gap: Gap, *, now: int) -> None:
-        """Ask the sender of what is missing for it; inside a unit."""
+    def ask(self, unit: Unit, gap: Gap) -> None:
+        """Ask the sender of what is missing for it."""
         if not gap.seqs:
-            self.gaps.watch(gap.gid, gap.signer, now=now)
+            self.gaps.watch(unit, gap.gid, gap.signer)
             return
         if not self.is_followed(gap.gid) or self.history.is_shut(gap.gid):
             return
-        if self.holding.is_awaited(gap.gid, gap.signer, now=now):
-            self.gaps.put_off(gap, now=now)
+        if self.holding.is_awaited(gap.gid, gap.signer, now=unit.now):
+            self.gaps.put_off(unit, gap)
             return
-        if not self.gaps.asked(gap, now=now):
-            if self.gaps.give_up_beginning(gap.gid, gap.signer):
-                self.warn(gap.gid, MessageLost.code, "", whom=gap.identity, now=now)
-                self.gaps.watch(gap.gid, gap.signer, now=now)
+        if not self.gaps.asked(unit, gap):
+            if self.gaps.give_up_beginning(unit, gap.gid, gap.signer):
+                self.warn(unit, gap.gid, MessageLost.code, "", whom=gap.identity)
+                self.gaps.watch(unit, gap.gid, gap.signer)
                 return
             for seq in gap.seqs:
                 if not self.gaps.is_known(gap.gid, gap.signer, seq):
                     continue  # only others say that there is such a one
-                self._give_up(gap.gid, gap.signer, gap.identity, seq, now=now)
+                self._give_up(unit, gap.gid, gap.signer, gap.identity, seq)
             return
         body = codec.encode(Wanted(gap.signer, gap.seqs))
         group = self.group(gap.gid)
         peer = next((p for p in self.others(group) if p.signer == gap.signer), None)
         if group.is_large:
-            self._say(gap.gid, Kind.WANTED, body, now=now)
+            self._say(unit, gap.gid, Kind.WANTED, body)
         elif peer is not None:
-            self._post(gap.gid, peer, CellKind.WANTED, body, now=now)
+            self._post(unit, gap.gid, peer, CellKind.WANTED, body)
 
-    def _repair(self, gid: bytes, signer: bytes, body: bytes, *, now: int) -> None:
-        """Say again what a member did not get; inside a unit. Raises InvalidMessage."""
+    def _repair(self, unit: Unit, gid: bytes, signer: bytes, body: bytes) -> None:
+        """Say again what a member did not get. Raises InvalidMessage."""
         wanted = codec.decode(_wanted, body, InvalidMessage)
-        came = self._db.execute(
+        came = unit.db.execute(
             "SELECT sent_seq FROM since WHERE gid = ? AND signer = ?", (gid, signer)
         ).fetchone()
         if wanted.device != self._me.signer or came is None or not self.is_active(gid):
             return
         if self.history.is_shut(gid):
             return  # an answer would be a sign of life
-        begun, count = self._repaired.get((gid, signer), (now, 0))
-        if not begun <= now < begun + REPAIR_SPAN_MS:
-            begun, count = now, 0
+        begun, count = self._repaired.get((gid, signer), (unit.now, 0))
+        if not begun <= unit.now < begun + REPAIR_SPAN_MS:
+            begun, count = unit.now, 0
         group = self.group(gid)
         peer = next(p for p in self.others(group) if p.signer == signer)
-        (sent_seq,) = self._db.execute(
+        (sent_seq,) = unit.db.execute(
             "SELECT sent_seq FROM conversation WHERE gid = ?", (gid,)
         ).fetchone()
         answers = [self._again(gid, seq) for seq in wanted.seqs if came[0] < seq <= sent_seq]
@@ -2139,12 +2146,12 @@ class Conversations:
             count += 1
             again = codec.encode(answer)
             if group.is_large:
-                self._say(gid, Kind.REPAIR, again, now=now)
+                self._say(unit, gid, Kind.REPAIR, again)
             elif answer.envelope and self.holding.is_kept_from(a.region for a in peer.addresses):
-                notice = self._hold(gid, group, CellKind.REPAIR, again, now=now)
-                self._post(gid, peer, CellKind.HELD, notice, now=now)
+                notice = self._hold(unit, gid, group, CellKind.REPAIR, again)
+                self._post(unit, gid, peer, CellKind.HELD, notice)
             else:
-                self._post(gid, peer, CellKind.REPAIR, again, now=now)
+                self._post(unit, gid, peer, CellKind.REPAIR, again)
         self._repaired[gid, signer] = (begun, count)
 
     def _again(self, gid: bytes, seq: int) -> Repair:
@@ -2163,8 +2170,8 @@ class Conversations:
             deleted=None if said else self.history.deleted(gid, seq),
         )
 
-    def _mend(self, gid: bytes, sender: bytes, signer: bytes, body: bytes, *, now: int) -> None:
-        """Take an envelope that its sender has sent again; inside a unit.
+    def _mend(self, unit: Unit, gid: bytes, sender: bytes, signer: bytes, body: bytes) -> None:
+        """Take an envelope that its sender has sent again.
 
         Raises InvalidMessage.
         """
@@ -2172,49 +2179,48 @@ class Conversations:
         if again.device != signer:
             raise InvalidMessage
         if again.is_before:
-            self.gaps.was_before(gid, signer, again.seq)
-            self.gaps.watch(gid, signer, now=now)
+            self.gaps.was_before(unit, gid, signer, again.seq)
+            self.gaps.watch(unit, gid, signer)
             return
         if again.place is not None:  # its words are nowhere any more: nothing is lost
             if not self.gaps.follows(gid, signer, again.seq, again.place):
                 raise InvalidMessage
-            if self._count(gid, sender, signer, again.seq, again.place, mark=again.mark, now=now):
-                self._owe_receipt(gid, now=now)
-                self._take_deleted(gid, sender, again, now=now)
+            if self._count(unit, gid, sender, signer, again.seq, again.place, mark=again.mark):
+                self._owe_receipt(unit, gid)
+                self._take_deleted(unit, gid, sender, again)
             return
         if again.deleted is not None:  # so long ago that its place is forgotten, too
-            if self.gaps.give_up(gid, signer, again.seq):
-                self._take_deleted(gid, sender, again, now=now)
-            self.gaps.watch(gid, signer, now=now)
+            if self.gaps.give_up(unit, gid, signer, again.seq):
+                self._take_deleted(unit, gid, sender, again)
+            self.gaps.watch(unit, gid, signer)
             return
         if not again.envelope:
-            self._give_up(gid, signer, sender, again.seq, now=now)
+            self._give_up(unit, gid, signer, sender, again.seq)
             return
         envelope = decode_envelope(again.envelope)
         digest = envelope_hash(again.envelope)
         place = Place(envelope.previous, digest)
         if envelope.seq != again.seq or not self.gaps.follows(gid, signer, envelope.seq, place):
             raise InvalidMessage
-        self._hear(gid, sender, signer, envelope, digest, mark=again.mark, now=now)
+        self._hear(unit, gid, sender, signer, envelope, digest, mark=again.mark)
 
-    def _take_deleted(self, gid: bytes, sender: bytes, again: Repair, *, now: int) -> None:
-        """Show that a text was deleted before it came; inside a unit."""
+    def _take_deleted(self, unit: Unit, gid: bytes, sender: bytes, again: Repair) -> None:
+        """Show that a text was deleted before it came."""
         if again.deleted is not None:
             latest = self.clock(gid) + MAX_CLOCK_STEP
             said = structs.replace(again.deleted, clock=min(again.deleted.clock, latest))
-            self.move_clock(gid, said.clock)
-            self.events += self.history.keep_deleted(
-                gid, sender, again.device, again.seq, said, now=now
+            self.move_clock(unit, gid, said.clock)
+            unit.events += self.history.keep_deleted(
+                unit, gid, sender, again.device, again.seq, said
             )
 
-    def _give_up(self, gid: bytes, signer: bytes, identity: bytes, seq: int, *, now: int) -> None:
-        if self.gaps.give_up(gid, signer, seq):
-            self.warn(gid, MessageLost.code, "", whom=identity, now=now)
-        self.gaps.watch(gid, signer, now=now)
+    def _give_up(self, unit: Unit, gid: bytes, signer: bytes, identity: bytes, seq: int) -> None:
+        if self.gaps.give_up(unit, gid, signer, seq):
+            self.warn(unit, gid, MessageLost.code, "", whom=identity)
+        self.gaps.watch(unit, gid, signer)
 
-    def check_gossip(self, gid: bytes, signer: bytes, cell: PairCell, *, now: int) -> None:
-        """Compare what a member was told of our drops, and where they stand, with what we know;
-        inside a unit."""
+    def check_gossip(self, unit: Unit, gid: bytes, signer: bytes, cell: PairCell) -> None:
+        """Compare what a member was told of our drops, and where they stand, with what we know."""
         if not self.is_followed(gid):
             return
         who = next((p.identity for p in self.group(gid).people if p.signer == signer), None)
@@ -2222,17 +2228,17 @@ class Conversations:
         drops = {d[:4]: d for d in (*ours, *(e.drop_id for _, e in self.epoch_drops(gid)))}
         for seen in cell.seen:
             drop_id = drops.get(seen.drop)
-            if drop_id is not None and self._delivery.contradicts(drop_id, seen):
-                self.doubt_relay(gid, who, now=now)
+            if drop_id is not None and self._delivery.contradicts(unit, drop_id, seen):
+                self.doubt_relay(unit, gid, who)
         if self.state_of(gid, cell.epoch.number) not in (None, cell.epoch.state):
-            self.doubt(gid, who, now=now)
+            self.doubt(unit, gid, who)
 
     def state_of(self, gid: bytes, number: int) -> bytes | None:
         """The first 8 bytes of the state of an epoch that we were in, if they are kept."""
         view = self.group(gid).view
         if number == view.epoch:
             return view.state[:8]
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT state FROM epoch WHERE gid = ? AND number = ?", (gid, number)
         ).fetchone()
         return row[0] if row else None
@@ -2240,7 +2246,7 @@ class Conversations:
     def states(self, gid: bytes) -> list[Epoch]:
         """The epochs we were in, the latest first."""
         view = self.group(gid).view
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT number, state FROM epoch WHERE gid = ? AND number < ? ORDER BY number DESC",
             (gid, view.epoch),
         ).fetchall()
@@ -2248,94 +2254,85 @@ class Conversations:
 
     # Branches
 
-    def is_parted(self, gid: bytes, epoch: int, sibling: bytes, *, now: int) -> None:
+    def is_parted(self, unit: Unit, gid: bytes, epoch: int, sibling: bytes) -> None:
         """Another rightful Commit ends an epoch than the one we went with: members say what they
-        have read; inside a unit."""
-        if self.branches.note(gid, epoch, sibling, now=now):
-            self.branches.vote(gid, epoch)
-            if not self._may_have_expired(gid, epoch, now=now):
-                self.doubt_relay(gid, None, how="members were shown different Commits", now=now)
-            self._say_votes(gid, epoch, self.branches.votes(gid, epoch), now=now)
+        have read."""
+        if self.branches.note(unit, gid, epoch, sibling):
+            self.branches.vote(unit, gid, epoch)
+            if not self._may_have_expired(gid, epoch, now=unit.now):
+                self.doubt_relay(unit, gid, None, how="members were shown different Commits")
+            self._say_votes(unit, gid, epoch, self.branches.votes(gid, epoch))
 
     def _may_have_expired(self, gid: bytes, epoch: int, *, now: int) -> bool:
         """Whether who came late to an epoch's drop may not have found there what was the first in
         it, with no lie of anybody's: a Commit that rested there as long as was promised."""
-        (ended_at,) = self._db.execute(
+        (ended_at,) = self._read.execute(
             "SELECT coalesce(max(entered_at), 0) FROM epoch WHERE gid = ? AND number = ?",
             (gid, epoch + 1),
         ).fetchone()
         return (gid, epoch) in self._holed or now - ended_at > COMMIT_LIFE_MS
 
-    def _say_votes(self, gid: bytes, epoch: int, votes: list[Vote], *, now: int) -> None:
-        said = self._voted.setdefault(gid, {})
-        is_rested = all(not 0 <= now - at < VOTE_EVERY_MS for at in said.values())
+    def _say_votes(self, unit: Unit, gid: bytes, epoch: int, votes: list[Vote]) -> None:
+        said = {number: at for (one, number), at in self._voted.items() if one == gid}
+        is_rested = all(not 0 <= unit.now - at < VOTE_EVERY_MS for at in said.values())
         if (
             self.is_active(gid)
             and not self.history.is_shut(gid)
             and epoch not in said
             and is_rested
         ):
-            said[epoch] = now
-            self._say(gid, Kind.VOTES, codec.encode(Votes(epoch, votes[:MAX_VOTES])), now=now)
+            self._voted[gid, epoch] = unit.now
+            self._say(unit, gid, Kind.VOTES, codec.encode(Votes(epoch, votes[:MAX_VOTES])))
 
-    def _take_votes(self, gid: bytes, votes: Votes, *, now: int) -> None:
-        self.branches.take(
-            gid, [vote for vote in votes.votes if vote.epoch == votes.epoch], now=now
-        )
-        own = self.branches.vote(gid, votes.epoch)
+    def _take_votes(self, unit: Unit, gid: bytes, votes: Votes) -> None:
+        self.branches.take(unit, gid, [vote for vote in votes.votes if vote.epoch == votes.epoch])
+        own = self.branches.vote(unit, gid, votes.epoch)
         if own is not None:
-            self._say_votes(gid, votes.epoch, [own], now=now)
+            self._say_votes(unit, gid, votes.epoch, [own])
 
     def doubt_relay(
         self,
+        unit: Unit,
         gid: bytes | None,
         who: bytes | None,
         *,
         how: str = "they were shown other cells than we",
-        now: int,
     ) -> None:
-        """Somebody says that a relay showed them something else than us: that it lies, or they do,
-        is told to the person, not too often; inside a unit."""
+        """Somebody says that a relay showed them something else than us: that it lies, or they
+        do, is told to the person, not too often."""
         name = f"{fingerprint(who)}: " if who else ""
-        self._tell_once(gid, RelayDoubted.code, name + how, whom=who or b"", now=now)
+        self._tell_once(unit, gid, RelayDoubted.code, name + how, whom=who or b"")
 
-    def lied(
-        self,
-        gid: bytes | None,
-        *,
-        how: str,
-        now: int,
-    ) -> None:
-        """A relay does not show us what it has told us itself: tell the person, not too often;
-        inside a unit."""
-        self._tell_once(gid, RelayLied.code, how, now=now)
+    def lied(self, unit: Unit, gid: bytes | None, *, how: str) -> None:
+        """A relay does not show us what it has told us itself: tell the person, not too often."""
+        self._tell_once(unit, gid, RelayLied.code, how)
 
     def _tell_once(
-        self, gid: bytes | None, code: str, detail: str, *, whom: bytes = b"", now: int
+        self, unit: Unit, gid: bytes | None, code: str, detail: str, *, whom: bytes = b""
     ) -> None:
-        if not self._db.execute(
+        if not unit.db.execute(
             "SELECT 1 FROM warning WHERE code = ? AND gid = ? AND whom = ? AND at > ?",
-            (code, gid or b"", whom, now - LIE_EVERY_MS),
+            (code, gid or b"", whom, unit.now - LIE_EVERY_MS),
         ).fetchone():
-            self.warn(gid, code, detail, whom=whom, now=now)
+            self.warn(unit, gid, code, detail, whom=whom)
 
-    def notice(self, gid: bytes, *, now: int) -> None:
-        """The epoch drops hold, or will hold at `now`, something to look at; inside a unit."""
-        self._db.execute("UPDATE conversation SET look_due_at = ? WHERE gid = ?", (now, gid))
+    def notice(self, unit: Unit, gid: bytes, *, at: int) -> None:
+        """The epoch drops hold, or will hold at this time, something to look at."""
+        unit.db.execute("UPDATE conversation SET look_due_at = ? WHERE gid = ?", (at, gid))
 
-    def receive(self, gid: bytes, message: bytes, *, now: int) -> None:
-        """Take an MLS message that came by a pair chain or an epoch drop; inside a unit."""
+    def receive(self, unit: Unit, gid: bytes, message: bytes) -> None:
+        """Take an MLS message that came by a pair chain or an epoch drop."""
         if not self.is_followed(gid):
             return
         try:
             received = self._engine.process(gid, message)
         except FutureEpoch:
-            self._keep_early(gid, message, now=now)
+            self._keep_early(unit, gid, message)
             return
         except (OwnMessage, ReusedSecret):
             return  # whoever knows an epoch drop can show all of it once more, or what is too old
         except PeerError as error:
-            self.warn(gid, error.code, "a message could not be read", now=now)
+            self.warn(unit, gid, error.code, "a message could not be read")
             return
         if isinstance(received, mls.StagedCommit):
             self._engine.reject(received.handle)  # Commits count in the epoch drop only
@@ -2344,61 +2341,60 @@ class Conversations:
             sender = check_sender(received)
             envelope = decode_envelope(received.plaintext)
         except PeerError as error:
-            self.warn(gid, error.code, "a message could not be read", now=now)
+            self.warn(unit, gid, error.code, "a message could not be read")
             return
         digest = envelope_hash(received.plaintext)
         mark = received.aad if len(received.aad) == MARK_BYTES else NO_MARK
-        self._hear(gid, sender, received.signer, envelope, digest, mark=mark, now=now)
+        self._hear(unit, gid, sender, received.signer, envelope, digest, mark=mark)
 
     def take(
-        self, gid: bytes, signer: bytes, cell: PairCell, *, is_past: bool = False, now: int
+        self, unit: Unit, gid: bytes, signer: bytes, cell: PairCell, *, is_past: bool = False
     ) -> None:
-        """Take a cell that came by a pair chain, or by one that has ended (`is_past`); inside a
-        unit."""
-        self.check_gossip(gid, signer, cell, now=now)
+        """Take a cell that came by a pair chain, or by one that has ended (`is_past`)."""
+        self.check_gossip(unit, gid, signer, cell)
         match cell.kind:
             case CellKind.MLS:
-                self.receive(gid, cell.payload, now=now)
+                self.receive(unit, gid, cell.payload)
             case CellKind.NOTICE:
-                self._called(gid, cell.epoch, now=now)
+                self._called(unit, gid, cell.epoch)
             case CellKind.HELD:
-                self._expect_held(gid, signer, cell.payload, cell.epoch, is_past=is_past, now=now)
+                self._expect_held(unit, gid, signer, cell.payload, cell.epoch, is_past=is_past)
             case CellKind.REPAIR if is_past:
                 # Nothing but that chain vouches for it, and a copy of a vault may still have that.
-                self.gaps.ask_now(gid, signer, now=now)
+                self.gaps.ask_now(unit, gid, signer)
             case CellKind.WANTED | CellKind.REPAIR if self.is_followed(gid):
                 people = {p.signer: p.identity for p in self.group(gid).people}
                 if signer not in people:
                     return
                 try:
                     if cell.kind == CellKind.WANTED:
-                        self._repair(gid, signer, cell.payload, now=now)
+                        self._repair(unit, gid, signer, cell.payload)
                     else:
-                        self._mend(gid, people[signer], signer, cell.payload, now=now)
+                        self._mend(unit, gid, people[signer], signer, cell.payload)
                 except PeerError as error:
                     self.warn(
-                        gid, error.code, "a repair could not be read", whom=people[signer], now=now
+                        unit, gid, error.code, "a repair could not be read", whom=people[signer]
                     )
             case _:
                 pass  # of a later version
 
-    def _called(self, gid: bytes, at: Epoch, *, now: int) -> None:
-        """A member says that there is something to look at; inside a unit. That they are in a later
-        epoch is kept as a message of it would be."""
+    def _called(self, unit: Unit, gid: bytes, at: Epoch) -> None:
+        """A member says that there is something to look at. That they are in a later epoch is
+        kept as a message of it would be."""
         if self.is_followed(gid) and at.number > self.group(gid).view.epoch:
-            self._keep_early(gid, b"", now=now)
+            self._keep_early(unit, gid, b"")
         else:
-            self.notice(gid, now=now)
+            self.notice(unit, gid, at=unit.now)
 
     def _expect_held(  # whose, what, and where they are
         self,
+        unit: Unit,
         gid: bytes,
         signer: bytes,
         notice: bytes,
         at: Epoch,
         *,
         is_past: bool = False,
-        now: int,
     ) -> None:
         """A word waits at its sender's home, or somebody's of a large group (`signer` is empty)."""
         if not self.is_followed(gid) or self.history.is_shut(gid):
@@ -2406,77 +2402,78 @@ class Conversations:
         peers = [p for p in self.others(self.group(gid)) if signer in (b"", p.signer)]
         named = [address.relay for peer in peers for address in peer.addresses]
         for address in named:
-            self._places.learn(address, now=now)
+            self._places.learn(unit, address)
         relays = {address.key for address in named}
         if not signer:  # we read what we have said ourselves, too
             relays |= {home.relay for home in self._me.homes}
         try:
-            if not self.holding.expect(gid, signer, notice, relays, at, is_past=is_past, now=now):
-                self.gaps.ask_now(gid, signer, now=now)
+            if not self.holding.expect(unit, gid, signer, notice, relays, at, is_past=is_past):
+                self.gaps.ask_now(unit, gid, signer)
         except InvalidMessage as error:
-            self.warn(gid, error.code, "a notice of a held word could not be read", now=now)
+            self.warn(unit, gid, error.code, "a notice of a held word could not be read")
 
-    def fetched(self, place: HeldDrop, cells: wire.Cells, *, now: int) -> None:
-        """Take what was waited for among the cells of a drop; inside a unit."""
-        for one in self.holding.find(place, cells.cells, cells.first, now=now):
-            self._take_fetched(one, now=now)
+    def fetched(self, unit: Unit, place: HeldDrop, cells: wire.Cells) -> None:
+        """Take what was waited for among the cells of a drop."""
+        for one in self.holding.find(unit, place, cells.cells, cells.first):
+            self._take_fetched(unit, one)
 
-    def _take_fetched(self, one: Fetched, *, now: int) -> None:
+    def _take_fetched(self, unit: Unit, one: Fetched) -> None:
         if not one.signer:
-            self.receive(one.gid, one.payload, now=now)
+            self.receive(unit, one.gid, one.payload)
         else:
             cell = PairCell(one.kind, one.payload, [], one.at)
-            self.take(one.gid, one.signer, cell, now=now)
+            self.take(unit, one.gid, one.signer, cell)
 
-    def _keep_early(self, gid: bytes, message: bytes, *, now: int) -> None:
-        (count,) = self._db.execute("SELECT count(*) FROM early WHERE gid = ?", (gid,)).fetchone()
+    def _keep_early(self, unit: Unit, gid: bytes, message: bytes) -> None:
+        (count,) = unit.db.execute("SELECT count(*) FROM early WHERE gid = ?", (gid,)).fetchone()
         if count < MAX_EARLY:
-            self._db.execute(
-                "INSERT INTO early (gid, data, kept_at) VALUES (?, ?, ?)", (gid, message, now)
+            unit.db.execute(
+                "INSERT INTO early (gid, data, kept_at) VALUES (?, ?, ?)", (gid, message, unit.now)
             )
-        self.notice(gid, now=now)
+        self.notice(unit, gid, at=unit.now)
 
     def behind(self, now: int) -> list[bytes]:
         """Where messages say that the group has gone on, and its drop does not, for long."""
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT DISTINCT gid FROM early WHERE kept_at <= ?", (now - BEHIND_MS,)
         ).fetchall()
         return [gid for (gid,) in rows if self.may_doubt(gid, None, now=now)]
 
-    def ask_on(self, gid: bytes, *, now: int) -> None:
-        """Ask how the group went on from here; inside a unit."""
-        self._db.execute("DELETE FROM early WHERE kept_at < ?", (now - EARLY_LIFE_MS,))
-        self.doubt(gid, None, number=self.group(gid).view.epoch + 1, now=now)
+    def ask_on(self, unit: Unit, gid: bytes) -> None:
+        """Ask how the group went on from here."""
+        unit.db.execute("DELETE FROM early WHERE kept_at < ?", (unit.now - EARLY_LIFE_MS,))
+        self.doubt(unit, gid, None, number=self.group(gid).view.epoch + 1)
 
-    def cut_off(self, gid: bytes, *, now: int) -> None:
-        """The relay of our epoch's drop cannot be reached: if others have long gone on without us,
-        go on by the Commit that we were handed; inside a unit."""
+    def cut_off(self, unit: Unit, gid: bytes) -> None:
+        """The relay of our epoch's drop cannot be reached: if others have long gone on without
+        us, go on by the Commit that we were handed."""
         handed = self._handed(gid)
-        is_long = self._db.execute(
-            "SELECT 1 FROM early WHERE gid = ? AND kept_at <= ?", (gid, now - CUT_OFF_MS)
+        is_long = unit.db.execute(
+            "SELECT 1 FROM early WHERE gid = ? AND kept_at <= ?", (gid, unit.now - CUT_OFF_MS)
         ).fetchone()
         if handed is not None and is_long and self.is_active(gid):
-            self._take_handed(gid, handed, now=now)
+            self._take_handed(unit, gid, handed)
 
-    def is_in_step(self, gid: bytes, *, now: int) -> None:
-        """Nobody is in another epoch after all: go on in ours; inside a unit."""
-        self._db.execute("UPDATE conversation SET state = 'active' WHERE gid = ?", (gid,))
-        self.events.append(GroupChanged(gid))
-        self.gaps.resume(gid, now=now)
-        self._say_waiting(gid, now=now)
+    def is_in_step(self, unit: Unit, gid: bytes) -> None:
+        """Nobody is in another epoch after all: go on in ours."""
+        unit.db.execute("UPDATE conversation SET state = 'active' WHERE gid = ?", (gid,))
+        unit.events.append(GroupChanged(gid))
+        self.gaps.resume(unit, gid)
+        self._say_waiting(unit, gid)
 
-    def _hear_early(self, gid: bytes, *, now: int) -> None:
-        rows = self._db.execute(
+    def _hear_early(self, unit: Unit, gid: bytes) -> None:
+        rows = unit.db.execute(
             "DELETE FROM early WHERE gid = ? RETURNING id, data, kept_at", (gid,)
         ).fetchall()
         for _, message, _ in sorted(rows):
             if message:
-                self.receive(gid, message, now=now)
-        since = min((kept_at for _, _, kept_at in rows), default=now)
-        self._db.execute("UPDATE early SET kept_at = min(kept_at, ?) WHERE gid = ?", (since, gid))
+                self.receive(unit, gid, message)
+        since = min((kept_at for _, _, kept_at in rows), default=unit.now)
+        unit.db.execute("UPDATE early SET kept_at = min(kept_at, ?) WHERE gid = ?", (since, gid))
 
     def _hear(  # whose, what, its hash and mark
         self,
+        unit: Unit,
         gid: bytes,
         sender: bytes,
         signer: bytes,
@@ -2484,35 +2481,35 @@ class Conversations:
         digest: bytes,
         *,
         mark: bytes,
-        now: int,
     ) -> None:
         place = Place(envelope.previous, digest)
         try:
             if BEFORE in envelope.more:
                 said = codec.decode(_befores, envelope.more[BEFORE], InvalidMessage)
-                self.gaps.learn(gid, signer, said.epochs)
+                self.gaps.learn(unit, gid, signer, said.epochs)
         except InvalidMessage as error:
-            self.warn(gid, error.code, "a message was malformed inside", whom=sender, now=now)
-        if not self._count(gid, sender, signer, envelope.seq, place, mark=mark, now=now):
+            self.warn(unit, gid, error.code, "a message was malformed inside", whom=sender)
+        if not self._count(unit, gid, sender, signer, envelope.seq, place, mark=mark):
             return
         latest = self.clock(gid) + MAX_CLOCK_STEP
         envelope = structs.replace(envelope, clock=min(envelope.clock, latest))
-        self.move_clock(gid, envelope.clock)
-        self.holding.note(gid, sender, holds=HOLDS in envelope.more)
-        self._take_acks(gid, sender, envelope.acks, now=now)
+        self.move_clock(unit, gid, envelope.clock)
+        self.holding.note(unit, gid, sender, holds=HOLDS in envelope.more)
+        self._take_acks(unit, gid, sender, envelope.acks)
         if self.has_receipts(gid) and self.gaps.is_unheard(
-            gid, signer, sender, envelope.sent_at, now=now
+            unit, gid, signer, sender, envelope.sent_at
         ):
-            self.doubt_relay(gid, sender, how="what we say does not reach them", now=now)
+            self.doubt_relay(unit, gid, sender, how="what we say does not reach them")
         if envelope.kind != Kind.RECEIPT:
-            self._owe_receipt(gid, now=now)
+            self._owe_receipt(unit, gid)
         try:
-            self._obey(gid, sender, signer, envelope, now=now)
+            self._obey(unit, gid, sender, signer, envelope)
         except (InvalidMessage, InvalidKeyPackage, InvalidCredential) as error:
-            self.warn(gid, error.code, "a message was malformed inside", whom=sender, now=now)
+            self.warn(unit, gid, error.code, "a message was malformed inside", whom=sender)
 
     def _count(  # whose, and which
         self,
+        unit: Unit,
         gid: bytes,
         sender: bytes,
         signer: bytes,
@@ -2520,40 +2517,37 @@ class Conversations:
         place: Place,
         *,
         mark: bytes,
-        now: int,
     ) -> bool:
         """Count an envelope of a device; whether it is new."""
-        heard = self.gaps.hear(gid, signer, sender, seq, place, mark=mark)
-        self.gaps.watch(gid, signer, now=now)
+        heard = self.gaps.hear(unit, gid, signer, sender, seq, place, mark=mark)
+        self.gaps.watch(unit, gid, signer)
         if not heard.is_whole:
-            self.warn(gid, BrokenChain.code, "", whom=sender, now=now)
+            self.warn(unit, gid, BrokenChain.code, "", whom=sender)
         if heard.is_lost:
-            self.warn(gid, MessageLost.code, "", whom=sender, now=now)
+            self.warn(unit, gid, MessageLost.code, "", whom=sender)
         return heard.is_new
 
     def clock(self, gid: bytes) -> int:
         """The Lamport clock of a conversation: the highest heard or said."""
-        row = self._db.execute("SELECT clock FROM conversation WHERE gid = ?", (gid,)).fetchone()
+        row = self._read.execute("SELECT clock FROM conversation WHERE gid = ?", (gid,)).fetchone()
         return int(row[0])
 
-    def move_clock(self, gid: bytes, clock: int) -> None:
-        """Somebody has said something at this time of theirs; inside a unit. Nobody can use the
-        clock up by claiming the end of time."""
+    def move_clock(self, unit: Unit, gid: bytes, clock: int) -> None:
+        """Somebody has said something at this time of theirs. Nobody can use the clock up by
+        claiming the end of time."""
         clock = min(clock, self.clock(gid) + MAX_CLOCK_STEP)
-        self._db.execute(
-            "UPDATE conversation SET clock = max(clock, ?) WHERE gid = ?", (clock, gid)
-        )
+        unit.db.execute("UPDATE conversation SET clock = max(clock, ?) WHERE gid = ?", (clock, gid))
 
-    def _take_acks(self, gid: bytes, sender: bytes, acks: list[Ack], *, now: int) -> None:
-        (counted,) = self._db.execute(
+    def _take_acks(self, unit: Unit, gid: bytes, sender: bytes, acks: list[Ack]) -> None:
+        (counted,) = unit.db.execute(
             "SELECT counted FROM conversation WHERE gid = ?", (gid,)
         ).fetchone()
         for ack in acks:
             if ack.device != self._me.signer[:8]:
-                about = self.gaps.tell(gid, ack.device, ack.seq, ack.hash, now=now)
+                about = self.gaps.tell(unit, gid, ack.device, ack.seq, ack.hash)
                 if about is not None:
                     how = f"{fingerprint(sender)}, of what {fingerprint(about)} said"
-                    self.warn(gid, HeardOtherwise.code, how, whom=sender, now=now)
+                    self.warn(unit, gid, HeardOtherwise.code, how, whom=sender)
                 continue
             ours = self.gaps.what_we_said(gid, ack.seq)
             if ours is None or ack.seq <= counted:
@@ -2561,100 +2555,99 @@ class Conversations:
             if ours[:8] != ack.hash:
                 # A claim. It is true if it carries the mark that only we can have made.
                 if ack.mark == self.claims.mark(gid, ack.seq, ack.hash):
-                    self.all_astray(now=now)
+                    self.all_astray(unit)
                     if self._state(gid) == "astray":
-                        self.gaps.was_used(gid, ack.seq)
+                        self.gaps.was_used(unit, gid, ack.seq)
                     return
                 continue
-            self.whereabouts.confirmed(gid, sender, ack.seq)
-            if self.gaps.confirm(gid, sender, ack.seq):
-                self._see_delivered(gid)
+            self.whereabouts.confirmed(unit, gid, sender, ack.seq)
+            if self.gaps.confirm(unit, gid, sender, ack.seq):
+                self._see_delivered(unit, gid)
         if acks:
-            self.gaps.watch(gid, None, now=now)
+            self.gaps.watch(unit, gid, None)
 
-    def _see_delivered(self, gid: bytes) -> None:
-        """See what everybody has of what we have said; inside a unit."""
+    def _see_delivered(self, unit: Unit, gid: bytes) -> None:
+        """See what everybody has of what we have said."""
         upto = min(self.gaps.has_come(gid, self._devices(gid)), default=0)
-        self.gaps.forget_said(gid, upto)
-        self.history.was_delivered(gid, upto)
+        self.gaps.forget_said(unit, gid, upto)
+        self.history.was_delivered(unit, gid, upto)
 
     def _obey(
-        self, gid: bytes, sender: bytes, signer: bytes, envelope: Envelope, *, now: int
+        self, unit: Unit, gid: bytes, sender: bytes, signer: bytes, envelope: Envelope
     ) -> None:
         body = envelope.body
         if self.history.is_shut(gid) and envelope.kind in _WANTED_OF_US:
             return
         match envelope.kind:
             case Kind.TIMER if not self._may_time(gid, sender):
-                self.warn(gid, NotAdmin.code, "they set a timer", whom=sender, now=now)
+                self.warn(unit, gid, NotAdmin.code, "they set a timer", whom=sender)
             case Kind.TEXT | Kind.EDIT | Kind.REACTION | Kind.DELETE | Kind.TIMER:
-                self.events += self.history.take(gid, sender, signer, envelope, now=now)
+                unit.events += self.history.take(unit, gid, sender, signer, envelope)
             case kind if kind in _TO_CONTACTS and self.group(gid).policy.direct:
-                self._obey_contact(gid, sender, kind, body, now=now)
+                self._obey_contact(unit, gid, sender, kind, body)
             case Kind.LEAVE:
-                self._take_leave(gid, sender, body, now=now)
+                self._take_leave(unit, gid, sender, body)
             case Kind.WANTED if self.group(gid).is_large:
-                self._repair(gid, signer, body, now=now)
+                self._repair(unit, gid, signer, body)
             case Kind.REPAIR if self.group(gid).is_large:
-                self._mend(gid, sender, signer, body, now=now)
+                self._mend(unit, gid, sender, signer, body)
             case Kind.ADDRESSES:
-                self._take_addresses(sender, body, now=now)
+                self._take_addresses(unit, sender, body)
             case Kind.VOTES:
-                self._take_votes(gid, codec.decode(_votes, body, InvalidMessage), now=now)
+                self._take_votes(unit, gid, codec.decode(_votes, body, InvalidMessage))
             case _:
                 pass  # a receipt, a heartbeat, or a kind of a later version
 
-    def _obey_contact(self, gid: bytes, sender: bytes, kind: int, body: bytes, *, now: int) -> None:
+    def _obey_contact(self, unit: Unit, gid: bytes, sender: bytes, kind: int, body: bytes) -> None:
         """Take what is said in conversations of two only."""
         match kind:
             case Kind.KEY_PACKAGES:
-                self._take_key_packages(sender, body, now=now)
+                self._take_key_packages(unit, sender, body)
             case Kind.KEY_PACKAGES_WANTED:
                 wanted = codec.decode(_wanteds, body, InvalidMessage)
                 if wanted.suite in (mls.HYBRID_SUITE, mls.CLASSICAL_SUITE):
                     count = min(wanted.count, KEY_PACKAGES_GIVEN)
-                    self.give_key_packages(gid, wanted.suite, count, now=now)
+                    self.give_key_packages(unit, gid, wanted.suite, count)
             case Kind.WELCOME:
                 ref = codec.decode(_welcomes, body, InvalidMessage)
                 # The one we came by may come once more, from a member who counts anew. Another
                 # counts even where we do not know yet that we were put out meanwhile.
                 if self._came_by(ref.group) != ref.file.digest:
-                    self._take_welcome(sender, ref, now=now)
+                    self._take_welcome(unit, sender, ref)
             case Kind.DECLINED:
-                self._take_no(sender, codec.decode(_declined, body, InvalidMessage), now=now)
+                self._take_no(unit, sender, codec.decode(_declined, body, InvalidMessage))
 
-    def _take_welcome(self, sender: bytes, ref: WelcomeRef, *, now: int) -> None:
-        """Somebody has added us to a group: join it, or ask the person; inside a unit."""
+    def _take_welcome(self, unit: Unit, sender: bytes, ref: WelcomeRef) -> None:
+        """Somebody has added us to a group: join it, or ask the person."""
         offer = Offer(
-            ref.group, sender, ref.name, codec.encode(ref.file), ref.key_package, told_at=now
+            ref.group, sender, ref.name, codec.encode(ref.file), ref.key_package, told_at=unit.now
         )
         if self.offers.adds == ASK:
-            if self.offers.keep(offer):
-                self.events.append(Offered(ref.group, sender))
+            if self.offers.keep(unit, offer):
+                unit.events.append(Offered(ref.group, sender))
             return
-        (count,) = self._db.execute(
+        (count,) = unit.db.execute(
             "SELECT count(*) FROM joining WHERE inviter = ?", (sender,)
         ).fetchone()
         if count < MAX_OFFERS:
-            self._begin_joining(offer, now=now)
+            self._begin_joining(unit, offer)
 
-    def _begin_joining(self, offer: Offer, *, now: int) -> None:
-        self._db.execute(
+    def _begin_joining(self, unit: Unit, offer: Offer) -> None:
+        unit.db.execute(
             "INSERT OR REPLACE INTO joining VALUES (?, ?, ?, ?)",
-            (offer.gid, offer.ref, offer.by, now),
+            (offer.gid, offer.ref, offer.by, unit.now),
         )
-        self._tell_of_another(offer.gid, offer.by, now=now)
+        self._tell_of_another(unit, offer.gid, offer.by)
 
-    def accept_offer(self, gid: bytes, by: bytes, *, now: int) -> None:
-        """Join a group that somebody has asked us into; inside a unit. Raises
-        UnknownConversation."""
-        self._begin_joining(self.offers.take(gid, by), now=now)
+    def accept_offer(self, unit: Unit, gid: bytes, by: bytes) -> None:
+        """Join a group that somebody has asked us into. Raises UnknownConversation."""
+        self._begin_joining(unit, self.offers.take(unit, gid, by))
 
-    def decline_offer(self, gid: bytes, by: bytes, *, now: int) -> None:
-        """Stay out of a group that somebody has asked us into, and tell them, who can take us out
-        of it; inside a unit. Raises UnknownConversation."""
-        offer = self.offers.take(gid, by)
-        row = self._db.execute(
+    def decline_offer(self, unit: Unit, gid: bytes, by: bytes) -> None:
+        """Stay out of a group that somebody has asked us into, and tell them, who can take us
+        out of it. Raises UnknownConversation."""
+        offer = self.offers.take(unit, gid, by)
+        row = unit.db.execute(
             "SELECT nonce FROM key_package WHERE ref = ? AND identity = ? AND nonce != x''",
             (offer.key_package, by),
         ).fetchone()
@@ -2662,57 +2655,57 @@ class Conversations:
         if row is None or self.history.is_blocked(by):
             return
         self._engine.delete_key_package(offer.key_package)
-        self._db.execute("DELETE FROM key_package WHERE ref = ?", (offer.key_package,))
+        unit.db.execute("DELETE FROM key_package WHERE ref = ?", (offer.key_package,))
         no = codec.encode(Declined(gid, self._wish_to_leave(gid, row[0])))
         if self.is_active(direct):
-            self._say(direct, Kind.DECLINED, no, now=now)
+            self._say(unit, direct, Kind.DECLINED, no)
         elif self._state(direct) == "astray":
-            self._keep_waiting(direct, Kind.DECLINED, no, now=now)
+            self._keep_waiting(unit, direct, Kind.DECLINED, no)
 
-    def _take_no(self, sender: bytes, no: Declined, *, now: int) -> None:
-        """Somebody does not want to be in a group we have added them to; inside a unit."""
+    def _take_no(self, unit: Unit, sender: bytes, no: Declined) -> None:
+        """Somebody does not want to be in a group we have added them to."""
         wish = no.leave
         check_signature(wish.identity, wish.signature, leave_text(no.group, wish.nonce))
-        self.repeats.has_come(no.group, sender)
+        self.repeats.has_come(unit, no.group, sender)
         if wish.identity == sender and self.is_followed(no.group):
-            self._schedule_leave(no.group, wish, now=now)
+            self._schedule_leave(unit, no.group, wish)
 
-    def _take_addresses(self, sender: bytes, body: bytes, *, now: int) -> None:
+    def _take_addresses(self, unit: Unit, sender: bytes, body: bytes) -> None:
         """Reach a person elsewhere from now on; what waits for them goes there too. Where their
         relays are is the relays' own word, and counts for all of their people."""
         new = codec.decode(_new_addresses, body, InvalidMessage)
         for address in new.addresses:
-            self._places.learn(address.relay, now=now)
-        if self._db.execute(
+            self._places.learn(unit, address.relay)
+        if unit.db.execute(
             "INSERT INTO moved VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET version ="
             " excluded.version, addresses = excluded.addresses WHERE version < excluded.version"
             " RETURNING 1",
             (sender, new.version, body),
         ).fetchone():
-            self._delivery.send_after(sender, new.addresses)
+            self._delivery.send_after(unit, sender, new.addresses)
 
-    def found(self, identity: bytes, addresses: list[Address], *, now: int) -> bool:
-        """A contact is reached at these addresses, by an invite of theirs; inside a unit. False if
-        that was known. What they say themselves, now or later, counts before it."""
-        news = [self._places.learn(address.relay, now=now) for address in addresses]
+    def found(self, unit: Unit, identity: bytes, addresses: list[Address]) -> bool:
+        """A contact is reached at these addresses, by an invite of theirs. False if that was
+        known. What they say themselves, now or later, counts before it."""
+        news = [self._places.learn(unit, address.relay) for address in addresses]
         peers = self.others(self.group(self.direct_with(identity)))
         if any(peer.addresses == addresses for peer in peers if peer.identity == identity):
             return any(news)
-        self._db.execute(
+        unit.db.execute(
             "INSERT INTO moved VALUES (?, 0, ?) ON CONFLICT DO UPDATE SET addresses ="
             " excluded.addresses",
             (identity, codec.encode(NewAddresses(1, addresses))),
         )
-        self._delivery.send_after(identity, addresses)
+        self._delivery.send_after(unit, identity, addresses)
         return True
 
-    def tell_addresses(self, *, now: int) -> None:
-        """Tell everybody we talk with where we are to be reached from now on; inside a unit."""
-        rows = self._db.execute("SELECT gid FROM conversation WHERE state = 'active'").fetchall()
+    def tell_addresses(self, unit: Unit) -> None:
+        """Tell everybody we talk with where we are to be reached from now on."""
+        rows = unit.db.execute("SELECT gid FROM conversation WHERE state = 'active'").fetchall()
         for (gid,) in rows:
-            self._tell(gid, now=now)
+            self._tell(unit, gid)
 
-    def _tell(self, gid: bytes, *, is_again: bool = False, now: int) -> None:
+    def _tell(self, unit: Unit, gid: bytes, *, is_again: bool = False) -> None:
         """Tell the people of a conversation where we are now, if we have ever moved. Who is blocked
         is told nothing."""
         body = self.whereabouts.word()
@@ -2723,26 +2716,26 @@ class Conversations:
         # Whoever shares a relay with us may look for it where it is no more, too.
         relays = {home.relay for home in self._me.homes}
         envelope = self._say(
-            gid, Kind.ADDRESSES, body, is_again=is_again, rather_not_at=relays, now=now
+            unit, gid, Kind.ADDRESSES, body, is_again=is_again, rather_not_at=relays
         )
         if not is_again and not group.is_large:  # nothing of a large group comes to our buckets
-            self.whereabouts.told(gid, others, envelope.seq)
+            self.whereabouts.told(unit, gid, others, envelope.seq)
 
-    def tell_unblocked(self, identity: bytes, *, now: int) -> None:
-        """Tell somebody what they were not told while they were blocked; inside a unit."""
+    def tell_unblocked(self, unit: Unit, identity: bytes) -> None:
+        """Tell somebody what they were not told while they were blocked."""
         gid = self.direct_with(identity)
-        self._tell(gid, now=now)
-        self._say_waiting(gid, now=now)
+        self._tell(unit, gid)
+        self._say_waiting(unit, gid)
 
     def see_places(self) -> None:
         """Relays of ours are elsewhere: whatever we write from now on says so."""
         self._me.homes[:] = read_homes(self._vault)
 
-    def tell_places(self, *, now: int) -> None:
-        """And everybody is told, as of another home; inside a unit."""
-        self._places.end_news()
-        self.whereabouts.say_anew(now=now)
-        self.tell_addresses(now=now)
+    def tell_places(self, unit: Unit) -> None:
+        """And everybody is told, as of another home."""
+        self._places.end_news(unit)
+        self.whereabouts.say_anew(unit)
+        self.tell_addresses(unit)
 
     def _has_moved_since(self, group: Group) -> bool:
         """Whether our leaf says another address than ours, or that a relay is elsewhere."""
@@ -2752,84 +2745,83 @@ class Conversations:
             then.relay.says_as(today.relay) for then, today in zip(own, ours, strict=True)
         )
 
-    def came(self, gid: bytes, signer: bytes, drop_id: bytes, *, now: int) -> None:
-        """A member's cell came into one of our buckets; inside a unit."""
-        row = self._db.execute(
+    def came(self, unit: Unit, gid: bytes, signer: bytes, drop_id: bytes) -> None:
+        """A member's cell came into one of our buckets."""
+        row = unit.db.execute(
             "SELECT identity FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
         ).fetchone()
         if row is not None:
-            self.whereabouts.came(gid, row[0], drop_id, now=now)
+            self.whereabouts.came(unit, gid, row[0], drop_id)
 
-    def at_home(self) -> None:
-        """The home bucket is another now, and what was counted in the one before counts no more;
-        inside a unit."""
+    def at_home(self, unit: Unit) -> None:
+        """The home bucket is another now, and what was counted in the one before counts no more."""
         begin = self._delivery.read_so_far()
-        self._db.execute("UPDATE conversation SET sure_seq = ?", (begin,))
-        self._db.execute("UPDATE key_package SET bucket_seq = ?", (begin,))
-        self._delivery.forget_again()
+        unit.db.execute("UPDATE conversation SET sure_seq = ?", (begin,))
+        unit.db.execute("UPDATE key_package SET bucket_seq = ?", (begin,))
+        self._delivery.forget_again(unit)
         # What was still to be held at the relay that is left: who was told of it asks for it.
-        self._db.execute(
+        unit.db.execute(
             "DELETE FROM outbox WHERE purpose = 'held' AND relay <> ?", (self._me.home.relay,)
         )
 
-    def _take_leave(self, gid: bytes, sender: bytes, body: bytes, *, now: int) -> None:
+    def _take_leave(self, unit: Unit, gid: bytes, sender: bytes, body: bytes) -> None:
         wish = codec.decode(_leaves, body, InvalidMessage)
         check_signature(wish.identity, wish.signature, leave_text(gid, wish.nonce))
         if wish.identity == sender:
-            self._schedule_leave(gid, wish, now=now)
+            self._schedule_leave(unit, gid, wish)
 
-    def _schedule_leave(self, gid: bytes, wish: Leave, *, now: int) -> None:
+    def _schedule_leave(self, unit: Unit, gid: bytes, wish: Leave) -> None:
         others = [p.signer for p in self.group(gid).people if p.leaf.nonce != wish.nonce]
         if self._me.signer not in others:
             return
         turn = others.index(self._me.signer)
-        due_at = now + turn * LEAVE_TURN_MS
-        self.wish(gid, "let-go", codec.encode(wish), due_at=due_at)
-        self.attempt(gid, now=now)
+        due_at = unit.now + turn * LEAVE_TURN_MS
+        self.wish(unit, gid, "let-go", codec.encode(wish), due_at=due_at)
+        self.attempt(unit, gid)
 
-    def _take_key_packages(self, sender: bytes, body: bytes, *, now: int) -> None:
+    def _take_key_packages(self, unit: Unit, sender: bytes, body: bytes) -> None:
         given = codec.decode(_key_packages, body, InvalidMessage)
         if given.joined is not None:
-            self.repeats.has_come(given.joined, sender)
+            self.repeats.has_come(unit, given.joined, sender)
         for data in given.key_packages:
-            view = mls.check_key_package(data, now=now // 1000)
-            if self.person_of(data, now=now).identity != sender:
+            view = mls.check_key_package(data, now=unit.now // 1000)
+            if self.person_of(data, now=unit.now).identity != sender:
                 raise InvalidKeyPackage
-            self._db.execute(
+            unit.db.execute(
                 "INSERT OR IGNORE INTO their_key_package VALUES (?, ?, ?, ?)",
                 (view.ref, sender, view.suite, data),
             )
-            self._db.execute(
+            unit.db.execute(
                 "DELETE FROM their_key_package WHERE identity = ?1 AND suite = ?2 AND ref NOT IN"
                 " (SELECT ref FROM their_key_package WHERE identity = ?1 AND suite = ?2"
                 " ORDER BY rowid DESC LIMIT ?3)",
                 (sender, view.suite, MAX_KEY_PACKAGES),
             )
-        waiting = self._db.execute(
+        waiting = unit.db.execute(
             "SELECT DISTINCT gid FROM intent WHERE kind = 'add' AND data = ?", (sender,)
         ).fetchall()
         for (gid,) in waiting:
-            self.attempt(gid, now=now)
+            self.attempt(unit, gid)
 
-    def _owe_receipt(self, gid: bytes, *, now: int) -> None:
+    def _owe_receipt(self, unit: Unit, gid: bytes) -> None:
         if len(self.group(gid).identities) <= RECEIPT_GROUP:
             low, high = RECEIPT_DELAY_MS
-            due = now + low + secrets.randbelow(high - low)
-            self._db.execute(
+            due = unit.now + low + secrets.randbelow(high - low)
+            unit.db.execute(
                 "UPDATE conversation SET ack_due_at = coalesce(ack_due_at, ?) WHERE gid = ?",
                 (due, gid),
             )
 
-    def _end(self, gid: bytes) -> None:
+    def _end(self, unit: Unit, gid: bytes) -> None:
         """Forget what is needed only while we are a member; the messages stay."""
-        self._delivery.end_chains(gid)
-        self.gaps.end(gid)
-        self.holding.end(gid)
-        self.waiting.forget(gid)
-        self.whereabouts.keep(gid, ())
-        self._drop_epochs(gid, before=2**62)
-        self.lineages.forget(gid)
-        self.branches.forget(gid)
+        self._delivery.end_chains(unit, gid)
+        self.gaps.end(unit, gid)
+        self.holding.end(unit, gid)
+        self.waiting.forget(unit, gid)
+        self.whereabouts.keep(unit, gid, ())
+        self._drop_epochs(unit, gid, before=2**62)
+        self.lineages.forget(unit, gid)
+        self.branches.forget(unit, gid)
         for table in (
             "since",
             "epoch",
@@ -2841,7 +2833,7 @@ class Conversations:
             "comeback",
             "unproven",
         ):
-            self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+            unit.db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
         self._groups.pop(gid, None)
 
 

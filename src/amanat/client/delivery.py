@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from amanat.client.places import Places
     from amanat.client.profile import Home, Me
+    from amanat.client.unit import Unit
     from amanat.client.vault import Vault
     from amanat.protocol.descriptor import RelayAddress
     from amanat.protocol.identity import Address
@@ -269,6 +270,7 @@ class Delivery:
 
     def queue(
         self,
+        unit: Unit,
         relay: RelayAddress,
         request: wire.Request,
         *,
@@ -276,15 +278,16 @@ class Delivery:
         about: bytes | None,
         due_at: int,
     ) -> None:
-        """Put a request into the outbox; inside a unit. Rows of one relay leave in order."""
-        self._places.learn(relay, now=due_at)
-        self._vault.db.execute(
+        """Put a request into the outbox. Rows of one relay leave in order."""
+        self._places.learn(unit, relay)
+        unit.db.execute(
             "INSERT INTO outbox (relay, request, about, purpose, due_at) VALUES (?, ?, ?, ?, ?)",
             (relay.key, wire.encode(request), about, purpose, due_at),
         )
 
     def deposit(
         self,
+        unit: Unit,
         addresses: list[Address],
         secret: bytes,
         payload: bytes,
@@ -301,8 +304,8 @@ class Delivery:
         """
         is_kept = recipient is not None
         for address in addresses:
-            self._places.learn(address.relay, now=due_at)
-        self._vault.db.execute(
+            self._places.learn(unit, address.relay)
+        unit.db.execute(
             "INSERT INTO outbox (relay, request, other_relay, other_request, about, purpose,"
             " recipient, due_at, secret, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -316,13 +319,13 @@ class Delivery:
             ),
         )
 
-    def send_after(self, recipient: bytes, addresses: list[Address]) -> None:
-        """What waits for somebody goes to where they have moved to; inside a unit.
+    def send_after(self, unit: Unit, recipient: bytes, addresses: list[Address]) -> None:
+        """What waits for somebody goes to where they have moved to.
 
         The one-time secret stays: whichever bucket a cell is found in, its position of the chain is
         taken once.
         """
-        db = self._vault.db
+        db = unit.db
         rows = db.execute(
             "SELECT id, secret, payload FROM outbox WHERE recipient = ? AND secret IS NOT NULL",
             (recipient,),
@@ -335,11 +338,11 @@ class Delivery:
             )
 
     def fail_over(
-        self, relay: bytes, *, but_not_to: Iterable[bytes] = (), row: int | None = None
+        self, unit: Unit, relay: bytes, *, but_not_to: Iterable[bytes] = (), row: int | None = None
     ) -> None:
-        """Send what waits for a relay, or one row of it, to the recipients' other addresses, where
-        they have one; inside a unit."""
-        self._vault.db.execute(
+        """Send what waits for a relay, or one row of it, to the recipients' other addresses,
+        where they have one."""
+        unit.db.execute(
             "UPDATE outbox SET relay = other_relay, request = other_request, other_relay = relay,"
             " other_request = request, due_at = 0, tries = 0"
             " WHERE relay = ?1 AND other_relay IS NOT NULL AND (?2 IS NULL OR id = ?2)"
@@ -347,10 +350,10 @@ class Delivery:
             (relay, row, json.dumps([one.hex().upper() for one in but_not_to])),
         )
 
-    def saw(self, recipient: bytes, drop_id: bytes, seq: int, digest: bytes) -> None:
-        """A relay has taken a cell of ours for somebody; inside a unit. They will be told of the
-        digest, to compare it with theirs."""
-        db = self._vault.db
+    def saw(self, unit: Unit, recipient: bytes, drop_id: bytes, seq: int, digest: bytes) -> None:
+        """A relay has taken a cell of ours for somebody. They will be told of the digest, to
+        compare it with theirs."""
+        db = unit.db
         db.execute(
             "INSERT OR IGNORE INTO seen (identity, drop_id, seq, digest) VALUES (?, ?, ?, ?)",
             (recipient, drop_id, seq, digest[:_DIGEST]),
@@ -361,9 +364,9 @@ class Delivery:
             (recipient, KEPT_SEEN),
         )
 
-    def _tell(self, recipient: bytes, room: int) -> list[Seen]:
-        """What somebody is told of next, the least told first; inside a unit."""
-        db = self._vault.db
+    def _tell(self, unit: Unit, recipient: bytes, room: int) -> list[Seen]:
+        """What somebody is told of next, the least told first."""
+        db = unit.db
         rows = db.execute(
             "SELECT drop_id, seq, digest FROM seen WHERE identity = ? ORDER BY told, seq LIMIT ?",
             (recipient, room),
@@ -379,6 +382,7 @@ class Delivery:
 
     def post(
         self,
+        unit: Unit,
         gid: bytes,
         to: Peer,
         kind: CellKind,
@@ -386,42 +390,45 @@ class Delivery:
         *,
         epoch: Epoch,
         seen: Iterable[Seen] = (),
-        now: int,
     ) -> bool:
-        """Step the pair chain to a person and deposit a payload with them; inside a unit.
+        """Step the pair chain to a person and deposit a payload with them.
 
         False when there is no chain to them (a large group: its epoch drop is the way).
         """
-        row = self._vault.db.execute(
+        row = unit.db.execute(
             "SELECT chain FROM chain_out WHERE gid = ? AND identity = ? AND lane = ?",
             (gid, to.identity, _lane_of(kind)),
         ).fetchone()
         if row is None:
             return False
         secret, after = step(row[0])
-        self._vault.db.execute(
+        unit.db.execute(
             "UPDATE chain_out SET chain = ? WHERE gid = ? AND identity = ? AND lane = ?",
             (after, gid, to.identity, _lane_of(kind)),
         )
         read = list(seen)[:MAX_SEEN]
-        told = self._tell(to.identity, MAX_SEEN - len(read))
+        told = self._tell(unit, to.identity, MAX_SEEN - len(read))
         cell = PairCell(kind, payload, [*told, *read], epoch)
         self.deposit(
+            unit,
             to.addresses,
             secret,
             codec.encode(cell),
             purpose="cell",
             about=gid,
-            due_at=now + secrets.randbelow(JITTER_MS),
+            due_at=unit.now + secrets.randbelow(JITTER_MS),
             recipient=to.identity,
         )
         return True
 
     # Ways back: between two people's lasting keys
 
-    def claim(self, number: int, content: bytes, *, purpose: Purpose, due_at: int) -> None:
-        """Take the label of this device's claim of a number in the own bucket; inside a unit."""
+    def claim(
+        self, unit: Unit, number: int, content: bytes, *, purpose: Purpose, due_at: int
+    ) -> None:
+        """Take the label of this device's claim of a number in the own bucket."""
         self.deposit(
+            unit,
             self._me.addresses,
             self._claim_secret(number),
             content,
@@ -443,7 +450,7 @@ class Delivery:
         if self._labels is None:
             return  # read from the vault when they are needed
         claimed = self.claimed()
-        known = [row[0] for row in self._vault.db.execute("SELECT number FROM known_claim")]
+        known = [row[0] for row in self._vault.read.execute("SELECT number FROM known_claim")]
         for number in (*known, *range(claimed + 1, claimed + CLAIMS_AHEAD + 1)):
             if number not in self._claims:
                 self._claims.add(number)
@@ -454,10 +461,10 @@ class Delivery:
         count = self._me.signer + number.to_bytes(8, "big")
         return expand(self._me.delivery_key, b"amanat generation", count)
 
-    def seal_again(self, row: int, addresses: list[Address]) -> bool:
-        """A relay says that the label of a cell in the outbox is taken: seal it under the chain's
-        next one; inside a unit. False where that was done often enough, or cannot be."""
-        db = self._vault.db
+    def seal_again(self, unit: Unit, row: int, addresses: list[Address]) -> bool:
+        """A relay says that the label of a cell in the outbox is taken: seal it under the
+        chain's next one. False where that was done often enough, or cannot be."""
+        db = unit.db
         gid, identity, payload = db.execute(
             "SELECT about, recipient, payload FROM outbox WHERE id = ?", (row,)
         ).fetchone()
@@ -487,9 +494,9 @@ class Delivery:
         )
         return True
 
-    def keep_way_back(self, identity: bytes, delivery: bytes) -> None:
-        """Let a contact ask us for help; inside a unit."""
-        fresh = self._vault.db.execute(
+    def keep_way_back(self, unit: Unit, identity: bytes, delivery: bytes) -> None:
+        """Let a contact ask us for help."""
+        fresh = unit.db.execute(
             "INSERT OR IGNORE INTO way_back VALUES (?, ?) RETURNING 1", (identity, delivery)
         ).fetchone()
         if fresh and self._labels is not None:
@@ -497,46 +504,48 @@ class Delivery:
 
     def ways_back(self) -> set[bytes]:
         """The identities of those who can be asked."""
-        return {row[0] for row in self._vault.db.execute("SELECT identity FROM way_back")}
+        return {row[0] for row in self._vault.read.execute("SELECT identity FROM way_back")}
 
-    def ask(self, gid: bytes, helper: Peer, payload: bytes, *, now: int) -> None:
-        """Ask a contact for help with a conversation; inside a unit.
+    def ask(self, unit: Unit, gid: bytes, helper: Peer, payload: bytes) -> None:
+        """Ask a contact for help with a conversation.
 
-        The labels are few and are used again when cells have expired, so the payload is sealed
-        once more, under a key of this request.
+        The labels are few and are used again when cells have expired, so the payload is sealed once
+        more, under a key of this request.
         """
         salt = secrets.token_bytes(_SALT_BYTES)
         secret = self._asking(helper.delivery, self._me.identity, helper.identity)
         key = expand(secret, b"amanat asking salt", salt)
         sealed = ChaCha20Poly1305(key).encrypt(bytes(12), payload, None)
         self.deposit(
+            unit,
             helper.addresses,
             expand(secret, b"amanat asking", bytes([secrets.randbelow(WAYS_BACK)])),
             salt + sealed,
             purpose="ask",
             about=gid,
-            due_at=now,
+            due_at=unit.now,
         )
 
     def expect_help(self, gid: bytes, helper: bytes, nonce: bytes) -> None:
         """Recognise the answer to our asking from now on."""
-        (delivery,) = self._vault.db.execute(
+        (delivery,) = self._vault.read.execute(
             "SELECT delivery FROM way_back WHERE identity = ?", (helper,)
         ).fetchone()
         secret = self._asking(delivery, self._me.identity, helper)
         answer = expand(secret, b"amanat help", nonce)
         self._expect(answer, _Expected("help", answer, gid, 0, whom=helper))
 
-    def answer(self, to: Peer, nonce: bytes, payload: bytes, *, now: int) -> None:
-        """Answer somebody who asked; inside a unit."""
+    def answer(self, unit: Unit, to: Peer, nonce: bytes, payload: bytes) -> None:
+        """Answer somebody who asked."""
         secret = self._asking(to.delivery, to.identity, self._me.identity)
         self.deposit(
+            unit,
             to.addresses,
             expand(secret, b"amanat help", nonce),
             payload,
             purpose="help",
             about=None,
-            due_at=now,
+            due_at=unit.now,
         )
 
     def _asking(self, delivery: bytes, asker: bytes, helper: bytes) -> bytes:
@@ -549,7 +558,7 @@ class Delivery:
             self._expect(asked, _Expected("lost", asked, identity, number))
 
     def _open_asking(self, identity: bytes, payload: bytes) -> bytes:
-        (delivery,) = self._vault.db.execute(
+        (delivery,) = self._vault.read.execute(
             "SELECT delivery FROM way_back WHERE identity = ?", (identity,)
         ).fetchone()
         secret = self._asking(delivery, identity, self._me.identity)
@@ -561,9 +570,9 @@ class Delivery:
 
     # Chains
 
-    def forget_chains(self, gid: bytes, identity: bytes, signer: bytes) -> None:
-        """End the chains to and from one member, who comes anew; inside a unit."""
-        db = self._vault.db
+    def forget_chains(self, unit: Unit, gid: bytes, identity: bytes, signer: bytes) -> None:
+        """End the chains to and from one member, who comes anew."""
+        db = unit.db
         db.execute("DELETE FROM chain_out WHERE gid = ? AND identity = ?", (gid, identity))
         db.execute("DELETE FROM chain_in WHERE gid = ? AND signer = ?", (gid, signer))
         if self._labels is not None:
@@ -571,22 +580,22 @@ class Delivery:
 
     def keep_chains(
         self,
+        unit: Unit,
         gid: bytes,
         peers: Iterable[Peer],
         epoch_secret: bytes,
         *,
         epoch: int,
         renewed: AbstractSet[bytes] = frozenset(),
-        now: int,
     ) -> Begun:
-        """Make the chains of a conversation those of exactly these members; inside a unit.
+        """Make the chains of a conversation those of exactly these members.
 
         Chains of others end. Members without a chain start one from this epoch's secret; so do
         those at one of whose ends somebody's keys are renewed (by `renewed`, their identities), in
         the lane of words. Every member does the same on entering the same epoch, so both ends
         agree. What still comes by a chain that ended so is recognised for PAST_MS.
         """
-        db = self._vault.db
+        db = unit.db
         peers = list(peers)
         people = {peer.signer: peer.identity for peer in peers if peer.signer != self._me.signer}
         identities = {peer.identity for peer in peers}
@@ -602,17 +611,17 @@ class Delivery:
                 (gid, identity, Lane.WORDS),
             )
             for signer in [one for one, whose in people.items() if whose == identity]:
-                self._end_words(gid, signer, now=now)
-        is_any = self._begin_chains(gid, peers, epoch_secret, epoch=epoch)
+                self._end_words(unit, gid, signer)
+        is_any = self._begin_chains(unit, gid, peers, epoch_secret, epoch=epoch)
         if self._labels is not None:  # otherwise read from the vault when they are needed
             self._reload_windows(gid)
         return Begun(is_any, bool(set(people) - known))
 
     def _begin_chains(
-        self, gid: bytes, peers: Iterable[Peer], epoch_secret: bytes, *, epoch: int
+        self, unit: Unit, gid: bytes, peers: Iterable[Peer], epoch_secret: bytes, *, epoch: int
     ) -> bool:
         """Begin the chains that are not there; whether any is one to us."""
-        db = self._vault.db
+        db = unit.db
         out = db.execute("SELECT identity, lane FROM chain_out WHERE gid = ?", (gid,))
         into = db.execute(
             "SELECT signer, lane FROM chain_in WHERE gid = ? AND ended_at IS NULL", (gid,)
@@ -635,12 +644,12 @@ class Delivery:
                 )
         return is_any
 
-    def _end_words(self, gid: bytes, signer: bytes, *, now: int) -> None:
-        db = self._vault.db
+    def _end_words(self, unit: Unit, gid: bytes, signer: bytes) -> None:
+        db = unit.db
         db.execute(
             "UPDATE chain_in SET ended_at = ? WHERE gid = ? AND signer = ? AND lane = ?"
             " AND ended_at IS NULL",
-            (now, gid, signer, Lane.WORDS),
+            (unit.now, gid, signer, Lane.WORDS),
         )
         db.execute(
             "DELETE FROM chain_in WHERE gid = ?1 AND signer = ?2 AND ended_at IS NOT NULL"
@@ -649,30 +658,29 @@ class Delivery:
             (gid, signer, KEPT_PAST),
         )
 
-    def end_chains(self, gid: bytes) -> None:
-        """End every chain of a conversation; inside a unit."""
+    def end_chains(self, unit: Unit, gid: bytes) -> None:
+        """End every chain of a conversation."""
         for table in ("chain_out", "chain_in"):
-            self._vault.db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+            unit.db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
         if self._labels is not None:
             self._reload_windows(gid)
 
-    def expire(self, *, now: int) -> None:
-        """Forget chains that ended long ago, and look for less of those that ended a while ago;
-        inside a unit."""
-        db = self._vault.db
+    def expire(self, unit: Unit) -> None:
+        """Forget chains that ended long ago, and look for less of those that ended a while ago."""
+        db = unit.db
         gone = db.execute(
-            "DELETE FROM chain_in WHERE ended_at < ? RETURNING gid", (now - PAST_MS,)
+            "DELETE FROM chain_in WHERE ended_at < ? RETURNING gid", (unit.now - PAST_MS,)
         ).fetchall()
         db.execute(
             "UPDATE chain_in SET reach = ? WHERE ended_at < ? AND reach > ?",
-            (SETTLED_WINDOW, now - SETTLED_MS, SETTLED_WINDOW),
+            (SETTLED_WINDOW, unit.now - SETTLED_MS, SETTLED_WINDOW),
         )
         for (gid,) in {*gone} if self._labels is not None else ():
             self._reload_windows(gid)
 
-    def begin_clock(self, *, now: int) -> None:
-        """Nothing has ended in times to come: the clock may have been set back; inside a unit."""
-        self._vault.db.execute("UPDATE chain_in SET ended_at = min(ended_at, ?)", (now,))
+    def begin_clock(self, unit: Unit) -> None:
+        """Nothing has ended in times to come: the clock may have been set back."""
+        unit.db.execute("UPDATE chain_in SET ended_at = min(ended_at, ?)", (unit.now,))
 
     def _root(
         self, gid: bytes, peer: Peer, epoch_secret: bytes, lane: Lane, *, to_them: bool
@@ -709,17 +717,21 @@ class Delivery:
     def _cursor(self, drop_id: bytes) -> _Cursor:
         cursor = self._taken.get(drop_id) or self._passed.get(drop_id)
         if cursor is None:
-            row = self._vault.db.execute(
+            row = self._vault.read.execute(
                 "SELECT seq, digest FROM cursor WHERE drop_id = ?", (drop_id,)
             ).fetchone()
             seq, digest = row or (0, first_digest(drop_id))
             cursor = _Cursor(seq, digest, seq + 1, b"")
         return cursor
 
-    def advance(self, drop_id: bytes, cells: wire.Cells, take: int) -> list[bytes]:
+    def advance(
+        self,
+        unit: Unit,  # noqa: ARG002  # the cursor is written with it
+        drop_id: bytes,
+        cells: wire.Cells,
+        take: int,
+    ) -> list[bytes]:
         """Those of the first `take` cells of a reply that are new; the cursor moves past them.
-
-        Inside a unit.
 
         Raises RelayLied when the reply does not continue what this drop's cells were.
         """
@@ -765,18 +777,18 @@ class Delivery:
             self._recent.setdefault(drop_id, _Recent(seq)).add(seq + 1, fresh)
         return _Cursor(seq + len(fresh), digest, first, bytes(found)), fresh
 
-    def _write_cursors(self) -> None:
-        db = self._vault.db
+    def _write_cursors(self, unit: Unit) -> None:
+        db = unit.db
         for drop_id, cursor in (self._passed | self._taken).items():
             db.execute(
                 "INSERT OR REPLACE INTO cursor VALUES (?, ?, ?)",
                 (drop_id, cursor.seq, cursor.digest),
             )
             if cursor.digests:
-                self._keep_digests(drop_id, cursor.first, cursor.digests)
+                self._keep_digests(unit, drop_id, cursor.first, cursor.digests)
 
-    def _keep_digests(self, drop_id: bytes, first: int, digests: bytes) -> None:
-        db = self._vault.db
+    def _keep_digests(self, unit: Unit, drop_id: bytes, first: int, digests: bytes) -> None:
+        db = unit.db
         row = db.execute(
             "SELECT first, data FROM digests WHERE drop_id = ? ORDER BY first DESC LIMIT 1",
             (drop_id,),
@@ -800,13 +812,13 @@ class Delivery:
         cursor = self._cursor(drop_id)
         return Seen(drop_id[:4], cursor.seq, cursor.digest[:_DIGEST]) if cursor.seq else None
 
-    def contradicts(self, drop_id: bytes, seen: Seen) -> bool:
-        """Whether somebody was told another digest of a drop than we have computed; inside a unit.
+    def contradicts(self, unit: Unit, drop_id: bytes, seen: Seen) -> bool:
+        """Whether somebody was told another digest of a drop than we have computed.
 
         Told of more than we have read, we compare when we have (`broken_claims`).
         """
         if seen.seq > self.read_from(drop_id):
-            self._vault.db.execute(
+            unit.db.execute(
                 "INSERT OR IGNORE INTO claim SELECT ?1, ?2, ?3 WHERE"
                 " (SELECT count(*) FROM claim WHERE drop_id = ?1) < ?4",
                 (drop_id, seen.seq, seen.digest, MAX_CLAIMS),
@@ -815,9 +827,9 @@ class Delivery:
         ours = self._digest_at(drop_id, seen.seq)
         return ours is not None and ours != seen.digest
 
-    def broken_claims(self, drop_id: bytes) -> bool:
-        """Whether what we have read since is not what somebody was told; inside a unit."""
-        reached = self._vault.db.execute(
+    def broken_claims(self, unit: Unit, drop_id: bytes) -> bool:
+        """Whether what we have read since is not what somebody was told."""
+        reached = unit.db.execute(
             "DELETE FROM claim WHERE drop_id = ? AND seq <= ? RETURNING seq, digest",
             (drop_id, self.read_from(drop_id)),
         ).fetchall()
@@ -828,7 +840,7 @@ class Delivery:
             if cursor is not None and cursor.first <= seq <= cursor.seq:
                 start = (seq - cursor.first) * _DIGEST
                 return cursor.digests[start : start + _DIGEST]
-        row = self._vault.db.execute(
+        row = self._vault.read.execute(
             "SELECT first, data FROM digests WHERE drop_id = ? AND first <= ?"
             " ORDER BY first DESC LIMIT 1",
             (drop_id, seq),
@@ -836,27 +848,27 @@ class Delivery:
         start = (seq - row[0]) * _DIGEST if row else 0
         return row[1][start : start + _DIGEST] or None if row else None
 
-    def start_over(self, drop_id: bytes) -> None:
-        """Read a drop from its first cell again; inside a unit. What was taken is not taken twice:
-        its labels are no longer expected. Of the own bucket look for far more labels, for many
-        cells in a row may be lost."""
+    def start_over(self, unit: Unit, drop_id: bytes) -> None:
+        """Read a drop from its first cell again. What was taken is not taken twice: its labels
+        are no longer expected. Of the own bucket look for far more labels, for many cells in a
+        row may be lost."""
         self._passed.pop(drop_id, None)
         self._recent.pop(drop_id, None)
         self._taken[drop_id] = _Cursor(0, first_digest(drop_id), 1, b"")
         for table in ("digests", "claim"):
-            self._vault.db.execute(f"DELETE FROM {table} WHERE drop_id = ?", (drop_id,))  # noqa: S608
+            unit.db.execute(f"DELETE FROM {table} WHERE drop_id = ?", (drop_id,))  # noqa: S608
         if drop_id in [home.bucket.drop_id for home in self._me.buckets]:
-            self._vault.put("search", b"")
+            unit.put("search", b"")
             self._labels = None
             self._windows.clear()
 
-    def drop_cursor(self, drop_id: bytes) -> None:
-        """Forget a drop that is not read any more; inside a unit."""
+    def drop_cursor(self, unit: Unit, drop_id: bytes) -> None:
+        """Forget a drop that is not read any more."""
         self._passed.pop(drop_id, None)
         self._recent.pop(drop_id, None)
         self._taken.pop(drop_id, None)
         for table in ("cursor", "digests", "claim"):
-            self._vault.db.execute(f"DELETE FROM {table} WHERE drop_id = ?", (drop_id,))  # noqa: S608
+            unit.db.execute(f"DELETE FROM {table} WHERE drop_id = ?", (drop_id,))  # noqa: S608
 
     def read_so_far(self) -> int:
         """The seq up to which the home bucket was read."""
@@ -864,35 +876,34 @@ class Delivery:
 
     def again(self) -> int | None:
         """After which seq the own bucket has to be read again, if it has to."""
-        row = self._vault.db.execute("SELECT value FROM meta WHERE key = 'again'").fetchone()
+        row = self._vault.read.execute("SELECT value FROM meta WHERE key = 'again'").fetchone()
         return int.from_bytes(row[0], "big") if row else None
 
-    def read_again(self, after: int) -> None:
-        """Have the own bucket read again from after a seq; inside a unit. What was taken is not
-        taken twice."""
+    def read_again(self, unit: Unit, after: int) -> None:
+        """Have the own bucket read again from after a seq. What was taken is not taken twice."""
         known = self.again()
         if after < self.read_so_far() and (known is None or after < known):
-            self._vault.put("again", after.to_bytes(8, "big"))
+            unit.put("again", after.to_bytes(8, "big"))
 
-    def took_again(self, upto: int) -> None:
-        """The own bucket is being read again up to here; inside a unit, before `recognise`."""
-        self._vault.db.execute("DELETE FROM meta WHERE key = 'again'")
-        self.read_again(upto)
+    def took_again(self, unit: Unit, upto: int) -> None:
+        """The own bucket is being read again up to here, before `recognise`."""
+        unit.db.execute("DELETE FROM meta WHERE key = 'again'")
+        self.read_again(unit, upto)
 
-    def recall(self, after: int) -> list[tuple[Home, list[bytes]]] | None:
+    def recall(self, unit: Unit, after: int) -> list[tuple[Home, list[bytes]]] | None:
         """What the own buckets held lately, if nothing of the home bucket after a seq is lacking;
-        None if the relay has to be asked for it. Inside a unit: the own bucket is read again then,
-        before `recognise`."""
+        None if the relay has to be asked for it. The own bucket is read again then, before
+        `recognise`."""
         home = self._me.home
         recent = self._recent.get(home.bucket.drop_id)
         if recent is None or after < recent.since:
             return None
-        self.took_again(recent.end)
+        self.took_again(unit, recent.end)
         kept = {each: self._recent.get(each.bucket.drop_id) for each in self._me.buckets}
         return [(each, list(recent.cells)) for each, recent in kept.items() if recent is not None]
 
-    def recognise(self, cells: Iterable[bytes], home: Home) -> Iterator[Arrival]:
-        """What of these cells of an own bucket is for us; inside a unit.
+    def recognise(self, unit: Unit, cells: Iterable[bytes], home: Home) -> Iterator[Arrival]:
+        """What of these cells of an own bucket is for us.
 
         Take each arrival before the next is asked for: it may start the chain that the next is of.
 
@@ -928,11 +939,11 @@ class Delivery:
                 yield kind(expected.key, payload)
             else:
                 is_past = expected.chain in self._past
-                self._took(expected, expected.chain, window)
+                self._took(unit, expected, expected.chain, window)
                 if expected.chain.lane == _lane_of(pair_cell.kind):
                     yield FromPair(expected.key, expected.signer, pair_cell, is_past)
 
-    def _took(self, expected: _Expected, chain: _Chain, window: Window) -> None:
+    def _took(self, unit: Unit, expected: _Expected, chain: _Chain, window: Window) -> None:
         labels = self._known()
         secrets_gone = dict(window.open)
         for position in window.take(expected.position):
@@ -940,7 +951,7 @@ class Delivery:
                 labels.pop(label, None)
         for position, secret in window.fill().items():
             self._expect(secret, expected._replace(position=position))
-        self._vault.db.execute(
+        unit.db.execute(
             "UPDATE chain_in SET base = ?, chain = ?, highest = ?, received = ?"
             " WHERE gid = ? AND signer = ? AND lane = ? AND epoch = ?",
             (
@@ -969,10 +980,10 @@ class Delivery:
         self._labels = None
         self._windows.clear()
 
-    def forget_again(self) -> None:
-        """The home bucket is another now; inside a unit. What would have been found in the old one
-        by reading it again is asked for."""
-        self._vault.db.execute("DELETE FROM meta WHERE key = 'again'")
+    def forget_again(self, unit: Unit) -> None:
+        """The home bucket is another now. What would have been found in the old one by reading
+        it again is asked for."""
+        unit.db.execute("DELETE FROM meta WHERE key = 'again'")
 
     def _known(self) -> dict[bytes, _Expected]:
         """Every label that may come next, read from the vault when memory does not hold them."""
@@ -980,7 +991,7 @@ class Delivery:
             self._labels = {}
             self._claims.clear()
             self.expect_claims()
-            db = self._vault.db
+            db = self._vault.read
             for (secret,) in db.execute("SELECT secret FROM invite WHERE sealed = x''"):
                 self.expect_knock(secret)
             for (secret,) in db.execute("SELECT reply_secret FROM knock"):
@@ -997,7 +1008,7 @@ class Delivery:
 
     def _reach(self) -> int:
         """How many positions beyond the highest seen are looked for in each chain at least."""
-        db = self._vault.db
+        db = self._vault.read
         if not db.execute("SELECT 1 FROM meta WHERE key = 'search'").fetchone():
             return 0
         (chains,) = db.execute("SELECT count(*) FROM chain_in").fetchone()
@@ -1005,7 +1016,7 @@ class Delivery:
 
     def _reload_windows(self, gid: bytes) -> None:
         labels = self._known()
-        rows = self._vault.db.execute(
+        rows = self._vault.read.execute(
             "SELECT signer, lane, epoch, ended_at, reach, base, chain, highest, received"
             " FROM chain_in WHERE gid = ?",
             (gid,),

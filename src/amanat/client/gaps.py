@@ -25,6 +25,7 @@ from amanat.protocol.messages import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from amanat.client.unit import Unit
     from amanat.client.vault import Vault
     from amanat.protocol.messages import Envelope
 
@@ -88,51 +89,50 @@ class Gaps:
     """What was heard of each device, and what we have said that may have to be said again."""
 
     def __init__(self, vault: Vault) -> None:
-        self._db = vault.db
+        self._read = vault.read
 
     # Hearing
 
-    def begin(self, gid: bytes, signer: bytes, identity: bytes) -> None:
-        """A device has joined and will count from 1; inside a unit."""
-        self.forget(gid, signer)
-        self._db.execute(
+    def begin(self, unit: Unit, gid: bytes, signer: bytes, identity: bytes) -> None:
+        """A device has joined and will count from 1."""
+        self.forget(unit, gid, signer)
+        unit.db.execute(
             "INSERT INTO heard (gid, signer, identity, upto, hash) VALUES (?, ?, ?, 0, ?)",
             (gid, signer, identity, _START),
         )
 
-    def come_in(self, gid: bytes, signer: bytes, identity: bytes, epoch: int) -> None:
-        """We have joined in an epoch, and a device was there; inside a unit. How far it had counted
-        it says itself, and nobody else; 0: nobody had said anything."""
-        self.begin(gid, signer, identity)
-        self._db.execute(
+    def come_in(self, unit: Unit, gid: bytes, signer: bytes, identity: bytes, epoch: int) -> None:
+        """We have joined in an epoch, and a device was there. How far it had counted it says
+        itself, and nobody else; 0: nobody had said anything."""
+        self.begin(unit, gid, signer, identity)
+        unit.db.execute(
             "UPDATE heard SET came = ? WHERE gid = ? AND signer = ?", (epoch, gid, signer)
         )
 
-    def learn(self, gid: bytes, signer: bytes, before: Iterable[Before]) -> None:
-        """A device says how far it had counted when epochs began; inside a unit."""
-        row = self._db.execute(
+    def learn(self, unit: Unit, gid: bytes, signer: bytes, before: Iterable[Before]) -> None:
+        """A device says how far it had counted when epochs began."""
+        row = unit.db.execute(
             "SELECT came FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
         ).fetchone()
         for one in before:
             if row is not None and one.epoch == row[0]:
-                self.was_before(gid, signer, one.seq)
+                self.was_before(unit, gid, signer, one.seq)
 
-    def was_before(self, gid: bytes, signer: bytes, seq: int) -> None:
-        """What a device said up to here was not for us; inside a unit."""
-        row = self._db.execute(
+    def was_before(self, unit: Unit, gid: bytes, signer: bytes, seq: int) -> None:
+        """What a device said up to here was not for us."""
+        row = unit.db.execute(
             "UPDATE heard SET came = 0 WHERE gid = ? AND signer = ? RETURNING upto", (gid, signer)
         ).fetchone()
         if row is not None and row[0] < seq:
-            self._db.execute(
+            unit.db.execute(
                 "UPDATE heard SET base = ? WHERE gid = ? AND signer = ?", (seq, gid, signer)
             )
-            self._close_up(gid, signer, seq, b"")
+            self._close_up(unit, gid, signer, seq, b"")
 
-    def before(self, gid: bytes, *, has_receipts: bool) -> list[Before]:
-        """What those are to be told now who have come lately: how far we had counted then; inside a
-        unit. They are told until they have confirmed something since, and some times where nobody
-        confirms."""
-        rows = self._db.execute(
+    def before(self, unit: Unit, gid: bytes, *, has_receipts: bool) -> list[Before]:
+        """What those are to be told now who have come lately: how far we had counted then. They
+        are told until they have confirmed something since, and some times where nobody confirms."""
+        rows = unit.db.execute(
             "SELECT epoch, sent_seq FROM since WHERE gid = ?1 AND epoch > 0"
             " AND sent_seq > 0 AND CASE WHEN ?2 THEN NOT EXISTS (SELECT 1 FROM receipt JOIN heard"
             " USING (gid, identity) WHERE receipt.gid = ?1 AND heard.signer = since.signer"
@@ -141,23 +141,24 @@ class Gaps:
             (gid, has_receipts, TOLD_BEFORE, MAX_BEFORE),
         ).fetchall()
         for epoch, _ in rows:
-            self._db.execute(
+            unit.db.execute(
                 "UPDATE since SET told = told + 1 WHERE gid = ? AND epoch = ?", (gid, epoch)
             )
         return [Before(epoch, seq) for epoch, seq in rows]
 
     def people(self, gid: bytes) -> set[bytes]:
         """The identities of the others in a conversation as we last knew it."""
-        rows = self._db.execute("SELECT identity FROM heard WHERE gid = ?", (gid,)).fetchall()
+        rows = self._read.execute("SELECT identity FROM heard WHERE gid = ?", (gid,)).fetchall()
         return {row[0] for row in rows}
 
-    def forget(self, gid: bytes, signer: bytes) -> None:
-        """A device has gone; inside a unit."""
+    def forget(self, unit: Unit, gid: bytes, signer: bytes) -> None:
+        """A device has gone."""
         for table in ("heard", "ahead", "lost"):
-            self._db.execute(f"DELETE FROM {table} WHERE gid = ? AND signer = ?", (gid, signer))  # noqa: S608
+            unit.db.execute(f"DELETE FROM {table} WHERE gid = ? AND signer = ?", (gid, signer))  # noqa: S608
 
     def hear(  # of whom, and which
         self,
+        unit: Unit,
         gid: bytes,
         signer: bytes,
         identity: bytes,
@@ -166,63 +167,61 @@ class Gaps:
         *,
         mark: bytes = NO_MARK,
     ) -> Heard:
-        """Count an envelope; inside a unit."""
+        """Count an envelope."""
         previous, digest = place.previous, place.hash
-        row = self._db.execute(
+        row = unit.db.execute(
             "SELECT upto, hash, base FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
         ).fetchone()
         if row is None:  # what was said before we joined is not ours to miss, but it may come late
             row = (seq - 1, previous, seq - 1)
-            self._db.execute(
+            unit.db.execute(
                 "INSERT INTO heard (gid, signer, identity, upto, hash, base)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
                 (gid, signer, identity, *row),
             )
         if seq == 1:  # nothing is before it
-            self._db.execute(
-                "UPDATE heard SET came = 0 WHERE gid = ? AND signer = ?", (gid, signer)
-            )
+            unit.db.execute("UPDATE heard SET came = 0 WHERE gid = ? AND signer = ?", (gid, signer))
         upto, last, base = row
         if base < seq <= upto:
-            return Heard(is_new=self._find(gid, signer, seq))
+            return Heard(is_new=self._find(unit, gid, signer, seq))
         if previous == _START and seq > upto + 1:  # its count begins here: it has lost the other
             upto, last, base = seq - 1, previous, seq - 1
-            self._db.execute(
+            unit.db.execute(
                 "UPDATE heard SET base = ?, came = 0 WHERE gid = ? AND signer = ?",
                 (base, gid, signer),
             )
-        fresh = self._db.execute(
+        fresh = unit.db.execute(
             "INSERT OR IGNORE INTO ahead VALUES (?, ?, ?, ?, ?, ?) RETURNING 1",
             (gid, signer, seq, previous, digest, mark),
         ).fetchone()
         if not fresh:
             return Heard(is_new=False)
-        (count,) = self._db.execute(
+        (count,) = unit.db.execute(
             "SELECT count(*) FROM ahead WHERE gid = ? AND signer = ? AND seq > ?",
             (gid, signer, upto),
         ).fetchone()
         is_lost = count > MAX_AHEAD
         if is_lost:
-            (lowest,) = self._db.execute(
+            (lowest,) = unit.db.execute(
                 "SELECT min(seq) FROM ahead WHERE gid = ? AND signer = ? AND seq > ?",
                 (gid, signer, upto),
             ).fetchone()
-            self._lose(gid, signer, upto + 1, lowest - 1)
+            self._lose(unit, gid, signer, upto + 1, lowest - 1)
             upto, last = lowest - 1, b""
-        is_whole = self._close_up(gid, signer, upto, last)
+        is_whole = self._close_up(unit, gid, signer, upto, last)
         return Heard(is_new=True, is_whole=is_whole, is_lost=is_lost)
 
-    def _close_up(self, gid: bytes, signer: bytes, upto: int, last: bytes) -> bool:
+    def _close_up(self, unit: Unit, gid: bytes, signer: bytes, upto: int, last: bytes) -> bool:
         """Move `upto` over all that follows on; whether each carried the hash of the one before."""
         is_whole, mark = True, NO_MARK
-        while found := self._db.execute(
+        while found := unit.db.execute(
             "DELETE FROM ahead WHERE gid = ? AND signer = ? AND seq = ?"
             " RETURNING previous, hash, mark",
             (gid, signer, upto + 1),
         ).fetchone():
             is_whole = is_whole and (b"" in (last, found[0]) or last == found[0])
             upto, last, mark = upto + 1, found[1], found[2]
-        self._db.execute(
+        unit.db.execute(
             "UPDATE heard SET upto = ?1, hash = ?2,"
             " mark = CASE WHEN upto < ?1 THEN ?3 ELSE mark END, told = max(told, ?1)"
             " WHERE gid = ?4 AND signer = ?5",
@@ -232,26 +231,26 @@ class Gaps:
 
     def follows(self, gid: bytes, signer: bytes, seq: int, place: Place) -> bool:
         """Whether an envelope that came by repair fits between those heard on both sides."""
-        before = self._db.execute(
+        before = self._read.execute(
             "SELECT hash FROM heard WHERE gid = ?1 AND signer = ?2 AND upto = ?3"
             " UNION ALL SELECT hash FROM ahead WHERE gid = ?1 AND signer = ?2 AND seq = ?3",
             (gid, signer, seq - 1),
         ).fetchone()
-        after = self._db.execute(
+        after = self._read.execute(
             "SELECT previous FROM ahead WHERE gid = ? AND signer = ? AND seq = ?",
             (gid, signer, seq + 1),
         ).fetchone()
         fits_before = before is None or before[0] in (b"", place.previous)
         return fits_before and (after is None or after[0] == place.hash)
 
-    def tell(self, gid: bytes, device: bytes, seq: int, digest: bytes, *, now: int) -> bytes | None:
-        """Somebody says that they have heard a device up to `seq`; inside a unit.
+    def tell(self, unit: Unit, gid: bytes, device: bytes, seq: int, digest: bytes) -> bytes | None:
+        """Somebody says that they have heard a device up to `seq`.
 
         `device` and `digest` are the first 8 bytes of its key and of that envelope's hash. What
         they say is a claim: for a while, and so far, it may have the device asked. The identity of
         the device's owner where we have heard something else under that number, else None.
         """
-        row = self._db.execute(
+        row = unit.db.execute(
             "SELECT signer, identity, upto, hash, told, hint_until FROM heard WHERE gid = ?"
             " AND substr(signer, 1, 8) = ? AND came = 0",
             (gid, device),
@@ -259,33 +258,32 @@ class Gaps:
         if row is None:  # or we do not know which of its words are for us
             return None
         signer, identity, upto, last, told, until = row
-        is_rested = not until - HINT_MS[0] <= now < until + HINT_MS[1]
-        if seq > told and (is_rested or now < until):
-            self._db.execute(
+        is_rested = not until - HINT_MS[0] <= unit.now < until + HINT_MS[1]
+        if seq > told and (is_rested or unit.now < until):
+            unit.db.execute(
                 "UPDATE heard SET hint = min(?, ?), hint_until = ? WHERE gid = ? AND signer = ?",
-                (seq, told + MAX_HINT, now + HINT_MS[0] if is_rested else until, gid, signer),
+                (seq, told + MAX_HINT, unit.now + HINT_MS[0] if is_rested else until, gid, signer),
             )
         return identity if seq == upto and last[:8] not in (b"", digest) else None
 
-    def acks(self, gid: bytes, most: int) -> list[Ack]:
-        """How far we have heard some of the devices, those first that do not know it yet; inside a
-        unit."""
-        rows = self._db.execute(
+    def acks(self, unit: Unit, gid: bytes, most: int) -> list[Ack]:
+        """How far we have heard some of the devices, those first that do not know it yet."""
+        rows = unit.db.execute(
             "SELECT signer, upto, hash, mark FROM heard WHERE gid = ? AND upto > 0"
             " AND hash != x'' ORDER BY told_them >= upto, random() LIMIT ?",
             (gid, most),
         ).fetchall()
         for signer, upto, _, _ in rows:
-            self._db.execute(
+            unit.db.execute(
                 "UPDATE heard SET told_them = ? WHERE gid = ? AND signer = ?", (upto, gid, signer)
             )
         return [Ack(signer[:8], upto, digest[:8], mark) for signer, upto, digest, mark in rows]
 
     # Asking
 
-    def watch(self, gid: bytes, signer: bytes | None, *, now: int, grace: int = GRACE_MS) -> None:
-        """See that what is missing is asked for in time; inside a unit. Of one device or of all."""
-        self._db.execute(
+    def watch(self, unit: Unit, gid: bytes, signer: bytes | None, *, grace: int = GRACE_MS) -> None:
+        """See that what is missing is asked for in time. Of one device or of all."""
+        unit.db.execute(
             "UPDATE heard SET ask_due_at = CASE"
             " WHEN upto < max(told, CASE WHEN hint_until > ?4 THEN hint ELSE 0 END,"
             "   coalesce((SELECT max(seq) FROM ahead AS a"
@@ -293,34 +291,36 @@ class Gaps:
             " THEN coalesce(ask_due_at, ?1) END, asked = CASE"
             " WHEN ask_due_at IS NULL THEN 0 ELSE asked END"
             " WHERE gid = ?2 AND (?3 IS NULL OR signer = ?3)",
-            (now + grace, gid, signer, now),
+            (unit.now + grace, gid, signer, unit.now),
         )
 
-    def ask_now(self, gid: bytes, signer: bytes, *, now: int) -> None:
-        """What is missing of a device is to be asked for without waiting; inside a unit."""
-        self._db.execute(
+    def ask_now(self, unit: Unit, gid: bytes, signer: bytes) -> None:
+        """What is missing of a device is to be asked for without waiting."""
+        unit.db.execute(
             "UPDATE heard SET ask_due_at = min(ask_due_at, ?) WHERE gid = ? AND signer = ?",
-            (now, gid, signer),
+            (unit.now, gid, signer),
         )
 
-    def begin_clock(self, *, now: int) -> None:
-        """Ask and beat no later than if the pause before it had begun now; inside a unit."""
-        self._db.execute("UPDATE heard SET hint_until = min(hint_until, ?)", (now + HINT_MS[0],))
-        self._db.execute(
+    def begin_clock(self, unit: Unit) -> None:
+        """Ask and beat no later than if the pause before it had begun now."""
+        unit.db.execute(
+            "UPDATE heard SET hint_until = min(hint_until, ?)", (unit.now + HINT_MS[0],)
+        )
+        unit.db.execute(
             "UPDATE heard SET ask_due_at = min(ask_due_at, ? + CASE WHEN asked = 0 THEN ?"
             " ELSE min(? << min(asked - 1, 16), ?) END)",
-            (now, GRACE_MS, *ASK_MS),
+            (unit.now, GRACE_MS, *ASK_MS),
         )
         for beats, pause in enumerate(BEATS_MS):
-            self._db.execute(
+            unit.db.execute(
                 "UPDATE conversation SET beat_due_at = min(beat_due_at, ?1 + ?2)"
                 " WHERE beats = ?3 OR (?3 = ?4 AND beats > ?3)",
-                (now, pause, beats, len(BEATS_MS) - 1),
+                (unit.now, pause, beats, len(BEATS_MS) - 1),
             )
 
     def due(self, now: int) -> list[Gap]:
         """The gaps that are to be asked for."""
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT gid, signer, identity FROM heard WHERE ask_due_at <= ?", (now,)
         ).fetchall()
         return [
@@ -331,13 +331,13 @@ class Gaps:
     def _missing(self, gid: bytes, signer: bytes, most: int, *, now: int = 0) -> list[int]:
         """The first envelopes of a device that are missing; of those that others tell of, where
         `now` is given, the ones they tell of now."""
-        upto, told, hint, until = self._db.execute(
+        upto, told, hint, until = self._read.execute(
             "SELECT upto, told, hint, hint_until FROM heard WHERE gid = ? AND signer = ?",
             (gid, signer),
         ).fetchone()
         ahead = {
             row[0]
-            for row in self._db.execute(
+            for row in self._read.execute(
                 "SELECT seq FROM ahead WHERE gid = ? AND signer = ?", (gid, signer)
             )
         }
@@ -348,79 +348,79 @@ class Gaps:
                 found.append(seq)
         return found
 
-    def asked(self, gap: Gap, *, now: int) -> bool:
-        """A gap was asked for, or could not be; inside a unit. False when it was the last time."""
-        (asked,) = self._db.execute(
+    def asked(self, unit: Unit, gap: Gap) -> bool:
+        """A gap was asked for, or could not be. False when it was the last time."""
+        (asked,) = unit.db.execute(
             "UPDATE heard SET asked = asked + 1 WHERE gid = ? AND signer = ? RETURNING asked",
             (gap.gid, gap.signer),
         ).fetchone()
         pause = min(ASK_MS[0] << min(asked - 1, 16), ASK_MS[1])
-        self._ask_at(gap, now + pause)
+        self._ask_at(unit, gap, unit.now + pause)
         return bool(asked <= MAX_ASKS)
 
-    def put_off(self, gap: Gap, *, now: int) -> None:
-        """Ask later: what is missing may be on its way; inside a unit."""
-        self._ask_at(gap, now + GRACE_MS)
+    def put_off(self, unit: Unit, gap: Gap) -> None:
+        """Ask later: what is missing may be on its way."""
+        self._ask_at(unit, gap, unit.now + GRACE_MS)
 
-    def _ask_at(self, gap: Gap, due_at: int) -> None:
-        self._db.execute(
+    def _ask_at(self, unit: Unit, gap: Gap, due_at: int) -> None:
+        unit.db.execute(
             "UPDATE heard SET ask_due_at = ? WHERE gid = ? AND signer = ?",
             (due_at, gap.gid, gap.signer),
         )
 
     def is_known(self, gid: bytes, signer: bytes, seq: int) -> bool:
         """Whether a device has shown itself that it has said as much."""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT 1 FROM heard WHERE gid = ?1 AND signer = ?2 AND told >= ?3 UNION ALL"
             " SELECT 1 FROM ahead WHERE gid = ?1 AND signer = ?2 AND seq >= ?3",
             (gid, signer, seq),
         ).fetchone()
         return row is not None
 
-    def give_up_beginning(self, gid: bytes, signer: bytes) -> bool:
-        """A device will not say how far it had counted when we came; inside a unit. Whether that
-        was unknown: then what lies before the first that we have of it is given up at once."""
-        row = self._db.execute(
+    def give_up_beginning(self, unit: Unit, gid: bytes, signer: bytes) -> bool:
+        """A device will not say how far it had counted when we came. Whether that was unknown:
+        then what lies before the first that we have of it is given up at once."""
+        row = unit.db.execute(
             "SELECT min(seq) FROM ahead JOIN heard USING (gid, signer)"
             " WHERE gid = ? AND signer = ? AND came > 0 AND seq > upto",
             (gid, signer),
         ).fetchone()
         if row[0] is None:
             return False
-        self._lose(gid, signer, 1, row[0] - 1)
-        self.was_before(gid, signer, row[0] - 1)
+        self._lose(unit, gid, signer, 1, row[0] - 1)
+        self.was_before(unit, gid, signer, row[0] - 1)
         return True
 
-    def give_up(self, gid: bytes, signer: bytes, seq: int) -> bool:
-        """An envelope will never come; inside a unit. Whether we were missing it."""
-        row = self._db.execute(
+    def give_up(self, unit: Unit, gid: bytes, signer: bytes, seq: int) -> bool:
+        """An envelope will never come. Whether we were missing it."""
+        row = unit.db.execute(
             "SELECT upto, hash, told FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
         ).fetchone()
         if row is None or not row[0] < seq <= max(row[2], row[0] + MAX_AHEAD):
             return False
-        if not self._db.execute(
+        if not unit.db.execute(
             "INSERT OR IGNORE INTO ahead VALUES (?, ?, ?, x'', x'', ?) RETURNING 1",
             (gid, signer, seq, NO_MARK),
         ).fetchone():
             return False
-        self._lose(gid, signer, seq, seq)
-        self._close_up(gid, signer, row[0], row[1])
+        self._lose(unit, gid, signer, seq, seq)
+        self._close_up(unit, gid, signer, row[0], row[1])
         return True
 
-    def _lose(self, gid: bytes, signer: bytes, first: int, last: int) -> None:
+    def _lose(self, unit: Unit, gid: bytes, signer: bytes, first: int, last: int) -> None:
         """Give up these numbers; what comes of them after all is taken."""
-        self._db.execute(
+        unit.db.execute(
             "INSERT OR REPLACE INTO lost VALUES (?, ?, ?, ?)", (gid, signer, first, last)
         )
-        self._db.execute(
+        unit.db.execute(
             "DELETE FROM lost WHERE gid = ?1 AND signer = ?2 AND first IN (SELECT first FROM lost"
             " WHERE gid = ?1 AND signer = ?2 ORDER BY first DESC LIMIT -1 OFFSET ?3)",
             (gid, signer, MAX_LOST),
         )
 
-    def _find(self, gid: bytes, signer: bytes, seq: int) -> bool:
+    def _find(self, unit: Unit, gid: bytes, signer: bytes, seq: int) -> bool:
         """Whether what was given up has come after all."""
-        row = self._db.execute(
+        row = unit.db.execute(
             "DELETE FROM lost WHERE gid = ?1 AND signer = ?2 AND first <= ?3 AND last >= ?3"
             " RETURNING first, last",
             (gid, signer, seq),
@@ -429,12 +429,12 @@ class Gaps:
             return False
         for first, last in ((row[0], seq - 1), (seq + 1, row[1])):
             if first <= last:
-                self._lose(gid, signer, first, last)
+                self._lose(unit, gid, signer, first, last)
         return True
 
     def missing(self, gid: bytes | None = None) -> dict[tuple[bytes, bytes], int]:
         """How many envelopes are missing, by (gid, identity of the sender)."""
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT gid, identity, max(told, coalesce((SELECT max(seq) FROM ahead AS a"
             " WHERE a.gid = heard.gid AND a.signer = heard.signer), 0)) - upto -"
             " (SELECT count(*) FROM ahead AS b WHERE b.gid = heard.gid"
@@ -447,33 +447,33 @@ class Gaps:
     # Saying
 
     def keep(  # what is said, and whether it calls for heartbeats
-        self, gid: bytes, seq: int, said: bytes, mid: bytes, *, is_quiet: bool, now: int
+        self, unit: Unit, gid: bytes, seq: int, said: bytes, mid: bytes, *, is_quiet: bool
     ) -> None:
-        """Keep an envelope of ours until everybody has confirmed it; inside a unit."""
-        self._db.execute(
+        """Keep an envelope of ours until everybody has confirmed it."""
+        unit.db.execute(
             "INSERT INTO sent (gid, seq, id, envelope, said_at, is_quiet, hash)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (gid, seq, mid, said, now, is_quiet, envelope_hash(said)),
+            (gid, seq, mid, said, unit.now, is_quiet, envelope_hash(said)),
         )
         if not is_quiet:
-            self._begin_beating(gid, now=now)
+            self._begin_beating(unit, gid)
 
-    def _begin_beating(self, gid: bytes, *, now: int) -> None:
-        self._db.execute(
+    def _begin_beating(self, unit: Unit, gid: bytes) -> None:
+        unit.db.execute(
             "UPDATE conversation SET beats = 0, beat_due_at = ? WHERE gid = ?",
-            (now + BEATS_MS[0], gid),
+            (unit.now + BEATS_MS[0], gid),
         )
 
-    def resume(self, gid: bytes, *, now: int) -> None:
-        """We are in step again, and what was on its way to a relay was thrown away: tell how far we
-        have counted, so that what lacks is asked for; inside a unit."""
-        if self._db.execute("SELECT 1 FROM sent WHERE gid = ? AND NOT is_quiet", (gid,)).fetchone():
-            self._begin_beating(gid, now=now)
+    def resume(self, unit: Unit, gid: bytes) -> None:
+        """We are in step again, and what was on its way to a relay was thrown away: tell how far
+        we have counted, so that what lacks is asked for."""
+        if unit.db.execute("SELECT 1 FROM sent WHERE gid = ? AND NOT is_quiet", (gid,)).fetchone():
+            self._begin_beating(unit, gid)
 
     def said(self, gid: bytes, seq: int) -> tuple[bytes, Place | None]:
         """An envelope of ours, byte for byte, or its place if its words were taken away; empty if
         it is no longer kept."""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT envelope, previous, hash FROM sent WHERE gid = ? AND seq = ?", (gid, seq)
         ).fetchone()
         envelope, previous, digest = row or (b"", None, b"")
@@ -482,7 +482,7 @@ class Gaps:
     def what_we_said(self, gid: bytes, seq: int) -> bytes | None:
         """The hash of what we have said under this number, in the count we are in: empty if nothing
         yet, None if it is not known any more."""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT hash FROM sent WHERE gid = ?1 AND seq = ?2 UNION ALL SELECT sent_hash"
             " FROM conversation WHERE gid = ?1 AND sent_seq = ?2 AND sent_seq > counted"
             " UNION ALL SELECT x'' FROM conversation WHERE gid = ?1 AND sent_seq < ?2",
@@ -490,15 +490,15 @@ class Gaps:
         ).fetchone()
         return None if row is None else bytes(row[0])
 
-    def was_used(self, gid: bytes, seq: int) -> None:
-        """Another copy of this vault has used this number; inside a unit."""
-        self._db.execute(
+    def was_used(self, unit: Unit, gid: bytes, seq: int) -> None:
+        """Another copy of this vault has used this number."""
+        unit.db.execute(
             "UPDATE conversation SET sent_seq = max(sent_seq, ?) WHERE gid = ?", (seq, gid)
         )
 
-    def confirm(self, gid: bytes, identity: bytes, seq: int) -> bool:
-        """Somebody has what we said up to here; inside a unit. Whether that is news."""
-        row = self._db.execute(
+    def confirm(self, unit: Unit, gid: bytes, identity: bytes, seq: int) -> bool:
+        """Somebody has what we said up to here. Whether that is news."""
+        row = unit.db.execute(
             "INSERT INTO receipt VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq"
             " WHERE seq < excluded.seq RETURNING 1",
             (gid, identity, seq),
@@ -509,10 +509,12 @@ class Gaps:
         """How far of what we have said came to each of these people, by their receipts; what was
         said before they were here was not for them. `people` are identities, and their devices."""
         told: dict[bytes, int] = dict(
-            self._db.execute("SELECT identity, seq FROM receipt WHERE gid = ?", (gid,)).fetchall()
+            self._read.execute("SELECT identity, seq FROM receipt WHERE gid = ?", (gid,)).fetchall()
         )
         came: dict[bytes, int] = dict(
-            self._db.execute("SELECT signer, sent_seq FROM since WHERE gid = ?", (gid,)).fetchall()
+            self._read.execute(
+                "SELECT signer, sent_seq FROM since WHERE gid = ?", (gid,)
+            ).fetchall()
         )
         return [
             max(told.get(identity, 0), min((came.get(one, 0) for one in devices), default=0))
@@ -522,120 +524,120 @@ class Gaps:
     def last_word(self, gid: bytes) -> int:
         """The number of the last of what we have said and still keep, receipts and heartbeats left
         out; 0 if there is none."""
-        (last,) = self._db.execute(
+        (last,) = self._read.execute(
             "SELECT coalesce(max(seq), 0) FROM sent WHERE gid = ? AND NOT is_quiet", (gid,)
         ).fetchone()
         return int(last)
 
-    def forget_said(self, gid: bytes, upto: int) -> None:
-        """Everybody has what we have said up to here; inside a unit."""
-        self._db.execute("DELETE FROM sent WHERE gid = ? AND seq <= ?", (gid, upto))
+    def forget_said(self, unit: Unit, gid: bytes, upto: int) -> None:
+        """Everybody has what we have said up to here."""
+        unit.db.execute("DELETE FROM sent WHERE gid = ? AND seq <= ?", (gid, upto))
 
     def not_come(self, gid: bytes, after: int) -> list[Envelope]:
         """What we have said after here and still keep, receipts and heartbeats left out."""
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT envelope FROM sent WHERE gid = ? AND seq > ? AND envelope != x''"
             " AND NOT is_quiet ORDER BY seq",
             (gid, after),
         ).fetchall()
         return [decode_envelope(row[0]) for row in rows]
 
-    def count_anew(self, gid: bytes, *, now: int) -> None:
+    def count_anew(self, unit: Unit, gid: bytes) -> None:
         """Our count goes on above every number we can have used: another copy of this vault may
-        have said something else under the next ones; inside a unit.
+        have said something else under the next ones.
 
         No number is ever used again, so nobody who speaks of an older one can mean a newer.
         """
-        (sent_seq,) = self._db.execute(
+        (sent_seq,) = unit.db.execute(
             "SELECT sent_seq FROM conversation WHERE gid = ?", (gid,)
         ).fetchone()
-        self.count_from(gid, max(sent_seq + 1, now))
-        self._db.execute("DELETE FROM sent WHERE gid = ?", (gid,))
+        self.count_from(unit, gid, max(sent_seq + 1, unit.now))
+        unit.db.execute("DELETE FROM sent WHERE gid = ?", (gid,))
 
-    def count_from(self, gid: bytes, counted: int) -> None:
-        """The next envelope of ours comes after this number, and is the first of a count; inside a
-        unit."""
-        self._db.execute(
+    def count_from(self, unit: Unit, gid: bytes, counted: int) -> None:
+        """The next envelope of ours comes after this number, and is the first of a count."""
+        unit.db.execute(
             "UPDATE conversation SET sent_seq = ?1, counted = ?1, sent_hash = ?2 WHERE gid = ?3",
             (counted, _START, gid),
         )
-        self._db.execute("UPDATE since SET sent_seq = ? WHERE gid = ?", (counted, gid))
+        unit.db.execute("UPDATE since SET sent_seq = ? WHERE gid = ?", (counted, gid))
 
     def is_unheard(
-        self, gid: bytes, signer: bytes, identity: bytes, sent_at: int, *, now: int
+        self, unit: Unit, gid: bytes, signer: bytes, identity: bytes, sent_at: int
     ) -> bool:
-        """Whether somebody who has just spoken shows for the second time that what we said does not
-        reach them; inside a unit."""
-        if abs(now - sent_at) > FRESH_MS:
+        """Whether somebody who has just spoken shows for the second time that what we said does
+        not reach them."""
+        if abs(unit.now - sent_at) > FRESH_MS:
             return False
-        (missed,) = self._db.execute(
+        (missed,) = unit.db.execute(
             "SELECT min(seq) FROM sent WHERE gid = ?1 AND NOT is_quiet AND said_at <= ?4 AND seq >"
             " max((SELECT sent_seq FROM since WHERE gid = ?1 AND signer = ?2),"
             " coalesce((SELECT seq FROM receipt WHERE gid = ?1 AND identity = ?3), 0))"
             " AND NOT EXISTS (SELECT 1 FROM outbox WHERE about = ?1"
             " AND purpose IN ('cell', 'held'))",
-            (gid, signer, identity, now - UNHEARD_MS),
+            (gid, signer, identity, unit.now - UNHEARD_MS),
         ).fetchone()
-        before = self._db.execute(
+        before = unit.db.execute(
             "SELECT seq, sent_at FROM unheard WHERE gid = ? AND identity = ?", (gid, identity)
         ).fetchone()
         if missed is None:
-            self._db.execute("DELETE FROM unheard WHERE gid = ? AND identity = ?", (gid, identity))
+            unit.db.execute("DELETE FROM unheard WHERE gid = ? AND identity = ?", (gid, identity))
             return False
         if before is not None and before[0] == missed:
             return bool(sent_at >= before[1] + UNHEARD_MS)
-        self._db.execute(
+        unit.db.execute(
             "INSERT OR REPLACE INTO unheard VALUES (?, ?, ?, ?)", (gid, identity, missed, sent_at)
         )
         return False
 
     def is_saying(self, gid: bytes) -> bool:
         """Whether what we have said in a conversation is not all out yet."""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT 1 FROM outbox WHERE about = ?1 AND purpose IN ('cell', 'held') UNION ALL"
             " SELECT 1 FROM conversation WHERE gid = ?1 AND state = 'astray'",
             (gid,),
         ).fetchone()
         return row is not None
 
-    def expire(self, *, now: int) -> None:
-        """Forget what was kept long enough; inside a unit."""
-        self._db.execute("DELETE FROM sent WHERE said_at < ?", (now - KEPT_MS,))
+    def expire(self, unit: Unit) -> None:
+        """Forget what was kept long enough."""
+        unit.db.execute("DELETE FROM sent WHERE said_at < ?", (unit.now - KEPT_MS,))
 
     def beats_due(self, now: int) -> list[bytes]:
         """The conversations in which a heartbeat may be due."""
-        rows = self._db.execute("SELECT gid FROM conversation WHERE beat_due_at <= ?", (now,))
+        rows = self._read.execute("SELECT gid FROM conversation WHERE beat_due_at <= ?", (now,))
         return [row[0] for row in rows.fetchall()]
 
-    def beat(self, gid: bytes, *, has_receipts: bool, is_telling: bool, now: int) -> bool:
+    def beat(self, unit: Unit, gid: bytes, *, has_receipts: bool, is_telling: bool) -> bool:
         """Whether to send a heartbeat now: there is a word that not everybody has confirmed, or
-        somebody who may not know where we are; inside a unit. The next one comes later."""
+        somebody who may not know where we are. The next one comes later."""
         if self.is_saying(gid):
-            self._db.execute(
-                "UPDATE conversation SET beat_due_at = ? WHERE gid = ?", (now + BEATS_MS[0], gid)
+            unit.db.execute(
+                "UPDATE conversation SET beat_due_at = ? WHERE gid = ?",
+                (unit.now + BEATS_MS[0], gid),
             )
             return False
-        (beats,) = self._db.execute(
+        (beats,) = unit.db.execute(
             "SELECT beats FROM conversation WHERE gid = ?", (gid,)
         ).fetchone()
         is_open = (
             is_telling
-            or self._db.execute(
+            or unit.db.execute(
                 "SELECT 1 FROM sent WHERE gid = ? AND NOT is_quiet", (gid,)
             ).fetchone()
         )
         most = MAX_BEATS if has_receipts or is_telling else MAX_BEATS_LARGE
         due_at = None
         if is_open and beats + 1 < most:
-            due_at = now + BEATS_MS[min(beats + 1, len(BEATS_MS) - 1)]
-        self._db.execute(
+            due_at = unit.now + BEATS_MS[min(beats + 1, len(BEATS_MS) - 1)]
+        unit.db.execute(
             "UPDATE conversation SET beats = beats + 1, beat_due_at = ? WHERE gid = ?",
             (due_at, gid),
         )
         return bool(is_open)
 
-    def end(self, gid: bytes) -> None:
-        """We are no longer a member; inside a unit."""
+    def end(self, unit: Unit, gid: bytes) -> None:
+        """We are no longer a member."""
         for table in ("heard", "ahead", "lost", "sent", "unheard"):
-            self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
-        self._db.execute("UPDATE conversation SET beat_due_at = NULL WHERE gid = ?", (gid,))
+            unit.db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+        unit.db.execute("UPDATE conversation SET beat_due_at = NULL WHERE gid = ?", (gid,))

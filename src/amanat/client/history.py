@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
+from amanat.client.events import MessageChanged, TextArrived
 from amanat.client.waiting import Waiting
 from amanat.errors import (
     AmbiguousName,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from amanat.client.profile import Me
+    from amanat.client.unit import Unit
     from amanat.client.vault import Vault
     from amanat.client.waiting import Word
 
@@ -60,20 +62,6 @@ first. One who floods pushes out only their own."""
 MIN_PREFIX = 4
 """Fewest hex digits of an id that are taken for it."""
 _ID_DIGITS = 32
-
-
-class TextArrived(NamedTuple):
-    """A text of somebody was kept."""
-
-    gid: bytes
-    row: int
-
-
-class MessageChanged(NamedTuple):
-    """A message was edited, deleted or reacted to, or has expired (its row is gone then)."""
-
-    gid: bytes
-    row: int
 
 
 class Quote(NamedTuple):
@@ -122,11 +110,11 @@ class _Change(NamedTuple):
 
 
 class History:
-    """All messages of one vault. What changes them runs inside a unit."""
+    """All messages of one vault."""
 
     def __init__(self, vault: Vault, me: Me) -> None:
         self._vault = vault
-        self._db = vault.db
+        self._read = vault.read
         self._me = me
         self.waiting = Waiting(vault)
         # At start, for the last process may have died between its deletion and this.
@@ -140,7 +128,7 @@ class History:
     # Taking
 
     def take(
-        self, gid: bytes, identity: bytes, signer: bytes, envelope: Envelope, *, now: int
+        self, unit: Unit, gid: bytes, identity: bytes, signer: bytes, envelope: Envelope
     ) -> list[TextArrived | MessageChanged]:
         """Take a text, or something done with one, anybody's or our own; what it changed.
 
@@ -150,7 +138,7 @@ class History:
         body = envelope.body
         if envelope.kind == Kind.TEXT:
             said = codec.decode(_texts, body, InvalidMessage)
-            return self.keep(gid, identity, signer, envelope, said, now=now)
+            return self.keep(unit, gid, identity, signer, envelope, said)
 
         def change(target: bytes, value: str = "") -> _Change:
             return _Change(
@@ -176,32 +164,31 @@ class History:
                 changes = [change(t) for t in codec.decode(_deletes, body, InvalidMessage).targets]
             case Kind.TIMER:
                 life_s = codec.decode(_timers, body, InvalidMessage).life_s
-                self._put(change(gid, str(life_s)), is_pending=False)
+                self._put(unit, change(gid, str(life_s)), is_pending=False)
         if envelope.kind != Kind.DELETE and self.is_blocked(identity):
             return []
-        rows = [self._apply(one) for one in changes]
+        rows = [self._apply(unit, one) for one in changes]
         return [MessageChanged(gid, row) for row in rows if row is not None]
 
     def keep(
         self,
+        unit: Unit,
         gid: bytes,
         identity: bytes,
         signer: bytes,
         envelope: Envelope,
         said: Text,
-        *,
-        now: int,
     ) -> list[TextArrived | MessageChanged]:
         """Keep a text, and do with it what was waiting for it."""
         mid = message_id(identity, envelope.id)
         if self._is_gone(gid, mid):
             return []
         if self.is_blocked(identity):
-            self._db.execute("INSERT INTO gone VALUES (?, ?)", (gid, mid))
-            self._db.execute("UPDATE conversation SET hidden = hidden + 1 WHERE gid = ?", (gid,))
+            unit.db.execute("INSERT INTO gone VALUES (?, ?)", (gid, mid))
+            unit.db.execute("UPDATE conversation SET hidden = hidden + 1 WHERE gid = ?", (gid,))
             return []
         wait = 0 if identity == self._me.identity else UNREAD_MS
-        kept = self._db.execute(
+        kept = unit.db.execute(
             "INSERT INTO message (gid, id, envelope, identity, signer, seq, clock, sent_at,"
             " kept_at, text, reply_to, life_s, expires_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING row",
@@ -214,101 +201,99 @@ class History:
                 envelope.seq,
                 envelope.clock,
                 envelope.sent_at,
-                now,
+                unit.now,
                 said.text,
                 said.reply_to,
                 said.life_s,
-                now + wait + 1000 * said.life_s if said.life_s else None,
+                unit.now + wait + 1000 * said.life_s if said.life_s else None,
             ),
         ).fetchone()
         if kept is None:
             return []
         (row,) = kept
-        if self._settle(gid, mid, identity):
+        if self._settle(unit, gid, mid, identity):
             return [TextArrived(gid, row)]
         return [MessageChanged(gid, row)]
 
     def keep_deleted(
-        self, gid: bytes, identity: bytes, signer: bytes, seq: int, deleted: Deleted, *, now: int
+        self, unit: Unit, gid: bytes, identity: bytes, signer: bytes, seq: int, deleted: Deleted
     ) -> list[MessageChanged]:
         """Keep that somebody has said a text that they have deleted before it came here."""
         mid = message_id(identity, deleted.id)
         if self._is_gone(gid, mid) or self.is_blocked(identity):
             return []
-        kept = self._db.execute(
+        kept = unit.db.execute(
             "INSERT INTO message (gid, id, envelope, identity, signer, seq, clock, sent_at,"
             " kept_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING row",
-            (gid, mid, deleted.id, identity, signer, seq, deleted.clock, deleted.sent_at, now),
+            (gid, mid, deleted.id, identity, signer, seq, deleted.clock, deleted.sent_at, unit.now),
         ).fetchone()
         if kept is None:
             return []
-        self._erase(gid, mid)  # what was waiting for it
+        self._erase(unit, gid, mid)  # what was waiting for it
         return [MessageChanged(gid, kept[0])]
 
     def deleted(self, gid: bytes, seq: int) -> Deleted | None:
         """The text that we have said under this number, if we have deleted it for everyone."""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT envelope, clock, sent_at FROM message WHERE gid = ? AND identity = ?"
             " AND signer = ? AND seq = ? AND text IS NULL",
             (gid, self._me.identity, self._me.signer, seq),
         ).fetchone()
         return None if row is None else Deleted(*row)
 
-    def _settle(self, gid: bytes, mid: bytes, author: bytes) -> bool:
+    def _settle(self, unit: Unit, gid: bytes, mid: bytes, author: bytes) -> bool:
         """Apply what was waiting for a text; whether the text is still there."""
-        rows = self._db.execute(
+        rows = unit.db.execute(
             "SELECT gid, target, identity, kind, clock, seq, id, value FROM change"
             " WHERE gid = ? AND target = ? AND is_pending",
             (gid, mid),
         ).fetchall()
         if not rows:
             return True
-        self._db.execute(
+        unit.db.execute(
             "DELETE FROM change WHERE gid = ? AND target = ? AND kind != ?",
             (gid, mid, Kind.REACTION),
         )
-        self._db.execute(
-            "UPDATE change SET is_pending = 0 WHERE gid = ? AND target = ?", (gid, mid)
-        )
+        unit.db.execute("UPDATE change SET is_pending = 0 WHERE gid = ? AND target = ?", (gid, mid))
         own = {change.kind: change for change in (_Change(*r) for r in rows if r[2] == author)}
         if Kind.DELETE in own:
-            self._erase(gid, mid)
+            self._erase(unit, gid, mid)
         elif Kind.EDIT in own:
-            self._apply(own[Kind.EDIT])
+            self._apply(unit, own[Kind.EDIT])
         return Kind.DELETE not in own
 
-    def _apply(self, change: _Change) -> int | None:
+    def _apply(self, unit: Unit, change: _Change) -> int | None:
         """Do what somebody did to a text, now or once it is here; the row that it changed."""
         gid, target = change.gid, change.target
-        found = self._db.execute(
+        found = unit.db.execute(
             "SELECT row, identity, text IS NULL FROM message WHERE gid = ? AND id = ?",
             (gid, target),
         ).fetchone()
         if found is None:
             if not self._is_gone(gid, target):
-                self._put(change, is_pending=True)
+                self._put(unit, change, is_pending=True)
             return None
         row, author, is_deleted = found
         if is_deleted:
             return None
         if change.kind == Kind.REACTION:
-            return int(row) if self._put(change, is_pending=False) else None
+            return int(row) if self._put(unit, change, is_pending=False) else None
         if change.identity != author:
             return None
         if change.kind == Kind.DELETE:
-            self._erase(gid, target)
+            self._erase(unit, gid, target)
         else:
             # The words are in the message; what stays of an edit says which one they are of.
-            if not self._put(change._replace(value=""), is_pending=False):
+            if not self._put(unit, change._replace(value=""), is_pending=False):
                 return None
-            self._db.execute("UPDATE message SET text = ? WHERE row = ?", (change.value, row))
+            unit.db.execute("UPDATE message SET text = ? WHERE row = ?", (change.value, row))
             self._is_scrub_due = True
         return int(row)
 
-    def _put(self, change: _Change, *, is_pending: bool) -> bool:
+    def _put(self, unit: Unit, change: _Change, *, is_pending: bool) -> bool:
         """Keep a change if it is the last one of its kind; whether it is."""
         key = change[:4]
-        before = self._db.execute(
+        before = unit.db.execute(
             "SELECT clock, seq, id FROM change WHERE gid = ? AND target = ? AND identity = ?"
             " AND kind = ?",
             key,
@@ -317,14 +302,14 @@ class History:
             if before >= (change.clock, change.seq, change.id):
                 return False
             self._is_scrub_due = True
-        self._db.execute(
+        unit.db.execute(
             "INSERT INTO change (gid, target, identity, kind, clock, seq, id, value, is_pending)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET clock = excluded.clock,"
             " seq = excluded.seq, id = excluded.id, value = excluded.value",
             (*change, is_pending),
         )
         if is_pending and before is None:
-            self._db.execute(
+            unit.db.execute(
                 "DELETE FROM change WHERE row IN (SELECT row FROM change WHERE gid = ?"
                 " AND identity = ? AND is_pending ORDER BY row DESC LIMIT -1 OFFSET ?)",
                 (change.gid, change.identity, MAX_PENDING),
@@ -333,37 +318,37 @@ class History:
 
     # Removing
 
-    def _erase(self, gid: bytes, mid: bytes) -> None:
+    def _erase(self, unit: Unit, gid: bytes, mid: bytes) -> None:
         """Take away all of a message but that it was there."""
-        self._strip(gid, mid)
-        self._db.execute(
+        self._strip(unit, gid, mid)
+        unit.db.execute(
             "UPDATE message SET text = NULL, reply_to = NULL WHERE gid = ? AND id = ?", (gid, mid)
         )
 
-    def forget(self, gid: bytes, mid: bytes) -> None:
+    def forget(self, unit: Unit, gid: bytes, mid: bytes) -> None:
         """Take away a message from this vault, for good."""
-        self._strip(gid, mid)
-        self._db.execute("DELETE FROM message WHERE gid = ? AND id = ?", (gid, mid))
-        self._db.execute("INSERT INTO gone VALUES (?, ?)", (gid, mid))
+        self._strip(unit, gid, mid)
+        unit.db.execute("DELETE FROM message WHERE gid = ? AND id = ?", (gid, mid))
+        unit.db.execute("INSERT INTO gone VALUES (?, ?)", (gid, mid))
 
-    def _strip(self, gid: bytes, mid: bytes) -> None:
+    def _strip(self, unit: Unit, gid: bytes, mid: bytes) -> None:
         """Take away what was done with a message, and what was kept to say any of it again: of that
         its place stays, so that whom it did not reach can be told that nothing is lost."""
         self._is_scrub_due = True
-        self._db.execute("DELETE FROM change WHERE gid = ? AND target = ?", (gid, mid))
-        for seq, said in self._db.execute(
+        unit.db.execute("DELETE FROM change WHERE gid = ? AND target = ?", (gid, mid))
+        for seq, said in unit.db.execute(
             "SELECT seq, envelope FROM sent WHERE gid = ? AND NOT is_quiet", (gid,)
         ).fetchall():
             envelope = decode_envelope(said)
             if mid == self._about(envelope):
-                self._db.execute(
+                unit.db.execute(
                     "UPDATE sent SET id = x'', envelope = x'', is_quiet = 1, previous = ?"
                     " WHERE gid = ? AND seq = ?",
                     (envelope.previous, gid, seq),
                 )
         for word in self.waiting.all(gid):
             if mid == self._about(word):
-                self.waiting.drop(gid, word)
+                self.waiting.drop(unit, gid, word)
 
     def _about(self, said: Envelope | Word) -> bytes | None:
         """The message whose words one of our envelopes holds."""
@@ -379,24 +364,24 @@ class History:
                 return self._about(decode_envelope(again.envelope)) if again.envelope else None
         return None
 
-    def move(self, old: bytes, gid: bytes) -> None:
+    def move(self, unit: Unit, old: bytes, gid: bytes) -> None:
         """What is in one conversation is in another from now on, but for the greeting that began
         it: the other has one of its own."""
         greeting = greeting_id(old)
-        self._db.execute(
+        unit.db.execute(
             "UPDATE OR IGNORE change SET gid = ?2, target = CASE target WHEN ?1 THEN ?2 ELSE target"
             " END WHERE gid = ?1 AND target NOT IN"
             " (SELECT id FROM message WHERE gid = ?1 AND envelope = ?3)",
             (old, gid, greeting),
         )
         # Our texts have no place in the count of the other: they get one when they are said there.
-        self._db.execute(
+        unit.db.execute(
             "UPDATE OR IGNORE message SET gid = ?2, seq = CASE identity WHEN ?4 THEN 0 ELSE seq END"
             " WHERE gid = ?1 AND envelope != ?3",
             (old, gid, greeting, self._me.identity),
         )
-        self._db.execute("UPDATE OR IGNORE gone SET gid = ?2 WHERE gid = ?1", (old, gid))
-        self._db.execute(
+        unit.db.execute("UPDATE OR IGNORE gone SET gid = ?2 WHERE gid = ?1", (old, gid))
+        unit.db.execute(
             "UPDATE conversation SET read_row = max(read_row, (SELECT read_row FROM conversation"
             " WHERE gid = ?1)) WHERE gid = ?2",
             (old, gid),
@@ -404,16 +389,16 @@ class History:
 
     # Our own words
 
-    def was_said(self, gid: bytes, envelope: Envelope) -> None:
+    def was_said(self, unit: Unit, gid: bytes, envelope: Envelope) -> None:
         """A word that was waiting has its place in our count now."""
-        self._db.execute(
+        unit.db.execute(
             "UPDATE message SET seq = ? WHERE gid = ? AND id = ?",
             (envelope.seq, gid, message_id(self._me.identity, envelope.id)),
         )
 
-    def was_delivered(self, gid: bytes, upto: int) -> None:
+    def was_delivered(self, unit: Unit, gid: bytes, upto: int) -> None:
         """Everybody has what we have said up to here in the count we are in."""
-        self._db.execute(
+        unit.db.execute(
             "UPDATE message SET is_delivered = 1 WHERE gid = ?1 AND identity = ?2 AND seq <= ?3"
             " AND NOT is_delivered"
             " AND seq > (SELECT counted FROM conversation WHERE conversation.gid = ?1)",
@@ -421,47 +406,47 @@ class History:
         )
 
     def _is_gone(self, gid: bytes, mid: bytes) -> bool:
-        row = self._db.execute("SELECT 1 FROM gone WHERE gid = ? AND id = ?", (gid, mid))
+        row = self._read.execute("SELECT 1 FROM gone WHERE gid = ? AND id = ?", (gid, mid))
         return row.fetchone() is not None
 
     def is_due(self, now: int) -> bool:
         """Whether some text's life has ended."""
-        (first,) = self._db.execute(
+        (first,) = self._read.execute(
             "SELECT min(expires_at) FROM message WHERE expires_at IS NOT NULL"
         ).fetchone()
         return first is not None and first <= now
 
-    def expire(self, *, now: int) -> list[MessageChanged]:
+    def expire(self, unit: Unit) -> list[MessageChanged]:
         """Take away the texts whose life has ended."""
-        rows = self._db.execute(
-            "SELECT gid, row, id FROM message WHERE expires_at <= ?", (now,)
+        rows = unit.db.execute(
+            "SELECT gid, row, id FROM message WHERE expires_at <= ?", (unit.now,)
         ).fetchall()
         for gid, _, mid in rows:
-            self.forget(gid, mid)
+            self.forget(unit, gid, mid)
         return [MessageChanged(gid, row) for gid, row, _ in rows]
 
-    def mark_read(self, gid: bytes | None, *, now: int) -> None:
+    def mark_read(self, unit: Unit, gid: bytes | None) -> None:
         """Everything kept so far, of one conversation or of all, is read: its life begins."""
-        self._db.execute(
+        unit.db.execute(
             "UPDATE message SET expires_at = ?1 + 1000 * life_s"
             " WHERE expires_at > ?1 + 1000 * life_s AND (?2 IS NULL OR gid = ?2)",
-            (now, gid),
+            (unit.now, gid),
         )
-        self._db.execute(
+        unit.db.execute(
             "UPDATE conversation SET read_row = (SELECT coalesce(max(row), read_row) FROM message"
             " WHERE message.gid = conversation.gid) WHERE ?1 IS NULL OR gid = ?1",
             (gid,),
         )
 
-    def begin_clock(self, *, now: int) -> None:
+    def begin_clock(self, unit: Unit) -> None:
         """No life goes on longer than it could if it had begun now: the clock may have been set
         back."""
-        self._db.execute(
+        unit.db.execute(
             "UPDATE message SET expires_at = min(expires_at, ?1 + 1000 * life_s + CASE"
             " WHEN identity = ?2 OR row <= (SELECT read_row FROM conversation"
             " WHERE conversation.gid = message.gid) THEN 0 ELSE ?3 END)"
             " WHERE expires_at IS NOT NULL",
-            (now, self._me.identity, UNREAD_MS),
+            (unit.now, self._me.identity, UNREAD_MS),
         )
 
     # Reading
@@ -469,14 +454,14 @@ class History:
     def read(self, gid: bytes, *, after: int = 0) -> list[Entry]:
         """The messages of a conversation in its order; only rows above `after`."""
         reactions: dict[bytes, dict[bytes, str]] = {}
-        for mid, identity, emoji in self._db.execute(
+        for mid, identity, emoji in self._read.execute(
             "SELECT target, change.identity, value FROM change JOIN message"
             " ON message.gid = change.gid AND message.id = target"
             " WHERE change.gid = ? AND kind = ? AND value != '' AND message.row > ?",
             (gid, Kind.REACTION, after),
         ).fetchall():
             reactions.setdefault(mid, {})[identity] = emoji
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT m.row, m.id, m.identity, m.seq, m.text, m.reply_to, q.identity, q.text,"
             " EXISTS (SELECT 1 FROM change WHERE gid = m.gid AND target = m.id AND kind = ?),"
             " m.sent_at, m.kept_at, m.expires_at, m.envelope, m.is_delivered FROM message AS m"
@@ -513,7 +498,7 @@ class History:
         if not MIN_PREFIX <= len(digits) <= _ID_DIGITS or set(digits) - set("0123456789abcdef"):
             raise BadArgument(f"the id of a message has {MIN_PREFIX} to {_ID_DIGITS} hex digits")
         low, high = (bytes.fromhex(digits.ljust(_ID_DIGITS, end)) for end in "0f")
-        found = self._db.execute(
+        found = self._read.execute(
             "SELECT id FROM message WHERE gid = ? AND id BETWEEN ? AND ? LIMIT 2", (gid, low, high)
         ).fetchall()
         if not found:
@@ -526,7 +511,7 @@ class History:
         """Raise UnknownMessage where one of these is not here or deleted; NotYours where only
         `own` ones will do and one is somebody else's."""
         for mid in ids:
-            row = self._db.execute(
+            row = self._read.execute(
                 "SELECT identity, text IS NULL FROM message WHERE gid = ? AND id = ?", (gid, mid)
             ).fetchone()
             if row is None or row[1]:
@@ -536,7 +521,7 @@ class History:
 
     def timer(self, gid: bytes) -> int:
         """The life that new texts of a conversation get, in seconds; 0: for ever."""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT value FROM change WHERE gid = ?1 AND target = ?1 AND kind = ?2"
             " ORDER BY clock DESC, identity DESC, seq DESC, id DESC LIMIT 1",
             (gid, Kind.TIMER),
@@ -545,27 +530,25 @@ class History:
 
     # Blocking
 
-    def set_blocked(self, identity: bytes, *, is_blocked: bool) -> None:
+    def set_blocked(self, unit: Unit, identity: bytes, *, is_blocked: bool) -> None:
         """Keep nothing more of what a contact says, or keep it again from now on."""
-        self._db.execute(
-            "UPDATE contact SET blocked = ? WHERE identity = ?", (is_blocked, identity)
-        )
+        unit.db.execute("UPDATE contact SET blocked = ? WHERE identity = ?", (is_blocked, identity))
 
     def is_blocked(self, identity: bytes) -> bool:
         """Whether we have blocked a person."""
-        row = self._db.execute("SELECT blocked FROM contact WHERE identity = ?", (identity,))
+        row = self._read.execute("SELECT blocked FROM contact WHERE identity = ?", (identity,))
         return (row.fetchone() or (0,))[0] == 1
 
     def is_shut(self, gid: bytes) -> bool:
         """Whether this is the 1:1 conversation with somebody we have blocked."""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT 1 FROM contact WHERE conversation = ? AND blocked", (gid,)
         ).fetchone()
         return row is not None
 
     def hidden(self, gid: bytes) -> int:
         """How many texts of blocked people were not kept."""
-        row = self._db.execute("SELECT hidden FROM conversation WHERE gid = ?", (gid,)).fetchone()
+        row = self._read.execute("SELECT hidden FROM conversation WHERE gid = ?", (gid,)).fetchone()
         return int(row[0])
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from amanat.client.profile import Me
+    from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
 DEPOSIT, HOLD = "deposit", "hold"
@@ -76,7 +77,7 @@ class Holding:
 
     def __init__(self, vault: Vault, me: Me) -> None:
         self._vault = vault
-        self._db = vault.db
+        self._read = vault.read
         self._me = me
 
     # Ours
@@ -91,26 +92,26 @@ class Holding:
             return Outbound(HOLD, "person")
         return Outbound(HOLD, "relay") if self._me.home.holds else Outbound(DEPOSIT, "")
 
-    def choose(self, policy: str) -> None:
-        """Keep what the person wants; inside a unit. Raises BadArgument."""
+    def choose(self, unit: Unit, policy: str) -> None:
+        """Keep what the person wants. Raises BadArgument."""
         if policy not in (DEPOSIT, HOLD):
             raise BadArgument(f"what you say goes out as {DEPOSIT} or {HOLD}, not as {policy}")
-        self._vault.put("outbound", policy.encode())
+        unit.put("outbound", policy.encode())
 
     def is_kept_from(self, regions: Iterable[str]) -> bool:
         """Whether a word that would rest in these regions is held instead."""
         return set(regions) != {self._me.home.region} and self.outbound().policy == HOLD
 
-    def store(self, gid: bytes, epoch: int, kind: CellKind, payload: bytes, *, now: int) -> Stored:
-        """Seal a word for the drop of our home that a conversation has today; inside a unit."""
-        home, day = self._me.home, now // _DAY_MS
-        row = self._db.execute(
+    def store(self, unit: Unit, gid: bytes, epoch: int, kind: CellKind, payload: bytes) -> Stored:
+        """Seal a word for the drop of our home that a conversation has today."""
+        home, day = self._me.home, unit.now // _DAY_MS
+        row = unit.db.execute(
             "SELECT secret FROM holding WHERE gid = ? AND relay = ? AND epoch = ? AND day = ?",
             (gid, home.relay, epoch, day),
         ).fetchone()
         secret = row[0] if row else secrets.token_bytes(32)
         if row is None:
-            self._db.execute(
+            unit.db.execute(
                 "INSERT OR REPLACE INTO holding (gid, relay, epoch, day, secret)"
                 " VALUES (?, ?, ?, ?, ?)",
                 (gid, home.relay, epoch, day, secret),
@@ -124,6 +125,7 @@ class Holding:
 
     def expect(  # whose, what, at whose relays, where they are, by which chain
         self,
+        unit: Unit,
         gid: bytes,
         signer: bytes,
         data: bytes,
@@ -131,10 +133,9 @@ class Holding:
         at: Epoch,
         *,
         is_past: bool,
-        now: int,
     ) -> bool:
-        """Keep what a notice says until it is fetched; inside a unit. False, and nothing is kept,
-        if it is of a repair and came by a chain that has ended (`is_past`).
+        """Keep what a notice says until it is fetched. False, and nothing is kept, if it is of a
+        repair and came by a chain that has ended (`is_past`).
 
         Raises InvalidMessage for what is none, and where it would send us to a relay that is not
         its sender's (`relays`, by their keys): nobody tells us whom to call on.
@@ -144,34 +145,36 @@ class Holding:
             raise InvalidMessage
         if is_past and held.kind == CellKind.REPAIR:
             return False
-        (count,) = self._db.execute(
+        (count,) = unit.db.execute(
             "SELECT count(*) FROM held WHERE gid = ? AND signer = ?", (gid, signer)
         ).fetchone()
         if count >= MAX_AWAITED:
             return True  # its sender is asked for it later, as for anything that did not come
         drop_id = held_drop(held).drop_id
         label = _key(held, drop_id).label
-        self._db.execute(
+        unit.db.execute(
             "INSERT OR IGNORE INTO held (label, drop_id, gid, signer, number, state, ref,"
             " told_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (label, drop_id, gid, signer, at.number, at.state, data, now),
+            (label, drop_id, gid, signer, at.number, at.state, data, unit.now),
         )
-        early = self._db.execute(
+        early = unit.db.execute(
             "DELETE FROM held_early WHERE label = ? RETURNING seq", (label,)
         ).fetchone()
         if early is not None:  # it was read and not known yet: from there on once more
-            self._db.execute(
+            unit.db.execute(
                 "UPDATE held_read SET seq = min(seq, ?) WHERE drop_id = ?", (early[0] - 1, drop_id)
             )
         return True
 
     def places(self) -> list[bytes]:
         """The ids of the drops in which something waits."""
-        return [row[0] for row in self._db.execute("SELECT DISTINCT drop_id FROM held").fetchall()]
+        return [
+            row[0] for row in self._read.execute("SELECT DISTINCT drop_id FROM held").fetchall()
+        ]
 
     def place(self, drop_id: bytes) -> HeldDrop | None:
         """The drop of an id, if something waits in it."""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT ref, coalesce(seq, 0) FROM held LEFT JOIN held_read USING (drop_id)"
             " WHERE drop_id = ?",
             (drop_id,),
@@ -181,30 +184,30 @@ class Holding:
         held = codec.decode(_helds, row[0], InvalidMessage)
         return HeldDrop(held.relay, held_drop(held), row[1])
 
-    def find(self, place: HeldDrop, cells: list[bytes], first: int, *, now: int) -> list[Fetched]:
-        """What was waited for, among the cells of a drop from a seq on; inside a unit.
+    def find(self, unit: Unit, place: HeldDrop, cells: list[bytes], first: int) -> list[Fetched]:
+        """What was waited for, among the cells of a drop from a seq on.
 
         A cell that does not open is passed over: the notice may have been wrong, and its sender is
         asked then.
         """
         drop_id = place.drop.drop_id
         # A notice that has come meanwhile may have led back to before the first of these.
-        self._db.execute(
+        unit.db.execute(
             "INSERT INTO held_read VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET read_at = ?3,"
             " seq = CASE WHEN seq < ?4 - 1 THEN seq ELSE ?2 END",
-            (drop_id, first + len(cells) - 1, now, first),
+            (drop_id, first + len(cells) - 1, unit.now, first),
         )
         found = []
         for seq, cell in enumerate(cells, first):
-            row = self._db.execute(
+            row = unit.db.execute(
                 "DELETE FROM held WHERE label = ? AND drop_id = ?"
                 " RETURNING gid, signer, number, state, ref",
                 (cell[:LABEL_BYTES], drop_id),
             ).fetchone()
             if row is None:
-                self._db.execute(
+                unit.db.execute(
                     "INSERT OR IGNORE INTO held_early VALUES (?, ?, ?, ?)",
-                    (cell[:LABEL_BYTES], drop_id, seq, now),
+                    (cell[:LABEL_BYTES], drop_id, seq, unit.now),
                 )
                 continue
             gid, signer, number, state, ref = row
@@ -220,37 +223,37 @@ class Holding:
 
     def is_awaited(self, gid: bytes, signer: bytes, *, now: int) -> bool:
         """Whether words of a device wait to be fetched, and may well be yet."""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT 1 FROM held WHERE gid = ? AND signer IN (?, x'') AND told_at > ?",
             (gid, signer, now - PATIENCE_MS),
         ).fetchone()
         return row is not None
 
-    def note(self, gid: bytes, identity: bytes, *, holds: bool) -> None:
-        """Somebody has said whether they hold their words; inside a unit."""
+    def note(self, unit: Unit, gid: bytes, identity: bytes, *, holds: bool) -> None:
+        """Somebody has said whether they hold their words."""
         if holds:
-            self._db.execute("INSERT OR IGNORE INTO holder VALUES (?, ?)", (gid, identity))
+            unit.db.execute("INSERT OR IGNORE INTO holder VALUES (?, ?)", (gid, identity))
         else:
-            self._db.execute("DELETE FROM holder WHERE gid = ? AND identity = ?", (gid, identity))
+            unit.db.execute("DELETE FROM holder WHERE gid = ? AND identity = ?", (gid, identity))
 
     def holders(self, gid: bytes) -> set[bytes]:
         """The identities of those in a conversation who hold their words, as they last said."""
-        rows = self._db.execute("SELECT identity FROM holder WHERE gid = ?", (gid,)).fetchall()
+        rows = self._read.execute("SELECT identity FROM holder WHERE gid = ?", (gid,)).fetchall()
         return {row[0] for row in rows}
 
     # Ends
 
-    def expire(self, *, now: int) -> None:
-        """Forget what rests nowhere any more; inside a unit."""
-        before = now - (MESSAGE_RETENTION_DAYS + 1) * _DAY_MS
-        self._db.execute("DELETE FROM held WHERE told_at < ?", (before,))
+    def expire(self, unit: Unit) -> None:
+        """Forget what rests nowhere any more."""
+        before = unit.now - (MESSAGE_RETENTION_DAYS + 1) * _DAY_MS
+        unit.db.execute("DELETE FROM held WHERE told_at < ?", (before,))
         for table in ("held_read", "held_early"):
-            self._db.execute(f"DELETE FROM {table} WHERE read_at < ?", (before,))  # noqa: S608
+            unit.db.execute(f"DELETE FROM {table} WHERE read_at < ?", (before,))  # noqa: S608
 
-    def end(self, gid: bytes) -> None:
-        """We are no longer in a conversation; inside a unit."""
+    def end(self, unit: Unit, gid: bytes) -> None:
+        """We are no longer in a conversation."""
         for table in ("held", "holding", "holder"):
-            self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+            unit.db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
 
 
 _helds = codec.decoder_of(Held)

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from amanat.client.delivery import Delivery
     from amanat.client.places import Places
     from amanat.client.profile import Me
+    from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
 PREFIX = "amanat-invite:"
@@ -156,23 +157,23 @@ class Invites:
         me: Me,
     ) -> None:
         self._vault = vault
-        self._db = vault.db
+        self._read = vault.read
         self._delivery = delivery
         self._conversations = conversations
         self._repeats = conversations.repeats
         self._places = places
         self._me = me
 
-    def make(self, life_s: int = LIFE_S, *, now: int) -> Invite:
-        """A new invite, good for one person and for so many seconds; inside a unit.
+    def make(self, unit: Unit, life_s: int = LIFE_S) -> Invite:
+        """A new invite, good for one person and for so many seconds.
 
         Raises BadArgument.
         """
         if not 0 < life_s <= MAX_LIFE_S:
             raise BadArgument(f"an invite is good for {MAX_LIFE_S // 86_400} days at most")
-        if len(self.open(now=now)) >= MAX_OPEN:
+        if len(self.open(now=unit.now)) >= MAX_OPEN:
             raise BadArgument(f"{MAX_OPEN} invites are open: withdraw one first")
-        expires = now // 1000 + life_s
+        expires = unit.now // 1000 + life_s
         private = X25519PrivateKey.generate()
         invite = Invite(
             version=1,
@@ -183,38 +184,38 @@ class Invites:
             addresses=self._me.addresses,
             expires=expires,
         )
-        self._db.execute(
+        unit.db.execute(
             "INSERT INTO invite (secret, private, made_at, expires_at) VALUES (?, ?, ?, ?)",
-            (invite.secret, private.private_bytes_raw(), now, 1000 * expires),
+            (invite.secret, private.private_bytes_raw(), unit.now, 1000 * expires),
         )
         self._delivery.expect_knock(invite.secret)
         return invite
 
     def open(self, *, now: int) -> list[Open]:
         """The invites that can still be used, the oldest first."""
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT secret, made_at, expires_at FROM invite WHERE sealed = x'' AND expires_at > ?"
             " ORDER BY rowid",
             (now,),
         ).fetchall()
         return [Open(fingerprint(secret), secret, *times) for secret, *times in rows]
 
-    def withdraw(self, id_: str, *, now: int) -> None:
-        """End an invite before its time; inside a unit. Raises UnknownInvite or AmbiguousName."""
-        found = [one.secret for one in self.open(now=now) if one.id == id_]
+    def withdraw(self, unit: Unit, id_: str) -> None:
+        """End an invite before its time. Raises UnknownInvite or AmbiguousName."""
+        found = [one.secret for one in self.open(now=unit.now) if one.id == id_]
         if not found:
             raise UnknownInvite(id_)
         if len(found) > 1:
             raise AmbiguousName(id_)
-        self._end(found[0])
+        self._end(unit, found[0])
 
-    def _end(self, secret: bytes) -> None:
-        """Nobody can use an invite any more; inside a unit."""
-        self._db.execute("DELETE FROM invite WHERE secret = ?", (secret,))
+    def _end(self, unit: Unit, secret: bytes) -> None:
+        """Nobody can use an invite any more."""
+        unit.db.execute("DELETE FROM invite WHERE secret = ?", (secret,))
         self._delivery.expect_no_more(secret)
 
-    def knock(self, invite: Invite, greeting: str, *, now: int) -> None:
-        """Answer an invite; inside a unit. That of a contact says where they are reached now.
+    def knock(self, unit: Unit, invite: Invite, greeting: str) -> None:
+        """Answer an invite. That of a contact says where they are reached now.
 
         Raises OwnInvite, InviteExpired, BadArgument, BrokenInvite; NotPublic if it names relays on
         a private network only, and the person has named none of them; or InviteUsed when the
@@ -223,7 +224,7 @@ class Invites:
         """
         if invite.identity == self._me.identity:
             raise OwnInvite
-        if 1000 * invite.expires <= now:
+        if 1000 * invite.expires <= unit.now:
             raise InviteExpired
         if len(greeting) > MAX_GREETING_CHARS:
             raise BadArgument(f"a greeting has at most {MAX_GREETING_CHARS} characters")
@@ -234,14 +235,14 @@ class Invites:
                 f"you hold what you say, and a greeting rests in {where}: say it later"
             )
         if self._is_known(invite.identity) and self._conversations.found(
-            invite.identity, invite.addresses, now=now
+            unit, invite.identity, invite.addresses
         ):
             return
         # One from before an exit may have been answered where we are no more.
-        for (reply_secret,) in self._db.execute(
+        for (reply_secret,) in unit.db.execute(
             "SELECT reply_secret FROM knock WHERE identity = ? AND drops != x''", (invite.identity,)
         ).fetchall():
-            self.withdraw_knock(reply_secret)
+            self.withdraw_knock(unit, reply_secret)
         if self._is_known(invite.identity) or self._has_used(invite.secret):
             raise InviteUsed(invite.name)
         if not any(self._places.may_be_called(address.relay) for address in invite.addresses):
@@ -249,7 +250,7 @@ class Invites:
         reply_secret = secrets.token_bytes(32)
         knock = Knock(
             key_package=self._conversations.new_key_package(
-                mls.HYBRID_SUITE, invite.identity, now=now
+                unit, mls.HYBRID_SUITE, invite.identity
             ),
             name=self._me.name,
             greeting=greeting,
@@ -262,7 +263,7 @@ class Invites:
             )
         except ValueError:  # a key of low order (RFC 9180, section 7.1.4)
             raise BrokenInvite from None
-        self._db.execute(
+        unit.db.execute(
             "INSERT INTO knock (reply_secret, identity, name, greeting, made_at, invite,"
             " expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
@@ -270,176 +271,176 @@ class Invites:
                 invite.identity,
                 invite.name,
                 greeting,
-                now,
+                unit.now,
                 invite.secret,
                 1000 * invite.expires,
             ),
         )
         self._delivery.expect_reply(reply_secret)
         self._delivery.deposit(
+            unit,
             invite.addresses,
             invite.secret,
             sealed,
             purpose="knock",
             about=reply_secret,
-            due_at=now,
+            due_at=unit.now,
         )
-        self._repeats.keep("knock", reply_secret, ["knock"], now=now)
+        self._repeats.keep(unit, "knock", reply_secret, ["knock"])
 
-    def withdraw_knock(self, reply_secret: bytes) -> None:
-        """Forget a knock whose invite somebody else has used; inside a unit."""
-        self._db.execute("DELETE FROM knock WHERE reply_secret = ?", (reply_secret,))
+    def withdraw_knock(self, unit: Unit, reply_secret: bytes) -> None:
+        """Forget a knock whose invite somebody else has used."""
+        unit.db.execute("DELETE FROM knock WHERE reply_secret = ?", (reply_secret,))
         self._delivery.expect_no_more(reply_secret)
-        self._repeats.end(reply_secret)
+        self._repeats.end(unit, reply_secret)
 
-    def expire(self, *, now: int) -> None:
-        """End the invites whose time is over, and tell of knocks that were not answered in time;
-        inside a unit."""
-        for (secret,) in self._db.execute(
-            "SELECT secret FROM invite WHERE expires_at <= ? AND sealed = x''", (now,)
+    def expire(self, unit: Unit) -> None:
+        """End the invites whose time is over, and tell of knocks that were not answered in time."""
+        for (secret,) in unit.db.execute(
+            "SELECT secret FROM invite WHERE expires_at <= ? AND sealed = x''", (unit.now,)
         ).fetchall():
-            self._end(secret)
-        for name, identity in self._db.execute(
+            self._end(unit, secret)
+        for name, identity in unit.db.execute(
             "UPDATE knock SET is_told = 1 WHERE NOT is_told AND expires_at <= ?"
             " RETURNING name, identity",
-            (now,),
+            (unit.now,),
         ).fetchall():
             if not self._is_known(identity):
-                self._conversations.warn(None, InviteExpired.code, name, whom=identity, now=now)
-        for reply_secret, identity, expires_at in self._db.execute(
+                self._conversations.warn(unit, None, InviteExpired.code, name, whom=identity)
+        for reply_secret, identity, expires_at in unit.db.execute(
             "SELECT reply_secret, identity, expires_at FROM knock"
             " WHERE expires_at <= ? OR made_at <= ?",
-            (now - REPLY_MS, now - IDLE_MS),
+            (unit.now - REPLY_MS, unit.now - IDLE_MS),
         ).fetchall():
             is_met = self._is_known(identity) and self._conversations.has_heard(identity)
-            if is_met or expires_at <= now - REPLY_MS:
-                self.withdraw_knock(reply_secret)
+            if is_met or expires_at <= unit.now - REPLY_MS:
+                self.withdraw_knock(unit, reply_secret)
 
-    def repeat(self, *, now: int) -> None:
-        """Knock once more where it is due, for a relay may have forgotten the knock; inside a
-        unit."""
-        for reply_secret in self._repeats.due("knock", now=now):
-            row = self._db.execute(
+    def repeat(self, unit: Unit) -> None:
+        """Knock once more where it is due, for a relay may have forgotten the knock."""
+        for reply_secret in self._repeats.due("knock", now=unit.now):
+            row = unit.db.execute(
                 "SELECT identity FROM knock WHERE reply_secret = ? AND expires_at > ?",
-                (reply_secret, now),
+                (reply_secret, unit.now),
             ).fetchone()
             is_awaited = row is not None and not self._is_known(row[0])
-            self._repeats.go_on(reply_secret, is_awaited=is_awaited, now=now)
+            self._repeats.go_on(unit, reply_secret, is_awaited=is_awaited)
 
-    def answer_late(self, *, now: int) -> None:
-        """Take the knocks that were put aside long enough; inside a unit."""
-        rows = self._db.execute(
-            "SELECT secret, sealed FROM invite WHERE answer_at <= ?", (now,)
+    def answer_late(self, unit: Unit) -> None:
+        """Take the knocks that were put aside long enough."""
+        rows = unit.db.execute(
+            "SELECT secret, sealed FROM invite WHERE answer_at <= ?", (unit.now,)
         ).fetchall()
         for secret, sealed in rows:
-            self._answer(secret, sealed, is_late=True, now=now)
+            self._answer(unit, secret, sealed, is_late=True)
 
-    def answer(self, secret: bytes, sealed: bytes, *, now: int) -> None:
-        """Take a knock on an invite of ours: let the person in; inside a unit.
+    def answer(self, unit: Unit, secret: bytes, sealed: bytes) -> None:
+        """Take a knock on an invite of ours: let the person in.
 
         A knock that does not open or is not whole uses the invite up and is reported. One on an
         invite that has expired is nobody's.
         """
-        self._answer(secret, sealed, is_late=False, now=now)
+        self._answer(unit, secret, sealed, is_late=False)
 
-    def _answer(self, secret: bytes, sealed: bytes, *, is_late: bool, now: int) -> None:
-        row = self._db.execute(
+    def _answer(self, unit: Unit, secret: bytes, sealed: bytes, *, is_late: bool) -> None:
+        row = unit.db.execute(
             "SELECT private FROM invite WHERE secret = ? AND (expires_at > ? OR sealed != x'')",
-            (secret, now),
+            (secret, unit.now),
         ).fetchone()
         if row is None:
             return
         try:
             key = X25519PrivateKey.from_private_bytes(row[0])
             knock = codec.decode(_knocks, _SUITE.decrypt(sealed, key, info=_INFO), InvalidMessage)
-            them = self._conversations.person_of(knock.key_package, now=now)
+            them = self._conversations.person_of(knock.key_package, now=unit.now)
         except (InvalidTag, InvalidMessage, InvalidKeyPackage, InvalidCredential):
-            self._end(secret)
-            self._conversations.warn(None, "invalid-message", "a knock was not whole", now=now)
+            self._end(unit, secret)
+            self._conversations.warn(unit, None, "invalid-message", "a knock was not whole")
             return
         is_first = self._me.identity < them.identity
         if not is_first and not is_late and self._is_knocked_on(them.identity):
-            self._put_aside(secret, sealed, now=now)
+            self._put_aside(unit, secret, sealed)
             return
-        self._end(secret)
+        self._end(unit, secret)
         gone = None
         if self._is_known(them.identity):
             if self._conversations.has_heard(them.identity):
                 return
-            gone = self._conversations.abandon(them.identity)  # our answer has not reached them
+            gone = self._conversations.abandon(
+                unit, them.identity
+            )  # our answer has not reached them
         if them.identity == self._me.identity:
             return
         if is_first:  # they will have our answer, and theirs is not needed
-            self._withdraw_knocks(them.identity, upto=2**62)
-        gid, welcome, tree = self._conversations.start_direct(knock.key_package, now=now)
-        self._add_contact(them.identity, knock.name, gid, now=now)
+            self._withdraw_knocks(unit, them.identity, upto=2**62)
+        gid, welcome, tree = self._conversations.start_direct(unit, knock.key_package)
+        self._add_contact(unit, them.identity, knock.name, gid)
         reply = KnockReply(welcome=welcome, tree=tree, name=self._me.name)
         self._delivery.deposit(
+            unit,
             knock.addresses,
             knock.reply_secret,
             codec.encode(reply),
             purpose="reply",
             about=gid,
-            due_at=now,
+            due_at=unit.now,
         )
         people = [Awaited(gid, them.identity)]
-        self._repeats.keep("reply", gid, ["reply"], people=people, now=now)
-        self._conversations.start_talking(gid, them.identity, them.signer, knock.greeting, now=now)
+        self._repeats.keep(unit, "reply", gid, ["reply"], people=people)
+        self._conversations.start_talking(unit, gid, them.identity, them.signer, knock.greeting)
         if gone is not None:
-            self._conversations.go_on_from(gone, gid, now=now)
+            self._conversations.go_on_from(unit, gone, gid)
 
-    def _put_aside(self, secret: bytes, sealed: bytes, *, now: int) -> None:
+    def _put_aside(self, unit: Unit, secret: bytes, sealed: bytes) -> None:
         """Both have knocked: the lower identity answers, so that one conversation results. If no
         answer comes, our knock was on an invite that had ended, and the higher answers after all.
         """
-        self._db.execute(
+        unit.db.execute(
             "UPDATE invite SET sealed = ?, answer_at = ? WHERE secret = ?",
-            (sealed, now + ASIDE_MS, secret),
+            (sealed, unit.now + ASIDE_MS, secret),
         )
         self._delivery.expect_no_more(secret)
 
-    def welcome(self, reply_secret: bytes, payload: bytes, *, now: int) -> None:
-        """Take the answer to a knock of ours: join the 1:1 conversation; inside a unit.
+    def welcome(self, unit: Unit, reply_secret: bytes, payload: bytes) -> None:
+        """Take the answer to a knock of ours: join the 1:1 conversation.
 
         Should both have answered, the conversation that the lower identity began is the one.
         """
-        row = self._db.execute(
+        row = unit.db.execute(
             "SELECT identity, name, greeting, rowid FROM knock WHERE reply_secret = ?",
             (reply_secret,),
         ).fetchone()
         if row is None:
             return
         identity, name, greeting, number = row
-        self._withdraw_knocks(identity, upto=number)  # a later one may be answered, too
+        self._withdraw_knocks(unit, identity, upto=number)  # a later one may be answered, too
         is_known = self._is_known(identity)
         if is_known and self._me.identity < identity and self._conversations.has_begun(identity):
             return
         try:
             reply = codec.decode(_replies, payload, InvalidWelcome)
             gid = self._conversations.join(
-                reply.welcome, reply.tree, by=identity, gid=None, direct=True, now=now
+                unit, reply.welcome, reply.tree, by=identity, gid=None, direct=True
             )
         except InvalidWelcome as error:
-            self._conversations.warn(None, error.code, name, whom=identity, now=now)
+            self._conversations.warn(unit, None, error.code, name, whom=identity)
             return
         # They are in the one before no more: they have answered a later knock.
-        gone = self._conversations.abandon(identity) if is_known else None
-        self._add_contact(identity, name, gid, now=now)
-        self._conversations.start_talking(
-            gid, self._me.identity, self._me.signer, greeting, now=now
-        )
+        gone = self._conversations.abandon(unit, identity) if is_known else None
+        self._add_contact(unit, identity, name, gid)
+        self._conversations.start_talking(unit, gid, self._me.identity, self._me.signer, greeting)
         if gone is not None:
-            self._conversations.go_on_from(gone, gid, now=now)
+            self._conversations.go_on_from(unit, gone, gid)
 
-    def _withdraw_knocks(self, identity: bytes, *, upto: int) -> None:
-        for (reply_secret,) in self._db.execute(
+    def _withdraw_knocks(self, unit: Unit, identity: bytes, *, upto: int) -> None:
+        for (reply_secret,) in unit.db.execute(
             "SELECT reply_secret FROM knock WHERE identity = ? AND rowid <= ?", (identity, upto)
         ).fetchall():
-            self.withdraw_knock(reply_secret)
+            self.withdraw_knock(unit, reply_secret)
 
     def _is_known(self, identity: bytes) -> bool:
         """Whether the person is a contact we can talk with: neither of us has left."""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT conversation FROM contact WHERE identity = ?", (identity,)
         ).fetchone()
         return (
@@ -449,29 +450,29 @@ class Invites:
         )
 
     def _is_knocked_on(self, identity: bytes) -> bool:
-        row = self._db.execute("SELECT 1 FROM knock WHERE identity = ?", (identity,)).fetchone()
+        row = self._read.execute("SELECT 1 FROM knock WHERE identity = ?", (identity,)).fetchone()
         return row is not None
 
     def _has_used(self, secret: bytes) -> bool:
         """Whether a knock of ours on an invite waits for its answer."""
-        row = self._db.execute("SELECT 1 FROM knock WHERE invite = ?", (secret,)).fetchone()
+        row = self._read.execute("SELECT 1 FROM knock WHERE invite = ?", (secret,)).fetchone()
         return row is not None
 
-    def _add_contact(self, identity: bytes, name: str, gid: bytes, *, now: int) -> None:
+    def _add_contact(self, unit: Unit, identity: bytes, name: str, gid: bytes) -> None:
         """Another contact of the same name, or of one that looks like it, is another person, or the
         same with another key: the name is made different, so that nobody slips into a known one."""
-        if self._db.execute(
+        if unit.db.execute(
             "UPDATE contact SET conversation = ? WHERE identity = ? RETURNING 1", (gid, identity)
         ).fetchone():
             return  # met again after one of us had left: the same key, so the same person
-        taken = [row[0] for row in self._db.execute("SELECT name FROM contact").fetchall()]
+        taken = [row[0] for row in unit.db.execute("SELECT name FROM contact").fetchall()]
         known = alike(name, taken)
         base, number = name[: MAX_NAME_CHARS - 5], 2
         while alike(name, taken):
             name, number = f"{base} ({number})", number + 1
         if known:
-            self._conversations.warn(gid, IdentityChanged.code, known, whom=identity, now=now)
-        self._db.execute(
+            self._conversations.warn(unit, gid, IdentityChanged.code, known, whom=identity)
+        unit.db.execute(
             "INSERT INTO contact (identity, name, conversation, added_at) VALUES (?, ?, ?, ?)",
-            (identity, name, gid, now),
+            (identity, name, gid, unit.now),
         )

@@ -17,6 +17,7 @@ from amanat.protocol.tlog import Checkpoint, Tile, goes_on, open_checkpoint, wan
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
 
@@ -29,7 +30,7 @@ class Ledgers:
     """The newest checkpoint of each relay we use."""
 
     def __init__(self, vault: Vault) -> None:
-        self._db = vault.db
+        self._read = vault.read
 
     def wanted(self, relay: bytes, note: bytes) -> list[Tile]:
         """The tiles by which `take` judges what a relay, named by its key, has signed now."""
@@ -41,9 +42,9 @@ class Ledgers:
         except BrokenLedger:
             return []
 
-    def take(self, relay: bytes, note: bytes, tiles: Mapping[Tile, bytes]) -> bool:
-        """Keep what a relay has signed now; inside a unit. False when it contradicts what it signed
-        before, the first time.
+    def take(self, unit: Unit, relay: bytes, note: bytes, tiles: Mapping[Tile, bytes]) -> bool:
+        """Keep what a relay has signed now. False when it contradicts what it signed before, the
+        first time.
 
         `note` is empty if it shows none; a relay that never did keeps no ledger. `tiles` are those
         that were wanted; one it did not give shows nothing.
@@ -52,7 +53,7 @@ class Ledgers:
         if kept is None and not note:
             return True
         if _goes_on(relay, kept, note, tiles):
-            self._db.execute(
+            unit.db.execute(
                 "INSERT INTO ledger (relay, checkpoint) VALUES (?1, ?2)"
                 " ON CONFLICT (relay) DO UPDATE SET checkpoint = ?2",
                 (relay, note),
@@ -60,7 +61,7 @@ class Ledgers:
             return True
         if kept is not None and kept.contradiction is not None:
             return True
-        self._db.execute(
+        unit.db.execute(
             "INSERT INTO ledger (relay, checkpoint, contradiction) VALUES (?1, x'', ?2)"
             " ON CONFLICT (relay) DO UPDATE SET contradiction = ?2",
             (relay, note),
@@ -68,7 +69,7 @@ class Ledgers:
         return False
 
     def _kept(self, relay: bytes) -> _Kept | None:
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT checkpoint, contradiction FROM ledger WHERE relay = ?", (relay,)
         ).fetchone()
         return _Kept(*row) if row else None

@@ -16,6 +16,7 @@ from amanat.errors import PeerError
 from amanat.protocol.messages import decode_policy
 
 if TYPE_CHECKING:
+    from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
 KEPT_COMMITS = 64
@@ -39,70 +40,72 @@ class Lineages:
     """The lineages of the groups of one vault."""
 
     def __init__(self, vault: Vault, engine: mls.Engine) -> None:
-        self._db = vault.db
+        self._read = vault.read
         self._engine = engine
 
     # Keeping
 
-    def goes_on(self, gid: bytes, epoch: int, commit: bytes, *, is_read: bool) -> None:
-        """A Commit ends an epoch; inside a unit. What was known of that epoch and of those after it
-        is forgotten."""
-        self._forget_from(gid, epoch)
-        self._db.execute("INSERT INTO step VALUES (?, ?, ?, ?)", (gid, epoch, commit, is_read))
+    def goes_on(self, unit: Unit, gid: bytes, epoch: int, commit: bytes, *, is_read: bool) -> None:
+        """A Commit ends an epoch. What was known of that epoch and of those after it is
+        forgotten."""
+        self._forget_from(unit, gid, epoch)
+        unit.db.execute("INSERT INTO step VALUES (?, ?, ?, ?)", (gid, epoch, commit, is_read))
 
-    def _forget_from(self, gid: bytes, epoch: int) -> None:
-        self._db.execute("DELETE FROM step WHERE gid = ? AND epoch >= ?", (gid, epoch))
-        self._db.execute("DELETE FROM base WHERE gid = ? AND epoch > ?", (gid, epoch))
+    def _forget_from(self, unit: Unit, gid: bytes, epoch: int) -> None:
+        unit.db.execute("DELETE FROM step WHERE gid = ? AND epoch >= ?", (gid, epoch))
+        unit.db.execute("DELETE FROM base WHERE gid = ? AND epoch > ?", (gid, epoch))
 
-    def was_read(self, gid: bytes, epoch: int) -> None:
-        """The Commit that ended an epoch was found in its drop as the first rightful one; inside a
-        unit."""
-        self._db.execute("UPDATE step SET is_read = 1 WHERE gid = ? AND epoch = ?", (gid, epoch))
+    def was_read(self, unit: Unit, gid: bytes, epoch: int) -> None:
+        """The Commit that ended an epoch was found in its drop as the first rightful one."""
+        unit.db.execute("UPDATE step SET is_read = 1 WHERE gid = ? AND epoch = ?", (gid, epoch))
 
-    def entered(self, gid: bytes) -> None:
-        """We are in a new epoch of a group, as a member: keep a base now and then; inside a
-        unit."""
-        (base,) = self._db.execute("SELECT max(epoch) FROM base WHERE gid = ?", (gid,)).fetchone()
-        count, size = self._db.execute(
+    def entered(self, unit: Unit, gid: bytes) -> None:
+        """We are in a new epoch of a group, as a member: keep a base now and then."""
+        (base,) = unit.db.execute("SELECT max(epoch) FROM base WHERE gid = ?", (gid,)).fetchone()
+        count, size = unit.db.execute(
             "SELECT count(*), coalesce(sum(length(data)), 0) FROM step"
             " WHERE gid = ? AND epoch >= ?",
             (gid, base or 0),
         ).fetchone()
         if base is None or count >= KEPT_COMMITS or size >= KEPT_BYTES:
             epoch = self._engine.group(gid).epoch
-            self.begin(gid, epoch, self._engine.group_info(gid), self._engine.export_tree(gid))
+            self.begin(
+                unit, gid, epoch, self._engine.group_info(gid), self._engine.export_tree(gid)
+            )
 
-    def begin(self, gid: bytes, epoch: int, group_info: bytes, tree: bytes) -> None:
-        """Keep a base; inside a unit. What lies before the one before it is forgotten."""
-        self._db.execute(
+    def begin(self, unit: Unit, gid: bytes, epoch: int, group_info: bytes, tree: bytes) -> None:
+        """Keep a base. What lies before the one before it is forgotten."""
+        unit.db.execute(
             "INSERT OR REPLACE INTO base VALUES (?, ?, ?, ?)", (gid, epoch, group_info, tree)
         )
-        oldest = self._db.execute(
+        oldest = unit.db.execute(
             "SELECT epoch FROM base WHERE gid = ? ORDER BY epoch DESC LIMIT 1 OFFSET ?",
             (gid, KEPT_BASES - 1),
         ).fetchone()
         if oldest is not None:
             for table in ("base", "step"):
-                self._db.execute(
+                unit.db.execute(
                     f"DELETE FROM {table} WHERE gid = ? AND epoch < ?",  # noqa: S608
                     (gid, oldest[0]),
                 )
 
-    def forget(self, gid: bytes) -> None:
-        """Forget all of a group's; inside a unit."""
+    def forget(self, unit: Unit, gid: bytes) -> None:
+        """Forget all of a group's."""
         for table in ("base", "step"):
-            self._db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+            unit.db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
 
     # Looking
 
     def oldest(self, gid: bytes) -> int:
         """The earliest epoch that can be told of."""
-        (epoch,) = self._db.execute("SELECT min(epoch) FROM base WHERE gid = ?", (gid,)).fetchone()
+        (epoch,) = self._read.execute(
+            "SELECT min(epoch) FROM base WHERE gid = ?", (gid,)
+        ).fetchone()
         return epoch or 0
 
     def step(self, gid: bytes, epoch: int) -> Step | None:
         """The Commit that ended an epoch, if it is kept."""
-        row = self._db.execute(
+        row = self._read.execute(
             "SELECT data, is_read FROM step WHERE gid = ? AND epoch = ?", (gid, epoch)
         ).fetchone()
         return Step(row[0], bool(row[1])) if row else None
@@ -110,7 +113,7 @@ class Lineages:
     def since(self, gid: bytes, epoch: int, *, upto: int) -> list[bytes] | None:
         """The Commits from the one that ended `epoch` to the one that began `upto`, if all are
         kept."""
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT data FROM step WHERE gid = ? AND epoch >= ? AND epoch < ? ORDER BY epoch",
             (gid, epoch, upto),
         ).fetchall()
@@ -120,7 +123,7 @@ class Lineages:
         """The group as it was in an epoch that we were in, if it can still be told."""
         if self._engine.group(gid).epoch == epoch:
             return self._engine.lineage(gid)
-        base = self._db.execute(
+        base = self._read.execute(
             "SELECT epoch, info, tree FROM base WHERE gid = ? AND epoch <= ?"
             " ORDER BY epoch DESC LIMIT 1",
             (gid, epoch),

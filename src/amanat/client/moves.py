@@ -10,6 +10,7 @@ from amanat.protocol.descriptor import Notice, RelayAddress
 from amanat.protocol.moving import open_order
 
 if TYPE_CHECKING:
+    from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
 DAY_MS = 86_400_000
@@ -26,20 +27,20 @@ class Moves:
     """The moves of relays that the owner of a vault has heard of."""
 
     def __init__(self, vault: Vault) -> None:
-        self._db = vault.db
+        self._read = vault.read
 
-    def learn(self, relay: bytes, order: bytes) -> None:
-        """Drops of a relay have gone by a signed order; inside a unit."""
-        self._db.execute(
+    def learn(self, unit: Unit, relay: bytes, order: bytes) -> None:
+        """Drops of a relay have gone by a signed order."""
+        unit.db.execute(
             "INSERT INTO relay_move (relay, signed) VALUES (?, ?)"
             " ON CONFLICT DO UPDATE SET signed = excluded.signed",
             (relay, order),
         )
 
-    def hear(self, relay: bytes, notice: Notice | None) -> bool:
-        """A relay of ours announces a move, or none; inside a unit. Whether a move is news."""
+    def hear(self, unit: Unit, relay: bytes, notice: Notice | None) -> bool:
+        """A relay of ours announces a move, or none. Whether a move is news."""
         told = None if notice is None else msgspec.json.encode(notice)
-        changed = self._db.execute(
+        changed = unit.db.execute(
             "INSERT INTO relay_move (relay, notice) VALUES (?, ?) ON CONFLICT DO UPDATE SET"
             " notice = excluded.notice WHERE notice IS NOT excluded.notice RETURNING 1",
             (relay, told),
@@ -48,7 +49,7 @@ class Moves:
 
     def notices(self) -> dict[bytes, Notice]:
         """The moves that are announced, by relay."""
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT relay, notice FROM relay_move WHERE notice IS NOT NULL ORDER BY relay"
         ).fetchall()
         return {relay: msgspec.json.decode(notice, type=Notice) for relay, notice in rows}
@@ -61,7 +62,7 @@ class Moves:
             for relay, notice in self.notices().items()
             if now >= notice.on * DAY_MS
         }
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT relay, signed FROM relay_move WHERE signed IS NOT NULL"
         ).fetchall()
         for relay, signed in rows:

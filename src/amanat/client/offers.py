@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from amanat.errors import BadArgument, UnknownConversation
 
 if TYPE_CHECKING:
+    from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
 JOIN, ASK = "join", "ask"
@@ -38,7 +39,7 @@ class Offers:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._db = vault.db
+        self._read = vault.read
 
     @property
     def adds(self) -> str:
@@ -48,22 +49,22 @@ class Offers:
         except KeyError:
             return JOIN
 
-    def choose(self, adds: str) -> None:
-        """Say it, for all adds from now on; inside a unit. Raises BadArgument."""
+    def choose(self, unit: Unit, adds: str) -> None:
+        """Say it, for all adds from now on. Raises BadArgument."""
         if adds not in (JOIN, ASK):
             raise BadArgument(f"adds are {JOIN} or {ASK}")
-        self._vault.put("adds", adds.encode())
+        unit.put("adds", adds.encode())
 
-    def keep(self, offer: Offer) -> bool:
-        """Keep an offer, in the place of an earlier one of that contact into that group; inside a
-        unit. False where they have made too many."""
-        self._db.execute("DELETE FROM offer WHERE gid = ? AND inviter = ?", (offer.gid, offer.by))
-        (count,) = self._db.execute(
+    def keep(self, unit: Unit, offer: Offer) -> bool:
+        """Keep an offer, in the place of an earlier one of that contact into that group. False
+        where they have made too many."""
+        unit.db.execute("DELETE FROM offer WHERE gid = ? AND inviter = ?", (offer.gid, offer.by))
+        (count,) = unit.db.execute(
             "SELECT count(*) FROM offer WHERE inviter = ?", (offer.by,)
         ).fetchone()
         if count >= MAX_OFFERS:
             return False
-        self._db.execute(
+        unit.db.execute(
             "INSERT INTO offer (gid, inviter, name, ref, key_package, told_at)"
             " VALUES (?, ?, ?, ?, ?, ?)",
             offer,
@@ -72,26 +73,26 @@ class Offers:
 
     def all(self) -> list[Offer]:
         """Those that wait for an answer, the oldest first."""
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT gid, inviter, name, ref, key_package, told_at FROM offer ORDER BY id"
         ).fetchall()
         return [Offer(*row) for row in rows]
 
-    def take(self, gid: bytes, by: bytes) -> Offer:
-        """An offer that is answered now; inside a unit. Raises UnknownConversation."""
+    def take(self, unit: Unit, gid: bytes, by: bytes) -> Offer:
+        """An offer that is answered now. Raises UnknownConversation."""
         found = [one for one in self.all() if (one.gid, one.by) == (gid, by)]
         if not found:
             raise UnknownConversation
-        self._db.execute("DELETE FROM offer WHERE gid = ? AND inviter = ?", (gid, by))
+        unit.db.execute("DELETE FROM offer WHERE gid = ? AND inviter = ?", (gid, by))
         return found[0]
 
-    def forget_of(self, by: bytes) -> None:
-        """Answer nothing of somebody's; inside a unit."""
-        self._db.execute("DELETE FROM offer WHERE inviter = ?", (by,))
+    def forget_of(self, unit: Unit, by: bytes) -> None:
+        """Answer nothing of somebody's."""
+        unit.db.execute("DELETE FROM offer WHERE inviter = ?", (by,))
 
-    def expire(self, *, told_before: int) -> list[Offer]:
-        """Forget those whose Welcome rests no more; inside a unit."""
+    def expire(self, unit: Unit, *, told_before: int) -> list[Offer]:
+        """Forget those whose Welcome rests no more."""
         over = [one for one in self.all() if one.told_at < told_before]
         for one in over:
-            self.take(one.gid, one.by)
+            self.take(unit, one.gid, one.by)
         return over

@@ -26,6 +26,7 @@ from amanat.protocol.messages import MAX_FRAGMENTS, Fragment, piece_hash, piece_
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
 FRAGMENT_BYTES = MAX_PAYLOAD - 128 - 18 * MAX_FRAGMENTS
@@ -102,11 +103,11 @@ class Pieces:
     """The pieces of what is not whole yet, in one vault."""
 
     def __init__(self, vault: Vault) -> None:
-        self._db = vault.db
+        self._read = vault.read
 
-    def take(self, place: bytes, piece: Fragment) -> bytes | None:
-        """What a piece makes whole, if it does; inside a unit. `place` is the drop, or whatever
-        else all that is read of it is kept under; its pieces come in the drop's order.
+    def take(self, unit: Unit, place: bytes, piece: Fragment) -> bytes | None:
+        """What a piece makes whole, if it does. `place` is the drop, or whatever else all that is
+        read of it is kept under; its pieces come in the drop's order.
 
         Of an author who has begun too much the oldest is forgotten; so it is, where all have begun
         too much, of the one who has begun most, and of several such of the highest leaf.
@@ -114,40 +115,40 @@ class Pieces:
         if len(piece.pieces) == 1:
             return piece.data
         whole = (place, piece.whole)
-        self._db.execute(
+        unit.db.execute(
             "INSERT OR IGNORE INTO fragment (place, whole, leaf, idx, data) VALUES (?, ?, ?, ?, ?)",
             (*whole, piece.leaf, piece.index, piece.data),
         )
-        (count,) = self._db.execute(
+        (count,) = unit.db.execute(
             "SELECT count(*) FROM fragment WHERE place = ? AND whole = ?", whole
         ).fetchone()
         if count < len(piece.pieces):
-            self._make_room(place, piece.leaf)
+            self._make_room(unit, place, piece.leaf)
             return None
-        rows = self._db.execute(
+        rows = unit.db.execute(
             "DELETE FROM fragment WHERE place = ? AND whole = ? RETURNING idx, data", whole
         ).fetchall()
         return b"".join(data for _, data in sorted(rows))
 
-    def _make_room(self, place: bytes, leaf: int) -> None:
+    def _make_room(self, unit: Unit, place: bytes, leaf: int) -> None:
         begun: dict[int, int] = dict(
-            self._db.execute(
+            unit.db.execute(
                 "SELECT leaf, count(*) FROM fragment WHERE place = ? GROUP BY leaf", (place,)
             ).fetchall()
         )
         while begun[leaf] > MAX_OPEN or sum(begun.values()) > MAX_OPEN_ALL:
             most = max(begun, key=lambda each: (begun[each], each))
             whose = leaf if begun[leaf] > MAX_OPEN else most
-            gone = self._db.execute(
+            gone = unit.db.execute(
                 "DELETE FROM fragment WHERE place = ?1 AND whole = (SELECT whole FROM fragment"
                 " WHERE place = ?1 AND leaf = ?2 ORDER BY id LIMIT 1) RETURNING 1",
                 (place, whose),
             ).fetchall()
             begun[whose] -= len(gone)
 
-    def forget(self, place: bytes) -> None:
-        """Forget what was read of a drop, which is not read any more, or anew; inside a unit."""
-        self._db.execute("DELETE FROM fragment WHERE place = ?", (place,))
+    def forget(self, unit: Unit, place: bytes) -> None:
+        """Forget what was read of a drop, which is not read any more, or anew."""
+        unit.db.execute("DELETE FROM fragment WHERE place = ?", (place,))
 
 
 def without(missing: bytes, index: int) -> bytes:

@@ -18,6 +18,7 @@ from amanat.protocol.places import MAX_PLACES, Place, is_private
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
 DAY_MS = 86_400_000
@@ -44,7 +45,7 @@ class Places:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._db = vault.db
+        self._read = vault.read
         self._newest: dict[bytes, int] = {}
         """When the newest address of a relay that the vault holds was signed."""
         vault.bind(forget=self._newest.clear)
@@ -54,41 +55,43 @@ class Places:
         before = self.signed(address.key)
         return before is None or before.issued < address.issued
 
-    def learn(self, address: RelayAddress, *, now: int) -> bool:
-        """Keep what a relay has signed of its places; inside a unit. Whether it says that it is
-        elsewhere than was known."""
+    def learn(self, unit: Unit, address: RelayAddress) -> bool:
+        """Keep what a relay has signed of its places. Whether it says that it is elsewhere than
+        was known."""
         if address.issued <= self._newest.get(address.key, -1):
             return False
         before = self.signed(address.key)
         if before is None or before.issued < address.issued:
-            self._db.execute(
+            unit.db.execute(
                 "INSERT INTO relay_at VALUES (?1, ?2, ?3)"
                 " ON CONFLICT DO UPDATE SET signed = ?2, noted_at = ?3",
-                (address.key, codec.encode(address), now),
+                (address.key, codec.encode(address), unit.now),
             )
-            self._forget_some(but=address.key)
+            self._forget_some(unit, but=address.key)
         self._newest[address.key] = max(address.issued, before.issued if before else 0)
         if before and (before.issued >= address.issued or address.says_as(before)):
             return False
         if address.key in self._own():
-            self._vault.put(_NEWS, b"")
+            unit.put(_NEWS, b"")
         return True
 
     def _own(self) -> list[bytes]:
-        rows = self._db.execute("SELECT value FROM meta WHERE key IN ('home', 'fallback')")
+        rows = self._read.execute("SELECT value FROM meta WHERE key IN ('home', 'fallback')")
         return [bytes(row[0]) for row in rows]
 
     @property
     def has_news(self) -> bool:
         """Whether a relay of the owner is elsewhere, and people are still to be told."""
-        return self._db.execute("SELECT 1 FROM meta WHERE key = ?", (_NEWS,)).fetchone() is not None
+        return (
+            self._read.execute("SELECT 1 FROM meta WHERE key = ?", (_NEWS,)).fetchone() is not None
+        )
 
-    def end_news(self) -> None:
-        """People are told; inside that unit."""
-        self._db.execute("DELETE FROM meta WHERE key = ?", (_NEWS,))
+    def end_news(self, unit: Unit) -> None:
+        """People are told."""
+        unit.db.execute("DELETE FROM meta WHERE key = ?", (_NEWS,))
 
-    def _forget_some(self, *, but: bytes) -> None:
-        gone = self._db.execute(
+    def _forget_some(self, unit: Unit, *, but: bytes) -> None:
+        gone = unit.db.execute(
             "DELETE FROM relay_at WHERE relay IN (SELECT relay FROM relay_at"
             " WHERE relay <> ? AND relay NOT IN"
             " (SELECT relay FROM place WHERE named_at IS NOT NULL UNION SELECT relay FROM relay"
@@ -98,26 +101,25 @@ class Places:
         ).fetchall()
         if gone:
             self._newest.clear()
-            self._db.execute(
+            unit.db.execute(
                 "DELETE FROM place WHERE named_at IS NULL"
                 " AND relay NOT IN (SELECT relay FROM relay_at)"
             )
 
     def signed(self, relay: bytes) -> RelayAddress | None:
         """What a relay has signed of its places last, as far as is known here."""
-        row = self._db.execute("SELECT signed FROM relay_at WHERE relay = ?", (relay,)).fetchone()
+        row = self._read.execute("SELECT signed FROM relay_at WHERE relay = ?", (relay,)).fetchone()
         return decode_address(row[0], VaultDamaged) if row else None
 
-    def name(self, address: NamedAddress, *, now: int) -> None:
-        """The person says where a relay is; inside a unit. The places they have named last count
-        first."""
+    def name(self, unit: Unit, address: NamedAddress) -> None:
+        """The person says where a relay is. The places they have named last count first."""
         for number, place in enumerate(reversed(address.places)):
-            self._db.execute(
+            unit.db.execute(
                 "INSERT INTO place (relay, host, port, tls, named_at) VALUES (?1, ?2, ?3, ?4, ?5)"
                 " ON CONFLICT DO UPDATE SET named_at = ?5",
-                (address.key, place.host, place.port, place.tls, now + number),
+                (address.key, place.host, place.port, place.tls, unit.now + number),
             )
-        self._db.execute(
+        unit.db.execute(
             "DELETE FROM place WHERE relay = ?1 AND named_at IS NOT NULL AND (host, port, tls) IN"
             " (SELECT host, port, tls FROM place WHERE relay = ?1 AND named_at IS NOT NULL"
             " ORDER BY named_at DESC LIMIT -1 OFFSET ?2)",
@@ -149,7 +151,7 @@ class Places:
         return list(dict.fromkeys(places))
 
     def _kept(self, relay: bytes) -> list[_Kept]:
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT host, port, tls, named_at, found_at FROM place WHERE relay = ?", (relay,)
         ).fetchall()
         return [_Kept(Place(*row[:3]), *row[3:]) for row in rows]
@@ -165,22 +167,22 @@ class Places:
             found.append(place)
         return NamedAddress.of(relay, *found)
 
-    def found(self, relay: bytes, place: Place, missed: Iterable[Place], *, now: int) -> None:
-        """A relay was found at a place, and not at others where it was looked for before; inside a
-        unit. These are kept only if somebody who may says that it is there."""
+    def found(self, unit: Unit, relay: bytes, place: Place, missed: Iterable[Place]) -> None:
+        """A relay was found at a place, and not at others where it was looked for before. These
+        are kept only if somebody who may says that it is there."""
         for gone in missed:
-            self._db.execute(
+            unit.db.execute(
                 "UPDATE place SET found_at = NULL"
                 " WHERE relay = ? AND host = ? AND port = ? AND tls = ?",
                 (relay, *_row(gone)),
             )
-        self._db.execute(
+        unit.db.execute(
             "DELETE FROM place WHERE relay = ? AND named_at IS NULL AND found_at IS NULL", (relay,)
         )
-        self._db.execute(
+        unit.db.execute(
             "INSERT INTO place (relay, host, port, tls, found_at) VALUES (?1, ?2, ?3, ?4, ?5)"
             " ON CONFLICT DO UPDATE SET found_at = ?5",
-            (relay, *_row(place), now),
+            (relay, *_row(place), unit.now),
         )
 
     def is_news(self, relay: bytes, place: Place, *, now: int) -> bool:

@@ -17,6 +17,7 @@ from amanat.protocol.identity import NONCE_BYTES, Address, Leaf, issue_credentia
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from amanat.client.unit import Unit
     from amanat.client.vault import Vault
     from amanat.mls import Engine
 
@@ -104,45 +105,45 @@ class NewHome(NamedTuple):
     holds: bool = False
 
 
-def write(vault: Vault, engine: Engine, *, name: str, home: NewHome) -> None:
-    """Make the keys of a new person and keep their home; inside a unit."""
+def write(unit: Unit, engine: Engine, *, name: str, home: NewHome) -> None:
+    """Make the keys of a new person and keep their home."""
     identity = Ed25519PrivateKey.generate()
     delivery = X25519PrivateKey.generate()
     signer = engine.new_signer()
-    vault.put("name", name.encode())
-    vault.put("identity", identity.private_bytes_raw())
-    vault.put("delivery", delivery.private_bytes_raw())
-    vault.put("signer", signer)
-    vault.put(
+    unit.put("name", name.encode())
+    unit.put("identity", identity.private_bytes_raw())
+    unit.put("delivery", delivery.private_bytes_raw())
+    unit.put("signer", signer)
+    unit.put(
         "credential",
         issue_credential(
             identity, delivery=delivery.public_key().public_bytes_raw(), signer=signer
         ),
     )
-    write_home(vault, "home", home)
+    write_home(unit, "home", home)
 
 
-def write_home(vault: Vault, what: str, home: NewHome) -> None:
-    """Keep the `home` or the `fallback` of the owner; inside a unit."""
-    vault.put(_BUCKETS[what], home.bucket.to_bytes(4, "big"))
-    vault.put(what, home.relay)
-    vault.db.execute(
+def write_home(unit: Unit, what: str, home: NewHome) -> None:
+    """Keep the `home` or the `fallback` of the owner."""
+    unit.put(_BUCKETS[what], home.bucket.to_bytes(4, "big"))
+    unit.put(what, home.relay)
+    unit.db.execute(
         "INSERT OR REPLACE INTO relay (relay, region, bucket_key, operator, is_hop, holds)"
         " VALUES (?, ?, ?, ?, ?, ?)",
         (home.relay, home.region, home.bucket_key, home.operator, home.is_hop, home.holds),
     )
 
 
-def set_hop(vault: Vault, relay: bytes, operator: str, *, is_hop: bool) -> None:
-    """Keep who runs an own relay and whether it hands requests to the other; inside a unit."""
-    vault.db.execute(
+def set_hop(unit: Unit, relay: bytes, operator: str, *, is_hop: bool) -> None:
+    """Keep who runs an own relay and whether it hands requests to the other."""
+    unit.db.execute(
         "UPDATE relay SET operator = ?, is_hop = ? WHERE relay = ?", (operator, is_hop, relay)
     )
 
 
-def set_holds(vault: Vault, relay: bytes, *, holds: bool) -> None:
-    """Keep whether an own relay's operator wants words held; inside a unit."""
-    vault.db.execute("UPDATE relay SET holds = ? WHERE relay = ?", (holds, relay))
+def set_holds(unit: Unit, relay: bytes, *, holds: bool) -> None:
+    """Keep whether an own relay's operator wants words held."""
+    unit.db.execute("UPDATE relay SET holds = ? WHERE relay = ?", (holds, relay))
 
 
 def read_hop(vault: Vault) -> bytes:
@@ -168,10 +169,10 @@ def read_allowed(vault: Vault) -> frozenset[str] | None:
     return None if regions == ANY_REGION else frozenset(regions.split(","))
 
 
-def write_allowed(vault: Vault, regions: Iterable[str] | None) -> None:
-    """Keep them; inside a unit."""
+def write_allowed(unit: Unit, regions: Iterable[str] | None) -> None:
+    """Keep them."""
     text = ANY_REGION if regions is None else ",".join(sorted(regions))
-    vault.put("allowed regions", text.encode())
+    unit.put("allowed regions", text.encode())
 
 
 def is_strict(vault: Vault) -> bool:
@@ -182,20 +183,20 @@ def is_strict(vault: Vault) -> bool:
         return False
 
 
-def set_strict(vault: Vault, *, is_strict: bool) -> None:
-    """Keep whether they are to be; inside a unit."""
-    vault.put("strict", b"yes" if is_strict else b"no")
+def set_strict(unit: Unit, *, is_strict: bool) -> None:
+    """Keep whether they are to be."""
+    unit.put("strict", b"yes" if is_strict else b"no")
 
 
-def forget_fallback(vault: Vault) -> None:
-    """Have no fallback any more; inside a unit."""
-    vault.db.execute("DELETE FROM meta WHERE key IN ('fallback', 'fallback bucket')")
+def forget_fallback(unit: Unit) -> None:
+    """Have no fallback any more."""
+    unit.db.execute("DELETE FROM meta WHERE key IN ('fallback', 'fallback bucket')")
 
 
 def read(vault: Vault) -> Me:
-    """The owner of an open vault."""
+    """The owner of an open vault; whatever a unit does to their homes is undone if it fails."""
     identity = Ed25519PrivateKey.from_private_bytes(vault.get("identity"))
-    return Me(
+    me = Me(
         name=vault.get("name").decode(),
         identity=identity.public_key().public_bytes_raw(),
         identity_key=identity,
@@ -206,10 +207,16 @@ def read(vault: Vault) -> Me:
         former=read_former(vault),
     )
 
+    def read_again() -> None:
+        me.homes[:], me.former[:] = read_homes(vault), read_former(vault)
+
+    vault.bind(forget=read_again)
+    return me
+
 
 def read_former(vault: Vault) -> list[Home]:
     """The homes the owner has left whose buckets are still read, the first left first."""
-    rows = vault.db.execute(
+    rows = vault.read.execute(
         "SELECT relay, former.region, drop_id, append_token, read_token, operator"
         " FROM former JOIN relay USING (relay) ORDER BY left_at, drop_id"
     ).fetchall()
@@ -227,7 +234,7 @@ def read_homes(vault: Vault) -> list[Home]:
             relay = vault.get(what)
         except KeyError:
             continue
-        region, bucket_key, operator, is_hop, holds = vault.db.execute(
+        region, bucket_key, operator, is_hop, holds = vault.read.execute(
             "SELECT region, bucket_key, operator, is_hop, holds FROM relay WHERE relay = ?",
             (relay,),
         ).fetchone()
@@ -241,5 +248,5 @@ def read_homes(vault: Vault) -> list[Home]:
 def _address(vault: Vault, relay: bytes) -> RelayAddress:
     """What a relay of the owner has signed of its places; where it has not been asked yet, nothing
     but its key."""
-    row = vault.db.execute("SELECT signed FROM relay_at WHERE relay = ?", (relay,)).fetchone()
+    row = vault.read.execute("SELECT signed FROM relay_at WHERE relay = ?", (relay,)).fetchone()
     return decode_address(row[0], VaultDamaged) if row else NamedAddress.of(relay)

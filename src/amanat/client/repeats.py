@@ -18,6 +18,7 @@ from amanat.protocol.drops import MESSAGE_RETENTION_DAYS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
 PAUSE_MS = (600_000, 86_400_000)
@@ -49,24 +50,24 @@ class Repeats:
     """
 
     def __init__(self, vault: Vault) -> None:
-        self._db = vault.db
+        self._read = vault.read
 
     def keep(
         self,
+        unit: Unit,
         kind: str,
         about: bytes,
         purposes: Iterable[str],
         *,
         people: Iterable[Awaited] = (),
-        now: int,
     ) -> None:
-        """Append again, until `end`, what was just queued about something for these purposes;
-        inside a unit. `people` are those it is for."""
-        db = self._db
+        """Append again, until `end`, what was just queued about something for these purposes.
+        `people` are those it is for."""
+        db = unit.db
         db.execute(
             "INSERT INTO repeat (about, kind, kept_at, appended_at, due_at)"
             " VALUES (?1, ?2, ?3, ?3, ?4)",
-            (about, kind, now, now + PAUSE_MS[0]),
+            (about, kind, unit.now, unit.now + PAUSE_MS[0]),
         )
         for purpose in purposes:
             db.execute(
@@ -82,52 +83,54 @@ class Repeats:
             " (ORDER BY id DESC) AS bytes FROM repeat_request) WHERE bytes > ?",
             (MAX_BYTES,),
         ).fetchall():
-            self.end(old)
+            self.end(unit, old)
 
-    def end(self, about: bytes) -> None:
-        """It has come, or nobody needs it any more; inside a unit."""
+    def end(self, unit: Unit, about: bytes) -> None:
+        """It has come, or nobody needs it any more."""
         for table in ("repeat", "repeat_request", "awaited"):
-            self._db.execute(f"DELETE FROM {table} WHERE about = ?", (about,))  # noqa: S608
+            unit.db.execute(f"DELETE FROM {table} WHERE about = ?", (about,))  # noqa: S608
 
-    def has_come(self, gid: bytes, identity: bytes) -> None:
-        """Somebody has come into a conversation; inside a unit."""
-        self._db.execute("DELETE FROM awaited WHERE gid = ? AND identity = ?", (gid, identity))
+    def has_come(self, unit: Unit, gid: bytes, identity: bytes) -> None:
+        """Somebody has come into a conversation."""
+        unit.db.execute("DELETE FROM awaited WHERE gid = ? AND identity = ?", (gid, identity))
 
     def people(self, about: bytes) -> list[Awaited]:
         """Those it is for who have not come yet."""
-        rows = self._db.execute("SELECT gid, identity FROM awaited WHERE about = ?", (about,))
+        rows = self._read.execute("SELECT gid, identity FROM awaited WHERE about = ?", (about,))
         return [Awaited(*row) for row in rows.fetchall()]
 
     def is_due(self, *, now: int) -> bool:
         """Whether anything is to be appended again, or to be ended."""
-        row = self._db.execute("SELECT 1 FROM repeat WHERE due_at <= ?", (now,)).fetchone()
+        row = self._read.execute("SELECT 1 FROM repeat WHERE due_at <= ?", (now,)).fetchone()
         return row is not None
 
     def due(self, kind: str, *, now: int) -> list[bytes]:
         """What of a kind is to be appended again, or to be ended."""
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT about FROM repeat WHERE kind = ? AND due_at <= ?", (kind, now)
         ).fetchall()
         return [row[0] for row in rows]
 
-    def go_on(self, about: bytes, *, is_awaited: bool, now: int) -> None:
-        """Append something that is due again, if it is awaited still; inside a unit."""
-        db = self._db
+    def go_on(self, unit: Unit, about: bytes, *, is_awaited: bool) -> None:
+        """Append something that is due again, if it is awaited still."""
+        db = unit.db
         kind, kept_at, tries = db.execute(
             "SELECT kind, kept_at, tries FROM repeat WHERE about = ?", (about,)
         ).fetchone()
-        if not is_awaited or tries >= MAX_TRIES or now >= kept_at + LIFE_MS:
-            self.end(about)
+        if not is_awaited or tries >= MAX_TRIES or unit.now >= kept_at + LIFE_MS:
+            self.end(unit, about)
             return
         waits = "about = ?1 AND purpose IN (SELECT purpose FROM repeat_request WHERE about = ?1)"
         if db.execute(f"SELECT 1 FROM outbox WHERE {waits} AND tries = 0", (about,)).fetchone():  # noqa: S608
             # It has not left yet: its relay is away.
-            db.execute("UPDATE repeat SET due_at = ? WHERE about = ?", (now + PAUSE_MS[0], about))
+            db.execute(
+                "UPDATE repeat SET due_at = ? WHERE about = ?", (unit.now + PAUSE_MS[0], about)
+            )
             return
         db.execute(f"DELETE FROM outbox WHERE {waits}", (about,))  # noqa: S608  # refused for now
         db.execute(
             "UPDATE repeat SET tries = tries + 1, due_at = ? WHERE about = ?",
-            (now + min(PAUSE_MS[0] << min(tries + 1, 16), PAUSE_MS[1]), about),
+            (unit.now + min(PAUSE_MS[0] << min(tries + 1, 16), PAUSE_MS[1]), about),
         )
         # To each of somebody's buckets in turn: one of their relays may forget everything.
         db.execute(
@@ -137,30 +140,30 @@ class Repeats:
             (about,),
         )
         # What a relay answers when it is to make the drop of a file says whether the rest is there.
-        self._queue(about, "create" if kind == "file" else kind, now=now)
+        self._queue(unit, about, "create" if kind == "file" else kind)
 
-    def made(self, about: bytes, head: int, *, now: int) -> None:
-        """A relay has a drop in which there were so many cells; inside a unit. If it is that of a
-        file and a piece is missing, all are appended again."""
-        row = self._db.execute(
+    def made(self, unit: Unit, about: bytes, head: int) -> None:
+        """A relay has a drop in which there were so many cells. If it is that of a file and a
+        piece is missing, all are appended again."""
+        row = unit.db.execute(
             "SELECT appended_at, (SELECT count(*) FROM repeat_request AS piece"
             " WHERE piece.about = repeat.about AND purpose = 'file')"
             " FROM repeat WHERE about = ? AND kind = 'file' AND tries > 0",
             (about,),
         ).fetchone()
-        if row is None or (head >= row[1] and 0 <= now - row[0] < REST_MS):
+        if row is None or (head >= row[1] and 0 <= unit.now - row[0] < REST_MS):
             return
-        self._db.execute("UPDATE repeat SET appended_at = ? WHERE about = ?", (now, about))
-        self._queue(about, "file", now=now)
+        unit.db.execute("UPDATE repeat SET appended_at = ? WHERE about = ?", (unit.now, about))
+        self._queue(unit, about, "file")
 
-    def _queue(self, about: bytes, purpose: str, *, now: int) -> None:
-        self._db.execute(
+    def _queue(self, unit: Unit, about: bytes, purpose: str) -> None:
+        unit.db.execute(
             "INSERT INTO outbox (relay, request, other_relay, other_request, about, purpose,"
             " due_at) SELECT relay, request, other_relay, other_request, about, purpose, ?"
             " FROM repeat_request WHERE about = ? AND purpose = ? ORDER BY id",
-            (now, about, purpose),
+            (unit.now, about, purpose),
         )
 
-    def begin_clock(self, *, now: int) -> None:
-        """Nothing is put off longer than if the longest pause had begun now; inside a unit."""
-        self._db.execute("UPDATE repeat SET due_at = min(due_at, ?)", (now + PAUSE_MS[1],))
+    def begin_clock(self, unit: Unit) -> None:
+        """Nothing is put off longer than if the longest pause had begun now."""
+        unit.db.execute("UPDATE repeat SET due_at = min(due_at, ?)", (unit.now + PAUSE_MS[1],))

@@ -202,7 +202,7 @@ def _judge_update(by_leaf: dict[int, Person], update: Member) -> None:
         raise InvalidCommit
 
 
-def _judge_members(  # noqa: PLR0917, what a change of the members is judged by
+def _judge_members(
     policy: Policy,
     people: Sequence[Person],
     committer: bytes,

@@ -31,6 +31,7 @@ import keyring.errors
 import sqlcipher3
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+from amanat.client.unit import K, Memory, Reader, Unit, V
 from amanat.errors import (
     AmanatError,
     BadArgument,
@@ -840,28 +841,26 @@ class Unlock(NamedTuple):
 
 
 class Vault:
-    """An open vault, locked against other processes.
-
-    `db` is the SQLCipher connection; write only inside `unit`.
-    """
+    """An open vault, locked against other processes. `read` looks into it; only a `unit` writes."""
 
     def __init__(self, db: sqlite3.Connection, lock: int, directory: Path) -> None:
-        self.db = db
+        self._db = db
+        self.read = Reader(db)
         self.directory = directory
         self._lock = lock
         self._forget: list[Callable[[], None]] = []
-        self._before_commit: list[Callable[[], None]] = []
+        self._before_commit: list[Callable[[Unit], None]] = []
         self._after_commit: list[Callable[[], None]] = []
 
     def bind(
         self,
         *,
-        before_commit: Callable[[], None] | None = None,
+        before_commit: Callable[[Unit], None] | None = None,
         after_commit: Callable[[], None] | None = None,
         forget: Callable[[], None] | None = None,
     ) -> None:
-        """Have someone's memory kept in step: `before_commit` writes its changes inside the unit,
-        `after_commit` is told that they are durable, `forget` that they are not."""
+        """Keep somebody's memory in step with the vault: `before_commit` writes its changes with
+        the unit, `after_commit` hears that they are durable, `forget` that they are not."""
         if before_commit is not None:
             self._before_commit.append(before_commit)
         if after_commit is not None:
@@ -869,44 +868,50 @@ class Vault:
         if forget is not None:
             self._forget.append(forget)
 
+    def memory(self) -> Memory[K, V]:
+        """A dict beside the vault, in which a unit that fails has changed nothing."""
+        made: Memory[K, V] = Memory()
+        self.bind(after_commit=made.settle, forget=made.undo)
+        return made
+
     @contextlib.contextmanager
-    def unit(self) -> Iterator[sqlite3.Connection]:
-        """One unit of work: everything inside is durable when it ends, or nothing is.
+    def unit(self, *, now: int) -> Iterator[Unit]:
+        """One unit of work at a time in Unix milliseconds: everything inside is durable when it
+        ends, or nothing is.
 
         Raises DiskFull when nothing can be written; the state is then the one before.
         """
+        unit = Unit(self._db, now=now)
         try:
-            self.db.execute("BEGIN IMMEDIATE")
-            yield self.db
+            self._db.execute("BEGIN IMMEDIATE")
+            yield unit
             for write in self._before_commit:
-                write()
-            self.db.execute("COMMIT")
+                write(unit)
+            self._db.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlcipher3.Error):
-                self.db.execute("ROLLBACK")
+                self._db.execute("ROLLBACK")
             for forget in self._forget:
                 forget()
             with naming_faults(self.directory):
                 raise
+        finally:
+            unit.end()
         for told in self._after_commit:
             told()
 
     def get(self, key: str) -> bytes:
         """The value of a key of `meta`. KeyError if there is none."""
-        row = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        row = self.read.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         if row is None:
             raise KeyError(key)
         return bytes(row[0])
-
-    def put(self, key: str, value: bytes) -> None:
-        """Set a key of `meta`; inside a unit."""
-        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def scrub(self) -> bool:
         """Empty the write-ahead log, which holds pages as they were before something was deleted;
         whether it is empty now. Outside a unit."""
         try:
-            (is_busy, _, _) = self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            (is_busy, _, _) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlcipher3.OperationalError:
             return False
         return not is_busy
@@ -920,8 +925,8 @@ class Vault:
     def damage(self) -> str:
         """What is damaged in the database's pages, in SQLite's words; empty if nothing is."""
         try:
-            found = [str(row[0]) for row in self.db.execute("PRAGMA cipher_integrity_check")]
-            found += [str(r[0]) for r in self.db.execute("PRAGMA integrity_check") if r[0] != "ok"]
+            found = [str(row[0]) for row in self._db.execute("PRAGMA cipher_integrity_check")]
+            found += [str(r[0]) for r in self._db.execute("PRAGMA integrity_check") if r[0] != "ok"]
         except sqlcipher3.DatabaseError as error:
             found = [str(error)]
         return "; ".join(found)
@@ -930,7 +935,7 @@ class Vault:
         """Close the database and let other processes in."""
         with contextlib.suppress(sqlcipher3.Error):
             self.scrub()  # keys were deleted since
-        self.db.close()
+        self._db.close()
         os.close(self._lock)
 
 
@@ -1008,17 +1013,21 @@ def _refusal(directory: Path, otherwise: type[AmanatError]) -> type[AmanatError]
     return otherwise
 
 
-def create(directory: Path, unlock: Unlock, fill: Callable[[Vault], None]) -> None:
-    """Make a new profile in `directory`; `fill` writes its first rows.
+def create(
+    directory: Path, unlock: Unlock, fill: Callable[[Unit, Vault], None], *, now: int
+) -> None:
+    """Make a new profile in `directory`; `fill` writes its first rows, in one unit of work.
 
     The database is built beside its place and renamed, so a profile is whole or not there. Raises
     ProfileExists, or what `naming_faults` does.
     """
     with naming_faults(directory, is_opening=True):
-        _create(directory, unlock, fill)
+        _create(directory, unlock, fill, now=now)
 
 
-def _create(directory: Path, unlock: Unlock, fill: Callable[[Vault], None]) -> None:
+def _create(
+    directory: Path, unlock: Unlock, fill: Callable[[Unit, Vault], None], *, now: int
+) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     _make_private(directory)
     lock = _take_lock(directory)
@@ -1032,9 +1041,9 @@ def _create(directory: Path, unlock: Unlock, fill: Callable[[Vault], None]) -> N
         db = _connect(draft, key)
         vault = Vault(db, -1, directory)
         try:
-            with vault.unit():
+            with vault.unit(now=now) as unit:
                 _upgrade(db, 0)
-                fill(vault)
+                fill(unit, vault)
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             db.close()

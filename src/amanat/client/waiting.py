@@ -16,6 +16,7 @@ from amanat.protocol.messages import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
 SAID_AGAIN = frozenset(
@@ -50,12 +51,12 @@ class Waiting:
     """The waiting words of one vault."""
 
     def __init__(self, vault: Vault) -> None:
-        self._db = vault.db
+        self._read = vault.read
 
-    def keep(self, gid: bytes, words: Iterable[Word]) -> None:
-        """Have these said once we are in step; inside a unit."""
+    def keep(self, unit: Unit, gid: bytes, words: Iterable[Word]) -> None:
+        """Have these said once we are in step."""
         for word in words:
-            self._db.execute(
+            unit.db.execute(
                 "INSERT OR IGNORE INTO waiting (gid, envelope, kind, body, clock, sent_at)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
                 (gid, *word),
@@ -63,30 +64,30 @@ class Waiting:
 
     def all(self, gid: bytes) -> list[Word]:
         """What waits, in the order in which it was written."""
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT envelope, kind, body, clock, sent_at FROM waiting WHERE gid = ?"
             " ORDER BY clock, id",
             (gid,),
         ).fetchall()
         return [Word(*row) for row in rows]
 
-    def take(self, gid: bytes) -> list[Word]:
-        """The same: it waits no longer; inside a unit."""
+    def take(self, unit: Unit, gid: bytes) -> list[Word]:
+        """The same: it waits no longer."""
         words = self.all(gid)
-        self.forget(gid)
+        self.forget(unit, gid)
         return words
 
-    def drop(self, gid: bytes, word: Word) -> None:
-        """It will not be said; inside a unit."""
-        self._db.execute("DELETE FROM waiting WHERE gid = ? AND envelope = ?", (gid, word.id))
+    def drop(self, unit: Unit, gid: bytes, word: Word) -> None:
+        """It will not be said."""
+        unit.db.execute("DELETE FROM waiting WHERE gid = ? AND envelope = ?", (gid, word.id))
 
     def texts(self, gid: bytes) -> set[bytes]:
         """The ids of the envelopes of the texts that wait."""
-        rows = self._db.execute(
+        rows = self._read.execute(
             "SELECT envelope FROM waiting WHERE gid = ? AND kind = ?", (gid, Kind.TEXT)
         ).fetchall()
         return {row[0] for row in rows}
 
-    def forget(self, gid: bytes) -> None:
-        """None of it will be said; inside a unit."""
-        self._db.execute("DELETE FROM waiting WHERE gid = ?", (gid,))
+    def forget(self, unit: Unit, gid: bytes) -> None:
+        """None of it will be said."""
+        unit.db.execute("DELETE FROM waiting WHERE gid = ?", (gid,))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from amanat.client.profile import Home, Me
+    from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
 DAY_MS = 86_400_000
@@ -39,42 +40,41 @@ class Whereabouts:
 
     def __init__(self, vault: Vault, me: Me) -> None:
         self._vault = vault
-        self._db = vault.db
+        self._read = vault.read
         self._me = me
 
     # Telling
 
-    def move(self, left: Sequence[Home], fresh: Iterable[Home], *, now: int) -> None:
-        """We are reached elsewhere from now on; inside a unit. `left` are the homes that are none
-        any more, `fresh` those that only the new address names."""
+    def move(self, unit: Unit, left: Sequence[Home], fresh: Iterable[Home]) -> None:
+        """We are reached elsewhere from now on. `left` are the homes that are none any more,
+        `fresh` those that only the new address names."""
         for home in left:
-            self._db.execute(
+            unit.db.execute(
                 "INSERT OR REPLACE INTO former"
                 " (drop_id, append_token, read_token, relay, region, left_at)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
-                (*home.bucket, home.relay, home.region, now),
+                (*home.bucket, home.relay, home.region, unit.now),
             )
         for home in self._me.homes:
-            self._db.execute("DELETE FROM former WHERE drop_id = ?", (home.bucket.drop_id,))
-        self.say_anew(now=now)
-        self._vault.put("fresh", b"".join(home.bucket.drop_id for home in fresh))
+            unit.db.execute("DELETE FROM former WHERE drop_id = ?", (home.bucket.drop_id,))
+        self.say_anew(unit)
+        unit.put("fresh", b"".join(home.bucket.drop_id for home in fresh))
 
-    def say_anew(self, *, now: int) -> None:
-        """What is told says something else from now on, be it only where our relays are; inside a
-        unit."""
+    def say_anew(self, unit: Unit) -> None:
+        """What is told says something else from now on, be it only where our relays are."""
         # Above any that an older copy of this vault can have told, if the clock is right.
-        version = max(self._number("addresses version") + 1, now)
-        self._vault.put("addresses version", version.to_bytes(8, "big"))
+        version = max(self._number("addresses version") + 1, unit.now)
+        unit.put("addresses version", version.to_bytes(8, "big"))
 
     def may_say_anew(self, *, now: int) -> bool:
         """Whether it is long enough ago, or ahead of the clock, that everybody was told."""
         return not 0 <= now - self._number("addresses version") < TELL_EVERY_MS
 
-    def promised(self, homes: Iterable[Home]) -> None:
-        """Open invites and knocks name these homes of ours; inside a unit, before they change."""
+    def promised(self, unit: Unit, homes: Iterable[Home]) -> None:
+        """Open invites and knocks name these homes of ours, before they change."""
         drops = b"".join(home.bucket.drop_id for home in homes)
-        self._db.execute("UPDATE invite SET drops = ? WHERE drops = x''", (drops,))
-        self._db.execute("UPDATE knock SET drops = ? WHERE drops = x''", (drops,))
+        unit.db.execute("UPDATE invite SET drops = ? WHERE drops = x''", (drops,))
+        unit.db.execute("UPDATE knock SET drops = ? WHERE drops = x''", (drops,))
 
     def word(self) -> bytes | None:
         """What is told: the body of an envelope; None if we have never moved."""
@@ -87,74 +87,72 @@ class Whereabouts:
         except KeyError:
             return 0
 
-    def told(self, gid: bytes, identities: Iterable[bytes], seq: int) -> None:
-        """An envelope of ours tells these people; inside a unit."""
+    def told(self, unit: Unit, gid: bytes, identities: Iterable[bytes], seq: int) -> None:
+        """An envelope of ours tells these people."""
         for identity in identities:
-            self._db.execute(
-                "INSERT OR REPLACE INTO telling VALUES (?, ?, ?)", (gid, identity, seq)
-            )
+            unit.db.execute("INSERT OR REPLACE INTO telling VALUES (?, ?, ?)", (gid, identity, seq))
 
-    def forget_told(self, gid: bytes) -> None:
-        """Our count in a conversation begins anew: nobody can confirm what told them before; inside
-        a unit. They are told again."""
-        self._db.execute("UPDATE telling SET seq = ? WHERE gid = ?", (_NEVER, gid))
+    def forget_told(self, unit: Unit, gid: bytes) -> None:
+        """Our count in a conversation begins anew: nobody can confirm what told them before.
+        They are told again."""
+        unit.db.execute("UPDATE telling SET seq = ? WHERE gid = ?", (_NEVER, gid))
 
     def is_telling(self, gid: bytes) -> bool:
         """Whether somebody in a conversation may not know yet."""
-        row = self._db.execute("SELECT 1 FROM telling WHERE gid = ?", (gid,)).fetchone()
+        row = self._read.execute("SELECT 1 FROM telling WHERE gid = ?", (gid,)).fetchone()
         return row is not None
 
-    def keep(self, gid: bytes, identities: Iterable[bytes]) -> None:
-        """Only these people are in a conversation now; inside a unit."""
+    def keep(self, unit: Unit, gid: bytes, identities: Iterable[bytes]) -> None:
+        """Only these people are in a conversation now."""
         here = set(identities)
-        for (identity,) in self._db.execute(
+        for (identity,) in unit.db.execute(
             "SELECT identity FROM telling WHERE gid = ?", (gid,)
         ).fetchall():
             if identity not in here:
-                self._db.execute(
+                unit.db.execute(
                     "DELETE FROM telling WHERE gid = ? AND identity = ?", (gid, identity)
                 )
 
     # Knowing
 
-    def confirmed(self, gid: bytes, identity: bytes, seq: int) -> None:
-        """Somebody has everything of ours in a conversation up to `seq`; inside a unit."""
-        if self._db.execute(
+    def confirmed(self, unit: Unit, gid: bytes, identity: bytes, seq: int) -> None:
+        """Somebody has everything of ours in a conversation up to `seq`."""
+        if unit.db.execute(
             "SELECT 1 FROM telling WHERE gid = ? AND identity = ? AND seq <= ?",
             (gid, identity, seq),
         ).fetchone():
-            self._knows(identity)
+            self._knows(unit, identity)
 
-    def came(self, gid: bytes, identity: bytes, drop_id: bytes, *, now: int) -> None:
-        """A cell of somebody came into one of our buckets; inside a unit."""
-        if not self._db.execute("SELECT 1 FROM telling WHERE identity = ?", (identity,)).fetchone():
+    def came(self, unit: Unit, gid: bytes, identity: bytes, drop_id: bytes) -> None:
+        """A cell of somebody came into one of our buckets."""
+        if not unit.db.execute("SELECT 1 FROM telling WHERE identity = ?", (identity,)).fetchone():
             return
         try:
             fresh = self._vault.get("fresh")
         except KeyError:
             return
         if drop_id in _split(fresh):
-            self._knows(identity)
+            self._knows(unit, identity)
         else:  # they may have been told too long ago for it to rest anywhere still
-            self._db.execute(
+            unit.db.execute(
                 "UPDATE conversation SET beats = 0, beat_due_at = ?"
                 " WHERE gid = ? AND beat_due_at IS NULL",
-                (now, gid),
+                (unit.now, gid),
             )
 
-    def _knows(self, identity: bytes) -> None:
+    def _knows(self, unit: Unit, identity: bytes) -> None:
         """Where somebody reaches us counts for all conversations."""
-        self._db.execute("DELETE FROM telling WHERE identity = ?", (identity,))
+        unit.db.execute("DELETE FROM telling WHERE identity = ?", (identity,))
 
     def unaware(self) -> set[bytes]:
         """The identities of those who have not been seen to know where we are."""
-        return {row[0] for row in self._db.execute("SELECT DISTINCT identity FROM telling")}
+        return {row[0] for row in self._read.execute("SELECT DISTINCT identity FROM telling")}
 
     # Former homes
 
     def left_at(self, home: Home) -> int:
         """When a former home was left."""
-        (at,) = self._db.execute(
+        (at,) = self._read.execute(
             "SELECT left_at FROM former WHERE drop_id = ?", (home.bucket.drop_id,)
         ).fetchone()
         return int(at)
@@ -172,15 +170,14 @@ class Whereabouts:
             if age >= most or (age >= least and not is_open and home.bucket.drop_id not in wanted)
         ]
 
-    def forget(self, home: Home) -> None:
-        """A former home is read no more, and invites and knocks that name nothing else are over;
-        inside a unit."""
-        self._db.execute("DELETE FROM former WHERE drop_id = ?", (home.bucket.drop_id,))
+    def forget(self, unit: Unit, home: Home) -> None:
+        """A former home is read no more, and invites and knocks that name nothing else are over."""
+        unit.db.execute("DELETE FROM former WHERE drop_id = ?", (home.bucket.drop_id,))
         others = [one for one in self._me.buckets if one != home]
         for _, secret in self._lost("invite", others):
-            self._db.execute("DELETE FROM invite WHERE secret = ?", (secret,))
+            unit.db.execute("DELETE FROM invite WHERE secret = ?", (secret,))
         for _, secret in self._lost("knock", others):
-            self._db.execute("DELETE FROM knock WHERE reply_secret = ?", (secret,))
+            unit.db.execute("DELETE FROM knock WHERE reply_secret = ?", (secret,))
 
     def lost_invites(self, reached: Iterable[Home]) -> list[bytes]:
         """The secrets of the open invites on which nobody can knock any more: all they name is none
@@ -201,7 +198,7 @@ class Whereabouts:
 
     def _promises(self, what: str) -> list[tuple[Any, bytes, set[bytes]]]:
         """What stands open that names buckets of ours: (what to call it, its secret, drop ids)."""
-        rows = self._db.execute(_OPEN[what]).fetchall()
+        rows = self._read.execute(_OPEN[what]).fetchall()
         return [(name, secret, set(_split(drops))) for name, secret, drops in rows]
 
 

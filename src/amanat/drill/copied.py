@@ -56,20 +56,20 @@ class Thief:
     def _come_on(self) -> tuple[int, int]:
         """Look through all logs once; how far that went."""
         client, talk = self._client, self._client._conversations
-        now, views = self._world.now(), client.conversations()
-        with client._unit():
+        views = client.conversations()
+        with client._unit() as unit:
             for home in client._me.buckets:
-                client._take(self._log(home.bucket).cells, home, now=now)
+                client._take(unit, self._log(home.bucket).cells, home)
         for view in views:
             for epoch, drop in talk.epoch_drops(view.gid):
                 log = self._log(drop)
-                with client._unit():
-                    talk.read_epoch(view.gid, epoch, log, take=len(log.cells), now=now)
+                with client._unit() as unit:
+                    talk.read_epoch(unit, view.gid, epoch, log, take=len(log.cells))
         for drop_id in talk.holding.places():
             place = talk.holding.place(drop_id)
             if place is not None:
-                with client._unit():
-                    talk.fetched(place, self._log(place.drop), now=now)
+                with client._unit() as unit:
+                    talk.fetched(unit, place, self._log(place.drop))
         texts = sum(client.count(view.gid) for view in views)
         return texts, sum(talk.group(view.gid).view.epoch for view in views)
 
@@ -122,9 +122,9 @@ async def talk_with_losses(world: World, places: Sequence[tuple[Person, bytes]])
 
 def refresh(person: Person, gid: bytes) -> None:
     """Have somebody renew the keys of their leaf now."""
-    with person.client._unit():
-        person.client._conversations.wish(gid, "refresh", b"", due_at=person.client._now())
-        person.client._conversations.attempt(gid, now=person.client._now())
+    with person.client._unit() as unit:
+        person.client._conversations.wish(unit, gid, "refresh", b"", due_at=unit.now)
+        person.client._conversations.attempt(unit, gid)
 
 
 def words_read(how: str, seed: int) -> Noticed:

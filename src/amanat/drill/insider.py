@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from amanat.client.conversation import Conversations
     from amanat.client.delivery import Peer
+    from amanat.client.unit import Unit
     from amanat.drill.world import Person, World
 
 DEEDS = (3, 8)
@@ -265,18 +266,18 @@ class _Mallory:
         client, rng = self.person.client, self._rng
         honest, keeps_file = client._delivery.deposit, self._talk.put_file
 
-        def deposit(addresses: object, secret: bytes, payload: bytes, **more: object) -> None:
+        def deposit(
+            unit: Unit, addresses: object, secret: bytes, payload: bytes, **more: object
+        ) -> None:
             lot = rng.random()
             if lot < 0.1:  # withheld
                 return
             if lot < 0.3:
                 payload = self._inventor().changed(payload)
-            honest(addresses, secret, payload, **more)  # type: ignore[arg-type]
+            honest(unit, addresses, secret, payload, **more)  # type: ignore[arg-type]
 
-        def put_file(data: bytes, *, now: int) -> messages.FileRef:
-            return keeps_file(
-                self._inventor().changed(data) if rng.random() < 0.5 else data, now=now
-            )
+        def put_file(unit: Unit, data: bytes) -> messages.FileRef:
+            return keeps_file(unit, self._inventor().changed(data) if rng.random() < 0.5 else data)
 
         client._delivery.deposit = deposit  # type: ignore[method-assign]
         self._talk.put_file = put_file  # type: ignore[method-assign]
@@ -305,14 +306,14 @@ class _Mallory:
                 (seq + 1, envelope_hash(data), self.gid),
             )
         for peer in self._some_peers():
-            talk._post(self.gid, peer, CellKind.MLS, sealed, now=client._now())
+            talk._post(self._unit, self.gid, peer, CellKind.MLS, sealed)
 
     def posts(self) -> None:
         """A pair cell of any kind, to one member."""
         kind = self._rng.choice([k for k in CellKind if k != CellKind.MLS])
         for peer in self._some_peers()[:1]:
             payload = self._inventor().payload(kind)
-            self._talk._post(self.gid, peer, kind, payload, now=self.person.client._now())
+            self._talk._post(self._unit, self.gid, peer, kind, payload)
 
     def _commit(self) -> bytes:
         """A Commit of anything."""
@@ -345,13 +346,11 @@ class _Mallory:
     def commits(self) -> None:
         """A Commit, rightful or not, in the epoch drop; she does not follow it herself."""
         client, talk = self.person.client, self._talk
-        with contextlib.suppress(_UndoneError), client._unit():
+        with contextlib.suppress(_UndoneError), client._unit() as unit:
             commit = self._commit()
             self._commits.append(commit)
             before = self.person.one("SELECT ifnull(max(id), 0) FROM outbox")
-            talk._append_to_epoch(
-                self.gid, talk.group(self.gid), COMMIT_FRAGMENT, commit, now=client._now()
-            )
+            talk._append_to_epoch(unit, self.gid, talk.group(self.gid), COMMIT_FRAGMENT, commit)
             self._append_now(before)
             raise _UndoneError
 
@@ -361,17 +360,16 @@ class _Mallory:
         bundle_commit = self._commit()
         client._engine.merge_pending(self.gid, hashlib.sha256(bundle_commit).digest())
         talk._groups.clear()
-        talk._enter_epoch(self.gid, now=client._now())
+        talk._enter_epoch(self._unit, self.gid)
 
     def floods(self) -> None:
         """Junk of a member in the epoch drop: pieces of Commits and messages that never end."""
-        client, talk, rng = self.person.client, self._talk, self._rng
+        talk, rng = self._talk, self._rng
         kind = rng.choice([COMMIT_FRAGMENT, MESSAGE_FRAGMENT, HELD_FRAGMENT])
         for _ in range(FLOOD):
             data = rng.choice([*self._commits, rng.randbytes(64), self._inventor().payload(None)])
-            talk._append_to_epoch(
-                self.gid, talk.group(self.gid), kind, data or b"x", now=client._now()
-            )
+            group = talk.group(self.gid)
+            talk._append_to_epoch(self._unit, self.gid, group, kind, data or b"x")
 
     def repeats(self) -> None:
         """Cells that were sent before, once more and elsewhere."""
@@ -384,18 +382,13 @@ class _Mallory:
 
     def comes_back(self) -> None:
         """She says that she is out of step, and asks for help."""
-        client = self.person.client
-        self._talk.go_astray(
-            self.gid,
-            CopiedVault.code,
-            is_restart=self._rng.random() < 0.5,
-            now=client._now(),
-        )
+        is_restart = self._rng.random() < 0.5
+        self._talk.go_astray(self._unit, self.gid, CopiedVault.code, is_restart=is_restart)
 
     def leaves(self) -> None:
         """She says that she leaves, and stays."""
         if self._rng.random() < 0.2:
-            self._talk.leave(self.gid, now=self.person.client._now())
+            self._talk.leave(self._unit, self.gid)
 
     def _some_peers(self) -> list[Peer]:
         peers = self._talk.others(self._talk.group(self.gid))
@@ -413,7 +406,7 @@ class _Mallory:
             if deed == self.commits:
                 deed()
                 return
-            with self.person.client._unit():
+            with self.person.client._unit() as self._unit:
                 deed()
         self.person.client._wake()
 

@@ -20,9 +20,10 @@ from amanat.protocol.messages import COMMIT_FRAGMENT, CommitInfo
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from amanat.client.unit import Unit
     from amanat.drill.world import Person, World
 
-_Make: TypeAlias = "Callable[[Person, Person, bytes], bytes]"
+_Make: TypeAlias = "Callable[[Unit, Person, Person, bytes], bytes]"
 """Makes a Commit in the name of the first, with the second in it."""
 
 AT_ONCE = 10
@@ -63,8 +64,8 @@ def silent_adds(seed: int, tries: int) -> Noticed:
                 for cell in _cells(make, mallory, other, gid):
                     world.relay.epoch_shelf(mallory.epoch_place(gid).drop).add(cell)
             for person in (alice, bob):
-                with person.client._unit():
-                    person.client._conversations.notice(gid, now=person.client._now())
+                with person.client._unit() as unit:
+                    person.client._conversations.notice(unit, gid, at=unit.now)
             await world.settle()
             epochs = {one.client.view(gid).epoch for one in (alice, bob, mallory)}
             believed += len(epochs) - 1  # else the next forgeries would be of the past
@@ -81,11 +82,11 @@ def silent_adds(seed: int, tries: int) -> Noticed:
     return in_a_world(work, seed)
 
 
-def _added(mallory: Person, eve: Person, gid: bytes) -> bytes:
+def _added(unit: Unit, mallory: Person, eve: Person, gid: bytes) -> bytes:
     """Cells of a Commit by which a member adds a contact of theirs."""
-    talk, now = mallory.client._conversations, mallory.client._now()
+    talk = mallory.client._conversations
     suite = talk.group(gid).view.suite
-    package = talk._their_key_package(eve.client._me.identity, suite, now=now)
+    package = talk._their_key_package(unit, eve.client._me.identity, suite)
     if package is None:
         raise AssertionError("there is no KeyPackage to begin with")
     return _commit(mallory, gid, adds=[package])
@@ -104,14 +105,14 @@ def _commit(
     return engine.commit(gid, adds=adds, removes=removes, policy=policy, aad=aad).commit
 
 
-def _removed(mallory: Person, bob: Person, gid: bytes) -> bytes:
+def _removed(_: Unit, mallory: Person, bob: Person, gid: bytes) -> bytes:
     """A Commit by which a member puts out another."""
     group, identity = mallory.client._conversations.group(gid), bob.client._me.identity
     leaves = [person.leaf_index for person in group.people if person.identity == identity]
     return _commit(mallory, gid, removes=leaves)
 
 
-def _ruled(mallory: Person, _: Person, gid: bytes) -> bytes:
+def _ruled(_: Unit, mallory: Person, __: Person, gid: bytes) -> bytes:
     """A Commit by which a member becomes an admin."""
     policy = mallory.client._conversations.group(gid).policy
     admins = [*policy.admins, mallory.client._me.identity]
@@ -121,12 +122,12 @@ def _ruled(mallory: Person, _: Person, gid: bytes) -> bytes:
 
 def _cells(make: _Make, mallory: Person, other: Person, gid: bytes) -> list[bytes]:
     """The pieces of a Commit, sealed for the epoch drop as a member can."""
-    talk, now = mallory.client._conversations, mallory.client._now()
+    talk = mallory.client._conversations
     found: list[bytes] = []
-    with contextlib.suppress(_UndoneError), mallory.client._unit():
-        commit = make(mallory, other, gid)
+    with contextlib.suppress(_UndoneError), mallory.client._unit() as unit:
+        commit = make(unit, mallory, other, gid)
         (before,) = mallory.db.execute("SELECT ifnull(max(id), 0) FROM outbox").fetchone()
-        talk._append_to_epoch(gid, talk.group(gid), COMMIT_FRAGMENT, commit, now=now)
+        talk._append_to_epoch(unit, gid, talk.group(gid), COMMIT_FRAGMENT, commit)
         for (data,) in mallory.db.execute("SELECT request FROM outbox WHERE id > ?", (before,)):
             request = wire.decode_request(data)
             if isinstance(request, wire.Append):

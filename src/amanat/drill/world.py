@@ -678,7 +678,7 @@ class Person:
 
     def open(self, client: Client | None = None) -> None:
         self.client = client or Client.open(self.directory, Unlock(key=self.key))
-        self.fuse = self.vault.db.fuse = Fuse()  # type: ignore[attr-defined]  # a Connection
+        self.fuse = self.vault._db.fuse = Fuse()  # type: ignore[attr-defined]  # a Connection
 
     @property
     def vault(self) -> Vault:
@@ -686,7 +686,7 @@ class Person:
 
     @property
     def db(self) -> Connection:
-        return cast("Connection", self.vault.db)
+        return cast("Connection", self.vault._db)
 
     def wake(self) -> None:
         """Go online."""

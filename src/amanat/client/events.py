@@ -1,0 +1,56 @@
+"""What a person is told when a unit of work has committed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class TextArrived(NamedTuple):
+    """A text of somebody was kept."""
+
+    gid: bytes
+    row: int
+
+
+class MessageChanged(NamedTuple):
+    """A message was edited, deleted or reacted to, or has expired (its row is gone then)."""
+
+    gid: bytes
+    row: int
+
+
+class Joined(NamedTuple):
+    """We are a member of a conversation now."""
+
+    gid: bytes
+
+
+class Offered(NamedTuple):
+    """A contact asks us into a group, and waits for the person's answer."""
+
+    gid: bytes
+    by: bytes
+
+
+class GroupChanged(NamedTuple):
+    """A Commit changed the members or the policy of a group."""
+
+    gid: bytes
+
+
+class Removed(NamedTuple):
+    """We are no longer a member."""
+
+    gid: bytes
+
+
+class Warned(NamedTuple):
+    """Something is wrong that the person has to know of."""
+
+    gid: bytes | None
+    code: str
+    detail: str
+
+
+Event = TextArrived | MessageChanged | Joined | Offered | GroupChanged | Removed | Warned
+"""Anything of it."""

@@ -1,0 +1,169 @@
+"""Only a unit of work writes, and memory beside the vault goes back with one that fails."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from amanat.client.unit import Memory, Unit
+from amanat.client.vault import Unlock, Vault, create, open_vault
+from amanat.drill.world import Person, World
+
+UNLOCK = Unlock(key=bytes(32))
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Vault]:
+    create(tmp_path / "profile", UNLOCK, lambda unit, _: unit.put("kept", b"before"), now=0)
+    found = open_vault(tmp_path / "profile", UNLOCK)
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["DELETE FROM meta", "UPDATE meta SET value = x''", "WITH x AS (SELECT 1) SELECT 1"],
+)
+def test_whoever_reads_cannot_write(opened: Vault, statement: str) -> None:
+    with pytest.raises(TypeError):
+        opened.read.execute(statement)
+    with opened.unit(now=0), pytest.raises(TypeError):
+        opened.read.execute(statement)
+    assert opened.get("kept") == b"before"
+
+
+def test_a_unit_that_has_ended_writes_nothing(opened: Vault) -> None:
+    with opened.unit(now=0) as unit:
+        unit.put("kept", b"within")
+    with pytest.raises(RuntimeError):
+        unit.put("kept", b"after")
+    assert opened.get("kept") == b"within"
+
+
+def failing(vault: Vault, work: Callable[[Unit], None]) -> None:
+    """A unit that does this and fails."""
+    with pytest.raises(ZeroDivisionError), vault.unit(now=0) as unit:  # noqa: PT012  # at its end
+        work(unit)
+        raise ZeroDivisionError
+
+
+def test_memory_is_as_it_was_before_a_unit_that_failed(opened: Vault) -> None:
+    memory: Memory[str, int] = opened.memory()
+    with opened.unit(now=0):
+        memory.update({"stays": 1, "goes": 2, "changes": 3})
+
+    def work(_: Unit) -> None:
+        del memory["goes"]
+        memory["changes"] = 4
+        memory["changes"] = 5
+        memory["comes"] = 6
+        memory["stays"] = memory.pop("comes")
+
+    failing(opened, work)
+    assert dict(memory) == {"stays": 1, "goes": 2, "changes": 3}
+    with opened.unit(now=0) as unit:
+        work(unit)
+    failing(opened, lambda _: memory.clear())
+    assert dict(memory) == {"stays": 6, "changes": 5}
+
+
+CACHES = {
+    "Conversations._groups",
+    "Delivery._claims",
+    "Delivery._labels",
+    "Delivery._pairs",  # what is in it is a function of two keys
+    "Delivery._passed",  # and of what holds for other people's cells, whatever becomes of a unit
+    "Delivery._past",
+    "Delivery._recent",
+    "Delivery._taken",
+    "Delivery._windows",
+    "Places._newest",
+}
+"""What rules keep of the vault's content, to be read again. All else that they remember is a
+`Memory`."""
+
+
+def rules_of(person: Person) -> list[object]:
+    client, found = person.client, list[object]()
+    todo: list[object] = [
+        client._conversations,
+        client._delivery,
+        client._places,
+        client._comebacks,
+        client._invites,
+        client._moves,
+        client._ledgers,
+    ]
+    while todo:
+        one = todo.pop()
+        if one not in found:
+            found.append(one)
+            todo += [v for v in vars(one).values() if hasattr(v, "__dict__") and is_rule(v)]
+    return found
+
+
+def is_rule(value: object) -> bool:
+    module = type(value).__module__
+    return module.startswith("amanat.client.") and module not in (
+        "amanat.client.api",
+        "amanat.client.unit",
+        "amanat.client.vault",
+    )
+
+
+async def test_what_rules_remember_is_a_memory_or_read_again(world: World) -> None:
+    (alice,) = await world.friends("alice")
+    found = {
+        f"{type(rule).__name__}.{name}"
+        for rule in rules_of(alice)
+        for name, value in vars(rule).items()
+        if isinstance(value, (dict, set, list, deque))
+    }
+    assert found <= CACHES
+    assert len(rules_of(alice)) > 12
+
+
+async def test_every_cache_is_read_again_after_a_unit_that_failed(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = await world.group("garden", alice, bob)
+    talk, delivery, client = alice.client._conversations, alice.client._delivery, alice.client
+
+    def work(unit: Unit) -> None:
+        talk._groups[gid] = talk._groups[gid]._replace(people=[])
+        delivery._known().clear()
+        delivery._windows.clear()
+        delivery._taken[bytes(16)] = delivery._cursor(bytes(16))
+        client._places._newest[bytes(32)] = 1
+        client._me.homes.clear()
+        client._me.former.append(client._me.buckets[0] if client._me.buckets else homes[0])
+        unit.put("home", b"nowhere")
+
+    group, labels, homes = talk.group(gid), set(delivery._known()), client._me.homes[:]
+    failing(alice.vault, work)
+    assert talk.group(gid) == group
+    assert set(delivery._known()) == labels
+    assert not delivery._taken
+    assert bytes(32) not in client._places._newest
+    assert (client._me.homes, client._me.former) == (homes, [])
+
+
+async def test_every_memory_of_the_rules_goes_back_with_a_unit_that_failed(world: World) -> None:
+    (alice,) = await world.friends("alice")
+    memories = {
+        f"{type(rule).__name__}.{name}": value
+        for rule in rules_of(alice)
+        for name, value in vars(rule).items()
+        if isinstance(value, Memory)
+    }
+    for memory in memories.values():
+        before = dict(memory)
+
+        def work(_: Unit, memory: Memory[object, object] = memory) -> None:
+            memory[b"key"] = 1
+
+        failing(alice.vault, work)
+        assert dict(memory) == before
+    assert len(memories) >= 7
