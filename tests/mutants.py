@@ -329,6 +329,12 @@ MUTANTS = [
         ["test_hop.py::test_what_comes_in_a_round_is_seen_together_and_in_another_order"],
     ),
     Mutant(
+        "what a connection writes in its turn is longer than an answer may be",
+        "                if taken >= BATCH_BYTES:\n",
+        "                if False:\n",
+        ["test_relay_turns.py::test_what_lands_in_a_drop_at_once_fits_into_one_answer"],
+    ),
+    Mutant(
         "people's writes wait behind all that a mover asks for",
         "                for next_batch in (self._next_writes, self._next_steps):",
         "                for next_batch in [self._next_steps] * 300 + [self._next_writes]:",

@@ -380,6 +380,27 @@ def test_who_asks_once_does_not_wait_behind_who_asks_much(
 
 
 @pytest.mark.e2e
+def test_what_lands_in_a_drop_at_once_fits_into_one_answer(tmp_path: Path) -> None:
+    many = 40
+
+    async def scenario(relay: server.Relay, at: RelayAddress) -> None:
+        bucket = derive_bucket(relay._home.bucket_key, 0, region="DE")
+        writer, reader = await Peer.connect(at), await Peer.connect(at)
+        first = await reader.ask(follow(bucket, number=1))
+        async with relay._turn:  # nothing is written meanwhile
+            for number in range(many):
+                writer.send(append(bucket, os.urandom(LARGE_CELL), number))
+            await writer.ask(wire.Describe(many, b""))
+        heard = len(first.cells) if isinstance(first, wire.Cells) else 0
+        while heard < many:  # a longer frame is refused as it is decoded
+            told = await reader.reply(1)
+            assert isinstance(told, wire.Cells)
+            heard += len(told.cells)
+
+    run_served(tmp_path / "relay", scenario)
+
+
+@pytest.mark.e2e
 def test_who_asks_where_relays_are_all_the_time_is_slowed_down_and_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -465,6 +465,8 @@ class Relay:
                     continue
                 batch.append(writing)
                 taken += writing.size
+                if taken >= BATCH_BYTES:
+                    break
             if queue.writes:
                 queues[queue] = None
         return batch
