@@ -386,6 +386,12 @@ MUTANTS = [
         ["test_flow.py::test_whoever_takes_all_is_sent_all_with_ever_new_credit"],
     ),
     Mutant(
+        "a verb is in none of the tables by which the relay dispatches",
+        "TELLINGS = (wire.Describe, wire.Consult, wire.Locate)",
+        "TELLINGS = (wire.Describe, wire.Consult)",
+        ["test_relay_server.py::test_every_verb_is_in_one_table_of_the_connection"],
+    ),
+    Mutant(
         "a relay sends to a Follow that has no credit",
         "        if reader.credit <= 0:\n",
         "        if False:\n",

@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 import picows
 import pytest
@@ -40,7 +41,7 @@ from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, LARGE_CELL, MESSAGE_CELL
 from amanat.protocol.descriptor import open_descriptor, parse_address
 from amanat.protocol.drops import derive_drop, first_digest, next_digest, token_hash
-from amanat.relay import home, server
+from amanat.relay import connection, home, server
 from amanat.relay.connection import SharedFrame, _websocket_head
 from amanat.relay.drops import DAY_S, Drops
 from amanat.relay.server import Clock
@@ -102,6 +103,18 @@ async def test_every_verb_is_answered(relay: RelayProcess) -> None:
     assert await peer.ask(create) == wire.Created(2, 1)
     assert await peer.ask(read(drop, number=4)) == wire.Cells(4, 1, before, [data], 1)
     assert await peer.ask(read(drop, 1, number=5)) == wire.Cells(5, 2, after, [], 1)
+
+
+def test_every_verb_is_in_one_table_of_the_connection() -> None:
+    tables = (
+        *connection.INSTRUCTIONS,
+        *connection.TELLINGS,
+        *connection.WRITINGS,
+        *connection.READINGS,
+        *connection.ERRANDS,
+        *(wire.Sealed, wire.Publish),
+    )
+    assert sorted(map(str, tables)) == sorted(map(str, get_args(wire.Request)))
 
 
 @in_loop

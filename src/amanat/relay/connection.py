@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 import msgspec
 import picows
@@ -61,6 +61,20 @@ SEALABLE = (
     *(wire.Describe, wire.Consult, wire.Append, wire.Create, wire.Publish, wire.Read, wire.Page),
 )
 """What may be in a sealed request: what is answered once and does not go on."""
+
+Beginning: TypeAlias = (
+    wire.Describe
+    | wire.Consult
+    | wire.Locate
+    | wire.Read
+    | wire.Follow
+    | wire.Page
+    | wire.Publish
+    | wire.Forward
+    | wire.Inquire
+    | wire.Cover
+)
+"""A request that is neither an instruction, nor sealed, nor put down for the next commit."""
 
 
 class Asker:
@@ -235,10 +249,13 @@ class Connection(picows.WSListener, Asker):
         if isinstance(word, wire.Unfollow):
             if asking is not None and isinstance(asking.request, ENDABLE):
                 self.end(asking)
-        elif isinstance(asking, Reader):
-            asking.credit += word.credit
-            if asking.place is self.spent and asking.credit > 0:
-                self._relay.catch_up(asking)
+        elif isinstance(word, wire.Grant):
+            if isinstance(asking, Reader):
+                asking.credit += word.credit
+                if asking.place is self.spent and asking.credit > 0:
+                    self._relay.catch_up(asking)
+        else:
+            assert_never(word)
 
     def _unseal(self, request: wire.Sealed, size: int) -> None:
         """Begin what is in a sealed request. Once it is open, all that is said to it is sealed.
@@ -277,7 +294,7 @@ class Connection(picows.WSListener, Asker):
         self._rooms.enter(writing)
         self._relay.write(writing)
 
-    def _begin(self, request: wire.Request, number: int, seal: Seal | None, size: int) -> None:
+    def _begin(self, request: Beginning, number: int, seal: Seal | None, size: int) -> None:
         relay, rooms = self._relay, self._rooms
         if isinstance(request, READINGS):
             reader = Reader(self, request, number, seal)
@@ -297,6 +314,8 @@ class Connection(picows.WSListener, Asker):
             errand.rest(relay.errands)
         elif isinstance(request, TELLINGS):
             self.tell(Asking(self, request, number, seal), relay.tell(request, self._guest))
+        else:
+            assert_never(request)
 
     async def _ask_elsewhere(self, errand: Errand) -> None:
         """Ask another relay on behalf of a client."""
@@ -305,7 +324,7 @@ class Connection(picows.WSListener, Asker):
             if isinstance(request, wire.Inquire):
                 descriptor = await hop.inquire(request.to, self._guest, request.at)
                 reply: wire.Reply = wire.Described(request.id, descriptor, b"")
-            else:
+            elif isinstance(request, wire.Forward | wire.Cover):
                 is_covered = isinstance(request, wire.Cover)
                 sealed = await hop.forward(
                     request.to, request.sealed, self._guest, is_covered=is_covered
@@ -314,6 +333,8 @@ class Connection(picows.WSListener, Asker):
                     # It asks again; here nothing may pile up for somebody who does not read.
                     raise RelayBusy(retry_after=BUSY_RETRY_S)
                 reply = wire.Answer(request.id, sealed)
+            else:
+                assert_never(request)
         except AmanatError as error:
             reply = errand.refusal(error)
         errand.asker.answer(errand, reply)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hmac
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, assert_never
 
 import msgspec
 
@@ -316,8 +316,10 @@ class Drops:
                 try:
                     if isinstance(request, wire.Append):
                         replies.append(self._append(batch, request, now=now))
-                    else:
+                    elif isinstance(request, wire.Create):
                         replies.append(self._create(batch, request, now=now))
+                    else:
+                        assert_never(request)
                 except _REFUSALS as error:
                     replies.append(refusal(request.id, error))
             self._store.save(*batch.changed.values())

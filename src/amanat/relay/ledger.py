@@ -10,7 +10,7 @@ nobody can watch entries come.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, assert_never
 
 import msgspec
 
@@ -290,6 +290,8 @@ def replay_onto(accounts: dict[bytes, Account], entry: Entry) -> bool:
         account.ended_bytes += entry.bytes
     elif isinstance(entry, MovedOut):
         account.is_here = False
+    else:
+        assert_never(entry)
     return follows
 
 

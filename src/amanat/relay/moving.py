@@ -7,7 +7,7 @@ move is durable, except which drops are frozen: after a crash none is, and the m
 from __future__ import annotations
 
 import hmac
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias, assert_never
 
 from amanat.errors import AmanatError, BrokenMove, MoveRefused, RelayBusy
 from amanat.protocol import moving, wire
@@ -37,6 +37,18 @@ ERASE_CELLS = 2000
 """Cells erased in one step: appends take turns with it."""
 ERASE_DROPS = 500
 """Drops whose keys are destroyed in one step."""
+
+Plain: TypeAlias = (
+    moving.Survey
+    | moving.Freeze
+    | moving.Release
+    | moving.Land
+    | moving.Thaw
+    | moving.Erase
+    | moving.Abandon
+    | moving.End
+)
+"""A step that is answered with nothing but drops, and does not bring any."""
 
 
 class MoveStore(ArrivalStore, Protocol):
@@ -121,8 +133,10 @@ class Moves:
             raise
         return replies
 
-    def _step(self, request: wire.Move, *, now: float) -> wire.Moving:
+    def _step(self, request: wire.Move, *, now: float) -> wire.Reply:
         step = request.step
+        if isinstance(step, moving.Carry):
+            return self._carry([request])[0]
         if isinstance(step, moving.Begin):
             self._begin(request, step)
             return wire.Moving(request.id, [])
@@ -136,9 +150,7 @@ class Moves:
             return wire.Moving(request.id, [], statement, signature)
         return wire.Moving(request.id, self._take(record, order, step, now=now))
 
-    def _take(
-        self, record: MoveRecord, order: Order, step: moving.Step, *, now: float
-    ) -> list[Standing]:
+    def _take(self, record: MoveRecord, order: Order, step: Plain, *, now: float) -> list[Standing]:
         if isinstance(step, moving.Freeze):
             return self._freeze(step.drops)
         if isinstance(step, moving.Release):
@@ -153,6 +165,8 @@ class Moves:
             return self._erase(record, now=now)
         elif isinstance(step, moving.Abandon):
             self._abandon(record)
+        elif not isinstance(step, moving.Thaw):  # which only the server acts on
+            assert_never(step)
         return []
 
     # Either relay

@@ -32,7 +32,7 @@ import time
 import traceback
 from collections import OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import picows
 import uvloop
@@ -279,7 +279,9 @@ class Relay:
             return wire.Located(request.id, address)
         if isinstance(request, wire.Consult):
             return wire.Consulted(request.id, self.ledger.part(request.path))
-        return self.describe(request)
+        if isinstance(request, wire.Describe):
+            return self.describe(request)
+        assert_never(request)
 
     def describe(self, request: wire.Describe) -> wire.Described:
         """The signed descriptor, and the bucket key for whoever has access."""
