@@ -2,9 +2,10 @@
 
     python tests/mutants.py [--only NAME] [--json]
 
-A bug that no test notices (`survived`) is a test that is missing. The tree itself is not touched:
-everything runs in a copy in a temporary directory, with the compiled binding as it is. The exit
-status is 1 if a bug survived, 2 if the tests fail without any.
+A bug that no test notices (`survived`) is a test that is missing. A bug that keeps the tests from
+ending is noticed. The tree itself is not touched: everything runs in a copy in a temporary
+directory, with the compiled binding as it is. The exit status is 1 if a bug survived, 2 if the
+tests fail without any.
 """
 # ruff: noqa: E501  # lines of the program stand here as they are there
 
@@ -15,6 +16,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +31,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 ROOT = Path(__file__).parent.parent
 PYTEST = (sys.executable, "-m", "pytest", "-xq", "-p", "no:cacheprovider", "--timeout", "120")
+BUG_S = 600
+"""Most seconds that the tests of one bug may take together. A bug that keeps them from ending has
+been caught, also where it blocks what would have ended them (code that is not Python, for one)."""
+ALL_S = 3600
+"""Most seconds that the tests of all bugs may take without any."""
 """The time is of one test, in seconds: a bug that makes one last longer is noticed too."""
 
 
@@ -1776,20 +1783,31 @@ def copied(into: Path) -> Path:
     return into
 
 
-def are_green(copy: Path, tests: Sequence[str]) -> bool:
-    """Whether these tests pass in a copy. Raises BrokenMutant where they cannot be run."""
-    done = subprocess.run(
-        [*PYTEST, *(f"tests/{test}" for test in tests)],
-        cwd=copy,
-        # No bytecode: what is kept of a file goes by its second and size, which mutants share.
-        env=os.environ | {"PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode not in (0, 1):
-        raise BrokenMutant(done.stdout + done.stderr)
-    return done.returncode == 0
+def are_green(copy: Path, tests: Sequence[str], *, most_s: float) -> bool:
+    """Whether these tests pass in a copy, within `most_s` seconds: what has not ended by then is
+    killed with everything that it has started. Raises BrokenMutant where they cannot be run."""
+    with tempfile.TemporaryFile("w+") as said:
+        running = subprocess.Popen(
+            [*PYTEST, *(f"tests/{test}" for test in tests)],
+            cwd=copy,
+            # No bytecode: what is kept of a file goes by its second and size, which mutants share.
+            env=os.environ | {"PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
+            stdout=said,
+            stderr=said,
+            start_new_session=True,  # a process group of its own
+        )
+        try:
+            ended = running.wait(most_s)
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
+        if ended not in (0, 1):
+            said.seek(0)
+            raise BrokenMutant(said.read())
+        return ended == 0
 
 
 def place(copy: Path, mutant: Mutant) -> Path:
@@ -1803,14 +1821,14 @@ def place(copy: Path, mutant: Mutant) -> Path:
     return places[0]
 
 
-def is_caught(copy: Path, mutant: Mutant) -> bool:
-    """Whether a test fails because of the bug; the copy is as before afterwards. Raises
-    BrokenMutant."""
+def is_caught(copy: Path, mutant: Mutant, *, most_s: float = BUG_S) -> bool:
+    """Whether a test fails because of the bug, or has not ended after `most_s` seconds; the copy is
+    as before afterwards. Raises BrokenMutant."""
     path = place(copy, mutant)
     text = path.read_text()
     path.write_text(text.replace(mutant.old, mutant.new))
     try:
-        return not are_green(copy, mutant.tests)
+        return not are_green(copy, mutant.tests, most_s=most_s)
     finally:
         path.write_text(text)
 
@@ -1836,7 +1854,7 @@ def try_all(
 
         def green_without(tests: list[str]) -> bool:
             with borrowed() as copy:
-                return are_green(copy, tests)
+                return are_green(copy, tests, most_s=ALL_S)
 
         def caught(mutant: Mutant) -> bool:
             with borrowed() as copy:

@@ -4,6 +4,7 @@ them.)"""
 from __future__ import annotations
 
 import ast
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,20 @@ def test_bug_is_caught_or_survives(tmp_path: Path, new: str, caught: bool) -> No
     copy, mutant = planted(tmp_path, "a + b", new)
     assert is_caught(copy, mutant) is caught
     assert "a + b" in (copy / "src" / "amanat" / "sums.py").read_text()
+
+
+@pytest.mark.e2e
+def test_bug_with_which_the_tests_do_not_end_is_caught_and_leaves_nothing_running(
+    tmp_path: Path,
+) -> None:
+    deaf = (
+        "(signal := __import__('signal')).pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals)),"
+        " __import__('subprocess').run(['sh', '-c', 'exec 9>held; flock 9; sleep 600'])"
+    )
+    copy, mutant = planted(tmp_path, "a + b", deaf)
+    assert is_caught(copy, mutant, most_s=10)
+    with (copy / "held").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # waits for as long as anybody holds it
 
 
 @pytest.mark.e2e

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
@@ -198,13 +199,17 @@ async def test_no_invite_has_us_call_on_our_own_machine_or_network(tmp_path: Pat
         called.append(writer.get_extra_info("sockname"))
         writer.close()
 
-    server = await asyncio.start_server(take, ["127.0.0.1", "::1"], 0)
-    ports = {sock.family: sock.getsockname()[1] for sock in server.sockets}
-    with RelayProcess(tmp_path / "relay", tls="pinned") as relay:
+    # Whatever fails here, nothing is left running: while something is, the loop may not close.
+    async with contextlib.AsyncExitStack() as running:
+        server = await running.enter_async_context(
+            await asyncio.start_server(take, ["127.0.0.1", "::1"], 0)
+        )
+        ports = {sock.family: sock.getsockname()[1] for sock in server.sockets}
+        relay = running.enter_context(RelayProcess(tmp_path / "relay", tls="pinned"))
         client = await Client.create(
             tmp_path / "alice", Unlock(key=bytes(32)), name="alice", relay=str(relay.address)
         )
-        client.start()
+        await running.enter_async_context(client)
         for host, port in (
             ("127.0.0.1", ports[socket.AF_INET]),
             ("localhost", ports[socket.AF_INET]),
@@ -242,8 +247,6 @@ async def test_no_invite_has_us_call_on_our_own_machine_or_network(tmp_path: Pat
         # What the person names themselves is called on.
         await client.set_place(f"amanat://127.0.0.1:{ports[socket.AF_INET]}/#{'A' * 43}")
         assert called
-        await client.close()
-    server.close()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
