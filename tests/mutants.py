@@ -456,6 +456,14 @@ MUTANTS = [
         ],
     ),
     Mutant(
+        "a text that comes when its epoch is long over is told as a fault",
+        "        except TooOld:\n            return",
+        '        except TooOld:\n            self.warn(unit, gid, TooOld.code, "")\n            return',
+        [
+            "test_gaps.py::test_text_that_comes_when_its_epoch_is_long_over_is_read_and_nobody_is_warned"
+        ],
+    ),
+    Mutant(
         "an answer counts for whatever has the number of the request now",
         "                if not self._awaits(unit, row):\n",
         "                if False:\n",

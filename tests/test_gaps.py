@@ -503,3 +503,20 @@ async def test_who_came_later_is_not_deaf_to_what_was_said_before(world: World) 
         carol.client.send(gid, str(number))
         await world.settle()
     assert RelayDoubted.code not in alice.warnings()
+
+
+async def test_text_that_comes_when_its_epoch_is_long_over_is_read_and_nobody_is_warned(
+    world: World,
+) -> None:
+    alice, bob, _ = people = await world.friends("alice", "bob", "carol")
+    gid = await world.group("g", *people)
+    await bob.sleep()
+    bob.say("g", "from long ago")
+    for number in range(5):
+        alice.client.rename(gid, f"g{number}")
+        await world.settle()
+    bob.wake()
+    await after_a_while(world)
+    for person in people:
+        assert person.texts("g4") == ["from long ago"]
+        assert person.warnings() == []

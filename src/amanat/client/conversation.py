@@ -77,6 +77,7 @@ from amanat.errors import (
     RelayDoubted,
     RelayLied,
     ReusedSecret,
+    TooOld,
     TrustError,
     UnknownConversation,
     WrongEpoch,
@@ -2330,7 +2331,9 @@ class Conversations:
             self._keep_early(unit, gid, message)
             return
         except (OwnMessage, ReusedSecret):
-            return  # whoever knows an epoch drop can show all of it once more, or what is too old
+            return  # whoever knows an epoch drop can show all of it once more
+        except TooOld:
+            return  # if it is news, it is missed, and its author says it again
         except PeerError as error:
             self.warn(unit, gid, error.code, "a message could not be read")
             return
