@@ -9,10 +9,11 @@ RUST := $(shell find rust/src -name '*.rs' 2>/dev/null) rust/Cargo.toml rust/Car
 RUST_ENV = PYO3_PYTHON=$(CURDIR)/$(BIN)/python \
 	LD_LIBRARY_PATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')
 
-.PHONY: help build system demo test check fmt mutants soak bench bench-peers bench-stored real clean
+.PHONY: help build system demo quick test check fmt mutants soak bench bench-peers bench-stored real clean
 help:
 	@echo "make build   set up .venv and compile the MLS binding"
 	@echo "make demo    a real network of people talks through a relay on this machine"
+	@echo "make quick   the tests of the inner loop: no processes, and none that lasts for seconds"
 	@echo "make test    all tests"
 	@echo "make check   formatting, lint, types, imports: what to run before a commit"
 	@echo "make fmt     format everything"
@@ -47,6 +48,9 @@ demo: build
 test: build system
 	$(RUST_ENV) cargo test --quiet --locked --manifest-path rust/Cargo.toml
 	$(BIN)/pytest --numprocesses auto --dist worksteal
+
+quick: build
+	$(BIN)/pytest --quiet --numprocesses auto --dist worksteal -m "not e2e and not long"
 
 check: build
 	$(BIN)/ruff format --check

@@ -75,6 +75,7 @@ class Refreshes(History):
             await super().happen(person)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 async def test_whoever_renews_their_keys_and_when_every_word_arrives(
     world: World, seed: int

@@ -387,6 +387,7 @@ MISTAKES: dict[str, tuple[list[str], str, int, str]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_has_its_name_and_the_status_of_its_family(town: Town, mistake: str) -> None:
     arguments, given, status, code = MISTAKES[mistake]

@@ -9,6 +9,8 @@ import pytest
 
 from commit_model import Setting, explore
 
+pytestmark = pytest.mark.long
+
 
 def test_in_the_old_rules_a_member_takes_over_whoever_comes_back() -> None:
     broken = explore(Setting("old", lies=2, commits=0, copies=1)).broken

@@ -142,6 +142,7 @@ async def test_members_may_do_what_admins_let_them(world: World) -> None:
         carol.client.rename(gid, "mine")
 
 
+@pytest.mark.long
 async def test_keys_of_a_leaf_are_refreshed_after_joining_and_weekly_while_people_speak(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,8 @@ from amanat.client import conversation as rules
 from amanat.client.api import Message
 from amanat.drill.world import Died, Person, World
 
+pytestmark = pytest.mark.long
+
 
 async def live_ever_longer(
     world: World,

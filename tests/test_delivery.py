@@ -401,6 +401,7 @@ async def test_group_grows_large_and_small_again(
     assert dave.client.view(gid).state == erin.client.view(gid).state == "removed"
 
 
+@pytest.mark.long
 async def test_seventy_people_speak_through_the_epoch_drop(world: World) -> None:
     count = 70
     relay = world.add_relay(buckets=count)  # each cell of a bucket costs each reader

@@ -101,6 +101,7 @@ NAMES = {
 }
 
 
+@pytest.mark.long
 def test_a_disk_that_fails_at_any_write_is_named_and_harms_nothing(
     faulty: Path, tmp_path: Path
 ) -> None:

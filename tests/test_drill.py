@@ -40,6 +40,8 @@ from amanat.drill.traces import Said, read_said
 from amanat.drill.world import Relay, World
 from amanat.errors import BadArgument, BrokenControl, ReportExists
 
+pytestmark = pytest.mark.long
+
 SMALL = Settings(None, "edges", 64, 7, 2, ("contacts", "groups", "ip"), ("federated", "amanat"))
 
 

@@ -26,6 +26,8 @@ from amanat.errors import (
 from amanat.protocol import wire
 from test_world import History
 
+pytestmark = pytest.mark.long
+
 BEAT_S = BEATS_MS[0] / 1000
 
 

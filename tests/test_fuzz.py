@@ -21,7 +21,7 @@ from figures import SOAK, report, rounds
 
 T = TypeVar("T")
 
-pytestmark = pytest.mark.timeout(100 * max(1.0, SOAK) + 20)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(100 * max(1.0, SOAK) + 20)]
 
 _PATH = Path(__file__).parent.parent / "fuzz" / "decoders.py"
 _SPEC = importlib.util.spec_from_file_location("decoders", _PATH)

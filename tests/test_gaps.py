@@ -67,6 +67,7 @@ async def test_gap_is_shown_until_it_is_repaired(world: World) -> None:
     assert not bob.client.status().missing
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("share", [0.01, 0.2])
 async def test_nothing_stays_lost_where_a_relay_forgets_some_of_all(
     world: World, share: float
@@ -165,6 +166,7 @@ async def test_two_cells_that_leave_at_once_are_both_told_of(world: World) -> No
     assert RelayDoubted.code in bob.warnings()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [20, 2 * WINDOW])
 async def test_yesterdays_disk_is_noticed_and_what_it_lacks_is_said_again(
     world: World, count: int
@@ -209,6 +211,7 @@ async def test_what_its_sender_no_longer_has_is_told_as_lost(world: World) -> No
     assert missing(bob) == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_large", [False, True])
 @pytest.mark.parametrize("how", ["deleted", "deleted here only", "expired"])
 async def test_what_was_taken_away_before_it_came_is_not_told_as_lost(
@@ -336,6 +339,7 @@ async def test_who_came_later_is_not_told_what_was_said_before(world: World) -> 
     assert world.network.appends == before + 2  # the question, and that it was before her time
 
 
+@pytest.mark.long
 async def test_heartbeats_end_when_all_have_confirmed_and_never_pile_up(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

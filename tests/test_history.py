@@ -237,6 +237,7 @@ def expected(said: Sequence[Said]) -> list[tuple[str | None, bool, dict[bytes, s
     return [(text, edited, reactions) for _, text, edited, reactions in texts.values()]
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(conversations(), st.randoms(use_true_random=False))
 def test_any_order_gives_one_history(

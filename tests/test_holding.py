@@ -403,6 +403,7 @@ async def test_a_greeting_rests_with_who_invites_so_who_holds_sends_none(world: 
         alice.client.set_outbound("keep")
 
 
+@pytest.mark.long
 async def test_a_drop_of_held_words_is_another_each_day_and_ends(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -423,6 +424,7 @@ async def test_a_drop_of_held_words_is_another_each_day_and_ends(
     assert bob.one("SELECT count(*) FROM held_read") == 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 async def test_held_words_in_bad_weather_between_deaths(world: World, seed: int) -> None:
     world.rng.seed(seed)

@@ -283,6 +283,7 @@ def make_hop(settings: HopConfig) -> Hop:
     return Hop(settings, key_of(200), Known(), clock=time.time)
 
 
+@pytest.mark.long
 @in_loop
 async def test_destination_that_is_away_is_named_and_comes_back(tmp_path: Path) -> None:
     with RelayProcess(tmp_path / "home", port=free_port()) as home:
@@ -462,6 +463,7 @@ async def within_a_round(low: float, high: float) -> None:
         await asyncio.sleep((low - now / ROUND_S) % 1 * ROUND_S + 0.05)
 
 
+@pytest.mark.long
 def test_what_comes_in_a_round_is_seen_together_and_in_another_order(
     hop: RelayProcess, home: RelayProcess
 ) -> None:

@@ -17,7 +17,7 @@ PARTS = 4
 WORLDS = 3 if SOAK <= 1 else rounds(10)
 """Worlds of each part: 300 histories in an ordinary run, 10,000 where it is ten times as long."""
 
-pytestmark = pytest.mark.timeout(120 * max(1.0, SOAK) + 60)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(120 * max(1.0, SOAK) + 60)]
 
 
 @pytest.mark.parametrize("part", range(PARTS))

@@ -148,6 +148,7 @@ def now_said(person: Person, gid: bytes) -> list[str]:
     return [m.text for m in person.client.messages(gid) if not m.text.startswith("before")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lost", [1, 4])
 async def test_first_words_that_are_lost_on_the_way_to_a_newcomer_are_missed(
     world: World, lost: int
@@ -168,6 +169,7 @@ async def test_first_words_that_are_lost_on_the_way_to_a_newcomer_are_missed(
     assert {*bob.warnings(), *carol.warnings()} <= {"relay-lied", "relay-doubted"}  # it has
 
 
+@pytest.mark.long
 async def test_newcomer_asks_nobody_for_what_was_said_before_they_came(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +197,7 @@ async def test_newcomer_asks_nobody_for_what_was_said_before_they_came(
         assert bob.client._conversations.gaps.before(unit, gid, has_receipts=True) == []  # carol
 
 
+@pytest.mark.long
 async def test_who_does_not_say_where_their_words_begin_for_a_newcomer_is_asked(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +213,7 @@ async def test_who_does_not_say_where_their_words_begin_for_a_newcomer_is_asked(
     assert not {*bob.warnings(), *carol.warnings()}
 
 
+@pytest.mark.long
 async def test_what_nobody_answers_for_is_given_up_at_once_and_comes_late_all_the_same(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,6 +244,7 @@ async def test_what_nobody_answers_for_is_given_up_at_once_and_comes_late_all_th
     }  # it took a cell and has lost it
 
 
+@pytest.mark.long
 async def test_in_a_large_group_newcomers_are_told_some_times(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ async def test_label_taken_in_one_lane_leaves_the_other_as_it_is(world: World) -
     assert not {*alice.warnings(), *bob.warnings()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("keeps", [False, True])
 async def test_word_of_a_large_group_leaves_under_another_label(
     world: World, monkeypatch: pytest.MonkeyPatch, *, keeps: bool
@@ -95,6 +96,7 @@ async def test_word_of_a_large_group_leaves_under_another_label(
     assert not [person.warnings() for person in people if person.warnings()]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("keeps", [False, True])
 async def test_commit_leaves_under_another_label_and_proves_no_copied_vault(
     world: World, *, keeps: bool
@@ -124,6 +126,7 @@ async def test_commit_of_whoever_comes_back_leaves_under_another_label(world: Wo
     assert {*alice.warnings()} == {"copied-vault"}
 
 
+@pytest.mark.long
 async def test_held_word_whose_label_is_said_to_be_taken_is_held_anew_and_told(
     world: World,
 ) -> None:

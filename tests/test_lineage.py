@@ -179,6 +179,7 @@ async def test_a_member_s_help_puts_nobody_into_office_and_an_honest_one_s_ends_
     agree(honest, gid)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("asks", ["lost", "asks"])
 @pytest.mark.parametrize("deed", ["rule", "put out", "let in"])
 async def test_no_way_is_gone_on_which_somebody_did_what_they_may_not(
@@ -344,6 +345,7 @@ async def test_a_claim_to_be_elsewhere_costs_a_question_and_accuses_nobody(world
     assert asked == 0
 
 
+@pytest.mark.long
 async def test_votes_of_one_liar_move_nobody(world: World) -> None:
     people = alice, bob, mallory = await world.friends("alice", "bob", "mallory")
     gid = await world.group("g", *people)

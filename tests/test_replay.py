@@ -17,7 +17,7 @@ from amanat.drill.traces import Line, Script, read_trace
 from amanat.errors import BadArgument, WrongPassphrase
 from figures import SOAK, report, rounds
 
-pytestmark = pytest.mark.timeout(300 * max(1.0, SOAK))
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300 * max(1.0, SOAK))]
 
 
 def silent(phase: str, done: int, total: int) -> None:

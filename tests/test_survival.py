@@ -38,7 +38,7 @@ from amanat.protocol.drops import HANDSHAKE_RETENTION_DAYS, token_hash
 from amanat.protocol.messages import Policy, piece_hash
 from figures import SOAK, report, rounds
 
-pytestmark = pytest.mark.timeout(100 * max(1.0, SOAK) + 20)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(100 * max(1.0, SOAK) + 20)]
 
 HOUR_S, DAY_S = 3_600, 86_400
 

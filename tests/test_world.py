@@ -157,6 +157,7 @@ class History:
                     assert not words.after & set(shown[place:])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(8))
 async def test_all_agree_and_nothing_is_lost_or_doubled(world: World, seed: int) -> None:
     world.rng.seed(seed)
@@ -250,6 +251,7 @@ async def test_all_may_leave_at_once(world: World) -> None:
     assert [p.client.view(gid).state for p in people] == ["left"] * 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [2, 5])
 async def test_commits_at_once_all_come_true(world: World, count: int) -> None:
     people = await world.friends(*"abcdef"[: count + 1])
