@@ -1510,9 +1510,17 @@ MUTANTS = [
     ),
     Mutant(
         "vault of a newer program opened",
-        "if version > VERSION:\n            raise VaultTooNew",
-        "if version > VERSION + 1:\n            raise VaultTooNew",
+        "if version > schema.VERSION:\n            raise VaultTooNew",
+        "if version > schema.VERSION + 1:\n            raise VaultTooNew",
         ["test_vault.py::test_vault_of_a_newer_program_is_left_alone"],
+    ),
+    Mutant(
+        "a vault from before the first release is opened",
+        "if version < schema.BASE:",
+        "if version < 0:",
+        [
+            "test_vault.py::test_vault_from_before_the_first_release_is_left_alone_and_says_what_to_do"
+        ],
     ),
     Mutant(
         "memory outlives a failed unit",

@@ -14,7 +14,7 @@ import keyring
 import keyring.backend
 import pytest
 
-from amanat.client import vault
+from amanat.client import schema, vault
 from amanat.client.unit import Unit
 from amanat.client.vault import Unlock, Vault, create, open_vault
 from amanat.errors import (
@@ -25,9 +25,9 @@ from amanat.errors import (
     ProfileInUse,
     VaultDamaged,
     VaultTooNew,
+    VaultTooOld,
     WrongPassphrase,
 )
-from amanat.protocol.messages import message_id
 
 KEY = Unlock(key=bytes(range(32)))
 SECRET = b"a secret nobody else reads"
@@ -209,7 +209,7 @@ def test_one_opening_at_a_time_in_one_process(profile: Path, opened: Vault) -> N
 
 def test_vault_of_a_newer_program_is_left_alone(profile: Path) -> None:
     opened = open_vault(profile, KEY)
-    opened._db.execute(f"PRAGMA user_version = {vault.VERSION + 1}")
+    opened._db.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     opened.close()
     before = state(profile)
     with pytest.raises(VaultTooNew):
@@ -369,69 +369,59 @@ def test_closing_leaves_no_log_of_what_was_deleted(profile: Path) -> None:
     assert set(state(profile)) == {"lock", "vault.db", "vault.json"}
 
 
-def test_messages_of_a_vault_of_version_1_are_kept(tmp_path: Path) -> None:
-    create(tmp_path, KEY, fill, now=0)
-    opened = open_vault(tmp_path, KEY)
-    made = dump(opened)
-    for (name,) in opened._db.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-    ).fetchall():
-        opened._db.execute(f"DROP TABLE {name}")
-    for statement in vault._SCHEMAS[0].split(";\n"):
-        opened._db.execute(statement)
-    with opened.unit(now=0) as unit:
-        unit.db.execute(
-            "INSERT INTO conversation (gid, state, sent_hash, read_row, sure_seq)"
-            " VALUES (x'01', 'active', x'', 2, 0)"
-        )
-        for row, (mid, text) in enumerate([(1, "سلام"), (2, "read"), (3, "unread"), (1, "twice")]):
-            unit.db.execute(
-                "INSERT INTO message VALUES (?, x'01', ?, x'aa', x'bb', ?, 7, 8, 9, 1, ?)",
-                (row + 1, bytes([mid]) * 16, mid, text),
-            )
-        unit.db.execute("PRAGMA user_version = 1")
-    opened.close()
-    opened = open_vault(tmp_path, KEY)
-    assert dump(opened) == made
-    assert opened._db.execute(
-        "SELECT row, id, envelope, seq, clock, sent_at, kept_at, text, expires_at FROM message"
-    ).fetchall() == [
-        (row, message_id(b"\xaa", bytes([row]) * 16), bytes([row]) * 16, row, 7, 8, 9, text, None)
-        for row, text in ((1, "سلام"), (2, "read"), (3, "unread"))
-    ]
-    assert opened._db.execute("SELECT read_row, hidden FROM conversation").fetchone() == (2, 0)
-    opened.close()
-
-
-def test_what_waits_in_a_vault_of_version_11_waits_still(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("version", [1, schema.BASE - 1])
+def test_vault_from_before_the_first_release_is_left_alone_and_says_what_to_do(
+    profile: Path, version: int
 ) -> None:
-    with monkeypatch.context() as before:
-        before.setattr(vault, "_SCHEMAS", vault._SCHEMAS[:11])
-        before.setattr(vault, "VERSION", 11)
-        create(tmp_path / "old", KEY, fill, now=0)
-        opened = open_vault(tmp_path / "old", KEY)
-    with opened.unit(now=0) as unit:
-        unit.db.execute("INSERT INTO invite VALUES (x'01', x'02', 3, NULL)")
-        unit.db.execute("INSERT INTO knock VALUES (x'04', x'05', 'bob', '', 6)")
-        unit.db.execute(
-            "INSERT INTO outbox (relay, request, purpose, due_at, recipient)"
-            " VALUES ('relay', x'07', 'cell', 8, x'09')"
-        )
+    opened = open_vault(profile, KEY)
+    opened._db.execute(f"PRAGMA user_version = {version}")
     opened.close()
+    before = state(profile)
+    with pytest.raises(VaultTooOld, match=f"version {version}") as refused:
+        open_vault(profile, KEY)
+    assert "nothing was changed" in refused.value.hint
+    assert "`amanat init`" in refused.value.hint
+    assert state(profile) == before
+
+
+def test_step_makes_an_older_vault_like_a_new_one_and_keeps_what_it_holds(
+    profile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        schema,
+        "STEPS",
+        (
+            "ALTER TABLE contact ADD COLUMN note TEXT;\nCREATE TABLE pin (id BLOB) STRICT;\n",
+            "UPDATE meta SET value = CAST(value || x'21' AS BLOB) WHERE key = 'secret';\n",
+        ),
+    )
+    monkeypatch.setattr(schema, "VERSION", schema.BASE + 2)
     create(tmp_path / "new", KEY, fill, now=0)
-    made = open_vault(tmp_path / "new", KEY)
-    opened = open_vault(tmp_path / "old", KEY)
-    assert dump(opened) == dump(made)
-    made.close()
-    assert opened._db.execute("SELECT secret, made_at, drops FROM invite").fetchall() == [
-        (b"\x01", 3, b"")
-    ]
-    assert opened._db.execute("SELECT name, drops FROM knock").fetchall() == [("bob", b"")]
-    assert opened._db.execute("SELECT request, secret, payload FROM outbox").fetchall() == [
-        (b"\x07", None, None)
-    ]
-    opened.close()
+    new, old = open_vault(tmp_path / "new", KEY), open_vault(profile, KEY)
+    assert dump(old) == dump(new)
+    assert old.get("secret") == SECRET + b"!"
+    old.close()
+    again = open_vault(profile, KEY)
+    assert again.get("secret") == SECRET + b"!"
+    again.close()
+    new.close()
+
+
+def test_step_that_fails_leaves_the_vault_as_it_was(
+    profile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = open_vault(profile, KEY)
+    made = dump(before)
+    before.close()
+    with monkeypatch.context() as changed:
+        changed.setattr(schema, "STEPS", ("CREATE TABLE pin (id BLOB) STRICT;\nBROKEN;\n",))
+        changed.setattr(schema, "VERSION", schema.BASE + 1)
+        with pytest.raises(VaultDamaged):
+            open_vault(profile, KEY)
+    after = open_vault(profile, KEY)
+    assert dump(after) == made
+    assert after.get("secret") == SECRET
+    after.close()
 
 
 def dump(opened: Vault) -> list[tuple[str, str]]:

@@ -159,6 +159,15 @@ class VaultTooNew(UsageError):
     hint = "install the newer version; nothing was changed"
 
 
+class VaultTooOld(UsageError):
+    code = "vault-too-old"
+    text = "this vault was made before Amanat 0.1.0, which cannot open it"
+    hint = (
+        "nothing was changed: copy what you need with the version that made it, then make a new"
+        " profile with `amanat init` in an empty directory and meet your contacts anew"
+    )
+
+
 class StoreTooNew(UsageError):
     code = "store-too-new"
     text = "this relay's store was written by a newer version of Amanat"

@@ -518,7 +518,7 @@ class Client:
     def open(cls, directory: Path, unlock: Unlock) -> Self:
         """Open a profile; nothing is sent or read before `start`.
 
-        Raises NoProfile, ProfileInUse, WrongPassphrase, VaultTooNew or VaultDamaged.
+        Raises NoProfile, ProfileInUse, WrongPassphrase, VaultTooNew, VaultTooOld or VaultDamaged.
         """
         opened = vault.open_vault(directory, unlock)
         try:
