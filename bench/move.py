@@ -43,7 +43,7 @@ from amanat.region import notice
 from amanat.region.mover import Done, Mover
 from amanat.relay import home
 from amanat.relay.drops import Drops
-from amanat.relay.store_sqlite import SqliteStore
+from amanat.relay.store import SqliteStore
 
 SOURCE_REGION, REGION = "IR", "DE"
 BATCH = 5000

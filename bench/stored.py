@@ -37,7 +37,7 @@ from amanat.protocol.cells import LABEL_BYTES, MESSAGE_CELL
 from amanat.protocol.drops import Drop, derive_bucket
 from amanat.relay import home
 from amanat.relay.drops import Drops
-from amanat.relay.store_sqlite import SqliteStore
+from amanat.relay.store import SqliteStore
 
 BUCKETS = 40
 LEAST = 1000

@@ -18,7 +18,7 @@ from amanat.protocol.places import is_loopback
 from amanat.protocol.sealing import open_answer
 from amanat.relay import connection, server
 from amanat.relay.home import Home, interface, locked
-from amanat.relay.store_sqlite import SqliteStore
+from amanat.relay.store import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -728,7 +728,7 @@ MUTANTS = [
         "key of a failed batch used again",
         "def rollback(self) -> None:\n        self._wraps.clear()\n",
         "def rollback(self) -> None:\n",
-        ["test_relay_store_sqlite.py::test_a_batch_that_failed_leaves_nothing_behind"],
+        ["test_relay_store.py::test_a_batch_that_failed_leaves_nothing_behind"],
     ),
     Mutant(
         "retention a day too short",
@@ -740,19 +740,19 @@ MUTANTS = [
         "keys of what has ended are kept",
         '            self._keys.execute("DELETE FROM shred_key WHERE last_day < ?", (today,))',
         "            pass",
-        ["test_relay_store_sqlite.py::test_nothing_is_left_of_what_has_ended"],
+        ["test_relay_store.py::test_nothing_is_left_of_what_has_ended"],
     ),
     Mutant(
         "deleted bytes stay in the relay's file",
         '        "secure_delete = ON",\n',
         '        "secure_delete = OFF",\n',
-        ["test_relay_store_sqlite.py::test_nothing_is_left_of_what_has_ended"],
+        ["test_relay_store.py::test_nothing_is_left_of_what_has_ended"],
     ),
     Mutant(
         "relay answers before the disk has it",
         '        "synchronous = FULL",\n',
         '        "synchronous = OFF",\n',
-        ["test_relay_store_sqlite.py::test_what_is_answered_and_what_is_erased_outlives_the_power"],
+        ["test_relay_store.py::test_what_is_answered_and_what_is_erased_outlives_the_power"],
     ),
     Mutant(
         "cells before their keys",
@@ -764,7 +764,7 @@ MUTANTS = [
         "a cell opens wherever it is put",
         'return (number << SEQ_BITS | seq).to_bytes(8, "big")',
         'return b""',
-        ["test_relay_store_sqlite.py::test_a_changed_or_moved_cell_is_noticed"],
+        ["test_relay_store.py::test_a_changed_or_moved_cell_is_noticed"],
     ),
     Mutant(
         "drop goes that is not frozen",
@@ -1600,30 +1600,28 @@ MUTANTS = [
         "        self._are_keys_ahead = True\n        self._end_deferring()\n",
         "        self._end_deferring()\n",
         [
-            "test_relay_store_sqlite.py::test_keys_of_a_commit_that_failed_half_way_open_nothing_that_comes_later"
+            "test_relay_store.py::test_keys_of_a_commit_that_failed_half_way_open_nothing_that_comes_later"
         ],
     ),
     Mutant(
         "what was deferred is never waited for",
         "                self._settle()\n",
         "                pass\n",
-        [
-            "test_relay_store_sqlite.py::test_what_was_deferred_is_on_disk_when_the_next_commit_returns"
-        ],
+        ["test_relay_store.py::test_what_was_deferred_is_on_disk_when_the_next_commit_returns"],
     ),
     Mutant(
         "a commit that changes nothing settles nothing",
         "is_written = self._writer.total_changes != self._committed_rows",
         "is_written = self._writer.in_transaction",
         [
-            "test_relay_store_sqlite.py::test_what_was_deferred_is_waited_for_by_a_commit_that_changes_nothing"
+            "test_relay_store.py::test_what_was_deferred_is_waited_for_by_a_commit_that_changes_nothing"
         ],
     ),
     Mutant(
         "the log grows for as long as somebody writes",
         "if self._log_pages < LOG_PAGES:",
         "if True:",
-        ["test_relay_store_sqlite.py::test_the_log_is_emptied_beside_the_writing_and_begun_anew"],
+        ["test_relay_store.py::test_the_log_is_emptied_beside_the_writing_and_begun_anew"],
     ),
     Mutant(
         "drops go while a power cut could still take what was copied",

@@ -26,7 +26,8 @@ from amanat.region.page import page
 from amanat.relay import home
 from amanat.relay.drops import DAY_S, Drops
 from amanat.relay.ledger import Ledger
-from amanat.relay.store_sqlite import SEQ_BITS, SqliteStore
+from amanat.relay.store import SqliteStore
+from amanat.relay.store.schema import SEQ_BITS
 from relays import Peer, RelayProcess, append, in_loop
 from test_moving import REGION, SOURCE_REGION, Two
 

@@ -32,10 +32,9 @@ from amanat.protocol.ledger import (
 )
 from amanat.protocol.tlog import CHECKPOINT, Checkpoint, Tile
 from amanat.relay import ledger as rules
-from amanat.relay import store_sqlite
 from amanat.relay.drops import DAY_S, DROP_LIFE_DAYS, Drops
 from amanat.relay.ledger import Account, Contradiction, Ledger, agree, replay
-from amanat.relay.store_sqlite import SqliteStore
+from amanat.relay.store import SqliteStore, schema
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = KEY.public_key().public_bytes_raw()
@@ -441,7 +440,7 @@ def test_an_older_store_opens_and_its_drops_are_entered(tmp_path: Path, half: st
     if half:  # a crash between the two files
         connection = sqlite3.connect(directory / half, isolation_level=None)
         connection.executescript(
-            f"BEGIN; {store_sqlite._UPGRADES[half][0]} PRAGMA user_version = 2; COMMIT"
+            f"BEGIN; {schema.UPGRADES[half][0]} PRAGMA user_version = 2; COMMIT"
         )
         connection.close()
     relay = Relay(directory)

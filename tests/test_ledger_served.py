@@ -21,7 +21,7 @@ from amanat.protocol.drops import Drop, derive_drop
 from amanat.protocol.ledger import Created, decode_entry, drop_hash, origin
 from amanat.protocol.tlog import CHECKPOINT, Checkpoint, Tile
 from amanat.relay.drops import DAY_S, Drops
-from amanat.relay.store_sqlite import SqliteStore
+from amanat.relay.store import SqliteStore
 from relays import REGION, Peer, RelayProcess, append, in_loop
 
 pytestmark = pytest.mark.e2e

@@ -38,7 +38,8 @@ from amanat.region import mover, notice
 from amanat.region.mover import Mover, Report
 from amanat.region.notice import DAY_S, LEAST_DAYS
 from amanat.relay.drops import DropRecord, Drops
-from amanat.relay.store_sqlite import SqliteReader, SqliteStore
+from amanat.relay.store import SqliteStore
+from amanat.relay.store.reader import SqliteReader
 from relays import Peer, RelayProcess, append, in_loop, read, read_all, run_in_loop
 
 SOURCE_REGION, REGION = "IR", "DE"

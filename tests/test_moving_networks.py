@@ -28,7 +28,8 @@ from amanat.protocol.moving import GONE, HERE
 from amanat.region.notice import DAY_S, LEAST_DAYS
 from amanat.relay.drops import DropRecord, Drops
 from amanat.relay.home import Home, read_notice, write_notice
-from amanat.relay.store_sqlite import SqliteReader, SqliteStore
+from amanat.relay.store import SqliteStore
+from amanat.relay.store.reader import SqliteReader
 from relays import PATIENCE_S
 
 PORT = 8443

@@ -42,7 +42,7 @@ from amanat.protocol.tlog import (
 from amanat.relay import drops as rules
 from amanat.relay.drops import DAY_S, DROP_LIFE_DAYS, Drops, HeldCell, Store
 from amanat.relay.ledger import Ledger, agree, every_entry, replay
-from amanat.relay.store_sqlite import SqliteStore
+from amanat.relay.store import SqliteStore
 
 REGION = "DE"
 BUCKET_KEY = bytes(range(32))

@@ -45,7 +45,7 @@ from amanat.relay import connection, home, server
 from amanat.relay.connection import SharedFrame, _websocket_head
 from amanat.relay.drops import DAY_S, Drops
 from amanat.relay.server import Clock
-from amanat.relay.store_sqlite import SqliteStore
+from amanat.relay.store import SqliteStore
 from relays import (
     Peer,
     RelayProcess,

@@ -40,7 +40,7 @@ from amanat.relay.asking import Asking, Queue, Reader
 from amanat.relay.connection import Asker, Connection
 from amanat.relay.hop import NEW_ADDRESSES, Guest, Hop
 from amanat.relay.shares import Room
-from amanat.relay.store_sqlite import SqliteStore
+from amanat.relay.store import SqliteStore
 from relays import PATIENCE_S, Peer, RelayProcess, append, follow, read, read_all, run_in_loop
 
 LIMITS = RelayLimits(

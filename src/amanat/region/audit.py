@@ -24,14 +24,15 @@ from amanat.protocol.ledger import drop_hash, encode_entry, hour_of, origin
 from amanat.protocol.moving import ARRIVING, GONE, HERE, Order, open_certificate, open_order
 from amanat.relay.home import Home
 from amanat.relay.ledger import Account, agree, replay_onto
-from amanat.relay.store_sqlite import SqliteReader, unwrap_all
+from amanat.relay.store.reader import SqliteReader
+from amanat.relay.store.wrapping import unwrap_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from amanat.relay.drops import DropRecord
-    from amanat.relay.store_sqlite import Counted
+    from amanat.relay.store.reader import Counted
 
 OPENED = 20_000
 """Cells that are opened and whose digest is computed anew, at most: some seconds. The last one of a

@@ -46,7 +46,7 @@ from amanat.protocol.places import MAX_PLACES
 from amanat.region import notice
 from amanat.relay import home
 from amanat.relay.home import Home
-from amanat.relay.store_sqlite import SqliteReader
+from amanat.relay.store.reader import SqliteReader
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence

@@ -52,7 +52,8 @@ from amanat.relay.known import Known
 from amanat.relay.ledger import Ledger
 from amanat.relay.metrics import Metrics
 from amanat.relay.moving import Moves
-from amanat.relay.store_sqlite import SqliteStore, unwrap_all
+from amanat.relay.store import SqliteStore
+from amanat.relay.store.wrapping import unwrap_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -17,9 +17,8 @@ from amanat.errors import DiskFull, StoreDamaged, StoreTooNew
 from amanat.protocol import wire
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
 from amanat.protocol.drops import Drop, derive_bucket, derive_drop, token_hash
-from amanat.relay import store_sqlite
-from amanat.relay.drops import DAY_S, Drops
-from amanat.relay.store_sqlite import SqliteStore
+from amanat.relay.drops import DAY_S, DropRecord, Drops
+from amanat.relay.store import SqliteStore, files, schema
 
 KEY = bytes(range(32))
 BUCKET = derive_bucket(KEY, 0, region="DE")
@@ -80,6 +79,11 @@ def test_how_much_is_held_is_known_without_counting(tmp_path: Path, store: Sqlit
 # Files
 
 
+def test_every_column_of_a_drop_is_a_field_of_its_record(store: SqliteStore) -> None:
+    columns = [column for _, column, *_ in store._writer.execute('PRAGMA table_info("drop")')]
+    assert sorted(columns) == sorted(DropRecord.__struct_fields__)
+
+
 def test_files_are_for_the_owner_only(tmp_path: Path, store: SqliteStore) -> None:
     write(drops_in(store), [os.urandom(1024)])
     for path in tmp_path.iterdir():
@@ -89,7 +93,7 @@ def test_files_are_for_the_owner_only(tmp_path: Path, store: SqliteStore) -> Non
 def test_a_store_that_could_not_be_made_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_sqlite, "_DROPS", "CREATE TABLE broken (")
+    monkeypatch.setattr(files, "DROPS", "CREATE TABLE broken (")
     with pytest.raises(StoreDamaged):
         SqliteStore(tmp_path)
     assert not (tmp_path / "drops.sqlite").exists()
@@ -102,7 +106,7 @@ def test_a_store_that_could_not_be_made_leaves_nothing(
 def test_a_newer_store_is_refused_untouched(tmp_path: Path, name: str) -> None:
     SqliteStore(tmp_path).close()
     with sqlite3.connect(tmp_path / name) as connection:
-        connection.execute(f"PRAGMA user_version = {store_sqlite.VERSION + 1}")
+        connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     connection.close()
     before = (tmp_path / name).read_bytes()
     with pytest.raises(StoreTooNew):
@@ -177,8 +181,8 @@ def test_the_log_is_emptied_beside_the_writing_and_begun_anew(
 ) -> None:
     late = Late()
     monkeypatch.setattr(store, "_thread", late)
-    monkeypatch.setattr(store_sqlite, "EMPTY_ROWS", 5)
-    monkeypatch.setattr(store_sqlite, "LOG_PAGES", 100)
+    monkeypatch.setattr(files, "EMPTY_ROWS", 5)
+    monkeypatch.setattr(files, "LOG_PAGES", 100)
     drops = drops_in(store)
     cells = [os.urandom(1024) for _ in range(1000)]
     for first in range(0, len(cells), 10):
@@ -190,7 +194,7 @@ def test_the_log_is_emptied_beside_the_writing_and_begun_anew(
         drops.commit()
     assert (tmp_path / "drops.sqlite").stat().st_size > sum(map(len, cells))
     # What was written to it is several times as much.
-    assert (tmp_path / "drops.sqlite-wal").stat().st_size < 150 * store_sqlite.PAGE_BYTES
+    assert (tmp_path / "drops.sqlite-wal").stat().st_size < 150 * schema.PAGE_BYTES
     assert [cell for after in range(0, 1000, 250) for cell in read(drops, after)[:250]] == cells
 
 

@@ -1,0 +1,216 @@
+"""The store as another process than the relay's reads it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from amanat.protocol.ledger import decode_entry
+from amanat.protocol.moving import ShredKey, WrappedCell
+from amanat.protocol.tlog import TILE_WIDTH
+from amanat.relay.store.faults import sqlite_errors
+from amanat.relay.store.pages import SqlitePages
+from amanat.relay.store.rows import DROP_COLUMNS, drop_of, every_move, find_drop
+from amanat.relay.store.schema import SEQ_BITS, SEQ_MASK, open_to_read
+from amanat.relay.store.wrapping import WRAP_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from amanat.protocol.ledger import Entry
+    from amanat.relay.drops import DropRecord, MoveRecord
+
+
+class Counted(NamedTuple):
+    """What a drop really holds: `keyless` are cells of days whose key is destroyed."""
+
+    cells: int
+    bytes: int
+    first: int
+    last: int
+    oldest_day: int | None
+    keyless: int
+
+
+class SqliteReader:
+    """What rests in a store, for another process than the relay's; it changes nothing.
+
+    Methods raise DiskFull or StoreDamaged.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Raises StoreTooNew or StoreDamaged."""
+        with sqlite_errors:
+            self._reader = open_to_read(directory / "drops.sqlite")
+            self._reader.execute("ATTACH ? AS keys", (f"file:{directory / 'keys.sqlite'}?mode=ro",))
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._reader.close()
+
+    def entries(self, place: int) -> Iterator[Entry]:
+        """The ledger's from a place on."""
+        pages = SqlitePages(self._reader)
+        while found := pages.entries(place, TILE_WIDTH):
+            yield from map(decode_entry, found)
+            place += len(found)
+
+    def moves(self) -> list[MoveRecord]:
+        """As `Store.moves`."""
+        return every_move(self._reader)
+
+    def look(self, drop_id: bytes) -> DropRecord:
+        """As `Store.look`."""
+        return find_drop(self._reader, drop_id)
+
+    def total(self, *, state: int) -> tuple[int, int, int]:
+        """(drops in a state, their cells, bytes of these)."""
+        with sqlite_errors:
+            row = self._reader.execute(
+                'SELECT count(*), ifnull(sum(cells), 0), ifnull(sum(bytes), 0) FROM "drop"'
+                " WHERE state = ?",
+                (state,),
+            ).fetchone()
+        return row[0], row[1], row[2]
+
+    def records(self, *, after: int, most: int) -> list[DropRecord]:
+        """The first drops of those with a higher number."""
+        with sqlite_errors:
+            rows = self._reader.execute(
+                f'SELECT {DROP_COLUMNS} FROM main."drop" WHERE number > ?'  # noqa: S608  # constant
+                " ORDER BY number LIMIT ?",
+                (after, most),
+            ).fetchall()
+        return [drop_of(row) for row in rows]
+
+    def checkpoint(self) -> bytes:
+        """The ledger's note that was signed last, empty if none was."""
+        return SqlitePages(self._reader).checkpoint()
+
+    @contextlib.contextmanager
+    def moment(self) -> Iterator[None]:
+        """See the store as it is now until the end. What it deletes meanwhile stays in its log."""
+        with sqlite_errors:
+            self._reader.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._reader.execute("COMMIT")
+
+    def counted(self, *, after: int, most: int) -> list[tuple[DropRecord, Counted]]:
+        """The first drops of those with a higher number, each with what it really holds."""
+        with self.moment():
+            return [
+                (record, self._count(record)) for record in self.records(after=after, most=most)
+            ]
+
+    def counted_of(self, drop_id: bytes) -> tuple[DropRecord, Counted]:
+        """A drop, or NOBODYS, with what it really holds."""
+        record = self.look(drop_id)
+        return record, self._count(record)
+
+    def _count(self, record: DropRecord) -> Counted:
+        first = record.number << SEQ_BITS
+        with sqlite_errors:
+            keys = {
+                day
+                for (day,) in self._reader.execute(
+                    "SELECT day FROM keys.shred_key WHERE number = ?", (record.number,)
+                )
+            }
+            rows = self._reader.execute(
+                "SELECT day, count(*), sum(length(wrapped)), min(place), max(place) FROM main.cell"
+                " WHERE place BETWEEN ? AND ? GROUP BY day",
+                (first, first | SEQ_MASK),
+            ).fetchall()
+        cells = sum(row[1] for row in rows)
+        return Counted(
+            cells=cells,
+            bytes=sum(row[2] for row in rows) - cells * WRAP_BYTES,
+            first=min((row[3] & SEQ_MASK for row in rows), default=0),
+            last=max((row[4] & SEQ_MASK for row in rows), default=0),
+            oldest_day=min((row[0] for row in rows), default=None),
+            keyless=sum(row[1] for row in rows if row[0] not in keys),
+        )
+
+    def strays(self) -> Iterator[tuple[str, int]]:
+        """What belongs to no drop that is here: a kind of finding, and the number of the drop."""
+        with sqlite_errors:
+            numbers = [
+                number
+                for (number,) in self._reader.execute('SELECT number FROM main."drop" ORDER BY 1')
+            ]
+            before = -1
+            for number in [*numbers, (1 << 63 - SEQ_BITS) - 1]:
+                between = (before + 1) << SEQ_BITS, (number << SEQ_BITS) - 1
+                before = number
+                if between[0] > between[1]:
+                    continue
+                for (place,) in self._reader.execute(
+                    "SELECT place FROM main.cell WHERE place BETWEEN ? AND ?", between
+                ):
+                    yield "cell-without-drop", place >> SEQ_BITS
+            rows = self._reader.execute(
+                'SELECT key.number, "drop".state, "drop".move FROM keys.shred_key AS key'
+                ' LEFT JOIN main."drop" USING (number)'
+                ' WHERE "drop".number IS NULL OR "drop".state = 2'
+            )
+            for number, state, move in rows.fetchall():
+                yield ("key-without-drop" if state is None else f"key-left {move}"), number
+
+    def link(self, drop: DropRecord, seq: int) -> tuple[bytes, WrappedCell, bytes] | None:
+        """A cell of a drop: the digest before it, the cell as it rests and the digest after it, as
+        they are written down; None if it is not there."""
+        place = drop.number << SEQ_BITS | seq
+        with sqlite_errors:
+            rows = self._reader.execute(
+                "SELECT before, day, wrapped FROM main.cell WHERE place IN (?, ?) ORDER BY place",
+                (place, place + 1 if seq < drop.head else -1),
+            ).fetchall()
+        if not rows or (len(rows) == 1 and seq < drop.head):
+            return None
+        after = rows[1][0] if seq < drop.head else drop.digest
+        return rows[0][0], WrappedCell(rows[0][1], rows[0][2]), after
+
+    def keys(self, drop: DropRecord) -> list[ShredKey]:
+        """What opens the cells of a drop."""
+        with sqlite_errors:
+            rows = self._reader.execute(
+                "SELECT day, last_day, key FROM keys.shred_key WHERE number = ?", (drop.number,)
+            ).fetchall()
+        return [ShredKey(*row) for row in rows]
+
+    def wrapped(
+        self, drop: DropRecord, *, after: int, max_cells: int, max_bytes: int
+    ) -> tuple[int, bytes, list[WrappedCell], list[ShredKey]]:
+        """The first cells after a seq, up to the record's head, as they rest: the seq before the
+        first, the digest there, the cells and the keys that open them."""
+        first = drop.number << SEQ_BITS
+        before, digest = drop.head, drop.digest
+        cells: list[WrappedCell] = []
+        days: set[int] = set()
+        with sqlite_errors:
+            rows = self._reader.execute(
+                "SELECT place, before, day, wrapped FROM main.cell"
+                " WHERE place > ? AND place <= ? ORDER BY place LIMIT ?",
+                (first | after, first | drop.head, max_cells),
+            )
+            with contextlib.closing(rows):
+                for place, here, day, wrapped in rows:
+                    max_bytes -= len(wrapped)
+                    if cells and max_bytes < 0:
+                        break
+                    if not cells:
+                        before, digest = (place & SEQ_MASK) - 1, here
+                    cells.append(WrappedCell(day, wrapped))
+                    days.add(day)
+            keys = [
+                ShredKey(day, last, key)
+                for day, last, key in self._reader.execute(
+                    "SELECT day, last_day, key FROM keys.shred_key WHERE number = ?",
+                    (drop.number,),
+                )
+                if day in days
+            ]
+        return before, digest, cells, keys

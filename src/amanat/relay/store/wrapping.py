@@ -1,0 +1,54 @@
+"""How a cell rests: under AES-256-GCM, with a key of its drop and UTC day, bound to its place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from amanat.errors import StoreDamaged
+from amanat.relay.store.schema import SEQ_BITS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from amanat.protocol.moving import ShredKey, WrappedCell
+
+NONCE_BYTES = 12
+WRAP_BYTES = NONCE_BYTES + 16
+"""By how much a wrapped cell is longer than the cell, in bytes: nonce and tag."""
+KEY_BYTES = 32
+
+
+def bound_to(number: int, seq: int) -> bytes:
+    """A cell's associated data: it opens only where it was put."""
+    return (number << SEQ_BITS | seq).to_bytes(8, "big")
+
+
+def unwrap(opener: AESGCM, number: int, seq: int, wrapped: bytes) -> bytes:
+    """The cell that rests wrapped at a place. Raises StoreDamaged."""
+    try:
+        return opener.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], bound_to(number, seq))
+    except InvalidTag:
+        raise StoreDamaged("a cell does not open") from None
+
+
+def unwrap_all(
+    cells: Sequence[WrappedCell], keys: Iterable[ShredKey], number: int, *, after: int
+) -> list[bytes]:
+    """The cells that rest wrapped in a drop, from the one after a seq on, bound to its number.
+
+    Raises StoreDamaged.
+    """
+    openers = {one.day: AESGCM(one.key).decrypt for one in keys}
+    first = (number << SEQ_BITS | after) + 1
+    try:
+        return [
+            openers[one.day](
+                one.wrapped[:NONCE_BYTES], one.wrapped[NONCE_BYTES:], place.to_bytes(8, "big")
+            )
+            for place, one in enumerate(cells, first)
+        ]
+    except (InvalidTag, KeyError, ValueError):
+        raise StoreDamaged("a cell does not open") from None
