@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from amanat.drill.world import World, lived_in
+from amanat.drill.world import World
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """An empty world; clients made in it live by its clock, its network and its fuses."""
     created = World(tmp_path)
-    with lived_in(created):
-        yield created
-        created.close()
+    yield created
+    created.close()
 
 
 @pytest.hookimpl(tryfirst=True)

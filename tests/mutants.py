@@ -56,6 +56,14 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "work that is broken off before it has begun is left lying",
+        "        task.add_done_callback(lambda _: work.close())\n",
+        "",
+        [
+            "test_client_api.py::test_a_client_that_is_stopped_before_it_has_begun_leaves_nothing_undone"
+        ],
+    ),
+    Mutant(
         "what others say of a device counts as said",
         "UPDATE heard SET hint = min(?, ?), hint_until = ?",
         "UPDATE heard SET told = min(?, ?), hint_until = ?",
@@ -269,8 +277,8 @@ MUTANTS = [
     ),
     Mutant(
         "an invite has us call on our own network",
-        "may_be_private=lambda _place: is_named)",
-        "may_be_private=lambda _place: True)",
+        "network=network, may_be_private=lambda _place: is_named)",
+        "network=network, may_be_private=lambda _place: True)",
         ["test_places.py::test_no_invite_has_us_call_on_our_own_machine_or_network"],
     ),
     Mutant(

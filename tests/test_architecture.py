@@ -15,7 +15,14 @@ import amanat
 ROOT = Path(amanat.__file__).parent
 MODULES = {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in ROOT.rglob("*.py")}
 SHELLS = {
-    *("cli.py", "demo.py", "client/api.py", "drill/live.py", "drill/replay.py", "relay/server.py"),
+    *(
+        "cli.py",
+        "demo.py",
+        "client/surroundings.py",
+        "drill/live.py",
+        "drill/replay.py",
+        "relay/server.py",
+    ),
     *("relay/home.py", "region/mover.py"),
     *("drill/process.py", "drill/recorded.py"),
 }

@@ -23,6 +23,7 @@ from amanat.client.api import Client
 from amanat.client.vault import Unlock
 from amanat.drill.world import Network, Relay
 from amanat.errors import EXIT_BUG
+from amanat.link import Internet
 from amanat.process import EXIT_INTERRUPTED
 from amanat.protocol.descriptor import b64
 
@@ -90,7 +91,7 @@ class Town:
         self.network.relays[self.relay.address] = self.relay
         self._root, self._monkeypatch, self._capfd = root, monkeypatch, capfd
         for name in ("resolve", "dial"):
-            monkeypatch.setattr(f"amanat.link.{name}", getattr(self.network, name))
+            monkeypatch.setattr(Internet, name, staticmethod(getattr(self.network, name)))
 
     def shell(self, name: str) -> Shell:
         return Shell(self._root / name, self.relay, self.run)

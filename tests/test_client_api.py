@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +44,7 @@ KEY = Unlock(key=bytes(32))
 
 async def create(world: World, directory: Path, **changes: str) -> Client:
     asked = {"name": "alice", "relay": str(world.relay.address)} | changes
-    return await Client.create(directory, KEY, **asked)  # type: ignore[arg-type]  # only texts
+    return await Client.create(directory, KEY, around=world.around(), **asked)  # type: ignore[arg-type]  # only texts
 
 
 # Becoming a person
@@ -91,7 +92,7 @@ async def test_second_person_does_not_replace_the_first(world: World, tmp_path: 
     await client.close()
     with pytest.raises(ProfileExists):
         await create(world, tmp_path, name="eve")
-    client = Client.open(tmp_path, KEY)
+    client = Client.open(tmp_path, KEY, world.around())
     assert client.status().name == "alice"
     await client.close()
 
@@ -105,6 +106,17 @@ async def test_profile_is_opened_once(world: World, tmp_path: Path) -> None:
         Client.open(tmp_path, Unlock(key=os.urandom(32)))
     with pytest.raises(NoProfile):
         Client.open(tmp_path / "elsewhere", KEY)
+
+
+@pytest.mark.filterwarnings("default::RuntimeWarning")
+async def test_a_client_that_is_stopped_before_it_has_begun_leaves_nothing_undone(
+    world: World, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    client = await create(world, tmp_path)
+    client.start()
+    await client.close()
+    gc.collect()
+    assert not recwarn.list
 
 
 async def test_new_person_reads_from_the_end_of_the_bucket(world: World) -> None:
@@ -175,11 +187,10 @@ async def test_text_too_long_or_empty_is_refused(world: World, text: str) -> Non
 
 
 async def test_who_wrote_first_is_shown_first_whatever_the_clocks_say(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
     alice, bob = await world.friends("alice", "bob")
-    monkeypatch.setattr(alice.client, "_now", lambda: world.now() + 10**9)
-    monkeypatch.setattr(bob.client, "_now", lambda: world.now() - 10**9)
+    alice.ahead_ms, bob.ahead_ms = 10**9, -(10**9)
     for number in range(6):
         one, other = ((alice, "bob"), (bob, "alice"))[number % 2]
         one.say(other, f"text {number}")
@@ -542,7 +553,7 @@ async def test_damaged_page_anywhere_is_found_and_named(world: World) -> None:
         broken[page * 4096 + world.rng.randrange(4096)] ^= 1
         path.write_bytes(broken)
         try:
-            client = Client.open(alice.directory, Unlock(key=alice.key))
+            client = Client.open(alice.directory, Unlock(key=alice.key), world.around())
         except VaultDamaged:
             continue
         assert client.check_vault()
@@ -550,7 +561,7 @@ async def test_damaged_page_anywhere_is_found_and_named(world: World) -> None:
             look_at_everything(client)
         await client.close()
     path.write_bytes(whole)
-    client = Client.open(alice.directory, Unlock(key=alice.key))
+    client = Client.open(alice.directory, Unlock(key=alice.key), world.around())
     assert client.check_vault() == ""
     await client.close()
 
@@ -601,12 +612,10 @@ async def test_relay_sees_three_sizes_and_no_label_twice(world: World) -> None:
 
 
 @pytest.mark.parametrize("ahead_ms", [3_600_000, 9 * 86_400_000])
-async def test_clock_set_for_a_moment_delays_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch, ahead_ms: int
-) -> None:
+async def test_clock_set_for_a_moment_delays_nothing(world: World, ahead_ms: int) -> None:
     alice, bob = await world.friends("alice", "bob")
-    with monkeypatch.context() as ahead:
-        ahead.setattr(Client, "_now", staticmethod(lambda: world.now() + ahead_ms))
-        alice.say("bob", "what time is it?")
+    alice.ahead_ms = bob.ahead_ms = ahead_ms
+    alice.say("bob", "what time is it?")
+    alice.ahead_ms = bob.ahead_ms = 0
     await world.pass_time(5)
     assert bob.texts("alice") == ["what time is it?"]

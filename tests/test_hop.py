@@ -263,7 +263,7 @@ async def test_a_listed_relay_that_moved_is_found_where_it_says_and_not_in_the_h
     signed = relay_at(listed, inside, moved)
     called: list[Place] = []
 
-    async def dial(_key: bytes, place: Place, _ips: list[str]) -> None:
+    async def dial(_key: bytes, place: Place, _ips: list[str], _source: str) -> None:
         called.append(place)
         raise RelayUnreachable
 
@@ -332,7 +332,7 @@ async def test_a_client_that_asks_for_many_relays_is_slowed_down(tmp_path: Path)
 async def test_open_hop_opens_few_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
-    async def dial(_key: bytes, _place: Place, ips: list[str]) -> None:
+    async def dial(_key: bytes, _place: Place, ips: list[str], _source: str) -> None:
         tried.extend(ips)
         raise RelayBusy
 

@@ -75,7 +75,7 @@ async def test_a_place_of_a_private_network_is_not_called_on_unless_it_was_named
     (there,) = relay.address.places
     called: list[Place] = []
 
-    async def dial(_key: bytes, place: Place, _ips: list[str]) -> link.Link:
+    async def dial(_key: bytes, place: Place, _ips: list[str], _source: str) -> link.Link:
         called.append(place)
         raise RelayUnreachable
 
@@ -103,7 +103,7 @@ async def test_a_name_is_asked_for_once_and_dialled_as_it_was_answered(
     async def resolve(_place: Place) -> list[str]:
         return next(answers)
 
-    async def dial(_key: bytes, place: Place, ips: list[str]) -> link.Link:
+    async def dial(_key: bytes, place: Place, ips: list[str], _source: str) -> link.Link:
         dialled.append(ips)
         raise RelayUnreachable(place.name)
 

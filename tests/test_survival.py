@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import random
 import statistics
 from collections import Counter
@@ -22,7 +21,7 @@ from amanat.client import api
 from amanat.client import conversation as rules
 from amanat.client.api import Client, Message
 from amanat.client.vault import Unlock
-from amanat.drill.world import CALM, STORM, WHO, Died, Person, Shelf, World
+from amanat.drill.world import CALM, STORM, Died, Person, Shelf, World
 from amanat.errors import (
     AmanatError,
     BadArgument,
@@ -509,9 +508,6 @@ async def test_relay_that_restores_yesterdays_disk(world: World) -> None:
 
 
 async def test_clocks_that_jump_both_ways(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    skew: Counter[str] = Counter()
-    monkeypatch.setattr(Client, "_now", staticmethod(lambda: world.now() + 1000 * skew[WHO.get()]))
-
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
     said, fleeting, jumps = 0, 0, 0
@@ -521,7 +517,7 @@ async def test_clocks_that_jump_both_ways(world: World, monkeypatch: pytest.Monk
             person = world.rng.choice(people)
             if world.rng.random() < 0.4:
                 far = world.rng.choice((HOUR_S, DAY_S, 9 * DAY_S))
-                skew[person.name] = world.rng.randint(-far, far)
+                person.ahead_ms = 1000 * world.rng.randint(-far, far)
                 jumps += 1
             with person.acting() as client:
                 if world.rng.random() < 0.2:
@@ -534,7 +530,7 @@ async def test_clocks_that_jump_both_ways(world: World, monkeypatch: pytest.Monk
                     said += 1
             await world.pass_time(world.rng.uniform(0, 30))
         for person in people:
-            skew[person.name] = 0
+            person.ahead_ms = 0
         await world.pass_time(2)
         await world.settle()
         for person in people:
@@ -585,14 +581,13 @@ async def test_damaged_vault_is_named_and_left_as_it_is(world: World) -> None:
         (directory / "vault.db").write_bytes(DAMAGES[name](whole, rng))
         before = files(directory)
         try:
-            opened = Client.open(directory, Unlock(key=key))
+            opened = Client.open(directory, Unlock(key=key), world.around())
         except VaultDamaged:
             count["refused"] += 1
         else:  # a page that opening does not touch: looking for damage finds it
             count["found by a check"] += 1
             assert opened.check_vault()
-            opened._vault._db.close()
-            os.close(opened._vault._lock)
+            opened._vault.let_go()
         assert files(directory) == before
     (directory / "vault.db").write_bytes(whole)
     alice.open()

@@ -18,7 +18,7 @@ import logging
 import socket
 import ssl
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import picows
 from cryptography import x509
@@ -293,13 +293,48 @@ class Link(picows.WSListener):
         return len(frame)
 
 
-async def connect(address: NamedAddress) -> Link:
+class Network(Protocol):
+    """What carries us to relays."""
+
+    async def resolve(self, place: Place) -> list[str]:
+        """The IP addresses of a place. Raises RelayUnreachable."""
+
+    async def dial(self, key: bytes, place: Place, ips: Sequence[str]) -> Link:
+        """A link to whoever has a key at a place, which has these addresses. Raises as `find`."""
+
+
+class Internet:
+    """The network that this machine is in."""
+
+    def __init__(self, source: str = "") -> None:
+        """`source` is the address of ours to connect from; the system chooses one without."""
+        self._source = source
+
+    async def resolve(self, place: Place) -> list[str]:
+        """The IP addresses of a place. Raises RelayUnreachable."""
+        return await resolve(place)
+
+    async def dial(self, key: bytes, place: Place, ips: Sequence[str]) -> Link:
+        """A link to whoever has a key at a place, which has these addresses. Raises as `find`."""
+        return await dial(key, place, ips, self._source)
+
+
+INTERNET = Internet()
+
+
+async def connect(address: NamedAddress, network: Network = INTERNET) -> Link:
     """A link to a relay that whoever asks has named, wherever that is. Raises as `find`."""
-    return await find(address.key, address.places, may_be_private=lambda _place: True)
+    return await find(
+        address.key, address.places, may_be_private=lambda _place: True, network=network
+    )
 
 
 async def find(
-    relay: bytes, places: Iterable[Place], *, may_be_private: Callable[[Place], bool]
+    relay: bytes,
+    places: Iterable[Place],
+    *,
+    may_be_private: Callable[[Place], bool],
+    network: Network = INTERNET,
 ) -> Link:
     """A link to the relay with a key at the first of these places where it answers.
 
@@ -315,10 +350,10 @@ async def find(
     missed: list[Place] = []
     for place in places:
         try:
-            ips = await resolve(place)
+            ips = await network.resolve(place)
             if not may_be_private(place) and not all(map(is_public, ips)):
                 raise NotPublic(place.name)
-            link = await dial(relay, place, ips)
+            link = await network.dial(relay, place, ips)
         except RelayKeyChanged as error:
             strangers.append(place)
             failures.append(error)
@@ -361,13 +396,14 @@ async def resolve(place: Place) -> list[str]:
     return ips
 
 
-async def dial(key: bytes, place: Place, ips: Sequence[str]) -> Link:
-    """A link to whoever has a key at a place, which has these IP addresses. Raises as `find`."""
+async def dial(key: bytes, place: Place, ips: Sequence[str], source: str = "") -> Link:
+    """A link to whoever has a key at a place, which has these IP addresses, from the address
+    `source` of ours if one is given. Raises as `find`."""
     failure = RelayUnreachable(place.name)
     for ip in ips:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S / len(ips)):
-                transport, link = await _open(place, ip)
+                transport, link = await _open(place, ip, source)
         except picows.WSInvalidStatusError as error:
             if error.response is not None and error.response.status == HTTPStatus.NOT_FOUND:
                 raise UnsupportedVersion(place.name) from None
@@ -386,12 +422,13 @@ async def dial(key: bytes, place: Place, ips: Sequence[str]) -> Link:
     raise failure from None
 
 
-async def _open(place: Place, ip: str) -> tuple[picows.WSTransport, picows.WSListener]:
+async def _open(place: Place, ip: str, source: str) -> tuple[picows.WSTransport, picows.WSListener]:
     scheme, host = "ws" if place.tls == "off" else "wss", f"[{ip}]" if ":" in ip else ip
     return await picows.ws_connect(
         Link,
         f"{scheme}://{host}:{place.port}{wire.PATH}",
         ssl_context=_tls(place),
+        local_addr=(source, 0) if source else None,
         websocket_handshake_timeout=CONNECT_TIMEOUT_S,
         enable_auto_ping=True,
         auto_ping_idle_timeout=PING_S,

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import time
 import unicodedata
 import weakref
 from collections import Counter
@@ -26,12 +25,11 @@ from amanat import mls
 from amanat.client import conversation as rules
 from amanat.client import profile, rights, vault
 from amanat.client.claims import SUSPENSE_MS
-from amanat.client.comeback import ASK_MS, Comebacks, Try
-from amanat.client.conversation import AnnouncedWelcome, Conversations
+from amanat.client.comeback import ASK_MS, Try
+from amanat.client.conversation import AnnouncedWelcome
 from amanat.client.cover import delay_s
 from amanat.client.delivery import (
     MAX_SKIPPED,
-    Delivery,
     FromClaim,
     FromHelper,
     FromInvite,
@@ -41,13 +39,13 @@ from amanat.client.delivery import (
 from amanat.client.events import Event
 from amanat.client.fetching import Fetch
 from amanat.client.holding import DEPOSIT, HOLD
-from amanat.client.invite import ASIDE_MS, LIFE_S, Invites, from_link, to_link
-from amanat.client.ledgers import Ledgers
-from amanat.client.moves import Moves
+from amanat.client.invite import ASIDE_MS, LIFE_S, from_link, to_link
 from amanat.client.names import looks
 from amanat.client.pace import Pace
+from amanat.client.parts import Parts, assemble, store_delta
 from amanat.client.places import Places
 from amanat.client.routes import AUTO, OFF, TRANSPORTS, Proposed, Routes, inquire, meet
+from amanat.client.surroundings import MACHINE, Surroundings
 from amanat.errors import (
     AmbiguousName,
     BadArgument,
@@ -420,38 +418,31 @@ class _Later(NamedTuple):
 class Client:
     """An open profile. Use as an async context manager, or call `start` and `close`."""
 
-    def __init__(self, vault: Vault) -> None:
-        self._vault = vault
-        self._read = vault.read
-        self._engine = mls.Engine(self._fetch)
-        vault.bind(
-            before_commit=self._write_delta,
-            after_commit=self._engine.committed,
-            forget=self._engine.abort,
-        )
-        self._me = profile.read(vault)
-        self._places = Places(vault)
-        self._delivery = Delivery(vault, self._places, self._me)
-        self._conversations = Conversations(
-            vault, self._engine, self._delivery, self._places, self._me
-        )
+    def __init__(self, parts: Parts, around: Surroundings = MACHINE) -> None:
+        self._vault = parts.vault
+        self._read = parts.vault.read
+        self._now = around.now
+        self._around = around
+        self._engine = parts.engine
+        self._me = parts.me
+        self._places = parts.places
+        self._delivery = parts.delivery
+        self._conversations = parts.conversations
         self._history = self._conversations.history
-        self._ledgers = Ledgers(vault)
-        self._invites = Invites(vault, self._delivery, self._conversations, self._places, self._me)
-        self._comebacks = Comebacks(
-            vault, self._engine, self._delivery, self._conversations, self._me
-        )
+        self._ledgers = parts.ledgers
+        self._invites = parts.invites
+        self._comebacks = parts.comebacks
         self._routes = Routes(
             self._me.homes,
-            profile.read_hop(vault),
+            profile.read_hop(parts.vault),
             _Where(self),
-            period_s=profile.read_period(vault),
+            period_s=profile.read_period(parts.vault),
             somebody=self._conversations.relay_of_somebody,
             clock=lambda: self._now() / 1000,
             allows=self._allows,
             learn=self._learn_move,
         )
-        self._moves = Moves(vault)
+        self._moves = parts.moves
         self._routes.moved |= self._moves.destinations(now=self._now())
         self._tasks: dict[object, asyncio.Task[None]] = {}
         # Who no longer holds what `events` gave them is not told any more.
@@ -487,6 +478,7 @@ class Client:
         access: bytes = b"",
         fallback: str = "",
         fallback_access: bytes = b"",
+        around: Surroundings = MACHINE,
     ) -> Self:
         """Make a new person in `directory`, at home on a relay, and open the profile.
 
@@ -498,7 +490,7 @@ class Client:
         name = check_name(name)
         first = parse_address(relay)
         other = parse_address(fallback) if fallback else None
-        homes = await _move_into(first, access, other, fallback_access)
+        homes = await _move_into(first, access, other, fallback_access, around)
         home, second = homes[0], homes[1] if fallback else None
 
         def fill(unit: Unit, new: Vault) -> None:
@@ -509,21 +501,21 @@ class Client:
             if second is not None:
                 second.begin(unit, places)
                 profile.write_home(unit, "fallback", second.home)
-            _store_delta(unit, engine)
+            store_delta(unit, engine)
 
-        vault.create(directory, unlock, fill, now=cls._now())
-        return cls.open(directory, unlock)
+        vault.create(directory, unlock, fill, now=around.now(), driver=around.driver)
+        return cls.open(directory, unlock, around)
 
     @classmethod
-    def open(cls, directory: Path, unlock: Unlock) -> Self:
+    def open(cls, directory: Path, unlock: Unlock, around: Surroundings = MACHINE) -> Self:
         """Open a profile; nothing is sent or read before `start`.
 
         Raises NoProfile, ProfileInUse, WrongPassphrase, VaultTooNew, VaultTooOld or VaultDamaged.
         """
-        opened = vault.open_vault(directory, unlock)
+        opened = vault.open_vault(directory, unlock, around.driver)
         try:
             with vault.naming_faults(directory):
-                return cls(opened)
+                return cls(assemble(opened), around)
         except BaseException:
             opened.close()
             raise
@@ -552,16 +544,20 @@ class Client:
             if ("bucket", home.bucket.drop_id) not in self._tasks:
                 self._spawn(("bucket", home.bucket.drop_id), self._read_bucket(home))
 
-    async def close(self) -> None:
-        """Stop, and let other processes have the profile. What was not sent stays to be sent."""
+    async def stop(self) -> None:
+        """Do nothing more: what is under way is broken off, and nothing is written or sent."""
+        self._routes.close()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Stop, and let other processes have the profile. What was not sent stays to be sent."""
+        await self.stop()
         if self._failure is None and self._delivery.has_passed:
             with self._vault.unit(now=self._now()):
                 pass  # writes how far other people's cells were read
-        self._routes.close()
         self._vault.close()
         for queue in self._subscribers:
             queue.put_nowait(None)
@@ -829,7 +825,7 @@ class Client:
         address, is_found = parse_address(relay), False
         if self._routes.may_be_met(address.key):
             with contextlib.suppress(Unavailable):
-                link = await connect(address)
+                link = await connect(address, self._around.network)
                 link.close()
         with self._unit() as unit:
             self._places.name(unit, address)
@@ -1680,17 +1676,6 @@ class Client:
 
     # Units of work
 
-    def _fetch(self, key: bytes) -> bytes | None:
-        row = self._read.execute("SELECT value FROM mls WHERE key = ?", (key,)).fetchone()
-        return bytes(row[0]) if row else None
-
-    def _write_delta(self, unit: Unit) -> None:
-        _store_delta(unit, self._engine)
-
-    @staticmethod
-    def _now() -> int:
-        return time.time_ns() // 1_000_000
-
     @contextlib.contextmanager
     def _unit(self) -> Iterator[Unit]:
         self._raise_failure()
@@ -1740,7 +1725,14 @@ class Client:
             finally:
                 self._tasks.pop(key, None)
 
-        self._tasks[key] = asyncio.create_task(guarded())
+        self._tasks[key] = task = asyncio.create_task(guarded())
+        # If it is cancelled before it has begun, nobody else ends the work.
+        task.add_done_callback(lambda _: work.close())
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What has stopped the client, if anything has."""
+        return self._failure
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -2433,6 +2425,7 @@ class _Where:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._places = client._places  # noqa: SLF001  # a part of it
+        self.around = client._around  # noqa: SLF001
 
     def where(self, relay: bytes) -> Sequence[Place]:
         """Where to look for a relay, in turn."""
@@ -2477,11 +2470,15 @@ class _NewHome(NamedTuple):
 
 
 async def _move_into(
-    relay: NamedAddress, access: bytes, fallback: NamedAddress | None, fallback_access: bytes
+    relay: NamedAddress,
+    access: bytes,
+    fallback: NamedAddress | None,
+    fallback_access: bytes,
+    around: Surroundings,
 ) -> list[_NewHome]:
     """Draw a bucket of each relay, by way of the other one where it serves as a hop: then neither
     sees who draws which."""
-    where = Proposed(relay, is_named=True)
+    where = Proposed(relay, is_named=True, around=around)
     if fallback is None:
         return [await _move_in(where, relay.key, access)]
     _check_fallback(relay.key, fallback.key)
@@ -2513,7 +2510,7 @@ async def _move_in(
     where: Proposed, relay: bytes, access: bytes, *, via: bytes = OFF, is_hop: bool = False
 ) -> _NewHome:
     """Draw a bucket of a relay, through a hop if one is given."""
-    routes = Routes((), via, where, clock=time.time)
+    routes = Routes((), via, where, clock=lambda: where.around.now() / 1000)
     try:
         way = await routes.to(relay)
         described = await way.request(wire.Describe(0, access), wire.Described)
@@ -2556,14 +2553,6 @@ async def _goes_over(where: Where, link: Link, relay: bytes) -> bool:
         return bool((await inquire(link, relay, where.where(relay))).sealing)
     except HopRefused:
         return False
-
-
-def _store_delta(unit: Unit, engine: mls.Engine) -> None:
-    for key, value in engine.take_delta():
-        if value is None:
-            unit.db.execute("DELETE FROM mls WHERE key = ?", (key,))
-        else:
-            unit.db.execute("INSERT OR REPLACE INTO mls VALUES (?, ?)", (key, value))
 
 
 def _typed(name: str) -> str:

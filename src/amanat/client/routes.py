@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from amanat.client.cover import Cover, day_bytes, empty_cell, empty_page
 from amanat.client.moves import Destination
+from amanat.client.surroundings import MACHINE
 from amanat.errors import (
     BrokenDescriptor,
     BrokenMove,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 
     from amanat.client.profile import Home
+    from amanat.client.surroundings import Surroundings
     from amanat.protocol.descriptor import Descriptor, RelayAddress
     from amanat.protocol.places import Place
 
@@ -293,7 +295,10 @@ class _Sealing(NamedTuple):
 
 
 class Where(Protocol):
-    """What is known of where relays are, by their keys. Nothing of it is asked inside a unit."""
+    """What is known of where relays are, by their keys, and what a client stands in.
+    Nothing of it is asked inside a unit."""
+
+    around: Surroundings
 
     def where(self, relay: bytes) -> Sequence[Place]:
         """Where to look for a relay, in turn."""
@@ -316,12 +321,18 @@ class Proposed:
     by the person, or by the order of a move. All else is known `behind` it."""
 
     def __init__(
-        self, address: RelayAddress, *, is_named: bool, behind: Where | None = None
+        self,
+        address: RelayAddress,
+        *,
+        is_named: bool,
+        behind: Where | None = None,
+        around: Surroundings = MACHINE,
     ) -> None:
         self._address = address
         self._is_named = is_named
         self._behind = behind
         self._signed: dict[bytes, RelayAddress] = {}
+        self.around = behind.around if behind else around
 
     def where(self, relay: bytes) -> Sequence[Place]:
         """Where to look for a relay, in turn."""
@@ -354,8 +365,9 @@ class Proposed:
 
 async def meet(where: Where, relay: bytes) -> Link:
     """A link to a relay, at the first of its places where it answers. Raises as `find`."""
-    is_named = where.is_named(relay)
-    return await find(relay, where.where(relay), may_be_private=lambda _place: is_named)
+    is_named, network = where.is_named(relay), where.around.network
+    places = where.where(relay)
+    return await find(relay, places, network=network, may_be_private=lambda _place: is_named)
 
 
 class Routes:

@@ -24,7 +24,7 @@ import sqlite3
 import tempfile
 import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import keyring
 import keyring.errors
@@ -52,6 +52,9 @@ from amanat.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    Driver: TypeAlias = Callable[..., sqlite3.Connection]
+    """What makes a connection to a database, as `sqlcipher3.connect` calls a factory."""
 
 KEY_BYTES = 32
 SALT_BYTES = 16
@@ -177,6 +180,10 @@ class Vault:
         """Close the database and let other processes in."""
         with contextlib.suppress(sqlcipher3.Error):
             self.scrub()  # keys were deleted since
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Let other processes in, and write nothing."""
         self._db.close()
         os.close(self._lock)
 
@@ -256,7 +263,12 @@ def _refusal(directory: Path, otherwise: type[AmanatError]) -> type[AmanatError]
 
 
 def create(
-    directory: Path, unlock: Unlock, fill: Callable[[Unit, Vault], None], *, now: int
+    directory: Path,
+    unlock: Unlock,
+    fill: Callable[[Unit, Vault], None],
+    *,
+    now: int,
+    driver: Driver = sqlcipher3.Connection,
 ) -> None:
     """Make a new profile in `directory`; `fill` writes its first rows, in one unit of work.
 
@@ -264,11 +276,16 @@ def create(
     ProfileExists, or what `naming_faults` does.
     """
     with naming_faults(directory, is_opening=True):
-        _create(directory, unlock, fill, now=now)
+        _create(directory, unlock, fill, driver, now=now)
 
 
 def _create(
-    directory: Path, unlock: Unlock, fill: Callable[[Unit, Vault], None], *, now: int
+    directory: Path,
+    unlock: Unlock,
+    fill: Callable[[Unit, Vault], None],
+    driver: Driver,
+    *,
+    now: int,
 ) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     _make_private(directory)
@@ -280,7 +297,7 @@ def _create(
         draft = directory / (_DATABASE + ".new")
         for leftover in directory.glob(_DATABASE + ".new*"):
             leftover.unlink()
-        db = _connect(draft, key)
+        db = _connect(draft, key, driver)
         vault = Vault(db, -1, directory)
         try:
             with vault.unit(now=now) as unit:
@@ -296,7 +313,7 @@ def _create(
         os.close(lock)
 
 
-def open_vault(directory: Path, unlock: Unlock) -> Vault:
+def open_vault(directory: Path, unlock: Unlock, driver: Driver = sqlcipher3.Connection) -> Vault:
     """The vault of the profile in `directory`.
 
     Raises NoProfile, ProfileInUse, WrongPassphrase, VaultTooNew, VaultTooOld, VaultDamaged, or
@@ -309,7 +326,7 @@ def open_vault(directory: Path, unlock: Unlock) -> Vault:
         lock = _take_lock(directory)
         opened.callback(os.close, lock)
         key = _known_key(directory, unlock)
-        db = _connect(directory / _DATABASE, key)
+        db = _connect(directory / _DATABASE, key, driver)
         opened.callback(db.close)
         version = _read_version(db, directory)
         if version > schema.VERSION:
@@ -370,8 +387,8 @@ def _take_lock(directory: Path) -> int:
     return handle
 
 
-def _connect(path: Path, key: bytes) -> sqlite3.Connection:
-    db: sqlite3.Connection = sqlcipher3.connect(str(path), isolation_level=None)
+def _connect(path: Path, key: bytes, driver: Driver) -> sqlite3.Connection:
+    db: sqlite3.Connection = sqlcipher3.connect(str(path), isolation_level=None, factory=driver)
     try:
         path.chmod(0o600)
         # A raw key: Argon2id has done its work, so SQLCipher's own PBKDF2 is left out.

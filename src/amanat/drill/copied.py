@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from unittest import mock
 
 from amanat.client.api import Client
 from amanat.client.conversation import Conversations
-from amanat.client.vault import Unlock
+from amanat.client.parts import assemble
+from amanat.client.vault import Unlock, open_vault
 from amanat.drill.attacks import copied_vault
 from amanat.drill.integrity import Noticed, in_a_world
 from amanat.protocol import wire
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from amanat.client.unit import Unit
     from amanat.drill.world import Person, World
 
 HOURS = 2
@@ -33,32 +34,39 @@ LOST = 0.3
 """Of all cells, those that a relay loses: what is in them is said again, under a chain alone."""
 
 
+class _GoesOn(Conversations):
+    """What a thief's program makes of conversations: it stops at nothing."""
+
+    def go_astray(self, unit: Unit, gid: bytes, why: str, *, is_restart: bool) -> None:
+        """Reads on, as if its state were the group's."""
+
+
 class Thief:
     """A copy of a person's vault, and the relays' logs."""
 
     def __init__(self, world: World, person: Person, directory: Path) -> None:
         self._world = world
-        self._client = Client.open(directory, Unlock(key=person.key))
+        self._rules = assemble(open_vault(directory, Unlock(key=person.key)), talk=_GoesOn)
+        self._client = Client(self._rules, world.around())
 
     def close(self) -> None:
         """Put the copy away."""
-        self._client._vault.close()
+        self._rules.vault.close()
 
     def read_all(self) -> set[str]:
         """Every text that the copy opens, of all that ever came to a relay and of what it held."""
-        with mock.patch.object(Conversations, "go_astray"):
-            before = (-1, -1)
-            while (now := self._come_on()) != before:
-                before = now
+        before = (-1, -1)
+        while (now := self._come_on()) != before:
+            before = now
         views = self._client.conversations()
         return {text.text for view in views for text in self._client.messages(view.gid)}
 
     def _come_on(self) -> tuple[int, int]:
         """Look through all logs once; how far that went."""
-        client, talk = self._client, self._client._conversations
+        client, talk = self._client, self._rules.conversations
         views = client.conversations()
         with client._unit() as unit:
-            for home in client._me.buckets:
+            for home in self._rules.me.buckets:
                 client._take(unit, self._log(home.bucket).cells, home)
         for view in views:
             for epoch, drop in talk.epoch_drops(view.gid):
@@ -101,30 +109,35 @@ async def copy_of(person: Person) -> Path:
 
 async def talk_with_losses(world: World, places: Sequence[tuple[Person, bytes]]) -> set[str]:
     """What people say in conversations while relays lose cells; every word comes in the end.
-    AssertionError if none had to be said again."""
+    AssertionError if none was lost."""
     said: set[str] = set()
-    world.relay.forgets = lambda *_: world.rng.random() < LOST
-    with mock.patch.object(
-        Conversations, "_mend", autospec=True, side_effect=Conversations._mend
-    ) as mend:
-        for _ in range(WORDS):
-            for person, gid in places:
-                said.add(text := f"{person.name} says no. {len(said)}")
-                person.client.send(gid, text)
-            await world.pass_time(20)
-        world.relay.forgets = lambda *_: False
-        await world.pass_time(HOURS * 3_600)
-        await world.settle()
-        if not mend.call_count:
-            raise AssertionError("nothing was said again")
+    lost = 0
+
+    def forgets(_append: wire.Append, _who: str) -> bool:
+        nonlocal lost
+        is_lost = world.rng.random() < LOST
+        lost += is_lost
+        return is_lost
+
+    world.relay.forgets = forgets
+    for _ in range(WORDS):
+        for person, gid in places:
+            said.add(text := f"{person.name} says no. {len(said)}")
+            person.client.send(gid, text)
+        await world.pass_time(20)
+    world.relay.forgets = lambda *_: False
+    await world.pass_time(HOURS * 3_600)
+    await world.settle()
+    if not lost:
+        raise AssertionError("nothing had to be said again")
     return said
 
 
 def refresh(person: Person, gid: bytes) -> None:
     """Have somebody renew the keys of their leaf now."""
     with person.client._unit() as unit:
-        person.client._conversations.wish(unit, gid, "refresh", b"", due_at=unit.now)
-        person.client._conversations.attempt(unit, gid)
+        person.rules.conversations.wish(unit, gid, "refresh", b"", due_at=unit.now)
+        person.rules.conversations.attempt(unit, gid)
 
 
 def words_read(how: str, seed: int) -> Noticed:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from amanat.client import api
-from amanat.drill.world import Person, Relay, Shelf, World, lived_in
+from amanat.drill.world import Person, Relay, Shelf, World
 from amanat.errors import RelayDoubted, RelayLied
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
 from amanat.protocol.drops import HANDSHAKE_RETENTION_DAYS, first_digest
@@ -58,11 +58,10 @@ def in_a_world(work: Callable[[World], Awaitable[T]], seed: int) -> T:
     try:
         with tempfile.TemporaryDirectory(prefix="amanat-drill-") as name:
             world = World(Path(name), seed=seed)
-            with lived_in(world):
-                try:
-                    return world.loop.run_until_complete(work(world))
-                finally:
-                    world.close()
+            try:
+                return world.loop.run_until_complete(work(world))
+            finally:
+                world.close()
     finally:
         api.TICK_S = usual
 

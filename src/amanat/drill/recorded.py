@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import os
 import subprocess
 import sys
@@ -17,20 +16,20 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from unittest import mock
 
 import numpy as np
-import picows
 import uvloop
 
 import amanat
 from amanat.client.api import Client
+from amanat.client.surroundings import Surroundings
 from amanat.client.vault import Unlock
 from amanat.drill import records
 from amanat.drill.logged import Logs
 from amanat.drill.process import free_port
 from amanat.drill.replay import RelayProcess
 from amanat.errors import RelayUnreachable
+from amanat.link import Internet
 from amanat.protocol.descriptor import parse_address
 
 if TYPE_CHECKING:
@@ -128,21 +127,6 @@ def network(root: Path, people: int) -> Iterator[Network]:
             relay.kill()
 
 
-_line: contextvars.ContextVar[str] = contextvars.ContextVar("line")
-
-
-@contextlib.contextmanager
-def lines_laid() -> Iterator[None]:
-    """Whoever is at home on a line (`at_home`) connects from its address meanwhile."""
-    connect = picows.ws_connect
-
-    async def from_line(*args: Any, **kwargs: Any) -> object:  # noqa: ANN401  # theirs
-        return await connect(*args, local_addr=(_line.get(), 0), **kwargs)
-
-    with mock.patch.object(picows, "ws_connect", from_line):
-        yield
-
-
 def line_of(number: int) -> str:
     """The network address of a person."""
     return f"127.1.{number // 250}.{number % 250 + 1}"
@@ -188,8 +172,7 @@ def slice_of(
 def record(talk: Talk, root: Path, *, mode: str, rng: np.random.Generator) -> Logs:
     """Have real people talk, direct or hopped, and hand out all that was written down."""
     with network(root, talk.people) as net:
-        with lines_laid():
-            talking_at = uvloop.run(_Crowd(talk, net, root / "people", mode, rng).run())
+        talking_at = uvloop.run(_Crowd(talk, net, root / "people", mode, rng).run())
         for relay in net.relays:
             relay.stop()
     seen = [list(records.read(relay.records)) for relay in net.relays]
@@ -217,18 +200,15 @@ class _Crowd:
         self._rng = rng
         self._unlock = Unlock(key=os.urandom(32))
         self._clients: dict[int, Client] = {}
-        self._at_home = [contextvars.copy_context() for _ in range(talk.people)]
-        """What makes whoever runs there connect from that person's line."""
-        for who, home in enumerate(self._at_home):
-            home.run(_line.set, line_of(who))
+        self._at_home = [Surroundings(network=Internet(line_of(who))) for who in range(talk.people)]
+        """What each person's client stands in: it connects from their own line."""
 
     async def run(self) -> int:
         """When everybody had met, in Unix microseconds; all that was said has arrived."""
         people = range(self._talk.people)
         await self._each(self._begin, people)
         for a, b in self._talk.pairs:
-            link = self._at_home[a].run(self._clients[a].invite)
-            self._at_home[b].run(self._clients[b].accept, link)
+            self._clients[b].accept(self._clients[a].invite())
         await self._until(self._have_met)
         talking_at = time.time_ns() // 1000
         began = time.monotonic()
@@ -242,15 +222,20 @@ class _Crowd:
         return talking_at
 
     async def _each(self, does: Any, people: Sequence[int]) -> None:  # noqa: ANN401  # a coroutine's
-        """Have everybody do something, each from their own line."""
-        tasks = [asyncio.create_task(does(who), context=self._at_home[who]) for who in people]
+        """Have everybody do something."""
+        tasks = [asyncio.create_task(does(who)) for who in people]
         for task in tasks:
             await task
 
     async def _begin(self, who: int) -> None:
         home, fallback = self._net.addresses
         client = await Client.create(
-            self._root / str(who), self._unlock, name=str(who), relay=home, fallback=fallback
+            self._root / str(who),
+            self._unlock,
+            name=str(who),
+            relay=home,
+            fallback=fallback,
+            around=self._at_home[who],
         )
         if self._mode == "direct":
             await client.set_hop("off")
@@ -271,7 +256,7 @@ class _Crowd:
         """Leave, and come back."""
         await self._clients[who].close()
         await asyncio.sleep(APART_S / 2)
-        self._clients[who] = Client.open(self._root / str(who), self._unlock)
+        self._clients[who] = Client.open(self._root / str(who), self._unlock, self._at_home[who])
         self._clients[who].start()
         await asyncio.sleep(APART_S / 2)
 

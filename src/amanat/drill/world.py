@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import contextvars
 import copy
-import functools
 import itertools
 import os
 import random
@@ -24,16 +23,17 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
-from unittest import mock
 
 import picows
 import sqlcipher3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from amanat import link as transport
 from amanat.client.api import Client
+from amanat.client.conversation import Conversations
+from amanat.client.parts import Parts, assemble
 from amanat.client.pieces import epoch_key
-from amanat.client.vault import Unlock
+from amanat.client.surroundings import Surroundings
+from amanat.client.vault import Unlock, open_vault
 from amanat.errors import (
     AmanatError,
     BadCell,
@@ -143,7 +143,10 @@ class Fuse:
 class Connection(sqlcipher3.Connection):  # type: ignore[misc]  # it has no types
     """A vault's connection with a fuse; it refuses changes outside a unit."""
 
-    fuse = Fuse()
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # the driver's
+        self.fuse = Fuse()
+        super().__init__(*args, **kwargs)
+
     askings: ClassVar[set[bytes]] = set()
     """Labels that anybody has asked for help by: few, and used again (`Delivery.ask`)."""
 
@@ -671,22 +674,34 @@ class Person:
         self.directory = directory
         self.fuse = Fuse()
         self.client: Client
+        self.vault: Vault
+        self.db: Connection
+        self.rules: Parts
+        """Those of the client, which it was given."""
         self.is_awake = False
         self.deaths = 0
+        self.ahead_ms = 0
+        """By how much this person's clock is ahead of the world's, in milliseconds."""
         self._world = world
         self.key = key
 
-    def open(self, client: Client | None = None) -> None:
-        self.client = client or Client.open(self.directory, Unlock(key=self.key))
-        self.fuse = self.vault._db.fuse = Fuse()  # type: ignore[attr-defined]  # a Connection
-
     @property
-    def vault(self) -> Vault:
-        return self.client._vault
+    def around(self) -> Surroundings:
+        """What this person's client stands in."""
+        return Surroundings(
+            lambda: self._world.now() + self.ahead_ms, self._world.network, self._connect
+        )
 
-    @property
-    def db(self) -> Connection:
-        return cast("Connection", self.vault._db)
+    def _connect(self, *args: Any, **kwargs: Any) -> Connection:  # noqa: ANN401  # the driver's
+        self.db = Connection(*args, **kwargs)
+        self.fuse = self.db.fuse
+        return self.db
+
+    def open(self, *, talk: type[Conversations] = Conversations) -> None:
+        """Begin a process, whose program's conversations are of this class."""
+        self.vault = open_vault(self.directory, Unlock(key=self.key), self.around.driver)
+        self.rules = assemble(self.vault, talk=talk)
+        self.client = Client(self.rules, self.around)
 
     def wake(self) -> None:
         """Go online."""
@@ -755,18 +770,13 @@ class Person:
     async def bury(self) -> None:
         """Take away what a dead process holds, without a word to disk or relay."""
         self.fuse.is_burnt = True
-        self.client._routes.close()
-        tasks = list(self.client._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self.db.close()
-        os.close(self.vault._lock)
+        await self.client.stop()
+        self.vault.let_go()
 
     @property
     def bucket(self) -> bytes:
         """The drop id of the bucket at home."""
-        return self.client._me.home.bucket.drop_id
+        return self.rules.me.home.bucket.drop_id
 
     def gid(self, where: str) -> bytes:
         return self.client.conversation(where).gid
@@ -781,7 +791,7 @@ class Person:
 
     def epoch_place(self, gid: bytes) -> EpochDrop:
         """The current epoch's drop."""
-        talk = self.client._conversations
+        talk = self.rules.conversations
         return talk.epoch_place(gid, talk.group(gid).view.epoch)
 
     def piece(
@@ -796,11 +806,11 @@ class Person:
     ) -> bytes:
         """The payload of such a cell: a piece that this person has signed, of a whole whose pieces
         are `of`, or of one piece. `leaf` is their own unless they lie."""
-        own = self.client._conversations.group(gid).view.own_leaf
+        own = self.rules.conversations.group(gid).view.own_leaf
         leaf = own if leaf is None else leaf
         pieces = list(of) or [piece_hash(data)]
         unsigned = Fragment(kind, leaf, pieces, index, data, bytes(64))
-        engine, signer = self.client._engine, self.client._me.signer
+        engine, signer = self.rules.engine, self.rules.me.signer
         signed = self.epoch_place(gid).signed(unsigned, lambda text: engine.sign(signer, text))
         return codec.encode(signed)
 
@@ -825,10 +835,10 @@ class Person:
         for table in ("outbox", "attempt", "intent", "early", "comeback", "handed"):
             if count := self.one(f"SELECT count(*) FROM {table}"):  # noqa: S608  # our own names
                 return f"{self.name}: {count} rows in {table}"
-        rules, delivery = self.client._conversations, self.client._delivery
+        rules, delivery = self.rules.conversations, self.rules.delivery
         if rules.awaited():
             return f"{self.name}: a Welcome is to be fetched"
-        drops = [("bucket", h.relay, h.bucket.drop_id) for h in self.client._me.buckets]
+        drops = [("bucket", h.relay, h.bucket.drop_id) for h in self.rules.me.buckets]
         if delivery.again() is not None:
             return f"{self.name}: the bucket is to be read again"
         for drop_id in rules.holding.places():
@@ -853,21 +863,6 @@ class Person:
         return ""
 
 
-@contextlib.contextmanager
-def lived_in(world: World) -> Iterator[None]:
-    """All clients of this process live by the clock, network and fuses of a world meanwhile."""
-    real = sqlcipher3.connect
-    with contextlib.ExitStack() as changed:
-        for place, name, value in (
-            (Client, "_now", staticmethod(world.now)),
-            (transport, "resolve", world.network.resolve),
-            (transport, "dial", world.network.dial),
-            (sqlcipher3, "connect", functools.partial(real, factory=Connection)),
-        ):
-            changed.enter_context(mock.patch.object(place, name, value))
-        yield
-
-
 class World:
     """Everybody and everything. Inside a test its `loop` runs the test itself."""
 
@@ -888,6 +883,10 @@ class World:
     def now(self) -> int:
         """Unix milliseconds."""
         return EPOCH_MS + int(self.loop.time() * 1000)
+
+    def around(self) -> Surroundings:
+        """What a client in this world stands in."""
+        return Surroundings(self.now, self.network, Connection)
 
     def add_relay(self, region: str = "IR", buckets: int = 1) -> Relay:
         relay = Relay(region, port=len(self.network.relays) + 1, buckets=buckets)
@@ -911,15 +910,16 @@ class World:
         key = os.urandom(32)
         person = Person(self, name, self._root / os.urandom(4).hex() / "profile", key)
         address = str((relay or self.relay).address)
-        person.open(
-            await Client.create(
-                person.directory,
-                Unlock(key=key),
-                name=name,
-                relay=address,
-                fallback=str(fallback.address) if fallback else "",
-            )
+        made = await Client.create(
+            person.directory,
+            Unlock(key=key),
+            name=name,
+            relay=address,
+            fallback=str(fallback.address) if fallback else "",
+            around=person.around,
         )
+        await made.close()
+        person.open()
         person.wake()
         self.people[name] = person
         return person
@@ -1004,10 +1004,11 @@ class World:
         for person in self.people.values():
             if person.fuse.is_burnt:
                 await person.revive()
-            elif person.client._failure is not None:
-                raise person.client._failure
+            elif person.client.failure is not None:
+                raise person.client.failure
         assert not [label for _, label in self.network.changed if label not in Connection.askings]
-        assert not [error for error in self._mishaps if not isinstance(error, Died)]
+        mishaps = [error for error in self._mishaps if not isinstance(error, Died)]
+        assert not mishaps, mishaps
 
     def close(self) -> None:
         async def end() -> None:

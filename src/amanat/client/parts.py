@@ -1,0 +1,78 @@
+"""The rules of one person, put together over their open vault."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from amanat import mls
+from amanat.client import profile
+from amanat.client.comeback import Comebacks
+from amanat.client.conversation import Conversations
+from amanat.client.delivery import Delivery
+from amanat.client.invite import Invites
+from amanat.client.ledgers import Ledgers
+from amanat.client.moves import Moves
+from amanat.client.places import Places
+
+if TYPE_CHECKING:
+    from amanat.client.profile import Me
+    from amanat.client.unit import Unit
+    from amanat.client.vault import Vault
+
+
+class Parts(NamedTuple):
+    """All rules that share a vault. A client is given them; whoever made them may look on."""
+
+    vault: Vault
+    engine: mls.Engine
+    me: Me
+    places: Places
+    delivery: Delivery
+    conversations: Conversations
+    ledgers: Ledgers
+    invites: Invites
+    comebacks: Comebacks
+    moves: Moves
+
+
+def assemble(vault: Vault, *, talk: type[Conversations] = Conversations) -> Parts:
+    """The rules over a vault, whose units of work keep their memory in step from now on.
+
+    `talk` is the class of the conversations: a program that does what ours does not gives its own.
+    """
+
+    def fetch(key: bytes) -> bytes | None:
+        row = vault.read.execute("SELECT value FROM mls WHERE key = ?", (key,)).fetchone()
+        return bytes(row[0]) if row else None
+
+    engine = mls.Engine(fetch)
+    vault.bind(
+        before_commit=lambda unit: store_delta(unit, engine),
+        after_commit=engine.committed,
+        forget=engine.abort,
+    )
+    me = profile.read(vault)
+    places = Places(vault)
+    delivery = Delivery(vault, places, me)
+    conversations = talk(vault, engine, delivery, places, me)
+    return Parts(
+        vault,
+        engine,
+        me,
+        places,
+        delivery,
+        conversations,
+        Ledgers(vault),
+        Invites(vault, delivery, conversations, places, me),
+        Comebacks(vault, engine, delivery, conversations, me),
+        Moves(vault),
+    )
+
+
+def store_delta(unit: Unit, engine: mls.Engine) -> None:
+    """Write what the engine has changed."""
+    for key, value in engine.take_delta():
+        if value is None:
+            unit.db.execute("DELETE FROM mls WHERE key = ?", (key,))
+        else:
+            unit.db.execute("INSERT OR REPLACE INTO mls VALUES (?, ?)", (key, value))
