@@ -1523,6 +1523,14 @@ MUTANTS = [
         ["test_vault.py::test_vault_of_a_newer_program_is_left_alone"],
     ),
     Mutant(
+        "a relay's store from before the first release is opened",
+        "    if version < BASE:\n",
+        "    if version < 0:\n",
+        [
+            "test_relay_store.py::test_a_store_from_before_the_first_release_is_refused_untouched_and_says_what_to_do"
+        ],
+    ),
+    Mutant(
         "a vault from before the first release is opened",
         "if version < schema.BASE:",
         "if version < 0:",

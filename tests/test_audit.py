@@ -70,7 +70,6 @@ def live(directory: Path, rng: random.Random) -> Path:
     with contextlib.closing(SqliteStore(directory)) as store:
         drops = Drops(store, region=REGION, bucket_key=made.bucket_key, limits=LIMITS)
         ledger = Ledger(store, made.identity)
-        ledger.begin(now=NOW - 90 * DAY_S)
         drops.open_buckets(2, now=NOW - 90 * DAY_S)
         for day in range(-90, 1):
             now = NOW + day * DAY_S

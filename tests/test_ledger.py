@@ -3,7 +3,6 @@ stays unnoticed."""
 
 from __future__ import annotations
 
-import contextlib
 import random
 import shutil
 import sqlite3
@@ -34,7 +33,7 @@ from amanat.protocol.tlog import CHECKPOINT, Checkpoint, Tile
 from amanat.relay import ledger as rules
 from amanat.relay.drops import DAY_S, DROP_LIFE_DAYS, Drops
 from amanat.relay.ledger import Account, Contradiction, Ledger, agree, replay
-from amanat.relay.store import SqliteStore, schema
+from amanat.relay.store import SqliteStore
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = KEY.public_key().public_bytes_raw()
@@ -65,7 +64,6 @@ class Relay:
         self.ledger = Ledger(self.store, KEY)
 
     def start(self, now: float = NOW) -> None:
-        self.ledger.begin(now=now)
         self.drops.open_buckets(1, now=now)
 
     def create(self, *secrets: int, now: float = NOW) -> None:
@@ -380,114 +378,6 @@ def test_a_checkpoint_of_another_key_is_damage(relay: Relay) -> None:
     relay.seal()
     with pytest.raises(StoreDamaged):
         Ledger(relay.store, Ed25519PrivateKey.generate())
-
-
-# A store that is older than its ledger
-
-
-def make_older(directory: Path) -> None:
-    """Make a store's files those of version 1."""
-    for name in ("drops.sqlite", "keys.sqlite"):
-        connection = sqlite3.connect(directory / name, isolation_level=None)
-        if name == "drops.sqlite":
-            for statement in (
-                "DROP INDEX drop_due",
-                "DROP INDEX drop_move",
-                "DROP TABLE move",
-                'ALTER TABLE "drop" DROP COLUMN state',
-                'ALTER TABLE "drop" DROP COLUMN move',
-                'ALTER TABLE "drop" DROP COLUMN bound',
-                "DROP TABLE entry",
-                "DROP TABLE tile_hash",
-                "DROP TABLE checkpoint",
-                'ALTER TABLE "drop" DROP COLUMN ended_cells',
-                'ALTER TABLE "drop" DROP COLUMN ended_bytes',
-            ):
-                connection.execute(statement)
-        connection.execute("PRAGMA user_version = 1")
-        connection.close()
-
-
-def test_a_store_of_version_3_is_like_a_new_one(tmp_path: Path) -> None:
-    for name in ("new", "old"):
-        (tmp_path / name).mkdir()
-        SqliteStore(tmp_path / name).close()
-    with contextlib.closing(sqlite3.connect(tmp_path / "old" / "drops.sqlite")) as old:
-        old.executescript(
-            'DROP INDEX drop_move; CREATE INDEX drop_move ON "drop" (move, state, drop_id)'
-            " WHERE move > 0; PRAGMA user_version = 3"
-        )
-    SqliteStore(tmp_path / "old").close()
-    found = []
-    for name in ("new", "old"):
-        with contextlib.closing(sqlite3.connect(tmp_path / name / "drops.sqlite")) as store:
-            found.append(store.execute("SELECT name, sql FROM sqlite_master ORDER BY 1").fetchall())
-    assert found[0] == found[1]
-
-
-@pytest.mark.parametrize("half", [None, "drops.sqlite", "keys.sqlite"])
-def test_an_older_store_opens_and_its_drops_are_entered(tmp_path: Path, half: str | None) -> None:
-    directory = tmp_path / "relay"
-    relay = Relay(directory)
-    relay.start()
-    relay.create(1)
-    relay.append(b"a" * 1024, b"b" * 1024)
-    relay.expire(NOW + 15 * DAY_S)
-    later = NOW + 16 * DAY_S
-    relay.append(b"c" * 1024, now=later)
-    relay.store.close()
-    make_older(directory)
-    if half:  # a crash between the two files
-        connection = sqlite3.connect(directory / half, isolation_level=None)
-        connection.executescript(
-            f"BEGIN; {schema.UPGRADES[half][0]} PRAGMA user_version = 2; COMMIT"
-        )
-        connection.close()
-    relay = Relay(directory)
-    assert relay.entries() == []
-    relay.start(later)
-    record = relay.store.look(BUCKET.drop_id)
-    moved = relay.entries()
-    assert moved[0] == MovedIn(
-        drop_hash(BUCKET.drop_id), HOUR + 16 * 24, PUBLIC, 3, record.digest, 1, 1024
-    )
-    assert [type(one) for one in moved] == [MovedIn, MovedIn]
-    relay.expire(later + 15 * DAY_S)
-    relay.seal()
-    accounts, wrong = replay(relay.entries())
-    assert not wrong
-    record = relay.store.look(BUCKET.drop_id)
-    assert record.head == 3
-    assert agree(accounts[drop_hash(BUCKET.drop_id)], record)
-    relay.store.close()
-    relay = Relay(directory)
-    relay.start(later)
-    assert len(relay.entries()) == 3
-    relay.store.close()
-
-
-def test_an_entering_that_fails_is_as_if_never_begun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    directory = tmp_path / "relay"
-    relay = Relay(directory)
-    relay.start()
-    relay.create(*range(1, 20))
-    relay.store.close()
-    make_older(directory)
-    relay = Relay(directory)
-
-    def full(*_: object) -> None:
-        raise DiskFull
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SqliteStore, "commit", full)
-        with pytest.raises(DiskFull):
-            relay.ledger.begin(now=NOW)
-    assert relay.entries() == []
-    relay.start()
-    assert len(relay.entries()) == 20
-    relay.store.close()
 
 
 # What must hold between ledger and store

@@ -559,7 +559,6 @@ class History(RuleBasedStateMachine):
         self.store = SqliteStore(directory)
         self.drops = Drops(self.store, region=REGION, bucket_key=BUCKET_KEY, limits=TIGHT)
         self.ledger = Ledger(self.store, SIGNER)
-        self.ledger.begin(now=self.now)
         self.drops.open_buckets(1, now=self.now)
 
     def revive(self) -> None:

@@ -3,6 +3,7 @@ nothing left of what has ended."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from amanat.config import RelayLimits
-from amanat.errors import DiskFull, StoreDamaged, StoreTooNew
+from amanat.errors import DiskFull, StoreDamaged, StoreTooNew, StoreTooOld
 from amanat.protocol import wire
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
 from amanat.protocol.drops import Drop, derive_bucket, derive_drop, token_hash
@@ -112,6 +113,45 @@ def test_a_newer_store_is_refused_untouched(tmp_path: Path, name: str) -> None:
     with pytest.raises(StoreTooNew):
         SqliteStore(tmp_path)
     assert (tmp_path / name).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_store_from_before_the_first_release_is_refused_untouched_and_says_what_to_do(
+    tmp_path: Path, name: str
+) -> None:
+    SqliteStore(tmp_path).close()
+    with sqlite3.connect(tmp_path / name) as connection:
+        connection.execute(f"PRAGMA user_version = {schema.BASE - 1}")
+    connection.close()
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(StoreTooOld) as refused:
+        SqliteStore(tmp_path)
+    assert "`amanat relay init`" in refused.value.hint
+    if name == "drops.sqlite":
+        with pytest.raises(StoreTooOld):
+            schema.open_to_read(tmp_path / name)
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_a_step_makes_an_older_store_like_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("new", "old"):
+        (tmp_path / name).mkdir()
+    SqliteStore(tmp_path / "old").close()
+    steps = dict.fromkeys(FILES, ("CREATE TABLE more (one INTEGER) STRICT;\n",))
+    monkeypatch.setattr(schema, "STEPS", steps)
+    monkeypatch.setattr(schema, "VERSION", schema.BASE + 1)
+    found = []
+    for directory in (tmp_path / "new", tmp_path / "old"):
+        SqliteStore(directory).close()
+        for name in FILES:
+            with contextlib.closing(sqlite3.connect(directory / name)) as store:
+                tables = store.execute("SELECT name, sql FROM sqlite_master ORDER BY 1").fetchall()
+                version = store.execute("PRAGMA user_version").fetchone()
+                found.append((name, tables, version))
+    assert found[:2] == found[2:]
+    assert found[0][2] == (schema.BASE + 1,)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -174,6 +174,15 @@ class StoreTooNew(UsageError):
     hint = "install the newer version; nothing was changed"
 
 
+class StoreTooOld(UsageError):
+    code = "store-too-old"
+    text = "this relay's store was made before Amanat 0.1.0, which cannot open it"
+    hint = (
+        "nothing was changed: go on with the version that made it, or make a new relay with"
+        " `amanat relay init` in an empty directory"
+    )
+
+
 class UnknownContact(UsageError):
     code = "unknown-contact"
     text = "no contact has this name"

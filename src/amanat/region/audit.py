@@ -142,7 +142,7 @@ class Audit:
         now: float,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> None:
-        """Raises NoProfile, BadSetting, StoreDamaged or StoreTooNew."""
+        """Raises NoProfile, BadSetting, StoreDamaged, StoreTooNew or StoreTooOld."""
         self._home = Home.open(directory)
         self._now = now
         self._progress = progress

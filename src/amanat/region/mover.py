@@ -117,7 +117,7 @@ class Mover:
     ) -> None:
         """`clock` tells Unix seconds; `rate` is in bytes a second; 0: as fast as both can.
 
-        Raises NoProfile, BadSetting, StoreDamaged or StoreTooNew.
+        Raises NoProfile, BadSetting, StoreDamaged, StoreTooNew or StoreTooOld.
         """
         self._home = Home.open(directory)
         if not (directory / "drops.sqlite").exists():

@@ -24,8 +24,6 @@ from amanat.protocol.ledger import (
     MovedIn,
     MovedOut,
     decode_entry,
-    drop_hash,
-    hour_of,
     origin,
 )
 from amanat.protocol.tlog import CHECKPOINT, TILE_HEIGHT, TILE_WIDTH, Checkpoint, Node
@@ -125,33 +123,6 @@ class Ledger:
         while found := pages.entries(place, TILE_WIDTH):
             yield from map(decode_entry, found)
             place += len(found)
-
-    def begin(self, *, now: float) -> None:
-        """Enter the drops of a store that is older than its ledger. Commits.
-
-        They are entered as moved in from this relay itself, with what they hold: so that from here
-        on everything adds up for them as for others.
-        """
-        pages = self._store.staged_pages
-        if self.checkpoint or pages.size():
-            return
-        try:
-            for drop in self._store.records():
-                self._store.note(
-                    MovedIn(
-                        drop_hash(drop.drop_id),
-                        hour_of(now),
-                        self._relay,
-                        drop.head,
-                        drop.digest,
-                        drop.cells,
-                        drop.bytes,
-                    )
-                )
-            self._store.commit()
-        except AmanatError:
-            self._store.rollback()
-            raise
 
     def seal(self) -> Iterator[bool]:
         """Sign how the ledger stands, in steps that take turns with appends. Yields True after each

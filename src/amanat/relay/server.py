@@ -108,7 +108,8 @@ logger = logging.getLogger("amanat.relay")
 def run(directory: Path, *, ready: Callable[[NamedAddress], None] = lambda _: None) -> None:
     """Run the relay in a directory until SIGTERM or SIGINT; `ready` is told its address.
 
-    Raises NoProfile, BadSetting, PortTaken, ProfileInUse, StoreTooNew, StoreDamaged or DiskFull.
+    Raises NoProfile, BadSetting, PortTaken, ProfileInUse, StoreTooNew, StoreTooOld, StoreDamaged
+    or DiskFull.
     """
     home = Home.open(directory)
     _scrub_logs()
@@ -191,7 +192,6 @@ class Relay:
         loop.set_exception_handler(_log_loop_error)
         sockets = self.limits.connections + self.limits.handshakes
         _allow_files(sockets + SPARE_FILES)
-        self.ledger.begin(now=self._now())
         self._drops.open_buckets(config.buckets, now=self._now())
         await self._in_turns(self.ledger.seal(), "checkpoint")
         tls = self._home.tls()

@@ -34,7 +34,7 @@ class Files:
     """Both files, open for one process. What is staged is one transaction in each."""
 
     def __init__(self, directory: Path) -> None:
-        """Open the store, or make it. Raises StoreTooNew, StoreDamaged or DiskFull."""
+        """Open the store, or make it. Raises StoreTooNew, StoreTooOld, StoreDamaged or DiskFull."""
         drops, keys = directory / "drops.sqlite", directory / "keys.sqlite"
         if drops.exists() and not keys.exists():
             raise StoreDamaged(f"{keys} is missing")

@@ -40,7 +40,7 @@ class SqliteReader:
     """
 
     def __init__(self, directory: Path) -> None:
-        """Raises StoreTooNew or StoreDamaged."""
+        """Raises StoreTooNew, StoreTooOld or StoreDamaged."""
         with sqlite_errors:
             self._reader = open_to_read(directory / "drops.sqlite")
             self._reader.execute("ATTACH ? AS keys", (f"file:{directory / 'keys.sqlite'}?mode=ro",))

@@ -6,14 +6,16 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING
 
-from amanat.errors import RelayBusy, StoreDamaged, StoreTooNew
+from amanat.errors import AmanatError, RelayBusy, StoreDamaged, StoreTooNew, StoreTooOld
 from amanat.relay.store.faults import sqlite_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = 4
-"""Version of both files' layout, in `PRAGMA user_version`."""
+BASE = 4
+"""The version of both files that the tables below make, as 0.1.0 does; an older one is refused."""
+VERSION = BASE
+"""The version of today's files, in `PRAGMA user_version`; a newer one is refused."""
 PAGE_BYTES = 8192
 """Seven wrapped message cells fill a page of this size to 95 %; of 4096 bytes, three to 80 %."""
 CACHE_KIB = 64 * 1024
@@ -97,28 +99,9 @@ CREATE TABLE shred_key (
 ) STRICT, WITHOUT ROWID;
 """
 
-UPGRADES = {
-    "drops.sqlite": [
-        f"""
-ALTER TABLE "drop" ADD COLUMN ended_cells INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE "drop" ADD COLUMN ended_bytes INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX drop_due ON "drop" (oldest_day + retention_days) WHERE oldest_day IS NOT NULL;
-{LEDGER}
-""",
-        f"""
-ALTER TABLE "drop" ADD COLUMN state INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE "drop" ADD COLUMN move INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE "drop" ADD COLUMN bound INTEGER NOT NULL DEFAULT 0;
-{MOVES}
-""",
-        """
-DROP INDEX drop_move;
-CREATE INDEX drop_move ON "drop" (move, state) WHERE move > 0;
-""",
-    ],
-    "keys.sqlite": ["", "", ""],
-}
-"""What makes each file of version 1, 2, ... one of the next version."""
+STEPS: dict[str, tuple[str, ...]] = {"drops.sqlite": (), "keys.sqlite": ()}
+"""What makes each file of version `BASE` one of the next version, and so on. A new file takes all
+steps, too, so the tables above stay as they are."""
 
 
 def make(path: Path, schema: str) -> None:
@@ -131,7 +114,8 @@ def make(path: Path, schema: str) -> None:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.executescript(f"BEGIN; {schema} PRAGMA user_version = {VERSION}; COMMIT")
+        made = schema + "".join(STEPS[path.name])
+        connection.executescript(f"BEGIN; {made} PRAGMA user_version = {VERSION}; COMMIT")
     finally:
         connection.close()
     temporary.rename(path)
@@ -145,17 +129,18 @@ def make(path: Path, schema: str) -> None:
 def open_to_write(path: Path) -> sqlite3.Connection:
     """A connection that may write, to a file that is of this version from now on.
 
-    Raises StoreTooNew or StoreDamaged.
+    Raises StoreTooNew, StoreTooOld or StoreDamaged.
     """
     # The writers are handed to the committing thread and back, never used by two at once.
     connection = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_MS / 1000
     )
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > VERSION:
-        raise StoreTooNew(f"{path} has version {version}; this is {VERSION}")
-    if version < 1:
-        raise StoreDamaged(f"{path} is not a store")
+    try:
+        _check(path, version)
+    except AmanatError:
+        connection.close()
+        raise
     for pragma in (
         "journal_mode = WAL",
         "synchronous = FULL",
@@ -165,7 +150,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     ):
         connection.execute(f"PRAGMA {pragma}")
     if version < VERSION:
-        upgrade = "".join(UPGRADES[path.name][version - 1 :])
+        upgrade = "".join(STEPS[path.name][version - BASE :])
         connection.executescript(
             f"BEGIN IMMEDIATE; {upgrade} PRAGMA user_version = {VERSION}; COMMIT"
         )
@@ -173,14 +158,29 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
-    """A connection that only reads. Raises StoreTooNew or StoreDamaged."""
+    """A connection that only reads. Raises StoreTooNew, StoreTooOld or StoreDamaged."""
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version != VERSION:
+    try:
+        _check(path, version)
+        if version < VERSION:
+            raise StoreDamaged(
+                f"{path} has version {version}; its relay has not been started since"
+            )
+    except AmanatError:
         connection.close()
-        kind = StoreTooNew if version > VERSION else StoreDamaged
-        raise kind(f"{path} has version {version}; this is {VERSION}")
+        raise
     return connection
+
+
+def _check(path: Path, version: int) -> None:
+    """Raises StoreTooNew, StoreTooOld or StoreDamaged where no step leads from a version here."""
+    if version < 1:
+        raise StoreDamaged(f"{path} is not a store")
+    if version < BASE:
+        raise StoreTooOld(f"{path} has version {version}; this program knows {BASE} and later")
+    if version > VERSION:
+        raise StoreTooNew(f"{path} has version {version}; this is {VERSION}")
 
 
 def empty_log(connection: sqlite3.Connection) -> None:
