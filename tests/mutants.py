@@ -1671,7 +1671,7 @@ MUTANTS = [
     ),
     Mutant(
         "a disk that fails is one with a limit",
-        "        return _KINDS.get(error.errno or 0, otherwise)\n",
+        "        return BY_ERRNO.get(error.errno or 0, otherwise)\n",
         "        return FileTooLarge\n",
         ["test_disk.py::test_a_disk_that_fails_at_any_write_is_named_and_harms_nothing"],
     ),

@@ -16,7 +16,7 @@ ROOT = Path(amanat.__file__).parent
 MODULES = {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in ROOT.rglob("*.py")}
 SHELLS = {
     *(
-        "cli.py",
+        "cli/region.py",
         "demo.py",
         "client/surroundings.py",
         "drill/live.py",
@@ -27,7 +27,7 @@ SHELLS = {
     *("drill/process.py", "drill/recorded.py"),
 }
 """Where the real clock may be read."""
-LAST_RESORTS = {"cli.py": 1, "client/api.py": 1, "drill/replay.py": 1}
+LAST_RESORTS = {"cli/ending.py": 1, "client/api.py": 1, "drill/replay.py": 1}
 """How many handlers of any error each shell may have: where nobody else could still tell of it."""
 
 

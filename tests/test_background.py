@@ -28,25 +28,8 @@ import segno
 import uvloop
 import zxingcpp
 
-from amanat import background, cli
-from amanat.background import (
-    CODE,
-    MAX_COMMAND_BYTES,
-    MAX_FRONTS,
-    MAX_WORDS,
-    NOTE,
-    PIECE_CHARS,
-    RESULT,
-    VERSION,
-    Check,
-    Command,
-    End,
-    Front,
-    Greeting,
-    Refused,
-    Said,
-    Shown,
-)
+from amanat import background, cli, front
+from amanat.background import MAX_FRONTS, Front
 from amanat.client import vault
 from amanat.client.api import Client
 from amanat.errors import (
@@ -57,6 +40,22 @@ from amanat.errors import (
     MalformedFrame,
     OtherVersion,
     ProfileInUse,
+)
+from amanat.front import (
+    CODE,
+    MAX_COMMAND_BYTES,
+    MAX_WORDS,
+    NOTE,
+    PIECE_CHARS,
+    RESULT,
+    VERSION,
+    Check,
+    Command,
+    End,
+    Greeting,
+    Refused,
+    Said,
+    Shown,
 )
 from amanat.process import EXIT_INTERRUPTED
 from amanat.protocol.descriptor import b64
@@ -176,7 +175,7 @@ class Person:
     def connect(self) -> socket.socket:
         connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connected.settimeout(PATIENCE_S)
-        with background._socket_in(self.directory) as path:
+        with front.socket_in(self.directory) as path:
             connected.connect(str(path))
         return connected
 
@@ -205,11 +204,11 @@ def first_line(process: subprocess.Popen[str]) -> Any:  # noqa: ANN401  # any JS
 
 def hear(connected: socket.socket) -> object:
     """The background's next word; None if it has hung up."""
-    head = read(connected, background._LENGTH.size)
+    head = read(connected, front.LENGTH.size)
     if not head:
         return None
-    (length,) = background._LENGTH.unpack(head)
-    return background.decode_answer(read(connected, length))
+    (length,) = front.LENGTH.unpack(head)
+    return front.decode_answer(read(connected, length))
 
 
 def read(connected: socket.socket, size: int) -> bytes:
@@ -221,7 +220,7 @@ def read(connected: socket.socket, size: int) -> bytes:
 
 
 def say(connected: socket.socket, record: msgspec.Struct) -> None:
-    connected.sendall(background._frame(record))
+    connected.sendall(front.frame(record))
 
 
 @pytest.fixture(autouse=True)
@@ -284,7 +283,7 @@ def test_sending_works_while_read_follow_runs(alice: Person, bob: Person) -> Non
         process.terminate()
         assert process.wait(60) == 0
         assert follower.wait(60) == 4  # nobody does its work any more
-        assert not (alice.directory / background._SOCKET).exists()
+        assert not (alice.directory / front.SOCKET).exists()
     assert alice("read", unlocks=True).lines == []  # the follower has shown all
     assert [check["ok"] for check in alice("doctor", unlocks=True).value] == [True, True, True]
 
@@ -341,7 +340,7 @@ def test_after_a_killed_background_a_command_opens_the_profile_itself(
             ran = Ran(follower)
         assert ran.status == 4
         assert ran.lines[-1]["error"] == "background-gone"
-    assert (alice.directory / background._SOCKET).is_socket()  # stale
+    assert (alice.directory / front.SOCKET).is_socket()  # stale
     assert alice("contacts").error == "bad-argument"  # no terminal to ask for the passphrase
     shown = [one["text"] for one in [*ran.lines[:-1], *alice("read", unlocks=True).lines]]
     assert shown in (["two"], ["two", "two"])
@@ -454,7 +453,7 @@ def test_a_background_is_refused_where_another_process_has_the_profile(alice: Pe
 
 def test_the_socket_is_the_person_s_alone(alice: Person) -> None:
     with alice.background():
-        found = (alice.directory / background._SOCKET).stat()
+        found = (alice.directory / front.SOCKET).stat()
         assert stat.S_IMODE(found.st_mode) == 0o600
         assert stat.S_IMODE(alice.directory.stat().st_mode) == 0o700
 
@@ -475,10 +474,10 @@ print(len(line.recv(100)))
 def test_another_user_is_not_listened_to(alice: Person) -> None:
     with alice.background():
         alice.directory.chmod(0o711)  # even then
-        (alice.directory / background._SOCKET).chmod(0o666)
+        (alice.directory / front.SOCKET).chmod(0o666)
         handle = os.open(alice.directory, os.O_RDONLY | os.O_DIRECTORY)
         seen = subprocess.run(
-            [sys.executable, "-c", STRANGER, str(handle), background._SOCKET],
+            [sys.executable, "-c", STRANGER, str(handle), front.SOCKET],
             pass_fds=(handle,), capture_output=True, text=True, check=False,
         )  # fmt: skip
         os.close(handle)
@@ -488,19 +487,19 @@ def test_another_user_is_not_listened_to(alice: Person) -> None:
 
 JUNK = {
     "nothing but a length": b"\xff\xff\xff\xff",
-    "one byte more than a command may have": background._LENGTH.pack(MAX_COMMAND_BYTES + 1),
-    "no MessagePack": background._LENGTH.pack(4) + b"junk",
-    "another frame": background._frame(Shown(results=True, notes=True)),
-    "an answer": background._frame(End(0)),
-    "a field too many": background._LENGTH.pack(5) + b"\x94\x03\x90\x90\x00",
-    "another encoding": background._LENGTH.pack(6) + b"\xdc\x00\x03\x03\x90\x90",
-    "too many words": background._LENGTH.pack(5 + 5000) + b"\x93\x03\xdc\x13\x88" + b"\xa0" * 5000
+    "one byte more than a command may have": front.LENGTH.pack(MAX_COMMAND_BYTES + 1),
+    "no MessagePack": front.LENGTH.pack(4) + b"junk",
+    "another frame": front.frame(Shown(results=True, notes=True)),
+    "an answer": front.frame(End(0)),
+    "a field too many": front.LENGTH.pack(5) + b"\x94\x03\x90\x90\x00",
+    "another encoding": front.LENGTH.pack(6) + b"\xdc\x00\x03\x03\x90\x90",
+    "too many words": front.LENGTH.pack(5 + 5000) + b"\x93\x03\xdc\x13\x88" + b"\xa0" * 5000
     + b"\x90",
-    "no command": background._frame(Command(("nonsense",), ())),
-    "a cry for help": background._frame(Command(("--help",), ())),
-    "nothing for a client": background._frame(Command(("replay",), ())),
-    "a second background": background._frame(Command(("run",), ())),
-    "a text that was not given": background._frame(Command(("send", "Bob"), ())),
+    "no command": front.frame(Command(("nonsense",), ())),
+    "a cry for help": front.frame(Command(("--help",), ())),
+    "nothing for a client": front.frame(Command(("replay",), ())),
+    "a second background": front.frame(Command(("run",), ())),
+    "a text that was not given": front.frame(Command(("send", "Bob"), ())),
 }  # fmt: skip
 
 
@@ -527,7 +526,7 @@ def test_junk_is_refused_by_name_and_harms_nobody(alice: Person) -> None:
                 last = answer
             assert last == Refused(MalformedFrame.code)
         with alice.line() as connected:  # hangs up in the middle of its command
-            connected.sendall(background._frame(Command(("status",), ()))[:7])
+            connected.sendall(front.frame(Command(("status",), ()))[:7])
         assert alice("status").status == 0
         assert follower.poll() is None
         assert process.poll() is None
@@ -555,7 +554,7 @@ def test_fronts_that_say_or_take_nothing_keep_nobody_out_but_by_their_number(
 def impostor(directory: Path, *answers: msgspec.Struct) -> Iterator[None]:
     """Something at the place of a background that says what a test likes, to one front."""
     with (
-        background._socket_in(directory) as path,
+        front.socket_in(directory) as path,
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
     ):
         listener.bind(str(path))
@@ -582,7 +581,7 @@ def all_shown() -> Shown:
 
 def ask(directory: Path, words: list[str], given: list[str], heard: list[str]) -> int:
     """A front: what it asks for, and what it hears."""
-    line = background.reach(directory)
+    line = front.reach(directory)
     assert line is not None
     with contextlib.closing(line):
         return line.ask(words, given, lambda _, text: heard.append(text), all_shown)
@@ -744,7 +743,7 @@ def test_while_the_relay_is_away_the_person_is_told_and_nothing_is_lost(
 @contextlib.contextmanager
 def front_of(directory: Path) -> Iterator[socket.socket]:
     with (
-        background._socket_in(directory) as path,
+        front.socket_in(directory) as path,
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connected,
     ):
         connected.setblocking(False)
@@ -778,7 +777,7 @@ async def test_front_that_never_takes_anything_is_given_up(
 
     async with background.listening(tmp_path, performing(work)):
         with front_of(tmp_path) as connected:
-            connected.send(background._frame(Command((), ())))
+            connected.send(front.frame(Command((), ())))
             await ended.wait()
 
 
@@ -797,14 +796,14 @@ async def test_work_is_broken_off_with_its_front_and_with_the_background(tmp_pat
 
         async with background.listening(tmp_path, performing(work)):
             with front_of(tmp_path) as connected:
-                connected.send(background._frame(Command((), ())))
+                connected.send(front.frame(Command((), ())))
                 await begun.wait()
                 if not hangs_up:
                     break
             await ended.wait()
     assert ended.is_set()
-    assert not (tmp_path / background._SOCKET).exists()
-    assert background.reach(tmp_path) is None
+    assert not (tmp_path / front.SOCKET).exists()
+    assert front.reach(tmp_path) is None
 
 
 @in_loop
@@ -828,7 +827,7 @@ def test_a_background_of_another_user_is_not_used(
 ) -> None:
     monkeypatch.setattr(os, "getuid", lambda: 65_534)
     with impostor(tmp_path, Greeting(VERSION)), pytest.raises(ProfileInUse, match="another user"):
-        background.reach(tmp_path)
+        front.reach(tmp_path)
 
 
 # The unit

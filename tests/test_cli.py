@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from amanat import cli
+from amanat.cli import terminal, words
 from amanat.client import vault
 from amanat.client.api import Client
 from amanat.client.vault import Unlock
@@ -150,7 +151,7 @@ def test_a_line_that_is_no_command_is_a_mistake_of_usage(town: Town, line: str) 
 
 
 def test_no_option_takes_a_secret() -> None:
-    text = cli._parser().format_help().lower()
+    text = words.parser().format_help().lower()
     assert "--passphrase-fd" in text
     for word in ("--passphrase ", "--passphrase=", "--password", "--key", "--access "):
         assert word not in text
@@ -582,7 +583,7 @@ def test_a_text_and_a_passphrase_do_not_come_by_one_descriptor(town: Town) -> No
 
 def test_a_bug_says_so(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     alice = town.person("alice")
-    monkeypatch.setattr(cli, "_unlock", lambda _: 1 / 0)
+    monkeypatch.setattr(terminal, "unlock", lambda _: 1 / 0)
     ran = alice("contacts")
     assert ran.status == EXIT_BUG
     assert ran.err == "amanat: a bug: ZeroDivisionError: division by zero\n"
@@ -592,7 +593,7 @@ def test_an_interrupt_has_its_own_status(town: Town, monkeypatch: pytest.MonkeyP
     def interrupt(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_unlock", interrupt)
+    monkeypatch.setattr(terminal, "unlock", interrupt)
     assert town.shell("alice")("contacts").status == EXIT_INTERRUPTED
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amanat import background, display
+from amanat import display, front
 from amanat.display import FSI, FURTHER, PDI, as_json, block, escaped, shown, told
 from amanat.errors import InviteUsed
 
@@ -116,7 +116,7 @@ def test_an_error_is_told_in_one_line_that_can_be_copied() -> None:
 def test_a_line_that_comes_in_pieces_is_one(capfd: pytest.CaptureFixture[str]) -> None:
     screen = display.Screen(is_json=False, draw=lambda _: None)
     for piece in (f"{FSI}a", f"b{PDI}\nthe ", "rest"):
-        screen.say(background.RESULT, piece)
+        screen.say(front.RESULT, piece)
     assert capfd.readouterr().out == f"{FSI}ab{PDI}\n"
     assert screen.close(0, is_question=True) == 0
     assert capfd.readouterr().out == "the rest"

@@ -17,7 +17,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from amanat import cli, errors
+from amanat import errors
+from amanat.cli.words import parser as parser_of_all
 from amanat.config import RelayConfig
 from amanat.protocol import cells, codec, drops, identity, labels, ledger, sealing, tlog, wire
 from amanat.protocol.descriptor import NamedAddress, Stay, open_descriptor, sign_address
@@ -146,11 +147,12 @@ def commands() -> dict[str, argparse.ArgumentParser]:
         nested = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
         for action in nested:
             for word, below in action.choices.items():
+                below.fill()
                 walk(below, f"{path} {word}".strip())
         if not nested:
             found[path] = parser
 
-    walk(cli._parser(), "")
+    walk(parser_of_all(), "")
     return found
 
 
@@ -172,7 +174,7 @@ def test_every_command_and_option_is_in_the_cli_document_and_the_reverse() -> No
 
 def test_the_general_options_are_in_the_cli_document() -> None:
     table = {name(row[0]).split()[0] for row in rows(CLI.split("\n## ", 1)[0])}
-    assert table == options(cli._parser())
+    assert table == options(parser_of_all())
 
 
 def test_every_command_is_in_the_readme_or_the_cli_document() -> None:
@@ -198,7 +200,7 @@ def shown_commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("document", "line"), shown_commands())
 def test_shown_commands_parse(document: str, line: str) -> None:
     words = [w for w in shlex.split(line) if not re.match(r"\d?[<>]", w)]
-    assert callable(cli._parser().parse_args(words[1:]).run), document
+    assert callable(parser_of_all().parse_args(words[1:]).run), document
 
 
 # The protocol's figures and examples

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec import structs
 
-from amanat.cli import _unproven_text
+from amanat.cli.groups import _unproven_text
 from amanat.client import api, comeback, delivery
 from amanat.client import lineage as lineages
 from amanat.client.comeback import Help

@@ -19,7 +19,7 @@ import sys
 import unicodedata
 from typing import TYPE_CHECKING, TextIO
 
-from amanat import background
+from amanat import front
 from amanat.errors import OutputFailed
 
 if TYPE_CHECKING:
@@ -144,13 +144,13 @@ class Screen:
 
     def __init__(self, *, is_json: bool, draw: Callable[[str], None]) -> None:
         self._is_json, self._draw = is_json, draw
-        self._begun = {background.RESULT: "", background.NOTE: ""}
-        self._lost = {background.RESULT: "", background.NOTE: ""}
+        self._begun = {front.RESULT: "", front.NOTE: ""}
+        self._lost = {front.RESULT: "", front.NOTE: ""}
         self._lacks = ""
 
     def say(self, where: int, text: str) -> None:
         """Show a text, or a piece of one: what is no whole line yet waits for the rest."""
-        if where == background.CODE:
+        if where == front.CODE:
             with contextlib.suppress(OSError):  # what it is drawn of is shown as well
                 self._draw(text)
             return
@@ -158,10 +158,10 @@ class Screen:
         if lines:
             self._write(where, "".join(f"{_safe(line)}\n" for line in lines))
 
-    def shown(self) -> background.Shown:
+    def shown(self) -> front.Shown:
         """Whether it was."""
         lost = self._lost
-        return background.Shown(not lost[background.RESULT], not lost[background.NOTE])
+        return front.Shown(not lost[front.RESULT], not lost[front.NOTE])
 
     def close(self, status: int, *, is_question: bool) -> int:
         """What the command's exit status is, now that nothing more is said.
@@ -172,25 +172,25 @@ class Screen:
         for where, rest in self._begun.items():
             if rest:
                 self._write(where, _safe(rest))
-        lost = self._lost[background.RESULT]
+        lost = self._lost[front.RESULT]
         if self._lacks:
             self.say(
-                background.NOTE,
+                front.NOTE,
                 f"amanat: {self._lacks} cannot show everything: what it lacks stands as \\u...\n",
             )
         if not lost or status:
             return status
         if is_question:
-            self.say(background.NOTE, f"amanat: {told(OutputFailed(lost))}\n")
+            self.say(front.NOTE, f"amanat: {told(OutputFailed(lost))}\n")
             return OutputFailed.exit_status
         self.say(
-            background.NOTE,
+            front.NOTE,
             f"amanat: it is done, but could not be shown ({lost}): do not do it again\n",
         )
         return status
 
     def _write(self, where: int, text: str) -> None:
-        stream = sys.stdout if where == background.RESULT else sys.stderr
+        stream = sys.stdout if where == front.RESULT else sys.stderr
         if self._lost[where]:
             return
         if stream is None:
@@ -209,7 +209,7 @@ class Screen:
         for each in (text, text.replace(FSI, "").replace(PDI, "")):
             with contextlib.suppress(UnicodeEncodeError):
                 return each.encode(encoding)
-        if where == background.RESULT and self._is_json:
+        if where == front.RESULT and self._is_json:
             return as_ascii(text).encode(encoding)
         self._lacks = f"a terminal of {encoding}"
         return each.encode(encoding, "backslashreplace")
@@ -237,7 +237,7 @@ class Out:
         *,
         is_json: bool,
         say: Callable[[int, str], None],
-        shown: Callable[[], Awaitable[background.Shown]],
+        shown: Callable[[], Awaitable[front.Shown]],
     ) -> None:
         self.is_json = is_json
         self._say, self._shown = say, shown
@@ -245,19 +245,19 @@ class Out:
     def result(self, value: object, text: str) -> None:
         """The result: `value` as JSON, or `text` for a person."""
         if self.is_json:
-            self._say(background.RESULT, as_json(value) + "\n")
+            self._say(front.RESULT, as_json(value) + "\n")
         elif text:
-            self._say(background.RESULT, f"{text}\n")
+            self._say(front.RESULT, f"{text}\n")
 
     def note(self, text: str) -> None:
         """Something to know that is not the result."""
-        self._say(background.NOTE, f"amanat: {text}\n")
+        self._say(front.NOTE, f"amanat: {text}\n")
 
     def code(self, text: str) -> None:
         """A text as a QR code."""
-        self._say(background.CODE, text)
+        self._say(front.CODE, text)
 
-    async def shown(self) -> background.Shown:
+    async def shown(self) -> front.Shown:
         """Wait until the person has been shown everything; whether they could be."""
         return await self._shown()
 

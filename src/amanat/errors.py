@@ -14,6 +14,7 @@ where waiting helps: never a text and never a detail.
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 EXIT_BUG = 70
@@ -219,6 +220,12 @@ class GroupTooLarge(UsageError):
 class MessageTooLarge(UsageError):
     code = "message-too-large"
     text = "the message is longer than the largest cell holds"
+
+
+class LabMissing(UsageError):
+    code = "lab-missing"
+    text = "this command needs the lab, which is not installed"
+    hint = "`pip install 'amanat[lab]'` installs it"
 
 
 class UnknownHelp(UsageError):
@@ -686,3 +693,16 @@ class EngineFailed(TrustError):
 
     code = "engine-failed"
     text = "the MLS engine failed and was stopped before it could do harm"
+
+
+BY_ERRNO: dict[int, type[AmanatError]] = {
+    errno.ENOSPC: DiskFull,
+    errno.EDQUOT: DiskFull,
+    errno.EFBIG: FileTooLarge,
+    errno.EIO: DiskFailed,
+    errno.EROFS: NotPermitted,
+    errno.EACCES: NotPermitted,
+    errno.EPERM: NotPermitted,
+    errno.ENOMEM: NoMemory,
+}
+"""The errors that stand for those of the system, by its error number."""

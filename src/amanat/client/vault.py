@@ -13,7 +13,6 @@ second one out.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import hmac
@@ -34,11 +33,11 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from amanat.client import schema
 from amanat.client.unit import K, Memory, Reader, Unit, V
 from amanat.errors import (
+    BY_ERRNO,
     AmanatError,
     BadArgument,
     DiskFailed,
     DiskFull,
-    FileTooLarge,
     NoMemory,
     NoProfile,
     NotPermitted,
@@ -206,23 +205,10 @@ def naming_faults(directory: Path, *, is_opening: bool = False) -> Iterator[None
             raise
         raise named from None
     except OSError as error:
-        kind = _KINDS.get(error.errno or 0)
+        kind = BY_ERRNO.get(error.errno or 0)
         if kind is None:
             raise
         raise kind(f"{error.filename or directory}: {error.strerror}") from None
-
-
-_KINDS: dict[int, type[AmanatError]] = {
-    errno.ENOSPC: DiskFull,
-    errno.EDQUOT: DiskFull,
-    errno.EFBIG: FileTooLarge,
-    errno.EIO: DiskFailed,
-    errno.EROFS: NotPermitted,
-    errno.EACCES: NotPermitted,
-    errno.EPERM: NotPermitted,
-    errno.ENOMEM: NoMemory,
-}
-"""What the system says of a file."""
 
 
 def _named(error: sqlite3.DatabaseError, directory: Path) -> AmanatError | None:
@@ -256,7 +242,7 @@ def _refusal(directory: Path, otherwise: type[AmanatError]) -> type[AmanatError]
             os.pwrite(file.fileno(), bytes(_PROBE_BYTES), largest)
             os.fsync(file.fileno())
     except OSError as error:
-        return _KINDS.get(error.errno or 0, otherwise)
+        return BY_ERRNO.get(error.errno or 0, otherwise)
     except ValueError:  # nothing is in it
         return otherwise
     return otherwise

@@ -1,0 +1,161 @@
+"""Every command: its words, its topic, what it needs, and what is said of it.
+
+This table is all that is loaded for `amanat --help`. The module of a topic is imported only when a
+command of it is asked for: it has the function named here, and the command's arguments in the
+function of that name with `_words` behind it, if the command has any.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+
+class Needs(enum.Enum):
+    """What a command needs to be done. A background does those that need a client, and no other."""
+
+    CLIENT = "client"
+    """An open client: the background's where one runs, or else one that the command opens."""
+    BACKGROUND = "background"
+    """A process of its own that has the profile: to make it, or to stay with it."""
+    OPERATOR = "operator"
+    """The directory of a relay or a witness, or a file that came from one; no profile."""
+    LAB = "lab"
+    """The libraries of `amanat[lab]`; no profile."""
+
+
+class Command(NamedTuple):
+    """A command of the program."""
+
+    words: str
+    topic: str
+    """The module of this package that has it."""
+    run: str
+    """The function there that does it, given the arguments and where its words go."""
+    needs: Needs
+    help: str
+    is_question: bool = False
+    """Whether it only asks: it has failed if its answer cannot be shown, and is asked again without
+    harm."""
+
+
+_CLIENT, _OPERATOR, _LAB = Needs.CLIENT, Needs.OPERATOR, Needs.LAB
+
+GROUPS = {
+    "group": ("make and change groups", "ACTION"),
+    "relay": ("run a relay", "ACTION"),
+    "region": ("see where data rests", "ACTION"),
+    "demo": ("see it work on this machine", "WHAT"),
+}
+"""First words that other words follow: what is said of them, and what the others are called."""
+
+COMMANDS = (
+    Command("init", "people", "init", Needs.BACKGROUND, "become a person, at home on a relay"),
+    Command(
+        "invite",
+        "people",
+        "invite",
+        _CLIENT,
+        "make an invite for one person, or withdraw one",
+        is_question=True,
+    ),
+    Command(
+        "invites",
+        "people",
+        "invites",
+        _CLIENT,
+        "list the invites that can still be used",
+        is_question=True,
+    ),
+    Command("accept", "people", "accept", _CLIENT, "knock on an invite, read from standard input"),
+    Command(
+        "contacts",
+        "people",
+        "contacts",
+        _CLIENT,
+        "list the people you can write to",
+        is_question=True,
+    ),
+    Command("send", "talk", "send", _CLIENT, "say what standard input holds"),
+    Command("read", "talk", "read", _CLIENT, "fetch and show what is new", is_question=True),
+    Command("edit", "talk", "edit", _CLIENT, "give an own text other words, from standard input"),
+    Command("react", "talk", "react", _CLIENT, "react to a text with what standard input holds"),
+    Command("delete", "talk", "delete", _CLIENT, "delete own texts for everyone"),
+    Command("timer", "talk", "timer", _CLIENT, "show or set how long new texts are kept"),
+    Command("block", "people", "block", _CLIENT, "hear nothing more of a contact"),
+    Command("unblock", "people", "unblock", _CLIENT, "hear a contact again"),
+    Command("group create", "groups", "create", _CLIENT, "start a group"),
+    Command("group add", "groups", "add", _CLIENT, "ask contacts into a group"),
+    Command("group remove", "groups", "remove", _CLIENT, "put people out of a group"),
+    Command("group leave", "groups", "leave", _CLIENT, "leave a group"),
+    Command(
+        "group adds", "groups", "adds", _CLIENT, "say or decide what happens when you are added"
+    ),
+    Command("group offers", "groups", "offers", _CLIENT, "list the groups that you are asked into"),
+    Command("group accept", "groups", "accept", _CLIENT, "join a group that you are asked into"),
+    Command("group decline", "groups", "decline", _CLIENT, "stay out of one"),
+    Command("group rename", "groups", "rename", _CLIENT, "give a group another name"),
+    Command("group admin", "groups", "admin", _CLIENT, "give or take admin rights"),
+    Command("group roles", "groups", "roles", _CLIENT, "say who may add, remove and rename"),
+    Command(
+        "group rejoin",
+        "groups",
+        "rejoin",
+        _CLIENT,
+        "show how contacts help with a group that is out of step",
+    ),
+    Command("group list", "groups", "list_groups", _CLIENT, "list groups", is_question=True),
+    Command("verify", "people", "verify", _CLIENT, "compare safety numbers with a contact"),
+    Command("home", "home", "home", _CLIENT, "show or choose where your data rests"),
+    Command("exit", "home", "leave", _CLIENT, "be at home at another relay, and tell everybody"),
+    Command("place", "home", "place", _CLIENT, "say where a relay is now, yours or another's"),
+    Command("hop", "home", "hop", _CLIENT, "say or decide whether relays see your network address"),
+    Command("cover", "home", "cover", _CLIENT, "say or decide whether it shows when you write"),
+    Command(
+        "run", "host", "run", Needs.BACKGROUND, "stay online, and do the work of other commands"
+    ),
+    Command("status", "standing", "status", _CLIENT, "show where things stand", is_question=True),
+    Command(
+        "doctor",
+        "standing",
+        "doctor",
+        _CLIENT,
+        "check this installation, profile and relay",
+        is_question=True,
+    ),
+    Command("relay init", "relay", "init", _OPERATOR, "make a relay"),
+    Command("relay run", "relay", "run", _OPERATOR, "run a relay until it is told to stop"),
+    Command(
+        "region witness",
+        "region",
+        "witness",
+        _OPERATOR,
+        "sign how a relay's ledger stands",
+        is_question=True,
+    ),
+    Command(
+        "region notice", "region", "announce", _OPERATOR, "tell people that a relay is to move"
+    ),
+    Command("region move", "region", "move", _OPERATOR, "move everything to another relay, live"),
+    Command(
+        "region audit",
+        "region",
+        "look_over",
+        _OPERATOR,
+        "see what rests at a relay, and report",
+        is_question=True,
+    ),
+    Command(
+        "region verify",
+        "region",
+        "verify",
+        _OPERATOR,
+        "check a move certificate",
+        is_question=True,
+    ),
+    Command("drill", "lab", "attack", _LAB, "attack our own and others' servers, and report"),
+    Command("replay", "lab", "play", _LAB, "replay a trace of real people"),
+    Command(
+        "demo residency", "lab", "residency", _LAB, "a region's data moves while its people talk"
+    ),
+)

@@ -1,0 +1,325 @@
+"""Groups: who is in them, what they are called, and offers to join one."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from amanat.cli import session, telling
+from amanat.display import shown
+from amanat.errors import BadArgument, UnknownHelp
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from amanat.client.api import (
+        Client,
+        ConversationView,
+        GroupOffer,
+        UnprovenView,
+    )
+    from amanat.display import Out
+
+
+def _group(
+    args: argparse.Namespace,
+    out: Out,
+    change: Callable[[Client, ConversationView], None],
+    asked: list[str] | None = None,
+) -> None:
+    """Change a group, bring the change to the relay, and show the group."""
+
+    async def work(client: Client) -> None:
+        await session.catch_up(args, out, client)
+        view = client.group(args.name)
+        change(client, view)
+        await session.flush(args, out, client)
+        _show_group(client.view(view.gid), out)
+        _note_absent(client, view.gid, asked or [], out)
+
+    session.with_client(args, work)
+
+
+def _note_absent(client: Client, gid: bytes, people: list[str], out: Out) -> None:
+    """Say who is asked into a group and not in it yet."""
+    waiting = set(client.wished(gid))
+    for person in people:
+        if client.contact(person).identity in waiting:
+            out.note(f"{shown(person)} will be in the group once they have been online")
+
+
+def create_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `group create`."""
+    parser.add_argument("name", metavar="GROUP")
+    parser.add_argument("people", metavar="NAME", nargs="*")
+
+
+def create(args: argparse.Namespace, out: Out) -> None:
+    """Start a group."""
+
+    async def work(client: Client) -> None:
+        await session.catch_up(args, out, client)
+        view = client.create_group(args.name, args.people)
+        await session.flush(args, out, client)
+        _show_group(client.view(view.gid), out)
+        _note_absent(client, view.gid, args.people, out)
+
+    session.with_client(args, work)
+
+
+def add_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `group add`."""
+    parser.add_argument("name", metavar="GROUP")
+    parser.add_argument("people", metavar="NAME", nargs="+")
+
+
+def add(args: argparse.Namespace, out: Out) -> None:
+    """Ask contacts into a group."""
+    _group(args, out, lambda client, view: client.add(view.gid, args.people), args.people)
+
+
+def remove_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `group remove`."""
+    parser.add_argument("name", metavar="GROUP")
+    parser.add_argument("people", metavar="NAME", nargs="+")
+
+
+def remove(args: argparse.Namespace, out: Out) -> None:
+    """Put people out of a group."""
+
+    def change(client: Client, view: ConversationView) -> None:
+        for person in args.people:
+            client.remove(view.gid, person)
+
+    _group(args, out, change)
+
+
+def leave_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `group leave`."""
+    parser.add_argument("name", metavar="GROUP")
+    parser.add_argument("--block", action="store_true", help="and block whoever added you to it")
+
+
+def leave(args: argparse.Namespace, out: Out) -> None:
+    """Leave a group."""
+
+    def change(client: Client, view: ConversationView) -> None:
+        if args.block:
+            out.note(f"{shown(client.leave_and_block(view.gid).name)} is blocked")
+        else:
+            client.leave(view.gid)
+
+    _group(args, out, change)
+
+
+def adds_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `group adds`."""
+    from amanat.client.offers import ASK, JOIN
+
+    parser.add_argument("adds", metavar="join|ask", nargs="?", choices=(JOIN, ASK))
+
+
+def adds(args: argparse.Namespace, out: Out) -> None:
+    """Say or decide what happens when one is added."""
+    from amanat.client.offers import ASK, JOIN
+
+    async def work(client: Client) -> None:
+        if args.adds is not None:
+            client.set_adds(args.adds)
+        means = {
+            JOIN: "when a contact adds you to a group, you are in it",
+            ASK: "when a contact adds you to a group, you are asked: see `amanat group offers`",
+        }
+        out.result({"adds": client.adds}, means[client.adds])
+
+    session.with_client(args, work, is_online=False)
+
+
+def offers(args: argparse.Namespace, out: Out) -> None:
+    """List the groups that one is asked into."""
+
+    async def work(client: Client) -> None:
+        await session.catch_up(args, out, client)
+        offers = client.offers()
+        out.result(
+            [_offer_value(one) for one in offers], "\n".join(map(telling.offer_text, offers))
+        )
+
+    session.with_client(args, work)
+
+
+def _offer_value(one: GroupOffer) -> dict[str, object]:
+    return {
+        "id": one.id,
+        "name": one.name,
+        "by": one.by_name,
+        "asked_at": one.asked_at,
+        "expires_at": one.expires_at,
+    }
+
+
+def accept_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `group accept`."""
+    parser.add_argument("offer", metavar="ID", help="as `group offers` shows it, or its name")
+
+
+def accept(args: argparse.Namespace, out: Out) -> None:
+    """Join a group that one is asked into."""
+    import asyncio
+
+    async def work(client: Client) -> None:
+        await session.catch_up(args, out, client)
+        offer = client.accept_offer(args.offer)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(args.wait):
+                while client.is_joining(offer.gid):
+                    await client.changed()
+        await telling.warn(client, out)
+        if client.is_joining(offer.gid):
+            out.note("you will be in it once its Welcome can be had")
+        out.result(_offer_value(offer), "")
+
+    session.with_client(args, work)
+
+
+def decline_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `group decline`."""
+    parser.add_argument("offer", metavar="ID", help="as `group offers` shows it, or its name")
+    parser.add_argument("--block", action="store_true", help="and block whoever asks")
+
+
+def decline(args: argparse.Namespace, out: Out) -> None:
+    """Stay out of a group that one is asked into."""
+
+    async def work(client: Client) -> None:
+        await session.catch_up(args, out, client)
+        offer = client.decline_offer(args.offer, is_blocked=args.block)
+        await session.flush(args, out, client)
+        out.result(_offer_value(offer), "")
+
+    session.with_client(args, work)
+
+
+def rename_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `group rename`."""
+    parser.add_argument("name", metavar="GROUP")
+    parser.add_argument("new", metavar="NEW")
+
+
+def rename(args: argparse.Namespace, out: Out) -> None:
+    """Give a group another name."""
+    _group(args, out, lambda client, view: client.rename(view.gid, args.new))
+
+
+def admin_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `group admin`."""
+    parser.add_argument("name", metavar="GROUP")
+    parser.add_argument("person", metavar="NAME")
+    parser.add_argument("--withdraw", action="store_true")
+
+
+def admin(args: argparse.Namespace, out: Out) -> None:
+    """Give or take admin rights."""
+    _group(
+        args,
+        out,
+        lambda client, view: client.set_admin(view.gid, args.person, is_admin=not args.withdraw),
+    )
+
+
+def roles_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `group roles`."""
+    parser.add_argument("name", metavar="GROUP")
+    for deed in ("add", "remove", "rename"):
+        parser.add_argument(f"--{deed}", choices=("admins", "members"), help=f"who may {deed}")
+
+
+def roles(args: argparse.Namespace, out: Out) -> None:
+    """Say who may add, remove and rename."""
+    given = {f"may_{deed}": getattr(args, deed) for deed in ("add", "remove", "rename")}
+    roles = {role: who for role, who in given.items() if who is not None}
+    if not roles:
+        raise BadArgument("say who may: --add, --remove or --rename, for admins or members")
+    _group(args, out, lambda client, view: client.set_roles(view.gid, roles))
+
+
+def rejoin_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `group rejoin`."""
+    parser.add_argument("name", metavar="GROUP")
+    parser.add_argument("--of", metavar="NAME", help="whose help, if several people help")
+    parser.add_argument("--yes", action="store_true", help="join it as it is shown")
+
+
+def rejoin(args: argparse.Namespace, out: Out) -> None:
+    """Show how contacts help with a group, or join it so."""
+
+    async def work(client: Client) -> None:
+        await session.catch_up(args, out, client)
+        view = client.group(args.name)
+        helps = [h for h in client.rejoinable(view.gid) if args.of in (None, h.helper)]
+        if args.yes:
+            if not helps:
+                raise UnknownHelp
+            if len(helps) > 1:
+                raise BadArgument("several people help: say whose help, with --of")
+            client.rejoin(view.gid, helps[0].helper)
+            await session.flush(args, out, client)
+        out.result([one._asdict() for one in helps], "\n".join(map(_unproven_text, helps)))
+        if not helps:
+            out.note("nobody has helped with a state of this group to join")
+
+    session.with_client(args, work)
+
+
+def _unproven_text(one: UnprovenView) -> str:
+    parts = [
+        f"{what}: {', '.join(map(shown, names))}"
+        for what, names in (
+            ("came", one.came),
+            ("went", one.went),
+            ("admins now", one.admins),
+            ("no admins any more", one.no_admins),
+            ("its name", [one.name] if one.name is not None else []),
+        )
+        if names
+    ]
+    told = "; ".join(parts) or "the same people and admins"
+    return f"{shown(one.helper)} helps, signed by {shown(one.signer)}: {told}"
+
+
+def list_groups(args: argparse.Namespace, out: Out) -> None:
+    """List groups."""
+
+    async def work(client: Client) -> None:
+        await session.catch_up(args, out, client)
+        groups = [view for view in client.conversations() if not view.is_direct]
+        out.result([_group_value(view) for view in groups], "\n".join(map(_group_text, groups)))
+
+    session.with_client(args, work)
+
+
+def _show_group(view: ConversationView, out: Out) -> None:
+    out.result(_group_value(view), _group_text(view))
+
+
+def _group_value(view: ConversationView) -> dict[str, object]:
+    return {
+        "name": view.name,
+        "id": view.id,
+        "state": view.state,
+        "people": view.people,
+        "admins": view.admins,
+        "roles": view.roles,
+        **telling.places(view),
+        "epoch": view.epoch,
+        "timer": view.timer,
+        "hidden": view.hidden,
+        "added_by": view.added_by,
+    }
+
+
+def _group_text(view: ConversationView) -> str:
+    state = "" if view.state == "active" else f"  ({view.state})"
+    people = ", ".join(map(shown, view.people))
+    return f"{shown(view.name)}  {view.id}{state}  {telling.place(view)}: {people}"

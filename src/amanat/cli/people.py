@@ -1,0 +1,231 @@
+"""Oneself and others: becoming a person, invites, contacts, safety numbers, blocking."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amanat.cli import session, telling, terminal
+from amanat.cli.words import life
+from amanat.display import shown
+from amanat.errors import BadArgument
+
+if TYPE_CHECKING:
+    import argparse
+
+    from amanat.client.api import (
+        Client,
+    )
+    from amanat.display import Out
+
+
+def init_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `init`."""
+    parser.add_argument("--name", required=True, help="what others see")
+    parser.add_argument("--relay", required=True, metavar="ADDRESS", help="amanat://HOST:PORT/#KEY")
+    parser.add_argument("--keyring", action="store_true", help="keep the key in the system keyring")
+    parser.add_argument("--access-fd", type=int, metavar="N", help="read the relay's access code")
+    parser.add_argument(
+        "--fallback", default="", metavar="ADDRESS", help="where you are reached too"
+    )
+    parser.add_argument("--fallback-access-fd", type=int, metavar="N", help="its access code")
+
+
+def init(args: argparse.Namespace, out: Out) -> None:
+    """Become a person."""
+    import uvloop
+
+    from amanat.client.api import Client
+    from amanat.client.vault import Unlock, naming_faults
+
+    if args.keyring:
+        unlock = Unlock(keyring=True)
+    else:
+        unlock = Unlock(passphrase=terminal.passphrase(args, is_new=True))
+
+    async def run() -> None:
+        client = await Client.create(
+            args.profile,
+            unlock,
+            name=args.name,
+            relay=args.relay,
+            access=terminal.access(args, args.access_fd),
+            fallback=args.fallback,
+            fallback_access=terminal.access(args, args.fallback_access_fd),
+        )
+        status = client.status()
+        await client.close()
+        out.result(
+            {"name": status.name, "id": status.identity, "region": status.region},
+            f"you are {status.name}; what others send you rests in {status.region}",
+        )
+
+    with naming_faults(args.profile):
+        uvloop.run(run())
+
+
+def invite_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `invite`."""
+    parser.add_argument("--qr", type=Path, metavar="FILE", help="write a QR code (.png or .svg)")
+    parser.add_argument(
+        "--life", type=life, metavar="LIFE", default=life("2w"), help="such as 1h, 3d; default 2w"
+    )
+    parser.add_argument("--withdraw", metavar="ID", help="let nobody use this one any more")
+
+
+def invite(args: argparse.Namespace, out: Out) -> None:
+    """Make an invite, or withdraw one."""
+    args.is_question = not args.withdraw
+
+    async def work(client: Client) -> None:
+        if args.withdraw is not None:
+            client.withdraw_invite(args.withdraw)
+            out.result({"withdrawn": args.withdraw}, "")
+            return
+        link = client.invite(args.life)
+        made = client.invites()[-1]
+        out.code(link)
+        out.result({"invite": link, "id": made.id, "expires_at": made.expires_at}, link)
+        out.note(
+            f"give it to one person, by a way others do not read; it works once, until"
+            f" {telling.clock(made.expires_at)}; its id is {made.id}"
+        )
+
+    if args.qr is not None and args.qr.suffix not in (".png", ".svg"):
+        raise BadArgument("--qr takes a .png or .svg file")
+    session.with_client(args, work, is_online=False)
+
+
+def invites(args: argparse.Namespace, out: Out) -> None:
+    """List the invites that are open."""
+
+    async def work(client: Client) -> None:
+        invites = client.invites()
+        out.result(
+            [one._asdict() for one in invites],
+            "\n".join(
+                f"{one.id}  made {telling.clock(one.made_at)},"
+                f" expires {telling.clock(one.expires_at)}"
+                f"{'  nobody can use it: its relay is gone' if one.is_lost else ''}"
+                for one in invites
+            ),
+        )
+
+    session.with_client(args, work, is_online=False)
+
+
+def accept_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `accept`."""
+    parser.add_argument("--file", type=Path, help="read the invite from a file instead")
+    parser.add_argument("--greeting", default="", help="a first word to the inviter")
+
+
+def accept(args: argparse.Namespace, out: Out) -> None:
+    """Knock on an invite."""
+    import asyncio
+
+    link = terminal.text(args, args.file, "invite: ")
+
+    async def work(client: Client) -> None:
+        await session.catch_up(args, out, client)
+        known = len(client.contacts())
+        name = client.accept(link, args.greeting)
+        await session.flush(args, out, client)
+        met = False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(args.wait):
+                while not (met := len(client.contacts()) > known) and not client.status().warnings:
+                    await client.changed()
+        await telling.warn(client, out)
+        out.result(
+            {"inviter": name, "met": met},
+            f"{shown(name)} has let you in"
+            if met
+            else f"you knocked; {shown(name)} has yet to come online",
+        )
+
+    session.with_client(args, work)
+
+
+def contacts(args: argparse.Namespace, out: Out) -> None:
+    """List contacts."""
+
+    async def work(client: Client) -> None:
+        await session.catch_up(args, out, client)
+        found = [(one, client.view(one.conversation)) for one in client.contacts()]
+        out.result(
+            [
+                {
+                    "name": c.name,
+                    "id": c.id,
+                    "verified": c.is_verified,
+                    "blocked": c.is_blocked,
+                    **telling.places(view),
+                }
+                for c, view in found
+            ],
+            "\n".join(
+                f"{shown(c.name)}  {c.id}{'  verified' if c.is_verified else ''}"
+                f"{'  blocked' if c.is_blocked else ''}  {telling.place(view)}"
+                for c, view in found
+            ),
+        )
+
+    session.with_client(args, work)
+
+
+def verify_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `verify`."""
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("--confirm", action="store_true", help="the numbers are the same")
+    parser.add_argument("--withdraw", action="store_true", help="no longer hold it as compared")
+
+
+def verify(args: argparse.Namespace, out: Out) -> None:
+    """Compare safety numbers."""
+    args.is_question = not (args.confirm or args.withdraw)
+
+    async def work(client: Client) -> None:
+        number = client.safety_number(args.name)
+        if args.confirm or args.withdraw:
+            client.set_verified(args.name, is_verified=args.confirm)
+        contact = client.contact(args.name)
+        state = "verified" if contact.is_verified else "not verified"
+        out.result(
+            {"name": contact.name, "safety_number": number, "verified": contact.is_verified},
+            f"{number}\n{shown(contact.name)}: {state}",
+        )
+        if not contact.is_verified:
+            out.note(f"if {shown(contact.name)} sees the same number, say so with --confirm")
+
+    session.with_client(args, work, is_online=False)
+
+
+def block_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `block`."""
+    parser.add_argument("name", metavar="NAME")
+
+
+def block(args: argparse.Namespace, out: Out) -> None:
+    """Hear nothing more of a contact."""
+    _set_blocked(args, out, is_blocked=True)
+
+
+def unblock_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `unblock`."""
+    parser.add_argument("name", metavar="NAME")
+
+
+def unblock(args: argparse.Namespace, out: Out) -> None:
+    """Hear a contact again."""
+    _set_blocked(args, out, is_blocked=False)
+
+
+def _set_blocked(args: argparse.Namespace, out: Out, *, is_blocked: bool) -> None:
+    async def work(client: Client) -> None:
+        (client.block if is_blocked else client.unblock)(args.name)
+        contact = client.contact(args.name)
+        out.result({"name": contact.name, "blocked": contact.is_blocked}, "")
+
+    session.with_client(args, work, is_online=False)

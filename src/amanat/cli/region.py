@@ -1,0 +1,230 @@
+"""Where data rests, for those who answer for it: witnesses, notices, moves, audits."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amanat.cli import telling, terminal
+from amanat.display import shown
+from amanat.errors import BadArgument, ReportExists
+from amanat.protocol.descriptor import b64, parse_address
+
+if TYPE_CHECKING:
+    import argparse
+
+    from amanat.display import Out
+    from amanat.region.audit import Report
+
+
+def witness_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `region witness`."""
+    parser.add_argument("directory", type=Path, help="where the witness keeps what it has signed")
+    parser.add_argument("relay", metavar="ADDRESS")
+    parser.add_argument("--name", default="", help="of a new witness, such as example.org/witness")
+
+
+def witness(args: argparse.Namespace, out: Out) -> None:
+    """Sign how a relay's ledger stands."""
+    import asyncio
+
+    import uvloop
+
+    from amanat.region.witness import Witness
+
+    address = parse_address(args.relay)
+    witness = Witness.open(args.directory, args.name)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        signed = runner.run(witness.look(address, now=time.time()))
+    value = {
+        "witness": witness.verifier,
+        "origin": signed.checkpoint.origin,
+        "entries": signed.checkpoint.size,
+        "root": signed.checkpoint.root.hex(),
+        "note": signed.note.decode(),
+    }
+    out.result(value, signed.note.decode().rstrip("\n"))
+    out.note(f"others check it with {witness.verifier}")
+
+
+def announce_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `region notice`."""
+    parser.add_argument("directory", type=Path, help="of the relay")
+    parser.add_argument("--to", metavar="ADDRESS", help="the relay where everything is to rest")
+    parser.add_argument("--on", metavar="YYYY-MM-DD", help="the first day on which anything moves")
+    parser.add_argument("--reason", default="", help="as people read it")
+    parser.add_argument("--withdraw", action="store_true", help="announce no move any more")
+
+
+def announce(args: argparse.Namespace, out: Out) -> None:
+    """Announce a move, or withdraw what was announced."""
+    import asyncio
+
+    import uvloop
+
+    from amanat.region import notice
+    from amanat.relay.home import Home, write_notice
+
+    if args.withdraw:
+        Home.open(args.directory)
+        write_notice(args.directory, None)
+        out.result({"notice": None}, "no move is announced")
+        return
+    if args.to is None or args.on is None:
+        raise BadArgument("a notice needs --to and --on, or --withdraw")
+    on, to = _utc_day(args.on), parse_address(args.to)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        made = runner.run(
+            notice.announce(args.directory, to, on=on, reason=args.reason, now=time.time())
+        )
+    value = {
+        "to": str(made.to),
+        "region": made.region,
+        "on": telling.date_of(made.on),
+        "decide_by": telling.date_of(made.decide_by),
+        "reason": made.reason,
+    }
+    out.result(
+        value,
+        f"people are told that everything moves to {made.region} on {value['on']}; who leaves by"
+        f" {value['decide_by']} has nothing left here then",
+    )
+
+
+def _utc_day(text: str) -> int:
+    """The UTC day, from 1970 on, of a date. Raises BadArgument."""
+    try:
+        return (date.fromisoformat(text) - date(1970, 1, 1)).days
+    except ValueError:
+        raise BadArgument(f"{text!r} is not a date such as 2027-01-31") from None
+
+
+def move_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `region move`."""
+    parser.add_argument("directory", type=Path, help="of the relay, which is running")
+    parser.add_argument("--to", metavar="ADDRESS", help="the relay of the notice")
+    parser.add_argument(
+        "--rate", type=int, default=0, metavar="BYTES", help="at most so many a second"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the move under way")
+    parser.add_argument("--abandon", action="store_true", help="undo it, if nothing has gone yet")
+
+
+def move(args: argparse.Namespace, out: Out) -> None:
+    """Move everything to another relay."""
+    import asyncio
+
+    import uvloop
+
+    from amanat.region.mover import Mover
+
+    to = None if args.to is None else parse_address(args.to)
+    with (
+        terminal.move_bar() as progress,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        contextlib.closing(
+            Mover(args.directory, clock=time.time, rate=args.rate, progress=progress)
+        ) as mover,
+    ):
+        if args.abandon:
+            runner.run(mover.abandon())
+            out.result({"abandoned": True}, "the move is undone; everything rests where it was")
+            return
+        report = runner.run(mover.move(to, is_resumed=args.resume))
+    out.result(
+        report._asdict(),
+        f"{report.drops} drops with {report.cells} cells ({report.bytes} bytes) have moved in"
+        f" {report.seconds:.0f} s; nobody waited for more than {report.longest_pause_ms:.0f} ms\n"
+        f"{report.certificate}",
+    )
+
+
+def look_over_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `region audit`."""
+    parser.add_argument("directory", type=Path, nargs="?", help="of the relay, running or not")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write report.json and index.html")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="one of its ledger's, kept")
+    parser.add_argument("--verify", type=Path, metavar="FILE", help="check a report instead")
+    parser.add_argument("--relay", metavar="ADDRESS", help="with --verify: whose report it must be")
+
+
+def look_over(args: argparse.Namespace, out: Out) -> None:
+    """See what rests at a relay, or check a report."""
+    from amanat.region import audit, page
+    from amanat.relay.home import Home
+
+    if args.verify is not None:
+        key = parse_address(args.relay).key if args.relay else b""
+        report = audit.open_report(terminal.read_whole(args.verify, audit.MAX_REPORT_BYTES), key)
+        _show_audit(out, report)
+        return
+    if args.directory is None:
+        raise BadArgument("name the relay's directory, or --verify a report")
+    if args.out is not None and args.out.exists() and any(args.out.iterdir()):
+        raise ReportExists(str(args.out))
+    older = b"" if args.checkpoint is None else terminal.read_file(args.checkpoint)
+    with terminal.bars(["drops"]) as progress:
+        walk = audit.Audit(
+            args.directory,
+            now=time.time(),
+            progress=lambda done, total: progress("drops", done, total),
+        )
+        report = walk.run(older)
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
+        signed = audit.sign_report(report, Home.open(args.directory))
+        (args.out / "report.json").write_bytes(signed)
+        (args.out / "index.html").write_text(page.page(report), encoding="utf-8")
+    _show_audit(out, report)
+
+
+def _show_audit(out: Out, report: Report) -> None:
+    import msgspec
+
+    lines = [f"{one.kind}: {one.count} ({', '.join(one.examples)})" for one in report.findings]
+    rest = f"{report.drops} drops with {report.cells} cells rest in {report.region}"
+    kinds = f"{len(report.findings) or 'no'} kinds of findings"
+    lines += [f"{rest}, with {shown(report.operator)}; {kinds}"]
+    lines += ["no audit shows that nobody has a copy"]
+    out.result(json.loads(msgspec.json.encode(report)), "\n".join(lines))
+    if report.findings:
+        sys.exit(1)
+
+
+def verify_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `region verify`."""
+    parser.add_argument("file", type=Path)
+
+
+def verify(args: argparse.Namespace, out: Out) -> None:
+    """Check a move certificate."""
+    from amanat.protocol.moving import open_certificate
+
+    order, statement, certificate = open_certificate(terminal.read_file(args.file))
+    value = {
+        "from": b64(order.source),
+        "to": str(order.to),
+        "regions": order.regions,
+        "region": order.region,
+        "drops": statement.drops,
+        "cells": statement.cells,
+        "bytes": statement.bytes,
+        "root": statement.root.hex(),
+        "began": _hour(order.began),
+        "landed": _hour(statement.landed),
+        "erased": _hour(certificate.erased),
+    }
+    out.result(
+        value,
+        "\n".join(f"{key:8} {one}" for key, one in value.items())
+        + "\nboth relays have signed this",
+    )
+
+
+def _hour(hour: int) -> str:
+    return datetime.fromtimestamp(3600 * hour, UTC).isoformat(timespec="minutes")

@@ -1,0 +1,125 @@
+"""An open client for the work of a command: the background's, or one of this process."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from amanat import front
+from amanat.cli import terminal
+from amanat.errors import HopAway, RelayUnreachable
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from amanat.client.api import Client
+    from amanat.client.vault import Unlock
+    from amanat.display import Out
+
+    Work: TypeAlias = Callable[[Client], Coroutine[Any, Any, int | None]]
+    """What a command does with an open client; its exit status, if that is not 0."""
+
+
+def with_client(args: argparse.Namespace, work: Work, *, is_online: bool = True) -> None:
+    """Have the work of a command done, as the last thing it does: by the background, if there is
+    one, or with the profile opened here (and online, if it is to be)."""
+    if args.hand_over is not None:  # this is the background, and it awaits it
+        args.hand_over(work)
+        return
+    line = front.reach(args.profile)
+    if line is not None:
+        with contextlib.closing(line):
+            screen = args.screen
+            status = line.ask(args.words, args.given.texts, screen.say, screen.shown)
+    else:
+        status = _open_and_do(args, work, is_online=is_online)
+    if status:
+        sys.exit(status)
+
+
+def _open_and_do(args: argparse.Namespace, work: Work, *, is_online: bool) -> int:
+    import uvloop
+
+    from amanat.client.vault import naming_faults
+
+    with naming_faults(args.profile):
+        unlock = terminal.unlock(args)
+        return uvloop.run(_work_here(args, work, unlock, is_online=is_online)) or 0
+
+
+async def _work_here(
+    args: argparse.Namespace, work: Work, unlock: Unlock, *, is_online: bool
+) -> int | None:
+    from amanat.client.api import Client
+
+    client = Client.open(args.profile, unlock)
+    try:
+        if is_online:
+            client.start()
+        status = await work(client)
+        if is_online and client.is_caught_up:  # what came may have to be answered, with receipts
+            with contextlib.suppress(RelayUnreachable):
+                await _within(args, client, client.flushed(), client.seconds_to_leave())
+        return status
+    finally:
+        await client.close()
+
+
+async def _within(
+    args: argparse.Namespace, client: Client, work: Awaitable[None], more_s: float = 0
+) -> None:
+    """Wait for the relays; RelayUnreachable, or HopAway, when it takes too long."""
+    import asyncio
+
+    wait = args.wait + more_s
+    try:
+        async with asyncio.timeout(wait):
+            await work
+    except TimeoutError:
+        raise _unreachable(client)(f"waited {wait:g} s") from None
+
+
+def _unreachable(client: Client) -> type[RelayUnreachable]:
+    return HopAway if client.status().is_hop_away else RelayUnreachable
+
+
+async def caught_up(args: argparse.Namespace, client: Client) -> None:
+    """Have what is new; RelayUnreachable if no relay of ours answers, or no longer does."""
+    await _within(args, client, client.caught_up())
+    status = client.status()
+    if {status.relay, status.fallback} - {""} <= set(status.away):
+        raise _unreachable(client)
+
+
+async def catch_up(args: argparse.Namespace, out: Out, client: Client) -> None:
+    """Have what is new, or say that it could not be had."""
+    try:
+        await caught_up(args, client)
+    except RelayUnreachable as error:
+        out.note(f"{error}; this is what was known before")
+
+
+async def flush(args: argparse.Namespace, out: Out, client: Client) -> None:
+    """Have what was queued reach its relays; RelayUnreachable when they do not answer.
+
+    Covered, it leaves in its turn: who has a client in the background need not wait for that.
+    """
+    if not client.is_caught_up:
+        raise _unreachable(client)  # we have waited for it already
+    turns_s = client.seconds_to_leave()
+    if turns_s:
+        out.note(f"it leaves in its turn, within {turns_s:.0f} s")
+        if args.hand_over is not None:
+            return
+    await _within(args, client, client.flushed(), turns_s)
+
+
+async def look_back(args: argparse.Namespace, client: Client) -> None:
+    """See whether the relays are there that were left: what depends on them is told."""
+    import asyncio
+
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(args.wait):
+            await client.heard_of_former()

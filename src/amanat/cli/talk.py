@@ -1,0 +1,287 @@
+"""What people say: sending, reading and changing messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amanat.cli import session, telling, terminal
+from amanat.cli.words import UNITS_S, life
+from amanat.display import block, shown
+from amanat.errors import BadArgument
+
+SHOWN_DIGITS = 8
+"""How much of a message's id is shown: few conversations hold two that begin alike."""
+QUOTED_CHARS = 60
+"""How much is shown of what a text answers."""
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from amanat.client.api import (
+        Client,
+        ConversationView,
+        Message,
+    )
+    from amanat.client.events import Event
+    from amanat.display import Out
+
+
+def send_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `send`."""
+    parser.add_argument("to", metavar="NAME", help="a contact, a group, or an id")
+    parser.add_argument("--reply-to", metavar="ID", default="", help="the message it answers")
+
+
+def send(args: argparse.Namespace, out: Out) -> None:
+    """Say something."""
+    text = terminal.text(args, None, "message: ").rstrip("\n")
+
+    async def work(client: Client) -> None:
+        await session.catch_up(args, out, client)
+        conversation = client.conversation(args.to)
+        row = client.send(conversation.gid, text, reply_to=args.reply_to)
+        await session.flush(args, out, client)
+        message = next(m for m in client.messages(conversation.gid) if m.row == row)
+        out.result({"to": conversation.name, "id": message.id, "state": message.state}, "")
+        if message.state == "queued" and not client.status().period:
+            out.note("a relay has no room now; what you wrote is kept and goes out later")
+        _note_waiting(client, conversation.gid, out)
+
+    session.with_client(args, work)
+
+
+def _change(
+    args: argparse.Namespace, out: Out, change: Callable[[Client, bytes], dict[str, object]]
+) -> None:
+    """Do something with messages of a conversation and bring it to the relay."""
+
+    async def work(client: Client) -> None:
+        await session.catch_up(args, out, client)
+        conversation = client.conversation(args.to)
+        value = change(client, conversation.gid)
+        await session.flush(args, out, client)
+        out.result({"to": conversation.name, **value}, "")
+        _note_waiting(client, conversation.gid, out)
+
+    session.with_client(args, work)
+
+
+def _note_waiting(client: Client, gid: bytes, out: Out) -> None:
+    if client.view(gid).state == "astray":
+        out.note(
+            "this conversation is being joined again; what you say in it is kept, and goes out by"
+            " itself once that is done"
+        )
+
+
+def edit_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `edit`."""
+    parser.add_argument("to", metavar="NAME", help="the conversation")
+    parser.add_argument("id", metavar="ID", help="the message, as `read` shows it")
+
+
+def edit(args: argparse.Namespace, out: Out) -> None:
+    """Give a text of one's own other words."""
+    text = terminal.text(args, None, "message: ").rstrip("\n")
+
+    def change(client: Client, gid: bytes) -> dict[str, object]:
+        client.edit(gid, args.id, text)
+        return {"id": client.message(gid, args.id).id}
+
+    _change(args, out, change)
+
+
+def react_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `react`."""
+    parser.add_argument("to", metavar="NAME", help="the conversation")
+    parser.add_argument("id", metavar="ID", help="the message, as `read` shows it")
+    parser.add_argument("--withdraw", action="store_true", help="take the reaction back")
+
+
+def react(args: argparse.Namespace, out: Out) -> None:
+    """React to a text."""
+    emoji = "" if args.withdraw else terminal.text(args, None, "reaction: ").strip()
+    if not emoji and not args.withdraw:
+        raise BadArgument("to take a reaction back, use --withdraw")
+
+    def change(client: Client, gid: bytes) -> dict[str, object]:
+        client.react(gid, args.id, emoji)
+        message = client.message(gid, args.id)
+        return {"id": message.id, "reactions": message.reactions}
+
+    _change(args, out, change)
+
+
+def delete_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `delete`."""
+    parser.add_argument("to", metavar="NAME", help="the conversation")
+    parser.add_argument("ids", metavar="ID", nargs="+", help="the messages")
+    parser.add_argument("--only-here", action="store_true", help="any texts, from this vault alone")
+
+
+def delete(args: argparse.Namespace, out: Out) -> None:
+    """Delete texts."""
+
+    def change(client: Client, gid: bytes) -> dict[str, object]:
+        ids = [client.message(gid, one).id for one in args.ids]
+        client.delete(gid, ids, for_everyone=not args.only_here)
+        return {"ids": ids}
+
+    _change(args, out, change)
+
+
+def timer_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `timer`."""
+    parser.add_argument("to", metavar="NAME", help="the conversation")
+    parser.add_argument(
+        "life", metavar="LIFE", nargs="?", type=life, help="off, or 30s, 5m, 8h, 1d, 4w"
+    )
+
+
+def timer(args: argparse.Namespace, out: Out) -> None:
+    """Show or set how long new texts are kept."""
+    args.is_question = args.life is None
+
+    async def work(client: Client) -> None:
+        await session.catch_up(args, out, client)
+        view = client.conversation(args.to)
+        if args.life is not None:
+            client.set_timer(view.gid, args.life)
+            await session.flush(args, out, client)
+        life_s = client.view(view.gid).timer
+        out.result(
+            {"name": view.name, "timer": life_s},
+            f"{shown(view.name)}: new texts "
+            + (f"disappear after {_span(life_s)}" if life_s else "stay"),
+        )
+
+    session.with_client(args, work)
+
+
+def _span(seconds: int) -> str:
+    unit = next(unit for unit, length in UNITS_S.items() if seconds % length == 0)
+    return f"{seconds // UNITS_S[unit]}{unit}"
+
+
+def read_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `read`."""
+    parser.add_argument("of", metavar="NAME", nargs="?", help="only this conversation")
+    parser.add_argument("--all", action="store_true", help="show what was shown before, too")
+    parser.add_argument("--follow", action="store_true", help="stay and show what comes")
+
+
+def read(args: argparse.Namespace, out: Out) -> None:
+    """Show what is new."""
+    from amanat.client.events import TextArrived
+
+    async def work(client: Client) -> None:
+        events = client.events()
+        await session.catch_up(args, out, client)
+        only = client.conversation(args.of).gid if args.of else None
+        await telling.warn(client, out)
+        for offer in client.offers():
+            out.note(
+                f"{telling.offer_text(offer)}: see `amanat group accept` and `amanat group decline`"
+            )
+        newest = await _show_unread(client, only, out, everything=args.all)
+        for view in client.conversations():
+            if view.hidden and (only == view.gid or args.all):
+                name, count = shown(view.name), view.hidden
+                out.note(f"{name}: texts of blocked people that were not kept: {count}")
+        if args.follow:
+            async for event in events:
+                if not isinstance(event, TextArrived) or event.row > newest:
+                    await _show_event(client, event, only, out)
+
+    session.with_client(args, work)
+
+
+async def _show_unread(client: Client, only: bytes | None, out: Out, *, everything: bool) -> int:
+    """Show what is new, of one conversation or of all, and keep that it is read; its last row."""
+    seen: set[int] = set()
+    while new := [
+        (message, view)
+        for message, view in client.unread(only, everything=everything)
+        if message.row not in seen
+    ]:
+        for message, view in new:
+            _show(message, view, out)
+            await out.need_shown()
+            seen.add(message.row)
+        everything = False  # what has come meanwhile
+    client.mark_read(only)
+    return max(seen, default=0)
+
+
+def _show(message: Message, view: ConversationView, out: Out) -> None:
+    where = "" if view.is_direct else f" in {shown(view.name)}"
+    reply = message.reply_to
+    lines = [
+        f"{telling.clock(message.sent_at)}  {message.id[:SHOWN_DIGITS]}"
+        f"  {shown(message.sender)}{where}: "
+        + ("(deleted)" if message.is_deleted else block(message.text))
+        + ("  (edited)" if message.is_edited else "")
+    ]
+    if reply is not None:
+        quoted = shown(reply.text.split("\n")[0][:QUOTED_CHARS]) if reply.text else "(deleted)"
+        who = f"{shown(reply.sender)}: {quoted}" if reply.sender else "something that is not here"
+        lines.append(f"    in answer to {reply.id[:SHOWN_DIGITS]}  {who}")
+    if message.reactions:
+        each = (f"{shown(e)} {shown(name)}" for name, e in sorted(message.reactions.items()))
+        lines.append(f"    {', '.join(each)}")
+    if message.expires_at is not None:
+        lines.append(f"    disappears {telling.clock(message.expires_at)} at the latest")
+    out.result(
+        {
+            "conversation": view.name,
+            "conversation_id": view.id,
+            "id": message.id,
+            "sender": message.sender,
+            "own": message.is_own,
+            "text": message.text,
+            "reply_to": None if reply is None else reply.id,
+            "edited": message.is_edited,
+            "deleted": message.is_deleted,
+            "reactions": message.reactions,
+            "sent_at": message.sent_at,
+            "kept_at": message.kept_at,
+            "expires_at": message.expires_at,
+            "state": message.state,
+        },
+        "\n".join(lines),
+    )
+
+
+async def _show_event(client: Client, event: Event, only: bytes | None, out: Out) -> None:
+    from amanat.client.events import (
+        Joined,
+        MessageChanged,
+        Offered,
+        Removed,
+        TextArrived,
+        Warned,
+    )
+
+    match event:
+        case TextArrived(gid, row) | MessageChanged(gid, row) if only in (None, gid):
+            view = client.view(gid)
+            for message in client.messages(gid, after=row - 1):
+                if message.row == row and not (isinstance(event, TextArrived) and message.is_own):
+                    _show(message, view, out)
+            await out.need_shown()
+            # What has come meanwhile has its own event, and is not read before that.
+            if all(other.row <= row for other, _ in client.unread(gid)):
+                client.mark_read(gid)
+        case Joined(gid):
+            out.note(
+                f"you are in a conversation with {', '.join(map(shown, client.view(gid).people))}"
+            )
+        case Offered(gid, by):
+            for offer in client.offers():
+                if (offer.gid, offer.by) == (gid, by):
+                    out.note(telling.offer_text(offer))
+        case Removed(gid):
+            out.note(f"you are no longer in {shown(client.view(gid).name)}")
+        case Warned():
+            await telling.warn(client, out)

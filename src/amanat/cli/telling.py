@@ -1,0 +1,185 @@
+"""Sentences and values that commands of several topics tell."""
+
+from __future__ import annotations
+
+import time
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from amanat.display import shown
+from amanat.errors import BY_CODE, HopAway, IdentityChanged
+
+if TYPE_CHECKING:
+    from amanat.client.api import (
+        Announced,
+        Client,
+        ConversationView,
+        GroupOffer,
+        Status,
+        WarningView,
+    )
+    from amanat.display import Out
+
+
+def clock(unix_ms: int) -> str:
+    """A moment by this machine's clock."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_ms / 1000))
+
+
+def _day(unix_ms: int) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(unix_ms / 1000))
+
+
+def date_of(day: int) -> str:
+    """A UTC day, counted from 1970 on, as a date."""
+    return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
+
+
+async def warn(client: Client, out: Out) -> None:
+    """Show warnings, once."""
+    warnings = client.status().warnings
+    for one in warnings:
+        out.note(f"warning: {one.code}: {_warning_text(one)}")
+    whole = await out.shown()
+    if whole.notes and warnings == client.status().warnings:
+        client.clear_warnings()
+
+
+def _warning_text(one: WarningView) -> str:
+    about = [shown(each) for each in (one.whom, one.detail) if each]
+    if one.code == IdentityChanged.code:
+        about = [f"{shown(one.whom)} is not the {shown(one.detail)} you know"]
+    elif one.conversation:
+        about.append(f"in {shown(one.conversation)}")
+    about += [f"{one.many} times"] if one.many > 1 else []
+    return BY_CODE[one.code].text + (f" ({', '.join(about)})" if about else "")
+
+
+def offer_text(one: GroupOffer) -> str:
+    """That somebody asks us into a group."""
+    return (
+        f"{one.id}  {shown(one.by_name)} asks you into what they call {shown(one.name)};"
+        f" until {clock(one.expires_at)}"
+    )
+
+
+def places(view: ConversationView) -> dict[str, object]:
+    """Where a conversation's data rests, as JSON."""
+    return {
+        "region": view.region,
+        "inbound_region": view.inbound_region,
+        "outbound_regions": view.outbound_regions,
+        "outbound": view.outbound,
+        "outbound_why": view.outbound_why,
+        "held_by": view.held_by,
+    }
+
+
+def place(view: ConversationView) -> str:
+    """Where a conversation's data rests, and so under whose law."""
+    held = f", but for the words of {', '.join(map(shown, view.held_by))}, held at their home"
+    return (
+        f"{view.outbound_why}; what is said to you in {view.inbound_region}"
+        f"{held if view.held_by else ''}; who is in it in {view.region}"
+    )
+
+
+def rest_value(status: Status) -> dict[str, object]:
+    """Where the data of a person rests, as JSON."""
+    named = (
+        "relay",
+        "place",
+        "region",
+        "operator",
+        "fallback",
+        "fallback_place",
+        "fallback_region",
+        "fallback_operator",
+        "allowed_regions",
+        "is_strict",
+        "outbound",
+        "outbound_by",
+        "unaware",
+        "left_behind",
+        "lost_invites",
+        "lost_knocks",
+    )
+    value = {key: getattr(status, key) for key in named}
+    moves = [
+        {**one._asdict(), "on": date_of(one.on), "decide_by": date_of(one.decide_by)}
+        for one in status.moves
+    ]
+    return {**value, "former": [one._asdict() for one in status.former], "moves": moves}
+
+
+_OUTBOUND = {
+    "": "what you say rests with those you say it to",
+    "person": "what you say to people of other regions is held in {region}, and fetched there",
+    "relay": "your relay holds what you say to people of other regions in {region}",
+}
+
+
+def rest_text(status: Status) -> str:
+    """Where the data of a person rests."""
+    allowed = status.allowed_regions
+    lines = [
+        f"home: {status.relay}{_reached(status.place)}",
+        _law("what others send you rests", status.region, status.operator),
+    ]
+    if status.fallback:
+        lines += [
+            f"fallback: {status.fallback}{_reached(status.fallback_place)}",
+            _law("while the home is away", status.fallback_region, status.fallback_operator),
+        ]
+    lines += [f"allowed regions: {'any' if allowed is None else ', '.join(allowed)}"]
+    lines += ["home and fallback are to be in one region"] if status.is_strict else []
+    lines += [_OUTBOUND[status.outbound_by].format(region=status.region)]
+    lines += [_move_text(one) for one in status.moves]
+    for former in status.former:
+        state = "and cannot be reached" if former.is_away else "and is still read"
+        lines.append(f"left on {_day(former.left_at)} {state}: {former.relay} in {former.region}")
+    lines += [f"may not know yet where you are: {shown(name)}" for name in status.unaware]
+    lines += [
+        f"who is in {shown(name)} is still decided at a relay you have left"
+        for name in status.left_behind
+    ]
+    lines += [
+        f"nobody can answer the invite of {_day(made_at)} any more: make another"
+        for made_at in status.lost_invites
+    ]
+    lines += [
+        f"the answer of {shown(name)} to your knock cannot reach you: ask for another invite"
+        for name in status.lost_knocks
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _move_text(one: Announced) -> str:
+    follows = (
+        "your program follows, since you allow that region"
+        if one.is_allowed
+        else "you do not allow that region: your words will be held; leave with `amanat exit`, or"
+        " allow it with `amanat home --allow-regions`"
+    )
+    reason = f" ({shown(one.reason)})" if one.reason else ""
+    return (
+        f"MOVES on {date_of(one.on)}{reason}: everything at {one.relay} goes to {one.region};"
+        f" {follows}. Who leaves by {date_of(one.decide_by)} has nothing left there then"
+    )
+
+
+def _reached(place: str) -> str:
+    return f" (found at {place})" if place else ""
+
+
+def _law(what: str, region: str, operator: str) -> str:
+    who = f", with {shown(operator)}" if operator else ""
+    return f"{what} in {region}, under the law there{who}"
+
+
+def ways(status: Status) -> str:
+    """By which ways requests go, and who sees our network address."""
+    lines = [f"hop: {status.hop}"] if status.hop else [f"no hop: {status.why}"]
+    lines += [f"{HopAway.text}: {HopAway.hint}"] if status.is_hop_away else []
+    lines += [f"sees your network address now: {relay}" for relay in status.exposed]
+    return "".join(f"{line}\n" for line in lines)

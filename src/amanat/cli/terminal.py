@@ -1,0 +1,212 @@
+"""What a command is given from outside: secrets, texts and files; and bars of long work.
+
+Secrets (passphrase, access code, invites, texts) come by prompt, standard input or a descriptor."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from amanat.errors import BadArgument, MalformedFrame
+from amanat.process import hold_standard_descriptors
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from amanat.client.vault import Unlock
+    from amanat.region.mover import Done
+
+MAX_INPUT_BYTES = 1024 * 1024
+"""Most that is read from standard input or a file, in bytes: above any text that can be sent."""
+MAX_SECRET_BYTES = 4096
+"""Most that is read of a passphrase or an access code, in bytes: nobody types as much."""
+
+
+class Given:
+    """What is read for a command from outside: by itself, or by the front whose work this is."""
+
+    def __init__(self, handed: Sequence[str] | None = None) -> None:
+        self.texts: list[str] = []
+        self._handed = None if handed is None else iter(handed)
+
+    def read(self, read: Callable[[], str]) -> str:
+        """The next text; `read` reads it, if nobody has."""
+        if self._handed is None:
+            self.texts.append(read())
+            return self.texts[-1]
+        text = next(self._handed, None)
+        if text is None:
+            raise MalformedFrame
+        return text
+
+
+def passphrase(args: argparse.Namespace, *, is_new: bool) -> str:
+    """The passphrase, from its descriptor or typed. Raises BadArgument."""
+    if args.passphrase_fd is not None:
+        return from_descriptor(args.passphrase_fd)
+    try:
+        # The terminal itself, which is there even when standard input is a text to send.
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        raise BadArgument(
+            "there is no terminal to ask for the passphrase; use --passphrase-fd"
+        ) from None
+    passphrase = _typed("passphrase: ")
+    if is_new and _typed("again: ") != passphrase:
+        raise BadArgument("the two passphrases differ")
+    return passphrase
+
+
+def _typed(prompt: str) -> str:
+    """A secret that the person types. Raises BadArgument."""
+    import getpass
+
+    try:
+        return getpass.getpass(prompt)
+    except EOFError:
+        raise BadArgument("no passphrase was given") from None
+    except UnicodeDecodeError:
+        raise BadArgument("what was typed is not text of this terminal's encoding") from None
+
+
+def from_descriptor(number: int) -> str:
+    """The first line that a descriptor gives, which is closed then. Raises BadArgument."""
+    try:
+        with os.fdopen(number, "rb") as file:
+            line = file.readline(MAX_SECRET_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it cannot be read"
+        raise BadArgument(f"descriptor {number}: {why}") from None
+    hold_standard_descriptors()  # if it was one of them
+    if len(line) > MAX_SECRET_BYTES:
+        raise BadArgument(f"descriptor {number}: more than {MAX_SECRET_BYTES} bytes in a line")
+    try:
+        text = line.decode("utf-8-sig")  # editors of some systems put a mark before a text
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise BadArgument(f"descriptor {number}: what it gives is not UTF-8 text")
+    return text.rstrip("\r\n")
+
+
+def unlock(args: argparse.Namespace) -> Unlock:
+    """What opens the profile: asked for, if it is a passphrase."""
+    from amanat.client import vault
+    from amanat.client.vault import Unlock
+
+    if vault.needs_passphrase(args.profile):
+        return Unlock(passphrase=passphrase(args, is_new=False))
+    return Unlock(keyring=True)
+
+
+def read_file(file: Path) -> bytes:
+    """What is in a file, or a byte more than is read of one. Raises BadArgument."""
+    return read_whole(file, MAX_INPUT_BYTES)
+
+
+def read_whole(file: Path, most: int) -> bytes:
+    """At most so many bytes of a file, and one more if there are more. Raises BadArgument."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(most + 1)
+    except OSError as error:
+        raise BadArgument(f"{file}: {error.strerror}") from None
+
+
+def text(args: argparse.Namespace, file: Path | None, prompt: str) -> str:
+    """The text of a command: of a file, of standard input, or typed. Raises BadArgument."""
+    if file is None and args.passphrase_fd == 0:
+        raise BadArgument("standard input cannot hold the passphrase and what is given as well")
+    found: str = args.given.read(lambda: _read_input(file, prompt))
+    return found
+
+
+def _read_input(file: Path | None, prompt: str) -> str:
+    if file is None and sys.stdin is None:
+        raise BadArgument("standard input is closed")
+    if file is None and sys.stdin.isatty():
+        return _ask(prompt)
+    data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1) if file is None else read_file(file)
+    if len(data) > MAX_INPUT_BYTES:
+        raise BadArgument(f"more than {MAX_INPUT_BYTES} bytes were given")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise BadArgument("what was given is not UTF-8 text") from None
+
+
+def _ask(prompt: str) -> str:
+    """A line that the person types. Raises BadArgument."""
+    if sys.stderr is not None:
+        print(prompt, end="", file=sys.stderr, flush=True)  # noqa: T201  # not part of the result
+    try:
+        line = sys.stdin.readline()
+        line.encode()
+    except UnicodeError:
+        raise BadArgument("what was typed is not text of this terminal's encoding") from None
+    return line
+
+
+def access(args: argparse.Namespace, descriptor: int | None) -> bytes:
+    """An access code, from its descriptor; empty without one. Raises BadArgument."""
+    from amanat.protocol.descriptor import unb64
+
+    if descriptor is None:
+        return b""
+    try:
+        return unb64(args.given.read(lambda: from_descriptor(descriptor)))
+    except ValueError:
+        raise BadArgument("the access code is not whole") from None
+
+
+@contextlib.contextmanager
+def bars(phases: Iterable[str]) -> Iterator[Callable[[str, int, int], None]]:
+    """Bars for the phases of long work, on a terminal; to be told (phase, done, total)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=console, disable=not console.is_terminal,
+    ) as bar:  # fmt: skip
+        tasks = {name: bar.add_task(name, total=None) for name in phases}
+        yield lambda phase, done, total: bar.update(tasks[phase], completed=done, total=total)
+
+
+@contextlib.contextmanager
+def move_bar() -> Iterator[Callable[[Done], None]]:
+    """A bar of the bytes and drops of a move and the time left, on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
+        console=console, disable=not console.is_terminal,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("copy", total=None)
+        yield lambda done: bar.update(
+            task,
+            description=f"{done.phase} ({done.drops} of {done.drops_total} drops have moved)",
+            completed=done.bytes,
+            total=done.bytes_total,
+        )
+
+
+def draw(link: str, file: Path | None) -> None:
+    """Draw a QR code into a file, or on the terminal if there is one."""
+    import segno
+
+    code = segno.make(link, error="l", micro=False)
+    if file is not None:
+        try:
+            code.save(str(file), scale=4)
+        except OSError as error:
+            raise BadArgument(f"{file}: {error.strerror}") from None
+    elif sys.stderr is not None and sys.stderr.isatty():
+        code.terminal(out=sys.stderr, compact=True)

@@ -1,0 +1,94 @@
+"""The words of a command line: general options, commands, and the arguments of one command."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from amanat.cli.commands import COMMANDS, GROUPS
+
+if TYPE_CHECKING:
+    from amanat.cli.commands import Command
+
+DEFAULT_PROFILE = Path.home() / ".local" / "share" / "amanat"
+WAIT_S = 10.0
+"""How long a command waits for relays before it says that they do not answer, in seconds."""
+UNITS_S = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+"""Spans of time as `timer` and `invite` take them, in seconds."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Of one command: it has the command's arguments once anything is asked of it."""
+
+    command: Command | None = None
+
+    def fill(self) -> None:
+        """Add the arguments, which the module of the command's topic has."""
+        command, self.command = self.command, None
+        if command is None:
+            return
+        topic = importlib.import_module(f"amanat.cli.{command.topic}")
+        _general(self, is_before=False)
+        self.set_defaults(
+            run=getattr(topic, command.run), command=command, is_question=command.is_question
+        )
+        words = getattr(topic, f"{command.run}_words", None)
+        if words is not None:
+            words(self)
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # argparse's
+        """What argparse calls for the command that is asked for, and for no other."""
+        self.fill()
+        return super().parse_known_args(*args, **kwargs)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="amanat", description="A messenger whose relay may be put anywhere."
+    )
+    _general(top, is_before=True)
+    first = top.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    below = {}
+    for command in COMMANDS:
+        word, _, second = command.words.partition(" ")
+        if second and word not in below:
+            text, called = GROUPS[word]
+            group = first.add_parser(word, help=text)
+            below[word] = group.add_subparsers(required=True, metavar=called)
+        own: Parser = (below[word] if second else first).add_parser(
+            second or word, help=command.help, description=command.help
+        )
+        own.command = command
+    return top
+
+
+def _general(parser: argparse.ArgumentParser, *, is_before: bool) -> None:
+    """The options of all commands, before a command or behind it: there, where they are not given,
+    what stands before counts."""
+
+    def add(name: str, default: object, text: str, **rest: Any) -> None:  # noqa: ANN401  # argparse's
+        parser.add_argument(
+            name,
+            default=default if is_before else argparse.SUPPRESS,
+            help=text if is_before else argparse.SUPPRESS,
+            **rest,
+        )
+
+    add("--json", False, "print the result as JSON", action="store_true")
+    add("--profile", DEFAULT_PROFILE, "where you are kept", type=Path, metavar="DIR")
+    add("--passphrase-fd", None, "read the passphrase from descriptor N", type=int, metavar="N")
+    add("--wait", WAIT_S, "how long to wait for relays", type=float, metavar="SECONDS")
+
+
+def life(text: str) -> int:
+    """A span of time in seconds. Raises ArgumentTypeError, which argparse tells the person."""
+    if text == "off":
+        return 0
+    match = re.fullmatch("([0-9]{1,9})([wdhms])", text, flags=re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither off nor such as 30s, 5m, 8h, 1d, 4w")
+    return int(match[1]) * UNITS_S[match[2]]
