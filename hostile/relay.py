@@ -112,7 +112,7 @@ class Connection(connection.Connection):
         if isinstance(request, wire.Sealed):
             fields = records.fields(request)
             with contextlib.suppress(AmanatError):
-                inner, _ = self._recorder.open(request)
+                inner, _ = self._recorder.description.open(request)
                 request = wire.with_id(wire.decode_request(inner), request.id)
                 is_sealed = True
         self._note("in", request, len(data), fields, is_sealed=is_sealed)

@@ -339,8 +339,8 @@ MUTANTS = [
     ),
     Mutant(
         "a relay carries out in the middle of the round what is for its end",
-        "            relay.publish(writing)",
-        "            relay.publish(writing)\n            relay._end_round()",
+        "            self._writer.publish(writing)",
+        "            self._writer.publish(writing)\n            self._writer.end_round()",
         ["test_hop.py::test_what_comes_in_a_round_is_seen_together_and_in_another_order"],
     ),
     Mutant(
@@ -363,9 +363,9 @@ MUTANTS = [
     ),
     Mutant(
         "a relay signs what ended at its start a moment later",
-        "            await asyncio.sleep(EXPIRY_S - self._now() % EXPIRY_S)\n",
-        '            await self._in_turns(self.ledger.seal(), "checkpoint")\n'
-        "            await asyncio.sleep(EXPIRY_S - self._now() % EXPIRY_S)\n",
+        "            await asyncio.sleep(EXPIRY_S - self._clock.now() % EXPIRY_S)\n",
+        '            await self.writer.in_turns(self.ledger.seal(), "checkpoint")\n'
+        "            await asyncio.sleep(EXPIRY_S - self._clock.now() % EXPIRY_S)\n",
         ["test_ledger_served.py::test_what_ended_while_a_relay_was_away_is_signed_on_the_hour"],
     ),
     Mutant(

@@ -21,7 +21,7 @@ SHELLS = {
         "client/surroundings.py",
         "drill/live.py",
         "drill/replay.py",
-        "relay/server.py",
+        "relay/clock.py",
     ),
     *("relay/home.py", "region/mover.py"),
     *("drill/process.py", "drill/recorded.py"),

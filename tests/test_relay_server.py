@@ -41,10 +41,10 @@ from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, LARGE_CELL, MESSAGE_CELL
 from amanat.protocol.descriptor import open_descriptor, parse_address
 from amanat.protocol.drops import derive_drop, first_digest, next_digest, token_hash
-from amanat.relay import connection, home, server
-from amanat.relay.connection import SharedFrame, _websocket_head
+from amanat.relay import connection, home, server, sockets
+from amanat.relay.clock import Clock
 from amanat.relay.drops import DAY_S, Drops
-from amanat.relay.server import Clock
+from amanat.relay.frames import SharedFrame, websocket_head
 from amanat.relay.store import SqliteStore
 from relays import (
     Peer,
@@ -395,9 +395,9 @@ def test_codes_and_keys_are_compared_in_constant_time(
     monkeypatch.setattr(hmac, "compare_digest", noted)
     with contextlib.closing(SqliteStore(made.directory)) as store:
         relay = server.Relay(made, store)
-        relay._address = made.signed_address(1, now=0)  # as of one that listens
+        relay.description.address = made.signed_address(1, now=0)  # as of one that listens
         for code in (b"", bytes(32), made.access_code):
-            described = relay.describe(wire.Describe(0, code))
+            described = relay.description.describe(wire.Describe(0, code))
             assert compared.pop() == (code, made.access_code)
             assert bool(described.bucket_key) == (access == "open" or code == made.access_code)
         drops = Drops(store, region="DE", bucket_key=made.bucket_key, limits=made.config.limits)
@@ -861,7 +861,7 @@ def test_settings_that_cannot_work_are_named(tmp_path: Path) -> None:
             home.init(tmp_path / "host", server_settings(host=host))
     assert not (tmp_path / "host").exists()
     with pytest.raises(BadSetting):
-        server._allow_files(2**40)
+        sockets.allow_files(2**40)
 
 
 def test_a_port_that_is_taken_is_named_as_that(tmp_path: Path) -> None:
@@ -905,20 +905,20 @@ def test_a_shared_frame_is_the_frame(number: int, cells: wire.Cells) -> None:
     whole = wire.encode(wire.Cells(number, cells.first, cells.before, cells.cells, cells.head))
     frame = SharedFrame(cells)
     for _ in range(2):
-        message = _websocket_head(len(whole)) + whole
+        message = websocket_head(len(whole)) + whole
         assert frame.message(number) == (message, len(whole))
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536, 1_000_000])
 def test_the_head_of_a_message_is_as_the_rfc_says(size: int) -> None:
-    head = _websocket_head(size)
+    head = websocket_head(size)
     assert head[0] == 0x82
     assert head[1] == (size if size < 126 else 126 if size < 65_536 else 127)
     assert int.from_bytes(head[2:], "big") == (size if size > 125 else 0)
 
 
 def test_a_listener_hangs_up_on_callers_while_too_many_are_on_the_line() -> None:
-    listener = server._listen("127.0.0.1", 0, 2)
+    listener = sockets.listen("127.0.0.1", 0, 2)
     address = listener.getsockname()
     callers = [socket.create_connection(address) for _ in range(3)]
     accepted = [listener.accept()[0] for _ in range(2)]

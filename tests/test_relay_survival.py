@@ -37,9 +37,9 @@ from amanat.protocol.drops import (
     next_digest,
     token_hash,
 )
+from amanat.relay.clock import JUMP_PATIENCE_S, Clock
 from amanat.relay.connection import HIGH_WATER_BYTES
 from amanat.relay.drops import DAY_S, Drops
-from amanat.relay.server import JUMP_PATIENCE_S, Clock
 from amanat.relay.store import SqliteStore
 from amanat.relay.store.schema import CACHE_KIB
 from relays import REGION, Peer, RelayProcess, append, follow, read, read_all, run_in_loop

@@ -35,7 +35,7 @@ from amanat.protocol.drops import Drop, derive_bucket
 from amanat.protocol.introduction import introduce
 from amanat.protocol.places import Place
 from amanat.relay import home as homes
-from amanat.relay import server
+from amanat.relay import server, writing
 from amanat.relay.asking import Asking, Queue, Reader
 from amanat.relay.connection import Asker, Connection
 from amanat.relay.hop import NEW_ADDRESSES, Guest, Hop
@@ -87,7 +87,7 @@ async def served(
                     await one.link.closed()  # a process that ends needs not wait
 
 
-def tables(of: server.Relay | Asker) -> dict[str, object]:
+def tables(of: object) -> dict[str, object]:
     """All that anything could be left in, with what is."""
     kinds = (dict, set, list, deque, Queue)
     found = {name: value for name, value in vars(of).items() if isinstance(value, kinds)}
@@ -121,7 +121,7 @@ class History:
         self.peers: list[Peer] = []
         self.next = 0
         self._to = to
-        self._own = relay._sealing.public
+        self._own = relay.description._sealing.public
         self._bucket_key = relay._home.bucket_key
 
     def drop(self) -> Drop:
@@ -146,7 +146,7 @@ class History:
     def request(self, number: int) -> wire.Request:
         """Any."""
         inner = wire.encode(self.chance.choice(self.asked(0)))
-        here, _ = sealing.seal_request(inner, to=self._own, relay=self.relay._key)
+        here, _ = sealing.seal_request(inner, to=self._own, relay=self.relay.description._key)
         there = self.other.address
         # Nothing that the other relay would take its time with.
         inner = wire.encode(self.chance.choice(self.asked(0, wait=1)[:-1]))
@@ -185,7 +185,7 @@ class History:
         elif deed < 0.86:
             peer.transport.disconnect(graceful=chance.random() < 0.5)
         elif deed < 0.88:
-            self.relay._end_round()
+            self.relay.writer.end_round()
             self.relay.hop._hand_on()
         elif deed < 0.9:
             peer.transport.underlying_transport.pause_reading()
@@ -196,7 +196,7 @@ class History:
     async def end(self) -> None:
         """Have all rounds end, and wait until nothing more happens by itself."""
         for _ in range(200):
-            self.relay._end_round()
+            self.relay.writer.end_round()
             self.relay.hop._hand_on()
             await asyncio.sleep(0.02)
             if not any(tables(asker) for asker in self.relay.askers):
@@ -230,6 +230,7 @@ def test_after_any_history_every_table_is_empty(
                 await peer.hang_up()
             await history.end()
             assert tables(relay) == {"askers": {relay.gone}}
+            assert tables(relay.writer) == tables(relay.readers) == tables(relay.turns) == {}
             assert tables(relay.gone) == {}
             assert [room.taken for room in relay.rooms.all] == [0] * len(relay.rooms.all)
             assert not any(one.waiting for one in relay.hop._destinations.values())
@@ -243,7 +244,8 @@ def test_after_any_history_every_table_is_empty(
 def sealed_to(relay: server.Relay, request: wire.Request) -> tuple[bytes, bytes]:
     """(a request sealed to the relay, the key of its answer)."""
     frame = wire.encode(request)
-    return sealing.seal_request(frame, to=relay._sealing.public, relay=relay._key)
+    known = relay.description
+    return sealing.seal_request(frame, to=known._sealing.public, relay=known._key)
 
 
 def run_served(
@@ -280,7 +282,7 @@ def test_a_hop_gets_no_answer_in_clear_by_asking_twice_under_one_id(tmp_path: Pa
                 hop.send(wire.Sealed(7, sealed))
                 hop.send(again)
                 assert await hop.closed == (1008, "id-in-use")
-                relay._end_round()
+                relay.writer.end_round()
                 told = [hop.replies[7].get_nowait() for _ in range(hop.replies[7].qsize())]
                 assert all(isinstance(one, wire.Answer) for one in told)
         # The two that were written, again and again, are there once each.
@@ -314,13 +316,13 @@ def test_an_id_is_as_good_as_new_once_its_request_has_ended(tmp_path: Path) -> N
 def test_reads_that_are_taken_back_cost_the_next_reader_nothing(tmp_path: Path) -> None:
     async def scenario(relay: server.Relay, at: RelayAddress) -> None:
         served_readers: list[int] = []
-        serve = relay.serve_reader
+        serve = relay.readers.serve
 
         def counted(reader: Reader) -> None:
             served_readers.append(reader.number)
             serve(reader)
 
-        relay.serve_reader = counted  # type: ignore[method-assign]
+        relay.readers.serve = counted  # type: ignore[method-assign]
         stranger, other = await Peer.connect(at), await Peer.connect(at)
         # As one piece, so that all of it has come before anything is done.
         pairs = (wire.Read(1, os.urandom(24), bytes(32), 0, 1, 0), wire.Unfollow(1))
@@ -362,7 +364,7 @@ def test_who_asks_once_does_not_wait_behind_who_asks_much(
         assert isinstance(await other.ask(read(bucket, number=1)), wire.Cells)
         assert told.index(connection) < 100
         told.clear()
-        async with relay._turn:  # nothing is written meanwhile
+        async with relay.writer._turn:  # nothing is written meanwhile
             for number in range(501, 1001):
                 for stranger in strangers:
                     junk = wire.Append(number, bytes(24), bytes(32), bytes(MESSAGE_CELL))
@@ -371,10 +373,10 @@ def test_who_asks_once_does_not_wait_behind_who_asks_much(
                 await stranger.ask(wire.Describe(1001, b""))
             other.send(append(bucket, CELL, 2))
             await other.ask(wire.Describe(3, b""))
-            assert relay.rooms.write_bytes.taken > 2 * server.BATCH_BYTES
+            assert relay.rooms.write_bytes.taken > 2 * writing.BATCH_BYTES
             told.clear()
         assert isinstance(await other.reply(2), wire.Appended)
-        assert told.index(connection) < server.BATCH_CELLS
+        assert told.index(connection) < writing.BATCH_CELLS
 
     run_served(tmp_path / "relay", scenario)
 
@@ -387,7 +389,7 @@ def test_what_lands_in_a_drop_at_once_fits_into_one_answer(tmp_path: Path) -> No
         bucket = derive_bucket(relay._home.bucket_key, 0, region="DE")
         writer, reader = await Peer.connect(at), await Peer.connect(at)
         first = await reader.ask(follow(bucket, number=1))
-        async with relay._turn:  # nothing is written meanwhile
+        async with relay.writer._turn:  # nothing is written meanwhile
             for number in range(many):
                 writer.send(append(bucket, os.urandom(LARGE_CELL), number))
             await writer.ask(wire.Describe(many, b""))
@@ -457,7 +459,7 @@ def test_what_is_published_with_a_wrong_token_is_not_kept_and_told_with_the_othe
         await peer.ask(wire.Describe(9, b""))
         assert relay.rooms.wait_bytes.taken == len(wire.encode(right))
         assert all(peer.replies[number].empty() for number in (1, 2, 3))
-        relay._end_round()
+        relay.writer.end_round()
         assert isinstance(await peer.reply(1), wire.Appended)
         for number in (2, 3):
             # Nobody is told earlier than those whose token was right.

@@ -9,7 +9,6 @@ import asyncio
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
-import msgspec
 import picows
 
 from amanat.errors import (
@@ -23,6 +22,7 @@ from amanat.errors import (
 from amanat.protocol import wire
 from amanat.relay.asking import Asking, Errand, Queue, Reader, Rooms, Seal, Writing
 from amanat.relay.drops import BUSY_RETRY_S
+from amanat.relay.frames import SharedFrame, websocket_head
 from amanat.relay.hop import Guest
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ class Connection(picows.WSListener, Asker):
 
     def __init__(self, relay: Relay) -> None:
         Asker.__init__(self, relay)
+        self._writer, self._readers, self._turns = relay.writer, relay.readers, relay.turns
         self.behind: OrderedDict[Reader, None] = OrderedDict()
         """Readers that are to be served from the store."""
         self.spent: dict[Reader, None] = {}
@@ -156,17 +157,17 @@ class Connection(picows.WSListener, Asker):
             return
         is_whole = kind == _BINARY and frame.fin
         data = frame.get_payload_as_bytes() if is_whole else b""  # which is no request
-        relay = self._relay
-        if relay.spare > 0 and not (self._inbox or self._is_deaf):
+        turns = self._turns
+        if turns.spare > 0 and not (self._inbox or self._is_deaf):
             # Nothing of it waits, and this turn of the loop has been short so far.
-            relay.spend(1 if self._take(data) else COSTLY)
+            turns.spend(1 if self._take(data) else COSTLY)
             return
         self._inbox.append(data)
         if len(self._inbox) == INBOX_FRAMES:
             self._is_full = True
             transport.underlying_transport.pause_reading()
         if not self.is_in_line:
-            relay.line_up(self)
+            turns.line_up(self)
 
     def pause_writing(self) -> None:
         """Read no more requests from a client that does not read its answers."""
@@ -193,7 +194,7 @@ class Connection(picows.WSListener, Asker):
         if self.behind and self.has_room():
             reader, _ = self.behind.popitem(last=False)
             reader.place = None
-            self._relay.serve_reader(reader)
+            self._readers.serve(reader)
         inbox = self._inbox
         for _ in range(TURN_FRAMES):
             if not inbox or not self._take(inbox.popleft()):
@@ -206,7 +207,7 @@ class Connection(picows.WSListener, Asker):
     def go_on(self) -> None:
         """Have turns, if there is something to do."""
         if not self.is_in_line and (self._inbox or self.behind):
-            self._relay.line_up(self)
+            self._turns.line_up(self)
 
     # Requests
 
@@ -253,7 +254,7 @@ class Connection(picows.WSListener, Asker):
             if isinstance(asking, Reader):
                 asking.credit += word.credit
                 if asking.place is self.spent and asking.credit > 0:
-                    self._relay.catch_up(asking)
+                    self._readers.catch_up(asking)
         else:
             assert_never(word)
 
@@ -263,7 +264,7 @@ class Connection(picows.WSListener, Asker):
         Raises RelayBusy or BrokenSeal before it is.
         """
         self._rooms.requests.check(self)
-        frame, key = self._relay.open(request)
+        frame, key = self._relay.description.open(request)
         seal = Seal(key)
         try:
             inner = wire.decode_request(frame)
@@ -289,23 +290,23 @@ class Connection(picows.WSListener, Asker):
         writing = Writing(self, request, number, seal)
         writing.room, writing.size = self._rooms.write_bytes, size
         if isinstance(request, wire.Move):
-            self._relay.check_step(request)
+            self._writer.check_step(request)
             writing.room = self._rooms.step_bytes
         self._rooms.enter(writing)
-        self._relay.write(writing)
+        self._writer.write(writing)
 
     def _begin(self, request: Beginning, number: int, seal: Seal | None, size: int) -> None:
         relay, rooms = self._relay, self._rooms
         if isinstance(request, READINGS):
             reader = Reader(self, request, number, seal)
             rooms.enter(reader)
-            relay.catch_up(reader)
+            self._readers.catch_up(reader)
         elif isinstance(request, wire.Publish):
             append = wire.Append(request.id, request.drop_id, request.append_token, request.cell)
             writing = Writing(self, append, number, seal)
             writing.room, writing.size, writing.waits = rooms.wait_bytes, size, True
             rooms.enter(writing)
-            relay.publish(writing)
+            self._writer.publish(writing)
         elif isinstance(request, ERRANDS):
             errand = Errand(self, request, number, seal)
             errand.room, errand.size, errand.waits = rooms.wait_bytes, size, True
@@ -358,7 +359,7 @@ class Connection(picows.WSListener, Asker):
         if isinstance(reply, wire.Failed):
             self._relay.metrics.failed.labels(reply.code).inc()
         frame = wire.encode(reply) if asking.seal is None else asking.frame(reply)
-        self.send(_websocket_head(len(frame)) + frame)
+        self.send(websocket_head(len(frame)) + frame)
         return len(frame)
 
     def share(self, shared: SharedFrame, reader: Reader) -> int:
@@ -374,7 +375,7 @@ class Connection(picows.WSListener, Asker):
     def send(self, message: bytes) -> None:
         """Send one WebSocket message."""
         if not self._out:
-            self._relay.flush_soon(self)
+            self._turns.flush_soon(self)
         self._out.append(message)
         self._out_bytes += len(message)
 
@@ -412,37 +413,3 @@ class Connection(picows.WSListener, Asker):
         """Close at once."""
         if self._websocket is not None:
             self._websocket.disconnect(graceful=False)
-
-
-class SharedFrame:
-    """A Cells frame for many readers: encoded once, and one message for all who gave their request
-    the same id."""
-
-    def __init__(self, cells: wire.Cells) -> None:
-        """`cells` has id 0: then the array's head, the tag and the id are a byte each."""
-        self.cells = cells
-        encoded = wire.encode(cells)
-        self._start, self._rest = encoded[:2], memoryview(encoded)[3:]
-        self._messages: dict[int, tuple[bytes, int]] = {}
-
-    def message(self, request_id: int) -> tuple[bytes, int]:
-        """(the WebSocket message with this id, how many bytes the frame in it has)."""
-        found = self._messages.get(request_id)
-        if found is None:
-            start = self._start + msgspec.msgpack.encode(request_id)
-            size = len(start) + len(self._rest)
-            message = b"".join((_websocket_head(size), start, self._rest))
-            found = self._messages[request_id] = message, size
-        return found
-
-
-def _websocket_head(size: int) -> bytes:
-    """The head of a whole binary message from a server (RFC 6455, section 5.2).
-
-    Written here and not by picows because that makes one system call for each message.
-    """
-    if size < 126:  # noqa: PLR2004  # the RFC's
-        return bytes((0x82, size))
-    if size < 2**16:
-        return b"\x82\x7e" + size.to_bytes(2, "big")
-    return b"\x82\x7f" + size.to_bytes(8, "big")

@@ -1,0 +1,93 @@
+"""What a relay says of itself, and the keys that requests are sealed to."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from typing import TYPE_CHECKING
+
+from amanat.errors import AmanatError
+from amanat.protocol import wire
+from amanat.protocol.descriptor import Descriptor, Limits, Notice, sign_descriptor
+from amanat.protocol.sealing import open_request
+from amanat.relay.home import Home, SealingKeys, read_notice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from amanat.protocol.descriptor import RelayAddress
+    from amanat.relay.drops import Drops
+    from amanat.relay.ledger import Ledger
+
+logger = logging.getLogger("amanat.relay")
+
+
+class Description:
+    """The relay's descriptor, signed anew when it changes."""
+
+    def __init__(
+        self, home: Home, drops: Drops, ledger: Ledger, *, is_hop: bool, now: Callable[[], float]
+    ) -> None:
+        """`now` tells Unix seconds."""
+        self._home = home
+        self._drops = drops
+        self._ledger = ledger
+        self._limits = home.config.limits
+        self._is_hop = is_hop
+        self._now = now
+        self._sealing = SealingKeys(home.directory, now=now())
+        self._key = home.identity.public_key().public_bytes_raw()
+        self.address: RelayAddress
+        """Where the relay says that it is; known once it listens."""
+        self._described: tuple[int, bytes, Notice | None, bytes] = (0, b"", None, b"")
+
+    def describe(self, request: wire.Describe) -> wire.Described:
+        """The signed descriptor, and the bucket key for whoever has access."""
+        home, config, hour = self._home, self._home.config, int(self._now()) // 3600
+        checkpoint, notice = self._ledger.checkpoint, self._read_notice()
+        if self._described[:3] != (hour, checkpoint, notice):
+            descriptor = Descriptor(
+                key=self._key,
+                region=config.region,
+                operator=config.operator,
+                buckets=config.buckets,
+                people_per_bucket=config.people_per_bucket,
+                access=config.access,
+                issued_at=hour * 3600,
+                limits=Limits(
+                    cells_per_drop=self._limits.cells_per_drop,
+                    bytes_per_drop=self._limits.bytes_per_drop,
+                    connections=self._limits.connections,
+                    requests_in_flight=self._limits.requests_in_flight,
+                ),
+                address=self.address,
+                sealing=self._sealing.public,
+                is_hop=self._is_hop,
+                checkpoint=checkpoint,
+                notice=notice,
+                outbound=config.outbound,
+            )
+            signed = sign_descriptor(descriptor, home.identity)
+            self._described = (hour, checkpoint, notice, signed)
+        invited = hmac.compare_digest(request.access, home.access_code)
+        invited = invited or self._drops.admits(request.access)
+        bucket_key = home.bucket_key if invited or config.access == "open" else b""
+        return wire.Described(request.id, self._described[3], bucket_key)
+
+    def _read_notice(self) -> Notice | None:
+        try:
+            return read_notice(self._home.directory)
+        except AmanatError as error:
+            logger.error("notice: %s", error.code)  # noqa: TRY400  # a trace says no more
+            return None
+
+    def open(self, request: wire.Sealed) -> tuple[bytes, bytes]:
+        """(the frame in a sealed request, the key of its answer). Raises BrokenSeal."""
+        return open_request(request.sealed, self._sealing.privates, relay=self._key)
+
+    def rotate(self) -> None:
+        """Go on to a new sealing key when it is time, and destroy one that has ended."""
+        try:
+            self._sealing.rotate(now=self._now())
+        except AmanatError as error:  # the old keys serve on, and the next hour tries again
+            logger.error("rotation failed: %s", error.code)  # noqa: TRY400  # a trace says no more

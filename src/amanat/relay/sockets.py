@@ -1,0 +1,68 @@
+"""The sockets a relay listens on, and the files it may have open."""
+
+from __future__ import annotations
+
+import errno
+import resource
+import socket
+
+from amanat.errors import BadSetting, PortTaken
+
+BACKLOG = 1024
+"""Connections the system may hold for us while the loop is busy: everyone comes back at once after
+a restart."""
+
+
+class _Listener(socket.socket):
+    """A listening socket that hangs up on callers while too many are on the line.
+
+    Counted here because a connection exists, and costs, long before its WebSocket does.
+    """
+
+    def __init__(self, fileno: int, most: int) -> None:
+        super().__init__(fileno=fileno)
+        self._most = most
+        self._accepted: set[socket.socket] = set()
+
+    def accept(self) -> tuple[socket.socket, object]:
+        connection, address = super().accept()
+        if len(self._accepted) >= self._most:
+            self._accepted = {one for one in self._accepted if one.fileno() >= 0}
+            if len(self._accepted) >= self._most:
+                connection.close()
+                raise ConnectionAbortedError  # to the event loop: take the next
+        self._accepted.add(connection)
+        return connection, address
+
+
+def listen(host: str, port: int, most: int) -> _Listener:
+    """A socket that accepts so many at a time. Raises PortTaken or BadSetting."""
+    listener = _Listener(bound(host, port).detach(), most)
+    listener.setblocking(False)
+    return listener
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises PortTaken or BadSetting."""
+    family = socket.AF_INET6 if ":" in host or not host else socket.AF_INET
+    dual = not host and socket.has_dualstack_ipv6()
+    if not host and not dual:
+        family = socket.AF_INET
+    try:
+        return socket.create_server(
+            (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=dual
+        )
+    except OSError as error:
+        where = f"{host or '*'}:{port}"
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(where) from None
+        raise BadSetting(f"cannot listen on {where}: {error.strerror}") from None
+
+
+def allow_files(count: int) -> None:
+    """Raise the process's limit of open files to what the settings need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        raise BadSetting(f"limits.connections needs {count} open files; the system allows {hard}")
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))

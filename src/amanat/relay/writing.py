@@ -1,0 +1,275 @@
+"""Writes of all connections, which are made durable together.
+
+What has come is staged as one batch, committed in a thread while the loop goes on reading sockets,
+and only then answered. Writes that are covered wait for the end of their round first, and those for
+a frozen drop until it is thawed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from amanat.errors import AmanatError
+from amanat.protocol import wire
+from amanat.protocol.moving import Abandon, Begin, Carry, Erase, Freeze, Release, Step, Thaw
+from amanat.protocol.rounds import publish_at
+from amanat.relay.asking import Asking, Queue, Writing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from amanat.relay.connection import Asker
+    from amanat.relay.drops import Drops
+    from amanat.relay.metrics import Metrics
+    from amanat.relay.moving import Moves
+    from amanat.relay.reading import Readers
+    from amanat.relay.shares import Room
+
+BATCH_CELLS = 512
+"""Most writes of one commit: staging them stops the loop for some milliseconds."""
+BATCH_BYTES = 512 * 1024
+"""Bytes of frames after which a commit takes no more: what lands in a drop is one frame for every
+reader, and must stay well below wire.MAX_REPLY_BYTES."""
+TURN_WRITES = 100
+"""Writes that a connection has in a commit before it is the next one's turn: what lands in one drop
+at once is one frame and lies together on the disk, so turns of 32 cost a seventh of the rate."""
+CARRY_BYTES = 4 * 1024 * 1024
+"""The same of cells that a move brings, which nobody reads yet. Whoever writes to another drop
+waits for about a tenth of a second; with smaller commits a move takes longer."""
+FREEZE_S = 2.0
+"""Longest that writers wait for frozen drops, in seconds: whoever moves these may have ended."""
+
+logger = logging.getLogger("amanat.relay")
+
+
+class Writer:
+    """All writes of one relay."""
+
+    def __init__(
+        self,
+        drops: Drops,
+        moves: Moves,
+        readers: Readers,
+        metrics: Metrics,
+        wait_bytes: Room[Asker],
+        *,
+        now: Callable[[], float],
+    ) -> None:
+        """`wait_bytes` is where writes that wait for the end of a round take place; `now` tells
+        Unix seconds."""
+        self._drops = drops
+        self._moves = moves
+        self._readers = readers
+        self._metrics = metrics
+        self._wait_bytes = wait_bytes
+        self._now = now
+        self.is_ending = False
+        """Whether nothing more comes."""
+        self._queues: OrderedDict[Queue, None] = OrderedDict()
+        """Those in which writes wait, in turn."""
+        self._round: dict[Asking, None] = {}
+        """Writes that wait for the end of the round."""
+        self._due = Queue()
+        """Those of rounds that are over."""
+        # Steps of moves wait apart: nobody's writes wait behind all that a move brings.
+        self._steps = Queue()
+        self._held: dict[Writing, None] = {}
+        """Writes that wait for frozen drops."""
+        self._freeze: asyncio.TimerHandle | None = None
+        self._work = asyncio.Event()
+        # Held while anything is staged: commits and expiry take turns.
+        self._turn = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+
+    def end(self) -> None:
+        """Write what has come, and then no more."""
+        self.is_ending = True
+        self.end_round()
+
+    def close(self) -> None:
+        """Let go of the thread."""
+        self._thread.shutdown()
+
+    def leave(self, asking: Asking) -> None:
+        """Have a request that is no reader rest nowhere, and wait for nothing."""
+        asking.stop()
+        place = asking.place
+        asking.rest(None)
+        if isinstance(place, Queue) and not place:
+            self._queues.pop(place, None)
+
+    def put(self, asking: Asking, queue: Queue) -> None:
+        """Have a write wait at the end of a queue."""
+        asking.rest(queue)
+        self._queues[queue] = None
+
+    def check_step(self, request: wire.Move) -> None:
+        """Raises BrokenMove or MoveRefused unless whoever asks may take this step."""
+        self._moves.check(request)
+
+    def write(self, writing: Writing) -> None:
+        """Carry out a write, when its turn comes."""
+        queue = writing.asker.writes
+        if isinstance(writing.request, wire.Move):
+            queue = self._steps
+        elif not queue.writes:
+            self._queues[queue] = None
+        if not queue.writes:
+            self._work.set()
+        queue.writes.append(writing)
+        writing.place = queue
+
+    def publish(self, writing: Writing) -> None:
+        """Carry out an append when the round ends. What comes of one that is refused for its drop
+        or token is clear at once, and told then all the same: it need not be kept."""
+        if not self._round:
+            now = self._now()
+            asyncio.get_running_loop().call_later(publish_at(now) - now, self.end_round)
+        writing.rest(self._round)
+        request = writing.request
+        if isinstance(request, wire.Append):
+            writing.verdict = self._drops.judge(request)
+        if writing.verdict is not None:
+            writing.request = wire.Append(request.id, b"", b"", b"")
+            self._wait_bytes.give_back(writing.asker, writing.size)
+            writing.room, writing.size = None, 0
+
+    def end_round(self) -> None:
+        """Have all that waits for the end of the round written."""
+        writes = list(self._round)
+        secrets.SystemRandom().shuffle(writes)  # their order, too, would tell who came when
+        for writing in writes:
+            writing.rest(self._due)
+        if writes:
+            self._queues[self._due] = None
+        self._work.set()
+
+    async def run(self) -> None:
+        """Write what comes, until the relay drains and nothing waits."""
+        while self._queues or self._steps or not self.is_ending:
+            await self._work.wait()
+            self._work.clear()
+            while self._queues or self._steps:
+                for next_batch in (self._next_writes, self._next_steps):
+                    async with self._turn:
+                        if batch := next_batch():
+                            await self._commit(batch)
+
+    def _next_writes(self) -> list[Writing]:
+        batch: list[Writing] = []
+        taken, queues, frozen = 0, self._queues, self._drops.frozen
+        while queues and len(batch) < BATCH_CELLS and taken < BATCH_BYTES:
+            queue, _ = queues.popitem(last=False)
+            for _ in range(min(TURN_WRITES, len(queue.writes))):
+                writing = queue.writes.popleft()
+                writing.place = None
+                request = writing.request
+                if frozen and isinstance(request, wire.Append) and request.drop_id in frozen:
+                    writing.rest(self._held)
+                    continue
+                batch.append(writing)
+                taken += writing.size
+                if taken >= BATCH_BYTES:
+                    break
+            if queue.writes:
+                queues[queue] = None
+        return batch
+
+    def _next_steps(self) -> list[Writing]:
+        """One step, or as many as only bring cells."""
+        batch: list[Writing] = []
+        taken, are_carries = 0, True
+        while self._steps and are_carries and len(batch) < BATCH_CELLS and taken < CARRY_BYTES:
+            first = self._steps.writes[0].request
+            are_carries = isinstance(first, wire.Move) and isinstance(first.step, Carry)
+            if batch and not are_carries:
+                break
+            writing = self._steps.writes.popleft()
+            writing.place = None
+            batch.append(writing)
+            taken += writing.size
+        return batch
+
+    async def _commit(self, batch: Sequence[Writing]) -> None:
+        started, loop = time.perf_counter(), asyncio.get_running_loop()
+        requests = [writing.request for writing in batch if writing.verdict is None]
+        steps = [request for request in requests if isinstance(request, wire.Move)]
+        replies: list[wire.Reply] = []
+        landed: dict[bytes, wire.Cells] = {}
+        try:
+            if steps:
+                if isinstance(steps[0].step, Begin | Erase):
+                    self._thaw()  # who froze them has ended, and they can be read no longer
+                # In the thread: opening what a move brings, or reading the ledger, takes longer
+                # than the loop may stand still.
+                take = functools.partial(self._moves.take, steps, now=self._now())
+                replies = await loop.run_in_executor(self._thread, take)
+                if isinstance(steps[0].step, Begin | Release | Abandon):
+                    self._drops.know_moves()
+            else:
+                writes = [request for request in requests if not isinstance(request, wire.Move)]
+                replies, landed = self._drops.write(writes, now=self._now())
+                await loop.run_in_executor(self._thread, self._drops.commit)
+                answers = iter(replies)
+                replies = [writing.verdict or next(answers) for writing in batch]
+        except AmanatError as error:
+            logger.error("commit failed: %s", error.code)  # noqa: TRY400  # a trace says no more
+            replies, landed = [writing.refusal(error) for writing in batch], {}
+        for step in steps:
+            self._after(step.step)
+        if steps:
+            # The thread need not wait for this with the next ones.
+            loop.call_soon(_answer, batch, replies)
+        else:
+            _answer(batch, replies)
+        for drop_id, cells in landed.items():
+            self._readers.publish(drop_id, cells)
+        self._metrics.waiting_writes.set(sum(map(len, self._queues)) + len(self._steps))
+        self._metrics.commit_seconds.observe(time.perf_counter() - started)
+
+    def _after(self, step: Step) -> None:
+        """Let writers wait for frozen drops, but not for long, or no longer."""
+        if isinstance(step, Freeze):
+            if self._freeze is not None:
+                self._freeze.cancel()
+            self._freeze = asyncio.get_running_loop().call_later(FREEZE_S, self._thaw)
+        elif isinstance(step, Thaw):
+            self._thaw()
+
+    def _thaw(self) -> None:
+        thawed = tuple(self._drops.frozen)
+        self._drops.frozen.clear()
+        for writing in reversed(tuple(self._held)):  # each was before all that is in its queue
+            queue = writing.asker.writes
+            writing.rest(None)
+            queue.writes.appendleft(writing)
+            writing.place = queue
+            self._queues[queue] = None
+        self._work.set()
+        for drop_id in thawed:
+            for reader in self._readers.live(drop_id):
+                self._readers.catch_up(reader)  # if the drop has gone, this tells it where
+
+    async def in_turns(self, steps: Iterator[bool], what: str) -> None:
+        """Take the steps of something long, by turns with commits. The next hour tries again what
+        fails."""
+        loop = asyncio.get_running_loop()
+        try:
+            more = True
+            while more:
+                async with self._turn:
+                    more = await loop.run_in_executor(self._thread, next, steps, False)
+        except AmanatError as error:
+            logger.error("%s failed: %s", what, error.code)  # noqa: TRY400  # a trace says no more
+
+
+def _answer(batch: Sequence[Writing], replies: Sequence[wire.Reply]) -> None:
+    for writing, reply in zip(batch, replies, strict=True):
+        writing.asker.answer(writing, reply)
