@@ -77,7 +77,7 @@ class TrustError(AmanatError):
     exit_status = 5
 
 
-# Usage: what the caller asked for cannot be.
+# Usage: the program cannot do what the caller asked for.
 
 
 class BadSetting(UsageError):
@@ -88,7 +88,7 @@ class BadSetting(UsageError):
 class PortTaken(UsageError):
     code = "port-taken"
     text = "another program listens on this port"
-    hint = "end it, or give this one another port"
+    hint = "stop that program, or give this one another port"
 
 
 class BadArgument(UsageError):
@@ -110,43 +110,48 @@ class ProfileExists(UsageError):
 class ProfileInUse(UsageError):
     code = "profile-in-use"
     text = "another process is using this profile"
-    hint = "stop it first, for two would fork its keys; only `amanat run` works for other commands"
+    hint = (
+        "stop that process first, because two would fork its keys; only `amanat run` works"
+        " for other commands"
+    )
 
 
 class NotPermitted(UsageError):
     code = "not-permitted"
     text = "the system does not let you read or write this"
-    hint = "see whose it is, its mode, and whether the disk is mounted read-only"
+    hint = "check its owner, its mode, and whether the disk is mounted read-only"
 
 
 class OtherVersion(UsageError):
     code = "other-version"
-    text = "the process of `amanat run` is of another version of the program"
+    text = "the running `amanat run` is of another version of the program"
     hint = "end it, and start `amanat run` again"
 
 
 class ReportExists(UsageError):
     code = "report-exists"
-    text = "this directory holds something already, and not an unfinished drill of these settings"
-    hint = "give another one with --report"
+    text = (
+        "this directory already holds something other than an unfinished drill with these settings"
+    )
+    hint = "give another directory with --report"
 
 
 class MoveUnderWay(UsageError):
     code = "move-under-way"
     text = "a move of this relay has begun and has not ended"
-    hint = "go on with `amanat region move --resume`, or undo it with `--abandon`"
+    hint = "continue it with `amanat region move --resume`, or undo it with `--abandon`"
 
 
 class NoticeRuns(UsageError):
     code = "notice-runs"
-    text = "nothing moves before the date of a notice that people were shown"
+    text = "a relay may move only on or after the date of a notice that people were shown"
     hint = "announce the move with `amanat region notice`, and move on its date"
 
 
 class NotInstalled(UsageError):
     code = "not-installed"
-    text = "a program that this takes is not installed"
-    hint = "`make real` installs what a drill of real servers takes"
+    text = "a program that this command needs is not installed"
+    hint = "`make real` installs the programs that a drill of real servers needs"
 
 
 class WrongPassphrase(UsageError):
@@ -198,7 +203,7 @@ class UnknownConversation(UsageError):
 
 class AmbiguousName(UsageError):
     code = "ambiguous-name"
-    text = "this name stands for more than one"
+    text = "this name stands for more than one person or group"
     hint = "use the id instead; `--json` shows it"
 
 
@@ -214,7 +219,7 @@ class NotAdmin(UsageError):
 
 class GroupTooLarge(UsageError):
     code = "group-too-large"
-    text = "the group would grow beyond what its ciphersuite is meant for"
+    text = "the group would grow beyond the size that its ciphersuite allows"
 
 
 class MessageTooLarge(UsageError):
@@ -231,7 +236,7 @@ class LabMissing(UsageError):
 class UnknownHelp(UsageError):
     code = "unknown-help"
     text = "that person has not helped us to a state of this group"
-    hint = "`amanat group rejoin GROUP` shows who has"
+    hint = "`amanat group rejoin GROUP` shows the people who have"
 
 
 class UnknownMessage(UsageError):
@@ -267,7 +272,7 @@ class InviteExpired(UsageError):
 class UnknownInvite(UsageError):
     code = "unknown-invite"
     text = "there is no such open invite"
-    hint = "`amanat invites` lists those that are"
+    hint = "`amanat invites` lists the open invites"
 
 
 class OwnInvite(UsageError):
@@ -278,7 +283,7 @@ class OwnInvite(UsageError):
 class BrokenInvite(UsageError):
     code = "broken-invite"
     text = "this is not a whole Amanat invite"
-    hint = "copy the link again, all of it"
+    hint = "copy the whole link again"
 
 
 class RegionNotAllowed(UsageError):
@@ -289,7 +294,7 @@ class RegionNotAllowed(UsageError):
 
 class RegionsDiffer(UsageError):
     code = "regions-differ"
-    text = "home and fallback are to be in one region, and are not"
+    text = "home and fallback must be in one region, but are not"
     hint = "give a fallback in the region of the home, or none; or allow two with --no-strict"
 
 
@@ -299,7 +304,7 @@ class BrokenAddress(UsageError):
     hint = "it looks like amanat://HOST:PORT/#KEY; the relay prints it"
 
 
-# Peer: what the other side sent breaks a rule.
+# Peer: the other side broke a rule.
 
 
 class MalformedFrame(PeerError):
@@ -323,23 +328,23 @@ class NoSuchDrop(PeerError):
     """No such drop, or a wrong token: one answer, so that existence does not leak."""
 
     code = "no-such-drop"
-    text = "there is no such drop, or the token is not its own"
+    text = "there is no such drop, or the token does not belong to it"
 
 
 class NoAccess(PeerError):
     code = "no-access"
-    text = "this relay gives access to its own people only"
+    text = "this relay gives access only to its own people"
     hint = "ask its operator for an access code"
 
 
 class DropConflict(PeerError):
     code = "drop-conflict"
-    text = "this drop exists with other tokens or another kind"
+    text = "this drop exists already with other tokens or of another kind"
 
 
 class LabelTaken(PeerError):
     code = "label-taken"
-    text = "this label holds other bytes already"
+    text = "this label already holds other bytes"
 
 
 class BadCell(PeerError):
@@ -349,7 +354,7 @@ class BadCell(PeerError):
 
 class CellTooLarge(PeerError):
     code = "cell-too-large"
-    text = "the next cell of the drop has no room in a page"
+    text = "the next cell of the drop does not fit into a page"
 
 
 class WrongRegion(PeerError):
@@ -379,7 +384,7 @@ class NotInLedger(PeerError):
 
 class BrokenMove(PeerError):
     code = "broken-move"
-    text = "what is said of a move is malformed, contradicts itself or is not signed by its relay"
+    text = "a statement about a move is malformed, contradicts itself or is not signed by its relay"
 
 
 class MoveRefused(PeerError):
@@ -399,7 +404,7 @@ class BrokenReport(PeerError):
 
 
 class DropMoved(PeerError):
-    """Tells by what order, so that whoever asks can follow."""
+    """Names the order of the move, so that the client that asked can follow."""
 
     code = "drop-moved"
     text = "this drop has moved to another relay"
@@ -409,7 +414,7 @@ class DropMoved(PeerError):
     ) -> None:
         super().__init__(detail, retry_after=retry_after)
         self.order = order
-        """Signed by the relay that was asked (protocol/moving.py)."""
+        """Signed by the relay that the client asked (protocol/moving.py)."""
 
 
 class BrokenSeal(PeerError):
@@ -419,13 +424,13 @@ class BrokenSeal(PeerError):
 
 class HopRefused(PeerError):
     code = "hop-refused"
-    text = "this relay does not pass requests on to that one"
+    text = "this relay does not forward requests to that one"
     hint = "see `amanat hop`"
 
 
 class UnexpectedReply(PeerError):
     code = "unexpected-reply"
-    text = "the relay answered something that was not asked"
+    text = "the relay sent an answer that nobody asked for"
 
 
 class InvalidCell(PeerError):
@@ -452,7 +457,7 @@ class InvalidWelcome(PeerError):
 
 class InvalidFile(PeerError):
     code = "invalid-file"
-    text = "the file is not what was announced"
+    text = "the file is not the one that was announced"
 
 
 class InvalidKeyPackage(PeerError):
@@ -469,19 +474,19 @@ class ReusedSecret(PeerError):
     """RFC 9420, section 9.2: a generation's key is used once. A replay lands here."""
 
     code = "reused-secret"
-    text = "the message was decrypted before"
+    text = "the message has been decrypted before"
 
 
 class TooOld(PeerError):
     code = "too-old"
-    text = "the message is of an epoch or generation whose key is gone"
+    text = "the message is from an epoch or generation whose key is gone"
 
 
 class WrongEpoch(PeerError):
     """RFC 9420, section 6: a message is of the epoch that it names. It will never be read later."""
 
     code = "wrong-epoch"
-    text = "the message is of an epoch that is over"
+    text = "the message is from an epoch that is over"
 
 
 class OwnMessage(PeerError):
@@ -494,25 +499,28 @@ class OwnMessage(PeerError):
 
 class MovedAway(Unavailable):
     code = "moved-away"
-    text = "what rests at this relay has moved to a region you have not allowed"
+    text = "your data at this relay has moved to a region you have not allowed"
     hint = "leave with `amanat exit --to RELAY`, or allow it with `amanat home --allow-regions`"
 
 
 class RelayUnreachable(Unavailable):
     code = "relay-unreachable"
     text = "the relay does not answer"
-    hint = "what you wrote is kept and goes out when it answers"
+    hint = "the client keeps your words and sends them when the relay answers"
 
 
 class NotPublic(RelayUnreachable):
     code = "not-public"
-    text = "somebody else says that this relay is on a private network: it is not called on there"
+    text = (
+        "another person says that this relay is on a private network: the client does not"
+        " call it there"
+    )
     hint = "if you know the relay, name it yourself: `amanat place ADDRESS`"
 
 
 class HopAway(RelayUnreachable):
     code = "hop-away"
-    text = "the hop cannot be reached; what is to be sent waits for it"
+    text = "the hop cannot be reached; outgoing requests wait for it"
     hint = "`amanat hop off` asks relays directly: then they see your network address"
 
 
@@ -520,20 +528,20 @@ class NoHop(HopAway):
     code = "no-hop"
     text = "covered transport needs a hop, and there is none"
     hint = (
-        "have a second relay of another operator that passes requests on (`amanat home --fallback`)"
+        "add a second relay by another operator that forwards requests (`amanat home --fallback`)"
     )
 
 
 class BackgroundGone(Unavailable):
     code = "background-gone"
     text = "the process of `amanat run` ended before this was done"
-    hint = "look whether it was, before you do it again"
+    hint = "check whether it was done before you do it again"
 
 
 class BackgroundBusy(Unavailable):
     code = "background-busy"
-    text = "the process of `amanat run` does as many commands at once as it may"
-    hint = "end one, such as a `read --follow`"
+    text = "the running `amanat run` is doing as many commands at once as it may"
+    hint = "end one of them, such as a `read --follow`"
 
 
 class RelayBusy(Unavailable):
@@ -543,7 +551,7 @@ class RelayBusy(Unavailable):
 
 class FileIncomplete(Unavailable):
     code = "file-incomplete"
-    text = "a part of the file is not there, or not yet"
+    text = "a part of the file is missing, or has not arrived yet"
 
 
 class DropFull(Unavailable):
@@ -562,20 +570,18 @@ class DiskFull(Unavailable):
 class FileTooLarge(DiskFull):
     code = "file-too-large"
     text = "a file has reached the largest size that is allowed here"
-    hint = "nothing is harmed: see `ulimit -f` and the limits of the file system"
+    hint = "nothing is harmed: check `ulimit -f` and the limits of the file system"
 
 
 class DiskFailed(DiskFull):
     code = "disk-failed"
     text = "the disk reports an error"
-    hint = (
-        "nothing was written: see the system's log, and have a copy of your data before you go on"
-    )
+    hint = "nothing was written: check the system's log, and copy your data before you go on"
 
 
 class OutputFailed(Unavailable):
     code = "output-failed"
-    text = "what was asked for could not be shown"
+    text = "the result could not be shown"
 
 
 class NoMemory(Unavailable):
@@ -591,13 +597,13 @@ class Draining(Unavailable):
 
 class OutOfStep(Unavailable):
     code = "out-of-step"
-    text = "this conversation is being joined again"
+    text = "the client is joining this conversation again"
     hint = "try again when a contact who is in it has been online"
 
 
 class FutureEpoch(Unavailable):
     code = "future-epoch"
-    text = "the message is of an epoch this client has not reached yet"
+    text = "the message is from an epoch that this client has not reached yet"
 
 
 class PendingCommit(Unavailable):
@@ -627,25 +633,31 @@ class RelayLied(TrustError):
 
 class RelayDoubted(TrustError):
     code = "relay-doubted"
-    text = "somebody says that a relay has shown them something else than us: it lies, or they do"
+    text = (
+        "somebody says that a relay showed them something different from what it showed us:"
+        " one of them lies"
+    )
 
 
 class GroupVouched(TrustError):
     code = "group-vouched"
-    text = "what became of the group while we were away is known by the word of one person"
-    hint = "look at who is in it and who its admins are"
+    text = "only one person vouches for what happened to the group while we were away"
+    hint = "check its members and its admins"
 
 
 class MoveAnnounced(TrustError):
     code = "move-announced"
-    text = "who runs a relay of yours has announced that everything there moves to another region"
-    hint = "`amanat status` says where to and by which day to decide; `amanat exit` leaves instead"
+    text = "an operator of your relays has announced that everything there moves to another region"
+    hint = (
+        "`amanat status` shows the destination and the day to decide by; `amanat exit` leaves"
+        " instead"
+    )
 
 
 class LedgerRewritten(TrustError):
     code = "ledger-rewritten"
-    text = "the relay's ledger is not the one it has signed before"
-    hint = "it was written anew or put back to an older copy; ask who runs the relay"
+    text = "the relay's ledger is not the one that it signed before"
+    hint = "it was rewritten or restored from an older copy; ask the relay's operator"
 
 
 class BrokenChain(TrustError):
@@ -656,13 +668,15 @@ class BrokenChain(TrustError):
 
 class HeardOtherwise(TrustError):
     code = "heard-otherwise"
-    text = "a member says that another has said something else to them than to us: one of them lies"
+    text = (
+        "a member says that another member told them something different from us: one of them lies"
+    )
 
 
 class CopiedVault(TrustError):
     code = "copied-vault"
     text = "another copy of this vault was used after this one"
-    hint = "use one of them only; its conversations are being joined again"
+    hint = "use only one of them; the client is joining its conversations again"
 
 
 class MessageLost(TrustError):
@@ -674,7 +688,8 @@ class MessageLost(TrustError):
 class BrokenControl(TrustError):
     code = "broken-control"
     text = (
-        "an attack does not find what the server is told: the drill is broken, and proves nothing"
+        "an attack does not find something that the server is told: the drill is broken, and"
+        " proves nothing"
     )
 
 
