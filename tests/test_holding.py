@@ -13,6 +13,7 @@ from amanat.client import conversation as rules
 from amanat.client.conversation import CUT_OFF_MS
 from amanat.client.gaps import BEATS_MS
 from amanat.client.holding import DEPOSIT, HOLD, PATIENCE_MS
+from amanat.client.unit import Unit
 from amanat.drill.world import STORM, Person, Relay, World
 from amanat.errors import BadArgument, InvalidMessage, RelayBusy
 from amanat.protocol import codec
@@ -114,9 +115,11 @@ async def test_all_that_is_done_with_words_is_held(
     posted: list[CellKind] = []
     post = alice.client._delivery.post
 
-    def record(gid: bytes, to: Peer, kind: CellKind, payload: bytes, **rest: object) -> bool:
+    def record(
+        unit: Unit, gid: bytes, to: Peer, kind: CellKind, payload: bytes, **rest: object
+    ) -> bool:
         posted.append(kind)
-        return post(gid, to, kind, payload, **rest)  # type: ignore[arg-type]
+        return post(unit, gid, to, kind, payload, **rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(alice.client._delivery, "post", record)
     gid = alice.gid("bob")

@@ -120,9 +120,11 @@ def count_kinds(person: Person, monkeypatch: pytest.MonkeyPatch) -> Counter[Cell
     delivery = person.client._delivery
     post = delivery.post
 
-    def counted(gid: bytes, to: Peer, kind: CellKind, payload: bytes, **rest: object) -> bool:
+    def counted(
+        unit: Unit, gid: bytes, to: Peer, kind: CellKind, payload: bytes, **rest: object
+    ) -> bool:
         kinds[kind] += 1
-        return post(gid, to, kind, payload, **rest)  # type: ignore[arg-type]
+        return post(unit, gid, to, kind, payload, **rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(delivery, "post", counted)
     return kinds
