@@ -82,6 +82,7 @@ bench: build
 	$(BIN)/python bench/person.py
 	$(BIN)/python bench/mls.py --large --repeat 3
 	$(BIN)/python bench/cells.py
+	$(BIN)/python bench/start.py
 
 bench-peers: build
 	$(BIN)/python bench/peers.py
