@@ -56,6 +56,12 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "a background does whatever it is asked for",
+        "if args.command.needs is not Needs.CLIENT:",
+        "if args.command.needs is Needs.BACKGROUND:",
+        ["test_commands.py::test_a_background_does_what_needs_a_client_and_nothing_else"],
+    ),
+    Mutant(
         "work that is broken off before it has begun is left lying",
         "        task.add_done_callback(lambda _: work.close())\n",
         "",
