@@ -353,7 +353,7 @@ MUTANTS = [
         "what a connection writes in its turn is longer than an answer may be",
         "                if taken >= BATCH_BYTES:\n",
         "                if False:\n",
-        ["test_relay_turns.py::test_what_lands_in_a_drop_at_once_fits_into_one_answer"],
+        ["test_relay_turns.py::test_cells_that_land_in_a_drop_at_once_fit_into_one_answer"],
     ),
     Mutant(
         "people's writes wait behind all that a mover asks for",
@@ -487,27 +487,33 @@ MUTANTS = [
         "a connection does all it is asked before the next one's turn",
         "SPARE = 512\n",
         "SPARE = 2**62\n",
-        ["test_relay_turns.py::test_who_asks_once_does_not_wait_behind_who_asks_much"],
+        [
+            "test_relay_turns.py::test_a_client_that_asks_once_does_not_wait_behind_one_that_asks_much"
+        ],
     ),
     Mutant(
         "a connection's writes are all carried out before the next one's",
         "TURN_WRITES = 100\n",
         "TURN_WRITES = 2**62\n",
-        ["test_relay_turns.py::test_who_asks_once_does_not_wait_behind_who_asks_much"],
+        [
+            "test_relay_turns.py::test_a_client_that_asks_once_does_not_wait_behind_one_that_asks_much"
+        ],
     ),
     Mutant(
         "who goes ends what others at a hop wait for",
         "await asyncio.shield(destination.proving)",
         "await destination.proving",
         [
-            "test_relay_turns.py::test_who_goes_while_a_hop_connects_does_not_end_that_for_the_others"
+            "test_relay_turns.py::test_a_client_that_leaves_while_a_hop_connects_does_not_end_that_for_the_others"
         ],
     ),
     Mutant(
         "what nobody waits for any more waits on at the other relay",
         "isinstance(request, wire.Read | wire.Forward | wire.Sealed):",
         "isinstance(request, wire.Read):",
-        ["test_relay_turns.py::test_what_nobody_waits_for_any_more_waits_at_no_other_relay_either"],
+        [
+            "test_relay_turns.py::test_a_request_that_nobody_waits_for_waits_at_no_other_relay_either"
+        ],
     ),
     Mutant(
         "files take the room of messages",
@@ -535,7 +541,7 @@ MUTANTS = [
         "            writing.verdict = self._drops.judge(request)\n",
         "            pass\n",
         [
-            "test_relay_turns.py::test_what_is_published_with_a_wrong_token_is_not_kept_and_told_with_the_others"
+            "test_relay_turns.py::test_a_cell_published_with_a_wrong_token_is_not_kept_and_refused_with_the_others"
         ],
     ),
     Mutant(
@@ -766,7 +772,7 @@ MUTANTS = [
         "relay answers before the disk has it",
         '        "synchronous = FULL",\n',
         '        "synchronous = OFF",\n',
-        ["test_relay_store.py::test_what_is_answered_and_what_is_erased_outlives_the_power"],
+        ["test_relay_store.py::test_answers_and_erasures_outlive_the_power"],
     ),
     Mutant(
         "cells before their keys",
@@ -1629,15 +1635,13 @@ MUTANTS = [
         "what was deferred is never waited for",
         "                self._settle()\n",
         "                pass\n",
-        ["test_relay_store.py::test_what_was_deferred_is_on_disk_when_the_next_commit_returns"],
+        ["test_relay_store.py::test_a_deferred_batch_is_on_disk_when_the_next_commit_returns"],
     ),
     Mutant(
         "a commit that changes nothing settles nothing",
         "is_written = self._writer.total_changes != self._committed_rows",
         "is_written = self._writer.in_transaction",
-        [
-            "test_relay_store.py::test_what_was_deferred_is_waited_for_by_a_commit_that_changes_nothing"
-        ],
+        ["test_relay_store.py::test_a_commit_that_changes_nothing_waits_for_the_deferred_batch"],
     ),
     Mutant(
         "the log grows for as long as somebody writes",

@@ -404,12 +404,7 @@ PLAIN = (
     "protocol/places.py",
     "protocol/rounds.py",
     "region/notice.py",
-    "relay/known.py",
-    "relay/store/cells.py",
-    "relay/store/keys.py",
-    "relay/store/ledger.py",
-    "relay/store/pages.py",
-    "relay/store/wrapping.py",
+    "relay",
 )
 """Packages and modules of ours whose docstrings and comments have no such sentence."""
 

@@ -459,7 +459,7 @@ def test_a_drop_expires_from_its_beginning_even_if_the_clock_was_set_back(relay:
     assert relay.read(BUCKET, now=later).cells == []
 
 
-def test_what_is_shredded_but_not_yet_erased_is_not_read(relay: Relay) -> None:
+def test_a_cell_that_is_shredded_but_not_yet_erased_is_not_read(relay: Relay) -> None:
     relay.write(*(append(BUCKET, cell(n)) for n in (1, 2)))
     today = NOW + 10 * DAY_S
     relay.write(append(BUCKET, cell(3)), now=today)

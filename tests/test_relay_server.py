@@ -330,7 +330,7 @@ async def test_a_refusal_is_named_and_the_connection_goes_on(relay: RelayProcess
     ],
 )
 @in_loop
-async def test_what_is_no_frame_ends_the_connection(
+async def test_bytes_that_are_no_frame_end_the_connection(
     relay: RelayProcess, data: bytes, code: int, reason: str | None
 ) -> None:
     peer = await Peer.connect(relay.address)
@@ -452,7 +452,7 @@ async def test_limits_are_named_and_nothing_is_lost(tmp_path: Path) -> None:
 
 
 @in_loop
-async def test_who_waits_keeps_nobody_from_asking_and_the_greediest_gives_way(
+async def test_waiting_readers_keep_nobody_from_asking_and_the_greediest_gives_way(
     tmp_path: Path,
 ) -> None:
     settings = RelayLimits(waits_total=3, requests_in_flight_total=4)

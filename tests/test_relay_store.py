@@ -238,7 +238,7 @@ def test_the_log_is_emptied_beside_the_writing_and_begun_anew(
     assert [cell for after in range(0, 1000, 250) for cell in read(drops, after)[:250]] == cells
 
 
-def test_what_was_deferred_is_on_disk_when_the_next_commit_returns(
+def test_a_deferred_batch_is_on_disk_when_the_next_commit_returns(
     tmp_path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[str] = []
@@ -274,7 +274,7 @@ def test_what_was_deferred_is_on_disk_when_the_next_commit_returns(
     assert len(read(drops)) == 4
 
 
-def test_what_was_deferred_is_waited_for_by_a_commit_that_changes_nothing(
+def test_a_commit_that_changes_nothing_waits_for_the_deferred_batch(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[int] = []
@@ -287,7 +287,7 @@ def test_what_was_deferred_is_waited_for_by_a_commit_that_changes_nothing(
     assert len(synced) == 1
 
 
-def test_a_disk_that_fails_what_was_deferred_fails_what_waits_for_it(
+def test_a_disk_that_fails_a_deferred_batch_fails_the_commit_that_waits_for_it(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fsync(_: int) -> None:
@@ -340,7 +340,7 @@ def test_a_batch_that_failed_leaves_nothing_behind(store: SqliteStore) -> None:
 
 @pytest.mark.parametrize("connection", ["_writer", "_keys"])
 @pytest.mark.parametrize(("setting", "value"), [("synchronous", 2), ("secure_delete", 1)])
-def test_what_is_answered_and_what_is_erased_outlives_the_power(
+def test_answers_and_erasures_outlive_the_power(
     store: SqliteStore, connection: str, setting: str, value: int
 ) -> None:
     assert getattr(store, connection).execute(f"PRAGMA {setting}").fetchone() == (value,)

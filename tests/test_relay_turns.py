@@ -340,7 +340,7 @@ def test_reads_that_are_taken_back_cost_the_next_reader_nothing(tmp_path: Path) 
 
 
 @pytest.mark.e2e
-def test_who_asks_once_does_not_wait_behind_who_asks_much(
+def test_a_client_that_asks_once_does_not_wait_behind_one_that_asks_much(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Asker] = []
@@ -382,7 +382,7 @@ def test_who_asks_once_does_not_wait_behind_who_asks_much(
 
 
 @pytest.mark.e2e
-def test_what_lands_in_a_drop_at_once_fits_into_one_answer(tmp_path: Path) -> None:
+def test_cells_that_land_in_a_drop_at_once_fit_into_one_answer(tmp_path: Path) -> None:
     many = 40
 
     async def scenario(relay: server.Relay, at: RelayAddress) -> None:
@@ -403,7 +403,7 @@ def test_what_lands_in_a_drop_at_once_fits_into_one_answer(tmp_path: Path) -> No
 
 
 @pytest.mark.e2e
-def test_who_asks_where_relays_are_all_the_time_is_slowed_down_and_nobody_else(
+def test_a_client_that_asks_for_addresses_all_the_time_slows_down_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many, heard = 300, 0
@@ -439,7 +439,7 @@ def test_who_asks_where_relays_are_all_the_time_is_slowed_down_and_nobody_else(
 
 
 @pytest.mark.e2e
-def test_what_is_published_with_a_wrong_token_is_not_kept_and_told_with_the_others(
+def test_a_cell_published_with_a_wrong_token_is_not_kept_and_refused_with_the_others(
     tmp_path: Path,
 ) -> None:
     async def scenario(relay: server.Relay, at: RelayAddress) -> None:
@@ -595,7 +595,7 @@ def test_the_hops_that_ask_are_named_by_addresses(tmp_path: Path) -> None:
 
 
 @pytest.mark.e2e
-def test_what_nobody_waits_for_any_more_waits_at_no_other_relay_either(tmp_path: Path) -> None:
+def test_a_request_that_nobody_waits_for_waits_at_no_other_relay_either(tmp_path: Path) -> None:
     async def scenario(relay: server.Relay, at: RelayAddress) -> None:
         idle = derive_bucket(relay._home.bucket_key, 0, region="DE")
         listed = HopConfig(serve="listed", relays=(str(at),))
@@ -618,7 +618,9 @@ def test_what_nobody_waits_for_any_more_waits_at_no_other_relay_either(tmp_path:
 
 
 @pytest.mark.e2e
-def test_who_goes_while_a_hop_connects_does_not_end_that_for_the_others(tmp_path: Path) -> None:
+def test_a_client_that_leaves_while_a_hop_connects_does_not_end_that_for_the_others(
+    tmp_path: Path,
+) -> None:
     async def scenario(relay: server.Relay, at: RelayAddress) -> None:
         listed = HopConfig(serve="listed", relays=(str(at),))
         with RelayProcess(tmp_path / "hop", hop=listed) as hop:

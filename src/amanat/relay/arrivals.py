@@ -1,7 +1,7 @@
-"""The rules of what a move brings to a relay, before it lands.
+"""The rules for cells that a move brings to a relay, before they land.
 
-Everything that several steps bring is looked up and staged together: a statement for each cell, or
-for each drop, would take longer than the cells do.
+All parts of several steps are looked up and staged together: a statement for each cell, or for each
+drop, would take longer than the cells do.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ class Arrived(NamedTuple):
     """The drop's digest before each."""
     cells: Sequence[WrappedCell]
     keys: Sequence[ShredKey]
-    """What opens them."""
+    """The keys that open them."""
 
 
 class ArrivalStore(Store, Protocol):
     """Where drops rest that arrive."""
 
     def find_all(self, drop_ids: Sequence[bytes]) -> dict[bytes, DropRecord]:
-        """Fresh copies of those of these drops that there are, by their ids."""
+        """Fresh copies of those of these drops that exist, by their ids."""
 
     def put(self, arrived: Iterable[Arrived]) -> None:
-        """Stage what has arrived. The records are saved apart."""
+        """Stage cells that have arrived. The records are saved separately."""
 
     def cut(self, drop: DropRecord, upto: int) -> tuple[int, int]:
         """Stage that the cells up to a seq are deleted: (how many, their bytes). The record is
-        saved apart."""
+        saved separately."""
 
     def forget(self, drop: DropRecord) -> None:
-        """Stage that a drop, which holds nothing, is no more."""
+        """Stage the end of a drop that holds no cell."""
 
 
 class Unwrap(Protocol):
@@ -68,12 +68,12 @@ class Unwrap(Protocol):
 
 
 class Arrivals:
-    """What steps bring that are committed together."""
+    """The parts of steps that are committed together."""
 
     def __init__(
         self, store: ArrivalStore, drop_ids: Sequence[bytes], *, most_drops: int, unwrap: Unwrap
     ) -> None:
-        """They bring cells of these drops."""
+        """The steps bring cells of these drops."""
         self._store = store
         self._most_drops = most_drops
         self._unwrap = unwrap
@@ -83,7 +83,7 @@ class Arrivals:
         self._arrived: list[Arrived] = []
 
     def take(self, part: Part, record: MoveRecord, order: Order) -> Standing:
-        """Take what a part brings that has not come yet: how its drop stands then.
+        """Take the cells of a part that have not come yet. Returns how its drop stands then.
 
         Raises BrokenMove or RelayBusy.
         """
@@ -101,22 +101,21 @@ class Arrivals:
         if part.before < drop.head:
             return drop.standing()  # it came already
         if part.is_first and part.before > drop.head:
-            # What came before has ended at the source meanwhile.
+            # The cells before have ended at the source meanwhile.
             self.stage()
             self._store.cut(drop, drop.head)
             drop.head, drop.digest = part.before, part.digest
             drop.cells = drop.bytes = 0
             drop.oldest_day = None
         elif part.before > drop.head:
-            return drop.standing()  # what comes before did not come: the mover sees it
+            return drop.standing()  # earlier cells are missing: the mover sees it
         elif part.digest != drop.digest:
             raise BrokenMove
         self._open(part, drop)
         return drop.standing()
 
     def _begin(self, part: Part, record: MoveRecord, old: DropRecord | None) -> DropRecord:
-        """The record of a drop that begins to arrive; `old` is what is left of its being here
-        before."""
+        """The record of a drop that begins to arrive. `old` is that of an earlier stay here."""
         if old is not None and (old.cells or old.state == ARRIVING):
             raise BrokenMove
         if old is not None:
@@ -143,7 +142,8 @@ class Arrivals:
         return drop
 
     def _open(self, part: Part, drop: DropRecord) -> None:
-        """What cannot be opened, or is not what the digest goes on with, does not come."""
+        """Open the cells of a part. Cells that do not open, or do not continue the digest, are
+        refused."""
         try:
             cells = self._unwrap(part.cells, part.keys, drop.bound, after=drop.head)
         except StoreDamaged:
@@ -167,7 +167,7 @@ class Arrivals:
             self._changed[drop.drop_id] = drop
 
     def stage(self) -> None:
-        """Stage what came."""
+        """Stage all that came."""
         self._store.add(*self._new)
         self._store.save(*self._changed.values())
         self._store.put(self._arrived)

@@ -1,7 +1,8 @@
-"""Requests that are under way: where each one rests, and how alone it can be answered.
+"""Requests that are under way: the table that each one rests in, and the only way to answer it.
 
-Whoever answers a request has it in hand. What it is answered with goes under its own number and, if
-it came sealed, under its own seal: nothing is looked up by a number that the other side chose.
+Code that answers a request holds the request itself. So an answer goes out under the request's own
+number and, if that came sealed, under its own seal. No code looks up a request by a number that the
+other side chose.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from amanat.relay.connection import Asker, Connection
 
 BYTES_SHARE = 8
-"""One connection fills no more than this part of the room for bytes that wait: half of it are the
-64 large cells that a client sends at once."""
+"""One connection fills at most this part of the room for bytes that wait: half of that is 64 large
+cells, as many as a client sends at once."""
 
 
 class Place(Protocol):
@@ -40,20 +41,20 @@ class Place(Protocol):
 
 
 class Seal(NamedTuple):
-    """What the answer to a sealed request is sealed with."""
+    """How the answer to a sealed request is sealed."""
 
     key: bytes
     least: int = 1
-    """How many message cells it is padded to."""
+    """The answer is padded to at least this many message cells."""
 
 
 class Rooms:
-    """What there is for requests under way, to be divided among those who ask."""
+    """The rooms for requests under way, divided among the clients."""
 
     MANY = 5
 
     def __init__(self, limits: RelayLimits, askers: Collection[Asker]) -> None:
-        """`askers` are all who may have anything of it, as they come and go."""
+        """`askers` are all that may hold a part, as they come and go."""
 
         def room(number: int, most: int, each: int) -> Room[Asker]:
             return Room(
@@ -67,18 +68,18 @@ class Rooms:
 
         self.requests = room(0, limits.requests_in_flight_total, limits.requests_in_flight)
         self.waits = room(1, limits.waits_total, limits.waits)
-        """For those of them that wait because whoever asks wants them to, or may."""
+        """For requests that wait because the client wants that, or allows it."""
         most = limits.bytes_in_flight_total
         self.write_bytes = room(2, most, most // BYTES_SHARE)
         """For bytes that wait for the disk."""
         self.step_bytes = room(3, most, most)
-        """The same of steps of moves: those who may take any are few, and bring much."""
+        """The same for steps of moves: few may take them, and each brings much."""
         self.wait_bytes = room(4, most, most // BYTES_SHARE)
         """For bytes that wait for the end of a round, or for another relay."""
         self.all = (self.requests, self.waits, self.write_bytes, self.step_bytes, self.wait_bytes)
 
     def enter(self, asking: Asking) -> None:
-        """A request is under way from now on. Raises RelayBusy where there is no room for it."""
+        """Start a request. Raises RelayBusy if there is no room for it."""
         asker = asking.asker
         self.requests.take(asker, 1)
         try:
@@ -97,7 +98,7 @@ class Rooms:
         asker.asked[asking.number] = asking
 
     def leave(self, asking: Asking) -> None:
-        """A request is under way no longer."""
+        """End a request, and give back its room."""
         asker = asking.asker
         del asker.asked[asking.number]
         self.requests.give_back(asker, 1)
@@ -107,7 +108,7 @@ class Rooms:
             asking.room.give_back(asker, asking.size)
 
     def pass_on(self, asking: Asking, to: Asker, number: int) -> None:
-        """A request is another's from now on, by this number."""
+        """Hand a request to another asker, under a number of that one."""
         asker = asking.asker
         del asker.asked[asking.number]
         self.requests.pass_on(asker, to, 1)
@@ -121,7 +122,7 @@ class Rooms:
 
 def _relieve(asker: Asker, room: int) -> bool:
     """End a request that holds something of a room, unless there is none that can be ended."""
-    # What has waited longest is nearest to its end. What is being committed cannot be ended.
+    # The oldest request is nearest to its end. A write in a commit cannot be ended.
     for asking in reversed(asker.asked.values()):
         if asking.place is not None and room in asking.rooms():
             asker.answer(asking, asking.refusal(RelayBusy(retry_after=BUSY_RETRY_S)))
@@ -132,8 +133,7 @@ def _relieve(asker: Asker, room: int) -> bool:
 class Asking:
     """A request that is not answered yet. It rests in at most one table, and leaves it as it ends.
 
-    The ids of its replies are its own: 0 inside a seal, and else `number`, by which whoever asks
-    knows it.
+    Its replies carry the id 0 inside a seal, and otherwise `number`, by which the client knows it.
     """
 
     __slots__ = ("asker", "number", "place", "request", "room", "seal", "size", "verdict", "waits")
@@ -146,18 +146,18 @@ class Asking:
         self.number = number
         self.seal = seal
         self.waits = False
-        """Whether it takes a place among those that wait."""
+        """Whether it takes a place among the waiting requests."""
         self.room: Room[Asker] | None = None
-        """Where its bytes take place."""
+        """The room that its bytes take."""
         self.size = 0
-        """How many these are."""
+        """How many bytes it takes."""
         self.verdict: wire.Reply | None = None
-        """The answer, where that is known before its turn comes."""
+        """The answer, if it is known before the request's turn comes."""
         self.place: Place | None = None
         """The table it rests in."""
 
     def rooms(self) -> Iterator[int]:
-        """The numbers of the rooms that it takes place in."""
+        """The numbers of the rooms that it takes a part of."""
         yield 0
         if self.waits:
             yield 1
@@ -173,10 +173,10 @@ class Asking:
             place[self] = None
 
     def stop(self) -> None:
-        """Wait for nothing any more."""
+        """Stop what the request waits for."""
 
     def refusal(self, error: AmanatError) -> wire.Failed | wire.Moved:
-        """The reply that says an error."""
+        """The reply that names an error."""
         return refusal(self.number if self.seal is None else 0, error)
 
     def frame(self, reply: wire.Reply) -> bytes:
@@ -197,7 +197,7 @@ class Writing(Asking):
 
 
 class Reader(Asking):
-    """A Read, Page or Follow that is not done, and how far it has come."""
+    """A Read, Page or Follow under way, and how far it has come."""
 
     __slots__ = ("after", "credit", "limit", "patience", "served", "timer")
 
@@ -213,27 +213,27 @@ class Reader(Asking):
     ) -> None:
         super().__init__(asker, request, number, seal)
         self.after = request.after
-        """Seq of the last cell it has been told."""
+        """Seq of the last cell that it has got."""
         self.limit, self.patience = wire.MAX_CELLS, 0
         """Most cells in one answer; seconds it waits if there are none."""
         if isinstance(request, wire.Read):
             self.limit, self.patience = request.limit, request.wait
         self.credit: float = request.credit if isinstance(request, wire.Follow) else inf
-        """Bytes of frames that it may still be sent; the last of them may go beyond."""
+        """Bytes of frames that it may still get; the last frame may go beyond."""
         self.waits = bool(self.patience) or isinstance(request, wire.Follow)
         self.served = False
-        """Whether it was answered before."""
+        """Whether it has had an answer."""
         self.timer: asyncio.TimerHandle | None = None
 
     def stop(self) -> None:
-        """Wait for nothing any more."""
+        """Stop waiting for cells."""
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
 
 
 class Errand(Asking):
-    """A request that is carried to another relay. Nobody here sees how long it waits there."""
+    """A request that this relay carries to another. Nobody here sees how long it waits there."""
 
     __slots__ = ("task",)
 
@@ -241,7 +241,7 @@ class Errand(Asking):
     task: asyncio.Task[None]
 
     def stop(self) -> None:
-        """Wait for nothing any more."""
+        """Stop waiting for the other relay."""
         self.task.cancel()
 
 
@@ -260,7 +260,7 @@ class Queue:
         self.writes.append(writing)
 
     def __delitem__(self, writing: Writing) -> None:
-        # Either all of them go, from the first on, or the newest.
+        # Either all of them leave, from the first on, or the newest does.
         if self.writes[-1] is writing:
             self.writes.pop()
         else:

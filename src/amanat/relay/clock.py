@@ -1,31 +1,31 @@
-"""The time that a relay goes by."""
+"""The relay's clock, which doubts large jumps."""
 
 from __future__ import annotations
 
 import time
 
 JUMP_S = 3600.0
-"""Seconds by which the clock may be put forward or back and is followed at once."""
+"""Largest jump of the system's clock that the relay follows at once, in seconds."""
 JUMP_PATIENCE_S = 86_400.0
-"""Seconds for which a clock that was put further is not: what it would end could not be had back,
-and who runs the relay, or its time service, has a day to notice."""
+"""Seconds for which the relay doubts a larger jump. Cells that a wrong clock ends are lost for
+good, so the operator, or a time service, has a day to correct it."""
 
 
 class Clock:
-    """The time of day, in Unix seconds, which somebody may set wrong while the relay runs.
+    """The time of day, in Unix seconds, although somebody may set it wrong while the relay runs.
 
-    One that is put forward would end cells that people were promised; one that is put back would
-    keep them for longer. So a large jump is believed only after it has lasted.
+    A clock that is set forward would end cells too early; one that is set back would keep them too
+    long. So the relay believes a large jump only after it has lasted.
     """
 
     def __init__(self, wall: float, running: float) -> None:
-        """`running` goes on evenly, from anywhere."""
+        """`running` grows evenly, from any start."""
         self._offset = wall - running
         self._doubted, self._since = self._offset, running
-        """What the clock says instead, and since when."""
+        """The offset that the system's clock shows instead, and since when."""
 
     def believe(self, wall: float, running: float) -> float:
-        """The time to go by when the clock says `wall`."""
+        """The time to use when the system's clock says `wall`."""
         offset = wall - running
         if abs(offset - self._doubted) > JUMP_S:
             self._doubted, self._since = offset, running
@@ -35,12 +35,12 @@ class Clock:
         return running + self._offset
 
     def now(self) -> float:
-        """The time to go by now, in Unix seconds."""
+        """The time to use now, in Unix seconds."""
         return self.believe(time.time(), _running())
 
 
 def system_clock() -> Clock:
-    """A clock that begins with what the system says."""
+    """A clock that starts at the system's time."""
     return Clock(time.time(), _running())
 
 

@@ -1,6 +1,6 @@
-"""One client's WebSocket. While there is much to do, what it asks waits until its turn comes.
+"""One client's WebSocket. While the relay is busy, requests wait for their connection's turn.
 
-Connections take turns, a piece of work each. So whoever asks for much waits for it themselves.
+Connections take turns, a piece of work each. So a client that asks for much waits for it itself.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from amanat.relay.server import Relay
 
 HIGH_WATER_BYTES = 256 * 1024
-"""Bytes that may wait for one connection's socket before it is given no more cells and its requests
-are not read."""
+"""Bytes that may wait for one connection's socket before it gets no further cells and the relay
+stops reading its requests."""
 INBOX_FRAMES = 256
-"""Requests that wait for a connection's turn before no more of it are read: what a client has under
-way at once, several times."""
+"""Requests that may wait for a connection's turn before the relay stops reading it: several times
+as many as a client has under way at once."""
 COSTLY = 32
-"""How many writes that are only put down take as long as any other request, or less."""
+"""A write, which is only queued, costs this part of any other request, or less."""
 TURN_FRAMES = 16
-"""Writes that are taken in one turn: they are only put down, for the commit."""
+"""Writes that are taken in one turn: they are only queued for the commit."""
 DRAINING_RETRY_S = 10.0
 """Seconds after which a client may try again when the relay shuts down: a restart takes less."""
 
@@ -53,14 +53,14 @@ WRITINGS = (wire.Append, wire.Create, wire.Move)
 READINGS = (wire.Read, wire.Follow, wire.Page)
 ERRANDS = (wire.Forward, wire.Inquire, wire.Cover)
 ENDABLE = (*READINGS, wire.Forward)
-"""What whoever asked can end."""
+"""Requests that the client itself can end."""
 CARRIED_OUT = (*WRITINGS, wire.Cover)
-"""What is carried out even if whoever asked has gone: they ask again, and who cuts their line is
-not to see from what lacks at the end of a round what it was."""
+"""Requests that are carried out even if the client has gone. The client will ask again; and
+somebody who cuts its line must not see, by a gap at the end of a round, what it had asked."""
 SEALABLE = (
     *(wire.Describe, wire.Consult, wire.Append, wire.Create, wire.Publish, wire.Read, wire.Page),
 )
-"""What may be in a sealed request: what is answered once and does not go on."""
+"""Requests that may be sealed: they are answered once and do not go on."""
 
 Beginning: TypeAlias = (
     wire.Describe
@@ -74,31 +74,31 @@ Beginning: TypeAlias = (
     | wire.Inquire
     | wire.Cover
 )
-"""A request that is neither an instruction, nor sealed, nor put down for the next commit."""
+"""A request that is neither an instruction, nor sealed, nor queued for the next commit."""
 
 
 class Asker:
-    """Whoever has requests under way. By itself: those who have gone, for whom some is carried out
-    nevertheless."""
+    """A holder of requests under way. An instance of this class itself stands for all clients that
+    have gone: some of their requests are still carried out."""
 
     speaks_for = 1
-    """For how many, where there is too little of something."""
+    """For how many clients it counts when room is scarce."""
 
     def __init__(self, relay: Relay) -> None:
         self.asked: dict[int, Asking] = {}
-        """By their numbers."""
+        """Its requests by their numbers."""
         self.held = [0] * Rooms.MANY
-        """What of which room."""
+        """How much it holds of each room."""
         self.writes = Queue()
         self._relay = relay
         self._rooms = relay.rooms
 
     def answer(self, asking: Asking, reply: wire.Reply) -> None:  # noqa: ARG002  # nobody hears it
-        """A request is done: tell its last answer."""
+        """End a request. Nobody hears the answer."""
         self.end(asking)
 
     def end(self, asking: Asking) -> None:
-        """A request is under way no longer, and rests nowhere."""
+        """End a request: it takes no room and is in no table any longer."""
         self._rooms.leave(asking)
         if asking.place is not None:
             self._relay.leave(asking)
@@ -111,14 +111,14 @@ class Connection(picows.WSListener, Asker):
         Asker.__init__(self, relay)
         self._writer, self._readers, self._turns = relay.writer, relay.readers, relay.turns
         self.behind: OrderedDict[Reader, None] = OrderedDict()
-        """Readers that are to be served from the store."""
+        """Readers that wait to be served from the store."""
         self.spent: dict[Reader, None] = {}
-        """Those that have no credit."""
+        """Readers without credit."""
         self.is_in_line = False
         self._inbox: deque[bytes] = deque()
-        """Frames that wait for their turn."""
+        """Frames that wait for the connection's turn."""
         self._is_full = self._is_deaf = False
-        """Why it is not read: too much waits here; it does not read what it is sent."""
+        """Why its requests are not read: too many wait here; the client reads no answers."""
         self._websocket: picows.WSTransport | None = None
         self._guest = Guest()
         self._out: list[bytes] = []
@@ -159,7 +159,7 @@ class Connection(picows.WSListener, Asker):
         data = frame.get_payload_as_bytes() if is_whole else b""  # which is no request
         turns = self._turns
         if turns.spare > 0 and not (self._inbox or self._is_deaf):
-            # Nothing of it waits, and this turn of the loop has been short so far.
+            # No frame of it waits, and this turn of the loop has been short so far.
             turns.spend(1 if self._take(data) else COSTLY)
             return
         self._inbox.append(data)
@@ -170,7 +170,7 @@ class Connection(picows.WSListener, Asker):
             turns.line_up(self)
 
     def pause_writing(self) -> None:
-        """Read no more requests from a client that does not read its answers."""
+        """Stop reading requests from a client that does not read its answers."""
         self._is_deaf = True
         if self._websocket is not None:
             self._websocket.underlying_transport.pause_reading()
@@ -188,7 +188,7 @@ class Connection(picows.WSListener, Asker):
     # Its turns
 
     def take_turn(self) -> bool:
-        """Serve one reader, and take a request or some writes: whether more can be done now."""
+        """Serve one reader, and take a request or some writes; whether there is more to do now."""
         if self._is_deaf or self._out_bytes > HIGH_WATER_BYTES:
             return False
         if self.behind and self.has_room():
@@ -205,14 +205,14 @@ class Connection(picows.WSListener, Asker):
         return bool(inbox) or (bool(self.behind) and self.has_room())
 
     def go_on(self) -> None:
-        """Have turns, if there is something to do."""
+        """Take turns, if there is something to do."""
         if not self.is_in_line and (self._inbox or self.behind):
             self._turns.line_up(self)
 
     # Requests
 
     def _take(self, frame: bytes) -> bool:
-        """Take a request: whether it was only put down, and the turn is not over."""
+        """Take a request; whether it was only queued, so that the turn is not over."""
         try:
             request = wire.decode_request(frame)
             number = request.id
@@ -241,8 +241,8 @@ class Connection(picows.WSListener, Asker):
         return False
 
     def _instruct(self, word: wire.Unfollow | wire.Grant | wire.Introduce) -> None:
-        """End what waits for cells, here or at another relay, or give it credit, unless it has
-        ended; or hear who asks."""
+        """End a request that waits, or give a Follow credit, unless it has ended; or note for how
+        many clients a hop speaks."""
         if isinstance(word, wire.Introduce):
             self.speaks_for = max(self.speaks_for, self._relay.hop.shares(word))
             return
@@ -259,16 +259,16 @@ class Connection(picows.WSListener, Asker):
             assert_never(word)
 
     def _unseal(self, request: wire.Sealed, size: int) -> None:
-        """Begin what is in a sealed request. Once it is open, all that is said to it is sealed.
+        """Begin the request in a sealed one. Once that is open, every answer to it is sealed.
 
-        Raises RelayBusy or BrokenSeal before it is.
+        Raises RelayBusy or BrokenSeal while it is still closed.
         """
         self._rooms.requests.check(self)
         frame, key = self._relay.description.open(request)
         seal = Seal(key)
         try:
             inner = wire.decode_request(frame)
-            # What is answered more than once, or goes on, cannot be sealed.
+            # A request that goes on, or has several answers, cannot be sealed.
             if inner.id or not isinstance(inner, SEALABLE):
                 raise MalformedFrame
             if isinstance(inner, wire.Page):
@@ -331,7 +331,7 @@ class Connection(picows.WSListener, Asker):
                     request.to, request.sealed, self._guest, is_covered=is_covered
                 )
                 if not self.has_room(len(sealed)):
-                    # It asks again; here nothing may pile up for somebody who does not read.
+                    # The client asks again; nothing may pile up here for one that does not read.
                     raise RelayBusy(retry_after=BUSY_RETRY_S)
                 reply = wire.Answer(request.id, sealed)
             else:
@@ -343,7 +343,7 @@ class Connection(picows.WSListener, Asker):
     # Replies
 
     def answer(self, asking: Asking, reply: wire.Reply) -> None:
-        """A request is done: tell its last answer."""
+        """End a request with its last answer."""
         self.end(asking)
         self.tell(asking, reply)
 
@@ -355,7 +355,7 @@ class Connection(picows.WSListener, Asker):
         self.tell(asking, asking.refusal(error))
 
     def tell(self, asking: Asking, reply: wire.Reply) -> int:
-        """Send an answer; how many bytes its frame has."""
+        """Send an answer. Returns the bytes of its frame."""
         if isinstance(reply, wire.Failed):
             self._relay.metrics.failed.labels(reply.code).inc()
         frame = wire.encode(reply) if asking.seal is None else asking.frame(reply)
@@ -363,7 +363,7 @@ class Connection(picows.WSListener, Asker):
         return len(frame)
 
     def share(self, shared: SharedFrame, reader: Reader) -> int:
-        """Send cells that others are sent too; how many bytes their frame has."""
+        """Send cells that other readers get too. Returns the bytes of their frame."""
         if isinstance(reader.request, wire.Read):
             self.end(reader)
         if reader.seal is not None:
@@ -380,15 +380,15 @@ class Connection(picows.WSListener, Asker):
         self._out_bytes += len(message)
 
     def has_room(self, frame_bytes: int = 0) -> bool:
-        """Whether the client keeps up with what it is sent, and a frame more can be."""
+        """Whether the client keeps up, so that another frame of this size can be sent."""
         if self._websocket is None:
-            return True  # nothing is kept for it
+            return True  # nothing is stored for it
         waiting: int = self._websocket.underlying_transport.get_write_buffer_size()
         waiting += self._out_bytes
         return not waiting or waiting + frame_bytes <= HIGH_WATER_BYTES
 
     def flush(self) -> None:
-        """Write what there is to send."""
+        """Write all frames that wait."""
         out, self._out, self._out_bytes = self._out, [], 0
         if out and self._websocket is not None and not self._websocket.is_close_frame_sent:
             # Not `writelines`: under TLS each of its lines is a record of its own, or several.
@@ -397,7 +397,7 @@ class Connection(picows.WSListener, Asker):
         self.go_on()
 
     def close(self, code: picows.WSCloseCode, reason: str) -> None:
-        """Send what there is to send, then close."""
+        """Send all frames that wait, then close."""
         self._inbox.clear()
         self.flush()
         if self._websocket is not None:

@@ -1,4 +1,4 @@
-"""What a relay says of itself, and the keys that requests are sealed to."""
+"""The descriptor that a relay signs of itself, and the keys that requests are sealed to."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Description:
         self._sealing = SealingKeys(home.directory, now=now())
         self._key = home.identity.public_key().public_bytes_raw()
         self.address: RelayAddress
-        """Where the relay says that it is; known once it listens."""
+        """The relay's signed address, known once it listens."""
         self._described: tuple[int, bytes, Notice | None, bytes] = (0, b"", None, b"")
 
     def describe(self, request: wire.Describe) -> wire.Described:
-        """The signed descriptor, and the bucket key for whoever has access."""
+        """The signed descriptor, and the bucket key for a client that has access."""
         home, config, hour = self._home, self._home.config, int(self._now()) // 3600
         checkpoint, notice = self._ledger.checkpoint, self._read_notice()
         if self._described[:3] != (hour, checkpoint, notice):
@@ -86,8 +86,10 @@ class Description:
         return open_request(request.sealed, self._sealing.privates, relay=self._key)
 
     def rotate(self) -> None:
-        """Go on to a new sealing key when it is time, and destroy one that has ended."""
+        """Change to a new sealing key when it is time, and destroy expired ones."""
         try:
             self._sealing.rotate(now=self._now())
-        except AmanatError as error:  # the old keys serve on, and the next hour tries again
+        except (
+            AmanatError
+        ) as error:  # the old keys stay in use, and the relay tries again in an hour
             logger.error("rotation failed: %s", error.code)  # noqa: TRY400  # a trace says no more

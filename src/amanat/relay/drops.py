@@ -1,4 +1,4 @@
-"""The rules of a relay: what enters a drop, in what order, who may read it, and when it ends.
+"""The rules of a relay: which cells enter a drop, in which order, who may read them, when they end.
 
 Synchronous and clockless: callers pass `now`, in Unix seconds. Writes come in batches. `write`
 stages a batch in the store and says what to answer; the answers are true, and may be sent, once
@@ -64,7 +64,7 @@ BUSY_RETRY_S = 5.0
 """Seconds after which a client may ask again when the relay has reached a limit that comes and
 goes with load."""
 BUCKETS_SHARE = 4
-"""This part of the room for cells is for buckets alone: whoever fills the rest with files stops no
+"""This part of the room for cells is for buckets alone: a flood of files in the rest stops no
 messages."""
 LANDING_RETRY_S = 1.0
 """Seconds after which a client may ask again for a drop that is arriving: it takes less than one,
@@ -77,7 +77,7 @@ _NO_HASH = bytes(HASH_BYTES)
 
 
 class DropRecord(msgspec.Struct):
-    """What a relay keeps of a drop."""
+    """A relay's record of a drop."""
 
     drop_id: bytes
     append_hash: bytes
@@ -116,7 +116,7 @@ class DropRecord(msgspec.Struct):
 
 
 class MoveRecord(msgspec.Struct):
-    """What a relay keeps of a move."""
+    """A relay's record of a move."""
 
     move: bytes
     order: bytes
@@ -158,7 +158,7 @@ class HeldCell(NamedTuple):
 
 
 class Store(Protocol):
-    """Where drops rest. One writer; what is staged becomes durable, all or nothing, by `commit`.
+    """Where drops rest. There is one writer. `commit` makes its staged batch durable, all or none.
 
     Any method may raise DiskFull or StoreDamaged.
     """
@@ -197,8 +197,8 @@ class Store(Protocol):
         """The moves it takes or took part in, in order."""
 
     def defer(self) -> None:
-        """Let what is staged from now on, up to the next commit, be on disk only when a commit
-        after that returns, be there anything staged for this or not. Nothing may be staged."""
+        """Relax the next commit: it need not be on disk until the commit after it returns, even if
+        that one stages nothing. Call it with nothing staged."""
 
     def commit(self) -> None:
         """Make all that is staged durable. May be called in another thread while reads go on."""
@@ -236,7 +236,7 @@ class Store(Protocol):
 
 
 class Written(NamedTuple):
-    """What a batch of writes comes to, once it is committed."""
+    """The results of a batch of writes, true once it is committed."""
 
     replies: list[wire.Reply]
     """The answer to each request, in order."""
@@ -401,16 +401,16 @@ class Drops:
         return wire.Appended(request.id, drop.head, drop.digest)
 
     def judge(self, request: wire.Append) -> wire.Failed | wire.Moved | None:
-        """What an append is refused with because its drop is not here or its token is wrong, if it
-        is. Of what is committed; nothing is staged."""
+        """The refusal of an append whose drop is not here or whose token is wrong, if it is one. It
+        looks at committed drops and stages nothing."""
         drop = self._store.look(request.drop_id)
         if _matches(request.drop_id, request.append_token, drop.append_hash):
             return None
         return refusal(request.id, self._absent())
 
     def _absent(self) -> NoSuchDrop | DropMoved:
-        """What is said of a drop that is not here, or whose token is wrong: nobody is to learn
-        which. Once drops have gone, new ones are made where those are."""
+        """The error for a drop that is not here and for a wrong token: nobody is to learn which.
+        Once drops have gone, new ones are made at their new relay."""
         return DropMoved(order=self._order) if self._order else NoSuchDrop()
 
     def _must_be_here(self, drop: DropRecord) -> None:
@@ -422,7 +422,7 @@ class Drops:
     def _again(
         self, drop: DropRecord, request: wire.Append, full: DropFull | RelayBusy | None
     ) -> wire.Appended:
-        """What the first append of this cell was answered."""
+        """The answer that the first append of this cell got."""
         held = self._store.labelled(drop, request.cell[:LABEL_BYTES])
         if held is None and full is not None:
             raise full

@@ -1,4 +1,4 @@
-"""Frames as WebSocket messages, each written once."""
+"""Frames as WebSocket messages, each encoded once."""
 
 from __future__ import annotations
 

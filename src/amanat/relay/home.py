@@ -5,7 +5,7 @@ identity.pem       the Ed25519 key that the address pins and that signs the desc
 certificate.pem    the same key, as TLS wants to see it
 address.signed     where it says that it is, as it has signed it
 sealing.keys       private keys for sealed requests: of this week and of the one before
-bucket.key         32 bytes from which the buckets are derived; whoever has it has access
+bucket.key         32 bytes from which the buckets are derived; a holder of them has access
 access.code        32 bytes for which people with the code get the bucket key
 notice.json        the move that is announced, if one is
 move-*.certificate what has moved from here, signed by both relays
@@ -69,7 +69,7 @@ that what is seized then opens no older request that somebody has kept."""
 
 
 class Home(msgspec.Struct, frozen=True):
-    """What a relay's directory holds, read."""
+    """The contents of a relay's directory."""
 
     directory: Path
     config: RelayConfig
@@ -104,7 +104,7 @@ class Home(msgspec.Struct, frozen=True):
         return cls(directory, settings, identity, bucket_key, access_code)
 
     def address(self, port: int) -> NamedAddress:
-        """What to give to people, if the relay listens on `port`."""
+        """The address to give to people, if the relay listens on `port`."""
         places = (stay.place for stay in _stays(self.config, port))
         return NamedAddress.of(self.identity.public_key().public_bytes_raw(), *places)
 
@@ -166,7 +166,8 @@ def read_notice(directory: Path) -> Notice | None:
 
 
 def write_notice(directory: Path, notice: Notice | None) -> None:
-    """Announce a move, or none any more: people are told from now on. Raises DiskFull."""
+    """Announce a move, or take the announcement back. Clients are told from now on. Raises
+    DiskFull."""
     file = directory / "notice.json"
     try:
         if notice is None:

@@ -1,10 +1,10 @@
-"""What a relay does as a hop: hand sealed requests to other relays and their answers back.
+"""A relay as a hop: it hands sealed requests to other relays, and their answers back.
 
-All its clients share one connection to each destination, so that a destination sees one peer and
-not who is behind it. A hop reads nothing of what it carries. It is asked to go to a key; where that
-is, it takes from its operator's list and from what the relay with that key has signed. Where it
-goes is decided here: to listed relays, or, where it is open, to any that proves to have the key, at
-an address of the public internet.
+All clients of a hop share one connection to each destination, so a destination sees one peer and
+not the people behind it. A hop cannot read the requests that it carries. A client names a relay by
+its key; the hop finds the address in its operator's list and in what the relay with that key has
+signed. It goes to listed relays only, or, if it is open, to any relay that proves to have the key,
+at an address of the public internet.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from amanat.relay.known import Known
 
 NEW_DESTINATIONS = (16, 60.0)
-"""Relays a client may ask for that it has not asked for before, in so many seconds."""
+"""How many new destinations a client may name, in how many seconds."""
 NEW_ADDRESSES = (64, 60.0)
-"""New addresses of relays a client may bring, in so many seconds: nobody is to drive all others
-out."""
+"""How many new addresses of relays a client may bring, in how many seconds: no client can crowd out
+the others' addresses."""
 PAUSE_S = 5.0
 """How long a destination that could not be reached is not tried again, in seconds."""
 DAY_S = 86_400
@@ -69,7 +69,7 @@ class Rate:
 
 
 class Guest:
-    """What a hop knows of one of its clients while it is connected."""
+    """The state that a hop keeps of a client while that is connected."""
 
     def __init__(self) -> None:
         self.destinations: set[bytes] = set()
@@ -98,7 +98,7 @@ class _Destination:
         """Where it was found last."""
         self.failed_at = -PAUSE_S
         self.failed_for: RelayAddress | None = None
-        """What it had signed of its places when it was not found."""
+        """The address that it had signed when it was last not found."""
         self.used_at = 0.0
         self.waiting = 0
         """Requests that are under way."""
@@ -333,6 +333,6 @@ def _parse(name: str, addresses: Sequence[str]) -> list[NamedAddress]:
 
 
 def _is_told(proving: asyncio.Task[_Ready]) -> None:
-    """Whoever waits is told how it ended; it may be that nobody does any more."""
+    """Mark the outcome as seen: each waiting request gets it, but none may be left."""
     if not proving.cancelled():
         proving.exception()

@@ -4,7 +4,7 @@ it and the store.
 Entries are written by those who make what they tell of happen, in the same commit (drops.py and the
 store). Everything else is derived from entries and may be derived again: the hashes of full tiles,
 kept so that nothing is computed twice, and the *checkpoint*, in which the relay's key signs how
-many entries there are and the root over them. What is not under a checkpoint is not shown, so
+many entries there are and the root over them. Entries that no checkpoint covers are not shown, so
 nobody can watch entries come.
 """
 
@@ -173,9 +173,9 @@ class Ledger:
             raise StoreDamaged("the ledger is not what was signed")
 
     def part(self, path: str) -> bytes:
-        """What is at a path of C2SP tlog-tiles: the checkpoint, a tile or a bundle of entries.
+        """The resource at a path of C2SP tlog-tiles: the checkpoint, a tile or a bundle of entries.
 
-        Raises NotInLedger for what is not under the checkpoint.
+        Raises NotInLedger for a path that the checkpoint does not cover.
         """
         note, checkpoint = self._signed
         if path == CHECKPOINT and note:
@@ -215,11 +215,11 @@ def _nodes(pages: Pages) -> Node:
     return node
 
 
-# What must hold between ledger and store
+# The agreement of ledger and store
 
 
 class Account(msgspec.Struct):
-    """What a ledger tells of one drop."""
+    """The state of one drop according to the ledger."""
 
     is_here: bool = False
     ended: int = 0
@@ -236,7 +236,7 @@ class Contradiction(NamedTuple):
 
 
 def replay(entries: Iterable[Entry]) -> tuple[dict[bytes, Account], list[Contradiction]]:
-    """What the entries tell of each drop, by its hash; and those that contradict the others."""
+    """The accounts of all drops by their hashes, and the entries that contradict others."""
     accounts: dict[bytes, Account] = {}
     wrong = []
     for place, entry in enumerate(entries):

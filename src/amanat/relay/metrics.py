@@ -1,4 +1,4 @@
-"""What a relay counts, for Prometheus: totals and sizes, nothing per drop, per person or per
+"""Figures of a relay for Prometheus: totals and sizes, nothing per drop, per person or per
 connection."""
 
 from __future__ import annotations

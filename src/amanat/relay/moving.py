@@ -1,7 +1,8 @@
-"""The rules of a move at either relay: what a step changes, and when it is refused.
+"""The rules of a move at either relay: the changes that a step makes, and when it is refused.
 
-Like those in drops.py they are clockless. Every step may be taken again. What a relay knows of a
-move is durable, except which drops are frozen: after a crash none is, and the mover freezes again.
+Like the rules in drops.py they are clockless. A mover may repeat every step. A relay's knowledge of
+a move is durable, but for the frozen drops: after a crash none is frozen, and the mover freezes
+them again.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ Plain: TypeAlias = (
     | moving.Abandon
     | moving.End
 )
-"""A step that is answered with nothing but drops, and does not bring any."""
+"""A step whose answer lists drops and holds no signature, and which brings no cells."""
 
 
 class MoveStore(ArrivalStore, Protocol):
@@ -108,15 +109,15 @@ class Moves:
         cells."""
 
     def check(self, request: wire.Move) -> None:
-        """Raises BrokenMove or MoveRefused unless whoever asks may take this step: before anything
-        is done for them."""
+        """Check that a client may take this step, before the relay does any work for it. Raises
+        BrokenMove or MoveRefused."""
         if isinstance(request.step, moving.Begin):
             self._check_begin(request, request.step)
         else:
             self._known(request)
 
     def take(self, requests: Sequence[wire.Move], *, now: float) -> list[wire.Reply]:
-        """Take one step, or several that bring cells, and commit what they change: what to answer.
+        """Take one step, or several that bring cells, and commit them. Returns the answers.
         May be called in another thread.
 
         Raises BrokenMove, MoveRefused, RelayBusy, or what the store raises; nothing is changed
@@ -165,7 +166,7 @@ class Moves:
             return self._erase(record, now=now)
         elif isinstance(step, moving.Abandon):
             self._abandon(record)
-        elif not isinstance(step, moving.Thaw):  # which only the server acts on
+        elif not isinstance(step, moving.Thaw):  # the writer alone acts on it
             assert_never(step)
         return []
 
@@ -348,7 +349,7 @@ class Moves:
         be more."""
         gone = self._store.gone(record, ERASE_DROPS)
         if not gone:
-            # Nothing is staged: what was deleted leaves the logs of the files.
+            # Nothing is staged: the deleted rows leave the logs of the files.
             self._store.shred(int(now // DAY_S))
             self._store.scrub()
             return []

@@ -1,4 +1,4 @@
-"""What libraries would log, without what may hold an address."""
+"""The log lines of libraries, without any part that may hold a network address."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logging.getLogger("amanat.relay")
 
 
 class _Scrubbed(logging.Handler):
-    """Passes on what kind of bug a library met and where; its own words may hold an address."""
+    """Logs the kind and place of a bug in a library, whose own words may hold an address."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info and record.exc_info[1] is not None:
@@ -21,7 +21,7 @@ class _Scrubbed(logging.Handler):
 
 
 def scrub_logs() -> None:
-    """Throw away what libraries would log, but for the kind and place of a bug."""
+    """Log nothing of what libraries say but the kind and place of a bug."""
     for name in ("asyncio", "aiofastnet", "picows"):
         library = logging.getLogger(name)
         library.setLevel(logging.ERROR)
@@ -30,9 +30,9 @@ def scrub_logs() -> None:
 
 
 def log_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:  # noqa: ARG001
-    """Log an error that nothing has handled: its kind and place."""
+    """Log the kind and place of an error that no code has handled."""
     error = context.get("exception")
-    # A connection that breaks, or never was TLS, is no news.
+    # A connection that breaks, or never spoke TLS, is no news.
     if isinstance(error, BaseException) and not isinstance(error, OSError):
         _log_bug(error)
 

@@ -1,10 +1,10 @@
-"""Readers of drops, and what they are told.
+"""Readers of drops, and how cells reach them.
 
-A *reader* is a Read, which wants one answer, or a Follow, which wants them all. It is *live* when
-it has been told everything committed: then new cells reach it from memory, encoded once for all
-readers of the drop. Otherwise it is *behind*, and is served from the store, a slice at a time, when
-it is its connection's turn and that has room; a Follow without credit is *spent*, and not served
-until it is granted more. So what waits for a slow reader waits in the store, not in memory.
+A *reader* is a Read or a Page, which wants one answer, or a Follow, which wants all cells. A reader
+that has got every committed cell is *live*: new cells reach it from memory, encoded once for all
+readers of the drop. Otherwise it is *behind*: the relay serves it from the store, a slice at a
+time, when its connection has its turn and room for more. A Follow without credit is *spent*, and
+gets nothing until it is granted more. So cells for a slow reader wait in the store, not in memory.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Readers:
         self._metrics = metrics
         self._now = now
         self._live: dict[bytes, dict[Reader, None]] = {}
-        """By drop, readers that have been told everything."""
+        """By drop, the live readers."""
 
     def leave(self, reader: Reader) -> None:
-        """Have a reader rest nowhere, and wait for nothing."""
+        """Take a reader out of its table and stop its timer."""
         reader.stop()
         place = reader.place
         reader.rest(None)
@@ -44,11 +44,11 @@ class Readers:
             del self._live[reader.request.drop_id]
 
     def live(self, drop_id: bytes) -> tuple[Reader, ...]:
-        """The readers that have been told everything of a drop."""
+        """The live readers of a drop."""
         return tuple(self._live.get(drop_id, ()))
 
     def catch_up(self, reader: Reader) -> None:
-        """Serve a reader from the store, when its turn comes and its connection has room."""
+        """Have a reader served from the store when its connection has its turn, and room."""
         self.leave(reader)
         if reader.credit <= 0:
             reader.rest(reader.asker.spent)  # until it is granted more
@@ -57,7 +57,7 @@ class Readers:
         reader.asker.go_on()
 
     def serve(self, reader: Reader) -> None:
-        """Tell a reader, which rests nowhere just now, what it has not been told."""
+        """Send a reader, which is in no table just now, the next cells that it has not got."""
         connection, request = reader.asker, reader.request
         try:
             cells = self._drops.read(request, after=reader.after, now=self._now())
@@ -91,7 +91,7 @@ class Readers:
         self.catch_up(reader)
 
     def publish(self, drop_id: bytes, cells: wire.Cells) -> None:
-        """Tell readers what has landed in a drop."""
+        """Send live readers the cells that have landed in a drop."""
         self._metrics.appended.inc(len(cells.cells))
         self._metrics.appended_bytes.inc(sum(map(len, cells.cells)))
         if drop_id not in self._live:
@@ -99,7 +99,7 @@ class Readers:
         frame, told = SharedFrame(cells), 0
         for reader in tuple(self._live[drop_id]):
             if reader.after >= cells.head:
-                continue  # it read them from the store a moment ago
+                continue  # it has got them from the store a moment ago
             if (
                 reader.after + 1 == cells.first
                 and reader.credit > 0

@@ -1,9 +1,9 @@
-"""A running relay from its start to its end: what it is made of, its sockets, and draining.
+"""A running relay from its start to its end: its parts, its sockets, and draining.
 
 Around the rules in drops.py are the parts that know asyncio: writing.py, reading.py, turns.py, and
-a connection for each client (connection.py). What many may want of at once is divided by shares.py.
+a connection for each client (connection.py). shares.py divides scarce room among clients.
 
-No network address is ever asked for here, and what libraries would log of one is thrown away.
+No code here asks for a network address, and quiet.py drops what libraries log.
 """
 
 from __future__ import annotations
@@ -49,12 +49,13 @@ if TYPE_CHECKING:
 HANDSHAKE_S = 10.0
 """Longest a connection may take to finish TLS, and again to ask for the WebSocket, in seconds."""
 PING_S = 60.0
-"""Idle seconds after which a client is asked whether it is still there. At least PONG_S."""
+"""Idle seconds after which the relay pings a client. At least PONG_S."""
 PONG_S = 60.0
-"""Seconds it has to answer: on a slow line the question waits behind HIGH_WATER_BYTES of cells."""
+"""Seconds that the client has to answer: on a slow line the ping waits behind HIGH_WATER_BYTES of
+cells."""
 TLS_BUFFER_BYTES = 4 * (16 * 1024 + 64)
-"""What TLS keeps for each connection and direction, in bytes: four records, since the buffers of a
-few hundred readers then stay in the processor's cache."""
+"""Bytes of TLS buffer for each connection and direction: four records, since the buffers of a few
+hundred readers then stay in the processor's cache."""
 EXPIRY_S = 3600
 """Seconds between two expiries: on the hour, so that one is right after midnight."""
 CLOSE_S = 5.0
@@ -90,10 +91,10 @@ class Relay:
         self.connections: set[Connection] = set()
         self.draining = False
         self.errands: dict[Asking, None] = {}
-        """What is being asked of other relays."""
+        """Requests that the relay makes to other relays."""
         self.turns = Turns()
         self.askers: set[Asker] = set()
-        """The connections, and those who have gone."""
+        """The connections, and `gone`."""
         self.rooms = Rooms(self.limits, self.askers)
         self._home = home
         self._clock = system_clock()
@@ -121,10 +122,10 @@ class Relay:
             home, self._drops, self.ledger, is_hop=self.hop.is_served, now=now
         )
         self.gone = Asker(self)
-        """Those who have gone, with what is carried out nevertheless."""
+        """Stands for clients that have gone; their last writes are still carried out."""
         self.askers.add(self.gone)
         self.numbers = itertools.count()
-        """For what they left."""
+        """Numbers for these writes."""
 
     async def serve(self, ready: Callable[[NamedAddress], None]) -> None:
         """Serve until a signal asks to stop, then drain."""
@@ -176,11 +177,11 @@ class Relay:
 
     async def _expire(self) -> None:
         while True:
-            # What must not be opened any more ends, whether anybody asks or not.
+            # Expired sealing keys end here, even if no client sends a request.
             self.description.rotate()
             await self.writer.in_turns(self._drops.expire(now=self._clock.now()), "expiry")
             await asyncio.sleep(EXPIRY_S - self._clock.now() % EXPIRY_S)
-            # Not before: entries tell hours, and a checkpoint after a start would tell of minutes.
+            # Not earlier: entries tell hours, and a checkpoint after a start would tell minutes.
             await self.writer.in_turns(self.ledger.seal(), "checkpoint")
 
     # Connections
@@ -219,8 +220,8 @@ class Relay:
             connection.abort()
 
     def tell(self, request: wire.Describe | wire.Consult | wire.Locate, guest: Guest) -> wire.Reply:
-        """What the relay says of itself, or knows of where another is. Raises NotInLedger or
-        RelayBusy."""
+        """The answer to a question about this relay, its ledger or another relay's address. Raises
+        NotInLedger or RelayBusy."""
         if isinstance(request, wire.Locate):
             address = self.hop.locate(request.relay, request.known, guest)
             return wire.Located(request.id, address)
@@ -233,7 +234,7 @@ class Relay:
     # Requests under way
 
     def bequeath(self, asking: Asking) -> None:
-        """Who asked has gone: it is carried out nevertheless, for nobody."""
+        """Carry out a request although its client has gone."""
         was_queued = asking.place is asking.asker.writes
         self.rooms.pass_on(asking, self.gone, next(self.numbers))
         if was_queued:
@@ -241,7 +242,7 @@ class Relay:
             self.writer.put(asking, self.gone.writes)
 
     def leave(self, asking: Asking) -> None:
-        """Have it rest nowhere, and wait for nothing."""
+        """Take a request out of its table, and stop what it waits for."""
         if isinstance(asking, Reader):
             self.readers.leave(asking)
         else:

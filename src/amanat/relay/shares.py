@@ -1,8 +1,8 @@
-"""Room that everybody shares, and how it is divided when there is too little.
+"""Room that all clients share, and how it is divided when there is too little.
 
-Nobody has more than a bound of their own. When all of it is taken, whoever asks for more gets it
-from whoever has most, as long as that one has more than they themselves would have then: so the
-greediest is refused, and never the newest.
+Each holder has a bound of its own. When all room is taken, a holder that asks for more gets it from
+the one that has most, as long as that one has more than the asker would have then. So the greediest
+is refused, and never the newest.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 TRUST = 64
-"""Refusals that rest on one look at who has most: looking for each would take a flood's part."""
+"""Refusals that rest on one look at the holders: a look for each would help a flood."""
 
 
 class Holder(Protocol):
-    """Somebody who has a share."""
+    """Somebody that has a share."""
 
     speaks_for: int
-    """For how many: they may have as much as so many others."""
+    """For how many clients it counts: it may have as much as that many."""
     held: list[int]
-    """How much they have of each room, by the rooms' numbers."""
+    """How much it has of each room, by the rooms' numbers."""
 
 
 H = TypeVar("H", bound=Holder)
 
 
 class Room(Generic[H]):
-    """So much of something, and who has how much of it."""
+    """An amount of something, and the holders' parts of it."""
 
     def __init__(
         self,
@@ -43,9 +43,9 @@ class Room(Generic[H]):
         relieve: Callable[[H], bool],
         retry_s: float,
     ) -> None:
-        """`each` is the most that one may have. `relieve` takes something of it from one of the
-        holders by giving it back here, or says that it cannot. Who is refused may ask again after
-        `retry_s` seconds.
+        """`each` is the most that one holder may have. `relieve` takes something from a holder, by
+        giving it back here, or returns False. A refused holder may ask again after `retry_s`
+        seconds.
         """
         self.number, self.most, self.each = number, most, each
         self.taken = 0
@@ -53,10 +53,11 @@ class Room(Generic[H]):
         self._relieve = relieve
         self._retry_s = retry_s
         self._top, self._trusted = 0.0, 0
-        """What the greediest had, for each they speak for; and how long that is believed."""
+        """The part of the greediest for each client it counts for, and how many refusals may still
+        rest on that."""
 
     def take(self, who: H, amount: int) -> None:
-        """Take so much. Raises RelayBusy."""
+        """Give a holder an amount. Raises RelayBusy."""
         held = who.held[self.number] + amount
         if held > self.each * who.speaks_for or self.taken + amount > self.most:
             self._make_room(who, amount)
@@ -64,17 +65,17 @@ class Room(Generic[H]):
         self.taken += amount
 
     def check(self, who: H) -> None:
-        """Raises RelayBusy if they could not have one more."""
+        """Raises RelayBusy if a holder could not have one more."""
         if who.held[self.number] >= self.each * who.speaks_for or self.taken >= self.most:
             self._make_room(who, 1)
 
     def give_back(self, who: H, amount: int) -> None:
-        """So much is not needed any more."""
+        """Take an amount back from a holder that no longer needs it."""
         who.held[self.number] -= amount
         self.taken -= amount
 
     def pass_on(self, who: H, to: H, amount: int) -> None:
-        """What somebody had is another's from now on."""
+        """Give one holder's amount to another."""
         who.held[self.number] -= amount
         to.held[self.number] += amount
 

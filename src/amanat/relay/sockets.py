@@ -9,14 +9,14 @@ import socket
 from amanat.errors import BadSetting, PortTaken
 
 BACKLOG = 1024
-"""Connections the system may hold for us while the loop is busy: everyone comes back at once after
-a restart."""
+"""Connections that the system may hold for us while the loop is busy: all clients reconnect at once
+after a restart."""
 
 
 class _Listener(socket.socket):
-    """A listening socket that hangs up on callers while too many are on the line.
+    """A listening socket that hangs up on callers while too many are connected.
 
-    Counted here because a connection exists, and costs, long before its WebSocket does.
+    It counts here because a connection exists, and costs, long before its WebSocket does.
     """
 
     def __init__(self, fileno: int, most: int) -> None:

@@ -1,4 +1,4 @@
-"""Whose turn it is in one turn of the loop, and what is sent at its end."""
+"""The order in which connections have turns, and the flush at the end of each turn of the loop."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ if TYPE_CHECKING:
 SLICE_S = 0.004
 """How long connections have turns before the loop looks at sockets again, in seconds."""
 SPARE = 512
-"""Writes that are taken as they come in one turn of the loop, before connections take turns."""
+"""Writes that are handled as they arrive in one turn of the loop, before connections take turns."""
 
 
 class Turns:
-    """The connections that have something to do, or to send."""
+    """The connections that have work to do or frames to send."""
 
     def __init__(self) -> None:
         self._line: deque[Connection] = deque()
-        """Connections for which there is something to do, in turn."""
+        """Connections with work to do, in turn."""
         self._is_serving = False
         self.spare = SPARE
-        """How many requests may still be done as they come, in this turn of the loop."""
+        """How many more requests may be handled as they arrive, in this turn of the loop."""
         self._outgoing: list[Connection] = []
-        """Connections that something is to be sent to."""
+        """Connections with frames to send."""
 
     def line_up(self, connection: Connection) -> None:
-        """There is something to do for a connection, when its turn comes."""
+        """Give a connection its turn, after those that wait already."""
         connection.is_in_line = True
         self._line.append(connection)
         self._serve_soon()
 
     def spend(self, many: int) -> None:
-        """Something was done as it came."""
+        """Count requests that were handled as they arrived."""
         self.spare -= many
         self._serve_soon()
 
@@ -61,7 +61,7 @@ class Turns:
         self._flush()
 
     def flush_soon(self, connection: Connection) -> None:
-        """There is something to send. All of one turn of the loop is one write."""
+        """Flush a connection at the end of this turn of the loop, as one write."""
         if not self._outgoing and not self._is_serving:
             asyncio.get_running_loop().call_soon(self._flush)
         self._outgoing.append(connection)

@@ -1,8 +1,8 @@
-"""Writes of all connections, which are made durable together.
+"""Writes of all connections, which become durable together.
 
-What has come is staged as one batch, committed in a thread while the loop goes on reading sockets,
-and only then answered. Writes that are covered wait for the end of their round first, and those for
-a frozen drop until it is thawed.
+The writer stages all waiting writes as one batch, commits it in a thread while the loop goes on
+reading sockets, and only then answers. Covered writes wait for the end of their round first, and
+writes to a frozen drop wait until it is thawed.
 """
 
 from __future__ import annotations
@@ -33,18 +33,19 @@ if TYPE_CHECKING:
     from amanat.relay.shares import Room
 
 BATCH_CELLS = 512
-"""Most writes of one commit: staging them stops the loop for some milliseconds."""
+"""Most writes in one commit: staging them stops the loop for some milliseconds."""
 BATCH_BYTES = 512 * 1024
-"""Bytes of frames after which a commit takes no more: what lands in a drop is one frame for every
-reader, and must stay well below wire.MAX_REPLY_BYTES."""
+"""Bytes of frames after which a commit is full. All cells that land in a drop in one commit are one
+frame for every reader, and that must stay well below wire.MAX_REPLY_BYTES."""
 TURN_WRITES = 100
-"""Writes that a connection has in a commit before it is the next one's turn: what lands in one drop
-at once is one frame and lies together on the disk, so turns of 32 cost a seventh of the rate."""
+"""Writes of one connection in a commit before the next connection has its turn. Cells that land in
+one drop at once are one frame and lie together on the disk, so turns of 32 cost a seventh of the
+rate."""
 CARRY_BYTES = 4 * 1024 * 1024
-"""The same of cells that a move brings, which nobody reads yet. Whoever writes to another drop
-waits for about a tenth of a second; with smaller commits a move takes longer."""
+"""The same for cells that a move brings, which nobody reads yet. Writers to other drops wait for
+about a tenth of a second meanwhile; with smaller commits a move takes longer."""
 FREEZE_S = 2.0
-"""Longest that writers wait for frozen drops, in seconds: whoever moves these may have ended."""
+"""Longest that writers wait for frozen drops, in seconds: the mover may have ended."""
 
 logger = logging.getLogger("amanat.relay")
 
@@ -62,8 +63,8 @@ class Writer:
         *,
         now: Callable[[], float],
     ) -> None:
-        """`wait_bytes` is where writes that wait for the end of a round take place; `now` tells
-        Unix seconds."""
+        """`wait_bytes` is the room for writes that wait for the end of a round. `now` tells Unix
+        seconds."""
         self._drops = drops
         self._moves = moves
         self._readers = readers
@@ -71,14 +72,14 @@ class Writer:
         self._wait_bytes = wait_bytes
         self._now = now
         self.is_ending = False
-        """Whether nothing more comes."""
+        """Whether the relay drains."""
         self._queues: OrderedDict[Queue, None] = OrderedDict()
-        """Those in which writes wait, in turn."""
+        """Queues with waiting writes, in turn."""
         self._round: dict[Asking, None] = {}
         """Writes that wait for the end of the round."""
         self._due = Queue()
-        """Those of rounds that are over."""
-        # Steps of moves wait apart: nobody's writes wait behind all that a move brings.
+        """Writes of rounds that are over."""
+        # Steps of moves wait apart, so that no other write waits behind all that a move brings.
         self._steps = Queue()
         self._held: dict[Writing, None] = {}
         """Writes that wait for frozen drops."""
@@ -89,16 +90,16 @@ class Writer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
 
     def end(self) -> None:
-        """Write what has come, and then no more."""
+        """Have all waiting writes written, and then end."""
         self.is_ending = True
         self.end_round()
 
     def close(self) -> None:
-        """Let go of the thread."""
+        """End the thread."""
         self._thread.shutdown()
 
     def leave(self, asking: Asking) -> None:
-        """Have a request that is no reader rest nowhere, and wait for nothing."""
+        """Take a request that is no reader out of its table, and stop what it waits for."""
         asking.stop()
         place = asking.place
         asking.rest(None)
@@ -111,11 +112,11 @@ class Writer:
         self._queues[queue] = None
 
     def check_step(self, request: wire.Move) -> None:
-        """Raises BrokenMove or MoveRefused unless whoever asks may take this step."""
+        """Check that the client may take this step. Raises BrokenMove or MoveRefused."""
         self._moves.check(request)
 
     def write(self, writing: Writing) -> None:
-        """Carry out a write, when its turn comes."""
+        """Queue a write until its turn comes."""
         queue = writing.asker.writes
         if isinstance(writing.request, wire.Move):
             queue = self._steps
@@ -127,8 +128,8 @@ class Writer:
         writing.place = queue
 
     def publish(self, writing: Writing) -> None:
-        """Carry out an append when the round ends. What comes of one that is refused for its drop
-        or token is clear at once, and told then all the same: it need not be kept."""
+        """Queue an append until the round ends. The refusal of a wrong drop or token is known at
+        once, but the client is told at the end of the round too. Its cell need not be kept."""
         if not self._round:
             now = self._now()
             asyncio.get_running_loop().call_later(publish_at(now) - now, self.end_round)
@@ -142,9 +143,9 @@ class Writer:
             writing.room, writing.size = None, 0
 
     def end_round(self) -> None:
-        """Have all that waits for the end of the round written."""
+        """Queue all writes that wait for the end of the round."""
         writes = list(self._round)
-        secrets.SystemRandom().shuffle(writes)  # their order, too, would tell who came when
+        secrets.SystemRandom().shuffle(writes)  # their order would also show who came when
         for writing in writes:
             writing.rest(self._due)
         if writes:
@@ -152,7 +153,7 @@ class Writer:
         self._work.set()
 
     async def run(self) -> None:
-        """Write what comes, until the relay drains and nothing waits."""
+        """Write batches until the relay drains and no write waits."""
         while self._queues or self._steps or not self.is_ending:
             await self._work.wait()
             self._work.clear()
@@ -183,7 +184,7 @@ class Writer:
         return batch
 
     def _next_steps(self) -> list[Writing]:
-        """One step, or as many as only bring cells."""
+        """The next step, or all next steps that only bring cells."""
         batch: list[Writing] = []
         taken, are_carries = 0, True
         while self._steps and are_carries and len(batch) < BATCH_CELLS and taken < CARRY_BYTES:
@@ -206,8 +207,8 @@ class Writer:
         try:
             if steps:
                 if isinstance(steps[0].step, Begin | Erase):
-                    self._thaw()  # who froze them has ended, and they can be read no longer
-                # In the thread: opening what a move brings, or reading the ledger, takes longer
+                    self._thaw()  # their mover has ended, and nobody can read them now
+                # In the thread: opening the cells of a move, or reading the ledger, takes longer
                 # than the loop may stand still.
                 take = functools.partial(self._moves.take, steps, now=self._now())
                 replies = await loop.run_in_executor(self._thread, take)
@@ -225,7 +226,7 @@ class Writer:
         for step in steps:
             self._after(step.step)
         if steps:
-            # The thread need not wait for this with the next ones.
+            # Answer later: the thread can begin with the next steps.
             loop.call_soon(_answer, batch, replies)
         else:
             _answer(batch, replies)
@@ -235,7 +236,7 @@ class Writer:
         self._metrics.commit_seconds.observe(time.perf_counter() - started)
 
     def _after(self, step: Step) -> None:
-        """Let writers wait for frozen drops, but not for long, or no longer."""
+        """After a Freeze have writers wait, but not for long; after a Thaw let them go on."""
         if isinstance(step, Freeze):
             if self._freeze is not None:
                 self._freeze.cancel()
@@ -246,7 +247,7 @@ class Writer:
     def _thaw(self) -> None:
         thawed = tuple(self._drops.frozen)
         self._drops.frozen.clear()
-        for writing in reversed(tuple(self._held)):  # each was before all that is in its queue
+        for writing in reversed(tuple(self._held)):  # each came before all that is in its queue
             queue = writing.asker.writes
             writing.rest(None)
             queue.writes.appendleft(writing)
@@ -255,11 +256,11 @@ class Writer:
         self._work.set()
         for drop_id in thawed:
             for reader in self._readers.live(drop_id):
-                self._readers.catch_up(reader)  # if the drop has gone, this tells it where
+                self._readers.catch_up(reader)  # if the drop has gone, this tells the reader where
 
     async def in_turns(self, steps: Iterator[bool], what: str) -> None:
-        """Take the steps of something long, by turns with commits. The next hour tries again what
-        fails."""
+        """Take the steps of a long task, in turns with commits. A task that fails is tried again in
+        the next hour."""
         loop = asyncio.get_running_loop()
         try:
             more = True

@@ -1,14 +1,14 @@
-"""Drops in SQLite: `drops.sqlite` with the cells and the ledger, and apart from it `keys.sqlite`
-with what opens the cells.
+"""Drops in SQLite: `drops.sqlite` holds the cells and the ledger, and `keys.sqlite`, apart from it,
+the keys that open the cells.
 
 A cell rests under AES-256-GCM, with a key of its drop and UTC day. To destroy a day of a drop is to
-destroy 32 bytes. What a crash leaves:
+destroy 32 bytes. After a crash the following holds:
 
-- A key is durable before the first cell under it is, so there is never a cell without its key...
-- ... except while an expiry runs: keys go first. Such a cell has ended, and no read asks for it.
-- A staged batch is one transaction: after a crash all of it is there, or nothing.
-- So is an entry of the ledger with what it tells of. Only of a drop that is in the middle of its
-  expiry has the ledger not heard yet; the drop's row has kept count.
+- A key is durable before the first cell under it is, so no cell is without its key. The exception
+  is an expiry that was running: keys go first. Such a cell has ended, and no read asks for it.
+- A staged batch is one transaction: all of it is there, or none of it.
+- An entry of the ledger is in the same transaction as the change that it reports. The exception is
+  a drop in the middle of its expiry: its row keeps count until the entry is made.
 
 Four connections: the writer of each file, one reader of both, and the *emptier*, which in a thread
 of its own brings what was committed from SQLite's log (the WAL) to its place in `drops.sqlite`.

@@ -28,7 +28,7 @@ FIND_DROPS = 900
 
 
 class DropTable(Files):
-    """What is kept of each drop."""
+    """The record of each drop."""
 
     def find(self, drop_id: bytes) -> DropRecord:
         return find_drop(self._writer, drop_id)

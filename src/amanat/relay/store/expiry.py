@@ -17,7 +17,7 @@ ERASE_DROPS = 100
 
 
 class Expiry(CellTable, LedgerTables):
-    """What has ended is erased, and the ledger told with it."""
+    """Erases cells and drops that have ended, and enters that in the ledger."""
 
     def erase(self, today: int, max_cells: int, *, hour: int) -> int:
         cells = erased = of_buckets = 0

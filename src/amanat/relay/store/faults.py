@@ -11,7 +11,7 @@ DISK_RETRY_S = 30.0
 
 
 class _Errors:
-    """SQLite's errors as ours. A class, since a generator would be felt on every append."""
+    """SQLite's errors as ours. This is a class because a generator would slow every append."""
 
     def __enter__(self) -> None:
         pass
@@ -27,4 +27,4 @@ class _Errors:
 
 
 sqlite_errors = _Errors()
-"""What every statement runs inside of."""
+"""Every statement runs inside this context."""

@@ -31,7 +31,7 @@ LOG_PAGES = 8000
 
 
 class Files:
-    """Both files, open for one process. What is staged is one transaction in each."""
+    """Both files, open for one process. The staged batch is one transaction in each."""
 
     def __init__(self, directory: Path) -> None:
         """Open the store, or make it. Raises StoreTooNew, StoreTooOld, StoreDamaged or DiskFull."""
@@ -71,7 +71,7 @@ class Files:
         self._are_keys_ahead = True
 
     def close(self) -> None:
-        """Let go of the files. What is staged is forgotten."""
+        """Close the files. The staged batch is lost."""
         self._thread.shutdown()
         for connection in (self._emptier, self._reader, self._writer, self._keys):
             connection.close()

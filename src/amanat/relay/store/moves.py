@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class MoveTable(Files):
-    """What is kept of each move."""
+    """The record of each move."""
 
     def moves(self) -> list[MoveRecord]:
         return every_move(self._writer)

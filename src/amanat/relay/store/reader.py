@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Counted(NamedTuple):
-    """What a drop really holds: `keyless` are cells of days whose key is destroyed."""
+    """The cells that a drop really holds. `keyless` counts those of days whose key is destroyed."""
 
     cells: int
     bytes: int
@@ -34,7 +34,7 @@ class Counted(NamedTuple):
 
 
 class SqliteReader:
-    """What rests in a store, for another process than the relay's; it changes nothing.
+    """A store as another process than the relay's reads it. Reading changes nothing.
 
     Methods raise DiskFull or StoreDamaged.
     """
@@ -46,11 +46,11 @@ class SqliteReader:
             self._reader.execute("ATTACH ? AS keys", (f"file:{directory / 'keys.sqlite'}?mode=ro",))
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._reader.close()
 
     def entries(self, place: int) -> Iterator[Entry]:
-        """The ledger's from a place on."""
+        """The entries of the ledger, from a place on."""
         pages = SqlitePages(self._reader)
         while found := pages.entries(place, TILE_WIDTH):
             yield from map(decode_entry, found)
@@ -75,7 +75,7 @@ class SqliteReader:
         return row[0], row[1], row[2]
 
     def records(self, *, after: int, most: int) -> list[DropRecord]:
-        """The first drops of those with a higher number."""
+        """The first drops with a higher number."""
         with sqlite_errors:
             rows = self._reader.execute(
                 f'SELECT {DROP_COLUMNS} FROM main."drop" WHERE number > ?'  # noqa: S608  # constant
@@ -85,12 +85,12 @@ class SqliteReader:
         return [drop_of(row) for row in rows]
 
     def checkpoint(self) -> bytes:
-        """The ledger's note that was signed last, empty if none was."""
+        """The signed note of the newest checkpoint, empty if there is none."""
         return SqlitePages(self._reader).checkpoint()
 
     @contextlib.contextmanager
     def moment(self) -> Iterator[None]:
-        """See the store as it is now until the end. What it deletes meanwhile stays in its log."""
+        """See the store as it is now until the end. Rows deleted meanwhile stay in the log."""
         with sqlite_errors:
             self._reader.execute("BEGIN")
         try:
@@ -99,14 +99,14 @@ class SqliteReader:
             self._reader.execute("COMMIT")
 
     def counted(self, *, after: int, most: int) -> list[tuple[DropRecord, Counted]]:
-        """The first drops of those with a higher number, each with what it really holds."""
+        """The first drops with a higher number, each with the cells that it really holds."""
         with self.moment():
             return [
                 (record, self._count(record)) for record in self.records(after=after, most=most)
             ]
 
     def counted_of(self, drop_id: bytes) -> tuple[DropRecord, Counted]:
-        """A drop, or NOBODYS, with what it really holds."""
+        """A drop, or NOBODYS, with the cells that it really holds."""
         record = self.look(drop_id)
         return record, self._count(record)
 
@@ -135,7 +135,7 @@ class SqliteReader:
         )
 
     def strays(self) -> Iterator[tuple[str, int]]:
-        """What belongs to no drop that is here: a kind of finding, and the number of the drop."""
+        """Cells and keys that belong to no drop here: (kind of finding, the drop's number)."""
         with sqlite_errors:
             numbers = [
                 number
@@ -160,8 +160,8 @@ class SqliteReader:
                 yield ("key-without-drop" if state is None else f"key-left {move}"), number
 
     def link(self, drop: DropRecord, seq: int) -> tuple[bytes, WrappedCell, bytes] | None:
-        """A cell of a drop: the digest before it, the cell as it rests and the digest after it, as
-        they are written down; None if it is not there."""
+        """The digest before a cell, the cell as it rests and the digest after it, all as they are
+        stored; None if the cell is not there."""
         place = drop.number << SEQ_BITS | seq
         with sqlite_errors:
             rows = self._reader.execute(
@@ -174,7 +174,7 @@ class SqliteReader:
         return rows[0][0], WrappedCell(rows[0][1], rows[0][2]), after
 
     def keys(self, drop: DropRecord) -> list[ShredKey]:
-        """What opens the cells of a drop."""
+        """The keys that open the cells of a drop."""
         with sqlite_errors:
             rows = self._reader.execute(
                 "SELECT day, last_day, key FROM keys.shred_key WHERE number = ?", (drop.number,)

@@ -1,4 +1,4 @@
-"""What a row is as a record, and a record as a row. Nobody else knows a row by its positions."""
+"""Rows as records and records as rows. No other module knows a row by its positions."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ ADD_DROP = (
     f'INSERT INTO "drop" ({DROP_COLUMNS})'  # noqa: S608  # constants
     f" VALUES ({','.join('?' * len(DropRecord.__struct_fields__))})"
 )
-"""Takes a `row_of`."""
+"""Takes the values of `row_of`."""
 _CHANGING = ("head", "digest", "cells", "bytes", "last_day", "oldest_day")
 SAVE_DROP = f'UPDATE "drop" SET {" = ?, ".join(_CHANGING)} = ? WHERE number = ?'  # noqa: S608  # constants
-"""Takes a `changes_of`: what changes as cells come and end."""
+"""Takes the values of `changes_of`: the fields that change as cells come and end."""
 MOVE_COLUMNS = "move, signed, is_source, access, first_entry, is_closed, number"
 """In the order of the fields of a MoveRecord."""
 

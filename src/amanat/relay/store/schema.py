@@ -100,7 +100,7 @@ CREATE TABLE shred_key (
 """
 
 STEPS: dict[str, tuple[str, ...]] = {"drops.sqlite": (), "keys.sqlite": ()}
-"""What makes each file of version `BASE` one of the next version, and so on. A new file takes all
+"""Statements that bring each file from version `BASE` to the next, and so on. A new file takes all
 steps, too, so the tables above stay as they are."""
 
 
