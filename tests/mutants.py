@@ -62,6 +62,36 @@ MUTANTS = [
         ["test_commands.py::test_a_background_does_what_needs_a_client_and_nothing_else"],
     ),
     Mutant(
+        "the index keeps the words of what was deleted",
+        "INSERT INTO said (said, rank) VALUES ('secure-delete', 1);\n",
+        "",
+        ["test_history.py::test_nothing_of_a_deleted_text_stays_in_the_files"],
+    ),
+    Mutant(
+        "an index of another version is kept",
+        "    if noted is not None and bytes(noted[0]) == version():\n",
+        "    if noted is not None:\n",
+        ["test_words.py::test_an_index_of_another_version_is_made_anew"],
+    ),
+    Mutant(
+        "what was counted in a conversation holds for ever",
+        "        if state != (total, newest):\n",
+        "        if state == (0, 0):\n",
+        ["test_transcript.py::test_how_many_stand_before_is_right_after_messages_came_and_went"],
+    ),
+    Mutant(
+        "an event stands for one of another kind",
+        "dict.fromkeys((type(event), event) for event in unit.events)",
+        "dict.fromkeys((Event, event) for event in unit.events)",
+        ["test_transcript.py::test_events_of_different_kinds_about_one_conversation_are_all_told"],
+    ),
+    Mutant(
+        "what nobody takes is kept for ever",
+        "        if len(self._waiting) >= MAX_EVENTS:\n",
+        "        if len(self._waiting) < 0:\n",
+        ["test_transcript.py::test_events_end_with_overrun_where_nobody_takes_them"],
+    ),
+    Mutant(
         "work that is broken off before it has begun is left lying",
         "        task.add_done_callback(lambda _: work.close())\n",
         "",
@@ -1765,7 +1795,7 @@ MUTANTS = [
     ),
     Mutant(
         "a stranger in a group looks like a contact",
-        "often[one] == 1 and one not in taken",
+        "often[one] == 1 and one not in known.looks",
         "often[one] == 1",
         ["test_names.py::test_a_stranger_in_a_group_does_not_look_like_a_contact"],
     ),

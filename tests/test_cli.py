@@ -30,7 +30,7 @@ from amanat.protocol.descriptor import b64
 
 COMMANDS = (
     "init", "invite", "invites", "accept", "contacts", "send", "read", "edit", "react", "delete",
-    "timer", "block", "unblock", "group", "group create", "group add",
+    "search", "timer", "block", "unblock", "group", "group create", "group add",
     "group remove", "group leave", "group adds", "group offers", "group accept", "group decline",
     "group rename", "group admin", "group rejoin", "group list", "verify", "run",
     "status", "doctor", "relay", "relay init", "relay run", "replay",
@@ -177,6 +177,9 @@ def test_two_people_meet_and_talk(town: Town) -> None:
     assert alice("--json", "read").out == ""
     assert "سلام" in alice("read", "--all").out
     assert "سلام" in alice("read", "bob", "--all").out
+    assert alice.json("search", "bob", given="سلا\n") == line
+    assert alice.json("search", "--many", "1", given="سلام")["id"] == line["id"]
+    assert alice("search", given="absent").out == ""
 
 
 def test_what_is_done_with_messages(town: Town) -> None:

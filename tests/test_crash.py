@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from amanat.client import conversation as rules
-from amanat.client.api import Message
+from amanat.client.views import Message
 from amanat.drill.world import Died, Person, World
 
 pytestmark = pytest.mark.long

@@ -19,8 +19,9 @@ import pytest
 
 from amanat.client import api
 from amanat.client import conversation as rules
-from amanat.client.api import Client, Message
+from amanat.client.api import Client
 from amanat.client.vault import Unlock
+from amanat.client.views import Message
 from amanat.drill.world import CALM, STORM, Died, Person, Shelf, World
 from amanat.errors import (
     AmanatError,

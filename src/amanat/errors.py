@@ -595,6 +595,11 @@ class Draining(Unavailable):
     text = "the relay is shutting down"
 
 
+class Overrun(Unavailable):
+    code = "overrun"
+    text = "a program did not take what happened for too long, and has to read it anew"
+
+
 class OutOfStep(Unavailable):
     code = "out-of-step"
     text = "the client is joining this conversation again"

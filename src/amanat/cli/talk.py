@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from amanat.cli import session, telling, terminal
 from amanat.cli.words import UNITS_S, life
 from amanat.display import block, shown
-from amanat.errors import BadArgument
+from amanat.errors import BadArgument, UnknownMessage
 
 SHOWN_DIGITS = 8
 """How much of a message's id is shown: few conversations hold two that begin alike."""
@@ -18,12 +18,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from amanat.client.api import (
-        Client,
-        ConversationView,
-        Message,
-    )
+    from amanat.client.api import Client, ConversationView
     from amanat.client.events import Event
+    from amanat.client.views import Message
     from amanat.display import Out
 
 
@@ -42,7 +39,9 @@ def send(args: argparse.Namespace, out: Out) -> None:
         conversation = client.conversation(args.to)
         row = client.send(conversation.gid, text, reply_to=args.reply_to)
         await session.flush(args, out, client)
-        message = next(m for m in client.messages(conversation.gid) if m.row == row)
+        message = client.message_at(conversation.gid, row)
+        if message is None:  # its life has ended
+            raise UnknownMessage
         out.result({"to": conversation.name, "id": message.id, "state": message.state}, "")
         if message.state == "queued" and not client.status().period:
             out.note("a relay has no room now; what you wrote is kept and goes out later")
@@ -197,6 +196,27 @@ def read(args: argparse.Namespace, out: Out) -> None:
     session.with_client(args, work)
 
 
+def search_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `search`."""
+    parser.add_argument("of", metavar="NAME", nargs="?", help="only this conversation")
+    parser.add_argument(
+        "--many", type=int, metavar="N", default=50, help="how many at most, the last to arrive"
+    )
+
+
+def search(args: argparse.Namespace, out: Out) -> None:
+    """Show the texts that hold some words."""
+    words = terminal.text(args, None, "words: ").strip()
+
+    async def work(client: Client) -> None:
+        only = client.conversation(args.of).gid if args.of else None
+        for found in client.search(words, gid=only, many=args.many):
+            _show(found.message, client.view(found.message.gid), out)
+            await out.need_shown()
+
+    session.with_client(args, work, is_online=False)
+
+
 async def _show_unread(client: Client, only: bytes | None, out: Out, *, everything: bool) -> int:
     """Show what is new, of one conversation or of all, and keep that it is read; its last row."""
     seen: set[int] = set()
@@ -236,18 +256,7 @@ def _show(message: Message, view: ConversationView, out: Out) -> None:
         {
             "conversation": view.name,
             "conversation_id": view.id,
-            "id": message.id,
-            "sender": message.sender,
-            "own": message.is_own,
-            "text": message.text,
-            "reply_to": None if reply is None else reply.id,
-            "edited": message.is_edited,
-            "deleted": message.is_deleted,
-            "reactions": message.reactions,
-            "sent_at": message.sent_at,
-            "kept_at": message.kept_at,
-            "expires_at": message.expires_at,
-            "state": message.state,
+            **message.as_json(),
         },
         "\n".join(lines),
     )
@@ -266,13 +275,11 @@ async def _show_event(client: Client, event: Event, only: bytes | None, out: Out
     match event:
         case TextArrived(gid, row) | MessageChanged(gid, row) if only in (None, gid):
             view = client.view(gid)
-            for message in client.messages(gid, after=row - 1):
-                if message.row == row and not (isinstance(event, TextArrived) and message.is_own):
-                    _show(message, view, out)
+            message = client.message_at(gid, row)
+            if message and not (isinstance(event, TextArrived) and message.is_own):
+                _show(message, view, out)
             await out.need_shown()
-            # What has come meanwhile has its own event, and is not read before that.
-            if all(other.row <= row for other, _ in client.unread(gid)):
-                client.mark_read(gid)
+            client.seen(gid, row)  # what has come meanwhile has its own event
         case Joined(gid):
             out.note(
                 f"you are in a conversation with {', '.join(map(shown, client.view(gid).people))}"

@@ -16,14 +16,13 @@ import contextlib
 import secrets
 import unicodedata
 import weakref
-from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, assert_never
 
 from msgspec import structs
 
 from amanat import mls
 from amanat.client import conversation as rules
-from amanat.client import profile, rights, vault
+from amanat.client import profile, rights, search, vault
 from amanat.client.claims import SUSPENSE_MS
 from amanat.client.comeback import ASK_MS, Try
 from amanat.client.conversation import AnnouncedWelcome
@@ -36,16 +35,20 @@ from amanat.client.delivery import (
     FromKnock,
     FromLost,
 )
-from amanat.client.events import Event
+from amanat.client.desk import Desk
+from amanat.client.events import Event, PersonChanged, StateChanged, StatusChanged, SummaryChanged
+from amanat.client.feed import Feed
 from amanat.client.fetching import Fetch
 from amanat.client.holding import DEPOSIT, HOLD
 from amanat.client.invite import ASIDE_MS, LIFE_S, from_link, to_link
-from amanat.client.names import looks
 from amanat.client.pace import Pace
 from amanat.client.parts import Parts, assemble, store_delta
+from amanat.client.people import Known, Names, People
 from amanat.client.places import Places
 from amanat.client.routes import AUTO, OFF, TRANSPORTS, Proposed, Routes, inquire, meet
 from amanat.client.surroundings import MACHINE, Surroundings
+from amanat.client.transcript import Transcript
+from amanat.client.views import Found, Message, Quote, Stretch, Summary
 from amanat.errors import (
     AmbiguousName,
     BadArgument,
@@ -88,10 +91,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from amanat.client.delivery import Purpose
-    from amanat.client.history import Entry
+    from amanat.client.desk import Line
     from amanat.client.holding import HeldDrop
     from amanat.client.profile import Home
     from amanat.client.routes import Where
+    from amanat.client.transcript import Entry, Scroll
     from amanat.client.unit import Unit
     from amanat.client.vault import Unlock, Vault
     from amanat.link import Link
@@ -235,41 +239,6 @@ class GroupOffer(NamedTuple):
     by_name: str
     asked_at: int
     expires_at: int
-
-
-class Quote(NamedTuple):
-    """What a text answers. `sender` and `text` are empty where it is not here, or not yet; `text`
-    alone where it was deleted."""
-
-    id: str
-    sender: str
-    text: str
-
-
-class Message(NamedTuple):
-    """A text of a conversation. Times are Unix milliseconds, by the sender's clock and by ours.
-
-    `id` is the same for everybody: 32 hex digits. `state` of an own message: `waiting` (it is said
-    once the conversation is in step again), `queued`, `sent` (a relay has it), `delivered`
-    (everyone has it) or `undelivered` (not everyone has it, and it is said no more). `text` is
-    empty once its author has deleted it. `reactions` are by name. `expires_at` is None for a text
-    that stays; of an unread one it is the latest.
-    """
-
-    row: int
-    gid: bytes
-    id: str
-    sender: str
-    is_own: bool
-    text: str
-    reply_to: Quote | None
-    is_edited: bool
-    is_deleted: bool
-    reactions: dict[str, str]
-    sent_at: int
-    kept_at: int
-    expires_at: int | None
-    state: str
 
 
 class Missing(NamedTuple):
@@ -429,6 +398,10 @@ class Client:
         self._delivery = parts.delivery
         self._conversations = parts.conversations
         self._history = self._conversations.history
+        self._transcript = Transcript(parts.vault, self._me.identity)
+        self._search = search.Search(parts.vault)
+        self._desk = Desk(parts.vault, self._me.identity)
+        self._people = People(parts.vault, self._me.identity, self._me.name)
         self._ledgers = parts.ledgers
         self._invites = parts.invites
         self._comebacks = parts.comebacks
@@ -446,7 +419,7 @@ class Client:
         self._routes.moved |= self._moves.destinations(now=self._now())
         self._tasks: dict[object, asyncio.Task[None]] = {}
         # Who no longer holds what `events` gave them is not told any more.
-        self._subscribers: weakref.WeakSet[asyncio.Queue[Event | None]] = weakref.WeakSet()
+        self._subscribers: weakref.WeakSet[Feed[Event]] = weakref.WeakSet()
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
         self._outbox_changed: dict[_Lane, asyncio.Event] = {}
@@ -559,20 +532,22 @@ class Client:
             with self._vault.unit(now=self._now()):
                 pass  # writes how far other people's cells were read
         self._vault.close()
-        for queue in self._subscribers:
-            queue.put_nowait(None)
+        for feed in self._subscribers:
+            feed.end()
 
     def events(self) -> AsyncIterator[Event]:
         """What happens from this call on. Ends when the client is closed.
 
-        Raises what stopped the client, if anything did.
+        Whoever does not take what happens loses it: after feed.MAX_EVENTS that nobody took, it
+        raises Overrun, and the program reads anew what it shows. Raises what stopped the client, if
+        anything did.
         """
-        queue: asyncio.Queue[Event | None] = asyncio.Queue()
-        self._subscribers.add(queue)
-        return self._drain(queue)
+        feed: Feed[Event] = Feed()
+        self._subscribers.add(feed)
+        return self._drain(feed)
 
-    async def _drain(self, queue: asyncio.Queue[Event | None]) -> AsyncIterator[Event]:
-        while (event := await queue.get()) is not None:
+    async def _drain(self, feed: Feed[Event]) -> AsyncIterator[Event]:
+        while (event := await feed.get()) is not None:
             yield event
         self._raise_failure()
 
@@ -693,6 +668,7 @@ class Client:
             unit.db.execute(
                 "UPDATE contact SET verified = ? WHERE identity = ?", (is_verified, identity)
             )
+            unit.events.append(PersonChanged(identity))
 
     def block(self, name: str) -> None:
         """Keep and show nothing more of what a contact says, in groups neither, and tell them
@@ -711,6 +687,7 @@ class Client:
             else:
                 self._history.set_blocked(unit, identity, is_blocked=False)
                 self._conversations.tell_unblocked(unit, identity)
+            unit.events.append(PersonChanged(identity))
 
     async def set_fallback(
         self, relay: str, access: bytes = b"", *, is_strict: bool | None = None
@@ -1186,7 +1163,7 @@ class Client:
         return ConversationView(
             id=vault.fingerprint(gid),
             gid=gid,
-            name=names[direct[0]] if direct else policy.name,
+            name=self._title(gid, names),
             is_direct=bool(direct),
             state=state,
             people=sorted(names[identity] for identity in group.identities),
@@ -1209,7 +1186,7 @@ class Client:
             suite=group.view.suite,
             timer=self._history.timer(gid),
             hidden=self._history.hidden(gid),
-            added_by=names.get(self._conversations.added_by(gid), ""),
+            added_by=names[by] if (by := self._conversations.added_by(gid)) else "",
         )
 
     def _why_outbound(self, outbound_regions: list[str], *, is_held: bool) -> str:
@@ -1225,30 +1202,9 @@ class Client:
             why = f"nothing has to be held: all of it rests in {regions} anyway"
         return why
 
-    def _names(self, gid: bytes) -> dict[bytes, str]:
-        """What to call the people of a conversation, present and past.
-
-        A contact has the name they are known by. Anyone else has the name they give themselves,
-        with an id where that looks like somebody else's.
-        """
-        names: dict[bytes, str] = dict(
-            self._read.execute("SELECT identity, name FROM contact").fetchall()
-        )
-        names[self._me.identity] = self._me.name
-        taken = {look for name in names.values() for look in looks(name)}
-        people = self._conversations.group(gid).people
-        said = {person.identity: person.leaf.name for person in people}
-        often = Counter(look for name in said.values() for look in looks(name))
-        past = self._read.execute(
-            "SELECT identity FROM message WHERE gid = ?1"
-            " UNION SELECT identity FROM change WHERE gid = ?1",
-            (gid,),
-        )
-        for identity in {*said, *(row[0] for row in past)} - set(names):
-            name, short = said.get(identity, ""), vault.fingerprint(identity)
-            is_free = name and all(often[one] == 1 and one not in taken for one in looks(name))
-            names[identity] = name if is_free else f"{name} ({short})".strip()
-        return names
+    def _names(self, gid: bytes, known: Known | None = None) -> Names:
+        """What to call the people of a conversation, present and past."""
+        return self._people.of(gid, self._conversations.group(gid).people, known)
 
     def send(self, gid: bytes, text: str, *, reply_to: str = "") -> int:
         """Say a text in a conversation; its row. It leaves as soon as a relay can be reached.
@@ -1258,13 +1214,13 @@ class Client:
         UnknownMessage or AmbiguousName.
         """
         with self._unit() as unit:
-            answered = self._history.find(gid, reply_to) if reply_to else None
+            answered = self._transcript.find(gid, reply_to) if reply_to else None
             return self._conversations.send_text(unit, gid, text, reply_to=answered)
 
     def edit(self, gid: bytes, message: str, text: str) -> None:
         """Give an own text other words. Raises like `send`, and NotYours."""
         with self._unit() as unit:
-            target = self._history.find(gid, message)
+            target = self._transcript.find(gid, message)
             self._conversations.edit(unit, gid, target, text)
 
     def react(self, gid: bytes, message: str, emoji: str) -> None:
@@ -1273,7 +1229,7 @@ class Client:
         Raises BadArgument, and like `send`.
         """
         with self._unit() as unit:
-            target = self._history.find(gid, message)
+            target = self._transcript.find(gid, message)
             self._conversations.react(unit, gid, target, emoji)
 
     def delete(self, gid: bytes, messages: Sequence[str], *, for_everyone: bool = True) -> None:
@@ -1283,12 +1239,13 @@ class Client:
         then.
         """
         with self._unit() as unit:
-            targets = [self._history.find(gid, one) for one in messages]
+            targets = [self._transcript.find(gid, one) for one in messages]
             if for_everyone:
                 self._conversations.delete(unit, gid, targets)
             else:
                 for target in targets:
                     self._history.forget(unit, gid, target)
+                unit.events.append(SummaryChanged(gid))
 
     def set_timer(self, gid: bytes, seconds: int) -> None:
         """Have what is said from now on disappear: this long after it was sent or read, at the
@@ -1301,40 +1258,157 @@ class Client:
 
     def message(self, gid: bytes, message: str) -> Message:
         """The message of an id, or of its first digits. Raises UnknownMessage or AmbiguousName."""
-        found = self._history.find(gid, message).hex()
-        return next(one for one in self.messages(gid) if one.id == found)
+        row = self._transcript.row(gid, self._transcript.find(gid, message))
+        return self._messages(gid, self._transcript.entries(gid, [row]))[0]
+
+    def message_at(self, gid: bytes, row: int) -> Message | None:
+        """The message that an event tells of; None if it is gone."""
+        entry = self._transcript.at(gid, row)
+        return self._messages(gid, [entry])[0] if entry else None
 
     def messages(self, gid: bytes, *, after: int = 0) -> list[Message]:
         """The texts of a conversation in its order; only rows above `after`."""
-        names = self._names(gid)
-        state_of = self._conversations.delivery(gid)
+        return self._messages(gid, self._transcript.everything(gid, after=after))
 
-        def shown(entry: Entry) -> Message:
-            is_own = entry.identity == self._me.identity
-            quote = entry.quote
-            return Message(
-                row=entry.row,
-                gid=gid,
-                id=entry.id.hex(),
-                sender=names[entry.identity],
-                is_own=is_own,
-                text=entry.text or "",
-                reply_to=quote
-                and Quote(
-                    id=quote.id.hex(),
-                    sender=names[quote.identity] if quote.identity else "",
-                    text=quote.text or "",
-                ),
-                is_edited=entry.is_edited,
-                is_deleted=entry.text is None,
-                reactions={names[identity]: emoji for identity, emoji in entry.reactions.items()},
-                sent_at=entry.sent_at,
-                kept_at=entry.kept_at,
-                expires_at=entry.expires_at,
-                state=state_of(entry) if is_own else "",
+    def history(self, gid: bytes, where: Scroll, *, many: int = 30) -> Stretch:
+        """A part of a conversation, at most `many` messages (transcript.MAX_STRETCH).
+
+        Raises UnknownConversation, UnknownMessage, AmbiguousName or BadArgument.
+        """
+        part = self._transcript.part(gid, where, many=many)
+        return Stretch(self._messages(gid, part.entries), part.before, part.total)
+
+    def search(
+        self, words: str, *, gid: bytes | None = None, before: int | None = None, many: int = 50
+    ) -> list[Found]:
+        """The messages that hold all of these words, or words that begin with the last of them,
+        the last to arrive first; of one conversation or of all. With `before`, only rows below it;
+        at most `many` (search.MAX_FOUND).
+
+        Raises BadArgument where there is no word.
+        """
+        rows = self._search.find(words, gid=gid, before=before, many=many)
+        known, saying = self._people.known(), self._conversations.gaps.saying()
+        found = self._transcript.entries(None, [row for _, row in rows])
+        found.sort(key=lambda entry: -entry.row)
+        return [
+            Found(
+                self._message(one, self._names(one.gid, known), is_saying=one.gid in saying),
+                search.marks(one.text or "", words),
             )
+            for one in found
+        ]
 
-        return [shown(entry) for entry in self._history.read(gid, after=after)]
+    def _messages(self, gid: bytes, entries: Iterable[Entry]) -> list[Message]:
+        names, is_saying = self._names(gid), self._conversations.gaps.is_saying(gid)
+        return [self._message(entry, names, is_saying=is_saying) for entry in entries]
+
+    def _message(self, entry: Entry, names: Names, *, is_saying: bool) -> Message:
+        is_own = entry.identity == self._me.identity
+        quote = entry.quote
+        return Message(
+            row=entry.row,
+            gid=entry.gid,
+            id=entry.id.hex(),
+            sender=names[entry.identity],
+            is_own=is_own,
+            text=entry.text or "",
+            reply_to=quote
+            and Quote(
+                id=quote.id.hex(),
+                sender=names[quote.identity] if quote.identity else "",
+                text=quote.text or "",
+            ),
+            is_edited=entry.is_edited,
+            is_deleted=entry.text is None,
+            reactions={names[identity]: emoji for identity, emoji in entry.reactions.items()},
+            sent_at=entry.sent_at,
+            kept_at=entry.kept_at,
+            expires_at=entry.expires_at,
+            state=entry.state(is_saying=is_saying) if is_own else "",
+            position=entry.position,
+        )
+
+    # The list of conversations
+
+    def summaries(self) -> list[Summary]:
+        """The lines of all conversations, in the order they began."""
+        return self._summaries(self._desk.lines())
+
+    def summary(self, gid: bytes) -> Summary:
+        """The line of a conversation. Raises UnknownConversation."""
+        return self._summaries([self._desk.line(gid)])[0]
+
+    def _summaries(self, lines: Sequence[Line]) -> list[Summary]:
+        known, saying = self._people.known(), self._conversations.gaps.saying()
+        rows = [line.last for line in lines if line.last is not None]
+        last = {entry.gid: entry for entry in self._transcript.entries(None, rows)}
+        found = []
+        for line in lines:
+            names, entry = self._names(line.gid, known), last.get(line.gid)
+            found.append(
+                Summary(
+                    gid=line.gid,
+                    id=vault.fingerprint(line.gid),
+                    name=self._title(line.gid, names),
+                    is_direct=bool(self._conversations.group(line.gid).policy.direct),
+                    state=line.state,
+                    is_verified=line.is_verified,
+                    is_blocked=line.is_blocked,
+                    last=entry and self._message(entry, names, is_saying=line.gid in saying),
+                    unread=line.unread,
+                    draft=line.draft,
+                    draft_reply_to=line.reply_to.hex() if line.reply_to else "",
+                    pinned_at=line.pinned_at,
+                    muted_until=line.muted_until,
+                    is_archived=line.is_archived,
+                )
+            )
+        return found
+
+    def _title(self, gid: bytes, names: Names) -> str:
+        """What a conversation is called: a group by its name, one of two by the other's."""
+        policy = self._conversations.group(gid).policy
+        others = [identity for identity in policy.direct if identity != self._me.identity]
+        return names[others[0]] if others else policy.name
+
+    def seen(self, gid: bytes, row: int) -> None:
+        """What came to a conversation up to this row was shown to the person, and is read."""
+        with self._unit() as unit:
+            self._history.mark_read(unit, gid, row)
+
+    def set_draft(self, gid: bytes, text: str, *, reply_to: str = "") -> None:
+        """Keep what the person is writing, in this vault alone; an empty text forgets it.
+        `reply_to` is the id of what it answers.
+
+        Raises UnknownConversation, UnknownMessage or AmbiguousName.
+        """
+        with self._unit() as unit:
+            answered = self._transcript.find(gid, reply_to) if reply_to else None
+            self._desk.draft(unit, gid, text, answered)
+            self._history.will_scrub()  # what was there before is nobody's business any more
+            unit.events.append(SummaryChanged(gid))
+
+    def set_pinned(self, gid: bytes, *, is_pinned: bool = True) -> None:
+        """Keep a conversation at the top of the list, in this vault alone. Raises
+        UnknownConversation."""
+        with self._unit() as unit:
+            self._desk.pin(unit, gid, is_pinned=is_pinned)
+            unit.events.append(SummaryChanged(gid))
+
+    def set_muted(self, gid: bytes, until: int | None) -> None:
+        """Have programs announce nothing of a conversation until then, in Unix milliseconds; None:
+        announce it again. Raises UnknownConversation."""
+        with self._unit() as unit:
+            self._desk.mute(unit, gid, until)
+            unit.events.append(SummaryChanged(gid))
+
+    def set_archived(self, gid: bytes, *, is_archived: bool = True) -> None:
+        """Put a conversation away from the list, in this vault alone. Raises
+        UnknownConversation."""
+        with self._unit() as unit:
+            self._desk.archive(unit, gid, is_archived=is_archived)
+            unit.events.append(SummaryChanged(gid))
 
     def view(self, gid: bytes) -> ConversationView:
         """A conversation by its gid. Raises UnknownConversation."""
@@ -1351,11 +1425,16 @@ class Client:
         With `everything`, all texts. Each conversation in its order.
         """
         found: list[tuple[Message, ConversationView]] = []
-        for view in self.conversations():
-            if gid in (None, view.gid):
-                after = 0 if everything else self._read_mark(view.gid)
-                messages = self.messages(view.gid, after=after)
-                found += [(m, view) for m in messages if everything or not m.is_own]
+        for line in self._desk.lines():
+            if gid not in (None, line.gid) or not (everything or line.unread):
+                continue
+            view = self._view(line.gid, line.state)
+            if everything:
+                messages = self.messages(line.gid)
+            else:
+                rows = self._transcript.unread_rows(line.gid)
+                messages = self._messages(line.gid, self._transcript.entries(line.gid, rows))
+            found += [(message, view) for message in messages]
         return found
 
     def mark_read(self, gid: bytes | None = None) -> None:
@@ -1363,20 +1442,13 @@ class Client:
         with self._unit() as unit:
             self._history.mark_read(unit, gid)
 
-    def _read_mark(self, gid: bytes) -> int:
-        row = self._read.execute(
-            "SELECT read_row FROM conversation WHERE gid = ?", (gid,)
-        ).fetchone()
-        return int(row[0])
-
     def check_vault(self) -> str:
         """What is damaged in the vault's pages, in SQLite's words; empty if nothing is."""
         return self._vault.damage()
 
     def count(self, gid: bytes) -> int:
         """How many texts a conversation holds."""
-        row = self._read.execute("SELECT count(*) FROM message WHERE gid = ?", (gid,)).fetchone()
-        return int(row[0])
+        return self._transcript.total(gid)
 
     def traffic(self) -> tuple[int, int]:
         """(bytes sent, bytes received) since the client was opened: WebSocket payload."""
@@ -1683,10 +1755,14 @@ class Client:
         self._latest = max(self._latest, now)
         with self._vault.unit(now=now) as unit:
             yield unit
-        for event in unit.events:
-            for queue in self._subscribers:
-                queue.put_nowait(event)
+        # Each once; events of different kinds about the same are equal as tuples.
+        for _, event in dict.fromkeys((type(event), event) for event in unit.events):
+            self._tell(event)
         self._wake()
+
+    def _tell(self, event: Event) -> None:
+        for feed in self._subscribers:
+            feed.put(event)
 
     def _wake(self) -> None:
         """Let whoever waits look again, and see that every relay with something to send has its
@@ -1720,8 +1796,8 @@ class Client:
             except BaseException as error:  # noqa: BLE001  # handed to whoever uses the client
                 self._failure = error
                 self._changed.set()
-                for queue in self._subscribers:
-                    queue.put_nowait(None)
+                for feed in self._subscribers:
+                    feed.end()
             finally:
                 self._tasks.pop(key, None)
 
@@ -1761,6 +1837,8 @@ class Client:
         drop_id = home.bucket.drop_id
         is_news = self._buckets.get(drop_id) != state
         self._buckets[drop_id] = state
+        if is_news:
+            self._tell(StatusChanged())
         states = [self._buckets.get(each.bucket.drop_id) for each in self._me.homes]
         if not self._home_read.is_set() and "read" in states and None not in states:
             self._home_read.set()
@@ -1876,7 +1954,8 @@ class Client:
                 self._fail_over(relay)
                 await self._rest_after(error, relay, b"")
                 continue
-            self._down_since.pop(relay, None)
+            if self._down_since.pop(relay, None) is not None:
+                self._tell(StatusChanged())
             # What follows a `create` may need it: it goes alone.
             cut = next((i for i, row in enumerate(rows) if row.purpose == "create"), len(rows))
             at_once = AT_ONCE if lane.is_file else link.at_once
@@ -1900,7 +1979,9 @@ class Client:
     def _fail_over(self, relay: bytes) -> None:
         """A relay cannot be reached: after a while use the recipients' other addresses, unless
         these cannot be reached either."""
-        self._down_since.setdefault(relay, self._now())
+        if relay not in self._down_since:
+            self._down_since[relay] = self._now()
+            self._tell(StatusChanged())
         down = [each for each in self._down_since if self._is_down(each)]
         if relay in down:
             with self._unit() as unit:
@@ -1950,6 +2031,9 @@ class Client:
                 if isinstance(answer, BaseException) and not isinstance(answer, PeerError):
                     raise answer
                 self._done(unit, row, answer)
+            for gid in {row.about for row in wave if row.purpose in ("cell", "held")}:
+                if not self._conversations.gaps.is_saying(gid):
+                    unit.events.append(StateChanged(gid))
         self._begin_due()
 
     @staticmethod

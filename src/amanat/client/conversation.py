@@ -30,6 +30,7 @@ from amanat.client.events import (
     MessageChanged,
     Offered,
     Removed,
+    SummaryChanged,
     TextArrived,
     Warned,
 )
@@ -147,12 +148,11 @@ from amanat.protocol.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
     from amanat.client.delivery import Delivery, Purpose
     from amanat.client.gaps import Gap
-    from amanat.client.history import Entry
     from amanat.client.places import Places
     from amanat.client.profile import Me
     from amanat.client.unit import Memory, Unit
@@ -1448,24 +1448,6 @@ class Conversations:
         ]
         return words[-MAX_SAID_AGAIN:]
 
-    def delivery(self, gid: bytes) -> Callable[[Entry], str]:
-        """How far an own text of a conversation has come: `waiting`, `queued`, `sent`, `delivered`
-        or `undelivered`."""
-        waiting = self.waiting.texts(gid)
-        out = "queued" if self.gaps.is_saying(gid) else "sent"
-        (counted,) = self._read.execute(
-            "SELECT counted FROM conversation WHERE gid = ?", (gid,)
-        ).fetchone()
-
-        def state(entry: Entry) -> str:
-            if entry.is_delivered:
-                return "delivered"
-            if entry.envelope in waiting:
-                return "waiting"
-            return out if entry.seq > counted else "undelivered"
-
-        return state
-
     def _devices(self, gid: bytes) -> dict[bytes, list[bytes]]:
         """The signature keys of the other people of a conversation."""
         found: dict[bytes, list[bytes]] = {}
@@ -1932,6 +1914,7 @@ class Conversations:
             envelope = self._say(unit, gid, kind, body)
         else:
             envelope = self._keep_waiting(unit, gid, kind, body)
+        unit.events.append(SummaryChanged(gid))
         return self.history.take(unit, gid, self._me.identity, self._me.signer, envelope)
 
     def _keep_waiting(self, unit: Unit, gid: bytes, kind: Kind, body: bytes) -> Envelope:

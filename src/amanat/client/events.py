@@ -52,5 +52,40 @@ class Warned(NamedTuple):
     detail: str
 
 
-Event = TextArrived | MessageChanged | Joined | Offered | GroupChanged | Removed | Warned
+class StateChanged(NamedTuple):
+    """What we have said in a conversation has come further: relays have it, or everybody has."""
+
+    gid: bytes
+
+
+class SummaryChanged(NamedTuple):
+    """The person has said something in a conversation, has read on, or has arranged it another way
+    (drafts, too): so other programs that show it know."""
+
+    gid: bytes
+
+
+class PersonChanged(NamedTuple):
+    """A contact is new, verified or blocked, or no longer so."""
+
+    identity: bytes
+
+
+class StatusChanged(NamedTuple):
+    """A relay is away, or is there again."""
+
+
+Event = (
+    TextArrived
+    | MessageChanged
+    | Joined
+    | Offered
+    | GroupChanged
+    | Removed
+    | Warned
+    | StateChanged
+    | SummaryChanged
+    | PersonChanged
+    | StatusChanged
+)
 """Anything of it."""

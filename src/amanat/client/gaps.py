@@ -599,6 +599,14 @@ class Gaps:
         ).fetchone()
         return row is not None
 
+    def saying(self) -> set[bytes]:
+        """The conversations in which what we have said is not all out yet."""
+        rows = self._read.execute(
+            "SELECT about FROM outbox WHERE purpose IN ('cell', 'held') UNION"
+            " SELECT gid FROM conversation WHERE state = 'astray'"
+        ).fetchall()
+        return {row[0] for row in rows}
+
     def expire(self, unit: Unit) -> None:
         """Forget what was kept long enough."""
         unit.db.execute("DELETE FROM sent WHERE said_at < ?", (unit.now - KEPT_MS,))

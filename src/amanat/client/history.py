@@ -21,11 +21,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from amanat.client.events import MessageChanged, TextArrived
+from amanat.client.events import MessageChanged, StateChanged, SummaryChanged, TextArrived
 from amanat.client.waiting import Waiting
 from amanat.errors import (
-    AmbiguousName,
-    BadArgument,
     InvalidMessage,
     NotYours,
     UnknownMessage,
@@ -59,41 +57,6 @@ relay either."""
 MAX_PENDING = 256
 """Most changes of texts that are not here kept of one person in one conversation; the oldest go
 first. One who floods pushes out only their own."""
-MIN_PREFIX = 4
-"""Fewest hex digits of an id that are taken for it."""
-_ID_DIGITS = 32
-
-
-class Quote(NamedTuple):
-    """What a text answers. `text` is None where it was deleted or is not here."""
-
-    id: bytes
-    identity: bytes | None
-    """None: it is not here, or not yet."""
-    text: str | None
-
-
-class Entry(NamedTuple):
-    """A message as it stands now. Times are Unix milliseconds, by its author's clock and by ours.
-
-    `text` is None once it was deleted by its author.
-    """
-
-    row: int
-    id: bytes
-    identity: bytes
-    seq: int
-    text: str | None
-    quote: Quote | None
-    is_edited: bool
-    reactions: dict[bytes, str]
-    """By identity."""
-    sent_at: int
-    kept_at: int
-    expires_at: int | None
-    envelope: bytes
-    """The id of the envelope it was said by."""
-    is_delivered: bool
 
 
 class _Change(NamedTuple):
@@ -395,15 +358,18 @@ class History:
             "UPDATE message SET seq = ? WHERE gid = ? AND id = ?",
             (envelope.seq, gid, message_id(self._me.identity, envelope.id)),
         )
+        unit.events.append(StateChanged(gid))
 
     def was_delivered(self, unit: Unit, gid: bytes, upto: int) -> None:
         """Everybody has what we have said up to here in the count we are in."""
-        unit.db.execute(
+        delivered = unit.db.execute(
             "UPDATE message SET is_delivered = 1 WHERE gid = ?1 AND identity = ?2 AND seq <= ?3"
             " AND NOT is_delivered"
             " AND seq > (SELECT counted FROM conversation WHERE conversation.gid = ?1)",
             (gid, self._me.identity, upto),
         )
+        if delivered.rowcount:
+            unit.events.append(StateChanged(gid))
 
     def _is_gone(self, gid: bytes, mid: bytes) -> bool:
         row = self._read.execute("SELECT 1 FROM gone WHERE gid = ? AND id = ?", (gid, mid))
@@ -425,18 +391,27 @@ class History:
             self.forget(unit, gid, mid)
         return [MessageChanged(gid, row) for gid, row, _ in rows]
 
-    def mark_read(self, unit: Unit, gid: bytes | None) -> None:
-        """Everything kept so far, of one conversation or of all, is read: its life begins."""
+    def mark_read(self, unit: Unit, gid: bytes | None, upto: int | None = None) -> None:
+        """What was kept so far, of one conversation or of all, is read: its life begins. With
+        `upto`, only what came up to this row."""
         unit.db.execute(
             "UPDATE message SET expires_at = ?1 + 1000 * life_s"
-            " WHERE expires_at > ?1 + 1000 * life_s AND (?2 IS NULL OR gid = ?2)",
-            (unit.now, gid),
+            " WHERE expires_at > ?1 + 1000 * life_s AND (?2 IS NULL OR gid = ?2)"
+            " AND (?3 IS NULL OR row <= ?3)",
+            (unit.now, gid, upto),
         )
-        unit.db.execute(
-            "UPDATE conversation SET read_row = (SELECT coalesce(max(row), read_row) FROM message"
-            " WHERE message.gid = conversation.gid) WHERE ?1 IS NULL OR gid = ?1",
-            (gid,),
-        )
+        read = unit.db.execute(
+            "UPDATE conversation SET read_row = last FROM (SELECT c.gid AS g, (SELECT max(row)"
+            " FROM message WHERE gid = c.gid AND (?2 IS NULL OR row <= ?2)) AS last"
+            " FROM conversation AS c WHERE ?1 IS NULL OR c.gid = ?1)"
+            " WHERE gid = g AND read_row < last RETURNING gid",
+            (gid, upto),
+        ).fetchall()
+        unit.events += [SummaryChanged(one) for (one,) in read]
+
+    def will_scrub(self) -> None:
+        """Words are taken away in this unit: once it has committed, the log is emptied of them."""
+        self._is_scrub_due = True
 
     def begin_clock(self, unit: Unit) -> None:
         """No life goes on longer than it could if it had begun now: the clock may have been set
@@ -449,63 +424,7 @@ class History:
             (unit.now, self._me.identity, UNREAD_MS),
         )
 
-    # Reading
-
-    def read(self, gid: bytes, *, after: int = 0) -> list[Entry]:
-        """The messages of a conversation in its order; only rows above `after`."""
-        reactions: dict[bytes, dict[bytes, str]] = {}
-        for mid, identity, emoji in self._read.execute(
-            "SELECT target, change.identity, value FROM change JOIN message"
-            " ON message.gid = change.gid AND message.id = target"
-            " WHERE change.gid = ? AND kind = ? AND value != '' AND message.row > ?",
-            (gid, Kind.REACTION, after),
-        ).fetchall():
-            reactions.setdefault(mid, {})[identity] = emoji
-        rows = self._read.execute(
-            "SELECT m.row, m.id, m.identity, m.seq, m.text, m.reply_to, q.identity, q.text,"
-            " EXISTS (SELECT 1 FROM change WHERE gid = m.gid AND target = m.id AND kind = ?),"
-            " m.sent_at, m.kept_at, m.expires_at, m.envelope, m.is_delivered FROM message AS m"
-            " LEFT JOIN message AS q ON q.gid = m.gid AND q.id = m.reply_to"
-            " WHERE m.gid = ? AND m.row > ? ORDER BY m.clock, m.identity, m.seq, m.id",
-            (Kind.EDIT, gid, after),
-        ).fetchall()
-        return [
-            Entry(
-                row=row,
-                id=mid,
-                identity=identity,
-                seq=seq,
-                text=text,
-                quote=Quote(reply_to, quoted, words) if reply_to else None,
-                is_edited=bool(edited),
-                reactions=reactions.get(mid, {}),
-                sent_at=sent_at,
-                kept_at=kept_at,
-                expires_at=expires_at,
-                envelope=envelope,
-                is_delivered=bool(is_delivered),
-            )
-            for row, mid, identity, seq, text, reply_to, quoted, words, edited, sent_at, kept_at,
-            expires_at, envelope, is_delivered in rows
-        ]  # fmt: skip
-
-    def find(self, gid: bytes, prefix: str) -> bytes:
-        """The id of a message by its first hex digits.
-
-        Raises UnknownMessage, AmbiguousName, or BadArgument where it is no such prefix.
-        """
-        digits = prefix.lower()
-        if not MIN_PREFIX <= len(digits) <= _ID_DIGITS or set(digits) - set("0123456789abcdef"):
-            raise BadArgument(f"the id of a message has {MIN_PREFIX} to {_ID_DIGITS} hex digits")
-        low, high = (bytes.fromhex(digits.ljust(_ID_DIGITS, end)) for end in "0f")
-        found = self._read.execute(
-            "SELECT id FROM message WHERE gid = ? AND id BETWEEN ? AND ? LIMIT 2", (gid, low, high)
-        ).fetchall()
-        if not found:
-            raise UnknownMessage(prefix)
-        if len(found) > 1:
-            raise AmbiguousName(prefix)
-        return bytes(found[0][0])
+    # Asking
 
     def check_there(self, gid: bytes, ids: Sequence[bytes], *, own: bool) -> None:
         """Raise UnknownMessage where one of these is not here or deleted; NotYours where only

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from amanat import mls
+from amanat.client.events import PersonChanged
 from amanat.client.names import alike
 from amanat.client.repeats import Awaited
 from amanat.client.vault import fingerprint
@@ -476,3 +477,4 @@ class Invites:
             "INSERT INTO contact (identity, name, conversation, added_at) VALUES (?, ?, ?, ?)",
             (identity, name, gid, unit.now),
         )
+        unit.events.append(PersonChanged(identity))

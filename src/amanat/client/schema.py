@@ -11,6 +11,12 @@ leaves, `relay` a relay's key, and `seq` a number that counts from 1.
 
 from __future__ import annotations
 
+import sqlite3
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 SCHEMA = """
 -- Ourselves
 
@@ -346,8 +352,49 @@ CREATE TABLE message (
     is_delivered INTEGER NOT NULL DEFAULT 0, -- ours: everybody it was for has confirmed it
     UNIQUE (gid, id)
 ) STRICT;
-CREATE INDEX message_order ON message (gid, clock, identity, seq);
+CREATE INDEX message_order ON message (gid, clock, identity, seq, id);
+CREATE INDEX message_row ON message (gid, row, identity);
 CREATE INDEX message_expiry ON message (expires_at) WHERE expires_at IS NOT NULL;
+
+-- How many messages a conversation holds.
+CREATE TABLE tally (gid BLOB PRIMARY KEY, held INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TRIGGER message_came AFTER INSERT ON message BEGIN
+    INSERT OR IGNORE INTO tally VALUES (new.gid, 0);
+    UPDATE tally SET held = held + 1 WHERE gid = new.gid;
+END;
+CREATE TRIGGER message_went AFTER DELETE ON message BEGIN
+    UPDATE tally SET held = held - 1 WHERE gid = old.gid;
+END;
+CREATE TRIGGER message_moved AFTER UPDATE OF gid ON message BEGIN
+    INSERT OR IGNORE INTO tally VALUES (new.gid, 0);
+    UPDATE tally SET held = held - 1 WHERE gid = old.gid;
+    UPDATE tally SET held = held + 1 WHERE gid = new.gid;
+END;
+
+-- The words of all texts (folding.py), by their messages' rows; without the texts.
+CREATE VIRTUAL TABLE said
+    USING fts5 (words, content = '', tokenize = 'ascii', detail = 'column', columnsize = 0);
+INSERT INTO said (said, rank) VALUES ('secure-delete', 1);
+CREATE TRIGGER said_came AFTER INSERT ON message WHEN new.text IS NOT NULL BEGIN
+    INSERT INTO said (rowid, words) VALUES (new.row, fold(new.text));
+END;
+CREATE TRIGGER said_went AFTER DELETE ON message WHEN old.text IS NOT NULL BEGIN
+    INSERT INTO said (said, rowid, words) VALUES ('delete', old.row, fold(old.text));
+END;
+CREATE TRIGGER said_changed AFTER UPDATE OF text ON message BEGIN
+    INSERT INTO said (said, rowid, words)
+        SELECT 'delete', old.row, fold(old.text) WHERE old.text IS NOT NULL;
+    INSERT INTO said (rowid, words)
+        SELECT new.row, fold(new.text) WHERE new.text IS NOT NULL;
+END;
+
+-- How the person has arranged a conversation, in this vault alone.
+CREATE TABLE desk (
+    gid BLOB PRIMARY KEY,
+    draft TEXT NOT NULL DEFAULT '',    -- what is being written ...
+    reply_to BLOB,                     -- ... and the id of what that answers
+    pinned_at INTEGER, muted_until INTEGER, is_archived INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
 
 -- What was done with messages: of each kind and person the last. A TIMER's target is the gid.
 CREATE TABLE change (
@@ -505,7 +552,7 @@ CREATE TABLE telling (
 ) STRICT, WITHOUT ROWID;
 """
 """The tables that version 0.1.0 makes."""
-BASE = 27
+BASE = 28
 """The version of a vault that `SCHEMA` makes; an older one is refused."""
 STEPS: tuple[str, ...] = ()
 """What makes a vault of version `BASE` one of the next version, and so on."""
@@ -516,4 +563,15 @@ VERSION = BASE + len(STEPS)
 def steps_from(version: int) -> list[str]:
     """The statements that bring a vault here from a version; 0: it is empty."""
     missing = [SCHEMA, *STEPS] if version == 0 else STEPS[version - BASE :]
-    return [statement for step in missing for statement in step.split(";\n") if statement.strip()]
+    return [statement for step in missing for statement in _statements(step)]
+
+
+def _statements(step: str) -> Iterator[str]:
+    """The statements of a step, one by one: each ends where SQLite says that it is whole, for a
+    trigger has statements within it."""
+    begun = ""
+    for line in step.splitlines(keepends=True):
+        begun += line
+        if sqlite3.complete_statement(begun):
+            yield begun
+            begun = ""

@@ -30,7 +30,7 @@ import keyring.errors
 import sqlcipher3
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from amanat.client import schema
+from amanat.client import folding, schema
 from amanat.client.unit import K, Memory, Reader, Unit, V
 from amanat.errors import (
     BY_ERRNO,
@@ -323,6 +323,7 @@ def open_vault(directory: Path, unlock: Unlock, driver: Driver = sqlcipher3.Conn
             db.execute("BEGIN IMMEDIATE")  # undone by closing, if it fails
             _upgrade(db, version)
             db.execute("COMMIT")
+        folding.renew(db)
         opened.pop_all()
     return Vault(db, lock, directory)
 
@@ -343,6 +344,7 @@ def _upgrade(db: sqlite3.Connection, version: int) -> None:
     """Bring the schema from a version to ours; inside a transaction."""
     for statement in schema.steps_from(version):
         db.execute(statement)
+    folding.renew(db)
     db.execute(f"PRAGMA user_version = {schema.VERSION}")
 
 
@@ -383,6 +385,7 @@ def _connect(path: Path, key: bytes, driver: Driver) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA secure_delete = ON")
         db.execute("PRAGMA temp_store = MEMORY")
+        folding.register(db)
     except BaseException:
         db.close()
         raise

@@ -73,9 +73,9 @@ from amanat.protocol.rounds import hand_on_at, publish_at
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
-    from amanat.client.api import Message
     from amanat.client.pieces import EpochDrop
     from amanat.client.vault import Vault
+    from amanat.client.views import Message
     from amanat.protocol.drops import Drop
 
 EPOCH_MS = 1_600_000_000_000

@@ -1,0 +1,120 @@
+"""The desk: how the person has arranged their conversations, and the line of each in a list.
+
+Drafts, pinned, muted and archived conversations are of this vault alone: nobody is told. A line
+holds what a list shows of a conversation, and all lines are read by one statement, however many
+messages there are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from amanat.errors import UnknownConversation
+
+if TYPE_CHECKING:
+    from amanat.client.unit import Unit
+    from amanat.client.vault import Vault
+
+MAX_UNREAD = 1_000
+"""Unread messages are counted up to here: no list shows more digits, and counting takes time."""
+
+
+class Line(NamedTuple):
+    """A conversation in a list of all. Times are Unix milliseconds."""
+
+    gid: bytes
+    state: str
+    last: int | None
+    """The row of the message that stands last."""
+    unread: int
+    """What others have said since the read mark, at most MAX_UNREAD."""
+    draft: str
+    reply_to: bytes | None
+    """What the draft answers."""
+    pinned_at: int | None
+    muted_until: int | None
+    is_archived: bool
+    is_verified: bool
+    """Of a conversation of two: the safety number was compared."""
+    is_blocked: bool
+
+
+_LINES = (
+    "SELECT c.gid, c.state,"
+    " (SELECT row FROM message WHERE gid = c.gid"
+    "  ORDER BY clock DESC, identity DESC, seq DESC, id DESC LIMIT 1),"
+    " (SELECT count(*) FROM (SELECT 1 FROM message WHERE gid = c.gid AND row > c.read_row"
+    "  AND identity != ? LIMIT ?)),"
+    " desk.draft, desk.reply_to, desk.pinned_at, desk.muted_until, desk.is_archived,"
+    " contact.verified, contact.blocked"
+    " FROM conversation AS c LEFT JOIN desk ON desk.gid = c.gid"
+    " LEFT JOIN contact ON contact.conversation = c.gid"
+)
+
+
+class Desk:
+    """How the conversations of one vault are arranged."""
+
+    def __init__(self, vault: Vault, identity: bytes) -> None:
+        """`identity` is our own."""
+        self._read = vault.read
+        self._identity = identity
+
+    def lines(self) -> list[Line]:
+        """The lines of all conversations, in the order they began."""
+        rows = self._read.execute(
+            f"{_LINES} ORDER BY c.rowid", (self._identity, MAX_UNREAD)
+        ).fetchall()
+        return [_line(row) for row in rows]
+
+    def line(self, gid: bytes) -> Line:
+        """The line of a conversation. Raises UnknownConversation."""
+        row = self._read.execute(
+            f"{_LINES} WHERE c.gid = ?", (self._identity, MAX_UNREAD, gid)
+        ).fetchone()
+        if row is None:
+            raise UnknownConversation
+        return _line(row)
+
+    def draft(self, unit: Unit, gid: bytes, text: str, reply_to: bytes | None) -> None:
+        """Keep what is being written; an empty text forgets it."""
+        self._open(unit, gid)
+        unit.db.execute(
+            "UPDATE desk SET draft = ?, reply_to = ? WHERE gid = ?",
+            (text, reply_to if text else None, gid),
+        )
+
+    def pin(self, unit: Unit, gid: bytes, *, is_pinned: bool) -> None:
+        """Keep a conversation at the top of the list; the one pinned first stays first."""
+        self._open(unit, gid)
+        unit.db.execute(
+            "UPDATE desk SET pinned_at = iif(?, coalesce(pinned_at, ?), NULL) WHERE gid = ?",
+            (is_pinned, unit.now, gid),
+        )
+
+    def mute(self, unit: Unit, gid: bytes, until: int | None) -> None:
+        """Have nothing of a conversation announced until then; None: announce it again."""
+        self._open(unit, gid)
+        unit.db.execute("UPDATE desk SET muted_until = ? WHERE gid = ?", (until, gid))
+
+    def archive(self, unit: Unit, gid: bytes, *, is_archived: bool) -> None:
+        """Put a conversation away from the list, or back."""
+        self._open(unit, gid)
+        unit.db.execute("UPDATE desk SET is_archived = ? WHERE gid = ?", (is_archived, gid))
+
+    @staticmethod
+    def _open(unit: Unit, gid: bytes) -> None:
+        if not unit.db.execute("SELECT 1 FROM conversation WHERE gid = ?", (gid,)).fetchone():
+            raise UnknownConversation
+        unit.db.execute("INSERT OR IGNORE INTO desk (gid) VALUES (?)", (gid,))
+
+
+def _line(row: Any) -> Line:  # noqa: ANN401  # the columns have their types from the schema
+    gid, state, last, unread, draft, reply_to, pinned_at, muted_until, archived, *person = row
+    verified, blocked = person
+    return Line(
+        *(gid, state, last, unread, draft or "", reply_to, pinned_at, muted_until),
+        is_archived=bool(archived),
+        is_verified=bool(verified),
+        is_blocked=bool(blocked),
+    )

@@ -1,0 +1,77 @@
+"""What to call people.
+
+A contact has the name the person knows them by. Anyone else has the name they give themselves, with
+an id where that looks like somebody else's; and one who is no member any more, their id alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from amanat.client.names import looks
+from amanat.client.vault import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amanat.client.rights import Person
+    from amanat.client.vault import Vault
+
+
+class Names(dict[bytes, str]):
+    """Names by identity. Whoever is not in it is called by their id."""
+
+    def __missing__(self, identity: bytes) -> str:
+        return f"({fingerprint(identity)})"
+
+
+class Known:
+    """Whom the person knows, and what their names look like."""
+
+    def __init__(self, names: dict[bytes, str]) -> None:
+        self.names = names
+        self.looks = frozenset(look for name in names.values() for look in looks(name))
+
+
+class People:
+    """What to call the people of one vault's conversations.
+
+    What was found once is remembered by what it was found from (the contacts, and the members of
+    the conversation), so it is never older than these.
+    """
+
+    def __init__(self, vault: Vault, identity: bytes, name: str) -> None:
+        """`identity` and `name` are our own."""
+        self._read = vault.read
+        self._self = {identity: name}
+        self._known = Known(self._self)
+        self._names: dict[bytes, tuple[Known, Sequence[Person], Names]] = {}
+
+    def known(self) -> Known:
+        """Our contacts and ourselves."""
+        rows = self._read.execute("SELECT identity, name FROM contact").fetchall()
+        names = {**dict(rows), **self._self}
+        if names != self._known.names:
+            self._known = Known(names)
+        return self._known
+
+    def of(self, gid: bytes, members: Sequence[Person], known: Known | None = None) -> Names:
+        """The names of a conversation's people, given its members."""
+        known = known or self.known()
+        found = self._names.get(gid)
+        if found is None or found[0] is not known or found[1] is not members:
+            found = known, members, _names(members, known)
+            self._names[gid] = found
+        return found[2]
+
+
+def _names(members: Sequence[Person], known: Known) -> Names:
+    said = {person.identity: person.leaf.name for person in members}
+    often = Counter(look for name in said.values() for look in looks(name))
+    names = Names(known.names)
+    for identity in set(said) - set(names):
+        name = said[identity]
+        is_free = name and all(often[one] == 1 and one not in known.looks for one in looks(name))
+        names[identity] = name if is_free else f"{name} {names[identity]}".strip()
+    return names

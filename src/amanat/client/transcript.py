@@ -1,0 +1,426 @@
+"""The transcript: what a conversation holds, read from any place in it, in both directions.
+
+A conversation has one order for everybody, by `Position`, and another of its own here: `row`, in
+which messages arrived. A page reads a stretch of the first; what is unread is a matter of the
+second. So a repaired message can be unread and stand far above what was read.
+
+A stretch is read by its position, never by counting from the beginning: a conversation of 100,000
+messages opens as fast as one of ten. How many messages stand before a stretch is counted once, and
+known from then on for the stretches beside it, until a message comes or goes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from amanat.errors import AmbiguousName, BadArgument, UnknownMessage
+from amanat.protocol.messages import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from amanat.client.vault import Vault
+
+MIN_PREFIX = 4
+"""Fewest hex digits of an id that are taken for it."""
+MAX_STRETCH = 1_000
+"""Most messages read at once: more are read in several stretches."""
+_ID_DIGITS = 32
+_MAX_KNOWN = 256
+"""Positions of one conversation whose place is remembered; then it is counted anew."""
+
+
+class Quote(NamedTuple):
+    """What a text answers. `text` is None where it was deleted or is not here."""
+
+    id: bytes
+    identity: bytes | None
+    """None: it is not here, or not yet."""
+    text: str | None
+
+
+class Position(NamedTuple):
+    """Where a message stands in its conversation. Positions sort as messages are shown."""
+
+    clock: int
+    identity: bytes
+    seq: int
+    id: bytes
+
+    def __str__(self) -> str:
+        return f"{self.clock}.{self.identity.hex()}.{self.seq}.{self.id.hex()}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The position that a text stands for. Raises BadArgument."""
+        try:
+            clock, identity, seq, mid = text.split(".")
+            return cls(int(clock), bytes.fromhex(identity), int(seq), bytes.fromhex(mid))
+        except ValueError:
+            raise BadArgument("this is no position of a message") from None
+
+
+class Entry(NamedTuple):
+    """A message as it stands now. Times are Unix milliseconds, by its author's clock and by ours.
+
+    `text` is None once it was deleted by its author.
+    """
+
+    row: int
+    gid: bytes
+    position: Position
+    text: str | None
+    quote: Quote | None
+    is_edited: bool
+    reactions: dict[bytes, str]
+    """By identity."""
+    sent_at: int
+    kept_at: int
+    expires_at: int | None
+    envelope: bytes
+    """The id of the envelope it was said by."""
+    is_delivered: bool
+    """Of an own text: everybody has it."""
+    is_waiting: bool
+    """Of an own text: it is said once we are in step again."""
+    is_counted: bool
+    """Whether it has a place in the count that its conversation is in."""
+
+    @property
+    def id(self) -> bytes:
+        """The same for everybody."""
+        return self.position.id
+
+    @property
+    def identity(self) -> bytes:
+        """Its author's."""
+        return self.position.identity
+
+    @property
+    def seq(self) -> int:
+        """Its number in its author's count."""
+        return self.position.seq
+
+    def state(self, *, is_saying: bool) -> str:
+        """How far an own text has come: `waiting`, `queued`, `sent`, `delivered` or `undelivered`.
+
+        `is_saying` is whether not all is out yet that we have said in its conversation.
+        """
+        if self.is_delivered:
+            return "delivered"
+        if self.is_waiting:
+            return "waiting"
+        if not self.is_counted:
+            return "undelivered"
+        return "queued" if is_saying else "sent"
+
+
+class Newest(NamedTuple):
+    """The end of a conversation."""
+
+
+class Before(NamedTuple):
+    """What stands directly before a position."""
+
+    position: Position
+
+
+class After(NamedTuple):
+    """What stands directly after a position."""
+
+    position: Position
+
+
+class Around(NamedTuple):
+    """A message, by its id or the first digits of it, in the middle of what stands around it."""
+
+    id: str
+
+
+class Unread(NamedTuple):
+    """The first unread message and what stands around it; the end if there is none."""
+
+
+class Share(NamedTuple):
+    """What begins at a share of the whole, from 0 to 1: a scroll bar was dragged there."""
+
+    of: float
+
+
+class Day(NamedTuple):
+    """What begins with the first message sent at this time or later, in Unix milliseconds."""
+
+    at: int
+
+
+Scroll = Newest | Before | After | Around | Unread | Share | Day
+"""Where in a conversation to look."""
+
+
+class Part(NamedTuple):
+    """Messages that stand beside each other, how many stand before them, and how many there are."""
+
+    entries: list[Entry]
+    before: int
+    total: int
+
+
+_ORDER = "m.clock, m.identity, m.seq, m.id"
+_BACK = "m.clock DESC, m.identity DESC, m.seq DESC, m.id DESC"
+_AT = "(m.clock, m.identity, m.seq, m.id)"
+
+
+class Transcript:
+    """What the conversations of one vault hold."""
+
+    def __init__(self, vault: Vault, identity: bytes) -> None:
+        """`identity` is our own."""
+        self._read = vault.read
+        self._identity = identity
+        self._known: dict[bytes, tuple[tuple[int, int], dict[Position, int]]] = {}
+        """By conversation: how many messages it had and the newest row, and what was counted."""
+        vault.bind(forget=self._known.clear)
+
+    def part(self, gid: bytes, where: Scroll, *, many: int) -> Part:
+        """A part of a conversation, at most `many` messages.
+
+        Raises UnknownMessage, AmbiguousName or BadArgument.
+        """
+        many = max(1, min(many, MAX_STRETCH))
+        total = self.total(gid)
+        match where:
+            case Newest():
+                rows = self._rows(gid, "TRUE", (), many=many, is_back=True)
+            case Before(position):
+                rows = self._rows(gid, f"{_AT} < (?, ?, ?, ?)", position, many=many, is_back=True)
+            case After(position):
+                rows = self._rows(gid, f"{_AT} > (?, ?, ?, ?)", position, many=many)
+            case Around(prefix):
+                rows = self._around(gid, self.position(gid, self.find(gid, prefix)), many)
+            case Unread():
+                first = self._first_unread(gid)
+                if first is None:
+                    return self.part(gid, Newest(), many=many)
+                rows = self._around(gid, first, many)
+            case Share(of):
+                if not 0 <= of <= 1:
+                    raise BadArgument("a share is a number from 0 to 1")
+                rows = self._from(gid, min(int(of * total), max(total - many, 0)), many)
+            case Day(at):
+                rows = self._day(gid, at, many)
+        entries = self.entries(gid, rows)
+        return Part(entries, self._before(gid, where, entries, total), total)
+
+    def total(self, gid: bytes) -> int:
+        """How many messages a conversation holds."""
+        row = self._read.execute("SELECT held FROM tally WHERE gid = ?", (gid,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def everything(self, gid: bytes, *, after: int = 0) -> list[Entry]:
+        """The messages of a conversation in its order; only rows above `after`."""
+        rows = self._read.execute(
+            "SELECT row FROM message WHERE gid = ? AND row > ?", (gid, after)
+        ).fetchall()
+        return self.entries(gid, [row[0] for row in rows])
+
+    def at(self, gid: bytes, row: int) -> Entry | None:
+        """The message of a row, if it is here."""
+        return next(iter(self.entries(gid, [row])), None)
+
+    def entries(self, gid: bytes | None, rows: Sequence[int]) -> list[Entry]:
+        """The messages of some rows, of one conversation or of any, in their order."""
+        # One statement for few, one for each thousand of many: SQLite bounds what it is given.
+        found: list[Entry] = []
+        for begin in range(0, len(rows), MAX_STRETCH):
+            found += self._entries(gid, rows[begin : begin + MAX_STRETCH])
+        found.sort(key=lambda entry: (entry.gid, entry.position))
+        return found
+
+    def _entries(self, gid: bytes | None, rows: Sequence[int]) -> list[Entry]:
+        marks = ", ".join("?" * len(rows))
+        reactions: dict[tuple[bytes, bytes], dict[bytes, str]] = {}
+        for where, mid, identity, emoji in self._read.execute(
+            "SELECT m.gid, m.id, change.identity, value FROM message AS m JOIN change"  # noqa: S608
+            " ON change.gid = m.gid AND target = m.id"
+            f" WHERE m.row IN ({marks}) AND kind = ? AND value != ''",
+            (*rows, Kind.REACTION),
+        ).fetchall():
+            reactions.setdefault((where, mid), {})[identity] = emoji
+        found = self._read.execute(
+            "SELECT m.row, m.gid, m.id, m.identity, m.seq, m.clock, m.text, m.reply_to,"  # noqa: S608
+            " q.identity, q.text,"
+            " EXISTS (SELECT 1 FROM change WHERE gid = m.gid AND target = m.id"
+            " AND identity = m.identity AND kind = ?),"
+            " m.sent_at, m.kept_at, m.expires_at, m.envelope, m.is_delivered,"
+            " m.identity = ? AND EXISTS (SELECT 1 FROM waiting WHERE gid = m.gid"
+            " AND envelope = m.envelope AND kind = ?),"
+            " m.seq > c.counted"
+            " FROM message AS m JOIN conversation AS c ON c.gid = m.gid"
+            " LEFT JOIN message AS q ON q.gid = m.gid AND q.id = m.reply_to"
+            f" WHERE m.row IN ({marks})",
+            (Kind.EDIT, self._identity, Kind.TEXT, *rows),
+        ).fetchall()
+        return [
+            Entry(
+                row=row,
+                gid=where,
+                position=Position(clock, identity, seq, mid),
+                text=text,
+                quote=Quote(reply_to, quoted, words) if reply_to else None,
+                is_edited=bool(edited),
+                reactions=reactions.get((where, mid), {}),
+                sent_at=sent_at,
+                kept_at=kept_at,
+                expires_at=expires_at,
+                envelope=envelope,
+                is_delivered=bool(delivered),
+                is_waiting=bool(waiting),
+                is_counted=bool(counted),
+            )
+            for row, where, mid, identity, seq, clock, text, reply_to, quoted, words, edited,
+            sent_at, kept_at, expires_at, envelope, delivered, waiting, counted in found
+            if gid in (None, where)
+        ]  # fmt: skip
+
+    def find(self, gid: bytes, prefix: str) -> bytes:
+        """The id of a message by its first hex digits.
+
+        Raises UnknownMessage, AmbiguousName, or BadArgument where it is no such prefix.
+        """
+        digits = prefix.lower()
+        if not MIN_PREFIX <= len(digits) <= _ID_DIGITS or set(digits) - set("0123456789abcdef"):
+            raise BadArgument(f"the id of a message has {MIN_PREFIX} to {_ID_DIGITS} hex digits")
+        low, high = (bytes.fromhex(digits.ljust(_ID_DIGITS, end)) for end in "0f")
+        found = self._read.execute(
+            "SELECT id FROM message WHERE gid = ? AND id BETWEEN ? AND ? LIMIT 2", (gid, low, high)
+        ).fetchall()
+        if not found:
+            raise UnknownMessage(prefix)
+        if len(found) > 1:
+            raise AmbiguousName(prefix)
+        return bytes(found[0][0])
+
+    def row(self, gid: bytes, mid: bytes) -> int:
+        """The row of a message. Raises UnknownMessage."""
+        found = self._read.execute(
+            "SELECT row FROM message WHERE gid = ? AND id = ?", (gid, mid)
+        ).fetchone()
+        if found is None:
+            raise UnknownMessage(mid.hex())
+        return int(found[0])
+
+    def position(self, gid: bytes, mid: bytes) -> Position:
+        """Where a message stands. Raises UnknownMessage."""
+        found = self._read.execute(
+            "SELECT clock, identity, seq, id FROM message WHERE gid = ? AND id = ?", (gid, mid)
+        ).fetchone()
+        if found is None:
+            raise UnknownMessage(mid.hex())
+        return Position(*found)
+
+    def unread_rows(self, gid: bytes) -> list[int]:
+        """The rows of what others have said since the read mark."""
+        rows = self._read.execute(
+            "SELECT m.row FROM conversation AS c JOIN message AS m ON m.gid = c.gid"
+            " AND m.row > c.read_row WHERE c.gid = ? AND m.identity != ? ORDER BY m.row",
+            (gid, self._identity),
+        ).fetchall()
+        return [row[0] for row in rows]
+
+    def _rows(
+        self,
+        gid: bytes,
+        which: str,
+        values: Iterable[object],
+        *,
+        many: int,
+        is_back: bool = False,
+    ) -> list[int]:
+        rows = self._read.execute(
+            f"SELECT m.row FROM message AS m WHERE m.gid = ? AND {which}"  # noqa: S608
+            f" ORDER BY {_BACK if is_back else _ORDER} LIMIT ?",
+            (gid, *values, many),
+        ).fetchall()
+        return [row[0] for row in rows]
+
+    def _around(self, gid: bytes, middle: Position, many: int) -> list[int]:
+        """Half of it before the middle, and more where there is less behind it."""
+        behind = self._rows(gid, f"{_AT} >= (?, ?, ?, ?)", middle, many=many - many // 2)
+        ahead = self._rows(
+            gid, f"{_AT} < (?, ?, ?, ?)", middle, many=many - len(behind), is_back=True
+        )
+        return ahead + behind
+
+    def _first_unread(self, gid: bytes) -> Position | None:
+        found = self._read.execute(
+            "SELECT m.clock, m.identity, m.seq, m.id FROM message AS m WHERE m.gid = ?1"  # noqa: S608
+            " AND m.row > (SELECT read_row FROM conversation WHERE gid = ?1) AND m.identity != ?2"
+            f" ORDER BY {_ORDER} LIMIT 1",
+            (gid, self._identity),
+        ).fetchone()
+        return Position(*found) if found else None
+
+    def _from(self, gid: bytes, number: int, many: int) -> list[int]:
+        """From the message on before which so many stand."""
+        rows = self._read.execute(
+            f"SELECT m.row FROM message AS m WHERE m.gid = ? ORDER BY {_ORDER} LIMIT ? OFFSET ?",  # noqa: S608
+            (gid, many, number),
+        ).fetchall()
+        return [row[0] for row in rows]
+
+    def _day(self, gid: bytes, at: int, many: int) -> list[int]:
+        """From the first message on that was sent at a time or later: by its place, for clocks of
+        authors differ."""
+        found = self._read.execute(
+            "SELECT m.clock, m.identity, m.seq, m.id FROM message AS m"  # noqa: S608
+            f" WHERE m.gid = ? AND m.sent_at >= ? ORDER BY {_ORDER} LIMIT 1",
+            (gid, at),
+        ).fetchone()
+        if found is None:
+            return self._rows(gid, "TRUE", (), many=many, is_back=True)
+        return self._rows(gid, f"{_AT} >= (?, ?, ?, ?)", Position(*found), many=many)
+
+    def _before(self, gid: bytes, where: Scroll, entries: list[Entry], total: int) -> int:
+        """How many messages stand before these."""
+        if not entries:
+            return 0 if isinstance(where, Before) else total
+        if isinstance(where, Newest):
+            before = total - len(entries)
+        else:
+            known_before = self._known_before(gid, where, entries, total)
+            before = self._count(gid, entries[0]) if known_before is None else known_before
+        known = self._places(gid, total)
+        if len(known) >= _MAX_KNOWN:
+            known.clear()
+        known[entries[0].position] = before
+        known[entries[-1].position] = before + len(entries) - 1
+        return before
+
+    def _count(self, gid: bytes, first: Entry) -> int:
+        row = self._read.execute(
+            f"SELECT count(*) FROM message AS m WHERE m.gid = ? AND {_AT} < (?, ?, ?, ?)",  # noqa: S608
+            (gid, *first.position),
+        ).fetchone()
+        return int(row[0])
+
+    def _known_before(
+        self, gid: bytes, where: Scroll, entries: list[Entry], total: int
+    ) -> int | None:
+        known = self._places(gid, total)
+        if isinstance(where, Before) and where.position in known:
+            return known[where.position] - len(entries)
+        if isinstance(where, After) and where.position in known:
+            return known[where.position] + 1
+        return known.get(entries[0].position)
+
+    def _places(self, gid: bytes, total: int) -> dict[Position, int]:
+        """How many messages stand before some, as long as none has come or gone: a row is never
+        used again, so whatever comes or goes is seen by the number of messages or the newest."""
+        (newest,) = self._read.execute(
+            "SELECT coalesce(max(row), 0) FROM message WHERE gid = ?", (gid,)
+        ).fetchone()
+        state, known = self._known.get(gid, ((0, 0), dict[Position, int]()))
+        if state != (total, newest):
+            known = {}
+            self._known[gid] = (total, newest), known
+        return known

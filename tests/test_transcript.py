@@ -1,0 +1,312 @@
+"""A conversation read from any place, the list of all, and what programs are told of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from amanat.client import feed
+from amanat.client.events import (
+    Event,
+    Joined,
+    PersonChanged,
+    StateChanged,
+    StatusChanged,
+    SummaryChanged,
+    TextArrived,
+)
+from amanat.client.feed import Feed
+from amanat.client.transcript import (
+    After,
+    Around,
+    Before,
+    Day,
+    Entry,
+    Newest,
+    Part,
+    Position,
+    Scroll,
+    Share,
+    Transcript,
+    Unread,
+)
+from amanat.client.unit import Unit
+from amanat.client.vault import Unlock, Vault, create, open_vault
+from amanat.drill.world import World
+from amanat.errors import BadArgument, Overrun, UnknownConversation, UnknownMessage
+
+KEY = Unlock(key=bytes(32))
+GID, OTHER = b"conversation 001", b"conversation 002"
+ALICE, BOB = b"alice" + bytes(27), b"bob" + bytes(29)
+MINUTE = 60_000
+MANY = 60
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Iterator[Vault]:
+    """Two conversations of Alice's, one of many messages, which came in another order than that in
+    which they stand."""
+    create(tmp_path / "alice", KEY, lambda *_: None, now=0)
+    opened = open_vault(tmp_path / "alice", KEY)
+    order = list(range(MANY))
+    random.Random(1).shuffle(order)
+    with opened.unit(now=0) as unit:
+        for gid in (GID, OTHER):
+            unit.db.execute(
+                "INSERT INTO conversation (gid, state, sent_hash, sure_seq)"
+                " VALUES (?, 'active', x'', 0)",
+                (gid,),
+            )
+        for number in order:
+            say(unit, GID, number)
+        say(unit, OTHER, 1)
+    yield opened
+    opened.close()
+
+
+def say(unit: Unit, gid: bytes, number: int) -> None:
+    who = BOB if number % 3 else ALICE
+    unit.db.execute(
+        "INSERT INTO message (gid, id, envelope, identity, signer, seq, clock, sent_at, kept_at,"
+        " text) VALUES (?, ?, x'', ?, x'', ?, ?, ?, 0, ?)",
+        (gid, number.to_bytes(16), who, number, number // 2, number * MINUTE, str(number)),
+    )
+
+
+def read(vault: Vault, where: Scroll, many: int = 7) -> Part:
+    return Transcript(vault, ALICE).part(GID, where, many=many)
+
+
+def everything(vault: Vault) -> list[Entry]:
+    return Transcript(vault, ALICE).everything(GID)
+
+
+def test_a_conversation_is_read_to_both_ends_by_position(vault: Vault) -> None:
+    whole = everything(vault)
+    assert [entry.position for entry in whole] == sorted(entry.position for entry in whole)
+    transcript = Transcript(vault, ALICE)
+    part = transcript.part(GID, Newest(), many=7)
+    back = part.entries
+    while part.entries:
+        assert part.before == MANY - len(back)
+        assert part.total == MANY
+        part = transcript.part(GID, Before(back[0].position), many=7)
+        back = part.entries + back
+    assert back == whole
+    forth: list[Entry] = []
+    position = Position(-1, b"", 0, b"")
+    while (part := transcript.part(GID, After(position), many=7)).entries:
+        assert part.before == len(forth)
+        forth += part.entries
+        position = forth[-1].position
+    assert part.before == MANY
+    assert forth == whole
+
+
+@pytest.mark.parametrize("number", [0, 1, 30, MANY - 1])
+def test_a_message_is_shown_among_those_around_it(vault: Vault, number: int) -> None:
+    whole = everything(vault)
+    part = read(vault, Around(whole[number].id.hex()))
+    assert whole[number] in part.entries
+    assert part.entries == whole[part.before : part.before + 7][: len(part.entries)]
+    if 4 <= number < MANY - 4:
+        assert len(part.entries) == 7
+
+
+def test_a_share_and_a_day_lead_to_their_place(vault: Vault) -> None:
+    whole = everything(vault)
+    assert read(vault, Share(0)).entries == whole[:7]
+    assert read(vault, Share(0.5)).entries == whole[30:37]
+    assert read(vault, Share(1)).entries == whole[-7:]
+    with pytest.raises(BadArgument):
+        read(vault, Share(1.1))
+    found = read(vault, Day(20 * MINUTE)).entries[0]
+    assert found.sent_at >= 20 * MINUTE
+    assert found == next(entry for entry in whole if entry.sent_at >= 20 * MINUTE)
+    assert read(vault, Day(10**15)).entries == whole[-7:]
+
+
+def test_the_first_unread_message_is_the_one_that_stands_first(vault: Vault) -> None:
+    whole = everything(vault)
+    newest = max(entry.row for entry in whole)
+    with vault.unit(now=0) as unit:
+        unit.db.execute("UPDATE conversation SET read_row = ?", (newest - 20,))
+    unread = [e for e in whole if e.row > newest - 20 and e.identity != ALICE]
+    assert unread[0].row != min(e.row for e in unread)  # or this test shows nothing
+    part = read(vault, Unread(), many=1)
+    assert part.entries == [unread[0]]
+    with vault.unit(now=0) as unit:
+        unit.db.execute("UPDATE conversation SET read_row = ?", (newest,))
+    assert read(vault, Unread()).entries == whole[-7:]
+
+
+def test_how_many_stand_before_is_right_after_messages_came_and_went(vault: Vault) -> None:
+    transcript = Transcript(vault, ALICE)
+    middle = everything(vault)[30].position
+
+    def before() -> int:
+        part = transcript.part(GID, After(middle), many=3)
+        assert part.entries == [e for e in everything(vault) if e.position > middle][:3]
+        assert part.total == len(everything(vault))
+        return part.before
+
+    def fail(look: Callable[[], int]) -> None:
+        with vault.unit(now=0) as unit:
+            unit.db.execute("DELETE FROM message WHERE gid = ? AND seq = 4", (GID,))
+            say(unit, GID, MANY)
+            assert look() < 31
+            raise ZeroDivisionError
+
+    assert before() == before() == 31
+    with vault.unit(now=0) as unit:
+        unit.db.execute("DELETE FROM message WHERE gid = ? AND seq = 3", (GID,))
+    assert before() == 30
+    with pytest.raises(ZeroDivisionError):
+        fail(before)
+    assert before() == 30
+    with vault.unit(now=0) as unit:
+        unit.db.execute("UPDATE message SET gid = ? WHERE seq = 5", (OTHER,))
+    assert before() == 29
+    assert transcript.total(OTHER) == 2
+
+
+def test_a_position_is_a_text_for_programs(vault: Vault) -> None:
+    position = everything(vault)[0].position
+    assert Position.parse(str(position)) == position
+    with pytest.raises(BadArgument):
+        Position.parse("1.zz")
+
+
+def test_a_message_of_another_conversation_is_not_shown(vault: Vault) -> None:
+    transcript = Transcript(vault, ALICE)
+    (theirs,) = transcript.everything(OTHER)
+    assert transcript.at(OTHER, theirs.row) == theirs
+    assert transcript.at(GID, theirs.row) is None
+    assert transcript.at(GID, 10**9) is None
+    with pytest.raises(UnknownMessage):
+        transcript.position(OTHER, bytes(16))
+
+
+async def test_events_end_with_overrun_where_nobody_takes_them(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert world.now()  # whose loop this runs in
+    monkeypatch.setattr(feed, "MAX_EVENTS", 3)
+    full: Feed[int] = Feed()
+    for number in range(3):
+        full.put(number)
+    assert [await full.get() for _ in range(3)] == [0, 1, 2]
+    for number in range(5):
+        full.put(number)
+    with pytest.raises(Overrun):
+        await full.get()
+    with pytest.raises(Overrun):
+        await full.get()
+
+
+# With real clients
+
+
+async def test_a_list_shows_the_last_message_and_what_is_unread(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid = await world.group("family", alice, bob)
+    for text in ("one", "two"):
+        bob.say("alice", text)
+        await world.settle()
+    alice.client.send(gid, "mine")
+    await world.settle()
+    client = alice.client
+    direct, group = client.summaries()
+    assert (direct.name, direct.is_direct, direct.unread) == ("bob", True, 2)
+    assert (group.name, group.is_direct, group.unread) == ("family", False, 0)
+    assert direct.last == client.messages(direct.gid)[-1]
+    assert group.last == client.messages(gid)[-1]
+    assert group.last.state in ("sent", "delivered")
+    assert client.summary(gid) == group
+    first = client.messages(direct.gid)[-2]
+    client.seen(direct.gid, first.row)
+    assert client.summary(direct.gid).unread == 1
+    assert [message.text for message, _ in client.unread()] == ["two"]
+    client.seen(direct.gid, first.row - 1)  # nothing read becomes unread
+    assert client.summary(direct.gid).unread == 1
+    with pytest.raises(UnknownConversation):
+        client.summary(b"elsewhere")
+
+
+async def test_a_conversation_is_arranged_in_this_vault_alone(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    bob.say("alice", "one")
+    await world.settle()
+    client, gid = alice.client, alice.gid("bob")
+    question = client.messages(gid)[-1].id
+    outbox = client.status().outbox
+    client.set_draft(gid, "what I mean", reply_to=question)
+    client.set_pinned(gid)
+    client.set_muted(gid, 5)
+    client.set_archived(gid)
+    assert client.status().outbox == outbox
+    await alice.sleep()
+    line = alice.client.summary(gid)
+    assert (line.draft, line.draft_reply_to) == ("what I mean", question)
+    assert (line.pinned_at, line.muted_until, line.is_archived) == (world.now(), 5, True)
+    alice.client.set_draft(gid, "")
+    alice.client.set_pinned(gid, is_pinned=False)
+    alice.client.set_muted(gid, None)
+    alice.client.set_archived(gid, is_archived=False)
+    line = alice.client.summary(gid)
+    assert (line.draft, line.draft_reply_to, line.pinned_at) == ("", "", None)
+    assert (line.muted_until, line.is_archived) == (None, False)
+    with pytest.raises(UnknownConversation):
+        alice.client.set_pinned(b"elsewhere")
+
+
+async def test_programs_are_told_of_delivery_reading_people_and_relays(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    gid, events = alice.gid("bob"), alice.client.events()
+    alice.client.send(gid, "hello")
+    await world.settle()
+    bob.say("alice", "hello yourself")
+    await world.settle()
+    alice.client.mark_read(gid)
+    alice.client.mark_read(gid)  # changes nothing
+    alice.client.set_verified("bob")
+    alice.client.set_verified("bob", is_verified=False)
+    await alice.sleep()
+    seen = [event async for event in events]
+    kinds = [type(event) for event in seen]
+    assert kinds.count(StateChanged) >= 2
+    assert kinds.count(SummaryChanged) == 2  # said something, and read
+    assert kinds.count(PersonChanged) == 2
+    assert kinds.count(TextArrived) == 1
+    assert {event.gid for event in seen if isinstance(event, StateChanged)} == {gid}
+
+
+async def test_events_of_different_kinds_about_one_conversation_are_all_told(world: World) -> None:
+    alice, _ = await world.friends("alice", "bob")
+    gid, events = alice.gid("bob"), alice.client.events()
+    told: list[Event] = [StateChanged(gid), SummaryChanged(gid), StateChanged(gid), Joined(gid)]
+    with alice.client._unit() as unit:
+        unit.events += told
+    await alice.sleep()
+    seen = [type(event) async for event in events]
+    assert seen == [StateChanged, SummaryChanged, Joined]
+
+
+async def test_programs_are_told_that_a_relay_is_away_and_back(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    events = alice.client.events()
+    world.network.is_up = False
+    alice.client._routes.close()
+    await world.pass_time(30)
+    assert alice.client.status().away
+    assert isinstance(await anext(events), StatusChanged)
+    world.network.is_up = True
+    bob.say("alice", "hello")
+    await world.settle()
+    assert not alice.client.status().away
+    await alice.sleep()
+    assert StatusChanged in [type(event) async for event in events]
