@@ -97,7 +97,7 @@ async def measure(root: Path, relay: str, rate: int, size: int) -> list[list[str
         await alice.changed()
     await alice.flushed()
     with alice._unit() as unit:
-        ref = alice._conversations.put_file(unit, os.urandom(size))
+        ref = alice._conversations.files.put_file(unit, os.urandom(size))
 
     async def fetch() -> None:
         await bob._fetch_file(ref)

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from addresses import relay_at
-from amanat.client import comeback, conversation, history, holding, invite, pieces
+from amanat.client import comeback, history, holding, invite, pieces
+from amanat.client.rules import commits, hearing, joining, repair, roster
 from amanat.errors import (
     AmanatError,
     BrokenInvite,
@@ -159,18 +160,18 @@ DECODERS = {
         Fragment(1, 7, [piece_hash(b"one"), piece_hash(b"two")], 1, b"two", bytes(64)),
     ),
     "Welcome reference": _record(
-        conversation._welcomes, InvalidMessage, WelcomeRef(bytes(16), _FILE, "club", bytes(32))
+        hearing._welcomes, InvalidMessage, WelcomeRef(bytes(16), _FILE, "club", bytes(32))
     ),
     "declined": _record(
-        conversation._declined, InvalidMessage, Declined(bytes(16), _WISH)
+        hearing._declined, InvalidMessage, Declined(bytes(16), _WISH)
     ),
     "Welcome file": _record(
-        conversation._welcome_files,
+        joining._welcome_files,
         InvalidWelcome,
         WelcomeFile(b"welcome", b"tree", 7),
     ),
     "how far somebody had counted": _record(
-        conversation._befores, InvalidMessage, Befores([Before(3, 17)])
+        hearing._befores, InvalidMessage, Befores([Before(3, 17)])
     ),
     "text": _record(history._texts, InvalidMessage, Text("سلام", None, 60)),
     "edit": _record(history._edits, InvalidMessage, Edit(bytes(16), "سلام")),
@@ -182,19 +183,19 @@ DECODERS = {
         InvalidMessage,
         Repair(SIGNER, 3, b"envelope", is_before=False, place=None),
     ),
-    "KeyPackages": _record(conversation._key_packages, InvalidMessage, KeyPackages([b"one"])),
-    "KeyPackages wanted": _record(conversation._wanteds, InvalidMessage, KeyPackagesWanted(78, 2)),
-    "leave": _record(conversation._leaves, InvalidMessage, _WISH),
-    "file": _record(conversation._files, InvalidMessage, _FILE),
-    "votes": _record(conversation._votes, InvalidMessage, Votes(3, [_VOTE])),
-    "wanted": _record(conversation._wanted, InvalidMessage, Wanted(SIGNER, [3, 5])),
+    "KeyPackages": _record(hearing._key_packages, InvalidMessage, KeyPackages([b"one"])),
+    "KeyPackages wanted": _record(hearing._wanteds, InvalidMessage, KeyPackagesWanted(78, 2)),
+    "leave": _record(commits._leaves, InvalidMessage, _WISH),
+    "file": _record(joining._files, InvalidMessage, _FILE),
+    "votes": _record(hearing._votes, InvalidMessage, Votes(3, [_VOTE])),
+    "wanted": _record(repair._wanted, InvalidMessage, Wanted(SIGNER, [3, 5])),
     "repair": _record(
-        conversation._repairs,
+        hearing._repairs,
         InvalidMessage,
         Repair(SIGNER, 3, b"envelope", is_before=False, place=None),
     ),
     "new addresses": _record(
-        conversation._new_addresses, InvalidMessage, NewAddresses(2, [ADDRESS])
+        roster._new_addresses, InvalidMessage, NewAddresses(2, [ADDRESS])
     ),
     "asking for help": _record(
         comeback._asks,

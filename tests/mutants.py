@@ -100,6 +100,24 @@ MUTANTS = [
         ],
     ),
     Mutant(
+        "whoever reads the vault can write into it",
+        'if not query.startswith("SELECT"):',
+        "if False:",
+        ["test_unit.py::test_whoever_reads_cannot_write"],
+    ),
+    Mutant(
+        "memory stays ahead of the vault when a unit fails",
+        "self.bind(after_commit=made.settle, forget=made.undo)",
+        "self.bind(after_commit=made.settle, forget=made.settle)",
+        ["test_unit.py::test_memory_is_as_it_was_before_a_unit_that_failed"],
+    ),
+    Mutant(
+        "what follows from something is done after all else",
+        "rest, unit.following = unit.following, deque()",
+        "rest, unit.following = deque(), unit.following",
+        ["test_unit.py::test_what_follows_is_done_within_the_unit_and_in_the_order_of_calls"],
+    ),
+    Mutant(
         "what others say of a device counts as said",
         "UPDATE heard SET hint = min(?, ?), hint_until = ?",
         "UPDATE heard SET told = min(?, ?), hint_until = ?",
@@ -107,7 +125,7 @@ MUTANTS = [
     ),
     Mutant(
         "a receipt for more than was said proves that a vault was copied",
-        "if ack.mark == self.claims.mark(gid, ack.seq, ack.hash):",
+        "if ack.mark == self._claims.mark(gid, ack.seq, ack.hash):",
         "if ack.seq:",
         ["test_claims.py::test_nobody_is_silenced_by_receipts_for_what_they_have_not_said"],
     ),
@@ -179,7 +197,7 @@ MUTANTS = [
     ),
     Mutant(
         "what was said in a conversation that is given up is lost with it",
-        "        self.waiting.keep(unit, gid, gone.words)\n",
+        "        self._waiting.keep(unit, gid, gone.words)\n",
         "",
         [
             "test_invite.py::test_what_was_said_between_two_answers_is_said_in_the_conversation_that_stays"
@@ -207,7 +225,7 @@ MUTANTS = [
     ),
     Mutant(
         "words are deleted with keys",
-        "            self.waiting.keep(unit, gid, self._not_come(gid))\n",
+        "            self._waiting.keep(unit, gid, self._saying.not_come(gid))\n",
         "",
         ["test_claims.py::test_words_that_were_not_confirmed_are_said_again_after_a_restart"],
     ),
@@ -1084,8 +1102,8 @@ MUTANTS = [
     ),
     Mutant(
         "forgotten when the first has confirmed",
-        "        upto = min(self.gaps.has_come(gid, self._devices(gid)), default=0)",
-        "        upto = max(self.gaps.has_come(gid, self._devices(gid)), default=0)",
+        "        upto = min(self._gaps.has_come(gid, self._roster.devices(gid)), default=0)",
+        "        upto = max(self._gaps.has_come(gid, self._roster.devices(gid)), default=0)",
         ["test_gaps.py::test_nothing_stays_lost_where_a_relay_forgets_some_of_all"],
     ),
     Mutant(
@@ -1145,8 +1163,8 @@ MUTANTS = [
     ),
     Mutant(
         "two who answer each other are in two conversations",
-        "if is_known and self._me.identity < identity and self._conversations.has_begun(identity):",
-        "if is_known and self._conversations.has_begun(identity):",
+        "            and self._me.identity < identity\n",
+        "",
         ["test_invite.py::test_both_answer_and_are_in_one_conversation"],
     ),
     Mutant(
@@ -1169,7 +1187,7 @@ MUTANTS = [
     ),
     Mutant(
         "what lets people in is repeated when they have come",
-        "            self.repeats.has_come(unit, given.joined, sender)\n",
+        "            self._repeats.has_come(unit, given.joined, sender)\n",
         "            pass\n",
         ["test_repeats.py::test_nothing_is_appended_again_once_all_have_come"],
     ),
@@ -1187,7 +1205,7 @@ MUTANTS = [
     ),
     Mutant(
         "who wants to be asked is in the group at once",
-        "if self.offers.adds == ASK:",
+        "if self._offers.adds == ASK:",
         "if not sender:",
         [
             "test_offers.py::test_who_is_asked_is_in_no_group_and_answers_nothing_until_they_have_said_yes"
@@ -1207,8 +1225,8 @@ MUTANTS = [
     ),
     Mutant(
         "who is declined and blocked is told",
-        "                self._conversations.block(unit, found.by)\n",
-        "                self._conversations.decline_offer(unit, found.gid, found.by)\n                self._conversations.block(unit, found.by)\n",
+        "                self._conversations.wishes.block(unit, found.by)\n",
+        "                self._conversations.joining.decline_offer(unit, found.gid, found.by)\n                self._conversations.wishes.block(unit, found.by)\n",
         ["test_offers.py::test_who_is_declined_and_blocked_is_told_nothing_and_asks_in_vain"],
     ),
     Mutant(
@@ -1225,18 +1243,13 @@ MUTANTS = [
     ),
     Mutant(
         "text said out of step is refused",
-        """        if self._state(gid) != "astray":
-            self.require_active(gid)
-        group = self.group(gid)
-        if group.policy.direct""",
-        """        self.require_active(gid)
-        group = self.group(gid)
-        if group.policy.direct""",
+        '        if self._roster.state(gid) != "astray":\n            self._roster.require_active(gid)\n        group = self._roster.group(gid)\n        if group.policy.direct',
+        "        self._roster.require_active(gid)\n        group = self._roster.group(gid)\n        if group.policy.direct",
         ["test_cli.py::test_what_is_said_out_of_step_is_kept_and_told_so"],
     ),
     Mutant(
         "text that was deleted is told as lost",
-        "deleted=None if said else self.history.deleted(gid, seq),",
+        "deleted=None if said else self._history.deleted(gid, seq),",
         "deleted=None,",
         [
             "test_gaps.py::test_what_was_deleted_is_shown_so_however_late_it_is_asked_for",
@@ -1275,13 +1288,13 @@ MUTANTS = [
     ),
     Mutant(
         "addresses told once and never again",
-        "            if is_telling:\n                self._tell(unit, gid, is_again=True)\n            else:\n                self._say(unit, ",
-        "            if True:\n                self._say(unit, ",
+        "            if is_telling:\n                self._addresses.tell(unit, gid, is_again=True)\n            else:\n                self._saying.say(unit, ",
+        "            if True:\n                self._saying.say(unit, ",
         ["test_exit.py::test_who_comes_back_after_everything_has_expired_is_told_by_a_heartbeat"],
     ),
     Mutant(
         "newcomers believe an old leaf",
-        "            if begun.is_first and self._has_moved_since(group):",
+        "            if begun.is_first and self._addresses.has_moved_since(group):",
         "            if False:",
         ["test_exit.py::test_newcomers_of_a_group_are_told_where_we_are_though_our_leaf_is_old"],
     ),
@@ -1339,16 +1352,16 @@ MUTANTS = [
     ),
     Mutant(
         "a member says where the group is",
-        "        if self.state_of(gid, cell.epoch.number) not in (None, cell.epoch.state):\n            self.doubt(unit, gid, who)\n",
-        "        if self.state_of(gid, cell.epoch.number) not in (None, cell.epoch.state):\n            self.go_astray(unit, gid, RelayLied.code, is_restart=False)\n",
+        "        if self._roster.state_of(gid, cell.epoch.number) not in (None, cell.epoch.state):\n            self._astray.doubt(unit, gid, who)\n",
+        "        if self._roster.state_of(gid, cell.epoch.number) not in (None, cell.epoch.state):\n            self._astray.go_astray(unit, gid, RelayLied.code, is_restart=False)\n",
         [
             "test_lineage.py::test_a_claim_to_be_elsewhere_costs_a_question_and_accuses_nobody",
         ],
     ),
     Mutant(
         "a Commit that was handed over needs no drop",
-        "                (gid, number, commit),\n            )\n        self.notice(unit, gid, at=unit.now)\n",
-        "                (gid, number, commit),\n            )\n            self._judge(unit, gid, commit, is_read=False)\n",
+        "                (gid, number, commit),\n            )\n        self._roster.look_soon(unit, gid, at=unit.now)\n",
+        "                (gid, number, commit),\n            )\n            self._commits._judge(unit, gid, commit, is_read=False)\n",
         [
             "test_lineage.py::test_a_commit_that_is_handed_over_does_not_overtake_what_is_in_the_drop"
         ],
@@ -1435,7 +1448,7 @@ MUTANTS = [
     ),
     Mutant(
         "who was cut off stays behind",
-        "                        self._conversations.cut_off(unit, gid)\n",
+        "                        self._conversations.commits.cut_off(unit, gid)\n",
         "                        pass\n",
         ["test_exit.py::test_member_whose_relay_died_with_the_commit_is_helped_back"],
     ),
@@ -1492,8 +1505,8 @@ MUTANTS = [
     ),
     Mutant(
         "a relay has lied where our own keys have taken our room",
-        "        if missing:  # else all of it was there, and something of ours has taken its room\n            self.lied(",
-        "        if True:\n            self.lied(",
+        "        if missing:  # else all of it was there, and something of ours has taken its room\n            self._warnings.report_lie(",
+        "        if True:\n            self._warnings.report_lie(",
         ["test_pieces.py::test_relay_is_not_accused_where_a_copy_of_our_keys_has_taken_our_room"],
     ),
     Mutant(
@@ -1504,13 +1517,13 @@ MUTANTS = [
     ),
     Mutant(
         "KeyPackage of somebody else taken",
-        "if self.person_of(data, now=unit.now).identity != sender:",
-        "if not self.person_of(data, now=unit.now).identity:",
+        "if self._roster.person_of(data, now=unit.now).identity != sender:",
+        "if not self._roster.person_of(data, now=unit.now).identity:",
         ["test_members.py::test_key_package_of_another_is_not_taken_for_the_senders"],
     ),
     Mutant(
         "timer set by anybody",
-        "case Kind.TIMER if not self._may_time(gid, sender):",
+        "case Kind.TIMER if not self._roster.may_time(gid, sender):",
         "case Kind.TIMER if not sender:",
         ["test_history.py::test_timer_of_a_group_is_set_by_who_may_rename_it"],
     ),
@@ -1613,14 +1626,14 @@ MUTANTS = [
     ),
     Mutant(
         "a word is held from other regions only in part",
-        "            if is_word and self.holding.is_kept_from(a.region for a in peer.addresses):\n",
-        "            if is_word and self.holding.is_kept_from(a.region for a in peer.addresses[:1]):\n",
+        "            if is_word and self._holding.is_kept_from(a.region for a in peer.addresses):\n",
+        "            if is_word and self._holding.is_kept_from(a.region for a in peer.addresses[:1]):\n",
         ["test_holding.py::test_a_fallback_elsewhere_is_elsewhere"],
     ),
     Mutant(
         "a repair of a held word is deposited",
-        "            elif answer.envelope and self.holding.is_kept_from(a.region for a in peer.addresses):\n",
-        "            elif False and self.holding.is_kept_from(a.region for a in peer.addresses):\n",
+        "            elif answer.envelope and self._holding.is_kept_from(a.region for a in peer.addresses):\n",
+        "            elif False and self._holding.is_kept_from(a.region for a in peer.addresses):\n",
         ["test_holding.py::test_what_was_kept_from_its_reader_is_held_when_it_is_said_again"],
     ),
     Mutant(
@@ -1631,7 +1644,7 @@ MUTANTS = [
     ),
     Mutant(
         "a word that waits to be fetched is asked for again",
-        "        if self.holding.is_awaited(gap.gid, gap.signer, now=unit.now):\n",
+        "        if self._holding.is_awaited(gap.gid, gap.signer, now=unit.now):\n",
         "        if False:\n",
         ["test_holding.py::test_a_word_waits_while_the_home_it_rests_at_is_away"],
     ),
@@ -1837,8 +1850,8 @@ MUTANTS = [
     ),
     Mutant(
         "a relay's lies are one warning with everybody's",
-        "self._conversations.warn(unit, None, code, detail, whom=relay)",
-        "self._conversations.warn(unit, None, code, detail)",
+        "self._conversations.warnings.warn(unit, None, code, detail, whom=relay)",
+        "self._conversations.warnings.warn(unit, None, code, detail)",
         ["test_warnings.py::test_a_relay_that_lies_all_the_time_is_told_of_once"],
     ),
 ]

@@ -89,7 +89,7 @@ async def split(
     for person in people:
         if person.name in removes:
             talk = person.client._conversations
-            gone = [p for p in talk.group(gid).people if p.leaf.name == removes[person.name]]
+            gone = [p for p in talk.roster.group(gid).people if p.leaf.name == removes[person.name]]
             with person.client._unit():
                 made = person.client._engine.commit(
                     gid, removes=[p.leaf_index for p in gone], update=True, aad=NO_LEAVES

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amanat.client import api, branches, delivery
-from amanat.client import conversation as rules
+from amanat.client.rules import roster
 from amanat.drill import copied
 from amanat.drill.copied import refresh
 from amanat.drill.world import CALM, STORM, Person, Shelf, World
@@ -33,7 +33,7 @@ def agree_on_chains(people: Iterable[Person]) -> None:
         ).fetchall()
         home = other.client._me.home
         for gid, lane, chain in rows:
-            if not other.client._conversations.is_active(gid):
+            if not other.client._conversations.roster.is_active(gid):
                 continue
             secret, _ = step(chain)
             label = one_time(secret, region=home.region, drop_id=home.bucket.drop_id).label
@@ -98,7 +98,9 @@ async def test_who_comes_back_and_who_stays_hear_each_other_at_once(world: World
         world.network.weather = STORM
         refresh(carol, gid)
         with alice.client._unit() as unit:
-            alice.client._conversations.go_astray(unit, gid, why, is_restart=why == "copied-vault")
+            alice.client._conversations.astray.go_astray(
+                unit, gid, why, is_restart=why == "copied-vault"
+            )
         refresh(bob, gid)
         await world.settle()
         world.network.weather = CALM
@@ -176,7 +178,7 @@ async def test_what_comes_before_its_reader_has_read_the_commit_is_found(
         bob.wake()
     else:
         with bob.client._unit() as unit:
-            bob.client._conversations.notice(unit, gid, at=world.now())
+            bob.client._conversations.roster.look_soon(unit, gid, at=world.now())
     await world.settle()
     assert len(bob.client.messages(gid)) == 5
     assert (min(reads, default=seen) < seen) == is_restarted  # else the relay is not asked again
@@ -204,7 +206,7 @@ async def test_what_comes_to_the_fallback_before_its_reader_knows_is_found(world
     world.network.away.clear()
     del third.faces["bob", drop_id]
     with bob.client._unit() as unit:
-        bob.client._conversations.notice(unit, gid, at=world.now())
+        bob.client._conversations.roster.look_soon(unit, gid, at=world.now())
     await world.settle()
     assert [m.text for m in bob.client.messages(gid)] == ["by the other way"]
 
@@ -233,7 +235,7 @@ async def test_what_is_under_way_when_a_chain_ends_is_read_for_two_weeks(
     ]
     assert not secrets & set(chains(alice, gid).values())  # of hers nothing is kept
     monkeypatch.setattr(api, "TICK_S", 3_600.0)
-    monkeypatch.setattr(rules, "LOOK_EVERY_MS", 86_400_000)
+    monkeypatch.setattr(roster, "LOOK_EVERY_MS", 86_400_000)
     await world.pass_time(15 * 86_400)
     await world.settle()
     assert past(bob, gid) + past(alice, gid) <= 2 * 2  # of refreshes since
@@ -275,13 +277,13 @@ async def test_nothing_that_rests_on_a_chain_from_before_is_believed(
         again = Repair(
             alice.client._me.signer, upto + 1, codec.encode(forged), is_before=False, place=None
         )
-        (peer,) = talk.others(talk.group(gid))
+        (peer,) = talk.roster.others(talk.roster.group(gid))
         with thief._client._unit() as unit:
             # By the chain of words that has ended, or by that of calls, which goes on; alice has
             # used some of its labels herself since.
             monkeypatch.setattr(delivery, "CALLS", {CellKind.REPAIR} if is_call else set())
             for _ in range(5):
-                talk._post(unit, gid, peer, CellKind.REPAIR, codec.encode(again))
+                talk.saying.post(unit, gid, peer, CellKind.REPAIR, codec.encode(again))
             monkeypatch.undo()
             rows = thief._client._vault._db.execute(
                 "SELECT request FROM outbox WHERE purpose = 'cell'"

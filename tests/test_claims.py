@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amanat.client import api, claims
-from amanat.client import conversation as rules
 from amanat.client.claims import SUSPENSE_MS
 from amanat.client.delivery import MAX_SKIPPED
+from amanat.client.rules import roster, saying
 from amanat.client.unit import Unit
 from amanat.errors import CopiedVault, HeardOtherwise, LabelTaken
 from amanat.protocol import codec
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 def go_astray(world: World, person: Person, gid: bytes, *, is_restart: bool = True) -> None:
     with person.client._unit() as unit:
-        person.client._conversations.go_astray(unit, gid, CopiedVault.code, is_restart=is_restart)
+        person.client._conversations.astray.go_astray(
+            unit, gid, CopiedVault.code, is_restart=is_restart
+        )
 
 
 def shown(person: Person, gid: bytes) -> list[str]:
@@ -39,10 +41,10 @@ def states(person: Person, gid: bytes) -> list[str]:
 def acks(person: Person, gid: bytes, *claimed: Ack) -> None:
     """Say something with these acks, whatever was heard."""
     talk = person.client._conversations
-    own = talk._acks
-    talk._acks = lambda *_: list(claimed)  # type: ignore[method-assign]
+    own = talk.saying._acks
+    talk.saying._acks = lambda *_: list(claimed)  # type: ignore[method-assign]
     person.client.send(gid, "I have heard")
-    talk._acks = own  # type: ignore[method-assign]
+    talk.saying._acks = own  # type: ignore[method-assign]
 
 
 async def test_words_that_were_not_confirmed_are_said_again_after_a_restart(world: World) -> None:
@@ -147,7 +149,7 @@ async def test_what_was_said_before_somebody_came_is_not_said_again_to_them(worl
 async def test_what_is_not_said_again_is_never_shown_as_delivered(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rules, "MAX_SAID_AGAIN", 1)
+    monkeypatch.setattr(saying, "MAX_SAID_AGAIN", 1)
     alice, bob = await world.friends("alice", "bob")
     gid = alice.gid("bob")
     world.relay.forgets = lambda _, who: who == "alice"
@@ -296,14 +298,14 @@ async def test_who_is_let_in_again_uses_no_number_twice(world: World) -> None:
 def lie(person: Person, where: bytes) -> None:
     """Have a member say in everything that they have heard more of all others than was said."""
     talk = person.client._conversations
-    signers = [p.signer for p in talk.others(talk.group(where))]
-    own = talk._acks
+    signers = [p.signer for p in talk.roster.others(talk.roster.group(where))]
+    own = talk.saying._acks
 
-    def claimed(unit: Unit, gid: bytes, group: rules.Group) -> list[Ack]:
+    def claimed(unit: Unit, gid: bytes) -> list[Ack]:
         lies = [Ack(signer[:8], 2**40, bytes(8)) for signer in signers]
-        return lies if gid == where else own(unit, gid, group)
+        return lies if gid == where else own(unit, gid)
 
-    talk._acks = claimed  # type: ignore[method-assign]
+    talk.saying._acks = claimed  # type: ignore[method-assign]
 
 
 async def test_nobody_is_silenced_by_receipts_for_what_they_have_not_said(world: World) -> None:
@@ -452,7 +454,7 @@ async def test_old_copy_knows_itself_by_claims_that_came_after_it(
 ) -> None:
     monkeypatch.setattr(api, "TICK_S", 300.0)
     monkeypatch.setattr(claims, "CLAIM_EVERY_MS", 3_600_000)  # an hour is a day here
-    monkeypatch.setattr(rules, "LOOK_EVERY_MS", 86_400_000)
+    monkeypatch.setattr(roster, "LOOK_EVERY_MS", 86_400_000)
     alice, bob = await world.friends("alice", "bob")
     await alice.sleep()
     old = alice.copy()
@@ -517,7 +519,7 @@ async def test_nobody_misses_what_only_a_third_person_speaks_of(world: World) ->
     with bob.client._unit() as unit:  # as after the last asking
         bob.db.execute("UPDATE heard SET asked = 120 WHERE gid = ? AND signer = ?", (gid, signer))
         for gap in bob.client._conversations.gaps.due(2**52):
-            bob.client._conversations.ask(unit, gap)
+            bob.client._conversations.repair.ask(unit, gap)
     for number in range(5):
         alice.client.send(gid, f"new {number}")
         await world.pass_time(5)
@@ -540,12 +542,12 @@ async def test_what_was_given_up_and_comes_after_all_is_shown(world: World) -> N
     gaps, gid, signer = bob.client._conversations.gaps, bob.gid("alice"), alice.client._me.signer
     (seq,) = gaps._missing(gid, signer, 9)
     with bob.client._unit() as unit:
-        bob.client._conversations._give_up(unit, gid, signer, alice.client._me.identity, seq)
+        bob.client._conversations.repair.give_up(unit, gid, signer, alice.client._me.identity, seq)
     assert not bob.client.status().missing
     with alice.client._unit() as unit:
         talk = alice.client._conversations
         body = codec.encode(Wanted(signer, [seq]))
-        talk._repair(unit, gid, bob.client._me.signer, body)
+        talk.repair.repair(unit, gid, bob.client._me.signer, body)
     await world.settle()
     assert sorted(bob.texts("alice")) == ["in time", "late"]
 

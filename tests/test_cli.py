@@ -322,7 +322,7 @@ def test_what_is_said_out_of_step_is_kept_and_told_so(town: Town) -> None:
     client = Client.open(alice.profile, Unlock(passphrase=RIGHT))
     gid = client.conversation("bob").gid
     with client._unit() as unit:
-        client._conversations.go_astray(unit, gid, "copied-vault", is_restart=True)
+        client._conversations.astray.go_astray(unit, gid, "copied-vault", is_restart=True)
     client._vault.close()
     ran = alice("--json", "send", "bob", given="later, then")
     assert (ran.status, ran.value["state"]) == (0, "waiting")

@@ -250,7 +250,7 @@ async def test_events_tell_what_happens(world: World) -> None:
     assert seen == [Joined, TextArrived, GroupChanged, Removed]
     drop_id = bob.client._me.home.bucket.drop_id
     with bob.client._unit() as unit:
-        bob.client._conversations.warn(unit, None, "relay-lied", drop_id.hex())
+        bob.client._conversations.warnings.warn(unit, None, "relay-lied", drop_id.hex())
     await bob.sleep()
     await task
     assert seen[-1] is Warned

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def agree(people: Sequence[Person], gid: bytes) -> None:
-    groups = [person.client._conversations.group(gid) for person in people]
+    groups = [person.client._conversations.roster.group(gid) for person in people]
     assert [person.client.view(gid).state for person in people] == ["active"] * len(people)
     assert len({group.view.epoch_authenticator for group in groups}) == 1
 
@@ -107,7 +107,7 @@ async def test_members_shown_different_orders_find_together(world: World, mine: 
         await person.sleep()
     alice.client.rename(gid, "alice's")
     bob.client.rename(gid, "bob's")
-    _, drop = carol.client._conversations.epoch_drops(gid)[-1]
+    _, drop = carol.client._conversations.epochs.epoch_drops(gid)[-1]
     # Each is shown their own Commit first.
     alice.wake()
     while drop.drop_id not in world.relay.shelves or not world.relay.shelves[drop.drop_id].cells:
@@ -155,8 +155,8 @@ async def test_what_was_wished_is_done_after_coming_back(world: World) -> None:
     gid = await world.group("family", *people)
     with alice.client._unit() as unit:
         talk = alice.client._conversations
-        talk.wish(unit, gid, "rename", b"our family", due_at=world.now())
-        talk.go_astray(unit, gid, CopiedVault.code, is_restart=True)
+        talk.commits.wish(unit, gid, "rename", b"our family", due_at=world.now())
+        talk.astray.go_astray(unit, gid, CopiedVault.code, is_restart=True)
     await world.settle()
     agree(people, gid)
     assert [person.client.view(gid).name for person in people] == ["our family"] * 3
@@ -167,23 +167,25 @@ async def test_junk_in_the_epoch_drop_keeps_nobody_out(world: World) -> None:
     alice, bob, carol = people
     gid = await world.group("family", *people)
     talk = carol.client._conversations
-    epoch = talk.group(gid).view.epoch
+    epoch = talk.roster.group(gid).view.epoch
     with (
         carol.client._unit() as unit
     ):  # whole Commits of a member that nobody who is in the group accepts
         for number in range(3):
             junk = b"not a Commit %d" % number
-            talk._append_to_epoch(unit, gid, talk.group(gid), COMMIT_FRAGMENT, junk)
+            talk.epochs.append_to_epoch(unit, gid, talk.roster.group(gid), COMMIT_FRAGMENT, junk)
     await world.settle()
     for person in (alice, bob):
         with person.client._unit() as unit:
-            person.client._conversations.notice(unit, gid, at=world.now())
+            person.client._conversations.roster.look_soon(unit, gid, at=world.now())
     await world.settle()
     with alice.client._unit() as unit:
-        alice.client._conversations.go_astray(unit, gid, CopiedVault.code, is_restart=True)
+        alice.client._conversations.astray.go_astray(unit, gid, CopiedVault.code, is_restart=True)
     await world.settle()
     agree(people, gid)
-    assert talk.group(gid).view.epoch == epoch + 1  # at the first try: the next drop has no junk
+    assert (
+        talk.roster.group(gid).view.epoch == epoch + 1
+    )  # at the first try: the next drop has no junk
     await all_hear_all(world, people, gid)
 
 
@@ -194,7 +196,7 @@ async def test_external_commit_that_a_relay_has_forgotten_is_made_again(
     people = await world.friends("alice", "bob")
     alice, bob = people
     gid = await world.group("family", *people)
-    _, drop = bob.client._conversations.epoch_drops(gid)[-1]
+    _, drop = bob.client._conversations.epochs.epoch_drops(gid)[-1]
     lost: list[wire.Append] = []
 
     def forgets(request: wire.Append, who: str) -> bool:
@@ -207,7 +209,7 @@ async def test_external_commit_that_a_relay_has_forgotten_is_made_again(
 
     world.relay.forgets = forgets
     with alice.client._unit() as unit:
-        alice.client._conversations.go_astray(unit, gid, CopiedVault.code, is_restart=True)
+        alice.client._conversations.astray.go_astray(unit, gid, CopiedVault.code, is_restart=True)
     await world.settle()
     assert lost
     assert RelayLied.code in alice.warnings()

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from amanat.client import conversation as rules
+from amanat.client.rules import commits, wishes
 from amanat.client.views import Message
 from amanat.drill.world import Died, Person, World
 
@@ -53,7 +53,7 @@ async def do(world: World, act: Callable[[], object], *, is_done: Callable[[], b
 
 def agree(people: list[Person], gid: bytes) -> None:
     """All see the same group and the same texts, and nothing is amiss."""
-    groups = [person.client._conversations.group(gid) for person in people]
+    groups = [person.client._conversations.roster.group(gid) for person in people]
     assert len({group.view.epoch_authenticator for group in groups}) == 1
     assert len({group.view.policy for group in groups}) == 1
     texts = [[m.text for m in person.client.messages(gid)] for person in people]
@@ -246,7 +246,8 @@ async def test_dying_while_a_commit_loses(world: World) -> None:
 async def test_dying_while_somebody_leaves(
     world: World, monkeypatch: pytest.MonkeyPatch, mortal: str
 ) -> None:
-    monkeypatch.setattr(rules, "LEAVE_TURN_MS", 1000)
+    for module in (commits, wishes):
+        monkeypatch.setattr(module, "LEAVE_TURN_MS", 1000)
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
     alice, bob, carol = people

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from amanat.client import conversation as rules
+from amanat.client.rules import roster
 from amanat.drill.world import Person, Shelf, World
 from amanat.errors import BadArgument
 from amanat.protocol import codec
@@ -277,7 +277,7 @@ async def test_junk_in_an_epoch_drop_is_passed_over_alike(world: World) -> None:
 
     def refused_commit() -> bytes:
         # Right by MLS, wrong by the rights: a member who is no admin gives the group a name.
-        policy = own.group(gid).policy
+        policy = own.roster.group(gid).policy
         mine = Policy([], "carol's", policy.admins, policy.relay, policy.region)
         with pytest.raises(BadArgument), carol.client._unit():  # noqa: PT012  # and forgets it
             bundle = carol.client._engine.commit(gid, policy=codec.encode(mine))
@@ -300,7 +300,7 @@ async def test_junk_in_an_epoch_drop_is_passed_over_alike(world: World) -> None:
         carol.piece(gid, commit[100:], of=half[::-1]),
     ]
     with alice.client._unit() as unit:  # so that its drop is there
-        alice.client._conversations._make_epoch_drop(unit, gid, own.group(gid))
+        alice.client._conversations.epochs.make_epoch_drop(unit, gid, own.roster.group(gid))
     await world.settle()
     for payload in junk:
         drop_id, cell = carol.seal_for_epoch(gid, payload)
@@ -308,7 +308,7 @@ async def test_junk_in_an_epoch_drop_is_passed_over_alike(world: World) -> None:
     world.relay.shelves[drop_id].add(os.urandom(MESSAGE_CELL))
     alice.client.rename(gid, "goes on")
     await world.settle()
-    await world.pass_time(rules.LOOK_EVERY_MS / 1000 + 10)
+    await world.pass_time(roster.LOOK_EVERY_MS / 1000 + 10)
     assert [p.client.view(gid).name for p in people] == ["goes on"] * 3
     assert len({p.client.view(gid).epoch for p in people}) == 1
     bob.client.send(gid, "still here")
@@ -332,7 +332,7 @@ async def test_malformed_message_is_reported_and_the_next_is_read(
 ) -> None:
     alice, bob = await world.friends("alice", "bob")
     with alice.client._unit() as unit:
-        alice.client._conversations._say(unit, alice.gid("bob"), kind, body)
+        alice.client._conversations.saying.say(unit, alice.gid("bob"), kind, body)
     alice.say("bob", "and this")
     await world.settle()
     assert bob.warnings() == expected
@@ -345,7 +345,9 @@ async def test_leave_statement_for_another_moves_nobody(world: World) -> None:
     alice, bob, carol = people
     rights = carol.client._conversations
     nonce = next(
-        p.leaf.nonce for p in rights.group(gid).people if p.identity == bob.client._me.identity
+        p.leaf.nonce
+        for p in rights.roster.group(gid).people
+        if p.identity == bob.client._me.identity
     )
     forged = Leave(
         bob.client._me.identity,
@@ -353,7 +355,7 @@ async def test_leave_statement_for_another_moves_nobody(world: World) -> None:
         carol.client._me.identity_key.sign(leave_text(gid, nonce)),
     )
     with carol.client._unit() as unit:
-        rights._say(unit, gid, Kind.LEAVE, codec.encode(forged))
+        rights.saying.say(unit, gid, Kind.LEAVE, codec.encode(forged))
     await world.settle()
     await world.pass_time(120)
     assert alice.client.view(gid).people == ["alice", "bob", "carol"]
@@ -366,7 +368,7 @@ async def test_leave_statement_for_another_moves_nobody(world: World) -> None:
 async def test_group_grows_large_and_small_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rules, "LARGE_GROUP", 3)
+    monkeypatch.setattr(roster, "LARGE_GROUP", 3)
     people = await world.friends("alice", "bob", "carol", "dave", "erin")
     alice, bob, carol, dave, erin = people
     gid = await world.group("club", alice, bob, carol)

@@ -8,9 +8,9 @@ from collections import Counter
 import pytest
 
 from amanat.client import api, routes
-from amanat.client import conversation as rules
-from amanat.client.conversation import CUT_OFF_MS
 from amanat.client.gaps import BEATS_MS
+from amanat.client.rules import roster
+from amanat.client.rules.commits import CUT_OFF_MS
 from amanat.client.whereabouts import DAY_MS, FORMER_MS
 from amanat.drill.world import STORM, Died, Person, Relay, World
 from amanat.errors import (
@@ -48,7 +48,7 @@ async def days(world: World, monkeypatch: pytest.MonkeyPatch, many: int) -> None
     """Let days pass, in which everybody looks more rarely at what is due."""
     with monkeypatch.context() as rarely:
         rarely.setattr(api, "TICK_S", 300.0)
-        rarely.setattr(rules, "LOOK_EVERY_MS", DAY_MS)
+        rarely.setattr(roster, "LOOK_EVERY_MS", DAY_MS)
         rarely.setattr(routes, "RETRY_S", (300.0, 300.0))
         await world.pass_time(many * 86_400)
     await world.pass_time(300)
@@ -609,7 +609,7 @@ async def test_member_who_claims_that_others_went_on_costs_a_question(world: Wor
     epoch = bob.client.view(gid).epoch
     with bob.client._unit() as unit:
         bob.db.execute("INSERT INTO early (gid, data) VALUES (?, x'')", (gid,))
-        bob.client._conversations.notice(unit, gid, at=world.now())
+        bob.client._conversations.roster.look_soon(unit, gid, at=world.now())
     await world.pass_time(60)
     assert bob.client.view(gid).state == "active"
     bob.say("family", "nothing has happened")

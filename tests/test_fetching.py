@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import pytest
 
 from addresses import relay_at
-from amanat.client.conversation import file_drop, file_keys
 from amanat.client.fetching import MAX_JUNK, WAIT_S, Fetch
 from amanat.client.pace import AHEAD_S, LEAST_BYTES, MOST_BYTES, Pace
+from amanat.client.rules.files import file_drop, file_keys
 from amanat.errors import FileIncomplete, InvalidFile
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, LARGE_CELL, MAX_PAYLOAD, MESSAGE_CELL, seal

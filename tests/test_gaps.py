@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from amanat.client import api, claims
-from amanat.client import conversation as rules
 from amanat.client.gaps import KEPT_MS, MAX_BEATS
+from amanat.client.rules import commits, entering, repair, roster
 from amanat.drill.world import Person, World
 from amanat.errors import InvalidMessage, MessageLost, RelayDoubted, RelayLied
 from amanat.protocol import codec, wire
@@ -217,7 +217,7 @@ async def test_what_was_taken_away_before_it_came_is_not_told_as_lost(
     world: World, monkeypatch: pytest.MonkeyPatch, how: str, is_large: bool
 ) -> None:
     if is_large:
-        monkeypatch.setattr(rules, "LARGE_GROUP", 1)
+        monkeypatch.setattr(roster, "LARGE_GROUP", 1)
     alice, bob = await world.friends("alice", "bob")
     gid = await world.group("family", alice, bob)
     if how == "expired":
@@ -280,7 +280,7 @@ async def test_what_was_deleted_is_shown_so_however_late_it_is_asked_for(world: 
 async def test_no_word_of_a_deleted_text_is_kept_to_be_said_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rules, "LARGE_GROUP", 1)
+    monkeypatch.setattr(roster, "LARGE_GROUP", 1)
     alice, bob = await world.friends("alice", "bob")
     gid = await world.group("club", alice, bob)
     await after_a_while(world)
@@ -314,7 +314,7 @@ async def test_place_that_does_not_fit_takes_nothing_away(world: World) -> None:
         Repair(signer, seq, b"", is_before=False, place=Place(bytes(32), bytes(32)))
     )
     with bob.client._unit() as unit, pytest.raises(InvalidMessage):
-        bob.client._conversations._mend(unit, gid, alice.client._me.identity, signer, body)
+        bob.client._conversations.hearing._mend(unit, gid, alice.client._me.identity, signer, body)
     assert missing(bob) == 1
     await after_a_while(world)
     assert bob.texts("alice") == ["one", "two"]
@@ -329,9 +329,13 @@ async def test_who_came_later_is_not_told_what_was_said_before(world: World) -> 
     await world.settle()
     talk = carol.client._conversations
     with carol.client._unit() as unit:
-        peer = next(p for p in talk.others(talk.group(gid)) if p.signer == alice.client._me.signer)
+        peer = next(
+            p
+            for p in talk.roster.others(talk.roster.group(gid))
+            if p.signer == alice.client._me.signer
+        )
         body = codec.encode(Wanted(peer.signer, [1, 2, 3, 4]))
-        talk._post(unit, gid, peer, CellKind.WANTED, body)
+        talk.saying.post(unit, gid, peer, CellKind.WANTED, body)
     before = world.network.appends
     await world.settle()
     assert carol.client.messages(gid) == []
@@ -343,7 +347,7 @@ async def test_heartbeats_end_when_all_have_confirmed_and_never_pile_up(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api, "TICK_S", 300.0)
-    monkeypatch.setattr(rules, "LOOK_EVERY_MS", 86_400_000)
+    monkeypatch.setattr(roster, "LOOK_EVERY_MS", 86_400_000)
     monkeypatch.setattr(claims, "CLAIM_EVERY_MS", 10**12)
     alice, bob = await world.friends("alice", "bob")
     for _ in range(8):  # until both have refreshed their keys
@@ -354,14 +358,14 @@ async def test_heartbeats_end_when_all_have_confirmed_and_never_pile_up(
     await bob.sleep()
     alice.say("bob", "are you there?")
     await after_a_while(world, 40 * 86_400)
-    calls = rules.CALLED + len(rules.SILENT_BEATS)
+    calls = repair.CALLED + len(repair.SILENT_BEATS)
     assert world.network.appends - before <= MAX_BEATS + calls + 5
 
 
 async def test_large_group_repairs_through_its_epoch_drop(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rules, "LARGE_GROUP", 2)
+    monkeypatch.setattr(roster, "LARGE_GROUP", 2)
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("club", *people)
     alice, bob, carol = people
@@ -419,7 +423,7 @@ async def test_relay_that_forgets_every_commit_is_not_asked_all_the_time(world: 
     people[0].client.rename(gid, "our family")
     before = world.network.appends
     await world.pass_time(600)
-    assert world.network.appends - before < 600_000 / rules.FORGOTTEN_MS + 10
+    assert world.network.appends - before < 600_000 / commits.FORGOTTEN_MS + 10
     world.relay.forgets = lambda *_: False
     await world.settle()
     assert people[1].client.view(gid).name == "our family"
@@ -455,7 +459,7 @@ async def test_clock_set_back_puts_off_no_new_keys(world: World) -> None:
     await alice.sleep()
     alice.wake()
     due_at = alice.one("SELECT refresh_due_at FROM conversation WHERE gid = ?", gid)
-    assert due_at <= world.now() + 2 * rules.REFRESH_MS[1]
+    assert due_at <= world.now() + 2 * entering.REFRESH_MS[1]
 
 
 async def test_who_speaks_and_hears_nothing_of_us_for_good_is_noticed(world: World) -> None:

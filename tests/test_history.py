@@ -759,7 +759,7 @@ async def test_timer_of_a_group_is_set_by_who_may_rename_it(world: World) -> Non
     await world.settle()
     assert [person.client.view(gid).timer for person in (alice, bob, carol)] == [60] * 3
     with bob.client._unit() as unit:
-        bob.client._conversations._say(unit, gid, Kind.TIMER, codec.encode(Timer(5)))
+        bob.client._conversations.saying.say(unit, gid, Kind.TIMER, codec.encode(Timer(5)))
     await world.settle()
     for person in (alice, carol):
         assert person.client.view(gid).timer == 60

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amanat.client import api
-from amanat.client import conversation as rules
-from amanat.client.conversation import CUT_OFF_MS
 from amanat.client.gaps import BEATS_MS
 from amanat.client.holding import DEPOSIT, HOLD, PATIENCE_MS
+from amanat.client.rules import roster
+from amanat.client.rules.commits import CUT_OFF_MS
 from amanat.client.unit import Unit
 from amanat.drill.world import STORM, Person, Relay, World
 from amanat.errors import BadArgument, InvalidMessage, RelayBusy
@@ -179,7 +179,7 @@ async def test_in_a_group_of_three_regions_one_copy_at_home_serves_all(world: Wo
 async def test_in_a_large_group_the_epoch_drop_holds_notices_only(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rules, "LARGE_GROUP", 3)
+    monkeypatch.setattr(roster, "LARGE_GROUP", 3)
     place, alice, bob, carol, dave = await town(world)
     carol.client.set_outbound(HOLD)
     carol.say("all", LONG)
@@ -303,11 +303,11 @@ async def test_a_contact_who_names_many_drops_is_not_read_at_once(world: World) 
     _, alice, bob, _, _ = await town(world)
     gid, relay = alice.gid("bob"), world.relay.address.key
     theirs = alice.client._conversations
-    (peer,) = theirs.others(theirs.group(gid))
+    (peer,) = theirs.roster.others(theirs.roster.group(gid))
     for number in range(api.MAX_FETCHES * 3):
         held = Held(relay, "IR", number.to_bytes(32, "big"), bytes(32), CellKind.MLS)
         with alice.client._unit() as unit:
-            theirs._post(unit, gid, peer, CellKind.HELD, codec.encode(held))
+            theirs.saying.post(unit, gid, peer, CellKind.HELD, codec.encode(held))
     await world.pass_time(2)
     assert sum(isinstance(key, api._Held) for key in bob.client._tasks) <= api.MAX_FETCHES
     await world.pass_time(60)
@@ -365,9 +365,9 @@ async def test_nobody_is_sent_to_a_relay_that_is_not_their_contacts(world: World
     held = Held(lure.address.key, "US", bytes(32), bytes(32), CellKind.MLS)
     conversations = alice.client._conversations
     with alice.client._unit() as unit:
-        group = conversations.group(gid)
-        (peer,) = conversations.others(group)
-        conversations._post(unit, gid, peer, CellKind.HELD, codec.encode(held))
+        group = conversations.roster.group(gid)
+        (peer,) = conversations.roster.others(group)
+        conversations.saying.post(unit, gid, peer, CellKind.HELD, codec.encode(held))
     await world.settle()
     assert (bob.name, lure.address) not in world.network.seen
     assert InvalidMessage.code in bob.warnings()

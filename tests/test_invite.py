@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from addresses import relay_at
-from amanat.client import api, conversation
+from amanat.client import api
 from amanat.client import invite as rules
 from amanat.client.invite import MAX_GREETING_CHARS, MAX_LINK_CHARS, PREFIX, from_link, to_link
+from amanat.client.rules import saying
 from amanat.drill.world import STORM, Person, World
 from amanat.errors import (
     BadArgument,
@@ -298,7 +299,9 @@ async def test_knock_with_somebody_elses_key_package_does_not_lie_about_them(wor
     alice, bob, eve = [await world.person(name) for name in ("alice", "bob", "eve")]
     link = alice.client.invite()
     with bob.client._unit() as unit:
-        stolen = bob.client._conversations.new_key_package(unit, 78, alice.client._me.identity)
+        stolen = bob.client._conversations.key_packages.new_key_package(
+            unit, 78, alice.client._me.identity
+        )
     knock = Knock(stolen, "eve", "", eve.client._me.addresses, bytes(32))
     key = X25519PublicKey.from_public_bytes(from_link(link).public)
     knock_with(eve, link, rules._SUITE.encrypt(codec.encode(knock), key, info=rules._INFO))
@@ -531,7 +534,7 @@ async def test_what_the_higher_said_before_the_lower_answered_is_said_in_the_one
 async def test_text_of_a_conversation_that_was_given_up_is_delivered_when_it_has_come(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversation, "MAX_SAID_AGAIN", 2)
+    monkeypatch.setattr(saying, "MAX_SAID_AGAIN", 2)
     low, high = await both_knocked(world)
     for number in range(4):
         high.say(low.name, f"text {number}")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amanat.client import conversation
 from amanat.client.gaps import TOLD_BEFORE
+from amanat.client.rules import roster
 from amanat.client.unit import Unit
 from amanat.protocol import codec
 from amanat.protocol.messages import CellKind, FileRef, Kind, WelcomeRef
@@ -27,7 +27,7 @@ def announce(world: World, who: Person, whom: str, gid: bytes) -> None:
     file = FileRef(world.relay.address, "IR", os.urandom(32), 100, os.urandom(32))
     ref = WelcomeRef(gid, file, "family", bytes(32))
     with who.client._unit() as unit:
-        who.client._conversations._say(unit, who.gid(whom), Kind.WELCOME, codec.encode(ref))
+        who.client._conversations.saying.say(unit, who.gid(whom), Kind.WELCOME, codec.encode(ref))
 
 
 async def test_welcome_that_leads_nowhere_takes_nobody_elses_place(world: World) -> None:
@@ -232,7 +232,7 @@ async def test_what_nobody_answers_for_is_given_up_at_once_and_comes_late_all_th
     with carol.client._unit() as unit:  # as after the last asking
         carol.db.execute("UPDATE heard SET asked = 120 WHERE gid = ? AND signer = ?", (gid, signer))
         for gap in carol.client._conversations.gaps.due(2**52):
-            carol.client._conversations.ask(unit, gap)
+            carol.client._conversations.repair.ask(unit, gap)
     assert "message-lost" in carol.warnings()
     assert not carol.client.status().missing
     bob.wake()
@@ -250,8 +250,8 @@ async def test_what_nobody_answers_for_is_given_up_at_once_and_comes_late_all_th
 async def test_in_a_large_group_newcomers_are_told_some_times(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversation, "RECEIPT_GROUP", 1)
-    monkeypatch.setattr(conversation, "LARGE_GROUP", 2)
+    monkeypatch.setattr(roster, "RECEIPT_GROUP", 1)
+    monkeypatch.setattr(roster, "LARGE_GROUP", 2)
     gid, bob, carol, _ = await a_newcomer(world)
     told: list[int] = []
     gaps = bob.client._conversations.gaps

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amanat.client import conversation as rules
-from amanat.client.conversation import file_drop, file_keys
 from amanat.client.delivery import MAX_SKIPPED
 from amanat.client.holding import HOLD, PATIENCE_MS
 from amanat.client.repeats import PAUSE_MS
+from amanat.client.rules import roster
+from amanat.client.rules.files import file_drop, file_keys
 from amanat.errors import LabelTaken, NoSuchDrop, RelayBusy
 from amanat.protocol import wire
 from amanat.protocol.cells import LARGE_CELL
@@ -82,7 +82,7 @@ async def test_label_taken_in_one_lane_leaves_the_other_as_it_is(world: World) -
 async def test_word_of_a_large_group_leaves_under_another_label(
     world: World, monkeypatch: pytest.MonkeyPatch, *, keeps: bool
 ) -> None:
-    monkeypatch.setattr(rules, "LARGE_GROUP", 2)
+    monkeypatch.setattr(roster, "LARGE_GROUP", 2)
     people = await world.friends("alice", "bob", "carol")
     alice, bob, carol = people
     gid = await world.group("club", *people)
@@ -119,7 +119,7 @@ async def test_commit_of_whoever_comes_back_leaves_under_another_label(world: Wo
     await world.pass_time(200)
     liar = Liar(world.relay, alice, in_epoch(bob, gid), most=2)
     with alice.client._unit() as unit:
-        alice.client._conversations.go_astray(unit, gid, "copied-vault", is_restart=True)
+        alice.client._conversations.astray.go_astray(unit, gid, "copied-vault", is_restart=True)
     await world.settle()
     assert len(liar.labels) == len(set(liar.labels)) == 2
     assert alice.client.view(gid).state == "active"
@@ -179,7 +179,7 @@ async def test_who_is_let_in_cannot_keep_others_out_by_what_they_put_into_the_fi
 
     world.relay._append = append  # type: ignore[method-assign]
     bob.client.add(gid, ["carol", "mallory"])
-    while not (awaited := mallory.client._conversations.awaited()):
+    while not (awaited := mallory.client._conversations.joining.awaited()):
         await world.pass_time(0.1)
     drop, [key, *_] = file_drop(awaited[0].file), file_keys(awaited[0].file)
     junk = wire.Append(0, drop.drop_id, drop.append_token, key.label + bytes(LARGE_CELL - 16))

@@ -66,8 +66,8 @@ def commit_alone(
 ) -> bytes:
     """A Commit that somebody makes for themselves alone, and is in the epoch it begins."""
     talk, engine = liar.client._conversations, liar.client._engine
-    gone = [p.leaf_index for p in talk.group(gid).people if p.leaf.name in removes]
-    before = talk.group(gid).view.epoch
+    gone = [p.leaf_index for p in talk.roster.group(gid).people if p.leaf.name in removes]
+    before = talk.roster.group(gid).view.epoch
     with liar.client._unit() as unit:
         bundle = engine.commit(
             gid,
@@ -79,26 +79,26 @@ def commit_alone(
         )
         engine.merge_pending(gid, bundle.sha256)
         talk.lineages.goes_on(unit, gid, before, bundle.commit, is_read=True)
-        talk._groups.clear()
+        talk.roster._groups.clear()
         with contextlib.suppress(IdentityChanged):  # the liar's own program minds a third in two
-            talk._enter_epoch(unit, gid, renewed={talk._me.identity})
+            talk.entering.enter_epoch(unit, gid, renewed={liar.client._me.identity})
     return bundle.commit
 
 
 def help_of(helper: Person, gid: bytes, since: int | None, **changes: object) -> Help:
     """What somebody answers who is asked from an epoch on, with lies."""
     talk, engine = helper.client._conversations, helper.client._engine
-    here = talk.group(gid).view.epoch
-    state = talk.state_of(gid, since) if since is not None else None
+    here = talk.roster.group(gid).view.epoch
+    state = talk.roster.state_of(gid, since) if since is not None else None
     with helper.client._unit() as unit:
-        secret = talk.epoch_secret(unit, gid)
+        secret = talk.epochs.epoch_secret(unit, gid)
     made = Help(
         Epoch(since, state) if since is not None and state else None,
         (talk.lineages.since(gid, since, upto=here) or []) if since is not None else [],
         engine.group_info(gid),
         engine.export_tree(gid),
         secret,
-        talk.clock(gid) + 1,
+        talk.roster.clock(gid) + 1,
         0,
         [],
     )
@@ -107,13 +107,13 @@ def help_of(helper: Person, gid: bytes, since: int | None, **changes: object) ->
 
 def go_astray(world: World, person: Person, gid: bytes) -> None:
     with person.client._unit() as unit:
-        person.client._conversations.go_astray(unit, gid, CopiedVault.code, is_restart=True)
+        person.client._conversations.astray.go_astray(unit, gid, CopiedVault.code, is_restart=True)
 
 
 def doubts(world: World, person: Person, gid: bytes) -> None:
     """Somebody is told that the group is elsewhere, and asks."""
     with person.client._unit() as unit:
-        person.client._conversations.doubt(unit, gid, None)
+        person.client._conversations.astray.doubt(unit, gid, None)
 
 
 def empty(drop: Drop) -> Shelf:
@@ -136,15 +136,15 @@ def seen_by(person: Person, gid: bytes) -> tuple[str, list[str], list[str]]:
 def seized(liar: Person, gid: bytes) -> Policy:
     """The policy by which a member would rule a group."""
     talk = liar.client._conversations
-    policy = talk.group(gid).policy
-    return structs.replace(policy, direct=[], admins=[talk._me.identity], name="mallory's")
+    policy = talk.roster.group(gid).policy
+    return structs.replace(policy, direct=[], admins=[liar.client._me.identity], name="mallory's")
 
 
 def package_of(liar: Person, stranger: Person, gid: bytes) -> bytes:
     talk = liar.client._conversations
-    suite = talk.group(gid).view.suite
+    suite = talk.roster.group(gid).view.suite
     with liar.client._unit() as unit:
-        package = talk._their_key_package(unit, stranger.client._me.identity, suite)
+        package = talk.key_packages.their_key_package(unit, stranger.client._me.identity, suite)
     assert package is not None
     return package
 
@@ -255,7 +255,7 @@ async def test_help_that_does_not_hold_changes_nothing(world: World) -> None:
     await alice.live_as(old)
     await alice.sleep()
     go_astray(world, alice, gid)
-    before = alice.client._conversations.group(gid)
+    before = alice.client._conversations.roster.group(gid)
     for lie, code in LIES.values():
         changes = {
             field: value
@@ -267,7 +267,7 @@ async def test_help_that_does_not_hold_changes_nothing(world: World) -> None:
         }
         take(world, alice, gid, structs.replace(right, **changes))
         assert alice.warnings()[-1] == code, lie
-        assert alice.client._conversations.group(gid) == before
+        assert alice.client._conversations.roster.group(gid) == before
         assert alice.client._engine.pending(gid) is None
     with alice.client._unit() as unit:
         for junk in (b"", b"\0" * 100, None):
@@ -327,16 +327,20 @@ async def test_a_claim_to_be_elsewhere_costs_a_question_and_accuses_nobody(world
     gid = await world.group("g", *people)
     await world.pass_time(100)
     talk = mallory.client._conversations
-    view = talk.group(gid).view
-    to = next(p for p in talk.others(talk.group(gid)) if p.identity == alice.client._me.identity)
-    before = alice.client._conversations.group(gid)
+    view = talk.roster.group(gid).view
+    to = next(
+        p
+        for p in talk.roster.others(talk.roster.group(gid))
+        if p.identity == alice.client._me.identity
+    )
+    before = alice.client._conversations.roster.group(gid)
     for number in range(4):
         claimed = Epoch(view.epoch, bytes([number] * 8))
         with mallory.client._unit() as unit:
             mallory.client._delivery.post(unit, gid, to, CellKind.NOTICE, b"", epoch=claimed)
         await world.pass_time(30)
     await world.settle()
-    assert alice.client._conversations.group(gid) == before
+    assert alice.client._conversations.roster.group(gid) == before
     assert not alice.warnings()
     alice.client.send(gid, "I can speak")
     await world.settle()
@@ -491,13 +495,13 @@ async def test_a_lineage_reaches_back_so_far_and_no_more_is_kept(
     for number in range(12):
         alice.client.rename(gid, f"name {number}")
         await world.settle()
-        epoch = talk.group(gid).view.epoch
+        epoch = talk.roster.group(gid).view.epoch
         assert alice.one("SELECT count(*) FROM base WHERE gid = ?", gid) <= 2
         assert alice.one("SELECT count(*) FROM step WHERE gid = ?", gid) <= 2 * 4
         for past in range(talk.lineages.oldest(gid), epoch + 1):
             made = talk.lineages.at(gid, past)
             assert made is not None
-            assert made.view().state[:8] == talk.state_of(gid, past)
+            assert made.view().state[:8] == talk.roster.state_of(gid, past)
     assert epoch - talk.lineages.oldest(gid) >= 4
     assert talk.lineages.at(gid, 0) is None
 
@@ -512,7 +516,7 @@ async def test_an_old_message_in_the_drop_of_an_epoch_stops_nobody(world: World)
         alice.client.rename(gid, f"name {number}")
         await world.settle()
     with mallory.client._unit() as unit:
-        talk._append_to_epoch(unit, gid, talk.group(gid), MESSAGE_FRAGMENT, old)
+        talk.epochs.append_to_epoch(unit, gid, talk.roster.group(gid), MESSAGE_FRAGMENT, old)
     await world.settle()
     alice.client.rename(gid, "after it")
     await world.settle()
@@ -566,7 +570,7 @@ async def test_what_members_are_asked_to_say_they_say_once(world: World) -> None
     said = bob.one("SELECT sent_seq FROM conversation WHERE gid = ?", gid)
     for epoch in (0, 1, 2, 2, 1, 50):
         with mallory.client._unit() as unit:
-            mallory.client._conversations._say(
+            mallory.client._conversations.saying.say(
                 unit, gid, Kind.VOTES, codec.encode(Votes(epoch, []))
             )
     await world.pass_time(2)
@@ -582,7 +586,7 @@ async def test_relay_that_hides_a_commit_from_a_member_holds_them_up_for_minutes
     gid = await world.group("g", *people)
     alice.client.set_admin(gid, "carol")
     await world.settle()
-    _, drop = bob.client._conversations.epoch_drops(gid)[-1]
+    _, drop = bob.client._conversations.epochs.epoch_drops(gid)[-1]
     shelf = empty(drop)
     world.relay.faces["bob", drop.drop_id] = shelf
     carol.client.rename(gid, "carol's")
@@ -608,7 +612,7 @@ async def test_two_who_hear_nothing_of_each_other_find_together(
     await bob.sleep()
     alice.client.rename(gid, "alice's")
     await world.settle()
-    _, drop = bob.client._conversations.epoch_drops(gid)[-1]
+    _, drop = bob.client._conversations.epochs.epoch_drops(gid)[-1]
     shelf = empty(drop)
     world.relay.faces["bob", drop.drop_id] = shelf
     true = world.relay.shelves[drop.drop_id]
@@ -643,12 +647,12 @@ async def test_a_commit_that_nobody_can_apply_is_outrun(world: World) -> None:
     assert alice.client._engine.lineage(gid).read(broken)
     drop_id, cell = mallory.seal_for_epoch(gid, mallory.piece(gid, broken))
     with alice.client._unit() as unit:
-        alice.client._conversations.epoch_secret(unit, gid)
+        alice.client._conversations.epochs.epoch_secret(unit, gid)
     await world.settle()
     world.relay.shelves[drop_id].add(cell)
     for person in people:
         with person.client._unit() as unit:
-            person.client._conversations.notice(unit, gid, at=world.now())
+            person.client._conversations.roster.look_soon(unit, gid, at=world.now())
     await world.pass_time(120)
     agree(people, gid)
     assert alice.client.view(gid).epoch == epoch + 1  # one of them has, and not all

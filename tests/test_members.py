@@ -10,8 +10,8 @@ import os
 
 import pytest
 
-from amanat.client import conversation as rules
 from amanat.client import delivery, gaps
+from amanat.client.rules import astray, joining, repair
 from amanat.drill.world import Person, World
 from amanat.errors import BadArgument, BrokenChain, HeardOtherwise, InvalidKeyPackage, MessageLost
 from amanat.protocol import codec
@@ -32,15 +32,19 @@ from amanat.protocol.messages import (
 def say(person: Person, gid: bytes, kind: Kind, body: bytes) -> None:
     """Say something in a conversation without being asked whether it makes sense."""
     with person.client._unit() as unit:
-        person.client._conversations._say(unit, gid, kind, body)
+        person.client._conversations.saying.say(unit, gid, kind, body)
 
 
 def post(person: Person, gid: bytes, to: Person, kind: CellKind, payload: bytes) -> None:
     """Send a cell of any kind to one member."""
     talk = person.client._conversations
-    peer = next(p for p in talk.others(talk.group(gid)) if p.identity == to.client._me.identity)
+    peer = next(
+        p
+        for p in talk.roster.others(talk.roster.group(gid))
+        if p.identity == to.client._me.identity
+    )
     with person.client._unit() as unit:
-        talk._post(unit, gid, peer, kind, payload)
+        talk.saying.post(unit, gid, peer, kind, payload)
 
 
 def envelope(text: str, *, seq: int, previous: bytes) -> bytes:
@@ -112,12 +116,12 @@ async def test_gap_that_grows_too_long_is_told_as_lost(
 async def test_asking_for_more_gets_no_more_than_is_allowed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rules, "MAX_REPAIRS", 3)
+    monkeypatch.setattr(repair, "MAX_REPAIRS", 3)
     alice, bob = await world.friends("alice", "bob")
     for number in range(4):
         alice.say("bob", f"text {number}")
     await world.settle()
-    for seconds, given in ((0, 3), (rules.REPAIR_SPAN_MS / 1000, 3)):
+    for seconds, given in ((0, 3), (repair.REPAIR_SPAN_MS / 1000, 3)):
         await world.pass_time(seconds)
         await world.settle()
         for _ in range(3):
@@ -133,7 +137,7 @@ async def test_commit_that_comes_by_a_bucket_changes_nothing(world: World) -> No
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
     alice, bob, _ = people
-    policy = alice.client._conversations.group(gid).policy
+    policy = alice.client._conversations.roster.group(gid).policy
     mine = Policy([], "alice's", policy.admins, policy.relay, policy.region)
     with pytest.raises(BadArgument), alice.client._unit():  # noqa: PT012  # and forgets it
         commit = alice.client._engine.commit(gid, policy=codec.encode(mine)).commit
@@ -166,7 +170,7 @@ async def test_member_who_claims_the_end_of_time_does_not_bring_it(world: World)
 async def test_welcomes_that_never_come_are_bounded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rules, "MAX_OFFERS", 3)
+    monkeypatch.setattr(joining, "MAX_OFFERS", 3)
     alice, bob = await world.friends("alice", "bob")
     for _ in range(5):
         file = FileRef(world.relay.address, "IR", os.urandom(32), 100, bytes(32))
@@ -182,7 +186,7 @@ async def test_welcomes_that_never_come_are_bounded(
 async def test_messages_of_epochs_that_never_come_are_bounded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rules, "MAX_EARLY", 3)
+    monkeypatch.setattr(astray, "MAX_EARLY", 3)
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob, carol)
     await bob.sleep()
@@ -192,7 +196,7 @@ async def test_messages_of_epochs_that_never_come_are_bounded(
         carol.client.send(gid, f"text {number}")
     await world.settle()
     hidden = world.network.relays.pop(world.relay.address)  # the Commit is not to be had
-    drops = bob.client._conversations.epoch_drops(gid)
+    drops = bob.client._conversations.epochs.epoch_drops(gid)
     shelf = hidden.shelves.pop(drops[-1][1].drop_id)
     world.network.relays[world.relay.address] = hidden
     bob.wake()
@@ -208,7 +212,9 @@ async def test_messages_of_epochs_that_never_come_are_bounded(
 async def test_key_package_of_another_is_not_taken_for_the_senders(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     with bob.client._unit() as unit:
-        stolen = bob.client._conversations.new_key_package(unit, 78, carol.client._me.identity)
+        stolen = bob.client._conversations.key_packages.new_key_package(
+            unit, 78, carol.client._me.identity
+        )
     say(carol, carol.gid("alice"), Kind.KEY_PACKAGES, codec.encode(KeyPackages([stolen])))
     await world.settle()
     assert alice.warnings() == [InvalidKeyPackage.code]
@@ -241,9 +247,9 @@ async def test_epoch_drop_that_a_relay_has_ended_is_made_again(world: World) -> 
     alice, bob = await world.friends("alice", "bob")
     gid = await world.group("all", alice, bob)
     with alice.client._unit() as unit:
-        alice.client._conversations.epoch_secret(unit, gid)
+        alice.client._conversations.epochs.epoch_secret(unit, gid)
     await world.settle()
-    (*_, (_, drop)) = alice.client._conversations.epoch_drops(gid)
+    (*_, (_, drop)) = alice.client._conversations.epochs.epoch_drops(gid)
     del world.relay.shelves[drop.drop_id]  # nobody has used it for 180 days
     alice.client.rename(gid, "all of us")
     await world.settle()

@@ -7,8 +7,8 @@ import os
 import pytest
 
 from amanat.client import api, offers
-from amanat.client import conversation as rules
 from amanat.client.offers import ASK, JOIN
+from amanat.client.rules import joining
 from amanat.drill.world import Person, World
 from amanat.errors import BadArgument, Blocked, NotAMember, UnknownConversation
 from amanat.protocol import codec, wire
@@ -42,7 +42,7 @@ async def test_who_is_asked_is_in_no_group_and_answers_nothing_until_they_have_s
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     carol.client.set_adds(ASK)
     known = {drop.drop_id for view in carol.client.conversations()
-             for _, drop in carol.client._conversations.epoch_drops(view.gid)}  # fmt: skip
+             for _, drop in carol.client._conversations.epochs.epoch_drops(view.gid)}  # fmt: skip
     await carol.sleep()
     carol.wake()  # that is kept
     assert carol.client.adds == ASK
@@ -96,14 +96,14 @@ async def test_a_no_is_the_word_of_nobody_else(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("book club", alice, bob, carol)
     talk = bob.client._conversations
-    people = {person.identity: person for person in talk.group(gid).people}
+    people = {person.identity: person for person in talk.roster.group(gid).people}
     nonce = people[carol.client._me.identity].leaf.nonce
     mine = bob.client._me.identity_key.sign(leave_text(gid, nonce))
     for who in (carol, bob):
         no = Declined(gid, Leave(who.client._me.identity, nonce, mine))
         with bob.client._unit() as unit:
-            direct = talk.direct_with(alice.client._me.identity)
-            talk._say(unit, direct, Kind.DECLINED, codec.encode(no))
+            direct = talk.roster.direct_with(alice.client._me.identity)
+            talk.saying.say(unit, direct, Kind.DECLINED, codec.encode(no))
         await world.settle()
     assert alice.client.view(gid).people == ["alice", "bob", "carol"]
 
@@ -161,7 +161,7 @@ async def test_offers_of_one_contact_are_bounded_and_take_nobody_elses_place(
         ref = WelcomeRef(group, file, f"nonsense {number}", bytes(32))
         with alice.client._unit() as unit:
             direct = alice.gid("carol")
-            alice.client._conversations._say(unit, direct, Kind.WELCOME, codec.encode(ref))
+            alice.client._conversations.saying.say(unit, direct, Kind.WELCOME, codec.encode(ref))
     await world.settle()
     names = [(one.by_name, one.name) for one in carol.client.offers()]
     assert ("bob", "book club") in names
@@ -177,7 +177,7 @@ async def test_offer_that_is_not_answered_ends(
     alice, carol = await world.friends("alice", "carol")
     carol.client.set_adds(ASK)
     await world.group("book club", alice, carol)
-    monkeypatch.setattr(rules, "WELCOME_LIFE_MS", 3_600_000)
+    monkeypatch.setattr(joining, "WELCOME_LIFE_MS", 3_600_000)
     monkeypatch.setattr(api, "TICK_S", 300.0)
     await world.pass_time(7_300)
     assert carol.client.offers() == []

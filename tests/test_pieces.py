@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from amanat.client import pieces as rules
-from amanat.client.conversation import LOOK_EVERY_MS
 from amanat.client.pieces import MAX_OPEN, MAX_OPEN_ALL, EpochDrop
+from amanat.client.rules.roster import LOOK_EVERY_MS
 from amanat.client.vault import Unlock, create, open_vault
 from amanat.drill.world import World
 from amanat.errors import CopiedVault, InvalidCell
@@ -263,7 +263,10 @@ async def test_nothing_is_kept_of_who_knows_the_drop_and_is_not_in_the_epoch(
     alice.client.remove(gid, "mallory")
     await world.settle()
     place = alice.epoch_place(gid)  # as if mallory had learnt the secret somehow
-    leaf = {"stranger": 77, "in another's name": bob.client._conversations.group(gid).view.own_leaf}
+    leaf = {
+        "stranger": 77,
+        "in another's name": bob.client._conversations.roster.group(gid).view.own_leaf,
+    }
     engine, signer = mallory.client._engine, mallory.client._me.signer
     shelf = world.relay.epoch_shelf(place.drop)
     for _ in range(FLOOD):
@@ -299,7 +302,7 @@ async def test_who_comes_back_does_so_through_a_flood(
 
     world.relay.forgets = after_each
     with alice.client._unit() as unit:
-        alice.client._conversations.go_astray(unit, gid, CopiedVault.code, is_restart=True)
+        alice.client._conversations.astray.go_astray(unit, gid, CopiedVault.code, is_restart=True)
     await world.settle()
     assert alice.client.view(gid).state == "active"
     assert alice.warnings() == [CopiedVault.code]  # of the going astray, and no other
@@ -328,7 +331,7 @@ async def test_commit_counts_whoever_has_put_it_into_the_drop(world: World) -> N
     await world.pass_time(10)
     for person in (bob, carol):
         with person.client._unit() as unit:
-            person.client._conversations.notice(unit, gid, at=world.now())
+            person.client._conversations.roster.look_soon(unit, gid, at=world.now())
     await world.pass_time(10)
     assert stolen
     assert {person.client.view(gid).name for person in people} == {"ours"}

@@ -428,7 +428,7 @@ async def test_nobody_can_say_where_a_relay_is_that_is_not_theirs_to_say(world: 
     forged = NamedAddress.of(address.relay.key, NEW)
     body = codec.encode(NewAddresses(2**52, [Address(forged, "IR", *address_of(address))]))
     with bob.client._unit() as unit:
-        bob.client._conversations._say(unit, bob.gid("alice"), Kind.ADDRESSES, body)
+        bob.client._conversations.saying.say(unit, bob.gid("alice"), Kind.ADDRESSES, body)
     await world.settle()
     assert where(alice, world.relay) == before
     assert "invalid-message" in alice.warnings()
@@ -568,7 +568,7 @@ async def test_an_old_word_of_a_relay_that_is_repeated_counts_for_nothing(world:
     stale = Address(old, address.region, *address_of(address))
     body = codec.encode(NewAddresses(2**52, [stale]))
     with bob.client._unit() as unit:
-        bob.client._conversations._say(unit, bob.gid("alice"), Kind.ADDRESSES, body)
+        bob.client._conversations.saying.say(unit, bob.gid("alice"), Kind.ADDRESSES, body)
     await world.settle()
     assert where(alice, world.relay) == before
     assert alice.client._places.signed(old.key) == world.relay.address

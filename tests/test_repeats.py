@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from amanat.client import api, repeats
-from amanat.client import conversation as rules
+from amanat.client.rules import files, roster
 from amanat.drill.world import Person, World
 from amanat.errors import InviteExpired
 from amanat.protocol import wire
@@ -45,7 +45,7 @@ class Forgetful:
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Days pass: what is due is looked for every five minutes."""
     monkeypatch.setattr(api, "TICK_S", 300.0)
-    monkeypatch.setattr(rules, "LOOK_EVERY_MS", 86_400_000)
+    monkeypatch.setattr(roster, "LOOK_EVERY_MS", 86_400_000)
 
 
 def kept(person: Person) -> int:
@@ -96,7 +96,7 @@ async def test_first_words_that_a_relay_forgets_are_appended_again(
 async def test_piece_of_a_welcome_that_a_relay_forgets_is_appended_again(
     world: World, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(rules, "MAX_PAYLOAD", 2_000)  # so that there are pieces
+    monkeypatch.setattr(files, "MAX_PAYLOAD", 2_000)  # so that there are pieces
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     drops: list[bytes] = []
     lost = Forgetful(world, times=1)

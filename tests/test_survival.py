@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from amanat.client import api
-from amanat.client import conversation as rules
 from amanat.client.api import Client
+from amanat.client.rules import roster
 from amanat.client.vault import Unlock
 from amanat.client.views import Message
 from amanat.drill.world import CALM, STORM, Died, Person, Shelf, World
@@ -45,7 +45,7 @@ HOUR_S, DAY_S = 3_600, 86_400
 
 def agree(people: list[Person], gid: bytes) -> None:
     """All are in one epoch of one group, and see the same."""
-    groups = [person.client._conversations.group(gid) for person in people]
+    groups = [person.client._conversations.roster.group(gid) for person in people]
     assert len({group.view.epoch_authenticator for group in groups}) == 1
     assert len({group.view.policy for group in groups}) == 1
     shown = [[seen_by_all(m) for m in person.client.messages(gid)] for person in people]
@@ -240,13 +240,13 @@ class Junk:
         rights forbid."""
         self.thrown = 0
         member = self.member.client
-        policy = member._conversations.group(self.gid).policy
+        policy = member._conversations.roster.group(self.gid).policy
         mine = Policy([], "mine", [member._me.identity], policy.relay, policy.region)
         with contextlib.suppress(BadArgument), member._unit():
             bundle = member._engine.commit(self.gid, policy=codec.encode(mine))
             raise BadArgument
         self._commit = bundle.commit
-        _, drop = member._conversations.epoch_drops(self.gid)[-1]
+        _, drop = member._conversations.epochs.epoch_drops(self.gid)[-1]
         made = wire.Create(
             0,
             self.world.relay.bucket_key,
@@ -286,8 +286,8 @@ class Junk:
     def keep(self) -> None:
         """Keep what the drops of the last race hold, to say it again in the next."""
         talk = self.member.client._conversations
-        for epoch, drop in talk.epoch_drops(self.gid):
-            place = talk.epoch_place(self.gid, epoch)
+        for epoch, drop in talk.epochs.epoch_drops(self.gid):
+            place = talk.epochs.epoch_place(self.gid, epoch)
             for cell in self.world.relay.shelves.get(drop.drop_id, EMPTY).cells:
                 with contextlib.suppress(AmanatError):
                     self.old.append(codec.encode(place.open(cell)))
@@ -351,7 +351,7 @@ async def race(world: World, committers: list[Person], junk: Junk, seed: int) ->
         junk.throw()
     world.network.weather = CALM
     await world.settle()
-    await world.pass_time(rules.LOOK_EVERY_MS / 1000 + 10)
+    await world.pass_time(roster.LOOK_EVERY_MS / 1000 + 10)
     await world.settle()
     for person in committers:
         assert not person.one("SELECT count(*) FROM intent")

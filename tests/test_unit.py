@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from amanat.client import rules
+from amanat.client.follow import HearEarly, WentOn
 from amanat.client.unit import Memory, Unit
 from amanat.client.vault import Unlock, Vault, create, open_vault
 from amanat.drill.world import Person, World
@@ -71,7 +74,7 @@ def test_memory_is_as_it_was_before_a_unit_that_failed(opened: Vault) -> None:
 
 
 CACHES = {
-    "Conversations._groups",
+    "Roster._groups",
     "Delivery._claims",
     "Delivery._labels",
     "Delivery._pairs",  # what is in it is a function of two keys
@@ -132,7 +135,7 @@ async def test_every_cache_is_read_again_after_a_unit_that_failed(world: World) 
     talk, delivery, client = alice.client._conversations, alice.client._delivery, alice.client
 
     def work(unit: Unit) -> None:
-        talk._groups[gid] = talk._groups[gid]._replace(people=[])
+        talk.roster._groups[gid] = talk.roster._groups[gid]._replace(people=[])
         delivery._known().clear()
         delivery._windows.clear()
         delivery._taken[bytes(16)] = delivery._cursor(bytes(16))
@@ -141,9 +144,9 @@ async def test_every_cache_is_read_again_after_a_unit_that_failed(world: World) 
         client._me.former.append(client._me.buckets[0] if client._me.buckets else homes[0])
         unit.put("home", b"nowhere")
 
-    group, labels, homes = talk.group(gid), set(delivery._known()), client._me.homes[:]
+    group, labels, homes = talk.roster.group(gid), set(delivery._known()), client._me.homes[:]
     failing(alice.vault, work)
-    assert talk.group(gid) == group
+    assert talk.roster.group(gid) == group
     assert set(delivery._known()) == labels
     assert not delivery._taken
     assert bytes(32) not in client._places._newest
@@ -167,3 +170,39 @@ async def test_every_memory_of_the_rules_goes_back_with_a_unit_that_failed(world
         failing(alice.vault, work)
         assert dict(memory) == before
     assert len(memories) >= 7
+
+
+async def test_what_follows_is_done_within_the_unit_and_in_the_order_of_calls(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (alice,) = await world.friends("alice")
+    talk, done = alice.client._conversations, list[bytes]()
+
+    def hear_early(unit: Unit, gid: bytes) -> None:
+        done.append(gid)
+        unit.follow(WentOn(b"of what was heard"))
+
+    monkeypatch.setattr(talk.hearing, "_hear_early", hear_early)
+    monkeypatch.setattr(talk.commits, "went_on", lambda _, gid: done.append(gid))
+    with alice.client._unit() as unit:
+        unit.follow(HearEarly(b"first"))
+        unit.follow(WentOn(b"then"))
+        assert not done
+    assert done == [b"first", b"of what was heard", b"then"]
+
+
+MAX_MODULE_LINES = 700
+MAX_CLASS_LINES = 500
+MAX_METHODS = 40
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(rules.__file__).parent.glob("*.py")), ids=lambda path: path.stem
+)
+def test_a_rule_is_as_small_as_one_reads_at_once(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= MAX_MODULE_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef):
+            assert (node.end_lineno or 0) - node.lineno < MAX_CLASS_LINES
+            assert sum(isinstance(one, ast.FunctionDef) for one in node.body) <= MAX_METHODS

@@ -7,7 +7,7 @@ import os
 import msgspec
 import pytest
 
-from amanat.client import conversation
+from amanat.client.rules import warnings as rules
 from amanat.drill.world import Person, World
 from amanat.errors import IdentityChanged, InvalidMessage, RelayLied
 from amanat.protocol import wire
@@ -16,20 +16,20 @@ from amanat.protocol.messages import Kind
 
 def warn(person: Person, code: str, detail: str = "", *, whom: bytes = b"") -> None:
     with person.client._unit() as unit:
-        person.client._conversations.warn(unit, None, code, detail, whom=whom)
+        person.client._conversations.warnings.warn(unit, None, code, detail, whom=whom)
 
 
 async def test_junk_pushes_out_no_warning_of_trust(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversation, "MAX_WARNINGS", 5)
+    monkeypatch.setattr(rules, "MAX_WARNINGS", 5)
     alice, bob, mallory = people = await world.friends("alice", "bob", "mallory")
     gid = await world.group("g", *people)
     warn(alice, IdentityChanged.code, "Carol")
     for _ in range(4):
         with mallory.client._unit() as unit:
             for _ in range(10):
-                mallory.client._conversations._say(unit, gid, Kind.EDIT, b"junk")
+                mallory.client._conversations.saying.say(unit, gid, Kind.EDIT, b"junk")
         await world.settle()
     first, junk = alice.client.status().warnings
     assert (first.code, first.detail) == (IdentityChanged.code, "Carol")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from amanat.client import conversation as rules
+from amanat.client.rules import entering
 from amanat.drill.world import CALM, STORM, Died, Person, World
 from amanat.errors import UsageError
 
@@ -40,9 +40,9 @@ class History:
         self._numbers = itertools.count(1)
 
     def identities(self, person: Person, gid: bytes) -> set[bytes]:
-        if not person.client._conversations.is_active(gid):
+        if not person.client._conversations.roster.is_active(gid):
             return set()
-        return person.client._conversations.group(gid).identities
+        return person.client._conversations.roster.group(gid).identities
 
     def say(self, person: Person, gid: bytes) -> None:
         text = f"text {next(self._numbers)} of {person.name}"
@@ -127,7 +127,7 @@ class History:
         for person in self.people:
             for view in person.client.conversations():
                 if view.state == "active":
-                    group = person.client._conversations.group(view.gid)
+                    group = person.client._conversations.roster.group(view.gid)
                     views.setdefault(view.gid, set()).add(
                         (group.view.epoch_authenticator, group.view.policy, group.view.epoch)
                     )
@@ -173,7 +173,7 @@ async def test_member_away_for_many_epochs_catches_up(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("book club", alice, bob, carol)
     await carol.sleep()
-    for number in range(2 * rules.KEPT_EPOCHS):
+    for number in range(2 * entering.KEPT_EPOCHS):
         alice.client.rename(gid, f"name {number}")
         await world.settle()
         bob.client.send(gid, f"text {number}")

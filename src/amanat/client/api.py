@@ -21,11 +21,9 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, assert_never
 from msgspec import structs
 
 from amanat import mls
-from amanat.client import conversation as rules
 from amanat.client import profile, rights, search, vault
 from amanat.client.claims import SUSPENSE_MS
 from amanat.client.comeback import ASK_MS, Try
-from amanat.client.conversation import AnnouncedWelcome
 from amanat.client.cover import delay_s
 from amanat.client.delivery import (
     MAX_SKIPPED,
@@ -46,6 +44,8 @@ from amanat.client.parts import Parts, assemble, store_delta
 from amanat.client.people import Known, Names, People
 from amanat.client.places import Places
 from amanat.client.routes import AUTO, OFF, TRANSPORTS, Proposed, Routes, inquire, meet
+from amanat.client.rules import joining, roster
+from amanat.client.rules.joining import AnnouncedWelcome
 from amanat.client.surroundings import MACHINE, Surroundings
 from amanat.client.transcript import Transcript
 from amanat.client.views import Found, Message, Quote, Stretch, Summary
@@ -410,7 +410,7 @@ class Client:
             profile.read_hop(parts.vault),
             _Where(self),
             period_s=profile.read_period(parts.vault),
-            somebody=self._conversations.relay_of_somebody,
+            somebody=self._conversations.roster.relay_of_somebody,
             clock=lambda: self._now() / 1000,
             allows=self._allows,
             learn=self._learn_move,
@@ -566,7 +566,7 @@ class Client:
         rows = self._read.execute("SELECT DISTINCT relay FROM outbox WHERE tries = 0").fetchall()
         tried = self._read.execute("SELECT gid FROM attempt").fetchall()
         relays = {row[0] for row in rows}
-        relays |= {self._conversations.group(gid).policy.relay.key for (gid,) in tried}
+        relays |= {self._conversations.roster.group(gid).policy.relay.key for (gid,) in tried}
         return bool(relays - gone)
 
     @property
@@ -592,7 +592,7 @@ class Client:
                 (self._now(),),
             ).fetchone()
             or {
-                *(one.file.digest for one in self._conversations.awaited()),
+                *(one.file.digest for one in self._conversations.joining.awaited()),
                 *self._conversations.holding.places(),
             }
             - self._put_off
@@ -683,10 +683,10 @@ class Client:
         identity = self.contact(name).identity
         with self._unit() as unit:
             if is_blocked:
-                self._conversations.block(unit, identity)
+                self._conversations.wishes.block(unit, identity)
             else:
                 self._history.set_blocked(unit, identity, is_blocked=False)
-                self._conversations.tell_unblocked(unit, identity)
+                self._conversations.addresses.tell_unblocked(unit, identity)
             unit.events.append(PersonChanged(identity))
 
     async def set_fallback(
@@ -858,15 +858,15 @@ class Client:
         self._me.former[:] = profile.read_former(self._vault)
         self._delivery.new_homes()
         if "home" in new:
-            self._conversations.at_home(unit)
+            self._conversations.addresses.at_home(unit)
             # Whether another copy of this vault has spoken can be asked of the relay we have left
             # only: who exits does not wait for it.
             unit.db.execute(
                 "DELETE FROM outbox WHERE purpose IN ('claim', 'question') AND relay = ?",
                 (before[0].relay,),
             )
-        self._conversations.tell_addresses(unit)
-        self._conversations.bring_along(unit, self._relays_left())
+        self._conversations.addresses.tell_addresses(unit)
+        self._conversations.wishes.bring_along(unit, self._relays_left())
 
     @property
     def allowed_regions(self) -> frozenset[str] | None:
@@ -1154,12 +1154,12 @@ class Client:
         return _first(name, *ranks)
 
     def _view(self, gid: bytes, state: str) -> ConversationView:
-        group = self._conversations.group(gid)
+        group = self._conversations.roster.group(gid)
         names = self._names(gid)
         policy = group.policy
         direct = [identity for identity in policy.direct if identity != self._me.identity]
-        outbound_regions = self._conversations.outbound_regions(gid)
-        is_held = self._conversations.is_held(gid)
+        outbound_regions = self._conversations.roster.outbound_regions(gid)
+        is_held = self._conversations.roster.is_held(gid)
         return ConversationView(
             id=vault.fingerprint(gid),
             gid=gid,
@@ -1186,7 +1186,7 @@ class Client:
             suite=group.view.suite,
             timer=self._history.timer(gid),
             hidden=self._history.hidden(gid),
-            added_by=names[by] if (by := self._conversations.added_by(gid)) else "",
+            added_by=names[by] if (by := self._conversations.roster.added_by(gid)) else "",
         )
 
     def _why_outbound(self, outbound_regions: list[str], *, is_held: bool) -> str:
@@ -1204,7 +1204,7 @@ class Client:
 
     def _names(self, gid: bytes, known: Known | None = None) -> Names:
         """What to call the people of a conversation, present and past."""
-        return self._people.of(gid, self._conversations.group(gid).people, known)
+        return self._people.of(gid, self._conversations.roster.group(gid).people, known)
 
     def send(self, gid: bytes, text: str, *, reply_to: str = "") -> int:
         """Say a text in a conversation; its row. It leaves as soon as a relay can be reached.
@@ -1215,13 +1215,13 @@ class Client:
         """
         with self._unit() as unit:
             answered = self._transcript.find(gid, reply_to) if reply_to else None
-            return self._conversations.send_text(unit, gid, text, reply_to=answered)
+            return self._conversations.saying.send_text(unit, gid, text, reply_to=answered)
 
     def edit(self, gid: bytes, message: str, text: str) -> None:
         """Give an own text other words. Raises like `send`, and NotYours."""
         with self._unit() as unit:
             target = self._transcript.find(gid, message)
-            self._conversations.edit(unit, gid, target, text)
+            self._conversations.saying.edit(unit, gid, target, text)
 
     def react(self, gid: bytes, message: str, emoji: str) -> None:
         """React to a text, instead of how we did before; an empty `emoji` takes that back.
@@ -1230,7 +1230,7 @@ class Client:
         """
         with self._unit() as unit:
             target = self._transcript.find(gid, message)
-            self._conversations.react(unit, gid, target, emoji)
+            self._conversations.saying.react(unit, gid, target, emoji)
 
     def delete(self, gid: bytes, messages: Sequence[str], *, for_everyone: bool = True) -> None:
         """Delete own texts for everyone, or any from this vault alone.
@@ -1241,7 +1241,7 @@ class Client:
         with self._unit() as unit:
             targets = [self._transcript.find(gid, one) for one in messages]
             if for_everyone:
-                self._conversations.delete(unit, gid, targets)
+                self._conversations.saying.delete(unit, gid, targets)
             else:
                 for target in targets:
                     self._history.forget(unit, gid, target)
@@ -1254,7 +1254,7 @@ class Client:
         Raises NotAMember, NotAdmin, Blocked, IdentityChanged or BadArgument.
         """
         with self._unit() as unit:
-            self._conversations.set_timer(unit, gid, seconds)
+            self._conversations.saying.set_timer(unit, gid, seconds)
 
     def message(self, gid: bytes, message: str) -> Message:
         """The message of an id, or of its first digits. Raises UnknownMessage or AmbiguousName."""
@@ -1351,7 +1351,7 @@ class Client:
                     gid=line.gid,
                     id=vault.fingerprint(line.gid),
                     name=self._title(line.gid, names),
-                    is_direct=bool(self._conversations.group(line.gid).policy.direct),
+                    is_direct=bool(self._conversations.roster.group(line.gid).policy.direct),
                     state=line.state,
                     is_verified=line.is_verified,
                     is_blocked=line.is_blocked,
@@ -1368,7 +1368,7 @@ class Client:
 
     def _title(self, gid: bytes, names: Names) -> str:
         """What a conversation is called: a group by its name, one of two by the other's."""
-        policy = self._conversations.group(gid).policy
+        policy = self._conversations.roster.group(gid).policy
         others = [identity for identity in policy.direct if identity != self._me.identity]
         return names[others[0]] if others else policy.name
 
@@ -1461,15 +1461,15 @@ class Client:
         """
         contacts = [self.contact(person) for person in people]
         with self._unit() as unit:
-            gid = self._conversations.create_group(unit, name, people=len(contacts) + 1)
-            self._conversations.add(unit, gid, [c.identity for c in contacts])
+            gid = self._conversations.entering.create_group(unit, name, people=len(contacts) + 1)
+            self._conversations.wishes.add(unit, gid, [c.identity for c in contacts])
         return self._view(gid, "active")
 
     def add(self, gid: bytes, people: Sequence[str]) -> None:
         """Ask contacts into a group. Raises NotAMember, NotAdmin, UnknownContact, GroupTooLarge."""
         identities = [self.contact(person).identity for person in people]
         with self._unit() as unit:
-            self._conversations.add(unit, gid, identities)
+            self._conversations.wishes.add(unit, gid, identities)
 
     def wished(self, gid: bytes) -> list[bytes]:
         """The identities asked into a group that no Commit has let in yet."""
@@ -1480,24 +1480,24 @@ class Client:
         """Put a member out of a group. Raises NotAMember, NotAdmin, UnknownContact."""
         identity = self._member(gid, person)
         with self._unit() as unit:
-            self._conversations.remove(unit, gid, identity)
+            self._conversations.wishes.remove(unit, gid, identity)
 
     def rename(self, gid: bytes, name: str) -> None:
         """Give a group another name. Raises NotAMember, NotAdmin or BadArgument."""
         with self._unit() as unit:
-            self._conversations.rename(unit, gid, name)
+            self._conversations.wishes.rename(unit, gid, name)
 
     def set_admin(self, gid: bytes, person: str, *, is_admin: bool = True) -> None:
         """Give or take a member's admin rights. Raises NotAMember, NotAdmin or BadArgument."""
         identity = self._member(gid, person)
         with self._unit() as unit:
-            self._conversations.set_admin(unit, gid, identity, is_admin=is_admin)
+            self._conversations.wishes.set_admin(unit, gid, identity, is_admin=is_admin)
 
     def set_roles(self, gid: bytes, roles: dict[str, str]) -> None:
         """Say who may add, remove and rename in a group: `may_add`, `may_remove`, `may_rename`,
         each "admins" or "members". Raises NotAMember, NotAdmin or BadArgument."""
         with self._unit() as unit:
-            self._conversations.set_roles(unit, gid, roles)
+            self._conversations.wishes.set_roles(unit, gid, roles)
 
     @property
     def adds(self) -> str:
@@ -1520,7 +1520,7 @@ class Client:
                 one.name,
                 names.get(one.by, vault.fingerprint(one.by)),
                 one.told_at,
-                one.told_at + rules.WELCOME_LIFE_MS,
+                one.told_at + joining.WELCOME_LIFE_MS,
             )
             for one in self._conversations.offers.all()
         ]
@@ -1537,13 +1537,13 @@ class Client:
         in it once its Welcome was fetched. Raises UnknownConversation or AmbiguousName."""
         found = self._offer(offer)
         with self._unit() as unit:
-            self._conversations.accept_offer(unit, found.gid, found.by)
+            self._conversations.joining.accept_offer(unit, found.gid, found.by)
         self._begin_due()
         return found
 
     def is_joining(self, gid: bytes) -> bool:
         """Whether a Welcome into a group is still to be fetched."""
-        return gid in {one.gid for one in self._conversations.awaited()}
+        return gid in {one.gid for one in self._conversations.joining.awaited()}
 
     def decline_offer(self, offer: str, *, is_blocked: bool = False) -> GroupOffer:
         """Stay out of it, and let whoever asks take us out; or, if they are to be blocked, hear
@@ -1551,22 +1551,22 @@ class Client:
         found = self._offer(offer)
         with self._unit() as unit:
             if is_blocked:
-                self._conversations.block(unit, found.by)
+                self._conversations.wishes.block(unit, found.by)
             else:
-                self._conversations.decline_offer(unit, found.gid, found.by)
+                self._conversations.joining.decline_offer(unit, found.gid, found.by)
         return found
 
     def leave_and_block(self, gid: bytes) -> Contact:
         """Leave a group, and hear nothing more of whoever has added us to it: them. Raises
         NotAMember, OutOfStep, or BadArgument if nobody has."""
         with self._unit() as unit:
-            by = self._conversations.leave_and_block(unit, gid)
+            by = self._conversations.wishes.leave_and_block(unit, gid)
         return next(one for one in self.contacts() if one.identity == by)
 
     def leave(self, gid: bytes) -> None:
         """Leave a conversation. Raises NotAMember."""
         with self._unit() as unit:
-            self._conversations.leave(unit, gid)
+            self._conversations.wishes.leave(unit, gid)
 
     def rejoinable(self, gid: bytes) -> list[UnprovenView]:
         """The states of a group that is out of step to which contacts help us, where nobody could
@@ -1600,7 +1600,7 @@ class Client:
 
     def _member(self, gid: bytes, person: str) -> bytes:
         """The identity of a member by the name the person sees, contact or not."""
-        identities = self._conversations.group(gid).identities
+        identities = self._conversations.roster.group(gid).identities
         names, wanted = self._names(gid), _typed(person)
         found = [i for i in identities if vault.fingerprint(i) == wanted]
         return _pick(
@@ -1730,7 +1730,7 @@ class Client:
         return sorted(
             view.name
             for view in views
-            if view.is_live and self._conversations.group(view.gid).policy.relay.key in left
+            if view.is_live and self._conversations.roster.group(view.gid).policy.relay.key in left
         )
 
     def _reached(self) -> list[Home]:
@@ -1877,13 +1877,15 @@ class Client:
                 self._comebacks.answered(unit, arrival.gid, arrival.identity, arrival.payload)
             elif isinstance(arrival, FromClaim):
                 if self._conversations.claims.read(unit, arrival.number, arrival.payload):
-                    self._conversations.all_astray(unit)
+                    self._conversations.astray.all_astray(unit)
             else:
                 gid, signer = arrival.gid, arrival.signer
-                self._conversations.came(unit, gid, signer, home.bucket.drop_id)
-                self._conversations.take(unit, gid, signer, arrival.cell, is_past=arrival.is_past)
+                self._conversations.addresses.arrived_at(unit, gid, signer, home.bucket.drop_id)
+                self._conversations.hearing.take(
+                    unit, gid, signer, arrival.cell, is_past=arrival.is_past
+                )
         if self._delivery.broken_claims(unit, home.bucket.drop_id):
-            self._conversations.doubt_relay(unit, None, None)
+            self._conversations.warnings.doubt_relay(unit, None, None)
 
     async def _read_again(self) -> None:
         """Look once more at what the own bucket held before a chain was known."""
@@ -1922,14 +1924,14 @@ class Client:
 
     def _warn_of(self, unit: Unit, relay: bytes, code: str, detail: str = "") -> None:
         """Keep a warning about a relay."""
-        self._conversations.warn(unit, None, code, detail, whom=relay)
+        self._conversations.warnings.warn(unit, None, code, detail, whom=relay)
 
     def _note(self, error: PeerError | TrustError, relay: bytes, drop_id: bytes) -> None:
         """Keep a relay's misbehaviour for the person, and read the drop anew."""
         with self._unit() as unit:
             self._warn_of(unit, relay, error.code, error.detail)
             if isinstance(error, RelayLied):
-                self._conversations.start_over(unit, drop_id)
+                self._conversations.epochs.start_over(unit, drop_id)
 
     async def _send_to(self, lane: _Lane) -> None:
         """Bring what is in the outbox for one lane of a relay to it, for ever: wave by wave, each
@@ -2026,7 +2028,7 @@ class Client:
                     # a relay in trouble (a damaged store) gives no answer that is one.
                     self._send_later(unit, row, answer.retry_after)
                     if isinstance(answer, NoSuchDrop) and row.tries >= ENDED_TRIES:
-                        self._conversations.drop_ended(unit, row.about, row.request)
+                        self._conversations.epochs.drop_ended(unit, row.about, row.request)
                     continue
                 if isinstance(answer, BaseException) and not isinstance(answer, PeerError):
                     raise answer
@@ -2069,7 +2071,7 @@ class Client:
                     # Nobody but we can have taken it: ask whether a copy of this vault has.
                     if talk.claims.question(unit):
                         self._suspense_until = unit.now + SUSPENSE_MS
-                    if talk.seal_again(unit, row.id, row.about, row.recipient):
+                    if talk.saying.seal_again(unit, row.id, row.about, row.recipient):
                         return True
                 elif not self._is_labelled_again(unit, row):
                     unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
@@ -2106,7 +2108,7 @@ class Client:
         if not isinstance(request, wire.Append):
             return False
         places = [one.place for one in self._comebacks.tries() if one.gid == row.about]
-        places += self._conversations.epoch_places(row.about)
+        places += self._conversations.epochs.epoch_places(row.about)
         place = next((one for one in places if one.drop.drop_id == request.drop_id), None)
         if place is None:
             return False
@@ -2126,18 +2128,20 @@ class Client:
         elif isinstance(answer, LabelTaken) and row.purpose == "help":
             pass  # answered already
         elif isinstance(answer, LabelTaken) and row.purpose == "knock":
-            self._conversations.warn(unit, None, InviteUsed.code, "")
+            self._conversations.warnings.warn(unit, None, InviteUsed.code, "")
             self._invites.withdraw_knock(unit, row.about)
         elif isinstance(answer, PeerError):
-            self._conversations.warn(unit, None, answer.code, f"a {row.purpose} was refused")
+            self._conversations.warnings.warn(
+                unit, None, answer.code, f"a {row.purpose} was refused"
+            )
             if row.purpose == "commit":
-                self._conversations.refused(unit, row.about)
+                self._conversations.commits.give_up_attempt(unit, row.about)
             elif row.purpose in ("knock", "reply", "file"):
                 self._conversations.repeats.end(unit, row.about)  # it would be refused again
         elif isinstance(answer, wire.Created) and row.about is not None:
             self._conversations.repeats.made(unit, row.about, answer.head)
         elif row.purpose == "commit":
-            self._conversations.notice(unit, row.about, at=unit.now)
+            self._conversations.roster.look_soon(unit, row.about, at=unit.now)
         elif isinstance(answer, wire.Appended) and row.recipient is not None:
             request = wire.decode_request(row.request)
             if isinstance(request, wire.Append):
@@ -2168,7 +2172,7 @@ class Client:
             )
             self._history.begin_clock(unit)
             self._delivery.begin_clock(unit)
-            self._conversations.begin_clock(unit)
+            self._conversations.wishes.begin_clock(unit)
             unit.events += self._history.expire(unit)
         self._latest = now
         self._expire_at = self._write_at = 0
@@ -2179,10 +2183,10 @@ class Client:
         rules = self._conversations
         if not self._places.has_news:
             return
-        rules.see_places()
+        rules.addresses.see_places()
         if is_asked or rules.whereabouts.may_say_anew(now=now):
             with self._unit() as unit:
-                rules.tell_places(unit)
+                rules.addresses.tell_places(unit)
             self._routes.bring_news()
 
     def _do_due(self, now: int) -> None:
@@ -2196,22 +2200,22 @@ class Client:
         receipts_due = "SELECT gid FROM conversation WHERE ack_due_at <= ?"
         for gid in [] if is_silent else self._due(receipts_due, now):
             with self._unit() as unit:
-                rules.send_receipt(unit, gid)
+                rules.saying.send_receipt(unit, gid)
         for gid in self._due(
             "SELECT DISTINCT gid FROM intent WHERE due_at <= ? AND kind IN ('let-go', 'outrun')",
             now,
         ):
             with self._unit() as unit:
-                rules.attempt(unit, gid)
+                rules.commits.attempt(unit, gid)
         for gid in self._due("SELECT gid FROM conversation WHERE refresh_due_at <= ?", now):
             with self._unit() as unit:
-                rules.refresh(unit, gid)
+                rules.wishes.refresh(unit, gid)
         if self._due("SELECT secret FROM invite WHERE answer_at <= ?", now):
             with self._unit() as unit:
                 self._invites.answer_late(unit)
-        for gid in rules.behind(now):
+        for gid in rules.astray.behind(now):
             with self._unit() as unit:
-                rules.ask_on(unit, gid)
+                rules.astray.ask_on(unit, gid)
         if self._comebacks.is_due(now):
             with self._unit() as unit:
                 self._comebacks.act(unit)
@@ -2226,27 +2230,27 @@ class Client:
                 rules.holding.expire(unit)
                 self._delivery.expire(unit)
                 self._invites.expire(unit)
-                rules.forget_welcomes(unit)
+                rules.joining.forget_welcomes(unit)
             self._forget_former(now)
         if self._delivery.has_passed and now >= self._write_at:
             self._write_at = now + WRITE_EVERY_MS
             with self._unit() as unit:
                 for home in self._me.buckets:
                     if self._delivery.broken_claims(unit, home.bucket.drop_id):
-                        rules.doubt_relay(unit, None, None)
+                        rules.warnings.doubt_relay(unit, None, None)
 
     def _ask_and_say_again(self, now: int) -> None:
         """Ask for what has not come, and say again what others may lack."""
         rules = self._conversations
         for gap in rules.gaps.due(now):
             with self._unit() as unit:
-                rules.ask(unit, gap)
+                rules.repair.ask(unit, gap)
         for gid in rules.gaps.beats_due(now):
             with self._unit() as unit:
-                rules.beat(unit, gid)
+                rules.repair.beat(unit, gid)
         if rules.repeats.is_due(now=now):
             with self._unit() as unit:
-                rules.repeat(unit)
+                rules.joining.repeat(unit)
                 self._invites.repeat(unit)
 
     def _forget_former(self, now: int) -> None:
@@ -2292,7 +2296,7 @@ class Client:
             if room > 0 and is_due and _Held(drop_id) not in self._tasks:
                 room -= 1
                 self._spawn(_Held(drop_id), self._fetch_held(drop_id))
-        for one in self._conversations.awaited():
+        for one in self._conversations.joining.awaited():
             if ("fetch", one) not in self._tasks:
                 self._spawn(("fetch", one), self._fetch_welcome(one))
         for gid, ref in self._comebacks.awaited():
@@ -2303,24 +2307,26 @@ class Client:
         """Read the epoch drops of a conversation to their ends; of a large group, stay there."""
         self._looking.add(gid)
         try:
-            while self._conversations.reads_drops(gid):
-                drops = self._conversations.epoch_drops(gid)
+            while self._conversations.roster.reads_drops(gid):
+                drops = self._conversations.epochs.epoch_drops(gid)
                 now = self._now()
                 if self._is_look_due(gid, now=now):
                     with self._unit() as unit:
-                        self._conversations.notice(unit, gid, at=now + rules.LOOK_EVERY_MS)
+                        self._conversations.roster.look_soon(
+                            unit, gid, at=now + roster.LOOK_EVERY_MS
+                        )
                     for epoch, drop in drops:
                         await self._look_into(gid, epoch, drop, wait=0)
                 self._looking.discard(gid)
                 self._wake()
-                if not self._conversations.reads_drops(gid):
+                if not self._conversations.roster.reads_drops(gid):
                     break
-                if self._conversations.epoch_drops(gid) != drops:
+                if self._conversations.epochs.epoch_drops(gid) != drops:
                     with (
                         self._unit() as unit
                     ):  # a Commit was found: the next epoch may have ended too
-                        self._conversations.notice(unit, gid, at=now)
-                elif self._conversations.group(gid).is_large:
+                        self._conversations.roster.look_soon(unit, gid, at=now)
+                elif self._conversations.roster.group(gid).is_large:
                     epoch, drop = drops[-1]
                     await self._look_into(gid, epoch, drop, wait=LARGE_WAIT_S)
                 else:
@@ -2337,7 +2343,7 @@ class Client:
     async def _look_into(self, gid: bytes, epoch: int, drop: Drop, *, wait: int) -> None:
         """Read an epoch drop to its end; wait for a new cell if there is none."""
         sure = self._delivery.read_so_far()
-        taken = self._conversations.taken(gid, epoch)
+        taken = self._conversations.commits.taken(gid, epoch)
         try:
             try:
                 while await self._read_page(gid, epoch, drop, wait=wait):
@@ -2346,32 +2352,32 @@ class Client:
                 if wait:
                     await asyncio.sleep(TICK_S)
             with self._unit() as unit:
-                self._conversations.is_sure(unit, gid, epoch, sure)
-                self._conversations.forgotten(unit, gid, taken)
-                self._conversations.has_looked(unit, gid, epoch)
+                self._conversations.entering.mark_sure(unit, gid, epoch, sure)
+                self._conversations.commits.append_again(unit, gid, taken)
+                self._conversations.commits.has_looked(unit, gid, epoch)
         except (Unavailable, PeerError, TrustError) as error:
-            relay = self._conversations.epoch_relay(gid, epoch)
+            relay = self._conversations.epochs.epoch_relay(gid, epoch)
             if isinstance(error, Unavailable):
-                if relay != self._conversations.group(gid).policy.relay.key:
+                if relay != self._conversations.roster.group(gid).policy.relay.key:
                     return  # nothing that has to be had: the group's Commits rest elsewhere now
                 with self._unit() as unit:
-                    self._conversations.notice(unit, gid, at=unit.now)
+                    self._conversations.roster.look_soon(unit, gid, at=unit.now)
                     if isinstance(error, RelayUnreachable):
-                        self._conversations.cut_off(unit, gid)
+                        self._conversations.commits.cut_off(unit, gid)
             await self._rest_after(error, relay, drop.drop_id)
 
     async def _read_page(self, gid: bytes, epoch: int, drop: Drop, *, wait: int) -> bool:
         """Take one reply of an epoch drop; whether there is more."""
-        link = await self._routes.to(self._conversations.epoch_relay(gid, epoch))
+        link = await self._routes.to(self._conversations.epochs.epoch_relay(gid, epoch))
         after = self._delivery.read_from(drop.drop_id)
         request = wire.Read(0, drop.drop_id, drop.read_token, after, wire.MAX_CELLS, wait)
         cells = await link.request(request, wire.Cells)
         last = cells.first + len(cells.cells) - 1
-        while self._conversations.reads_drops(gid) and epoch in dict(
-            self._conversations.epoch_drops(gid)
+        while self._conversations.roster.reads_drops(gid) and epoch in dict(
+            self._conversations.epochs.epoch_drops(gid)
         ):
             with self._unit() as unit:
-                self._conversations.read_epoch(unit, gid, epoch, cells, take=CELLS_PER_UNIT)
+                self._conversations.hearing.read_epoch(unit, gid, epoch, cells, take=CELLS_PER_UNIT)
             if self._delivery.read_from(drop.drop_id) >= last:
                 return last < cells.head
             await asyncio.sleep(0)
@@ -2421,15 +2427,15 @@ class Client:
                 if pause > PATIENCE_S:
                     self._put_off.add(one.file.digest)
                 with self._unit() as unit:
-                    self._conversations.forget_welcomes(unit)
-                if one not in self._conversations.awaited():
+                    self._conversations.joining.forget_welcomes(unit)
+                if one not in self._conversations.joining.awaited():
                     return
                 continue
             except (PeerError, TrustError):
                 data = None
             break
         with self._unit() as unit:
-            self._conversations.let_in(unit, one, data)
+            self._conversations.joining.join_from_file(unit, one, data)
         self._begin_due()
 
     async def _fetch_help(self, gid: bytes, ref: FileRef) -> None:
@@ -2457,7 +2463,7 @@ class Client:
                 link = await self._routes.to(place.relay)
                 cells = await link.request(request, wire.Cells)
                 with self._unit() as unit:
-                    self._conversations.fetched(unit, place, cells)
+                    self._conversations.hearing.take_fetched(unit, place, cells)
             except (Unavailable, NoSuchDrop, PeerError, TrustError) as error:
                 self._fetch_later(place, error)
                 return

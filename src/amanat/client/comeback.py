@@ -25,11 +25,11 @@ from amanat import mls
 from amanat.client import lineage as lineages
 from amanat.client import rights
 from amanat.client.branches import Sibling
-from amanat.client.conversation import MAX_ASKS
 from amanat.client.delivery import WAYS_BACK
 from amanat.client.events import GroupChanged
 from amanat.client.lineage import is_rightful, judge
 from amanat.client.pieces import EpochDrop, epoch_drop, pack_signers, unpack_signers, without
+from amanat.client.rules.astray import MAX_ASKS
 from amanat.client.vault import fingerprint
 from amanat.errors import (
     GroupVouched,
@@ -232,7 +232,7 @@ class Comebacks:
         """Ask whoever is to be asked, and decide what there is to decide."""
         for gid in self._branches.due(unit.now):
             if self._branches.lost_to(unit, gid) is not None:
-                self._conversations.doubt(unit, gid, None)  # the way there is asked for
+                self._conversations.astray.doubt(unit, gid, None)  # the way there is asked for
         unit.db.execute(
             "UPDATE comeback SET ref = NULL WHERE told_at < ?", (unit.now - REF_LIFE_MS,)
         )
@@ -252,8 +252,8 @@ class Comebacks:
             self._settled(unit, gid)
             return
         contacts = self._delivery.ways_back()
-        group = self._conversations.group(gid)
-        helpers = [p for p in self._conversations.others(group) if p.identity in contacts]
+        group = self._conversations.roster.group(gid)
+        helpers = [p for p in self._conversations.roster.others(group) if p.identity in contacts]
         rest = [p for p in helpers if p.identity not in _identities(asked)]
         if not rest and not is_lost:
             self._settled(unit, gid)
@@ -300,7 +300,7 @@ class Comebacks:
         count = self._asked_again.get(nonce, 0) + 1
         self._asked_again.clear()
         self._asked_again[nonce] = count
-        others = self._conversations.others(self._conversations.group(gid))
+        others = self._conversations.roster.others(self._conversations.roster.group(gid))
         helper = next((peer for peer in others if peer.identity == identity), None)
         if helper is not None:
             self._send_ask(unit, gid, helper, nonce, is_lost=bool(is_lost))
@@ -310,14 +310,14 @@ class Comebacks:
         if number is None:
             return False
         if state is None:
-            return self._conversations.group(gid).view.epoch >= number
-        return self._conversations.state_of(gid, number) == state
+            return self._conversations.roster.group(gid).view.epoch >= number
+        return self._conversations.roster.state_of(gid, number) == state
 
     def _send_ask(
         self, unit: Unit, gid: bytes, helper: Peer, nonce: bytes, *, is_lost: bool = False
     ) -> None:
         votes = self._votes(gid)[:ASKED_VOTES]
-        epochs = _some(self._conversations.states(gid))
+        epochs = _some(self._conversations.roster.states(gid))
         asked = Ask(gid, nonce, epochs, is_lost, votes)
         self._delivery.ask(unit, gid, helper, codec.encode(asked))
 
@@ -338,7 +338,7 @@ class Comebacks:
         try:
             answer = codec.decode(_answers, payload, InvalidMessage)
         except InvalidMessage as error:
-            self._conversations.warn(unit, gid, error.code, "help could not be read")
+            self._conversations.warnings.warn(unit, gid, error.code, "help could not be read")
             return
         if answer.file is not None:
             unit.db.execute(
@@ -362,21 +362,23 @@ class Comebacks:
         except InvalidMessage:
             return
         gid, talk = asked.group, self._conversations
-        if not talk.is_followed(gid) or talk.history.is_shut(gid):
+        if not talk.roster.is_followed(gid) or talk.history.is_shut(gid):
             return
-        peer = next((p for p in talk.others(talk.group(gid)) if p.identity == identity), None)
+        peer = next(
+            (p for p in talk.roster.others(talk.roster.group(gid)) if p.identity == identity), None
+        )
         if peer is None:
             return
         self._branches.take(unit, gid, asked.votes)
         if asked.nonce == _LOOK:
-            talk.notice(unit, gid, at=unit.now)
+            talk.roster.look_soon(unit, gid, at=unit.now)
         elif self._may_answer(unit, identity, asked.nonce):
             self._answer(unit, gid, peer, asked)
         newest = max(asked.epochs, key=lambda epoch: epoch.number, default=None)
-        if newest is not None and talk.state_of(gid, newest.number) != newest.state:
-            talk.notice(unit, gid, at=unit.now)
+        if newest is not None and talk.roster.state_of(gid, newest.number) != newest.state:
+            talk.roster.look_soon(unit, gid, at=unit.now)
             if not asked.is_lost:  # they are where we have not been
-                talk.doubt(
+                talk.astray.doubt(
                     unit,
                     gid,
                     identity,
@@ -387,39 +389,39 @@ class Comebacks:
 
     def _answer(self, unit: Unit, gid: bytes, peer: Peer, asked: Ask) -> None:
         talk = self._conversations
-        view = talk.group(gid).view
+        view = talk.roster.group(gid).view
         here = Epoch(view.epoch, view.state[:8])
         since, commits = self._common(gid, asked.epochs, here)
         file = None
         if asked.is_lost or commits:
             # Once more, should the relay have forgotten it: making it again changes nothing.
             unit.db.execute("UPDATE epoch_drop SET made = 0 WHERE gid = ?", (gid,))
-            secret = talk.epoch_secret(unit, gid)
-            drop = epoch_drop(secret, talk.group(gid).policy.region)
+            secret = talk.epochs.epoch_secret(unit, gid)
+            drop = epoch_drop(secret, talk.roster.group(gid).policy.region)
             help_ = Help(
                 since,
                 commits,
                 self._engine.group_info(gid),
                 self._engine.export_tree(gid),
                 secret,
-                talk.clock(gid) + 1,
+                talk.roster.clock(gid) + 1,
                 self._delivery.read_from(drop.drop_id),
                 self._votes_since(unit, gid, since)[:MAX_VOTES],
             )
             data = codec.encode(help_)
             if len(data) > MAX_BLOB_BYTES:
                 return
-            file = talk.put_file(unit, data)
+            file = talk.files.put_file(unit, data)
         self._delivery.answer(unit, peer, asked.nonce, codec.encode(Answer(here, file)))
         if asked.is_lost:
-            talk.expect_comeback(unit, gid)
+            talk.astray.expect_comeback(unit, gid)
 
     def _common(
         self, gid: bytes, epochs: Sequence[Epoch], here: Epoch
     ) -> tuple[Epoch | None, list[bytes]]:
         """The latest epoch in which both were, and the Commits since, if they are kept."""
         for epoch in sorted(epochs, key=lambda one: one.number, reverse=True):
-            if self._conversations.state_of(gid, epoch.number) == epoch.state:
+            if self._conversations.roster.state_of(gid, epoch.number) == epoch.state:
                 commits = self._lineages.since(gid, epoch.number, upto=here.number)
                 if commits is None or len(commits) > MAX_COMMITS:
                     break
@@ -491,7 +493,7 @@ class Comebacks:
         if help_.since is None:
             return None
         number = help_.since.number
-        if self._conversations.state_of(gid, number) != help_.since.state:
+        if self._conversations.roster.state_of(gid, number) != help_.since.state:
             raise InvalidMessage
         lineage = self._lineages.at(gid, number)
         if lineage is None:
@@ -511,9 +513,9 @@ class Comebacks:
 
     def _go(self, unit: Unit, gid: bytes, help_: Help, way: Way, *, is_lost: bool) -> None:
         talk = self._conversations
-        epoch = talk.group(gid).view.epoch
+        epoch = talk.roster.group(gid).view.epoch
         if way.sibling is not None:
-            talk.is_parted(unit, gid, way.sibling.epoch, way.sibling.commit)
+            talk.gossip.is_parted(unit, gid, way.sibling.epoch, way.sibling.commit)
         self._branches.take(unit, gid, help_.votes)
         if way.sibling is not None:
             verdict = self._branches.is_lost(way.sibling, now=unit.now)
@@ -532,7 +534,7 @@ class Comebacks:
         else:
             self._settled(unit, gid)
             if way.end.epoch > epoch and help_.since is not None:
-                talk.hand(unit, gid, epoch, help_.commits[epoch - help_.since.number :])
+                talk.astray.hand(unit, gid, epoch, help_.commits[epoch - help_.since.number :])
 
     def _take_unproven(  # whose help, what it is, and for whom
         self, unit: Unit, gid: bytes, helper: bytes, help_: Help, file: bytes, *, is_lost: bool
@@ -543,7 +545,7 @@ class Comebacks:
             self._settled(unit, gid)
             return
         end, _ = _end_of(gid, help_)
-        if end.epoch <= self._conversations.group(gid).view.epoch:
+        if end.epoch <= self._conversations.roster.group(gid).view.epoch:
             raise InvalidMessage
         unit.db.execute(
             "INSERT OR REPLACE INTO unproven VALUES (?, ?, ?, ?)", (gid, helper, file, unit.now)
@@ -561,7 +563,7 @@ class Comebacks:
         It counts only where no honest lineage would reach. Nearer than that everybody has one to
         show, and who shows none may have been put down since.
         """
-        group = self._conversations.group(gid)
+        group = self._conversations.roster.group(gid)
         vouching = rights.admins(group.policy, group.people) | set(group.policy.direct)
         for helper, help_ in self._unproven(gid):
             end, signer = _end_of(gid, help_)
@@ -581,7 +583,7 @@ class Comebacks:
         self, unit: Unit, gid: bytes, helper: bytes, error: PeerError | NotAMember
     ) -> None:
         told = f"help of {fingerprint(helper)} did not fit"
-        self._conversations.warn(unit, gid, error.code, told)
+        self._conversations.warnings.warn(unit, gid, error.code, told)
 
     def unproven(self, gid: bytes) -> list[Unproven]:
         """What the person may join by their own decision."""
@@ -628,12 +630,12 @@ class Comebacks:
             self._me.new_leaf(),
             codec.encode(CommitInfo(leaves=[], is_restart=bool(is_restart))),
         )
-        talk.say_nothing(unit, gid)
+        talk.astray.say_nothing(unit, gid)
         policy = decode_policy(end.policy)
         signers = {member.leaf_index: member.signer for member in end.members}
         place = EpochDrop(gid, end.epoch, help_.secret, policy.region, signers)
         own = next(leaf for leaf, key in place.signers.items() if key == self._me.signer)
-        whole, missing = talk.append_to(
+        whole, missing = talk.epochs.append_to(
             unit, place, policy.relay, COMMIT_FRAGMENT, bundle.commit, leaf=own
         )
         unit.db.execute(
@@ -655,7 +657,7 @@ class Comebacks:
                 gid,
             ),
         )
-        talk.move_clock(unit, gid, help_.clock)
+        talk.roster.move_clock(unit, gid, help_.clock)
 
     def tries(self) -> list[Try]:
         """The external Commits of ours whose fate is open."""
@@ -732,7 +734,7 @@ class Comebacks:
             "SELECT missing FROM comeback WHERE gid = ?", (attempt.gid,)
         ).fetchone()
         if missing:  # else all of it was there, and something of ours has taken its room
-            self._conversations.lied(
+            self._conversations.warnings.report_lie(
                 unit, attempt.gid, how="a Commit that it had taken is not there"
             )
         self._lose(unit, attempt)
@@ -747,7 +749,7 @@ class Comebacks:
             (unit.now + secrets.randbelow(ASK_MS[0]), MAX_ASKS, gid),
         ).fetchone()
         if not is_lost:  # our branch is where we are still
-            self._conversations.stay(unit, gid)
+            self._conversations.astray.stay(unit, gid)
 
     def _won(self, unit: Unit, attempt: Try) -> None:
         gid, talk = attempt.gid, self._conversations
@@ -766,18 +768,18 @@ class Comebacks:
             end, signer = _end_of(gid, help_)
             states = [Epoch(epoch, end.state[:8])]
             told = f"{fingerprint(signer)} says: {_told(self._changes(gid, end))}"
-            talk.warn(unit, gid, GroupVouched.code, told)
+            talk.warnings.warn(unit, gid, GroupVouched.code, told)
         else:
             states = way.states
             self._go_along(unit, gid, help_.since.number, help_.commits, way.sibling)
         self._engine.merge_pending(gid, attempt.digest)
         self._lineages.goes_on(unit, gid, epoch, commit, is_read=True)
-        talk.come_back(unit, gid, is_restart=bool(is_restart), between=states)
+        talk.commits.come_back(unit, gid, is_restart=bool(is_restart), between=states)
         unit.events.append(GroupChanged(gid))
-        for peer in talk.others(talk.group(gid)):
+        for peer in talk.roster.others(talk.roster.group(gid)):
             if peer.identity == helper:  # who helped tells the others
                 self._send_ask(unit, gid, peer, _LOOK)
-        if len(talk.group(gid).identities) > 2:  # noqa: PLR2004  # somebody beside the helper
+        if len(talk.roster.group(gid).identities) > 2:  # noqa: PLR2004  # somebody beside the helper
             unit.db.execute(
                 "INSERT INTO comeback (gid, is_lost, is_restart, asks_left, ask_due_at, asked)"
                 " VALUES (?, 0, 0, ?, ?, ?)",
@@ -803,7 +805,7 @@ class Comebacks:
                 self._lineages.goes_on(unit, gid, epoch, commit, is_read=False)
 
     def _changes(self, gid: bytes, end: mls.LineageView) -> Changes:
-        before, policy = self._conversations.group(gid), decode_policy(end.policy)
+        before, policy = self._conversations.roster.group(gid), decode_policy(end.policy)
         people = rights.read_members(end.members)
         names = {person.identity: person.leaf.name for person in (*people, *before.people)}
         there = {person.identity for person in people}

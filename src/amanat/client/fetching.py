@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from amanat.client.conversation import file_drop, file_keys
+from amanat.client.rules.files import file_drop, file_keys
 from amanat.errors import FileIncomplete, InvalidCell, InvalidFile
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, LARGE_CELL, open_cell

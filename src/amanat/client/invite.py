@@ -235,7 +235,7 @@ class Invites:
             raise BadArgument(
                 f"you hold what you say, and a greeting rests in {where}: say it later"
             )
-        if self._is_known(invite.identity) and self._conversations.found(
+        if self._is_known(invite.identity) and self._conversations.addresses.learn_address(
             unit, invite.identity, invite.addresses
         ):
             return
@@ -250,7 +250,7 @@ class Invites:
             raise NotPublic(invite.name)
         reply_secret = secrets.token_bytes(32)
         knock = Knock(
-            key_package=self._conversations.new_key_package(
+            key_package=self._conversations.key_packages.new_key_package(
                 unit, mls.HYBRID_SUITE, invite.identity
             ),
             name=self._me.name,
@@ -307,13 +307,15 @@ class Invites:
             (unit.now,),
         ).fetchall():
             if not self._is_known(identity):
-                self._conversations.warn(unit, None, InviteExpired.code, name, whom=identity)
+                self._conversations.warnings.warn(
+                    unit, None, InviteExpired.code, name, whom=identity
+                )
         for reply_secret, identity, expires_at in unit.db.execute(
             "SELECT reply_secret, identity, expires_at FROM knock"
             " WHERE expires_at <= ? OR made_at <= ?",
             (unit.now - REPLY_MS, unit.now - IDLE_MS),
         ).fetchall():
-            is_met = self._is_known(identity) and self._conversations.has_heard(identity)
+            is_met = self._is_known(identity) and self._conversations.roster.has_heard(identity)
             if is_met or expires_at <= unit.now - REPLY_MS:
                 self.withdraw_knock(unit, reply_secret)
 
@@ -353,10 +355,12 @@ class Invites:
         try:
             key = X25519PrivateKey.from_private_bytes(row[0])
             knock = codec.decode(_knocks, _SUITE.decrypt(sealed, key, info=_INFO), InvalidMessage)
-            them = self._conversations.person_of(knock.key_package, now=unit.now)
+            them = self._conversations.roster.person_of(knock.key_package, now=unit.now)
         except (InvalidTag, InvalidMessage, InvalidKeyPackage, InvalidCredential):
             self._end(unit, secret)
-            self._conversations.warn(unit, None, "invalid-message", "a knock was not whole")
+            self._conversations.warnings.warn(
+                unit, None, "invalid-message", "a knock was not whole"
+            )
             return
         is_first = self._me.identity < them.identity
         if not is_first and not is_late and self._is_knocked_on(them.identity):
@@ -365,16 +369,16 @@ class Invites:
         self._end(unit, secret)
         gone = None
         if self._is_known(them.identity):
-            if self._conversations.has_heard(them.identity):
+            if self._conversations.roster.has_heard(them.identity):
                 return
-            gone = self._conversations.abandon(
+            gone = self._conversations.entering.abandon(
                 unit, them.identity
             )  # our answer has not reached them
         if them.identity == self._me.identity:
             return
         if is_first:  # they will have our answer, and theirs is not needed
             self._withdraw_knocks(unit, them.identity, upto=2**62)
-        gid, welcome, tree = self._conversations.start_direct(unit, knock.key_package)
+        gid, welcome, tree = self._conversations.entering.start_direct(unit, knock.key_package)
         self._add_contact(unit, them.identity, knock.name, gid)
         reply = KnockReply(welcome=welcome, tree=tree, name=self._me.name)
         self._delivery.deposit(
@@ -388,9 +392,11 @@ class Invites:
         )
         people = [Awaited(gid, them.identity)]
         self._repeats.keep(unit, "reply", gid, ["reply"], people=people)
-        self._conversations.start_talking(unit, gid, them.identity, them.signer, knock.greeting)
+        self._conversations.joining.start_talking(
+            unit, gid, them.identity, them.signer, knock.greeting
+        )
         if gone is not None:
-            self._conversations.go_on_from(unit, gone, gid)
+            self._conversations.entering.go_on_from(unit, gone, gid)
 
     def _put_aside(self, unit: Unit, secret: bytes, sealed: bytes) -> None:
         """Both have knocked: the lower identity answers, so that one conversation results. If no
@@ -416,22 +422,28 @@ class Invites:
         identity, name, greeting, number = row
         self._withdraw_knocks(unit, identity, upto=number)  # a later one may be answered, too
         is_known = self._is_known(identity)
-        if is_known and self._me.identity < identity and self._conversations.has_begun(identity):
+        if (
+            is_known
+            and self._me.identity < identity
+            and self._conversations.roster.has_begun(identity)
+        ):
             return
         try:
             reply = codec.decode(_replies, payload, InvalidWelcome)
-            gid = self._conversations.join(
+            gid = self._conversations.joining.join(
                 unit, reply.welcome, reply.tree, by=identity, gid=None, direct=True
             )
         except InvalidWelcome as error:
-            self._conversations.warn(unit, None, error.code, name, whom=identity)
+            self._conversations.warnings.warn(unit, None, error.code, name, whom=identity)
             return
         # They are in the one before no more: they have answered a later knock.
-        gone = self._conversations.abandon(unit, identity) if is_known else None
+        gone = self._conversations.entering.abandon(unit, identity) if is_known else None
         self._add_contact(unit, identity, name, gid)
-        self._conversations.start_talking(unit, gid, self._me.identity, self._me.signer, greeting)
+        self._conversations.joining.start_talking(
+            unit, gid, self._me.identity, self._me.signer, greeting
+        )
         if gone is not None:
-            self._conversations.go_on_from(unit, gone, gid)
+            self._conversations.entering.go_on_from(unit, gone, gid)
 
     def _withdraw_knocks(self, unit: Unit, identity: bytes, *, upto: int) -> None:
         for (reply_secret,) in unit.db.execute(
@@ -446,8 +458,8 @@ class Invites:
         ).fetchone()
         return (
             row is not None
-            and self._conversations.is_active(row[0])
-            and identity in self._conversations.group(row[0]).identities
+            and self._conversations.roster.is_active(row[0])
+            and identity in self._conversations.roster.group(row[0]).identities
         )
 
     def _is_knocked_on(self, identity: bytes) -> bool:
@@ -472,7 +484,7 @@ class Invites:
         while alike(name, taken):
             name, number = f"{base} ({number})", number + 1
         if known:
-            self._conversations.warn(unit, gid, IdentityChanged.code, known, whom=identity)
+            self._conversations.warnings.warn(unit, gid, IdentityChanged.code, known, whom=identity)
         unit.db.execute(
             "INSERT INTO contact (identity, name, conversation, added_at) VALUES (?, ?, ?, ?)",
             (identity, name, gid, unit.now),

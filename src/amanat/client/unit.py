@@ -7,6 +7,7 @@ written.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from amanat.client.events import Event
+    from amanat.client.follow import Follow
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -45,6 +47,8 @@ class Unit:
         """When it happens, in Unix milliseconds: one moment for all of it."""
         self.events: list[Event] = []
         """What the person is told once it is durable."""
+        self.following: deque[Follow] = deque()
+        """What is still to be done in it, the next first."""
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -56,6 +60,10 @@ class Unit:
     def put(self, key: str, value: bytes) -> None:
         """Set a key of `meta`."""
         self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def follow(self, what: Follow) -> None:
+        """Have something done before the unit ends, after what was to follow before."""
+        self.following.append(what)
 
     def end(self) -> None:
         """Let nothing more be written by it."""

@@ -93,18 +93,23 @@ class Vault:
         self.directory = directory
         self._lock = lock
         self._forget: list[Callable[[], None]] = []
+        self._drain: list[Callable[[Unit], None]] = []
         self._before_commit: list[Callable[[Unit], None]] = []
         self._after_commit: list[Callable[[], None]] = []
 
     def bind(
         self,
         *,
+        drain: Callable[[Unit], None] | None = None,
         before_commit: Callable[[Unit], None] | None = None,
         after_commit: Callable[[], None] | None = None,
         forget: Callable[[], None] | None = None,
     ) -> None:
-        """Keep somebody's memory in step with the vault: `before_commit` writes its changes with
+        """Keep somebody's memory in step with the vault: `drain` does what is left to follow in a
+        unit (`Unit.follow`), `before_commit` writes its changes with
         the unit, `after_commit` hears that they are durable, `forget` that they are not."""
+        if drain is not None:
+            self._drain.append(drain)
         if before_commit is not None:
             self._before_commit.append(before_commit)
         if after_commit is not None:
@@ -129,6 +134,8 @@ class Vault:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield unit
+            for drain in self._drain:
+                drain(unit)
             for write in self._before_commit:
                 write(unit)
             self._db.execute("COMMIT")

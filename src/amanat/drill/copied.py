@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from amanat.client.api import Client
 from amanat.client.conversation import Conversations
 from amanat.client.parts import assemble
+from amanat.client.rules.astray import Astray
 from amanat.client.vault import Unlock, open_vault
 from amanat.drill.attacks import copied_vault
 from amanat.drill.integrity import Noticed, in_a_world
@@ -34,11 +35,17 @@ LOST = 0.3
 """Of all cells, those that a relay loses: what is in them is said again, under a chain alone."""
 
 
-class _GoesOn(Conversations):
-    """What a thief's program makes of conversations: it stops at nothing."""
+class _ReadsOn(Astray):
+    """What a thief's program doubts: nothing."""
 
     def go_astray(self, unit: Unit, gid: bytes, why: str, *, is_restart: bool) -> None:
         """Reads on, as if its state were the group's."""
+
+
+class _GoesOn(Conversations):
+    """What a thief's program makes of conversations: it stops at nothing."""
+
+    astray_rule = _ReadsOn
 
 
 class Thief:
@@ -69,17 +76,17 @@ class Thief:
             for home in self._rules.me.buckets:
                 client._take(unit, self._log(home.bucket).cells, home)
         for view in views:
-            for epoch, drop in talk.epoch_drops(view.gid):
+            for epoch, drop in talk.epochs.epoch_drops(view.gid):
                 log = self._log(drop)
                 with client._unit() as unit:
-                    talk.read_epoch(unit, view.gid, epoch, log, take=len(log.cells))
+                    talk.hearing.read_epoch(unit, view.gid, epoch, log, take=len(log.cells))
         for drop_id in talk.holding.places():
             place = talk.holding.place(drop_id)
             if place is not None:
                 with client._unit() as unit:
-                    talk.fetched(unit, place, self._log(place.drop))
+                    talk.hearing.take_fetched(unit, place, self._log(place.drop))
         texts = sum(client.count(view.gid) for view in views)
-        return texts, sum(talk.group(view.gid).view.epoch for view in views)
+        return texts, sum(talk.roster.group(view.gid).view.epoch for view in views)
 
     def _log(self, drop: Drop) -> wire.Cells:
         for relay in self._world.network.relays.values():
@@ -136,8 +143,8 @@ async def talk_with_losses(world: World, places: Sequence[tuple[Person, bytes]])
 def refresh(person: Person, gid: bytes) -> None:
     """Have somebody renew the keys of their leaf now."""
     with person.client._unit() as unit:
-        person.rules.conversations.wish(unit, gid, "refresh", b"", due_at=unit.now)
-        person.rules.conversations.attempt(unit, gid)
+        person.rules.conversations.commits.wish(unit, gid, "refresh", b"", due_at=unit.now)
+        person.rules.conversations.commits.attempt(unit, gid)
 
 
 def words_read(how: str, seed: int) -> Noticed:

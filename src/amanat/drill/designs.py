@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from amanat.client.conversation import RECEIPT_DELAY_MS, RECEIPT_GROUP
 from amanat.client.gaps import BEATS_MS
+from amanat.client.rules.roster import RECEIPT_GROUP
+from amanat.client.rules.saying import RECEIPT_DELAY_MS
 from amanat.drill.queueing import PERIOD_S, carry
 from amanat.protocol.cells import CELL_SIZES, MESSAGE_CELL
 

@@ -264,7 +264,7 @@ class _Mallory:
     def lies_in_passing(self) -> None:
         """From now on her client changes, or withholds, some of what it says of itself."""
         client, rng = self.person.client, self._rng
-        honest, keeps_file = client._delivery.deposit, self._talk.put_file
+        honest, keeps_file = client._delivery.deposit, self._talk.files.put_file
 
         def deposit(
             unit: Unit, addresses: object, secret: bytes, payload: bytes, **more: object
@@ -280,7 +280,7 @@ class _Mallory:
             return keeps_file(unit, self._inventor().changed(data) if rng.random() < 0.5 else data)
 
         client._delivery.deposit = deposit  # type: ignore[method-assign]
-        self._talk.put_file = put_file  # type: ignore[method-assign]
+        self._talk.files.put_file = put_file  # type: ignore[method-assign]
 
     def speaks(self) -> None:
         """An envelope of any kind, to all or to some."""
@@ -306,19 +306,19 @@ class _Mallory:
                 (seq + 1, envelope_hash(data), self.gid),
             )
         for peer in self._some_peers():
-            talk._post(self._unit, self.gid, peer, CellKind.MLS, sealed)
+            talk.saying.post(self._unit, self.gid, peer, CellKind.MLS, sealed)
 
     def posts(self) -> None:
         """A pair cell of any kind, to one member."""
         kind = self._rng.choice([k for k in CellKind if k != CellKind.MLS])
         for peer in self._some_peers()[:1]:
             payload = self._inventor().payload(kind)
-            self._talk._post(self._unit, self.gid, peer, kind, payload)
+            self._talk.saying.post(self._unit, self.gid, peer, kind, payload)
 
     def _commit(self) -> bytes:
         """A Commit of anything."""
         rng, talk, client = self._rng, self._talk, self.person.client
-        group = talk.group(self.gid)
+        group = talk.roster.group(self.gid)
         policy, removes = None, []
         if rng.random() < 0.6:
             made = self._inventor().record(Policy)
@@ -350,7 +350,9 @@ class _Mallory:
             commit = self._commit()
             self._commits.append(commit)
             before = self.person.one("SELECT ifnull(max(id), 0) FROM outbox")
-            talk._append_to_epoch(unit, self.gid, talk.group(self.gid), COMMIT_FRAGMENT, commit)
+            talk.epochs.append_to_epoch(
+                unit, self.gid, talk.roster.group(self.gid), COMMIT_FRAGMENT, commit
+            )
             self._append_now(before)
             raise _UndoneError
 
@@ -359,8 +361,8 @@ class _Mallory:
         client, talk = self.person.client, self._talk
         bundle_commit = self._commit()
         client._engine.merge_pending(self.gid, hashlib.sha256(bundle_commit).digest())
-        talk._groups.clear()
-        talk._enter_epoch(self._unit, self.gid)
+        talk.roster._groups.clear()
+        talk.entering.enter_epoch(self._unit, self.gid)
 
     def floods(self) -> None:
         """Junk of a member in the epoch drop: pieces of Commits and messages that never end."""
@@ -368,8 +370,8 @@ class _Mallory:
         kind = rng.choice([COMMIT_FRAGMENT, MESSAGE_FRAGMENT, HELD_FRAGMENT])
         for _ in range(FLOOD):
             data = rng.choice([*self._commits, rng.randbytes(64), self._inventor().payload(None)])
-            group = talk.group(self.gid)
-            talk._append_to_epoch(self._unit, self.gid, group, kind, data or b"x")
+            group = talk.roster.group(self.gid)
+            talk.epochs.append_to_epoch(self._unit, self.gid, group, kind, data or b"x")
 
     def repeats(self) -> None:
         """Cells that were sent before, once more and elsewhere."""
@@ -383,15 +385,15 @@ class _Mallory:
     def comes_back(self) -> None:
         """She says that she is out of step, and asks for help."""
         is_restart = self._rng.random() < 0.5
-        self._talk.go_astray(self._unit, self.gid, CopiedVault.code, is_restart=is_restart)
+        self._talk.astray.go_astray(self._unit, self.gid, CopiedVault.code, is_restart=is_restart)
 
     def leaves(self) -> None:
         """She says that she leaves, and stays."""
         if self._rng.random() < 0.2:
-            self._talk.leave(self._unit, self.gid)
+            self._talk.wishes.leave(self._unit, self.gid)
 
     def _some_peers(self) -> list[Peer]:
-        peers = self._talk.others(self._talk.group(self.gid))
+        peers = self._talk.roster.others(self._talk.roster.group(self.gid))
         return self._rng.sample(peers, self._rng.randint(1, len(peers))) if peers else []
 
     def _append_now(self, before: int) -> None:

@@ -65,7 +65,7 @@ def silent_adds(seed: int, tries: int) -> Noticed:
                     world.relay.epoch_shelf(mallory.epoch_place(gid).drop).add(cell)
             for person in (alice, bob):
                 with person.client._unit() as unit:
-                    person.client._conversations.notice(unit, gid, at=unit.now)
+                    person.client._conversations.roster.look_soon(unit, gid, at=unit.now)
             await world.settle()
             epochs = {one.client.view(gid).epoch for one in (alice, bob, mallory)}
             believed += len(epochs) - 1  # else the next forgeries would be of the past
@@ -85,8 +85,8 @@ def silent_adds(seed: int, tries: int) -> Noticed:
 def _added(unit: Unit, mallory: Person, eve: Person, gid: bytes) -> bytes:
     """Cells of a Commit by which a member adds a contact of theirs."""
     talk = mallory.client._conversations
-    suite = talk.group(gid).view.suite
-    package = talk._their_key_package(unit, eve.client._me.identity, suite)
+    suite = talk.roster.group(gid).view.suite
+    package = talk.key_packages.their_key_package(unit, eve.client._me.identity, suite)
     if package is None:
         raise AssertionError("there is no KeyPackage to begin with")
     return _commit(mallory, gid, adds=[package])
@@ -107,14 +107,14 @@ def _commit(
 
 def _removed(_: Unit, mallory: Person, bob: Person, gid: bytes) -> bytes:
     """A Commit by which a member puts out another."""
-    group, identity = mallory.client._conversations.group(gid), bob.client._me.identity
+    group, identity = mallory.client._conversations.roster.group(gid), bob.client._me.identity
     leaves = [person.leaf_index for person in group.people if person.identity == identity]
     return _commit(mallory, gid, removes=leaves)
 
 
 def _ruled(_: Unit, mallory: Person, __: Person, gid: bytes) -> bytes:
     """A Commit by which a member becomes an admin."""
-    policy = mallory.client._conversations.group(gid).policy
+    policy = mallory.client._conversations.roster.group(gid).policy
     admins = [*policy.admins, mallory.client._me.identity]
     changed = msgspec.structs.replace(policy, admins=sorted(admins))
     return _commit(mallory, gid, policy=codec.encode(changed))
@@ -127,7 +127,7 @@ def _cells(make: _Make, mallory: Person, other: Person, gid: bytes) -> list[byte
     with contextlib.suppress(_UndoneError), mallory.client._unit() as unit:
         commit = make(unit, mallory, other, gid)
         (before,) = mallory.db.execute("SELECT ifnull(max(id), 0) FROM outbox").fetchone()
-        talk._append_to_epoch(unit, gid, talk.group(gid), COMMIT_FRAGMENT, commit)
+        talk.epochs.append_to_epoch(unit, gid, talk.roster.group(gid), COMMIT_FRAGMENT, commit)
         for (data,) in mallory.db.execute("SELECT request FROM outbox WHERE id > ?", (before,)):
             request = wire.decode_request(data)
             if isinstance(request, wire.Append):

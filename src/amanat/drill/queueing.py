@@ -12,7 +12,8 @@ import heapq
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from amanat.client.conversation import RECEIPT_DELAY_MS, RECEIPT_GROUP
+from amanat.client.rules.roster import RECEIPT_GROUP
+from amanat.client.rules.saying import RECEIPT_DELAY_MS
 from amanat.protocol.rounds import PERIODS_S, READ, ROUND_S, send_at
 
 if TYPE_CHECKING:

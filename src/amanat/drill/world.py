@@ -792,7 +792,7 @@ class Person:
     def epoch_place(self, gid: bytes) -> EpochDrop:
         """The current epoch's drop."""
         talk = self.rules.conversations
-        return talk.epoch_place(gid, talk.group(gid).view.epoch)
+        return talk.epochs.epoch_place(gid, talk.roster.group(gid).view.epoch)
 
     def piece(
         self,
@@ -806,7 +806,7 @@ class Person:
     ) -> bytes:
         """The payload of such a cell: a piece that this person has signed, of a whole whose pieces
         are `of`, or of one piece. `leaf` is their own unless they lie."""
-        own = self.rules.conversations.group(gid).view.own_leaf
+        own = self.rules.conversations.roster.group(gid).view.own_leaf
         leaf = own if leaf is None else leaf
         pieces = list(of) or [piece_hash(data)]
         unsigned = Fragment(kind, leaf, pieces, index, data, bytes(64))
@@ -836,7 +836,7 @@ class Person:
             if count := self.one(f"SELECT count(*) FROM {table}"):  # noqa: S608  # our own names
                 return f"{self.name}: {count} rows in {table}"
         rules, delivery = self.rules.conversations, self.rules.delivery
-        if rules.awaited():
+        if rules.joining.awaited():
             return f"{self.name}: a Welcome is to be fetched"
         drops = [("bucket", h.relay, h.bucket.drop_id) for h in self.rules.me.buckets]
         if delivery.again() is not None:
@@ -848,11 +848,11 @@ class Person:
         for gid, look_due_at in self.db.execute(
             "SELECT gid, look_due_at FROM conversation WHERE state IN ('active', 'leaving')"
         ).fetchall():
-            policy = rules.group(gid).policy
+            policy = rules.roster.group(gid).policy
             if look_due_at <= self._world.now():
                 return f"{self.name}: a look into {policy.name} is due"
             # What late losers of a race put into older drops may wait for the next look.
-            epoch, drop = rules.epoch_drops(gid)[-1]
+            epoch, drop = rules.epochs.epoch_drops(gid)[-1]
             drops.append((f"epoch {epoch} of {policy.name}", policy.relay.key, drop.drop_id))
         for what, relay, drop_id in drops:
             if self._world.relay_with(relay).address in self._world.network.away:

@@ -1,0 +1,139 @@
+"""Where people are reached: what they tell us, and what we tell them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amanat.client.profile import read_homes
+from amanat.client.rules.roster import Group
+from amanat.errors import (
+    InvalidMessage,
+)
+from amanat.protocol import codec
+from amanat.protocol.messages import (
+    Kind,
+    NewAddresses,
+)
+
+if TYPE_CHECKING:
+    from amanat.client.rules.base import Base
+    from amanat.client.rules.roster import Roster
+    from amanat.client.rules.saying import Saying
+    from amanat.client.unit import Unit
+    from amanat.protocol.identity import Address
+
+
+class Addresses:
+    """Addresses, others' and our own."""
+
+    def __init__(self, base: Base, *, roster: Roster, saying: Saying) -> None:
+        self._delivery = base.delivery
+        self._me = base.me
+        self._places = base.places
+        self._vault = base.vault
+        self._history = base.history
+        self._whereabouts = base.whereabouts
+        self._roster = roster
+        self._saying = saying
+
+    def take_addresses(self, unit: Unit, sender: bytes, body: bytes) -> None:
+        """Reach a person elsewhere from now on; what waits for them goes there too. Where their
+        relays are is the relays' own word, and counts for all of their people."""
+        new = codec.decode(_new_addresses, body, InvalidMessage)
+        for address in new.addresses:
+            self._places.learn(unit, address.relay)
+        if unit.db.execute(
+            "INSERT INTO moved VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET version ="
+            " excluded.version, addresses = excluded.addresses WHERE version < excluded.version"
+            " RETURNING 1",
+            (sender, new.version, body),
+        ).fetchone():
+            self._delivery.send_after(unit, sender, new.addresses)
+
+    def learn_address(self, unit: Unit, identity: bytes, addresses: list[Address]) -> bool:
+        """A contact is reached at these addresses, by an invite of theirs. False if that was
+        known. What they say themselves, now or later, counts before it."""
+        news = [self._places.learn(unit, address.relay) for address in addresses]
+        peers = self._roster.others(self._roster.group(self._roster.direct_with(identity)))
+        if any(peer.addresses == addresses for peer in peers if peer.identity == identity):
+            return any(news)
+        unit.db.execute(
+            "INSERT INTO moved VALUES (?, 0, ?) ON CONFLICT DO UPDATE SET addresses ="
+            " excluded.addresses",
+            (identity, codec.encode(NewAddresses(1, addresses))),
+        )
+        self._delivery.send_after(unit, identity, addresses)
+        return True
+
+    def tell_addresses(self, unit: Unit) -> None:
+        """Tell everybody we talk with where we are to be reached from now on."""
+        rows = unit.db.execute("SELECT gid FROM conversation WHERE state = 'active'").fetchall()
+        for (gid,) in rows:
+            self.tell(unit, gid)
+
+    def tell(self, unit: Unit, gid: bytes, *, is_again: bool = False) -> None:
+        """Tell the people of a conversation where we are now, if we have ever moved. Who is blocked
+        is told nothing."""
+        body = self._whereabouts.word()
+        group = self._roster.group(gid)
+        others = group.identities - {self._me.identity}
+        if (
+            body is None
+            or not others
+            or not self._roster.is_active(gid)
+            or self._history.is_shut(gid)
+        ):
+            return
+        # Whoever shares a relay with us may look for it where it is no more, too.
+        relays = {home.relay for home in self._me.homes}
+        envelope = self._saying.say(
+            unit, gid, Kind.ADDRESSES, body, is_again=is_again, rather_not_at=relays
+        )
+        if not is_again and not group.is_large:  # nothing of a large group comes to our buckets
+            self._whereabouts.told(unit, gid, others, envelope.seq)
+
+    def see_places(self) -> None:
+        """Relays of ours are elsewhere: whatever we write from now on says so."""
+        self._me.homes[:] = read_homes(self._vault)
+
+    def tell_places(self, unit: Unit) -> None:
+        """And everybody is told, as of another home."""
+        self._places.end_news(unit)
+        self._whereabouts.say_anew(unit)
+        self.tell_addresses(unit)
+
+    def has_moved_since(self, group: Group) -> bool:
+        """Whether our leaf says another address than ours, or that a relay is elsewhere."""
+        own = next(p for p in group.people if p.signer == self._me.signer).leaf.addresses
+        ours = self._me.addresses
+        return own != ours or not all(
+            then.relay.says_as(today.relay) for then, today in zip(own, ours, strict=True)
+        )
+
+    def arrived_at(self, unit: Unit, gid: bytes, signer: bytes, drop_id: bytes) -> None:
+        """A member's cell came into one of our buckets."""
+        row = unit.db.execute(
+            "SELECT identity FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
+        ).fetchone()
+        if row is not None:
+            self._whereabouts.came(unit, gid, row[0], drop_id)
+
+    def at_home(self, unit: Unit) -> None:
+        """The home bucket is another now, and what was counted in the one before counts no more."""
+        begin = self._delivery.read_so_far()
+        unit.db.execute("UPDATE conversation SET sure_seq = ?", (begin,))
+        unit.db.execute("UPDATE key_package SET bucket_seq = ?", (begin,))
+        self._delivery.forget_again(unit)
+        # What was still to be held at the relay that is left: who was told of it asks for it.
+        unit.db.execute(
+            "DELETE FROM outbox WHERE purpose = 'held' AND relay <> ?", (self._me.home.relay,)
+        )
+
+    def tell_unblocked(self, unit: Unit, identity: bytes) -> None:
+        """Tell somebody what they were not told while they were blocked."""
+        gid = self._roster.direct_with(identity)
+        self.tell(unit, gid)
+        self._saying.say_waiting(unit, gid)
+
+
+_new_addresses = codec.decoder_of(NewAddresses)

@@ -1,0 +1,48 @@
+"""What every rule stands on: the vault, the MLS engine, and the owners of further tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amanat.client.branches import Branches
+from amanat.client.claims import Claims
+from amanat.client.gaps import Gaps
+from amanat.client.history import History
+from amanat.client.holding import Holding
+from amanat.client.lineage import Lineages
+from amanat.client.offers import Offers
+from amanat.client.pieces import Pieces
+from amanat.client.repeats import Repeats
+from amanat.client.whereabouts import Whereabouts
+
+if TYPE_CHECKING:
+    from amanat import mls
+    from amanat.client.delivery import Delivery
+    from amanat.client.places import Places
+    from amanat.client.profile import Me
+    from amanat.client.vault import Vault
+
+
+class Base:
+    """The lowest floor of one vault's rules."""
+
+    def __init__(
+        self, vault: Vault, engine: mls.Engine, delivery: Delivery, places: Places, me: Me
+    ) -> None:
+        self.vault = vault
+        self.read = vault.read
+        self.engine = engine
+        self.delivery = delivery
+        self.places = places
+        self.me = me
+        self.gaps = Gaps(vault)
+        self.claims = Claims(vault, delivery, me)
+        self.whereabouts = Whereabouts(vault, me)
+        self.history = History(vault, me)
+        self.waiting = self.history.waiting
+        self.holding = Holding(vault, me)
+        self.pieces = Pieces(vault)
+        self.repeats = Repeats(vault)
+        self.offers = Offers(vault)
+        self.lineages = Lineages(vault, engine)
+        self.branches = Branches(vault, engine, self.lineages, me)

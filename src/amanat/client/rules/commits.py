@@ -1,0 +1,595 @@
+"""Commits: made of what people wish, judged in the order of the epoch drop, and won or lost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import structs
+
+from amanat import mls
+from amanat.client import rights
+from amanat.client.events import (
+    GroupChanged,
+    Removed,
+)
+from amanat.client.follow import WelcomeJoiners, WentOn
+from amanat.client.lineage import is_rightful
+from amanat.client.repeats import Awaited
+from amanat.client.rules.astray import Handed
+from amanat.client.rules.entering import REFRESH_MS
+from amanat.client.rules.files import file_drop
+from amanat.client.rules.key_packages import KEY_PACKAGES_GIVEN
+from amanat.client.rules.roster import Group, one_each
+from amanat.errors import (
+    CopiedVault,
+    FutureEpoch,
+    InvalidCommit,
+    InvalidMessage,
+    OwnMessage,
+    PeerError,
+    RelayLied,
+    WrongEpoch,
+)
+from amanat.protocol import codec
+from amanat.protocol.descriptor import decode_address
+from amanat.protocol.identity import (
+    check_credential,
+)
+from amanat.protocol.messages import (
+    COMMIT_FRAGMENT,
+    CellKind,
+    CommitInfo,
+    Epoch,
+    Kind,
+    Leave,
+    Policy,
+    Timer,
+    WelcomeFile,
+    WelcomeRef,
+    decode_commit_info,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from amanat.client.rules.addresses import Addresses
+    from amanat.client.rules.astray import Astray
+    from amanat.client.rules.base import Base
+    from amanat.client.rules.entering import Entering
+    from amanat.client.rules.epochs import Epochs
+    from amanat.client.rules.files import Files
+    from amanat.client.rules.gossip import Gossip
+    from amanat.client.rules.key_packages import Packages
+    from amanat.client.rules.roster import Roster
+    from amanat.client.rules.saying import Saying
+    from amanat.client.rules.warnings import Warnings
+    from amanat.client.unit import Memory, Unit
+
+LEAVE_TURN_MS = 15_000
+"""Each further member waits this much longer before committing what all of them would, so that
+usually one Commit is made and not all at once."""
+CUT_OFF_MS = 600_000
+"""How long messages of a later epoch may wait while the relay that holds the Commit before them is
+away, in milliseconds (10 minutes): then the group has gone on elsewhere."""
+FORGOTTEN_MS = 30_000
+"""How long after a relay has forgotten our Commit it is appended once more, in milliseconds."""
+OUTRUN_MS = 3_600_000
+"""How often a Commit that looks right, and that we cannot apply, makes us commit something
+ourselves, in milliseconds."""
+REFUSED_MS = 300_000
+"""How long a wish rests after a relay has refused its Commit for good, in milliseconds."""
+
+
+class _Plan(NamedTuple):
+    adds: dict[bytes, bytes]
+    """KeyPackages by identity."""
+    removes: list[int]
+    leaves: list[Leave]
+    policy: bytes | None
+    is_refresh: bool
+
+
+class Commits:
+    """The Commits of one vault."""
+
+    def __init__(
+        self,
+        base: Base,
+        *,
+        warnings: Warnings,
+        roster: Roster,
+        epochs: Epochs,
+        saying: Saying,
+        addresses: Addresses,
+        files: Files,
+        key_packages: Packages,
+        astray: Astray,
+        gossip: Gossip,
+        entering: Entering,
+    ) -> None:
+        self._delivery = base.delivery
+        self._engine = base.engine
+        self._me = base.me
+        self._read = base.read
+        self._gaps = base.gaps
+        self._history = base.history
+        self._lineages = base.lineages
+        self._repeats = base.repeats
+        self._waiting = base.waiting
+        self._whereabouts = base.whereabouts
+        self._warnings = warnings
+        self._roster = roster
+        self._epochs = epochs
+        self._saying = saying
+        self._addresses = addresses
+        self._files = files
+        self._key_packages = key_packages
+        self._astray = astray
+        self._gossip = gossip
+        self._entering = entering
+        self._outrun: Memory[bytes, int] = base.vault.memory()
+        """When we last outran a Commit in a group."""
+
+    def wish(self, unit: Unit, gid: bytes, kind: str, data: bytes, *, due_at: int) -> None:
+        """Keep what a person wants of a group until a Commit has made it so."""
+        unit.db.execute(
+            "INSERT INTO intent (gid, kind, data, due_at) VALUES (?, ?, ?, ?)",
+            (gid, kind, data, due_at),
+        )
+
+    def attempt(self, unit: Unit, gid: bytes) -> None:
+        """Make a Commit of what is wished and due, unless one is on its way.
+
+        Who is leaving still lets others go: all may leave at once.
+        """
+        if not self._roster.is_followed(gid):
+            return
+        if unit.db.execute("SELECT 1 FROM attempt WHERE gid = ?", (gid,)).fetchone():
+            return
+        group = self._roster.group(gid)
+        plan = self._plan(unit, gid, group)
+        if plan is None:
+            return
+        bundle = self._engine.commit(
+            gid,
+            adds=list(plan.adds.values()),
+            removes=plan.removes,
+            policy=plan.policy,
+            update=plan.is_refresh or bool(plan.removes),
+            aad=codec.encode(CommitInfo(leaves=plan.leaves)),
+        )
+        unit.db.execute(
+            "INSERT INTO attempt (gid, epoch, digest, welcome, tree, joiners, is_refresh, data)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                gid,
+                group.view.epoch,
+                bundle.sha256,
+                bundle.welcome,
+                bundle.tree,
+                json.dumps([identity.hex() for identity in plan.adds]),
+                plan.is_refresh,
+                bundle.commit,
+            ),
+        )
+        if len(group.people) == 1:
+            self._won(unit, gid)  # nobody else is in this epoch
+        else:
+            self._epochs.append_to_epoch(unit, gid, group, COMMIT_FRAGMENT, bundle.commit)
+
+    def _plan(self, unit: Unit, gid: bytes, group: Group) -> _Plan | None:
+        """What a Commit of the due intents holds; intents that are true already are forgotten."""
+        adds: dict[bytes, bytes] = {}
+        removes: list[int] = []
+        leaves: list[Leave] = []
+        policy = group.policy
+        rows = unit.db.execute(
+            "SELECT id, kind, data FROM intent WHERE gid = ? AND due_at <= ? ORDER BY id",
+            (gid, unit.now),
+        ).fetchall()
+        is_refresh = False
+
+        def may(deed: rights.Deed, whom: bytes | None = None) -> bool:
+            return self._roster.is_active(gid) and rights.may(
+                group.policy, group.people, self._me.identity, deed, whom
+            )
+
+        for row, kind, data in rows:
+            gone = [p for p in group.people if p.identity == data]
+            moot = kind in _DEEDS and not may(_DEEDS[kind], data)
+            if kind == "add":
+                moot = moot or bool(gone)
+                if not moot and data not in adds:
+                    package = self._key_packages.their_key_package(unit, data, group.view.suite)
+                    if package is not None:
+                        adds[data] = package
+            elif kind == "remove":
+                moot = moot or not gone
+                removes += [] if moot else [p.leaf_index for p in gone]
+            elif kind == "let-go":
+                wish = codec.decode(_leaves, data, InvalidMessage)
+                leaving = [p for p in group.people if rights.is_leaving(p, [wish], group=gid)]
+                moot = not leaving
+                if leaving:
+                    leaves.append(wish)
+                    removes += [p.leaf_index for p in leaving]
+            elif kind in ("refresh", "outrun"):
+                is_refresh = True
+            else:
+                changed = _with(policy, kind, data)
+                moot = moot or changed == policy or (kind in ("admin", "no-admin") and not gone)
+                policy = policy if moot else changed
+            if moot:
+                unit.db.execute("DELETE FROM intent WHERE id = ?", (row,))
+        ruling = rights.admins(group.policy, group.people)
+        if self._me.identity not in ruling and any(
+            p.leaf_index in removes and p.identity in ruling for p in group.people
+        ):
+            adds = {}  # a joiner could take the freed leaf and its rights: in the next epoch
+        if not (adds or removes or is_refresh or policy != group.policy):
+            return None
+        return _Plan(
+            adds,
+            sorted(set(removes)),
+            leaves,
+            codec.encode(policy) if policy != group.policy else None,
+            is_refresh,
+        )
+
+    def _judge(self, unit: Unit, gid: bytes, commit: bytes, *, is_read: bool) -> None:
+        """Apply a Commit if it is valid: the first one read from the epoch drop, or one that we
+        were handed where no drop can be read."""
+        if self._roster.state(gid) == "astray":
+            self._note_first(unit, gid, commit)
+            return
+        digest = hashlib.sha256(commit).digest()
+        row = unit.db.execute("SELECT digest FROM attempt WHERE gid = ?", (gid,)).fetchone()
+        if row is not None and digest == row[0]:
+            self._won(unit, gid)
+            return
+        try:
+            staged = self._engine.process(gid, commit)
+        except OwnMessage:
+            self._is_ours(unit, gid, commit)
+            return
+        except (WrongEpoch, FutureEpoch):
+            return  # of another epoch
+        except PeerError:
+            self._outrun_if_rightful(unit, gid, commit)
+            return  # junk: we cannot apply it
+        if not isinstance(staged, mls.StagedCommit):
+            return
+        group = self._roster.group(gid)
+        try:
+            rights.judge(
+                group.policy,
+                group.people,
+                staged,
+                group=gid,
+                most=rights.most_leaves(group.view.suite),
+            )
+        except InvalidCommit:
+            self._engine.reject(staged.handle)
+            return
+        self._engine.accept(staged.handle)
+        unit.db.execute("DELETE FROM attempt WHERE gid = ?", (gid,))  # ours lost the race
+        if staged.self_removed:
+            was_leaving = self._roster.state(gid) == "leaving"
+            if staged.external:  # a copy of this vault, older than we, has come back in our place
+                self._warnings.warn(unit, gid, CopiedVault.code, "the other copy is in it now")
+            self._entering.end(unit, gid)
+            unit.db.execute(
+                "UPDATE conversation SET state = ? WHERE gid = ?",
+                ("left" if was_leaving else "removed", gid),
+            )
+            if not was_leaving:
+                unit.events.append(Removed(gid))
+            return
+        self._lineages.goes_on(unit, gid, staged.epoch_before, commit, is_read=is_read)
+        if staged.external:
+            self._let_back(unit, gid, staged)
+            self._entering.enter_epoch(unit, gid)
+        else:
+            self._entering.enter_epoch(unit, gid, renewed=_renewed(staged.updates))
+        unit.follow(WentOn(gid))
+
+    def _note_first(self, unit: Unit, gid: bytes, commit: bytes) -> None:
+        """While we cannot apply Commits, keep the first rightful one of our epoch's drop: whoever
+        helps us has to have gone on by it."""
+        epoch = self._roster.group(gid).view.epoch
+        if self._lineages.step(gid, epoch) is None and is_rightful(
+            self._engine.lineage(gid), commit
+        ):
+            self._lineages.goes_on(unit, gid, epoch, commit, is_read=True)
+
+    def _is_ours(self, unit: Unit, gid: bytes, commit: bytes) -> None:
+        """Our key has signed a Commit that we do not have."""
+        self._note_first(unit, gid, commit)
+        digest = hashlib.sha256(commit).digest()
+        if unit.db.execute(
+            "SELECT 1 FROM refused WHERE gid = ? AND digest = ?", (gid, digest)
+        ).fetchone():
+            self._warnings.report_lie(unit, gid, how="a Commit that it had refused is there")
+            self._astray.go_astray(unit, gid, RelayLied.code, is_restart=False)
+        else:  # another copy of this vault has made it
+            self._astray.go_astray(unit, gid, CopiedVault.code, is_restart=True)
+
+    def _outrun_if_rightful(self, unit: Unit, gid: bytes, commit: bytes) -> None:
+        """A Commit may look right to all and be applied by its committer alone, or by some: those
+        who cannot make another, in turn, so that there is one for everybody else to go on by."""
+        is_rested = not 0 <= unit.now - self._outrun.get(gid, -OUTRUN_MS) < OUTRUN_MS
+        if (
+            is_rested
+            and self._roster.is_active(gid)
+            and is_rightful(self._engine.lineage(gid), commit)
+        ):
+            self._outrun[gid] = unit.now
+            leaves = sorted(person.leaf_index for person in self._roster.group(gid).people)
+            turn = leaves.index(self._roster.group(gid).view.own_leaf)
+            self.wish(unit, gid, "outrun", b"", due_at=unit.now + turn * LEAVE_TURN_MS)
+            self.attempt(unit, gid)
+
+    def _let_back(self, unit: Unit, gid: bytes, commit: mls.StagedCommit) -> None:
+        """A member has come in again: what they say begins anew, as far as they have lost count."""
+        signer = commit.committer.signer
+        identity = check_credential(commit.committer.credential, signer=signer).identity
+        if self._astray.ends_helping(gid):
+            for peer in one_each(self._roster.others(self._roster.group(gid))):
+                self._saying.post(unit, gid, peer, CellKind.NOTICE, b"")
+        self._delivery.forget_chains(unit, gid, identity, signer)
+        if decode_commit_info(commit.aad).is_restart:
+            self._gaps.begin(unit, gid, signer, identity)
+            unit.db.execute("DELETE FROM their_key_package WHERE identity = ?", (identity,))
+
+    def _won(self, unit: Unit, gid: bytes) -> None:
+        """Our Commit is the first valid one: merge it, tell the members, let the joiners in."""
+        digest, welcome, tree, joiners, refreshed, commit = unit.db.execute(
+            "SELECT digest, welcome, tree, joiners, is_refresh, data FROM attempt WHERE gid = ?",
+            (gid,),
+        ).fetchone()
+        before = self._roster.group(gid)
+        view = self._engine.merge_pending(gid, digest)
+        is_read = not self._epochs.is_holed(gid, before.view.epoch)
+        self._lineages.goes_on(unit, gid, before.view.epoch, commit, is_read=is_read)
+        self._roster.forget_group(gid)  # a notice says where we are now
+        unit.db.execute("DELETE FROM attempt WHERE gid = ?", (gid,))
+        if refreshed:
+            unit.db.execute("DELETE FROM intent WHERE gid = ? AND kind = 'refresh'", (gid,))
+            unit.db.execute(
+                "UPDATE conversation SET refreshed_at = ? WHERE gid = ?", (unit.now, gid)
+            )
+        for peer in one_each(self._roster.others(before)):
+            # In a large group there are no chains and none are needed: its epoch drop is followed.
+            self._saying.post(unit, gid, peer, CellKind.NOTICE, b"")
+        self._entering.enter_epoch(unit, gid, renewed=_renewed(view.updates))
+        if welcome is not None:
+            people = [bytes.fromhex(one) for one in json.loads(joiners)]
+            unit.follow(WelcomeJoiners(gid, welcome, tree, people))
+        unit.follow(WentOn(gid))
+
+    def went_on(self, unit: Unit, gid: bytes) -> None:
+        """The group is in its next epoch, and what came early was heard: go on with what is still
+        wished."""
+        if not self._roster.is_active(gid) and self._roster.group(gid).identities == {
+            self._me.identity
+        }:
+            self._entering.go(unit, gid)  # the last one out
+            return
+        unit.events.append(GroupChanged(gid))
+        self.attempt(unit, gid)
+
+    def give_up_attempt(self, unit: Unit, gid: bytes) -> None:
+        """A relay has refused our Commit for good.
+
+        It can never be whole in the drop, so it cannot win, and nobody can have merged it.
+        """
+        row = unit.db.execute(
+            "DELETE FROM attempt WHERE gid = ? RETURNING digest", (gid,)
+        ).fetchone()
+        if row is not None:
+            unit.db.execute("INSERT OR REPLACE INTO refused VALUES (?, ?)", (gid, row[0]))
+            self._engine.clear_pending(gid)
+            unit.db.execute("DELETE FROM outbox WHERE about = ? AND purpose = 'commit'", (gid,))
+            unit.db.execute(
+                "UPDATE intent SET due_at = ? WHERE gid = ?", (unit.now + REFUSED_MS, gid)
+            )
+
+    def taken(self, gid: bytes, epoch: int) -> bytes:
+        """The digest of a Commit that we have put into the drop of an epoch to end it, if the relay
+        says that it has all of it; empty otherwise."""
+        if self._read.execute(
+            "SELECT 1 FROM outbox WHERE about = ? AND purpose IN ('create', 'commit', 'handed')",
+            (gid,),
+        ).fetchone():
+            return b""
+        row = self._read.execute(
+            "SELECT digest FROM attempt WHERE gid = ? AND epoch = ? AND data != x''", (gid, epoch)
+        ).fetchone()
+        if row is not None:
+            return bytes(row[0])
+        row = self._read.execute(
+            "SELECT data FROM handed WHERE gid = ? AND epoch = ? AND is_out", (gid, epoch)
+        ).fetchone()
+        return hashlib.sha256(row[0]).digest() if row else b""
+
+    def append_again(self, unit: Unit, gid: bytes, digest: bytes) -> None:
+        """The epoch drop was read to its end and our Commit, which the relay had taken before,
+        was not there: append it once more."""
+        row = unit.db.execute(
+            "SELECT data, epoch, missing FROM attempt WHERE gid = ? AND digest = ?", (gid, digest)
+        ).fetchone()
+        if row is None:
+            self._is_not_shown(unit, gid, digest)
+            return  # it was there, or another was
+        data, epoch, missing = row
+        if missing:  # else all of it was there, and something of ours has taken its room
+            self._warnings.report_lie(unit, gid, how="a Commit that it had taken is not there")
+        unit.db.execute("UPDATE epoch_drop SET made = 0 WHERE gid = ? AND epoch = ?", (gid, epoch))
+        self._epochs.append_to_epoch(
+            unit, gid, self._roster.group(gid), COMMIT_FRAGMENT, data, after_ms=FORGOTTEN_MS
+        )
+
+    def _is_not_shown(self, unit: Unit, gid: bytes, digest: bytes) -> None:
+        """A Commit that we were handed is not in the drop, though the relay has taken it: go on by
+        it."""
+        handed = self._astray.handed(gid)
+        if handed is None or hashlib.sha256(handed.commit).digest() != digest:
+            return
+        if handed.missing:
+            self._warnings.report_lie(unit, gid, how="a Commit that it had taken is not there")
+        self._take_handed(unit, gid, handed)
+
+    def _take_handed(self, unit: Unit, gid: bytes, handed: Handed) -> None:
+        unit.db.execute("DELETE FROM handed WHERE gid = ? AND epoch = ?", (gid, handed.epoch))
+        self._judge(unit, gid, handed.commit, is_read=False)
+
+    def welcome_joiners(
+        self, unit: Unit, gid: bytes, welcome: bytes, tree: bytes, joiners: list[bytes]
+    ) -> None:
+        """Have our home keep the Welcome of those whom a Commit has let in, and tell each of it."""
+        suite = self._roster.group(gid).view.suite
+        file = self._files.put_file(
+            unit, codec.encode(WelcomeFile(welcome, tree, self._roster.clock(gid)))
+        )
+        self._repeats.keep(
+            unit,
+            "file",
+            file_drop(file).drop_id,
+            ["create", "file"],
+            people=[Awaited(gid, identity) for identity in joiners],
+        )
+        name = self._roster.group(gid).policy.name
+        for identity in joiners:
+            (used,) = unit.db.execute(
+                "DELETE FROM their_key_package WHERE ref = (SELECT ref FROM their_key_package"
+                " WHERE identity = ? AND suite = ? ORDER BY rowid LIMIT 1) RETURNING ref",
+                (identity, suite),
+            ).fetchone() or (bytes(32),)
+            body = codec.encode(WelcomeRef(group=gid, file=file, name=name, key_package=used))
+            self._saying.say(unit, self._roster.direct_with(identity), Kind.WELCOME, body)
+        life_s = self._history.timer(gid)
+        if life_s and self._roster.is_active(gid) and self._roster.may_time(gid, self._me.identity):
+            self._saying.do(unit, gid, Kind.TIMER, codec.encode(Timer(life_s)))
+
+    def _put_into_drop(self, unit: Unit, gid: bytes) -> None:
+        group = self._roster.group(gid)
+        if not self._roster.is_followed(gid):
+            return
+        row = unit.db.execute(
+            "UPDATE handed SET is_out = 1 WHERE gid = ? AND epoch = ? AND is_out = 0"
+            " RETURNING data",
+            (gid, group.view.epoch),
+        ).fetchone()
+        if row is not None:
+            self._epochs.append_to_epoch(unit, gid, group, COMMIT_FRAGMENT, row[0], of="handed")
+
+    def cut_off(self, unit: Unit, gid: bytes) -> None:
+        """The relay of our epoch's drop cannot be reached: if others have long gone on without
+        us, go on by the Commit that we were handed."""
+        handed = self._astray.handed(gid)
+        is_long = unit.db.execute(
+            "SELECT 1 FROM early WHERE gid = ? AND kept_at <= ?", (gid, unit.now - CUT_OFF_MS)
+        ).fetchone()
+        if handed is not None and is_long and self._roster.is_active(gid):
+            self._take_handed(unit, gid, handed)
+
+    def come_back(
+        self, unit: Unit, gid: bytes, *, is_restart: bool, between: Iterable[Epoch]
+    ) -> None:
+        """Our external Commit has won and is merged. `between` are the epochs that led to it.
+
+        After a restart we count anew, and what not everybody had confirmed is said again: no word
+        is deleted together with the keys it was sealed under.
+        """
+        known = {self._me.identity, *self._gaps.people(gid)}
+        self._epochs.drop_epochs(unit, gid, before=2**62)
+        self._delivery.end_chains(unit, gid)
+        unit.db.execute(
+            "DELETE FROM outbox WHERE about = ? AND purpose IN ('commit', 'handed')", (gid,)
+        )
+        for table in ("attempt", "early", "handed", "unproven"):
+            unit.db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+        for epoch in between:
+            unit.db.execute(
+                "INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)",
+                (gid, epoch.number, epoch.state, unit.now),
+            )
+        unit.db.execute(
+            "DELETE FROM epoch WHERE gid = ? AND number > ?", (gid, self._engine.group(gid).epoch)
+        )
+        unit.db.execute("UPDATE conversation SET state = 'active' WHERE gid = ?", (gid,))
+        if is_restart:
+            self._waiting.keep(unit, gid, self._saying.not_come(gid))
+            self._gaps.count_anew(unit, gid)
+            self._whereabouts.forget_told(unit, gid)
+        self._gaps.resume(unit, gid)
+        self._entering.enter_epoch(unit, gid)
+        self._entering.plan_refresh(unit, gid, REFRESH_MS[1])
+        if is_restart and self._roster.group(gid).policy.direct:
+            self._key_packages.give_key_packages(unit, gid, mls.HYBRID_SUITE, KEY_PACKAGES_GIVEN)
+        self._addresses.tell(unit, gid)  # if we had moved: nothing could be said here meanwhile
+        if self._roster.group(gid).identities <= known:
+            self._saying.say_waiting(unit, gid)
+        else:  # what was written before somebody came is not for them
+            self._waiting.forget(unit, gid)
+        self.attempt(unit, gid)
+
+    def take_commit(self, unit: Unit, gid: bytes, epoch: int, commit: bytes) -> None:
+        """Take what may be a Commit from the drop of an epoch. Whose pieces it came in does not
+        matter: it is signed itself, and whoever was handed it puts it there."""
+        if not self._roster.reads_drops(gid):
+            return
+        step = self._lineages.step(gid, epoch)
+        if epoch == self._roster.group(gid).view.epoch:
+            self._judge(unit, gid, commit, is_read=not self._epochs.is_holed(gid, epoch))
+        elif step is not None and not step.is_read:
+            # We went on by a Commit that we could not read here then.
+            self._gossip.compare(unit, gid, epoch, commit, step.commit)
+
+    def has_looked(self, unit: Unit, gid: bytes, epoch: int) -> None:
+        """The drop of an epoch was read to its end."""
+        if not self._roster.reads_drops(gid) or epoch != self._roster.group(gid).view.epoch:
+            return
+        unit.db.execute(
+            "UPDATE comeback SET ask_due_at = ? WHERE gid = ? AND is_lost AND tries = 0"
+            " AND ask_due_at > ?",
+            (unit.now, gid, unit.now),
+        )
+        self._put_into_drop(unit, gid)
+
+
+_DEEDS: dict[str, rights.Deed] = {
+    "add": "add",
+    "remove": "remove",
+    "rename": "rename",
+    "admin": "administer",
+    "no-admin": "administer",
+    "roles": "administer",
+    "place": "place",
+}
+"""The right that each wish takes; the others need none."""
+_leaves = codec.decoder_of(Leave)
+
+
+def _renewed(updates: Iterable[mls.Member]) -> set[bytes]:
+    """The identities whose leaves a Commit renews."""
+    return {check_credential(one.credential, signer=one.signer).identity for one in updates}
+
+
+def _with(policy: Policy, kind: str, data: bytes) -> Policy:
+    """The policy as somebody wishes it."""
+    match kind:
+        case "rename":
+            return structs.replace(policy, name=data.decode())
+        case "roles":
+            return structs.replace(policy, **json.loads(data))
+        case "place":
+            relay, region = json.loads(data)
+            address = decode_address(bytes.fromhex(relay), InvalidCommit)
+            return structs.replace(policy, relay=address, region=region)
+        case "admin":
+            return structs.replace(policy, admins=sorted({*policy.admins, data}))
+        case _:
+            return structs.replace(policy, admins=[a for a in policy.admins if a != data])

@@ -1,0 +1,308 @@
+"""Beginning, entering the next epoch of a conversation, and ending our part in it."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, NamedTuple
+
+from amanat import mls
+from amanat.client import rights
+from amanat.client.follow import HearEarly
+from amanat.client.pieces import (
+    pack_signers,
+)
+from amanat.client.rules.roster import Group
+from amanat.client.rules.saying import NO_HASH
+from amanat.client.waiting import Word
+from amanat.errors import (
+    GroupTooLarge,
+)
+from amanat.protocol import codec
+from amanat.protocol.identity import (
+    check_name,
+)
+from amanat.protocol.messages import (
+    Policy,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from amanat.client.rules.addresses import Addresses
+    from amanat.client.rules.astray import Astray
+    from amanat.client.rules.base import Base
+    from amanat.client.rules.epochs import Epochs
+    from amanat.client.rules.roster import Roster
+    from amanat.client.rules.saying import Saying
+    from amanat.client.unit import Unit
+
+LATE_MS = 3_000
+"""How long after a Commit the drops before it are looked into for late messages, in ms."""
+KEPT_EPOCHS = 3
+"""Epoch drops that are still read, the current one among them: the engine keeps as many epochs'
+keys (research: messages arrive up to two epochs late)."""
+KEPT_STATES = 256
+"""Epochs of a group whose states are kept to compare with what others say."""
+REFRESH_MS = (3_600_000, 7 * 86_400_000)
+"""When a member refreshes the keys of their leaf: about an hour after they came, then every week in
+which somebody spoke, each a random half earlier or later (post-compromise security, RFC 9750,
+section 8.2.2)."""
+REFRESH_PEOPLE = 50
+"""In a group of more, everyone's turn comes as much more rarely: each refresh is a Commit."""
+
+
+class GivenUp(NamedTuple):
+    """A 1:1 conversation that was given up for another with the same person, and what we had said
+    there that did not come."""
+
+    gid: bytes
+    words: list[Word]
+
+
+class Past(NamedTuple):
+    """What of a conversation outlives our membership, as its messages do; all else begins anew when
+    we are let in again."""
+
+    clock: int = 0
+    """What was said before stands before what is said now."""
+    read_row: int = 0
+    hidden: int = 0
+    sent_seq: int = 0
+    """No number of an envelope of ours is used twice."""
+
+
+class Entering:
+    """The epochs that one vault enters."""
+
+    def __init__(
+        self,
+        base: Base,
+        *,
+        roster: Roster,
+        epochs: Epochs,
+        saying: Saying,
+        addresses: Addresses,
+        astray: Astray,
+    ) -> None:
+        self._delivery = base.delivery
+        self._engine = base.engine
+        self._me = base.me
+        self._places = base.places
+        self._branches = base.branches
+        self._gaps = base.gaps
+        self._history = base.history
+        self._holding = base.holding
+        self._lineages = base.lineages
+        self._waiting = base.waiting
+        self._whereabouts = base.whereabouts
+        self._roster = roster
+        self._epochs = epochs
+        self._saying = saying
+        self._addresses = addresses
+        self._astray = astray
+
+    def start_direct(self, unit: Unit, key_package: bytes) -> tuple[bytes, bytes, bytes]:
+        """Start the 1:1 conversation with the person of a KeyPackage: (gid, Welcome, tree).
+
+        Raises InvalidKeyPackage or InvalidCredential.
+        """
+        them = self._roster.person_of(key_package, now=unit.now)
+        gid = secrets.token_bytes(16)
+        self._create(
+            unit,
+            gid,
+            mls.HYBRID_SUITE,
+            direct=sorted([self._me.identity, them.identity]),
+            name="",
+            admins=[],
+        )
+        bundle = self._engine.commit(gid, adds=[key_package])
+        # Nobody else is in epoch 0, so no other Commit can win: merge at once.
+        self._engine.merge_pending(gid, bundle.sha256)
+        self.enter_epoch(unit, gid)
+        self.plan_refresh(unit, gid, REFRESH_MS[1])
+        return gid, bundle.welcome or b"", bundle.tree or b""
+
+    def create_group(self, unit: Unit, name: str, *, people: int) -> bytes:
+        """Start a group with ourselves as its admin; its gid. Raises BadArgument or GroupTooLarge.
+
+        `people` is how many are expected: beyond MAX_HYBRID_LEAVES the classical suite is used.
+        """
+        name = check_name(name)
+        if people > rights.MAX_CLASSICAL_LEAVES:
+            raise GroupTooLarge(f"at most {rights.MAX_CLASSICAL_LEAVES}")
+        suite = mls.HYBRID_SUITE if people <= rights.MAX_HYBRID_LEAVES else mls.CLASSICAL_SUITE
+        gid = secrets.token_bytes(16)
+        self._create(unit, gid, suite, direct=[], name=name, admins=[self._me.identity])
+        self.enter_epoch(unit, gid)
+        self.plan_refresh(unit, gid, REFRESH_MS[1])
+        return gid
+
+    def _create(
+        self,
+        unit: Unit,
+        gid: bytes,
+        suite: int,
+        *,
+        direct: list[bytes],
+        name: str,
+        admins: list[bytes],
+    ) -> None:
+        home = self._me.home
+        policy = Policy(
+            direct=direct, name=name, admins=admins, relay=home.address, region=home.region
+        )
+        self._engine.create_group(
+            gid,
+            suite,
+            self._me.signer,
+            self._me.credential,
+            self._me.new_leaf(),
+            codec.encode(policy),
+        )
+        self.insert(unit, gid, Past(), sure=self._delivery.read_so_far())
+
+    def insert(self, unit: Unit, gid: bytes, past: Past, *, sure: int) -> None:
+        """Keep a conversation that we are in from now on. `sure` is the seq of the home bucket
+        beyond which its members speak."""
+        unit.db.execute(
+            "INSERT INTO conversation (gid, state, sent_hash, look_due_at, sure_seq, clock,"
+            " read_row, hidden, sent_seq) VALUES (?, 'active', ?, ?, ?, ?, ?, ?, ?)",
+            (gid, NO_HASH, unit.now, sure, *past),
+        )
+
+    def enter_epoch(
+        self, unit: Unit, gid: bytes, *, renewed: AbstractSet[bytes] = frozenset()
+    ) -> None:
+        """See to what comes with an epoch; `renewed` are the people whose keys are new in it."""
+        self._roster.forget_group(gid)
+        group = self._roster.group(gid)
+        epoch = group.view.epoch
+        secret = self._engine.export_secret(gid, "amanat epoch drop", b"", 32)
+        unit.db.execute(
+            "INSERT INTO epoch_drop (gid, epoch, secret, relay, region, signers)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                gid,
+                epoch,
+                secret,
+                group.policy.relay.key,
+                group.policy.region,
+                pack_signers((p.leaf_index, p.signer) for p in group.people),
+            ),
+        )
+        self._epochs.drop_epochs(unit, gid, before=epoch - KEPT_EPOCHS + 1)
+        unit.db.execute(
+            "INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)",
+            (gid, epoch, group.view.state[:8], unit.now),
+        )
+        unit.db.execute(
+            "DELETE FROM epoch WHERE gid = ? AND number <= ?", (gid, epoch - KEPT_STATES)
+        )
+        self._lineages.entered(unit, gid)
+        self._branches.forget(unit, gid, before=self._lineages.oldest(gid))
+        self._astray.end_doubts(gid)
+        unit.db.execute("DELETE FROM handed WHERE gid = ? AND epoch < ?", (gid, epoch))
+        unit.db.execute("DELETE FROM intent WHERE gid = ? AND kind = 'outrun'", (gid,))
+        self._meet(unit, gid, group)
+        self._saying.see_delivered(unit, gid)  # who has gone need not confirm it any more
+        self._places.learn(unit, group.policy.relay)
+        self._whereabouts.keep(unit, gid, group.identities)
+        if group.policy.direct:
+            for peer in self._roster.others(group):
+                self._delivery.keep_way_back(unit, peer.identity, peer.delivery)
+        if group.is_large:
+            self._delivery.end_chains(unit, gid)
+            # Who spoke before they knew of the Commit spoke into the drop we have just left.
+            self._roster.look_soon(unit, gid, at=unit.now + LATE_MS)
+        else:
+            peers = self._roster.others(group)
+            chains = self._engine.export_secret(gid, "amanat chains", b"", 32)
+            begun = self._delivery.keep_chains(
+                unit, gid, peers, chains, epoch=epoch, renewed=renewed
+            )
+            if begun.is_any:
+                (sure,) = unit.db.execute(
+                    "SELECT sure_seq FROM conversation WHERE gid = ?", (gid,)
+                ).fetchone()
+                self._delivery.read_again(unit, sure)
+            if begun.is_first and self._addresses.has_moved_since(group):
+                self._addresses.tell(unit, gid)  # newcomers see where we were
+        if any(p.leaf.addresses[0].relay != group.policy.relay for p in group.people):
+            # Members of other relays cannot make the drop they may need: whoever can, does.
+            self._epochs.make_epoch_drop(unit, gid, group)
+        unit.follow(HearEarly(gid))
+
+    def _meet(self, unit: Unit, gid: bytes, group: Group) -> None:
+        """Begin to count what new members say, and end it with those who are gone."""
+        there = {p.signer: p.identity for p in group.people if p.signer != self._me.signer}
+        known = {r[0] for r in unit.db.execute("SELECT signer FROM since WHERE gid = ?", (gid,))}
+        for signer in known - set(there):
+            unit.db.execute("DELETE FROM since WHERE gid = ? AND signer = ?", (gid, signer))
+            self._gaps.forget(unit, gid, signer)
+        for signer in set(there) - known:
+            unit.db.execute(
+                "INSERT INTO since (gid, signer, sent_seq, epoch)"
+                " SELECT gid, ?, sent_seq, ? FROM conversation WHERE gid = ?",
+                (signer, group.view.epoch, gid),
+            )
+            self._gaps.begin(unit, gid, signer, there[signer])
+
+    def mark_sure(self, unit: Unit, gid: bytes, epoch: int, seq: int) -> None:
+        """No Commit had ended this epoch when the own bucket had been read up to `seq`: members
+        who come later speak beyond it."""
+        if self._roster.is_followed(gid) and self._roster.group(gid).view.epoch == epoch:
+            unit.db.execute("UPDATE conversation SET sure_seq = ? WHERE gid = ?", (seq, gid))
+
+    def end(self, unit: Unit, gid: bytes) -> None:
+        """Forget what is needed only while we are a member; the messages stay."""
+        self._delivery.end_chains(unit, gid)
+        self._gaps.end(unit, gid)
+        self._holding.end(unit, gid)
+        self._waiting.forget(unit, gid)
+        self._whereabouts.keep(unit, gid, ())
+        self._epochs.drop_epochs(unit, gid, before=2**62)
+        self._lineages.forget(unit, gid)
+        self._branches.forget(unit, gid)
+        for table in (
+            "since",
+            "epoch",
+            "intent",
+            "attempt",
+            "early",
+            "handed",
+            "refused",
+            "comeback",
+            "unproven",
+        ):
+            unit.db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+        self._roster.forget_group(gid)
+
+    def go(self, unit: Unit, gid: bytes) -> None:
+        """End our part in a conversation that we have left."""
+        self.end(unit, gid)
+        unit.db.execute("UPDATE conversation SET state = 'left' WHERE gid = ?", (gid,))
+
+    def abandon(self, unit: Unit, identity: bytes) -> GivenUp:
+        """Leave the 1:1 conversation with somebody who is not in it. What was said there belongs
+        into the one that stays (`go_on_from`)."""
+        gid = self._roster.direct_with(identity)
+        words = [*self._saying.not_come(gid), *self._waiting.all(gid)]
+        unit.db.execute("DELETE FROM outbox WHERE about = ?", (gid,))
+        self.go(unit, gid)
+        return GivenUp(gid, words)
+
+    def go_on_from(self, unit: Unit, gone: GivenUp, gid: bytes) -> None:
+        """Show in a 1:1 conversation what was said in one that was given up for it, and say
+        again what did not come there."""
+        self._roster.move_clock(unit, gid, self._roster.clock(gone.gid))
+        self._history.move(unit, gone.gid, gid)
+        self._waiting.keep(unit, gid, gone.words)
+        self._saying.say_waiting(unit, gid)
+
+    def plan_refresh(self, unit: Unit, gid: bytes, pause: int) -> None:
+        """Plan the next refresh of our keys, after about this pause in milliseconds."""
+        people = len(self._roster.group(gid).people)
+        pause *= max(1, people // REFRESH_PEOPLE)
+        due_at = unit.now + pause // 2 + secrets.randbelow(pause)
+        unit.db.execute("UPDATE conversation SET refresh_due_at = ? WHERE gid = ?", (due_at, gid))

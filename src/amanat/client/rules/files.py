@@ -1,0 +1,74 @@
+"""Files: a drop of their own, whose secret is told to whoever may read it."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import TYPE_CHECKING
+
+from amanat.protocol import wire
+from amanat.protocol.cells import MAX_PAYLOAD, OneTime, one_time, seal
+from amanat.protocol.drops import (
+    MESSAGE_RETENTION_DAYS,
+    Drop,
+    derive_drop,
+    expand,
+)
+from amanat.protocol.messages import (
+    FileRef,
+)
+
+if TYPE_CHECKING:
+    from amanat.client.rules.base import Base
+    from amanat.client.rules.epochs import Epochs
+    from amanat.client.unit import Unit
+
+
+class Files:
+    """The files of one vault."""
+
+    def __init__(self, base: Base, *, epochs: Epochs) -> None:
+        self._delivery = base.delivery
+        self._me = base.me
+        self._epochs = epochs
+
+    def put_file(self, unit: Unit, data: bytes) -> FileRef:
+        """Have our home relay keep a file for whoever is told of it."""
+        home = self._me.home
+        ref = FileRef(
+            relay=home.address,
+            region=home.region,
+            secret=secrets.token_bytes(32),
+            size=len(data),
+            digest=hashlib.sha256(data).digest(),
+        )
+        # Whoever is told of the file can read it, and nobody else can put anything there.
+        drop = file_drop(ref)._replace(append_token=secrets.token_bytes(32))
+        about = drop.drop_id
+        self._epochs.queue_create(unit, home.address, drop, MESSAGE_RETENTION_DAYS, about=about)
+        for index, once in enumerate(file_keys(ref)):
+            piece = data[index * MAX_PAYLOAD : (index + 1) * MAX_PAYLOAD]
+            cell = seal(once, piece, region=ref.region, drop_id=drop.drop_id)
+            request = wire.Append(0, drop.drop_id, drop.append_token, cell)
+            self._delivery.queue(
+                unit, home.address, request, purpose="file", about=about, due_at=unit.now
+            )
+        return ref
+
+
+def file_drop(ref: FileRef) -> Drop:
+    """The drop a file rests in."""
+    return derive_drop(ref.secret, purpose=b"amanat file drop", region=ref.region)
+
+
+def file_keys(ref: FileRef) -> list[OneTime]:
+    """Label and key of each chunk of a file, in order."""
+    drop = file_drop(ref)
+    return [
+        one_time(
+            expand(ref.secret, b"amanat file chunk", index.to_bytes(4, "big")),
+            region=ref.region,
+            drop_id=drop.drop_id,
+        )
+        for index in range(-(-ref.size // MAX_PAYLOAD))
+    ]

@@ -1,0 +1,509 @@
+"""What comes in: the rule that a cell concerns takes it, and then what follows from it is done."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, assert_never
+
+from msgspec import structs
+
+from amanat import mls
+from amanat.client.follow import Follow, HearEarly, WelcomeJoiners, WentOn
+from amanat.client.holding import Fetched, HeldDrop
+from amanat.client.rules.key_packages import KEY_PACKAGES_GIVEN
+from amanat.client.rules.roster import MAX_CLOCK_STEP
+from amanat.client.vault import fingerprint
+from amanat.errors import (
+    BrokenChain,
+    FutureEpoch,
+    HeardOtherwise,
+    InvalidCell,
+    InvalidCredential,
+    InvalidKeyPackage,
+    InvalidMessage,
+    MessageLost,
+    NotAdmin,
+    OwnMessage,
+    PeerError,
+    ReusedSecret,
+    TooOld,
+)
+from amanat.protocol import codec, wire
+from amanat.protocol.identity import (
+    check_credential,
+)
+from amanat.protocol.messages import (
+    BEFORE,
+    COMMIT_FRAGMENT,
+    HELD_FRAGMENT,
+    HOLDS,
+    MARK_BYTES,
+    MAX_KEY_PACKAGES,
+    NO_MARK,
+    Ack,
+    Befores,
+    CellKind,
+    Declined,
+    Envelope,
+    Epoch,
+    KeyPackages,
+    KeyPackagesWanted,
+    Kind,
+    PairCell,
+    Place,
+    Repair,
+    Votes,
+    WelcomeRef,
+    decode_envelope,
+    envelope_hash,
+)
+
+if TYPE_CHECKING:
+    from amanat.client.rules.addresses import Addresses
+    from amanat.client.rules.astray import Astray
+    from amanat.client.rules.base import Base
+    from amanat.client.rules.commits import Commits
+    from amanat.client.rules.epochs import Epochs
+    from amanat.client.rules.gossip import Gossip
+    from amanat.client.rules.joining import Joining
+    from amanat.client.rules.key_packages import Packages
+    from amanat.client.rules.repair import Repairs
+    from amanat.client.rules.roster import Roster
+    from amanat.client.rules.saying import Saying
+    from amanat.client.rules.warnings import Warnings
+    from amanat.client.rules.wishes import Wishes
+    from amanat.client.unit import Unit
+
+_WANTED_OF_US = frozenset({Kind.KEY_PACKAGES_WANTED, Kind.WELCOME, Kind.TIMER})
+"""What somebody we have blocked gets no answer to in our 1:1 conversation."""
+_TO_CONTACTS = {Kind.KEY_PACKAGES, Kind.KEY_PACKAGES_WANTED, Kind.WELCOME, Kind.DECLINED}
+"""What is heard in conversations of two only."""
+
+
+class Hearing:
+    """What one vault hears."""
+
+    def __init__(
+        self,
+        base: Base,
+        *,
+        warnings: Warnings,
+        roster: Roster,
+        epochs: Epochs,
+        saying: Saying,
+        addresses: Addresses,
+        key_packages: Packages,
+        astray: Astray,
+        gossip: Gossip,
+        repair: Repairs,
+        commits: Commits,
+        wishes: Wishes,
+        joining: Joining,
+    ) -> None:
+        self._delivery = base.delivery
+        self._engine = base.engine
+        self._me = base.me
+        self._places = base.places
+        self._claims = base.claims
+        self._gaps = base.gaps
+        self._history = base.history
+        self._holding = base.holding
+        self._pieces = base.pieces
+        self._repeats = base.repeats
+        self._whereabouts = base.whereabouts
+        self._warnings = warnings
+        self._roster = roster
+        self._epochs = epochs
+        self._saying = saying
+        self._addresses = addresses
+        self._key_packages = key_packages
+        self._astray = astray
+        self._gossip = gossip
+        self._repair = repair
+        self._commits = commits
+        self._wishes = wishes
+        self._joining = joining
+
+    def read_epoch(
+        self, unit: Unit, gid: bytes, epoch: int, cells: wire.Cells, *, take: int
+    ) -> None:
+        """Take the first `take` cells of an epoch drop's reply.
+
+        Raises RelayLied when they do not continue what was read before.
+        """
+        try:
+            place = self._epochs.epoch_place(gid, epoch)
+        except KeyError:
+            return  # the group has moved on since the request
+        if cells.first > self._delivery.read_from(place.drop.drop_id) + 1:
+            self._epochs.has_hole(gid, epoch)
+        for cell in self._delivery.advance(unit, place.drop.drop_id, cells, take):
+            try:
+                piece = place.open(cell)
+            except InvalidCell:
+                continue  # junk of somebody who knows the drop; skipped alike by every member
+            if piece.kind == COMMIT_FRAGMENT:
+                self._epochs.was_shown(unit, gid, piece)
+            data = self._pieces.take(unit, place.drop.drop_id, piece)
+            if data is None:
+                continue
+            if piece.kind == COMMIT_FRAGMENT:
+                self._commits.take_commit(unit, gid, epoch, data)
+            elif not self._roster.is_followed(gid):
+                continue
+            elif piece.kind == HELD_FRAGMENT:
+                self._expect_held(unit, gid, b"", data, Epoch(0, bytes(8)))
+            else:
+                self.receive(unit, gid, data)
+            self.drain(unit)
+
+    def receive(self, unit: Unit, gid: bytes, message: bytes) -> None:
+        """Take an MLS message that came by a pair chain or an epoch drop."""
+        if not self._roster.is_followed(gid):
+            return
+        try:
+            received = self._engine.process(gid, message)
+        except FutureEpoch:
+            self._astray.keep_early(unit, gid, message)
+            return
+        except (OwnMessage, ReusedSecret):
+            return  # whoever knows an epoch drop can show all of it once more
+        except TooOld:
+            return  # if it is news, it is missed, and its author says it again
+        except PeerError as error:
+            self._warnings.warn(unit, gid, error.code, "a message could not be read")
+            return
+        if isinstance(received, mls.StagedCommit):
+            self._engine.reject(received.handle)  # Commits count in the epoch drop only
+            return
+        try:
+            sender = check_sender(received)
+            envelope = decode_envelope(received.plaintext)
+        except PeerError as error:
+            self._warnings.warn(unit, gid, error.code, "a message could not be read")
+            return
+        digest = envelope_hash(received.plaintext)
+        mark = received.aad if len(received.aad) == MARK_BYTES else NO_MARK
+        self._hear(unit, gid, sender, received.signer, envelope, digest, mark=mark)
+
+    def take(
+        self, unit: Unit, gid: bytes, signer: bytes, cell: PairCell, *, is_past: bool = False
+    ) -> None:
+        """Take a cell that came by a pair chain, or by one that has ended (`is_past`)."""
+        self._gossip.check_gossip(unit, gid, signer, cell)
+        match cell.kind:
+            case CellKind.MLS:
+                self.receive(unit, gid, cell.payload)
+            case CellKind.NOTICE:
+                self._astray.called(unit, gid, cell.epoch)
+            case CellKind.HELD:
+                self._expect_held(unit, gid, signer, cell.payload, cell.epoch, is_past=is_past)
+            case CellKind.REPAIR if is_past:
+                # Nothing but that chain vouches for it, and a copy of a vault may still have that.
+                self._gaps.ask_now(unit, gid, signer)
+            case CellKind.WANTED | CellKind.REPAIR if self._roster.is_followed(gid):
+                people = {p.signer: p.identity for p in self._roster.group(gid).people}
+                if signer not in people:
+                    return
+                try:
+                    if cell.kind == CellKind.WANTED:
+                        self._repair.repair(unit, gid, signer, cell.payload)
+                    else:
+                        self._mend(unit, gid, people[signer], signer, cell.payload)
+                except PeerError as error:
+                    self._warnings.warn(
+                        unit, gid, error.code, "a repair could not be read", whom=people[signer]
+                    )
+            case _:
+                pass  # of a later version
+        self.drain(unit)
+
+    def _expect_held(  # whose, what, and where they are
+        self,
+        unit: Unit,
+        gid: bytes,
+        signer: bytes,
+        notice: bytes,
+        at: Epoch,
+        *,
+        is_past: bool = False,
+    ) -> None:
+        """A word waits at its sender's home, or somebody's of a large group (`signer` is empty)."""
+        if not self._roster.is_followed(gid) or self._history.is_shut(gid):
+            return  # of who is blocked nothing is kept, and fetching it would be a sign of life
+        peers = [
+            p for p in self._roster.others(self._roster.group(gid)) if signer in (b"", p.signer)
+        ]
+        named = [address.relay for peer in peers for address in peer.addresses]
+        for address in named:
+            self._places.learn(unit, address)
+        relays = {address.key for address in named}
+        if not signer:  # we read what we have said ourselves, too
+            relays |= {home.relay for home in self._me.homes}
+        try:
+            if not self._holding.expect(unit, gid, signer, notice, relays, at, is_past=is_past):
+                self._gaps.ask_now(unit, gid, signer)
+        except InvalidMessage as error:
+            self._warnings.warn(unit, gid, error.code, "a notice of a held word could not be read")
+
+    def take_fetched(self, unit: Unit, place: HeldDrop, cells: wire.Cells) -> None:
+        """Take what was waited for among the cells of a drop."""
+        for one in self._holding.find(unit, place, cells.cells, cells.first):
+            self.take_one(unit, one)
+
+    def take_one(self, unit: Unit, one: Fetched) -> None:
+        """Take a held word that was fetched."""
+        if not one.signer:
+            self.receive(unit, one.gid, one.payload)
+            self.drain(unit)
+        else:
+            cell = PairCell(one.kind, one.payload, [], one.at)
+            self.take(unit, one.gid, one.signer, cell)
+
+    def _hear_early(self, unit: Unit, gid: bytes) -> None:
+        rows = unit.db.execute(
+            "DELETE FROM early WHERE gid = ? RETURNING id, data, kept_at", (gid,)
+        ).fetchall()
+        for _, message, _ in sorted(rows):
+            if message:
+                self.receive(unit, gid, message)
+                self.drain(unit)
+        since = min((kept_at for _, _, kept_at in rows), default=unit.now)
+        unit.db.execute("UPDATE early SET kept_at = min(kept_at, ?) WHERE gid = ?", (since, gid))
+
+    def _hear(  # whose, what, its hash and mark
+        self,
+        unit: Unit,
+        gid: bytes,
+        sender: bytes,
+        signer: bytes,
+        envelope: Envelope,
+        digest: bytes,
+        *,
+        mark: bytes,
+    ) -> None:
+        place = Place(envelope.previous, digest)
+        try:
+            if BEFORE in envelope.more:
+                said = codec.decode(_befores, envelope.more[BEFORE], InvalidMessage)
+                self._gaps.learn(unit, gid, signer, said.epochs)
+        except InvalidMessage as error:
+            self._warnings.warn(
+                unit, gid, error.code, "a message was malformed inside", whom=sender
+            )
+        if not self._count(unit, gid, sender, signer, envelope.seq, place, mark=mark):
+            return
+        latest = self._roster.clock(gid) + MAX_CLOCK_STEP
+        envelope = structs.replace(envelope, clock=min(envelope.clock, latest))
+        self._roster.move_clock(unit, gid, envelope.clock)
+        self._holding.note(unit, gid, sender, holds=HOLDS in envelope.more)
+        self._take_acks(unit, gid, sender, envelope.acks)
+        if self._roster.has_receipts(gid) and self._gaps.is_unheard(
+            unit, gid, signer, sender, envelope.sent_at
+        ):
+            self._warnings.doubt_relay(unit, gid, sender, how="what we say does not reach them")
+        if envelope.kind != Kind.RECEIPT:
+            self._saying.owe_receipt(unit, gid)
+        try:
+            self._obey(unit, gid, sender, signer, envelope)
+        except (InvalidMessage, InvalidKeyPackage, InvalidCredential) as error:
+            self._warnings.warn(
+                unit, gid, error.code, "a message was malformed inside", whom=sender
+            )
+
+    def _count(  # whose, and which
+        self,
+        unit: Unit,
+        gid: bytes,
+        sender: bytes,
+        signer: bytes,
+        seq: int,
+        place: Place,
+        *,
+        mark: bytes,
+    ) -> bool:
+        """Count an envelope of a device; whether it is new."""
+        heard = self._gaps.hear(unit, gid, signer, sender, seq, place, mark=mark)
+        self._gaps.watch(unit, gid, signer)
+        if not heard.is_whole:
+            self._warnings.warn(unit, gid, BrokenChain.code, "", whom=sender)
+        if heard.is_lost:
+            self._warnings.warn(unit, gid, MessageLost.code, "", whom=sender)
+        return heard.is_new
+
+    def _take_acks(self, unit: Unit, gid: bytes, sender: bytes, acks: list[Ack]) -> None:
+        (counted,) = unit.db.execute(
+            "SELECT counted FROM conversation WHERE gid = ?", (gid,)
+        ).fetchone()
+        for ack in acks:
+            if ack.device != self._me.signer[:8]:
+                about = self._gaps.tell(unit, gid, ack.device, ack.seq, ack.hash)
+                if about is not None:
+                    how = f"{fingerprint(sender)}, of what {fingerprint(about)} said"
+                    self._warnings.warn(unit, gid, HeardOtherwise.code, how, whom=sender)
+                continue
+            ours = self._gaps.what_we_said(gid, ack.seq)
+            if ours is None or ack.seq <= counted:
+                continue  # of long ago, or of a count that is over
+            if ours[:8] != ack.hash:
+                # A claim. It is true if it carries the mark that only we can have made.
+                if ack.mark == self._claims.mark(gid, ack.seq, ack.hash):
+                    self._astray.all_astray(unit)
+                    if self._roster.state(gid) == "astray":
+                        self._gaps.was_used(unit, gid, ack.seq)
+                    return
+                continue
+            self._whereabouts.confirmed(unit, gid, sender, ack.seq)
+            if self._gaps.confirm(unit, gid, sender, ack.seq):
+                self._saying.see_delivered(unit, gid)
+        if acks:
+            self._gaps.watch(unit, gid, None)
+
+    def _obey(
+        self, unit: Unit, gid: bytes, sender: bytes, signer: bytes, envelope: Envelope
+    ) -> None:
+        body = envelope.body
+        if self._history.is_shut(gid) and envelope.kind in _WANTED_OF_US:
+            return
+        match envelope.kind:
+            case Kind.TIMER if not self._roster.may_time(gid, sender):
+                self._warnings.warn(unit, gid, NotAdmin.code, "they set a timer", whom=sender)
+            case Kind.TEXT | Kind.EDIT | Kind.REACTION | Kind.DELETE | Kind.TIMER:
+                unit.events += self._history.take(unit, gid, sender, signer, envelope)
+            case kind if kind in _TO_CONTACTS and self._roster.group(gid).policy.direct:
+                self._obey_contact(unit, gid, sender, kind, body)
+            case Kind.LEAVE:
+                self._wishes.take_leave(unit, gid, sender, body)
+            case Kind.WANTED if self._roster.group(gid).is_large:
+                self._repair.repair(unit, gid, signer, body)
+            case Kind.REPAIR if self._roster.group(gid).is_large:
+                self._mend(unit, gid, sender, signer, body)
+            case Kind.ADDRESSES:
+                self._addresses.take_addresses(unit, sender, body)
+            case Kind.VOTES:
+                self._gossip.take_votes(unit, gid, codec.decode(_votes, body, InvalidMessage))
+            case _:
+                pass
+
+    def _obey_contact(self, unit: Unit, gid: bytes, sender: bytes, kind: int, body: bytes) -> None:
+        """Take what is said in conversations of two only."""
+        match kind:
+            case Kind.KEY_PACKAGES:
+                self._take_key_packages(unit, sender, body)
+            case Kind.KEY_PACKAGES_WANTED:
+                wanted = codec.decode(_wanteds, body, InvalidMessage)
+                if wanted.suite in (mls.HYBRID_SUITE, mls.CLASSICAL_SUITE):
+                    count = min(wanted.count, KEY_PACKAGES_GIVEN)
+                    self._key_packages.give_key_packages(unit, gid, wanted.suite, count)
+            case Kind.WELCOME:
+                ref = codec.decode(_welcomes, body, InvalidMessage)
+                # The one we came by may come once more, from a member who counts anew. Another
+                # counts even where we do not know yet that we were put out meanwhile.
+                if self._joining.came_by(ref.group) != ref.file.digest:
+                    self._joining.take_welcome(unit, sender, ref)
+            case Kind.DECLINED:
+                self._wishes.take_no(unit, sender, codec.decode(_declined, body, InvalidMessage))
+
+    def _mend(self, unit: Unit, gid: bytes, sender: bytes, signer: bytes, body: bytes) -> None:
+        """Take an envelope that its sender has sent again.
+
+        Raises InvalidMessage.
+        """
+        again = codec.decode(_repairs, body, InvalidMessage)
+        if again.device != signer:
+            raise InvalidMessage
+        if again.is_before:
+            self._gaps.was_before(unit, gid, signer, again.seq)
+            self._gaps.watch(unit, gid, signer)
+            return
+        if again.place is not None:  # its words are nowhere any more: nothing is lost
+            if not self._gaps.follows(gid, signer, again.seq, again.place):
+                raise InvalidMessage
+            if self._count(unit, gid, sender, signer, again.seq, again.place, mark=again.mark):
+                self._saying.owe_receipt(unit, gid)
+                self._take_deleted(unit, gid, sender, again)
+            return
+        if again.deleted is not None:  # so long ago that its place is forgotten, too
+            if self._gaps.give_up(unit, gid, signer, again.seq):
+                self._take_deleted(unit, gid, sender, again)
+            self._gaps.watch(unit, gid, signer)
+            return
+        if not again.envelope:
+            self._repair.give_up(unit, gid, signer, sender, again.seq)
+            return
+        envelope = decode_envelope(again.envelope)
+        digest = envelope_hash(again.envelope)
+        place = Place(envelope.previous, digest)
+        if envelope.seq != again.seq or not self._gaps.follows(gid, signer, envelope.seq, place):
+            raise InvalidMessage
+        self._hear(unit, gid, sender, signer, envelope, digest, mark=again.mark)
+
+    def _take_deleted(self, unit: Unit, gid: bytes, sender: bytes, again: Repair) -> None:
+        """Show that a text was deleted before it came."""
+        if again.deleted is not None:
+            latest = self._roster.clock(gid) + MAX_CLOCK_STEP
+            said = structs.replace(again.deleted, clock=min(again.deleted.clock, latest))
+            self._roster.move_clock(unit, gid, said.clock)
+            unit.events += self._history.keep_deleted(
+                unit, gid, sender, again.device, again.seq, said
+            )
+
+    def _take_key_packages(self, unit: Unit, sender: bytes, body: bytes) -> None:
+        given = codec.decode(_key_packages, body, InvalidMessage)
+        if given.joined is not None:
+            self._repeats.has_come(unit, given.joined, sender)
+        for data in given.key_packages:
+            view = mls.check_key_package(data, now=unit.now // 1000)
+            if self._roster.person_of(data, now=unit.now).identity != sender:
+                raise InvalidKeyPackage
+            unit.db.execute(
+                "INSERT OR IGNORE INTO their_key_package VALUES (?, ?, ?, ?)",
+                (view.ref, sender, view.suite, data),
+            )
+            unit.db.execute(
+                "DELETE FROM their_key_package WHERE identity = ?1 AND suite = ?2 AND ref NOT IN"
+                " (SELECT ref FROM their_key_package WHERE identity = ?1 AND suite = ?2"
+                " ORDER BY rowid DESC LIMIT ?3)",
+                (sender, view.suite, MAX_KEY_PACKAGES),
+            )
+        waiting = unit.db.execute(
+            "SELECT DISTINCT gid FROM intent WHERE kind = 'add' AND data = ?", (sender,)
+        ).fetchall()
+        for (gid,) in waiting:
+            self._commits.attempt(unit, gid)
+
+    def drain(self, unit: Unit) -> None:
+        """Do what follows from what was done in a unit, each before whatever was to follow after
+        it."""
+        while unit.following:
+            what = unit.following.popleft()
+            rest, unit.following = unit.following, deque()
+            self._do(unit, what)
+            self.drain(unit)
+            unit.following = rest
+
+    def _do(self, unit: Unit, what: Follow) -> None:
+        match what:
+            case HearEarly(gid):
+                self._hear_early(unit, gid)
+            case WelcomeJoiners(gid, welcome, tree, joiners):
+                self._commits.welcome_joiners(unit, gid, welcome, tree, joiners)
+            case WentOn(gid):
+                self._commits.went_on(unit, gid)
+            case _:
+                assert_never(what)
+
+
+_key_packages = codec.decoder_of(KeyPackages)
+_wanteds = codec.decoder_of(KeyPackagesWanted)
+_welcomes = codec.decoder_of(WelcomeRef)
+_declined = codec.decoder_of(Declined)
+_votes = codec.decoder_of(Votes)
+_befores = codec.decoder_of(Befores)
+_repairs = codec.decoder_of(Repair)
+
+
+def check_sender(message: mls.Application) -> bytes:
+    """The identity that sent a message: by its credential as of its own epoch, never by the leaf
+    index alone (a leaf may have a new owner). Raises InvalidCredential."""
+    return check_credential(message.credential, signer=message.signer).identity

@@ -1,0 +1,271 @@
+"""Who is in a conversation as of now, where they are reached, and what we may do there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from amanat import mls
+from amanat.client import rights
+from amanat.client.delivery import Peer
+from amanat.errors import (
+    InvalidMessage,
+    NotAdmin,
+    NotAMember,
+    OutOfStep,
+    UnknownConversation,
+)
+from amanat.protocol import codec
+from amanat.protocol.messages import (
+    Epoch,
+    NewAddresses,
+    Policy,
+    decode_policy,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amanat.client.rules.base import Base
+    from amanat.client.unit import Unit
+
+LARGE_GROUP = 64
+"""Above this many people a message goes once into the epoch drop instead of once to every bucket
+(design: cheaper, and the relay sees that a busy drop exists)."""
+RECEIPT_GROUP = 20
+"""Above this many people no receipts are sent: each would cost a cell to everyone."""
+LOOK_EVERY_MS = 10 * 60_000
+"""How often an epoch drop is looked into without a notice, in case the notice was withheld."""
+MAX_CLOCK_STEP = 2**20
+"""Most by which one message moves our Lamport clock: a member who claims the end of time cannot use
+it up."""
+
+
+class Group(NamedTuple):
+    """A group as of its current epoch."""
+
+    view: mls.GroupView
+    policy: Policy
+    people: list[rights.Person]
+
+    @property
+    def identities(self) -> set[bytes]:
+        """Everyone in the group."""
+        return {person.identity for person in self.people}
+
+    @property
+    def is_large(self) -> bool:
+        """Whether messages go through the epoch drop."""
+        return len(self.identities) > LARGE_GROUP
+
+
+class Roster:
+    """The conversations of one vault as they are now."""
+
+    def __init__(self, base: Base) -> None:
+        self._engine = base.engine
+        self._me = base.me
+        self._read = base.read
+        self._holding = base.holding
+        self._groups: dict[bytes, Group] = {}
+        base.vault.bind(forget=self._groups.clear)
+
+    def group(self, gid: bytes) -> Group:
+        """The group as of its current epoch. Raises UnknownConversation."""
+        if gid not in self._groups:
+            if self.state(gid) is None:
+                raise UnknownConversation
+            view = self._engine.group(gid)
+            self._groups[gid] = Group(
+                view,
+                decode_policy(view.policy or b""),
+                rights.read_members(self._engine.members(gid)),
+            )
+        return self._groups[gid]
+
+    def forget_group(self, gid: bytes) -> None:
+        """It is another from now on."""
+        self._groups.pop(gid, None)
+
+    def known_group(self, gid: bytes) -> Group | None:
+        """The group, if it was looked at since it changed."""
+        return self._groups.get(gid)
+
+    def state(self, gid: bytes) -> str | None:
+        """What we are to a conversation: active, leaving, left, removed or astray; None if we never
+        were in it."""
+        row = self._read.execute("SELECT state FROM conversation WHERE gid = ?", (gid,)).fetchone()
+        return row[0] if row else None
+
+    def is_active(self, gid: bytes) -> bool:
+        """Whether we are a member and mean to stay."""
+        return self.state(gid) == "active"
+
+    def require_active(self, gid: bytes) -> None:
+        """Raises NotAMember, or OutOfStep where we are to join again."""
+        state = self.state(gid)
+        if state == "astray":
+            raise OutOfStep
+        if state != "active":
+            raise NotAMember
+
+    def reads_drops(self, gid: bytes) -> bool:
+        """Whether the epoch drops of a conversation are read."""
+        return self.state(gid) in ("active", "leaving", "astray")
+
+    def is_followed(self, gid: bytes) -> bool:
+        """Whether we are a member, be it one who is leaving."""
+        return self.state(gid) in ("active", "leaving")
+
+    def others(self, group: Group) -> list[Peer]:
+        """The leaves of a group that are not this device, and where to reach them now."""
+        moved: dict[bytes, bytes] = dict(
+            self._read.execute("SELECT identity, addresses FROM moved").fetchall()
+        )
+        return [
+            Peer(
+                p.identity,
+                p.credential.delivery,
+                p.signer,
+                codec.decode(_new_addresses, moved[p.identity], InvalidMessage).addresses
+                if p.identity in moved
+                else p.leaf.addresses,
+            )
+            for p in group.people
+            if p.signer != self._me.signer
+        ]
+
+    def require(self, gid: bytes, deed: rights.Deed, whom: bytes | None = None) -> Group:
+        """The group, if we may do this in it. Raises NotAMember or NotAdmin."""
+        self.require_active(gid)
+        group = self.group(gid)
+        if not rights.may(group.policy, group.people, self._me.identity, deed, whom):
+            raise NotAdmin
+        return group
+
+    def may_time(self, gid: bytes, identity: bytes) -> bool:
+        """Whether a member may set the timer: whoever may rename a group, and both of two."""
+        group = self.group(gid)
+        may_rename = rights.may(group.policy, group.people, identity, "rename")
+        return bool(group.policy.direct) or may_rename
+
+    def has_receipts(self, gid: bytes) -> bool:
+        """Whether members confirm each other's messages."""
+        return len(self.group(gid).identities) <= RECEIPT_GROUP
+
+    def clock(self, gid: bytes) -> int:
+        """The Lamport clock of a conversation: the highest heard or said."""
+        row = self._read.execute("SELECT clock FROM conversation WHERE gid = ?", (gid,)).fetchone()
+        return int(row[0])
+
+    def move_clock(self, unit: Unit, gid: bytes, clock: int) -> None:
+        """Somebody has said something at this time of theirs. Nobody can use the clock up by
+        claiming the end of time."""
+        clock = min(clock, self.clock(gid) + MAX_CLOCK_STEP)
+        unit.db.execute("UPDATE conversation SET clock = max(clock, ?) WHERE gid = ?", (clock, gid))
+
+    def added_by(self, gid: bytes) -> bytes:
+        """The identity of whoever has added us to a group; empty if nobody has."""
+        row = self._read.execute(
+            "SELECT added_by FROM conversation WHERE gid = ?", (gid,)
+        ).fetchone()
+        return bytes(row[0])
+
+    def direct_with(self, identity: bytes) -> bytes:
+        """The gid of the 1:1 conversation with a contact. Raises UnknownConversation."""
+        row = self._read.execute(
+            "SELECT conversation FROM contact WHERE identity = ?", (identity,)
+        ).fetchone()
+        if row is None:
+            raise UnknownConversation
+        return bytes(row[0])
+
+    def has_heard(self, identity: bytes) -> bool:
+        """Whether a contact has ever said anything, be it a receipt, in our 1:1 conversation."""
+        return self.has_heard_in(self.direct_with(identity), identity)
+
+    def has_heard_in(self, gid: bytes, identity: bytes) -> bool:
+        """Whether somebody has ever said anything in a conversation."""
+        return any(p.identity == identity for p in self.group(gid).people) and bool(
+            self._read.execute(
+                "SELECT 1 FROM heard WHERE gid = ?1 AND identity = ?2 AND (upto > 0 OR EXISTS"
+                " (SELECT 1 FROM ahead WHERE ahead.gid = ?1 AND ahead.signer = heard.signer))",
+                (gid, identity),
+            ).fetchone()
+        )
+
+    def has_begun(self, identity: bytes) -> bool:
+        """Whether our 1:1 conversation with a contact was begun by us."""
+        people = self.group(self.direct_with(identity)).people
+        return min(people).identity == self._me.identity
+
+    def relay_of_somebody(self) -> bytes:
+        """The key of the relay of a contact drawn by lot; empty if there is none."""
+        row = self._read.execute(
+            "SELECT conversation FROM contact ORDER BY random() LIMIT 1"
+        ).fetchone()
+        peers = self.others(self.group(row[0])) if row and self.state(row[0]) else []
+        return peers[0].addresses[0].relay.key if peers else b""
+
+    def devices(self, gid: bytes) -> dict[bytes, list[bytes]]:
+        """The signature keys of the other people of a conversation."""
+        found: dict[bytes, list[bytes]] = {}
+        for person in self.group(gid).people:
+            if person.identity != self._me.identity:
+                found.setdefault(person.identity, []).append(person.signer)
+        return found
+
+    def state_of(self, gid: bytes, number: int) -> bytes | None:
+        """The first 8 bytes of the state of an epoch that we were in, if they are kept."""
+        view = self.group(gid).view
+        if number == view.epoch:
+            return view.state[:8]
+        row = self._read.execute(
+            "SELECT state FROM epoch WHERE gid = ? AND number = ?", (gid, number)
+        ).fetchone()
+        return row[0] if row else None
+
+    def states(self, gid: bytes) -> list[Epoch]:
+        """The epochs we were in, the latest first."""
+        view = self.group(gid).view
+        rows = self._read.execute(
+            "SELECT number, state FROM epoch WHERE gid = ? AND number < ? ORDER BY number DESC",
+            (gid, view.epoch),
+        ).fetchall()
+        return [Epoch(view.epoch, view.state[:8]), *(Epoch(*row) for row in rows)]
+
+    def look_soon(self, unit: Unit, gid: bytes, *, at: int) -> None:
+        """The epoch drops hold, or will hold at this time, something to look at."""
+        unit.db.execute("UPDATE conversation SET look_due_at = ? WHERE gid = ?", (at, gid))
+
+    def person_of(self, key_package: bytes, *, now: int) -> rights.Person:
+        """Whose a KeyPackage is. Raises InvalidKeyPackage or InvalidCredential."""
+        view = mls.check_key_package(key_package, now=now // 1000)
+        return rights.read_member(0, view.credential, view.signer, view.leaf)
+
+    def _resting(self, group: Group) -> list[set[str]]:
+        """For whoever is told on their own, or for all: in which regions that would rest."""
+        if group.is_large:
+            return [{group.policy.region}]
+        return [{address.region for address in peer.addresses} for peer in self.others(group)]
+
+    def outbound_regions(self, gid: bytes) -> list[str]:
+        """Where what we say in a conversation rests, or may: in the regions of the others' homes
+        and fallbacks; of a large group, in its own."""
+        group = self.group(gid)
+        found = set()
+        for regions in self._resting(group):
+            is_held = self._holding.is_kept_from(regions)
+            found |= {self._me.home.region} if is_held else regions
+        return sorted(found)
+
+    def is_held(self, gid: bytes) -> bool:
+        """Whether anything of what we say in a conversation is held, and fetched by others."""
+        return any(map(self._holding.is_kept_from, self._resting(self.group(gid))))
+
+
+_new_addresses = codec.decoder_of(NewAddresses)
+
+
+def one_each(peers: Sequence[Peer]) -> list[Peer]:
+    """One peer for each person: all devices of a person read the same bucket."""
+    return list({peer.identity: peer for peer in peers}.values())

@@ -1,0 +1,337 @@
+"""What we say: an envelope for everybody in a conversation, put into the outbox."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from amanat.client.delivery import Peer
+from amanat.client.events import (
+    MessageChanged,
+    SummaryChanged,
+    TextArrived,
+)
+from amanat.client.holding import HOLD
+from amanat.client.rules.roster import Group, one_each
+from amanat.client.waiting import MAX_SAID_AGAIN, SAID_AGAIN, Word
+from amanat.errors import (
+    BadArgument,
+    Blocked,
+    IdentityChanged,
+    MessageTooLarge,
+    NotAdmin,
+    NotAMember,
+)
+from amanat.protocol import codec, wire
+from amanat.protocol.drops import (
+    MESSAGE_RETENTION_DAYS,
+)
+from amanat.protocol.messages import (
+    BEFORE,
+    HELD_FRAGMENT,
+    HOLDS,
+    MAX_DELETED,
+    MAX_LIFE_S,
+    MAX_REACTION_CHARS,
+    MAX_TEXT_BYTES,
+    MESSAGE_FRAGMENT,
+    Ack,
+    Befores,
+    CellKind,
+    Delete,
+    Edit,
+    Envelope,
+    Epoch,
+    Kind,
+    Reaction,
+    Text,
+    Timer,
+    envelope_hash,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
+    from amanat.client.rules.base import Base
+    from amanat.client.rules.epochs import Epochs
+    from amanat.client.rules.roster import Roster
+    from amanat.client.unit import Unit
+
+RECEIPT_DELAY_MS = (5_000, 60_000)
+"""A receipt that finds no message to travel with leaves after a random time in this range, so that
+it does not tell when the cell was read."""
+MAX_ACKS = 13
+"""Most devices that one message confirms: 400 bytes, so that a short text stays in a small cell."""
+MAX_ACKS_LARGE = 4
+"""The same where no receipts are sent: how far a few others have counted."""
+NO_HASH = bytes(32)
+_WORDS = {Kind.TEXT, Kind.EDIT, Kind.REACTION, Kind.DELETE, Kind.TIMER, Kind.REPAIR}
+"""What people say and do, which is held where they want it so. All else has nothing of it, or
+rests with the group."""
+
+
+class Saying:
+    """What the owner of a vault says."""
+
+    def __init__(self, base: Base, *, roster: Roster, epochs: Epochs) -> None:
+        self._delivery = base.delivery
+        self._engine = base.engine
+        self._me = base.me
+        self._read = base.read
+        self._claims = base.claims
+        self._gaps = base.gaps
+        self._history = base.history
+        self._holding = base.holding
+        self._waiting = base.waiting
+        self._roster = roster
+        self._epochs = epochs
+
+    def send_text(self, unit: Unit, gid: bytes, text: str, *, reply_to: bytes | None = None) -> int:
+        """Say a text in a conversation; the row it is kept in.
+
+        Raises NotAMember, MessageTooLarge, Blocked, IdentityChanged or UnknownMessage; nothing is
+        sent then.
+        """
+        self._check_text(text)
+        if reply_to is not None:
+            self._history.check_there(gid, [reply_to], own=False)
+        body = codec.encode(Text(text, reply_to, self._history.timer(gid)))
+        (kept,) = self.do(unit, gid, Kind.TEXT, body)
+        return kept.row
+
+    def edit(self, unit: Unit, gid: bytes, target: bytes, text: str) -> None:
+        """Give a text of ours other words.
+
+        Raises like send_text, and UnknownMessage or NotYours.
+        """
+        self._check_text(text)
+        self._history.check_there(gid, [target], own=True)
+        self.do(unit, gid, Kind.EDIT, codec.encode(Edit(target, text)))
+
+    def react(self, unit: Unit, gid: bytes, target: bytes, emoji: str) -> None:
+        """React to a text, or take the reaction back with an empty one.
+
+        Raises NotAMember, Blocked, IdentityChanged, UnknownMessage or BadArgument.
+        """
+        if len(emoji) > MAX_REACTION_CHARS:
+            raise BadArgument(f"a reaction has at most {MAX_REACTION_CHARS} characters")
+        self._history.check_there(gid, [target], own=False)
+        self.do(unit, gid, Kind.REACTION, codec.encode(Reaction(target, emoji)))
+
+    def delete(self, unit: Unit, gid: bytes, targets: Sequence[bytes]) -> None:
+        """Delete texts of ours for everyone.
+
+        Raises NotAMember, Blocked, IdentityChanged, UnknownMessage or NotYours; nothing is deleted
+        then.
+        """
+        self._history.check_there(gid, targets, own=True)
+        for first in range(0, len(targets), MAX_DELETED):
+            body = codec.encode(Delete(list(targets[first : first + MAX_DELETED])))
+            self.do(unit, gid, Kind.DELETE, body)
+
+    def set_timer(self, unit: Unit, gid: bytes, life_s: int) -> None:
+        """Set the life of texts of a conversation from now on, in seconds; 0: for ever.
+
+        Raises NotAMember, NotAdmin, Blocked, IdentityChanged or BadArgument.
+        """
+        if not 0 <= life_s <= MAX_LIFE_S:
+            raise BadArgument(f"a timer has at most {MAX_LIFE_S} seconds")
+        if self._roster.is_active(gid) and not self._roster.may_time(gid, self._me.identity):
+            raise NotAdmin
+        self.do(unit, gid, Kind.TIMER, codec.encode(Timer(life_s)))
+
+    @staticmethod
+    def _check_text(text: str) -> None:
+        if not text or len(text.encode()) > MAX_TEXT_BYTES:
+            raise MessageTooLarge(f"{len(text.encode())} bytes; 1 to {MAX_TEXT_BYTES} can be sent")
+
+    def do(
+        self, unit: Unit, gid: bytes, kind: Kind, body: bytes
+    ) -> list[TextArrived | MessageChanged]:
+        """Say something of history, and do it here as everybody will. While we are out of step it
+        waits, and is said when we are in step."""
+        if self._roster.state(gid) != "astray":
+            self._roster.require_active(gid)
+        group = self._roster.group(gid)
+        if group.policy.direct and len(group.identities) == 1:
+            raise NotAMember("the other has left this conversation")
+        if self._history.is_shut(gid):
+            raise Blocked
+        if self._roster.is_active(gid):
+            envelope = self.say(unit, gid, kind, body)
+        else:
+            envelope = self.keep_waiting(unit, gid, kind, body)
+        unit.events.append(SummaryChanged(gid))
+        return self._history.take(unit, gid, self._me.identity, self._me.signer, envelope)
+
+    def keep_waiting(self, unit: Unit, gid: bytes, kind: Kind, body: bytes) -> Envelope:
+        """Have something said once we are in step; as what it is shown until then."""
+        clock = self._roster.clock(gid) + 1
+        self._roster.move_clock(unit, gid, clock)
+        word = Word(secrets.token_bytes(16), kind, body, clock, unit.now)
+        self._waiting.keep(unit, gid, [word])
+        return Envelope(word.id, 0, NO_HASH, clock, unit.now, kind, body, [], {})
+
+    def say(  # what, whether it was said before, and as which word
+        self,
+        unit: Unit,
+        gid: bytes,
+        kind: int,
+        body: bytes,
+        *,
+        is_again: bool = False,
+        word: Word | None = None,
+        rather_not_at: Container[bytes] = (),
+    ) -> Envelope:
+        """`rather_not_at` are relays, by their keys, where it is put only for people who are
+        nowhere else."""
+        group = self._roster.group(gid)
+        if group.policy.direct and group.identities - set(group.policy.direct):
+            raise IdentityChanged
+        seq, previous, clock = unit.db.execute(
+            "SELECT sent_seq, sent_hash, clock FROM conversation WHERE gid = ?", (gid,)
+        ).fetchone()
+        word = word or Word(secrets.token_bytes(16), kind, body, clock + 1, unit.now)
+        envelope = Envelope(
+            id=word.id,
+            seq=seq + 1,
+            previous=previous,
+            clock=word.clock,
+            sent_at=word.sent_at,
+            kind=kind,
+            body=body,
+            acks=self._acks(unit, gid),
+            more=self._more(unit, gid),
+        )
+        data = codec.encode(envelope)
+        mark = self._claims.mark(gid, envelope.seq, envelope_hash(data)[:8])
+        sealed = self._engine.encrypt(gid, data, mark)
+        unit.db.execute(
+            "UPDATE conversation SET sent_seq = ?, sent_hash = ?, clock = max(clock, ?),"
+            " ack_due_at = NULL WHERE gid = ?",
+            (envelope.seq, envelope_hash(data), envelope.clock, gid),
+        )
+        is_quiet = is_again or kind in (Kind.RECEIPT, Kind.HEARTBEAT)
+        self._gaps.keep(unit, gid, envelope.seq, data, envelope.id, is_quiet=is_quiet)
+        is_word = kind in _WORDS
+        self._send(unit, gid, group, sealed, is_word=is_word, rather_not_at=rather_not_at)
+        return envelope
+
+    def _more(self, unit: Unit, gid: bytes) -> dict[str, bytes]:
+        """What goes with whatever we say."""
+        more = {HOLDS: b""} if self._holding.outbound().policy == HOLD else {}
+        before = self._gaps.before(unit, gid, has_receipts=self._roster.has_receipts(gid))
+        return more | ({BEFORE: codec.encode(Befores(before))} if before else {})
+
+    def _send(
+        self,
+        unit: Unit,
+        gid: bytes,
+        group: Group,
+        sealed: bytes,
+        *,
+        is_word: bool,
+        rather_not_at: Container[bytes] = (),
+    ) -> None:
+        """Let an MLS message go to everybody; a word that we hold, to whoever may fetch it."""
+        if group.is_large:
+            if is_word and self._holding.is_kept_from([group.policy.region]):
+                notice = self.hold(unit, gid, group, CellKind.MLS, sealed)
+                self._epochs.append_to_epoch(unit, gid, group, HELD_FRAGMENT, notice)
+            else:
+                self._epochs.append_to_epoch(unit, gid, group, MESSAGE_FRAGMENT, sealed)
+            return
+        notice = b""
+        for peer in one_each(self._roster.others(group)):
+            if is_word and self._holding.is_kept_from(a.region for a in peer.addresses):
+                # One copy at our home serves all.
+                notice = notice or self.hold(unit, gid, group, CellKind.MLS, sealed)
+                self.post(unit, gid, peer, CellKind.HELD, notice)
+            else:
+                there = sorted(peer.addresses, key=lambda one: one.relay.key in rather_not_at)
+                self.post(unit, gid, peer._replace(addresses=there), CellKind.MLS, sealed)
+
+    def hold(self, unit: Unit, gid: bytes, group: Group, kind: CellKind, payload: bytes) -> bytes:
+        """Have our home relay hold a word; what those are told who may fetch it."""
+        stored = self._holding.store(unit, gid, group.view.epoch, kind, payload)
+        relay, drop = self._me.home.address, stored.drop
+        if stored.is_new:
+            self._epochs.queue_create(unit, relay, drop, MESSAGE_RETENTION_DAYS, about=gid)
+        append = wire.Append(0, drop.drop_id, drop.append_token, stored.cell)
+        self._delivery.queue(unit, relay, append, purpose="held", about=gid, due_at=unit.now)
+        return codec.encode(stored.held)
+
+    def post(self, unit: Unit, gid: bytes, to: Peer, kind: CellKind, payload: bytes) -> bool:
+        """Put a cell for one member into the outbox. False if there is no chain to them."""
+        view = self._roster.group(gid).view
+        seen = [
+            self._delivery.seen_in(drop.drop_id) for _, drop in self._epochs.epoch_drops(gid)[-2:]
+        ]
+        return self._delivery.post(
+            unit,
+            gid,
+            to,
+            kind,
+            payload,
+            epoch=Epoch(view.epoch, view.state[:8]),
+            seen=[one for one in seen if one is not None],
+        )
+
+    def _acks(self, unit: Unit, gid: bytes) -> list[Ack]:
+        # In a larger group a few at random: enough that all soon know how far each has counted.
+        is_small = self._roster.has_receipts(gid)
+        return self._gaps.acks(unit, gid, MAX_ACKS if is_small else MAX_ACKS_LARGE)
+
+    def say_waiting(self, unit: Unit, gid: bytes) -> None:
+        """Say what waited until we were in step."""
+        group = self._roster.group(gid)
+        is_strange = bool(group.policy.direct and group.identities - set(group.policy.direct))
+        if not self._roster.is_active(gid) or self._history.is_shut(gid) or is_strange:
+            return
+        for word in self._waiting.take(unit, gid):
+            envelope = self.say(unit, gid, word.kind, word.body, word=word)
+            self._history.was_said(unit, gid, envelope)
+
+    def send_receipt(self, unit: Unit, gid: bytes) -> None:
+        """Send the receipt that is owed, on its own."""
+        if self._roster.is_active(gid) and not self._history.is_shut(gid):
+            self.say(unit, gid, Kind.RECEIPT, b"")
+        else:
+            unit.db.execute("UPDATE conversation SET ack_due_at = NULL WHERE gid = ?", (gid,))
+
+    def owe_receipt(self, unit: Unit, gid: bytes) -> None:
+        """Send a receipt a little later, unless something else that we say carries it."""
+        if self._roster.has_receipts(gid):
+            low, high = RECEIPT_DELAY_MS
+            due = unit.now + low + secrets.randbelow(high - low)
+            unit.db.execute(
+                "UPDATE conversation SET ack_due_at = coalesce(ack_due_at, ?) WHERE gid = ?",
+                (due, gid),
+            )
+
+    def not_come(self, gid: bytes) -> list[Word]:
+        """What we have said and not everybody has; where there are no receipts, what nobody is
+        known to have."""
+        come = self._gaps.has_come(gid, self._roster.devices(gid))
+        after = min(come, default=0) if self._roster.has_receipts(gid) else max(come, default=0)
+        words = [
+            Word(said.id, said.kind, said.body, said.clock, said.sent_at)
+            for said in self._gaps.not_come(gid, after)
+            if said.kind in SAID_AGAIN
+        ]
+        return words[-MAX_SAID_AGAIN:]
+
+    def see_delivered(self, unit: Unit, gid: bytes) -> None:
+        """See what everybody has of what we have said."""
+        upto = min(self._gaps.has_come(gid, self._roster.devices(gid)), default=0)
+        self._gaps.forget_said(unit, gid, upto)
+        self._history.was_delivered(unit, gid, upto)
+
+    def seal_again(self, unit: Unit, row: int, gid: bytes, recipient: bytes) -> bool:
+        """A relay says that the label of a cell of ours is taken: seal it under another. False
+        where that cannot help any more, or never did."""
+        if self._roster.state(gid) is None:
+            return False
+        peers = self._roster.others(self._roster.group(gid))
+        peer = next((p for p in peers if p.identity == recipient), None)
+        return peer is not None and self._delivery.seal_again(unit, row, peer.addresses)

@@ -1,0 +1,77 @@
+"""What a person has to know of: that something went wrong, or that somebody lies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amanat.client.events import (
+    Warned,
+)
+from amanat.client.vault import fingerprint
+from amanat.errors import (
+    BY_CODE,
+    RelayDoubted,
+    RelayLied,
+    TrustError,
+)
+
+if TYPE_CHECKING:
+    from amanat.client.unit import Unit
+
+LIE_EVERY_MS = 3_600_000
+"""How often the same lie of a relay is told to the person, in milliseconds."""
+MAX_WARNINGS = 1_000
+"""Most warnings kept for the person that are not of the Trust family; the oldest go first."""
+
+
+class Warnings:
+    """The warnings of one vault."""
+
+    def warn(
+        self, unit: Unit, gid: bytes | None, code: str, detail: str, *, whom: bytes = b""
+    ) -> None:
+        """Keep a warning for the person. `whom` is the identity, or the key of the relay, that it
+        is about.
+
+        Of the same kind about the same in one conversation there is one, which is counted up:
+        nobody can fill the table but with what differs, and of that the Trust family stays.
+        """
+        is_trust = issubclass(BY_CODE[code], TrustError)
+        unit.db.execute(
+            "INSERT INTO warning (at, code, gid, whom, detail, is_trust) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET at = excluded.at, detail = excluded.detail,"
+            " many = many + 1",
+            (unit.now, code, gid or b"", whom, detail, is_trust),
+        )
+        unit.db.execute(
+            "DELETE FROM warning WHERE id IN (SELECT id FROM warning WHERE NOT is_trust"
+            " ORDER BY at DESC, id DESC LIMIT -1 OFFSET ?)",
+            (MAX_WARNINGS,),
+        )
+        unit.events.append(Warned(gid, code, detail))
+
+    def doubt_relay(
+        self,
+        unit: Unit,
+        gid: bytes | None,
+        who: bytes | None,
+        *,
+        how: str = "they were shown other cells than we",
+    ) -> None:
+        """Somebody says that a relay showed them something else than us: that it lies, or they
+        do, is told to the person, not too often."""
+        name = f"{fingerprint(who)}: " if who else ""
+        self._tell_once(unit, gid, RelayDoubted.code, name + how, whom=who or b"")
+
+    def report_lie(self, unit: Unit, gid: bytes | None, *, how: str) -> None:
+        """A relay does not show us what it has told us itself: tell the person, not too often."""
+        self._tell_once(unit, gid, RelayLied.code, how)
+
+    def _tell_once(
+        self, unit: Unit, gid: bytes | None, code: str, detail: str, *, whom: bytes = b""
+    ) -> None:
+        if not unit.db.execute(
+            "SELECT 1 FROM warning WHERE code = ? AND gid = ? AND whom = ? AND at > ?",
+            (code, gid or b"", whom, unit.now - LIE_EVERY_MS),
+        ).fetchone():
+            self.warn(unit, gid, code, detail, whom=whom)
