@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from amanat import background
+from amanat import front
 from amanat.errors import (
     BrokenAddress,
     BrokenCertificate,
@@ -280,11 +280,11 @@ _REPLIES: list[wire.Reply] = [
 ]
 
 _ANSWERS: list[msgspec.Struct] = [
-    background.Greeting("0.1.0"),
-    background.Refused("background-busy"),
-    background.Said(background.NOTE, "amanat: سلام\n"),
-    background.Check(),
-    background.End(4),
+    front.Greeting("0.1.0"),
+    front.Refused("background-busy"),
+    front.Said(front.NOTE, "amanat: سلام\n"),
+    front.Check(),
+    front.End(4),
 ]
 
 
@@ -323,15 +323,15 @@ TARGETS = {
         functools.partial(_frame, wire.decode_reply), [wire.encode(one) for one in _REPLIES]
     ),
     "background-command": Target(
-        functools.partial(_frame, background.decode_command),
-        [codec.encode(background.Command(("send", "Bob"), ("سلام",)))],
+        functools.partial(_frame, front.decode_command),
+        [codec.encode(front.Command(("send", "Bob"), ("سلام",)))],
     ),
     "background-shown": Target(
-        functools.partial(_frame, background.decode_shown),
-        [codec.encode(background.Shown(results=True, notes=False))],
+        functools.partial(_frame, front.decode_shown),
+        [codec.encode(front.Shown(results=True, notes=False))],
     ),
     "background-answer": Target(
-        functools.partial(_frame, background.decode_answer),
+        functools.partial(_frame, front.decode_answer),
         [codec.encode(one) for one in _ANSWERS],
     ),
     "descriptor": Target(_descriptor, [sign_descriptor(_DESCRIPTOR, _KEY)]),
