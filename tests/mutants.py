@@ -260,6 +260,12 @@ MUTANTS = [
         ["test_routes.py::test_covered_without_a_hop_any_more_waits_and_says_why"],
     ),
     Mutant(
+        "covered, a receipt takes the place of a word",
+        "is_silent = bool(self._routes.period_s and self._outbox_holds_any())",
+        "is_silent = False",
+        ["test_routes.py::test_covered_words_go_before_receipts"],
+    ),
+    Mutant(
         "a hop hands on in the order in which it was asked",
         "        secrets.SystemRandom().shuffle(turns)\n",
         "",
