@@ -104,7 +104,8 @@ def test_whoever_does_not_take_what_they_follow_holds_up_nobody_else(
 async def open_link(world: World) -> tuple[Link, Socket, Drop]:
     """A link to the world's relay, its socket, and a bucket there."""
     address = world.relay.address
-    link = await connect(NamedAddress.of(address.key, *address.places))
+    named = NamedAddress.of(address.key, *address.places)
+    link = await connect(named, world.network)
     bucket = derive_bucket(world.relay.bucket_key, 0, region=world.relay.region)
     return link, world.network.sockets[-1], bucket
 
