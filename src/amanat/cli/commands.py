@@ -50,7 +50,7 @@ GROUPS = {
 """First words that other words follow: what is said of them, and what the others are called."""
 
 COMMANDS = (
-    Command("init", "people", "init", Needs.BACKGROUND, "become a person, at home on a relay"),
+    Command("init", "people", "init", Needs.BACKGROUND, "create a person whose home is a relay"),
     Command(
         "invite",
         "people",
@@ -67,7 +67,7 @@ COMMANDS = (
         "list the invites that can still be used",
         is_question=True,
     ),
-    Command("accept", "people", "accept", _CLIENT, "knock on an invite, read from standard input"),
+    Command("accept", "people", "accept", _CLIENT, "knock on an invite from standard input"),
     Command(
         "contacts",
         "people",
@@ -76,8 +76,8 @@ COMMANDS = (
         "list the people you can write to",
         is_question=True,
     ),
-    Command("send", "talk", "send", _CLIENT, "say what standard input holds"),
-    Command("read", "talk", "read", _CLIENT, "fetch and show what is new", is_question=True),
+    Command("send", "talk", "send", _CLIENT, "send the text on standard input"),
+    Command("read", "talk", "read", _CLIENT, "fetch and show new texts", is_question=True),
     Command(
         "search",
         "talk",
@@ -86,25 +86,23 @@ COMMANDS = (
         "find texts by words on standard input",
         is_question=True,
     ),
-    Command("edit", "talk", "edit", _CLIENT, "give an own text other words, from standard input"),
-    Command("react", "talk", "react", _CLIENT, "react to a text with what standard input holds"),
-    Command("delete", "talk", "delete", _CLIENT, "delete own texts for everyone"),
+    Command("edit", "talk", "edit", _CLIENT, "edit one of your texts, from standard input"),
+    Command("react", "talk", "react", _CLIENT, "react to a text, from standard input"),
+    Command("delete", "talk", "delete", _CLIENT, "delete your own texts for everyone"),
     Command("timer", "talk", "timer", _CLIENT, "show or set how long new texts are kept"),
-    Command("block", "people", "block", _CLIENT, "hear nothing more of a contact"),
-    Command("unblock", "people", "unblock", _CLIENT, "hear a contact again"),
+    Command("block", "people", "block", _CLIENT, "ignore a contact from now on"),
+    Command("unblock", "people", "unblock", _CLIENT, "stop ignoring a contact"),
     Command("group create", "groups", "create", _CLIENT, "start a group"),
-    Command("group add", "groups", "add", _CLIENT, "ask contacts into a group"),
-    Command("group remove", "groups", "remove", _CLIENT, "put people out of a group"),
+    Command("group add", "groups", "add", _CLIENT, "add contacts to a group"),
+    Command("group remove", "groups", "remove", _CLIENT, "remove people from a group"),
     Command("group leave", "groups", "leave", _CLIENT, "leave a group"),
-    Command(
-        "group adds", "groups", "adds", _CLIENT, "say or decide what happens when you are added"
-    ),
-    Command("group offers", "groups", "offers", _CLIENT, "list the groups that you are asked into"),
-    Command("group accept", "groups", "accept", _CLIENT, "join a group that you are asked into"),
-    Command("group decline", "groups", "decline", _CLIENT, "stay out of one"),
-    Command("group rename", "groups", "rename", _CLIENT, "give a group another name"),
-    Command("group admin", "groups", "admin", _CLIENT, "give or take admin rights"),
-    Command("group roles", "groups", "roles", _CLIENT, "say who may add, remove and rename"),
+    Command("group adds", "groups", "adds", _CLIENT, "show or set what happens when you are added"),
+    Command("group offers", "groups", "offers", _CLIENT, "list the groups that you are offered"),
+    Command("group accept", "groups", "accept", _CLIENT, "join a group that you are offered"),
+    Command("group decline", "groups", "decline", _CLIENT, "decline an offered group"),
+    Command("group rename", "groups", "rename", _CLIENT, "rename a group"),
+    Command("group admin", "groups", "admin", _CLIENT, "give or withdraw admin rights"),
+    Command("group roles", "groups", "roles", _CLIENT, "set who may add, remove and rename"),
     Command(
         "group rejoin",
         "groups",
@@ -115,14 +113,16 @@ COMMANDS = (
     Command("group list", "groups", "list_groups", _CLIENT, "list groups", is_question=True),
     Command("verify", "people", "verify", _CLIENT, "compare safety numbers with a contact"),
     Command("home", "home", "home", _CLIENT, "show or choose where your data rests"),
-    Command("exit", "home", "leave", _CLIENT, "be at home at another relay, and tell everybody"),
-    Command("place", "home", "place", _CLIENT, "say where a relay is now, yours or another's"),
-    Command("hop", "home", "hop", _CLIENT, "say or decide whether relays see your network address"),
-    Command("cover", "home", "cover", _CLIENT, "say or decide whether it shows when you write"),
+    Command("exit", "home", "leave", _CLIENT, "leave for another relay, and tell everybody"),
+    Command("place", "home", "place", _CLIENT, "give the present address of any relay"),
+    Command("hop", "home", "hop", _CLIENT, "show or set whether relays see your address"),
+    Command("cover", "home", "cover", _CLIENT, "show or set cover: one cell in each period"),
     Command(
         "run", "host", "run", Needs.BACKGROUND, "stay online, and do the work of other commands"
     ),
-    Command("status", "standing", "status", _CLIENT, "show where things stand", is_question=True),
+    Command(
+        "status", "standing", "status", _CLIENT, "show the state of the client", is_question=True
+    ),
     Command(
         "doctor",
         "standing",
@@ -132,18 +132,16 @@ COMMANDS = (
         is_question=True,
     ),
     Command("relay init", "relay", "init", _OPERATOR, "make a relay"),
-    Command("relay run", "relay", "run", _OPERATOR, "run a relay until it is told to stop"),
+    Command("relay run", "relay", "run", _OPERATOR, "run a relay until you stop it"),
     Command(
         "region witness",
         "region",
         "witness",
         _OPERATOR,
-        "sign how a relay's ledger stands",
+        "sign a checkpoint of a relay's ledger",
         is_question=True,
     ),
-    Command(
-        "region notice", "region", "announce", _OPERATOR, "tell people that a relay is to move"
-    ),
+    Command("region notice", "region", "announce", _OPERATOR, "announce that a relay will move"),
     Command("region move", "region", "move", _OPERATOR, "move everything to another relay, live"),
     Command(
         "region audit",

@@ -98,7 +98,7 @@ def remove(args: argparse.Namespace, out: Out) -> None:
 def leave_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `group leave`."""
     parser.add_argument("name", metavar="GROUP")
-    parser.add_argument("--block", action="store_true", help="and block whoever added you to it")
+    parser.add_argument("--block", action="store_true", help="also block the person who added you")
 
 
 def leave(args: argparse.Namespace, out: Out) -> None:
@@ -186,7 +186,7 @@ def accept(args: argparse.Namespace, out: Out) -> None:
 def decline_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `group decline`."""
     parser.add_argument("offer", metavar="ID", help="as `group offers` shows it, or its name")
-    parser.add_argument("--block", action="store_true", help="and block whoever asks")
+    parser.add_argument("--block", action="store_true", help="also block the person who asks")
 
 
 def decline(args: argparse.Namespace, out: Out) -> None:
@@ -247,8 +247,8 @@ def roles(args: argparse.Namespace, out: Out) -> None:
 def rejoin_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `group rejoin`."""
     parser.add_argument("name", metavar="GROUP")
-    parser.add_argument("--of", metavar="NAME", help="whose help, if several people help")
-    parser.add_argument("--yes", action="store_true", help="join it as it is shown")
+    parser.add_argument("--of", metavar="NAME", help="the helper, if several people help")
+    parser.add_argument("--yes", action="store_true", help="join the group as it is shown")
 
 
 def rejoin(args: argparse.Namespace, out: Out) -> None:

@@ -28,7 +28,7 @@ def home_words(parser: argparse.ArgumentParser) -> None:
         metavar="RELAY",
         nargs="?",
         default="",
-        help="of the home relay: where it is now; of another: as `exit --to`",
+        help="the home relay's present address; or another relay's, as for `exit --to`",
     )
     parser.set_defaults(is_exit=False)
     parser.add_argument(
@@ -37,12 +37,12 @@ def home_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict",
         action=argparse.BooleanOptionalAction,
-        help="have home and fallback in one region",
+        help="require home and fallback to be in one region",
     )
     parser.add_argument(
         "--outbound",
         choices=(DEPOSIT, HOLD),
-        help="where what you say to people of other regions rests: with them, or at your home only",
+        help="where your texts to people of other regions rest: with them, or at your home only",
     )
     _relay_words(parser)
 
@@ -58,7 +58,9 @@ def _relay_words(parser: argparse.ArgumentParser) -> None:
     """What a new home needs."""
     parser.add_argument("--access-fd", type=int, metavar="N", help="read its access code")
     parser.add_argument(
-        "--fallback", metavar="RELAY|none", help="where you are reached while the home is away"
+        "--fallback",
+        metavar="RELAY|none",
+        help="the relay for your messages while the home is away",
     )
     parser.add_argument("--fallback-access-fd", type=int, metavar="N", help="its access code")
 
@@ -116,7 +118,7 @@ def home(args: argparse.Namespace, out: Out) -> None:
 
 def place_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `place`."""
-    parser.add_argument("relay", metavar="RELAY", help="its address, as it is now")
+    parser.add_argument("relay", metavar="RELAY", help="its present address")
 
 
 def place(args: argparse.Namespace, out: Out) -> None:

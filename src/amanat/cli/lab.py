@@ -46,9 +46,13 @@ def attack_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `drill`."""
     parser.add_argument("--trace", type=Path, help="default: the packaged CollegeMsg network")
     parser.add_argument("--format", choices=("edges", "irc"), default="edges")
-    parser.add_argument("--people", type=int, default=300, help="how many of the busiest")
-    parser.add_argument("--days", type=int, default=30, help="how long a window of the trace")
-    parser.add_argument("--seeds", type=int, default=20, help="fewer than 20 are said to be few")
+    parser.add_argument("--people", type=int, default=300, help="how many of the busiest people")
+    parser.add_argument(
+        "--days", type=int, default=30, help="the length of the window of the trace"
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=20, help="with fewer than 20, the report says so"
+    )
     parser.add_argument("--attacks", default="all", metavar="A,B", help="default: all")
     parser.add_argument("--designs", default="all", metavar="A,B", help="default: all")
     parser.add_argument("--processes", type=int, default=2, help="worker processes")
@@ -148,7 +152,7 @@ def residency_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `demo residency`."""
     parser.add_argument("--people", type=int, default=200)
     parser.add_argument("--messages", type=int, default=4000)
-    parser.add_argument("--leavers", type=int, default=20, help="how many leave instead")
+    parser.add_argument("--leavers", type=int, default=20, help="how many people leave instead")
     parser.add_argument("--processes", type=int, default=2, help="worker processes")
 
 

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 def init_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `init`."""
-    parser.add_argument("--name", required=True, help="what others see")
+    parser.add_argument("--name", required=True, help="the name that others see")
     parser.add_argument("--relay", required=True, metavar="ADDRESS", help="amanat://HOST:PORT/#KEY")
     parser.add_argument("--keyring", action="store_true", help="keep the key in the system keyring")
     parser.add_argument("--access-fd", type=int, metavar="N", help="read the relay's access code")
     parser.add_argument(
-        "--fallback", default="", metavar="ADDRESS", help="where you are reached too"
+        "--fallback", default="", metavar="ADDRESS", help="a second relay that receives for you"
     )
     parser.add_argument("--fallback-access-fd", type=int, metavar="N", help="its access code")
 
@@ -71,7 +71,7 @@ def invite_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--life", type=life, metavar="LIFE", default=life("2w"), help="such as 1h, 3d; default 2w"
     )
-    parser.add_argument("--withdraw", metavar="ID", help="let nobody use this one any more")
+    parser.add_argument("--withdraw", metavar="ID", help="make this invite useless")
 
 
 def invite(args: argparse.Namespace, out: Out) -> None:
@@ -178,8 +178,10 @@ def contacts(args: argparse.Namespace, out: Out) -> None:
 def verify_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `verify`."""
     parser.add_argument("name", metavar="NAME")
-    parser.add_argument("--confirm", action="store_true", help="the numbers are the same")
-    parser.add_argument("--withdraw", action="store_true", help="no longer hold it as compared")
+    parser.add_argument(
+        "--confirm", action="store_true", help="record that the numbers are the same"
+    )
+    parser.add_argument("--withdraw", action="store_true", help="forget that you compared them")
 
 
 def verify(args: argparse.Namespace, out: Out) -> None:

@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 
 def witness_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `region witness`."""
-    parser.add_argument("directory", type=Path, help="where the witness keeps what it has signed")
+    parser.add_argument(
+        "directory", type=Path, help="where the witness keeps its signed checkpoints"
+    )
     parser.add_argument("relay", metavar="ADDRESS")
-    parser.add_argument("--name", default="", help="of a new witness, such as example.org/witness")
+    parser.add_argument(
+        "--name", default="", help="a new witness's name, such as example.org/witness"
+    )
 
 
 def witness(args: argparse.Namespace, out: Out) -> None:
@@ -54,11 +58,11 @@ def witness(args: argparse.Namespace, out: Out) -> None:
 
 def announce_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `region notice`."""
-    parser.add_argument("directory", type=Path, help="of the relay")
-    parser.add_argument("--to", metavar="ADDRESS", help="the relay where everything is to rest")
+    parser.add_argument("directory", type=Path, help="the relay's directory")
+    parser.add_argument("--to", metavar="ADDRESS", help="the relay to move everything to")
     parser.add_argument("--on", metavar="YYYY-MM-DD", help="the first day on which anything moves")
-    parser.add_argument("--reason", default="", help="as people read it")
-    parser.add_argument("--withdraw", action="store_true", help="announce no move any more")
+    parser.add_argument("--reason", default="", help="the reason that people read")
+    parser.add_argument("--withdraw", action="store_true", help="take the notice back")
 
 
 def announce(args: argparse.Namespace, out: Out) -> None:
@@ -106,13 +110,15 @@ def _utc_day(text: str) -> int:
 
 def move_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `region move`."""
-    parser.add_argument("directory", type=Path, help="of the relay, which is running")
+    parser.add_argument("directory", type=Path, help="the directory of the running relay")
     parser.add_argument("--to", metavar="ADDRESS", help="the relay of the notice")
     parser.add_argument(
-        "--rate", type=int, default=0, metavar="BYTES", help="at most so many a second"
+        "--rate", type=int, default=0, metavar="BYTES", help="at most this many a second"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the move under way")
-    parser.add_argument("--abandon", action="store_true", help="undo it, if nothing has gone yet")
+    parser.add_argument("--resume", action="store_true", help="continue the move under way")
+    parser.add_argument(
+        "--abandon", action="store_true", help="undo the move, if no drop has gone yet"
+    )
 
 
 def move(args: argparse.Namespace, out: Out) -> None:
@@ -146,11 +152,17 @@ def move(args: argparse.Namespace, out: Out) -> None:
 
 def look_over_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `region audit`."""
-    parser.add_argument("directory", type=Path, nargs="?", help="of the relay, running or not")
+    parser.add_argument(
+        "directory", type=Path, nargs="?", help="the relay's directory, running or not"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="write report.json and index.html")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="one of its ledger's, kept")
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="an earlier checkpoint to compare with"
+    )
     parser.add_argument("--verify", type=Path, metavar="FILE", help="check a report instead")
-    parser.add_argument("--relay", metavar="ADDRESS", help="with --verify: whose report it must be")
+    parser.add_argument(
+        "--relay", metavar="ADDRESS", help="with --verify: the relay that must have signed"
+    )
 
 
 def look_over(args: argparse.Namespace, out: Out) -> None:

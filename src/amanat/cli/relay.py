@@ -13,20 +13,23 @@ if TYPE_CHECKING:
 
 def init_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `relay init`."""
-    parser.add_argument("directory", type=Path, help="where it keeps its data")
+    parser.add_argument("directory", type=Path, help="the directory for the relay's data")
     parser.add_argument("--region", required=True, help="where the data rests: IR, DE, EU, ...")
-    parser.add_argument("--operator", required=True, help="who runs it, as people read it")
+    parser.add_argument("--operator", required=True, help="the operator's name, as people read it")
     parser.add_argument(
-        "--host", default="127.0.0.1", help="the name or address people reach it by"
+        "--host", default="127.0.0.1", help="the host name or IP address that clients use"
     )
     parser.add_argument("--port", type=int, default=8443)
     parser.add_argument("--buckets", type=int, default=1, help="one for each 32 people")
     parser.add_argument("--access", choices=("open", "code"), default="open")
     parser.add_argument(
-        "--hop", choices=("off", "listed", "open"), default="off", help="to which relays it goes"
+        "--hop",
+        choices=("off", "listed", "open"),
+        default="off",
+        help="the relays to which it forwards",
     )
     parser.add_argument(
-        "--hop-to", action="append", default=[], metavar="ADDRESS", help="one of those listed"
+        "--hop-to", action="append", default=[], metavar="ADDRESS", help="a listed relay"
     )
 
 

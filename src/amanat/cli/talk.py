@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def send_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `send`."""
     parser.add_argument("to", metavar="NAME", help="a contact, a group, or an id")
-    parser.add_argument("--reply-to", metavar="ID", default="", help="the message it answers")
+    parser.add_argument("--reply-to", metavar="ID", default="", help="the message that it answers")
 
 
 def send(args: argparse.Namespace, out: Out) -> None:
@@ -44,7 +44,7 @@ def send(args: argparse.Namespace, out: Out) -> None:
             raise UnknownMessage
         out.result({"to": conversation.name, "id": message.id, "state": message.state}, "")
         if message.state == "queued" and not client.status().period:
-            out.note("a relay has no room now; what you wrote is kept and goes out later")
+            out.note("a relay has no room now; the client keeps your text and sends it later")
         _note_waiting(client, conversation.gid, out)
 
     session.with_client(args, work)
@@ -69,8 +69,8 @@ def _change(
 def _note_waiting(client: Client, gid: bytes, out: Out) -> None:
     if client.view(gid).state == "astray":
         out.note(
-            "this conversation is being joined again; what you say in it is kept, and goes out by"
-            " itself once that is done"
+            "the client is joining this conversation again; it keeps your texts, and each goes out"
+            " by itself once that is done"
         )
 
 
@@ -95,7 +95,7 @@ def react_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `react`."""
     parser.add_argument("to", metavar="NAME", help="the conversation")
     parser.add_argument("id", metavar="ID", help="the message, as `read` shows it")
-    parser.add_argument("--withdraw", action="store_true", help="take the reaction back")
+    parser.add_argument("--withdraw", action="store_true", help="withdraw your reaction")
 
 
 def react(args: argparse.Namespace, out: Out) -> None:
@@ -116,7 +116,9 @@ def delete_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `delete`."""
     parser.add_argument("to", metavar="NAME", help="the conversation")
     parser.add_argument("ids", metavar="ID", nargs="+", help="the messages")
-    parser.add_argument("--only-here", action="store_true", help="any texts, from this vault alone")
+    parser.add_argument(
+        "--only-here", action="store_true", help="delete any texts, only in this vault"
+    )
 
 
 def delete(args: argparse.Namespace, out: Out) -> None:
@@ -166,8 +168,8 @@ def _span(seconds: int) -> str:
 def read_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `read`."""
     parser.add_argument("of", metavar="NAME", nargs="?", help="only this conversation")
-    parser.add_argument("--all", action="store_true", help="show what was shown before, too")
-    parser.add_argument("--follow", action="store_true", help="stay and show what comes")
+    parser.add_argument("--all", action="store_true", help="also show texts that were shown before")
+    parser.add_argument("--follow", action="store_true", help="stay, and show texts as they arrive")
 
 
 def read(args: argparse.Namespace, out: Out) -> None:

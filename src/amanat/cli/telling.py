@@ -132,7 +132,7 @@ def rest_text(status: Status) -> str:
             _law("while the home is away", status.fallback_region, status.fallback_operator),
         ]
     lines += [f"allowed regions: {'any' if allowed is None else ', '.join(allowed)}"]
-    lines += ["home and fallback are to be in one region"] if status.is_strict else []
+    lines += ["home and fallback must be in one region"] if status.is_strict else []
     lines += [_OUTBOUND[status.outbound_by].format(region=status.region)]
     lines += [_move_text(one) for one in status.moves]
     for former in status.former:
@@ -140,11 +140,11 @@ def rest_text(status: Status) -> str:
         lines.append(f"left on {_day(former.left_at)} {state}: {former.relay} in {former.region}")
     lines += [f"may not know yet where you are: {shown(name)}" for name in status.unaware]
     lines += [
-        f"who is in {shown(name)} is still decided at a relay you have left"
+        f"a relay you have left still orders the changes of members of {shown(name)}"
         for name in status.left_behind
     ]
     lines += [
-        f"nobody can answer the invite of {_day(made_at)} any more: make another"
+        f"nobody can answer the invite of {_day(made_at)} any longer: make another"
         for made_at in status.lost_invites
     ]
     lines += [
@@ -156,7 +156,7 @@ def rest_text(status: Status) -> str:
 
 def _move_text(one: Announced) -> str:
     follows = (
-        "your program follows, since you allow that region"
+        "your client follows, because you allow that region"
         if one.is_allowed
         else "you do not allow that region: your words will be held; leave with `amanat exit`, or"
         " allow it with `amanat home --allow-regions`"
@@ -164,7 +164,7 @@ def _move_text(one: Announced) -> str:
     reason = f" ({shown(one.reason)})" if one.reason else ""
     return (
         f"MOVES on {date_of(one.on)}{reason}: everything at {one.relay} goes to {one.region};"
-        f" {follows}. Who leaves by {date_of(one.decide_by)} has nothing left there then"
+        f" {follows}. If you leave by {date_of(one.decide_by)}, nothing of yours will remain there"
     )
 
 

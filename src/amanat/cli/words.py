@@ -79,7 +79,7 @@ def _general(parser: argparse.ArgumentParser, *, is_before: bool) -> None:
         )
 
     add("--json", False, "print the result as JSON", action="store_true")
-    add("--profile", DEFAULT_PROFILE, "where you are kept", type=Path, metavar="DIR")
+    add("--profile", DEFAULT_PROFILE, "the directory of your vault", type=Path, metavar="DIR")
     add("--passphrase-fd", None, "read the passphrase from descriptor N", type=int, metavar="N")
     add("--wait", WAIT_S, "how long to wait for relays", type=float, metavar="SECONDS")
 
