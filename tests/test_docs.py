@@ -498,6 +498,29 @@ def test_contracts_named_in_the_architecture_exist() -> None:
         assert any(contract.startswith(start) for contract in contracts), start
 
 
+def test_every_module_is_in_the_code_map_and_the_reverse() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    chapters = re.split(r"^### `amanat([.\w]*)`$", section(text, "## Code map"), flags=re.MULTILINE)
+    found = {
+        f"{package.strip('.').replace('.', '/')}/{name(row[0])}".strip("/")
+        for package, chapter in zip(chapters[1::2], chapters[2::2], strict=True)
+        for row in rows(chapter)
+    }
+    source = ROOT / "src" / "amanat"
+    modules = {
+        str(path.relative_to(source).with_suffix(""))
+        for path in source.rglob("*.py")
+        if not path.stem.startswith("__") and path.parent.name != "attacks"
+    }
+    assert found == modules
+
+
+def test_files_named_in_the_architecture_exist() -> None:
+    text = section((ROOT / "ARCHITECTURE.md").read_text("utf-8"), "## To change X, start in Y")
+    for file in set(re.findall(r"`([\w/]+\.(?:py|rs|md|toml))`", text)):
+        assert any((ROOT / base / file).exists() for base in (".", "src/amanat", "rust/src")), file
+
+
 def test_sections_named_in_docstrings_exist() -> None:
     sections = set(re.findall(r"^## (\d+)\.", PROTOCOL, flags=re.MULTILINE))
     for path in (ROOT / "src").rglob("*.py"):
