@@ -1528,9 +1528,21 @@ MUTANTS = [
         ["test_members.py::test_key_package_of_another_is_not_taken_for_the_senders"],
     ),
     Mutant(
+        "a kind without a row passes",
+        "if kind not in rows)",
+        "if kind not in Kind)",
+        ["test_kinds.py::test_a_kind_without_a_row_is_refused"],
+    ),
+    Mutant(
+        "a kind counts where it is not heard",
+        "if not self._roster.is_heard(gid, kind):",
+        "if not sender:",
+        ["test_delivery.py::test_a_kind_is_ignored_in_conversations_where_it_is_not_heard"],
+    ),
+    Mutant(
         "timer set by anybody",
-        "case Kind.TIMER if not self._roster.may_time(gid, sender):",
-        "case Kind.TIMER if not sender:",
+        "if not self._roster.may_say(gid, sender, kind):",
+        "if not sender:",
         ["test_history.py::test_timer_of_a_group_is_set_by_who_may_rename_it"],
     ),
     # History

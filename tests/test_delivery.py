@@ -18,6 +18,7 @@ from amanat.protocol.cells import (
     MESSAGE_CELL,
 )
 from amanat.protocol.identity import leave_text
+from amanat.protocol.kinds import KINDS, Scope
 from amanat.protocol.labels import WINDOW
 from amanat.protocol.messages import (
     MESSAGE_FRAGMENT,
@@ -328,8 +329,13 @@ async def test_junk_in_an_epoch_drop_is_passed_over_alike(world: World) -> None:
     ],
 )
 async def test_malformed_message_is_reported_and_the_next_is_read(
-    world: World, kind: Kind, body: bytes, expected: list[str]
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: Kind,
+    body: bytes,
+    expected: list[str],
 ) -> None:
+    monkeypatch.setitem(KINDS, kind, KINDS.get(kind, KINDS[Kind.TEXT]))  # alice may be newer
     alice, bob = await world.friends("alice", "bob")
     with alice.client._unit() as unit:
         alice.client._conversations.saying.say(unit, alice.gid("bob"), kind, body)
@@ -337,6 +343,21 @@ async def test_malformed_message_is_reported_and_the_next_is_read(
     await world.settle()
     assert bob.warnings() == expected
     assert bob.texts("alice") == ["and this"]
+
+
+async def test_a_kind_is_ignored_in_conversations_where_it_is_not_heard(world: World) -> None:
+    alice, bob, carol = people = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", *people)
+    with alice.client._unit() as unit:
+        for kind, row in KINDS.items():
+            where = {Scope.DIRECT: gid, Scope.LARGE: alice.gid("bob")}
+            if row.scope is not Scope.EVERYWHERE:
+                alice.client._conversations.saying.say(unit, where[row.scope], kind, b"junk")
+    alice.client.send(gid, "and this")
+    await world.settle()
+    for person in (bob, carol):
+        assert person.warnings() == []
+        assert person.client.messages(gid)[-1].text == "and this"
 
 
 async def test_leave_statement_for_another_moves_nobody(world: World) -> None:

@@ -19,7 +19,7 @@ unit that has taken words away its write-ahead log is emptied.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from amanat.client.events import MessageChanged, StateChanged, SummaryChanged, TextArrived
 from amanat.client.waiting import Waiting
@@ -29,6 +29,7 @@ from amanat.errors import (
     UnknownMessage,
 )
 from amanat.protocol import codec
+from amanat.protocol.kinds import KINDS, Blocked, known
 from amanat.protocol.messages import (
     Delete,
     Deleted,
@@ -99,16 +100,14 @@ class History:
         author of a Timer has the right is for the caller to judge. Raises InvalidMessage.
         """
         body = envelope.body
-        if envelope.kind == Kind.TEXT:
-            said = codec.decode(_texts, body, InvalidMessage)
-            return self.keep(unit, gid, identity, signer, envelope, said)
+        kind = Kind(envelope.kind)
 
         def change(target: bytes, value: str = "") -> _Change:
             return _Change(
                 gid,
                 target,
                 identity,
-                Kind(envelope.kind),
+                kind,
                 envelope.clock,
                 envelope.seq,
                 envelope.id,
@@ -116,7 +115,10 @@ class History:
             )
 
         changes: list[_Change] = []
-        match envelope.kind:
+        match kind:
+            case Kind.TEXT:
+                said = codec.decode(_texts, body, InvalidMessage)
+                return self.keep(unit, gid, identity, signer, envelope, said)
             case Kind.EDIT:
                 edit = codec.decode(_edits, body, InvalidMessage)
                 changes = [change(edit.target, edit.text)]
@@ -128,7 +130,15 @@ class History:
             case Kind.TIMER:
                 life_s = codec.decode(_timers, body, InvalidMessage).life_s
                 self._put(unit, change(gid, str(life_s)), is_pending=False)
-        if envelope.kind != Kind.DELETE and self.is_blocked(identity):
+            case (
+                Kind.RECEIPT | Kind.KEY_PACKAGES | Kind.KEY_PACKAGES_WANTED | Kind.WELCOME
+                | Kind.LEAVE | Kind.HEARTBEAT | Kind.WANTED | Kind.REPAIR | Kind.ADDRESSES
+                | Kind.DECLINED | Kind.VOTES
+            ):  # fmt: skip
+                pass  # nothing of it is history
+            case _:
+                assert_never(kind)
+        if KINDS[kind].blocked is Blocked.NOT_KEPT and self.is_blocked(identity):
             return []
         rows = [self._apply(unit, one) for one in changes]
         return [MessageChanged(gid, row) for row in rows if row is not None]
@@ -315,7 +325,8 @@ class History:
 
     def _about(self, said: Envelope | Word) -> bytes | None:
         """The message whose words one of our envelopes holds."""
-        match said.kind:
+        kind = known(said.kind)
+        match kind:
             case Kind.TEXT:
                 return message_id(self._me.identity, said.id)
             case Kind.EDIT:
@@ -325,7 +336,14 @@ class History:
             case Kind.REPAIR:  # in a large group what is said again is said to all
                 again = codec.decode(_repairs, said.body, InvalidMessage)
                 return self._about(decode_envelope(again.envelope)) if again.envelope else None
-        return None
+            case (
+                Kind.RECEIPT | Kind.KEY_PACKAGES | Kind.KEY_PACKAGES_WANTED | Kind.WELCOME
+                | Kind.LEAVE | Kind.DELETE | Kind.TIMER | Kind.HEARTBEAT | Kind.WANTED
+                | Kind.ADDRESSES | Kind.DECLINED | Kind.VOTES | None
+            ):  # fmt: skip
+                return None  # no words of a message
+            case _:
+                assert_never(kind)
 
     def move(self, unit: Unit, old: bytes, gid: bytes) -> None:
         """What is in one conversation is in another from now on, but for the greeting that began

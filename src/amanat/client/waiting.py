@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from amanat.protocol.kinds import KINDS, Retention, known
 from amanat.protocol.messages import Kind
 
 if TYPE_CHECKING:
@@ -19,19 +20,6 @@ if TYPE_CHECKING:
     from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
-SAID_AGAIN = frozenset(
-    {
-        Kind.TEXT,
-        Kind.EDIT,
-        Kind.REACTION,
-        Kind.DELETE,
-        Kind.TIMER,
-        Kind.WELCOME,
-        Kind.DECLINED,
-    }
-)
-"""What is said again. Everything else is made anew where it is needed, or only told how far we had
-counted."""
 MAX_SAID_AGAIN = 256
 """Most words of one conversation that are said again at once, the last ones: each is a cell to
 every member. Those before them are shown as not delivered."""
@@ -45,6 +33,13 @@ class Word(NamedTuple):
     body: bytes
     clock: int
     sent_at: int
+
+
+def is_said_again(kind: int) -> bool:
+    """Whether our envelopes of a kind are said again. Everything else is made anew where it is
+    needed, or only told how far we had counted."""
+    ours = known(kind)
+    return ours is not None and KINDS[ours].retention is Retention.AGAIN
 
 
 class Waiting:

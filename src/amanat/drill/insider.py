@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import random
 from collections import Counter
-from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
@@ -34,6 +33,7 @@ from amanat.errors import (
     RelayLied,
 )
 from amanat.protocol import codec, messages, wire
+from amanat.protocol.kinds import KINDS
 from amanat.protocol.messages import (
     COMMIT_FRAGMENT,
     HELD_FRAGMENT,
@@ -140,11 +140,12 @@ def _records() -> list[type[codec.Record]]:
     return [one for one in found if issubclass(one, codec.Record) and one is not codec.Record]
 
 
-def _record_of(kind: IntEnum) -> type[codec.Record] | None:
-    """The record that a kind is named after, if there is one."""
-    words = kind.name.title().replace("_", "")
+def _record_of(kind: Kind | CellKind) -> type[codec.Record] | None:
+    """The record that a kind carries, if there is one."""
+    if isinstance(kind, Kind):
+        return KINDS[kind].record
     named = {record.__name__: record for record in _records()}
-    return next((named[n] for n in (words, f"{words}Ref", f"New{words}") if n in named), None)
+    return named.get(kind.name.title())
 
 
 class _Inventor:
@@ -163,7 +164,7 @@ class _Inventor:
                 return msgspec.msgpack.decode(codec.encode(made), type=kind)
         return None
 
-    def payload(self, kind: IntEnum | None) -> bytes:
+    def payload(self, kind: Kind | CellKind | None) -> bytes:
         """What a kind carries: mostly its own record, sometimes any other, or none."""
         own = _record_of(kind) if kind is not None else None
         if self._rng.random() < 0.15:

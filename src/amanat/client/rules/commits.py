@@ -470,7 +470,11 @@ class Commits:
             body = codec.encode(WelcomeRef(group=gid, file=file, name=name, key_package=used))
             self._saying.say(unit, self._roster.direct_with(identity), Kind.WELCOME, body)
         life_s = self._history.timer(gid)
-        if life_s and self._roster.is_active(gid) and self._roster.may_time(gid, self._me.identity):
+        if (
+            life_s
+            and self._roster.is_active(gid)
+            and self._roster.may_say(gid, self._me.identity, Kind.TIMER)
+        ):
             self._saying.do(unit, gid, Kind.TIMER, codec.encode(Timer(life_s)))
 
     def _put_into_drop(self, unit: Unit, gid: bytes) -> None:

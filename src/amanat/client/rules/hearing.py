@@ -32,6 +32,7 @@ from amanat.protocol import codec, wire
 from amanat.protocol.identity import (
     check_credential,
 )
+from amanat.protocol.kinds import KINDS, Blocked, known
 from amanat.protocol.messages import (
     BEFORE,
     COMMIT_FRAGMENT,
@@ -73,11 +74,6 @@ if TYPE_CHECKING:
     from amanat.client.rules.warnings import Warnings
     from amanat.client.rules.wishes import Wishes
     from amanat.client.unit import Unit
-
-_WANTED_OF_US = frozenset({Kind.KEY_PACKAGES_WANTED, Kind.WELCOME, Kind.TIMER})
-"""What somebody we have blocked gets no answer to in our 1:1 conversation."""
-_TO_CONTACTS = {Kind.KEY_PACKAGES, Kind.KEY_PACKAGES_WANTED, Kind.WELCOME, Kind.DECLINED}
-"""What is heard in conversations of two only."""
 
 
 class Hearing:
@@ -302,10 +298,13 @@ class Hearing:
             unit, gid, signer, sender, envelope.sent_at
         ):
             self._warnings.doubt_relay(unit, gid, sender, how="what we say does not reach them")
-        if envelope.kind != Kind.RECEIPT:
+        kind = known(envelope.kind)
+        if kind is None or KINDS[kind].is_confirmed:
             self._saying.owe_receipt(unit, gid)
+        if kind is None:
+            return  # of a later version
         try:
-            self._obey(unit, gid, sender, signer, envelope)
+            self._obey(unit, gid, sender, signer, kind, envelope)
         except (InvalidMessage, InvalidKeyPackage, InvalidCredential) as error:
             self._warnings.warn(
                 unit, gid, error.code, "a message was malformed inside", whom=sender
@@ -359,50 +358,73 @@ class Hearing:
         if acks:
             self._gaps.watch(unit, gid, None)
 
-    def _obey(
-        self, unit: Unit, gid: bytes, sender: bytes, signer: bytes, envelope: Envelope
+    def _obey(  # where, whose, and what
+        self,
+        unit: Unit,
+        gid: bytes,
+        sender: bytes,
+        signer: bytes,
+        kind: Kind,
+        envelope: Envelope,
+    ) -> None:
+        if KINDS[kind].blocked is Blocked.NO_ANSWER and self._history.is_shut(gid):
+            return
+        if not self._roster.is_heard(gid, kind):
+            return
+        if not self._roster.may_say(gid, sender, kind):
+            how = f"they set a {kind.name.lower()}"
+            self._warnings.warn(unit, gid, NotAdmin.code, how, whom=sender)
+            return
+        self._take_body(unit, gid, sender, signer, kind, envelope)
+
+    def _take_body(  # where, whose, and what
+        self,
+        unit: Unit,
+        gid: bytes,
+        sender: bytes,
+        signer: bytes,
+        kind: Kind,
+        envelope: Envelope,
     ) -> None:
         body = envelope.body
-        if self._history.is_shut(gid) and envelope.kind in _WANTED_OF_US:
-            return
-        match envelope.kind:
-            case Kind.TIMER if not self._roster.may_time(gid, sender):
-                self._warnings.warn(unit, gid, NotAdmin.code, "they set a timer", whom=sender)
+        match kind:
             case Kind.TEXT | Kind.EDIT | Kind.REACTION | Kind.DELETE | Kind.TIMER:
                 unit.events += self._history.take(unit, gid, sender, signer, envelope)
-            case kind if kind in _TO_CONTACTS and self._roster.group(gid).policy.direct:
-                self._obey_contact(unit, gid, sender, kind, body)
-            case Kind.LEAVE:
-                self._wishes.take_leave(unit, gid, sender, body)
-            case Kind.WANTED if self._roster.group(gid).is_large:
-                self._repair.repair(unit, gid, signer, body)
-            case Kind.REPAIR if self._roster.group(gid).is_large:
-                self._mend(unit, gid, sender, signer, body)
-            case Kind.ADDRESSES:
-                self._addresses.take_addresses(unit, sender, body)
-            case Kind.VOTES:
-                self._gossip.take_votes(unit, gid, codec.decode(_votes, body, InvalidMessage))
-            case _:
-                pass
-
-    def _obey_contact(self, unit: Unit, gid: bytes, sender: bytes, kind: int, body: bytes) -> None:
-        """Take what is said in conversations of two only."""
-        match kind:
+            case Kind.RECEIPT | Kind.HEARTBEAT:
+                pass  # their acks and their place were all
             case Kind.KEY_PACKAGES:
                 self._take_key_packages(unit, sender, body)
             case Kind.KEY_PACKAGES_WANTED:
-                wanted = codec.decode(_wanteds, body, InvalidMessage)
-                if wanted.suite in (mls.HYBRID_SUITE, mls.CLASSICAL_SUITE):
-                    count = min(wanted.count, KEY_PACKAGES_GIVEN)
-                    self._key_packages.give_key_packages(unit, gid, wanted.suite, count)
+                self._give_key_packages(unit, gid, body)
             case Kind.WELCOME:
-                ref = codec.decode(_welcomes, body, InvalidMessage)
-                # The one we came by may come once more, from a member who counts anew. Another
-                # counts even where we do not know yet that we were put out meanwhile.
-                if self._joining.came_by(ref.group) != ref.file.digest:
-                    self._joining.take_welcome(unit, sender, ref)
+                self._take_welcome(unit, sender, body)
+            case Kind.LEAVE:
+                self._wishes.take_leave(unit, gid, sender, body)
+            case Kind.WANTED:
+                self._repair.repair(unit, gid, signer, body)
+            case Kind.REPAIR:
+                self._mend(unit, gid, sender, signer, body)
+            case Kind.ADDRESSES:
+                self._addresses.take_addresses(unit, sender, body)
             case Kind.DECLINED:
                 self._wishes.take_no(unit, sender, codec.decode(_declined, body, InvalidMessage))
+            case Kind.VOTES:
+                self._gossip.take_votes(unit, gid, codec.decode(_votes, body, InvalidMessage))
+            case _:
+                assert_never(kind)
+
+    def _give_key_packages(self, unit: Unit, gid: bytes, body: bytes) -> None:
+        wanted = codec.decode(_wanteds, body, InvalidMessage)
+        if wanted.suite in (mls.HYBRID_SUITE, mls.CLASSICAL_SUITE):
+            count = min(wanted.count, KEY_PACKAGES_GIVEN)
+            self._key_packages.give_key_packages(unit, gid, wanted.suite, count)
+
+    def _take_welcome(self, unit: Unit, sender: bytes, body: bytes) -> None:
+        ref = codec.decode(_welcomes, body, InvalidMessage)
+        # The one we came by may come once more, from a member who counts anew. Another counts even
+        # where we do not know yet that we were put out meanwhile.
+        if self._joining.came_by(ref.group) != ref.file.digest:
+            self._joining.take_welcome(unit, sender, ref)
 
     def _mend(self, unit: Unit, gid: bytes, sender: bytes, signer: bytes, body: bytes) -> None:
         """Take an envelope that its sender has sent again.

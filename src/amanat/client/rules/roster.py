@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from amanat import mls
 from amanat.client import rights
@@ -15,6 +15,7 @@ from amanat.errors import (
     UnknownConversation,
 )
 from amanat.protocol import codec
+from amanat.protocol.kinds import KINDS, Right, Scope
 from amanat.protocol.messages import (
     Epoch,
     NewAddresses,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from amanat.client.rules.base import Base
     from amanat.client.unit import Unit
+    from amanat.protocol.messages import Kind
 
 LARGE_GROUP = 64
 """Above this many people a message goes once into the epoch drop instead of once to every bucket
@@ -142,11 +144,30 @@ class Roster:
             raise NotAdmin
         return group
 
-    def may_time(self, gid: bytes, identity: bytes) -> bool:
-        """Whether a member may set the timer: whoever may rename a group, and both of two."""
-        group = self.group(gid)
-        may_rename = rights.may(group.policy, group.people, identity, "rename")
-        return bool(group.policy.direct) or may_rename
+    def may_say(self, gid: bytes, identity: bytes, kind: Kind) -> bool:
+        """Whether a member has the right that a kind takes. Where that is the right of an author,
+        the history judges."""
+        match KINDS[kind].right:
+            case Right.NONE | Right.AUTHOR:
+                return True
+            case Right.RENAME:
+                group = self.group(gid)
+                may_rename = rights.may(group.policy, group.people, identity, "rename")
+                return bool(group.policy.direct) or may_rename
+            case right:
+                assert_never(right)
+
+    def is_heard(self, gid: bytes, kind: Kind) -> bool:
+        """Whether a kind is heard in a conversation; in any other it is ignored."""
+        match KINDS[kind].scope:
+            case Scope.EVERYWHERE:
+                return True
+            case Scope.DIRECT:
+                return bool(self.group(gid).policy.direct)
+            case Scope.LARGE:
+                return self.group(gid).is_large
+            case scope:
+                assert_never(scope)
 
     def has_receipts(self, gid: bytes) -> bool:
         """Whether members confirm each other's messages."""

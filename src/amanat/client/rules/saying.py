@@ -13,7 +13,7 @@ from amanat.client.events import (
 )
 from amanat.client.holding import HOLD
 from amanat.client.rules.roster import Group, one_each
-from amanat.client.waiting import MAX_SAID_AGAIN, SAID_AGAIN, Word
+from amanat.client.waiting import MAX_SAID_AGAIN, Word, is_said_again
 from amanat.errors import (
     BadArgument,
     Blocked,
@@ -26,6 +26,7 @@ from amanat.protocol import codec, wire
 from amanat.protocol.drops import (
     MESSAGE_RETENTION_DAYS,
 )
+from amanat.protocol.kinds import KINDS, Retention
 from amanat.protocol.messages import (
     BEFORE,
     HELD_FRAGMENT,
@@ -65,9 +66,6 @@ MAX_ACKS = 13
 MAX_ACKS_LARGE = 4
 """The same where no receipts are sent: how far a few others have counted."""
 NO_HASH = bytes(32)
-_WORDS = {Kind.TEXT, Kind.EDIT, Kind.REACTION, Kind.DELETE, Kind.TIMER, Kind.REPAIR}
-"""What people say and do, which is held where they want it so. All else has nothing of it, or
-rests with the group."""
 
 
 class Saying:
@@ -136,7 +134,9 @@ class Saying:
         """
         if not 0 <= life_s <= MAX_LIFE_S:
             raise BadArgument(f"a timer has at most {MAX_LIFE_S} seconds")
-        if self._roster.is_active(gid) and not self._roster.may_time(gid, self._me.identity):
+        if self._roster.is_active(gid) and not self._roster.may_say(
+            gid, self._me.identity, Kind.TIMER
+        ):
             raise NotAdmin
         self.do(unit, gid, Kind.TIMER, codec.encode(Timer(life_s)))
 
@@ -176,7 +176,7 @@ class Saying:
         self,
         unit: Unit,
         gid: bytes,
-        kind: int,
+        kind: Kind,
         body: bytes,
         *,
         is_again: bool = False,
@@ -211,9 +211,9 @@ class Saying:
             " ack_due_at = NULL WHERE gid = ?",
             (envelope.seq, envelope_hash(data), envelope.clock, gid),
         )
-        is_quiet = is_again or kind in (Kind.RECEIPT, Kind.HEARTBEAT)
+        is_quiet = is_again or KINDS[kind].retention is Retention.QUIET
         self._gaps.keep(unit, gid, envelope.seq, data, envelope.id, is_quiet=is_quiet)
-        is_word = kind in _WORDS
+        is_word = KINDS[kind].is_held
         self._send(unit, gid, group, sealed, is_word=is_word, rather_not_at=rather_not_at)
         return envelope
 
@@ -289,7 +289,7 @@ class Saying:
         if not self._roster.is_active(gid) or self._history.is_shut(gid) or is_strange:
             return
         for word in self._waiting.take(unit, gid):
-            envelope = self.say(unit, gid, word.kind, word.body, word=word)
+            envelope = self.say(unit, gid, Kind(word.kind), word.body, word=word)
             self._history.was_said(unit, gid, envelope)
 
     def send_receipt(self, unit: Unit, gid: bytes) -> None:
@@ -317,7 +317,7 @@ class Saying:
         words = [
             Word(said.id, said.kind, said.body, said.clock, said.sent_at)
             for said in self._gaps.not_come(gid, after)
-            if said.kind in SAID_AGAIN
+            if is_said_again(said.kind)
         ]
         return words[-MAX_SAID_AGAIN:]
 
