@@ -94,6 +94,14 @@ def histories(seed: int, count: int) -> Found:
     return in_a_world(work, seed)
 
 
+def _tables(person: Person) -> list[str]:
+    """The tables of a vault. The index of words is none: its rows are in tables of their own."""
+    rows = person.db.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
 class _Knowledge:
     """Everything in a vault, by type: what its owner can fill a record with."""
 
@@ -103,8 +111,7 @@ class _Knowledge:
         self.blobs: list[bytes] = []
         self.ints = [0, 1, 2, 3, 2**20, 2**31, 2**40, 2**53 - 1]
         self.words = ["", "hello", "mallory", "alice", "\u202eecila", "DE", "IR"]
-        tables = person.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        for (table,) in tables:
+        for table in _tables(person):
             for row in person.db.execute(f'SELECT * FROM "{table}" LIMIT 200').fetchall():  # noqa: S608  # names of our own tables
                 for value in row:
                     self._learn(value)
@@ -549,9 +556,7 @@ class _Town:
                 yield "unremovable", f"{one.name} sees {view.people}"
             rows = sum(
                 one.one(f'SELECT count(*) FROM "{table}"')  # noqa: S608  # names of our own tables
-                for (table,) in one.db.execute(
-                    "SELECT name FROM sqlite_master WHERE type = 'table'"
-                ).fetchall()
+                for table in _tables(one)
             )
             if rows > MAX_ROWS:
                 yield "room", f"{one.name} keeps {rows} rows"
