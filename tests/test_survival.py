@@ -606,7 +606,9 @@ def dump(person: Person) -> list[tuple[object, ...]]:
     """All that a vault holds, but for how far what was read and when to look next."""
     tables = [
         name
-        for (name,) in person.db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        for (name,) in person.db.execute(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
+        )
         if name not in ("cursor", "digests", "seen", "claim", "conversation", "sqlite_sequence")
     ]
     return sorted(

@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amanat.client.profile import read_homes
-from amanat.client.rules.roster import Group
-from amanat.errors import (
-    InvalidMessage,
-)
+from amanat.client.rules.roster import Group, decode_new_addresses
 from amanat.protocol import codec
 from amanat.protocol.messages import (
     Kind,
@@ -39,7 +36,7 @@ class Addresses:
     def take_addresses(self, unit: Unit, sender: bytes, body: bytes) -> None:
         """Reach a person elsewhere from now on; what waits for them goes there too. Where their
         relays are is the relays' own word, and counts for all of their people."""
-        new = codec.decode(_new_addresses, body, InvalidMessage)
+        new = decode_new_addresses(body)
         for address in new.addresses:
             self._places.learn(unit, address.relay)
         if unit.db.execute(
@@ -134,6 +131,3 @@ class Addresses:
         gid = self._roster.direct_with(identity)
         self.tell(unit, gid)
         self._saying.say_waiting(unit, gid)
-
-
-_new_addresses = codec.decoder_of(NewAddresses)

@@ -209,7 +209,7 @@ class Commits:
                 moot = moot or not gone
                 removes += [] if moot else [p.leaf_index for p in gone]
             elif kind == "let-go":
-                wish = codec.decode(_leaves, data, InvalidMessage)
+                wish = decode_leave(data)
                 leaving = [p for p in group.people if rights.is_leaving(p, [wish], group=gid)]
                 moot = not leaving
                 if leaving:
@@ -575,6 +575,11 @@ _DEEDS: dict[str, rights.Deed] = {
 }
 """The right that each wish takes; the others need none."""
 _leaves = codec.decoder_of(Leave)
+
+
+def decode_leave(data: bytes) -> Leave:
+    """What a member has signed to leave. Raises InvalidMessage."""
+    return codec.decode(_leaves, data, InvalidMessage)
 
 
 def _renewed(updates: Iterable[mls.Member]) -> set[bytes]:

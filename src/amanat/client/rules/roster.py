@@ -128,7 +128,7 @@ class Roster:
                 p.identity,
                 p.credential.delivery,
                 p.signer,
-                codec.decode(_new_addresses, moved[p.identity], InvalidMessage).addresses
+                decode_new_addresses(moved[p.identity]).addresses
                 if p.identity in moved
                 else p.leaf.addresses,
             )
@@ -285,6 +285,11 @@ class Roster:
 
 
 _new_addresses = codec.decoder_of(NewAddresses)
+
+
+def decode_new_addresses(data: bytes) -> NewAddresses:
+    """Where a person says that they are reached. Raises InvalidMessage."""
+    return codec.decode(_new_addresses, data, InvalidMessage)
 
 
 def one_each(peers: Sequence[Peer]) -> list[Peer]:

@@ -9,12 +9,11 @@ from amanat.client import rights
 from amanat.client.events import (
     Removed,
 )
-from amanat.client.rules.commits import LEAVE_TURN_MS
+from amanat.client.rules.commits import LEAVE_TURN_MS, decode_leave
 from amanat.client.rules.entering import REFRESH_MS, REFRESH_PEOPLE
 from amanat.errors import (
     BadArgument,
     GroupTooLarge,
-    InvalidMessage,
     NotAMember,
 )
 from amanat.protocol import codec
@@ -152,7 +151,7 @@ class Wishes:
 
     def take_leave(self, unit: Unit, gid: bytes, sender: bytes, body: bytes) -> None:
         """A member says that they leave: let them go, in our turn."""
-        wish = codec.decode(_leaves, body, InvalidMessage)
+        wish = decode_leave(body)
         check_signature(wish.identity, wish.signature, leave_text(gid, wish.nonce))
         if wish.identity == sender:
             self._schedule_leave(unit, gid, wish)
@@ -214,6 +213,3 @@ class Wishes:
             )
             if due_at is not None and due_at > unit.now + longest:
                 self._entering.plan_refresh(unit, gid, REFRESH_MS[1])
-
-
-_leaves = codec.decoder_of(Leave)
