@@ -359,7 +359,8 @@ async def test_heartbeats_end_when_all_have_confirmed_and_never_pile_up(
     alice.say("bob", "are you there?")
     await after_a_while(world, 40 * 86_400)
     calls = repair.CALLED + len(repair.SILENT_BEATS)
-    assert world.network.appends - before <= MAX_BEATS + calls + 5
+    refresh = 5  # keys may be due once more: the day is drawn by lot
+    assert world.network.appends - before <= MAX_BEATS + calls + 5 + refresh
 
 
 async def test_large_group_repairs_through_its_epoch_drop(
