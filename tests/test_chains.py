@@ -354,7 +354,10 @@ async def hear_each_other(world: World, *, are_calls_lost: bool) -> bool:
     for person in people:
         person.client.send(gid, f"{person.name} speaks")
     await world.pass_time(branches.LATE_MS / 1000 + 1000)  # no two of two have read one Commit
-    await world.settle()
+    try:
+        await world.settle()
+    except AssertionError:
+        return False  # something still waits
     assert any(RelayDoubted.code in person.warnings() for person in people)
     spoken = {"alice speaks", "bob speaks"}
     if any({m.text for m in person.client.messages(gid)} != spoken for person in people):
