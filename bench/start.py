@@ -26,7 +26,7 @@ from machine import Noise, spread, table
 AMANAT = (sys.executable, "-m", "amanat")
 PASSPHRASE = "of nobody"  # noqa: S105  # nor does it protect anything
 TARGETS_MS = {"amanat --help": 150.0, "amanat send": 250.0}
-"""What the medians are to stay under, in milliseconds."""
+"""The target for each command: its median takes less, in milliseconds."""
 
 
 def do(profile: Path, *words: str, given: str = "", unlocks: bool = False) -> Any:  # noqa: ANN401  # JSON
@@ -66,9 +66,9 @@ class Took(NamedTuple):
     """What a process takes, in milliseconds."""
 
     wall_ms: float
-    """From its start to its end: what a person waits, on a machine that does nothing else."""
+    """From start to exit: on an idle machine, a person waits this long."""
     processor_ms: float
-    """Of the processor, by it alone: what other work of the machine hardly changes."""
+    """Processor time of this process alone, which other work on the machine hardly changes."""
 
 
 def took(command: list[str], given: str = "") -> Took:

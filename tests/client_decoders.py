@@ -178,7 +178,7 @@ DECODERS = {
     "reaction": _record(history._reactions, InvalidMessage, Reaction(bytes(16), "❤️")),
     "deletion": _record(history._deletes, InvalidMessage, Delete([bytes(16)])),
     "timer": _record(history._timers, InvalidMessage, Timer(60)),
-    "repair in history": _record(
+    "repair": _record(
         history._repairs,
         InvalidMessage,
         Repair(SIGNER, 3, b"envelope", is_before=False, place=None),
@@ -189,11 +189,6 @@ DECODERS = {
     "file": _record(joining._files, InvalidMessage, _FILE),
     "votes": _record(hearing._votes, InvalidMessage, Votes(3, [_VOTE])),
     "wanted": _record(repair._wanted, InvalidMessage, Wanted(SIGNER, [3, 5])),
-    "repair": _record(
-        hearing._repairs,
-        InvalidMessage,
-        Repair(SIGNER, 3, b"envelope", is_before=False, place=None),
-    ),
     "new addresses": _record(
         roster._new_addresses, InvalidMessage, NewAddresses(2, [ADDRESS])
     ),
@@ -213,7 +208,6 @@ DECODERS = {
     "held word": _record(
         holding._helds, InvalidMessage, Held(RELAY.key, "IR", bytes(32), bytes(32), CellKind.MLS)
     ),
-    "where help rests": _record(comeback._files, InvalidMessage, _FILE),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Groups: who is in them, what they are called, and offers to join one."""
+"""Commands about groups: their members, their names, and offers to join one."""
 
 from __future__ import annotations
 

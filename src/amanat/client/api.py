@@ -1425,8 +1425,8 @@ class Client:
         With `everything`, all texts. Each conversation in its order.
         """
         found: list[tuple[Message, ConversationView]] = []
-        for line in self._desk.lines():
-            if gid not in (None, line.gid) or not (everything or line.unread):
+        for line in self._desk.lines(gid):
+            if not (everything or line.unread):
                 continue
             view = self._view(line.gid, line.state)
             if everything:

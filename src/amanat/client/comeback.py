@@ -30,6 +30,7 @@ from amanat.client.events import GroupChanged
 from amanat.client.lineage import is_rightful, judge
 from amanat.client.pieces import EpochDrop, epoch_drop, pack_signers, unpack_signers, without
 from amanat.client.rules.astray import MAX_ASKS
+from amanat.client.rules.joining import decode_file_ref
 from amanat.client.vault import fingerprint
 from amanat.errors import (
     GroupVouched,
@@ -194,7 +195,6 @@ _LOOK = bytes(16)
 _asks = codec.decoder_of(Ask)
 _answers = codec.decoder_of(Answer)
 _helps = codec.decoder_of(Help)
-_files = codec.decoder_of(FileRef)
 
 
 class Comebacks:
@@ -351,7 +351,7 @@ class Comebacks:
     def awaited(self) -> list[tuple[bytes, FileRef]]:
         """The (gid, file) pairs of help that is to be fetched."""
         rows = self._read.execute("SELECT gid, ref FROM comeback WHERE ref IS NOT NULL").fetchall()
-        return [(gid, codec.decode(_files, ref, InvalidMessage)) for gid, ref in rows]
+        return [(gid, decode_file_ref(ref)) for gid, ref in rows]
 
     # Helping
 
@@ -536,7 +536,7 @@ class Comebacks:
             if way.end.epoch > epoch and help_.since is not None:
                 talk.astray.hand(unit, gid, epoch, help_.commits[epoch - help_.since.number :])
 
-    def _take_unproven(  # whose help, what it is, and for whom
+    def _take_unproven(
         self, unit: Unit, gid: bytes, helper: bytes, help_: Help, file: bytes, *, is_lost: bool
     ) -> None:
         """Keep help that does not show how the group came there: everybody is asked before anything

@@ -44,7 +44,7 @@ _LINES = (
     " (SELECT row FROM message WHERE gid = c.gid"
     "  ORDER BY clock DESC, identity DESC, seq DESC, id DESC LIMIT 1),"
     " (SELECT count(*) FROM (SELECT 1 FROM message WHERE gid = c.gid AND row > c.read_row"
-    "  AND identity != ? LIMIT ?)),"
+    "  AND identity != ?1 LIMIT ?2)),"
     " desk.draft, desk.reply_to, desk.pinned_at, desk.muted_until, desk.is_archived,"
     " contact.verified, contact.blocked"
     " FROM conversation AS c LEFT JOIN desk ON desk.gid = c.gid"
@@ -60,21 +60,20 @@ class Desk:
         self._read = vault.read
         self._identity = identity
 
-    def lines(self) -> list[Line]:
-        """The lines of all conversations, in the order they began."""
+    def lines(self, gid: bytes | None = None) -> list[Line]:
+        """The lines of all conversations, in the order they began; or of one, if it is there."""
         rows = self._read.execute(
-            f"{_LINES} ORDER BY c.rowid", (self._identity, MAX_UNREAD)
+            f"{_LINES} WHERE ?3 IS NULL OR c.gid = ?3 ORDER BY c.rowid",
+            (self._identity, MAX_UNREAD, gid),
         ).fetchall()
         return [_line(row) for row in rows]
 
     def line(self, gid: bytes) -> Line:
         """The line of a conversation. Raises UnknownConversation."""
-        row = self._read.execute(
-            f"{_LINES} WHERE c.gid = ?", (self._identity, MAX_UNREAD, gid)
-        ).fetchone()
-        if row is None:
+        found = self.lines(gid)
+        if not found:
             raise UnknownConversation
-        return _line(row)
+        return found[0]
 
     def draft(self, unit: Unit, gid: bytes, text: str, reply_to: bytes | None) -> None:
         """Keep what is being written; an empty text forgets it."""

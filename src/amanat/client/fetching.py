@@ -1,4 +1,4 @@
-"""Fetching a file: what of its drop is to be read next, and when there is nothing to hope for.
+"""Fetching a file: which cells of its drop the client reads next, and when it gives the file up.
 
 A relay can put into the file's drop whatever it likes. So what is read of it is bounded: never more
 than as many cells as the file has, and MAX_JUNK. Nor does a relay that answers again and again

@@ -156,7 +156,7 @@ class Gaps:
         for table in ("heard", "ahead", "lost"):
             unit.db.execute(f"DELETE FROM {table} WHERE gid = ? AND signer = ?", (gid, signer))  # noqa: S608
 
-    def hear(  # of whom, and which
+    def hear(
         self,
         unit: Unit,
         gid: bytes,
@@ -446,7 +446,7 @@ class Gaps:
 
     # Saying
 
-    def keep(  # what is said, and whether it calls for heartbeats
+    def keep(
         self, unit: Unit, gid: bytes, seq: int, said: bytes, mid: bytes, *, is_quiet: bool
     ) -> None:
         """Keep an envelope of ours until everybody has confirmed it."""

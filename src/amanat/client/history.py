@@ -334,7 +334,7 @@ class History:
             case Kind.REACTION:
                 return codec.decode(_reactions, said.body, InvalidMessage).target
             case Kind.REPAIR:  # in a large group what is said again is said to all
-                again = codec.decode(_repairs, said.body, InvalidMessage)
+                again = decode_repair(said.body)
                 return self._about(decode_envelope(again.envelope)) if again.envelope else None
             case (
                 Kind.RECEIPT | Kind.KEY_PACKAGES | Kind.KEY_PACKAGES_WANTED | Kind.WELCOME
@@ -498,5 +498,10 @@ _texts = codec.decoder_of(Text)
 _edits = codec.decoder_of(Edit)
 _reactions = codec.decoder_of(Reaction)
 _deletes = codec.decoder_of(Delete)
-_repairs = codec.decoder_of(Repair)
 _timers = codec.decoder_of(Timer)
+_repairs = codec.decoder_of(Repair)
+
+
+def decode_repair(data: bytes) -> Repair:
+    """An envelope that its sender has sent again. Raises InvalidMessage."""
+    return codec.decode(_repairs, data, InvalidMessage)

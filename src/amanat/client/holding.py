@@ -123,7 +123,7 @@ class Holding:
 
     # Others'
 
-    def expect(  # whose, what, at whose relays, where they are, by which chain
+    def expect(
         self,
         unit: Unit,
         gid: bytes,

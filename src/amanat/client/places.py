@@ -1,4 +1,4 @@
-"""Where relays are: what they have signed of it, what the person has named, where they were found.
+"""Where relays are: by their own signed word, by the person's, and where we last reached them.
 
 A relay is its key. Its newest signed address counts, whoever passed it on; nobody else's word does.
 What the person has named is theirs to say, and they alone can name a place on a private network: a

@@ -9,6 +9,7 @@ from msgspec import structs
 
 from amanat import mls
 from amanat.client.follow import Follow, HearEarly, WelcomeJoiners, WentOn
+from amanat.client.history import decode_repair
 from amanat.client.holding import Fetched, HeldDrop
 from amanat.client.rules.key_packages import KEY_PACKAGES_GIVEN
 from amanat.client.rules.roster import MAX_CLOCK_STEP
@@ -214,7 +215,7 @@ class Hearing:
                 pass  # of a later version
         self.drain(unit)
 
-    def _expect_held(  # whose, what, and where they are
+    def _expect_held(
         self,
         unit: Unit,
         gid: bytes,
@@ -267,7 +268,7 @@ class Hearing:
         since = min((kept_at for _, _, kept_at in rows), default=unit.now)
         unit.db.execute("UPDATE early SET kept_at = min(kept_at, ?) WHERE gid = ?", (since, gid))
 
-    def _hear(  # whose, what, its hash and mark
+    def _hear(
         self,
         unit: Unit,
         gid: bytes,
@@ -310,7 +311,7 @@ class Hearing:
                 unit, gid, error.code, "a message was malformed inside", whom=sender
             )
 
-    def _count(  # whose, and which
+    def _count(
         self,
         unit: Unit,
         gid: bytes,
@@ -358,7 +359,7 @@ class Hearing:
         if acks:
             self._gaps.watch(unit, gid, None)
 
-    def _obey(  # where, whose, and what
+    def _obey(
         self,
         unit: Unit,
         gid: bytes,
@@ -377,7 +378,7 @@ class Hearing:
             return
         self._take_body(unit, gid, sender, signer, kind, envelope)
 
-    def _take_body(  # where, whose, and what
+    def _take_body(
         self,
         unit: Unit,
         gid: bytes,
@@ -431,7 +432,7 @@ class Hearing:
 
         Raises InvalidMessage.
         """
-        again = codec.decode(_repairs, body, InvalidMessage)
+        again = decode_repair(body)
         if again.device != signer:
             raise InvalidMessage
         if again.is_before:
@@ -522,7 +523,6 @@ _welcomes = codec.decoder_of(WelcomeRef)
 _declined = codec.decoder_of(Declined)
 _votes = codec.decoder_of(Votes)
 _befores = codec.decoder_of(Befores)
-_repairs = codec.decoder_of(Repair)
 
 
 def check_sender(message: mls.Application) -> bytes:

@@ -175,10 +175,7 @@ class Joining:
             "SELECT gid, inviter, ref FROM joining WHERE NOT EXISTS (SELECT 1 FROM conversation"
             " WHERE conversation.gid = joining.gid AND state IN ('active', 'leaving'))"
         ).fetchall()
-        return [
-            AnnouncedWelcome(gid, by, codec.decode(_files, ref, InvalidMessage))
-            for gid, by, ref in rows
-        ]
+        return [AnnouncedWelcome(gid, by, decode_file_ref(ref)) for gid, by, ref in rows]
 
     def forget_welcomes(self, unit: Unit) -> None:
         """Give up the Welcomes whose file has ended before it could be fetched."""
@@ -319,3 +316,8 @@ class Joining:
 
 _welcome_files = codec.decoder_of(WelcomeFile)
 _files = codec.decoder_of(FileRef)
+
+
+def decode_file_ref(data: bytes) -> FileRef:
+    """Where a file is, and what opens it. Raises InvalidMessage."""
+    return codec.decode(_files, data, InvalidMessage)

@@ -172,7 +172,7 @@ class Saying:
         self._waiting.keep(unit, gid, [word])
         return Envelope(word.id, 0, NO_HASH, clock, unit.now, kind, body, [], {})
 
-    def say(  # what, whether it was said before, and as which word
+    def say(
         self,
         unit: Unit,
         gid: bytes,
