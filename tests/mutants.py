@@ -935,7 +935,7 @@ MUTANTS = [
     ),
     Mutant(
         "anybody makes admins",
-        'or (administered != renamed and not may(before, people, committer, "administer"))',
+        "or (administered != renamed and not may(before, people, committer, Deed.ADMINISTER))",
         "or False",
         ["test_rights.py::test_what_a_member_may"],
     ),
@@ -1249,7 +1249,7 @@ MUTANTS = [
     ),
     Mutant(
         "text said out of step is refused",
-        '        if self._roster.state(gid) != "astray":\n            self._roster.require_active(gid)\n        group = self._roster.group(gid)\n        if group.policy.direct',
+        "        if self._roster.state(gid) is not State.ASTRAY:\n            self._roster.require_active(gid)\n        group = self._roster.group(gid)\n        if group.policy.direct",
         "        self._roster.require_active(gid)\n        group = self._roster.group(gid)\n        if group.policy.direct",
         ["test_cli.py::test_what_is_said_out_of_step_is_kept_and_told_so"],
     ),
@@ -1312,7 +1312,7 @@ MUTANTS = [
     ),
     Mutant(
         "a member says where a group is",
-        '        or (placed != administered and not may(before, people, committer, "place"))\n',
+        "        or (placed != administered and not may(before, people, committer, Deed.PLACE))\n",
         "",
         ["test_rights.py::test_what_a_member_may"],
     ),
@@ -1548,8 +1548,8 @@ MUTANTS = [
     # History
     Mutant(
         "edits of others accepted",
-        "        if change.identity != author:\n            return None\n",
-        "",
+        "    return KINDS[change.kind].right is not Right.AUTHOR or change.identity == author\n",
+        "    return True\n",
         ["test_history.py::test_only_the_author_edits_and_deletes"],
     ),
     Mutant(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from amanat.client.rules.commits import Wish
 from amanat.drill.world import Person, Shelf, World
 from amanat.errors import CopiedVault, OutOfStep, RelayDoubted, RelayLied
 from amanat.protocol.messages import COMMIT_FRAGMENT
@@ -159,7 +160,7 @@ async def test_what_was_wished_is_done_after_coming_back(world: World) -> None:
     gid = await world.group("family", *people)
     with alice.client._unit() as unit:
         talk = alice.client._conversations
-        talk.commits.wish(unit, gid, "rename", b"our family", due_at=world.now())
+        talk.commits.wish(unit, gid, Wish.RENAME, b"our family", due_at=world.now())
         talk.astray.go_astray(unit, gid, CopiedVault.code, is_restart=True)
     await world.settle()
     agree(people, gid)

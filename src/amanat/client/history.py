@@ -19,7 +19,7 @@ unit that has taken words away its write-ahead log is emptied.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple, assert_never
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, assert_never
 
 from amanat.client.events import MessageChanged, StateChanged, SummaryChanged, TextArrived
 from amanat.client.waiting import Waiting
@@ -29,7 +29,7 @@ from amanat.errors import (
     UnknownMessage,
 )
 from amanat.protocol import codec
-from amanat.protocol.kinds import KINDS, Blocked, known
+from amanat.protocol.kinds import KINDS, Blocked, Right, known
 from amanat.protocol.messages import (
     Delete,
     Deleted,
@@ -60,13 +60,17 @@ MAX_PENDING = 256
 first. One who floods pushes out only their own."""
 
 
+_Deed: TypeAlias = Literal[Kind.EDIT, Kind.REACTION, Kind.DELETE, Kind.TIMER]
+"""The kinds that do something to a text, or to all that are to come (Timer)."""
+
+
 class _Change(NamedTuple):
-    """What an envelope does to a text."""
+    """What an envelope does to a text. A timer's target is the conversation."""
 
     gid: bytes
     target: bytes
     identity: bytes
-    kind: Kind
+    kind: _Deed
     clock: int
     seq: int
     id: bytes
@@ -102,7 +106,7 @@ class History:
         body = envelope.body
         kind = Kind(envelope.kind)
 
-        def change(target: bytes, value: str = "") -> _Change:
+        def change(kind: _Deed, target: bytes, value: str = "") -> _Change:
             return _Change(
                 gid,
                 target,
@@ -121,15 +125,16 @@ class History:
                 return self.keep(unit, gid, identity, signer, envelope, said)
             case Kind.EDIT:
                 edit = codec.decode(_edits, body, InvalidMessage)
-                changes = [change(edit.target, edit.text)]
+                changes = [change(kind, edit.target, edit.text)]
             case Kind.REACTION:
                 reaction = codec.decode(_reactions, body, InvalidMessage)
-                changes = [change(reaction.target, reaction.emoji)]
+                changes = [change(kind, reaction.target, reaction.emoji)]
             case Kind.DELETE:
-                changes = [change(t) for t in codec.decode(_deletes, body, InvalidMessage).targets]
+                gone = codec.decode(_deletes, body, InvalidMessage)
+                changes = [change(kind, target) for target in gone.targets]
             case Kind.TIMER:
                 life_s = codec.decode(_timers, body, InvalidMessage).life_s
-                self._put(unit, change(gid, str(life_s)), is_pending=False)
+                self._put(unit, change(kind, gid, str(life_s)), is_pending=False)
             case (
                 Kind.RECEIPT | Kind.KEY_PACKAGES | Kind.KEY_PACKAGES_WANTED | Kind.WELCOME
                 | Kind.LEAVE | Kind.HEARTBEAT | Kind.WANTED | Kind.REPAIR | Kind.ADDRESSES
@@ -224,16 +229,28 @@ class History:
         if not rows:
             return True
         unit.db.execute(
-            "DELETE FROM change WHERE gid = ? AND target = ? AND kind != ?",
-            (gid, mid, Kind.REACTION),
+            "DELETE FROM change WHERE gid = ? AND target = ? AND kind IN (?, ?)",
+            (gid, mid, Kind.EDIT, Kind.DELETE),
         )
         unit.db.execute("UPDATE change SET is_pending = 0 WHERE gid = ? AND target = ?", (gid, mid))
-        own = {change.kind: change for change in (_Change(*r) for r in rows if r[2] == author)}
-        if Kind.DELETE in own:
+        edit, is_there = None, True
+        for change in (_Change(*row) for row in rows):
+            if not _may(change, author):
+                continue
+            match change.kind:
+                case Kind.REACTION | Kind.TIMER:
+                    pass  # its row stays
+                case Kind.EDIT:
+                    edit = change
+                case Kind.DELETE:
+                    is_there = False
+                case _:
+                    assert_never(change.kind)
+        if not is_there:
             self._erase(unit, gid, mid)
-        elif Kind.EDIT in own:
-            self._apply(unit, own[Kind.EDIT])
-        return Kind.DELETE not in own
+        elif edit is not None:
+            self._apply(unit, edit)
+        return is_there
 
     def _apply(self, unit: Unit, change: _Change) -> int | None:
         """Do what somebody did to a text, now or once it is here; the row that it changed."""
@@ -249,19 +266,27 @@ class History:
         row, author, is_deleted = found
         if is_deleted:
             return None
-        if change.kind == Kind.REACTION:
-            return int(row) if self._put(unit, change, is_pending=False) else None
-        if change.identity != author:
+        if not _may(change, author):
             return None
-        if change.kind == Kind.DELETE:
-            self._erase(unit, gid, target)
-        else:
-            # The words are in the message; what stays of an edit says which one they are of.
-            if not self._put(unit, change._replace(value=""), is_pending=False):
-                return None
-            unit.db.execute("UPDATE message SET text = ? WHERE row = ?", (change.value, row))
-            self._is_scrub_due = True
-        return int(row)
+        match change.kind:
+            case Kind.REACTION:
+                is_new = self._put(unit, change, is_pending=False)
+            case Kind.DELETE:
+                self._erase(unit, gid, target)
+                is_new = True
+            case Kind.EDIT:
+                # The words are in the message; what stays of an edit says which one they are of.
+                is_new = self._put(unit, change._replace(value=""), is_pending=False)
+                if is_new:
+                    unit.db.execute(
+                        "UPDATE message SET text = ? WHERE row = ?", (change.value, row)
+                    )
+                    self._is_scrub_due = True
+            case Kind.TIMER:
+                is_new = False  # of no text
+            case _:
+                assert_never(change.kind)
+        return int(row) if is_new else None
 
     def _put(self, unit: Unit, change: _Change, *, is_pending: bool) -> bool:
         """Keep a change if it is the last one of its kind; whether it is."""
@@ -487,6 +512,11 @@ class History:
         """How many texts of blocked people were not kept."""
         row = self._read.execute("SELECT hidden FROM conversation WHERE gid = ?", (gid,)).fetchone()
         return int(row[0])
+
+
+def _may(change: _Change, author: bytes) -> bool:
+    """Whether somebody had the right to do this to a text of an author."""
+    return KINDS[change.kind].right is not Right.AUTHOR or change.identity == author
 
 
 def greeting_id(gid: bytes) -> bytes:

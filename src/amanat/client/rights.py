@@ -6,7 +6,8 @@ come to the same answer; where two differed, the group would fork (docs/protocol
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from enum import StrEnum, unique
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from msgspec import structs
 
@@ -33,9 +34,17 @@ MAX_CLASSICAL_LEAVES = 1000
 """Most leaves of a group on the classical suite: what the engine is measured for."""
 
 
-Deed: TypeAlias = Literal["add", "remove", "rename", "administer", "place"]
-"""What somebody may do to a group; to administer is to change who else may, to place it is to say
-where its epoch drops are."""
+@unique
+class Deed(StrEnum):
+    """What somebody may do to a group."""
+
+    ADD = "add"
+    REMOVE = "remove"
+    RENAME = "rename"
+    ADMINISTER = "administer"
+    """To change who else may do what."""
+    PLACE = "place"
+    """To say where its epoch drops are."""
 
 
 class Person(NamedTuple):
@@ -97,21 +106,23 @@ def may(
     if all(person.identity != identity for person in people):
         return False
     if policy.direct:
-        return deed == "place" and identity in policy.direct
+        return deed is Deed.PLACE and identity in policy.direct
     if identity in in_charge:
         return True
     match deed:
-        case "add":
+        case Deed.ADD:
             # Members make no admins: neither by asking back in one who is still listed, nor, while
             # the lowest leaf rules for want of one, by filling a lower leaf.
             safe = in_charge <= set(policy.admins) and whom not in policy.admins
             return policy.may_add == "members" and safe
-        case "remove":
+        case Deed.REMOVE:
             return policy.may_remove == "members" and whom not in in_charge
-        case "rename":
+        case Deed.RENAME:
             return policy.may_rename == "members"
-        case "administer" | "place":
+        case Deed.ADMINISTER | Deed.PLACE:
             return False
+        case _:
+            assert_never(deed)
 
 
 def judge(
@@ -220,12 +231,12 @@ def _judge_members(
         if person is None:
             raise InvalidCommit
         free = person.identity == committer or is_leaving(person, leaves, group=group)
-        if not (free or may(policy, people, committer, "remove", person.identity)):
+        if not (free or may(policy, people, committer, Deed.REMOVE, person.identity)):
             raise InvalidCommit
         if new and person.identity in in_charge and committer not in in_charge:
             raise InvalidCommit
     for identity in new:
-        if not may(policy, people, committer, "add", identity):
+        if not may(policy, people, committer, Deed.ADD, identity):
             raise InvalidCommit
 
 
@@ -245,8 +256,8 @@ def _judge_policy(
     if (
         after != placed
         or (before.direct and after == before)
-        or (renamed != before and not may(before, people, committer, "rename"))
-        or (administered != renamed and not may(before, people, committer, "administer"))
-        or (placed != administered and not may(before, people, committer, "place"))
+        or (renamed != before and not may(before, people, committer, Deed.RENAME))
+        or (administered != renamed and not may(before, people, committer, Deed.ADMINISTER))
+        or (placed != administered and not may(before, people, committer, Deed.PLACE))
     ):
         raise InvalidCommit

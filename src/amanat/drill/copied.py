@@ -13,6 +13,7 @@ from amanat.client.api import Client
 from amanat.client.conversation import Conversations
 from amanat.client.parts import assemble
 from amanat.client.rules.astray import Astray
+from amanat.client.rules.commits import Wish
 from amanat.client.vault import Unlock, open_vault
 from amanat.drill.attacks import copied_vault
 from amanat.drill.integrity import Noticed, in_a_world
@@ -143,7 +144,7 @@ async def talk_with_losses(world: World, places: Sequence[tuple[Person, bytes]])
 def refresh(person: Person, gid: bytes) -> None:
     """Have somebody renew the keys of their leaf now."""
     with person.client._unit() as unit:
-        person.rules.conversations.commits.wish(unit, gid, "refresh", b"", due_at=unit.now)
+        person.rules.conversations.commits.wish(unit, gid, Wish.REFRESH, b"", due_at=unit.now)
         person.rules.conversations.commits.attempt(unit, gid)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from enum import StrEnum, unique
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, assert_never
 
 from msgspec import structs
 
@@ -17,11 +18,13 @@ from amanat.client.events import (
 from amanat.client.follow import WelcomeJoiners, WentOn
 from amanat.client.lineage import is_rightful
 from amanat.client.repeats import Awaited
+from amanat.client.rights import Deed
 from amanat.client.rules.astray import Handed
 from amanat.client.rules.entering import REFRESH_MS
 from amanat.client.rules.files import file_drop
 from amanat.client.rules.key_packages import KEY_PACKAGES_GIVEN
 from amanat.client.rules.roster import Group, one_each
+from amanat.client.state import State
 from amanat.errors import (
     CopiedVault,
     FutureEpoch,
@@ -82,6 +85,47 @@ REFUSED_MS = 300_000
 """How long a wish rests after a relay has refused its Commit for good, in milliseconds."""
 
 
+@unique
+class Wish(StrEnum):
+    """What somebody wants of a group. The vault keeps the words."""
+
+    ADD = "add"
+    REMOVE = "remove"
+    RENAME = "rename"
+    ADMIN = "admin"
+    """To make somebody an admin."""
+    NO_ADMIN = "no-admin"
+    ROLES = "roles"
+    """Other people may add, remove or rename."""
+    PLACE = "place"
+    """To have its Commits rest at another relay."""
+    REFRESH = "refresh"
+    """To have other keys in our leaf."""
+    LET_GO = "let-go"
+    """To commit that somebody leaves who has said so."""
+    OUTRUN = "outrun"
+    """To be faster with a Commit than one that looks right and that we cannot apply."""
+
+    @property
+    def deed(self) -> Deed | None:
+        """What its maker must have the right to do; None where no right is needed."""
+        match self:
+            case Wish.ADD:
+                return Deed.ADD
+            case Wish.REMOVE:
+                return Deed.REMOVE
+            case Wish.RENAME:
+                return Deed.RENAME
+            case Wish.ADMIN | Wish.NO_ADMIN | Wish.ROLES:
+                return Deed.ADMINISTER
+            case Wish.PLACE:
+                return Deed.PLACE
+            case Wish.REFRESH | Wish.LET_GO | Wish.OUTRUN:
+                return None
+            case _:
+                assert_never(self)
+
+
 class _Plan(NamedTuple):
     adds: dict[bytes, bytes]
     """KeyPackages by identity."""
@@ -132,7 +176,7 @@ class Commits:
         self._outrun: Memory[bytes, int] = base.vault.memory()
         """When we last outran a Commit in a group."""
 
-    def wish(self, unit: Unit, gid: bytes, kind: str, data: bytes, *, due_at: int) -> None:
+    def wish(self, unit: Unit, gid: bytes, kind: Wish, data: bytes, *, due_at: int) -> None:
         """Keep what a person wants of a group until a Commit has made it so."""
         unit.db.execute(
             "INSERT INTO intent (gid, kind, data, due_at) VALUES (?, ?, ?, ?)",
@@ -191,36 +235,42 @@ class Commits:
         ).fetchall()
         is_refresh = False
 
-        def may(deed: rights.Deed, whom: bytes | None = None) -> bool:
+        def may(deed: Deed, whom: bytes | None = None) -> bool:
             return self._roster.is_active(gid) and rights.may(
                 group.policy, group.people, self._me.identity, deed, whom
             )
 
-        for row, kind, data in rows:
+        for row, word, data in rows:
+            kind = Wish(word)
+            deed = kind.deed
             gone = [p for p in group.people if p.identity == data]
-            moot = kind in _DEEDS and not may(_DEEDS[kind], data)
-            if kind == "add":
-                moot = moot or bool(gone)
-                if not moot and data not in adds:
-                    package = self._key_packages.their_key_package(unit, data, group.view.suite)
-                    if package is not None:
-                        adds[data] = package
-            elif kind == "remove":
-                moot = moot or not gone
-                removes += [] if moot else [p.leaf_index for p in gone]
-            elif kind == "let-go":
-                wish = decode_leave(data)
-                leaving = [p for p in group.people if rights.is_leaving(p, [wish], group=gid)]
-                moot = not leaving
-                if leaving:
-                    leaves.append(wish)
-                    removes += [p.leaf_index for p in leaving]
-            elif kind in ("refresh", "outrun"):
-                is_refresh = True
-            else:
-                changed = _with(policy, kind, data)
-                moot = moot or changed == policy or (kind in ("admin", "no-admin") and not gone)
-                policy = policy if moot else changed
+            moot = deed is not None and not may(deed, data)
+            match kind:
+                case Wish.ADD:
+                    moot = moot or bool(gone)
+                    if not moot and data not in adds:
+                        package = self._key_packages.their_key_package(unit, data, group.view.suite)
+                        if package is not None:
+                            adds[data] = package
+                case Wish.REMOVE:
+                    moot = moot or not gone
+                    removes += [] if moot else [p.leaf_index for p in gone]
+                case Wish.LET_GO:
+                    leave = decode_leave(data)
+                    leaving = [p for p in group.people if rights.is_leaving(p, [leave], group=gid)]
+                    moot = not leaving
+                    if leaving:
+                        leaves.append(leave)
+                        removes += [p.leaf_index for p in leaving]
+                case Wish.REFRESH | Wish.OUTRUN:
+                    is_refresh = True
+                case Wish.ADMIN | Wish.NO_ADMIN | Wish.RENAME | Wish.ROLES | Wish.PLACE:
+                    is_stranger = kind in (Wish.ADMIN, Wish.NO_ADMIN) and not gone
+                    changed = _with(policy, kind, data)
+                    moot = moot or changed == policy or is_stranger
+                    policy = policy if moot else changed
+                case _:
+                    assert_never(kind)
             if moot:
                 unit.db.execute("DELETE FROM intent WHERE id = ?", (row,))
         ruling = rights.admins(group.policy, group.people)
@@ -241,7 +291,7 @@ class Commits:
     def _judge(self, unit: Unit, gid: bytes, commit: bytes, *, is_read: bool) -> None:
         """Apply a Commit if it is valid: the first one read from the epoch drop, or one that we
         were handed where no drop can be read."""
-        if self._roster.state(gid) == "astray":
+        if self._roster.state(gid) is State.ASTRAY:
             self._note_first(unit, gid, commit)
             return
         digest = hashlib.sha256(commit).digest()
@@ -276,13 +326,13 @@ class Commits:
         self._engine.accept(staged.handle)
         unit.db.execute("DELETE FROM attempt WHERE gid = ?", (gid,))  # ours lost the race
         if staged.self_removed:
-            was_leaving = self._roster.state(gid) == "leaving"
+            was_leaving = self._roster.state(gid) is State.LEAVING
             if staged.external:  # a copy of this vault, older than we, has come back in our place
                 self._warnings.warn(unit, gid, CopiedVault.code, "the other copy is in it now")
             self._entering.end(unit, gid)
             unit.db.execute(
                 "UPDATE conversation SET state = ? WHERE gid = ?",
-                ("left" if was_leaving else "removed", gid),
+                (State.LEFT if was_leaving else State.REMOVED, gid),
             )
             if not was_leaving:
                 unit.events.append(Removed(gid))
@@ -328,7 +378,7 @@ class Commits:
             self._outrun[gid] = unit.now
             leaves = sorted(person.leaf_index for person in self._roster.group(gid).people)
             turn = leaves.index(self._roster.group(gid).view.own_leaf)
-            self.wish(unit, gid, "outrun", b"", due_at=unit.now + turn * LEAVE_TURN_MS)
+            self.wish(unit, gid, Wish.OUTRUN, b"", due_at=unit.now + turn * LEAVE_TURN_MS)
             self.attempt(unit, gid)
 
     def _let_back(self, unit: Unit, gid: bytes, commit: mls.StagedCommit) -> None:
@@ -564,16 +614,6 @@ class Commits:
         self._put_into_drop(unit, gid)
 
 
-_DEEDS: dict[str, rights.Deed] = {
-    "add": "add",
-    "remove": "remove",
-    "rename": "rename",
-    "admin": "administer",
-    "no-admin": "administer",
-    "roles": "administer",
-    "place": "place",
-}
-"""The right that each wish takes; the others need none."""
 _leaves = codec.decoder_of(Leave)
 
 
@@ -587,18 +627,24 @@ def _renewed(updates: Iterable[mls.Member]) -> set[bytes]:
     return {check_credential(one.credential, signer=one.signer).identity for one in updates}
 
 
-def _with(policy: Policy, kind: str, data: bytes) -> Policy:
+_Setting: TypeAlias = Literal[Wish.ADMIN, Wish.NO_ADMIN, Wish.RENAME, Wish.ROLES, Wish.PLACE]
+"""The wishes for another policy."""
+
+
+def _with(policy: Policy, kind: _Setting, data: bytes) -> Policy:
     """The policy as somebody wishes it."""
     match kind:
-        case "rename":
+        case Wish.RENAME:
             return structs.replace(policy, name=data.decode())
-        case "roles":
+        case Wish.ROLES:
             return structs.replace(policy, **json.loads(data))
-        case "place":
+        case Wish.PLACE:
             relay, region = json.loads(data)
             address = decode_address(bytes.fromhex(relay), InvalidCommit)
             return structs.replace(policy, relay=address, region=region)
-        case "admin":
+        case Wish.ADMIN:
             return structs.replace(policy, admins=sorted({*policy.admins, data}))
-        case _:
+        case Wish.NO_ADMIN:
             return structs.replace(policy, admins=[a for a in policy.admins if a != data])
+        case _:
+            assert_never(kind)

@@ -13,6 +13,7 @@ from amanat.client.history import decode_repair
 from amanat.client.holding import Fetched, HeldDrop
 from amanat.client.rules.key_packages import KEY_PACKAGES_GIVEN
 from amanat.client.rules.roster import MAX_CLOCK_STEP
+from amanat.client.state import State
 from amanat.client.vault import fingerprint
 from amanat.errors import (
     BrokenChain,
@@ -349,7 +350,7 @@ class Hearing:
                 # A claim. It is true if it carries the mark that only we can have made.
                 if ack.mark == self._claims.mark(gid, ack.seq, ack.hash):
                     self._astray.all_astray(unit)
-                    if self._roster.state(gid) == "astray":
+                    if self._roster.state(gid) is State.ASTRAY:
                         self._gaps.was_used(unit, gid, ack.seq)
                     return
                 continue

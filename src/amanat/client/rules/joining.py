@@ -15,6 +15,7 @@ from amanat.client.history import greeting_id
 from amanat.client.offers import ASK, MAX_OFFERS, Offer
 from amanat.client.rules.entering import REFRESH_MS, Past
 from amanat.client.rules.key_packages import KEY_PACKAGES_GIVEN
+from amanat.client.state import State
 from amanat.errors import (
     InvalidCommit,
     InvalidCredential,
@@ -310,7 +311,7 @@ class Joining:
         no = codec.encode(Declined(gid, self._wishes.wish_to_leave(gid, row[0])))
         if self._roster.is_active(direct):
             self._saying.say(unit, direct, Kind.DECLINED, no)
-        elif self._roster.state(direct) == "astray":
+        elif self._roster.state(direct) is State.ASTRAY:
             self._saying.keep_waiting(unit, direct, Kind.DECLINED, no)
 
 

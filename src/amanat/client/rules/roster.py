@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 from amanat import mls
 from amanat.client import rights
 from amanat.client.delivery import Peer
+from amanat.client.rights import Deed
+from amanat.client.state import State
 from amanat.errors import (
     InvalidMessage,
     NotAdmin,
@@ -92,31 +94,32 @@ class Roster:
         """The group, if it was looked at since it changed."""
         return self._groups.get(gid)
 
-    def state(self, gid: bytes) -> str | None:
-        """What we are to a conversation: active, leaving, left, removed or astray; None if we never
-        were in it."""
+    def state(self, gid: bytes) -> State | None:
+        """What we are to a conversation; None if we never were in it."""
         row = self._read.execute("SELECT state FROM conversation WHERE gid = ?", (gid,)).fetchone()
-        return row[0] if row else None
+        return State(row[0]) if row else None
 
     def is_active(self, gid: bytes) -> bool:
         """Whether we are a member and mean to stay."""
-        return self.state(gid) == "active"
+        return self.state(gid) is State.ACTIVE
 
     def require_active(self, gid: bytes) -> None:
         """Raises NotAMember, or OutOfStep where we are to join again."""
         state = self.state(gid)
-        if state == "astray":
+        if state is State.ASTRAY:
             raise OutOfStep
-        if state != "active":
+        if state is not State.ACTIVE:
             raise NotAMember
 
     def reads_drops(self, gid: bytes) -> bool:
         """Whether the epoch drops of a conversation are read."""
-        return self.state(gid) in ("active", "leaving", "astray")
+        state = self.state(gid)
+        return state is not None and state.reads_drops
 
     def is_followed(self, gid: bytes) -> bool:
         """Whether we are a member, be it one who is leaving."""
-        return self.state(gid) in ("active", "leaving")
+        state = self.state(gid)
+        return state is not None and state.is_member
 
     def others(self, group: Group) -> list[Peer]:
         """The leaves of a group that are not this device, and where to reach them now."""
@@ -136,7 +139,7 @@ class Roster:
             if p.signer != self._me.signer
         ]
 
-    def require(self, gid: bytes, deed: rights.Deed, whom: bytes | None = None) -> Group:
+    def require(self, gid: bytes, deed: Deed, whom: bytes | None = None) -> Group:
         """The group, if we may do this in it. Raises NotAMember or NotAdmin."""
         self.require_active(gid)
         group = self.group(gid)
@@ -152,7 +155,7 @@ class Roster:
                 return True
             case Right.RENAME:
                 group = self.group(gid)
-                may_rename = rights.may(group.policy, group.people, identity, "rename")
+                may_rename = rights.may(group.policy, group.people, identity, Deed.RENAME)
                 return bool(group.policy.direct) or may_rename
             case right:
                 assert_never(right)

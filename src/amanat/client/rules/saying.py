@@ -13,6 +13,7 @@ from amanat.client.events import (
 )
 from amanat.client.holding import HOLD
 from amanat.client.rules.roster import Group, one_each
+from amanat.client.state import State
 from amanat.client.waiting import MAX_SAID_AGAIN, Word, is_said_again
 from amanat.errors import (
     BadArgument,
@@ -150,7 +151,7 @@ class Saying:
     ) -> list[TextArrived | MessageChanged]:
         """Say something of history, and do it here as everybody will. While we are out of step it
         waits, and is said when we are in step."""
-        if self._roster.state(gid) != "astray":
+        if self._roster.state(gid) is not State.ASTRAY:
             self._roster.require_active(gid)
         group = self._roster.group(gid)
         if group.policy.direct and len(group.identities) == 1:

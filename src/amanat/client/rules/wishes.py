@@ -9,7 +9,8 @@ from amanat.client import rights
 from amanat.client.events import (
     Removed,
 )
-from amanat.client.rules.commits import LEAVE_TURN_MS, decode_leave
+from amanat.client.rights import Deed
+from amanat.client.rules.commits import LEAVE_TURN_MS, Wish, decode_leave
 from amanat.client.rules.entering import REFRESH_MS, REFRESH_PEOPLE
 from amanat.errors import (
     BadArgument,
@@ -57,54 +58,54 @@ class Wishes:
 
     def add(self, unit: Unit, gid: bytes, identities: Sequence[bytes]) -> None:
         """Ask contacts into a group. Raises NotAMember, NotAdmin or GroupTooLarge."""
-        group = self._roster.require(gid, "add")
+        group = self._roster.require(gid, Deed.ADD)
         most = rights.most_leaves(group.view.suite)
         if len(group.identities | set(identities)) > most:
             raise GroupTooLarge(f"at most {most} with this ciphersuite")
         for identity in identities:
             if identity not in group.identities:
-                self._commits.wish(unit, gid, "add", identity, due_at=unit.now)
+                self._commits.wish(unit, gid, Wish.ADD, identity, due_at=unit.now)
         self._commits.attempt(unit, gid)
 
     def remove(self, unit: Unit, gid: bytes, identity: bytes) -> None:
         """Put a person out of a group. Raises NotAMember or NotAdmin."""
-        group = self._roster.require(gid, "remove", identity)
+        group = self._roster.require(gid, Deed.REMOVE, identity)
         if identity not in group.identities:
             raise NotAMember("they are not in this group")
         if identity == self._me.identity:
             raise BadArgument("to go yourself, leave")
-        self._commits.wish(unit, gid, "remove", identity, due_at=unit.now)
+        self._commits.wish(unit, gid, Wish.REMOVE, identity, due_at=unit.now)
         self._commits.attempt(unit, gid)
 
     def rename(self, unit: Unit, gid: bytes, name: str) -> None:
         """Give a group another name. Raises NotAMember, NotAdmin or BadArgument."""
-        self._roster.require(gid, "rename")
-        self._commits.wish(unit, gid, "rename", check_name(name).encode(), due_at=unit.now)
+        self._roster.require(gid, Deed.RENAME)
+        self._commits.wish(unit, gid, Wish.RENAME, check_name(name).encode(), due_at=unit.now)
         self._commits.attempt(unit, gid)
 
     def set_admin(self, unit: Unit, gid: bytes, identity: bytes, *, is_admin: bool) -> None:
         """Give or take a member's admin rights. Raises NotAMember, NotAdmin or BadArgument."""
-        group = self._roster.require(gid, "administer")
+        group = self._roster.require(gid, Deed.ADMINISTER)
         if identity not in group.identities:
             raise NotAMember("they are not in this group")
         if not is_admin and set(group.policy.admins) & group.identities == {identity}:
             raise BadArgument("a group keeps at least one admin")
         self._commits.wish(
-            unit, gid, "admin" if is_admin else "no-admin", identity, due_at=unit.now
+            unit, gid, Wish.ADMIN if is_admin else Wish.NO_ADMIN, identity, due_at=unit.now
         )
         self._commits.attempt(unit, gid)
 
     def set_roles(self, unit: Unit, gid: bytes, roles: dict[str, str]) -> None:
         """Say who may add, remove and rename: `may_add`, `may_remove`, `may_rename`, each "admins"
         or "members". Raises NotAMember, NotAdmin or BadArgument."""
-        self._roster.require(gid, "administer")
+        self._roster.require(gid, Deed.ADMINISTER)
         if set(roles) - {"may_add", "may_remove", "may_rename"} or set(roles.values()) - {
             "admins",
             "members",
         }:
             raise BadArgument("add, remove and rename are for admins or members")
         self._commits.wish(
-            unit, gid, "roles", json.dumps(roles, sort_keys=True).encode(), due_at=unit.now
+            unit, gid, Wish.ROLES, json.dumps(roles, sort_keys=True).encode(), due_at=unit.now
         )
         self._commits.attempt(unit, gid)
 
@@ -117,10 +118,10 @@ class Wishes:
         for (gid,) in rows:
             group = self._roster.group(gid)
             if group.policy.relay.key in relays and rights.may(
-                group.policy, group.people, self._me.identity, "place"
+                group.policy, group.people, self._me.identity, Deed.PLACE
             ):
                 unit.db.execute("DELETE FROM intent WHERE gid = ? AND kind = 'place'", (gid,))
-                self._commits.wish(unit, gid, "place", place, due_at=unit.now)
+                self._commits.wish(unit, gid, Wish.PLACE, place, due_at=unit.now)
                 self._commits.attempt(unit, gid)
 
     def refresh(self, unit: Unit, gid: bytes) -> None:
@@ -137,7 +138,7 @@ class Wishes:
             and len(self._roster.group(gid).people) > 1
             and (spoken or before == 0)
         ):
-            self._commits.wish(unit, gid, "refresh", b"", due_at=unit.now)
+            self._commits.wish(unit, gid, Wish.REFRESH, b"", due_at=unit.now)
             self._commits.attempt(unit, gid)
 
     def _schedule_leave(self, unit: Unit, gid: bytes, wish: Leave) -> None:
@@ -146,7 +147,7 @@ class Wishes:
             return
         turn = others.index(self._me.signer)
         due_at = unit.now + turn * LEAVE_TURN_MS
-        self._commits.wish(unit, gid, "let-go", codec.encode(wish), due_at=due_at)
+        self._commits.wish(unit, gid, Wish.LET_GO, codec.encode(wish), due_at=due_at)
         self._commits.attempt(unit, gid)
 
     def take_leave(self, unit: Unit, gid: bytes, sender: bytes, body: bytes) -> None:

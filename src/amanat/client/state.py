@@ -1,0 +1,43 @@
+"""What we are to a conversation, and what follows from that."""
+
+from __future__ import annotations
+
+from enum import StrEnum, unique
+from typing import assert_never
+
+
+@unique
+class State(StrEnum):
+    """What we are to a conversation. The vault keeps the words, and commands print them."""
+
+    ACTIVE = "active"
+    """A member who means to stay."""
+    LEAVING = "leaving"
+    """A member who has said that they leave, until somebody has committed it."""
+    LEFT = "left"
+    REMOVED = "removed"
+    """Put out by somebody else."""
+    ASTRAY = "astray"
+    """Out of step: our state may not be the group's, and we say nothing until they agree."""
+
+    @property
+    def is_member(self) -> bool:
+        """Whether we are a member whose state is the group's, be it one who is leaving."""
+        match self:
+            case State.ACTIVE | State.LEAVING:
+                return True
+            case State.LEFT | State.REMOVED | State.ASTRAY:
+                return False
+            case _:
+                assert_never(self)
+
+    @property
+    def reads_drops(self) -> bool:
+        """Whether the epoch drops are read."""
+        match self:
+            case State.ACTIVE | State.LEAVING | State.ASTRAY:
+                return True
+            case State.LEFT | State.REMOVED:
+                return False
+            case _:
+                assert_never(self)
