@@ -984,8 +984,8 @@ MUTANTS = [
     ),
     Mutant(
         "cursor moved though the unit failed",
-        "        self._windows.clear()\n        self._taken.clear()",
-        "        self._windows.clear()",
+        "before_commit=self._write_cursors, after_commit=self._wrote, forget=self._taken.clear",
+        "before_commit=self._write_cursors, after_commit=self._wrote",
         ["test_client_api.py::test_what_could_not_be_kept_is_read_once_more_and_not_asked_for"],
     ),
     Mutant(
@@ -1065,7 +1065,7 @@ MUTANTS = [
     ),
     Mutant(
         "what came before a chain was known is not looked for",
-        "                self._delivery.read_again(unit, sure)",
+        "                self._cursors.read_again(unit, sure)",
         "                pass",
         ["test_chains.py::test_what_comes_before_its_reader_has_read_the_commit_is_found"],
     ),
@@ -1151,7 +1151,7 @@ MUTANTS = [
     ),
     Mutant(
         "invite that was withdrawn is answered",
-        '        unit.db.execute("DELETE FROM invite WHERE secret = ?", (secret,))\n        self._delivery.expect_no_more(secret)\n',
+        '        unit.db.execute("DELETE FROM invite WHERE secret = ?", (secret,))\n        self._chains.expect_no_more(secret)\n',
         '        unit.db.execute("UPDATE invite SET made_at = 0 WHERE secret = ?", (secret,))\n',
         ["test_invite.py::test_invites_are_listed_and_one_can_be_withdrawn"],
     ),
@@ -1276,7 +1276,7 @@ MUTANTS = [
     ),
     Mutant(
         "what waits for somebody stays for their old relay",
-        "            self._delivery.send_after(unit, sender, new.addresses)\n",
+        "            self._outbox.send_after(unit, sender, new.addresses)\n",
         "            pass\n",
         ["test_exit.py::test_exit_from_a_dead_relay_every_contact_is_back_within_a_heartbeat"],
     ),

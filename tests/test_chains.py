@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amanat.client import api, branches, delivery
+from amanat.client import api, branches
+from amanat.client.rules import chains as rules
 from amanat.client.rules import roster
 from amanat.drill import copied
 from amanat.drill.copied import refresh
@@ -38,11 +39,11 @@ def agree_on_chains(people: Iterable[Person]) -> None:
                 continue
             secret, _ = step(chain)
             label = one_time(secret, region=home.region, drop_id=home.bucket.drop_id).label
-            found = other.client._delivery._known().get(label)
+            found = other.client._chains._known().get(label)
             assert found is not None, (one.name, other.name, Lane(lane))
             assert found.chain is not None
             assert (found.chain.gid, found.chain.lane) == (gid, lane)
-            assert found.chain not in other.client._delivery._past
+            assert found.chain not in other.client._chains._past
 
 
 def chains(person: Person, gid: bytes, lane: Lane = Lane.WORDS) -> dict[bytes, bytes]:
@@ -165,7 +166,7 @@ async def test_what_comes_before_its_reader_has_read_the_commit_is_found(
     assert not bob.client.messages(gid)
     if is_restarted:
         await bob.sleep()
-    seen, reads, cells = bob.client._delivery.read_so_far(), [], world.relay.cells
+    seen, reads, cells = bob.client._cursors.read_so_far(), [], world.relay.cells
 
     def counted(
         request: wire.Read | wire.Follow | wire.Page, after: int, limit: int, who: str = ""
@@ -241,20 +242,20 @@ async def test_what_is_under_way_when_a_chain_ends_is_read_for_two_weeks(
     await world.settle()
     assert past(bob, gid) + past(alice, gid) <= 2 * 2  # of refreshes since
     ended = bob.one("SELECT min(ended_at) FROM chain_in WHERE ended_at IS NOT NULL")
-    assert ended is None or ended > world.now() - delivery.PAST_MS - 2 * 3_600_000
+    assert ended is None or ended > world.now() - rules.PAST_MS - 2 * 3_600_000
     agree_on_chains([alice, bob])
 
 
 async def test_chains_that_have_ended_are_few(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     gid = alice.gid("bob")
-    for _ in range(delivery.KEPT_PAST + 3):
+    for _ in range(rules.KEPT_PAST + 3):
         refresh(alice, gid)
         await world.settle()
-    assert past(bob, gid) == past(alice, gid) == delivery.KEPT_PAST
-    known = bob.client._delivery._known()
+    assert past(bob, gid) == past(alice, gid) == rules.KEPT_PAST
+    known = bob.client._chains._known()
     looked_for = {expected.chain for expected in known.values() if expected.chain}
-    assert len([chain for chain in looked_for if chain.gid == gid]) == delivery.KEPT_PAST + 2
+    assert len([chain for chain in looked_for if chain.gid == gid]) == rules.KEPT_PAST + 2
     alice.client.send(gid, "still here")
     await world.settle()
     assert [m.text for m in bob.client.messages(gid)] == ["still here"]
@@ -282,7 +283,7 @@ async def test_nothing_that_rests_on_a_chain_from_before_is_believed(
         with thief._client._unit() as unit:
             # By the chain of words that has ended, or by that of calls, which goes on; alice has
             # used some of its labels herself since.
-            monkeypatch.setattr(delivery, "CALLS", {CellKind.REPAIR} if is_call else set())
+            monkeypatch.setattr(rules, "CALLS", {CellKind.REPAIR} if is_call else set())
             for _ in range(5):
                 talk.saying.post(unit, gid, peer, CellKind.REPAIR, codec.encode(again))
             monkeypatch.undo()

@@ -11,8 +11,8 @@ import pytest
 
 from amanat.client import api, claims
 from amanat.client.claims import SUSPENSE_MS
-from amanat.client.delivery import MAX_SKIPPED
 from amanat.client.rules import roster, saying
+from amanat.client.rules.chains import MAX_SKIPPED
 from amanat.client.unit import Unit
 from amanat.errors import CopiedVault, HeardOtherwise, LabelTaken
 from amanat.protocol import codec
@@ -481,10 +481,10 @@ async def test_old_copy_knows_itself_by_claims_that_came_after_it(
 
 async def test_claims_of_two_devices_of_a_person_do_not_meet(world: World) -> None:
     (alice,) = await world.friends("alice")
-    delivery = alice.client._delivery
-    one = delivery._claim_secret(1)
-    alice.client._me = delivery._me = delivery._me._replace(signer=bytes(32))
-    assert delivery._claim_secret(1) != one
+    pairs = alice.client._chains._pairs
+    one = pairs.claim(1)
+    alice.client._me = pairs._me = pairs._me._replace(signer=bytes(32))
+    assert pairs.claim(1) != one
 
 
 def taken_by(relay: Relay, drop_id: bytes, whom: str, *, most: int) -> list[int]:

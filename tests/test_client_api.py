@@ -133,7 +133,7 @@ async def test_new_person_reads_from_the_end_of_the_bucket(world: World) -> None
     await world.friends("alice", "bob")
     carol = await world.person("carol")
     drop_id = carol.client._me.home.bucket.drop_id
-    assert carol.client._delivery.read_from(drop_id) == len(world.relay.shelves[drop_id].cells) > 0
+    assert carol.client._cursors.read_from(drop_id) == len(world.relay.shelves[drop_id].cells) > 0
 
 
 async def test_people_are_spread_over_the_buckets(world: World) -> None:

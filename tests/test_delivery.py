@@ -77,7 +77,7 @@ async def test_windows_live_on_in_the_vault(world: World) -> None:
     _, bob, cells = await written_while_away(world, 60)
     for part in (cells[1::3], cells[2::3], cells[::3]):
         drop_id, _ = bucket(world, bob)
-        read = bob.client._delivery.read_from(drop_id)
+        read = bob.client._cursors.read_from(drop_id)
         world.relay.forge(drop_id, world.relay.shelves[drop_id].cells[:read] + part)
         bob.wake()
         await world.settle()
@@ -130,7 +130,7 @@ async def test_cell_shown_again_after_a_restart_is_passed_over(world: World) -> 
     drop_id, shelf = bucket(world, bob)
     world.relay.forge(drop_id, shelf.cells + cells)
     bob.wake()
-    assert not bob.client._delivery._known().keys() & {cell[:LABEL_BYTES] for cell in cells[1:]}
+    assert not bob.client._chains._known().keys() & {cell[:LABEL_BYTES] for cell in cells[1:]}
     await world.settle()
     assert bob.texts("alice") == [f"text {number}" for number in range(6)]
     assert set(bob.warnings()) == {"relay-doubted"}  # by what alice was told

@@ -75,7 +75,7 @@ async def test_cell_that_reached_both_buckets_is_shown_once(world: World) -> Non
     marks = ", ".join("?" * len(row))
     with alice.client._unit() as unit:
         alice.db.execute(f"INSERT INTO outbox VALUES ({marks})", row)  # noqa: S608
-        alice.client._delivery.fail_over(unit, relay.address.key)
+        alice.client._outbox.fail_over(unit, relay.address.key)
     await world.settle()
     assert bob.texts("alice") == ["once"]
 

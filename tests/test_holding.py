@@ -28,7 +28,7 @@ from test_world import History
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from amanat.client.delivery import Peer
+    from amanat.client.rules.chains import Peer
 
 LONG = "a word that takes a large cell " * 100
 """So that where it rests can be told from the sizes of cells; a notice is a small one."""
@@ -113,7 +113,7 @@ async def test_all_that_is_done_with_words_is_held(
     await world.settle()
     first, second = (one.id for one in alice.client.messages(alice.gid("bob")))
     posted: list[CellKind] = []
-    post = alice.client._delivery.post
+    post = alice.client._chains.post
 
     def record(
         unit: Unit, gid: bytes, to: Peer, kind: CellKind, payload: bytes, **rest: object
@@ -121,7 +121,7 @@ async def test_all_that_is_done_with_words_is_held(
         posted.append(kind)
         return post(unit, gid, to, kind, payload, **rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(alice.client._delivery, "post", record)
+    monkeypatch.setattr(alice.client._chains, "post", record)
     gid = alice.gid("bob")
     alice.client.react(gid, first, "👍")
     alice.client.edit(gid, second, "other words")

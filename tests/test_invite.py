@@ -259,7 +259,7 @@ def knock_with(bob: Person, link: str, payload: bytes) -> None:
     """Put something of our own making where the knock goes."""
     made = from_link(link)
     with bob.client._unit() as unit:
-        bob.client._delivery.deposit(
+        bob.client._outbox.deposit(
             unit,
             made.addresses,
             made.secret,

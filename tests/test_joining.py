@@ -16,7 +16,7 @@ from amanat.protocol import codec
 from amanat.protocol.messages import CellKind, FileRef, Kind, WelcomeRef
 
 if TYPE_CHECKING:
-    from amanat.client.delivery import Peer
+    from amanat.client.rules.chains import Peer
     from amanat.drill.world import Person, World
     from amanat.protocol import wire
     from amanat.protocol.messages import Before
@@ -117,8 +117,8 @@ class Lossy:
 def count_kinds(person: Person, monkeypatch: pytest.MonkeyPatch) -> Counter[CellKind]:
     """The kinds of pair cells that somebody makes from now on."""
     kinds: Counter[CellKind] = Counter()
-    delivery = person.client._delivery
-    post = delivery.post
+    chains = person.client._chains
+    post = chains.post
 
     def counted(
         unit: Unit, gid: bytes, to: Peer, kind: CellKind, payload: bytes, **rest: object
@@ -126,7 +126,7 @@ def count_kinds(person: Person, monkeypatch: pytest.MonkeyPatch) -> Counter[Cell
         kinds[kind] += 1
         return post(unit, gid, to, kind, payload, **rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(delivery, "post", counted)
+    monkeypatch.setattr(chains, "post", counted)
     return kinds
 
 

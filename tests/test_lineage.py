@@ -10,9 +10,10 @@ import pytest
 from msgspec import structs
 
 from amanat.cli.groups import _unproven_text
-from amanat.client import api, comeback, delivery
+from amanat.client import api, comeback
 from amanat.client import lineage as lineages
 from amanat.client.comeback import Help
+from amanat.client.rules import chains
 from amanat.client.unit import Unit
 from amanat.display import shown
 from amanat.drill.world import Shelf
@@ -337,7 +338,7 @@ async def test_a_claim_to_be_elsewhere_costs_a_question_and_accuses_nobody(world
     for number in range(4):
         claimed = Epoch(view.epoch, bytes([number] * 8))
         with mallory.client._unit() as unit:
-            mallory.client._delivery.post(unit, gid, to, CellKind.NOTICE, b"", epoch=claimed)
+            mallory.client._chains.post(unit, gid, to, CellKind.NOTICE, b"", epoch=claimed)
         await world.pass_time(30)
     await world.settle()
     assert alice.client._conversations.roster.group(gid) == before
@@ -531,7 +532,7 @@ async def test_every_asking_arrives_while_a_label_for_it_is_left(
     await bob.sleep()
     go_astray(world, alice, gid)
     asked, read = set(), set()
-    for _ in range(delivery.WAYS_BACK * 3 // 4):
+    for _ in range(chains.WAYS_BACK * 3 // 4):
         with alice.client._unit() as unit:
             alice.client._comebacks._ask(unit, gid)
         asked.add(alice.one("SELECT nonce FROM comeback WHERE gid = ?", gid))
@@ -620,7 +621,7 @@ async def test_two_who_hear_nothing_of_each_other_find_together(
         with (
             person.client._unit() as unit
         ):  # as where both have refreshed their keys in their branches
-            person.client._delivery.end_chains(unit, gid)
+            person.client._chains.end_chains(unit, gid)
     bob.client.rename(gid, "bob's")
     before = len(true.cells)
     bob.wake()

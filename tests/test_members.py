@@ -10,8 +10,8 @@ import os
 
 import pytest
 
-from amanat.client import delivery, gaps
-from amanat.client.rules import astray, joining, repair
+from amanat.client import gaps
+from amanat.client.rules import astray, cursors, joining, repair
 from amanat.drill.world import Person, World
 from amanat.errors import BadArgument, BrokenChain, HeardOtherwise, InvalidKeyPackage, MessageLost
 from amanat.protocol import codec
@@ -228,12 +228,12 @@ async def test_key_package_of_another_is_not_taken_for_the_senders(world: World)
 async def test_what_others_say_of_our_drops_is_kept_in_bounds(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "MAX_CLAIMS", 3)
+    monkeypatch.setattr(cursors, "MAX_CLAIMS", 3)
     alice, bob = await world.friends("alice", "bob")
     drop_id = alice.client._me.home.bucket.drop_id
     for number in range(6):
         with bob.vault.unit(now=0) as unit:
-            bob.client._delivery.saw(
+            bob.client._outbox.saw(
                 unit, alice.client._me.identity, drop_id, 10**6 + number, os.urandom(32)
             )
         bob.say("alice", f"text {number}")

@@ -277,7 +277,7 @@ async def test_nothing_is_kept_of_who_knows_the_drop_and_is_not_in_the_epoch(
     await look(world)
     for person in (alice, bob):
         assert not kept_of(person)
-        assert person.client._delivery.read_from(place.drop.drop_id) == FLOOD
+        assert person.client._cursors.read_from(place.drop.drop_id) == FLOOD
     alice.client.rename(gid, "goes on")
     await world.settle()
     assert bob.client.view(gid).name == "goes on"

@@ -223,7 +223,7 @@ async def test_no_invite_has_us_call_on_our_own_machine_or_network(tmp_path: Pat
                 client.accept(to_link(invite_to(relay_there)))
             # Whatever comes in another way waits, and is called on no more.
             with client._unit() as unit:
-                client._delivery.deposit(
+                client._outbox.deposit(
                     unit,
                     invite_to(relay_there).addresses,
                     os.urandom(32),

@@ -74,15 +74,15 @@ def test_memory_is_as_it_was_before_a_unit_that_failed(opened: Vault) -> None:
 
 
 CACHES = {
+    "Chains._claims",
+    "Chains._labels",
+    "Chains._past",
+    "Chains._windows",
+    "Cursors._passed",  # what holds for other people's cells, whatever becomes of a unit
+    "Cursors._recent",
+    "Cursors._taken",
+    "Pairs._pairs",  # what is in it is a function of two keys
     "Roster._groups",
-    "Delivery._claims",
-    "Delivery._labels",
-    "Delivery._pairs",  # what is in it is a function of two keys
-    "Delivery._passed",  # and of what holds for other people's cells, whatever becomes of a unit
-    "Delivery._past",
-    "Delivery._recent",
-    "Delivery._taken",
-    "Delivery._windows",
     "Places._newest",
 }
 """What rules keep of the vault's content, to be read again. All else that they remember is a
@@ -93,7 +93,7 @@ def rules_of(person: Person) -> list[object]:
     client, found = person.client, list[object]()
     todo: list[object] = [
         client._conversations,
-        client._delivery,
+        client._chains,
         client._places,
         client._comebacks,
         client._invites,
@@ -132,23 +132,24 @@ async def test_what_rules_remember_is_a_memory_or_read_again(world: World) -> No
 async def test_every_cache_is_read_again_after_a_unit_that_failed(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     gid = await world.group("garden", alice, bob)
-    talk, delivery, client = alice.client._conversations, alice.client._delivery, alice.client
+    talk, chains, client = alice.client._conversations, alice.client._chains, alice.client
+    cursors = client._cursors
 
     def work(unit: Unit) -> None:
         talk.roster._groups[gid] = talk.roster._groups[gid]._replace(people=[])
-        delivery._known().clear()
-        delivery._windows.clear()
-        delivery._taken[bytes(16)] = delivery._cursor(bytes(16))
+        chains._known().clear()
+        chains._windows.clear()
+        cursors._taken[bytes(16)] = cursors._cursor(bytes(16))
         client._places._newest[bytes(32)] = 1
         client._me.homes.clear()
         client._me.former.append(client._me.buckets[0] if client._me.buckets else homes[0])
         unit.put("home", b"nowhere")
 
-    group, labels, homes = talk.roster.group(gid), set(delivery._known()), client._me.homes[:]
+    group, labels, homes = talk.roster.group(gid), set(chains._known()), client._me.homes[:]
     failing(alice.vault, work)
     assert talk.roster.group(gid) == group
-    assert set(delivery._known()) == labels
-    assert not delivery._taken
+    assert set(chains._known()) == labels
+    assert not cursors._taken
     assert bytes(32) not in client._places._newest
     assert (client._me.homes, client._me.former) == (homes, [])
 

@@ -25,14 +25,6 @@ from amanat.client import profile, rights, search, vault
 from amanat.client.claims import SUSPENSE_MS
 from amanat.client.comeback import ASK_MS, Try
 from amanat.client.cover import delay_s
-from amanat.client.delivery import (
-    MAX_SKIPPED,
-    FromClaim,
-    FromHelper,
-    FromInvite,
-    FromKnock,
-    FromLost,
-)
 from amanat.client.desk import Desk
 from amanat.client.events import Event, PersonChanged, StateChanged, StatusChanged, SummaryChanged
 from amanat.client.feed import Feed
@@ -45,6 +37,14 @@ from amanat.client.people import Known, Names, People
 from amanat.client.places import Places
 from amanat.client.routes import AUTO, OFF, TRANSPORTS, Proposed, Routes, inquire, meet
 from amanat.client.rules import joining, roster
+from amanat.client.rules.chains import (
+    MAX_SKIPPED,
+    FromClaim,
+    FromHelper,
+    FromInvite,
+    FromKnock,
+    FromLost,
+)
 from amanat.client.rules.joining import AnnouncedWelcome
 from amanat.client.surroundings import MACHINE, Surroundings
 from amanat.client.transcript import Transcript
@@ -90,11 +90,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from amanat.client.delivery import Purpose
     from amanat.client.desk import Line
     from amanat.client.holding import HeldDrop
     from amanat.client.profile import Home
     from amanat.client.routes import Where
+    from amanat.client.rules.outbox import Purpose
     from amanat.client.transcript import Entry, Scroll
     from amanat.client.unit import Unit
     from amanat.client.vault import Unlock, Vault
@@ -395,7 +395,9 @@ class Client:
         self._engine = parts.engine
         self._me = parts.me
         self._places = parts.places
-        self._delivery = parts.delivery
+        self._outbox = parts.outbox
+        self._cursors = parts.cursors
+        self._chains = parts.chains
         self._conversations = parts.conversations
         self._history = self._conversations.history
         self._transcript = Transcript(parts.vault, self._me.identity)
@@ -528,7 +530,7 @@ class Client:
     async def close(self) -> None:
         """Stop, and let other processes have the profile. What was not sent stays to be sent."""
         await self.stop()
-        if self._failure is None and self._delivery.has_passed:
+        if self._failure is None and self._cursors.has_passed:
             with self._vault.unit(now=self._now()):
                 pass  # writes how far other people's cells were read
         self._vault.close()
@@ -856,7 +858,7 @@ class Client:
         fresh = [home for home in self._me.homes if home.bucket.drop_id not in known_drops]
         known.move(unit, left, fresh)
         self._me.former[:] = profile.read_former(self._vault)
-        self._delivery.new_homes()
+        self._chains.new_homes()
         if "home" in new:
             self._conversations.addresses.at_home(unit)
             # Whether another copy of this vault has spoken can be asked of the relay we have left
@@ -1820,7 +1822,7 @@ class Client:
         while True:
             try:
                 link = await self._routes.to(home.relay)
-                after = self._delivery.read_from(bucket.drop_id)
+                after = self._cursors.read_from(bucket.drop_id)
                 async with contextlib.aclosing(
                     link.follow(bucket.drop_id, bucket.read_token, after)
                 ) as replies:
@@ -1851,13 +1853,13 @@ class Client:
         while True:
             # What came before a chain was known comes first: the engine reads a sender's messages
             # in their order, give or take a few.
-            while self._delivery.again() is not None:
+            while self._cursors.again() is not None:
                 await self.changed()
-            if not self._delivery.pass_over(bucket.drop_id, cells):
+            if not self._chains.pass_over(bucket.drop_id, cells):
                 with self._unit() as unit:
-                    fresh = self._delivery.advance(unit, bucket.drop_id, cells, CELLS_PER_UNIT)
+                    fresh = self._cursors.advance(unit, bucket.drop_id, cells, CELLS_PER_UNIT)
                     self._take(unit, fresh, home)
-            read = self._delivery.read_from(bucket.drop_id)
+            read = self._cursors.read_from(bucket.drop_id)
             if read >= cells.head:
                 self._heard_of(home, "read")
             if read >= cells.first + len(cells.cells) - 1:
@@ -1866,7 +1868,7 @@ class Client:
         self._begin_due()
 
     def _take(self, unit: Unit, cells: Sequence[bytes], home: Home) -> None:
-        for arrival in self._delivery.recognise(unit, cells, home):
+        for arrival in self._chains.recognise(unit, cells, home):
             if isinstance(arrival, FromInvite):
                 self._invites.answer(unit, arrival.secret, arrival.payload)
             elif isinstance(arrival, FromKnock):
@@ -1884,14 +1886,14 @@ class Client:
                 self._conversations.hearing.take(
                     unit, gid, signer, arrival.cell, is_past=arrival.is_past
                 )
-        if self._delivery.broken_claims(unit, home.bucket.drop_id):
+        if self._cursors.broken_claims(unit, home.bucket.drop_id):
             self._conversations.warnings.doubt_relay(unit, None, None)
 
     async def _read_again(self) -> None:
         """Look once more at what the own bucket held before a chain was known."""
-        while (after := self._delivery.again()) is not None:
+        while (after := self._cursors.again()) is not None:
             with self._unit() as unit:
-                recent = self._delivery.recall(unit, after)
+                recent = self._cursors.recall(unit, after)
                 for home, kept in recent or ():
                     self._take(unit, kept, home)
             if recent is not None:
@@ -1908,7 +1910,7 @@ class Client:
             if home != self._me.home:
                 continue  # we have left it meanwhile
             with self._unit() as unit:
-                self._delivery.took_again(unit, cells.first + len(cells.cells) - 1)
+                self._cursors.took_again(unit, cells.first + len(cells.cells) - 1)
                 self._take(unit, cells.cells, home)
         self._begin_due()
 
@@ -1987,7 +1989,7 @@ class Client:
         down = [each for each in self._down_since if self._is_down(each)]
         if relay in down:
             with self._unit() as unit:
-                self._delivery.fail_over(unit, relay, but_not_to=down)
+                self._outbox.fail_over(unit, relay, but_not_to=down)
 
     def _is_down(self, relay: bytes) -> bool:
         since = self._down_since.get(relay)
@@ -2057,7 +2059,7 @@ class Client:
             (unit.now + wait, row.id),
         )
         if wait >= FAIL_OVER_MS:
-            self._delivery.fail_over(unit, row.relay, row=row.id)
+            self._outbox.fail_over(unit, row.relay, row=row.id)
 
     def _is_made_anew(self, unit: Unit, row: _Row) -> bool:
         """A relay says that a label is taken. Whether that is seen to: else `_done` knows what it
@@ -2145,7 +2147,7 @@ class Client:
         elif isinstance(answer, wire.Appended) and row.recipient is not None:
             request = wire.decode_request(row.request)
             if isinstance(request, wire.Append):
-                self._delivery.saw(unit, row.recipient, request.drop_id, answer.seq, answer.digest)
+                self._outbox.saw(unit, row.recipient, request.drop_id, answer.seq, answer.digest)
 
     async def _tick(self) -> None:
         """Do what is due at a time, for ever."""
@@ -2171,7 +2173,7 @@ class Client:
                 "UPDATE comeback SET ask_due_at = min(ask_due_at, ?)", (now + ASK_MS[1],)
             )
             self._history.begin_clock(unit)
-            self._delivery.begin_clock(unit)
+            self._chains.begin_clock(unit)
             self._conversations.wishes.begin_clock(unit)
             unit.events += self._history.expire(unit)
         self._latest = now
@@ -2219,7 +2221,7 @@ class Client:
         if self._comebacks.is_due(now):
             with self._unit() as unit:
                 self._comebacks.act(unit)
-        if self.is_caught_up and self._delivery.again() is None:
+        if self.is_caught_up and self._cursors.again() is None:
             # Until then what seems to be missing may simply not have been read yet.
             self._ask_and_say_again(now)
         if now >= self._expire_at:
@@ -2228,15 +2230,15 @@ class Client:
                 rules.claims.renew(unit)
                 rules.gaps.expire(unit)
                 rules.holding.expire(unit)
-                self._delivery.expire(unit)
+                self._chains.expire(unit)
                 self._invites.expire(unit)
                 rules.joining.forget_welcomes(unit)
             self._forget_former(now)
-        if self._delivery.has_passed and now >= self._write_at:
+        if self._cursors.has_passed and now >= self._write_at:
             self._write_at = now + WRITE_EVERY_MS
             with self._unit() as unit:
                 for home in self._me.buckets:
-                    if self._delivery.broken_claims(unit, home.bucket.drop_id):
+                    if self._cursors.broken_claims(unit, home.bucket.drop_id):
                         rules.warnings.doubt_relay(unit, None, None)
 
     def _ask_and_say_again(self, now: int) -> None:
@@ -2259,9 +2261,9 @@ class Client:
         for home in known.unneeded(now=now):
             with self._unit() as unit:
                 known.forget(unit, home)
-                self._delivery.drop_cursor(unit, home.bucket.drop_id)
+                self._cursors.drop_cursor(unit, home.bucket.drop_id)
                 self._me.former[:] = profile.read_former(self._vault)
-                self._delivery.new_homes()
+                self._chains.new_homes()
             task = self._tasks.get(("bucket", home.bucket.drop_id))
             if task is not None:
                 task.cancel()
@@ -2284,7 +2286,7 @@ class Client:
         for (gid,) in due:
             if ("look", gid) not in self._tasks:
                 self._spawn(("look", gid), self._look(gid))
-        if self._delivery.again() is not None and "again" not in self._tasks:
+        if self._cursors.again() is not None and "again" not in self._tasks:
             self._spawn("again", self._read_again())
         for attempt in self._comebacks.tries():
             if ("back", attempt.gid) not in self._tasks:
@@ -2342,7 +2344,7 @@ class Client:
 
     async def _look_into(self, gid: bytes, epoch: int, drop: Drop, *, wait: int) -> None:
         """Read an epoch drop to its end; wait for a new cell if there is none."""
-        sure = self._delivery.read_so_far()
+        sure = self._cursors.read_so_far()
         taken = self._conversations.commits.taken(gid, epoch)
         try:
             try:
@@ -2369,7 +2371,7 @@ class Client:
     async def _read_page(self, gid: bytes, epoch: int, drop: Drop, *, wait: int) -> bool:
         """Take one reply of an epoch drop; whether there is more."""
         link = await self._routes.to(self._conversations.epochs.epoch_relay(gid, epoch))
-        after = self._delivery.read_from(drop.drop_id)
+        after = self._cursors.read_from(drop.drop_id)
         request = wire.Read(0, drop.drop_id, drop.read_token, after, wire.MAX_CELLS, wait)
         cells = await link.request(request, wire.Cells)
         last = cells.first + len(cells.cells) - 1
@@ -2378,7 +2380,7 @@ class Client:
         ):
             with self._unit() as unit:
                 self._conversations.hearing.read_epoch(unit, gid, epoch, cells, take=CELLS_PER_UNIT)
-            if self._delivery.read_from(drop.drop_id) >= last:
+            if self._cursors.read_from(drop.drop_id) >= last:
                 return last < cells.head
             await asyncio.sleep(0)
         return False

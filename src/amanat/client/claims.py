@@ -19,13 +19,14 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from amanat.client.delivery import CLAIMS_AHEAD
+from amanat.client.rules.chains import CLAIMS_AHEAD
 from amanat.protocol.drops import expand
 from amanat.protocol.messages import MARK_BYTES
 
 if TYPE_CHECKING:
-    from amanat.client.delivery import Delivery, Purpose
     from amanat.client.profile import Me
+    from amanat.client.rules.chains import Chains
+    from amanat.client.rules.outbox import Purpose
     from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
@@ -43,10 +44,10 @@ _CLAIM_BYTES = 32
 class Claims:
     """The claims and marks of one vault."""
 
-    def __init__(self, vault: Vault, delivery: Delivery, me: Me) -> None:
+    def __init__(self, vault: Vault, chains: Chains, me: Me) -> None:
         self._vault = vault
         self._read = vault.read
-        self._delivery = delivery
+        self._chains = chains
         self._me = me
 
     # Claims
@@ -79,13 +80,13 @@ class Claims:
         return True
 
     def _claim(self, unit: Unit, purpose: Purpose) -> None:
-        number = self._delivery.claimed() + 1
+        number = self._chains.claimed() + 1
         unit.put("generation", number.to_bytes(8, "big"))
         self._put(unit, "claimed", unit.now)
         unit.db.execute("DELETE FROM known_claim WHERE number <= ?", (number - CLAIMS_AHEAD,))
         content = secrets.token_bytes(_CLAIM_BYTES)
         unit.db.execute("INSERT INTO known_claim VALUES (?, ?, 0)", (number, content))
-        self._delivery.claim(unit, number, content, purpose=purpose, due_at=unit.now)
+        self._chains.claim(unit, number, content, purpose=purpose, due_at=unit.now)
 
     def refused(self, unit: Unit) -> None:
         """A relay says that the label of a claim is taken. If it is, we shall read what took it;
@@ -95,7 +96,7 @@ class Claims:
     def is_answered(self) -> bool:
         """Whether our last claim came back to us: then all that came before it was read."""
         row = self._read.execute(
-            "SELECT is_read FROM known_claim WHERE number = ?", (self._delivery.claimed(),)
+            "SELECT is_read FROM known_claim WHERE number = ?", (self._chains.claimed(),)
         ).fetchone()
         return row is None or row[0] == 1
 
@@ -108,12 +109,12 @@ class Claims:
         if row is not None and row[0] == content:
             unit.db.execute("UPDATE known_claim SET is_read = 1 WHERE number = ?", (number,))
             return False
-        if row is None and number <= self._delivery.claimed():
+        if row is None and number <= self._chains.claimed():
             return False  # of long ago: what we put into it is forgotten
         unit.db.execute("INSERT OR REPLACE INTO known_claim VALUES (?, ?, 1)", (number, content))
         if row is None:
             unit.put("generation", number.to_bytes(8, "big"))
-            self._delivery.expect_claims()
+            self._chains.expect_claims()
         return True
 
     def _at(self, key: str) -> int:

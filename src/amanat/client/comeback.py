@@ -25,11 +25,11 @@ from amanat import mls
 from amanat.client import lineage as lineages
 from amanat.client import rights
 from amanat.client.branches import Sibling
-from amanat.client.delivery import WAYS_BACK
 from amanat.client.events import GroupChanged
 from amanat.client.lineage import is_rightful, judge
 from amanat.client.pieces import EpochDrop, epoch_drop, pack_signers, unpack_signers, without
 from amanat.client.rules.astray import MAX_ASKS
+from amanat.client.rules.chains import WAYS_BACK
 from amanat.client.rules.joining import decode_file_ref
 from amanat.client.vault import fingerprint
 from amanat.errors import (
@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from amanat.client.conversation import Conversations
-    from amanat.client.delivery import Delivery, Peer
     from amanat.client.profile import Me
+    from amanat.client.rules.chains import Peer
     from amanat.client.unit import Memory, Unit
     from amanat.client.vault import Vault
     from amanat.protocol import wire
@@ -204,14 +204,14 @@ class Comebacks:
         self,
         vault: Vault,
         engine: mls.Engine,
-        delivery: Delivery,
         conversations: Conversations,
         me: Me,
     ) -> None:
         self._vault = vault
         self._read = vault.read
         self._engine = engine
-        self._delivery = delivery
+        self._cursors = conversations.cursors
+        self._chains = conversations.chains
         self._conversations = conversations
         self._lineages = conversations.lineages
         self._branches = conversations.branches
@@ -251,7 +251,7 @@ class Comebacks:
         if not is_lost and (not asks_left or self._is_known(gid, number, state)):
             self._settled(unit, gid)
             return
-        contacts = self._delivery.ways_back()
+        contacts = self._chains.ways_back()
         group = self._conversations.roster.group(gid)
         helpers = [p for p in self._conversations.roster.others(group) if p.identity in contacts]
         rest = [p for p in helpers if p.identity not in _identities(asked)]
@@ -286,7 +286,7 @@ class Comebacks:
         )
         if helper is not None and nonce is not None:  # else somebody has to invite us again
             self._send_ask(unit, gid, helper, nonce, is_lost=bool(is_lost))
-            self._delivery.expect_help(gid, helper.identity, nonce)
+            self._chains.expect_help(gid, helper.identity, nonce)
 
     def ask_again(self, unit: Unit, gid: bytes) -> None:
         """The label of our last asking is taken, by one of ours before it: ask under another,
@@ -319,7 +319,7 @@ class Comebacks:
         votes = self._votes(gid)[:ASKED_VOTES]
         epochs = _some(self._conversations.roster.states(gid))
         asked = Ask(gid, nonce, epochs, is_lost, votes)
-        self._delivery.ask(unit, gid, helper, codec.encode(asked))
+        self._chains.ask(unit, gid, helper, codec.encode(asked))
 
     def _votes(self, gid: bytes) -> list[Vote]:
         """The votes about every epoch in which the group may have parted."""
@@ -405,14 +405,14 @@ class Comebacks:
                 self._engine.export_tree(gid),
                 secret,
                 talk.roster.clock(gid) + 1,
-                self._delivery.read_from(drop.drop_id),
+                self._cursors.read_from(drop.drop_id),
                 self._votes_since(unit, gid, since)[:MAX_VOTES],
             )
             data = codec.encode(help_)
             if len(data) > MAX_BLOB_BYTES:
                 return
             file = talk.files.put_file(unit, data)
-        self._delivery.answer(unit, peer, asked.nonce, codec.encode(Answer(here, file)))
+        self._chains.answer(unit, peer, asked.nonce, codec.encode(Answer(here, file)))
         if asked.is_lost:
             talk.astray.expect_comeback(unit, gid)
 

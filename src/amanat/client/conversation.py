@@ -33,7 +33,6 @@ from amanat.client.rules.wishes import Wishes
 
 if TYPE_CHECKING:
     from amanat import mls
-    from amanat.client.delivery import Delivery
     from amanat.client.places import Places
     from amanat.client.profile import Me
     from amanat.client.vault import Vault
@@ -46,10 +45,11 @@ class Conversations:
     astray_rule: ClassVar[type[Astray]] = Astray
     """What is made of being out of step; a drill's thief makes nothing of it."""
 
-    def __init__(
-        self, vault: Vault, engine: mls.Engine, delivery: Delivery, places: Places, me: Me
-    ) -> None:
-        base = Base(vault, engine, delivery, places, me)
+    def __init__(self, vault: Vault, engine: mls.Engine, places: Places, me: Me) -> None:
+        base = Base(vault, engine, places, me)
+        self.outbox = base.outbox
+        self.cursors = base.cursors
+        self.chains = base.chains
         self.gaps = base.gaps
         self.claims = base.claims
         self.whereabouts = base.whereabouts

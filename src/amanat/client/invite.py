@@ -49,7 +49,6 @@ from amanat.protocol.messages import Knock, KnockReply
 
 if TYPE_CHECKING:
     from amanat.client.conversation import Conversations
-    from amanat.client.delivery import Delivery
     from amanat.client.places import Places
     from amanat.client.profile import Me
     from amanat.client.unit import Unit
@@ -152,14 +151,14 @@ class Invites:
     def __init__(
         self,
         vault: Vault,
-        delivery: Delivery,
         conversations: Conversations,
         places: Places,
         me: Me,
     ) -> None:
         self._vault = vault
         self._read = vault.read
-        self._delivery = delivery
+        self._outbox = conversations.outbox
+        self._chains = conversations.chains
         self._conversations = conversations
         self._repeats = conversations.repeats
         self._places = places
@@ -189,7 +188,7 @@ class Invites:
             "INSERT INTO invite (secret, private, made_at, expires_at) VALUES (?, ?, ?, ?)",
             (invite.secret, private.private_bytes_raw(), unit.now, 1000 * expires),
         )
-        self._delivery.expect_knock(invite.secret)
+        self._chains.expect_knock(invite.secret)
         return invite
 
     def open(self, *, now: int) -> list[Open]:
@@ -213,7 +212,7 @@ class Invites:
     def _end(self, unit: Unit, secret: bytes) -> None:
         """Nobody can use an invite any more."""
         unit.db.execute("DELETE FROM invite WHERE secret = ?", (secret,))
-        self._delivery.expect_no_more(secret)
+        self._chains.expect_no_more(secret)
 
     def knock(self, unit: Unit, invite: Invite, greeting: str) -> None:
         """Answer an invite. That of a contact says where they are reached now.
@@ -277,8 +276,8 @@ class Invites:
                 1000 * invite.expires,
             ),
         )
-        self._delivery.expect_reply(reply_secret)
-        self._delivery.deposit(
+        self._chains.expect_reply(reply_secret)
+        self._outbox.deposit(
             unit,
             invite.addresses,
             invite.secret,
@@ -292,7 +291,7 @@ class Invites:
     def withdraw_knock(self, unit: Unit, reply_secret: bytes) -> None:
         """Forget a knock whose invite somebody else has used."""
         unit.db.execute("DELETE FROM knock WHERE reply_secret = ?", (reply_secret,))
-        self._delivery.expect_no_more(reply_secret)
+        self._chains.expect_no_more(reply_secret)
         self._repeats.end(unit, reply_secret)
 
     def expire(self, unit: Unit) -> None:
@@ -381,7 +380,7 @@ class Invites:
         gid, welcome, tree = self._conversations.entering.start_direct(unit, knock.key_package)
         self._add_contact(unit, them.identity, knock.name, gid)
         reply = KnockReply(welcome=welcome, tree=tree, name=self._me.name)
-        self._delivery.deposit(
+        self._outbox.deposit(
             unit,
             knock.addresses,
             knock.reply_secret,
@@ -406,7 +405,7 @@ class Invites:
             "UPDATE invite SET sealed = ?, answer_at = ? WHERE secret = ?",
             (sealed, unit.now + ASIDE_MS, secret),
         )
-        self._delivery.expect_no_more(secret)
+        self._chains.expect_no_more(secret)
 
     def welcome(self, unit: Unit, reply_secret: bytes, payload: bytes) -> None:
         """Take the answer to a knock of ours: join the 1:1 conversation.

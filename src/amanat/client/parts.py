@@ -8,7 +8,6 @@ from amanat import mls
 from amanat.client import profile
 from amanat.client.comeback import Comebacks
 from amanat.client.conversation import Conversations
-from amanat.client.delivery import Delivery
 from amanat.client.invite import Invites
 from amanat.client.ledgers import Ledgers
 from amanat.client.moves import Moves
@@ -16,6 +15,9 @@ from amanat.client.places import Places
 
 if TYPE_CHECKING:
     from amanat.client.profile import Me
+    from amanat.client.rules.chains import Chains
+    from amanat.client.rules.cursors import Cursors
+    from amanat.client.rules.outbox import Outbox
     from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
@@ -27,7 +29,9 @@ class Parts(NamedTuple):
     engine: mls.Engine
     me: Me
     places: Places
-    delivery: Delivery
+    outbox: Outbox
+    cursors: Cursors
+    chains: Chains
     conversations: Conversations
     ledgers: Ledgers
     invites: Invites
@@ -53,18 +57,19 @@ def assemble(vault: Vault, *, talk: type[Conversations] = Conversations) -> Part
     )
     me = profile.read(vault)
     places = Places(vault)
-    delivery = Delivery(vault, places, me)
-    conversations = talk(vault, engine, delivery, places, me)
+    conversations = talk(vault, engine, places, me)
     return Parts(
         vault,
         engine,
         me,
         places,
-        delivery,
+        conversations.outbox,
+        conversations.cursors,
+        conversations.chains,
         conversations,
         Ledgers(vault),
-        Invites(vault, delivery, conversations, places, me),
-        Comebacks(vault, engine, delivery, conversations, me),
+        Invites(vault, conversations, places, me),
+        Comebacks(vault, engine, conversations, me),
         Moves(vault),
     )
 

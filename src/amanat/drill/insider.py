@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from amanat.client.conversation import Conversations
-    from amanat.client.delivery import Peer
+    from amanat.client.rules.chains import Peer
     from amanat.client.unit import Unit
     from amanat.drill.world import Person, World
 
@@ -272,7 +272,7 @@ class _Mallory:
     def lies_in_passing(self) -> None:
         """From now on her client changes, or withholds, some of what it says of itself."""
         client, rng = self.person.client, self._rng
-        honest, keeps_file = client._delivery.deposit, self._talk.files.put_file
+        honest, keeps_file = client._outbox.deposit, self._talk.files.put_file
 
         def deposit(
             unit: Unit, addresses: object, secret: bytes, payload: bytes, **more: object
@@ -287,7 +287,7 @@ class _Mallory:
         def put_file(unit: Unit, data: bytes) -> messages.FileRef:
             return keeps_file(unit, self._inventor().changed(data) if rng.random() < 0.5 else data)
 
-        client._delivery.deposit = deposit  # type: ignore[method-assign]
+        client._outbox.deposit = deposit  # type: ignore[method-assign]
         self._talk.files.put_file = put_file  # type: ignore[method-assign]
 
     def speaks(self) -> None:

@@ -148,7 +148,7 @@ class Connection(sqlcipher3.Connection):  # type: ignore[misc]  # it has no type
         super().__init__(*args, **kwargs)
 
     askings: ClassVar[set[bytes]] = set()
-    """Labels that anybody has asked for help by: few, and used again (`Delivery.ask`)."""
+    """Labels that anybody has asked for help by: few, and used again (`Chains.ask`)."""
 
     def execute(self, sql: str, parameters: Iterable[object] = ()) -> Any:  # noqa: ANN401  # a cursor
         self.fuse.check()
@@ -835,11 +835,11 @@ class Person:
         for table in ("outbox", "attempt", "intent", "early", "comeback", "handed"):
             if count := self.one(f"SELECT count(*) FROM {table}"):  # noqa: S608  # our own names
                 return f"{self.name}: {count} rows in {table}"
-        rules, delivery = self.rules.conversations, self.rules.delivery
+        rules, cursors = self.rules.conversations, self.rules.cursors
         if rules.joining.awaited():
             return f"{self.name}: a Welcome is to be fetched"
         drops = [("bucket", h.relay, h.bucket.drop_id) for h in self.rules.me.buckets]
-        if delivery.again() is not None:
+        if cursors.again() is not None:
             return f"{self.name}: the bucket is to be read again"
         for drop_id in rules.holding.places():
             held = rules.holding.place(drop_id)
@@ -858,7 +858,7 @@ class Person:
             if self._world.relay_with(relay).address in self._world.network.away:
                 continue
             shelf = self._world.relay_with(relay).shelves.get(drop_id)
-            if shelf is not None and delivery.read_from(drop_id) != len(shelf.cells):
+            if shelf is not None and cursors.read_from(drop_id) != len(shelf.cells):
                 return f"{self.name}: {what} is not read to its end"
         return ""
 

@@ -24,7 +24,8 @@ class Addresses:
     """Addresses, others' and our own."""
 
     def __init__(self, base: Base, *, roster: Roster, saying: Saying) -> None:
-        self._delivery = base.delivery
+        self._outbox = base.outbox
+        self._cursors = base.cursors
         self._me = base.me
         self._places = base.places
         self._vault = base.vault
@@ -45,7 +46,7 @@ class Addresses:
             " RETURNING 1",
             (sender, new.version, body),
         ).fetchone():
-            self._delivery.send_after(unit, sender, new.addresses)
+            self._outbox.send_after(unit, sender, new.addresses)
 
     def learn_address(self, unit: Unit, identity: bytes, addresses: list[Address]) -> bool:
         """A contact is reached at these addresses, by an invite of theirs. False if that was
@@ -59,7 +60,7 @@ class Addresses:
             " excluded.addresses",
             (identity, codec.encode(NewAddresses(1, addresses))),
         )
-        self._delivery.send_after(unit, identity, addresses)
+        self._outbox.send_after(unit, identity, addresses)
         return True
 
     def tell_addresses(self, unit: Unit) -> None:
@@ -117,10 +118,10 @@ class Addresses:
 
     def at_home(self, unit: Unit) -> None:
         """The home bucket is another now, and what was counted in the one before counts no more."""
-        begin = self._delivery.read_so_far()
+        begin = self._cursors.read_so_far()
         unit.db.execute("UPDATE conversation SET sure_seq = ?", (begin,))
         unit.db.execute("UPDATE key_package SET bucket_seq = ?", (begin,))
-        self._delivery.forget_again(unit)
+        self._cursors.forget_again(unit)
         # What was still to be held at the relay that is left: who was told of it asks for it.
         unit.db.execute(
             "DELETE FROM outbox WHERE purpose = 'held' AND relay <> ?", (self._me.home.relay,)

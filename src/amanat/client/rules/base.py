@@ -13,11 +13,13 @@ from amanat.client.lineage import Lineages
 from amanat.client.offers import Offers
 from amanat.client.pieces import Pieces
 from amanat.client.repeats import Repeats
+from amanat.client.rules.chains import Chains
+from amanat.client.rules.cursors import Cursors
+from amanat.client.rules.outbox import Outbox
 from amanat.client.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from amanat import mls
-    from amanat.client.delivery import Delivery
     from amanat.client.places import Places
     from amanat.client.profile import Me
     from amanat.client.vault import Vault
@@ -26,17 +28,17 @@ if TYPE_CHECKING:
 class Base:
     """The lowest floor of one vault's rules."""
 
-    def __init__(
-        self, vault: Vault, engine: mls.Engine, delivery: Delivery, places: Places, me: Me
-    ) -> None:
+    def __init__(self, vault: Vault, engine: mls.Engine, places: Places, me: Me) -> None:
         self.vault = vault
         self.read = vault.read
         self.engine = engine
-        self.delivery = delivery
         self.places = places
         self.me = me
+        self.outbox = Outbox(places)
+        self.cursors = Cursors(vault, me)
+        self.chains = Chains(vault, me, outbox=self.outbox, cursors=self.cursors)
         self.gaps = Gaps(vault)
-        self.claims = Claims(vault, delivery, me)
+        self.claims = Claims(vault, self.chains, me)
         self.whereabouts = Whereabouts(vault, me)
         self.history = History(vault, me)
         self.waiting = self.history.waiting

@@ -153,7 +153,7 @@ class Commits:
         gossip: Gossip,
         entering: Entering,
     ) -> None:
-        self._delivery = base.delivery
+        self._chains = base.chains
         self._engine = base.engine
         self._me = base.me
         self._read = base.read
@@ -388,7 +388,7 @@ class Commits:
         if self._astray.ends_helping(gid):
             for peer in one_each(self._roster.others(self._roster.group(gid))):
                 self._saying.post(unit, gid, peer, CellKind.NOTICE, b"")
-        self._delivery.forget_chains(unit, gid, identity, signer)
+        self._chains.forget_chains(unit, gid, identity, signer)
         if decode_commit_info(commit.aad).is_restart:
             self._gaps.begin(unit, gid, signer, identity)
             unit.db.execute("DELETE FROM their_key_package WHERE identity = ?", (identity,))
@@ -559,7 +559,7 @@ class Commits:
         """
         known = {self._me.identity, *self._gaps.people(gid)}
         self._epochs.drop_epochs(unit, gid, before=2**62)
-        self._delivery.end_chains(unit, gid)
+        self._chains.end_chains(unit, gid)
         unit.db.execute(
             "DELETE FROM outbox WHERE about = ? AND purpose IN ('commit', 'handed')", (gid,)
         )

@@ -84,7 +84,8 @@ class Entering:
         addresses: Addresses,
         astray: Astray,
     ) -> None:
-        self._delivery = base.delivery
+        self._cursors = base.cursors
+        self._chains = base.chains
         self._engine = base.engine
         self._me = base.me
         self._places = base.places
@@ -160,7 +161,7 @@ class Entering:
             self._me.new_leaf(),
             codec.encode(policy),
         )
-        self.insert(unit, gid, Past(), sure=self._delivery.read_so_far())
+        self.insert(unit, gid, Past(), sure=self._cursors.read_so_far())
 
     def insert(self, unit: Unit, gid: bytes, past: Past, *, sure: int) -> None:
         """Keep a conversation that we are in from now on. `sure` is the seq of the home bucket
@@ -210,22 +211,20 @@ class Entering:
         self._whereabouts.keep(unit, gid, group.identities)
         if group.policy.direct:
             for peer in self._roster.others(group):
-                self._delivery.keep_way_back(unit, peer.identity, peer.delivery)
+                self._chains.keep_way_back(unit, peer.identity, peer.delivery)
         if group.is_large:
-            self._delivery.end_chains(unit, gid)
+            self._chains.end_chains(unit, gid)
             # Who spoke before they knew of the Commit spoke into the drop we have just left.
             self._roster.look_soon(unit, gid, at=unit.now + LATE_MS)
         else:
             peers = self._roster.others(group)
             chains = self._engine.export_secret(gid, "amanat chains", b"", 32)
-            begun = self._delivery.keep_chains(
-                unit, gid, peers, chains, epoch=epoch, renewed=renewed
-            )
+            begun = self._chains.keep_chains(unit, gid, peers, chains, epoch=epoch, renewed=renewed)
             if begun.is_any:
                 (sure,) = unit.db.execute(
                     "SELECT sure_seq FROM conversation WHERE gid = ?", (gid,)
                 ).fetchone()
-                self._delivery.read_again(unit, sure)
+                self._cursors.read_again(unit, sure)
             if begun.is_first and self._addresses.has_moved_since(group):
                 self._addresses.tell(unit, gid)  # newcomers see where we were
         if any(p.leaf.addresses[0].relay != group.policy.relay for p in group.people):
@@ -256,7 +255,7 @@ class Entering:
 
     def end(self, unit: Unit, gid: bytes) -> None:
         """Forget what is needed only while we are a member; the messages stay."""
-        self._delivery.end_chains(unit, gid)
+        self._chains.end_chains(unit, gid)
         self._gaps.end(unit, gid)
         self._holding.end(unit, gid)
         self._waiting.forget(unit, gid)

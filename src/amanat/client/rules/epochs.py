@@ -23,8 +23,8 @@ from amanat.protocol.messages import (
 )
 
 if TYPE_CHECKING:
-    from amanat.client.delivery import Purpose
     from amanat.client.rules.base import Base
+    from amanat.client.rules.outbox import Purpose
     from amanat.client.rules.roster import Roster
     from amanat.client.unit import Memory, Unit
     from amanat.protocol.messages import Fragment
@@ -34,7 +34,9 @@ class Epochs:
     """The epoch drops of one vault."""
 
     def __init__(self, base: Base, *, roster: Roster) -> None:
-        self._delivery = base.delivery
+        self._outbox = base.outbox
+        self._cursors = base.cursors
+        self._chains = base.chains
         self._engine = base.engine
         self._me = base.me
         self._read = base.read
@@ -53,7 +55,7 @@ class Epochs:
         for secret, region in rows:
             rests = region or (group.policy.region if group else "")
             drop_id = epoch_drop(secret, rests).drop_id
-            self._delivery.drop_cursor(unit, drop_id)
+            self._cursors.drop_cursor(unit, drop_id)
             self._pieces.forget(unit, drop_id)
         unit.db.execute("DELETE FROM epoch_drop WHERE gid = ? AND epoch < ?", (gid, before))
 
@@ -130,7 +132,7 @@ class Epochs:
             token_hash(drop.drop_id, drop.read_token),
             days,
         )
-        self._delivery.queue(
+        self._outbox.queue(
             unit, relay, request, purpose="create", about=about, due_at=unit.now + after_ms
         )
 
@@ -186,7 +188,7 @@ class Epochs:
             kind, data, leaf=leaf, sign=lambda text: self._engine.sign(self._me.signer, text)
         )
         for cell in cells:
-            self._delivery.queue(
+            self._outbox.queue(
                 unit,
                 relay,
                 wire.Append(0, place.drop.drop_id, place.drop.append_token, cell),
@@ -242,7 +244,7 @@ class Epochs:
 
     def start_over(self, unit: Unit, drop_id: bytes) -> None:
         """Read a drop from its first cell again."""
-        self._delivery.start_over(unit, drop_id)
+        self._chains.start_over(unit, drop_id)
         self._pieces.forget(unit, drop_id)
 
     def epoch_secret(self, unit: Unit, gid: bytes) -> bytes:

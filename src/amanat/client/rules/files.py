@@ -28,7 +28,7 @@ class Files:
     """The files of one vault."""
 
     def __init__(self, base: Base, *, epochs: Epochs) -> None:
-        self._delivery = base.delivery
+        self._outbox = base.outbox
         self._me = base.me
         self._epochs = epochs
 
@@ -50,7 +50,7 @@ class Files:
             piece = data[index * MAX_PAYLOAD : (index + 1) * MAX_PAYLOAD]
             cell = seal(once, piece, region=ref.region, drop_id=drop.drop_id)
             request = wire.Append(0, drop.drop_id, drop.append_token, cell)
-            self._delivery.queue(
+            self._outbox.queue(
                 unit, home.address, request, purpose="file", about=about, due_at=unit.now
             )
         return ref

@@ -46,7 +46,7 @@ class Gossip:
         saying: Saying,
         astray: Astray,
     ) -> None:
-        self._delivery = base.delivery
+        self._cursors = base.cursors
         self._me = base.me
         self._read = base.read
         self._branches = base.branches
@@ -69,7 +69,7 @@ class Gossip:
         drops = {d[:4]: d for d in (*ours, *(e.drop_id for _, e in self._epochs.epoch_drops(gid)))}
         for seen in cell.seen:
             drop_id = drops.get(seen.drop)
-            if drop_id is not None and self._delivery.contradicts(unit, drop_id, seen):
+            if drop_id is not None and self._cursors.contradicts(unit, drop_id, seen):
                 self._warnings.doubt_relay(unit, gid, who)
         if self._roster.state_of(gid, cell.epoch.number) not in (None, cell.epoch.state):
             self._astray.doubt(unit, gid, who)

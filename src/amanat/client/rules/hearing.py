@@ -98,7 +98,7 @@ class Hearing:
         wishes: Wishes,
         joining: Joining,
     ) -> None:
-        self._delivery = base.delivery
+        self._cursors = base.cursors
         self._engine = base.engine
         self._me = base.me
         self._places = base.places
@@ -133,9 +133,9 @@ class Hearing:
             place = self._epochs.epoch_place(gid, epoch)
         except KeyError:
             return  # the group has moved on since the request
-        if cells.first > self._delivery.read_from(place.drop.drop_id) + 1:
+        if cells.first > self._cursors.read_from(place.drop.drop_id) + 1:
             self._epochs.has_hole(gid, epoch)
-        for cell in self._delivery.advance(unit, place.drop.drop_id, cells, take):
+        for cell in self._cursors.advance(unit, place.drop.drop_id, cells, take):
             try:
                 piece = place.open(cell)
             except InvalidCell:

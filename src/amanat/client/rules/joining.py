@@ -72,7 +72,7 @@ class Joining:
         entering: Entering,
         wishes: Wishes,
     ) -> None:
-        self._delivery = base.delivery
+        self._cursors = base.cursors
         self._engine = base.engine
         self._me = base.me
         self._read = base.read
@@ -134,7 +134,7 @@ class Joining:
         # In a group, somebody may have spoken to us since we made the KeyPackage; in a 1:1
         # conversation nobody has, for the Welcome goes ahead of all else (Client._send_to).
         if direct:
-            sure = self._delivery.read_so_far()
+            sure = self._cursors.read_so_far()
         self._entering.insert(unit, view.gid, past, sure=sure)
         self._roster.move_clock(unit, view.gid, clock)
         self._entering.plan_refresh(unit, view.gid, REFRESH_MS[0])

@@ -36,7 +36,7 @@ class Packages:
     """The KeyPackages of one vault."""
 
     def __init__(self, base: Base, *, roster: Roster, saying: Saying) -> None:
-        self._delivery = base.delivery
+        self._cursors = base.cursors
         self._engine = base.engine
         self._me = base.me
         self._roster = roster
@@ -68,7 +68,7 @@ class Packages:
         unit.db.execute(
             "INSERT INTO key_package (ref, identity, made_at, bucket_seq, nonce)"
             " VALUES (?, ?, ?, ?, ?)",
-            (made.ref, contact, unit.now, self._delivery.read_so_far(), decode_leaf(leaf).nonce),
+            (made.ref, contact, unit.now, self._cursors.read_so_far(), decode_leaf(leaf).nonce),
         )
         unused = unit.db.execute(
             "SELECT ref, made_at FROM key_package WHERE identity = ? ORDER BY rowid DESC",

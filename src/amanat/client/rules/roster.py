@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from amanat import mls
 from amanat.client import rights
-from amanat.client.delivery import Peer
 from amanat.client.rights import Deed
+from amanat.client.rules.chains import Peer
 from amanat.client.state import State
 from amanat.errors import (
     InvalidMessage,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from amanat.client.delivery import Peer
 from amanat.client.events import (
     MessageChanged,
     SummaryChanged,
     TextArrived,
 )
 from amanat.client.holding import HOLD
+from amanat.client.rules.chains import Peer
 from amanat.client.rules.roster import Group, one_each
 from amanat.client.state import State
 from amanat.client.waiting import MAX_SAID_AGAIN, Word, is_said_again
@@ -73,7 +73,9 @@ class Saying:
     """What the owner of a vault says."""
 
     def __init__(self, base: Base, *, roster: Roster, epochs: Epochs) -> None:
-        self._delivery = base.delivery
+        self._outbox = base.outbox
+        self._cursors = base.cursors
+        self._chains = base.chains
         self._engine = base.engine
         self._me = base.me
         self._read = base.read
@@ -259,16 +261,16 @@ class Saying:
         if stored.is_new:
             self._epochs.queue_create(unit, relay, drop, MESSAGE_RETENTION_DAYS, about=gid)
         append = wire.Append(0, drop.drop_id, drop.append_token, stored.cell)
-        self._delivery.queue(unit, relay, append, purpose="held", about=gid, due_at=unit.now)
+        self._outbox.queue(unit, relay, append, purpose="held", about=gid, due_at=unit.now)
         return codec.encode(stored.held)
 
     def post(self, unit: Unit, gid: bytes, to: Peer, kind: CellKind, payload: bytes) -> bool:
         """Put a cell for one member into the outbox. False if there is no chain to them."""
         view = self._roster.group(gid).view
         seen = [
-            self._delivery.seen_in(drop.drop_id) for _, drop in self._epochs.epoch_drops(gid)[-2:]
+            self._cursors.seen_in(drop.drop_id) for _, drop in self._epochs.epoch_drops(gid)[-2:]
         ]
-        return self._delivery.post(
+        return self._chains.post(
             unit,
             gid,
             to,
@@ -335,4 +337,4 @@ class Saying:
             return False
         peers = self._roster.others(self._roster.group(gid))
         peer = next((p for p in peers if p.identity == recipient), None)
-        return peer is not None and self._delivery.seal_again(unit, row, peer.addresses)
+        return peer is not None and self._chains.seal_again(unit, row, peer.addresses)

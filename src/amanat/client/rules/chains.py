@@ -1,14 +1,12 @@
-"""Delivery: what goes into whose bucket, and which cells of the own bucket are ours.
+"""Chains: under which labels the next cells for us come, and under which ours leave.
 
 Outgoing, a payload is sealed once for each recipient under the next one-time secret of the pair
-chain and put into the outbox. Incoming, every label of the own bucket is looked up among those
-that may come next; what is not found is other people's and is forgotten. A cell can come before we
-know of its chain, because we are still to join or to read a Commit: when a chain begins, the bucket
-is read again from where it may have been used first.
+chain and put into the outbox. Incoming, every label of our own bucket is looked up among those that
+may come next; what is not found is other people's and is forgotten. A cell can come before we know
+of its chain, because we are still to join or to read a Commit: when a chain begins, the bucket is
+read again from where it may have been used first.
 
-Memory (`_labels`, `_windows`) mirrors the vault and is dropped when a unit of work fails. A drop's
-cursor is the exception: where no cell was for us it moves in memory and is written with the next
-unit, so that other people's cells cost no write each.
+Memory (`_labels`, `_windows`) mirrors the vault and is dropped when a unit of work fails.
 """
 
 from __future__ import annotations
@@ -16,24 +14,20 @@ from __future__ import annotations
 import itertools
 import json
 import secrets
-from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-
-from amanat.errors import InvalidCell, InvalidMessage, RelayLied
-from amanat.protocol import codec, wire
-from amanat.protocol.cells import LABEL_BYTES, one_time, open_cell, seal
-from amanat.protocol.drops import expand, first_digest, next_digest
+from amanat.client.rules.outbox import sealed_for
+from amanat.client.rules.pairs import Pairs, open_asking, seal_asking
+from amanat.errors import InvalidCell, InvalidMessage
+from amanat.protocol import codec
+from amanat.protocol.cells import LABEL_BYTES, one_time, open_cell
+from amanat.protocol.drops import expand
 from amanat.protocol.labels import (
     CALL_WINDOW,
     WINDOW,
     Lane,
     Window,
     chain_root,
-    pair_secret,
     step,
 )
 from amanat.protocol.messages import CALLS, MAX_SEEN, Epoch, PairCell, Seen, decode_pair_cell
@@ -42,23 +36,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
-    from amanat.client.places import Places
     from amanat.client.profile import Home, Me
+    from amanat.client.rules.cursors import Cursors
+    from amanat.client.rules.outbox import Outbox, Purpose
     from amanat.client.unit import Unit
     from amanat.client.vault import Vault
-    from amanat.protocol.descriptor import RelayAddress
+    from amanat.protocol import wire
     from amanat.protocol.identity import Address
     from amanat.protocol.messages import CellKind
 
 JITTER_MS = 20
 """Copies of one message leave at random times within this many milliseconds, so that they do not
 arrive as one burst. It hides little (the hop and the bucket do the hiding) and costs little."""
-KEPT_DIGESTS = 16_384
-"""Cells of a drop whose digests are kept to compare with what others were told: 128 KiB."""
-_DIGESTS_PER_ROW = 256
-RECENT_BYTES = 4 * 1024 * 1024
-"""Bytes of cells of each own bucket that are kept in memory, to look through them once more when a
-chain begins: the relay need not be asked, and learns nothing of it."""
 PAST_MS = 14 * 86_400_000
 """How long what comes by a chain that has ended is recognised, in milliseconds: as long as cells
 rest in a bucket (MESSAGE_RETENTION_DAYS)."""
@@ -72,14 +61,6 @@ was away all that time."""
 WAYS_BACK = 16
 """Labels by which a contact can ask for help: as often within the retention of a bucket. For a
 hundred contacts and two buckets they are 3,200 among those expected."""
-_SALT_BYTES = 16
-TOLD = 2
-"""How often a person is told what a relay said when it took a cell for them: the cell that tells
-may be left out, too."""
-KEPT_SEEN = 8
-"""Most such words kept for one person until they are told."""
-MAX_CLAIMS = 64
-"""Most digests of one drop kept that others told us before we have read so far."""
 SEARCH_LABELS = 200_000
 """Labels looked for when a bucket turns out to have lost cells, over all chains: some seconds of
 work. A chain that lost more than WINDOW cells in a row is found again if it is within its share."""
@@ -93,24 +74,6 @@ MAX_SKIPPED = 16
 cell: far fewer than WINDOW, so a liar cannot push the chain out of its recipient's sight."""
 MAX_SKIPPED_CALLS = 4
 """The same in the lane of calls, whose window is smaller."""
-_DIGEST = 8
-
-Purpose: TypeAlias = Literal[
-    "cell",
-    "commit",
-    "handed",
-    "create",
-    "held",
-    "file",
-    "knock",
-    "reply",
-    "ask",
-    "help",
-    "claim",
-    "question",
-]
-"""What a request in the outbox is for. Each has its own answer to a label that is taken
-(Client._is_made_anew), and the type checker sees to that."""
 
 
 class FromPair(NamedTuple):
@@ -201,184 +164,28 @@ class _Expected(NamedTuple):
     """Whose answer it is."""
 
 
-class _Cursor(NamedTuple):
-    """How far a drop was read; `digests` of the cells from `first` on are still to be written."""
+class Chains:
+    """The chains and labels of one vault."""
 
-    seq: int
-    digest: bytes
-    first: int
-    digests: bytes
-
-
-@dataclass
-class _Recent:
-    """What was read of an own bucket lately: all its cells from `since` on, others' too."""
-
-    since: int
-    cells: deque[bytes] = field(default_factory=deque)
-    size: int = 0
-
-    @property
-    def end(self) -> int:
-        """The seq of the last of them."""
-        return self.since + len(self.cells)
-
-    def add(self, first: int, cells: Iterable[bytes]) -> None:
-        """Go on with cells that were read, of which the first has this seq."""
-        if first > self.end + 1:  # what lies between has expired
-            self.since, self.size = first - 1, 0
-            self.cells.clear()
-        for cell in itertools.islice(cells, self.end + 1 - first, None):
-            self.cells.append(cell)
-            self.size += len(cell)
-        while self.size > RECENT_BYTES:
-            self.since += 1
-            self.size -= len(self.cells.popleft())
-
-
-class Delivery:
-    """The delivery rules of one vault."""
-
-    def __init__(self, vault: Vault, places: Places, me: Me) -> None:
+    def __init__(self, vault: Vault, me: Me, *, outbox: Outbox, cursors: Cursors) -> None:
         self._vault = vault
-        self._places = places
         self._me = me
+        self._outbox = outbox
+        self._cursors = cursors
         self._labels: dict[bytes, _Expected] | None = None
         self._windows: dict[_Chain, Window] = {}
         self._past: set[_Chain] = set()
         """Those of them that have ended."""
-        self._pairs: dict[bytes, bytes] = {}
+        self._pairs = Pairs(me)
         self._claims: set[int] = set()
         """The claims whose labels are expected."""
-        self._passed: dict[bytes, _Cursor] = {}
-        """Cursors that moved over other people's cells only: true whatever becomes of a unit."""
-        self._taken: dict[bytes, _Cursor] = {}
-        """Cursors that move with the unit under way."""
-        self._recent: dict[bytes, _Recent] = {}
-        vault.bind(before_commit=self._write_cursors, after_commit=self._wrote, forget=self._forget)
+        vault.bind(forget=self._forget)
 
     def _forget(self) -> None:
         self._labels = None
         self._windows.clear()
-        self._taken.clear()
-
-    def _wrote(self) -> None:
-        self._taken.clear()
-        self._passed.clear()
 
     # Outgoing
-
-    def queue(
-        self,
-        unit: Unit,
-        relay: RelayAddress,
-        request: wire.Request,
-        *,
-        purpose: Purpose,
-        about: bytes | None,
-        due_at: int,
-    ) -> None:
-        """Put a request into the outbox. Rows of one relay leave in order."""
-        self._places.learn(unit, relay)
-        unit.db.execute(
-            "INSERT INTO outbox (relay, request, about, purpose, due_at) VALUES (?, ?, ?, ?, ?)",
-            (relay.key, wire.encode(request), about, purpose, due_at),
-        )
-
-    def deposit(
-        self,
-        unit: Unit,
-        addresses: list[Address],
-        secret: bytes,
-        payload: bytes,
-        *,
-        purpose: Purpose,
-        about: bytes | None,
-        due_at: int,
-        recipient: bytes | None = None,
-    ) -> None:
-        """Seal a payload under a one-time secret for the first of somebody's buckets and queue it.
-
-        Sealed for the second it waits beside it, in case the first cannot be reached: the keys
-        differ with the drop, and who finds both takes one.
-        """
-        is_kept = recipient is not None
-        for address in addresses:
-            self._places.learn(unit, address.relay)
-        unit.db.execute(
-            "INSERT INTO outbox (relay, request, other_relay, other_request, about, purpose,"
-            " recipient, due_at, secret, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *_sealed_for(addresses, secret, payload),
-                about,
-                purpose,
-                recipient,
-                due_at,
-                secret if is_kept else None,
-                payload if is_kept else None,
-            ),
-        )
-
-    def send_after(self, unit: Unit, recipient: bytes, addresses: list[Address]) -> None:
-        """What waits for somebody goes to where they have moved to.
-
-        The one-time secret stays: whichever bucket a cell is found in, its position of the chain is
-        taken once.
-        """
-        db = unit.db
-        rows = db.execute(
-            "SELECT id, secret, payload FROM outbox WHERE recipient = ? AND secret IS NOT NULL",
-            (recipient,),
-        ).fetchall()
-        for row, secret, payload in rows:
-            db.execute(
-                "UPDATE outbox SET relay = ?, request = ?, other_relay = ?, other_request = ?,"
-                " due_at = 0, tries = 0 WHERE id = ?",
-                (*_sealed_for(addresses, secret, payload), row),
-            )
-
-    def fail_over(
-        self, unit: Unit, relay: bytes, *, but_not_to: Iterable[bytes] = (), row: int | None = None
-    ) -> None:
-        """Send what waits for a relay, or one row of it, to the recipients' other addresses,
-        where they have one."""
-        unit.db.execute(
-            "UPDATE outbox SET relay = other_relay, request = other_request, other_relay = relay,"
-            " other_request = request, due_at = 0, tries = 0"
-            " WHERE relay = ?1 AND other_relay IS NOT NULL AND (?2 IS NULL OR id = ?2)"
-            " AND hex(other_relay) NOT IN (SELECT value FROM json_each(?3))",
-            (relay, row, json.dumps([one.hex().upper() for one in but_not_to])),
-        )
-
-    def saw(self, unit: Unit, recipient: bytes, drop_id: bytes, seq: int, digest: bytes) -> None:
-        """A relay has taken a cell of ours for somebody. They will be told of the digest, to
-        compare it with theirs."""
-        db = unit.db
-        db.execute(
-            "INSERT OR IGNORE INTO seen (identity, drop_id, seq, digest) VALUES (?, ?, ?, ?)",
-            (recipient, drop_id, seq, digest[:_DIGEST]),
-        )
-        db.execute(
-            "DELETE FROM seen WHERE identity = ?1 AND (drop_id, seq, digest) IN (SELECT drop_id,"
-            " seq, digest FROM seen WHERE identity = ?1 ORDER BY seq DESC LIMIT -1 OFFSET ?2)",
-            (recipient, KEPT_SEEN),
-        )
-
-    def _tell(self, unit: Unit, recipient: bytes, room: int) -> list[Seen]:
-        """What somebody is told of next, the least told first."""
-        db = unit.db
-        rows = db.execute(
-            "SELECT drop_id, seq, digest FROM seen WHERE identity = ? ORDER BY told, seq LIMIT ?",
-            (recipient, room),
-        ).fetchall()
-        for row in rows:
-            db.execute(
-                "UPDATE seen SET told = told + 1"
-                " WHERE identity = ? AND drop_id = ? AND seq = ? AND digest = ?",
-                (recipient, *row),
-            )
-        db.execute("DELETE FROM seen WHERE identity = ? AND told >= ?", (recipient, TOLD))
-        return [Seen(drop_id[:4], seq, digest) for drop_id, seq, digest in rows]
 
     def post(
         self,
@@ -407,9 +214,9 @@ class Delivery:
             (after, gid, to.identity, _lane_of(kind)),
         )
         read = list(seen)[:MAX_SEEN]
-        told = self._tell(unit, to.identity, MAX_SEEN - len(read))
+        told = self._outbox.tell(unit, to.identity, MAX_SEEN - len(read))
         cell = PairCell(kind, payload, [*told, *read], epoch)
-        self.deposit(
+        self._outbox.deposit(
             unit,
             to.addresses,
             secret,
@@ -420,46 +227,6 @@ class Delivery:
             recipient=to.identity,
         )
         return True
-
-    # Ways back: between two people's lasting keys
-
-    def claim(
-        self, unit: Unit, number: int, content: bytes, *, purpose: Purpose, due_at: int
-    ) -> None:
-        """Take the label of this device's claim of a number in the own bucket."""
-        self.deposit(
-            unit,
-            self._me.addresses,
-            self._claim_secret(number),
-            content,
-            purpose=purpose,
-            about=None,
-            due_at=due_at,
-        )
-        self.expect_claims()
-
-    def claimed(self) -> int:
-        """The highest number that this vault has claimed, or knows that a copy of it has."""
-        try:
-            return int.from_bytes(self._vault.get("generation"), "big")
-        except KeyError:
-            return 0
-
-    def expect_claims(self) -> None:
-        """Recognise the claims whose content is known, and those that a copy may make next."""
-        if self._labels is None:
-            return  # read from the vault when they are needed
-        claimed = self.claimed()
-        known = [row[0] for row in self._vault.read.execute("SELECT number FROM known_claim")]
-        for number in (*known, *range(claimed + 1, claimed + CLAIMS_AHEAD + 1)):
-            if number not in self._claims:
-                self._claims.add(number)
-                secret = self._claim_secret(number)
-                self._expect(secret, _Expected("claim", secret, b"", number))
-
-    def _claim_secret(self, number: int) -> bytes:
-        count = self._me.signer + number.to_bytes(8, "big")
-        return expand(self._me.delivery_key, b"amanat generation", count)
 
     def seal_again(self, unit: Unit, row: int, addresses: list[Address]) -> bool:
         """A relay says that the label of a cell in the outbox is taken: seal it under the
@@ -490,9 +257,47 @@ class Delivery:
         db.execute(
             "UPDATE outbox SET relay = ?, request = ?, other_relay = ?, other_request = ?,"
             " secret = ?, skipped = skipped + 1 WHERE id = ?",
-            (*_sealed_for(addresses, secret, payload), secret, row),
+            (*sealed_for(addresses, secret, payload), secret, row),
         )
         return True
+
+    # Between our own device and a copy of it
+
+    def claim(
+        self, unit: Unit, number: int, content: bytes, *, purpose: Purpose, due_at: int
+    ) -> None:
+        """Take the label of this device's claim of a number in our own bucket."""
+        self._outbox.deposit(
+            unit,
+            self._me.addresses,
+            self._pairs.claim(number),
+            content,
+            purpose=purpose,
+            about=None,
+            due_at=due_at,
+        )
+        self.expect_claims()
+
+    def claimed(self) -> int:
+        """The highest number that this vault has claimed, or knows that a copy of it has."""
+        try:
+            return int.from_bytes(self._vault.get("generation"), "big")
+        except KeyError:
+            return 0
+
+    def expect_claims(self) -> None:
+        """Recognise the claims whose content is known, and those that a copy may make next."""
+        if self._labels is None:
+            return  # read from the vault when they are needed
+        claimed = self.claimed()
+        known = [row[0] for row in self._vault.read.execute("SELECT number FROM known_claim")]
+        for number in (*known, *range(claimed + 1, claimed + CLAIMS_AHEAD + 1)):
+            if number not in self._claims:
+                self._claims.add(number)
+                secret = self._pairs.claim(number)
+                self._expect(secret, _Expected("claim", secret, b"", number))
+
+    # Ways back: between two people's lasting keys
 
     def keep_way_back(self, unit: Unit, identity: bytes, delivery: bytes) -> None:
         """Let a contact ask us for help."""
@@ -507,20 +312,15 @@ class Delivery:
         return {row[0] for row in self._vault.read.execute("SELECT identity FROM way_back")}
 
     def ask(self, unit: Unit, gid: bytes, helper: Peer, payload: bytes) -> None:
-        """Ask a contact for help with a conversation.
-
-        The labels are few and are used again when cells have expired, so the payload is sealed once
-        more, under a key of this request.
-        """
-        salt = secrets.token_bytes(_SALT_BYTES)
-        secret = self._asking(helper.delivery, self._me.identity, helper.identity)
-        key = expand(secret, b"amanat asking salt", salt)
-        sealed = ChaCha20Poly1305(key).encrypt(bytes(12), payload, None)
-        self.deposit(
+        """Ask a contact for help with a conversation."""
+        secret = self._pairs.asking(
+            helper.delivery, asker=self._me.identity, helper=helper.identity
+        )
+        self._outbox.deposit(
             unit,
             helper.addresses,
             expand(secret, b"amanat asking", bytes([secrets.randbelow(WAYS_BACK)])),
-            salt + sealed,
+            seal_asking(secret, payload),
             purpose="ask",
             about=gid,
             due_at=unit.now,
@@ -531,14 +331,14 @@ class Delivery:
         (delivery,) = self._vault.read.execute(
             "SELECT delivery FROM way_back WHERE identity = ?", (helper,)
         ).fetchone()
-        secret = self._asking(delivery, self._me.identity, helper)
+        secret = self._pairs.asking(delivery, asker=self._me.identity, helper=helper)
         answer = expand(secret, b"amanat help", nonce)
         self._expect(answer, _Expected("help", answer, gid, 0, whom=helper))
 
     def answer(self, unit: Unit, to: Peer, nonce: bytes, payload: bytes) -> None:
         """Answer somebody who asked."""
-        secret = self._asking(to.delivery, to.identity, self._me.identity)
-        self.deposit(
+        secret = self._pairs.asking(to.delivery, asker=to.identity, helper=self._me.identity)
+        self._outbox.deposit(
             unit,
             to.addresses,
             expand(secret, b"amanat help", nonce),
@@ -548,11 +348,8 @@ class Delivery:
             due_at=unit.now,
         )
 
-    def _asking(self, delivery: bytes, asker: bytes, helper: bytes) -> bytes:
-        return expand(self._pair(delivery), b"amanat way back", asker + helper)
-
     def _expect_asking(self, identity: bytes, delivery: bytes) -> None:
-        secret = self._asking(delivery, identity, self._me.identity)
+        secret = self._pairs.asking(delivery, asker=identity, helper=self._me.identity)
         for number in range(WAYS_BACK):
             asked = expand(secret, b"amanat asking", bytes([number]))
             self._expect(asked, _Expected("lost", asked, identity, number))
@@ -561,12 +358,8 @@ class Delivery:
         (delivery,) = self._vault.read.execute(
             "SELECT delivery FROM way_back WHERE identity = ?", (identity,)
         ).fetchone()
-        secret = self._asking(delivery, identity, self._me.identity)
-        key = expand(secret, b"amanat asking salt", payload[:_SALT_BYTES])
-        try:
-            return ChaCha20Poly1305(key).decrypt(bytes(12), payload[_SALT_BYTES:], None)
-        except InvalidTag:
-            raise InvalidCell from None
+        secret = self._pairs.asking(delivery, asker=identity, helper=self._me.identity)
+        return open_asking(secret, payload)
 
     # Chains
 
@@ -687,13 +480,8 @@ class Delivery:
     ) -> bytes:
         ours, theirs = (self._me.signer, peer.identity), (peer.signer, self._me.identity)
         signer, to = ours if to_them else theirs
-        pair = self._pair(peer.delivery)
+        pair = self._pairs.secret(peer.delivery)
         return chain_root(pair, epoch_secret, lane, group=gid, signer=signer, to=to)
-
-    def _pair(self, delivery: bytes) -> bytes:
-        if delivery not in self._pairs:
-            self._pairs[delivery] = pair_secret(self._me.delivery_key, delivery)
-        return self._pairs[delivery]
 
     # Incoming
 
@@ -710,200 +498,30 @@ class Delivery:
         """Recognise the answer to a knock from now on."""
         self._expect(secret, _Expected("knock", secret, b"", 0))
 
-    def read_from(self, drop_id: bytes) -> int:
-        """The seq up to which a drop was read."""
-        return self._cursor(drop_id).seq
-
-    def _cursor(self, drop_id: bytes) -> _Cursor:
-        cursor = self._taken.get(drop_id) or self._passed.get(drop_id)
-        if cursor is None:
-            row = self._vault.read.execute(
-                "SELECT seq, digest FROM cursor WHERE drop_id = ?", (drop_id,)
-            ).fetchone()
-            seq, digest = row or (0, first_digest(drop_id))
-            cursor = _Cursor(seq, digest, seq + 1, b"")
-        return cursor
-
-    def advance(
-        self,
-        unit: Unit,  # noqa: ARG002  # the cursor is written with it
-        drop_id: bytes,
-        cells: wire.Cells,
-        take: int,
-    ) -> list[bytes]:
-        """Those of the first `take` cells of a reply that are new; the cursor moves past them.
-
-        Raises RelayLied when the reply does not continue what this drop's cells were.
-        """
-        self._taken[drop_id], fresh = self._continued(drop_id, cells, take)
-        return fresh
-
-    def pass_over(self, drop_id: bytes, cells: wire.Cells) -> bool:
-        """Move the cursor of an own bucket past a reply that holds nothing for us, if it does.
-
-        Needs no unit: the cursor is written with the next one. Raises as `advance`.
-        """
-        cursor, fresh = self._continued(drop_id, cells, len(cells.cells))
-        labels = self._known()
-        if any(cell[:LABEL_BYTES] in labels for cell in fresh):
-            return False
-        self._passed[drop_id] = cursor
-        return True
-
-    @property
-    def has_passed(self) -> bool:
-        """Whether cursors have moved that are not written yet."""
-        return bool(self._passed)
-
-    def _continued(
-        self, drop_id: bytes, cells: wire.Cells, take: int
-    ) -> tuple[_Cursor, list[bytes]]:
-        seq, digest, first, digests = self._cursor(drop_id)
-        if cells.head < seq or cells.first + len(cells.cells) > cells.head + 1:
-            raise RelayLied(f"the drop was read up to {seq} and now ends at {cells.head}")
-        if not cells.cells and cells.first != cells.head + 1:
-            raise RelayLied(f"the drop ends at {cells.head} and its cells are held back")
-        if cells.first > seq + 1:  # what lies between has expired
-            seq, digest, first, digests = cells.first - 1, cells.before, cells.first, b""
-        elif cells.first == seq + 1 and cells.before != digest:
-            raise RelayLied(f"the digest at {seq} is not the one we computed")
-        skip = seq + 1 - cells.first
-        fresh = cells.cells[skip : skip + take]
-        found = bytearray(digests)
-        for cell in fresh:
-            digest = next_digest(digest, cell)
-            found += digest[:_DIGEST]
-        if any(drop_id == home.bucket.drop_id for home in self._me.buckets):
-            self._recent.setdefault(drop_id, _Recent(seq)).add(seq + 1, fresh)
-        return _Cursor(seq + len(fresh), digest, first, bytes(found)), fresh
-
-    def _write_cursors(self, unit: Unit) -> None:
-        db = unit.db
-        for drop_id, cursor in (self._passed | self._taken).items():
-            db.execute(
-                "INSERT OR REPLACE INTO cursor VALUES (?, ?, ?)",
-                (drop_id, cursor.seq, cursor.digest),
-            )
-            if cursor.digests:
-                self._keep_digests(unit, drop_id, cursor.first, cursor.digests)
-
-    def _keep_digests(self, unit: Unit, drop_id: bytes, first: int, digests: bytes) -> None:
-        db = unit.db
-        row = db.execute(
-            "SELECT first, data FROM digests WHERE drop_id = ? ORDER BY first DESC LIMIT 1",
-            (drop_id,),
-        ).fetchone()
-        if row and row[0] + len(row[1]) // _DIGEST == first:
-            first, digests = row[0], row[1] + digests
-        size = _DIGESTS_PER_ROW * _DIGEST
-        for start in range(0, len(digests), size):
-            db.execute(
-                "INSERT OR REPLACE INTO digests VALUES (?, ?, ?)",
-                (drop_id, first + start // _DIGEST, digests[start : start + size]),
-            )
-        end = first + len(digests) // _DIGEST
-        db.execute(
-            "DELETE FROM digests WHERE drop_id = ? AND first < ?",
-            (drop_id, end - KEPT_DIGESTS - _DIGESTS_PER_ROW),
-        )
-
-    def seen_in(self, drop_id: bytes) -> Seen | None:
-        """How far we have read a drop, to tell somebody who reads it too."""
-        cursor = self._cursor(drop_id)
-        return Seen(drop_id[:4], cursor.seq, cursor.digest[:_DIGEST]) if cursor.seq else None
-
-    def contradicts(self, unit: Unit, drop_id: bytes, seen: Seen) -> bool:
-        """Whether somebody was told another digest of a drop than we have computed.
-
-        Told of more than we have read, we compare when we have (`broken_claims`).
-        """
-        if seen.seq > self.read_from(drop_id):
-            unit.db.execute(
-                "INSERT OR IGNORE INTO claim SELECT ?1, ?2, ?3 WHERE"
-                " (SELECT count(*) FROM claim WHERE drop_id = ?1) < ?4",
-                (drop_id, seen.seq, seen.digest, MAX_CLAIMS),
-            )
-            return False
-        ours = self._digest_at(drop_id, seen.seq)
-        return ours is not None and ours != seen.digest
-
-    def broken_claims(self, unit: Unit, drop_id: bytes) -> bool:
-        """Whether what we have read since is not what somebody was told."""
-        reached = unit.db.execute(
-            "DELETE FROM claim WHERE drop_id = ? AND seq <= ? RETURNING seq, digest",
-            (drop_id, self.read_from(drop_id)),
-        ).fetchall()
-        return any(self._digest_at(drop_id, seq) not in (None, digest) for seq, digest in reached)
-
-    def _digest_at(self, drop_id: bytes, seq: int) -> bytes | None:
-        for cursor in (self._taken.get(drop_id), self._passed.get(drop_id)):
-            if cursor is not None and cursor.first <= seq <= cursor.seq:
-                start = (seq - cursor.first) * _DIGEST
-                return cursor.digests[start : start + _DIGEST]
-        row = self._vault.read.execute(
-            "SELECT first, data FROM digests WHERE drop_id = ? AND first <= ?"
-            " ORDER BY first DESC LIMIT 1",
-            (drop_id, seq),
-        ).fetchone()
-        start = (seq - row[0]) * _DIGEST if row else 0
-        return row[1][start : start + _DIGEST] or None if row else None
-
     def start_over(self, unit: Unit, drop_id: bytes) -> None:
-        """Read a drop from its first cell again. What was taken is not taken twice: its labels
-        are no longer expected. Of the own bucket look for far more labels, for many cells in a
-        row may be lost."""
-        self._passed.pop(drop_id, None)
-        self._recent.pop(drop_id, None)
-        self._taken[drop_id] = _Cursor(0, first_digest(drop_id), 1, b"")
-        for table in ("digests", "claim"):
-            unit.db.execute(f"DELETE FROM {table} WHERE drop_id = ?", (drop_id,))  # noqa: S608
+        """Read a drop from its first cell again. Of our own bucket look for far more labels,
+        for many cells in a row may be lost."""
+        self._cursors.start_over(unit, drop_id)
         if drop_id in [home.bucket.drop_id for home in self._me.buckets]:
             unit.put("search", b"")
             self._labels = None
             self._windows.clear()
 
-    def drop_cursor(self, unit: Unit, drop_id: bytes) -> None:
-        """Forget a drop that is not read any more."""
-        self._passed.pop(drop_id, None)
-        self._recent.pop(drop_id, None)
-        self._taken.pop(drop_id, None)
-        for table in ("cursor", "digests", "claim"):
-            unit.db.execute(f"DELETE FROM {table} WHERE drop_id = ?", (drop_id,))  # noqa: S608
+    def pass_over(self, drop_id: bytes, cells: wire.Cells) -> bool:
+        """Move the cursor of a bucket of ours past a reply that holds nothing for us, if it does.
 
-    def read_so_far(self) -> int:
-        """The seq up to which the home bucket was read."""
-        return self.read_from(self._me.home.bucket.drop_id)
-
-    def again(self) -> int | None:
-        """After which seq the own bucket has to be read again, if it has to."""
-        row = self._vault.read.execute("SELECT value FROM meta WHERE key = 'again'").fetchone()
-        return int.from_bytes(row[0], "big") if row else None
-
-    def read_again(self, unit: Unit, after: int) -> None:
-        """Have the own bucket read again from after a seq. What was taken is not taken twice."""
-        known = self.again()
-        if after < self.read_so_far() and (known is None or after < known):
-            unit.put("again", after.to_bytes(8, "big"))
-
-    def took_again(self, unit: Unit, upto: int) -> None:
-        """The own bucket is being read again up to here, before `recognise`."""
-        unit.db.execute("DELETE FROM meta WHERE key = 'again'")
-        self.read_again(unit, upto)
-
-    def recall(self, unit: Unit, after: int) -> list[tuple[Home, list[bytes]]] | None:
-        """What the own buckets held lately, if nothing of the home bucket after a seq is lacking;
-        None if the relay has to be asked for it. The own bucket is read again then, before
-        `recognise`."""
-        home = self._me.home
-        recent = self._recent.get(home.bucket.drop_id)
-        if recent is None or after < recent.since:
-            return None
-        self.took_again(unit, recent.end)
-        kept = {each: self._recent.get(each.bucket.drop_id) for each in self._me.buckets}
-        return [(each, list(recent.cells)) for each, recent in kept.items() if recent is not None]
+        Needs no unit: the cursor is written with the next one. Raises as
+        `Cursors.advance`.
+        """
+        cursor, fresh = self._cursors.continued(drop_id, cells, len(cells.cells))
+        labels = self._known()
+        if any(cell[:LABEL_BYTES] in labels for cell in fresh):
+            return False
+        self._cursors.passed_over(drop_id, cursor)
+        return True
 
     def recognise(self, unit: Unit, cells: Iterable[bytes], home: Home) -> Iterator[Arrival]:
-        """What of these cells of an own bucket is for us.
+        """What of these cells of a bucket of ours is for us.
 
         Take each arrival before the next is asked for: it may start the chain that the next is of.
 
@@ -969,21 +587,16 @@ class Delivery:
             labels[label] = expected
 
     def _labels_of(self, secret: bytes) -> list[bytes]:
-        """The label of a one-time secret in each of the own buckets."""
+        """The label of a one-time secret in each of our own buckets."""
         return [
             one_time(secret, region=home.region, drop_id=home.bucket.drop_id).label
             for home in self._me.buckets
         ]
 
     def new_homes(self) -> None:
-        """The own buckets, or what is expected in them, are others now."""
+        """Our own buckets, or what is expected in them, are others now."""
         self._labels = None
         self._windows.clear()
-
-    def forget_again(self, unit: Unit) -> None:
-        """The home bucket is another now. What would have been found in the old one by reading
-        it again is asked for."""
-        unit.db.execute("DELETE FROM meta WHERE key = 'again'")
 
     def _known(self) -> dict[bytes, _Expected]:
         """Every label that may come next, read from the vault when memory does not hold them."""
@@ -1046,18 +659,3 @@ _MOST_SKIPPED = {Lane.WORDS: MAX_SKIPPED, Lane.CALLS: MAX_SKIPPED_CALLS}
 def _lane_of(kind: int) -> Lane:
     """By which chain a kind of cell goes."""
     return Lane.CALLS if kind in CALLS else Lane.WORDS
-
-
-def _sealed_for(
-    addresses: list[Address], secret: bytes, payload: bytes
-) -> tuple[bytes, bytes, bytes | None, bytes | None]:
-    """A payload sealed for each of somebody's buckets: (relay, request, other relay, other
-    request), relays by their keys."""
-    found: list[tuple[bytes, bytes]] = []
-    for address in addresses:
-        once = one_time(secret, region=address.region, drop_id=address.drop_id)
-        cell = seal(once, payload, region=address.region, drop_id=address.drop_id)
-        request = wire.Append(0, address.drop_id, address.append_token, cell)
-        found.append((address.relay.key, wire.encode(request)))
-    first, second = found[0], found[1] if len(found) > 1 else (None, None)
-    return (*first, *second)

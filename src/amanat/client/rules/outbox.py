@@ -1,0 +1,177 @@
+"""The outbox: what waits for relays, and what people are told of what relays have said."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from amanat.protocol import wire
+from amanat.protocol.cells import one_time, seal
+from amanat.protocol.messages import Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from amanat.client.places import Places
+    from amanat.client.unit import Unit
+    from amanat.protocol.descriptor import RelayAddress
+    from amanat.protocol.identity import Address
+
+TOLD = 2
+"""How often a person is told what a relay said when it took a cell for them: the cell that tells
+may be left out, too."""
+KEPT_SEEN = 8
+"""Most such words kept for one person until they are told."""
+DIGEST_BYTES = 8
+"""Of a drop's digest, what people tell each other (messages.Seen)."""
+
+Purpose: TypeAlias = Literal[
+    "cell",
+    "commit",
+    "handed",
+    "create",
+    "held",
+    "file",
+    "knock",
+    "reply",
+    "ask",
+    "help",
+    "claim",
+    "question",
+]
+"""What a request in the outbox is for. Each has its own answer to a label that is taken
+(Client._is_made_anew), and the type checker sees to that."""
+
+
+class Outbox:
+    """What waits for relays, in one vault."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+
+    def queue(
+        self,
+        unit: Unit,
+        relay: RelayAddress,
+        request: wire.Request,
+        *,
+        purpose: Purpose,
+        about: bytes | None,
+        due_at: int,
+    ) -> None:
+        """Put a request into the outbox. Rows of one relay leave in order."""
+        self._places.learn(unit, relay)
+        unit.db.execute(
+            "INSERT INTO outbox (relay, request, about, purpose, due_at) VALUES (?, ?, ?, ?, ?)",
+            (relay.key, wire.encode(request), about, purpose, due_at),
+        )
+
+    def deposit(
+        self,
+        unit: Unit,
+        addresses: list[Address],
+        secret: bytes,
+        payload: bytes,
+        *,
+        purpose: Purpose,
+        about: bytes | None,
+        due_at: int,
+        recipient: bytes | None = None,
+    ) -> None:
+        """Seal a payload under a one-time secret for the first of somebody's buckets and queue it.
+
+        Sealed for the second it waits beside it, in case the first cannot be reached: the keys
+        differ with the drop, and who finds both takes one.
+        """
+        is_kept = recipient is not None
+        for address in addresses:
+            self._places.learn(unit, address.relay)
+        unit.db.execute(
+            "INSERT INTO outbox (relay, request, other_relay, other_request, about, purpose,"
+            " recipient, due_at, secret, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *sealed_for(addresses, secret, payload),
+                about,
+                purpose,
+                recipient,
+                due_at,
+                secret if is_kept else None,
+                payload if is_kept else None,
+            ),
+        )
+
+    def send_after(self, unit: Unit, recipient: bytes, addresses: list[Address]) -> None:
+        """What waits for somebody goes to where they have moved to.
+
+        The one-time secret stays: whichever bucket a cell is found in, its position of the chain is
+        taken once.
+        """
+        db = unit.db
+        rows = db.execute(
+            "SELECT id, secret, payload FROM outbox WHERE recipient = ? AND secret IS NOT NULL",
+            (recipient,),
+        ).fetchall()
+        for row, secret, payload in rows:
+            db.execute(
+                "UPDATE outbox SET relay = ?, request = ?, other_relay = ?, other_request = ?,"
+                " due_at = 0, tries = 0 WHERE id = ?",
+                (*sealed_for(addresses, secret, payload), row),
+            )
+
+    def fail_over(
+        self, unit: Unit, relay: bytes, *, but_not_to: Iterable[bytes] = (), row: int | None = None
+    ) -> None:
+        """Send what waits for a relay, or one row of it, to the recipients' other addresses,
+        where they have one."""
+        unit.db.execute(
+            "UPDATE outbox SET relay = other_relay, request = other_request, other_relay = relay,"
+            " other_request = request, due_at = 0, tries = 0"
+            " WHERE relay = ?1 AND other_relay IS NOT NULL AND (?2 IS NULL OR id = ?2)"
+            " AND hex(other_relay) NOT IN (SELECT value FROM json_each(?3))",
+            (relay, row, json.dumps([one.hex().upper() for one in but_not_to])),
+        )
+
+    def saw(self, unit: Unit, recipient: bytes, drop_id: bytes, seq: int, digest: bytes) -> None:
+        """A relay has taken a cell of ours for somebody. They will be told of the digest, to
+        compare it with theirs."""
+        db = unit.db
+        db.execute(
+            "INSERT OR IGNORE INTO seen (identity, drop_id, seq, digest) VALUES (?, ?, ?, ?)",
+            (recipient, drop_id, seq, digest[:DIGEST_BYTES]),
+        )
+        db.execute(
+            "DELETE FROM seen WHERE identity = ?1 AND (drop_id, seq, digest) IN (SELECT drop_id,"
+            " seq, digest FROM seen WHERE identity = ?1 ORDER BY seq DESC LIMIT -1 OFFSET ?2)",
+            (recipient, KEPT_SEEN),
+        )
+
+    def tell(self, unit: Unit, recipient: bytes, room: int) -> list[Seen]:
+        """What somebody is told of next, the least told first."""
+        db = unit.db
+        rows = db.execute(
+            "SELECT drop_id, seq, digest FROM seen WHERE identity = ? ORDER BY told, seq LIMIT ?",
+            (recipient, room),
+        ).fetchall()
+        for row in rows:
+            db.execute(
+                "UPDATE seen SET told = told + 1"
+                " WHERE identity = ? AND drop_id = ? AND seq = ? AND digest = ?",
+                (recipient, *row),
+            )
+        db.execute("DELETE FROM seen WHERE identity = ? AND told >= ?", (recipient, TOLD))
+        return [Seen(drop_id[:4], seq, digest) for drop_id, seq, digest in rows]
+
+
+def sealed_for(
+    addresses: list[Address], secret: bytes, payload: bytes
+) -> tuple[bytes, bytes, bytes | None, bytes | None]:
+    """A payload sealed for each of somebody's buckets: (relay, request, other relay, other
+    request), relays by their keys."""
+    found: list[tuple[bytes, bytes]] = []
+    for address in addresses:
+        once = one_time(secret, region=address.region, drop_id=address.drop_id)
+        cell = seal(once, payload, region=address.region, drop_id=address.drop_id)
+        request = wire.Append(0, address.drop_id, address.append_token, cell)
+        found.append((address.relay.key, wire.encode(request)))
+    first, second = found[0], found[1] if len(found) > 1 else (None, None)
+    return (*first, *second)

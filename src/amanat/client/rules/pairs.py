@@ -1,0 +1,58 @@
+"""Pairs: secrets that two people's lasting keys give, and nobody else can derive."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from amanat.errors import InvalidCell
+from amanat.protocol.drops import expand
+from amanat.protocol.labels import pair_secret
+
+if TYPE_CHECKING:
+    from amanat.client.profile import Me
+
+_SALT_BYTES = 16
+
+
+class Pairs:
+    """The secrets of a person with each of the people they know, and with their own devices."""
+
+    def __init__(self, me: Me) -> None:
+        self._me = me
+        self._pairs: dict[bytes, bytes] = {}
+
+    def secret(self, delivery: bytes) -> bytes:
+        """Ours with whoever has this delivery key."""
+        if delivery not in self._pairs:
+            self._pairs[delivery] = pair_secret(self._me.delivery_key, delivery)
+        return self._pairs[delivery]
+
+    def asking(self, delivery: bytes, *, asker: bytes, helper: bytes) -> bytes:
+        """By which one of the two, who has this delivery key or is us, asks the other for help."""
+        return expand(self.secret(delivery), b"amanat way back", asker + helper)
+
+    def claim(self, number: int) -> bytes:
+        """By which this device, or a copy of it, claims a number."""
+        count = self._me.signer + number.to_bytes(8, "big")
+        return expand(self._me.delivery_key, b"amanat generation", count)
+
+
+def seal_asking(secret: bytes, payload: bytes) -> bytes:
+    """A payload under a key of this asking alone: labels of askings are few, and are used again
+    when cells have expired."""
+    salt = secrets.token_bytes(_SALT_BYTES)
+    key = expand(secret, b"amanat asking salt", salt)
+    return salt + ChaCha20Poly1305(key).encrypt(bytes(12), payload, None)
+
+
+def open_asking(secret: bytes, sealed: bytes) -> bytes:
+    """The payload of an asking. Raises InvalidCell."""
+    key = expand(secret, b"amanat asking salt", sealed[:_SALT_BYTES])
+    try:
+        return ChaCha20Poly1305(key).decrypt(bytes(12), sealed[_SALT_BYTES:], None)
+    except InvalidTag:
+        raise InvalidCell from None
