@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from addresses import relay_at
-from amanat.client import comeback, history, holding, invite, pieces
-from amanat.client.rules import commits, hearing, joining, repair, roster
+from amanat.client import history, holding, invite, pieces
+from amanat.client.rules import answers, commits, hearing, joining, repair, roster
 from amanat.errors import (
     AmanatError,
     BrokenInvite,
@@ -193,15 +193,15 @@ DECODERS = {
         roster._new_addresses, InvalidMessage, NewAddresses(2, [ADDRESS])
     ),
     "asking for help": _record(
-        comeback._asks,
+        answers._asks,
         InvalidMessage,
-        comeback.Ask(bytes(16), bytes(16), [_EPOCH], is_lost=True, votes=[_VOTE]),
+        answers.Ask(bytes(16), bytes(16), [_EPOCH], is_lost=True, votes=[_VOTE]),
     ),
-    "answer": _record(comeback._answers, InvalidMessage, comeback.Answer(_EPOCH, None)),
+    "answer": _record(answers._answers, InvalidMessage, answers.Answer(_EPOCH, None)),
     "help": _record(
-        comeback._helps,
+        answers._helps,
         InvalidMessage,
-        comeback.Help(
+        answers.Help(
             None, [b"a Commit"], b"group info", b"tree", bytes(32), 12, 3, [_VOTE]
         ),
     ),

@@ -1424,7 +1424,7 @@ MUTANTS = [
     ),
     Mutant(
         "an asking whose label is taken is lost",
-        "            self._comebacks.ask_again(unit, row.about)\n",
+        "            self._asking.ask_again(unit, row.about)\n",
         "            pass\n",
         ["test_lineage.py::test_every_asking_arrives_while_a_label_for_it_is_left"],
     ),
@@ -1511,8 +1511,8 @@ MUTANTS = [
     ),
     Mutant(
         "a relay has lied where our own keys have taken our room",
-        "        if missing:  # else all of it was there, and something of ours has taken its room\n            self._warnings.report_lie(",
-        "        if True:\n            self._warnings.report_lie(",
+        "        if missing:  # else all of it was there, and something of ours has taken its room\n            self._warnings.report_lie(unit, gid,",
+        "        if True:\n            self._warnings.report_lie(unit, gid,",
         ["test_pieces.py::test_relay_is_not_accused_where_a_copy_of_our_keys_has_taken_our_room"],
     ),
     Mutant(

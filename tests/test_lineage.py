@@ -10,10 +10,10 @@ import pytest
 from msgspec import structs
 
 from amanat.cli.groups import _unproven_text
-from amanat.client import api, comeback
+from amanat.client import api
 from amanat.client import lineage as lineages
-from amanat.client.comeback import Help
 from amanat.client.rules import chains
+from amanat.client.rules.answers import Ask, Help, decode_ask
 from amanat.client.unit import Unit
 from amanat.display import shown
 from amanat.drill.world import Shelf
@@ -537,13 +537,13 @@ async def test_every_asking_arrives_while_a_label_for_it_is_left(
             alice.client._comebacks._ask(unit, gid)
         asked.add(alice.one("SELECT nonce FROM comeback WHERE gid = ?", gid))
         await world.pass_time(0.5)
-    help_them = bob.client._comebacks.help
+    help_them = bob.client._helping.help
 
     def read_it(unit: Unit, identity: bytes, payload: bytes) -> None:
-        read.add(codec.decode(comeback._asks, payload, InvalidMessage).nonce)
+        read.add(decode_ask(payload).nonce)
         help_them(unit, identity, payload)
 
-    monkeypatch.setattr(bob.client._comebacks, "help", read_it)
+    monkeypatch.setattr(bob.client._helping, "help", read_it)
     bob.wake()
     await world.pass_time(2)
     assert asked <= read
@@ -555,10 +555,10 @@ async def test_a_contact_is_answered_so_often_and_no_more(world: World) -> None:
     answered = 0
     for number in range(300):
         nonce = number.to_bytes(16, "big")
-        asked = comeback.Ask(gid, nonce, [], is_lost=True, votes=[])
+        asked = Ask(gid, nonce, [], is_lost=True, votes=[])
         before = bob.one("SELECT count(*) FROM helped")
         with bob.vault.unit(now=world.now() + number * 1000) as unit:
-            bob.client._comebacks.help(unit, alice.client._me.identity, codec.encode(asked))
+            bob.client._helping.help(unit, alice.client._me.identity, codec.encode(asked))
         answered += bob.one("SELECT count(*) FROM helped") - before
     assert 1 < answered <= 12  # each may be a file
 

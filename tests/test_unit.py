@@ -95,7 +95,6 @@ def rules_of(person: Person) -> list[object]:
         client._conversations,
         client._chains,
         client._places,
-        client._comebacks,
         client._invites,
         client._moves,
         client._ledgers,

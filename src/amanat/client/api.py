@@ -23,7 +23,6 @@ from msgspec import structs
 from amanat import mls
 from amanat.client import profile, rights, search, vault
 from amanat.client.claims import SUSPENSE_MS
-from amanat.client.comeback import ASK_MS, Try
 from amanat.client.cover import delay_s
 from amanat.client.desk import Desk
 from amanat.client.events import Event, PersonChanged, StateChanged, StatusChanged, SummaryChanged
@@ -37,6 +36,7 @@ from amanat.client.people import Known, Names, People
 from amanat.client.places import Places
 from amanat.client.routes import AUTO, OFF, TRANSPORTS, Proposed, Routes, inquire, meet
 from amanat.client.rules import joining, roster
+from amanat.client.rules.asking import ASK_MS
 from amanat.client.rules.chains import (
     MAX_SKIPPED,
     FromClaim,
@@ -46,6 +46,7 @@ from amanat.client.rules.chains import (
     FromLost,
 )
 from amanat.client.rules.joining import AnnouncedWelcome
+from amanat.client.rules.rejoining import Try
 from amanat.client.surroundings import MACHINE, Surroundings
 from amanat.client.transcript import Transcript
 from amanat.client.views import Found, Message, Quote, Stretch, Summary
@@ -406,7 +407,10 @@ class Client:
         self._people = People(parts.vault, self._me.identity, self._me.name)
         self._ledgers = parts.ledgers
         self._invites = parts.invites
-        self._comebacks = parts.comebacks
+        self._comebacks = parts.conversations.comebacks
+        self._asking = parts.conversations.asking
+        self._helping = parts.conversations.helping
+        self._rejoining = parts.conversations.rejoining
         self._routes = Routes(
             self._me.homes,
             profile.read_hop(parts.vault),
@@ -1874,9 +1878,9 @@ class Client:
             elif isinstance(arrival, FromKnock):
                 self._invites.welcome(unit, arrival.secret, arrival.payload)
             elif isinstance(arrival, FromLost):
-                self._comebacks.help(unit, arrival.identity, arrival.payload)
+                self._helping.help(unit, arrival.identity, arrival.payload)
             elif isinstance(arrival, FromHelper):
-                self._comebacks.answered(unit, arrival.gid, arrival.identity, arrival.payload)
+                self._asking.answered(unit, arrival.gid, arrival.identity, arrival.payload)
             elif isinstance(arrival, FromClaim):
                 if self._conversations.claims.read(unit, arrival.number, arrival.payload):
                     self._conversations.astray.all_astray(unit)
@@ -2109,7 +2113,7 @@ class Client:
         request = wire.decode_request(row.request)
         if not isinstance(request, wire.Append):
             return False
-        places = [one.place for one in self._comebacks.tries() if one.gid == row.about]
+        places = [one.place for one in self._rejoining.tries() if one.gid == row.about]
         places += self._conversations.epochs.epoch_places(row.about)
         place = next((one for one in places if one.drop.drop_id == request.drop_id), None)
         if place is None:
@@ -2126,7 +2130,7 @@ class Client:
         if isinstance(answer, LabelTaken) and row.purpose in ("claim", "question"):
             self._conversations.claims.refused(unit)
         elif isinstance(answer, LabelTaken) and row.purpose == "ask":
-            self._comebacks.ask_again(unit, row.about)
+            self._asking.ask_again(unit, row.about)
         elif isinstance(answer, LabelTaken) and row.purpose == "help":
             pass  # answered already
         elif isinstance(answer, LabelTaken) and row.purpose == "knock":
@@ -2288,7 +2292,7 @@ class Client:
                 self._spawn(("look", gid), self._look(gid))
         if self._cursors.again() is not None and "again" not in self._tasks:
             self._spawn("again", self._read_again())
-        for attempt in self._comebacks.tries():
+        for attempt in self._rejoining.tries():
             if ("back", attempt.gid) not in self._tasks:
                 self._spawn(("back", attempt.gid), self._come_back(attempt))
         room = MAX_FETCHES - sum(isinstance(key, _Held) for key in self._tasks)
@@ -2301,7 +2305,7 @@ class Client:
         for one in self._conversations.joining.awaited():
             if ("fetch", one) not in self._tasks:
                 self._spawn(("fetch", one), self._fetch_welcome(one))
-        for gid, ref in self._comebacks.awaited():
+        for gid, ref in self._asking.awaited():
             if ("help", gid) not in self._tasks:
                 self._spawn(("help", gid), self._fetch_help(gid, ref))
 
@@ -2390,9 +2394,9 @@ class Client:
         has forgotten ours."""
         drop, after = attempt.place.drop, 0
         with self._unit() as unit:
-            self._comebacks.begin(unit, attempt)
+            self._rejoining.begin(unit, attempt)
         while True:
-            is_taken = self._comebacks.is_taken(attempt)
+            is_taken = self._rejoining.is_taken(attempt)
             request = wire.Read(
                 0, drop.drop_id, drop.read_token, after, wire.MAX_CELLS, wire.MAX_WAIT_S
             )
@@ -2402,7 +2406,7 @@ class Client:
             except NoSuchDrop:
                 if is_taken:
                     with self._unit() as unit:
-                        self._comebacks.forgotten(unit, attempt)
+                        self._rejoining.forgotten(unit, attempt)
                     break
                 await asyncio.sleep(TICK_S)  # who helped has still to have it made
                 continue
@@ -2410,11 +2414,11 @@ class Client:
                 await self._rest_after(error, attempt.relay, b"")
                 continue
             with self._unit() as unit:
-                if self._comebacks.judge(unit, attempt, cells):
+                if self._rejoining.judge(unit, attempt, cells):
                     break
                 after = cells.first + len(cells.cells) - 1
                 if is_taken and after >= cells.head:
-                    self._comebacks.forgotten(unit, attempt)
+                    self._rejoining.forgotten(unit, attempt)
                     break
 
     async def _fetch_welcome(self, one: AnnouncedWelcome) -> None:
@@ -2442,7 +2446,7 @@ class Client:
 
     async def _fetch_help(self, gid: bytes, ref: FileRef) -> None:
         """Fetch what a contact has answered, and see what follows from it."""
-        while (gid, ref) in self._comebacks.awaited():
+        while (gid, ref) in self._asking.awaited():
             try:
                 data = await self._fetch_file(ref)
             except (Unavailable, NoSuchDrop) as error:  # its sender may still be sending

@@ -120,6 +120,11 @@ class Branches:
         ).fetchall()
         return [Vote(*row) for row in rows]
 
+    def all_votes(self, gid: bytes) -> list[Vote]:
+        """The votes about every epoch in which the group may have parted."""
+        parted = {sibling.epoch for sibling in self.siblings(gid)}
+        return [vote for epoch in sorted(parted) for vote in self.votes(gid, epoch)]
+
     def take(self, unit: Unit, gid: bytes, votes: Iterable[Vote]) -> None:
         """Keep what members have said."""
         leaves: dict[int, set[bytes]] = {}

@@ -15,16 +15,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from amanat.client.rules.addresses import Addresses
+from amanat.client.rules.asking import Asking
 from amanat.client.rules.astray import Astray
 from amanat.client.rules.base import Base
+from amanat.client.rules.comebacks import Comebacks
 from amanat.client.rules.commits import Commits
 from amanat.client.rules.entering import Entering
 from amanat.client.rules.epochs import Epochs
 from amanat.client.rules.files import Files
 from amanat.client.rules.gossip import Gossip
 from amanat.client.rules.hearing import Hearing
+from amanat.client.rules.helping import Helping
 from amanat.client.rules.joining import Joining
 from amanat.client.rules.key_packages import Packages
+from amanat.client.rules.rejoining import Rejoining
 from amanat.client.rules.repair import Repairs
 from amanat.client.rules.roster import Roster
 from amanat.client.rules.saying import Saying
@@ -123,6 +127,28 @@ class Conversations:
             key_packages=self.key_packages,
             entering=self.entering,
             wishes=self.wishes,
+        )
+        self.asking = Asking(base, warnings=self.warnings, roster=self.roster)
+        self.helping = Helping(
+            base, roster=self.roster, epochs=self.epochs, files=self.files, astray=self.astray
+        )
+        self.rejoining = Rejoining(
+            base,
+            warnings=self.warnings,
+            roster=self.roster,
+            epochs=self.epochs,
+            astray=self.astray,
+            commits=self.commits,
+            asking=self.asking,
+        )
+        self.comebacks = Comebacks(
+            base,
+            warnings=self.warnings,
+            roster=self.roster,
+            astray=self.astray,
+            gossip=self.gossip,
+            asking=self.asking,
+            rejoining=self.rejoining,
         )
         self.hearing = Hearing(
             base,

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amanat import mls
 from amanat.client import profile
-from amanat.client.comeback import Comebacks
 from amanat.client.conversation import Conversations
 from amanat.client.invite import Invites
 from amanat.client.ledgers import Ledgers
@@ -35,7 +34,6 @@ class Parts(NamedTuple):
     conversations: Conversations
     ledgers: Ledgers
     invites: Invites
-    comebacks: Comebacks
     moves: Moves
 
 
@@ -69,7 +67,6 @@ def assemble(vault: Vault, *, talk: type[Conversations] = Conversations) -> Part
         conversations,
         Ledgers(vault),
         Invites(vault, conversations, places, me),
-        Comebacks(vault, engine, conversations, me),
         Moves(vault),
     )
 

@@ -1,4 +1,4 @@
-"""Being out of step: our state of a conversation may not be the group's (client/comeback.py)."""
+"""Being out of step: our state of a conversation may not be the group's (comebacks.py)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,107 @@
+"""Asking contacts where a group is, and what they announce.
+
+They are asked over a way that needs nothing but two people's lasting keys (`chains.py`). What they
+answer is a claim, and names a file of help.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amanat.client.rules.answers import ASKED_VOTES, Ask, decode_answer, some
+from amanat.client.rules.chains import WAYS_BACK
+from amanat.client.rules.joining import decode_file_ref
+from amanat.errors import InvalidMessage
+from amanat.protocol import codec
+
+if TYPE_CHECKING:
+    from amanat.client.rules.base import Base
+    from amanat.client.rules.chains import Peer
+    from amanat.client.rules.roster import Roster
+    from amanat.client.rules.warnings import Warnings
+    from amanat.client.unit import Memory, Unit
+    from amanat.protocol.messages import FileRef
+
+ASK_MS = (20_000, 3_600_000)
+"""First and longest pause before all contacts are asked once more, in milliseconds."""
+NEXT_ASK_MS = 20_000
+"""Pause before the next contact is asked, in milliseconds."""
+
+
+class Asking:
+    """What one vault asks of contacts."""
+
+    def __init__(self, base: Base, *, warnings: Warnings, roster: Roster) -> None:
+        self._read = base.read
+        self._chains = base.chains
+        self._branches = base.branches
+        self._warnings = warnings
+        self._roster = roster
+        self._asked_again: Memory[bytes, int] = base.vault.memory()
+        """How often the last asking, by its nonce, went out under another label."""
+
+    def is_asking(self, gid: bytes) -> bool:
+        """Whether contacts are asked about a conversation."""
+        row = self._read.execute("SELECT 1 FROM comeback WHERE gid = ?", (gid,)).fetchone()
+        return row is not None
+
+    def send(
+        self, unit: Unit, gid: bytes, helper: Peer, nonce: bytes, *, is_lost: bool = False
+    ) -> None:
+        """Ask a contact where a group is; the answer will be known by the nonce."""
+        votes = self._branches.all_votes(gid)[:ASKED_VOTES]
+        epochs = some(self._roster.states(gid))
+        asked = Ask(gid, nonce, epochs, is_lost, votes)
+        self._chains.ask(unit, gid, helper, codec.encode(asked))
+
+    def ask_again(self, unit: Unit, gid: bytes) -> None:
+        """The label of our last asking is taken, by one of ours before it: ask under another,
+        some times."""
+        row = unit.db.execute(
+            "SELECT helper, nonce, is_lost FROM comeback WHERE gid = ? AND digest IS NULL", (gid,)
+        ).fetchone()
+        if row is None or row[1] is None or self._asked_again.get(row[1], 0) >= WAYS_BACK:
+            return
+        identity, nonce, is_lost = row
+        count = self._asked_again.get(nonce, 0) + 1
+        self._asked_again.clear()
+        self._asked_again[nonce] = count
+        others = self._roster.others(self._roster.group(gid))
+        helper = next((peer for peer in others if peer.identity == identity), None)
+        if helper is not None:
+            self.send(unit, gid, helper, nonce, is_lost=bool(is_lost))
+
+    def is_known(self, gid: bytes, number: int | None, state: bytes | None) -> bool:
+        """Whether we have been where somebody says that they are."""
+        if number is None:
+            return False
+        if state is None:
+            return self._roster.group(gid).view.epoch >= number
+        return self._roster.state_of(gid, number) == state
+
+    def settle(self, unit: Unit, gid: bytes) -> None:
+        """Nothing came of what somebody has claimed."""
+        unit.db.execute("DELETE FROM comeback WHERE gid = ? AND NOT is_lost", (gid,))
+
+    def answered(self, unit: Unit, gid: bytes, helper: bytes, payload: bytes) -> None:
+        """Take the answer of a contact."""
+        row = unit.db.execute("SELECT is_lost, whom FROM comeback WHERE gid = ?", (gid,)).fetchone()
+        if row is None:
+            return
+        try:
+            answer = decode_answer(payload)
+        except InvalidMessage as error:
+            self._warnings.warn(unit, gid, error.code, "help could not be read")
+            return
+        if answer.file is not None:
+            unit.db.execute(
+                "UPDATE comeback SET ref = ?, told_at = ?, helper = ? WHERE gid = ?",
+                (codec.encode(answer.file), unit.now, helper, gid),
+            )
+        elif row[1] == helper:
+            self.settle(unit, gid)  # they know of nothing that we do not
+
+    def awaited(self) -> list[tuple[bytes, FileRef]]:
+        """The (gid, file) pairs of help that is to be fetched."""
+        rows = self._read.execute("SELECT gid, ref FROM comeback WHERE ref IS NOT NULL").fetchall()
+        return [(gid, decode_file_ref(ref)) for gid, ref in rows]

@@ -1,0 +1,284 @@
+"""Coming back: how a device whose state of a conversation is not the group's joins it again, and
+how whoever hears that the group is elsewhere finds out (docs/protocol.md, section 9, "Coming
+back").
+
+Contacts who are in the group are asked, over a way that needs nothing but two people's lasting
+keys. What they answer is a claim. It comes with every Commit since an epoch in which both were, and
+these are judged one by one as everybody judges them, up to the state that is offered. Then
+
+- a member who is merely behind puts the Commits into the drop and goes on as everybody does;
+- a member of another branch looks at the votes (branches.py);
+- whoever has lost there, or whose keys another copy of the vault has used, puts themselves in
+  their own place by an external Commit (RFC 9420, section 12.4.3.2), which like every Commit has to
+  be the first in the epoch drop.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, NamedTuple
+
+from amanat.client import lineage as lineages
+from amanat.client import rights
+from amanat.client.rules.answers import decode_help, end_of
+from amanat.client.rules.asking import ASK_MS, NEXT_ASK_MS
+from amanat.client.vault import fingerprint
+from amanat.errors import InvalidMessage, NotAMember, PeerError, UnknownHelp
+
+if TYPE_CHECKING:
+    from amanat.client.rules.answers import Help
+    from amanat.client.rules.asking import Asking
+    from amanat.client.rules.astray import Astray
+    from amanat.client.rules.base import Base
+    from amanat.client.rules.gossip import Gossip
+    from amanat.client.rules.rejoining import Changes, Rejoining, Way
+    from amanat.client.rules.roster import Roster
+    from amanat.client.rules.warnings import Warnings
+    from amanat.client.unit import Unit
+
+UNDECIDED_MS = 30_000
+"""How long votes are waited for before the other branch is asked again, in milliseconds."""
+REF_LIFE_MS = 600_000
+"""How long a file of help is looked for, in milliseconds."""
+MAX_UNPROVEN = 4
+"""Most helps kept of one conversation that do not show how the group came there."""
+UNPROVEN_LIFE_MS = 14 * 86_400_000
+"""How long such help is kept, in milliseconds: what it tells of grows old."""
+
+
+class Unproven(NamedTuple):
+    """A state of a group that somebody helps with, and nothing shows how the group came there."""
+
+    helper: bytes
+    signer: bytes
+    """Who has signed it."""
+    changes: Changes
+
+
+class Comebacks:
+    """How one vault comes back into groups: when contacts are asked, and what their help is good
+    for."""
+
+    def __init__(
+        self,
+        base: Base,
+        *,
+        warnings: Warnings,
+        roster: Roster,
+        astray: Astray,
+        gossip: Gossip,
+        asking: Asking,
+        rejoining: Rejoining,
+    ) -> None:
+        self._read = base.read
+        self._me = base.me
+        self._chains = base.chains
+        self._branches = base.branches
+        self._warnings = warnings
+        self._roster = roster
+        self._astray = astray
+        self._gossip = gossip
+        self._asking = asking
+        self._rejoining = rejoining
+
+    def is_due(self, now: int) -> bool:
+        """Whether somebody is to be asked, or a branch to be decided on."""
+        row = self._read.execute(
+            "SELECT 1 FROM comeback WHERE digest IS NULL AND ask_due_at <= ?", (now,)
+        ).fetchone()
+        return row is not None or bool(self._branches.due(now))
+
+    def act(self, unit: Unit) -> None:
+        """Ask whoever is to be asked, and decide what there is to decide."""
+        for gid in self._branches.due(unit.now):
+            if self._branches.lost_to(unit, gid) is not None:
+                self._astray.doubt(unit, gid, None)  # the way there is asked for
+        unit.db.execute(
+            "UPDATE comeback SET ref = NULL WHERE told_at < ?", (unit.now - REF_LIFE_MS,)
+        )
+        rows = unit.db.execute(
+            "SELECT gid FROM comeback WHERE digest IS NULL AND ask_due_at <= ?", (unit.now,)
+        ).fetchall()
+        for (gid,) in rows:
+            self._ask(unit, gid)
+
+    def _ask(self, unit: Unit, gid: bytes) -> None:
+        is_lost, whom, number, state, asks_left, tries, asked = unit.db.execute(
+            "SELECT is_lost, whom, number, state, asks_left, tries, asked FROM comeback"
+            " WHERE gid = ?",
+            (gid,),
+        ).fetchone()
+        if not is_lost and (not asks_left or self._asking.is_known(gid, number, state)):
+            self._asking.settle(unit, gid)
+            return
+        contacts = self._chains.ways_back()
+        group = self._roster.group(gid)
+        helpers = [p for p in self._roster.others(group) if p.identity in contacts]
+        rest = [p for p in helpers if p.identity not in _identities(asked)]
+        if not rest and not is_lost:
+            self._asking.settle(unit, gid)
+            return
+        if not rest and self._take_vouched(unit, gid):
+            return
+        is_last = len(rest) <= 1  # of a round, in which everybody is asked once
+        pause = NEXT_ASK_MS
+        if is_lost and is_last:
+            pause = min(ASK_MS[0] << min(tries, 10), ASK_MS[1])
+        in_charge = rights.admins(group.policy, group.people)
+        # Whoever made us ask comes first, then admins, who can vouch for what nobody else can show.
+        helper = min(
+            rest or helpers,
+            key=lambda peer: (peer.identity != whom, peer.identity not in in_charge),
+            default=None,
+        )
+        nonce = secrets.token_bytes(16) if helper else None
+        unit.db.execute(
+            "UPDATE comeback SET tries = tries + ?, asks_left = asks_left - 1, ask_due_at = ?,"
+            " nonce = ?, helper = ?, asked = ? WHERE gid = ?",
+            (
+                is_last,
+                unit.now + pause,
+                nonce,
+                helper.identity if helper else None,
+                (asked if rest else b"") + (helper.identity if helper else b""),
+                gid,
+            ),
+        )
+        if helper is not None and nonce is not None:  # else somebody has to invite us again
+            self._asking.send(unit, gid, helper, nonce, is_lost=bool(is_lost))
+            self._chains.expect_help(gid, helper.identity, nonce)
+
+    def take(self, unit: Unit, gid: bytes, file: bytes | None) -> None:
+        """Judge fetched help, and do what follows from it.
+
+        `file` is None when what rests there is not what was announced. Help that does not hold
+        changes nothing: the next contact is asked.
+        """
+        row = unit.db.execute(
+            "UPDATE comeback SET ref = NULL WHERE gid = ? AND digest IS NULL"
+            " RETURNING is_lost, helper",
+            (gid,),
+        ).fetchone()
+        if row is None:
+            return
+        is_lost, helper = row
+        try:
+            if file is None:
+                raise InvalidMessage
+            help_ = decode_help(file)
+            way = self._rejoining.judge_way(gid, help_)
+            if way is None:
+                self._take_unproven(unit, gid, helper, help_, file, is_lost=bool(is_lost))
+            else:
+                self._go(unit, gid, help_, way, is_lost=bool(is_lost))
+        except (PeerError, NotAMember) as error:
+            self._did_not_fit(unit, gid, helper, error)
+
+    def _go(self, unit: Unit, gid: bytes, help_: Help, way: Way, *, is_lost: bool) -> None:
+        epoch = self._roster.group(gid).view.epoch
+        if way.sibling is not None:
+            self._gossip.is_parted(unit, gid, way.sibling.epoch, way.sibling.commit)
+        self._branches.take(unit, gid, help_.votes)
+        if way.sibling is not None:
+            verdict = self._branches.is_lost(way.sibling, now=unit.now)
+            if verdict:
+                self._rejoining.rejoin(unit, gid, help_, way.end)
+            elif verdict is None and not is_lost:  # who has not said what they read may say it soon
+                unit.db.execute(
+                    "UPDATE comeback SET asked = x'', ask_due_at = ? WHERE gid = ?",
+                    (unit.now + UNDECIDED_MS, gid),
+                )
+            elif not is_lost:
+                self._asking.settle(unit, gid)
+        elif is_lost:
+            if way.end.epoch >= epoch:
+                self._rejoining.rejoin(unit, gid, help_, way.end)
+        else:
+            self._asking.settle(unit, gid)
+            if way.end.epoch > epoch and help_.since is not None:
+                self._astray.hand(unit, gid, epoch, help_.commits[epoch - help_.since.number :])
+
+    def _take_unproven(
+        self, unit: Unit, gid: bytes, helper: bytes, help_: Help, file: bytes, *, is_lost: bool
+    ) -> None:
+        """Keep help that does not show how the group came there: everybody is asked before anything
+        is believed (`_take_vouched`), and else the person decides."""
+        if not is_lost:
+            self._asking.settle(unit, gid)
+            return
+        end, _ = end_of(gid, help_)
+        if end.epoch <= self._roster.group(gid).view.epoch:
+            raise InvalidMessage
+        unit.db.execute(
+            "INSERT OR REPLACE INTO unproven VALUES (?, ?, ?, ?)", (gid, helper, file, unit.now)
+        )
+        unit.db.execute(
+            "DELETE FROM unproven WHERE gid = ?1 AND (at < ?2 OR helper NOT IN (SELECT helper FROM"
+            " unproven WHERE gid = ?1 ORDER BY at DESC LIMIT ?3))",
+            (gid, unit.now - UNPROVEN_LIFE_MS, MAX_UNPROVEN),
+        )
+
+    def _take_vouched(self, unit: Unit, gid: bytes) -> bool:
+        """Join what an admin of the last state that we know vouches for, in a 1:1 conversation the
+        other. Whether there is such help.
+
+        It counts only where no honest lineage would reach. Nearer than that everybody has one to
+        show, and who shows none may have been put down since.
+        """
+        group = self._roster.group(gid)
+        vouching = rights.admins(group.policy, group.people) | set(group.policy.direct)
+        for helper, help_ in self._unproven(gid):
+            end, signer = end_of(gid, help_)
+            is_far = end.epoch - group.view.epoch >= lineages.KEPT_COMMITS
+            if not is_far or signer not in vouching - {self._me.identity}:
+                continue
+            unit.db.execute("DELETE FROM unproven WHERE gid = ? AND helper = ?", (gid, helper))
+            try:
+                self._rejoining.rejoin(unit, gid, help_, end)
+            except (PeerError, NotAMember) as error:
+                self._did_not_fit(unit, gid, helper, error)
+                continue
+            return True
+        return False
+
+    def _did_not_fit(
+        self, unit: Unit, gid: bytes, helper: bytes, error: PeerError | NotAMember
+    ) -> None:
+        told = f"help of {fingerprint(helper)} did not fit"
+        self._warnings.warn(unit, gid, error.code, told)
+
+    def unproven(self, gid: bytes) -> list[Unproven]:
+        """What the person may join by their own decision."""
+        found = []
+        for helper, help_ in self._unproven(gid):
+            end, signer = end_of(gid, help_)
+            found.append(Unproven(helper, signer, self._rejoining.changes(gid, end)))
+        return found
+
+    def _unproven(self, gid: bytes) -> list[tuple[bytes, Help]]:
+        """(helper, help) of all help that shows no way, the latest first."""
+        rows = self._read.execute(
+            "SELECT helper, help FROM unproven WHERE gid = ? ORDER BY at DESC", (gid,)
+        ).fetchall()
+        return [(helper, decode_help(file)) for helper, file in rows]
+
+    def accept(self, unit: Unit, gid: bytes, helper: bytes) -> None:
+        """Join what somebody helps with: the person has looked at it.
+
+        Raises UnknownHelp, or NotAMember where we are not in it.
+        """
+        row = unit.db.execute(
+            "DELETE FROM unproven WHERE gid = ? AND helper = ? RETURNING help", (gid, helper)
+        ).fetchone()
+        if (
+            row is None
+            or not self._asking.is_asking(gid)
+            or any(t.gid == gid for t in self._rejoining.tries())
+        ):
+            raise UnknownHelp
+        help_ = decode_help(row[0])
+        self._rejoining.rejoin(unit, gid, help_, end_of(gid, help_)[0])
+
+
+def _identities(packed: bytes) -> set[bytes]:
+    return {packed[at : at + 32] for at in range(0, len(packed), 32)}
