@@ -1108,8 +1108,8 @@ MUTANTS = [
     ),
     Mutant(
         "forgotten when the first has confirmed",
-        "        upto = min(self._gaps.has_come(gid, self._roster.devices(gid)), default=0)",
-        "        upto = max(self._gaps.has_come(gid, self._roster.devices(gid)), default=0)",
+        "        upto = min(self._sent.has_come(gid, self._roster.devices(gid)), default=0)",
+        "        upto = max(self._sent.has_come(gid, self._roster.devices(gid)), default=0)",
         ["test_gaps.py::test_nothing_stays_lost_where_a_relay_forgets_some_of_all"],
     ),
     Mutant(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from amanat.client import rights
-from amanat.client.gaps import Gaps
+from amanat.client.rules.gaps import Gaps
 from amanat.drill import copied, drill, integrity, intrusion, lines, live
 from amanat.drill.attackers import judge, learn, train
 from amanat.drill.attacks import (

@@ -8,9 +8,9 @@ from collections import Counter
 import pytest
 
 from amanat.client import api, routes
-from amanat.client.gaps import BEATS_MS
 from amanat.client.rules import roster
 from amanat.client.rules.commits import CUT_OFF_MS
+from amanat.client.rules.sent import BEATS_MS
 from amanat.client.whereabouts import DAY_MS, FORMER_MS
 from amanat.drill.world import STORM, Died, Person, Relay, World
 from amanat.errors import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from amanat.client import api, claims
-from amanat.client.gaps import KEPT_MS, MAX_BEATS
 from amanat.client.rules import commits, entering, repair, roster
+from amanat.client.rules.sent import KEPT_MS, MAX_BEATS
 from amanat.drill.world import Person, World
 from amanat.errors import InvalidMessage, MessageLost, RelayDoubted, RelayLied
 from amanat.protocol import codec, wire

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amanat.client import api
-from amanat.client.gaps import BEATS_MS
 from amanat.client.holding import DEPOSIT, HOLD, PATIENCE_MS
 from amanat.client.rules import roster
 from amanat.client.rules.commits import CUT_OFF_MS
+from amanat.client.rules.sent import BEATS_MS
 from amanat.client.unit import Unit
 from amanat.drill.world import STORM, Person, Relay, World
 from amanat.errors import BadArgument, InvalidMessage, RelayBusy

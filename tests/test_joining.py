@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amanat.client.gaps import TOLD_BEFORE
 from amanat.client.rules import roster
+from amanat.client.rules.sent import TOLD_BEFORE
 from amanat.client.unit import Unit
 from amanat.protocol import codec
 from amanat.protocol.messages import CellKind, FileRef, Kind, WelcomeRef
@@ -196,7 +196,7 @@ async def test_newcomer_asks_nobody_for_what_was_said_before_they_came(
     assert set(now_said(carol, gid)) == {"welcome", "thank you", *(f"word {n}" for n in range(5))}
     await world.pass_time(120)
     with bob.client._unit() as unit:
-        assert bob.client._conversations.gaps.before(unit, gid, has_receipts=True) == []  # carol
+        assert bob.client._conversations.sent.before(unit, gid, has_receipts=True) == []  # carol
 
 
 @pytest.mark.long
@@ -204,7 +204,7 @@ async def test_who_does_not_say_where_their_words_begin_for_a_newcomer_is_asked(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gid, bob, carol, _ = await a_newcomer(world)
-    monkeypatch.setattr(bob.client._conversations.gaps, "before", lambda *_, **__: [])
+    monkeypatch.setattr(bob.client._conversations.sent, "before", lambda *_, **__: [])
     kinds = count_kinds(carol, monkeypatch)
     bob.client.send(gid, "word")
     await world.pass_time(120)
@@ -221,7 +221,7 @@ async def test_what_nobody_answers_for_is_given_up_at_once_and_comes_late_all_th
 ) -> None:
     gid, bob, carol, _ = await a_newcomer(world)
     with monkeypatch.context() as changed:
-        changed.setattr(bob.client._conversations.gaps, "before", lambda *_, **__: [])
+        changed.setattr(bob.client._conversations.sent, "before", lambda *_, **__: [])
         Lossy(world, bob, carol, times=1)
         bob.client.send(gid, "first")
         await world.pass_time(1)
@@ -254,14 +254,14 @@ async def test_in_a_large_group_newcomers_are_told_some_times(
     monkeypatch.setattr(roster, "LARGE_GROUP", 2)
     gid, bob, carol, _ = await a_newcomer(world)
     told: list[int] = []
-    gaps = bob.client._conversations.gaps
-    before = gaps.before
+    sent = bob.client._conversations.sent
+    before = sent.before
 
     def telling(unit: Unit, gid: bytes, *, has_receipts: bool) -> list[Before]:
         told.append(len(found := before(unit, gid, has_receipts=has_receipts)))
         return found
 
-    monkeypatch.setattr(gaps, "before", telling)
+    monkeypatch.setattr(sent, "before", telling)
     for number in range(5):
         bob.client.send(gid, f"word {number}")
         await world.settle()

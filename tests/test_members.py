@@ -10,8 +10,7 @@ import os
 
 import pytest
 
-from amanat.client import gaps
-from amanat.client.rules import astray, cursors, joining, repair
+from amanat.client.rules import astray, cursors, gaps, joining, repair
 from amanat.drill.world import Person, World
 from amanat.errors import BadArgument, BrokenChain, HeardOtherwise, InvalidKeyPackage, MessageLost
 from amanat.protocol import codec

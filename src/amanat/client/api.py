@@ -1294,7 +1294,7 @@ class Client:
         Raises BadArgument where there is no word.
         """
         rows = self._search.find(words, gid=gid, before=before, many=many)
-        known, saying = self._people.known(), self._conversations.gaps.saying()
+        known, saying = self._people.known(), self._conversations.sent.saying()
         found = self._transcript.entries(None, [row for _, row in rows])
         found.sort(key=lambda entry: -entry.row)
         return [
@@ -1306,7 +1306,7 @@ class Client:
         ]
 
     def _messages(self, gid: bytes, entries: Iterable[Entry]) -> list[Message]:
-        names, is_saying = self._names(gid), self._conversations.gaps.is_saying(gid)
+        names, is_saying = self._names(gid), self._conversations.sent.is_saying(gid)
         return [self._message(entry, names, is_saying=is_saying) for entry in entries]
 
     def _message(self, entry: Entry, names: Names, *, is_saying: bool) -> Message:
@@ -1346,7 +1346,7 @@ class Client:
         return self._summaries([self._desk.line(gid)])[0]
 
     def _summaries(self, lines: Sequence[Line]) -> list[Summary]:
-        known, saying = self._people.known(), self._conversations.gaps.saying()
+        known, saying = self._people.known(), self._conversations.sent.saying()
         rows = [line.last for line in lines if line.last is not None]
         last = {entry.gid: entry for entry in self._transcript.entries(None, rows)}
         found = []
@@ -2040,7 +2040,7 @@ class Client:
                     raise answer
                 self._done(unit, row, answer)
             for gid in {row.about for row in wave if row.purpose in ("cell", "held")}:
-                if not self._conversations.gaps.is_saying(gid):
+                if not self._conversations.sent.is_saying(gid):
                     unit.events.append(StateChanged(gid))
         self._begin_due()
 
@@ -2232,7 +2232,7 @@ class Client:
             self._expire_at = now + EXPIRE_EVERY_MS
             with self._unit() as unit:
                 rules.claims.renew(unit)
-                rules.gaps.expire(unit)
+                rules.sent.expire(unit)
                 rules.holding.expire(unit)
                 self._chains.expire(unit)
                 self._invites.expire(unit)
@@ -2251,7 +2251,7 @@ class Client:
         for gap in rules.gaps.due(now):
             with self._unit() as unit:
                 rules.repair.ask(unit, gap)
-        for gid in rules.gaps.beats_due(now):
+        for gid in rules.sent.beats_due(now):
             with self._unit() as unit:
                 rules.repair.beat(unit, gid)
         if rules.repeats.is_due(now=now):

@@ -55,6 +55,7 @@ class Conversations:
         self.cursors = base.cursors
         self.chains = base.chains
         self.gaps = base.gaps
+        self.sent = base.sent
         self.claims = base.claims
         self.whereabouts = base.whereabouts
         self.history = base.history

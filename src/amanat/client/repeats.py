@@ -26,7 +26,7 @@ PAUSE_MS = (600_000, 86_400_000)
 It doubles: who is online has answered long before the first, who is not costs a cell a day."""
 LIFE_MS = 30 * 86_400_000
 """How long anything is appended again, in milliseconds (30 days): as long as what we have said is
-kept to be said again (gaps.KEPT_MS)."""
+kept to be said again (sent.KEPT_MS)."""
 MAX_TRIES = 40
 """How often at most, whatever the clock says: as often as the pauses have room in LIFE_MS."""
 REST_MS = MESSAGE_RETENTION_DAYS * 86_400_000

@@ -10,9 +10,9 @@ for each sender of each recipient, the sender hidden. *amanat*: buckets; *direct
 whoever deposits is seen; *hopped*, it is not; *covered*, cells are seen at the end of rounds
 (`queueing.py`).
 
-What a client of ours sends, and when, follows `client/conversation.py` and `client/gaps.py`: a cell
-for each recipient, a receipt of its own after 5 to 60 seconds where none rode along, heartbeats for
-words nobody has confirmed. `tests/test_drill.py` holds that against real clients.
+What a client of ours sends, and when, follows `client/rules/saying.py` and `client/rules/sent.py`:
+a cell for each recipient, a receipt of its own after 5 to 60 seconds where none rode along,
+heartbeats for words nobody has confirmed. `tests/test_drill.py` holds that against real clients.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from amanat.client.gaps import BEATS_MS
 from amanat.client.rules.roster import RECEIPT_GROUP
 from amanat.client.rules.saying import RECEIPT_DELAY_MS
+from amanat.client.rules.sent import BEATS_MS
 from amanat.drill.queueing import PERIOD_S, carry
 from amanat.protocol.cells import CELL_SIZES, MESSAGE_CELL
 

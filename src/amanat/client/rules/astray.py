@@ -58,7 +58,7 @@ class Astray:
         self, base: Base, *, warnings: Warnings, roster: Roster, epochs: Epochs, saying: Saying
     ) -> None:
         self._read = base.read
-        self._gaps = base.gaps
+        self._sent = base.sent
         self._history = base.history
         self._warnings = warnings
         self._roster = roster
@@ -181,7 +181,7 @@ class Astray:
         """Nobody is in another epoch after all: go on in ours."""
         unit.db.execute("UPDATE conversation SET state = 'active' WHERE gid = ?", (gid,))
         unit.events.append(GroupChanged(gid))
-        self._gaps.resume(unit, gid)
+        self._sent.resume(unit, gid)
         self._saying.say_waiting(unit, gid)
 
     def behind(self, now: int) -> list[bytes]:

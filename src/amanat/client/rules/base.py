@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from amanat.client.branches import Branches
 from amanat.client.claims import Claims
-from amanat.client.gaps import Gaps
 from amanat.client.history import History
 from amanat.client.holding import Holding
 from amanat.client.lineage import Lineages
@@ -15,7 +14,9 @@ from amanat.client.pieces import Pieces
 from amanat.client.repeats import Repeats
 from amanat.client.rules.chains import Chains
 from amanat.client.rules.cursors import Cursors
+from amanat.client.rules.gaps import Gaps
 from amanat.client.rules.outbox import Outbox
+from amanat.client.rules.sent import Sent
 from amanat.client.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Base:
         self.cursors = Cursors(vault, me)
         self.chains = Chains(vault, me, outbox=self.outbox, cursors=self.cursors)
         self.gaps = Gaps(vault)
+        self.sent = Sent(vault)
         self.claims = Claims(vault, self.chains, me)
         self.whereabouts = Whereabouts(vault, me)
         self.history = History(vault, me)

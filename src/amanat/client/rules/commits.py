@@ -158,6 +158,7 @@ class Commits:
         self._me = base.me
         self._read = base.read
         self._gaps = base.gaps
+        self._sent = base.sent
         self._history = base.history
         self._lineages = base.lineages
         self._repeats = base.repeats
@@ -576,9 +577,9 @@ class Commits:
         unit.db.execute("UPDATE conversation SET state = 'active' WHERE gid = ?", (gid,))
         if is_restart:
             self._waiting.keep(unit, gid, self._saying.not_come(gid))
-            self._gaps.count_anew(unit, gid)
+            self._sent.count_anew(unit, gid)
             self._whereabouts.forget_told(unit, gid)
-        self._gaps.resume(unit, gid)
+        self._sent.resume(unit, gid)
         self._entering.enter_epoch(unit, gid)
         self._entering.plan_refresh(unit, gid, REFRESH_MS[1])
         if is_restart and self._roster.group(gid).policy.direct:

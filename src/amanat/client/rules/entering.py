@@ -91,6 +91,7 @@ class Entering:
         self._places = base.places
         self._branches = base.branches
         self._gaps = base.gaps
+        self._sent = base.sent
         self._history = base.history
         self._holding = base.holding
         self._lineages = base.lineages
@@ -257,6 +258,7 @@ class Entering:
         """Forget what is needed only while we are a member; the messages stay."""
         self._chains.end_chains(unit, gid)
         self._gaps.end(unit, gid)
+        self._sent.end(unit, gid)
         self._holding.end(unit, gid)
         self._waiting.forget(unit, gid)
         self._whereabouts.keep(unit, gid, ())

@@ -104,6 +104,7 @@ class Hearing:
         self._places = base.places
         self._claims = base.claims
         self._gaps = base.gaps
+        self._sent = base.sent
         self._history = base.history
         self._holding = base.holding
         self._pieces = base.pieces
@@ -296,7 +297,7 @@ class Hearing:
         self._roster.move_clock(unit, gid, envelope.clock)
         self._holding.note(unit, gid, sender, holds=HOLDS in envelope.more)
         self._take_acks(unit, gid, sender, envelope.acks)
-        if self._roster.has_receipts(gid) and self._gaps.is_unheard(
+        if self._roster.has_receipts(gid) and self._sent.is_unheard(
             unit, gid, signer, sender, envelope.sent_at
         ):
             self._warnings.doubt_relay(unit, gid, sender, how="what we say does not reach them")
@@ -343,7 +344,7 @@ class Hearing:
                     how = f"{fingerprint(sender)}, of what {fingerprint(about)} said"
                     self._warnings.warn(unit, gid, HeardOtherwise.code, how, whom=sender)
                 continue
-            ours = self._gaps.what_we_said(gid, ack.seq)
+            ours = self._sent.what_we_said(gid, ack.seq)
             if ours is None or ack.seq <= counted:
                 continue  # of long ago, or of a count that is over
             if ours[:8] != ack.hash:
@@ -351,11 +352,11 @@ class Hearing:
                 if ack.mark == self._claims.mark(gid, ack.seq, ack.hash):
                     self._astray.all_astray(unit)
                     if self._roster.state(gid) is State.ASTRAY:
-                        self._gaps.was_used(unit, gid, ack.seq)
+                        self._sent.was_used(unit, gid, ack.seq)
                     return
                 continue
             self._whereabouts.confirmed(unit, gid, sender, ack.seq)
-            if self._gaps.confirm(unit, gid, sender, ack.seq):
+            if self._sent.confirm(unit, gid, sender, ack.seq):
                 self._saying.see_delivered(unit, gid)
         if acks:
             self._gaps.watch(unit, gid, None)

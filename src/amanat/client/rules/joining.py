@@ -78,6 +78,7 @@ class Joining:
         self._read = base.read
         self._vault = base.vault
         self._gaps = base.gaps
+        self._sent = base.sent
         self._history = base.history
         self._offers = base.offers
         self._repeats = base.repeats
@@ -147,7 +148,7 @@ class Joining:
                 came = 0 if direct else view.epoch
                 self._gaps.come_in(unit, view.gid, person.signer, person.identity, came)
         if past.sent_seq:
-            self._gaps.count_from(unit, view.gid, past.sent_seq + 1)
+            self._sent.count_from(unit, view.gid, past.sent_seq + 1)
         self._entering.enter_epoch(unit, view.gid)
         unit.events.append(Joined(view.gid))
         return view.gid

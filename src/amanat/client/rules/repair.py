@@ -20,10 +20,10 @@ from amanat.protocol.messages import (
 )
 
 if TYPE_CHECKING:
-    from amanat.client.gaps import Gap
     from amanat.client.rules.addresses import Addresses
     from amanat.client.rules.astray import Astray
     from amanat.client.rules.base import Base
+    from amanat.client.rules.gaps import Gap
     from amanat.client.rules.roster import Roster
     from amanat.client.rules.saying import Saying
     from amanat.client.rules.warnings import Warnings
@@ -55,6 +55,7 @@ class Repairs:
         self._me = base.me
         self._claims = base.claims
         self._gaps = base.gaps
+        self._sent = base.sent
         self._history = base.history
         self._holding = base.holding
         self._whereabouts = base.whereabouts
@@ -130,7 +131,7 @@ class Repairs:
 
     def _again(self, gid: bytes, seq: int) -> Repair:
         """An envelope of ours once more, or what is left of it."""
-        said, place = self._gaps.said(gid, seq)
+        said, place = self._sent.said(gid, seq)
         digest = place.hash if place is not None else envelope_hash(said)
         is_there = place is not None or bool(said)
         mark = self._claims.mark(gid, seq, digest[:8]) if is_there else NO_MARK
@@ -157,7 +158,7 @@ class Repairs:
             return
         is_telling = self._whereabouts.is_telling(gid)
         has_receipts = self._roster.has_receipts(gid)
-        if self._gaps.beat(unit, gid, has_receipts=has_receipts, is_telling=is_telling):
+        if self._sent.beat(unit, gid, has_receipts=has_receipts, is_telling=is_telling):
             if is_telling:
                 self._addresses.tell(unit, gid, is_again=True)
             else:
@@ -174,8 +175,8 @@ class Repairs:
             "SELECT beats FROM conversation WHERE gid = ?", (gid,)
         ).fetchone()
         group, devices = self._roster.group(gid), self._roster.devices(gid)
-        come = dict(zip(devices, self._gaps.has_come(gid, devices), strict=True))
-        last = self._gaps.last_word(gid)
+        come = dict(zip(devices, self._sent.has_come(gid, devices), strict=True))
+        last = self._sent.last_word(gid)
         silent = [who for who, upto in come.items() if upto < last]
         for peer in one_each(self._roster.others(group)) if beats <= CALLED else ():
             if peer.identity in silent:

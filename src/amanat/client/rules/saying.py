@@ -81,6 +81,7 @@ class Saying:
         self._read = base.read
         self._claims = base.claims
         self._gaps = base.gaps
+        self._sent = base.sent
         self._history = base.history
         self._holding = base.holding
         self._waiting = base.waiting
@@ -215,7 +216,7 @@ class Saying:
             (envelope.seq, envelope_hash(data), envelope.clock, gid),
         )
         is_quiet = is_again or KINDS[kind].retention is Retention.QUIET
-        self._gaps.keep(unit, gid, envelope.seq, data, envelope.id, is_quiet=is_quiet)
+        self._sent.keep(unit, gid, envelope.seq, data, envelope.id, is_quiet=is_quiet)
         is_word = KINDS[kind].is_held
         self._send(unit, gid, group, sealed, is_word=is_word, rather_not_at=rather_not_at)
         return envelope
@@ -223,7 +224,7 @@ class Saying:
     def _more(self, unit: Unit, gid: bytes) -> dict[str, bytes]:
         """What goes with whatever we say."""
         more = {HOLDS: b""} if self._holding.outbound().policy == HOLD else {}
-        before = self._gaps.before(unit, gid, has_receipts=self._roster.has_receipts(gid))
+        before = self._sent.before(unit, gid, has_receipts=self._roster.has_receipts(gid))
         return more | ({BEFORE: codec.encode(Befores(before))} if before else {})
 
     def _send(
@@ -315,19 +316,19 @@ class Saying:
     def not_come(self, gid: bytes) -> list[Word]:
         """What we have said and not everybody has; where there are no receipts, what nobody is
         known to have."""
-        come = self._gaps.has_come(gid, self._roster.devices(gid))
+        come = self._sent.has_come(gid, self._roster.devices(gid))
         after = min(come, default=0) if self._roster.has_receipts(gid) else max(come, default=0)
         words = [
             Word(said.id, said.kind, said.body, said.clock, said.sent_at)
-            for said in self._gaps.not_come(gid, after)
+            for said in self._sent.not_come(gid, after)
             if is_said_again(said.kind)
         ]
         return words[-MAX_SAID_AGAIN:]
 
     def see_delivered(self, unit: Unit, gid: bytes) -> None:
         """See what everybody has of what we have said."""
-        upto = min(self._gaps.has_come(gid, self._roster.devices(gid)), default=0)
-        self._gaps.forget_said(unit, gid, upto)
+        upto = min(self._sent.has_come(gid, self._roster.devices(gid)), default=0)
+        self._sent.forget_said(unit, gid, upto)
         self._history.was_delivered(unit, gid, upto)
 
     def seal_again(self, unit: Unit, row: int, gid: bytes, recipient: bytes) -> bool:

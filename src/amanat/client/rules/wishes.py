@@ -48,6 +48,7 @@ class Wishes:
     ) -> None:
         self._me = base.me
         self._gaps = base.gaps
+        self._sent = base.sent
         self._history = base.history
         self._offers = base.offers
         self._repeats = base.repeats
@@ -204,6 +205,7 @@ class Wishes:
         """Nothing waits longer than if it had been put off now: the clock may have been set
         back."""
         self._gaps.begin_clock(unit)
+        self._sent.begin_clock(unit)
         self._repeats.begin_clock(unit)
         unit.db.execute("UPDATE conversation SET refreshed_at = min(refreshed_at, ?)", (unit.now,))
         for gid, due_at in unit.db.execute(

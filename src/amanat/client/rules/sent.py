@@ -1,0 +1,281 @@
+"""What we have said: kept until everybody has confirmed it, so that it can be said again.
+
+Our device counts what it says in a conversation (messages.Envelope). Whoever lacks something asks
+for it, and a heartbeat tells them how far we have counted, should our last word be what they lack
+(docs/protocol.md, section 8).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amanat.client.rules.gaps import START
+from amanat.protocol.messages import MAX_BEFORE, Before, Place, decode_envelope, envelope_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from amanat.client.unit import Unit
+    from amanat.client.vault import Vault
+    from amanat.protocol.messages import Envelope
+
+TOLD_BEFORE = 3
+"""In how many envelopes those are told who confirm nothing: the first may not come."""
+KEPT_MS = 30 * 86_400_000
+"""How long an envelope that not everybody has confirmed is kept, in milliseconds (30 days)."""
+BEATS_MS = (90_000, 600_000, 3_600_000, 6 * 3_600_000, 86_400_000)
+"""Pauses before each heartbeat after the last word, in milliseconds; the last one repeats. The
+first is longer than a receipt may take, so that usually none is sent."""
+MAX_BEATS = 34
+"""Most heartbeats after the last word: 30 days."""
+MAX_BEATS_LARGE = 3
+"""Most heartbeats where nobody sends receipts that could end them."""
+UNHEARD_MS = 900_000
+"""Somebody who speaks twice, so far apart, and has not got what left us as long before, will not
+get it by waiting, in milliseconds (15 minutes): a client that sends reads too."""
+FRESH_MS = 300_000
+"""Only what comes so soon after it was said, by its sender's clock, shows what they have got, in
+milliseconds: what had waited for us, or at their end, may be older than what we said."""
+
+
+class Sent:
+    """What one vault has said, and who has it."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._read = vault.read
+
+    def keep(
+        self, unit: Unit, gid: bytes, seq: int, said: bytes, mid: bytes, *, is_quiet: bool
+    ) -> None:
+        """Keep an envelope of ours until everybody has confirmed it."""
+        unit.db.execute(
+            "INSERT INTO sent (gid, seq, id, envelope, said_at, is_quiet, hash)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (gid, seq, mid, said, unit.now, is_quiet, envelope_hash(said)),
+        )
+        if not is_quiet:
+            self._begin_beating(unit, gid)
+
+    def _begin_beating(self, unit: Unit, gid: bytes) -> None:
+        unit.db.execute(
+            "UPDATE conversation SET beats = 0, beat_due_at = ? WHERE gid = ?",
+            (unit.now + BEATS_MS[0], gid),
+        )
+
+    def resume(self, unit: Unit, gid: bytes) -> None:
+        """We are in step again, and what was on its way to a relay was thrown away: tell how far
+        we have counted, so that what lacks is asked for."""
+        if unit.db.execute("SELECT 1 FROM sent WHERE gid = ? AND NOT is_quiet", (gid,)).fetchone():
+            self._begin_beating(unit, gid)
+
+    def said(self, gid: bytes, seq: int) -> tuple[bytes, Place | None]:
+        """An envelope of ours, byte for byte, or its place if its words were taken away; empty if
+        it is no longer kept."""
+        row = self._read.execute(
+            "SELECT envelope, previous, hash FROM sent WHERE gid = ? AND seq = ?", (gid, seq)
+        ).fetchone()
+        envelope, previous, digest = row or (b"", None, b"")
+        return envelope, None if previous is None else Place(previous, digest)
+
+    def what_we_said(self, gid: bytes, seq: int) -> bytes | None:
+        """The hash of what we have said under this number, in the count we are in: empty if nothing
+        yet, None if it is not known any more."""
+        row = self._read.execute(
+            "SELECT hash FROM sent WHERE gid = ?1 AND seq = ?2 UNION ALL SELECT sent_hash"
+            " FROM conversation WHERE gid = ?1 AND sent_seq = ?2 AND sent_seq > counted"
+            " UNION ALL SELECT x'' FROM conversation WHERE gid = ?1 AND sent_seq < ?2",
+            (gid, seq),
+        ).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def was_used(self, unit: Unit, gid: bytes, seq: int) -> None:
+        """Another copy of this vault has used this number."""
+        unit.db.execute(
+            "UPDATE conversation SET sent_seq = max(sent_seq, ?) WHERE gid = ?", (seq, gid)
+        )
+
+    def last_word(self, gid: bytes) -> int:
+        """The number of the last of what we have said and still keep, receipts and heartbeats left
+        out; 0 if there is none."""
+        (last,) = self._read.execute(
+            "SELECT coalesce(max(seq), 0) FROM sent WHERE gid = ? AND NOT is_quiet", (gid,)
+        ).fetchone()
+        return int(last)
+
+    def forget_said(self, unit: Unit, gid: bytes, upto: int) -> None:
+        """Everybody has what we have said up to here."""
+        unit.db.execute("DELETE FROM sent WHERE gid = ? AND seq <= ?", (gid, upto))
+
+    def not_come(self, gid: bytes, after: int) -> list[Envelope]:
+        """What we have said after here and still keep, receipts and heartbeats left out."""
+        rows = self._read.execute(
+            "SELECT envelope FROM sent WHERE gid = ? AND seq > ? AND envelope != x''"
+            " AND NOT is_quiet ORDER BY seq",
+            (gid, after),
+        ).fetchall()
+        return [decode_envelope(row[0]) for row in rows]
+
+    def expire(self, unit: Unit) -> None:
+        """Forget what was kept long enough."""
+        unit.db.execute("DELETE FROM sent WHERE said_at < ?", (unit.now - KEPT_MS,))
+
+    def is_saying(self, gid: bytes) -> bool:
+        """Whether what we have said in a conversation is not all out yet."""
+        row = self._read.execute(
+            "SELECT 1 FROM outbox WHERE about = ?1 AND purpose IN ('cell', 'held') UNION ALL"
+            " SELECT 1 FROM conversation WHERE gid = ?1 AND state = 'astray'",
+            (gid,),
+        ).fetchone()
+        return row is not None
+
+    def saying(self) -> set[bytes]:
+        """The conversations in which what we have said is not all out yet."""
+        rows = self._read.execute(
+            "SELECT about FROM outbox WHERE purpose IN ('cell', 'held') UNION"
+            " SELECT gid FROM conversation WHERE state = 'astray'"
+        ).fetchall()
+        return {row[0] for row in rows}
+
+    # Confirmed
+
+    def confirm(self, unit: Unit, gid: bytes, identity: bytes, seq: int) -> bool:
+        """Somebody has what we said up to here. Whether that is news."""
+        row = unit.db.execute(
+            "INSERT INTO receipt VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq"
+            " WHERE seq < excluded.seq RETURNING 1",
+            (gid, identity, seq),
+        ).fetchone()
+        return row is not None
+
+    def has_come(self, gid: bytes, people: Mapping[bytes, Iterable[bytes]]) -> list[int]:
+        """How far of what we have said came to each of these people, by their receipts; what was
+        said before they were here was not for them. `people` are identities, and their devices."""
+        told: dict[bytes, int] = dict(
+            self._read.execute("SELECT identity, seq FROM receipt WHERE gid = ?", (gid,)).fetchall()
+        )
+        came: dict[bytes, int] = dict(
+            self._read.execute(
+                "SELECT signer, sent_seq FROM since WHERE gid = ?", (gid,)
+            ).fetchall()
+        )
+        return [
+            max(told.get(identity, 0), min((came.get(one, 0) for one in devices), default=0))
+            for identity, devices in people.items()
+        ]
+
+    def is_unheard(
+        self, unit: Unit, gid: bytes, signer: bytes, identity: bytes, sent_at: int
+    ) -> bool:
+        """Whether somebody who has just spoken shows for the second time that what we said does
+        not reach them."""
+        if abs(unit.now - sent_at) > FRESH_MS:
+            return False
+        (missed,) = unit.db.execute(
+            "SELECT min(seq) FROM sent WHERE gid = ?1 AND NOT is_quiet AND said_at <= ?4 AND seq >"
+            " max((SELECT sent_seq FROM since WHERE gid = ?1 AND signer = ?2),"
+            " coalesce((SELECT seq FROM receipt WHERE gid = ?1 AND identity = ?3), 0))"
+            " AND NOT EXISTS (SELECT 1 FROM outbox WHERE about = ?1"
+            " AND purpose IN ('cell', 'held'))",
+            (gid, signer, identity, unit.now - UNHEARD_MS),
+        ).fetchone()
+        before = unit.db.execute(
+            "SELECT seq, sent_at FROM unheard WHERE gid = ? AND identity = ?", (gid, identity)
+        ).fetchone()
+        if missed is None:
+            unit.db.execute("DELETE FROM unheard WHERE gid = ? AND identity = ?", (gid, identity))
+            return False
+        if before is not None and before[0] == missed:
+            return bool(sent_at >= before[1] + UNHEARD_MS)
+        unit.db.execute(
+            "INSERT OR REPLACE INTO unheard VALUES (?, ?, ?, ?)", (gid, identity, missed, sent_at)
+        )
+        return False
+
+    # Our own count
+
+    def before(self, unit: Unit, gid: bytes, *, has_receipts: bool) -> list[Before]:
+        """What those are to be told now who have come lately: how far we had counted then. They
+        are told until they have confirmed something since, and some times where nobody confirms."""
+        rows = unit.db.execute(
+            "SELECT epoch, sent_seq FROM since WHERE gid = ?1 AND epoch > 0"
+            " AND sent_seq > 0 AND CASE WHEN ?2 THEN NOT EXISTS (SELECT 1 FROM receipt JOIN heard"
+            " USING (gid, identity) WHERE receipt.gid = ?1 AND heard.signer = since.signer"
+            " AND receipt.seq > since.sent_seq) ELSE told < ?3 END"
+            " GROUP BY epoch, sent_seq ORDER BY min(told), epoch DESC LIMIT ?4",
+            (gid, has_receipts, TOLD_BEFORE, MAX_BEFORE),
+        ).fetchall()
+        for epoch, _ in rows:
+            unit.db.execute(
+                "UPDATE since SET told = told + 1 WHERE gid = ? AND epoch = ?", (gid, epoch)
+            )
+        return [Before(epoch, seq) for epoch, seq in rows]
+
+    def count_anew(self, unit: Unit, gid: bytes) -> None:
+        """Our count goes on above every number we can have used: another copy of this vault may
+        have said something else under the next ones.
+
+        No number is ever used again, so nobody who speaks of an older one can mean a newer.
+        """
+        (sent_seq,) = unit.db.execute(
+            "SELECT sent_seq FROM conversation WHERE gid = ?", (gid,)
+        ).fetchone()
+        self.count_from(unit, gid, max(sent_seq + 1, unit.now))
+        unit.db.execute("DELETE FROM sent WHERE gid = ?", (gid,))
+
+    def count_from(self, unit: Unit, gid: bytes, counted: int) -> None:
+        """The next envelope of ours comes after this number, and is the first of a count."""
+        unit.db.execute(
+            "UPDATE conversation SET sent_seq = ?1, counted = ?1, sent_hash = ?2 WHERE gid = ?3",
+            (counted, START, gid),
+        )
+        unit.db.execute("UPDATE since SET sent_seq = ? WHERE gid = ?", (counted, gid))
+
+    # Heartbeats
+
+    def beats_due(self, now: int) -> list[bytes]:
+        """The conversations in which a heartbeat may be due."""
+        rows = self._read.execute("SELECT gid FROM conversation WHERE beat_due_at <= ?", (now,))
+        return [row[0] for row in rows.fetchall()]
+
+    def beat(self, unit: Unit, gid: bytes, *, has_receipts: bool, is_telling: bool) -> bool:
+        """Whether to send a heartbeat now: there is a word that not everybody has confirmed, or
+        somebody who may not know where we are. The next one comes later."""
+        if self.is_saying(gid):
+            unit.db.execute(
+                "UPDATE conversation SET beat_due_at = ? WHERE gid = ?",
+                (unit.now + BEATS_MS[0], gid),
+            )
+            return False
+        (beats,) = unit.db.execute(
+            "SELECT beats FROM conversation WHERE gid = ?", (gid,)
+        ).fetchone()
+        is_open = (
+            is_telling
+            or unit.db.execute(
+                "SELECT 1 FROM sent WHERE gid = ? AND NOT is_quiet", (gid,)
+            ).fetchone()
+        )
+        most = MAX_BEATS if has_receipts or is_telling else MAX_BEATS_LARGE
+        due_at = None
+        if is_open and beats + 1 < most:
+            due_at = unit.now + BEATS_MS[min(beats + 1, len(BEATS_MS) - 1)]
+        unit.db.execute(
+            "UPDATE conversation SET beats = beats + 1, beat_due_at = ? WHERE gid = ?",
+            (due_at, gid),
+        )
+        return bool(is_open)
+
+    def begin_clock(self, unit: Unit) -> None:
+        """Beat no later than if the pause before it had begun now."""
+        for beats, pause in enumerate(BEATS_MS):
+            unit.db.execute(
+                "UPDATE conversation SET beat_due_at = min(beat_due_at, ?1 + ?2)"
+                " WHERE beats = ?3 OR (?3 = ?4 AND beats > ?3)",
+                (unit.now, pause, beats, len(BEATS_MS) - 1),
+            )
+
+    def end(self, unit: Unit, gid: bytes) -> None:
+        """We are no longer a member."""
+        for table in ("sent", "unheard"):
+            unit.db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
+        unit.db.execute("UPDATE conversation SET beat_due_at = NULL WHERE gid = ?", (gid,))
