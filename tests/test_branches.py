@@ -18,7 +18,8 @@ from amanat.protocol.messages import Vote
 from test_lineage import NO_LEAVES
 
 if TYPE_CHECKING:
-    from amanat.drill.world import Person, World
+    from amanat.drill.person import Person
+    from amanat.drill.world import World
 
 
 class Split(NamedTuple):

@@ -14,7 +14,10 @@ from amanat.client.rules import roster
 from amanat.drill import copied
 from amanat.drill.copied import refresh
 from amanat.drill.integrity import in_a_world
-from amanat.drill.world import CALM, STORM, Person, Shelf, World
+from amanat.drill.network import CALM, STORM
+from amanat.drill.person import Person
+from amanat.drill.shelves import Shelf
+from amanat.drill.world import World
 from amanat.errors import RelayDoubted
 from amanat.protocol import codec, wire
 from amanat.protocol.cells import one_time

@@ -19,7 +19,9 @@ from amanat.protocol import codec
 from amanat.protocol.messages import Ack, Wanted
 
 if TYPE_CHECKING:
-    from amanat.drill.world import Person, Relay, World
+    from amanat.drill.person import Person
+    from amanat.drill.shelves import Relay
+    from amanat.drill.world import World
     from amanat.protocol import wire
 
 

@@ -22,7 +22,8 @@ from amanat.cli import terminal, words
 from amanat.client import vault
 from amanat.client.api import Client
 from amanat.client.vault import Unlock
-from amanat.drill.world import Network, Relay
+from amanat.drill.network import Network
+from amanat.drill.shelves import Relay
 from amanat.errors import EXIT_BUG
 from amanat.link import Internet
 from amanat.process import EXIT_INTERRUPTED

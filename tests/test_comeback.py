@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amanat.client.rules.commits import Wish
-from amanat.drill.world import Person, Shelf, World
+from amanat.drill.person import Person
+from amanat.drill.shelves import Shelf
+from amanat.drill.world import World
 from amanat.errors import CopiedVault, OutOfStep, RelayDoubted, RelayLied
 from amanat.protocol.messages import COMMIT_FRAGMENT
 

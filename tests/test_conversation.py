@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from amanat.client import api
-from amanat.drill.world import Weather, World
+from amanat.drill.network import Weather
+from amanat.drill.world import World
 from amanat.errors import NotAdmin, RelayBusy
 from amanat.protocol import wire
 

@@ -13,7 +13,9 @@ import pytest
 
 from amanat.client.rules import commits, wishes
 from amanat.client.views import Message
-from amanat.drill.world import Died, Person, World
+from amanat.drill.death import Died
+from amanat.drill.person import Person
+from amanat.drill.world import World
 
 pytestmark = pytest.mark.long
 

@@ -8,7 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from amanat.client.rules import roster
-from amanat.drill.world import Person, Shelf, World
+from amanat.drill.person import Person
+from amanat.drill.shelves import Shelf
+from amanat.drill.world import World
 from amanat.errors import BadArgument
 from amanat.protocol import codec
 from amanat.protocol.cells import (

@@ -36,8 +36,9 @@ from amanat.drill.queueing import PERIOD_S
 from amanat.drill.report import page
 from amanat.drill.sample import Sample, draw
 from amanat.drill.scores import interval, rank
+from amanat.drill.shelves import Relay
 from amanat.drill.traces import Said, read_said
-from amanat.drill.world import Relay, World
+from amanat.drill.world import World
 from amanat.errors import BadArgument, BrokenControl, ReportExists
 
 pytestmark = pytest.mark.long

@@ -12,7 +12,11 @@ from amanat.client.rules import roster
 from amanat.client.rules.commits import CUT_OFF_MS
 from amanat.client.rules.sent import BEATS_MS
 from amanat.client.whereabouts import DAY_MS, FORMER_MS
-from amanat.drill.world import STORM, Died, Person, Relay, World
+from amanat.drill.death import Died
+from amanat.drill.network import STORM
+from amanat.drill.person import Person
+from amanat.drill.shelves import Relay
+from amanat.drill.world import World
 from amanat.errors import (
     BadArgument,
     InviteUsed,
@@ -169,7 +173,7 @@ async def test_who_comes_back_after_everything_has_expired_is_told_by_a_heartbea
     world.network.cut(world.relay.address)
     await alice.client.exit(str(new.address))
     await world.pass_time(3600)
-    shelf = world.relay_with(bob.client._me.home.relay).shelves[bob.bucket]
+    shelf = world.network.relay_with(bob.client._me.home.relay).shelves[bob.bucket]
     rested = len(shelf.cells)
     await days(world, monkeypatch, 20)
     assert len(shelf.cells) > rested
@@ -270,7 +274,7 @@ async def test_newcomers_of_a_group_are_told_where_we_are_though_our_leaf_is_old
     world: World,
 ) -> None:
     alice, bob, _, new = await apart(world)
-    dave = await world.person("dave", relay=world.relay_with(bob.client._me.home.relay))
+    dave = await world.person("dave", relay=world.network.relay_with(bob.client._me.home.relay))
     await world.meet(bob, dave)
     world.network.cut(world.relay.address)
     await alice.client.exit(str(new.address))
@@ -332,7 +336,7 @@ async def test_going_back_to_a_home_that_was_left_reads_on_where_it_was_read(
     old = alice.client._me.home
     await alice.client.exit(str(new.address))
     await world.settle()
-    await alice.client.exit(str(world.relay_with(old.relay).address))
+    await alice.client.exit(str(world.network.relay_with(old.relay).address))
     await world.settle()
     assert alice.client._me.home.bucket == old.bucket
     assert [former.region for former in alice.client.status().former] == ["FR"]
@@ -408,7 +412,7 @@ async def test_invite_from_before_an_exit_is_good_while_the_old_relay_is_there(
     assert alice.client.status().lost_invites == []
     await alice.sleep()
     alice.wake()
-    dave = await world.person("dave", relay=world.relay_with(bob.client._me.home.relay))
+    dave = await world.person("dave", relay=world.network.relay_with(bob.client._me.home.relay))
     dave.client.accept(link)
     await world.settle()
     dave.say("alice", "glad to have found you")
@@ -418,7 +422,7 @@ async def test_invite_from_before_an_exit_is_good_while_the_old_relay_is_there(
 
 async def test_invites_and_knocks_that_died_with_the_relay_are_named(world: World) -> None:
     alice, bob, _, new = await apart(world)
-    dave = await world.person("dave", relay=world.relay_with(bob.client._me.home.relay))
+    dave = await world.person("dave", relay=world.network.relay_with(bob.client._me.home.relay))
     link = alice.client.invite()
     made_at = world.now()
     await dave.sleep()
@@ -444,7 +448,7 @@ async def test_invites_and_knocks_that_died_with_the_relay_are_named(world: Worl
 
 async def test_who_was_answered_where_they_are_no_more_knocks_again(world: World) -> None:
     alice, bob, _, new = await apart(world)
-    dave = await world.person("dave", relay=world.relay_with(bob.client._me.home.relay))
+    dave = await world.person("dave", relay=world.network.relay_with(bob.client._me.home.relay))
     await dave.sleep()
     alice.client.accept(dave.client.invite())
     await world.settle()
@@ -744,7 +748,7 @@ def assert_one_cell_each_period(world: World, name: str, begin: float) -> None:
 
 async def test_covered_person_exits_and_a_cell_leaves_in_each_period_still(world: World) -> None:
     alice, bob = await of_three_operators(world)
-    first, third = world.relay, world.relay_with(bob.client._me.homes[1].relay)
+    first, third = world.relay, world.network.relay_with(bob.client._me.homes[1].relay)
     with alice.acting():
         await alice.client.set_cover(30)
     await world.pass_time(60)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from amanat.drill.world import Person, World
+from amanat.drill.person import Person
+from amanat.drill.world import World
 from amanat.errors import BadArgument, RelayBusy
 
 
@@ -20,7 +21,7 @@ async def pair(world: World, *, fallback: bool = True) -> tuple[Person, Person]:
 
 async def test_messages_go_to_the_fallback_while_the_home_is_away(world: World) -> None:
     alice, bob = await pair(world)
-    home = world.relay_with(bob.client._me.home.relay).address
+    home = world.network.relay_with(bob.client._me.home.relay).address
     world.network.cut(home)
     for number in range(30):
         alice.say("bob", f"text {number}")
@@ -57,7 +58,7 @@ async def test_who_comes_back_with_the_home_away_is_caught_up_from_the_fallback(
 ) -> None:
     alice, bob = await pair(world)
     await bob.sleep()
-    world.network.cut(world.relay_with(bob.client._me.home.relay).address)
+    world.network.cut(world.network.relay_with(bob.client._me.home.relay).address)
     alice.say("bob", "while you were away")
     await world.pass_time(60)
     bob.wake()
@@ -67,7 +68,7 @@ async def test_who_comes_back_with_the_home_away_is_caught_up_from_the_fallback(
 
 async def test_cell_that_reached_both_buckets_is_shown_once(world: World) -> None:
     alice, bob = await pair(world)
-    relay = world.relay_with(bob.client._me.home.relay)
+    relay = world.network.relay_with(bob.client._me.home.relay)
     alice.say("bob", "once")
     with alice.client._unit():  # the answer of the first relay is lost, and it is gone
         row = alice.db.execute("SELECT * FROM outbox WHERE purpose = 'cell'").fetchone()
@@ -85,7 +86,7 @@ async def test_new_fallback_is_told_to_everybody_and_used(world: World) -> None:
     fourth = world.add_relay("NL")
     await bob.client.set_fallback(str(fourth.address))
     await world.settle()
-    world.network.cut(world.relay_with(bob.client._me.home.relay).address)
+    world.network.cut(world.network.relay_with(bob.client._me.home.relay).address)
     alice.say("bob", "are you there?")
     await world.pass_time(60)
     assert bob.texts("alice") == ["are you there?"]
@@ -104,7 +105,7 @@ async def test_fallback_is_another_relay_than_the_home(world: World) -> None:
 
 async def test_relay_without_room_is_not_waited_for(world: World) -> None:
     alice, bob = await pair(world)
-    relay = world.relay_with(bob.client._me.home.relay)
+    relay = world.network.relay_with(bob.client._me.home.relay)
     relay.refuses = RelayBusy(retry_after=60.0)
     alice.say("bob", "somewhere else then")
     await world.pass_time(30)

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from amanat import link as links
-from amanat.drill.world import Socket, World
+from amanat.drill.network import Socket
+from amanat.drill.world import World
 from amanat.errors import NoSuchDrop, RelayUnreachable
 from amanat.link import (
     AHEAD_BYTES,

@@ -7,7 +7,8 @@ import pytest
 from amanat.client import api, claims
 from amanat.client.rules import commits, entering, repair, roster
 from amanat.client.rules.sent import KEPT_MS, MAX_BEATS
-from amanat.drill.world import Person, World
+from amanat.drill.person import Person
+from amanat.drill.world import World
 from amanat.errors import InvalidMessage, MessageLost, RelayDoubted, RelayLied
 from amanat.protocol import codec, wire
 from amanat.protocol.labels import WINDOW

@@ -22,7 +22,8 @@ from amanat.client.transcript import Entry, Quote, Transcript
 from amanat.client.vault import Unlock, Vault
 from amanat.client.views import Message
 from amanat.drill.attacks.device import pages
-from amanat.drill.world import Person, World
+from amanat.drill.person import Person
+from amanat.drill.world import World
 from amanat.errors import (
     AmbiguousName,
     BadArgument,

@@ -14,7 +14,10 @@ from amanat.client.rules import roster
 from amanat.client.rules.commits import CUT_OFF_MS
 from amanat.client.rules.sent import BEATS_MS
 from amanat.client.unit import Unit
-from amanat.drill.world import STORM, Person, Relay, World
+from amanat.drill.network import STORM
+from amanat.drill.person import Person
+from amanat.drill.shelves import Relay
+from amanat.drill.world import World
 from amanat.errors import BadArgument, InvalidMessage, RelayBusy
 from amanat.protocol import codec
 from amanat.protocol.cells import MESSAGE_CELL

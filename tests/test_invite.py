@@ -20,7 +20,9 @@ from amanat.client import api
 from amanat.client import invite as rules
 from amanat.client.invite import MAX_GREETING_CHARS, MAX_LINK_CHARS, PREFIX, from_link, to_link
 from amanat.client.rules import saying
-from amanat.drill.world import STORM, Person, World
+from amanat.drill.network import STORM
+from amanat.drill.person import Person
+from amanat.drill.world import World
 from amanat.errors import (
     BadArgument,
     BrokenInvite,

@@ -17,7 +17,8 @@ from amanat.protocol.messages import CellKind, FileRef, Kind, WelcomeRef
 
 if TYPE_CHECKING:
     from amanat.client.rules.chains import Peer
-    from amanat.drill.world import Person, World
+    from amanat.drill.person import Person
+    from amanat.drill.world import World
     from amanat.protocol import wire
     from amanat.protocol.messages import Before
 

@@ -20,7 +20,9 @@ from test_claims import shown, states, taken_by
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from amanat.drill.world import Person, Relay, World
+    from amanat.drill.person import Person
+    from amanat.drill.shelves import Relay
+    from amanat.drill.world import World
 
 
 class Liar:
@@ -213,7 +215,7 @@ async def test_file_whose_label_is_said_to_be_taken_is_told_and_not_sent_all_the
 
 async def test_answer_to_a_request_that_was_taken_back_counts_for_no_other(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
-    relay = world.relay_with(bob.client._me.home.relay)
+    relay = world.network.relay_with(bob.client._me.home.relay)
     appended: list[bytes] = []
     real = relay._append
 

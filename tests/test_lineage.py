@@ -16,7 +16,7 @@ from amanat.client.rules import chains
 from amanat.client.rules.answers import Ask, Help, decode_ask
 from amanat.client.unit import Unit
 from amanat.display import shown
-from amanat.drill.world import Shelf
+from amanat.drill.shelves import Shelf
 from amanat.errors import (
     CopiedVault,
     GroupVouched,
@@ -48,7 +48,8 @@ from test_mls import flipped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from amanat.drill.world import Person, World
+    from amanat.drill.person import Person
+    from amanat.drill.world import World
     from amanat.protocol.drops import Drop
 
 NO_LEAVES = codec.encode(CommitInfo(leaves=[]))

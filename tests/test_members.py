@@ -11,7 +11,8 @@ import os
 import pytest
 
 from amanat.client.rules import astray, cursors, gaps, joining, repair
-from amanat.drill.world import Person, World
+from amanat.drill.person import Person
+from amanat.drill.world import World
 from amanat.errors import BadArgument, BrokenChain, HeardOtherwise, InvalidKeyPackage, MessageLost
 from amanat.protocol import codec
 from amanat.protocol.messages import (

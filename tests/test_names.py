@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from amanat.client import vault
 from amanat.client.names import alike, looks
-from amanat.drill.world import Person, World
+from amanat.drill.person import Person
+from amanat.drill.world import World
 from amanat.errors import AmbiguousName, BadArgument, InvalidCommit, NotAMember, UnknownContact
 from amanat.protocol import codec
 from amanat.protocol.identity import MAX_NAME_CHARS, NAME_PATTERN, Name, check_name

@@ -9,7 +9,8 @@ import pytest
 from amanat.client import api, offers
 from amanat.client.offers import ASK, JOIN
 from amanat.client.rules import joining
-from amanat.drill.world import Person, World
+from amanat.drill.person import Person
+from amanat.drill.world import World
 from amanat.errors import BadArgument, Blocked, NotAMember, UnknownConversation
 from amanat.protocol import codec, wire
 from amanat.protocol.identity import leave_text

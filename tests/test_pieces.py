@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from amanat.client.vault import Vault
-    from amanat.drill.world import Person
+    from amanat.drill.person import Person
     from amanat.protocol import wire
 
 GID = bytes(16)

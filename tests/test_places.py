@@ -21,7 +21,10 @@ from amanat.client.invite import Invite, to_link
 from amanat.client.places import MAX_RELAYS, Places
 from amanat.client.vault import Unlock, Vault
 from amanat.config import PlaceConfig, RelayConfig
-from amanat.drill.world import Person, Relay, Socket, World
+from amanat.drill.network import Socket
+from amanat.drill.person import Person
+from amanat.drill.shelves import Relay
+from amanat.drill.world import World
 from amanat.errors import (
     BadArgument,
     BadSetting,

@@ -8,7 +8,8 @@ import pytest
 
 from amanat.client import api, repeats
 from amanat.client.rules import files, roster
-from amanat.drill.world import Person, World
+from amanat.drill.person import Person
+from amanat.drill.world import World
 from amanat.errors import InviteExpired
 from amanat.protocol import wire
 

@@ -10,7 +10,9 @@ import pytest
 
 from amanat.client.cover import SECOND_EVERY, _Places
 from amanat.client.routes import CURSOR_STEP, HOP_AWAY_S, _behind
-from amanat.drill.world import STORM, Person, World
+from amanat.drill.network import STORM
+from amanat.drill.person import Person
+from amanat.drill.world import World
 from amanat.errors import BadArgument, HopRefused, NoHop, RelayUnreachable
 from amanat.link import RETRY_S
 from amanat.protocol import wire
@@ -45,7 +47,9 @@ async def test_two_relays_of_different_operators_are_asked_through_each_other(wo
 async def test_groups_invites_and_files_go_through_a_hop_in_a_storm(world: World) -> None:
     alice, bob = await pair(world)
     carol = await world.person(
-        "carol", relay=world.relay, fallback=world.relay_with(alice.client._me.homes[1].relay)
+        "carol",
+        relay=world.relay,
+        fallback=world.network.relay_with(alice.client._me.homes[1].relay),
     )
     world.network.weather = STORM
     await world.meet(alice, carol)

@@ -22,7 +22,11 @@ from amanat.client.api import Client
 from amanat.client.rules import roster
 from amanat.client.vault import Unlock
 from amanat.client.views import Message
-from amanat.drill.world import CALM, STORM, Died, Person, Shelf, World
+from amanat.drill.death import Died
+from amanat.drill.network import CALM, STORM
+from amanat.drill.person import Person
+from amanat.drill.shelves import Shelf
+from amanat.drill.world import World
 from amanat.errors import (
     AmanatError,
     BadArgument,

@@ -13,7 +13,8 @@ from amanat.client import rules
 from amanat.client.follow import HearEarly, WentOn
 from amanat.client.unit import Memory, Unit
 from amanat.client.vault import Unlock, Vault, create, open_vault
-from amanat.drill.world import Person, World
+from amanat.drill.person import Person
+from amanat.drill.world import World
 
 UNLOCK = Unlock(key=bytes(32))
 

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from amanat.client.rules import warnings as rules
-from amanat.drill.world import Person, World
+from amanat.drill.person import Person
+from amanat.drill.world import World
 from amanat.errors import IdentityChanged, InvalidMessage, RelayLied
 from amanat.protocol import wire
 from amanat.protocol.messages import Kind

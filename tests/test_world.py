@@ -9,7 +9,10 @@ from typing import NamedTuple
 import pytest
 
 from amanat.client.rules import entering
-from amanat.drill.world import CALM, STORM, Died, Person, World
+from amanat.drill.death import Died
+from amanat.drill.network import CALM, STORM
+from amanat.drill.person import Person
+from amanat.drill.world import World
 from amanat.errors import UsageError
 
 CHANGES = 2

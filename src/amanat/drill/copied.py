@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from amanat.client.unit import Unit
-    from amanat.drill.world import Person, World
+    from amanat.drill.person import Person
+    from amanat.drill.world import World
 
 HOURS = 2
 """After so long everybody who has met has new keys, and after so long all that was lost is there

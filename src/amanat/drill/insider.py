@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     from amanat.client.conversation import Conversations
     from amanat.client.rules.chains import Peer
     from amanat.client.unit import Unit
-    from amanat.drill.world import Person, World
+    from amanat.drill.person import Person
+    from amanat.drill.world import World
 
 DEEDS = (3, 8)
 """Least and most deeds of a history, honest ones among them."""

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from amanat.client import api
-from amanat.drill.world import Person, Relay, Shelf, World
+from amanat.drill.person import Person
+from amanat.drill.shelves import Relay, Shelf
+from amanat.drill.world import World
 from amanat.errors import RelayDoubted, RelayLied
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
 from amanat.protocol.drops import HANDSHAKE_RETENTION_DAYS, first_digest

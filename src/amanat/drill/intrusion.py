@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from amanat.client.unit import Unit
-    from amanat.drill.world import Person, World
+    from amanat.drill.person import Person
+    from amanat.drill.world import World
 
 _Make: TypeAlias = "Callable[[Unit, Person, Person, bytes], bytes]"
 """Makes a Commit in the name of the first, with the second in it."""

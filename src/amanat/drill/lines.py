@@ -16,7 +16,8 @@ from amanat.drill.integrity import in_a_world
 from amanat.protocol.rounds import PERIODS_S
 
 if TYPE_CHECKING:
-    from amanat.drill.world import Person, World
+    from amanat.drill.person import Person
+    from amanat.drill.world import World
 
 PERIOD_S = PERIODS_S[0]
 APART_S = (20.0, 60.0)

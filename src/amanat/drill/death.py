@@ -1,0 +1,76 @@
+"""Death in the simulated world: a fuse ends a process at a chosen statement of a unit of work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import sqlcipher3
+
+from amanat.protocol import wire
+from amanat.protocol.cells import LABEL_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Died(BaseException):
+    """The process died here; nothing of it runs any more."""
+
+
+class Fuse:
+    """Burns down one step at each statement of a unit, and once more after each COMMIT.
+
+    A coarse one burns at COMMITs only. Nothing can be told from it that a fine one would not show:
+    a unit ends with its COMMIT or never was, and outside units nothing is written.
+    """
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+        self.is_coarse = False
+        self.is_burnt = False
+
+    def step(self) -> None:
+        if self.left is not None:
+            self.left -= 1
+            self.is_burnt = self.left == 0
+        self.check()
+
+    def check(self) -> None:
+        if self.is_burnt:
+            raise Died
+
+
+class Connection(sqlcipher3.Connection):  # type: ignore[misc]  # it has no types
+    """A vault's connection with a fuse; it refuses changes outside a unit."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # the driver's
+        self.fuse = Fuse()
+        super().__init__(*args, **kwargs)
+
+    askings: ClassVar[set[bytes]] = set()
+    """Labels that anybody has asked for help by: few, and used again (`Chains.ask`)."""
+
+    def execute(self, sql: str, parameters: Iterable[object] = ()) -> Any:  # noqa: ANN401  # a cursor
+        self.fuse.check()
+        if self.in_transaction or sql.startswith("BEGIN"):
+            if sql == "COMMIT" or not self.fuse.is_coarse:
+                self.fuse.step()
+        elif sql.startswith(("INSERT", "UPDATE", "DELETE", "REPLACE")):
+            raise AssertionError(f"outside a unit: {sql}")
+        if sql == "PRAGMA synchronous = FULL":
+            sql = "PRAGMA synchronous = OFF"  # the power never fails here, and waiting is slow
+        if sql.startswith("INSERT INTO outbox"):
+            self._note_asking(tuple(parameters))
+        result = super().execute(sql, parameters)
+        if sql == "COMMIT":
+            self.fuse.step()
+        return result
+
+    def _note_asking(self, row: tuple[object, ...]) -> None:
+        """What is sent under a label of an asking may be something else each time: it is sealed
+        once more inside."""
+        if "ask" in row:
+            requests = [wire.decode_request(one) for one in row[1:4:2] if isinstance(one, bytes)]
+            self.askings.update(
+                one.cell[:LABEL_BYTES] for one in requests if isinstance(one, wire.Append)
+            )
