@@ -1041,8 +1041,8 @@ MUTANTS = [
     ),
     Mutant(
         "a repair by a chain that has ended is believed",
-        "            case CellKind.REPAIR if is_past:",
-        "            case CellKind.REPAIR if False:",
+        "        if is_past and kind is not None and not CELL_KINDS[kind].counts_late:",
+        "        if False:",
         ["test_chains.py::test_nothing_that_rests_on_a_chain_from_before_is_believed"],
     ),
     Mutant(
@@ -1656,8 +1656,8 @@ MUTANTS = [
     ),
     Mutant(
         "a notice sends its reader anywhere",
-        "        if held.kind not in _KINDS or held.relay not in relays:\n",
-        "        if held.kind not in _KINDS:\n",
+        "        if kind is None or not may_be_held or held.relay not in relays:\n",
+        "        if kind is None or not may_be_held:\n",
         ["test_holding.py::test_nobody_is_sent_to_a_relay_that_is_not_their_contacts"],
     ),
     Mutant(

@@ -16,6 +16,7 @@ from amanat.errors import BadArgument, InvalidCell, InvalidMessage
 from amanat.protocol import codec
 from amanat.protocol.cells import LABEL_BYTES, OneTime, one_time, open_cell, seal
 from amanat.protocol.drops import MESSAGE_RETENTION_DAYS, Drop, derive_drop
+from amanat.protocol.kinds import CELL_KINDS, known_cell
 from amanat.protocol.messages import CellKind, Epoch, Held
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ and is where a second copy would rest, too."""
 MAX_AWAITED = 1_024
 """Most words of one device that wait to be fetched: 14 days of a busy one whose relay is away."""
 _DAY_MS = 86_400_000
-_KINDS = (CellKind.MLS, CellKind.REPAIR)
 
 
 class Outbound(NamedTuple):
@@ -141,9 +141,11 @@ class Holding:
         its sender's (`relays`, by their keys): nobody tells us whom to call on.
         """
         held = codec.decode(_helds, data, InvalidMessage)
-        if held.kind not in _KINDS or held.relay not in relays:
+        kind = known_cell(held.kind)
+        may_be_held = kind is not None and CELL_KINDS[kind].may_be_held
+        if kind is None or not may_be_held or held.relay not in relays:
             raise InvalidMessage
-        if is_past and held.kind == CellKind.REPAIR:
+        if is_past and not CELL_KINDS[kind].counts_late:
             return False
         (count,) = unit.db.execute(
             "SELECT count(*) FROM held WHERE gid = ? AND signer = ?", (gid, signer)

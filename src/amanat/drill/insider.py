@@ -33,7 +33,7 @@ from amanat.errors import (
     RelayLied,
 )
 from amanat.protocol import codec, messages, wire
-from amanat.protocol.kinds import KINDS
+from amanat.protocol.kinds import CELL_KINDS, KINDS
 from amanat.protocol.messages import (
     COMMIT_FRAGMENT,
     HELD_FRAGMENT,
@@ -150,10 +150,7 @@ def _records() -> list[type[codec.Record]]:
 
 def _record_of(kind: Kind | CellKind) -> type[codec.Record] | None:
     """The record that a kind carries, if there is one."""
-    if isinstance(kind, Kind):
-        return KINDS[kind].record
-    named = {record.__name__: record for record in _records()}
-    return named.get(kind.name.title())
+    return KINDS[kind].record if isinstance(kind, Kind) else CELL_KINDS[kind].record
 
 
 class _Inventor:

@@ -1,16 +1,18 @@
-"""What is decided for each kind of message: a row for a kind, and nothing by default.
+"""What is decided for each kind of message and of pair cell: a row for a kind, and nothing by
+default.
 
 A kind without a row stops the import of this module. docs/protocol.md, section 8, says what
-each kind is.
+each kind is, and docs/adding.md how another one is added.
 """
 
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from amanat.protocol import messages
-from amanat.protocol.messages import Kind
+from amanat.protocol.labels import Lane
+from amanat.protocol.messages import CellKind, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +79,24 @@ class Row(NamedTuple):
     blocked: Blocked
 
 
+class CellRow(NamedTuple):
+    """What is decided for one kind of pair cell."""
+
+    record: type[codec.Record] | None
+    """What it carries; None for an MLS message, and for nothing."""
+    lane: Lane
+    """By which of two chains it goes; what comes by the other is none of this kind."""
+    may_be_held: bool
+    """Whether a notice (Held) may stand for it: it rests at its sender's home then."""
+    counts_late: bool
+    """Whether it counts where it came by a chain that has ended: whoever has copied a vault before
+    then can have made it, if nothing but the chain vouches for it."""
+
+
+_K = TypeVar("_K", Kind, CellKind)
+_R = TypeVar("_R")
+
+
 def known(kind: int) -> Kind | None:
     """The kind of that number; None where only a later version knows it."""
     try:
@@ -85,18 +105,33 @@ def known(kind: int) -> Kind | None:
         return None
 
 
-def complete(rows: Mapping[Kind, Row]) -> Mapping[Kind, Row]:
+def known_cell(kind: int) -> CellKind | None:
+    """The kind of pair cell of that number; None where only a later version knows it."""
+    try:
+        return CellKind(kind)
+    except ValueError:
+        return None
+
+
+def lane_of(kind: int) -> Lane:
+    """The lane by which cells of a kind go. Those of a later version go by that of words."""
+    ours = known_cell(kind)
+    return Lane.WORDS if ours is None else CELL_KINDS[ours].lane
+
+
+def complete(kinds: type[_K], rows: Mapping[_K, _R]) -> Mapping[_K, _R]:
     """The rows as they are.
 
     Raises TypeError where a kind has none.
     """
-    missing = ", ".join(kind.name for kind in Kind if kind not in rows)
+    missing = ", ".join(kind.name for kind in kinds if kind not in rows)
     if missing:
-        raise TypeError(f"KINDS has no row for {missing}")
+        raise TypeError(f"there is no row for {kinds.__name__} {missing}")
     return rows
 
 
-KINDS = complete(
+KINDS: Mapping[Kind, Row] = complete(
+    Kind,
     {
         Kind.TEXT: Row(
             record=messages.Text,
@@ -242,6 +277,25 @@ KINDS = complete(
             right=Right.NONE,
             blocked=Blocked.COUNTS,
         ),
-    }
+    },
 )
 """The row of each kind."""
+
+CELL_KINDS: Mapping[CellKind, CellRow] = complete(
+    CellKind,
+    {
+        CellKind.MLS: CellRow(record=None, lane=Lane.WORDS, may_be_held=True, counts_late=True),
+        CellKind.NOTICE: CellRow(record=None, lane=Lane.CALLS, may_be_held=False, counts_late=True),
+        CellKind.WANTED: CellRow(
+            record=messages.Wanted, lane=Lane.WORDS, may_be_held=False, counts_late=True
+        ),
+        CellKind.REPAIR: CellRow(
+            record=messages.Repair, lane=Lane.WORDS, may_be_held=True, counts_late=False
+        ),
+        CellKind.HELD: CellRow(
+            record=messages.Held, lane=Lane.WORDS, may_be_held=False, counts_late=True
+        ),
+    },
+)
+"""The row of each kind of pair cell. There is nothing of what is said in those that go by the lane
+of calls: whoever has ever copied a vault can read it, and write in it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Literal, assert_never
 
 from msgspec import structs
 
@@ -34,7 +34,7 @@ from amanat.protocol import codec, wire
 from amanat.protocol.identity import (
     check_credential,
 )
-from amanat.protocol.kinds import KINDS, Blocked, known
+from amanat.protocol.kinds import CELL_KINDS, KINDS, Blocked, known, known_cell
 from amanat.protocol.messages import (
     BEFORE,
     COMMIT_FRAGMENT,
@@ -190,32 +190,53 @@ class Hearing:
     ) -> None:
         """Take a cell that came by a pair chain, or by one that has ended (`is_past`)."""
         self._gossip.check_gossip(unit, gid, signer, cell)
-        match cell.kind:
+        kind = known_cell(cell.kind)
+        if is_past and kind is not None and not CELL_KINDS[kind].counts_late:
+            # Nothing but that chain vouches for it, and a copy of a vault may still have that.
+            self._gaps.ask_now(unit, gid, signer)
+            self.drain(unit)
+            return
+        match kind:
             case CellKind.MLS:
                 self.receive(unit, gid, cell.payload)
             case CellKind.NOTICE:
                 self._astray.called(unit, gid, cell.epoch)
             case CellKind.HELD:
                 self._expect_held(unit, gid, signer, cell.payload, cell.epoch, is_past=is_past)
-            case CellKind.REPAIR if is_past:
-                # Nothing but that chain vouches for it, and a copy of a vault may still have that.
-                self._gaps.ask_now(unit, gid, signer)
-            case CellKind.WANTED | CellKind.REPAIR if self._roster.is_followed(gid):
-                people = {p.signer: p.identity for p in self._roster.group(gid).people}
-                if signer not in people:
-                    return
-                try:
-                    if cell.kind == CellKind.WANTED:
-                        self._repair.repair(unit, gid, signer, cell.payload)
-                    else:
-                        self._mend(unit, gid, people[signer], signer, cell.payload)
-                except PeerError as error:
-                    self._warnings.warn(
-                        unit, gid, error.code, "a repair could not be read", whom=people[signer]
-                    )
-            case _:
+            case CellKind.WANTED | CellKind.REPAIR:
+                self._take_repair(unit, gid, signer, kind, cell.payload)
+            case None:
                 pass  # of a later version
+            case _:
+                assert_never(kind)
         self.drain(unit)
+
+    def _take_repair(
+        self,
+        unit: Unit,
+        gid: bytes,
+        signer: bytes,
+        kind: Literal[CellKind.WANTED, CellKind.REPAIR],
+        payload: bytes,
+    ) -> None:
+        """A member asks for what they miss, or mends what we miss."""
+        if not self._roster.is_followed(gid):
+            return
+        people = {p.signer: p.identity for p in self._roster.group(gid).people}
+        if signer not in people:
+            return
+        try:
+            match kind:
+                case CellKind.WANTED:
+                    self._repair.repair(unit, gid, signer, payload)
+                case CellKind.REPAIR:
+                    self._mend(unit, gid, people[signer], signer, payload)
+                case _:
+                    assert_never(kind)
+        except PeerError as error:
+            self._warnings.warn(
+                unit, gid, error.code, "a repair could not be read", whom=people[signer]
+            )
 
     def _expect_held(
         self,
