@@ -16,7 +16,7 @@ import pytest
 
 import amanat
 from amanat.errors import AmanatError
-from amanat.protocol import codec, identity
+from amanat.protocol import codec, identity, wire
 from figures import SOAK, report, rounds
 
 T = TypeVar("T")
@@ -54,6 +54,11 @@ def mutated(chance: random.Random, seeds: list[bytes]) -> bytes:
             case 5:
                 data[at:at] = data[at : at + chance.randint(1, 40)]
     return bytes(data)
+
+
+def test_each_frame_is_among_the_seeds() -> None:
+    assert {type(frame) for frame in decoders._REQUESTS} == set(wire.Request.__args__)
+    assert {type(frame) for frame in decoders._REPLIES} == set(wire.Reply.__args__)
 
 
 @pytest.mark.parametrize("name", decoders.TARGETS)
