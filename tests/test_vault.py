@@ -237,6 +237,7 @@ def hard(memory_kib: float) -> bytes:
              b'{"version": 1, "unlock": "passphrase", "check": "00"}',
              b'{"version": 1, "unlock": "passphrase", "check": "00", "salt": "zz"}',
              b'{"version": 1, "unlock": "key", "check": 7}',
+             b'{"version": 1, "unlock": "a nod", "check": "00"}',
              '{"version": 1, "unlock": "key", "check": "é"}'.encode(),
              hard(-1), hard(1e9), hard(99_999_999_999)],
 )  # fmt: skip

@@ -11,7 +11,7 @@ known from then on for the stretches beside it, until a message comes or goes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self, assert_never
 
 from amanat.errors import AmbiguousName, BadArgument, UnknownMessage
 from amanat.protocol.messages import Kind
@@ -208,6 +208,8 @@ class Transcript:
                 rows = self._from(gid, min(int(of * total), max(total - many, 0)), many)
             case Day(at):
                 rows = self._day(gid, at, many)
+            case _:
+                assert_never(where)
         entries = self.entries(gid, rows)
         return Part(entries, self._before(gid, where, entries, total), total)
 

@@ -22,8 +22,9 @@ import secrets
 import sqlite3
 import tempfile
 import unicodedata
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, assert_never
 
 import keyring
 import keyring.errors
@@ -71,6 +72,15 @@ _PROBE_BYTES = 8192
 _UNLOCK_FILE = "vault.json"
 _DATABASE = "vault.db"
 _LOCK = "lock"
+
+
+class _Lock(StrEnum):
+    """What opens a vault, as its unlock file says."""
+
+    PASSPHRASE = "passphrase"  # noqa: S105  # the word for it
+    KEYRING = "keyring"
+    KEY = "key"
+    """None is kept: whoever opens it has the key."""
 
 
 class Unlock(NamedTuple):
@@ -337,7 +347,7 @@ def open_vault(directory: Path, unlock: Unlock, driver: Driver = sqlcipher3.Conn
 
 def needs_passphrase(directory: Path) -> bool:
     """Whether the profile opens with a passphrase. Raises NoProfile or VaultDamaged."""
-    return bool(_settings(directory)["unlock"] == "passphrase")
+    return bool(_settings(directory)["unlock"] == _Lock.PASSPHRASE)
 
 
 def _read_version(db: sqlite3.Connection, directory: Path) -> int:
@@ -441,36 +451,40 @@ def _new_key(unlock: Unlock) -> tuple[bytes, dict[str, Any]]:
         salt = secrets.token_bytes(SALT_BYTES)
         cost = {"memory_kib": ARGON2_MEMORY_KIB, "passes": ARGON2_PASSES, "lanes": ARGON2_LANES}
         key = _argon2(_prepared(unlock.passphrase), salt, cost)
-        settings |= {"unlock": "passphrase", "salt": salt.hex(), "argon2id": cost}
+        settings |= {"unlock": _Lock.PASSPHRASE, "salt": salt.hex(), "argon2id": cost}
     elif unlock.keyring:
         key = secrets.token_bytes(KEY_BYTES)
         entry = secrets.token_hex(8)
         _keyring(lambda: keyring.set_password(KEYRING_SERVICE, entry, key.hex()))
-        settings |= {"unlock": "keyring", "entry": entry}
+        settings |= {"unlock": _Lock.KEYRING, "entry": entry}
     else:
         key = unlock.key or b""
         if len(key) != KEY_BYTES:
             raise BadArgument(f"a vault key has {KEY_BYTES} bytes")
-        settings |= {"unlock": "key"}
+        settings |= {"unlock": _Lock.KEY}
     return key, settings | {"check": _check(key)}
 
 
 def _known_key(directory: Path, unlock: Unlock) -> bytes:
     settings = _settings(directory)
     try:
-        if settings["unlock"] == "passphrase":
-            if not unlock.passphrase:
-                raise WrongPassphrase("this profile opens with a passphrase")
-            passphrase, salt = _prepared(unlock.passphrase), bytes.fromhex(settings["salt"])
-            key = _argon2(passphrase, salt, settings["argon2id"])
-        elif settings["unlock"] == "keyring":
-            entry = settings["entry"]
-            stored = _keyring(lambda: keyring.get_password(KEYRING_SERVICE, entry))
-            if stored is None:
-                raise WrongPassphrase("the system keyring does not hold this profile's key")
-            key = bytes.fromhex(stored)
-        else:
-            key = unlock.key or b""
+        lock = _Lock(settings["unlock"])
+        match lock:
+            case _Lock.PASSPHRASE:
+                if not unlock.passphrase:
+                    raise WrongPassphrase("this profile opens with a passphrase")
+                passphrase, salt = _prepared(unlock.passphrase), bytes.fromhex(settings["salt"])
+                key = _argon2(passphrase, salt, settings["argon2id"])
+            case _Lock.KEYRING:
+                entry = settings["entry"]
+                stored = _keyring(lambda: keyring.get_password(KEYRING_SERVICE, entry))
+                if stored is None:
+                    raise WrongPassphrase("the system keyring does not hold this profile's key")
+                key = bytes.fromhex(stored)
+            case _Lock.KEY:
+                key = unlock.key or b""
+            case _:
+                assert_never(lock)
         is_right = hmac.compare_digest(_check(key), settings["check"])
     except (KeyError, TypeError, ValueError, OverflowError):
         raise VaultDamaged(str(directory / _UNLOCK_FILE)) from None

@@ -14,11 +14,24 @@ import secrets
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from amanat.errors import AmanatError
 from amanat.protocol import wire
-from amanat.protocol.moving import Abandon, Begin, Carry, Erase, Freeze, Release, Step, Thaw
+from amanat.protocol.moving import (
+    Abandon,
+    Begin,
+    Carry,
+    End,
+    Erase,
+    Freeze,
+    Land,
+    Release,
+    State,
+    Step,
+    Survey,
+    Thaw,
+)
 from amanat.protocol.rounds import publish_at
 from amanat.relay.asking import Asking, Queue, Writing
 
@@ -237,12 +250,20 @@ class Writer:
 
     def _after(self, step: Step) -> None:
         """After a Freeze have writers wait, but not for long; after a Thaw let them go on."""
-        if isinstance(step, Freeze):
-            if self._freeze is not None:
-                self._freeze.cancel()
-            self._freeze = asyncio.get_running_loop().call_later(FREEZE_S, self._thaw)
-        elif isinstance(step, Thaw):
-            self._thaw()
+        match step:
+            case Freeze():
+                if self._freeze is not None:
+                    self._freeze.cancel()
+                self._freeze = asyncio.get_running_loop().call_later(FREEZE_S, self._thaw)
+            case Thaw():
+                self._thaw()
+            case (
+                Begin() | Survey() | Carry() | Release() | Land() | State() | Erase() | Abandon()
+                | End()
+            ):  # fmt: skip
+                pass  # writers do not notice
+            case _:
+                assert_never(step)
 
     def _thaw(self) -> None:
         thawed = tuple(self._drops.frozen)
