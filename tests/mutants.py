@@ -1002,8 +1002,8 @@ MUTANTS = [
     ),
     Mutant(
         "one-time label used again",
-        "            (after, gid, to.identity, _lane_of(kind)),",
-        "            (row[0], gid, to.identity, _lane_of(kind)),",
+        "            (after, gid, to.identity, lane_of(kind)),",
+        "            (row[0], gid, to.identity, lane_of(kind)),",
         ["test_client_api.py::test_relay_sees_three_sizes_and_no_label_twice"],
     ),
     Mutant(
@@ -1047,14 +1047,14 @@ MUTANTS = [
     ),
     Mutant(
         "words are taken by the lane of calls",
-        "                if expected.chain.lane == _lane_of(pair_cell.kind):",
-        "                if True:",
+        "                if chain.lane != lane_of(pair_cell.kind):",
+        "                if False:",
         ["test_chains.py::test_nothing_that_rests_on_a_chain_from_before_is_believed"],
     ),
     Mutant(
         "calls begin anew like words",
-        "CALLS = frozenset({CellKind.NOTICE})",
-        "CALLS = frozenset[CellKind]()",
+        "record=None, lane=Lane.CALLS,",
+        "record=None, lane=Lane.WORDS,",
         ["test_chains.py::test_two_who_were_shown_different_commits_hear_each_other_again"],
     ),
     Mutant(
@@ -1730,8 +1730,8 @@ MUTANTS = [
     ),
     Mutant(
         "a person undoes what their relay wants held",
-        '        return Outbound(HOLD, "relay") if self._me.home.holds else Outbound(DEPOSIT, "")\n',
-        '        return Outbound(DEPOSIT, "")\n',
+        "        return InForce(HOLD, By.RELAY) if self._me.home.holds else InForce(DEPOSIT, By.NOBODY)\n",
+        "        return InForce(DEPOSIT, By.NOBODY)\n",
         ["test_holding.py::test_a_relay_can_have_its_people_hold"],
     ),
     Mutant(

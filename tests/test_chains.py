@@ -21,6 +21,7 @@ from amanat.drill.world import World
 from amanat.errors import RelayDoubted
 from amanat.protocol import codec, wire
 from amanat.protocol.cells import one_time
+from amanat.protocol.kinds import CELL_KINDS
 from amanat.protocol.labels import Lane, step
 from amanat.protocol.messages import CellKind, Envelope, Kind, Repair, Text
 from test_world import History
@@ -286,7 +287,9 @@ async def test_nothing_that_rests_on_a_chain_from_before_is_believed(
         with thief._client._unit() as unit:
             # By the chain of words that has ended, or by that of calls, which goes on; alice has
             # used some of its labels herself since.
-            monkeypatch.setattr(rules, "CALLS", {CellKind.REPAIR} if is_call else set())
+            lane = Lane.CALLS if is_call else Lane.WORDS
+            row = CELL_KINDS[CellKind.REPAIR]._replace(lane=lane)
+            monkeypatch.setitem(CELL_KINDS, CellKind.REPAIR, row)
             for _ in range(5):
                 talk.saying.post(unit, gid, peer, CellKind.REPAIR, codec.encode(again))
             monkeypatch.undo()

@@ -22,7 +22,7 @@ from amanat.protocol.kinds import (
     lane_of,
 )
 from amanat.protocol.labels import Lane
-from amanat.protocol.messages import CALLS, CellKind, Kind
+from amanat.protocol.messages import CellKind, Kind
 from client_decoders import DECODERS
 
 PROTOCOL = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -93,7 +93,6 @@ def test_each_kind_of_cell_is_treated_as_the_protocol_says(kind: CellKind) -> No
     assert row.counts_late == (kind.name != "REPAIR")
     assert (row.record is None) == (kind.name in {"MLS", "NOTICE"})
     assert lane_of(kind) is row.lane
-    assert (kind in CALLS) == (row.lane is Lane.CALLS)
 
 
 @pytest.mark.parametrize("kind", list(CellKind))

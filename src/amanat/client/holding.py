@@ -10,6 +10,7 @@ long how much two people have to say to each other.
 from __future__ import annotations
 
 import secrets
+from enum import StrEnum, unique
 from typing import TYPE_CHECKING, NamedTuple
 
 from amanat.errors import BadArgument, InvalidCell, InvalidMessage
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
-DEPOSIT, HOLD = "deposit", "hold"
 PATIENCE_MS = 10 * 60_000
 """How long a word that waits to be fetched is not asked for again: its sender's relay may be away,
 and is where a second copy would rest, too."""
@@ -35,12 +35,34 @@ MAX_AWAITED = 1_024
 _DAY_MS = 86_400_000
 
 
-class Outbound(NamedTuple):
-    """Whether what we say to people of other regions rests with them (`deposit`) or with us
-    (`hold`), and who wants it held: "person", "relay", or nobody."""
+@unique
+class Outbound(StrEnum):
+    """Where what we say to people of other regions rests. The vault, a relay's settings and its
+    descriptor have the same words."""
 
-    policy: str
-    by: str
+    DEPOSIT = "deposit"
+    """With them."""
+    HOLD = "hold"
+    """With us."""
+
+
+DEPOSIT, HOLD = Outbound
+
+
+@unique
+class By(StrEnum):
+    """Who wants it held."""
+
+    PERSON = "person"
+    RELAY = "relay"
+    NOBODY = ""
+
+
+class InForce(NamedTuple):
+    """What becomes of what we say to people of other regions, and by whose wish."""
+
+    policy: Outbound
+    by: By
 
 
 class Stored(NamedTuple):
@@ -82,25 +104,25 @@ class Holding:
 
     # Ours
 
-    def outbound(self) -> Outbound:
+    def outbound(self) -> InForce:
         """What is in force."""
         try:
-            chosen = self._vault.get("outbound").decode()
+            chosen = Outbound(self._vault.get("outbound").decode())
         except KeyError:
             chosen = DEPOSIT
-        if chosen == HOLD:
-            return Outbound(HOLD, "person")
-        return Outbound(HOLD, "relay") if self._me.home.holds else Outbound(DEPOSIT, "")
+        if chosen is HOLD:
+            return InForce(HOLD, By.PERSON)
+        return InForce(HOLD, By.RELAY) if self._me.home.holds else InForce(DEPOSIT, By.NOBODY)
 
     def choose(self, unit: Unit, policy: str) -> None:
         """Keep what the person wants. Raises BadArgument."""
-        if policy not in (DEPOSIT, HOLD):
+        if policy not in set(Outbound):
             raise BadArgument(f"what you say goes out as {DEPOSIT} or {HOLD}, not as {policy}")
         unit.put("outbound", policy.encode())
 
     def is_kept_from(self, regions: Iterable[str]) -> bool:
         """Whether a word that would rest in these regions is held instead."""
-        return set(regions) != {self._me.home.region} and self.outbound().policy == HOLD
+        return set(regions) != {self._me.home.region} and self.outbound().policy is HOLD
 
     def store(self, unit: Unit, gid: bytes, epoch: int, kind: CellKind, payload: bytes) -> Stored:
         """Seal a word for the drop of our home that a conversation has today."""

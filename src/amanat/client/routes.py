@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from enum import StrEnum, unique
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from amanat.client.cover import Cover, day_bytes, empty_cell, empty_page
@@ -49,14 +50,26 @@ if TYPE_CHECKING:
 
 AUTO, OFF = b"auto", b"off"
 """What a person can have besides a hop of their choice: one of their own two relays, or none."""
+
+
+@unique
+class Means(StrEnum):
+    """How requests get to a relay."""
+
+    DIRECT = "direct"
+    HOPPED = "hopped"
+    COVERED = "covered"
+
+
 TRANSPORTS = {
-    "direct": "your relay sees your network address, when you are online, and into which buckets"
-    " (of about 32 people each) you put cells; not what they say, nor for whom of the bucket",
-    "hopped": "your relay sees that somebody asks, and not who: another relay hands it over, which"
-    " sees your network address and not what is asked; only both together could tell",
-    "covered": "as hopped, and once in a period one cell leaves, yours or an empty one: who sees"
-    " your line, or is the hop, sees when Amanat runs, and not whether you say anything. Only what"
-    " is larger than a cell (long texts, joining, changes of a group) leaves when it is said",
+    Means.DIRECT: "your relay sees your network address, when you are online, and into which"
+    " buckets (of about 32 people each) you put cells; not what they say, nor for whom of the"
+    " bucket",
+    Means.HOPPED: "your relay sees that somebody asks, and not who: another relay hands it over,"
+    " which sees your network address and not what is asked; only both together could tell",
+    Means.COVERED: "as hopped, and once in a period one cell leaves, yours or an empty one: who"
+    " sees your line, or is the hop, sees when Amanat runs, and not whether you say anything. Only"
+    " what is larger than a cell (long texts, joining, changes of a group) leaves when it is said",
 }
 """What each transport means, in words a person understands."""
 HOP_AWAY_S = 20
@@ -101,11 +114,11 @@ class Way(Protocol):
 class Transport(NamedTuple):
     """What is in force for a relay, and why.
 
-    `kind` is "direct", "hopped" or "covered", `hop` the key of the hop, `reason` why there is none;
+    `hop` is the key of the hop, `reason` why there is none;
     `is_away` says that no hop could be reached just now.
     """
 
-    kind: str
+    kind: Means
     hop: bytes
     reason: str
     is_away: bool = False
@@ -433,13 +446,13 @@ class Routes:
         hops, reason = self._hops(relay)
         if self.period_s:
             is_away = all(hop in self._away_since for hop in hops)
-            return Transport("covered", b"".join(hops[:1]), reason, is_away)
+            return Transport(Means.COVERED, b"".join(hops[:1]), reason, is_away)
         if not hops:
-            return Transport("direct", b"", reason)
+            return Transport(Means.DIRECT, b"", reason)
         if self._is_exposed(relay, hops):
-            return Transport("direct", b"", "the hop to it cannot be reached")
+            return Transport(Means.DIRECT, b"", "the hop to it cannot be reached")
         is_away = all(hop in self._away_since for hop in hops)
-        return Transport("hopped", hops[0], "", is_away)
+        return Transport(Means.HOPPED, hops[0], "", is_away)
 
     async def to(self, relay: bytes) -> Way:
         """A way to a relay, and on to where its drops have moved.

@@ -82,11 +82,6 @@ class CellKind(IntEnum):
     """Where what this cell would carry is to be fetched (Held)."""
 
 
-CALLS = frozenset({CellKind.NOTICE})
-"""Kinds that go by the lane of calls (labels.Lane), and no other kind does. There is nothing in
-them of what is said: whoever has ever copied a vault can read this lane, and write in it."""
-
-
 class Kind(IntEnum):
     """What an envelope's body is. Unknown kinds are counted and otherwise ignored."""
 

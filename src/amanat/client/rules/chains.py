@@ -14,7 +14,8 @@ from __future__ import annotations
 import itertools
 import json
 import secrets
-from typing import TYPE_CHECKING, NamedTuple
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from amanat.client.rules.outbox import sealed_for
 from amanat.client.rules.pairs import Pairs, open_asking, seal_asking
@@ -22,6 +23,7 @@ from amanat.errors import InvalidCell, InvalidMessage
 from amanat.protocol import codec
 from amanat.protocol.cells import LABEL_BYTES, one_time, open_cell
 from amanat.protocol.drops import expand
+from amanat.protocol.kinds import lane_of
 from amanat.protocol.labels import (
     CALL_WINDOW,
     WINDOW,
@@ -30,7 +32,7 @@ from amanat.protocol.labels import (
     chain_root,
     step,
 )
-from amanat.protocol.messages import CALLS, MAX_SEEN, Epoch, PairCell, Seen, decode_pair_cell
+from amanat.protocol.messages import MAX_SEEN, Epoch, PairCell, Seen, decode_pair_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -152,8 +154,24 @@ class _Chain(NamedTuple):
     epoch: int
 
 
+class _Source(Enum):
+    """By what a label is expected."""
+
+    PAIR = auto()
+    INVITE = auto()
+    KNOCK = auto()
+    LOST = auto()
+    """A contact who asks for help."""
+    HELP = auto()
+    CLAIM = auto()
+
+
+_ONCE = {_Source.HELP, _Source.INVITE, _Source.KNOCK}
+"""What comes by these labels once comes by none of them again."""
+
+
 class _Expected(NamedTuple):
-    source: str
+    source: _Source
     key: bytes
     """gid of a pair; secret of an invite or a knock."""
     signer: bytes
@@ -204,14 +222,14 @@ class Chains:
         """
         row = unit.db.execute(
             "SELECT chain FROM chain_out WHERE gid = ? AND identity = ? AND lane = ?",
-            (gid, to.identity, _lane_of(kind)),
+            (gid, to.identity, lane_of(kind)),
         ).fetchone()
         if row is None:
             return False
         secret, after = step(row[0])
         unit.db.execute(
             "UPDATE chain_out SET chain = ? WHERE gid = ? AND identity = ? AND lane = ?",
-            (after, gid, to.identity, _lane_of(kind)),
+            (after, gid, to.identity, lane_of(kind)),
         )
         read = list(seen)[:MAX_SEEN]
         told = self._outbox.tell(unit, to.identity, MAX_SEEN - len(read))
@@ -235,13 +253,13 @@ class Chains:
         gid, identity, payload = db.execute(
             "SELECT about, recipient, payload FROM outbox WHERE id = ?", (row,)
         ).fetchone()
-        lane = _lane_of(decode_pair_cell(payload).kind)
+        lane = lane_of(decode_pair_cell(payload).kind)
         passed_over = db.execute(
             "SELECT payload, skipped FROM outbox WHERE about = ? AND recipient = ? AND skipped > 0",
             (gid, identity),
         ).fetchall()
         skipped = sum(
-            many for one, many in passed_over if _lane_of(decode_pair_cell(one).kind) == lane
+            many for one, many in passed_over if lane_of(decode_pair_cell(one).kind) == lane
         )
         chain = db.execute(
             "SELECT chain FROM chain_out WHERE gid = ? AND identity = ? AND lane = ?",
@@ -295,7 +313,7 @@ class Chains:
             if number not in self._claims:
                 self._claims.add(number)
                 secret = self._pairs.claim(number)
-                self._expect(secret, _Expected("claim", secret, b"", number))
+                self._expect(secret, _Expected(_Source.CLAIM, secret, b"", number))
 
     # Ways back: between two people's lasting keys
 
@@ -333,7 +351,7 @@ class Chains:
         ).fetchone()
         secret = self._pairs.asking(delivery, asker=self._me.identity, helper=helper)
         answer = expand(secret, b"amanat help", nonce)
-        self._expect(answer, _Expected("help", answer, gid, 0, whom=helper))
+        self._expect(answer, _Expected(_Source.HELP, answer, gid, 0, whom=helper))
 
     def answer(self, unit: Unit, to: Peer, nonce: bytes, payload: bytes) -> None:
         """Answer somebody who asked."""
@@ -352,7 +370,7 @@ class Chains:
         secret = self._pairs.asking(delivery, asker=identity, helper=self._me.identity)
         for number in range(WAYS_BACK):
             asked = expand(secret, b"amanat asking", bytes([number]))
-            self._expect(asked, _Expected("lost", asked, identity, number))
+            self._expect(asked, _Expected(_Source.LOST, asked, identity, number))
 
     def _open_asking(self, identity: bytes, payload: bytes) -> bytes:
         (delivery,) = self._vault.read.execute(
@@ -487,7 +505,7 @@ class Chains:
 
     def expect_knock(self, secret: bytes) -> None:
         """Recognise the knock on an invite from now on."""
-        self._expect(secret, _Expected("invite", secret, b"", 0))
+        self._expect(secret, _Expected(_Source.INVITE, secret, b"", 0))
 
     def expect_no_more(self, secret: bytes) -> None:
         """Take what comes under a one-time secret for somebody else's from now on."""
@@ -496,7 +514,7 @@ class Chains:
 
     def expect_reply(self, secret: bytes) -> None:
         """Recognise the answer to a knock from now on."""
-        self._expect(secret, _Expected("knock", secret, b"", 0))
+        self._expect(secret, _Expected(_Source.KNOCK, secret, b"", 0))
 
     def start_over(self, unit: Unit, drop_id: bytes) -> None:
         """Read a drop from its first cell again. Of our own bucket look for far more labels,
@@ -539,27 +557,43 @@ class Chains:
             try:
                 payload = open_cell(once, cell, region=home.region, drop_id=home.bucket.drop_id)
                 pair_cell = decode_pair_cell(payload) if window else None
-                if expected.source == "lost":  # a label that may come again
-                    yield FromLost(expected.signer, self._open_asking(expected.signer, payload))
-                    continue
+                if expected.source is _Source.LOST:
+                    payload = self._open_asking(expected.signer, payload)
             except (InvalidCell, InvalidMessage):
                 continue
-            if expected.source == "claim":  # it may be shown again, and means the same then
-                yield FromClaim(expected.position, payload)
-            elif expected.source == "help":
+            if expected.source in _ONCE:
                 for label in self._labels_of(secret):
                     labels.pop(label, None)
-                yield FromHelper(expected.signer, expected.whom, payload)
-            elif window is None or pair_cell is None or expected.chain is None:
-                for label in self._labels_of(secret):
-                    labels.pop(label, None)
-                kind = FromInvite if expected.source == "invite" else FromKnock
-                yield kind(expected.key, payload)
-            else:
-                is_past = expected.chain in self._past
-                self._took(unit, expected, expected.chain, window)
-                if expected.chain.lane == _lane_of(pair_cell.kind):
-                    yield FromPair(expected.key, expected.signer, pair_cell, is_past)
+            arrival = self._arrival(unit, expected, payload, pair_cell)
+            if arrival is not None:
+                yield arrival
+
+    def _arrival(
+        self, unit: Unit, expected: _Expected, payload: bytes, pair_cell: PairCell | None
+    ) -> Arrival | None:
+        """What a cell that was expected is; None for one that has come by the wrong lane."""
+        match expected.source:
+            case _Source.LOST:  # a label that may come again
+                return FromLost(expected.signer, payload)
+            case _Source.CLAIM:  # it may be shown again, and means the same then
+                return FromClaim(expected.position, payload)
+            case _Source.HELP:
+                return FromHelper(expected.signer, expected.whom, payload)
+            case _Source.INVITE:
+                return FromInvite(expected.key, payload)
+            case _Source.KNOCK:
+                return FromKnock(expected.key, payload)
+            case _Source.PAIR:
+                chain = expected.chain
+                if chain is None or pair_cell is None:
+                    return None
+                is_past = chain in self._past
+                self._took(unit, expected, chain, self._windows[chain])
+                if chain.lane != lane_of(pair_cell.kind):
+                    return None
+                return FromPair(expected.key, expected.signer, pair_cell, is_past)
+            case _:
+                assert_never(expected.source)
 
     def _took(self, unit: Unit, expected: _Expected, chain: _Chain, window: Window) -> None:
         labels = self._known()
@@ -649,13 +683,8 @@ class Chains:
             window = Window(base, key, highest, set(json.loads(received)), reach=max(reach, least))
             self._windows[chain] = window
             for position, secret in window.open.items():
-                self._expect(secret, _Expected("pair", gid, chain.signer, position, chain))
+                self._expect(secret, _Expected(_Source.PAIR, gid, chain.signer, position, chain))
 
 
 _REACH = {Lane.WORDS: WINDOW, Lane.CALLS: CALL_WINDOW}
 _MOST_SKIPPED = {Lane.WORDS: MAX_SKIPPED, Lane.CALLS: MAX_SKIPPED_CALLS}
-
-
-def _lane_of(kind: int) -> Lane:
-    """By which chain a kind of cell goes."""
-    return Lane.CALLS if kind in CALLS else Lane.WORDS

@@ -223,7 +223,7 @@ class Saying:
 
     def _more(self, unit: Unit, gid: bytes) -> dict[str, bytes]:
         """What goes with whatever we say."""
-        more = {HOLDS: b""} if self._holding.outbound().policy == HOLD else {}
+        more = {HOLDS: b""} if self._holding.outbound().policy is HOLD else {}
         before = self._sent.before(unit, gid, has_receipts=self._roster.has_receipts(gid))
         return more | ({BEFORE: codec.encode(Befores(before))} if before else {})
 
