@@ -134,7 +134,7 @@ class History:
                 changes = [change(kind, target) for target in gone.targets]
             case Kind.TIMER:
                 life_s = codec.decode(_timers, body, InvalidMessage).life_s
-                self._put(unit, change(kind, gid, str(life_s)), is_pending=False)
+                changes = [change(kind, gid, str(life_s))]
             case (
                 Kind.RECEIPT | Kind.KEY_PACKAGES | Kind.KEY_PACKAGES_WANTED | Kind.WELCOME
                 | Kind.LEAVE | Kind.HEARTBEAT | Kind.WANTED | Kind.REPAIR | Kind.ADDRESSES
@@ -253,6 +253,17 @@ class History:
         return is_there
 
     def _apply(self, unit: Unit, change: _Change) -> int | None:
+        """Do what somebody did; the row of the text that it changed."""
+        match change.kind:
+            case Kind.EDIT | Kind.REACTION | Kind.DELETE:
+                return self._apply_to_text(unit, change)
+            case Kind.TIMER:
+                self._put(unit, change, is_pending=False)
+                return None
+            case _:
+                assert_never(change.kind)
+
+    def _apply_to_text(self, unit: Unit, change: _Change) -> int | None:
         """Do what somebody did to a text, now or once it is here; the row that it changed."""
         gid, target = change.gid, change.target
         found = unit.db.execute(
