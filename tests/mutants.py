@@ -1424,9 +1424,33 @@ MUTANTS = [
     ),
     Mutant(
         "an asking whose label is taken is lost",
-        "            self._asking.ask_again(unit, row.about)\n",
-        "            pass\n",
+        "                return row.recipient is not None and self._asking.ask_again(\n                    unit, row.id, row.about, row.recipient\n                )\n",
+        "                return False\n",
         ["test_lineage.py::test_every_asking_arrives_while_a_label_for_it_is_left"],
+    ),
+    Mutant(
+        "who has lost a vote asks once",
+        "        if not rest and has_lost is False:\n",
+        "        if not rest and not is_lost:\n",
+        ["test_chains.py::test_who_has_lost_asks_until_they_are_over_whatever_is_lost"],
+    ),
+    Mutant(
+        "what a claim has begun ends the asking of who has lost",
+        "        if has_lost is False and (not asks_left or self._asking.is_known(gid, number, state)):\n",
+        "        if not is_lost and (not asks_left or self._asking.is_known(gid, number, state)):\n",
+        ["test_chains.py::test_who_has_lost_asks_until_they_are_over_whatever_is_lost"],
+    ),
+    Mutant(
+        "askings that can decide nothing use up the labels and the answers",
+        "        if has_lost is None and not self._branches.awaits_votes(gid, now=unit.now):\n",
+        "        if False:\n",
+        ["test_chains.py::test_while_it_is_open_nobody_is_asked_who_cannot_decide_it"],
+    ),
+    Mutant(
+        "votes are waited for until a time to come",
+        '"UPDATE sibling SET known_at = min(known_at, ?1), due_at = ?1"',
+        '"UPDATE sibling SET due_at = ?1"',
+        ["test_branches.py::test_an_hour_is_an_hour_though_the_clock_was_set_back"],
     ),
     Mutant(
         "votes in anybody's name",

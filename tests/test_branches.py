@@ -13,6 +13,7 @@ from amanat.client.branches import (
     Sibling,
     name_of,
 )
+from amanat.client.rules.astray import BEHIND_MS
 from amanat.protocol.identity import vote_text
 from amanat.protocol.messages import Vote
 from test_lineage import NO_LEAVES
@@ -238,3 +239,21 @@ async def test_whatever_is_said_both_sides_draw_one_conclusion(world: World) -> 
         parted.go_over()
     for said_by_others, is_bob in verdicts.items():
         assert is_bob == {said_by_others.count("b") > said_by_others.count("a")}
+
+
+async def test_an_hour_is_an_hour_though_the_clock_was_set_back(world: World) -> None:
+    parted = await split(world, "alice", "bob", "carol")
+    talk, db = parted.people[0].client._conversations, parted.people[0].db
+    years = 10 * 365 * 86_400_000
+    with parted.people[0].client._unit() as unit:
+        db.execute("UPDATE sibling SET known_at = known_at + ?", (years,))
+        db.execute(
+            "INSERT INTO early (gid, data, kept_at) VALUES (?, x'', ?)",
+            (parted.gid, unit.now + years),
+        )
+    assert parted.is_lost("bob", later_ms=LATE_MS) is None
+    assert talk.astray.behind(parted.now + BEHIND_MS) == []
+    with parted.people[0].client._unit() as unit:
+        talk.wishes.begin_clock(unit)
+    assert parted.is_lost("bob", later_ms=LATE_MS) is False
+    assert talk.astray.behind(parted.now + BEHIND_MS) == [parted.gid]

@@ -14,6 +14,7 @@ from amanat.client import api
 from amanat.client import lineage as lineages
 from amanat.client.rules import chains
 from amanat.client.rules.answers import Ask, Help, decode_ask
+from amanat.client.rules.sent import BEATS_MS
 from amanat.client.unit import Unit
 from amanat.display import shown
 from amanat.drill.shelves import Shelf
@@ -321,6 +322,7 @@ async def test_a_commit_that_is_handed_over_does_not_overtake_what_is_in_the_dro
     await world.settle()
     assert bob.client.view(gid).name == "alice's"
     agree(people, gid)  # mallory's program is honest again, and has lost
+    await world.pass_time(BEATS_MS[0] / 1000 + 60)  # what she said there is asked for
     await all_hear_all(world, people, gid)
 
 

@@ -2102,7 +2102,11 @@ class Client:
                     unit, row.relay, LabelTaken.code, "of a file, which is sent again later"
                 )
                 return True
-            case "claim" | "question" | "ask" | "help" | "knock" | "reply" | "create":
+            case "ask":
+                return row.recipient is not None and self._asking.ask_again(
+                    unit, row.id, row.about, row.recipient
+                )
+            case "claim" | "question" | "help" | "knock" | "reply" | "create":
                 return False
             case _:
                 assert_never(row.purpose)
@@ -2129,10 +2133,8 @@ class Client:
             self._suspense_until = unit.now + SUSPENSE_MS  # until we have read what is there
         if isinstance(answer, LabelTaken) and row.purpose in ("claim", "question"):
             self._conversations.claims.refused(unit)
-        elif isinstance(answer, LabelTaken) and row.purpose == "ask":
-            self._asking.ask_again(unit, row.about)
-        elif isinstance(answer, LabelTaken) and row.purpose == "help":
-            pass  # answered already
+        elif isinstance(answer, LabelTaken) and row.purpose in ("ask", "help"):
+            pass  # as many of our askings rest there as there are labels; or it is answered already
         elif isinstance(answer, LabelTaken) and row.purpose == "knock":
             self._conversations.warnings.warn(unit, None, InviteUsed.code, "")
             self._invites.withdraw_knock(unit, row.about)

@@ -171,6 +171,26 @@ class Branches:
         )
         return next((one for one in self.siblings(gid) if self.is_lost(one, now=unit.now)), None)
 
+    def has_lost(self, gid: bytes, *, now: int) -> bool | None:
+        """Whether the group went with any sibling, and not with us; None where that is open."""
+        verdicts = [self.is_lost(one, now=now) for one in self.siblings(gid)]
+        return True if True in verdicts else None if None in verdicts else False
+
+    def awaits_votes(self, gid: bytes, *, now: int) -> bool:
+        """Whether a vote that is still to be heard of may decide something."""
+        return any(
+            self.is_lost(one, now=now) is None and self._lacks_votes(one)
+            for one in self.siblings(gid)
+        )
+
+    def decided_at(self, gid: bytes, *, now: int) -> int:
+        """When the next of what is open is decided, however many have voted by then."""
+        (known_at,) = self._read.execute(
+            "SELECT coalesce(min(known_at), ?1) FROM sibling WHERE gid = ?2 AND known_at > ?1",
+            (now - LATE_MS, gid),
+        ).fetchone()
+        return int(known_at) + LATE_MS
+
     def is_lost(self, sibling: Sibling, *, now: int) -> bool | None:
         """Whether the group went with a sibling, and not with the Commit that we went with; None
         where it is not decided.
@@ -190,15 +210,7 @@ class Branches:
         except PeerError:
             return False
         ours, other = sides
-        people = rights.read_members(lineage.view().members)
-        said: dict[bytes, set[bytes]] = {}
-        for vote in self.votes(gid, epoch):
-            said.setdefault(vote.signer, set()).add(vote.commit)
-        ballots = {
-            person.identity: said.get(person.signer, set())
-            for person in people
-            if person.identity not in ours.gone | other.gone
-        }
+        ballots = self._ballots(gid, epoch, lineage, ours, other)
 
         def count(side: _Side, *, neutral: bool = False) -> int:
             return sum(
@@ -220,6 +232,34 @@ class Branches:
             return jury[1] > jury[0]
         ranks = [(side.author not in ballots, side.leaf, side.name) for side in sides]
         return ranks[1] < ranks[0]
+
+    def _ballots(
+        self, gid: bytes, epoch: int, lineage: mls.Lineage, ours: _Side, other: _Side
+    ) -> dict[bytes, set[bytes]]:
+        """What each of those who count has signed for, by their identity."""
+        people = rights.read_members(lineage.view().members)
+        said: dict[bytes, set[bytes]] = {}
+        for vote in self.votes(gid, epoch):
+            said.setdefault(vote.signer, set()).add(vote.commit)
+        return {
+            person.identity: said.get(person.signer, set())
+            for person in people
+            if person.identity not in ours.gone | other.gone
+        }
+
+    def _lacks_votes(self, sibling: Sibling) -> bool:
+        """Whether somebody else who counts is not known to have signed for anything."""
+        gid, epoch, theirs = sibling
+        step, lineage = self._lineages.step(gid, epoch), self._lineages.at(gid, epoch)
+        if step is None or lineage is None:
+            return False
+        ours, other = (_Side.of(lineage, commit) for commit in (step.commit, theirs))
+        ballots = self._ballots(gid, epoch, lineage, ours, other)
+        return any(not names for who, names in ballots.items() if who != self._me.identity)
+
+    def begin_clock(self, unit: Unit) -> None:
+        """Nothing came to be known in times to come: the clock may have been set back."""
+        unit.db.execute("UPDATE sibling SET known_at = min(known_at, ?1), due_at = ?1", (unit.now,))
 
 
 class _Side(NamedTuple):

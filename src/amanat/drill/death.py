@@ -59,17 +59,17 @@ class Connection(sqlcipher3.Connection):  # type: ignore[misc]  # it has no type
             raise AssertionError(f"outside a unit: {sql}")
         if sql == "PRAGMA synchronous = FULL":
             sql = "PRAGMA synchronous = OFF"  # the power never fails here, and waiting is slow
-        if sql.startswith("INSERT INTO outbox"):
-            self._note_asking(tuple(parameters))
+        if sql.startswith("INSERT INTO outbox") or "purpose = 'ask'" in sql:
+            self._note_asking(sql, tuple(parameters))
         result = super().execute(sql, parameters)
         if sql == "COMMIT":
             self.fuse.step()
         return result
 
-    def _note_asking(self, row: tuple[object, ...]) -> None:
+    def _note_asking(self, sql: str, row: tuple[object, ...]) -> None:
         """What is sent under a label of an asking may be something else each time: it is sealed
         once more inside."""
-        if "ask" in row:
+        if "ask" in row or "purpose = 'ask'" in sql:
             requests = [wire.decode_request(one) for one in row[1:4:2] if isinstance(one, bytes)]
             self.askings.update(
                 one.cell[:LABEL_BYTES] for one in requests if isinstance(one, wire.Append)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amanat.client.rules.answers import ASKED_VOTES, Ask, decode_answer, some
-from amanat.client.rules.chains import WAYS_BACK
 from amanat.client.rules.joining import decode_file_ref
 from amanat.errors import InvalidMessage
 from amanat.protocol import codec
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from amanat.client.rules.chains import Peer
     from amanat.client.rules.roster import Roster
     from amanat.client.rules.warnings import Warnings
-    from amanat.client.unit import Memory, Unit
+    from amanat.client.unit import Unit
     from amanat.protocol.messages import FileRef
 
 ASK_MS = (20_000, 3_600_000)
@@ -37,8 +36,6 @@ class Asking:
         self._branches = base.branches
         self._warnings = warnings
         self._roster = roster
-        self._asked_again: Memory[bytes, int] = base.vault.memory()
-        """How often the last asking, by its nonce, went out under another label."""
 
     def is_asking(self, gid: bytes) -> bool:
         """Whether contacts are asked about a conversation."""
@@ -54,22 +51,14 @@ class Asking:
         asked = Ask(gid, nonce, epochs, is_lost, votes)
         self._chains.ask(unit, gid, helper, codec.encode(asked))
 
-    def ask_again(self, unit: Unit, gid: bytes) -> None:
-        """The label of our last asking is taken, by one of ours before it: ask under another,
-        some times."""
-        row = unit.db.execute(
-            "SELECT helper, nonce, is_lost FROM comeback WHERE gid = ? AND digest IS NULL", (gid,)
-        ).fetchone()
-        if row is None or row[1] is None or self._asked_again.get(row[1], 0) >= WAYS_BACK:
-            return
-        identity, nonce, is_lost = row
-        count = self._asked_again.get(nonce, 0) + 1
-        self._asked_again.clear()
-        self._asked_again[nonce] = count
+    def ask_again(self, unit: Unit, row: int, gid: bytes, identity: bytes) -> bool:
+        """The label of an asking of ours is taken: seal it under another. False where that cannot
+        help any more, or never did."""
+        if self._roster.state(gid) is None:
+            return False
         others = self._roster.others(self._roster.group(gid))
         helper = next((peer for peer in others if peer.identity == identity), None)
-        if helper is not None:
-            self.send(unit, gid, helper, nonce, is_lost=bool(is_lost))
+        return helper is not None and self._chains.ask_again(unit, row, helper)
 
     def is_known(self, gid: bytes, number: int | None, state: bytes | None) -> bool:
         """Whether we have been where somebody says that they are."""
@@ -80,8 +69,10 @@ class Asking:
         return self._roster.state_of(gid, number) == state
 
     def settle(self, unit: Unit, gid: bytes) -> None:
-        """Nothing came of what somebody has claimed."""
-        unit.db.execute("DELETE FROM comeback WHERE gid = ? AND NOT is_lost", (gid,))
+        """Nothing came of what somebody has claimed. Where the group has parted more is to come:
+        what is open is decided, and whoever has lost is over."""
+        if self._branches.has_lost(gid, now=unit.now) is False:
+            unit.db.execute("DELETE FROM comeback WHERE gid = ? AND NOT is_lost", (gid,))
 
     def answered(self, unit: Unit, gid: bytes, helper: bytes, payload: bytes) -> None:
         """Take the answer of a contact."""

@@ -255,7 +255,8 @@ class Chains:
         ).fetchone()
         lane = lane_of(decode_pair_cell(payload).kind)
         passed_over = db.execute(
-            "SELECT payload, skipped FROM outbox WHERE about = ? AND recipient = ? AND skipped > 0",
+            "SELECT payload, skipped FROM outbox WHERE about = ? AND recipient = ? AND skipped > 0"
+            " AND purpose = 'cell'",
             (gid, identity),
         ).fetchall()
         skipped = sum(
@@ -337,12 +338,32 @@ class Chains:
         self._outbox.deposit(
             unit,
             helper.addresses,
-            expand(secret, b"amanat asking", bytes([secrets.randbelow(WAYS_BACK)])),
+            _asked(secret, secrets.randbelow(WAYS_BACK)),
             seal_asking(secret, payload),
             purpose="ask",
             about=gid,
             due_at=unit.now,
+            recipient=helper.identity,
         )
+
+    def ask_again(self, unit: Unit, row: int, helper: Peer) -> bool:
+        """A relay says that the label of an asking in the outbox is taken, by one of ours before
+        it: seal it under the next. False where all are taken."""
+        db = unit.db
+        secret, payload, skipped = db.execute(
+            "SELECT secret, payload, skipped FROM outbox WHERE id = ?", (row,)
+        ).fetchone()
+        if skipped + 1 >= WAYS_BACK:
+            return False
+        way = self._pairs.asking(helper.delivery, asker=self._me.identity, helper=helper.identity)
+        before = next((n for n in range(WAYS_BACK) if _asked(way, n) == secret), 0)
+        secret = _asked(way, (before + 1) % WAYS_BACK)
+        db.execute(
+            "UPDATE outbox SET relay = ?, request = ?, other_relay = ?, other_request = ?,"
+            " secret = ?, skipped = skipped + 1 WHERE id = ? AND purpose = 'ask'",
+            (*sealed_for(helper.addresses, secret, payload), secret, row),
+        )
+        return True
 
     def expect_help(self, gid: bytes, helper: bytes, nonce: bytes) -> None:
         """Recognise the answer to our asking from now on."""
@@ -369,7 +390,7 @@ class Chains:
     def _expect_asking(self, identity: bytes, delivery: bytes) -> None:
         secret = self._pairs.asking(delivery, asker=identity, helper=self._me.identity)
         for number in range(WAYS_BACK):
-            asked = expand(secret, b"amanat asking", bytes([number]))
+            asked = _asked(secret, number)
             self._expect(asked, _Expected(_Source.LOST, asked, identity, number))
 
     def _open_asking(self, identity: bytes, payload: bytes) -> bytes:
@@ -688,3 +709,8 @@ class Chains:
 
 _REACH = {Lane.WORDS: WINDOW, Lane.CALLS: CALL_WINDOW}
 _MOST_SKIPPED = {Lane.WORDS: MAX_SKIPPED, Lane.CALLS: MAX_SKIPPED_CALLS}
+
+
+def _asked(way: bytes, number: int) -> bytes:
+    """The one-time secret of an asking by a way: there are WAYS_BACK of them."""
+    return expand(way, b"amanat asking", bytes([number]))

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from amanat.client.unit import Unit
 
 UNDECIDED_MS = 30_000
-"""How long votes are waited for before the other branch is asked again, in milliseconds."""
+"""How long votes are waited for before somebody is asked for them again, in milliseconds; then
+twice as long each time."""
 REF_LIFE_MS = 600_000
 """How long a file of help is looked for, in milliseconds."""
 MAX_UNPROVEN = 4
@@ -74,6 +75,7 @@ class Comebacks:
         self._me = base.me
         self._chains = base.chains
         self._branches = base.branches
+        self._history = base.history
         self._warnings = warnings
         self._roster = roster
         self._astray = astray
@@ -92,7 +94,7 @@ class Comebacks:
         """Ask whoever is to be asked, and decide what there is to decide."""
         for gid in self._branches.due(unit.now):
             if self._branches.lost_to(unit, gid) is not None:
-                self._astray.doubt(unit, gid, None)  # the way there is asked for
+                self._ask_over(unit, gid)
         unit.db.execute(
             "UPDATE comeback SET ref = NULL WHERE told_at < ?", (unit.now - REF_LIFE_MS,)
         )
@@ -102,27 +104,53 @@ class Comebacks:
         for (gid,) in rows:
             self._ask(unit, gid)
 
+    def _ask_over(self, unit: Unit, gid: bytes) -> None:
+        """The group went with a sibling: the way there is asked for until we are there. This is no
+        claim, so nothing that was asked before puts it off."""
+        if not self._roster.is_active(gid):
+            return
+        unit.db.execute(
+            "INSERT INTO comeback (gid, is_lost, is_restart, ask_due_at) VALUES (?1, 0, 0, ?2)"
+            " ON CONFLICT DO UPDATE SET ask_due_at = ?2, tries = 0, asked = x''"
+            " WHERE digest IS NULL AND NOT is_lost",
+            (gid, unit.now),
+        )
+
     def _ask(self, unit: Unit, gid: bytes) -> None:
         is_lost, whom, number, state, asks_left, tries, asked = unit.db.execute(
             "SELECT is_lost, whom, number, state, asks_left, tries, asked FROM comeback"
             " WHERE gid = ?",
             (gid,),
         ).fetchone()
-        if not is_lost and (not asks_left or self._asking.is_known(gid, number, state)):
+        has_lost = True if is_lost else self._branches.has_lost(gid, now=unit.now)
+        if not is_lost and self._history.is_shut(gid):
+            # Whom we have blocked is asked nothing: it would be a sign of life.
+            unit.db.execute("DELETE FROM comeback WHERE gid = ?", (gid,))
+            return
+        if has_lost is False and (not asks_left or self._asking.is_known(gid, number, state)):
             self._asking.settle(unit, gid)
+            return
+        if has_lost is None and not self._branches.awaits_votes(gid, now=unit.now):
+            unit.db.execute(
+                "UPDATE comeback SET ask_due_at = ? WHERE gid = ?",
+                (self._branches.decided_at(gid, now=unit.now), gid),
+            )
             return
         contacts = self._chains.ways_back()
         group = self._roster.group(gid)
         helpers = [p for p in self._roster.others(group) if p.identity in contacts]
         rest = [p for p in helpers if p.identity not in _identities(asked)]
-        if not rest and not is_lost:
+        if not rest and has_lost is False:
             self._asking.settle(unit, gid)
             return
         if not rest and self._take_vouched(unit, gid):
             return
         is_last = len(rest) <= 1  # of a round, in which everybody is asked once
         pause = NEXT_ASK_MS
-        if is_lost and is_last:
+        if has_lost is None:
+            is_last, pause = True, UNDECIDED_MS << min(tries, 10)
+            pause = min(pause, self._branches.decided_at(gid, now=unit.now) - unit.now)
+        elif has_lost and is_last:
             pause = min(ASK_MS[0] << min(tries, 10), ASK_MS[1])
         in_charge = rights.admins(group.policy, group.people)
         # Whoever made us ask comes first, then admins, who can vouch for what nobody else can show.
@@ -183,12 +211,7 @@ class Comebacks:
             verdict = self._branches.is_lost(way.sibling, now=unit.now)
             if verdict:
                 self._rejoining.rejoin(unit, gid, help_, way.end)
-            elif verdict is None and not is_lost:  # who has not said what they read may say it soon
-                unit.db.execute(
-                    "UPDATE comeback SET asked = x'', ask_due_at = ? WHERE gid = ?",
-                    (unit.now + UNDECIDED_MS, gid),
-                )
-            elif not is_lost:
+            elif not is_lost:  # who has not said what they read may say it soon
                 self._asking.settle(unit, gid)
         elif is_lost:
             if way.end.epoch >= epoch:

@@ -47,6 +47,7 @@ class Wishes:
         self, base: Base, *, roster: Roster, saying: Saying, entering: Entering, commits: Commits
     ) -> None:
         self._me = base.me
+        self._branches = base.branches
         self._gaps = base.gaps
         self._sent = base.sent
         self._history = base.history
@@ -206,6 +207,8 @@ class Wishes:
         back."""
         self._gaps.begin_clock(unit)
         self._sent.begin_clock(unit)
+        self._branches.begin_clock(unit)
+        unit.db.execute("UPDATE early SET kept_at = min(kept_at, ?)", (unit.now,))
         self._repeats.begin_clock(unit)
         unit.db.execute("UPDATE conversation SET refreshed_at = min(refreshed_at, ?)", (unit.now,))
         for gid, due_at in unit.db.execute(
