@@ -74,3 +74,9 @@ def test_mypy_names_a_place_only_where_a_match_is_whole(recipe: Recipe) -> None:
     for path, by in places(recipe):
         if by == "mypy":
             assert "assert_never(" in (ROOT / path).read_text(encoding="utf-8"), path
+
+
+def test_files_that_the_document_names_exist() -> None:
+    for path in re.findall(r"`((?:[\w.]+/)*[\w.]+\.(?:py|md))`", ADDING):
+        at = [ROOT / path, ROOT / "src" / "amanat" / path]
+        assert any(one.exists() for one in at), path

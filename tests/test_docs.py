@@ -166,7 +166,9 @@ def options(parser: argparse.ArgumentParser) -> set[str]:
 
 
 def test_every_command_and_option_is_in_the_cli_document_and_the_reverse() -> None:
-    table = {name(row[0]): row for row in rows(section(CLI, "## Commands"))}
+    found = rows(section(CLI, "## Commands"))
+    table = {name(row[0]): row for row in found}
+    assert len(table) == len(found)
     assert set(table) == set(commands())
     for command, parser in commands().items():
         assert set(re.findall(r"--[a-z-]+", table[command][1])) == options(parser), command
