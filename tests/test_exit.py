@@ -12,10 +12,11 @@ from amanat.client.rules import roster
 from amanat.client.rules.commits import CUT_OFF_MS
 from amanat.client.rules.sent import BEATS_MS
 from amanat.client.whereabouts import DAY_MS, FORMER_MS
+from amanat.drill.copied import refresh
 from amanat.drill.death import Died
 from amanat.drill.network import STORM
 from amanat.drill.person import Person
-from amanat.drill.shelves import Relay
+from amanat.drill.shelves import Relay, Shelf
 from amanat.drill.world import World
 from amanat.errors import (
     BadArgument,
@@ -695,6 +696,37 @@ async def test_conversation_says_where_its_data_rests(world: World) -> None:
 # In bad weather
 
 
+async def test_what_came_by_a_chain_that_was_not_known_yet_is_heard_after_an_exit(
+    world: World,
+) -> None:
+    alice, bob, _, new = await apart(world)
+    gid, bucket = alice.gid("bob"), alice.bucket
+    drop, epoch = alice.epoch_place(gid).drop, alice.client.view(gid).epoch
+    shelf = world.relay.epoch_shelf(drop)
+    empty = Shelf(shelf.append_hash, shelf.read_hash, shelf.retention_days, shelf.digests[:1])
+    # The Commit is not shown to alice yet.
+    world.relay.faces["alice", drop.drop_id] = empty
+    refresh(bob, gid)
+    await world.pass_time(5)
+    assert bob.client.view(gid).epoch == epoch + 1
+    bob.say("alice", "by the chain that begins with it")
+    await world.pass_time(5)
+    # It was read and not recognised; and what was read is in no memory after a start.
+    await alice.sleep()
+    del world.relay.faces["alice", drop.drop_id]
+    # Nor, with it, what was read before.
+    world.network.ignores = lambda one: isinstance(one, wire.Read) and one.drop_id == bucket
+    alice.wake()
+    await world.pass_time(5)
+    assert alice.client.view(gid).epoch == epoch + 1
+    await alice.client.exit(str(new.address))
+    world.network.ignores = lambda _: False
+    assert alice.texts("bob") == []
+    await world.pass_time(BEAT_S + 60)
+    assert alice.texts("bob") == ["by the chain that begins with it"]
+    assert not alice.warnings()
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_exits_between_deaths_in_bad_weather_lose_and_double_nothing(
     world: World, seed: int
@@ -715,7 +747,8 @@ async def test_exits_between_deaths_in_bad_weather_lose_and_double_nothing(
             with contextlib.suppress(Died, UsageError, RelayUnreachable):
                 await person.client.exit(str(there.address))
             await world.pass_time(world.rng.uniform(0, 5))
-        await history.round(0)
+        # Who leaves a bucket does not read it again for a chain that they did not know yet.
+        await history.round(0, more_s=BEAT_S + 60)
     # The others may all have failed.
     await people[0].client.exit(str(world.add_relay("SE").address))
     await world.pass_time(BEAT_S)

@@ -104,8 +104,9 @@ class History:
                 await self.world.pass_time(rng.uniform(0, 2))
         await self.world.pass_time(0)
 
-    async def round(self, things: int) -> None:
-        """Many things in a storm, then calm, then all is as promised."""
+    async def round(self, things: int, *, more_s: float = 0) -> None:
+        """Many things in a storm, then calm, then all is as promised. `more_s` is how long
+        afterwards that may be: what nobody knows to be missing is told of by a heartbeat."""
         self.world.network.weather = STORM
         for _ in range(things):
             await self.happen(self.world.rng.choice(self.people))
@@ -114,6 +115,7 @@ class History:
             person.fuse.left = None
             if not person.is_awake:
                 person.wake()
+        await self.world.pass_time(more_s)
         await self.world.settle()
         for person in self.people:
             assert not person.warnings()
