@@ -25,7 +25,7 @@ import uvloop
 from machine import Noise, spread, table
 from person import MESSAGES, NEIGHBOURS, PEOPLE, RECEIPTS_S, arrivals, meet, metered, one_at_a_time
 
-from amanat.drill.replay import RelayProcess
+from amanat.drill.relays import RelayProcess
 from amanat.protocol.rounds import PERIODS_S
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from machine import Noise, spread, table
 from amanat.client.api import Client
 from amanat.client.transcript import After, Around, Before, Newest, Share
 from amanat.client.vault import Unlock
-from amanat.drill.replay import RelayProcess
+from amanat.drill.relays import RelayProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,7 +26,7 @@ from machine import Noise, table
 from amanat.client.api import Client
 from amanat.client.events import TextArrived
 from amanat.client.vault import Unlock
-from amanat.drill.replay import RelayProcess
+from amanat.drill.relays import RelayProcess
 
 UNLOCK = Unlock(key=bytes(32))
 LINE_BYTES = 16 * 1024

@@ -13,7 +13,7 @@ import pytest
 
 from amanat.client import rights
 from amanat.client.rules.gaps import Gaps
-from amanat.drill import copied, drill, integrity, intrusion, lines, live
+from amanat.drill import copied, drill, figures, integrity, intrusion, lines, live, targets
 from amanat.drill.attackers import judge, learn, train
 from amanat.drill.attacks import (
     content,
@@ -29,7 +29,7 @@ from amanat.drill.attacks import (
     unsealed,
 )
 from amanat.drill.designs import DESIGNS, HIDDEN, covered, deposit, observe, stored_size
-from amanat.drill.drill import Report, Result, Settings
+from amanat.drill.figures import Report, Result, Settings
 from amanat.drill.lines import Watched
 from amanat.drill.linking import Features, contact_features, group_features
 from amanat.drill.queueing import PERIOD_S
@@ -358,10 +358,10 @@ def test_attack_that_misses_what_the_server_is_told_ends_the_drill() -> None:
             "federated", None, "contacts", metric, value, value, value, 0.1, 0.1, "control"
         )
 
-    assert drill._control([told(0.96)]) == 0.96
-    assert drill._control([]) is None
+    assert figures.control_of([told(0.96)]) == 0.96
+    assert figures.control_of([]) is None
     with pytest.raises(BrokenControl):
-        drill._control([told(0.94)])
+        figures.control_of([told(0.94)])
 
 
 def test_page_says_first_what_is_lost_in_both_languages_and_loads_nothing() -> None:
@@ -393,7 +393,7 @@ def test_canaries_are_found_where_they_are_and_nowhere_in_a_seized_relay() -> No
 def test_a_column_of_the_relay_names_a_bucket_and_no_person() -> None:
     crowd = draw(read_said(None, "edges"), people=96, days=10, seed=1)
     found = live.name_people(crowd, chances())
-    assert found["amanat"][1] < np.log2(3) + drill.BITS_ROUNDING
+    assert found["amanat"][1] < np.log2(3) + targets.BITS_ROUNDING
     assert found["sealed"][1] > 5
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from amanat.drill import ejabberd, real, synapse
 from amanat.drill.designs import HIDDEN
-from amanat.drill.drill import Report, Result, Settings
+from amanat.drill.figures import Report, Result, Settings
 from amanat.drill.report import page
 from amanat.drill.sample import Sample
 from amanat.drill.search import found

@@ -11,9 +11,10 @@ import pytest
 
 from amanat.client import vault
 from amanat.client.vault import Unlock
-from amanat.drill.replay import Report, compare, replay
+from amanat.drill.replay import Report, replay
 from amanat.drill.search import Hit, find_texts
 from amanat.drill.traces import Line, Script, read_trace
+from amanat.drill.transcripts import compare
 from amanat.errors import BadArgument, WrongPassphrase
 from figures import SOAK, report, rounds
 

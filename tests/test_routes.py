@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from amanat.client.cover import SECOND_EVERY, _Places
-from amanat.client.routes import CURSOR_STEP, HOP_AWAY_S, _behind
+from amanat.client.ways import CURSOR_STEP, HOP_AWAY_S, rest_after
 from amanat.drill.network import STORM
 from amanat.drill.person import Person
 from amanat.drill.world import World
@@ -292,9 +292,9 @@ def test_cells_read_before_are_cut_off_and_the_digest_goes_on() -> None:
     for cell in cells:
         digests.append(next_digest(digests[-1], cell))
     whole = wire.Cells(0, 1, digests[0], cells, 4)
-    assert _behind(whole, 2) == wire.Cells(0, 3, digests[2], cells[2:], 4)
-    assert _behind(whole, 0) == whole
-    assert _behind(whole, 4) == wire.Cells(0, 5, digests[4], [], 4)
+    assert rest_after(whole, 2) == wire.Cells(0, 3, digests[2], cells[2:], 4)
+    assert rest_after(whole, 0) == whole
+    assert rest_after(whole, 4) == wire.Cells(0, 5, digests[4], [], 4)
 
 
 # Covered

@@ -21,8 +21,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from amanat.drill.replay import Conductor, Order, RelayProcess, Transcript, compare_all
+from amanat.drill.relays import RelayProcess
+from amanat.drill.replay import Conductor
 from amanat.drill.search import count_bytes, find_texts
+from amanat.drill.talkers import Order
+from amanat.drill.transcripts import Transcript, compare_all
 from amanat.errors import BadArgument, BrokenCertificate, RelayUnreachable
 from amanat.protocol.descriptor import parse_address
 from amanat.protocol.moving import open_certificate

@@ -73,10 +73,10 @@ def attack(args: argparse.Namespace, out: Out) -> None:
     import msgspec
 
     with _installed():
-        from amanat.drill import drill
+        from amanat.drill import drill, figures, targets
         from amanat.drill.designs import DESIGNS
 
-    settings = drill.Settings(
+    settings = figures.Settings(
         trace=None if args.trace is None else str(args.trace),
         form=args.format,
         people=args.people,
@@ -86,7 +86,7 @@ def attack(args: argparse.Namespace, out: Out) -> None:
         designs=DESIGNS if args.designs == "all" else tuple(args.designs.split(",")),
         real=args.real,
     )
-    with terminal.bars((*drill.PHASES, drill.REAL) if args.real else drill.PHASES) as progress:
+    with terminal.bars((*drill.PHASES, targets.REAL) if args.real else drill.PHASES) as progress:
         report = drill.run(
             settings,
             args.report,

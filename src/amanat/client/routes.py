@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from amanat.client.cover import Cover, day_bytes, empty_cell, empty_page
 from amanat.client.moves import Destination
 from amanat.client.surroundings import MACHINE
+from amanat.client.ways import HOP_AWAY_S, Covered, Detour, Following, Hopped, Way
 from amanat.errors import (
     BrokenDescriptor,
     BrokenMove,
-    CellTooLarge,
     DropMoved,
     HopAway,
     HopRefused,
@@ -31,17 +31,14 @@ from amanat.errors import (
     TrustError,
     Unavailable,
 )
-from amanat.link import AT_ONCE, RETRY_S, Link, R, expect, find, unless_failed
+from amanat.link import RETRY_S, Link, find
 from amanat.protocol import wire
-from amanat.protocol.cells import MESSAGE_CELL
 from amanat.protocol.descriptor import NamedAddress, open_descriptor
-from amanat.protocol.drops import next_digest
 from amanat.protocol.moving import open_order
 from amanat.protocol.places import MAX_PLACES, is_private
-from amanat.protocol.sealing import open_answer, seal_request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from amanat.client.profile import Home
     from amanat.client.surroundings import Surroundings
@@ -72,12 +69,6 @@ TRANSPORTS = {
     " what is larger than a cell (long texts, joining, changes of a group) leaves when it is said",
 }
 """What each transport means, in words a person understands."""
-HOP_AWAY_S = 20
-"""How long no hop may be there before the fallback relay, which is one itself, is asked directly:
-else one dead relay of two would be as bad as two."""
-CURSOR_STEP = 256
-"""Of a drop that was not followed for a while only multiples of this are asked for, in cells: where
-exactly a reader left off would tell the relay when it was last there, and so which one it is."""
 MAX_MOVES = 4
 """How often what rests at a relay may have moved on: it is asked for at each of them."""
 AWAY_RETRY_S = 10.0
@@ -87,28 +78,6 @@ ASK_S = 60
 """How often our other relays are asked where one is that is not found, in seconds."""
 REFUSED_S = 30.0
 """How long a relay that the hop does not go to is not asked for again, in seconds."""
-
-
-class Way(Protocol):
-    """How to ask a relay. Each raises RelayUnreachable, and the error that the relay names."""
-
-    at_once: int
-    """Requests that should be under way at once."""
-
-    async def request(self, request: wire.Request, answer: type[R]) -> R:
-        """The relay's answer, of the kind it must have. Raises UnexpectedReply too."""
-
-    async def ask(self, request: wire.Request) -> wire.Reply:
-        """The relay's answer."""
-
-    async def catch_up(self, read: wire.Read) -> wire.Cells:
-        """What came meanwhile, for whoever has just come, or joined: covered, it is not waited for,
-        since everybody sees that they have."""
-
-    def follow(
-        self, drop_id: bytes, read_token: bytes, after: int
-    ) -> AsyncGenerator[wire.Cells, None]:
-        """The cells of a drop as they come. Ends where another way may be better from now on."""
 
 
 class Transport(NamedTuple):
@@ -122,182 +91,6 @@ class Transport(NamedTuple):
     hop: bytes
     reason: str
     is_away: bool = False
-
-
-class _Asked:
-    """A way on which every request stands alone."""
-
-    at_once = AT_ONCE
-    wait_s = wire.MAX_WAIT_S
-    """How long a followed drop is waited at."""
-
-    def __init__(self, is_good: Callable[[], bool]) -> None:
-        self.is_good = is_good
-
-    async def request(self, request: wire.Request, answer: type[R]) -> R:
-        return expect(await self.ask(request), answer)
-
-    async def ask(self, request: wire.Request) -> wire.Reply:
-        raise NotImplementedError
-
-    async def catch_up(self, read: wire.Read) -> wire.Cells:
-        return await self.request(read, wire.Cells)
-
-    async def follow(
-        self, drop_id: bytes, read_token: bytes, after: int
-    ) -> AsyncGenerator[wire.Cells, None]:
-        start, wait = after - after % CURSOR_STEP, 0
-        while self.is_good():
-            read = wire.Read(0, drop_id, read_token, start, wire.MAX_CELLS, wait)
-            cells = await self.request(read, wire.Cells)
-            end = cells.first + len(cells.cells) - 1
-            if end >= after or not cells.cells:
-                yield _behind(cells, after)
-                after = max(after, end)
-            start = max(start, end)
-            wait = self.wait_s if start >= cells.head else 0
-
-
-def _behind(cells: wire.Cells, after: int) -> wire.Cells:
-    """Without the cells up to `after`, which were read before."""
-    many = max(0, after + 1 - cells.first) if cells.cells else 0
-    before = cells.before
-    for cell in cells.cells[:many]:
-        before = next_digest(before, cell)
-    return wire.Cells(cells.id, cells.first + many, before, cells.cells[many:], cells.head)
-
-
-class _Hopped(_Asked):
-    """Sealed, through a hop."""
-
-    def __init__(self, link: Link, to: bytes, sealing: bytes, forget: Callable[[], None]) -> None:
-        super().__init__(lambda: link.is_open)
-        self._link = link
-        self._to = to
-        self._sealing = sealing
-        self._forget = forget
-
-    async def ask(self, request: wire.Request) -> wire.Reply:
-        sealed, key = seal_request(
-            wire.encode(wire.with_id(request, 0)), to=self._sealing, relay=self._to
-        )
-        # What is to be published with others must come with them, too.
-        hand_on = wire.Cover if isinstance(request, wire.Publish) else wire.Forward
-        forward = hand_on(0, self._to, sealed)
-        try:
-            answer = await self._link.request(forward, wire.Answer)
-            reply = wire.decode_reply(open_answer(answer.sealed, key))
-        except RelayUnreachable:
-            self._forget()
-            raise
-        except PeerError as error:
-            # Said by the hop, or by the relay of a seal that it cannot open. Neither may decide
-            # that a request is refused: only what comes sealed is the relay's own word.
-            self._forget()
-            raise RelayUnreachable(f"through the hop: {error.code}") from None
-        return unless_failed(reply)
-
-
-class _Covered(_Asked):
-    """As hopped, in the rounds of a cover.
-
-    Cells of the smallest size and pages have their places there. What is larger, and what comes
-    first after an absence that everybody sees anyway, is hopped.
-    """
-
-    at_once = 1
-
-    def __init__(self, hopped: _Hopped, cover: Cover) -> None:
-        super().__init__(hopped.is_good)
-        self._hopped = hopped
-        self._cover = cover
-
-    async def ask(self, request: wire.Request) -> wire.Reply:
-        if isinstance(request, wire.Append) and len(request.cell) == MESSAGE_CELL:
-            publish = wire.Publish(0, request.drop_id, request.append_token, request.cell)
-            return await self._cover.cell(lambda: self._hopped.ask(publish))
-        if isinstance(request, wire.Read):
-            return await self._page(request, is_bucket=False)
-        return await self._hopped.ask(request)
-
-    async def catch_up(self, read: wire.Read) -> wire.Cells:
-        return await self._hopped.catch_up(read)
-
-    async def _page(self, read: wire.Read, *, is_bucket: bool) -> wire.Reply:
-        page = wire.Page(0, read.drop_id, read.read_token, read.after)
-        try:
-            return await self._cover.page(lambda: self._hopped.ask(page), is_bucket=is_bucket)
-        except CellTooLarge:
-            return await self._hopped.ask(read)
-
-    async def follow(
-        self, drop_id: bytes, read_token: bytes, after: int
-    ) -> AsyncGenerator[wire.Cells, None]:
-        async with contextlib.aclosing(
-            self._hopped.follow(drop_id, read_token, after)
-        ) as catching_up:
-            async for cells in catching_up:
-                yield cells
-                after = max(after, cells.first + len(cells.cells) - 1)
-                if after >= cells.head:
-                    break
-        while self.is_good():
-            read = wire.Read(0, drop_id, read_token, after, wire.MAX_CELLS, 0)
-            cells = expect(await self._page(read, is_bucket=True), wire.Cells)
-            yield cells
-            after = max(after, cells.first + len(cells.cells) - 1)
-
-
-class _Detour(_Asked):
-    """Over a link, for a while: a hop may be there again."""
-
-    wait_s = HOP_AWAY_S
-
-    def __init__(self, link: Link, is_good: Callable[[], bool]) -> None:
-        super().__init__(is_good)
-        self._link = link
-
-    async def ask(self, request: wire.Request) -> wire.Reply:
-        return await self._link.ask(request)
-
-
-class _Following:
-    """A way to a relay, and on to another one for drops that have moved there."""
-
-    def __init__(self, way: Way, onward: Callable[[DropMoved], Awaitable[Way]]) -> None:
-        self._way = way
-        self._onward = onward
-        self.at_once = way.at_once
-
-    async def request(self, request: wire.Request, answer: type[R]) -> R:
-        return expect(await self.ask(request), answer)
-
-    async def ask(self, request: wire.Request) -> wire.Reply:
-        try:
-            return await self._way.ask(request)
-        except DropMoved as moved:
-            return await (await self._onward(moved)).ask(request)
-
-    async def catch_up(self, read: wire.Read) -> wire.Cells:
-        try:
-            return await self._way.catch_up(read)
-        except DropMoved as moved:
-            return await (await self._onward(moved)).catch_up(read)
-
-    async def follow(
-        self, drop_id: bytes, read_token: bytes, after: int
-    ) -> AsyncGenerator[wire.Cells, None]:
-        way = self._way
-        while True:
-            try:
-                async with contextlib.aclosing(way.follow(drop_id, read_token, after)) as coming:
-                    async for cells in coming:
-                        yield cells
-                        after = max(after, cells.first + len(cells.cells) - 1)
-            except DropMoved as moved:
-                way = await self._onward(moved)
-            else:
-                return
 
 
 class _Sealing(NamedTuple):
@@ -471,7 +264,7 @@ class Routes:
             return await self._follow(to, most - 1)
 
         try:
-            return _Following(await self._way(relay), onward)
+            return Following(await self._way(relay), onward)
         except (RelayUnreachable, RelayKeyChanged):
             if relay not in self.moved or not most:
                 raise
@@ -519,10 +312,10 @@ class Routes:
                 continue
             if not self.period_s:
                 return hopped
-            return _Covered(hopped, self._cover(hop))
+            return Covered(hopped, self._cover(hop))
         if self._is_exposed(relay, hops):
             end = _now() + HOP_AWAY_S
-            return _Detour(await self._link(relay), lambda: _now() < end)
+            return Detour(await self._link(relay), lambda: _now() < end)
         raise failure
 
     def close(self) -> None:
@@ -608,7 +401,7 @@ class Routes:
         now = _now()
         return all(now - self._away_since.get(hop, now) >= HOP_AWAY_S for hop in hops)
 
-    async def _through(self, link: Link, hop: bytes, relay: bytes) -> _Hopped:
+    async def _through(self, link: Link, hop: bytes, relay: bytes) -> Hopped:
         async with self._locks.setdefault(("to", relay), asyncio.Lock()):
             sealing = self._sealings.get(relay)
             if sealing is None or sealing.hop != hop:
@@ -616,7 +409,7 @@ class Routes:
                     raise RelayUnreachable(HopRefused.text, retry_after=REFUSED_S)
                 descriptor = await self._inquire(link, relay)
                 sealing = self._sealings[relay] = _Sealing(hop, descriptor.sealing)
-        return _Hopped(link, relay, sealing.key, lambda: self._forget(relay))
+        return Hopped(link, relay, sealing.key, lambda: self._forget(relay))
 
     def _forget(self, relay: bytes) -> None:
         self._sealings.pop(relay, None)
@@ -668,7 +461,7 @@ class Routes:
         Raises as `to`."""
         if not self.may_be_met(relay):
             self._forget(relay)
-            return isinstance(await self._way(relay), _Hopped | _Covered)
+            return isinstance(await self._way(relay), Hopped | Covered)
         link = await self._link(relay)
         self._where.learn((await link.describe(relay)).address)
         return True

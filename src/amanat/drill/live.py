@@ -21,7 +21,7 @@ from amanat.client.vault import Unlock
 from amanat.drill import seized
 from amanat.drill.attacks import content, device, identifiers, plaintext, unsealed
 from amanat.drill.designs import DESIGNS, buckets_of, deposit
-from amanat.drill.replay import RelayProcess
+from amanat.drill.relays import RelayProcess
 from amanat.drill.search import found
 from amanat.drill.xmpp import client_tls
 from amanat.errors import RelayUnreachable, WrongPassphrase

@@ -27,7 +27,7 @@ from amanat.client.vault import Unlock
 from amanat.drill import records
 from amanat.drill.logged import Logs
 from amanat.drill.process import free_port
-from amanat.drill.replay import RelayProcess
+from amanat.drill.relays import RelayProcess
 from amanat.errors import RelayUnreachable
 from amanat.link import Internet
 from amanat.protocol.descriptor import parse_address

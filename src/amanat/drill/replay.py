@@ -11,53 +11,33 @@ invites (what happens out of band between real people); make groups; talk; repor
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import json
 import multiprocessing
 import multiprocessing.connection
 import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import uvloop
-
-from amanat.client.api import Client
-from amanat.client.vault import Unlock
-from amanat.drill.process import free_port
+from amanat.drill.relays import RELAY_STOP_S, RelayProcess
 from amanat.drill.search import Hit, find_texts
-from amanat.errors import BadArgument, RelayUnreachable, Unavailable
+from amanat.drill.talkers import Order, Task, work
+from amanat.drill.transcripts import Transcript, compare_all
+from amanat.errors import BadArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
 
-    from amanat.drill.traces import Line, Script
+    from amanat.drill.traces import Script
 
-PEOPLE_PER_BUCKET = 32
-"""People sharing a bucket, as the design asks."""
 STALL_S = 120
 """A replay in which nothing arrives for this many seconds has lost something, and ends."""
-RELAY_START_S = 30
-RELAY_STOP_S = 30
-GROUP_NAME = "replay"
-_RELAY = [sys.executable, "-m", "amanat", "--json", "relay"]
-POLL_S = 0.05
-"""How often a wait for another process looks again, in seconds."""
-EXIT_PAUSES_S = (1, 5, 20)
-"""How long who wants to leave waits before they try again, in seconds."""
 SHOWN_HITS = 100
 """Texts found at the relay whose places are told: one is too many already."""
-COUNT_S = 0.5
-"""How often a worker tells how far it is, in seconds."""
 
 
 class Report(NamedTuple):
@@ -96,16 +76,6 @@ class Report(NamedTuple):
     def is_clean(self) -> bool:
         """Whether nothing was lost, duplicated or found."""
         return not (self.lost or self.duplicated or self.relay_plaintext_hits)
-
-
-class Transcript(NamedTuple):
-    """What one person's client shows of one conversation."""
-
-    conversation: tuple[str, ...]
-    shown: list[tuple[str, str]]
-    """(sender, text) in the client's order."""
-    waits_ms: list[int]
-    """From send to transcript, for each message of others."""
 
 
 def replay(
@@ -161,91 +131,6 @@ def replay(
         relay.kill()
         if keep is None:
             shutil.rmtree(root, ignore_errors=True)
-
-
-class RelayProcess:
-    """A relay process with a data directory and a file for all it prints."""
-
-    def __init__(
-        self, directory: Path, *, people: int, region: str = "IR", sources: Sequence[str] = ()
-    ) -> None:
-        """`sources` are the addresses of relays whose drops may move here."""
-        self.directory = directory
-        self.log = directory.with_name(f"{directory.name}-output")
-        self._process: subprocess.Popen[bytes] | None = None
-        made = subprocess.run(  # noqa: S603  # our own program
-            [*_RELAY, "init", str(directory), "--region", region, "--operator", "replay",
-             "--port", str(free_port()), "--buckets", str(-(-people // PEOPLE_PER_BUCKET))],
-            check=True, stdout=subprocess.PIPE,
-        )  # fmt: skip
-        self.address = str(json.loads(made.stdout)["address"])
-        if sources:
-            settings = self.directory / "relay.toml"
-            listed = f"sources = {json.dumps(list(sources))}"
-            text = settings.read_text(encoding="utf-8").replace("# sources = []", listed)
-            settings.write_text(text, encoding="utf-8")
-
-    def hop_to(self, other: RelayProcess) -> None:
-        """Be a hop to another relay, as the relay of an operator of one's own, from the next start
-        on."""
-        file = self.directory / "relay.toml"
-        text = file.read_text(encoding="utf-8")
-        text = text.replace('operator = "replay"', f'operator = "{self.directory.name}"')
-        text = text.replace('# serve = "off"', 'serve = "listed"')
-        text = text.replace("# relays = []", f'relays = ["{other.address}"]')
-        file.write_text(text, encoding="utf-8")
-
-    def program(self) -> tuple[list[str], dict[str, str]]:
-        """The command that runs the relay, and its environment."""
-        return [*_RELAY, "run", str(self.directory)], dict(os.environ)
-
-    @property
-    def written(self) -> list[Path]:
-        """All that it writes: its data directory and what it prints."""
-        return [self.directory, self.log]
-
-    @property
-    def pid(self) -> int:
-        """Of the process, which runs."""
-        if self._process is None:
-            raise RelayUnreachable("it was not started")
-        return self._process.pid
-
-    def run(self) -> None:
-        """Start the relay and wait until it listens. Raises RelayUnreachable."""
-        with self.log.open("ab") as log:
-            begin = log.tell()
-            command, environment = self.program()
-            self._process = subprocess.Popen(  # noqa: S603
-                command, stdout=log, stderr=log, env=environment
-            )
-        deadline = time.monotonic() + RELAY_START_S
-        while time.monotonic() < deadline and self._process.poll() is None:
-            if self.address.encode() in self.log.read_bytes()[begin:]:
-                return
-            time.sleep(POLL_S)
-        self.kill()
-        raise RelayUnreachable(f"the replay's relay did not start: {self.log.read_text()[-500:]}")
-
-    def stop(self) -> None:
-        """End the relay as an operator would."""
-        if self._process is None:
-            return
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(RELAY_STOP_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-    def kill(self) -> None:
-        """End the relay, if it still runs."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-
-    def disk_bytes(self) -> int:
-        """The size of everything in the data directory, in bytes."""
-        return sum(f.stat().st_size for f in self.directory.rglob("*") if f.is_file())
 
 
 class Conductor:
@@ -353,12 +238,12 @@ class Conductor:
 
     def _spawn(self, share: list[str], *, is_new: bool) -> _Handle:
         ours, theirs = self._context.Pipe()
-        task = _Task(
+        task = Task(
             *(self._script, share, self._relay.address, self._root, self._key, is_new),
             lines_per_s=self._lines_per_s / len(self._shares),
             others=self._others,
         )
-        process = self._context.Process(target=_work, args=(theirs, task), daemon=True)
+        process = self._context.Process(target=work, args=(theirs, task), daemon=True)
         process.start()
         theirs.close()
         return _Handle(ours, process)
@@ -435,291 +320,5 @@ def _report(
     )
 
 
-class Compared(NamedTuple):
-    """How transcripts differ from a script: lines that somebody lacks, lines shown too often, lines
-    shown out of place, and whether every transcript is as it should be."""
-
-    lost: int
-    duplicated: int
-    reordered: int
-    equal: bool
-
-
-def compare_all(script: Script, transcripts: list[Transcript]) -> Compared:
-    """What is lost, doubled or out of place, over all conversations."""
-    lost = duplicated = reordered = 0
-    equal = True
-    for conversation, lines in script.conversations.items():
-        expected = [(line.sender, line.text) for line in lines]
-        missing: set[int] = set()
-        seen = [t.shown for t in transcripts if t.conversation == conversation]
-        for shown in seen:
-            gone, extra, moved = compare(expected, shown)
-            missing.update(gone)
-            duplicated += extra
-            reordered += moved
-            equal = equal and shown == expected
-        if len(seen) != len(conversation):
-            missing.update(range(len(expected)))
-        lost += len(missing)
-    return Compared(lost, duplicated, reordered, equal)
-
-
-def compare(
-    expected: list[tuple[str, str]], shown: list[tuple[str, str]]
-) -> tuple[list[int], int, int]:
-    """(indexes of expected lines not shown, lines shown too often, lines shown out of place)."""
-    places: dict[tuple[str, str], list[int]] = {}
-    for index, line in enumerate(expected):
-        places.setdefault(line, []).append(index)
-    extra = 0
-    order: list[int] = []
-    for line in shown:
-        if places.get(line):
-            order.append(places[line].pop(0))
-        else:
-            extra += 1
-    missing = sorted(index for left in places.values() for index in left)
-    moved = sum(1 for before, after in itertools.pairwise(order) if after < before)
-    return missing, extra, moved
-
-
 def _quantile(ordered: list[int], share: float) -> float:
     return float(ordered[min(int(len(ordered) * share), len(ordered) - 1)]) if ordered else 0.0
-
-
-# The worker's side
-
-
-class Order(NamedTuple):
-    """What some people are to do: leave for another relay, or allow regions."""
-
-    people: list[str]
-    exit_to: str = ""
-    regions: tuple[str, ...] = ()
-
-
-class _Task(NamedTuple):
-    """What a worker is told when it starts."""
-
-    script: Script
-    share: list[str]
-    relay: str
-    root: Path
-    key: bytes
-    is_new: bool
-    """Whether its people have still to be made; otherwise they are where a killed worker left
-    them."""
-    lines_per_s: float
-    """How many lines its people say in a second at most; 0: as many as they can."""
-    others: tuple[str, ...]
-    """Further relays that its people name."""
-
-
-def _work(pipe: Connection, task: _Task) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the conductor ends us
-    try:
-        uvloop.run(_Worker(pipe, task).run())
-    except Exception as error:  # noqa: BLE001  # told to the conductor, whose error it becomes
-        pipe.send(("failed", f"{type(error).__name__}: {error}"))
-
-
-class _Worker:
-    """Some of the people, in one event loop."""
-
-    def __init__(self, pipe: Connection, task: _Task) -> None:
-        self._pipe = pipe
-        self._task = task
-        self._script = task.script
-        self._clients: dict[str, Client] = {}
-        self._shown = 0
-        self._made_at: list[float] = []
-        """When each group was made, in Unix seconds: other processes know when all were in."""
-        self._next_turn = 0.0
-
-    async def run(self) -> None:
-        """Go through the phases with the conductor."""
-        for person in self._task.share:
-            self._clients[person] = await self._client(person)
-        for client in self._clients.values():
-            client.start()
-        if self._task.is_new:
-            await self._meet()
-        self._pipe.send(("ready", {"made_at": self._made_at, "ready_at": time.time()}))
-        await self._next()
-        before = [client.traffic() for client in self._clients.values()]
-        talks = [
-            asyncio.create_task(self._talk(person, conversation, lines))
-            for conversation, lines in self._script.conversations.items()
-            for person in self._mine(conversation)
-        ]
-        ticker = asyncio.create_task(self._tell())
-        asked = asyncio.create_task(self._obey())
-        await asyncio.wait([asked, _failure(talks)], return_when=asyncio.FIRST_COMPLETED)
-        if asked.done():
-            asked.result()
-        for task in (*talks, ticker):
-            task.cancel()
-        for outcome in await asyncio.gather(*talks, ticker, return_exceptions=True):
-            if isinstance(outcome, Exception):
-                raise outcome
-        after = [client.traffic() for client in self._clients.values()]
-        transcripts = [
-            self._transcript(person, conversation)
-            for conversation in self._script.conversations
-            for person in self._mine(conversation)
-        ]
-        homes = {person: client.status().relay for person, client in self._clients.items()}
-        for client in self._clients.values():
-            await client.close()
-        self._pipe.send(
-            (
-                "report",
-                {
-                    "transcripts": transcripts,
-                    "homes": homes,
-                    "sent": sum(a[0] - b[0] for a, b in zip(after, before, strict=True)),
-                    "received": sum(a[1] - b[1] for a, b in zip(after, before, strict=True)),
-                },
-            )
-        )
-
-    def _mine(self, people: Iterable[str]) -> list[str]:
-        return [person for person in people if person in self._clients]
-
-    async def _client(self, person: str) -> Client:
-        directory = self._task.root / "people" / person.encode().hex()
-        unlock = Unlock(key=self._task.key)
-        if not self._task.is_new:
-            return Client.open(directory, unlock)
-        client = await Client.create(directory, unlock, name=person, relay=self._task.relay)
-        for relay in self._task.others:
-            await client.set_place(relay)
-        return client
-
-    async def _next(self) -> Any:  # noqa: ANN401  # what the conductor sends
-        return await asyncio.get_running_loop().run_in_executor(None, self._pipe.recv)
-
-    async def _obey(self) -> None:
-        """Do what the conductor says, until it asks to report."""
-        while isinstance(order := await self._next(), Order):
-            for person in self._mine(order.people):
-                client = self._clients[person]
-                if order.exit_to:
-                    await self._exit(client, order.exit_to)
-                else:
-                    client.set_allowed_regions(order.regions)
-
-    @staticmethod
-    async def _exit(client: Client, relay: str) -> None:
-        for pause in (*EXIT_PAUSES_S, None):
-            try:
-                await client.exit(relay)
-            except Unavailable:  # everybody is on the line at once, as rarely in life
-                if pause is None:
-                    raise
-                await asyncio.sleep(pause)
-            else:
-                return
-
-    async def _meet(self) -> None:
-        """Exchange invites through the conductor, as people do out of band, and make the groups."""
-        pairs = _pairs(self._script)
-        mine = [pair for pair in pairs if pair[0] in self._clients]
-        self._pipe.send(("links", {pair: self._clients[pair[0]].invite() for pair in mine}))
-        links = await self._next()
-        for pair in pairs:
-            if pair[1] in self._clients:
-                self._clients[pair[1]].accept(links[pair])
-        for one, other in pairs:
-            for person, contact in ((one, other), (other, one)):
-                if person in self._clients:
-                    await self._know(self._clients[person], contact)
-        for conversation in self._script.conversations:
-            if len(conversation) > 2 and conversation[0] in self._clients:  # noqa: PLR2004
-                self._made_at.append(time.time())
-                self._clients[conversation[0]].create_group(GROUP_NAME, conversation[1:])
-        for conversation in self._script.conversations:
-            for person in self._mine(conversation):
-                await self._find(person, conversation)
-
-    @staticmethod
-    async def _know(client: Client, name: str) -> None:
-        while name not in {contact.name for contact in client.contacts()}:
-            await client.changed()
-
-    async def _find(self, person: str, conversation: tuple[str, ...]) -> bytes:
-        """The gid of a conversation at one of its people, once all are in."""
-        client = self._clients[person]
-        name = _name_for(person, conversation)
-        while True:
-            for view in client.conversations():
-                if view.name == name and len(view.people) == len(conversation):
-                    return view.gid
-            await client.changed()
-
-    async def _talk(self, person: str, conversation: tuple[str, ...], lines: list[Line]) -> None:
-        """Say this person's lines, each when all before it are shown."""
-        client = self._clients[person]
-        gid = await self._find(person, conversation)
-        told = 0
-        while told < len(lines):
-            shown = client.count(gid)
-            self._shown += shown - told
-            told = shown
-            if told < len(lines) and lines[told].sender == person:
-                await self._wait_for_turn()
-                client.send(gid, lines[told].text)
-            else:
-                await client.changed()
-
-    async def _wait_for_turn(self) -> None:
-        """Where people are to talk no faster than so many lines a second, wait."""
-        if self._task.lines_per_s:
-            now = time.monotonic()
-            self._next_turn = max(self._next_turn, now) + 1 / self._task.lines_per_s
-            await asyncio.sleep(self._next_turn - now)
-
-    async def _tell(self) -> None:
-        while True:
-            self._pipe.send(("count", {"shown": self._shown}))
-            await asyncio.sleep(COUNT_S)
-
-    def _transcript(self, person: str, conversation: tuple[str, ...]) -> Transcript:
-        client = self._clients[person]
-        gid = client.conversation(_name_for(person, conversation)).gid
-        messages = client.messages(gid)
-        return Transcript(
-            conversation,
-            shown=[(message.sender, message.text) for message in messages],
-            waits_ms=[m.kept_at - m.sent_at for m in messages if not m.is_own],
-        )
-
-
-def _name_for(person: str, conversation: tuple[str, ...]) -> str:
-    """What a person's client calls a conversation."""
-    if len(conversation) > 2:  # noqa: PLR2004  # a group
-        return GROUP_NAME
-    return conversation[0] if person == conversation[1] else conversation[1]
-
-
-def _failure(tasks: list[asyncio.Task[None]]) -> asyncio.Future[None]:
-    """Done as soon as one of the tasks has failed."""
-    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def look(task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None and not failed.done():
-            failed.set_result(None)
-
-    for task in tasks:
-        task.add_done_callback(look)
-    return failed
-
-
-def _pairs(script: Script) -> list[tuple[str, str]]:
-    """Who has to meet whom, the inviter first: in a group, its maker and everyone else."""
-    found: dict[tuple[str, str], None] = {}
-    for conversation in script.conversations:
-        for other in conversation[1:]:
-            found[conversation[0], other] = None
-    return list(found)

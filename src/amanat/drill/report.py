@@ -14,7 +14,7 @@ from amanat.drill.words import ENGLISH, PERSIAN
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from amanat.drill.drill import Report, Result
+    from amanat.drill.figures import Report, Result
     from amanat.drill.words import Words
 
 COLUMNS = (

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from amanat.drill.replay import RelayProcess
+    from amanat.drill.relays import RelayProcess
 
 REGION_BYTES = 64 * 1024 * 1024
 """Memory copied at once, in bytes."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from amanat.client.routes import CURSOR_STEP
+from amanat.client.ways import CURSOR_STEP
 from amanat.drill.designs import HIDDEN
 
 if TYPE_CHECKING:
