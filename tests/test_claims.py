@@ -12,7 +12,7 @@ import pytest
 from amanat.client import api, claims
 from amanat.client.claims import SUSPENSE_MS
 from amanat.client.rules import roster, saying
-from amanat.client.rules.chains import MAX_SKIPPED
+from amanat.client.rules.posting import MAX_SKIPPED
 from amanat.client.unit import Unit
 from amanat.errors import CopiedVault, HeardOtherwise, LabelTaken
 from amanat.protocol import codec

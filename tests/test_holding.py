@@ -116,7 +116,7 @@ async def test_all_that_is_done_with_words_is_held(
     await world.settle()
     first, second = (one.id for one in alice.client.messages(alice.gid("bob")))
     posted: list[CellKind] = []
-    post = alice.client._chains.post
+    post = alice.client._conversations.posting.post
 
     def record(
         unit: Unit, gid: bytes, to: Peer, kind: CellKind, payload: bytes, **rest: object
@@ -124,7 +124,7 @@ async def test_all_that_is_done_with_words_is_held(
         posted.append(kind)
         return post(unit, gid, to, kind, payload, **rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(alice.client._chains, "post", record)
+    monkeypatch.setattr(alice.client._conversations.posting, "post", record)
     gid = alice.gid("bob")
     alice.client.react(gid, first, "👍")
     alice.client.edit(gid, second, "other words")

@@ -118,8 +118,8 @@ class Lossy:
 def count_kinds(person: Person, monkeypatch: pytest.MonkeyPatch) -> Counter[CellKind]:
     """The kinds of pair cells that somebody makes from now on."""
     kinds: Counter[CellKind] = Counter()
-    chains = person.client._chains
-    post = chains.post
+    posting = person.client._conversations.posting
+    post = posting.post
 
     def counted(
         unit: Unit, gid: bytes, to: Peer, kind: CellKind, payload: bytes, **rest: object
@@ -127,7 +127,7 @@ def count_kinds(person: Person, monkeypatch: pytest.MonkeyPatch) -> Counter[Cell
         kinds[kind] += 1
         return post(unit, gid, to, kind, payload, **rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(chains, "post", counted)
+    monkeypatch.setattr(posting, "post", counted)
     return kinds
 
 

@@ -10,8 +10,8 @@ import pytest
 from amanat.client.holding import HOLD, PATIENCE_MS
 from amanat.client.repeats import PAUSE_MS
 from amanat.client.rules import roster
-from amanat.client.rules.chains import MAX_SKIPPED
 from amanat.client.rules.files import file_drop, file_keys
+from amanat.client.rules.posting import MAX_SKIPPED
 from amanat.errors import LabelTaken, NoSuchDrop, RelayBusy
 from amanat.protocol import wire
 from amanat.protocol.cells import LARGE_CELL

@@ -341,7 +341,9 @@ async def test_a_claim_to_be_elsewhere_costs_a_question_and_accuses_nobody(world
     for number in range(4):
         claimed = Epoch(view.epoch, bytes([number] * 8))
         with mallory.client._unit() as unit:
-            mallory.client._chains.post(unit, gid, to, CellKind.NOTICE, b"", epoch=claimed)
+            mallory.client._conversations.posting.post(
+                unit, gid, to, CellKind.NOTICE, b"", epoch=claimed
+            )
         await world.pass_time(30)
     await world.settle()
     assert alice.client._conversations.roster.group(gid) == before

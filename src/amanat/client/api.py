@@ -38,7 +38,6 @@ from amanat.client.routes import AUTO, OFF, TRANSPORTS, Proposed, Routes, inquir
 from amanat.client.rules import joining, roster
 from amanat.client.rules.asking import ASK_MS
 from amanat.client.rules.chains import (
-    MAX_SKIPPED,
     FromClaim,
     FromHelper,
     FromInvite,
@@ -46,6 +45,7 @@ from amanat.client.rules.chains import (
     FromLost,
 )
 from amanat.client.rules.joining import AnnouncedWelcome
+from amanat.client.rules.posting import MAX_SKIPPED
 from amanat.client.rules.rejoining import Try
 from amanat.client.surroundings import MACHINE, Surroundings
 from amanat.client.transcript import Transcript

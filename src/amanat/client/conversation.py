@@ -54,6 +54,7 @@ class Conversations:
         self.outbox = base.outbox
         self.cursors = base.cursors
         self.chains = base.chains
+        self.posting = base.posting
         self.gaps = base.gaps
         self.sent = base.sent
         self.claims = base.claims

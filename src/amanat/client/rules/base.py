@@ -16,6 +16,7 @@ from amanat.client.rules.chains import Chains
 from amanat.client.rules.cursors import Cursors
 from amanat.client.rules.gaps import Gaps
 from amanat.client.rules.outbox import Outbox
+from amanat.client.rules.posting import Posting
 from amanat.client.rules.sent import Sent
 from amanat.client.whereabouts import Whereabouts
 
@@ -38,6 +39,7 @@ class Base:
         self.outbox = Outbox(places)
         self.cursors = Cursors(vault, me)
         self.chains = Chains(vault, me, outbox=self.outbox, cursors=self.cursors)
+        self.posting = Posting(self.outbox)
         self.gaps = Gaps(vault)
         self.sent = Sent(vault)
         self.claims = Claims(vault, self.chains, me)

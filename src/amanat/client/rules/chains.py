@@ -1,10 +1,9 @@
-"""Chains: under which labels the next cells for us come, and under which ours leave.
+"""Chains: under which labels the next cells for us come.
 
-Outgoing, a payload is sealed once for each recipient under the next one-time secret of the pair
-chain and put into the outbox. Incoming, every label of our own bucket is looked up among those that
-may come next; what is not found is other people's and is forgotten. A cell can come before we know
-of its chain, because we are still to join or to read a Commit: when a chain begins, the bucket is
-read again from where it may have been used first.
+Every label of our own bucket is looked up among those that may come next; what is not found is
+other people's and is forgotten. A cell can come before we know of its chain, because we are still
+to join or to read a Commit: when a chain begins, the bucket is read again from where it may have
+been used first. What leaves by a chain, `posting.py` seals.
 
 Memory (`_labels`, `_windows`) mirrors the vault and is dropped when a unit of work fails.
 """
@@ -20,7 +19,6 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 from amanat.client.rules.outbox import sealed_for
 from amanat.client.rules.pairs import Pairs, open_asking, seal_asking
 from amanat.errors import InvalidCell, InvalidMessage
-from amanat.protocol import codec
 from amanat.protocol.cells import LABEL_BYTES, one_time, open_cell
 from amanat.protocol.drops import expand
 from amanat.protocol.kinds import lane_of
@@ -30,9 +28,8 @@ from amanat.protocol.labels import (
     Lane,
     Window,
     chain_root,
-    step,
 )
-from amanat.protocol.messages import MAX_SEEN, Epoch, PairCell, Seen, decode_pair_cell
+from amanat.protocol.messages import PairCell, decode_pair_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -45,11 +42,7 @@ if TYPE_CHECKING:
     from amanat.client.vault import Vault
     from amanat.protocol import wire
     from amanat.protocol.identity import Address
-    from amanat.protocol.messages import CellKind
 
-JITTER_MS = 20
-"""Copies of one message leave at random times within this many milliseconds, so that they do not
-arrive as one burst. It hides little (the hop and the bucket do the hiding) and costs little."""
 PAST_MS = 14 * 86_400_000
 """How long what comes by a chain that has ended is recognised, in milliseconds: as long as cells
 rest in a bucket (MESSAGE_RETENTION_DAYS)."""
@@ -71,11 +64,6 @@ MAX_REACH = 8_192
 CLAIMS_AHEAD = 256
 """Claims beyond our own that are looked for, and own ones whose content is kept: those of eight
 months, of a vault that claims once a day."""
-MAX_SKIPPED = 16
-"""Most labels of one chain passed over because a relay says that they are taken, until it takes a
-cell: far fewer than WINDOW, so a liar cannot push the chain out of its recipient's sight."""
-MAX_SKIPPED_CALLS = 4
-"""The same in the lane of calls, whose window is smaller."""
 
 
 class FromPair(NamedTuple):
@@ -202,83 +190,6 @@ class Chains:
     def _forget(self) -> None:
         self._labels = None
         self._windows.clear()
-
-    # Outgoing
-
-    def post(
-        self,
-        unit: Unit,
-        gid: bytes,
-        to: Peer,
-        kind: CellKind,
-        payload: bytes,
-        *,
-        epoch: Epoch,
-        seen: Iterable[Seen] = (),
-    ) -> bool:
-        """Step the pair chain to a person and deposit a payload with them.
-
-        False when there is no chain to them (a large group: its epoch drop is the way).
-        """
-        row = unit.db.execute(
-            "SELECT chain FROM chain_out WHERE gid = ? AND identity = ? AND lane = ?",
-            (gid, to.identity, lane_of(kind)),
-        ).fetchone()
-        if row is None:
-            return False
-        secret, after = step(row[0])
-        unit.db.execute(
-            "UPDATE chain_out SET chain = ? WHERE gid = ? AND identity = ? AND lane = ?",
-            (after, gid, to.identity, lane_of(kind)),
-        )
-        read = list(seen)[:MAX_SEEN]
-        told = self._outbox.tell(unit, to.identity, MAX_SEEN - len(read))
-        cell = PairCell(kind, payload, [*told, *read], epoch)
-        self._outbox.deposit(
-            unit,
-            to.addresses,
-            secret,
-            codec.encode(cell),
-            purpose="cell",
-            about=gid,
-            due_at=unit.now + secrets.randbelow(JITTER_MS),
-            recipient=to.identity,
-        )
-        return True
-
-    def seal_again(self, unit: Unit, row: int, addresses: list[Address]) -> bool:
-        """A relay says that the label of a cell in the outbox is taken: seal it under the
-        chain's next one. False where that was done often enough, or cannot be."""
-        db = unit.db
-        gid, identity, payload = db.execute(
-            "SELECT about, recipient, payload FROM outbox WHERE id = ?", (row,)
-        ).fetchone()
-        lane = lane_of(decode_pair_cell(payload).kind)
-        passed_over = db.execute(
-            "SELECT payload, skipped FROM outbox WHERE about = ? AND recipient = ? AND skipped > 0"
-            " AND purpose = 'cell'",
-            (gid, identity),
-        ).fetchall()
-        skipped = sum(
-            many for one, many in passed_over if lane_of(decode_pair_cell(one).kind) == lane
-        )
-        chain = db.execute(
-            "SELECT chain FROM chain_out WHERE gid = ? AND identity = ? AND lane = ?",
-            (gid, identity, lane),
-        ).fetchone()
-        if chain is None or skipped >= _MOST_SKIPPED[lane]:
-            return False
-        secret, after = step(chain[0])
-        db.execute(
-            "UPDATE chain_out SET chain = ? WHERE gid = ? AND identity = ? AND lane = ?",
-            (after, gid, identity, lane),
-        )
-        db.execute(
-            "UPDATE outbox SET relay = ?, request = ?, other_relay = ?, other_request = ?,"
-            " secret = ?, skipped = skipped + 1 WHERE id = ?",
-            (*sealed_for(addresses, secret, payload), secret, row),
-        )
-        return True
 
     # Between our own device and a copy of it
 
@@ -708,7 +619,6 @@ class Chains:
 
 
 _REACH = {Lane.WORDS: WINDOW, Lane.CALLS: CALL_WINDOW}
-_MOST_SKIPPED = {Lane.WORDS: MAX_SKIPPED, Lane.CALLS: MAX_SKIPPED_CALLS}
 
 
 def _asked(way: bytes, number: int) -> bytes:

@@ -75,7 +75,7 @@ class Saying:
     def __init__(self, base: Base, *, roster: Roster, epochs: Epochs) -> None:
         self._outbox = base.outbox
         self._cursors = base.cursors
-        self._chains = base.chains
+        self._posting = base.posting
         self._engine = base.engine
         self._me = base.me
         self._read = base.read
@@ -271,7 +271,7 @@ class Saying:
         seen = [
             self._cursors.seen_in(drop.drop_id) for _, drop in self._epochs.epoch_drops(gid)[-2:]
         ]
-        return self._chains.post(
+        return self._posting.post(
             unit,
             gid,
             to,
@@ -338,4 +338,4 @@ class Saying:
             return False
         peers = self._roster.others(self._roster.group(gid))
         peer = next((p for p in peers if p.identity == recipient), None)
-        return peer is not None and self._chains.seal_again(unit, row, peer.addresses)
+        return peer is not None and self._posting.seal_again(unit, row, peer.addresses)
