@@ -47,6 +47,7 @@ from amanat.protocol.messages import (
     Epoch,
     FileRef,
     Fragment,
+    FragmentKind,
     Held,
     KeyPackages,
     KeyPackagesWanted,
@@ -157,7 +158,9 @@ DECODERS = {
     "fragment": _record(
         pieces._fragments,
         InvalidCell,
-        Fragment(1, 7, [piece_hash(b"one"), piece_hash(b"two")], 1, b"two", bytes(64)),
+        Fragment(
+            FragmentKind.COMMIT, 7, [piece_hash(b"one"), piece_hash(b"two")], 1, b"two", bytes(64)
+        ),
     ),
     "Welcome reference": _record(
         hearing._welcomes, InvalidMessage, WelcomeRef(bytes(16), _FILE, "club", bytes(32))

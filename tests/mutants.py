@@ -941,8 +941,8 @@ MUTANTS = [
     ),
     Mutant(
         "members make admins by asking them in",
-        'return policy.may_add == "members" and safe',
-        'return policy.may_add == "members"',
+        "return policy.may_add == Who.MEMBERS and safe",
+        "return policy.may_add == Who.MEMBERS",
         ["test_rights.py::test_member_who_may_add_makes_no_admins"],
     ),
     Mutant(
@@ -1211,7 +1211,7 @@ MUTANTS = [
     ),
     Mutant(
         "who wants to be asked is in the group at once",
-        "if self._offers.adds == ASK:",
+        "if self._offers.adds is ASK:",
         "if not sender:",
         [
             "test_offers.py::test_who_is_asked_is_in_no_group_and_answers_nothing_until_they_have_said_yes"

@@ -19,6 +19,7 @@ from amanat.protocol.messages import (
     Envelope,
     FileRef,
     Fragment,
+    FragmentKind,
     Leave,
     Policy,
     decode_envelope,
@@ -174,23 +175,25 @@ def test_fragment_is_one_of_its_pieces() -> None:
     pieces = [piece_hash(b"one"), piece_hash(b"two")]
     for index, data in ((0, b"two"), (1, b"one"), (2, b"two"), (0, b"")):
         with pytest.raises(ValueError, match="piece"):
-            Fragment(1, 0, pieces, index, data, bytes(64))
+            Fragment(FragmentKind.COMMIT, 0, pieces, index, data, bytes(64))
 
 
 def test_fragments_of_one_whole_know_each_other() -> None:
     pieces = [piece_hash(b"one"), piece_hash(b"two")]
-    first = Fragment(1, 0, pieces, 0, b"one", bytes(64))
-    assert first.whole == Fragment(1, 0, pieces, 1, b"two", bytes(64)).whole
+    first = Fragment(FragmentKind.COMMIT, 0, pieces, 0, b"one", bytes(64))
+    assert first.whole == Fragment(FragmentKind.COMMIT, 0, pieces, 1, b"two", bytes(64)).whole
     for other in (
-        Fragment(1, 0, pieces[:1], 0, b"one", bytes(64)),
-        Fragment(1, 1, pieces, 0, b"one", bytes(64)),
-        Fragment(2, 0, pieces, 0, b"one", bytes(64)),
+        Fragment(FragmentKind.COMMIT, 0, pieces[:1], 0, b"one", bytes(64)),
+        Fragment(FragmentKind.COMMIT, 1, pieces, 0, b"one", bytes(64)),
+        Fragment(FragmentKind.MESSAGE, 0, pieces, 0, b"one", bytes(64)),
     ):
         assert other.whole != first.whole
 
 
 def test_too_many_fragments_are_refused() -> None:
-    many = Fragment(1, 0, [piece_hash(b"x")] * (MAX_FRAGMENTS + 1), 0, b"x", bytes(64))
+    many = Fragment(
+        FragmentKind.COMMIT, 0, [piece_hash(b"x")] * (MAX_FRAGMENTS + 1), 0, b"x", bytes(64)
+    )
     assert not try_one(DECODERS["fragment"], codec.encode(many))
 
 

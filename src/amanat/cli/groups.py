@@ -127,7 +127,7 @@ def adds(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
         if args.adds is not None:
             client.set_adds(args.adds)
-        means = {
+        means: dict[str, str] = {
             JOIN: "when a contact adds you to a group, you are in it",
             ASK: "when a contact adds you to a group, you are asked: see `amanat group offers`",
         }

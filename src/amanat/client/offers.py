@@ -8,6 +8,7 @@ may commit.
 
 from __future__ import annotations
 
+from enum import StrEnum, unique
 from typing import TYPE_CHECKING, NamedTuple
 
 from amanat.errors import BadArgument, UnknownConversation
@@ -16,7 +17,18 @@ if TYPE_CHECKING:
     from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
-JOIN, ASK = "join", "ask"
+
+@unique
+class Adds(StrEnum):
+    """What happens when a contact adds us to a group."""
+
+    JOIN = "join"
+    """We are in it."""
+    ASK = "ask"
+    """The person is asked."""
+
+
+JOIN, ASK = Adds
 MAX_OFFERS = 64
 """Most offers, and most Welcomes not fetched yet, of one contact; more are dropped."""
 
@@ -42,16 +54,16 @@ class Offers:
         self._read = vault.read
 
     @property
-    def adds(self) -> str:
-        """What happens when a contact adds us to a group: JOIN or ASK."""
+    def adds(self) -> Adds:
+        """What happens when a contact adds us to a group."""
         try:
-            return self._vault.get("adds").decode()
+            return Adds(self._vault.get("adds").decode())
         except KeyError:
             return JOIN
 
     def choose(self, unit: Unit, adds: str) -> None:
         """Say it, for all adds from now on. Raises BadArgument."""
-        if adds not in (JOIN, ASK):
+        if adds not in set(Adds):
             raise BadArgument(f"adds are {JOIN} or {ASK}")
         unit.put("adds", adds.encode())
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from amanat.client.unit import Unit
     from amanat.client.vault import Vault
+    from amanat.protocol.messages import FragmentKind
 
 FRAGMENT_BYTES = MAX_PAYLOAD - 128 - 18 * MAX_FRAGMENTS
 """Bytes of a Commit in one cell, leaving room for the fragment's own fields."""
@@ -64,7 +65,9 @@ class EpochDrop:
         """Its id and tokens."""
         return epoch_drop(self.secret, self.region)
 
-    def cut(self, kind: int, data: bytes, *, leaf: int, sign: Callable[[bytes], bytes]) -> Cut:
+    def cut(
+        self, kind: FragmentKind, data: bytes, *, leaf: int, sign: Callable[[bytes], bytes]
+    ) -> Cut:
         """The cells of a Commit or a message by this leaf; `sign` signs with its signature key."""
         pieces = [data[i : i + FRAGMENT_BYTES] for i in range(0, len(data), FRAGMENT_BYTES)]
         hashes = [piece_hash(piece) for piece in pieces]

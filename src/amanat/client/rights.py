@@ -21,7 +21,14 @@ from amanat.protocol.identity import (
     decode_leaf,
     leave_text,
 )
-from amanat.protocol.messages import CommitInfo, Leave, Policy, decode_commit_info, decode_policy
+from amanat.protocol.messages import (
+    CommitInfo,
+    Leave,
+    Policy,
+    Who,
+    decode_commit_info,
+    decode_policy,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,11 +121,11 @@ def may(
             # Members make no admins: neither by asking back in one who is still listed, nor, while
             # the lowest leaf rules for want of one, by filling a lower leaf.
             safe = in_charge <= set(policy.admins) and whom not in policy.admins
-            return policy.may_add == "members" and safe
+            return policy.may_add == Who.MEMBERS and safe
         case Deed.REMOVE:
-            return policy.may_remove == "members" and whom not in in_charge
+            return policy.may_remove == Who.MEMBERS and whom not in in_charge
         case Deed.RENAME:
-            return policy.may_rename == "members"
+            return policy.may_rename == Who.MEMBERS
         case Deed.ADMINISTER | Deed.PLACE:
             return False
         case _:

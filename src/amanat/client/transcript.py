@@ -11,6 +11,7 @@ known from then on for the stretches beside it, until a message comes or goes.
 
 from __future__ import annotations
 
+from enum import StrEnum, unique
 from typing import TYPE_CHECKING, NamedTuple, Self, assert_never
 
 from amanat.errors import AmbiguousName, BadArgument, UnknownMessage
@@ -101,18 +102,33 @@ class Entry(NamedTuple):
         """Its number in its author's count."""
         return self.position.seq
 
-    def state(self, *, is_saying: bool) -> str:
-        """How far an own text has come: `waiting`, `queued`, `sent`, `delivered` or `undelivered`.
+    def state(self, *, is_saying: bool) -> Progress:
+        """How far an own text has come.
 
         `is_saying` is whether not all is out yet that we have said in its conversation.
         """
         if self.is_delivered:
-            return "delivered"
+            return Progress.DELIVERED
         if self.is_waiting:
-            return "waiting"
+            return Progress.WAITING
         if not self.is_counted:
-            return "undelivered"
-        return "queued" if is_saying else "sent"
+            return Progress.UNDELIVERED
+        return Progress.QUEUED if is_saying else Progress.SENT
+
+
+@unique
+class Progress(StrEnum):
+    """How far an own text has come."""
+
+    WAITING = "waiting"
+    """It is said once the conversation is in step again."""
+    QUEUED = "queued"
+    SENT = "sent"
+    """A relay has it."""
+    DELIVERED = "delivered"
+    """Everybody has it."""
+    UNDELIVERED = "undelivered"
+    """Not everybody has it, and it is said no longer."""
 
 
 class Newest(NamedTuple):

@@ -18,7 +18,7 @@ from amanat.drill.death import Connection, Died, Fuse
 from amanat.drill.network import WHO, Network
 from amanat.protocol import codec
 from amanat.protocol.cells import LABEL_BYTES, seal
-from amanat.protocol.messages import COMMIT_FRAGMENT, Fragment, piece_hash
+from amanat.protocol.messages import COMMIT_FRAGMENT, Fragment, FragmentKind, piece_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -162,7 +162,7 @@ class Person:
         gid: bytes,
         data: bytes,
         *,
-        kind: int = COMMIT_FRAGMENT,
+        kind: FragmentKind = COMMIT_FRAGMENT,
         of: Sequence[bytes] = (),
         index: int = 0,
         leaf: int | None = None,

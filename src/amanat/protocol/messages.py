@@ -6,8 +6,8 @@ Nothing here is ever seen by a relay.
 from __future__ import annotations
 
 import hashlib
-from enum import IntEnum
-from typing import Annotated, Literal, TypeAlias
+from enum import IntEnum, StrEnum, unique
+from typing import Annotated
 
 import msgspec
 
@@ -383,8 +383,12 @@ class Declined(codec.Record, frozen=True):
     leave: Leave
 
 
-Who: TypeAlias = Literal["admins", "members"]
-"""Who may do something in a group; admins always may."""
+@unique
+class Who(StrEnum):
+    """Who may do something in a group; admins always may."""
+
+    ADMINS = "admins"
+    MEMBERS = "members"
 
 
 class Policy(codec.Record, frozen=True):
@@ -399,17 +403,27 @@ class Policy(codec.Record, frozen=True):
     relay: RelayAddress
     """Where the epoch drops are."""
     region: Region
-    may_add: Who = "admins"
-    may_remove: Who = "admins"
+    may_add: Who = Who.ADMINS
+    may_remove: Who = Who.ADMINS
     """Who may put others out; an admin is put out by admins only."""
-    may_rename: Who = "admins"
+    may_rename: Who = Who.ADMINS
+
+
+@unique
+class FragmentKind(IntEnum):
+    """What a piece in an epoch drop is of."""
+
+    COMMIT = 1
+    MESSAGE = 2
+    """An application message."""
+    HELD = 3
+    """Where one is to be fetched (Held)."""
 
 
 class Fragment(codec.Record, frozen=True):
     """The payload of a cell in an epoch drop: one piece of a Commit or of a message."""
 
-    kind: Annotated[int, msgspec.Meta(ge=1, le=3)]
-    """1: Commit, 2: application message, 3: where one is to be fetched (Held)."""
+    kind: FragmentKind
     leaf: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
     """The author's, in the epoch of the drop."""
     pieces: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=MAX_FRAGMENTS)]
@@ -449,9 +463,7 @@ class KnockReply(codec.Record, frozen=True):
     name: Name
 
 
-COMMIT_FRAGMENT = 1
-MESSAGE_FRAGMENT = 2
-HELD_FRAGMENT = 3
+COMMIT_FRAGMENT, MESSAGE_FRAGMENT, HELD_FRAGMENT = FragmentKind
 
 HOLDS = "holds"
 BEFORE = "before"
@@ -467,7 +479,7 @@ def piece_hash(data: bytes) -> bytes:
     return hashlib.sha256(b"amanat piece" + data).digest()[:16]
 
 
-def whole_name(kind: int, leaf: int, pieces: list[bytes]) -> bytes:
+def whole_name(kind: FragmentKind, leaf: int, pieces: list[bytes]) -> bytes:
     """What stands for a whole in what the author of its pieces signs."""
     head = bytes([kind]) + leaf.to_bytes(4, "big")
     return hashlib.sha256(b"amanat whole" + head + b"".join(pieces)).digest()
@@ -509,7 +521,7 @@ def decode_policy(data: bytes) -> Policy:
     if bool(policy.direct) == bool(policy.name):
         raise InvalidCommit  # a group has a name, and two people have their own
     settings = {policy.may_add, policy.may_remove, policy.may_rename}
-    if policy.direct and settings != {"admins"}:
+    if policy.direct and settings != {Who.ADMINS}:
         raise InvalidCommit  # nobody has such rights there, so there is nothing to set
     return policy
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from amanat.client.rules.outbox import Purpose
     from amanat.client.rules.roster import Roster
     from amanat.client.unit import Memory, Unit
-    from amanat.protocol.messages import Fragment
+    from amanat.protocol.messages import Fragment, FragmentKind
 
 
 class Epochs:
@@ -141,7 +141,7 @@ class Epochs:
         unit: Unit,
         gid: bytes,
         group: Group,
-        kind: int,
+        kind: FragmentKind,
         data: bytes,
         *,
         of: str = "attempt",
@@ -172,7 +172,7 @@ class Epochs:
         unit: Unit,
         place: EpochDrop,
         relay: RelayAddress,
-        kind: int,
+        kind: FragmentKind,
         data: bytes,
         *,
         leaf: int,

@@ -37,8 +37,6 @@ from amanat.protocol.identity import (
 from amanat.protocol.kinds import CELL_KINDS, KINDS, Blocked, known, known_cell
 from amanat.protocol.messages import (
     BEFORE,
-    COMMIT_FRAGMENT,
-    HELD_FRAGMENT,
     HOLDS,
     MARK_BYTES,
     MAX_KEY_PACKAGES,
@@ -49,6 +47,7 @@ from amanat.protocol.messages import (
     Declined,
     Envelope,
     Epoch,
+    FragmentKind,
     KeyPackages,
     KeyPackagesWanted,
     Kind,
@@ -141,19 +140,20 @@ class Hearing:
                 piece = place.open(cell)
             except InvalidCell:
                 continue  # junk of somebody who knows the drop; skipped alike by every member
-            if piece.kind == COMMIT_FRAGMENT:
+            if piece.kind is FragmentKind.COMMIT:
                 self._epochs.was_shown(unit, gid, piece)
             data = self._pieces.take(unit, place.drop.drop_id, piece)
             if data is None:
                 continue
-            if piece.kind == COMMIT_FRAGMENT:
-                self._commits.take_commit(unit, gid, epoch, data)
-            elif not self._roster.is_followed(gid):
-                continue
-            elif piece.kind == HELD_FRAGMENT:
-                self._expect_held(unit, gid, b"", data, Epoch(0, bytes(8)))
-            else:
-                self.receive(unit, gid, data)
+            match piece.kind:
+                case FragmentKind.COMMIT:
+                    self._commits.take_commit(unit, gid, epoch, data)
+                case FragmentKind.HELD:
+                    self._expect_held(unit, gid, b"", data, Epoch(0, bytes(8)))
+                case FragmentKind.MESSAGE:
+                    self.receive(unit, gid, data)
+                case _:
+                    assert_never(piece.kind)
             self.drain(unit)
 
     def receive(self, unit: Unit, gid: bytes, message: bytes) -> None:

@@ -275,7 +275,7 @@ class Joining:
         offer = Offer(
             ref.group, sender, ref.name, codec.encode(ref.file), ref.key_package, told_at=unit.now
         )
-        if self._offers.adds == ASK:
+        if self._offers.adds is ASK:
             if self._offers.keep(unit, offer):
                 unit.events.append(Offered(ref.group, sender))
             return

@@ -27,6 +27,7 @@ from amanat.protocol.messages import (
     Declined,
     Kind,
     Leave,
+    Who,
 )
 
 if TYPE_CHECKING:
@@ -101,10 +102,7 @@ class Wishes:
         """Say who may add, remove and rename: `may_add`, `may_remove`, `may_rename`, each "admins"
         or "members". Raises NotAMember, NotAdmin or BadArgument."""
         self._roster.require(gid, Deed.ADMINISTER)
-        if set(roles) - {"may_add", "may_remove", "may_rename"} or set(roles.values()) - {
-            "admins",
-            "members",
-        }:
+        if set(roles) - {"may_add", "may_remove", "may_rename"} or set(roles.values()) - set(Who):
             raise BadArgument("add, remove and rename are for admins or members")
         self._commits.wish(
             unit, gid, Wish.ROLES, json.dumps(roles, sort_keys=True).encode(), due_at=unit.now
