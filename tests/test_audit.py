@@ -21,8 +21,8 @@ from amanat.protocol import tlog, wire
 from amanat.protocol.cells import HANDSHAKE_CELL, LABEL_BYTES, MESSAGE_CELL
 from amanat.protocol.drops import Drop, derive_drop, token_hash
 from amanat.protocol.ledger import origin
-from amanat.region.audit import Audit, Report, free_pages, open_report, sign_report
-from amanat.region.page import page
+from amanat.region.audit import Audit, Fault, Report, free_pages, open_report, sign_report
+from amanat.region.page import _LANGUAGES, page
 from amanat.relay import home
 from amanat.relay.drops import DAY_S, Drops
 from amanat.relay.ledger import Ledger
@@ -93,6 +93,11 @@ def live(directory: Path, rng: random.Random) -> Path:
 
 def audit(directory: Path, older: bytes = b"") -> Report:
     return Audit(directory, now=NOW).run(older)
+
+
+def test_each_language_has_words_for_each_fault() -> None:
+    for words in _LANGUAGES:
+        assert set(words.kinds) == set(Fault)
 
 
 def kinds(report: Report) -> set[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from contextlib import closing
+from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -68,6 +69,29 @@ _FILES = {
 """What may be in a relay's directory, beside move certificates."""
 
 
+@unique
+class Fault(StrEnum):
+    """What an audit can find that should not be."""
+
+    FOREIGN_DROP = "foreign-drop"
+    LEFTOVER = "leftover"
+    KEY_LEFT = "key-left"
+    NOT_IN_LEDGER = "not-in-ledger"
+    MISSING_DROP = "missing-drop"
+    WRONG_COUNT = "wrong-count"
+    WRONG_DIGEST = "wrong-digest"
+    DOES_NOT_OPEN = "does-not-open"
+    CELL_WITHOUT_DROP = "cell-without-drop"
+    CELL_WITHOUT_KEY = "cell-without-key"
+    KEY_WITHOUT_DROP = "key-without-drop"
+    OVERDUE = "overdue"
+    LEDGER = "ledger"
+    BROKEN_ORDER = "broken-order"
+    BROKEN_CERTIFICATE = "broken-certificate"
+    UNKNOWN_FILE = "unknown-file"
+    REMAINS = "remains"
+
+
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file that rests in the directory."""
 
@@ -77,7 +101,8 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Something that should not be: its kind, how often, and what some of them are."""
+    """Something that should not be: its kind, how often, and what some of them are. A report of a
+    later version may have kinds that are no Fault."""
 
     kind: str
     count: int
@@ -189,7 +214,7 @@ class Audit:
             ],
         )
 
-    def _note(self, kind: str, example: str) -> None:
+    def _note(self, kind: Fault, example: str) -> None:
         self._found.setdefault(kind, []).append(example)
 
     # Moves
@@ -200,7 +225,7 @@ class Audit:
             try:
                 order = open_order(record.order)
             except AmanatError:
-                self._note("broken-order", record.move.hex())
+                self._note(Fault.BROKEN_ORDER, record.move.hex())
                 continue
             is_certified = self._is_certified(record.move, record.order)
             if not record.is_source:
@@ -219,10 +244,10 @@ class Audit:
         try:
             _, statement, _ = open_certificate(file.read_bytes())
         except BrokenCertificate:
-            self._note("broken-certificate", file.name)
+            self._note(Fault.BROKEN_CERTIFICATE, file.name)
             return False
         if statement.order != order:
-            self._note("broken-certificate", file.name)
+            self._note(Fault.BROKEN_CERTIFICATE, file.name)
         return statement.order == order
 
     # The ledger
@@ -234,21 +259,23 @@ class Audit:
         try:
             signed = tlog.open_checkpoint(note, origin(self._key), self._key) if note else signed
         except AmanatError:
-            self._note("ledger", "its checkpoint is not signed by this relay")
+            self._note(Fault.LEDGER, "its checkpoint is not signed by this relay")
         kept = tlog.open_checkpoint(older, origin(self._key), self._key) if older else signed
         roots = dict.fromkeys((signed.size, kept.size), b"")
         growing, size = tlog.Growing(), 0
         roots[0] = tlog.EMPTY_ROOT
         for entry in reader.entries(0):
             if not replay_onto(self._accounts, entry):
-                self._note("ledger", f"entry {size} cannot follow those before it")
+                self._note(Fault.LEDGER, f"entry {size} cannot follow those before it")
             growing.add(encode_entry(entry))
             size += 1
             if size in roots:
                 roots[size] = growing.root()
         for checkpoint in (signed, kept):
             if roots[checkpoint.size] != checkpoint.root:
-                self._note("ledger", f"its first {checkpoint.size} entries are not what was signed")
+                self._note(
+                    Fault.LEDGER, f"its first {checkpoint.size} entries are not what was signed"
+                )
         return size, signed.root, note.decode()
 
     # Drops and cells
@@ -298,28 +325,28 @@ class Audit:
                     self._note(kind, _short(record))
         for one in missing:
             if one not in seen:
-                self._note("missing-drop", one.hex()[:16])
+                self._note(Fault.MISSING_DROP, one.hex()[:16])
 
-    def _wrong(self, record: DropRecord, counted: Counted) -> list[str]:
+    def _wrong(self, record: DropRecord, counted: Counted) -> list[Fault]:
         """What is wrong with a drop, by ledger and region."""
         account = self._accounts.get(drop_hash(record.drop_id))
-        wrong = [] if self._may_rest(record.drop_id) else ["foreign-drop"]
+        wrong = [] if self._may_rest(record.drop_id) else [Fault.FOREIGN_DROP]
         if record.state == GONE:
             is_left = counted.cells and record.move not in self._under_way
             told = account is not None and not account.is_here
-            return wrong + ["leftover"] * bool(is_left) + ["not-in-ledger"] * (not told)
+            return wrong + [Fault.LEFTOVER] * bool(is_left) + [Fault.NOT_IN_LEDGER] * (not told)
         if not _adds_up(record, counted):
-            wrong.append("wrong-count")
+            wrong.append(Fault.WRONG_COUNT)
         ends_before = (self._now - GRACE_S) // DAY_S - record.retention_days
         is_overdue = counted.oldest_day is not None and counted.oldest_day < ends_before
         if is_overdue:
-            wrong.append("overdue")
+            wrong.append(Fault.OVERDUE)
         elif counted.keyless:
-            wrong.append("cell-without-key")
+            wrong.append(Fault.CELL_WITHOUT_KEY)
         if record.state == HERE and account is not None and not account.is_here:
-            wrong.append("leftover")
+            wrong.append(Fault.LEFTOVER)
         elif record.state == HERE and not agree(account, record):
-            wrong.append("not-in-ledger")
+            wrong.append(Fault.NOT_IN_LEDGER)
         return wrong
 
     def _may_rest(self, drop_id: bytes) -> bool:
@@ -344,13 +371,13 @@ class Audit:
             try:
                 (plain,) = unwrap_all([cell], keys, record.bound, after=seq - 1)
             except StoreDamaged:
-                self._doubt("does-not-open", reader, record, seq)
+                self._doubt(Fault.DOES_NOT_OPEN, reader, record, seq)
                 continue
             if not hmac.compare_digest(next_digest(before, plain), after):
-                self._doubt("wrong-digest", reader, record, seq)
+                self._doubt(Fault.WRONG_DIGEST, reader, record, seq)
         return len(seqs)
 
-    def _doubt(self, kind: str, reader: SqliteReader, record: DropRecord, seq: int) -> None:
+    def _doubt(self, kind: Fault, reader: SqliteReader, record: DropRecord, seq: int) -> None:
         """A cell is not what it should be, if it has not ended meanwhile."""
         day = (reader.link(record, seq) or (b"", None, b""))[1]
         ends_before = (self._now + DAY_S) // DAY_S - record.retention_days
@@ -362,7 +389,7 @@ class Audit:
         for kind, number in reader.strays():
             name, _, move = kind.partition(" ")
             if not move or int(move) not in self._under_way:
-                self._note(name, f"drop {number}")
+                self._note(Fault(name), f"drop {number}")
 
     # Files and pages
 
@@ -374,7 +401,7 @@ class Audit:
             if name.startswith("move-") and path.suffix == ".certificate":
                 kind = "certificate"
             if not kind:
-                self._note("unknown-file", name)
+                self._note(Fault.UNKNOWN_FILE, name)
             told.append(File(name, path.lstat().st_size, kind or "unknown"))
         return told
 
@@ -389,7 +416,7 @@ class Audit:
             for number, data in free_pages(path):
                 count += 1
                 if data.strip(b"\0"):
-                    self._note("remains", f"{name}, page {number}")
+                    self._note(Fault.REMAINS, f"{name}, page {number}")
         return count
 
 

@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
+from amanat.region.audit import Fault
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from amanat.region.audit import Report
 
@@ -38,7 +40,7 @@ class _Words(NamedTuple):
     lead: str
     clean: str
     wrong: str
-    kinds: dict[str, str]
+    kinds: Mapping[str, str]
     other: str
     cannot: str
     limits: tuple[str, ...]
@@ -71,23 +73,23 @@ _ENGLISH = _Words(
     clean="Nothing was found that should not be there.",
     wrong="What should not be",
     kinds={
-        "foreign-drop": "drops of another region that came by no move",
-        "leftover": "drops that have gone, or have ended, and still hold cells",
-        "key-left": "keys of drops that have gone",
-        "not-in-ledger": "drops of which the ledger tells nothing, or something else",
-        "missing-drop": "drops that are here by the ledger, and are not",
-        "wrong-count": "drops that hold other cells than they say",
-        "wrong-digest": "cells that are not what the digest goes on with",
-        "does-not-open": "cells that do not open",
-        "cell-without-drop": "cells that belong to no drop",
-        "cell-without-key": "cells whose key is destroyed before their time",
-        "key-without-drop": "keys that belong to no drop",
-        "overdue": "drops whose cells should have ended",
-        "ledger": "faults of the ledger",
-        "broken-order": "moves without a signed order",
-        "broken-certificate": "certificates that do not hold",
-        "unknown-file": "files that are none of a relay's",
-        "remains": "free pages that are not empty",
+        Fault.FOREIGN_DROP: "drops of another region that came by no move",
+        Fault.LEFTOVER: "drops that have gone, or have ended, and still hold cells",
+        Fault.KEY_LEFT: "keys of drops that have gone",
+        Fault.NOT_IN_LEDGER: "drops of which the ledger tells nothing, or something else",
+        Fault.MISSING_DROP: "drops that are here by the ledger, and are not",
+        Fault.WRONG_COUNT: "drops that hold other cells than they say",
+        Fault.WRONG_DIGEST: "cells that are not what the digest goes on with",
+        Fault.DOES_NOT_OPEN: "cells that do not open",
+        Fault.CELL_WITHOUT_DROP: "cells that belong to no drop",
+        Fault.CELL_WITHOUT_KEY: "cells whose key is destroyed before their time",
+        Fault.KEY_WITHOUT_DROP: "keys that belong to no drop",
+        Fault.OVERDUE: "drops whose cells should have ended",
+        Fault.LEDGER: "faults of the ledger",
+        Fault.BROKEN_ORDER: "moves without a signed order",
+        Fault.BROKEN_CERTIFICATE: "certificates that do not hold",
+        Fault.UNKNOWN_FILE: "files that are none of a relay's",
+        Fault.REMAINS: "free pages that are not empty",
     },
     other="other faults",
     cannot="What this cannot show",
@@ -164,23 +166,23 @@ _PERSIAN = _Words(
     clean="چیزی که نباید باشد یافت نشد.",
     wrong="آنچه نباید باشد",
     kinds={
-        "foreign-drop": "صندوق‌هایی از منطقه‌ای دیگر که با هیچ جابه‌جایی نیامده‌اند",
-        "leftover": "صندوق‌هایی که رفته یا پایان یافته‌اند و هنوز خانه دارند",
-        "key-left": "کلیدهای صندوق‌هایی که رفته‌اند",
-        "not-in-ledger": "صندوق‌هایی که دفتر چیزی، یا همان چیز را، از آن‌ها نمی‌گوید",
-        "missing-drop": "صندوق‌هایی که به گفتهٔ دفتر اینجایند و نیستند",
-        "wrong-count": "صندوق‌هایی که خانه‌هایشان با آنچه می‌گویند یکی نیست",
-        "wrong-digest": "خانه‌هایی که با چکیده نمی‌خوانند",
-        "does-not-open": "خانه‌هایی که باز نمی‌شوند",
-        "cell-without-drop": "خانه‌هایی که از آنِ هیچ صندوقی نیستند",
-        "cell-without-key": "خانه‌هایی که کلیدشان پیش از وقت نابود شده است",
-        "key-without-drop": "کلیدهایی که از آنِ هیچ صندوقی نیستند",
-        "overdue": "صندوق‌هایی که خانه‌هایشان باید پایان یافته باشند",
-        "ledger": "خطاهای دفتر",
-        "broken-order": "جابه‌جایی‌های بی دستور امضاشده",
-        "broken-certificate": "گواهی‌هایی که درست نیستند",
-        "unknown-file": "پرونده‌هایی که از آنِ رله نیستند",
-        "remains": "صفحه‌های آزادی که خالی نیستند",
+        Fault.FOREIGN_DROP: "صندوق‌هایی از منطقه‌ای دیگر که با هیچ جابه‌جایی نیامده‌اند",
+        Fault.LEFTOVER: "صندوق‌هایی که رفته یا پایان یافته‌اند و هنوز خانه دارند",
+        Fault.KEY_LEFT: "کلیدهای صندوق‌هایی که رفته‌اند",
+        Fault.NOT_IN_LEDGER: "صندوق‌هایی که دفتر چیزی، یا همان چیز را، از آن‌ها نمی‌گوید",
+        Fault.MISSING_DROP: "صندوق‌هایی که به گفتهٔ دفتر اینجایند و نیستند",
+        Fault.WRONG_COUNT: "صندوق‌هایی که خانه‌هایشان با آنچه می‌گویند یکی نیست",
+        Fault.WRONG_DIGEST: "خانه‌هایی که با چکیده نمی‌خوانند",
+        Fault.DOES_NOT_OPEN: "خانه‌هایی که باز نمی‌شوند",
+        Fault.CELL_WITHOUT_DROP: "خانه‌هایی که از آنِ هیچ صندوقی نیستند",
+        Fault.CELL_WITHOUT_KEY: "خانه‌هایی که کلیدشان پیش از وقت نابود شده است",
+        Fault.KEY_WITHOUT_DROP: "کلیدهایی که از آنِ هیچ صندوقی نیستند",
+        Fault.OVERDUE: "صندوق‌هایی که خانه‌هایشان باید پایان یافته باشند",
+        Fault.LEDGER: "خطاهای دفتر",
+        Fault.BROKEN_ORDER: "جابه‌جایی‌های بی دستور امضاشده",
+        Fault.BROKEN_CERTIFICATE: "گواهی‌هایی که درست نیستند",
+        Fault.UNKNOWN_FILE: "پرونده‌هایی که از آنِ رله نیستند",
+        Fault.REMAINS: "صفحه‌های آزادی که خالی نیستند",
     },
     other="خطاهای دیگر",
     cannot="آنچه این صفحه نمی‌تواند نشان دهد",
