@@ -29,7 +29,7 @@ from amanat.drill.relays import RelayProcess
 from amanat.protocol.rounds import PERIODS_S
 
 if TYPE_CHECKING:
-    from amanat.client.api import Client
+    from amanat.client.sdk.client import Client
 
 Figures = defaultdict[str, list[float]]
 COVERED_S = 900.0
@@ -51,7 +51,7 @@ async def people(root: Path, how: str, addresses: list[str], many: int) -> list[
     found = await meet(root, addresses[0], many, fallback=addresses[1])
     for person in found:
         if how == "direct":
-            await person.set_hop("off")
+            await person.hopping.set_hop("off")
         if person.status().transport != how:
             raise AssertionError(person.status())
     return found
@@ -79,7 +79,7 @@ async def count_bytes(figures: Figures, root: Path, how: str, addresses: list[st
         for a, b in itertools.combinations(range(NEIGHBOURS), 2):
             sender = found[a]
             gid = sender.contact(f"person {b}").conversation
-            sender.send(gid, "What a person says to another, of usual length.")
+            sender.chat(gid).send("What a person says to another, of usual length.")
             sent += 1
             await asyncio.sleep(1.0)
         await asyncio.sleep(RECEIPTS_S)
@@ -105,21 +105,21 @@ async def covered(figures: Figures, root: Path, period_s: int, addresses: list[s
         alice, bob = await people(root, "hopped", [home, fallback], 2)
         await asyncio.sleep(RECEIPTS_S)
         for person in (alice, bob):
-            await person.set_cover(period_s)
+            await person.hopping.set_cover(period_s)
         await asyncio.sleep(2 * period_s)
         gid, texts = alice.contacts()[0].conversation, arrivals(bob)
         began, up, down = time.monotonic(), first.up + second.up, first.down + second.down
         while time.monotonic() - began < COVERED_S:
             await asyncio.sleep(random.uniform(0, period_s))
             said = time.monotonic()
-            alice.send(gid, "What a person says to another, of usual length.")
+            alice.chat(gid).send("What a person says to another, of usual length.")
             await anext(texts)
             figures[f"covered, {period_s} s: one word, s"].append(time.monotonic() - said)
         days = 2 * (time.monotonic() - began) / 86_400
         up, down = first.up + second.up - up, first.down + second.down - down
         figures[f"covered, {period_s} s: MiB up a person a day"].append(up / days / 2**20)
         figures[f"covered, {period_s} s: MiB down a person a day"].append(down / days / 2**20)
-        cost = alice.cover_cost()
+        cost = alice.hopping.cover_cost()
         figures[f"covered, {period_s} s: MiB up, as `cover` says"].append(cost.up_bytes / 2**20)
         figures[f"covered, {period_s} s: MiB down, as `cover` says"].append(cost.down_bytes / 2**20)
         for person in (alice, bob):

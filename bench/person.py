@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 import uvloop
 from machine import Noise, spread, table
 
-from amanat.client.api import Client
 from amanat.client.events import TextArrived
+from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock
 from amanat.drill.relays import RelayProcess
 
@@ -86,7 +86,7 @@ async def one_at_a_time(alice: Client, bob: Client) -> tuple[float, float]:
     waits = []
     for number in range(SINGLE):
         began = time.perf_counter()
-        alice.send(gid, f"message number {number}")
+        alice.chat(gid).send(f"message number {number}")
         await anext(texts)
         waits.append(1000 * (time.perf_counter() - began))
     await alice.close()
@@ -134,7 +134,7 @@ async def send_fast(figures: Figures, root: Path, relay: str, seconds: float) ->
     pipe.send(BURST)
     began = time.perf_counter()
     for number in range(BURST):
-        alice.send(gid, f"burst number {number}")
+        alice.chat(gid).send(f"burst number {number}")
         await asyncio.sleep(0)
     came = await loop.run_in_executor(None, pipe.recv)
     figures["burst of one sender, messages/s"].append(BURST / (came[-1] - began))
@@ -144,7 +144,7 @@ async def send_fast(figures: Figures, root: Path, relay: str, seconds: float) ->
     began = time.perf_counter()
     for number in range(total):
         await asyncio.sleep(max(0, began + number / RATE - time.perf_counter()))
-        alice.send(gid, f"message number {number}")
+        alice.chat(gid).send(f"message number {number}")
     sent = time.perf_counter()
     came = await loop.run_in_executor(None, pipe.recv)
     lags = [1000 * (at - began - number / RATE) for number, at in enumerate(came)]
@@ -165,7 +165,7 @@ async def come_back(figures: Figures, root: Path, relay: str, queued: int) -> No
     gid = alice.contacts()[0].conversation
     await bob.close()
     for number in range(queued):
-        alice.send(gid, f"message number {number}")
+        alice.chat(gid).send(f"message number {number}")
         await asyncio.sleep(0)
     await alice.flushed()
     await alice.close()
@@ -236,7 +236,9 @@ async def count_bytes(figures: Figures, root: Path, relay: str) -> None:
         texts = itertools.cycle((arrivals(b), arrivals(a)))
         up, down = meter.up, meter.down
         for number in range(MESSAGES):
-            (b if number % 2 else a).send(gid, "What a person says to another, of usual length.")
+            (b if number % 2 else a).chat(gid).send(
+                "What a person says to another, of usual length."
+            )
             await anext(next(texts))
         note_day(figures, "answered", meter.up - up, meter.down - down, MESSAGES)
         await asyncio.sleep(RECEIPTS_S)
@@ -244,7 +246,7 @@ async def count_bytes(figures: Figures, root: Path, relay: str) -> None:
         for number, sender in enumerate(people):
             for other in range(number + 1, NEIGHBOURS):
                 gid = sender.contact(f"person {other}").conversation
-                sender.send(gid, "What a person says to another, of usual length.")
+                sender.chat(gid).send("What a person says to another, of usual length.")
                 sent += 1
         await asyncio.sleep(RECEIPTS_S)
         note_day(figures, "alone", meter.up - up, meter.down - down, sent)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from machine import Noise, spread, table
 
-from amanat.client.api import Client
+from amanat.client.sdk.client import Client
 from amanat.client.transcript import After, Around, Before, Newest, Share
 from amanat.client.vault import Unlock
 from amanat.drill.relays import RelayProcess
@@ -90,23 +90,27 @@ async def fill(directory: Path, relay: str) -> bytes:
 
 def calls(client: Client, gid: bytes) -> dict[str, Callable[[], object]]:
     """What is measured: first what reads a whole conversation, then what reads a part of it."""
-    everything = client.messages(gid)
+    everything = client.chat(gid).messages()
     middle, last = everything[MANY // 2], everything[-1]
     return {
-        "a whole conversation": lambda: client.messages(gid),
-        "a page: the newest": lambda: client.history(gid, Newest(), many=PAGE),
-        "a page: before the middle": lambda: client.history(
-            gid, Before(middle.position), many=PAGE
+        "a whole conversation": lambda: client.chat(gid).messages(),
+        "a page: the newest": lambda: client.chat(gid).history(Newest(), many=PAGE),
+        "a page: before the middle": lambda: client.chat(gid).history(
+            Before(middle.position), many=PAGE
         ),
-        "a page: after the middle": lambda: client.history(gid, After(middle.position), many=PAGE),
-        "a page: around a message": lambda: client.history(gid, Around(middle.id), many=PAGE),
-        "a page: at half of the scroll bar": lambda: client.history(gid, Share(0.5), many=PAGE),
-        "one message by event": lambda: client.message_at(gid, last.row),
-        "one message by id": lambda: client.message(gid, middle.id),
+        "a page: after the middle": lambda: client.chat(gid).history(
+            After(middle.position), many=PAGE
+        ),
+        "a page: around a message": lambda: client.chat(gid).history(Around(middle.id), many=PAGE),
+        "a page: at half of the scroll bar": lambda: client.chat(gid).history(
+            Share(0.5), many=PAGE
+        ),
+        "one message by event": lambda: client.chat(gid).message_at(last.row),
+        "one message by id": lambda: client.chat(gid).message(middle.id),
         "all conversations": client.conversations,
-        "one conversation": lambda: client.view(gid),
+        "one conversation": lambda: client.chat(gid).view(),
         "all summaries": client.summaries,
-        "one summary": lambda: client.summary(gid),
+        "one summary": lambda: client.chat(gid).summary(),
         "all that is unread": client.unread,
     }
 

@@ -23,8 +23,8 @@ from pathlib import Path
 import uvloop
 from machine import Noise, table
 
-from amanat.client.api import Client
 from amanat.client.events import TextArrived
+from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock
 from amanat.drill.relays import RelayProcess
 
@@ -74,7 +74,7 @@ async def speak(alice: Client, bob: Client, file: asyncio.Task[None]) -> list[fl
     waits = []
     while not file.done():
         began = time.perf_counter()
-        alice.send(gid, f"said at {began}")
+        alice.chat(gid).send(f"said at {began}")
         await anext(texts)
         waits.append(time.perf_counter() - began)
         await asyncio.sleep(random.uniform(*EVERY_S))  # when somebody speaks
@@ -100,7 +100,7 @@ async def measure(root: Path, relay: str, rate: int, size: int) -> list[list[str
         ref = alice._conversations.files.put_file(unit, os.urandom(size))
 
     async def fetch() -> None:
-        await bob._fetch_file(ref)
+        await bob._fetches.fetch_file(ref)
 
     rows = []
     for way, work in (("sent", alice.flushed), ("fetched", fetch)):

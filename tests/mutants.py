@@ -169,16 +169,16 @@ MUTANTS = [
     ),
     Mutant(
         "a file whose label is taken is sent the same way again",
-        '                unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))\n                self._warn_of(\n                    unit, row.relay, LabelTaken.code, "of a file',
-        '                self._send_later(unit, row, None)\n                self._warn_of(\n                    unit, row.relay, LabelTaken.code, "of a file',
+        '                unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))\n                self._conversations.warnings.warn_of(\n                    unit, row.relay, LabelTaken.code, "of a file',
+        '                self._send_later(unit, row, None)\n                self._conversations.warnings.warn_of(\n                    unit, row.relay, LabelTaken.code, "of a file',
         [
             "test_labels_taken.py::test_file_whose_label_is_said_to_be_taken_is_told_and_not_sent_all_the_time"
         ],
     ),
     Mutant(
         "a held word whose label is taken is sent the same way again",
-        '                unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))\n                self._warn_of(\n                    unit, row.relay, LabelTaken.code, "of a held',
-        '                self._send_later(unit, row, None)\n                self._warn_of(\n                    unit, row.relay, LabelTaken.code, "of a held',
+        '                unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))\n                self._conversations.warnings.warn_of(\n                    unit, row.relay, LabelTaken.code, "of a held',
+        '                self._send_later(unit, row, None)\n                self._conversations.warnings.warn_of(\n                    unit, row.relay, LabelTaken.code, "of a held',
         [
             "test_labels_taken.py::test_held_word_whose_label_is_said_to_be_taken_is_held_anew_and_told"
         ],
@@ -261,7 +261,7 @@ MUTANTS = [
     ),
     Mutant(
         "covered, a receipt takes the place of a word",
-        "is_silent = bool(self._routes.period_s and self._outbox_holds_any())",
+        "is_silent = bool(self._routes.period_s and self._sending.holds_any())",
         "is_silent = False",
         ["test_routes.py::test_covered_words_go_before_receipts"],
     ),
@@ -533,8 +533,8 @@ MUTANTS = [
     ),
     Mutant(
         "an answer counts for whatever has the number of the request now",
-        "                if not self._awaits(unit, row):\n",
-        "                if False:\n",
+        "            if not self._awaits(unit, row):\n",
+        "            if False:\n",
         ["test_labels_taken.py::test_answer_to_a_request_that_was_taken_back_counts_for_no_other"],
     ),
     Mutant(
@@ -1077,8 +1077,8 @@ MUTANTS = [
     ),
     Mutant(
         "outbox row gone when the relay is away",
-        "                    continue  # not answered: it goes out again over the next link",
-        '                    unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))\n                    continue',
+        "                continue  # not answered: it goes out again over the next link",
+        '                unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))\n                continue',
         ["test_world.py::test_all_agree_and_nothing_is_lost_or_doubled"],
     ),
     Mutant(
@@ -1243,7 +1243,7 @@ MUTANTS = [
     ),
     Mutant(
         "nobody is told that a word waits",
-        'if client.view(gid).state == "astray":',
+        'if client.chat(gid).view().state == "astray":',
         "if not gid:",
         ["test_cli.py::test_what_is_said_out_of_step_is_kept_and_told_so"],
     ),
@@ -1748,8 +1748,8 @@ MUTANTS = [
     ),
     Mutant(
         "an epoch drop that has ended is not made again",
-        "                    if isinstance(answer, NoSuchDrop) and row.tries >= ENDED_TRIES:\n",
-        "                    if False:\n",
+        "                if isinstance(answer, NoSuchDrop) and row.tries >= ENDED_TRIES:\n",
+        "                if False:\n",
         ["test_members.py::test_epoch_drop_that_a_relay_has_ended_is_made_again"],
     ),
     Mutant(
@@ -1862,14 +1862,14 @@ MUTANTS = [
     ),
     Mutant(
         "a group is as much as a person",
-        "            [c for c in views if c.is_direct and _typed(c.name) == wanted],\n",
-        "            [c for c in views if _typed(c.name) == wanted],\n",
+        "            [c for c in views if c.is_direct and typed(c.name) == wanted],\n",
+        "            [c for c in views if typed(c.name) == wanted],\n",
         ["test_names.py::test_a_group_catches_nothing_that_is_meant_for_a_person"],
     ),
     Mutant(
         "a name goes before an id",
         "        found = [c for c in contacts if c.id == wanted]\n",
-        "        found = [c for c in contacts if _typed(c.name) == wanted]\n",
+        "        found = [c for c in contacts if typed(c.name) == wanted]\n",
         ["test_names.py::test_an_id_wins_over_any_name"],
     ),
     Mutant(
@@ -1892,8 +1892,8 @@ MUTANTS = [
     ),
     Mutant(
         "a relay's lies are one warning with everybody's",
-        "self._conversations.warnings.warn(unit, None, code, detail, whom=relay)",
-        "self._conversations.warnings.warn(unit, None, code, detail)",
+        "self.warn(unit, None, code, detail, whom=relay)",
+        "self.warn(unit, None, code, detail)",
         ["test_warnings.py::test_a_relay_that_lies_all_the_time_is_told_of_once"],
     ),
 ]

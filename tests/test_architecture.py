@@ -29,7 +29,12 @@ SHELLS = {
     *("drill/process.py", "drill/recorded.py"),
 }
 """Where the real clock may be read."""
-LAST_RESORTS = {"cli/ending.py": 1, "client/api.py": 1, "drill/talkers.py": 1}
+LAST_RESORTS = {
+    "bots.py": 2,
+    "cli/ending.py": 1,
+    "client/shell/runtime.py": 1,
+    "drill/talkers.py": 1,
+}
 """How many handlers of any error each shell may have: where nobody else could still tell of it."""
 
 

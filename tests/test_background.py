@@ -31,7 +31,7 @@ import zxingcpp
 from amanat import background, cli, front
 from amanat.background import MAX_FRONTS, Front
 from amanat.client import vault
-from amanat.client.api import Client
+from amanat.client.sdk.client import Client
 from amanat.errors import (
     BackgroundBusy,
     BackgroundGone,

@@ -35,12 +35,12 @@ class Split(NamedTuple):
 
     @property
     def branches(self) -> Branches:
-        return self.people[0].client._conversations.branches
+        return self.people[0].rules.conversations.branches
 
     def vote(self, who: str, whose: str) -> Vote:
         """What somebody says: that this one's Commit was the first."""
         person = next(each for each in self.people if each.name == who)
-        engine, signer = person.client._engine, person.client._me.signer
+        engine, signer = person.rules.engine, person.rules.me.signer
         name = name_of(self.commits[whose])
         text = vote_text(self.gid, self.epoch, name)
         return Vote(self.epoch, signer, name, engine.sign(signer, text))
@@ -67,7 +67,7 @@ class Split(NamedTuple):
 
     def go_over(self) -> None:
         """Let the first of them have gone on by bob's Commit."""
-        first = self.people[0].client._conversations
+        first = self.people[0].rules.conversations
         with self.people[0].client._unit() as unit:
             alice, bob = self.commits["alice"], self.commits["bob"]
             first.branches.swap(unit, self.gid, self.epoch, alice, bob)
@@ -82,7 +82,7 @@ async def split(
     people = await world.friends(*names)
     gid = await world.group("g", *people)
     for person in people[1:]:
-        people[0].client.set_admin(gid, person.name)
+        people[0].client.chat(gid).set_admin(person.name)
         await world.settle()
     for person in people:
         await person.sleep()
@@ -90,16 +90,16 @@ async def split(
     commits = {}
     for person in people:
         if person.name in removes:
-            talk = person.client._conversations
+            talk = person.rules.conversations
             gone = [p for p in talk.roster.group(gid).people if p.leaf.name == removes[person.name]]
             with person.client._unit():
-                made = person.client._engine.commit(
+                made = person.rules.engine.commit(
                     gid, removes=[p.leaf_index for p in gone], update=True, aad=NO_LEAVES
                 )
-                person.client._engine.clear_pending(gid)
+                person.rules.engine.clear_pending(gid)
             commits[person.name] = made.commit
     first = people[0].client
-    epoch = first.view(gid).epoch
+    epoch = first.chat(gid).view().epoch
     own = commits[ours or names[0]]
     with first._unit() as unit:
         first._conversations.lineages.goes_on(unit, gid, epoch, own, is_read=True)
@@ -132,17 +132,17 @@ async def test_nobody_votes_for_another_and_nobody_who_was_not_there(world: Worl
     parted = await split(world, "alice", "bob", "carol")
     right = parted.vote("carol", "bob")
     stranger = await world.person("eve")
-    signer = stranger.client._me.signer
+    signer = stranger.rules.me.signer
     text = vote_text(parted.gid, parted.epoch, right.commit)
     for wrong in (
-        Vote(right.epoch, parted.people[1].client._me.signer, right.commit, right.signature),
+        Vote(right.epoch, parted.people[1].rules.me.signer, right.commit, right.signature),
         Vote(right.epoch, right.signer, bytes(32), right.signature),
-        Vote(right.epoch, signer, right.commit, stranger.client._engine.sign(signer, text)),
+        Vote(right.epoch, signer, right.commit, stranger.rules.engine.sign(signer, text)),
         Vote(right.epoch + 7, right.signer, right.commit, right.signature),
     ):
         parted.take(wrong)
     assert [v.signer for v in parted.branches.votes(parted.gid, parted.epoch)] == [
-        parted.people[0].client._me.signer
+        parted.people[0].rules.me.signer
     ]
 
 
@@ -219,8 +219,8 @@ async def test_what_is_kept_of_one_epoch_has_a_bound(world: World) -> None:
     for number in range(3 * MAX_VOTES_EACH):
         name = bytes([number] * 32)
         text = vote_text(parted.gid, parted.epoch, name)
-        signer = carol.client._me.signer
-        signature = carol.client._engine.sign(signer, text)
+        signer = carol.rules.me.signer
+        signature = carol.rules.engine.sign(signer, text)
         parted.take(Vote(parted.epoch, signer, name, signature))
     assert len(parted.branches.votes(parted.gid, parted.epoch)) == 1 + MAX_VOTES_EACH
 
@@ -243,7 +243,7 @@ async def test_whatever_is_said_both_sides_draw_one_conclusion(world: World) -> 
 
 async def test_an_hour_is_an_hour_though_the_clock_was_set_back(world: World) -> None:
     parted = await split(world, "alice", "bob", "carol")
-    talk, db = parted.people[0].client._conversations, parted.people[0].db
+    talk, db = parted.people[0].rules.conversations, parted.people[0].db
     years = 10 * 365 * 86_400_000
     with parted.people[0].client._unit() as unit:
         db.execute("UPDATE sibling SET known_at = known_at + ?", (years,))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amanat.client import api, branches
+from amanat.client import branches
 from amanat.client.rules import chains as rules
 from amanat.client.rules import roster
 from amanat.drill import copied
@@ -34,19 +34,19 @@ def agree_on_chains(people: Iterable[Person]) -> None:
     for one, other in itertools.permutations(people, 2):
         rows = one.db.execute(
             "SELECT gid, lane, chain FROM chain_out WHERE identity = ?",
-            (other.client._me.identity,),
+            (other.rules.me.identity,),
         ).fetchall()
-        home = other.client._me.home
+        home = other.rules.me.home
         for gid, lane, chain in rows:
-            if not other.client._conversations.roster.is_active(gid):
+            if not other.rules.conversations.roster.is_active(gid):
                 continue
             secret, _ = step(chain)
             label = one_time(secret, region=home.region, drop_id=home.bucket.drop_id).label
-            found = other.client._chains._known().get(label)
+            found = other.rules.chains._known().get(label)
             assert found is not None, (one.name, other.name, Lane(lane))
             assert found.chain is not None
             assert (found.chain.gid, found.chain.lane) == (gid, lane)
-            assert found.chain not in other.client._chains._past
+            assert found.chain not in other.rules.chains._past
 
 
 def chains(person: Person, gid: bytes, lane: Lane = Lane.WORDS) -> dict[bytes, bytes]:
@@ -72,7 +72,7 @@ class Refreshes(History):
     async def happen(self, person: Person) -> None:
         rng, client = self.world.rng, person.client
         gids = [view.gid for view in client.conversations() if view.state == "active"]
-        gids = [gid for gid in gids if len(client.view(gid).people) > 1]
+        gids = [gid for gid in gids if len(client.chat(gid).view().people) > 1]
         if gids and not person.is_doomed and rng.random() < 0.2:
             refresh(person, rng.choice(gids))
             await self.world.pass_time(0)
@@ -103,19 +103,19 @@ async def test_who_comes_back_and_who_stays_hear_each_other_at_once(world: World
         world.network.weather = STORM
         refresh(carol, gid)
         with alice.client._unit() as unit:
-            alice.client._conversations.astray.go_astray(
+            alice.rules.conversations.astray.go_astray(
                 unit, gid, why, is_restart=why == "copied-vault"
             )
         refresh(bob, gid)
         await world.settle()
         world.network.weather = CALM
         for person in people:
-            person.client.send(gid, f"{number} of {person.name}")
+            person.client.chat(gid).send(f"{number} of {person.name}")
         await world.settle()
         agree_on_chains(people)
         last = {f"{number} of {person.name}" for person in people}
         for person in people:
-            assert {m.text for m in person.client.messages(gid)[-3:]} == last
+            assert {m.text for m in person.client.chat(gid).messages()[-3:]} == last
 
 
 async def test_chain_begins_anew_when_either_end_renews_its_keys_and_else_goes_on(
@@ -128,13 +128,13 @@ async def test_chain_begins_anew_when_either_end_renews_its_keys_and_else_goes_o
     refresh(alice, gid)
     await world.settle()
     now = chains(bob, gid)
-    assert now[alice.client._me.identity] != of_bob[alice.client._me.identity]
-    assert now[carol.client._me.identity] == of_bob[carol.client._me.identity]
+    assert now[alice.rules.me.identity] != of_bob[alice.rules.me.identity]
+    assert now[carol.rules.me.identity] == of_bob[carol.rules.me.identity]
     assert chains(bob, gid, Lane.CALLS) == calls  # they outlive it
-    alice.client.add(gid, ["dave"])  # by a Commit without a path
+    alice.client.chat(gid).add(["dave"])  # by a Commit without a path
     await world.settle()
     added = chains(bob, gid)
-    assert {**now, dave.client._me.identity: added[dave.client._me.identity]} == added
+    assert {**now, dave.rules.me.identity: added[dave.rules.me.identity]} == added
     refresh(bob, gid)
     await world.settle()
     assert not set(chains(bob, gid).values()) & set(added.values())
@@ -164,12 +164,12 @@ async def test_what_comes_before_its_reader_has_read_the_commit_is_found(
     await world.pass_time(5)
     assert lost
     for number in range(5):
-        alice.client.send(gid, f"after my Commit {number}")
+        alice.client.chat(gid).send(f"after my Commit {number}")
     await world.pass_time(2)
-    assert not bob.client.messages(gid)
+    assert not bob.client.chat(gid).messages()
     if is_restarted:
         await bob.sleep()
-    seen, reads, cells = bob.client._cursors.read_so_far(), [], world.relay.cells
+    seen, reads, cells = bob.rules.cursors.read_so_far(), [], world.relay.cells
 
     def counted(
         request: wire.Read | wire.Follow | wire.Page, after: int, limit: int, who: str = ""
@@ -183,9 +183,9 @@ async def test_what_comes_before_its_reader_has_read_the_commit_is_found(
         bob.wake()
     else:
         with bob.client._unit() as unit:
-            bob.client._conversations.roster.look_soon(unit, gid, at=world.now())
+            bob.rules.conversations.roster.look_soon(unit, gid, at=world.now())
     await world.settle()
-    assert len(bob.client.messages(gid)) == 5
+    assert len(bob.client.chat(gid).messages()) == 5
     assert (min(reads, default=seen) < seen) == is_restarted  # else the relay is not asked again
     agree_on_chains(people)
 
@@ -206,14 +206,14 @@ async def test_what_comes_to_the_fallback_before_its_reader_knows_is_found(world
     refresh(alice, gid)
     await world.pass_time(2)
     world.network.cut(world.relay.address)
-    alice.client.send(gid, "by the other way")
+    alice.client.chat(gid).send("by the other way")
     await world.pass_time(60)
     world.network.away.clear()
     del third.faces["bob", drop_id]
     with bob.client._unit() as unit:
-        bob.client._conversations.roster.look_soon(unit, gid, at=world.now())
+        bob.rules.conversations.roster.look_soon(unit, gid, at=world.now())
     await world.settle()
-    assert [m.text for m in bob.client.messages(gid)] == ["by the other way"]
+    assert [m.text for m in bob.client.chat(gid).messages()] == ["by the other way"]
 
 
 # Chains that have ended
@@ -227,7 +227,7 @@ async def test_what_is_under_way_when_a_chain_ends_is_read_for_two_weeks(
     secrets = set(chains(alice, gid).values())
     await alice.sleep()
     for number in range(20):
-        alice.client.send(gid, f"written on the way {number}")  # it leaves when she is back
+        alice.client.chat(gid).send(f"written on the way {number}")  # it leaves when she is back
     secrets |= set(chains(alice, gid).values())
     refresh(bob, gid)
     await world.settle()
@@ -235,11 +235,11 @@ async def test_what_is_under_way_when_a_chain_ends_is_read_for_two_weeks(
     alice.wake()
     await world.pass_time(10)
     await world.settle()
-    assert [m.text for m in bob.client.messages(gid)] == [
+    assert [m.text for m in bob.client.chat(gid).messages()] == [
         f"written on the way {number}" for number in range(20)
     ]
     assert not secrets & set(chains(alice, gid).values())  # of hers nothing is kept
-    monkeypatch.setattr(api, "TICK_S", 3_600.0)
+    monkeypatch.setattr(world, "tick_s", 3_600.0)
     monkeypatch.setattr(roster, "LOOK_EVERY_MS", 86_400_000)
     await world.pass_time(15 * 86_400)
     await world.settle()
@@ -256,12 +256,12 @@ async def test_chains_that_have_ended_are_few(world: World) -> None:
         refresh(alice, gid)
         await world.settle()
     assert past(bob, gid) == past(alice, gid) == rules.KEPT_PAST
-    known = bob.client._chains._known()
+    known = bob.rules.chains._known()
     looked_for = {expected.chain for expected in known.values() if expected.chain}
     assert len([chain for chain in looked_for if chain.gid == gid]) == rules.KEPT_PAST + 2
-    alice.client.send(gid, "still here")
+    alice.client.chat(gid).send("still here")
     await world.settle()
-    assert [m.text for m in bob.client.messages(gid)] == ["still here"]
+    assert [m.text for m in bob.client.chat(gid).messages()] == ["still here"]
 
 
 @pytest.mark.parametrize("is_call", [False, True])
@@ -280,7 +280,7 @@ async def test_nothing_that_rests_on_a_chain_from_before_is_believed(
             bytes(16), upto + 1, last, 9, world.now(), Kind.TEXT, body, acks=[], more={}
         )
         again = Repair(
-            alice.client._me.signer, upto + 1, codec.encode(forged), is_before=False, place=None
+            alice.rules.me.signer, upto + 1, codec.encode(forged), is_before=False, place=None
         )
         (peer,) = talk.roster.others(talk.roster.group(gid))
         with thief._client._unit() as unit:
@@ -299,13 +299,13 @@ async def test_nothing_that_rests_on_a_chain_from_before_is_believed(
             append = wire.decode_request(request)
             assert isinstance(append, wire.Append)
             world.relay.shelves[append.drop_id].add(append.cell)
-        bob.client.send(gid, "what do you say?")
+        bob.client.chat(gid).send("what do you say?")
         await world.pass_time(60)
         await world.settle()
-        assert [m.text for m in bob.client.messages(gid)] == ["what do you say?"]
-        alice.client.send(gid, "hers")
+        assert [m.text for m in bob.client.chat(gid).messages()] == ["what do you say?"]
+        alice.client.chat(gid).send("hers")
         await world.settle()
-        assert bob.client.messages(gid)[-1].text == "hers"
+        assert bob.client.chat(gid).messages()[-1].text == "hers"
         assert not bob.warnings()
 
 
@@ -354,7 +354,7 @@ async def split(world: World, *, many_lost: int = 0) -> tuple[Person, Person, li
 
 def plan_refresh(person: Person, gid: bytes, *, after_s: float) -> None:
     """Have somebody's keys renewed once more, so long from now."""
-    due_at = person.client._now() + int(after_s * 1000)
+    due_at = person.client.now() + int(after_s * 1000)
     with person.client._unit() as unit:
         unit.db.execute("UPDATE conversation SET refresh_due_at = ? WHERE gid = ?", (due_at, gid))
 
@@ -362,7 +362,7 @@ def plan_refresh(person: Person, gid: bytes, *, after_s: float) -> None:
 def assert_heard(people: Iterable[Person], gid: bytes) -> None:
     for person in people:
         spoken = {f"{person.name} speaks" for person in people}
-        assert {m.text for m in person.client.messages(gid)} == spoken, person.name
+        assert {m.text for m in person.client.chat(gid).messages()} == spoken, person.name
         assert person.one("SELECT count(*) FROM early") == 0
         assert person.one("SELECT count(*) FROM comeback") == 0
     agree_on_chains(people)
@@ -373,17 +373,17 @@ def assert_heard(people: Iterable[Person], gid: bytes) -> None:
 async def test_two_who_were_shown_different_commits_hear_each_other_again(
     world: World, monkeypatch: pytest.MonkeyPatch, renewing: Sequence[str], many_lost: int
 ) -> None:
-    monkeypatch.setattr(api, "TICK_S", 20.0)
+    monkeypatch.setattr(world, "tick_s", 20.0)
     alice, bob, _ = await split(world, many_lost=many_lost)
     people, gid = (alice, bob), alice.gid("bob")
     for person in people:
         # On both sides the group may go on before it is decided which is the group's.
         days = 0 if person.name in renewing else 7
         plan_refresh(person, gid, after_s=days * 86_400 + 1800)
-        person.client.send(gid, f"{person.name} speaks")
-    begun = {person.name: person.client.view(gid).epoch for person in people}
+        person.client.chat(gid).send(f"{person.name} speaks")
+    begun = {person.name: person.client.chat(gid).view().epoch for person in people}
     await world.pass_time(1900)
-    gone_on = {p.name for p in people if p.client.view(gid).epoch > begun[p.name]}
+    gone_on = {p.name for p in people if p.client.chat(gid).view().epoch > begun[p.name]}
     assert gone_on == set(renewing)
     await world.pass_time(branches.LATE_MS / 1000 + HEARD_S - 1900)
     assert all(RelayDoubted.code in person.warnings() for person in people)
@@ -393,11 +393,11 @@ async def test_two_who_were_shown_different_commits_hear_each_other_again(
 async def test_who_has_lost_asks_until_they_are_over_whatever_is_lost(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "TICK_S", 20.0)
+    monkeypatch.setattr(world, "tick_s", 20.0)
     alice, bob, lost = await split(world)
     people, gid = (alice, bob), alice.gid("bob")
     for person in people:
-        person.client.send(gid, f"{person.name} speaks")
+        person.client.chat(gid).send(f"{person.name} speaks")
     await world.pass_time(branches.LATE_MS / 1000 - 60)
     waiting = [one for one in people if one.one("SELECT count(*) FROM comeback")]
     assert len(waiting) == 2  # both wait for the verdict, and ask nothing that cannot change it
@@ -419,11 +419,11 @@ async def test_who_has_lost_asks_until_they_are_over_whatever_is_lost(
 async def test_while_it_is_open_nobody_is_asked_who_cannot_decide_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "TICK_S", 20.0)
+    monkeypatch.setattr(world, "tick_s", 20.0)
     alice, bob, _ = await split(world)
     people, gid = (alice, bob), alice.gid("bob")
     for person in people:
-        person.client.send(gid, f"{person.name} speaks")
+        person.client.chat(gid).send(f"{person.name} speaks")
     await world.pass_time(branches.LATE_MS / 1000 + HEARD_S)
     for person in people:
         # One asking to find out, one to go over, and one that says so: of 16 that fit a fortnight.

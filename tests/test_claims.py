@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amanat.client import api, claims
+from amanat.client import claims
 from amanat.client.claims import SUSPENSE_MS
 from amanat.client.rules import roster, saying
 from amanat.client.rules.posting import MAX_SKIPPED
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 
 def go_astray(world: World, person: Person, gid: bytes, *, is_restart: bool = True) -> None:
     with person.client._unit() as unit:
-        person.client._conversations.astray.go_astray(
+        person.rules.conversations.astray.go_astray(
             unit, gid, CopiedVault.code, is_restart=is_restart
         )
 
 
 def shown(person: Person, gid: bytes) -> list[str]:
-    return [message.text for message in person.client.messages(gid)]
+    return [message.text for message in person.client.chat(gid).messages()]
 
 
 def states(person: Person, gid: bytes) -> list[str]:
-    return [message.state for message in person.client.messages(gid) if message.is_own]
+    return [message.state for message in person.client.chat(gid).messages() if message.is_own]
 
 
 def acks(person: Person, gid: bytes, *claimed: Ack) -> None:
     """Say something with these acks, whatever was heard."""
-    talk = person.client._conversations
+    talk = person.rules.conversations
     own = talk.saying._acks
     talk.saying._acks = lambda *_: list(claimed)  # type: ignore[method-assign]
-    person.client.send(gid, "I have heard")
+    person.client.chat(gid).send("I have heard")
     talk.saying._acks = own  # type: ignore[method-assign]
 
 
@@ -56,21 +56,21 @@ async def test_words_that_were_not_confirmed_are_said_again_after_a_restart(worl
     await world.meet(carol, alice, bob)
     people = [alice, bob, carol]
     gid = await world.group("family", *people)
-    alice.client.send(gid, "all have this")
+    alice.client.chat(gid).send("all have this")
     await world.settle()
-    bob.client.send(gid, "a word of bob's")
+    bob.client.chat(gid).send("a word of bob's")
     await world.pass_time(120)
     await world.settle()
     other.forgets = lambda append, _: append.drop_id == carol.bucket
-    alice.client.send(gid, "bob alone has this")
-    alice.client.send(gid, "to be deleted")
+    alice.client.chat(gid).send("bob alone has this")
+    alice.client.chat(gid).send("to be deleted")
     await world.settle()
     world.relay.forgets = lambda _, who: who == "alice"
-    alice.client.send(gid, "nobody has this")
-    first, _, second, third, fourth = alice.client.messages(gid)
-    alice.client.edit(gid, second.id, "bob alone has this, otherwise")
-    alice.client.react(gid, first.id, "🎈")
-    alice.client.delete(gid, [third.id])
+    alice.client.chat(gid).send("nobody has this")
+    first, _, second, third, fourth = alice.client.chat(gid).messages()
+    alice.client.chat(gid).edit(second.id, "bob alone has this, otherwise")
+    alice.client.chat(gid).react(first.id, "🎈")
+    alice.client.chat(gid).delete([third.id])
     await world.settle()
     world.relay.forgets = other.forgets = lambda *_: False
     go_astray(world, alice, gid)
@@ -85,7 +85,7 @@ async def test_words_that_were_not_confirmed_are_said_again_after_a_restart(worl
     ]
     ids = [message.id for message in (first, second, third, fourth)]
     for person in people:
-        messages = person.client.messages(gid)
+        messages = person.client.chat(gid).messages()
         said = [(m.id, m.text) for m in messages]
         if person is carol:  # to whom it never came
             said.insert(3, (third.id, ""))
@@ -94,7 +94,7 @@ async def test_words_that_were_not_confirmed_are_said_again_after_a_restart(worl
         assert messages[0].reactions == {"alice": "🎈"}
     await world.pass_time(120)
     await world.settle()
-    kept = [m.state for m in alice.client.messages(gid) if m.is_own and not m.is_deleted]
+    kept = [m.state for m in alice.client.chat(gid).messages() if m.is_own and not m.is_deleted]
     assert set(kept) == {"delivered"}
     assert not {*bob.warnings(), *carol.warnings()} - {"relay-doubted"}
 
@@ -107,11 +107,11 @@ async def test_texts_said_while_out_of_step_wait_and_are_said_then(world: World)
     world.network.is_up = False
     for socket in world.network.sockets:
         socket.disconnect()
-    alice.client.send(gid, "said meanwhile")
-    alice.client.send(gid, "not to be said")
-    one, other = alice.client.messages(gid)
-    alice.client.edit(gid, one.id, "said meanwhile, and corrected")
-    alice.client.delete(gid, [other.id], for_everyone=False)
+    alice.client.chat(gid).send("said meanwhile")
+    alice.client.chat(gid).send("not to be said")
+    one, other = alice.client.chat(gid).messages()
+    alice.client.chat(gid).edit(one.id, "said meanwhile, and corrected")
+    alice.client.chat(gid).delete([other.id], for_everyone=False)
     assert states(alice, gid) == ["waiting"]
     await alice.sleep()
     alice.wake()
@@ -121,27 +121,27 @@ async def test_texts_said_while_out_of_step_wait_and_are_said_then(world: World)
     await world.settle()
     for person in people:
         assert shown(person, gid) == ["said meanwhile, and corrected"]
-    assert [m.id for m in bob.client.messages(gid)] == [one.id]
+    assert [m.id for m in bob.client.chat(gid).messages()] == [one.id]
     assert states(alice, gid) == ["delivered"]
 
 
 async def test_what_was_said_before_somebody_came_is_not_said_again_to_them(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
-    alice.client.set_admin(gid, "bob")
+    alice.client.chat(gid).set_admin("bob")
     await world.settle()
     world.relay.forgets = lambda _, who: who == "alice"
-    alice.client.send(gid, "not for carol")
+    alice.client.chat(gid).send("not for carol")
     await world.settle()
     world.relay.forgets = lambda *_: False
     await alice.sleep()
-    bob.client.add(gid, ["carol"])
+    bob.client.chat(gid).add(["carol"])
     await world.settle()
     go_astray(world, alice, gid)
-    alice.client.send(gid, "not for carol either")
+    alice.client.chat(gid).send("not for carol either")
     alice.wake()
     await world.settle()
-    alice.client.send(gid, "for all")
+    alice.client.chat(gid).send("for all")
     await world.pass_time(200)
     await world.settle()
     assert shown(carol, gid) == ["for all"]
@@ -197,7 +197,7 @@ async def test_only_who_names_an_envelope_by_its_hash_has_it(world: World) -> No
     alice.say("bob", "lost")
     await world.settle()
     seq = alice.one("SELECT sent_seq FROM conversation WHERE gid = ?", gid)
-    acks(bob, gid, Ack(alice.client._me.signer[:8], seq, bytes(8)))
+    acks(bob, gid, Ack(alice.rules.me.signer[:8], seq, bytes(8)))
     await world.settle()
     assert states(alice, gid) == ["sent"]
     world.relay.forgets = lambda *_: False
@@ -212,7 +212,7 @@ async def test_receipts_of_a_count_that_is_over_say_nothing(world: World) -> Non
     alice, bob = people[:2]
     gid = await world.group("family", *people)
     for number in range(5):
-        alice.client.send(gid, f"before {number}")
+        alice.client.chat(gid).send(f"before {number}")
     await world.settle()
     late = [
         Ack(s[:8], seq, (h or bytes(8))[:8])
@@ -224,12 +224,12 @@ async def test_receipts_of_a_count_that_is_over_say_nothing(world: World) -> Non
     await world.settle()
     alice.client.clear_warnings()
     world.relay.forgets = lambda _, who: who == "alice"
-    alice.client.send(gid, "after")
+    alice.client.chat(gid).send("after")
     await world.settle()
     acks(bob, gid, *late)
     await world.settle()
     assert states(alice, gid)[-1] == "sent"
-    assert alice.client.view(gid).state == "active"
+    assert alice.client.chat(gid).view().state == "active"
     assert not alice.warnings()
     world.relay.forgets = lambda *_: False
     await world.pass_time(400)
@@ -242,19 +242,19 @@ async def test_who_missed_that_a_member_counts_anew_hears_them_all_the_same(worl
     alice, _, carol = people
     gid = await world.group("family", *people)
     for number in range(5):
-        alice.client.send(gid, f"before {number}")
+        alice.client.chat(gid).send(f"before {number}")
     await world.settle()
     go_astray(world, carol, gid, is_restart=False)
     await carol.sleep()
     go_astray(world, alice, gid)
     await world.settle()
     world.relay.forgets = lambda _, who: who == "alice"
-    alice.client.send(gid, "the first of the new count, lost")
+    alice.client.chat(gid).send("the first of the new count, lost")
     await world.settle()
     world.relay.forgets = lambda *_: False
     carol.wake()
     await world.settle()
-    alice.client.send(gid, "the second")
+    alice.client.chat(gid).send("the second")
     await world.pass_time(400)
     await world.settle()
     expected = [
@@ -272,18 +272,18 @@ async def test_who_is_let_in_again_uses_no_number_twice(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     alice, _, carol = people
     gid = await world.group("family", *people)
-    carol.client.send(gid, "one")
+    carol.client.chat(gid).send("one")
     await world.settle()
-    alice.client.remove(gid, "carol")
+    alice.client.chat(gid).remove("carol")
     await world.settle()
-    alice.client.add(gid, ["carol"])
+    alice.client.chat(gid).add(["carol"])
     await world.settle()
     world.relay.forgets = lambda _, who: who == "carol"
-    carol.client.send(gid, "two")
+    carol.client.chat(gid).send("two")
     await world.settle()
     assert states(carol, gid)[-1] == "sent"
     world.relay.forgets = lambda *_: False
-    carol.client.send(gid, "three")
+    carol.client.chat(gid).send("three")
     await world.pass_time(400)
     await world.settle()
     for person in people:
@@ -299,7 +299,7 @@ async def test_who_is_let_in_again_uses_no_number_twice(world: World) -> None:
 
 def lie(person: Person, where: bytes) -> None:
     """Have a member say in everything that they have heard more of all others than was said."""
-    talk = person.client._conversations
+    talk = person.rules.conversations
     signers = [p.signer for p in talk.roster.others(talk.roster.group(where))]
     own = talk.saying._acks
 
@@ -316,14 +316,14 @@ async def test_nobody_is_silenced_by_receipts_for_what_they_have_not_said(world:
     gid = await world.group("family", *people)
     lie(mallory, gid)
     for minute in range(20):
-        mallory.client.send(gid, f"mallory {minute}")
+        mallory.client.chat(gid).send(f"mallory {minute}")
         for person in (alice, bob, carol):
             await world.pass_time(15)
-            person.client.send(gid, f"{person.name} {minute}")
+            person.client.chat(gid).send(f"{person.name} {minute}")
     await world.pass_time(200)
     await world.settle()
     for person in (alice, bob, carol):
-        assert person.client.view(gid).state == "active"
+        assert person.client.chat(gid).view().state == "active"
         assert len(shown(person, gid)) == 80
         assert not person.warnings()
     assert set(states(alice, gid)) <= {"sent", "delivered"}
@@ -334,7 +334,7 @@ async def test_true_marks_prove_nothing_of_other_envelopes_and_conversations(wor
     alice, bob, mallory = people
     gid = await world.group("family", *people)
     for number in range(5):
-        alice.client.send(gid, str(number))
+        alice.client.chat(gid).send(str(number))
         alice.say("mallory", str(number))
     await world.settle()
     others = mallory.gid("alice")
@@ -342,8 +342,8 @@ async def test_true_marks_prove_nothing_of_other_envelopes_and_conversations(wor
         heard = {
             where: next(
                 ack
-                for ack in mallory.client._conversations.gaps.acks(unit, where, 20)
-                if ack.device == alice.client._me.signer[:8]
+                for ack in mallory.rules.conversations.gaps.acks(unit, where, 20)
+                if ack.device == alice.rules.me.signer[:8]
             )
             for where in (gid, others)
         }
@@ -362,11 +362,11 @@ async def test_true_marks_prove_nothing_of_other_envelopes_and_conversations(wor
     go_astray(world, alice, gid)
     await world.settle()
     alice.client.clear_warnings()
-    alice.client.send(gid, "anew")
+    alice.client.chat(gid).send("anew")
     acks(mallory, gid, true)
     await world.settle()
     for person in (alice, bob):
-        assert person.client.view(gid).state == "active"
+        assert person.client.chat(gid).view().state == "active"
         assert CopiedVault.code not in person.warnings()
 
 
@@ -377,10 +377,10 @@ async def test_label_that_a_relay_says_is_taken_costs_another_label_and_no_word(
     gid = await world.group("family", alice, bob)
     await world.pass_time(200)
     lies = taken_by(world.relay, bob.bucket, "alice", most=1)
-    alice.client.send(gid, "hello")
+    alice.client.chat(gid).send("hello")
     await world.pass_time(3)
     assert lies == [1]
-    assert alice.client.view(gid).state == "active"
+    assert alice.client.chat(gid).view().state == "active"
     await world.pass_time(SUSPENSE_MS / 1000)
     await world.settle()
     assert shown(bob, gid) == ["hello"]
@@ -401,7 +401,7 @@ async def test_relay_that_says_so_of_every_label_is_one_that_is_away(world: Worl
         await world.pass_time(60)
     assert lies[0] > 100
     assert set(states(alice, gid)) == {"queued"}
-    assert alice.client.view(gid).state == "active"
+    assert alice.client.chat(gid).view().state == "active"
     assert alice.one("SELECT sum(skipped) FROM outbox") == MAX_SKIPPED
     questions = alice.one("SELECT count(*) FROM known_claim")
     assert questions <= 2  # in 40 minutes
@@ -424,7 +424,7 @@ async def test_what_we_say_waits_for_a_claim_for_seconds_of_an_hour_at_most(worl
         alice.say("bob", "?")
         for _ in range(6):
             await world.pass_time(5)
-            silent += 5 * alice.client._is_in_suspense()
+            silent += 5 * alice.rules.sending.is_in_suspense(world.now())
     assert 0 < silent <= 2 * SUSPENSE_MS / 1000
     alice.say("carol", "hello")
     await world.pass_time(3)
@@ -444,7 +444,7 @@ async def test_relay_that_says_that_claims_are_taken_stops_nothing(world: World)
     await world.pass_time(SUSPENSE_MS / 1000 + 5)
     assert bob.texts("alice") == ["hello"]
     assert not alice.warnings()
-    assert alice.client.view(alice.gid("bob")).state == "active"
+    assert alice.client.chat(alice.gid("bob")).view().state == "active"
     second._append = real  # type: ignore[method-assign]
     await world.pass_time(2 * 3600)
     assert alice.one("SELECT max(is_read) FROM known_claim") == 1  # it has one there now
@@ -454,7 +454,7 @@ async def test_relay_that_says_that_claims_are_taken_stops_nothing(world: World)
 async def test_old_copy_knows_itself_by_claims_that_came_after_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "TICK_S", 300.0)
+    monkeypatch.setattr(world, "tick_s", 300.0)
     monkeypatch.setattr(claims, "CLAIM_EVERY_MS", 3_600_000)  # an hour is a day here
     monkeypatch.setattr(roster, "LOOK_EVERY_MS", 86_400_000)
     alice, bob = await world.friends("alice", "bob")
@@ -478,14 +478,14 @@ async def test_old_copy_knows_itself_by_claims_that_came_after_it(
     await world.settle()
     assert set(alice.warnings()) == {CopiedVault.code}
     assert sorted(bob.texts("alice")) == ["one", "said by the old copy"]
-    assert alice.client.view(alice.gid("bob")).state == "active"
+    assert alice.client.chat(alice.gid("bob")).view().state == "active"
 
 
 async def test_claims_of_two_devices_of_a_person_do_not_meet(world: World) -> None:
     (alice,) = await world.friends("alice")
-    pairs = alice.client._chains._pairs
+    pairs = alice.rules.chains._pairs
     one = pairs.claim(1)
-    alice.client._me = pairs._me = pairs._me._replace(signer=bytes(32))
+    pairs._me = pairs._me._replace(signer=bytes(32))
     assert pairs.claim(1) != one
 
 
@@ -511,7 +511,7 @@ async def test_nobody_misses_what_only_a_third_person_speaks_of(world: World) ->
     alice, bob, mallory = people
     gid = await world.group("family", *people)
     await world.pass_time(200)
-    signer = alice.client._me.signer
+    signer = alice.rules.me.signer
     before = world.network.appends
     for _ in range(30):
         acks(mallory, gid, Ack(signer[:8], 2**53 - 1, bytes(8)))
@@ -520,10 +520,10 @@ async def test_nobody_misses_what_only_a_third_person_speaks_of(world: World) ->
     assert world.network.appends - before < 200
     with bob.client._unit() as unit:  # as after the last asking
         bob.db.execute("UPDATE heard SET asked = 120 WHERE gid = ? AND signer = ?", (gid, signer))
-        for gap in bob.client._conversations.gaps.due(2**52):
-            bob.client._conversations.repair.ask(unit, gap)
+        for gap in bob.rules.conversations.gaps.due(2**52):
+            bob.rules.conversations.repair.ask(unit, gap)
     for number in range(5):
-        alice.client.send(gid, f"new {number}")
+        alice.client.chat(gid).send(f"new {number}")
         await world.pass_time(5)
     await world.settle()
     assert [text for text in shown(bob, gid) if text.startswith("new")] == [
@@ -541,15 +541,15 @@ async def test_what_was_given_up_and_comes_after_all_is_shown(world: World) -> N
     world.relay.forgets = lambda *_: False
     alice.say("bob", "in time")
     await world.pass_time(2)
-    gaps, gid, signer = bob.client._conversations.gaps, bob.gid("alice"), alice.client._me.signer
+    gaps, gid, signer = bob.rules.conversations.gaps, bob.gid("alice"), alice.rules.me.signer
     (seq,) = gaps._missing(gid, signer, 9)
     with bob.client._unit() as unit:
-        bob.client._conversations.repair.give_up(unit, gid, signer, alice.client._me.identity, seq)
+        bob.rules.conversations.repair.give_up(unit, gid, signer, alice.rules.me.identity, seq)
     assert not bob.client.status().missing
     with alice.client._unit() as unit:
-        talk = alice.client._conversations
+        talk = alice.rules.conversations
         body = codec.encode(Wanted(signer, [seq]))
-        talk.repair.repair(unit, gid, bob.client._me.signer, body)
+        talk.repair.repair(unit, gid, bob.rules.me.signer, body)
     await world.settle()
     assert sorted(bob.texts("alice")) == ["in time", "late"]
 
@@ -565,17 +565,17 @@ async def test_whatever_a_member_acknowledges_harms_nobody(world: World, seed: i
     def claimed() -> Ack:
         true, other = rng.choice(heard), rng.choice(heard)
         return Ack(
-            rng.choice((true.device, other.device, mallory.client._me.signer[:8])),
+            rng.choice((true.device, other.device, mallory.rules.me.signer[:8])),
             rng.choice((true.seq, other.seq, true.seq + 1, rng.randrange(1, 2**53))),
             rng.choice((true.hash, other.hash, rng.randbytes(8))),
             rng.choice((true.mark, other.mark, rng.randbytes(8))),
         )
 
     for number in range(12):
-        rng.choice((alice, bob)).client.send(gid, f"text {number}")
+        rng.choice((alice, bob)).client.chat(gid).send(f"text {number}")
         await world.pass_time(rng.uniform(0, 20))
         with mallory.client._unit() as unit:
-            heard += mallory.client._conversations.gaps.acks(unit, gid, 20)
+            heard += mallory.rules.conversations.gaps.acks(unit, gid, 20)
 
         if heard:
             acks(mallory, gid, *(claimed() for _ in range(rng.randrange(1, 20))))
@@ -584,6 +584,6 @@ async def test_whatever_a_member_acknowledges_harms_nobody(world: World, seed: i
     texts = {f"text {number}" for number in range(12)}
     for person in (alice, bob):
         assert texts <= set(shown(person, gid))
-        assert person.client.view(gid).state == "active"
+        assert person.client.chat(gid).view().state == "active"
         assert not person.client.status().missing
         assert set(person.warnings()) <= {HeardOtherwise.code}

@@ -20,7 +20,7 @@ import pytest
 from amanat import cli
 from amanat.cli import terminal, words
 from amanat.client import vault
-from amanat.client.api import Client
+from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock
 from amanat.drill.network import Network
 from amanat.drill.shelves import Relay

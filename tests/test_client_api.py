@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from amanat.client.api import Client
 from amanat.client.events import (
     GroupChanged,
     Joined,
@@ -22,6 +21,7 @@ from amanat.client.events import (
     TextArrived,
     Warned,
 )
+from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock, naming_faults
 from amanat.drill.world import World
 from amanat.errors import (
@@ -132,14 +132,14 @@ async def test_a_client_that_is_stopped_before_it_has_begun_leaves_nothing_undon
 async def test_new_person_reads_from_the_end_of_the_bucket(world: World) -> None:
     await world.friends("alice", "bob")
     carol = await world.person("carol")
-    drop_id = carol.client._me.home.bucket.drop_id
-    assert carol.client._cursors.read_from(drop_id) == len(world.relay.shelves[drop_id].cells) > 0
+    drop_id = carol.rules.me.home.bucket.drop_id
+    assert carol.rules.cursors.read_from(drop_id) == len(world.relay.shelves[drop_id].cells) > 0
 
 
 async def test_people_are_spread_over_the_buckets(world: World) -> None:
     relay = world.add_relay(buckets=4)
     people = [await world.person(f"p{number}", relay=relay) for number in range(40)]
-    assert len({person.client._me.home.bucket.drop_id for person in people}) == 4
+    assert len({person.rules.me.home.bucket.drop_id for person in people}) == 4
 
 
 # Talking
@@ -167,16 +167,16 @@ async def test_text_to_a_group_is_delivered_when_everyone_has_it(world: World) -
     gid = await world.group("family", *people)
     alice, bob, carol = people
     await carol.sleep()
-    alice.client.send(gid, "hello")
+    alice.client.chat(gid).send("hello")
     await world.settle()
     await world.pass_time(61)
     await world.settle()
-    assert bob.client.count(gid) == 1
-    assert alice.client.messages(gid)[0].state == "sent"
+    assert bob.client.chat(gid).count() == 1
+    assert alice.client.chat(gid).messages()[0].state == "sent"
     carol.wake()
     await world.pass_time(61)
     await world.settle()
-    assert alice.client.messages(gid)[0].state == "delivered"
+    assert alice.client.chat(gid).messages()[0].state == "delivered"
 
 
 @pytest.mark.parametrize("text", ["x", "سلم\n多谢", "\x00", "a" * MAX_TEXT_BYTES, "é" * 5000])
@@ -241,16 +241,16 @@ async def test_events_tell_what_happens(world: World) -> None:
     task = asyncio.create_task(watch())
     await asyncio.sleep(0)
     gid = await world.group("family", alice, bob)
-    alice.client.send(gid, "hello")
+    alice.client.chat(gid).send("hello")
     await world.settle()
-    alice.client.rename(gid, "friends")
+    alice.client.chat(gid).rename("friends")
     await world.settle()
-    alice.client.remove(gid, "bob")
+    alice.client.chat(gid).remove("bob")
     await world.settle()
     assert seen == [Joined, TextArrived, GroupChanged, Removed]
-    drop_id = bob.client._me.home.bucket.drop_id
+    drop_id = bob.rules.me.home.bucket.drop_id
     with bob.client._unit() as unit:
-        bob.client._conversations.warnings.warn(unit, None, "relay-lied", drop_id.hex())
+        bob.rules.conversations.warnings.warn(unit, None, "relay-lied", drop_id.hex())
     await bob.sleep()
     await task
     assert seen[-1] is Warned
@@ -265,7 +265,7 @@ async def test_events_that_nobody_holds_any_more_are_not_kept(world: World) -> N
     assert isinstance(await anext(begun), TextArrived)
     del begun, dropped
     await world.pass_time(1)
-    assert len(alice.client._subscribers) == 1
+    assert len(alice.client._run._subscribers) == 1
     assert isinstance(await anext(kept), TextArrived)
 
 
@@ -281,14 +281,14 @@ async def test_what_stops_the_client_is_told_to_whoever_uses_it(world: World) ->
 
     task = asyncio.create_task(watch())
     await asyncio.sleep(0)
-    alice.client._spawn("failing", fail())
+    alice.client._run.spawn("failing", fail())
     with pytest.raises(ZeroDivisionError):
         await task
     with pytest.raises(ZeroDivisionError):
         alice.say("bob", "hello")
     with pytest.raises(ZeroDivisionError):
         await alice.client.changed()
-    alice.client._failure = None
+    alice.client._run._failure = None
 
 
 # People and groups
@@ -302,28 +302,28 @@ async def test_names_find_people_and_conversations(world: World) -> None:
     assert client.contact(bob_there.id) == bob_there
     assert client.conversation("bob").gid == bob_there.conversation
     assert client.conversation("family").gid == gid
-    assert client.conversation(client.view(gid).id).gid == gid
+    assert client.conversation(client.chat(gid).view().id).gid == gid
     for name in ("dave", "", "BOB"):
         with pytest.raises(UnknownContact):
             client.contact(name)
         with pytest.raises(UnknownConversation):
             client.conversation(name)
     with pytest.raises(UnknownConversation):
-        client.view(b"elsewhere")
+        client.chat(b"elsewhere").view()
     await world.group("carol", alice, carol)
     assert client.conversation("carol").is_direct
 
 
 async def test_verifying_is_kept(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
-    assert alice.client.safety_number("bob") == bob.client.safety_number("alice")
-    alice.client.set_verified("bob")
+    assert alice.client.contact("bob").safety_number == bob.client.contact("alice").safety_number
+    alice.client.contact("bob").set_verified()
     await alice.sleep()
     assert alice.client.contact("bob").is_verified
-    alice.client.set_verified("bob", is_verified=False)
+    alice.client.contact("bob").set_verified(is_verified=False)
     assert not alice.client.contact("bob").is_verified
     with pytest.raises(UnknownContact):
-        alice.client.set_verified("carol")
+        alice.client.contact("carol").set_verified()
 
 
 async def test_members_who_are_no_contacts_have_the_names_they_give_themselves(
@@ -332,16 +332,16 @@ async def test_members_who_are_no_contacts_have_the_names_they_give_themselves(
     alice, bob, carol = [await world.person(name) for name in ("alice", "bob", "carol")]
     await world.meet(alice, bob, carol)
     gid = await world.group("family", alice, bob, carol)
-    carol.client.send(gid, "hello")
+    carol.client.chat(gid).send("hello")
     await world.settle()
-    assert bob.client.view(gid).people == ["alice", "bob", "carol"]
-    assert bob.client.messages(gid)[0].sender == "carol"
-    alice.client.set_admin(gid, "bob")
+    assert bob.client.chat(gid).view().people == ["alice", "bob", "carol"]
+    assert bob.client.chat(gid).messages()[0].sender == "carol"
+    alice.client.chat(gid).set_admin("bob")
     await world.settle()
-    bob.client.remove(gid, "carol")
+    bob.client.chat(gid).remove("carol")
     await world.settle()
-    assert alice.client.view(gid).people == ["alice", "bob"]
-    assert bob.client.messages(gid)[0].text == "hello"
+    assert alice.client.chat(gid).view().people == ["alice", "bob"]
+    assert bob.client.chat(gid).messages()[0].text == "hello"
 
 
 async def test_nobody_slips_into_a_known_name(world: World) -> None:
@@ -352,10 +352,10 @@ async def test_nobody_slips_into_a_known_name(world: World) -> None:
     await world.settle()
     gid = alice.client.create_group("family", ["bob", "bob (2)"]).gid
     await world.settle()
-    imitator.client.send(gid, "I am bob")
+    imitator.client.chat(gid).send("I am bob")
     await world.settle()
-    assert alice.client.messages(gid)[0].sender == "bob (2)"
-    (shown,) = {m.sender for m in bob.client.messages(gid)}
+    assert alice.client.chat(gid).messages()[0].sender == "bob (2)"
+    (shown,) = {m.sender for m in bob.client.chat(gid).messages()}
     assert shown.startswith("bob (")
 
 
@@ -363,13 +363,13 @@ async def test_what_only_admins_may_is_refused_to_others(world: World) -> None:
     alice, bob, _ = people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
     deeds: list[Callable[[], object]] = [
-        lambda: bob.client.rename(gid, "x"),
-        lambda: bob.client.add(gid, ["carol"]),
-        lambda: bob.client.remove(gid, "carol"),
-        lambda: bob.client.set_admin(gid, "bob"),
-        lambda: alice.client.rename(alice.gid("bob"), "x"),
-        lambda: alice.client.add(alice.gid("bob"), ["carol"]),
-        lambda: alice.client.remove(alice.gid("bob"), "bob"),
+        lambda: bob.client.chat(gid).rename("x"),
+        lambda: bob.client.chat(gid).add(["carol"]),
+        lambda: bob.client.chat(gid).remove("carol"),
+        lambda: bob.client.chat(gid).set_admin("bob"),
+        lambda: alice.client.chat(alice.gid("bob")).rename("x"),
+        lambda: alice.client.chat(alice.gid("bob")).add(["carol"]),
+        lambda: alice.client.chat(alice.gid("bob")).remove("bob"),
     ]
     for deed in deeds:
         with pytest.raises(NotAdmin):
@@ -384,22 +384,22 @@ async def test_what_makes_no_sense_is_refused(
     gid = await world.group("family", alice, bob)
     client = alice.client
     for deed, error in (
-        (lambda: client.rename(gid, ""), BadArgument),
-        (lambda: client.rename(gid, "x" * 101), BadArgument),
+        (lambda: client.chat(gid).rename(""), BadArgument),
+        (lambda: client.chat(gid).rename("x" * 101), BadArgument),
         (lambda: client.create_group(""), BadArgument),
         (lambda: client.create_group("x", ["nobody"]), UnknownContact),
-        (lambda: client.remove(gid, "alice"), BadArgument),
-        (lambda: client.remove(gid, "carol"), UnknownContact),
-        (lambda: client.set_admin(gid, "alice", is_admin=False), BadArgument),
-        (lambda: client.add(gid, ["nobody"]), UnknownContact),
-        (lambda: client.send(b"elsewhere", "x"), NotAMember),
-        (lambda: client.leave(b"elsewhere"), NotAMember),
+        (lambda: client.chat(gid).remove("alice"), BadArgument),
+        (lambda: client.chat(gid).remove("carol"), UnknownContact),
+        (lambda: client.chat(gid).set_admin("alice", is_admin=False), BadArgument),
+        (lambda: client.chat(gid).add(["nobody"]), UnknownContact),
+        (lambda: client.chat(b"elsewhere").send("x"), NotAMember),
+        (lambda: client.chat(b"elsewhere").leave(), NotAMember),
     ):
         with pytest.raises(error):
             deed()
     monkeypatch.setattr("amanat.client.rights.MAX_HYBRID_LEAVES", 2)
     with pytest.raises(GroupTooLarge):
-        client.add(gid, ["carol"])
+        client.chat(gid).add(["carol"])
     monkeypatch.setattr("amanat.client.rights.MAX_CLASSICAL_LEAVES", 2)
     with pytest.raises(GroupTooLarge):
         client.create_group("large", ["bob", "carol"])
@@ -410,27 +410,27 @@ async def test_what_makes_no_sense_is_refused(
 async def test_who_left_says_nothing_more(world: World) -> None:
     alice, bob, _ = people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
-    bob.client.leave(gid)
-    for deed in (lambda: bob.client.send(gid, "x"), lambda: bob.client.leave(gid)):
+    bob.client.chat(gid).leave()
+    for deed in (lambda: bob.client.chat(gid).send("x"), lambda: bob.client.chat(gid).leave()):
         with pytest.raises(NotAMember):
             deed()
     await world.settle()
     with pytest.raises(NotAMember):
-        bob.client.send(gid, "x")
-    assert alice.client.view(gid).people == ["alice", "carol"]
+        bob.client.chat(gid).send("x")
+    assert alice.client.chat(gid).view().people == ["alice", "carol"]
 
 
 async def test_last_admin_hands_over_or_the_eldest_takes_over(world: World) -> None:
     alice, bob, carol = people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
-    alice.client.leave(gid)
+    alice.client.chat(gid).leave()
     await world.settle()
-    (admin,) = bob.client.view(gid).admins
-    assert carol.client.view(gid).admins == [admin]
+    (admin,) = bob.client.chat(gid).view().admins
+    assert carol.client.chat(gid).view().admins == [admin]
     heir = bob if admin == "bob" else carol
-    heir.client.rename(gid, "ours")
+    heir.client.chat(gid).rename("ours")
     await world.settle()
-    assert bob.client.view(gid).name == carol.client.view(gid).name == "ours"
+    assert bob.client.chat(gid).view().name == carol.client.chat(gid).view().name == "ours"
 
 
 async def test_contact_away_is_in_once_they_have_been_online(world: World) -> None:
@@ -441,13 +441,13 @@ async def test_contact_away_is_in_once_they_have_been_online(world: World) -> No
         alice.client.create_group(f"group {number}", ["bob", "carol"])
         await world.pass_time(5)
     gid = alice.gid("group 2")
-    assert alice.client.wished(gid) == [carol.client._me.identity]
-    assert bob.client.view(gid).people == ["alice", "bob"]
+    assert alice.client.chat(gid).wished() == [carol.rules.me.identity]
+    assert bob.client.chat(gid).view().people == ["alice", "bob"]
     carol.wake()
     await world.settle()
     for person in people:
-        assert person.client.view(gid).people == ["alice", "bob", "carol"]
-    assert alice.client.wished(gid) == []
+        assert person.client.chat(gid).view().people == ["alice", "bob", "carol"]
+    assert alice.client.chat(gid).wished() == []
 
 
 # Trouble
@@ -521,7 +521,7 @@ async def test_full_disk_is_named_loses_nothing_and_passes(world: World) -> None
 
     with pytest.raises(DiskFull):
         fill()
-    kept = alice.client.count(alice.gid("bob"))
+    kept = alice.client.chat(alice.gid("bob")).count()
     bob.say("alice", "y" * 10_000)
     await world.pass_time(60)
     alice.db.execute("PRAGMA max_page_count = 1000000")
@@ -592,10 +592,10 @@ async def test_nothing_said_known_or_named_can_be_read_in_the_files(world: World
     alice, bob = await world.friends("a very long name", "another long name")
     gid = await world.group("the name of the group", alice, bob)
     words = "what was said, in so many words"
-    alice.client.send(gid, words)
+    alice.client.chat(gid).send(words)
     bob.say("a very long name", words[::-1])
     await world.settle()
-    me = alice.client._me
+    me = alice.rules.me
     known = [
         *(text.encode() for text in (words, words[::-1], "the name of the group", bob.name)),
         me.identity, me.delivery_key, me.signer, me.identity_key.private_bytes_raw(),
@@ -613,7 +613,7 @@ async def test_relay_sees_three_sizes_and_no_label_twice(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
     for person in people:
-        person.client.send(gid, "the same words")
+        person.client.chat(gid).send("the same words")
     await world.settle()
     cells = [cell for shelf in world.relay.shelves.values() for cell in shelf.cells]
     assert {len(cell) for cell in cells} <= {1024, 16384, 65536}

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 def agree(people: Sequence[Person], gid: bytes) -> None:
-    groups = [person.client._conversations.roster.group(gid) for person in people]
-    assert [person.client.view(gid).state for person in people] == ["active"] * len(people)
+    groups = [person.rules.conversations.roster.group(gid) for person in people]
+    assert [person.client.chat(gid).view().state for person in people] == ["active"] * len(people)
     assert len({group.view.epoch_authenticator for group in groups}) == 1
 
 
 async def all_hear_all(world: World, people: Sequence[Person], gid: bytes) -> None:
     for person in people:
-        person.client.send(gid, f"said by {person.name} in the end")
+        person.client.chat(gid).send(f"said by {person.name} in the end")
     await world.settle()
     for person in people:
-        last = {message.text for message in person.client.messages(gid)[-len(people) :]}
+        last = {message.text for message in person.client.chat(gid).messages()[-len(people) :]}
         assert last == {f"said by {each.name} in the end" for each in people}
 
 
@@ -42,9 +42,9 @@ async def test_old_copy_of_a_vault_says_nothing_and_comes_back(world: World) -> 
     old = alice.copy()
     alice.wake()
     for number in range(3):
-        alice.client.send(gid, f"text {number}")
+        alice.client.chat(gid).send(f"text {number}")
         alice.say("bob", f"text {number}")
-    alice.client.rename(gid, "our family")
+    alice.client.chat(gid).rename("our family")
     await world.settle()
     await alice.sleep()
     newer = alice.copy()
@@ -57,16 +57,16 @@ async def test_old_copy_of_a_vault_says_nothing_and_comes_back(world: World) -> 
     await alice.live_as(old)
     await world.pass_time(0.5)
     with pytest.raises(OutOfStep):
-        alice.client.rename(gid, "not yet")
-    alice.client.send(gid, "later")
-    assert alice.client.messages(gid)[-1].state == "waiting"
+        alice.client.chat(gid).rename("not yet")
+    alice.client.chat(gid).send("later")
+    assert alice.client.chat(gid).messages()[-1].state == "waiting"
     await world.settle()
     assert set(alice.warnings()) == {CopiedVault.code}
     agree(people, gid)
     agree([alice, bob], alice.gid("bob"))
     await all_hear_all(world, people, gid)
     await all_hear_all(world, [alice, bob], alice.gid("bob"))
-    assert alice.client.view(gid).name == "our family"
+    assert alice.client.chat(gid).view().name == "our family"
     assert not bob.warnings()
     view = alice.client.create_group("new", ["bob", "carol"])
     await world.settle()
@@ -104,13 +104,13 @@ async def test_members_shown_different_orders_find_together(world: World, mine: 
     people = await world.friends("alice", "bob", "carol")
     alice, bob, carol = people
     gid = await world.group("family", *people)
-    alice.client.set_admin(gid, "bob")
+    alice.client.chat(gid).set_admin("bob")
     await world.settle()
     for person in people:
         await person.sleep()
-    alice.client.rename(gid, "alice's")
-    bob.client.rename(gid, "bob's")
-    _, drop = carol.client._conversations.epochs.epoch_drops(gid)[-1]
+    alice.client.chat(gid).rename("alice's")
+    bob.client.chat(gid).rename("bob's")
+    _, drop = carol.rules.conversations.epochs.epoch_drops(gid)[-1]
     # Each is shown their own Commit first.
     alice.wake()
     while drop.drop_id not in world.relay.shelves or not world.relay.shelves[drop.drop_id].cells:
@@ -135,13 +135,13 @@ async def test_members_shown_different_orders_find_together(world: World, mine: 
         await world.pass_time(0.01)
     carol.wake()
     names = {"alice's", "bob's"}
-    while {person.client.view(gid).name for person in people} != names:
+    while {person.client.chat(gid).view().name for person in people} != names:
         await world.pass_time(0.01)
     for person in people:
-        person.client.send(gid, f"parted {person.name}")
+        person.client.chat(gid).send(f"parted {person.name}")
     await world.settle()
     agree(people, gid)
-    assert len({person.client.view(gid).name for person in people}) == 1
+    assert len({person.client.chat(gid).view().name for person in people}) == 1
     # Whether the relay or one of them lies nobody can know, so nobody is accused.
     codes = {code for person in people for code in person.warnings()}
     assert RelayDoubted.code in codes
@@ -152,7 +152,7 @@ async def test_members_shown_different_orders_find_together(world: World, mine: 
     agree(people, gid)
     await all_hear_all(world, people, gid)
     for person in people:
-        texts = {message.text for message in person.client.messages(gid)}
+        texts = {message.text for message in person.client.chat(gid).messages()}
         assert {f"parted {each.name}" for each in people} <= texts
 
 
@@ -161,19 +161,19 @@ async def test_what_was_wished_is_done_after_coming_back(world: World) -> None:
     alice = people[0]
     gid = await world.group("family", *people)
     with alice.client._unit() as unit:
-        talk = alice.client._conversations
+        talk = alice.rules.conversations
         talk.commits.wish(unit, gid, Wish.RENAME, b"our family", due_at=world.now())
         talk.astray.go_astray(unit, gid, CopiedVault.code, is_restart=True)
     await world.settle()
     agree(people, gid)
-    assert [person.client.view(gid).name for person in people] == ["our family"] * 3
+    assert [person.client.chat(gid).view().name for person in people] == ["our family"] * 3
 
 
 async def test_junk_in_the_epoch_drop_keeps_nobody_out(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     alice, bob, carol = people
     gid = await world.group("family", *people)
-    talk = carol.client._conversations
+    talk = carol.rules.conversations
     epoch = talk.roster.group(gid).view.epoch
     with (
         carol.client._unit() as unit
@@ -184,10 +184,10 @@ async def test_junk_in_the_epoch_drop_keeps_nobody_out(world: World) -> None:
     await world.settle()
     for person in (alice, bob):
         with person.client._unit() as unit:
-            person.client._conversations.roster.look_soon(unit, gid, at=world.now())
+            person.rules.conversations.roster.look_soon(unit, gid, at=world.now())
     await world.settle()
     with alice.client._unit() as unit:
-        alice.client._conversations.astray.go_astray(unit, gid, CopiedVault.code, is_restart=True)
+        alice.rules.conversations.astray.go_astray(unit, gid, CopiedVault.code, is_restart=True)
     await world.settle()
     agree(people, gid)
     assert (
@@ -203,7 +203,7 @@ async def test_external_commit_that_a_relay_has_forgotten_is_made_again(
     people = await world.friends("alice", "bob")
     alice, bob = people
     gid = await world.group("family", *people)
-    _, drop = bob.client._conversations.epochs.epoch_drops(gid)[-1]
+    _, drop = bob.rules.conversations.epochs.epoch_drops(gid)[-1]
     lost: list[wire.Append] = []
 
     def forgets(request: wire.Append, who: str) -> bool:
@@ -216,7 +216,7 @@ async def test_external_commit_that_a_relay_has_forgotten_is_made_again(
 
     world.relay.forgets = forgets
     with alice.client._unit() as unit:
-        alice.client._conversations.astray.go_astray(unit, gid, CopiedVault.code, is_restart=True)
+        alice.rules.conversations.astray.go_astray(unit, gid, CopiedVault.code, is_restart=True)
     await world.settle()
     assert lost
     assert RelayLied.code in alice.warnings()

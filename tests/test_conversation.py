@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from amanat.client import api
 from amanat.drill.network import Weather
 from amanat.drill.world import World
 from amanat.errors import NotAdmin, RelayBusy
@@ -15,13 +14,13 @@ async def test_member_put_out_and_asked_back_while_away_is_in(world: World) -> N
     alice, _, carol = people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
     await carol.sleep()
-    alice.client.remove(gid, "carol")
+    alice.client.chat(gid).remove("carol")
     await world.settle()
-    alice.client.add(gid, ["carol"])
+    alice.client.chat(gid).add(["carol"])
     await world.settle()
     carol.wake()
     await world.settle()
-    assert carol.client.view(gid).people == ["alice", "bob", "carol"]
+    assert carol.client.chat(gid).view().people == ["alice", "bob", "carol"]
     assert not carol.warnings()
 
 
@@ -64,7 +63,7 @@ async def test_new_member_misses_nothing_said_since_the_commit(world: World) -> 
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
     await carol.sleep()
-    alice.client.add(gid, ["carol"])
+    alice.client.chat(gid).add(["carol"])
     await world.settle()
     bob.say("family", "hello carol")
     await world.settle()
@@ -77,7 +76,7 @@ async def test_member_away_misses_nothing_a_new_member_says(world: World) -> Non
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
     await bob.sleep()
-    alice.client.add(gid, ["carol"])
+    alice.client.chat(gid).add(["carol"])
     await world.settle()
     carol.say("family", "hello bob")
     await world.settle()
@@ -90,12 +89,12 @@ async def test_new_member_who_joins_while_others_talk_misses_nothing(world: Worl
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
     await carol.sleep()
-    alice.client.add(gid, ["carol"])
+    alice.client.chat(gid).add(["carol"])
     await world.settle()
     world.relay.page = 10
     world.network.weather = Weather(delay_s=0.3)
     for number in range(150):
-        bob.client.send(gid, f"text {number}")
+        bob.client.chat(gid).send(f"text {number}")
         await world.pass_time(0.03)
         if number == 100:
             carol.wake()
@@ -110,58 +109,62 @@ async def test_text_written_many_epochs_ago_arrives(world: World) -> None:
     await carol.sleep()
     carol.say("family", "written on the way")
     for number in range(4):
-        alice.client.rename(gid, f"name {number}")
+        alice.client.chat(gid).rename(f"name {number}")
         await world.settle()
     carol.wake()
     await world.settle()
-    assert [m.text for m in bob.client.messages(gid)] == []  # nobody has that epoch's keys any more
+    assert [
+        m.text for m in bob.client.chat(gid).messages()
+    ] == []  # nobody has that epoch's keys any more
     await world.pass_time(200)
     await world.settle()
-    assert [m.text for m in bob.client.messages(gid)] == ["written on the way"]
+    assert [m.text for m in bob.client.chat(gid).messages()] == ["written on the way"]
 
 
 async def test_members_may_do_what_admins_let_them(world: World) -> None:
     alice, bob, carol = people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
     with pytest.raises(NotAdmin):
-        bob.client.add(gid, ["carol"])
-    alice.client.set_roles(gid, {"may_add": "members", "may_rename": "members"})
+        bob.client.chat(gid).add(["carol"])
+    alice.client.chat(gid).set_roles({"may_add": "members", "may_rename": "members"})
     await world.settle()
-    bob.client.add(gid, ["carol"])
+    bob.client.chat(gid).add(["carol"])
     await world.settle()
-    carol.client.rename(gid, "all of us")
+    carol.client.chat(gid).rename("all of us")
     await world.settle()
-    assert {p.client.view(gid).name for p in people} == {"all of us"}
-    assert carol.client.view(gid).people == ["alice", "bob", "carol"]
+    assert {p.client.chat(gid).view().name for p in people} == {"all of us"}
+    assert carol.client.chat(gid).view().people == ["alice", "bob", "carol"]
     with pytest.raises(NotAdmin):
-        carol.client.remove(gid, "bob")
+        carol.client.chat(gid).remove("bob")
     with pytest.raises(NotAdmin):
-        carol.client.set_roles(gid, {"may_remove": "members"})
-    alice.client.set_roles(gid, {"may_rename": "admins"})
+        carol.client.chat(gid).set_roles({"may_remove": "members"})
+    alice.client.chat(gid).set_roles({"may_rename": "admins"})
     await world.settle()
     with pytest.raises(NotAdmin):
-        carol.client.rename(gid, "mine")
+        carol.client.chat(gid).rename("mine")
 
 
 @pytest.mark.long
 async def test_keys_of_a_leaf_are_refreshed_after_joining_and_weekly_while_people_speak(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "TICK_S", 300.0)
+    monkeypatch.setattr(world, "tick_s", 300.0)
     alice, bob = await world.friends("alice", "bob")
     gid = alice.gid("bob")
-    first = alice.client.view(gid).epoch
+    first = alice.client.chat(gid).view().epoch
     await world.pass_time(2 * 3600)
     await world.settle()
-    assert alice.client.view(gid).epoch == bob.client.view(gid).epoch == first + 1  # bob's
+    assert (
+        alice.client.chat(gid).view().epoch == bob.client.chat(gid).view().epoch == first + 1
+    )  # bob's
     await world.pass_time(12 * 86_400)
-    quiet = alice.client.view(gid).epoch
+    quiet = alice.client.chat(gid).view().epoch
     assert quiet <= first + 2  # alice's own, and nothing more: nobody spoke
     alice.say("bob", "hello")
     bob.say("alice", "hello")
     await world.pass_time(12 * 86_400)
     await world.settle()
-    assert alice.client.view(gid).epoch == bob.client.view(gid).epoch
-    assert quiet + 2 <= alice.client.view(gid).epoch <= quiet + 4
+    assert alice.client.chat(gid).view().epoch == bob.client.chat(gid).view().epoch
+    assert quiet + 2 <= alice.client.chat(gid).view().epoch <= quiet + 4
     assert not alice.warnings()
     assert not bob.warnings()

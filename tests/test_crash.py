@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from amanat.client.rules import commits, wishes
-from amanat.client.views import Message
+from amanat.client.sdk.views import Message
 from amanat.drill.death import Died
 from amanat.drill.person import Person
 from amanat.drill.world import World
@@ -55,10 +55,10 @@ async def do(world: World, act: Callable[[], object], *, is_done: Callable[[], b
 
 def agree(people: list[Person], gid: bytes) -> None:
     """All see the same group and the same texts, and nothing is amiss."""
-    groups = [person.client._conversations.roster.group(gid) for person in people]
+    groups = [person.rules.conversations.roster.group(gid) for person in people]
     assert len({group.view.epoch_authenticator for group in groups}) == 1
     assert len({group.view.policy for group in groups}) == 1
-    texts = [[m.text for m in person.client.messages(gid)] for person in people]
+    texts = [[m.text for m in person.client.chat(gid).messages()] for person in people]
     assert all(shown == texts[0] for shown in texts)
     assert len(set(texts[0])) == len(texts[0])
     assert not any(person.warnings() for person in people)
@@ -74,10 +74,10 @@ async def test_dying_while_sending(world: World, where: str) -> None:
     async def step(moment: int) -> None:
         await do(
             world,
-            lambda: alice.client.send(gid, f"text {moment}"),
-            is_done=lambda: alice.client.count(gid) == moment,
+            lambda: alice.client.chat(gid).send(f"text {moment}"),
+            is_done=lambda: alice.client.chat(gid).count() == moment,
         )
-        assert [m.text for m in bob.client.messages(gid)][-1] == f"text {moment}"
+        assert [m.text for m in bob.client.chat(gid).messages()][-1] == f"text {moment}"
 
     await live_ever_longer(world, alice, step, is_coarse=False)
     agree([alice, bob], gid)
@@ -90,9 +90,9 @@ async def test_dying_while_receiving(world: World) -> None:
 
     async def step(moment: int) -> None:
         for sender in (alice, carol):
-            sender.client.send(gid, f"text {moment} of {sender.name}")
+            sender.client.chat(gid).send(f"text {moment} of {sender.name}")
         await world.settle()
-        assert bob.client.count(gid) == 2 * moment
+        assert bob.client.chat(gid).count() == 2 * moment
 
     await live_ever_longer(world, bob, step, is_coarse=False)
     agree(people, gid)
@@ -106,26 +106,26 @@ async def test_dying_while_a_text_is_edited_and_another_deleted(world: World, mo
     async def step(moment: int) -> None:
         await do(
             world,
-            lambda: alice.client.send(gid, f"text {moment}"),
-            is_done=lambda: alice.client.count(gid) == moment,
+            lambda: alice.client.chat(gid).send(f"text {moment}"),
+            is_done=lambda: alice.client.chat(gid).count() == moment,
         )
 
         def last() -> Message:
-            return alice.client.messages(gid)[-1]
+            return alice.client.chat(gid).messages()[-1]
 
         await do(
             world,
-            lambda: alice.client.edit(gid, last().id, f"edited {moment}"),
+            lambda: alice.client.chat(gid).edit(last().id, f"edited {moment}"),
             is_done=lambda: last().is_edited,
         )
         if moment % 2:
             await do(
                 world,
-                lambda: alice.client.delete(gid, [last().id]),
+                lambda: alice.client.chat(gid).delete([last().id]),
                 is_done=lambda: last().is_deleted,
             )
         seen = [
-            [(m.id, m.text, m.is_edited, m.is_deleted) for m in person.client.messages(gid)]
+            [(m.id, m.text, m.is_edited, m.is_deleted) for m in person.client.chat(gid).messages()]
             for person in (alice, bob)
         ]
         assert seen[0] == seen[1]
@@ -142,11 +142,11 @@ async def test_dying_while_confirming(world: World) -> None:
     gid = alice.gid("bob")
 
     async def step(moment: int) -> None:
-        alice.client.send(gid, f"text {moment}")
+        alice.client.chat(gid).send(f"text {moment}")
         await world.settle()
         await world.pass_time(61)
         await world.settle()
-        assert alice.client.messages(gid)[-1].state == "delivered"
+        assert alice.client.chat(gid).messages()[-1].state == "delivered"
 
     await live_ever_longer(world, bob, step, is_coarse=False)
     agree([alice, bob], gid)
@@ -195,7 +195,7 @@ async def test_dying_while_a_group_is_made(world: World, mortal: str) -> None:
             is_done=lambda: "family" in [view.name for view in alice.client.conversations()],
         )
         gid = alice.gid("family")
-        assert bob.client.view(gid).people == ["alice", "bob", "carol"]
+        assert bob.client.chat(gid).view().people == ["alice", "bob", "carol"]
         agree(people, gid)
 
     await live_ever_longer(world, world.people[mortal], step, restore=await world.save())
@@ -211,11 +211,11 @@ async def test_dying_while_a_commit_wins(world: World, mortal: str) -> None:
         name = f"name {moment}"
         await do(
             world,
-            lambda: alice.client.rename(gid, name),
-            is_done=lambda: alice.client.view(gid).name == name,
+            lambda: alice.client.chat(gid).rename(name),
+            is_done=lambda: alice.client.chat(gid).view().name == name,
         )
-        assert [p.client.view(gid).name for p in people] == [name] * 3
-        assert alice.client.view(gid).epoch == moment + 1
+        assert [p.client.chat(gid).view().name for p in people] == [name] * 3
+        assert alice.client.chat(gid).view().epoch == moment + 1
 
     await live_ever_longer(world, world.people[mortal], step)
     agree(people, gid)
@@ -225,20 +225,20 @@ async def test_dying_while_a_commit_loses(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
     alice, bob, _ = people
-    alice.client.set_admin(gid, "bob")
+    alice.client.chat(gid).set_admin("bob")
     await world.settle()
 
     async def step(moment: int) -> None:
         alice.fuse.left = None
         await alice.sleep()
-        bob.client.rename(gid, f"bob's {moment}")
+        bob.client.chat(gid).rename(f"bob's {moment}")
         await world.settle()
-        alice.client.rename(gid, f"alice's {moment}")
+        alice.client.chat(gid).rename(f"alice's {moment}")
         alice.die_after(moment, is_coarse=True)
         alice.wake_to_die()
         await world.settle()
-        assert [p.client.view(gid).name for p in people] == [f"alice's {moment}"] * 3
-        assert alice.client.view(gid).epoch == 2 * moment + 2
+        assert [p.client.chat(gid).view().name for p in people] == [f"alice's {moment}"] * 3
+        assert alice.client.chat(gid).view().epoch == 2 * moment + 2
 
     await live_ever_longer(world, alice, step)
     agree(people, gid)
@@ -258,13 +258,13 @@ async def test_dying_while_somebody_leaves(
     async def step(_: int) -> None:
         await do(
             world,
-            lambda: bob.client.leave(gid),
-            is_done=lambda: bob.client.view(gid).state != "active",
+            lambda: bob.client.chat(gid).leave(),
+            is_done=lambda: bob.client.chat(gid).view().state != "active",
         )
-        assert bob.client.view(gid).state == "left"
+        assert bob.client.chat(gid).view().state == "left"
         alice.wake()
         await world.settle()
-        assert alice.client.view(gid).people == ["alice", "carol"]
+        assert alice.client.chat(gid).view().people == ["alice", "carol"]
         agree([alice, carol], gid)
         alice.is_awake = False
 

@@ -34,7 +34,7 @@ from amanat.protocol.messages import (
 
 def bucket(world: World, person: Person) -> tuple[bytes, Shelf]:
     """The bucket a person reads."""
-    drop_id = person.client._me.home.bucket.drop_id
+    drop_id = person.rules.me.home.bucket.drop_id
     return drop_id, world.relay.shelves[drop_id]
 
 
@@ -79,7 +79,7 @@ async def test_windows_live_on_in_the_vault(world: World) -> None:
     _, bob, cells = await written_while_away(world, 60)
     for part in (cells[1::3], cells[2::3], cells[::3]):
         drop_id, _ = bucket(world, bob)
-        read = bob.client._cursors.read_from(drop_id)
+        read = bob.rules.cursors.read_from(drop_id)
         world.relay.forge(drop_id, world.relay.shelves[drop_id].cells[:read] + part)
         bob.wake()
         await world.settle()
@@ -132,7 +132,7 @@ async def test_cell_shown_again_after_a_restart_is_passed_over(world: World) -> 
     drop_id, shelf = bucket(world, bob)
     world.relay.forge(drop_id, shelf.cells + cells)
     bob.wake()
-    assert not bob.client._chains._known().keys() & {cell[:LABEL_BYTES] for cell in cells[1:]}
+    assert not bob.rules.chains._known().keys() & {cell[:LABEL_BYTES] for cell in cells[1:]}
     await world.settle()
     assert bob.texts("alice") == [f"text {number}" for number in range(6)]
     assert set(bob.warnings()) == {"relay-doubted"}  # by what alice was told
@@ -235,13 +235,13 @@ async def test_notice_that_never_comes_is_made_up_for_by_looking(world: World) -
     blind = Shelf(shelf.append_hash, shelf.read_hash, shelf.retention_days, shelf.digests[:])
     blind.cells = shelf.cells[:]
     world.relay.shelves[drop_id] = blind
-    alice.client.rename(gid, "friends")
+    alice.client.chat(gid).rename("friends")
     await world.settle()
     assert len(blind.cells) > len(shelf.cells)
     world.relay.shelves[drop_id] = shelf  # as if nothing had come since
     for person in (alice, bob):
         await person.sleep()
-    assert alice.client.view(gid).name == "friends"
+    assert alice.client.chat(gid).view().name == "friends"
 
 
 async def test_chains_end_with_a_membership_and_begin_anew_with_the_next(world: World) -> None:
@@ -249,18 +249,18 @@ async def test_chains_end_with_a_membership_and_begin_anew_with_the_next(world: 
     gid = await world.group("family", *people)
     alice, bob, carol = people
     old = {p.one("SELECT chain FROM chain_in WHERE gid = ? LIMIT 1", gid) for p in people}
-    alice.client.remove(gid, "carol")
+    alice.client.chat(gid).remove("carol")
     await world.settle()
     for person, count in ((alice, 2), (bob, 2), (carol, 0)):
         for table, which in (("chain_in", "ended_at IS NULL"), ("chain_out", "TRUE")):
             query = f"SELECT count(*) FROM {table} WHERE gid = ? AND {which}"  # noqa: S608
             assert person.one(query, gid) == count  # a lane of words, and one of calls
-    alice.client.add(gid, ["carol"])
+    alice.client.chat(gid).add(["carol"])
     await world.settle()
     for person in people:
-        person.client.send(gid, f"from {person.name}")
+        person.client.chat(gid).send(f"from {person.name}")
     await world.settle()
-    assert all(person.client.count(gid) == 3 for person in people)
+    assert all(person.client.chat(gid).count() == 3 for person in people)
     new = {c for (c,) in carol.db.execute("SELECT chain FROM chain_in WHERE gid = ?", (gid,))}
     assert not old & new
 
@@ -272,25 +272,25 @@ async def test_junk_in_an_epoch_drop_is_passed_over_alike(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
     alice, bob, carol = people
-    alice.client.rename(gid, "makes the drop")
+    alice.client.chat(gid).rename("makes the drop")
     await world.settle()
-    carol.client.send(gid, "hello")
+    carol.client.chat(gid).send("hello")
     await world.settle()
-    own = carol.client._conversations
+    own = carol.rules.conversations
 
     def refused_commit() -> bytes:
         # Right by MLS, wrong by the rights: a member who is no admin gives the group a name.
         policy = own.roster.group(gid).policy
         mine = Policy([], "carol's", policy.admins, policy.relay, policy.region)
         with pytest.raises(BadArgument), carol.client._unit():  # noqa: PT012  # and forgets it
-            bundle = carol.client._engine.commit(gid, policy=codec.encode(mine))
+            bundle = carol.rules.engine.commit(gid, policy=codec.encode(mine))
             raise BadArgument
         return bundle.commit
 
     commit = refused_commit()
     half = [piece_hash(commit[:100]), piece_hash(commit[100:])]
-    application = carol.client._engine.encrypt(gid, b"not an envelope")
-    carol.client._engine.abort()
+    application = carol.rules.engine.encrypt(gid, b"not an envelope")
+    carol.rules.engine.abort()
     junk = [
         b"",
         os.urandom(MAX_PAYLOAD),
@@ -303,20 +303,20 @@ async def test_junk_in_an_epoch_drop_is_passed_over_alike(world: World) -> None:
         carol.piece(gid, commit[100:], of=half[::-1]),
     ]
     with alice.client._unit() as unit:  # so that its drop is there
-        alice.client._conversations.epochs.make_epoch_drop(unit, gid, own.roster.group(gid))
+        alice.rules.conversations.epochs.make_epoch_drop(unit, gid, own.roster.group(gid))
     await world.settle()
     for payload in junk:
         drop_id, cell = carol.seal_for_epoch(gid, payload)
         world.relay.shelves[drop_id].add(cell)
     world.relay.shelves[drop_id].add(os.urandom(MESSAGE_CELL))
-    alice.client.rename(gid, "goes on")
+    alice.client.chat(gid).rename("goes on")
     await world.settle()
     await world.pass_time(roster.LOOK_EVERY_MS / 1000 + 10)
-    assert [p.client.view(gid).name for p in people] == ["goes on"] * 3
-    assert len({p.client.view(gid).epoch for p in people}) == 1
-    bob.client.send(gid, "still here")
+    assert [p.client.chat(gid).view().name for p in people] == ["goes on"] * 3
+    assert len({p.client.chat(gid).view().epoch for p in people}) == 1
+    bob.client.chat(gid).send("still here")
     await world.settle()
-    assert [m.text for m in carol.client.messages(gid)] == ["hello", "still here"]
+    assert [m.text for m in carol.client.chat(gid).messages()] == ["hello", "still here"]
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ async def test_malformed_message_is_reported_and_the_next_is_read(
     monkeypatch.setitem(KINDS, kind, KINDS.get(kind, KINDS[Kind.TEXT]))  # alice may be newer
     alice, bob = await world.friends("alice", "bob")
     with alice.client._unit() as unit:
-        alice.client._conversations.saying.say(unit, alice.gid("bob"), kind, body)
+        alice.rules.conversations.saying.say(unit, alice.gid("bob"), kind, body)
     alice.say("bob", "and this")
     await world.settle()
     assert bob.warnings() == expected
@@ -354,34 +354,32 @@ async def test_a_kind_is_ignored_in_conversations_where_it_is_not_heard(world: W
         for kind, row in KINDS.items():
             where = {Scope.DIRECT: gid, Scope.LARGE: alice.gid("bob")}
             if row.scope is not Scope.EVERYWHERE:
-                alice.client._conversations.saying.say(unit, where[row.scope], kind, b"junk")
-    alice.client.send(gid, "and this")
+                alice.rules.conversations.saying.say(unit, where[row.scope], kind, b"junk")
+    alice.client.chat(gid).send("and this")
     await world.settle()
     for person in (bob, carol):
         assert person.warnings() == []
-        assert person.client.messages(gid)[-1].text == "and this"
+        assert person.client.chat(gid).messages()[-1].text == "and this"
 
 
 async def test_leave_statement_for_another_moves_nobody(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
     alice, bob, carol = people
-    rights = carol.client._conversations
+    rights = carol.rules.conversations
     nonce = next(
-        p.leaf.nonce
-        for p in rights.roster.group(gid).people
-        if p.identity == bob.client._me.identity
+        p.leaf.nonce for p in rights.roster.group(gid).people if p.identity == bob.rules.me.identity
     )
     forged = Leave(
-        bob.client._me.identity,
+        bob.rules.me.identity,
         nonce,
-        carol.client._me.identity_key.sign(leave_text(gid, nonce)),
+        carol.rules.me.identity_key.sign(leave_text(gid, nonce)),
     )
     with carol.client._unit() as unit:
         rights.saying.say(unit, gid, Kind.LEAVE, codec.encode(forged))
     await world.settle()
     await world.pass_time(120)
-    assert alice.client.view(gid).people == ["alice", "bob", "carol"]
+    assert alice.client.chat(gid).view().people == ["alice", "bob", "carol"]
     assert alice.warnings() == bob.warnings() == ["invalid-credential"]
 
 
@@ -400,30 +398,30 @@ async def test_group_grows_large_and_small_again(
     async def everybody_speaks(speakers: list[Person]) -> None:
         for person in speakers:
             said.append(f"{len(said)} from {person.name}")
-            person.client.send(gid, said[-1])
+            person.client.chat(gid).send(said[-1])
         await world.settle()
         for person in (alice, bob, carol):
-            assert sorted(m.text for m in person.client.messages(gid)) == sorted(said)
+            assert sorted(m.text for m in person.client.chat(gid).messages()) == sorted(said)
         assert not any(person.warnings() for person in people)
 
     await everybody_speaks([alice, bob, carol])
-    alice.client.add(gid, ["dave", "erin"])
+    alice.client.chat(gid).add(["dave", "erin"])
     await world.settle()
     assert alice.one("SELECT count(*) FROM chain_out WHERE gid = ?", gid) == 0
     await everybody_speaks(people)
     await carol.sleep()
     for person in (alice, dave):
         said.append(f"{len(said)} while carol is away")
-        person.client.send(gid, said[-1])
-    alice.client.remove(gid, "dave")
+        person.client.chat(gid).send(said[-1])
+    alice.client.chat(gid).remove("dave")
     await world.settle()
-    alice.client.remove(gid, "erin")
+    alice.client.chat(gid).remove("erin")
     await world.settle()
     carol.wake()
     await world.settle()
     assert alice.one("SELECT count(*) FROM chain_out WHERE gid = ?", gid) == 2 * 2
     await everybody_speaks([alice, bob, carol])
-    assert dave.client.view(gid).state == erin.client.view(gid).state == "removed"
+    assert dave.client.chat(gid).view().state == erin.client.chat(gid).view().state == "removed"
 
 
 @pytest.mark.long
@@ -439,9 +437,13 @@ async def test_seventy_people_speak_through_the_epoch_drop(world: World) -> None
     assert founder.one("SELECT count(*) FROM chain_out WHERE gid = ?", gid) == 0
     appends = world.network.appends
     for person in (people[1], people[40], founder):
-        person.client.send(gid, f"from {person.name}")
+        person.client.chat(gid).send(f"from {person.name}")
         await world.settle()
     assert world.network.appends - appends == 3  # one cell a message, not one a member
     for person in people:
-        assert [m.text for m in person.client.messages(gid)] == ["from p01", "from p40", "from p00"]
+        assert [m.text for m in person.client.chat(gid).messages()] == [
+            "from p01",
+            "from p40",
+            "from p00",
+        ]
         assert not person.warnings()

@@ -416,7 +416,7 @@ async def test_model_of_a_client_deposits_as_often_as_real_clients(world: World)
             for name in said:
                 person = alice if name == "alice" else bob
                 other = bob if person is alice else alice
-                person.client.send(gid if is_group else person.gid(other.name), "hello")
+                person.client.chat(gid if is_group else person.gid(other.name)).send("hello")
                 await world.pass_time(2)
             await world.pass_time(400)
             talk = (0, 1, 2, 3) if is_group else (0, 1)

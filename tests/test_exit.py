@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from amanat.client import api, routes
+from amanat.client import routes
 from amanat.client.rules import roster
 from amanat.client.rules.commits import CUT_OFF_MS
 from amanat.client.rules.sent import BEATS_MS
@@ -52,7 +52,7 @@ async def apart(world: World) -> tuple[Person, Person, Person, Relay]:
 async def days(world: World, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
     """Let days pass, in which everybody looks more rarely at what is due."""
     with monkeypatch.context() as rarely:
-        rarely.setattr(api, "TICK_S", 300.0)
+        rarely.setattr(world, "tick_s", 300.0)
         rarely.setattr(roster, "LOOK_EVERY_MS", DAY_MS)
         rarely.setattr(routes, "RETRY_S", (300.0, 300.0))
         await world.pass_time(many * 86_400)
@@ -61,9 +61,9 @@ async def days(world: World, monkeypatch: pytest.MonkeyPatch, many: int) -> None
 
 async def test_exit_from_a_relay_that_lives_moves_everybody_over(world: World) -> None:
     alice, bob, carol, new = await apart(world)
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await world.settle()
-    before = len(world.relay.shelves[alice.client._me.former[0].bucket.drop_id].cells)
+    before = len(world.relay.shelves[alice.rules.me.former[0].bucket.drop_id].cells)
     bob.say("alice", "do you hear me?")
     carol.say("all", "and me?")
     await world.settle()
@@ -72,7 +72,7 @@ async def test_exit_from_a_relay_that_lives_moves_everybody_over(world: World) -
     assert alice.texts("bob") == ["do you hear me?"]
     for person in (alice, bob, carol):
         assert person.texts("all") == ["and me?", "I do"]
-    assert len(world.relay.shelves[alice.client._me.former[0].bucket.drop_id].cells) == before
+    assert len(world.relay.shelves[alice.rules.me.former[0].bucket.drop_id].cells) == before
     await world.pass_time(BEAT_S)
     await world.settle()
     assert alice.client.status().unaware == []
@@ -93,7 +93,7 @@ async def test_exit_from_a_dead_relay_every_contact_is_back_within_a_heartbeat(
     carol.say("all", "nobody home?")
     await world.pass_time(60)
     assert alice.texts("bob") == ["before"]
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await world.pass_time(BEAT_S)
     assert alice.texts("bob") == ["before"] + [f"into the void {n}" for n in range(200)]
     assert alice.texts("all") == ["nobody home?"]
@@ -123,7 +123,7 @@ async def test_what_a_hostile_relay_kept_to_itself_is_said_again_at_the_new_home
     world.relay.refuses = RelayBusy(retry_after=3600.0)
     bob.say("alice", "refused")
     await world.pass_time(5)
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await world.pass_time(BEAT_S)
     said = [f"text {number}" for number in range(20)]
     assert alice.texts("bob") == ["I trust this relay", *said, "refused"]
@@ -145,7 +145,7 @@ async def test_what_only_the_dead_relay_held_is_said_again_or_named(
             bob.db.execute("DELETE FROM sent WHERE gid = ?", (bob.gid("alice"),))
     world.network.cut(world.relay.address)
     alice.wake()
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await world.pass_time(BEAT_S)
     assert alice.texts("bob") == [f"text {number}" for number in range(5)] * is_kept
     assert alice.client.status().missing == []
@@ -157,7 +157,7 @@ async def test_who_was_offline_during_an_exit_finds_us_when_they_are_back(world:
     await bob.sleep()
     bob.say("alice", "written offline")
     world.network.cut(world.relay.address)
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await world.pass_time(600)
     assert alice.client.status().unaware == ["bob"]
     bob.wake()
@@ -172,9 +172,9 @@ async def test_who_comes_back_after_everything_has_expired_is_told_by_a_heartbea
     alice, bob, _, new = await apart(world)
     await bob.sleep()
     world.network.cut(world.relay.address)
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await world.pass_time(3600)
-    shelf = world.network.relay_with(bob.client._me.home.relay).shelves[bob.bucket]
+    shelf = world.network.relay_with(bob.rules.me.home.relay).shelves[bob.bucket]
     rested = len(shelf.cells)
     await days(world, monkeypatch, 20)
     assert len(shelf.cells) > rested
@@ -202,7 +202,7 @@ async def test_dying_at_any_step_of_an_exit_it_was_made_or_was_not(
         await restore()
         alice.die_after(step)
         try:
-            await alice.client.exit(str(new.address))
+            await alice.client.home.exit(str(new.address))
             ends.append("lived")
         except Died:
             ends.append("died")
@@ -211,7 +211,7 @@ async def test_dying_at_any_step_of_an_exit_it_was_made_or_was_not(
         has_moved = alice.client.status().region == "FR"
         assert has_moved is not bool(alice.client.status().region == "IR")
         if not has_moved:
-            await alice.client.exit(str(new.address))
+            await alice.client.home.exit(str(new.address))
         bob.say("alice", "once")
         carol.say("all", "once")
         await world.pass_time(BEAT_S)
@@ -224,12 +224,12 @@ async def test_dying_at_any_step_of_an_exit_it_was_made_or_was_not(
 async def test_old_bucket_is_read_after_a_restart_until_all_know(world: World) -> None:
     alice, bob, carol, new = await apart(world)
     await carol.sleep()
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await world.settle()
     await alice.sleep()
     alice.wake()
     # Carol's cells were on their way to the old bucket when she went.
-    old = alice.client._me.former[0]
+    old = alice.rules.me.former[0]
     carol.say("alice", "to the old bucket")
     (request,) = [
         row[0]
@@ -256,7 +256,7 @@ async def test_old_bucket_is_forgotten_once_all_know_and_no_cell_can_rest_there(
 ) -> None:
     alice, bob, _, new = await apart(world)
     await bob.sleep()
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await days(world, monkeypatch, FORMER_MS[0] // DAY_MS + 1)
     assert alice.client.status().unaware == ["bob"]
     assert len(alice.client.status().former) == 1
@@ -264,7 +264,9 @@ async def test_old_bucket_is_forgotten_once_all_know_and_no_cell_can_rest_there(
     await days(world, monkeypatch, 1)
     assert alice.client.status().unaware == []
     assert alice.client.status().former == []
-    read = [key[1] for key in alice.client._tasks if isinstance(key, tuple) and key[0] == "bucket"]
+    read = [
+        key[1] for key in alice.client._run.tasks if isinstance(key, tuple) and key[0] == "bucket"
+    ]
     assert read == [alice.bucket]
     bob.say("alice", "still there?")
     await world.settle()
@@ -275,12 +277,12 @@ async def test_newcomers_of_a_group_are_told_where_we_are_though_our_leaf_is_old
     world: World,
 ) -> None:
     alice, bob, _, new = await apart(world)
-    dave = await world.person("dave", relay=world.network.relay_with(bob.client._me.home.relay))
+    dave = await world.person("dave", relay=world.network.relay_with(bob.rules.me.home.relay))
     await world.meet(bob, dave)
     world.network.cut(world.relay.address)
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await world.pass_time(BEAT_S)
-    bob.client.add(bob.gid("all"), ["dave"])
+    bob.client.chat(bob.gid("all")).add(["dave"])
     await world.pass_time(BEAT_S)
     dave.say("all", "good evening")
     await world.pass_time(BEAT_S)
@@ -293,7 +295,7 @@ async def test_who_is_let_in_by_a_key_package_from_before_is_reached_where_they_
 ) -> None:
     alice, bob, _, new = await apart(world)
     world.network.cut(world.relay.address)
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await world.pass_time(BEAT_S)
     bob.client.create_group("late", ["alice", "carol"])
     await world.pass_time(BEAT_S)
@@ -307,7 +309,7 @@ async def test_old_bucket_is_kept_while_cells_may_rest_in_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, _, _, new = await apart(world)
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await days(world, monkeypatch, 1)
     assert alice.client.status().unaware == []
     assert len(alice.client.status().former) == 1
@@ -317,9 +319,9 @@ async def test_two_exits_in_a_row_lead_to_the_last_home(world: World) -> None:
     alice, bob, _, new = await apart(world)
     await bob.sleep()
     newest = world.add_relay("NL")
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await world.settle()
-    await alice.client.exit(str(newest.address))
+    await alice.client.home.exit(str(newest.address))
     world.network.cut(new.address)
     world.network.cut(world.relay.address)
     bob.say("alice", "where to?")
@@ -334,12 +336,12 @@ async def test_going_back_to_a_home_that_was_left_reads_on_where_it_was_read(
     world: World,
 ) -> None:
     alice, bob, _, new = await apart(world)
-    old = alice.client._me.home
-    await alice.client.exit(str(new.address))
+    old = alice.rules.me.home
+    await alice.client.home.exit(str(new.address))
     await world.settle()
-    await alice.client.exit(str(world.network.relay_with(old.relay).address))
+    await alice.client.home.exit(str(world.network.relay_with(old.relay).address))
     await world.settle()
-    assert alice.client._me.home.bucket == old.bucket
+    assert alice.rules.me.home.bucket == old.bucket
     assert [former.region for former in alice.client.status().former] == ["FR"]
     bob.say("alice", "back again?")
     await world.settle()
@@ -354,15 +356,15 @@ async def test_exit_keeps_a_fallback_that_is_another_relay_and_its_bucket(world:
     alice = await world.person("alice", relay=first, fallback=second)
     bob = await world.person("bob", relay=second)
     await world.meet(alice, bob)
-    fallback = alice.client._me.homes[1].bucket
+    fallback = alice.rules.me.homes[1].bucket
     seen = len(world.network.seen)
     world.network.cut(first.address)
-    await alice.client.exit(str(third.address))
+    await alice.client.home.exit(str(third.address))
     assert ("alice", third.address) not in world.network.seen[:seen]
     status = alice.client.status()
     assert (status.region, status.fallback_region) == ("FR", "DE")
     assert (status.transport, status.hop) == ("hopped", str(second.address))
-    assert alice.client._me.homes[1].bucket == fallback
+    assert alice.rules.me.homes[1].bucket == fallback
     await world.pass_time(BEAT_S)
     bob.say("alice", "hello")
     await world.pass_time(30)
@@ -375,9 +377,9 @@ async def test_new_home_is_drawn_by_way_of_the_hop_the_person_has_chosen(world: 
     alice = await world.person("alice")
     bob = await world.person("bob", relay=hop)
     await world.meet(alice, bob)
-    await alice.client.set_hop(str(hop.address))
+    await alice.client.hopping.set_hop(str(hop.address))
     world.network.cut(world.relay.address)
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await world.pass_time(30)
     assert ("alice", new.address) not in world.network.seen
     bob.say("alice", "unseen")
@@ -394,8 +396,8 @@ async def test_exit_with_home_and_fallback_dead_names_what_to_do(world: World) -
     world.network.cut(second.address)
     fourth = world.add_relay("NL")
     with pytest.raises(RelayUnreachable, match="another or none"):
-        await alice.client.exit(str(fourth.address))
-    await alice.client.exit(str(fourth.address), fallback="")
+        await alice.client.home.exit(str(fourth.address))
+    await alice.client.home.exit(str(fourth.address), fallback="")
     await world.pass_time(30)
     bob.say("alice", "hello")
     await world.pass_time(30)
@@ -408,12 +410,12 @@ async def test_invite_from_before_an_exit_is_good_while_the_old_relay_is_there(
 ) -> None:
     alice, bob, _, new = await apart(world)
     link = alice.client.invite()
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await world.settle()
     assert alice.client.status().lost_invites == []
     await alice.sleep()
     alice.wake()
-    dave = await world.person("dave", relay=world.network.relay_with(bob.client._me.home.relay))
+    dave = await world.person("dave", relay=world.network.relay_with(bob.rules.me.home.relay))
     dave.client.accept(link)
     await world.settle()
     dave.say("alice", "glad to have found you")
@@ -423,14 +425,14 @@ async def test_invite_from_before_an_exit_is_good_while_the_old_relay_is_there(
 
 async def test_invites_and_knocks_that_died_with_the_relay_are_named(world: World) -> None:
     alice, bob, _, new = await apart(world)
-    dave = await world.person("dave", relay=world.network.relay_with(bob.client._me.home.relay))
+    dave = await world.person("dave", relay=world.network.relay_with(bob.rules.me.home.relay))
     link = alice.client.invite()
     made_at = world.now()
     await dave.sleep()
     alice.client.accept(dave.client.invite())
     await world.settle()
     world.network.cut(world.relay.address)
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await world.pass_time(10)
     status = alice.client.status()
     assert status.lost_invites == [made_at]
@@ -449,12 +451,12 @@ async def test_invites_and_knocks_that_died_with_the_relay_are_named(world: Worl
 
 async def test_who_was_answered_where_they_are_no_more_knocks_again(world: World) -> None:
     alice, bob, _, new = await apart(world)
-    dave = await world.person("dave", relay=world.network.relay_with(bob.client._me.home.relay))
+    dave = await world.person("dave", relay=world.network.relay_with(bob.rules.me.home.relay))
     await dave.sleep()
     alice.client.accept(dave.client.invite())
     await world.settle()
     world.network.cut(world.relay.address)
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     dave.wake()
     await world.pass_time(60)
     assert [c.name for c in dave.client.contacts()] == ["alice"]  # he thinks
@@ -479,8 +481,8 @@ async def test_two_whose_relay_died_under_both_find_each_other_by_an_invite(worl
     alice, bob = await world.friends("alice", "bob")
     one, other = world.add_relay("DE"), world.add_relay("FR")
     world.network.cut(world.relay.address)
-    await alice.client.exit(str(one.address))
-    await bob.client.exit(str(other.address))
+    await alice.client.home.exit(str(one.address))
+    await bob.client.home.exit(str(other.address))
     alice.say("bob", "can you hear me?")
     await world.pass_time(600)
     assert alice.client.status().unaware == ["bob"]
@@ -497,11 +499,11 @@ async def test_two_whose_relay_died_under_both_find_each_other_by_an_invite(worl
 
 async def test_who_is_blocked_is_told_when_they_no_longer_are(world: World) -> None:
     alice, bob, _, new = await apart(world)
-    alice.client.block("bob")
+    alice.client.contact("bob").block()
     world.network.cut(world.relay.address)
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await world.pass_time(BEAT_S)
-    alice.client.unblock("bob")
+    alice.client.contact("bob").unblock()
     await world.pass_time(BEAT_S)
     bob.say("alice", "friends again?")
     await world.pass_time(BEAT_S)
@@ -516,15 +518,18 @@ async def test_who_may_say_so_takes_the_commits_along(world: World) -> None:
     gid = await world.group("family", alice, bob, carol)
     theirs = await world.group("others'", bob, alice, carol)
     new = world.add_relay("FR")
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await world.settle()
     for person in (alice, bob, carol):
-        assert (person.client.view(gid).region, person.client.view(theirs).region) == ("FR", "IR")
-    assert alice.client.view(alice.gid("bob")).region == "FR"
+        assert (
+            person.client.chat(gid).view().region,
+            person.client.chat(theirs).view().region,
+        ) == ("FR", "IR")
+    assert alice.client.chat(alice.gid("bob")).view().region == "FR"
     assert alice.client.status().left_behind == ["others'"]
     moved = [await world.person(name, relay=new) for name in ("dave",)]
     await world.meet(alice, *moved)
-    alice.client.add(gid, ["dave"])
+    alice.client.chat(gid).add(["dave"])
     await world.settle()
     moved[0].say("family", "hello")
     await world.settle()
@@ -539,17 +544,17 @@ async def test_group_whose_commits_were_taken_along_outlives_the_old_relay(world
     carol = await world.person("carol", relay=third)
     await world.meet(alice, bob, carol)
     gid = await world.group("family", alice, bob, carol)
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await world.settle()
     world.network.cut(world.relay.address)
-    alice.client.rename(gid, "friends")
+    alice.client.chat(gid).rename("friends")
     await world.pass_time(BEAT_S)
-    alice.client.remove(gid, "carol")
+    alice.client.chat(gid).remove("carol")
     await world.pass_time(BEAT_S)
     bob.say("friends", "we are two")
     await world.pass_time(BEAT_S)
     assert alice.texts("friends") == ["we are two"]
-    assert bob.client.view(gid).people == ["alice", "bob"]
+    assert bob.client.chat(gid).view().people == ["alice", "bob"]
     assert alice.client.status().left_behind == []
     await alice.client.caught_up()
 
@@ -561,7 +566,7 @@ async def test_member_whose_relay_died_with_the_commit_is_helped_back(world: Wor
     await world.meet(alice, bob)
     gid = await world.group("family", alice, bob)
     await bob.sleep()
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await world.settle()
     world.network.cut(world.relay.address)
     alice.say("family", "without you")
@@ -572,9 +577,9 @@ async def test_member_whose_relay_died_with_the_commit_is_helped_back(world: Wor
     await world.pass_time(CUT_OFF_MS / 1000 + 300)
     assert bob.texts("family") == alice.texts("family") != []
     assert sorted(bob.texts("family")) == ["I can still speak", "without you"]
-    assert bob.client.view(gid).state == "active"
-    assert bob.client.view(gid).region == "FR"
-    assert bob.client.view(gid).epoch == alice.client.view(gid).epoch
+    assert bob.client.chat(gid).view().state == "active"
+    assert bob.client.chat(gid).view().region == "FR"
+    assert bob.client.chat(gid).view().epoch == alice.client.chat(gid).view().epoch
     alice.say("family", "welcome back")
     alice.say("bob", "here too")
     await world.pass_time(BEAT_S)
@@ -587,10 +592,10 @@ async def test_of_a_group_on_a_dead_relay_it_is_said_that_it_cannot_change(world
     alice, bob, carol, new = await apart(world)
     own = await world.group("own", alice, bob)
     world.network.cut(world.relay.address)
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await world.pass_time(BEAT_S)
     assert alice.client.status().left_behind == ["bob", "carol", "own"]
-    alice.client.add(own, ["carol"])
+    alice.client.chat(own).add(["carol"])
     bob.say("own", "we talk on")
     await world.pass_time(BEAT_S)
     assert alice.texts("own") == ["we talk on"]
@@ -600,8 +605,8 @@ async def test_of_a_group_on_a_dead_relay_it_is_said_that_it_cannot_change(world
     await world.pass_time(BEAT_S)
     await world.settle()
     assert alice.client.status().left_behind == []
-    assert bob.client.view(own).people == ["alice", "bob", "carol"]
-    assert bob.client.view(own).region == "FR"
+    assert bob.client.chat(own).view().people == ["alice", "bob", "carol"]
+    assert bob.client.chat(own).view().region == "FR"
 
 
 async def test_member_who_claims_that_others_went_on_costs_a_question(world: World) -> None:
@@ -611,16 +616,16 @@ async def test_member_who_claims_that_others_went_on_costs_a_question(world: Wor
     await world.meet(alice, bob)
     gid = await world.group("family", alice, bob)
     world.network.cut(third.address)
-    epoch = bob.client.view(gid).epoch
+    epoch = bob.client.chat(gid).view().epoch
     with bob.client._unit() as unit:
         bob.db.execute("INSERT INTO early (gid, data) VALUES (?, x'')", (gid,))
-        bob.client._conversations.roster.look_soon(unit, gid, at=world.now())
+        bob.rules.conversations.roster.look_soon(unit, gid, at=world.now())
     await world.pass_time(60)
-    assert bob.client.view(gid).state == "active"
+    assert bob.client.chat(gid).view().state == "active"
     bob.say("family", "nothing has happened")
     world.network.away.clear()
     await world.pass_time(BEAT_S)
-    assert bob.client.view(gid).epoch == epoch
+    assert bob.client.chat(gid).view().epoch == epoch
     assert alice.texts("family") == ["nothing has happened"]
     assert bob.one("SELECT count(*) FROM comeback") == 0
 
@@ -631,65 +636,67 @@ async def test_member_who_claims_that_others_went_on_costs_a_question(world: Wor
 async def test_strict_person_has_home_and_fallback_in_one_region(world: World) -> None:
     alice = await world.person("alice")
     german, iranian = world.add_relay("DE"), world.add_relay("IR")
-    alice.client.set_strict(is_strict=True)
+    alice.client.home.set_strict(is_strict=True)
     with pytest.raises(RegionsDiffer):
-        await alice.client.set_fallback(str(german.address))
+        await alice.client.home.set_fallback(str(german.address))
     assert alice.client.status().fallback == ""
-    await alice.client.set_fallback(str(iranian.address))
+    await alice.client.home.set_fallback(str(iranian.address))
     with pytest.raises(RegionsDiffer):
-        await alice.client.exit(str(german.address))
+        await alice.client.home.exit(str(german.address))
     assert alice.client.status().region == "IR"
-    await alice.client.exit(str(german.address), fallback="")
+    await alice.client.home.exit(str(german.address), fallback="")
     assert alice.client.status().region == "DE"
 
 
 async def test_homes_in_two_regions_are_not_called_strict(world: World) -> None:
     alice = await world.person("alice", fallback=world.add_relay("DE"))
     with pytest.raises(RegionsDiffer):
-        alice.client.set_strict(is_strict=True)
-    assert not alice.client.is_strict
+        alice.client.home.set_strict(is_strict=True)
+    assert not alice.client.home.is_strict
     another = world.add_relay("DE")
-    await alice.client.exit(str(another.address), is_strict=True)
-    assert alice.client.is_strict
+    await alice.client.home.exit(str(another.address), is_strict=True)
+    assert alice.client.home.is_strict
 
 
 async def test_home_is_only_where_the_person_allows(world: World) -> None:
     alice = await world.person("alice")
     german, french = world.add_relay("DE"), world.add_relay("FR")
-    assert alice.client.allowed_regions == frozenset({"IR"})
-    await alice.client.exit(str(german.address))  # nothing was said of regions: their own choice
-    assert alice.client.allowed_regions == frozenset({"DE"})
-    alice.client.set_allowed_regions(["DE", "IR"])
+    assert alice.client.home.allowed_regions == frozenset({"IR"})
+    await alice.client.home.exit(
+        str(german.address)
+    )  # nothing was said of regions: their own choice
+    assert alice.client.home.allowed_regions == frozenset({"DE"})
+    alice.client.home.set_allowed_regions(["DE", "IR"])
     with pytest.raises(RegionNotAllowed):
-        await alice.client.exit(str(french.address))
+        await alice.client.home.exit(str(french.address))
     with pytest.raises(RegionNotAllowed):
-        await alice.client.set_fallback(str(french.address))
+        await alice.client.home.set_fallback(str(french.address))
     await alice.sleep()
     alice.wake()
-    assert alice.client.allowed_regions == frozenset({"DE", "IR"})
-    alice.client.set_allowed_regions(None)
-    await alice.client.exit(str(french.address))
-    assert alice.client.allowed_regions is None
+    assert alice.client.home.allowed_regions == frozenset({"DE", "IR"})
+    alice.client.home.set_allowed_regions(None)
+    await alice.client.home.exit(str(french.address))
+    assert alice.client.home.allowed_regions is None
     for nonsense in ([], ["Germany"], [""]):
         with pytest.raises(BadArgument):
-            alice.client.set_allowed_regions(nonsense)
+            alice.client.home.set_allowed_regions(nonsense)
 
 
 async def test_home_relay_is_no_place_to_exit_to(world: World) -> None:
     alice = await world.person("alice")
     with pytest.raises(BadArgument):
-        await alice.client.exit(str(world.relay.address))
+        await alice.client.home.exit(str(world.relay.address))
     assert alice.client.status().former == []
 
 
 async def test_conversation_says_where_its_data_rests(world: World) -> None:
     alice, bob, _, new = await apart(world)
-    view = alice.client.view(alice.gid("all"))
+    view = alice.client.chat(alice.gid("all")).view()
     assert (view.region, view.inbound_region, view.outbound_regions) == ("DE", "IR", ["DE"])
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     await world.settle()
-    assert alice.client.view(alice.gid("all")).inbound_region == "FR"
-    view = bob.client.view(bob.gid("all"))
+    assert alice.client.chat(alice.gid("all")).view().inbound_region == "FR"
+    view = bob.client.chat(bob.gid("all")).view()
     assert (view.region, view.inbound_region, view.outbound_regions) == ("DE", "DE", ["DE", "FR"])
 
 
@@ -701,14 +708,14 @@ async def test_what_came_by_a_chain_that_was_not_known_yet_is_heard_after_an_exi
 ) -> None:
     alice, bob, _, new = await apart(world)
     gid, bucket = alice.gid("bob"), alice.bucket
-    drop, epoch = alice.epoch_place(gid).drop, alice.client.view(gid).epoch
+    drop, epoch = alice.epoch_place(gid).drop, alice.client.chat(gid).view().epoch
     shelf = world.relay.epoch_shelf(drop)
     empty = Shelf(shelf.append_hash, shelf.read_hash, shelf.retention_days, shelf.digests[:1])
     # The Commit is not shown to alice yet.
     world.relay.faces["alice", drop.drop_id] = empty
     refresh(bob, gid)
     await world.pass_time(5)
-    assert bob.client.view(gid).epoch == epoch + 1
+    assert bob.client.chat(gid).view().epoch == epoch + 1
     bob.say("alice", "by the chain that begins with it")
     await world.pass_time(5)
     # It was read and not recognised; and what was read is in no memory after a start.
@@ -718,8 +725,8 @@ async def test_what_came_by_a_chain_that_was_not_known_yet_is_heard_after_an_exi
     world.network.ignores = lambda one: isinstance(one, wire.Read) and one.drop_id == bucket
     alice.wake()
     await world.pass_time(5)
-    assert alice.client.view(gid).epoch == epoch + 1
-    await alice.client.exit(str(new.address))
+    assert alice.client.chat(gid).view().epoch == epoch + 1
+    await alice.client.home.exit(str(new.address))
     world.network.ignores = lambda _: False
     assert alice.texts("bob") == []
     await world.pass_time(BEAT_S + 60)
@@ -745,12 +752,12 @@ async def test_exits_between_deaths_in_bad_weather_lose_and_double_nothing(
             person = world.rng.choice(people)
             there = world.rng.choice(relays)
             with contextlib.suppress(Died, UsageError, RelayUnreachable):
-                await person.client.exit(str(there.address))
+                await person.client.home.exit(str(there.address))
             await world.pass_time(world.rng.uniform(0, 5))
         # Who leaves a bucket does not read it again for a chain that they did not know yet.
         await history.round(0, more_s=BEAT_S + 60)
     # The others may all have failed.
-    await people[0].client.exit(str(world.add_relay("SE").address))
+    await people[0].client.home.exit(str(world.add_relay("SE").address))
     await world.pass_time(BEAT_S)
     await world.settle()
     assert {name for person in people for name in person.client.status().unaware} == set()
@@ -781,13 +788,13 @@ def assert_one_cell_each_period(world: World, name: str, begin: float) -> None:
 
 async def test_covered_person_exits_and_a_cell_leaves_in_each_period_still(world: World) -> None:
     alice, bob = await of_three_operators(world)
-    first, third = world.relay, world.network.relay_with(bob.client._me.homes[1].relay)
+    first, third = world.relay, world.network.relay_with(bob.rules.me.homes[1].relay)
     with alice.acting():
-        await alice.client.set_cover(30)
+        await alice.client.hopping.set_cover(30)
     await world.pass_time(60)
     world.network.cut(first.address)
     with alice.acting():
-        await alice.client.exit(str(third.address))
+        await alice.client.home.exit(str(third.address))
     await world.pass_time(60)
     world.network.lines.clear()
     begin = world.network.clock()

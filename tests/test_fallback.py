@@ -21,7 +21,7 @@ async def pair(world: World, *, fallback: bool = True) -> tuple[Person, Person]:
 
 async def test_messages_go_to_the_fallback_while_the_home_is_away(world: World) -> None:
     alice, bob = await pair(world)
-    home = world.network.relay_with(bob.client._me.home.relay).address
+    home = world.network.relay_with(bob.rules.me.home.relay).address
     world.network.cut(home)
     for number in range(30):
         alice.say("bob", f"text {number}")
@@ -58,7 +58,7 @@ async def test_who_comes_back_with_the_home_away_is_caught_up_from_the_fallback(
 ) -> None:
     alice, bob = await pair(world)
     await bob.sleep()
-    world.network.cut(world.network.relay_with(bob.client._me.home.relay).address)
+    world.network.cut(world.network.relay_with(bob.rules.me.home.relay).address)
     alice.say("bob", "while you were away")
     await world.pass_time(60)
     bob.wake()
@@ -68,7 +68,7 @@ async def test_who_comes_back_with_the_home_away_is_caught_up_from_the_fallback(
 
 async def test_cell_that_reached_both_buckets_is_shown_once(world: World) -> None:
     alice, bob = await pair(world)
-    relay = world.network.relay_with(bob.client._me.home.relay)
+    relay = world.network.relay_with(bob.rules.me.home.relay)
     alice.say("bob", "once")
     with alice.client._unit():  # the answer of the first relay is lost, and it is gone
         row = alice.db.execute("SELECT * FROM outbox WHERE purpose = 'cell'").fetchone()
@@ -76,7 +76,7 @@ async def test_cell_that_reached_both_buckets_is_shown_once(world: World) -> Non
     marks = ", ".join("?" * len(row))
     with alice.client._unit() as unit:
         alice.db.execute(f"INSERT INTO outbox VALUES ({marks})", row)  # noqa: S608
-        alice.client._outbox.fail_over(unit, relay.address.key)
+        alice.rules.outbox.fail_over(unit, relay.address.key)
     await world.settle()
     assert bob.texts("alice") == ["once"]
 
@@ -84,9 +84,9 @@ async def test_cell_that_reached_both_buckets_is_shown_once(world: World) -> Non
 async def test_new_fallback_is_told_to_everybody_and_used(world: World) -> None:
     alice, bob = await pair(world, fallback=False)
     fourth = world.add_relay("NL")
-    await bob.client.set_fallback(str(fourth.address))
+    await bob.client.home.set_fallback(str(fourth.address))
     await world.settle()
-    world.network.cut(world.network.relay_with(bob.client._me.home.relay).address)
+    world.network.cut(world.network.relay_with(bob.rules.me.home.relay).address)
     alice.say("bob", "are you there?")
     await world.pass_time(60)
     assert bob.texts("alice") == ["are you there?"]
@@ -100,12 +100,12 @@ async def test_new_fallback_is_told_to_everybody_and_used(world: World) -> None:
 async def test_fallback_is_another_relay_than_the_home(world: World) -> None:
     (alice,) = await world.friends("alice")
     with pytest.raises(BadArgument):
-        await alice.client.set_fallback(str(world.relay.address))
+        await alice.client.home.set_fallback(str(world.relay.address))
 
 
 async def test_relay_without_room_is_not_waited_for(world: World) -> None:
     alice, bob = await pair(world)
-    relay = world.network.relay_with(bob.client._me.home.relay)
+    relay = world.network.relay_with(bob.rules.me.home.relay)
     relay.refuses = RelayBusy(retry_after=60.0)
     alice.say("bob", "somewhere else then")
     await world.pass_time(30)

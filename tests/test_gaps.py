@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from amanat.client import api, claims
+from amanat.client import claims
 from amanat.client.rules import commits, entering, repair, roster
 from amanat.client.rules.sent import KEPT_MS, MAX_BEATS
 from amanat.drill.person import Person
@@ -24,11 +26,11 @@ async def after_a_while(world: World, seconds: float = SOON_S) -> None:
 
 
 def to(person: Person) -> bytes:
-    return person.client._me.home.bucket.drop_id
+    return person.rules.me.home.bucket.drop_id
 
 
 def missing(person: Person) -> int:
-    return sum(person.client._conversations.gaps.missing().values())
+    return sum(person.rules.conversations.gaps.missing().values())
 
 
 async def test_last_message_that_is_lost_is_noticed_by_a_heartbeat_and_repaired(
@@ -88,14 +90,14 @@ async def test_nothing_stays_lost_where_a_relay_forgets_some_of_all(
     for number in range(120):
         person = people[number % 3]
         said.append(f"text {number}")
-        person.client.send(gid, said[-1])
+        person.client.chat(gid).send(said[-1])
         await world.pass_time(0.5)
     world.relay.forgets = lambda *_: False
     for _ in range(8):
         await after_a_while(world, 700)
     assert forgotten
     for person in people:
-        shown = person.client.messages(gid)
+        shown = person.client.chat(gid).messages()
         assert len(shown) == len(said)
         for sender in people:  # what nobody had heard may stand beside what was said meanwhile
             name = sender.name
@@ -222,35 +224,39 @@ async def test_what_was_taken_away_before_it_came_is_not_told_as_lost(
     alice, bob = await world.friends("alice", "bob")
     gid = await world.group("family", alice, bob)
     if how == "expired":
-        alice.client.set_timer(gid, 30)
+        alice.client.chat(gid).set_timer(30)
     await after_a_while(world)
     world.relay.forgets = lambda _, who: who == "alice"
-    alice.client.send(gid, "not for long")
+    alice.client.chat(gid).send("not for long")
     await world.settle()
     if how == "expired":
         await world.pass_time(35)
     else:
-        (text,) = alice.client.messages(gid)
-        alice.client.delete(gid, [text.id], for_everyone=how == "deleted")
+        (text,) = alice.client.chat(gid).messages()
+        alice.client.chat(gid).delete([text.id], for_everyone=how == "deleted")
         await world.settle()
     world.relay.forgets = lambda *_: False
-    alice.client.send(gid, "more")
+    alice.client.chat(gid).send("more")
     for _ in range(3):
         await after_a_while(world)
-    shown = bob.client.messages(gid)
+    shown = bob.client.chat(gid).messages()
     assert "more" in [m.text for m in shown]
     assert "not for long" not in [m.text for m in shown]
     # That its author has deleted it is shown, and of what has expired there is no trace.
     assert [m.is_deleted for m in shown] == [True, False][how != "deleted" :]
     if how == "deleted":
-        assert [m.id for m in shown] == [m.id for m in alice.client.messages(gid)]
-        assert shown[0] == alice.client.messages(gid)[0]._replace(
-            row=shown[0].row, kept_at=shown[0].kept_at, is_own=False, state=""
+        assert [m.id for m in shown] == [m.id for m in alice.client.chat(gid).messages()]
+        assert shown[0] == dataclasses.replace(
+            alice.client.chat(gid).messages()[0],
+            row=shown[0].row,
+            kept_at=shown[0].kept_at,
+            is_own=False,
+            state="",
         )
     assert missing(bob) == 0
     assert MessageLost.code not in bob.warnings()
     assert alice.one("SELECT count(*) FROM sent WHERE NOT is_quiet") == 0
-    alice.client.send(gid, "the chain goes on")
+    alice.client.chat(gid).send("the chain goes on")
     await world.settle()
     assert not {*bob.warnings()} - {RelayDoubted.code}
 
@@ -263,7 +269,7 @@ async def test_what_was_deleted_is_shown_so_however_late_it_is_asked_for(world: 
     alice.say("bob", "regretted")
     await world.pass_time(2)
     world.relay.forgets = lambda *_: False
-    alice.client.delete(alice.gid("bob"), [alice.messages("bob")[0].id])
+    alice.client.chat(alice.gid("bob")).delete([alice.messages("bob")[0].id])
     await world.settle()
     await alice.sleep()
     await world.pass_time(KEPT_MS / 1000 + 1)
@@ -286,17 +292,17 @@ async def test_no_word_of_a_deleted_text_is_kept_to_be_said_again(
     gid = await world.group("club", alice, bob)
     await after_a_while(world)
     world.relay.forgets = lambda _, who: who == "alice"
-    alice.client.send(gid, "regretted")
+    alice.client.chat(gid).send("regretted")
     await world.settle()
     world.relay.forgets = lambda *_: False
     await bob.sleep()
-    alice.client.send(gid, "more")
+    alice.client.chat(gid).send("more")
     await world.settle()
     with_words = "SELECT count(*) FROM sent WHERE instr(envelope, CAST('regretted' AS BLOB))"
     bob.wake()
     while alice.one(with_words) < 2:  # the text, and the repair by which it is said again
         await world.pass_time(0.5)
-    alice.client.delete(gid, [alice.client.messages(gid)[0].id])
+    alice.client.chat(gid).delete([alice.client.chat(gid).messages()[0].id])
     assert alice.one(with_words) == 0
 
 
@@ -309,13 +315,13 @@ async def test_place_that_does_not_fit_takes_nothing_away(world: World) -> None:
     world.relay.forgets = lambda *_: False
     alice.say("bob", "two")
     await world.settle()
-    gid, signer = bob.gid("alice"), alice.client._me.signer
-    (seq,) = bob.client._conversations.gaps._missing(gid, signer, 9)
+    gid, signer = bob.gid("alice"), alice.rules.me.signer
+    (seq,) = bob.rules.conversations.gaps._missing(gid, signer, 9)
     body = codec.encode(
         Repair(signer, seq, b"", is_before=False, place=Place(bytes(32), bytes(32)))
     )
     with bob.client._unit() as unit, pytest.raises(InvalidMessage):
-        bob.client._conversations.hearing._mend(unit, gid, alice.client._me.identity, signer, body)
+        bob.rules.conversations.hearing._mend(unit, gid, alice.rules.me.identity, signer, body)
     assert missing(bob) == 1
     await after_a_while(world)
     assert bob.texts("alice") == ["one", "two"]
@@ -324,22 +330,22 @@ async def test_place_that_does_not_fit_takes_nothing_away(world: World) -> None:
 async def test_who_came_later_is_not_told_what_was_said_before(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
-    alice.client.send(gid, "not for carol")
+    alice.client.chat(gid).send("not for carol")
     await world.settle()
-    alice.client.add(gid, ["carol"])
+    alice.client.chat(gid).add(["carol"])
     await world.settle()
-    talk = carol.client._conversations
+    talk = carol.rules.conversations
     with carol.client._unit() as unit:
         peer = next(
             p
             for p in talk.roster.others(talk.roster.group(gid))
-            if p.signer == alice.client._me.signer
+            if p.signer == alice.rules.me.signer
         )
         body = codec.encode(Wanted(peer.signer, [1, 2, 3, 4]))
         talk.saying.post(unit, gid, peer, CellKind.WANTED, body)
     before = world.network.appends
     await world.settle()
-    assert carol.client.messages(gid) == []
+    assert carol.client.chat(gid).messages() == []
     assert world.network.appends == before + 2  # the question, and that it was before her time
 
 
@@ -347,7 +353,7 @@ async def test_who_came_later_is_not_told_what_was_said_before(world: World) -> 
 async def test_heartbeats_end_when_all_have_confirmed_and_never_pile_up(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "TICK_S", 300.0)
+    monkeypatch.setattr(world, "tick_s", 300.0)
     monkeypatch.setattr(roster, "LOOK_EVERY_MS", 86_400_000)
     monkeypatch.setattr(claims, "CLAIM_EVERY_MS", 10**12)
     alice, bob = await world.friends("alice", "bob")
@@ -380,13 +386,13 @@ async def test_large_group_repairs_through_its_epoch_drop(
         return True
 
     world.relay.forgets = forgets
-    alice.client.send(gid, "one")
+    alice.client.chat(gid).send("one")
     await world.settle()
-    alice.client.send(gid, "two")
+    alice.client.chat(gid).send("two")
     await after_a_while(world)
     assert lost
     for person in (bob, carol):
-        assert [m.text for m in person.client.messages(gid)] == ["one", "two"]
+        assert [m.text for m in person.client.chat(gid).messages()] == ["one", "two"]
 
 
 @pytest.mark.parametrize("is_whole", [False, True])
@@ -406,14 +412,14 @@ async def test_commit_that_a_relay_has_forgotten_is_appended_once_more(
         return True
 
     world.relay.forgets = forgets
-    alice.client.rename(gid, "our family")
+    alice.client.chat(gid).rename("our family")
     if is_whole:  # the drop itself is gone, too
         while not lost:
             await world.pass_time(0.001)
         del world.relay.shelves[lost[0].drop_id]
     await world.settle()
     assert lost
-    assert [person.client.view(gid).name for person in people] == ["our family"] * 3
+    assert [person.client.chat(gid).view().name for person in people] == ["our family"] * 3
     assert alice.warnings() == [RelayLied.code]
 
 
@@ -422,13 +428,13 @@ async def test_relay_that_forgets_every_commit_is_not_asked_all_the_time(world: 
     gid = await world.group("family", *people)
     buckets = {to(person) for person in people}
     world.relay.forgets = lambda append, _: append.drop_id not in buckets
-    people[0].client.rename(gid, "our family")
+    people[0].client.chat(gid).rename("our family")
     before = world.network.appends
     await world.pass_time(600)
     assert world.network.appends - before < 600_000 / commits.FORGOTTEN_MS + 10
     world.relay.forgets = lambda *_: False
     await world.settle()
-    assert people[1].client.view(gid).name == "our family"
+    assert people[1].client.chat(gid).view().name == "our family"
 
 
 @pytest.mark.parametrize("is_noticed", [False, True])
@@ -502,13 +508,13 @@ async def test_who_came_later_is_not_deaf_to_what_was_said_before(world: World) 
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     await bob.sleep()
     gid = await world.group("family", alice, bob)
-    alice.client.send(gid, "before carol")
+    alice.client.chat(gid).send("before carol")
     await world.settle()
-    alice.client.add(gid, ["carol"])
+    alice.client.chat(gid).add(["carol"])
     await world.settle()
     for number in range(3):
         await world.pass_time(1_200)
-        carol.client.send(gid, str(number))
+        carol.client.chat(gid).send(str(number))
         await world.settle()
     assert RelayDoubted.code not in alice.warnings()
 
@@ -521,7 +527,7 @@ async def test_text_that_comes_when_its_epoch_is_long_over_is_read_and_nobody_is
     await bob.sleep()
     bob.say("g", "from long ago")
     for number in range(5):
-        alice.client.rename(gid, f"g{number}")
+        alice.client.chat(gid).rename(f"g{number}")
         await world.settle()
     bob.wake()
     await after_a_while(world)

@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from amanat.client import folding, history, vault, views
+from amanat.client import folding, history, vault
 from amanat.client.events import MessageChanged, TextArrived
 from amanat.client.history import History
 from amanat.client.profile import Me
+from amanat.client.sdk import views
+from amanat.client.sdk.views import Message
 from amanat.client.transcript import Entry, Quote, Transcript
 from amanat.client.vault import Unlock, Vault
-from amanat.client.views import Message
 from amanat.drill.attacks.device import pages
 from amanat.drill.person import Person
 from amanat.drill.world import World
@@ -627,7 +628,7 @@ def test_a_log_left_by_a_dead_process_is_emptied_at_the_next_start(home: Home, t
 
 
 def messages(person: Person, where: str) -> list[Message]:
-    return person.client.messages(person.gid(where))
+    return person.client.chat(person.gid(where)).messages()
 
 
 async def test_everybody_sees_what_was_done_with_a_text(world: World) -> None:
@@ -636,13 +637,13 @@ async def test_everybody_sees_what_was_done_with_a_text(world: World) -> None:
     alice.say("family", "when?")
     await world.settle()
     (text,) = messages(bob, "family")
-    bob.client.send(gid, "at eight", reply_to=text.id[:6])
+    bob.client.chat(gid).send("at eight", reply_to=text.id[:6])
     await world.settle()
     answer = messages(bob, "family")[-1]
-    bob.client.edit(gid, answer.id, "at nine")
-    carol.client.react(gid, answer.id, "👍")
-    carol.client.react(gid, text.id, "🙂")
-    carol.client.react(gid, text.id, "")
+    bob.client.chat(gid).edit(answer.id, "at nine")
+    carol.client.chat(gid).react(answer.id, "👍")
+    carol.client.chat(gid).react(text.id, "🙂")
+    carol.client.chat(gid).react(text.id, "")
     await world.settle()
     for person in people:
         first, second = messages(person, "family")
@@ -651,7 +652,7 @@ async def test_everybody_sees_what_was_done_with_a_text(world: World) -> None:
         assert second.is_edited
         assert second.reactions == {"carol": "👍"}
         assert second.reply_to == views.Quote(text.id, "alice", "when?")
-    alice.client.delete(gid, [text.id])
+    alice.client.chat(gid).delete([text.id])
     await world.settle()
     for person in people:
         first, second = messages(person, "family")
@@ -667,18 +668,18 @@ async def test_only_what_is_one_s_own_can_be_changed_for_everyone(world: World) 
     await world.settle()
     gid, (text,) = bob.gid("alice"), messages(bob, "alice")
     with pytest.raises(NotYours):
-        bob.client.edit(gid, text.id, "his")
+        bob.client.chat(gid).edit(text.id, "his")
     with pytest.raises(NotYours):
-        bob.client.delete(gid, [text.id])
-    for wrong in (lambda: bob.client.react(gid, "0" * 32, "x"),
-                  lambda: bob.client.send(gid, "x", reply_to="0" * 32)):  # fmt: skip
+        bob.client.chat(gid).delete([text.id])
+    for wrong in (lambda: bob.client.chat(gid).react("0" * 32, "x"),
+                  lambda: bob.client.chat(gid).send("x", reply_to="0" * 32)):  # fmt: skip
         with pytest.raises(UnknownMessage):
             wrong()
     with pytest.raises(BadArgument):
-        bob.client.react(gid, text.id, "x" * 33)
+        bob.client.chat(gid).react(text.id, "x" * 33)
     with pytest.raises(MessageTooLarge):
-        alice.client.edit(gid, text.id, "")
-    bob.client.delete(gid, [text.id], for_everyone=False)
+        alice.client.chat(gid).edit(text.id, "")
+    bob.client.chat(gid).delete([text.id], for_everyone=False)
     await world.settle()
     assert messages(bob, "alice") == []
     assert alice.texts("bob") == ["mine"]
@@ -691,10 +692,10 @@ async def test_what_was_lost_and_comes_later_changes_nothing(world: World) -> No
     gid = alice.gid("bob")
     world.relay.forgets = lambda _, who: who == "alice"
     alice.say("bob", "one")
-    alice.client.edit(gid, messages(alice, "bob")[-1].id, "two")
+    alice.client.chat(gid).edit(messages(alice, "bob")[-1].id, "two")
     await world.settle()
     world.relay.forgets = lambda *_: False
-    alice.client.edit(gid, messages(alice, "bob")[-1].id, "three")
+    alice.client.chat(gid).edit(messages(alice, "bob")[-1].id, "three")
     await world.settle()
     assert bob.texts("alice") == ["before"]
     await world.pass_time(200)
@@ -707,7 +708,7 @@ async def test_greeting_can_be_answered(world: World) -> None:
     bob.client.accept(alice.client.invite(), "a greeting")
     await world.settle()
     (greeting,) = messages(alice, "bob")
-    alice.client.react(alice.gid("bob"), greeting.id, "👋")
+    alice.client.chat(alice.gid("bob")).react(greeting.id, "👋")
     await world.settle()
     assert [m.reactions for m in messages(bob, "alice")] == [{"alice": "👋"}]
 
@@ -715,9 +716,9 @@ async def test_greeting_can_be_answered(world: World) -> None:
 async def test_texts_disappear_everywhere(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     gid = alice.gid("bob")
-    bob.client.set_timer(gid, 3600)
+    bob.client.chat(gid).set_timer(3600)
     await world.settle()
-    assert alice.client.view(gid).timer == 3600
+    assert alice.client.chat(gid).view().timer == 3600
     alice.say("bob", "for an hour")
     await world.settle()
     bob.client.mark_read(gid)
@@ -727,7 +728,7 @@ async def test_texts_disappear_everywhere(world: World) -> None:
     for person in (alice, bob):
         assert messages(person, "bob" if person is alice else "alice") == []
         assert person.one("SELECT count(*) FROM sent WHERE NOT is_quiet") == 0
-    bob.client.set_timer(gid, 0)
+    bob.client.chat(gid).set_timer(0)
     await world.settle()
     alice.say("bob", "for ever")
     await world.settle()
@@ -736,7 +737,7 @@ async def test_texts_disappear_everywhere(world: World) -> None:
 
 async def test_text_whose_life_ended_while_away_is_gone_at_the_next_start(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
-    alice.client.set_timer(alice.gid("bob"), 60)
+    alice.client.chat(alice.gid("bob")).set_timer(60)
     alice.say("bob", "for a minute")
     await world.settle()
     await alice.sleep()
@@ -751,19 +752,19 @@ async def test_timer_of_a_group_is_set_by_who_may_rename_it(world: World) -> Non
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
     with pytest.raises(NotAdmin):
-        bob.client.set_timer(gid, 60)
+        bob.client.chat(gid).set_timer(60)
     with pytest.raises(BadArgument):
-        alice.client.set_timer(gid, 10**9)
-    alice.client.set_timer(gid, 60)
+        alice.client.chat(gid).set_timer(10**9)
+    alice.client.chat(gid).set_timer(60)
     await world.settle()
-    alice.client.add(gid, ["carol"])
+    alice.client.chat(gid).add(["carol"])
     await world.settle()
-    assert [person.client.view(gid).timer for person in (alice, bob, carol)] == [60] * 3
+    assert [person.client.chat(gid).view().timer for person in (alice, bob, carol)] == [60] * 3
     with bob.client._unit() as unit:
-        bob.client._conversations.saying.say(unit, gid, Kind.TIMER, codec.encode(Timer(5)))
+        bob.rules.conversations.saying.say(unit, gid, Kind.TIMER, codec.encode(Timer(5)))
     await world.settle()
     for person in (alice, carol):
-        assert person.client.view(gid).timer == 60
+        assert person.client.chat(gid).view().timer == 60
         assert person.warnings() == ["not-admin"]
 
 
@@ -774,7 +775,7 @@ async def test_blocked_person_cannot_tell(world: World) -> None:
     await world.settle()
     await world.pass_time(100)
     await world.settle()
-    alice.client.block("bob")
+    alice.client.contact("bob").block()
     assert [c.is_blocked for c in alice.client.contacts()] == [True, False]
     said = alice.one("SELECT sent_seq FROM conversation WHERE gid = ?", alice.gid("bob"))
     bob.say("alice", "unheard")
@@ -786,14 +787,14 @@ async def test_blocked_person_cannot_tell(world: World) -> None:
     assert alice.texts("bob") == ["before"]
     assert alice.texts("family") == []
     assert carol.texts("family") == ["unheard too"]
-    assert alice.client.view(gid).hidden == 1
+    assert alice.client.chat(gid).view().hidden == 1
     assert [view.name for view in alice.client.conversations()] == ["bob", "carol", "family"]
     assert alice.one("SELECT sent_seq FROM conversation WHERE gid = ?", alice.gid("bob")) == said
     assert messages(bob, "alice")[-1].state == "sent"
     assert not bob.warnings()
     with pytest.raises(Blocked):
         alice.say("bob", "x")
-    alice.client.unblock("bob")
+    alice.client.contact("bob").unblock()
     bob.say("alice", "after")
     await world.settle()
     assert alice.texts("bob") == ["before", "after"]
@@ -814,7 +815,7 @@ async def test_blocked_person_gets_nothing_again_and_is_asked_for_nothing(world:
     alice.say("bob", "heard")
     bob.say("alice", "heard too")
     await world.settle()  # both know now that something is missing, and will soon ask for it
-    alice.client.block("bob")
+    alice.client.contact("bob").block()
     senders: list[str] = []
 
     def notes(_: wire.Append, who: str) -> bool:
@@ -826,7 +827,7 @@ async def test_blocked_person_gets_nothing_again_and_is_asked_for_nothing(world:
     await world.pass_time(600)
     assert "bob" in senders
     assert "alice" not in senders
-    alice.client.unblock("bob")
+    alice.client.contact("bob").unblock()
     alice.say("bob", "hello again")
     await world.pass_time(1_500)
     await world.settle()
@@ -839,20 +840,20 @@ async def test_message_that_was_read_cannot_be_decrypted_again(world: World) -> 
     alice, bob = await world.friends("alice", "bob")
     gid = alice.gid("bob")
     with alice.client._unit():
-        sealed = alice.client._engine.encrypt(gid, b"the same bytes")
+        sealed = alice.rules.engine.encrypt(gid, b"the same bytes")
     with bob.client._unit():
-        bob.client._engine.process(gid, sealed)
+        bob.rules.engine.process(gid, sealed)
     with pytest.raises(ReusedSecret), bob.client._unit():
-        bob.client._engine.process(gid, sealed)
+        bob.rules.engine.process(gid, sealed)
 
 
 async def test_events_tell_of_changes(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     gid, events = alice.gid("bob"), bob.client.events()
-    alice.client.set_timer(gid, 60)
+    alice.client.chat(gid).set_timer(60)
     alice.say("bob", "one")
     await world.settle()
-    alice.client.edit(gid, messages(alice, "bob")[0].id, "two")
+    alice.client.chat(gid).edit(messages(alice, "bob")[0].id, "two")
     await world.settle()
     bob.client.mark_read()
     await world.pass_time(100)
@@ -866,28 +867,28 @@ async def test_events_tell_of_changes(world: World) -> None:
 async def test_what_was_read_stays_read_when_one_is_let_in_again(world: World, how: str) -> None:
     alice, bob = await world.friends("alice", "bob")
     gid = await world.group("family", alice, bob)
-    alice.client.block("bob")
-    bob.client.send(gid, "never shown")
+    alice.client.contact("bob").block()
+    bob.client.chat(gid).send("never shown")
     await world.settle()
-    alice.client.unblock("bob")
-    bob.client.send(gid, "read")
+    alice.client.contact("bob").unblock()
+    bob.client.chat(gid).send("read")
     await world.settle()
     alice.client.mark_read(gid)
-    bob.client.send(gid, "not read yet")
+    bob.client.chat(gid).send("not read yet")
     await world.settle()
-    alice.client.set_admin(gid, "bob")
+    alice.client.chat(gid).set_admin("bob")
     await world.settle()
     if how == "left":
-        alice.client.leave(gid)
+        alice.client.chat(gid).leave()
     else:
-        bob.client.remove(gid, "alice")
+        bob.client.chat(gid).remove("alice")
     await world.settle()
-    assert not alice.client.view(gid).is_live
-    bob.client.add(gid, ["alice"])
+    assert not alice.client.chat(gid).view().is_live
+    bob.client.chat(gid).add(["alice"])
     await world.settle()
-    assert alice.client.view(gid).is_live
+    assert alice.client.chat(gid).view().is_live
     assert [message.text for message, _ in alice.client.unread(gid)] == ["not read yet"]
-    assert alice.client.view(gid).hidden == 1
-    bob.client.send(gid, "welcome back")
+    assert alice.client.chat(gid).view().hidden == 1
+    bob.client.chat(gid).send("welcome back")
     await world.settle()
     assert [m.text for m, _ in alice.client.unread(gid)] == ["not read yet", "welcome back"]

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amanat.client import api
 from amanat.client.holding import DEPOSIT, HOLD, PATIENCE_MS
 from amanat.client.rules import roster
 from amanat.client.rules.commits import CUT_OFF_MS
 from amanat.client.rules.sent import BEATS_MS
+from amanat.client.shell import fetches
 from amanat.client.unit import Unit
 from amanat.drill.network import STORM
 from amanat.drill.person import Person
@@ -78,7 +78,7 @@ async def town(world: World) -> tuple[Town, Person, Person, Person, Person]:
 
 async def hold_for_who_sleeps(world: World, alice: Person, bob: Person) -> None:
     """Alice has said a first word, which bob has, and a long one while he slept."""
-    alice.client.set_outbound(HOLD)
+    alice.client.home.set_outbound(HOLD)
     alice.say("bob", "first")
     await world.settle()
     await bob.sleep()
@@ -88,7 +88,7 @@ async def hold_for_who_sleeps(world: World, alice: Person, bob: Person) -> None:
 
 async def test_a_word_of_who_holds_rests_at_their_home_only(world: World) -> None:
     place, alice, bob, _, _ = await town(world)
-    alice.client.set_outbound(HOLD)
+    alice.client.home.set_outbound(HOLD)
     alice.say("bob", LONG)
     await world.settle()
     assert bob.texts("alice") == [LONG]
@@ -97,10 +97,10 @@ async def test_a_word_of_who_holds_rests_at_their_home_only(world: World) -> Non
     await world.settle()
     assert alice.texts("bob") == [LONG, LONG]
     assert place.rests() == {"IR": 2}, "bob deposits: it rests with alice"
-    view = alice.client.view(alice.gid("bob"))
+    view = alice.client.chat(alice.gid("bob")).view()
     assert (view.outbound, view.outbound_regions, view.held_by) == (HOLD, ["IR"], [])
     assert "you hold" in view.outbound_why
-    view = bob.client.view(bob.gid("alice"))
+    view = bob.client.chat(bob.gid("alice")).view()
     assert (view.outbound, view.outbound_regions, view.held_by) == (DEPOSIT, ["IR"], ["alice"])
     assert not any(person.warnings() for person in (alice, bob))
 
@@ -109,14 +109,14 @@ async def test_all_that_is_done_with_words_is_held(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, alice, bob, _, _ = await town(world)
-    alice.client.set_outbound(HOLD)
+    alice.client.home.set_outbound(HOLD)
     bob.say("alice", "first")
     await world.settle()
     alice.say("bob", "second")
     await world.settle()
-    first, second = (one.id for one in alice.client.messages(alice.gid("bob")))
+    first, second = (one.id for one in alice.client.chat(alice.gid("bob")).messages())
     posted: list[CellKind] = []
-    post = alice.client._conversations.posting.post
+    post = alice.rules.conversations.posting.post
 
     def record(
         unit: Unit, gid: bytes, to: Peer, kind: CellKind, payload: bytes, **rest: object
@@ -124,24 +124,24 @@ async def test_all_that_is_done_with_words_is_held(
         posted.append(kind)
         return post(unit, gid, to, kind, payload, **rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(alice.client._conversations.posting, "post", record)
+    monkeypatch.setattr(alice.rules.conversations.posting, "post", record)
     gid = alice.gid("bob")
-    alice.client.react(gid, first, "👍")
-    alice.client.edit(gid, second, "other words")
-    alice.client.set_timer(gid, 3600)
-    alice.client.delete(gid, [second])
+    alice.client.chat(gid).react(first, "👍")
+    alice.client.chat(gid).edit(second, "other words")
+    alice.client.chat(gid).set_timer(3600)
+    alice.client.chat(gid).delete([second])
     assert posted == [CellKind.HELD] * 4
     await world.settle()
-    (message, gone) = bob.client.messages(bob.gid("alice"))
+    (message, gone) = bob.client.chat(bob.gid("alice")).messages()
     assert message.reactions == {"alice": "👍"}
     assert gone.is_deleted
-    assert bob.client.view(bob.gid("alice")).timer == 3600
+    assert bob.client.chat(bob.gid("alice")).view().timer == 3600
 
 
 async def test_two_who_are_strict_both_hold(world: World) -> None:
     place, alice, bob, _, _ = await town(world)
     for one in (alice, bob):
-        one.client.set_outbound(HOLD)
+        one.client.home.set_outbound(HOLD)
     alice.say("bob", LONG)
     await world.settle()
     assert place.rests() == {"IR": 1}
@@ -150,13 +150,13 @@ async def test_two_who_are_strict_both_hold(world: World) -> None:
     assert place.rests() == {"IR": 1, "DE": 1}
     assert alice.texts("bob") == bob.texts("alice") == [LONG, LONG]
     for one, other in ((alice, "bob"), (bob, "alice")):
-        view = one.client.view(one.gid(other))
+        view = one.client.chat(one.gid(other)).view()
         assert (view.outbound, view.held_by) == (HOLD, [other])
 
 
 async def test_in_a_group_of_three_regions_one_copy_at_home_serves_all(world: World) -> None:
     place, alice, bob, carol, dave = await town(world)
-    alice.client.set_outbound(HOLD)
+    alice.client.home.set_outbound(HOLD)
     alice.say("all", LONG)
     await world.settle()
     # One for bob and carol to fetch, and one in the bucket of dave, who is at home there, too.
@@ -165,18 +165,18 @@ async def test_in_a_group_of_three_regions_one_copy_at_home_serves_all(world: Wo
     await world.settle()
     assert place.rests() == {"IR": 4, "DE": 1}
     assert all(person.texts("all") == [LONG, LONG] for person in place.people)
-    assert alice.client.view(alice.gid("all")).outbound_regions == ["IR"]
-    assert carol.client.view(carol.gid("all")).outbound_regions == ["DE", "IR"]
-    view = alice.client.view(alice.gid("dave"))
+    assert alice.client.chat(alice.gid("all")).view().outbound_regions == ["IR"]
+    assert carol.client.chat(carol.gid("all")).view().outbound_regions == ["DE", "IR"]
+    view = alice.client.chat(alice.gid("dave")).view()
     assert (view.outbound, view.outbound_regions) == (DEPOSIT, ["IR"])
     assert "nothing has to be held" in view.outbound_why
     assert not any(person.warnings() for person in place.people)
-    assert dave.client.view(dave.gid("all")).held_by == ["alice"]
-    alice.client.set_outbound(DEPOSIT)
+    assert dave.client.chat(dave.gid("all")).view().held_by == ["alice"]
+    alice.client.home.set_outbound(DEPOSIT)
     alice.say("all", LONG)
     await world.settle()
     assert place.rests() == {"IR": 5, "DE": 2, "FR": 1}
-    assert bob.client.view(bob.gid("all")).held_by == []
+    assert bob.client.chat(bob.gid("all")).view().held_by == []
 
 
 async def test_in_a_large_group_the_epoch_drop_holds_notices_only(
@@ -184,11 +184,11 @@ async def test_in_a_large_group_the_epoch_drop_holds_notices_only(
 ) -> None:
     monkeypatch.setattr(roster, "LARGE_GROUP", 3)
     place, alice, bob, carol, dave = await town(world)
-    carol.client.set_outbound(HOLD)
+    carol.client.home.set_outbound(HOLD)
     carol.say("all", LONG)
     await world.settle()
     assert place.rests() == {"FR": 1}
-    assert carol.client.view(carol.gid("all")).outbound_regions == ["FR"]
+    assert carol.client.chat(carol.gid("all")).view().outbound_regions == ["FR"]
     alice.say("all", LONG)
     await world.settle()
     assert place.rests() == {"FR": 1, "IR": 1}
@@ -200,13 +200,13 @@ async def test_a_relay_can_have_its_people_hold(world: World) -> None:
     world.relay.outbound = HOLD
     place, alice, bob, _, _ = await town(world)
     assert (alice.client.status().outbound, alice.client.status().outbound_by) == (HOLD, "relay")
-    alice.client.set_outbound(DEPOSIT)  # a person may be stricter than their relay, not laxer
+    alice.client.home.set_outbound(DEPOSIT)  # a person may be stricter than their relay, not laxer
     alice.say("bob", LONG)
     await world.settle()
     assert place.rests() == {"IR": 1}
-    assert "your relay holds" in alice.client.view(alice.gid("bob")).outbound_why
+    assert "your relay holds" in alice.client.chat(alice.gid("bob")).view().outbound_why
     world.relay.outbound = DEPOSIT
-    await alice.client.check_ledgers()
+    await alice.client.watch.check_ledgers()
     assert (alice.client.status().outbound, alice.client.status().outbound_by) == (DEPOSIT, "")
     await alice.sleep()
     alice.wake()
@@ -222,7 +222,7 @@ async def test_a_fallback_elsewhere_is_elsewhere(world: World) -> None:
     alice = await world.person("alice", relay=first)
     bob = await world.person("bob", relay=first, fallback=second)
     await world.meet(alice, bob)
-    alice.client.set_outbound(HOLD)
+    alice.client.home.set_outbound(HOLD)
     before = large_cells(second)
     world.network.cut(first.address)
     alice.say("bob", LONG)
@@ -232,12 +232,12 @@ async def test_a_fallback_elsewhere_is_elsewhere(world: World) -> None:
     await world.settle()
     assert bob.texts("alice") == [LONG]
     assert large_cells(second) == before
-    assert alice.client.view(alice.gid("bob")).outbound == HOLD
+    assert alice.client.chat(alice.gid("bob")).view().outbound == HOLD
 
 
 async def test_what_was_kept_from_its_reader_is_held_when_it_is_said_again(world: World) -> None:
     place, alice, bob, _, _ = await town(world)
-    alice.client.set_outbound(HOLD)
+    alice.client.home.set_outbound(HOLD)
     place.relays[1].forgets = lambda request, _: request.drop_id == bob.bucket
     alice.say("bob", LONG)
     await world.pass_time(2)
@@ -265,7 +265,7 @@ async def test_a_word_waits_while_the_home_it_rests_at_is_away(world: World) -> 
 
 async def test_words_that_were_read_before_their_notices_came_are_found(world: World) -> None:
     place, alice, bob, _, _ = await town(world)
-    alice.client.set_outbound(HOLD)
+    alice.client.home.set_outbound(HOLD)
     alice.say("bob", "the first makes the drop")
     await world.settle()
     await bob.sleep()
@@ -287,16 +287,16 @@ async def test_words_that_were_read_before_their_notices_came_are_found(world: W
 
 async def test_nothing_is_fetched_of_who_is_blocked(world: World) -> None:
     _, alice, bob, _, _ = await town(world)
-    alice.client.set_outbound(HOLD)
+    alice.client.home.set_outbound(HOLD)
     alice.say("bob", "first")
     await world.settle()
-    bob.client.block("alice")
+    bob.client.contact("alice").block()
     world.network.seen.clear()
     alice.say("bob", "do you see this?")
     await world.pass_time(300)
     assert bob.texts("alice") == ["first"]
     assert bob.one("SELECT count(*) FROM held") == 0
-    bob.client.unblock("alice")
+    bob.client.contact("alice").unblock()
     alice.say("bob", "second")
     await world.settle()
     assert "second" in bob.texts("alice")
@@ -305,17 +305,20 @@ async def test_nothing_is_fetched_of_who_is_blocked(world: World) -> None:
 async def test_a_contact_who_names_many_drops_is_not_read_at_once(world: World) -> None:
     _, alice, bob, _, _ = await town(world)
     gid, relay = alice.gid("bob"), world.relay.address.key
-    theirs = alice.client._conversations
+    theirs = alice.rules.conversations
     (peer,) = theirs.roster.others(theirs.roster.group(gid))
-    for number in range(api.MAX_FETCHES * 3):
+    for number in range(fetches.MAX_FETCHES * 3):
         held = Held(relay, "IR", number.to_bytes(32, "big"), bytes(32), CellKind.MLS)
         with alice.client._unit() as unit:
             theirs.saying.post(unit, gid, peer, CellKind.HELD, codec.encode(held))
     await world.pass_time(2)
-    assert sum(isinstance(key, api._Held) for key in bob.client._tasks) <= api.MAX_FETCHES
+    assert (
+        sum(isinstance(key, fetches.HeldFetch) for key in bob.client._run.tasks)
+        <= fetches.MAX_FETCHES
+    )
     await world.pass_time(60)
-    assert len(bob.client._held_due) == api.MAX_FETCHES * 3  # each had its turn
-    alice.client.set_outbound(HOLD)
+    assert len(bob.client._fetches._held_due) == fetches.MAX_FETCHES * 3  # each had its turn
+    alice.client.home.set_outbound(HOLD)
     alice.say("bob", "and this one is there")
     await world.pass_time(60)
     assert bob.texts("alice") == ["and this one is there"]
@@ -323,7 +326,7 @@ async def test_a_contact_who_names_many_drops_is_not_read_at_once(world: World) 
 
 async def test_who_has_caught_up_has_fetched_what_can_be(world: World) -> None:
     _, alice, bob, _, _ = await town(world)
-    alice.client.set_outbound(HOLD)
+    alice.client.home.set_outbound(HOLD)
     await bob.sleep()
     alice.say("bob", "fetch me")
     await world.settle()
@@ -337,8 +340,8 @@ async def test_who_has_caught_up_has_fetched_what_can_be(world: World) -> None:
     bob.wake()
     await world.pass_time(30)
     assert bob.texts("alice") == ["fetch me"]
-    assert bob.client._conversations.holding.places()
-    assert not set(bob.client._conversations.holding.places()) - bob.client._put_off
+    assert bob.rules.conversations.holding.places()
+    assert not set(bob.rules.conversations.holding.places()) - bob.client._fetches._put_off
     world.network.away.clear()
     await world.pass_time(60)
     await world.settle()
@@ -351,7 +354,7 @@ async def test_what_a_dead_home_held_is_held_by_the_next(world: World) -> None:
     world.network.cut(world.relay.address)
     alice.say("all", "is anybody there?")
     new = world.add_relay("TR")
-    await alice.client.exit(str(new.address))
+    await alice.client.home.exit(str(new.address))
     bob.wake()
     await world.pass_time(PATIENCE_MS / 1000 + CUT_OFF_MS / 1000 + 2 * BEATS_MS[0] / 1000)
     assert bob.texts("alice") == ["first", LONG]
@@ -366,7 +369,7 @@ async def test_nobody_is_sent_to_a_relay_that_is_not_their_contacts(world: World
     lure = world.add_relay("US")
     gid = alice.gid("bob")
     held = Held(lure.address.key, "US", bytes(32), bytes(32), CellKind.MLS)
-    conversations = alice.client._conversations
+    conversations = alice.rules.conversations
     with alice.client._unit() as unit:
         group = conversations.roster.group(gid)
         (peer,) = conversations.roster.others(group)
@@ -381,7 +384,7 @@ async def test_nobody_is_sent_to_a_relay_that_is_not_their_contacts(world: World
 
 async def test_a_notice_of_anything_else_is_refused(world: World) -> None:
     _, _, bob, _, _ = await town(world)
-    holding, gid = bob.client._conversations.holding, bob.gid("alice")
+    holding, gid = bob.rules.conversations.holding, bob.gid("alice")
     relay = world.relay.address.key
     for notice in (
         b"",
@@ -397,7 +400,7 @@ async def test_a_notice_of_anything_else_is_refused(world: World) -> None:
 async def test_a_greeting_rests_with_who_invites_so_who_holds_sends_none(world: World) -> None:
     german = world.add_relay("DE")
     alice, bob = await world.person("alice"), await world.person("bob", relay=german)
-    alice.client.set_outbound(HOLD)
+    alice.client.home.set_outbound(HOLD)
     with pytest.raises(BadArgument, match="greeting"):
         alice.client.accept(bob.client.invite(), "salaam")
     alice.client.accept(bob.client.invite())
@@ -406,7 +409,7 @@ async def test_a_greeting_rests_with_who_invites_so_who_holds_sends_none(world: 
     await world.settle()
     assert bob.texts("alice") == ["salaam"]
     with pytest.raises(BadArgument):
-        alice.client.set_outbound("keep")
+        alice.client.home.set_outbound("keep")
 
 
 @pytest.mark.long
@@ -414,7 +417,7 @@ async def test_a_drop_of_held_words_is_another_each_day_and_ends(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, alice, bob, _, _ = await town(world)
-    alice.client.set_outbound(HOLD)
+    alice.client.home.set_outbound(HOLD)
     drops = set()
     for _ in range(3):
         before = set(world.relay.shelves)
@@ -439,7 +442,7 @@ async def test_held_words_in_bad_weather_between_deaths(world: World, seed: int)
     for _ in range(3):
         for one in people:
             if world.rng.random() < 0.6 and not one.is_doomed:
-                one.client.set_outbound(world.rng.choice((HOLD, DEPOSIT)))
+                one.client.home.set_outbound(world.rng.choice((HOLD, DEPOSIT)))
         world.network.weather = STORM
         await history.round(20)
     await world.pass_time(BEATS_MS[0] / 1000)
@@ -450,11 +453,11 @@ async def test_held_words_in_bad_weather_between_deaths(world: World, seed: int)
 
 async def test_covered_a_held_word_takes_two_places_of_the_grid(world: World) -> None:
     alice, bob = await of_three_operators(world)
-    alice.client.set_outbound(HOLD)
+    alice.client.home.set_outbound(HOLD)
     alice.say("bob", "today's drop is made when first something is held")
     await world.settle()
     with alice.acting():
-        await alice.client.set_cover(30)
+        await alice.client.hopping.set_cover(30)
     await world.pass_time(60)
     world.network.lines.clear()
     begin = world.network.clock()

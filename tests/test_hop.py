@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from addresses import key_of, relay_at
-from amanat.client.api import Client
+from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock
 from amanat.config import HopConfig, RelayLimits
 from amanat.errors import BadSetting, BrokenSeal, FrameTooLarge, RelayBusy, RelayUnreachable
@@ -686,10 +686,10 @@ def test_people_talk_over_two_real_relays_each_the_hop_of_the_other(tmp_path: Pa
                 while not (alice.contacts() and bob.contacts()):
                     await asyncio.wait([asyncio.create_task(p.changed()) for p in people])
                 gid = alice.conversation("bob").gid
-                alice.send(gid, "سلام")
-                while not bob.messages(bob.conversation("alice").gid):
+                alice.chat(gid).send("سلام")
+                while not bob.chat(bob.conversation("alice").gid).messages():
                     await bob.changed()
-                assert bob.messages(bob.conversation("alice").gid)[0].text == "سلام"
+                assert bob.chat(bob.conversation("alice").gid).messages()[0].text == "سلام"
                 assert {p.status().transport for p in people} == {"hopped"}
 
     run_in_loop(talk(), patience_s=60)

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from addresses import relay_at
-from amanat.client import api
 from amanat.client import invite as rules
 from amanat.client.invite import MAX_GREETING_CHARS, MAX_LINK_CHARS, PREFIX, from_link, to_link
 from amanat.client.rules import saying
+from amanat.client.shell import agenda
 from amanat.drill.network import STORM
 from amanat.drill.person import Person
 from amanat.drill.world import World
@@ -156,7 +156,7 @@ async def test_two_meet_by_a_link_and_see_the_greeting(world: World) -> None:
         (greeting,) = person.messages(other.name)
         assert (greeting.sender, greeting.text) == ("bob", "سلام")
         assert not person.warnings()
-    assert alice.client.safety_number("bob") == bob.client.safety_number("علی")
+    assert alice.client.contact("bob").safety_number == bob.client.contact("علی").safety_number
     assert alice.one("SELECT count(*) FROM invite") == 0
     assert bob.one("SELECT count(*) FROM knock") == 0
 
@@ -254,14 +254,14 @@ async def test_namesake_gets_another_name_and_is_warned_of(world: World) -> None
         await world.settle()
     assert [c.name for c in alice.client.contacts()] == ["bob", "bob (2)", "bob (3)"]
     assert alice.warnings() == ["identity-changed"] * 2
-    assert len({alice.client.safety_number(c.name) for c in alice.client.contacts()}) == 3
+    assert len({alice.client.contact(c.name).safety_number for c in alice.client.contacts()}) == 3
 
 
 def knock_with(bob: Person, link: str, payload: bytes) -> None:
     """Put something of our own making where the knock goes."""
     made = from_link(link)
     with bob.client._unit() as unit:
-        bob.client._outbox.deposit(
+        bob.rules.outbox.deposit(
             unit,
             made.addresses,
             made.secret,
@@ -279,7 +279,7 @@ async def test_junk_uses_the_invite_up_and_is_reported(world: World, kind: str) 
     key = X25519PrivateKey.generate().public_key()
     if kind != "to another key":
         key = X25519PublicKey.from_public_bytes(from_link(link).public)
-    knock = codec.encode(Knock(b"junk", "bob", "", bob.client._me.addresses, bytes(32)))
+    knock = codec.encode(Knock(b"junk", "bob", "", bob.rules.me.addresses, bytes(32)))
     payload = {
         "garbage": os.urandom(500),
         "sealed garbage": rules._SUITE.encrypt(os.urandom(99), key, info=rules._INFO),
@@ -301,15 +301,15 @@ async def test_knock_with_somebody_elses_key_package_does_not_lie_about_them(wor
     alice, bob, eve = [await world.person(name) for name in ("alice", "bob", "eve")]
     link = alice.client.invite()
     with bob.client._unit() as unit:
-        stolen = bob.client._conversations.key_packages.new_key_package(
-            unit, 78, alice.client._me.identity
+        stolen = bob.rules.conversations.key_packages.new_key_package(
+            unit, 78, alice.rules.me.identity
         )
-    knock = Knock(stolen, "eve", "", eve.client._me.addresses, bytes(32))
+    knock = Knock(stolen, "eve", "", eve.rules.me.addresses, bytes(32))
     key = X25519PublicKey.from_public_bytes(from_link(link).public)
     knock_with(eve, link, rules._SUITE.encrypt(codec.encode(knock), key, info=rules._INFO))
     await world.settle()
     (contact,) = alice.client.contacts()
-    assert contact.identity == bob.client._me.identity
+    assert contact.identity == bob.rules.me.identity
     alice.say(contact.name, "only bob could read this")
     await world.settle()
     assert eve.client.conversations() == []
@@ -322,16 +322,16 @@ async def test_people_of_two_relays_meet_and_make_a_group(world: World) -> None:
     await world.meet(alice, bob, carol)
     gid = await world.group("far and near", alice, bob, carol)
     for person in (alice, bob, carol):
-        person.client.send(gid, f"from {person.name}")
-    bob.client.send(bob.gid("alice"), "hello")
+        person.client.chat(gid).send(f"from {person.name}")
+    bob.client.chat(bob.gid("alice")).send("hello")
     await world.settle()
     for person in (alice, bob, carol):
-        assert person.client.count(gid) == 3
-        assert person.client.view(gid).region == "IR"
+        assert person.client.chat(gid).count() == 3
+        assert person.client.chat(gid).view().region == "IR"
         assert not person.warnings()
-    bob.client.leave(gid)
+    bob.client.chat(gid).leave()
     await world.settle()
-    assert alice.client.view(gid).people == ["alice", "carol"]
+    assert alice.client.chat(gid).view().people == ["alice", "carol"]
     assert alice.texts("bob") == ["hello"]
 
 
@@ -376,7 +376,7 @@ async def test_invite_is_withdrawn_for_the_next_process_too(world: World) -> Non
 async def test_knock_on_an_invite_that_has_expired_is_not_answered_and_its_maker_is_told(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "TICK_S", 300.0)
+    monkeypatch.setattr(world, "tick_s", 300.0)
     alice, bob, carol = [await world.person(name) for name in ("alice", "bob", "carol")]
     link = alice.client.invite(3_600)
     await alice.sleep()
@@ -389,11 +389,11 @@ async def test_knock_on_an_invite_that_has_expired_is_not_answered_and_its_maker
     await world.settle()
     assert alice.client.invites() == []
     assert alice.client.contacts() == bob.client.contacts() == []
-    await world.pass_time(api.EXPIRE_EVERY_MS / 1000)
+    await world.pass_time(agenda.EXPIRE_EVERY_MS / 1000)
     assert bob.warnings() == [InviteExpired.code]
     assert not alice.warnings()
     assert alice.one("SELECT count(*) FROM invite") == 0
-    await world.pass_time((rules.REPLY_MS + api.EXPIRE_EVERY_MS) / 1000)
+    await world.pass_time((rules.REPLY_MS + agenda.EXPIRE_EVERY_MS) / 1000)
     assert bob.one("SELECT count(*) FROM knock") == 0
     assert bob.warnings() == [InviteExpired.code]  # told once
 
@@ -428,7 +428,7 @@ async def test_knocker_who_is_not_answered_may_knock_again_and_is_met_once(
     await world.settle()
     alice.wake()
     await world.settle()
-    monkeypatch.setattr(api, "TICK_S", 3_600.0)
+    monkeypatch.setattr(world, "tick_s", 3_600.0)
     await world.pass_time(rules.IDLE_MS / 1000 + 7_200)
     await world.settle()
     assert len(alice.client.contacts()) == len(bob.client.contacts()) == 1
@@ -445,7 +445,7 @@ async def test_both_knock_and_one_invite_has_ended_and_they_meet_all_the_same(
     world: World, who_ends: str
 ) -> None:
     people = [await world.person("alice"), await world.person("bob")]
-    people.sort(key=lambda person: person.client._me.identity)
+    people.sort(key=lambda person: person.rules.me.identity)
     low, high = people
     ends, other = (low, high) if who_ends == "the lower" else (high, low)
     gone, good = ends.client.invite(), other.client.invite()
@@ -468,7 +468,7 @@ async def both_knocked(world: World) -> tuple[Person, Person]:
     """Two who have knocked on each other's invites: the lower one is away, and the higher has
     answered after all."""
     people = [await world.person("alice"), await world.person("bob")]
-    low, high = sorted(people, key=lambda person: person.client._me.identity)
+    low, high = sorted(people, key=lambda person: person.rules.me.identity)
     await high.sleep()
     low.client.accept(high.client.invite(), "from the lower")
     link = low.client.invite()
@@ -509,10 +509,10 @@ async def test_what_the_higher_said_before_the_lower_answered_is_said_in_the_one
     await world.settle()
     first, second = [m for m in high.messages(low.name) if m.is_own]
     given_up = high.gid(low.name)
-    high.client.edit(given_up, first.id, "are you there?")
-    high.client.react(given_up, second.id, "!")
-    high.client.set_timer(given_up, 86_400)
-    high.client.send(given_up, "an answer", reply_to=second.id)
+    high.client.chat(given_up).edit(first.id, "are you there?")
+    high.client.chat(given_up).react(second.id, "!")
+    high.client.chat(given_up).set_timer(86_400)
+    high.client.chat(given_up).send("an answer", reply_to=second.id)
     low.wake()
     await world.settle()
     await world.pass_time(120)
@@ -526,10 +526,12 @@ async def test_what_the_higher_said_before_the_lower_answered_is_said_in_the_one
         assert [m.reactions for m in person.messages(other.name) if m.reactions] == [
             {high.name: "!"}
         ]
-        assert person.client.view(person.gid(other.name)).timer == 86_400
+        assert person.client.chat(person.gid(other.name)).view().timer == 86_400
         assert not person.warnings()
     assert {own(high, low.name)[text] for text in said} == {"delivered"}
-    assert [m.text for m in high.client.messages(given_up)] == ["from the lower"]  # the greeting
+    assert [m.text for m in high.client.chat(given_up).messages()] == [
+        "from the lower"
+    ]  # the greeting
     assert low.texts(high.name) == high.texts(low.name)
 
 

@@ -28,7 +28,7 @@ def announce(world: World, who: Person, whom: str, gid: bytes) -> None:
     file = FileRef(world.relay.address, "IR", os.urandom(32), 100, os.urandom(32))
     ref = WelcomeRef(gid, file, "family", bytes(32))
     with who.client._unit() as unit:
-        who.client._conversations.saying.say(unit, who.gid(whom), Kind.WELCOME, codec.encode(ref))
+        who.rules.conversations.saying.say(unit, who.gid(whom), Kind.WELCOME, codec.encode(ref))
 
 
 async def test_welcome_that_leads_nowhere_takes_nobody_elses_place(world: World) -> None:
@@ -37,18 +37,18 @@ async def test_welcome_that_leads_nowhere_takes_nobody_elses_place(world: World)
     announce(world, mallory, "carol", gid)
     await world.pass_time(5)
     await carol.sleep()
-    bob.client.add(gid, ["carol"])
+    bob.client.chat(gid).add(["carol"])
     await world.settle()
     announce(world, mallory, "carol", gid)
     await world.settle()
     carol.wake()
     await world.pass_time(60)
-    assert carol.client.view(gid).people == ["bob", "carol"]
-    assert carol.client.view(gid).added_by == "bob"
+    assert carol.client.chat(gid).view().people == ["bob", "carol"]
+    assert carol.client.chat(gid).view().added_by == "bob"
     announce(world, mallory, "carol", gid)
-    bob.client.send(gid, "welcome")
+    bob.client.chat(gid).send("welcome")
     await world.pass_time(60)
-    assert [m.text for m in carol.client.messages(gid)] == ["welcome"]
+    assert [m.text for m in carol.client.chat(gid).messages()] == ["welcome"]
 
 
 async def test_welcome_is_looked_for_where_its_sender_has_said_last(world: World) -> None:
@@ -56,9 +56,9 @@ async def test_welcome_is_looked_for_where_its_sender_has_said_last(world: World
     gid = await world.group("family", bob)
     announce(world, bob, "carol", gid)
     await world.pass_time(120)
-    bob.client.add(gid, ["carol"])
+    bob.client.chat(gid).add(["carol"])
     await world.settle()
-    assert carol.client.view(gid).people == ["bob", "carol"]
+    assert carol.client.chat(gid).view().people == ["bob", "carol"]
     assert not carol.warnings()
 
 
@@ -71,20 +71,20 @@ async def test_rightful_group_is_joined_once_one_of_the_same_id_was_left(
         changed.setattr(secrets, "token_bytes", lambda _: gid)
         view = mallory.client.create_group("family", [])
     assert view.gid == gid
-    mallory.client.add(gid, ["carol"])
+    mallory.client.chat(gid).add(["carol"])
     await world.settle()
-    assert carol.client.view(gid).people == ["carol", "mallory"]
-    bob.client.add(gid, ["carol"])
+    assert carol.client.chat(gid).view().people == ["carol", "mallory"]
+    bob.client.chat(gid).add(["carol"])
     await world.pass_time(60)
-    assert carol.client.view(gid).people == ["carol", "mallory"]
+    assert carol.client.chat(gid).view().people == ["carol", "mallory"]
     assert carol.warnings() == ["invalid-welcome"]
-    assert carol.client.view(gid).added_by == "mallory"
-    carol.client.leave(gid)
+    assert carol.client.chat(gid).view().added_by == "mallory"
+    carol.client.chat(gid).leave()
     await world.pass_time(120)
-    assert carol.client.view(gid).people == ["bob", "carol"]
-    bob.client.send(gid, "welcome")
+    assert carol.client.chat(gid).view().people == ["bob", "carol"]
+    bob.client.chat(gid).send("welcome")
     await world.settle()
-    assert "welcome" in [m.text for m in carol.client.messages(gid)]
+    assert "welcome" in [m.text for m in carol.client.chat(gid).messages()]
     assert carol.warnings() == ["invalid-welcome"]
 
 
@@ -93,7 +93,7 @@ async def test_welcome_of_whoever_was_blocked_meanwhile_is_not_looked_for(world:
     announce(world, mallory, "carol", os.urandom(16))
     await world.pass_time(60)
     assert carol.one("SELECT count(*) FROM joining") == 1
-    carol.client.block("mallory")
+    carol.client.contact("mallory").block()
     assert carol.one("SELECT count(*) FROM joining") == 0
 
 
@@ -118,7 +118,7 @@ class Lossy:
 def count_kinds(person: Person, monkeypatch: pytest.MonkeyPatch) -> Counter[CellKind]:
     """The kinds of pair cells that somebody makes from now on."""
     kinds: Counter[CellKind] = Counter()
-    posting = person.client._conversations.posting
+    posting = person.rules.conversations.posting
     post = posting.post
 
     def counted(
@@ -137,18 +137,18 @@ async def a_newcomer(world: World) -> tuple[bytes, Person, Person, Person]:
     bob, carol, mallory = await world.friends("bob", "carol", "mallory")
     gid = await world.group("family", mallory, bob)
     for number in range(5):
-        bob.client.send(gid, f"before {number}")
+        bob.client.chat(gid).send(f"before {number}")
     await world.settle()
     await world.pass_time(300)
     said = bob.one("SELECT sent_seq FROM conversation WHERE gid = ?", gid)
-    mallory.client.add(gid, ["carol"])
+    mallory.client.chat(gid).add(["carol"])
     await world.settle()
     assert bob.one("SELECT sent_seq FROM conversation WHERE gid = ?", gid) == said
     return gid, bob, carol, mallory
 
 
 def now_said(person: Person, gid: bytes) -> list[str]:
-    return [m.text for m in person.client.messages(gid) if not m.text.startswith("before")]
+    return [m.text for m in person.client.chat(gid).messages() if not m.text.startswith("before")]
 
 
 @pytest.mark.long
@@ -159,14 +159,14 @@ async def test_first_words_that_are_lost_on_the_way_to_a_newcomer_are_missed(
     gid, bob, carol, _ = await a_newcomer(world)
     lossy = Lossy(world, bob, carol, times=lost)
     for number in range(5):
-        bob.client.send(gid, f"word {number}")
+        bob.client.chat(gid).send(f"word {number}")
         await world.settle()
     await world.pass_time(600)
     await world.settle()
     assert not lossy.left
     assert now_said(carol, gid) == [f"word {number}" for number in range(5)]
     await world.pass_time(120)
-    own = [m.state for m in bob.client.messages(gid) if m.is_own]
+    own = [m.state for m in bob.client.chat(gid).messages() if m.is_own]
     assert own == ["delivered"] * 10
     assert not carol.client.status().missing
     assert {*bob.warnings(), *carol.warnings()} <= {"relay-lied", "relay-doubted"}  # it has
@@ -179,17 +179,17 @@ async def test_newcomer_asks_nobody_for_what_was_said_before_they_came(
     bob, carol, dave, mallory = await world.friends("bob", "carol", "dave", "mallory")
     gid = await world.group("family", mallory, bob, dave)
     for number in range(5):
-        bob.client.send(gid, f"before {number}")
+        bob.client.chat(gid).send(f"before {number}")
     await world.settle()
     await world.pass_time(120)
     kinds = count_kinds(carol, monkeypatch)
-    mallory.client.add(gid, ["carol"])
+    mallory.client.chat(gid).add(["carol"])
     await world.settle()
-    dave.client.send(gid, "welcome")  # and confirms what bob has said
+    dave.client.chat(gid).send("welcome")  # and confirms what bob has said
     await world.pass_time(300)
-    carol.client.send(gid, "thank you")
+    carol.client.chat(gid).send("thank you")
     for number in range(5):
-        bob.client.send(gid, f"word {number}")
+        bob.client.chat(gid).send(f"word {number}")
         await world.pass_time(120)
     await world.settle()
     assert kinds[CellKind.MLS] > 0
@@ -197,7 +197,7 @@ async def test_newcomer_asks_nobody_for_what_was_said_before_they_came(
     assert set(now_said(carol, gid)) == {"welcome", "thank you", *(f"word {n}" for n in range(5))}
     await world.pass_time(120)
     with bob.client._unit() as unit:
-        assert bob.client._conversations.sent.before(unit, gid, has_receipts=True) == []  # carol
+        assert bob.rules.conversations.sent.before(unit, gid, has_receipts=True) == []  # carol
 
 
 @pytest.mark.long
@@ -205,9 +205,9 @@ async def test_who_does_not_say_where_their_words_begin_for_a_newcomer_is_asked(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gid, bob, carol, _ = await a_newcomer(world)
-    monkeypatch.setattr(bob.client._conversations.sent, "before", lambda *_, **__: [])
+    monkeypatch.setattr(bob.rules.conversations.sent, "before", lambda *_, **__: [])
     kinds = count_kinds(carol, monkeypatch)
-    bob.client.send(gid, "word")
+    bob.client.chat(gid).send("word")
     await world.pass_time(120)
     await world.settle()
     assert kinds[CellKind.WANTED] == 1
@@ -222,22 +222,22 @@ async def test_what_nobody_answers_for_is_given_up_at_once_and_comes_late_all_th
 ) -> None:
     gid, bob, carol, _ = await a_newcomer(world)
     with monkeypatch.context() as changed:
-        changed.setattr(bob.client._conversations.sent, "before", lambda *_, **__: [])
+        changed.setattr(bob.rules.conversations.sent, "before", lambda *_, **__: [])
         Lossy(world, bob, carol, times=1)
-        bob.client.send(gid, "first")
+        bob.client.chat(gid).send("first")
         await world.pass_time(1)
-        bob.client.send(gid, "second")
+        bob.client.chat(gid).send("second")
         await world.pass_time(5)
         await bob.sleep()
-    signer = bob.client._me.signer
+    signer = bob.rules.me.signer
     with carol.client._unit() as unit:  # as after the last asking
         carol.db.execute("UPDATE heard SET asked = 120 WHERE gid = ? AND signer = ?", (gid, signer))
-        for gap in carol.client._conversations.gaps.due(2**52):
-            carol.client._conversations.repair.ask(unit, gap)
+        for gap in carol.rules.conversations.gaps.due(2**52):
+            carol.rules.conversations.repair.ask(unit, gap)
     assert "message-lost" in carol.warnings()
     assert not carol.client.status().missing
     bob.wake()
-    bob.client.send(gid, "third")
+    bob.client.chat(gid).send("third")
     await world.pass_time(600)
     await world.settle()
     assert now_said(carol, gid)[-2:] == ["second", "third"]
@@ -255,7 +255,7 @@ async def test_in_a_large_group_newcomers_are_told_some_times(
     monkeypatch.setattr(roster, "LARGE_GROUP", 2)
     gid, bob, carol, _ = await a_newcomer(world)
     told: list[int] = []
-    sent = bob.client._conversations.sent
+    sent = bob.rules.conversations.sent
     before = sent.before
 
     def telling(unit: Unit, gid: bytes, *, has_receipts: bool) -> list[Before]:
@@ -264,7 +264,7 @@ async def test_in_a_large_group_newcomers_are_told_some_times(
 
     monkeypatch.setattr(sent, "before", telling)
     for number in range(5):
-        bob.client.send(gid, f"word {number}")
+        bob.client.chat(gid).send(f"word {number}")
         await world.settle()
     assert (told[0], told[-1]) == (1, 0)
     assert sum(told) <= TOLD_BEFORE

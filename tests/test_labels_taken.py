@@ -67,13 +67,13 @@ async def test_label_taken_in_one_lane_leaves_the_other_as_it_is(world: World) -
     gid = await world.group("family", alice, bob)
     await world.pass_time(200)
     taken_by(world.relay, bob.bucket, "alice", most=1)
-    alice.client.send(gid, "hello")
+    alice.client.chat(gid).send("hello")
     await world.pass_time(30)
     assert shown(bob, gid) == ["hello"]
-    alice.client.rename(gid, "our family")
+    alice.client.chat(gid).rename("our family")
     await world.pass_time(30)  # far sooner than bob would look without being called
-    assert bob.client.view(gid).name == "our family"
-    alice.client.send(gid, "still here")
+    assert bob.client.chat(gid).view().name == "our family"
+    alice.client.chat(gid).send("still here")
     await world.settle()
     assert shown(bob, gid) == ["hello", "still here"]
     assert not {*alice.warnings(), *bob.warnings()}
@@ -90,7 +90,7 @@ async def test_word_of_a_large_group_leaves_under_another_label(
     gid = await world.group("club", *people)
     await world.pass_time(200)
     liar = Liar(world.relay, alice, in_epoch(alice, gid), most=3, keeps=keeps)
-    alice.client.send(gid, "hello")
+    alice.client.chat(gid).send("hello")
     await world.settle()
     assert len(liar.labels) == len(set(liar.labels)) == 3
     assert shown(bob, gid) == shown(carol, gid) == ["hello"]
@@ -107,11 +107,11 @@ async def test_commit_leaves_under_another_label_and_proves_no_copied_vault(
     gid = await world.group("family", alice, bob)
     await world.pass_time(200)
     liar = Liar(world.relay, alice, in_epoch(alice, gid), most=2, keeps=keeps)
-    alice.client.rename(gid, "our family")
+    alice.client.chat(gid).rename("our family")
     await world.settle()
     assert len(set(liar.labels)) == len(liar.labels) >= 1
-    assert [person.client.view(gid).name for person in (alice, bob)] == ["our family"] * 2
-    assert [person.client.view(gid).state for person in (alice, bob)] == ["active"] * 2
+    assert [person.client.chat(gid).view().name for person in (alice, bob)] == ["our family"] * 2
+    assert [person.client.chat(gid).view().state for person in (alice, bob)] == ["active"] * 2
     assert not {*alice.warnings(), *bob.warnings()}
 
 
@@ -121,10 +121,10 @@ async def test_commit_of_whoever_comes_back_leaves_under_another_label(world: Wo
     await world.pass_time(200)
     liar = Liar(world.relay, alice, in_epoch(bob, gid), most=2)
     with alice.client._unit() as unit:
-        alice.client._conversations.astray.go_astray(unit, gid, "copied-vault", is_restart=True)
+        alice.rules.conversations.astray.go_astray(unit, gid, "copied-vault", is_restart=True)
     await world.settle()
     assert len(liar.labels) == len(set(liar.labels)) == 2
-    assert alice.client.view(gid).state == "active"
+    assert alice.client.chat(gid).view().state == "active"
     assert {*alice.warnings()} == {"copied-vault"}
 
 
@@ -135,7 +135,7 @@ async def test_held_word_whose_label_is_said_to_be_taken_is_held_anew_and_told(
     german = world.add_relay("DE")
     alice, bob = await world.person("alice"), await world.person("bob", relay=german)
     await world.meet(alice, bob)
-    alice.client.set_outbound(HOLD)
+    alice.client.home.set_outbound(HOLD)
     await world.pass_time(200)
     known = set(world.relay.shelves)
     liar = Liar(world.relay, alice, lambda append: append.drop_id not in known, most=1)
@@ -154,7 +154,7 @@ async def test_relay_that_says_so_of_every_label_is_told_and_loses_no_word(world
     await world.pass_time(200)
     real = world.relay._append
     liar = Liar(world.relay, alice, in_epoch(alice, gid), most=10**6)
-    alice.client.rename(gid, "our family")
+    alice.client.chat(gid).rename("our family")
     await world.pass_time(7_200)
     assert MAX_SKIPPED < len(liar.labels) < 100
     assert len(set(liar.labels)) == len(liar.labels)
@@ -162,7 +162,7 @@ async def test_relay_that_says_so_of_every_label_is_told_and_loses_no_word(world
     world.relay._append = real  # type: ignore[method-assign]
     await world.pass_time(600)
     await world.settle()
-    assert [person.client.view(gid).name for person in (alice, bob)] == ["our family"] * 2
+    assert [person.client.chat(gid).view().name for person in (alice, bob)] == ["our family"] * 2
     assert not bob.warnings()
 
 
@@ -180,8 +180,8 @@ async def test_who_is_let_in_cannot_keep_others_out_by_what_they_put_into_the_fi
         return real(request, who)
 
     world.relay._append = append  # type: ignore[method-assign]
-    bob.client.add(gid, ["carol", "mallory"])
-    while not (awaited := mallory.client._conversations.joining.awaited()):
+    bob.client.chat(gid).add(["carol", "mallory"])
+    while not (awaited := mallory.rules.conversations.joining.awaited()):
         await world.pass_time(0.1)
     drop, [key, *_] = file_drop(awaited[0].file), file_keys(awaited[0].file)
     junk = wire.Append(0, drop.drop_id, drop.append_token, key.label + bytes(LARGE_CELL - 16))
@@ -189,7 +189,7 @@ async def test_who_is_let_in_cannot_keep_others_out_by_what_they_put_into_the_fi
         real(junk, "mallory")
     is_slow = False
     await world.settle()
-    assert carol.client.view(gid).people == ["bob", "carol", "mallory"]
+    assert carol.client.chat(gid).view().people == ["bob", "carol", "mallory"]
     assert not {*bob.warnings(), *carol.warnings()}
 
 
@@ -200,7 +200,7 @@ async def test_file_whose_label_is_said_to_be_taken_is_told_and_not_sent_all_the
     gid = await world.group("family", bob)
     known = set(world.relay.shelves)
     liar = Liar(world.relay, bob, lambda append: append.drop_id not in known, most=10**6)
-    bob.client.add(gid, ["carol"])
+    bob.client.chat(gid).add(["carol"])
     await world.pass_time(300)
     assert len(liar.labels) == 1
     assert bob.warnings() == [LabelTaken.code]
@@ -209,13 +209,13 @@ async def test_file_whose_label_is_said_to_be_taken_is_told_and_not_sent_all_the
     liar.most = 0
     await world.pass_time(PAUSE_MS[0] / 1000 + 400)
     await world.settle()
-    assert carol.client.view(gid).people == ["bob", "carol"]
+    assert carol.client.chat(gid).view().people == ["bob", "carol"]
     assert not carol.warnings()
 
 
 async def test_answer_to_a_request_that_was_taken_back_counts_for_no_other(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
-    relay = world.network.relay_with(bob.client._me.home.relay)
+    relay = world.network.relay_with(bob.rules.me.home.relay)
     appended: list[bytes] = []
     real = relay._append
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from amanat.client.api import Client
 from amanat.client.ledgers import Ledgers
+from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock, Vault, create, open_vault
 from amanat.errors import LedgerRewritten
 from amanat.protocol import tlog, wire
@@ -161,7 +161,7 @@ async def test_a_client_is_told_when_its_relay_is_put_back_to_an_older_disk(tmp_
         )
 
         async def warnings() -> list[str]:
-            await client.check_ledgers()
+            await client.watch.check_ledgers()
             return [one.code for one in client.status().warnings]
 
         assert await warnings() == []

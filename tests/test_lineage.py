@@ -10,7 +10,6 @@ import pytest
 from msgspec import structs
 
 from amanat.cli.groups import _unproven_text
-from amanat.client import api
 from amanat.client import lineage as lineages
 from amanat.client.rules import chains
 from amanat.client.rules.answers import Ask, Help, decode_ask
@@ -68,7 +67,7 @@ def commit_alone(
     removes: Sequence[str] = (),
 ) -> bytes:
     """A Commit that somebody makes for themselves alone, and is in the epoch it begins."""
-    talk, engine = liar.client._conversations, liar.client._engine
+    talk, engine = liar.rules.conversations, liar.rules.engine
     gone = [p.leaf_index for p in talk.roster.group(gid).people if p.leaf.name in removes]
     before = talk.roster.group(gid).view.epoch
     with liar.client._unit() as unit:
@@ -84,13 +83,13 @@ def commit_alone(
         talk.lineages.goes_on(unit, gid, before, bundle.commit, is_read=True)
         talk.roster._groups.clear()
         with contextlib.suppress(IdentityChanged):  # the liar's own program minds a third in two
-            talk.entering.enter_epoch(unit, gid, renewed={liar.client._me.identity})
+            talk.entering.enter_epoch(unit, gid, renewed={liar.rules.me.identity})
     return bundle.commit
 
 
 def help_of(helper: Person, gid: bytes, since: int | None, **changes: object) -> Help:
     """What somebody answers who is asked from an epoch on, with lies."""
-    talk, engine = helper.client._conversations, helper.client._engine
+    talk, engine = helper.rules.conversations, helper.rules.engine
     here = talk.roster.group(gid).view.epoch
     state = talk.roster.state_of(gid, since) if since is not None else None
     with helper.client._unit() as unit:
@@ -110,13 +109,13 @@ def help_of(helper: Person, gid: bytes, since: int | None, **changes: object) ->
 
 def go_astray(world: World, person: Person, gid: bytes) -> None:
     with person.client._unit() as unit:
-        person.client._conversations.astray.go_astray(unit, gid, CopiedVault.code, is_restart=True)
+        person.rules.conversations.astray.go_astray(unit, gid, CopiedVault.code, is_restart=True)
 
 
 def doubts(world: World, person: Person, gid: bytes) -> None:
     """Somebody is told that the group is elsewhere, and asks."""
     with person.client._unit() as unit:
-        person.client._conversations.astray.doubt(unit, gid, None)
+        person.rules.conversations.astray.doubt(unit, gid, None)
 
 
 def empty(drop: Drop) -> Shelf:
@@ -128,26 +127,26 @@ def empty(drop: Drop) -> Shelf:
 def take(world: World, person: Person, gid: bytes, help_: Help) -> None:
     with person.client._unit() as unit:
         person.db.execute("UPDATE comeback SET helper = ? WHERE gid = ?", (bytes(32), gid))
-        person.client._comebacks.take(unit, gid, codec.encode(help_))
+        person.rules.conversations.comebacks.take(unit, gid, codec.encode(help_))
 
 
 def seen_by(person: Person, gid: bytes) -> tuple[str, list[str], list[str]]:
-    view = person.client.view(gid)
+    view = person.client.chat(gid).view()
     return view.name, sorted(view.admins), sorted(view.people)
 
 
 def seized(liar: Person, gid: bytes) -> Policy:
     """The policy by which a member would rule a group."""
-    talk = liar.client._conversations
+    talk = liar.rules.conversations
     policy = talk.roster.group(gid).policy
-    return structs.replace(policy, direct=[], admins=[liar.client._me.identity], name="mallory's")
+    return structs.replace(policy, direct=[], admins=[liar.rules.me.identity], name="mallory's")
 
 
 def package_of(liar: Person, stranger: Person, gid: bytes) -> bytes:
-    talk = liar.client._conversations
+    talk = liar.rules.conversations
     suite = talk.roster.group(gid).view.suite
     with liar.client._unit() as unit:
-        package = talk.key_packages.their_key_package(unit, stranger.client._me.identity, suite)
+        package = talk.key_packages.their_key_package(unit, stranger.rules.me.identity, suite)
     assert package is not None
     return package
 
@@ -155,7 +154,7 @@ def package_of(liar: Person, stranger: Person, gid: bytes) -> bytes:
 async def test_a_member_s_help_puts_nobody_into_office_and_an_honest_one_s_ends_the_trouble(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "TICK_S", TICK_S)
+    monkeypatch.setattr(world, "tick_s", TICK_S)
     alice, bob, mallory, carol = await world.friends("alice", "bob", "mallory", "carol")
     gid = await world.group("g", alice, bob, mallory, carol)
     before = seen_by(alice, gid)
@@ -167,7 +166,7 @@ async def test_a_member_s_help_puts_nobody_into_office_and_an_honest_one_s_ends_
     for one in (alice, bob):
         assert seen_by(one, gid) == before
         with pytest.raises(OutOfStep):
-            one.client.rename(gid, "mine")
+            one.client.chat(gid).rename("mine")
         assert set(one.warnings()) == {CopiedVault.code, InvalidCommit.code}
     carol.wake()
     await world.pass_time(3600)
@@ -175,8 +174,8 @@ async def test_a_member_s_help_puts_nobody_into_office_and_an_honest_one_s_ends_
     agree(honest, gid)
     assert seen_by(alice, gid) == before
     with pytest.raises(NotAdmin):
-        carol.client.rename(gid, "carol's")
-    alice.client.remove(gid, "mallory")
+        carol.client.chat(gid).rename("carol's")
+    alice.client.chat(gid).remove("mallory")
     await world.pass_time(600)
     assert seen_by(bob, gid) == ("g", ["alice"], ["alice", "bob", "carol"])
     agree(honest, gid)
@@ -190,7 +189,7 @@ async def test_no_way_is_gone_on_which_somebody_did_what_they_may_not(
 ) -> None:
     alice, bob, mallory, eve = await world.friends("alice", "bob", "mallory", "eve")
     gid = await world.group("g", alice, bob, mallory)
-    before, epoch = seen_by(alice, gid), alice.client.view(gid).epoch
+    before, epoch = seen_by(alice, gid), alice.client.chat(gid).view().epoch
     await mallory.sleep()
     match deed:
         case "rule":
@@ -204,7 +203,7 @@ async def test_no_way_is_gone_on_which_somebody_did_what_they_may_not(
     (go_astray if asks == "lost" else doubts)(world, alice, gid)
     take(world, alice, gid, help_of(mallory, gid, epoch))
     assert alice.warnings()[-1] == InvalidCommit.code
-    assert alice.client._engine.pending(gid) is None
+    assert alice.rules.engine.pending(gid) is None
     await world.settle()
     assert seen_by(alice, gid) == seen_by(bob, gid) == before
     agree([alice, bob], gid)
@@ -215,7 +214,7 @@ async def test_a_conversation_of_two_stays_one_whoever_helps(world: World, how: 
     alice, mallory, eve = await world.friends("alice", "mallory", "eve")
     gid = mallory.gid("alice")
     await mallory.sleep()
-    epoch = alice.client.view(gid).epoch
+    epoch = alice.client.chat(gid).view().epoch
     if how == "third":
         commit_alone(world, mallory, gid, adds=[package_of(mallory, eve, gid)])
     else:
@@ -223,7 +222,7 @@ async def test_a_conversation_of_two_stays_one_whoever_helps(world: World, how: 
     go_astray(world, alice, gid)
     take(world, alice, gid, help_of(mallory, gid, epoch))
     assert alice.warnings()[-1] == InvalidCommit.code
-    view = alice.client.view(gid)
+    view = alice.client.chat(gid).view()
     assert (view.state, view.is_direct, sorted(view.people)) == (
         "astray",
         True,
@@ -248,9 +247,9 @@ async def test_help_that_does_not_hold_changes_nothing(world: World) -> None:
     await alice.sleep()
     old = alice.copy()
     alice.wake()
-    epoch = alice.client.view(gid).epoch
+    epoch = alice.client.chat(gid).view().epoch
     for name in ("one", "two", "three"):
-        alice.client.rename(gid, name)
+        alice.client.chat(gid).rename(name)
         await world.settle()
     right = help_of(bob, gid, epoch)
     assert len(right.commits) == 3
@@ -258,7 +257,7 @@ async def test_help_that_does_not_hold_changes_nothing(world: World) -> None:
     await alice.live_as(old)
     await alice.sleep()
     go_astray(world, alice, gid)
-    before = alice.client._conversations.roster.group(gid)
+    before = alice.rules.conversations.roster.group(gid)
     for lie, code in LIES.values():
         changes = {
             field: value
@@ -270,18 +269,18 @@ async def test_help_that_does_not_hold_changes_nothing(world: World) -> None:
         }
         take(world, alice, gid, structs.replace(right, **changes))
         assert alice.warnings()[-1] == code, lie
-        assert alice.client._conversations.roster.group(gid) == before
-        assert alice.client._engine.pending(gid) is None
+        assert alice.rules.conversations.roster.group(gid) == before
+        assert alice.rules.engine.pending(gid) is None
     with alice.client._unit() as unit:
         for junk in (b"", b"\0" * 100, None):
-            alice.client._comebacks.take(unit, gid, junk)
-    assert alice.client._engine.pending(gid) is None
+            alice.rules.conversations.comebacks.take(unit, gid, junk)
+    assert alice.rules.engine.pending(gid) is None
     take(world, alice, gid, right)
-    assert alice.client._engine.pending(gid) is not None
+    assert alice.rules.engine.pending(gid) is not None
     alice.wake()
     await world.settle()
     agree(people, gid)
-    assert alice.client.view(gid).name == "three"
+    assert alice.client.chat(gid).view().name == "three"
     await all_hear_all(world, people, gid)
 
 
@@ -291,7 +290,7 @@ async def test_who_is_merely_told_that_the_group_went_on_goes_on_by_the_drop_alo
     people = alice, bob, mallory = await world.friends("alice", "bob", "mallory")
     gid = await world.group("g", *people)
     commit_alone(world, mallory, gid)  # rightful, and in no drop
-    mallory.client.send(gid, "I have gone on")
+    mallory.client.chat(gid).send("I have gone on")
     await world.pass_time(2)
     assert alice.texts("g") == []
     await world.pass_time(300)  # her heartbeat says where she is, and whoever asks is handed it
@@ -307,20 +306,20 @@ async def test_a_commit_that_is_handed_over_does_not_overtake_what_is_in_the_dro
 ) -> None:
     people = alice, bob, mallory = await world.friends("alice", "bob", "mallory")
     gid = await world.group("g", *people)
-    epoch = alice.client.view(gid).epoch
+    epoch = alice.client.chat(gid).view().epoch
     for one in (bob, mallory):
         await one.sleep()
-    alice.client.rename(gid, "alice's")
+    alice.client.chat(gid).rename("alice's")
     await world.settle()
     commit_alone(world, mallory, gid)
-    mallory.client.send(gid, "I have gone elsewhere")
+    mallory.client.chat(gid).send("I have gone elsewhere")
     doubts(world, bob, gid)
     take(world, bob, gid, help_of(mallory, gid, epoch))
-    assert bob.client.view(gid).epoch == epoch
+    assert bob.client.chat(gid).view().epoch == epoch
     for one in (bob, mallory):
         one.wake()
     await world.settle()
-    assert bob.client.view(gid).name == "alice's"
+    assert bob.client.chat(gid).view().name == "alice's"
     agree(people, gid)  # mallory's program is honest again, and has lost
     await world.pass_time(BEATS_MS[0] / 1000 + 60)  # what she said there is asked for
     await all_hear_all(world, people, gid)
@@ -330,25 +329,25 @@ async def test_a_claim_to_be_elsewhere_costs_a_question_and_accuses_nobody(world
     people = alice, _, mallory = await world.friends("alice", "bob", "mallory")
     gid = await world.group("g", *people)
     await world.pass_time(100)
-    talk = mallory.client._conversations
+    talk = mallory.rules.conversations
     view = talk.roster.group(gid).view
     to = next(
         p
         for p in talk.roster.others(talk.roster.group(gid))
-        if p.identity == alice.client._me.identity
+        if p.identity == alice.rules.me.identity
     )
-    before = alice.client._conversations.roster.group(gid)
+    before = alice.rules.conversations.roster.group(gid)
     for number in range(4):
         claimed = Epoch(view.epoch, bytes([number] * 8))
         with mallory.client._unit() as unit:
-            mallory.client._conversations.posting.post(
+            mallory.rules.conversations.posting.post(
                 unit, gid, to, CellKind.NOTICE, b"", epoch=claimed
             )
         await world.pass_time(30)
     await world.settle()
-    assert alice.client._conversations.roster.group(gid) == before
+    assert alice.rules.conversations.roster.group(gid) == before
     assert not alice.warnings()
-    alice.client.send(gid, "I can speak")
+    alice.client.chat(gid).send("I can speak")
     await world.settle()
     await all_hear_all(world, people, gid)
     asked = alice.one("SELECT count(*) FROM outbox WHERE purpose = 'ask'")
@@ -359,25 +358,25 @@ async def test_a_claim_to_be_elsewhere_costs_a_question_and_accuses_nobody(world
 async def test_votes_of_one_liar_move_nobody(world: World) -> None:
     people = alice, bob, mallory = await world.friends("alice", "bob", "mallory")
     gid = await world.group("g", *people)
-    epoch = alice.client.view(gid).epoch
+    epoch = alice.client.chat(gid).view().epoch
     await mallory.sleep()
-    alice.client.rename(gid, "alice's")
+    alice.client.chat(gid).rename("alice's")
     await world.settle()
     commit_alone(world, mallory, gid)
     with mallory.client._unit() as unit:
-        mallory.client._conversations.branches.vote(unit, gid, epoch)
+        mallory.rules.conversations.branches.vote(unit, gid, epoch)
     lie = help_of(mallory, gid, epoch)
-    own = mallory.client._conversations.branches.votes(gid, epoch)
-    junk = [Vote(epoch, bob.client._me.signer, own[0].commit, own[0].signature)]
+    own = mallory.rules.conversations.branches.votes(gid, epoch)
+    junk = [Vote(epoch, bob.rules.me.signer, own[0].commit, own[0].signature)]
     for one in (alice, bob):
         doubts(world, one, gid)
         take(world, one, gid, structs.replace(lie, votes=[*own, *junk]))
-        assert one.client._conversations.branches.siblings(gid)
-        assert one.client._engine.pending(gid) is None
+        assert one.rules.conversations.branches.siblings(gid)
+        assert one.rules.engine.pending(gid) is None
         assert set(one.warnings()) == {RelayDoubted.code}
     await world.pass_time(2 * 3600)
     assert seen_by(alice, gid) == seen_by(bob, gid)
-    assert alice.client.view(gid).name == "alice's"
+    assert alice.client.chat(gid).view().name == "alice's"
     agree([alice, bob], gid)
 
 
@@ -391,17 +390,17 @@ async def test_after_a_long_absence_an_admin_vouches_and_the_person_is_told(
     gid = await world.group("g", *people)
     await bob.sleep()
     old = bob.copy()
-    alice.client.add(gid, ["dave"])
+    alice.client.chat(gid).add(["dave"])
     await world.settle()
     for name in ("one", "two", "three", "four"):
-        alice.client.rename(gid, name)
+        alice.client.chat(gid).rename(name)
         await world.settle()
     world.network.copied.add("bob")
     await bob.live_as(old)
     go_astray(world, bob, gid)
     await world.settle()
     agree([*people, dave], gid)
-    assert bob.client.view(gid).name == "four"
+    assert bob.client.chat(gid).view().name == "four"
     (told,) = [w.detail for w in bob.client.status().warnings if w.code == GroupVouched.code]
     assert "dave" in told
     assert "its name is four" in told
@@ -416,26 +415,26 @@ async def test_where_nobody_vouches_the_person_looks_and_decides(
     gid = await world.group("g", *people)
     await bob.sleep()
     old = bob.copy()
-    alice.client.set_admin(gid, "carol")
+    alice.client.chat(gid).set_admin("carol")
     await world.settle()
     for name in ("one", "two", "three", "four"):
-        carol.client.rename(gid, name)
+        carol.client.chat(gid).rename(name)
         await world.settle()
     await alice.sleep()  # the only admin whom bob knows
     world.network.copied.add("bob")
     await bob.live_as(old)
     go_astray(world, bob, gid)
     await world.pass_time(300)
-    assert bob.client.view(gid).state == "astray"
-    (one,) = bob.client.rejoinable(gid)
+    assert bob.client.chat(gid).view().state == "astray"
+    (one,) = bob.client.chat(gid).rejoinable()
     assert (one.helper, one.signer, one.name) == ("carol", "carol", "four")
     assert (one.came, one.went, one.admins) == ([], [], ["carol"])
     carol_shown, name = shown("carol"), shown("four")
     told = f"admins now: {carol_shown}; its name: {name}"
     assert _unproven_text(one) == f"{carol_shown} helps, signed by {carol_shown}: {told}"
     with pytest.raises(UnknownHelp):
-        bob.client.rejoin(gid, "alice")
-    bob.client.rejoin(gid, "carol")
+        bob.client.chat(gid).rejoin("alice")
+    bob.client.chat(gid).rejoin("carol")
     await world.settle()
     alice.wake()
     await world.settle()
@@ -449,11 +448,11 @@ async def put_down(world: World, *, ahead: int) -> tuple[bytes, list[Person]]:
     helps him to a group of her own, so many epochs ahead, without a lineage."""
     people = alice, bob, mallory = await world.friends("alice", "bob", "mallory")
     gid = await world.group("g", *people)
-    alice.client.set_admin(gid, "mallory")
+    alice.client.chat(gid).set_admin("mallory")
     await world.settle()
     await bob.sleep()
     await mallory.sleep()
-    alice.client.set_admin(gid, "mallory", is_admin=False)
+    alice.client.chat(gid).set_admin("mallory", is_admin=False)
     await world.settle()
     for _ in range(ahead):
         commit_alone(world, mallory, gid, policy=seized(mallory, gid))
@@ -482,13 +481,13 @@ async def test_an_admin_who_was_put_down_is_not_believed_about_what_others_could
     await alice.sleep()
     bob.wake()
     await world.pass_time(300)
-    assert bob.client.view(gid).state == "astray"
-    assert [one.signer for one in bob.client.rejoinable(gid)] == ["mallory"]
+    assert bob.client.chat(gid).view().state == "astray"
+    assert [one.signer for one in bob.client.chat(gid).rejoinable()] == ["mallory"]
     alice.wake()
     await world.pass_time(1200)
     agree([alice, bob], gid)
     assert seen_by(bob, gid) == seen_by(alice, gid)
-    assert mallory.client.view(gid).name != alice.client.view(gid).name
+    assert mallory.client.chat(gid).view().name != alice.client.chat(gid).view().name
 
 
 async def test_a_lineage_reaches_back_so_far_and_no_more_is_kept(
@@ -497,9 +496,9 @@ async def test_a_lineage_reaches_back_so_far_and_no_more_is_kept(
     monkeypatch.setattr(lineages, "KEPT_COMMITS", 4)
     people = alice, _ = await world.friends("alice", "bob")
     gid = await world.group("g", *people)
-    talk = alice.client._conversations
+    talk = alice.rules.conversations
     for number in range(12):
-        alice.client.rename(gid, f"name {number}")
+        alice.client.chat(gid).rename(f"name {number}")
         await world.settle()
         epoch = talk.roster.group(gid).view.epoch
         assert alice.one("SELECT count(*) FROM base WHERE gid = ?", gid) <= 2
@@ -515,18 +514,18 @@ async def test_a_lineage_reaches_back_so_far_and_no_more_is_kept(
 async def test_an_old_message_in_the_drop_of_an_epoch_stops_nobody(world: World) -> None:
     people = alice, _, mallory = await world.friends("alice", "bob", "mallory")
     gid = await world.group("g", *people)
-    talk = mallory.client._conversations
+    talk = mallory.rules.conversations
     with mallory.client._unit():
-        old = mallory.client._engine.encrypt(gid, b"of an epoch that nobody can read any more")
+        old = mallory.rules.engine.encrypt(gid, b"of an epoch that nobody can read any more")
     for number in range(8):
-        alice.client.rename(gid, f"name {number}")
+        alice.client.chat(gid).rename(f"name {number}")
         await world.settle()
     with mallory.client._unit() as unit:
         talk.epochs.append_to_epoch(unit, gid, talk.roster.group(gid), MESSAGE_FRAGMENT, old)
     await world.settle()
-    alice.client.rename(gid, "after it")
+    alice.client.chat(gid).rename("after it")
     await world.settle()
-    assert {person.client.view(gid).name for person in people} == {"after it"}
+    assert {person.client.chat(gid).view().name for person in people} == {"after it"}
 
 
 async def test_every_asking_arrives_while_a_label_for_it_is_left(
@@ -539,16 +538,16 @@ async def test_every_asking_arrives_while_a_label_for_it_is_left(
     asked, read = set(), set()
     for _ in range(chains.WAYS_BACK * 3 // 4):
         with alice.client._unit() as unit:
-            alice.client._comebacks._ask(unit, gid)
+            alice.rules.conversations.comebacks._ask(unit, gid)
         asked.add(alice.one("SELECT nonce FROM comeback WHERE gid = ?", gid))
         await world.pass_time(0.5)
-    help_them = bob.client._helping.help
+    help_them = bob.rules.conversations.helping.help
 
     def read_it(unit: Unit, identity: bytes, payload: bytes) -> None:
         read.add(decode_ask(payload).nonce)
         help_them(unit, identity, payload)
 
-    monkeypatch.setattr(bob.client._helping, "help", read_it)
+    monkeypatch.setattr(bob.rules.conversations.helping, "help", read_it)
     bob.wake()
     await world.pass_time(2)
     assert asked <= read
@@ -563,7 +562,7 @@ async def test_a_contact_is_answered_so_often_and_no_more(world: World) -> None:
         asked = Ask(gid, nonce, [], is_lost=True, votes=[])
         before = bob.one("SELECT count(*) FROM helped")
         with bob.vault.unit(now=world.now() + number * 1000) as unit:
-            bob.client._helping.help(unit, alice.client._me.identity, codec.encode(asked))
+            bob.rules.conversations.helping.help(unit, alice.rules.me.identity, codec.encode(asked))
         answered += bob.one("SELECT count(*) FROM helped") - before
     assert 1 < answered <= 12  # each may be a file
 
@@ -571,12 +570,12 @@ async def test_a_contact_is_answered_so_often_and_no_more(world: World) -> None:
 async def test_what_members_are_asked_to_say_they_say_once(world: World) -> None:
     people = alice, bob, mallory = await world.friends("alice", "bob", "mallory")
     gid = await world.group("g", *people)
-    alice.client.rename(gid, "one")
+    alice.client.chat(gid).rename("one")
     await world.settle()
     said = bob.one("SELECT sent_seq FROM conversation WHERE gid = ?", gid)
     for epoch in (0, 1, 2, 2, 1, 50):
         with mallory.client._unit() as unit:
-            mallory.client._conversations.saying.say(
+            mallory.rules.conversations.saying.say(
                 unit, gid, Kind.VOTES, codec.encode(Votes(epoch, []))
             )
     await world.pass_time(2)
@@ -590,18 +589,18 @@ async def test_relay_that_hides_a_commit_from_a_member_holds_them_up_for_minutes
 ) -> None:
     people = alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("g", *people)
-    alice.client.set_admin(gid, "carol")
+    alice.client.chat(gid).set_admin("carol")
     await world.settle()
-    _, drop = bob.client._conversations.epochs.epoch_drops(gid)[-1]
+    _, drop = bob.rules.conversations.epochs.epoch_drops(gid)[-1]
     shelf = empty(drop)
     world.relay.faces["bob", drop.drop_id] = shelf
-    carol.client.rename(gid, "carol's")
+    carol.client.chat(gid).rename("carol's")
     await world.pass_time(1)
-    alice.client.send(gid, "this is of the next epoch")
+    alice.client.chat(gid).send("this is of the next epoch")
     await world.pass_time(30)
-    assert bob.client.view(gid).name == "g"
+    assert bob.client.chat(gid).view().name == "g"
     await world.pass_time(300)
-    assert bob.client.view(gid).name == "carol's"
+    assert bob.client.chat(gid).view().name == "carol's"
     assert RelayLied.code in bob.warnings()  # it has taken what it does not show
     agree(people, gid)
     await all_hear_all(world, people, gid)
@@ -610,15 +609,15 @@ async def test_relay_that_hides_a_commit_from_a_member_holds_them_up_for_minutes
 async def test_two_who_hear_nothing_of_each_other_find_together(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "TICK_S", TICK_S)
+    monkeypatch.setattr(world, "tick_s", TICK_S)
     people = alice, bob = await world.friends("alice", "bob")
     gid = await world.group("g", *people)
-    alice.client.set_admin(gid, "bob")
+    alice.client.chat(gid).set_admin("bob")
     await world.settle()
     await bob.sleep()
-    alice.client.rename(gid, "alice's")
+    alice.client.chat(gid).rename("alice's")
     await world.settle()
-    _, drop = bob.client._conversations.epochs.epoch_drops(gid)[-1]
+    _, drop = bob.rules.conversations.epochs.epoch_drops(gid)[-1]
     shelf = empty(drop)
     world.relay.faces["bob", drop.drop_id] = shelf
     true = world.relay.shelves[drop.drop_id]
@@ -626,16 +625,16 @@ async def test_two_who_hear_nothing_of_each_other_find_together(
         with (
             person.client._unit() as unit
         ):  # as where both have refreshed their keys in their branches
-            person.client._chains.end_chains(unit, gid)
-    bob.client.rename(gid, "bob's")
+            person.rules.chains.end_chains(unit, gid)
+    bob.client.chat(gid).rename("bob's")
     before = len(true.cells)
     bob.wake()
     while len(true.cells) == before:
         await world.pass_time(0.5)
     shelf.add(true.cells[-1])
     await world.pass_time(30)
-    assert {person.client.view(gid).name for person in people} == {"alice's", "bob's"}
-    alice.client.send(gid, "do you hear me?")
+    assert {person.client.chat(gid).view().name for person in people} == {"alice's", "bob's"}
+    alice.client.chat(gid).send("do you hear me?")
     await world.pass_time(3 * 3600)
     agree(people, gid)
     await all_hear_all(world, people, gid)
@@ -644,31 +643,31 @@ async def test_two_who_hear_nothing_of_each_other_find_together(
 async def test_a_commit_that_nobody_can_apply_is_outrun(world: World) -> None:
     people = alice, _, mallory = await world.friends("alice", "bob", "mallory")
     gid = await world.group("g", *people)
-    epoch = alice.client.view(gid).epoch
+    epoch = alice.client.chat(gid).view().epoch
     with mallory.client._unit():
-        bundle = mallory.client._engine.commit(gid, update=True, aad=NO_LEAVES)
-        mallory.client._engine.clear_pending(gid)
+        bundle = mallory.rules.engine.commit(gid, update=True, aad=NO_LEAVES)
+        mallory.rules.engine.clear_pending(gid)
     # The confirmation tag, and after it the membership tag: 48 bytes each, and a length of 1.
     broken = flipped(bundle.commit, 8 * (len(bundle.commit) - 60))
-    assert alice.client._engine.lineage(gid).read(broken)
+    assert alice.rules.engine.lineage(gid).read(broken)
     drop_id, cell = mallory.seal_for_epoch(gid, mallory.piece(gid, broken))
     with alice.client._unit() as unit:
-        alice.client._conversations.epochs.epoch_secret(unit, gid)
+        alice.rules.conversations.epochs.epoch_secret(unit, gid)
     await world.settle()
     world.relay.shelves[drop_id].add(cell)
     for person in people:
         with person.client._unit() as unit:
-            person.client._conversations.roster.look_soon(unit, gid, at=world.now())
+            person.rules.conversations.roster.look_soon(unit, gid, at=world.now())
     await world.pass_time(120)
     agree(people, gid)
-    assert alice.client.view(gid).epoch == epoch + 1  # one of them has, and not all
+    assert alice.client.chat(gid).view().epoch == epoch + 1  # one of them has, and not all
     assert not any(person.warnings() for person in people)
 
 
 async def test_what_was_gone_on_by_while_the_relay_was_away_gives_way_to_its_drop(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "TICK_S", TICK_S)
+    monkeypatch.setattr(world, "tick_s", TICK_S)
     second = world.add_relay("DE")
     alice = await world.person("alice")
     bob, mallory = [await world.person(name, relay=second) for name in ("bob", "mallory")]
@@ -677,12 +676,12 @@ async def test_what_was_gone_on_by_while_the_relay_was_away_gives_way_to_its_dro
     gid = await world.group("g", alice, bob, mallory)
     await bob.sleep()
     await mallory.sleep()
-    alice.client.rename(gid, "alice's")
+    alice.client.chat(gid).rename("alice's")
     await world.settle()
     await alice.sleep()
     world.network.cut(world.relay.address)
     commit_alone(world, mallory, gid)
-    mallory.client.send(gid, "I have gone elsewhere")
+    mallory.client.chat(gid).send("I have gone elsewhere")
     bob.wake()
     mallory.wake()
     await world.pass_time(1200)
@@ -692,5 +691,5 @@ async def test_what_was_gone_on_by_while_the_relay_was_away_gives_way_to_its_dro
     await world.pass_time(1800)
     people = [alice, bob, mallory]
     agree(people, gid)
-    assert bob.client.view(gid).name == "alice's"
+    assert bob.client.chat(gid).view().name == "alice's"
     await all_hear_all(world, people, gid)

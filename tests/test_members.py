@@ -32,16 +32,14 @@ from amanat.protocol.messages import (
 def say(person: Person, gid: bytes, kind: Kind, body: bytes) -> None:
     """Say something in a conversation without being asked whether it makes sense."""
     with person.client._unit() as unit:
-        person.client._conversations.saying.say(unit, gid, kind, body)
+        person.rules.conversations.saying.say(unit, gid, kind, body)
 
 
 def post(person: Person, gid: bytes, to: Person, kind: CellKind, payload: bytes) -> None:
     """Send a cell of any kind to one member."""
-    talk = person.client._conversations
+    talk = person.rules.conversations
     peer = next(
-        p
-        for p in talk.roster.others(talk.roster.group(gid))
-        if p.identity == to.client._me.identity
+        p for p in talk.roster.others(talk.roster.group(gid)) if p.identity == to.rules.me.identity
     )
     with person.client._unit() as unit:
         talk.saying.post(unit, gid, peer, kind, payload)
@@ -76,7 +74,7 @@ async def test_members_who_heard_two_things_under_one_number_are_told(world: Wor
     for person in (alice, carol):
         said = envelope(f"I am with {person.name}", seq=seq + 1, previous=previous)
         with bob.client._unit():
-            sealed = bob.client._engine.encrypt(gid, said)
+            sealed = bob.rules.engine.encrypt(gid, said)
         post(bob, gid, person, CellKind.MLS, sealed)
     with bob.vault.unit(now=0) as unit:  # as who has said it
         unit.db.execute(
@@ -125,7 +123,7 @@ async def test_asking_for_more_gets_no_more_than_is_allowed(
         await world.pass_time(seconds)
         await world.settle()
         for _ in range(3):
-            body = codec.encode(Wanted(alice.client._me.signer, [1, 2, 3, 4]))
+            body = codec.encode(Wanted(alice.rules.me.signer, [1, 2, 3, 4]))
             post(bob, bob.gid("alice"), alice, CellKind.WANTED, body)
         before = world.network.appends
         await world.settle()
@@ -137,18 +135,18 @@ async def test_commit_that_comes_by_a_bucket_changes_nothing(world: World) -> No
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
     alice, bob, _ = people
-    policy = alice.client._conversations.roster.group(gid).policy
+    policy = alice.rules.conversations.roster.group(gid).policy
     mine = Policy([], "alice's", policy.admins, policy.relay, policy.region)
     with pytest.raises(BadArgument), alice.client._unit():  # noqa: PT012  # and forgets it
-        commit = alice.client._engine.commit(gid, policy=codec.encode(mine)).commit
+        commit = alice.rules.engine.commit(gid, policy=codec.encode(mine)).commit
         raise BadArgument
     post(alice, gid, bob, CellKind.MLS, commit)
     await world.settle()
-    assert bob.client._engine.group(gid).epoch == alice.client._engine.group(gid).epoch
-    assert bob.client.view(gid).name == "family"
-    alice.client.rename(gid, "friends")
+    assert bob.rules.engine.group(gid).epoch == alice.rules.engine.group(gid).epoch
+    assert bob.client.chat(gid).view().name == "family"
+    alice.client.chat(gid).rename("friends")
     await world.settle()
-    assert bob.client.view(gid).name == "friends"
+    assert bob.client.chat(gid).view().name == "friends"
 
 
 async def test_member_who_claims_the_end_of_time_does_not_bring_it(world: World) -> None:
@@ -190,13 +188,13 @@ async def test_messages_of_epochs_that_never_come_are_bounded(
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob, carol)
     await bob.sleep()
-    alice.client.rename(gid, "friends")
+    alice.client.chat(gid).rename("friends")
     await world.settle()
     for number in range(6):
-        carol.client.send(gid, f"text {number}")
+        carol.client.chat(gid).send(f"text {number}")
     await world.settle()
     hidden = world.network.relays.pop(world.relay.address)  # the Commit is not to be had
-    drops = bob.client._conversations.epochs.epoch_drops(gid)
+    drops = bob.rules.conversations.epochs.epoch_drops(gid)
     shelf = hidden.shelves.pop(drops[-1][1].drop_id)
     world.network.relays[world.relay.address] = hidden
     bob.wake()
@@ -206,21 +204,23 @@ async def test_messages_of_epochs_that_never_come_are_bounded(
     for _ in range(3):
         await world.pass_time(300)
         await world.settle()
-    assert [m.text for m in bob.client.messages(gid)] == [f"text {number}" for number in range(6)]
+    assert [m.text for m in bob.client.chat(gid).messages()] == [
+        f"text {number}" for number in range(6)
+    ]
 
 
 async def test_key_package_of_another_is_not_taken_for_the_senders(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     with bob.client._unit() as unit:
-        stolen = bob.client._conversations.key_packages.new_key_package(
-            unit, 78, carol.client._me.identity
+        stolen = bob.rules.conversations.key_packages.new_key_package(
+            unit, 78, carol.rules.me.identity
         )
     say(carol, carol.gid("alice"), Kind.KEY_PACKAGES, codec.encode(KeyPackages([stolen])))
     await world.settle()
     assert alice.warnings() == [InvalidKeyPackage.code]
     gid = alice.client.create_group("two", ["carol"]).gid
     await world.settle()
-    assert alice.client.view(gid).people == ["alice", "carol"]
+    assert alice.client.chat(gid).view().people == ["alice", "carol"]
     assert bob.client.conversations() != []
     assert gid not in [view.gid for view in bob.client.conversations()]
 
@@ -230,11 +230,11 @@ async def test_what_others_say_of_our_drops_is_kept_in_bounds(
 ) -> None:
     monkeypatch.setattr(cursors, "MAX_CLAIMS", 3)
     alice, bob = await world.friends("alice", "bob")
-    drop_id = alice.client._me.home.bucket.drop_id
+    drop_id = alice.rules.me.home.bucket.drop_id
     for number in range(6):
         with bob.vault.unit(now=0) as unit:
-            bob.client._outbox.saw(
-                unit, alice.client._me.identity, drop_id, 10**6 + number, os.urandom(32)
+            bob.rules.outbox.saw(
+                unit, alice.rules.me.identity, drop_id, 10**6 + number, os.urandom(32)
             )
         bob.say("alice", f"text {number}")
         await world.settle()
@@ -247,11 +247,11 @@ async def test_epoch_drop_that_a_relay_has_ended_is_made_again(world: World) -> 
     alice, bob = await world.friends("alice", "bob")
     gid = await world.group("all", alice, bob)
     with alice.client._unit() as unit:
-        alice.client._conversations.epochs.epoch_secret(unit, gid)
+        alice.rules.conversations.epochs.epoch_secret(unit, gid)
     await world.settle()
-    (*_, (_, drop)) = alice.client._conversations.epochs.epoch_drops(gid)
+    (*_, (_, drop)) = alice.rules.conversations.epochs.epoch_drops(gid)
     del world.relay.shelves[drop.drop_id]  # nobody has used it for 180 days
-    alice.client.rename(gid, "all of us")
+    alice.client.chat(gid).rename("all of us")
     await world.settle()
-    assert bob.client.view(gid).name == "all of us"
+    assert bob.client.chat(gid).view().name == "all of us"
     assert not any(person.warnings() for person in (alice, bob))

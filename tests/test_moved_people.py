@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from amanat.client.api import Client
+from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock
 from relays import RelayProcess, run_in_loop
 from test_moving import REGION, SOURCE_REGION, Two
@@ -20,7 +20,7 @@ async def person(directory: Path, name: str, relay: RelayProcess, *others: Relay
     """Somebody at home at a relay, who has named others on this machine, too."""
     client = await Client.create(directory / name, UNLOCK, name=name, relay=str(relay.address))
     for other in others:
-        assert await client.set_place(str(other.address))
+        assert await client.home.set_place(str(other.address))
     client.start()
     return client
 
@@ -39,7 +39,7 @@ async def until(client: Client, holds: object) -> None:
 
 
 def texts(client: Client, name: str) -> list[str]:
-    return [one.text for one in client.messages(client.conversation(name).gid)]
+    return [one.text for one in client.chat(client.conversation(name).gid).messages()]
 
 
 async def shows(client: Client, name: str, expected: list[str]) -> None:
@@ -50,7 +50,7 @@ async def shows(client: Client, name: str, expected: list[str]) -> None:
 
 
 def say(client: Client, name: str, text: str) -> None:
-    client.send(client.conversation(name).gid, text)
+    client.chat(client.conversation(name).gid).send(text)
 
 
 def members(client: Client, name: str) -> list[str]:
@@ -72,14 +72,14 @@ async def talk_and_move(tmp_path: Path) -> None:
         group = alice.create_group("all", ["bob", "carol"]).gid
         for client in everyone:
             await until(client, lambda c=client: members(c, "all") == ["alice", "bob", "carol"])
-            client.set_allowed_regions(None)
+            client.home.set_allowed_regions(None)
         expected: list[str] = []
 
         async def talk(count: int) -> None:
             for _ in range(count):
                 expected.append(f"word {len(expected)}")
                 client = everyone[len(expected) % 3]
-                client.send(group, expected[-1])
+                client.chat(group).send(expected[-1])
                 for other in everyone:
                     await shows(other, "all", expected)
 
@@ -98,7 +98,7 @@ async def talk_and_move(tmp_path: Path) -> None:
             await until(client, lambda c=client: not c.status().unaware)
         two.source.kill()
         await talk(3)
-        alice.rename(group, "everyone")
+        alice.chat(group).rename("everyone")
         for client in everyone:
             await until(client, lambda c=client: "everyone" in {v.name for v in c.conversations()})
         for client in everyone:
@@ -116,7 +116,7 @@ async def hold_and_leave(tmp_path: Path) -> None:
         alice = await person(tmp_path, "alice", two.source, two.destination, other)
         bob = await person(tmp_path, "bob", two.source, two.destination, other)
         await meet(alice, bob)
-        alice.set_allowed_regions(None)
+        alice.home.set_allowed_regions(None)
         say(bob, "alice", "before")
         await shows(alice, "bob", ["before"])
         await two.move()
@@ -127,7 +127,7 @@ async def hold_and_leave(tmp_path: Path) -> None:
         assert texts(alice, "bob") == ["before", "are you there?"]
         assert bob.status().relay == str(two.source.address)
         assert bob.status().outbox
-        await bob.exit(str(other.address))
+        await bob.home.exit(str(other.address))
         assert bob.status().region == SOURCE_REGION
         # Neither had heard the other: the two words have one order, and it is any.
         for client, name in ((alice, "bob"), (bob, "alice")):
@@ -151,9 +151,9 @@ async def be_away(tmp_path: Path) -> None:
         await meet(alice, bob)
         announced = await two.announce(0)
         for client in (alice, bob):
-            client.set_allowed_regions([SOURCE_REGION, REGION])
-            await client.check_ledgers()
-            await client.check_ledgers()
+            client.home.set_allowed_regions([SOURCE_REGION, REGION])
+            await client.watch.check_ledgers()
+            await client.watch.check_ledgers()
             (told,) = client.status().moves
             assert (told.to, told.on, told.region) == (str(announced.to), announced.on, REGION)
             assert (told.is_allowed, told.decide_by) == (True, announced.decide_by)

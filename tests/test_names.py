@@ -128,12 +128,12 @@ async def test_a_stranger_in_a_group_does_not_look_like_a_contact(world: World) 
     await world.meet(carol, alice)
     view = carol.client.create_group("g", [one.name for one in carol.client.contacts()])
     await world.settle()
-    short = vault.fingerprint(twin.client._me.identity)
-    assert alice.client.view(view.gid).people == ["Alice", f"b\u043eb ({short})", "carol"]
+    short = vault.fingerprint(twin.rules.me.identity)
+    assert alice.client.chat(view.gid).view().people == ["Alice", f"b\u043eb ({short})", "carol"]
 
 
 def texts(person: Person, gid: bytes) -> list[str]:
-    return [message.text for message in person.client.messages(gid)]
+    return [message.text for message in person.client.chat(gid).messages()]
 
 
 async def test_a_group_catches_nothing_that_is_meant_for_a_person(world: World) -> None:
@@ -163,7 +163,7 @@ async def test_an_id_wins_over_any_name(world: World) -> None:
     assert alice.client.contact(short).name == "bob"
     assert alice.client.conversation(short).name == "bob"
     gid = await world.group("g", alice, bob)
-    alice.client.add(gid, [alice.client.contacts()[0].id])
+    alice.client.chat(gid).add([alice.client.contacts()[0].id])
     with pytest.raises(UnknownContact):
         alice.client.contact("nobody")
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from amanat.client import api, offers
+from amanat.client import offers
 from amanat.client.offers import ASK, JOIN
 from amanat.client.rules import joining
 from amanat.drill.person import Person
@@ -41,111 +41,111 @@ async def test_who_is_asked_is_in_no_group_and_answers_nothing_until_they_have_s
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
-    carol.client.set_adds(ASK)
+    carol.client.offers.set_adds(ASK)
     known = {drop.drop_id for view in carol.client.conversations()
-             for _, drop in carol.client._conversations.epochs.epoch_drops(view.gid)}  # fmt: skip
+             for _, drop in carol.rules.conversations.epochs.epoch_drops(view.gid)}  # fmt: skip
     await carol.sleep()
     carol.wake()  # that is kept
-    assert carol.client.adds == ASK
+    assert carol.client.offers.adds == ASK
     await world.settle()
     asked = watch(world, monkeypatch, "carol", own={carol.bucket, alice.bucket} | known)
     gid = await world.group("book club", alice, bob, carol)
-    alice.client.send(gid, "welcome, all")
+    alice.client.chat(gid).send("welcome, all")
     await world.settle()
     await world.pass_time(120)
     assert groups(carol) == []
     assert asked == []  # receipts for what alice says to her go to alice's bucket, and that is all
-    (offer,) = carol.client.offers()
+    (offer,) = carol.client.offers.all()
     assert (offer.name, offer.by_name) == ("book club", "alice")
     assert not carol.one("SELECT count(*) FROM joining")
-    carol.client.accept_offer("book club")
+    carol.client.offers.accept("book club")
     await world.settle()
-    assert carol.client.offers() == []
-    view = carol.client.view(gid)
+    assert carol.client.offers.all() == []
+    view = carol.client.chat(gid).view()
     assert (view.people, view.added_by) == (["alice", "bob", "carol"], "alice")
-    assert [m.text for m in carol.client.messages(gid)] == ["welcome, all"]
-    carol.client.send(gid, "thank you")
+    assert [m.text for m in carol.client.chat(gid).messages()] == ["welcome, all"]
+    carol.client.chat(gid).send("thank you")
     await world.settle()
-    assert "thank you" in [m.text for m in bob.client.messages(gid)]
+    assert "thank you" in [m.text for m in bob.client.chat(gid).messages()]
     assert not carol.warnings()
 
 
 async def test_who_says_no_is_taken_out_and_has_joined_nothing(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
-    carol.client.set_adds(ASK)
+    carol.client.offers.set_adds(ASK)
     gid = await world.group("book club", alice, bob, carol)
-    assert alice.client.view(gid).people == ["alice", "bob", "carol"]
-    (offer,) = carol.client.offers()
-    carol.client.decline_offer(offer.id)
+    assert alice.client.chat(gid).view().people == ["alice", "bob", "carol"]
+    (offer,) = carol.client.offers.all()
+    carol.client.offers.decline(offer.id)
     await world.settle()
     for person in (alice, bob):
-        assert person.client.view(gid).people == ["alice", "bob"]
+        assert person.client.chat(gid).view().people == ["alice", "bob"]
         assert not person.warnings()
     assert groups(carol) == []
-    assert carol.client.offers() == []
+    assert carol.client.offers.all() == []
     with pytest.raises(UnknownConversation):
-        carol.client.accept_offer(offer.id)
+        carol.client.offers.accept(offer.id)
     # They may ask once more, and be told yes.
-    alice.client.add(gid, ["carol"])
+    alice.client.chat(gid).add(["carol"])
     await world.settle()
-    carol.client.accept_offer(carol.client.offers()[0].id)
+    carol.client.offers.accept(carol.client.offers.all()[0].id)
     await world.settle()
-    assert alice.client.view(gid).people == ["alice", "bob", "carol"]
+    assert alice.client.chat(gid).view().people == ["alice", "bob", "carol"]
 
 
 async def test_a_no_is_the_word_of_nobody_else(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("book club", alice, bob, carol)
-    talk = bob.client._conversations
+    talk = bob.rules.conversations
     people = {person.identity: person for person in talk.roster.group(gid).people}
-    nonce = people[carol.client._me.identity].leaf.nonce
-    mine = bob.client._me.identity_key.sign(leave_text(gid, nonce))
+    nonce = people[carol.rules.me.identity].leaf.nonce
+    mine = bob.rules.me.identity_key.sign(leave_text(gid, nonce))
     for who in (carol, bob):
-        no = Declined(gid, Leave(who.client._me.identity, nonce, mine))
+        no = Declined(gid, Leave(who.rules.me.identity, nonce, mine))
         with bob.client._unit() as unit:
-            direct = talk.roster.direct_with(alice.client._me.identity)
+            direct = talk.roster.direct_with(alice.rules.me.identity)
             talk.saying.say(unit, direct, Kind.DECLINED, codec.encode(no))
         await world.settle()
-    assert alice.client.view(gid).people == ["alice", "bob", "carol"]
+    assert alice.client.chat(gid).view().people == ["alice", "bob", "carol"]
 
 
 async def test_one_step_leaves_a_group_and_blocks_whoever_has_added_us(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("nonsense", alice, bob, carol)
-    assert carol.client.view(gid).added_by == "alice"
+    assert carol.client.chat(gid).view().added_by == "alice"
     await carol.sleep()
     carol.wake()
-    assert carol.client.leave_and_block(gid).name == "alice"
+    assert carol.client.chat(gid).leave_and_block().name == "alice"
     await world.settle()
-    assert alice.client.view(gid).people == ["alice", "bob"]
-    assert not carol.client.view(gid).is_live
+    assert alice.client.chat(gid).view().people == ["alice", "bob"]
+    assert not carol.client.chat(gid).view().is_live
     with pytest.raises(Blocked):
         carol.say("alice", "never again")
     before = groups(carol)
     await world.group("more nonsense", alice, carol)
     assert groups(carol) == before
-    assert carol.client.offers() == []
+    assert carol.client.offers.all() == []
     with pytest.raises(BadArgument):  # nobody has added its founder
-        alice.client.leave_and_block(gid)
+        alice.client.chat(gid).leave_and_block()
     with pytest.raises(NotAMember):
-        carol.client.leave_and_block(gid)
-    assert alice.client.view(gid).is_live
+        carol.client.chat(gid).leave_and_block()
+    assert alice.client.chat(gid).view().is_live
 
 
 async def test_who_is_declined_and_blocked_is_told_nothing_and_asks_in_vain(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, carol = await world.friends("alice", "carol")
-    carol.client.set_adds(ASK)
+    carol.client.offers.set_adds(ASK)
     await world.group("nonsense", alice, carol)
     await world.group("more of it", alice, carol)
-    assert len(carol.client.offers()) == 2
+    assert len(carol.client.offers.all()) == 2
     await world.pass_time(120)  # receipts
     asked = watch(world, monkeypatch, "carol", own=set())
-    carol.client.decline_offer("nonsense", is_blocked=True)
+    carol.client.offers.decline("nonsense", is_blocked=True)
     await world.pass_time(300)
     assert [one for one in asked if isinstance(one, wire.Append)] == []
-    assert carol.client.offers() == []
+    assert carol.client.offers.all() == []
     assert carol.client.contact("alice").is_blocked
 
 
@@ -154,7 +154,7 @@ async def test_offers_of_one_contact_are_bounded_and_take_nobody_elses_place(
 ) -> None:
     monkeypatch.setattr(offers, "MAX_OFFERS", 3)
     alice, bob, carol = await world.friends("alice", "bob", "carol")
-    carol.client.set_adds(ASK)
+    carol.client.offers.set_adds(ASK)
     gid = await world.group("book club", bob, carol)
     for number in range(5):
         file = FileRef(world.relay.address, "IR", os.urandom(32), 100, bytes(32))
@@ -162,12 +162,12 @@ async def test_offers_of_one_contact_are_bounded_and_take_nobody_elses_place(
         ref = WelcomeRef(group, file, f"nonsense {number}", bytes(32))
         with alice.client._unit() as unit:
             direct = alice.gid("carol")
-            alice.client._conversations.saying.say(unit, direct, Kind.WELCOME, codec.encode(ref))
+            alice.rules.conversations.saying.say(unit, direct, Kind.WELCOME, codec.encode(ref))
     await world.settle()
-    names = [(one.by_name, one.name) for one in carol.client.offers()]
+    names = [(one.by_name, one.name) for one in carol.client.offers.all()]
     assert ("bob", "book club") in names
     assert len(names) == 4
-    carol.client.accept_offer("book club")
+    carol.client.offers.accept("book club")
     await world.settle()
     assert groups(carol) == ["book club"]
 
@@ -176,20 +176,20 @@ async def test_offer_that_is_not_answered_ends(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, carol = await world.friends("alice", "carol")
-    carol.client.set_adds(ASK)
+    carol.client.offers.set_adds(ASK)
     await world.group("book club", alice, carol)
     monkeypatch.setattr(joining, "WELCOME_LIFE_MS", 3_600_000)
-    monkeypatch.setattr(api, "TICK_S", 300.0)
+    monkeypatch.setattr(world, "tick_s", 300.0)
     await world.pass_time(7_300)
-    assert carol.client.offers() == []
+    assert carol.client.offers.all() == []
     assert carol.warnings() == ["invalid-welcome"]
 
 
 async def test_adds_are_at_once_or_asked(world: World) -> None:
     alice = await world.person("alice")
-    assert alice.client.adds == JOIN
+    assert alice.client.offers.adds == JOIN
     with pytest.raises(BadArgument):
-        alice.client.set_adds("never")
-    alice.client.set_adds(ASK)
-    alice.client.set_adds(JOIN)
-    assert alice.client.adds == JOIN
+        alice.client.offers.set_adds("never")
+    alice.client.offers.set_adds(ASK)
+    alice.client.offers.set_adds(JOIN)
+    assert alice.client.offers.adds == JOIN

@@ -220,15 +220,15 @@ async def test_member_who_floods_the_drop_is_removed(
     assert 0 < len(kept_of(alice)) <= MAX_OPEN
     assert kept_of(alice) == kept_of(bob)
     drop_id = alice.epoch_place(gid).drop.drop_id
-    alice.client.remove(gid, "mallory")
+    alice.client.chat(gid).remove("mallory")
     await world.settle()
     carol.wake()
     await world.settle()
     assert len(world.relay.shelves[drop_id].cells) > FLOOD + 2  # the Commit had several pieces
     for person in (alice, bob, carol):
-        assert person.client.view(gid).people == ["alice", "bob", "carol"]
+        assert person.client.chat(gid).view().people == ["alice", "bob", "carol"]
         assert not person.warnings()
-    assert mallory.client.view(gid).state == "removed"
+    assert mallory.client.chat(gid).view().state == "removed"
 
 
 async def test_nothing_that_a_member_says_stops_others_from_reading_on(world: World) -> None:
@@ -237,7 +237,7 @@ async def test_nothing_that_a_member_says_stops_others_from_reading_on(world: Wo
     gid = await world.group("family", *people)
     await world.pass_time(100)
     before = mallory.epoch_place(gid)
-    alice.client.rename(gid, "garden")
+    alice.client.chat(gid).rename("garden")
     await world.settle()
     old = [before.open(cell) for cell in world.relay.shelves[before.drop.drop_id].cells]
     [commit] = [piece.data for piece in old if piece.kind == COMMIT_FRAGMENT]
@@ -245,10 +245,10 @@ async def test_nothing_that_a_member_says_stops_others_from_reading_on(world: Wo
     for data in (commit, commit[:-1], commit + b"x", b"x"):
         piece = mallory.piece(gid, data, kind=MESSAGE_FRAGMENT)
         shelf.add(mallory.seal_for_epoch(gid, piece)[1])
-    alice.client.rename(gid, "harbour")
+    alice.client.chat(gid).rename("harbour")
     await look(world)
     for person in (alice, bob, carol):
-        assert person.client.view(gid).name == "harbour"
+        assert person.client.chat(gid).view().name == "harbour"
 
 
 @pytest.mark.parametrize("who", ["stranger", "in another's name", "of the epoch before"])
@@ -259,15 +259,15 @@ async def test_nothing_is_kept_of_who_knows_the_drop_and_is_not_in_the_epoch(
     alice, bob, mallory = people = await world.friends("alice", "bob", "mallory")
     gid = await world.group("family", *people)
     before = mallory.epoch_place(gid)
-    own = next(leaf for leaf, key in before.signers.items() if key == mallory.client._me.signer)
-    alice.client.remove(gid, "mallory")
+    own = next(leaf for leaf, key in before.signers.items() if key == mallory.rules.me.signer)
+    alice.client.chat(gid).remove("mallory")
     await world.settle()
     place = alice.epoch_place(gid)  # as if mallory had learnt the secret somehow
     leaf = {
         "stranger": 77,
-        "in another's name": bob.client._conversations.roster.group(gid).view.own_leaf,
+        "in another's name": bob.rules.conversations.roster.group(gid).view.own_leaf,
     }
-    engine, signer = mallory.client._engine, mallory.client._me.signer
+    engine, signer = mallory.rules.engine, mallory.rules.me.signer
     shelf = world.relay.epoch_shelf(place.drop)
     for _ in range(FLOOD):
         data = os.urandom(8)
@@ -277,10 +277,10 @@ async def test_nothing_is_kept_of_who_knows_the_drop_and_is_not_in_the_epoch(
     await look(world)
     for person in (alice, bob):
         assert not kept_of(person)
-        assert person.client._cursors.read_from(place.drop.drop_id) == FLOOD
-    alice.client.rename(gid, "goes on")
+        assert person.rules.cursors.read_from(place.drop.drop_id) == FLOOD
+    alice.client.chat(gid).rename("goes on")
     await world.settle()
-    assert bob.client.view(gid).name == "goes on"
+    assert bob.client.chat(gid).view().name == "goes on"
     assert not alice.warnings() + bob.warnings()
 
 
@@ -302,14 +302,14 @@ async def test_who_comes_back_does_so_through_a_flood(
 
     world.relay.forgets = after_each
     with alice.client._unit() as unit:
-        alice.client._conversations.astray.go_astray(unit, gid, CopiedVault.code, is_restart=True)
+        alice.rules.conversations.astray.go_astray(unit, gid, CopiedVault.code, is_restart=True)
     await world.settle()
-    assert alice.client.view(gid).state == "active"
+    assert alice.client.chat(gid).view().state == "active"
     assert alice.warnings() == [CopiedVault.code]  # of the going astray, and no other
     assert not bob.warnings()
-    alice.client.send(gid, "I am back")
+    alice.client.chat(gid).send("I am back")
     await world.settle()
-    assert [m.text for m in bob.client.messages(gid)] == ["I am back"]
+    assert [m.text for m in bob.client.chat(gid).messages()] == ["I am back"]
 
 
 async def test_commit_counts_whoever_has_put_it_into_the_drop(world: World) -> None:
@@ -327,14 +327,14 @@ async def test_commit_counts_whoever_has_put_it_into_the_drop(world: World) -> N
         return True
 
     world.relay.forgets = keeps_it_for_carol
-    alice.client.rename(gid, "ours")
+    alice.client.chat(gid).rename("ours")
     await world.pass_time(10)
     for person in (bob, carol):
         with person.client._unit() as unit:
-            person.client._conversations.roster.look_soon(unit, gid, at=world.now())
+            person.rules.conversations.roster.look_soon(unit, gid, at=world.now())
     await world.pass_time(10)
     assert stolen
-    assert {person.client.view(gid).name for person in people} == {"ours"}
+    assert {person.client.chat(gid).view().name for person in people} == {"ours"}
     assert not any(person.warnings() for person in people)
 
 
@@ -356,10 +356,10 @@ async def test_relay_is_not_accused_where_a_copy_of_our_keys_has_taken_our_room(
         return True  # it is there already
 
     world.relay.forgets = after_the_first
-    alice.client.rename(gid, "ours")
+    alice.client.chat(gid).rename("ours")
     await world.settle()
     await world.pass_time(120)
     await world.settle()
     assert begun
-    assert bob.client.view(gid).name == "ours"
+    assert bob.client.chat(gid).view().name == "ours"
     assert not alice.warnings() + bob.warnings()

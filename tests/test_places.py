@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from addresses import key_of, relay_at
 from amanat.client import vault
-from amanat.client.api import Client
 from amanat.client.invite import Invite, to_link
 from amanat.client.places import MAX_RELAYS, Places
+from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock, Vault
 from amanat.config import PlaceConfig, RelayConfig
 from amanat.drill.network import Socket
@@ -226,7 +226,7 @@ async def test_no_invite_has_us_call_on_our_own_machine_or_network(tmp_path: Pat
                 client.accept(to_link(invite_to(relay_there)))
             # Whatever comes in another way waits, and is called on no more.
             with client._unit() as unit:
-                client._outbox.deposit(
+                client._run.parts.outbox.deposit(
                     unit,
                     invite_to(relay_there).addresses,
                     os.urandom(32),
@@ -248,7 +248,7 @@ async def test_no_invite_has_us_call_on_our_own_machine_or_network(tmp_path: Pat
         assert called == []
         assert client.status().outbox >= 5
         # What the person names themselves is called on.
-        await client.set_place(f"amanat://127.0.0.1:{ports[socket.AF_INET]}/#{'A' * 43}")
+        await client.home.set_place(f"amanat://127.0.0.1:{ports[socket.AF_INET]}/#{'A' * 43}")
         assert called
 
 
@@ -271,7 +271,7 @@ async def test_a_private_relay_is_called_on_by_whoever_has_named_it_too(world: W
     assert not carol.client.contacts()
     assert ("carol", hidden.address) not in world.network.seen
     with carol.acting():
-        assert await carol.client.set_place(str(hidden.address))
+        assert await carol.client.home.set_place(str(hidden.address))
     await world.settle()
     assert [one.name for one in carol.client.contacts()] == ["alice"]
 
@@ -298,7 +298,7 @@ def cut_all(world: World, relay: Relay) -> None:
 
 
 def where(person: Person, relay: Relay) -> str:
-    return person.client._places.address(relay.address.key, now=0).name
+    return person.rules.places.address(relay.address.key, now=0).name
 
 
 async def test_a_place_that_is_to_come_is_learned_and_used_when_the_old_one_is_gone(
@@ -333,19 +333,19 @@ async def test_whoever_gets_the_new_place_of_their_relay_gets_everybody_back(wor
     cut_all(world, world.relay)
     said = []
     for number, one in enumerate((alice, bob, carol, dave)):
-        one.client.send(gid, f"{number} of {one.name}")
+        one.client.chat(gid).send(f"{number} of {one.name}")
         said.append(f"{number} of {one.name}")
     carol.say("alice", "where are you?")
     await world.pass_time(120)
     assert alice.client.status().away
     with alice.acting():
-        assert await alice.client.set_place(str(NamedAddress.of(world.relay.address.key, NEW)))
+        assert await alice.client.home.set_place(str(NamedAddress.of(world.relay.address.key, NEW)))
     with bob.acting():
-        assert await bob.client.set_place(str(NamedAddress.of(world.relay.address.key, NEW)))
+        assert await bob.client.home.set_place(str(NamedAddress.of(world.relay.address.key, NEW)))
     await world.settle()
     await world.pass_time(600)
     for one in (alice, bob, carol, dave):
-        assert sorted(m.text for m in one.client.messages(gid)) == said
+        assert sorted(m.text for m in one.client.chat(gid).messages()) == said
         assert not one.client.status().missing
         assert where(one, world.relay).startswith(NEW.name)
     assert alice.texts("carol") == ["where are you?"]
@@ -360,7 +360,7 @@ async def test_a_contact_at_the_same_relay_tells_by_way_of_the_fallback(world: W
     cut_all(world, world.relay)
     await world.pass_time(30)
     with bob.acting():
-        assert await bob.client.set_place(str(NamedAddress.of(world.relay.address.key, NEW)))
+        assert await bob.client.home.set_place(str(NamedAddress.of(world.relay.address.key, NEW)))
     bob.say("alice", "here")
     await world.settle()
     assert alice.texts("bob") == ["here"]
@@ -378,7 +378,7 @@ async def test_the_fallback_tells_what_somebody_else_has_brought_it(world: World
     await world.pass_time(30)
     assert alice.client.status().away
     with bob.acting():
-        assert await bob.client.set_place(str(NamedAddress.of(world.relay.address.key, NEW)))
+        assert await bob.client.home.set_place(str(NamedAddress.of(world.relay.address.key, NEW)))
     await world.pass_time(180)
     assert not alice.client.status().away
     assert where(alice, world.relay).startswith(NEW.name)
@@ -394,7 +394,7 @@ async def test_a_hop_finds_the_relay_for_all_its_people_once_one_of_them_knows(
     cut_all(world, first)
     await world.pass_time(60)
     with bob.acting():
-        assert await bob.client.set_place(str(NamedAddress.of(first.address.key, NEW)))
+        assert await bob.client.home.set_place(str(NamedAddress.of(first.address.key, NEW)))
     bob.say("alice", "here")
     await world.settle()
     assert alice.texts("bob") == ["here"]
@@ -408,12 +408,12 @@ async def test_where_another_key_answers_it_is_told_and_nothing_is_kept(world: W
     (there,) = stranger.address.places
     wrong = NamedAddress.of(world.relay.address.key, there)
     with alice.acting(), pytest.raises(RelayKeyChanged):
-        await alice.client.set_place(str(wrong))
-    assert there not in alice.client._places.where(world.relay.address.key, now=0)
+        await alice.client.home.set_place(str(wrong))
+    assert there not in alice.rules.places.where(world.relay.address.key, now=0)
     # The relay moves away, and somebody else is found in its place.
     (old,) = world.relay.address.places
     with alice.acting():
-        await alice.client.set_place(str(world.relay.address))
+        await alice.client.home.set_place(str(world.relay.address))
     go(world.relay, old, NEW)
     cut_all(world, world.relay)
     await world.pass_time(60)
@@ -427,11 +427,11 @@ async def test_where_another_key_answers_it_is_told_and_nothing_is_kept(world: W
 async def test_nobody_can_say_where_a_relay_is_that_is_not_theirs_to_say(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     before = where(alice, world.relay)
-    (address,) = bob.client._me.addresses
+    (address,) = bob.rules.me.addresses
     forged = NamedAddress.of(address.relay.key, NEW)
     body = codec.encode(NewAddresses(2**52, [Address(forged, "IR", *address_of(address))]))
     with bob.client._unit() as unit:
-        bob.client._conversations.saying.say(unit, bob.gid("alice"), Kind.ADDRESSES, body)
+        bob.rules.conversations.saying.say(unit, bob.gid("alice"), Kind.ADDRESSES, body)
     await world.settle()
     assert where(alice, world.relay) == before
     assert "invalid-message" in alice.warnings()
@@ -447,9 +447,9 @@ def address_of(address: Address) -> tuple[bytes, bytes]:
 async def test_the_home_is_no_new_home_wherever_it_is(world: World) -> None:
     (alice,) = await world.friends("alice")
     elsewhere = NamedAddress.of(world.relay.address.key, NEW)
-    assert alice.client.is_home(str(elsewhere))
+    assert alice.client.home.is_home(str(elsewhere))
     with alice.acting(), pytest.raises(BadArgument, match="amanat home"):
-        await alice.client.exit(str(elsewhere))
+        await alice.client.home.exit(str(elsewhere))
 
 
 async def test_a_newcomer_sees_where_our_relay_is_though_our_leaf_is_older(world: World) -> None:
@@ -462,13 +462,13 @@ async def test_a_newcomer_sees_where_our_relay_is_though_our_leaf_is_older(world
     go(world.relay, old, NEW)
     cut_all(world, world.relay)
     await world.settle()
-    bob.client.add(gid, ["carol"])
+    bob.client.chat(gid).add(["carol"])
     await world.settle()
     world.relay.here = {NEW}
     cut_all(world, world.relay)
-    carol.client.send(gid, "hello all")
+    carol.client.chat(gid).send("hello all")
     await world.settle()
-    assert "hello all" in [one.text for one in alice.client.messages(gid)]
+    assert "hello all" in [one.text for one in alice.client.chat(gid).messages()]
 
 
 # Attacks
@@ -567,14 +567,14 @@ async def test_an_old_word_of_a_relay_that_is_repeated_counts_for_nothing(world:
     await world.pass_time(60)
     before = where(alice, world.relay)
     assert NEW.name in before
-    (address,) = bob.client._me.addresses
+    (address,) = bob.rules.me.addresses
     stale = Address(old, address.region, *address_of(address))
     body = codec.encode(NewAddresses(2**52, [stale]))
     with bob.client._unit() as unit:
-        bob.client._conversations.saying.say(unit, bob.gid("alice"), Kind.ADDRESSES, body)
+        bob.rules.conversations.saying.say(unit, bob.gid("alice"), Kind.ADDRESSES, body)
     await world.settle()
     assert where(alice, world.relay) == before
-    assert alice.client._places.signed(old.key) == world.relay.address
+    assert alice.rules.places.signed(old.key) == world.relay.address
     assert not alice.warnings()
     alice.say("bob", "and on")
     await world.settle()
@@ -617,8 +617,8 @@ async def test_a_hop_that_lies_about_where_a_relay_is_is_believed_in_nothing(
     await world.settle()
     assert bob.texts("alice") == ["past its lies"] * 12
     for one in (alice, bob):
-        assert one.client._places.signed(told.key) == told
-        assert [*one.client._places.where(told.key, now=0)] == [*told.places]
+        assert one.rules.places.signed(told.key) == told
+        assert [*one.rules.places.where(told.key, now=0)] == [*told.places]
         assert not one.warnings()
     assert not [who for who, relay in world.network.seen if relay == first.address]
 
@@ -631,7 +631,7 @@ async def test_a_hop_that_was_made_to_forget_is_told_again(world: World) -> None
     go(first, NEW)
     cut_all(world, first)
     with bob.acting():
-        assert await bob.client.set_place(str(NamedAddress.of(first.address.key, NEW)))
+        assert await bob.client.home.set_place(str(NamedAddress.of(first.address.key, NEW)))
     bob.say("alice", "before")
     await world.settle()
     second.known.clear()
@@ -654,14 +654,14 @@ async def test_a_relay_that_is_elsewhere_all_the_time_does_not_have_us_write_all
         world.relay.here = {old}
         cut_all(world, world.relay)
         await world.pass_time(60)
-        versions.add(alice.client._conversations.whereabouts._number("addresses version"))
+        versions.add(alice.rules.conversations.whereabouts._number("addresses version"))
     assert len(versions) == 1
     # What is written meanwhile says it nevertheless, and within the hour it is told.
-    (address,) = alice.client._me.addresses
+    (address,) = alice.rules.me.addresses
     assert address.relay.says_as(world.relay.address)
     await world.pass_time(3600)
-    assert not alice.client._places.has_news
-    assert alice.client._conversations.whereabouts._number("addresses version") not in versions
+    assert not alice.rules.places.has_news
+    assert alice.rules.conversations.whereabouts._number("addresses version") not in versions
     alice.say("bob", "and on")
     await world.settle()
     assert bob.texts("alice") == ["and on"]

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from amanat.client import routes
-from amanat.client.api import Client
+from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock
 from relays import PATIENCE_S
 from test_moving_networks import Network, ip, two_networks
@@ -45,7 +45,7 @@ async def until(clients: dict[str, Client], when: list[str]) -> None:
                 names = {contact.name for contact in client.contacts()}
                 if other in names:
                     gid = client.conversation(other).gid
-                    found = [m.text for m in client.messages(gid) if not m.is_own]
+                    found = [m.text for m in client.chat(gid).messages() if not m.is_own]
                     if len(found) >= len(when):
                         assert found == [said(other, one, each) for each in when]
                         break
@@ -55,7 +55,7 @@ async def until(clients: dict[str, Client], when: list[str]) -> None:
 def say(clients: dict[str, Client], when: str) -> None:
     for one, other in [*FRIENDS, *(pair[::-1] for pair in FRIENDS)]:
         gid = clients[one].conversation(other).gid
-        clients[one].send(gid, said(one, other, when))
+        clients[one].chat(gid).send(said(one, other, when))
 
 
 async def live(root: Path, moving: str, staying: str, pipe: Connection) -> None:
@@ -80,7 +80,7 @@ async def live(root: Path, moving: str, staying: str, pipe: Connection) -> None:
     new = await asyncio.to_thread(pipe.recv)  # the relay is elsewhere
     say(clients, "meanwhile")
     await asyncio.sleep(1)
-    assert await clients["bob"].set_place(new)
+    assert await clients["bob"].home.set_place(new)
     await until(clients, ["before", "meanwhile"])
     say(clients, "after")
     await until(clients, ["before", "meanwhile", "after"])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from amanat.client import api, repeats
+from amanat.client import repeats
 from amanat.client.rules import files, roster
 from amanat.drill.person import Person
 from amanat.drill.world import World
@@ -17,7 +17,7 @@ DAY_S = 86_400
 
 
 def of_bucket(person: Person) -> bytes:
-    return person.client._me.home.bucket.drop_id
+    return person.rules.me.home.bucket.drop_id
 
 
 class Forgetful:
@@ -43,9 +43,9 @@ class Forgetful:
 
 
 @pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+def slow(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Days pass: what is due is looked for every five minutes."""
-    monkeypatch.setattr(api, "TICK_S", 300.0)
+    monkeypatch.setattr(world, "tick_s", 300.0)
     monkeypatch.setattr(roster, "LOOK_EVERY_MS", 86_400_000)
 
 
@@ -122,7 +122,7 @@ async def test_piece_of_a_welcome_that_a_relay_forgets_is_appended_again(
     await world.settle()
     assert lost.is_same_bytes
     for person in (bob, carol):
-        assert person.client.view(view.gid).people == ["alice", "bob", "carol"]
+        assert person.client.chat(view.gid).view().people == ["alice", "bob", "carol"]
         assert not person.warnings()
     assert alice.one("SELECT count(*) FROM awaited") == 0
     await world.pass_time(DAY_S)
@@ -173,7 +173,7 @@ async def test_file_that_is_whole_is_not_sent_again_to_whoever_is_away(
 async def test_who_never_comes_is_knocked_for_so_often_and_then_no_more(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "TICK_S", 3_600.0)
+    monkeypatch.setattr(world, "tick_s", 3_600.0)
     alice, bob = await world.person("alice"), await world.person("bob")
     life_s = repeats.LIFE_MS // 1000 + 4 * DAY_S
     link = alice.client.invite(life_s)

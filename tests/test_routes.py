@@ -49,18 +49,18 @@ async def test_groups_invites_and_files_go_through_a_hop_in_a_storm(world: World
     carol = await world.person(
         "carol",
         relay=world.relay,
-        fallback=world.network.relay_with(alice.client._me.homes[1].relay),
+        fallback=world.network.relay_with(alice.rules.me.homes[1].relay),
     )
     world.network.weather = STORM
     await world.meet(alice, carol)
     gid = await world.group("family", alice, bob, carol)
     for number in range(10):
         for person in (alice, bob, carol):
-            person.client.send(gid, f"{person.name} {number}")
+            person.client.chat(gid).send(f"{person.name} {number}")
     await world.settle()
     said = {f"{name} {number}" for name in ("alice", "bob", "carol") for number in range(10)}
     for person in (alice, bob, carol):
-        assert {message.text for message in person.client.messages(gid)} == said
+        assert {message.text for message in person.client.chat(gid).messages()} == said
     assert world.network.seen == []
 
 
@@ -117,7 +117,7 @@ async def test_a_person_may_decide_to_go_direct_and_back(world: World) -> None:
     _, second = (relay.address for relay in list(world.network.relays.values())[:2])
     world.network.cut(second)
     for person in (alice, bob):
-        await person.client.set_hop("off")
+        await person.client.hopping.set_hop("off")
     alice.say("bob", "never mind")
     await world.settle()
     assert bob.texts("alice") == ["never mind"]
@@ -125,7 +125,7 @@ async def test_a_person_may_decide_to_go_direct_and_back(world: World) -> None:
     assert "switched off" in alice.client.status().why
     world.network.away.clear()
     for person in (alice, bob):
-        await person.client.set_hop("auto")
+        await person.client.hopping.set_hop("auto")
     await world.settle()
     world.network.seen.clear()
     alice.say("bob", "back")
@@ -224,9 +224,9 @@ async def test_another_relay_can_be_the_hop(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     third = world.add_relay("FR")
     with pytest.raises(HopRefused):
-        await alice.client.set_hop(str(third.address))
+        await alice.client.hopping.set_hop(str(third.address))
     third.is_hop = True
-    await alice.client.set_hop(str(third.address))
+    await alice.client.hopping.set_hop(str(third.address))
     await world.settle()
     world.network.seen.clear()
     alice.say("bob", "by way of a friend")
@@ -240,11 +240,11 @@ async def test_fallback_set_later_brings_the_hop(world: World) -> None:
     first, second = world.two_operators()
     alice, _ = await world.friends("alice", "bob")
     assert alice.client.status().transport == "direct"
-    await alice.client.set_fallback(str(second.address))
+    await alice.client.home.set_fallback(str(second.address))
     await world.settle()
     assert alice.client.status().transport == "hopped"
     with pytest.raises(BadArgument):
-        await alice.client.set_fallback(str(first.address))
+        await alice.client.home.set_fallback(str(first.address))
 
 
 async def test_relay_that_becomes_a_hop_is_used_from_the_next_start_on(world: World) -> None:
@@ -304,7 +304,7 @@ async def covered(world: World, *, period_s: int = 60) -> tuple[Person, Person]:
     alice, bob = await pair(world)
     await world.settle()
     for person in (alice, bob):
-        await person.client.set_cover(period_s)
+        await person.client.hopping.set_cover(period_s)
         await person.sleep()
         person.wake()
     await world.pass_time(3 * period_s)
@@ -364,10 +364,10 @@ async def test_covered_a_long_text_and_a_group_still_arrive(world: World) -> Non
     alice, bob = await covered(world, period_s=30)
     alice.say("bob", "x" * 3_000)
     gid = await world.group("family", alice, bob)
-    alice.client.send(gid, "to all")
+    alice.client.chat(gid).send("to all")
     await world.settle()
     assert bob.texts("alice") == ["x" * 3_000]
-    assert [message.text for message in bob.client.messages(gid)] == ["to all"]
+    assert [message.text for message in bob.client.chat(gid).messages()] == ["to all"]
     assert world.network.seen == []
 
 
@@ -390,15 +390,15 @@ async def test_covered_nothing_leaves_another_way_while_the_hop_is_away(world: W
 async def test_cover_needs_a_hop_and_can_be_ended(world: World) -> None:
     carol = await world.person("carol")
     with pytest.raises(NoHop, match="second relay"):
-        await carol.client.set_cover(60)
+        await carol.client.hopping.set_cover(60)
     alice, bob = await covered(world)
     with pytest.raises(BadArgument):
-        await alice.client.set_cover(45)
+        await alice.client.hopping.set_cover(45)
     await alice.sleep()
     alice.wake()
     assert alice.client.status().transport == "covered"
     for person in (alice, bob):
-        await person.client.set_cover(0)
+        await person.client.hopping.set_cover(0)
     assert alice.client.status().transport == "hopped"
     alice.say("bob", "at once")
     await world.pass_time(5)
@@ -407,13 +407,13 @@ async def test_cover_needs_a_hop_and_can_be_ended(world: World) -> None:
 
 async def test_covered_without_a_hop_any_more_waits_and_says_why(world: World) -> None:
     alice, bob = await covered(world)
-    await alice.client.set_hop("off")
+    await alice.client.hopping.set_hop("off")
     alice.say("bob", "not like this")
     await world.pass_time(200)
     assert bob.texts("alice") == []
     assert world.network.seen == []
     assert "switched off" in alice.client.status().why
-    await alice.client.set_hop("auto")
+    await alice.client.hopping.set_hop("auto")
     await world.settle()
     assert bob.texts("alice") == ["not like this"]
 

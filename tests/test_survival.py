@@ -17,11 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from amanat.client import api
-from amanat.client.api import Client
 from amanat.client.rules import roster
+from amanat.client.sdk.client import Client
+from amanat.client.sdk.views import Message
 from amanat.client.vault import Unlock
-from amanat.client.views import Message
 from amanat.drill.death import Died
 from amanat.drill.network import CALM, STORM
 from amanat.drill.person import Person
@@ -49,10 +48,10 @@ HOUR_S, DAY_S = 3_600, 86_400
 
 def agree(people: list[Person], gid: bytes) -> None:
     """All are in one epoch of one group, and see the same."""
-    groups = [person.client._conversations.roster.group(gid) for person in people]
+    groups = [person.rules.conversations.roster.group(gid) for person in people]
     assert len({group.view.epoch_authenticator for group in groups}) == 1
     assert len({group.view.policy for group in groups}) == 1
-    shown = [[seen_by_all(m) for m in person.client.messages(gid)] for person in people]
+    shown = [[seen_by_all(m) for m in person.client.chat(gid).messages()] for person in people]
     assert all(one == shown[0] for one in shown)
     assert len({one[0] for one in shown[0]}) == len(shown[0])
 
@@ -64,7 +63,7 @@ def seen_by_all(message: Message) -> tuple[object, ...]:
 
 
 def missing(people: list[Person]) -> int:
-    return sum(sum(p.client._conversations.gaps.missing().values()) for p in people)
+    return sum(sum(p.rules.conversations.gaps.missing().values()) for p in people)
 
 
 # Killed at random
@@ -102,13 +101,13 @@ class Life:
         text = f"text {self.count['texts']} of {person.name}"
         words = self.words[text] = Words(person.name, {text}, is_sure=True)
         try:
-            person.client.send(self.gid, text)
+            person.client.chat(self.gid).send(text)
         except Died:
             words.is_sure = False
 
     def alter(self, person: Person) -> None:
         """Edit or delete a text of one's own, or react to anybody's."""
-        shown = [m for m in person.client.messages(self.gid) if m.text]
+        shown = [m for m in person.client.chat(self.gid).messages() if m.text]
         for message in shown:
             if message.text in self.words:
                 self.ids.setdefault(message.id, message.text)
@@ -121,16 +120,16 @@ class Life:
             case "edit":
                 self.count["edits"] += 1
                 text = f"edit {self.count['edits']} of {person.name}"
-                act = functools.partial(person.client.edit, self.gid, message.id, text)
+                act = functools.partial(person.client.chat(self.gid).edit, message.id, text)
             case "delete":
                 self.count["deletions"] += 1
                 text = ""
-                act = functools.partial(person.client.delete, self.gid, [message.id])
+                act = functools.partial(person.client.chat(self.gid).delete, [message.id])
             case _:
                 self.count["reactions"] += 1
                 target = self.world.rng.choice(shown)
                 with contextlib.suppress(Died):
-                    person.client.react(self.gid, target.id, self.world.rng.choice("+-"))
+                    person.client.chat(self.gid).react(target.id, self.world.rng.choice("+-"))
                 return
         try:
             act()
@@ -145,14 +144,14 @@ class Life:
         try:
             match self.world.rng.choice(("rename", "admin", "no admin", "roles")):
                 case "rename":
-                    person.client.rename(self.gid, f"name {self.count['changes']}")
+                    person.client.chat(self.gid).rename(f"name {self.count['changes']}")
                 case "admin":
-                    person.client.set_admin(self.gid, other.name)
+                    person.client.chat(self.gid).set_admin(other.name)
                 case "no admin":
-                    person.client.set_admin(self.gid, other.name, is_admin=False)
+                    person.client.chat(self.gid).set_admin(other.name, is_admin=False)
                 case _:
                     may = self.world.rng.choice(("admins", "members"))
-                    person.client.set_roles(self.gid, {"rename": may})
+                    person.client.chat(self.gid).set_roles({"rename": may})
         except (BadArgument, NotAdmin, Died):
             self.count["changes"] -= 1
 
@@ -190,7 +189,7 @@ class Life:
         self.check()
 
     def check(self) -> None:
-        shown = self.people[0].client.messages(self.gid)
+        shown = self.people[0].client.chat(self.gid).messages()
         told = {m.id: m.text for m in shown}
         assert len(told) == len(shown)
         first = {m.text: m.id for m in shown} | {text: mid for mid, text in self.ids.items()}
@@ -216,7 +215,7 @@ async def test_killed_at_random(world: World) -> None:
         rounds=turns,
         deaths=deaths,
         **life.count,
-        epochs=people[0].client.view(gid).epoch,
+        epochs=people[0].client.chat(gid).view().epoch,
     )
 
 
@@ -247,7 +246,7 @@ class Junk:
         policy = member._conversations.roster.group(self.gid).policy
         mine = Policy([], "mine", [member._me.identity], policy.relay, policy.region)
         with contextlib.suppress(BadArgument), member._unit():
-            bundle = member._engine.commit(self.gid, policy=codec.encode(mine))
+            bundle = member._run.parts.engine.commit(self.gid, policy=codec.encode(mine))
             raise BadArgument
         self._commit = bundle.commit
         _, drop = member._conversations.epochs.epoch_drops(self.gid)[-1]
@@ -289,7 +288,7 @@ class Junk:
 
     def keep(self) -> None:
         """Keep what the drops of the last race hold, to say it again in the next."""
-        talk = self.member.client._conversations
+        talk = self.member.rules.conversations
         for epoch, drop in talk.epochs.epoch_drops(self.gid):
             place = talk.epochs.epoch_place(self.gid, epoch)
             for cell in self.world.relay.shelves.get(drop.drop_id, EMPTY).cells:
@@ -306,7 +305,7 @@ async def test_commits_at_once_with_junk_in_between(world: World, count: int) ->
     people = await world.friends(*"abcdef")
     gid = await world.group("g", *people)
     for person in people[1:count]:
-        people[0].client.set_admin(gid, person.name)
+        people[0].client.chat(gid).set_admin(person.name)
         await world.settle()
     restore = await world.save()
     races, raced, thrown = rounds(5), 0, 0
@@ -319,10 +318,10 @@ async def test_commits_at_once_with_junk_in_between(world: World, count: int) ->
             junk = Junk(world, people[-1], gid)
         raced += await race(world, people[:count], junk, seed)
         for person in people:
-            person.client.send(gid, f"{person.name} says {seed}")
+            person.client.chat(gid).send(f"{person.name} says {seed}")
         await world.settle()
         agree(people, gid)
-        assert people[0].client.count(gid) == len(people) * (seed % RACES + 1)
+        assert people[0].client.chat(gid).count() == len(people) * (seed % RACES + 1)
         assert [person.warnings() for person in people[:-1]] == [[]] * (len(people) - 1)
         thrown += junk.thrown
         junk.keep()
@@ -342,10 +341,10 @@ async def race(world: World, committers: list[Person], junk: Junk, seed: int) ->
     """All rename a group at once while junk rains; how many Commits there were beyond the first."""
     gid = junk.gid
     junk.begin()
-    before = committers[0].client.view(gid).epoch
+    before = committers[0].client.chat(gid).view().epoch
     for person in committers:
         await person.sleep()
-        person.client.rename(gid, f"{person.name} {seed}")
+        person.client.chat(gid).rename(f"{person.name} {seed}")
     world.network.weather = STORM
     for person in world.rng.sample(committers, len(committers)):
         junk.throw()
@@ -359,8 +358,8 @@ async def race(world: World, committers: list[Person], junk: Junk, seed: int) ->
     await world.settle()
     for person in committers:
         assert not person.one("SELECT count(*) FROM intent")
-        assert person.client.view(gid).name in {f"{p.name} {seed}" for p in committers}
-    return committers[0].client.view(gid).epoch - before - 1
+        assert person.client.chat(gid).view().name in {f"{p.name} {seed}" for p in committers}
+    return committers[0].client.chat(gid).view().epoch - before - 1
 
 
 # A relay that forgets
@@ -379,17 +378,17 @@ class Forgetful:
         self.seconds: list[float] = []
 
     def say(self, person: Person) -> None:
-        person.client.send(self.gid, f"text {self.said}")
+        person.client.chat(self.gid).send(f"text {self.said}")
         self.said += 1
 
     def rename(self) -> None:
         self.count["commits"] += 1
         self.name = f"name {self.count['commits']}"
-        self.people[0].client.rename(self.gid, self.name)
+        self.people[0].client.chat(self.gid).rename(self.name)
 
     def is_whole(self) -> bool:
-        counts = {person.client.count(self.gid) for person in self.people}
-        names = {person.client.view(self.gid).name for person in self.people}
+        counts = {person.client.chat(self.gid).count() for person in self.people}
+        names = {person.client.chat(self.gid).view().name for person in self.people}
         return (counts, names) == ({self.said}, {self.name}) and not missing(self.people)
 
     async def mend(self, since: float, *, step: float = 1.0) -> None:
@@ -527,11 +526,11 @@ async def test_clocks_that_jump_both_ways(world: World, monkeypatch: pytest.Monk
             with person.acting() as client:
                 if world.rng.random() < 0.2:
                     pair = person.gid("bob" if person is people[0] else "alice")
-                    client.set_timer(pair, 60)
-                    client.send(pair, "brief")
+                    client.chat(pair).set_timer(60)
+                    client.chat(pair).send("brief")
                     fleeting += 1
                 else:
-                    client.send(gid, f"text {said}")
+                    client.chat(gid).send(f"text {said}")
                     said += 1
             await world.pass_time(world.rng.uniform(0, 30))
         for person in people:
@@ -539,12 +538,12 @@ async def test_clocks_that_jump_both_ways(world: World, monkeypatch: pytest.Monk
         await world.pass_time(2)
         await world.settle()
         for person in people:
-            shown = person.client.messages(gid)
+            shown = person.client.chat(gid).messages()
             assert sorted(m.text for m in shown) == sorted(f"text {n}" for n in range(said))
             assert not person.warnings()
         agree(people, gid)
     # What was to disappear has, however late its end was once thought to be.
-    monkeypatch.setattr(api, "TICK_S", 300.0)
+    monkeypatch.setattr(world, "tick_s", 300.0)
     await world.pass_time(14 * DAY_S + 600)
     for person in people:
         assert person.one("SELECT count(*) FROM message WHERE text = 'brief'") == 0
@@ -638,15 +637,15 @@ async def test_replayed_cells_and_used_invites_change_nothing(world: World) -> N
     newcomers[1].client.clear_warnings()
     for number in range(rounds(5)):
         for person in people:
-            person.client.send(gid, f"{person.name} says {number}")
+            person.client.chat(gid).send(f"{person.name} says {number}")
         await world.settle()
         await world.pass_time(100)
         await world.settle()
-        shelf = world.relay.shelves[alice.client._me.home.bucket.drop_id]
+        shelf = world.relay.shelves[alice.rules.me.home.bucket.drop_id]
         again = world.rng.sample(shelf.cells, min(len(shelf.cells), 60))
         everybody = [*people, *newcomers]
         before = [dump(person) for person in everybody]
-        shown = [[m.text for m in person.client.messages(gid)] for person in people]
+        shown = [[m.text for m in person.client.chat(gid).messages()] for person in people]
         appends = world.network.appends
         for cell in again:
             shelf.add(cell)
@@ -655,7 +654,7 @@ async def test_replayed_cells_and_used_invites_change_nothing(world: World) -> N
             person.wake()
         await world.settle()
         assert [dump(person) for person in everybody] == before
-        assert [[m.text for m in person.client.messages(gid)] for person in people] == shown
+        assert [[m.text for m in person.client.chat(gid).messages()] for person in people] == shown
         assert world.network.appends == appends
         assert not any(person.warnings() for person in everybody)
         with pytest.raises(InviteUsed):

@@ -217,24 +217,24 @@ async def test_a_list_shows_the_last_message_and_what_is_unread(world: World) ->
     for text in ("one", "two"):
         bob.say("alice", text)
         await world.settle()
-    alice.client.send(gid, "mine")
+    alice.client.chat(gid).send("mine")
     await world.settle()
     client = alice.client
     direct, group = client.summaries()
     assert (direct.name, direct.is_direct, direct.unread) == ("bob", True, 2)
     assert (group.name, group.is_direct, group.unread) == ("family", False, 0)
-    assert direct.last == client.messages(direct.gid)[-1]
-    assert group.last == client.messages(gid)[-1]
+    assert direct.last == client.chat(direct.gid).messages()[-1]
+    assert group.last == client.chat(gid).messages()[-1]
     assert group.last.state in ("sent", "delivered")
-    assert client.summary(gid) == group
-    first = client.messages(direct.gid)[-2]
-    client.seen(direct.gid, first.row)
-    assert client.summary(direct.gid).unread == 1
+    assert client.chat(gid).summary() == group
+    first = client.chat(direct.gid).messages()[-2]
+    client.chat(direct.gid).seen(first.row)
+    assert client.chat(direct.gid).summary().unread == 1
     assert [message.text for message, _ in client.unread()] == ["two"]
-    client.seen(direct.gid, first.row - 1)  # nothing read becomes unread
-    assert client.summary(direct.gid).unread == 1
+    client.chat(direct.gid).seen(first.row - 1)  # nothing read becomes unread
+    assert client.chat(direct.gid).summary().unread == 1
     with pytest.raises(UnknownConversation):
-        client.summary(b"elsewhere")
+        client.chat(b"elsewhere").summary()
 
 
 async def test_a_conversation_is_arranged_in_this_vault_alone(world: World) -> None:
@@ -242,39 +242,39 @@ async def test_a_conversation_is_arranged_in_this_vault_alone(world: World) -> N
     bob.say("alice", "one")
     await world.settle()
     client, gid = alice.client, alice.gid("bob")
-    question = client.messages(gid)[-1].id
+    question = client.chat(gid).messages()[-1].id
     outbox = client.status().outbox
-    client.set_draft(gid, "what I mean", reply_to=question)
-    client.set_pinned(gid)
-    client.set_muted(gid, 5)
-    client.set_archived(gid)
+    client.chat(gid).set_draft("what I mean", reply_to=question)
+    client.chat(gid).set_pinned()
+    client.chat(gid).set_muted(5)
+    client.chat(gid).set_archived()
     assert client.status().outbox == outbox
     await alice.sleep()
-    line = alice.client.summary(gid)
+    line = alice.client.chat(gid).summary()
     assert (line.draft, line.draft_reply_to) == ("what I mean", question)
     assert (line.pinned_at, line.muted_until, line.is_archived) == (world.now(), 5, True)
-    alice.client.set_draft(gid, "")
-    alice.client.set_pinned(gid, is_pinned=False)
-    alice.client.set_muted(gid, None)
-    alice.client.set_archived(gid, is_archived=False)
-    line = alice.client.summary(gid)
+    alice.client.chat(gid).set_draft("")
+    alice.client.chat(gid).set_pinned(is_pinned=False)
+    alice.client.chat(gid).set_muted(None)
+    alice.client.chat(gid).set_archived(is_archived=False)
+    line = alice.client.chat(gid).summary()
     assert (line.draft, line.draft_reply_to, line.pinned_at) == ("", "", None)
     assert (line.muted_until, line.is_archived) == (None, False)
     with pytest.raises(UnknownConversation):
-        alice.client.set_pinned(b"elsewhere")
+        alice.client.chat(b"elsewhere").set_pinned()
 
 
 async def test_programs_are_told_of_delivery_reading_people_and_relays(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     gid, events = alice.gid("bob"), alice.client.events()
-    alice.client.send(gid, "hello")
+    alice.client.chat(gid).send("hello")
     await world.settle()
     bob.say("alice", "hello yourself")
     await world.settle()
-    alice.client.mark_read(gid)
-    alice.client.mark_read(gid)  # changes nothing
-    alice.client.set_verified("bob")
-    alice.client.set_verified("bob", is_verified=False)
+    alice.client.chat(gid).mark_read()
+    alice.client.chat(gid).mark_read()  # changes nothing
+    alice.client.contact("bob").set_verified()
+    alice.client.contact("bob").set_verified(is_verified=False)
     await alice.sleep()
     seen = [event async for event in events]
     kinds = [type(event) for event in seen]

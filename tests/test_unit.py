@@ -83,20 +83,16 @@ CACHES = {
     "Pairs._pairs",  # what is in it is a function of two keys
     "Roster._groups",
     "Places._newest",
+    "Sending._down_since",  # what links have shown of relays, whatever becomes of a unit
 }
 """What rules keep of the vault's content, to be read again. All else that they remember is a
 `Memory`."""
 
 
 def rules_of(person: Person) -> list[object]:
-    client, found = person.client, list[object]()
+    found = list[object]()
     todo: list[object] = [
-        client._conversations,
-        client._chains,
-        client._places,
-        client._invites,
-        client._moves,
-        client._ledgers,
+        part for part in person.rules if hasattr(part, "__dict__") and is_rule(part)
     ]
     while todo:
         one = todo.pop()
@@ -108,10 +104,10 @@ def rules_of(person: Person) -> list[object]:
 
 def is_rule(value: object) -> bool:
     module = type(value).__module__
-    return module.startswith("amanat.client.") and module not in (
-        "amanat.client.api",
-        "amanat.client.unit",
-        "amanat.client.vault",
+    return (
+        module.startswith("amanat.client.")
+        and not module.startswith(("amanat.client.shell.", "amanat.client.sdk."))
+        and module not in ("amanat.client.unit", "amanat.client.vault")
     )
 
 
@@ -130,15 +126,15 @@ async def test_what_rules_remember_is_a_memory_or_read_again(world: World) -> No
 async def test_every_cache_is_read_again_after_a_unit_that_failed(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     gid = await world.group("garden", alice, bob)
-    talk, chains, client = alice.client._conversations, alice.client._chains, alice.client
-    cursors = client._cursors
+    talk, chains, client = alice.rules.conversations, alice.rules.chains, alice.client
+    cursors = client._run.parts.cursors
 
     def work(unit: Unit) -> None:
         talk.roster._groups[gid] = talk.roster._groups[gid]._replace(people=[])
         chains._known().clear()
         chains._windows.clear()
         cursors._taken[bytes(16)] = cursors._cursor(bytes(16))
-        client._places._newest[bytes(32)] = 1
+        client._run.parts.places._newest[bytes(32)] = 1
         client._me.homes.clear()
         client._me.former.append(client._me.buckets[0] if client._me.buckets else homes[0])
         unit.put("home", b"nowhere")
@@ -148,7 +144,7 @@ async def test_every_cache_is_read_again_after_a_unit_that_failed(world: World) 
     assert talk.roster.group(gid) == group
     assert set(chains._known()) == labels
     assert not cursors._taken
-    assert bytes(32) not in client._places._newest
+    assert bytes(32) not in client._run.parts.places._newest
     assert (client._me.homes, client._me.former) == (homes, [])
 
 
@@ -175,7 +171,7 @@ async def test_what_follows_is_done_within_the_unit_and_in_the_order_of_calls(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (alice,) = await world.friends("alice")
-    talk, done = alice.client._conversations, list[bytes]()
+    talk, done = alice.rules.conversations, list[bytes]()
 
     def hear_early(unit: Unit, gid: bytes) -> None:
         done.append(gid)

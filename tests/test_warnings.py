@@ -17,7 +17,7 @@ from amanat.protocol.messages import Kind
 
 def warn(person: Person, code: str, detail: str = "", *, whom: bytes = b"") -> None:
     with person.client._unit() as unit:
-        person.client._conversations.warnings.warn(unit, None, code, detail, whom=whom)
+        person.rules.conversations.warnings.warn(unit, None, code, detail, whom=whom)
 
 
 async def test_junk_pushes_out_no_warning_of_trust(
@@ -30,7 +30,7 @@ async def test_junk_pushes_out_no_warning_of_trust(
     for _ in range(4):
         with mallory.client._unit() as unit:
             for _ in range(10):
-                mallory.client._conversations.saying.say(unit, gid, Kind.EDIT, b"junk")
+                mallory.rules.conversations.saying.say(unit, gid, Kind.EDIT, b"junk")
         await world.settle()
     first, junk = alice.client.status().warnings
     assert (first.code, first.detail) == (IdentityChanged.code, "Carol")

@@ -91,7 +91,7 @@ async def test_messages_are_found_by_all_words_and_the_beginning_of_the_last(wor
     for text in ("the weather is nice", "nice house", "هوای خوب می‌خواهم"):
         bob.say("alice", text)
         await world.settle()
-    bob.client.send(gid, "a nice wedding")
+    bob.client.chat(gid).send("a nice wedding")
     await world.settle()
 
     def texts(words: str, **options: object) -> list[str]:
@@ -118,11 +118,11 @@ async def test_what_was_edited_or_deleted_is_not_found_any_more(world: World) ->
     bob.say("alice", "first words")
     await world.settle()
     gid = bob.gid("alice")
-    message = bob.client.messages(gid)[-1].id
-    bob.client.edit(gid, message, "second thoughts")
+    message = bob.client.chat(gid).messages()[-1].id
+    bob.client.chat(gid).edit(message, "second thoughts")
     await world.settle()
     assert [alice.client.search(one) != [] for one in ("first", "second")] == [False, True]
-    bob.client.delete(gid, [message])
+    bob.client.chat(gid).delete([message])
     await world.settle()
     assert alice.client.search("second") == []
     assert bob.client.search("second") == []

@@ -43,19 +43,19 @@ class History:
         self._numbers = itertools.count(1)
 
     def identities(self, person: Person, gid: bytes) -> set[bytes]:
-        if not person.client._conversations.roster.is_active(gid):
+        if not person.rules.conversations.roster.is_active(gid):
             return set()
-        return person.client._conversations.roster.group(gid).identities
+        return person.rules.conversations.roster.group(gid).identities
 
     def say(self, person: Person, gid: bytes) -> None:
         text = f"text {next(self._numbers)} of {person.name}"
-        seen = {message.text for message in person.client.messages(gid)}
+        seen = {message.text for message in person.client.chat(gid).messages()}
         mine = self.identities(person, gid)
-        there = {p.name for p in self.people if p.client._me.identity in mine}
+        there = {p.name for p in self.people if p.rules.me.identity in mine}
         words = Said(text, gid, person.name, set(there), there, seen)
         self.said.append(words)
         try:
-            person.client.send(gid, text)
+            person.client.chat(gid).send(text)
         except Died:
             words.must.clear()  # nobody was told that it was sent
         except UsageError:
@@ -70,19 +70,19 @@ class History:
         try:
             match rng.choice(("rename", "add", "remove", "admin", "no admin", "leave")):
                 case "rename":
-                    client.rename(gid, f"name {next(self._numbers)}")
+                    client.chat(gid).rename(f"name {next(self._numbers)}")
                 case "add":
-                    client.add(gid, [other.name])
+                    client.chat(gid).add([other.name])
                 case "remove":
                     self.unsteady.add((gid, other.name))
-                    client.remove(gid, other.name)
+                    client.chat(gid).remove(other.name)
                 case "admin":
-                    client.set_admin(gid, other.name)
+                    client.chat(gid).set_admin(other.name)
                 case "no admin":
-                    client.set_admin(gid, other.name, is_admin=False)
+                    client.chat(gid).set_admin(other.name, is_admin=False)
                 case "leave":
                     self.unsteady.add((gid, person.name))
-                    client.leave(gid)
+                    client.chat(gid).leave()
         except (UsageError, Died):
             return
 
@@ -132,11 +132,11 @@ class History:
         for person in self.people:
             for view in person.client.conversations():
                 if view.state == "active":
-                    group = person.client._conversations.roster.group(view.gid)
+                    group = person.rules.conversations.roster.group(view.gid)
                     views.setdefault(view.gid, set()).add(
                         (group.view.epoch_authenticator, group.view.policy, group.view.epoch)
                     )
-                    members.setdefault(view.gid, set()).add(person.client._me.identity)
+                    members.setdefault(view.gid, set()).add(person.rules.me.identity)
                     assert members[view.gid] <= group.identities
         for person in self.people:
             for gid, there in members.items():
@@ -145,7 +145,7 @@ class History:
 
     def check_transcripts(self, person: Person) -> None:
         for view in person.client.conversations():
-            shown = [message.text for message in person.client.messages(view.gid)]
+            shown = [message.text for message in person.client.chat(view.gid).messages()]
             assert len(shown) == len(set(shown))
             for words in self.said:
                 if words.gid != view.gid:
@@ -179,14 +179,14 @@ async def test_member_away_for_many_epochs_catches_up(world: World) -> None:
     gid = await world.group("book club", alice, bob, carol)
     await carol.sleep()
     for number in range(2 * entering.KEPT_EPOCHS):
-        alice.client.rename(gid, f"name {number}")
+        alice.client.chat(gid).rename(f"name {number}")
         await world.settle()
-        bob.client.send(gid, f"text {number}")
+        bob.client.chat(gid).send(f"text {number}")
         await world.settle()
     carol.wake()
     await world.settle()
-    assert carol.client.view(gid).name == alice.client.view(gid).name
-    assert [m.text for m in carol.client.messages(gid)] == [f"text {n}" for n in range(6)]
+    assert carol.client.chat(gid).view().name == alice.client.chat(gid).view().name
+    assert [m.text for m in carol.client.chat(gid).messages()] == [f"text {n}" for n in range(6)]
     assert not carol.warnings()
 
 
@@ -195,13 +195,13 @@ async def test_removed_member_reads_nothing_later(world: World) -> None:
     gid = await world.group("family", alice, bob, carol)
     alice.say("family", "before")
     await world.settle()
-    alice.client.remove(gid, "carol")
+    alice.client.chat(gid).remove("carol")
     await world.settle()
     alice.say("family", "after")
     await world.settle()
-    assert [m.text for m in bob.client.messages(gid)] == ["before", "after"]
-    assert [m.text for m in carol.client.messages(gid)] == ["before"]
-    assert carol.client.view(gid).state == "removed"
+    assert [m.text for m in bob.client.chat(gid).messages()] == ["before", "after"]
+    assert [m.text for m in carol.client.chat(gid).messages()] == ["before"]
+    assert carol.client.chat(gid).view().state == "removed"
     assert carol.one("SELECT count(*) FROM chain_in WHERE gid = ?", gid) == 0
 
 
@@ -211,12 +211,12 @@ async def test_what_a_newcomer_says_stands_after_what_was_said_before(world: Wor
     for number in range(5):
         alice.say("family", f"text {number}")
     await world.settle()
-    alice.client.add(gid, ["carol"])
+    alice.client.chat(gid).add(["carol"])
     await world.settle()
     carol.say("family", "good evening")
     await world.settle()
     for person in (alice, bob):
-        assert person.client.messages(gid)[-1].text == "good evening"
+        assert person.client.chat(gid).messages()[-1].text == "good evening"
 
 
 async def test_who_was_asked_in_again_speaks_after_what_they_had_read(world: World) -> None:
@@ -224,36 +224,36 @@ async def test_who_was_asked_in_again_speaks_after_what_they_had_read(world: Wor
     gid = await world.group("family", alice, bob, carol)
     carol.say("family", "before")
     await world.settle()
-    alice.client.remove(gid, "carol")
+    alice.client.chat(gid).remove("carol")
     await world.settle()
-    alice.client.add(gid, ["carol"])
+    alice.client.chat(gid).add(["carol"])
     await world.settle()
     carol.say("family", "after")
     await world.settle()
     for person in (alice, bob, carol):
-        assert [m.text for m in person.client.messages(gid)] == ["before", "after"]
+        assert [m.text for m in person.client.chat(gid).messages()] == ["before", "after"]
 
 
 async def test_leaving_works_with_no_admin_online(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob, carol)
     await alice.sleep()
-    carol.client.leave(gid)
+    carol.client.chat(gid).leave()
     await world.settle()
-    assert carol.client.view(gid).state == "left"
-    assert bob.client.view(gid).people == ["alice", "bob"]
+    assert carol.client.chat(gid).view().state == "left"
+    assert bob.client.chat(gid).view().people == ["alice", "bob"]
     alice.wake()
     await world.settle()
-    assert alice.client.view(gid).people == ["alice", "bob"]
+    assert alice.client.chat(gid).view().people == ["alice", "bob"]
 
 
 async def test_all_may_leave_at_once(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
     for person in people:
-        person.client.leave(gid)
+        person.client.chat(gid).leave()
     await world.settle()
-    assert [p.client.view(gid).state for p in people] == ["left"] * 3
+    assert [p.client.chat(gid).view().state for p in people] == ["left"] * 3
 
 
 @pytest.mark.long
@@ -262,29 +262,29 @@ async def test_commits_at_once_all_come_true(world: World, count: int) -> None:
     people = await world.friends(*"abcdef"[: count + 1])
     gid = await world.group("g", *people)
     for person in people[1:]:
-        people[0].client.set_admin(gid, person.name)
+        people[0].client.chat(gid).set_admin(person.name)
         await world.settle()
     for person in people[:count]:
         await person.sleep()
     for one, other in itertools.pairwise(people):
-        one.client.set_admin(gid, other.name, is_admin=False)
+        one.client.chat(gid).set_admin(other.name, is_admin=False)
     for person in people[:count]:
         person.wake()
     await world.settle()
     history = History(world, people)
     history.check_agreement()
     # The first in drop order has taken its right from one of the others, whose wish is moot then.
-    assert set(people[0].client.view(gid).admins) < {p.name for p in people}
+    assert set(people[0].client.chat(gid).view().admins) < {p.name for p in people}
     assert all(not p.one("SELECT count(*) FROM intent") for p in people)
 
 
 async def test_names_given_at_once_are_one_name_for_all(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("g", *people)
-    people[0].client.set_admin(gid, "bob")
+    people[0].client.chat(gid).set_admin("bob")
     await world.settle()
-    people[0].client.rename(gid, "one")
-    people[1].client.rename(gid, "two")
+    people[0].client.chat(gid).rename("one")
+    people[1].client.chat(gid).rename("two")
     await world.settle()
-    assert len({p.client.view(gid).name for p in people}) == 1
-    assert {p.client.view(gid).epoch for p in people} == {4}
+    assert len({p.client.chat(gid).view().name for p in people}) == 1
+    assert {p.client.chat(gid).view().epoch for p in people} == {4}

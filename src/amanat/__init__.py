@@ -1,3 +1,29 @@
-"""Amanat: a messenger whose relay may be put anywhere and still betrays no one."""
+"""Amanat: a messenger whose relay may be put anywhere and still betrays no one.
+
+    from amanat import Client, Unlock
+
+What programs use is named here (docs/sdk.md) and loaded when it is used: a relay or a command that
+needs no client loads none. Type checkers read `__init__.pyi`.
+"""
+
+from __future__ import annotations
+
+import importlib
 
 __version__ = "0.1.0"
+__all__ = ["Chat", "Client", "Contact", "Event", "Message", "Unlock"]
+
+_HOMES = {
+    "Chat": "amanat.client.sdk.chat",
+    "Client": "amanat.client.sdk.client",
+    "Contact": "amanat.client.sdk.views",
+    "Event": "amanat.client.events",
+    "Message": "amanat.client.sdk.views",
+    "Unlock": "amanat.client.vault",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -21,16 +21,23 @@ from amanat.process import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Awaitable, Callable
+    from typing import TypeAlias
 
+    from amanat.client.sdk.client import Client
     from amanat.display import Screen
     from amanat.front import Shown
 
+    Stay: TypeAlias = Callable[[Client], Awaitable[None]]
 
-def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run a command and exit with its status."""
+
+def main(arguments: list[str] | None = None, *, stay: Stay | None = None) -> NoReturn:
+    """Run a command and exit with its status. `stay` is what `run` does as long as it lasts: a bot
+    answers."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
         args = parser().parse_args(words)
+        args.stay = stay
         # Whoever only asks for help waits for nothing of this.
         from amanat.cli import terminal
         from amanat.display import Screen

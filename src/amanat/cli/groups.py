@@ -13,12 +13,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from amanat.client.api import (
-        Client,
-        ConversationView,
-        GroupOffer,
-        UnprovenView,
-    )
+    from amanat.client.sdk.client import Client
+    from amanat.client.sdk.views import ConversationView, UnprovenView
     from amanat.display import Out
 
 
@@ -35,7 +31,7 @@ def _group(
         view = client.group(args.name)
         change(client, view)
         await session.flush(args, out, client)
-        _show_group(client.view(view.gid), out)
+        _show_group(client.chat(view.gid).view(), out)
         _note_absent(client, view.gid, asked or [], out)
 
     session.with_client(args, work)
@@ -43,7 +39,7 @@ def _group(
 
 def _note_absent(client: Client, gid: bytes, people: list[str], out: Out) -> None:
     """Say who is asked into a group and not in it yet."""
-    waiting = set(client.wished(gid))
+    waiting = set(client.chat(gid).wished())
     for person in people:
         if client.contact(person).identity in waiting:
             out.note(f"{shown(person)} will be in the group once they have been online")
@@ -62,7 +58,7 @@ def create(args: argparse.Namespace, out: Out) -> None:
         await session.catch_up(args, out, client)
         view = client.create_group(args.name, args.people)
         await session.flush(args, out, client)
-        _show_group(client.view(view.gid), out)
+        _show_group(client.chat(view.gid).view(), out)
         _note_absent(client, view.gid, args.people, out)
 
     session.with_client(args, work)
@@ -76,7 +72,7 @@ def add_words(parser: argparse.ArgumentParser) -> None:
 
 def add(args: argparse.Namespace, out: Out) -> None:
     """Ask contacts into a group."""
-    _group(args, out, lambda client, view: client.add(view.gid, args.people), args.people)
+    _group(args, out, lambda client, view: client.chat(view.gid).add(args.people), args.people)
 
 
 def remove_words(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +86,7 @@ def remove(args: argparse.Namespace, out: Out) -> None:
 
     def change(client: Client, view: ConversationView) -> None:
         for person in args.people:
-            client.remove(view.gid, person)
+            client.chat(view.gid).remove(person)
 
     _group(args, out, change)
 
@@ -106,9 +102,9 @@ def leave(args: argparse.Namespace, out: Out) -> None:
 
     def change(client: Client, view: ConversationView) -> None:
         if args.block:
-            out.note(f"{shown(client.leave_and_block(view.gid).name)} is blocked")
+            out.note(f"{shown(client.chat(view.gid).leave_and_block().name)} is blocked")
         else:
-            client.leave(view.gid)
+            client.chat(view.gid).leave()
 
     _group(args, out, change)
 
@@ -126,12 +122,12 @@ def adds(args: argparse.Namespace, out: Out) -> None:
 
     async def work(client: Client) -> None:
         if args.adds is not None:
-            client.set_adds(args.adds)
+            client.offers.set_adds(args.adds)
         means: dict[str, str] = {
             JOIN: "when a contact adds you to a group, you are in it",
             ASK: "when a contact adds you to a group, you are asked: see `amanat group offers`",
         }
-        out.result({"adds": client.adds}, means[client.adds])
+        out.result({"adds": client.offers.adds}, means[client.offers.adds])
 
     session.with_client(args, work, is_online=False)
 
@@ -141,22 +137,10 @@ def offers(args: argparse.Namespace, out: Out) -> None:
 
     async def work(client: Client) -> None:
         await session.catch_up(args, out, client)
-        offers = client.offers()
-        out.result(
-            [_offer_value(one) for one in offers], "\n".join(map(telling.offer_text, offers))
-        )
+        offers = client.offers.all()
+        out.result([one.as_json() for one in offers], "\n".join(map(telling.offer_text, offers)))
 
     session.with_client(args, work)
-
-
-def _offer_value(one: GroupOffer) -> dict[str, object]:
-    return {
-        "id": one.id,
-        "name": one.name,
-        "by": one.by_name,
-        "asked_at": one.asked_at,
-        "expires_at": one.expires_at,
-    }
 
 
 def accept_words(parser: argparse.ArgumentParser) -> None:
@@ -170,15 +154,15 @@ def accept(args: argparse.Namespace, out: Out) -> None:
 
     async def work(client: Client) -> None:
         await session.catch_up(args, out, client)
-        offer = client.accept_offer(args.offer)
+        offer = client.offers.accept(args.offer)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(args.wait):
-                while client.is_joining(offer.gid):
+                while client.chat(offer.gid).is_joining():
                     await client.changed()
         await telling.warn(client, out)
-        if client.is_joining(offer.gid):
+        if client.chat(offer.gid).is_joining():
             out.note("you will be in it once its Welcome can be had")
-        out.result(_offer_value(offer), "")
+        out.result(offer.as_json(), "")
 
     session.with_client(args, work)
 
@@ -194,9 +178,9 @@ def decline(args: argparse.Namespace, out: Out) -> None:
 
     async def work(client: Client) -> None:
         await session.catch_up(args, out, client)
-        offer = client.decline_offer(args.offer, is_blocked=args.block)
+        offer = client.offers.decline(args.offer, is_blocked=args.block)
         await session.flush(args, out, client)
-        out.result(_offer_value(offer), "")
+        out.result(offer.as_json(), "")
 
     session.with_client(args, work)
 
@@ -209,7 +193,7 @@ def rename_words(parser: argparse.ArgumentParser) -> None:
 
 def rename(args: argparse.Namespace, out: Out) -> None:
     """Give a group another name."""
-    _group(args, out, lambda client, view: client.rename(view.gid, args.new))
+    _group(args, out, lambda client, view: client.chat(view.gid).rename(args.new))
 
 
 def admin_words(parser: argparse.ArgumentParser) -> None:
@@ -224,7 +208,9 @@ def admin(args: argparse.Namespace, out: Out) -> None:
     _group(
         args,
         out,
-        lambda client, view: client.set_admin(view.gid, args.person, is_admin=not args.withdraw),
+        lambda client, view: client.chat(view.gid).set_admin(
+            args.person, is_admin=not args.withdraw
+        ),
     )
 
 
@@ -241,7 +227,7 @@ def roles(args: argparse.Namespace, out: Out) -> None:
     roles = {role: who for role, who in given.items() if who is not None}
     if not roles:
         raise BadArgument("say who may: --add, --remove or --rename, for admins or members")
-    _group(args, out, lambda client, view: client.set_roles(view.gid, roles))
+    _group(args, out, lambda client, view: client.chat(view.gid).set_roles(roles))
 
 
 def rejoin_words(parser: argparse.ArgumentParser) -> None:
@@ -257,15 +243,15 @@ def rejoin(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
         await session.catch_up(args, out, client)
         view = client.group(args.name)
-        helps = [h for h in client.rejoinable(view.gid) if args.of in (None, h.helper)]
+        helps = [h for h in client.chat(view.gid).rejoinable() if args.of in (None, h.helper)]
         if args.yes:
             if not helps:
                 raise UnknownHelp
             if len(helps) > 1:
                 raise BadArgument("several people help: say whose help, with --of")
-            client.rejoin(view.gid, helps[0].helper)
+            client.chat(view.gid).rejoin(helps[0].helper)
             await session.flush(args, out, client)
-        out.result([one._asdict() for one in helps], "\n".join(map(_unproven_text, helps)))
+        out.result([one.as_json() for one in helps], "\n".join(map(_unproven_text, helps)))
         if not helps:
             out.note("nobody has helped with a state of this group to join")
 
@@ -294,29 +280,13 @@ def list_groups(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
         await session.catch_up(args, out, client)
         groups = [view for view in client.conversations() if not view.is_direct]
-        out.result([_group_value(view) for view in groups], "\n".join(map(_group_text, groups)))
+        out.result([view.as_json() for view in groups], "\n".join(map(_group_text, groups)))
 
     session.with_client(args, work)
 
 
 def _show_group(view: ConversationView, out: Out) -> None:
-    out.result(_group_value(view), _group_text(view))
-
-
-def _group_value(view: ConversationView) -> dict[str, object]:
-    return {
-        "name": view.name,
-        "id": view.id,
-        "state": view.state,
-        "people": view.people,
-        "admins": view.admins,
-        "roles": view.roles,
-        **telling.places(view),
-        "epoch": view.epoch,
-        "timer": view.timer,
-        "hidden": view.hidden,
-        "added_by": view.added_by,
-    }
+    out.result(view.as_json(), _group_text(view))
 
 
 def _group_text(view: ConversationView) -> str:

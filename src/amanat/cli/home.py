@@ -13,9 +13,7 @@ NO_RELAY = "none"
 """What stands for no fallback."""
 
 if TYPE_CHECKING:
-    from amanat.client.api import (
-        Client,
-    )
+    from amanat.client.sdk.client import Client
     from amanat.display import Out
 
 
@@ -79,17 +77,17 @@ def home(args: argparse.Namespace, out: Out) -> None:
 
     async def work(client: Client) -> None:
         to = args.relay
-        if to and not args.is_exit and client.is_home(to):
+        if to and not args.is_exit and client.home.is_home(to):
             await _find(client, out, to)
             to = ""
         await session.catch_up(args, out, client)
         if args.allow_regions is not None:
             is_any = args.allow_regions == ANY_REGION
-            client.set_allowed_regions(None if is_any else args.allow_regions.split(","))
+            client.home.set_allowed_regions(None if is_any else args.allow_regions.split(","))
         if args.outbound is not None:
-            client.set_outbound(args.outbound)
+            client.home.set_outbound(args.outbound)
         if to:
-            await client.exit(
+            await client.home.exit(
                 to,
                 access,
                 fallback=fallback,
@@ -97,9 +95,9 @@ def home(args: argparse.Namespace, out: Out) -> None:
                 is_strict=args.strict,
             )
         elif fallback is not None:
-            await client.set_fallback(fallback, fallback_access, is_strict=args.strict)
+            await client.home.set_fallback(fallback, fallback_access, is_strict=args.strict)
         elif args.strict is not None:
-            client.set_strict(is_strict=args.strict)
+            client.home.set_strict(is_strict=args.strict)
         if args.relay or fallback is not None:
             await session.catch_up(args, out, client)
             try:
@@ -108,7 +106,7 @@ def home(args: argparse.Namespace, out: Out) -> None:
                 out.note("not everybody could be told yet; that goes on whenever you are online")
         await session.look_back(args, client)
         status = client.status()
-        out.result(telling.rest_value(status), telling.rest_text(status).rstrip())
+        out.result(status.rest_as_json(), telling.rest_text(status).rstrip())
 
     fallback = "" if args.fallback == NO_RELAY else args.fallback
     access = terminal.access(args, args.access_fd)
@@ -136,7 +134,7 @@ def place(args: argparse.Namespace, out: Out) -> None:
 
 
 async def _find(client: Client, out: Out, relay: str) -> bool:
-    found = await client.set_place(relay)
+    found = await client.home.set_place(relay)
     if not found:
         out.note("the relay does not answer there yet; it is looked for there from now on")
     return found
@@ -153,7 +151,7 @@ def hop(args: argparse.Namespace, out: Out) -> None:
 
     async def work(client: Client) -> None:
         if args.hop:
-            await client.set_hop(args.hop)
+            await client.hopping.set_hop(args.hop)
         _show_transport(client, out)
 
     session.with_client(args, work)
@@ -170,14 +168,14 @@ def cover(args: argparse.Namespace, out: Out) -> None:
 
     async def work(client: Client) -> None:
         if args.period:
-            await client.set_cover(0 if args.period == "off" else int(args.period))
+            await client.hopping.set_cover(0 if args.period == "off" else int(args.period))
         _show_transport(client, out)
 
     session.with_client(args, work)
 
 
 def _show_transport(client: Client, out: Out) -> None:
-    status, cost = client.status(), client.cover_cost()
+    status, cost = client.status(), client.hopping.cover_cost()
     lines = f"{status.transport}: {status.means}\n{telling.ways(status)}"
     if status.period:
         lines += (
@@ -185,6 +183,4 @@ def _show_transport(client: Client, out: Out) -> None:
             f" {cost.down_bytes / 1e6:.1f} down; a word is read after {cost.usual_s:.0f} s usually,"
             f" {cost.longest_s:.0f} at most, one word to one person after the other"
         )
-    named = ("transport", "means", "hop", "is_hop_away", "why", "exposed", "period")
-    value = {key: getattr(status, key) for key in named}
-    out.result({**value, **cost._asdict()}, lines.rstrip())
+    out.result({**status.ways_as_json(), **cost.as_json()}, lines.rstrip())

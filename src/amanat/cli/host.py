@@ -24,9 +24,7 @@ from amanat.errors import BadArgument, EngineFailed, MalformedFrame, ProfileInUs
 if TYPE_CHECKING:
     import argparse
 
-    from amanat.client.api import (
-        Client,
-    )
+    from amanat.client.sdk.client import Client
 
 
 def run_words(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +36,7 @@ def run(args: argparse.Namespace, out: Out) -> None:
     """Be the background of a profile."""
     import uvloop
 
-    from amanat.client.api import Client
+    from amanat.client.sdk.client import Client
     from amanat.client.vault import naming_faults
 
     if args.unit:
@@ -62,7 +60,7 @@ def run(args: argparse.Namespace, out: Out) -> None:
                 profile = str(args.profile.absolute())
                 out.result({"running": True, "profile": profile}, f"running for {profile}")
                 with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.gather(_stay(client), over)
+                    await asyncio.gather((args.stay or _stay)(client), over)
 
     with naming_faults(args.profile):
         uvloop.run(be())

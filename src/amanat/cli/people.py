@@ -14,9 +14,7 @@ from amanat.errors import BadArgument
 if TYPE_CHECKING:
     import argparse
 
-    from amanat.client.api import (
-        Client,
-    )
+    from amanat.client.sdk.client import Client
     from amanat.display import Out
 
 
@@ -36,7 +34,7 @@ def init(args: argparse.Namespace, out: Out) -> None:
     """Become a person."""
     import uvloop
 
-    from amanat.client.api import Client
+    from amanat.client.sdk.client import Client
     from amanat.client.vault import Unlock, naming_faults
 
     if args.keyring:
@@ -103,7 +101,7 @@ def invites(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
         invites = client.invites()
         out.result(
-            [one._asdict() for one in invites],
+            [one.as_json() for one in invites],
             "\n".join(
                 f"{one.id}  made {telling.clock(one.made_at)},"
                 f" expires {telling.clock(one.expires_at)}"
@@ -153,18 +151,9 @@ def contacts(args: argparse.Namespace, out: Out) -> None:
 
     async def work(client: Client) -> None:
         await session.catch_up(args, out, client)
-        found = [(one, client.view(one.conversation)) for one in client.contacts()]
+        found = [(one, client.chat(one.conversation).view()) for one in client.contacts()]
         out.result(
-            [
-                {
-                    "name": c.name,
-                    "id": c.id,
-                    "verified": c.is_verified,
-                    "blocked": c.is_blocked,
-                    **telling.places(view),
-                }
-                for c, view in found
-            ],
+            [{**c.as_json(), **view.rest_as_json()} for c, view in found],
             "\n".join(
                 f"{shown(c.name)}  {c.id}{'  verified' if c.is_verified else ''}"
                 f"{'  blocked' if c.is_blocked else ''}  {telling.place(view)}"
@@ -189,10 +178,11 @@ def verify(args: argparse.Namespace, out: Out) -> None:
     args.is_question = not (args.confirm or args.withdraw)
 
     async def work(client: Client) -> None:
-        number = client.safety_number(args.name)
-        if args.confirm or args.withdraw:
-            client.set_verified(args.name, is_verified=args.confirm)
         contact = client.contact(args.name)
+        number = contact.safety_number
+        if args.confirm or args.withdraw:
+            contact.set_verified(is_verified=args.confirm)
+            contact = client.contact(args.name)
         state = "verified" if contact.is_verified else "not verified"
         out.result(
             {"name": contact.name, "safety_number": number, "verified": contact.is_verified},
@@ -226,7 +216,11 @@ def unblock(args: argparse.Namespace, out: Out) -> None:
 
 def _set_blocked(args: argparse.Namespace, out: Out, *, is_blocked: bool) -> None:
     async def work(client: Client) -> None:
-        (client.block if is_blocked else client.unblock)(args.name)
+        contact = client.contact(args.name)
+        if is_blocked:
+            contact.block()
+        else:
+            contact.unblock()
         contact = client.contact(args.name)
         out.result({"name": contact.name, "blocked": contact.is_blocked}, "")
 

@@ -6,13 +6,14 @@ import contextlib
 import json
 import sys
 import time
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amanat.cli import telling, terminal
+from amanat.cli import terminal
 from amanat.display import shown
 from amanat.errors import BadArgument, ReportExists
+from amanat.protocol.days import date_of, day_of
 from amanat.protocol.descriptor import b64, parse_address
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ def announce(args: argparse.Namespace, out: Out) -> None:
     value = {
         "to": str(made.to),
         "region": made.region,
-        "on": telling.date_of(made.on),
-        "decide_by": telling.date_of(made.decide_by),
+        "on": date_of(made.on),
+        "decide_by": date_of(made.decide_by),
         "reason": made.reason,
     }
     out.result(
@@ -103,7 +104,7 @@ def announce(args: argparse.Namespace, out: Out) -> None:
 def _utc_day(text: str) -> int:
     """The UTC day, from 1970 on, of a date. Raises BadArgument."""
     try:
-        return (date.fromisoformat(text) - date(1970, 1, 1)).days
+        return day_of(text)
     except ValueError:
         raise BadArgument(f"{text!r} is not a date such as 2027-01-31") from None
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from amanat.client.api import Client
+    from amanat.client.sdk.client import Client
     from amanat.client.vault import Unlock
     from amanat.display import Out
 
@@ -52,7 +52,7 @@ def _open_and_do(args: argparse.Namespace, work: Work, *, is_online: bool) -> in
 async def _work_here(
     args: argparse.Namespace, work: Work, unlock: Unlock, *, is_online: bool
 ) -> int | None:
-    from amanat.client.api import Client
+    from amanat.client.sdk.client import Client
 
     client = Client.open(args.profile, unlock)
     try:
@@ -61,7 +61,7 @@ async def _work_here(
         status = await work(client)
         if is_online and client.is_caught_up:  # what came may have to be answered, with receipts
             with contextlib.suppress(RelayUnreachable):
-                await _within(args, client, client.flushed(), client.seconds_to_leave())
+                await _within(args, client, client.flushed(), client.hopping.seconds_to_leave())
         return status
     finally:
         await client.close()
@@ -108,7 +108,7 @@ async def flush(args: argparse.Namespace, out: Out, client: Client) -> None:
     """
     if not client.is_caught_up:
         raise _unreachable(client)  # we have waited for it already
-    turns_s = client.seconds_to_leave()
+    turns_s = client.hopping.seconds_to_leave()
     if turns_s:
         out.note(f"it leaves in its turn, within {turns_s:.0f} s")
         if args.hand_over is not None:

@@ -13,10 +13,8 @@ from amanat.errors import AmanatError, RelayUnreachable
 if TYPE_CHECKING:
     import argparse
 
-    from amanat.client.api import (
-        Client,
-        Status,
-    )
+    from amanat.client.sdk.client import Client
+    from amanat.client.sdk.views import Status
     from amanat.display import Out
 
 
@@ -30,12 +28,7 @@ def status(args: argparse.Namespace, out: Out) -> None:
         await session.look_back(args, client)
         status = client.status()
         out.result(
-            {
-                **status._asdict(),
-                **telling.rest_value(status),
-                "missing": [one._asdict() for one in status.missing],
-                "warnings": [one._asdict() for one in status.warnings],
-            },
+            status.as_json(),
             f"{status.name}  {status.identity}\n"
             f"{telling.rest_text(status)}"
             f"{_troubles(status)}"

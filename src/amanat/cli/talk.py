@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from amanat.client.api import Client, ConversationView
     from amanat.client.events import Event
-    from amanat.client.views import Message
+    from amanat.client.sdk.client import Client
+    from amanat.client.sdk.views import ConversationView, Message
     from amanat.display import Out
 
 
@@ -37,9 +37,9 @@ def send(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
         await session.catch_up(args, out, client)
         conversation = client.conversation(args.to)
-        row = client.send(conversation.gid, text, reply_to=args.reply_to)
+        row = client.chat(conversation.gid).send(text, reply_to=args.reply_to)
         await session.flush(args, out, client)
-        message = client.message_at(conversation.gid, row)
+        message = client.chat(conversation.gid).message_at(row)
         if message is None:  # its life has ended
             raise UnknownMessage
         out.result({"to": conversation.name, "id": message.id, "state": message.state}, "")
@@ -67,7 +67,7 @@ def _change(
 
 
 def _note_waiting(client: Client, gid: bytes, out: Out) -> None:
-    if client.view(gid).state == "astray":
+    if client.chat(gid).view().state == "astray":
         out.note(
             "the client is joining this conversation again; it keeps your texts, and each goes out"
             " by itself once that is done"
@@ -85,8 +85,8 @@ def edit(args: argparse.Namespace, out: Out) -> None:
     text = terminal.text(args, None, "message: ").rstrip("\n")
 
     def change(client: Client, gid: bytes) -> dict[str, object]:
-        client.edit(gid, args.id, text)
-        return {"id": client.message(gid, args.id).id}
+        client.chat(gid).edit(args.id, text)
+        return {"id": client.chat(gid).message(args.id).id}
 
     _change(args, out, change)
 
@@ -105,8 +105,8 @@ def react(args: argparse.Namespace, out: Out) -> None:
         raise BadArgument("to take a reaction back, use --withdraw")
 
     def change(client: Client, gid: bytes) -> dict[str, object]:
-        client.react(gid, args.id, emoji)
-        message = client.message(gid, args.id)
+        client.chat(gid).react(args.id, emoji)
+        message = client.chat(gid).message(args.id)
         return {"id": message.id, "reactions": message.reactions}
 
     _change(args, out, change)
@@ -125,8 +125,8 @@ def delete(args: argparse.Namespace, out: Out) -> None:
     """Delete texts."""
 
     def change(client: Client, gid: bytes) -> dict[str, object]:
-        ids = [client.message(gid, one).id for one in args.ids]
-        client.delete(gid, ids, for_everyone=not args.only_here)
+        ids = [client.chat(gid).message(one).id for one in args.ids]
+        client.chat(gid).delete(ids, for_everyone=not args.only_here)
         return {"ids": ids}
 
     _change(args, out, change)
@@ -148,9 +148,9 @@ def timer(args: argparse.Namespace, out: Out) -> None:
         await session.catch_up(args, out, client)
         view = client.conversation(args.to)
         if args.life is not None:
-            client.set_timer(view.gid, args.life)
+            client.chat(view.gid).set_timer(args.life)
             await session.flush(args, out, client)
-        life_s = client.view(view.gid).timer
+        life_s = client.chat(view.gid).view().timer
         out.result(
             {"name": view.name, "timer": life_s},
             f"{shown(view.name)}: new texts "
@@ -181,7 +181,7 @@ def read(args: argparse.Namespace, out: Out) -> None:
         await session.catch_up(args, out, client)
         only = client.conversation(args.of).gid if args.of else None
         await telling.warn(client, out)
-        for offer in client.offers():
+        for offer in client.offers.all():
             out.note(
                 f"{telling.offer_text(offer)}: see `amanat group accept` and `amanat group decline`"
             )
@@ -213,7 +213,7 @@ def search(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
         only = client.conversation(args.of).gid if args.of else None
         for found in client.search(words, gid=only, many=args.many):
-            _show(found.message, client.view(found.message.gid), out)
+            _show(found.message, client.chat(found.message.gid).view(), out)
             await out.need_shown()
 
     session.with_client(args, work, is_online=False)
@@ -276,21 +276,20 @@ async def _show_event(client: Client, event: Event, only: bytes | None, out: Out
 
     match event:
         case TextArrived(gid, row) | MessageChanged(gid, row) if only in (None, gid):
-            view = client.view(gid)
-            message = client.message_at(gid, row)
+            view = client.chat(gid).view()
+            message = client.chat(gid).message_at(row)
             if message and not (isinstance(event, TextArrived) and message.is_own):
                 _show(message, view, out)
             await out.need_shown()
-            client.seen(gid, row)  # what has come meanwhile has its own event
+            client.chat(gid).seen(row)  # what has come meanwhile has its own event
         case Joined(gid):
-            out.note(
-                f"you are in a conversation with {', '.join(map(shown, client.view(gid).people))}"
-            )
+            people = ", ".join(map(shown, client.chat(gid).view().people))
+            out.note(f"you are in a conversation with {people}")
         case Offered(gid, by):
-            for offer in client.offers():
+            for offer in client.offers.all():
                 if (offer.gid, offer.by) == (gid, by):
                     out.note(telling.offer_text(offer))
         case Removed(gid):
-            out.note(f"you are no longer in {shown(client.view(gid).name)}")
+            out.note(f"you are no longer in {shown(client.chat(gid).view().name)}")
         case Warned():
             await telling.warn(client, out)

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import time
-from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from amanat.display import shown
 from amanat.errors import BY_CODE, HopAway, IdentityChanged
+from amanat.protocol.days import date_of
 
 if TYPE_CHECKING:
-    from amanat.client.api import (
-        Announced,
-        Client,
-        ConversationView,
-        GroupOffer,
-        Status,
-        WarningView,
-    )
+    from amanat.client.sdk.client import Client
+    from amanat.client.sdk.views import Announced, ConversationView, GroupOffer, Status, WarningView
     from amanat.display import Out
 
 
@@ -28,11 +22,6 @@ def clock(unix_ms: int) -> str:
 
 def _day(unix_ms: int) -> str:
     return time.strftime("%Y-%m-%d", time.localtime(unix_ms / 1000))
-
-
-def date_of(day: int) -> str:
-    """A UTC day, counted from 1970 on, as a date."""
-    return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
 
 
 async def warn(client: Client, out: Out) -> None:
@@ -63,18 +52,6 @@ def offer_text(one: GroupOffer) -> str:
     )
 
 
-def places(view: ConversationView) -> dict[str, object]:
-    """Where a conversation's data rests, as JSON."""
-    return {
-        "region": view.region,
-        "inbound_region": view.inbound_region,
-        "outbound_regions": view.outbound_regions,
-        "outbound": view.outbound,
-        "outbound_why": view.outbound_why,
-        "held_by": view.held_by,
-    }
-
-
 def place(view: ConversationView) -> str:
     """Where a conversation's data rests, and so under whose law."""
     held = f", but for the words of {', '.join(map(shown, view.held_by))}, held at their home"
@@ -82,34 +59,6 @@ def place(view: ConversationView) -> str:
         f"{view.outbound_why}; what is said to you in {view.inbound_region}"
         f"{held if view.held_by else ''}; who is in it in {view.region}"
     )
-
-
-def rest_value(status: Status) -> dict[str, object]:
-    """Where the data of a person rests, as JSON."""
-    named = (
-        "relay",
-        "place",
-        "region",
-        "operator",
-        "fallback",
-        "fallback_place",
-        "fallback_region",
-        "fallback_operator",
-        "allowed_regions",
-        "is_strict",
-        "outbound",
-        "outbound_by",
-        "unaware",
-        "left_behind",
-        "lost_invites",
-        "lost_knocks",
-    )
-    value = {key: getattr(status, key) for key in named}
-    moves = [
-        {**one._asdict(), "on": date_of(one.on), "decide_by": date_of(one.decide_by)}
-        for one in status.moves
-    ]
-    return {**value, "former": [one._asdict() for one in status.former], "moves": moves}
 
 
 _OUTBOUND = {

@@ -11,6 +11,8 @@ from amanat.client.invite import Invites
 from amanat.client.ledgers import Ledgers
 from amanat.client.moves import Moves
 from amanat.client.places import Places
+from amanat.client.rules.homes import Homes
+from amanat.client.rules.sending import Sending
 
 if TYPE_CHECKING:
     from amanat.client.profile import Me
@@ -35,6 +37,8 @@ class Parts(NamedTuple):
     ledgers: Ledgers
     invites: Invites
     moves: Moves
+    homes: Homes
+    sending: Sending
 
 
 def assemble(vault: Vault, *, talk: type[Conversations] = Conversations) -> Parts:
@@ -56,6 +60,7 @@ def assemble(vault: Vault, *, talk: type[Conversations] = Conversations) -> Part
     me = profile.read(vault)
     places = Places(vault)
     conversations = talk(vault, engine, places, me)
+    invites = Invites(vault, conversations, places, me)
     return Parts(
         vault,
         engine,
@@ -66,8 +71,10 @@ def assemble(vault: Vault, *, talk: type[Conversations] = Conversations) -> Part
         conversations.chains,
         conversations,
         Ledgers(vault),
-        Invites(vault, conversations, places, me),
+        invites,
         Moves(vault),
+        Homes(vault, conversations, places, me),
+        Sending(vault, conversations, invites),
     )
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from amanat.client.api import Client
 from amanat.client.conversation import Conversations
 from amanat.client.parts import assemble
 from amanat.client.rules.astray import Astray
 from amanat.client.rules.commits import Wish
+from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock, open_vault
 from amanat.drill.attacks import copied_vault
 from amanat.drill.integrity import Noticed, in_a_world
@@ -68,7 +68,7 @@ class Thief:
         while (now := self._come_on()) != before:
             before = now
         views = self._client.conversations()
-        return {text.text for view in views for text in self._client.messages(view.gid)}
+        return {text.text for view in views for text in self._client.chat(view.gid).messages()}
 
     def _come_on(self) -> tuple[int, int]:
         """Look through all logs once; how far that went."""
@@ -76,7 +76,7 @@ class Thief:
         views = client.conversations()
         with client._unit() as unit:
             for home in self._rules.me.buckets:
-                client._take(unit, self._log(home.bucket).cells, home)
+                client._buckets._take(unit, self._log(home.bucket).cells, home)
         for view in views:
             for epoch, drop in talk.epochs.epoch_drops(view.gid):
                 log = self._log(drop)
@@ -87,7 +87,7 @@ class Thief:
             if place is not None:
                 with client._unit() as unit:
                     talk.hearing.take_fetched(unit, place, self._log(place.drop))
-        texts = sum(client.count(view.gid) for view in views)
+        texts = sum(client.chat(view.gid).count() for view in views)
         return texts, sum(talk.roster.group(view.gid).view.epoch for view in views)
 
     def _log(self, drop: Drop) -> wire.Cells:
@@ -132,7 +132,7 @@ async def talk_with_losses(world: World, places: Sequence[tuple[Person, bytes]])
     for _ in range(WORDS):
         for person, gid in places:
             said.add(text := f"{person.name} says no. {len(said)}")
-            person.client.send(gid, text)
+            person.client.chat(gid).send(text)
         await world.pass_time(20)
     world.relay.forgets = lambda *_: False
     await world.pass_time(HOURS * 3_600)
@@ -161,7 +161,7 @@ def words_read(how: str, seed: int) -> Noticed:
         places = [(bob, gid), (carol, gid)]
         with stolen(world, alice, await copy_of(alice)) as thief:
             if how == copied_vault.REMOVED:
-                bob.client.remove(gid, "alice")
+                bob.client.chat(gid).remove("alice")
             else:
                 places += direct
             for where in {where for _, where in places} if how == copied_vault.AFTER else ():

@@ -247,7 +247,7 @@ class _Mallory:
 
     @property
     def _talk(self) -> Conversations:
-        return self.person.client._conversations
+        return self.person.rules.conversations
 
     def _inventor(self) -> _Inventor:
         return _Inventor(_Knowledge(self.person, self._rng), self._rng)
@@ -270,7 +270,7 @@ class _Mallory:
     def lies_in_passing(self) -> None:
         """From now on her client changes, or withholds, some of what it says of itself."""
         client, rng = self.person.client, self._rng
-        honest, keeps_file = client._outbox.deposit, self._talk.files.put_file
+        honest, keeps_file = client._run.parts.outbox.deposit, self._talk.files.put_file
 
         def deposit(
             unit: Unit, addresses: object, secret: bytes, payload: bytes, **more: object
@@ -285,7 +285,7 @@ class _Mallory:
         def put_file(unit: Unit, data: bytes) -> messages.FileRef:
             return keeps_file(unit, self._inventor().changed(data) if rng.random() < 0.5 else data)
 
-        client._outbox.deposit = deposit  # type: ignore[method-assign]
+        client._run.parts.outbox.deposit = deposit  # type: ignore[method-assign]
         self._talk.files.put_file = put_file  # type: ignore[method-assign]
 
     def speaks(self) -> None:
@@ -305,7 +305,7 @@ class _Mallory:
         if rng.random() < 0.7:
             made = structs.replace(made, clock=clock + 1)
         data = codec.encode(made)
-        sealed = client._engine.encrypt(self.gid, data)
+        sealed = client._run.parts.engine.encrypt(self.gid, data)
         if follows_on:
             self.person.db.execute(
                 "UPDATE conversation SET sent_seq = ?, sent_hash = ? WHERE gid = ?",
@@ -340,7 +340,7 @@ class _Mallory:
         if rng.random() < 0.4:
             others = [p for p in group.people if p.identity != client._me.identity]
             removes = [rng.choice(others).leaf_index]
-        return client._engine.commit(
+        return client._run.parts.engine.commit(
             self.gid,
             adds=[],
             removes=removes,
@@ -366,7 +366,7 @@ class _Mallory:
         """A Commit that she alone merges: from then on she is in an epoch of her own."""
         client, talk = self.person.client, self._talk
         bundle_commit = self._commit()
-        client._engine.merge_pending(self.gid, hashlib.sha256(bundle_commit).digest())
+        client._run.parts.engine.merge_pending(self.gid, hashlib.sha256(bundle_commit).digest())
         talk.roster._groups.clear()
         talk.entering.enter_epoch(self._unit, self.gid)
 
@@ -416,7 +416,7 @@ class _Mallory:
                 return
             with self.person.client._unit() as self._unit:
                 deed()
-        self.person.client._wake()
+        self.person.client._run.wake()
 
 
 class _UndoneError(Exception):
@@ -483,24 +483,24 @@ class _Town:
         if is_put_out and self._mallory_is_in():
             self._log.append("alice puts her out")
             self._may_be_in = False
-            self._people[0].client.remove(self._gid, "mallory")
+            self._people[0].client.chat(self._gid).remove("mallory")
         broken |= self._say(f"{number} last")
         broken |= await self._until_well(colludes=colludes)
         if is_put_out and not broken:
             self._may_be_in = True
             with contextlib.suppress(AmanatError):
-                self._people[0].client.add(self._gid, ["mallory"])
+                self._people[0].client.chat(self._gid).add(["mallory"])
             await world.pass_time(120)
         return broken
 
     def _mallory_is_in(self) -> bool:
-        return "mallory" in self._people[0].client.view(self._gid).people
+        return "mallory" in self._people[0].client.chat(self._gid).view().people
 
     def _say(self, text: str) -> dict[str, str]:
         one = self._rng.choice(self._people)
         self._log.append(f"{one.name} says {text}")
         try:
-            one.client.send(self._gid, text)
+            one.client.chat(self._gid).send(text)
         except OutOfStep:
             return {"silencing": f"{one.name} cannot say {text}"}
         self._said[text] = one.name
@@ -509,7 +509,7 @@ class _Town:
     def _rename(self, name: str) -> None:
         self._log.append(f"alice renames to {name}")
         with contextlib.suppress(OutOfStep):
-            self._people[0].client.rename(self._gid, name)
+            self._people[0].client.chat(self._gid).rename(name)
             self._name = name
 
     def _relay_lies(self) -> None:
@@ -542,7 +542,7 @@ class _Town:
         """The promises that do not hold now, and how."""
         epochs = {}
         for one in self._people:
-            view = one.client.view(self._gid)
+            view = one.client.chat(self._gid).view()
             epochs[one.name] = view.epoch
             if view.state != "active":
                 yield "stranding", f"{one.name} is {view.state}"
@@ -563,13 +563,14 @@ class _Town:
             yield "stranding", f"epochs {epochs}"
 
     def _unread(self, one: Person) -> Iterator[tuple[str, str]]:
-        shown = one.client.messages(self._gid)
+        shown = one.client.chat(self._gid).messages()
         texts = Counter((m.sender, m.text) for m in shown)
         for text, author in self._said.items():
             if author != one.name and not texts[author, text]:
                 own = next(p for p in self._people if p.name == author)
                 state = next(
-                    (m.state for m in own.client.messages(self._gid) if m.text == text), "gone"
+                    (m.state for m in own.client.chat(self._gid).messages() if m.text == text),
+                    "gone",
                 )
                 if state != "undelivered":
                     yield "lost message", f"{one.name} lacks {text} of {author}: {state}"
@@ -580,7 +581,7 @@ class _Town:
     def _accused(self, *, colludes: bool) -> dict[str, str]:
         """Who was accused and had done nothing."""
         found: dict[str, str] = {}
-        honest = [fingerprint(p.client._me.identity) for p in self._people]
+        honest = [fingerprint(p.rules.me.identity) for p in self._people]
         for one in self._people:
             for warning in one.client.status().warnings:
                 code, detail = warning.code, f"{warning.whom} {warning.detail}"

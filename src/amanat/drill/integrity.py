@@ -13,7 +13,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from amanat.client import api
 from amanat.drill.person import Person
 from amanat.drill.shelves import Relay, Shelf
 from amanat.drill.world import World
@@ -56,16 +55,12 @@ class Noticed(NamedTuple):
 
 def in_a_world(work: Callable[[World], Awaitable[T]], seed: int) -> T:
     """What comes of work in a world of its own, in this process."""
-    usual, api.TICK_S = api.TICK_S, TICK_S
-    try:
-        with tempfile.TemporaryDirectory(prefix="amanat-drill-") as name:
-            world = World(Path(name), seed=seed)
-            try:
-                return world.loop.run_until_complete(work(world))
-            finally:
-                world.close()
-    finally:
-        api.TICK_S = usual
+    with tempfile.TemporaryDirectory(prefix="amanat-drill-") as name:
+        world = World(Path(name), seed=seed, tick_s=TICK_S)
+        try:
+            return world.loop.run_until_complete(work(world))
+        finally:
+            world.close()
 
 
 # Deletion
@@ -227,7 +222,7 @@ def forgeries(kinds: tuple[str, str], seed: int, tries: int) -> Noticed:
             drop_id = bob.bucket
             before = len(world.relay.shelves[drop_id].cells)
             for text in texts:
-                alice.client.send(gid, text)
+                alice.client.chat(gid).send(text)
             await world.settle()
             said += texts
             kind = kinds[number % 2]
@@ -237,8 +232,8 @@ def forgeries(kinds: tuple[str, str], seed: int, tries: int) -> Noticed:
                     shelf.add(os.urandom(CELL_SIZES[number % 3]))
             bob.wake()
             await world.pass_time(900)
-            shown = [one.text for one in bob.client.messages(gid)]
-            members = bob.client.view(gid).people
+            shown = [one.text for one in bob.client.chat(gid).messages()]
+            members = bob.client.chat(gid).view().people
             believed += shown != said or members != ["alice", "bob", "carol"]
             said = shown
             number += 1

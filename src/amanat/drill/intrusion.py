@@ -66,17 +66,17 @@ def silent_adds(seed: int, tries: int) -> Noticed:
                     world.relay.epoch_shelf(mallory.epoch_place(gid).drop).add(cell)
             for person in (alice, bob):
                 with person.client._unit() as unit:
-                    person.client._conversations.roster.look_soon(unit, gid, at=unit.now)
+                    person.rules.conversations.roster.look_soon(unit, gid, at=unit.now)
             await world.settle()
-            epochs = {one.client.view(gid).epoch for one in (alice, bob, mallory)}
+            epochs = {one.client.chat(gid).view().epoch for one in (alice, bob, mallory)}
             believed += len(epochs) - 1  # else the next forgeries would be of the past
             for person in (alice, bob):
-                view = person.client.view(gid)
+                view = person.client.chat(gid).view()
                 believed += (view.people, view.admins) != (["alice", "bob", "mallory"], ["alice"])
             # And they still talk: nobody was put out by it.
-            alice.client.send(gid, f"after {number}")
+            alice.client.chat(gid).send(f"after {number}")
             await world.settle()
-            said = [one.text for one in bob.client.messages(gid)]
+            said = [one.text for one in bob.client.chat(gid).messages()]
             believed += said[-1:] != [f"after {number}"]
         return Noticed(tries, [], believed)
 
@@ -85,9 +85,9 @@ def silent_adds(seed: int, tries: int) -> Noticed:
 
 def _added(unit: Unit, mallory: Person, eve: Person, gid: bytes) -> bytes:
     """Cells of a Commit by which a member adds a contact of theirs."""
-    talk = mallory.client._conversations
+    talk = mallory.rules.conversations
     suite = talk.roster.group(gid).view.suite
-    package = talk.key_packages.their_key_package(unit, eve.client._me.identity, suite)
+    package = talk.key_packages.their_key_package(unit, eve.rules.me.identity, suite)
     if package is None:
         raise AssertionError("there is no KeyPackage to begin with")
     return _commit(mallory, gid, adds=[package])
@@ -102,28 +102,28 @@ def _commit(
     policy: bytes | None = None,
 ) -> bytes:
     aad = codec.encode(CommitInfo(leaves=[]))
-    engine = mallory.client._engine
+    engine = mallory.rules.engine
     return engine.commit(gid, adds=adds, removes=removes, policy=policy, aad=aad).commit
 
 
 def _removed(_: Unit, mallory: Person, bob: Person, gid: bytes) -> bytes:
     """A Commit by which a member puts out another."""
-    group, identity = mallory.client._conversations.roster.group(gid), bob.client._me.identity
+    group, identity = mallory.rules.conversations.roster.group(gid), bob.rules.me.identity
     leaves = [person.leaf_index for person in group.people if person.identity == identity]
     return _commit(mallory, gid, removes=leaves)
 
 
 def _ruled(_: Unit, mallory: Person, __: Person, gid: bytes) -> bytes:
     """A Commit by which a member becomes an admin."""
-    policy = mallory.client._conversations.roster.group(gid).policy
-    admins = [*policy.admins, mallory.client._me.identity]
+    policy = mallory.rules.conversations.roster.group(gid).policy
+    admins = [*policy.admins, mallory.rules.me.identity]
     changed = msgspec.structs.replace(policy, admins=sorted(admins))
     return _commit(mallory, gid, policy=codec.encode(changed))
 
 
 def _cells(make: _Make, mallory: Person, other: Person, gid: bytes) -> list[bytes]:
     """The pieces of a Commit, sealed for the epoch drop as a member can."""
-    talk = mallory.client._conversations
+    talk = mallory.rules.conversations
     found: list[bytes] = []
     with contextlib.suppress(_UndoneError), mallory.client._unit() as unit:
         commit = make(unit, mallory, other, gid)

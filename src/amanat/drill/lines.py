@@ -43,7 +43,7 @@ def watch(mode: str, seed: int) -> Watched:
             await world.meet(spy, person)
             people.append(person)
         for person in people if mode == "covered" else ():
-            await person.client.set_cover(PERIOD_S)
+            await person.client.hopping.set_cover(PERIOD_S)
             await person.sleep()
             person.wake()
         await world.pass_time(3 * PERIOD_S)

@@ -16,7 +16,7 @@ import numpy as np
 import picows
 import uvloop
 
-from amanat.client.api import Client
+from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock
 from amanat.drill import seized
 from amanat.drill.attacks import content, device, identifiers, plaintext, unsealed
@@ -97,7 +97,7 @@ async def _say(relay: RelayProcess, root: Path, texts: Sequence[str]) -> None:
     people = await _meet(relay, root, {"alice": os.urandom(32), "bob": os.urandom(32)})
     gid = people[0].contacts()[0].conversation
     for number, text in enumerate(texts):
-        people[number % 2].send(gid, text)
+        people[number % 2].chat(gid).send(text)
         if number % IN_FLIGHT == 0:
             await people[number % 2].flushed()
     for person in people:
@@ -149,7 +149,7 @@ async def _tell(relay: RelayProcess, root: Path, texts: Sequence[str]) -> list[b
     before = len(await _bucket(relay))
     gid = alice.contacts()[0].conversation
     for text in texts:
-        alice.send(gid, text)
+        alice.chat(gid).send(text)
     await alice.flushed()
     cells = await _bucket(relay)
     await alice.close()
@@ -251,14 +251,14 @@ async def _let_disappear(relay: RelayProcess, root: Path, key: bytes) -> list[st
     alice, bob = await _meet(relay, root, {"alice": os.urandom(32), "bob": key})
     texts = [f"for your eyes only {secrets.token_hex(12)}" for _ in range(EXPIRED)]
     gid = alice.contacts()[0].conversation
-    alice.set_timer(gid, LIFE_S)
+    alice.chat(gid).set_timer(LIFE_S)
     for text in texts:
-        alice.send(gid, text)
-    while bob.count(gid) < len(texts):
+        alice.chat(gid).send(text)
+    while bob.chat(gid).count() < len(texts):
         await bob.changed()
     bob.mark_read()
     deadline = time.monotonic() + 60
-    while bob.count(gid):
+    while bob.chat(gid).count():
         if time.monotonic() > deadline:
             raise RelayUnreachable("the texts did not disappear")
         await bob.changed()

@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amanat.client.api import Client
 from amanat.client.conversation import Conversations
 from amanat.client.parts import Parts, assemble
 from amanat.client.pieces import epoch_key
+from amanat.client.sdk.client import Client
 from amanat.client.surroundings import Surroundings
 from amanat.client.vault import Unlock, open_vault
 from amanat.drill.death import Connection, Died, Fuse
@@ -21,18 +21,18 @@ from amanat.protocol.cells import LABEL_BYTES, seal
 from amanat.protocol.messages import COMMIT_FRAGMENT, Fragment, FragmentKind, piece_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from amanat.client.pieces import EpochDrop
+    from amanat.client.sdk.views import Message
     from amanat.client.vault import Vault
-    from amanat.client.views import Message
 
 
 class Person:
     """Somebody with a profile. `client` is another object after every death or sleep."""
 
     def __init__(
-        self, name: str, directory: Path, key: bytes, *, now: Callable[[], int], network: Network
+        self, name: str, directory: Path, key: bytes, around: Surroundings, network: Network
     ) -> None:
         self.name = name
         self.directory = directory
@@ -46,14 +46,16 @@ class Person:
         self.deaths = 0
         self.ahead_ms = 0
         """By how much this person's clock is ahead of the world's, in milliseconds."""
-        self._now = now
+        self._around = around
         self._network = network
         self.key = key
 
     @property
     def around(self) -> Surroundings:
         """What this person's client stands in."""
-        return Surroundings(lambda: self._now() + self.ahead_ms, self._network, self._connect)
+        return self._around._replace(
+            now=lambda: self._around.now() + self.ahead_ms, driver=self._connect
+        )
 
     def _connect(self, *args: Any, **kwargs: Any) -> Connection:  # noqa: ANN401  # the driver's
         self.db = Connection(*args, **kwargs)
@@ -178,10 +180,10 @@ class Person:
         return codec.encode(signed)
 
     def say(self, where: str, text: str) -> None:
-        self.client.send(self.gid(where), text)
+        self.client.chat(self.gid(where)).send(text)
 
     def messages(self, where: str) -> list[Message]:
-        return self.client.messages(self.gid(where))
+        return self.client.chat(self.gid(where)).messages()
 
     def texts(self, where: str) -> list[str]:
         return [message.text for message in self.messages(where)]
@@ -212,7 +214,7 @@ class Person:
             "SELECT gid, look_due_at FROM conversation WHERE state IN ('active', 'leaving')"
         ).fetchall():
             policy = rules.roster.group(gid).policy
-            if look_due_at <= self._now():
+            if look_due_at <= self._around.now():
                 return f"{self.name}: a look into {policy.name} is due"
             # What late losers of a race put into older drops may wait for the next look.
             epoch, drop = rules.epochs.epoch_drops(gid)[-1]

@@ -1,6 +1,6 @@
 """When the cells of people who are covered can be seen: one of each in a period, words first.
 
-The rules of `client/cover.py` and `client/api.py`, carried out for a month of a sample: what is
+The rules of `client/cover.py` and `rules/sending.py`, carried out for a month of a sample: what is
 said to many waits for as many periods; a receipt is sent when nothing else waits, or rides along
 with a word; what is larger than a cell of the smallest size leaves at once. Everybody's program
 runs all the time, in the background.

@@ -21,7 +21,7 @@ import numpy as np
 import uvloop
 
 import amanat
-from amanat.client.api import Client
+from amanat.client.sdk.client import Client
 from amanat.client.surroundings import Surroundings
 from amanat.client.vault import Unlock
 from amanat.drill import records
@@ -238,7 +238,7 @@ class _Crowd:
             around=self._at_home[who],
         )
         if self._mode == "direct":
-            await client.set_hop("off")
+            await client.hopping.set_hop("off")
         client.start()
         if client.status().transport != self._mode:
             raise RelayUnreachable(client.status().why)
@@ -250,7 +250,7 @@ class _Crowd:
             if speaker == who:
                 await asyncio.sleep(max(0.0, began + at - time.monotonic()))
                 gid = self._clients[who].contact(str(other)).conversation
-                self._clients[who].send(gid, f"{who} says this to {other}, as number {number}")
+                self._clients[who].chat(gid).send(f"{who} says this to {other}, as number {number}")
 
     async def _come_again(self, who: int) -> None:
         """Leave, and come back."""
@@ -270,7 +270,7 @@ class _Crowd:
         for a, b in self._talk.pairs:
             for who, other in ((a, b), (b, a)):
                 gid = self._clients[who].contact(str(other)).conversation
-                count += sum(not one.is_own for one in self._clients[who].messages(gid))
+                count += sum(not one.is_own for one in self._clients[who].chat(gid).messages())
         return count
 
     async def _until(self, is_so: Any) -> None:  # noqa: ANN401  # a function of nothing

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvloop
 
-from amanat.client.api import Client
+from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock
 from amanat.drill.transcripts import Transcript
 from amanat.errors import Unavailable
@@ -132,7 +132,7 @@ class _Worker:
             return Client.open(directory, unlock)
         client = await Client.create(directory, unlock, name=person, relay=self._task.relay)
         for relay in self._task.others:
-            await client.set_place(relay)
+            await client.home.set_place(relay)
         return client
 
     async def _next(self) -> Any:  # noqa: ANN401  # what the conductor sends
@@ -146,13 +146,13 @@ class _Worker:
                 if order.exit_to:
                     await self._exit(client, order.exit_to)
                 else:
-                    client.set_allowed_regions(order.regions)
+                    client.home.set_allowed_regions(order.regions)
 
     @staticmethod
     async def _exit(client: Client, relay: str) -> None:
         for pause in (*EXIT_PAUSES_S, None):
             try:
-                await client.exit(relay)
+                await client.home.exit(relay)
             except Unavailable:  # everybody is on the line at once, as rarely in life
                 if pause is None:
                     raise
@@ -202,12 +202,12 @@ class _Worker:
         gid = await self._find(person, conversation)
         told = 0
         while told < len(lines):
-            shown = client.count(gid)
+            shown = client.chat(gid).count()
             self._shown += shown - told
             told = shown
             if told < len(lines) and lines[told].sender == person:
                 await self._wait_for_turn()
-                client.send(gid, lines[told].text)
+                client.chat(gid).send(lines[told].text)
             else:
                 await client.changed()
 
@@ -226,7 +226,7 @@ class _Worker:
     def _transcript(self, person: str, conversation: tuple[str, ...]) -> Transcript:
         client = self._clients[person]
         gid = client.conversation(_name_for(person, conversation)).gid
-        messages = client.messages(gid)
+        messages = client.chat(gid).messages()
         return Transcript(
             conversation,
             shown=[(message.sender, message.text) for message in messages],

@@ -19,8 +19,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amanat.client.api import Client
-from amanat.client.surroundings import Surroundings
+from amanat.client.sdk.client import Client
+from amanat.client.surroundings import TICK_S, Surroundings
 from amanat.client.vault import Unlock
 from amanat.drill.clock import EPOCH_MS, Loop
 from amanat.drill.death import Connection, Died
@@ -40,8 +40,10 @@ PATIENCE_S = 1800
 class World:
     """Everybody and everything. Inside a test its `loop` runs the test itself."""
 
-    def __init__(self, root: Path, *, seed: int = 0) -> None:
+    def __init__(self, root: Path, *, seed: int = 0, tick_s: float = TICK_S) -> None:
         self.loop = Loop()
+        self.tick_s = tick_s
+        """How often clients look for what is due, in seconds."""
         self.rng = random.Random(seed)
         self.network = Network(self.rng)
         self.people: dict[str, Person] = {}
@@ -60,7 +62,7 @@ class World:
 
     def around(self) -> Surroundings:
         """What a client in this world stands in."""
-        return Surroundings(self.now, self.network, Connection)
+        return Surroundings(self.now, self.network, Connection, lambda: self.tick_s)
 
     def add_relay(self, region: str = "IR", buckets: int = 1) -> Relay:
         relay = Relay(region, port=len(self.network.relays) + 1, buckets=buckets)
@@ -79,13 +81,8 @@ class World:
     ) -> Person:
         """Somebody new, online."""
         key = os.urandom(32)
-        person = Person(
-            name,
-            self._root / os.urandom(4).hex() / "profile",
-            key,
-            now=self.now,
-            network=self.network,
-        )
+        directory = self._root / os.urandom(4).hex() / "profile"
+        person = Person(name, directory, key, self.around(), self.network)
         address = str((relay or self.relay).address)
         made = await Client.create(
             person.directory,

@@ -19,7 +19,7 @@ import os
 import secrets
 import ssl
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Self, TypeAlias
 
 import msgspec
@@ -38,6 +38,7 @@ from amanat.errors import (
     StoreDamaged,
 )
 from amanat.protocol import codec, sealing
+from amanat.protocol.days import day_of
 from amanat.protocol.descriptor import (
     KEY_BYTES,
     NamedAddress,
@@ -292,7 +293,7 @@ def _stays(settings: RelayConfig, port: int) -> list[Stay]:
 
 def _day(text: str) -> int:
     """The UTC day of a date; 0 for none. ValueError for a date that is none."""
-    return (date.fromisoformat(text) - date(1970, 1, 1)).days if text else 0
+    return day_of(text) if text else 0
 
 
 def _check_places(settings: RelayConfig) -> None:

@@ -180,11 +180,9 @@ class Chains:
         self._cursors = cursors
         self._labels: dict[bytes, _Expected] | None = None
         self._windows: dict[_Chain, Window] = {}
-        self._past: set[_Chain] = set()
-        """Those of them that have ended."""
+        self._past: set[_Chain] = set()  # those of them that have ended
         self._pairs = Pairs(me)
-        self._claims: set[int] = set()
-        """The claims whose labels are expected."""
+        self._claims: set[int] = set()  # whose labels are expected
         vault.bind(forget=self._forget)
 
     def _forget(self) -> None:

@@ -133,7 +133,7 @@ class Joining:
             "DELETE FROM key_package WHERE ref = ? RETURNING bucket_seq", (view.ref,)
         ).fetchone()
         # In a group, somebody may have spoken to us since we made the KeyPackage; in a 1:1
-        # conversation nobody has, for the Welcome goes ahead of all else (Client._send_to).
+        # conversation nobody has, for the Welcome goes ahead of all else (rules/sending.py).
         if direct:
             sure = self._cursors.read_so_far()
         self._entering.insert(unit, view.gid, past, sure=sure)

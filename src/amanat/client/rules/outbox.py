@@ -40,7 +40,7 @@ Purpose: TypeAlias = Literal[
     "question",
 ]
 """What a request in the outbox is for. Each has its own answer to a label that is taken
-(Client._is_made_anew), and the type checker sees to that."""
+(rules/sending.py), and the type checker sees to that."""
 
 
 class Outbox:

@@ -50,6 +50,10 @@ class Warnings:
         )
         unit.events.append(Warned(gid, code, detail))
 
+    def warn_of(self, unit: Unit, relay: bytes, code: str, detail: str = "") -> None:
+        """Keep a warning about a relay."""
+        self.warn(unit, None, code, detail, whom=relay)
+
     def doubt_relay(
         self,
         unit: Unit,

@@ -1,0 +1,9 @@
+from amanat.client.events import Event as Event
+from amanat.client.sdk.chat import Chat as Chat
+from amanat.client.sdk.client import Client as Client
+from amanat.client.sdk.views import Contact as Contact
+from amanat.client.sdk.views import Message as Message
+from amanat.client.vault import Unlock as Unlock
+
+__version__: str
+__all__ = ["Chat", "Client", "Contact", "Event", "Message", "Unlock"]

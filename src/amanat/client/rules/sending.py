@@ -1,0 +1,301 @@
+"""Sending: which rows of the outbox may leave now, and what a relay's answer to one means.
+
+A row leaves in the order in which it was put there, is tried again after a longer and longer pause
+where its relay does not take it now, and goes to the recipient's other address where its relay is
+away for long. Only an answer ends it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, assert_never
+
+from msgspec import structs
+
+from amanat.client.claims import SUSPENSE_MS
+from amanat.client.events import StateChanged
+from amanat.client.rules.posting import MAX_SKIPPED
+from amanat.errors import (
+    InviteUsed,
+    LabelTaken,
+    NoSuchDrop,
+    PeerError,
+    RelayUnreachable,
+    Unavailable,
+    UnexpectedReply,
+)
+from amanat.protocol import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amanat.client.conversation import Conversations
+    from amanat.client.invite import Invites
+    from amanat.client.rules.outbox import Purpose
+    from amanat.client.unit import Unit
+    from amanat.client.vault import Vault
+
+
+RETRY_MS = (1_000, 300_000)
+"""First and longest pause before an outbox row that was refused goes out again, in milliseconds."""
+
+FAIL_OVER_MS = 20_000
+"""How long a relay may be away before what waits for it goes to the recipients' other addresses."""
+
+ENDED_TRIES = 3
+"""After so many tries an epoch drop that we had made is taken to have ended, and made again: a
+relay forgets those that nobody has used for long."""
+
+_MAY_GO = (
+    "(row.purpose IN ('claim', 'question') OR NOT (?2 OR EXISTS (SELECT 1 FROM outbox AS claim"
+    " WHERE claim.purpose = 'claim' AND claim.tries = 0)))"
+    " AND NOT (row.purpose = 'cell' AND EXISTS (SELECT 1 FROM outbox AS reply"
+    " WHERE reply.purpose = 'reply' AND reply.about = row.about))"
+    " AND NOT (row.purpose = 'file' AND EXISTS (SELECT 1 FROM outbox AS made"
+    " WHERE made.purpose = 'create' AND made.about = row.about))"
+)
+"""Nothing is said in a 1:1 conversation before the relay has the Welcome into it: who joins finds
+all of it behind the Welcome in their bucket. And nothing is said at all before it is clear
+whether another copy of this vault has said something else under the same keys, if that can be
+known; or, with `?2`, while we wait to know it."""
+
+
+class Row(NamedTuple):
+    """A row of the outbox."""
+
+    id: int
+    relay: bytes
+    request: bytes
+    purpose: Purpose
+    tries: int
+    about: bytes
+    recipient: bytes | None
+
+
+class Lane(NamedTuple):
+    """What is sent to a relay in its order: files by themselves, so that nothing else waits behind
+    them."""
+
+    relay: bytes
+    is_file: bool
+
+
+class Sending:
+    """What leaves one vault."""
+
+    def __init__(
+        self,
+        vault: Vault,
+        conversations: Conversations,
+        invites: Invites,
+    ) -> None:
+        self._read = vault.read
+        self._outbox = conversations.outbox
+        self._conversations = conversations
+        self._invites = invites
+        self._asking = conversations.asking
+        self._rejoining = conversations.rejoining
+        self._suspense_until = 0
+        """Until then what we say waits for a claim to come back to us; in Unix milliseconds."""
+        self._down_since: dict[bytes, int] = {}
+        """Since when relays cannot be reached, in Unix milliseconds."""
+
+    def lanes(self) -> list[Lane]:
+        """All lanes in which something waits, due or not."""
+        rows = self._read.execute("SELECT DISTINCT relay, purpose = 'file' FROM outbox").fetchall()
+        return [Lane(relay, bool(is_file)) for relay, is_file in rows]
+
+    def due(self, lane: Lane, most: int, *, now: int) -> list[Row]:
+        """The rows of a lane that may leave now, in their order."""
+        found = self._read.execute(
+            f"SELECT id, relay, request, purpose, tries, about, recipient"  # noqa: S608
+            f" FROM outbox AS row"
+            f" WHERE relay = ?1 AND due_at <= ?3 AND (purpose = 'file') = ?4 AND {_MAY_GO}"
+            f" ORDER BY id LIMIT ?5",
+            (lane.relay, self.is_in_suspense(now), now, lane.is_file, most),
+        ).fetchall()
+        rows = [Row(*one) for one in found]
+        # What follows a `create` may need it: it goes alone.
+        cut = next((i for i, row in enumerate(rows) if row.purpose == "create"), len(rows))
+        return rows[: max(cut, 1)]
+
+    def next_due(self, lane: Lane, *, now: int) -> int | None:
+        """When the next row of a lane may leave, in Unix milliseconds; None if none waits."""
+        is_in_suspense = self.is_in_suspense(now)
+        (due_at,) = self._read.execute(
+            f"SELECT min(due_at) FROM outbox AS row"  # noqa: S608
+            f" WHERE relay = ?1 AND (purpose = 'file') = ?3 AND {_MAY_GO}",
+            (lane.relay, is_in_suspense, lane.is_file),
+        ).fetchone()
+        if is_in_suspense:
+            return min(due_at or self._suspense_until, self._suspense_until)
+        return None if due_at is None else int(due_at)
+
+    @property
+    def away(self) -> set[bytes]:
+        """The relays that could not be reached when something last had to go there."""
+        return set(self._down_since)
+
+    def is_reached(self, relay: bytes) -> bool:
+        """Note that a relay was reached; whether it could not be before."""
+        return self._down_since.pop(relay, None) is not None
+
+    def is_missed(self, relay: bytes, *, now: int) -> bool:
+        """Note that a relay cannot be reached; whether it could be before."""
+        is_news = relay not in self._down_since
+        self._down_since.setdefault(relay, now)
+        return is_news
+
+    def fail_over(self, unit: Unit, relay: bytes) -> None:
+        """A relay has been away for long: use the recipients' other addresses, unless these cannot
+        be reached either."""
+        down = [each for each in self._down_since if self.is_down(each, now=unit.now)]
+        if relay in down:
+            self._outbox.fail_over(unit, relay, but_not_to=down)
+
+    def is_down(self, relay: bytes, *, now: int) -> bool:
+        """Whether a relay has been away for so long that other addresses are used."""
+        since = self._down_since.get(relay)
+        return since is not None and not 0 <= now - since < FAIL_OVER_MS
+
+    def holds_any(self) -> bool:
+        """Whether anything waits."""
+        return self._read.execute("SELECT 1 FROM outbox").fetchone() is not None
+
+    def is_in_suspense(self, now: int) -> bool:
+        """Whether it is about to be known if another copy of this vault is in use. Never for longer
+        than SUSPENSE_MS, wherever the clock goes."""
+        left = self._suspense_until - now
+        return 0 < left <= SUSPENSE_MS and not self._conversations.claims.is_answered()
+
+    def settle(self, unit: Unit, wave: list[Row], answers: Sequence[object]) -> None:
+        """Take the answers to a wave of outbox rows: done, again later, or never."""
+        for row, answer in zip(wave, answers, strict=True):
+            if isinstance(answer, RelayUnreachable):
+                continue  # not answered: it goes out again over the next link
+            if not self._awaits(unit, row):
+                continue  # it was given up meanwhile, and its number may be another row's
+            if isinstance(answer, LabelTaken) and self._is_made_anew(unit, row):
+                continue
+            if isinstance(answer, Unavailable | NoSuchDrop | UnexpectedReply):
+                # An epoch drop that another member has still to make looks like a wrong token;
+                # a relay in trouble (a damaged store) gives no answer that is one.
+                self._send_later(unit, row, answer.retry_after)
+                if isinstance(answer, NoSuchDrop) and row.tries >= ENDED_TRIES:
+                    self._conversations.epochs.drop_ended(unit, row.about, row.request)
+                continue
+            if isinstance(answer, BaseException) and not isinstance(answer, PeerError):
+                raise answer
+            self._done(unit, row, answer)
+        for gid in {row.about for row in wave if row.purpose in ("cell", "held")}:
+            if not self._conversations.sent.is_saying(gid):
+                unit.events.append(StateChanged(gid))
+
+    @staticmethod
+    def _awaits(unit: Unit, row: Row) -> bool:
+        """Whether the outbox still holds the request that was answered, for the relay that answered
+        or for the recipient's other one."""
+        (found,) = unit.db.execute(
+            "SELECT count(*) FROM outbox WHERE id = ?1 AND ?2 IN (request, other_request)",
+            (row.id, row.request),
+        ).fetchone()
+        return bool(found)
+
+    def _send_later(self, unit: Unit, row: Row, retry_after: float | None) -> None:
+        """A relay does not take a request now: again later, or by way of another address."""
+        pause = min(RETRY_MS[0] << min(row.tries, 16), RETRY_MS[1])
+        wait = max(pause, int(1000 * (retry_after or 0)))
+        unit.db.execute(
+            "UPDATE outbox SET due_at = ?, tries = tries + 1 WHERE id = ?",
+            (unit.now + wait, row.id),
+        )
+        if wait >= FAIL_OVER_MS:
+            self._outbox.fail_over(unit, row.relay, row=row.id)
+
+    def _is_made_anew(self, unit: Unit, row: Row) -> bool:
+        """A relay says that a label is taken. Whether that is seen to: else `_done` knows what it
+        means. Whatever it was for leaves under another label, from here or from whoever needs it;
+        no cell leaves under the same one again and again without the person being told.
+        """
+        talk = self._conversations
+        match row.purpose:
+            case "cell" | "commit" | "handed":
+                if row.recipient is not None:
+                    # Nobody but we can have taken it: ask whether a copy of this vault has.
+                    if talk.claims.question(unit):
+                        self._suspense_until = unit.now + SUSPENSE_MS
+                    if talk.saying.seal_again(unit, row.id, row.about, row.recipient):
+                        return True
+                elif not self._is_labelled_again(unit, row):
+                    unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
+                    return True  # of an epoch that nobody reads any more
+                if row.tries == MAX_SKIPPED:
+                    self._conversations.warnings.warn_of(
+                        unit, row.relay, LabelTaken.code, f"of each label of a {row.purpose}"
+                    )
+                self._send_later(unit, row, None)
+                return True
+            case "held":
+                # Its notice names the label. Those who miss it ask, and it is held anew for them.
+                unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
+                self._conversations.warnings.warn_of(
+                    unit, row.relay, LabelTaken.code, "of a held word, which is held anew"
+                )
+                return True
+            case "file":
+                # A Welcome's is appended again when `repeats` says so; help is asked for anew.
+                unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
+                self._conversations.warnings.warn_of(
+                    unit, row.relay, LabelTaken.code, "of a file, which is sent again later"
+                )
+                return True
+            case "ask":
+                return row.recipient is not None and self._asking.ask_again(
+                    unit, row.id, row.about, row.recipient
+                )
+            case "claim" | "question" | "help" | "knock" | "reply" | "create":
+                return False
+            case _:
+                assert_never(row.purpose)
+
+    def _is_labelled_again(self, unit: Unit, row: Row) -> bool:
+        """Seal a cell of an epoch drop under another label, drawn at random; False if the drop is
+        read no more."""
+        request = wire.decode_request(row.request)
+        if not isinstance(request, wire.Append):
+            return False
+        places = [one.place for one in self._rejoining.tries() if one.gid == row.about]
+        places += self._conversations.epochs.epoch_places(row.about)
+        place = next((one for one in places if one.drop.drop_id == request.drop_id), None)
+        if place is None:
+            return False
+        again = structs.replace(request, cell=place.seal(place.open(request.cell)))
+        unit.db.execute("UPDATE outbox SET request = ? WHERE id = ?", (wire.encode(again), row.id))
+        return True
+
+    def _done(self, unit: Unit, row: Row, answer: object) -> None:
+        """A relay has taken a request or refused it for good."""
+        unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
+        if row.purpose == "claim" and isinstance(answer, wire.Appended | LabelTaken):
+            self._suspense_until = unit.now + SUSPENSE_MS  # until we have read what is there
+        if isinstance(answer, LabelTaken) and row.purpose in ("claim", "question"):
+            self._conversations.claims.refused(unit)
+        elif isinstance(answer, LabelTaken) and row.purpose in ("ask", "help"):
+            pass  # as many of our askings rest there as there are labels; or it is answered already
+        elif isinstance(answer, LabelTaken) and row.purpose == "knock":
+            self._conversations.warnings.warn(unit, None, InviteUsed.code, "")
+            self._invites.withdraw_knock(unit, row.about)
+        elif isinstance(answer, PeerError):
+            self._conversations.warnings.warn(
+                unit, None, answer.code, f"a {row.purpose} was refused"
+            )
+            if row.purpose == "commit":
+                self._conversations.commits.give_up_attempt(unit, row.about)
+            elif row.purpose in ("knock", "reply", "file"):
+                self._conversations.repeats.end(unit, row.about)  # it would be refused again
+        elif isinstance(answer, wire.Created) and row.about is not None:
+            self._conversations.repeats.made(unit, row.about, answer.head)
+        elif row.purpose == "commit":
+            self._conversations.roster.look_soon(unit, row.about, at=unit.now)
+        elif isinstance(answer, wire.Appended) and row.recipient is not None:
+            request = wire.decode_request(row.request)
+            if isinstance(request, wire.Append):
+                self._outbox.saw(unit, row.recipient, request.drop_id, answer.seq, answer.digest)

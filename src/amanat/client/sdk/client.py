@@ -1,0 +1,416 @@
+"""The client: a person's side of Amanat, as programs use it.
+
+    async with Client.open(directory, Unlock(passphrase="...")) as client:
+        print(client.invite())
+        async for event in client.events():
+            ...
+
+It puts the parts of the shell together; each of them owns its tasks, and the rules own the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Self
+
+from amanat import mls
+from amanat.client import profile, vault
+from amanat.client.events import TextArrived
+from amanat.client.invite import LIFE_S, from_link, to_link
+from amanat.client.parts import Parts, assemble, store_delta
+from amanat.client.places import Places
+from amanat.client.routes import Routes
+from amanat.client.sdk.chat import Chat
+from amanat.client.sdk.offers import Offers
+from amanat.client.sdk.reading import Reading
+from amanat.client.sdk.standing import Standing
+from amanat.client.sdk.together import Together
+from amanat.client.shell.agenda import Agenda
+from amanat.client.shell.buckets import Buckets
+from amanat.client.shell.drawing import draw_first
+from amanat.client.shell.exits import Exits
+from amanat.client.shell.fetches import Fetches
+from amanat.client.shell.hopping import Hopping
+from amanat.client.shell.kept_places import KeptPlaces
+from amanat.client.shell.looks import Looks
+from amanat.client.shell.pausing import Pausing
+from amanat.client.shell.runtime import Runtime
+from amanat.client.shell.sender import Sender
+from amanat.client.shell.watch import Watch
+from amanat.client.surroundings import MACHINE, Surroundings
+from amanat.errors import Overrun
+from amanat.protocol.descriptor import parse_address
+from amanat.protocol.identity import check_name
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
+
+    from amanat.client.events import Event
+    from amanat.client.feed import Feed
+    from amanat.client.sdk.views import (
+        Contact,
+        ConversationView,
+        Found,
+        Message,
+        OpenInvite,
+        Status,
+        Summary,
+    )
+    from amanat.client.unit import Unit
+    from amanat.client.vault import Unlock, Vault
+
+
+FORMER_WAIT_S = 3.0
+"""Longest `caught_up` waits for the relay of a home that was left, in seconds: it may never answer
+again."""
+
+
+class Client:
+    """An open profile. Use as an async context manager, or call `start` and `close`."""
+
+    def __init__(self, parts: Parts, around: Surroundings = MACHINE) -> None:
+        run = self._run = Runtime(parts, around)
+        self._vault = parts.vault
+        self._me = parts.me
+        self._conversations = parts.conversations
+        self._invites = parts.invites
+        self._unit = run.unit
+        kept = KeptPlaces(run)
+
+        def learn(relay: bytes, order: bytes) -> None:
+            self.watch.learn_move(relay, order)  # the watch stands on these routes
+
+        routes = self._routes = Routes(
+            parts.me.homes,
+            profile.read_hop(parts.vault),
+            kept,
+            period_s=profile.read_period(parts.vault),
+            somebody=parts.conversations.roster.relay_of_somebody,
+            clock=lambda: run.now() / 1000,
+            allows=parts.homes.allows,
+            learn=learn,
+        )
+        routes.moved |= parts.moves.destinations(now=run.now())
+        pausing = Pausing(run)
+        Sender(run, routes, pausing)
+        self._looks = Looks(run, routes, pausing)
+        self._buckets = Buckets(run, routes, pausing)
+        self._fetches = Fetches(run, routes, pausing)
+        self._agenda = Agenda(run, routes, self._buckets)
+        self.hopping = Hopping(run, routes, kept)
+        """How relays are asked."""
+        self.home = Exits(run, routes, kept, self.hopping, self._agenda, self._buckets)
+        """Where this person is at home."""
+        self.watch = Watch(run, routes, self.home)
+        """What our relays' ledgers and notices say."""
+        self._reading = Reading(run)
+        self._standing = Standing(run, routes, self._buckets, self._reading)
+        self.offers = Offers(run, self._reading)
+        """The groups that contacts ask us into."""
+
+    @classmethod
+    async def create(
+        cls,
+        directory: Path,
+        unlock: Unlock,
+        *,
+        name: str,
+        relay: str,
+        access: bytes = b"",
+        fallback: str = "",
+        fallback_access: bytes = b"",
+        around: Surroundings = MACHINE,
+    ) -> Self:
+        """Make a new person in `directory`, at home on a relay, and open the profile.
+
+        `relay` is an address such as `amanat://HOST:PORT/#KEY`, `access` the relay's access code if
+        it has one; `fallback` is another relay, where they can be reached while the first is away.
+        Raises BadArgument, BrokenAddress, ProfileExists, RelayUnreachable, RelayKeyChanged,
+        BrokenDescriptor or NoAccess; nothing is left behind then.
+        """
+        name = check_name(name)
+        first = parse_address(relay)
+        other = parse_address(fallback) if fallback else None
+        homes = await draw_first(first, access, other, fallback_access, around)
+        home, second = homes[0], homes[1] if fallback else None
+
+        def fill(unit: Unit, new: Vault) -> None:
+            engine = mls.Engine(lambda _key: None)
+            places = Places(new)
+            home.begin(unit, places)
+            profile.write(unit, engine, name=name, home=home.home)
+            if second is not None:
+                second.begin(unit, places)
+                profile.write_home(unit, "fallback", second.home)
+            store_delta(unit, engine)
+
+        vault.create(directory, unlock, fill, now=around.now(), driver=around.driver)
+        return cls.open(directory, unlock, around)
+
+    @classmethod
+    def open(cls, directory: Path, unlock: Unlock, around: Surroundings = MACHINE) -> Self:
+        """Open a profile; nothing is sent or read before `start`.
+
+        Raises NoProfile, ProfileInUse, WrongPassphrase, VaultTooNew, VaultTooOld or VaultDamaged.
+        """
+        opened = vault.open_vault(directory, unlock, around.driver)
+        try:
+            with vault.naming_faults(directory):
+                return cls(assemble(opened), around)
+        except BaseException:
+            opened.close()
+            raise
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def start(self) -> None:
+        """Begin to send and to read, in the background."""
+        self._agenda.begin_clock(self._run.now())
+        with self._unit() as unit:
+            self._conversations.claims.begin(unit)
+        self._buckets.begin()
+        self._agenda.begin()
+        self.hopping.begin()
+        self.watch.begin()
+        self.home.begin_following()
+
+    async def stop(self) -> None:
+        """Do nothing more: what is under way is broken off, and nothing is written or sent."""
+        self._routes.close()
+        await self._run.stop()
+
+    async def close(self) -> None:
+        """Stop, and let other processes have the profile. What was not sent stays to be sent."""
+        await self.stop()
+        if self._run.failure is None and self._run.parts.cursors.has_passed:
+            with self._vault.unit(now=self._run.now()):
+                pass  # writes how far other people's cells were read
+        self._vault.close()
+        self._run.end_feeds()
+
+    def events(self) -> AsyncIterator[Event]:
+        """What happens from this call on. Ends when the client is closed.
+
+        Whoever does not take what happens loses it: after feed.MAX_EVENTS that nobody took, it
+        raises Overrun, and the program reads anew what it shows. Raises what stopped the client, if
+        anything did.
+        """
+        return self._drain(self._run.feed())
+
+    async def _drain(self, feed: Feed[Event]) -> AsyncIterator[Event]:
+        while (event := await feed.get()) is not None:
+            yield event
+        self._run.raise_failure()
+
+    async def flushed(self) -> None:
+        """Wait until every relay has taken or refused what is due, and no Commit is undecided.
+
+        What a relay has refused for now stays to be sent; `status().outbox` counts it.
+        """
+        while self._is_waiting():
+            await self._run.changed()
+
+    def _is_waiting(self) -> bool:
+        """Whether something is on its way, but to a relay that we have left and that is away."""
+        away = {home.relay for home in self._me.former if self._buckets.is_away(home)}
+        gone = self._run.parts.homes.relays_left() & (away | self._run.parts.sending.away)
+        rows = self._vault.read.execute(
+            "SELECT DISTINCT relay FROM outbox WHERE tries = 0"
+        ).fetchall()
+        tried = self._vault.read.execute("SELECT gid FROM attempt").fetchall()
+        relays = {row[0] for row in rows}
+        relays |= {self._conversations.roster.group(gid).policy.relay.key for (gid,) in tried}
+        return bool(relays - gone)
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether the own bucket has been read to its end since the client was started."""
+        return self._buckets.is_read.is_set()
+
+    async def heard_of_former(self) -> None:
+        """Wait until of every home that was left the bucket is read, or its relay known to be
+        away."""
+        await self._buckets.heard_of_former()
+
+    async def caught_up(self) -> None:
+        """Wait until the own bucket, and what it points to, has been read to its end once; where
+        requests are covered, what it points to takes its time."""
+        await self._buckets.is_read.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FORMER_WAIT_S):
+                await self._buckets.heard_of_former()
+        if self._routes.period_s:
+            return
+        while (
+            self._looks.looking
+            or self._vault.read.execute(
+                "SELECT 1 FROM conversation WHERE look_due_at <= ?"
+                " AND state IN ('active', 'leaving')"
+                " UNION ALL SELECT 1 FROM meta WHERE key = 'again'",
+                (self._run.now(),),
+            ).fetchone()
+            or self._fetches.awaited()
+        ):
+            await self._run.changed()
+
+    # People
+
+    def invite(self, life_s: int = LIFE_S) -> str:
+        """The link of a new invite, good for one person and for so many seconds; no server is
+        asked. Raises BadArgument."""
+        with self._unit() as unit:
+            return to_link(self._invites.make(unit, life_s))
+
+    def withdraw_invite(self, invite: str) -> None:
+        """Let nobody use an invite any more, by its id. Raises UnknownInvite or AmbiguousName."""
+        with self._unit() as unit:
+            self._invites.withdraw(unit, invite)
+
+    def accept(self, link: str, greeting: str = "") -> str:
+        """Knock on an invite; the name of the inviter. The contact exists once they answered.
+
+        Raises BrokenInvite, OwnInvite, InviteExpired, InviteUsed (by ourselves, earlier) or
+        BadArgument.
+        """
+        invite = from_link(link)
+        with self._unit() as unit:
+            self._invites.knock(unit, invite, greeting)
+        return invite.name
+
+    # Conversations
+
+    def create_group(self, name: str, people: Sequence[str] = ()) -> ConversationView:
+        """Start a group with contacts, ourselves its admin.
+
+        Raises BadArgument, UnknownContact, AmbiguousName or GroupTooLarge.
+        """
+        contacts = [self._reading.contact(person) for person in people]
+        with self._unit() as unit:
+            gid = self._conversations.entering.create_group(unit, name, people=len(contacts) + 1)
+            self._conversations.wishes.add(unit, gid, [c.identity for c in contacts])
+        return self._reading.view(gid)
+
+    def mark_read(self, gid: bytes | None = None) -> None:
+        """Everything kept so far, of one conversation or of all, is read."""
+        with self._unit() as unit:
+            self._conversations.history.mark_read(unit, gid)
+
+    # This program
+
+    def check_vault(self) -> str:
+        """What is damaged in the vault's pages, in SQLite's words; empty if nothing is."""
+        return self._vault.damage()
+
+    def traffic(self) -> tuple[int, int]:
+        """(bytes sent, bytes received) since the client was opened: WebSocket payload."""
+        return self._routes.sent_bytes, self._routes.received_bytes
+
+    def clear_warnings(self) -> None:
+        """Forget the warnings the person has seen."""
+        with self._unit() as unit:
+            unit.db.execute("DELETE FROM warning")
+
+    def invites(self) -> list[OpenInvite]:
+        """The invites that can still be used, the oldest first."""
+        return self._standing.invites()
+
+    def contacts(self) -> list[Contact]:
+        """Everyone we can write to, by name."""
+        return self._reading.contacts()
+
+    def contact(self, name: str) -> Contact:
+        """The contact of an id, or of a name that is no id. Raises UnknownContact or
+        AmbiguousName."""
+        return self._reading.contact(name)
+
+    def chat(self, which: bytes | str) -> Chat:
+        """A conversation by its gid, or as `conversation` finds it by a name or an id. Raises
+        UnknownConversation or AmbiguousName."""
+        gid = which if isinstance(which, bytes) else self._reading.conversation(which).gid
+        return Chat(self._run, self._reading, gid)
+
+    def together(self) -> Together:
+        """Several things to do as one: all of them become durable, or none."""
+        return Together(self._run, self._reading)
+
+    def now(self) -> int:
+        """The time of this client, in Unix milliseconds."""
+        return self._run.now()
+
+    def conversations(self) -> list[ConversationView]:
+        """All conversations, groups and 1:1, in the order they began."""
+        return self._reading.conversations()
+
+    def conversation(self, name: str) -> ConversationView:
+        """The conversation of an id, its own or a contact's, else of a contact's name, else of a
+        group's name. Raises UnknownConversation or AmbiguousName."""
+        return self._reading.conversation(name)
+
+    def group(self, name: str) -> ConversationView:
+        """The group of an id, or of a name that is no id. Raises UnknownConversation,
+        AmbiguousName, or NotAMember for a conversation of two."""
+        return self._reading.group(name)
+
+    def summaries(self) -> list[Summary]:
+        """The lines of all conversations, in the order they began."""
+        return self._reading.summaries()
+
+    def search(
+        self, words: str, *, gid: bytes | None = None, before: int | None = None, many: int = 50
+    ) -> list[Found]:
+        """The messages that hold all of these words, or words that begin with the last of them,
+        the last to arrive first; of one conversation or of all. With `before`, only rows below it;
+        at most `many` (search.MAX_FOUND). Raises BadArgument where there is no word."""
+        return self._reading.search(words, gid=gid, before=before, many=many)
+
+    def unread(
+        self, gid: bytes | None = None, *, everything: bool = False
+    ) -> list[tuple[Message, ConversationView]]:
+        """What was not marked as read, of one conversation or of all; own texts are left out.
+
+        With `everything`, all texts. Each conversation in its order.
+        """
+        return self._reading.unread(gid, everything=everything)
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """What others have said and was not marked as read, and then what they say, in the order
+        in which it came; each is marked as read when the body of the loop has ended.
+
+        So nothing is left out if the program ends in between: what was under way comes again.
+        Ends when the client is closed. Raises what stopped the client, if anything did.
+        """
+        feed = self._run.feed()
+        while True:
+            for message in sorted((one for one, _ in self.unread()), key=lambda one: one.row):
+                if not message.is_deleted:
+                    yield message
+                message.seen()
+            try:
+                event = await feed.get()
+                while event is not None and not isinstance(event, TextArrived):
+                    event = await feed.get()
+            except Overrun:  # the vault has it all
+                feed = self._run.feed()
+                continue
+            if event is None:
+                self._run.raise_failure()
+                return
+
+    def status(self) -> Status:
+        """Where things stand."""
+        return self._standing.status()
+
+    async def changed(self) -> None:
+        """Wait until something may have changed, at most a tick."""
+        await self._run.changed()
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What has stopped the client, if anything has."""
+        return self._run.failure

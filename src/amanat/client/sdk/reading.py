@@ -1,0 +1,345 @@
+"""Reading: what the vault holds, as programs see it."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING, TypeVar
+
+from amanat.client import rights, search, vault
+from amanat.client.desk import Desk
+from amanat.client.holding import DEPOSIT, HOLD
+from amanat.client.people import Known, Names, People
+from amanat.client.sdk.views import (
+    Contact,
+    ConversationView,
+    Found,
+    Message,
+    Quote,
+    Stretch,
+    Summary,
+)
+from amanat.client.sdk.writing import Writing
+from amanat.client.transcript import Transcript
+from amanat.errors import AmbiguousName, NotAMember, UnknownContact, UnknownConversation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from amanat.client.desk import Line
+    from amanat.client.shell.runtime import Runtime
+    from amanat.client.transcript import Entry, Scroll
+
+T = TypeVar("T")
+
+
+class Reading:
+    """Reads one vault for its programs; nothing here changes it."""
+
+    def __init__(self, run: Runtime) -> None:
+        parts = run.parts
+        self._read = parts.vault.read
+        self._me = parts.me
+        self._conversations = parts.conversations
+        self._history = parts.conversations.history
+        self._people = People(parts.vault, self._me.identity, self._me.name)
+        self._search = search.Search(parts.vault)
+        self._places = parts.places
+        self._now = run.now
+        self.desk = Desk(parts.vault, self._me.identity)
+        self.transcript = Transcript(parts.vault, self._me.identity)
+        self.writing = Writing(run, self.transcript)
+
+    def contacts(self) -> list[Contact]:
+        """Everyone we can write to, by name."""
+        rows = self._read.execute(
+            "SELECT name, identity, conversation, verified, blocked FROM contact ORDER BY name"
+        ).fetchall()
+        return [
+            Contact(
+                id=vault.fingerprint(identity),
+                name=name,
+                identity=identity,
+                conversation=gid,
+                is_verified=bool(verified),
+                is_blocked=bool(blocked),
+                writing=self.writing,
+            )
+            for name, identity, gid, verified, blocked in rows
+        ]
+
+    def contact(self, name: str) -> Contact:
+        """The contact of an id, or of a name that is no id. Raises UnknownContact or
+        AmbiguousName."""
+        contacts, wanted = self.contacts(), typed(name)
+        found = [c for c in contacts if c.id == wanted]
+        return pick(found or [c for c in contacts if typed(c.name) == wanted], name, UnknownContact)
+
+    def conversations(self) -> list[ConversationView]:
+        """All conversations, groups and 1:1, in the order they began."""
+        rows = self._read.execute("SELECT gid, state FROM conversation ORDER BY rowid").fetchall()
+        return [self._view(gid, state) for gid, state in rows]
+
+    def conversation(self, name: str) -> ConversationView:
+        """The conversation of an id, its own or a contact's, else of a contact's name, else of a
+        group's name: no group catches what is meant for a person, whatever it is called.
+
+        Raises UnknownConversation or AmbiguousName.
+        """
+        views, wanted = self.conversations(), typed(name)
+        people = {c.conversation for c in self.contacts() if c.id == wanted}
+        return _first(
+            name,
+            [c for c in views if c.gid in people],
+            [c for c in views if c.id == wanted],
+            [c for c in views if c.is_direct and typed(c.name) == wanted],
+            [c for c in views if not c.is_direct and typed(c.name) == wanted],
+        )
+
+    def group(self, name: str) -> ConversationView:
+        """The group of an id, or of a name that is no id.
+
+        Raises UnknownConversation, AmbiguousName, or NotAMember for a conversation of two.
+        """
+        views, wanted = self.conversations(), typed(name)
+        groups = [c for c in views if not c.is_direct]
+        ranks = (
+            [c for c in groups if c.id == wanted],
+            [c for c in groups if typed(c.name) == wanted],
+        )
+        if not any(ranks) and self.conversation(name).is_direct:
+            raise NotAMember("this is a conversation of two, not a group")
+        return _first(name, *ranks)
+
+    def view(self, gid: bytes) -> ConversationView:
+        """A conversation by its gid. Raises UnknownConversation."""
+        row = self._read.execute("SELECT state FROM conversation WHERE gid = ?", (gid,)).fetchone()
+        if row is None:
+            raise UnknownConversation
+        return self._view(gid, row[0])
+
+    def address(self, relay: bytes) -> str:
+        """The address of a relay, as people read it."""
+        return str(self._places.address(relay, now=self._now()))
+
+    def _view(self, gid: bytes, state: str) -> ConversationView:
+        group = self._conversations.roster.group(gid)
+        names = self.names(gid)
+        policy = group.policy
+        direct = [identity for identity in policy.direct if identity != self._me.identity]
+        outbound_regions = self._conversations.roster.outbound_regions(gid)
+        is_held = self._conversations.roster.is_held(gid)
+        return ConversationView(
+            id=vault.fingerprint(gid),
+            gid=gid,
+            name=self.title(gid, names),
+            is_direct=bool(direct),
+            state=state,
+            people=sorted(names[identity] for identity in group.identities),
+            admins=sorted(names[i] for i in rights.admins(policy, group.people)),
+            roles={
+                "may_add": policy.may_add,
+                "may_remove": policy.may_remove,
+                "may_rename": policy.may_rename,
+            },
+            region=policy.region,
+            inbound_region=policy.region if group.is_large else self._me.home.region,
+            outbound_regions=outbound_regions,
+            outbound=HOLD if is_held else DEPOSIT,
+            outbound_why=self._why_outbound(outbound_regions, is_held=is_held),
+            held_by=sorted(
+                names[who] for who in self._conversations.holding.holders(gid) if who in names
+            ),
+            relay=self.address(policy.relay.key),
+            epoch=group.view.epoch,
+            suite=group.view.suite,
+            timer=self._history.timer(gid),
+            hidden=self._history.hidden(gid),
+            added_by=names[by] if (by := self._conversations.roster.added_by(gid)) else "",
+        )
+
+    def _why_outbound(self, outbound_regions: list[str], *, is_held: bool) -> str:
+        """Where what we say in a conversation rests, and why, in words."""
+        by = self._conversations.holding.outbound().by
+        regions = ", ".join(outbound_regions) or self._me.home.region
+        why = {
+            "": f"what you say rests with the others, in {regions}",
+            "person": f"you hold what you say: it rests in {regions} only, and is fetched there",
+            "relay": f"your relay holds what you say: it rests in {regions} only, and is fetched",
+        }[by]
+        if by and not is_held:
+            why = f"nothing has to be held: all of it rests in {regions} anyway"
+        return why
+
+    def names(self, gid: bytes, known: Known | None = None) -> Names:
+        """What to call the people of a conversation, present and past."""
+        return self._people.of(gid, self._conversations.roster.group(gid).people, known)
+
+    def title(self, gid: bytes, names: Names) -> str:
+        """What a conversation is called: a group by its name, one of two by the other's."""
+        policy = self._conversations.roster.group(gid).policy
+        others = [identity for identity in policy.direct if identity != self._me.identity]
+        return names[others[0]] if others else policy.name
+
+    def names_of(self, identities: Iterable[bytes]) -> list[str]:
+        """What to call people of any of our conversations."""
+        wanted, names = set(identities), dict[bytes, str]()
+        for view in self.conversations() if wanted else ():
+            names |= self.names(view.gid)
+        return sorted(names.get(one, vault.fingerprint(one)) for one in wanted)
+
+    def member(self, gid: bytes, person: str) -> bytes:
+        """The identity of a member by the name the person sees, contact or not."""
+        identities = self._conversations.roster.group(gid).identities
+        names, wanted = self.names(gid), typed(person)
+        found = [i for i in identities if vault.fingerprint(i) == wanted]
+        return pick(
+            found or [i for i in identities if typed(names[i]) == wanted], person, UnknownContact
+        )
+
+    # Messages
+
+    def shown(self, gid: bytes, entries: Iterable[Entry]) -> list[Message]:
+        """Entries of one conversation as a person sees them."""
+        names, is_saying = self.names(gid), self._conversations.sent.is_saying(gid)
+        return [self._message(entry, names, is_saying=is_saying) for entry in entries]
+
+    def _message(self, entry: Entry, names: Names, *, is_saying: bool) -> Message:
+        is_own = entry.identity == self._me.identity
+        quote = entry.quote
+        return Message(
+            row=entry.row,
+            gid=entry.gid,
+            id=entry.id.hex(),
+            sender=names[entry.identity],
+            is_own=is_own,
+            text=entry.text or "",
+            reply_to=quote
+            and Quote(
+                id=quote.id.hex(),
+                sender=names[quote.identity] if quote.identity else "",
+                text=quote.text or "",
+            ),
+            is_edited=entry.is_edited,
+            is_deleted=entry.text is None,
+            reactions={names[identity]: emoji for identity, emoji in entry.reactions.items()},
+            sent_at=entry.sent_at,
+            kept_at=entry.kept_at,
+            expires_at=entry.expires_at,
+            state=entry.state(is_saying=is_saying) if is_own else "",
+            position=entry.position,
+            writing=self.writing,
+        )
+
+    def messages(self, gid: bytes, *, after: int = 0) -> list[Message]:
+        """The texts of a conversation in its order; only rows above `after`."""
+        return self.shown(gid, self.transcript.everything(gid, after=after))
+
+    def history(self, gid: bytes, where: Scroll, *, many: int = 30) -> Stretch:
+        """A part of a conversation, at most `many` messages (transcript.MAX_STRETCH).
+
+        Raises UnknownConversation, UnknownMessage, AmbiguousName or BadArgument.
+        """
+        part = self.transcript.part(gid, where, many=many)
+        return Stretch(self.shown(gid, part.entries), part.before, part.total)
+
+    def search(
+        self, words: str, *, gid: bytes | None = None, before: int | None = None, many: int = 50
+    ) -> list[Found]:
+        """The messages that hold all of these words, or words that begin with the last of them,
+        the last to arrive first; of one conversation or of all. With `before`, only rows below it;
+        at most `many` (search.MAX_FOUND).
+
+        Raises BadArgument where there is no word.
+        """
+        rows = self._search.find(words, gid=gid, before=before, many=many)
+        known, saying = self._people.known(), self._conversations.sent.saying()
+        found = self.transcript.entries(None, [row for _, row in rows])
+        found.sort(key=lambda entry: -entry.row)
+        return [
+            Found(
+                self._message(one, self.names(one.gid, known), is_saying=one.gid in saying),
+                search.marks(one.text or "", words),
+            )
+            for one in found
+        ]
+
+    def unread(
+        self, gid: bytes | None = None, *, everything: bool = False
+    ) -> list[tuple[Message, ConversationView]]:
+        """What was not marked as read, of one conversation or of all; own texts are left out.
+
+        With `everything`, all texts. Each conversation in its order.
+        """
+        found: list[tuple[Message, ConversationView]] = []
+        for line in self.desk.lines(gid):
+            if not (everything or line.unread):
+                continue
+            view = self._view(line.gid, line.state)
+            if everything:
+                messages = self.messages(line.gid)
+            else:
+                rows = self.transcript.unread_rows(line.gid)
+                messages = self.shown(line.gid, self.transcript.entries(line.gid, rows))
+            found += [(message, view) for message in messages]
+        return found
+
+    # The list of conversations
+
+    def summaries(self) -> list[Summary]:
+        """The lines of all conversations, in the order they began."""
+        return self._summaries(self.desk.lines())
+
+    def summary(self, gid: bytes) -> Summary:
+        """The line of a conversation. Raises UnknownConversation."""
+        return self._summaries([self.desk.line(gid)])[0]
+
+    def _summaries(self, lines: Sequence[Line]) -> list[Summary]:
+        known, saying = self._people.known(), self._conversations.sent.saying()
+        rows = [line.last for line in lines if line.last is not None]
+        last = {entry.gid: entry for entry in self.transcript.entries(None, rows)}
+        found = []
+        for line in lines:
+            names, entry = self.names(line.gid, known), last.get(line.gid)
+            found.append(
+                Summary(
+                    gid=line.gid,
+                    id=vault.fingerprint(line.gid),
+                    name=self.title(line.gid, names),
+                    is_direct=bool(self._conversations.roster.group(line.gid).policy.direct),
+                    state=line.state,
+                    is_verified=line.is_verified,
+                    is_blocked=line.is_blocked,
+                    last=entry and self._message(entry, names, is_saying=line.gid in saying),
+                    unread=line.unread,
+                    draft=line.draft,
+                    draft_reply_to=line.reply_to.hex() if line.reply_to else "",
+                    pinned_at=line.pinned_at,
+                    muted_until=line.muted_until,
+                    is_archived=line.is_archived,
+                )
+            )
+        return found
+
+
+def typed(name: str) -> str:
+    """A name however it was typed, or copied from where it was shown: in one form (NFC), without
+    the marks of isolation that no name holds."""
+    return unicodedata.normalize("NFC", name.replace("\u2068", "").replace("\u2069", "").strip())
+
+
+def _first(name: str, *ranks: list[ConversationView]) -> ConversationView:
+    """The conversation in the first of these that holds any: one that we are in, if there is one.
+
+    Raises UnknownConversation or AmbiguousName.
+    """
+    found = next((rank for rank in ranks if rank), [])
+    return pick([c for c in found if c.is_live] or found, name, UnknownConversation)
+
+
+def pick(found: list[T], name: str, missing: type[UnknownContact | UnknownConversation]) -> T:
+    """The only one that was found. Raises what is `missing`, or AmbiguousName."""
+    if not found:
+        raise missing(name)
+    if len(found) > 1:
+        raise AmbiguousName(name)
+    return found[0]

@@ -1,0 +1,94 @@
+"""Writing: what programs change of messages and contacts, for the objects that stand for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amanat.client.events import PersonChanged, SummaryChanged
+from amanat.protocol import identity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amanat.client.shell.runtime import Runtime
+    from amanat.client.transcript import Transcript
+    from amanat.client.unit import Unit
+
+
+class Writing:
+    """Writes into one vault."""
+
+    def __init__(self, run: Runtime, transcript: Transcript) -> None:
+        self._unit = run.unit
+        self._me = run.parts.me
+        self._conversations = run.parts.conversations
+        self._history = run.parts.conversations.history
+        self._transcript = transcript
+
+    def send(self, gid: bytes, text: str, *, reply_to: str = "") -> int:
+        """Say a text; its row. Raises like `Chat.send`."""
+        with self._unit() as unit:
+            return self.send_in(unit, gid, text, reply_to=reply_to)
+
+    def send_in(self, unit: Unit, gid: bytes, text: str, *, reply_to: str = "") -> int:
+        """The same as a part of a unit of work."""
+        answered = self._transcript.find(gid, reply_to) if reply_to else None
+        return self._conversations.saying.send_text(unit, gid, text, reply_to=answered)
+
+    def edit(self, gid: bytes, message: str, text: str) -> None:
+        """Give a text of ours other words. Raises like `Chat.edit`."""
+        with self._unit() as unit:
+            target = self._transcript.find(gid, message)
+            self._conversations.saying.edit(unit, gid, target, text)
+
+    def react(self, gid: bytes, message: str, emoji: str) -> None:
+        """React to a text. Raises like `Chat.react`."""
+        with self._unit() as unit:
+            self.react_in(unit, gid, message, emoji)
+
+    def react_in(self, unit: Unit, gid: bytes, message: str, emoji: str) -> None:
+        """The same as a part of a unit of work."""
+        target = self._transcript.find(gid, message)
+        self._conversations.saying.react(unit, gid, target, emoji)
+
+    def delete(self, gid: bytes, messages: Sequence[str], *, for_everyone: bool) -> None:
+        """Delete texts. Raises like `Chat.delete`."""
+        with self._unit() as unit:
+            targets = [self._transcript.find(gid, one) for one in messages]
+            if for_everyone:
+                self._conversations.saying.delete(unit, gid, targets)
+            else:
+                for target in targets:
+                    self._history.forget(unit, gid, target)
+                unit.events.append(SummaryChanged(gid))
+
+    def seen(self, gid: bytes, row: int) -> None:
+        """What came to a conversation up to this row is read."""
+        with self._unit() as unit:
+            self.seen_in(unit, gid, row)
+
+    def seen_in(self, unit: Unit, gid: bytes, row: int) -> None:
+        """The same as a part of a unit of work."""
+        self._history.mark_read(unit, gid, row)
+
+    def safety_number(self, person: bytes) -> str:
+        """The number to compare with a person, by their identity."""
+        return identity.safety_number(self._me.identity, person)
+
+    def set_verified(self, person: bytes, *, is_verified: bool) -> None:
+        """Keep whether the safety number was compared."""
+        with self._unit() as unit:
+            unit.db.execute(
+                "UPDATE contact SET verified = ? WHERE identity = ?", (is_verified, person)
+            )
+            unit.events.append(PersonChanged(person))
+
+    def set_blocked(self, person: bytes, *, is_blocked: bool) -> None:
+        """Hear nothing more of a contact, or hear them again from now on."""
+        with self._unit() as unit:
+            if is_blocked:
+                self._conversations.wishes.block(unit, person)
+            else:
+                self._history.set_blocked(unit, person, is_blocked=False)
+                self._conversations.addresses.tell_unblocked(unit, person)
+            unit.events.append(PersonChanged(person))

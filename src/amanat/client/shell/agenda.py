@@ -1,0 +1,175 @@
+"""The agenda: what is due at a time is looked for with each tick, and done."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from amanat.client import profile
+from amanat.client.invite import ASIDE_MS
+from amanat.client.rules.asking import ASK_MS
+from amanat.errors import DiskFull
+
+if TYPE_CHECKING:
+    from amanat.client.routes import Routes
+    from amanat.client.shell.buckets import Buckets
+    from amanat.client.shell.runtime import Runtime
+
+
+WRITE_EVERY_MS = 5_000
+"""How often it is written how far other people's cells were read: what is not is read again."""
+
+EXPIRE_EVERY_MS = 3_600_000
+"""How often what was kept long enough is looked for."""
+
+
+class Agenda:
+    """The agenda of one client."""
+
+    def __init__(self, run: Runtime, routes: Routes, buckets: Buckets) -> None:
+        self._run = run
+        self._vault = run.parts.vault
+        self._read = run.parts.vault.read
+        self._now = run.now
+        self._unit = run.unit
+        self._spawn = run.spawn
+        self._begin_due = run.begin_due
+        self._me = run.parts.me
+        self._places = run.parts.places
+        self._cursors = run.parts.cursors
+        self._chains = run.parts.chains
+        self._conversations = run.parts.conversations
+        self._history = run.parts.conversations.history
+        self._invites = run.parts.invites
+        self._comebacks = run.parts.conversations.comebacks
+        self._sending = run.parts.sending
+        self._routes = routes
+        self._tick_s = run.around.tick_s
+        self._buckets = buckets
+        self._expire_at = 0
+        self._write_at = 0
+
+    def begin(self) -> None:
+        """Begin to tick."""
+        self._spawn("ticks", self._tick())
+
+    async def _tick(self) -> None:
+        """Do what is due at a time, for ever."""
+        while True:
+            now = self._now()
+            with contextlib.suppress(DiskFull):  # it is due again with the next tick
+                if now < self._run.latest:
+                    self.begin_clock(now)
+                self._do_due(now)
+            self._begin_due()
+            await asyncio.sleep(self._tick_s())
+
+    def begin_clock(self, now: int) -> None:
+        """Whatever was put off is due now: at start, for we were away; and when the clock was set
+        back, for else it would wait for the old time to come again."""
+        with self._unit() as unit:
+            unit.db.execute("UPDATE conversation SET look_due_at = ?", (now,))
+            unit.db.execute("UPDATE conversation SET ack_due_at = min(ack_due_at, ?)", (now,))
+            unit.db.execute("UPDATE outbox SET due_at = min(due_at, ?)", (now,))
+            unit.db.execute("UPDATE intent SET due_at = min(due_at, ?)", (now,))
+            unit.db.execute("UPDATE invite SET answer_at = min(answer_at, ?)", (now + ASIDE_MS,))
+            unit.db.execute(
+                "UPDATE comeback SET ask_due_at = min(ask_due_at, ?)", (now + ASK_MS[1],)
+            )
+            self._history.begin_clock(unit)
+            self._chains.begin_clock(unit)
+            self._conversations.wishes.begin_clock(unit)
+            unit.events += self._history.expire(unit)
+        self._run.latest = now
+        self._expire_at = self._write_at = 0
+
+    def tell_news(self, now: int, *, is_asked: bool = False) -> None:
+        """Tell everybody where our relays are, if they are elsewhere: at once if the person asks
+        for it."""
+        rules = self._conversations
+        if not self._places.has_news:
+            return
+        rules.addresses.see_places()
+        if is_asked or rules.whereabouts.may_say_anew(now=now):
+            with self._unit() as unit:
+                rules.addresses.tell_places(unit)
+            self._routes.bring_news()
+
+    def _do_due(self, now: int) -> None:
+        rules = self._conversations
+        if self._history.is_due(now):
+            with self._unit() as unit:
+                unit.events += self._history.expire(unit)
+        self.tell_news(now)
+        # Covered, a receipt takes the place of a word; it rides along with the next one.
+        is_silent = bool(self._routes.period_s and self._sending.holds_any())
+        receipts_due = "SELECT gid FROM conversation WHERE ack_due_at <= ?"
+        for gid in [] if is_silent else self._due(receipts_due, now):
+            with self._unit() as unit:
+                rules.saying.send_receipt(unit, gid)
+        for gid in self._due(
+            "SELECT DISTINCT gid FROM intent WHERE due_at <= ? AND kind IN ('let-go', 'outrun')",
+            now,
+        ):
+            with self._unit() as unit:
+                rules.commits.attempt(unit, gid)
+        for gid in self._due("SELECT gid FROM conversation WHERE refresh_due_at <= ?", now):
+            with self._unit() as unit:
+                rules.wishes.refresh(unit, gid)
+        if self._due("SELECT secret FROM invite WHERE answer_at <= ?", now):
+            with self._unit() as unit:
+                self._invites.answer_late(unit)
+        for gid in rules.astray.behind(now):
+            with self._unit() as unit:
+                rules.astray.ask_on(unit, gid)
+        if self._comebacks.is_due(now):
+            with self._unit() as unit:
+                self._comebacks.act(unit)
+        if self._buckets.is_read.is_set() and self._cursors.again() is None:
+            # Until then what seems to be missing may simply not have been read yet.
+            self._ask_and_say_again(now)
+        if now >= self._expire_at:
+            self._expire_at = now + EXPIRE_EVERY_MS
+            with self._unit() as unit:
+                rules.claims.renew(unit)
+                rules.sent.expire(unit)
+                rules.holding.expire(unit)
+                self._chains.expire(unit)
+                self._invites.expire(unit)
+                rules.joining.forget_welcomes(unit)
+            self._forget_former(now)
+        if self._cursors.has_passed and now >= self._write_at:
+            self._write_at = now + WRITE_EVERY_MS
+            with self._unit() as unit:
+                for home in self._me.buckets:
+                    if self._cursors.broken_claims(unit, home.bucket.drop_id):
+                        rules.warnings.doubt_relay(unit, None, None)
+
+    def _ask_and_say_again(self, now: int) -> None:
+        """Ask for what has not come, and say again what others may lack."""
+        rules = self._conversations
+        for gap in rules.gaps.due(now):
+            with self._unit() as unit:
+                rules.repair.ask(unit, gap)
+        for gid in rules.sent.beats_due(now):
+            with self._unit() as unit:
+                rules.repair.beat(unit, gid)
+        if rules.repeats.is_due(now=now):
+            with self._unit() as unit:
+                rules.joining.repeat(unit)
+                self._invites.repeat(unit)
+
+    def _forget_former(self, now: int) -> None:
+        """Read no more what need not be read: the buckets of homes left long ago."""
+        known = self._conversations.whereabouts
+        for home in known.unneeded(now=now):
+            with self._unit() as unit:
+                known.forget(unit, home)
+                self._cursors.drop_cursor(unit, home.bucket.drop_id)
+                self._me.former[:] = profile.read_former(self._vault)
+                self._chains.new_homes()
+            self._buckets.forget(home)
+
+    def _due(self, query: str, now: int) -> list[bytes]:
+        return [row[0] for row in self._read.execute(query, (now,)).fetchall()]

@@ -1,0 +1,179 @@
+"""The reader of our own buckets: what comes there is taken cell by cell, each page in few units."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from amanat.client.events import StatusChanged
+from amanat.client.rules.chains import FromClaim, FromHelper, FromInvite, FromKnock, FromLost
+from amanat.errors import PeerError, RelayUnreachable, TrustError, Unavailable
+from amanat.protocol import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amanat.client.profile import Home
+    from amanat.client.routes import Routes
+    from amanat.client.shell.pausing import Pausing
+    from amanat.client.shell.runtime import Runtime
+    from amanat.client.unit import Unit
+
+
+CELLS_PER_UNIT = 64
+"""Cells of a drop taken in one unit of work: one fsync for many, and no long stop of the loop."""
+
+
+class Buckets:
+    """Reads the buckets of one client."""
+
+    def __init__(self, run: Runtime, routes: Routes, pausing: Pausing) -> None:
+        self._unit = run.unit
+        self._spawn = run.spawn
+        self._tasks = run.tasks
+        self._wake = run.wake
+        self._tell = run.tell
+        self.changed = run.changed
+        self._me = run.parts.me
+        self._cursors = run.parts.cursors
+        self._chains = run.parts.chains
+        self._conversations = run.parts.conversations
+        self._asking = run.parts.conversations.asking
+        self._helping = run.parts.conversations.helping
+        self._invites = run.parts.invites
+        self._routes = routes
+        self._begin_due = run.begin_due
+        self._rest_after = pausing.rest_after
+        self.is_read = asyncio.Event()
+        """Whether an own bucket has been read to its end, and the others if they can be."""
+        self._buckets: dict[bytes, str] = {}
+        run.at_due(self._begin_again)
+
+    def begin(self) -> None:
+        """See that every bucket of ours is read."""
+        for home in self._me.buckets:
+            if ("bucket", home.bucket.drop_id) not in self._tasks:
+                self._spawn(("bucket", home.bucket.drop_id), self._read_bucket(home))
+
+    def forget(self, home: Home) -> None:
+        """Read a bucket no longer."""
+        task = self._tasks.get(("bucket", home.bucket.drop_id))
+        if task is not None:
+            task.cancel()
+
+    def _begin_again(self) -> None:
+        if self._cursors.again() is not None and "again" not in self._tasks:
+            self._spawn("again", self._read_again())
+
+    def is_away(self, home: Home) -> bool:
+        """Whether the relay of a bucket of ours could not be reached when it was last asked."""
+        return self._buckets.get(home.bucket.drop_id) == "away"
+
+    def reached(self) -> list[Home]:
+        """The homes, present and former, at which somebody can still reach us."""
+        return [*self._me.homes, *(one for one in self._me.former if not self.is_away(one))]
+
+    async def heard_of_former(self) -> None:
+        """Wait until of every home that was left the bucket is read, or its relay known to be
+        away."""
+        while any(home.bucket.drop_id not in self._buckets for home in self._me.former):
+            await self.changed()
+
+    async def _read_bucket(self, home: Home) -> None:
+        """Follow an own bucket, for ever."""
+        bucket = home.bucket
+        while True:
+            try:
+                link = await self._routes.to(home.relay)
+                after = self._cursors.read_from(bucket.drop_id)
+                async with contextlib.aclosing(
+                    link.follow(bucket.drop_id, bucket.read_token, after)
+                ) as replies:
+                    async for cells in replies:
+                        await self._take_bucket(home, cells)
+            except (Unavailable, PeerError, TrustError) as error:
+                if isinstance(error, RelayUnreachable):
+                    self._heard_of(home, "away")
+                await self._rest_after(error, home.relay, bucket.drop_id)
+
+    def _heard_of(self, home: Home, state: str) -> None:
+        """An own bucket is read to its end, or its relay is away: caught up is who has read one,
+        and the others only if they can be."""
+        drop_id = home.bucket.drop_id
+        is_news = self._buckets.get(drop_id) != state
+        self._buckets[drop_id] = state
+        if is_news:
+            self._tell(StatusChanged())
+        states = [self._buckets.get(each.bucket.drop_id) for each in self._me.homes]
+        if not self.is_read.is_set() and "read" in states and None not in states:
+            self.is_read.set()
+            is_news = True
+        if is_news:
+            self._wake()
+
+    async def _take_bucket(self, home: Home, cells: wire.Cells) -> None:
+        bucket = home.bucket
+        while True:
+            # What came before a chain was known comes first: the engine reads a sender's messages
+            # in their order, give or take a few.
+            while self._cursors.again() is not None:
+                await self.changed()
+            if not self._chains.pass_over(bucket.drop_id, cells):
+                with self._unit() as unit:
+                    fresh = self._cursors.advance(unit, bucket.drop_id, cells, CELLS_PER_UNIT)
+                    self._take(unit, fresh, home)
+            read = self._cursors.read_from(bucket.drop_id)
+            if read >= cells.head:
+                self._heard_of(home, "read")
+            if read >= cells.first + len(cells.cells) - 1:
+                break
+            await asyncio.sleep(0)
+        self._begin_due()
+
+    def _take(self, unit: Unit, cells: Sequence[bytes], home: Home) -> None:
+        for arrival in self._chains.recognise(unit, cells, home):
+            if isinstance(arrival, FromInvite):
+                self._invites.answer(unit, arrival.secret, arrival.payload)
+            elif isinstance(arrival, FromKnock):
+                self._invites.welcome(unit, arrival.secret, arrival.payload)
+            elif isinstance(arrival, FromLost):
+                self._helping.help(unit, arrival.identity, arrival.payload)
+            elif isinstance(arrival, FromHelper):
+                self._asking.answered(unit, arrival.gid, arrival.identity, arrival.payload)
+            elif isinstance(arrival, FromClaim):
+                if self._conversations.claims.read(unit, arrival.number, arrival.payload):
+                    self._conversations.astray.all_astray(unit)
+            else:
+                gid, signer = arrival.gid, arrival.signer
+                self._conversations.addresses.arrived_at(unit, gid, signer, home.bucket.drop_id)
+                self._conversations.hearing.take(
+                    unit, gid, signer, arrival.cell, is_past=arrival.is_past
+                )
+        if self._cursors.broken_claims(unit, home.bucket.drop_id):
+            self._conversations.warnings.doubt_relay(unit, None, None)
+
+    async def _read_again(self) -> None:
+        """Look once more at what the own bucket held before a chain was known."""
+        while (after := self._cursors.again()) is not None:
+            with self._unit() as unit:
+                recent = self._cursors.recall(unit, after)
+                for home, kept in recent or ():
+                    self._take(unit, kept, home)
+            if recent is not None:
+                continue
+            home = self._me.home
+            drop_id, _, token = home.bucket
+            request = wire.Read(0, drop_id, token, after, CELLS_PER_UNIT, 0)
+            try:
+                link = await self._routes.to(home.relay)
+                cells = await link.catch_up(request)
+            except (Unavailable, PeerError, TrustError) as error:
+                await self._rest_after(error, home.relay, b"")
+                continue
+            if home != self._me.home:
+                continue  # we have left it meanwhile
+            with self._unit() as unit:
+                self._cursors.took_again(unit, cells.first + len(cells.cells) - 1)
+                self._take(unit, cells.cells, home)
+        self._begin_due()

@@ -1,0 +1,145 @@
+"""How relays are asked: directly, through a hop, or covered."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from amanat.client import profile
+from amanat.client.cover import delay_s
+from amanat.client.routes import AUTO, OFF, Proposed, meet
+from amanat.client.shell.drawing import serves, serves_over
+from amanat.errors import BadArgument, HopRefused, NoHop, PeerError, TrustError, Unavailable
+from amanat.protocol.descriptor import parse_address
+from amanat.protocol.rounds import PERIODS_S
+
+if TYPE_CHECKING:
+    from amanat.client.routes import Routes
+    from amanat.client.shell.kept_places import KeptPlaces
+    from amanat.client.shell.runtime import Runtime
+
+
+class CoverCost(NamedTuple):
+    """What being covered takes: bytes of frames in a day, and seconds until a word is read."""
+
+    up_bytes: int
+    down_bytes: int
+    usual_s: float
+    longest_s: float
+
+    def as_json(self) -> dict[str, object]:
+        """The fields that commands print: all of them."""
+        return self._asdict()
+
+
+class Hopping:
+    """The ways of one client to relays."""
+
+    def __init__(self, run: Runtime, routes: Routes, kept: KeptPlaces) -> None:
+        self._run = run
+        self._vault = run.parts.vault
+        self._read = run.parts.vault.read
+        self._unit = run.unit
+        self._spawn = run.spawn
+        self._tasks = run.tasks
+        self._me = run.parts.me
+        self._places = run.parts.places
+        self._routes = routes
+        self._kept = kept
+
+    def begin(self) -> None:
+        """Begin to cover what is asked, and see once whether our relays serve as hops."""
+        self._spawn("survey", self._survey_once())
+        self._begin_cover()
+
+    async def set_hop(self, hop: str) -> None:
+        """How relays are asked: through an own relay where that helps ("auto"), directly ("off"),
+        or through the relay with this address.
+
+        Raises BrokenAddress, RelayUnreachable, RelayKeyChanged, BrokenDescriptor, or HopRefused if
+        it does not go to the home relay.
+        """
+        setting, named = hop.encode(), None
+        if setting == AUTO:
+            await self._survey()
+        elif setting != OFF:
+            named = parse_address(hop)
+            setting = named.key
+            where = Proposed(named, is_named=True, behind=self._kept)
+            if not await serves(where, named.key, self._me.home.relay):
+                raise HopRefused(hop)
+        with self._unit() as unit:
+            if named is not None:
+                self._places.name(unit, named)
+            unit.put("hop", setting)
+        self._routes.setting = setting
+        await self.go_another_way()
+
+    async def set_cover(self, period_s: int) -> None:
+        """Have one cell leave in each period of 60 or 30 seconds, whatever is said; 0: when it is
+        said.
+
+        Raises BadArgument, or NoHop if the home relay is not reached through another.
+        """
+        if period_s not in (0, *PERIODS_S):
+            raise BadArgument(f"a period is {' or '.join(map(str, PERIODS_S))} seconds")
+        transport = self._routes.transport(self._me.home.relay)
+        if period_s and not transport.hop:
+            raise NoHop(transport.reason)
+        with self._unit() as unit:
+            unit.put("period", period_s.to_bytes(2, "big"))
+        self._routes.period_s = period_s
+        await self.go_another_way()
+
+    def cover_cost(self) -> CoverCost:
+        """What the cover in force takes; zeros where there is none."""
+        period_s = self._routes.period_s
+        delays = delay_s(period_s) if period_s else (0.0, 0.0)
+        return CoverCost(*self._routes.cover_bytes(), *delays)
+
+    def seconds_to_leave(self) -> float:
+        """How long what waits now takes to leave at most, where it leaves in its turn; else 0."""
+        period_s = self._routes.period_s
+        (waiting,) = self._read.execute("SELECT count(*) FROM outbox").fetchone()
+        return delay_s(period_s)[1] + period_s * (waiting - 1) if period_s and waiting else 0.0
+
+    async def go_another_way(self) -> None:
+        """Whoever asks a relay begins again."""
+        self._routes.close()
+        cover = self._tasks.get("cover")
+        if cover is not None:
+            cover.cancel()
+            await asyncio.gather(cover, return_exceptions=True)
+        if self._run.is_started:
+            self._begin_cover()
+
+    def _begin_cover(self) -> None:
+        if self._routes.period_s:
+            self._spawn("cover", self._routes.keep_cover())
+
+    async def _survey(self) -> None:
+        """See whether our relays now serve as hops to each other. That one no longer does is not
+        taken from it: then requests wait, until the person decides."""
+        homes = self._me.homes
+        if len(homes) == 1 or all(home.is_hop and home.operator for home in homes):
+            return
+        found = {}
+        for home, other in zip(homes, reversed(homes), strict=True):
+            link = await meet(self._kept, home.relay)
+            try:
+                descriptor = await link.describe(home.relay)
+                goes = home.is_hop or await serves_over(self._kept, link, other.relay)
+            finally:
+                link.close()
+            found[home.relay] = descriptor.operator, goes
+        with self._unit() as unit:
+            for relay, (operator, is_hop) in found.items():
+                profile.set_hop(unit, relay, operator, is_hop=is_hop)
+            self._me.homes[:] = profile.read_homes(self._vault)
+        await self.go_another_way()
+
+    async def _survey_once(self) -> None:
+        if profile.read_hop(self._vault) == AUTO:
+            with contextlib.suppress(Unavailable, PeerError, TrustError):  # the next start tries
+                await self._survey()
