@@ -1175,13 +1175,13 @@ MUTANTS = [
     ),
     Mutant(
         "knock that a relay has forgotten is not repeated",
-        '        self._repeats.keep(unit, "knock", reply_secret, ["knock"])\n',
+        "        self._repeats.keep(unit, Purpose.KNOCK, reply_secret, [Purpose.KNOCK])\n",
         "",
         ["test_repeats.py::test_first_words_that_a_relay_forgets_are_appended_again"],
     ),
     Mutant(
         "answer to a knock that a relay has forgotten is not repeated",
-        '        self._repeats.keep(unit, "reply", gid, ["reply"], people=people)\n',
+        "        self._repeats.keep(unit, Purpose.REPLY, gid, [Purpose.REPLY], people=people)\n",
         "",
         ["test_repeats.py::test_first_words_that_a_relay_forgets_are_appended_again"],
     ),
@@ -1199,8 +1199,8 @@ MUTANTS = [
     ),
     Mutant(
         "whole file is repeated",
-        '"create" if kind == "file" else kind',
-        "kind",
+        "Purpose.CREATE if kind == Purpose.FILE else Purpose(kind)",
+        "Purpose(kind)",
         ["test_repeats.py::test_file_that_is_whole_is_not_sent_again_to_whoever_is_away"],
     ),
     Mutant(

@@ -19,6 +19,7 @@ from addresses import relay_at
 from amanat.client import invite as rules
 from amanat.client.invite import MAX_GREETING_CHARS, MAX_LINK_CHARS, PREFIX, from_link, to_link
 from amanat.client.rules import saying
+from amanat.client.rules.outbox import Purpose
 from amanat.client.shell import agenda
 from amanat.drill.network import STORM
 from amanat.drill.person import Person
@@ -266,7 +267,7 @@ def knock_with(bob: Person, link: str, payload: bytes) -> None:
             made.addresses,
             made.secret,
             payload,
-            purpose="knock",
+            purpose=Purpose.KNOCK,
             about=made.identity,
             due_at=0,
         )

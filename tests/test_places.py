@@ -18,6 +18,7 @@ from addresses import key_of, relay_at
 from amanat.client import vault
 from amanat.client.invite import Invite, to_link
 from amanat.client.places import MAX_RELAYS, Places
+from amanat.client.rules.outbox import Purpose
 from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock, Vault
 from amanat.config import PlaceConfig, RelayConfig
@@ -231,7 +232,7 @@ async def test_no_invite_has_us_call_on_our_own_machine_or_network(tmp_path: Pat
                     invite_to(relay_there).addresses,
                     os.urandom(32),
                     b"",
-                    purpose="reply",
+                    purpose=Purpose.REPLY,
                     about=None,
                     due_at=0,
                 )

@@ -1,14 +1,16 @@
-"""Statements name a state or a wish by its word: there is no other word, and none is left out."""
+"""Statements name a state, a wish or a purpose by its word: there is no other."""
 
 from __future__ import annotations
 
 import ast
 import re
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
 
 from amanat.client.rules.commits import Wish
+from amanat.client.rules.outbox import Purpose
 from amanat.client.schema import SCHEMA
 from amanat.client.state import State
 
@@ -59,12 +61,18 @@ def test_statements_know_only_wishes_that_exist() -> None:
     assert len(found) > 4
 
 
+def test_statements_know_only_purposes_that_exist() -> None:
+    found = [*compared("purpose"), *compared("kind", table="repeat")]
+    assert {word for words in found for word in words} <= set(Purpose)
+    assert len(found) > 20
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
-    [("state      TEXT NOT NULL", State)],
-    ids=["states"],
+    [("state      TEXT NOT NULL", State), ("purpose TEXT NOT NULL", Purpose)],
+    ids=["states", "purposes"],
 )
-def test_the_schema_lists_every_word(line: str, words: type[State]) -> None:
+def test_the_schema_lists_every_word(line: str, words: type[StrEnum]) -> None:
     rest = SCHEMA.split(line, 1)[1]
     comment = re.match(r"(?:,\s*--[^\n]*\n)(?:\s*--[^\n]*\n)*", rest)
     assert comment is not None

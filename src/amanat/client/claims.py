@@ -20,13 +20,13 @@ import secrets
 from typing import TYPE_CHECKING
 
 from amanat.client.rules.chains import CLAIMS_AHEAD
+from amanat.client.rules.outbox import Purpose
 from amanat.protocol.drops import expand
 from amanat.protocol.messages import MARK_BYTES
 
 if TYPE_CHECKING:
     from amanat.client.profile import Me
     from amanat.client.rules.chains import Chains
-    from amanat.client.rules.outbox import Purpose
     from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
@@ -63,12 +63,12 @@ class Claims:
             self._put(unit, "claimed", unit.now)
         if place != self._vault.place or not 0 <= unit.now - at < CLAIM_EVERY_MS:
             unit.put("place", self._vault.place)
-            self._claim(unit, "claim")
+            self._claim(unit, Purpose.CLAIM)
 
     def renew(self, unit: Unit) -> None:
         """Claim once more if that is due, and wait for nothing."""
         if not 0 <= unit.now - self._at("claimed") < CLAIM_EVERY_MS:
-            self._claim(unit, "question")
+            self._claim(unit, Purpose.QUESTION)
 
     def question(self, unit: Unit) -> bool:
         """Somebody says what would mean that another copy of this vault is in use: ask, not too
@@ -76,7 +76,7 @@ class Claims:
         if 0 <= unit.now - self._at("asked") < QUESTION_EVERY_MS:
             return False
         self._put(unit, "asked", unit.now)
-        self._claim(unit, "question")
+        self._claim(unit, Purpose.QUESTION)
         return True
 
     def _claim(self, unit: Unit, purpose: Purpose) -> None:

@@ -26,6 +26,7 @@ from amanat import mls
 from amanat.client.events import PersonChanged
 from amanat.client.names import alike
 from amanat.client.repeats import Awaited
+from amanat.client.rules.outbox import Purpose
 from amanat.client.vault import fingerprint
 from amanat.errors import (
     AmbiguousName,
@@ -282,11 +283,11 @@ class Invites:
             invite.addresses,
             invite.secret,
             sealed,
-            purpose="knock",
+            purpose=Purpose.KNOCK,
             about=reply_secret,
             due_at=unit.now,
         )
-        self._repeats.keep(unit, "knock", reply_secret, ["knock"])
+        self._repeats.keep(unit, Purpose.KNOCK, reply_secret, [Purpose.KNOCK])
 
     def withdraw_knock(self, unit: Unit, reply_secret: bytes) -> None:
         """Forget a knock whose invite somebody else has used."""
@@ -320,7 +321,7 @@ class Invites:
 
     def repeat(self, unit: Unit) -> None:
         """Knock once more where it is due, for a relay may have forgotten the knock."""
-        for reply_secret in self._repeats.due("knock", now=unit.now):
+        for reply_secret in self._repeats.due(Purpose.KNOCK, now=unit.now):
             row = unit.db.execute(
                 "SELECT identity FROM knock WHERE reply_secret = ? AND expires_at > ?",
                 (reply_secret, unit.now),
@@ -385,12 +386,12 @@ class Invites:
             knock.addresses,
             knock.reply_secret,
             codec.encode(reply),
-            purpose="reply",
+            purpose=Purpose.REPLY,
             about=gid,
             due_at=unit.now,
         )
         people = [Awaited(gid, them.identity)]
-        self._repeats.keep(unit, "reply", gid, ["reply"], people=people)
+        self._repeats.keep(unit, Purpose.REPLY, gid, [Purpose.REPLY], people=people)
         self._conversations.joining.start_talking(
             unit, gid, them.identity, them.signer, knock.greeting
         )

@@ -11,8 +11,9 @@ missing, or when those there must have expired.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from amanat.client.rules.outbox import Purpose
 from amanat.protocol.drops import MESSAGE_RETENTION_DAYS
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ MAX_BYTES = 64 * 1024 * 1024
 """Most bytes of requests kept; the oldest go first."""
 
 
+Kind: TypeAlias = Literal[Purpose.KNOCK, Purpose.REPLY, Purpose.FILE]
+"""What is appended again: a file by what makes its drop and by its pieces."""
+
+
 class Awaited(NamedTuple):
     """Somebody who has not come yet, and the conversation that they are to come into."""
 
@@ -55,9 +60,9 @@ class Repeats:
     def keep(
         self,
         unit: Unit,
-        kind: str,
+        kind: Kind,
         about: bytes,
-        purposes: Iterable[str],
+        purposes: Iterable[Purpose],
         *,
         people: Iterable[Awaited] = (),
     ) -> None:
@@ -104,7 +109,7 @@ class Repeats:
         row = self._read.execute("SELECT 1 FROM repeat WHERE due_at <= ?", (now,)).fetchone()
         return row is not None
 
-    def due(self, kind: str, *, now: int) -> list[bytes]:
+    def due(self, kind: Kind, *, now: int) -> list[bytes]:
         """What of a kind is to be appended again, or to be ended."""
         rows = self._read.execute(
             "SELECT about FROM repeat WHERE kind = ? AND due_at <= ?", (kind, now)
@@ -140,7 +145,7 @@ class Repeats:
             (about,),
         )
         # What a relay answers when it is to make the drop of a file says whether the rest is there.
-        self._queue(unit, about, "create" if kind == "file" else kind)
+        self._queue(unit, about, Purpose.CREATE if kind == Purpose.FILE else Purpose(kind))
 
     def made(self, unit: Unit, about: bytes, head: int) -> None:
         """A relay has a drop in which there were so many cells. If it is that of a file and a
@@ -154,9 +159,9 @@ class Repeats:
         if row is None or (head >= row[1] and 0 <= unit.now - row[0] < REST_MS):
             return
         unit.db.execute("UPDATE repeat SET appended_at = ? WHERE about = ?", (unit.now, about))
-        self._queue(unit, about, "file")
+        self._queue(unit, about, Purpose.FILE)
 
-    def _queue(self, unit: Unit, about: bytes, purpose: str) -> None:
+    def _queue(self, unit: Unit, about: bytes, purpose: Purpose) -> None:
         unit.db.execute(
             "INSERT INTO outbox (relay, request, other_relay, other_request, about, purpose,"
             " due_at) SELECT relay, request, other_relay, other_request, about, purpose, ?"

@@ -16,7 +16,7 @@ import secrets
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
-from amanat.client.rules.outbox import sealed_for
+from amanat.client.rules.outbox import Purpose, sealed_for
 from amanat.client.rules.pairs import Pairs, open_asking, seal_asking
 from amanat.errors import InvalidCell, InvalidMessage
 from amanat.protocol.cells import LABEL_BYTES, one_time, open_cell
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from amanat.client.profile import Home, Me
     from amanat.client.rules.cursors import Cursors
-    from amanat.client.rules.outbox import Outbox, Purpose
+    from amanat.client.rules.outbox import Outbox
     from amanat.client.unit import Unit
     from amanat.client.vault import Vault
     from amanat.protocol import wire
@@ -249,7 +249,7 @@ class Chains:
             helper.addresses,
             _asked(secret, secrets.randbelow(WAYS_BACK)),
             seal_asking(secret, payload),
-            purpose="ask",
+            purpose=Purpose.ASK,
             about=gid,
             due_at=unit.now,
             recipient=helper.identity,
@@ -291,7 +291,7 @@ class Chains:
             to.addresses,
             expand(secret, b"amanat help", nonce),
             payload,
-            purpose="help",
+            purpose=Purpose.HELP,
             about=None,
             due_at=unit.now,
         )

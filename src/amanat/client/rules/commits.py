@@ -23,6 +23,7 @@ from amanat.client.rules.astray import Handed
 from amanat.client.rules.entering import REFRESH_MS
 from amanat.client.rules.files import file_drop
 from amanat.client.rules.key_packages import KEY_PACKAGES_GIVEN
+from amanat.client.rules.outbox import Purpose
 from amanat.client.rules.roster import Group, one_each
 from amanat.client.state import State
 from amanat.errors import (
@@ -506,9 +507,9 @@ class Commits:
         )
         self._repeats.keep(
             unit,
-            "file",
+            Purpose.FILE,
             file_drop(file).drop_id,
-            ["create", "file"],
+            [Purpose.CREATE, Purpose.FILE],
             people=[Awaited(gid, identity) for identity in joiners],
         )
         name = self._roster.group(gid).policy.name

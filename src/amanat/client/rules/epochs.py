@@ -10,6 +10,7 @@ from amanat.client.pieces import (
     unpack_signers,
     without,
 )
+from amanat.client.rules.outbox import Purpose
 from amanat.client.rules.roster import Group
 from amanat.protocol import wire
 from amanat.protocol.descriptor import RelayAddress
@@ -24,7 +25,6 @@ from amanat.protocol.messages import (
 
 if TYPE_CHECKING:
     from amanat.client.rules.base import Base
-    from amanat.client.rules.outbox import Purpose
     from amanat.client.rules.roster import Roster
     from amanat.client.unit import Memory, Unit
     from amanat.protocol.messages import Fragment, FragmentKind
@@ -133,7 +133,7 @@ class Epochs:
             days,
         )
         self._outbox.queue(
-            unit, relay, request, purpose="create", about=about, due_at=unit.now + after_ms
+            unit, relay, request, purpose=Purpose.CREATE, about=about, due_at=unit.now + after_ms
         )
 
     def append_to_epoch(
@@ -181,9 +181,9 @@ class Epochs:
     ) -> tuple[bytes, bytes]:
         """Append a Commit or a message, as the holder of a leaf, to an epoch drop. What its
         pieces call it, and the indexes of those that the drop is to show."""
-        purpose: Purpose = "cell"
+        purpose: Purpose = Purpose.CELL
         if kind == COMMIT_FRAGMENT:
-            purpose = "handed" if is_handed else "commit"
+            purpose = Purpose.HANDED if is_handed else Purpose.COMMIT
         cells, whole = place.cut(
             kind, data, leaf=leaf, sign=lambda text: self._engine.sign(self._me.signer, text)
         )

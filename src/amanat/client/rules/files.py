@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from typing import TYPE_CHECKING
 
+from amanat.client.rules.outbox import Purpose
 from amanat.protocol import wire
 from amanat.protocol.cells import MAX_PAYLOAD, OneTime, one_time, seal
 from amanat.protocol.drops import (
@@ -51,7 +52,7 @@ class Files:
             cell = seal(once, piece, region=ref.region, drop_id=drop.drop_id)
             request = wire.Append(0, drop.drop_id, drop.append_token, cell)
             self._outbox.queue(
-                unit, home.address, request, purpose="file", about=about, due_at=unit.now
+                unit, home.address, request, purpose=Purpose.FILE, about=about, due_at=unit.now
             )
         return ref
 

@@ -15,6 +15,7 @@ from amanat.client.history import greeting_id
 from amanat.client.offers import ASK, MAX_OFFERS, Offer
 from amanat.client.rules.entering import REFRESH_MS, Past
 from amanat.client.rules.key_packages import KEY_PACKAGES_GIVEN
+from amanat.client.rules.outbox import Purpose
 from amanat.client.state import State
 from amanat.errors import (
     InvalidCommit,
@@ -156,12 +157,12 @@ class Joining:
     def repeat(self, unit: Unit) -> None:
         """Append once more what lets people in, where it is due and they have not come: a relay
         may have forgotten it."""
-        for gid in self._repeats.due("reply", now=unit.now):
+        for gid in self._repeats.due(Purpose.REPLY, now=unit.now):
             is_awaited = self._roster.is_active(gid) and not any(
                 self._roster.has_heard_in(*one) for one in self._repeats.people(gid)
             )
             self._repeats.go_on(unit, gid, is_awaited=is_awaited)
-        for drop_id in self._repeats.due("file", now=unit.now):
+        for drop_id in self._repeats.due(Purpose.FILE, now=unit.now):
             is_awaited = any(
                 self._roster.state(one.gid) is not None
                 and one.identity in self._roster.group(one.gid).identities

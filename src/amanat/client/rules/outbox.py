@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from enum import StrEnum, unique
+from typing import TYPE_CHECKING
 
 from amanat.protocol import wire
 from amanat.protocol.cells import one_time, seal
@@ -25,22 +26,29 @@ KEPT_SEEN = 8
 DIGEST_BYTES = 8
 """Of a drop's digest, what people tell each other (messages.Seen)."""
 
-Purpose: TypeAlias = Literal[
-    "cell",
-    "commit",
-    "handed",
-    "create",
-    "held",
-    "file",
-    "knock",
-    "reply",
-    "ask",
-    "help",
-    "claim",
-    "question",
-]
-"""What a request in the outbox is for. Each has its own answer to a label that is taken
-(rules/sending.py), and the type checker sees to that."""
+
+@unique
+class Purpose(StrEnum):
+    """What a request in the outbox is for. The vault keeps the words. Each has its own answer to a
+    label that is taken, and the type checker sees to that."""
+
+    CELL = "cell"
+    COMMIT = "commit"
+    HANDED = "handed"
+    """A Commit that somebody has handed us."""
+    CREATE = "create"
+    """To make a drop."""
+    HELD = "held"
+    FILE = "file"
+    KNOCK = "knock"
+    REPLY = "reply"
+    """The answer to a knock."""
+    ASK = "ask"
+    """A contact is asked for help back into a conversation."""
+    HELP = "help"
+    CLAIM = "claim"
+    QUESTION = "question"
+    """Whether a copy of this vault has said something else."""
 
 
 class Outbox:

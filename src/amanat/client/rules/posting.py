@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from amanat.client.rules.outbox import sealed_for
+from amanat.client.rules.outbox import Purpose, sealed_for
 from amanat.protocol import codec
 from amanat.protocol.kinds import lane_of
 from amanat.protocol.labels import Lane, step
@@ -75,7 +75,7 @@ class Posting:
             to.addresses,
             secret,
             codec.encode(cell),
-            purpose="cell",
+            purpose=Purpose.CELL,
             about=gid,
             due_at=unit.now + secrets.randbelow(JITTER_MS),
             recipient=to.identity,

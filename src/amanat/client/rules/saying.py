@@ -12,6 +12,7 @@ from amanat.client.events import (
 )
 from amanat.client.holding import HOLD
 from amanat.client.rules.chains import Peer
+from amanat.client.rules.outbox import Purpose
 from amanat.client.rules.roster import Group, one_each
 from amanat.client.state import State
 from amanat.client.waiting import MAX_SAID_AGAIN, Word, is_said_again
@@ -262,7 +263,7 @@ class Saying:
         if stored.is_new:
             self._epochs.queue_create(unit, relay, drop, MESSAGE_RETENTION_DAYS, about=gid)
         append = wire.Append(0, drop.drop_id, drop.append_token, stored.cell)
-        self._outbox.queue(unit, relay, append, purpose="held", about=gid, due_at=unit.now)
+        self._outbox.queue(unit, relay, append, purpose=Purpose.HELD, about=gid, due_at=unit.now)
         return codec.encode(stored.held)
 
     def post(self, unit: Unit, gid: bytes, to: Peer, kind: CellKind, payload: bytes) -> bool:

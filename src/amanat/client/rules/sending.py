@@ -12,6 +12,7 @@ from msgspec import structs
 
 from amanat.client.claims import SUSPENSE_MS
 from amanat.client.events import StateChanged
+from amanat.client.rules.outbox import Purpose
 from amanat.client.rules.posting import MAX_SKIPPED
 from amanat.errors import (
     InviteUsed,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from amanat.client.conversation import Conversations
     from amanat.client.invite import Invites
-    from amanat.client.rules.outbox import Purpose
     from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
@@ -112,9 +112,10 @@ class Sending:
             f" ORDER BY id LIMIT ?5",
             (lane.relay, self.is_in_suspense(now), now, lane.is_file, most),
         ).fetchall()
-        rows = [Row(*one) for one in found]
+        rows = [row._replace(purpose=Purpose(row.purpose)) for row in (Row(*one) for one in found)]
         # What follows a `create` may need it: it goes alone.
-        cut = next((i for i, row in enumerate(rows) if row.purpose == "create"), len(rows))
+        made = [i for i, row in enumerate(rows) if row.purpose is Purpose.CREATE]
+        cut = made[0] if made else len(rows)
         return rows[: max(cut, 1)]
 
     def next_due(self, lane: Lane, *, now: int) -> int | None:
@@ -185,7 +186,7 @@ class Sending:
             if isinstance(answer, BaseException) and not isinstance(answer, PeerError):
                 raise answer
             self._done(unit, row, answer)
-        for gid in {row.about for row in wave if row.purpose in ("cell", "held")}:
+        for gid in {row.about for row in wave if row.purpose in (Purpose.CELL, Purpose.HELD)}:
             if not self._conversations.sent.is_saying(gid):
                 unit.events.append(StateChanged(gid))
 
@@ -217,7 +218,7 @@ class Sending:
         """
         talk = self._conversations
         match row.purpose:
-            case "cell" | "commit" | "handed":
+            case Purpose.CELL | Purpose.COMMIT | Purpose.HANDED:
                 if row.recipient is not None:
                     # Nobody but we can have taken it: ask whether a copy of this vault has.
                     if talk.claims.question(unit):
@@ -233,25 +234,28 @@ class Sending:
                     )
                 self._send_later(unit, row, None)
                 return True
-            case "held":
+            case Purpose.HELD:
                 # Its notice names the label. Those who miss it ask, and it is held anew for them.
                 unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
                 self._conversations.warnings.warn_of(
                     unit, row.relay, LabelTaken.code, "of a held word, which is held anew"
                 )
                 return True
-            case "file":
+            case Purpose.FILE:
                 # A Welcome's is appended again when `repeats` says so; help is asked for anew.
                 unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
                 self._conversations.warnings.warn_of(
                     unit, row.relay, LabelTaken.code, "of a file, which is sent again later"
                 )
                 return True
-            case "ask":
+            case Purpose.ASK:
                 return row.recipient is not None and self._asking.ask_again(
                     unit, row.id, row.about, row.recipient
                 )
-            case "claim" | "question" | "help" | "knock" | "reply" | "create":
+            case (
+                Purpose.CLAIM | Purpose.QUESTION | Purpose.HELP
+                | Purpose.KNOCK | Purpose.REPLY | Purpose.CREATE
+            ):  # fmt: skip
                 return False
             case _:
                 assert_never(row.purpose)
@@ -274,28 +278,51 @@ class Sending:
     def _done(self, unit: Unit, row: Row, answer: object) -> None:
         """A relay has taken a request or refused it for good."""
         unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
-        if row.purpose == "claim" and isinstance(answer, wire.Appended | LabelTaken):
+        if row.purpose is Purpose.CLAIM and isinstance(answer, wire.Appended | LabelTaken):
             self._suspense_until = unit.now + SUSPENSE_MS  # until we have read what is there
-        if isinstance(answer, LabelTaken) and row.purpose in ("claim", "question"):
-            self._conversations.claims.refused(unit)
-        elif isinstance(answer, LabelTaken) and row.purpose in ("ask", "help"):
-            pass  # as many of our askings rest there as there are labels; or it is answered already
-        elif isinstance(answer, LabelTaken) and row.purpose == "knock":
-            self._conversations.warnings.warn(unit, None, InviteUsed.code, "")
-            self._invites.withdraw_knock(unit, row.about)
+        if isinstance(answer, LabelTaken):
+            self._is_taken(unit, row, answer)
         elif isinstance(answer, PeerError):
-            self._conversations.warnings.warn(
-                unit, None, answer.code, f"a {row.purpose} was refused"
-            )
-            if row.purpose == "commit":
-                self._conversations.commits.give_up_attempt(unit, row.about)
-            elif row.purpose in ("knock", "reply", "file"):
-                self._conversations.repeats.end(unit, row.about)  # it would be refused again
+            self._is_refused(unit, row, answer)
         elif isinstance(answer, wire.Created) and row.about is not None:
             self._conversations.repeats.made(unit, row.about, answer.head)
-        elif row.purpose == "commit":
+        elif row.purpose is Purpose.COMMIT:
             self._conversations.roster.look_soon(unit, row.about, at=unit.now)
         elif isinstance(answer, wire.Appended) and row.recipient is not None:
             request = wire.decode_request(row.request)
             if isinstance(request, wire.Append):
                 self._outbox.saw(unit, row.recipient, request.drop_id, answer.seq, answer.digest)
+
+    def _is_taken(self, unit: Unit, row: Row, answer: LabelTaken) -> None:
+        """A relay says that a label is taken, and what it was for does not leave anew."""
+        match row.purpose:
+            case Purpose.CLAIM | Purpose.QUESTION:
+                self._conversations.claims.refused(unit)
+            case Purpose.ASK | Purpose.HELP:
+                pass  # as many of our askings rest there as there are labels; or it is answered
+            case Purpose.KNOCK:
+                self._conversations.warnings.warn(unit, None, InviteUsed.code, "")
+                self._invites.withdraw_knock(unit, row.about)
+            case (
+                Purpose.CELL | Purpose.COMMIT | Purpose.HANDED | Purpose.CREATE | Purpose.HELD
+                | Purpose.FILE | Purpose.REPLY
+            ):  # fmt: skip
+                self._is_refused(unit, row, answer)
+            case _:
+                assert_never(row.purpose)
+
+    def _is_refused(self, unit: Unit, row: Row, answer: PeerError) -> None:
+        """A relay has refused a request for good."""
+        self._conversations.warnings.warn(unit, None, answer.code, f"a {row.purpose} was refused")
+        match row.purpose:
+            case Purpose.COMMIT:
+                self._conversations.commits.give_up_attempt(unit, row.about)
+            case Purpose.KNOCK | Purpose.REPLY | Purpose.FILE:
+                self._conversations.repeats.end(unit, row.about)  # it would be refused again
+            case (
+                Purpose.CELL | Purpose.HANDED | Purpose.CREATE | Purpose.HELD | Purpose.ASK
+                | Purpose.HELP | Purpose.CLAIM | Purpose.QUESTION
+            ):  # fmt: skip
+                pass  # whoever needs it asks for it, or says it again
+            case _:
+                assert_never(row.purpose)
