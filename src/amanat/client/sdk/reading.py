@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from amanat.client.desk import Line
     from amanat.client.shell.runtime import Runtime
     from amanat.client.transcript import Entry, Scroll
+    from amanat.protocol.messages import Policy
 
 T = TypeVar("T")
 
@@ -131,7 +132,7 @@ class Reading:
         return ConversationView(
             id=vault.fingerprint(gid),
             gid=gid,
-            name=self.title(gid, names),
+            name=self.title(policy, names),
             is_direct=bool(direct),
             state=state,
             people=sorted(names[identity] for identity in group.identities),
@@ -174,9 +175,8 @@ class Reading:
         """What to call the people of a conversation, present and past."""
         return self._people.of(gid, self._conversations.roster.group(gid).people, known)
 
-    def title(self, gid: bytes, names: Names) -> str:
+    def title(self, policy: Policy, names: Names) -> str:
         """What a conversation is called: a group by its name, one of two by the other's."""
-        policy = self._conversations.roster.group(gid).policy
         others = [identity for identity in policy.direct if identity != self._me.identity]
         return names[others[0]] if others else policy.name
 
@@ -299,13 +299,14 @@ class Reading:
         last = {entry.gid: entry for entry in self.transcript.entries(None, rows)}
         found = []
         for line in lines:
-            names, entry = self.names(line.gid, known), last.get(line.gid)
+            group, entry = self._conversations.roster.group(line.gid), last.get(line.gid)
+            names = self._people.of(line.gid, group.people, known)
             found.append(
                 Summary(
                     gid=line.gid,
                     id=vault.fingerprint(line.gid),
-                    name=self.title(line.gid, names),
-                    is_direct=bool(self._conversations.roster.group(line.gid).policy.direct),
+                    name=self.title(group.policy, names),
+                    is_direct=bool(group.policy.direct),
                     state=line.state,
                     is_verified=line.is_verified,
                     is_blocked=line.is_blocked,
