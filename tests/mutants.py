@@ -103,7 +103,7 @@ MUTANTS = [
         "whoever reads the vault can write into it",
         'if not query.startswith("SELECT"):',
         "if False:",
-        ["test_unit.py::test_whoever_reads_cannot_write"],
+        ["test_unit.py::test_a_reader_cannot_write"],
     ),
     Mutant(
         "memory stays ahead of the vault when a unit fails",
@@ -164,7 +164,7 @@ MUTANTS = [
         "file_drop(ref)._replace(append_token=secrets.token_bytes(32))",
         "file_drop(ref)",
         [
-            "test_labels_taken.py::test_who_is_let_in_cannot_keep_others_out_by_what_they_put_into_the_file"
+            "test_labels_taken.py::test_a_newcomer_cannot_keep_others_out_by_what_they_put_into_the_file"
         ],
     ),
     Mutant(
@@ -199,9 +199,7 @@ MUTANTS = [
         "what was said in a conversation that is given up is lost with it",
         "        self._waiting.keep(unit, gid, gone.words)\n",
         "",
-        [
-            "test_invite.py::test_what_was_said_between_two_answers_is_said_in_the_conversation_that_stays"
-        ],
+        ["test_invite.py::test_a_text_between_two_answers_is_said_in_the_conversation_that_stays"],
     ),
     Mutant(
         "a text of a conversation that was given up counts as delivered by its old number",
@@ -233,7 +231,7 @@ MUTANTS = [
         "a receipt counts by its number",
         "if ours[:8] != ack.hash:",
         "if not ours:",
-        ["test_claims.py::test_only_who_names_an_envelope_by_its_hash_has_it"],
+        ["test_claims.py::test_only_a_peer_who_names_an_envelope_by_its_hash_has_it"],
     ),
     Mutant(
         "what a relay said is told once",
@@ -359,7 +357,7 @@ MUTANTS = [
         "nobody is told where our relay is now",
         '            unit.put(_NEWS, b"")\n',
         "            pass\n",
-        ["test_places.py::test_whoever_gets_the_new_place_of_their_relay_gets_everybody_back"],
+        ["test_places.py::test_a_person_who_gets_the_new_place_of_their_relay_gets_everybody_back"],
     ),
     Mutant(
         "who shares a relay with us is told only there that it is elsewhere",
@@ -401,7 +399,7 @@ MUTANTS = [
         "a relay carries out in the middle of the round what is for its end",
         "            self._writer.publish(writing)",
         "            self._writer.publish(writing)\n            self._writer.end_round()",
-        ["test_hop.py::test_what_comes_in_a_round_is_seen_together_and_in_another_order"],
+        ["test_hop.py::test_requests_of_a_round_are_seen_together_and_in_another_order"],
     ),
     Mutant(
         "what a connection writes in its turn is longer than an answer may be",
@@ -426,7 +424,9 @@ MUTANTS = [
         "            await asyncio.sleep(EXPIRY_S - self._clock.now() % EXPIRY_S)\n",
         '            await self.writer.in_turns(self.ledger.seal(), "checkpoint")\n'
         "            await asyncio.sleep(EXPIRY_S - self._clock.now() % EXPIRY_S)\n",
-        ["test_ledger_served.py::test_what_ended_while_a_relay_was_away_is_signed_on_the_hour"],
+        [
+            "test_ledger_served.py::test_the_end_of_cells_while_a_relay_was_away_is_signed_on_the_hour"
+        ],
     ),
     Mutant(
         "a page is as long as what is in it",
@@ -440,7 +440,7 @@ MUTANTS = [
         "                transport.disconnect(graceful=False)\n"
         "            if followed.came.qsize() > 7:\n"
         "                transport.underlying_transport.pause_reading()\n",
-        ["test_flow.py::test_whoever_does_not_take_what_they_follow_holds_up_nobody_else"],
+        ["test_flow.py::test_a_follower_who_takes_nothing_holds_up_nobody_else"],
     ),
     Mutant(
         "a request that is not answered ends the connection",
@@ -458,7 +458,7 @@ MUTANTS = [
         "a Follow is never given more credit",
         "                if taken >= FOLLOW_BYTES // 2:",
         "                if taken >= 2 * FOLLOW_BYTES:",
-        ["test_flow.py::test_whoever_takes_all_is_sent_all_with_ever_new_credit"],
+        ["test_flow.py::test_a_follower_who_takes_all_is_sent_all_with_ever_new_credit"],
     ),
     Mutant(
         "a verb is in none of the tables by which the relay dispatches",
@@ -662,7 +662,7 @@ MUTANTS = [
         "who speaks and does not hear is not told of",
         "return bool(sent_at >= before[1] + UNHEARD_MS)",
         "return False",
-        ["test_gaps.py::test_who_speaks_and_hears_nothing_of_us_for_good_is_noticed"],
+        ["test_gaps.py::test_a_peer_who_speaks_and_never_hears_us_is_noticed"],
     ),
     # What both sides must agree on
     Mutant(
@@ -856,7 +856,7 @@ MUTANTS = [
         "cells that came before the lost ones are kept",
         "if part.is_first and part.before > drop.head:",
         "if part.before > drop.head:",
-        ["test_moving.py::test_what_ended_at_the_source_meanwhile_ends_at_the_destination"],
+        ["test_moving.py::test_cells_that_ended_at_the_source_meanwhile_end_at_the_destination"],
     ),
     Mutant(
         "keys of what has gone are kept",
@@ -868,7 +868,7 @@ MUTANTS = [
         "anybody's drops are taken in",
         "or order.source not in self._accepts",
         "or not order.source",
-        ["test_moving.py::test_who_is_not_the_source_moves_nothing"],
+        ["test_moving.py::test_a_relay_that_is_not_the_source_moves_nothing"],
     ),
     Mutant(
         "source takes cells for what has gone",
@@ -886,7 +886,7 @@ MUTANTS = [
         "client follows anywhere",
         "if not self._allows(relay, to.region):\n            raise",
         "if not to.region:\n            raise",
-        ["test_moved_people.py::test_who_does_not_allow_it_holds_and_can_leave"],
+        ["test_moved_people.py::test_a_person_who_does_not_allow_it_holds_and_can_leave"],
     ),
     Mutant(
         "created drop is not entered",
@@ -898,7 +898,7 @@ MUTANTS = [
         "erased cells are forgotten where an expiry stops half way",
         '" ended_cells = ended_cells + ?1, ended_bytes = ended_bytes + ?2"',
         '" ended_cells = ?1, ended_bytes = ?2"',
-        ["test_ledger.py::test_what_ends_in_many_steps_is_one_entry"],
+        ["test_ledger.py::test_an_end_in_many_steps_is_one_entry"],
     ),
     Mutant(
         "entry in a commit of its own",
@@ -911,7 +911,7 @@ MUTANTS = [
         "if size < before.size or tlog.root(before.size, node) != before.root:",
         "if size < before.size:",
         [
-            "test_ledger.py::test_a_changed_entry_is_found_by_its_relay_and_by_who_knows_a_checkpoint"
+            "test_ledger.py::test_a_changed_entry_is_found_by_its_relay_and_by_people_who_know_a_checkpoint"
         ],
     ),
     Mutant(
@@ -968,7 +968,7 @@ MUTANTS = [
         "digest of a drop not checked",
         "elif cells.first == seq + 1 and cells.before != digest:",
         'elif cells.before == b"":',
-        ["test_delivery.py::test_lie_about_what_was_read_is_told_and_costs_nothing"],
+        ["test_delivery.py::test_a_lie_about_cells_that_were_read_is_told_and_costs_nothing"],
     ),
     Mutant(
         "others' digests not compared",
@@ -980,7 +980,7 @@ MUTANTS = [
         "what others were told without a bound",
         "(drop_id, seen.seq, seen.digest, MAX_CLAIMS),",
         "(drop_id, seen.seq, seen.digest, 2**62),",
-        ["test_members.py::test_what_others_say_of_our_drops_is_kept_in_bounds"],
+        ["test_members.py::test_claims_of_others_about_our_drops_are_kept_in_bounds"],
     ),
     Mutant(
         "cursor moved though the unit failed",
@@ -1017,7 +1017,7 @@ MUTANTS = [
         "        for identity in identities if self._me.identity in renewed else identities & renewed:",
         "        for identity in set[bytes]():",
         [
-            "test_drill.py::test_whoever_copied_a_vault_reads_until_its_keys_are_refreshed_and_no_longer",
+            "test_drill.py::test_a_thief_of_a_vault_reads_until_its_keys_are_refreshed_and_no_longer",
             "test_chains.py::test_chain_begins_anew_when_either_end_renews_its_keys_and_else_goes_on",
         ],
     ),
@@ -1025,19 +1025,19 @@ MUTANTS = [
         "chains begin anew at one end",
         "identities if self._me.identity in renewed else identities & renewed:",
         "identities & renewed:",
-        ["test_chains.py::test_whoever_renews_their_keys_and_when_every_word_arrives"],
+        ["test_chains.py::test_every_word_arrives_no_matter_who_renews_their_keys_and_when"],
     ),
     Mutant(
         "what was under way by a chain that ended is not looked for",
         "KEPT_PAST = 8\n",
         "KEPT_PAST = 0\n",
-        ["test_chains.py::test_what_is_under_way_when_a_chain_ends_is_read_for_two_weeks"],
+        ["test_chains.py::test_cells_under_way_when_a_chain_ends_are_read_for_two_weeks"],
     ),
     Mutant(
         "chains that have ended stay",
         '"DELETE FROM chain_in WHERE ended_at < ? RETURNING gid", (unit.now - PAST_MS,)',
         '"DELETE FROM chain_in WHERE ended_at < ? RETURNING gid", (0,)',
-        ["test_chains.py::test_what_is_under_way_when_a_chain_ends_is_read_for_two_weeks"],
+        ["test_chains.py::test_cells_under_way_when_a_chain_ends_are_read_for_two_weeks"],
     ),
     Mutant(
         "a repair by a chain that has ended is believed",
@@ -1067,13 +1067,13 @@ MUTANTS = [
         "what came before a chain was known is not looked for",
         "                self._cursors.read_again(unit, sure)",
         "                pass",
-        ["test_chains.py::test_what_comes_before_its_reader_has_read_the_commit_is_found"],
+        ["test_chains.py::test_a_cell_that_comes_before_its_reader_has_read_the_commit_is_found"],
     ),
     Mutant(
         "a relay is asked again for what was read lately",
         "        if recent is None or after < recent.since:",
         "        if recent is None or recent.since >= 0:",
-        ["test_chains.py::test_what_comes_before_its_reader_has_read_the_commit_is_found"],
+        ["test_chains.py::test_a_cell_that_comes_before_its_reader_has_read_the_commit_is_found"],
     ),
     Mutant(
         "outbox row gone when the relay is away",
@@ -1141,7 +1141,7 @@ MUTANTS = [
         "repair for who came later",
         "if came[0] < seq <= sent_seq",
         "if seq <= sent_seq",
-        ["test_gaps.py::test_who_came_later_is_not_told_what_was_said_before"],
+        ["test_gaps.py::test_a_later_member_is_not_told_the_texts_from_before"],
     ),
     Mutant(
         "repairs without a bound",
@@ -1201,39 +1201,43 @@ MUTANTS = [
         "whole file is repeated",
         "Purpose.CREATE if kind == Purpose.FILE else Purpose(kind)",
         "Purpose(kind)",
-        ["test_repeats.py::test_file_that_is_whole_is_not_sent_again_to_whoever_is_away"],
+        ["test_repeats.py::test_a_file_that_is_whole_is_not_sent_again_to_people_who_are_away"],
     ),
     Mutant(
         "knock is repeated for ever",
         "if not is_awaited or tries >= MAX_TRIES or unit.now >= kept_at + LIFE_MS:",
         "if not is_awaited:",
-        ["test_repeats.py::test_who_never_comes_is_knocked_for_so_often_and_then_no_more"],
+        [
+            "test_repeats.py::test_a_knock_is_sent_so_often_for_a_person_who_never_comes_and_then_no_longer"
+        ],
     ),
     Mutant(
         "who wants to be asked is in the group at once",
         "if self._offers.adds is ASK:",
         "if not sender:",
         [
-            "test_offers.py::test_who_is_asked_is_in_no_group_and_answers_nothing_until_they_have_said_yes"
+            "test_offers.py::test_a_person_who_is_asked_is_in_no_group_and_answers_nothing_before_they_say_yes"
         ],
     ),
     Mutant(
         "who has said no stays in the group",
         "            self._schedule_leave(unit, no.group, wish)",
         "            pass",
-        ["test_offers.py::test_who_says_no_is_taken_out_and_has_joined_nothing"],
+        ["test_offers.py::test_a_person_who_says_no_is_taken_out_and_has_joined_nothing"],
     ),
     Mutant(
         "who leaves and blocks only leaves",
         "        self.leave(unit, gid)\n        self.block(unit, by)",
         "        self.leave(unit, gid)",
-        ["test_offers.py::test_one_step_leaves_a_group_and_blocks_whoever_has_added_us"],
+        ["test_offers.py::test_one_step_leaves_a_group_and_blocks_the_person_who_added_us"],
     ),
     Mutant(
         "who is declined and blocked is told",
         "                self._conversations.wishes.block(unit, found.by)\n",
         "                self._conversations.joining.decline_offer(unit, found.gid, found.by)\n                self._conversations.wishes.block(unit, found.by)\n",
-        ["test_offers.py::test_who_is_declined_and_blocked_is_told_nothing_and_asks_in_vain"],
+        [
+            "test_offers.py::test_a_contact_who_is_declined_and_blocked_is_told_nothing_and_asks_in_vain"
+        ],
     ),
     Mutant(
         "offers of one contact without a bound",
@@ -1245,21 +1249,21 @@ MUTANTS = [
         "nobody is told that a word waits",
         'if client.chat(gid).view().state == "astray":',
         "if not gid:",
-        ["test_cli.py::test_what_is_said_out_of_step_is_kept_and_told_so"],
+        ["test_cli.py::test_a_text_said_out_of_step_is_kept_and_the_person_told"],
     ),
     Mutant(
         "text said out of step is refused",
         "        if self._roster.state(gid) is not State.ASTRAY:\n            self._roster.require_active(gid)\n        group = self._roster.group(gid)\n        if group.policy.direct",
         "        self._roster.require_active(gid)\n        group = self._roster.group(gid)\n        if group.policy.direct",
-        ["test_cli.py::test_what_is_said_out_of_step_is_kept_and_told_so"],
+        ["test_cli.py::test_a_text_said_out_of_step_is_kept_and_the_person_told"],
     ),
     Mutant(
         "text that was deleted is told as lost",
         "deleted=None if said else self._history.deleted(gid, seq),",
         "deleted=None,",
         [
-            "test_gaps.py::test_what_was_deleted_is_shown_so_however_late_it_is_asked_for",
-            "test_gaps.py::test_what_was_taken_away_before_it_came_is_not_told_as_lost",
+            "test_gaps.py::test_a_deleted_message_is_shown_so_however_late_it_is_asked_for",
+            "test_gaps.py::test_a_message_taken_away_before_it_came_is_not_told_as_lost",
         ],
     ),
     Mutant(
@@ -1272,7 +1276,7 @@ MUTANTS = [
         "what was read is unread after coming in again",
         '" RETURNING clock, read_row, hidden, sent_seq"',
         '" RETURNING clock, 0, hidden, sent_seq"',
-        ["test_history.py::test_what_was_read_stays_read_when_one_is_let_in_again"],
+        ["test_history.py::test_texts_stay_read_when_one_is_let_in_again"],
     ),
     Mutant(
         "what waits for somebody stays for their old relay",
@@ -1296,7 +1300,9 @@ MUTANTS = [
         "addresses told once and never again",
         "            if is_telling:\n                self._addresses.tell(unit, gid, is_again=True)\n            else:\n                self._saying.say(unit, ",
         "            if True:\n                self._saying.say(unit, ",
-        ["test_exit.py::test_who_comes_back_after_everything_has_expired_is_told_by_a_heartbeat"],
+        [
+            "test_exit.py::test_a_contact_who_comes_back_after_everything_expired_is_told_by_a_heartbeat"
+        ],
     ),
     Mutant(
         "newcomers believe an old leaf",
@@ -1408,13 +1414,13 @@ MUTANTS = [
         "committers are judges of their own Commits",
         "        jury = [count(side, neutral=True) for side in sides]\n",
         "        jury = [count(side) for side in sides]\n",
-        ["test_branches.py::test_an_admin_who_puts_out_whoever_put_them_down_wins_nobody"],
+        ["test_branches.py::test_an_admin_who_puts_out_the_person_who_put_them_down_wins_nobody"],
     ),
     Mutant(
         "who says two things counts for both",
         "                names == {side.name}\n",
         "                side.name in names\n",
-        ["test_branches.py::test_who_says_two_things_has_said_nothing"],
+        ["test_branches.py::test_a_member_who_says_two_things_has_said_nothing"],
     ),
     Mutant(
         "members vote for what help told them",
@@ -1432,13 +1438,13 @@ MUTANTS = [
         "who has lost a vote asks once",
         "        if not rest and has_lost is False:\n",
         "        if not rest and not is_lost:\n",
-        ["test_chains.py::test_who_has_lost_asks_until_they_are_over_whatever_is_lost"],
+        ["test_chains.py::test_the_loser_of_a_vote_asks_until_they_are_over_whatever_is_lost"],
     ),
     Mutant(
         "what a claim has begun ends the asking of who has lost",
         "        if has_lost is False and (not asks_left or self._asking.is_known(gid, number, state)):\n",
         "        if not is_lost and (not asks_left or self._asking.is_known(gid, number, state)):\n",
-        ["test_chains.py::test_who_has_lost_asks_until_they_are_over_whatever_is_lost"],
+        ["test_chains.py::test_the_loser_of_a_vote_asks_until_they_are_over_whatever_is_lost"],
     ),
     Mutant(
         "askings that can decide nothing use up the labels and the answers",
@@ -1462,7 +1468,7 @@ MUTANTS = [
         "who is put out still votes",
         "            if person.identity not in ours.gone | other.gone\n",
         "",
-        ["test_branches.py::test_who_is_out_on_one_side_does_not_count"],
+        ["test_branches.py::test_a_person_who_is_out_on_one_side_does_not_count"],
     ),
     Mutant(
         "lineages without a bound",
@@ -1511,7 +1517,7 @@ MUTANTS = [
         "            check_signature(self.signers[piece.leaf], piece.signature, self._text(piece))\n",
         "            pass\n",
         [
-            "test_pieces.py::test_nothing_is_kept_of_who_knows_the_drop_and_is_not_in_the_epoch",
+            "test_pieces.py::test_nothing_is_kept_of_a_writer_who_knows_the_drop_and_is_not_in_the_epoch",
             "test_pieces.py::test_piece_counts_in_its_drop_and_under_its_author_s_leaf_alone",
         ],
     ),
@@ -1525,7 +1531,7 @@ MUTANTS = [
         "room for pieces is taken from who comes last",
         "whose = leaf if begun[leaf] > MAX_OPEN else most",
         "whose = leaf",
-        ["test_pieces.py::test_all_who_flood_together_leave_room_for_whoever_has_begun_less"],
+        ["test_pieces.py::test_all_flooders_together_leave_room_for_an_author_who_has_begun_less"],
     ),
     Mutant(
         "one room for pieces of all authors",
@@ -1567,7 +1573,7 @@ MUTANTS = [
         "timer set by anybody",
         "if not self._roster.may_say(gid, sender, kind):",
         "if not sender:",
-        ["test_history.py::test_timer_of_a_group_is_set_by_who_may_rename_it"],
+        ["test_history.py::test_the_timer_of_a_group_is_set_by_people_who_may_rename_it"],
     ),
     # History
     Mutant(
@@ -1676,7 +1682,7 @@ MUTANTS = [
         "a repair of a held word is deposited",
         "            elif answer.envelope and self._holding.is_kept_from(a.region for a in peer.addresses):\n",
         "            elif False and self._holding.is_kept_from(a.region for a in peer.addresses):\n",
-        ["test_holding.py::test_what_was_kept_from_its_reader_is_held_when_it_is_said_again"],
+        ["test_holding.py::test_a_word_kept_from_its_reader_is_held_when_it_is_said_again"],
     ),
     Mutant(
         "a notice sends its reader anywhere",
@@ -1858,7 +1864,7 @@ MUTANTS = [
         "a name may end in a line break",
         "[^{_UNFIT}]+\\Z",
         "[^{_UNFIT}]+$",
-        ["test_names.py::test_what_is_no_name_is_refused_here_and_from_others"],
+        ["test_names.py::test_a_word_that_is_no_name_is_refused_here_and_from_others"],
     ),
     Mutant(
         "a group is as much as a person",
@@ -1876,7 +1882,7 @@ MUTANTS = [
         "a full stop behind a link is a part of it",
         'and one not in "-_")',
         'and one not in "-_.")',
-        ["test_invite.py::test_what_stands_around_a_link_does_no_harm"],
+        ["test_invite.py::test_signs_around_a_link_do_no_harm"],
     ),
     Mutant(
         "any warning may be pushed out",

@@ -244,7 +244,7 @@ PLANTED: dict[Callable[[Path], None], str] = {
 
 
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
-def test_what_is_planted_is_found(directory: Path, plant: Callable[[Path], None]) -> None:
+def test_planted_faults_are_found(directory: Path, plant: Callable[[Path], None]) -> None:
     plant(directory)
     assert PLANTED[plant] in kinds(audit(directory))
 

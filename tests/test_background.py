@@ -298,7 +298,7 @@ def test_interrupting_a_follower_ends_the_follower_alone(alice: Person, bob: Per
         assert process.poll() is None
 
 
-def test_what_a_front_that_died_did_not_show_is_shown_by_the_next(
+def test_texts_that_a_dead_front_did_not_show_are_shown_by_the_next(
     alice: Person, bob: Person
 ) -> None:
     bob("send", "آلیس", text=HELLO, unlocks=True)
@@ -369,7 +369,7 @@ def test_many_commands_at_once_are_all_done_once(alice: Person, bob: Person) -> 
     assert sorted(one["text"] for one in bob("read", unlocks=True).lines) == sorted(texts)
 
 
-def test_what_is_sent_while_the_background_is_killed_arrives_at_most_once(
+def test_a_text_sent_while_the_background_is_killed_arrives_at_most_once(
     alice: Person, bob: Person
 ) -> None:
     """And if the command has said that it was sent, exactly once."""
@@ -623,7 +623,7 @@ def test_another_version_is_named_with_what_to_do(alice: Person) -> None:
         (["delete", *("x" for _ in range(MAX_WORDS))], []),
     ],
 )
-def test_what_cannot_be_handed_over_is_a_mistake_of_usage(
+def test_a_command_that_cannot_be_handed_over_is_a_mistake_of_usage(
     tmp_path: Path, words: list[str], given: list[str]
 ) -> None:
     with impostor(tmp_path, Greeting(VERSION)), pytest.raises(BadArgument):

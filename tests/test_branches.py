@@ -119,7 +119,7 @@ async def test_more_than_half_of_those_on_both_sides_decide(world: World) -> Non
     assert parted.is_lost("bob")
 
 
-async def test_who_says_two_things_has_said_nothing(world: World) -> None:
+async def test_a_member_who_says_two_things_has_said_nothing(world: World) -> None:
     parted = await split(world, "alice", "bob", "carol", "dave")
     parted.take(*(parted.vote(name, "bob") for name in ("bob", "carol", "dave")))
     assert parted.is_lost("bob")
@@ -186,14 +186,14 @@ async def test_a_vote_is_for_what_one_has_read_and_is_said_once(world: World) ->
         assert parted.branches.vote(unit, parted.gid, parted.epoch) is None
 
 
-async def test_who_is_out_on_one_side_does_not_count(world: World) -> None:
+async def test_a_person_who_is_out_on_one_side_does_not_count(world: World) -> None:
     parted = await split(world, "alice", "bob", "carol", removes={"alice": "bob", "bob": "alice"})
     assert parted.is_lost("bob") is None
     parted.take(parted.vote("carol", "bob"))
     assert parted.is_lost("bob")  # carol alone is on both sides
 
 
-async def test_an_admin_who_puts_out_whoever_put_them_down_wins_nobody(world: World) -> None:
+async def test_an_admin_who_puts_out_the_person_who_put_them_down_wins_nobody(world: World) -> None:
     # Mallory's leaf is the lowest, and her Commit in no drop; bob has read alice's.
     parted = await split(
         world,
@@ -209,7 +209,7 @@ async def test_an_admin_who_puts_out_whoever_put_them_down_wins_nobody(world: Wo
     assert parted.is_lost("mallory", later_ms=LATE_MS) is False
 
 
-async def test_what_is_kept_of_one_epoch_has_a_bound(world: World) -> None:
+async def test_memory_of_one_epoch_has_a_bound(world: World) -> None:
     parted = await split(world, "alice", "bob", "carol")
     with parted.people[0].client._unit() as unit:
         for number in range(3 * MAX_SIBLINGS):

@@ -82,7 +82,7 @@ class Refreshes(History):
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
-async def test_whoever_renews_their_keys_and_when_every_word_arrives(
+async def test_every_word_arrives_no_matter_who_renews_their_keys_and_when(
     world: World, seed: int
 ) -> None:
     world.rng.seed(seed)
@@ -95,7 +95,9 @@ async def test_whoever_renews_their_keys_and_when_every_word_arrives(
         agree_on_chains(people)
 
 
-async def test_who_comes_back_and_who_stays_hear_each_other_at_once(world: World) -> None:
+async def test_people_who_come_back_and_people_who_stay_hear_each_other_at_once(
+    world: World,
+) -> None:
     people = await world.friends("alice", "bob", "carol")
     alice, bob, carol = people
     gid = await world.group("family", *people)
@@ -145,7 +147,7 @@ async def test_chain_begins_anew_when_either_end_renews_its_keys_and_else_goes_o
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
-async def test_what_comes_before_its_reader_has_read_the_commit_is_found(
+async def test_a_cell_that_comes_before_its_reader_has_read_the_commit_is_found(
     world: World, monkeypatch: pytest.MonkeyPatch, is_restarted: bool
 ) -> None:
     alice, bob = people = await world.friends("alice", "bob")
@@ -190,7 +192,9 @@ async def test_what_comes_before_its_reader_has_read_the_commit_is_found(
     agree_on_chains(people)
 
 
-async def test_what_comes_to_the_fallback_before_its_reader_knows_is_found(world: World) -> None:
+async def test_a_cell_that_comes_to_the_fallback_before_its_reader_knows_is_found(
+    world: World,
+) -> None:
     second = world.add_relay("IR")
     alice = await world.person("alice")
     bob = await world.person("bob", fallback=second)
@@ -219,7 +223,7 @@ async def test_what_comes_to_the_fallback_before_its_reader_knows_is_found(world
 # Chains that have ended
 
 
-async def test_what_is_under_way_when_a_chain_ends_is_read_for_two_weeks(
+async def test_cells_under_way_when_a_chain_ends_are_read_for_two_weeks(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, bob = await world.friends("alice", "bob")
@@ -390,7 +394,7 @@ async def test_two_who_were_shown_different_commits_hear_each_other_again(
     assert_heard(people, gid)
 
 
-async def test_who_has_lost_asks_until_they_are_over_whatever_is_lost(
+async def test_the_loser_of_a_vote_asks_until_they_are_over_whatever_is_lost(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(world, "tick_s", 20.0)

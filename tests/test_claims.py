@@ -125,7 +125,7 @@ async def test_texts_said_while_out_of_step_wait_and_are_said_then(world: World)
     assert states(alice, gid) == ["delivered"]
 
 
-async def test_what_was_said_before_somebody_came_is_not_said_again_to_them(world: World) -> None:
+async def test_a_text_from_before_somebody_came_is_not_said_again_to_them(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
     alice.client.chat(gid).set_admin("bob")
@@ -148,7 +148,7 @@ async def test_what_was_said_before_somebody_came_is_not_said_again_to_them(worl
     assert states(alice, gid) == ["undelivered", "undelivered", "delivered"]
 
 
-async def test_what_is_not_said_again_is_never_shown_as_delivered(
+async def test_a_text_that_is_not_said_again_is_never_shown_as_delivered(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(saying, "MAX_SAID_AGAIN", 1)
@@ -189,7 +189,7 @@ async def test_words_that_were_on_their_way_come_after_a_long_time_out_of_step(
     assert states(alice, gid) == ["delivered"]
 
 
-async def test_only_who_names_an_envelope_by_its_hash_has_it(world: World) -> None:
+async def test_only_a_peer_who_names_an_envelope_by_its_hash_has_it(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     gid = alice.gid("bob")
     await world.pass_time(200)
@@ -237,7 +237,7 @@ async def test_receipts_of_a_count_that_is_over_say_nothing(world: World) -> Non
     assert set(states(alice, gid)) == {"delivered"}
 
 
-async def test_who_missed_that_a_member_counts_anew_hears_them_all_the_same(world: World) -> None:
+async def test_a_person_who_missed_that_a_member_counts_anew_still_hears_them(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     alice, _, carol = people
     gid = await world.group("family", *people)
@@ -268,7 +268,7 @@ async def test_who_missed_that_a_member_counts_anew_hears_them_all_the_same(worl
         assert "message-lost" not in person.warnings()
 
 
-async def test_who_is_let_in_again_uses_no_number_twice(world: World) -> None:
+async def test_a_member_let_in_again_uses_no_number_twice(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     alice, _, carol = people
     gid = await world.group("family", *people)
@@ -412,7 +412,7 @@ async def test_relay_that_says_so_of_every_label_is_one_that_is_away(world: Worl
     assert not {*alice.warnings(), *bob.warnings()}
 
 
-async def test_what_we_say_waits_for_a_claim_for_seconds_of_an_hour_at_most(world: World) -> None:
+async def test_our_texts_wait_for_a_claim_for_seconds_of_an_hour_at_most(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     second = world.add_relay("DE")
     carol = await world.person("carol", relay=second)
@@ -532,7 +532,7 @@ async def test_nobody_misses_what_only_a_third_person_speaks_of(world: World) ->
     assert not {*bob.warnings()} - {HeardOtherwise.code}
 
 
-async def test_what_was_given_up_and_comes_after_all_is_shown(world: World) -> None:
+async def test_a_message_that_was_given_up_and_comes_after_all_is_shown(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     await world.pass_time(200)
     world.relay.forgets = lambda _, who: who == "alice"

@@ -183,7 +183,7 @@ def test_two_people_meet_and_talk(town: Town) -> None:
     assert alice("search", given="absent").out == ""
 
 
-def test_what_is_done_with_messages(town: Town) -> None:
+def test_messages_are_answered_edited_and_deleted(town: Town) -> None:
     alice, bob = town.friends()
     asked = bob.json("send", "alice", given="when?\nwhere?")["id"]
     answered = alice.json("send", "bob", "--reply-to", asked[:8], given="at eight")["id"]
@@ -207,7 +207,7 @@ def test_what_is_done_with_messages(town: Town) -> None:
     assert "سلام" in bob("read", "--all").out
 
 
-def test_answer_to_what_is_not_here_says_so(town: Town) -> None:
+def test_an_answer_to_a_text_that_is_not_here_says_so(town: Town) -> None:
     alice, bob = town.friends()
     asked = alice.json("send", "bob", given="when?")["id"]
     bob.json("send", "alice", "--reply-to", asked, given="at eight")
@@ -318,7 +318,7 @@ def test_invites_are_listed_with_their_time_and_withdrawn_by_their_id(town: Town
         assert alice("invite", "--life", life).status == 2
 
 
-def test_what_is_said_out_of_step_is_kept_and_told_so(town: Town) -> None:
+def test_a_text_said_out_of_step_is_kept_and_the_person_told(town: Town) -> None:
     alice, _ = town.friends()
     client = Client.open(alice.profile, Unlock(passphrase=RIGHT))
     gid = client.conversation("bob").gid
@@ -335,7 +335,7 @@ def test_what_is_said_out_of_step_is_kept_and_told_so(town: Town) -> None:
     assert "goes out by itself" in ran.err
 
 
-def test_groups_are_offered_accepted_declined_and_left_with_whoever_has_added_us(
+def test_groups_are_offered_accepted_declined_and_left_with_the_person_who_added_us(
     town: Town,
 ) -> None:
     alice, bob = town.friends()
@@ -437,7 +437,7 @@ def test_relay_mistakes_are_named(town: Town) -> None:
         assert not shell.profile.exists()
 
 
-def test_what_is_said_while_the_relay_is_away_is_kept(town: Town) -> None:
+def test_a_text_said_while_the_relay_is_away_is_kept(town: Town) -> None:
     alice, bob = town.friends()
     town.network.is_up = False
     ran = alice("--json", "--wait", "0.2", "send", "bob", given="later")
@@ -565,7 +565,7 @@ def test_a_passphrase_is_the_same_however_it_was_typed(town: Town) -> None:
     assert shell("contacts", passphrase="e 1").status == 2
 
 
-def test_what_is_not_utf_8_is_a_mistake_of_usage(town: Town) -> None:
+def test_bytes_that_are_not_utf_8_are_a_mistake_of_usage(town: Town) -> None:
     alice, bob = town.friends()
     reading, writing = os.pipe()
     os.write(writing, "pässwörd\n".encode("latin-1"))

@@ -196,7 +196,7 @@ async def test_text_too_long_or_empty_is_refused(world: World, text: str) -> Non
     assert alice.client.status().outbox == 0
 
 
-async def test_who_wrote_first_is_shown_first_whatever_the_clocks_say(
+async def test_the_text_written_first_is_shown_first_whatever_the_clocks_say(
     world: World,
 ) -> None:
     alice, bob = await world.friends("alice", "bob")
@@ -269,7 +269,7 @@ async def test_events_that_nobody_holds_any_more_are_not_kept(world: World) -> N
     assert isinstance(await anext(kept), TextArrived)
 
 
-async def test_what_stops_the_client_is_told_to_whoever_uses_it(world: World) -> None:
+async def test_a_program_is_told_what_has_stopped_its_client(world: World) -> None:
     alice, _ = await world.friends("alice", "bob")
 
     async def fail() -> None:
@@ -359,7 +359,7 @@ async def test_nobody_slips_into_a_known_name(world: World) -> None:
     assert shown.startswith("bob (")
 
 
-async def test_what_only_admins_may_is_refused_to_others(world: World) -> None:
+async def test_the_rights_of_admins_are_refused_to_others(world: World) -> None:
     alice, bob, _ = people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
     deeds: list[Callable[[], object]] = [
@@ -377,7 +377,7 @@ async def test_what_only_admins_may_is_refused_to_others(world: World) -> None:
     assert bob.client.status().outbox == 0
 
 
-async def test_what_makes_no_sense_is_refused(
+async def test_a_senseless_argument_is_refused(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
@@ -407,7 +407,7 @@ async def test_what_makes_no_sense_is_refused(
     assert len(carol.client.conversations()) == 2
 
 
-async def test_who_left_says_nothing_more(world: World) -> None:
+async def test_a_person_who_has_left_says_nothing_more(world: World) -> None:
     alice, bob, _ = people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
     bob.client.chat(gid).leave()
@@ -456,7 +456,7 @@ async def test_contact_away_is_in_once_they_have_been_online(world: World) -> No
 @pytest.mark.parametrize(
     "refusal", [RelayBusy(retry_after=5.0), DropFull(retry_after=60.0), DropFull()]
 )
-async def test_what_a_relay_refuses_for_now_goes_out_later_and_unchanged(
+async def test_a_request_refused_for_now_goes_out_later_and_unchanged(
     world: World, refusal: AmanatError
 ) -> None:
     alice, bob = await world.friends("alice", "bob")

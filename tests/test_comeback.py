@@ -156,7 +156,7 @@ async def test_members_shown_different_orders_find_together(world: World, mine: 
         assert {f"parted {each.name}" for each in people} <= texts
 
 
-async def test_what_was_wished_is_done_after_coming_back(world: World) -> None:
+async def test_wishes_are_carried_out_after_coming_back(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     alice = people[0]
     gid = await world.group("family", *people)

@@ -12,7 +12,7 @@ from commit_model import Setting, explore
 pytestmark = pytest.mark.long
 
 
-def test_in_the_old_rules_a_member_takes_over_whoever_comes_back() -> None:
+def test_in_the_old_rules_a_member_takes_over_people_who_come_back() -> None:
     broken = explore(Setting("old", lies=2, commits=0, copies=1)).broken
     assert broken["takeover"] == [
         "alice's vault is an old copy",

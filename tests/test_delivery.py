@@ -168,7 +168,9 @@ LIES: dict[str, Callable[[list[bytes]], list[bytes]]] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-async def test_lie_about_what_was_read_is_told_and_costs_nothing(world: World, lie: str) -> None:
+async def test_a_lie_about_cells_that_were_read_is_told_and_costs_nothing(
+    world: World, lie: str
+) -> None:
     alice, bob = await world.friends("alice", "bob")
     for number in range(3):
         alice.say("bob", f"text {number}")

@@ -250,7 +250,7 @@ def test_covered_a_line_is_named_only_where_it_alone_uploads(
     assert max(infiltrator.measure(seen, sample.people, chances(s)) or 0 for s in range(60)) == 1
 
 
-def test_who_is_there_always_is_left_and_who_is_not_is_soon_alone() -> None:
+def test_a_person_always_there_is_left_and_one_who_is_not_is_soon_alone() -> None:
     left = presence.intersect(200, chances())
     for habit in presence.HABITS:
         assert left[habit, 1] >= left[habit, 10] >= left[habit, 50] >= 1
@@ -445,7 +445,7 @@ async def test_model_of_a_client_deposits_as_often_as_real_clients(world: World)
 
 
 @pytest.mark.parametrize("how", ["some", "one", "tail"])
-def test_what_a_relay_leaves_out_is_noticed(how: str) -> None:
+def test_cells_that_a_relay_leaves_out_are_noticed(how: str) -> None:
     found = integrity.deletion(how, 1)
     assert found.lies >= 1
     assert len(found.delays_s) == found.lies
@@ -477,14 +477,14 @@ def test_hop_that_asks_twice_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     assert sealed >= 10  # else it was told nothing at all
 
 
-def test_whoever_copied_a_vault_reads_until_its_keys_are_refreshed_and_no_longer() -> None:
+def test_a_thief_of_a_vault_reads_until_its_keys_are_refreshed_and_no_longer() -> None:
     until, after, removed = (copied.words_read(how, 1) for how in copied_vault.HOW)
     assert until.wrong == until.lies == 40  # else nothing is shown by what follows
     assert (after.lies, after.wrong) == (40, 0)
     assert (removed.lies, removed.wrong) == (20, 0)
 
 
-def test_nobody_becomes_a_member_or_an_admin_by_the_commit_of_who_may_not() -> None:
+def test_nobody_becomes_a_member_or_an_admin_by_a_commit_without_the_right() -> None:
     assert intrusion.silent_adds(0, 30) == integrity.Noticed(30, [], 0)
 
 
@@ -496,7 +496,7 @@ def test_commit_that_is_not_judged_is_believed_and_counted(
     assert intrusion.silent_adds(seed, 1).wrong > 0
 
 
-def test_who_is_in_the_middle_shows_two_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attacker_in_the_middle_shows_two_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert intrusion.swapped_keys(20).wrong == 0
     monkeypatch.setattr(intrusion, "safety_number", lambda *_: "00000")
     assert intrusion.swapped_keys(20).wrong == 20

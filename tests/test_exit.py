@@ -108,7 +108,7 @@ async def test_exit_from_a_dead_relay_every_contact_is_back_within_a_heartbeat(
     assert not any(person.warnings() for person in (alice, bob, carol))
 
 
-async def test_what_a_hostile_relay_kept_to_itself_is_said_again_at_the_new_home(
+async def test_texts_that_a_hostile_relay_kept_are_said_again_at_the_new_home(
     world: World,
 ) -> None:
     alice, bob, carol, new = await apart(world)
@@ -132,7 +132,7 @@ async def test_what_a_hostile_relay_kept_to_itself_is_said_again_at_the_new_home
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
-async def test_what_only_the_dead_relay_held_is_said_again_or_named(
+async def test_texts_that_only_the_dead_relay_held_are_said_again_or_named(
     world: World, *, is_kept: bool
 ) -> None:
     alice, bob, _, new = await apart(world)
@@ -152,7 +152,9 @@ async def test_what_only_the_dead_relay_held_is_said_again_or_named(
     assert set(alice.warnings()) == (set() if is_kept else {MessageLost.code})
 
 
-async def test_who_was_offline_during_an_exit_finds_us_when_they_are_back(world: World) -> None:
+async def test_a_contact_who_was_offline_during_an_exit_finds_us_when_they_are_back(
+    world: World,
+) -> None:
     alice, bob, _, new = await apart(world)
     await bob.sleep()
     bob.say("alice", "written offline")
@@ -166,7 +168,7 @@ async def test_who_was_offline_during_an_exit_finds_us_when_they_are_back(world:
     assert alice.client.status().unaware == []
 
 
-async def test_who_comes_back_after_everything_has_expired_is_told_by_a_heartbeat(
+async def test_a_contact_who_comes_back_after_everything_expired_is_told_by_a_heartbeat(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, bob, _, new = await apart(world)
@@ -290,7 +292,7 @@ async def test_newcomers_of_a_group_are_told_where_we_are_though_our_leaf_is_old
     assert alice.client.status().unaware == []
 
 
-async def test_who_is_let_in_by_a_key_package_from_before_is_reached_where_they_are_now(
+async def test_a_person_let_in_by_an_old_key_package_is_reached_where_they_are_now(
     world: World,
 ) -> None:
     alice, bob, _, new = await apart(world)
@@ -449,7 +451,7 @@ async def test_invites_and_knocks_that_died_with_the_relay_are_named(world: Worl
     assert [c.name for c in frank.client.contacts()] == ["alice"]
 
 
-async def test_who_was_answered_where_they_are_no_more_knocks_again(world: World) -> None:
+async def test_a_person_answered_at_a_home_they_have_left_knocks_again(world: World) -> None:
     alice, bob, _, new = await apart(world)
     dave = await world.person("dave", relay=world.network.relay_with(bob.rules.me.home.relay))
     await dave.sleep()
@@ -497,7 +499,7 @@ async def test_two_whose_relay_died_under_both_find_each_other_by_an_invite(worl
         alice.client.accept(link)
 
 
-async def test_who_is_blocked_is_told_when_they_no_longer_are(world: World) -> None:
+async def test_a_blocked_contact_is_told_when_they_no_longer_are(world: World) -> None:
     alice, bob, _, new = await apart(world)
     alice.client.contact("bob").block()
     world.network.cut(world.relay.address)
@@ -513,7 +515,7 @@ async def test_who_is_blocked_is_told_when_they_no_longer_are(world: World) -> N
 # Groups
 
 
-async def test_who_may_say_so_takes_the_commits_along(world: World) -> None:
+async def test_a_person_with_the_right_to_do_so_takes_the_commits_along(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob, carol)
     theirs = await world.group("others'", bob, alice, carol)
@@ -703,7 +705,7 @@ async def test_conversation_says_where_its_data_rests(world: World) -> None:
 # In bad weather
 
 
-async def test_what_came_by_a_chain_that_was_not_known_yet_is_heard_after_an_exit(
+async def test_cells_of_a_chain_that_was_not_known_yet_are_heard_after_an_exit(
     world: World,
 ) -> None:
     alice, bob, _, new = await apart(world)

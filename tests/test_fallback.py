@@ -40,7 +40,9 @@ async def test_messages_go_to_the_fallback_while_the_home_is_away(world: World) 
     assert not alice.client.status().away
 
 
-async def test_home_that_is_away_is_told_also_by_who_has_nothing_to_send(world: World) -> None:
+async def test_a_home_that_is_away_is_told_even_by_a_client_with_nothing_to_send(
+    world: World,
+) -> None:
     alice = await world.person("alice")
     home = world.relay.address
     await world.pass_time(5)
@@ -53,7 +55,7 @@ async def test_home_that_is_away_is_told_also_by_who_has_nothing_to_send(world: 
     assert alice.client.status().away == []
 
 
-async def test_who_comes_back_with_the_home_away_is_caught_up_from_the_fallback(
+async def test_a_person_who_comes_back_with_the_home_away_is_caught_up_from_the_fallback(
     world: World,
 ) -> None:
     alice, bob = await pair(world)

@@ -77,7 +77,7 @@ def test_chunks_come_in_any_order_and_among_other_things() -> None:
         assert fetch(cells, window=(seed % 5 + 1) * LARGE_CELL)[0] == DATA
 
 
-def test_what_is_still_being_sent_is_waited_for() -> None:
+def test_a_file_still_being_sent_is_waited_for() -> None:
     whole = chunks()
     assert fetch([], late=whole)[0] == DATA
     assert fetch(whole[:5], late=whole[5:])[0] == DATA

@@ -63,9 +63,7 @@ def kept(link: Link) -> int:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("tls", ["off", "pinned"])
-def test_whoever_does_not_take_what_they_follow_holds_up_nobody_else(
-    tmp_path: Path, tls: str
-) -> None:
+def test_a_follower_who_takes_nothing_holds_up_nobody_else(tmp_path: Path, tls: str) -> None:
     @in_loop
     async def scenario(relay: RelayProcess) -> None:
         link = await connect(relay.address)
@@ -208,7 +206,7 @@ async def test_a_relay_that_sends_more_than_it_has_credit_for_is_not_talked_to(
     await end(following)
 
 
-async def test_whoever_takes_all_is_sent_all_with_ever_new_credit(world: World) -> None:
+async def test_a_follower_who_takes_all_is_sent_all_with_ever_new_credit(world: World) -> None:
     link, _, bucket = await open_link(world)
     cells = [os.urandom(LARGE_CELL) for _ in range(MANY)]
     for cell in cells:

@@ -194,7 +194,7 @@ async def test_yesterdays_disk_is_noticed_and_what_it_lacks_is_said_again(
     assert bob.texts("alice") == ["yesterday", *read, *(f"not read {n}" for n in range(count))]
 
 
-async def test_what_its_sender_no_longer_has_is_told_as_lost(world: World) -> None:
+async def test_a_message_that_its_sender_no_longer_has_is_told_as_lost(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     world.relay.forgets = lambda _, who: who == "alice"
     alice.say("bob", "one")
@@ -216,7 +216,7 @@ async def test_what_its_sender_no_longer_has_is_told_as_lost(world: World) -> No
 @pytest.mark.long
 @pytest.mark.parametrize("is_large", [False, True])
 @pytest.mark.parametrize("how", ["deleted", "deleted here only", "expired"])
-async def test_what_was_taken_away_before_it_came_is_not_told_as_lost(
+async def test_a_message_taken_away_before_it_came_is_not_told_as_lost(
     world: World, monkeypatch: pytest.MonkeyPatch, how: str, is_large: bool
 ) -> None:
     if is_large:
@@ -261,7 +261,7 @@ async def test_what_was_taken_away_before_it_came_is_not_told_as_lost(
     assert not {*bob.warnings()} - {RelayDoubted.code}
 
 
-async def test_what_was_deleted_is_shown_so_however_late_it_is_asked_for(world: World) -> None:
+async def test_a_deleted_message_is_shown_so_however_late_it_is_asked_for(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     await after_a_while(world)
     await bob.sleep()
@@ -327,7 +327,7 @@ async def test_place_that_does_not_fit_takes_nothing_away(world: World) -> None:
     assert bob.texts("alice") == ["one", "two"]
 
 
-async def test_who_came_later_is_not_told_what_was_said_before(world: World) -> None:
+async def test_a_later_member_is_not_told_the_texts_from_before(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
     alice.client.chat(gid).send("not for carol")
@@ -470,7 +470,7 @@ async def test_clock_set_back_puts_off_no_new_keys(world: World) -> None:
     assert due_at <= world.now() + 2 * entering.REFRESH_MS[1]
 
 
-async def test_who_speaks_and_hears_nothing_of_us_for_good_is_noticed(world: World) -> None:
+async def test_a_peer_who_speaks_and_never_hears_us_is_noticed(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     await after_a_while(world)
     world.relay.forgets = lambda _, who: who == "alice"
@@ -483,7 +483,7 @@ async def test_who_speaks_and_hears_nothing_of_us_for_good_is_noticed(world: Wor
     assert "are you there? 2" in alice.texts("bob")
 
 
-async def test_who_wrote_while_we_were_away_is_not_taken_for_deaf(world: World) -> None:
+async def test_a_peer_who_wrote_while_we_were_away_is_not_taken_for_deaf(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     await after_a_while(world)
     await bob.sleep()
@@ -504,7 +504,7 @@ async def test_who_wrote_while_we_were_away_is_not_taken_for_deaf(world: World) 
     assert not {*alice.warnings(), *bob.warnings()} & {RelayDoubted.code, MessageLost.code}
 
 
-async def test_who_came_later_is_not_deaf_to_what_was_said_before(world: World) -> None:
+async def test_a_later_member_is_not_taken_for_deaf_to_earlier_texts(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     await bob.sleep()
     gid = await world.group("family", alice, bob)

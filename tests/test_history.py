@@ -485,7 +485,7 @@ def test_expired_text_does_not_come_back(home: Home, talk: Talk) -> None:
     assert not home.count("change")
 
 
-def test_what_comes_after_an_expired_text_is_unread(home: Home, talk: Talk) -> None:
+def test_a_text_after_an_expired_one_is_unread(home: Home, talk: Talk) -> None:
     home.take(talk.text(BOB, "short", life_s=1))
     mark_read(home, NOW)
     (before,) = home.vault._db.execute("SELECT read_row FROM conversation").fetchone()
@@ -748,7 +748,7 @@ async def test_text_whose_life_ended_while_away_is_gone_at_the_next_start(world:
     assert bob.texts("alice") == ["for a minute"]  # not read yet
 
 
-async def test_timer_of_a_group_is_set_by_who_may_rename_it(world: World) -> None:
+async def test_the_timer_of_a_group_is_set_by_people_who_may_rename_it(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
     with pytest.raises(NotAdmin):
@@ -864,7 +864,7 @@ async def test_events_tell_of_changes(world: World) -> None:
 
 
 @pytest.mark.parametrize("how", ["left", "was removed"])
-async def test_what_was_read_stays_read_when_one_is_let_in_again(world: World, how: str) -> None:
+async def test_texts_stay_read_when_one_is_let_in_again(world: World, how: str) -> None:
     alice, bob = await world.friends("alice", "bob")
     gid = await world.group("family", alice, bob)
     alice.client.contact("bob").block()

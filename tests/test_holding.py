@@ -86,7 +86,7 @@ async def hold_for_who_sleeps(world: World, alice: Person, bob: Person) -> None:
     await world.settle()
 
 
-async def test_a_word_of_who_holds_rests_at_their_home_only(world: World) -> None:
+async def test_a_word_of_a_person_who_holds_rests_at_their_home_only(world: World) -> None:
     place, alice, bob, _, _ = await town(world)
     alice.client.home.set_outbound(HOLD)
     alice.say("bob", LONG)
@@ -235,7 +235,7 @@ async def test_a_fallback_elsewhere_is_elsewhere(world: World) -> None:
     assert alice.client.chat(alice.gid("bob")).view().outbound == HOLD
 
 
-async def test_what_was_kept_from_its_reader_is_held_when_it_is_said_again(world: World) -> None:
+async def test_a_word_kept_from_its_reader_is_held_when_it_is_said_again(world: World) -> None:
     place, alice, bob, _, _ = await town(world)
     alice.client.home.set_outbound(HOLD)
     place.relays[1].forgets = lambda request, _: request.drop_id == bob.bucket
@@ -285,7 +285,7 @@ async def test_words_that_were_read_before_their_notices_came_are_found(world: W
     assert not any(person.warnings() for person in (alice, bob))
 
 
-async def test_nothing_is_fetched_of_who_is_blocked(world: World) -> None:
+async def test_nothing_is_fetched_from_a_blocked_contact(world: World) -> None:
     _, alice, bob, _, _ = await town(world)
     alice.client.home.set_outbound(HOLD)
     alice.say("bob", "first")
@@ -324,7 +324,7 @@ async def test_a_contact_who_names_many_drops_is_not_read_at_once(world: World) 
     assert bob.texts("alice") == ["and this one is there"]
 
 
-async def test_who_has_caught_up_has_fetched_what_can_be(world: World) -> None:
+async def test_a_client_that_has_caught_up_has_fetched_all_it_can(world: World) -> None:
     _, alice, bob, _, _ = await town(world)
     alice.client.home.set_outbound(HOLD)
     await bob.sleep()
@@ -348,7 +348,7 @@ async def test_who_has_caught_up_has_fetched_what_can_be(world: World) -> None:
     assert bob.texts("alice") == ["fetch me", "and me"]
 
 
-async def test_what_a_dead_home_held_is_held_by_the_next(world: World) -> None:
+async def test_words_that_a_dead_home_held_are_held_by_the_next(world: World) -> None:
     place, alice, bob, carol, _ = await town(world)
     await hold_for_who_sleeps(world, alice, bob)
     world.network.cut(world.relay.address)
@@ -397,7 +397,9 @@ async def test_a_notice_of_anything_else_is_refused(world: World) -> None:
     assert holding.places() == []
 
 
-async def test_a_greeting_rests_with_who_invites_so_who_holds_sends_none(world: World) -> None:
+async def test_a_person_who_holds_sends_no_greeting_since_it_would_rest_with_the_inviter(
+    world: World,
+) -> None:
     german = world.add_relay("DE")
     alice, bob = await world.person("alice"), await world.person("bob", relay=german)
     alice.client.home.set_outbound(HOLD)

@@ -122,7 +122,7 @@ async def test_a_hop_answers_another_the_same_twice_and_not_under_one_key(
 
 
 @in_loop
-async def test_what_cannot_be_opened_is_refused_and_nothing_else_happens(
+async def test_a_request_that_cannot_be_opened_is_refused_and_nothing_else_happens(
     hop: RelayProcess, home: RelayProcess
 ) -> None:
     peer, direct = await Peer.connect(hop.address), await Peer.connect(home.address)
@@ -464,7 +464,7 @@ async def within_a_round(low: float, high: float) -> None:
 
 
 @pytest.mark.long
-def test_what_comes_in_a_round_is_seen_together_and_in_another_order(
+def test_requests_of_a_round_are_seen_together_and_in_another_order(
     hop: RelayProcess, home: RelayProcess
 ) -> None:
     async def look() -> None:

@@ -84,7 +84,7 @@ def test_spaces_and_line_breaks_do_no_harm(space: str, width: int) -> None:
     ["\ufeff{}", "<{}>", "{}.", "\u200e{}\u200f", "({}),", '"{}"', "«{}»", "\u2068{}\u2069.",
      "`{}`", "{}\u200b\n"],
 )  # fmt: skip
-def test_what_stands_around_a_link_does_no_harm(around: str) -> None:
+def test_signs_around_a_link_do_no_harm(around: str) -> None:
     assert from_link(around.format(LINK)) == INVITE
     assert from_link(around.format(LINK.replace(PREFIX, "Amanat-Invite:"))) == INVITE
     inside = "\u200b".join([LINK[:20], LINK[20:99], LINK[99:]])
@@ -118,7 +118,7 @@ def test_link_with_any_bit_flipped_is_broken() -> None:
              LINK * 2, "A" + LINK,
              PREFIX + "A" * MAX_LINK_CHARS, PREFIX + "۱۲۳", PREFIX + "=" * 8, "\x00"],
 )  # fmt: skip
-def test_what_is_no_link_is_broken(text: str) -> None:
+def test_a_word_that_is_no_link_is_broken(text: str) -> None:
     with pytest.raises(BrokenInvite):
         from_link(text)
 
@@ -557,7 +557,7 @@ async def test_text_of_a_conversation_that_was_given_up_is_delivered_when_it_has
     assert states["text 0"] == states["text 1"] == "undelivered"
 
 
-async def test_what_was_said_between_two_answers_is_said_in_the_conversation_that_stays(
+async def test_a_text_between_two_answers_is_said_in_the_conversation_that_stays(
     world: World,
 ) -> None:
     alice, bob = await world.person("alice"), await world.person("bob")

@@ -88,7 +88,7 @@ async def test_rightful_group_is_joined_once_one_of_the_same_id_was_left(
     assert carol.warnings() == ["invalid-welcome"]
 
 
-async def test_welcome_of_whoever_was_blocked_meanwhile_is_not_looked_for(world: World) -> None:
+async def test_the_welcome_of_a_contact_blocked_meanwhile_is_not_looked_for(world: World) -> None:
     carol, mallory = await world.friends("carol", "mallory")
     announce(world, mallory, "carol", os.urandom(16))
     await world.pass_time(60)
@@ -201,7 +201,7 @@ async def test_newcomer_asks_nobody_for_what_was_said_before_they_came(
 
 
 @pytest.mark.long
-async def test_who_does_not_say_where_their_words_begin_for_a_newcomer_is_asked(
+async def test_a_member_who_does_not_say_where_their_words_begin_for_a_newcomer_is_asked(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gid, bob, carol, _ = await a_newcomer(world)
@@ -217,7 +217,7 @@ async def test_who_does_not_say_where_their_words_begin_for_a_newcomer_is_asked(
 
 
 @pytest.mark.long
-async def test_what_nobody_answers_for_is_given_up_at_once_and_comes_late_all_the_same(
+async def test_a_message_nobody_answers_for_is_given_up_at_once_and_still_shown_when_it_comes(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gid, bob, carol, _ = await a_newcomer(world)

@@ -115,7 +115,9 @@ async def test_commit_leaves_under_another_label_and_proves_no_copied_vault(
     assert not {*alice.warnings(), *bob.warnings()}
 
 
-async def test_commit_of_whoever_comes_back_leaves_under_another_label(world: World) -> None:
+async def test_the_commit_of_a_member_who_comes_back_leaves_under_another_label(
+    world: World,
+) -> None:
     alice, bob = await world.friends("alice", "bob")
     gid = await world.group("family", alice, bob)
     await world.pass_time(200)
@@ -166,7 +168,7 @@ async def test_relay_that_says_so_of_every_label_is_told_and_loses_no_word(world
     assert not bob.warnings()
 
 
-async def test_who_is_let_in_cannot_keep_others_out_by_what_they_put_into_the_file(
+async def test_a_newcomer_cannot_keep_others_out_by_what_they_put_into_the_file(
     world: World,
 ) -> None:
     bob, carol, mallory = await world.friends("bob", "carol", "mallory")

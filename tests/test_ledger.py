@@ -183,9 +183,7 @@ def test_no_drop_id_token_or_cell_is_in_the_ledger(relay: Relay) -> None:
         assert secret not in text
 
 
-def test_what_ends_in_many_steps_is_one_entry(
-    relay: Relay, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_end_in_many_steps_is_one_entry(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("amanat.relay.drops.EXPIRY_SLICE", 3)
     relay.start()
     relay.append(*(n.to_bytes(16, "big") + bytes(1008) for n in range(20)))
@@ -322,7 +320,7 @@ def tamper(directory: Path, change: str, place: int) -> None:
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("place", [1, 200, 300, 511, 512, 599])
 @pytest.mark.parametrize("is_derived_anew", [False, True])
-def test_a_changed_entry_is_found_by_its_relay_and_by_who_knows_a_checkpoint(
+def test_a_changed_entry_is_found_by_its_relay_and_by_people_who_know_a_checkpoint(
     relay: Relay, tmp_path: Path, change: str, place: int, is_derived_anew: bool
 ) -> None:
     relay.enter(600)

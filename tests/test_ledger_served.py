@@ -91,7 +91,9 @@ async def test_anyone_is_shown_what_is_signed_and_no_more(tmp_path: Path) -> Non
 
 
 @in_loop
-async def test_what_ended_while_a_relay_was_away_is_signed_on_the_hour(tmp_path: Path) -> None:
+async def test_the_end_of_cells_while_a_relay_was_away_is_signed_on_the_hour(
+    tmp_path: Path,
+) -> None:
     relay = RelayProcess(tmp_path / "relay")
     with contextlib.closing(SqliteStore(tmp_path / "relay")) as store:
         then = time.time() - 60 * DAY_S
@@ -145,7 +147,7 @@ async def test_a_ledger_goes_on_after_draining_and_after_dying(tmp_path: Path) -
 
 
 @in_loop
-async def test_a_relay_that_is_put_back_is_caught_by_who_knows_an_older_checkpoint(
+async def test_a_relay_that_is_put_back_is_caught_by_people_who_know_an_older_checkpoint(
     tmp_path: Path,
 ) -> None:
     with RelayProcess(tmp_path / "relay") as relay:

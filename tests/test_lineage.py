@@ -210,7 +210,7 @@ async def test_no_way_is_gone_on_which_somebody_did_what_they_may_not(
 
 
 @pytest.mark.parametrize("how", ["third", "group"])
-async def test_a_conversation_of_two_stays_one_whoever_helps(world: World, how: str) -> None:
+async def test_a_conversation_of_two_stays_one_no_matter_who_helps(world: World, how: str) -> None:
     alice, mallory, eve = await world.friends("alice", "mallory", "eve")
     gid = mallory.gid("alice")
     await mallory.sleep()
@@ -284,7 +284,7 @@ async def test_help_that_does_not_hold_changes_nothing(world: World) -> None:
     await all_hear_all(world, people, gid)
 
 
-async def test_who_is_merely_told_that_the_group_went_on_goes_on_by_the_drop_alone(
+async def test_a_member_merely_told_that_the_group_went_on_goes_on_by_the_drop_alone(
     world: World,
 ) -> None:
     people = alice, bob, mallory = await world.friends("alice", "bob", "mallory")

@@ -225,7 +225,7 @@ async def test_key_package_of_another_is_not_taken_for_the_senders(world: World)
     assert gid not in [view.gid for view in bob.client.conversations()]
 
 
-async def test_what_others_say_of_our_drops_is_kept_in_bounds(
+async def test_claims_of_others_about_our_drops_are_kept_in_bounds(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cursors, "MAX_CLAIMS", 3)

@@ -541,7 +541,7 @@ def test_an_own_message_is_known_as_such_in_every_epoch(trio: list[Client]) -> N
         alice.engine.process(GID, message)
 
 
-def test_a_late_message_is_from_who_held_the_leaf_then(trio: list[Client]) -> None:
+def test_a_late_message_is_from_the_member_who_held_the_leaf_then(trio: list[Client]) -> None:
     alice, bob, carol = trio
     late = bob.send(b"bob was here")
     everyone_moves(trio, alice, removes=[1])
@@ -1022,7 +1022,7 @@ def test_a_message_of_one_group_is_refused_in_another(trio: list[Client]) -> Non
         bob.engine.process(b"other", alice.send(b"hi"))
 
 
-def test_what_is_larger_than_its_limit_is_refused_before_it_is_read(trio: list[Client]) -> None:
+def test_bytes_beyond_their_limit_are_refused_before_they_are_read(trio: list[Client]) -> None:
     alice, *_ = trio
     huge = bytes((4 << 20) + 1)
     with pytest.raises(InvalidMessage):

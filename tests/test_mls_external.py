@@ -228,7 +228,7 @@ def test_an_old_copy_of_a_large_group_comes_in_again() -> None:
     assert chunks_are_those_of_rows(old)
 
 
-def test_who_lost_the_race_has_what_was_before_and_tries_again(trio: list[Client]) -> None:
+def test_the_loser_of_a_race_keeps_the_state_before_it_and_tries_again(trio: list[Client]) -> None:
     alice, bob, carol = trio
     old = copy_of(bob)
     old.engine.commit(GID, policy=b"of the past")

@@ -72,7 +72,7 @@ def test_a_lineage_begins_where_a_member_is_and_leaves_that_member_alone() -> No
     assert (old.rows, old.seen()) == (rows, before)
 
 
-def test_what_was_read_changes_nothing_until_it_is_accepted_and_is_accepted_once() -> None:
+def test_a_commit_changes_nothing_until_it_is_accepted_and_is_accepted_once() -> None:
     _, lineage, commits = history(mls.CLASSICAL_SUITE)
     before = lineage.view()
     with pytest.raises(BadArgument):

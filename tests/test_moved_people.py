@@ -106,7 +106,7 @@ async def talk_and_move(tmp_path: Path) -> None:
             await client.close()
 
 
-def test_who_does_not_allow_it_holds_and_can_leave(tmp_path: Path) -> None:
+def test_a_person_who_does_not_allow_it_holds_and_can_leave(tmp_path: Path) -> None:
     run_in_loop(hold_and_leave(tmp_path), patience_s=90)
 
 
@@ -140,7 +140,7 @@ async def hold_and_leave(tmp_path: Path) -> None:
             await client.close()
 
 
-def test_who_was_away_while_all_moved_finds_it_without_the_source(tmp_path: Path) -> None:
+def test_a_person_who_was_away_while_all_moved_finds_it_without_the_source(tmp_path: Path) -> None:
     run_in_loop(be_away(tmp_path), patience_s=90)
 
 

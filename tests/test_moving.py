@@ -409,7 +409,7 @@ class Scene:
 
 
 @in_loop
-async def test_who_is_not_the_source_moves_nothing(tmp_path: Path) -> None:
+async def test_a_relay_that_is_not_the_source_moves_nothing(tmp_path: Path) -> None:
     with Two(tmp_path) as two:
         source, there = await two.peers()
         scene = Scene(two)
@@ -523,7 +523,9 @@ async def test_a_drop_goes_only_when_frozen_and_lands_only_as_it_was(tmp_path: P
 
 
 @in_loop
-async def test_what_ended_at_the_source_meanwhile_ends_at_the_destination(tmp_path: Path) -> None:
+async def test_cells_that_ended_at_the_source_meanwhile_end_at_the_destination(
+    tmp_path: Path,
+) -> None:
     rng = random.Random(6)
     with Two(tmp_path) as two:
         source, there = await two.peers()

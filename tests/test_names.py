@@ -40,7 +40,7 @@ def is_a_name(text: str) -> bool:
 
 
 @pytest.mark.parametrize("text", NO_NAMES.values(), ids=NO_NAMES)
-def test_what_is_no_name_is_refused_here_and_from_others(text: str) -> None:
+def test_a_word_that_is_no_name_is_refused_here_and_from_others(text: str) -> None:
     assert not is_a_name(text)
     if text.strip() == text or not text.strip():
         with pytest.raises(BadArgument):
@@ -70,7 +70,7 @@ def test_what_people_are_called_is_a_name(text: str) -> None:
 
 
 @given(st.text(max_size=MAX_NAME_CHARS + 1))
-def test_what_we_take_for_a_name_others_take_too(text: str) -> None:
+def test_every_name_we_accept_others_accept_too(text: str) -> None:
     try:
         assert is_a_name(check_name(text))
     except BadArgument:

@@ -37,7 +37,7 @@ def watch(
     return asked
 
 
-async def test_who_is_asked_is_in_no_group_and_answers_nothing_until_they_have_said_yes(
+async def test_a_person_who_is_asked_is_in_no_group_and_answers_nothing_before_they_say_yes(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
@@ -70,7 +70,7 @@ async def test_who_is_asked_is_in_no_group_and_answers_nothing_until_they_have_s
     assert not carol.warnings()
 
 
-async def test_who_says_no_is_taken_out_and_has_joined_nothing(world: World) -> None:
+async def test_a_person_who_says_no_is_taken_out_and_has_joined_nothing(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     carol.client.offers.set_adds(ASK)
     gid = await world.group("book club", alice, bob, carol)
@@ -109,7 +109,7 @@ async def test_a_no_is_the_word_of_nobody_else(world: World) -> None:
     assert alice.client.chat(gid).view().people == ["alice", "bob", "carol"]
 
 
-async def test_one_step_leaves_a_group_and_blocks_whoever_has_added_us(world: World) -> None:
+async def test_one_step_leaves_a_group_and_blocks_the_person_who_added_us(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("nonsense", alice, bob, carol)
     assert carol.client.chat(gid).view().added_by == "alice"
@@ -132,7 +132,7 @@ async def test_one_step_leaves_a_group_and_blocks_whoever_has_added_us(world: Wo
     assert alice.client.chat(gid).view().is_live
 
 
-async def test_who_is_declined_and_blocked_is_told_nothing_and_asks_in_vain(
+async def test_a_contact_who_is_declined_and_blocked_is_told_nothing_and_asks_in_vain(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, carol = await world.friends("alice", "carol")

@@ -153,7 +153,7 @@ def test_whatever_others_begin_a_commit_becomes_whole(
 
 
 @pytest.mark.usefixtures("small_room")
-def test_all_who_flood_together_leave_room_for_whoever_has_begun_less(vault: Vault) -> None:
+def test_all_flooders_together_leave_room_for_an_author_who_has_begun_less(vault: Vault) -> None:
     honest, *others = AUTHORS
     place = place_of(AUTHORS)
     kept = rules.Pieces(vault)
@@ -252,7 +252,7 @@ async def test_nothing_that_a_member_says_stops_others_from_reading_on(world: Wo
 
 
 @pytest.mark.parametrize("who", ["stranger", "in another's name", "of the epoch before"])
-async def test_nothing_is_kept_of_who_knows_the_drop_and_is_not_in_the_epoch(
+async def test_nothing_is_kept_of_a_writer_who_knows_the_drop_and_is_not_in_the_epoch(
     world: World, monkeypatch: pytest.MonkeyPatch, who: str
 ) -> None:
     monkeypatch.setattr(rules, "FRAGMENT_BYTES", 1_000)
@@ -285,7 +285,7 @@ async def test_nothing_is_kept_of_who_knows_the_drop_and_is_not_in_the_epoch(
 
 
 @pytest.mark.usefixtures("small_room")
-async def test_who_comes_back_does_so_through_a_flood(
+async def test_a_member_comes_back_through_a_flood(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rules, "FRAGMENT_BYTES", 1_000)
@@ -312,7 +312,7 @@ async def test_who_comes_back_does_so_through_a_flood(
     assert [m.text for m in bob.client.chat(gid).messages()] == ["I am back"]
 
 
-async def test_commit_counts_whoever_has_put_it_into_the_drop(world: World) -> None:
+async def test_a_commit_counts_no_matter_who_has_put_it_into_the_drop(world: World) -> None:
     alice, bob, carol = people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
     place = carol.epoch_place(gid)

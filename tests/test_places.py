@@ -260,7 +260,7 @@ def test_no_record_of_others_names_a_place_without_tls(host: str) -> None:
         decode_address(data, BrokenInvite)
 
 
-async def test_a_private_relay_is_called_on_by_whoever_has_named_it_too(world: World) -> None:
+async def test_a_private_relay_is_called_on_by_people_who_have_named_it(world: World) -> None:
     hidden = add_relay(world, Place("relay.internal", 443))
     alice = await world.person("alice", relay=hidden)
     bob = await world.person("bob", relay=hidden)  # both have named it, as in docs/first-steps.md
@@ -320,7 +320,9 @@ async def test_a_place_that_is_to_come_is_learned_and_used_when_the_old_one_is_g
     assert not alice.client.status().away
 
 
-async def test_whoever_gets_the_new_place_of_their_relay_gets_everybody_back(world: World) -> None:
+async def test_a_person_who_gets_the_new_place_of_their_relay_gets_everybody_back(
+    world: World,
+) -> None:
     """Alice and Bob are at home at the relay that moves, Carol and Dave elsewhere."""
     second = world.add_relay("DE")
     alice, bob = await world.friends("alice", "bob")
@@ -538,7 +540,7 @@ def test_what_a_relay_signs_counts_though_its_clock_was_set_back(tmp_path: Path)
         home.signed_address(8444, now=5)
 
 
-def test_a_relay_has_no_thousand_places_whoever_says_so(tmp_path: Path) -> None:
+def test_a_relay_has_no_thousand_places_even_if_somebody_says_so(tmp_path: Path) -> None:
     many = [Place(f"r{number}.example", 443) for number in range(1000)]
     with pytest.raises(ValueError, match="places"):
         sign_address(map(Stay, many), key_of(0), issued=1)

@@ -304,7 +304,7 @@ def test_a_host_has_one_form(host: str, form: str) -> None:
         ".".join(["a" * 60] * 5),
     ],
 )
-def test_what_is_no_host_is_refused(host: str) -> None:
+def test_a_word_that_is_no_host_is_refused(host: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         one_form(host)
 

@@ -143,7 +143,7 @@ async def test_nothing_is_appended_again_once_all_have_come(world: World) -> Non
 
 
 @pytest.mark.usefixtures("slow")
-async def test_file_that_is_whole_is_not_sent_again_to_whoever_is_away(
+async def test_a_file_that_is_whole_is_not_sent_again_to_people_who_are_away(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[wire.Request] = []
@@ -170,7 +170,7 @@ async def test_file_that_is_whole_is_not_sent_again_to_whoever_is_away(
     assert [c.name for c in bob.client.conversations() if not c.is_direct] == ["family"]
 
 
-async def test_who_never_comes_is_knocked_for_so_often_and_then_no_more(
+async def test_a_knock_is_sent_so_often_for_a_person_who_never_comes_and_then_no_longer(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(world, "tick_s", 3_600.0)

@@ -121,7 +121,7 @@ def test_more_processes_than_people_are_refused() -> None:
         replay(group_script(3, 3), processes=4, progress=silent)
 
 
-def test_what_is_missing_extra_or_moved_is_counted() -> None:
+def test_missing_extra_and_moved_texts_are_counted() -> None:
     expected = [("a", "1"), ("b", "2"), ("a", "3")]
     assert compare(expected, expected) == ([], 0, 0)
     assert compare(expected, [("a", "1"), ("a", "3")]) == ([1], 0, 0)

@@ -49,7 +49,7 @@ def too_large(text: str) -> Iterator[str]:
                 yield f"class {node.name}: {methods} methods"
 
 
-def test_what_is_too_large_is_found() -> None:
+def test_modules_and_classes_that_are_too_large_are_found() -> None:
     methods = "".join(f"    async def m{number}(self): ...\n" for number in range(41))
     assert list(too_large("class A:\n" + methods)) == ["class A: 41 methods"]
     assert list(too_large("class A:\n" + "    x = 1\n" * 500)) == ["class A: 501 lines"]

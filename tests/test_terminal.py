@@ -113,7 +113,9 @@ runpy.run_module("amanat", run_name="__main__")
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.3, 0.6])
-def test_who_interrupts_the_start_sees_no_traceback(after_s: float, tmp_path: Path) -> None:
+def test_a_person_who_interrupts_the_start_sees_no_traceback(
+    after_s: float, tmp_path: Path
+) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", STARTS],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

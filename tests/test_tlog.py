@@ -404,7 +404,7 @@ def test_a_changed_note_is_refused(at: int, change: int) -> None:
         b"x" * tlog.MAX_NOTE_BYTES + b"\n\n\xe2\x80\x94 name AAAAAAA=\n",
     ],
 )
-def test_what_is_no_note_is_refused(data: bytes) -> None:
+def test_bytes_that_are_no_note_are_refused(data: bytes) -> None:
     with pytest.raises(BrokenLedger):
         tlog.parse_note(data)
 
@@ -453,7 +453,7 @@ ROOT = base64.b64encode(bytes(32)).decode()
         f"a\n0\n{ROOT}\n",  # the empty tree has one root
     ],
 )
-def test_what_is_no_checkpoint_is_refused(text: str) -> None:
+def test_a_note_that_is_no_checkpoint_is_refused(text: str) -> None:
     with pytest.raises(BrokenLedger):
         tlog.parse_checkpoint(text)
 

@@ -29,7 +29,7 @@ def opened(tmp_path: Path) -> Iterator[Vault]:
     "statement",
     ["DELETE FROM meta", "UPDATE meta SET value = x''", "WITH x AS (SELECT 1) SELECT 1"],
 )
-def test_whoever_reads_cannot_write(opened: Vault, statement: str) -> None:
+def test_a_reader_cannot_write(opened: Vault, statement: str) -> None:
     with pytest.raises(TypeError):
         opened.read.execute(statement)
     with opened.unit(now=0), pytest.raises(TypeError):

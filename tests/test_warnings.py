@@ -67,7 +67,7 @@ async def test_a_relay_that_lies_all_the_time_is_told_of_once(world: World) -> N
     assert IdentityChanged.code in alice.warnings()
 
 
-async def test_who_has_seen_a_warning_is_warned_anew(world: World) -> None:
+async def test_a_warning_that_was_seen_is_given_again(world: World) -> None:
     alice, _ = await world.friends("alice", "bob")
     for _ in range(3):
         warn(alice, InvalidMessage.code)

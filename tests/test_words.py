@@ -34,7 +34,7 @@ KEY = Unlock(key=bytes(32))
         ("don't, stop: now!", "don t stop now"),
     ],
 )
-def test_what_is_typed_in_other_characters_is_the_same_word(typed: str, searched: str) -> None:
+def test_a_word_typed_in_other_characters_is_the_same_word(typed: str, searched: str) -> None:
     assert folding.words(typed) == searched.split()
     assert folding.words(searched) == folding.words(typed)
 
@@ -113,7 +113,7 @@ async def test_messages_are_found_by_all_words_and_the_beginning_of_the_last(wor
     assert [text[begin:end] for begin, end in found.marks] == ["خوب", "می", "خواهم"]
 
 
-async def test_what_was_edited_or_deleted_is_not_found_any_more(world: World) -> None:
+async def test_edited_and_deleted_words_are_no_longer_found(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     bob.say("alice", "first words")
     await world.settle()

@@ -219,7 +219,7 @@ async def test_what_a_newcomer_says_stands_after_what_was_said_before(world: Wor
         assert person.client.chat(gid).messages()[-1].text == "good evening"
 
 
-async def test_who_was_asked_in_again_speaks_after_what_they_had_read(world: World) -> None:
+async def test_a_member_asked_in_again_speaks_after_the_texts_they_had_read(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob, carol)
     carol.say("family", "before")
