@@ -9,6 +9,7 @@ import pytest
 from amanat.client import claims
 from amanat.client.rules import commits, entering, repair, roster
 from amanat.client.rules.sent import KEPT_MS, MAX_BEATS
+from amanat.client.transcript import Progress
 from amanat.drill.person import Person
 from amanat.drill.world import World
 from amanat.errors import InvalidMessage, MessageLost, RelayDoubted, RelayLied
@@ -251,7 +252,7 @@ async def test_a_message_taken_away_before_it_came_is_not_told_as_lost(
             row=shown[0].row,
             kept_at=shown[0].kept_at,
             is_own=False,
-            state="",
+            state=Progress.NOT_OURS,
         )
     assert missing(bob) == 0
     assert MessageLost.code not in bob.warnings()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from amanat.cli import session, telling, terminal
 from amanat.cli.words import UNITS_S, life
@@ -266,10 +266,15 @@ def _show(message: Message, view: ConversationView, out: Out) -> None:
 
 async def _show_event(client: Client, event: Event, only: bytes | None, out: Out) -> None:
     from amanat.client.events import (
+        GroupChanged,
         Joined,
         MessageChanged,
         Offered,
+        PersonChanged,
         Removed,
+        StateChanged,
+        StatusChanged,
+        SummaryChanged,
         TextArrived,
         Warned,
     )
@@ -293,3 +298,10 @@ async def _show_event(client: Client, event: Event, only: bytes | None, out: Out
             out.note(f"you are no longer in {shown(client.chat(gid).view().name)}")
         case Warned():
             await telling.warn(client, out)
+        case (
+            TextArrived() | MessageChanged() | GroupChanged() | StateChanged() | SummaryChanged()
+            | PersonChanged() | StatusChanged()
+        ):  # fmt: skip
+            pass  # of another conversation than is shown, or shown by other commands
+        case _:
+            assert_never(event)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from amanat.client.state import State
 from amanat.errors import UnknownConversation
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class Line(NamedTuple):
     """A conversation in a list of all. Times are Unix milliseconds."""
 
     gid: bytes
-    state: str
+    state: State
     last: int | None
     """The row of the message that stands last."""
     unread: int
@@ -112,7 +113,7 @@ def _line(row: Any) -> Line:  # noqa: ANN401  # the columns have their types fro
     gid, state, last, unread, draft, reply_to, pinned_at, muted_until, archived, *person = row
     verified, blocked = person
     return Line(
-        *(gid, state, last, unread, draft or "", reply_to, pinned_at, muted_until),
+        *(gid, State(state), last, unread, draft or "", reply_to, pinned_at, muted_until),
         is_archived=bool(archived),
         is_verified=bool(verified),
         is_blocked=bool(blocked),

@@ -129,6 +129,8 @@ class Progress(StrEnum):
     """Everybody has it."""
     UNDELIVERED = "undelivered"
     """Not everybody has it, and it is said no longer."""
+    NOT_OURS = ""
+    """Of what others have said."""
 
 
 class Newest(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from amanat.client import rights, search, vault
 from amanat.client.desk import Desk
-from amanat.client.holding import DEPOSIT, HOLD
+from amanat.client.holding import DEPOSIT, HOLD, By
 from amanat.client.people import Known, Names, People
 from amanat.client.sdk.views import (
     Contact,
@@ -19,7 +19,8 @@ from amanat.client.sdk.views import (
     Summary,
 )
 from amanat.client.sdk.writing import Writing
-from amanat.client.transcript import Transcript
+from amanat.client.state import State
+from amanat.client.transcript import Progress, Transcript
 from amanat.errors import AmbiguousName, NotAMember, UnknownContact, UnknownConversation
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Reading:
     def conversations(self) -> list[ConversationView]:
         """All conversations, groups and 1:1, in the order they began."""
         rows = self._read.execute("SELECT gid, state FROM conversation ORDER BY rowid").fetchall()
-        return [self._view(gid, state) for gid, state in rows]
+        return [self._view(gid, State(state)) for gid, state in rows]
 
     def conversation(self, name: str) -> ConversationView:
         """The conversation of an id, its own or a contact's, else of a contact's name, else of a
@@ -116,13 +117,13 @@ class Reading:
         row = self._read.execute("SELECT state FROM conversation WHERE gid = ?", (gid,)).fetchone()
         if row is None:
             raise UnknownConversation
-        return self._view(gid, row[0])
+        return self._view(gid, State(row[0]))
 
     def address(self, relay: bytes) -> str:
         """The address of a relay, as people read it."""
         return str(self._places.address(relay, now=self._now()))
 
-    def _view(self, gid: bytes, state: str) -> ConversationView:
+    def _view(self, gid: bytes, state: State) -> ConversationView:
         group = self._conversations.roster.group(gid)
         names = self.names(gid)
         policy = group.policy
@@ -163,11 +164,11 @@ class Reading:
         by = self._conversations.holding.outbound().by
         regions = ", ".join(outbound_regions) or self._me.home.region
         why = {
-            "": f"what you say rests with the others, in {regions}",
-            "person": f"you hold what you say: it rests in {regions} only, and is fetched there",
-            "relay": f"your relay holds what you say: it rests in {regions} only, and is fetched",
+            By.NOBODY: f"what you say rests with the others, in {regions}",
+            By.PERSON: f"you hold what you say: it rests in {regions} only, and is fetched there",
+            By.RELAY: f"your relay holds what you say: it rests in {regions} only, and is fetched",
         }[by]
-        if by and not is_held:
+        if by is not By.NOBODY and not is_held:
             why = f"nothing has to be held: all of it rests in {regions} anyway"
         return why
 
@@ -225,7 +226,7 @@ class Reading:
             sent_at=entry.sent_at,
             kept_at=entry.kept_at,
             expires_at=entry.expires_at,
-            state=entry.state(is_saying=is_saying) if is_own else "",
+            state=entry.state(is_saying=is_saying) if is_own else Progress.NOT_OURS,
             position=entry.position,
             writing=self.writing,
         )

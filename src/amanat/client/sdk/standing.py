@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amanat.client import vault
-from amanat.client.routes import TRANSPORTS
+from amanat.client.routes import TRANSPORTS, Means
 from amanat.client.sdk.views import (
     Announced,
     Former,
@@ -102,8 +102,8 @@ class Standing:
             exposed=[
                 self._reading.address(home.relay)
                 for home in self._me.homes
-                if transport.kind != "direct"
-                and self._routes.transport(home.relay).kind == "direct"
+                if transport.kind is not Means.DIRECT
+                and self._routes.transport(home.relay).kind is Means.DIRECT
             ],
             missing=[
                 Missing(self._reading.view(gid).name, self._reading.names(gid)[identity], count)

@@ -8,11 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from amanat.client.state import State
 from amanat.protocol.days import date_of
 
 if TYPE_CHECKING:
+    from amanat.client.holding import By, Outbound
+    from amanat.client.routes import Means
     from amanat.client.sdk.writing import Writing
-    from amanat.client.transcript import Position
+    from amanat.client.transcript import Position, Progress
 
 
 class Quote(NamedTuple):
@@ -49,7 +52,7 @@ class Message:
     sent_at: int
     kept_at: int
     expires_at: int | None
-    state: str
+    state: Progress
     position: Position
     writing: Writing = field(repr=False, compare=False)
     """What carries out what is done with it."""
@@ -121,7 +124,7 @@ class Summary(NamedTuple):
     id: str
     name: str
     is_direct: bool
-    state: str
+    state: State
     is_verified: bool
     is_blocked: bool
     last: Message | None
@@ -244,14 +247,14 @@ class ConversationView(NamedTuple):
     gid: bytes
     name: str
     is_direct: bool
-    state: str
+    state: State
     people: list[str]
     admins: list[str]
     roles: dict[str, str]
     region: str
     inbound_region: str
     outbound_regions: list[str]
-    outbound: str
+    outbound: Outbound
     outbound_why: str
     held_by: list[str]
     relay: str
@@ -294,7 +297,7 @@ class ConversationView(NamedTuple):
     @property
     def is_live(self) -> bool:
         """Whether we are a member, and mean to stay."""
-        return self.state == "active"
+        return self.state is State.ACTIVE
 
 
 class GroupOffer(NamedTuple):
@@ -438,8 +441,8 @@ class Status(NamedTuple):
     fallback_region: str
     fallback_operator: str
     allowed_regions: list[str] | None
-    outbound: str
-    outbound_by: str
+    outbound: Outbound
+    outbound_by: By
     moves: list[Announced]
     is_strict: bool
     former: list[Former]
@@ -448,7 +451,7 @@ class Status(NamedTuple):
     lost_invites: list[int]
     lost_knocks: list[str]
     away: list[str]
-    transport: str
+    transport: Means
     means: str
     hop: str
     is_hop_away: bool

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from enum import Enum, auto
+from typing import TYPE_CHECKING, assert_never
 
 from amanat.client.events import StatusChanged
-from amanat.client.rules.chains import FromClaim, FromHelper, FromInvite, FromKnock, FromLost
+from amanat.client.rules.chains import (
+    FromClaim,
+    FromHelper,
+    FromInvite,
+    FromKnock,
+    FromLost,
+    FromPair,
+)
 from amanat.errors import PeerError, RelayUnreachable, TrustError, Unavailable
 from amanat.protocol import wire
 
@@ -23,6 +31,15 @@ if TYPE_CHECKING:
 
 CELLS_PER_UNIT = 64
 """Cells of a drop taken in one unit of work: one fsync for many, and no long stop of the loop."""
+
+
+class _Last(Enum):
+    """What we know of a bucket of ours since it was last asked for."""
+
+    READ = auto()
+    """It is read to its end."""
+    AWAY = auto()
+    """Its relay could not be reached."""
 
 
 class Buckets:
@@ -47,7 +64,7 @@ class Buckets:
         self._rest_after = pausing.rest_after
         self.is_read = asyncio.Event()
         """Whether an own bucket has been read to its end, and the others if they can be."""
-        self._buckets: dict[bytes, str] = {}
+        self._buckets: dict[bytes, _Last] = {}
         run.at_due(self._begin_again)
 
     def begin(self) -> None:
@@ -68,7 +85,7 @@ class Buckets:
 
     def is_away(self, home: Home) -> bool:
         """Whether the relay of a bucket of ours could not be reached when it was last asked."""
-        return self._buckets.get(home.bucket.drop_id) == "away"
+        return self._buckets.get(home.bucket.drop_id) is _Last.AWAY
 
     def reached(self) -> list[Home]:
         """The homes, present and former, at which somebody can still reach us."""
@@ -94,10 +111,10 @@ class Buckets:
                         await self._take_bucket(home, cells)
             except (Unavailable, PeerError, TrustError) as error:
                 if isinstance(error, RelayUnreachable):
-                    self._heard_of(home, "away")
+                    self._heard_of(home, _Last.AWAY)
                 await self._rest_after(error, home.relay, bucket.drop_id)
 
-    def _heard_of(self, home: Home, state: str) -> None:
+    def _heard_of(self, home: Home, state: _Last) -> None:
         """An own bucket is read to its end, or its relay is away: caught up is who has read one,
         and the others only if they can be."""
         drop_id = home.bucket.drop_id
@@ -106,7 +123,7 @@ class Buckets:
         if is_news:
             self._tell(StatusChanged())
         states = [self._buckets.get(each.bucket.drop_id) for each in self._me.homes]
-        if not self.is_read.is_set() and "read" in states and None not in states:
+        if not self.is_read.is_set() and _Last.READ in states and None not in states:
             self.is_read.set()
             is_news = True
         if is_news:
@@ -125,7 +142,7 @@ class Buckets:
                     self._take(unit, fresh, home)
             read = self._cursors.read_from(bucket.drop_id)
             if read >= cells.head:
-                self._heard_of(home, "read")
+                self._heard_of(home, _Last.READ)
             if read >= cells.first + len(cells.cells) - 1:
                 break
             await asyncio.sleep(0)
@@ -133,23 +150,24 @@ class Buckets:
 
     def _take(self, unit: Unit, cells: Sequence[bytes], home: Home) -> None:
         for arrival in self._chains.recognise(unit, cells, home):
-            if isinstance(arrival, FromInvite):
-                self._invites.answer(unit, arrival.secret, arrival.payload)
-            elif isinstance(arrival, FromKnock):
-                self._invites.welcome(unit, arrival.secret, arrival.payload)
-            elif isinstance(arrival, FromLost):
-                self._helping.help(unit, arrival.identity, arrival.payload)
-            elif isinstance(arrival, FromHelper):
-                self._asking.answered(unit, arrival.gid, arrival.identity, arrival.payload)
-            elif isinstance(arrival, FromClaim):
-                if self._conversations.claims.read(unit, arrival.number, arrival.payload):
-                    self._conversations.astray.all_astray(unit)
-            else:
-                gid, signer = arrival.gid, arrival.signer
-                self._conversations.addresses.arrived_at(unit, gid, signer, home.bucket.drop_id)
-                self._conversations.hearing.take(
-                    unit, gid, signer, arrival.cell, is_past=arrival.is_past
-                )
+            match arrival:
+                case FromInvite(secret, payload):
+                    self._invites.answer(unit, secret, payload)
+                case FromKnock(secret, payload):
+                    self._invites.welcome(unit, secret, payload)
+                case FromLost(identity, payload):
+                    self._helping.help(unit, identity, payload)
+                case FromHelper(gid, identity, payload):
+                    self._asking.answered(unit, gid, identity, payload)
+                case FromClaim(number, payload):
+                    if self._conversations.claims.read(unit, number, payload):
+                        self._conversations.astray.all_astray(unit)
+                case FromPair(gid, signer, cell, is_past):
+                    at = home.bucket.drop_id
+                    self._conversations.addresses.arrived_at(unit, gid, signer, at)
+                    self._conversations.hearing.take(unit, gid, signer, cell, is_past=is_past)
+                case _:
+                    assert_never(arrival)
         if self._cursors.broken_claims(unit, home.bucket.drop_id):
             self._conversations.warnings.doubt_relay(unit, None, None)
 
