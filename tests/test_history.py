@@ -554,7 +554,7 @@ def _endings(text: str) -> list[str]:
 
 
 def keep_sent(home: Home, said: Said) -> None:
-    """Keep an own envelope for repair, as the client does."""
+    """Keep an envelope of ours for repair, as the client does."""
     with home.vault.unit(now=0) as unit:
         unit.db.execute(
             "INSERT INTO sent (gid, seq, id, envelope, said_at, is_quiet)"

@@ -108,7 +108,7 @@ class Added:
 class GroupView:
     """A group as this client sees it; not `active` once the client was removed.
 
-    `policy` is empty in a group that Amanat did not make. `pending` is the SHA-256 of the own
+    `policy` is empty in a group that Amanat did not make. `pending` is the SHA-256 of our
     Commit whose fate is not known. `state` is a hash over all that whoever joins the group builds
     upon (its GroupContext and confirmation tag): two who are in one epoch and have one `state` are
     in one branch.
@@ -324,7 +324,7 @@ class Engine:
         return _call(self._engine.export_pending, gid, label, context, n)
 
     def pending(self, gid: bytes) -> bytes | None:
-        """The SHA-256 of the own Commit whose fate is not known."""
+        """The SHA-256 of our Commit whose fate is not known."""
         return _call(self._engine.pending, gid)
 
     def merge_pending(self, gid: bytes, sha256: bytes) -> CommitView:
@@ -361,7 +361,7 @@ class Engine:
         return _call(self._engine.export_staged, handle, label, context, n)
 
     def accept(self, handle: int) -> CommitView:
-        """Move to the epoch that the staged Commit begins. An own pending Commit is gone then."""
+        """Move to the epoch that the staged Commit begins. Our pending Commit is gone then."""
         return _commit_view(_call(self._engine.accept, handle))
 
     def reject(self, handle: int) -> None:
@@ -402,7 +402,7 @@ class Engine:
         return gid, GroupView(*group)
 
     def delete_group(self, gid: bytes) -> None:
-        """Forget a group and all its secrets, and an own external Commit with it."""
+        """Forget a group and all its secrets, and our external Commit with it."""
         _call(self._engine.delete_group, gid)
 
     def group_info(self, gid: bytes) -> bytes:

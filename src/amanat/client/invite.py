@@ -239,7 +239,7 @@ class Invites:
             unit, invite.identity, invite.addresses
         ):
             return
-        # One from before an exit may have been answered where we are no more.
+        # One from before an exit may have been answered at a home we have left.
         for (reply_secret,) in unit.db.execute(
             "SELECT reply_secret FROM knock WHERE identity = ? AND drops != x''", (invite.identity,)
         ).fetchall():
@@ -436,7 +436,7 @@ class Invites:
         except InvalidWelcome as error:
             self._conversations.warnings.warn(unit, None, error.code, name, whom=identity)
             return
-        # They are in the one before no more: they have answered a later knock.
+        # They are no longer in the one before: they have answered a later knock.
         gone = self._conversations.entering.abandon(unit, identity) if is_known else None
         self._add_contact(unit, identity, name, gid)
         self._conversations.joining.start_talking(

@@ -103,7 +103,7 @@ class Offers:
         unit.db.execute("DELETE FROM offer WHERE inviter = ?", (by,))
 
     def expire(self, unit: Unit, *, told_before: int) -> list[Offer]:
-        """Forget those whose Welcome rests no more."""
+        """Forget those whose Welcome no longer rests."""
         over = [one for one in self.all() if one.told_at < told_before]
         for one in over:
             self.take(unit, one.gid, one.by)

@@ -1,8 +1,8 @@
 """How many bytes may be under way to or from a relay at once.
 
 A slow line carries everything in its order: what is said waits behind whatever was sent before.
-So of what is large no more is under way than the line was seen to take in about a second, and what
-is said in between waits no longer than that.
+So large cells are under way only as many as the line was seen to take in about a second, and a text
+that is said in between waits no longer than that.
 """
 
 from __future__ import annotations

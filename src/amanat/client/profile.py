@@ -135,14 +135,14 @@ def write_home(unit: Unit, what: str, home: NewHome) -> None:
 
 
 def set_hop(unit: Unit, relay: bytes, operator: str, *, is_hop: bool) -> None:
-    """Keep who runs an own relay and whether it hands requests to the other."""
+    """Keep who runs a relay of ours and whether it hands requests to the other."""
     unit.db.execute(
         "UPDATE relay SET operator = ?, is_hop = ? WHERE relay = ?", (operator, is_hop, relay)
     )
 
 
 def set_holds(unit: Unit, relay: bytes, *, holds: bool) -> None:
-    """Keep whether an own relay's operator wants words held."""
+    """Keep whether the operator of a relay of ours wants words held."""
     unit.db.execute("UPDATE relay SET holds = ? WHERE relay = ?", (holds, relay))
 
 

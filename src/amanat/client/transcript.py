@@ -81,9 +81,9 @@ class Entry(NamedTuple):
     envelope: bytes
     """The id of the envelope it was said by."""
     is_delivered: bool
-    """Of an own text: everybody has it."""
+    """Of a text of ours: everybody has it."""
     is_waiting: bool
-    """Of an own text: it is said once we are in step again."""
+    """Of a text of ours: it is said once we are in step again."""
     is_counted: bool
     """Whether it has a place in the count that its conversation is in."""
 
@@ -103,7 +103,7 @@ class Entry(NamedTuple):
         return self.position.seq
 
     def state(self, *, is_saying: bool) -> Progress:
-        """How far an own text has come.
+        """How far a text of ours has come.
 
         `is_saying` is whether not all is out yet that we have said in its conversation.
         """
@@ -118,7 +118,7 @@ class Entry(NamedTuple):
 
 @unique
 class Progress(StrEnum):
-    """How far an own text has come."""
+    """How far a text of ours has come."""
 
     WAITING = "waiting"
     """It is said once the conversation is in step again."""

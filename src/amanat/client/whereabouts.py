@@ -171,7 +171,7 @@ class Whereabouts:
         ]
 
     def forget(self, unit: Unit, home: Home) -> None:
-        """A former home is read no more, and invites and knocks that name nothing else are over."""
+        """A former home is no longer read; invites and knocks that name nothing else are over."""
         unit.db.execute("DELETE FROM former WHERE drop_id = ?", (home.bucket.drop_id,))
         others = [one for one in self._me.buckets if one != home]
         for _, secret in self._lost("invite", others):

@@ -82,7 +82,7 @@ class Addresses:
             or self._history.is_shut(gid)
         ):
             return
-        # Whoever shares a relay with us may look for it where it is no more, too.
+        # Whoever shares a relay with us may look for it where it no longer is.
         relays = {home.relay for home in self._me.homes}
         envelope = self._saying.say(
             unit, gid, Kind.ADDRESSES, body, is_again=is_again, rather_not_at=relays
@@ -117,7 +117,7 @@ class Addresses:
             self._whereabouts.came(unit, gid, row[0], drop_id)
 
     def at_home(self, unit: Unit) -> None:
-        """The home bucket is another now, and what was counted in the one before counts no more."""
+        """The home bucket is another now; counts of the one before no longer hold."""
         begin = self._cursors.read_so_far()
         unit.db.execute("UPDATE conversation SET sure_seq = ?", (begin,))
         unit.db.execute("UPDATE key_package SET bucket_seq = ?", (begin,))

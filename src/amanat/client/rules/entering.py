@@ -249,7 +249,7 @@ class Entering:
             self._gaps.begin(unit, gid, signer, there[signer])
 
     def mark_sure(self, unit: Unit, gid: bytes, epoch: int, seq: int) -> None:
-        """No Commit had ended this epoch when the own bucket had been read up to `seq`: members
+        """No Commit had ended this epoch when our bucket had been read up to `seq`: members
         who come later speak beyond it."""
         if self._roster.is_followed(gid) and self._roster.group(gid).view.epoch == epoch:
             unit.db.execute("UPDATE conversation SET sure_seq = ? WHERE gid = ?", (seq, gid))

@@ -143,13 +143,13 @@ class Homes:
         return relay not in ours or allowed is None or region in allowed
 
     def learn_outbound(self, unit: Unit, relay: bytes, policy: str) -> None:
-        """What the operator of an own relay wants of words."""
+        """Keep whether the operator of a relay of ours wants words held."""
         for number, home in enumerate(self._me.homes):
             if home.relay == relay and home.holds != (policy == HOLD):
                 profile.set_holds(unit, relay, holds=policy == HOLD)
                 self._me.homes[number] = home._replace(holds=policy == HOLD)
 
     def relays_left(self) -> set[bytes]:
-        """Where we have been at home, and are no more, by key."""
+        """The relays we have left, by key."""
         rows = self._read.execute("SELECT relay FROM relay").fetchall()
         return {row[0] for row in rows} - {home.relay for home in self._me.homes}

@@ -197,7 +197,7 @@ class Joining:
                 self._warnings.warn(unit, None, InvalidWelcome.code, "a Welcome came too late")
 
     def join_from_file(self, unit: Unit, one: AnnouncedWelcome, file: bytes | None) -> None:
-        """Join by a fetched Welcome, unless it is awaited no more.
+        """Join by a fetched Welcome, unless it is no longer awaited.
 
         `file` is None when what rests there is not what was announced.
         """

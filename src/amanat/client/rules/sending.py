@@ -262,7 +262,7 @@ class Sending:
 
     def _is_labelled_again(self, unit: Unit, row: Row) -> bool:
         """Seal a cell of an epoch drop under another label, drawn at random; False if the drop is
-        read no more."""
+        no longer read."""
         request = wire.decode_request(row.request)
         if not isinstance(request, wire.Append):
             return False

@@ -50,7 +50,7 @@ class Chat:
         return self._writing.send(self.gid, text, reply_to=reply_to)
 
     def edit(self, message: str, text: str) -> None:
-        """Give an own text other words. Raises like `send`, and NotYours."""
+        """Give a text of ours other words. Raises like `send`, and NotYours."""
         self._writing.edit(self.gid, message, text)
 
     def react(self, message: str, emoji: str) -> None:

@@ -230,7 +230,7 @@ class Client:
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether the own bucket has been read to its end since the client was started."""
+        """Whether our bucket has been read to its end since the client was started."""
         return self._buckets.is_read.is_set()
 
     async def heard_of_former(self) -> None:
@@ -239,7 +239,7 @@ class Client:
         await self._buckets.heard_of_former()
 
     async def caught_up(self) -> None:
-        """Wait until the own bucket, and what it points to, has been read to its end once; where
+        """Wait until our bucket, and what it points to, has been read to its end once; where
         requests are covered, what it points to takes its time."""
         await self._buckets.is_read.wait()
         with contextlib.suppress(TimeoutError):

@@ -31,9 +31,9 @@ class Quote(NamedTuple):
 class Message:
     """A text of a conversation. Times are Unix milliseconds, by the sender's clock and by ours.
 
-    `id` is the same for everybody: 32 hex digits. `state` of an own message: `waiting` (it is said
+    `id` is the same for everybody: 32 hex digits. `state` of one of ours: `waiting` (it is said
     once the conversation is in step again), `queued`, `sent` (a relay has it), `delivered`
-    (everyone has it) or `undelivered` (not everyone has it, and it is said no more). `text` is
+    (everyone has it) or `undelivered` (not everyone has it, and it is no longer said). `text` is
     empty once its author has deleted it. `reactions` are by name. `expires_at` is None for a text
     that stays; of an unread one it is the latest. `position` is where it stands in its
     conversation.
@@ -426,7 +426,7 @@ class Status(NamedTuple):
 
     `transport` is "direct", "hopped" or "covered", for the home relay; `means` says what that is,
     `hop` is the hop, `why` the reason if there is none; while `is_hop_away` requests wait. `period`
-    is how often a cell leaves, in seconds, 0 where they leave at once. `exposed` are the own relays
+    is how often a cell leaves, in seconds, 0 where they leave at once. `exposed` are our relays
     that see the network address just now all the same.
     """
 

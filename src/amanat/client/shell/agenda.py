@@ -161,7 +161,7 @@ class Agenda:
                 self._invites.repeat(unit)
 
     def _forget_former(self, now: int) -> None:
-        """Read no more what need not be read: the buckets of homes left long ago."""
+        """Stop reading the buckets of homes that were left long ago."""
         known = self._conversations.whereabouts
         for home in known.unneeded(now=now):
             with self._unit() as unit:

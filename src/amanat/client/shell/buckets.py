@@ -63,7 +63,7 @@ class Buckets:
         self._begin_due = run.begin_due
         self._rest_after = pausing.rest_after
         self.is_read = asyncio.Event()
-        """Whether an own bucket has been read to its end, and the others if they can be."""
+        """Whether a bucket of ours has been read to its end, and the others if they can be."""
         self._buckets: dict[bytes, _Last] = {}
         run.at_due(self._begin_again)
 
@@ -98,7 +98,7 @@ class Buckets:
             await self.changed()
 
     async def _read_bucket(self, home: Home) -> None:
-        """Follow an own bucket, for ever."""
+        """Follow a bucket of ours, for ever."""
         bucket = home.bucket
         while True:
             try:
@@ -115,8 +115,8 @@ class Buckets:
                 await self._rest_after(error, home.relay, bucket.drop_id)
 
     def _heard_of(self, home: Home, state: _Last) -> None:
-        """An own bucket is read to its end, or its relay is away: caught up is who has read one,
-        and the others only if they can be."""
+        """Record that a bucket is read to its end, or that its relay is away. We are caught up once
+        one is read and no other is still pending."""
         drop_id = home.bucket.drop_id
         is_news = self._buckets.get(drop_id) != state
         self._buckets[drop_id] = state
@@ -172,7 +172,7 @@ class Buckets:
             self._conversations.warnings.doubt_relay(unit, None, None)
 
     async def _read_again(self) -> None:
-        """Look once more at what the own bucket held before a chain was known."""
+        """Look again at the cells that our bucket held before a chain was known."""
         while (after := self._cursors.again()) is not None:
             with self._unit() as unit:
                 recent = self._cursors.recall(unit, after)

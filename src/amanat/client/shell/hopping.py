@@ -54,7 +54,7 @@ class Hopping:
         self._begin_cover()
 
     async def set_hop(self, hop: str) -> None:
-        """How relays are asked: through an own relay where that helps ("auto"), directly ("off"),
+        """How relays are asked: through our other relay where it helps ("auto"), directly ("off"),
         or through the relay with this address.
 
         Raises BrokenAddress, RelayUnreachable, RelayKeyChanged, BrokenDescriptor, or HopRefused if
