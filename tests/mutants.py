@@ -1040,6 +1040,24 @@ MUTANTS = [
         ["test_chains.py::test_cells_under_way_when_a_chain_ends_are_read_for_two_weeks"],
     ),
     Mutant(
+        "a notice of any kind of cell is followed",
+        "        may_be_held = kind is not None and CELL_KINDS[kind].may_be_held\n",
+        "        may_be_held = kind is not None\n",
+        ["test_holding.py::test_a_notice_of_anything_else_is_refused"],
+    ),
+    Mutant(
+        "a vault is opened by a key where its file names no way",
+        '        lock = _Lock(settings["unlock"])\n',
+        '        lock = _Lock.KEY if settings["unlock"] not in set(_Lock) else _Lock(settings["unlock"])\n',
+        ["test_vault.py::test_broken_unlock_file_is_named"],
+    ),
+    Mutant(
+        "nobody reads the drops of epochs",
+        "            case State.ACTIVE | State.LEAVING | State.ASTRAY:\n                return True",
+        "            case State.ACTIVE | State.LEAVING | State.ASTRAY:\n                return False",
+        ["test_words_in_sql.py::test_statements_that_name_several_states_mean_what_the_states_say"],
+    ),
+    Mutant(
         "a repair by a chain that has ended is believed",
         "        if is_past and kind is not None and not CELL_KINDS[kind].counts_late:",
         "        if False:",
