@@ -1477,6 +1477,14 @@ MUTANTS = [
         ["test_branches.py::test_an_hour_is_an_hour_though_the_clock_was_set_back"],
     ),
     Mutant(
+        "who has moved to a relay makes no drop there",
+        "        self._conversations.epochs.has_access(unit)\n",
+        "",
+        [
+            "test_exit.py::test_a_group_left_where_nobody_has_access_goes_on_when_somebody_moves_there"
+        ],
+    ),
+    Mutant(
         "votes in anybody's name",
         "                check_signature(vote.signer, vote.signature, text)\n",
         "                pass\n",

@@ -539,6 +539,27 @@ async def test_a_person_with_the_right_to_do_so_takes_the_commits_along(world: W
     assert not any(person.warnings() for person in (alice, bob, carol, *moved))
 
 
+async def test_a_group_left_where_nobody_has_access_goes_on_when_somebody_moves_there(
+    world: World,
+) -> None:
+    alice, bob, carol = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", alice, bob, carol)
+    alice.client.chat(gid).set_admin("bob")
+    await world.settle()
+    new = world.add_relay("FR")
+    await alice.client.home.exit(str(new.address))
+    await world.settle()
+    alice.client.chat(gid).leave()
+    await world.settle()
+    assert bob.client.chat(gid).view().people == ["bob", "carol"]
+    bob.client.chat(gid).rename("friends")  # its drop is at a relay that is nobody's any more
+    await world.pass_time(BEAT_S)
+    assert bob.client.chat(gid).view().name == carol.client.chat(gid).view().name == "family"
+    await carol.client.home.exit(str(new.address))
+    await world.pass_time(BEAT_S + 600)
+    assert bob.client.chat(gid).view().name == carol.client.chat(gid).view().name == "friends"
+
+
 async def test_group_whose_commits_were_taken_along_outlives_the_old_relay(world: World) -> None:
     new, third = world.add_relay("FR"), world.add_relay("DE")
     alice = await world.person("alice")

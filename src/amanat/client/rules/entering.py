@@ -228,9 +228,7 @@ class Entering:
                 self._cursors.read_again(unit, sure)
             if begun.is_first and self._addresses.has_moved_since(group):
                 self._addresses.tell(unit, gid)  # newcomers see where we were
-        if any(p.leaf.addresses[0].relay != group.policy.relay for p in group.people):
-            # Members of other relays cannot make the drop they may need: whoever can, does.
-            self._epochs.make_epoch_drop(unit, gid, group)
+        self._epochs.make_for_others(unit, gid, group)
         unit.follow(HearEarly(gid))
 
     def _meet(self, unit: Unit, gid: bytes, group: Group) -> None:

@@ -94,6 +94,18 @@ class Epochs:
             "UPDATE epoch_drop SET made = 1 WHERE gid = ? AND epoch = ?", (gid, group.view.epoch)
         )
 
+    def make_for_others(self, unit: Unit, gid: bytes, group: Group) -> None:
+        """Members of other relays cannot make the drop they may need: whoever can, does."""
+        if any(p.leaf.addresses[0].relay != group.policy.relay for p in group.people):
+            self.make_epoch_drop(unit, gid, group)
+
+    def has_access(self, unit: Unit) -> None:
+        """We have access to another relay now: the drops of epochs that rest there can be made, and
+        maybe by nobody else."""
+        for (gid,) in unit.db.execute("SELECT gid FROM conversation").fetchall():
+            if self._roster.is_followed(gid):
+                self.make_for_others(unit, gid, self._roster.group(gid))
+
     def drop_ended(self, unit: Unit, gid: bytes, append: bytes) -> None:
         """A relay has not, or no longer, the drop of an append: make it again if it is the
         epoch's and we had."""

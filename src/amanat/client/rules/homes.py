@@ -93,6 +93,7 @@ class Homes:
             )
         self._conversations.addresses.tell_addresses(unit)
         self._conversations.wishes.bring_along(unit, self.relays_left())
+        self._conversations.epochs.has_access(unit)
 
     @property
     def allowed_regions(self) -> frozenset[str] | None:
