@@ -13,7 +13,7 @@ from pathlib import Path
 from amanat.bots import Bot, Incoming, Run, command
 
 FEED = Path(os.environ.get("FEED", "feed.json"))
-EVERY_S = 60
+EVERY_S = float(os.environ.get("EVERY_S", "60"))
 REMEMBERED = 200
 """Items of the feed that are remembered as told."""
 

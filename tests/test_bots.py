@@ -156,6 +156,28 @@ async def test_a_bot_that_dies_at_any_statement_answers_once(world: World, step:
     await served.end()
 
 
+async def test_a_flood_is_answered_in_its_time_and_in_full(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bots, "MAX_WAITING", 4)
+    alice, person = await pair(world)
+    bot = Bot("b", most_a_minute=5)
+
+    @bot.on(text)
+    async def back(message: Incoming) -> None:
+        message.reply(message.text)
+
+    task = world.loop.create_task(bot.serve(person.client))
+    for number in range(18):
+        alice.say("bot", f"text {number}")
+    await world.pass_time(50)
+    assert len([one for one in alice.messages("bot") if not one.is_own]) == 5
+    await world.pass_time(200)
+    answers = [one.text for one in alice.messages("bot") if not one.is_own]
+    assert sorted(answers) == sorted(f"text {number}" for number in range(18))
+    await ended(task)
+
+
 async def test_two_bots_do_not_answer_each_other_for_ever(world: World) -> None:
     alice, person = await pair(world)
 
@@ -171,6 +193,8 @@ async def test_two_bots_do_not_answer_each_other_for_ever(world: World) -> None:
     alice.say("bot", "hey")
     await world.pass_time(30)
     assert 4 <= len(alice.texts("bot")) <= 1 + 2 * 3
+    await world.pass_time(300)
+    assert len(alice.texts("bot")) <= 1 + 2 * 3 * 6
     for task in tasks:
         await ended(task)
 

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 ROOT = Path(__file__).parent.parent
 PASSPHRASE = "of a bot that does not exist"  # noqa: S105  # and of nobody else
 KILL_EVERY_S = 2.0
-MESSAGES = 100
+MESSAGES = 1_000
 """What is said to the echo bot in an ordinary run."""
 AT_ONCE = 20
 """Messages that wait for their answers at a time."""
@@ -38,7 +38,7 @@ PATIENCE_S = 60
 class Process:
     """A bot as a process, with a profile of its own."""
 
-    def __init__(self, example: str, profile: Path, **settings: str) -> None:
+    def __init__(self, example: Path, profile: Path, **settings: str) -> None:
         self._example, self._profile, self._settings = example, profile, settings
 
     def start(self, *words: str) -> subprocess.Popen[str]:
@@ -47,7 +47,7 @@ class Process:
         os.close(write)
         line = ["--profile", str(self._profile), "--passphrase-fd", str(read), *words]
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "examples" / self._example), "--json", *line],
+            [sys.executable, str(self._example), "--json", *line],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -101,7 +101,10 @@ def test_an_echo_bot_that_is_killed_answers_each_message_once(
 
 
 async def talk_to_a_bot_that_is_killed(relay: RelayProcess, tmp_path: Path) -> None:
-    bot = Process("echo.py", tmp_path / "echo")
+    example = (ROOT / "examples" / "echo.py").read_text(encoding="utf-8")
+    unlimited = tmp_path / "unlimited.py"
+    unlimited.write_text(example.replace('Bot("echo")', 'Bot("echo", most_a_minute=None)'), "utf-8")
+    bot = Process(unlimited, tmp_path / "echo")
     bot.ask("init", "--name", "echo", "--relay", str(relay.address))
     invite = str(bot.ask("invite")["invite"])
     many, kills, said = rounds(MESSAGES), 0, 0
@@ -110,21 +113,19 @@ async def talk_to_a_bot_that_is_killed(relay: RelayProcess, tmp_path: Path) -> N
         process = lives.enter_context(bot.running())
         alice = await person(relay, tmp_path / "alice", invite)
         chat, due = alice.chat("echo"), loop.time() + KILL_EVERY_S
-        answers: list[str] = []
+        answers = 0
         events = alice.events()
-        while len(answers) < many:
-            while said < many and said - len(answers) < AT_ONCE:
+        while answers < many:
+            while said < many and said - answers < AT_ONCE:
                 chat.send(f"text {said}")
                 said += 1
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(due - loop.time(), 0.01)):
-                    async for event in events:
-                        if isinstance(event, TextArrived):
-                            message = chat.message_at(event.row)
-                            if message is not None and not message.is_own:
-                                answers.append(message.text)
-                                break
-            if loop.time() >= due and len(answers) < many:
+                    event = await anext(events)
+                    if isinstance(event, TextArrived):
+                        message = chat.message_at(event.row)
+                        answers += message is not None and not message.is_own
+            if loop.time() >= due and answers < many:
                 process.send_signal(signal.SIGKILL)
                 kills += 1
                 process = lives.enter_context(bot.running())
@@ -144,7 +145,7 @@ async def read_the_news(relay: RelayProcess, tmp_path: Path) -> None:
     feed = tmp_path / "feed.json"
     items = [{"id": "1", "title": "First", "url": "https://example.org/1"}]
     feed.write_text(json.dumps({"items": items}), encoding="utf-8")
-    bot = Process("news.py", tmp_path / "news", FEED=str(feed))
+    bot = Process(ROOT / "examples" / "news.py", tmp_path / "news", FEED=str(feed), EVERY_S="2")
     bot.ask("init", "--name", "news", "--relay", str(relay.address))
     invite = str(bot.ask("invite")["invite"])
     with bot.running():  # it has nobody to tell yet: the first item is told to nobody

@@ -229,6 +229,19 @@ async def test_unread_is_what_others_wrote_since_it_was_marked(world: World) -> 
     assert [(m.text, view.name) for m, view in alice.client.unread()] == [("three", "bob")]
 
 
+async def test_a_wait_for_events_that_is_cancelled_ends_nothing(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    events = bob.client.events()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(5):
+            await anext(events)
+    alice.say("bob", "hello")
+    async for event in events:
+        if isinstance(event, TextArrived):
+            break
+    assert bob.texts("alice") == ["hello"]
+
+
 async def test_events_tell_what_happens(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     seen: list[type] = []

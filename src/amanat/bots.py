@@ -49,8 +49,10 @@ HANDLER_S = 60.0
 DISK_FULL_S = 5.0
 """After how long a bot looks again for room on its disk, in seconds."""
 MOST_A_MINUTE = 20
-"""Messages of one person that are handled in a minute: two bots would answer each other for
-ever."""
+"""Messages of one person that are handled in a minute, the others after that: two bots would
+answer each other all the time."""
+MAX_WAITING = 1_000
+"""Messages of one conversation that wait in memory; the others wait in the vault, unread."""
 MINUTE_MS = 60_000
 MAX_FAILED = 1_000
 """Failures that are remembered."""
@@ -253,6 +255,8 @@ class _Desk:
         self._waiting: dict[bytes, deque[Message]] = {}
         self._taken: dict[bytes, int] = {}
         """The last row of each conversation that was taken."""
+        self._more: set[bytes] = set()
+        """Conversations of which more is unread than waits here."""
         self._room = asyncio.Semaphore(AT_ONCE)
         self._recent: dict[tuple[bytes, str], deque[int]] = {}
 
@@ -260,9 +264,7 @@ class _Desk:
         """Take what was not read, and then what comes."""
         while True:
             events = self._client.events()
-            unread = sorted((one for one, _ in self._client.unread()), key=lambda one: one.row)
-            for message in unread:
-                self._take(message)
+            self._take_unread(None)
             try:
                 async for event in events:
                     if isinstance(event, TextArrived):
@@ -273,30 +275,43 @@ class _Desk:
                 continue  # the vault has it all
             return
 
+    def _take_unread(self, gid: bytes | None) -> None:
+        unread = (message for message, _ in self._client.unread(gid))
+        for message in sorted(unread, key=lambda one: one.row):
+            self._take(message)
+
     def _take(self, message: Message) -> None:
         gid = message.gid
-        if message.is_own or message.row <= self._taken.get(gid, 0):
+        if message.is_own or message.row <= self._taken.get(gid, 0) or gid in self._more:
+            return
+        waiting = self._waiting.setdefault(gid, deque())
+        if len(waiting) >= MAX_WAITING:
+            self._more.add(gid)
             return
         self._taken[gid] = message.row
-        self._waiting.setdefault(gid, deque()).append(message)
+        waiting.append(message)
         if gid not in self.workers:
             self.workers[gid] = self._tasks.create_task(self._work(gid))
 
     async def _work(self, gid: bytes) -> None:
         waiting = self._waiting[gid]
         while waiting:
+            message = waiting.popleft()
+            await self._turn_of(message)
             async with self._room:
-                await self._handle(waiting.popleft())
+                await self._handle(message)
+            if not waiting and gid in self._more:
+                self._more.discard(gid)
+                self._take_unread(gid)
         del self._waiting[gid], self.workers[gid]
 
     async def _handle(self, message: Message) -> None:
         """Answer a message and mark it as read, as one."""
         error = ""
-        is_wanted = self._may_answer(message)
         for _ in range(TRIES):
             together = self._client.together()
             try:
-                if is_wanted:
+                if not message.is_deleted:
                     await self._answer(message, together)
                 await self._carry_out(together, message)
             except Exception as found:  # noqa: BLE001  # the handler's
@@ -324,15 +339,17 @@ class _Desk:
             else:
                 return
 
-    def _may_answer(self, message: Message) -> bool:
+    async def _turn_of(self, message: Message) -> None:
+        """Wait as long as this person has been answered as often as they are in a minute."""
         most = self._bot.most_a_minute
-        if most is None or message.is_deleted:
-            return not message.is_deleted
+        if most is None:
+            return
         recent = self._recent.setdefault((message.gid, message.sender), deque(maxlen=most))
-        if len(recent) == most and 0 <= message.kept_at - recent[0] < MINUTE_MS:
-            return False
-        recent.append(message.kept_at)
-        return True
+        if len(recent) == most:
+            # A clock that was set back makes nobody wait for longer than a minute.
+            wait_ms = min(recent[0] + MINUTE_MS - self._client.now(), MINUTE_MS)
+            await asyncio.sleep(max(wait_ms, 0) / 1000)
+        recent.append(self._client.now())
 
     async def repeat(self, job: _Job) -> None:
         """Run a job as often as it is to be, for ever."""

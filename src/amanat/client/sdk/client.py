@@ -66,6 +66,25 @@ FORMER_WAIT_S = 3.0
 again."""
 
 
+class _Events:
+    """What happens from now on. A wait for the next that is cancelled, by a time limit for
+    instance, loses nothing and ends nothing: the next wait goes on, as with no generator."""
+
+    def __init__(self, run: Runtime) -> None:
+        self._run = run
+        self._feed: Feed[Event] = run.feed()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        event = await self._feed.get()
+        if event is None:
+            self._run.raise_failure()
+            raise StopAsyncIteration
+        return event
+
+
 class Client:
     """An open profile. Use as an async context manager, or call `start` and `close`."""
 
@@ -201,12 +220,7 @@ class Client:
         raises Overrun, and the program reads anew what it shows. Raises what stopped the client, if
         anything did.
         """
-        return self._drain(self._run.feed())
-
-    async def _drain(self, feed: Feed[Event]) -> AsyncIterator[Event]:
-        while (event := await feed.get()) is not None:
-            yield event
-        self._run.raise_failure()
+        return _Events(self._run)
 
     async def flushed(self) -> None:
         """Wait until every relay has taken or refused what is due, and no Commit is undecided.
