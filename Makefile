@@ -73,8 +73,8 @@ FIGURES ?= .build/figures.jsonl
 soak: build
 	mkdir -p $(dir $(FIGURES)) && rm -f $(FIGURES)
 	AMANAT_SOAK=$(SOAK) AMANAT_FIGURES=$(abspath $(FIGURES)) $(BIN)/pytest -v \
-	  -k "survival or fuzz or killing or insider" tests/test_survival.py tests/test_insider.py tests/test_relay_survival.py \
-	  tests/test_replay.py tests/test_fuzz.py
+	  -k "survival or fuzz or killing or insider or killed" tests/test_survival.py tests/test_insider.py tests/test_relay_survival.py \
+	  tests/test_replay.py tests/test_fuzz.py tests/test_bots_running.py
 	$(BIN)/python tests/figures.py $(FIGURES)
 
 bench: build

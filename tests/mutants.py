@@ -1923,6 +1923,24 @@ MUTANTS = [
         ["test_pieces.py::test_nothing_that_a_member_says_stops_others_from_reading_on"],
     ),
     Mutant(
+        "a bot marks a message as read apart from its answer",
+        "        together.seen(message.gid, message.row)\n        while True:\n",
+        "        self._client.chat(message.gid).seen(message.row)\n        while True:\n",
+        ["test_bots.py::test_a_bot_that_dies_at_any_statement_answers_once"],
+    ),
+    Mutant(
+        "a bot answers as fast as it is written to",
+        "            await self._turn_of(message)\n",
+        "",
+        ["test_bots.py::test_two_bots_do_not_answer_each_other_for_ever"],
+    ),
+    Mutant(
+        "messages are read before the body of the loop has ended",
+        "                if not message.is_deleted:\n                    yield message\n                message.seen()\n",
+        "                message.seen()\n                if not message.is_deleted:\n                    yield message\n",
+        ["test_client_api.py::test_a_message_is_read_once_the_body_of_the_loop_has_ended"],
+    ),
+    Mutant(
         "a relay's lies are one warning with everybody's",
         "self.warn(unit, None, code, detail, whom=relay)",
         "self.warn(unit, None, code, detail)",

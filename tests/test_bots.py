@@ -39,20 +39,25 @@ class Served:
     """A bot at work for a person of the world, begun again after every death."""
 
     def __init__(self, world: World, person: Person, make: Callable[[], Bot]) -> None:
-        self.bot = make()
         self._person, self._make = person, make
-        self.task = world.loop.create_task(self.bot.serve(person.client))
+        self.begin(world)
 
-    async def revive(self, world: World) -> None:
+    async def look_after(self, world: World) -> None:
+        """Begin again if the process has died and the world has revived it."""
+        if self._person.client is self._client:
+            return
         self.task.cancel()
         with contextlib.suppress(BaseException):
             await self.task
-        await self._person.revive()
-        self.bot = self._make()
-        self.task = world.loop.create_task(self.bot.serve(self._person.client))
+        self.begin(world)
+
+    def begin(self, world: World) -> None:
+        self.bot, self._client = self._make(), self._person.client
+        self.task = world.loop.create_task(self.bot.serve(self._client))
 
     async def end(self) -> None:
-        await ended(self.task)
+        with contextlib.suppress(BaseExceptionGroup):  # of a process that has died
+            await ended(self.task)
 
 
 async def pair(world: World) -> tuple[Person, Person]:
@@ -136,19 +141,26 @@ async def test_a_handler_that_fails_is_tried_again_and_then_given_up(world: Worl
     await ended(task)
 
 
-@pytest.mark.parametrize("step", range(1, 40, 3))
-async def test_a_bot_that_dies_at_any_statement_answers_once(world: World, step: int) -> None:
+@pytest.mark.parametrize(
+    ("step", "is_coarse"),
+    [
+        *((number, True) for number in range(1, 13)),
+        *((number, False) for number in range(3, 99, 8)),
+    ],
+)
+async def test_a_bot_that_dies_at_any_statement_answers_once(
+    world: World, step: int, *, is_coarse: bool
+) -> None:
     alice, person = await pair(world)
     served = Served(world, person, echo)
     await world.settle()
     for number in range(4):
-        person.die_after(step + number)
+        person.die_after(step + number, is_coarse=is_coarse)
         alice.say("bot", f"text {number}")
-        with contextlib.suppress(Died, BaseExceptionGroup):
-            await world.pass_time(3)
-        if served.task.done() or person.client.failure is not None or not person.is_doomed:
-            await served.revive(world)
-        await world.pass_time(120)
+        for _ in range(24):
+            with contextlib.suppress(Died, BaseExceptionGroup):
+                await world.pass_time(5)
+            await served.look_after(world)
     await world.settle()
     answers = [one.text for one in alice.messages("bot") if not one.is_own]
     assert answers == [f"you said text {number}" for number in range(4)]
@@ -219,10 +231,10 @@ async def test_what_a_job_keeps_and_says_is_one(world: World) -> None:
     await world.pass_time(5)
     fed.append("second")
     person.die_after(2)  # at a statement of the unit that says it
-    with contextlib.suppress(Died, BaseExceptionGroup):
-        await world.pass_time(70)
-    await served.revive(world)
-    await world.pass_time(200)
+    for _ in range(54):
+        with contextlib.suppress(Died, BaseExceptionGroup):
+            await world.pass_time(5)
+        await served.look_after(world)
     fed.append("third")
     await world.pass_time(70)
     assert alice.texts("bot") == ["first", "second", "third"]

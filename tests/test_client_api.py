@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from amanat.client import feed
 from amanat.client.events import (
     GroupChanged,
     Joined,
@@ -227,6 +228,42 @@ async def test_unread_is_what_others_wrote_since_it_was_marked(world: World) -> 
     alice.wake()
     await world.settle()
     assert [(m.text, view.name) for m, view in alice.client.unread()] == [("three", "bob")]
+
+
+async def test_a_message_is_read_once_the_body_of_the_loop_has_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    for number in range(3):
+        alice.say("bob", f"text {number}")
+        await world.settle()
+    async for message in bob.client.messages():
+        if message.text == "text 1":
+            break  # the body has not ended
+    assert [one.text for one, _ in bob.client.unread()] == ["text 1", "text 2"]
+    alice.client.chat(alice.gid("bob")).delete([alice.messages("bob")[1].id])
+    await world.settle()
+    monkeypatch.setattr(feed, "MAX_EVENTS", 2)  # a program that is slow is told nothing of it
+    heard: list[str] = []
+
+    async def hear() -> None:
+        async for message in bob.client.messages():
+            heard.append(message.text)
+            await asyncio.sleep(60)
+            if message.text == "hello":
+                message.reply("you too")
+
+    task = world.loop.create_task(hear())
+    await world.pass_time(30)
+    for words in ("hello", "and", "good", "bye"):
+        alice.say("bob", words)
+    await world.pass_time(600)
+    task.cancel()
+    assert (heard[0], sorted(heard[1:])) == ("text 2", ["and", "bye", "good", "hello"])
+    assert not bob.client.unread()
+    (answer,) = [one for one in alice.messages("bob") if not one.is_own]
+    assert answer.reply_to is not None
+    assert (answer.text, answer.reply_to.text) == ("you too", "hello")
 
 
 async def test_a_wait_for_events_that_is_cancelled_ends_nothing(world: World) -> None:
