@@ -169,10 +169,10 @@ async def test_dying_while_meeting(world: World, mortal: str) -> None:
         for person in (alice, bob):
             await do(
                 world,
-                lambda person=person: person.client.send(gid, person.name),  # type: ignore[misc]
+                lambda person=person: person.client.chat(gid).send(person.name),  # type: ignore[misc]
                 is_done=lambda person=person: (
                     person.name  # type: ignore[misc]
-                    in [m.text for m in person.client.messages(gid)]
+                    in [m.text for m in person.client.chat(gid).messages()]
                 ),
             )
         assert bob.texts("alice") == ["hello", "alice", "bob"]

@@ -139,8 +139,9 @@ def expiry(seed: int) -> Noticed:
         for number in range(5):
             alice.say("bob", f"text {number}")
         await world.settle()
-        # The last Commit is made a week after the last word, and rests as long as all of them.
-        await world.pass_time((HANDSHAKE_RETENTION_DAYS + 10) * DAY_S)
+        # Keys are refreshed ten and a half days after the last word at most (entering.REFRESH_MS),
+        # and that Commit rests as long as all of them.
+        await world.pass_time((HANDSHAKE_RETENTION_DAYS + 11) * DAY_S)
         for shelf in world.relay.shelves.values():
             shelf.gone = len(shelf.cells)
         bob.wake()
