@@ -1950,9 +1950,9 @@ MUTANTS = [
 
 
 def copied(into: Path) -> Path:
-    """A copy of the program and its tests."""
+    """A copy of the program, its tests, and what these read beside it."""
     into.mkdir(exist_ok=True)
-    for name in ("src", "tests"):
+    for name in ("src", "tests", "docs", "fuzz"):
         shutil.copytree(ROOT / name, into / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", into)
     return into
