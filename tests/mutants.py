@@ -1949,10 +1949,14 @@ MUTANTS = [
 ]
 
 
+COPIED = ("src", "tests", "docs", "fuzz")
+"""The program, its tests, and what these read beside it."""
+
+
 def copied(into: Path) -> Path:
-    """A copy of the program, its tests, and what these read beside it."""
+    """A copy to plant bugs in."""
     into.mkdir(exist_ok=True)
-    for name in ("src", "tests", "docs", "fuzz"):
+    for name in COPIED:
         shutil.copytree(ROOT / name, into / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", into)
     return into

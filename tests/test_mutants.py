@@ -80,6 +80,8 @@ def test_tests_that_fail_without_any_bug_are_told(
 ) -> None:
     copy, mutant = planted(tmp_path, "a + b", "a - b")
     (copy / "tests" / "test_sums.py").write_text("def test_sum():\n    assert False\n")
+    for name in mutants.COPIED:
+        (copy / name).mkdir(exist_ok=True)
     monkeypatch.setattr(mutants, "ROOT", copy)
     with pytest.raises(BrokenMutant, match="without any bug"):
         mutants.try_all([mutant], progress=lambda *_: None)
