@@ -1586,8 +1586,11 @@ MUTANTS = [
     Mutant(
         "a kind without a row passes",
         "if kind not in rows)",
-        "if kind not in Kind)",
-        ["test_kinds.py::test_a_kind_without_a_row_is_refused"],
+        "if kind not in kinds)",
+        [
+            "test_kinds.py::test_a_kind_without_a_row_is_refused",
+            "test_kinds.py::test_a_kind_of_cell_without_a_row_is_refused",
+        ],
     ),
     Mutant(
         "a kind counts where it is not heard",
