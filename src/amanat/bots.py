@@ -184,7 +184,8 @@ class Bot:
         self.name = name
         self.profile = profile or PROFILES / name
         self.failed: deque[Failure] = deque(maxlen=MAX_FAILED)
-        self._most_a_minute = most_a_minute
+        self.most_a_minute = most_a_minute
+        """Messages of one person that are handled in a minute; None: all."""
         self._handlers: list[tuple[Filter, Callable[[Incoming], Awaitable[None]]]] = []
         self._jobs: list[_Job] = []
 
@@ -237,11 +238,6 @@ class Bot:
         """The first handler that wants a message."""
         return next((handler for wanted, handler in self._handlers if wanted(message)), None)
 
-    @property
-    def most_a_minute(self) -> int | None:
-        """Messages of one person that are handled in a minute; None: all."""
-        return self._most_a_minute
-
 
 class _Desk:
     """A bot at work with one client."""
@@ -276,8 +272,7 @@ class _Desk:
             return
 
     def _take_unread(self, gid: bytes | None) -> None:
-        unread = (message for message, _ in self._client.unread(gid))
-        for message in sorted(unread, key=lambda one: one.row):
+        for message in self._client.arrivals(gid):
             self._take(message)
 
     def _take(self, message: Message) -> None:

@@ -392,6 +392,11 @@ class Client:
         """
         return self._reading.unread(gid, everything=everything)
 
+    def arrivals(self, gid: bytes | None = None) -> list[Message]:
+        """What others have said and was not marked as read, of one conversation or of all, in the
+        order in which it came."""
+        return self._reading.arrivals(gid)
+
     async def messages(self) -> AsyncIterator[Message]:
         """What others have said and was not marked as read, and then what they say, in the order
         in which it came; each is marked as read when the body of the loop has ended.
@@ -399,9 +404,9 @@ class Client:
         So nothing is left out if the program ends in between: what was under way comes again.
         Ends when the client is closed. Raises what stopped the client, if anything did.
         """
-        feed = self._run.feed()
+        feed, gid = self._run.feed(), None
         while True:
-            for message in sorted((one for one, _ in self.unread()), key=lambda one: one.row):
+            for message in self.arrivals(gid):
                 if not message.is_deleted:
                     yield message
                 message.seen()
@@ -410,11 +415,12 @@ class Client:
                 while event is not None and not isinstance(event, TextArrived):
                     event = await feed.get()
             except Overrun:  # the vault has it all
-                feed = self._run.feed()
+                feed, gid = self._run.feed(), None
                 continue
             if event is None:
                 self._run.raise_failure()
                 return
+            gid = event.gid
 
     def status(self) -> Status:
         """Where things stand."""

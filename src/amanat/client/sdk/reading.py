@@ -276,13 +276,19 @@ class Reading:
             if not (everything or line.unread):
                 continue
             view = self._view(line.gid, line.state)
-            if everything:
-                messages = self.messages(line.gid)
-            else:
-                rows = self.transcript.unread_rows(line.gid)
-                messages = self.shown(line.gid, self.transcript.entries(line.gid, rows))
+            messages = self.messages(line.gid) if everything else self._unread(line.gid)
             found += [(message, view) for message in messages]
         return found
+
+    def arrivals(self, gid: bytes | None = None) -> list[Message]:
+        """What others have said and was not marked as read, of one conversation or of all, in the
+        order in which it came."""
+        lines = [line for line in self.desk.lines(gid) if line.unread]
+        found = [message for line in lines for message in self._unread(line.gid)]
+        return sorted(found, key=lambda message: message.row)
+
+    def _unread(self, gid: bytes) -> list[Message]:
+        return self.shown(gid, self.transcript.entries(gid, self.transcript.unread_rows(gid)))
 
     # The list of conversations
 
