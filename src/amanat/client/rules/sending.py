@@ -112,10 +112,12 @@ class Sending:
             f" ORDER BY id LIMIT ?5",
             (lane.relay, self.is_in_suspense(now), now, lane.is_file, most),
         ).fetchall()
-        rows = [row._replace(purpose=Purpose(row.purpose)) for row in (Row(*one) for one in found)]
+        rows = [
+            Row(number, relay, request, Purpose(purpose), tries, about, recipient)
+            for number, relay, request, purpose, tries, about, recipient in found
+        ]
         # What follows a `create` may need it: it goes alone.
-        made = [i for i, row in enumerate(rows) if row.purpose is Purpose.CREATE]
-        cut = made[0] if made else len(rows)
+        cut = next((i for i, row in enumerate(rows) if row.purpose is Purpose.CREATE), len(rows))
         return rows[: max(cut, 1)]
 
     def next_due(self, lane: Lane, *, now: int) -> int | None:
@@ -135,11 +137,11 @@ class Sending:
         """The relays that could not be reached when something last had to go there."""
         return set(self._down_since)
 
-    def is_reached(self, relay: bytes) -> bool:
+    def note_reached(self, relay: bytes) -> bool:
         """Note that a relay was reached; whether it could not be before."""
         return self._down_since.pop(relay, None) is not None
 
-    def is_missed(self, relay: bytes, *, now: int) -> bool:
+    def note_missed(self, relay: bytes, *, now: int) -> bool:
         """Note that a relay cannot be reached; whether it could be before."""
         is_news = relay not in self._down_since
         self._down_since.setdefault(relay, now)
@@ -281,9 +283,9 @@ class Sending:
         if row.purpose is Purpose.CLAIM and isinstance(answer, wire.Appended | LabelTaken):
             self._suspense_until = unit.now + SUSPENSE_MS  # until we have read what is there
         if isinstance(answer, LabelTaken):
-            self._is_taken(unit, row, answer)
+            self._label_taken(unit, row, answer)
         elif isinstance(answer, PeerError):
-            self._is_refused(unit, row, answer)
+            self._refused(unit, row, answer)
         elif isinstance(answer, wire.Created) and row.about is not None:
             self._conversations.repeats.made(unit, row.about, answer.head)
         elif row.purpose is Purpose.COMMIT:
@@ -293,7 +295,7 @@ class Sending:
             if isinstance(request, wire.Append):
                 self._outbox.saw(unit, row.recipient, request.drop_id, answer.seq, answer.digest)
 
-    def _is_taken(self, unit: Unit, row: Row, answer: LabelTaken) -> None:
+    def _label_taken(self, unit: Unit, row: Row, answer: LabelTaken) -> None:
         """A relay says that a label is taken, and what it was for does not leave anew."""
         match row.purpose:
             case Purpose.CLAIM | Purpose.QUESTION:
@@ -307,11 +309,11 @@ class Sending:
                 Purpose.CELL | Purpose.COMMIT | Purpose.HANDED | Purpose.CREATE | Purpose.HELD
                 | Purpose.FILE | Purpose.REPLY
             ):  # fmt: skip
-                self._is_refused(unit, row, answer)
+                self._refused(unit, row, answer)
             case _:
                 assert_never(row.purpose)
 
-    def _is_refused(self, unit: Unit, row: Row, answer: PeerError) -> None:
+    def _refused(self, unit: Unit, row: Row, answer: PeerError) -> None:
         """A relay has refused a request for good."""
         self._conversations.warnings.warn(unit, None, answer.code, f"a {row.purpose} was refused")
         match row.purpose:

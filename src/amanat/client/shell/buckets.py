@@ -51,7 +51,7 @@ class Buckets:
         self._tasks = run.tasks
         self._wake = run.wake
         self._tell = run.tell
-        self.changed = run.changed
+        self._changed = run.changed
         self._me = run.parts.me
         self._cursors = run.parts.cursors
         self._chains = run.parts.chains
@@ -95,7 +95,7 @@ class Buckets:
         """Wait until of every home that was left the bucket is read, or its relay known to be
         away."""
         while any(home.bucket.drop_id not in self._buckets for home in self._me.former):
-            await self.changed()
+            await self._changed()
 
     async def _read_bucket(self, home: Home) -> None:
         """Follow a bucket of ours, for ever."""
@@ -135,7 +135,7 @@ class Buckets:
             # What came before a chain was known comes first: the engine reads a sender's messages
             # in their order, give or take a few.
             while self._cursors.again() is not None:
-                await self.changed()
+                await self._changed()
             if not self._chains.pass_over(bucket.drop_id, cells):
                 with self._unit() as unit:
                     fresh = self._cursors.advance(unit, bucket.drop_id, cells, CELLS_PER_UNIT)

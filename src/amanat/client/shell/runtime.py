@@ -33,7 +33,6 @@ class Runtime:
         self.latest = 0
         """The latest moment of a unit of work, in Unix milliseconds."""
         self._vault = parts.vault
-        self._now = around.now
         self._subscribers: weakref.WeakSet[Feed[Event]] = weakref.WeakSet()
         """A subscriber that drops its iterator is forgotten."""
         self._failure: BaseException | None = None
@@ -83,7 +82,7 @@ class Runtime:
         """A unit of work; what it tells, it tells once it has committed. Raises what has stopped
         the client."""
         self.raise_failure()
-        now = self._now()
+        now = self.now()
         self.latest = max(self.latest, now)
         with self._vault.unit(now=now) as unit:
             yield unit

@@ -59,7 +59,7 @@ class Sender:
                 self._fail_over(relay)
                 await self._rest_after(error, relay, b"")
                 continue
-            if self._sending.is_reached(relay):
+            if self._sending.note_reached(relay):
                 self._tell(StatusChanged())
             at_once = AT_ONCE if lane.is_file else link.at_once
             wave = rows[:at_once]
@@ -85,7 +85,7 @@ class Sender:
     def _fail_over(self, relay: bytes) -> None:
         """A relay cannot be reached: after a while use the recipients' other addresses, unless
         these cannot be reached either."""
-        if self._sending.is_missed(relay, now=self._now()):
+        if self._sending.note_missed(relay, now=self._now()):
             self._tell(StatusChanged())
         if self._sending.is_down(relay, now=self._now()):
             with self._unit() as unit:
