@@ -372,6 +372,17 @@ def assert_heard(people: Iterable[Person], gid: bytes) -> None:
     agree_on_chains(people)
 
 
+async def split_and_speaking(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Person, Person, list[wire.Append]]:
+    """The same two, each of whom has said something since."""
+    monkeypatch.setattr(world, "tick_s", 20.0)
+    alice, bob, lost = await split(world)
+    for person in (alice, bob):
+        person.client.chat(alice.gid("bob")).send(f"{person.name} speaks")
+    return alice, bob, lost
+
+
 @pytest.mark.parametrize("many_lost", [0, 2])
 @pytest.mark.parametrize("renewing", [(), ("alice",), ("bob",), ("alice", "bob")])
 async def test_two_who_were_shown_different_commits_hear_each_other_again(
@@ -397,11 +408,8 @@ async def test_two_who_were_shown_different_commits_hear_each_other_again(
 async def test_the_loser_of_a_vote_asks_until_they_are_over_whatever_is_lost(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world, "tick_s", 20.0)
-    alice, bob, lost = await split(world)
+    alice, bob, lost = await split_and_speaking(world, monkeypatch)
     people, gid = (alice, bob), alice.gid("bob")
-    for person in people:
-        person.client.chat(gid).send(f"{person.name} speaks")
     await world.pass_time(branches.LATE_MS / 1000 - 60)
     waiting = [one for one in people if one.one("SELECT count(*) FROM comeback")]
     assert len(waiting) == 2  # both wait for the verdict, and ask nothing that cannot change it
@@ -423,12 +431,8 @@ async def test_the_loser_of_a_vote_asks_until_they_are_over_whatever_is_lost(
 async def test_while_it_is_open_nobody_is_asked_who_cannot_decide_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world, "tick_s", 20.0)
-    alice, bob, _ = await split(world)
-    people, gid = (alice, bob), alice.gid("bob")
-    for person in people:
-        person.client.chat(gid).send(f"{person.name} speaks")
+    alice, bob, _ = await split_and_speaking(world, monkeypatch)
     await world.pass_time(branches.LATE_MS / 1000 + HEARD_S)
-    for person in people:
+    for person in (alice, bob):
         # One asking to find out, one to go over, and one that says so: of 16 that fit a fortnight.
         assert 1 <= person.one("SELECT count(*) FROM helped") <= 2
