@@ -43,7 +43,8 @@ from amanat.protocol.cells import MESSAGE_CELL
 from amanat.protocol.descriptor import NamedAddress, open_descriptor
 from amanat.protocol.drops import Drop, derive_bucket
 from amanat.protocol.sealing import seal_request
-from amanat.relay import home, server
+from amanat.relay import server
+from amanat.relay.directory import RelayDirectory
 
 REGION = "DE"
 PAUSE_S = 0.02
@@ -207,10 +208,10 @@ def run(tls: str, seconds: float) -> dict[str, dict[str, float]]:
     """All floods at a fresh relay."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as directory:
         settings = RelayConfig(REGION, "bench", "127.0.0.1", 0, tls=tls, buckets=2)
-        made = home.init(Path(directory) / "relay", settings)
+        made = RelayDirectory.create(Path(directory) / "relay", settings)
         ours, theirs = multiprocessing.Pipe()
         relay = multiprocessing.get_context("spawn").Process(
-            target=_relay, args=(made.directory, theirs)
+            target=_relay, args=(made.path, theirs)
         )
         relay.start()
         address = ours.recv()

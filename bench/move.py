@@ -41,7 +41,7 @@ from amanat.protocol.drops import MESSAGE_RETENTION_DAYS, Drop, derive_drop, tok
 from amanat.protocol.moving import open_order
 from amanat.region import notice
 from amanat.region.mover import Done, Mover
-from amanat.relay import home
+from amanat.relay.directory import RelayDirectory
 from amanat.relay.drops import Drops
 from amanat.relay.store import SqliteStore
 
@@ -80,7 +80,7 @@ def append(drop: Drop) -> wire.Append:
 def set_up(directory: Path, region: str, drops: int, cells: int, sources: tuple[str, ...]) -> str:
     """A relay that holds so many drops and cells: its address."""
     limits = RelayLimits(bytes_total=2**40, drops=2**22)
-    made = home.init(
+    made = RelayDirectory.create(
         directory,
         RelayConfig(
             region=region,

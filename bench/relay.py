@@ -28,7 +28,8 @@ from amanat.config import RelayConfig, RelayLimits
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, MESSAGE_CELL
 from amanat.protocol.drops import Drop, derive_bucket
-from amanat.relay import home, server
+from amanat.relay import server
+from amanat.relay.directory import RelayDirectory
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -131,7 +132,7 @@ def run(scenario: str, *, tls: str, seconds: float) -> float:
     """Appends a second of one run with a fresh relay."""
     buckets, readers = SCENARIOS[scenario]
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as directory:
-        made = home.init(
+        made = RelayDirectory.create(
             Path(directory) / "relay",
             RelayConfig(
                 region=REGION,
@@ -145,7 +146,7 @@ def run(scenario: str, *, tls: str, seconds: float) -> float:
         )
         ours, theirs = multiprocessing.Pipe()
         relay = multiprocessing.get_context("spawn").Process(
-            target=_relay, args=(made.directory, theirs)
+            target=_relay, args=(made.path, theirs)
         )
         relay.start()
         address = ours.recv()

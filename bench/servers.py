@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from amanat.config import RelayConfig
 from amanat.drill import process, xmpp
 from amanat.protocol.drops import Drop, derive_bucket
-from amanat.relay import home
+from amanat.relay.directory import RelayDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,7 +126,7 @@ def _amanat(
     directory: Path, port: int, *, tls: bool, buckets: int
 ) -> tuple[list[str], list[Drop], int]:
     if directory.exists():
-        made = home.Home.open(directory)
+        made = RelayDirectory.open(directory)
     else:
         settings = RelayConfig(
             region=REGION,
@@ -136,7 +136,7 @@ def _amanat(
             tls="pinned" if tls else "off",
             buckets=buckets,
         )
-        made = home.init(directory, settings)
+        made = RelayDirectory.create(directory, settings)
     drops = [derive_bucket(made.bucket_key, index, region=REGION) for index in range(buckets)]
     command = [sys.executable, "-m", "amanat", "relay", "run", str(directory)]
     return command, drops, made.config.port

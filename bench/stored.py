@@ -35,7 +35,7 @@ from amanat.drill.xmpp import Line
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, MESSAGE_CELL
 from amanat.protocol.drops import Drop, derive_bucket
-from amanat.relay import home
+from amanat.relay.directory import RelayDirectory
 from amanat.relay.drops import Drops
 from amanat.relay.store import SqliteStore
 
@@ -69,8 +69,8 @@ def fill(directory: Path, cells: int) -> None:
         limits=limits,
     )
     directory.mkdir()
-    made = home.init(directory / "relay", settings)
-    with contextlib.closing(SqliteStore(made.directory)) as store:
+    made = RelayDirectory.create(directory / "relay", settings)
+    with contextlib.closing(SqliteStore(made.path)) as store:
         drops = Drops(
             store, region=settings.region, bucket_key=made.bucket_key, limits=settings.limits
         )

@@ -40,7 +40,7 @@ from amanat.protocol.descriptor import (
     sign_descriptor,
 )
 from amanat.protocol.places import Place
-from amanat.relay import home
+from amanat.relay import directory
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from client_decoders import DECODERS, try_one
@@ -179,7 +179,7 @@ def _sealed_answer(data: bytes) -> None:
 def _sealing_keys(data: bytes) -> None:
     """Invariant: StoreDamaged, or keys that can be used."""
     try:
-        keys = home._read_keys(data)  # noqa: SLF001  # it reads a file that only it has
+        keys = directory._read_keys(data)  # noqa: SLF001  # it reads a file that only it has
     except StoreDamaged:
         return
     for key in keys.values():
@@ -351,7 +351,7 @@ TARGETS = {
     "sealed-answer": Target(_sealed_answer, [sealing.seal_answer(b"frame", bytes(32))]),
     "sealing-keys": Target(
         _sealing_keys,
-        [codec.encode(home._KeyFile([(3, _SEALING), (2, _SEALING)]))],  # noqa: SLF001  # same
+        [codec.encode(directory._KeyFile([(3, _SEALING), (2, _SEALING)]))],  # noqa: SLF001  # same
     ),
     "entry": Target(_entry, [ledger.encode_entry(one) for one in _ENTRIES]),
     "note": Target(_note, [tlog.sign_checkpoint(_CHECKPOINT, _KEY)]),

@@ -17,7 +17,7 @@ from amanat.protocol import wire
 from amanat.protocol.places import is_loopback
 from amanat.protocol.sealing import open_answer
 from amanat.relay import connection, server
-from amanat.relay.home import Home, interface, locked
+from amanat.relay.directory import RelayDirectory, interface, locked
 from amanat.relay.store import SqliteStore
 
 if TYPE_CHECKING:
@@ -26,32 +26,31 @@ if TYPE_CHECKING:
 
     from amanat.protocol.descriptor import RelayAddress
     from amanat.relay.asking import Asking, Seal
-    from amanat.relay.home import Home as RelayHome
 
 
-def run(directory: Path, log: Path, *, ready: Callable[[RelayAddress], None]) -> None:
+def run(path: Path, log: Path, *, ready: Callable[[RelayAddress], None]) -> None:
     """Run the relay in a directory until SIGTERM or SIGINT, writing everything down.
 
     Raises like the relay, and BadSetting if it does not listen on loopback: a drill's people are
     on this machine, and nobody else's are to be recorded.
     """
-    home = Home.open(directory)
-    if not is_loopback(interface(home.config)):
+    directory = RelayDirectory.open(path)
+    if not is_loopback(interface(directory.config)):
         raise BadSetting("only a relay that listens on loopback is recorded")
     with (
         log.open("ab") as out,
-        locked(directory),
-        contextlib.closing(SqliteStore(directory)) as store,
+        locked(path),
+        contextlib.closing(SqliteStore(path)) as store,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        runner.run(Relay(home, store, out).serve(ready))
+        runner.run(Relay(directory, store, out).serve(ready))
 
 
 class Relay(server.Relay):
     """A relay whose connections are all looked at."""
 
-    def __init__(self, home: RelayHome, store: SqliteStore, log: BinaryIO) -> None:
-        super().__init__(home, store)
+    def __init__(self, directory: RelayDirectory, store: SqliteStore, log: BinaryIO) -> None:
+        super().__init__(directory, store)
         self.log = log
         self.numbers = itertools.count(1)
 

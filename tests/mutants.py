@@ -772,8 +772,8 @@ MUTANTS = [
     ),
     Mutant(
         "other bytes under a label",
-        "if held is None or held.cell != request.cell:",
-        "if held is None:",
+        "if stored is None or stored.cell != request.cell:",
+        "if stored is None:",
         ["test_relay_drops.py::test_another_cell_under_a_label_is_refused"],
     ),
     Mutant(
@@ -978,7 +978,7 @@ MUTANTS = [
     ),
     Mutant(
         "what others were told without a bound",
-        "(drop_id, seen.seq, seen.digest, MAX_CLAIMS),",
+        "(drop_id, seen.seq, seen.digest, MAX_HEARSAY),",
         "(drop_id, seen.seq, seen.digest, 2**62),",
         ["test_members.py::test_claims_of_others_about_our_drops_are_kept_in_bounds"],
     ),
@@ -1324,7 +1324,7 @@ MUTANTS = [
     ),
     Mutant(
         "newcomers believe an old leaf",
-        "            if begun.is_first and self._addresses.has_moved_since(group):",
+        "            if begun.is_first and self._addresses.has_new_addresses_since(group):",
         "            if False:",
         ["test_exit.py::test_newcomers_of_a_group_are_told_where_we_are_though_our_leaf_is_old"],
     ),

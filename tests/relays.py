@@ -22,7 +22,8 @@ from amanat.config import RelayConfig
 from amanat.protocol import wire
 from amanat.protocol.descriptor import NamedAddress, RelayAddress
 from amanat.protocol.drops import Drop, derive_bucket
-from amanat.relay import home, server
+from amanat.relay import server
+from amanat.relay.directory import RelayDirectory
 
 REGION = "DE"
 PATIENCE_S = 20.0
@@ -43,7 +44,7 @@ class RelayProcess:
         host: str = "127.0.0.1",
         **settings: Any,  # noqa: ANN401  # whatever a relay's settings are
     ) -> None:
-        self.home = home.init(
+        self.directory = RelayDirectory.create(
             directory,
             RelayConfig(region=region, operator=name, host=host, port=port, tls=tls, **settings),
         )
@@ -59,7 +60,7 @@ class RelayProcess:
     def start(self) -> None:
         ours, theirs = multiprocessing.Pipe()
         self.process = multiprocessing.get_context("spawn").Process(
-            target=_run, args=(self.home.directory, self.log, theirs)
+            target=_run, args=(self.directory.path, self.log, theirs)
         )
         self.process.start()
         theirs.close()
@@ -68,7 +69,7 @@ class RelayProcess:
     @property
     def signed(self) -> RelayAddress:
         """Where it says that it is, while it runs."""
-        return self.home.signed_address(self.address.places[0].port, now=0)
+        return self.directory.signed_address(self.address.places[0].port, now=0)
 
     def signal(self, number: int) -> None:
         assert self.process.pid is not None
@@ -85,7 +86,7 @@ class RelayProcess:
         return self.process.exitcode
 
     def bucket(self, index: int = 0) -> Drop:
-        return derive_bucket(self.home.bucket_key, index, region=self.home.config.region)
+        return derive_bucket(self.directory.bucket_key, index, region=self.directory.config.region)
 
 
 def _run(directory: Path, log: Path, ready: Any) -> None:  # noqa: ANN401  # a Pipe's end

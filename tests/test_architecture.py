@@ -25,7 +25,7 @@ SHELLS = {
         "drill/talkers.py",
         "relay/clock.py",
     ),
-    *("relay/home.py", "region/mover.py"),
+    *("relay/directory.py", "region/mover.py"),
     *("drill/process.py", "drill/recorded.py"),
 }
 """Where the real clock may be read."""

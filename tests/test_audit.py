@@ -23,7 +23,7 @@ from amanat.protocol.drops import Drop, derive_drop, token_hash
 from amanat.protocol.ledger import origin
 from amanat.region.audit import Audit, Fault, Report, free_pages, open_report, sign_report
 from amanat.region.page import _LANGUAGES, page
-from amanat.relay import home
+from amanat.relay.directory import RelayDirectory
 from amanat.relay.drops import DAY_S, Drops
 from amanat.relay.ledger import Ledger
 from amanat.relay.store import SqliteStore
@@ -57,7 +57,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def live(directory: Path, rng: random.Random) -> Path:
-    made = home.init(
+    made = RelayDirectory.create(
         directory,
         RelayConfig(
             region=REGION,
@@ -250,7 +250,7 @@ def test_planted_faults_are_found(directory: Path, plant: Callable[[Path], None]
 
 
 def test_a_report_is_signed_and_any_edit_is_seen(directory: Path) -> None:
-    relay = home.Home.open(directory)
+    relay = RelayDirectory.open(directory)
     report = audit(directory)
     signed = sign_report(report, relay)
     key = relay.identity.public_key().public_bytes_raw()
@@ -270,7 +270,7 @@ def test_a_report_is_signed_and_any_edit_is_seen(directory: Path) -> None:
 
 
 def test_an_older_checkpoint_shows_a_ledger_that_was_written_anew(directory: Path) -> None:
-    relay = home.Home.open(directory)
+    relay = RelayDirectory.open(directory)
     with database(directory) as store:
         (note,) = store.execute("SELECT note FROM checkpoint").fetchone()
     assert audit(directory, note).findings == []
@@ -334,7 +334,7 @@ async def serve(tmp_path: Path) -> None:
                 await peer.ask(
                     wire.Create(
                         1,
-                        relay.home.bucket_key,
+                        relay.directory.bucket_key,
                         drop.drop_id,
                         token_hash(drop.drop_id, drop.append_token),
                         token_hash(drop.drop_id, drop.read_token),
@@ -343,7 +343,7 @@ async def serve(tmp_path: Path) -> None:
                 )
             peer.send(append(drop, os.urandom(LABEL_BYTES) + bytes(MESSAGE_CELL - LABEL_BYTES), 2))
             if number % 40 == 0:
-                report = Audit(relay.home.directory, now=time.time()).run()
+                report = Audit(relay.directory.path, now=time.time()).run()
                 assert report.findings == []
             if number == 600:
                 break
@@ -361,7 +361,7 @@ async def move(tmp_path: Path) -> None:
         peer = await Peer.connect(two.source.address)
         for _ in range(50):
             await peer.ask(append(two.source.bucket(), rng.randbytes(MESSAGE_CELL), 1))
-        homes = two.source.home.directory, two.destination.home.directory
+        homes = two.source.directory.path, two.destination.directory.path
         for directory in homes:
             assert Audit(directory, now=time.time()).run().findings == []
         await two.move()

@@ -675,7 +675,7 @@ def test_the_code_of_an_invite_is_drawn_by_the_front(
 
 def test_a_code_is_handed_over_and_never_among_the_words(alice: Person, tmp_path: Path) -> None:
     with RelayProcess(tmp_path / "second", name="others", access="code") as second:
-        address, code = str(second.address), b64(second.home.access_code)
+        address, code = str(second.address), b64(second.directory.access_code)
         with alice.background():
             words, of = ("home", "--fallback", address), "--fallback-access-fd"
             wrong = alice(*words, access="no code at all!", of=of)

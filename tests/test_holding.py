@@ -502,7 +502,7 @@ async def hold_on_real_relays(tmp_path: Path) -> None:
 
 
 def huge_cells(relay: RelayProcess) -> int:
-    with contextlib.closing(sqlite3.connect(relay.home.directory / "drops.sqlite")) as store:
+    with contextlib.closing(sqlite3.connect(relay.directory.path / "drops.sqlite")) as store:
         (many,) = store.execute(
             "SELECT count(*) FROM cell WHERE length(wrapped) > ?", (len(HUGE),)
         ).fetchone()

@@ -31,7 +31,7 @@ from amanat.protocol.descriptor import (
 from amanat.protocol.drops import Drop
 from amanat.protocol.places import Place, is_public
 from amanat.protocol.rounds import HAND_ON, ROUND_S
-from amanat.relay.home import SEALING_PERIOD_S, SealingKeys
+from amanat.relay.directory import SEALING_PERIOD_S, SealingKeys
 from amanat.relay.hop import NEW_ADDRESSES, NEW_DESTINATIONS, Guest, Hop, Rate, _Ready
 from amanat.relay.known import MAX_KNOWN, Known
 from relays import PATIENCE_S, Peer, RelayProcess, append, in_loop, read, run_in_loop
@@ -80,7 +80,7 @@ async def test_every_sealed_verb_is_answered_through_the_hop(
     peer, bucket = await Peer.connect(hop.address), home.bucket(0)
     described = await ask(peer, home, wire.Describe(0, b""))
     assert isinstance(described, wire.Described)
-    assert described.bucket_key == home.home.bucket_key
+    assert described.bucket_key == home.directory.bucket_key
     for seq, size in enumerate(CELL_SIZES, 1):
         appended = await ask(peer, home, append(bucket, os.urandom(size)))
         assert isinstance(appended, wire.Appended)
@@ -663,10 +663,10 @@ def test_people_talk_over_two_real_relays_each_the_hop_of_the_other(tmp_path: Pa
             for port, name in zip(ports, ("one", "another"), strict=True)
         ]
         addresses = [
-            str(relay.home.address(port)) for relay, port in zip(relays, ports, strict=True)
+            str(relay.directory.address(port)) for relay, port in zip(relays, ports, strict=True)
         ]
         for relay, other in zip(relays, reversed(addresses), strict=True):
-            settings = relay.home.directory / "relay.toml"
+            settings = relay.directory.path / "relay.toml"
             text = settings.read_text().replace('# serve = "off"', 'serve = "listed"')
             settings.write_text(text.replace("# relays = []", f'relays = ["{other}"]'))
         with relays[0], relays[1]:

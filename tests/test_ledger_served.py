@@ -40,7 +40,9 @@ async def create(peer: Peer, relay: RelayProcess, count: int) -> list[Drop]:
     made = [derive_drop(secret, purpose=b"x", region=REGION) for secret in secrets]
     for drop in made:
         number = next(numbers)
-        request = wire.Create(number, relay.home.bucket_key, drop.drop_id, bytes(32), bytes(32), 14)
+        request = wire.Create(
+            number, relay.directory.bucket_key, drop.drop_id, bytes(32), bytes(32), 14
+        )
         assert await peer.ask(request) == wire.Created(number, 0)
     return made
 
@@ -97,7 +99,9 @@ async def test_the_end_of_cells_while_a_relay_was_away_is_signed_on_the_hour(
     relay = RelayProcess(tmp_path / "relay")
     with contextlib.closing(SqliteStore(tmp_path / "relay")) as store:
         then = time.time() - 60 * DAY_S
-        drops = Drops(store, region=REGION, bucket_key=relay.home.bucket_key, limits=RelayLimits())
+        drops = Drops(
+            store, region=REGION, bucket_key=relay.directory.bucket_key, limits=RelayLimits()
+        )
         drops.open_buckets(1, now=then)
         drops.write([append(relay.bucket(), bytes(MESSAGE_CELL))], now=then)
         drops.commit()

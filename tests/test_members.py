@@ -228,7 +228,7 @@ async def test_key_package_of_another_is_not_taken_for_the_senders(world: World)
 async def test_claims_of_others_about_our_drops_are_kept_in_bounds(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cursors, "MAX_CLAIMS", 3)
+    monkeypatch.setattr(cursors, "MAX_HEARSAY", 3)
     alice, bob = await world.friends("alice", "bob")
     drop_id = alice.rules.me.home.bucket.drop_id
     for number in range(6):
@@ -238,7 +238,7 @@ async def test_claims_of_others_about_our_drops_are_kept_in_bounds(
             )
         bob.say("alice", f"text {number}")
         await world.settle()
-    assert alice.one("SELECT count(*) FROM claim") == 3
+    assert alice.one("SELECT count(*) FROM hearsay") == 3
     assert not alice.warnings()
     assert len(alice.texts("bob")) == 6
 

@@ -29,7 +29,7 @@ from amanat.errors import (
 from amanat.link import Link, connect
 from amanat.protocol import moving, wire
 from amanat.protocol.cells import HANDSHAKE_CELL, LARGE_CELL, MESSAGE_CELL
-from amanat.protocol.descriptor import NamedAddress, Notice, Stay, open_descriptor, sign_address
+from amanat.protocol.descriptor import MoveNotice, NamedAddress, Stay, open_descriptor, sign_address
 from amanat.protocol.drops import RETENTION_DAYS, Drop, derive_drop, token_hash
 from amanat.protocol.ledger import MovedIn, MovedOut, drop_hash
 from amanat.protocol.moving import open_certificate, open_order
@@ -67,7 +67,7 @@ class Two:
             buckets=2,
             **settings,
         )
-        address = self.source.home.address(self.source.home.config.port)
+        address = self.source.directory.address(self.source.directory.config.port)
         self.destination = RelayProcess(
             directory / "destination",
             tls="pinned",
@@ -92,17 +92,17 @@ class Two:
 
     def mover(self, **settings: Any) -> Mover:  # noqa: ANN401
         settings = {"patience_s": 60, **settings}
-        return Mover(self.source.home.directory, clock=time.time, **settings)
+        return Mover(self.source.directory.path, clock=time.time, **settings)
 
     async def peers(self) -> tuple[Peer, Peer]:
         """Connections to the source and to the destination."""
         return await Peer.connect(self.source.address), await Peer.connect(self.destination.address)
 
-    async def announce(self, days: int) -> Notice:
+    async def announce(self, days: int) -> MoveNotice:
         """Tell people that all moves in so many days."""
         today = int(time.time() // DAY_S)
         return await notice.announce(
-            self.source.home.directory,
+            self.source.directory.path,
             self.destination.address,
             on=today + days,
             reason="the law",
@@ -127,7 +127,7 @@ def make(number: int) -> Drop:
 def creation(relay: RelayProcess, drop: Drop) -> wire.Create:
     return wire.Create(
         1,
-        relay.home.bucket_key,
+        relay.directory.bucket_key,
         drop.drop_id,
         token_hash(drop.drop_id, drop.append_token),
         token_hash(drop.drop_id, drop.read_token),
@@ -174,7 +174,7 @@ async def test_all_drops_move_and_nothing_is_left(tmp_path: Path) -> None:
         # A drop of the region that has moved is made there now.
         assert isinstance(await create(peer, two.source, make(100)), wire.Moved)
         assert await create(there, two.source, make(100)) == wire.Created(1, 0)
-        files = b"".join(one.read_bytes() for one in two.source.home.directory.iterdir())
+        files = b"".join(one.read_bytes() for one in two.source.directory.path.iterdir())
         assert not any(one[100:140] in files for cells in held.values() for one in cells)
         await there.hang_up()
 
@@ -348,7 +348,7 @@ async def interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: random
         peer = await Peer.connect(two.source.address)
         for drop in writer.told:
             assert isinstance(await peer.ask(read(drop, number=9)), wire.Moved)
-        files = b"".join(one.read_bytes() for one in two.source.home.directory.iterdir())
+        files = b"".join(one.read_bytes() for one in two.source.directory.path.iterdir())
         cells = [one for told in writer.told.values() for one in told.values()]
         assert not any(one[100:140] in files for one in cells)
 
@@ -384,7 +384,7 @@ class Scene:
     """Two relays between which a move has begun, step by step."""
 
     def __init__(self, two: Two) -> None:
-        self.key = two.source.home.identity
+        self.key = two.source.directory.identity
         self.move = bytes(range(16))
         self.token = moving.move_token(self.key.private_bytes_raw(), self.move)
         self.order = moving.Order(
@@ -397,7 +397,7 @@ class Scene:
             began=1,
         )
         self.signed = moving.sign_order(self.order, self.key)
-        self.access = two.source.home.bucket_key
+        self.access = two.source.directory.bucket_key
 
     async def begin(self, *peers: Peer) -> None:
         for peer in peers:
@@ -460,7 +460,7 @@ async def test_nobody_waits_behind_all_that_a_mover_asks_for(tmp_path: Path) -> 
 
 def moved(relay: RelayProcess) -> list[MovedIn | MovedOut]:
     """What its ledger says that came or went."""
-    reader = SqliteReader(relay.home.directory)
+    reader = SqliteReader(relay.directory.path)
     entries = [one for one in reader.entries(0) if isinstance(one, MovedIn | MovedOut)]
     reader.close()
     return entries
@@ -482,7 +482,7 @@ async def test_a_drop_goes_only_when_frozen_and_lands_only_as_it_was(tmp_path: P
         assert await scene.take(source, moving.Thaw()) == []
         waited = await source.reply(2)
         assert isinstance(waited, wire.Appended)
-        reader = SqliteReader(two.source.home.directory)
+        reader = SqliteReader(two.source.directory.path)
         record = reader.look(drop.drop_id)
         found = reader.wrapped(record, after=0, max_cells=9, max_bytes=10**6)
         reader.close()
@@ -533,7 +533,7 @@ async def test_cells_that_ended_at_the_source_meanwhile_end_at_the_destination(
         for _ in range(4):
             await source.ask(append(drop, cell(rng), 1))
         await scene.begin(source, there)
-        reader = SqliteReader(two.source.home.directory)
+        reader = SqliteReader(two.source.directory.path)
         record = reader.look(drop.drop_id)
         found = reader.wrapped(record, after=0, max_cells=9, max_bytes=10**6)
         late = reader.wrapped(record, after=3, max_cells=9, max_bytes=10**6)
@@ -562,7 +562,7 @@ async def test_keys_of_a_crash_open_nothing_that_comes_later(tmp_path: Path) -> 
     with Two(tmp_path) as two:
         # A relay that ends between its two commits keeps keys under numbers no drop has yet.
         two.destination.drain()
-        keys = two.destination.home.directory / "keys.sqlite"
+        keys = two.destination.directory.path / "keys.sqlite"
         with contextlib.closing(sqlite3.connect(keys)) as stale, stale:
             today = int(time.time() // DAY_S)
             stale.executemany(
@@ -587,13 +587,13 @@ async def test_what_has_ended_at_the_source_ends_there(tmp_path: Path) -> None:
     rng = random.Random(8)
     two = Two(tmp_path)
     old, used, fresh = (make(number) for number in range(3))
-    directory = two.source.home.directory
+    directory = two.source.directory.path
     with contextlib.closing(SqliteStore(directory)) as store:
         rules = Drops(
             store,
             region=SOURCE_REGION,
-            bucket_key=two.source.home.bucket_key,
-            limits=two.source.home.config.limits,
+            bucket_key=two.source.directory.bucket_key,
+            limits=two.source.directory.config.limits,
         )
         for days, drop in ((40, old), (3, used)):
             rules.write(
@@ -661,8 +661,8 @@ async def test_a_move_is_undone_while_nothing_has_gone(tmp_path: Path) -> None:
 async def test_drops_move_on_and_back_again(tmp_path: Path) -> None:
     rng = random.Random(8)
     with Two(tmp_path) as two:
-        settings = two.destination.home.config.moving
-        file = two.source.home.directory / "relay.toml"
+        settings = two.destination.directory.config.moving
+        file = two.source.directory.path / "relay.toml"
         text = file.read_text().replace(
             "# sources = []", f'sources = ["{two.destination.address}"]'
         )
@@ -704,7 +704,7 @@ async def test_nothing_moves_before_its_day_and_people_are_told(tmp_path: Path) 
         mover.close()
         with pytest.raises(BadArgument):
             await notice.announce(
-                two.source.home.directory,
+                two.source.directory.path,
                 two.destination.address,
                 on=int(time.time() // DAY_S) + LEAST_DAYS - 1,
                 reason="",

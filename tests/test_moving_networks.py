@@ -26,8 +26,8 @@ from amanat.protocol.cells import LABEL_BYTES, MESSAGE_CELL
 from amanat.protocol.drops import derive_drop, token_hash
 from amanat.protocol.moving import GONE, HERE
 from amanat.region.notice import DAY_S, LEAST_DAYS
+from amanat.relay.directory import RelayDirectory, read_notice, write_notice
 from amanat.relay.drops import DropRecord, Drops
-from amanat.relay.home import Home, read_notice, write_notice
 from amanat.relay.store import SqliteStore
 from amanat.relay.store.reader import SqliteReader
 from relays import PATIENCE_S
@@ -103,7 +103,7 @@ def two_networks(
 
 def fill(directory: Path) -> dict[bytes, DropRecord]:
     """Have a relay hold drops and cells: how they stand."""
-    home = Home.open(directory)
+    home = RelayDirectory.open(directory)
     with contextlib.closing(SqliteStore(directory)) as store:
         drops = Drops(
             store, region=home.config.region, bucket_key=home.bucket_key, limits=RelayLimits()

@@ -51,7 +51,7 @@ from amanat.protocol.drops import derive_drop
 from amanat.protocol.identity import Address
 from amanat.protocol.messages import Kind, NewAddresses
 from amanat.protocol.places import MAX_PLACES, Place
-from amanat.relay.home import Home, init
+from amanat.relay.directory import RelayDirectory
 from relays import RelayProcess, in_loop
 
 DAY_MS = 86_400_000
@@ -526,16 +526,16 @@ def test_a_clock_that_jumps_hides_no_place(opened: Vault) -> None:
 
 
 def test_what_a_relay_signs_counts_though_its_clock_was_set_back(tmp_path: Path) -> None:
-    home = init(tmp_path / "relay", CONFIG)
+    home = RelayDirectory.create(tmp_path / "relay", CONFIG)
     first = home.signed_address(8443, now=4_000_000_000.5)
-    assert Home.open(home.directory).signed_address(8443, now=5) == first
+    assert RelayDirectory.open(home.path).signed_address(8443, now=5) == first
     assert home.signed_address(8443, now=5).issued == first.issued
     second = home.signed_address(8444, now=5)
     assert second.issued == first.issued + 1
     assert [place.port for place in second.places] == [8444]
-    (home.directory / "address.signed").write_bytes(codec.encode(relay_at(issued=2**50)))
+    (home.path / "address.signed").write_bytes(codec.encode(relay_at(issued=2**50)))
     assert home.signed_address(8444, now=5).issued == 5  # that is of another relay
-    (home.directory / "address.signed").write_bytes(b"junk")
+    (home.path / "address.signed").write_bytes(b"junk")
     with pytest.raises(StoreDamaged, match=r"address\.signed"):
         home.signed_address(8444, now=5)
 
@@ -558,7 +558,7 @@ def test_a_relay_has_no_thousand_places_even_if_somebody_says_so(tmp_path: Path)
         CONFIG, places=tuple(PlaceConfig(place.host, place.port) for place in many)
     )
     with pytest.raises(BadSetting, match="places"):
-        init(tmp_path / "relay", settings)
+        RelayDirectory.create(tmp_path / "relay", settings)
 
 
 async def test_an_old_word_of_a_relay_that_is_repeated_counts_for_nothing(world: World) -> None:

@@ -40,7 +40,7 @@ from amanat.protocol.tlog import (
     open_checkpoint,
 )
 from amanat.relay import drops as rules
-from amanat.relay.drops import DAY_S, DROP_LIFE_DAYS, Drops, HeldCell, Store
+from amanat.relay.drops import DAY_S, DROP_LIFE_DAYS, Drops, Store, StoredCell
 from amanat.relay.ledger import Ledger, agree, every_entry, replay
 from amanat.relay.store import SqliteStore
 
@@ -131,10 +131,10 @@ def test_a_store_finds_a_cell_by_drop_and_label(store: Store) -> None:
     relay = Relay(store)
     relay.write(create(EPOCH), append(EPOCH, cell(1, 2)), append(BUCKET, cell(1, 3)))
     record = store.find(EPOCH.drop_id)
-    held = HeldCell(1, first_digest(EPOCH.drop_id), cell(1, 2))
+    held = StoredCell(1, first_digest(EPOCH.drop_id), cell(1, 2))
     assert store.labelled(record, cell(1)[:LABEL_BYTES]) == held
     assert store.labelled(record, cell(2)[:LABEL_BYTES]) is None
-    assert not store.append(record, HeldCell(2, bytes(32), cell(1, 4)), day=1)
+    assert not store.append(record, StoredCell(2, bytes(32), cell(1, 4)), day=1)
     store.rollback()
 
 
@@ -255,13 +255,13 @@ def test_the_whole_relay_holds_a_bounded_number_of_bytes(store: Store) -> None:
     kept = [append(EPOCH, cell(n, size=LARGE_CELL)) for n in range(12)]
     kept += [append(BUCKET, cell(n)) for n in range(256)]
     assert all(isinstance(reply, wire.Appended) for reply in relay.write(*kept))
-    assert store.held_bytes() == 2**20
+    assert store.stored_bytes() == 2**20
     late = NOW + DAY_S / 4
     (full,) = relay.write(append(BUCKET, cell(256)), now=late)
     assert full == wire.Failed(0, "relay-busy", 0.75 * DAY_S)
     assert relay.write(kept[17], now=late)[0] == wire.Appended(0, 6, relay.read(BUCKET, 6).before)
     relay.expire(NOW + 15 * DAY_S)
-    assert (store.held_bytes(), store.bucket_bytes()) == (12 * LARGE_CELL, 0)
+    assert (store.stored_bytes(), store.bucket_bytes()) == (12 * LARGE_CELL, 0)
     (reply,) = relay.write(append(BUCKET, cell(256)), now=NOW + 15 * DAY_S)
     assert isinstance(reply, wire.Appended)
 
@@ -280,7 +280,7 @@ def test_a_quarter_of_the_room_is_for_buckets_alone(store: Store) -> None:
     )
     assert code(relay.write(files[12])[0]) == "relay-busy"
     relay.write(*(append(BUCKET, cell(n)) for n in range(128, 256)))
-    assert (store.held_bytes(), store.bucket_bytes()) == (2**20, 2**18)
+    assert (store.stored_bytes(), store.bucket_bytes()) == (2**20, 2**18)
 
 
 def test_buckets_may_use_what_files_do_not(store: Store) -> None:
@@ -753,7 +753,7 @@ class History(RuleBasedStateMachine):
             assert self.shows(self.model)
             assert self.store.count() == len(self.model)
             cells = [held for drop in self.model.values() for *_, held in drop.cells]
-            assert self.store.held_bytes() == sum(map(len, cells))
+            assert self.store.stored_bytes() == sum(map(len, cells))
             of_bucket = [held for *_, held in self.model[BUCKET.drop_id].cells]
             assert self.store.bucket_bytes() == sum(map(len, of_bucket))
             assert self.ledger_agrees()

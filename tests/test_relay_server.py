@@ -41,8 +41,9 @@ from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, LARGE_CELL, MESSAGE_CELL
 from amanat.protocol.descriptor import open_descriptor, parse_address
 from amanat.protocol.drops import derive_drop, first_digest, next_digest, token_hash
-from amanat.relay import connection, home, server, sockets
+from amanat.relay import connection, server, sockets
 from amanat.relay.clock import Clock
+from amanat.relay.directory import RelayDirectory, interface
 from amanat.relay.drops import DAY_S, Drops
 from amanat.relay.frames import SharedFrame, websocket_head
 from amanat.relay.store import SqliteStore
@@ -87,7 +88,7 @@ async def test_every_verb_is_answered(relay: RelayProcess) -> None:
     descriptor = open_descriptor(described.descriptor, relay.address.key)
     assert (descriptor.region, descriptor.buckets, descriptor.access) == ("DE", 20, "open")
     assert descriptor.issued_at % 3600 == 0
-    assert described.bucket_key == relay.home.bucket_key
+    assert described.bucket_key == relay.directory.bucket_key
 
     drop = derive_drop(os.urandom(32), purpose=b"epoch", region="DE")
     append_hash, read_hash = (
@@ -295,7 +296,7 @@ async def test_a_refusal_is_named_and_the_connection_goes_on(relay: RelayProcess
     peer, bucket = await Peer.connect(relay.address), relay.bucket(6)
     stray = derive_drop(bytes(32), purpose=b"x", region="FR")
     unknown = derive_drop(bytes(32), purpose=b"x", region="DE")
-    key = relay.home.bucket_key
+    key = relay.directory.bucket_key
     data = cell()
     await peer.ask(append(bucket, data))
     refused: list[tuple[wire.Request, str]] = [
@@ -363,18 +364,18 @@ async def test_only_people_with_the_code_get_the_bucket_key(tmp_path: Path) -> N
         for access, key in (
             (b"", b""),
             (bytes(32), b""),
-            (relay.home.access_code[:-1], b""),
-            (relay.home.access_code, relay.home.bucket_key),
+            (relay.directory.access_code[:-1], b""),
+            (relay.directory.access_code, relay.directory.bucket_key),
         ):
             reply = await peer.ask(wire.Describe(0, access))
             assert isinstance(reply, wire.Described)
             assert reply.bucket_key == key
             assert open_descriptor(reply.descriptor, relay.address.key).access == "code"
         drop = derive_drop(os.urandom(32), purpose=b"epoch", region="DE")
-        for access in (bytes(32), relay.home.access_code):
+        for access in (bytes(32), relay.directory.access_code):
             create = wire.Create(1, access, drop.drop_id, bytes(32), bytes(32), 30)
             assert await peer.ask_code(create) == "no-access"
-        create = wire.Create(1, relay.home.bucket_key, drop.drop_id, bytes(32), bytes(32), 30)
+        create = wire.Create(1, relay.directory.bucket_key, drop.drop_id, bytes(32), bytes(32), 30)
         assert await peer.ask(create) == wire.Created(1, 0)
 
 
@@ -382,7 +383,7 @@ async def test_only_people_with_the_code_get_the_bucket_key(tmp_path: Path) -> N
 def test_codes_and_keys_are_compared_in_constant_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, access: str
 ) -> None:
-    made = home.init(
+    made = RelayDirectory.create(
         tmp_path / "relay", RelayConfig("DE", "test", "127.0.0.1", 0, tls="off", access=access)
     )
     compared: list[tuple[bytes, bytes]] = []
@@ -393,7 +394,7 @@ def test_codes_and_keys_are_compared_in_constant_time(
         return compare(one, other)
 
     monkeypatch.setattr(hmac, "compare_digest", noted)
-    with contextlib.closing(SqliteStore(made.directory)) as store:
+    with contextlib.closing(SqliteStore(made.path)) as store:
         relay = server.Relay(made, store)
         relay.description.address = made.signed_address(1, now=0)  # as of one that listens
         for code in (b"", bytes(32), made.access_code):
@@ -678,9 +679,12 @@ async def test_killing_the_relay_under_load_loses_no_acknowledged_cell(tmp_path:
 async def test_a_relay_that_starts_erases_what_ended_while_it_was_away(tmp_path: Path) -> None:
     relay = RelayProcess(tmp_path / "relay")
     bucket, ended = relay.bucket(), [cell() for _ in range(2500)]
-    with contextlib.closing(SqliteStore(relay.home.directory)) as store:
+    with contextlib.closing(SqliteStore(relay.directory.path)) as store:
         drops = Drops(
-            store, region="DE", bucket_key=relay.home.bucket_key, limits=relay.home.config.limits
+            store,
+            region="DE",
+            bucket_key=relay.directory.bucket_key,
+            limits=relay.directory.config.limits,
         )
         past = time.time() - 16 * DAY_S
         drops.open_buckets(1, now=past)
@@ -694,7 +698,7 @@ async def test_a_relay_that_starts_erases_what_ended_while_it_was_away(tmp_path:
         assert (reply.first, reply.cells, reply.head) == (2501, [data], 2501)
 
         def is_left() -> bool:
-            files = [path.read_bytes() for path in relay.home.directory.iterdir()]
+            files = [path.read_bytes() for path in relay.directory.path.iterdir()]
             return any(one[:LABEL_BYTES] in file for one in ended for file in files)
 
         while await asyncio.to_thread(is_left):  # noqa: ASYNC110  # it is another process
@@ -727,7 +731,7 @@ async def test_a_full_disk_is_named_and_survived(tmp_path: Path) -> None:
 
 def test_two_processes_do_not_share_a_directory(tmp_path: Path) -> None:
     with RelayProcess(tmp_path / "relay") as relay, pytest.raises(ProfileInUse):
-        server.run(relay.home.directory)
+        server.run(relay.directory.path)
 
 
 # No trace of anybody
@@ -793,7 +797,7 @@ def test_no_network_address_is_ever_written(tmp_path: Path, tls: str) -> None:
         assert relay.drain() == 0
     assert b"amanat_appended_cells_total 1.0" in metrics
     assert b'amanat_failed_requests_total{code="malformed-frame"}' in metrics
-    written = {path: path.read_bytes() for path in relay.home.directory.iterdir()}
+    written = {path: path.read_bytes() for path in relay.directory.path.iterdir()}
     written[relay.log] = relay.log.read_bytes()
     assert b"draining" in written[relay.log]
     for where, what in {**written, Path("metrics"): metrics}.items():
@@ -805,10 +809,10 @@ def test_no_network_address_is_ever_written(tmp_path: Path, tls: str) -> None:
 
 
 def test_a_relay_is_not_made_over_anything(tmp_path: Path) -> None:
-    made = home.init(tmp_path / "relay", server_settings())
+    made = RelayDirectory.create(tmp_path / "relay", server_settings())
     with pytest.raises(ProfileExists):
-        home.init(tmp_path / "relay", server_settings())
-    assert home.Home.open(tmp_path / "relay").bucket_key == made.bucket_key
+        RelayDirectory.create(tmp_path / "relay", server_settings())
+    assert RelayDirectory.open(tmp_path / "relay").bucket_key == made.bucket_key
     for path in (tmp_path / "relay").iterdir():
         assert path.stat().st_mode & 0o077 == 0
     assert (tmp_path / "relay").stat().st_mode & 0o077 == 0
@@ -822,22 +826,22 @@ def server_settings(
 
 def test_a_directory_that_is_no_relay_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NoProfile):
-        home.Home.open(tmp_path)
+        RelayDirectory.open(tmp_path)
     with pytest.raises(BadSetting):
-        home.init(tmp_path / "relay", server_settings(region="Germany"))
+        RelayDirectory.create(tmp_path / "relay", server_settings(region="Germany"))
     assert not (tmp_path / "relay").exists()
-    home.init(tmp_path / "relay", server_settings())
+    RelayDirectory.create(tmp_path / "relay", server_settings())
     for name in ("bucket.key", "access.code", "identity.pem"):
         whole = (tmp_path / "relay" / name).read_bytes()
         for damage in (b"", whole[:-9]):
             (tmp_path / "relay" / name).write_bytes(damage)
             with pytest.raises(StoreDamaged):
-                home.Home.open(tmp_path / "relay")
+                RelayDirectory.open(tmp_path / "relay")
         (tmp_path / "relay" / name).write_bytes(whole)
 
 
 @pytest.mark.parametrize(
-    ("listen", "interface"),
+    ("listen", "expected"),
     [
         (server_settings(), "127.0.0.1"),
         (server_settings(host="localhost"), "localhost"),
@@ -846,19 +850,19 @@ def test_a_directory_that_is_no_relay_is_refused(tmp_path: Path) -> None:
         (server_settings(host="relay.example", listen="10.0.0.1"), "10.0.0.1"),
     ],
 )
-def test_only_loopback_is_taken_literally(listen: RelayConfig, interface: str) -> None:
-    assert home.interface(listen) == interface
+def test_only_loopback_is_taken_literally(listen: RelayConfig, expected: str) -> None:
+    assert interface(listen) == expected
 
 
 def test_settings_that_cannot_work_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadSetting):
-        home.init(tmp_path / "off", server_settings(host="relay.example", tls="off"))
-    web = home.init(tmp_path / "web", server_settings(tls="web"))
+        RelayDirectory.create(tmp_path / "off", server_settings(host="relay.example", tls="off"))
+    web = RelayDirectory.create(tmp_path / "web", server_settings(tls="web"))
     with pytest.raises(BadSetting):
         web.tls()
     for host in ("a b", "127.1", "fe80::1%lo", ""):
         with pytest.raises(BadSetting):
-            home.init(tmp_path / "host", server_settings(host=host))
+            RelayDirectory.create(tmp_path / "host", server_settings(host=host))
     assert not (tmp_path / "host").exists()
     with pytest.raises(BadSetting):
         sockets.allow_files(2**40)
@@ -867,11 +871,11 @@ def test_settings_that_cannot_work_are_named(tmp_path: Path) -> None:
 def test_a_port_that_is_taken_is_named_as_that(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        home.init(tmp_path / "relay", RelayConfig("DE", "test", "127.0.0.1", port))
+        RelayDirectory.create(tmp_path / "relay", RelayConfig("DE", "test", "127.0.0.1", port))
         with pytest.raises(PortTaken, match=f"127.0.0.1:{port}"):
             server.run(tmp_path / "relay")
         settings = structs.replace(server_settings(), metrics_port=port)
-        home.init(tmp_path / "measured", settings)
+        RelayDirectory.create(tmp_path / "measured", settings)
         with pytest.raises(PortTaken, match=f"127.0.0.1:{port}"):
             server.run(tmp_path / "measured")
 
@@ -882,7 +886,7 @@ def test_a_port_that_is_taken_is_named_as_that(tmp_path: Path) -> None:
 def test_an_address_is_printed_as_every_client_takes_it(
     tmp_path: Path, host: str, shown: str
 ) -> None:
-    address = home.init(tmp_path / "relay", server_settings(host=host)).address(8443)
+    address = RelayDirectory.create(tmp_path / "relay", server_settings(host=host)).address(8443)
     assert str(address).startswith(f"amanat://{shown}:8443/#")
     assert parse_address(str(address)).places == address.places
 

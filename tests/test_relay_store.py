@@ -67,14 +67,14 @@ def test_how_much_is_held_is_known_without_counting(tmp_path: Path, store: Sqlit
     drops.write([create], now=NOW)
     write(drops, [bytes([size % 255]) * size for size in CELL_SIZES])
     drops.write([wire.Append(0, BUCKET.drop_id, BUCKET.append_token, b"x" * 1024)], now=NOW)
-    assert (store.count(), store.held_bytes()) == (2, sum(CELL_SIZES) + 1024)
+    assert (store.count(), store.stored_bytes()) == (2, sum(CELL_SIZES) + 1024)
     store.rollback()
-    assert (store.count(), store.held_bytes()) == (2, sum(CELL_SIZES))
+    assert (store.count(), store.stored_bytes()) == (2, sum(CELL_SIZES))
     again = SqliteStore(tmp_path)
-    assert (again.count(), again.held_bytes()) == (2, sum(CELL_SIZES))
+    assert (again.count(), again.stored_bytes()) == (2, sum(CELL_SIZES))
     again.close()
     expire(drops, NOW + 200 * DAY_S)
-    assert (store.count(), store.held_bytes()) == (1, 0)
+    assert (store.count(), store.stored_bytes()) == (1, 0)
 
 
 # Files

@@ -82,7 +82,7 @@ def rests(relay: RelayProcess) -> str:
     """A hash over all that rests in the store."""
     whole = hashlib.sha256()
     for name, tables in (("drops", ("drop", "cell")), ("keys", ("shred_key",))):
-        uri = f"file:{relay.home.directory / name}.sqlite?mode=ro"
+        uri = f"file:{relay.directory.path / name}.sqlite?mode=ro"
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
             for table in tables:
                 for row in database.execute(f'SELECT * FROM "{table}" ORDER BY 1, 2'):  # noqa: S608  # constant
@@ -312,7 +312,7 @@ def test_writes_that_fail(tmp_path: Path) -> None:
         peer, refused = await Peer.connect(relay.address), 0
         unlimited = resource.prlimit(relay.process.pid, resource.RLIMIT_FSIZE)
         for _ in range(failures):
-            largest = max(path.stat().st_size for path in relay.home.directory.iterdir())
+            largest = max(path.stat().st_size for path in relay.directory.path.iterdir())
             limit = chance.randrange(largest + largest // 4)
             resource.prlimit(relay.process.pid, resource.RLIMIT_FSIZE, (limit, unlimited[1]))
             sent = {number: cell(chance.choice([MESSAGE_CELL, LARGE_CELL])) for number in range(80)}
@@ -394,7 +394,7 @@ class Jumping:
         young = [data for data, age in ages.items() if age < MESSAGE_RETENTION_DAYS * DAY_S]
         assert shown[-len(young) :] == young
         assert all(ages[data] <= (MESSAGE_RETENTION_DAYS + 1) * DAY_S for data in shown)
-        assert self.store.held_bytes() == len(shown) * MESSAGE_CELL
+        assert self.store.stored_bytes() == len(shown) * MESSAGE_CELL
         with contextlib.closing(sqlite3.connect(self.directory / "keys.sqlite")) as keys:
             (first, count) = keys.execute("SELECT min(day), count(*) FROM shred_key").fetchone()
         assert 1 <= count <= MESSAGE_RETENTION_DAYS + 1
@@ -547,7 +547,7 @@ def test_a_flood_of_creates(tmp_path: Path) -> None:
         def create(drop: Drop, number: int = 0) -> wire.Create:
             hashes = [token_hash(drop.drop_id, token) for token in drop[1:]]
             return wire.Create(
-                number, relay.home.bucket_key, drop.drop_id, hashes[0], hashes[1], 30
+                number, relay.directory.bucket_key, drop.drop_id, hashes[0], hashes[1], 30
             )
 
         assert await peer.ask(create(before)) == wire.Created(0, 0)

@@ -34,10 +34,10 @@ from amanat.protocol.descriptor import (
 from amanat.protocol.drops import Drop, derive_bucket
 from amanat.protocol.introduction import introduce
 from amanat.protocol.places import Place
-from amanat.relay import home as homes
 from amanat.relay import server, writing
 from amanat.relay.asking import Asking, Queue, Reader
 from amanat.relay.connection import Asker, Connection
+from amanat.relay.directory import RelayDirectory
 from amanat.relay.hop import NEW_ADDRESSES, Guest, Hop
 from amanat.relay.shares import Room
 from amanat.relay.store import SqliteStore
@@ -71,7 +71,7 @@ async def served(
     settings = RelayConfig(
         "DE", "test", "127.0.0.1", 0, tls="off", buckets=2, limits=limits, hop=hop
     )
-    made = homes.init(directory, settings)
+    made = RelayDirectory.create(directory, settings)
     with contextlib.closing(SqliteStore(directory)) as store:
         relay = server.Relay(made, store)
         ready: asyncio.Future[RelayAddress] = asyncio.get_running_loop().create_future()
@@ -122,7 +122,7 @@ class History:
         self.next = 0
         self._to = to
         self._own = relay.description._sealing.public
-        self._bucket_key = relay._home.bucket_key
+        self._bucket_key = relay._directory.bucket_key
 
     def drop(self) -> Drop:
         bucket = derive_bucket(self._bucket_key, self.chance.randrange(2), region="DE")
@@ -264,7 +264,7 @@ def run_served(
 @pytest.mark.e2e
 def test_a_hop_gets_no_answer_in_clear_by_asking_twice_under_one_id(tmp_path: Path) -> None:
     async def scenario(relay: server.Relay, at: RelayAddress) -> None:
-        bucket = derive_bucket(relay._home.bucket_key, 0, region="DE")
+        bucket = derive_bucket(relay._directory.bucket_key, 0, region="DE")
         for inner in (
             append(bucket, os.urandom(MESSAGE_CELL)),
             read(bucket, 10_000, wait=60),
@@ -296,7 +296,7 @@ def test_a_hop_gets_no_answer_in_clear_by_asking_twice_under_one_id(tmp_path: Pa
 @pytest.mark.e2e
 def test_an_id_is_as_good_as_new_once_its_request_has_ended(tmp_path: Path) -> None:
     async def scenario(relay: server.Relay, at: RelayAddress) -> None:
-        bucket = derive_bucket(relay._home.bucket_key, 0, region="DE")
+        bucket = derive_bucket(relay._directory.bucket_key, 0, region="DE")
         peer = await Peer.connect(at)
         for number in range(200):
             sealed, _ = sealed_to(relay, read(bucket, wait=60))
@@ -329,7 +329,7 @@ def test_reads_that_are_taken_back_cost_the_next_reader_nothing(tmp_path: Path) 
         for _ in range(2000):
             for one in pairs:
                 stranger.send(one)
-        bucket = derive_bucket(relay._home.bucket_key, 0, region="DE")
+        bucket = derive_bucket(relay._directory.bucket_key, 0, region="DE")
         assert isinstance(await other.ask(read(bucket, number=2)), wire.Cells)
         await stranger.ask(wire.Describe(9, b""))
         # What had its turn before it was taken back was answered; of the others nothing is left.
@@ -353,7 +353,7 @@ def test_a_client_that_asks_once_does_not_wait_behind_one_that_asks_much(
     monkeypatch.setattr(Connection, "tell", noted)
 
     async def scenario(relay: server.Relay, at: RelayAddress) -> None:
-        bucket = derive_bucket(relay._home.bucket_key, 0, region="DE")
+        bucket = derive_bucket(relay._directory.bucket_key, 0, region="DE")
         other = await Peer.connect(at)
         [connection] = relay.connections
         strangers = [await Peer.connect(at) for _ in range(4)]
@@ -386,7 +386,7 @@ def test_cells_that_land_in_a_drop_at_once_fit_into_one_answer(tmp_path: Path) -
     many = 40
 
     async def scenario(relay: server.Relay, at: RelayAddress) -> None:
-        bucket = derive_bucket(relay._home.bucket_key, 0, region="DE")
+        bucket = derive_bucket(relay._directory.bucket_key, 0, region="DE")
         writer, reader = await Peer.connect(at), await Peer.connect(at)
         first = await reader.ask(follow(bucket, number=1))
         async with relay.writer._turn:  # nothing is written meanwhile
@@ -417,7 +417,7 @@ def test_a_client_that_asks_for_addresses_all_the_time_slows_down_nobody_else(
     monkeypatch.setattr(Hop, "locate", noted)
 
     async def scenario(relay: server.Relay, at: RelayAddress) -> None:
-        bucket = derive_bucket(relay._home.bucket_key, 0, region="DE")
+        bucket = derive_bucket(relay._directory.bucket_key, 0, region="DE")
         other, strangers = await Peer.connect(at), [await Peer.connect(at) for _ in range(4)]
         for number in range(1, many + 1):
             for who, stranger in enumerate(strangers):
@@ -443,7 +443,10 @@ def test_a_cell_published_with_a_wrong_token_is_not_kept_and_refused_with_the_ot
     tmp_path: Path,
 ) -> None:
     async def scenario(relay: server.Relay, at: RelayAddress) -> None:
-        peer, bucket = await Peer.connect(at), derive_bucket(relay._home.bucket_key, 0, region="DE")
+        peer, bucket = (
+            await Peer.connect(at),
+            derive_bucket(relay._directory.bucket_key, 0, region="DE"),
+        )
         right = wire.Publish(1, bucket.drop_id, bucket.append_token, CELL)
         for number, wrong in enumerate(
             (
@@ -473,7 +476,7 @@ def test_strangers_who_wait_for_the_round_keep_nobody_out(tmp_path: Path) -> Non
     limits = RelayLimits(requests_in_flight_total=1024, waits_total=512)
 
     async def scenario(relay: server.Relay, at: RelayAddress) -> None:
-        bucket = derive_bucket(relay._home.bucket_key, 0, region="DE")
+        bucket = derive_bucket(relay._directory.bucket_key, 0, region="DE")
         strangers = [await Peer.connect(at) for _ in range(5)]
         other = await Peer.connect(at)
         for number in range(1, 300):
@@ -497,8 +500,8 @@ def test_strangers_who_wait_for_cells_keep_nobody_from_waiting(tmp_path: Path) -
     limits = RelayLimits(requests_in_flight_total=1024, waits_total=512)
 
     async def scenario(relay: server.Relay, at: RelayAddress) -> None:
-        bucket = derive_bucket(relay._home.bucket_key, 0, region="DE")
-        idle = derive_bucket(relay._home.bucket_key, 1, region="DE")
+        bucket = derive_bucket(relay._directory.bucket_key, 0, region="DE")
+        idle = derive_bucket(relay._directory.bucket_key, 1, region="DE")
         strangers = [await Peer.connect(at) for _ in range(5)]
         for number in range(1, 300):
             for stranger in strangers:
@@ -522,7 +525,9 @@ def test_strangers_who_wait_for_cells_keep_nobody_from_waiting(tmp_path: Path) -
 def test_many_people_wait_through_a_hop_that_is_listed_and_a_stranger_as_before(
     tmp_path: Path,
 ) -> None:
-    donor = homes.init(tmp_path / "donor", RelayConfig("FR", "hop", "127.0.0.1", 1, tls="off"))
+    donor = RelayDirectory.create(
+        tmp_path / "donor", RelayConfig("FR", "hop", "127.0.0.1", 1, tls="off")
+    )
     key, many = donor.address(1).key, 300
     stranger_key = key_of(7)
 
@@ -540,11 +545,11 @@ def test_many_people_wait_through_a_hop_that_is_listed_and_a_stranger_as_before(
         return len(numbers) - len(refused)
 
     async def scenario(relay: server.Relay, at: RelayAddress) -> None:
-        idle = derive_bucket(relay._home.bucket_key, 0, region="DE")
+        idle = derive_bucket(relay._directory.bucket_key, 0, region="DE")
         listed = HopConfig(serve="listed", relays=(str(at),))
         hop = RelayProcess(tmp_path / "hop", hop=listed)
         for name in ("identity.pem", "certificate.pem"):
-            shutil.copy(donor.directory / name, hop.home.directory / name)
+            shutil.copy(donor.path / name, hop.directory.path / name)
         with hop:
             assert hop.address.key == key
             people = [await Peer.connect(hop.address) for _ in range(many)]
@@ -597,7 +602,7 @@ def test_the_hops_that_ask_are_named_by_addresses(tmp_path: Path) -> None:
 @pytest.mark.e2e
 def test_a_request_that_nobody_waits_for_waits_at_no_other_relay_either(tmp_path: Path) -> None:
     async def scenario(relay: server.Relay, at: RelayAddress) -> None:
-        idle = derive_bucket(relay._home.bucket_key, 0, region="DE")
+        idle = derive_bucket(relay._directory.bucket_key, 0, region="DE")
         listed = HopConfig(serve="listed", relays=(str(at),))
         with RelayProcess(tmp_path / "hop", hop=listed) as hop:
             taken, gone = await Peer.connect(hop.address), await Peer.connect(hop.address)

@@ -612,7 +612,7 @@ def dump(person: Person) -> list[tuple[object, ...]]:
         for (name,) in person.db.execute(
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
         )
-        if name not in ("cursor", "digests", "seen", "claim", "conversation", "sqlite_sequence")
+        if name not in ("cursor", "digests", "seen", "hearsay", "conversation", "sqlite_sequence")
     ]
     return sorted(
         (table, *row)

@@ -48,7 +48,7 @@ async def enter(relay: RelayProcess, *secrets: int) -> None:
     peer = await Peer.connect(relay.address)
     for number in secrets:
         drop = derive_drop(bytes([number]) * 32, purpose=b"x", region=REGION)
-        request = wire.Create(1, relay.home.bucket_key, drop.drop_id, bytes(32), bytes(32), 14)
+        request = wire.Create(1, relay.directory.bucket_key, drop.drop_id, bytes(32), bytes(32), 14)
         assert await peer.ask(request) == wire.Created(1, 0)
     relay.drain()
     relay.start()

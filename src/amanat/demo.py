@@ -31,7 +31,7 @@ from amanat.protocol.descriptor import parse_address
 from amanat.protocol.moving import open_certificate
 from amanat.region.audit import Audit
 from amanat.region.notice import DAY_S, LEAST_DAYS, announce
-from amanat.relay.home import write_notice
+from amanat.relay.directory import write_notice
 from amanat.relay.store.reader import SqliteReader
 
 if TYPE_CHECKING:

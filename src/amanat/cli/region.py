@@ -73,10 +73,10 @@ def announce(args: argparse.Namespace, out: Out) -> None:
     import uvloop
 
     from amanat.region import notice
-    from amanat.relay.home import Home, write_notice
+    from amanat.relay.directory import RelayDirectory, write_notice
 
     if args.withdraw:
-        Home.open(args.directory)
+        RelayDirectory.open(args.directory)
         write_notice(args.directory, None)
         out.result({"notice": None}, "no move is announced")
         return
@@ -169,7 +169,7 @@ def look_over_words(parser: argparse.ArgumentParser) -> None:
 def look_over(args: argparse.Namespace, out: Out) -> None:
     """See what rests at a relay, or check a report."""
     from amanat.region import audit, page
-    from amanat.relay.home import Home
+    from amanat.relay.directory import RelayDirectory
 
     if args.verify is not None:
         key = parse_address(args.relay).key if args.relay else b""
@@ -190,7 +190,7 @@ def look_over(args: argparse.Namespace, out: Out) -> None:
         report = walk.run(older)
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
-        signed = audit.sign_report(report, Home.open(args.directory))
+        signed = audit.sign_report(report, RelayDirectory.open(args.directory))
         (args.out / "report.json").write_bytes(signed)
         (args.out / "index.html").write_text(page.page(report), encoding="utf-8")
     _show_audit(out, report)

@@ -37,9 +37,9 @@ def init(args: argparse.Namespace, out: Out) -> None:
     """Make a relay."""
     from amanat.config import HopConfig, RelayConfig
     from amanat.protocol.descriptor import b64
-    from amanat.relay import home
+    from amanat.relay.directory import RelayDirectory
 
-    made = home.init(
+    made = RelayDirectory.create(
         args.directory,
         RelayConfig(
             region=args.region,

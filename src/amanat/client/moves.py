@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from amanat.protocol.descriptor import Notice, RelayAddress
+from amanat.protocol.descriptor import MoveNotice, RelayAddress
 from amanat.protocol.moving import open_order
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Moves:
             (relay, order),
         )
 
-    def hear(self, unit: Unit, relay: bytes, notice: Notice | None) -> bool:
+    def hear(self, unit: Unit, relay: bytes, notice: MoveNotice | None) -> bool:
         """A relay of ours announces a move, or none. Whether a move is news."""
         told = None if notice is None else msgspec.json.encode(notice)
         changed = unit.db.execute(
@@ -47,12 +47,12 @@ class Moves:
         ).fetchone()
         return notice is not None and changed is not None
 
-    def notices(self) -> dict[bytes, Notice]:
+    def notices(self) -> dict[bytes, MoveNotice]:
         """The moves that are announced, by relay."""
         rows = self._read.execute(
             "SELECT relay, notice FROM relay_move WHERE notice IS NOT NULL ORDER BY relay"
         ).fetchall()
-        return {relay: msgspec.json.decode(notice, type=Notice) for relay, notice in rows}
+        return {relay: msgspec.json.decode(notice, type=MoveNotice) for relay, notice in rows}
 
     def destinations(self, *, now: int) -> dict[bytes, Destination]:
         """Where to ask if a relay, by its key, cannot be asked any more: by the order it has shown,

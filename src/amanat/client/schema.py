@@ -57,7 +57,7 @@ CREATE TABLE contact (
 CREATE TABLE way_back (identity BLOB PRIMARY KEY, delivery BLOB NOT NULL) STRICT, WITHOUT ROWID;
 
 -- Where people have told us to reach them since they made their leaf.
-CREATE TABLE moved (
+CREATE TABLE new_address (
     identity BLOB PRIMARY KEY, version INTEGER NOT NULL, addresses BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -473,7 +473,7 @@ CREATE TABLE seen (
 ) STRICT, WITHOUT ROWID;
 
 -- What others were told of a drop of ours beyond where we have read it.
-CREATE TABLE claim (
+CREATE TABLE hearsay (
     drop_id BLOB NOT NULL, seq INTEGER NOT NULL, digest BLOB NOT NULL,
     PRIMARY KEY (drop_id, seq, digest)
 ) STRICT, WITHOUT ROWID;
@@ -552,7 +552,7 @@ CREATE TABLE telling (
 ) STRICT, WITHOUT ROWID;
 """
 """The tables that version 0.1.0 makes."""
-BASE = 28
+BASE = 29
 """The version of a vault that `SCHEMA` makes; an older one is refused."""
 STEPS: tuple[str, ...] = ()
 """What makes a vault of version `BASE` one of the next version, and so on."""

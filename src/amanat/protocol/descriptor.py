@@ -178,7 +178,7 @@ class Limits(msgspec.Struct, frozen=True):
     requests_in_flight: int
 
 
-class Notice(msgspec.Struct, frozen=True):
+class MoveNotice(msgspec.Struct, frozen=True):
     """That all that rests at a relay is to move to another one."""
 
     to: RelayAddress
@@ -191,8 +191,8 @@ class Notice(msgspec.Struct, frozen=True):
 
     @property
     def decide_by(self) -> int:
-        """The last day on which who leaves has nothing left there when it moves: what came until
-        then has ended."""
+        """The last day on which a person can leave and have nothing there when the relay moves:
+        what came until then has ended."""
         return self.on - max(RETENTION_DAYS) - 1
 
 
@@ -220,7 +220,7 @@ class Descriptor(msgspec.Struct, frozen=True):
     checkpoint: Annotated[bytes, msgspec.Meta(max_length=MAX_CHECKPOINT_BYTES)] = b""
     """How its ledger stands, as a note that it has signed (protocol/tlog.py); empty if it keeps
     none."""
-    notice: Notice | None = None
+    notice: MoveNotice | None = None
     """The move that its operator has announced."""
     outbound: Annotated[str, msgspec.Meta(pattern="^(deposit|hold)$")] = "deposit"
     """Where what its people say to people of other regions rests: with those, or here (`hold`)."""

@@ -23,7 +23,7 @@ from amanat.protocol.descriptor import b64, unb64
 from amanat.protocol.drops import in_region, next_digest
 from amanat.protocol.ledger import drop_hash, encode_entry, hour_of, origin
 from amanat.protocol.moving import ARRIVING, GONE, HERE, Order, open_certificate, open_order
-from amanat.relay.home import Home
+from amanat.relay.directory import RelayDirectory
 from amanat.relay.ledger import Account, agree, replay_onto
 from amanat.relay.store.reader import SqliteReader
 from amanat.relay.store.wrapping import unwrap_all
@@ -168,10 +168,10 @@ class Audit:
         progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> None:
         """Raises NoProfile, BadSetting, StoreDamaged, StoreTooNew or StoreTooOld."""
-        self._home = Home.open(directory)
+        self._directory = RelayDirectory.open(directory)
         self._now = now
         self._progress = progress
-        self._key = self._home.identity.public_key().public_bytes_raw()
+        self._key = self._directory.identity.public_key().public_bytes_raw()
         self._found: dict[str, list[str]] = {}
         self._orders: dict[int, Order] = {}
         self._under_way: set[int] = set()
@@ -183,15 +183,15 @@ class Audit:
 
         Raises BrokenLedger if that is none of this relay's, StoreDamaged or DiskFull.
         """
-        with closing(SqliteReader(self._home.directory)) as reader:
+        with closing(SqliteReader(self._directory.path)) as reader:
             moves = self._moves(reader)
             entries, root, checkpoint = self._ledger(reader, older)
             counts, opened = self._drops(reader, entries)
             self._strays(reader)
         return Report(
             relay=b64(self._key),
-            operator=self._home.config.operator,
-            region=self._home.config.region,
+            operator=self._directory.config.operator,
+            region=self._directory.config.region,
             hour=hour_of(self._now),
             files=self._files(),
             drops=counts["here"],
@@ -206,8 +206,8 @@ class Audit:
             root=root.hex(),
             checkpoint=checkpoint,
             moves=moves,
-            countries=[self._home.config.region, *self._home.config.register.countries],
-            processors=list(self._home.config.register.processors),
+            countries=[self._directory.config.region, *self._directory.config.register.countries],
+            processors=list(self._directory.config.register.processors),
             findings=[
                 Finding(kind, len(examples), examples[:EXAMPLES])
                 for kind, examples in sorted(self._found.items())
@@ -238,7 +238,7 @@ class Audit:
         return told
 
     def _is_certified(self, move: bytes, order: bytes) -> bool:
-        file = self._home.directory / f"move-{move.hex()}.certificate"
+        file = self._directory.path / f"move-{move.hex()}.certificate"
         if not file.exists():
             return False
         try:
@@ -308,7 +308,7 @@ class Audit:
         counts["here"] += 1
         counts["cells"] += counted.cells
         counts["bytes"] += counted.bytes
-        counts["guests"] += not in_region(record.drop_id, self._home.config.region)
+        counts["guests"] += not in_region(record.drop_id, self._directory.config.region)
 
     def _judge(
         self, reader: SqliteReader, suspects: list[bytes], seen: set[bytes], entries: int
@@ -351,7 +351,7 @@ class Audit:
 
     def _may_rest(self, drop_id: bytes) -> bool:
         """Whether a drop is of this relay's region, or of those that have moved here."""
-        here = in_region(drop_id, self._home.config.region)
+        here = in_region(drop_id, self._directory.config.region)
         return here or any(order.covers(drop_id) for order in self._orders.values())
 
     def _open(self, reader: SqliteReader, record: DropRecord, most: int) -> int:
@@ -395,8 +395,8 @@ class Audit:
 
     def _files(self) -> list[File]:
         told = []
-        for path in sorted(self._home.directory.rglob("*")):
-            name = str(path.relative_to(self._home.directory))
+        for path in sorted(self._directory.path.rglob("*")):
+            name = str(path.relative_to(self._directory.path))
             kind = _FILES.get(name, "")
             if name.startswith("move-") and path.suffix == ".certificate":
                 kind = "certificate"
@@ -409,7 +409,7 @@ class Audit:
         """How many pages of the files belong to nothing, if no relay is writing just now."""
         count = 0
         for name in ("drops.sqlite", "keys.sqlite"):
-            path = self._home.directory / name
+            path = self._directory.path / name
             log = path.with_name(f"{name}-wal")
             if log.exists() and log.stat().st_size:
                 return -1
@@ -470,9 +470,9 @@ class _Signed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """By the relay's key, in base64url."""
 
 
-def sign_report(report: Report, home: Home) -> bytes:
+def sign_report(report: Report, directory: RelayDirectory) -> bytes:
     """The report as JSON, signed by the relay."""
-    signature = home.identity.sign(_CONTEXT + _canonical(report))
+    signature = directory.identity.sign(_CONTEXT + _canonical(report))
     signed = _Signed(report, b64(signature))
     return msgspec.json.format(msgspec.json.encode(signed)) + b"\n"
 

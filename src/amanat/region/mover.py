@@ -44,8 +44,7 @@ from amanat.protocol.moving import (
 )
 from amanat.protocol.places import MAX_PLACES
 from amanat.region import notice
-from amanat.relay import home
-from amanat.relay.home import Home
+from amanat.relay.directory import RelayDirectory, replace
 from amanat.relay.store.reader import SqliteReader
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ class Mover:
 
         Raises NoProfile, BadSetting, StoreDamaged, StoreTooNew or StoreTooOld.
         """
-        self._home = Home.open(directory)
+        self._directory = RelayDirectory.open(directory)
         if not (directory / "drops.sqlite").exists():
             raise NoProfile(f"{directory}: the relay has never run")
         self._reader = SqliteReader(directory)
@@ -152,7 +151,7 @@ class Mover:
         return None
 
     def _certificate(self, move: bytes) -> Path:
-        return self._home.directory / f"move-{move.hex()}.certificate"
+        return self._directory.path / f"move-{move.hex()}.certificate"
 
     async def move(self, to: NamedAddress | None, *, is_resumed: bool) -> Report:
         """Move everything to a relay, or go on with the move that is under way.
@@ -170,13 +169,13 @@ class Mover:
         elif to is None or is_resumed:
             raise BadArgument("no move is under way")
         else:
-            notice.check(self._home.directory, to, now=self._clock())
+            notice.check(self._directory.path, to, now=self._clock())
             self._signed = await self._order(to)
         certificate = await self._patiently(self._go)
         statement = moving.open_certificate(certificate)[1]
         order = open_order(self._signed)
         path = self._certificate(order.move)
-        home.replace(path, certificate)
+        replace(path, certificate)
         pauses = sorted(self._pauses) or [0.0]
         return Report(
             order.move.hex(),
@@ -201,7 +200,7 @@ class Mover:
 
         async def undo(source: _Steps, destination: _Steps) -> None:
             await source.take(moving.Begin(self._signed, b""))
-            await destination.take(moving.Begin(self._signed, self._home.bucket_key))
+            await destination.take(moving.Begin(self._signed, self._directory.bucket_key))
             await destination.take(moving.Abandon())
             await source.take(moving.Abandon())
 
@@ -221,8 +220,8 @@ class Mover:
             described = await link.describe(to.key)
         finally:
             link.close()
-        move, key = secrets.token_bytes(MOVE_ID_BYTES), self._home.identity
-        regions = [self._home.config.region]
+        move, key = secrets.token_bytes(MOVE_ID_BYTES), self._directory.identity
+        regions = [self._directory.config.region]
         for record in self._reader.moves():
             if not record.is_source:
                 came = open_order(record.order).regions
@@ -245,8 +244,8 @@ class Mover:
         """Do something with both relays, again and again until neither is away or busy in
         between."""
         order = open_order(self._signed)
-        token = move_token(self._home.identity.private_bytes_raw(), order.move)
-        own = self._home.address(self._home.config.port)
+        token = move_token(self._directory.identity.private_bytes_raw(), order.move)
+        own = self._directory.address(self._directory.config.port)
         since, pause = time.monotonic(), RETRY_S[0]
         while True:
             links: list[Link] = []
@@ -271,7 +270,7 @@ class Mover:
         """The whole move, from wherever it stands: its certificate."""
         order = open_order(self._signed)
         await source.take(moving.Begin(self._signed, b""))
-        await destination.take(moving.Begin(self._signed, self._home.bucket_key))
+        await destination.take(moving.Begin(self._signed, self._directory.bucket_key))
         self._most = await destination.window(order.to.key)
         self._arrived = await _survey(destination)
         gone, here = (self._reader.total(state=state) for state in (GONE, HERE))
@@ -289,7 +288,7 @@ class Mover:
             answer.statement,
             answer.signature,
             erased=hour_of(self._clock()),
-            key=self._home.identity,
+            key=self._directory.identity,
         )
 
     def _compare(self, came: Statement, order: Order) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from amanat.errors import BadArgument, NoticeRuns
 from amanat.link import connect
-from amanat.protocol.descriptor import MAX_REASON_CHARS, NamedAddress, Notice, RelayAddress
+from amanat.protocol.descriptor import MAX_REASON_CHARS, MoveNotice, NamedAddress, RelayAddress
 from amanat.protocol.drops import RETENTION_DAYS
-from amanat.relay.home import Home, read_notice, write_notice
+from amanat.relay.directory import RelayDirectory, read_notice, write_notice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,29 +20,27 @@ LEAST_DAYS = max(RETENTION_DAYS) + 2
 that of Commits, which is at most a day longer than it says."""
 
 
-async def announce(
-    directory: Path, to: NamedAddress, *, on: int, reason: str, now: float
-) -> Notice:
+async def announce(path: Path, to: NamedAddress, *, on: int, reason: str, now: float) -> MoveNotice:
     """Have the relay in a directory tell people that it moves on a UTC day to another relay.
 
     Raises NoProfile, BadArgument, RelayUnreachable, RelayKeyChanged, BrokenDescriptor or DiskFull.
     """
-    home = Home.open(directory)
+    directory = RelayDirectory.open(path)
     if on < int(now // DAY_S) + LEAST_DAYS:
         raise BadArgument(
             f"people must be told {LEAST_DAYS} days before, so that who leaves has nothing left"
         )
     if len(reason) > MAX_REASON_CHARS:
         raise BadArgument(f"a reason has at most {MAX_REASON_CHARS} characters")
-    if to.key == home.identity.public_key().public_bytes_raw():
+    if to.key == directory.identity.public_key().public_bytes_raw():
         raise BadArgument("a relay does not move to itself")
     link = await connect(to)
     try:
         described = await link.describe(to.key)
     finally:
         link.close()
-    notice = Notice(to=described.address, region=described.region, on=on, reason=reason)
-    write_notice(directory, notice)
+    notice = MoveNotice(to=described.address, region=described.region, on=on, reason=reason)
+    write_notice(path, notice)
     return notice
 
 

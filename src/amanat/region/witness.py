@@ -24,7 +24,7 @@ from amanat.protocol import tlog, wire
 from amanat.protocol.descriptor import NamedAddress, b64
 from amanat.protocol.ledger import origin
 from amanat.protocol.tlog import Checkpoint, Note, Tile
-from amanat.relay.home import locked
+from amanat.relay.directory import locked
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from amanat.errors import AmanatError
 from amanat.protocol import wire
-from amanat.protocol.descriptor import Descriptor, Limits, Notice, sign_descriptor
+from amanat.protocol.descriptor import Descriptor, Limits, MoveNotice, sign_descriptor
 from amanat.protocol.sealing import open_request
-from amanat.relay.home import Home, SealingKeys, read_notice
+from amanat.relay.directory import RelayDirectory, SealingKeys, read_notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,24 +26,30 @@ class Description:
     """The relay's descriptor, signed anew when it changes."""
 
     def __init__(
-        self, home: Home, drops: Drops, ledger: Ledger, *, is_hop: bool, now: Callable[[], float]
+        self,
+        directory: RelayDirectory,
+        drops: Drops,
+        ledger: Ledger,
+        *,
+        is_hop: bool,
+        now: Callable[[], float],
     ) -> None:
         """`now` tells Unix seconds."""
-        self._home = home
+        self._directory = directory
         self._drops = drops
         self._ledger = ledger
-        self._limits = home.config.limits
+        self._limits = directory.config.limits
         self._is_hop = is_hop
         self._now = now
-        self._sealing = SealingKeys(home.directory, now=now())
-        self._key = home.identity.public_key().public_bytes_raw()
+        self._sealing = SealingKeys(directory.path, now=now())
+        self._key = directory.identity.public_key().public_bytes_raw()
         self.address: RelayAddress
         """The relay's signed address, known once it listens."""
-        self._described: tuple[int, bytes, Notice | None, bytes] = (0, b"", None, b"")
+        self._described: tuple[int, bytes, MoveNotice | None, bytes] = (0, b"", None, b"")
 
     def describe(self, request: wire.Describe) -> wire.Described:
         """The signed descriptor, and the bucket key for a client that has access."""
-        home, config, hour = self._home, self._home.config, int(self._now()) // 3600
+        directory, config, hour = self._directory, self._directory.config, int(self._now()) // 3600
         checkpoint, notice = self._ledger.checkpoint, self._read_notice()
         if self._described[:3] != (hour, checkpoint, notice):
             descriptor = Descriptor(
@@ -67,16 +73,16 @@ class Description:
                 notice=notice,
                 outbound=config.outbound,
             )
-            signed = sign_descriptor(descriptor, home.identity)
+            signed = sign_descriptor(descriptor, directory.identity)
             self._described = (hour, checkpoint, notice, signed)
-        invited = hmac.compare_digest(request.access, home.access_code)
+        invited = hmac.compare_digest(request.access, directory.access_code)
         invited = invited or self._drops.admits(request.access)
-        bucket_key = home.bucket_key if invited or config.access == "open" else b""
+        bucket_key = directory.bucket_key if invited or config.access == "open" else b""
         return wire.Described(request.id, self._described[3], bucket_key)
 
-    def _read_notice(self) -> Notice | None:
+    def _read_notice(self) -> MoveNotice | None:
         try:
-            return read_notice(self._home.directory)
+            return read_notice(self._directory.path)
         except AmanatError as error:
             logger.error("notice: %s", error.code)  # noqa: TRY400  # a trace says no more
             return None

@@ -149,7 +149,7 @@ NOBODYS = DropRecord(
 to zeros."""
 
 
-class HeldCell(NamedTuple):
+class StoredCell(NamedTuple):
     """A cell in the store: its place and the drop's digest before it."""
 
     seq: int
@@ -171,19 +171,19 @@ class Store(Protocol):
     def count(self) -> int:
         """How many drops there are. Asked for every new one, so not to be counted anew."""
 
-    def held_bytes(self) -> int:
+    def stored_bytes(self) -> int:
         """Bytes of the cells in all drops. Same."""
 
     def bucket_bytes(self) -> int:
         """Of these, the bytes of those in buckets. Same."""
 
-    def labelled(self, drop: DropRecord, label: bytes) -> HeldCell | None:
+    def labelled(self, drop: DropRecord, label: bytes) -> StoredCell | None:
         """The cell that holds a label in the drop; without its bytes if its key is destroyed."""
 
     def add(self, *drops: DropRecord) -> None:
         """Stage new drops; sets their `number`."""
 
-    def append(self, drop: DropRecord, held: HeldCell, *, day: int) -> bool:
+    def append(self, drop: DropRecord, stored: StoredCell, *, day: int) -> bool:
         """Stage a cell; False, and nothing is, if the drop holds its label already. The record is
         saved apart, by `save`."""
 
@@ -213,7 +213,7 @@ class Store(Protocol):
 
     def cells(
         self, drop: DropRecord, *, after: int, since_day: int, max_cells: int, max_bytes: int
-    ) -> list[HeldCell]:
+    ) -> list[StoredCell]:
         """The first cells after a seq that are of `since_day` or later, and whose key is not
         destroyed; at least one if there is any."""
 
@@ -323,7 +323,9 @@ class Drops:
                 except _REFUSALS as error:
                     replies.append(refusal(request.id, error))
             self._store.save(*batch.changed.values())
-        return Written(replies, {drop_id: _frame(held) for drop_id, held in batch.landed.items()})
+        return Written(
+            replies, {drop_id: _frame(stored) for drop_id, stored in batch.landed.items()}
+        )
 
     def commit(self) -> None:
         """Make what was staged durable; may be called in another thread.
@@ -386,18 +388,18 @@ class Drops:
         if len(cell) not in CELL_SIZES:
             raise BadCell
         day = max(drop.last_day, _day(now)) if drop.cells else _day(now)
-        held = HeldCell(drop.head + 1, drop.digest, cell)
+        stored = StoredCell(drop.head + 1, drop.digest, cell)
         full = self._full(drop, cell, now=now)
-        if full is not None or not self._store.append(drop, held, day=day):
+        if full is not None or not self._store.append(drop, stored, day=day):
             return self._again(drop, request, full)
         if not drop.cells:
             drop.oldest_day = day
         drop.last_day = day
-        drop.head = held.seq
-        drop.digest = next_digest(held.before, cell)
+        drop.head = stored.seq
+        drop.digest = next_digest(stored.before, cell)
         drop.cells += 1
         drop.bytes += len(cell)
-        batch.land(drop, held)
+        batch.land(drop, stored)
         return wire.Appended(request.id, drop.head, drop.digest)
 
     def judge(self, request: wire.Append) -> wire.Failed | wire.Moved | None:
@@ -423,12 +425,12 @@ class Drops:
         self, drop: DropRecord, request: wire.Append, full: DropFull | RelayBusy | None
     ) -> wire.Appended:
         """The answer that the first append of this cell got."""
-        held = self._store.labelled(drop, request.cell[:LABEL_BYTES])
-        if held is None and full is not None:
+        stored = self._store.labelled(drop, request.cell[:LABEL_BYTES])
+        if stored is None and full is not None:
             raise full
-        if held is None or held.cell != request.cell:
+        if stored is None or stored.cell != request.cell:
             raise LabelTaken
-        return wire.Appended(request.id, held.seq, next_digest(held.before, held.cell))
+        return wire.Appended(request.id, stored.seq, next_digest(stored.before, stored.cell))
 
     def _full(self, drop: DropRecord, cell: bytes, *, now: float) -> DropFull | RelayBusy | None:
         """Why there is no room for another cell."""
@@ -436,14 +438,14 @@ class Drops:
         # Room comes when cells end, and those end at midnight.
         if drop.cells >= limits.cells_per_drop or drop.bytes + len(cell) > limits.bytes_per_drop:
             return DropFull(retry_after=DAY_S - now % DAY_S)
-        held = self._store.held_bytes() + len(cell)
-        if held > limits.bytes_total * (BUCKETS_SHARE - 1) // BUCKETS_SHARE:
+        stored = self._store.stored_bytes() + len(cell)
+        if stored > limits.bytes_total * (BUCKETS_SHARE - 1) // BUCKETS_SHARE:
             # Messages go on when files have taken all they may.
             kept = 0
             if not drop.bucket:
                 share = limits.bytes_total // BUCKETS_SHARE
                 kept = max(0, share - self._store.bucket_bytes())
-            if held > limits.bytes_total - kept:
+            if stored > limits.bytes_total - kept:
                 return RelayBusy(retry_after=DAY_S - now % DAY_S)
         return None
 
@@ -460,19 +462,19 @@ class Drops:
             raise self._absent()
         if drop.drop_id not in self.frozen:
             self._must_be_here(drop)
-        held = self._store.cells(
+        stored = self._store.cells(
             drop,
             after=after,
             since_day=_day(now) - drop.retention_days,
             max_cells=request.limit if isinstance(request, wire.Read) else wire.MAX_CELLS,
             max_bytes=wire.PAGE_BYTES if isinstance(request, wire.Page) else wire.READ_BYTES,
         )
-        if not held:
+        if not stored:
             return wire.Cells(request.id, drop.head + 1, drop.digest, [], drop.head)
-        if isinstance(request, wire.Page) and len(held[0].cell) > wire.PAGE_BYTES:
+        if isinstance(request, wire.Page) and len(stored[0].cell) > wire.PAGE_BYTES:
             raise CellTooLarge
         return wire.Cells(
-            request.id, held[0].seq, held[0].before, [one.cell for one in held], drop.head
+            request.id, stored[0].seq, stored[0].before, [one.cell for one in stored], drop.head
         )
 
     def expire(self, *, now: float) -> Iterator[bool]:
@@ -503,7 +505,7 @@ class _Batch:
         self._found: dict[bytes, DropRecord] = {}
         self._shown: set[tuple[bytes, bytes]] = set()
         self.changed: dict[bytes, DropRecord] = {}
-        self.landed: dict[bytes, list[HeldCell]] = {}
+        self.landed: dict[bytes, list[StoredCell]] = {}
 
     def find(self, drop_id: bytes) -> DropRecord:
         """The drop, which is NOBODYS if there is none."""
@@ -532,10 +534,10 @@ class _Batch:
         self._shown.add((drop_id, token))
         return drop
 
-    def land(self, drop: DropRecord, held: HeldCell) -> None:
+    def land(self, drop: DropRecord, stored: StoredCell) -> None:
         """Note a cell that was put into a drop."""
         self.changed[drop.drop_id] = drop
-        self.landed.setdefault(drop.drop_id, []).append(held)
+        self.landed.setdefault(drop.drop_id, []).append(stored)
 
 
 def refusal(request_id: int, error: AmanatError) -> wire.Failed | wire.Moved:
@@ -592,5 +594,7 @@ def _new_drop(
     )
 
 
-def _frame(held: list[HeldCell]) -> wire.Cells:
-    return wire.Cells(0, held[0].seq, held[0].before, [one.cell for one in held], held[-1].seq)
+def _frame(stored: list[StoredCell]) -> wire.Cells:
+    return wire.Cells(
+        0, stored[0].seq, stored[0].before, [one.cell for one in stored], stored[-1].seq
+    )

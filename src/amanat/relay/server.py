@@ -25,8 +25,8 @@ from amanat.relay.asking import Asking, Reader, Rooms
 from amanat.relay.clock import system_clock
 from amanat.relay.connection import DRAINING_RETRY_S, Asker, Connection
 from amanat.relay.description import Description
+from amanat.relay.directory import RelayDirectory, interface, locked
 from amanat.relay.drops import BUSY_RETRY_S, Drops
-from amanat.relay.home import Home, interface, locked
 from amanat.relay.hop import Guest, Hop
 from amanat.relay.known import Known
 from amanat.relay.ledger import Ledger
@@ -66,27 +66,27 @@ SPARE_FILES = 64
 logger = logging.getLogger("amanat.relay")
 
 
-def run(directory: Path, *, ready: Callable[[NamedAddress], None] = lambda _: None) -> None:
+def run(path: Path, *, ready: Callable[[NamedAddress], None] = lambda _: None) -> None:
     """Run the relay in a directory until SIGTERM or SIGINT; `ready` is told its address.
 
     Raises NoProfile, BadSetting, PortTaken, ProfileInUse, StoreTooNew, StoreTooOld, StoreDamaged
     or DiskFull.
     """
-    home = Home.open(directory)
+    directory = RelayDirectory.open(path)
     scrub_logs()
     with (
-        locked(directory),
-        contextlib.closing(SqliteStore(directory)) as store,
+        locked(path),
+        contextlib.closing(SqliteStore(path)) as store,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        runner.run(Relay(home, store).serve(ready))
+        runner.run(Relay(directory, store).serve(ready))
 
 
 class Relay:
     """A running relay."""
 
-    def __init__(self, home: Home, store: SqliteStore) -> None:
-        self.limits = home.config.limits
+    def __init__(self, directory: RelayDirectory, store: SqliteStore) -> None:
+        self.limits = directory.config.limits
         self.metrics = Metrics()
         self.connections: set[Connection] = set()
         self.draining = False
@@ -96,30 +96,33 @@ class Relay:
         self.askers: set[Asker] = set()
         """The connections, and `gone`."""
         self.rooms = Rooms(self.limits, self.askers)
-        self._home = home
+        self._directory = directory
         self._clock = system_clock()
         now = self._clock.now
         self._drops = Drops(
-            store, region=home.config.region, bucket_key=home.bucket_key, limits=self.limits
+            store,
+            region=directory.config.region,
+            bucket_key=directory.bucket_key,
+            limits=self.limits,
         )
-        self.ledger = Ledger(store, home.identity)
+        self.ledger = Ledger(store, directory.identity)
         moves = Moves(
             store,
             self._drops,
             self.ledger,
-            home.identity,
-            region=home.config.region,
+            directory.identity,
+            region=directory.config.region,
             most_drops=self.limits.drops,
-            accepts=[parse_address(one).key for one in home.config.moving.sources],
+            accepts=[parse_address(one).key for one in directory.config.moving.sources],
             unwrap=unwrap_all,
         )
         self.readers = Readers(self._drops, self.metrics, now=now)
         self.writer = Writer(
             self._drops, moves, self.readers, self.metrics, self.rooms.wait_bytes, now=now
         )
-        self.hop = Hop(home.config.hop, home.identity, Known(), clock=now)
+        self.hop = Hop(directory.config.hop, directory.identity, Known(), clock=now)
         self.description = Description(
-            home, self._drops, self.ledger, is_hop=self.hop.is_served, now=now
+            directory, self._drops, self.ledger, is_hop=self.hop.is_served, now=now
         )
         self.gone = Asker(self)
         """Stands for clients that have gone; their last writes are still carried out."""
@@ -129,13 +132,13 @@ class Relay:
 
     async def serve(self, ready: Callable[[NamedAddress], None]) -> None:
         """Serve until a signal asks to stop, then drain."""
-        config, loop = self._home.config, asyncio.get_running_loop()
+        config, loop = self._directory.config, asyncio.get_running_loop()
         loop.set_exception_handler(log_loop_error)
         sockets = self.limits.connections + self.limits.handshakes
         allow_files(sockets + SPARE_FILES)
         self._drops.open_buckets(config.buckets, now=self._clock.now())
         await self.writer.in_turns(self.ledger.seal(), "checkpoint")
-        tls = self._home.tls()
+        tls = self._directory.tls()
         if config.metrics_port:
             await self.metrics.serve(bound("127.0.0.1", config.metrics_port))
         server = await picows.ws_create_server(
@@ -153,14 +156,14 @@ class Relay:
             backlog=BACKLOG,
         )
         port = server.sockets[0].getsockname()[1]
-        self.description.address = self._home.signed_address(port, now=self._clock.now())
+        self.description.address = self._directory.signed_address(port, now=self._clock.now())
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(self.writer.run())
             expiring = tasks.create_task(self._expire())
-            ready(self._home.address(port))
+            ready(self._directory.address(port))
             await stop.wait()
             logger.info("draining")
             server.close()

@@ -41,7 +41,7 @@ class Addresses:
         for address in new.addresses:
             self._places.learn(unit, address.relay)
         if unit.db.execute(
-            "INSERT INTO moved VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET version ="
+            "INSERT INTO new_address VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET version ="
             " excluded.version, addresses = excluded.addresses WHERE version < excluded.version"
             " RETURNING 1",
             (sender, new.version, body),
@@ -56,7 +56,7 @@ class Addresses:
         if any(peer.addresses == addresses for peer in peers if peer.identity == identity):
             return any(news)
         unit.db.execute(
-            "INSERT INTO moved VALUES (?, 0, ?) ON CONFLICT DO UPDATE SET addresses ="
+            "INSERT INTO new_address VALUES (?, 0, ?) ON CONFLICT DO UPDATE SET addresses ="
             " excluded.addresses",
             (identity, codec.encode(NewAddresses(1, addresses))),
         )
@@ -100,7 +100,7 @@ class Addresses:
         self._whereabouts.say_anew(unit)
         self.tell_addresses(unit)
 
-    def has_moved_since(self, group: Group) -> bool:
+    def has_new_addresses_since(self, group: Group) -> bool:
         """Whether our leaf says another address than ours, or that a relay is elsewhere."""
         own = next(p for p in group.people if p.signer == self._me.signer).leaf.addresses
         ours = self._me.addresses

@@ -30,7 +30,7 @@ _DIGESTS_PER_ROW = 256
 RECENT_BYTES = 4 * 1024 * 1024
 """Bytes of cells of each bucket of ours that are kept in memory, to look through them once more
 when a chain begins: the relay need not be asked, and learns nothing of it."""
-MAX_CLAIMS = 64
+MAX_HEARSAY = 64
 """Most digests of one drop kept that others told us before we have read so far."""
 
 
@@ -185,22 +185,23 @@ class Cursors:
     def contradicts(self, unit: Unit, drop_id: bytes, seen: Seen) -> bool:
         """Whether somebody was told another digest of a drop than we have computed.
 
-        Told of more than we have read, we compare when we have (`broken_claims`).
+        Told of more than we have read, we compare when we have (`refute_hearsay`).
         """
         if seen.seq > self.read_from(drop_id):
             unit.db.execute(
-                "INSERT OR IGNORE INTO claim SELECT ?1, ?2, ?3 WHERE"
-                " (SELECT count(*) FROM claim WHERE drop_id = ?1) < ?4",
-                (drop_id, seen.seq, seen.digest, MAX_CLAIMS),
+                "INSERT OR IGNORE INTO hearsay SELECT ?1, ?2, ?3 WHERE"
+                " (SELECT count(*) FROM hearsay WHERE drop_id = ?1) < ?4",
+                (drop_id, seen.seq, seen.digest, MAX_HEARSAY),
             )
             return False
         ours = self._digest_at(drop_id, seen.seq)
         return ours is not None and ours != seen.digest
 
-    def broken_claims(self, unit: Unit, drop_id: bytes) -> bool:
-        """Whether what we have read since is not what somebody was told."""
+    def refute_hearsay(self, unit: Unit, drop_id: bytes) -> bool:
+        """Whether what we have read since contradicts what somebody was told. What could be
+        compared is forgotten."""
         reached = unit.db.execute(
-            "DELETE FROM claim WHERE drop_id = ? AND seq <= ? RETURNING seq, digest",
+            "DELETE FROM hearsay WHERE drop_id = ? AND seq <= ? RETURNING seq, digest",
             (drop_id, self.read_from(drop_id)),
         ).fetchall()
         return any(self._digest_at(drop_id, seq) not in (None, digest) for seq, digest in reached)
@@ -224,7 +225,7 @@ class Cursors:
         self._passed.pop(drop_id, None)
         self._recent.pop(drop_id, None)
         self._taken[drop_id] = Cursor(0, first_digest(drop_id), 1, b"")
-        for table in ("digests", "claim"):
+        for table in ("digests", "hearsay"):
             unit.db.execute(f"DELETE FROM {table} WHERE drop_id = ?", (drop_id,))  # noqa: S608
 
     def drop_cursor(self, unit: Unit, drop_id: bytes) -> None:
@@ -232,7 +233,7 @@ class Cursors:
         self._passed.pop(drop_id, None)
         self._recent.pop(drop_id, None)
         self._taken.pop(drop_id, None)
-        for table in ("cursor", "digests", "claim"):
+        for table in ("cursor", "digests", "hearsay"):
             unit.db.execute(f"DELETE FROM {table} WHERE drop_id = ?", (drop_id,))  # noqa: S608
 
     def read_so_far(self) -> int:

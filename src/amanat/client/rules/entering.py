@@ -226,7 +226,7 @@ class Entering:
                     "SELECT sure_seq FROM conversation WHERE gid = ?", (gid,)
                 ).fetchone()
                 self._cursors.read_again(unit, sure)
-            if begun.is_first and self._addresses.has_moved_since(group):
+            if begun.is_first and self._addresses.has_new_addresses_since(group):
                 self._addresses.tell(unit, gid)  # newcomers see where we were
         self._epochs.make_for_others(unit, gid, group)
         unit.follow(HearEarly(gid))

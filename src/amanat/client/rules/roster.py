@@ -123,16 +123,16 @@ class Roster:
 
     def others(self, group: Group) -> list[Peer]:
         """The leaves of a group that are not this device, and where to reach them now."""
-        moved: dict[bytes, bytes] = dict(
-            self._read.execute("SELECT identity, addresses FROM moved").fetchall()
+        told: dict[bytes, bytes] = dict(
+            self._read.execute("SELECT identity, addresses FROM new_address").fetchall()
         )
         return [
             Peer(
                 p.identity,
                 p.credential.delivery,
                 p.signer,
-                decode_new_addresses(moved[p.identity]).addresses
-                if p.identity in moved
+                decode_new_addresses(told[p.identity]).addresses
+                if p.identity in told
                 else p.leaf.addresses,
             )
             for p in group.people

@@ -143,7 +143,7 @@ class Agenda:
             self._write_at = now + WRITE_EVERY_MS
             with self._unit() as unit:
                 for home in self._me.buckets:
-                    if self._cursors.broken_claims(unit, home.bucket.drop_id):
+                    if self._cursors.refute_hearsay(unit, home.bucket.drop_id):
                         rules.warnings.doubt_relay(unit, None, None)
 
     def _ask_and_say_again(self, now: int) -> None:

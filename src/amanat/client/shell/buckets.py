@@ -168,7 +168,7 @@ class Buckets:
                     self._conversations.hearing.take(unit, gid, signer, cell, is_past=is_past)
                 case _:
                     assert_never(arrival)
-        if self._cursors.broken_claims(unit, home.bucket.drop_id):
+        if self._cursors.refute_hearsay(unit, home.bucket.drop_id):
             self._conversations.warnings.doubt_relay(unit, None, None)
 
     async def _read_again(self) -> None:

@@ -89,7 +89,7 @@ class Exits:
             check_fallback(home.relay, relay.key)
             where = Proposed(relay, is_named=is_named, behind=self._kept)
             new, is_hop = await draw(where, relay.key, access, home.relay)
-        await self._move({"fallback": new}, {home.relay: is_hop}, is_strict=is_strict)
+        await self._settle({"fallback": new}, {home.relay: is_hop}, is_strict=is_strict)
 
     async def exit(
         self,
@@ -156,7 +156,7 @@ class Exits:
         new: dict[str, NewHome | None] = {"home": home}
         if not stays:
             new["fallback"] = second
-        await self._move(new, {stay.relay: is_hop for stay in stays}, is_strict=is_strict)
+        await self._settle(new, {stay.relay: is_hop for stay in stays}, is_strict=is_strict)
 
     def is_home(self, relay: str) -> bool:
         """Whether an address is of our home relay, wherever it says that this is. Raises
@@ -213,7 +213,7 @@ class Exits:
         self._agenda.tell_news(self._now(), is_asked=True)
         return is_found
 
-    async def _move(
+    async def _settle(
         self,
         new: dict[str, NewHome | None],
         hops: dict[bytes, bool],

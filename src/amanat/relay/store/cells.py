@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from amanat.errors import StoreDamaged
 from amanat.protocol.cells import LABEL_BYTES
 from amanat.protocol.drops import HASH_BYTES
-from amanat.relay.drops import HeldCell
+from amanat.relay.drops import StoredCell
 from amanat.relay.store.faults import sqlite_errors
 from amanat.relay.store.keys import KeyTable
 from amanat.relay.store.schema import SEQ_BITS, SEQ_MASK
@@ -44,7 +44,7 @@ threads at each, and may wait for it for longer than a cell takes."""
 class CellTable(KeyTable):
     """The cells, wrapped."""
 
-    def labelled(self, drop: DropRecord, label: bytes) -> HeldCell | None:
+    def labelled(self, drop: DropRecord, label: bytes) -> StoredCell | None:
         with sqlite_errors:
             row = self._writer.execute(
                 "SELECT place, before, day, wrapped FROM cell WHERE place >> 40 = ? AND label = ?",
@@ -58,10 +58,10 @@ class CellTable(KeyTable):
             ).fetchone()
         seq = place & SEQ_MASK
         cell = unwrap(AESGCM(*keys), drop.bound, seq, wrapped) if keys else b""
-        return HeldCell(seq, before, cell)
+        return StoredCell(seq, before, cell)
 
-    def append(self, drop: DropRecord, held: HeldCell, *, day: int) -> bool:
-        place = drop.number << SEQ_BITS | held.seq
+    def append(self, drop: DropRecord, stored: StoredCell, *, day: int) -> bool:
+        place = drop.number << SEQ_BITS | stored.seq
         with sqlite_errors:
             self._begin(self._writer)
             wrap = self._wraps.get((drop.number, day)) or self._wrap(drop, day)
@@ -72,22 +72,22 @@ class CellTable(KeyTable):
                 " ON CONFLICT (place >> 40, label) DO NOTHING",
                 (
                     place,
-                    held.cell[:LABEL_BYTES],
-                    held.before,
+                    stored.cell[:LABEL_BYTES],
+                    stored.before,
                     day,
-                    nonce + wrap.encrypt(nonce, held.cell, bound_to(drop.bound, held.seq)),
+                    nonce + wrap.encrypt(nonce, stored.cell, bound_to(drop.bound, stored.seq)),
                 ),
             )
         if row.rowcount != 1:
             return False
-        self._stage_bytes(drop, len(held.cell))
+        self._stage_bytes(drop, len(stored.cell))
         return True
 
     def cells(
         self, drop: DropRecord, *, after: int, since_day: int, max_cells: int, max_bytes: int
-    ) -> list[HeldCell]:
+    ) -> list[StoredCell]:
         first = drop.number << SEQ_BITS
-        held: list[HeldCell] = []
+        stored: list[StoredCell] = []
         room = max_bytes
         with sqlite_errors:
             openers = {
@@ -115,10 +115,10 @@ class CellTable(KeyTable):
                         raise StoreDamaged("a cell's key is missing")
                     cell = unwrap(openers[day], drop.bound, place & SEQ_MASK, wrapped)
                     room -= len(cell)
-                    if held and room < 0:
+                    if stored and room < 0:
                         break
-                    held.append(HeldCell(place & SEQ_MASK, before, cell))
-        return held
+                    stored.append(StoredCell(place & SEQ_MASK, before, cell))
+        return stored
 
     def put(self, arrived: Iterable[Arrived]) -> None:
         keys: list[tuple[int, int, int, bytes]] = []

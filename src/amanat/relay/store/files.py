@@ -79,7 +79,7 @@ class Files:
     def count(self) -> int:
         return self._drops + self._staged_drops
 
-    def held_bytes(self) -> int:
+    def stored_bytes(self) -> int:
         return self._bytes + self._staged_bytes
 
     def bucket_bytes(self) -> int:

@@ -41,8 +41,8 @@ from amanat.protocol import codec, sealing
 from amanat.protocol.days import day_of
 from amanat.protocol.descriptor import (
     KEY_BYTES,
+    MoveNotice,
     NamedAddress,
-    Notice,
     RelayAddress,
     Stay,
     decode_address,
@@ -69,10 +69,10 @@ SEALING_PERIOD_S = 7 * 86_400
 that what is seized then opens no older request that somebody has kept."""
 
 
-class Home(msgspec.Struct, frozen=True):
+class RelayDirectory(msgspec.Struct, frozen=True):
     """The contents of a relay's directory."""
 
-    directory: Path
+    path: Path
     config: RelayConfig
     identity: Ed25519PrivateKey
     bucket_key: bytes
@@ -104,6 +104,34 @@ class Home(msgspec.Struct, frozen=True):
             raise StoreDamaged(f"a key in {directory}")
         return cls(directory, settings, identity, bucket_key, access_code)
 
+    @classmethod
+    def create(cls, directory: Path, settings: RelayConfig) -> Self:
+        """A new relay in a directory. Raises ProfileExists if there is one."""
+        # Before anything is written: the rules of `open` and of the file format.
+        text = config.template(settings)
+        config.parse(text, RelayConfig)
+        _check_places(settings)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(directory.iterdir()):
+            raise ProfileExists(str(directory))
+        directory.chmod(0o700)  # it may have been there before
+        identity = Ed25519PrivateKey.generate()
+        pem = identity.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        for name, data in (
+            ("identity.pem", pem),
+            ("certificate.pem", _certificate(identity)),
+            ("bucket.key", secrets.token_bytes(SECRET_BYTES)),
+            ("access.code", secrets.token_bytes(SECRET_BYTES)),
+            # Last: it is what makes the directory a relay's.
+            ("relay.toml", text.encode()),
+        ):
+            _write(directory / name, data)
+        return cls.open(directory)
+
     def address(self, port: int) -> NamedAddress:
         """The address to give to people, if the relay listens on `port`."""
         places = (stay.place for stay in _stays(self.config, port))
@@ -116,7 +144,7 @@ class Home(msgspec.Struct, frozen=True):
         Raises StoreDamaged or DiskFull.
         """
         stays = tuple(one for one in _stays(self.config, port) if one.place.tls != "off")
-        file = self.directory / "address.signed"
+        file = self.path / "address.signed"
         issued = int(now)
         try:
             before = decode_address(file.read_bytes(), StoreDamaged)
@@ -144,10 +172,10 @@ class Home(msgspec.Struct, frozen=True):
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         # Tickets would link a client's connections, over whatever addresses they come.
         context.num_tickets = 0
-        certificate, key = self.directory / "certificate.pem", self.directory / "identity.pem"
+        certificate, key = self.path / "certificate.pem", self.path / "identity.pem"
         if self.config.tls == "web":
-            certificate = self.directory / self.config.certificate
-            key = self.directory / self.config.private_key
+            certificate = self.path / self.config.certificate
+            key = self.path / self.config.private_key
         try:
             context.load_cert_chain(certificate, key)
         except OSError as error:  # ssl.SSLError is one
@@ -155,18 +183,18 @@ class Home(msgspec.Struct, frozen=True):
         return context
 
 
-def read_notice(directory: Path) -> Notice | None:
+def read_notice(directory: Path) -> MoveNotice | None:
     """The move that the relay in a directory has announced. Raises StoreDamaged."""
     file = directory / "notice.json"
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Notice)
+        return msgspec.json.decode(file.read_bytes(), type=MoveNotice)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:
         raise StoreDamaged(f"{file}: {type(error).__name__}") from None
 
 
-def write_notice(directory: Path, notice: Notice | None) -> None:
+def write_notice(directory: Path, notice: MoveNotice | None) -> None:
     """Announce a move, or take the announcement back. Clients are told from now on. Raises
     DiskFull."""
     file = directory / "notice.json"
@@ -228,34 +256,6 @@ class SealingKeys:
         except OSError as error:
             raise DiskFull(f"{self._file}: {error.strerror}") from None
         self._keys = keys
-
-
-def init(directory: Path, settings: RelayConfig) -> Home:
-    """A new relay in a directory. Raises ProfileExists if there is one."""
-    # Before anything is written: the rules of `open` and of the file format.
-    text = config.template(settings)
-    config.parse(text, RelayConfig)
-    _check_places(settings)
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if any(directory.iterdir()):
-        raise ProfileExists(str(directory))
-    directory.chmod(0o700)  # it may have been there before
-    identity = Ed25519PrivateKey.generate()
-    pem = identity.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    for name, data in (
-        ("identity.pem", pem),
-        ("certificate.pem", _certificate(identity)),
-        ("bucket.key", secrets.token_bytes(SECRET_BYTES)),
-        ("access.code", secrets.token_bytes(SECRET_BYTES)),
-        # Last: it is what makes the directory a relay's.
-        ("relay.toml", text.encode()),
-    ):
-        _write(directory / name, data)
-    return Home.open(directory)
 
 
 @contextmanager
