@@ -11,7 +11,9 @@ their own deeds have put them.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import functools
 import hashlib
 import random
 from collections import Counter
@@ -116,6 +118,7 @@ class _Knowledge:
             for row in person.db.execute(f'SELECT * FROM "{table}" LIMIT 200').fetchall():  # noqa: S608  # names of our own tables
                 for value in row:
                     self._learn(value)
+        self.ints.sort()
 
     def _learn(self, value: object) -> None:
         if isinstance(value, bytes):
@@ -138,10 +141,14 @@ class _Knowledge:
 
     def number(self, low: int, high: int) -> int:
         rng = self._rng
-        fitting = [n for n in (*self.ints, low, high) if low <= n <= high]
-        return rng.choice(fitting) if rng.random() < 0.8 else rng.randint(low, high)
+        if rng.random() >= 0.8:
+            return rng.randint(low, high)
+        first, end = bisect.bisect_left(self.ints, low), bisect.bisect_right(self.ints, high)
+        chosen = rng.randrange(first - 2, end)
+        return (low, high)[chosen - first + 2] if chosen < first else self.ints[chosen]
 
 
+@functools.cache
 def _records() -> list[type[codec.Record]]:
     """Every record that members say to each other."""
     found = (one for one in vars(messages).values() if isinstance(one, type))
@@ -229,6 +236,7 @@ class _Inventor:
                 return None
 
 
+@functools.cache
 def _fields(kind: type[codec.Record]) -> Sequence[inspect.Field]:
     info = inspect.type_info(kind)
     if not isinstance(info, inspect.StructType):
@@ -374,8 +382,13 @@ class _Mallory:
         """Junk of a member in the epoch drop: pieces of Commits and messages that never end."""
         talk, rng = self._talk, self._rng
         kind = rng.choice([COMMIT_FRAGMENT, MESSAGE_FRAGMENT, HELD_FRAGMENT])
+        makers: list[Callable[[], bytes]] = [
+            *(functools.partial(bytes, commit) for commit in self._commits),
+            functools.partial(rng.randbytes, 64),
+            functools.partial(self._inventor().payload, None),
+        ]
         for _ in range(FLOOD):
-            data = rng.choice([*self._commits, rng.randbytes(64), self._inventor().payload(None)])
+            data = rng.choice(makers)()
             group = talk.roster.group(self.gid)
             talk.epochs.append_to_epoch(self._unit, self.gid, group, kind, data or b"x")
 
