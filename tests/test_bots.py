@@ -148,6 +148,7 @@ async def test_a_handler_that_fails_is_tried_again_and_then_given_up(world: Worl
         *((number, False) for number in range(3, 99, 8)),
     ],
 )
+@pytest.mark.long
 async def test_a_bot_that_dies_at_any_statement_answers_once(
     world: World, step: int, *, is_coarse: bool
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
+import pytest
+
 from amanat.client.branches import (
     LATE_MS,
     MAX_SIBLINGS,
@@ -110,6 +112,7 @@ async def split(
     return Split(gid, epoch, people, commits, world.now())
 
 
+@pytest.mark.long
 async def test_more_than_half_of_those_on_both_sides_decide(world: World) -> None:
     parted = await split(world, "alice", "bob", "carol", "dave")
     assert parted.is_lost("bob") is None
@@ -146,6 +149,7 @@ async def test_nobody_votes_for_another_and_nobody_who_was_not_there(world: Worl
     ]
 
 
+@pytest.mark.long
 async def test_where_nobody_else_says_anything_the_lower_leaf_has_it_after_an_hour(
     world: World,
 ) -> None:
@@ -225,6 +229,7 @@ async def test_memory_of_one_epoch_has_a_bound(world: World) -> None:
     assert len(parted.branches.votes(parted.gid, parted.epoch)) == 1 + MAX_VOTES_EACH
 
 
+@pytest.mark.long
 async def test_whatever_is_said_both_sides_draw_one_conclusion(world: World) -> None:
     parted = await split(world, "alice", "bob", "carol", "dave", "emil")
     sides = {"a": "alice", "b": "bob"}

@@ -95,6 +95,7 @@ async def test_every_word_arrives_no_matter_who_renews_their_keys_and_when(
         agree_on_chains(people)
 
 
+@pytest.mark.long
 async def test_people_who_come_back_and_people_who_stay_hear_each_other_at_once(
     world: World,
 ) -> None:
@@ -223,6 +224,7 @@ async def test_a_cell_that_comes_to_the_fallback_before_its_reader_knows_is_foun
 # Chains that have ended
 
 
+@pytest.mark.long
 async def test_cells_under_way_when_a_chain_ends_are_read_for_two_weeks(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +255,7 @@ async def test_cells_under_way_when_a_chain_ends_are_read_for_two_weeks(
     agree_on_chains([alice, bob])
 
 
+@pytest.mark.long
 async def test_chains_that_have_ended_are_few(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     gid = alice.gid("bob")

@@ -125,6 +125,7 @@ async def test_texts_said_while_out_of_step_wait_and_are_said_then(world: World)
     assert states(alice, gid) == ["delivered"]
 
 
+@pytest.mark.long
 async def test_a_text_from_before_somebody_came_is_not_said_again_to_them(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
@@ -171,6 +172,7 @@ async def test_a_text_that_is_not_said_again_is_never_shown_as_delivered(
 
 
 @pytest.mark.parametrize("is_restart", [False, True])
+@pytest.mark.long
 async def test_words_that_were_on_their_way_come_after_a_long_time_out_of_step(
     world: World, is_restart: bool
 ) -> None:
@@ -207,6 +209,7 @@ async def test_only_a_peer_who_names_an_envelope_by_its_hash_has_it(world: World
     assert states(alice, gid) == ["delivered"]
 
 
+@pytest.mark.long
 async def test_receipts_of_a_count_that_is_over_say_nothing(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     alice, bob = people[:2]
@@ -237,6 +240,7 @@ async def test_receipts_of_a_count_that_is_over_say_nothing(world: World) -> Non
     assert set(states(alice, gid)) == {"delivered"}
 
 
+@pytest.mark.long
 async def test_a_person_who_missed_that_a_member_counts_anew_still_hears_them(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     alice, _, carol = people
@@ -268,6 +272,7 @@ async def test_a_person_who_missed_that_a_member_counts_anew_still_hears_them(wo
         assert "message-lost" not in person.warnings()
 
 
+@pytest.mark.long
 async def test_a_member_let_in_again_uses_no_number_twice(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     alice, _, carol = people
@@ -310,6 +315,7 @@ def lie(person: Person, where: bytes) -> None:
     talk.saying._acks = claimed  # type: ignore[method-assign]
 
 
+@pytest.mark.long
 async def test_nobody_is_silenced_by_receipts_for_what_they_have_not_said(world: World) -> None:
     people = await world.friends("alice", "bob", "carol", "mallory")
     alice, bob, carol, mallory = people
@@ -329,6 +335,7 @@ async def test_nobody_is_silenced_by_receipts_for_what_they_have_not_said(world:
     assert set(states(alice, gid)) <= {"sent", "delivered"}
 
 
+@pytest.mark.long
 async def test_true_marks_prove_nothing_of_other_envelopes_and_conversations(world: World) -> None:
     people = await world.friends("alice", "bob", "mallory")
     alice, bob, mallory = people
@@ -390,6 +397,7 @@ async def test_label_that_a_relay_says_is_taken_costs_another_label_and_no_word(
     assert not {*alice.warnings(), *bob.warnings()}
 
 
+@pytest.mark.long
 async def test_relay_that_says_so_of_every_label_is_one_that_is_away(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     gid = alice.gid("bob")
@@ -412,6 +420,7 @@ async def test_relay_that_says_so_of_every_label_is_one_that_is_away(world: Worl
     assert not {*alice.warnings(), *bob.warnings()}
 
 
+@pytest.mark.long
 async def test_our_texts_wait_for_a_claim_for_seconds_of_an_hour_at_most(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     second = world.add_relay("DE")
@@ -431,6 +440,7 @@ async def test_our_texts_wait_for_a_claim_for_seconds_of_an_hour_at_most(world: 
     assert carol.texts("alice") == ["hello"]
 
 
+@pytest.mark.long
 async def test_relay_that_says_that_claims_are_taken_stops_nothing(world: World) -> None:
     second = world.add_relay("DE")
     alice, bob = await world.person("alice", relay=second), await world.person("bob")
@@ -451,6 +461,7 @@ async def test_relay_that_says_that_claims_are_taken_stops_nothing(world: World)
     assert not alice.warnings()
 
 
+@pytest.mark.long
 async def test_old_copy_knows_itself_by_claims_that_came_after_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -506,6 +517,7 @@ def taken_by(relay: Relay, drop_id: bytes, whom: str, *, most: int) -> list[int]
 # What others say of a third person
 
 
+@pytest.mark.long
 async def test_nobody_misses_what_only_a_third_person_speaks_of(world: World) -> None:
     people = await world.friends("alice", "bob", "mallory")
     alice, bob, mallory = people
@@ -555,6 +567,7 @@ async def test_a_message_that_was_given_up_and_comes_after_all_is_shown(world: W
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.long
 async def test_whatever_a_member_acknowledges_harms_nobody(world: World, seed: int) -> None:
     rng = random.Random(seed)  # the liar's lots
     people = await world.friends("alice", "bob", "mallory")

@@ -183,6 +183,7 @@ def test_two_people_meet_and_talk(town: Town) -> None:
     assert alice("search", given="absent").out == ""
 
 
+@pytest.mark.long
 def test_messages_are_answered_edited_and_deleted(town: Town) -> None:
     alice, bob = town.friends()
     asked = bob.json("send", "alice", given="when?\nwhere?")["id"]
@@ -207,6 +208,7 @@ def test_messages_are_answered_edited_and_deleted(town: Town) -> None:
     assert "سلام" in bob("read", "--all").out
 
 
+@pytest.mark.long
 def test_an_answer_to_a_text_that_is_not_here_says_so(town: Town) -> None:
     alice, bob = town.friends()
     asked = alice.json("send", "bob", given="when?")["id"]
@@ -252,6 +254,7 @@ def test_verifying(town: Town) -> None:
     assert alice.json("verify", "bob", "--withdraw")["verified"] is False
 
 
+@pytest.mark.long
 def test_a_group_from_its_making_to_its_leaving(town: Town) -> None:
     alice, bob = town.friends()
     made = alice.json("group", "create", "family", "bob")
@@ -335,6 +338,7 @@ def test_a_text_said_out_of_step_is_kept_and_the_person_told(town: Town) -> None
     assert "goes out by itself" in ran.err
 
 
+@pytest.mark.long
 def test_groups_are_offered_accepted_declined_and_left_with_the_person_who_added_us(
     town: Town,
 ) -> None:
@@ -481,6 +485,7 @@ def test_a_text_cannot_look_like_somebody_else_s(town: Town) -> None:
 
 
 @pytest.mark.parametrize("broken", ["full", "closed"])
+@pytest.mark.long
 def test_what_was_done_is_done_whether_it_can_be_shown_or_not(
     town: Town, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:

@@ -34,6 +34,7 @@ async def all_hear_all(world: World, people: Sequence[Person], gid: bytes) -> No
         assert last == {f"said by {each.name} in the end" for each in people}
 
 
+@pytest.mark.long
 async def test_old_copy_of_a_vault_says_nothing_and_comes_back(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     alice, bob, _ = people
@@ -100,6 +101,7 @@ async def test_old_copy_is_noticed_by_what_others_confirm_where_the_relay_has_fo
 
 
 @pytest.mark.parametrize("mine", [0, 1])
+@pytest.mark.long
 async def test_members_shown_different_orders_find_together(world: World, mine: int) -> None:
     people = await world.friends("alice", "bob", "carol")
     alice, bob, carol = people
@@ -169,6 +171,7 @@ async def test_wishes_are_carried_out_after_coming_back(world: World) -> None:
     assert [person.client.chat(gid).view().name for person in people] == ["our family"] * 3
 
 
+@pytest.mark.long
 async def test_junk_in_the_epoch_drop_keeps_nobody_out(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     alice, bob, carol = people

@@ -85,6 +85,7 @@ async def test_member_away_misses_nothing_a_new_member_says(world: World) -> Non
     assert bob.texts("family") == ["hello bob"]
 
 
+@pytest.mark.long
 async def test_new_member_who_joins_while_others_talk_misses_nothing(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
@@ -103,6 +104,7 @@ async def test_new_member_who_joins_while_others_talk_misses_nothing(world: Worl
     assert not carol.warnings()
 
 
+@pytest.mark.long
 async def test_text_written_many_epochs_ago_arrives(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob, carol)

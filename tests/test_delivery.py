@@ -64,6 +64,7 @@ def present(world: World, bob: Person, cells: list[bytes], *, instead_of: int) -
         pytest.param(WINDOW, id="many"),
     ],
 )
+@pytest.mark.long
 async def test_cells_in_any_order_within_the_window_arrive_in_the_senders_order(
     world: World, count: int
 ) -> None:
@@ -87,6 +88,7 @@ async def test_windows_live_on_in_the_vault(world: World) -> None:
     assert bob.texts("alice") == [f"text {number}" for number in range(60)]
 
 
+@pytest.mark.long
 async def test_as_many_as_the_window_may_be_lost_in_a_row(world: World) -> None:
     alice, bob, cells = await written_while_away(world, WINDOW + 1)
     kept = cells[WINDOW - 1 :]
@@ -99,6 +101,7 @@ async def test_as_many_as_the_window_may_be_lost_in_a_row(world: World) -> None:
     assert bob.texts("alice")[-1] == "goes on"
 
 
+@pytest.mark.long
 async def test_beyond_the_window_a_chain_waits_and_takes_nothing_wrong(world: World) -> None:
     _, bob, cells = await written_while_away(world, WINDOW + 2)
     assert len(cells) == WINDOW + 2
@@ -270,6 +273,7 @@ async def test_chains_end_with_a_membership_and_begin_anew_with_the_next(world: 
 # Junk by those who know the drop
 
 
+@pytest.mark.long
 async def test_junk_in_an_epoch_drop_is_passed_over_alike(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)

@@ -471,6 +471,7 @@ async def test_clock_set_back_puts_off_no_new_keys(world: World) -> None:
     assert due_at <= world.now() + 2 * entering.REFRESH_MS[1]
 
 
+@pytest.mark.long
 async def test_a_peer_who_speaks_and_never_hears_us_is_noticed(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     await after_a_while(world)
@@ -484,6 +485,7 @@ async def test_a_peer_who_speaks_and_never_hears_us_is_noticed(world: World) -> 
     assert "are you there? 2" in alice.texts("bob")
 
 
+@pytest.mark.long
 async def test_a_peer_who_wrote_while_we_were_away_is_not_taken_for_deaf(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     await after_a_while(world)
@@ -505,6 +507,7 @@ async def test_a_peer_who_wrote_while_we_were_away_is_not_taken_for_deaf(world: 
     assert not {*alice.warnings(), *bob.warnings()} & {RelayDoubted.code, MessageLost.code}
 
 
+@pytest.mark.long
 async def test_a_later_member_is_not_taken_for_deaf_to_earlier_texts(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     await bob.sleep()
@@ -520,6 +523,7 @@ async def test_a_later_member_is_not_taken_for_deaf_to_earlier_texts(world: Worl
     assert RelayDoubted.code not in alice.warnings()
 
 
+@pytest.mark.long
 async def test_text_that_comes_when_its_epoch_is_long_over_is_read_and_nobody_is_warned(
     world: World,
 ) -> None:

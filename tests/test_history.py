@@ -713,6 +713,7 @@ async def test_greeting_can_be_answered(world: World) -> None:
     assert [m.reactions for m in messages(bob, "alice")] == [{"alice": "👋"}]
 
 
+@pytest.mark.long
 async def test_texts_disappear_everywhere(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     gid = alice.gid("bob")
@@ -768,6 +769,7 @@ async def test_the_timer_of_a_group_is_set_by_people_who_may_rename_it(world: Wo
         assert person.warnings() == ["not-admin"]
 
 
+@pytest.mark.long
 async def test_blocked_person_cannot_tell(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob, carol)
@@ -803,6 +805,7 @@ async def test_blocked_person_cannot_tell(world: World) -> None:
     assert bob.texts("alice") == ["before", "unheard", "after", "hello again"]
 
 
+@pytest.mark.long
 async def test_blocked_person_gets_nothing_again_and_is_asked_for_nothing(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     await world.pass_time(200)

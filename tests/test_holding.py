@@ -154,6 +154,7 @@ async def test_two_who_are_strict_both_hold(world: World) -> None:
         assert (view.outbound, view.held_by) == (HOLD, [other])
 
 
+@pytest.mark.long
 async def test_in_a_group_of_three_regions_one_copy_at_home_serves_all(world: World) -> None:
     place, alice, bob, carol, dave = await town(world)
     alice.client.home.set_outbound(HOLD)
@@ -235,6 +236,7 @@ async def test_a_fallback_elsewhere_is_elsewhere(world: World) -> None:
     assert alice.client.chat(alice.gid("bob")).view().outbound == HOLD
 
 
+@pytest.mark.long
 async def test_a_word_kept_from_its_reader_is_held_when_it_is_said_again(world: World) -> None:
     place, alice, bob, _, _ = await town(world)
     alice.client.home.set_outbound(HOLD)
@@ -248,6 +250,7 @@ async def test_a_word_kept_from_its_reader_is_held_when_it_is_said_again(world: 
     assert place.rests() == {"IR": 2}
 
 
+@pytest.mark.long
 async def test_a_word_waits_while_the_home_it_rests_at_is_away(world: World) -> None:
     place, alice, bob, _, _ = await town(world)
     await hold_for_who_sleeps(world, alice, bob)
@@ -285,6 +288,7 @@ async def test_words_that_were_read_before_their_notices_came_are_found(world: W
     assert not any(person.warnings() for person in (alice, bob))
 
 
+@pytest.mark.long
 async def test_nothing_is_fetched_from_a_blocked_contact(world: World) -> None:
     _, alice, bob, _, _ = await town(world)
     alice.client.home.set_outbound(HOLD)
@@ -302,6 +306,7 @@ async def test_nothing_is_fetched_from_a_blocked_contact(world: World) -> None:
     assert "second" in bob.texts("alice")
 
 
+@pytest.mark.long
 async def test_a_contact_who_names_many_drops_is_not_read_at_once(world: World) -> None:
     _, alice, bob, _, _ = await town(world)
     gid, relay = alice.gid("bob"), world.relay.address.key
@@ -324,6 +329,7 @@ async def test_a_contact_who_names_many_drops_is_not_read_at_once(world: World) 
     assert bob.texts("alice") == ["and this one is there"]
 
 
+@pytest.mark.long
 async def test_a_client_that_has_caught_up_has_fetched_all_it_can(world: World) -> None:
     _, alice, bob, _, _ = await town(world)
     alice.client.home.set_outbound(HOLD)
@@ -348,6 +354,7 @@ async def test_a_client_that_has_caught_up_has_fetched_all_it_can(world: World) 
     assert bob.texts("alice") == ["fetch me", "and me"]
 
 
+@pytest.mark.long
 async def test_words_that_a_dead_home_held_are_held_by_the_next(world: World) -> None:
     place, alice, bob, carol, _ = await town(world)
     await hold_for_who_sleeps(world, alice, bob)
@@ -453,6 +460,7 @@ async def test_held_words_in_bad_weather_between_deaths(world: World, seed: int)
     assert place.people == people
 
 
+@pytest.mark.long
 async def test_covered_a_held_word_takes_two_places_of_the_grid(world: World) -> None:
     alice, bob = await of_three_operators(world)
     alice.client.home.set_outbound(HOLD)

@@ -180,6 +180,7 @@ async def test_a_hop_goes_to_its_list_and_nowhere_else(
 
 
 @in_loop
+@pytest.mark.long
 async def test_a_hop_takes_a_place_from_the_relay_alone(tmp_path: Path) -> None:
     with RelayProcess(tmp_path / "home", tls="pinned") as home:
         (there,) = home.address.places
@@ -551,6 +552,7 @@ async def test_a_hop_hands_on_in_an_order_drawn_by_lot(monkeypatch: pytest.Monke
     assert sorted(handed) == sent
 
 
+@pytest.mark.long
 def test_a_relay_that_drains_carries_out_what_waits_for_the_round(tmp_path: Path) -> None:
     async def drain() -> None:
         with RelayProcess(tmp_path / "relay") as running:

@@ -374,6 +374,7 @@ async def test_invite_is_withdrawn_for_the_next_process_too(world: World) -> Non
     assert alice.client.contacts() == []
 
 
+@pytest.mark.long
 async def test_knock_on_an_invite_that_has_expired_is_not_answered_and_its_maker_is_told(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -416,6 +417,7 @@ async def test_invite_lives_no_longer_than_is_allowed_and_only_so_many_are_open(
     alice.client.invite()  # one has expired
 
 
+@pytest.mark.long
 async def test_knocker_who_is_not_answered_may_knock_again_and_is_met_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

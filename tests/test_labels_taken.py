@@ -150,6 +150,7 @@ async def test_held_word_whose_label_is_said_to_be_taken_is_held_anew_and_told(
     assert not bob.warnings()
 
 
+@pytest.mark.long
 async def test_relay_that_says_so_of_every_label_is_told_and_loses_no_word(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     gid = await world.group("family", alice, bob)
@@ -195,6 +196,7 @@ async def test_a_newcomer_cannot_keep_others_out_by_what_they_put_into_the_file(
     assert not {*bob.warnings(), *carol.warnings()}
 
 
+@pytest.mark.long
 async def test_file_whose_label_is_said_to_be_taken_is_told_and_not_sent_all_the_time(
     world: World,
 ) -> None:

@@ -151,6 +151,7 @@ def package_of(liar: Person, stranger: Person, gid: bytes) -> bytes:
     return package
 
 
+@pytest.mark.long
 async def test_a_member_s_help_puts_nobody_into_office_and_an_honest_one_s_ends_the_trouble(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +285,7 @@ async def test_help_that_does_not_hold_changes_nothing(world: World) -> None:
     await all_hear_all(world, people, gid)
 
 
+@pytest.mark.long
 async def test_a_member_merely_told_that_the_group_went_on_goes_on_by_the_drop_alone(
     world: World,
 ) -> None:
@@ -301,6 +303,7 @@ async def test_a_member_merely_told_that_the_group_went_on_goes_on_by_the_drop_a
     await all_hear_all(world, people, gid)
 
 
+@pytest.mark.long
 async def test_a_commit_that_is_handed_over_does_not_overtake_what_is_in_the_drop(
     world: World,
 ) -> None:
@@ -380,6 +383,7 @@ async def test_votes_of_one_liar_move_nobody(world: World) -> None:
     agree([alice, bob], gid)
 
 
+@pytest.mark.long
 async def test_after_a_long_absence_an_admin_vouches_and_the_person_is_told(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -407,6 +411,7 @@ async def test_after_a_long_absence_an_admin_vouches_and_the_person_is_told(
     await all_hear_all(world, [*people, dave], gid)
 
 
+@pytest.mark.long
 async def test_where_nobody_vouches_the_person_looks_and_decides(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -474,6 +479,7 @@ async def test_an_admin_who_was_put_down_vouches_for_nothing_while_others_can_be
     await all_hear_all(world, [alice, bob], gid)
 
 
+@pytest.mark.long
 async def test_an_admin_who_was_put_down_is_not_believed_about_what_others_could_show(
     world: World,
 ) -> None:
@@ -511,6 +517,7 @@ async def test_a_lineage_reaches_back_so_far_and_no_more_is_kept(
     assert talk.lineages.at(gid, 0) is None
 
 
+@pytest.mark.long
 async def test_an_old_message_in_the_drop_of_an_epoch_stops_nobody(world: World) -> None:
     people = alice, _, mallory = await world.friends("alice", "bob", "mallory")
     gid = await world.group("g", *people)
@@ -584,6 +591,7 @@ async def test_what_members_are_asked_to_say_they_say_once(world: World) -> None
     assert not any(person.warnings() for person in people)
 
 
+@pytest.mark.long
 async def test_relay_that_hides_a_commit_from_a_member_holds_them_up_for_minutes(
     world: World,
 ) -> None:
@@ -606,6 +614,7 @@ async def test_relay_that_hides_a_commit_from_a_member_holds_them_up_for_minutes
     await all_hear_all(world, people, gid)
 
 
+@pytest.mark.long
 async def test_two_who_hear_nothing_of_each_other_find_together(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -664,6 +673,7 @@ async def test_a_commit_that_nobody_can_apply_is_outrun(world: World) -> None:
     assert not any(person.warnings() for person in people)
 
 
+@pytest.mark.long
 async def test_what_was_gone_on_by_while_the_relay_was_away_gives_way_to_its_drop(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

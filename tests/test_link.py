@@ -125,6 +125,7 @@ async def test_all_ip_addresses_of_a_place_are_tried(relay: RelayProcess) -> Non
 
 
 @in_loop
+@pytest.mark.long
 async def test_a_relay_is_found_by_what_it_prints_for_any_host_it_takes(tmp_path: Path) -> None:
     for number, host in enumerate(("::1", "[::1]", "LocalHost")):
         with RelayProcess(tmp_path / f"{number}", tls="pinned", host=host) as running:

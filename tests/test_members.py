@@ -111,6 +111,7 @@ async def test_gap_that_grows_too_long_is_told_as_lost(
     assert MessageLost.code in alice.warnings()
 
 
+@pytest.mark.long
 async def test_asking_for_more_gets_no_more_than_is_allowed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +182,7 @@ async def test_welcomes_that_never_come_are_bounded(
     assert alice.texts("bob") == ["nothing came of it"]
 
 
+@pytest.mark.long
 async def test_messages_of_epochs_that_never_come_are_bounded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -708,6 +708,7 @@ def test_threads_may_share_an_engine(trio: list[Client]) -> None:
             continue
 
 
+@pytest.mark.long
 def test_a_message_writes_little_in_a_large_group() -> None:
     alice, *others = (Client(f"member {i}") for i in range(20))
     strangers = [Client("stranger").key_package(mls.CLASSICAL_SUITE) for _ in range(180)]

@@ -140,6 +140,7 @@ async def create(peer: Peer, relay: RelayProcess, drop: Drop) -> wire.Reply:
 
 
 @in_loop
+@pytest.mark.long
 async def test_all_drops_move_and_nothing_is_left(tmp_path: Path) -> None:
     rng = random.Random(1)
     with Two(tmp_path) as two:
@@ -557,6 +558,7 @@ async def test_cells_that_ended_at_the_source_meanwhile_end_at_the_destination(
 
 
 @in_loop
+@pytest.mark.long
 async def test_keys_of_a_crash_open_nothing_that_comes_later(tmp_path: Path) -> None:
     rng = random.Random(9)
     with Two(tmp_path) as two:
@@ -634,6 +636,7 @@ async def scene_of(two: Two, peer: Peer, step: moving.Step) -> Any:  # noqa: ANN
 
 
 @in_loop
+@pytest.mark.long
 async def test_a_move_is_undone_while_nothing_has_gone(tmp_path: Path) -> None:
     rng = random.Random(7)
     with Two(tmp_path) as two:
@@ -658,6 +661,7 @@ async def test_a_move_is_undone_while_nothing_has_gone(tmp_path: Path) -> None:
 
 
 @in_loop
+@pytest.mark.long
 async def test_drops_move_on_and_back_again(tmp_path: Path) -> None:
     rng = random.Random(8)
     with Two(tmp_path) as two:
@@ -686,6 +690,7 @@ async def test_drops_move_on_and_back_again(tmp_path: Path) -> None:
 
 
 @in_loop
+@pytest.mark.long
 async def test_nothing_moves_before_its_day_and_people_are_told(tmp_path: Path) -> None:
     with Two(tmp_path) as two:
         announced = await two.announce(3)

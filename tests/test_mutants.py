@@ -75,6 +75,7 @@ def test_bug_without_one_place_is_refused(tmp_path: Path, old: str) -> None:
         is_caught(copy, mutant)
 
 
+@pytest.mark.long
 def test_tests_that_fail_without_any_bug_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

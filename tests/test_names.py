@@ -70,6 +70,7 @@ def test_what_people_are_called_is_a_name(text: str) -> None:
 
 
 @given(st.text(max_size=MAX_NAME_CHARS + 1))
+@pytest.mark.long
 def test_every_name_we_accept_others_accept_too(text: str) -> None:
     try:
         assert is_a_name(check_name(text))

@@ -205,6 +205,7 @@ def kept_of(person: Person) -> list[tuple[object, ...]]:
     return rows
 
 
+@pytest.mark.long
 async def test_member_who_floods_the_drop_is_removed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +232,7 @@ async def test_member_who_floods_the_drop_is_removed(
     assert mallory.client.chat(gid).view().state == "removed"
 
 
+@pytest.mark.long
 async def test_nothing_that_a_member_says_stops_others_from_reading_on(world: World) -> None:
     """A Commit of an epoch that is over, as a message: all were stuck before it for good."""
     alice, bob, carol, mallory = people = await world.friends("alice", "bob", "carol", "mallory")
@@ -252,6 +254,7 @@ async def test_nothing_that_a_member_says_stops_others_from_reading_on(world: Wo
 
 
 @pytest.mark.parametrize("who", ["stranger", "in another's name", "of the epoch before"])
+@pytest.mark.long
 async def test_nothing_is_kept_of_a_writer_who_knows_the_drop_and_is_not_in_the_epoch(
     world: World, monkeypatch: pytest.MonkeyPatch, who: str
 ) -> None:
@@ -285,6 +288,7 @@ async def test_nothing_is_kept_of_a_writer_who_knows_the_drop_and_is_not_in_the_
 
 
 @pytest.mark.usefixtures("small_room")
+@pytest.mark.long
 async def test_a_member_comes_back_through_a_flood(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,6 +342,7 @@ async def test_a_commit_counts_no_matter_who_has_put_it_into_the_drop(world: Wor
     assert not any(person.warnings() for person in people)
 
 
+@pytest.mark.long
 async def test_relay_is_not_accused_where_a_copy_of_our_keys_has_taken_our_room(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -196,6 +196,7 @@ def invite_to(relay: RelayAddress) -> Invite:
 
 
 @in_loop
+@pytest.mark.long
 async def test_no_invite_has_us_call_on_our_own_machine_or_network(tmp_path: Path) -> None:
     called = []
 
@@ -320,6 +321,7 @@ async def test_a_place_that_is_to_come_is_learned_and_used_when_the_old_one_is_g
     assert not alice.client.status().away
 
 
+@pytest.mark.long
 async def test_a_person_who_gets_the_new_place_of_their_relay_gets_everybody_back(
     world: World,
 ) -> None:
@@ -646,6 +648,7 @@ async def test_a_hop_that_was_made_to_forget_is_told_again(world: World) -> None
     assert second.known[first.address.key] == first.address
 
 
+@pytest.mark.long
 async def test_a_relay_that_is_elsewhere_all_the_time_does_not_have_us_write_all_the_time(
     world: World,
 ) -> None:

@@ -162,6 +162,7 @@ def test_times_are_the_trace_s_by_the_order_of_the_server_s_clock(load: Load) ->
 # Loading
 
 
+@pytest.mark.long
 def test_load_is_cut_to_the_first_messages_and_says_nothing_in_plain() -> None:
     load, texts = real.first_messages(read_said(None, "edges"), people=64, days=30, messages=1_200)
     assert len(load.payloads) == len(load.sample.at) == len(texts) == 1_200

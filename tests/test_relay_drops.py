@@ -761,7 +761,7 @@ class History(RuleBasedStateMachine):
             Fused.fuse = fuse
 
 
-TestHistory = History.TestCase
+TestHistory = pytest.mark.long(History.TestCase)
 TestHistory.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
 
 
@@ -836,6 +836,7 @@ def test_dying_at_any_statement_of_an_end_agrees_with_the_ledger(
 
 
 @pytest.mark.parametrize("is_after", [False, True])
+@pytest.mark.long
 def test_dying_at_any_statement_of_a_sealing_signs_nothing_that_contradicts(
     history: History, is_after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

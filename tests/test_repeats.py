@@ -60,6 +60,7 @@ def kept(person: Person) -> int:
 @pytest.mark.usefixtures("slow")
 @pytest.mark.parametrize("what", ["the knock", "the answer"])
 @pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.long
 async def test_first_words_that_a_relay_forgets_are_appended_again(
     world: World, what: str, is_restarted: bool
 ) -> None:
@@ -94,6 +95,7 @@ async def test_first_words_that_a_relay_forgets_are_appended_again(
 
 @pytest.mark.usefixtures("slow")
 @pytest.mark.parametrize("what", ["a piece", "the whole file"])
+@pytest.mark.long
 async def test_piece_of_a_welcome_that_a_relay_forgets_is_appended_again(
     world: World, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -130,6 +132,7 @@ async def test_piece_of_a_welcome_that_a_relay_forgets_is_appended_again(
 
 
 @pytest.mark.usefixtures("slow")
+@pytest.mark.long
 async def test_nothing_is_appended_again_once_all_have_come(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     await world.group("family", alice, bob, carol)
@@ -170,6 +173,7 @@ async def test_a_file_that_is_whole_is_not_sent_again_to_people_who_are_away(
     assert [c.name for c in bob.client.conversations() if not c.is_direct] == ["family"]
 
 
+@pytest.mark.long
 async def test_a_knock_is_sent_so_often_for_a_person_who_never_comes_and_then_no_longer(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

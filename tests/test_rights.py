@@ -513,6 +513,7 @@ def oracle(case: Case) -> bool:
 
 @settings(max_examples=400, deadline=None)
 @given(case=cases())
+@pytest.mark.long
 def test_judge_says_what_the_rules_say_of_any_commit(case: Case) -> None:
     people = [CAST[i].again(leaf_index=leaf) for i, leaf in sorted(case.members.items())]
     by = CAST[case.by]

@@ -44,6 +44,7 @@ async def test_two_relays_of_different_operators_are_asked_through_each_other(wo
     assert "not who" in status.means
 
 
+@pytest.mark.long
 async def test_groups_invites_and_files_go_through_a_hop_in_a_storm(world: World) -> None:
     alice, bob = await pair(world)
     carol = await world.person(
@@ -196,6 +197,7 @@ async def test_hop_cannot_make_a_client_give_up_a_message(
     assert not {"copied-vault", "label-taken"} & {*alice.warnings()}
 
 
+@pytest.mark.long
 async def test_hop_that_swaps_answers_is_believed_in_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,6 +265,7 @@ async def test_relay_that_becomes_a_hop_is_used_from_the_next_start_on(world: Wo
     assert world.network.seen == []
 
 
+@pytest.mark.long
 async def test_what_a_relay_sees_of_a_return_is_a_multiple(world: World) -> None:
     alice, bob = await pair(world)
     await bob.sleep()
@@ -312,6 +315,7 @@ async def covered(world: World, *, period_s: int = 60) -> tuple[Person, Person]:
 
 
 @pytest.mark.parametrize("period_s", PERIODS_S)
+@pytest.mark.long
 async def test_covered_one_cell_leaves_in_each_period_whatever_is_said(
     world: World, period_s: int
 ) -> None:
@@ -371,6 +375,7 @@ async def test_covered_a_long_text_and_a_group_still_arrive(world: World) -> Non
     assert world.network.seen == []
 
 
+@pytest.mark.long
 async def test_covered_nothing_leaves_another_way_while_the_hop_is_away(world: World) -> None:
     alice, bob = await covered(world)
     _, second = (relay.address for relay in list(world.network.relays.values())[:2])
@@ -418,6 +423,7 @@ async def test_covered_without_a_hop_any_more_waits_and_says_why(world: World) -
     assert bob.texts("alice") == ["not like this"]
 
 
+@pytest.mark.long
 async def test_covered_words_go_before_receipts(world: World) -> None:
     alice, bob = await covered(world)
     for number in range(6):

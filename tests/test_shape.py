@@ -75,6 +75,7 @@ def module_of(path: Path) -> str:
 NAMES = {module_of(path) for path in MODULES}
 
 
+@pytest.mark.long
 def test_no_modules_import_each_other() -> None:
     graph = {module_of(path): set(imports_of(path)) & NAMES for path in MODULES}
     assert "amanat.client.rules.outbox" in graph["amanat.client.rules.chains"]

@@ -140,6 +140,7 @@ def changed(proof: list[bytes], chance: random.Random) -> list[list[bytes]]:
     return [one for one in found if one != proof]
 
 
+@pytest.mark.long
 def test_no_other_proof_of_inclusion_is_taken() -> None:
     chance = random.Random(1)
     for size in [*range(1, 20), 64, 100]:
@@ -154,6 +155,7 @@ def test_no_other_proof_of_inclusion_is_taken() -> None:
             assert not tlog.is_included(leaf, index, size, mth([*d, b"x"]), proof)
 
 
+@pytest.mark.long
 def test_no_other_log_is_taken_for_a_longer_one() -> None:
     chance = random.Random(2)
     for new in [*range(1, 20), 64, 70]:
@@ -251,6 +253,7 @@ def test_the_tiles_of_a_size_are_those_of_the_standard() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 255, 256, 257, 1000, 66_000])
+@pytest.mark.long
 def test_roots_and_proofs_follow_from_tiles(size: int) -> None:
     d = entries(size)
     by_tile = tiles(d)

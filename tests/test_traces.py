@@ -163,6 +163,7 @@ def test_argument_out_of_range_is_refused(
 
 
 @pytest.mark.parametrize("form", ["edges", "irc"])
+@pytest.mark.long
 def test_any_bytes_are_a_trace_or_refused(tmp_path: Path, form: str) -> None:
     rng = random.Random(form)
     pieces = [b"a b 1\n", b"[00:01] <ann> x\n", b"[", b"<b> ", b"\x00", b"\xff", b" ", b"\n", b"7"]

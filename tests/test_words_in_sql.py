@@ -55,12 +55,14 @@ def test_statements_that_name_several_states_mean_what_the_states_say() -> None:
         assert len(words) == 1 or set(words) in (members, readers)
 
 
+@pytest.mark.long
 def test_statements_know_only_wishes_that_exist() -> None:
     found = compared("kind", table="intent")
     assert {word for words in found for word in words} <= set(Wish)
     assert len(found) > 4
 
 
+@pytest.mark.long
 def test_statements_know_only_purposes_that_exist() -> None:
     found = [*compared("purpose"), *compared("kind", table="repeat")]
     assert {word for words in found for word in words} <= set(Purpose)

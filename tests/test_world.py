@@ -174,6 +174,7 @@ async def test_all_agree_and_nothing_is_lost_or_doubled(world: World, seed: int)
         await history.round(25)
 
 
+@pytest.mark.long
 async def test_member_away_for_many_epochs_catches_up(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("book club", alice, bob, carol)
