@@ -9,12 +9,13 @@ RUST := $(shell find rust/src -name '*.rs' 2>/dev/null) rust/Cargo.toml rust/Car
 RUST_ENV = PYO3_PYTHON=$(CURDIR)/$(BIN)/python \
 	LD_LIBRARY_PATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')
 
-.PHONY: help build system demo quick test check fmt mutants soak bench bench-peers bench-stored real clean
+.PHONY: help build system demo quick test cover check fmt mutants soak bench bench-peers bench-stored real clean
 help:
 	@echo "make build   set up .venv and compile the MLS binding"
 	@echo "make demo    a real network of people talks through a relay on this machine"
 	@echo "make quick   the tests of the inner loop: no processes, and none of more than half a second"
 	@echo "make test    all tests"
+	@echo "make cover   which branches of the rules no test takes, with every test that needs no process"
 	@echo "make check   formatting, lint, types, imports: what to run before a commit"
 	@echo "make fmt     format everything"
 	@echo "make mutants plant bugs in a copy: each must be caught by a test"
@@ -51,6 +52,9 @@ test: build system
 
 quick: build
 	$(BIN)/pytest --quiet --numprocesses auto --dist worksteal -m "not e2e and not long"
+
+cover: build
+	$(BIN)/pytest --quiet --numprocesses auto --dist worksteal -m "not e2e" --cov --cov-report=term
 
 check: build
 	$(BIN)/ruff format --check
