@@ -1,1 +1,1 @@
-"""The SDK: what programs use a client by."""
+"""The SDK: the interface by which programs use a client."""

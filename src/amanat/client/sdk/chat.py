@@ -41,36 +41,37 @@ class Chat:
     # What is said
 
     def send(self, text: str, *, reply_to: str = "") -> int:
-        """Say a text in a conversation; its row. It leaves as soon as a relay can be reached.
+        """Say a text in the conversation; returns its row. It leaves as soon as a relay can be
+        reached.
 
-        `reply_to` is the id of what it answers; as everywhere, its first digits are enough where no
-        other begins with them. Raises NotAMember, MessageTooLarge, Blocked, IdentityChanged,
-        UnknownMessage or AmbiguousName.
+        `reply_to` is the id of the text that it answers. As with every id, its first digits suffice
+        if no other id begins with them. Raises NotAMember, MessageTooLarge, Blocked,
+        IdentityChanged, UnknownMessage or AmbiguousName.
         """
         return self._writing.send(self.gid, text, reply_to=reply_to)
 
     def edit(self, message: str, text: str) -> None:
-        """Give a text of ours other words. Raises like `send`, and NotYours."""
+        """Replace the words of a text of ours. Raises like `send`, and NotYours."""
         self._writing.edit(self.gid, message, text)
 
     def react(self, message: str, emoji: str) -> None:
-        """React to a text, instead of how we did before; an empty `emoji` takes that back.
+        """React to a text, in place of our earlier reaction; an empty `emoji` takes that back.
 
         Raises BadArgument, and like `send`.
         """
         self._writing.react(self.gid, message, emoji)
 
     def delete(self, messages: Sequence[str], *, for_everyone: bool = True) -> None:
-        """Delete own texts for everyone, or any from this vault alone.
+        """Delete our own texts for everyone, or any texts from this vault alone.
 
-        Others may have read and copied them. Raises like `send`, and NotYours; nothing is deleted
-        then.
+        Others may have read and copied them. Raises like `send`, and NotYours, and then deletes
+        nothing.
         """
         self._writing.delete(self.gid, messages, for_everyone=for_everyone)
 
     def set_timer(self, seconds: int) -> None:
-        """Have what is said from now on disappear: this long after it was sent or read, at the
-        latest UNREAD_MS later. 0: it stays.
+        """Let texts from now on disappear this long after they were sent or read, at the latest
+        UNREAD_MS later. With 0 they stay.
 
         Raises NotAMember, NotAdmin, Blocked, IdentityChanged or BadArgument.
         """
@@ -80,26 +81,27 @@ class Chat:
     # What it holds
 
     def message(self, message: str) -> Message:
-        """The message of an id, or of its first digits. Raises UnknownMessage or AmbiguousName."""
+        """The message with an id, or with these first digits of one. Raises UnknownMessage or
+        AmbiguousName."""
         row = self._transcript.row(self.gid, self._transcript.find(self.gid, message))
         return self._reading.shown(self.gid, self._transcript.entries(self.gid, [row]))[0]
 
     def message_at(self, row: int) -> Message | None:
-        """The message that an event tells of; None if it is gone."""
+        """The message in the row that an event names; None if it is gone."""
         entry = self._transcript.at(self.gid, row)
         return self._reading.shown(self.gid, [entry])[0] if entry else None
 
     def count(self) -> int:
-        """How many texts a conversation holds."""
+        """The number of texts in the conversation."""
         return self._transcript.total(self.gid)
 
     def rejoinable(self) -> list[UnprovenView]:
-        """The states of a group that is out of step to which contacts help us, where nobody could
-        show us how it came there: the person decides. Raises UnknownConversation."""
+        """The states into which contacts can help us when we are out of step with a group, but
+        which nobody could prove. The person decides. Raises UnknownConversation."""
         known = self._reading.names(self.gid)
 
         def names(people: dict[bytes, str]) -> list[str]:
-            # Nobody has checked what strangers call themselves: their ids stand beside it.
+            # Nobody has checked the names of strangers, so their ids stand beside them.
             return [known.get(i, f"{n} ({vault.fingerprint(i)})") for i, n in people.items()]
 
         return [
@@ -116,7 +118,7 @@ class Chat:
         ]
 
     def wished(self) -> list[bytes]:
-        """The identities asked into a group that no Commit has let in yet."""
+        """The identities that we have added but that no Commit has let in yet."""
         rows = self._read.execute(
             "SELECT data FROM intent WHERE gid = ? AND kind = 'add'", (self.gid,)
         )
@@ -129,12 +131,12 @@ class Chat:
     # How it is shown, in this vault alone
 
     def seen(self, row: int) -> None:
-        """What came to a conversation up to this row was shown to the person, and is read."""
+        """Mark everything that arrived up to this row as shown to the person, and read."""
         self._writing.seen(self.gid, row)
 
     def set_draft(self, text: str, *, reply_to: str = "") -> None:
-        """Keep what the person is writing, in this vault alone; an empty text forgets it.
-        `reply_to` is the id of what it answers.
+        """Keep the text that the person is writing, in this vault alone; an empty text forgets it.
+        `reply_to` is the id of the text that it answers.
 
         Raises UnknownConversation, UnknownMessage or AmbiguousName.
         """
@@ -145,21 +147,21 @@ class Chat:
             unit.events.append(SummaryChanged(self.gid))
 
     def set_pinned(self, *, is_pinned: bool = True) -> None:
-        """Keep a conversation at the top of the list, in this vault alone. Raises
+        """Keep the conversation at the top of the list, in this vault alone. Raises
         UnknownConversation."""
         with self._unit() as unit:
             self._desk.pin(unit, self.gid, is_pinned=is_pinned)
             unit.events.append(SummaryChanged(self.gid))
 
     def set_muted(self, until: int | None) -> None:
-        """Have programs announce nothing of a conversation until then, in Unix milliseconds; None:
-        announce it again. Raises UnknownConversation."""
+        """Let programs announce nothing of the conversation until then, in Unix milliseconds; with
+        None they announce it again. Raises UnknownConversation."""
         with self._unit() as unit:
             self._desk.mute(unit, self.gid, until)
             unit.events.append(SummaryChanged(self.gid))
 
     def set_archived(self, *, is_archived: bool = True) -> None:
-        """Put a conversation away from the list, in this vault alone. Raises
+        """Take the conversation out of the list, in this vault alone. Raises
         UnknownConversation."""
         with self._unit() as unit:
             self._desk.archive(unit, self.gid, is_archived=is_archived)
@@ -168,13 +170,13 @@ class Chat:
     # Its people
 
     def add(self, people: Sequence[str]) -> None:
-        """Ask contacts into a group. Raises NotAMember, NotAdmin, UnknownContact, GroupTooLarge."""
+        """Add contacts to a group. Raises NotAMember, NotAdmin, UnknownContact, GroupTooLarge."""
         identities = [self._reading.contact(person).identity for person in people]
         with self._unit() as unit:
             self._conversations.wishes.add(unit, self.gid, identities)
 
     def remove(self, person: str) -> None:
-        """Put a member out of a group. Raises NotAMember, NotAdmin, UnknownContact."""
+        """Remove a member from a group. Raises NotAMember, NotAdmin, UnknownContact."""
         identity = self._reading.member(self.gid, person)
         with self._unit() as unit:
             self._conversations.wishes.remove(unit, self.gid, identity)
@@ -191,14 +193,14 @@ class Chat:
             self._conversations.wishes.set_admin(unit, self.gid, identity, is_admin=is_admin)
 
     def set_roles(self, roles: dict[str, str]) -> None:
-        """Say who may add, remove and rename in a group: `may_add`, `may_remove`, `may_rename`,
-        each "admins" or "members". Raises NotAMember, NotAdmin or BadArgument."""
+        """Set the people who may add, remove and rename in a group: `may_add`, `may_remove` and
+        `may_rename`, each "admins" or "members". Raises NotAMember, NotAdmin or BadArgument."""
         with self._unit() as unit:
             self._conversations.wishes.set_roles(unit, self.gid, roles)
 
     def leave_and_block(self) -> Contact:
-        """Leave a group, and hear nothing more of whoever has added us to it: them. Raises
-        NotAMember, OutOfStep, or BadArgument if nobody has."""
+        """Leave a group, and block the person who added us to it; returns that contact. Raises
+        NotAMember, OutOfStep, or BadArgument if nobody has added us."""
         with self._unit() as unit:
             by = self._conversations.wishes.leave_and_block(unit, self.gid)
         return next(one for one in self._reading.contacts() if one.identity == by)
@@ -209,8 +211,8 @@ class Chat:
             self._conversations.wishes.leave(unit, self.gid)
 
     def rejoin(self, helper: str) -> None:
-        """Join a group again as a contact helps us to: by the person's own decision, who has looked
-        at what differs (`rejoinable`). Raises UnknownHelp or UnknownContact."""
+        """Join a group again with the help of a contact. The person decides this, after a look at
+        the differences (`rejoinable`). Raises UnknownHelp or UnknownContact."""
         identity = self._reading.member(self.gid, helper)
         with self._unit() as unit:
             self._comebacks.accept(unit, self.gid, identity)
@@ -232,10 +234,10 @@ class Chat:
         return self._reading.view(self.gid)
 
     def summary(self) -> Summary:
-        """Its line in the list of conversations. Raises UnknownConversation."""
+        """The line of the conversation in the list. Raises UnknownConversation."""
         return self._reading.summary(self.gid)
 
     def mark_read(self) -> None:
-        """Everything kept so far is read."""
+        """Mark everything kept so far as read."""
         with self._unit() as unit:
             self._history.mark_read(unit, self.gid)

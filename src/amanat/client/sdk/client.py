@@ -5,7 +5,7 @@
         async for event in client.events():
             ...
 
-It puts the parts of the shell together; each of them owns its tasks, and the rules own the rest."""
+It assembles the parts of the shell. Each part owns its tasks, and the rules own the rest."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ if TYPE_CHECKING:
 
 
 FORMER_WAIT_S = 3.0
-"""Longest `caught_up` waits for the relay of a home that was left, in seconds: it may never answer
-again."""
+"""The longest that `caught_up` waits for the relay of a former home, in seconds. Such a relay may
+never answer again."""
 
 
 class _Events:
-    """What happens from now on. A wait for the next that is cancelled, by a time limit for
-    instance, loses nothing and ends nothing: the next wait goes on, as with no generator."""
+    """The events from now on. Cancelling a wait for the next event, by a time limit for instance,
+    loses no event and does not end the iteration; with a generator it would."""
 
     def __init__(self, run: Runtime) -> None:
         self._run = run
@@ -118,15 +118,15 @@ class Client:
         self._fetches = Fetches(run, routes, pausing)
         self._agenda = Agenda(run, routes, self._buckets)
         self.hopping = Hopping(run, routes, kept)
-        """How relays are asked."""
+        """The way in which requests reach relays."""
         self.home = Exits(run, routes, kept, self.hopping, self._agenda, self._buckets)
-        """Where this person is at home."""
+        """The homes of this person."""
         self.watch = Watch(run, routes, self.home)
-        """What our relays' ledgers and notices say."""
+        """The ledgers and the move notices of our relays."""
         self._reading = Reading(run)
         self._standing = Standing(run, routes, self._buckets, self._reading)
         self.offers = Offers(run, self._reading)
-        """The groups that contacts ask us into."""
+        """The groups that contacts invite us to join."""
 
     @classmethod
     async def create(
@@ -144,9 +144,9 @@ class Client:
         """Make a new person in `directory`, at home on a relay, and open the profile.
 
         `relay` is an address such as `amanat://HOST:PORT/#KEY`, `access` the relay's access code if
-        it has one; `fallback` is another relay, where they can be reached while the first is away.
-        Raises BadArgument, BrokenAddress, ProfileExists, RelayUnreachable, RelayKeyChanged,
-        BrokenDescriptor or NoAccess; nothing is left behind then.
+        it has one; `fallback` is another relay, where the person can be reached while the first is
+        away. Raises BadArgument, BrokenAddress, ProfileExists, RelayUnreachable, RelayKeyChanged,
+        BrokenDescriptor or NoAccess, and then leaves nothing behind.
         """
         name = check_name(name)
         first = parse_address(relay)
@@ -169,7 +169,7 @@ class Client:
 
     @classmethod
     def open(cls, directory: Path, unlock: Unlock, around: Surroundings = MACHINE) -> Self:
-        """Open a profile; nothing is sent or read before `start`.
+        """Open a profile. The client sends and reads nothing before `start`.
 
         Raises NoProfile, ProfileInUse, WrongPassphrase, VaultTooNew, VaultTooOld or VaultDamaged.
         """
@@ -200,12 +200,12 @@ class Client:
         self.home.begin_following()
 
     async def stop(self) -> None:
-        """Do nothing more: what is under way is broken off, and nothing is written or sent."""
+        """Stop all work: break off everything under way, and write and send nothing more."""
         self._routes.close()
         await self._run.stop()
 
     async def close(self) -> None:
-        """Stop, and let other processes have the profile. What was not sent stays to be sent."""
+        """Stop, and let other processes open the profile. Unsent requests stay in the outbox."""
         await self.stop()
         if self._run.failure is None and self._run.parts.cursors.has_passed:
             with self._vault.unit(now=self._run.now()):
@@ -214,24 +214,25 @@ class Client:
         self._run.end_feeds()
 
     def events(self) -> AsyncIterator[Event]:
-        """What happens from this call on. Ends when the client is closed.
+        """The events from this call on. The iteration ends when the client is closed.
 
-        Whoever does not take what happens loses it: after feed.MAX_EVENTS that nobody took, it
-        raises Overrun, and the program reads anew what it shows. Raises what stopped the client, if
-        anything did.
+        A program that does not take its events loses them: after feed.MAX_EVENTS untaken events the
+        iteration raises Overrun, and the program has to read again everything that it shows. It
+        also raises the error that stopped the client, if there was one.
         """
         return _Events(self._run)
 
     async def flushed(self) -> None:
-        """Wait until every relay has taken or refused what is due, and no Commit is undecided.
+        """Wait until every relay has accepted or refused the requests that are due, and no Commit
+        is undecided.
 
-        What a relay has refused for now stays to be sent; `status().outbox` counts it.
+        Requests that a relay has refused for now stay in the outbox; `status().outbox` counts them.
         """
         while self._is_waiting():
             await self._run.changed()
 
     def _is_waiting(self) -> bool:
-        """Whether something is on its way, but to a relay that we have left and that is away."""
+        """Whether anything is on its way, except to relays that we have left and that are away."""
         away = {home.relay for home in self._me.former if self._buckets.is_away(home)}
         gone = self._run.parts.homes.relays_left() & (away | self._run.parts.sending.away)
         rows = self._vault.read.execute(
@@ -248,13 +249,13 @@ class Client:
         return self._buckets.is_read.is_set()
 
     async def heard_of_former(self) -> None:
-        """Wait until of every home that was left the bucket is read, or its relay known to be
+        """Wait until, for each former home, its bucket has been read or its relay is known to be
         away."""
         await self._buckets.heard_of_former()
 
     async def caught_up(self) -> None:
-        """Wait until our bucket, and what it points to, has been read to its end once; where
-        requests are covered, what it points to takes its time."""
+        """Wait until our bucket, and everything that it points to, has been read to its end once. A
+        covered client does not wait for the latter, which takes its time."""
         await self._buckets.is_read.wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FORMER_WAIT_S):
@@ -276,18 +277,20 @@ class Client:
     # People
 
     def invite(self, life_s: int = LIFE_S) -> str:
-        """The link of a new invite, good for one person and for so many seconds; no server is
-        asked. Raises BadArgument."""
+        """The link of a new invite, valid for one person and for `life_s` seconds. No relay is
+        involved. Raises BadArgument."""
         with self._unit() as unit:
             return to_link(self._invites.make(unit, life_s))
 
     def withdraw_invite(self, invite: str) -> None:
-        """Let nobody use an invite any more, by its id. Raises UnknownInvite or AmbiguousName."""
+        """Withdraw the invite with this id, so that nobody can use it any more. Raises
+        UnknownInvite or AmbiguousName."""
         with self._unit() as unit:
             self._invites.withdraw(unit, invite)
 
     def accept(self, link: str, greeting: str = "") -> str:
-        """Knock on an invite; the name of the inviter. The contact exists once they answered.
+        """Knock on an invite; returns the inviter's name. The contact exists once they have
+        answered.
 
         Raises BrokenInvite, OwnInvite, InviteExpired, InviteUsed (by ourselves, earlier) or
         BadArgument.
@@ -300,7 +303,7 @@ class Client:
     # Conversations
 
     def create_group(self, name: str, people: Sequence[str] = ()) -> ConversationView:
-        """Start a group with contacts, ourselves its admin.
+        """Start a group with contacts, with ourselves as its admin.
 
         Raises BadArgument, UnknownContact, AmbiguousName or GroupTooLarge.
         """
@@ -311,22 +314,22 @@ class Client:
         return self._reading.view(gid)
 
     def mark_read(self, gid: bytes | None = None) -> None:
-        """Everything kept so far, of one conversation or of all, is read."""
+        """Mark everything kept so far as read, in one conversation or in all."""
         with self._unit() as unit:
             self._conversations.history.mark_read(unit, gid)
 
     # This program
 
     def check_vault(self) -> str:
-        """What is damaged in the vault's pages, in SQLite's words; empty if nothing is."""
+        """The damage in the vault's pages, in SQLite's words; empty if there is none."""
         return self._vault.damage()
 
     def traffic(self) -> tuple[int, int]:
-        """(bytes sent, bytes received) since the client was opened: WebSocket payload."""
+        """(bytes sent, bytes received) of WebSocket payload since the client was opened."""
         return self._routes.sent_bytes, self._routes.received_bytes
 
     def clear_warnings(self) -> None:
-        """Forget the warnings the person has seen."""
+        """Forget the warnings that the person has seen."""
         with self._unit() as unit:
             unit.db.execute("DELETE FROM warning")
 
@@ -339,18 +342,18 @@ class Client:
         return self._reading.contacts()
 
     def contact(self, name: str) -> Contact:
-        """The contact of an id, or of a name that is no id. Raises UnknownContact or
+        """The contact with an id, or with a name that is no id. Raises UnknownContact or
         AmbiguousName."""
         return self._reading.contact(name)
 
     def chat(self, which: bytes | str) -> Chat:
-        """A conversation by its gid, or as `conversation` finds it by a name or an id. Raises
+        """A conversation by its gid, or by a name or an id as `conversation` finds it. Raises
         UnknownConversation or AmbiguousName."""
         gid = which if isinstance(which, bytes) else self._reading.conversation(which).gid
         return Chat(self._run, self._reading, gid)
 
     def together(self) -> Together:
-        """Several things to do as one: all of them become durable, or none."""
+        """A list of things to do as one: either all of them become durable, or none."""
         return Together(self._run, self._reading)
 
     def now(self) -> int:
@@ -358,51 +361,52 @@ class Client:
         return self._run.now()
 
     def conversations(self) -> list[ConversationView]:
-        """All conversations, groups and 1:1, in the order they began."""
+        """All conversations, groups and 1:1, in the order in which they began."""
         return self._reading.conversations()
 
     def conversation(self, name: str) -> ConversationView:
-        """The conversation of an id, its own or a contact's, else of a contact's name, else of a
-        group's name. Raises UnknownConversation or AmbiguousName."""
+        """The conversation with this id or with the contact of this id, else the one with a contact
+        of this name, else the group of this name. Raises UnknownConversation or AmbiguousName."""
         return self._reading.conversation(name)
 
     def group(self, name: str) -> ConversationView:
-        """The group of an id, or of a name that is no id. Raises UnknownConversation,
+        """The group with an id, or with a name that is no id. Raises UnknownConversation,
         AmbiguousName, or NotAMember for a conversation of two."""
         return self._reading.group(name)
 
     def summaries(self) -> list[Summary]:
-        """The lines of all conversations, in the order they began."""
+        """The lines of all conversations, in the order in which they began."""
         return self._reading.summaries()
 
     def search(
         self, words: str, *, gid: bytes | None = None, before: int | None = None, many: int = 50
     ) -> list[Found]:
-        """The messages that hold all of these words, or words that begin with the last of them,
-        the last to arrive first; of one conversation or of all. With `before`, only rows below it;
-        at most `many` (search.MAX_FOUND). Raises BadArgument where there is no word."""
+        """The messages that hold all of these words, of one conversation or of all, the last to
+        arrive first. The last word also matches words that begin with it. With `before`, only rows
+        below it; at most `many` (search.MAX_FOUND). Raises BadArgument if there is no word."""
         return self._reading.search(words, gid=gid, before=before, many=many)
 
     def unread(
         self, gid: bytes | None = None, *, everything: bool = False
     ) -> list[tuple[Message, ConversationView]]:
-        """What was not marked as read, of one conversation or of all; own texts are left out.
+        """The texts that are not marked as read, of one conversation or of all, without our own.
 
-        With `everything`, all texts. Each conversation in its order.
+        With `everything`, all texts. Those of each conversation come in its order.
         """
         return self._reading.unread(gid, everything=everything)
 
     def arrivals(self, gid: bytes | None = None) -> list[Message]:
-        """What others have said and was not marked as read, of one conversation or of all, in the
-        order in which it came."""
+        """The unread texts of others, of one conversation or of all, in the order in which they
+        arrived."""
         return self._reading.arrivals(gid)
 
     async def messages(self) -> AsyncIterator[Message]:
-        """What others have said and was not marked as read, and then what they say, in the order
-        in which it came; each is marked as read when the body of the loop has ended.
+        """The unread texts of others, and then each new one, in the order in which they arrived.
+        Each is marked as read when the body of the loop has ended.
 
-        So nothing is left out if the program ends in between: what was under way comes again.
-        Ends when the client is closed. Raises what stopped the client, if anything did.
+        If the program ends in between, nothing is left out: the next run gets the unfinished text
+        again. The iteration ends when the client is closed. It raises the error that stopped the
+        client, if there was one.
         """
         feed, gid = self._run.feed(), None
         while True:
@@ -423,14 +427,14 @@ class Client:
             gid = event.gid
 
     def status(self) -> Status:
-        """Where things stand."""
+        """An overview of the client, its relays and its people."""
         return self._standing.status()
 
     async def changed(self) -> None:
-        """Wait until something may have changed, at most a tick."""
+        """Wait until something may have changed, for one tick at most."""
         await self._run.changed()
 
     @property
     def failure(self) -> BaseException | None:
-        """What has stopped the client, if anything has."""
+        """The error that has stopped the client, if there is one."""
         return self._run.failure

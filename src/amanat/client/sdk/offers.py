@@ -1,4 +1,4 @@
-"""Offers: the groups that contacts ask us into, and what happens when they do."""
+"""Offers: the groups that contacts invite us to join, and our answers to them."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class Offers:
 
     @property
     def adds(self) -> str:
-        """What happens when a contact adds us to a group: "join" it, or "ask" first."""
+        """The client's reaction when a contact adds us to a group: "join" it, or "ask" first."""
         return self._conversations.offers.adds
 
     def set_adds(self, adds: str) -> None:
-        """Say it, for all adds from now on. Raises BadArgument."""
+        """Set this reaction, for all adds from now on. Raises BadArgument."""
         with self._unit() as unit:
             self._conversations.offers.choose(unit, adds)
 
     def all(self) -> list[GroupOffer]:
-        """The groups that contacts ask us into, the oldest first."""
+        """The groups that contacts invite us to join, the oldest first."""
         names = {contact.identity: contact.name for contact in self._reading.contacts()}
         return [
             GroupOffer(
@@ -51,15 +51,15 @@ class Offers:
         ]
 
     def _offer(self, name: str) -> GroupOffer:
-        """The offer of an id, or of a group's name that is no id."""
+        """The offer with an id, or with a group's name that is no id."""
         offers, wanted = self.all(), typed(name)
         found = [one for one in offers if one.id == wanted]
         named = [one for one in offers if typed(one.name) == wanted]
         return pick(found or named, name, UnknownConversation)
 
     def accept(self, offer: str) -> GroupOffer:
-        """Join a group that a contact asks us into, by the offer's id or the group's name. We are
-        in it once its Welcome was fetched. Raises UnknownConversation or AmbiguousName."""
+        """Accept the offer with this id, or with a group of this name. We are in the group once its
+        Welcome was fetched. Raises UnknownConversation or AmbiguousName."""
         found = self._offer(offer)
         with self._unit() as unit:
             self._conversations.joining.accept_offer(unit, found.gid, found.by)
@@ -67,8 +67,8 @@ class Offers:
         return found
 
     def decline(self, offer: str, *, is_blocked: bool = False) -> GroupOffer:
-        """Stay out of it, and let whoever asks take us out; or, if they are to be blocked, hear
-        nothing more of them and tell them nothing. Raises like `accept`."""
+        """Decline an offer, and let the contact who made it take us out of the group. With
+        `is_blocked`, block them instead and tell them nothing. Raises like `accept`."""
         found = self._offer(offer)
         with self._unit() as unit:
             if is_blocked:

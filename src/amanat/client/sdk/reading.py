@@ -1,4 +1,4 @@
-"""Reading: what the vault holds, as programs see it."""
+"""Reading: the contents of the vault, as programs see them."""
 
 from __future__ import annotations
 
@@ -70,20 +70,21 @@ class Reading:
         ]
 
     def contact(self, name: str) -> Contact:
-        """The contact of an id, or of a name that is no id. Raises UnknownContact or
+        """The contact with an id, or with a name that is no id. Raises UnknownContact or
         AmbiguousName."""
         contacts, wanted = self.contacts(), typed(name)
         found = [c for c in contacts if c.id == wanted]
         return pick(found or [c for c in contacts if typed(c.name) == wanted], name, UnknownContact)
 
     def conversations(self) -> list[ConversationView]:
-        """All conversations, groups and 1:1, in the order they began."""
+        """All conversations, groups and 1:1, in the order in which they began."""
         rows = self._read.execute("SELECT gid, state FROM conversation ORDER BY rowid").fetchall()
         return [self._view(gid, State(state)) for gid, state in rows]
 
     def conversation(self, name: str) -> ConversationView:
-        """The conversation of an id, its own or a contact's, else of a contact's name, else of a
-        group's name: no group catches what is meant for a person, whatever it is called.
+        """The conversation with this id or with the contact of this id, else the one with a contact
+        of this name, else the group of this name. A group, whatever its name, never catches words
+        that are meant for a person.
 
         Raises UnknownConversation or AmbiguousName.
         """
@@ -98,7 +99,7 @@ class Reading:
         )
 
     def group(self, name: str) -> ConversationView:
-        """The group of an id, or of a name that is no id.
+        """The group with an id, or with a name that is no id.
 
         Raises UnknownConversation, AmbiguousName, or NotAMember for a conversation of two.
         """
@@ -160,7 +161,7 @@ class Reading:
         )
 
     def _why_outbound(self, outbound_regions: list[str], *, is_held: bool) -> str:
-        """Where what we say in a conversation rests, and why, in words."""
+        """A sentence on where our words in a conversation rest, and why."""
         by = self._conversations.holding.outbound().by
         regions = ", ".join(outbound_regions) or self._me.home.region
         why = {
@@ -173,23 +174,23 @@ class Reading:
         return why
 
     def names(self, gid: bytes, known: Known | None = None) -> Names:
-        """What to call the people of a conversation, present and past."""
+        """The shown names of a conversation's people, present and past."""
         return self._people.of(gid, self._conversations.roster.group(gid).people, known)
 
     def title(self, policy: Policy, names: Names) -> str:
-        """What a conversation is called: a group by its name, one of two by the other's."""
+        """The title of a conversation: a group's name, or the other person's name."""
         others = [identity for identity in policy.direct if identity != self._me.identity]
         return names[others[0]] if others else policy.name
 
     def names_of(self, identities: Iterable[bytes]) -> list[str]:
-        """What to call people of any of our conversations."""
+        """The shown names of people of any of our conversations."""
         wanted, names = set(identities), dict[bytes, str]()
         for view in self.conversations() if wanted else ():
             names |= self.names(view.gid)
         return sorted(names.get(one, vault.fingerprint(one)) for one in wanted)
 
     def member(self, gid: bytes, person: str) -> bytes:
-        """The identity of a member by the name the person sees, contact or not."""
+        """The identity of the member whom the person sees under this name, contact or not."""
         identities = self._conversations.roster.group(gid).identities
         names, wanted = self.names(gid), typed(person)
         found = [i for i in identities if vault.fingerprint(i) == wanted]
@@ -246,11 +247,11 @@ class Reading:
     def search(
         self, words: str, *, gid: bytes | None = None, before: int | None = None, many: int = 50
     ) -> list[Found]:
-        """The messages that hold all of these words, or words that begin with the last of them,
-        the last to arrive first; of one conversation or of all. With `before`, only rows below it;
-        at most `many` (search.MAX_FOUND).
+        """The messages that hold all of these words, of one conversation or of all, the last to
+        arrive first. The last word also matches words that begin with it. With `before`, only rows
+        below it; at most `many` (search.MAX_FOUND).
 
-        Raises BadArgument where there is no word.
+        Raises BadArgument if there is no word.
         """
         rows = self._search.find(words, gid=gid, before=before, many=many)
         known, saying = self._people.known(), self._conversations.sent.saying()
@@ -267,9 +268,9 @@ class Reading:
     def unread(
         self, gid: bytes | None = None, *, everything: bool = False
     ) -> list[tuple[Message, ConversationView]]:
-        """What was not marked as read, of one conversation or of all; own texts are left out.
+        """The texts that are not marked as read, of one conversation or of all, without our own.
 
-        With `everything`, all texts. Each conversation in its order.
+        With `everything`, all texts. Those of each conversation come in its order.
         """
         found: list[tuple[Message, ConversationView]] = []
         for line in self.desk.lines(gid):
@@ -281,8 +282,8 @@ class Reading:
         return found
 
     def arrivals(self, gid: bytes | None = None) -> list[Message]:
-        """What others have said and was not marked as read, of one conversation or of all, in the
-        order in which it came."""
+        """The unread texts of others, of one conversation or of all, in the order in which they
+        arrived."""
         lines = [line for line in self.desk.lines(gid) if line.unread]
         found = [message for line in lines for message in self._unread(line.gid)]
         return sorted(found, key=lambda message: message.row)
@@ -293,7 +294,7 @@ class Reading:
     # The list of conversations
 
     def summaries(self) -> list[Summary]:
-        """The lines of all conversations, in the order they began."""
+        """The lines of all conversations, in the order in which they began."""
         return self._summaries(self.desk.lines())
 
     def summary(self, gid: bytes) -> Summary:
@@ -330,13 +331,13 @@ class Reading:
 
 
 def typed(name: str) -> str:
-    """A name however it was typed, or copied from where it was shown: in one form (NFC), without
-    the marks of isolation that no name holds."""
+    """A name in one form (NFC), however it was typed or copied from the screen, and without the
+    marks of isolation that no name holds."""
     return unicodedata.normalize("NFC", name.replace("\u2068", "").replace("\u2069", "").strip())
 
 
 def _first(name: str, *ranks: list[ConversationView]) -> ConversationView:
-    """The conversation in the first of these that holds any: one that we are in, if there is one.
+    """The conversation in the first of `ranks` that holds any; one that we are in, if there is one.
 
     Raises UnknownConversation or AmbiguousName.
     """
@@ -345,7 +346,8 @@ def _first(name: str, *ranks: list[ConversationView]) -> ConversationView:
 
 
 def pick(found: list[T], name: str, missing: type[UnknownContact | UnknownConversation]) -> T:
-    """The only one that was found. Raises what is `missing`, or AmbiguousName."""
+    """The only item of `found`. Raises `missing` if there is none, AmbiguousName if there are
+    several."""
     if not found:
         raise missing(name)
     if len(found) > 1:

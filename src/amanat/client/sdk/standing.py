@@ -1,4 +1,4 @@
-"""Standing: how things are with a client, its relays and its people."""
+"""Standing: an overview of a client, its relays and its people."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Standing:
-    """How things are with one client."""
+    """The overview of one client."""
 
     def __init__(self, run: Runtime, routes: Routes, buckets: Buckets, reading: Reading) -> None:
         self._now = run.now
@@ -40,7 +40,7 @@ class Standing:
         self._reading = reading
 
     def status(self) -> Status:
-        """Where things stand."""
+        """An overview of the client, its relays and its people."""
         counts = [
             self._read.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
             for table in ("outbox", "contact", "conversation")
@@ -157,6 +157,7 @@ class Standing:
         )
 
     def _place(self, relay: bytes) -> str:
-        """Where a relay is reached just now; nothing where it is not, or by a hop only."""
+        """The place where we reach a relay just now; empty if we do not, or reach it only through a
+        hop."""
         place = self._routes.place(relay)
         return place.name if place else ""

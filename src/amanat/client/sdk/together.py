@@ -1,4 +1,4 @@
-"""Together: several things that a program does as one."""
+"""Together: several things that a program does as one unit of work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from amanat.client.unit import Unit
 
 _KEPT = "program "
-"""What keys of `meta` begin with under which programs keep something."""
+"""The prefix of the keys of `meta` under which programs keep values."""
 
 
 class Together:
@@ -35,22 +35,23 @@ class Together:
         self._deeds.append(lambda unit: self._writing.react_in(unit, gid, message, emoji))
 
     def seen(self, gid: bytes, row: int) -> None:
-        """Mark as read what came to a conversation up to a row."""
+        """Mark everything that arrived in a conversation up to this row as read."""
         self._deeds.append(lambda unit: self._writing.seen_in(unit, gid, row))
 
     def keep(self, key: str, value: bytes) -> None:
-        """Keep something of the program's own in the vault, under a key."""
+        """Keep a value of the program's own in the vault, under a key."""
         self._deeds.append(lambda unit: unit.put(_KEPT + key, value))
 
     def kept(self, key: str) -> bytes | None:
-        """What was kept last under a key; None if nothing was."""
+        """The value that was kept last under a key; None if there is none."""
         try:
             return self._vault.get(_KEPT + key)
         except KeyError:
             return None
 
     def gid(self, name: str) -> bytes:
-        """The conversation of a name or an id. Raises UnknownConversation or AmbiguousName."""
+        """The gid of the conversation with a name or an id. Raises UnknownConversation or
+        AmbiguousName."""
         return self._reading.conversation(name).gid
 
     def live(self) -> list[bytes]:
@@ -58,8 +59,8 @@ class Together:
         return [view.gid for view in self._reading.conversations() if view.is_live]
 
     def carry_out(self) -> None:
-        """Do all of it. Raises what the first of them that cannot be done raises, or DiskFull;
-        then none is done, and it can be tried again."""
+        """Do everything on the list. Raises the error of the first thing that fails, or DiskFull.
+        Nothing is done then, and the program can try again."""
         with self._unit() as unit:
             for deed in self._deeds:
                 deed(unit)

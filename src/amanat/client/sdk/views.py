@@ -1,4 +1,4 @@
-"""What programs get of a person's conversations, contacts and relays, as records.
+"""Records of a person's conversations, contacts and relays, as programs get them.
 
 `as_json` is what commands print.
 """
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 class Quote(NamedTuple):
-    """What a text answers. `sender` and `text` are empty where it is not here, or not yet; `text`
-    alone where it was deleted."""
+    """The text that another text answers. `sender` and `text` are empty while it is not here;
+    `text` alone is empty once it was deleted."""
 
     id: str
     sender: str
@@ -32,12 +32,12 @@ class Quote(NamedTuple):
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """A text of a conversation. Times are Unix milliseconds, by the sender's clock and by ours.
 
-    `id` is the same for everybody: 32 hex digits. `state` of one of ours: `waiting` (it is said
+    `id` is the same for everybody: 32 hex digits. `state` of a text of ours: `waiting` (it leaves
     once the conversation is in step again), `queued`, `sent` (a relay has it), `delivered`
-    (everyone has it) or `undelivered` (not everyone has it, and it is no longer said). `text` is
-    empty once its author has deleted it. `reactions` are by name. `expires_at` is None for a text
-    that stays; of an unread one it is the latest. `position` is where it stands in its
-    conversation.
+    (everyone has it) or `undelivered` (not everyone has it, and the client no longer sends it).
+    `text` is empty once its author has deleted it. `reactions` are by name. `expires_at` is None
+    for a text that stays, and the latest possible time for an unread one. `position` is its place
+    in its conversation.
     """
 
     # A Struct, and no dataclass: a list of all conversations makes one for each, and making a
@@ -58,19 +58,19 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     state: Progress
     position: Position
     writing: Writing
-    """What carries out what is done with it."""
+    """The object that carries out the methods below."""
 
     def reply(self, text: str) -> int:
-        """Answer it in its conversation; the row of the answer. Raises like `Chat.send`."""
+        """Answer it in its conversation; returns the row of the answer. Raises like `Chat.send`."""
         return self.writing.send(self.gid, text, reply_to=self.id)
 
     def react(self, emoji: str) -> None:
-        """React to it, instead of how we did before; an empty `emoji` takes that back. Raises
+        """React to it, in place of our earlier reaction; an empty `emoji` takes that back. Raises
         BadArgument, and like `Chat.send`."""
         self.writing.react(self.gid, self.id, emoji)
 
     def edit(self, text: str) -> None:
-        """Give it other words, if it is ours. Raises like `Chat.send`, and NotYours."""
+        """Replace its words, if it is ours. Raises like `Chat.send`, and NotYours."""
         self.writing.edit(self.gid, self.id, text)
 
     def delete(self, *, for_everyone: bool = True) -> None:
@@ -79,7 +79,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         self.writing.delete(self.gid, [self.id], for_everyone=for_everyone)
 
     def seen(self) -> None:
-        """It, and what came before it to its conversation, was shown to the person."""
+        """Mark it, and everything before it in its conversation, as shown to the person."""
         self.writing.seen(self.gid, self.row)
 
     def as_json(self) -> dict[str, object]:
@@ -101,8 +101,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stretch(NamedTuple):
-    """Messages that stand beside each other in a conversation, in its order; how many stand before
-    the first of them, and how many there are."""
+    """Consecutive messages of a conversation, in its order, with the number of messages before the
+    first of them and the number of all."""
 
     messages: list[Message]
     before: int
@@ -117,10 +117,10 @@ class Stretch(NamedTuple):
 class Summary(NamedTuple):
     """A conversation in a list of all. Times are Unix milliseconds.
 
-    `last` is the message that stands last. `unread` counts what others have said since the read
-    mark, up to desk.MAX_UNREAD. `draft`, `pinned_at`, `muted_until` and `is_archived` are of this
-    vault alone; `draft_reply_to` is the id of what the draft answers, or empty. `is_verified` and
-    `is_blocked` are about the contact of a conversation of two.
+    `last` is the last message in order. `unread` counts the texts of others since the read mark, up
+    to desk.MAX_UNREAD. `draft`, `pinned_at`, `muted_until` and `is_archived` are known to this
+    vault alone; `draft_reply_to` is the id of the text that the draft answers, or empty.
+    `is_verified` and `is_blocked` are about the contact in a conversation of two.
     """
 
     gid: bytes
@@ -139,15 +139,15 @@ class Summary(NamedTuple):
     is_archived: bool
 
     def as_json(self) -> dict[str, object]:
-        """The same for a page: without the gid, and with the message as it prints itself."""
+        """The same for a page, without the gid and with the message in its own JSON form."""
         value = self._asdict() | {"last": None if self.last is None else self.last.as_json()}
         del value["gid"]
         return value
 
 
 class Found(NamedTuple):
-    """A message that holds the words searched for, and where: from which character on up to before
-    which one, of its text."""
+    """A message that holds the words searched for, and their positions in its text: the first
+    character of each mark, and the one after its last."""
 
     message: Message
     marks: list[tuple[int, int]]
@@ -159,8 +159,8 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contact:
-    """A person we can write to. `id` is 8 hex digits for where a name is ambiguous, `conversation`
-    the gid of our conversation of two."""
+    """A person we can write to. `id` is 8 hex digits, for use where a name is ambiguous;
+    `conversation` is the gid of our conversation of two."""
 
     id: str
     name: str
@@ -168,25 +168,25 @@ class Contact:
     conversation: bytes
     is_verified: bool
     is_blocked: bool
-    writing: Writing
-    """What carries out what is done with them."""
+    writing: Writing = field(repr=False, compare=False)
+    """The object that carries out the methods below."""
 
     def send(self, text: str) -> int:
-        """Say a text to them alone; its row. Raises like `Chat.send`."""
+        """Say a text to them alone; returns its row. Raises like `Chat.send`."""
         return self.writing.send(self.conversation, text)
 
     @property
     def safety_number(self) -> str:
-        """The number to compare with them."""
+        """The safety number to compare with them."""
         return self.writing.safety_number(self.identity)
 
     def set_verified(self, *, is_verified: bool = True) -> None:
-        """Keep that the safety number was compared."""
+        """Record whether the safety number was compared."""
         self.writing.set_verified(self.identity, is_verified=is_verified)
 
     def block(self) -> None:
-        """Keep and show nothing more of what they say, in groups neither, and tell them nothing:
-        no receipts, no way into a group."""
+        """Block them: keep and show nothing that they say from now on, in groups either, and tell
+        them nothing. They get no receipts and no help back into a group."""
         self.writing.set_blocked(self.identity, is_blocked=True)
 
     def unblock(self) -> None:
@@ -204,8 +204,8 @@ class Contact:
 
 
 class OpenInvite(NamedTuple):
-    """An invite that can still be used. `id` is 8 hex digits; times are Unix milliseconds. On one
-    that `is_lost` nobody can knock: all relays it names are gone."""
+    """An invite that can still be used. `id` is 8 hex digits; times are Unix milliseconds. Nobody
+    can knock on an invite that `is_lost`, because all relays that it names are gone."""
 
     id: str
     made_at: int
@@ -218,10 +218,11 @@ class OpenInvite(NamedTuple):
 
 
 class UnprovenView(NamedTuple):
-    """A state of a group that a contact helps with, and what differs from the last one we know.
+    """A state of a group into which a contact helps us, and its differences from the last one we
+    know.
 
-    `helper` helps with it and `signer` has signed it. All else is names of people, and the group's,
-    if it is another.
+    `helper` is the contact and `signer` has signed the state. The other fields are names of people,
+    and the group's name if it has changed.
     """
 
     helper: str
@@ -240,10 +241,11 @@ class UnprovenView(NamedTuple):
 class ConversationView(NamedTuple):
     """A conversation as a person sees it. `people` are names.
 
-    What is said to us rests in `inbound_region`, what we say in `outbound_regions`, and who is in
-    it is decided in `region`, at `relay`. `outbound` is "hold" where something of what we say rests
-    at our own home and is fetched, else "deposit": it rests where the others are at home;
-    `outbound_why` says why. `held_by` are those who hold what they say: that rests at their home.
+    Words for us rest in `inbound_region`, our own words in `outbound_regions`, and changes of
+    members are decided in `region`, at `relay`. `outbound` is "hold" if any of our words rest at
+    our own home until others fetch them, else "deposit": they rest at the homes of the others.
+    `outbound_why` gives the reason. `held_by` are the people who hold their words, which rest at
+    their homes.
     """
 
     id: str
@@ -264,14 +266,14 @@ class ConversationView(NamedTuple):
     epoch: int
     suite: int
     timer: int
-    """The life of new texts, in seconds; 0: for ever."""
+    """The life of new texts, in seconds; 0 means for ever."""
     hidden: int
-    """How many texts of people we have blocked were not kept."""
+    """The number of texts of blocked people that were not kept."""
     added_by: str
-    """Who has added us to a group; empty if nobody has."""
+    """The name of the person who added us to a group; empty if nobody has."""
 
     def rest_as_json(self) -> dict[str, object]:
-        """Where its data rests, as commands print it."""
+        """The fields about where its data rests, as commands print them."""
         return {
             "region": self.region,
             "inbound_region": self.inbound_region,
@@ -282,7 +284,7 @@ class ConversationView(NamedTuple):
         }
 
     def as_json(self) -> dict[str, object]:
-        """The fields that commands print of a group."""
+        """The fields of a group that commands print."""
         return {
             "name": self.name,
             "id": self.id,
@@ -304,8 +306,8 @@ class ConversationView(NamedTuple):
 
 
 class GroupOffer(NamedTuple):
-    """A group that a contact asks us into. `name` is what they call it, `by_name` what we call
-    them, `id` 8 hex digits; times are Unix milliseconds."""
+    """A group that a contact invites us to join. `name` is their name for it, `by_name` our name
+    for them, `id` 8 hex digits; times are Unix milliseconds."""
 
     id: str
     gid: bytes
@@ -327,7 +329,8 @@ class GroupOffer(NamedTuple):
 
 
 class Missing(NamedTuple):
-    """Messages of somebody that exist and have not arrived; they were or will be asked for."""
+    """Messages of one sender that exist but have not arrived; the client has asked or will ask for
+    them."""
 
     conversation: str
     sender: str
@@ -339,8 +342,8 @@ class Missing(NamedTuple):
 
 
 class Former(NamedTuple):
-    """A home that was left and is still read, for those who do not know yet. `left_at` is in Unix
-    milliseconds."""
+    """A home that the person has left and the client still reads, because not everybody knows yet.
+    `left_at` is in Unix milliseconds."""
 
     relay: str
     region: str
@@ -353,8 +356,8 @@ class Former(NamedTuple):
 
 
 class Announced(NamedTuple):
-    """A move that a relay of ours has announced. Days are UTC days since 1970; who has left by
-    `decide_by` has nothing left there when it begins on day `on`."""
+    """A move that a relay of ours has announced. Days are UTC days since 1970. A person who leaves
+    by `decide_by` has nothing left there when the move begins on day `on`."""
 
     relay: str
     to: str
@@ -370,11 +373,11 @@ class Announced(NamedTuple):
 
 
 class WarningView(NamedTuple):
-    """Something the person has to know of, and how many times it was so since they have seen it,
-    the last time `at` (Unix milliseconds).
+    """A fault that the person has to know about. It occurred `many` times since the person last
+    looked, and last `at` (Unix milliseconds).
 
-    `conversation` is its name, `whom` what the person or the relay is called whom it is about;
-    both are empty where there is none.
+    `conversation` and `whom` are the names of the conversation and of the person or relay that it
+    is about; each is empty if there is none.
     """
 
     at: int
@@ -411,26 +414,27 @@ REST = (
 )
 """The fields of a status that say where data rests."""
 WAYS = ("transport", "means", "hop", "is_hop_away", "why", "exposed", "period")
-"""Those that say by which ways requests go."""
+"""The fields of a status that say by which ways requests go."""
 
 
 class Status(NamedTuple):
-    """Where things stand. `away` are the relays that cannot be reached just now; `place` and
-    `fallback_place` where ours are reached, nothing where they are not, or by way of a hop only.
+    """An overview of the client, its relays and its people. `away` are the relays that cannot be
+    reached just now. `place` and `fallback_place` are the places where we reach our homes; each is
+    empty if we do not reach it, or only through a hop.
 
-    `operator` is who runs a relay, as it says: the law it is under is that of its region.
-    `allowed_regions` is None where any will do. `outbound` is "hold" where what we say to people of
-    other regions rests at our home and is fetched there, else "deposit"; `outbound_by` says who
-    wants it held, "person" or "relay", else nothing. `unaware` are people who were told where we
-    are and have not been seen to know; `left_behind` the conversations whose changes of members are
-    decided at a relay we have left. `lost_invites` tells when the open invites were made on which
-    nobody can knock, for all relays they name are gone; `lost_knocks` whose answer to our knock
-    cannot reach us.
+    `operator` is the name that a relay gives for its operator; the relay is under the law of its
+    region. `allowed_regions` is None if any region will do. `outbound` is "hold" if our words for
+    people of other regions rest at our home until they are fetched, else "deposit"; `outbound_by`
+    says whether the "person" or the "relay" wants them held, and is empty otherwise. `unaware` are
+    people whom we have told where we are but who have not shown that they know; `left_behind` are
+    the conversations whose changes of members are decided at a relay we have left. `lost_invites`
+    are the times at which we made the open invites on which nobody can knock, because all relays
+    they name are gone; `lost_knocks` are the people whose answer to our knock cannot reach us.
 
-    `transport` is "direct", "hopped" or "covered", for the home relay; `means` says what that is,
-    `hop` is the hop, `why` the reason if there is none; while `is_hop_away` requests wait. `period`
-    is how often a cell leaves, in seconds, 0 where they leave at once. `exposed` are our relays
-    that see the network address just now all the same.
+    `transport` is "direct", "hopped" or "covered", for the home relay; `means` explains it, `hop`
+    is the hop, and `why` the reason if there is none. While `is_hop_away`, requests wait. `period`
+    is how often a cell leaves, in seconds, or 0 if cells leave at once. `exposed` are those of our
+    relays that see the network address just now all the same.
     """
 
     name: str
@@ -478,11 +482,11 @@ class Status(NamedTuple):
         }
 
     def rest_as_json(self) -> dict[str, object]:
-        """Where the data of a person rests, as commands print it."""
+        """The fields about where the data of a person rests, as commands print them."""
         value = self.as_json()
         return {key: value[key] for key in REST}
 
     def ways_as_json(self) -> dict[str, object]:
-        """By which ways requests go, as commands print it."""
+        """The fields about the ways of requests, as commands print them."""
         value = self.as_json()
         return {key: value[key] for key in WAYS}

@@ -1,4 +1,4 @@
-"""Writing: what programs change of messages and contacts, for the objects that stand for them."""
+"""Writing: the changes that programs make to messages and contacts, for the objects of `views`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Writing:
         self._transcript = transcript
 
     def send(self, gid: bytes, text: str, *, reply_to: str = "") -> int:
-        """Say a text; its row. Raises like `Chat.send`."""
+        """Say a text; returns its row. Raises like `Chat.send`."""
         with self._unit() as unit:
             return self.send_in(unit, gid, text, reply_to=reply_to)
 
@@ -36,7 +36,7 @@ class Writing:
         return self._conversations.saying.send_text(unit, gid, text, reply_to=answered)
 
     def edit(self, gid: bytes, message: str, text: str) -> None:
-        """Give a text of ours other words. Raises like `Chat.edit`."""
+        """Replace the words of a text of ours. Raises like `Chat.edit`."""
         with self._unit() as unit:
             target = self._transcript.find(gid, message)
             self._conversations.saying.edit(unit, gid, target, text)
@@ -63,7 +63,7 @@ class Writing:
                 unit.events.append(SummaryChanged(gid))
 
     def seen(self, gid: bytes, row: int) -> None:
-        """What came to a conversation up to this row is read."""
+        """Mark everything that arrived in a conversation up to this row as read."""
         with self._unit() as unit:
             self.seen_in(unit, gid, row)
 
@@ -72,11 +72,11 @@ class Writing:
         self._history.mark_read(unit, gid, row)
 
     def safety_number(self, person: bytes) -> str:
-        """The number to compare with a person, by their identity."""
+        """The safety number to compare with a person, by their identity."""
         return identity.safety_number(self._me.identity, person)
 
     def set_verified(self, person: bytes, *, is_verified: bool) -> None:
-        """Keep whether the safety number was compared."""
+        """Record whether the safety number was compared."""
         with self._unit() as unit:
             unit.db.execute(
                 "UPDATE contact SET verified = ? WHERE identity = ?", (is_verified, person)
@@ -84,7 +84,7 @@ class Writing:
             unit.events.append(PersonChanged(person))
 
     def set_blocked(self, person: bytes, *, is_blocked: bool) -> None:
-        """Hear nothing more of a contact, or hear them again from now on."""
+        """Block a contact, or unblock them and hear them again from now on."""
         with self._unit() as unit:
             if is_blocked:
                 self._conversations.wishes.block(unit, person)
