@@ -1,4 +1,4 @@
-"""The agenda: what is due at a time is looked for with each tick, and done."""
+"""The agenda: with each tick it looks for the work that is due, and does it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 
 WRITE_EVERY_MS = 5_000
-"""How often it is written how far other people's cells were read: what is not is read again."""
+"""How often the client writes how far it has read other people's cells. It reads again those that
+it did not write."""
 
 EXPIRE_EVERY_MS = 3_600_000
-"""How often what was kept long enough is looked for."""
+"""How often the client looks for data that it has kept long enough."""
 
 
 class Agenda:
@@ -55,10 +56,10 @@ class Agenda:
         self._spawn("ticks", self._tick())
 
     async def _tick(self) -> None:
-        """Do what is due at a time, for ever."""
+        """Do the work that is due, for ever."""
         while True:
             now = self._now()
-            with contextlib.suppress(DiskFull):  # it is due again with the next tick
+            with contextlib.suppress(DiskFull):  # the work is due again with the next tick
                 if now < self._run.latest:
                     self.begin_clock(now)
                 self._do_due(now)
@@ -66,8 +67,9 @@ class Agenda:
             await asyncio.sleep(self._tick_s())
 
     def begin_clock(self, now: int) -> None:
-        """Whatever was put off is due now: at start, for we were away; and when the clock was set
-        back, for else it would wait for the old time to come again."""
+        """Make all postponed work due now. We need this at start, because we were away, and when
+        the clock was set back, because the work would otherwise wait for the old time to come
+        again."""
         with self._unit() as unit:
             unit.db.execute("UPDATE conversation SET look_due_at = ?", (now,))
             unit.db.execute("UPDATE conversation SET ack_due_at = min(ack_due_at, ?)", (now,))
@@ -85,8 +87,8 @@ class Agenda:
         self._expire_at = self._write_at = 0
 
     def tell_news(self, now: int, *, is_asked: bool = False) -> None:
-        """Tell everybody where our relays are, if they are elsewhere: at once if the person asks
-        for it."""
+        """Tell everybody the places of our relays if these have changed; at once if the person
+        wants it."""
         rules = self._conversations
         if not self._places.has_news:
             return
@@ -102,7 +104,8 @@ class Agenda:
             with self._unit() as unit:
                 unit.events += self._history.expire(unit)
         self.tell_news(now)
-        # Covered, a receipt takes the place of a word; it rides along with the next one.
+        # In a covered client a receipt takes the place of a word, so it goes along with the next
+        # one.
         is_silent = bool(self._routes.period_s and self._sending.holds_any())
         receipts_due = "SELECT gid FROM conversation WHERE ack_due_at <= ?"
         for gid in [] if is_silent else self._due(receipts_due, now):
@@ -127,7 +130,7 @@ class Agenda:
             with self._unit() as unit:
                 self._comebacks.act(unit)
         if self._buckets.is_read.is_set() and self._cursors.again() is None:
-            # Until then what seems to be missing may simply not have been read yet.
+            # Until then, cells that seem to be missing may simply not have been read yet.
             self._ask_and_say_again(now)
         if now >= self._expire_at:
             self._expire_at = now + EXPIRE_EVERY_MS
@@ -147,7 +150,7 @@ class Agenda:
                         rules.warnings.doubt_relay(unit, None, None)
 
     def _ask_and_say_again(self, now: int) -> None:
-        """Ask for what has not come, and say again what others may lack."""
+        """Ask for envelopes that have not arrived, and send again those that others may lack."""
         rules = self._conversations
         for gap in rules.gaps.due(now):
             with self._unit() as unit:
@@ -161,7 +164,7 @@ class Agenda:
                 self._invites.repeat(unit)
 
     def _forget_former(self, now: int) -> None:
-        """Stop reading the buckets of homes that were left long ago."""
+        """Stop reading the buckets of former homes that nobody needs any more."""
         known = self._conversations.whereabouts
         for home in known.unneeded(now=now):
             with self._unit() as unit:

@@ -1,4 +1,5 @@
-"""The reader of our own buckets: what comes there is taken cell by cell, each page in few units."""
+"""The reader of our own buckets: it takes their cells one by one, and each page in a few units of
+work."""
 
 from __future__ import annotations
 
@@ -30,14 +31,15 @@ if TYPE_CHECKING:
 
 
 CELLS_PER_UNIT = 64
-"""Cells of a drop taken in one unit of work: one fsync for many, and no long stop of the loop."""
+"""The number of cells of a drop taken in one unit of work. Many share one fsync, and the loop never
+stops for long."""
 
 
 class _Last(Enum):
-    """What we know of a bucket of ours since it was last asked for."""
+    """The outcome of our last request for a bucket of ours."""
 
     READ = auto()
-    """It is read to its end."""
+    """It has been read to its end."""
     AWAY = auto()
     """Its relay could not be reached."""
 
@@ -63,18 +65,19 @@ class Buckets:
         self._begin_due = run.begin_due
         self._rest_after = pausing.rest_after
         self.is_read = asyncio.Event()
-        """Whether a bucket of ours has been read to its end, and the others if they can be."""
+        """Whether our buckets have been read to their ends: at least one, and each other whose
+        relay is not away."""
         self._buckets: dict[bytes, _Last] = {}
         run.at_due(self._begin_again)
 
     def begin(self) -> None:
-        """See that every bucket of ours is read."""
+        """Start a reader for each bucket of ours that has none."""
         for home in self._me.buckets:
             if ("bucket", home.bucket.drop_id) not in self._tasks:
                 self._spawn(("bucket", home.bucket.drop_id), self._read_bucket(home))
 
     def forget(self, home: Home) -> None:
-        """Read a bucket no longer."""
+        """Stop reading a bucket."""
         task = self._tasks.get(("bucket", home.bucket.drop_id))
         if task is not None:
             task.cancel()
@@ -84,7 +87,7 @@ class Buckets:
             self._spawn("again", self._read_again())
 
     def is_away(self, home: Home) -> bool:
-        """Whether the relay of a bucket of ours could not be reached when it was last asked."""
+        """Whether the relay of a bucket of ours could not be reached when we last tried."""
         return self._buckets.get(home.bucket.drop_id) is _Last.AWAY
 
     def reached(self) -> list[Home]:
@@ -92,7 +95,7 @@ class Buckets:
         return [*self._me.homes, *(one for one in self._me.former if not self.is_away(one))]
 
     async def heard_of_former(self) -> None:
-        """Wait until of every home that was left the bucket is read, or its relay known to be
+        """Wait until, for each former home, its bucket has been read or its relay is known to be
         away."""
         while any(home.bucket.drop_id not in self._buckets for home in self._me.former):
             await self._changed()
@@ -115,8 +118,8 @@ class Buckets:
                 await self._rest_after(error, home.relay, bucket.drop_id)
 
     def _heard_of(self, home: Home, state: _Last) -> None:
-        """Record that a bucket is read to its end, or that its relay is away. We are caught up once
-        one is read and no other is still pending."""
+        """Record that a bucket has been read to its end, or that its relay is away. We are caught
+        up once one bucket has been read and none is pending."""
         drop_id = home.bucket.drop_id
         is_news = self._buckets.get(drop_id) != state
         self._buckets[drop_id] = state
@@ -132,8 +135,8 @@ class Buckets:
     async def _take_bucket(self, home: Home, cells: wire.Cells) -> None:
         bucket = home.bucket
         while True:
-            # What came before a chain was known comes first: the engine reads a sender's messages
-            # in their order, give or take a few.
+            # Cells from before a chain was known go first, because the engine reads a sender's
+            # messages in their order, give or take a few.
             while self._cursors.again() is not None:
                 await self._changed()
             if not self._chains.pass_over(bucket.drop_id, cells):

@@ -1,4 +1,4 @@
-"""Drawing a bucket of a relay, by way of another where it serves as a hop."""
+"""Drawing a bucket of a relay, through another relay if that serves as a hop."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ async def draw_first(
     fallback_access: bytes,
     around: Surroundings,
 ) -> list[NewHome]:
-    """Draw a bucket of each relay, by way of the other one where it serves as a hop: then neither
-    sees who draws which."""
+    """Draw a bucket of each relay, through the other one if it serves as a hop. Then neither relay
+    sees who draws which bucket."""
     where = Proposed(relay, is_named=True, around=around)
     if fallback is None:
         return [await _draw_by(where, relay.key, access)]
@@ -43,8 +43,9 @@ async def draw_first(
 async def draw(
     where: Proposed, relay: bytes, access: bytes, beside: bytes, setting: bytes = AUTO
 ) -> tuple[NewHome, bool]:
-    """Draw a bucket of a relay, by way of the person's other relay `beside`, if there is one and it
-    serves as a hop; and whether it does. Without one, by way of the hop they have chosen."""
+    """Draw a bucket of a relay; returns it, and whether the person's other relay `beside` serves as
+    a hop to it. The request goes through `beside` if that serves, or through the chosen hop if
+    there is no `beside`."""
     if not beside:
         is_chosen = setting not in (AUTO, OFF, relay)
         return await _draw_by(where, relay, access, via=setting if is_chosen else OFF), False
@@ -54,7 +55,7 @@ async def draw(
 
 
 def check_fallback(relay: bytes, fallback: bytes) -> None:
-    """Raises BadArgument where both are one relay."""
+    """Raises BadArgument if both are one relay."""
     if relay == fallback:
         raise BadArgument("the fallback is another relay than the home")
 
@@ -101,7 +102,7 @@ async def serves(where: Where, hop: bytes, relay: bytes) -> bool:
 
 
 async def serves_over(where: Where, link: Link, relay: bytes) -> bool:
-    """The same, over a link to the hop."""
+    """The same as `serves`, over a given link to the hop."""
     try:
         await link.request(wire.Locate(0, relay, where.signed(relay)), wire.Located)
         return bool((await inquire(link, relay, where.where(relay))).sealing)

@@ -1,4 +1,4 @@
-"""Where a person is at home: exits, the fallback, and following a relay whose drops have moved."""
+"""The homes of a person: exits, the fallback, and following a relay whose drops have moved."""
 
 from __future__ import annotations
 
@@ -65,11 +65,13 @@ class Exits:
     async def set_fallback(
         self, relay: str, access: bytes = b"", *, is_strict: bool | None = None
     ) -> None:
-        """Be reached at a second relay while the first is away; at none, with an empty `relay`.
+        """Let people reach us at a second relay while the first is away; at none, with an empty
+        `relay`.
 
-        Everybody we talk with is told; until they know, they use the address they have, and the
-        bucket they know is read. Raises BadArgument, BrokenAddress, RelayUnreachable,
-        RelayKeyChanged, BrokenDescriptor, NoAccess, RegionNotAllowed or RegionsDiffer.
+        The client tells everybody we talk with. Until they know, they use the address that they
+        have, and the client reads the bucket that they know. Raises BadArgument, BrokenAddress,
+        RelayUnreachable, RelayKeyChanged, BrokenDescriptor, NoAccess, RegionNotAllowed or
+        RegionsDiffer.
         """
         await self._set_fallback(
             parse_address(relay) if relay else None, access, is_named=True, is_strict=is_strict
@@ -100,12 +102,12 @@ class Exits:
         fallback_access: bytes = b"",
         is_strict: bool | None = None,
     ) -> None:
-        """Be at home at another relay; the one that is left is not asked for anything.
+        """Make another relay the home, without any help from the one that we leave.
 
-        `fallback` is where else we are reached then: None for the fallback we have (if it is
-        another relay than the new home), empty for none, or the address of a relay. Everybody we
-        talk with is told, and the buckets they know are read until they have been seen to know
-        (`status().unaware`), and 14 days at least.
+        `fallback` is the fallback from then on: None for the one that we have (unless it is the new
+        home), empty for none, or the address of a relay. The client tells everybody we talk with,
+        and reads the buckets that they know until they have shown that they know
+        (`status().unaware`), and for 14 days at least.
 
         Raises BadArgument, BrokenAddress, RelayUnreachable, RelayKeyChanged, BrokenDescriptor,
         NoAccess, RegionNotAllowed or RegionsDiffer; everything is as before then.
@@ -159,46 +161,47 @@ class Exits:
         await self._settle(new, {stay.relay: is_hop for stay in stays}, is_strict=is_strict)
 
     def is_home(self, relay: str) -> bool:
-        """Whether an address is of our home relay, wherever it says that this is. Raises
+        """Whether an address is that of our home relay, whatever places it names. Raises
         BrokenAddress."""
         return parse_address(relay).key == self._me.home.relay
 
     @property
     def allowed_regions(self) -> frozenset[str] | None:
-        """The regions this person's data may rest in; None: any. Unless they have said: where they
-        are at home now."""
+        """The regions in which this person's data may rest; None for any. A person who has not said
+        allows the regions of their present homes."""
         return self._homes.allowed_regions
 
     def set_allowed_regions(self, regions: Iterable[str] | None) -> None:
-        """Say where our data may rest; None: anywhere. Raises BadArgument."""
+        """Set the regions in which our data may rest; None for any. Raises BadArgument."""
         with self._unit() as unit:
             self._homes.set_allowed_regions(unit, regions)
         self.begin_following()
 
     @property
     def is_strict(self) -> bool:
-        """Whether home and fallback are to be in one region."""
+        """Whether home and fallback must be in one region."""
         return self._homes.is_strict
 
     def set_strict(self, *, is_strict: bool) -> None:
-        """Say whether home and fallback are to be in one region. Raises RegionsDiffer."""
+        """Set whether home and fallback must be in one region. Raises RegionsDiffer."""
         with self._unit() as unit:
             self._homes.set_strict(unit, is_strict=is_strict)
 
     def set_outbound(self, policy: str) -> None:
-        """Let what we say to people of other regions rest with them ("deposit"), or at our home
-        only ("hold"), from where they fetch it; from now on. Raises BadArgument."""
+        """Set where our words for people of other regions rest from now on: at their homes
+        ("deposit"), or only at our home, from where they fetch them ("hold"). Raises
+        BadArgument."""
         with self._unit() as unit:
             self._conversations.holding.choose(unit, policy)
 
     async def set_place(self, relay: str) -> bool:
-        """Say where a relay is, one of ours or of somebody else: it is looked for there first from
-        now on, on a private network, too. Whether it was found.
+        """Name a place of a relay, ours or another; returns whether the relay was found. From now
+        on the client looks for it there first, even on a private network.
 
-        It is asked at once for its own word on where it is, by the way it is asked for everything.
-        What it says is passed on to everybody we talk with if it is a relay of ours. Raises
-        BrokenAddress, or BrokenDescriptor or RelayKeyChanged if another relay answers; nothing is
-        kept then.
+        The client asks the relay at once for its signed address, by the same way as for everything
+        else. If it is a relay of ours, the client passes that address on to everybody we talk with.
+        Raises BrokenAddress, or BrokenDescriptor or RelayKeyChanged if another relay answers;
+        nothing is kept then.
         """
         address, is_found = parse_address(relay), False
         if self._routes.may_be_met(address.key):
@@ -220,8 +223,8 @@ class Exits:
         *,
         is_strict: bool | None,
     ) -> None:
-        """Have other homes from now on, and tell everybody. `hops` says of those that stay whether
-        they hand requests to the other."""
+        """Change our homes, and tell everybody. `hops` says for each home that stays whether it
+        hands requests to the other."""
         is_strict = self._homes.is_strict if is_strict is None else is_strict
         self._homes.check(new, is_strict=is_strict)
         with self._unit() as unit:
@@ -235,13 +238,14 @@ class Exits:
             self._buckets.begin()
 
     def begin_following(self) -> None:
-        """See that we follow where our relays' drops have moved."""
+        """Start to follow our relays to where their drops have moved."""
         if self._run.is_started and "moving home" not in self._tasks:
             self._spawn("moving home", self.follow_homes())
 
     async def follow_homes(self) -> None:
-        """Be at home where our relays' drops have moved, if we allow it: what is there is read all
-        along, and everybody is told of a bucket that is the new relay's own."""
+        """Make the relays to which our relays' drops have moved our homes, if we allow their
+        regions. We read the moved drops all along, and tell everybody of a bucket that is the new
+        relay's own."""
         for home in tuple(self._me.homes):
             to = self._routes.moved.get(home.relay)
             if to is None or not self._homes.allows(home.relay, to.region):

@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
 
 PATIENCE_S = 5.0
-"""Longest `caught_up` waits for a Welcome whose file is not there, in seconds: a contact can
-announce one that never comes."""
+"""The longest that `caught_up` waits for a Welcome whose file is not there, in seconds. A contact
+can announce one that never comes."""
 
 FETCH_MS = (1_000, 30_000)
-"""After what pause a drop is read again in which a held word did not come, at first and at most:
-well within the time in which it is not asked for again (holding.PATIENCE_MS)."""
+"""The first and the longest pause before the client reads again a drop in which a held word did not
+come. Both are well within the time in which it does not ask for the word again
+(holding.PATIENCE_MS)."""
 
 MAX_FETCHES = 16
-"""Drops of held words that are read at once: a contact can name as many as they like."""
+"""The most drops of held words read at once. A contact can name as many as they like."""
 
 
 class HeldFetch(NamedTuple):
@@ -39,7 +40,8 @@ class HeldFetch(NamedTuple):
 
 
 class _Later(NamedTuple):
-    """When something is done again, and after what pause; in Unix milliseconds, milliseconds."""
+    """The time of the next attempt, in Unix milliseconds, and the pause before it, in
+    milliseconds."""
 
     due_at: int
     pause_ms: int
@@ -64,7 +66,7 @@ class Fetches:
         self._pausing = pausing
         self._put_off: set[bytes] = set()
         self._held_due: dict[bytes, _Later] = {}
-        """When drops in which held words did not come are read again."""
+        """The times at which to read again the drops in which held words did not come."""
         run.at_due(self._begin)
 
     def awaited(self) -> set[bytes]:
@@ -90,7 +92,7 @@ class Fetches:
                 self._spawn(("help", gid), self._fetch_help(gid, ref))
 
     async def _fetch_welcome(self, one: AnnouncedWelcome) -> None:
-        """Fetch a Welcome that was announced, and join by it."""
+        """Fetch an announced Welcome, and join by it."""
         pause = self._tick_s()
         while True:
             try:
@@ -113,7 +115,7 @@ class Fetches:
         self._begin_due()
 
     async def _fetch_help(self, gid: bytes, ref: FileRef) -> None:
-        """Fetch what a contact has answered, and see what follows from it."""
+        """Fetch the answer of a contact, and act on it."""
         while (gid, ref) in self._asking.awaited():
             try:
                 data = await self.fetch_file(ref)
@@ -127,8 +129,8 @@ class Fetches:
         self._begin_due()
 
     async def _fetch_held(self, drop_id: bytes) -> None:
-        """Read a drop in which others hold words for us, until none is waited for or what is does
-        not come: then again later."""
+        """Read a drop in which others hold words for us, until we await none there. If an awaited
+        word does not come, read the drop again later."""
         while place := self._conversations.holding.place(drop_id):
             request = wire.Read(
                 0, drop_id, place.drop.read_token, place.read, wire.MAX_CELLS, int(PATIENCE_S)
@@ -148,8 +150,8 @@ class Fetches:
         self._held_due.pop(drop_id, None)
 
     def _fetch_later(self, place: HeldDrop, error: Unavailable | PeerError | TrustError) -> None:
-        """What is held in a drop could not be had: its sender may still be sending, or its relay is
-        away, and nobody knows for how long."""
+        """Postpone the reading of a drop whose held words we could not get. Their sender may still
+        be sending, or the relay is away, and nobody knows for how long."""
         drop_id = place.drop.drop_id
         before = self._held_due.get(drop_id)
         pause = min(2 * before.pause_ms, FETCH_MS[1]) if before else FETCH_MS[0]
@@ -162,7 +164,7 @@ class Fetches:
         self._wake()
 
     async def fetch_file(self, ref: FileRef) -> bytes:
-        """The content of a file. Raises FileIncomplete or InvalidFile, or what its relay says."""
+        """The content of a file. Raises FileIncomplete, InvalidFile, or the error of its relay."""
         fetch, pace = Fetch(ref), Pace()
         with self._unit() as unit:
             self._places.learn(unit, ref.relay)

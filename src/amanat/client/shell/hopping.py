@@ -1,4 +1,4 @@
-"""How relays are asked: directly, through a hop, or covered."""
+"""The transport of requests to relays: direct, hopped or covered."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class CoverCost(NamedTuple):
-    """What being covered takes: bytes of frames in a day, and seconds until a word is read."""
+    """The cost of being covered: bytes of frames in a day, and seconds until a word is read."""
 
     up_bytes: int
     down_bytes: int
@@ -49,13 +49,14 @@ class Hopping:
         self._kept = kept
 
     def begin(self) -> None:
-        """Begin to cover what is asked, and see once whether our relays serve as hops."""
+        """Begin to cover requests if the person wants that, and check once whether our relays serve
+        as hops."""
         self._spawn("survey", self._survey_once())
         self._begin_cover()
 
     async def set_hop(self, hop: str) -> None:
-        """How relays are asked: through our other relay where it helps ("auto"), directly ("off"),
-        or through the relay with this address.
+        """Set how requests reach relays: through our other relay where that helps ("auto"),
+        directly ("off"), or through the relay with this address.
 
         Raises BrokenAddress, RelayUnreachable, RelayKeyChanged, BrokenDescriptor, or HopRefused if
         it does not go to the home relay.
@@ -77,8 +78,8 @@ class Hopping:
         await self.go_another_way()
 
     async def set_cover(self, period_s: int) -> None:
-        """Have one cell leave in each period of 60 or 30 seconds, whatever is said; 0: when it is
-        said.
+        """Let one cell leave in each period of 60 or 30 seconds, whether or not the person says
+        anything; with 0, cells leave at once.
 
         Raises BadArgument, or NoHop if the home relay is not reached through another.
         """
@@ -93,19 +94,20 @@ class Hopping:
         await self.go_another_way()
 
     def cover_cost(self) -> CoverCost:
-        """What the cover in force takes; zeros where there is none."""
+        """The cost of the cover in force; zeros if there is none."""
         period_s = self._routes.period_s
         delays = delay_s(period_s) if period_s else (0.0, 0.0)
         return CoverCost(*self._routes.cover_bytes(), *delays)
 
     def seconds_to_leave(self) -> float:
-        """How long what waits now takes to leave at most, where it leaves in its turn; else 0."""
+        """The longest that the waiting requests take to leave when they leave in their turn; else
+        0."""
         period_s = self._routes.period_s
         (waiting,) = self._read.execute("SELECT count(*) FROM outbox").fetchone()
         return delay_s(period_s)[1] + period_s * (waiting - 1) if period_s and waiting else 0.0
 
     async def go_another_way(self) -> None:
-        """Whoever asks a relay begins again."""
+        """Close all links, so that every task that uses one begins again on the new way."""
         self._routes.close()
         cover = self._tasks.get("cover")
         if cover is not None:
@@ -119,8 +121,8 @@ class Hopping:
             self._spawn("cover", self._routes.keep_cover())
 
     async def _survey(self) -> None:
-        """See whether our relays now serve as hops to each other. That one no longer does is not
-        taken from it: then requests wait, until the person decides."""
+        """Check whether our relays serve as hops to each other by now. A relay that no longer does
+        stays a hop; requests wait then, until the person decides."""
         homes = self._me.homes
         if len(homes) == 1 or all(home.is_hop and home.operator for home in homes):
             return

@@ -1,4 +1,5 @@
-"""What a client knows of where relays are: what it learns it keeps, each in a unit of work."""
+"""The places of relays, as one client knows them. It keeps each that it learns, in a unit of
+work."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class KeptPlaces:
-    """Where relays are, as one client knows."""
+    """The places of relays that one client knows."""
 
     def __init__(self, run: Runtime) -> None:
         self.around = run.around
@@ -26,26 +27,27 @@ class KeptPlaces:
         self._places = run.parts.places
         self._conversations = run.parts.conversations
         self._strangers: set[tuple[bytes, Place]] = set()
-        """Where other keys than a relay's answer, as the person was told."""
+        """The places where a key other than the relay's answers, as the person was told."""
 
     def where(self, relay: bytes) -> Sequence[Place]:
-        """Where to look for a relay, in turn."""
+        """The places at which to look for a relay, in turn."""
         return self._places.where(relay, now=self._now())
 
     def is_named(self, relay: bytes) -> bool:
-        """Whether the person has named a place of it."""
+        """Whether the person has named a place of a relay."""
         return self._places.is_named(relay)
 
     def signed(self, relay: bytes) -> RelayAddress | None:
-        """What it has signed of its places last."""
+        """The newest relay address that a relay has signed."""
         return self._places.signed(relay)
 
     def found(self, relay: bytes, link: Link) -> None:
-        """Keep where it was found, and tell the person where another key answers."""
+        """Keep the place where a relay was found, and warn the person of places where another key
+        answers."""
         now = self._now()
         fresh = {(relay, place) for place in link.strangers} - self._strangers
         is_news = self._places.is_news(relay, link.place, now=now)
-        with contextlib.suppress(DiskFull):  # the next link tells it again
+        with contextlib.suppress(DiskFull):  # the next link brings it again
             if fresh or is_news or link.missed:
                 with self._unit() as unit:
                     self._places.found(unit, relay, link.place, link.missed)
@@ -56,8 +58,8 @@ class KeptPlaces:
             self._strangers |= fresh
 
     def learn(self, address: RelayAddress) -> None:
-        """Keep what it has signed."""
-        with contextlib.suppress(DiskFull):  # the next contact tells it again
+        """Keep a relay address if it is newer than ours."""
+        with contextlib.suppress(DiskFull):  # the next contact brings it again
             if self._places.is_newer(address):
                 with self._unit() as unit:
                     self._places.learn(unit, address)

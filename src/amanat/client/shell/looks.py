@@ -1,5 +1,5 @@
 """The reader of epoch drops: it looks for Commits, stays at the drop of a large group, and reads
-along where we come back to a group."""
+the drop of a group to which we are coming back."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 LARGE_WAIT_S = 20
-"""How long a member of a large group waits at its epoch drop at a time, in seconds; between two
-waits it looks whether something else is due."""
+"""How long a member of a large group waits at its epoch drop at a time, in seconds. Between two
+waits it checks whether anything else is due."""
 
 
 class Looks:
@@ -58,7 +58,8 @@ class Looks:
                 self._spawn(("back", attempt.gid), self._come_back(attempt))
 
     async def _look(self, gid: bytes) -> None:
-        """Read the epoch drops of a conversation to their ends; of a large group, stay there."""
+        """Read the epoch drops of a conversation to their ends, and stay there if it is a large
+        group."""
         self.looking.add(gid)
         try:
             while self._conversations.roster.reads_drops(gid):
@@ -102,7 +103,7 @@ class Looks:
             try:
                 while await self._read_page(gid, epoch, drop, wait=wait):
                     wait = 0
-            except NoSuchDrop:  # nobody has made it yet: nobody has spoken yet
+            except NoSuchDrop:  # nobody has made it yet, so nobody has spoken yet
                 if wait:
                     await asyncio.sleep(self._tick_s())
             with self._unit() as unit:
@@ -113,7 +114,7 @@ class Looks:
             relay = self._conversations.epochs.epoch_relay(gid, epoch)
             if isinstance(error, Unavailable):
                 if relay != self._conversations.roster.group(gid).policy.relay.key:
-                    return  # nothing that has to be had: the group's Commits rest elsewhere now
+                    return  # not needed, because the group's Commits rest elsewhere now
                 with self._unit() as unit:
                     self._conversations.roster.look_soon(unit, gid, at=unit.now)
                     if isinstance(error, RelayUnreachable):
@@ -121,7 +122,7 @@ class Looks:
             await self._rest_after(error, relay, drop.drop_id)
 
     async def _read_page(self, gid: bytes, epoch: int, drop: Drop, *, wait: int) -> bool:
-        """Take one reply of an epoch drop; whether there is more."""
+        """Take one reply of an epoch drop; returns whether there is more."""
         link = await self._routes.to(self._conversations.epochs.epoch_relay(gid, epoch))
         after = self._cursors.read_from(drop.drop_id)
         request = wire.Read(0, drop.drop_id, drop.read_token, after, wire.MAX_CELLS, wait)
@@ -138,8 +139,8 @@ class Looks:
         return False
 
     async def _come_back(self, attempt: Try) -> None:
-        """Read the epoch drop from its first cell until it holds a whole Commit, ours or not, or
-        has forgotten ours."""
+        """Read the epoch drop from its first cell until it holds a whole Commit, ours or another,
+        or the relay has forgotten ours."""
         drop, after = attempt.place.drop, 0
         with self._unit() as unit:
             self._rejoining.begin(unit, attempt)
@@ -156,7 +157,7 @@ class Looks:
                     with self._unit() as unit:
                         self._rejoining.forgotten(unit, attempt)
                     break
-                await asyncio.sleep(self._tick_s())  # who helped has still to have it made
+                await asyncio.sleep(self._tick_s())  # the helper has not had it made yet
                 continue
             except (Unavailable, PeerError, TrustError) as error:
                 await self._rest_after(error, attempt.relay, b"")

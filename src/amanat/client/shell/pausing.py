@@ -1,4 +1,5 @@
-"""What a client does when a relay fails it: it waits, and keeps its misbehaviour for the person."""
+"""The reaction of a client when a relay fails it: it waits, and keeps any misbehaviour for the
+person."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ class Pausing:
     async def rest_after(
         self, error: Unavailable | PeerError | TrustError, relay: bytes, drop_id: bytes
     ) -> None:
-        """Wait before a relay is asked again about a drop, and note it if it misbehaved."""
+        """Wait before we ask a relay again about a drop, and record its misbehaviour if there was
+        any."""
         if isinstance(error, Unavailable):
             await asyncio.sleep(error.retry_after or self._tick_s())
         else:
@@ -31,7 +33,7 @@ class Pausing:
             await asyncio.sleep(RETRY_MS[0] / 1000)
 
     def note(self, error: PeerError | TrustError, relay: bytes, drop_id: bytes) -> None:
-        """Keep a relay's misbehaviour for the person, and read the drop anew."""
+        """Keep a relay's misbehaviour for the person. After a lie, read the drop from the start."""
         with self._unit() as unit:
             self._conversations.warnings.warn_of(unit, relay, error.code, error.detail)
             if isinstance(error, RelayLied):

@@ -1,7 +1,7 @@
-"""What every part of a running client stands on: the clock, the units of work and the tasks.
+"""The base of every part of a running client: the clock, the units of work and the tasks.
 
-Every change is one unit of work of the vault; what a unit put into the outbox leaves only after it
-has committed."""
+Every change is one unit of work of the vault. The requests that a unit puts into the outbox leave
+only after it has committed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Runtime:
         self.around = around
         self.now = around.now
         self.tasks: dict[object, asyncio.Task[None]] = {}
-        """What is under way, by what it is for."""
+        """The running tasks, by purpose."""
         self.latest = 0
         """The latest moment of a unit of work, in Unix milliseconds."""
         self._vault = parts.vault
@@ -46,41 +46,42 @@ class Runtime:
         return "ticks" in self.tasks
 
     def at_wake(self, waker: Callable[[], None]) -> None:
-        """Have this called after each unit of work, once the client is started."""
+        """Register a function to call after each unit of work, once the client is started."""
         self._wakers.append(waker)
 
     def at_due(self, starter: Callable[[], None]) -> None:
-        """Have this called to begin what is due, whenever something may be; in this order."""
+        """Register a function that begins due work. All are called in this order whenever work may
+        be due."""
         self._starters.append(starter)
 
     def begin_due(self) -> None:
-        """See that everything that is due has its task."""
+        """Begin a task for everything that is due."""
         if self.is_started:
             for starter in self._starters:
                 starter()
 
     def feed(self) -> Feed[Event]:
-        """What happens from this call on, as long as the caller holds it."""
+        """The events from this call on, for as long as the caller holds the feed."""
         feed: Feed[Event] = Feed()
         self._subscribers.add(feed)
         return feed
 
     async def stop(self) -> None:
-        """Break off whatever is under way."""
+        """Cancel all running tasks."""
         tasks = list(self.tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def end_feeds(self) -> None:
-        """Nothing more will happen."""
+        """End all feeds."""
         for feed in self._subscribers:
             feed.end()
 
     @contextlib.contextmanager
     def unit(self) -> Iterator[Unit]:
-        """A unit of work; what it tells, it tells once it has committed. Raises what has stopped
-        the client."""
+        """A unit of work. Its events go to the subscribers once it has committed. Raises the error
+        that has stopped the client."""
         self.raise_failure()
         now = self.now()
         self.latest = max(self.latest, now)
@@ -92,12 +93,12 @@ class Runtime:
         self.wake()
 
     def tell(self, event: Event) -> None:
-        """Let all subscribers know."""
+        """Send an event to all subscribers."""
         for feed in self._subscribers:
             feed.put(event)
 
     def wake(self) -> None:
-        """Let everybody who waits look again."""
+        """Wake every waiting task, so that it looks again."""
         self._changed.set()
         self._changed = asyncio.Event()
         if self.is_started:
@@ -105,21 +106,21 @@ class Runtime:
                 waker()
 
     async def changed(self) -> None:
-        """Wait until something may have changed, at most a tick."""
+        """Wait until something may have changed, for one tick at most."""
         self.raise_failure()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.around.tick_s()):
                 await self._changed.wait()
 
     def spawn(self, key: object, work: Coroutine[None, None, None]) -> None:
-        """Have work done in the background; an error of it stops the client."""
+        """Run work in the background; an error in it stops the client."""
 
         async def guarded() -> None:
             try:
                 await work
             except asyncio.CancelledError:
                 raise
-            except BaseException as error:  # noqa: BLE001  # handed to whoever uses the client
+            except BaseException as error:  # noqa: BLE001  # handed to the user of the client
                 self._failure = error
                 self._changed.set()
                 self.end_feeds()
@@ -132,10 +133,10 @@ class Runtime:
 
     @property
     def failure(self) -> BaseException | None:
-        """What has stopped the client, if anything has."""
+        """The error that has stopped the client, if there is one."""
         return self._failure
 
     def raise_failure(self) -> None:
-        """Raise what has stopped the client, if anything has."""
+        """Raise the error that has stopped the client, if there is one."""
         if self._failure is not None:
             raise self._failure

@@ -1,4 +1,4 @@
-"""The sender: brings what waits in the outbox to the relays, each lane for itself."""
+"""The sender: it brings the requests in the outbox to the relays, each lane separately."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class Sender:
         run.at_wake(self._begin)
 
     def _begin(self) -> None:
-        """See that every lane in which something waits has its task."""
+        """Start a task for each lane in which requests wait."""
         for lane in self._sending.lanes():
             self._outbox_changed.setdefault(lane, asyncio.Event()).set()
             if lane not in self._tasks:
                 self._spawn(lane, self._send_to(lane))
 
     async def _send_to(self, lane: Lane) -> None:
-        """Bring what is in the outbox for one lane of a relay to it, for ever: wave by wave, each
-        of no more bytes than the line takes in a second."""
+        """Bring the requests in one lane to its relay, for ever. They leave in waves, each of no
+        more bytes than the link carries in a second."""
         relay, changed, pace = lane.relay, self._outbox_changed[lane], Pace()
         while True:
             changed.clear()
@@ -75,7 +75,7 @@ class Sender:
             try:
                 with self._unit() as unit:
                     self._sending.settle(unit, wave, answers)
-            except DiskFull:  # the rows stay; the relay knows its answers when they are asked again
+            except DiskFull:  # the rows stay; asked again, the relay still knows its answers
                 await asyncio.sleep(self._tick_s())
             else:
                 self._begin_due()
@@ -83,8 +83,8 @@ class Sender:
                 await asyncio.sleep(RETRY_S[0])
 
     def _fail_over(self, relay: bytes) -> None:
-        """A relay cannot be reached: after a while use the recipients' other addresses, unless
-        these cannot be reached either."""
+        """Note that a relay cannot be reached. After a while use the recipients' other addresses,
+        unless these cannot be reached either."""
         if self._sending.note_missed(relay, now=self._now()):
             self._tell(StatusChanged())
         if self._sending.is_down(relay, now=self._now()):

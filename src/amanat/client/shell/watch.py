@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 LEDGER_S = (60, 3600)
-"""When the ledgers of our relays are looked at: so long after the start, then as often as they are
-signed, in seconds."""
+"""When the client checks the ledgers of our relays, in seconds: first this long after the start,
+and then as often as the relays sign them."""
 
 
 class Watch:
@@ -52,9 +52,9 @@ class Watch:
         self._spawn("ledgers", self._watch_ledgers())
 
     async def check_ledgers(self) -> None:
-        """See whether our relays' ledgers go on from how they stood when we last looked; it is a
-        warning if one does not. Relays that cannot be asked now are left out, and all of them where
-        requests are covered: nothing may leave then out of its turn."""
+        """Check that our relays' ledgers continue from where they stood when we last looked, and
+        warn the person if one does not. Leaves out relays that cannot be asked now, and all relays
+        if requests are covered, because then nothing may leave out of turn."""
         for home in () if self._routes.period_s else tuple(self._me.homes):
             with contextlib.suppress(Unavailable, PeerError, TrustError):
                 await self._check_ledger(home.relay)
@@ -80,7 +80,7 @@ class Watch:
                 self._conversations.warnings.warn_of(unit, relay, MoveAnnounced.code)
 
     def learn_move(self, relay: bytes, order: bytes) -> None:
-        """Keep where drops of a relay have moved, by its order."""
+        """Keep the destination to which drops of a relay have moved by its order."""
         with self._unit() as unit:
             self._moves.learn(unit, relay, order)
             to = open_order(order)
