@@ -1,19 +1,20 @@
-"""History: what people have said, and what they have done with it since.
+"""History: everything that people have said, and what they have done with it since.
 
-Everything of the `message` table is here. Members get the same envelopes in different orders: what
-one has lost comes later, by repair. So that all come to one history, whatever the order,
+This module alone handles the `message` table. Members get the same envelopes in different orders,
+because a lost envelope comes later, by repair. These rules give all members one history, whatever
+the order:
 
-- a text is named by its author and its envelope's id (messages.message_id), and is kept once;
+- the author and the envelope's id name a text (messages.message_id), and it is kept once;
 - of the edits of a text, and of one person's reactions to it, the last by (clock, seq, id) counts;
-- what is done with a text that is not here yet waits for it (`change.is_pending`);
-- a deletion is final: what comes later for a deleted text is dropped.
+- a change to a text that is not here yet waits for it (`change.is_pending`);
+- a deletion is final: later changes to a deleted text are dropped.
 
-Only its author edits or deletes a text for everyone; nobody, an admin neither, takes away what
-somebody else has said. What has expired, or was deleted here only, is `gone`: no row of it stays
-but its name, by which it is known if it comes again.
+Only its author edits or deletes a text for everyone. Nobody, not even an admin, can take away the
+words of somebody else. A text that has expired, or was deleted here only, is `gone`: only its name
+stays, so that we recognise it if it comes again.
 
-Deleted bytes do not stay in the file: the vault overwrites them (secure_delete), and after every
-unit that has taken words away its write-ahead log is emptied.
+Deleted bytes do not stay in the file. The vault overwrites them (secure_delete), and empties its
+write-ahead log after every unit that has taken words away.
 """
 
 from __future__ import annotations
@@ -53,19 +54,19 @@ if TYPE_CHECKING:
     from amanat.client.waiting import Word
 
 UNREAD_MS = 14 * 86_400_000
-"""An unread text's life begins this long after it came, in milliseconds: no cell rests longer at a
-relay either."""
+"""The life of an unread text begins this long after it arrived, in milliseconds. No cell rests
+longer at a relay either."""
 MAX_PENDING = 256
-"""Most changes of texts that are not here kept of one person in one conversation; the oldest go
-first. One who floods pushes out only their own."""
+"""The most changes of missing texts kept from one person in one conversation; the oldest go first.
+A person who floods us pushes out only their own."""
 
 
 _Deed: TypeAlias = Literal[Kind.EDIT, Kind.REACTION, Kind.DELETE, Kind.TIMER]
-"""The kinds that do something to a text, or to all that are to come (Timer)."""
+"""The kinds that change a text, or all future texts (Timer)."""
 
 
 class _Change(NamedTuple):
-    """What an envelope does to a text. A timer's target is the conversation."""
+    """The change that an envelope makes to a text. A timer's target is the conversation."""
 
     gid: bytes
     target: bytes
@@ -85,7 +86,7 @@ class History:
         self._read = vault.read
         self._me = me
         self.waiting = Waiting(vault)
-        # At start, for the last process may have died between its deletion and this.
+        # Due at start, because the last process may have died between a deletion and this.
         self._is_scrub_due = True
         vault.bind(after_commit=self._scrub)
 
@@ -98,10 +99,10 @@ class History:
     def take(
         self, unit: Unit, gid: bytes, identity: bytes, signer: bytes, envelope: Envelope
     ) -> list[TextArrived | MessageChanged]:
-        """Take a text, or something done with one, anybody's or our own; what it changed.
+        """Take a text or a change to one, ours or anybody's; returns the events that follow.
 
-        What was taken before, or what its author had no right to, changes nothing. Whether the
-        author of a Timer has the right is for the caller to judge. Raises InvalidMessage.
+        An envelope that we took before, or that its author had no right to send, changes nothing.
+        The caller judges whether the author of a Timer has the right. Raises InvalidMessage.
         """
         body = envelope.body
         kind = Kind(envelope.kind)
@@ -140,7 +141,7 @@ class History:
                 | Kind.LEAVE | Kind.HEARTBEAT | Kind.WANTED | Kind.REPAIR | Kind.ADDRESSES
                 | Kind.DECLINED | Kind.VOTES
             ):  # fmt: skip
-                pass  # nothing of it is history
+                pass  # no part of history
             case _:
                 assert_never(kind)
         if KINDS[kind].blocked is Blocked.NOT_KEPT and self.is_blocked(identity):
@@ -157,7 +158,7 @@ class History:
         envelope: Envelope,
         said: Text,
     ) -> list[TextArrived | MessageChanged]:
-        """Keep a text, and do with it what was waiting for it."""
+        """Keep a text, and apply the changes that were waiting for it."""
         mid = message_id(identity, envelope.id)
         if self._is_gone(gid, mid):
             return []
@@ -196,7 +197,7 @@ class History:
     def keep_deleted(
         self, unit: Unit, gid: bytes, identity: bytes, signer: bytes, seq: int, deleted: Deleted
     ) -> list[MessageChanged]:
-        """Keep that somebody has said a text that they have deleted before it came here."""
+        """Keep the place of a text that its author had deleted before it arrived here."""
         mid = message_id(identity, deleted.id)
         if self._is_gone(gid, mid) or self.is_blocked(identity):
             return []
@@ -207,11 +208,11 @@ class History:
         ).fetchone()
         if kept is None:
             return []
-        self._erase(unit, gid, mid)  # what was waiting for it
+        self._erase(unit, gid, mid)  # and the changes that were waiting for it
         return [MessageChanged(gid, kept[0])]
 
     def deleted(self, gid: bytes, seq: int) -> Deleted | None:
-        """The text that we have said under this number, if we have deleted it for everyone."""
+        """Our text with this number, if we have deleted it for everyone."""
         row = self._read.execute(
             "SELECT envelope, clock, sent_at FROM message WHERE gid = ? AND identity = ?"
             " AND signer = ? AND seq = ? AND text IS NULL",
@@ -220,7 +221,8 @@ class History:
         return None if row is None else Deleted(*row)
 
     def _settle(self, unit: Unit, gid: bytes, mid: bytes, author: bytes) -> bool:
-        """Apply what was waiting for a text; whether the text is still there."""
+        """Apply the changes that were waiting for a text; returns whether the text is still
+        there."""
         rows = unit.db.execute(
             "SELECT gid, target, identity, kind, clock, seq, id, value FROM change"
             " WHERE gid = ? AND target = ? AND is_pending",
@@ -253,7 +255,7 @@ class History:
         return is_there
 
     def _apply(self, unit: Unit, change: _Change) -> int | None:
-        """Do what somebody did; the row of the text that it changed."""
+        """Apply a change; returns the row of the text that it changed."""
         match change.kind:
             case Kind.EDIT | Kind.REACTION | Kind.DELETE:
                 return self._apply_to_text(unit, change)
@@ -264,7 +266,7 @@ class History:
                 assert_never(change.kind)
 
     def _apply_to_text(self, unit: Unit, change: _Change) -> int | None:
-        """Do what somebody did to a text, now or once it is here; the row that it changed."""
+        """Apply a change to a text, now or once it is here; returns the row that it changed."""
         gid, target = change.gid, change.target
         found = unit.db.execute(
             "SELECT row, identity, text IS NULL FROM message WHERE gid = ? AND id = ?",
@@ -286,7 +288,8 @@ class History:
                 self._erase(unit, gid, target)
                 is_new = True
             case Kind.EDIT:
-                # The words are in the message; what stays of an edit says which one they are of.
+                # The words go into the message; the row of the edit only records which edit they
+                # come from.
                 is_new = self._put(unit, change._replace(value=""), is_pending=False)
                 if is_new:
                     unit.db.execute(
@@ -294,13 +297,13 @@ class History:
                     )
                     self._is_scrub_due = True
             case Kind.TIMER:
-                is_new = False  # of no text
+                is_new = False  # it changes no text
             case _:
                 assert_never(change.kind)
         return int(row) if is_new else None
 
     def _put(self, unit: Unit, change: _Change, *, is_pending: bool) -> bool:
-        """Keep a change if it is the last one of its kind; whether it is."""
+        """Keep a change if it is the last one of its kind; returns whether it is."""
         key = change[:4]
         before = unit.db.execute(
             "SELECT clock, seq, id FROM change WHERE gid = ? AND target = ? AND identity = ?"
@@ -328,7 +331,7 @@ class History:
     # Removing
 
     def _erase(self, unit: Unit, gid: bytes, mid: bytes) -> None:
-        """Take away all of a message but that it was there."""
+        """Take away everything of a message, except that it was there."""
         self._strip(unit, gid, mid)
         unit.db.execute(
             "UPDATE message SET text = NULL, reply_to = NULL WHERE gid = ? AND id = ?", (gid, mid)
@@ -341,8 +344,9 @@ class History:
         unit.db.execute("INSERT INTO gone VALUES (?, ?)", (gid, mid))
 
     def _strip(self, unit: Unit, gid: bytes, mid: bytes) -> None:
-        """Take away what was done with a message, and what was kept to say any of it again: of that
-        its place stays, so that whom it did not reach can be told that nothing is lost."""
+        """Take away the changes of a message, and the envelopes kept to send it again. The places
+        of these stay, so that we can tell the people whom they did not reach that nothing is
+        lost."""
         self._is_scrub_due = True
         unit.db.execute("DELETE FROM change WHERE gid = ? AND target = ?", (gid, mid))
         for seq, said in unit.db.execute(
@@ -369,7 +373,7 @@ class History:
                 return codec.decode(_edits, said.body, InvalidMessage).target
             case Kind.REACTION:
                 return codec.decode(_reactions, said.body, InvalidMessage).target
-            case Kind.REPAIR:  # in a large group what is said again is said to all
+            case Kind.REPAIR:  # in a large group a repair goes to all
                 again = decode_repair(said.body)
                 return self._about(decode_envelope(again.envelope)) if again.envelope else None
             case (
@@ -382,8 +386,8 @@ class History:
                 assert_never(kind)
 
     def move(self, unit: Unit, old: bytes, gid: bytes) -> None:
-        """What is in one conversation is in another from now on, but for the greeting that began
-        it: the other has one of its own."""
+        """Move the messages of one conversation to another, except for the greeting that began it,
+        because the other has its own."""
         greeting = greeting_id(old)
         unit.db.execute(
             "UPDATE OR IGNORE change SET gid = ?2, target = CASE target WHEN ?1 THEN ?2 ELSE target"
@@ -391,7 +395,7 @@ class History:
             " (SELECT id FROM message WHERE gid = ?1 AND envelope = ?3)",
             (old, gid, greeting),
         )
-        # Our texts have no place in the count of the other: they get one when they are said there.
+        # Our texts have no number in the count of the other. They get one when they are said there.
         unit.db.execute(
             "UPDATE OR IGNORE message SET gid = ?2, seq = CASE identity WHEN ?4 THEN 0 ELSE seq END"
             " WHERE gid = ?1 AND envelope != ?3",
@@ -407,7 +411,7 @@ class History:
     # Our own words
 
     def was_said(self, unit: Unit, gid: bytes, envelope: Envelope) -> None:
-        """A word that was waiting has its place in our count now."""
+        """Record that a waiting word now has its number in our count."""
         unit.db.execute(
             "UPDATE message SET seq = ? WHERE gid = ? AND id = ?",
             (envelope.seq, gid, message_id(self._me.identity, envelope.id)),
@@ -415,7 +419,7 @@ class History:
         unit.events.append(StateChanged(gid))
 
     def was_delivered(self, unit: Unit, gid: bytes, upto: int) -> None:
-        """Everybody has what we have said up to here in the count we are in."""
+        """Record that everybody has our envelopes up to this number of our present count."""
         delivered = unit.db.execute(
             "UPDATE message SET is_delivered = 1 WHERE gid = ?1 AND identity = ?2 AND seq <= ?3"
             " AND NOT is_delivered"
@@ -446,8 +450,8 @@ class History:
         return [MessageChanged(gid, row) for gid, row, _ in rows]
 
     def mark_read(self, unit: Unit, gid: bytes | None, upto: int | None = None) -> None:
-        """What was kept so far, of one conversation or of all, is read: its life begins. With
-        `upto`, only what came up to this row."""
+        """Mark everything kept so far, in one conversation or in all, as read, so that its life
+        begins. With `upto`, only the messages up to this row."""
         unit.db.execute(
             "UPDATE message SET expires_at = ?1 + 1000 * life_s"
             " WHERE expires_at > ?1 + 1000 * life_s AND (?2 IS NULL OR gid = ?2)"
@@ -464,11 +468,12 @@ class History:
         unit.events += [SummaryChanged(one) for (one,) in read]
 
     def will_scrub(self) -> None:
-        """Words are taken away in this unit: once it has committed, the log is emptied of them."""
+        """Note that this unit takes words away, so that the log is emptied once it has
+        committed."""
         self._is_scrub_due = True
 
     def begin_clock(self, unit: Unit) -> None:
-        """No life goes on longer than it could if it had begun now: the clock may have been set
+        """Let no life go on longer than if it had begun now, because the clock may have been set
         back."""
         unit.db.execute(
             "UPDATE message SET expires_at = min(expires_at, ?1 + 1000 * life_s + CASE"
@@ -481,8 +486,8 @@ class History:
     # Asking
 
     def check_there(self, gid: bytes, ids: Sequence[bytes], *, own: bool) -> None:
-        """Raise UnknownMessage where one of these is not here or deleted; NotYours where only
-        `own` ones will do and one is somebody else's."""
+        """Raise UnknownMessage if one of these is not here or deleted, or NotYours if all must be
+        our `own` and one is not."""
         for mid in ids:
             row = self._read.execute(
                 "SELECT identity, text IS NULL FROM message WHERE gid = ? AND id = ?", (gid, mid)
@@ -493,7 +498,7 @@ class History:
                 raise NotYours(mid.hex())
 
     def timer(self, gid: bytes) -> int:
-        """The life that new texts of a conversation get, in seconds; 0: for ever."""
+        """The life that new texts of a conversation get, in seconds; 0 means for ever."""
         row = self._read.execute(
             "SELECT value FROM change WHERE gid = ?1 AND target = ?1 AND kind = ?2"
             " ORDER BY clock DESC, identity DESC, seq DESC, id DESC LIMIT 1",
@@ -504,7 +509,7 @@ class History:
     # Blocking
 
     def set_blocked(self, unit: Unit, identity: bytes, *, is_blocked: bool) -> None:
-        """Keep nothing more of what a contact says, or keep it again from now on."""
+        """Block a contact, so that we keep nothing more that they say, or unblock them."""
         unit.db.execute("UPDATE contact SET blocked = ? WHERE identity = ?", (is_blocked, identity))
 
     def is_blocked(self, identity: bytes) -> bool:
@@ -520,7 +525,7 @@ class History:
         return row is not None
 
     def hidden(self, gid: bytes) -> int:
-        """How many texts of blocked people were not kept."""
+        """The number of texts of blocked people that were not kept."""
         row = self._read.execute("SELECT hidden FROM conversation WHERE gid = ?", (gid,)).fetchone()
         return int(row[0])
 
@@ -531,7 +536,8 @@ def _may(change: _Change, author: bytes) -> bool:
 
 
 def greeting_id(gid: bytes) -> bytes:
-    """The id of the envelope that stands for the greeting of a 1:1 conversation, for both alike."""
+    """The id of the envelope that stands for the greeting of a 1:1 conversation, the same for both
+    people."""
     return hashlib.sha256(b"amanat greeting" + gid).digest()[:16]
 
 
@@ -544,5 +550,5 @@ _repairs = codec.decoder_of(Repair)
 
 
 def decode_repair(data: bytes) -> Repair:
-    """An envelope that its sender has sent again. Raises InvalidMessage."""
+    """Decode an envelope that its sender has sent again. Raises InvalidMessage."""
     return codec.decode(_repairs, data, InvalidMessage)

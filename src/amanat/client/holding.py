@@ -1,10 +1,10 @@
-"""Holding: what we say rests at our own home only, and people of other regions fetch it.
+"""Holding: our words rest only at our own home, and people of other regions fetch them.
 
-Where a person or their relay wants it so, a word for somebody who has a home or a fallback in
-another region goes into a drop of our home relay. What comes to the other's bucket is a notice that
-names the drop and the key: a cell like any other, with nothing of the word in it (docs/protocol.md,
-section 8, "Held words"). Another drop begins each day and with each epoch, so that none tells for
-long how much two people have to say to each other.
+If a person or their relay wants it, a word for somebody with a home or a fallback in another region
+goes into a drop of our home relay. The recipient's bucket gets a notice that names the drop and the
+key. It is a cell like any other, and contains nothing of the word (docs/protocol.md, section 8,
+"Held words"). A new drop begins each day and with each epoch, so that no drop shows for long how
+much two people have to say to each other.
 """
 
 from __future__ import annotations
@@ -28,22 +28,23 @@ if TYPE_CHECKING:
     from amanat.client.vault import Vault
 
 PATIENCE_MS = 10 * 60_000
-"""How long a word that waits to be fetched is not asked for again: its sender's relay may be away,
-and is where a second copy would rest, too."""
+"""How long we do not ask again for a word that waits to be fetched. Its sender's relay may be away,
+and a second copy would rest there as well."""
 MAX_AWAITED = 1_024
-"""Most words of one device that wait to be fetched: 14 days of a busy one whose relay is away."""
+"""The most words of one device that may wait to be fetched: 14 days of a busy device whose relay is
+away."""
 _DAY_MS = 86_400_000
 
 
 @unique
 class Outbound(StrEnum):
-    """Where what we say to people of other regions rests. The vault, a relay's settings and its
-    descriptor have the same words."""
+    """The place where our words for people of other regions rest. The vault, a relay's settings and
+    its descriptor use the same values."""
 
     DEPOSIT = "deposit"
-    """With them."""
+    """At their homes."""
     HOLD = "hold"
-    """With us."""
+    """At our home."""
 
 
 DEPOSIT, HOLD = Outbound
@@ -51,7 +52,7 @@ DEPOSIT, HOLD = Outbound
 
 @unique
 class By(StrEnum):
-    """Who wants it held."""
+    """The party that wants words held."""
 
     PERSON = "person"
     RELAY = "relay"
@@ -59,15 +60,16 @@ class By(StrEnum):
 
 
 class InForce(NamedTuple):
-    """What becomes of what we say to people of other regions, and by whose wish."""
+    """The policy in force for our words for people of other regions, and the party that chose
+    it."""
 
     policy: Outbound
     by: By
 
 
 class Stored(NamedTuple):
-    """A word for a drop of our home relay, and what those who are to fetch it are told. `is_new`:
-    the drop is still to be made."""
+    """A word for a drop of our home relay, and the notice for the people who are to fetch it.
+    `is_new` says that the drop does not exist yet."""
 
     held: Held
     drop: Drop
@@ -76,8 +78,8 @@ class Stored(NamedTuple):
 
 
 class HeldDrop(NamedTuple):
-    """A drop in which something waits to be fetched, at the relay with this key, and up to where it
-    was read."""
+    """A drop in which words wait to be fetched, at the relay with this key, and the seq up to which
+    we have read it."""
 
     relay: bytes
     drop: Drop
@@ -85,7 +87,8 @@ class HeldDrop(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """A word that was fetched. `signer` is empty where its notice was for all of a large group."""
+    """A word that was fetched. `signer` is empty if its notice was for all members of a large
+    group."""
 
     gid: bytes
     signer: bytes
@@ -95,7 +98,8 @@ class Fetched(NamedTuple):
 
 
 class Holding:
-    """What the owner of a vault holds for others, and what others hold for them."""
+    """The words that the owner of a vault holds for others, and those that others hold for the
+    owner."""
 
     def __init__(self, vault: Vault, me: Me) -> None:
         self._vault = vault
@@ -105,7 +109,7 @@ class Holding:
     # Ours
 
     def outbound(self) -> InForce:
-        """What is in force."""
+        """The policy in force."""
         try:
             chosen = Outbound(self._vault.get("outbound").decode())
         except KeyError:
@@ -115,17 +119,17 @@ class Holding:
         return InForce(HOLD, By.RELAY) if self._me.home.holds else InForce(DEPOSIT, By.NOBODY)
 
     def choose(self, unit: Unit, policy: str) -> None:
-        """Keep what the person wants. Raises BadArgument."""
+        """Keep the policy that the person wants. Raises BadArgument."""
         if policy not in set(Outbound):
             raise BadArgument(f"what you say goes out as {DEPOSIT} or {HOLD}, not as {policy}")
         unit.put("outbound", policy.encode())
 
     def is_kept_from(self, regions: Iterable[str]) -> bool:
-        """Whether a word that would rest in these regions is held instead."""
+        """Whether we hold a word that would otherwise rest in these regions."""
         return set(regions) != {self._me.home.region} and self.outbound().policy is HOLD
 
     def store(self, unit: Unit, gid: bytes, epoch: int, kind: CellKind, payload: bytes) -> Stored:
-        """Seal a word for the drop of our home that a conversation has today."""
+        """Seal a word for today's drop of a conversation at our home."""
         home, day = self._me.home, unit.now // _DAY_MS
         row = unit.db.execute(
             "SELECT secret FROM holding WHERE gid = ? AND relay = ? AND epoch = ? AND day = ?",
@@ -156,11 +160,12 @@ class Holding:
         *,
         is_past: bool,
     ) -> bool:
-        """Keep what a notice says until it is fetched. False, and nothing is kept, if it is of a
-        repair and came by a chain that has ended (`is_past`).
+        """Keep a notice until its word is fetched. If it came by a chain that has ended (`is_past`)
+        and is of a kind that does not count then, keep nothing and return False.
 
-        Raises InvalidMessage for what is none, and where it would send us to a relay that is not
-        its sender's (`relays`, by their keys): nobody tells us whom to call on.
+        Raises InvalidMessage for an invalid notice, and for one that would send us to a relay other
+        than its sender's (`relays`, by their keys), because nobody else may choose the relays we
+        contact.
         """
         held = codec.decode(_helds, data, InvalidMessage)
         kind = known_cell(held.kind)
@@ -173,7 +178,7 @@ class Holding:
             "SELECT count(*) FROM held WHERE gid = ? AND signer = ?", (gid, signer)
         ).fetchone()
         if count >= MAX_AWAITED:
-            return True  # its sender is asked for it later, as for anything that did not come
+            return True  # we ask its sender for it later, as for anything that did not arrive
         drop_id = held_drop(held).drop_id
         label = _key(held, drop_id).label
         unit.db.execute(
@@ -184,20 +189,20 @@ class Holding:
         early = unit.db.execute(
             "DELETE FROM held_early WHERE label = ? RETURNING seq", (label,)
         ).fetchone()
-        if early is not None:  # it was read and not known yet: from there on once more
+        if early is not None:  # we have read it without knowing it: read again from there
             unit.db.execute(
                 "UPDATE held_read SET seq = min(seq, ?) WHERE drop_id = ?", (early[0] - 1, drop_id)
             )
         return True
 
     def places(self) -> list[bytes]:
-        """The ids of the drops in which something waits."""
+        """The ids of the drops in which words wait."""
         return [
             row[0] for row in self._read.execute("SELECT DISTINCT drop_id FROM held").fetchall()
         ]
 
     def place(self, drop_id: bytes) -> HeldDrop | None:
-        """The drop of an id, if something waits in it."""
+        """The drop with an id, if words wait in it."""
         row = self._read.execute(
             "SELECT ref, coalesce(seq, 0) FROM held LEFT JOIN held_read USING (drop_id)"
             " WHERE drop_id = ?",
@@ -209,13 +214,14 @@ class Holding:
         return HeldDrop(held.relay, held_drop(held), row[1])
 
     def find(self, unit: Unit, place: HeldDrop, cells: list[bytes], first: int) -> list[Fetched]:
-        """What was waited for, among the cells of a drop from a seq on.
+        """The awaited words among the cells of a drop from a seq on.
 
-        A cell that does not open is passed over: the notice may have been wrong, and its sender is
-        asked then.
+        We pass over a cell that does not open. The notice may have been wrong; we ask its sender
+        then.
         """
         drop_id = place.drop.drop_id
-        # A notice that has come meanwhile may have led back to before the first of these.
+        # A notice that arrived meanwhile may have moved our place back to before the first of
+        # these.
         unit.db.execute(
             "INSERT INTO held_read VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET read_at = ?3,"
             " seq = CASE WHEN seq < ?4 - 1 THEN seq ELSE ?2 END",
@@ -246,7 +252,7 @@ class Holding:
         return found
 
     def is_awaited(self, gid: bytes, signer: bytes, *, now: int) -> bool:
-        """Whether words of a device wait to be fetched, and may well be yet."""
+        """Whether words of a device wait to be fetched and may still arrive in good time."""
         row = self._read.execute(
             "SELECT 1 FROM held WHERE gid = ? AND signer IN (?, x'') AND told_at > ?",
             (gid, signer, now - PATIENCE_MS),
@@ -254,28 +260,29 @@ class Holding:
         return row is not None
 
     def note(self, unit: Unit, gid: bytes, identity: bytes, *, holds: bool) -> None:
-        """Somebody has said whether they hold their words."""
+        """Record a person's statement of whether they hold their words."""
         if holds:
             unit.db.execute("INSERT OR IGNORE INTO holder VALUES (?, ?)", (gid, identity))
         else:
             unit.db.execute("DELETE FROM holder WHERE gid = ? AND identity = ?", (gid, identity))
 
     def holders(self, gid: bytes) -> set[bytes]:
-        """The identities of those in a conversation who hold their words, as they last said."""
+        """The identities of the people in a conversation who hold their words, by their last
+        statements."""
         rows = self._read.execute("SELECT identity FROM holder WHERE gid = ?", (gid,)).fetchall()
         return {row[0] for row in rows}
 
     # Ends
 
     def expire(self, unit: Unit) -> None:
-        """Forget what rests nowhere any more."""
+        """Forget words that no relay has any more."""
         before = unit.now - (MESSAGE_RETENTION_DAYS + 1) * _DAY_MS
         unit.db.execute("DELETE FROM held WHERE told_at < ?", (before,))
         for table in ("held_read", "held_early"):
             unit.db.execute(f"DELETE FROM {table} WHERE read_at < ?", (before,))  # noqa: S608
 
     def end(self, unit: Unit, gid: bytes) -> None:
-        """We are no longer in a conversation."""
+        """Forget a conversation that we are no longer in."""
         for table in ("held", "holding", "holder"):
             unit.db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
 
@@ -284,7 +291,7 @@ _helds = codec.decoder_of(Held)
 
 
 def held_drop(held: Held) -> Drop:
-    """The drop a held word rests in."""
+    """The drop in which a held word rests."""
     return derive_drop(held.drop, purpose=b"amanat held drop", region=held.region)
 
 

@@ -1,10 +1,10 @@
-"""Pieces: what goes into an epoch drop, and what of all that is in it counts.
+"""Pieces: the contents of an epoch drop, and the rules for which of them count.
 
-A Commit or a message is cut into pieces that fit a cell, and each is signed by the leaf it comes
-from (docs/protocol.md, section 9). What nobody has signed who is in the epoch is passed over before
-anything is kept, and what a member has begun and not finished takes of that member's own room, so
-nobody can keep a Commit of somebody else's from becoming whole. All members read the same cells in
-the same order, so the same Commits become whole for all of them.
+A Commit or a message is cut into pieces that fit a cell, and the leaf that it comes from signs each
+piece (docs/protocol.md, section 9). We pass over pieces that no member of the epoch has signed,
+before we keep anything. Pieces that a member has begun and not finished count against that member's
+own room, so nobody can prevent another member's Commit from becoming whole. All members read the
+same cells in the same order, so the same Commits become whole for all of them.
 """
 
 from __future__ import annotations
@@ -33,20 +33,21 @@ if TYPE_CHECKING:
 FRAGMENT_BYTES = MAX_PAYLOAD - 128 - 18 * MAX_FRAGMENTS
 """Bytes of a Commit in one cell, leaving room for the fragment's own fields."""
 MAX_OPEN = 2 * MAX_FRAGMENTS
-"""Most pieces kept of what one author has begun and not finished: the largest Commit, and as much
-again that came in between."""
+"""The most pieces kept from one author's unfinished Commits and messages: the largest Commit, and
+as much again that came in between."""
 MAX_OPEN_ALL = 1_024
-"""Most pieces kept of what all authors of an epoch have begun and not finished: 64 MiB."""
+"""The most pieces kept from the unfinished Commits and messages of all authors of an epoch: 64
+MiB."""
 _LEAF_BYTES = 4
 _KEY_BYTES = 32
 
 
 class Cut(NamedTuple):
-    """What a Commit or a message was cut into."""
+    """The cells into which a Commit or a message was cut."""
 
     cells: list[bytes]
     whole: bytes
-    """What its pieces call it."""
+    """The id under which its pieces belong together."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class EpochDrop:
         return seal(once, payload, region=self.region, drop_id=self.drop.drop_id)
 
     def open(self, cell: bytes) -> Fragment:
-        """The piece in a cell. Raises InvalidCell where it is not by a member of this epoch."""
+        """The piece in a cell. Raises InvalidCell if it is not by a member of this epoch."""
         once = epoch_key(self.secret, cell[:LABEL_BYTES])
         payload = open_cell(once, cell, region=self.region, drop_id=self.drop.drop_id)
         piece = codec.decode(_fragments, payload, InvalidCell)
@@ -103,17 +104,18 @@ class EpochDrop:
 
 
 class Pieces:
-    """The pieces of what is not whole yet, in one vault."""
+    """The pieces of unfinished Commits and messages, in one vault."""
 
     def __init__(self, vault: Vault) -> None:
         self._read = vault.read
 
     def take(self, unit: Unit, place: bytes, piece: Fragment) -> bytes | None:
-        """What a piece makes whole, if it does. `place` is the drop, or whatever else all that is
-        read of it is kept under; its pieces come in the drop's order.
+        """Take a piece; returns the Commit or message that it completes, if it does. `place` is the
+        drop, or another name under which its pieces are kept; they come in the drop's order.
 
-        Of an author who has begun too much the oldest is forgotten; so it is, where all have begun
-        too much, of the one who has begun most, and of several such of the highest leaf.
+        If an author has begun too much, their oldest unfinished item is forgotten. If all authors
+        together have, it is that of the author who has begun most, and among equals of the highest
+        leaf.
         """
         if len(piece.pieces) == 1:
             return piece.data
@@ -150,12 +152,13 @@ class Pieces:
             begun[whose] -= len(gone)
 
     def forget(self, unit: Unit, place: bytes) -> None:
-        """Forget what was read of a drop, which is not read any more, or anew."""
+        """Forget the pieces read from a drop that we no longer read, or will read again from the
+        start."""
         unit.db.execute("DELETE FROM fragment WHERE place = ?", (place,))
 
 
 def without(missing: bytes, index: int) -> bytes:
-    """The indexes of the pieces a drop has still to show, once it has shown this one."""
+    """The indexes of the pieces that a drop has yet to show, once it has shown this one."""
     return missing.replace(bytes([index]), b"")
 
 

@@ -1,4 +1,4 @@
-"""Who the owner of a vault is: keys, name, homes. Read at start."""
+"""The profile of a vault's owner: keys, name and homes. It is read at start."""
 
 from __future__ import annotations
 
@@ -23,24 +23,25 @@ if TYPE_CHECKING:
 
 
 ANY_REGION = "any"
-"""What stands for all regions where a person allows some."""
+"""The word for all regions, in place of the regions that a person allows."""
 
 _BUCKETS = {"home": "bucket", "fallback": "fallback bucket"}
 
 
 class Home(NamedTuple):
-    """Where a person's inbound cells rest."""
+    """A relay and a bucket that receive a person's cells."""
 
     address: RelayAddress
-    """The relay, by its own newest word."""
+    """The relay, by its newest signed address."""
     region: str
     bucket: Drop
     operator: str
-    """Who runs the relay, as it says."""
+    """The relay's operator, by its own account."""
     is_hop: bool
-    """Whether it hands requests to the other of ours."""
+    """Whether it hands requests to our other relay."""
     holds: bool = False
-    """Whether its operator wants what is said there to rest there (client/holding.py)."""
+    """Whether its operator wants the words of people at home there to rest there
+    (client/holding.py)."""
 
     @property
     def relay(self) -> bytes:
@@ -62,11 +63,12 @@ class Me(NamedTuple):
     homes: list[Home]
     """Where cells for this person go: the home relay, then the fallback if there is one."""
     former: list[Home]
-    """Homes they have left, where cells from people who do not know that may still come."""
+    """The homes that they have left. Cells from people who do not know that may still arrive
+    there."""
 
     @property
     def buckets(self) -> list[Home]:
-        """Whatever is read for them."""
+        """All homes whose buckets are read for them."""
         return self.homes + self.former
 
     @property
@@ -76,7 +78,7 @@ class Me(NamedTuple):
 
     @property
     def addresses(self) -> list[Address]:
-        """What others need to deposit cells for this person."""
+        """The addresses that others need to deposit cells for this person."""
         return [
             Address(
                 relay=home.address,
@@ -94,7 +96,8 @@ class Me(NamedTuple):
 
 
 class NewHome(NamedTuple):
-    """Where a new person is at home: the bucket number they drew, of the relay with this key."""
+    """The home of a new person: the relay with this key, and the number of the bucket that they
+    drew there."""
 
     relay: bytes
     region: str
@@ -135,7 +138,8 @@ def write_home(unit: Unit, what: str, home: NewHome) -> None:
 
 
 def set_hop(unit: Unit, relay: bytes, operator: str, *, is_hop: bool) -> None:
-    """Keep who runs a relay of ours and whether it hands requests to the other."""
+    """Keep the operator of a relay of ours, and whether the relay hands requests to the other
+    one."""
     unit.db.execute(
         "UPDATE relay SET operator = ?, is_hop = ? WHERE relay = ?", (operator, is_hop, relay)
     )
@@ -147,7 +151,7 @@ def set_holds(unit: Unit, relay: bytes, *, holds: bool) -> None:
 
 
 def read_hop(vault: Vault) -> bytes:
-    """What the person has decided about hops: b"auto", b"off" or the key of a relay."""
+    """The person's decision about hops: b"auto", b"off" or the key of a relay."""
     try:
         return vault.get("hop")
     except KeyError:
@@ -155,7 +159,7 @@ def read_hop(vault: Vault) -> bytes:
 
 
 def read_period(vault: Vault) -> int:
-    """How often a cell leaves, in seconds, where the person wants to be covered; else 0."""
+    """How often a cell leaves, in seconds, if the person wants to be covered; else 0."""
     try:
         return int.from_bytes(vault.get("period"), "big")
     except KeyError:
@@ -163,20 +167,20 @@ def read_period(vault: Vault) -> int:
 
 
 def read_allowed(vault: Vault) -> frozenset[str] | None:
-    """The regions the owner has said their data may rest in; None: any. KeyError if they have not
-    said."""
+    """The regions that the owner allows for their data; None for any. Raises KeyError if they have
+    not said."""
     regions = vault.get("allowed regions").decode()
     return None if regions == ANY_REGION else frozenset(regions.split(","))
 
 
 def write_allowed(unit: Unit, regions: Iterable[str] | None) -> None:
-    """Keep them."""
+    """Keep the regions that the owner allows."""
     text = ANY_REGION if regions is None else ",".join(sorted(regions))
     unit.put("allowed regions", text.encode())
 
 
 def is_strict(vault: Vault) -> bool:
-    """Whether home and fallback are to be in one region."""
+    """Whether home and fallback must be in one region."""
     try:
         return vault.get("strict") == b"yes"
     except KeyError:
@@ -184,17 +188,17 @@ def is_strict(vault: Vault) -> bool:
 
 
 def set_strict(unit: Unit, *, is_strict: bool) -> None:
-    """Keep whether they are to be."""
+    """Keep whether they must be."""
     unit.put("strict", b"yes" if is_strict else b"no")
 
 
 def forget_fallback(unit: Unit) -> None:
-    """Have no fallback any more."""
+    """Remove the fallback."""
     unit.db.execute("DELETE FROM meta WHERE key IN ('fallback', 'fallback bucket')")
 
 
 def read(vault: Vault) -> Me:
-    """The owner of an open vault; whatever a unit does to their homes is undone if it fails."""
+    """The owner of an open vault. If a unit fails, its changes to their homes are undone."""
     identity = Ed25519PrivateKey.from_private_bytes(vault.get("identity"))
     me = Me(
         name=vault.get("name").decode(),
@@ -227,7 +231,7 @@ def read_former(vault: Vault) -> list[Home]:
 
 
 def read_homes(vault: Vault) -> list[Home]:
-    """Where the owner is at home, the fallback last."""
+    """The homes of the owner, the fallback last."""
     homes = []
     for what, bucket in _BUCKETS.items():
         try:
@@ -246,7 +250,7 @@ def read_homes(vault: Vault) -> list[Home]:
 
 
 def _address(vault: Vault, relay: bytes) -> RelayAddress:
-    """What a relay of the owner has signed of its places; where it has not been asked yet, nothing
-    but its key."""
+    """The address that a relay of the owner has signed; nothing but its key if we have not asked it
+    yet."""
     row = vault.read.execute("SELECT signed FROM relay_at WHERE relay = ?", (relay,)).fetchone()
     return decode_address(row[0], VaultDamaged) if row else NamedAddress.of(relay)

@@ -1,9 +1,10 @@
 """How requests get to a relay: over a link to it, or sealed and through a hop.
 
 *Direct*, the relay sees the network address. *Hopped*, another relay of ours hands the request
-over: it sees who asks and not what, the relay sees what and not who. *Covered*, it does so in
-rounds (client/cover.py), and nobody sees whether anything was said. Which of them is decided here
-and nowhere else, and never by a hop: what one refuses or breaks waits, and goes no other way.
+over: the hop sees the person and not the request, the relay sees the request and not the person.
+*Covered*, the hop does so in rounds (client/cover.py), and nobody sees whether anything was said.
+Only this module decides between them, and never a hop: a request that a hop refuses or breaks
+waits, and goes no other way.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from amanat.protocol.places import Place
 
 AUTO, OFF = b"auto", b"off"
-"""What a person can have besides a hop of their choice: one of their own two relays, or none."""
+"""The settings other than a hop of the person's choice: one of their own two relays, or none."""
 
 
 @unique
@@ -68,23 +69,23 @@ TRANSPORTS = {
     " sees your line, or is the hop, sees when Amanat runs, and not whether you say anything. Only"
     " what is larger than a cell (long texts, joining, changes of a group) leaves when it is said",
 }
-"""What each transport means, in words a person understands."""
+"""The meaning of each transport, in words that a person understands."""
 MAX_MOVES = 4
-"""How often what rests at a relay may have moved on: it is asked for at each of them."""
+"""The most moves that a request follows, from one relay to the next."""
 AWAY_RETRY_S = 10.0
-"""How long what has moved to a region that is not allowed is not asked for again, in seconds: the
-person may allow it meanwhile."""
+"""How long we do not ask again for drops that have moved to a region that is not allowed, in
+seconds. The person may allow it meanwhile."""
 ASK_S = 60
-"""How often our other relays are asked where one is that is not found, in seconds."""
+"""How often we ask our other relays for the place of a relay that we cannot find, in seconds."""
 REFUSED_S = 30.0
-"""How long a relay that the hop does not go to is not asked for again, in seconds."""
+"""How long we do not try again to reach a relay to which the hop does not go, in seconds."""
 
 
 class Transport(NamedTuple):
-    """What is in force for a relay, and why.
+    """The transport in force for a relay.
 
-    `hop` is the key of the hop, `reason` why there is none;
-    `is_away` says that no hop could be reached just now.
+    `hop` is the key of the hop, `reason` says why there is none; `is_away` says that no hop could
+    be reached just now.
     """
 
     kind: Means
@@ -94,37 +95,38 @@ class Transport(NamedTuple):
 
 
 class _Sealing(NamedTuple):
-    """Where requests to a relay are sealed to."""
+    """The key to which requests to a relay are sealed, and the hop that told us."""
 
     hop: bytes
     key: bytes
 
 
 class Where(Protocol):
-    """What is known of where relays are, by their keys, and what a client stands in.
-    Nothing of it is asked inside a unit."""
+    """The known places of relays, by their keys, and the surroundings of the client. Nothing calls
+    these methods inside a unit."""
 
     around: Surroundings
 
     def where(self, relay: bytes) -> Sequence[Place]:
-        """Where to look for a relay, in turn."""
+        """The places at which to look for a relay, in turn."""
 
     def is_named(self, relay: bytes) -> bool:
-        """Whether the person has named a place of it: then it may be on a private network."""
+        """Whether the person has named a place of a relay, which may then be on a private
+        network."""
 
     def signed(self, relay: bytes) -> RelayAddress | None:
-        """What it has signed of its places last."""
+        """The newest relay address that a relay has signed."""
 
     def found(self, relay: bytes, link: Link) -> None:
-        """It was found."""
+        """Hear that a relay was found."""
 
     def learn(self, address: RelayAddress) -> None:
-        """It has signed this."""
+        """Hear that a relay has signed this address."""
 
 
 class Proposed:
-    """What is known of a relay that is proposed as a home or a hop, before a vault keeps any of it:
-    by the person, or by the order of a move. All else is known `behind` it."""
+    """The known places of a relay that the person, or the order of a move, proposes as a home or a
+    hop, before a vault keeps any of them. For all other relays, `behind` knows the places."""
 
     def __init__(
         self,
@@ -141,44 +143,44 @@ class Proposed:
         self.around = behind.around if behind else around
 
     def where(self, relay: bytes) -> Sequence[Place]:
-        """Where to look for a relay, in turn."""
+        """The places at which to look for a relay, in turn."""
         proposed = self._address.places if relay == self._address.key else ()
         known = self._behind.where(relay) if self._behind else ()
         return list(dict.fromkeys([*proposed, *known]))
 
     def is_named(self, relay: bytes) -> bool:
-        """Whether the person has named a place of it."""
+        """Whether the person has named a place of a relay."""
         is_proposed = self._is_named and relay == self._address.key
         return is_proposed or (self._behind is not None and self._behind.is_named(relay))
 
     def named(self, relay: bytes) -> NamedAddress | None:
-        """What the person has proposed of a relay."""
+        """The address of a relay as the person has proposed it."""
         if relay == self._address.key and self._is_named:
             return NamedAddress.of(relay, *self._address.places)
         return self._behind.named(relay) if isinstance(self._behind, Proposed) else None
 
     def signed(self, relay: bytes) -> RelayAddress | None:
-        """What it has signed of its places last."""
+        """The newest relay address that a relay has signed."""
         return self._signed.get(relay) or (self._behind.signed(relay) if self._behind else None)
 
     def found(self, relay: bytes, link: Link) -> None:
-        """Is not kept."""
+        """Keep nothing."""
 
     def learn(self, address: RelayAddress) -> None:
-        """Keep what a relay has signed."""
+        """Keep an address that a relay has signed."""
         self._signed[address.key] = address
 
 
 async def meet(where: Where, relay: bytes) -> Link:
-    """A link to a relay, at the first of its places where it answers. Raises as `find`."""
+    """A link to a relay, at the first of its places where it answers. Raises like `find`."""
     is_named, network = where.is_named(relay), where.around.network
     places = where.where(relay)
     return await find(relay, places, network=network, may_be_private=lambda _place: is_named)
 
 
 class Routes:
-    """The ways to relays, and one link to each that is asked or goes between, made when it is
-    needed and made again when it ended. A relay goes by its key."""
+    """The ways to relays, and one link to each relay that we ask or that serves as a hop. A link is
+    made when it is needed, and again after it has ended. Relays go by their keys."""
 
     def __init__(
         self,
@@ -192,20 +194,21 @@ class Routes:
         allows: Callable[[bytes, str], bool] = lambda _relay, _region: True,
         learn: Callable[[bytes, bytes], None] = lambda _relay, _order: None,
     ) -> None:
-        """`clock` tells Unix seconds; `allows` says whether what rests at a relay may rest in
-        a region; `learn` is told, once, by what signed order drops of a relay have moved."""
+        """`clock` tells Unix seconds; `allows` says whether the data at a relay may rest in a
+        region; `learn` gets, once, the signed order by which drops of a relay have moved."""
         self.homes = homes
         """The relays of the person, which may serve as hops; read each time."""
         self.setting = setting
         """AUTO, OFF, or the key of the hop to use."""
         self.period_s = period_s
-        """How often a cell leaves where requests are covered, in seconds; 0 where they are not."""
+        """How often a cell leaves if requests are covered, in seconds; 0 if they are not."""
         self._where = where
         self._somebody = somebody
-        """The relay of somebody we may write to, drawn by lot; empty if there is nobody."""
+        """The relay of a random person to whom we may write; empty if there is nobody."""
         self._clock = clock
         self.moved: dict[bytes, Destination] = {}
-        """Where to ask for what rested at a relay if that cannot be asked any more."""
+        """By relay: the destination to ask for its drops, if the relay itself cannot be asked any
+        more."""
         self._shown: set[bytes] = set()
         """Relays that have shown an order since we began."""
         self._allows = allows
@@ -214,14 +217,15 @@ class Routes:
         self._links: dict[bytes, Link] = {}
         self._locks: dict[tuple[str, bytes], asyncio.Lock] = {}
         self._pause: dict[bytes, tuple[float, float, list[Place]]] = {}
-        """Until when a relay is not looked for again where it was missed, and for how long then."""
+        """By relay: until when we do not look for it again at the places where we missed it, how
+        long the next pause is, and those places."""
         self._sealings: dict[bytes, _Sealing] = {}
         self._refused: dict[bytes, float] = {}
         self._away_since: dict[bytes, float] = {}
         self._asked_at: dict[bytes, float] = {}
-        """When others were asked where a relay is."""
+        """By relay: when we last asked others where it is."""
         self._contacts: set[asyncio.Task[None]] = set()
-        """What relays are asked whenever they are met."""
+        """The running exchanges of news with relays that we have just met."""
         self._ended = (0, 0)
 
     @property
@@ -235,7 +239,7 @@ class Routes:
         return self._ended[1] + sum(link.received_bytes for link in self._links.values())
 
     def transport(self, relay: bytes) -> Transport:
-        """What is in force for a relay."""
+        """The transport in force for a relay."""
         hops, reason = self._hops(relay)
         if self.period_s:
             is_away = all(hop in self._away_since for hop in hops)
@@ -250,9 +254,9 @@ class Routes:
     async def to(self, relay: bytes) -> Way:
         """A way to a relay, and on to where its drops have moved.
 
-        Raises RelayUnreachable, at once while a recent attempt has failed, RelayKeyChanged,
-        UnsupportedVersion, BrokenDescriptor, or MovedAway if what was there is in a region that is
-        not allowed. The way raises MovedAway too, of drops that are.
+        Raises RelayUnreachable (at once if an attempt has failed lately), RelayKeyChanged,
+        UnsupportedVersion, BrokenDescriptor, or MovedAway if the relay's drops are in a region that
+        is not allowed. The way also raises MovedAway, for single drops there.
         """
         return await self._follow(relay, MAX_MOVES)
 
@@ -271,8 +275,8 @@ class Routes:
         return await self._follow(self._onward(relay, self.moved[relay]), most - 1)
 
     def _destination(self, relay: bytes, signed: bytes) -> bytes:
-        """Where the drops of a relay have moved by its signed order. Raises RelayUnreachable, for
-        an order that is none is no word of the relay, or MovedAway."""
+        """The key of the relay to which a signed order has moved the drops of a relay. Raises
+        MovedAway, or RelayUnreachable for an invalid order, which is no word of the relay."""
         try:
             order = open_order(signed)
         except BrokenMove:
@@ -330,14 +334,15 @@ class Routes:
             contact.cancel()
 
     async def keep_cover(self) -> None:
-        """Send and ask in every round, whether there is anything to be said or not; for ever."""
+        """Send a cell and ask for a page in every round, whether or not there is anything to say,
+        for ever."""
         async with asyncio.TaskGroup() as tasks:
             for hop in self._behind():
                 tasks.create_task(self._cover(hop).run())
 
     def cover_bytes(self) -> tuple[int, int]:
-        """(bytes up, bytes down) that cover takes in a day, in frames; nothing where there is
-        none."""
+        """(bytes up, bytes down) that cover takes in a day, in frames; zeros if requests are not
+        covered."""
         if not self.period_s:
             return 0, 0
         each = [
@@ -367,8 +372,8 @@ class Routes:
         return self._covers[hop]
 
     async def _empty(self, hop: bytes, request: wire.Request) -> wire.Reply:
-        """Ask for nothing by way of a hop, which sees where that goes: where a word, or a page,
-        would go."""
+        """Make an empty request through a hop. The hop sees its destination, so it goes where a
+        word, or a request for a page, would go."""
         relay = self._somebody() if isinstance(request, wire.Publish) else b""
         if not relay or hop not in self._hops(relay)[0][:1]:
             relay = self._behind()[hop]
@@ -393,7 +398,7 @@ class Routes:
         return hops, "" if hops else "the other relay does not pass requests on"
 
     def _is_exposed(self, relay: bytes, hops: list[bytes]) -> bool:
-        """Whether the fallback has to be asked directly, since every hop to it is away."""
+        """Whether we have to ask the fallback directly, because every hop to it is away."""
         if self.setting != AUTO or self.period_s:
             return False
         if relay not in [home.relay for home in self.homes[1:]]:
@@ -419,7 +424,7 @@ class Routes:
             await self._compare(link, relay)
             descriptor = await inquire(link, relay, self._where.where(relay))
         except (PeerError, BrokenDescriptor) as error:
-            # All of it is the hop's word: nothing that the relay could be blamed for.
+            # All of this is the hop's word, so the relay is not to blame for it.
             self._refused[relay] = _now() + REFUSED_S
             raise RelayUnreachable(f"through the hop: {error}", retry_after=REFUSED_S) from None
         if not descriptor.sealing:
@@ -428,8 +433,8 @@ class Routes:
         return descriptor
 
     async def _compare(self, link: Link, relay: bytes) -> bool:
-        """Tell a relay what we know of where another one is, and hear what it knows. Whether that
-        was newer. Raises as a link."""
+        """Exchange with a relay the newest known address of another relay; returns whether its copy
+        was newer than ours. Raises like a link."""
         known = self._where.signed(relay)
         located = await link.request(wire.Locate(0, relay, known), wire.Located)
         found = located.address
@@ -444,21 +449,21 @@ class Routes:
         except (RelayUnreachable, RelayKeyChanged):
             is_news, link = await self._ask_around(relay), self._links.get(relay)
             if link is not None and link.is_open:
-                return link  # somebody else has found it meanwhile
+                return link  # another task has found it meanwhile
             if not is_news:
                 raise
         self.look_again(relay)
         return await self._connected(relay)
 
     def look_again(self, relay: bytes) -> None:
-        """Look for a relay at once, for it may be elsewhere."""
+        """Look for a relay again without a pause, because it may be elsewhere now."""
         self._pause.pop(relay, None)
         self._refused.pop(relay, None)
         self._forget(relay)
 
     async def ask_where(self, relay: bytes) -> bool:
-        """Have a relay say where it is, by the way it is asked for everything. Whether it has.
-        Raises as `to`."""
+        """Ask a relay for its signed address, by the same way as for everything else; returns
+        whether it has told us. Raises like `to`."""
         if not self.may_be_met(relay):
             self._forget(relay)
             return isinstance(await self._way(relay), Hopped | Covered)
@@ -493,7 +498,7 @@ class Routes:
         return link
 
     def bring_news(self) -> None:
-        """Let our relays know, as far as we are connected, where the others are now."""
+        """Tell those of our relays to which we are connected where the others are now."""
         for relay in self._own():
             link = self._links.get(relay)
             if link is not None and link.is_open:
@@ -505,8 +510,8 @@ class Routes:
         contact.add_done_callback(self._contacts.discard)
 
     async def _make_contact(self, link: Link, relay: bytes) -> None:
-        """Learn where a relay is and is to be, and let a relay of ours know where the others are:
-        whoever loses one of them may ask it."""
+        """Learn the present and future places of a relay. Tell a relay of ours those of the others,
+        so that people who lose one of them can ask it."""
         with contextlib.suppress(Unavailable, PeerError, TrustError):  # the next contact tries
             self._where.learn((await link.describe(relay)).address)
             if relay in self._own():
@@ -515,7 +520,8 @@ class Routes:
                         await self._compare(link, other)
 
     async def _ask_around(self, relay: bytes) -> bool:
-        """Ask our other relays where one of ours is; whether one of them knows more than we do."""
+        """Ask our other relays where one of ours is; returns whether one of them knows more than we
+        do."""
         if relay not in self._own() or _now() < self._asked_at.get(relay, -ASK_S) + ASK_S:
             return False
         self._asked_at[relay] = _now()
@@ -535,14 +541,14 @@ class Routes:
         return [home.relay for home in self.homes]
 
     def place(self, relay: bytes) -> Place | None:
-        """Where a relay is reached just now, if it is asked directly or is a hop."""
+        """The place where we reach a relay just now, if we ask it directly or it is a hop."""
         link = self._links.get(relay)
         return link.place if link is not None and link.is_open else None
 
 
 async def inquire(link: Link, relay: bytes, places: Iterable[Place]) -> Descriptor:
-    """What the relay with this key says of itself, by way of a hop, which may ask for it at these
-    places if it does not know where it is.
+    """The descriptor of the relay with this key, fetched through a hop. If the hop does not know
+    where the relay is, it may try these places.
 
     Raises HopRefused, RelayUnreachable, or BrokenDescriptor if the relay has not signed it.
     """

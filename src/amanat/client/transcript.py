@@ -1,12 +1,12 @@
-"""The transcript: what a conversation holds, read from any place in it, in both directions.
+"""The transcript: the messages of a conversation, read from any place in it, in both directions.
 
-A conversation has one order for everybody, by `Position`, and another of its own here: `row`, in
-which messages arrived. A page reads a stretch of the first; what is unread is a matter of the
-second. So a repaired message can be unread and stand far above what was read.
+A conversation has one order for everybody, by `Position`, and a second one in this vault, by `row`,
+the order of arrival. A page reads a stretch of the first order; the read mark belongs to the
+second. A repaired message can therefore be unread and stand far above messages that were read.
 
-A stretch is read by its position, never by counting from the beginning: a conversation of 100,000
-messages opens as fast as one of ten. How many messages stand before a stretch is counted once, and
-known from then on for the stretches beside it, until a message comes or goes.
+We read a stretch by its position and never count from the beginning, so a conversation of 100,000
+messages opens as fast as one of ten. We count the messages before a stretch once, and then know the
+count for the stretches beside it, until a message comes or goes.
 """
 
 from __future__ import annotations
@@ -23,25 +23,27 @@ if TYPE_CHECKING:
     from amanat.client.vault import Vault
 
 MIN_PREFIX = 4
-"""Fewest hex digits of an id that are taken for it."""
+"""The fewest hex digits that may stand for a whole id."""
 MAX_STRETCH = 1_000
-"""Most messages read at once: more are read in several stretches."""
+"""The most messages read at once. Reading more takes several stretches."""
 _ID_DIGITS = 32
 _MAX_KNOWN = 256
-"""Positions of one conversation whose place is remembered; then it is counted anew."""
+"""The most positions of one conversation whose counts are remembered. Beyond that we forget them
+and count again."""
 
 
 class Quote(NamedTuple):
-    """What a text answers. `text` is None where it was deleted or is not here."""
+    """The text that another text answers. `text` is None if it was deleted or is not here."""
 
     id: bytes
     identity: bytes | None
-    """None: it is not here, or not yet."""
+    """None if the text is not here, or not yet."""
     text: str | None
 
 
 class Position(NamedTuple):
-    """Where a message stands in its conversation. Positions sort as messages are shown."""
+    """The place of a message in its conversation. Positions sort in the order in which messages are
+    shown."""
 
     clock: int
     identity: bytes
@@ -53,7 +55,7 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The position that a text stands for. Raises BadArgument."""
+        """The position that a string stands for. Raises BadArgument."""
         try:
             clock, identity, seq, mid = text.split(".")
             return cls(int(clock), bytes.fromhex(identity), int(seq), bytes.fromhex(mid))
@@ -62,7 +64,8 @@ class Position(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A message as it stands now. Times are Unix milliseconds, by its author's clock and by ours.
+    """A message in its present form. Times are Unix milliseconds, by its author's clock and by
+    ours.
 
     `text` is None once it was deleted by its author.
     """
@@ -79,22 +82,22 @@ class Entry(NamedTuple):
     kept_at: int
     expires_at: int | None
     envelope: bytes
-    """The id of the envelope it was said by."""
+    """The id of the envelope that brought it."""
     is_delivered: bool
-    """Of a text of ours: everybody has it."""
+    """For a text of ours: whether everybody has it."""
     is_waiting: bool
-    """Of a text of ours: it is said once we are in step again."""
+    """For a text of ours: whether it waits until we are in step again."""
     is_counted: bool
-    """Whether it has a place in the count that its conversation is in."""
+    """Whether it has a number in the present count of its conversation."""
 
     @property
     def id(self) -> bytes:
-        """The same for everybody."""
+        """The message id, the same for everybody."""
         return self.position.id
 
     @property
     def identity(self) -> bytes:
-        """Its author's."""
+        """The author's identity."""
         return self.position.identity
 
     @property
@@ -103,9 +106,10 @@ class Entry(NamedTuple):
         return self.position.seq
 
     def state(self, *, is_saying: bool) -> Progress:
-        """How far a text of ours has come.
+        """How far a text of ours has got.
 
-        `is_saying` is whether not all is out yet that we have said in its conversation.
+        `is_saying` says whether some of our envelopes in its conversation are still on their way to
+        a relay.
         """
         if self.is_delivered:
             return Progress.DELIVERED
@@ -118,19 +122,19 @@ class Entry(NamedTuple):
 
 @unique
 class Progress(StrEnum):
-    """How far a text of ours has come."""
+    """How far a text of ours has got."""
 
     WAITING = "waiting"
-    """It is said once the conversation is in step again."""
+    """It leaves once the conversation is in step again."""
     QUEUED = "queued"
     SENT = "sent"
     """A relay has it."""
     DELIVERED = "delivered"
     """Everybody has it."""
     UNDELIVERED = "undelivered"
-    """Not everybody has it, and it is said no longer."""
+    """Not everybody has it, and the client no longer sends it."""
     NOT_OURS = ""
-    """Of what others have said."""
+    """For texts of others."""
 
 
 class Newest(NamedTuple):
@@ -138,45 +142,45 @@ class Newest(NamedTuple):
 
 
 class Before(NamedTuple):
-    """What stands directly before a position."""
+    """The messages directly before a position."""
 
     position: Position
 
 
 class After(NamedTuple):
-    """What stands directly after a position."""
+    """The messages directly after a position."""
 
     position: Position
 
 
 class Around(NamedTuple):
-    """A message, by its id or the first digits of it, in the middle of what stands around it."""
+    """A message, by its id or its first digits, in the middle of the messages around it."""
 
     id: str
 
 
 class Unread(NamedTuple):
-    """The first unread message and what stands around it; the end if there is none."""
+    """The first unread message and those around it; the end if there is none."""
 
 
 class Share(NamedTuple):
-    """What begins at a share of the whole, from 0 to 1: a scroll bar was dragged there."""
+    """The messages from a share of the whole on, from 0 to 1, to which a scroll bar was dragged."""
 
     of: float
 
 
 class Day(NamedTuple):
-    """What begins with the first message sent at this time or later, in Unix milliseconds."""
+    """The messages from the first one sent at this time or later, in Unix milliseconds."""
 
     at: int
 
 
 Scroll = Newest | Before | After | Around | Unread | Share | Day
-"""Where in a conversation to look."""
+"""The place in a conversation at which to read."""
 
 
 class Part(NamedTuple):
-    """Messages that stand beside each other, how many stand before them, and how many there are."""
+    """Consecutive messages, the number of messages before them, and the number of all."""
 
     entries: list[Entry]
     before: int
@@ -189,14 +193,15 @@ _AT = "(m.clock, m.identity, m.seq, m.id)"
 
 
 class Transcript:
-    """What the conversations of one vault hold."""
+    """The messages of all conversations of one vault."""
 
     def __init__(self, vault: Vault, identity: bytes) -> None:
         """`identity` is our own."""
         self._read = vault.read
         self._identity = identity
         self._known: dict[bytes, tuple[tuple[int, int], dict[Position, int]]] = {}
-        """By conversation: how many messages it had and the newest row, and what was counted."""
+        """By conversation: the number of its messages and the newest row, and the counts made
+        then."""
         vault.bind(forget=self._known.clear)
 
     def part(self, gid: bytes, where: Scroll, *, many: int) -> Part:
@@ -232,7 +237,7 @@ class Transcript:
         return Part(entries, self._before(gid, where, entries, total), total)
 
     def total(self, gid: bytes) -> int:
-        """How many messages a conversation holds."""
+        """The number of messages in a conversation."""
         row = self._read.execute("SELECT held FROM tally WHERE gid = ?", (gid,)).fetchone()
         return int(row[0]) if row else 0
 
@@ -244,12 +249,12 @@ class Transcript:
         return self.entries(gid, [row[0] for row in rows])
 
     def at(self, gid: bytes, row: int) -> Entry | None:
-        """The message of a row, if it is here."""
+        """The message in a row, if it is here."""
         return next(iter(self.entries(gid, [row])), None)
 
     def entries(self, gid: bytes | None, rows: Sequence[int]) -> list[Entry]:
-        """The messages of some rows, of one conversation or of any, in their order."""
-        # One statement for few, one for each thousand of many: SQLite bounds what it is given.
+        """The messages in these rows, of one conversation or of any, in their order."""
+        # One statement for each thousand rows, because SQLite limits the number of parameters.
         found: list[Entry] = []
         for begin in range(0, len(rows), MAX_STRETCH):
             found += self._entries(gid, rows[begin : begin + MAX_STRETCH])
@@ -305,7 +310,7 @@ class Transcript:
     def find(self, gid: bytes, prefix: str) -> bytes:
         """The id of a message by its first hex digits.
 
-        Raises UnknownMessage, AmbiguousName, or BadArgument where it is no such prefix.
+        Raises UnknownMessage, AmbiguousName, or BadArgument if `prefix` cannot be such digits.
         """
         digits = prefix.lower()
         if not MIN_PREFIX <= len(digits) <= _ID_DIGITS or set(digits) - set("0123456789abcdef"):
@@ -330,7 +335,7 @@ class Transcript:
         return int(found[0])
 
     def position(self, gid: bytes, mid: bytes) -> Position:
-        """Where a message stands. Raises UnknownMessage."""
+        """The position of a message. Raises UnknownMessage."""
         found = self._read.execute(
             "SELECT clock, identity, seq, id FROM message WHERE gid = ? AND id = ?", (gid, mid)
         ).fetchone()
@@ -339,7 +344,7 @@ class Transcript:
         return Position(*found)
 
     def unread_rows(self, gid: bytes) -> list[int]:
-        """The rows of what others have said since the read mark."""
+        """The rows of the texts of others since the read mark."""
         rows = self._read.execute(
             "SELECT m.row FROM conversation AS c JOIN message AS m ON m.gid = c.gid"
             " AND m.row > c.read_row WHERE c.gid = ? AND m.identity != ? ORDER BY m.row",
@@ -364,7 +369,7 @@ class Transcript:
         return [row[0] for row in rows]
 
     def _around(self, gid: bytes, middle: Position, many: int) -> list[int]:
-        """Half of it before the middle, and more where there is less behind it."""
+        """The rows around a position: half of them before it, and more if fewer follow it."""
         behind = self._rows(gid, f"{_AT} >= (?, ?, ?, ?)", middle, many=many - many // 2)
         ahead = self._rows(
             gid, f"{_AT} < (?, ?, ?, ?)", middle, many=many - len(behind), is_back=True
@@ -381,7 +386,7 @@ class Transcript:
         return Position(*found) if found else None
 
     def _from(self, gid: bytes, number: int, many: int) -> list[int]:
-        """From the message on before which so many stand."""
+        """The rows from the message before which `number` messages stand."""
         rows = self._read.execute(
             f"SELECT m.row FROM message AS m WHERE m.gid = ? ORDER BY {_ORDER} LIMIT ? OFFSET ?",  # noqa: S608
             (gid, many, number),
@@ -389,8 +394,8 @@ class Transcript:
         return [row[0] for row in rows]
 
     def _day(self, gid: bytes, at: int, many: int) -> list[int]:
-        """From the first message on that was sent at a time or later: by its place, for clocks of
-        authors differ."""
+        """The rows from the first message sent at a time or later. The first in order counts,
+        because the clocks of authors differ."""
         found = self._read.execute(
             "SELECT m.clock, m.identity, m.seq, m.id FROM message AS m"  # noqa: S608
             f" WHERE m.gid = ? AND m.sent_at >= ? ORDER BY {_ORDER} LIMIT 1",
@@ -401,7 +406,7 @@ class Transcript:
         return self._rows(gid, f"{_AT} >= (?, ?, ?, ?)", Position(*found), many=many)
 
     def _before(self, gid: bytes, where: Scroll, entries: list[Entry], total: int) -> int:
-        """How many messages stand before these."""
+        """The number of messages before these."""
         if not entries:
             return 0 if isinstance(where, Before) else total
         if isinstance(where, Newest):
@@ -434,8 +439,9 @@ class Transcript:
         return known.get(entries[0].position)
 
     def _places(self, gid: bytes, total: int) -> dict[Position, int]:
-        """How many messages stand before some, as long as none has come or gone: a row is never
-        used again, so whatever comes or goes is seen by the number of messages or the newest."""
+        """The known numbers of messages before certain positions, as long as no message has come or
+        gone. No row is ever used again, so the number of messages or the newest row shows every
+        change."""
         (newest,) = self._read.execute(
             "SELECT coalesce(max(row), 0) FROM message WHERE gid = ?", (gid,)
         ).fetchone()
