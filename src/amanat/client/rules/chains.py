@@ -1,9 +1,9 @@
-"""Chains: under which labels the next cells for us come.
+"""Chains: the labels under which the next cells for us come.
 
-Every label of our own bucket is looked up among those that may come next; what is not found is
-other people's and is forgotten. A cell can come before we know of its chain, because we are still
-to join or to read a Commit: when a chain begins, the bucket is read again from where it may have
-been used first. What leaves by a chain, `posting.py` seals.
+We look up the label of every cell in our own bucket among those that may come next. Cells with
+other labels are other people's, and we forget them. A cell can come before we know of its chain,
+because we have yet to join or to read a Commit. When a chain begins, we therefore read the bucket
+again from the point of its first possible use. `posting.py` seals the cells that leave by a chain.
 
 Memory (`_labels`, `_windows`) mirrors the vault and is dropped when a unit of work fails.
 """
@@ -44,26 +44,28 @@ if TYPE_CHECKING:
     from amanat.protocol.identity import Address
 
 PAST_MS = 14 * 86_400_000
-"""How long what comes by a chain that has ended is recognised, in milliseconds: as long as cells
-rest in a bucket (MESSAGE_RETENTION_DAYS)."""
+"""How long we recognise cells of a chain that has ended, in milliseconds: as long as cells rest in
+a bucket (MESSAGE_RETENTION_DAYS)."""
 KEPT_PAST = 8
-"""Most ended chains from one device that are kept: what came by an older one is asked for."""
+"""The most ended chains from one device that we keep. We ask for envelopes that came by an older
+one."""
 SETTLED_MS = 86_400_000
-"""How long after its end all of the window of a chain is looked for, in milliseconds (a day)."""
+"""How long after the end of a chain we look for its whole window, in milliseconds (a day)."""
 SETTLED_WINDOW = 8
-"""Positions beyond the highest seen that are looked for afterwards: what a sender had waiting who
-was away all that time."""
+"""The positions beyond the highest seen for which we look afterwards. They suffice for the cells of
+a sender who was away all that time."""
 WAYS_BACK = 16
-"""Labels by which a contact can ask for help: as often within the retention of a bucket. For a
-hundred contacts and two buckets they are 3,200 among those expected."""
+"""The number of labels by which a contact can ask for help, each once within the retention of a
+bucket. For a hundred contacts and two buckets these are 3,200 of the expected labels."""
 SEARCH_LABELS = 200_000
-"""Labels looked for when a bucket turns out to have lost cells, over all chains: some seconds of
-work. A chain that lost more than WINDOW cells in a row is found again if it is within its share."""
+"""The number of labels, over all chains, for which we look when a bucket has lost cells: some
+seconds of work. A chain that lost more than WINDOW cells in a row is found again within its share
+of them."""
 MAX_REACH = 8_192
-"""Most labels looked for in one chain."""
+"""The most labels for which we look in one chain."""
 CLAIMS_AHEAD = 256
-"""Claims beyond our own that are looked for, and own ones whose content is kept: those of eight
-months, of a vault that claims once a day."""
+"""The number of claims beyond our own for which we look, and of our own whose content we keep:
+eight months' worth for a vault that claims once a day."""
 
 
 class FromPair(NamedTuple):
@@ -73,7 +75,8 @@ class FromPair(NamedTuple):
     signer: bytes
     cell: PairCell
     is_past: bool
-    """By a chain that has ended: whoever has copied a vault before then can have made it."""
+    """Whether it came by a chain that has ended. Anyone who copied a vault before then can have
+    made it."""
 
 
 class FromInvite(NamedTuple):
@@ -84,21 +87,21 @@ class FromInvite(NamedTuple):
 
 
 class FromKnock(NamedTuple):
-    """The answer to a knock of ours, known by its reply secret."""
+    """The answer to a knock of ours, identified by the knock's reply secret."""
 
     secret: bytes
     payload: bytes
 
 
 class FromLost(NamedTuple):
-    """A contact asks for help back into a conversation."""
+    """A contact's request for help back into a conversation."""
 
     identity: bytes
     payload: bytes
 
 
 class FromHelper(NamedTuple):
-    """The answer of a contact to our asking."""
+    """The answer of a contact to our request for help."""
 
     gid: bytes
     identity: bytes
@@ -125,12 +128,13 @@ class Peer(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """What a change of chains has begun."""
+    """The chains that a change has begun."""
 
     is_any: bool
-    """A chain to us: what came by it before we knew is still to be found."""
+    """Whether any chain to us has begun. We have yet to find the cells that came by it before we
+    knew of it."""
     is_first: bool
-    """Somebody has a chain to us who had none."""
+    """Whether somebody who had no chain to us has one now."""
 
 
 class _Chain(NamedTuple):
@@ -143,7 +147,7 @@ class _Chain(NamedTuple):
 
 
 class _Source(Enum):
-    """By what a label is expected."""
+    """The reason for which a label is expected."""
 
     PAIR = auto()
     INVITE = auto()
@@ -155,7 +159,7 @@ class _Source(Enum):
 
 
 _ONCE = {_Source.HELP, _Source.INVITE, _Source.KNOCK}
-"""What comes by these labels once comes by none of them again."""
+"""The sources whose secrets bring one cell only. After it we expect none of their labels."""
 
 
 class _Expected(NamedTuple):
@@ -165,9 +169,9 @@ class _Expected(NamedTuple):
     signer: bytes
     position: int
     chain: _Chain | None = None
-    """Of a pair."""
+    """The chain, for a cell of a pair."""
     whom: bytes = b""
-    """Whose answer it is."""
+    """The identity of the helper whose answer is expected."""
 
 
 class Chains:
@@ -180,9 +184,9 @@ class Chains:
         self._cursors = cursors
         self._labels: dict[bytes, _Expected] | None = None
         self._windows: dict[_Chain, Window] = {}
-        self._past: set[_Chain] = set()  # those of them that have ended
+        self._past: set[_Chain] = set()  # the chains that have ended
         self._pairs = Pairs(me)
-        self._claims: set[int] = set()  # whose labels are expected
+        self._claims: set[int] = set()  # the claims whose labels are expected
         vault.bind(forget=self._forget)
 
     def _forget(self) -> None:
@@ -194,7 +198,7 @@ class Chains:
     def claim(
         self, unit: Unit, number: int, content: bytes, *, purpose: Purpose, due_at: int
     ) -> None:
-        """Take the label of this device's claim of a number in our own bucket."""
+        """Claim a number for this device, by taking its label in our own bucket."""
         self._outbox.deposit(
             unit,
             self._me.addresses,
@@ -228,7 +232,7 @@ class Chains:
     # Ways back: between two people's lasting keys
 
     def keep_way_back(self, unit: Unit, identity: bytes, delivery: bytes) -> None:
-        """Let a contact ask us for help."""
+        """Let a contact ask us for help from now on."""
         fresh = unit.db.execute(
             "INSERT OR IGNORE INTO way_back VALUES (?, ?) RETURNING 1", (identity, delivery)
         ).fetchone()
@@ -236,7 +240,7 @@ class Chains:
             self._expect_asking(identity, delivery)
 
     def ways_back(self) -> set[bytes]:
-        """The identities of those who can be asked."""
+        """The identities of the contacts whom we can ask."""
         return {row[0] for row in self._vault.read.execute("SELECT identity FROM way_back")}
 
     def ask(self, unit: Unit, gid: bytes, helper: Peer, payload: bytes) -> None:
@@ -256,8 +260,8 @@ class Chains:
         )
 
     def ask_again(self, unit: Unit, row: int, helper: Peer) -> bool:
-        """A relay says that the label of an asking in the outbox is taken, by one of ours before
-        it: seal it under the next. False where all are taken."""
+        """Seal a request for help in the outbox under the next label, because a relay says that an
+        earlier one of ours has taken its label. Returns False if all are taken."""
         db = unit.db
         secret, payload, skipped = db.execute(
             "SELECT secret, payload, skipped FROM outbox WHERE id = ?", (row,)
@@ -275,7 +279,7 @@ class Chains:
         return True
 
     def expect_help(self, gid: bytes, helper: bytes, nonce: bytes) -> None:
-        """Recognise the answer to our asking from now on."""
+        """Recognise the answer to our request for help from now on."""
         (delivery,) = self._vault.read.execute(
             "SELECT delivery FROM way_back WHERE identity = ?", (helper,)
         ).fetchone()
@@ -312,7 +316,7 @@ class Chains:
     # Chains
 
     def forget_chains(self, unit: Unit, gid: bytes, identity: bytes, signer: bytes) -> None:
-        """End the chains to and from one member, who comes anew."""
+        """End the chains to and from one member, who is joining again."""
         db = unit.db
         db.execute("DELETE FROM chain_out WHERE gid = ? AND identity = ?", (gid, identity))
         db.execute("DELETE FROM chain_in WHERE gid = ? AND signer = ?", (gid, signer))
@@ -331,10 +335,10 @@ class Chains:
     ) -> Begun:
         """Make the chains of a conversation those of exactly these members.
 
-        Chains of others end. Members without a chain start one from this epoch's secret; so do
-        those at one of whose ends somebody's keys are renewed (by `renewed`, their identities), in
-        the lane of words. Every member does the same on entering the same epoch, so both ends
-        agree. What still comes by a chain that ended so is recognised for PAST_MS.
+        Chains of others end. Members without a chain start one from this epoch's secret. In the
+        lane of words, so do pairs in which either end has renewed its keys (`renewed` are their
+        identities). Every member does the same on entering the same epoch, so both ends agree. We
+        recognise later cells of a chain that ended in this way for PAST_MS.
         """
         db = unit.db
         peers = list(peers)
@@ -354,14 +358,14 @@ class Chains:
             for signer in [one for one, whose in people.items() if whose == identity]:
                 self._end_words(unit, gid, signer)
         is_any = self._begin_chains(unit, gid, peers, epoch_secret, epoch=epoch)
-        if self._labels is not None:  # otherwise read from the vault when they are needed
+        if self._labels is not None:  # otherwise they are read from the vault when needed
             self._reload_windows(gid)
         return Begun(is_any, bool(set(people) - known))
 
     def _begin_chains(
         self, unit: Unit, gid: bytes, peers: Iterable[Peer], epoch_secret: bytes, *, epoch: int
     ) -> bool:
-        """Begin the chains that are not there; whether any is one to us."""
+        """Begin the chains that do not exist yet; returns whether any of them is one to us."""
         db = unit.db
         out = db.execute("SELECT identity, lane FROM chain_out WHERE gid = ?", (gid,))
         into = db.execute(
@@ -407,7 +411,8 @@ class Chains:
             self._reload_windows(gid)
 
     def expire(self, unit: Unit) -> None:
-        """Forget chains that ended long ago, and look for less of those that ended a while ago."""
+        """Forget chains that ended long ago, and look for fewer cells of those that ended a while
+        ago."""
         db = unit.db
         gone = db.execute(
             "DELETE FROM chain_in WHERE ended_at < ? RETURNING gid", (unit.now - PAST_MS,)
@@ -420,7 +425,7 @@ class Chains:
             self._reload_windows(gid)
 
     def begin_clock(self, unit: Unit) -> None:
-        """Nothing has ended in times to come: the clock may have been set back."""
+        """Let no chain have ended in the future, because the clock may have been set back."""
         unit.db.execute("UPDATE chain_in SET ended_at = min(ended_at, ?)", (unit.now,))
 
     def _root(
@@ -438,7 +443,7 @@ class Chains:
         self._expect(secret, _Expected(_Source.INVITE, secret, b"", 0))
 
     def expect_no_more(self, secret: bytes) -> None:
-        """Take what comes under a one-time secret for somebody else's from now on."""
+        """Treat cells under a one-time secret as somebody else's from now on."""
         for label in self._labels_of(secret):
             self._known().pop(label, None)
 
@@ -447,8 +452,8 @@ class Chains:
         self._expect(secret, _Expected(_Source.KNOCK, secret, b"", 0))
 
     def start_over(self, unit: Unit, drop_id: bytes) -> None:
-        """Read a drop from its first cell again. Of our own bucket look for far more labels,
-        for many cells in a row may be lost."""
+        """Read a drop from its first cell again. For a bucket of ours look for far more labels,
+        because many cells in a row may be lost."""
         self._cursors.start_over(unit, drop_id)
         if drop_id in [home.bucket.drop_id for home in self._me.buckets]:
             unit.put("search", b"")
@@ -458,7 +463,7 @@ class Chains:
     def pass_over(self, drop_id: bytes, cells: wire.Cells) -> bool:
         """Move the cursor of a bucket of ours past a reply that holds nothing for us, if it does.
 
-        Needs no unit: the cursor is written with the next one. Raises as
+        This needs no unit, because the cursor is written with the next one. Raises like
         `Cursors.advance`.
         """
         cursor, fresh = self._cursors.continued(drop_id, cells, len(cells.cells))
@@ -469,12 +474,12 @@ class Chains:
         return True
 
     def recognise(self, unit: Unit, cells: Iterable[bytes], home: Home) -> Iterator[Arrival]:
-        """What of these cells of a bucket of ours is for us.
+        """The arrivals for us among these cells of a bucket of ours.
 
-        Take each arrival before the next is asked for: it may start the chain that the next is of.
+        Handle each arrival before asking for the next, because it may start the chain of the next.
 
-        A cell whose label is ours and that does not open is dropped: whoever knows our address can
-        append junk, but not under a label that only a pair derives.
+        A cell with a label of ours that does not open is dropped. Anyone who knows our address can
+        append junk, but not under a label that only a pair can derive.
         """
         labels = self._known()
         for cell in cells:
@@ -501,11 +506,11 @@ class Chains:
     def _arrival(
         self, unit: Unit, expected: _Expected, payload: bytes, pair_cell: PairCell | None
     ) -> Arrival | None:
-        """What a cell that was expected is; None for one that has come by the wrong lane."""
+        """The arrival that an expected cell is; None for a cell that came by the wrong lane."""
         match expected.source:
-            case _Source.LOST:  # a label that may come again
+            case _Source.LOST:  # its label may come again
                 return FromLost(expected.signer, payload)
-            case _Source.CLAIM:  # it may be shown again, and means the same then
+            case _Source.CLAIM:  # it may be shown again, and then means the same
                 return FromClaim(expected.position, payload)
             case _Source.HELP:
                 return FromHelper(expected.signer, expected.whom, payload)
@@ -558,7 +563,8 @@ class Chains:
         ]
 
     def new_homes(self) -> None:
-        """Our own buckets, or what is expected in them, are others now."""
+        """Forget the labels in memory, because our buckets, or the labels expected in them, have
+        changed."""
         self._labels = None
         self._windows.clear()
 
@@ -584,7 +590,7 @@ class Chains:
         return self._labels
 
     def _reach(self) -> int:
-        """How many positions beyond the highest seen are looked for in each chain at least."""
+        """The least number of positions beyond the highest seen for which we look in each chain."""
         db = self._vault.read
         if not db.execute("SELECT 1 FROM meta WHERE key = 'search'").fetchone():
             return 0
@@ -620,5 +626,5 @@ _REACH = {Lane.WORDS: WINDOW, Lane.CALLS: CALL_WINDOW}
 
 
 def _asked(way: bytes, number: int) -> bytes:
-    """The one-time secret of an asking by a way: there are WAYS_BACK of them."""
+    """One of the WAYS_BACK one-time secrets for requests for help between two people."""
     return expand(way, b"amanat asking", bytes([number]))

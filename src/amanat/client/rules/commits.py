@@ -1,4 +1,4 @@
-"""Commits: made of what people wish, judged in the order of the epoch drop, and won or lost."""
+"""Commits: made from people's intents, judged in the order of the epoch drop, and won or lost."""
 
 from __future__ import annotations
 
@@ -72,23 +72,23 @@ if TYPE_CHECKING:
     from amanat.client.unit import Memory, Unit
 
 LEAVE_TURN_MS = 15_000
-"""Each further member waits this much longer before committing what all of them would, so that
-usually one Commit is made and not all at once."""
+"""Each further member waits this much longer before committing a change that all of them would
+commit, so that there is usually one Commit and not one of each."""
 CUT_OFF_MS = 600_000
 """How long messages of a later epoch may wait while the relay that holds the Commit before them is
 away, in milliseconds (10 minutes): then the group has gone on elsewhere."""
 FORGOTTEN_MS = 30_000
-"""How long after a relay has forgotten our Commit it is appended once more, in milliseconds."""
+"""How long after a relay has forgotten our Commit we append it again, in milliseconds."""
 OUTRUN_MS = 3_600_000
-"""How often a Commit that looks right, and that we cannot apply, makes us commit something
-ourselves, in milliseconds."""
+"""How often a Commit that looks right but that we cannot apply makes us commit something ourselves,
+in milliseconds."""
 REFUSED_MS = 300_000
-"""How long a wish rests after a relay has refused its Commit for good, in milliseconds."""
+"""How long an intent rests after a relay has refused its Commit for good, in milliseconds."""
 
 
 @unique
 class Wish(StrEnum):
-    """What somebody wants of a group. The vault keeps the words."""
+    """The kinds of change that a person wants in a group. The vault keeps these values."""
 
     ADD = "add"
     REMOVE = "remove"
@@ -97,19 +97,19 @@ class Wish(StrEnum):
     """To make somebody an admin."""
     NO_ADMIN = "no-admin"
     ROLES = "roles"
-    """Other people may add, remove or rename."""
+    """To change the people who may add, remove or rename."""
     PLACE = "place"
-    """To have its Commits rest at another relay."""
+    """To let its Commits rest at another relay."""
     REFRESH = "refresh"
-    """To have other keys in our leaf."""
+    """To put new keys into our leaf."""
     LET_GO = "let-go"
-    """To commit that somebody leaves who has said so."""
+    """To commit the leaving of somebody who has asked to leave."""
     OUTRUN = "outrun"
-    """To be faster with a Commit than one that looks right and that we cannot apply."""
+    """To be faster with a Commit than one that looks right but that we cannot apply."""
 
     @property
     def deed(self) -> Deed | None:
-        """What its maker must have the right to do; None where no right is needed."""
+        """The deed to which its maker must have the right; None if no right is needed."""
         match self:
             case Wish.ADD:
                 return Deed.ADD
@@ -176,19 +176,19 @@ class Commits:
         self._gossip = gossip
         self._entering = entering
         self._outrun: Memory[bytes, int] = base.vault.memory()
-        """When we last outran a Commit in a group."""
+        """The time at which we last outran a Commit in a group."""
 
     def wish(self, unit: Unit, gid: bytes, kind: Wish, data: bytes, *, due_at: int) -> None:
-        """Keep what a person wants of a group until a Commit has made it so."""
+        """Keep an intent until a Commit has made it so."""
         unit.db.execute(
             "INSERT INTO intent (gid, kind, data, due_at) VALUES (?, ?, ?, ?)",
             (gid, kind, data, due_at),
         )
 
     def attempt(self, unit: Unit, gid: bytes) -> None:
-        """Make a Commit of what is wished and due, unless one is on its way.
+        """Make a Commit of the due intents, unless one is on its way.
 
-        Who is leaving still lets others go: all may leave at once.
+        A member who is leaving still lets others go, because all may leave at once.
         """
         if not self._roster.is_followed(gid):
             return
@@ -221,12 +221,12 @@ class Commits:
             ),
         )
         if len(group.people) == 1:
-            self._won(unit, gid)  # nobody else is in this epoch
+            self._won(unit, gid)  # we are alone in this epoch
         else:
             self._epochs.append_to_epoch(unit, gid, group, COMMIT_FRAGMENT, bundle.commit)
 
     def _plan(self, unit: Unit, gid: bytes, group: Group) -> _Plan | None:
-        """What a Commit of the due intents holds; intents that are true already are forgotten."""
+        """The contents of a Commit of the due intents. Forgets intents that are true already."""
         adds: dict[bytes, bytes] = {}
         removes: list[int] = []
         leaves: list[Leave] = []
@@ -279,7 +279,7 @@ class Commits:
         if self._me.identity not in ruling and any(
             p.leaf_index in removes and p.identity in ruling for p in group.people
         ):
-            adds = {}  # a joiner could take the freed leaf and its rights: in the next epoch
+            adds = {}  # in the next epoch: a joiner could take the freed leaf and its rights
         if not (adds or removes or is_refresh or policy != group.policy):
             return None
         return _Plan(
@@ -291,8 +291,8 @@ class Commits:
         )
 
     def _judge(self, unit: Unit, gid: bytes, commit: bytes, *, is_read: bool) -> None:
-        """Apply a Commit if it is valid: the first one read from the epoch drop, or one that we
-        were handed where no drop can be read."""
+        """Apply a Commit if it is valid and the first: either read from the epoch drop, or handed
+        to us while we cannot read the drop."""
         if self._roster.state(gid) is State.ASTRAY:
             self._note_first(unit, gid, commit)
             return
@@ -310,7 +310,7 @@ class Commits:
             return  # of another epoch
         except PeerError:
             self._outrun_if_rightful(unit, gid, commit)
-            return  # junk: we cannot apply it
+            return  # junk that we cannot apply
         if not isinstance(staged, mls.StagedCommit):
             return
         group = self._roster.group(gid)
@@ -329,7 +329,7 @@ class Commits:
         unit.db.execute("DELETE FROM attempt WHERE gid = ?", (gid,))  # ours lost the race
         if staged.self_removed:
             was_leaving = self._roster.state(gid) is State.LEAVING
-            if staged.external:  # a copy of this vault, older than we, has come back in our place
+            if staged.external:  # an older copy of this vault has come back in our place
                 self._warnings.warn(unit, gid, CopiedVault.code, "the other copy is in it now")
             self._entering.end(unit, gid)
             unit.db.execute(
@@ -348,8 +348,8 @@ class Commits:
         unit.follow(WentOn(gid))
 
     def _note_first(self, unit: Unit, gid: bytes, commit: bytes) -> None:
-        """While we cannot apply Commits, keep the first rightful one of our epoch's drop: whoever
-        helps us has to have gone on by it."""
+        """While we cannot apply Commits, keep the first rightful one of our epoch's drop, because a
+        helper must have gone on by it."""
         epoch = self._roster.group(gid).view.epoch
         if self._lineages.step(gid, epoch) is None and is_rightful(
             self._engine.lineage(gid), commit
@@ -357,7 +357,7 @@ class Commits:
             self._lineages.goes_on(unit, gid, epoch, commit, is_read=True)
 
     def _is_ours(self, unit: Unit, gid: bytes, commit: bytes) -> None:
-        """Our key has signed a Commit that we do not have."""
+        """Go astray because of a Commit that our key has signed and that we do not have."""
         self._note_first(unit, gid, commit)
         digest = hashlib.sha256(commit).digest()
         if unit.db.execute(
@@ -369,8 +369,9 @@ class Commits:
             self._astray.go_astray(unit, gid, CopiedVault.code, is_restart=True)
 
     def _outrun_if_rightful(self, unit: Unit, gid: bytes, commit: bytes) -> None:
-        """A Commit may look right to all and be applied by its committer alone, or by some: those
-        who cannot make another, in turn, so that there is one for everybody else to go on by."""
+        """Outrun a Commit that looks right to all but that only its committer, or only some
+        members, can apply. The others make another Commit in turn, so that everybody else can go on
+        by it."""
         is_rested = not 0 <= unit.now - self._outrun.get(gid, -OUTRUN_MS) < OUTRUN_MS
         if (
             is_rested
@@ -384,7 +385,7 @@ class Commits:
             self.attempt(unit, gid)
 
     def _let_back(self, unit: Unit, gid: bytes, commit: mls.StagedCommit) -> None:
-        """A member has come in again: what they say begins anew, as far as they have lost count."""
+        """Let a member in again. If they have lost count, their count begins again."""
         signer = commit.committer.signer
         identity = check_credential(commit.committer.credential, signer=signer).identity
         if self._astray.ends_helping(gid):
@@ -396,7 +397,8 @@ class Commits:
             unit.db.execute("DELETE FROM their_key_package WHERE identity = ?", (identity,))
 
     def _won(self, unit: Unit, gid: bytes) -> None:
-        """Our Commit is the first valid one: merge it, tell the members, let the joiners in."""
+        """Merge our Commit, which is the first valid one; tell the members and let the joiners
+        in."""
         digest, welcome, tree, joiners, refreshed, commit = unit.db.execute(
             "SELECT digest, welcome, tree, joiners, is_refresh, data FROM attempt WHERE gid = ?",
             (gid,),
@@ -413,7 +415,7 @@ class Commits:
                 "UPDATE conversation SET refreshed_at = ? WHERE gid = ?", (unit.now, gid)
             )
         for peer in one_each(self._roster.others(before)):
-            # In a large group there are no chains and none are needed: its epoch drop is followed.
+            # A large group has no chains and needs none, because members follow its epoch drop.
             self._saying.post(unit, gid, peer, CellKind.NOTICE, b"")
         self._entering.enter_epoch(unit, gid, renewed=_renewed(view.updates))
         if welcome is not None:
@@ -422,18 +424,18 @@ class Commits:
         unit.follow(WentOn(gid))
 
     def went_on(self, unit: Unit, gid: bytes) -> None:
-        """The group is in its next epoch, and what came early was heard: go on with what is still
-        wished."""
+        """Go on with the remaining intents, after the group has entered its next epoch and we have
+        heard the messages that had come early."""
         if not self._roster.is_active(gid) and self._roster.group(gid).identities == {
             self._me.identity
         }:
-            self._entering.go(unit, gid)  # the last one out
+            self._entering.go(unit, gid)  # we are the last one out
             return
         unit.events.append(GroupChanged(gid))
         self.attempt(unit, gid)
 
     def give_up_attempt(self, unit: Unit, gid: bytes) -> None:
-        """A relay has refused our Commit for good.
+        """Give up our Commit, which a relay has refused for good.
 
         It can never be whole in the drop, so it cannot win, and nobody can have merged it.
         """
@@ -449,8 +451,8 @@ class Commits:
             )
 
     def taken(self, gid: bytes, epoch: int) -> bytes:
-        """The digest of a Commit that we have put into the drop of an epoch to end it, if the relay
-        says that it has all of it; empty otherwise."""
+        """The digest of the Commit that we have put into the drop of an epoch to end it, if the
+        relay says that it has all its pieces; empty otherwise."""
         if self._read.execute(
             "SELECT 1 FROM outbox WHERE about = ? AND purpose IN ('create', 'commit', 'handed')",
             (gid,),
@@ -467,16 +469,16 @@ class Commits:
         return hashlib.sha256(row[0]).digest() if row else b""
 
     def append_again(self, unit: Unit, gid: bytes, digest: bytes) -> None:
-        """The epoch drop was read to its end and our Commit, which the relay had taken before,
-        was not there: append it once more."""
+        """Append our Commit again, because the relay had taken it and yet it was not there when we
+        read the epoch drop to its end."""
         row = unit.db.execute(
             "SELECT data, epoch, missing FROM attempt WHERE gid = ? AND digest = ?", (gid, digest)
         ).fetchone()
         if row is None:
             self._is_not_shown(unit, gid, digest)
-            return  # it was there, or another was
+            return  # it was there, or another one was
         data, epoch, missing = row
-        if missing:  # else all of it was there, and something of ours has taken its room
+        if missing:  # else all of it was there, and other pieces of ours have taken its room
             self._warnings.report_lie(unit, gid, how="a Commit that it had taken is not there")
         unit.db.execute("UPDATE epoch_drop SET made = 0 WHERE gid = ? AND epoch = ?", (gid, epoch))
         self._epochs.append_to_epoch(
@@ -484,8 +486,8 @@ class Commits:
         )
 
     def _is_not_shown(self, unit: Unit, gid: bytes, digest: bytes) -> None:
-        """A Commit that we were handed is not in the drop, though the relay has taken it: go on by
-        it."""
+        """Go on by a Commit that we were handed if it is not in the drop, though the relay has
+        taken it."""
         handed = self._astray.handed(gid)
         if handed is None or hashlib.sha256(handed.commit).digest() != digest:
             return
@@ -500,7 +502,8 @@ class Commits:
     def welcome_joiners(
         self, unit: Unit, gid: bytes, welcome: bytes, tree: bytes, joiners: list[bytes]
     ) -> None:
-        """Have our home keep the Welcome of those whom a Commit has let in, and tell each of it."""
+        """Let our home keep the Welcome of the people whom a Commit has let in, and tell each of
+        them."""
         suite = self._roster.group(gid).view.suite
         file = self._files.put_file(
             unit, codec.encode(WelcomeFile(welcome, tree, self._roster.clock(gid)))
@@ -542,8 +545,8 @@ class Commits:
             self._epochs.append_to_epoch(unit, gid, group, COMMIT_FRAGMENT, row[0], of="handed")
 
     def cut_off(self, unit: Unit, gid: bytes) -> None:
-        """The relay of our epoch's drop cannot be reached: if others have long gone on without
-        us, go on by the Commit that we were handed."""
+        """While the relay of our epoch's drop cannot be reached, go on by the Commit that we were
+        handed, if others have long gone on without us."""
         handed = self._astray.handed(gid)
         is_long = unit.db.execute(
             "SELECT 1 FROM early WHERE gid = ? AND kept_at <= ?", (gid, unit.now - CUT_OFF_MS)
@@ -554,10 +557,11 @@ class Commits:
     def come_back(
         self, unit: Unit, gid: bytes, *, is_restart: bool, between: Iterable[Epoch]
     ) -> None:
-        """Our external Commit has won and is merged. `between` are the epochs that led to it.
+        """Come back after our external Commit has won and is merged. `between` are the epochs that
+        led to it.
 
-        After a restart we count anew, and what not everybody had confirmed is said again: no word
-        is deleted together with the keys it was sealed under.
+        After a restart we begin a new count, and say again every text that not everybody had
+        confirmed, so that no word is lost together with the keys under which it was sealed.
         """
         known = {self._me.identity, *self._gaps.people(gid)}
         self._epochs.drop_epochs(unit, gid, before=2**62)
@@ -585,27 +589,27 @@ class Commits:
         self._entering.plan_refresh(unit, gid, REFRESH_MS[1])
         if is_restart and self._roster.group(gid).policy.direct:
             self._key_packages.give_key_packages(unit, gid, mls.HYBRID_SUITE, KEY_PACKAGES_GIVEN)
-        self._addresses.tell(unit, gid)  # if we had moved: nothing could be said here meanwhile
+        self._addresses.tell(unit, gid)  # in case we moved while we could say nothing here
         if self._roster.group(gid).identities <= known:
             self._saying.say_waiting(unit, gid)
-        else:  # what was written before somebody came is not for them
+        else:  # texts written before somebody came are not for them
             self._waiting.forget(unit, gid)
         self.attempt(unit, gid)
 
     def take_commit(self, unit: Unit, gid: bytes, epoch: int, commit: bytes) -> None:
-        """Take what may be a Commit from the drop of an epoch. Whose pieces it came in does not
-        matter: it is signed itself, and whoever was handed it puts it there."""
+        """Take bytes that may be a Commit from the drop of an epoch. The author of its pieces does
+        not matter: a Commit is signed itself, and members who were handed it put it there."""
         if not self._roster.reads_drops(gid):
             return
         step = self._lineages.step(gid, epoch)
         if epoch == self._roster.group(gid).view.epoch:
             self._judge(unit, gid, commit, is_read=not self._epochs.is_holed(gid, epoch))
         elif step is not None and not step.is_read:
-            # We went on by a Commit that we could not read here then.
+            # We went on by a Commit that we could not read here at the time.
             self._gossip.compare(unit, gid, epoch, commit, step.commit)
 
     def has_looked(self, unit: Unit, gid: bytes, epoch: int) -> None:
-        """The drop of an epoch was read to its end."""
+        """Note that the drop of an epoch was read to its end."""
         if not self._roster.reads_drops(gid) or epoch != self._roster.group(gid).view.epoch:
             return
         unit.db.execute(
@@ -620,7 +624,7 @@ _leaves = codec.decoder_of(Leave)
 
 
 def decode_leave(data: bytes) -> Leave:
-    """What a member has signed to leave. Raises InvalidMessage."""
+    """Decode a member's signed request to leave. Raises InvalidMessage."""
     return codec.decode(_leaves, data, InvalidMessage)
 
 
@@ -634,7 +638,7 @@ _Setting: TypeAlias = Literal[Wish.ADMIN, Wish.NO_ADMIN, Wish.RENAME, Wish.ROLES
 
 
 def _with(policy: Policy, kind: _Setting, data: bytes) -> Policy:
-    """The policy as somebody wishes it."""
+    """The policy after the change that somebody wishes."""
     match kind:
         case Wish.RENAME:
             return structs.replace(policy, name=data.decode())

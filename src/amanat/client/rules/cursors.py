@@ -1,7 +1,7 @@
-"""Cursors: how far each drop was read, and the digests of what was read there.
+"""Cursors: how far we have read each drop, and the digests of the cells that we read there.
 
-A cursor moves in memory where no cell was for us, and is written with the next unit, so that other
-people's cells cost no write each. Other cursors move with the unit under way.
+If no cell was for us, a cursor moves in memory and is written with the next unit, so that other
+people's cells do not cost a write each. Other cursors move with the unit under way.
 """
 
 from __future__ import annotations
@@ -25,17 +25,19 @@ if TYPE_CHECKING:
     from amanat.protocol import wire
 
 KEPT_DIGESTS = 16_384
-"""Cells of a drop whose digests are kept to compare with what others were told: 128 KiB."""
+"""The number of cells of a drop whose digests are kept, to compare them with hearsay: 128 KiB."""
 _DIGESTS_PER_ROW = 256
 RECENT_BYTES = 4 * 1024 * 1024
-"""Bytes of cells of each bucket of ours that are kept in memory, to look through them once more
-when a chain begins: the relay need not be asked, and learns nothing of it."""
+"""The bytes of cells of each bucket of ours that are kept in memory. When a chain begins, we look
+through them again without asking the relay, which learns nothing of it."""
 MAX_HEARSAY = 64
-"""Most digests of one drop kept that others told us before we have read so far."""
+"""The most digests of one drop kept for cells that others have told us of and we have not read
+yet."""
 
 
 class Cursor(NamedTuple):
-    """How far a drop was read; `digests` of the cells from `first` on are still to be written."""
+    """How far a drop was read. The `digests` of the cells from `first` on have not been written
+    yet."""
 
     seq: int
     digest: bytes
@@ -45,7 +47,7 @@ class Cursor(NamedTuple):
 
 @dataclass
 class _Recent:
-    """What was read of a bucket of ours lately: all its cells from `since` on, others' too."""
+    """The recently read cells of a bucket of ours: all after `since`, including those of others."""
 
     since: int
     cells: deque[bytes] = field(default_factory=deque)
@@ -57,8 +59,8 @@ class _Recent:
         return self.since + len(self.cells)
 
     def add(self, first: int, cells: Iterable[bytes]) -> None:
-        """Go on with cells that were read, of which the first has this seq."""
-        if first > self.end + 1:  # what lies between has expired
+        """Add cells that were read, the first of which has the seq `first`."""
+        if first > self.end + 1:  # the cells between have expired
             self.since, self.size = first - 1, 0
             self.cells.clear()
         for cell in itertools.islice(cells, self.end + 1 - first, None):
@@ -70,13 +72,14 @@ class _Recent:
 
 
 class Cursors:
-    """How far each drop was read, in one vault."""
+    """The cursors of one vault: how far each drop was read."""
 
     def __init__(self, vault: Vault, me: Me) -> None:
         self._vault = vault
         self._me = me
         self._passed: dict[bytes, Cursor] = {}
-        """Cursors that moved over other people's cells only: true whatever becomes of a unit."""
+        """Cursors that moved only over other people's cells. They stay true even if a unit
+        fails."""
         self._taken: dict[bytes, Cursor] = {}
         """Cursors that move with the unit under way."""
         self._recent: dict[bytes, _Recent] = {}
@@ -111,29 +114,29 @@ class Cursors:
     ) -> list[bytes]:
         """Those of the first `take` cells of a reply that are new; the cursor moves past them.
 
-        Raises RelayLied when the reply does not continue what this drop's cells were.
+        Raises RelayLied if the reply does not continue the cells that we have read.
         """
         self._taken[drop_id], fresh = self.continued(drop_id, cells, take)
         return fresh
 
     def passed_over(self, drop_id: bytes, cursor: Cursor) -> None:
-        """Nothing that was read up to this cursor is for us (`continued`)."""
+        """Move to this cursor, because no cell up to it is for us (`continued`)."""
         self._passed[drop_id] = cursor
 
     @property
     def has_passed(self) -> bool:
-        """Whether cursors have moved that are not written yet."""
+        """Whether some cursors have moved but are not written yet."""
         return bool(self._passed)
 
     def continued(self, drop_id: bytes, cells: wire.Cells, take: int) -> tuple[Cursor, list[bytes]]:
-        """Where a reply moves the cursor of a drop, and those of its first `take` cells that are
-        new. Raises as `advance`."""
+        """The cursor to which a reply moves that of a drop, and those of its first `take` cells
+        that are new. Raises like `advance`."""
         seq, digest, first, digests = self._cursor(drop_id)
         if cells.head < seq or cells.first + len(cells.cells) > cells.head + 1:
             raise RelayLied(f"the drop was read up to {seq} and now ends at {cells.head}")
         if not cells.cells and cells.first != cells.head + 1:
             raise RelayLied(f"the drop ends at {cells.head} and its cells are held back")
-        if cells.first > seq + 1:  # what lies between has expired
+        if cells.first > seq + 1:  # the cells between have expired
             seq, digest, first, digests = cells.first - 1, cells.before, cells.first, b""
         elif cells.first == seq + 1 and cells.before != digest:
             raise RelayLied(f"the digest at {seq} is not the one we computed")
@@ -178,14 +181,14 @@ class Cursors:
         )
 
     def seen_in(self, drop_id: bytes) -> Seen | None:
-        """How far we have read a drop, to tell somebody who reads it too."""
+        """How far we have read a drop, to tell somebody who also reads it."""
         cursor = self._cursor(drop_id)
         return Seen(drop_id[:4], cursor.seq, cursor.digest[:DIGEST_BYTES]) if cursor.seq else None
 
     def contradicts(self, unit: Unit, drop_id: bytes, seen: Seen) -> bool:
-        """Whether somebody was told another digest of a drop than we have computed.
+        """Whether the digest of a drop that somebody was told differs from ours.
 
-        Told of more than we have read, we compare when we have (`refute_hearsay`).
+        If it is of a cell that we have not read yet, we compare it when we have (`refute_hearsay`).
         """
         if seen.seq > self.read_from(drop_id):
             unit.db.execute(
@@ -198,8 +201,8 @@ class Cursors:
         return ours is not None and ours != seen.digest
 
     def refute_hearsay(self, unit: Unit, drop_id: bytes) -> bool:
-        """Whether what we have read since contradicts what somebody was told. What could be
-        compared is forgotten."""
+        """Whether the cells that we have read since contradict hearsay. Forgets every digest that
+        could be compared."""
         reached = unit.db.execute(
             "DELETE FROM hearsay WHERE drop_id = ? AND seq <= ? RETURNING seq, digest",
             (drop_id, self.read_from(drop_id)),
@@ -220,8 +223,8 @@ class Cursors:
         return row[1][start : start + DIGEST_BYTES] or None if row else None
 
     def start_over(self, unit: Unit, drop_id: bytes) -> None:
-        """Read a drop from its first cell again. What was taken is not taken twice: its labels
-        are no longer expected (`Chains.start_over`)."""
+        """Read a drop from its first cell again. We take no cell twice, because its label is no
+        longer expected (`Chains.start_over`)."""
         self._passed.pop(drop_id, None)
         self._recent.pop(drop_id, None)
         self._taken[drop_id] = Cursor(0, first_digest(drop_id), 1, b"")
@@ -229,7 +232,7 @@ class Cursors:
             unit.db.execute(f"DELETE FROM {table} WHERE drop_id = ?", (drop_id,))  # noqa: S608
 
     def drop_cursor(self, unit: Unit, drop_id: bytes) -> None:
-        """Forget a drop that is not read any more."""
+        """Forget a drop that we no longer read."""
         self._passed.pop(drop_id, None)
         self._recent.pop(drop_id, None)
         self._taken.pop(drop_id, None)
@@ -241,25 +244,25 @@ class Cursors:
         return self.read_from(self._me.home.bucket.drop_id)
 
     def again(self) -> int | None:
-        """After which seq our own bucket has to be read again, if it has to."""
+        """The seq after which we have to read our own bucket again; None if we do not have to."""
         row = self._vault.read.execute("SELECT value FROM meta WHERE key = 'again'").fetchone()
         return int.from_bytes(row[0], "big") if row else None
 
     def read_again(self, unit: Unit, after: int) -> None:
-        """Have our own bucket read again from after a seq. What was taken is not taken twice."""
+        """Mark our own bucket to be read again from after a seq. We take no cell twice."""
         known = self.again()
         if after < self.read_so_far() and (known is None or after < known):
             unit.put("again", after.to_bytes(8, "big"))
 
     def took_again(self, unit: Unit, upto: int) -> None:
-        """Our own bucket is being read again up to here, before `recognise`."""
+        """Record, before `recognise`, that our own bucket is being read again up to here."""
         unit.db.execute("DELETE FROM meta WHERE key = 'again'")
         self.read_again(unit, upto)
 
     def recall(self, unit: Unit, after: int) -> list[tuple[Home, list[bytes]]] | None:
-        """What our own buckets held lately, if nothing of the home bucket after a seq is lacking;
-        None if the relay has to be asked for it. Our own bucket is read again then, before
-        `recognise`."""
+        """The recent cells of our own buckets, if they include all of the home bucket's after a
+        seq; None if we have to ask the relay for them. Also records, before `recognise`, that our
+        own bucket is being read again."""
         home = self._me.home
         recent = self._recent.get(home.bucket.drop_id)
         if recent is None or after < recent.since:
@@ -269,6 +272,6 @@ class Cursors:
         return [(each, list(recent.cells)) for each, recent in kept.items() if recent is not None]
 
     def forget_again(self, unit: Unit) -> None:
-        """The home bucket is another now. What would have been found in the old one by reading
-        it again is asked for."""
+        """Do not read the old home bucket again, because we have a new one. We ask for the
+        envelopes that we would have found there."""
         unit.db.execute("DELETE FROM meta WHERE key = 'again'")

@@ -1,10 +1,10 @@
-"""Gaps: what each device says is a row without a hole, and what of it is missing.
+"""Gaps: each device numbers its envelopes without a gap, so we know which of them are missing.
 
-Every envelope of a device carries the device's own count and the hash of the one before
-(messages.Envelope). Whoever hears more than follows on knows that something is missing, and so does
-who is told of more: by a heartbeat of the device, or by what others confirm. What is missing is
-asked for from its sender (`repair.py`), who keeps every envelope until everybody has confirmed it
-(`sent.py`; docs/protocol.md, section 8).
+Every envelope of a device carries its number in the device's count and the hash of the envelope
+before (messages.Envelope). A member knows that envelopes are missing when a number leaps ahead, or
+when somebody tells of higher numbers: the device in a heartbeat, or others in their receipts. The
+client asks the sender for missing envelopes (`repair.py`); the sender keeps each one until
+everybody has confirmed it (`sent.py`; docs/protocol.md, section 8).
 """
 
 from __future__ import annotations
@@ -20,22 +20,25 @@ if TYPE_CHECKING:
     from amanat.client.vault import Vault
 
 MAX_HINT = 64
-"""How far beyond what a device has said itself others can make us ask it: one *wanted*."""
+"""How far beyond the device's own word others can make us ask a device for envelopes: one
+*wanted*."""
 HINT_MS = (600_000, 3_600_000)
-"""How long we ask a device for what others say it has said, in milliseconds (10 minutes), and how
-long nobody can make us ask it again then (an hour)."""
+"""How long we ask a device for envelopes that only others tell of, in milliseconds (10 minutes),
+and how long nobody can make us ask it again afterwards (an hour)."""
 MAX_LOST = 256
-"""Most runs of numbers of one device kept that were given up, should one of them come after all."""
+"""The most runs of given-up numbers kept for one device, in case one of their envelopes comes after
+all."""
 MAX_AHEAD = 1_024
-"""Most envelopes of one device counted beyond a gap; then the gap is taken for lost."""
+"""The most envelopes of one device counted beyond a gap. If more come, we take the gap for lost."""
 GRACE_MS = 10_000
-"""How long a gap may stay before it is asked for: cells overtake each other."""
+"""How long we wait before we ask for a gap, because cells overtake each other."""
 ASK_MS = (30_000, 6 * 3_600_000)
-"""First and longest pause before a gap is asked for again, in milliseconds."""
+"""The first and the longest pause before we ask for a gap again, in milliseconds."""
 MAX_ASKS = 120
-"""How often a gap is asked for: about 30 days, as long as its sender keeps what is missing."""
+"""How often we ask for a gap. This takes about 30 days, for which its sender keeps the
+envelopes."""
 START = bytes(32)
-"""What the first envelope of a count carries as the hash of the one before."""
+"""The value that the first envelope of a count carries as the hash of the one before."""
 
 
 class Gap(NamedTuple):
@@ -49,18 +52,18 @@ class Gap(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """What an envelope was to what we had heard of its device."""
+    """The relation of an envelope to those that we had heard from its device."""
 
     is_new: bool
     is_whole: bool = True
     """False: it does not carry the hash of the one before it, so the device has said two different
     things under one number."""
     is_lost: bool = False
-    """So much follows on a gap that what is missing there is taken for lost."""
+    """True: so many envelopes follow a gap that we take the missing ones for lost."""
 
 
 class Gaps:
-    """What one vault has heard of each device."""
+    """The envelopes that one vault has heard from each device."""
 
     def __init__(self, vault: Vault) -> None:
         self._read = vault.read
@@ -68,7 +71,7 @@ class Gaps:
     # Hearing
 
     def begin(self, unit: Unit, gid: bytes, signer: bytes, identity: bytes) -> None:
-        """A device has joined and will count from 1."""
+        """Begin a count: a device has joined and will count from 1."""
         self.forget(unit, gid, signer)
         unit.db.execute(
             "INSERT INTO heard (gid, signer, identity, upto, hash) VALUES (?, ?, ?, 0, ?)",
@@ -76,15 +79,15 @@ class Gaps:
         )
 
     def come_in(self, unit: Unit, gid: bytes, signer: bytes, identity: bytes, epoch: int) -> None:
-        """We have joined in an epoch, and a device was there. How far it had counted it says
-        itself, and nobody else; 0: nobody had said anything."""
+        """Begin to listen to a device that was there when we joined in this epoch. Only the device
+        itself can say how far it had counted. With epoch 0, nobody had said anything yet."""
         self.begin(unit, gid, signer, identity)
         unit.db.execute(
             "UPDATE heard SET came = ? WHERE gid = ? AND signer = ?", (epoch, gid, signer)
         )
 
     def learn(self, unit: Unit, gid: bytes, signer: bytes, before: Iterable[Before]) -> None:
-        """A device says how far it had counted when epochs began."""
+        """Take a device's statement of how far it had counted when epochs began."""
         row = unit.db.execute(
             "SELECT came FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
         ).fetchone()
@@ -93,7 +96,7 @@ class Gaps:
                 self.was_before(unit, gid, signer, one.seq)
 
     def was_before(self, unit: Unit, gid: bytes, signer: bytes, seq: int) -> None:
-        """What a device said up to here was not for us."""
+        """Record that the envelopes of a device up to this number were not for us."""
         row = unit.db.execute(
             "UPDATE heard SET came = 0 WHERE gid = ? AND signer = ? RETURNING upto", (gid, signer)
         ).fetchone()
@@ -109,7 +112,7 @@ class Gaps:
         return {row[0] for row in rows}
 
     def forget(self, unit: Unit, gid: bytes, signer: bytes) -> None:
-        """A device has gone."""
+        """Forget a device that has gone."""
         for table in ("heard", "ahead", "lost"):
             unit.db.execute(f"DELETE FROM {table} WHERE gid = ? AND signer = ?", (gid, signer))  # noqa: S608
 
@@ -129,19 +132,19 @@ class Gaps:
         row = unit.db.execute(
             "SELECT upto, hash, base FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
         ).fetchone()
-        if row is None:  # what was said before we joined is not ours to miss, but it may come late
+        if row is None:  # older envelopes are not ours to miss, but they may come late
             row = (seq - 1, previous, seq - 1)
             unit.db.execute(
                 "INSERT INTO heard (gid, signer, identity, upto, hash, base)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
                 (gid, signer, identity, *row),
             )
-        if seq == 1:  # nothing is before it
+        if seq == 1:  # no envelope is before it
             unit.db.execute("UPDATE heard SET came = 0 WHERE gid = ? AND signer = ?", (gid, signer))
         upto, last, base = row
         if base < seq <= upto:
             return Heard(is_new=self._find(unit, gid, signer, seq))
-        if previous == START and seq > upto + 1:  # its count begins here: it has lost the other
+        if previous == START and seq > upto + 1:  # a new count: the device has lost the old one
             upto, last, base = seq - 1, previous, seq - 1
             unit.db.execute(
                 "UPDATE heard SET base = ?, came = 0 WHERE gid = ? AND signer = ?",
@@ -169,7 +172,8 @@ class Gaps:
         return Heard(is_new=True, is_whole=is_whole, is_lost=is_lost)
 
     def _close_up(self, unit: Unit, gid: bytes, signer: bytes, upto: int, last: bytes) -> bool:
-        """Move `upto` over all that follows on; whether each carried the hash of the one before."""
+        """Move `upto` over all envelopes that follow on; returns whether each carried the hash of
+        the one before."""
         is_whole, mark = True, NO_MARK
         while found := unit.db.execute(
             "DELETE FROM ahead WHERE gid = ? AND signer = ? AND seq = ?"
@@ -201,18 +205,19 @@ class Gaps:
         return fits_before and (after is None or after[0] == place.hash)
 
     def tell(self, unit: Unit, gid: bytes, device: bytes, seq: int, digest: bytes) -> bytes | None:
-        """Somebody says that they have heard a device up to `seq`.
+        """Take a member's statement that they have heard a device up to `seq`.
 
-        `device` and `digest` are the first 8 bytes of its key and of that envelope's hash. What
-        they say is a claim: for a while, and so far, it may have the device asked. The identity of
-        the device's owner where we have heard something else under that number, else None.
+        `device` and `digest` are the first 8 bytes of its key and of that envelope's hash. The
+        statement is a claim: it makes us ask the device only for a while, and only so far. Returns
+        the identity of the device's owner if we have heard another envelope under that number, else
+        None.
         """
         row = unit.db.execute(
             "SELECT signer, identity, upto, hash, told, hint_until FROM heard WHERE gid = ?"
             " AND substr(signer, 1, 8) = ? AND came = 0",
             (gid, device),
         ).fetchone()
-        if row is None:  # or we do not know which of its words are for us
+        if row is None:  # or we do not know which of its envelopes are for us
             return None
         signer, identity, upto, last, told, until = row
         is_rested = not until - HINT_MS[0] <= unit.now < until + HINT_MS[1]
@@ -224,7 +229,7 @@ class Gaps:
         return identity if seq == upto and last[:8] not in (b"", digest) else None
 
     def acks(self, unit: Unit, gid: bytes, most: int) -> list[Ack]:
-        """How far we have heard some of the devices, those first that do not know it yet."""
+        """How far we have heard some of the devices; those that do not know it yet come first."""
         rows = unit.db.execute(
             "SELECT signer, upto, hash, mark FROM heard WHERE gid = ? AND upto > 0"
             " AND hash != x'' ORDER BY told_them >= upto, random() LIMIT ?",
@@ -239,7 +244,7 @@ class Gaps:
     # Asking
 
     def watch(self, unit: Unit, gid: bytes, signer: bytes | None, *, grace: int = GRACE_MS) -> None:
-        """See that what is missing is asked for in time. Of one device or of all."""
+        """Schedule the asking for missing envelopes, of one device or of all."""
         unit.db.execute(
             "UPDATE heard SET ask_due_at = CASE"
             " WHEN upto < max(told, CASE WHEN hint_until > ?4 THEN hint ELSE 0 END,"
@@ -252,7 +257,7 @@ class Gaps:
         )
 
     def ask_now(self, unit: Unit, gid: bytes, signer: bytes) -> None:
-        """What is missing of a device is to be asked for without waiting."""
+        """Ask for the missing envelopes of a device without waiting."""
         unit.db.execute(
             "UPDATE heard SET ask_due_at = min(ask_due_at, ?) WHERE gid = ? AND signer = ?",
             (unit.now, gid, signer),
@@ -270,7 +275,7 @@ class Gaps:
         )
 
     def due(self, now: int) -> list[Gap]:
-        """The gaps that are to be asked for."""
+        """The gaps for which we are to ask now."""
         rows = self._read.execute(
             "SELECT gid, signer, identity FROM heard WHERE ask_due_at <= ?", (now,)
         ).fetchall()
@@ -280,8 +285,8 @@ class Gaps:
         ]
 
     def _missing(self, gid: bytes, signer: bytes, most: int, *, now: int = 0) -> list[int]:
-        """The first envelopes of a device that are missing; of those that others tell of, where
-        `now` is given, the ones they tell of now."""
+        """The numbers of the first missing envelopes of a device. With `now`, these include the
+        ones of which only others tell at that time."""
         upto, told, hint, until = self._read.execute(
             "SELECT upto, told, hint, hint_until FROM heard WHERE gid = ? AND signer = ?",
             (gid, signer),
@@ -300,7 +305,8 @@ class Gaps:
         return found
 
     def asked(self, unit: Unit, gap: Gap) -> bool:
-        """A gap was asked for, or could not be. False when it was the last time."""
+        """Record that we have asked for a gap, or could not; returns False if it was the last
+        time."""
         (asked,) = unit.db.execute(
             "UPDATE heard SET asked = asked + 1 WHERE gid = ? AND signer = ? RETURNING asked",
             (gap.gid, gap.signer),
@@ -310,7 +316,7 @@ class Gaps:
         return bool(asked <= MAX_ASKS)
 
     def put_off(self, unit: Unit, gap: Gap) -> None:
-        """Ask later: what is missing may be on its way."""
+        """Ask later, because the missing envelopes may be on their way."""
         self._ask_at(unit, gap, unit.now + GRACE_MS)
 
     def _ask_at(self, unit: Unit, gap: Gap, due_at: int) -> None:
@@ -320,7 +326,7 @@ class Gaps:
         )
 
     def is_known(self, gid: bytes, signer: bytes, seq: int) -> bool:
-        """Whether a device has shown itself that it has said as much."""
+        """Whether a device has itself shown that it has counted as far as `seq`."""
         row = self._read.execute(
             "SELECT 1 FROM heard WHERE gid = ?1 AND signer = ?2 AND told >= ?3 UNION ALL"
             " SELECT 1 FROM ahead WHERE gid = ?1 AND signer = ?2 AND seq >= ?3",
@@ -329,8 +335,9 @@ class Gaps:
         return row is not None
 
     def give_up_beginning(self, unit: Unit, gid: bytes, signer: bytes) -> bool:
-        """A device will not say how far it had counted when we came. Whether that was unknown:
-        then what lies before the first that we have of it is given up at once."""
+        """Give up on a device that will not say how far it had counted when we came. Returns
+        whether that was unknown; if so, all numbers before its first envelope that we have are
+        given up at once."""
         row = unit.db.execute(
             "SELECT min(seq) FROM ahead JOIN heard USING (gid, signer)"
             " WHERE gid = ? AND signer = ? AND came > 0 AND seq > upto",
@@ -343,7 +350,7 @@ class Gaps:
         return True
 
     def give_up(self, unit: Unit, gid: bytes, signer: bytes, seq: int) -> bool:
-        """An envelope will never come. Whether we were missing it."""
+        """Record that an envelope will never come; returns whether we were missing it."""
         row = unit.db.execute(
             "SELECT upto, hash, told FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
         ).fetchone()
@@ -359,7 +366,7 @@ class Gaps:
         return True
 
     def _lose(self, unit: Unit, gid: bytes, signer: bytes, first: int, last: int) -> None:
-        """Give up these numbers; what comes of them after all is taken."""
+        """Give up these numbers. If one of their envelopes comes after all, we take it."""
         unit.db.execute(
             "INSERT OR REPLACE INTO lost VALUES (?, ?, ?, ?)", (gid, signer, first, last)
         )
@@ -370,7 +377,7 @@ class Gaps:
         )
 
     def _find(self, unit: Unit, gid: bytes, signer: bytes, seq: int) -> bool:
-        """Whether what was given up has come after all."""
+        """Whether this number was given up, so that its envelope has come after all."""
         row = unit.db.execute(
             "DELETE FROM lost WHERE gid = ?1 AND signer = ?2 AND first <= ?3 AND last >= ?3"
             " RETURNING first, last",
@@ -384,7 +391,7 @@ class Gaps:
         return True
 
     def missing(self, gid: bytes | None = None) -> dict[tuple[bytes, bytes], int]:
-        """How many envelopes are missing, by (gid, identity of the sender)."""
+        """The number of missing envelopes, by (gid, identity of the sender)."""
         rows = self._read.execute(
             "SELECT gid, identity, max(told, coalesce((SELECT max(seq) FROM ahead AS a"
             " WHERE a.gid = heard.gid AND a.signer = heard.signer), 0)) - upto -"
@@ -396,6 +403,6 @@ class Gaps:
         return {(gid, identity): many for gid, identity, many in rows if many > 0}
 
     def end(self, unit: Unit, gid: bytes) -> None:
-        """We are no longer a member."""
+        """Forget a conversation of which we are no longer a member."""
         for table in ("heard", "ahead", "lost"):
             unit.db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608

@@ -1,7 +1,7 @@
-"""What we have said: kept until everybody has confirmed it, so that it can be said again.
+"""Our sent envelopes: kept until everybody has confirmed them, so that we can send them again.
 
-Our device counts what it says in a conversation (messages.Envelope). Whoever lacks something asks
-for it, and a heartbeat tells them how far we have counted, should our last word be what they lack
+Our device numbers its envelopes in a conversation (messages.Envelope). A member who lacks one asks
+for it. A heartbeat tells members how far we have counted, in case they lack our last envelope
 (docs/protocol.md, section 8).
 """
 
@@ -20,26 +20,29 @@ if TYPE_CHECKING:
     from amanat.protocol.messages import Envelope
 
 TOLD_BEFORE = 3
-"""In how many envelopes those are told who confirm nothing: the first may not come."""
+"""The number of envelopes in which we tell people who confirm nothing how far we had counted. The
+first may not arrive."""
 KEPT_MS = 30 * 86_400_000
 """How long an envelope that not everybody has confirmed is kept, in milliseconds (30 days)."""
 BEATS_MS = (90_000, 600_000, 3_600_000, 6 * 3_600_000, 86_400_000)
-"""Pauses before each heartbeat after the last word, in milliseconds; the last one repeats. The
-first is longer than a receipt may take, so that usually none is sent."""
+"""The pauses before each heartbeat after the last word, in milliseconds; the last one repeats. The
+first is longer than a receipt may take, so that usually no heartbeat is sent."""
 MAX_BEATS = 34
-"""Most heartbeats after the last word: 30 days."""
+"""The most heartbeats after the last word: 30 days of them."""
 MAX_BEATS_LARGE = 3
-"""Most heartbeats where nobody sends receipts that could end them."""
+"""The most heartbeats in a group where nobody sends the receipts that would end them."""
 UNHEARD_MS = 900_000
-"""Somebody who speaks twice, so far apart, and has not got what left us as long before, will not
-get it by waiting, in milliseconds (15 minutes): a client that sends reads too."""
+"""The time after which waiting does not help, in milliseconds (15 minutes). If somebody speaks
+twice, this far apart, and still lacks an envelope that left us as long before, they will not get
+it, because a client that sends also reads."""
 FRESH_MS = 300_000
-"""Only what comes so soon after it was said, by its sender's clock, shows what they have got, in
-milliseconds: what had waited for us, or at their end, may be older than what we said."""
+"""Only an envelope that arrives this soon after it was sent, by its sender's clock, shows what the
+sender has received, in milliseconds. One that had waited for us, or at their end, may be older than
+our own."""
 
 
 class Sent:
-    """What one vault has said, and who has it."""
+    """The envelopes that one vault has sent, and the people who have them."""
 
     def __init__(self, vault: Vault) -> None:
         self._read = vault.read
@@ -63,14 +66,15 @@ class Sent:
         )
 
     def resume(self, unit: Unit, gid: bytes) -> None:
-        """We are in step again, and what was on its way to a relay was thrown away: tell how far
-        we have counted, so that what lacks is asked for."""
+        """Resume heartbeats when we are in step again and requests on their way to a relay were
+        thrown away. They tell how far we have counted, so that others ask for the missing
+        envelopes."""
         if unit.db.execute("SELECT 1 FROM sent WHERE gid = ? AND NOT is_quiet", (gid,)).fetchone():
             self._begin_beating(unit, gid)
 
     def said(self, gid: bytes, seq: int) -> tuple[bytes, Place | None]:
-        """An envelope of ours, byte for byte, or its place if its words were taken away; empty if
-        it is no longer kept."""
+        """An envelope of ours, byte for byte, or its place if its words were taken away; empty and
+        None if we no longer keep it."""
         row = self._read.execute(
             "SELECT envelope, previous, hash FROM sent WHERE gid = ? AND seq = ?", (gid, seq)
         ).fetchone()
@@ -78,8 +82,8 @@ class Sent:
         return envelope, None if previous is None else Place(previous, digest)
 
     def what_we_said(self, gid: bytes, seq: int) -> bytes | None:
-        """The hash of what we have said under this number, in the count we are in: empty if nothing
-        yet, None if it is not known any more."""
+        """The hash of our envelope with this number, in our present count; empty if we have not
+        used the number yet, None if we no longer know the hash."""
         row = self._read.execute(
             "SELECT hash FROM sent WHERE gid = ?1 AND seq = ?2 UNION ALL SELECT sent_hash"
             " FROM conversation WHERE gid = ?1 AND sent_seq = ?2 AND sent_seq > counted"
@@ -89,25 +93,25 @@ class Sent:
         return None if row is None else bytes(row[0])
 
     def was_used(self, unit: Unit, gid: bytes, seq: int) -> None:
-        """Another copy of this vault has used this number."""
+        """Record that another copy of this vault has used this number."""
         unit.db.execute(
             "UPDATE conversation SET sent_seq = max(sent_seq, ?) WHERE gid = ?", (seq, gid)
         )
 
     def last_word(self, gid: bytes) -> int:
-        """The number of the last of what we have said and still keep, receipts and heartbeats left
-        out; 0 if there is none."""
+        """The number of the last envelope of ours that we still keep, without receipts and
+        heartbeats; 0 if there is none."""
         (last,) = self._read.execute(
             "SELECT coalesce(max(seq), 0) FROM sent WHERE gid = ? AND NOT is_quiet", (gid,)
         ).fetchone()
         return int(last)
 
     def forget_said(self, unit: Unit, gid: bytes, upto: int) -> None:
-        """Everybody has what we have said up to here."""
+        """Forget our envelopes up to this number, because everybody has them."""
         unit.db.execute("DELETE FROM sent WHERE gid = ? AND seq <= ?", (gid, upto))
 
     def not_come(self, gid: bytes, after: int) -> list[Envelope]:
-        """What we have said after here and still keep, receipts and heartbeats left out."""
+        """Our envelopes after this number that we still keep, without receipts and heartbeats."""
         rows = self._read.execute(
             "SELECT envelope FROM sent WHERE gid = ? AND seq > ? AND envelope != x''"
             " AND NOT is_quiet ORDER BY seq",
@@ -116,11 +120,12 @@ class Sent:
         return [decode_envelope(row[0]) for row in rows]
 
     def expire(self, unit: Unit) -> None:
-        """Forget what was kept long enough."""
+        """Forget envelopes that were kept long enough."""
         unit.db.execute("DELETE FROM sent WHERE said_at < ?", (unit.now - KEPT_MS,))
 
     def is_saying(self, gid: bytes) -> bool:
-        """Whether what we have said in a conversation is not all out yet."""
+        """Whether some of our envelopes in a conversation are still on their way to a relay, or we
+        are astray."""
         row = self._read.execute(
             "SELECT 1 FROM outbox WHERE about = ?1 AND purpose IN ('cell', 'held') UNION ALL"
             " SELECT 1 FROM conversation WHERE gid = ?1 AND state = 'astray'",
@@ -129,7 +134,7 @@ class Sent:
         return row is not None
 
     def saying(self) -> set[bytes]:
-        """The conversations in which what we have said is not all out yet."""
+        """The conversations for which `is_saying` is true."""
         rows = self._read.execute(
             "SELECT about FROM outbox WHERE purpose IN ('cell', 'held') UNION"
             " SELECT gid FROM conversation WHERE state = 'astray'"
@@ -139,7 +144,8 @@ class Sent:
     # Confirmed
 
     def confirm(self, unit: Unit, gid: bytes, identity: bytes, seq: int) -> bool:
-        """Somebody has what we said up to here. Whether that is news."""
+        """Record that somebody has our envelopes up to this number; returns whether that is
+        news."""
         row = unit.db.execute(
             "INSERT INTO receipt VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq"
             " WHERE seq < excluded.seq RETURNING 1",
@@ -148,8 +154,9 @@ class Sent:
         return row is not None
 
     def has_come(self, gid: bytes, people: Mapping[bytes, Iterable[bytes]]) -> list[int]:
-        """How far of what we have said came to each of these people, by their receipts; what was
-        said before they were here was not for them. `people` are identities, and their devices."""
+        """The number up to which our envelopes have reached each of these people, by their
+        receipts. Envelopes from before they were here were not for them. `people` are identities,
+        and their devices."""
         told: dict[bytes, int] = dict(
             self._read.execute("SELECT identity, seq FROM receipt WHERE gid = ?", (gid,)).fetchall()
         )
@@ -166,8 +173,8 @@ class Sent:
     def is_unheard(
         self, unit: Unit, gid: bytes, signer: bytes, identity: bytes, sent_at: int
     ) -> bool:
-        """Whether somebody who has just spoken shows for the second time that what we said does
-        not reach them."""
+        """Whether somebody who has just spoken shows for the second time that our envelopes do not
+        reach them."""
         if abs(unit.now - sent_at) > FRESH_MS:
             return False
         (missed,) = unit.db.execute(
@@ -194,8 +201,9 @@ class Sent:
     # Our own count
 
     def before(self, unit: Unit, gid: bytes, *, has_receipts: bool) -> list[Before]:
-        """What those are to be told now who have come lately: how far we had counted then. They
-        are told until they have confirmed something since, and some times where nobody confirms."""
+        """How far we had counted when members came, for those who need to hear it now. We tell them
+        until they have confirmed a later envelope, or TOLD_BEFORE times if nobody sends
+        receipts."""
         rows = unit.db.execute(
             "SELECT epoch, sent_seq FROM since WHERE gid = ?1 AND epoch > 0"
             " AND sent_seq > 0 AND CASE WHEN ?2 THEN NOT EXISTS (SELECT 1 FROM receipt JOIN heard"
@@ -211,10 +219,11 @@ class Sent:
         return [Before(epoch, seq) for epoch, seq in rows]
 
     def count_anew(self, unit: Unit, gid: bytes) -> None:
-        """Our count goes on above every number we can have used: another copy of this vault may
-        have said something else under the next ones.
+        """Continue our count above every number that we can have used, because another copy of this
+        vault may have used the next ones.
 
-        No number is ever used again, so nobody who speaks of an older one can mean a newer.
+        No number is ever used again, so a statement about an older number can never mean a newer
+        envelope.
         """
         (sent_seq,) = unit.db.execute(
             "SELECT sent_seq FROM conversation WHERE gid = ?", (gid,)
@@ -223,7 +232,7 @@ class Sent:
         unit.db.execute("DELETE FROM sent WHERE gid = ?", (gid,))
 
     def count_from(self, unit: Unit, gid: bytes, counted: int) -> None:
-        """The next envelope of ours comes after this number, and is the first of a count."""
+        """Begin a count after this number. Our next envelope is the first of it."""
         unit.db.execute(
             "UPDATE conversation SET sent_seq = ?1, counted = ?1, sent_hash = ?2 WHERE gid = ?3",
             (counted, START, gid),
@@ -238,8 +247,8 @@ class Sent:
         return [row[0] for row in rows.fetchall()]
 
     def beat(self, unit: Unit, gid: bytes, *, has_receipts: bool, is_telling: bool) -> bool:
-        """Whether to send a heartbeat now: there is a word that not everybody has confirmed, or
-        somebody who may not know where we are. The next one comes later."""
+        """Whether to send a heartbeat now, because not everybody has confirmed our last word, or
+        somebody may not know where we are. Also schedules the next one."""
         if self.is_saying(gid):
             unit.db.execute(
                 "UPDATE conversation SET beat_due_at = ? WHERE gid = ?",
@@ -275,7 +284,7 @@ class Sent:
             )
 
     def end(self, unit: Unit, gid: bytes) -> None:
-        """We are no longer a member."""
+        """Forget a conversation of which we are no longer a member."""
         for table in ("sent", "unheard"):
             unit.db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
         unit.db.execute("UPDATE conversation SET beat_due_at = NULL WHERE gid = ?", (gid,))
