@@ -1,11 +1,11 @@
 """Branches: which of several Commits that end one epoch is the group's (docs/protocol.md, section
 9, "Branches").
 
-The drop's order decides, as each member reads it. Where a Commit is shown that is rightful and not
-the one we have read, either a relay shows its drops differently to different people, or a member
-lies about the order. Nothing can tell the two apart; so members say by their signatures what they
-have read, and the more are believed. No bytes that a committer can choose decide between two
-committers.
+The drop's order decides, as each member reads it. If we see a rightful Commit other than the one we
+have read, either a relay shows its drops differently to different people, or a member lies about
+the order. Nothing can tell the two apart. Members therefore sign statements of the Commit that they
+have read, and the greater number is believed. No bytes that a committer can choose decide between
+two committers.
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ if TYPE_CHECKING:
     from amanat.client.vault import Vault
 
 LATE_MS = 3_600_000
-"""How long a majority is waited for, in milliseconds (an hour): whoever looks into the drop now and
-then has voted by then, and a liar among few voters has moved nobody before."""
+"""How long we wait for a majority, in milliseconds (an hour). By then every member who looks into
+the drop now and then has voted, and until then a liar among few voters moves nobody."""
 MAX_SIBLINGS = 4
-"""Siblings of one Commit that are kept; more change nothing."""
+"""The most siblings of one Commit that are kept; more would change nothing."""
 MAX_VOTES_EACH = 2
-"""Votes kept of one member about one epoch: who says two things has said nothing."""
+"""The most votes kept from one member about one epoch. A member with two different votes counts for
+neither."""
 
 
 class Sibling(NamedTuple):
-    """Another rightful Commit that ends an epoch which the one we went with has ended, too."""
+    """Another rightful Commit that ends the same epoch as the one that we followed."""
 
     gid: bytes
     epoch: int
@@ -57,8 +58,8 @@ class Branches:
     # Siblings
 
     def note(self, unit: Unit, gid: bytes, epoch: int, commit: bytes) -> bool:
-        """Keep a Commit that is rightful in an epoch and not the one we went with. Whether it is
-        new."""
+        """Keep a rightful Commit of an epoch other than the one that we followed; returns whether
+        it is new."""
         row = unit.db.execute(
             "INSERT INTO sibling SELECT ?1, ?2, ?3, ?4, ?5, ?5 WHERE (SELECT count(*) FROM sibling"
             " WHERE gid = ?1 AND epoch = ?2) < ?6 ON CONFLICT DO NOTHING RETURNING 1",
@@ -67,7 +68,7 @@ class Branches:
         return row is not None
 
     def swap(self, unit: Unit, gid: bytes, epoch: int, ours: bytes, theirs: bytes) -> None:
-        """We have gone over to the branch of a sibling: ours is one from now on."""
+        """Go over to the branch of a sibling, which makes our former Commit a sibling."""
         unit.db.execute(
             "DELETE FROM sibling WHERE gid = ? AND (epoch > ? OR (epoch = ? AND name = ?))",
             (gid, epoch, epoch, name_of(theirs)),
@@ -75,14 +76,14 @@ class Branches:
         self.note(unit, gid, epoch, ours)
 
     def siblings(self, gid: bytes) -> list[Sibling]:
-        """All that are kept of a group, those of the earliest epoch first."""
+        """All kept siblings of a group, those of the earliest epoch first."""
         rows = self._read.execute(
             "SELECT gid, epoch, data FROM sibling WHERE gid = ? ORDER BY epoch, name", (gid,)
         ).fetchall()
         return [Sibling(*row) for row in rows]
 
     def forget(self, unit: Unit, gid: bytes, *, before: int = 2**62) -> None:
-        """Forget what is known of epochs before this one."""
+        """Forget the siblings and votes of epochs before this one."""
         for table in ("sibling", "vote"):
             unit.db.execute(
                 f"DELETE FROM {table} WHERE gid = ? AND epoch < ?",  # noqa: S608
@@ -92,10 +93,10 @@ class Branches:
     # Votes
 
     def vote(self, unit: Unit, gid: bytes, epoch: int, read: bytes | None = None) -> Vote | None:
-        """What we have read in the drop of an epoch as the first rightful Commit, be it that we
-        went on by it or by another (then it is `read`).
+        """Our vote for the first rightful Commit that we have read in the drop of an epoch. If we
+        have gone on by another Commit, it is given as `read`.
 
-        It is said once: where we have gone over to another branch since, it stays as it was.
+        We vote once. If we have gone over to another branch since, our vote stays as it was.
         """
         for vote in self.votes(gid, epoch):
             if vote.signer == self._me.signer:
@@ -112,7 +113,7 @@ class Branches:
         return vote
 
     def votes(self, gid: bytes, epoch: int) -> list[Vote]:
-        """The votes about an epoch that we know."""
+        """The votes that we know about an epoch."""
         rows = self._read.execute(
             "SELECT epoch, signer, name, signature FROM vote WHERE gid = ? AND epoch = ?"
             " ORDER BY signer, name",
@@ -126,7 +127,7 @@ class Branches:
         return [vote for epoch in sorted(parted) for vote in self.votes(gid, epoch)]
 
     def take(self, unit: Unit, gid: bytes, votes: Iterable[Vote]) -> None:
-        """Keep what members have said."""
+        """Keep the valid ones of these votes."""
         leaves: dict[int, set[bytes]] = {}
         for vote in votes:
             if vote in self.votes(gid, vote.epoch):
@@ -158,12 +159,13 @@ class Branches:
     # The verdict
 
     def due(self, now: int) -> list[bytes]:
-        """The groups in which there is something to decide."""
+        """The groups in which a decision is due."""
         rows = self._read.execute("SELECT DISTINCT gid FROM sibling WHERE due_at <= ?", (now,))
         return [row[0] for row in rows.fetchall()]
 
     def lost_to(self, unit: Unit, gid: bytes) -> Sibling | None:
-        """The earliest sibling that the group went with; it is looked again when more is known."""
+        """The earliest sibling that the group followed. Also schedules the next look, for when
+        LATE_MS have passed."""
         unit.db.execute(
             "UPDATE sibling SET due_at = CASE WHEN ?1 < known_at + ?2 THEN known_at + ?2 END"
             " WHERE gid = ?3",
@@ -172,19 +174,19 @@ class Branches:
         return next((one for one in self.siblings(gid) if self.is_lost(one, now=unit.now)), None)
 
     def has_lost(self, gid: bytes, *, now: int) -> bool | None:
-        """Whether the group went with any sibling, and not with us; None where that is open."""
+        """Whether the group followed any sibling and not our Commit; None while that is open."""
         verdicts = [self.is_lost(one, now=now) for one in self.siblings(gid)]
         return True if True in verdicts else None if None in verdicts else False
 
     def awaits_votes(self, gid: bytes, *, now: int) -> bool:
-        """Whether a vote that is still to be heard of may decide something."""
+        """Whether a vote that we have not heard yet may decide anything."""
         return any(
             self.is_lost(one, now=now) is None and self._lacks_votes(one)
             for one in self.siblings(gid)
         )
 
     def decided_at(self, gid: bytes, *, now: int) -> int:
-        """When the next of what is open is decided, however many have voted by then."""
+        """The time at which the next open question is decided, however many have voted by then."""
         (known_at,) = self._read.execute(
             "SELECT coalesce(min(known_at), ?1) FROM sibling WHERE gid = ?2 AND known_at > ?1",
             (now - LATE_MS, gid),
@@ -192,13 +194,13 @@ class Branches:
         return int(known_at) + LATE_MS
 
     def is_lost(self, sibling: Sibling, *, now: int) -> bool | None:
-        """Whether the group went with a sibling, and not with the Commit that we went with; None
-        where it is not decided.
+        """Whether the group followed a sibling and not the Commit that we followed; None while it
+        is not decided.
 
-        Only those count who are in the group on both sides, and each once. More than half of them
-        decide; where there is no such majority, nothing is decided before LATE_MS. Then those who
-        made neither Commit decide by their number; where that is the same, the committer at the
-        lower leaf has it, one who is out on one side last.
+        Only people who are in the group on both sides count, each once. More than half of them
+        decide. Without such a majority nothing is decided before LATE_MS. Then the number of voters
+        who made neither Commit decides. If that is equal, the committer at the lower leaf wins, but
+        one who is out of the group on either side comes last.
         """
         gid, epoch, theirs = sibling
         step = self._lineages.step(gid, epoch)
@@ -236,7 +238,7 @@ class Branches:
     def _ballots(
         self, gid: bytes, epoch: int, lineage: mls.Lineage, ours: _Side, other: _Side
     ) -> dict[bytes, set[bytes]]:
-        """What each of those who count has signed for, by their identity."""
+        """The Commits for which each person who counts has voted, by identity."""
         people = rights.read_members(lineage.view().members)
         said: dict[bytes, set[bytes]] = {}
         for vote in self.votes(gid, epoch):
@@ -248,7 +250,7 @@ class Branches:
         }
 
     def _lacks_votes(self, sibling: Sibling) -> bool:
-        """Whether somebody else who counts is not known to have signed for anything."""
+        """Whether somebody else who counts has no vote that we know."""
         gid, epoch, theirs = sibling
         step, lineage = self._lineages.step(gid, epoch), self._lineages.at(gid, epoch)
         if step is None or lineage is None:
@@ -258,7 +260,8 @@ class Branches:
         return any(not names for who, names in ballots.items() if who != self._me.identity)
 
     def begin_clock(self, unit: Unit) -> None:
-        """Nothing came to be known in times to come: the clock may have been set back."""
+        """Let no sibling have become known in the future, because the clock may have been set
+        back."""
         unit.db.execute("UPDATE sibling SET known_at = min(known_at, ?1), due_at = ?1", (unit.now,))
 
 
@@ -267,11 +270,11 @@ class _Side(NamedTuple):
 
     name: bytes
     author: bytes
-    """Whose it is."""
+    """The committer's identity."""
     leaf: int
-    """Where its author was before it."""
+    """The committer's leaf before it."""
     gone: set[bytes]
-    """Who is out by it."""
+    """The identities that it removes."""
 
     @classmethod
     def of(cls, lineage: mls.Lineage, commit: bytes) -> _Side:
@@ -284,5 +287,5 @@ class _Side(NamedTuple):
 
 
 def name_of(commit: bytes) -> bytes:
-    """What votes call a Commit."""
+    """The name by which votes refer to a Commit."""
     return hashlib.sha256(commit).digest()

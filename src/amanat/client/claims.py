@@ -1,17 +1,18 @@
-"""Whether another copy of this vault is in use: told only by what no one else could have made.
+"""Claims: whether another copy of this vault is in use. Only cells that no one else could have made
+tell us.
 
-Whoever says that we have said more than we know of, or that a label of ours is taken, may be lying.
-Two things cannot be made by others, for both need our delivery key, and neither is ever shown to
-them before we have made it:
+A relay or a member who says that we have sent more than we know of, or that a label of ours is
+taken, may be lying. Two things cannot be made by others, because both need our delivery key, and
+others never see either before we have made it:
 
-- a *claim*, a cell in our own bucket under a label that only this device derives. Each count is
-  claimed with bytes drawn anew. A claim that opens and holds other bytes than we have put into it,
-  or that we have not made at all, was made by another copy of this vault;
-- a *mark*, which goes with each of our envelopes and comes back with every receipt for it. A mark
-  that is right for an envelope we have not said is one of an envelope that another copy has said.
+- a *claim*, a cell in our own bucket under a label that only this device derives. Each claim has a
+  number and fresh random bytes. A claim that opens and holds bytes other than ours, or that we have
+  not made at all, was made by another copy of this vault;
+- a *mark*, which goes with each of our envelopes and comes back with every receipt for it. A valid
+  mark for an envelope that we have not sent shows that another copy has sent it.
 
-So a relay's or a member's word makes us ask, which is to claim once more and to read our bucket,
-and nothing else (docs/decisions/0020).
+A relay's or a member's word therefore only makes us ask: we claim again and read our bucket
+(docs/decisions/0020).
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ if TYPE_CHECKING:
     from amanat.client.vault import Vault
 
 CLAIM_EVERY_MS = 86_400_000
-"""How often a vault that stays in its place claims, in milliseconds (a day): an older copy is
-noticed by the claims that came after it was made."""
+"""How often a vault that stays in its place claims, in milliseconds (a day). An older copy notices
+the claims made after it."""
 QUESTION_EVERY_MS = 3_600_000
-"""How often what somebody says may make us claim, in milliseconds (an hour)."""
+"""How often somebody's word may make us claim, in milliseconds (an hour)."""
 SUSPENSE_MS = 10_000
-"""Longest that what we say waits for such a claim to come back, in milliseconds: so a liar keeps us
-silent for 10 seconds of an hour at most. An old copy that went on would use keys a second time."""
+"""The longest that our envelopes wait for such a claim to come back, in milliseconds. A liar can
+thus silence us for at most 10 seconds of an hour. An old copy that did not wait would use keys a
+second time."""
 _CLAIM_BYTES = 32
 
 
@@ -53,11 +55,11 @@ class Claims:
     # Claims
 
     def begin(self, unit: Unit) -> None:
-        """Claim where the vault has come to another place, or a day has passed. What we say
-        waits until a relay has answered."""
+        """Claim if the vault has moved to another place, or a day has passed. Our envelopes wait
+        until a relay has answered."""
         try:
             place, at = self._vault.get("place"), self._at("claimed")
-        except KeyError:  # new: nobody can have copied it yet
+        except KeyError:  # a new vault, which nobody can have copied yet
             place, at = self._vault.place, unit.now
             unit.put("place", place)
             self._put(unit, "claimed", unit.now)
@@ -66,13 +68,13 @@ class Claims:
             self._claim(unit, Purpose.CLAIM)
 
     def renew(self, unit: Unit) -> None:
-        """Claim once more if that is due, and wait for nothing."""
+        """Claim again if that is due, without waiting for the answer."""
         if not 0 <= unit.now - self._at("claimed") < CLAIM_EVERY_MS:
             self._claim(unit, Purpose.QUESTION)
 
     def question(self, unit: Unit) -> bool:
-        """Somebody says what would mean that another copy of this vault is in use: ask, not too
-        often. Whether we do."""
+        """Ask by a claim, but not too often, because somebody's word would mean that another copy
+        of this vault is in use; returns whether we ask."""
         if 0 <= unit.now - self._at("asked") < QUESTION_EVERY_MS:
             return False
         self._put(unit, "asked", unit.now)
@@ -89,20 +91,20 @@ class Claims:
         self._chains.claim(unit, number, content, purpose=purpose, due_at=unit.now)
 
     def refused(self, unit: Unit) -> None:
-        """A relay says that the label of a claim is taken. If it is, we shall read what took it;
-        if not, claim the next in an hour."""
+        """Hear from a relay that the label of a claim is taken. If so, we shall read the cell that
+        took it; if not, we claim the next in an hour."""
         self._put(unit, "claimed", unit.now - CLAIM_EVERY_MS + QUESTION_EVERY_MS)
 
     def is_answered(self) -> bool:
-        """Whether our last claim came back to us: then all that came before it was read."""
+        """Whether our last claim came back to us, so that we have read everything before it."""
         row = self._read.execute(
             "SELECT is_read FROM known_claim WHERE number = ?", (self._chains.claimed(),)
         ).fetchone()
         return row is None or row[0] == 1
 
     def read(self, unit: Unit, number: int, content: bytes) -> bool:
-        """A claim was read in a bucket of ours, where nobody else can put one. Whether another
-        copy of this vault has made it, which was not known."""
+        """Take a claim read in a bucket of ours, where nobody else can put one; returns whether it
+        newly shows that another copy of this vault made it."""
         row = unit.db.execute(
             "SELECT content FROM known_claim WHERE number = ?", (number,)
         ).fetchone()
@@ -110,7 +112,7 @@ class Claims:
             unit.db.execute("UPDATE known_claim SET is_read = 1 WHERE number = ?", (number,))
             return False
         if row is None and number <= self._chains.claimed():
-            return False  # of long ago: what we put into it is forgotten
+            return False  # of long ago: we have forgotten its content
         unit.db.execute("INSERT OR REPLACE INTO known_claim VALUES (?, ?, 1)", (number, content))
         if row is None:
             unit.put("generation", number.to_bytes(8, "big"))
@@ -129,7 +131,7 @@ class Claims:
     # Marks
 
     def mark(self, gid: bytes, seq: int, digest: bytes) -> bytes:
-        """What goes with an envelope of ours, and comes back with a receipt for it: `digest` is the
-        beginning of the envelope's hash that a receipt names."""
+        """The mark that goes with an envelope of ours and comes back with a receipt for it.
+        `digest` is the beginning of the envelope's hash that a receipt names."""
         said = self._me.signer + gid + seq.to_bytes(8, "big") + digest
         return expand(self._me.delivery_key, b"amanat mark", said)[:MARK_BYTES]

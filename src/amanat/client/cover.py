@@ -1,9 +1,10 @@
-"""Cover: one cell leaves in each period and one page is asked for, whatever is said.
+"""Cover: in each period one cell leaves and one page is requested, whether or not the person says
+anything.
 
-What is to be sent waits for its place, one a period; where nothing waits, something empty goes,
-which is sealed and sized as anything else and is for a drop that does not exist. So neither who
-sees the line nor the hop learns whether anything was said. When in a round each of them leaves is
-drawn by lot and does not depend on what is in it (protocol/rounds.py).
+Requests wait for their turn, one a period. If none waits, an empty one goes, which is sealed and
+sized like any other and is for a drop that does not exist. Neither the hop nor anybody who watches
+the network therefore learns whether anything was said. The moment in a round at which each leaves
+is random and does not depend on its content (protocol/rounds.py).
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 SECOND_EVERY = 4
-"""Of the fallback's bucket, into which little comes, a page is asked for in one of so many
+"""The client requests a page of the fallback's bucket, which gets few cells, in one of so many
 periods."""
 
 
 class Cover:
-    """The rounds that are kept with one hop."""
+    """The rounds that the client keeps with one hop."""
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class Cover:
         empty_page: Callable[[], Awaitable[wire.Reply]],
         clock: Callable[[], float],
     ) -> None:
-        """`is_first`: whether it leads to the home relay; `clock` tells Unix seconds."""
+        """`is_first` says whether the hop leads to the home relay; `clock` tells Unix seconds."""
         self._period_s = period_s
         self._clock = clock
         self._pages_every = 1 if is_first else SECOND_EVERY
@@ -56,15 +57,17 @@ class Cover:
         self._pages = _Places(empty_page)
 
     async def cell(self, ask: Callable[[], Awaitable[wire.Reply]]) -> wire.Reply:
-        """The answer to what is asked when a cell may leave. Raises what asking raises."""
+        """The answer to `ask`, which is called when a cell may leave. Raises the errors of
+        `ask`."""
         return await self._cells.wait(ask)
 
     async def page(
         self, ask: Callable[[], Awaitable[wire.Reply]], *, is_bucket: bool
     ) -> wire.Reply:
-        """The answer to what is asked when a page may be. Raises what asking raises.
+        """The answer to `ask`, which is called when a page may be requested. Raises the errors of
+        `ask`.
 
-        The bucket, which is asked for always, has every second place where others wait, too.
+        The bucket, which is always requested, has every second turn if other requests also wait.
         """
         return await self._pages.wait(ask, is_often=is_bucket)
 
@@ -78,14 +81,15 @@ class Cover:
                     asked.create_task(self._pages.take())
                 await self._until(send_at(period, self._period_s, _lot()))
                 asked.create_task(self._cells.take())
-                # One that is late, or whose clock was set, leaves rounds out rather than hurry.
+                # A client that is late, or whose clock was set, leaves rounds out rather than
+                # hurry.
                 period = max(period + 1, int(self._clock() // self._period_s))
 
     async def _until(self, at: float) -> None:
         await asyncio.sleep(max(0.0, at - self._clock()))
 
     def close(self) -> None:
-        """Nothing that waits will leave."""
+        """End the cover: no waiting request will leave."""
         self._cells.end()
         self._pages.end()
 
@@ -96,7 +100,7 @@ class _Waiting(NamedTuple):
 
 
 class _Places:
-    """What waits for its place, in its order."""
+    """The requests that wait for their turn, in order."""
 
     def __init__(self, empty: Callable[[], Awaitable[wire.Reply]]) -> None:
         self._empty = empty
@@ -112,7 +116,7 @@ class _Places:
         return await answer
 
     async def take(self) -> None:
-        """Ask what has waited longest, or for nothing."""
+        """Make the request that has waited longest, or an empty one."""
         waiting = self._next()
         if waiting is None:
             with contextlib.suppress(AmanatError):  # it was for nobody
@@ -132,7 +136,7 @@ class _Places:
         for queue in both:
             while queue:
                 waiting = queue.popleft()
-                if not waiting.answer.done():  # else who waited has gone
+                if not waiting.answer.done():  # else the caller has gone
                     self._was_often = queue is self._often
                     return waiting
         return None
@@ -179,8 +183,8 @@ def day_bytes(period_s: int, *, is_first: bool) -> tuple[int, int]:
 
 
 def delay_s(period_s: int) -> tuple[float, float]:
-    """(the usual, the longest) seconds from a word to its being read by somebody of the same
-    period, where nothing else waits."""
+    """(the usual, the longest) seconds until somebody with the same period reads a word, if nothing
+    else waits."""
     low, high = READ
     usual = period_s / 2 + ROUND_S * (1 - sum(SEND) / 2 + (low + high) / 2)
     return usual, period_s + ROUND_S * (1 - SEND[0] + high)

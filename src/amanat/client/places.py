@@ -1,9 +1,10 @@
-"""Where relays are: by their own signed word, by the person's, and where we last reached them.
+"""The places of relays: from their signed addresses, from the person, and from our last contact
+with them.
 
-A relay is its key. Its newest signed address counts, whoever passed it on; nobody else's word does.
-What the person has named is theirs to say, and they alone can name a place on a private network: a
-relay of which they have named one place may be on theirs. A place at which the relay was found is
-kept for as long as it is found there, whatever it says of its places since.
+A relay is its key. Its newest signed address counts, whoever passed it on; the word of others does
+not. The person may name places, and only they can name one on a private network: a relay of which
+they have named one place may be on theirs. A place at which the relay was found is kept for as long
+as it is found there, whatever it has signed since.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 
 DAY_MS = 86_400_000
 MAX_RELAYS = 4096
-"""Relays whose addresses are kept, beside those that the person has named or been at home at, and
-those for which something waits: all of the people one meets. A member who names others without end
-drives out what can be had again from any leaf, and nothing else."""
+"""The most relays whose addresses are kept, which suffices for all people one meets. Not counted
+are those that the person has named or been at home at, and those for which requests wait. A member
+who names relays without end drives out only addresses that any leaf can give us again."""
 FOUND_EVERY_MS = DAY_MS
-"""How often it is written down that a relay is still found where it was."""
+"""How often we record that a relay is still found where it was."""
 
 _NEWS = "elsewhere"
 
@@ -41,23 +42,23 @@ class _Kept(NamedTuple):
 
 
 class Places:
-    """What the owner of a vault knows of where relays are."""
+    """The places of relays that the owner of a vault knows."""
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
         self._read = vault.read
         self._newest: dict[bytes, int] = {}
-        """When the newest address of a relay that the vault holds was signed."""
+        """By relay: when the newest address that the vault holds was signed."""
         vault.bind(forget=self._newest.clear)
 
     def is_newer(self, address: RelayAddress) -> bool:
-        """Whether a relay has signed an address after the last that is known of it."""
+        """Whether a relay has signed this address after the last one that we know."""
         before = self.signed(address.key)
         return before is None or before.issued < address.issued
 
     def learn(self, unit: Unit, address: RelayAddress) -> bool:
-        """Keep what a relay has signed of its places. Whether it says that it is elsewhere than
-        was known."""
+        """Keep an address that a relay has signed; returns whether its places differ from those
+        that we knew."""
         if address.issued <= self._newest.get(address.key, -1):
             return False
         before = self.signed(address.key)
@@ -81,13 +82,13 @@ class Places:
 
     @property
     def has_news(self) -> bool:
-        """Whether a relay of the owner is elsewhere, and people are still to be told."""
+        """Whether a relay of the owner has new places of which we have yet to tell people."""
         return (
             self._read.execute("SELECT 1 FROM meta WHERE key = ?", (_NEWS,)).fetchone() is not None
         )
 
     def end_news(self, unit: Unit) -> None:
-        """People are told."""
+        """Record that we have told people."""
         unit.db.execute("DELETE FROM meta WHERE key = ?", (_NEWS,))
 
     def _forget_some(self, unit: Unit, *, but: bytes) -> None:
@@ -107,12 +108,12 @@ class Places:
             )
 
     def signed(self, relay: bytes) -> RelayAddress | None:
-        """What a relay has signed of its places last, as far as is known here."""
+        """The newest address that a relay has signed, as far as we know."""
         row = self._read.execute("SELECT signed FROM relay_at WHERE relay = ?", (relay,)).fetchone()
         return decode_address(row[0], VaultDamaged) if row else None
 
     def name(self, unit: Unit, address: NamedAddress) -> None:
-        """The person says where a relay is. The places they have named last count first."""
+        """Keep the places that the person names for a relay. Those named last count first."""
         for number, place in enumerate(reversed(address.places)):
             unit.db.execute(
                 "INSERT INTO place (relay, host, port, tls, named_at) VALUES (?1, ?2, ?3, ?4, ?5)"
@@ -131,14 +132,15 @@ class Places:
         return any(one.named_at is not None for one in self._kept(relay))
 
     def may_be_called(self, address: RelayAddress) -> bool:
-        """Whether a relay that somebody else names may be looked for anywhere, as far as that shows
-        without asking for its name."""
+        """Whether we may look anywhere for a relay that somebody else names, as far as we can tell
+        without resolving its host name."""
         places = [place for place in address.places if not is_private(place.host)]
         return bool(places) or self.is_named(address.key)
 
     def where(self, relay: bytes, *, now: int) -> list[Place]:
-        """Where to look for a relay, in turn: where it was found or the person says, whichever was
-        last, where it says that it is today, and at all else that is known of it."""
+        """The places at which to look for a relay, in turn: the one found or named last, the others
+        that the person has named, those that the relay has signed for today, and all others that we
+        know."""
         signed = self.signed(relay)
         stays = sorted(signed.stays, key=lambda one: one.rank(now // DAY_MS)) if signed else []
         kept = self._kept(relay)
@@ -157,7 +159,7 @@ class Places:
         return [_Kept(Place(*row[:3]), *row[3:]) for row in rows]
 
     def address(self, relay: bytes, *, now: int) -> NamedAddress:
-        """What to show the person of where a relay is: the first places to look for it."""
+        """The address of a relay to show the person: the first places at which to look for it."""
         found: list[Place] = []
         for place in self.where(relay, now=now):
             try:
@@ -168,8 +170,8 @@ class Places:
         return NamedAddress.of(relay, *found)
 
     def found(self, unit: Unit, relay: bytes, place: Place, missed: Iterable[Place]) -> None:
-        """A relay was found at a place, and not at others where it was looked for before. These
-        are kept only if somebody who may says that it is there."""
+        """Record that a relay was found at a place, and not at others where we looked before. We
+        keep those only if the person or the relay names them."""
         for gone in missed:
             unit.db.execute(
                 "UPDATE place SET found_at = NULL"
@@ -186,12 +188,12 @@ class Places:
         )
 
     def is_news(self, relay: bytes, place: Place, *, now: int) -> bool:
-        """Whether it is worth writing down that a relay was found at a place."""
+        """Whether it is worth recording that a relay was found at a place."""
         last = self._found_last(relay)
         return last is None or last.place != place or now - (last.found_at or 0) >= FOUND_EVERY_MS
 
     def found_at(self, relay: bytes) -> Place | None:
-        """Where a relay was found last."""
+        """The place at which a relay was found last."""
         last = self._found_last(relay)
         return last.place if last else None
 

@@ -1,11 +1,11 @@
-"""Repeats: what is appended again, for a relay may have forgotten it.
+"""Repeats: cells that we append again, because a relay may have forgotten them.
 
-Whoever has not met us cannot tell that something is missing, and so cannot ask for it: a knock, the
-answer to one, a piece of a file with a Welcome. So their sender has them appended again from time
-to time, until those they are for have evidently come. It is always the same bytes: a label is used
-once, and a relay that has the cell answers as it did before.
+A person who has not met us cannot tell that a cell is missing, and so cannot ask for it: a knock,
+the answer to one, a piece of a file with a Welcome. Their sender therefore appends these again from
+time to time, until their recipients have evidently come. The bytes are always the same: a label is
+used once, and a relay that has the cell answers as it did before.
 
-A file is many cells, and its drop tells how many it has held: its pieces leave again only if one is
+A file is many cells, and its drop tells how many it has held. Its pieces leave again only if one is
 missing, or when those there must have expired.
 """
 
@@ -23,35 +23,37 @@ if TYPE_CHECKING:
     from amanat.client.vault import Vault
 
 PAUSE_MS = (600_000, 86_400_000)
-"""First and longest pause before something is appended again, in milliseconds (10 minutes, a day).
-It doubles: who is online has answered long before the first, who is not costs a cell a day."""
+"""The first and the longest pause before we append a cell again, in milliseconds (10 minutes, a
+day). It doubles each time. A person who is online has answered long before the first repeat; one
+who is not costs a cell a day."""
 LIFE_MS = 30 * 86_400_000
-"""How long anything is appended again, in milliseconds (30 days): as long as what we have said is
-kept to be said again (sent.KEPT_MS)."""
+"""How long we append a cell again, in milliseconds (30 days): as long as we keep our envelopes for
+repairs (sent.KEPT_MS)."""
 MAX_TRIES = 40
-"""How often at most, whatever the clock says: as often as the pauses have room in LIFE_MS."""
+"""The most repeats, whatever the clock says: as many as the pauses leave room for in LIFE_MS."""
 REST_MS = MESSAGE_RETENTION_DAYS * 86_400_000
 """How long a cell of a file rests, in milliseconds."""
 MAX_BYTES = 64 * 1024 * 1024
-"""Most bytes of requests kept; the oldest go first."""
+"""The most bytes of requests kept; the oldest go first."""
 
 
 Kind: TypeAlias = Literal[Purpose.KNOCK, Purpose.REPLY, Purpose.FILE]
-"""What is appended again: a file by what makes its drop and by its pieces."""
+"""The kinds of request that are repeated. For a file, these are the creation of its drop and its
+pieces."""
 
 
 class Awaited(NamedTuple):
-    """Somebody who has not come yet, and the conversation that they are to come into."""
+    """Somebody who has not come yet, and the conversation into which they are to come."""
 
     gid: bytes
     identity: bytes
 
 
 class Repeats:
-    """What of one vault is appended again until it has evidently come.
+    """The requests of one vault that are repeated until they have evidently arrived.
 
-    `about` names it as in the outbox: a knock its reply secret, the answer to one its conversation,
-    a file with a Welcome its drop.
+    `about` names a repeat as in the outbox: a knock by its reply secret, the answer to one by its
+    conversation, a file with a Welcome by its drop.
     """
 
     def __init__(self, vault: Vault) -> None:
@@ -66,8 +68,8 @@ class Repeats:
         *,
         people: Iterable[Awaited] = (),
     ) -> None:
-        """Append again, until `end`, what was just queued about something for these purposes.
-        `people` are those it is for."""
+        """Repeat, until `end`, the requests just queued about something for these purposes.
+        `people` are its recipients."""
         db = unit.db
         db.execute(
             "INSERT INTO repeat (about, kind, kept_at, appended_at, due_at)"
@@ -91,33 +93,33 @@ class Repeats:
             self.end(unit, old)
 
     def end(self, unit: Unit, about: bytes) -> None:
-        """It has come, or nobody needs it any more."""
+        """End a repeat that has arrived, or that nobody needs any more."""
         for table in ("repeat", "repeat_request", "awaited"):
             unit.db.execute(f"DELETE FROM {table} WHERE about = ?", (about,))  # noqa: S608
 
     def has_come(self, unit: Unit, gid: bytes, identity: bytes) -> None:
-        """Somebody has come into a conversation."""
+        """Record that somebody has come into a conversation."""
         unit.db.execute("DELETE FROM awaited WHERE gid = ? AND identity = ?", (gid, identity))
 
     def people(self, about: bytes) -> list[Awaited]:
-        """Those it is for who have not come yet."""
+        """The recipients of a repeat who have not come yet."""
         rows = self._read.execute("SELECT gid, identity FROM awaited WHERE about = ?", (about,))
         return [Awaited(*row) for row in rows.fetchall()]
 
     def is_due(self, *, now: int) -> bool:
-        """Whether anything is to be appended again, or to be ended."""
+        """Whether any repeat is due, or has to end."""
         row = self._read.execute("SELECT 1 FROM repeat WHERE due_at <= ?", (now,)).fetchone()
         return row is not None
 
     def due(self, kind: Kind, *, now: int) -> list[bytes]:
-        """What of a kind is to be appended again, or to be ended."""
+        """The repeats of a kind that are due, or have to end."""
         rows = self._read.execute(
             "SELECT about FROM repeat WHERE kind = ? AND due_at <= ?", (kind, now)
         ).fetchall()
         return [row[0] for row in rows]
 
     def go_on(self, unit: Unit, about: bytes, *, is_awaited: bool) -> None:
-        """Append something that is due again, if it is awaited still."""
+        """Carry out a repeat that is due, if it is still awaited."""
         db = unit.db
         kind, kept_at, tries = db.execute(
             "SELECT kind, kept_at, tries FROM repeat WHERE about = ?", (about,)
@@ -127,7 +129,7 @@ class Repeats:
             return
         waits = "about = ?1 AND purpose IN (SELECT purpose FROM repeat_request WHERE about = ?1)"
         if db.execute(f"SELECT 1 FROM outbox WHERE {waits} AND tries = 0", (about,)).fetchone():  # noqa: S608
-            # It has not left yet: its relay is away.
+            # It has not left yet, because its relay is away.
             db.execute(
                 "UPDATE repeat SET due_at = ? WHERE about = ?", (unit.now + PAUSE_MS[0], about)
             )
@@ -137,19 +139,20 @@ class Repeats:
             "UPDATE repeat SET tries = tries + 1, due_at = ? WHERE about = ?",
             (unit.now + min(PAUSE_MS[0] << min(tries + 1, 16), PAUSE_MS[1]), about),
         )
-        # To each of somebody's buckets in turn: one of their relays may forget everything.
+        # We use each of somebody's buckets in turn, because one of their relays may forget
+        # everything.
         db.execute(
             "UPDATE repeat_request SET relay = other_relay, request = other_request,"
             " other_relay = relay, other_request = request"
             " WHERE about = ? AND other_relay IS NOT NULL",
             (about,),
         )
-        # What a relay answers when it is to make the drop of a file says whether the rest is there.
+        # The relay's answer to the creation of a file's drop says whether the pieces are there.
         self._queue(unit, about, Purpose.CREATE if kind == Purpose.FILE else Purpose(kind))
 
     def made(self, unit: Unit, about: bytes, head: int) -> None:
-        """A relay has a drop in which there were so many cells. If it is that of a file and a
-        piece is missing, all are appended again."""
+        """Hear that a relay has a drop that has held so many cells. If it is a file's and a piece
+        is missing, append all pieces again."""
         row = unit.db.execute(
             "SELECT appended_at, (SELECT count(*) FROM repeat_request AS piece"
             " WHERE piece.about = repeat.about AND purpose = 'file')"
@@ -170,5 +173,5 @@ class Repeats:
         )
 
     def begin_clock(self, unit: Unit) -> None:
-        """Nothing is put off longer than if the longest pause had begun now."""
+        """Postpone no repeat longer than if the longest pause had begun now."""
         unit.db.execute("UPDATE repeat SET due_at = min(due_at, ?)", (unit.now + PAUSE_MS[1],))

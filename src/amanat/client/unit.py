@@ -1,8 +1,7 @@
-"""A unit of work as a value: whoever has one may write into the vault, and nobody else can.
+"""A unit of work as a value: only code that has one can write into the vault.
 
-A function that writes takes the `Unit` it belongs to, so what may happen only inside one cannot be
-called outside. What it reads, it reads from the unit as well, and so sees what the unit has
-written.
+A function that writes takes the `Unit` to which it belongs, so it cannot be called outside one. It
+also reads from the unit, and so sees everything that the unit has written.
 """
 
 from __future__ import annotations
@@ -23,20 +22,20 @@ V = TypeVar("V")
 
 
 class Reader:
-    """The face of a vault that can only be read."""
+    """A read-only view of a vault."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
     def execute(self, query: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
-        """What a SELECT finds. TypeError for any other statement."""
+        """The rows that a SELECT finds. Raises TypeError for any other statement."""
         if not query.startswith("SELECT"):
             raise TypeError(f"only a unit of work may do this: {query}")
         return self._db.execute(query, values)
 
 
 class Unit:
-    """One unit of work: what is done in it is durable as a whole when it ends, or was never done.
+    """One unit of work. Its changes are durable as a whole when it ends, or are never made.
 
     `vault.Vault.unit` makes them, and ends them.
     """
@@ -44,15 +43,15 @@ class Unit:
     def __init__(self, db: sqlite3.Connection, *, now: int) -> None:
         self._db: sqlite3.Connection | None = db
         self.now = now
-        """When it happens, in Unix milliseconds: one moment for all of it."""
+        """The time of the unit, in Unix milliseconds: one moment for all of it."""
         self.events: list[Event] = []
-        """What the person is told once it is durable."""
+        """The events that the person gets once the unit is durable."""
         self.following: deque[Follow] = deque()
-        """What is still to be done in it, the next first."""
+        """The steps that are still to follow in it, the next first."""
 
     @property
     def db(self) -> sqlite3.Connection:
-        """The database. RuntimeError once the unit has ended."""
+        """The database. Raises RuntimeError once the unit has ended."""
         if self._db is None:
             raise RuntimeError("this unit of work has ended")
         return self._db
@@ -62,22 +61,22 @@ class Unit:
         self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def follow(self, what: Follow) -> None:
-        """Have something done before the unit ends, after what was to follow before."""
+        """Queue a step to be done before the unit ends, after those queued before."""
         self.following.append(what)
 
     def end(self) -> None:
-        """Let nothing more be written by it."""
+        """End the unit, so that it can write nothing more."""
         self._db = None
 
 
 class Memory(MutableMapping[K, V], Generic[K, V]):
-    """What is remembered beside the vault and in no file. What a unit of work changes in it is
-    undone if the unit fails (`vault.Vault.memory`)."""
+    """A dict beside the vault, kept in no file. If a unit of work fails, its changes here are
+    undone (`vault.Vault.memory`)."""
 
     def __init__(self) -> None:
         self._now: dict[K, V] = {}
         self._before: dict[K, tuple[V] | None] = {}
-        """What the unit under way has changed, as it was."""
+        """The values that the unit under way has changed, as they were before."""
 
     def __getitem__(self, key: K) -> V:
         return self._now[key]
@@ -101,11 +100,11 @@ class Memory(MutableMapping[K, V], Generic[K, V]):
             self._before[key] = (self._now[key],) if key in self._now else None
 
     def settle(self) -> None:
-        """The unit is durable, and so are its changes here."""
+        """Keep the changes of the unit, which is durable now."""
         self._before.clear()
 
     def undo(self) -> None:
-        """The unit has failed: everything is as it was before."""
+        """Undo the changes of the unit, which has failed."""
         for key, before in self._before.items():
             if before is None:
                 self._now.pop(key, None)

@@ -1,13 +1,13 @@
 """The vault: a person's encrypted database, and the unit of work every change goes through.
 
-The rule that makes a client crash-safe: MLS state, plaintext, cursors and the outbox change in one
-transaction (`Vault.unit`); only after it has committed does anything go on the network, and a
-retry sends the same bytes. A process that dies at any statement leaves the state before or after.
-When a unit fails, what memory holds is ahead of the disk; whoever holds such memory registers a
-`forget` so that it is dropped and read again.
+One rule makes a client crash-safe: MLS state, plaintext, cursors and the outbox change in one
+transaction (`Vault.unit`). Only after it has committed does anything go on the network, and a retry
+sends the same bytes. A process that dies at any statement leaves the state before or after. When a
+unit fails, the state in memory is ahead of the disk. Every holder of such state registers a
+`forget`, by which it is dropped and read again.
 
-One process per profile: two would step the same MLS ratchets and fork. A file lock keeps the
-second one out.
+Only one process has a profile open, because two would step the same MLS ratchets and fork. A file
+lock keeps the second one out.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Driver: TypeAlias = Callable[..., sqlite3.Connection]
-    """What makes a connection to a database, as `sqlcipher3.connect` calls a factory."""
+    """The factory of connections to a database, called as `sqlcipher3.connect` calls one."""
 
 KEY_BYTES = 32
 SALT_BYTES = 16
@@ -62,29 +62,30 @@ ARGON2_MEMORY_KIB = 256 * 1024
 """Memory of one passphrase guess, in KiB: about 2 s a guess on one core, and dear in parallel
 (RFC 9106, section 4, asks for at least 64 MiB where 2 GiB are too much)."""
 MAX_ARGON2_MEMORY_KIB = 16 * ARGON2_MEMORY_KIB
-"""Most that is taken for a guess: a file that asks for more is not one of ours."""
+"""The most memory that we take for a guess. A file that asks for more is not one of ours."""
 ARGON2_PASSES = 3
 ARGON2_LANES = 4
 KEYRING_SERVICE = "amanat"
 
 _PROBE_BYTES = 8192
-"""What is written to see whether a directory can be written to: a page or two."""
+"""The bytes that we write to find out whether we can write into a directory: a page or two."""
 _UNLOCK_FILE = "vault.json"
 _DATABASE = "vault.db"
 _LOCK = "lock"
 
 
 class _Lock(StrEnum):
-    """What opens a vault, as its unlock file says."""
+    """The means that opens a vault, by its unlock file."""
 
     PASSPHRASE = "passphrase"  # noqa: S105  # the word for it
     KEYRING = "keyring"
     KEY = "key"
-    """None is kept: whoever opens it has the key."""
+    """No key is kept; the program that opens the vault has it."""
 
 
 class Unlock(NamedTuple):
-    """How a vault's key is had: exactly one of a passphrase, the system keyring, or the key itself.
+    """The source of a vault's key: exactly one of a passphrase, the system keyring, or the key
+    itself.
 
     `key` is for programs that keep the 32-byte key elsewhere.
     """
@@ -95,7 +96,7 @@ class Unlock(NamedTuple):
 
 
 class Vault:
-    """An open vault, locked against other processes. `read` looks into it; only a `unit` writes."""
+    """An open vault, locked against other processes. `read` reads from it; only a `unit` writes."""
 
     def __init__(self, db: sqlite3.Connection, lock: int, directory: Path) -> None:
         self._db = db
@@ -115,9 +116,9 @@ class Vault:
         after_commit: Callable[[], None] | None = None,
         forget: Callable[[], None] | None = None,
     ) -> None:
-        """Keep somebody's memory in step with the vault: `drain` does what is left to follow in a
-        unit (`Unit.follow`), `before_commit` writes its changes with
-        the unit, `after_commit` hears that they are durable, `forget` that they are not."""
+        """Keep a caller's memory in step with the vault: `drain` carries out the queued steps of a
+        unit (`Unit.follow`), `before_commit` writes the caller's changes with the unit,
+        `after_commit` hears that they are durable, `forget` that they are not."""
         if drain is not None:
             self._drain.append(drain)
         if before_commit is not None:
@@ -128,17 +129,17 @@ class Vault:
             self._forget.append(forget)
 
     def memory(self) -> Memory[K, V]:
-        """A dict beside the vault, in which a unit that fails has changed nothing."""
+        """A dict beside the vault, in which a failed unit leaves no changes."""
         made: Memory[K, V] = Memory()
         self.bind(after_commit=made.settle, forget=made.undo)
         return made
 
     @contextlib.contextmanager
     def unit(self, *, now: int) -> Iterator[Unit]:
-        """One unit of work at a time in Unix milliseconds: everything inside is durable when it
-        ends, or nothing is.
+        """One unit of work, at the time `now` in Unix milliseconds. Everything inside is durable
+        when it ends, or nothing is.
 
-        Raises DiskFull when nothing can be written; the state is then the one before.
+        Raises DiskFull if nothing can be written; the state is then the one before.
         """
         unit = Unit(self._db, now=now)
         try:
@@ -162,15 +163,15 @@ class Vault:
             told()
 
     def get(self, key: str) -> bytes:
-        """The value of a key of `meta`. KeyError if there is none."""
+        """The value of a key of `meta`. Raises KeyError if there is none."""
         row = self.read.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         if row is None:
             raise KeyError(key)
         return bytes(row[0])
 
     def scrub(self) -> bool:
-        """Empty the write-ahead log, which holds pages as they were before something was deleted;
-        whether it is empty now. Outside a unit."""
+        """Empty the write-ahead log, which holds pages from before a deletion; returns whether it
+        is empty now. Call it outside a unit."""
         try:
             (is_busy, _, _) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlcipher3.OperationalError:
@@ -179,12 +180,12 @@ class Vault:
 
     @property
     def place(self) -> bytes:
-        """Where the database's file is on this machine: a copy of it is elsewhere."""
+        """The place of the database's file on this machine, which differs from that of any copy."""
         found = (self.directory / _DATABASE).stat()
         return f"{found.st_dev} {found.st_ino}".encode()
 
     def damage(self) -> str:
-        """What is damaged in the database's pages, in SQLite's words; empty if nothing is."""
+        """The damage in the database's pages, in SQLite's words; empty if there is none."""
         try:
             found = [str(row[0]) for row in self._db.execute("PRAGMA cipher_integrity_check")]
             found += [str(r[0]) for r in self._db.execute("PRAGMA integrity_check") if r[0] != "ok"]
@@ -195,7 +196,7 @@ class Vault:
     def close(self) -> None:
         """Close the database and let other processes in."""
         with contextlib.suppress(sqlcipher3.Error):
-            self.scrub()  # keys were deleted since
+            self.scrub()  # keys were deleted since the last time
         self.let_go()
 
     def let_go(self) -> None:
@@ -206,11 +207,11 @@ class Vault:
 
 @contextlib.contextmanager
 def naming_faults(directory: Path, *, is_opening: bool = False) -> Iterator[None]:
-    """Raises VaultDamaged where the database of `directory` turns out to be broken, and by its name
-    what else of the machine keeps it from being read or written.
+    """Raises VaultDamaged if the database of `directory` turns out to be broken, and a named error
+    for any other fault of the machine that prevents reading or writing.
 
-    What only a mistake of ours can be passes as it is; while a vault `is_opening`, it cannot be
-    one: the database is none of ours then.
+    An error that only a mistake of ours can cause passes unchanged. While a vault `is_opening` it
+    cannot be our mistake, so it means that the database is not one of ours.
     """
     try:
         yield
@@ -229,8 +230,8 @@ def naming_faults(directory: Path, *, is_opening: bool = False) -> Iterator[None
 
 
 def _named(error: sqlite3.DatabaseError, directory: Path) -> AmanatError | None:
-    """What SQLite says of the database of `directory`, by its primary result code; None where it
-    can only be a mistake of ours."""
+    """The error for SQLite's primary result code about the database of `directory`; None if it can
+    only be a mistake of ours."""
     name = getattr(error, "sqlite_errorname", "")  # an error of the module itself has none
     found = f"{directory}: {name}"
     match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
@@ -250,8 +251,8 @@ def _named(error: sqlite3.DatabaseError, directory: Path) -> AmanatError | None:
 
 
 def _refusal(directory: Path, otherwise: type[AmanatError]) -> type[AmanatError]:
-    """Why SQLite could not write into a directory, by trying to write there: its result codes do
-    not tell a full disk, a limit and a broken disk apart wherever they meet them."""
+    """The reason why SQLite could not write into a directory, found by trying to write there.
+    SQLite's result codes do not always distinguish a full disk, a limit and a broken disk."""
     try:
         largest = max(path.stat().st_size for path in directory.iterdir())
         with tempfile.TemporaryFile(dir=directory) as file:
@@ -260,7 +261,7 @@ def _refusal(directory: Path, otherwise: type[AmanatError]) -> type[AmanatError]
             os.fsync(file.fileno())
     except OSError as error:
         return BY_ERRNO.get(error.errno or 0, otherwise)
-    except ValueError:  # nothing is in it
+    except ValueError:  # the directory is empty
         return otherwise
     return otherwise
 
@@ -276,7 +277,7 @@ def create(
     """Make a new profile in `directory`; `fill` writes its first rows, in one unit of work.
 
     The database is built beside its place and renamed, so a profile is whole or not there. Raises
-    ProfileExists, or what `naming_faults` does.
+    ProfileExists, or the errors of `naming_faults`.
     """
     with naming_faults(directory, is_opening=True):
         _create(directory, unlock, fill, driver, now=now)
@@ -320,7 +321,7 @@ def open_vault(directory: Path, unlock: Unlock, driver: Driver = sqlcipher3.Conn
     """The vault of the profile in `directory`.
 
     Raises NoProfile, ProfileInUse, WrongPassphrase, VaultTooNew, VaultTooOld, VaultDamaged, or
-    what else `naming_faults` does; nothing is changed then.
+    another error of `naming_faults`; nothing is changed then.
     """
     if not (directory / _DATABASE).exists():
         raise NoProfile(str(directory))
@@ -358,7 +359,7 @@ def _read_version(db: sqlite3.Connection, directory: Path) -> int:
 
 
 def _upgrade(db: sqlite3.Connection, version: int) -> None:
-    """Bring the schema from a version to ours; inside a transaction."""
+    """Bring the schema from a version to ours, inside a transaction."""
     for statement in schema.steps_from(version):
         db.execute(statement)
     folding.renew(db)
@@ -366,10 +367,10 @@ def _upgrade(db: sqlite3.Connection, version: int) -> None:
 
 
 def _make_private(directory: Path) -> None:
-    """Have a profile's directory be its owner's alone (threat model, T10.3), however it was made.
+    """Make a profile's directory private to its owner (threat model, T10.3), however it was made.
 
-    Raises BadArgument for one that is open to others and holds more than a profile: whose that is
-    we do not know.
+    Raises BadArgument for a directory that is open to others and holds more than a profile, because
+    we do not know whose that is.
     """
     if not directory.stat().st_mode & 0o077:
         return
@@ -410,11 +411,12 @@ def _connect(path: Path, key: bytes, driver: Driver) -> sqlite3.Connection:
 
 
 def _prepared(passphrase: str) -> bytes:
-    """A passphrase as it is used, however a keyboard has put its letters together: every space is
-    the same, and the form is NFC, in UTF-8 (RFC 8265, OpaqueString: section 4.2.1).
+    """A passphrase in the form in which it is used, however a keyboard has composed its letters:
+    every space is the same, and the form is NFC, in UTF-8 (RFC 8265, OpaqueString: section 4.2.1).
 
-    Characters that the profile disallows are taken: which those are changes with Unicode's
-    versions, and a vault that opened has to open again. Raises BadArgument if there is nothing.
+    Characters that the profile disallows are accepted, because the set of them changes with
+    Unicode's versions, and a vault that opened has to open again. Raises BadArgument if the
+    passphrase is empty.
     """
     if not passphrase:
         raise BadArgument("an empty passphrase protects nothing")
@@ -426,7 +428,7 @@ def _prepared(passphrase: str) -> bytes:
 
 
 def _argon2(passphrase: bytes, salt: bytes, settings: dict[str, int]) -> bytes:
-    """RFC 9106."""
+    """The Argon2id hash of a passphrase (RFC 9106)."""
     if settings["memory_kib"] > MAX_ARGON2_MEMORY_KIB:
         raise ValueError
     return Argon2id(
@@ -439,7 +441,8 @@ def _argon2(passphrase: bytes, salt: bytes, settings: dict[str, int]) -> bytes:
 
 
 def _check(key: bytes) -> str:
-    """Tells a wrong key from a damaged database; no easier to guess against than the database."""
+    """A check value that tells a wrong key from a damaged database. It is no easier to guess
+    against than the database."""
     return hmac.digest(key, b"amanat vault check", "sha256")[:8].hex()
 
 
@@ -535,5 +538,5 @@ def _sync_directory(directory: Path) -> None:
 
 
 def fingerprint(data: bytes) -> str:
-    """A short name for an id where a person may have to type it: 8 hex digits."""
+    """A short name for an id that a person may have to type: 8 hex digits."""
     return hashlib.sha256(data).hexdigest()[:8]

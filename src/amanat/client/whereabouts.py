@@ -1,9 +1,9 @@
-"""Whereabouts: where we are reached, who knows it, and which buckets are read until all do.
+"""Whereabouts: where others reach us, who knows it, and which buckets we read until all do.
 
-An exit needs nothing of the relay that is left: everybody is told inside the conversations, by way
-of their own relays (docs/protocol.md, section 8, "Another address"). Until somebody has been seen
-to know, by a receipt or by a cell of theirs in a bucket that only the new address names, the old
-buckets are read for them, and they are told again with each heartbeat.
+An exit needs nothing from the relay that is left. We tell everybody inside the conversations,
+through their own relays (docs/protocol.md, section 8, "Another address"). A receipt from somebody,
+or a cell of theirs in a bucket that only the new address names, shows that they know. Until then we
+read the old buckets for them, and tell them again with each heartbeat.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 DAY_MS = 86_400_000
 FORMER_MS = (MESSAGE_RETENTION_DAYS * DAY_MS, 90 * DAY_MS)
-"""How long the bucket of a home that was left is read, in milliseconds: at least as long as a cell
-rests in it, and at most 90 days, however many have not been heard of since (whoever was away for so
-long holds no KeyPackage and no epoch of ours that is still good)."""
+"""How long we read the bucket of a former home, in milliseconds: at least as long as a cell rests
+in it, and at most 90 days, however many people we have not heard from since. (A person who was away
+for so long holds no KeyPackage and no epoch of ours that is still valid.)"""
 
 TELL_EVERY_MS = 3_600_000
-"""How often everybody is told that a relay of ours is elsewhere, in milliseconds: one that says so
-all the time is not to have us write to everybody all the time."""
+"""How often we tell everybody at most that a relay of ours is elsewhere, in milliseconds. A relay
+that keeps saying so must not make us write to everybody all the time."""
 
 _NEVER = 2**53
 """No envelope has this number."""
 
 
 class Whereabouts:
-    """Where the owner of a vault is reached, and who knows."""
+    """The addresses of the owner of a vault, and the people who know them."""
 
     def __init__(self, vault: Vault, me: Me) -> None:
         self._vault = vault
@@ -46,7 +46,7 @@ class Whereabouts:
     # Telling
 
     def move(self, unit: Unit, left: Sequence[Home], fresh: Iterable[Home]) -> None:
-        """We are reached elsewhere from now on. `left` are the homes that are none any more,
+        """Record that we are reached elsewhere from now on. `left` are the homes that we have left,
         `fresh` those that only the new address names."""
         for home in left:
             unit.db.execute(
@@ -61,23 +61,24 @@ class Whereabouts:
         unit.put("fresh", b"".join(home.bucket.drop_id for home in fresh))
 
     def say_anew(self, unit: Unit) -> None:
-        """What is told says something else from now on, be it only where our relays are."""
-        # Above any that an older copy of this vault can have told, if the clock is right.
+        """Begin a new version of what we tell people, even if only the places of our relays have
+        changed."""
+        # Above any version that an older copy of this vault can have told, if the clock is right.
         version = max(self._number("addresses version") + 1, unit.now)
         unit.put("addresses version", version.to_bytes(8, "big"))
 
     def may_say_anew(self, *, now: int) -> bool:
-        """Whether it is long enough ago, or ahead of the clock, that everybody was told."""
+        """Whether we last told everybody long enough ago, or at a time ahead of the clock."""
         return not 0 <= now - self._number("addresses version") < TELL_EVERY_MS
 
     def promised(self, unit: Unit, homes: Iterable[Home]) -> None:
-        """Open invites and knocks name these homes of ours, before they change."""
+        """Record, before our homes change, that open invites and knocks name these ones."""
         drops = b"".join(home.bucket.drop_id for home in homes)
         unit.db.execute("UPDATE invite SET drops = ? WHERE drops = x''", (drops,))
         unit.db.execute("UPDATE knock SET drops = ? WHERE drops = x''", (drops,))
 
     def word(self) -> bytes | None:
-        """What is told: the body of an envelope; None if we have never moved."""
+        """The body of the envelope that tells people; None if we have never moved."""
         version = self._number("addresses version")
         return codec.encode(NewAddresses(version, self._me.addresses)) if version else None
 
@@ -88,13 +89,13 @@ class Whereabouts:
             return 0
 
     def told(self, unit: Unit, gid: bytes, identities: Iterable[bytes], seq: int) -> None:
-        """An envelope of ours tells these people."""
+        """Record that an envelope of ours tells these people."""
         for identity in identities:
             unit.db.execute("INSERT OR REPLACE INTO telling VALUES (?, ?, ?)", (gid, identity, seq))
 
     def forget_told(self, unit: Unit, gid: bytes) -> None:
-        """Our count in a conversation begins anew: nobody can confirm what told them before.
-        They are told again."""
+        """Tell the people in a conversation again, because our count there begins again and nobody
+        can confirm the envelopes that told them before."""
         unit.db.execute("UPDATE telling SET seq = ? WHERE gid = ?", (_NEVER, gid))
 
     def is_telling(self, gid: bytes) -> bool:
@@ -103,7 +104,7 @@ class Whereabouts:
         return row is not None
 
     def keep(self, unit: Unit, gid: bytes, identities: Iterable[bytes]) -> None:
-        """Only these people are in a conversation now."""
+        """Forget everybody in a conversation except these people."""
         here = set(identities)
         for (identity,) in unit.db.execute(
             "SELECT identity FROM telling WHERE gid = ?", (gid,)
@@ -116,7 +117,7 @@ class Whereabouts:
     # Knowing
 
     def confirmed(self, unit: Unit, gid: bytes, identity: bytes, seq: int) -> None:
-        """Somebody has everything of ours in a conversation up to `seq`."""
+        """Record that somebody has all our envelopes in a conversation up to `seq`."""
         if unit.db.execute(
             "SELECT 1 FROM telling WHERE gid = ? AND identity = ? AND seq <= ?",
             (gid, identity, seq),
@@ -124,7 +125,7 @@ class Whereabouts:
             self._knows(unit, identity)
 
     def came(self, unit: Unit, gid: bytes, identity: bytes, drop_id: bytes) -> None:
-        """A cell of somebody came into one of our buckets."""
+        """Record that a cell of somebody arrived in one of our buckets."""
         if not unit.db.execute("SELECT 1 FROM telling WHERE identity = ?", (identity,)).fetchone():
             return
         try:
@@ -133,7 +134,7 @@ class Whereabouts:
             return
         if drop_id in _split(fresh):
             self._knows(unit, identity)
-        else:  # they may have been told too long ago for it to rest anywhere still
+        else:  # we may have told them so long ago that the envelope rests nowhere any more
             unit.db.execute(
                 "UPDATE conversation SET beats = 0, beat_due_at = ?"
                 " WHERE gid = ? AND beat_due_at IS NULL",
@@ -141,24 +142,24 @@ class Whereabouts:
             )
 
     def _knows(self, unit: Unit, identity: bytes) -> None:
-        """Where somebody reaches us counts for all conversations."""
+        """Record, for all conversations, that somebody knows where we are."""
         unit.db.execute("DELETE FROM telling WHERE identity = ?", (identity,))
 
     def unaware(self) -> set[bytes]:
-        """The identities of those who have not been seen to know where we are."""
+        """The identities of the people who have not shown that they know where we are."""
         return {row[0] for row in self._read.execute("SELECT DISTINCT identity FROM telling")}
 
     # Former homes
 
     def left_at(self, home: Home) -> int:
-        """When a former home was left."""
+        """The time at which we left a former home."""
         (at,) = self._read.execute(
             "SELECT left_at FROM former WHERE drop_id = ?", (home.bucket.drop_id,)
         ).fetchone()
         return int(at)
 
     def unneeded(self, *, now: int) -> list[Home]:
-        """The former homes that need not be read any more."""
+        """The former homes that we no longer need to read."""
         least, most = FORMER_MS
         is_open = bool(self.unaware())
         promises = [*self._promises("invite"), *self._promises("knock")]
@@ -171,7 +172,7 @@ class Whereabouts:
         ]
 
     def forget(self, unit: Unit, home: Home) -> None:
-        """A former home is no longer read; invites and knocks that name nothing else are over."""
+        """Stop reading a former home. Invites and knocks that name no other home are over."""
         unit.db.execute("DELETE FROM former WHERE drop_id = ?", (home.bucket.drop_id,))
         others = [one for one in self._me.buckets if one != home]
         for _, secret in self._lost("invite", others):
@@ -180,12 +181,13 @@ class Whereabouts:
             unit.db.execute("DELETE FROM knock WHERE reply_secret = ?", (secret,))
 
     def lost_invites(self, reached: Iterable[Home]) -> list[bytes]:
-        """The secrets of the open invites on which nobody can knock any more: all they name is none
-        of these buckets."""
+        """The secrets of the open invites on which nobody can knock any more, because they name
+        none of these buckets."""
         return [secret for _, secret in self._lost("invite", reached)]
 
     def lost_knocks(self, reached: Iterable[Home]) -> list[str]:
-        """Whose answer to a knock of ours can no longer reach us, by the names in their invites."""
+        """The people whose answer to a knock of ours can no longer reach us, by the names in their
+        invites."""
         return [name for name, _ in self._lost("knock", reached)]
 
     def _lost(self, what: str, reached: Iterable[Home]) -> list[tuple[Any, bytes]]:
@@ -197,7 +199,8 @@ class Whereabouts:
         ]
 
     def _promises(self, what: str) -> list[tuple[Any, bytes, set[bytes]]]:
-        """What stands open that names buckets of ours: (what to call it, its secret, drop ids)."""
+        """The open invites or knocks that name buckets of ours: (when it was made or its name, its
+        secret, drop ids)."""
         rows = self._read.execute(_OPEN[what]).fetchall()
         return [(name, secret, set(_split(drops))) for name, secret, drops in rows]
 

@@ -1,4 +1,4 @@
-"""Help: what a member who is out of step asks of contacts, and what they answer."""
+"""Help: the requests of a member who is out of step, and the answers of contacts."""
 
 from __future__ import annotations
 
@@ -24,56 +24,58 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NAMED_EPOCHS = 16
-"""Latest epochs that who asks names; of those before, ever fewer, so that all fit a small cell."""
+"""The latest epochs that a request names. Of earlier ones it names ever fewer, so that all fit a
+small cell."""
 MAX_EPOCHS = 64
-"""Most epochs in an asking."""
+"""The most epochs in a request."""
 MAX_COMMITS = 256
-"""Most Commits in an answer."""
+"""The most Commits in an answer."""
 ASKED_VOTES = 64
-"""Most votes in an asking: a cell of 16 KiB holds them."""
+"""The most votes in a request: a cell of 16 KiB holds them."""
 
 
 class Ask(codec.Record, frozen=True):
-    """Please tell me where this group is and how it came there."""
+    """A request to say where this group is and how it came there."""
 
     group: Id
     nonce: Id
-    """Names the answer."""
+    """The name of the answer."""
     epochs: Annotated[list[Epoch], msgspec.Meta(max_length=MAX_EPOCHS)]
-    """Of those the asker was in, the latest first."""
+    """Some of the epochs that the asker was in, the latest first."""
     is_lost: bool
     """Whether the asker has to join again, wherever the group is."""
     votes: Annotated[list[Vote], msgspec.Meta(max_length=ASKED_VOTES)]
 
 
 class Answer(codec.Record, frozen=True):
-    """Where the helper is."""
+    """An answer that says where the helper is."""
 
     at: Epoch
     file: FileRef | None
-    """Help; without it, there is nothing that the asker does not know."""
+    """The help; None if there is nothing that the asker does not know."""
 
 
 class Help(codec.Record, frozen=True):
-    """How the group came to where it is, and what is needed to join it; the content of a file."""
+    """The Commits by which the group came to where it is, and everything needed to join it; the
+    content of a file."""
 
     since: Epoch | None
-    """The epoch that the first of the Commits has ended, which the asker has named; none where the
-    helper knows of none of these."""
+    """The epoch that the first of the Commits has ended, one of those that the asker has named;
+    None if the helper knows none of them."""
     commits: Annotated[list[bytes], msgspec.Meta(max_length=MAX_COMMITS)]
     group_info: Annotated[bytes, msgspec.Meta(max_length=MAX_BLOB_BYTES)]
     tree: Annotated[bytes, msgspec.Meta(max_length=MAX_BLOB_BYTES)]
     secret: Key
-    """Of the epoch drop that a Commit goes to."""
+    """The secret of the epoch drop to which a Commit goes."""
     clock: Count
-    """So that what is said next stands behind what was said meanwhile."""
+    """The Lamport clock, so that the next texts stand after those said meanwhile."""
     judged: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
-    """Up to this seq the epoch drop holds no valid Commit."""
+    """The seq up to which the epoch drop holds no valid Commit."""
     votes: Annotated[list[Vote], msgspec.Meta(max_length=MAX_VOTES)]
 
 
 LOOK = bytes(16)
-"""The nonce of who asks for nothing more: our Commit is in the drop."""
+"""The nonce of a member who asks for nothing more, because their Commit is in the drop."""
 
 _asks = codec.decoder_of(Ask)
 _answers = codec.decoder_of(Answer)
@@ -81,22 +83,23 @@ _helps = codec.decoder_of(Help)
 
 
 def decode_ask(data: bytes) -> Ask:
-    """What a contact asks of us. Raises InvalidMessage."""
+    """Decode a contact's request for help. Raises InvalidMessage."""
     return codec.decode(_asks, data, InvalidMessage)
 
 
 def decode_answer(data: bytes) -> Answer:
-    """What a contact answers. Raises InvalidMessage."""
+    """Decode a contact's answer. Raises InvalidMessage."""
     return codec.decode(_answers, data, InvalidMessage)
 
 
 def decode_help(data: bytes) -> Help:
-    """The content of a file of help. Raises InvalidMessage."""
+    """Decode the content of a file of help. Raises InvalidMessage."""
     return codec.decode(_helps, data, InvalidMessage)
 
 
 def some(epochs: Sequence[Epoch]) -> list[Epoch]:
-    """Of the epochs we were in, the latest first, the last few and ever fewer of those before."""
+    """A selection from the epochs that we were in, the latest first: the last few, and ever fewer
+    of those before."""
     kept, distance = list(epochs[:NAMED_EPOCHS]), NAMED_EPOCHS
     while distance < len(epochs) and len(kept) < MAX_EPOCHS:
         kept.append(epochs[distance])

@@ -25,21 +25,22 @@ if TYPE_CHECKING:
     from amanat.client.unit import Memory, Unit
 
 BEHIND_MS = 60_000
-"""How long messages of a later epoch may wait before contacts are asked for the Commits that led
+"""How long messages of a later epoch may wait before we ask contacts for the Commits that led
 there, in milliseconds."""
 EARLY_LIFE_MS = 14 * 86_400_000
 """How long messages of a later epoch are kept, in milliseconds: as long as a cell may rest."""
 LOOK_FIRST_MS = 60_000
-"""How long who is out of step waits for the drop to be read before they ask, in milliseconds."""
+"""How long a member who is out of step waits for the drop to be read before they ask, in
+milliseconds."""
 MAX_EARLY = 1_000
-"""Most messages kept that are of an epoch not reached yet, for each conversation."""
+"""The most messages of epochs that we have not reached yet, kept for each conversation."""
 HELPED_MS = 3_000
-"""How soon after helping a member back their Commit is looked for, in milliseconds."""
+"""How soon after helping a member back we look for their Commit, in milliseconds."""
 CLAIM_REST_MS = (300_000, 6 * 3_600_000)
 """How often one member can make us ask where the group is, in milliseconds: after 5 minutes, then
 after twice as long each time, up to 6 hours, until the group goes on."""
 MAX_ASKS = 8
-"""Most contacts who are asked because of one such claim."""
+"""The most contacts whom we ask because of one such claim."""
 
 
 class Handed(NamedTuple):
@@ -52,7 +53,7 @@ class Handed(NamedTuple):
 
 
 class Astray:
-    """What one vault doubts."""
+    """The conversations in which one vault is, or may be, out of step."""
 
     def __init__(
         self, base: Base, *, warnings: Warnings, roster: Roster, epochs: Epochs, saying: Saying
@@ -70,18 +71,19 @@ class Astray:
         """How often and when somebody last made us ask where a group is, in this epoch."""
 
     def go_astray(self, unit: Unit, gid: bytes, why: str, *, is_restart: bool) -> None:
-        """Our state of a conversation is not the group's: say nothing more, and join it again."""
+        """Go astray, because our state of a conversation is not the group's: say nothing more, and
+        join again."""
         if not self._roster.is_active(gid):
             return
         self._warnings.warn(unit, gid, why, "it is being joined again")
         self.say_nothing(unit, gid)
-        # What was sealed for others under keys that another copy may have used must not leave.
+        # Cells sealed under keys that another copy may have used must not leave.
         unit.db.execute(
             "DELETE FROM outbox WHERE about = ? AND purpose IN ('cell', 'held', 'commit')", (gid,)
         )
         for table in ("attempt", "early"):
             unit.db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
-        # What its drop says is looked at before anybody is asked.
+        # We look into the drop before we ask anybody.
         unit.db.execute(
             "INSERT INTO comeback (gid, is_lost, is_restart, ask_due_at) VALUES (?1, 1, ?2, ?3)"
             " ON CONFLICT DO UPDATE SET is_lost = 1, is_restart = ?2, ask_due_at = ?3, tries = 0",
@@ -91,12 +93,12 @@ class Astray:
         unit.events.append(GroupChanged(gid))
 
     def say_nothing(self, unit: Unit, gid: bytes) -> None:
-        """Be out of step with a conversation: what is said waits."""
+        """Be out of step with a conversation, so that the person's words wait."""
         unit.db.execute("UPDATE conversation SET state = 'astray' WHERE gid = ?", (gid,))
 
     def stay(self, unit: Unit, gid: bytes) -> None:
-        """Be in step again where we were. What its drop has shown meanwhile, when no Commit was
-        applied, is read anew."""
+        """Be in step again where we were. We read the drop again from the start, because we applied
+        no Commit from it meanwhile."""
         self.resume(unit, gid)
         _, drop = self._epochs.epoch_drops(gid)[-1]
         self._epochs.start_over(unit, drop.drop_id)
@@ -113,9 +115,9 @@ class Astray:
         asks: int = MAX_ASKS,
         after_ms: int = 0,
     ) -> None:
-        """Somebody says that the group is not where we are: so many contacts are asked, them
-        first, and nothing else comes of it. Nobody is asked any more once we were in the epoch
-        of this number, and in this state, if one is named."""
+        """Ask up to `asks` contacts where the group is, because `who` says that it is not where we
+        are. We ask `who` first, and nothing else comes of their word. We ask nobody any more once
+        we were in the epoch `number`, and in this state if one is named."""
         if not self.may_doubt(gid, who, now=unit.now):
             return
         count, _ = self._doubted.get((gid, who), (0, 0))
@@ -127,24 +129,24 @@ class Astray:
         )
 
     def end_doubts(self, gid: bytes) -> None:
-        """The group has gone on: whoever doubts it from now on is asked about anew."""
+        """Forget all doubts, because the group has gone on. A new doubt makes us ask again."""
         for key in [one for one in self._doubted if one[0] == gid]:
             del self._doubted[key]
 
     def may_doubt(self, gid: bytes, who: bytes | None, *, now: int) -> bool:
-        """Whether somebody's word that the group is elsewhere may make us ask, once more."""
+        """Whether somebody's word that the group is elsewhere may make us ask again."""
         count, before = self._doubted.get((gid, who), (0, 0))
         rest = min(CLAIM_REST_MS[0] << count, CLAIM_REST_MS[1])
         is_rested = not (count and 0 <= now - before < rest)
-        # To ask somebody whom we have blocked would be a sign of life.
+        # A request to somebody whom we have blocked would be a sign of life.
         return is_rested and self._roster.is_active(gid) and not self._history.is_shut(gid)
 
     def hand(self, unit: Unit, gid: bytes, epoch: int, commits: Sequence[bytes]) -> None:
-        """Somebody has gone on from our epoch by these.
+        """Keep the Commits by which somebody has gone on from our epoch.
 
-        Each is put into its epoch's drop, if it is not there, and counts when it is read there. It
-        is applied without that only where the drop cannot be read, or the relay does not show what
-        it has taken.
+        We put each into its epoch's drop, if it is not there, and it counts when we read it there.
+        We apply it without that only if we cannot read the drop, or the relay does not show a
+        Commit that it has taken.
         """
         for number, commit in enumerate(commits, epoch):
             unit.db.execute(
@@ -154,7 +156,7 @@ class Astray:
         self._roster.look_soon(unit, gid, at=unit.now)
 
     def handed(self, gid: bytes) -> Handed | None:
-        """The Commit that we were handed for the epoch we are in."""
+        """The Commit that we were handed for our present epoch."""
         row = self._read.execute(
             "SELECT epoch, data, missing FROM handed WHERE gid = ? AND epoch = ?",
             (gid, self._roster.group(gid).view.epoch),
@@ -162,37 +164,38 @@ class Astray:
         return Handed(*row) if row else None
 
     def all_astray(self, unit: Unit) -> None:
-        """Another copy of this vault was used after this one."""
+        """Go astray in every group, because another copy of this vault was used after this one."""
         rows = unit.db.execute("SELECT gid FROM conversation WHERE state = 'active'").fetchall()
         for (gid,) in rows:
             if len(self._roster.group(gid).people) > 1:
                 self.go_astray(unit, gid, CopiedVault.code, is_restart=True)
 
     def ends_helping(self, gid: bytes) -> bool:
-        """Whether somebody whom we have helped was awaited until now."""
+        """Stop waiting for a member whom we have helped back; returns whether we were waiting."""
         return bool(self._helping.pop(gid, False))
 
     def expect_comeback(self, unit: Unit, gid: bytes) -> None:
-        """A member was helped and will come in again: look for it, and tell the others."""
+        """Expect a member whom we have helped to join again: look for their Commit, and tell the
+        others."""
         self._helping[gid] = True
         self._roster.look_soon(unit, gid, at=unit.now + HELPED_MS)
 
     def resume(self, unit: Unit, gid: bytes) -> None:
-        """Nobody is in another epoch after all: go on in ours."""
+        """Go on in our epoch, because nobody is in another after all."""
         unit.db.execute("UPDATE conversation SET state = 'active' WHERE gid = ?", (gid,))
         unit.events.append(GroupChanged(gid))
         self._sent.resume(unit, gid)
         self._saying.say_waiting(unit, gid)
 
     def behind(self, now: int) -> list[bytes]:
-        """Where messages say that the group has gone on, and its drop does not, for long."""
+        """The groups of which messages, but not the drop, have long said that they have gone on."""
         rows = self._read.execute(
             "SELECT DISTINCT gid FROM early WHERE kept_at <= ?", (now - BEHIND_MS,)
         ).fetchall()
         return [gid for (gid,) in rows if self.may_doubt(gid, None, now=now)]
 
     def ask_on(self, unit: Unit, gid: bytes) -> None:
-        """Ask how the group went on from here."""
+        """Ask contacts how the group went on from here."""
         unit.db.execute("DELETE FROM early WHERE kept_at < ?", (unit.now - EARLY_LIFE_MS,))
         self.doubt(unit, gid, None, number=self._roster.group(gid).view.epoch + 1)
 
@@ -206,8 +209,8 @@ class Astray:
         self._roster.look_soon(unit, gid, at=unit.now)
 
     def called(self, unit: Unit, gid: bytes, at: Epoch) -> None:
-        """A member says that there is something to look at. That they are in a later epoch is
-        kept as a message of it would be."""
+        """Take a call, by which a member says that there is something to fetch. If they are in a
+        later epoch, keep that fact like a message of it."""
         if self._roster.is_followed(gid) and at.number > self._roster.group(gid).view.epoch:
             self.keep_early(unit, gid, b"")
         else:

@@ -1,16 +1,16 @@
 """Coming back: how a device whose state of a conversation is not the group's joins it again, and
-how whoever hears that the group is elsewhere finds out (docs/protocol.md, section 9, "Coming
+how a member who hears that the group is elsewhere finds out (docs/protocol.md, section 9, "Coming
 back").
 
-Contacts who are in the group are asked, over a way that needs nothing but two people's lasting
-keys. What they answer is a claim. It comes with every Commit since an epoch in which both were, and
-these are judged one by one as everybody judges them, up to the state that is offered. Then
+The device asks contacts who are in the group, over a way that needs nothing but two people's
+lasting keys. Their answer is a claim. It contains every Commit since an epoch in which both were.
+The device judges these one by one, as everybody does, up to the state on offer. Then
 
 - a member who is merely behind puts the Commits into the drop and goes on as everybody does;
 - a member of another branch looks at the votes (branches.py);
-- whoever has lost there, or whose keys another copy of the vault has used, puts themselves in
-  their own place by an external Commit (RFC 9420, section 12.4.3.2), which like every Commit has to
-  be the first in the epoch drop.
+- a member who has lost there, or whose keys another copy of the vault has used, takes their own
+  place again by an external Commit (RFC 9420, section 12.4.3.2), which like every Commit has to be
+  the first in the epoch drop.
 """
 
 from __future__ import annotations
@@ -37,28 +37,29 @@ if TYPE_CHECKING:
     from amanat.client.unit import Unit
 
 UNDECIDED_MS = 30_000
-"""How long votes are waited for before somebody is asked for them again, in milliseconds; then
-twice as long each time."""
+"""How long we wait for votes before we ask somebody for them again, in milliseconds; then twice as
+long each time."""
 REF_LIFE_MS = 600_000
-"""How long a file of help is looked for, in milliseconds."""
+"""How long we look for a file of help, in milliseconds."""
 MAX_UNPROVEN = 4
-"""Most helps kept of one conversation that do not show how the group came there."""
+"""The most unproven help kept for one conversation."""
 UNPROVEN_LIFE_MS = 14 * 86_400_000
-"""How long such help is kept, in milliseconds: what it tells of grows old."""
+"""How long such help is kept, in milliseconds, because it grows old."""
 
 
 class Unproven(NamedTuple):
-    """A state of a group that somebody helps with, and nothing shows how the group came there."""
+    """A state of a group into which somebody helps us, without proof of how the group came
+    there."""
 
     helper: bytes
     signer: bytes
-    """Who has signed it."""
+    """The identity that has signed it."""
     changes: Changes
 
 
 class Comebacks:
-    """How one vault comes back into groups: when contacts are asked, and what their help is good
-    for."""
+    """The comebacks of one vault into groups: when it asks contacts, and what it does with their
+    help."""
 
     def __init__(
         self,
@@ -84,14 +85,14 @@ class Comebacks:
         self._rejoining = rejoining
 
     def is_due(self, now: int) -> bool:
-        """Whether somebody is to be asked, or a branch to be decided on."""
+        """Whether we have to ask somebody, or to decide on a branch."""
         row = self._read.execute(
             "SELECT 1 FROM comeback WHERE digest IS NULL AND ask_due_at <= ?", (now,)
         ).fetchone()
         return row is not None or bool(self._branches.due(now))
 
     def act(self, unit: Unit) -> None:
-        """Ask whoever is to be asked, and decide what there is to decide."""
+        """Ask the contacts whom it is time to ask, and decide on the branches that are due."""
         for gid in self._branches.due(unit.now):
             if self._branches.lost_to(unit, gid) is not None:
                 self._ask_over(unit, gid)
@@ -105,8 +106,8 @@ class Comebacks:
             self._ask(unit, gid)
 
     def _ask_over(self, unit: Unit, gid: bytes) -> None:
-        """The group went with a sibling: the way there is asked for until we are there. This is no
-        claim, so nothing that was asked before puts it off."""
+        """Ask for the way to the sibling that the group went with, until we are there. This is no
+        claim, so earlier requests do not postpone it."""
         if not self._roster.is_active(gid):
             return
         unit.db.execute(
@@ -124,7 +125,7 @@ class Comebacks:
         ).fetchone()
         has_lost = True if is_lost else self._branches.has_lost(gid, now=unit.now)
         if not is_lost and self._history.is_shut(gid):
-            # Whom we have blocked is asked nothing: it would be a sign of life.
+            # We ask nothing of somebody whom we have blocked: it would be a sign of life.
             unit.db.execute("DELETE FROM comeback WHERE gid = ?", (gid,))
             return
         if has_lost is False and (not asks_left or self._asking.is_known(gid, number, state)):
@@ -145,7 +146,7 @@ class Comebacks:
             return
         if not rest and self._take_vouched(unit, gid):
             return
-        is_last = len(rest) <= 1  # of a round, in which everybody is asked once
+        is_last = len(rest) <= 1  # the last of a turn in which we ask everybody once
         pause = NEXT_ASK_MS
         if has_lost is None:
             is_last, pause = True, UNDECIDED_MS << min(tries, 10)
@@ -153,7 +154,8 @@ class Comebacks:
         elif has_lost and is_last:
             pause = min(ASK_MS[0] << min(tries, 10), ASK_MS[1])
         in_charge = rights.admins(group.policy, group.people)
-        # Whoever made us ask comes first, then admins, who can vouch for what nobody else can show.
+        # The person who made us ask comes first, then admins, who can vouch for a state that nobody
+        # else can prove.
         helper = min(
             rest or helpers,
             key=lambda peer: (peer.identity != whom, peer.identity not in in_charge),
@@ -177,10 +179,10 @@ class Comebacks:
             self._chains.expect_help(gid, helper.identity, nonce)
 
     def take(self, unit: Unit, gid: bytes, file: bytes | None) -> None:
-        """Judge fetched help, and do what follows from it.
+        """Judge fetched help, and act on it.
 
-        `file` is None when what rests there is not what was announced. Help that does not hold
-        changes nothing: the next contact is asked.
+        `file` is None if the file is not the announced one. Invalid help changes nothing, and we
+        ask the next contact.
         """
         row = unit.db.execute(
             "UPDATE comeback SET ref = NULL WHERE gid = ? AND digest IS NULL"
@@ -211,7 +213,7 @@ class Comebacks:
             verdict = self._branches.is_lost(way.sibling, now=unit.now)
             if verdict:
                 self._rejoining.rejoin(unit, gid, help_, way.end)
-            elif not is_lost:  # who has not said what they read may say it soon
+            elif not is_lost:  # members who have not voted yet may do so soon
                 self._asking.settle(unit, gid)
         elif is_lost:
             if way.end.epoch >= epoch:
@@ -224,8 +226,8 @@ class Comebacks:
     def _take_unproven(
         self, unit: Unit, gid: bytes, helper: bytes, help_: Help, file: bytes, *, is_lost: bool
     ) -> None:
-        """Keep help that does not show how the group came there: everybody is asked before anything
-        is believed (`_take_vouched`), and else the person decides."""
+        """Keep unproven help. We ask everybody before we believe any (`_take_vouched`); otherwise
+        the person decides."""
         if not is_lost:
             self._asking.settle(unit, gid)
             return
@@ -242,11 +244,11 @@ class Comebacks:
         )
 
     def _take_vouched(self, unit: Unit, gid: bytes) -> bool:
-        """Join what an admin of the last state that we know vouches for, in a 1:1 conversation the
-        other. Whether there is such help.
+        """Join a state for which an admin of the last state that we know vouches, or in a 1:1
+        conversation the other person; returns whether there is such help.
 
-        It counts only where no honest lineage would reach. Nearer than that everybody has one to
-        show, and who shows none may have been put down since.
+        It counts only if no honest lineage would reach that far. For a nearer state every member
+        has one to show, and a member who shows none may have lost their rights since.
         """
         group = self._roster.group(gid)
         vouching = rights.admins(group.policy, group.people) | set(group.policy.direct)
@@ -271,7 +273,7 @@ class Comebacks:
         self._warnings.warn(unit, gid, error.code, told)
 
     def unproven(self, gid: bytes) -> list[Unproven]:
-        """What the person may join by their own decision."""
+        """The states into which the person may choose to join."""
         found = []
         for helper, help_ in self._unproven(gid):
             end, signer = end_of(gid, help_)
@@ -279,16 +281,17 @@ class Comebacks:
         return found
 
     def _unproven(self, gid: bytes) -> list[tuple[bytes, Help]]:
-        """(helper, help) of all help that shows no way, the latest first."""
+        """(helper, help) for all unproven help, the latest first."""
         rows = self._read.execute(
             "SELECT helper, help FROM unproven WHERE gid = ? ORDER BY at DESC", (gid,)
         ).fetchall()
         return [(helper, decode_help(file)) for helper, file in rows]
 
     def accept(self, unit: Unit, gid: bytes, helper: bytes) -> None:
-        """Join what somebody helps with: the person has looked at it.
+        """Join a state into which somebody helps us, because the person has looked at it and
+        agrees.
 
-        Raises UnknownHelp, or NotAMember where we are not in it.
+        Raises UnknownHelp, or NotAMember if we are not in it.
         """
         row = unit.db.execute(
             "DELETE FROM unproven WHERE gid = ? AND helper = ? RETURNING help", (gid, helper)

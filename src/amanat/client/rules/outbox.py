@@ -1,4 +1,5 @@
-"""The outbox: what waits for relays, and what people are told of what relays have said."""
+"""The outbox: the requests that wait for relays, and the digests of drops that we pass on to
+people."""
 
 from __future__ import annotations
 
@@ -19,18 +20,18 @@ if TYPE_CHECKING:
     from amanat.protocol.identity import Address
 
 TOLD = 2
-"""How often a person is told what a relay said when it took a cell for them: the cell that tells
-may be left out, too."""
+"""How often we tell a person the digest that a relay gave when it took a cell for them. The relay
+may also leave out the cell that tells."""
 KEPT_SEEN = 8
-"""Most such words kept for one person until they are told."""
+"""The most such digests kept for one person until they are told."""
 DIGEST_BYTES = 8
-"""Of a drop's digest, what people tell each other (messages.Seen)."""
+"""The first bytes of a drop's digest, which people tell each other (messages.Seen)."""
 
 
 @unique
 class Purpose(StrEnum):
-    """What a request in the outbox is for. The vault keeps the words. Each has its own answer to a
-    label that is taken, and the type checker sees to that."""
+    """The purpose of a request in the outbox. The vault keeps these values. Each has its own answer
+    to a label that is taken, and the type checker makes sure of it."""
 
     CELL = "cell"
     COMMIT = "commit"
@@ -44,15 +45,15 @@ class Purpose(StrEnum):
     REPLY = "reply"
     """The answer to a knock."""
     ASK = "ask"
-    """A contact is asked for help back into a conversation."""
+    """To ask a contact for help back into a conversation."""
     HELP = "help"
     CLAIM = "claim"
     QUESTION = "question"
-    """Whether a copy of this vault has said something else."""
+    """To find out whether a copy of this vault has said something else."""
 
 
 class Outbox:
-    """What waits for relays, in one vault."""
+    """The requests of one vault that wait for relays."""
 
     def __init__(self, places: Places) -> None:
         self._places = places
@@ -88,8 +89,8 @@ class Outbox:
     ) -> None:
         """Seal a payload under a one-time secret for the first of somebody's buckets and queue it.
 
-        Sealed for the second it waits beside it, in case the first cannot be reached: the keys
-        differ with the drop, and who finds both takes one.
+        The payload, sealed for the second bucket, waits beside it in case the first cannot be
+        reached. The keys differ with the drop, and a recipient who finds both cells takes one.
         """
         is_kept = recipient is not None
         for address in addresses:
@@ -109,10 +110,10 @@ class Outbox:
         )
 
     def send_after(self, unit: Unit, recipient: bytes, addresses: list[Address]) -> None:
-        """What waits for somebody goes to where they have moved to.
+        """Send the requests that wait for somebody to their new addresses.
 
-        The one-time secret stays: whichever bucket a cell is found in, its position of the chain is
-        taken once.
+        The one-time secret stays the same: whichever bucket a cell is found in, its position in the
+        chain is taken once.
         """
         db = unit.db
         rows = db.execute(
@@ -129,8 +130,8 @@ class Outbox:
     def fail_over(
         self, unit: Unit, relay: bytes, *, but_not_to: Iterable[bytes] = (), row: int | None = None
     ) -> None:
-        """Send what waits for a relay, or one row of it, to the recipients' other addresses,
-        where they have one."""
+        """Send the requests that wait for a relay, or one row of them, to the recipients' other
+        addresses, if they have one."""
         unit.db.execute(
             "UPDATE outbox SET relay = other_relay, request = other_request, other_relay = relay,"
             " other_request = request, due_at = 0, tries = 0"
@@ -140,8 +141,8 @@ class Outbox:
         )
 
     def saw(self, unit: Unit, recipient: bytes, drop_id: bytes, seq: int, digest: bytes) -> None:
-        """A relay has taken a cell of ours for somebody. They will be told of the digest, to
-        compare it with theirs."""
+        """Record that a relay has taken a cell of ours for somebody. We shall tell them the digest,
+        to compare it with theirs."""
         db = unit.db
         db.execute(
             "INSERT OR IGNORE INTO seen (identity, drop_id, seq, digest) VALUES (?, ?, ?, ?)",
@@ -154,7 +155,7 @@ class Outbox:
         )
 
     def tell(self, unit: Unit, recipient: bytes, room: int) -> list[Seen]:
-        """What somebody is told of next, the least told first."""
+        """The digests to tell somebody next, the least told first."""
         db = unit.db
         rows = db.execute(
             "SELECT drop_id, seq, digest FROM seen WHERE identity = ? ORDER BY told, seq LIMIT ?",
@@ -174,7 +175,7 @@ def sealed_for(
     addresses: list[Address], secret: bytes, payload: bytes
 ) -> tuple[bytes, bytes, bytes | None, bytes | None]:
     """A payload sealed for each of somebody's buckets: (relay, request, other relay, other
-    request), relays by their keys."""
+    request), with the relays by their keys."""
     found: list[tuple[bytes, bytes]] = []
     for address in addresses:
         once = one_time(secret, region=address.region, drop_id=address.drop_id)

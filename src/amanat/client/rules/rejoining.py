@@ -1,6 +1,6 @@
 """Joining a group again, by an external Commit in our own place (RFC 9420, section 12.4.3.2).
 
-Like every Commit it has to be the first in the epoch drop. Until it is read there, it is a *try*.
+Like every Commit it has to be the first in the epoch drop. Until we read it there, it is a *try*.
 """
 
 from __future__ import annotations
@@ -38,45 +38,46 @@ if TYPE_CHECKING:
     from amanat.protocol.messages import Fragment
 
 CHECK_MS = 60_000
-"""How long after coming back others than the helper are asked where they are, in milliseconds: they
-were not asked before, and one helper may have led us aside."""
+"""How long after coming back we ask contacts other than the helper where they are, in milliseconds.
+We have not asked them before, and one helper may have led us aside."""
 CHECKS = 3
-"""Most contacts who are asked then."""
+"""The most contacts whom we ask then."""
 
 
 class Try(NamedTuple):
-    """An external Commit of ours, and where it has to be the first."""
+    """An external Commit of ours, and the drop in which it has to be the first."""
 
     gid: bytes
     digest: bytes
     relay: bytes
     judged: int
-    """No Commit that is whole by this seq of the drop counts."""
+    """No Commit that is whole at this seq of the drop or before counts."""
     place: EpochDrop
-    """Where it is."""
+    """The epoch drop that it is in."""
 
     @property
     def kept_under(self) -> bytes:
-        """Pieces are kept apart from those that were read of the same drop before."""
+        """The name under which its pieces are kept, apart from those read from the same drop
+        before."""
         return self.gid + self.place.drop.drop_id
 
 
 class Way(NamedTuple):
-    """A way from where we were to where somebody is, every step of it judged."""
+    """A way from our epoch to somebody else's, each step of which was judged."""
 
     end: mls.LineageView
     signer: bytes
-    """The identity that has signed what is at its end."""
+    """The identity that has signed the state at its end."""
     states: list[Epoch]
-    """The epochs it passes, with that at its end."""
+    """The epochs that it passes, including that at its end."""
     sibling: Sibling | None
-    """Where it leaves ours."""
+    """The Commit at which it parts from our way."""
 
 
 class Changes(NamedTuple):
-    """What differs between the last state of a group that we know and another: who has come and
-    gone and who came to be an admin and who ceased, by what they call themselves; and the name, if
-    it is another."""
+    """The differences between the last state of a group that we know and another: the people who
+    have come, gone, become admins and ceased to be admins, with their own names for themselves; and
+    the group's name, if it is different."""
 
     came: dict[bytes, str]
     went: dict[bytes, str]
@@ -86,7 +87,7 @@ class Changes(NamedTuple):
 
 
 class Rejoining:
-    """How one vault joins groups again."""
+    """The external Commits by which one vault joins groups again."""
 
     def __init__(
         self,
@@ -115,8 +116,8 @@ class Rejoining:
     def judge_way(self, gid: bytes, help_: Help) -> Way | None:
         """The way that help shows; None if it shows none.
 
-        Raises InvalidCommit, InvalidMessage or InvalidWelcome unless every Commit of it is
-        rightful and it ends where the help says.
+        Raises InvalidCommit, InvalidMessage or InvalidWelcome unless every Commit on the way is
+        rightful and it ends at the state that the help offers.
         """
         end, signer = end_of(gid, help_)
         if help_.since is None:
@@ -141,8 +142,8 @@ class Rejoining:
         return Way(end, signer, states, sibling)
 
     def rejoin(self, unit: Unit, gid: bytes, help_: Help, end: mls.LineageView) -> None:
-        """Make our external Commit. Raises InvalidWelcome, or NotAMember where we are not in the
-        group any more."""
+        """Make our external Commit. Raises InvalidWelcome, or NotAMember if we are no longer in the
+        group."""
         (is_restart,) = unit.db.execute(
             "SELECT is_restart FROM comeback WHERE gid = ?", (gid,)
         ).fetchone()
@@ -184,7 +185,7 @@ class Rejoining:
         self._roster.move_clock(unit, gid, help_.clock)
 
     def tries(self) -> list[Try]:
-        """The external Commits of ours whose fate is open."""
+        """Our external Commits whose fate is open."""
         rows = self._read.execute(
             "SELECT gid, digest, relay, judged, epoch, secret, region, signers FROM comeback"
             " WHERE digest IS NOT NULL"
@@ -201,15 +202,16 @@ class Rejoining:
         ]
 
     def begin(self, unit: Unit, attempt: Try) -> None:
-        """The epoch drop is read from its first cell now."""
+        """Begin to read the epoch drop from its first cell."""
         self._pieces.forget(unit, attempt.kept_under)
 
     def judge(self, unit: Unit, attempt: Try, cells: wire.Cells) -> bool:
-        """Look for the first Commit among the cells of the epoch drop, from its first one. Whether
-        it was found: ours is merged, after another's all begins anew.
+        """Look for the first Commit among the cells of the epoch drop, from its first one; returns
+        whether it was found. If it is ours, we merge it; if it is another's, we begin again.
 
-        Of another's Commit we can check all but what members of the epoch alone can, so what a
-        member makes to keep us out after we were helped costs us a turn, and no more.
+        We can check everything about another's Commit except what only members of the epoch can. A
+        Commit by which a member keeps us out after we were helped therefore costs us one turn and
+        nothing else.
         """
         for seq, cell in enumerate(cells.cells, cells.first):
             try:
@@ -231,7 +233,7 @@ class Rejoining:
         return False
 
     def _from(self, gid: bytes) -> mls.Lineage:
-        """The state that our external Commit goes on from."""
+        """The state from which our external Commit goes on."""
         (file,) = self._read.execute("SELECT help FROM comeback WHERE gid = ?", (gid,)).fetchone()
         help_ = decode_help(file)
         return mls.Lineage.begin(help_.group_info, help_.tree)[0]
@@ -245,19 +247,19 @@ class Rejoining:
             unit.db.execute("UPDATE comeback SET missing = ? WHERE gid = ?", (missing, attempt.gid))
 
     def is_taken(self, attempt: Try) -> bool:
-        """Whether the relay says that it has all of our Commit."""
+        """Whether the relay says that it has all pieces of our Commit."""
         row = self._read.execute(
             "SELECT 1 FROM outbox WHERE about = ? AND purpose = 'commit'", (attempt.gid,)
         ).fetchone()
         return row is None
 
     def forgotten(self, unit: Unit, attempt: Try) -> None:
-        """The epoch drop was read to its end and our Commit, which the relay had taken before,
-        was not there: all begins anew."""
+        """Begin again, because the relay had taken our Commit and yet it was not there when we read
+        the epoch drop to its end."""
         (missing,) = unit.db.execute(
             "SELECT missing FROM comeback WHERE gid = ?", (attempt.gid,)
         ).fetchone()
-        if missing:  # else all of it was there, and something of ours has taken its room
+        if missing:  # else all of it was there, and other pieces of ours have taken its room
             self._warnings.report_lie(
                 unit, attempt.gid, how="a Commit that it had taken is not there"
             )
@@ -272,7 +274,7 @@ class Rejoining:
             " tries = 0, asks_left = ?, asked = x'' WHERE gid = ? RETURNING is_lost",
             (unit.now + secrets.randbelow(ASK_MS[0]), MAX_ASKS, gid),
         ).fetchone()
-        if not is_lost:  # our branch is where we are still
+        if not is_lost:  # we are still on our own branch
             self._astray.stay(unit, gid)
 
     def _won(self, unit: Unit, attempt: Try) -> None:
@@ -301,7 +303,7 @@ class Rejoining:
         self._commits.come_back(unit, gid, is_restart=bool(is_restart), between=states)
         unit.events.append(GroupChanged(gid))
         for peer in self._roster.others(self._roster.group(gid)):
-            if peer.identity == helper:  # who helped tells the others
+            if peer.identity == helper:  # the helper tells the others
                 self._asking.send(unit, gid, peer, LOOK)
         if len(self._roster.group(gid).identities) > 2:  # noqa: PLR2004  # somebody beside the helper
             unit.db.execute(
@@ -318,7 +320,7 @@ class Rejoining:
         commits: Sequence[bytes],
         sibling: Sibling | None,
     ) -> None:
-        """Our lineage is the way we have come, from an epoch on."""
+        """Make the way that we have come our lineage, from an epoch on."""
         if sibling is not None:
             step = self._lineages.step(gid, sibling.epoch)
             if step is not None:
@@ -329,7 +331,7 @@ class Rejoining:
                 self._lineages.goes_on(unit, gid, epoch, commit, is_read=False)
 
     def changes(self, gid: bytes, end: mls.LineageView) -> Changes:
-        """What differs between our last state of a group and this one."""
+        """The differences between our last state of a group and this one."""
         before, policy = self._roster.group(gid), decode_policy(end.policy)
         people = rights.read_members(end.members)
         names = {person.identity: person.leaf.name for person in (*people, *before.people)}
@@ -349,7 +351,7 @@ class Rejoining:
 
 
 def _told(changes: Changes) -> str:
-    """The same as a sentence for the person."""
+    """The differences as a sentence for the person."""
     parts = [
         f"{name} ({fingerprint(who)}) {what}"
         for which, what in (

@@ -1,4 +1,4 @@
-"""Who is in a conversation as of now, where they are reached, and what we may do there."""
+"""The roster: the people who are in a conversation now, their addresses, and our rights there."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
     from amanat.protocol.messages import Kind
 
 LARGE_GROUP = 64
-"""Above this many people a message goes once into the epoch drop instead of once to every bucket
-(design: cheaper, and the relay sees that a busy drop exists)."""
+"""Above this many people a message goes once into the epoch drop instead of once to every bucket.
+This is cheaper, but the relay sees that a busy drop exists."""
 RECEIPT_GROUP = 20
-"""Above this many people no receipts are sent: each would cost a cell to everyone."""
+"""Above this many people nobody sends receipts, because each would cost everyone a cell."""
 LOOK_EVERY_MS = 10 * 60_000
-"""How often an epoch drop is looked into without a notice, in case the notice was withheld."""
+"""How often we look into an epoch drop without a notice, in case the notice was withheld."""
 MAX_CLOCK_STEP = 2**20
-"""Most by which one message moves our Lamport clock: a member who claims the end of time cannot use
-it up."""
+"""The most by which one message moves our Lamport clock, so that a member who claims the end of
+time cannot use it up."""
 
 
 class Group(NamedTuple):
@@ -87,15 +87,15 @@ class Roster:
         return self._groups[gid]
 
     def forget_group(self, gid: bytes) -> None:
-        """It is another from now on."""
+        """Forget a group that has changed, so that it is read again."""
         self._groups.pop(gid, None)
 
     def known_group(self, gid: bytes) -> Group | None:
-        """The group, if it was looked at since it changed."""
+        """The group, if we have looked at it since it last changed."""
         return self._groups.get(gid)
 
     def state(self, gid: bytes) -> State | None:
-        """What we are to a conversation; None if we never were in it."""
+        """Our state in a conversation; None if we never were in it."""
         row = self._read.execute("SELECT state FROM conversation WHERE gid = ?", (gid,)).fetchone()
         return State(row[0]) if row else None
 
@@ -104,7 +104,7 @@ class Roster:
         return self.state(gid) is State.ACTIVE
 
     def require_active(self, gid: bytes) -> None:
-        """Raises NotAMember, or OutOfStep where we are to join again."""
+        """Raises NotAMember, or OutOfStep if we have to join again."""
         state = self.state(gid)
         if state is State.ASTRAY:
             raise OutOfStep
@@ -112,17 +112,17 @@ class Roster:
             raise NotAMember
 
     def reads_drops(self, gid: bytes) -> bool:
-        """Whether the epoch drops of a conversation are read."""
+        """Whether we read the epoch drops of a conversation."""
         state = self.state(gid)
         return state is not None and state.reads_drops
 
     def is_followed(self, gid: bytes) -> bool:
-        """Whether we are a member, be it one who is leaving."""
+        """Whether we are a member, even one who is leaving."""
         state = self.state(gid)
         return state is not None and state.is_member
 
     def others(self, group: Group) -> list[Peer]:
-        """The leaves of a group that are not this device, and where to reach them now."""
+        """The leaves of a group other than this device, with their present addresses."""
         told: dict[bytes, bytes] = dict(
             self._read.execute("SELECT identity, addresses FROM new_address").fetchall()
         )
@@ -148,8 +148,8 @@ class Roster:
         return group
 
     def may_say(self, gid: bytes, identity: bytes, kind: Kind) -> bool:
-        """Whether a member has the right that a kind takes. Where that is the right of an author,
-        the history judges."""
+        """Whether a member has the right that a kind of envelope needs. The history judges the
+        rights of authors."""
         match KINDS[kind].right:
             case Right.NONE | Right.AUTHOR:
                 return True
@@ -161,7 +161,7 @@ class Roster:
                 assert_never(right)
 
     def is_heard(self, gid: bytes, kind: Kind) -> bool:
-        """Whether a kind is heard in a conversation; in any other it is ignored."""
+        """Whether we listen to a kind of envelope in this conversation; otherwise we ignore it."""
         match KINDS[kind].scope:
             case Scope.EVERYWHERE:
                 return True
@@ -177,18 +177,18 @@ class Roster:
         return len(self.group(gid).identities) <= RECEIPT_GROUP
 
     def clock(self, gid: bytes) -> int:
-        """The Lamport clock of a conversation: the highest heard or said."""
+        """The Lamport clock of a conversation: the highest value heard or sent."""
         row = self._read.execute("SELECT clock FROM conversation WHERE gid = ?", (gid,)).fetchone()
         return int(row[0])
 
     def move_clock(self, unit: Unit, gid: bytes, clock: int) -> None:
-        """Somebody has said something at this time of theirs. Nobody can use the clock up by
-        claiming the end of time."""
+        """Move the Lamport clock on to an envelope's value, by MAX_CLOCK_STEP at most, so that
+        nobody can use it up by claiming the end of time."""
         clock = min(clock, self.clock(gid) + MAX_CLOCK_STEP)
         unit.db.execute("UPDATE conversation SET clock = max(clock, ?) WHERE gid = ?", (clock, gid))
 
     def added_by(self, gid: bytes) -> bytes:
-        """The identity of whoever has added us to a group; empty if nobody has."""
+        """The identity of the person who added us to a group; empty if nobody has."""
         row = self._read.execute(
             "SELECT added_by FROM conversation WHERE gid = ?", (gid,)
         ).fetchone()
@@ -204,11 +204,11 @@ class Roster:
         return bytes(row[0])
 
     def has_heard(self, identity: bytes) -> bool:
-        """Whether a contact has ever said anything, be it a receipt, in our 1:1 conversation."""
+        """Whether a contact has ever sent anything, even a receipt, in our 1:1 conversation."""
         return self.has_heard_in(self.direct_with(identity), identity)
 
     def has_heard_in(self, gid: bytes, identity: bytes) -> bool:
-        """Whether somebody has ever said anything in a conversation."""
+        """Whether somebody has ever sent anything in a conversation."""
         return any(p.identity == identity for p in self.group(gid).people) and bool(
             self._read.execute(
                 "SELECT 1 FROM heard WHERE gid = ?1 AND identity = ?2 AND (upto > 0 OR EXISTS"
@@ -218,12 +218,12 @@ class Roster:
         )
 
     def has_begun(self, identity: bytes) -> bool:
-        """Whether our 1:1 conversation with a contact was begun by us."""
+        """Whether we began our 1:1 conversation with a contact."""
         people = self.group(self.direct_with(identity)).people
         return min(people).identity == self._me.identity
 
     def relay_of_somebody(self) -> bytes:
-        """The key of the relay of a contact drawn by lot; empty if there is none."""
+        """The key of a random contact's relay; empty if there are no contacts."""
         row = self._read.execute(
             "SELECT conversation FROM contact ORDER BY random() LIMIT 1"
         ).fetchone()
@@ -231,7 +231,7 @@ class Roster:
         return peers[0].addresses[0].relay.key if peers else b""
 
     def devices(self, gid: bytes) -> dict[bytes, list[bytes]]:
-        """The signature keys of the other people of a conversation."""
+        """The signature keys of the other people in a conversation, by identity."""
         found: dict[bytes, list[bytes]] = {}
         for person in self.group(gid).people:
             if person.identity != self._me.identity:
@@ -249,7 +249,7 @@ class Roster:
         return row[0] if row else None
 
     def states(self, gid: bytes) -> list[Epoch]:
-        """The epochs we were in, the latest first."""
+        """The epochs that we were in, the latest first."""
         view = self.group(gid).view
         rows = self._read.execute(
             "SELECT number, state FROM epoch WHERE gid = ? AND number < ? ORDER BY number DESC",
@@ -258,23 +258,25 @@ class Roster:
         return [Epoch(view.epoch, view.state[:8]), *(Epoch(*row) for row in rows)]
 
     def look_soon(self, unit: Unit, gid: bytes, *, at: int) -> None:
-        """The epoch drops hold, or will hold at this time, something to look at."""
+        """Schedule a look into the epoch drops at this time, because they hold, or will hold,
+        something for us."""
         unit.db.execute("UPDATE conversation SET look_due_at = ? WHERE gid = ?", (at, gid))
 
     def person_of(self, key_package: bytes, *, now: int) -> rights.Person:
-        """Whose a KeyPackage is. Raises InvalidKeyPackage or InvalidCredential."""
+        """The person whose KeyPackage this is. Raises InvalidKeyPackage or InvalidCredential."""
         view = mls.check_key_package(key_package, now=now // 1000)
         return rights.read_member(0, view.credential, view.signer, view.leaf)
 
     def _resting(self, group: Group) -> list[set[str]]:
-        """For whoever is told on their own, or for all: in which regions that would rest."""
+        """The regions in which our words would rest: one set for each peer, or one for all of a
+        large group."""
         if group.is_large:
             return [{group.policy.region}]
         return [{address.region for address in peer.addresses} for peer in self.others(group)]
 
     def outbound_regions(self, gid: bytes) -> list[str]:
-        """Where what we say in a conversation rests, or may: in the regions of the others' homes
-        and fallbacks; of a large group, in its own."""
+        """The regions in which our words in a conversation rest, or may rest: those of the others'
+        homes and fallbacks, or of a large group itself. Words that we hold rest in our own."""
         group = self.group(gid)
         found = set()
         for regions in self._resting(group):
@@ -283,7 +285,7 @@ class Roster:
         return sorted(found)
 
     def is_held(self, gid: bytes) -> bool:
-        """Whether anything of what we say in a conversation is held, and fetched by others."""
+        """Whether we hold any of our words in a conversation, so that others fetch them."""
         return any(map(self._holding.is_kept_from, self._resting(self.group(gid))))
 
 
@@ -291,10 +293,10 @@ _new_addresses = codec.decoder_of(NewAddresses)
 
 
 def decode_new_addresses(data: bytes) -> NewAddresses:
-    """Where a person says that they are reached. Raises InvalidMessage."""
+    """Decode the addresses at which a person says that they are reached. Raises InvalidMessage."""
     return codec.decode(_new_addresses, data, InvalidMessage)
 
 
 def one_each(peers: Sequence[Peer]) -> list[Peer]:
-    """One peer for each person: all devices of a person read the same bucket."""
+    """One peer for each person, because all devices of a person read the same bucket."""
     return list({peer.identity: peer for peer in peers}.values())
