@@ -1,13 +1,13 @@
 """Conversations: MLS groups (RFC 9420) over drops.
 
-How a group changes. A Commit is appended to the epoch drop of the epoch it ends; the first valid
-Commit in that drop's order wins, judged alike by every member (rights.py). A committer merges its
-own Commit only after reading it back as the winner; until then it is an *attempt*, and the person's
-*intents* stay until some Commit has made them true. So a lost race, a crash or a lying relay
-costs a retry, never a fork.
+A group changes by Commits. A committer appends a Commit to the epoch drop of the epoch that it
+ends. The first valid Commit in that drop's order wins, and every member judges it alike
+(rights.py). A committer merges its own Commit only after reading it back as the winner. Until then
+it is an *attempt*, and the person's *intents* stay until some Commit has made them true. A lost
+race, a crash or a lying relay therefore costs a retry, never a fork.
 
-Nothing here touches a socket: what has to reach a relay is put into the outbox, and what a person
-should see into the events of the unit.
+Nothing here touches a socket: requests to relays go into the outbox, and everything that a person
+should see goes into the events of the unit.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 
 
 class Conversations:
-    """All conversations of one vault: its rules, from the lowest floor up. Each knows only those
-    that are made before it."""
+    """All conversations of one vault: its rules, from the lowest floor up. Each rule knows only
+    those made before it."""
 
     astray_rule: ClassVar[type[Astray]] = Astray
-    """What is made of being out of step; a drill's thief makes nothing of it."""
+    """The rule for being out of step, which a drill's thief replaces by one that does nothing."""
 
     def __init__(self, vault: Vault, engine: mls.Engine, places: Places, me: Me) -> None:
         base = Base(vault, engine, places, me)

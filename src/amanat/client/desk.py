@@ -1,8 +1,8 @@
-"""The desk: how the person has arranged their conversations, and the line of each in a list.
+"""The desk: the person's arrangement of their conversations, and the line of each in a list.
 
-Drafts, pinned, muted and archived conversations are of this vault alone: nobody is told. A line
-holds what a list shows of a conversation, and all lines are read by one statement, however many
-messages there are.
+Drafts and pinned, muted and archived conversations are known to this vault alone. A line holds
+everything that a list shows of a conversation. One statement reads all lines, however many messages
+there are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from amanat.client.vault import Vault
 
 MAX_UNREAD = 1_000
-"""Unread messages are counted up to here: no list shows more digits, and counting takes time."""
+"""The number up to which unread messages are counted. No list shows more digits, and counting takes
+time."""
 
 
 class Line(NamedTuple):
@@ -26,17 +27,17 @@ class Line(NamedTuple):
     gid: bytes
     state: State
     last: int | None
-    """The row of the message that stands last."""
+    """The row of the last message in order."""
     unread: int
-    """What others have said since the read mark, at most MAX_UNREAD."""
+    """The number of texts of others since the read mark, at most MAX_UNREAD."""
     draft: str
     reply_to: bytes | None
-    """What the draft answers."""
+    """The id of the text that the draft answers."""
     pinned_at: int | None
     muted_until: int | None
     is_archived: bool
     is_verified: bool
-    """Of a conversation of two: the safety number was compared."""
+    """For a conversation of two: whether the safety number was compared."""
     is_blocked: bool
 
 
@@ -54,7 +55,7 @@ _LINES = (
 
 
 class Desk:
-    """How the conversations of one vault are arranged."""
+    """The arrangement of the conversations of one vault."""
 
     def __init__(self, vault: Vault, identity: bytes) -> None:
         """`identity` is our own."""
@@ -62,7 +63,8 @@ class Desk:
         self._identity = identity
 
     def lines(self, gid: bytes | None = None) -> list[Line]:
-        """The lines of all conversations, in the order they began; or of one, if it is there."""
+        """The lines of all conversations, in the order in which they began; or that of one, if it
+        is there."""
         rows = self._read.execute(
             f"{_LINES} WHERE ?3 IS NULL OR c.gid = ?3 ORDER BY c.rowid",
             (self._identity, MAX_UNREAD, gid),
@@ -77,7 +79,7 @@ class Desk:
         return found[0]
 
     def draft(self, unit: Unit, gid: bytes, text: str, reply_to: bytes | None) -> None:
-        """Keep what is being written; an empty text forgets it."""
+        """Keep a draft; an empty text forgets it."""
         self._open(unit, gid)
         unit.db.execute(
             "UPDATE desk SET draft = ?, reply_to = ? WHERE gid = ?",
@@ -93,12 +95,13 @@ class Desk:
         )
 
     def mute(self, unit: Unit, gid: bytes, until: int | None) -> None:
-        """Have nothing of a conversation announced until then; None: announce it again."""
+        """Let nothing of a conversation be announced until then, in Unix milliseconds; with None it
+        is again."""
         self._open(unit, gid)
         unit.db.execute("UPDATE desk SET muted_until = ? WHERE gid = ?", (until, gid))
 
     def archive(self, unit: Unit, gid: bytes, *, is_archived: bool) -> None:
-        """Put a conversation away from the list, or back."""
+        """Take a conversation out of the list, or put it back."""
         self._open(unit, gid)
         unit.db.execute("UPDATE desk SET is_archived = ? WHERE gid = ?", (is_archived, gid))
 

@@ -1,4 +1,4 @@
-"""What a person is told when a unit of work has committed."""
+"""Events: everything that a person is told when a unit of work has committed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class TextArrived(NamedTuple):
-    """A text of somebody was kept."""
+    """A text was kept."""
 
     gid: bytes
     row: int
@@ -26,7 +26,7 @@ class Joined(NamedTuple):
 
 
 class Offered(NamedTuple):
-    """A contact asks us into a group, and waits for the person's answer."""
+    """A contact asks us to join a group, and waits for the person's answer."""
 
     gid: bytes
     by: bytes
@@ -45,7 +45,7 @@ class Removed(NamedTuple):
 
 
 class Warned(NamedTuple):
-    """Something is wrong that the person has to know of."""
+    """There is a fault that the person has to know about."""
 
     gid: bytes | None
     code: str
@@ -53,14 +53,14 @@ class Warned(NamedTuple):
 
 
 class StateChanged(NamedTuple):
-    """What we have said in a conversation has come further: relays have it, or everybody has."""
+    """Our texts in a conversation have got further: relays have them, or everybody has."""
 
     gid: bytes
 
 
 class SummaryChanged(NamedTuple):
-    """The person has said something in a conversation, has read on, or has arranged it another way
-    (drafts, too): so other programs that show it know."""
+    """The person has said something in a conversation, has read on, or has arranged it in another
+    way (including drafts). This tells other programs that show it."""
 
     gid: bytes
 

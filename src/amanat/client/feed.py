@@ -1,7 +1,7 @@
-"""A feed: what happens, for one program that takes it in its own time.
+"""A feed: the events for one program that takes them in its own time.
 
-It has an end, so that a program that no longer takes anything does not fill the memory: then it
-loses what waits, and is told so by Overrun as the last word.
+It is limited, so that a program that takes nothing more does not fill the memory. Beyond the limit
+the program loses the waiting events, and gets Overrun last.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Generic, TypeVar
 from amanat.errors import Overrun
 
 MAX_EVENTS = 10_000
-"""Most events that wait for whoever takes them: what happens in minutes of the busiest day."""
+"""The most events that wait to be taken: as many as happen in minutes of the busiest day."""
 
 E = TypeVar("E")
 
 
 class Feed(Generic[E]):
-    """What has happened and was not taken yet."""
+    """The events that were not taken yet."""
 
     def __init__(self) -> None:
         self._waiting: deque[E] = deque()
@@ -28,7 +28,7 @@ class Feed(Generic[E]):
         self._news = asyncio.Event()
 
     def put(self, event: E) -> None:
-        """Add what has happened."""
+        """Add an event."""
         if self._is_overrun:
             return
         if len(self._waiting) >= MAX_EVENTS:
@@ -39,12 +39,12 @@ class Feed(Generic[E]):
         self._news.set()
 
     def end(self) -> None:
-        """Nothing more will happen."""
+        """End the feed after the waiting events."""
         self._has_ended = True
         self._news.set()
 
     async def get(self) -> E | None:
-        """The oldest that waits, or the next; None at the end. Raises Overrun."""
+        """The oldest waiting event, or the next one; None at the end. Raises Overrun."""
         while not self._waiting:
             if self._is_overrun:
                 raise Overrun

@@ -1,8 +1,8 @@
 """Fetching a file: which cells of its drop the client reads next, and when it gives the file up.
 
-A relay can put into the file's drop whatever it likes. So what is read of it is bounded: never more
-than as many cells as the file has, and MAX_JUNK. Nor does a relay that answers again and again
-without getting on make a client ask without end.
+A relay can put anything into the file's drop, so the client reads no more cells than the file has
+plus MAX_JUNK. A relay that answers again and again without progress cannot make a client ask
+without end either.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from amanat.protocol.messages import FileRef
 
 PAGE_CELLS = wire.READ_BYTES // LARGE_CELL
-"""Large cells in an answer of a relay: to ask for more is to be given these."""
+"""The most large cells in an answer of a relay. A client that asks for more gets these."""
 MAX_JUNK = 64
-"""Cells of others that are read over in the drop of a file: 4 MiB."""
+"""The most cells of others that we pass over in the drop of a file: 4 MiB."""
 WAIT_S = 60
-"""How long the next cell of a file is waited for, in seconds: its sender may still be sending."""
+"""How long we wait for the next cell of a file, in seconds. Its sender may still be sending."""
 
 
 class Fetch:
@@ -37,13 +37,14 @@ class Fetch:
         self._pieces: dict[int, bytes] = {}
         self._most = len(self._keys) + MAX_JUNK
         self._end = len(self._keys)
-        """As far as the drop is taken to go."""
+        """The seq at which we take the drop to end."""
         self._asked = 0
-        """As far as it was asked for."""
+        """The seq up to which we have asked for cells."""
         self._left = 2 * self._most
-        """Answers that may still come: an honest relay gets on with nearly each of them."""
+        """The number of answers that may still come. An honest relay makes progress with nearly
+        each of them."""
         self._again: list[tuple[int, int]] = []
-        """(after, to) of what was asked for and did not fit into the answer."""
+        """The (after, to) of cells that we asked for and that did not fit into the answer."""
 
     @property
     def is_whole(self) -> bool:
@@ -51,9 +52,9 @@ class Fetch:
         return len(self._pieces) == len(self._keys)
 
     def reads(self, window: int) -> list[wire.Read]:
-        """What to ask for next, all at once: at most so many bytes, and one cell at least. Where
-        all that is there was read, one Read that waits. Raises InvalidFile if all that may be read
-        was."""
+        """The requests to make next, all at once: for at most `window` bytes, but at least one
+        cell. If we have read everything there, this is one Read that waits. Raises InvalidFile if
+        we have read as much as we may."""
         reads: list[wire.Read] = []
         room = max(window // LARGE_CELL, 1)
         while room > 0:
@@ -74,8 +75,8 @@ class Fetch:
         return wire.Read(0, self._drop.drop_id, self._drop.read_token, after, limit, wait)
 
     def take(self, read: wire.Read, cells: wire.Cells) -> None:
-        """Take an answer. Raises InvalidFile if the place of a chunk holds something else, and
-        FileIncomplete if nothing came though it was waited for."""
+        """Take an answer. Raises InvalidFile if a chunk does not open or the relay makes no
+        progress, and FileIncomplete if nothing came although we waited."""
         if read.wait and not cells.cells:
             raise FileIncomplete
         self._left -= 1
@@ -99,7 +100,7 @@ class Fetch:
         self._end = min(max(cells.head, self._asked), self._most)
 
     def data(self) -> bytes:
-        """The content, once it is whole. Raises InvalidFile if it is not what was announced."""
+        """The content of a whole file. Raises InvalidFile if it is not the announced one."""
         data = b"".join(self._pieces[number] for number in range(len(self._keys)))
         if hashlib.sha256(data).digest() != self._ref.digest:
             raise InvalidFile("its digest is another")

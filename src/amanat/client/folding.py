@@ -1,11 +1,11 @@
-"""Folding: a text as it is searched, whatever keyboard it was typed on.
+"""Folding: a text in the form in which it is searched, whatever keyboard it was typed on.
 
-Persian and Arabic keyboards write the same word in different characters, and vowel marks, case and
-half-spaces are written or left out. `words` makes one of them all. The vault's index holds these
-words, and its triggers call `fold`.
+Persian and Arabic keyboards write the same word in different characters, and people write or leave
+out vowel marks, case and half-spaces. `words` maps all these forms to one. The vault's index holds
+these words, and its triggers call `fold`.
 
-The index forgets a text by the very words that it was given: so a vault notes by which version they
-were made, and makes its index anew where that is another (`renew`).
+The index forgets a text by the very words that it was given. A vault therefore notes the version
+that made them, and rebuilds its index if that is not the present one (`renew`).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import sqlite3
 
 FOLD = 1
-"""The version of `words`: another whenever it gives another answer for any text. The tables of
-Unicode are a part of it, so `version` names theirs as well."""
+"""The version of `words`, which changes whenever `words` gives another answer for any text. The
+Unicode tables are a part of it, so `version` also names theirs."""
 _NOTE = "folding"
-"""Under what a vault's `meta` names the version."""
+"""The key in a vault's `meta` that names the version."""
 
 _LETTERS = str.maketrans(
     {
@@ -37,17 +37,18 @@ _LETTERS = str.maketrans(
 
 
 def words(text: str) -> list[str]:
-    """The words of a text as they are searched.
+    """The words of a text in the form in which they are searched.
 
-    Letters that the Persian and Arabic keyboards have in different characters are one, marks that
-    stand over or under a letter are left out, digits of all scripts are 0 to 9, and case does not
-    count (Unicode, forms NFKD and casefold).
+    Letters for which Persian and Arabic keyboards have different characters become one, marks over
+    or under a letter are left out, digits of all scripts become 0 to 9, and case does not count
+    (Unicode, forms NFKD and casefold).
     """
     return "".join(map(_shown, _plain(text))).split()
 
 
 def places(text: str) -> list[tuple[int, int, str]]:
-    """The words of a text, and where each stands in it: from which character to before which."""
+    """The words of a text, each with its place in it: its first character, and the one after its
+    last."""
     found: list[tuple[int, int, str]] = []
     begin, end, word = 0, 0, ""
     for place, letter in enumerate(text):
@@ -69,9 +70,9 @@ def _plain(text: str) -> str:
     return "".join(one for one in decomposed if not unicodedata.combining(one)).casefold()
 
 
-@functools.lru_cache(maxsize=4096)  # asked of the same letters all the time
+@functools.lru_cache(maxsize=4096)  # called with the same letters all the time
 def _shown(letter: str) -> str:
-    """A letter or a digit as it is searched; anything else parts words."""
+    """The search form of a letter or a digit. Anything else separates words."""
     digit = unicodedata.decimal(letter, None)
     if digit is not None:
         return str(digit)
@@ -84,12 +85,12 @@ def register(db: sqlite3.Connection) -> None:
 
 
 def version() -> bytes:
-    """By what an index is made now."""
+    """The version by which an index is made now."""
     return f"{FOLD} {unicodedata.unidata_version}".encode()
 
 
 def renew(db: sqlite3.Connection) -> None:
-    """Make a vault's index anew if it was made by another version; one transaction."""
+    """Rebuild a vault's index if another version made it, in one transaction."""
     noted = db.execute("SELECT value FROM meta WHERE key = ?", (_NOTE,)).fetchone()
     if noted is not None and bytes(noted[0]) == version():
         return

@@ -1,4 +1,4 @@
-"""What follows from what was done in a unit of work: a rule says it, and `Hearing` does it
+"""Steps that follow in a unit of work: a rule queues them, and `Hearing` carries them out
 (`rules/hearing.py`), in order and before the unit ends."""
 
 from __future__ import annotations
@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 
 class HearEarly(NamedTuple):
-    """We are in another epoch: hear what was said in it before we were."""
+    """We are in another epoch: hear the messages that were sent in it before we were."""
 
     gid: bytes
 
 
 class WelcomeJoiners(NamedTuple):
-    """A Commit of ours has let people in: announce their Welcome to them."""
+    """Our Commit has let people in: announce their Welcome to them."""
 
     gid: bytes
     welcome: bytes
@@ -23,10 +23,10 @@ class WelcomeJoiners(NamedTuple):
 
 
 class WentOn(NamedTuple):
-    """A group is in its next epoch: the person is told, and what is still wished is committed."""
+    """A group is in its next epoch: tell the person, and commit the remaining intents."""
 
     gid: bytes
 
 
 Follow = HearEarly | WelcomeJoiners | WentOn
-"""Anything of it."""
+"""Any of these steps."""

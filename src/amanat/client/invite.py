@@ -1,13 +1,14 @@
 """First contact: an invite, the knock on it, and the Welcome that answers (docs/protocol.md,
 section 10).
 
-An invite is made without asking any server and is good for one person. It holds a one-time
-secret: the knock is a cell of the inviter's bucket under that secret, so nobody without the invite
-can tell or open it, now or with a quantum computer later. Inside, the knock is sealed to the
-invite's HPKE key (RFC 9180), so that a leaked invite does not open a knock already made.
+A client makes an invite without contacting a relay, and it is valid for one person. It holds a
+one-time secret: the knock is a cell in the inviter's bucket under that secret, so nobody without
+the invite can recognise or open it, now or with a quantum computer later. Inside, the knock is
+sealed to the invite's HPKE key (RFC 9180), so that a leaked invite does not open a knock already
+made.
 
-An invite ends when it is used, is withdrawn or expires, and its keys end with it: what comes on it
-later is nobody's.
+An invite ends when it is used, withdrawn or expires, and its keys end with it. Nobody can read
+later knocks on it.
 """
 
 from __future__ import annotations
@@ -57,32 +58,33 @@ if TYPE_CHECKING:
 
 PREFIX = "amanat-invite:"
 MAX_LINK_CHARS = 2_100
-"""Longest invite link read, in characters: two addresses with the longest names fit."""
+"""The longest invite link that we read, in characters: two addresses with the longest names fit."""
 CHECK_BYTES = 4
-"""Bytes of checksum, so that a link cut short in copying is told from a wrong one."""
+"""Bytes of checksum, which distinguish a link cut short in copying from a wrong one."""
 MAX_GREETING_CHARS = 2_000
 LIFE_S = 14 * 86_400
-"""How long an invite is good for unless the person says otherwise, in seconds: as long as a knock
-rests with a relay."""
+"""The default life of an invite, in seconds: as long as a knock rests with a relay."""
 MAX_LIFE_S = 90 * 86_400
-"""Longest life of an invite, in seconds (90 days): a former home is read no longer."""
+"""The longest life of an invite, in seconds (90 days). We read a former home no longer than
+this."""
 MAX_OPEN = 256
-"""Most invites open at a time: each is two or four more labels to look for."""
+"""The most invites open at a time. For each we look for two or four more labels."""
 REPLY_MS = 14 * 86_400_000
-"""How long after an invite has expired the answer to a knock on it is still expected, in
-milliseconds (14 days): it may have been made at the last moment, and rests no longer."""
+"""How long after an invite has expired we still expect the answer to a knock on it, in milliseconds
+(14 days). The answer may have been made at the last moment, and rests no longer than this."""
 IDLE_MS = 86_400_000
-"""How long a second knock on somebody we have met by the first is kept, in milliseconds (a day)."""
+"""How long we keep a second knock on somebody whom we have met by the first, in milliseconds (a
+day)."""
 ASIDE_MS = 600_000
-"""Where both have knocked, how long the one with the higher identity key waits for the other's
-answer, in milliseconds (10 minutes): whoever knocks is online, and answers at once if they can."""
+"""If both have knocked, how long the one with the higher identity key waits for the other's answer,
+in milliseconds (10 minutes). A person who knocks is online, and answers at once if they can."""
 
 _SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
 _INFO = b"amanat knock 1"
 
 
 class Invite(codec.Record, frozen=True):
-    """What a link holds."""
+    """The content of a link."""
 
     version: Annotated[int, msgspec.Meta(ge=1, le=1)]
     identity: Key
@@ -93,7 +95,8 @@ class Invite(codec.Record, frozen=True):
     """One-time secret of the knock's cell."""
     addresses: Addresses
     expires: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
-    """Unix seconds, by the inviter's clock: a knock that is read later is not answered."""
+    """Unix seconds, by the inviter's clock. The inviter does not answer a knock that they read
+    later."""
 
 
 class Open(NamedTuple):
@@ -133,8 +136,8 @@ def from_link(text: str) -> Invite:
 
 
 def bare_link(text: str) -> str:
-    """A link without what copying does to it: broken into lines, with marks that are not seen, in
-    brackets or quotes (RFC 3986, appendix C), a full stop behind it, its scheme in capitals."""
+    """A link without the traces of copying: line breaks, invisible marks, brackets or quotes around
+    it (RFC 3986, appendix C), a full stop behind it, its scheme in capitals."""
     text = "".join(c for c in text if not c.isspace() and unicodedata.category(c) != "Cf")
     text = text.strip("".join(filter(_is_around, {*text})))
     scheme, link = text[: len(PREFIX)], text[len(PREFIX) :]
@@ -142,12 +145,13 @@ def bare_link(text: str) -> str:
 
 
 def _is_around(one: str) -> bool:
-    """Whether a character may stand around a link: any quote, bracket or stop, none of a link."""
+    """Whether a character may stand around a link: any quote, bracket or stop, and none that a link
+    contains."""
     return one in "<>`" or (unicodedata.category(one).startswith("P") and one not in "-_")
 
 
 class Invites:
-    """Making invites, knocking, answering knocks."""
+    """The invites of one vault, its knocks, and its answers to knocks."""
 
     def __init__(
         self,
@@ -166,7 +170,7 @@ class Invites:
         self._me = me
 
     def make(self, unit: Unit, life_s: int = LIFE_S) -> Invite:
-        """A new invite, good for one person and for so many seconds.
+        """A new invite, valid for one person and for `life_s` seconds.
 
         Raises BadArgument.
         """
@@ -211,17 +215,17 @@ class Invites:
         self._end(unit, found[0])
 
     def _end(self, unit: Unit, secret: bytes) -> None:
-        """Nobody can use an invite any more."""
+        """End an invite, so that nobody can use it any more."""
         unit.db.execute("DELETE FROM invite WHERE secret = ?", (secret,))
         self._chains.expect_no_more(secret)
 
     def knock(self, unit: Unit, invite: Invite, greeting: str) -> None:
-        """Answer an invite. That of a contact says where they are reached now.
+        """Knock on an invite. An invite of a contact tells us their present addresses.
 
-        Raises OwnInvite, InviteExpired, BadArgument, BrokenInvite; NotPublic if it names relays on
-        a private network only, and the person has named none of them; or InviteUsed when the
-        inviter is a contact already or our knock on this invite is on its way. On another invite of
-        theirs we may knock: they may have withdrawn the one before.
+        Raises OwnInvite, InviteExpired, BadArgument, BrokenInvite; NotPublic if it names only
+        relays on a private network of which the person has named none; or InviteUsed if the inviter
+        is already a contact or our knock on this invite is on its way. We may knock on another
+        invite of theirs, because they may have withdrawn the first.
         """
         if invite.identity == self._me.identity:
             raise OwnInvite
@@ -239,7 +243,7 @@ class Invites:
             unit, invite.identity, invite.addresses
         ):
             return
-        # One from before an exit may have been answered at a home we have left.
+        # A knock from before an exit may have been answered at a home that we have left.
         for (reply_secret,) in unit.db.execute(
             "SELECT reply_secret FROM knock WHERE identity = ? AND drops != x''", (invite.identity,)
         ).fetchall():
@@ -262,7 +266,7 @@ class Invites:
             sealed = _SUITE.encrypt(
                 codec.encode(knock), X25519PublicKey.from_public_bytes(invite.public), info=_INFO
             )
-        except ValueError:  # a key of low order (RFC 9180, section 7.1.4)
+        except ValueError:  # the key is of low order (RFC 9180, section 7.1.4)
             raise BrokenInvite from None
         unit.db.execute(
             "INSERT INTO knock (reply_secret, identity, name, greeting, made_at, invite,"
@@ -296,7 +300,8 @@ class Invites:
         self._repeats.end(unit, reply_secret)
 
     def expire(self, unit: Unit) -> None:
-        """End the invites whose time is over, and tell of knocks that were not answered in time."""
+        """End the invites that have expired, and tell the person of knocks that were not answered
+        in time."""
         for (secret,) in unit.db.execute(
             "SELECT secret FROM invite WHERE expires_at <= ? AND sealed = x''", (unit.now,)
         ).fetchall():
@@ -320,7 +325,7 @@ class Invites:
                 self.withdraw_knock(unit, reply_secret)
 
     def repeat(self, unit: Unit) -> None:
-        """Knock once more where it is due, for a relay may have forgotten the knock."""
+        """Knock again where that is due, because a relay may have forgotten the knock."""
         for reply_secret in self._repeats.due(Purpose.KNOCK, now=unit.now):
             row = unit.db.execute(
                 "SELECT identity FROM knock WHERE reply_secret = ? AND expires_at > ?",
@@ -338,10 +343,10 @@ class Invites:
             self._answer(unit, secret, sealed, is_late=True)
 
     def answer(self, unit: Unit, secret: bytes, sealed: bytes) -> None:
-        """Take a knock on an invite of ours: let the person in.
+        """Take a knock on an invite of ours, and let the person in.
 
-        A knock that does not open or is not whole uses the invite up and is reported. One on an
-        invite that has expired is nobody's.
+        A knock that does not open or is not whole uses up the invite, and we warn the person. We
+        ignore a knock on an expired invite.
         """
         self._answer(unit, secret, sealed, is_late=False)
 
@@ -376,7 +381,7 @@ class Invites:
             )  # our answer has not reached them
         if them.identity == self._me.identity:
             return
-        if is_first:  # they will have our answer, and theirs is not needed
+        if is_first:  # they will have our answer, so we do not need theirs
             self._withdraw_knocks(unit, them.identity, upto=2**62)
         gid, welcome, tree = self._conversations.entering.start_direct(unit, knock.key_package)
         self._add_contact(unit, them.identity, knock.name, gid)
@@ -399,8 +404,9 @@ class Invites:
             self._conversations.entering.go_on_from(unit, gone, gid)
 
     def _put_aside(self, unit: Unit, secret: bytes, sealed: bytes) -> None:
-        """Both have knocked: the lower identity answers, so that one conversation results. If no
-        answer comes, our knock was on an invite that had ended, and the higher answers after all.
+        """Put a knock aside, because both have knocked and the lower identity answers, so that one
+        conversation results. If no answer comes, our knock was on an invite that had ended, and we,
+        the higher identity, answer after all.
         """
         unit.db.execute(
             "UPDATE invite SET sealed = ?, answer_at = ? WHERE secret = ?",
@@ -409,9 +415,9 @@ class Invites:
         self._chains.expect_no_more(secret)
 
     def welcome(self, unit: Unit, reply_secret: bytes, payload: bytes) -> None:
-        """Take the answer to a knock of ours: join the 1:1 conversation.
+        """Take the answer to a knock of ours, and join the 1:1 conversation.
 
-        Should both have answered, the conversation that the lower identity began is the one.
+        If both have answered, the conversation that the lower identity began stays.
         """
         row = unit.db.execute(
             "SELECT identity, name, greeting, rowid FROM knock WHERE reply_secret = ?",
@@ -420,7 +426,7 @@ class Invites:
         if row is None:
             return
         identity, name, greeting, number = row
-        self._withdraw_knocks(unit, identity, upto=number)  # a later one may be answered, too
+        self._withdraw_knocks(unit, identity, upto=number)  # a later one may also be answered
         is_known = self._is_known(identity)
         if (
             is_known
@@ -436,7 +442,7 @@ class Invites:
         except InvalidWelcome as error:
             self._conversations.warnings.warn(unit, None, error.code, name, whom=identity)
             return
-        # They are no longer in the one before: they have answered a later knock.
+        # They are no longer in the earlier one, because they have answered a later knock.
         gone = self._conversations.entering.abandon(unit, identity) if is_known else None
         self._add_contact(unit, identity, name, gid)
         self._conversations.joining.start_talking(
@@ -472,12 +478,13 @@ class Invites:
         return row is not None
 
     def _add_contact(self, unit: Unit, identity: bytes, name: str, gid: bytes) -> None:
-        """Another contact of the same name, or of one that looks like it, is another person, or the
-        same with another key: the name is made different, so that nobody slips into a known one."""
+        """Add a contact. If another contact has this name or one that looks like it, we make the
+        name different, so that nobody slips into a known one: they are another person, or the same
+        person with another key."""
         if unit.db.execute(
             "UPDATE contact SET conversation = ? WHERE identity = ? RETURNING 1", (gid, identity)
         ).fetchone():
-            return  # met again after one of us had left: the same key, so the same person
+            return  # met again after one of us had left; the same key means the same person
         taken = [row[0] for row in unit.db.execute("SELECT name FROM contact").fetchall()]
         known = alike(name, taken)
         base, number = name[: MAX_NAME_CHARS - 5], 2

@@ -1,9 +1,9 @@
-"""How the ledgers of our relays stood when we last looked, and whether they go on from there.
+"""Ledgers: where our relays' ledgers stood when we last looked, and whether they go on from there.
 
-A relay signs how its ledger stands (docs/protocol.md, section 17). Each checkpoint we see must be
-that of a longer ledger which begins with all of the one before; tiles show it. One that is not is
-kept beside it: the two, each signed, prove against the relay that it has written its ledger anew or
-was put back to an older disk.
+A relay signs checkpoints of its ledger (docs/protocol.md, section 17). Each checkpoint that we see
+must be that of a longer ledger that begins with the whole of the one before; tiles show this. We
+keep a contradicting checkpoint beside the first one. The two, both signed, prove that the relay has
+rewritten its ledger or was put back to an older disk.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ class _Kept(NamedTuple):
 
 
 class Ledgers:
-    """The newest checkpoint of each relay we use."""
+    """The newest checkpoint of each relay that we use."""
 
     def __init__(self, vault: Vault) -> None:
         self._read = vault.read
 
     def wanted(self, relay: bytes, note: bytes) -> list[Tile]:
-        """The tiles by which `take` judges what a relay, named by its key, has signed now."""
+        """The tiles by which `take` judges the checkpoint that a relay, named by its key, has
+        signed now."""
         kept = self._kept(relay)
         if kept is None or not note:
             return []
@@ -43,11 +44,11 @@ class Ledgers:
             return []
 
     def take(self, unit: Unit, relay: bytes, note: bytes, tiles: Mapping[Tile, bytes]) -> bool:
-        """Keep what a relay has signed now. False when it contradicts what it signed before, the
-        first time.
+        """Keep the checkpoint that a relay has signed now. Returns False if it contradicts the one
+        before, for the first time.
 
-        `note` is empty if it shows none; a relay that never did keeps no ledger. `tiles` are those
-        that were wanted; one it did not give shows nothing.
+        `note` is empty if the relay shows none; a relay that never did keeps no ledger. `tiles` are
+        the wanted tiles; one that the relay did not give shows nothing.
         """
         kept = self._kept(relay)
         if kept is None and not note:

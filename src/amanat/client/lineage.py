@@ -1,9 +1,11 @@
-"""Lineage: how a group came to where it is (docs/protocol.md, section 9, "Lineage").
+"""Lineage: the proof of how a group came to its present state (docs/protocol.md, section 9,
+"Lineage").
 
-A member keeps of each group a *base*, the GroupInfo and tree of some epoch, and every Commit since.
-From them the group's public state in any recent epoch is made again, in memory. So a member who
-comes back can be shown each Commit they have missed, and a member who is told of another branch can
-judge it from where the two parted. Commits are judged by the one set of rules (rights.py).
+For each group a member keeps a *base*, the GroupInfo and tree of some epoch, and every Commit
+since. From these the client can rebuild the group's public state in any recent epoch in memory. We
+can thus show a member who comes back each Commit that they have missed, and a member who hears of
+another branch can judge it from the point where the two parted. All Commits are judged by the one
+set of rules (rights.py).
 """
 
 from __future__ import annotations
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
     from amanat.client.vault import Vault
 
 KEPT_COMMITS = 64
-"""Commits after which a new base is kept. Two bases are, so a lineage reaches back 64 to 128
-Commits: in a group of 20 who refresh their keys every week, a month."""
+"""The number of Commits after which we keep a new base. We keep two bases, so a lineage reaches
+back 64 to 128 Commits: a month in a group of 20 who refresh their keys every week."""
 KEPT_BYTES = 2 * 1024 * 1024
-"""Bytes of Commits after which a new base is kept: a Commit of a large group has 300 KB."""
+"""The bytes of Commits after which we keep a new base. A Commit of a large group has 300 KB."""
 KEPT_BASES = 2
 
 
@@ -46,8 +48,8 @@ class Lineages:
     # Keeping
 
     def goes_on(self, unit: Unit, gid: bytes, epoch: int, commit: bytes, *, is_read: bool) -> None:
-        """A Commit ends an epoch. What was known of that epoch and of those after it is
-        forgotten."""
+        """Keep the Commit that ends an epoch, and forget what we knew of the Commits of that epoch
+        and later ones."""
         self._forget_from(unit, gid, epoch)
         unit.db.execute("INSERT INTO step VALUES (?, ?, ?, ?)", (gid, epoch, commit, is_read))
 
@@ -56,11 +58,11 @@ class Lineages:
         unit.db.execute("DELETE FROM base WHERE gid = ? AND epoch > ?", (gid, epoch))
 
     def was_read(self, unit: Unit, gid: bytes, epoch: int) -> None:
-        """The Commit that ended an epoch was found in its drop as the first rightful one."""
+        """Record that the Commit that ended an epoch was the first rightful one in its drop."""
         unit.db.execute("UPDATE step SET is_read = 1 WHERE gid = ? AND epoch = ?", (gid, epoch))
 
     def entered(self, unit: Unit, gid: bytes) -> None:
-        """We are in a new epoch of a group, as a member: keep a base now and then."""
+        """Note that we have entered a new epoch as a member, and keep a base now and then."""
         (base,) = unit.db.execute("SELECT max(epoch) FROM base WHERE gid = ?", (gid,)).fetchone()
         count, size = unit.db.execute(
             "SELECT count(*), coalesce(sum(length(data)), 0) FROM step"
@@ -74,7 +76,7 @@ class Lineages:
             )
 
     def begin(self, unit: Unit, gid: bytes, epoch: int, group_info: bytes, tree: bytes) -> None:
-        """Keep a base. What lies before the one before it is forgotten."""
+        """Keep a base, and forget everything before the previous one."""
         unit.db.execute(
             "INSERT OR REPLACE INTO base VALUES (?, ?, ?, ?)", (gid, epoch, group_info, tree)
         )
@@ -90,29 +92,29 @@ class Lineages:
                 )
 
     def forget(self, unit: Unit, gid: bytes) -> None:
-        """Forget all of a group's."""
+        """Forget the whole lineage of a group."""
         for table in ("base", "step"):
             unit.db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
 
     # Looking
 
     def oldest(self, gid: bytes) -> int:
-        """The earliest epoch that can be told of."""
+        """The earliest epoch that we can rebuild."""
         (epoch,) = self._read.execute(
             "SELECT min(epoch) FROM base WHERE gid = ?", (gid,)
         ).fetchone()
         return epoch or 0
 
     def step(self, gid: bytes, epoch: int) -> Step | None:
-        """The Commit that ended an epoch, if it is kept."""
+        """The Commit that ended an epoch, if we keep it."""
         row = self._read.execute(
             "SELECT data, is_read FROM step WHERE gid = ? AND epoch = ?", (gid, epoch)
         ).fetchone()
         return Step(row[0], bool(row[1])) if row else None
 
     def since(self, gid: bytes, epoch: int, *, upto: int) -> list[bytes] | None:
-        """The Commits from the one that ended `epoch` to the one that began `upto`, if all are
-        kept."""
+        """The Commits from the one that ended `epoch` to the one that began `upto`, if we keep all
+        of them."""
         rows = self._read.execute(
             "SELECT data FROM step WHERE gid = ? AND epoch >= ? AND epoch < ? ORDER BY epoch",
             (gid, epoch, upto),
@@ -120,7 +122,7 @@ class Lineages:
         return [row[0] for row in rows] if len(rows) == upto - epoch else None
 
     def at(self, gid: bytes, epoch: int) -> mls.Lineage | None:
-        """The group as it was in an epoch that we were in, if it can still be told."""
+        """The group as it was in an epoch that we were in, if we can still rebuild it."""
         if self._engine.group(gid).epoch == epoch:
             return self._engine.lineage(gid)
         base = self._read.execute(
@@ -139,7 +141,8 @@ class Lineages:
 
 
 def judge(lineage: mls.Lineage, commit: bytes) -> mls.ReadCommit:
-    """What a Commit does that goes on from here, if its committer may do it; it changes nothing.
+    """The effects of a Commit that goes on from here, if its committer may make it. Changes nothing
+    itself.
 
     Raises InvalidCommit or InvalidMessage.
     """

@@ -1,4 +1,5 @@
-"""What our relays have announced of moves, and by what orders drops of relays have gone."""
+"""Moves: the moves that our relays have announced, and the orders by which drops of relays have
+moved."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ DAY_MS = 86_400_000
 
 
 class Destination(NamedTuple):
-    """Where what rested at a relay is, or may be."""
+    """The relay and region to which the drops of a relay have moved, or may have."""
 
     relay: RelayAddress
     region: str
@@ -30,7 +31,7 @@ class Moves:
         self._read = vault.read
 
     def learn(self, unit: Unit, relay: bytes, order: bytes) -> None:
-        """Drops of a relay have gone by a signed order."""
+        """Keep the signed order by which drops of a relay have moved."""
         unit.db.execute(
             "INSERT INTO relay_move (relay, signed) VALUES (?, ?)"
             " ON CONFLICT DO UPDATE SET signed = excluded.signed",
@@ -38,7 +39,8 @@ class Moves:
         )
 
     def hear(self, unit: Unit, relay: bytes, notice: MoveNotice | None) -> bool:
-        """A relay of ours announces a move, or none. Whether a move is news."""
+        """Take the move notice of a relay of ours, or that it has none; returns whether a move is
+        news."""
         told = None if notice is None else msgspec.json.encode(notice)
         changed = unit.db.execute(
             "INSERT INTO relay_move (relay, notice) VALUES (?, ?) ON CONFLICT DO UPDATE SET"
@@ -48,15 +50,15 @@ class Moves:
         return notice is not None and changed is not None
 
     def notices(self) -> dict[bytes, MoveNotice]:
-        """The moves that are announced, by relay."""
+        """The move notices, by relay."""
         rows = self._read.execute(
             "SELECT relay, notice FROM relay_move WHERE notice IS NOT NULL ORDER BY relay"
         ).fetchall()
         return {relay: msgspec.json.decode(notice, type=MoveNotice) for relay, notice in rows}
 
     def destinations(self, *, now: int) -> dict[bytes, Destination]:
-        """Where to ask if a relay, by its key, cannot be asked any more: by the order it has shown,
-        or by the notice whose day has come."""
+        """By relay key: the destination to ask if the relay cannot be asked any more, from the
+        order that it has shown or from a notice whose day has come."""
         found = {
             relay: Destination(notice.to, notice.region)
             for relay, notice in self.notices().items()

@@ -1,4 +1,5 @@
-"""Which names look alike: nobody slips into a name that the person knows (threat model, T7.2)."""
+"""Names that look alike, so that nobody slips into a name that the person knows (threat model,
+T7.2)."""
 
 from __future__ import annotations
 
@@ -15,20 +16,20 @@ _BRAILLE_BLANK = "\u2800"
 """A character that counts as a symbol and shows nothing."""
 
 
-@functools.lru_cache(maxsize=16_384)  # pure, and asked of the same people at every look
+@functools.lru_cache(maxsize=16_384)  # pure, and called for the same people at every look
 def looks(name: str) -> frozenset[str]:
-    """What a name looks like: two that have one of these in common look alike.
+    """The looks of a name. Two names that have one of these in common look alike.
 
-    They are skeletons (Unicode UTS 39, section 4: what is never shown goes, and of what is mistaken
-    for each other one stands for all), of the name in form NFKC and lower case. A capital may be
-    mistaken for another letter than the small one, as I for l: so there are two.
+    They are skeletons (Unicode UTS 39, section 4: characters that are never shown go, and one
+    stands for all that may be mistaken for each other) of the name in form NFKC and lower case. A
+    capital may be mistaken for a letter other than its small one, as I for l, so there are two.
     """
     wide = _tidy(unicodedata.normalize("NFKC", name))
     return frozenset(_tidy(_mls.skeleton(one.casefold())) for one in (wide, _mls.skeleton(wide)))
 
 
 def alike(name: str, others: Iterable[str]) -> str:
-    """The first of the others that looks like a name; empty if none does."""
+    """The first of `others` that looks like a name; empty if none does."""
     seen = looks(name)
     return next((other for other in others if looks(other) & seen), "")
 

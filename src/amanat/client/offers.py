@@ -1,8 +1,8 @@
-"""Offers: being asked into a group, until the person has said yes or no.
+"""Offers: contacts' questions whether we want to join a group, until the person has said yes or no.
 
-A contact may add us to a group; whether we are in it at once (`join`) or are asked first (`ask`) is
-ours to say. Until we have answered, our client fetches nothing and says nothing of it, and shows
-what the contact calls the group. Saying no is a signed wish to leave, which whoever has added us
+A contact may add us to a group. We decide whether we join it at once (`join`) or are asked first
+(`ask`). Until we have answered, our client fetches nothing and sends nothing about it, and shows
+the contact's name for the group. A refusal is a signed wish to leave, which the person who added us
 may commit.
 """
 
@@ -20,29 +20,30 @@ if TYPE_CHECKING:
 
 @unique
 class Adds(StrEnum):
-    """What happens when a contact adds us to a group."""
+    """The client's reaction when a contact adds us to a group."""
 
     JOIN = "join"
-    """We are in it."""
+    """We join it."""
     ASK = "ask"
-    """The person is asked."""
+    """The person decides."""
 
 
 JOIN, ASK = Adds
 MAX_OFFERS = 64
-"""Most offers, and most Welcomes not fetched yet, of one contact; more are dropped."""
+"""The most offers, and the most Welcomes not fetched yet, of one contact; more are dropped."""
 
 
 class Offer(NamedTuple):
-    """A contact asks us into a group. `name` is what they call it; times are Unix milliseconds."""
+    """A contact asks us to join a group. `name` is their name for it; times are Unix
+    milliseconds."""
 
     gid: bytes
     by: bytes
     name: str
     ref: bytes
-    """Where the Welcome rests (FileRef)."""
+    """The reference to the Welcome's file (FileRef)."""
     key_package: bytes
-    """The reference of the KeyPackage they used."""
+    """The reference of the KeyPackage that they used."""
     told_at: int
 
 
@@ -55,21 +56,21 @@ class Offers:
 
     @property
     def adds(self) -> Adds:
-        """What happens when a contact adds us to a group."""
+        """The client's reaction when a contact adds us to a group."""
         try:
             return Adds(self._vault.get("adds").decode())
         except KeyError:
             return JOIN
 
     def choose(self, unit: Unit, adds: str) -> None:
-        """Say it, for all adds from now on. Raises BadArgument."""
+        """Set this reaction, for all adds from now on. Raises BadArgument."""
         if adds not in set(Adds):
             raise BadArgument(f"adds are {JOIN} or {ASK}")
         unit.put("adds", adds.encode())
 
     def keep(self, unit: Unit, offer: Offer) -> bool:
-        """Keep an offer, in the place of an earlier one of that contact into that group. False
-        where they have made too many."""
+        """Keep an offer, in place of an earlier one of that contact for that group. Returns False
+        if they have made too many."""
         unit.db.execute("DELETE FROM offer WHERE gid = ? AND inviter = ?", (offer.gid, offer.by))
         (count,) = unit.db.execute(
             "SELECT count(*) FROM offer WHERE inviter = ?", (offer.by,)
@@ -84,14 +85,14 @@ class Offers:
         return True
 
     def all(self) -> list[Offer]:
-        """Those that wait for an answer, the oldest first."""
+        """The offers that wait for an answer, the oldest first."""
         rows = self._read.execute(
             "SELECT gid, inviter, name, ref, key_package, told_at FROM offer ORDER BY id"
         ).fetchall()
         return [Offer(*row) for row in rows]
 
     def take(self, unit: Unit, gid: bytes, by: bytes) -> Offer:
-        """An offer that is answered now. Raises UnknownConversation."""
+        """Take out an offer that the person answers now. Raises UnknownConversation."""
         found = [one for one in self.all() if (one.gid, one.by) == (gid, by)]
         if not found:
             raise UnknownConversation
@@ -99,11 +100,11 @@ class Offers:
         return found[0]
 
     def forget_of(self, unit: Unit, by: bytes) -> None:
-        """Answer nothing of somebody's."""
+        """Forget the offers of somebody without an answer."""
         unit.db.execute("DELETE FROM offer WHERE inviter = ?", (by,))
 
     def expire(self, unit: Unit, *, told_before: int) -> list[Offer]:
-        """Forget those whose Welcome no longer rests."""
+        """Forget the offers whose Welcome no longer rests anywhere, and return them."""
         over = [one for one in self.all() if one.told_at < told_before]
         for one in over:
             self.take(unit, one.gid, one.by)

@@ -1,8 +1,8 @@
-"""How many bytes may be under way to or from a relay at once.
+"""Pace: how many bytes may be under way to or from a relay at once.
 
-A slow line carries everything in its order: what is said waits behind whatever was sent before.
-So large cells are under way only as many as the line was seen to take in about a second, and a text
-that is said in between waits no longer than that.
+A slow connection carries everything in order, so a text waits behind everything sent before. We
+therefore keep only as many large cells under way as the connection has carried in about a second,
+and a text said in between waits no longer than that.
 """
 
 from __future__ import annotations
@@ -10,22 +10,24 @@ from __future__ import annotations
 from amanat.protocol.cells import LARGE_CELL
 
 AHEAD_S = 1.0
-"""How long a word may wait behind what is under way, in seconds."""
+"""How long a word may wait behind the bytes under way, in seconds."""
 LEAST_BYTES = LARGE_CELL + LARGE_CELL // 2
-"""Under way on any line: one large cell, or a wave of the smallest ones."""
+"""The bytes that may be under way on any connection: one large cell, or a wave of the smallest
+ones."""
 MOST_BYTES = 16 * LARGE_CELL
-"""Under way on the fastest line: 1 MiB in a tenth of a second is more than most have."""
+"""The bytes that may be under way on the fastest connection: 1 MiB in a tenth of a second is more
+than most have."""
 
 
 class Pace:
-    """The pace of one line in one direction."""
+    """The pace of one connection in one direction."""
 
     def __init__(self) -> None:
         self.window = LEAST_BYTES
-        """Bytes that may be under way at once."""
+        """The bytes that may be under way at once."""
 
     def fits(self, sizes: list[int]) -> int:
-        """How many of these may go now: one at least, if there is one."""
+        """The number of these that may go now: at least one, if there is one."""
         total = 0
         for number, size in enumerate(sizes):
             total += size
@@ -34,11 +36,12 @@ class Pace:
         return len(sizes)
 
     def took(self, size: int, seconds: float) -> None:
-        """So many bytes were under way for so long: the window becomes what the line takes in
-        AHEAD_S, and at most twice what it was. While there is time left it grows by a cell at
-        least: of a line with a long way only more bytes tell what it takes."""
+        """Adapt the window after so many bytes were under way for so long. It becomes as much as
+        the connection takes in AHEAD_S, at most doubling. While there is time left it grows by at
+        least a cell, because only more bytes show the capacity of a connection with a long
+        delay."""
         fitting = int(size * AHEAD_S / max(seconds, 0.001))
-        is_full = size > self.window - LARGE_CELL  # else the line was not asked for more
+        is_full = size > self.window - LARGE_CELL  # else the connection was not tested
         if is_full and seconds < AHEAD_S:
             fitting = max(fitting, self.window + LARGE_CELL)
         elif not is_full:

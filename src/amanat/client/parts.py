@@ -1,4 +1,4 @@
-"""The rules of one person, put together over their open vault."""
+"""The rules of one person, assembled over their open vault."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Parts(NamedTuple):
-    """All rules that share a vault. A client is given them; whoever made them may look on."""
+    """All rules that share a vault. A client is given them, and their maker may look on."""
 
     vault: Vault
     engine: mls.Engine
@@ -44,7 +44,8 @@ class Parts(NamedTuple):
 def assemble(vault: Vault, *, talk: type[Conversations] = Conversations) -> Parts:
     """The rules over a vault, whose units of work keep their memory in step from now on.
 
-    `talk` is the class of the conversations: a program that does what ours does not gives its own.
+    `talk` is the class of the conversations. A program that needs different behaviour passes its
+    own.
     """
 
     def fetch(key: bytes) -> bytes | None:
@@ -79,7 +80,7 @@ def assemble(vault: Vault, *, talk: type[Conversations] = Conversations) -> Part
 
 
 def store_delta(unit: Unit, engine: mls.Engine) -> None:
-    """Write what the engine has changed."""
+    """Write the engine's changes."""
     for key, value in engine.take_delta():
         if value is None:
             unit.db.execute("DELETE FROM mls WHERE key = ?", (key,))

@@ -1,7 +1,8 @@
-"""What to call people.
+"""People: their shown names.
 
-A contact has the name the person knows them by. Anyone else has the name they give themselves, with
-an id where that looks like somebody else's; and one who is no member any more, their id alone.
+A contact has the name by which the person knows them. Anyone else has the name they give
+themselves, with an id if it looks like somebody else's name. A person who is no longer a member has
+only their id.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class Names(dict[bytes, str]):
-    """Names by identity. Whoever is not in it is called by their id."""
+    """Names by identity. Anyone who is not in it goes by their id."""
 
     def __missing__(self, identity: bytes) -> str:
         return f"({fingerprint(identity)})"
 
 
 class Known:
-    """Whom the person knows, and what their names look like."""
+    """The people whom the person knows, and the looks of their names."""
 
     def __init__(self, names: dict[bytes, str]) -> None:
         self.names = names
@@ -35,10 +36,10 @@ class Known:
 
 
 class People:
-    """What to call the people of one vault's conversations.
+    """The shown names of the people in one vault's conversations.
 
-    What was found once is remembered by what it was found from (the contacts, and the members of
-    the conversation), so it is never older than these.
+    Names are remembered together with the data they came from (the contacts, and the members of the
+    conversation), so they are never older than these.
     """
 
     def __init__(self, vault: Vault, identity: bytes, name: str) -> None:

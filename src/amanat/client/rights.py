@@ -1,7 +1,7 @@
-"""Who may change a group: the rules every member judges every Commit by.
+"""Rights: the rules by which every member judges every Commit.
 
 They use nothing but the group's own state before the Commit and the Commit itself, so all members
-come to the same answer; where two differed, the group would fork (docs/protocol.md, section 9).
+come to the same answer. If two differed, the group would fork (docs/protocol.md, section 9).
 """
 
 from __future__ import annotations
@@ -36,26 +36,27 @@ if TYPE_CHECKING:
     from amanat.mls import Member, ReadCommit
 
 MAX_HYBRID_LEAVES = 256
-"""Most leaves of a group on the hybrid suite: beyond, its Commits grow to hundreds of KiB."""
+"""The most leaves of a group on the hybrid suite. Beyond this, its Commits grow to hundreds of
+KiB."""
 MAX_CLASSICAL_LEAVES = 1000
-"""Most leaves of a group on the classical suite: what the engine is measured for."""
+"""The most leaves of a group on the classical suite: the size for which the engine is measured."""
 
 
 @unique
 class Deed(StrEnum):
-    """What somebody may do to a group."""
+    """The deeds by which a person changes a group."""
 
     ADD = "add"
     REMOVE = "remove"
     RENAME = "rename"
     ADMINISTER = "administer"
-    """To change who else may do what."""
+    """To change the rights of others."""
     PLACE = "place"
-    """To say where its epoch drops are."""
+    """To set the relay of its epoch drops."""
 
 
 class Person(NamedTuple):
-    """A leaf with what its credential and extension say, checked."""
+    """A leaf with the checked content of its credential and extension."""
 
     leaf_index: int
     signer: bytes
@@ -69,7 +70,7 @@ class Person(NamedTuple):
 
 
 def most_leaves(suite: int) -> int:
-    """How many leaves a group of a suite may have."""
+    """The most leaves that a group of a suite may have."""
     return MAX_HYBRID_LEAVES if suite == mls.HYBRID_SUITE else MAX_CLASSICAL_LEAVES
 
 
@@ -88,7 +89,8 @@ def read_members(members: Sequence[Member]) -> list[Person]:
 def admins(policy: Policy, people: Sequence[Person]) -> set[bytes]:
     """The identities with admin rights: the admins who are members.
 
-    When the last of them has left, the person at the lowest leaf is admin, so no group is stuck.
+    When the last of them has left, the person at the lowest leaf is the admin, so no group is
+    stuck.
     """
     present = {person.identity for person in people} & set(policy.admins)
     if present or policy.direct or not people:
@@ -103,11 +105,11 @@ def may(
     deed: Deed,
     whom: bytes | None = None,
 ) -> bool:
-    """Whether a person may do this in a group, to the person `whom` where it is done to one.
+    """Whether a person may do this deed in a group, to the person `whom` if it is done to one.
 
-    In a 1:1 conversation both may place it, and nobody may do anything else. To leave, and to let
-    go who leaves, needs no right. A Commit by somebody who is no admin must not add and take an
-    admin away at once.
+    In a 1:1 conversation both may place it, and nobody may do anything else. Leaving, and letting
+    go a member who leaves, needs no right. A Commit by somebody who is no admin must not both add
+    people and remove an admin.
     """
     in_charge = admins(policy, people)
     if all(person.identity != identity for person in people):
@@ -118,8 +120,8 @@ def may(
         return True
     match deed:
         case Deed.ADD:
-            # Members make no admins: neither by asking back in one who is still listed, nor, while
-            # the lowest leaf rules for want of one, by filling a lower leaf.
+            # Members must not make admins: neither by adding one back who is still listed, nor,
+            # while the lowest leaf rules because there is no admin, by filling a lower leaf.
             safe = in_charge <= set(policy.admins) and whom not in policy.admins
             return policy.may_add == Who.MEMBERS and safe
         case Deed.REMOVE:
@@ -135,7 +137,7 @@ def may(
 def judge(
     policy: Policy, people: Sequence[Person], commit: ReadCommit, *, group: bytes, most: int
 ) -> None:
-    """Raise InvalidCommit unless the committer may do all that the Commit does.
+    """Raise InvalidCommit unless the committer may do everything that the Commit does.
 
     `people` are the members before it; `most` is the largest number of leaves after it.
     """
@@ -165,10 +167,10 @@ def judge(
 
 
 def _judge_rejoin(policy: Policy, people: Sequence[Person], commit: ReadCommit) -> None:
-    """A member comes in again on a new leaf in place of the old one, and nothing else changes.
+    """Raise InvalidCommit unless a member only joins again on a new leaf in place of their old one.
 
-    The new leaf is the first that is free (RFC 9420, section 12.4.3.2), so it may be lower than
-    the old one, and the lowest leaf rules where no admin is left: nobody comes to rule by it.
+    The new leaf is the first free one (RFC 9420, section 12.4.3.2), so it may be lower than the old
+    one. Because the lowest leaf rules when no admin is left, nobody may come to rule in this way.
     """
     try:
         back = read_member(
@@ -210,7 +212,8 @@ def is_leaving(person: Person, leaves: Sequence[Leave], *, group: bytes) -> bool
 def _judge_update(by_leaf: dict[int, Person], update: Member) -> None:
     before = by_leaf.get(update.leaf_index)
     after = read_member(update.leaf_index, update.credential, update.signer, update.leaf)
-    # A device's keys may be refreshed; who it is, and which membership this is, may not change.
+    # A device may refresh its keys. Its identity, and the membership that the leaf stands for, may
+    # not change.
     if (
         before is None
         or after.credential != before.credential
@@ -230,7 +233,7 @@ def _judge_members(
     *,
     group: bytes,
 ) -> None:
-    # One device a person so far: a second one would need pair chains of its own.
+    # Each person has one device so far, because a second one would need its own pair chains.
     if {person.identity for person in people} & set(new) or len(set(new)) < len(new):
         raise InvalidCommit
     in_charge = admins(policy, people)
@@ -250,7 +253,7 @@ def _judge_members(
 def _judge_policy(
     before: Policy, after: Policy, people: Sequence[Person], committer: bytes
 ) -> None:
-    # Built up from the policy before, so that what nobody may change cannot be forgotten here.
+    # Built from the policy before, so that no field that nobody may change can be forgotten here.
     renamed = structs.replace(before, name=after.name)
     administered = structs.replace(
         renamed,

@@ -1,8 +1,8 @@
-"""What a vault holds: its tables as they are today, and the steps that bring an older vault here.
+"""The schema of a vault: its tables as they are today, and the steps that upgrade an older vault.
 
-Version 0.1.0 makes the tables of `SCHEMA`, and nothing before it was released. A change of them is
-one more step at the end of `STEPS`, and `SCHEMA` stays as it is: a new vault is made by `SCHEMA`
-and all steps, an older one takes the steps that it lacks.
+Version 0.1.0 makes the tables of `SCHEMA`, and no version before it was released. A change to them
+is one more step at the end of `STEPS`, and `SCHEMA` stays unchanged: a new vault is made by
+`SCHEMA` and all steps, and an older one takes the steps that it lacks.
 
 Times whose names end in `_at` are in Unix milliseconds. `gid` is the MLS group id of a
 conversation, `identity` a person's Ed25519 public key, `signer` the signature key of one of their
@@ -555,20 +555,20 @@ CREATE TABLE telling (
 BASE = 29
 """The version of a vault that `SCHEMA` makes; an older one is refused."""
 STEPS: tuple[str, ...] = ()
-"""What makes a vault of version `BASE` one of the next version, and so on."""
+"""The statements that upgrade a vault of version `BASE` to the next version, and so on."""
 VERSION = BASE + len(STEPS)
 """The version of today's vaults, in `PRAGMA user_version`; a newer one is refused."""
 
 
 def steps_from(version: int) -> list[str]:
-    """The statements that bring a vault here from a version; 0: it is empty."""
+    """The statements that upgrade a vault from a version to today's; 0 means an empty vault."""
     missing = [SCHEMA, *STEPS] if version == 0 else STEPS[version - BASE :]
     return [statement for step in missing for statement in _statements(step)]
 
 
 def _statements(step: str) -> Iterator[str]:
-    """The statements of a step, one by one: each ends where SQLite says that it is whole, for a
-    trigger has statements within it."""
+    """The statements of a step, one by one. Each ends where SQLite says that it is complete,
+    because a trigger contains statements."""
     begun = ""
     for line in step.splitlines(keepends=True):
         begun += line

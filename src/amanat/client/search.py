@@ -1,9 +1,9 @@
-"""Search: which messages hold some words, however they were typed.
+"""Search: the messages that hold some words, however they were typed.
 
 The vault has an index (FTS5) of the words of all texts, folded (`folding`). It holds words and no
-texts (it is contentless), and triggers of the schema keep it in step with `message`. So that no
-word of a deleted text stays in any file, the index deletes by rewriting (`secure-delete`): the
-marks that it keeps otherwise still hold the word.
+texts (it is contentless), and triggers of the schema keep it in step with `message`. No word of a
+deleted text may stay in any file, so the index deletes by rewriting (`secure-delete`). The marks
+that it keeps otherwise would still hold the word.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from amanat.client.vault import Vault
 
 MAX_FOUND = 200
-"""Most messages found at once: others are found before the last of them."""
+"""The most messages found at once. Further ones are found with `before` the last of them."""
 
 
 class Search:
@@ -29,11 +29,11 @@ class Search:
     def find(
         self, words: str, *, gid: bytes | None, before: int | None, many: int
     ) -> list[tuple[bytes, int]]:
-        """The conversations and rows of the messages that hold all of some words, the last to
+        """The conversations and rows of the messages that hold all of these words, the last to
         arrive first: of one conversation or of all, with rows below `before`. The last word may be
         the beginning of one.
 
-        Raises BadArgument where nothing is asked for.
+        Raises BadArgument if there is no word.
         """
         asked = folding.words(words)
         if not asked:
@@ -49,7 +49,7 @@ class Search:
 
 
 def marks(text: str, words: str) -> list[tuple[int, int]]:
-    """Where in a text the words stand that were searched for."""
+    """The positions in a text of the words searched for."""
     asked = folding.words(words)
     return [
         (begin, end)

@@ -1,4 +1,4 @@
-"""What we are to a conversation, and what follows from that."""
+"""State: our own part in a conversation, and its consequences."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import assert_never
 
 @unique
 class State(StrEnum):
-    """What we are to a conversation. The vault keeps the words, and commands print them."""
+    """Our part in a conversation. The vault keeps these values, and commands print them."""
 
     ACTIVE = "active"
     """A member who means to stay."""
@@ -16,13 +16,13 @@ class State(StrEnum):
     """A member who has said that they leave, until somebody has committed it."""
     LEFT = "left"
     REMOVED = "removed"
-    """Put out by somebody else."""
+    """Somebody else has removed us."""
     ASTRAY = "astray"
     """Out of step: our state may not be the group's, and we say nothing until they agree."""
 
     @property
     def is_member(self) -> bool:
-        """Whether we are a member whose state is the group's, be it one who is leaving."""
+        """Whether we are a member whose state is the group's, even one who is leaving."""
         match self:
             case State.ACTIVE | State.LEAVING:
                 return True
@@ -33,7 +33,7 @@ class State(StrEnum):
 
     @property
     def reads_drops(self) -> bool:
-        """Whether the epoch drops are read."""
+        """Whether we read the epoch drops."""
         match self:
             case State.ACTIVE | State.LEAVING | State.ASTRAY:
                 return True

@@ -1,7 +1,7 @@
-"""What a client stands in: the clock, the network and the driver of its database.
+"""The surroundings of a client: the clock, the network and the driver of its database.
 
 A client takes the time, its tick, a connection or a database from nowhere else. A simulated world
-gives it others, and patches nothing.
+gives it others, without patching anything.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from amanat.link import Network
 
 TICK_S = 1.0
-"""How often what is due at a time (receipts, looks, retries) is looked for, in seconds."""
+"""How often the client looks for work that is due (receipts, looks, retries), in seconds."""
 
 
 def unix_ms() -> int:
@@ -29,12 +29,12 @@ def unix_ms() -> int:
 
 
 def tick_s() -> float:
-    """How often a client on this machine looks for what is due, in seconds."""
+    """How often a client on this machine looks for work that is due, in seconds."""
     return TICK_S
 
 
 class Surroundings(NamedTuple):
-    """What a client is given to stand in."""
+    """The surroundings that a client is given."""
 
     now: Callable[[], int] = unix_ms
     """Tells Unix milliseconds."""
@@ -43,8 +43,8 @@ class Surroundings(NamedTuple):
     driver: Driver = sqlcipher3.Connection
     """Makes the connection to the vault's database."""
     tick_s: Callable[[], float] = tick_s
-    """Tells how often what is due at a time is looked for, in seconds."""
+    """Tells how often the client looks for work that is due, in seconds."""
 
 
 MACHINE = Surroundings()
-"""What this machine gives: its clock, its network and SQLCipher."""
+"""The surroundings on this machine: its clock, its network and SQLCipher."""

@@ -1,10 +1,10 @@
-"""Words of ours that wait until they can be said.
+"""Waiting: words of ours that wait until they can be said.
 
-A person's words are never deleted together with keys. What was said while we were out of step with
-a conversation, and what not everybody had confirmed when our count in it began anew, waits here and
-is said once we are in step. It keeps its envelope's id, clock and time: so whom it had reached
-before takes it for the same, and it stands for everybody where its author wrote it
-(docs/protocol.md, section 8, "Said again").
+A person's words are never deleted together with keys. Words said while we were out of step with a
+conversation, and those that not everybody had confirmed when our count in it began again, wait here
+and leave once we are in step. A word keeps its envelope's id, clock and time, so that people who
+already have it recognise it, and everybody sees it where its author wrote it (docs/protocol.md,
+section 8, "Said again").
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from amanat.client.vault import Vault
 
 MAX_SAID_AGAIN = 256
-"""Most words of one conversation that are said again at once, the last ones: each is a cell to
-every member. Those before them are shown as not delivered."""
+"""The most words of one conversation that are said again at once, the last ones, because each is a
+cell to every member. Earlier ones are shown as not delivered."""
 
 
 class Word(NamedTuple):
-    """An envelope of ours, but for its place in our count."""
+    """An envelope of ours without its number in our count."""
 
     id: bytes
     kind: int
@@ -36,8 +36,8 @@ class Word(NamedTuple):
 
 
 def is_said_again(kind: int) -> bool:
-    """Whether our envelopes of a kind are said again. Everything else is made anew where it is
-    needed, or only told how far we had counted."""
+    """Whether our envelopes of a kind are said again. All others are made again if they are needed,
+    or only told how far we had counted."""
     ours = known(kind)
     return ours is not None and KINDS[ours].retention is Retention.AGAIN
 
@@ -49,7 +49,7 @@ class Waiting:
         self._read = vault.read
 
     def keep(self, unit: Unit, gid: bytes, words: Iterable[Word]) -> None:
-        """Have these said once we are in step."""
+        """Keep these words until we are in step."""
         for word in words:
             unit.db.execute(
                 "INSERT OR IGNORE INTO waiting (gid, envelope, kind, body, clock, sent_at)"
@@ -58,7 +58,7 @@ class Waiting:
             )
 
     def all(self, gid: bytes) -> list[Word]:
-        """What waits, in the order in which it was written."""
+        """The waiting words, in the order in which they were written."""
         rows = self._read.execute(
             "SELECT envelope, kind, body, clock, sent_at FROM waiting WHERE gid = ?"
             " ORDER BY clock, id",
@@ -67,22 +67,22 @@ class Waiting:
         return [Word(*row) for row in rows]
 
     def take(self, unit: Unit, gid: bytes) -> list[Word]:
-        """The same: it waits no longer."""
+        """The same words, which then wait no longer."""
         words = self.all(gid)
         self.forget(unit, gid)
         return words
 
     def drop(self, unit: Unit, gid: bytes, word: Word) -> None:
-        """It will not be said."""
+        """Drop a word, which will not be said."""
         unit.db.execute("DELETE FROM waiting WHERE gid = ? AND envelope = ?", (gid, word.id))
 
     def texts(self, gid: bytes) -> set[bytes]:
-        """The ids of the envelopes of the texts that wait."""
+        """The ids of the envelopes of the waiting texts."""
         rows = self._read.execute(
             "SELECT envelope FROM waiting WHERE gid = ? AND kind = ?", (gid, Kind.TEXT)
         ).fetchall()
         return {row[0] for row in rows}
 
     def forget(self, unit: Unit, gid: bytes) -> None:
-        """None of it will be said."""
+        """Drop all words of a conversation, which will not be said."""
         unit.db.execute("DELETE FROM waiting WHERE gid = ?", (gid,))

@@ -1,6 +1,6 @@
 """The ways to a relay: over a link to it, or sealed and through a hop, in rounds or at once.
 
-Which of them is taken, `routes.py` decides.
+`routes.py` decides between them.
 """
 
 from __future__ import annotations
@@ -26,33 +26,36 @@ if TYPE_CHECKING:
 
 
 HOP_AWAY_S = 20
-"""How long no hop may be there before the fallback relay, which is one itself, is asked directly:
-else one dead relay of two would be as bad as two."""
+"""How long every hop may be away before we ask the fallback relay, which is a hop itself, directly,
+in seconds. Otherwise one dead relay of two would be as bad as two."""
 CURSOR_STEP = 256
-"""Of a drop that was not followed for a while only multiples of this are asked for, in cells: where
-exactly a reader left off would tell the relay when it was last there, and so which one it is."""
+"""Reading a drop that we have not followed for a while begins at a multiple of this, in cells. The
+exact place at which a reader left off would tell the relay when it was last there, and so which
+reader it is."""
 
 
 class Way(Protocol):
-    """How to ask a relay. Each raises RelayUnreachable, and the error that the relay names."""
+    """A way to make requests to a relay. Every method raises RelayUnreachable, and the error that
+    the relay names."""
 
     at_once: int
-    """Requests that should be under way at once."""
+    """The number of requests that should be under way at once."""
 
     async def request(self, request: wire.Request, answer: type[R]) -> R:
-        """The relay's answer, of the kind it must have. Raises UnexpectedReply too."""
+        """The relay's answer, of the kind that it must have. Also raises UnexpectedReply."""
 
     async def ask(self, request: wire.Request) -> wire.Reply:
         """The relay's answer."""
 
     async def catch_up(self, read: wire.Read) -> wire.Cells:
-        """What came meanwhile, for whoever has just come, or joined: covered, it is not waited for,
-        since everybody sees that they have."""
+        """The cells that came meanwhile, for a client that has just come online or joined a group.
+        A covered client does not wait its turn for them, because everybody sees that it has
+        come."""
 
     def follow(
         self, drop_id: bytes, read_token: bytes, after: int
     ) -> AsyncGenerator[wire.Cells, None]:
-        """The cells of a drop as they come. Ends where another way may be better from now on."""
+        """The cells of a drop as they arrive. Ends when another way may be better from now on."""
 
 
 class _Asked:
@@ -60,27 +63,27 @@ class _Asked:
 
     at_once = AT_ONCE
     wait_s = wire.MAX_WAIT_S
-    """How long a followed drop is waited at."""
+    """How long we wait at a followed drop, in seconds."""
 
     def __init__(self, is_good: Callable[[], bool]) -> None:
         self.is_good = is_good
 
     async def request(self, request: wire.Request, answer: type[R]) -> R:
-        """As `Way.request`."""
+        """See `Way.request`."""
         return expect(await self.ask(request), answer)
 
     async def ask(self, request: wire.Request) -> wire.Reply:
-        """As `Way.ask`."""
+        """See `Way.ask`."""
         raise NotImplementedError
 
     async def catch_up(self, read: wire.Read) -> wire.Cells:
-        """As `Way.catch_up`."""
+        """See `Way.catch_up`."""
         return await self.request(read, wire.Cells)
 
     async def follow(
         self, drop_id: bytes, read_token: bytes, after: int
     ) -> AsyncGenerator[wire.Cells, None]:
-        """As `Way.follow`."""
+        """See `Way.follow`."""
         start, wait = after - after % CURSOR_STEP, 0
         while self.is_good():
             read = wire.Read(0, drop_id, read_token, start, wire.MAX_CELLS, wait)
@@ -94,7 +97,7 @@ class _Asked:
 
 
 def rest_after(cells: wire.Cells, after: int) -> wire.Cells:
-    """Without the cells up to `after`, which were read before."""
+    """A reply without the cells up to `after`, which we have read before."""
     many = max(0, after + 1 - cells.first) if cells.cells else 0
     before = cells.before
     for cell in cells.cells[:many]:
@@ -103,7 +106,7 @@ def rest_after(cells: wire.Cells, after: int) -> wire.Cells:
 
 
 class Hopped(_Asked):
-    """Sealed, through a hop."""
+    """The way for sealed requests through a hop."""
 
     def __init__(self, link: Link, to: bytes, sealing: bytes, forget: Callable[[], None]) -> None:
         super().__init__(lambda: link.is_open)
@@ -113,11 +116,11 @@ class Hopped(_Asked):
         self._forget = forget
 
     async def ask(self, request: wire.Request) -> wire.Reply:
-        """As `Way.ask`."""
+        """See `Way.ask`."""
         sealed, key = seal_request(
             wire.encode(wire.with_id(request, 0)), to=self._sealing, relay=self._to
         )
-        # What is to be published with others must come with them, too.
+        # A request to be published with others must also arrive with them.
         hand_on = wire.Cover if isinstance(request, wire.Publish) else wire.Forward
         forward = hand_on(0, self._to, sealed)
         try:
@@ -127,18 +130,18 @@ class Hopped(_Asked):
             self._forget()
             raise
         except PeerError as error:
-            # Said by the hop, or by the relay of a seal that it cannot open. Neither may decide
-            # that a request is refused: only what comes sealed is the relay's own word.
+            # This comes from the hop, or from a relay that cannot open the seal. Neither may refuse
+            # a request: only a sealed answer is the relay's own word.
             self._forget()
             raise RelayUnreachable(f"through the hop: {error.code}") from None
         return unless_failed(reply)
 
 
 class Covered(_Asked):
-    """As hopped, in the rounds of a cover.
+    """The way through a hop in the rounds of a cover.
 
-    Cells of the smallest size and pages have their places there. What is larger, and what comes
-    first after an absence that everybody sees anyway, is hopped.
+    Cells of the smallest size and pages take their turn there. Larger cells are only hopped, and so
+    is the catching up after an absence that everybody sees anyway.
     """
 
     at_once = 1
@@ -149,7 +152,7 @@ class Covered(_Asked):
         self._cover = cover
 
     async def ask(self, request: wire.Request) -> wire.Reply:
-        """As `Way.ask`."""
+        """See `Way.ask`."""
         if isinstance(request, wire.Append) and len(request.cell) == MESSAGE_CELL:
             publish = wire.Publish(0, request.drop_id, request.append_token, request.cell)
             return await self._cover.cell(lambda: self._hopped.ask(publish))
@@ -158,7 +161,7 @@ class Covered(_Asked):
         return await self._hopped.ask(request)
 
     async def catch_up(self, read: wire.Read) -> wire.Cells:
-        """As `Way.catch_up`."""
+        """See `Way.catch_up`."""
         return await self._hopped.catch_up(read)
 
     async def _page(self, read: wire.Read, *, is_bucket: bool) -> wire.Reply:
@@ -171,7 +174,7 @@ class Covered(_Asked):
     async def follow(
         self, drop_id: bytes, read_token: bytes, after: int
     ) -> AsyncGenerator[wire.Cells, None]:
-        """As `Way.follow`."""
+        """See `Way.follow`."""
         async with contextlib.aclosing(
             self._hopped.follow(drop_id, read_token, after)
         ) as catching_up:
@@ -188,7 +191,7 @@ class Covered(_Asked):
 
 
 class Detour(_Asked):
-    """Over a link, for a while: a hop may be there again."""
+    """The way over a link, for a while only, because a hop may be there again soon."""
 
     wait_s = HOP_AWAY_S
 
@@ -197,7 +200,7 @@ class Detour(_Asked):
         self._link = link
 
     async def ask(self, request: wire.Request) -> wire.Reply:
-        """As `Way.ask`."""
+        """See `Way.ask`."""
         return await self._link.ask(request)
 
 
@@ -210,18 +213,18 @@ class Following:
         self.at_once = way.at_once
 
     async def request(self, request: wire.Request, answer: type[R]) -> R:
-        """As `Way.request`."""
+        """See `Way.request`."""
         return expect(await self.ask(request), answer)
 
     async def ask(self, request: wire.Request) -> wire.Reply:
-        """As `Way.ask`."""
+        """See `Way.ask`."""
         try:
             return await self._way.ask(request)
         except DropMoved as moved:
             return await (await self._onward(moved)).ask(request)
 
     async def catch_up(self, read: wire.Read) -> wire.Cells:
-        """As `Way.catch_up`."""
+        """See `Way.catch_up`."""
         try:
             return await self._way.catch_up(read)
         except DropMoved as moved:
@@ -230,7 +233,7 @@ class Following:
     async def follow(
         self, drop_id: bytes, read_token: bytes, after: int
     ) -> AsyncGenerator[wire.Cells, None]:
-        """As `Way.follow`."""
+        """See `Way.follow`."""
         way = self._way
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Where people are reached: what they tell us, and what we tell them."""
+"""Addresses: where people are reached, as they tell us and as we tell them."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ class Addresses:
         self._saying = saying
 
     def take_addresses(self, unit: Unit, sender: bytes, body: bytes) -> None:
-        """Reach a person elsewhere from now on; what waits for them goes there too. Where their
-        relays are is the relays' own word, and counts for all of their people."""
+        """Reach a person at new addresses from now on, and send the requests that wait for them
+        there. The places of their relays are the relays' own word, and count for everybody
+        there."""
         new = decode_new_addresses(body)
         for address in new.addresses:
             self._places.learn(unit, address.relay)
@@ -49,8 +50,8 @@ class Addresses:
             self._outbox.send_after(unit, sender, new.addresses)
 
     def learn_address(self, unit: Unit, identity: bytes, addresses: list[Address]) -> bool:
-        """A contact is reached at these addresses, by an invite of theirs. False if that was
-        known. What they say themselves, now or later, counts before it."""
+        """Learn a contact's addresses from an invite of theirs; returns False if we knew them.
+        Addresses that the contact tells us in a conversation, now or later, take precedence."""
         news = [self._places.learn(unit, address.relay) for address in addresses]
         peers = self._roster.others(self._roster.group(self._roster.direct_with(identity)))
         if any(peer.addresses == addresses for peer in peers if peer.identity == identity):
@@ -64,14 +65,14 @@ class Addresses:
         return True
 
     def tell_addresses(self, unit: Unit) -> None:
-        """Tell everybody we talk with where we are to be reached from now on."""
+        """Tell everybody we talk with where they reach us from now on."""
         rows = unit.db.execute("SELECT gid FROM conversation WHERE state = 'active'").fetchall()
         for (gid,) in rows:
             self.tell(unit, gid)
 
     def tell(self, unit: Unit, gid: bytes, *, is_again: bool = False) -> None:
-        """Tell the people of a conversation where we are now, if we have ever moved. Who is blocked
-        is told nothing."""
+        """Tell the people of a conversation where we are now, if we have ever moved. We tell
+        nothing to a person whom we have blocked."""
         body = self._whereabouts.word()
         group = self._roster.group(gid)
         others = group.identities - {self._me.identity}
@@ -82,26 +83,28 @@ class Addresses:
             or self._history.is_shut(gid)
         ):
             return
-        # Whoever shares a relay with us may look for it where it no longer is.
+        # People who share a relay with us may look for it where it no longer is.
         relays = {home.relay for home in self._me.homes}
         envelope = self._saying.say(
             unit, gid, Kind.ADDRESSES, body, is_again=is_again, rather_not_at=relays
         )
-        if not is_again and not group.is_large:  # nothing of a large group comes to our buckets
+        if not is_again and not group.is_large:  # a large group sends nothing to our buckets
             self._whereabouts.told(unit, gid, others, envelope.seq)
 
     def see_places(self) -> None:
-        """Relays of ours are elsewhere: whatever we write from now on says so."""
+        """Read our homes again, because relays of ours are elsewhere. Everything that we write from
+        now on says so."""
         self._me.homes[:] = read_homes(self._vault)
 
     def tell_places(self, unit: Unit) -> None:
-        """And everybody is told, as of another home."""
+        """Tell everybody the new places of our relays, as if we had another home."""
         self._places.end_news(unit)
         self._whereabouts.say_anew(unit)
         self.tell_addresses(unit)
 
     def has_new_addresses_since(self, group: Group) -> bool:
-        """Whether our leaf says another address than ours, or that a relay is elsewhere."""
+        """Whether our leaf in a group names an old address of ours, or an old place of our
+        relay."""
         own = next(p for p in group.people if p.signer == self._me.signer).leaf.addresses
         ours = self._me.addresses
         return own != ours or not all(
@@ -109,7 +112,7 @@ class Addresses:
         )
 
     def arrived_at(self, unit: Unit, gid: bytes, signer: bytes, drop_id: bytes) -> None:
-        """A member's cell came into one of our buckets."""
+        """Record that a member's cell arrived in one of our buckets."""
         row = unit.db.execute(
             "SELECT identity FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
         ).fetchone()
@@ -117,18 +120,18 @@ class Addresses:
             self._whereabouts.came(unit, gid, row[0], drop_id)
 
     def at_home(self, unit: Unit) -> None:
-        """The home bucket is another now; counts of the one before no longer hold."""
+        """Begin with a new home bucket, because positions in the old one no longer count."""
         begin = self._cursors.read_so_far()
         unit.db.execute("UPDATE conversation SET sure_seq = ?", (begin,))
         unit.db.execute("UPDATE key_package SET bucket_seq = ?", (begin,))
         self._cursors.forget_again(unit)
-        # What was still to be held at the relay that is left: who was told of it asks for it.
+        # Drop words still to be held at the relay that we leave. People who were told of them ask.
         unit.db.execute(
             "DELETE FROM outbox WHERE purpose = 'held' AND relay <> ?", (self._me.home.relay,)
         )
 
     def tell_unblocked(self, unit: Unit, identity: bytes) -> None:
-        """Tell somebody what they were not told while they were blocked."""
+        """Tell somebody everything that we did not tell them while they were blocked."""
         gid = self._roster.direct_with(identity)
         self.tell(unit, gid)
         self._saying.say_waiting(unit, gid)

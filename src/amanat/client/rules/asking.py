@@ -1,6 +1,6 @@
-"""Asking contacts where a group is, and what they announce.
+"""Asking: our requests to contacts for where a group is, and the answers that they announce.
 
-They are asked over a way that needs nothing but two people's lasting keys (`chains.py`). What they
+The requests go over a way that needs nothing but two people's lasting keys (`chains.py`). The
 answer is a claim, and names a file of help.
 """
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from amanat.protocol.messages import FileRef
 
 ASK_MS = (20_000, 3_600_000)
-"""First and longest pause before all contacts are asked once more, in milliseconds."""
+"""The first and the longest pause before we ask all contacts again, in milliseconds."""
 NEXT_ASK_MS = 20_000
-"""Pause before the next contact is asked, in milliseconds."""
+"""The pause before we ask the next contact, in milliseconds."""
 
 
 class Asking:
-    """What one vault asks of contacts."""
+    """The requests of one vault to contacts for help."""
 
     def __init__(self, base: Base, *, warnings: Warnings, roster: Roster) -> None:
         self._read = base.read
@@ -38,22 +38,22 @@ class Asking:
         self._roster = roster
 
     def is_asking(self, gid: bytes) -> bool:
-        """Whether contacts are asked about a conversation."""
+        """Whether we are asking contacts about a conversation."""
         row = self._read.execute("SELECT 1 FROM comeback WHERE gid = ?", (gid,)).fetchone()
         return row is not None
 
     def send(
         self, unit: Unit, gid: bytes, helper: Peer, nonce: bytes, *, is_lost: bool = False
     ) -> None:
-        """Ask a contact where a group is; the answer will be known by the nonce."""
+        """Ask a contact where a group is. We shall recognise the answer by the nonce."""
         votes = self._branches.all_votes(gid)[:ASKED_VOTES]
         epochs = some(self._roster.states(gid))
         asked = Ask(gid, nonce, epochs, is_lost, votes)
         self._chains.ask(unit, gid, helper, codec.encode(asked))
 
     def ask_again(self, unit: Unit, row: int, gid: bytes, identity: bytes) -> bool:
-        """The label of an asking of ours is taken: seal it under another. False where that cannot
-        help any more, or never did."""
+        """Seal a request for help under another label, because its label is taken. Returns False if
+        that cannot help."""
         if self._roster.state(gid) is None:
             return False
         others = self._roster.others(self._roster.group(gid))
@@ -61,7 +61,7 @@ class Asking:
         return helper is not None and self._chains.ask_again(unit, row, helper)
 
     def is_known(self, gid: bytes, number: int | None, state: bytes | None) -> bool:
-        """Whether we have been where somebody says that they are."""
+        """Whether we have been in the epoch and state in which somebody says that they are."""
         if number is None:
             return False
         if state is None:
@@ -69,8 +69,8 @@ class Asking:
         return self._roster.state_of(gid, number) == state
 
     def settle(self, unit: Unit, gid: bytes) -> None:
-        """Nothing came of what somebody has claimed. Where the group has parted more is to come:
-        what is open is decided, and whoever has lost is over."""
+        """End the asking, because nothing came of somebody's claim. If the group has parted, it
+        goes on until the open questions are decided and a member who has lost has gone over."""
         if self._branches.has_lost(gid, now=unit.now) is False:
             unit.db.execute("DELETE FROM comeback WHERE gid = ? AND NOT is_lost", (gid,))
 
@@ -90,9 +90,9 @@ class Asking:
                 (codec.encode(answer.file), unit.now, helper, gid),
             )
         elif row[1] == helper:
-            self.settle(unit, gid)  # they know of nothing that we do not
+            self.settle(unit, gid)  # they know nothing that we do not
 
     def awaited(self) -> list[tuple[bytes, FileRef]]:
-        """The (gid, file) pairs of help that is to be fetched."""
+        """The (gid, file) pairs of the help that we are to fetch."""
         rows = self._read.execute("SELECT gid, ref FROM comeback WHERE ref IS NOT NULL").fetchall()
         return [(gid, decode_file_ref(ref)) for gid, ref in rows]

@@ -1,4 +1,4 @@
-"""What every rule stands on: the vault, the MLS engine, and the owners of further tables."""
+"""The base of every rule: the vault, the MLS engine, and the owners of further tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Beginning, entering the next epoch of a conversation, and ending our part in it."""
+"""Entering: the beginning of a conversation, its next epoch, and the end of our part in it."""
 
 from __future__ import annotations
 
@@ -37,38 +37,40 @@ if TYPE_CHECKING:
     from amanat.client.unit import Unit
 
 LATE_MS = 3_000
-"""How long after a Commit the drops before it are looked into for late messages, in ms."""
+"""How long after a Commit we look into the drops before it for late messages, in ms."""
 KEPT_EPOCHS = 3
-"""Epoch drops that are still read, the current one among them: the engine keeps as many epochs'
-keys (research: messages arrive up to two epochs late)."""
+"""The number of epoch drops that we still read, including the current one. The engine keeps the
+keys of as many epochs, because messages arrive up to two epochs late."""
 KEPT_STATES = 256
-"""Epochs of a group whose states are kept to compare with what others say."""
+"""The number of epochs of a group whose states are kept, to compare them with those that others
+name."""
 REFRESH_MS = (3_600_000, 7 * 86_400_000)
-"""When a member refreshes the keys of their leaf: about an hour after they came, then every week in
-which somebody spoke, each a random half earlier or later (post-compromise security, RFC 9750,
-section 8.2.2)."""
+"""When a member refreshes the keys of their leaf: about an hour after they came, and then every
+week in which somebody spoke, each up to half earlier or later at random (post-compromise security,
+RFC 9750, section 8.2.2)."""
 REFRESH_PEOPLE = 50
-"""In a group of more, everyone's turn comes as much more rarely: each refresh is a Commit."""
+"""In a group of more people, each member refreshes proportionally less often, because each refresh
+is a Commit."""
 
 
 class GivenUp(NamedTuple):
-    """A 1:1 conversation that was given up for another with the same person, and what we had said
-    there that did not come."""
+    """A 1:1 conversation that was given up for another with the same person, and the words that we
+    had said there and that did not arrive."""
 
     gid: bytes
     words: list[Word]
 
 
 class Past(NamedTuple):
-    """What of a conversation outlives our membership, as its messages do; all else begins anew when
-    we are let in again."""
+    """The part of a conversation that, like its messages, outlives our membership. Everything else
+    begins again when we are let in again."""
 
     clock: int = 0
-    """What was said before stands before what is said now."""
+    """The Lamport clock, so that earlier texts stand before later ones."""
     read_row: int = 0
     hidden: int = 0
     sent_seq: int = 0
-    """No number of an envelope of ours is used twice."""
+    """The last number in our count, so that we use no number twice."""
 
 
 class Entering:
@@ -166,7 +168,7 @@ class Entering:
 
     def insert(self, unit: Unit, gid: bytes, past: Past, *, sure: int) -> None:
         """Keep a conversation that we are in from now on. `sure` is the seq of the home bucket
-        beyond which its members speak."""
+        after which its members may have spoken."""
         unit.db.execute(
             "INSERT INTO conversation (gid, state, sent_hash, look_due_at, sure_seq, clock,"
             " read_row, hidden, sent_seq) VALUES (?, 'active', ?, ?, ?, ?, ?, ?, ?)",
@@ -176,7 +178,8 @@ class Entering:
     def enter_epoch(
         self, unit: Unit, gid: bytes, *, renewed: AbstractSet[bytes] = frozenset()
     ) -> None:
-        """See to what comes with an epoch; `renewed` are the people whose keys are new in it."""
+        """Carry out everything that a new epoch needs. `renewed` are the people whose keys are new
+        in it."""
         self._roster.forget_group(gid)
         group = self._roster.group(gid)
         epoch = group.view.epoch
@@ -207,7 +210,7 @@ class Entering:
         unit.db.execute("DELETE FROM handed WHERE gid = ? AND epoch < ?", (gid, epoch))
         unit.db.execute("DELETE FROM intent WHERE gid = ? AND kind = 'outrun'", (gid,))
         self._meet(unit, gid, group)
-        self._saying.see_delivered(unit, gid)  # who has gone need not confirm it any more
+        self._saying.see_delivered(unit, gid)  # people who have gone need not confirm any more
         self._places.learn(unit, group.policy.relay)
         self._whereabouts.keep(unit, gid, group.identities)
         if group.policy.direct:
@@ -215,7 +218,7 @@ class Entering:
                 self._chains.keep_way_back(unit, peer.identity, peer.delivery)
         if group.is_large:
             self._chains.end_chains(unit, gid)
-            # Who spoke before they knew of the Commit spoke into the drop we have just left.
+            # Members who did not know of the Commit yet spoke into the drop that we have just left.
             self._roster.look_soon(unit, gid, at=unit.now + LATE_MS)
         else:
             peers = self._roster.others(group)
@@ -227,12 +230,13 @@ class Entering:
                 ).fetchone()
                 self._cursors.read_again(unit, sure)
             if begun.is_first and self._addresses.has_new_addresses_since(group):
-                self._addresses.tell(unit, gid)  # newcomers see where we were
+                self._addresses.tell(unit, gid)  # newcomers see our old address
         self._epochs.make_for_others(unit, gid, group)
         unit.follow(HearEarly(gid))
 
     def _meet(self, unit: Unit, gid: bytes, group: Group) -> None:
-        """Begin to count what new members say, and end it with those who are gone."""
+        """Begin to count the envelopes of new members, and forget the counts of those who have
+        gone."""
         there = {p.signer: p.identity for p in group.people if p.signer != self._me.signer}
         known = {r[0] for r in unit.db.execute("SELECT signer FROM since WHERE gid = ?", (gid,))}
         for signer in known - set(there):
@@ -247,13 +251,13 @@ class Entering:
             self._gaps.begin(unit, gid, signer, there[signer])
 
     def mark_sure(self, unit: Unit, gid: bytes, epoch: int, seq: int) -> None:
-        """No Commit had ended this epoch when our bucket had been read up to `seq`: members
-        who come later speak beyond it."""
+        """Record that no Commit had ended this epoch when we had read our bucket up to `seq`.
+        Members who come later speak after it."""
         if self._roster.is_followed(gid) and self._roster.group(gid).view.epoch == epoch:
             unit.db.execute("UPDATE conversation SET sure_seq = ? WHERE gid = ?", (seq, gid))
 
     def end(self, unit: Unit, gid: bytes) -> None:
-        """Forget what is needed only while we are a member; the messages stay."""
+        """Forget everything that is needed only while we are a member. The messages stay."""
         self._chains.end_chains(unit, gid)
         self._gaps.end(unit, gid)
         self._sent.end(unit, gid)
@@ -283,8 +287,8 @@ class Entering:
         unit.db.execute("UPDATE conversation SET state = 'left' WHERE gid = ?", (gid,))
 
     def abandon(self, unit: Unit, identity: bytes) -> GivenUp:
-        """Leave the 1:1 conversation with somebody who is not in it. What was said there belongs
-        into the one that stays (`go_on_from`)."""
+        """Leave the 1:1 conversation with somebody who is not in it. Its messages belong in the one
+        that stays (`go_on_from`)."""
         gid = self._roster.direct_with(identity)
         words = [*self._saying.not_come(gid), *self._waiting.all(gid)]
         unit.db.execute("DELETE FROM outbox WHERE about = ?", (gid,))
@@ -292,8 +296,8 @@ class Entering:
         return GivenUp(gid, words)
 
     def go_on_from(self, unit: Unit, gone: GivenUp, gid: bytes) -> None:
-        """Show in a 1:1 conversation what was said in one that was given up for it, and say
-        again what did not come there."""
+        """Show in a 1:1 conversation the messages of one that was given up for it, and say again
+        those that did not arrive there."""
         self._roster.move_clock(unit, gid, self._roster.clock(gone.gid))
         self._history.move(unit, gone.gid, gid)
         self._waiting.keep(unit, gid, gone.words)

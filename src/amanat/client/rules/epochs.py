@@ -1,4 +1,4 @@
-"""The drops of epochs: which are read, where they are, and what we append to them."""
+"""Epoch drops: which we read, where they are, and the pieces that we append to them."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Epochs:
         self._pieces = base.pieces
         self._roster = roster
         self._holed: Memory[tuple[bytes, int], None] = base.vault.memory()
-        """The (gid, epoch) of drops of which cells had expired before we read them: what we have
-        read there first may not have been the first."""
+        """The (gid, epoch) of drops with cells that had expired before we read them. The first
+        Commit that we have read there may not have been the first."""
 
     def drop_epochs(self, unit: Unit, gid: bytes, *, before: int) -> None:
         """Stop reading the drops of the epochs before this one."""
@@ -60,7 +60,7 @@ class Epochs:
         unit.db.execute("DELETE FROM epoch_drop WHERE gid = ? AND epoch < ?", (gid, before))
 
     def epoch_drops(self, gid: bytes) -> list[tuple[int, Drop]]:
-        """The (epoch, drop) pairs still read, the oldest first."""
+        """The (epoch, drop) pairs that we still read, the oldest first."""
         now = self._roster.group(gid).policy.region
         rows = self._read.execute(
             "SELECT epoch, secret, region FROM epoch_drop WHERE gid = ? ORDER BY epoch", (gid,)
@@ -68,7 +68,8 @@ class Epochs:
         return [(epoch, epoch_drop(secret, region or now)) for epoch, secret, region in rows]
 
     def epoch_relay(self, gid: bytes, epoch: int) -> bytes:
-        """The key of the relay of an epoch's drop: a Commit may have moved those after it."""
+        """The key of the relay of an epoch's drop. A Commit may have moved later drops to another
+        relay."""
         row = self._read.execute(
             "SELECT relay FROM epoch_drop WHERE gid = ? AND epoch = ?", (gid, epoch)
         ).fetchone()
@@ -95,20 +96,20 @@ class Epochs:
         )
 
     def make_for_others(self, unit: Unit, gid: bytes, group: Group) -> None:
-        """Members of other relays cannot make the drop they may need: whoever can, does."""
+        """Make the drop that members of other relays may need and cannot make themselves."""
         if any(p.leaf.addresses[0].relay != group.policy.relay for p in group.people):
             self.make_epoch_drop(unit, gid, group)
 
     def has_access(self, unit: Unit) -> None:
-        """We have access to another relay now: the drops of epochs that rest there can be made, and
-        maybe by nobody else."""
+        """Make the epoch drops at a relay to which we now have access, because perhaps nobody else
+        can."""
         for (gid,) in unit.db.execute("SELECT gid FROM conversation").fetchall():
             if self._roster.is_followed(gid):
                 self.make_for_others(unit, gid, self._roster.group(gid))
 
     def drop_ended(self, unit: Unit, gid: bytes, append: bytes) -> None:
-        """A relay has not, or no longer, the drop of an append: make it again if it is the
-        epoch's and we had."""
+        """Make the drop of an append again if the relay no longer has it, it is the epoch's, and we
+        had made it."""
         request = wire.decode_request(append)
         if not self._roster.is_followed(gid) or not isinstance(request, wire.Append):
             return
@@ -135,7 +136,7 @@ class Epochs:
         about: bytes | None,
         after_ms: int = 0,
     ) -> None:
-        """Have a relay make a drop. `about` is what the outbox calls it."""
+        """Ask a relay to make a drop. `about` is its name in the outbox."""
         request = wire.Create(
             0,
             self._access(relay.key),
@@ -159,8 +160,8 @@ class Epochs:
         of: str = "attempt",
         after_ms: int = 0,
     ) -> None:
-        """Append a Commit or a message to the drop of our epoch; a Commit is one `of` ours, or of
-        those that we were handed."""
+        """Append a Commit or a message to the drop of our epoch. `of` is the table of the Commit:
+        our own attempts, or those that we were handed."""
         self.make_epoch_drop(unit, gid, group, after_ms=after_ms)
         place = self.epoch_place(gid, group.view.epoch)
         whole, missing = self.append_to(
@@ -191,8 +192,8 @@ class Epochs:
         is_handed: bool = False,
         after_ms: int = 0,
     ) -> tuple[bytes, bytes]:
-        """Append a Commit or a message, as the holder of a leaf, to an epoch drop. What its
-        pieces call it, and the indexes of those that the drop is to show."""
+        """Append a Commit or a message, as the holder of a leaf, to an epoch drop. Returns the id
+        that its pieces share, and the indexes of the pieces that the drop has yet to show."""
         purpose: Purpose = Purpose.CELL
         if kind == COMMIT_FRAGMENT:
             purpose = Purpose.HANDED if is_handed else Purpose.COMMIT
@@ -211,7 +212,7 @@ class Epochs:
         return whole, bytes(range(len(cells)))
 
     def epoch_place(self, gid: bytes, epoch: int) -> EpochDrop:
-        """The drop of an epoch that is still read. KeyError if it is not any more."""
+        """The drop of an epoch that we still read. Raises KeyError if we no longer do."""
         row = self._read.execute(
             "SELECT secret, region, signers FROM epoch_drop WHERE gid = ? AND epoch = ?",
             (gid, epoch),
@@ -228,13 +229,14 @@ class Epochs:
         return EpochDrop(gid, epoch, secret, region or group.policy.region, who)
 
     def epoch_places(self, gid: bytes) -> list[EpochDrop]:
-        """The epoch drops of a conversation that are still read; none if we have left it."""
+        """The epoch drops of a conversation that we still read; none if we have left it."""
         if self._roster.state(gid) is None:
             return []
         return [self.epoch_place(gid, epoch) for epoch, _ in self.epoch_drops(gid)]
 
     def was_shown(self, unit: Unit, gid: bytes, piece: Fragment) -> None:
-        """The drop has shown a piece, which may be one of a Commit that we have put there."""
+        """Record that the drop has shown a piece, which may belong to a Commit that we have put
+        there."""
         for table in ("attempt", "handed"):
             row = unit.db.execute(
                 f"SELECT epoch, missing FROM {table} WHERE gid = ? AND whole = ?",  # noqa: S608
@@ -247,11 +249,12 @@ class Epochs:
                 )
 
     def has_hole(self, gid: bytes, epoch: int) -> None:
-        """Cells of an epoch's drop had expired before we read them."""
+        """Record that cells of an epoch's drop had expired before we read them."""
         self._holed[gid, epoch] = None
 
     def is_holed(self, gid: bytes, epoch: int) -> bool:
-        """Whether what we have read first in an epoch's drop may not have been the first."""
+        """Whether the first Commit that we have read in an epoch's drop may not have been the
+        first."""
         return (gid, epoch) in self._holed
 
     def start_over(self, unit: Unit, drop_id: bytes) -> None:
@@ -260,7 +263,7 @@ class Epochs:
         self._pieces.forget(unit, drop_id)
 
     def epoch_secret(self, unit: Unit, gid: bytes) -> bytes:
-        """The secret of the current epoch's drop, which the relay is asked to make."""
+        """The secret of the current epoch's drop. Also asks the relay to make the drop."""
         group = self._roster.group(gid)
         self.make_epoch_drop(unit, gid, group)
         (secret,) = unit.db.execute(

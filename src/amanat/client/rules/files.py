@@ -1,4 +1,4 @@
-"""Files: a drop of their own, whose secret is told to whoever may read it."""
+"""Files: a drop for each file, with a secret that we tell the people who may read it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Files:
         self._epochs = epochs
 
     def put_file(self, unit: Unit, data: bytes) -> FileRef:
-        """Have our home relay keep a file for whoever is told of it."""
+        """Let our home relay keep a file for the people whom we tell of it."""
         home = self._me.home
         ref = FileRef(
             relay=home.address,
@@ -43,7 +43,7 @@ class Files:
             size=len(data),
             digest=hashlib.sha256(data).digest(),
         )
-        # Whoever is told of the file can read it, and nobody else can put anything there.
+        # The people whom we tell of the file can read it, and nobody but us can put anything there.
         drop = file_drop(ref)._replace(append_token=secrets.token_bytes(32))
         about = drop.drop_id
         self._epochs.queue_create(unit, home.address, drop, MESSAGE_RETENTION_DAYS, about=about)
@@ -58,12 +58,12 @@ class Files:
 
 
 def file_drop(ref: FileRef) -> Drop:
-    """The drop a file rests in."""
+    """The drop in which a file rests."""
     return derive_drop(ref.secret, purpose=b"amanat file drop", region=ref.region)
 
 
 def file_keys(ref: FileRef) -> list[OneTime]:
-    """Label and key of each chunk of a file, in order."""
+    """The label and key of each chunk of a file, in order."""
     drop = file_drop(ref)
     return [
         one_time(

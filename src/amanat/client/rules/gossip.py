@@ -1,4 +1,4 @@
-"""What members say of drops, and of the order of Commits in them, beside what we have read."""
+"""Gossip: members' statements about drops and the order of Commits in them, compared with ours."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 COMMIT_LIFE_MS = HANDSHAKE_RETENTION_DAYS * 86_400_000
 """How long a Commit rests in its epoch's drop, in milliseconds."""
 VOTE_EVERY_MS = 600_000
-"""How often we say in one group what we have read, in milliseconds (10 minutes): each time is a
-cell for everybody."""
+"""How often we vote in one group, in milliseconds (10 minutes). Each time costs a cell for
+everybody."""
 
 
 class Gossip:
-    """Comparing with what others have read."""
+    """The comparison of our reading with that of others."""
 
     def __init__(
         self,
@@ -58,10 +58,11 @@ class Gossip:
         self._saying = saying
         self._astray = astray
         self._voted: Memory[tuple[bytes, int], int] = base.vault.memory()
-        """When we said in a group what we have read in an epoch of it."""
+        """By (gid, epoch): when we voted."""
 
     def check_gossip(self, unit: Unit, gid: bytes, signer: bytes, cell: PairCell) -> None:
-        """Compare what a member was told of our drops, and where they stand, with what we know."""
+        """Compare the digests that a member was told of our drops, and the epoch that they are in,
+        with ours."""
         if not self._roster.is_followed(gid):
             return
         who = next((p.identity for p in self._roster.group(gid).people if p.signer == signer), None)
@@ -75,8 +76,8 @@ class Gossip:
             self._astray.doubt(unit, gid, who)
 
     def is_parted(self, unit: Unit, gid: bytes, epoch: int, sibling: bytes) -> None:
-        """Another rightful Commit ends an epoch than the one we went with: members say what they
-        have read."""
+        """Vote about an epoch that a rightful Commit other than ours ends, so that members say what
+        they have read."""
         if self._branches.note(unit, gid, epoch, sibling):
             self._branches.vote(unit, gid, epoch)
             if not self._may_have_expired(gid, epoch, now=unit.now):
@@ -86,8 +87,8 @@ class Gossip:
             self._say_votes(unit, gid, epoch, self._branches.votes(gid, epoch))
 
     def _may_have_expired(self, gid: bytes, epoch: int, *, now: int) -> bool:
-        """Whether who came late to an epoch's drop may not have found there what was the first in
-        it, with no lie of anybody's: a Commit that rested there as long as was promised."""
+        """Whether a member who came late to an epoch's drop may have missed its first Commit
+        without anybody's lie, because the Commit had rested there for as long as was promised."""
         (ended_at,) = self._read.execute(
             "SELECT coalesce(max(entered_at), 0) FROM epoch WHERE gid = ? AND number = ?",
             (gid, epoch + 1),
@@ -107,15 +108,15 @@ class Gossip:
             self._saying.say(unit, gid, Kind.VOTES, codec.encode(Votes(epoch, votes[:MAX_VOTES])))
 
     def take_votes(self, unit: Unit, gid: bytes, votes: Votes) -> None:
-        """Keep what a member says that they have read, and say what we have."""
+        """Keep the votes that a member passes on, and send our own."""
         self._branches.take(unit, gid, [vote for vote in votes.votes if vote.epoch == votes.epoch])
         own = self._branches.vote(unit, gid, votes.epoch)
         if own is not None:
             self._say_votes(unit, gid, votes.epoch, [own])
 
     def compare(self, unit: Unit, gid: bytes, epoch: int, read: bytes, ours: bytes) -> None:
-        """Compare the first Commit in an epoch's drop with the one we went on by before we could
-        read it."""
+        """Compare the first Commit in an epoch's drop with the one by which we went on before we
+        could read the drop."""
         if any(vote.signer == self._me.signer for vote in self._branches.votes(gid, epoch)):
             return  # only the first one counts
         if read == ours:

@@ -1,4 +1,5 @@
-"""What comes in: the rule that a cell concerns takes it, and then what follows from it is done."""
+"""Hearing: hands each incoming cell to the rule that it concerns, and then carries out what
+follows."""
 
 from __future__ import annotations
 
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
 
 
 class Hearing:
-    """What one vault hears."""
+    """The incoming cells of one vault."""
 
     def __init__(
         self,
@@ -127,7 +128,7 @@ class Hearing:
     ) -> None:
         """Take the first `take` cells of an epoch drop's reply.
 
-        Raises RelayLied when they do not continue what was read before.
+        Raises RelayLied if they do not continue the cells read before.
         """
         try:
             place = self._epochs.epoch_place(gid, epoch)
@@ -139,7 +140,7 @@ class Hearing:
             try:
                 piece = place.open(cell)
             except InvalidCell:
-                continue  # junk of somebody who knows the drop; skipped alike by every member
+                continue  # junk of somebody who knows the drop; every member skips it alike
             if piece.kind is FragmentKind.COMMIT:
                 self._epochs.was_shown(unit, gid, piece)
             data = self._pieces.take(unit, place.drop.drop_id, piece)
@@ -166,9 +167,9 @@ class Hearing:
             self._astray.keep_early(unit, gid, message)
             return
         except (OwnMessage, ReusedSecret):
-            return  # whoever knows an epoch drop can show all of it once more
+            return  # anyone who knows an epoch drop can show its cells again
         except TooOld:
-            return  # if it is news, it is missed, and its author says it again
+            return  # if it is news, we miss it, and its author sends it again
         except PeerError as error:
             self._warnings.warn(unit, gid, error.code, "a message could not be read")
             return
@@ -192,7 +193,7 @@ class Hearing:
         self._gossip.check_gossip(unit, gid, signer, cell)
         kind = known_cell(cell.kind)
         if is_past and kind is not None and not CELL_KINDS[kind].counts_late:
-            # Nothing but that chain vouches for it, and a copy of a vault may still have that.
+            # Only that chain vouches for it, and a copy of a vault may still have the chain.
             self._gaps.ask_now(unit, gid, signer)
             self.drain(unit)
             return
@@ -219,7 +220,8 @@ class Hearing:
         kind: Literal[CellKind.WANTED, CellKind.REPAIR],
         payload: bytes,
     ) -> None:
-        """A member asks for what they miss, or mends what we miss."""
+        """Take a member's request for envelopes that they miss, or their repair of one that we
+        miss."""
         if not self._roster.is_followed(gid):
             return
         people = {p.signer: p.identity for p in self._roster.group(gid).people}
@@ -248,9 +250,10 @@ class Hearing:
         *,
         is_past: bool = False,
     ) -> None:
-        """A word waits at its sender's home, or somebody's of a large group (`signer` is empty)."""
+        """Take the notice that a word waits at its sender's home, or at that of some member of a
+        large group (`signer` is empty)."""
         if not self._roster.is_followed(gid) or self._history.is_shut(gid):
-            return  # of who is blocked nothing is kept, and fetching it would be a sign of life
+            return  # we keep nothing of blocked people, and fetching it would be a sign of life
         peers = [
             p for p in self._roster.others(self._roster.group(gid)) if signer in (b"", p.signer)
         ]
@@ -258,7 +261,7 @@ class Hearing:
         for address in named:
             self._places.learn(unit, address)
         relays = {address.key for address in named}
-        if not signer:  # we read what we have said ourselves, too
+        if not signer:  # we also read our own words
             relays |= {home.relay for home in self._me.homes}
         try:
             if not self._holding.expect(unit, gid, signer, notice, relays, at, is_past=is_past):
@@ -267,7 +270,7 @@ class Hearing:
             self._warnings.warn(unit, gid, error.code, "a notice of a held word could not be read")
 
     def take_fetched(self, unit: Unit, place: HeldDrop, cells: wire.Cells) -> None:
-        """Take what was waited for among the cells of a drop."""
+        """Take the awaited words among the cells of a drop."""
         for one in self._holding.find(unit, place, cells.cells, cells.first):
             self.take_one(unit, one)
 
@@ -345,7 +348,7 @@ class Hearing:
         *,
         mark: bytes,
     ) -> bool:
-        """Count an envelope of a device; whether it is new."""
+        """Count an envelope of a device; returns whether it is new."""
         heard = self._gaps.hear(unit, gid, signer, sender, seq, place, mark=mark)
         self._gaps.watch(unit, gid, signer)
         if not heard.is_whole:
@@ -369,7 +372,7 @@ class Hearing:
             if ours is None or ack.seq <= counted:
                 continue  # of long ago, or of a count that is over
             if ours[:8] != ack.hash:
-                # A claim. It is true if it carries the mark that only we can have made.
+                # This is a claim. It is true if it carries the mark that only we can have made.
                 if ack.mark == self._claims.mark(gid, ack.seq, ack.hash):
                     self._astray.all_astray(unit)
                     if self._roster.state(gid) is State.ASTRAY:
@@ -415,7 +418,7 @@ class Hearing:
             case Kind.TEXT | Kind.EDIT | Kind.REACTION | Kind.DELETE | Kind.TIMER:
                 unit.events += self._history.take(unit, gid, sender, signer, envelope)
             case Kind.RECEIPT | Kind.HEARTBEAT:
-                pass  # their acks and their place were all
+                pass  # they hold nothing but their acks and their place
             case Kind.KEY_PACKAGES:
                 self._take_key_packages(unit, sender, body)
             case Kind.KEY_PACKAGES_WANTED:
@@ -445,8 +448,8 @@ class Hearing:
 
     def _take_welcome(self, unit: Unit, sender: bytes, body: bytes) -> None:
         ref = codec.decode(_welcomes, body, InvalidMessage)
-        # The one we came by may come once more, from a member who counts anew. Another counts even
-        # where we do not know yet that we were put out meanwhile.
+        # The Welcome by which we came may arrive again, from a member with a new count. Another one
+        # counts even if we do not know yet that we were removed meanwhile.
         if self._joining.came_by(ref.group) != ref.file.digest:
             self._joining.take_welcome(unit, sender, ref)
 
@@ -462,14 +465,14 @@ class Hearing:
             self._gaps.was_before(unit, gid, signer, again.seq)
             self._gaps.watch(unit, gid, signer)
             return
-        if again.place is not None:  # its words are nowhere any more: nothing is lost
+        if again.place is not None:  # its words are nowhere any more, so nothing is lost
             if not self._gaps.follows(gid, signer, again.seq, again.place):
                 raise InvalidMessage
             if self._count(unit, gid, sender, signer, again.seq, again.place, mark=again.mark):
                 self._saying.owe_receipt(unit, gid)
                 self._take_deleted(unit, gid, sender, again)
             return
-        if again.deleted is not None:  # so long ago that its place is forgotten, too
+        if again.deleted is not None:  # so long ago that its author has also forgotten its place
             if self._gaps.give_up(unit, gid, signer, again.seq):
                 self._take_deleted(unit, gid, sender, again)
             self._gaps.watch(unit, gid, signer)
@@ -519,8 +522,8 @@ class Hearing:
             self._commits.attempt(unit, gid)
 
     def drain(self, unit: Unit) -> None:
-        """Do what follows from what was done in a unit, each before whatever was to follow after
-        it."""
+        """Carry out the steps queued in a unit. The steps that follow from one come before those
+        queued after it."""
         while unit.following:
             what = unit.following.popleft()
             rest, unit.following = unit.following, deque()
@@ -549,6 +552,6 @@ _befores = codec.decoder_of(Befores)
 
 
 def check_sender(message: mls.Application) -> bytes:
-    """The identity that sent a message: by its credential as of its own epoch, never by the leaf
-    index alone (a leaf may have a new owner). Raises InvalidCredential."""
+    """The identity that sent a message, by its credential as of the message's epoch and never by
+    the leaf index alone, because a leaf may have a new owner. Raises InvalidCredential."""
     return check_credential(message.credential, signer=message.signer).identity

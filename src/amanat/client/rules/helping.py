@@ -1,4 +1,4 @@
-"""Helping: what a contact who asks is told of a group."""
+"""Helping: the answers to contacts who ask where a group is."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ if TYPE_CHECKING:
     from amanat.protocol.messages import Vote
 
 ANSWER_EVERY_MS = 10_000
-"""How often one contact is answered, in milliseconds: an answer may be a file."""
+"""How often we answer one contact, in milliseconds. An answer may be a file."""
 ANSWERS = 12
-"""Most answers to one contact in ANSWERS_MS."""
+"""The most answers to one contact in ANSWERS_MS."""
 ANSWERS_MS = 3_600_000
 ASKED_LIFE_MS = 30 * 86_400_000
-"""How long it is kept what was answered: longer than any cell that asks rests in a bucket."""
+"""How long we remember which requests we have answered, in milliseconds: longer than a request
+rests in a bucket."""
 
 
 class Helping:
-    """How one vault helps contacts back."""
+    """The help that one vault gives contacts."""
 
     def __init__(
         self, base: Base, *, roster: Roster, epochs: Epochs, files: Files, astray: Astray
@@ -73,7 +74,7 @@ class Helping:
         newest = max(asked.epochs, key=lambda epoch: epoch.number, default=None)
         if newest is not None and self._roster.state_of(gid, newest.number) != newest.state:
             self._roster.look_soon(unit, gid, at=unit.now)
-            if not asked.is_lost:  # they are where we have not been
+            if not asked.is_lost:  # they are in an epoch in which we were not
                 self._astray.doubt(
                     unit,
                     gid,
@@ -89,7 +90,7 @@ class Helping:
         since, commits = self._common(gid, asked.epochs, here)
         file = None
         if asked.is_lost or commits:
-            # Once more, should the relay have forgotten it: making it again changes nothing.
+            # Make the drop again in case the relay has forgotten it. If not, this changes nothing.
             unit.db.execute("UPDATE epoch_drop SET made = 0 WHERE gid = ?", (gid,))
             secret = self._epochs.epoch_secret(unit, gid)
             drop = epoch_drop(secret, self._roster.group(gid).policy.region)
@@ -114,7 +115,7 @@ class Helping:
     def _common(
         self, gid: bytes, epochs: Sequence[Epoch], here: Epoch
     ) -> tuple[Epoch | None, list[bytes]]:
-        """The latest epoch in which both were, and the Commits since, if they are kept."""
+        """The latest epoch in which both of us were, and the Commits since, if we keep them."""
         for epoch in sorted(epochs, key=lambda one: one.number, reverse=True):
             if self._roster.state_of(gid, epoch.number) == epoch.state:
                 commits = self._lineages.since(gid, epoch.number, upto=here.number)
@@ -124,8 +125,8 @@ class Helping:
         return None, []
 
     def _votes_since(self, unit: Unit, gid: bytes, since: Epoch | None) -> list[Vote]:
-        """What is known of who has read what, and what we have read where the asker may have read
-        something else."""
+        """The votes that we know, and our own about the epoch at which the asker may have read
+        another Commit."""
         if since is None:
             return []
         own = self._branches.vote(unit, gid, since.number)
@@ -133,7 +134,8 @@ class Helping:
         return known + [vote for vote in self._branches.all_votes(gid) if vote not in known]
 
     def _may_answer(self, unit: Unit, identity: bytes, nonce: bytes) -> bool:
-        """Whether this was not answered yet, nor another asking just now, nor too many."""
+        """Whether we may answer: not this request before, not another one just now, and not too
+        many."""
         unit.db.execute("DELETE FROM helped WHERE at < ?", (unit.now - ASKED_LIFE_MS,))
         if unit.db.execute(
             "SELECT 1 FROM helped WHERE nonce = ?1 OR (identity = ?2 AND at > ?3 AND at <= ?4)"

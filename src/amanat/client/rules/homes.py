@@ -1,4 +1,4 @@
-"""Where a person is at home: what an exit changes at once, and where their data may rest."""
+"""The homes of a person: the changes that an exit makes at once, and where their data may rest."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 class NewHome(NamedTuple):
-    """A bucket that was drawn, and where it ends; where its relay is, by its own word and, if they
-    have named it, by the person's."""
+    """A bucket that was drawn, and its end; with the address that its relay has signed, and the one
+    that the person has named, if they have."""
 
     home: profile.NewHome
     bucket: Drop
@@ -34,7 +34,7 @@ class NewHome(NamedTuple):
     named: NamedAddress | None
 
     def begin(self, unit: Unit, places: Places) -> None:
-        """Read it from its end on: what rests there already is for others."""
+        """Read the bucket from its end on, because the cells already there are for others."""
         places.learn(unit, self.address)
         if self.named is not None:
             places.name(unit, self.named)
@@ -62,7 +62,7 @@ class Homes:
         self._me = me
 
     def change(self, unit: Unit, new: dict[str, NewHome | None], hops: dict[bytes, bool]) -> None:
-        """What an exit does at once."""
+        """Make the changes that an exit makes at once."""
         known = self._conversations.whereabouts
         before = self._me.homes[:]
         known.promised(unit, before)
@@ -85,8 +85,8 @@ class Homes:
         self._chains.new_homes()
         if "home" in new:
             self._conversations.addresses.at_home(unit)
-            # Whether another copy of this vault has spoken can be asked of the relay we have left
-            # only: who exits does not wait for it.
+            # Only the relay that we have left could say whether another copy of this vault has
+            # spoken, and an exit does not wait for it.
             unit.db.execute(
                 "DELETE FROM outbox WHERE purpose IN ('claim', 'question') AND relay = ?",
                 (before[0].relay,),
@@ -97,15 +97,15 @@ class Homes:
 
     @property
     def allowed_regions(self) -> frozenset[str] | None:
-        """The regions this person's data may rest in; None: any. Unless they have said: where they
-        are at home now."""
+        """The regions in which this person's data may rest; None for any. A person who has not said
+        allows the regions of their present homes."""
         try:
             return profile.read_allowed(self._vault)
         except KeyError:
             return frozenset(home.region for home in self._me.homes)
 
     def set_allowed_regions(self, unit: Unit, regions: Iterable[str] | None) -> None:
-        """Say where own data may rest; None: anywhere. Raises BadArgument."""
+        """Set the regions in which our data may rest; None for any. Raises BadArgument."""
         allowed = None if regions is None else frozenset(map(check_region, regions))
         if allowed is not None and not allowed:
             raise BadArgument("allow one region at least")
@@ -113,16 +113,16 @@ class Homes:
 
     @property
     def is_strict(self) -> bool:
-        """Whether home and fallback are to be in one region."""
+        """Whether home and fallback must be in one region."""
         return profile.is_strict(self._vault)
 
     def set_strict(self, unit: Unit, *, is_strict: bool) -> None:
-        """Say whether home and fallback are to be in one region. Raises RegionsDiffer."""
+        """Set whether home and fallback must be in one region. Raises RegionsDiffer."""
         self.check({}, is_strict=is_strict)
         profile.set_strict(unit, is_strict=is_strict)
 
     def check(self, new: dict[str, NewHome | None], *, is_strict: bool) -> None:
-        """Raises RegionNotAllowed or RegionsDiffer."""
+        """Raises RegionNotAllowed or RegionsDiffer if we may not have these homes."""
         regions = dict(zip(("home", "fallback"), (h.region for h in self._me.homes), strict=False))
         for what, home in new.items():
             regions.pop(what, None)
@@ -137,8 +137,8 @@ class Homes:
             raise RegionsDiffer(f"{regions['home']} and {regions['fallback']}")
 
     def allows(self, relay: bytes, region: str) -> bool:
-        """Whether what rests at a relay may rest in a region: of what is ours we decide, of others'
-        they do."""
+        """Whether data at a relay may rest in a region. We decide for our relays, others for
+        theirs."""
         allowed = self.allowed_regions
         ours = {home.relay for home in self._me.homes}
         return relay not in ours or allowed is None or region in allowed
@@ -151,6 +151,6 @@ class Homes:
                 self._me.homes[number] = home._replace(holds=policy == HOLD)
 
     def relays_left(self) -> set[bytes]:
-        """The relays we have left, by key."""
+        """The keys of the relays that we have left."""
         rows = self._read.execute("SELECT relay FROM relay").fetchall()
         return {row[0] for row in rows} - {home.relay for home in self._me.homes}

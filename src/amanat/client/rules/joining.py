@@ -1,4 +1,4 @@
-"""Coming into a group by a Welcome, which somebody announces and a relay keeps."""
+"""Joining: coming into a group by a Welcome, which somebody announces and a relay keeps."""
 
 from __future__ import annotations
 
@@ -46,13 +46,15 @@ if TYPE_CHECKING:
     from amanat.client.unit import Unit
 
 WELCOME_LIFE_MS = 14 * 86_400_000
-"""How long an announced Welcome is looked for: no file rests longer (MESSAGE_RETENTION_DAYS)."""
+"""How long we look for an announced Welcome, in milliseconds. No file rests longer
+(MESSAGE_RETENTION_DAYS)."""
 _WELCOME = "welcome "
-"""Begins the name under which the vault keeps by which Welcome we came into a group."""
+"""The prefix of the keys under which the vault keeps the Welcome by which we came into a group."""
 
 
 class AnnouncedWelcome(NamedTuple):
-    """A Welcome that somebody has announced to us: into which group, by whom, where it rests."""
+    """A Welcome that somebody has announced to us: the group, the person, and the file in which it
+    rests."""
 
     gid: bytes
     by: bytes
@@ -101,9 +103,9 @@ class Joining:
         direct: bool,
         clock: int = 0,
     ) -> bytes:
-        """Join by a Welcome that the person `by` made; the gid. `clock` is that maker's.
+        """Join by a Welcome that the person `by` made; returns the gid. `clock` is that person's.
 
-        Raises InvalidWelcome, and nothing is consumed then, when it is not what was announced.
+        Raises InvalidWelcome if it is not the announced one, and then consumes nothing.
         """
         view = self._engine.inspect_welcome(welcome, tree)
         try:
@@ -120,7 +122,7 @@ class Joining:
         if self._roster.state(view.gid) is not None:
             if self._roster.is_active(view.gid):
                 raise InvalidWelcome
-            self._entering.end(unit, view.gid)  # removed earlier, asked in again
+            self._entering.end(unit, view.gid)  # we were removed earlier and are added again
             self._engine.delete_group(view.gid)
             past = Past(
                 *unit.db.execute(
@@ -133,8 +135,9 @@ class Joining:
         (sure,) = unit.db.execute(
             "DELETE FROM key_package WHERE ref = ? RETURNING bucket_seq", (view.ref,)
         ).fetchone()
-        # In a group, somebody may have spoken to us since we made the KeyPackage; in a 1:1
-        # conversation nobody has, for the Welcome goes ahead of all else (rules/sending.py).
+        # In a group, somebody may have spoken to us since we made the KeyPackage. In a 1:1
+        # conversation nobody has, because the Welcome goes ahead of everything else
+        # (rules/sending.py).
         if direct:
             sure = self._cursors.read_so_far()
         self._entering.insert(unit, view.gid, past, sure=sure)
@@ -155,8 +158,8 @@ class Joining:
         return view.gid
 
     def repeat(self, unit: Unit) -> None:
-        """Append once more what lets people in, where it is due and they have not come: a relay
-        may have forgotten it."""
+        """Append again the cells that let people in, where that is due and they have not come,
+        because a relay may have forgotten them."""
         for gid in self._repeats.due(Purpose.REPLY, now=unit.now):
             is_awaited = self._roster.is_active(gid) and not any(
                 self._roster.has_heard_in(*one) for one in self._repeats.people(gid)
@@ -171,9 +174,9 @@ class Joining:
             self._repeats.go_on(unit, drop_id, is_awaited=is_awaited)
 
     def awaited(self) -> list[AnnouncedWelcome]:
-        """The Welcomes that were announced and are to be fetched. One into a conversation that we
-        are in waits until we are not: we may have been put out of it and not know yet, or be in
-        somebody else's of that id."""
+        """The announced Welcomes that we are to fetch. One into a conversation that we are in waits
+        until we are not: we may have been removed without knowing it yet, or be in somebody else's
+        group of that id."""
         rows = self._read.execute(
             "SELECT gid, inviter, ref FROM joining WHERE NOT EXISTS (SELECT 1 FROM conversation"
             " WHERE conversation.gid = joining.gid AND state IN ('active', 'leaving'))"
@@ -181,7 +184,7 @@ class Joining:
         return [AnnouncedWelcome(gid, by, decode_file_ref(ref)) for gid, by, ref in rows]
 
     def forget_welcomes(self, unit: Unit) -> None:
-        """Give up the Welcomes whose file has ended before it could be fetched."""
+        """Give up the Welcomes whose file has ended before we could fetch it."""
         gone: list[tuple[bytes, bytes]] = unit.db.execute(
             "DELETE FROM joining WHERE told_at < ? RETURNING gid, inviter",
             (unit.now - WELCOME_LIFE_MS,),
@@ -193,13 +196,13 @@ class Joining:
         for gid, by in gone:
             if not (
                 self._roster.is_active(gid) and self._roster.added_by(gid) == by
-            ):  # else we are in it by them
+            ):  # else they have let us in
                 self._warnings.warn(unit, None, InvalidWelcome.code, "a Welcome came too late")
 
     def join_from_file(self, unit: Unit, one: AnnouncedWelcome, file: bytes | None) -> None:
         """Join by a fetched Welcome, unless it is no longer awaited.
 
-        `file` is None when what rests there is not what was announced.
+        `file` is None if the file there is not the announced one.
         """
         if one not in self.awaited():
             return
@@ -234,8 +237,8 @@ class Joining:
             self._tell_of_another(unit, gid, other)
 
     def _tell_of_another(self, unit: Unit, gid: bytes, by: bytes) -> None:
-        """Somebody asks us into a group of an id that we are in by somebody else: which of the
-        two it is that we want to be in, the person alone can say."""
+        """Warn the person that somebody adds us to a group with the id of one that somebody else
+        has added us to. Only the person can say which of the two they want to be in."""
         if self._roster.is_active(gid) and self._roster.added_by(gid) != by:
             how = "into a group that you are in by somebody else; it waits until you have left that"
             self._warnings.warn(
@@ -252,12 +255,12 @@ class Joining:
     def start_talking(
         self, unit: Unit, gid: bytes, identity: bytes, signer: bytes, greeting: str
     ) -> None:
-        """What both sides do in a new 1:1 conversation: show the greeting of `identity`, and
-        give each other KeyPackages for later groups."""
+        """Begin a new 1:1 conversation, as both sides do: show the greeting of `identity`, and give
+        the other KeyPackages for later groups."""
         if greeting:
             envelope = Envelope(
                 id=greeting_id(gid),
-                seq=1,  # beside the device's own count: the greeting came by the knock
+                seq=1,  # outside the device's own count, because the greeting came by the knock
                 previous=bytes(32),
                 clock=1,
                 sent_at=unit.now,
@@ -272,7 +275,7 @@ class Joining:
         self._key_packages.give_key_packages(unit, gid, mls.HYBRID_SUITE, KEY_PACKAGES_GIVEN)
 
     def take_welcome(self, unit: Unit, sender: bytes, ref: WelcomeRef) -> None:
-        """Somebody has added us to a group: join it, or ask the person."""
+        """Join a group to which somebody has added us, or ask the person."""
         offer = Offer(
             ref.group, sender, ref.name, codec.encode(ref.file), ref.key_package, told_at=unit.now
         )
@@ -294,12 +297,12 @@ class Joining:
         self._tell_of_another(unit, offer.gid, offer.by)
 
     def accept_offer(self, unit: Unit, gid: bytes, by: bytes) -> None:
-        """Join a group that somebody has asked us into. Raises UnknownConversation."""
+        """Join a group that somebody has asked us to join. Raises UnknownConversation."""
         self._begin_joining(unit, self._offers.take(unit, gid, by))
 
     def decline_offer(self, unit: Unit, gid: bytes, by: bytes) -> None:
-        """Stay out of a group that somebody has asked us into, and tell them, who can take us
-        out of it. Raises UnknownConversation."""
+        """Stay out of a group that somebody has asked us to join, and tell them, so that they can
+        take us out of it. Raises UnknownConversation."""
         offer = self._offers.take(unit, gid, by)
         row = unit.db.execute(
             "SELECT nonce FROM key_package WHERE ref = ? AND identity = ? AND nonce != x''",
@@ -322,5 +325,5 @@ _files = codec.decoder_of(FileRef)
 
 
 def decode_file_ref(data: bytes) -> FileRef:
-    """Where a file is, and what opens it. Raises InvalidMessage."""
+    """Decode the reference to a file: its place and its keys. Raises InvalidMessage."""
     return codec.decode(_files, data, InvalidMessage)

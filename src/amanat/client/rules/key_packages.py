@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from amanat.client.unit import Unit
 
 MAX_OWN_KEY_PACKAGES = 16
-"""Most unused KeyPackages of ours that one contact holds; the oldest go first."""
+"""The most unused KeyPackages of ours that one contact holds; the oldest go first."""
 KEY_PACKAGES_GIVEN = 2
-"""KeyPackages each contact holds of us: one in use, one in reserve."""
+"""The KeyPackages of ours that each contact holds: one in use, one in reserve."""
 KEY_PACKAGE_LIFETIME_S = 84 * 86_400
 """How long a KeyPackage may be used, in seconds (12 weeks, as is usual in the field)."""
 
@@ -54,7 +54,7 @@ class Packages:
     def new_key_package(self, unit: Unit, suite: int, contact: bytes) -> bytes:
         """A KeyPackage of ours for one use by a contact.
 
-        Those that are out of date or too many are forgotten.
+        Forgets KeyPackages that are out of date or too many.
         """
         leaf = self._me.new_leaf()
         made = self._engine.new_key_package(
@@ -81,7 +81,7 @@ class Packages:
         return made.bytes
 
     def their_key_package(self, unit: Unit, identity: bytes, suite: int) -> bytes | None:
-        """A KeyPackage of a contact that is still good; None, and one is asked for, if none is."""
+        """A valid KeyPackage of a contact. If there is none, asks for one and returns None."""
         rows = unit.db.execute(
             "SELECT ref, data FROM their_key_package WHERE identity = ? AND suite = ?"
             " ORDER BY rowid",

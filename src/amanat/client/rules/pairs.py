@@ -1,4 +1,4 @@
-"""Pairs: secrets that two people's lasting keys give, and nobody else can derive."""
+"""Pairs: secrets derived from two people's lasting keys, which nobody else can derive."""
 
 from __future__ import annotations
 
@@ -26,31 +26,32 @@ class Pairs:
         self._pairs: dict[bytes, bytes] = {}
 
     def secret(self, delivery: bytes) -> bytes:
-        """Ours with whoever has this delivery key."""
+        """Our secret with the person who has this delivery key."""
         if delivery not in self._pairs:
             self._pairs[delivery] = pair_secret(self._me.delivery_key, delivery)
         return self._pairs[delivery]
 
     def asking(self, delivery: bytes, *, asker: bytes, helper: bytes) -> bytes:
-        """By which one of the two, who has this delivery key or is us, asks the other for help."""
+        """The secret by which `asker` asks `helper` for help; one of them has this delivery key,
+        the other is us."""
         return expand(self.secret(delivery), b"amanat way back", asker + helper)
 
     def claim(self, number: int) -> bytes:
-        """By which this device, or a copy of it, claims a number."""
+        """The secret by which this device, or a copy of it, claims a number."""
         count = self._me.signer + number.to_bytes(8, "big")
         return expand(self._me.delivery_key, b"amanat generation", count)
 
 
 def seal_asking(secret: bytes, payload: bytes) -> bytes:
-    """A payload under a key of this asking alone: labels of askings are few, and are used again
-    when cells have expired."""
+    """A payload sealed under a key of this request alone. The labels for help are few, and are used
+    again when cells have expired."""
     salt = secrets.token_bytes(_SALT_BYTES)
     key = expand(secret, b"amanat asking salt", salt)
     return salt + ChaCha20Poly1305(key).encrypt(bytes(12), payload, None)
 
 
 def open_asking(secret: bytes, sealed: bytes) -> bytes:
-    """The payload of an asking. Raises InvalidCell."""
+    """The payload of a request for help. Raises InvalidCell."""
     key = expand(secret, b"amanat asking salt", sealed[:_SALT_BYTES])
     try:
         return ChaCha20Poly1305(key).decrypt(bytes(12), sealed[_SALT_BYTES:], None)

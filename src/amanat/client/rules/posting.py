@@ -1,7 +1,7 @@
-"""Posting: a payload is sealed for one person, under the next label of the pair chain to them.
+"""Posting: sealing a payload for one person, under the next label of the pair chain to them.
 
-The label is a one-time secret: a payload is sealed once for each recipient, and put into the
-outbox. The chains themselves, `chains.py` begins and ends.
+The label is used once: a payload is sealed once for each recipient, and put into the outbox.
+`chains.py` begins and ends the chains themselves.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ if TYPE_CHECKING:
 
 JITTER_MS = 20
 """Copies of one message leave at random times within this many milliseconds, so that they do not
-arrive as one burst. It hides little (the hop and the bucket do the hiding) and costs little."""
+arrive as one burst. This hides little (the hop and the bucket hide the rest) and costs little."""
 MAX_SKIPPED = 16
-"""Most labels of one chain passed over because a relay says that they are taken, until it takes a
-cell: far fewer than WINDOW, so a liar cannot push the chain out of its recipient's sight."""
+"""The most labels of one chain that we pass over because a relay says that they are taken, until it
+takes a cell. This is far below WINDOW, so a liar cannot push the chain out of its recipient's
+sight."""
 MAX_SKIPPED_CALLS = 4
 """The same in the lane of calls, whose window is smaller."""
 _MOST_SKIPPED = {Lane.WORDS: MAX_SKIPPED, Lane.CALLS: MAX_SKIPPED_CALLS}
 
 
 class Posting:
-    """What leaves by the chains of one vault."""
+    """The cells that leave by the chains of one vault."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -54,7 +55,8 @@ class Posting:
     ) -> bool:
         """Step the pair chain to a person and deposit a payload with them.
 
-        False when there is no chain to them (a large group: its epoch drop is the way).
+        Returns False if there is no chain to them (messages of a large group go into its epoch
+        drop).
         """
         row = unit.db.execute(
             "SELECT chain FROM chain_out WHERE gid = ? AND identity = ? AND lane = ?",
@@ -83,8 +85,8 @@ class Posting:
         return True
 
     def seal_again(self, unit: Unit, row: int, addresses: list[Address]) -> bool:
-        """A relay says that the label of a cell in the outbox is taken: seal it under the
-        chain's next one. False where that was done often enough, or cannot be."""
+        """Seal a cell in the outbox under the chain's next label, because a relay says that its
+        label is taken. Returns False if we have done so often enough, or cannot."""
         db = unit.db
         gid, identity, payload = db.execute(
             "SELECT about, recipient, payload FROM outbox WHERE id = ?", (row,)

@@ -1,4 +1,4 @@
-"""What is missing: asking for it, and saying again what others lack."""
+"""Repair: asking for missing envelopes, and sending again those that others lack."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from amanat.client.unit import Memory, Unit
 
 MAX_REPAIRS = 512
-"""Most envelopes sent again to one member in REPAIR_SPAN_MS: more cannot be had by asking more."""
+"""The most envelopes sent again to one member in REPAIR_SPAN_MS, however often they ask."""
 REPAIR_SPAN_MS = 3_600_000
 CALLED = 2
-"""With how many heartbeats after the last word those are told where we are who have not confirmed
-it."""
+"""The number of heartbeats after the last word with which we also send a notice to the people who
+have not confirmed it."""
 SILENT_BEATS = (3, 4, 8, 16, 32)
-"""After how many heartbeats without an answer whoever is silent is asked where they are."""
+"""The numbers of heartbeats without an answer after which we ask a silent member where they are."""
 
 
 class Repairs:
-    """Mending what relays have lost."""
+    """The repairs of envelopes that relays have lost."""
 
     def __init__(
         self,
@@ -65,10 +65,11 @@ class Repairs:
         self._addresses = addresses
         self._astray = astray
         self._repaired: Memory[tuple[bytes, bytes], tuple[int, int]] = base.vault.memory()
-        """How many envelopes were sent again to whom since when."""
+        """By (gid, device): since when we count, and how many envelopes we have sent again
+        since."""
 
     def ask(self, unit: Unit, gap: Gap) -> None:
-        """Ask the sender of what is missing for it."""
+        """Ask the sender of missing envelopes for them."""
         if not gap.seqs:
             self._gaps.watch(unit, gap.gid, gap.signer)
             return
@@ -84,7 +85,7 @@ class Repairs:
                 return
             for seq in gap.seqs:
                 if not self._gaps.is_known(gap.gid, gap.signer, seq):
-                    continue  # only others say that there is such a one
+                    continue  # only others say that it exists
                 self.give_up(unit, gap.gid, gap.signer, gap.identity, seq)
             return
         body = codec.encode(Wanted(gap.signer, gap.seqs))
@@ -96,7 +97,7 @@ class Repairs:
             self._saying.post(unit, gap.gid, peer, CellKind.WANTED, body)
 
     def repair(self, unit: Unit, gid: bytes, signer: bytes, body: bytes) -> None:
-        """Say again what a member did not get. Raises InvalidMessage."""
+        """Send again the envelopes that a member lacks. Raises InvalidMessage."""
         wanted = codec.decode(_wanted, body, InvalidMessage)
         came = unit.db.execute(
             "SELECT sent_seq FROM since WHERE gid = ? AND signer = ?", (gid, signer)
@@ -114,7 +115,7 @@ class Repairs:
             "SELECT sent_seq FROM conversation WHERE gid = ?", (gid,)
         ).fetchone()
         answers = [self._again(gid, seq) for seq in wanted.seqs if came[0] < seq <= sent_seq]
-        if wanted.seqs[0] <= came[0]:  # what was said before they came is not theirs
+        if wanted.seqs[0] <= came[0]:  # envelopes from before they came are not theirs
             before = Repair(self._me.signer, came[0], b"", is_before=True, place=None)
             answers.insert(0, before)
         for answer in answers[: MAX_REPAIRS - count]:
@@ -130,7 +131,7 @@ class Repairs:
         self._repaired[gid, signer] = (begun, count)
 
     def _again(self, gid: bytes, seq: int) -> Repair:
-        """An envelope of ours once more, or what is left of it."""
+        """The repair of an envelope of ours, or of what is left of it."""
         said, place = self._sent.said(gid, seq)
         digest = place.hash if place is not None else envelope_hash(said)
         is_there = place is not None or bool(said)
@@ -146,7 +147,7 @@ class Repairs:
         )
 
     def give_up(self, unit: Unit, gid: bytes, signer: bytes, identity: bytes, seq: int) -> None:
-        """Tell the person that an envelope will not come any more."""
+        """Give up an envelope that will not come any more, and tell the person."""
         if self._gaps.give_up(unit, gid, signer, seq):
             self._warnings.warn(unit, gid, MessageLost.code, "", whom=identity)
         self._gaps.watch(unit, gid, signer)
@@ -167,10 +168,10 @@ class Repairs:
                 self._call_silent(unit, gid)
 
     def _call_silent(self, unit: Unit, gid: bytes) -> None:
-        """Tell those who have not confirmed our last words where we are, with the first
-        heartbeats after them, and ask the one who has confirmed least where they are, with a few
-        later ones. If they were shown another Commit than we, they may know nothing else that we
-        say as ours."""
+        """With the first heartbeats after our last words, tell the people who have not confirmed
+        them where we are; with a few later ones, ask the person who has confirmed least where they
+        are. If they were shown another Commit than we, they may be able to read nothing else of
+        ours."""
         (beats,) = unit.db.execute(
             "SELECT beats FROM conversation WHERE gid = ?", (gid,)
         ).fetchone()

@@ -1,4 +1,4 @@
-"""What we say: an envelope for everybody in a conversation, put into the outbox."""
+"""Saying: an envelope for everybody in a conversation, put into the outbox."""
 
 from __future__ import annotations
 
@@ -64,14 +64,15 @@ RECEIPT_DELAY_MS = (5_000, 60_000)
 """A receipt that finds no message to travel with leaves after a random time in this range, so that
 it does not tell when the cell was read."""
 MAX_ACKS = 13
-"""Most devices that one message confirms: 400 bytes, so that a short text stays in a small cell."""
+"""The most devices that one message confirms: 400 bytes, so that a short text stays in a small
+cell."""
 MAX_ACKS_LARGE = 4
-"""The same where no receipts are sent: how far a few others have counted."""
+"""The same in a group that sends no receipts: how far a few others have counted."""
 NO_HASH = bytes(32)
 
 
 class Saying:
-    """What the owner of a vault says."""
+    """The envelopes that the owner of a vault sends."""
 
     def __init__(self, base: Base, *, roster: Roster, epochs: Epochs) -> None:
         self._outbox = base.outbox
@@ -90,10 +91,10 @@ class Saying:
         self._epochs = epochs
 
     def send_text(self, unit: Unit, gid: bytes, text: str, *, reply_to: bytes | None = None) -> int:
-        """Say a text in a conversation; the row it is kept in.
+        """Say a text in a conversation; returns the row in which it is kept.
 
-        Raises NotAMember, MessageTooLarge, Blocked, IdentityChanged or UnknownMessage; nothing is
-        sent then.
+        Raises NotAMember, MessageTooLarge, Blocked, IdentityChanged or UnknownMessage, and then
+        sends nothing.
         """
         self._check_text(text)
         if reply_to is not None:
@@ -103,7 +104,7 @@ class Saying:
         return kept.row
 
     def edit(self, unit: Unit, gid: bytes, target: bytes, text: str) -> None:
-        """Give a text of ours other words.
+        """Replace the words of a text of ours.
 
         Raises like send_text, and UnknownMessage or NotYours.
         """
@@ -124,8 +125,8 @@ class Saying:
     def delete(self, unit: Unit, gid: bytes, targets: Sequence[bytes]) -> None:
         """Delete texts of ours for everyone.
 
-        Raises NotAMember, Blocked, IdentityChanged, UnknownMessage or NotYours; nothing is deleted
-        then.
+        Raises NotAMember, Blocked, IdentityChanged, UnknownMessage or NotYours, and then deletes
+        nothing.
         """
         self._history.check_there(gid, targets, own=True)
         for first in range(0, len(targets), MAX_DELETED):
@@ -133,7 +134,7 @@ class Saying:
             self.do(unit, gid, Kind.DELETE, body)
 
     def set_timer(self, unit: Unit, gid: bytes, life_s: int) -> None:
-        """Set the life of texts of a conversation from now on, in seconds; 0: for ever.
+        """Set the life of texts of a conversation from now on, in seconds; 0 means for ever.
 
         Raises NotAMember, NotAdmin, Blocked, IdentityChanged or BadArgument.
         """
@@ -153,8 +154,8 @@ class Saying:
     def do(
         self, unit: Unit, gid: bytes, kind: Kind, body: bytes
     ) -> list[TextArrived | MessageChanged]:
-        """Say something of history, and do it here as everybody will. While we are out of step it
-        waits, and is said when we are in step."""
+        """Send an envelope that changes the history, and apply it here as everybody will. While we
+        are out of step, it waits."""
         if self._roster.state(gid) is not State.ASTRAY:
             self._roster.require_active(gid)
         group = self._roster.group(gid)
@@ -170,7 +171,8 @@ class Saying:
         return self._history.take(unit, gid, self._me.identity, self._me.signer, envelope)
 
     def keep_waiting(self, unit: Unit, gid: bytes, kind: Kind, body: bytes) -> Envelope:
-        """Have something said once we are in step; as what it is shown until then."""
+        """Keep a word to be said once we are in step; returns the envelope as which we show it
+        until then."""
         clock = self._roster.clock(gid) + 1
         self._roster.move_clock(unit, gid, clock)
         word = Word(secrets.token_bytes(16), kind, body, clock, unit.now)
@@ -188,8 +190,8 @@ class Saying:
         word: Word | None = None,
         rather_not_at: Container[bytes] = (),
     ) -> Envelope:
-        """`rather_not_at` are relays, by their keys, where it is put only for people who are
-        nowhere else."""
+        """Seal an envelope for everybody, put it into the outbox and return it. `rather_not_at` are
+        relays, by their keys, that we use only for people who have no other."""
         group = self._roster.group(gid)
         if group.policy.direct and group.identities - set(group.policy.direct):
             raise IdentityChanged
@@ -223,7 +225,7 @@ class Saying:
         return envelope
 
     def _more(self, unit: Unit, gid: bytes) -> dict[str, bytes]:
-        """What goes with whatever we say."""
+        """The fields that go with every envelope of ours."""
         more = {HOLDS: b""} if self._holding.outbound().policy is HOLD else {}
         before = self._sent.before(unit, gid, has_receipts=self._roster.has_receipts(gid))
         return more | ({BEFORE: codec.encode(Befores(before))} if before else {})
@@ -238,7 +240,8 @@ class Saying:
         is_word: bool,
         rather_not_at: Container[bytes] = (),
     ) -> None:
-        """Let an MLS message go to everybody; a word that we hold, to whoever may fetch it."""
+        """Send an MLS message to everybody, or the notice of a word that we hold to the people who
+        may fetch it."""
         if group.is_large:
             if is_word and self._holding.is_kept_from([group.policy.region]):
                 notice = self.hold(unit, gid, group, CellKind.MLS, sealed)
@@ -249,7 +252,7 @@ class Saying:
         notice = b""
         for peer in one_each(self._roster.others(group)):
             if is_word and self._holding.is_kept_from(a.region for a in peer.addresses):
-                # One copy at our home serves all.
+                # One copy at our home serves everybody.
                 notice = notice or self.hold(unit, gid, group, CellKind.MLS, sealed)
                 self.post(unit, gid, peer, CellKind.HELD, notice)
             else:
@@ -257,7 +260,7 @@ class Saying:
                 self.post(unit, gid, peer._replace(addresses=there), CellKind.MLS, sealed)
 
     def hold(self, unit: Unit, gid: bytes, group: Group, kind: CellKind, payload: bytes) -> bytes:
-        """Have our home relay hold a word; what those are told who may fetch it."""
+        """Let our home relay hold a word; returns the notice for the people who may fetch it."""
         stored = self._holding.store(unit, gid, group.view.epoch, kind, payload)
         relay, drop = self._me.home.address, stored.drop
         if stored.is_new:
@@ -267,7 +270,7 @@ class Saying:
         return codec.encode(stored.held)
 
     def post(self, unit: Unit, gid: bytes, to: Peer, kind: CellKind, payload: bytes) -> bool:
-        """Put a cell for one member into the outbox. False if there is no chain to them."""
+        """Put a cell for one member into the outbox. Returns False if there is no chain to them."""
         view = self._roster.group(gid).view
         seen = [
             self._cursors.seen_in(drop.drop_id) for _, drop in self._epochs.epoch_drops(gid)[-2:]
@@ -283,12 +286,12 @@ class Saying:
         )
 
     def _acks(self, unit: Unit, gid: bytes) -> list[Ack]:
-        # In a larger group a few at random: enough that all soon know how far each has counted.
+        # In a larger group a few at random suffice for all to know soon how far each has counted.
         is_small = self._roster.has_receipts(gid)
         return self._gaps.acks(unit, gid, MAX_ACKS if is_small else MAX_ACKS_LARGE)
 
     def say_waiting(self, unit: Unit, gid: bytes) -> None:
-        """Say what waited until we were in step."""
+        """Say the words that waited until we were in step."""
         group = self._roster.group(gid)
         is_strange = bool(group.policy.direct and group.identities - set(group.policy.direct))
         if not self._roster.is_active(gid) or self._history.is_shut(gid) or is_strange:
@@ -298,14 +301,14 @@ class Saying:
             self._history.was_said(unit, gid, envelope)
 
     def send_receipt(self, unit: Unit, gid: bytes) -> None:
-        """Send the receipt that is owed, on its own."""
+        """Send the receipt that we owe, on its own."""
         if self._roster.is_active(gid) and not self._history.is_shut(gid):
             self.say(unit, gid, Kind.RECEIPT, b"")
         else:
             unit.db.execute("UPDATE conversation SET ack_due_at = NULL WHERE gid = ?", (gid,))
 
     def owe_receipt(self, unit: Unit, gid: bytes) -> None:
-        """Send a receipt a little later, unless something else that we say carries it."""
+        """Send a receipt a little later, unless another envelope of ours carries it."""
         if self._roster.has_receipts(gid):
             low, high = RECEIPT_DELAY_MS
             due = unit.now + low + secrets.randbelow(high - low)
@@ -315,7 +318,7 @@ class Saying:
             )
 
     def not_come(self, gid: bytes) -> list[Word]:
-        """What we have said and not everybody has; where there are no receipts, what nobody is
+        """The words of ours that not everybody has, or, in a group without receipts, that nobody is
         known to have."""
         come = self._sent.has_come(gid, self._roster.devices(gid))
         after = min(come, default=0) if self._roster.has_receipts(gid) else max(come, default=0)
@@ -327,14 +330,14 @@ class Saying:
         return words[-MAX_SAID_AGAIN:]
 
     def see_delivered(self, unit: Unit, gid: bytes) -> None:
-        """See what everybody has of what we have said."""
+        """Find out which of our envelopes everybody has, and record it."""
         upto = min(self._sent.has_come(gid, self._roster.devices(gid)), default=0)
         self._sent.forget_said(unit, gid, upto)
         self._history.was_delivered(unit, gid, upto)
 
     def seal_again(self, unit: Unit, row: int, gid: bytes, recipient: bytes) -> bool:
-        """A relay says that the label of a cell of ours is taken: seal it under another. False
-        where that cannot help any more, or never did."""
+        """Seal a cell of ours under another label, because a relay says that its label is taken.
+        Returns False if that cannot help."""
         if self._roster.state(gid) is None:
             return False
         peers = self._roster.others(self._roster.group(gid))

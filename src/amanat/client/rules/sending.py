@@ -1,8 +1,8 @@
 """Sending: which rows of the outbox may leave now, and what a relay's answer to one means.
 
-A row leaves in the order in which it was put there, is tried again after a longer and longer pause
-where its relay does not take it now, and goes to the recipient's other address where its relay is
-away for long. Only an answer ends it."""
+Rows leave in the order in which they were put there. If its relay does not take a row now, we try
+again after longer and longer pauses; if the relay is away for long, the row goes to the recipient's
+other address. Only an answer ends it."""
 
 from __future__ import annotations
 
@@ -35,14 +35,16 @@ if TYPE_CHECKING:
 
 
 RETRY_MS = (1_000, 300_000)
-"""First and longest pause before an outbox row that was refused goes out again, in milliseconds."""
+"""The first and the longest pause before an outbox row that was refused for now goes out again, in
+milliseconds."""
 
 FAIL_OVER_MS = 20_000
-"""How long a relay may be away before what waits for it goes to the recipients' other addresses."""
+"""How long a relay may be away before its rows go to the recipients' other addresses, in
+milliseconds."""
 
 ENDED_TRIES = 3
-"""After so many tries an epoch drop that we had made is taken to have ended, and made again: a
-relay forgets those that nobody has used for long."""
+"""After so many tries we take an epoch drop that we had made to have ended, and make it again. A
+relay forgets drops that nobody has used for long."""
 
 _MAY_GO = (
     "(row.purpose IN ('claim', 'question') OR NOT (?2 OR EXISTS (SELECT 1 FROM outbox AS claim"
@@ -52,10 +54,11 @@ _MAY_GO = (
     " AND NOT (row.purpose = 'file' AND EXISTS (SELECT 1 FROM outbox AS made"
     " WHERE made.purpose = 'create' AND made.about = row.about))"
 )
-"""Nothing is said in a 1:1 conversation before the relay has the Welcome into it: who joins finds
-all of it behind the Welcome in their bucket. And nothing is said at all before it is clear
-whether another copy of this vault has said something else under the same keys, if that can be
-known; or, with `?2`, while we wait to know it."""
+"""The condition under which a row may leave. Nothing leaves for a 1:1 conversation before the relay
+has the Welcome into it, so that the person who joins finds everything behind the Welcome in their
+bucket. The pieces of a file wait until its drop is made. And nothing but claims leaves while a
+claim is unanswered that may show that another copy of this vault has used the same keys, or, with
+`?2`, while we wait for that claim to come back."""
 
 
 class Row(NamedTuple):
@@ -71,15 +74,15 @@ class Row(NamedTuple):
 
 
 class Lane(NamedTuple):
-    """What is sent to a relay in its order: files by themselves, so that nothing else waits behind
-    them."""
+    """The requests that go to one relay in their order. Files have a lane of their own, so that
+    nothing else waits behind them."""
 
     relay: bytes
     is_file: bool
 
 
 class Sending:
-    """What leaves one vault."""
+    """The requests that leave one vault."""
 
     def __init__(
         self,
@@ -94,12 +97,12 @@ class Sending:
         self._asking = conversations.asking
         self._rejoining = conversations.rejoining
         self._suspense_until = 0
-        """Until then what we say waits for a claim to come back to us; in Unix milliseconds."""
+        """Until when our envelopes wait for a claim to come back to us, in Unix milliseconds."""
         self._down_since: dict[bytes, int] = {}
-        """Since when relays cannot be reached, in Unix milliseconds."""
+        """By relay: since when we cannot reach it, in Unix milliseconds."""
 
     def lanes(self) -> list[Lane]:
-        """All lanes in which something waits, due or not."""
+        """All lanes in which rows wait, due or not."""
         rows = self._read.execute("SELECT DISTINCT relay, purpose = 'file' FROM outbox").fetchall()
         return [Lane(relay, bool(is_file)) for relay, is_file in rows]
 
@@ -116,12 +119,13 @@ class Sending:
             Row(number, relay, request, Purpose(purpose), tries, about, recipient)
             for number, relay, request, purpose, tries, about, recipient in found
         ]
-        # What follows a `create` may need it: it goes alone.
+        # The rows after a `create` may need its drop, so it goes alone.
         cut = next((i for i, row in enumerate(rows) if row.purpose is Purpose.CREATE), len(rows))
         return rows[: max(cut, 1)]
 
     def next_due(self, lane: Lane, *, now: int) -> int | None:
-        """When the next row of a lane may leave, in Unix milliseconds; None if none waits."""
+        """The time at which the next row of a lane may leave, in Unix milliseconds; None if no row
+        waits."""
         is_in_suspense = self.is_in_suspense(now)
         (due_at,) = self._read.execute(
             f"SELECT min(due_at) FROM outbox AS row"  # noqa: S608
@@ -134,38 +138,38 @@ class Sending:
 
     @property
     def away(self) -> set[bytes]:
-        """The relays that could not be reached when something last had to go there."""
+        """The relays that we could not reach when a request last had to go there."""
         return set(self._down_since)
 
     def note_reached(self, relay: bytes) -> bool:
-        """Note that a relay was reached; whether it could not be before."""
+        """Note that a relay was reached; returns whether it could not be before."""
         return self._down_since.pop(relay, None) is not None
 
     def note_missed(self, relay: bytes, *, now: int) -> bool:
-        """Note that a relay cannot be reached; whether it could be before."""
+        """Note that a relay cannot be reached; returns whether it could be before."""
         is_news = relay not in self._down_since
         self._down_since.setdefault(relay, now)
         return is_news
 
     def fail_over(self, unit: Unit, relay: bytes) -> None:
-        """A relay has been away for long: use the recipients' other addresses, unless these cannot
-        be reached either."""
+        """Use the recipients' other addresses for a relay that has been away for long, unless these
+        cannot be reached either."""
         down = [each for each in self._down_since if self.is_down(each, now=unit.now)]
         if relay in down:
             self._outbox.fail_over(unit, relay, but_not_to=down)
 
     def is_down(self, relay: bytes, *, now: int) -> bool:
-        """Whether a relay has been away for so long that other addresses are used."""
+        """Whether a relay has been away for so long that we use other addresses."""
         since = self._down_since.get(relay)
         return since is not None and not 0 <= now - since < FAIL_OVER_MS
 
     def holds_any(self) -> bool:
-        """Whether anything waits."""
+        """Whether any row waits."""
         return self._read.execute("SELECT 1 FROM outbox").fetchone() is not None
 
     def is_in_suspense(self, now: int) -> bool:
-        """Whether it is about to be known if another copy of this vault is in use. Never for longer
-        than SUSPENSE_MS, wherever the clock goes."""
+        """Whether we are about to learn if another copy of this vault is in use. This is never true
+        for longer than SUSPENSE_MS, however the clock changes."""
         left = self._suspense_until - now
         return 0 < left <= SUSPENSE_MS and not self._conversations.claims.is_answered()
 
@@ -173,14 +177,14 @@ class Sending:
         """Take the answers to a wave of outbox rows: done, again later, or never."""
         for row, answer in zip(wave, answers, strict=True):
             if isinstance(answer, RelayUnreachable):
-                continue  # not answered: it goes out again over the next link
+                continue  # no answer: it goes out again over the next link
             if not self._awaits(unit, row):
                 continue  # it was given up meanwhile, and its number may be another row's
             if isinstance(answer, LabelTaken) and self._is_made_anew(unit, row):
                 continue
             if isinstance(answer, Unavailable | NoSuchDrop | UnexpectedReply):
-                # An epoch drop that another member has still to make looks like a wrong token;
-                # a relay in trouble (a damaged store) gives no answer that is one.
+                # An epoch drop that another member has yet to make looks like a wrong token. A
+                # relay in trouble (with a damaged store) gives an unexpected reply.
                 self._send_later(unit, row, answer.retry_after)
                 if isinstance(answer, NoSuchDrop) and row.tries >= ENDED_TRIES:
                     self._conversations.epochs.drop_ended(unit, row.about, row.request)
@@ -194,8 +198,8 @@ class Sending:
 
     @staticmethod
     def _awaits(unit: Unit, row: Row) -> bool:
-        """Whether the outbox still holds the request that was answered, for the relay that answered
-        or for the recipient's other one."""
+        """Whether the outbox still holds the answered request, for the relay that answered or for
+        the recipient's other one."""
         (found,) = unit.db.execute(
             "SELECT count(*) FROM outbox WHERE id = ?1 AND ?2 IN (request, other_request)",
             (row.id, row.request),
@@ -203,7 +207,8 @@ class Sending:
         return bool(found)
 
     def _send_later(self, unit: Unit, row: Row, retry_after: float | None) -> None:
-        """A relay does not take a request now: again later, or by way of another address."""
+        """Send a request again later, or to another address, because a relay does not take it
+        now."""
         pause = min(RETRY_MS[0] << min(row.tries, 16), RETRY_MS[1])
         wait = max(pause, int(1000 * (retry_after or 0)))
         unit.db.execute(
@@ -214,22 +219,23 @@ class Sending:
             self._outbox.fail_over(unit, row.relay, row=row.id)
 
     def _is_made_anew(self, unit: Unit, row: Row) -> bool:
-        """A relay says that a label is taken. Whether that is seen to: else `_done` knows what it
-        means. Whatever it was for leaves under another label, from here or from whoever needs it;
-        no cell leaves under the same one again and again without the person being told.
+        """Handle a relay's word that a label is taken; returns False if `_done` has to handle it.
+
+        The content leaves under another label, either from here or when its recipient asks for it.
+        No cell leaves under the same label again and again without a warning to the person.
         """
         talk = self._conversations
         match row.purpose:
             case Purpose.CELL | Purpose.COMMIT | Purpose.HANDED:
                 if row.recipient is not None:
-                    # Nobody but we can have taken it: ask whether a copy of this vault has.
+                    # Only we can have taken it, so ask whether a copy of this vault has.
                     if talk.claims.question(unit):
                         self._suspense_until = unit.now + SUSPENSE_MS
                     if talk.saying.seal_again(unit, row.id, row.about, row.recipient):
                         return True
                 elif not self._is_labelled_again(unit, row):
                     unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
-                    return True  # of an epoch that nobody reads any more
+                    return True  # it was for an epoch that nobody reads any more
                 if row.tries == MAX_SKIPPED:
                     self._conversations.warnings.warn_of(
                         unit, row.relay, LabelTaken.code, f"of each label of a {row.purpose}"
@@ -237,14 +243,16 @@ class Sending:
                 self._send_later(unit, row, None)
                 return True
             case Purpose.HELD:
-                # Its notice names the label. Those who miss it ask, and it is held anew for them.
+                # Its notice names the label. People who miss the word ask, and we hold it for them
+                # again.
                 unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
                 self._conversations.warnings.warn_of(
                     unit, row.relay, LabelTaken.code, "of a held word, which is held anew"
                 )
                 return True
             case Purpose.FILE:
-                # A Welcome's is appended again when `repeats` says so; help is asked for anew.
+                # A Welcome's file is appended again when `repeats` says so; contacts ask for help
+                # again.
                 unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
                 self._conversations.warnings.warn_of(
                     unit, row.relay, LabelTaken.code, "of a file, which is sent again later"
@@ -263,8 +271,8 @@ class Sending:
                 assert_never(row.purpose)
 
     def _is_labelled_again(self, unit: Unit, row: Row) -> bool:
-        """Seal a cell of an epoch drop under another label, drawn at random; False if the drop is
-        no longer read."""
+        """Seal a cell of an epoch drop under another random label. Returns False if we no longer
+        read the drop."""
         request = wire.decode_request(row.request)
         if not isinstance(request, wire.Append):
             return False
@@ -278,10 +286,10 @@ class Sending:
         return True
 
     def _done(self, unit: Unit, row: Row, answer: object) -> None:
-        """A relay has taken a request or refused it for good."""
+        """End a row whose request a relay has taken, or refused for good."""
         unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
         if row.purpose is Purpose.CLAIM and isinstance(answer, wire.Appended | LabelTaken):
-            self._suspense_until = unit.now + SUSPENSE_MS  # until we have read what is there
+            self._suspense_until = unit.now + SUSPENSE_MS  # until we have read that cell
         if isinstance(answer, LabelTaken):
             self._label_taken(unit, row, answer)
         elif isinstance(answer, PeerError):
@@ -296,12 +304,12 @@ class Sending:
                 self._outbox.saw(unit, row.recipient, request.drop_id, answer.seq, answer.digest)
 
     def _label_taken(self, unit: Unit, row: Row, answer: LabelTaken) -> None:
-        """A relay says that a label is taken, and what it was for does not leave anew."""
+        """Handle a relay's word that a label is taken, for content that does not leave again."""
         match row.purpose:
             case Purpose.CLAIM | Purpose.QUESTION:
                 self._conversations.claims.refused(unit)
             case Purpose.ASK | Purpose.HELP:
-                pass  # as many of our askings rest there as there are labels; or it is answered
+                pass  # all labels for help hold requests of ours, or the answer is there already
             case Purpose.KNOCK:
                 self._conversations.warnings.warn(unit, None, InviteUsed.code, "")
                 self._invites.withdraw_knock(unit, row.about)
@@ -314,7 +322,7 @@ class Sending:
                 assert_never(row.purpose)
 
     def _refused(self, unit: Unit, row: Row, answer: PeerError) -> None:
-        """A relay has refused a request for good."""
+        """Handle a relay's refusal of a request for good."""
         self._conversations.warnings.warn(unit, None, answer.code, f"a {row.purpose} was refused")
         match row.purpose:
             case Purpose.COMMIT:
@@ -325,6 +333,6 @@ class Sending:
                 Purpose.CELL | Purpose.HANDED | Purpose.CREATE | Purpose.HELD | Purpose.ASK
                 | Purpose.HELP | Purpose.CLAIM | Purpose.QUESTION
             ):  # fmt: skip
-                pass  # whoever needs it asks for it, or says it again
+                pass  # the people who need it ask for it, or send it again
             case _:
                 assert_never(row.purpose)

@@ -1,4 +1,4 @@
-"""What a person has to know of: that something went wrong, or that somebody lies."""
+"""Warnings: the faults that a person has to know about, and the lies."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from amanat.client.unit import Unit
 
 LIE_EVERY_MS = 3_600_000
-"""How often the same lie of a relay is told to the person, in milliseconds."""
+"""How often we tell the person of the same lie of a relay, in milliseconds."""
 MAX_WARNINGS = 1_000
-"""Most warnings kept for the person that are not of the Trust family; the oldest go first."""
+"""The most warnings outside the Trust family kept for the person; the oldest go first."""
 
 
 class Warnings:
@@ -33,8 +33,8 @@ class Warnings:
         """Keep a warning for the person. `whom` is the identity, or the key of the relay, that it
         is about.
 
-        Of the same kind about the same in one conversation there is one, which is counted up:
-        nobody can fill the table but with what differs, and of that the Trust family stays.
+        Warnings of one kind about one thing in one conversation are one row with a counter. Only
+        different warnings can fill the table, and then those of the Trust family stay.
         """
         is_trust = issubclass(BY_CODE[code], TrustError)
         unit.db.execute(
@@ -62,13 +62,14 @@ class Warnings:
         *,
         how: str = "they were shown other cells than we",
     ) -> None:
-        """Somebody says that a relay showed them something else than us: that it lies, or they
-        do, is told to the person, not too often."""
+        """Warn the person, not too often, that either a relay or somebody lies, because somebody
+        says that the relay showed them other cells than us."""
         name = f"{fingerprint(who)}: " if who else ""
         self._tell_once(unit, gid, RelayDoubted.code, name + how, whom=who or b"")
 
     def report_lie(self, unit: Unit, gid: bytes | None, *, how: str) -> None:
-        """A relay does not show us what it has told us itself: tell the person, not too often."""
+        """Warn the person, not too often, that a relay does not show us something that it has told
+        us itself."""
         self._tell_once(unit, gid, RelayLied.code, how)
 
     def _tell_once(

@@ -1,4 +1,4 @@
-"""What a person wants of a group: each is kept until some Commit has made it so."""
+"""Wishes: the changes that a person wants in a group, each kept until some Commit has made it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Wishes:
         self._commits = commits
 
     def add(self, unit: Unit, gid: bytes, identities: Sequence[bytes]) -> None:
-        """Ask contacts into a group. Raises NotAMember, NotAdmin or GroupTooLarge."""
+        """Add contacts to a group. Raises NotAMember, NotAdmin or GroupTooLarge."""
         group = self._roster.require(gid, Deed.ADD)
         most = rights.most_leaves(group.view.suite)
         if len(group.identities | set(identities)) > most:
@@ -71,7 +71,7 @@ class Wishes:
         self._commits.attempt(unit, gid)
 
     def remove(self, unit: Unit, gid: bytes, identity: bytes) -> None:
-        """Put a person out of a group. Raises NotAMember or NotAdmin."""
+        """Remove a person from a group. Raises NotAMember or NotAdmin."""
         group = self._roster.require(gid, Deed.REMOVE, identity)
         if identity not in group.identities:
             raise NotAMember("they are not in this group")
@@ -99,8 +99,8 @@ class Wishes:
         self._commits.attempt(unit, gid)
 
     def set_roles(self, unit: Unit, gid: bytes, roles: dict[str, str]) -> None:
-        """Say who may add, remove and rename: `may_add`, `may_remove`, `may_rename`, each "admins"
-        or "members". Raises NotAMember, NotAdmin or BadArgument."""
+        """Set the people who may add, remove and rename: `may_add`, `may_remove` and `may_rename`,
+        each "admins" or "members". Raises NotAMember, NotAdmin or BadArgument."""
         self._roster.require(gid, Deed.ADMINISTER)
         if set(roles) - {"may_add", "may_remove", "may_rename"} or set(roles.values()) - set(Who):
             raise BadArgument("add, remove and rename are for admins or members")
@@ -110,8 +110,8 @@ class Wishes:
         self._commits.attempt(unit, gid)
 
     def bring_along(self, unit: Unit, left: Iterable[bytes]) -> None:
-        """Have Commits rest at our home from now on where they rest at a relay with one of these
-        keys and where that is ours to say."""
+        """Move the Commits of groups from relays with these keys to our home, where we may decide
+        that."""
         home, relays = self._me.home, set(left)
         place = json.dumps([codec.encode(home.address).hex(), home.region]).encode()
         rows = unit.db.execute("SELECT gid FROM conversation WHERE state = 'active'").fetchall()
@@ -151,14 +151,14 @@ class Wishes:
         self._commits.attempt(unit, gid)
 
     def take_leave(self, unit: Unit, gid: bytes, sender: bytes, body: bytes) -> None:
-        """A member says that they leave: let them go, in our turn."""
+        """Let a member go who says that they leave, when our turn comes."""
         wish = decode_leave(body)
         check_signature(wish.identity, wish.signature, leave_text(gid, wish.nonce))
         if wish.identity == sender:
             self._schedule_leave(unit, gid, wish)
 
     def take_no(self, unit: Unit, sender: bytes, no: Declined) -> None:
-        """Somebody does not want to be in a group we have added them to."""
+        """Let somebody go who does not want to be in a group to which we have added them."""
         wish = no.leave
         check_signature(wish.identity, wish.signature, leave_text(no.group, wish.nonce))
         self._repeats.has_come(unit, no.group, sender)
@@ -179,13 +179,13 @@ class Wishes:
         unit.events.append(Removed(gid))
 
     def wish_to_leave(self, gid: bytes, nonce: bytes) -> Leave:
-        """What says in our name that a leaf of ours, by its nonce, is to go."""
+        """Our signed request that our leaf with this nonce be removed."""
         signature = self._me.identity_key.sign(leave_text(gid, nonce))
         return Leave(identity=self._me.identity, nonce=nonce, signature=signature)
 
     def leave_and_block(self, unit: Unit, gid: bytes) -> bytes:
-        """Leave a group, and hear nothing more of whoever has added us to it; their identity.
-        Raises NotAMember or BadArgument."""
+        """Leave a group, and block the person who added us to it; returns their identity. Raises
+        NotAMember or BadArgument."""
         self._roster.require_active(gid)
         by = self._roster.added_by(gid)
         if not by:
@@ -195,14 +195,14 @@ class Wishes:
         return by
 
     def block(self, unit: Unit, identity: bytes) -> None:
-        """Hear nothing more of a contact, and answer nothing of theirs."""
+        """Block a contact, and leave their offers unanswered."""
         self._history.set_blocked(unit, identity, is_blocked=True)
         self._offers.forget_of(unit, identity)
         unit.db.execute("DELETE FROM joining WHERE inviter = ?", (identity,))
 
     def begin_clock(self, unit: Unit) -> None:
-        """Nothing waits longer than if it had been put off now: the clock may have been set
-        back."""
+        """Let nothing wait longer than if it had been postponed now, because the clock may have
+        been set back."""
         self._gaps.begin_clock(unit)
         self._sent.begin_clock(unit)
         self._branches.begin_clock(unit)

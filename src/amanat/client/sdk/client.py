@@ -126,7 +126,7 @@ class Client:
         self._reading = Reading(run)
         self._standing = Standing(run, routes, self._buckets, self._reading)
         self.offers = Offers(run, self._reading)
-        """The groups that contacts invite us to join."""
+        """The groups that contacts ask us to join."""
 
     @classmethod
     async def create(

@@ -1,4 +1,4 @@
-"""Offers: the groups that contacts invite us to join, and our answers to them."""
+"""Offers: the groups that contacts ask us to join, and our answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Offers:
             self._conversations.offers.choose(unit, adds)
 
     def all(self) -> list[GroupOffer]:
-        """The groups that contacts invite us to join, the oldest first."""
+        """The groups that contacts ask us to join, the oldest first."""
         names = {contact.identity: contact.name for contact in self._reading.contacts()}
         return [
             GroupOffer(

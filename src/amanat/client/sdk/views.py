@@ -306,8 +306,8 @@ class ConversationView(NamedTuple):
 
 
 class GroupOffer(NamedTuple):
-    """A group that a contact invites us to join. `name` is their name for it, `by_name` our name
-    for them, `id` 8 hex digits; times are Unix milliseconds."""
+    """A group that a contact asks us to join. `name` is their name for it, `by_name` our name for
+    them, `id` 8 hex digits; times are Unix milliseconds."""
 
     id: str
     gid: bytes
