@@ -1,1 +1,1 @@
-"""The client: holds the keys, trusts no relay."""
+"""The client: it holds the keys and trusts no relay."""

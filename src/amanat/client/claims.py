@@ -1,4 +1,4 @@
-"""Claims: whether another copy of this vault is in use. Only cells that no one else could have made
+"""Claims: whether another copy of this vault is in use. Only bytes that no one else could have made
 tell us.
 
 A relay or a member who says that we have sent more than we know of, or that a label of ours is

@@ -22,7 +22,7 @@ time."""
 
 
 class Line(NamedTuple):
-    """A conversation in a list of all. Times are Unix milliseconds."""
+    """The line of a conversation in a list of all. Times are Unix milliseconds."""
 
     gid: bytes
     state: State

@@ -13,7 +13,7 @@ class TextArrived(NamedTuple):
 
 
 class MessageChanged(NamedTuple):
-    """A message was edited, deleted or reacted to, or has expired (its row is gone then)."""
+    """A message was edited or deleted, got a reaction, or has expired (its row is gone then)."""
 
     gid: bytes
     row: int
@@ -45,7 +45,7 @@ class Removed(NamedTuple):
 
 
 class Warned(NamedTuple):
-    """There is a fault that the person has to know about."""
+    """The person has to know about a fault."""
 
     gid: bytes | None
     code: str
@@ -88,4 +88,4 @@ Event = (
     | PersonChanged
     | StatusChanged
 )
-"""Anything of it."""
+"""Any of these events."""

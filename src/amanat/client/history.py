@@ -338,7 +338,7 @@ class History:
         )
 
     def forget(self, unit: Unit, gid: bytes, mid: bytes) -> None:
-        """Take away a message from this vault, for good."""
+        """Take a message out of this vault for good."""
         self._strip(unit, gid, mid)
         unit.db.execute("DELETE FROM message WHERE gid = ? AND id = ?", (gid, mid))
         unit.db.execute("INSERT INTO gone VALUES (?, ?)", (gid, mid))

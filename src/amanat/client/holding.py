@@ -189,7 +189,7 @@ class Holding:
         early = unit.db.execute(
             "DELETE FROM held_early WHERE label = ? RETURNING seq", (label,)
         ).fetchone()
-        if early is not None:  # we have read it without knowing it: read again from there
+        if early is not None:  # it was read and not known yet: from there on once more
             unit.db.execute(
                 "UPDATE held_read SET seq = min(seq, ?) WHERE drop_id = ?", (early[0] - 1, drop_id)
             )
@@ -296,5 +296,5 @@ def held_drop(held: Held) -> Drop:
 
 
 def _key(held: Held, drop_id: bytes) -> OneTime:
-    """Label and key of its cell."""
+    """The label and key of its cell."""
     return one_time(held.key, region=held.region, drop_id=drop_id)

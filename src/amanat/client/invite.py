@@ -335,7 +335,7 @@ class Invites:
             self._repeats.go_on(unit, reply_secret, is_awaited=is_awaited)
 
     def answer_late(self, unit: Unit) -> None:
-        """Take the knocks that were put aside long enough."""
+        """Answer the knocks that were put aside for long enough."""
         rows = unit.db.execute(
             "SELECT secret, sealed FROM invite WHERE answer_at <= ?", (unit.now,)
         ).fetchall()

@@ -21,8 +21,8 @@ def looks(name: str) -> frozenset[str]:
     """The looks of a name. Two names that have one of these in common look alike.
 
     They are skeletons (Unicode UTS 39, section 4: characters that are never shown go, and one
-    stands for all that may be mistaken for each other) of the name in form NFKC and lower case. A
-    capital may be mistaken for a letter other than its small one, as I for l, so there are two.
+    stands for all those that look the same) of the name in form NFKC and lower case. A capital may
+    be mistaken for a letter other than its small one, as I for l, so there are two.
     """
     wide = _tidy(unicodedata.normalize("NFKC", name))
     return frozenset(_tidy(_mls.skeleton(one.casefold())) for one in (wide, _mls.skeleton(wide)))

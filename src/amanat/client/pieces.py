@@ -63,7 +63,7 @@ class EpochDrop:
 
     @cached_property
     def drop(self) -> Drop:
-        """Its id and tokens."""
+        """The drop's id and tokens."""
         return epoch_drop(self.secret, self.region)
 
     def cut(
@@ -83,7 +83,7 @@ class EpochDrop:
         return structs.replace(piece, signature=sign(self._text(piece)))
 
     def seal(self, piece: Fragment) -> bytes:
-        """The cell of a piece, under a label drawn at random."""
+        """The cell of a piece, under a random label."""
         once = epoch_key(self.secret, secrets.token_bytes(LABEL_BYTES))
         payload = codec.encode(piece)
         return seal(once, payload, region=self.region, drop_id=self.drop.drop_id)
@@ -180,7 +180,7 @@ def epoch_drop(secret: bytes, region: str) -> Drop:
 
 
 def epoch_key(secret: bytes, label: bytes) -> OneTime:
-    """The key of a cell of an epoch drop, whose label the sender drew at random."""
+    """The key of a cell of an epoch drop, from the random label that its sender chose."""
     return OneTime(label, expand(secret, b"amanat epoch cell", label))
 
 

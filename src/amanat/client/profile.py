@@ -61,7 +61,8 @@ class Me(NamedTuple):
     """This device's MLS signature public key; the private one is in the engine."""
     credential: bytes
     homes: list[Home]
-    """Where cells for this person go: the home relay, then the fallback if there is one."""
+    """The homes to which cells for this person go: the home relay, then the fallback if there is
+    one."""
     former: list[Home]
     """The homes that they have left. Cells from people who do not know that may still arrive
     there."""
@@ -73,7 +74,7 @@ class Me(NamedTuple):
 
     @property
     def home(self) -> Home:
-        """The first of them."""
+        """The home relay and its bucket."""
         return self.homes[0]
 
     @property

@@ -197,7 +197,7 @@ def _judge_rejoin(policy: Policy, people: Sequence[Person], commit: ReadCommit) 
 
 
 def is_leaving(person: Person, leaves: Sequence[Leave], *, group: bytes) -> bool:
-    """Whether one of the signed wishes to leave is this leaf's own."""
+    """Whether one of these signed wishes to leave is for this leaf."""
     text = leave_text(group, person.leaf.nonce)
     for wish in leaves:
         if wish.identity == person.identity and wish.nonce == person.leaf.nonce:

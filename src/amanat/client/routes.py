@@ -1,4 +1,4 @@
-"""How requests get to a relay: over a link to it, or sealed and through a hop.
+"""Routes: how requests get to a relay, over a link to it or sealed and through a hop.
 
 *Direct*, the relay sees the network address. *Hopped*, another relay of ours hands the request
 over: the hop sees the person and not the request, the relay sees the request and not the person.
@@ -52,7 +52,7 @@ AUTO, OFF = b"auto", b"off"
 
 @unique
 class Means(StrEnum):
-    """How requests get to a relay."""
+    """The ways in which requests get to a relay."""
 
     DIRECT = "direct"
     HOPPED = "hopped"
@@ -256,7 +256,7 @@ class Routes:
 
         Raises RelayUnreachable (at once if an attempt has failed lately), RelayKeyChanged,
         UnsupportedVersion, BrokenDescriptor, or MovedAway if the relay's drops are in a region that
-        is not allowed. The way also raises MovedAway, for single drops there.
+        is not allowed. The way also raises MovedAway, for drops that have moved there.
         """
         return await self._follow(relay, MAX_MOVES)
 
@@ -352,7 +352,7 @@ class Routes:
         return sum(up for up, _ in each), sum(down for _, down in each)
 
     def _behind(self) -> dict[bytes, bytes]:
-        """Each hop that is used, and the first relay it leads to."""
+        """Each hop that we use, and the first relay to which it leads."""
         chosen = [self.setting] if self.setting not in (AUTO, OFF) else []
         found: dict[bytes, bytes] = {}
         for relay in [home.relay for home in self.homes] + chosen:
@@ -381,7 +381,7 @@ class Routes:
         return await hopped.ask(request)
 
     def _hops(self, relay: bytes) -> tuple[list[bytes], str]:
-        """The hops to a relay, the better first, or why there are none."""
+        """The hops to a relay, the better one first, and the reason if there are none."""
         if self.setting == OFF:
             return [], "hops are switched off"
         if self.setting != AUTO:
@@ -533,7 +533,8 @@ class Routes:
         return False
 
     def may_be_met(self, relay: bytes) -> bool:
-        """Whether a relay sees our network address anyway: it is a hop, or asked directly."""
+        """Whether a relay sees our network address anyway, because it is a hop or we ask it
+        directly."""
         hops, _ = self._hops(relay)
         return relay in self._behind() or not (hops or self.period_s)
 

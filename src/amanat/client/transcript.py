@@ -242,7 +242,7 @@ class Transcript:
         return int(row[0]) if row else 0
 
     def everything(self, gid: bytes, *, after: int = 0) -> list[Entry]:
-        """The messages of a conversation in its order; only rows above `after`."""
+        """The messages of a conversation in its order, from rows above `after` only."""
         rows = self._read.execute(
             "SELECT row FROM message WHERE gid = ? AND row > ?", (gid, after)
         ).fetchall()

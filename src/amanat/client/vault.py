@@ -59,8 +59,8 @@ if TYPE_CHECKING:
 KEY_BYTES = 32
 SALT_BYTES = 16
 ARGON2_MEMORY_KIB = 256 * 1024
-"""Memory of one passphrase guess, in KiB: about 2 s a guess on one core, and dear in parallel
-(RFC 9106, section 4, asks for at least 64 MiB where 2 GiB are too much)."""
+"""Memory of one passphrase guess, in KiB: about 2 s a guess on one core, and expensive in parallel
+(RFC 9106, section 4, asks for at least 64 MiB if 2 GiB are too much)."""
 MAX_ARGON2_MEMORY_KIB = 16 * ARGON2_MEMORY_KIB
 """The most memory that we take for a guess. A file that asks for more is not one of ours."""
 ARGON2_PASSES = 3

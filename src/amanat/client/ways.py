@@ -59,7 +59,7 @@ class Way(Protocol):
 
 
 class _Asked:
-    """A way on which every request stands alone."""
+    """A way on which every request is separate."""
 
     at_once = AT_ONCE
     wait_s = wire.MAX_WAIT_S

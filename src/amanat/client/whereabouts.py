@@ -99,7 +99,7 @@ class Whereabouts:
         unit.db.execute("UPDATE telling SET seq = ? WHERE gid = ?", (_NEVER, gid))
 
     def is_telling(self, gid: bytes) -> bool:
-        """Whether somebody in a conversation may not know yet."""
+        """Whether somebody in a conversation may not know yet where we are."""
         row = self._read.execute("SELECT 1 FROM telling WHERE gid = ?", (gid,)).fetchone()
         return row is not None
 

@@ -1,4 +1,4 @@
-"""Addresses: where people are reached, as they tell us and as we tell them."""
+"""Addresses: those that people tell us, and those that we tell them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Addresses:
-    """Addresses, others' and our own."""
+    """The addresses of others and our own."""
 
     def __init__(self, base: Base, *, roster: Roster, saying: Saying) -> None:
         self._outbox = base.outbox

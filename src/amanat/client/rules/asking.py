@@ -1,6 +1,6 @@
-"""Asking: our requests to contacts for where a group is, and the answers that they announce.
+"""Asking: our questions to contacts about where a group is, and the answers that they announce.
 
-The requests go over a way that needs nothing but two people's lasting keys (`chains.py`). The
+The questions go over a way that needs nothing but two people's lasting keys (`chains.py`). The
 answer is a claim, and names a file of help.
 """
 
@@ -28,7 +28,7 @@ NEXT_ASK_MS = 20_000
 
 
 class Asking:
-    """The requests of one vault to contacts for help."""
+    """The questions of one vault to contacts."""
 
     def __init__(self, base: Base, *, warnings: Warnings, roster: Roster) -> None:
         self._read = base.read

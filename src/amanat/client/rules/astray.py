@@ -1,4 +1,5 @@
-"""Being out of step: our state of a conversation may not be the group's (comebacks.py)."""
+"""Astray: being out of step, when our state of a conversation may not be the group's
+(comebacks.py)."""
 
 from __future__ import annotations
 
@@ -93,12 +94,12 @@ class Astray:
         unit.events.append(GroupChanged(gid))
 
     def say_nothing(self, unit: Unit, gid: bytes) -> None:
-        """Be out of step with a conversation, so that the person's words wait."""
+        """Mark a conversation as out of step, so that the person's words wait."""
         unit.db.execute("UPDATE conversation SET state = 'astray' WHERE gid = ?", (gid,))
 
     def stay(self, unit: Unit, gid: bytes) -> None:
-        """Be in step again where we were. We read the drop again from the start, because we applied
-        no Commit from it meanwhile."""
+        """Come back into step in our old epoch. We read the drop again from the start, because we
+        applied no Commit from it meanwhile."""
         self.resume(unit, gid)
         _, drop = self._epochs.epoch_drops(gid)[-1]
         self._epochs.start_over(unit, drop.drop_id)

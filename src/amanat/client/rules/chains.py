@@ -119,7 +119,7 @@ Arrival = FromPair | FromInvite | FromKnock | FromLost | FromHelper | FromClaim
 
 
 class Peer(NamedTuple):
-    """A member as delivery sees them."""
+    """A member with everything that deliveries to them need."""
 
     identity: bytes
     delivery: bytes
@@ -138,7 +138,8 @@ class Begun(NamedTuple):
 
 
 class _Chain(NamedTuple):
-    """A chain to us: of a conversation, from a device, and from which of its epochs on."""
+    """A chain to us: its conversation, the device at its beginning, and the epoch in which it
+    began."""
 
     gid: bytes
     signer: bytes
@@ -165,7 +166,7 @@ _ONCE = {_Source.HELP, _Source.INVITE, _Source.KNOCK}
 class _Expected(NamedTuple):
     source: _Source
     key: bytes
-    """gid of a pair; secret of an invite or a knock."""
+    """The gid of a pair; the secret of an invite or a knock."""
     signer: bytes
     position: int
     chain: _Chain | None = None
@@ -288,7 +289,7 @@ class Chains:
         self._expect(answer, _Expected(_Source.HELP, answer, gid, 0, whom=helper))
 
     def answer(self, unit: Unit, to: Peer, nonce: bytes, payload: bytes) -> None:
-        """Answer somebody who asked."""
+        """Answer somebody who asked for help."""
         secret = self._pairs.asking(to.delivery, asker=to.identity, helper=self._me.identity)
         self._outbox.deposit(
             unit,

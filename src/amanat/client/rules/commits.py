@@ -76,7 +76,7 @@ LEAVE_TURN_MS = 15_000
 commit, so that there is usually one Commit and not one of each."""
 CUT_OFF_MS = 600_000
 """How long messages of a later epoch may wait while the relay that holds the Commit before them is
-away, in milliseconds (10 minutes): then the group has gone on elsewhere."""
+away, in milliseconds (10 minutes). After that, the group has gone on elsewhere."""
 FORGOTTEN_MS = 30_000
 """How long after a relay has forgotten our Commit we append it again, in milliseconds."""
 OUTRUN_MS = 3_600_000
@@ -478,7 +478,7 @@ class Commits:
             self._is_not_shown(unit, gid, digest)
             return  # it was there, or another one was
         data, epoch, missing = row
-        if missing:  # else all of it was there, and other pieces of ours have taken its room
+        if missing:  # else all of it was there, and something of ours has taken its room
             self._warnings.report_lie(unit, gid, how="a Commit that it had taken is not there")
         unit.db.execute("UPDATE epoch_drop SET made = 0 WHERE gid = ? AND epoch = ?", (gid, epoch))
         self._epochs.append_to_epoch(
@@ -634,7 +634,7 @@ def _renewed(updates: Iterable[mls.Member]) -> set[bytes]:
 
 
 _Setting: TypeAlias = Literal[Wish.ADMIN, Wish.NO_ADMIN, Wish.RENAME, Wish.ROLES, Wish.PLACE]
-"""The wishes for another policy."""
+"""The wishes that change the policy."""
 
 
 def _with(policy: Policy, kind: _Setting, data: bytes) -> Policy:

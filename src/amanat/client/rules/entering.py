@@ -128,7 +128,8 @@ class Entering:
         return gid, bundle.welcome or b"", bundle.tree or b""
 
     def create_group(self, unit: Unit, name: str, *, people: int) -> bytes:
-        """Start a group with ourselves as its admin; its gid. Raises BadArgument or GroupTooLarge.
+        """Start a group with ourselves as its admin; returns its gid. Raises BadArgument or
+        GroupTooLarge.
 
         `people` is how many are expected: beyond MAX_HYBRID_LEAVES the classical suite is used.
         """
@@ -282,7 +283,7 @@ class Entering:
         self._roster.forget_group(gid)
 
     def go(self, unit: Unit, gid: bytes) -> None:
-        """End our part in a conversation that we have left."""
+        """Forget our part in a conversation, which we have left."""
         self.end(unit, gid)
         unit.db.execute("UPDATE conversation SET state = 'left' WHERE gid = ?", (gid,))
 

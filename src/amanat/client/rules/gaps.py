@@ -42,7 +42,7 @@ START = bytes(32)
 
 
 class Gap(NamedTuple):
-    """Envelopes of a device that exist and did not arrive."""
+    """Envelopes of a device that exist but have not arrived."""
 
     gid: bytes
     signer: bytes
@@ -56,8 +56,8 @@ class Heard(NamedTuple):
 
     is_new: bool
     is_whole: bool = True
-    """False: it does not carry the hash of the one before it, so the device has said two different
-    things under one number."""
+    """False: it does not carry the hash of the one before it, so the device has sent two different
+    envelopes under one number."""
     is_lost: bool = False
     """True: so many envelopes follow a gap that we take the missing ones for lost."""
 
@@ -127,7 +127,7 @@ class Gaps:
         *,
         mark: bytes = NO_MARK,
     ) -> Heard:
-        """Count an envelope."""
+        """Count an envelope, and say how it relates to the others."""
         previous, digest = place.previous, place.hash
         row = unit.db.execute(
             "SELECT upto, hash, base FROM heard WHERE gid = ? AND signer = ?", (gid, signer)
@@ -191,7 +191,8 @@ class Gaps:
         return is_whole
 
     def follows(self, gid: bytes, signer: bytes, seq: int, place: Place) -> bool:
-        """Whether an envelope that came by repair fits between those heard on both sides."""
+        """Whether an envelope that came by repair fits between its neighbours that we have
+        heard."""
         before = self._read.execute(
             "SELECT hash FROM heard WHERE gid = ?1 AND signer = ?2 AND upto = ?3"
             " UNION ALL SELECT hash FROM ahead WHERE gid = ?1 AND signer = ?2 AND seq = ?3",
@@ -264,7 +265,7 @@ class Gaps:
         )
 
     def begin_clock(self, unit: Unit) -> None:
-        """Ask no later than if the pause before it had begun now."""
+        """Postpone no request for a gap longer than if its pause had begun now."""
         unit.db.execute(
             "UPDATE heard SET hint_until = min(hint_until, ?)", (unit.now + HINT_MS[0],)
         )

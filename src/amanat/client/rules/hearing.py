@@ -488,7 +488,7 @@ class Hearing:
         self._hear(unit, gid, sender, signer, envelope, digest, mark=again.mark)
 
     def _take_deleted(self, unit: Unit, gid: bytes, sender: bytes, again: Repair) -> None:
-        """Show that a text was deleted before it came."""
+        """Show that a text was deleted before it arrived."""
         if again.deleted is not None:
             latest = self._roster.clock(gid) + MAX_CLOCK_STEP
             said = structs.replace(again.deleted, clock=min(again.deleted.clock, latest))

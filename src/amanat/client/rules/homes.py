@@ -34,7 +34,7 @@ class NewHome(NamedTuple):
     named: NamedAddress | None
 
     def begin(self, unit: Unit, places: Places) -> None:
-        """Read the bucket from its end on, because the cells already there are for others."""
+        """Begin to read the bucket at its end, because the cells already there are for others."""
         places.learn(unit, self.address)
         if self.named is not None:
             places.name(unit, self.named)

@@ -38,18 +38,18 @@ class Purpose(StrEnum):
     HANDED = "handed"
     """A Commit that somebody has handed us."""
     CREATE = "create"
-    """To make a drop."""
+    """The creation of a drop."""
     HELD = "held"
     FILE = "file"
     KNOCK = "knock"
     REPLY = "reply"
     """The answer to a knock."""
     ASK = "ask"
-    """To ask a contact for help back into a conversation."""
+    """A request to a contact for help back into a conversation."""
     HELP = "help"
     CLAIM = "claim"
     QUESTION = "question"
-    """To find out whether a copy of this vault has said something else."""
+    """A claim to find out whether a copy of this vault has said something else."""
 
 
 class Outbox:

@@ -259,7 +259,7 @@ class Rejoining:
         (missing,) = unit.db.execute(
             "SELECT missing FROM comeback WHERE gid = ?", (attempt.gid,)
         ).fetchone()
-        if missing:  # else all of it was there, and other pieces of ours have taken its room
+        if missing:  # else all of it was there, and something of ours has taken its room
             self._warnings.report_lie(
                 unit, attempt.gid, how="a Commit that it had taken is not there"
             )

@@ -140,7 +140,7 @@ class Roster:
         ]
 
     def require(self, gid: bytes, deed: Deed, whom: bytes | None = None) -> Group:
-        """The group, if we may do this in it. Raises NotAMember or NotAdmin."""
+        """The group, if we may do this deed in it. Raises NotAMember or NotAdmin."""
         self.require_active(gid)
         group = self.group(gid)
         if not rights.may(group.policy, group.people, self._me.identity, deed, whom):

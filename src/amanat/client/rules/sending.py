@@ -177,7 +177,7 @@ class Sending:
         """Take the answers to a wave of outbox rows: done, again later, or never."""
         for row, answer in zip(wave, answers, strict=True):
             if isinstance(answer, RelayUnreachable):
-                continue  # no answer: it goes out again over the next link
+                continue  # not answered: it goes out again over the next link
             if not self._awaits(unit, row):
                 continue  # it was given up meanwhile, and its number may be another row's
             if isinstance(answer, LabelTaken) and self._is_made_anew(unit, row):

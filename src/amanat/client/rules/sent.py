@@ -275,7 +275,7 @@ class Sent:
         return bool(is_open)
 
     def begin_clock(self, unit: Unit) -> None:
-        """Beat no later than if the pause before it had begun now."""
+        """Postpone no heartbeat longer than if its pause had begun now."""
         for beats, pause in enumerate(BEATS_MS):
             unit.db.execute(
                 "UPDATE conversation SET beat_due_at = min(beat_due_at, ?1 + ?2)"

@@ -1,4 +1,4 @@
-"""Warnings: the faults that a person has to know about, and the lies."""
+"""Warnings: the faults, and the lies, that a person has to know about."""
 
 from __future__ import annotations
 

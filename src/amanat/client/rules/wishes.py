@@ -81,7 +81,7 @@ class Wishes:
         self._commits.attempt(unit, gid)
 
     def rename(self, unit: Unit, gid: bytes, name: str) -> None:
-        """Give a group another name. Raises NotAMember, NotAdmin or BadArgument."""
+        """Rename a group. Raises NotAMember, NotAdmin or BadArgument."""
         self._roster.require(gid, Deed.RENAME)
         self._commits.wish(unit, gid, Wish.RENAME, check_name(name).encode(), due_at=unit.now)
         self._commits.attempt(unit, gid)

@@ -38,7 +38,7 @@ class Chat:
         """Whether it is a conversation of two. Raises UnknownConversation."""
         return bool(self._conversations.roster.group(self.gid).policy.direct)
 
-    # What is said
+    # Saying
 
     def send(self, text: str, *, reply_to: str = "") -> int:
         """Say a text in the conversation; returns its row. It leaves as soon as a relay can be
@@ -78,7 +78,7 @@ class Chat:
         with self._unit() as unit:
             self._conversations.saying.set_timer(unit, self.gid, seconds)
 
-    # What it holds
+    # Reading
 
     def message(self, message: str) -> Message:
         """The message with an id, or with these first digits of one. Raises UnknownMessage or
@@ -96,8 +96,9 @@ class Chat:
         return self._transcript.total(self.gid)
 
     def rejoinable(self) -> list[UnprovenView]:
-        """The states into which contacts can help us when we are out of step with a group, but
-        which nobody could prove. The person decides. Raises UnknownConversation."""
+        """The states into which contacts can help us when we are out of step with a group, if
+        nobody could prove how the group came there. The person decides. Raises
+        UnknownConversation."""
         known = self._reading.names(self.gid)
 
         def names(people: dict[bytes, str]) -> list[str]:
@@ -125,7 +126,7 @@ class Chat:
         return [bytes(row[0]) for row in rows]
 
     def is_joining(self) -> bool:
-        """Whether a Welcome into a group is still to be fetched."""
+        """Whether we have yet to fetch a Welcome into the group."""
         return self.gid in {one.gid for one in self._conversations.joining.awaited()}
 
     # How it is shown, in this vault alone
@@ -143,7 +144,7 @@ class Chat:
         with self._unit() as unit:
             answered = self._transcript.find(self.gid, reply_to) if reply_to else None
             self._desk.draft(unit, self.gid, text, answered)
-            self._history.will_scrub()  # what was there before is nobody's business any more
+            self._history.will_scrub()  # the earlier draft is nobody's business any more
             unit.events.append(SummaryChanged(self.gid))
 
     def set_pinned(self, *, is_pinned: bool = True) -> None:
@@ -182,7 +183,7 @@ class Chat:
             self._conversations.wishes.remove(unit, self.gid, identity)
 
     def rename(self, name: str) -> None:
-        """Give a group another name. Raises NotAMember, NotAdmin or BadArgument."""
+        """Rename a group. Raises NotAMember, NotAdmin or BadArgument."""
         with self._unit() as unit:
             self._conversations.wishes.rename(unit, self.gid, name)
 
@@ -206,7 +207,7 @@ class Chat:
         return next(one for one in self._reading.contacts() if one.identity == by)
 
     def leave(self) -> None:
-        """Leave a conversation. Raises NotAMember."""
+        """Leave the conversation. Raises NotAMember."""
         with self._unit() as unit:
             self._conversations.wishes.leave(unit, self.gid)
 
@@ -219,7 +220,7 @@ class Chat:
         self._begin_due()
 
     def messages(self, *, after: int = 0) -> list[Message]:
-        """The texts of the conversation in its order; only rows above `after`."""
+        """The texts of the conversation in its order, from rows above `after` only."""
         return self._reading.messages(self.gid, after=after)
 
     def history(self, where: Scroll, *, many: int = 30) -> Stretch:

@@ -5,7 +5,8 @@
         async for event in client.events():
             ...
 
-It assembles the parts of the shell. Each part owns its tasks, and the rules own the rest."""
+This module assembles the parts of the shell. Each part owns its tasks, and the rules own the
+rest."""
 
 from __future__ import annotations
 
@@ -418,7 +419,7 @@ class Client:
                 event = await feed.get()
                 while event is not None and not isinstance(event, TextArrived):
                     event = await feed.get()
-            except Overrun:  # the vault has it all
+            except Overrun:  # the vault has everything
                 feed, gid = self._run.feed(), None
                 continue
             if event is None:

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Reading:
-    """Reads one vault for its programs; nothing here changes it."""
+    """Reads one vault for its programs, and changes nothing in it."""
 
     def __init__(self, run: Runtime) -> None:
         parts = run.parts
@@ -233,7 +233,7 @@ class Reading:
         )
 
     def messages(self, gid: bytes, *, after: int = 0) -> list[Message]:
-        """The texts of a conversation in its order; only rows above `after`."""
+        """The texts of a conversation in its order, from rows above `after` only."""
         return self.shown(gid, self.transcript.everything(gid, after=after))
 
     def history(self, gid: bytes, where: Scroll, *, many: int = 30) -> Stretch:

@@ -147,7 +147,7 @@ class Standing:
         ]
 
     def _left_behind(self) -> list[str]:
-        """The conversations whose epoch drops are at a relay we have left."""
+        """The conversations whose epoch drops are at a relay that we have left."""
         left = self._homes.relays_left()
         views = self._reading.conversations() if left else []
         return sorted(

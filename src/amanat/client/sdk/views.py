@@ -109,7 +109,7 @@ class Stretch(NamedTuple):
     total: int
 
     def as_json(self) -> dict[str, object]:
-        """The same for a page."""
+        """The same for a page, as JSON."""
         messages = [message.as_json() for message in self.messages]
         return {"messages": messages, "before": self.before, "total": self.total}
 

@@ -243,9 +243,9 @@ class Exits:
             self._spawn("moving home", self.follow_homes())
 
     async def follow_homes(self) -> None:
-        """Make the relays to which our relays' drops have moved our homes, if we allow their
-        regions. We read the moved drops all along, and tell everybody of a bucket that is the new
-        relay's own."""
+        """Follow our relays' drops: make our homes at the relays to which they have moved, if we
+        allow the regions. We read the moved drops all along, and tell everybody of a bucket that is
+        the new relay's own."""
         for home in tuple(self._me.homes):
             to = self._routes.moved.get(home.relay)
             if to is None or not self._homes.allows(home.relay, to.region):

@@ -70,7 +70,7 @@ class Fetches:
         run.at_due(self._begin)
 
     def awaited(self) -> set[bytes]:
-        """The Welcomes and the drops of held words that may come soon."""
+        """The Welcomes, and the drops of held words, that may arrive soon."""
         return {
             *(one.file.digest for one in self._conversations.joining.awaited()),
             *self._conversations.holding.places(),

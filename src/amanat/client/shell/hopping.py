@@ -34,7 +34,7 @@ class CoverCost(NamedTuple):
 
 
 class Hopping:
-    """The ways of one client to relays."""
+    """The transport of one client's requests."""
 
     def __init__(self, run: Runtime, routes: Routes, kept: KeptPlaces) -> None:
         self._run = run

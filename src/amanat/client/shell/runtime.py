@@ -42,7 +42,7 @@ class Runtime:
 
     @property
     def is_started(self) -> bool:
-        """Whether anything may be sent and read: as long as the agenda ticks."""
+        """Whether the client may send and read, which is so for as long as the agenda ticks."""
         return "ticks" in self.tasks
 
     def at_wake(self, waker: Callable[[], None]) -> None:
