@@ -95,8 +95,8 @@ class Desk:
         )
 
     def mute(self, unit: Unit, gid: bytes, until: int | None) -> None:
-        """Let nothing of a conversation be announced until then, in Unix milliseconds; with None it
-        is again."""
+        """Let nothing of a conversation be announced until then, in Unix milliseconds; None ends
+        this."""
         self._open(unit, gid)
         unit.db.execute("UPDATE desk SET muted_until = ? WHERE gid = ?", (until, gid))
 

@@ -48,8 +48,8 @@ class Lineages:
     # Keeping
 
     def goes_on(self, unit: Unit, gid: bytes, epoch: int, commit: bytes, *, is_read: bool) -> None:
-        """Keep the Commit that ends an epoch, and forget what we knew of the Commits of that epoch
-        and later ones."""
+        """Keep the Commit that ends an epoch, in place of any that we had, and forget everything
+        later."""
         self._forget_from(unit, gid, epoch)
         unit.db.execute("INSERT INTO step VALUES (?, ?, ?, ?)", (gid, epoch, commit, is_read))
 

@@ -77,7 +77,7 @@ class Entry(NamedTuple):
     quote: Quote | None
     is_edited: bool
     reactions: dict[bytes, str]
-    """By identity."""
+    """The reactions, by identity."""
     sent_at: int
     kept_at: int
     expires_at: int | None
@@ -164,7 +164,8 @@ class Unread(NamedTuple):
 
 
 class Share(NamedTuple):
-    """The messages from a share of the whole on, from 0 to 1, to which a scroll bar was dragged."""
+    """The messages from a share of the whole on, from 0 to 1, as when a scroll bar is dragged
+    there."""
 
     of: float
 

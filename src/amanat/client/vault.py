@@ -75,7 +75,7 @@ _LOCK = "lock"
 
 
 class _Lock(StrEnum):
-    """The means that opens a vault, by its unlock file."""
+    """The way in which a vault is unlocked, as its unlock file says."""
 
     PASSPHRASE = "passphrase"  # noqa: S105  # the word for it
     KEYRING = "keyring"

@@ -1,6 +1,6 @@
-"""Asking: our questions to contacts about where a group is, and the answers that they announce.
+"""Asking: our requests to contacts for help, and the answers that they announce.
 
-The questions go over a way that needs nothing but two people's lasting keys (`chains.py`). The
+The requests go over a way that needs nothing but two people's lasting keys (`chains.py`). The
 answer is a claim, and names a file of help.
 """
 
@@ -28,7 +28,7 @@ NEXT_ASK_MS = 20_000
 
 
 class Asking:
-    """The questions of one vault to contacts."""
+    """The requests of one vault for help."""
 
     def __init__(self, base: Base, *, warnings: Warnings, roster: Roster) -> None:
         self._read = base.read

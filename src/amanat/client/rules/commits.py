@@ -291,8 +291,8 @@ class Commits:
         )
 
     def _judge(self, unit: Unit, gid: bytes, commit: bytes, *, is_read: bool) -> None:
-        """Apply a Commit if it is valid and the first: either read from the epoch drop, or handed
-        to us while we cannot read the drop."""
+        """Apply a Commit if it is valid. It is the first one read from the epoch drop, or one that
+        we were handed while we cannot read the drop."""
         if self._roster.state(gid) is State.ASTRAY:
             self._note_first(unit, gid, commit)
             return

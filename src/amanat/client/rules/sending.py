@@ -1,6 +1,6 @@
 """Sending: which rows of the outbox may leave now, and what a relay's answer to one means.
 
-Rows leave in the order in which they were put there. If its relay does not take a row now, we try
+Rows leave in the order in which they were put there. If a relay does not take a row now, we try
 again after longer and longer pauses; if the relay is away for long, the row goes to the recipient's
 other address. Only an answer ends it."""
 

@@ -36,9 +36,9 @@ UNHEARD_MS = 900_000
 twice, this far apart, and still lacks an envelope that left us as long before, they will not get
 it, because a client that sends also reads."""
 FRESH_MS = 300_000
-"""Only an envelope that arrives this soon after it was sent, by its sender's clock, shows what the
-sender has received, in milliseconds. One that had waited for us, or at their end, may be older than
-our own."""
+"""The time, in milliseconds, within which an envelope must arrive after it was sent, by its
+sender's clock, to show what its sender has received. One that had waited for us, or at their end,
+may be older than our own."""
 
 
 class Sent:

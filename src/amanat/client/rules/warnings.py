@@ -63,7 +63,7 @@ class Warnings:
         how: str = "they were shown other cells than we",
     ) -> None:
         """Warn the person, not too often, that either a relay or somebody lies, because somebody
-        says that the relay showed them other cells than us."""
+        says that the relay showed them something that it did not show us."""
         name = f"{fingerprint(who)}: " if who else ""
         self._tell_once(unit, gid, RelayDoubted.code, name + how, whom=who or b"")
 
