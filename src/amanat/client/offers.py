@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @unique
 class Adds(StrEnum):
-    """The client's reaction when a contact adds us to a group."""
+    """The client's behaviour when a contact adds us to a group."""
 
     JOIN = "join"
     """We join it."""
@@ -56,14 +56,14 @@ class Offers:
 
     @property
     def adds(self) -> Adds:
-        """The client's reaction when a contact adds us to a group."""
+        """The client's behaviour when a contact adds us to a group."""
         try:
             return Adds(self._vault.get("adds").decode())
         except KeyError:
             return JOIN
 
     def choose(self, unit: Unit, adds: str) -> None:
-        """Set this reaction, for all adds from now on. Raises BadArgument."""
+        """Set this behaviour, for all adds from now on. Raises BadArgument."""
         if adds not in set(Adds):
             raise BadArgument(f"adds are {JOIN} or {ASK}")
         unit.put("adds", adds.encode())

@@ -26,11 +26,11 @@ class Offers:
 
     @property
     def adds(self) -> str:
-        """The client's reaction when a contact adds us to a group: "join" it, or "ask" first."""
+        """The client's behaviour when a contact adds us to a group: "join" it, or "ask" first."""
         return self._conversations.offers.adds
 
     def set_adds(self, adds: str) -> None:
-        """Set this reaction, for all adds from now on. Raises BadArgument."""
+        """Set this behaviour, for all adds from now on. Raises BadArgument."""
         with self._unit() as unit:
             self._conversations.offers.choose(unit, adds)
 

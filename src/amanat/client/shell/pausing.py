@@ -1,4 +1,4 @@
-"""The reaction of a client when a relay fails it: it waits, and keeps any misbehaviour for the
+"""The pauses of a client when a relay fails it: it waits, and keeps any misbehaviour for the
 person."""
 
 from __future__ import annotations
