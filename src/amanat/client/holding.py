@@ -106,7 +106,7 @@ class Holding:
         self._read = vault.read
         self._me = me
 
-    # Ours
+    # Our words
 
     def outbound(self) -> InForce:
         """The policy in force."""
@@ -147,7 +147,7 @@ class Holding:
         cell = seal(_key(held, drop.drop_id), payload, region=held.region, drop_id=drop.drop_id)
         return Stored(held, drop, cell, is_new=row is None)
 
-    # Others'
+    # Others' words
 
     def expect(
         self,
@@ -272,7 +272,7 @@ class Holding:
         rows = self._read.execute("SELECT identity FROM holder WHERE gid = ?", (gid,)).fetchall()
         return {row[0] for row in rows}
 
-    # Ends
+    # Forgetting
 
     def expire(self, unit: Unit) -> None:
         """Forget words that no relay has any more."""

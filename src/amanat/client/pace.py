@@ -41,7 +41,7 @@ class Pace:
         least a cell, because only more bytes show the capacity of a connection with a long
         delay."""
         fitting = int(size * AHEAD_S / max(seconds, 0.001))
-        is_full = size > self.window - LARGE_CELL  # else the connection was not tested
+        is_full = size > self.window - LARGE_CELL  # else the connection was not used to the full
         if is_full and seconds < AHEAD_S:
             fitting = max(fitting, self.window + LARGE_CELL)
         elif not is_full:

@@ -141,7 +141,7 @@ class Sent:
         ).fetchall()
         return {row[0] for row in rows}
 
-    # Confirmed
+    # Receipts
 
     def confirm(self, unit: Unit, gid: bytes, identity: bytes, seq: int) -> bool:
         """Record that somebody has our envelopes up to this number; returns whether that is
