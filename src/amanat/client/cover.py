@@ -3,8 +3,8 @@ anything.
 
 Requests wait for their turn, one a period. If none waits, an empty one goes, which is sealed and
 sized like any other and is for a drop that does not exist. Neither the hop nor anybody who watches
-the network therefore learns whether anything was said. The moment in a round at which each leaves
-is random and does not depend on its content (protocol/rounds.py).
+our connection to it therefore learns whether anything was said. The moment in a round at which each
+leaves is random and does not depend on its content (protocol/rounds.py).
 """
 
 from __future__ import annotations
