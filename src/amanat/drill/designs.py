@@ -1,18 +1,19 @@
-"""What a server of each design sees of the same people: the evidence.
+"""The evidence that each design gives its operator about the same people.
 
-Each design carries the messages of a sample and leaves the log a hostile operator could keep: of
-every request to deposit something its time, the network address it came from (a person's number, or
--1 where it is hidden), the place it went to, its size, and what else is written on it.
+Each design carries the messages of a sample and leaves the log that a hostile operator could keep.
+For every request to deposit something, the log has its time, its source network address (a person's
+number, or -1 where it is hidden), its destination, its size, and anything else written on it.
 
 *cloud*: plaintext, user ids, rooms. *federated*: ciphertext with sender, room and its members.
 *sealed*: one mailbox a person, the sender hidden, delivery receipts at once. *perqueue*: a queue
-for each sender of each recipient, the sender hidden. *amanat*: buckets; *direct*, the address of
-whoever deposits is seen; *hopped*, it is not; *covered*, cells are seen at the end of rounds
+for each sender of each recipient, the sender hidden. *amanat*: buckets; *direct*, the depositor's
+address is seen; *hopped*, it is not; *covered*, cells are seen at the end of rounds
 (`queueing.py`).
 
-What a client of ours sends, and when, follows `client/rules/saying.py` and `client/rules/sent.py`:
-a cell for each recipient, a receipt of its own after 5 to 60 seconds where none rode along,
-heartbeats for words nobody has confirmed. `tests/test_drill.py` holds that against real clients.
+Our client's requests and their times follow `client/rules/saying.py` and `client/rules/sent.py`:
+a cell for each recipient, a separate receipt after 5 to 60 seconds where none rode along, and
+heartbeats for words that nobody has confirmed. `tests/test_drill.py` compares them with real
+clients.
 """
 
 from __future__ import annotations
@@ -35,26 +36,26 @@ if TYPE_CHECKING:
 
 DESIGNS = ("cloud", "federated", "sealed", "perqueue", "amanat")
 MODES = {"amanat": ("direct", "hopped", "covered")}
-"""The modes of a design; others have none."""
+"""The modes of each design that has any."""
 PEOPLE_PER_BUCKET = (32, 64)
 MANY_PEOPLE = 500
-"""How many people share a bucket of a relay, and of one with more people than this: as
-docs/operations.md tells operators, for many buckets differ more in how much comes into them."""
+"""How many people share a bucket of an ordinary relay, and of one with more than MANY_PEOPLE: as
+docs/operations.md tells operators, because many buckets differ more in how much they receive."""
 HIDDEN = -1
 FAN_OUT_S = 0.02
-"""Between two cells of one message to several people, in seconds: as measured on loopback."""
+"""Time between two cells of one message to several people, in seconds, as measured on loopback."""
 WAY_S = (0.02, 0.3)
-"""How long a request is on its way, in seconds."""
+"""Shortest and longest time that a request takes to arrive, in seconds."""
 PADDING = {"cloud": 1, "federated": 1, "sealed": 160, "perqueue": 16_384}
-"""Bytes in whose multiples a design pads: texts of Signal, blocks of SimpleX. Ours has cells."""
+"""Multiples to which a design pads, in bytes: Signal's texts, SimpleX's blocks. Ours has cells."""
 ENVELOPE_BYTES = {"cloud": 0, "federated": 200, "sealed": 100, "perqueue": 300, "amanat": 300}
-"""Bytes around a text at rest; ours by bench/cells.py, the others' estimates."""
+"""Bytes around a text at rest; ours measured by bench/cells.py, the others' estimated."""
 TEXT_BYTES = (80.0, 0.9)
-"""Median of the length of a text, and the spread of its logarithm."""
+"""Median length of a text in bytes, and the spread of its logarithm."""
 
 
 class Evidence(NamedTuple):
-    """What is in a server's log, and whose it was.
+    """The log of a server, and the truth about each entry.
 
     Arrays of one length, in the order of `at`. `source`, `place` and `size` are what the log says;
     `author` and `recipient` are the truth.
@@ -67,15 +68,16 @@ class Evidence(NamedTuple):
     author: NDArray[np.int64]
     recipient: NDArray[np.int64]
     owners: list[tuple[int, ...]]
-    """Of each place, whose it may be: what the operator knows of it."""
+    """For each place, the people whose it may be as far as the operator knows."""
     rooms: list[tuple[int, ...]]
-    """Where the server knows rooms, places are rooms, and these their members; else empty."""
+    """The members of each room, where the server knows rooms and places are rooms; else empty."""
     period_s: int = 0
-    """Where cells are seen at the end of rounds: how often one of each may be, in seconds."""
+    """The period of a covered client, in seconds, whose cells are seen at the end of rounds; else
+    0."""
 
 
 class Deposits(NamedTuple):
-    """What clients deposit, before a design hides any of it."""
+    """Everything that clients deposit, before a design hides any of it."""
 
     at: NDArray[np.float64]
     author: NDArray[np.int64]
@@ -91,7 +93,7 @@ def buckets_of(people: int) -> int:
 
 
 def observe(sample: Sample, design: str, mode: str | None, rng: np.random.Generator) -> Evidence:
-    """What a server of a design has in its log."""
+    """The log of a server of a design."""
     if mode == "covered":
         deposits = covered(sample, rng)
         evidence = _buckets(sample, deposits, rng, is_hidden=True)
@@ -125,22 +127,22 @@ def stored_size(text_bytes: NDArray[np.int64], design: str) -> NDArray[np.int64]
 
 
 def hide(evidence: Evidence) -> Evidence:
-    """The same, through a hop: nothing comes from an address."""
+    """The same evidence, through a hop: no entry has a source address."""
     return evidence._replace(source=np.full(len(evidence.at), HIDDEN))
 
 
 def with_puppets(
     evidence: Evidence, people: int, share: float, rng: np.random.Generator
 ) -> Evidence:
-    """The same, where a share of every bucket are the operator's own: the others are alone with
-    fewer."""
+    """The same evidence, where a share of every bucket are the operator's puppets, so that fewer
+    real people hide each other."""
     real = max(1, round(people / buckets_of(people) * (1 - share)))
     bucket, owners = _drawn(people, -(-people // real), rng)
     return evidence._replace(place=bucket[evidence.recipient], owners=owners)
 
 
 def covered(sample: Sample, rng: np.random.Generator) -> Deposits:
-    """What a relay is given of people who are covered, and when it can be seen."""
+    """The deposits of covered people, at the times at which they can be seen."""
     sizes = _text_sizes(sample, rng)
     is_large = stored_size(sizes, "amanat") > MESSAGE_CELL
     seen = carry(sample, sizes.tolist(), rng, is_large=is_large.tolist())
@@ -165,14 +167,14 @@ def _buckets(
 def _drawn(
     people: int, many: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], list[tuple[int, ...]]]:
-    """(the bucket of each person, the people of each bucket). Everybody draws; here so that each
-    bucket has its people."""
+    """(the bucket of each person, the people of each bucket). Everybody draws at random, except
+    that here every bucket gets its full number of people."""
     bucket = rng.permutation(np.arange(people) % many)
     return bucket, [tuple(np.flatnonzero(bucket == one).tolist()) for one in range(many)]
 
 
 def _rooms(sample: Sample, deposits: Deposits, design: str) -> Evidence:
-    # One entry a message: the server hands it out itself.
+    # One entry for each message: the server itself hands the copies out.
     _, first = np.unique(np.stack([deposits.at, deposits.author]), axis=1, return_index=True)
     one = Deposits(
         deposits.at[first],

@@ -1,4 +1,4 @@
-"""Figures of a drill: what it is asked for, what it finds, and how that is judged."""
+"""Figures of a drill: its settings, its results, and how they are judged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 GRAPH = {contacts.NAME: contacts, groups.NAME: groups}
 CONTROL = 0.95
-"""Average precision that attacks on the graph must reach where the server is told the graph."""
+"""Average precision that attacks on the graph must reach on a server that is told the graph."""
 CONTROLLED = "federated"
 BOUNDS = {
     contacts.NAME: ("base", 1.3),
@@ -37,11 +37,11 @@ BOUNDS = {
     sizes.NAME: ("random", 2.0),
     ip.NAME: ("random", 1.0),
 }
-"""What an attack on us may reach: so many times the base rate, or what a guess would give."""
+"""Bounds for attacks on our design, as multiples of the base rate or of a guess's figure."""
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What a drill is asked for."""
+    """The settings of a drill."""
 
     trace: str | None
     form: str
@@ -51,12 +51,12 @@ class Settings(msgspec.Struct, frozen=True):
     attacks: tuple[str, ...]
     designs: tuple[str, ...]
     real: int = 0
-    """Messages that real servers of others are loaded with; none by default."""
+    """Messages that other people's real servers are loaded with; none by default."""
 
 
 class Result(msgspec.Struct, frozen=True):
-    """One figure. `low` and `high` are its 95 % interval, `base` the base rate, `random` what a
-    guess would give. `verdict`: "control" (where the server is told), "shown" (another design's),
+    """One figure. `low` and `high` are its 95 % interval, `base` the base rate, `random` the figure
+    of a guess. `verdict`: "control" (the server is told the truth), "shown" (another design's),
     "holds" or "fails" (ours, by BOUNDS)."""
 
     design: str
@@ -72,8 +72,8 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What a drill found. `positive_control` is the least average precision of the attacks on the
-    graph against the control; None if none ran."""
+    """The findings of a drill. `positive_control` is the least average precision of the attacks on
+    the graph against the control; None if none ran."""
 
     settings: Settings
     positive_control: float | None
@@ -81,7 +81,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """What one seed gives for one design, mode, attack and metric."""
+    """The figure of one seed for one design, mode, attack and metric."""
 
     design: str
     mode: str | None
@@ -96,14 +96,15 @@ T = TypeVar("T")
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Whole or not at all."""
+    """Write a file whole or not at all."""
     new = path.with_name(path.name + ".new")
     new.write_bytes(data)
     new.replace(path)
 
 
 def found_in(file: Path, of: type[T], find: Callable[[], T]) -> T:
-    """What is found. It is kept in a file: a drill that was interrupted does not look again."""
+    """The result of `find`, kept in a file so that a drill that was interrupted does not look
+    again."""
     if not file.exists():
         write_whole(file, msgspec.json.encode(find()))
     return msgspec.json.decode(file.read_bytes(), type=of)
@@ -146,8 +147,8 @@ def _judged(kind: Figure, value: float, base: float | None, random: float | None
 
 
 def control_of(results: list[Result]) -> float | None:
-    """The positive control. Raises BrokenControl: an attack that cannot find what it is told finds
-    nothing, and says nothing of what hides."""
+    """The positive control. Raises BrokenControl: an attack that does not find a graph that the
+    server is told proves nothing about designs that hide it."""
     found = {
         one.attack: one.value
         for one in results
@@ -179,7 +180,7 @@ def once(
     random: float | None,
     most: float,
 ) -> Result:
-    """A figure that is not of seeds; ours holds up to `most`."""
+    """A figure that was measured once and not over seeds; ours holds up to `most`."""
     verdict = "control" if design == CONTROLLED else "shown"
     if design == "amanat":
         verdict = "holds" if value[0] <= most else "fails"

@@ -1,12 +1,12 @@
 """A member who lies with valid keys, in the simulated world.
 
 Mallory is in a group with three honest people, holds every key that a member holds, and runs a
-program of her own. In each *history* she sends any well-formed record of any kind, to whom she
-likes and when she likes; she withholds, repeats and mixes what her own client would have said; she
-makes Commits that she has no right to, in public or for herself alone; and in some histories the
-relay does what she asks. The records are generated from the types in `protocol.messages`, so a new
-kind is attacked from the day it is written. After each history the honest people must stand where
-their own deeds have put them.
+program of her own. In each *history* she sends any well-formed record of any kind, to anybody and
+at any time. She withholds, repeats and mixes her own client's messages, and makes Commits that she
+has no right to, in public or for herself alone. In some histories the relay does what she asks. The
+records are generated from the types in `protocol.messages`, so a new kind is attacked from the day
+it is written. After each history the honest people must be in the state that their own deeds have
+led to.
 """
 
 from __future__ import annotations
@@ -62,25 +62,25 @@ DEEDS = (3, 8)
 PAUSE_S = 40.0
 """Longest pause between two deeds, in seconds of the world's time."""
 BOUND_S = 3_600.0
-"""Within this long after the last lie everybody is in step and has read what honest people said, in
-seconds (an hour: the longest pause between two askings for help)."""
+"""How soon after the last lie everybody is in step and has read all words of honest people, in
+seconds (an hour: the longest pause between two requests for help)."""
 LOOK_S = 15.0
-"""How often it is looked whether all is well, in seconds."""
+"""How often the town checks whether all is well, in seconds."""
 COLLUDES = 0.25
 """Share of histories in which the relay does what the member asks of it."""
 MAX_ROWS = 20_000
-"""Most rows that an honest vault may have grown to: lies cost bounded room."""
+"""Most rows that an honest vault may grow to: lies cost bounded room."""
 FLOOD = 48
 """Cells of one flood."""
 LONG_BYTES = 3_000
-"""Longest bytes invented where no length is given: a record may not fill the cell it travels in."""
+"""Length of the longest invented bytes if no length is given: a record may not fill its cell."""
 HONEST = ("alice", "bob", "carol")
 
 T = TypeVar("T")
 
 
 class Found(NamedTuple):
-    """Of so many histories, in how many each promise was broken."""
+    """The number of histories, and for each promise the number of them in which it was broken."""
 
     histories: int
     broken: dict[str, int]
@@ -89,7 +89,7 @@ class Found(NamedTuple):
 
 
 def histories(seed: int, count: int) -> Found:
-    """What comes of `count` histories in one world."""
+    """The results of `count` histories in one world."""
 
     async def work(world: World) -> Found:
         return await _Town(world, seed).live(count)
@@ -98,7 +98,7 @@ def histories(seed: int, count: int) -> Found:
 
 
 def _tables(person: Person) -> list[str]:
-    """The tables of a vault. The index of words is none: its rows are in tables of their own."""
+    """The tables of a vault, without the index of words, whose rows are in tables of their own."""
     rows = person.db.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
     ).fetchall()
@@ -106,7 +106,7 @@ def _tables(person: Person) -> list[str]:
 
 
 class _Knowledge:
-    """Everything in a vault, by type: what its owner can fill a record with."""
+    """Everything in a vault, by type: the values that its owner can fill a record with."""
 
     def __init__(self, person: Person, rng: random.Random) -> None:
         self._rng = rng
@@ -150,7 +150,7 @@ class _Knowledge:
 
 @functools.cache
 def _records() -> list[type[codec.Record]]:
-    """Every record that members say to each other."""
+    """Every record that members send to each other."""
     found = (one for one in vars(messages).values() if isinstance(one, type))
     return [one for one in found if issubclass(one, codec.Record) and one is not codec.Record]
 
@@ -161,14 +161,14 @@ def _record_of(kind: Kind | CellKind) -> type[codec.Record] | None:
 
 
 class _Inventor:
-    """Makes values of any type of a record, from what somebody knows."""
+    """Makes values of any type of a record, from somebody's knowledge."""
 
     def __init__(self, knows: _Knowledge, rng: random.Random) -> None:
         self._knows = knows
         self._rng = rng
 
     def record(self, kind: type[codec.Record]) -> codec.Record | None:
-        """A record of a type; None where its own checks let through nothing that was tried."""
+        """A record of a type; None if the type's own checks refused every attempt."""
         for _ in range(8):
             values = [self._value(f.type) for f in _fields(kind)]
             with contextlib.suppress(msgspec.ValidationError, ValueError, AmanatError):
@@ -177,7 +177,7 @@ class _Inventor:
         return None
 
     def payload(self, kind: Kind | CellKind | None) -> bytes:
-        """What a kind carries: mostly its own record, sometimes any other, or none."""
+        """A payload for a kind: mostly a record of its own, sometimes any other, or none."""
         own = _record_of(kind) if kind is not None else None
         if self._rng.random() < 0.15:
             return self._knows.of_length(0, None)
@@ -186,8 +186,8 @@ class _Inventor:
         return codec.encode(made) if made is not None else b""
 
     def changed(self, data: bytes) -> bytes:
-        """A record of any type with another value in one field; the bytes as they are if they are
-        none."""
+        """A record of any type with another value in one field; the unchanged bytes if they encode
+        no record."""
         for kind in _records():
             try:
                 made = codec.decode(codec.decoder_of(kind), data, AmanatError)
@@ -245,7 +245,7 @@ def _fields(kind: type[codec.Record]) -> Sequence[inspect.Field]:
 
 
 class _Mallory:
-    """The member who lies, and what she can do."""
+    """The member who lies, and everything she can do."""
 
     def __init__(self, world: World, person: Person, gid: bytes, rng: random.Random) -> None:
         self._world, self._rng, self.gid = world, rng, gid
@@ -261,7 +261,7 @@ class _Mallory:
         return _Inventor(_Knowledge(self.person, self._rng), self._rng)
 
     def deeds(self) -> list[Callable[[], None]]:
-        """All she can do by herself."""
+        """Everything that she can do by herself."""
         return [
             self.speaks,
             self.speaks,
@@ -276,7 +276,7 @@ class _Mallory:
         ]
 
     def lies_in_passing(self) -> None:
-        """From now on her client changes, or withholds, some of what it says of itself."""
+        """From now on her client changes or withholds some of the messages that it sends."""
         client, rng = self.person.client, self._rng
         honest, keeps_file = client._run.parts.outbox.deposit, self._talk.files.put_file
 
@@ -330,7 +330,7 @@ class _Mallory:
             self._talk.saying.post(self._unit, self.gid, peer, kind, payload)
 
     def _commit(self) -> bytes:
-        """A Commit of anything."""
+        """A Commit with any changes."""
         rng, talk, client = self._rng, self._talk, self.person.client
         group = talk.roster.group(self.gid)
         policy, removes = None, []
@@ -379,7 +379,7 @@ class _Mallory:
         talk.entering.enter_epoch(self._unit, self.gid)
 
     def floods(self) -> None:
-        """Junk of a member in the epoch drop: pieces of Commits and messages that never end."""
+        """Append her junk to the epoch drop: pieces of Commits and messages that never end."""
         talk, rng = self._talk, self._rng
         kind = rng.choice([COMMIT_FRAGMENT, MESSAGE_FRAGMENT, HELD_FRAGMENT])
         makers: list[Callable[[], bytes]] = [
@@ -393,7 +393,7 @@ class _Mallory:
             talk.epochs.append_to_epoch(self._unit, self.gid, group, kind, data or b"x")
 
     def repeats(self) -> None:
-        """Cells that were sent before, once more and elsewhere."""
+        """Send cells again that were sent before, also to other drops."""
         cells = list(self._world.network.sent.values())
         for cell in self._rng.sample(cells, min(8, len(cells))):
             drop_id = self._rng.choice(list(self._world.relay.shelves))
@@ -416,13 +416,13 @@ class _Mallory:
         return self._rng.sample(peers, self._rng.randint(1, len(peers))) if peers else []
 
     def _append_now(self, before: int) -> None:
-        """What was queued since goes to the relay past her own program."""
+        """Send the rows queued since then to the relay, past her own program."""
         rows = self.person.db.execute("SELECT request FROM outbox WHERE id > ?", (before,))
         for (data,) in rows.fetchall():
             self._world.relay.answer(wire.decode_request(data), "mallory")
 
     def does(self, deed: Callable[[], None]) -> None:
-        """Do something inside a unit; what her own engine refuses is not done."""
+        """Do something inside a unit; if her own engine refuses it, nothing is done."""
         with contextlib.suppress(AmanatError, IndexError, TypeError, StopIteration):
             if deed == self.commits:
                 deed()
@@ -433,20 +433,20 @@ class _Mallory:
 
 
 class _UndoneError(Exception):
-    """Nothing of it was ever done, as far as the vault is concerned."""
+    """Ends a unit so that it leaves nothing in the vault."""
 
 
 class _Town:
-    """The people of one world, and what they may expect."""
+    """The people of one world, and the state that they may expect."""
 
     def __init__(self, world: World, seed: int) -> None:
         self._world = world
-        self._rng = random.Random(seed)  # the liar's lots
+        self._rng = random.Random(seed)  # the liar's choices
         self._name = "garden"
         self._said: dict[str, str] = {}
-        """Who said which text."""
+        """The author of each text."""
         self._may_be_in = True
-        """Whether the rights have mallory in the group."""
+        """Whether mallory is in the group as far as the rights are concerned."""
         self._log: list[str] = []
 
     async def live(self, count: int) -> Found:
@@ -456,7 +456,7 @@ class _Town:
         self._gid = await world.group("garden", *people)
         await world.settle()
         self._mallory = _Mallory(world, people[3], self._gid, self._rng)
-        world.people.pop("mallory")  # what becomes of her is her own affair
+        world.people.pop("mallory")  # her fate is no concern of the world's
         world.network.copied.add("mallory")
         broken: Counter[str] = Counter()
         first = ""
@@ -539,7 +539,8 @@ class _Town:
         self._world.relay.forgets = lambda *_: False
 
     async def _until_well(self, *, colludes: bool) -> dict[str, str]:
-        """Wait until every promise holds; those that are broken after BOUND_S, and how."""
+        """Wait until every promise holds, or BOUND_S have passed; the promises still broken then,
+        and how."""
         waited, step = 0.0, LOOK_S
         never: dict[str, str] = {}
         while True:
@@ -592,7 +593,7 @@ class _Town:
                 yield "forged word", f"{one.name} reads {many} x {text} of {sender}"
 
     def _accused(self, *, colludes: bool) -> dict[str, str]:
-        """Who was accused and had done nothing."""
+        """The people, or the relay, that were accused and had done nothing."""
         found: dict[str, str] = {}
         honest = [fingerprint(p.rules.me.identity) for p in self._people]
         for one in self._people:

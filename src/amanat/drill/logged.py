@@ -1,7 +1,7 @@
-"""What recorded logs tell of people: each field by itself, requests by pairs, lines by times.
+"""What recorded logs reveal about people: each field by itself, requests in pairs, lines by times.
 
-A log is what one adversary has: the home relay, the hop, or the ISP. Whose a request was is known
-to nobody of them when requests are hopped; here both logs together say it, to judge by.
+Each adversary (the home relay, the hop, or the ISP) has one log. When requests are hopped, no log
+alone tells whose a request was; here both logs together do, and give the truth to judge by.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ if TYPE_CHECKING:
     from amanat.drill.records import Field
 
 NEAR_S = 2.0
-"""Requests further apart than this are not taken for one person's, in seconds: half of those that
+"""Requests further apart than this, in seconds, are not taken for one person's: half of those that
 belong together come within a tenth of it."""
 LEAST_ROWS = 200
-"""Fewer rows than this say nothing of how much a field tells."""
+"""With fewer rows than this nothing can be said of a field."""
 PAIRS = 100_000
-"""Most pairs that are learnt from, chosen by, or judged."""
+"""Most pairs used for learning, for choosing, or for judging."""
 US = 1_000_000
 TOKENS = ("append_token", "read_token")
-"""Fields that say again what another says: a drop has one of each."""
+"""Fields that repeat another one: a drop has one of each."""
 
 
 class Logs(NamedTuple):
-    """Everything that was written down of one run, and whose lines are whose."""
+    """Everything that was recorded of one run, and the owner of each line."""
 
     home: list[Frame]
-    """At the relay that is home to everybody."""
+    """Frames at the relay that is home to everybody."""
     hop: list[Frame]
-    """At the other, which is everybody's hop to it, and their fallback."""
+    """Frames at the other relay, which is everybody's hop to their home, and their fallback."""
     opened: list[Opened]
     """Connections at the home relay."""
     carried: list[Carried]
-    """At the ISP."""
+    """Bytes seen at the ISP."""
     lines: list[str]
-    """Of each person, by number."""
+    """The network address of each person, by number."""
     talking_at: int
     """When everybody had met and talk began, in Unix microseconds."""
 
 
 class Row(NamedTuple):
-    """A request, and who made it."""
+    """A request, and the person who made it."""
 
     frame: Frame
     who: int
@@ -64,7 +64,7 @@ class Row(NamedTuple):
 
 
 def asked_at_home(logs: Logs) -> list[Row]:
-    """The requests that people made of their home relay, whichever way, in order."""
+    """The requests that people made to their home relay, whichever way they took, in order."""
     number = {line: who for who, line in enumerate(logs.lines)}
     makers = {
         one.fields["sealed digest"]: number[one.peer]
@@ -83,7 +83,8 @@ def asked_at_home(logs: Logs) -> list[Row]:
 
 
 def _buckets(logs: Logs) -> set[Field]:
-    """The operator derives them; here they are the drops that many people read."""
+    """The drop ids of the buckets. An operator derives them; here they are the drops that many
+    people read."""
     readers = Counter(one.fields.get("drop_id") for one in logs.home if "read_token" in one.fields)
     most = max(readers.values(), default=0)
     return {drop for drop, many in readers.items() if many > most / 10}
@@ -98,7 +99,7 @@ def _kind(frame: Frame, buckets: set[Field]) -> str:
 
 
 def asked_at_hop(logs: Logs) -> list[Row]:
-    """The requests that people made of their hop, in order."""
+    """The requests that people made to their hop, in order."""
     number = {line: who for who, line in enumerate(logs.lines)}
     return [
         Row(one, number[one.peer], one.verb)
@@ -108,7 +109,8 @@ def asked_at_hop(logs: Logs) -> list[Row]:
 
 
 def bits(rows: Sequence[Row], rng: np.random.Generator) -> dict[str, float]:
-    """What each field of these requests tells of who made them; nothing of too few."""
+    """How many bits each field of these requests tells about the people who made them; nothing if
+    there are too few requests."""
     if len(rows) < LEAST_ROWS:
         return {}
     who = np.array([row.who for row in rows])
@@ -126,7 +128,7 @@ def bits(rows: Sequence[Row], rng: np.random.Generator) -> dict[str, float]:
 
 
 def bits_of_lines(logs: Logs, rng: np.random.Generator) -> dict[str, float]:
-    """What each field of an ISP's log tells of whose bytes they were."""
+    """How many bits each field of an ISP's log tells about the person whose bytes they were."""
     number = {line: who for who, line in enumerate(logs.lines)}
     who = np.array([number[one.line] for one in logs.carried])
     values: dict[str, list[object]] = {
@@ -143,7 +145,7 @@ def _codes(values: Sequence[object]) -> NDArray[np.int64]:
 
 
 class Linked(NamedTuple):
-    """How well pairs of requests are told to be one person's."""
+    """How well pairs of requests are recognised as one person's."""
 
     auc: float
     average_precision: float
@@ -151,12 +153,13 @@ class Linked(NamedTuple):
 
 
 def link(logs: Logs, first: str, then: str, rng: np.random.Generator) -> Linked | None:
-    """Whether a request of one kind, and one of another that came soon after it, are one person's,
-    from all that is logged of both; None if there are too few.
+    """How well an attacker recognises that a request of one kind, and one of another soon after it,
+    are the same person's, from all logged fields of both; None if there are too few pairs.
 
-    Of each person the first that came after it is a candidate, or they would be told apart by how
-    many there are. What comes after a read comes after its answer. Learnt in the first third of the
-    time, decided in the second whether trees or nearness alone speak, and judged in the last.
+    Only the first later request of each person is a candidate; otherwise their number would tell
+    people apart. After a read, time counts from its answer. The attacker learns in the first third
+    of the time, decides in the second whether trees or nearness alone speak, and is judged in the
+    last.
     """
     rows = [row for row in asked_at_home(logs) if row.frame.at >= logs.talking_at]
     answered = _answered(logs)
@@ -191,7 +194,7 @@ def link(logs: Logs, first: str, then: str, rng: np.random.Generator) -> Linked 
 
 
 def _answered(logs: Logs) -> dict[tuple[int, int], int]:
-    """When each request was answered first, by its connection and id."""
+    """The time of the first answer to each request, by its connection and id."""
     found: dict[tuple[int, int], int] = {}
     for one in logs.home:
         if one.direction == "out":
@@ -200,7 +203,7 @@ def _answered(logs: Logs) -> dict[tuple[int, int], int]:
 
 
 def _features(one: Frame, other: Frame, begin: int) -> list[float]:
-    """All that is logged of two requests, without what names a drop for good."""
+    """All logged fields of two requests, without those that name a drop for good."""
     after = [_number(each.fields.get("after")) for each in (one, other)]
     return [
         (other.at - begin) / US,
@@ -222,8 +225,8 @@ def _number(value: Field) -> float:
 
 
 def named_by_connections(logs: Logs) -> tuple[float, float]:
-    """(the share of comings that are named, a guess): a home relay that is a hop, too, sees who
-    connects to it just before somebody begins to read a bucket."""
+    """(the share of returns whose person is named, the share of a guess): a home relay that is also
+    a hop sees who connects to it just before somebody begins to read a bucket."""
     number = {line: who for who, line in enumerate(logs.lines)}
     opened = [(one.at, number[one.peer]) for one in logs.opened if one.peer in number]
     times = np.array([at for at, _ in opened])

@@ -1,6 +1,6 @@
 """The network of the simulated world: it carries whole frames, and has weather.
 
-It delays, repeats and cuts connections, so that what one client does overtakes what another did.
+It delays, repeats and cuts connections, so that one client's requests overtake another's.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 
 
 WHO: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="")
-"""Whose client is running."""
+"""The person whose client is running."""
 
 
 class Weather(NamedTuple):
-    """What may happen to a frame: shares from 0 to 1, and the longest way in seconds."""
+    """The weather for frames: shares from 0 to 1, and the longest way in seconds."""
 
     delay_s: float = 0.002
     cut: float = 0.0
-    """The connection ends; of what is under way some still arrives, and no answer comes back."""
+    """The connection ends; some of the frames under way still arrive, and no answer comes back."""
     repeat: float = 0.0
     """The request arrives twice."""
 
@@ -63,7 +63,7 @@ class Network:
         self.away: set[RelayAddress] = set()
         """Relays that cannot be reached."""
         self.ignores: Callable[[wire.Request], bool] = lambda _: False
-        """What relays take and never answer."""
+        """The requests that relays take and never answer."""
         self.relays: dict[RelayAddress, Relay] = {}
         self.sent: dict[tuple[bytes, bytes], bytes] = {}
         self.sockets: list[Socket] = []
@@ -74,15 +74,16 @@ class Network:
         self.handed_on = 0
         """Requests that went through a hop."""
         self.lines: list[tuple[float, str, str, int]] = []
-        """When a hop was sent a sealed request, by whom, by which verb, and how many bytes."""
+        """Sealed requests sent to a hop: (time in seconds, sender, verb, bytes)."""
         self.seen: list[tuple[str, RelayAddress]] = []
-        """Who has asked which relay for something that rests there, itself."""
+        """(person, relay) for each time a client itself asked a relay for something resting
+        there."""
         self.copied: set[str] = set()
-        """Whose vault was copied: an old copy cannot know what the newer one has sent."""
+        """People whose vault was copied: an old copy cannot know which cells the newer one sent."""
         self._readers: dict[bytes, list[_Reader]] = {}
 
     async def resolve(self, place: Place) -> list[str]:
-        """Every name is one of the public internet, but those of a private one (`.internal`)."""
+        """A public address for every name, except for names that end in `.internal`."""
         return ["10.0.0.1" if place.host.endswith(".internal") else "9.9.9.9"]
 
     async def dial(self, key: bytes, place: Place, _ips: Sequence[str]) -> Link:
@@ -105,7 +106,7 @@ class Network:
         return next((one for one in self.relays.values() if place in one.here), None)
 
     def cut(self, address: RelayAddress) -> None:
-        """A relay is away from now on."""
+        """Make a relay unreachable from now on."""
         self.away.add(address)
         for socket in self.sockets:
             if socket.relay is self.relays[address]:
@@ -122,7 +123,7 @@ class Network:
                 self.changed.append(key)
 
     def arrive(self, socket: Socket, request: wire.Request) -> None:
-        """A request reaches a relay, which may have hung up on its sender already."""
+        """Bring a request to a relay, which may already have hung up on its sender."""
         if isinstance(request, wire.Forward | wire.Cover):
             size = len(wire.encode(wire.with_id(request, 0)))
             self.lines.append((self.clock(), socket.who, type(request).__name__, size))
@@ -135,7 +136,7 @@ class Network:
             self._reach(socket, request)
 
     def _hand_on(self, socket: Socket, request: wire.Forward | wire.Inquire) -> None:
-        """A hop hands a request to another relay."""
+        """Hand a request from a hop to another relay."""
         hop = socket.relay
         known = hop.known.get(request.to)
         places = known.places if known else ()
@@ -159,7 +160,7 @@ class Network:
             self._reach(Via(socket, there, request.id, answer_key, least=least), inner)
 
     def _at(self, at: float, do: Callable[..., None], *what: object) -> None:
-        """Do something at the end of a round, with all others in an order drawn by lot."""
+        """Do something at the end of a round, in random order with everything else then due."""
         lot = self.rng.uniform(0, 0.001)
         asyncio.get_running_loop().call_later(at - self.clock() + lot, do, *what)
 
@@ -176,7 +177,8 @@ class Network:
         if self.ignores(request):
             return
         self.note(request, socket.who)
-        # Whoever gives up what a hop was to hand on says so to the hop, and asks it for nothing.
+        # A client that gives up a request that a hop was to hand on tells the hop so, and asks it
+        # for nothing else.
         is_told = isinstance(request, wire.Describe | wire.Locate | wire.Unfollow)
         if isinstance(socket, Socket) and not is_told:
             self._see(socket)
@@ -239,7 +241,7 @@ class Network:
         relay = reader.socket.relay
         try:
             cells = relay.cells(reader.request, reader.after, relay.page, reader.socket.who)
-        except NoSuchDrop as error:  # it has gone meanwhile
+        except NoSuchDrop as error:  # the drop has gone in the meantime
             reader.socket.deliver(wire.Failed(reader.request.id, error.code))
             return
         if isinstance(reader.request, wire.Read):
@@ -259,7 +261,7 @@ class _Reader:
     """Whether a Follow has not been told everything."""
 
     def give_up(self, readers: dict[bytes, list[_Reader]]) -> None:
-        """A Read that waited long enough is answered without cells."""
+        """Answer a Read that waited long enough without cells."""
         waiting = readers.get(self.request.drop_id, [])
         if self in waiting:
             waiting.remove(self)
@@ -294,12 +296,12 @@ class Socket:
         self._answers: deque[wire.Reply] = deque()
 
     def notify_user_specific_pong_received(self) -> None:
-        """Nobody is asked whether they are there."""
+        """Do nothing: no end of a connection sends pings here."""
 
     def send(self, _kind: picows.WSMsgType, data: bytes) -> None:
         network, loop = self._network, asyncio.get_running_loop()
         request = wire.decode_request(data)
-        # What goes on is never handed over by a hop, and so never twice.
+        # A hop never hands over a request that goes on, so it never comes twice.
         may_repeat = not isinstance(request, wire.Follow | wire.Unfollow | wire.Grant)
         is_repeated = network.rng.random() < network.weather.repeat
         for _ in range(2 if is_repeated and may_repeat else 1):
@@ -331,7 +333,7 @@ class Socket:
 
 
 class Via:
-    """What a relay sees of a request that a hop has handed to it."""
+    """A request that a hop has handed over, as the relay sees it."""
 
     def __init__(
         self, hop: Socket, relay: Relay, number: int, answer_key: bytes, *, least: int

@@ -1,8 +1,8 @@
-"""Real people through relays that write everything down, and what that tells of them.
+"""Real people through relays that write everything down, and what those records reveal.
 
-Two relays of two operators, each the hop of the other, an ISP before them, and people who each have
-a line (a network address of their own on this machine). The recorder is in `hostile/` of a clone;
-who has installed the package alone has no recorder, and the drill says so.
+There are two relays of two operators, each the hop of the other, an ISP before them, and people who
+each have a line (a network address of their own on this machine). The recorder is in `hostile/` of
+a clone. The installed package alone has no recorder, and the drill then says so.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ if TYPE_CHECKING:
     from amanat.drill.sample import Sample
 
 CLONE = Path(amanat.__file__).parents[2]
-"""Where the recorder is, if this is a clone."""
+"""The directory that holds the recorder, if this is a clone."""
 PEOPLE = 64
 """Two buckets of people."""
 MESSAGES, PAIRS, SECONDS = 400, 80, 20.0
-"""Said by them, in how many conversations, and how long that takes."""
+"""How many messages they send, in how many conversations, and for how many seconds."""
 OPERATORS = ("one", "another")
 START_S = 30
-"""Longest until a recorded relay, or the ISP, is ready, in seconds."""
+"""Longest time until a recorded relay, or the ISP, is ready, in seconds."""
 STALL_S = 60
-"""A run in which nobody hears anything for so long has lost something, in seconds."""
+"""A run in which no message arrives for so many seconds has lost something."""
 POLL_S = 0.02
 HANG_UP_S = 1.0
-"""Until the last TLS connections have said goodbye, in seconds."""
+"""Time for the last TLS connections to close, in seconds."""
 APART_S = 0.25
-"""Between two people who come back after the talk, in seconds: ten times what it takes to connect.
-Of 300 people somebody comes every minute or so."""
+"""Seconds between two people who come back after the talk: ten times as long as connecting takes.
+Among 300 people somebody comes back every minute or so."""
 
 
 def is_at_hand() -> bool:
@@ -80,18 +80,18 @@ def _environment() -> dict[str, str]:
 
 
 class Network(NamedTuple):
-    """Two recorded relays and the ISP, which run."""
+    """Two recorded relays and the ISP, all running."""
 
     relays: list[RecordedRelay]
     addresses: list[str]
-    """Where people find them: at the ISP."""
+    """The addresses under which people reach the relays: they lead to the ISP."""
     lines: Path
 
 
 @contextlib.contextmanager
 def network(root: Path, people: int) -> Iterator[Network]:
-    """Two relays of two operators, each the hop of the other, all of it written down; gone
-    afterwards. Raises RelayUnreachable."""
+    """Two relays of two operators, each the hop of the other, recorded in full; they end with the
+    context. Raises RelayUnreachable."""
     relays = [
         RecordedRelay(root / name, people=people, log=root / f"{name}.records")
         for name in OPERATORS
@@ -133,20 +133,20 @@ def line_of(number: int) -> str:
 
 
 class Talk(NamedTuple):
-    """What is said in a run: people by number, times in seconds."""
+    """The messages of a run: people by number, times in seconds."""
 
     people: int
     pairs: list[tuple[int, int]]
-    """Who knows whom."""
+    """The pairs of people who know each other."""
     said: list[tuple[float, int, int]]
-    """(when, who, to whom), in order."""
+    """(time, author, recipient) of each message, in order."""
     seconds: float
 
 
 def slice_of(
     sample: Sample, *, messages: int = MESSAGES, pairs: int = PAIRS, seconds: float = SECONDS
 ) -> Talk:
-    """The beginning of a sample's 1:1 conversations, its time compressed."""
+    """The beginning of a sample's 1:1 conversations, in compressed time."""
     known: set[tuple[int, int]] = set()
     said: list[tuple[float, int, int]] = []
     for at, who, talk in zip(
@@ -170,7 +170,7 @@ def slice_of(
 
 
 def record(talk: Talk, root: Path, *, mode: str, rng: np.random.Generator) -> Logs:
-    """Have real people talk, direct or hopped, and hand out all that was written down."""
+    """Have real people talk, direct or hopped; everything that was recorded of it."""
     with network(root, talk.people) as net:
         talking_at = uvloop.run(_Crowd(talk, net, root / "people", mode, rng).run())
         for relay in net.relays:
@@ -201,10 +201,10 @@ class _Crowd:
         self._unlock = Unlock(key=os.urandom(32))
         self._clients: dict[int, Client] = {}
         self._at_home = [Surroundings(network=Internet(line_of(who))) for who in range(talk.people)]
-        """What each person's client stands in: it connects from their own line."""
+        """Each person's surroundings, with a network that connects from their own line."""
 
     async def run(self) -> int:
-        """When everybody had met, in Unix microseconds; all that was said has arrived."""
+        """Run until every message has arrived; when everybody had met, in Unix microseconds."""
         people = range(self._talk.people)
         await self._each(self._begin, people)
         for a, b in self._talk.pairs:
@@ -222,7 +222,7 @@ class _Crowd:
         return talking_at
 
     async def _each(self, does: Any, people: Sequence[int]) -> None:  # noqa: ANN401  # a coroutine's
-        """Have everybody do something."""
+        """Have each of these people do something."""
         tasks = [asyncio.create_task(does(who)) for who in people]
         for task in tasks:
             await task
@@ -245,7 +245,7 @@ class _Crowd:
         self._clients[who] = client
 
     async def _live(self, who: int, began: float) -> None:
-        """Say what one says."""
+        """Send a person's messages, each at its time."""
         for number, (at, speaker, other) in enumerate(self._talk.said):
             if speaker == who:
                 await asyncio.sleep(max(0.0, began + at - time.monotonic()))
@@ -253,7 +253,7 @@ class _Crowd:
                 self._clients[who].chat(gid).send(f"{who} says this to {other}, as number {number}")
 
     async def _come_again(self, who: int) -> None:
-        """Leave, and come back."""
+        """Have a person leave and come back."""
         await self._clients[who].close()
         await asyncio.sleep(APART_S / 2)
         self._clients[who] = Client.open(self._root / str(who), self._unlock, self._at_home[who])
@@ -265,7 +265,7 @@ class _Crowd:
         return all(str(b) in known[a] and str(a) in known[b] for a, b in self._talk.pairs)
 
     def _arrived(self) -> int:
-        """Texts that their recipients show."""
+        """The number of texts that their recipients show."""
         count = 0
         for a, b in self._talk.pairs:
             for who, other in ((a, b), (b, a)):

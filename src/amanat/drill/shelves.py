@@ -51,7 +51,7 @@ REPLY_BYTES = 256 * 1024
 
 @dataclass
 class Shelf:
-    """What a relay keeps of one drop. `cells` may be tampered with by `Relay.forge`."""
+    """One drop as a relay keeps it. `Relay.forge` may tamper with `cells`."""
 
     append_hash: bytes
     read_hash: bytes
@@ -59,7 +59,7 @@ class Shelf:
     digests: list[bytes]
     cells: list[bytes] = field(default_factory=list)
     gone: int = 0
-    """How many cells from the beginning have expired."""
+    """How many cells, counted from the beginning, have expired."""
 
     def add(self, cell: bytes) -> None:
         self.cells.append(cell)
@@ -77,21 +77,21 @@ class Relay:
         self.address: RelayAddress
         self.is_at(Place(f"relay{port}.example", 443), issued=1)
         self.known: dict[bytes, RelayAddress] = {}
-        """Where other relays are, as it was told."""
+        """The addresses of other relays that clients have brought."""
         self.page = wire.MAX_CELLS
         """Most cells in one answer."""
         self.refuses: AmanatError | None = None
-        """What every append is refused with."""
+        """The error with which the relay refuses every append, if any."""
         self.gives_access = True
         self.operator = "the world"
         self.is_hop = False
-        """Whether it hands sealed requests to other relays."""
+        """Whether the relay hands sealed requests to other relays."""
         self.outbound = "deposit"
         self.sealing = sealing.new_key()
         self.forgets: Callable[[wire.Append, str], bool] = lambda *_: False
-        """Which cells, of whom, are acknowledged and not kept."""
+        """Whether an append by a person is acknowledged and not kept."""
         self.faces: dict[tuple[str, bytes], Shelf] = {}
-        """What somebody is shown of a drop instead of what is there."""
+        """The shelf that a person is shown of a drop in place of the true one."""
         self.shelves: dict[bytes, Shelf] = {}
         for index in range(buckets):
             bucket = derive_bucket(self.bucket_key, index, region=region)
@@ -99,11 +99,11 @@ class Relay:
             self.shelves[bucket.drop_id] = Shelf(append, read, 14, [first_digest(bucket.drop_id)])
 
     def is_at(self, *places: Place | Stay, issued: int) -> None:
-        """Be here from now on, and say so."""
+        """Be at these places from now on, and sign an address that says so."""
         stays = [one if isinstance(one, Stay) else Stay(one) for one in places]
         self.address = sign_address(stays, self.key, issued=issued)
         self.here = {stay.place for stay in stays}
-        """Where it answers."""
+        """The places at which the relay answers."""
 
     def answer(self, request: wire.Request, who: str = "") -> wire.Reply:
         try:
@@ -147,13 +147,13 @@ class Relay:
         return wire.Cells(request.id, after + 1, shelf.digests[after], found, len(shelf.cells))
 
     def epoch_shelf(self, drop: Drop) -> Shelf:
-        """Where an epoch drop is, made if nobody has."""
+        """The shelf of an epoch drop, made if it does not exist."""
         append, read = (token_hash(drop.drop_id, token) for token in drop[1:])
         empty = Shelf(append, read, HANDSHAKE_RETENTION_DAYS, [first_digest(drop.drop_id)])
         return self.shelves.setdefault(drop.drop_id, empty)
 
     def image(self) -> Callable[[], None]:
-        """How to bring back what rests here now."""
+        """A function that restores the relay's present contents."""
         kept = copy.deepcopy(self.shelves)
 
         def restore() -> None:
