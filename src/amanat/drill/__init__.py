@@ -1,1 +1,1 @@
-"""Trying Amanat on real traffic: traces of real people, replayed by real clients."""
+"""The lab: attacks on Amanat, replays of real people's traces, and the simulated world."""

@@ -1,7 +1,7 @@
-"""A thief: somebody has copied a vault once, and has all that the relays got since.
+"""A thief, who copied a vault once and has everything that the relays received since.
 
-Their program is their own. It reads whatever the copy's keys open, goes on where a client of the
-person would stop, and sends nothing, so that nobody is warned.
+Their program is their own. It reads everything that the copy's keys open, goes on where the
+person's client would stop, and sends nothing, so that nobody is warned.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
     from amanat.drill.world import World
 
 HOURS = 2
-"""After so long everybody who has met has new keys, and after so long all that was lost is there
-again."""
+"""Hours after which everybody who has met has new keys, and after which every lost message has been
+repaired."""
 WORDS = 10
-"""Words that each says in each place."""
+"""Words that each person says in each conversation."""
 LOST = 0.3
-"""Of all cells, those that a relay loses: what is in them is said again, under a chain alone."""
+"""The share of cells that a relay loses: their words are said again, under a chain alone."""
 
 
 class _ReadsOn(Astray):
-    """What a thief's program doubts: nothing."""
+    """The rule for being out of step in a thief's program, which never doubts its state."""
 
     def go_astray(self, unit: Unit, gid: bytes, why: str, *, is_restart: bool) -> None:
-        """Reads on, as if its state were the group's."""
+        """Read on, as if its state were the group's."""
 
 
 class _GoesOn(Conversations):
-    """What a thief's program makes of conversations: it stops at nothing."""
+    """The rules of conversations in a thief's program, which never stops."""
 
     astray_rule = _ReadsOn
 
@@ -63,7 +63,8 @@ class Thief:
         self._rules.vault.close()
 
     def read_all(self) -> set[str]:
-        """Every text that the copy opens, of all that ever came to a relay and of what it held."""
+        """Every text that the copy opens: those it held, and those in all cells that ever came to a
+        relay."""
         before = (-1, -1)
         while (now := self._come_on()) != before:
             before = now
@@ -71,7 +72,7 @@ class Thief:
         return {text.text for view in views for text in self._client.chat(view.gid).messages()}
 
     def _come_on(self) -> tuple[int, int]:
-        """Look through all logs once; how far that went."""
+        """Look through all logs once; (texts that the copy then has, the sum of its epochs)."""
         client, talk = self._client, self._rules.conversations
         views = client.conversations()
         with client._unit() as unit:
@@ -100,7 +101,7 @@ class Thief:
 
 @contextmanager
 def stolen(world: World, person: Person, directory: Path) -> Iterator[Thief]:
-    """A thief who has this copy."""
+    """A thief with this copy."""
     thief = Thief(world, person, directory)
     try:
         yield thief
@@ -117,8 +118,8 @@ async def copy_of(person: Person) -> Path:
 
 
 async def talk_with_losses(world: World, places: Sequence[tuple[Person, bytes]]) -> set[str]:
-    """What people say in conversations while relays lose cells; every word comes in the end.
-    AssertionError if none was lost."""
+    """The words that people say in conversations while relays lose cells; every word arrives in the
+    end. Raises AssertionError if none was lost."""
     said: set[str] = set()
     lost = 0
 
@@ -150,7 +151,7 @@ def refresh(person: Person, gid: bytes) -> None:
 
 
 def words_read(how: str, seed: int) -> Noticed:
-    """How many of the words that are said later a thief reads."""
+    """How many of the words said after the copy was made a thief reads."""
 
     async def work(world: World) -> Noticed:
         bob, alice, carol = await world.friends("bob", "alice", "carol")

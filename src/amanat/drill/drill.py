@@ -1,9 +1,9 @@
-"""The drill: every attack on every design, on seeds nobody has tuned on.
+"""The drill: every attack on every design, on seeds that no attacker was tuned on.
 
-Training seeds come first; what was learnt, and the figures of every finished seed, rest in the
-report's directory, so that a drill that was interrupted goes on where it was. Nothing here can be
-pointed at a relay: attacks on logs read logs that `designs` makes, the others run against a relay
-that the drill has started itself, or in the simulated world.
+Training seeds come first. The lessons from them, and the figures of every finished seed, rest in
+the report's directory, so that an interrupted drill goes on where it stopped. Nothing here can be
+pointed at a relay: attacks on logs read logs that `designs` makes, and the others run against a
+relay that the drill has started itself, or in the simulated world.
 """
 
 from __future__ import annotations
@@ -69,16 +69,16 @@ if TYPE_CHECKING:
     from amanat.drill.traces import Said
 
 ON_LOGS = (*GRAPH, presence.NAME, ip.NAME, infiltrator.NAME, sizes.NAME, puppets.NAME)
-"""Attacks on what a server logs, measured on every seed."""
+"""Attacks on a server's log, measured on every seed."""
 PHASES = ("training", "seeds", "lies", "insider", "lines", "relays")
-"""What progress is told of."""
+"""The phases of which progress is reported."""
 LEAST_SEEDS = 20
-"""Fewer seeds than these are few: intervals mean little then."""
+"""With fewer seeds than this, intervals mean little."""
 TRAINING = 4
 TRAINING_SEED = 1_000_000
-"""How many training seeds there are, and where they begin: far from those that are judged."""
+"""Number of training seeds, and the first of them: far from the seeds that are judged."""
 LEAST_PEOPLE = 64
-"""Two buckets: with fewer nothing is hidden from anybody."""
+"""Two buckets of people: with fewer, nothing is hidden from anybody."""
 
 
 class _Key(NamedTuple):
@@ -96,7 +96,7 @@ def run(
 ) -> Report:
     """Run a drill and write `report.json` and `index.html` into the directory.
 
-    Goes on with one of the same settings that was interrupted there. Raises BadArgument for
+    Goes on with an interrupted drill of the same settings in that directory. Raises BadArgument for
     settings or a trace that cannot be used, ReportExists, or BrokenControl.
     """
     _check(settings)
@@ -158,7 +158,7 @@ def _check(settings: Settings) -> None:
 
 
 def _begin(settings: Settings, directory: Path) -> Path:
-    """Where work in progress rests. Raises ReportExists if anything else is there."""
+    """The directory for work in progress. Raises ReportExists if anything else is there."""
     work, wanted = directory / "unfinished", msgspec.json.encode(settings)
     if directory.exists() and any(directory.iterdir()):
         kept = work / "settings.json"
@@ -200,12 +200,12 @@ _prepared: list[_Prepared] = []
 
 
 def _prepare(settings: Settings) -> None:
-    threadpool_limits(1)  # there are as many processes as are wanted
+    threadpool_limits(1)  # the settings say how many processes there are
     _prepared[:] = [_Prepared(settings, read_said(_path(settings), settings.form))]
 
 
 def _drawn(seed: int) -> tuple[Settings, Sample, Iterator[tuple[_Key, Evidence]]]:
-    """The settings, the sample of a seed, and what each design's server sees of it."""
+    """The settings, the sample of a seed, and the evidence of each design's server about it."""
     ((settings, said),) = _prepared
     sample = draw(said, people=settings.people, days=settings.days, seed=seed)
 
@@ -226,14 +226,14 @@ def _drawn(seed: int) -> tuple[Settings, Sample, Iterator[tuple[_Key, Evidence]]
 
 
 class _Counted:
-    """What speaks for pairs, by the evidence of one seed: hopped is direct without its sources, so
-    what needs none of them is not counted again."""
+    """Features of pairs, from the evidence of one seed. Hopped is direct without its sources, so
+    features that need no source are not counted again."""
 
     def __init__(self) -> None:
         self._direct: dict[str, Features] = {}
 
     def of(self, key: _Key, attack: str, evidence: Evidence, people: int) -> Features:
-        """What speaks for pairs in an attack; evidence comes direct first."""
+        """The features of pairs for an attack; evidence of the direct mode must come first."""
         if key.mode == "hopped":
             return without_source(self._direct.pop(attack))
         found: Features = GRAPH[attack].features(evidence, people)
@@ -243,7 +243,7 @@ class _Counted:
 
 
 def _lessons(work: Path, seed: int) -> None:
-    """Write what a training seed shows."""
+    """Write the lessons of a training seed."""
     file = work / f"lesson-{seed}"
     if not file.exists():
         settings, sample, evidence = _drawn(seed)
@@ -262,7 +262,7 @@ def _lessons(work: Path, seed: int) -> None:
 def _train(work: Path, seeds: list[int]) -> dict[_Key, Attacker]:
     file = work / "attackers"
     if not file.exists():
-        # Our own files of a moment ago, in a directory nobody else writes to.
+        # We wrote these files a moment ago, in a directory to which nobody else writes.
         lessons: list[dict[_Key, Lesson]] = [
             pickle.loads((work / f"lesson-{seed}").read_bytes())  # noqa: S301
             for seed in seeds

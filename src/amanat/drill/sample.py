@@ -1,9 +1,9 @@
-"""People and what they say, drawn from a trace: the ground truth of one seed of the drill.
+"""People and their messages, drawn from a trace: the ground truth of one seed of the drill.
 
-Every seed takes other people of the busiest, another window of the trace, and deals other groups.
-A trace of edges has no groups, so some are founded: every sixth person makes one with those they
-write to most, and a third of what its people write to each other goes to the group. In a trace of
-IRC, groups are dealt by lot, and a line that is for nobody goes to its speaker's group.
+Every seed takes other people from among the busiest, another window of the trace, and other groups.
+A trace of edges has no groups, so some are founded: every sixth person makes one with the people
+they write to most, and a third of the messages between its people goes to the group. In a trace of
+IRC, people are put into groups at random, and a line to nobody goes to its speaker's group.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 DAY_S = 86_400
 SPARE = 1.2
-"""From how many of the busiest the people are drawn, as a multiple of how many are needed."""
+"""Size of the pool of busiest people to draw from, as a multiple of the people needed."""
 FOUNDERS = 6
 """One in so many people founds a group."""
 GROUP_SIZES = (4, 25)
 """Least and most members of a group."""
 TO_GROUP = 1 / 3
-"""The share of what members write to each other that goes to their group."""
+"""The share of members' messages to each other that goes to their group."""
 SESSION = (120.0, 600.0)
 """Seconds a client is open before its person's first message of a session and after the last."""
 APART_S = 900.0
-"""Messages further apart than this are of two sessions, in seconds."""
+"""Messages further apart than this, in seconds, belong to two sessions."""
 CHECKS_A_DAY = 4
 CHECK_S = 300.0
-"""How often, and for how many seconds, a client is open while its person says nothing."""
+"""How often, and for how long, a client is open while its person says nothing, in seconds."""
 
 
 class Sample(NamedTuple):
@@ -50,18 +50,18 @@ class Sample(NamedTuple):
     at: NDArray[np.float64]
     sender: NDArray[np.int64]
     talk: NDArray[np.int64]
-    """Of each message, in the order of their times."""
+    """The conversation of each message, in the order of their times."""
     sessions: list[NDArray[np.float64]]
     """For each person rows (start, end), apart and in order: when their client is open."""
 
     @property
     def contacts(self) -> NDArray[np.bool_]:
-        """Who has written to whom 1:1, either way: people x people."""
+        """Pairs of which one has written to the other 1:1: people x people."""
         return self._pairs(direct=True)
 
     @property
     def comembers(self) -> NDArray[np.bool_]:
-        """Who is in a group with whom that was used: people x people."""
+        """Pairs that share a group in which something was said: people x people."""
         return self._pairs(direct=False)
 
     def _pairs(self, *, direct: bool) -> NDArray[np.bool_]:
@@ -102,7 +102,7 @@ def draw(said: Sequence[Said], *, people: int, days: int, seed: int) -> Sample:
     if not kept:
         raise BadArgument("nobody of these people writes to another")
     at = np.array([one.at for one in kept], dtype=np.float64) - begin
-    at += rng.uniform(0, 60 if not has_edges else 1, len(at))  # what the trace rounds away
+    at += rng.uniform(0, 60 if not has_edges else 1, len(at))  # the trace rounds times
     sender = np.array([number[one.sender] for one in kept])
     to = np.array([number[one.to] if one.to else -1 for one in kept])
     order = np.argsort(at, kind="stable")
@@ -114,7 +114,7 @@ def draw(said: Sequence[Said], *, people: int, days: int, seed: int) -> Sample:
 
 
 def _busiest(said: Sequence[Said], span: int) -> int:
-    """The first day of the window of `span` seconds in which most is said."""
+    """When the window of `span` seconds in which people say most begins, in Unix seconds."""
     days = np.bincount([(one.at - said[0].at) // DAY_S for one in said])
     sums = np.convolve(days, np.ones(span // DAY_S, dtype=int), "valid")
     return said[0].at + int(np.argmax(sums)) * DAY_S

@@ -1,8 +1,8 @@
-"""A real Matrix Synapse: loaded through its client API, and what its database then says.
+"""A real Matrix Synapse, loaded through its client API, and its database's contents afterwards.
 
-With the settings it makes for itself, SQLite among them, but nobody else's server is spoken to, and
-rates are not limited. What is said is ciphertext in `m.room.encrypted` events; who talks in twos
-has a direct room, groups have rooms with names.
+It has the settings that it makes for itself, SQLite among them, but talks to no other server and
+limits no rates. Messages are ciphertext in `m.room.encrypted` events; two people talk in a direct
+room, groups in rooms with names.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ if TYPE_CHECKING:
 NAME = "synapse"
 HOST = "localhost"
 _PLACE = Path(__file__).parents[3] / ".build" / "synapse" / "bin"
-"""Where `make real` puts it."""
+"""The directory into which `make real` installs it."""
 _API = "/_matrix/client/v3"
 ENCRYPTED = "m.room.encrypted"
 TIMEOUT_S = 60.0
-"""Longest it may take to answer, in seconds."""
+"""Longest time that it may take to answer, in seconds."""
 PAGE = 100
-"""Events asked for at once."""
+"""Events fetched at once."""
 UNLIMITED = {"per_second": 1_000_000, "burst_count": 1_000_000}
 BCRYPT_ROUNDS = 4
-"""Few: passwords of people who do not exist."""
+"""Few rounds, because these are passwords of people who do not exist."""
 PASSWORD_BYTES = 16
 COMMON = 0.5
 """A table has a row for each message if it has one for more than this share of them."""
 
 
 def program() -> str | None:
-    """Where it is installed; None if it is not."""
+    """The path of Synapse's program; None if it is not installed."""
     return shutil.which("synapse_homeserver", path=f"{_PLACE}{os.pathsep}{os.environ['PATH']}")
 
 
 def is_installed() -> bool:
-    """Whether it is there."""
+    """Whether Synapse is installed."""
     return program() is not None
 
 
@@ -86,7 +86,7 @@ class Synapse:
         self._settings.write_text(yaml.safe_dump(settings))
 
     def _changed(self) -> dict[str, object]:
-        """Settings other than those it makes."""
+        """Settings that differ from those it makes."""
         return {
             "listeners": [
                 {
@@ -173,7 +173,7 @@ class Synapse:
 
 
 def read(db: sqlite3.Connection) -> Told:
-    """What the tables say."""
+    """The contents of the tables."""
     members: dict[str, set[str]] = {}
     for room, who in db.execute(
         "SELECT room_id, state_key FROM current_state_events WHERE type = 'm.room.member'"
@@ -261,7 +261,7 @@ class _Person:
         return response.status, json.loads(response.read())
 
     def ask(self, method: str, path: str, body: dict[str, object] | None = None) -> dict[str, Any]:
-        """The answer. Raises RuntimeError if it refuses."""
+        """The answer to a request. Raises RuntimeError if the server refuses it."""
         status, answer = self.try_to(method, path, body)
         if status != http.HTTPStatus.OK:
             raise RuntimeError(f"{method} {path}: {status} {answer}")
@@ -284,7 +284,7 @@ class _Person:
         self.ask("PUT", f"/profile/{quote(answer['user_id'])}/displayname", name)
 
     def found(self, name: str, accounts: list[str]) -> str:
-        """Found an encrypted room with these; its id. Without a name it is a direct one."""
+        """Found an encrypted room with these accounts, a direct one if it has no name; its id."""
         kind = {"name": name} if name else {"is_direct": True}
         encryption = {
             "type": "m.room.encryption",

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 GROUP_NAME = "replay"
 EXIT_PAUSES_S = (1, 5, 20)
-"""How long who wants to leave waits before they try again, in seconds."""
+"""How long a person who wants to leave waits before each further try, in seconds."""
 COUNT_S = 0.5
-"""How often a worker tells how far it is, in seconds."""
+"""How often a worker reports its progress, in seconds."""
 
 
 class Order(NamedTuple):
-    """What some people are to do: leave for another relay, or allow regions."""
+    """Something that some people are to do: leave for another relay, or allow regions."""
 
     people: list[str]
     exit_to: str = ""
@@ -37,7 +37,7 @@ class Order(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What a worker is told when it starts."""
+    """A worker's instructions, which it gets when it starts."""
 
     script: Script
     share: list[str]
@@ -45,12 +45,12 @@ class Task(NamedTuple):
     root: Path
     key: bytes
     is_new: bool
-    """Whether its people have still to be made; otherwise they are where a killed worker left
-    them."""
+    """Whether the worker has to make its people; otherwise a killed worker has left their
+    profiles."""
     lines_per_s: float
-    """How many lines its people say in a second at most; 0: as many as they can."""
+    """Most lines that its people say in a second; 0: as many as they can."""
     others: tuple[str, ...]
-    """Further relays that its people name."""
+    """Addresses of further relays whose places its people name."""
 
 
 def work(pipe: Connection, task: Task) -> None:
@@ -72,7 +72,8 @@ class _Worker:
         self._clients: dict[str, Client] = {}
         self._shown = 0
         self._made_at: list[float] = []
-        """When each group was made, in Unix seconds: other processes know when all were in."""
+        """The time at which each group was made, in Unix seconds; other processes know when
+        everybody had joined."""
         self._next_turn = 0.0
 
     async def run(self) -> None:
@@ -139,7 +140,7 @@ class _Worker:
         return await asyncio.get_running_loop().run_in_executor(None, self._pipe.recv)
 
     async def _obey(self) -> None:
-        """Do what the conductor says, until it asks to report."""
+        """Carry out the conductor's orders until it asks for the report."""
         while isinstance(order := await self._next(), Order):
             for person in self._mine(order.people):
                 client = self._clients[person]
@@ -153,7 +154,7 @@ class _Worker:
         for pause in (*EXIT_PAUSES_S, None):
             try:
                 await client.home.exit(relay)
-            except Unavailable:  # everybody is on the line at once, as rarely in life
+            except Unavailable:  # everybody is online at once, which is rare in life
                 if pause is None:
                     raise
                 await asyncio.sleep(pause)
@@ -187,7 +188,7 @@ class _Worker:
             await client.changed()
 
     async def _find(self, person: str, conversation: tuple[str, ...]) -> bytes:
-        """The gid of a conversation at one of its people, once all are in."""
+        """The gid of a conversation at one of its people, once everybody has joined."""
         client = self._clients[person]
         name = _name_for(person, conversation)
         while True:
@@ -197,7 +198,7 @@ class _Worker:
             await client.changed()
 
     async def _talk(self, person: str, conversation: tuple[str, ...], lines: list[Line]) -> None:
-        """Say this person's lines, each when all before it are shown."""
+        """Say this person's lines, each once all lines before it are shown."""
         client = self._clients[person]
         gid = await self._find(person, conversation)
         told = 0
@@ -212,7 +213,7 @@ class _Worker:
                 await client.changed()
 
     async def _wait_for_turn(self) -> None:
-        """Where people are to talk no faster than so many lines a second, wait."""
+        """Wait, if people are to say at most so many lines a second."""
         if self._task.lines_per_s:
             now = time.monotonic()
             self._next_turn = max(self._next_turn, now) + 1 / self._task.lines_per_s
@@ -235,14 +236,14 @@ class _Worker:
 
 
 def _name_for(person: str, conversation: tuple[str, ...]) -> str:
-    """What a person's client calls a conversation."""
+    """The name of a conversation at a person's client."""
     if len(conversation) > 2:  # noqa: PLR2004  # a group
         return GROUP_NAME
     return conversation[0] if person == conversation[1] else conversation[1]
 
 
 def _failure(tasks: list[asyncio.Task[None]]) -> asyncio.Future[None]:
-    """Done as soon as one of the tasks has failed."""
+    """A future that is done as soon as one of the tasks has failed."""
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def look(task: asyncio.Task[None]) -> None:
@@ -255,7 +256,8 @@ def _failure(tasks: list[asyncio.Task[None]]) -> asyncio.Future[None]:
 
 
 def _pairs(script: Script) -> list[tuple[str, str]]:
-    """Who has to meet whom, the inviter first: in a group, its maker and everyone else."""
+    """The pairs of people who have to meet, the inviter first: in a group, its maker and each other
+    member."""
     found: dict[tuple[str, str], None] = {}
     for conversation in script.conversations:
         for other in conversation[1:]:

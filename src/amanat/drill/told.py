@@ -1,4 +1,4 @@
-"""What a real server of others is loaded with, and what its disk then says."""
+"""The data that other people's programs are loaded with, and the traces of it on their disks."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class Load(NamedTuple):
-    """A sample, and what its people tell a server besides.
+    """A sample, and the other things that its people tell a server.
 
-    Each list has one for each person, in their order; `rooms` one for each conversation, "" where
-    it has two people, and `payloads` one for each message: ciphertext that nobody has a key for.
+    Each list has one item for each person, in their order. `rooms` has one for each conversation,
+    "" where it has two people, and `payloads` one for each message: ciphertext without a key.
     """
 
     sample: Sample
@@ -36,7 +36,7 @@ class Load(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """Of how much loading consists: people, conversations and messages."""
+        """The number of steps of loading: people, conversations and messages."""
         return self.sample.people + len(self.used) + len(self.payloads)
 
     @property
@@ -46,7 +46,7 @@ class Load(NamedTuple):
 
     @property
     def recipients(self) -> NDArray[np.int64]:
-        """For whom each message is: in a group, the first of the others."""
+        """The recipient of each message: in a group, the first of the others."""
         members = self.sample.talks
         return np.array(
             [
@@ -69,13 +69,13 @@ class Stored(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What a server's disk says."""
+    """The contents of a server's disk."""
 
     messages: list[Stored]
     rooms: dict[str, frozenset[str]]
     """The accounts in each room."""
     addresses: dict[str, str]
-    """Of each account, the network address that stands beside it."""
+    """The network address beside each account."""
     fields: dict[str, list[tuple[str, object]]]
     """Each column of each table with a row for each message: (message, value)."""
 
@@ -85,31 +85,32 @@ class Server(Protocol):
 
     name: str
     directory: Path
-    """All that it writes."""
+    """The directory of everything that the server writes."""
     hears: tuple[str, ...]
-    """What of a load it is told besides messages: names of its fields."""
+    """The parts of a load besides messages that the server is told: names of its fields."""
 
     def running(self) -> AbstractContextManager[int]:
-        """It runs."""
+        """The id of the server's process, which runs as long as the context lasts."""
 
     def load(self, load: Load, step: Callable[[], None]) -> list[str]:
         """Carry the messages, in order, each when the one before is stored; their ids."""
 
     def told(self) -> Told:
-        """What its disk says; it does not run."""
+        """The contents of the disk, while the server does not run."""
 
     def delete(self, messages: Iterable[str]) -> None:
-        """Take these messages out of its disk; it does not run."""
+        """Take these messages out of the disk, while the server does not run."""
 
     def read(self, load: Load, talks: Iterable[int]) -> tuple[set[str], int]:
-        """(the messages that clients find who read these conversations again, what they were told
-        that was not a message: errors and gaps)."""
+        """(the messages that clients find when they read these conversations again, how often they
+        were told of errors and gaps)."""
 
 
 def evidence(told: Told, load: Load, ids: list[str]) -> Evidence:
-    """What the disk says, as attackers on logs take it.
+    """The contents of the disk, in the form that attackers on logs take.
 
-    The server stamped its own clock while it was loaded; the times are the trace's, by rank.
+    The server stamped its own clock while it was loaded; here each message has the time of the
+    trace that has the same rank.
     """
     number = {message: index for index, message in enumerate(ids)}
     person = {account: index for index, account in enumerate(load.accounts)}

