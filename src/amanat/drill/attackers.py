@@ -1,7 +1,7 @@
-"""Attackers that tune: on training seeds only, and then judged on others.
+"""Attackers that tune themselves on training seeds only and are judged on others.
 
-Two at each design: the single count that did best in training, and gradient-boosted trees over all
-counts at once. Which of the two speaks for the design is decided in training too.
+Each design faces two: the single count that did best in training, and gradient-boosted trees over
+all counts at once. Training also decides which of the two speaks for the design.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from amanat.drill.linking import Features
 
 TRAINING_PAIRS = 60_000
-"""Most pairs of one seed that trees learn from: bounds memory and time."""
+"""Most pairs of one seed from which trees learn: bounds memory and time."""
 TREES = 120
 LEAVES = 15
-"""How many trees, and leaves of each: more fit the training seeds and nothing else."""
+"""Number of trees, and of leaves of each: more would fit the training seeds and nothing else."""
 
 
 class Lesson(NamedTuple):
-    """What one training seed shows: a row of counts for each pair, and whether it is true."""
+    """The lesson of one training seed: a row of counts for each pair, and whether it is true."""
 
     names: list[str]
     rows: NDArray[np.float32]
@@ -36,10 +36,10 @@ class Lesson(NamedTuple):
 
 
 class Attacker(NamedTuple):
-    """What was learnt. `speaks` is "count" or "trees"."""
+    """A trained attacker. `speaks` is "count" or "trees"."""
 
     best: int
-    """Which single count did best."""
+    """Index of the single count that did best."""
     trees: HistGradientBoostingClassifier
     speaks: str
 
@@ -85,7 +85,7 @@ def _grow(lessons: list[Lesson], seed: int) -> HistGradientBoostingClassifier:
 def judge(
     attacker: Attacker, features: Features, truth: NDArray[np.bool_], rng: np.random.Generator
 ) -> dict[str, Ranking]:
-    """How both do on a seed they have not seen, as "count" and "trees"."""
+    """The results of both on a seed that they have not seen, as "count" and "trees"."""
     rows, is_true = _each_pair(features, truth)
     return {
         "count": rank(rows[:, attacker.best].astype(np.float64), is_true, rng),

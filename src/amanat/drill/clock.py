@@ -1,4 +1,4 @@
-"""The simulated world's clock: it jumps to the next moment anything is due."""
+"""The simulated world's clock: it jumps to the next moment at which anything is due."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 import selectors
 
 EPOCH_MS = 1_600_000_000_000
-"""When the world begins, in Unix milliseconds: long ago, so that whoever reads the real clock where
-the world's is meant stumbles over it."""
+"""When the world begins, in Unix milliseconds: long ago, so that code that reads the real clock
+instead of the world's stumbles over it."""
 
 
 class Loop(asyncio.SelectorEventLoop):

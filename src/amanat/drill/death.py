@@ -18,10 +18,10 @@ class Died(BaseException):
 
 
 class Fuse:
-    """Burns down one step at each statement of a unit, and once more after each COMMIT.
+    """Burns down one step at each statement of a unit, and one more after each COMMIT.
 
-    A coarse one burns at COMMITs only. Nothing can be told from it that a fine one would not show:
-    a unit ends with its COMMIT or never was, and outside units nothing is written.
+    A coarse fuse burns at COMMITs only. It shows all states that a fine one would show, because a
+    unit ends with its COMMIT or never was, and nothing is written outside units.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Connection(sqlcipher3.Connection):  # type: ignore[misc]  # it has no type
         super().__init__(*args, **kwargs)
 
     askings: ClassVar[set[bytes]] = set()
-    """Labels that anybody has asked for help by: few, and used again (`Chains.ask`)."""
+    """Labels of all requests for help: there are few, and they are used again (`Chains.ask`)."""
 
     def execute(self, sql: str, parameters: Iterable[object] = ()) -> Any:  # noqa: ANN401  # a cursor
         self.fuse.check()
@@ -67,8 +67,8 @@ class Connection(sqlcipher3.Connection):  # type: ignore[misc]  # it has no type
         return result
 
     def _note_asking(self, sql: str, row: tuple[object, ...]) -> None:
-        """What is sent under a label of an asking may be something else each time: it is sealed
-        once more inside."""
+        """Note the label of a request for help: it may carry another payload each time, which is
+        sealed a second time inside."""
         if "ask" in row or "purpose = 'ask'" in sql:
             requests = [wire.decode_request(one) for one in row[1:4:2] if isinstance(one, bytes)]
             self.askings.update(

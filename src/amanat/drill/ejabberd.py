@@ -1,8 +1,9 @@
-"""A real ejabberd: loaded through XMPP, and what its database then says.
+"""A real ejabberd, loaded through XMPP, and the contents of its database afterwards.
 
-As Debian sets it up, with the message archive in SQLite and on for everybody. Everyone is online
-while it is loaded and talks as OMEMO clients do: what is said is ciphertext in an `encrypted`
-element, groups are rooms for members only. Connections are without TLS: none leaves this machine.
+It is set up as Debian does it, with the message archive in SQLite and on for everybody. Everyone is
+online while it is loaded and talks as OMEMO clients do: messages are ciphertext in an `encrypted`
+element, and groups are rooms for members only. Connections have no TLS, as none leaves this
+machine.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
 
 NAME = "ejabberd"
 PACKAGES = ("ejabberd", "erlang-p1-sqlite3")
-"""Debian's names."""
+"""Debian's names of the packages."""
 SCHEMA = Path("/usr/share/ejabberd/sql/lite.sql")
 _SQLITE = Path("/usr/lib/erlang/lib")
 ROOMS = f"conference.{xmpp.HOST}"
 OMEMO = "eu.siacs.conversations.axolotl"
 PAGE = 250
-"""Most entries of an archive asked for at once: what ejabberd gives at most."""
+"""Most entries of an archive fetched at once, which is the most that ejabberd gives."""
 PASSWORD = "nobody's"  # noqa: S105  # of people who do not exist
 _HEAD = re.compile(r"<message ([^>]*)>")
 _ATTRIBUTE = re.compile(r"([\w:]+)='([^']*)'")
@@ -48,7 +49,7 @@ _LAST = re.compile(rb"<last>([^<]*)</last>")
 
 
 def is_installed() -> bool:
-    """Whether Debian's packages are there."""
+    """Whether Debian's packages are installed."""
     return bool(shutil.which("erl")) and SCHEMA.exists() and any(_SQLITE.glob("p1_sqlite3-*"))
 
 
@@ -117,7 +118,7 @@ class Ejabberd:
 
 
 def read(db: sqlite3.Connection, log: str) -> Told:
-    """What the tables and the log say."""
+    """The contents of the tables and of the log."""
     rooms: dict[str, frozenset[str]] = {
         f"{name}@{host}": frozenset(_MEMBER.findall(options))
         for name, host, options in db.execute("SELECT name, host, opts FROM muc_room")
@@ -139,7 +140,7 @@ def read(db: sqlite3.Connection, log: str) -> Told:
         else:
             room = " and ".join(sorted((sender, _account(to))))
             rooms[room] = frozenset((sender, _account(to)))
-        if message not in stored:  # a message of two people is in both their archives
+        if message not in stored:  # a message between two people is in both archives
             size = len(entry["xml"])
             stored[message] = Stored(message, int(entry["timestamp"]), sender, room, size)
     addresses: dict[str, str] = dict(_ACCEPTED.findall(log))
@@ -224,7 +225,7 @@ def _device(person: int) -> int:
 
 
 async def _open_room(load: Load, lines: list[Line], talk: int) -> None:
-    """Found a room for members only, known to each other, and have them come in."""
+    """Found a room for members only, who can see each other, and have them come in."""
     room = f"talk{talk}@{ROOMS}"
     founder, *others = load.sample.talks[talk]
     await _enter(load, lines, founder, room)
@@ -269,7 +270,7 @@ async def _enter(load: Load, lines: list[Line], person: int, room: str) -> None:
 
 
 async def _read_again(port: int, load: Load, talks: list[int]) -> tuple[set[str], int]:
-    """Ask the archives of these conversations, each as its first member."""
+    """Read the archives of these conversations again, each as its first member."""
     seen: set[str] = set()
     complaints = 0
     for talk in talks:

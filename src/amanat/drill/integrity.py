@@ -1,8 +1,8 @@
 """A relay that lies, in the simulated world: real clients and vaults, a clock that jumps.
 
 Each try is one lie: cells left out, the store set back, two people shown two things, cells
-repeated, moved or invented. What is asked is whether somebody notices, and whether anything false
-was believed.
+repeated, moved or invented. The result says whether somebody noticed it, and whether anybody
+believed anything false.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
     from amanat.protocol import wire
 
 TICK_S = 20.0
-"""How often a client of the simulated world looks what is due, in seconds: a day passes faster."""
+"""How often a client here looks for what is due, in seconds: seldom, so that days pass fast."""
 DAY_S = 86_400.0
 A_DAY = 5
 """Messages that each of two people sends in a day."""
 DAYS = 3
 SHARE = 0.1
-"""Of all cells, those that are left out where it is by lot."""
+"""The share of all cells that are left out where the relay chooses them at random."""
 TEXTS, FORGED = 12, 10
-"""Texts that wait for somebody who is away, and cells among them that are tampered with at once."""
+"""Texts that wait for somebody who is away, and how many of their cells are forged at once."""
 LOOK_S = 60.0
-"""How often it is looked whether something was noticed, in seconds: delays are known to this."""
+"""How often the drill checks whether somebody noticed, in seconds: delays are exact to this."""
 
 DOUBTS = frozenset({RelayLied.code, RelayDoubted.code})
-"""What a person is told who has found a lie: that a relay contradicts itself, or somebody else."""
+"""Warnings of a found lie: a relay contradicts itself, or contradicts somebody else."""
 
 T = TypeVar("T")
 
 
 class Noticed(NamedTuple):
-    """Of so many lies, which were noticed, after how many seconds each; how often somebody was
-    told of a lie where there was none, or believed one."""
+    """The number of lies, the delay in seconds of each that was noticed, and how often somebody was
+    warned of a lie where there was none, or believed one."""
 
     lies: int
     delays_s: list[float]
@@ -54,7 +54,7 @@ class Noticed(NamedTuple):
 
 
 def in_a_world(work: Callable[[World], Awaitable[T]], seed: int) -> T:
-    """What comes of work in a world of its own, in this process."""
+    """The result of work in a world of its own, in this process."""
     with tempfile.TemporaryDirectory(prefix="amanat-drill-") as name:
         world = World(Path(name), seed=seed, tick_s=TICK_S)
         try:
@@ -67,10 +67,10 @@ def in_a_world(work: Callable[[World], Awaitable[T]], seed: int) -> T:
 
 
 def deletion(how: str, seed: int) -> Noticed:
-    """Cells are left out: "some" of all, "one", or the "tail" of what one person says.
+    """Leave out cells: "some" of all, "one", or the "tail" of one person's words.
 
-    Half a day after "some" were left out both say one word more: of a receipt that nothing follows
-    nobody can know.
+    Half a day after "some" were left out both people say one more word, because nobody can notice
+    the loss of a receipt that nothing follows.
     """
 
     async def work(world: World) -> Noticed:
@@ -87,7 +87,7 @@ def deletion(how: str, seed: int) -> Noticed:
 
         def forgets(request: wire.Append, who: str) -> bool:
             if world.loop.time() > begin + times[-1]:
-                return False  # nothing is said any more
+                return False  # nobody says anything any longer
             is_lost = (is_tail and who == "alice") or (how == "some" and rng.random() < SHARE)
             if is_lost and request.cell[:LABEL_BYTES] not in lost:
                 lost.add(request.cell[:LABEL_BYTES])
@@ -107,7 +107,8 @@ def deletion(how: str, seed: int) -> Noticed:
                 if is_told:
                     noticed += [world.loop.time() - since for since in open_since]
                     open_since.clear()
-                # Who has read a warning is warned anew; of the same again within the hour, not.
+                # After somebody has read a warning, the client warns again, but not of the same
+                # within the hour.
                 _forget_warnings(*pair)
                 seen = lacks
             if number == target and how == "tail":
@@ -130,7 +131,7 @@ def deletion(how: str, seed: int) -> Noticed:
 
 
 def expiry(seed: int) -> Noticed:
-    """Nothing is left out: cells expire as promised while somebody is away."""
+    """Leave out nothing: cells expire as promised while somebody is away."""
 
     async def work(world: World) -> Noticed:
         alice, bob = await world.friends("alice", "bob")
@@ -156,7 +157,7 @@ def expiry(seed: int) -> Noticed:
 
 
 def rollback(seed: int, tries: int) -> Noticed:
-    """The store is set back, or one of two is shown another drop, each time after a few texts."""
+    """Set the store back, or show one of two people another drop, each time after a few texts."""
 
     async def work(world: World) -> Noticed:
         alice, bob = await world.friends("alice", "bob")
@@ -204,12 +205,12 @@ def _two_faces(relay: Relay, person: Person) -> None:
     relay.faces[person.name, drop_id] = face
 
 
-# What is believed
+# Forgeries
 
 
 def forgeries(kinds: tuple[str, str], seed: int, tries: int) -> Noticed:
-    """While somebody is away, cells that wait for them are "repeated", "moved", "changed" or joined
-    by "inventions" there and in all other drops, always with digests that fit."""
+    """Forge cells that wait for somebody who is away: they are "repeated", "moved", "changed" or
+    joined by "inventions" there and in all other drops, always with digests that fit."""
 
     async def work(world: World) -> Noticed:
         alice, bob, carol = await world.friends("alice", "bob", "carol")
@@ -244,7 +245,7 @@ def forgeries(kinds: tuple[str, str], seed: int, tries: int) -> Noticed:
 
 
 def _forge(relay: Relay, drop_id: bytes, after: int, kind: str, rng: random.Random) -> int:
-    """Tamper with the cells of a drop from a seq on; in how many places."""
+    """Tamper with the cells of a drop from a seq on; the number of places changed."""
     shelf = relay.shelves[drop_id]
     true = shelf.cells[after:]
     cells, lies = list(true), FORGED

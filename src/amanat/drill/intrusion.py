@@ -1,7 +1,7 @@
-"""Somebody who was not let in: keys swapped in an invite, and members nobody has made.
+"""An outsider tries to get in: keys swapped in an invite, and members that no member has added.
 
-The people who try have programs of their own: they make the Commits that ours would not, and put
-them where a Commit belongs.
+The people who try have programs of their own, which make the Commits that ours would not make, and
+put them into the epoch drop.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from amanat.drill.world import World
 
 _Make: TypeAlias = "Callable[[Unit, Person, Person, bytes], bytes]"
-"""Makes a Commit in the name of the first, with the second in it."""
+"""Makes a Commit of the first person that concerns the second."""
 
 AT_ONCE = 10
-"""Forged Commits between two times that members look."""
+"""Forged Commits between two looks of the members into the drop."""
 
 
 class _UndoneError(Exception):
-    """Nothing of it was ever done, as far as the vault is concerned."""
+    """Ends a unit so that it leaves nothing in the vault."""
 
 
 def swapped_keys(tries: int) -> Noticed:
-    """Somebody between two people who meet answers each in the other's place; how often the two
-    then see one safety number, which would be false comfort."""
+    """Have somebody between two people who meet answer each in the other's place. Counts how often
+    the two then see one safety number, which would be false comfort."""
     wrong = 0
     for _ in range(tries):
         alice, bob, to_alice, to_bob = (os.urandom(32) for _ in range(4))
@@ -46,8 +46,8 @@ def swapped_keys(tries: int) -> Noticed:
 
 
 def silent_adds(seed: int, tries: int) -> Noticed:
-    """A member who may do none of it makes Commits that let a stranger in, put another member out,
-    and give that member the right to; what counts is whether anybody believes one."""
+    """Have a member without the right make Commits that add a stranger, remove another member, and
+    make the forger an admin. Counts how often anybody believes one."""
 
     async def work(world: World) -> Noticed:
         alice, bob, mallory = await world.friends("alice", "bob", "mallory")
@@ -57,7 +57,7 @@ def silent_adds(seed: int, tries: int) -> Noticed:
         gid = await world.group("family", alice, bob, mallory)
         await world.pass_time(DAY_S)  # everybody has new keys, as after joining
         await world.settle()
-        await mallory.sleep()  # an honest client would take their forgeries for a copy's work
+        await mallory.sleep()  # an honest client would take the forgeries for a copied vault's
         believed = 0
         for number in range(-(-tries // AT_ONCE)):
             make, other = ((_added, eve), (_removed, bob), (_ruled, eve))[(number + seed) % 3]
@@ -69,11 +69,11 @@ def silent_adds(seed: int, tries: int) -> Noticed:
                     person.rules.conversations.roster.look_soon(unit, gid, at=unit.now)
             await world.settle()
             epochs = {one.client.chat(gid).view().epoch for one in (alice, bob, mallory)}
-            believed += len(epochs) - 1  # else the next forgeries would be of the past
+            believed += len(epochs) - 1  # else the next forgeries would be for a past epoch
             for person in (alice, bob):
                 view = person.client.chat(gid).view()
                 believed += (view.people, view.admins) != (["alice", "bob", "mallory"], ["alice"])
-            # And they still talk: nobody was put out by it.
+            # They still talk, so none of it has removed anybody.
             alice.client.chat(gid).send(f"after {number}")
             await world.settle()
             said = [one.text for one in bob.client.chat(gid).messages()]
@@ -84,7 +84,7 @@ def silent_adds(seed: int, tries: int) -> Noticed:
 
 
 def _added(unit: Unit, mallory: Person, eve: Person, gid: bytes) -> bytes:
-    """Cells of a Commit by which a member adds a contact of theirs."""
+    """A Commit by which a member adds a contact of theirs."""
     talk = mallory.rules.conversations
     suite = talk.roster.group(gid).view.suite
     package = talk.key_packages.their_key_package(unit, eve.rules.me.identity, suite)
@@ -107,7 +107,7 @@ def _commit(
 
 
 def _removed(_: Unit, mallory: Person, bob: Person, gid: bytes) -> bytes:
-    """A Commit by which a member puts out another."""
+    """A Commit by which a member removes another."""
     group, identity = mallory.rules.conversations.roster.group(gid), bob.rules.me.identity
     leaves = [person.leaf_index for person in group.people if person.identity == identity]
     return _commit(mallory, gid, removes=leaves)
@@ -122,7 +122,7 @@ def _ruled(_: Unit, mallory: Person, __: Person, gid: bytes) -> bytes:
 
 
 def _cells(make: _Make, mallory: Person, other: Person, gid: bytes) -> list[bytes]:
-    """The pieces of a Commit, sealed for the epoch drop as a member can."""
+    """The pieces of a Commit, sealed for the epoch drop as any member can seal them."""
     talk = mallory.rules.conversations
     found: list[bytes] = []
     with contextlib.suppress(_UndoneError), mallory.client._unit() as unit:

@@ -1,8 +1,9 @@
-"""What the lines of real clients show whoever sees them and reads along.
+"""What the lines of real clients reveal to an observer who works with their recipient.
 
-In the simulated world some people, asked through hops, write to somebody who works with whoever
-sees their lines. That one notes when whose words arrive, the other when each line sends something;
-who is who they do not know. The clients are the program itself.
+In the simulated world some people, whose clients use hops, write to an infiltrator who works with
+an observer of their lines. The infiltrator notes when each person's words arrive, and the observer
+when each line sends something; they do not know which line is whose. The clients are the program
+itself.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Watched(NamedTuple):
 
 
 def watch(mode: str, seed: int) -> Watched:
-    """What is seen of people who are "hopped" or "covered"."""
+    """Everything seen of people whose transport is "hopped" or "covered"."""
 
     async def work(world: World) -> Watched:
         first, second = world.two_operators()
@@ -69,8 +70,8 @@ def watch(mode: str, seed: int) -> Watched:
 
 
 def named(watched: Watched, before_s: float) -> float:
-    """The share of people whose line is named from when their words arrived, seen in the moment of
-    `before_s` seconds before."""
+    """The share of people whose line is named by its sending in the `before_s` seconds before their
+    words arrived."""
     total = 0.0
     for person, arrivals in watched.words.items():
         best = infiltrator.fit_best(arrivals, watched.lines, before_s)
@@ -79,5 +80,5 @@ def named(watched: Watched, before_s: float) -> float:
 
 
 def tune(watched: Watched) -> float:
-    """The moment that names most lines of a world that is not judged."""
+    """The window, in seconds, that names most lines of a world that is not judged."""
     return max(infiltrator.WINDOWS_S, key=lambda before_s: named(watched, before_s))

@@ -1,8 +1,8 @@
-"""Which requests follow which: what attacks on the graph count, and how they learn from it.
+"""Which requests follow which: the features that attacks on the graph count.
 
-Every score is for pairs of people. A place stands for each of its owners alike: that is all that is
-known of a bucket. Counts are compared with those an hour and three hours later, where nothing that
-people say to each other would put them: what is left is not the time of day.
+Every score is for pairs of people. A place stands for each of its owners alike, since nothing more
+is known of a bucket. Counts are compared with those an hour and three hours later, where no
+conversation would put them, so that the difference does not come from the time of day.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ WINDOWS_S = (2.0, 10.0, 60.0, 300.0)
 TOGETHER_S = (0.05, 0.5, 2.0)
 """How close the copies of a group's message lie, in seconds."""
 PERIODS = (0, 1, 2, 5, 10)
-"""The same two, where cells are seen at the end of rounds, in periods."""
+"""Replaces both of these where cells are seen at the end of rounds; in periods."""
 SHIFTS_S = (3_600.0, 10_800.0)
-"""Where chance is measured, in seconds later."""
+"""How much later chance is measured, in seconds."""
 DENSE = 1_024
 """Most places for which all pairs are counted in one table: many times faster than a sparse one."""
 CHUNK = 4_000_000
@@ -41,7 +41,7 @@ class Features(NamedTuple):
 
 
 def contact_features(evidence: Evidence, people: int) -> Features:
-    """What speaks for two people writing to each other."""
+    """Features that suggest that two people write to each other."""
     names, values = [], []
     if evidence.rooms:
         names.append("rooms of two")
@@ -63,7 +63,7 @@ def contact_features(evidence: Evidence, people: int) -> Features:
 
 
 def group_features(evidence: Evidence, people: int) -> Features:
-    """What speaks for two people being in one group."""
+    """Features that suggest that two people are in one group."""
     names, values = [], []
     if evidence.rooms:
         names.append("rooms of many")
@@ -87,7 +87,7 @@ def group_features(evidence: Evidence, people: int) -> Features:
 
 
 def without_source(features: Features) -> Features:
-    """The same of the same evidence with its sources hidden: what needs none of them."""
+    """Features of the same evidence with its sources hidden: those that need no source."""
     kept = [
         (name, value)
         for name, value in zip(*features, strict=True)
@@ -117,7 +117,7 @@ def _in_rooms(evidence: Evidence, people: int, *, is_direct: bool) -> NDArray[np
 
 
 def owners_matrix(evidence: Evidence, people: int) -> sparse.csr_matrix:
-    """Places x people: the weight with which a place is somebody's."""
+    """Places x people: the weight with which a place belongs to a person."""
     rows = [place for place, owners in enumerate(evidence.owners) for _ in owners]
     columns = [who for owners in evidence.owners for who in owners]
     weights = [1 / len(owners) for owners in evidence.owners for _ in owners]
@@ -147,7 +147,7 @@ def _pairs(
 def _counted(
     evidence: Evidence, begin: float, end: float, *, one_source: bool
 ) -> sparse.csr_matrix:
-    """Places x places: how often a deposit in the second follows one in the first so soon."""
+    """Places x places: how often a deposit in the second follows one in the first in time."""
     many = len(evidence.owners)
     found = sparse.csr_matrix((many, many))
     if evidence.period_s:
@@ -156,7 +156,7 @@ def _counted(
         each = sparse.coo_matrix((np.ones(len(rounds)), (rounds, evidence.place)), shape).tocsr()
         for apart in range(int(begin // evidence.period_s), int(end // evidence.period_s) + 1):
             found = found + each[: shape[0] - apart].T @ each[apart:]
-        if begin < evidence.period_s:  # nothing follows itself
+        if begin < evidence.period_s:  # no deposit follows itself
             found = found - sparse.diags(np.asarray(each.sum(0)).ravel())
         return sparse.csr_matrix(found)
     flat = np.zeros(many * many if many <= DENSE else 0)
@@ -176,10 +176,10 @@ def _counted(
 def _lift_follow(
     evidence: Evidence, people: int, window: float, *, one_source: bool = False
 ) -> NDArray[np.float64]:
-    """How much oftener than by chance a deposit for one person follows one for another so soon.
+    """How much more often than by chance a deposit for one person soon follows one for another.
 
-    The larger of two queues' score counts for their owners, since an owner of many is known by
-    reading them; of buckets, the sum.
+    Of several queues' scores the largest counts for their owners, since the server knows the owner
+    of many queues by their reads; for buckets the sum counts.
     """
     seen = _counted(evidence, 0, window, one_source=one_source)
     chance = sum(
@@ -199,15 +199,15 @@ def _lift_follow(
 
 
 def _busy(evidence: Evidence, people: int) -> NDArray[np.float64]:
-    """How much comes where the two are at home: who gets much talks with many, and is in the groups
-    in which much is said."""
+    """How much arrives at the homes of the two: people who get much talk with many, and are in busy
+    groups."""
     many = np.bincount(evidence.place, minlength=len(evidence.owners))
     each = np.asarray(owners_matrix(evidence, people).T @ many)
     return np.outer(each, each)
 
 
 def _flow(evidence: Evidence, people: int) -> NDArray[np.float64]:
-    """How much each address deposits for each person, beyond what it does for anybody."""
+    """How much each address deposits for each person, beyond its deposits for anybody."""
     flow = sparse.coo_matrix(
         (np.ones(len(evidence.at)), (evidence.source, evidence.place)),
         shape=(people, len(evidence.owners)),
@@ -216,7 +216,7 @@ def _flow(evidence: Evidence, people: int) -> NDArray[np.float64]:
 
 
 def _turns(evidence: Evidence, people: int, window: float) -> NDArray[np.float64]:
-    """How often one address deposits where the other is at home, and that one answers so soon."""
+    """How often one person's address deposits at the other's home, and that person soon answers."""
     at_home = np.asarray(owners_matrix(evidence, people).todense()) > 0
     score = np.zeros(people * people)
     for shift, weight in ((0.0, 1.0), *((shift, -1 / len(SHIFTS_S)) for shift in SHIFTS_S)):
@@ -229,7 +229,7 @@ def _turns(evidence: Evidence, people: int, window: float) -> NDArray[np.float64
 
 
 def _bursts(evidence: Evidence, people: int, window: float) -> NDArray[np.float64]:
-    """How often an address deposits in several places at once, one of them where the other is."""
+    """How often an address deposits in several places at once, one of them the other's home."""
     score = np.zeros((people, len(evidence.owners)))
     for i, j in _pairs(evidence.at, 0, window):
         same = (evidence.source[i] == evidence.source[j]) & (evidence.place[i] != evidence.place[j])
@@ -239,7 +239,7 @@ def _bursts(evidence: Evidence, people: int, window: float) -> NDArray[np.float6
 
 
 def _beyond_chance(counts: NDArray[np.float64], evidence: Evidence) -> NDArray[np.float64]:
-    """People x people, of counts people x places: what the totals of neither explain."""
+    """People x people, from counts people x places: the part that the totals do not explain."""
     expected = counts.sum(1, keepdims=True) * counts.sum(0, keepdims=True) / max(1, counts.sum())
     lift = owners_matrix(evidence, len(counts))
     return np.asarray(((counts - expected) / np.sqrt(expected + 1)) @ lift)

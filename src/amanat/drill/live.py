@@ -1,4 +1,4 @@
-"""The attacks on a real relay and a real vault, which the drill makes for itself and takes away."""
+"""The attacks on a real relay and a real vault, which the drill makes for itself and removes."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ CELLS = 20_000
 """Most deposits of a sample put on a real relay's disk."""
 IN_FLIGHT = 256
 LIFE_S = 2
-"""How long the texts live that must not be found, in seconds."""
+"""The life of the texts that must not be found, in seconds."""
 EXPIRED = 200
 GUESSES = 3
 ASKED, FENCE = 1, 2
-"""Ids of what a hop asks for twice, and of what it asks for last."""
+"""Request ids: the one that a hop uses twice, and that of its last request."""
 
 
 @contextlib.contextmanager
 def relay_of_our_own(people: int) -> Iterator[tuple[RelayProcess, Path]]:
-    """A relay process and a directory, both gone afterwards."""
+    """A relay process and a directory, both removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="amanat-drill-") as name:
         relay = RelayProcess(Path(name) / "relay", people=people)
         try:
@@ -79,7 +79,7 @@ def find_content() -> dict[str, int]:
 
 
 async def _meet(relay: RelayProcess, root: Path, keys: dict[str, bytes]) -> list[Client]:
-    """Two real people who know each other, by their names; both are online."""
+    """The clients of two real people with these names, who know each other and are online."""
     people = [
         await Client.create(root / name, Unlock(key=key), name=name, relay=relay.address)
         for name, key in keys.items()
@@ -135,7 +135,7 @@ def tell_apart(rng: np.random.Generator) -> dict[str, tuple[float, float, float]
         stored = [seized.encrypted(design, text) for text in texts]
         found[design] = plaintext.measure(stored, which, rng)
     with relay_of_our_own(2) as (relay, root):
-        # Only one speaks, so that the cells of the bucket are in the order of the texts.
+        # Only one person speaks, so that the cells of the bucket are in the order of the texts.
         cells = uvloop.run(_tell(relay, root, texts))
     found["amanat"] = plaintext.measure(cells, which, rng)
     return found
@@ -199,7 +199,7 @@ async def _deposit(relay: RelayProcess, buckets: NDArray[np.int64]) -> list[tupl
 
 
 def _stored(directory: Path, places: list[tuple[int, int]]) -> dict[str, list[object]]:
-    """Every column a relay's disk has for each of the cells at these places."""
+    """Every column that a relay's disk has for each of the cells at these places."""
     with contextlib.closing(sqlite3.connect(directory / "drops.sqlite")) as db:
         names = [row[1] for row in db.execute("PRAGMA table_info(cell)")]
         rows = {}
@@ -268,7 +268,7 @@ async def _let_disappear(relay: RelayProcess, root: Path, key: bytes) -> list[st
 
 
 class _Hop(picows.WSListener):
-    """A connection whose owner chooses the ids and keeps all that the relay sends."""
+    """A connection whose owner chooses the ids and keeps everything that the relay sends."""
 
     def __init__(self) -> None:
         self.heard: list[bytes] = []

@@ -41,7 +41,7 @@ class Person:
         self.vault: Vault
         self.db: Connection
         self.rules: Parts
-        """Those of the client, which it was given."""
+        """The rules that the client was given."""
         self.is_awake = False
         self.deaths = 0
         self.ahead_ms = 0
@@ -52,7 +52,7 @@ class Person:
 
     @property
     def around(self) -> Surroundings:
-        """What this person's client stands in."""
+        """The surroundings of this person's client."""
         return self._around._replace(
             now=lambda: self._around.now() + self.ahead_ms, driver=self._connect
         )
@@ -76,8 +76,8 @@ class Person:
 
     @contextlib.contextmanager
     def acting(self) -> Iterator[Client]:
-        """What is done meanwhile is done by this person: tasks that the client begins remember it,
-        and so do the connections these make."""
+        """A context in which this person acts: tasks that the client begins in it remember whose
+        they are, and so do the connections that these tasks make."""
         before = WHO.set(self.name)
         try:
             yield self.client
@@ -85,7 +85,7 @@ class Person:
             WHO.reset(before)
 
     def wake_to_die(self) -> None:
-        """Go online, which may be the death of it."""
+        """Go online, during which the process may die."""
         self.is_awake = True
         with contextlib.suppress(Died):
             self.wake()
@@ -98,11 +98,12 @@ class Person:
 
     @property
     def is_doomed(self) -> bool:
-        """Whether a death was arranged."""
+        """Whether a death is arranged."""
         return self.fuse.left is not None
 
     def die_after(self, steps: int, *, is_coarse: bool = False) -> None:
-        """Die at this statement of a unit from now, counted from 1; or at this side of a COMMIT."""
+        """Arrange a death at the n-th statement of units from now, counted from 1; a coarse one
+        counts the moments before and after each COMMIT."""
         self.fuse.left, self.fuse.is_coarse = steps, is_coarse
 
     async def revive(self) -> None:
@@ -147,8 +148,8 @@ class Person:
         return self.client.conversation(where).gid
 
     def seal_for_epoch(self, gid: bytes, payload: bytes) -> tuple[bytes, bytes]:
-        """A cell of the current epoch's drop, as whoever knows that drop can make it: (drop id,
-        cell)."""
+        """(drop id, cell) of the current epoch's drop, as anybody who knows that drop can make
+        it."""
         place = self.epoch_place(gid)
         once = epoch_key(place.secret, os.urandom(LABEL_BYTES))
         drop_id = place.drop.drop_id
@@ -169,8 +170,8 @@ class Person:
         index: int = 0,
         leaf: int | None = None,
     ) -> bytes:
-        """The payload of such a cell: a piece that this person has signed, of a whole whose pieces
-        are `of`, or of one piece. `leaf` is their own unless they lie."""
+        """The payload of such a cell: a piece that this person has signed. The whole has the pieces
+        `of`, or is this one piece. `leaf` is their own unless they lie."""
         own = self.rules.conversations.roster.group(gid).view.own_leaf
         leaf = own if leaf is None else leaf
         pieces = list(of) or [piece_hash(data)]
@@ -189,7 +190,7 @@ class Person:
         return [message.text for message in self.messages(where)]
 
     def one(self, sql: str, *parameters: object) -> Any:  # noqa: ANN401  # any column
-        """The single value a query finds."""
+        """The single value that a query finds."""
         return self.db.execute(sql, parameters).fetchone()[0]
 
     def warnings(self) -> list[str]:
@@ -216,7 +217,7 @@ class Person:
             policy = rules.roster.group(gid).policy
             if look_due_at <= self._around.now():
                 return f"{self.name}: a look into {policy.name} is due"
-            # What late losers of a race put into older drops may wait for the next look.
+            # Cells that late losers of a race put into older drops may wait for the next look.
             epoch, drop = rules.epochs.epoch_drops(gid)[-1]
             drops.append((f"epoch {epoch} of {policy.name}", policy.relay.key, drop.drop_id))
         for what, relay, drop_id in drops:

@@ -1,4 +1,4 @@
-"""A server as a process that ends with us, on a port of loopback."""
+"""A program that runs as a process on a loopback port and ends with ours."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START_S = 60.0
-"""Longest a server may take until it listens, and until it has ended, in seconds."""
+"""Longest time until a server listens, and until it has ended, in seconds."""
 POLL_S = 0.05
 SHOWN_CHARS = 2_000
-"""How much is shown of what a server printed that did not start."""
+"""Most characters shown of the output of a server that did not start."""
 
 
 @contextmanager
 def running(
     command: Sequence[str], port: int, output: Path, environment: Mapping[str, str]
 ) -> Iterator[int]:
-    """The id of a process that listens; what it prints is added to a file.
+    """The id of a process that listens; its output is added to a file.
 
     Raises RuntimeError if it does not listen in time.
     """
@@ -57,7 +57,7 @@ def _wait_for(process: subprocess.Popen[bytes], port: int, output: Path) -> None
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
+    """A loopback port on which nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,9 +1,9 @@
-"""When the cells of people who are covered can be seen: one of each in a period, words first.
+"""When the cells of covered people can be seen: one cell of each person in a period, words first.
 
-The rules of `client/cover.py` and `rules/sending.py`, carried out for a month of a sample: what is
-said to many waits for as many periods; a receipt is sent when nothing else waits, or rides along
-with a word; what is larger than a cell of the smallest size leaves at once. Everybody's program
-runs all the time, in the background.
+This carries out the rules of `client/cover.py` and `rules/sending.py` for a month of a sample. A
+word to many people waits for as many periods; a receipt leaves when nothing else waits, or rides
+along with a word; a word larger than a cell of the smallest size leaves at once. Everybody's
+program runs all the time, in the background.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from amanat.drill.sample import Sample
 
 PERIOD_S = PERIODS_S[0]
-"""The period everybody has, in seconds."""
+"""Everybody's period, in seconds."""
 
 
 class Seen(NamedTuple):
-    """A cell that a relay was given, and when it did as it was asked."""
+    """A cell that a relay got, and the time at which the relay carried out the request."""
 
     at: float
     author: int
@@ -47,8 +47,8 @@ class _Event(NamedTuple):
 def carry(
     sample: Sample, sizes: list[int], rng: np.random.Generator, *, is_large: list[bool]
 ) -> list[Seen]:
-    """The cells of all messages of a sample, whose texts have these sizes; those that are large
-    leave at once. Their order in a round is drawn by lot."""
+    """The cells of all messages of a sample, whose texts have these sizes; large ones leave at
+    once. The order in a round is random."""
     return _Month(sample, rng).carry(sizes, is_large)
 
 
@@ -57,9 +57,9 @@ class _Month:
         self._sample, self._rng = sample, rng
         self._events: list[tuple[float, int, _Event]] = []
         self._queues: list[deque[_Event]] = [deque() for _ in range(sample.people)]
-        """What waits, of each: an event of its conversation, `who` being the recipient."""
+        """Each person's waiting cells: events of their conversations, `who` being the recipient."""
         self._period = [-1] * sample.people
-        """Each one's last period in which a cell left."""
+        """Each person's last period in which a cell left."""
         self._due: dict[tuple[int, int], float] = {}
         """When a receipt is due, by person and conversation."""
         self._seen: list[Seen] = []
@@ -97,7 +97,7 @@ class _Month:
         return [one for one in self._sample.talks[event.talk] if one != event.who]
 
     def _say(self, event: _Event) -> None:
-        """Let something wait for its places, a copy for each of the others."""
+        """Queue an event's cells, one for each of the other people."""
         self._due.pop((event.who, event.talk), None)  # the receipt rides along
         queue = self._queues[event.who]
         if not queue:
@@ -121,7 +121,8 @@ class _Month:
             self._plan_place(who, event.at)
 
     def _take(self, at: float, author: int, copy: _Event) -> None:
-        """A relay carries it out; its recipient reads it, and owes a receipt for a text."""
+        """Have a relay carry out a cell's request; its recipient reads it, and owes a receipt for a
+        text."""
         self._seen.append(Seen(at, author, copy.who, copy.talk, copy.size))
         key = (copy.who, copy.talk)
         if copy.size and key not in self._due:
@@ -135,7 +136,7 @@ class _Month:
     def _confirm(self, event: _Event) -> None:
         due = self._due.get((event.who, event.talk))
         if due is None or due > event.at:
-            return  # it rode along
+            return  # the receipt rode along
         if self._queues[event.who]:
             self._due[event.who, event.talk] = event.at + PERIOD_S
             self._plan(event._replace(at=event.at + PERIOD_S))

@@ -1,9 +1,9 @@
-"""Real servers of others: started here, loaded with the trace, stopped, and their disks attacked.
+"""Other people's real programs: started here, loaded with the trace, stopped, their disks attacked.
 
-Matrix Synapse and ejabberd, as `make real` installs them. The first messages of one seed are
-carried in the order of the trace through each server's own protocol, end-to-end encrypted as far as
-a server can tell: it is given ciphertext. What is then read is what it has written, and nothing
-else. The attacks are those of the drill; there is nothing to tune, since rooms are written down.
+They are Matrix Synapse and ejabberd, as `make real` installs them. The first messages of one seed
+go in the order of the trace through each server's own protocol, end-to-end encrypted as far as a
+server can tell, since it gets ciphertext. The attacks then read only the files that it has written.
+They are those of the drill, without tuning, since the servers record rooms.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 SERVERS: dict[str, Callable[[Path], Server]] = {ejabberd.NAME: Ejabberd, synapse.NAME: Synapse}
 MOST_MESSAGES = 50_000
 MOST_PEOPLE = 1_000
-"""Each has a connection of their own, and its address is made of a number below this."""
+"""Most people: each has a connection of their own, whose address is made of a number below this."""
 GRAPH = {contacts.NAME: contacts, groups.NAME: groups}
 ATTACKS = (*GRAPH, ip.NAME, content.NAME, identifiers.NAME, deletion.NAME)
-"""What can be asked of a disk."""
+"""The attacks that a disk allows."""
 DELETED = 50
-"""Messages taken out of the disk, none of them the last of its conversation."""
+"""Number of messages taken out of the disk, none of them the last of its conversation."""
 KINDS = {
     "names": "names of people",
     "rooms": "names of rooms",
@@ -50,11 +50,11 @@ KINDS = {
     "programs": "names of programs",
     "addresses": "network addresses",
 }
-"""What a server hears besides messages."""
+"""The parts of a load, besides messages, that a server may be told."""
 
 
 class Found(NamedTuple):
-    """One figure of a real server. `base` is the base rate, `random` what a guess would give."""
+    """One figure of a real server. `base` is the base rate, `random` the figure of a guess."""
 
     attack: str
     metric: str
@@ -64,7 +64,7 @@ class Found(NamedTuple):
 
 
 def check(messages: int, people: int) -> None:
-    """Raises BadArgument for a load that cannot be, or NotInstalled."""
+    """Check that a load is possible. Raises BadArgument if not, or NotInstalled."""
     if not 0 < messages <= MOST_MESSAGES or people > MOST_PEOPLE:
         raise BadArgument(
             f"real servers take 1 to {MOST_MESSAGES} messages of at most {MOST_PEOPLE} people"
@@ -77,7 +77,7 @@ def check(messages: int, people: int) -> None:
 def first_messages(
     said: list[Said], *, people: int, days: int, messages: int
 ) -> tuple[Load, list[str]]:
-    """(what servers are loaded with, the texts of the messages)."""
+    """(the load of the servers, the texts of its messages)."""
     whole = draw(said, people=people, days=days, seed=0)
     sample = whole._replace(
         at=whole.at[:messages], sender=whole.sender[:messages], talk=whole.talk[:messages]
@@ -91,7 +91,7 @@ def first_messages(
         names=_names("Person", sample.people),
         devices=_names("Phone", sample.people),
         programs=_names("Program", sample.people),
-        # Of equal length, so that none stands inside another.
+        # All have one length, so that none stands inside another.
         addresses=[f"127.1.{100 + number // 100}.{100 + number % 100}" for number in numbers],
         rooms=[
             "" if len(members) == 2 else name  # noqa: PLR2004  # a conversation of two
@@ -110,7 +110,7 @@ def _names(of: str, many: int) -> list[str]:
 def measure(
     name: str, load: Load, texts: list[str], attacks: tuple[str, ...], step: Callable[[], None]
 ) -> list[Found]:
-    """The figures of one server, which is started, loaded, stopped and taken away again."""
+    """The figures of one server, which is started, loaded, stopped and removed again."""
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(prefix="amanat-real-") as directory:
         server = SERVERS[name](Path(directory) / name)
@@ -170,7 +170,7 @@ def _identifiers(told: Told, load: Load, ids: list[str], rng: np.random.Generato
 def _deletion(
     server: Server, load: Load, ids: list[str], rng: np.random.Generator
 ) -> Iterator[Found]:
-    """Messages taken out behind the server's back, and what clients are told who read again."""
+    """The figures of messages removed behind the server's back, whose clients then read again."""
     talk = load.sample.talk
     last = {int(one): number for number, one in enumerate(talk)}
     able = [number for number, one in enumerate(talk.tolist()) if number != last[one]]

@@ -1,8 +1,8 @@
-"""What a hostile relay, hop or line writes down, one record a line.
+"""The records that a hostile relay, hop or line observer writes, one a line.
 
 The recorder that writes these is no part of this program: it is in `hostile/` of a clone, runs the
-ordinary relay, and looks on from outside. A frame is recorded by its fields whatever it is, so a
-new kind of frame needs nothing here.
+ordinary relay, and observes it from outside. It records every frame by its fields, so a new kind of
+frame needs no change here.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 Field: TypeAlias = int | float | str | None
 SHORT_BYTES = 64
-"""Bytes up to which a field is written down whole: ids and tokens are, cells and seals are not."""
+"""Bytes up to which a field is recorded whole: ids and tokens are, cells and seals are not."""
 DIGEST_BYTES = 16
-"""Bytes by which a cell or a seal is known again: two logs of one run hold no two that collide."""
+"""Bytes by which a cell or a seal is recognised: in two logs of one run no two collide."""
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=str.lower):
@@ -34,7 +34,7 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=str.l
 
 
 class Opened(_Record, frozen=True):
-    """Somebody has connected."""
+    """A client has connected."""
 
     connection: int
     peer: str
@@ -48,7 +48,7 @@ class Closed(_Record, frozen=True):
 
 
 class Frame(_Record, frozen=True):
-    """A frame came in or goes out. What was in a sealed one is here, with `is_sealed`."""
+    """A frame came in or goes out. The content of a sealed one is a frame with `is_sealed`."""
 
     connection: int
     peer: str
@@ -67,7 +67,7 @@ class Carried(_Record, frozen=True):
 
     line: str
     port: int
-    """Of the relay."""
+    """The port of the relay."""
     direction: Literal["up", "down"]
     size: int
 
@@ -78,7 +78,7 @@ _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
 
 def encode(record: Record) -> bytes:
-    """One line."""
+    """A record as one line."""
     return msgspec.json.encode(record) + b"\n"
 
 
@@ -90,8 +90,8 @@ def read(path: Path) -> Iterator[Record]:
 
 
 def fields(frame: wire.Request | wire.Reply) -> dict[str, Field]:
-    """All a frame says, each by its name: of long bytes their number, their digest and how they
-    begin, of a list how many there are, of a record what it comes to in bytes."""
+    """All fields of a frame, by name: for long bytes their number, their digest and their
+    beginning; for a list its length; for a record its size in bytes."""
     found: dict[str, Field] = {}
     for name, value in msgspec.structs.asdict(frame).items():
         if name == "id":
@@ -110,5 +110,5 @@ def fields(frame: wire.Request | wire.Reply) -> dict[str, Field]:
 
 
 def digest(data: bytes) -> str:
-    """By what bytes are known again in another log."""
+    """The digest by which bytes are recognised in another log."""
     return hashlib.sha256(data).hexdigest()[: 2 * DIGEST_BYTES]

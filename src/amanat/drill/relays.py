@@ -1,4 +1,4 @@
-"""A relay of ours as a process, which replays and attacks are run against."""
+"""Our own relay as a process, against which replays and attacks run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 PEOPLE_PER_BUCKET = 32
-"""People sharing a bucket, as the design asks."""
+"""People who share a bucket, as the design asks."""
 RELAY_START_S = 30
 RELAY_STOP_S = 30
 _RELAY = [sys.executable, "-m", "amanat", "--json", "relay"]
@@ -28,7 +28,7 @@ POLL_S = 0.05
 
 
 class RelayProcess:
-    """A relay process with a data directory and a file for all it prints."""
+    """A relay process with a data directory and a file for its output."""
 
     def __init__(
         self, directory: Path, *, people: int, region: str = "IR", sources: Sequence[str] = ()
@@ -50,7 +50,7 @@ class RelayProcess:
             settings.write_text(text, encoding="utf-8")
 
     def hop_to(self, other: RelayProcess) -> None:
-        """Be a hop to another relay, as the relay of an operator of one's own, from the next start
+        """Make the relay a hop to another relay, under an operator of its own, from the next start
         on."""
         file = self.directory / "relay.toml"
         text = file.read_text(encoding="utf-8")
@@ -65,12 +65,12 @@ class RelayProcess:
 
     @property
     def written(self) -> list[Path]:
-        """All that it writes: its data directory and what it prints."""
+        """Everything that the relay writes: its data directory and its output."""
         return [self.directory, self.log]
 
     @property
     def pid(self) -> int:
-        """Of the process, which runs."""
+        """The id of the running process."""
         if self._process is None:
             raise RelayUnreachable("it was not started")
         return self._process.pid
@@ -102,7 +102,7 @@ class RelayProcess:
             self.kill()
 
     def kill(self) -> None:
-        """End the relay, if it still runs."""
+        """Kill the relay, if it still runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()

@@ -6,7 +6,7 @@ conversation when they have seen every line before it. Afterwards every transcri
 the trace, and the relay's data directory and everything it printed are searched for every text.
 
 The conductor (this process) and the workers talk over pipes, in phases: make the people; exchange
-invites (what happens out of band between real people); make groups; talk; report.
+invites (real people do so out of band); make groups; talk; report.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
 STALL_S = 120
 """A replay in which nothing arrives for this many seconds has lost something, and ends."""
 SHOWN_HITS = 100
-"""Texts found at the relay whose places are told: one is too many already."""
+"""Most texts found at the relay whose places are reported: even one is too many."""
 
 
 class Report(NamedTuple):
-    """What a replay found; field names are the JSON keys.
+    """The findings of a replay; field names are the JSON keys.
 
-    A message is delivered when everyone it was for shows it, so `delivered + lost = messages_in`.
-    Times are from the sender's `send` to the recipient's transcript; bytes are WebSocket payload
+    A message is delivered when all its recipients show it, so `delivered + lost = messages_in`.
+    Times run from the sender's `send` to the recipient's transcript; bytes are WebSocket payload
     while people talk, over all clients. `texts_too_short` counts texts that were not searched for,
-    because so few bytes turn up in random data by chance; `plaintext_hits` says where the first of
-    the hits stand. `founding_seconds` is the part of `setup_seconds` from when the first group is
-    made until everybody is in theirs.
+    because so few bytes turn up in random data by chance; `plaintext_hits` says where the first
+    hits stand. `founding_seconds` is the part of `setup_seconds` between the making of the first
+    group and the moment at which everybody is in their groups.
     """
 
     people: int
@@ -86,11 +86,11 @@ def replay(
     kills: int = 0,
     keep: Path | None = None,
 ) -> Report:
-    """Replay a script and report. `progress(phase, done, total)` is called as it goes on.
+    """Replay a script and report. Calls `progress(phase, done, total)` as it goes on.
 
-    While people talk, the relay and the workers are in turn ended by SIGKILL and started again,
+    While people talk, the relay and the workers in turn are killed by SIGKILL and started again,
     `kills` times at random moments. Everything rests in a temporary directory, or in `keep`, which
-    is then left behind. Raises BadArgument or RelayUnreachable.
+    then stays. Raises BadArgument or RelayUnreachable.
     """
     if not 1 <= processes <= len(script.people):
         raise BadArgument("--processes must be from 1 to the number of people")
@@ -134,7 +134,7 @@ def replay(
 
 
 class Conductor:
-    """Starts the workers, takes them through the phases, and kills and restarts as asked."""
+    """Starts the workers, takes them through the phases, and kills and restarts them."""
 
     def __init__(
         self,
@@ -146,9 +146,9 @@ class Conductor:
         lines_per_s: float = 0,
         others: Sequence[str] = (),
     ) -> None:
-        """`others` are the addresses of further relays on this machine, on which only people who
-        have named them call; `lines_per_s` is how many lines are said in a second at most; 0: as
-        many as can be."""
+        """`others` are the addresses of further relays on this machine, which clients call only if
+        their people have named them. `lines_per_s` is the most lines said in a second; 0: no
+        limit."""
         self._lines_per_s = lines_per_s
         self._others = tuple(others)
         self._script = script
@@ -159,10 +159,10 @@ class Conductor:
         self._shares = [script.people[i::processes] for i in range(processes)]
         self._workers: list[_Handle] = []
         self.founding_s = 0.0
-        """From when the first group was made until everybody was in theirs, in seconds."""
+        """Seconds between the making of the first group and everybody's being in their groups."""
 
     def start(self) -> None:
-        """Start the workers and wait until everyone is where they should be."""
+        """Start the workers and wait until everybody has met and is in their groups."""
         self._workers = [self._spawn(share, is_new=True) for share in self._shares]
         links: dict[tuple[str, str], str] = {}
         for worker in self._workers:
@@ -186,10 +186,10 @@ class Conductor:
         kills: int = 0,
         meanwhile: Callable[[float], bool] = lambda _: True,
     ) -> None:
-        """Let people talk until everyone has everything, or nothing moves any more.
+        """Let people talk until everyone has everything, or no further message arrives.
 
-        `meanwhile` is told again and again which share of all has been shown, and says whether it
-        has done what it has to: until then it goes on, too.
+        `meanwhile` is called again and again with the share of messages shown so far, and returns
+        whether its own work is done; talking goes on until then.
         """
         for worker in self._workers:
             worker.pipe.send("talk")
@@ -218,13 +218,13 @@ class Conductor:
                     self._restart(len(kill_at) // 2 % len(self._workers))
 
     def report(self) -> list[dict[str, Any]]:
-        """What each worker found."""
+        """The findings of each worker."""
         for worker in self._workers:
             worker.pipe.send("report")
         results = []
         for worker in self._workers:
             while (message := worker.pipe.recv())[0] == "count":
-                pass  # told before it was asked to report
+                pass  # sent before the worker got the request to report
             results.append(worker.check(message, "report"))
         return results
 
@@ -256,7 +256,7 @@ class Conductor:
 
 
 class _Handle(NamedTuple):
-    """The conductor's hold of a worker."""
+    """The conductor's handle of a worker."""
 
     pipe: Connection
     process: SpawnProcess
@@ -267,7 +267,7 @@ class _Handle(NamedTuple):
 
     @staticmethod
     def check(message: tuple[str, dict[Any, Any]], kind: str) -> dict[Any, Any]:
-        """What a message holds, if it is of this kind."""
+        """The content of a message of this kind; fails on any other."""
         if message[0] != kind:
             raise RuntimeError(f"a worker says {message}")
         return message[1]

@@ -1,7 +1,7 @@
-"""The drill's report as one page: for somebody who reads, and somebody who checks.
+"""The drill's report as one page, for a person who reads and for a person who checks.
 
-Self-contained: no script, no font, no picture from anywhere; English, and below it Persian from
-right to left. What Amanat loses comes first.
+It is self-contained, without script, font or picture from anywhere: in English, and below it in
+Persian, from right to left. The attacks that Amanat loses come first.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ border-top:2px solid var(--line)}nav a{color:inherit}code{direction:ltr;unicode-
 
 _ASKS_OF_TABLE = (("contacts", "average precision"), ("groups", "average precision"))
 _REAL = "ejabberd"
-"""One of the real servers: all are loaded alike."""
+"""One of the real servers, since all are loaded alike."""
 
 
 def page(report: Report) -> str:
@@ -143,7 +143,7 @@ def _table(words: Words, results: list[Result]) -> str:
 
 
 def _real(words: Words, report: Report) -> str:
-    """With what real servers were loaded, whose base rates are other ones."""
+    """The sentences on the load of the real servers, whose base rates differ."""
     bases = [
         f"{words.names[one.attack]} <span dir=ltr>{_number(one.base or 0)}</span>"
         for one in report.results
@@ -172,7 +172,7 @@ def _metric(one: Result) -> str:
 
 
 def _plot(words: Words, shown: list[Result]) -> str:
-    """Bars for each design, the interval on them, and a mark where a guess would be."""
+    """Bars for each design, with their intervals and a mark at the figure of a guess."""
     height, left = 22, 170
     most = max([one.high for one in shown] + [one.random or 0 for one in shown] + [1e-9])
     parts = []

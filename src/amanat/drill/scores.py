@@ -18,17 +18,17 @@ CONFIDENCE = (2.5, 97.5)
 
 
 class Ranking(NamedTuple):
-    """Figures of one ranking, each from 0 to 1, and the base rate: the share of true ones."""
+    """Figures of one ranking, each from 0 to 1, and the base rate: the share of true items."""
 
     average_precision: float
     auc: float
     precision_at_k: float
-    """Of the first k, where k is how many are true."""
+    """The share of true items among the first k, where k is the number of true items."""
     base: float
 
 
 def rank(score: NDArray[np.float64], truth: NDArray[np.bool_], rng: np.random.Generator) -> Ranking:
-    """The figures of scores for things of which some are true. Ties are broken by lot."""
+    """The figures of scores for items of which some are true. Ties are broken at random."""
     order = np.lexsort((rng.random(len(score)), -score))
     hits = truth[order]
     many, total = int(hits.sum()), len(hits)
@@ -36,7 +36,7 @@ def rank(score: NDArray[np.float64], truth: NDArray[np.bool_], rng: np.random.Ge
         raise ValueError("all or none are true")
     places = np.flatnonzero(hits) + 1
     precision = np.arange(1, many + 1) / places
-    # Mann-Whitney: how many false ones stand behind each true one.
+    # Mann-Whitney: how many false items stand behind each true one.
     behind = (total - places) - (many - np.arange(1, many + 1))
     return Ranking(
         average_precision=float(precision.mean()),

@@ -1,4 +1,4 @@
-"""Searching what a relay wrote for what people said."""
+"""Searching a relay's files for people's words."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SHORTEST_BYTES = 6
-"""Texts of fewer bytes are not searched for: 5 given bytes turn up in 1 GB of random data once in a
-thousand searches, and a replay makes tens of thousands."""
+"""Least bytes of a text that is searched for: 5 given bytes turn up in 1 GB of random data once in
+a thousand searches, and a replay makes tens of thousands."""
 _BLOCK = 8 * 1024 * 1024
 
 
 def encodings(text: str) -> list[bytes]:
-    """The ways a text could be written down and still be read back easily."""
+    """The encodings in which a text could be stored and still be read back easily."""
     plain = text.encode()
     found = {plain, text.encode("utf-16-le"), plain.hex().encode()}
     for shift in range(3):
@@ -30,8 +30,8 @@ def encodings(text: str) -> list[bytes]:
 
 
 class Hit(NamedTuple):
-    """A text that was found: in which file, by its path below the place that was searched, and at
-    which byte of it."""
+    """A text that was found: its file, as a path below the place that was searched, and its offset
+    there in bytes."""
 
     text: str
     file: str
@@ -44,8 +44,8 @@ def find_texts(
     """(where any of the texts stands, how many texts were too short to search for).
 
     Every file at or below each place is searched whole. `unused` are the same places of a relay
-    that nobody has used: a text that the same file of it holds, too, is no hit there. It is a word
-    of the program or of its settings, and somebody has happened to say it.
+    that nobody has used. A text that is also in the same file there is no hit: it is a word of the
+    program or of its settings, which somebody happens to have said.
     """
     texts = set(texts)
     short = {text for text in texts if len(text.encode()) < SHORTEST_BYTES}
@@ -66,13 +66,13 @@ def _hits(index: _Index, of: dict[bytes, str], place: Path) -> Iterator[Hit]:
 
 
 def count_bytes(needles: Iterable[bytes], places: Iterable[Path]) -> int:
-    """How often any of these strings of at least SHORTEST_BYTES stands at or below the places."""
+    """How often these strings, of at least SHORTEST_BYTES each, stand at or below the places."""
     index = _Index(sorted(set(needles)))
     return sum(1 for place in places for file in _files(place) for _ in index.matches(file))
 
 
 def found(texts: Iterable[str], places: Iterable[Path]) -> set[str]:
-    """Which of the texts stand anywhere at or below the places, in any of their encodings."""
+    """The texts that stand anywhere at or below the places, in any of their encodings."""
     of = {code: text for text in texts for code in encodings(text)}
     index = _Index(sorted(of))
     return {
@@ -89,8 +89,8 @@ def _files(place: Path) -> Iterator[Path]:
 
 
 class _Index:
-    """Finds any of many patterns in one pass: every 6-byte window is looked up among the patterns'
-    beginnings, first by two of its bytes and then whole; what is left is compared byte by byte."""
+    """Finds any of many patterns in one pass: it looks up every 6-byte window among the patterns'
+    beginnings, first by two of its bytes and then whole, and compares the rest byte by byte."""
 
     def __init__(self, patterns: list[bytes]) -> None:
         self._by_start: dict[int, list[bytes]] = {}
@@ -103,13 +103,13 @@ class _Index:
         self._longest = max(map(len, patterns))
 
     def matches(self, path: Path) -> Iterator[tuple[int, bytes]]:
-        """(offset, pattern) of each pattern that stands in a file, as often as it does."""
+        """(offset, pattern) of each occurrence of a pattern in a file."""
         size = path.stat().st_size
         if size < SHORTEST_BYTES:
             return
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             for begin in range(0, size, _BLOCK):
-                # Windows begin in this block and may end behind it; padding ends the last ones.
+                # Windows begin in this block and may end after it; padding ends the last ones.
                 block = data[begin : begin + _BLOCK + 7].ljust(min(_BLOCK, size - begin) + 7, b"\0")
                 for at in self._candidates(block):
                     start = int.from_bytes(block[at : at + SHORTEST_BYTES], "little")

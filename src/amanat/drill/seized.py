@@ -1,7 +1,7 @@
 """A relay that is seized while it runs: its disk, all it printed, and its memory.
 
-And what the disk of another design would hold of the same messages: a database with the columns its
-server must have to do its work, ciphertext where it has ciphertext.
+For comparison, the module also writes the disk of another design for the same messages: a database
+with the columns that its server needs for its work, with ciphertext where it has ciphertext.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REGION_BYTES = 64 * 1024 * 1024
 
 
 class Message(NamedTuple):
-    """What somebody has said to somebody: people by number."""
+    """A message from one person to another: people by number."""
 
     at: float
     sender: int
@@ -100,7 +100,7 @@ def other_disk(design: str, messages: list[Message], to: Path) -> None:
 
 
 def encrypted(design: str, text: str) -> bytes:
-    """A text as a design's clients hand it over."""
+    """A text in the form in which a design's clients deposit it."""
     data = text.encode()
     if design == "cloud":
         return data

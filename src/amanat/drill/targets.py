@@ -1,4 +1,4 @@
-"""The drill's attacks on running programs: relays that it starts itself, and programs of others."""
+"""The drill's attacks on running programs: its own relays, and other people's programs."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from amanat.drill.traces import Said
 
 REAL = "real servers"
-"""What progress is told of where programs of others are attacked, too."""
+"""The phase of progress in which other people's programs are attacked."""
 PLAINTEXT_SIGMA = 3.3
-"""Standard errors (of half the texts) by which telling two texts apart may look better than a coin:
-one honest drill in two thousand fails by chance."""
+"""Standard errors (of half the texts) by which an attacker who tells two texts apart may seem to
+beat a coin: one honest drill in two thousand fails by chance."""
 BITS_ROUNDING = 0.05
-"""Bits by which an estimate from so many rows may be above the bucket's."""
+"""Bits by which an estimate from so many rows may exceed those of the bucket."""
 
 
 def _content(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: ARG001  # as all of them
@@ -50,13 +50,13 @@ def _plaintext(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: A
 
 
 _LOGGED = ("append", "come", "read", "look")
-"""Kinds of requests whose logged fields are looked at, at the home relay."""
+"""Kinds of requests at the home relay whose logged fields are measured."""
 _LINKED = (("read", "append"), ("append", "append"), ("come", "append"))
-"""Requests of one kind, and those of another soon after, that may be one person's."""
+"""Pairs of kinds: a request of the second soon after one of the first may be the same person's."""
 
 
 def _recorded(settings: Settings, said: list[Said]) -> list[Result]:
-    """What real relays' logs tell of real people, where there is a recorder."""
+    """The results from real relays' logs of real people, if there is a recorder."""
     if not recorded.is_at_hand() or "amanat" not in settings.designs:
         return []
     sample = draw(said, people=recorded.PEOPLE, days=settings.days, seed=0)
@@ -127,7 +127,7 @@ def _device(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: ARG0
 def attack_real(
     settings: Settings, said: list[Said], work: Path, progress: Callable[[str, int, int], None]
 ) -> list[Result]:
-    """What is read off their disks; the figures of each rest in `work` once they are there."""
+    """The results from their disks; each server's figures rest in `work` once they are known."""
     load, texts = real.first_messages(
         said, people=settings.people, days=settings.days, messages=settings.real
     )

@@ -1,4 +1,4 @@
-"""What people's clients show, beside what was said."""
+"""Compares what people's clients show with what was said."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ if TYPE_CHECKING:
 
 
 class Transcript(NamedTuple):
-    """What one person's client shows of one conversation."""
+    """One conversation as one person's client shows it."""
 
     conversation: tuple[str, ...]
     shown: list[tuple[str, str]]
     """(sender, text) in the client's order."""
     waits_ms: list[int]
-    """From send to transcript, for each message of others."""
+    """Milliseconds from send to transcript, for each message of others."""
 
 
 class Compared(NamedTuple):
     """How transcripts differ from a script: lines that somebody lacks, lines shown too often, lines
-    shown out of place, and whether every transcript is as it should be."""
+    shown out of place, and whether every transcript is right."""
 
     lost: int
     duplicated: int
@@ -30,7 +30,7 @@ class Compared(NamedTuple):
 
 
 def compare_all(script: Script, transcripts: list[Transcript]) -> Compared:
-    """What is lost, doubled or out of place, over all conversations."""
+    """The lines that are lost, doubled or out of place, over all conversations."""
     lost = duplicated = reordered = 0
     equal = True
     for conversation, lines in script.conversations.items():

@@ -1,4 +1,4 @@
-"""Everything the drill's report says, in each of its languages."""
+"""All words of the drill's report, in each of its languages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Words(NamedTuple):
-    """Everything the page says, in one language."""
+    """All words of the page, in one language."""
 
     lang: str
     direction: str

@@ -1,4 +1,4 @@
-"""The drill's attacks in the simulated world: relays and members who lie, lines that are seen."""
+"""The drill's attacks in the simulated world: lying relays and members, observed lines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REAL_LINES = f"top-1 of {infiltrator.LINES} real lines, {infiltrator.POSTS} pos
 
 
 class Lie(NamedTuple):
-    """One world to be lied to in."""
+    """One world in which a relay lies."""
 
     attack: str
     how: str
@@ -33,7 +33,7 @@ class Lie(NamedTuple):
 
 
 def lies_to_tell(settings: Settings) -> list[Lie]:
-    """Every world there is to be, for our design."""
+    """Every world of lies for our design."""
     if "amanat" not in settings.designs:
         return []
     found = [
@@ -51,7 +51,7 @@ def lies_to_tell(settings: Settings) -> list[Lie]:
 
 
 def be_lied_to(work: Path, lie: Lie) -> integrity.Noticed:
-    """What was noticed in one world."""
+    """The lies noticed in one world."""
     file = work / f"lie-{lie.attack}-{lie.how}-{lie.seed}.json"
     return found_in(file, integrity.Noticed, lambda: _noticed(lie))
 
@@ -113,14 +113,14 @@ def believed(lies: list[Lie], noticed: list[integrity.Noticed]) -> list[Result]:
 
 
 def towns_with_liars(settings: Settings) -> list[int]:
-    """The seeds of every world to be with a lying member in it."""
+    """The seeds of every world with a lying member."""
     if "amanat" not in settings.designs or insider.NAME not in settings.attacks:
         return []
     return list(range(insider.WORLDS))
 
 
 def live_with_liar(work: Path, seed: int) -> insiders.Found:
-    """What a lying member has broken in one world."""
+    """The promises that a lying member has broken in one world."""
     file = work / f"insider-{seed}.json"
     return found_in(file, insiders.Found, lambda: insiders.histories(seed, insider.HISTORIES))
 
@@ -141,14 +141,14 @@ def promises(found: list[insiders.Found]) -> list[Result]:
 
 
 class Watch(NamedTuple):
-    """A world in which lines are seen; the first of a mode is the one that is tuned on."""
+    """A world with an observer of lines; the observer is tuned on the first world of a mode."""
 
     mode: str
     seed: int
 
 
 def watches(settings: Settings) -> list[Watch]:
-    """Every world in which lines are to be seen."""
+    """Every world with an observer of lines."""
     if "amanat" not in settings.designs or infiltrator.NAME not in settings.attacks:
         return []
     return [
@@ -159,13 +159,13 @@ def watches(settings: Settings) -> list[Watch]:
 
 
 def see_lines(work: Path, world: Watch) -> lines.Watched:
-    """What was seen of lines in one world."""
+    """The observations of lines in one world."""
     file = work / f"lines-{world.mode}-{world.seed}.json"
     return found_in(file, lines.Watched, lambda: lines.watch(world.mode, world.seed))
 
 
 def lines_named(worlds: list[Watch], watched: list[lines.Watched]) -> list[Result]:
-    """How many lines of real clients are named, by mode."""
+    """The share of real clients' lines that are named, by mode."""
     kinds: dict[str, list[lines.Watched]] = {}
     for world, seen in zip(worlds, watched, strict=True):
         kinds.setdefault(world.mode, []).append(seen)

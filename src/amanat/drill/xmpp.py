@@ -1,6 +1,6 @@
-"""Debian's ejabberd in a directory of its own, and a connection to it as a client has one.
+"""Debian's ejabberd in a directory of its own, and a client's connection to it.
 
-It listens on loopback only, and no server of others is written to or heard.
+It listens on loopback only, and talks to no other server.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 HOST = "localhost"
 LOGIN_S = 30.0
-"""Longest a server may take to answer a step, in seconds."""
+"""Longest time that a server may take to answer a step, in seconds."""
 STANZA_BYTES = 262_144
-"""Debian's."""
+"""Longest stanza, as Debian sets it."""
 BARE = ("ping", "roster")
-"""The modules without which nobody can be written to."""
+"""The modules that are needed to write to anybody."""
 DEBIAN = (
     *BARE, "adhoc", "admin_extra", "announce", "avatar", "blocking", "bosh", "caps",
     "carboncopy", "client_state", "configure", "disco", "fail2ban", "http_api", "last", "mqtt",
@@ -45,8 +45,8 @@ def prepare(
 ) -> tuple[list[str], dict[str, str]]:
     """(command, environment) of an ejabberd that keeps everything in a directory.
 
-    Everybody may register, and neither rates nor users are limited; `modules` have their options,
-    `more` are settings besides.
+    Everybody may register, and neither rates nor users are limited. `modules` maps modules to their
+    options, and `more` are further settings.
     """
     settings: dict[str, Any] = {
         "hosts": [HOST],
@@ -90,7 +90,7 @@ def prepare(
 
 
 class Line(asyncio.Protocol):
-    """A connection. What it is told is kept for `expect` until somebody takes it."""
+    """A connection, which keeps the server's words for `expect` until somebody takes them."""
 
     transport: asyncio.Transport
 
@@ -110,7 +110,7 @@ class Line(asyncio.Protocol):
         self._came.set()
 
     async def expect(self, pattern: re.Pattern[bytes]) -> bytes:
-        """Wait for a pattern; all up to its end, which is then forgotten."""
+        """Wait for a pattern; everything up to its end, which the connection then forgets."""
         async with asyncio.timeout(LOGIN_S):
             while (match := pattern.search(self.kept)) is None:
                 self._came.clear()
@@ -124,7 +124,7 @@ class Line(asyncio.Protocol):
         return await self.expect(pattern)
 
     def give_to(self, taker: Callable[[bytes], None]) -> None:
-        """From now on, hand over what comes."""
+        """From now on, hand over everything that comes."""
         kept, self.kept, self.take = self.kept, b"", taker
         if kept:
             taker(kept)
@@ -140,14 +140,14 @@ async def connect(port: int, *, tls: bool, source: str = "127.0.0.1") -> Line:
 
 @functools.cache
 def client_tls() -> ssl.SSLContext:
-    """A client's TLS, content with any certificate."""
+    """TLS settings of a client that accepts any certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 
 async def log_in(line: Line, user: str, password: str, *, resource: str, present: bool) -> None:
-    """Make a stream of a user of the connection; they are registered if need be."""
+    """Log a user in on the connection, after registering them if necessary."""
     stream = (
         "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
         f" to='{HOST}' version='1.0'>"

@@ -1,9 +1,9 @@
 """Who writes to whom.
 
 Method: statistical disclosure. Answers and receipts come back soon, so deposits for one person
-that follow deposits for another oftener than by chance betray the two; where the address is seen,
-what it deposits for whom and how turns are taken. A single count, its window chosen on training
-seeds, and boosted trees over all of them.
+that follow deposits for another more often than by chance betray the two. Where the address is
+seen, its deposits for each person and the turns of two people betray them. The attackers are a
+single count, its window chosen on training seeds, and boosted trees over all counts.
 Source: Danezis, "Statistical Disclosure Attacks" (SEC 2003); Martiny et al., "Improving Signal's
 Sealed Sender" (NDSS 2021).
 Metric: average precision over all pairs of people, beside the share of pairs that are contacts.
@@ -26,10 +26,10 @@ NAME = "contacts"
 
 
 def features(evidence: Evidence, people: int) -> Features:
-    """What speaks for each pair."""
+    """The features of each pair."""
     return contact_features(evidence, people)
 
 
 def truth(sample: Sample) -> NDArray[np.bool_]:
-    """Which pairs it is true of."""
+    """The pairs that are contacts."""
     return sample.contacts

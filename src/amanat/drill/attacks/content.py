@@ -1,9 +1,9 @@
 """What was said.
 
-Method: a thousand canaries, texts that occur nowhere else, in several scripts, are sent by real
-clients through a real relay, which is then seized: its directory with free pages and write-ahead
-logs, all it printed, its memory. Everything is searched in UTF-8, UTF-16, hexadecimal and base64.
-For other designs, the database their server needs.
+Method: real clients send a thousand canaries (texts that occur nowhere else, in several scripts)
+through a real relay, which is then seized: its directory with free pages and write-ahead logs, all
+it printed, its memory. Everything is searched in UTF-8, UTF-16, hexadecimal and base64. For other
+designs, the search covers the database that their server needs.
 Source: forensic practice; the search is `amanat.drill.search`.
 Metric: how many of the canaries are found.
 """
@@ -23,7 +23,7 @@ _WORDS = (
 
 
 def canaries() -> list[str]:
-    """Texts that nobody has ever said, a quarter of them in each script."""
+    """Texts that nobody has ever written, a quarter of them in each script."""
     texts = []
     for number in range(CANARIES):
         words = _WORDS[number % len(_WORDS)]

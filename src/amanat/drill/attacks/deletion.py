@@ -1,10 +1,10 @@
-"""What is left out.
+"""Cells that a relay leaves out.
 
-Method: a relay acknowledges cells and does not keep them: some of all, by lot; one; or, from a
-moment on, all that one of two people says. Real clients talk for some days in the simulated world.
-Besides, cells that expire as they should while somebody is away.
+Method: a relay acknowledges cells and does not keep them: some of all, at random; one; or, from a
+moment on, all cells of one of two people. Real clients talk for some days in the simulated world.
+For comparison, cells expire as they should while somebody is away.
 Source: SimpleX's threat model, which grants the last; the hash chains of `client/rules/gaps.py`.
-Metric: the share that somebody is told of, and after how long; false alarms.
+Metric: the share of lies of which somebody is warned, and after how long; false alarms.
 """
 
 from __future__ import annotations

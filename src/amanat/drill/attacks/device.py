@@ -1,9 +1,9 @@
-"""What a person's own machine gives away.
+"""Traces on a person's own machine.
 
-Method: unlocked, every page of the vault is decrypted, the free ones and the write-ahead log too,
-and searched for texts that had disappeared; locked, passphrases are tried.
+Method: if the vault is unlocked, every page of it, including free pages and the write-ahead log, is
+decrypted and searched for texts that had disappeared; if it is locked, passphrases are tried.
 Source: forensics of Signal Desktop before 7.16, whose key lay beside its database.
-Metric: texts found that had disappeared; seconds that one guess at a passphrase takes here.
+Metric: disappeared texts that are found; seconds that one guess at a passphrase takes here.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 NAME = "device"
 PAGE_BYTES = 4_096
 RESERVED_BYTES = 80
-"""Of each page: its IV and its authentication code."""
+"""The end of each page: its IV and its authentication code."""
 SALT_BYTES, IV_BYTES = 16, 16
 LOG_HEAD_BYTES, FRAME_HEAD_BYTES = 32, 24
 
 
 def pages(directory: Path, key: bytes) -> Iterator[bytes]:
-    """Every page of a vault's files as it is before encryption, the log's and the free ones too.
+    """Every decrypted page of a vault's files, including free pages and those of the log.
 
     SQLCipher 4 with a raw 32-byte key: AES-256-CBC over each page, its IV in the last 80 bytes; the
     first page begins with 16 bytes of salt.

@@ -1,8 +1,9 @@
 """Who is in a group with whom.
 
-Method: the copies of a group's message are deposited within a moment; places that receive together
-oftener than by chance belong to members, and where the address is seen, so does what it reaches in
-one burst. A single count, its window chosen on training seeds, and boosted trees over all of them.
+Method: clients deposit the copies of a group's message within a moment, so places that receive
+together more often than by chance belong to members. Where the address is seen, so do the places
+that it reaches in one burst. The attackers are a single count, its window chosen on training seeds,
+and boosted trees over all counts.
 Source: Brigham and Hopper, "No Safety in Numbers" (arXiv 2305.09799).
 Metric: average precision over all pairs of people, beside the share of pairs that share a group.
 """
@@ -24,10 +25,10 @@ NAME = "groups"
 
 
 def features(evidence: Evidence, people: int) -> Features:
-    """What speaks for each pair."""
+    """The features of each pair."""
     return group_features(evidence, people)
 
 
 def truth(sample: Sample) -> NDArray[np.bool_]:
-    """Which pairs it is true of."""
+    """The pairs that share a group."""
     return sample.comembers

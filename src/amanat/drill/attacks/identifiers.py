@@ -1,10 +1,10 @@
-"""Whom a stored field names.
+"""Fields at rest that identify people.
 
-Method: for every column of every table, what its value tells of the person a message is for, and of
-the person it is from: learnt from half of the rows and measured on the other, so that a value that
-never comes again tells nothing.
+Method: for every column of every table, the information in its value about the recipient and about
+the author of a message. It is learnt from half of the rows and measured on the other half, so that
+a value that never recurs tells nothing.
 Source: Shannon (1948); information as the gain of a prediction on unseen rows.
-Metric: bits of the most telling field, of log2 N that would name a person among N.
+Metric: bits of the most telling field; log2 N bits would identify a person among N.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "identifiers"
 PRIOR = 0.5
-"""How many rows what was known before weighs: little, since fields that tell tell quickly."""
+"""Weight of the prior, in rows: little, since a field that tells anything tells it quickly."""
 
 
 def measure(
@@ -28,7 +28,7 @@ def measure(
     people: Mapping[str, NDArray[np.int64]],
     rng: np.random.Generator,
 ) -> tuple[str, float]:
-    """(the most telling field, its bits); `people` are whom each row is for and from."""
+    """(the most telling field, its bits); `people` are the recipient and the author of each row."""
     best = ("no field", 0.0)
     for name, values in fields.items():
         known: dict[object, int] = {}
@@ -43,7 +43,7 @@ def measure(
 def information(
     values: NDArray[np.int64], who: NDArray[np.int64], rng: np.random.Generator
 ) -> float:
-    """What a value tells of a person, in bits, on rows that were not learnt from."""
+    """The information in a value about a person, in bits, on rows that were not learnt from."""
     order = rng.permutation(len(values))
     learnt, unseen = order[: len(order) // 2], order[len(order) // 2 :]
     people = int(who.max()) + 1

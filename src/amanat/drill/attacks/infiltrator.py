@@ -1,13 +1,13 @@
-"""Which line a pseudonym posts from, for whoever is in the group and sees the lines.
+"""Which line a pseudonym posts from, to an adversary who is in the group and sees the lines.
 
-Method: an infiltrator notes when posts of a pseudonym arrive, an ISP when each line uploads; the
-lines that uploaded just before each of n posts are kept. Covered, a post arrives at the end of a
-round, and those are kept that uploaded in its period. On models of 300 people, and on real clients
-in the simulated world, whose lines are logged (`lines.py`): there the window is tuned on a
-world of its own.
+Method: an infiltrator notes when posts of a pseudonym arrive, and an ISP when each line uploads;
+the attack keeps the lines that uploaded just before each of n posts. Covered, a post arrives at the
+end of a round, and the attack keeps the lines that uploaded in its period. It runs on models of 300
+people, and on real clients in the simulated world, whose lines are logged (`lines.py`): there the
+window is tuned on a world of its own.
 Source: Bahramali et al., "Practical Traffic Analysis Attacks on Secure Messaging Applications"
 (NDSS 2020).
-Metric: how often the right line of all is named first, after 10 posts.
+Metric: how often the right line is named first among all, after 10 posts.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 NAME = "infiltrator"
 POSTS = 10
-"""Posts that were seen."""
+"""Posts that the attacker sees."""
 TARGETS = 50
 """Pseudonyms attacked in each seed."""
 BEFORE_S = 0.5
-"""How long before it is seen a post may have been uploaded, in seconds."""
+"""How long before its arrival a post may have been uploaded, in seconds."""
 WINDOWS_S = (0.5, 2.0, 10.0, 40.0, 70.0)
-"""The same where real clients are attacked: the best of these, on another world."""
+"""Candidates for the same on real clients: the best on another world is used."""
 TIE = 1e-6
 LINES = 16
-"""People whose lines are seen there."""
+"""People whose lines are observed there."""
 WORLDS = 4
-"""Such worlds that are judged, of each mode."""
+"""Judged worlds of each mode."""
 
 
 def measure(evidence: Evidence, people: int, rng: np.random.Generator) -> float | None:
@@ -66,7 +66,8 @@ def measure(evidence: Evidence, people: int, rng: np.random.Generator) -> float 
 def _uploads(
     posts: NDArray[np.float64], people: int, period_s: int, rng: np.random.Generator
 ) -> list[NDArray[np.float64]]:
-    """When each line uploads around some posts, where everybody is covered and online."""
+    """The times at which each line uploads around some posts, all people being covered and
+    online."""
     periods = (posts // period_s).astype(np.int64) - 1
     return [
         np.array(

@@ -14,7 +14,7 @@ from __future__ import annotations
 NAME = "insider"
 WORLDS = 25
 HISTORIES = 20
-"""Histories in each world: 500 in a drill; `make soak` tells ten thousand."""
+"""Histories in each world: 500 in a drill; `make soak` runs ten thousand."""
 PROMISES = (
     "takeover",
     "silencing",

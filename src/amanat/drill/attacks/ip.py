@@ -16,5 +16,5 @@ NAME = "ip"
 
 
 def measure(evidence: Evidence) -> float:
-    """The share."""
+    """The share of deposits whose entry names their author's address."""
     return float((evidence.source == evidence.author).mean())

@@ -1,8 +1,8 @@
 """Which of two known texts was sent.
 
-Method: an infiltrator has one of two texts sent, by lot, a thousand times, and learns from half of
-what the server stores to tell them apart: by length, by how often each byte occurs, by whether the
-same bytes were there before.
+Method: an infiltrator has one of two texts sent, at random, a thousand times, and learns from half
+of the stored entries to tell them apart: by length, by how often each byte occurs, and by whether
+the same bytes were stored before.
 Source: the game of indistinguishability under chosen plaintext (Goldwasser and Micali, 1984).
 Metric: area under the curve on the other half; 0.5 is a guess.
 """
@@ -32,7 +32,7 @@ RESAMPLES = 200
 def measure(
     stored: Sequence[bytes], which: NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[float, float, float]:
-    """(area under the curve, its 95 % interval) for what is stored of each text that was sent."""
+    """(area under the curve, its 95 % interval) for the stored entry of each text sent."""
     again = Counter(stored)
     rows = np.array(
         [

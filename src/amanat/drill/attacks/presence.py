@@ -1,15 +1,15 @@
-"""Which of the times somebody was there are the same person's.
+"""Which visits are the same person's.
 
-Method: each time a client opens it reads what came meanwhile. Where it shows who it is, or asks for
-a mailbox that is one person's, all its times are linked. In a bucket, asked through a hop, what is
-left is where it begins to read: which tells roughly when it had stopped.
-Where a line shows nothing but that a program runs (covered), whoever sees all lines and reads along
-keeps those that were there whenever a pseudonym posted: the longer, the fewer.
+Method: each time a client opens, it reads the cells that came meanwhile. Where it shows who it is,
+or asks for a mailbox that is one person's, all its visits are linked. For a bucket that is asked
+through a hop, only the position where it begins to read is left, which tells roughly when it had
+stopped. Where a line shows only that a program runs (covered), an adversary who is in the group and
+sees all lines keeps those that were online whenever a pseudonym posted: fewer with each post.
 Source: the trace of polls in Trail of Bits' review of SimpleX (2024); Gegenhuber et al., "Careless
 Whisper" (2024); Danezis and Serjantov, "Statistical Disclosure or Intersection Attacks on Anonymity
 Systems" (IH 2004).
-Metric: how often the time before is named first, of all that ended before in that place; how many
-lines are left after so many posts, by how people use the program.
+Metric: how often the previous visit is named first, among all earlier visits to that place; how
+many lines are left after so many posts, by how people use the program.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ HABITS = {
     "16 h a day": (1, 960),
     "always": (1, 1_411),
 }
-"""How people are there: how often a day, and how many minutes each time; always, with two of a
-hundred minutes out."""
+"""Habits of being online: times a day, and minutes each time; "always" misses two minutes of a
+hundred."""
 POSTS = (1, 10, 50)
 TARGETS = 40
 """Pseudonyms attacked with each habit, in each seed."""
 
 
 def measure(sample: Sample, evidence: Evidence, rng: np.random.Generator) -> tuple[float, float]:
-    """(the share of returns whose time before is named, what guessing would give)."""
+    """(the share of returns whose previous visit is named, the share of a guess)."""
     is_shared = any(len(owners) > 1 for owners in evidence.owners) and not evidence.rooms
     if not is_shared or (evidence.source != HIDDEN).any():
         return 1.0, 1 / max(2, sum(map(len, sample.sessions)) // sample.people)
@@ -57,7 +57,7 @@ def measure(sample: Sample, evidence: Evidence, rng: np.random.Generator) -> tup
         for person in owners:
             own = sample.sessions[person]
             for before, after in zip(own[:-1, 1], own[1:, 0], strict=True):
-                # What the relay is asked for, and which ends would have asked for the same.
+                # The position from which the client reads, and the visits whose end fits it.
                 if total < RETURNS or rng.random() < RETURNS / total:
                     asked = _cursor(cells, np.array([before]))[0]
                     latest = np.flatnonzero((ends <= after) & (all_asked == asked))
@@ -78,7 +78,7 @@ def _cursor(cells: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.i
 
 
 def intersect(people: int, rng: np.random.Generator) -> dict[tuple[str, int], float]:
-    """By habit and number of posts: how many lines are left, the median of the pseudonyms."""
+    """The number of lines left, by habit and number of posts: the median over pseudonyms."""
     left: dict[tuple[str, int], float] = {}
     for habit, (times, minutes) in HABITS.items():
         is_there = _habit(people, times, minutes, rng)
@@ -92,7 +92,7 @@ def intersect(people: int, rng: np.random.Generator) -> dict[tuple[str, int], fl
 
 
 def _habit(people: int, times: int, minutes: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """People x minutes: who is there. A session a day keeps to its hour, give or take one."""
+    """People x minutes: who is online. A daily session keeps to its hour, give or take one."""
     total = DAYS * MINUTES
     is_there = np.zeros((people, total), dtype=bool)
     usual = rng.integers(0, MINUTES, people)

@@ -1,7 +1,7 @@
 """Who writes to whom, where the operator has filled the buckets with people of its own.
 
-Method: as `contacts`, hopped, with 50 % and 97 % of every bucket the operator's puppets: what is
-not a puppet's is one of the few others'.
+Method: as `contacts`, hopped, with 50 % and 97 % of every bucket the operator's puppets: a cell
+that is not for a puppet is for one of the few others.
 Source: the Sybil attack on anonymity sets; Danezis and Serjantov (IH 2004).
 Metric: average precision, as of `contacts`.
 """
@@ -25,7 +25,7 @@ SHARES = (0.5, 0.97)
 
 
 def measure(evidence: Evidence, sample: Sample, rng: np.random.Generator) -> dict[float, float]:
-    """The average precision for each share, of the best count: this favours the attacker."""
+    """The average precision of the best count for each share, which favours the attacker."""
     above = np.triu_indices(sample.people, 1)
     truth = sample.contacts[above]
     found = {}

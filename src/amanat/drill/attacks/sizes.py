@@ -1,7 +1,7 @@
-"""Who was sent a text that the adversary knows.
+"""Who got a text that the adversary knows.
 
-Method: a leaflet of known length is sent to some people; of the entries of the day those of its
-length are taken for it.
+Method: a leaflet of known length is sent to some people; the attacker takes the day's entries of
+that length for it.
 Source: Nikitin et al., "Reducing Metadata Leakage from Encrypted Files" (PETS 2019).
 Metric: the share of those entries that are the leaflet.
 """
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 NAME = "sizes"
 LEAFLET_BYTES = 4_000
 READERS = 10
-"""People the leaflet is sent to."""
+"""People who get the leaflet."""
 DAY_S = 86_400.0
 
 
 def measure(evidence: Evidence, leaflet_size: int, rng: np.random.Generator) -> tuple[float, float]:
-    """(the share, what taking any entry of the day would give); at rest the leaflet takes
+    """(the share, the share among all entries of the day); at rest the leaflet takes
     `leaflet_size` bytes."""
     day = float(rng.uniform(0, max(1.0, evidence.at[-1] - DAY_S)))
     sizes = evidence.size[(evidence.at >= day) & (evidence.at < day + DAY_S)]
