@@ -1,1 +1,1 @@
-"""The attacks: one module each, with its method, its source and what it measures."""
+"""The attacks: one module each, with its method, its source and its metric."""

@@ -1,4 +1,4 @@
-"""Who writes to whom.
+"""Finding out who writes to whom.
 
 Method: statistical disclosure. Answers and receipts come back soon, so deposits for one person
 that follow deposits for another more often than by chance betray the two. Where the address is

@@ -1,4 +1,4 @@
-"""What was said.
+"""Finding the words of messages in clear.
 
 Method: real clients send a thousand canaries (texts that occur nowhere else, in several scripts)
 through a real relay, which is then seized: its directory with free pages and write-ahead logs, all

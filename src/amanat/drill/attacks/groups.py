@@ -1,4 +1,4 @@
-"""Who is in a group with whom.
+"""Finding out who is in a group with whom.
 
 Method: clients deposit the copies of a group's message within a moment, so places that receive
 together more often than by chance belong to members. Where the address is seen, so do the places

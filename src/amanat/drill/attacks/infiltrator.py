@@ -1,4 +1,4 @@
-"""Which line a pseudonym posts from, to an adversary who is in the group and sees the lines.
+"""Finding the line of a pseudonym, by an adversary who is in the group and sees the lines.
 
 Method: an infiltrator notes when posts of a pseudonym arrive, and an ISP when each line uploads;
 the attack keeps the lines that uploaded just before each of n posts. Covered, a post arrives at the

@@ -1,4 +1,4 @@
-"""Whose network address a message came from.
+"""Finding the network address of a message's author.
 
 Method: read it off the log of a hostile relay.
 Source: any web server's log.

@@ -1,4 +1,4 @@
-"""Which of two known texts was sent.
+"""Telling which of two known texts was sent.
 
 Method: an infiltrator has one of two texts sent, at random, a thousand times, and learns from half
 of the stored entries to tell them apart: by length, by how often each byte occurs, and by whether

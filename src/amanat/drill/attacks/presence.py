@@ -1,4 +1,4 @@
-"""Which visits are the same person's.
+"""Finding visits that are the same person's.
 
 Method: each time a client opens, it reads the cells that came meanwhile. Where it shows who it is,
 or asks for a mailbox that is one person's, all its visits are linked. For a bucket that is asked

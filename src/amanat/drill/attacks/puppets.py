@@ -1,4 +1,4 @@
-"""Who writes to whom, where the operator has filled the buckets with people of its own.
+"""Finding out who writes to whom after the operator has filled the buckets with people of its own.
 
 Method: as `contacts`, hopped, with 50 % and 97 % of every bucket the operator's puppets: a cell
 that is not for a puppet is for one of the few others.

@@ -1,4 +1,4 @@
-"""Who got a text that the adversary knows.
+"""Finding the recipients of a text that the adversary knows.
 
 Method: a leaflet of known length is sent to some people; the attacker takes the day's entries of
 that length for it.
