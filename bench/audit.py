@@ -1,8 +1,8 @@
-"""How long an audit takes, and how much memory: bench/audit.py [--cells N].
+"""The time and the memory that an audit takes: bench/audit.py [--cells N].
 
-A relay's directory is filled through its own rules, with cells of the last fortnight, and then
-audited by the program's own command, cold: the system has dropped the files from its memory, where
-it lets us. It takes 1.3 KB of disk for each cell: 13 GB for ten million.
+A relay's directory is filled through its own rules, with cells of the last fortnight. Then the
+program's own command audits it, cold: the system has dropped the files from its memory, if it lets
+us. It takes 1.3 KB of disk for each cell: 13 GB for ten million.
 """
 
 from __future__ import annotations

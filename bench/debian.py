@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 
 _NO_SERVICES = Path("/usr/sbin/policy-rc.d")
-"""Where Debian asks whether a package may start its service."""
+"""The program that Debian asks whether a package may start its service."""
 
 
 def install(packages: list[str]) -> None:
-    """Install what is missing of these; none of their services is started, now or later."""
+    """Install those packages that are missing; none of their services starts, now or later."""
     missing = [one for one in packages if not is_installed(one)]
     if not missing:
         return
@@ -39,7 +39,7 @@ def install(packages: list[str]) -> None:
             _NO_SERVICES.unlink()
     if shutil.which("systemctl"):  # nor at the next start of the machine
         for one in missing:
-            # Of those that are no service it says so; that is no error.
+            # It reports packages that have no service, which is no error.
             subprocess.run(
                 ["systemctl", "--quiet", "disable", one],
                 check=False,
@@ -48,7 +48,7 @@ def install(packages: list[str]) -> None:
 
 
 def is_installed(package: str) -> bool:
-    """Whether a package is there, with all its files."""
+    """Whether a package is installed, with all its files."""
     query = ["dpkg-query", "--show", "--showformat", "${db:Status-Status}", package]
     if not shutil.which("dpkg-query"):
         return False

@@ -11,7 +11,7 @@ Meanwhile strangers, in a process of their own, send as fast as the relay takes 
 - *waiting*: over 17 connections, Reads of an idle bucket that wait for 180 s;
 - *appends*: over 33 connections, Appends of junk with wrong tokens.
 
-Each follows the other at the same relay, whose memory is looked at before and after.
+The floods follow each other at one relay, whose memory is measured before and after.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ from amanat.relay.directory import RelayDirectory
 
 REGION = "DE"
 PAUSE_S = 0.02
-"""Between two reads, in seconds."""
+"""Pause between two reads, in seconds."""
 GIVEN_UP_S = 20.0
-"""How long a read is waited for, in seconds."""
+"""Longest wait for the answer to a read, in seconds."""
 PIECE = 200
 """Requests that a stranger writes at once."""
 Asked = Callable[[Iterator[int]], list[wire.Request]]
 FLOODS = {"taken back": 1, "sealed": 1, "publishes": 33, "waiting": 17, "appends": 33}
-"""Each, and over how many connections."""
+"""The number of connections of each flood."""
 
 
 def asked(flood: str, idle: Drop, sealed: bytes) -> Asked:
-    """What a stranger sends, piece by piece; ids come from the iterator."""
+    """A stranger's frames, piece by piece; ids come from the iterator."""
 
     def taken_back(numbers: Iterator[int]) -> list[wire.Request]:
         number = next(numbers)
@@ -119,7 +119,7 @@ class Stranger:
 def strange(
     address: NamedAddress, flood: str, make: tuple[Drop, bytes], seconds: float, sent: Connection
 ) -> None:
-    """The strangers' process: sends, reads what comes, and says how many requests it has sent."""
+    """The strangers' process: sends, reads everything that comes, and counts its requests."""
     requests = asked(flood, *make)
     strangers = [Stranger(address) for _ in range(FLOODS[flood])]
     until, many = time.monotonic() + seconds, 0
@@ -142,7 +142,7 @@ def strange(
 
 
 async def one_read(link: Link, bucket: Drop) -> float:
-    """Milliseconds until a read is answered."""
+    """Milliseconds until the answer to a read."""
     began = time.perf_counter()
     async with asyncio.timeout(GIVEN_UP_S):
         read = wire.Read(0, bucket.drop_id, bucket.read_token, 0, wire.MAX_CELLS, 0)
@@ -177,7 +177,7 @@ async def measure(
                 target=strange, args=(address, flood, (buckets[1], sealed), seconds, theirs)
             )
             process.start()
-            await asyncio.sleep(1.5)  # until it has begun
+            await asyncio.sleep(1.5)  # until the flood has begun
         times, until, most = [], time.monotonic() + seconds - 2, before
         while time.monotonic() < until:
             times.append(await one_read(link, buckets[0]))

@@ -1,11 +1,11 @@
-"""What a hop and cover cost: bench/hop.py [--runs N] [--covered] [--json FILE].
+"""The cost of a hop and of cover: bench/hop.py [--runs N] [--covered] [--json FILE].
 
-Two relay processes with TLS, each the hop of the other, and real clients. Direct and hopped take
-turns in one run: one message at a time, from `send` until the other client has it in its
-transcript; then the bytes that a person's line carries, all of it counted between the clients and
-both relays, and what that comes to in a day of 60 messages in a bucket of 32 people. Cover takes as
-long as it takes: with --covered two people of each period say something at random times, a quarter
-of an hour long, and nothing else is measured.
+There are two relay processes with TLS, each the hop of the other, and real clients. Direct and
+hopped take turns in one run: one message at a time, from `send` until the other client has it in
+its transcript; then the bytes on a person's line, all counted between the clients and both relays,
+and the same for a day of 60 messages in a bucket of 32 people. Cover takes longer: with --covered,
+two people for each period write at random times for a quarter of an hour, and nothing else is
+measured.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 Figures = defaultdict[str, list[float]]
 COVERED_S = 900.0
-"""How long people who are covered talk, in seconds: some fifteen words."""
+"""How long covered people talk, in seconds: some fifteen words."""
 IDLE_S = 370.0
-"""Seconds of silence of which the bytes are counted: two waits of a chain of Reads."""
+"""Seconds of silence whose bytes are counted: two waits of a chain of Reads."""
 
 
 def two_relays(root: Path) -> list[RelayProcess]:
@@ -100,7 +100,7 @@ async def count_bytes(figures: Figures, root: Path, how: str, addresses: list[st
 
 
 async def covered(figures: Figures, root: Path, period_s: int, addresses: list[str]) -> None:
-    """Words said at random times, and what the lines of two people carry meanwhile."""
+    """Measure words at random times, and the bytes on the lines of two people meanwhile."""
     async with metered(addresses[0]) as (first, home), metered(addresses[1]) as (second, fallback):
         alice, bob = await people(root, "hopped", [home, fallback], 2)
         await asyncio.sleep(RECEIPTS_S)

@@ -1,8 +1,8 @@
 """The load of `peers`: one kind of generator for XMPP and for Amanat.
 
 A generator is one process with some of the pairs of a sender and a reader. A sender keeps a window
-of messages under way, and writes as many new ones at once as it has just learned to have arrived
-(or to be stored). Each message carries its number, and every reader must see all, in order.
+of messages under way: for each message that it learns to have arrived (or to be stored), it writes
+a new one. Each message carries its number, and every reader must see all, in order.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from amanat.protocol.drops import Drop
 
 PAYLOAD_BYTES = 1024
-"""Of a message: a whole cell with Amanat, the text of the body with XMPP."""
+"""Size of a message: a whole cell with Amanat, the text of the body with XMPP."""
 WINDOW = 100
 """Messages of one sender under way."""
 STORE_WINDOW = 40
-"""The same where messages are stored for later, which is slow, and its end waited for."""
+"""The same where messages are stored for later, which is slow and whose end the run awaits."""
 PING_EVERY = 10
-"""Messages after which a sender to an absent reader asks whether the server has come so far."""
+"""Messages after which a sender to an absent reader asks whether the server has stored them."""
 LOGINS = 20
-"""Connections that are being opened at once."""
+"""Connections that are opened at once."""
 LAST_S = 120.0
-"""Longest that what is under way at the end may take, in seconds."""
+"""Longest time for the messages under way at the end, in seconds."""
 PASSWORD = "bench"  # noqa: S105  # of nobody
 UPGRADED = re.compile(rb"101 [^\0]*?\r\n\r\n")
 FRAME = re.compile(rb"\x82", re.DOTALL)
@@ -51,7 +51,7 @@ MARK_BYTES = 11
 
 
 class Plan(NamedTuple):
-    """What one generator does."""
+    """The instructions of one generator."""
 
     kind: str
     """online; offline; absent, whose readers come and count; durable, which is Amanat; idle."""
@@ -59,7 +59,7 @@ class Plan(NamedTuple):
     tls: bool
     pairs: list[int]
     drops: list[Drop]
-    """Of the pairs, with Amanat."""
+    """The drops of the pairs, with Amanat."""
     seconds: float = 0
     window: int = WINDOW
     expected: list[int] = []  # noqa: RUF012  # a NamedTuple's default; never changed
@@ -67,18 +67,18 @@ class Plan(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of it."""
+    """The results of one generator."""
 
     messages: list[int]
-    """Of each pair."""
+    """Number of messages of each pair."""
     began: float
     ended: float
     cpu_s: float
-    """The generator's own."""
+    """Processor time of the generator itself."""
 
 
 async def log_in(plan: Plan, user: str, *, present: bool) -> Line:
-    """An XMPP stream of a user, who is registered if need be."""
+    """An XMPP stream of a user, who is registered if necessary."""
     line = await connect(plan.port, tls=plan.tls)
     await xmpp.log_in(line, user, PASSWORD, resource="bench", present=present)
     return line
@@ -135,7 +135,7 @@ class Pair(Protocol):
 
 
 class XmppPair:
-    """A sender to a reader who is online, or, if `absent`, whose messages are stored."""
+    """A sender to a reader who is online, or who is absent, so that the server stores messages."""
 
     def __init__(self, plan: Plan, number: int) -> None:
         self.sent = self.arrived = 0
@@ -208,7 +208,7 @@ class XmppPair:
 
 
 class Latecomer:
-    """A reader who was absent, and counts what was stored."""
+    """A reader who was absent, and counts the stored messages."""
 
     def __init__(self, plan: Plan, number: int) -> None:
         self.sent = 0
@@ -297,7 +297,7 @@ _cells = msgspec.msgpack.Decoder(wire.Cells)
 
 
 UNBOUNDED = 2**53 - 1
-"""Credit of a Follow: what comes is counted and not kept."""
+"""Credit of a Follow, unbounded because cells are counted and not kept."""
 
 
 async def follow(line: Line, drop: Drop) -> None:
@@ -320,7 +320,7 @@ def make(plan: Plan, number: int) -> Pair:
 
 
 async def load(plan: Plan, pipe: Connection) -> Outcome:
-    """Open everything, wait for the word, and run."""
+    """Open everything, wait for the signal, and run."""
     pairs = [make(plan, number) for number in plan.pairs]
     for pair in pairs:
         await pair.open()
@@ -362,7 +362,7 @@ async def idle(plan: Plan, pipe: Connection) -> Outcome:
 
 
 def give_up(_: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-    """End this process: something came that was not to come."""
+    """End this process, because something unexpected came."""
     error = context.get("exception")
     if isinstance(error, BaseException):
         traceback.print_exception(error)
@@ -395,7 +395,7 @@ class Generators:
             pipe.recv()
 
     def run(self) -> list[Outcome]:
-        """Let them go, and say what came of it."""
+        """Start all generators; their results."""
         for pipe in self._pipes:
             pipe.send(None)
         outcomes: list[Outcome] = [pipe.recv() for pipe in self._pipes]

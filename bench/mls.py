@@ -1,4 +1,4 @@
-"""How fast MLS is, and how many bytes it costs on the wire and in the vault.
+"""The speed of MLS, and its bytes on the wire and in the vault.
 
     python bench/mls.py [--large] [--repeat N] [--json FILE]
 
@@ -26,7 +26,7 @@ LARGE = 1000
 """Members. Clients begin no hybrid group beyond 256; it is measured to show what that spares."""
 TEXT = bytes(200)
 CREDENTIAL = bytes(180)
-"""About what a signed binding of an identity key to a device key takes."""
+"""About the size of a signed binding of an identity key to a device key."""
 LEAF = bytes(100)
 BATCH = 100
 """Messages for each repeat: one alone is shorter than the clock's grain."""

@@ -1,10 +1,10 @@
 """How fast a relay's drops move, and for how long each is closed: bench/move.py [--cells N].
 
-A source of many drops, a destination, the mover between them, and people who all the while write to
-drops of the source, and as much to the destination's own: ten times as much, unless told otherwise,
-as would fill the source in its 14 days. What they were told is on disk is read from the destination
-afterwards, and each of it must be there once. Beside it, in the same run and of the same bytes:
-`cp` of the source's files and `sqlite3 .backup`, both until they are on disk.
+There are a source of many drops, a destination, the mover between them, and people. All the while
+the people write to drops of the source, and as much to the destination's own: ten times as much,
+unless told otherwise, as would fill the source in its 14 days. Afterwards all acknowledged cells
+are read from the destination, where each must be once. For comparison, the same run times `cp` of
+the source's files and `sqlite3 .backup`, both until the bytes are on disk.
 
 It takes 4 KB of disk for each cell: 20 GB for five million.
 """
@@ -51,7 +51,7 @@ BATCH = 5000
 PEOPLE = 20
 """People who write at each relay."""
 LOAD = 10
-"""How many times more than by what it holds each relay is written to."""
+"""Rate of writes at each relay, as a multiple of the rate that would fill the source in 14 days."""
 _REST = os.urandom(MESSAGE_CELL - LABEL_BYTES)
 
 
@@ -61,7 +61,7 @@ def make(number: int, region: str) -> Drop:
 
 
 def create(drop: Drop, access: bytes) -> wire.Create:
-    """A request to make it."""
+    """A request to create a drop."""
     return wire.Create(
         0,
         access,
@@ -132,7 +132,7 @@ def copy_s(source: Path, target: Path) -> tuple[float, float]:
 
 
 class Writer:
-    """Somebody who writes now and then to drops of a relay, wherever these are."""
+    """A person who writes now and then to drops of a relay, wherever these are now."""
 
     def __init__(self, address: str, drops: list[Drop], every_s: float) -> None:
         self.waits_ms: list[float] = []
@@ -179,7 +179,7 @@ class Writer:
         return self._links[address]
 
     async def check(self, address: str) -> tuple[int, int]:
-        """(cells that were told to be on disk and are not at a relay, that are there twice)."""
+        """(acknowledged cells that a relay lacks, cells that it has twice)."""
         lost = doubled = 0
         link = await self._link(address)
         for drop, cells in self.told.items():
@@ -210,8 +210,8 @@ def run_relay(directory: Path) -> subprocess.Popen[str]:
 
 
 async def people(pipe: Connection, source: str, to: str, drops: int, rate: float) -> None:
-    """Write so many cells a second at each relay until the pipe says anything: tells then how long
-    it took those at the source and those at the destination, and how much is lost and doubled."""
+    """Write so many cells a second at each relay until the pipe says anything. Then report the
+    times of those at the source and at the destination, and the cells lost and doubled."""
     rng = random.Random(2)
     stop = asyncio.Event()
     writers = [

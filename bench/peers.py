@@ -2,12 +2,13 @@
 
     python bench/peers.py [--rounds N] [--seconds S] [--quick] [--json FILE]
 
-20 senders to 20 readers, 1 KiB of payload, a window of messages under way for each sender. The
-servers take turns, one at a time, in every round, with one kind of load generator for all; all of
-its messages must arrive, in order. *Online*: the readers are there and ejabberd and Prosody keep
-nothing. *Offline*: they are absent, and come afterwards to count what was stored. Amanat's readers
-are online and each cell is on disk before its sender is answered. `bare`: with only the modules
-that this takes, in place of those Debian enables. Then memory for each idle connection with TLS.
+20 senders write to 20 readers: 1 KiB of payload, and a window of messages under way for each
+sender. The servers take turns in every round, with one kind of load generator for all, whose
+messages must all arrive in order. *Online*: the readers are there, and ejabberd and Prosody keep
+nothing. *Offline*: they are absent, and come afterwards to count the stored messages. Amanat's
+readers are online, and each cell is on disk before its sender is answered. `bare`: with only the
+modules that this needs, in place of those that Debian enables. The last figure is the memory of
+each idle connection with TLS.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 PAIRS = 20
 IDLE = 1000
-"""Connections of the memory figure."""
+"""Connections for the memory figure."""
 SETTLE_S = 3.0
 """Seconds after which memory is read."""
 PEERS = ("ejabberd", "ejabberd bare", "prosody", "prosody bare")
@@ -42,7 +43,7 @@ GOALS = (
     ("amanat durable", "prosody offline", 8),
     ("amanat durable", "prosody bare offline", 8),
 )
-"""Ours, theirs, and how many times theirs ours is to be."""
+"""Goals: our load, their load, and how many times their rate ours is to reach."""
 
 Figures = defaultdict[str, list[float]]
 
@@ -95,7 +96,7 @@ def memory(figures: Figures, root: Path) -> None:
     for name in ("amanat", *PEERS):
         directory = root / f"{name} {time.monotonic_ns()}"
         if name != "amanat":
-            # Registering leaves memory behind that the connections would then not need.
+            # Registering uses memory that the connections would otherwise need themselves.
             with servers.running(name, directory, tls=True) as server:
                 hold(server)
         with servers.running(name, directory, tls=True, buckets=PAIRS) as server:
@@ -104,7 +105,7 @@ def memory(figures: Figures, root: Path) -> None:
 
 
 def hold(server: servers.Server) -> float:
-    """Open idle connections, close them, and say what one takes."""
+    """Open idle connections and close them; the KiB that each takes."""
     before = server.resident_kib()
     plan = load.Plan("idle", server.port, server.tls, list(range(IDLE)), server.drops)
     generators = load.Generators([plan])

@@ -1,10 +1,10 @@
 """Person to person on one machine: bench/person.py [--runs N] [--parts PARTS] [--json FILE].
 
-Real clients with real vaults and a real relay process with TLS. One message at a time, from `send`
-until the other client has it in its transcript; then, with the two people in a process each, as
-many as one sender can get through, and a fixed rate for some time; then a person who was away reads
-what has come meanwhile. Last, what a person downloads and uploads, counted between client and
-relay. Lags are from when a message was due to be sent.
+There are real clients with real vaults and a real relay process with TLS. First comes one message
+at a time, from `send` until the other client has it in its transcript. Then, with the two people in
+a process each, come as many as one sender can get through, and a fixed rate for some time. Then a
+person who was away reads the messages that came meanwhile. Last come a person's downloads and
+uploads, counted between client and relay. Lags count from when a message was due to be sent.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ async def talk(figures: Figures, root: Path, relay: str) -> None:
 
 
 def listen(directory: Path, pipe: Connection) -> None:
-    """The process of somebody who reads: told how many texts will come, it says when each did."""
+    """The process of a reader: it gets the number of texts to expect, and says when each came."""
 
     async def read() -> None:
         async with Client.open(directory, UNLOCK) as client:
@@ -180,7 +180,7 @@ async def come_back(figures: Figures, root: Path, relay: str, queued: int) -> No
 
 
 class Meter:
-    """Stands between clients and relay, and counts what passes."""
+    """Stands between clients and relay, and counts the bytes that pass."""
 
     def __init__(self, port: int) -> None:
         self.up = self.down = 0
@@ -222,11 +222,11 @@ async def metered(relay: str) -> AsyncIterator[tuple[Meter, str]]:
 
 
 async def count_bytes(figures: Figures, root: Path, relay: str) -> None:
-    """What a person's line carries a day, from what a few people's lines carry for a few messages.
+    """The daily traffic of a person's line, estimated from a few people and a few messages.
 
-    Each person downloads all cells of the bucket, so a message costs every one of its people the
-    same. *Answered*: people answer each other at once, and receipts ride along. *Alone*: nobody
-    answers, and each message is confirmed by a cell of its own.
+    Each person downloads all cells of the bucket, so a message costs all its people the same.
+    *Answered*: people answer each other at once, and receipts ride along. *Alone*: nobody answers,
+    and a separate cell confirms each message.
     """
     async with metered(relay) as (meter, address):
         people = await meet(root, address, NEIGHBOURS)

@@ -40,15 +40,15 @@ REGION = "DE"
 SENDERS = 10
 """Connections that append, spread over the buckets."""
 WINDOW = 200
-"""Appends each of them has in flight."""
+"""Appends that each of them has in flight."""
 SCENARIOS = {"one reader": (1, 1), "buckets of 32": (10, 32)}
-"""How many buckets, and how many follow each."""
+"""Number of buckets, and of followers of each."""
 READ_BUFFER_BYTES = 256 * 1024
-"""What a client reads at once; the figure is to be the relay's, not the load's."""
+"""Bytes that a client reads at once; large, so that the figure is the relay's, not the load's."""
 
 
 class Sender(picows.WSListener):
-    """Appends to a bucket as fast as it is answered."""
+    """Appends to a bucket as fast as answers come."""
 
     def __init__(self, bucket: Drop) -> None:
         self.bucket = bucket
@@ -77,7 +77,7 @@ class Sender(picows.WSListener):
 
 
 class Follower(picows.WSListener):
-    """Counts the bytes of the cells it is handed."""
+    """Counts the bytes of the cells that it gets."""
 
     def __init__(self) -> None:
         self.bytes = 0

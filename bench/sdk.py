@@ -1,9 +1,9 @@
 """The SDK beside a full vault: bench/sdk.py [--runs N] [--json FILE].
 
-A vault of 500 conversations, one of which holds 100,000 messages and the others 40 each. Every
-figure is of one call of the SDK as a page or a bot makes it, the median of many; the calls take
-turns within a run, so that what the machine does meanwhile happens to all of them. Nothing is sent:
-the relay process is there only to make the person and the groups.
+The vault has 500 conversations, one of which holds 100,000 messages and the others 40 each. Every
+figure is the median of many calls of one function of the SDK, as a page or a bot makes them; the
+functions take turns within a run, so that other work of the machine affects all alike. Nothing is
+sent: the relay process is there only to make the person and the groups.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ AUTHORS = 20
 OWN = 0.3
 """The share of our own texts."""
 WORDS_OF_A_TEXT = 9
-"""The mean."""
+"""The mean number of words."""
 BEGAN_AT = 1_700_000_000_000
 MINUTE_MS = 60_000
 PAGE = 30
 SLOW_S = 0.05
-"""A call that takes longer is made three times a run, any other TURNS times."""
+"""A call that takes longer than this is made three times a run, any other TURNS times."""
 TURNS = 30
 UNLOCK = Unlock(key=bytes(32))
 _WORDS = [
@@ -89,7 +89,8 @@ async def fill(directory: Path, relay: str) -> bytes:
 
 
 def calls(client: Client, gid: bytes) -> dict[str, Callable[[], object]]:
-    """What is measured: first what reads a whole conversation, then what reads a part of it."""
+    """The calls to measure: first those that read a whole conversation, then those that read a part
+    of it."""
     everything = client.chat(gid).messages()
     middle, last = everything[MANY // 2], everything[-1]
     return {

@@ -1,8 +1,8 @@
 """A text while a file is sent over a slow line: bench/slowline.py [--rate BYTES] [--size BYTES].
 
-Alice and Bob reach a real relay, with TLS, each over a line that carries so many bytes a second
-each way, as a throttle on loopback makes it. First Alice puts up a file of so many bytes while she
-speaks; then Bob fetches it while she does. Told are the waits from `send` to the other's
+Alice and Bob reach a real relay, with TLS, each over a line that a throttle on loopback limits to
+so many bytes a second each way. First Alice uploads a file of so many bytes while she sends texts;
+then Bob fetches it while she sends texts. The table shows the waits from `send` to the other's
 transcript, how long the file took, and how often a line broke and was opened again.
 """
 
@@ -30,9 +30,9 @@ from amanat.drill.relays import RelayProcess
 
 UNLOCK = Unlock(key=bytes(32))
 LINE_BYTES = 16 * 1024
-"""What the throttle takes in ahead of what it has carried, in bytes."""
+"""Bytes that the throttle takes in ahead of those that it has carried."""
 EVERY_S = (0.2, 1.8)
-"""After what pause Alice speaks again, drawn by lot, in seconds."""
+"""Shortest and longest of the random pauses between Alice's texts, in seconds."""
 
 
 class SlowLine:
@@ -62,13 +62,13 @@ class SlowLine:
         writer.close()
 
     def end(self) -> None:
-        """Carry nothing any more."""
+        """Stop carrying bytes."""
         for task in self._carrying:
             task.cancel()
 
 
 async def speak(alice: Client, bob: Client, file: asyncio.Task[None]) -> list[float]:
-    """What Alice's texts took, in seconds, until the file has been sent or fetched."""
+    """The seconds that each of Alice's texts took, until the file has been sent or fetched."""
     gid = alice.contacts()[0].conversation
     texts = (event async for event in bob.events() if isinstance(event, TextArrived))
     waits = []

@@ -1,8 +1,8 @@
 """How long a command takes to start: bench/start.py [--runs N].
 
-Alice has a background (`amanat run`) and a contact, at a relay of this machine. Each run times, one
+Alice has a background (`amanat run`) and a contact, at a relay on this machine. Each run times, one
 after the other, a Python that does nothing, `amanat --help`, and `amanat send`, whose work the
-background does: it reads what is new, keeps the text, and has the relay keep it, durably.
+background does: it reads new cells, keeps the text, and has the relay keep it durably.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TARGETS_MS = {"amanat --help": 150.0, "amanat send": 250.0}
 
 
 def do(profile: Path, *words: str, given: str = "", unlocks: bool = False) -> Any:  # noqa: ANN401  # JSON
-    """What a command answers."""
+    """The JSON result of a command."""
     ours, theirs = os.pipe()
     os.write(theirs, f"{PASSPHRASE}\n".encode())
     os.close(theirs)
@@ -46,7 +46,7 @@ def do(profile: Path, *words: str, given: str = "", unlocks: bool = False) -> An
 
 @contextlib.contextmanager
 def staying(*words: str, passphrase: str = "") -> Iterator[Any]:
-    """A process that stays until the end, and the first value it tells."""
+    """The first value that a process prints, which runs as long as the context lasts."""
     process = subprocess.Popen(
         [*AMANAT, "--json", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -63,7 +63,7 @@ def staying(*words: str, passphrase: str = "") -> Iterator[Any]:
 
 
 class Took(NamedTuple):
-    """What a process takes, in milliseconds."""
+    """The time of a process, in milliseconds."""
 
     wall_ms: float
     """From start to exit: on an idle machine, a person waits this long."""
@@ -72,7 +72,7 @@ class Took(NamedTuple):
 
 
 def took(command: list[str], given: str = "") -> Took:
-    """What a process takes."""
+    """Run a command; the time that it took."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command, input=given, stdout=subprocess.DEVNULL, text=True, check=True)
     wall_s, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,10 +1,10 @@
 """How long an append takes when a relay already holds much: bench/stored.py [--most CELLS].
 
-One relay's directory for each power of ten, filled through the relay's own rules and store, spread
-over the buckets of a relay of 1,280 people. Then the real relay runs in each, by turns: *alone*,
-one append at a time; *loaded*, 20 connections with 100 appends under way. Every append goes to
-another bucket than the one before, and is answered when it is on disk. The largest directory takes
-1.3 KB a cell: 13 GB for ten million.
+There is one relay's directory for each power of ten, filled through the relay's own rules and
+store, its cells spread over the buckets of a relay of 1,280 people. The real relay then runs in
+each in turn: *alone*, one append at a time; *loaded*, 20 connections with 100 appends under way.
+Every append goes to another bucket than the one before, and is answered when it is on disk. The
+largest directory takes 1.3 KB a cell: 13 GB for ten million.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ WINDOW = 100
 WARM_S = 0.5
 """Seconds of appends that do not count."""
 ROOM = 1.4
-"""Disk that must be free, by what the cells are expected to take."""
+"""Disk that must be free, as a multiple of the bytes that the cells are expected to take."""
 CELL_ON_DISK = 1300
 """Bytes of a cell in the relay's files, index and all."""
 _REST = os.urandom(MESSAGE_CELL - LABEL_BYTES)
@@ -206,7 +206,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
         for cells in decades:
             began = time.monotonic()
-            # In a process of its own, whose memory is given back.
+            # Filling runs in a process of its own, which gives its memory back.
             filling = multiprocessing.get_context("spawn").Process(
                 target=fill, args=(Path(name) / str(cells), cells)
             )
@@ -215,7 +215,7 @@ def main() -> None:
             assert filling.exitcode == 0
             took = time.monotonic() - began
             print(f"{cells:,} cells stored in {took:.0f} s", file=sys.stderr)
-        os.sync()  # what filling has left in the system's memory is not to be written meanwhile
+        os.sync()  # else the system would write the filled pages during the measurement
         for _ in range(options.rounds):
             noise.sample()
             for cells in decades:

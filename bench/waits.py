@@ -1,8 +1,8 @@
 """The longest waits of a group: bench/waits.py TRACE [--people N] [--messages N] [--runs N].
 
 Replays the beginning of an IRC log again and again, each time with new people, new vaults and a new
-relay, as `amanat replay` does, and tells of every run the longest that a message took from `send`
-to the last transcript, and how long it took from founding the group until all were in it. The exit
+relay, as `amanat replay` does. It reports for every run the longest time that a message took from
+`send` to the last transcript, and the time from founding the group until all were in it. The exit
 status is 1 if either was longer than `--limit` seconds in any run.
 """
 
