@@ -16,6 +16,6 @@ def key_of(number: int) -> Ed25519PrivateKey:
 
 
 def relay_at(*places: Place | Stay, number: int = 0, issued: int = 1) -> RelayAddress:
-    """Where the relay with a number says that it is."""
+    """The signed address of the relay with a number."""
     stays = [one if isinstance(one, Stay) else Stay(one) for one in places or (HERE,)]
     return sign_address(stays, key_of(number), issued=issued)

@@ -1,8 +1,8 @@
-"""Every decoder that reads what other clients write, with a sample of it.
+"""Every decoder of other clients' data, with a sample of its input.
 
-The invariant: whatever the bytes are, a decoder gives a value whose one encoding they are, or
-raises its one refusal; never anything else. (fuzz/decoders.py looks for inputs that break it, and
-has the decoders of what relays and networks say.)
+The invariant: for any bytes a decoder returns a value whose only encoding they are, or raises its
+one refusal, and does nothing else. (fuzz/decoders.py looks for inputs that break it, and has the
+decoders of relays' and networks' data.)
 """
 
 from __future__ import annotations
@@ -86,14 +86,14 @@ INVITE = invite.Invite(1, IDENTITY, "علی", DELIVERY, bytes(32), [ADDRESS], 1_
 
 
 class Decoder(NamedTuple):
-    """A decoder, what it refuses with, and bytes it reads."""
+    """A decoder, the error with which it refuses, and bytes that it reads."""
 
     decode: Callable[[bytes], Any]
     refusal: type[AmanatError]
     sample: bytes
     encode: Callable[[Any], bytes] = codec.encode
     normal: Callable[[bytes], bytes] = bytes
-    """Takes away what may differ: only a link may be as copying has left it."""
+    """Removes differences that are allowed: only a link may carry traces of copying."""
 
 
 def _record(

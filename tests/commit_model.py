@@ -1,15 +1,16 @@
-"""A model of Commit ordering and of coming back, with one member who lies: every history of a few
-deeds is tried.
+"""A model of Commit ordering and of coming back, with one member who lies. It tries every history
+of a few deeds.
 
-Two honest members and Mallory, who may refresh her keys and nothing else. Commits stand in epoch
-drops; an epoch is named by the Commits that led to it, its *branch*. What is checked in every state
-that can be reached: each honest member stands where only rightful Commits lead (*takeover*), and
-under an honest relay where the drops' order leads (*moved*); and once Mallory is silent, honest
-deeds alone bring all honest members to one branch again (*stranded*).
+The members are two honest people and Mallory, who may refresh her keys and nothing else. Commits
+stand in epoch drops; an epoch is named by the Commits that led to it, its *branch*. The model
+checks every reachable state. Each honest member is in an epoch to which only rightful Commits lead
+(else *takeover*), and under an honest relay in the one to which the drops' order leads (else
+*moved*). Once Mallory is silent, honest deeds alone bring all honest members to one branch again
+(else *stranded*).
 
-Why not spin: half of this model is values that Promela lacks (branches that grow, sets of votes),
-and the search is short. It has a hundred lines, runs in seconds wherever the tests do, and a
-counterexample is a list of deeds that a test of the program can repeat.
+We do not use spin, because half of this model is values that Promela lacks (branches that grow,
+sets of votes), and the search is short. It has a hundred lines, runs in seconds wherever the tests
+do, and a counterexample is a list of deeds that a test of the program can repeat.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Member(NamedTuple):
     branch: Branch = ()
     trouble: Literal["", "lost", "fork"] = ""
     fork: Branch = ()
-    """The branch that somebody has named, of which a helper must be."""
+    """The branch that somebody has named, to which a helper must belong."""
     seen: frozenset[Branch] = frozenset()
     """Epochs whose Commit this member has read in a drop as the first rightful one."""
 
@@ -47,7 +48,7 @@ class World(NamedTuple):
     secret: frozenset[Branch] = frozenset()
     """Branches that only Mallory is in."""
     votes: frozenset[Branch] = frozenset()
-    """What Mallory says that she has read."""
+    """The Commits that Mallory says she has read."""
     lies: int = 0
     commits: int = 0
     copies: int = 0
@@ -67,14 +68,14 @@ class World(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What is tried: so many lies, Commits of honest members and copied vaults."""
+    """The limits of a search: numbers of lies, of honest members' Commits and of copied vaults."""
 
     rules: Rules
     lies: int = 2
     commits: int = 2
     copies: int = 1
     founder: Literal["alice", "mallory"] = "alice"
-    """Whose leaf is the first one. Alice is the admin anyhow."""
+    """The member with the first leaf. Alice is the admin in any case."""
     is_late: bool = False
     """Whether members no longer wait for those who have not voted."""
     two_faces: bool = False
@@ -137,12 +138,12 @@ def wins(world: World, setting: Setting, theirs: Branch, ours: Branch, *, is_lat
 def hear_branch(
     world: World, setting: Setting, who: int, theirs: Branch, *, is_late: bool = False
 ) -> World:
-    """A member is shown another branch with its Commits: they are the proof, and the way there."""
+    """Show a member another branch with its Commits, which are the proof and the way there."""
     me = world.people[who]
     at = common(me.branch, theirs)
     if at == len(theirs) or not lineage_is_rightful(theirs):
         return world
-    if at == len(me.branch):  # it goes on from where we are: from now on it stands in the drop
+    if at == len(me.branch):  # it continues our branch: from now on it stands in the drop
         is_there = theirs[at] in world.drop(me.branch)
         return world if is_there else world.put(me.branch, theirs[at])
     if not wins(world, setting, theirs[: at + 1], me.branch[: at + 1], is_late=is_late):
@@ -153,7 +154,7 @@ def hear_branch(
 def help_(
     world: World, setting: Setting, who: int, offered: Branch, *, is_late: bool = False
 ) -> World:
-    """A member in trouble is offered a branch to join."""
+    """Offer a member in trouble a branch to join."""
     me = world.people[who]
     fits = me.trouble == "lost" or offered[: len(me.fork)] == me.fork
     if setting.rules == "new":
@@ -172,7 +173,7 @@ def help_(
 def honest_steps(
     world: World, setting: Setting, *, is_late: bool = False
 ) -> Iterator[tuple[str, World]]:
-    """What honest members do by themselves."""
+    """The steps that honest members take by themselves."""
     for who, me in enumerate(world.people):
         commit = first(world, setting, who, me.branch)
         if not me.trouble and commit is not None:
@@ -196,7 +197,7 @@ def honest_steps(
 
 
 def steps(world: World, setting: Setting) -> Iterator[tuple[str, World]]:
-    """All that can happen next."""
+    """All possible next steps."""
     yield from honest_steps(world, setting)
     if world.commits < setting.commits:
         more = world._replace(commits=world.commits + 1)
@@ -225,7 +226,7 @@ def steps(world: World, setting: Setting) -> Iterator[tuple[str, World]]:
 
 
 def lies(world: World, setting: Setting) -> Iterator[tuple[str, World]]:
-    """What Mallory can do at the cost of one lie."""
+    """The steps that Mallory can take at the cost of one lie."""
     known = {me.branch for me in world.people} | world.secret
     for branch in known:
         deeds: list[Literal["refresh", "seize"]] = ["refresh", "seize"]
@@ -257,7 +258,7 @@ def lies(world: World, setting: Setting) -> Iterator[tuple[str, World]]:
 
 @functools.cache
 def settled(world: World, setting: Setting) -> World:
-    """What comes of honest deeds alone."""
+    """The state to which honest deeds alone lead."""
     for _ in range(100):
         after = next((w for _, w in honest_steps(world, setting, is_late=True) if w != world), None)
         if after is None:
@@ -267,7 +268,7 @@ def settled(world: World, setting: Setting) -> World:
 
 
 def wrong(world: World, setting: Setting) -> str:
-    """Which promise a state breaks; empty if none."""
+    """The promise that a state breaks; empty if none."""
     for who, me in enumerate(world.people):
         if not lineage_is_rightful(me.branch):
             return "takeover"
@@ -276,7 +277,7 @@ def wrong(world: World, setting: Setting) -> str:
         for n, commit in enumerate(me.branch):
             if first(world, setting, who, me.branch[:n]) != commit:
                 return "moved"
-    # What is left to be done wrong, and by whom alone, changes nothing of what honest deeds bring.
+    # Further lies, and branches of Mallory alone, do not change where honest deeds lead.
     rest = settled(world._replace(secret=frozenset(), lies=0, commits=0, copies=0), setting)
     if any(me.trouble for me in rest.people) or len({me.branch for me in rest.people}) > 1:
         return "stranded"
@@ -290,7 +291,7 @@ class Explored(NamedTuple):
 
 
 def explore(setting: Setting) -> Explored:
-    """Every state that can be reached, the nearest first."""
+    """Every reachable state, the nearest first."""
     begin = World()
     how: dict[World, tuple[World, str] | None] = {begin: None}
     todo = deque([begin])

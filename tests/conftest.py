@@ -13,7 +13,7 @@ from amanat.drill.world import World
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    """An empty world; clients made in it live by its clock, its network and its fuses."""
+    """An empty world; clients made in it use its clock, its network and its fuses."""
     created = World(tmp_path)
     yield created
     created.close()

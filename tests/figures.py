@@ -1,6 +1,6 @@
 """The figures of the campaigns: how long they are, where their figures go, and a table of them.
 
-python tests/figures.py FILE     # the table of what campaigns have written to FILE
+python tests/figures.py FILE     # the table of the figures that campaigns have written to FILE
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SOAK = float(os.environ.get("AMANAT_SOAK", "1"))
 
 
 def rounds(short: int) -> int:
-    """How many rounds of a campaign, of which there are `short` in an ordinary run."""
+    """The number of rounds of a campaign that has `short` rounds in an ordinary run."""
     return max(1, round(short * SOAK))
 
 
@@ -30,7 +30,7 @@ def report(campaign: str, **figures: float) -> None:
 
 
 def table(lines: str) -> str:
-    """The table of lines of figures, in Markdown; those of one campaign are added up."""
+    """The lines of figures as a Markdown table; those of one campaign are added up."""
     campaigns: dict[str, Counter[str]] = {}
     for line in lines.splitlines():
         figures = json.loads(line)

@@ -2,10 +2,10 @@
 
     python tests/mutants.py [--only NAME] [--json]
 
-A bug that no test notices (`survived`) is a test that is missing. A bug that keeps the tests from
-ending is noticed. The tree itself is not touched: everything runs in a copy in a temporary
-directory, with the compiled binding as it is. The exit status is 1 if a bug survived, 2 if the
-tests fail without any.
+A bug that no test notices (`survived`) means that a test is missing. A bug that keeps the tests
+from ending counts as noticed. The tree itself is not touched: everything runs in a copy in a
+temporary directory, with the same compiled binding. The exit status is 1 if a bug survived, 2 if
+the tests fail without any bug.
 """
 # ruff: noqa: E501  # lines of the program stand here as they are there
 
@@ -31,23 +31,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 ROOT = Path(__file__).parent.parent
 PYTEST = (sys.executable, "-m", "pytest", "-xq", "-p", "no:cacheprovider", "--timeout", "120")
+"""The command for pytest; the time limit is for one test, in seconds: a bug that makes a test last
+longer is also noticed."""
 BUG_S = 600
-"""Most seconds that the tests of one bug may take together. A bug that keeps them from ending has
-been caught, also where it blocks what would have ended them (code that is not Python, for one)."""
+"""Most seconds that the tests of one bug may take together. A bug that keeps them from ending is
+caught, even if it also blocks their own time limits (code that is not Python can do so)."""
 ALL_S = 3600
-"""Most seconds that the tests of all bugs may take without any."""
-"""The time is of one test, in seconds: a bug that makes one last longer is noticed too."""
+"""Most seconds that the tests of all bugs may take without any bug."""
 
 
 class Mutant(NamedTuple):
-    """A bug: `old`, which stands once in the whole package, becomes `new`. No file is named, so
+    """A bug: `old`, which stands once in the whole package, becomes `new`. It names no file, so
     that code can move."""
 
     name: str
     old: str
     new: str
     tests: list[str]
-    """What must fail, as pytest is told below tests/."""
+    """The tests that must fail, as pytest names them below tests/."""
 
 
 class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
@@ -926,7 +927,7 @@ MUTANTS = [
         "return not last and after == new_root",
         ["test_tlog.py::test_no_other_log_is_taken_for_a_longer_one"],
     ),
-    # Who may change a group
+    # The rights in a group
     Mutant(
         "anybody removes",
         "free = person.identity == committer or is_leaving(person, leaves, group=group)",
@@ -963,7 +964,7 @@ MUTANTS = [
         "or False",
         ["test_rights.py::test_coming_in_again_changes_nothing_else"],
     ),
-    # What is for whom, and what was read
+    # Labels, chains and cursors
     Mutant(
         "digest of a drop not checked",
         "elif cells.first == seq + 1 and cells.before != digest:",
@@ -1953,7 +1954,7 @@ MUTANTS = [
 
 
 COPIED = ("src", "tests", "docs", "fuzz")
-"""The program, its tests, and what these read beside it."""
+"""The program, its tests, and the other directories that the tests read."""
 
 
 def copied(into: Path) -> Path:
@@ -1966,13 +1967,13 @@ def copied(into: Path) -> Path:
 
 
 def are_green(copy: Path, tests: Sequence[str], *, most_s: float) -> bool:
-    """Whether these tests pass in a copy, within `most_s` seconds: what has not ended by then is
-    killed with everything that it has started. Raises BrokenMutant where they cannot be run."""
+    """Whether these tests pass in a copy, within `most_s` seconds; then they are killed with every
+    process that they have started. Raises BrokenMutant if they cannot run."""
     with tempfile.TemporaryFile("w+") as said:
         running = subprocess.Popen(
             [*PYTEST, *(f"tests/{test}" for test in tests)],
             cwd=copy,
-            # No bytecode: what is kept of a file goes by its second and size, which mutants share.
+            # No bytecode: Python caches it by a file's second and size, which mutants share.
             env=os.environ | {"PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
             stdout=said,
             stderr=said,
@@ -2018,8 +2019,8 @@ def is_caught(copy: Path, mutant: Mutant, *, most_s: float = BUG_S) -> bool:
 def try_all(
     mutants: Sequence[Mutant], *, progress: Callable[[str, bool | None], None]
 ) -> dict[str, bool]:
-    """Whether each bug was caught; `progress` is told a name, and how it ended. Raises BrokenMutant
-    also when the tests fail without any bug. As many are tried at once as there are cores."""
+    """Whether each bug was caught; `progress` gets a name and the outcome. Raises BrokenMutant also
+    if the tests fail without any bug. As many bugs are tried at once as there are cores."""
     at_once = os.cpu_count() or 1
     with tempfile.TemporaryDirectory(prefix="amanat-mutants-") as directory:
         copies = SimpleQueue[Path]()
@@ -2057,7 +2058,7 @@ def try_all(
 
 
 def main() -> int:
-    """Try the bugs and say what became of them."""
+    """Try the bugs and print the outcome."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", metavar="NAME", action="append", help="this bug; may be repeated")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")

@@ -1,4 +1,4 @@
-"""A relay as a process of its own, and a peer that says to it whatever a test likes."""
+"""A relay as a process of its own, and a peer that sends it anything that a test likes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from amanat.relay.directory import RelayDirectory
 
 REGION = "DE"
 PATIENCE_S = 20.0
-"""Seconds after which what a test waits for will not come."""
+"""Seconds after which a test stops waiting."""
 
 
 class RelayProcess:
@@ -68,7 +68,7 @@ class RelayProcess:
 
     @property
     def signed(self) -> RelayAddress:
-        """Where it says that it is, while it runs."""
+        """The relay's signed address, while it runs."""
         return self.directory.signed_address(self.address.places[0].port, now=0)
 
     def signal(self, number: int) -> None:
@@ -90,7 +90,7 @@ class RelayProcess:
 
 
 def _run(directory: Path, log: Path, ready: Any) -> None:  # noqa: ANN401  # a Pipe's end
-    # All that anything in the process could ever say.
+    # The log gets everything that any part of the process could ever say.
     handle = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
@@ -178,7 +178,7 @@ class Peer(picows.WSListener):
 
 
 def run_in_loop(work: Coroutine[Any, Any, None], patience_s: float = PATIENCE_S) -> None:
-    """Run a coroutine in a loop of its own and not for ever."""
+    """Run a coroutine in a loop of its own, with a time limit."""
 
     async def bounded() -> None:
         try:
@@ -193,7 +193,7 @@ def run_in_loop(work: Coroutine[Any, Any, None], patience_s: float = PATIENCE_S)
 
 
 def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """A coroutine test, run in a loop of its own and not for ever."""
+    """A coroutine test that runs in a loop of its own, with a time limit."""
 
     @functools.wraps(test)
     def run(*args: object, **kwargs: object) -> None:

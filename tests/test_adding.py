@@ -15,7 +15,7 @@ _PATH = re.compile(r"`((?:src|tests|docs|fuzz)/[\w/.]+\.(?:py|md)|[A-Z]+\.md)`")
 
 
 class Recipe(NamedTuple):
-    """A section of the document, and what mentions its example."""
+    """A section of the document, and the words that mention its example."""
 
     heading: str
     mention: str
@@ -35,7 +35,7 @@ def part(recipe: Recipe) -> str:
 
 
 def places(recipe: Recipe) -> list[tuple[str, str]]:
-    """The files of its table, each with what names it."""
+    """The files of its table, each with the text that names it."""
     rows = [line.strip("| ").split(" | ") for line in part(recipe).splitlines() if "| `" in line]
     return [(row[0].strip("`"), row[-1]) for row in rows]
 

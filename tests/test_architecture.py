@@ -1,4 +1,4 @@
-"""What the code promises by its shape."""
+"""Promises that the code keeps by its shape."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ SHELLS = {
     *("relay/directory.py", "region/mover.py"),
     *("drill/process.py", "drill/recorded.py"),
 }
-"""Where the real clock may be read."""
+"""The modules that may read the real clock."""
 LAST_RESORTS = {
     "bots.py": 2,
     "cli/ending.py": 1,
     "client/shell/runtime.py": 1,
     "drill/talkers.py": 1,
 }
-"""How many handlers of any error each shell may have: where nobody else could still tell of it."""
+"""How many handlers of any error each shell may have, where no other code could report it."""
 
 
 def names(tree: ast.AST) -> Iterator[str]:
-    """Every module and every attribute a module names."""
+    """Every module and every attribute that a module names."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -89,7 +89,7 @@ def test_only_shells_read_the_clock(path: str) -> None:
 
 @pytest.mark.parametrize("path", MODULES)
 def test_no_secret_comes_from_the_ordinary_random_numbers(path: str) -> None:
-    # These choose whom to kill, the weather, and what to lie about.
+    # These choose the victims to kill, the weather, and the lies.
     if path not in {
         *("drill/replay.py", "drill/world.py", "drill/network.py"),
         *("drill/integrity.py", "drill/insider.py"),
@@ -103,7 +103,7 @@ def test_module_says_what_it_is_for(path: str) -> None:
 
 
 def test_vault_is_written_in_units_only() -> None:
-    """Nobody else begins or ends a transaction."""
+    """No other module begins or ends a transaction."""
     for path, tree in MODULES.items():
         words = {
             node.value.split()[0]

@@ -1,4 +1,4 @@
-"""An audit finds nothing in an honest relay, and whatever was planted in another."""
+"""An audit finds nothing in an honest relay, and every planted fault in another."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def create(drop: Drop, access: bytes, days: int = 14) -> wire.Create:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """A relay that has lived for three months, and is stopped."""
+    """The directory of a relay that has run for three months, and is stopped."""
     return live(tmp_path / "relay", random.Random(1))
 
 

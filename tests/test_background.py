@@ -1,7 +1,7 @@
-"""`amanat run`: one process stays online, and commands have their work done by it.
+"""`amanat run`: one process stays online, and does the work of commands.
 
-Real processes on both sides. Nobody here has a terminal, so a command that would have to ask for
-the passphrase ends with `bad-argument`: where none is given and it works, the background did it.
+Both sides are real processes without a terminal, so a command that would have to ask for the
+passphrase ends with `bad-argument`. If a command works without one, the background did its work.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ HELLO = "سلام، فردا ساعت هشت؟"
 
 
 class Ran:
-    """What a command came to."""
+    """The outcome of a command."""
 
     def __init__(self, process: subprocess.Popen[str], text: str = "") -> None:
         self.out, self.err = process.communicate(text, timeout=120)
@@ -96,7 +96,7 @@ class Person:
         self.name, self.directory, self._relay = name, directory, relay
 
     def init(self) -> None:
-        """With a passphrase that is cheap to try: the vault keeps what it costs."""
+        """Make the profile with a passphrase that is cheap to try: the vault keeps its cost."""
         unlock = vault.Unlock(passphrase=PASSPHRASE)
 
         async def make() -> None:
@@ -132,7 +132,7 @@ class Person:
             stderr=subprocess.PIPE,
             text=True,
             pass_fds=handed,
-            start_new_session=True,  # without a terminal, whoever runs the tests
+            start_new_session=True,  # without the terminal of the tests' own caller
             **options,
         )
         for fd in handed:
@@ -144,7 +144,7 @@ class Person:
 
     @contextlib.contextmanager
     def background(self) -> Iterator[subprocess.Popen[str]]:
-        """`amanat run`, until it is told to stop; it has to say that it is up."""
+        """`amanat run`, from its report that it is online until it is told to stop."""
         process = self.start("run", unlocks=True)
         try:
             said = first_line(process)
@@ -180,7 +180,7 @@ class Person:
         return connected
 
     def soon(self, is_so: Callable[[Ran], bool], *words: str) -> Ran:
-        """What a command comes to once it comes to what is waited for."""
+        """The outcome of a command, repeated until `is_so` holds of it."""
         deadline = time.monotonic() + 60
         while not is_so(ran := self(*words)):
             assert time.monotonic() < deadline, (ran.status, ran.out, ran.err)
@@ -203,7 +203,7 @@ def first_line(process: subprocess.Popen[str]) -> Any:  # noqa: ANN401  # any JS
 
 
 def hear(connected: socket.socket) -> object:
-    """The background's next word; None if it has hung up."""
+    """The background's next frame; None if it has hung up."""
     head = read(connected, front.LENGTH.size)
     if not head:
         return None
@@ -225,7 +225,7 @@ def say(connected: socket.socket, record: msgspec.Struct) -> None:
 
 @pytest.fixture(autouse=True)
 def ctrl_c() -> Iterator[None]:
-    """Whoever runs the tests in the background has its children ignore Ctrl-C; these must not."""
+    """Restore Ctrl-C for children, who would ignore it if the tests run in a shell's background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -251,7 +251,7 @@ def alice(relay: RelayProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def bob(relay: RelayProcess, alice: Person, tmp_path: Path) -> Person:
-    """Somebody who has met Alice. He has no background."""
+    """Bob, who has met Alice and has no background."""
     person = Person("Bob", tmp_path / "bob", str(relay.address))
     person.init()
     invite = alice("invite", unlocks=True).value["invite"]
@@ -282,7 +282,7 @@ def test_sending_works_while_read_follow_runs(alice: Person, bob: Person) -> Non
         assert len('"' * 59_000) * 2 > PIECE_CHARS  # so that one of them came in pieces
         process.terminate()
         assert process.wait(60) == 0
-        assert follower.wait(60) == 4  # nobody does its work any more
+        assert follower.wait(60) == 4  # no background does its work any longer
         assert not (alice.directory / front.SOCKET).exists()
     assert alice("read", unlocks=True).lines == []  # the follower has shown all
     assert [check["ok"] for check in alice("doctor", unlocks=True).value] == [True, True, True]
@@ -308,7 +308,7 @@ def test_texts_that_a_dead_front_did_not_show_are_shown_by_the_next(
             assert first_line(follower)["text"] == HELLO
             follower.send_signal(signal.SIGKILL)
             follower.wait(60)
-        # It may have died before it could say that it has shown it.
+        # It may have died before it could report that it had shown the text.
         assert [one["text"] for one in alice("read").lines] in ([], [HELLO])
         bob("send", "آلیس", text="دوم", unlocks=True)
         with (
@@ -372,7 +372,7 @@ def test_many_commands_at_once_are_all_done_once(alice: Person, bob: Person) -> 
 def test_a_text_sent_while_the_background_is_killed_arrives_at_most_once(
     alice: Person, bob: Person
 ) -> None:
-    """And if the command has said that it was sent, exactly once."""
+    """If the command has reported that the text was sent, it arrives exactly once."""
     texts = [f"پیام {number}" for number in range(12)]
     with alice.background() as process:
         fronts = [alice.start("send", "Bob") for _ in texts]
@@ -384,11 +384,11 @@ def test_a_text_sent_while_the_background_is_killed_arrives_at_most_once(
         fronts[0].wait(60)
         process.kill()
         ends = [(text, Ran(front)) for front, text in zip(fronts, texts, strict=True)]
-    for _, ran in ends:  # who came too late finds no background, and has no passphrase
+    for _, ran in ends:  # a front that came too late finds no background, and has no passphrase
         assert ran.status == 0 or ran.error in ("background-gone", "bad-argument")
     said = [text for text, ran in ends if ran.status == 0]
     assert said
-    alice("status", unlocks=True)  # what was kept leaves
+    alice("status", unlocks=True)  # the kept texts leave
     arrived = [one["text"] for one in bob("read", unlocks=True).lines]
     assert len(arrived) == len(set(arrived))
     assert set(said) <= set(arrived) <= set(texts)
@@ -467,7 +467,7 @@ line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 line.connect(sys.argv[2])
 print(len(line.recv(100)))
 """
-"""Somebody else, who says how many bytes they are greeted with."""
+"""Another user's program, which prints how many bytes it is greeted with."""
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
@@ -517,7 +517,7 @@ def test_junk_is_refused_by_name_and_harms_nobody(alice: Person) -> None:
                 expected = FrameTooLarge if large else MalformedFrame
                 assert answer == Refused(expected.code), what
                 assert hear(connected) is None
-        with alice.line() as connected:  # a text that is said twice, and a Shown nobody asked for
+        with alice.line() as connected:  # a text that is said twice, and a Shown out of place
             say(connected, Command(("read", "--follow"), ("x", "y")))
             hear(connected)
             say(connected, Shown(results=True, notes=True))
@@ -552,7 +552,7 @@ def test_fronts_that_say_or_take_nothing_keep_nobody_out_but_by_their_number(
 
 @contextlib.contextmanager
 def impostor(directory: Path, *answers: msgspec.Struct) -> Iterator[None]:
-    """Something at the place of a background that says what a test likes, to one front."""
+    """A program in the place of a background that sends the test's frames to one front."""
     with (
         front.socket_in(directory) as path,
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
@@ -562,7 +562,7 @@ def impostor(directory: Path, *answers: msgspec.Struct) -> Iterator[None]:
 
         def answer() -> None:
             connected, _ = listener.accept()
-            with connected, contextlib.suppress(ConnectionError):  # it need not hear all
+            with connected, contextlib.suppress(ConnectionError):  # it need not read everything
                 for one in answers:
                     say(connected, one)
 
@@ -580,7 +580,7 @@ def all_shown() -> Shown:
 
 
 def ask(directory: Path, words: list[str], given: list[str], heard: list[str]) -> int:
-    """A front: what it asks for, and what it hears."""
+    """Run a front with these words and this input; its exit status. `heard` gets its output."""
     line = front.reach(directory)
     assert line is not None
     with contextlib.closing(line):
@@ -703,7 +703,7 @@ def test_no_secret_is_among_arguments_or_in_the_environment(
             for one in (process, front)
             for file in ("cmdline", "environ")
         )
-        assert b"accept" in seen  # it is looked at in the right place
+        assert b"accept" in seen  # the test looks in the right place
         for secret in (PASSPHRASE, HELLO, invite, invite.removeprefix("amanat-invite:")):
             assert secret.encode() not in seen
         front.kill()
@@ -737,7 +737,7 @@ def test_while_the_relay_is_away_the_person_is_told_and_nothing_is_lost(
     assert [one["text"] for one in bob("read", unlocks=True).lines] == [HELLO]
 
 
-# In this process: what takes long elsewhere
+# In this process, because it takes long in others
 
 
 @contextlib.contextmanager
@@ -841,7 +841,7 @@ def keyring_profile(directory: Path) -> Path:
 
 
 def verify(unit: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    """What systemd says of a user unit."""
+    """The result of systemd's check of a user unit."""
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("systemd-analyze is not installed")
@@ -897,7 +897,7 @@ def test_exit_leaves_a_relay_that_is_gone(
         RelayProcess(tmp_path / "second") as second,
         RelayProcess(tmp_path / "third") as third,
     ):
-        # Relays on this machine are only called on by those who have named them.
+        # Clients call relays on this machine only if their people have named them.
         assert alice("place", str(second.address), unlocks=True).value["found"]
         assert bob("place", str(third.address), unlocks=True).value["found"]
         assert bob("home", str(second.address), unlocks=True).value["relay"] == str(second.address)

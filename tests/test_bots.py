@@ -1,4 +1,4 @@
-"""Bots: what they answer, once, and what becomes of a handler that fails."""
+"""Bots: they answer once, and a handler that fails harms nothing else."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ async def ended(task: asyncio.Task[None]) -> None:
 
 
 class Served:
-    """A bot at work for a person of the world, begun again after every death."""
+    """A bot at work for a person of the world, started again after every death."""
 
     def __init__(self, world: World, person: Person, make: Callable[[], Bot]) -> None:
         self._person, self._make = person, make
         self.begin(world)
 
     async def look_after(self, world: World) -> None:
-        """Begin again if the process has died and the world has revived it."""
+        """Start the bot again if its process has died and the world has revived it."""
         if self._person.client is self._client:
             return
         self.task.cancel()
@@ -56,7 +56,7 @@ class Served:
         self.task = world.loop.create_task(self.bot.serve(self._client))
 
     async def end(self) -> None:
-        with contextlib.suppress(BaseExceptionGroup):  # of a process that has died
+        with contextlib.suppress(BaseExceptionGroup):  # from a process that has died
             await ended(self.task)
 
 

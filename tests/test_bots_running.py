@@ -1,4 +1,4 @@
-"""The examples as people run them: processes of their own, which are killed."""
+"""The examples as people run them: as processes of their own, which are killed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 PASSPHRASE = "of a bot that does not exist"  # noqa: S105  # and of nobody else
 KILL_EVERY_S = 2.0
 MESSAGES = 1_000
-"""What is said to the echo bot in an ordinary run."""
+"""Messages to the echo bot in an ordinary run."""
 AT_ONCE = 20
 """Messages that wait for their answers at a time."""
 PATIENCE_S = 60
@@ -83,7 +83,7 @@ def relay(tmp_path: Path) -> Iterator[RelayProcess]:
 
 
 async def person(relay: RelayProcess, directory: Path, invite: str) -> Client:
-    """Somebody who has used a bot's invite, online."""
+    """A person who has used a bot's invite, online."""
     unlock = Unlock(key=bytes(32))
     client = await Client.create(directory, unlock, name="alice", relay=str(relay.address))
     client.start()
@@ -148,7 +148,7 @@ async def read_the_news(relay: RelayProcess, tmp_path: Path) -> None:
     bot = Process(ROOT / "examples" / "news.py", tmp_path / "news", FEED=str(feed), EVERY_S="2")
     bot.ask("init", "--name", "news", "--relay", str(relay.address))
     invite = str(bot.ask("invite")["invite"])
-    with bot.running():  # it has nobody to tell yet: the first item is told to nobody
+    with bot.running():  # it has no subscriber yet, so nobody gets the first item
         alice = await person(relay, tmp_path / "alice", invite)
     items.insert(0, {"id": "2", "title": "Second", "url": "https://example.org/2"})
     feed.write_text(json.dumps({"items": items}), encoding="utf-8")

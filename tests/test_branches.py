@@ -1,4 +1,4 @@
-"""Which of two Commits that end one epoch is the group's: by what members say they have read."""
+"""Votes of members decide which of two Commits that end one epoch is the group's."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Split(NamedTuple):
     epoch: int
     people: list[Person]
     commits: dict[str, bytes]
-    """By whose name they are."""
+    """The Commits by the names of their committers."""
     now: int
 
     @property
@@ -40,7 +40,7 @@ class Split(NamedTuple):
         return self.people[0].rules.conversations.branches
 
     def vote(self, who: str, whose: str) -> Vote:
-        """What somebody says: that this one's Commit was the first."""
+        """A member's vote that this committer's Commit was the first."""
         person = next(each for each in self.people if each.name == who)
         engine, signer = person.rules.engine, person.rules.me.signer
         name = name_of(self.commits[whose])
@@ -48,18 +48,19 @@ class Split(NamedTuple):
         return Vote(self.epoch, signer, name, engine.sign(signer, text))
 
     def take_all(self, *votes: Vote) -> None:
-        """Know these votes, one's own among them."""
+        """Take in these votes, the first member's own among them."""
         with self.people[0].client._unit() as unit:
             for vote in votes:
                 self.branches._keep(unit, self.gid, vote)
 
     def take(self, *votes: Vote) -> None:
-        """Hear these votes."""
+        """Take in these votes of others."""
         with self.people[0].client._unit() as unit:
             self.branches.take(unit, self.gid, votes)
 
     def is_lost(self, whose: str, *, later_ms: int = 0) -> bool | None:
-        """What the first of them makes of somebody's Commit, who went on by their own."""
+        """Whether the first member, who went on by their own Commit, has lost to another's; None
+        while that is open."""
         sibling = Sibling(self.gid, self.epoch, self.commits[whose])
         return self.branches.is_lost(sibling, now=self.now + later_ms)
 
@@ -68,7 +69,7 @@ class Split(NamedTuple):
             self.people[0].db.execute("DELETE FROM vote")
 
     def go_over(self) -> None:
-        """Let the first of them have gone on by bob's Commit."""
+        """Have the first member go on by bob's Commit."""
         first = self.people[0].rules.conversations
         with self.people[0].client._unit() as unit:
             alice, bob = self.commits["alice"], self.commits["bob"]
@@ -79,8 +80,8 @@ class Split(NamedTuple):
 async def split(
     world: World, *names: str, removes: dict[str, str] | None = None, ours: str = ""
 ) -> Split:
-    """Everybody whose name is in `removes`, or the first two, has made a Commit; the first member
-    went with their own, or with that of `ours`."""
+    """A group in which the members in `removes`, or the first two, have each made a Commit; the
+    first member followed their own, or that of `ours`."""
     people = await world.friends(*names)
     gid = await world.group("g", *people)
     for person in people[1:]:
@@ -185,7 +186,7 @@ async def test_a_vote_is_for_what_one_has_read_and_is_said_once(world: World) ->
     with parted.people[0].client._unit() as unit:
         assert parted.branches.vote(unit, parted.gid, parted.epoch) == own
         assert parted.branches.vote(unit, parted.gid, parted.epoch, parted.commits["bob"]) == own
-    parted.forget_votes()  # as who had never read it, and came to bob's by help
+    parted.forget_votes()  # as a member who had never read it, and came to bob's by help
     with parted.people[0].client._unit() as unit:
         assert parted.branches.vote(unit, parted.gid, parted.epoch) is None
 
@@ -198,7 +199,7 @@ async def test_a_person_who_is_out_on_one_side_does_not_count(world: World) -> N
 
 
 async def test_an_admin_who_puts_out_the_person_who_put_them_down_wins_nobody(world: World) -> None:
-    # Mallory's leaf is the lowest, and her Commit in no drop; bob has read alice's.
+    # Mallory's leaf is the lowest, and her Commit is in no drop; bob has read alice's.
     parted = await split(
         world,
         "mallory",

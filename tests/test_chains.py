@@ -1,5 +1,5 @@
-"""Pair chains begin anew with the keys at their ends: nobody goes deaf by it, and nobody reads on
-who has copied a vault once."""
+"""Pair chains begin again with new keys at their ends. Nobody goes deaf by it, and a thief who has
+copied a vault does not read on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def agree_on_chains(people: Iterable[Person]) -> None:
-    """Every chain that somebody would use next is one that its recipient looks for."""
+    """Assert that every chain a sender would use next is one that its recipient looks for."""
     for one, other in itertools.permutations(people, 2):
         rows = one.db.execute(
             "SELECT gid, lane, chain FROM chain_out WHERE identity = ?",
@@ -58,7 +58,7 @@ def chains(person: Person, gid: bytes, lane: Lane = Lane.WORDS) -> dict[bytes, b
 
 
 def past(person: Person, gid: bytes) -> int:
-    """How many chains to somebody have ended and are still looked for."""
+    """How many chains to a person have ended although the client still looks for their labels."""
     query = "SELECT count(*) FROM chain_in WHERE gid = ? AND ended_at IS NOT NULL"
     return int(person.one(query, gid))
 
@@ -133,7 +133,7 @@ async def test_chain_begins_anew_when_either_end_renews_its_keys_and_else_goes_o
     now = chains(bob, gid)
     assert now[alice.rules.me.identity] != of_bob[alice.rules.me.identity]
     assert now[carol.rules.me.identity] == of_bob[carol.rules.me.identity]
-    assert chains(bob, gid, Lane.CALLS) == calls  # they outlive it
+    assert chains(bob, gid, Lane.CALLS) == calls  # chains of calls outlive the refresh
     alice.client.chat(gid).add(["dave"])  # by a Commit without a path
     await world.settle()
     added = chains(bob, gid)
@@ -189,7 +189,7 @@ async def test_a_cell_that_comes_before_its_reader_has_read_the_commit_is_found(
             bob.rules.conversations.roster.look_soon(unit, gid, at=world.now())
     await world.settle()
     assert len(bob.client.chat(gid).messages()) == 5
-    assert (min(reads, default=seen) < seen) == is_restarted  # else the relay is not asked again
+    assert (min(reads, default=seen) < seen) == is_restarted  # else nothing is read again
     agree_on_chains(people)
 
 
@@ -199,7 +199,7 @@ async def test_a_cell_that_comes_to_the_fallback_before_its_reader_knows_is_foun
     second = world.add_relay("IR")
     alice = await world.person("alice")
     bob = await world.person("bob", fallback=second)
-    third = world.add_relay("IR")  # where the epoch drops are: its answers come late
+    third = world.add_relay("IR")  # it has the epoch drops, and answers late
     founder = await world.person("founder", relay=third)
     for one, other in ((alice, bob), (founder, alice), (founder, bob)):
         await world.meet(one, other)
@@ -244,12 +244,12 @@ async def test_cells_under_way_when_a_chain_ends_are_read_for_two_weeks(
     assert [m.text for m in bob.client.chat(gid).messages()] == [
         f"written on the way {number}" for number in range(20)
     ]
-    assert not secrets & set(chains(alice, gid).values())  # of hers nothing is kept
+    assert not secrets & set(chains(alice, gid).values())  # her own chains are not kept
     monkeypatch.setattr(world, "tick_s", 3_600.0)
     monkeypatch.setattr(roster, "LOOK_EVERY_MS", 86_400_000)
     await world.pass_time(15 * 86_400)
     await world.settle()
-    assert past(bob, gid) + past(alice, gid) <= 2 * 2  # of refreshes since
+    assert past(bob, gid) + past(alice, gid) <= 2 * 2  # from refreshes since then
     ended = bob.one("SELECT min(ended_at) FROM chain_in WHERE ended_at IS NOT NULL")
     assert ended is None or ended > world.now() - rules.PAST_MS - 2 * 3_600_000
     agree_on_chains([alice, bob])
@@ -319,13 +319,13 @@ async def test_nothing_that_rests_on_a_chain_from_before_is_believed(
 # Shown different Commits
 
 HEARD_S = 600.0
-"""How long after the hour in which votes are waited for two whom a relay has split have heard each
+"""How soon after the hour of waiting for votes two people whom a relay has split have heard each
 other, in seconds: docs/protocol.md, section 9, "How long"."""
 
 
 async def split(world: World, *, many_lost: int = 0) -> tuple[Person, Person, list[wire.Append]]:
-    """Two whom a relay shows different Commits, each their own; of what it takes after them, so
-    many cells that are lost, which are kept in a list."""
+    """Two people to whom a relay shows different Commits, each their own. Of the cells that it
+    takes after these it loses so many, which are kept in a list."""
     alice, bob = people = await world.friends("alice", "bob")
     gid = alice.gid("bob")
     await world.pass_time(100)
@@ -360,7 +360,7 @@ async def split(world: World, *, many_lost: int = 0) -> tuple[Person, Person, li
 
 
 def plan_refresh(person: Person, gid: bytes, *, after_s: float) -> None:
-    """Have somebody's keys renewed once more, so long from now."""
+    """Have a person's keys refreshed again, so long from now."""
     due_at = person.client.now() + int(after_s * 1000)
     with person.client._unit() as unit:
         unit.db.execute("UPDATE conversation SET refresh_due_at = ? WHERE gid = ?", (due_at, gid))
@@ -378,7 +378,7 @@ def assert_heard(people: Iterable[Person], gid: bytes) -> None:
 async def split_and_speaking(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Person, Person, list[wire.Append]]:
-    """The same two, each of whom has said something since."""
+    """The same two people, each of whom has said something since."""
     monkeypatch.setattr(world, "tick_s", 20.0)
     alice, bob, lost = await split(world)
     for person in (alice, bob):
@@ -395,7 +395,7 @@ async def test_two_who_were_shown_different_commits_hear_each_other_again(
     alice, bob, _ = await split(world, many_lost=many_lost)
     people, gid = (alice, bob), alice.gid("bob")
     for person in people:
-        # On both sides the group may go on before it is decided which is the group's.
+        # On both sides the group may go on before the votes decide which side is the group's.
         days = 0 if person.name in renewing else 7
         plan_refresh(person, gid, after_s=days * 86_400 + 1800)
         person.client.chat(gid).send(f"{person.name} speaks")

@@ -1,5 +1,5 @@
-"""What others say about us, about third persons and about the group is a claim: it may make us ask,
-and changes nothing by itself. And whatever happens to keys, no word of a person is lost with them.
+"""A statement of others about us, about third persons or about the group is a claim: it may make us
+ask, and changes nothing by itself. Whatever happens to keys, no word of a person is lost with them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def states(person: Person, gid: bytes) -> list[str]:
 
 
 def acks(person: Person, gid: bytes, *claimed: Ack) -> None:
-    """Say something with these acks, whatever was heard."""
+    """Say something with these acks, no matter what this person has heard."""
     talk = person.rules.conversations
     own = talk.saying._acks
     talk.saying._acks = lambda *_: list(claimed)  # type: ignore[method-assign]
@@ -303,7 +303,7 @@ async def test_a_member_let_in_again_uses_no_number_twice(world: World) -> None:
 
 
 def lie(person: Person, where: bytes) -> None:
-    """Have a member say in everything that they have heard more of all others than was said."""
+    """Have a member claim in every envelope to have heard more of all others than they said."""
     talk = person.rules.conversations
     signers = [p.signer for p in talk.roster.others(talk.roster.group(where))]
     own = talk.saying._acks
@@ -365,7 +365,7 @@ async def test_true_marks_prove_nothing_of_other_envelopes_and_conversations(wor
         acks(mallory, gid, claimed)
     await world.settle()
     assert not alice.warnings()
-    # And late, when alice counts anew.
+    # Also late, when alice has begun a new count.
     go_astray(world, alice, gid)
     await world.settle()
     alice.client.clear_warnings()
@@ -457,7 +457,7 @@ async def test_relay_that_says_that_claims_are_taken_stops_nothing(world: World)
     assert alice.client.chat(alice.gid("bob")).view().state == "active"
     second._append = real  # type: ignore[method-assign]
     await world.pass_time(2 * 3600)
-    assert alice.one("SELECT max(is_read) FROM known_claim") == 1  # it has one there now
+    assert alice.one("SELECT max(is_read) FROM known_claim") == 1  # it has a claim there now
     assert not alice.warnings()
 
 
@@ -501,7 +501,7 @@ async def test_claims_of_two_devices_of_a_person_do_not_meet(world: World) -> No
 
 
 def taken_by(relay: Relay, drop_id: bytes, whom: str, *, most: int) -> list[int]:
-    """Have a relay say of somebody's next cells for a drop that their labels are taken."""
+    """Have a relay say that the labels of a person's next cells for a drop are taken."""
     real, lies = relay._append, [0]
 
     def append(request: wire.Append, who: str) -> tuple[int, bytes]:
@@ -514,7 +514,7 @@ def taken_by(relay: Relay, drop_id: bytes, whom: str, *, most: int) -> list[int]
     return lies
 
 
-# What others say of a third person
+# Claims about a third person
 
 
 @pytest.mark.long
@@ -569,7 +569,7 @@ async def test_a_message_that_was_given_up_and_comes_after_all_is_shown(world: W
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.long
 async def test_whatever_a_member_acknowledges_harms_nobody(world: World, seed: int) -> None:
-    rng = random.Random(seed)  # the liar's lots
+    rng = random.Random(seed)  # the liar's choices
     people = await world.friends("alice", "bob", "mallory")
     alice, bob, mallory = people
     gid = await world.group("family", *people)

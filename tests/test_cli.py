@@ -43,7 +43,7 @@ RIGHT = "open sesame"
 
 
 class Ran(NamedTuple):
-    """What a command came to."""
+    """The outcome of a command."""
 
     status: int
     out: str
@@ -126,7 +126,7 @@ class Town:
 def town(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Town:
-    """Where guessing a passphrase is cheap."""
+    """A town where guessing a passphrase is cheap."""
     monkeypatch.setattr(vault, "ARGON2_MEMORY_KIB", 64)
     monkeypatch.setattr(vault, "ARGON2_PASSES", 1)
     return Town(tmp_path, monkeypatch, capfd)

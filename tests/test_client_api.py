@@ -1,4 +1,4 @@
-"""The SDK as programs use it: what it says, what it refuses, what it keeps."""
+"""The SDK as programs use it: its results, its refusals, and the state that it keeps."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ async def test_a_message_is_read_once_the_body_of_the_loop_has_ended(
     assert [one.text for one, _ in bob.client.unread()] == ["text 1", "text 2"]
     alice.client.chat(alice.gid("bob")).delete([alice.messages("bob")[1].id])
     await world.settle()
-    monkeypatch.setattr(feed, "MAX_EVENTS", 2)  # a program that is slow is told nothing of it
+    monkeypatch.setattr(feed, "MAX_EVENTS", 2)  # a slow program gets no sign of it
     heard: list[str] = []
 
     async def hear() -> None:
@@ -634,7 +634,7 @@ def look_at_everything(client: Client) -> None:
     ).fetchall()
     for (table,) in tables:
         client._vault._db.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608  # our own names
-    if client.check_vault():  # in a page that holds nothing a reader needs
+    if client.check_vault():  # damage in a page that no reader needs
         raise VaultDamaged
 
 

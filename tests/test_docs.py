@@ -40,11 +40,11 @@ INSTEAD = {
     "inbox": "bucket",
     "backend": "relay",
 }
-"""Words we do not use, and ours. Decisions may name what they reject, and code is not prose."""
+"""Words that we avoid, and ours. Decisions may name rejected words, and code is not prose."""
 
 
 def section(text: str, heading: str) -> str:
-    """What stands under a heading, up to the next of the same level."""
+    """The text under a heading, up to the next heading of the same level."""
     level = heading.split(" ", 1)[0]
     rest = text.split(f"\n{heading}\n", 1)[1]
     return rest.split(f"\n{level} ", 1)[0]
@@ -105,7 +105,7 @@ def test_error_codes_in_the_documents_exist() -> None:
 
 
 def number(text: str) -> object:
-    """The value a person reads in `1 GiB`, `250,000`, `"pinned"` or `none`."""
+    """The value that a person reads in `1 GiB`, `250,000`, `"pinned"` or `none`."""
     text = text.strip("`")
     if text == "none":
         return msgspec.NODEFAULT
@@ -254,7 +254,7 @@ def test_example_replies_are_frames(example: str) -> None:
 def test_every_frame_has_an_example() -> None:
     requests = {type(wire.decode_request(bytes.fromhex(e))) for e in blocks("hex request")}
     replies = {type(wire.decode_reply(bytes.fromhex(e))) for e in blocks("hex reply")}
-    # Those with a cell in them are given by their start and hash.
+    # The document gives replies that hold a cell by their start and hash.
     assert requests | {wire.Append, wire.Publish} == set(wire.Request.__args__)
     assert replies == set(wire.Reply.__args__)
 
@@ -265,7 +265,7 @@ def r(start: int) -> bytes:
 
 
 def vectors() -> dict[str, str]:
-    """What the protocol's examples should say, computed anew."""
+    """The right values of the protocol's examples, computed again."""
     bucket = drops.derive_bucket(r(0), 0, region="DE")
     once = cells.one_time(r(32), region="DE", drop_id=bucket.drop_id)
     payload = bytes.fromhex("0173616cc3a26d")

@@ -1,4 +1,4 @@
-"""The drill: that its attacks find what is there, and that its people do as real clients do."""
+"""The drill: its attacks find planted facts, and its people behave as real clients do."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_trace_with_too_few_people_is_named() -> None:
         draw(said, people=64, days=7, seed=0)
 
 
-# What servers see
+# Servers' evidence
 
 
 def test_only_what_a_design_shows_is_in_its_evidence(sample: Sample) -> None:
@@ -222,7 +222,7 @@ def test_covered_one_cell_of_each_is_seen_at_the_end_of_a_period(sample: Sample)
     at, author = given.at[small], given.author[small]
     assert not (at % PERIOD_S).any()
     assert len(np.unique(np.stack([at, author]), axis=1).T) == len(at)
-    # Nothing is lost, but what is said at the very end.
+    # Nothing is lost, except the last words of all.
     said = [(who, talk) for who, talk in zip(sample.sender, sample.talk, strict=True)]
     texts = given.size > 0
     copies = sum(len(sample.talks[talk]) - 1 for _, talk in said)
@@ -241,7 +241,7 @@ def test_covered_a_line_is_named_only_where_it_alone_uploads(
     honest = infiltrator._uploads
 
     def only_some(*args: object) -> list[np.ndarray]:
-        # As if a client sent when there is something to be sent.
+        # As if a client sent only when it has something to send.
         every = honest(*args)  # type: ignore[arg-type]
         return [at if who % 50 == 0 else at[:0] for who, at in enumerate(every)]
 
@@ -479,7 +479,7 @@ def test_hop_that_asks_twice_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_thief_of_a_vault_reads_until_its_keys_are_refreshed_and_no_longer() -> None:
     until, after, removed = (copied.words_read(how, 1) for how in copied_vault.HOW)
-    assert until.wrong == until.lies == 40  # else nothing is shown by what follows
+    assert until.wrong == until.lies == 40  # else the next lines prove nothing
     assert (after.lies, after.wrong) == (40, 0)
     assert (removed.lies, removed.wrong) == (20, 0)
 
@@ -511,7 +511,7 @@ def test_lines_of_real_clients_are_named_hopped_and_not_covered(
     assert all(len(words) == 10 for seen in found.values() for words in seen.words.values())
     # One word may wait for fresh keys and come late: five of six are named then.
     assert lines.named(found["hopped"], lines.tune(lines.watch("hopped", 2))) > 0.8
-    # Whatever the moment, of six lines that send alike one is named by chance.
+    # Of six lines that send alike one is named by chance, whatever the window.
     shares = [lines.named(found["covered"], before_s) for before_s in infiltrator.WINDOWS_S]
     assert max(shares) < 0.7
     assert sum(shares) / len(shares) < 0.4
@@ -535,5 +535,5 @@ def test_forgery_that_is_believed_is_counted(monkeypatch: pytest.MonkeyPatch) ->
         return lies
 
     monkeypatch.setattr(integrity, "_forge", lose)
-    monkeypatch.setattr(Gaps, "due", lambda *_: iter(()))  # nothing is asked for again
+    monkeypatch.setattr(Gaps, "due", lambda *_: iter(()))  # no client asks for repairs
     assert integrity.forgeries(("repeated", "repeated"), 1, 20).wrong == 2

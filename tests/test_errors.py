@@ -1,4 +1,4 @@
-"""Errors are sorted by what the caller does next, and each says what it is."""
+"""Errors are sorted by what the caller does next, and each has its own code and sentence."""
 
 from __future__ import annotations
 

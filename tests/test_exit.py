@@ -37,8 +37,8 @@ BEAT_S = BEATS_MS[0] / 1000
 
 
 async def apart(world: World) -> tuple[Person, Person, Person, Relay]:
-    """Alice at a relay of her own, bob and carol at another, in a group of three; and a relay to go
-    to."""
+    """Alice at a relay of her own, bob and carol at another, all in a group, and a third relay as a
+    new home."""
     theirs = world.add_relay("DE")
     alice = await world.person("alice")
     bob = await world.person("bob", relay=theirs)
@@ -50,7 +50,7 @@ async def apart(world: World) -> tuple[Person, Person, Person, Relay]:
 
 
 async def days(world: World, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
-    """Let days pass, in which everybody looks more rarely at what is due."""
+    """Let days pass, in which clients look more rarely for what is due."""
     with monkeypatch.context() as rarely:
         rarely.setattr(world, "tick_s", 300.0)
         rarely.setattr(roster, "LOOK_EVERY_MS", DAY_MS)
@@ -102,7 +102,7 @@ async def test_exit_from_a_dead_relay_every_contact_is_back_within_a_heartbeat(
     status = alice.client.status()
     assert status.unaware == []
     assert status.missing == []
-    assert status.away == [str(world.relay.address)]  # it holds who is in some conversations
+    assert status.away == [str(world.relay.address)]  # it decides the Commits of some conversations
     assert [former.is_away for former in status.former] == [True]
     assert all(p.texts("all") == ["nobody home?", "here I am"] for p in (alice, bob, carol))
     assert not any(person.warnings() for person in (alice, bob, carol))
@@ -180,7 +180,7 @@ async def test_a_contact_who_comes_back_after_everything_expired_is_told_by_a_he
     rested = len(shelf.cells)
     await days(world, monkeypatch, 20)
     assert len(shelf.cells) > rested
-    shelf.gone = rested  # what the exit itself has sent is gone
+    shelf.gone = rested  # the exit's own messages have expired
     bob.wake()
     bob.say("alice", "where are you?")
     await world.pass_time(BEAT_S)
@@ -470,10 +470,10 @@ async def test_a_person_answered_at_a_home_they_have_left_knocks_again(world: Wo
     await world.pass_time(30)
     assert dave.texts("alice") == ["at last"]
     assert [view.state for view in dave.client.conversations()] == ["left", "active"]
-    world.network.away.clear()  # with the answer to the first knock, which is nothing any more
+    world.network.away.clear()  # the answer to the first knock comes too late to count
     await world.settle()
     assert not alice.warnings()
-    # Whoever has been heard of is not let in by a knock once more.
+    # A second knock lets nobody in who has been heard from.
     other = dave.client.invite()
     with pytest.raises(InviteUsed):
         alice.client.accept(other)
@@ -552,7 +552,7 @@ async def test_a_group_left_where_nobody_has_access_goes_on_when_somebody_moves_
     alice.client.chat(gid).leave()
     await world.settle()
     assert bob.client.chat(gid).view().people == ["bob", "carol"]
-    bob.client.chat(gid).rename("friends")  # its drop is at a relay that is nobody's any more
+    bob.client.chat(gid).rename("friends")  # its drop is at a relay that all have left
     await world.pass_time(BEAT_S)
     assert bob.client.chat(gid).view().name == carol.client.chat(gid).view().name == "family"
     await carol.client.home.exit(str(new.address))
@@ -623,7 +623,7 @@ async def test_of_a_group_on_a_dead_relay_it_is_said_that_it_cannot_change(world
     await world.pass_time(BEAT_S)
     assert alice.texts("own") == ["we talk on"]
     assert carol.client.contacts()
-    await alice.client.flushed()  # what waits for the dead relay is not waited for
+    await alice.client.flushed()  # this does not wait for rows for the dead relay
     world.network.away.clear()
     await world.pass_time(BEAT_S)
     await world.settle()
@@ -741,10 +741,10 @@ async def test_cells_of_a_chain_that_was_not_known_yet_are_heard_after_an_exit(
     assert bob.client.chat(gid).view().epoch == epoch + 1
     bob.say("alice", "by the chain that begins with it")
     await world.pass_time(5)
-    # It was read and not recognised; and what was read is in no memory after a start.
+    # The cell was read and not recognised, and no memory of it survives a start.
     await alice.sleep()
     del world.relay.faces["alice", drop.drop_id]
-    # Nor, with it, what was read before.
+    # A start also clears the memory of earlier cells.
     world.network.ignores = lambda one: isinstance(one, wire.Read) and one.drop_id == bucket
     alice.wake()
     await world.pass_time(5)
@@ -777,7 +777,7 @@ async def test_exits_between_deaths_in_bad_weather_lose_and_double_nothing(
             with contextlib.suppress(Died, UsageError, RelayUnreachable):
                 await person.client.home.exit(str(there.address))
             await world.pass_time(world.rng.uniform(0, 5))
-        # Who leaves a bucket does not read it again for a chain that they did not know yet.
+        # A person who leaves a bucket does not read it again for a chain they did not know yet.
         await history.round(0, more_s=BEAT_S + 60)
     # The others may all have failed.
     await people[0].client.home.exit(str(world.add_relay("SE").address))
@@ -802,7 +802,7 @@ async def of_three_operators(world: World) -> tuple[Person, Person]:
 
 
 def assert_one_cell_each_period(world: World, name: str, begin: float) -> None:
-    """To each of two hops, in each whole period of 30 seconds since then."""
+    """Assert that each of two hops got one cell in each whole period of 30 seconds since then."""
     sent = [at for at, who, verb, _ in world.network.lines if (who, verb) == (name, "Cover")]
     periods = Counter(int(at // 30) for at in sent)
     whole = range(int(begin // 30) + 1, int(world.network.clock() // 30))

@@ -1,4 +1,4 @@
-"""A file is fetched whole, or it is said what is wrong with it: never is it read without end."""
+"""A file is fetched whole, or refused with its fault by name; no file is read without end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def chunks() -> list[bytes]:
 
 
 def answer(read: wire.Read, cells: list[bytes]) -> wire.Cells:
-    """What a relay says that holds these cells."""
+    """The answer of a relay that holds these cells."""
     found = cells[read.after : read.after + min(read.limit, wire.READ_BYTES // LARGE_CELL)]
     first = read.after + 1 if found else len(cells) + 1
     return wire.Cells(0, first, first_digest(bytes(24)), found, len(cells))
@@ -48,7 +48,7 @@ def answer(read: wire.Read, cells: list[bytes]) -> wire.Cells:
 def fetch(
     cells: list[bytes], *, late: Sequence[bytes] = (), window: int = MOST_BYTES
 ) -> tuple[bytes, int]:
-    """(the content, the answers it took); `late` come when they are waited for."""
+    """(the content, the number of answers); cells in `late` come only to a Read that waits."""
     fetching, asked, cells = Fetch(REF), 0, list(cells)
     coming = list(late)
     while not fetching.is_whole:
@@ -117,7 +117,7 @@ def test_a_chunk_whose_place_is_taken_and_another_content_are_told() -> None:
 
 
 def ask_on(answered: wire.Cells) -> None:
-    """Fetch from a relay that says one thing only."""
+    """Fetch from a relay that always gives this answer."""
     fetching = Fetch(REF)
     for _ in range(10_000):
         for read in fetching.reads(MOST_BYTES):

@@ -34,11 +34,11 @@ from amanat.protocol.drops import Drop, derive_bucket
 from relays import RelayProcess, append, in_loop, read
 
 MANY = 4 * FOLLOW_BYTES // LARGE_CELL
-"""Large cells of which a Follow is sent only some at first."""
+"""More large cells than a Follow gets before its owner takes any."""
 
 
 async def follow(link: Link, drop: Drop, into: list[bytes], turn: asyncio.Event) -> None:
-    """Take what comes, each after our turn."""
+    """Take cells as they come, each after our turn."""
     async for cells in link.follow(drop.drop_id, drop.read_token, 0):
         into += cells.cells
         await turn.wait()
@@ -82,7 +82,7 @@ def test_a_follower_who_takes_nothing_holds_up_nobody_else(tmp_path: Path, tls: 
         for cell, word in zip(cells, words, strict=True):
             await writer.request(append(full, cell), wire.Appended)
             await writer.request(append(quiet, word), wire.Appended)
-            # Whoever does not take may be waiting for just this answer.
+            # An owner that does not take cells may be waiting for just this answer.
             await link.request(read(quiet), wire.Cells)
             await link.describe(relay.address.key)
             assert kept(link) <= FOLLOW_BYTES + wire.MAX_REPLY_BYTES
@@ -161,7 +161,7 @@ async def test_what_is_ahead_of_an_answer_is_waited_for(world: World) -> None:
     assert behind >= REPLY_TIMEOUT_S + 16 * LARGE_CELL / SLOWEST_BYTES_S
     first, *_, last = [await each for each in sent]
     assert first < last < behind
-    # The same of what comes: but a relay that is busy with others for ever has not answered.
+    # Data that come count in the same way, but a relay that is busy with others has not answered.
     world.network.ignores = lambda request: isinstance(request, wire.Describe)
     answers = asyncio.create_task(_talk(link, socket))
     slow = await seconds(world, link, wire.Describe(0, b""))
@@ -243,7 +243,7 @@ def test_a_relay_that_says_nothing_any_more_is_noticed_by_pings(
         link = await connect(relay.address)
         waiting = asyncio.create_task(link.ask(read(relay.bucket(), wait=120)))
         await asyncio.sleep(3)
-        assert link.is_open  # it has nothing to say but that it is there
+        assert link.is_open  # the relay only shows that it is alive
         relay.signal(signal.SIGSTOP)
         with pytest.raises(RelayUnreachable):
             await waiting

@@ -35,7 +35,7 @@ ROUNDS = rounds(4000)
 
 
 def mutated(chance: random.Random, seeds: list[bytes]) -> bytes:
-    """A seed with a few changes such as fuzzers make."""
+    """A seed with a few changes of the kind that fuzzers make."""
     data = bytearray(chance.choice(seeds))
     for _ in range(chance.randint(1, 4)):
         at = chance.randrange(len(data) + 1)

@@ -1,4 +1,4 @@
-"""A relay that forgets: what is lost is noticed, shown to the person, and said again."""
+"""A relay that forgets: lost messages are noticed, shown to the person, and sent again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from amanat.protocol.labels import WINDOW
 from amanat.protocol.messages import CellKind, Place, Repair, Wanted
 
 SOON_S = 200
-"""A heartbeat comes, what it tells of is asked for and sent again."""
+"""Seconds for a heartbeat to come, and for the message that it reveals to be repaired."""
 
 
 async def after_a_while(world: World, seconds: float = SOON_S) -> None:
@@ -100,7 +100,7 @@ async def test_nothing_stays_lost_where_a_relay_forgets_some_of_all(
     for person in people:
         shown = person.client.chat(gid).messages()
         assert len(shown) == len(said)
-        for sender in people:  # what nobody had heard may stand beside what was said meanwhile
+        for sender in people:  # a text that nobody had heard may stand beside later ones
             name = sender.name
             numbers = [int(m.text.split()[1]) for m in shown if m.sender == name]
             assert numbers == list(range(people.index(sender), 120, 3))
@@ -140,7 +140,7 @@ async def test_lie_is_told_where_the_cell_that_tells_of_it_is_lost_too(world: Wo
     alice.say("bob", "three")
     await world.settle()
     assert bob.warnings().count(RelayDoubted.code) >= 1
-    # What was told twice is not told for ever.
+    # Hearsay that was passed on twice is not passed on for ever.
     for number in range(3):
         alice.say("bob", f"and {number}")
         await world.pass_time(1)
@@ -243,7 +243,7 @@ async def test_a_message_taken_away_before_it_came_is_not_told_as_lost(
     shown = bob.client.chat(gid).messages()
     assert "more" in [m.text for m in shown]
     assert "not for long" not in [m.text for m in shown]
-    # That its author has deleted it is shown, and of what has expired there is no trace.
+    # A deletion by its author is shown, and an expired text leaves no trace.
     assert [m.is_deleted for m in shown] == [True, False][how != "deleted" :]
     if how == "deleted":
         assert [m.id for m in shown] == [m.id for m in alice.client.chat(gid).messages()]
@@ -493,7 +493,7 @@ async def test_a_peer_who_wrote_while_we_were_away_is_not_taken_for_deaf(world: 
     alice.say("bob", "before anything")
     await world.pass_time(5)
     await alice.sleep()
-    world.network.is_up = False  # what bob says waits at his end
+    world.network.is_up = False  # bob's words wait in his outbox
     bob.wake()
     for number in range(4):
         bob.say("alice", str(number))

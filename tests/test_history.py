@@ -1,4 +1,4 @@
-"""History: whatever the order in which people's words arrive, all come to the same."""
+"""History: in whatever order words arrive, everybody comes to the same history."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ DAY = 86_400_000
 
 
 class Said(NamedTuple):
-    """An envelope and whose it is."""
+    """An envelope and its author."""
 
     who: bytes
     envelope: Envelope
@@ -67,7 +67,7 @@ class Said(NamedTuple):
 
 
 class Talk:
-    """People who say things, each with a count, all with one clock."""
+    """People who send envelopes, each with a count, all with one clock."""
 
     def __init__(self) -> None:
         self.clock = 0
@@ -136,7 +136,7 @@ class Home:
         return events
 
     def hears(self, *said: Said) -> None:
-        """Take in a unit each."""
+        """Take in each envelope in a unit of its own."""
         for one in said:
             self.take(one)
 
@@ -156,7 +156,7 @@ class Home:
         return [entry.text for entry in self.read()]
 
     def view(self) -> list[object]:
-        """All that must not depend on the order of arrival."""
+        """Everything that must not depend on the order of arrival."""
         entries = [entry._replace(row=0, kept_at=0, expires_at=None) for entry in self.read()]
         return [*entries, self.history.timer(GID)]
 
@@ -186,7 +186,8 @@ def talk() -> Talk:
 
 @st.composite
 def conversations(draw: st.DrawFn) -> list[Said]:
-    """What three people say: texts, replies, and what they do, or try to do, with each other's."""
+    """Envelopes of three people: texts, replies, and actions, rightful or not, on each other's
+    texts."""
     talk = Talk()
     said: list[Said] = []
     texts: list[Said] = []
@@ -214,7 +215,7 @@ def conversations(draw: st.DrawFn) -> list[Said]:
 
 
 def expected(said: Sequence[Said]) -> list[tuple[str | None, bool, dict[bytes, str]]]:
-    """What history is by its own rules, told in the simplest way: in the order it was said."""
+    """The history by its own rules, computed in the simplest way: in the order of sending."""
     texts: dict[bytes, tuple[bytes, str | None, bool, dict[bytes, str]]] = {}
     for who, envelope in said:
         body = envelope.body
@@ -430,7 +431,7 @@ def test_only_own_texts_that_are_there_can_be_changed(home: Home, talk: Talk) ->
 
 
 def expire(home: Home, now: int) -> int:
-    """How many texts' life has ended by then; they are gone."""
+    """Expire texts; how many texts' life has ended by then."""
     is_due = home.history.is_due(now)
     with home.vault.unit(now=now) as unit:
         gone = home.history.expire(unit)
@@ -538,8 +539,8 @@ def test_blocked_person_may_still_delete_what_they_said(home: Home, talk: Talk) 
 
 
 def found(home: Home, words: Sequence[str]) -> list[str]:
-    """Which of these are anywhere in the vault's files, or most of one of their words is: the index
-    leaves out the beginning that a word has in common with the one before it."""
+    """Those of these texts that stand anywhere in the vault's files, whole or as most of one word:
+    the index leaves out the beginning that a word shares with the one before it."""
     everything = b"\n".join(pages(home.directory, KEY))
     return [
         word
@@ -606,7 +607,7 @@ def test_nothing_of_an_expired_text_stays_in_the_files(home: Home, talk: Talk) -
     expire(home, NOW + 60_000)
     assert found(home, words) == []
     assert (home.directory / "vault.db-wal").stat().st_size == 0
-    with home.vault.unit(now=0) as unit:  # what stays of each is its place in the chain
+    with home.vault.unit(now=0) as unit:  # only the place of each in the chain stays
         assert not unit.db.execute(
             "SELECT 1 FROM sent WHERE envelope != x'' OR id != x''"
         ).fetchone()

@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     from amanat.client.rules.chains import Peer
 
 LONG = "a word that takes a large cell " * 100
-"""So that where it rests can be told from the sizes of cells; a notice is a small one."""
+"""A text whose cell shows by its size where it rests; a notice is a small cell."""
 HUGE = 15 * LONG
-"""Larger than whatever goes with meeting."""
+"""A text larger than anything that is sent when people meet."""
 AT = Epoch(0, bytes(8))
 
 
 class Town:
-    """People of three regions who know each other, each in a group with all; what rested before
-    anybody spoke does not count."""
+    """People of three regions who know each other, all in one group; cells that rested before
+    anybody spoke do not count."""
 
     def __init__(self, world: World, relays: list[Relay], people: list[Person]) -> None:
         self.world = world
@@ -77,7 +77,7 @@ async def town(world: World) -> tuple[Town, Person, Person, Person, Person]:
 
 
 async def hold_for_who_sleeps(world: World, alice: Person, bob: Person) -> None:
-    """Alice has said a first word, which bob has, and a long one while he slept."""
+    """Have alice say a first word, which bob gets, and a long one while he sleeps."""
     alice.client.home.set_outbound(HOLD)
     alice.say("bob", "first")
     await world.settle()
@@ -227,7 +227,7 @@ async def test_a_fallback_elsewhere_is_elsewhere(world: World) -> None:
     before = large_cells(second)
     world.network.cut(first.address)
     alice.say("bob", LONG)
-    await world.pass_time(120)  # what goes over to the fallback has gone there
+    await world.pass_time(120)  # cells for the fallback have gone there
     world.network.away.clear()
     await world.pass_time(60)
     await world.settle()

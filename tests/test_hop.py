@@ -1,4 +1,4 @@
-"""Real relays that hand requests to each other, and what nobody can make them do."""
+"""Real relays that hand requests to each other, and actions that nobody can make them take."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from relays import PATIENCE_S, Peer, RelayProcess, append, in_loop, read, run_in
 
 NOW = 1_800_000_000
 numbers = itertools.count(1000)
-"""Ids for what is asked beside what a test is about."""
+"""Ids for requests that are not a test's subject."""
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ async def describe(peer: Peer, home: RelayProcess) -> Descriptor:
 
 
 async def ask(peer: Peer, home: RelayProcess, request: wire.Request, number: int = 7) -> wire.Reply:
-    """What the home relay answers to a request that the hop hands to it."""
+    """The home relay's answer to a request that the hop hands to it."""
     to = (await describe(peer, home)).sealing
     sealed, key = sealing.seal_request(wire.encode(request), to=to, relay=home.address.key)
     answer = await peer.ask(wire.Forward(number, home.address.key, sealed))
@@ -200,7 +200,7 @@ async def test_a_hop_takes_a_place_from_the_relay_alone(tmp_path: Path) -> None:
 
 
 def structs_of(address: RelayAddress, place: Place) -> bytes:
-    """A Locate that brings an address of which the relay has signed all but the place."""
+    """A Locate that brings an address whose relay has signed everything except the place."""
     stays = [[[place.host, place.port, place.tls], 0, 0]]
     forged = [address.key, address.issued + 1, stays, address.signature]
     return msgspec.msgpack.encode([16, 1, address.key, forged])
@@ -275,7 +275,7 @@ async def test_a_listed_relay_that_moved_is_found_where_it_says_and_not_in_the_h
         await hop.inquire(signed.key, guest)
     assert called == [listed]
     hop.locate(signed.key, signed, guest)
-    with pytest.raises(RelayUnreachable):  # after it was looked for at once, for there is news
+    with pytest.raises(RelayUnreachable):  # the hop looks at once, for there is news
         await hop.inquire(signed.key, guest)
     assert called == [listed, listed, moved]
 
@@ -313,7 +313,7 @@ async def test_an_open_hop_knocks_at_no_door_of_its_own_network(
             known = relay_at(Place(host, home.address.places[0].port), number=number)
             await peer.ask(wire.Locate(1, known.key, known))
             assert await peer.ask_code(wire.Inquire(1, known.key, ())) == "hop-refused"
-        # Whose places nobody has said.
+        # A relay whose places nobody has named.
         assert await peer.ask_code(wire.Inquire(1, home.address.key, ())) == "relay-unreachable"
 
 
@@ -445,7 +445,7 @@ def test_list_of_a_hop_names_relays() -> None:
 
 
 async def cover(peer: Peer, home: RelayProcess, request: wire.Request, number: int) -> wire.Reply:
-    """What the home relay answers to what the hop hands on with its round."""
+    """The home relay's answer to a request that the hop hands on with its round."""
     to = (await describe(peer, home)).sealing
     sealed, key = sealing.seal_request(wire.encode(request), to=to, relay=home.address.key)
     answer = await peer.ask(wire.Cover(number, home.address.key, sealed))
@@ -458,7 +458,7 @@ def publish(drop: Drop, cell: bytes) -> wire.Publish:
 
 
 async def within_a_round(low: float, high: float) -> None:
-    """Return between these shares of a round."""
+    """Wait until between these shares of a round."""
     now = time.time()
     if not low <= now / ROUND_S % 1 <= high:
         await asyncio.sleep((low - now / ROUND_S) % 1 * ROUND_S + 0.05)
@@ -473,7 +473,7 @@ def test_requests_of_a_round_are_seen_together_and_in_another_order(
         peers = [await Peer.connect(hop.address) for _ in range(24)]
         cells = [os.urandom(MESSAGE_CELL) for _ in peers]
         waiting = asyncio.create_task(watcher.ask(read(bucket, wait=120)))
-        # Not so late that the first go with this round and others with the next.
+        # Early enough that all go with the same round.
         await within_a_round(0.05, 0.7)
         sent = []
         for peer, cell in zip(peers, cells, strict=True):
