@@ -665,7 +665,7 @@ MUTANTS = [
         "return False",
         ["test_gaps.py::test_a_peer_who_speaks_and_never_hears_us_is_noticed"],
     ),
-    # What both sides must agree on
+    # The protocol of both sides
     Mutant(
         "digest of the last cell only",
         "hashlib.sha256(digest + cell)",

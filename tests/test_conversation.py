@@ -117,7 +117,7 @@ async def test_text_written_many_epochs_ago_arrives(world: World) -> None:
     await world.settle()
     assert [
         m.text for m in bob.client.chat(gid).messages()
-    ] == []  # nobody has that epoch's keys any more
+    ] == []  # nobody has that epoch's keys any longer
     await world.pass_time(200)
     await world.settle()
     assert [m.text for m in bob.client.chat(gid).messages()] == ["written on the way"]

@@ -744,7 +744,7 @@ async def test_cells_of_a_chain_that_was_not_known_yet_are_heard_after_an_exit(
     # The cell was read and not recognised, and no memory of it survives a start.
     await alice.sleep()
     del world.relay.faces["alice", drop.drop_id]
-    # A start also clears the memory of earlier cells.
+    # Until the exit is done, no answer to a Read of the old bucket comes.
     world.network.ignores = lambda one: isinstance(one, wire.Read) and one.drop_id == bucket
     alice.wake()
     await world.pass_time(5)

@@ -367,7 +367,7 @@ async def test_heartbeats_end_when_all_have_confirmed_and_never_pile_up(
     alice.say("bob", "are you there?")
     await after_a_while(world, 40 * 86_400)
     calls = repair.CALLED + len(repair.SILENT_BEATS)
-    refresh = 5  # keys may be due once more: the day is drawn by lot
+    refresh = 5  # keys may be due again: the day is random
     assert world.network.appends - before <= MAX_BEATS + calls + 5 + refresh
 
 

@@ -1,4 +1,4 @@
-"""A member who lies with valid keys, and what honest members keep all the same."""
+"""A member who lies with valid keys, and the promises to honest members that hold all the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from figures import SOAK, report, rounds
 HISTORIES = 25
 """Histories in one world."""
 PARTS = 4
-"""The campaign is cut into this many tests, so that none lasts long."""
+"""The campaign is divided into this many tests, so that none lasts long."""
 WORLDS = 3 if SOAK <= 1 else rounds(10)
 """Worlds of each part: 300 histories in an ordinary run, 10,000 where it is ten times as long."""
 
@@ -34,8 +34,8 @@ def test_whatever_an_insider_says_every_promise_is_kept(part: int) -> None:
 
 
 def test_every_kind_is_attacked_with_its_own_record() -> None:
-    """A kind without a record of its name carries none; a new one with another name would be
-    attacked with other kinds' records only."""
+    """A kind without a record of its name carries none. A new kind with a record of another name
+    would only be attacked with other kinds' records."""
     bare = {"RECEIPT", "HEARTBEAT", "MLS", "NOTICE"}
     for kind in (*Kind, *CellKind):
         assert (insider._record_of(kind) is None) == (kind.name in bare), kind

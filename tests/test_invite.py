@@ -198,7 +198,7 @@ async def test_invite_is_good_for_one_person(world: World) -> None:
     link = alice.client.invite()
     bob.client.accept(link)
     await world.settle()
-    world.network.sent.clear()  # two people, two texts, one label: that is what is tested
+    world.network.sent.clear()  # the test puts two people's two texts under one label
     carol.client.accept(link)
     await world.settle()
     assert [c.name for c in alice.client.contacts()] == ["bob"]
@@ -259,7 +259,7 @@ async def test_namesake_gets_another_name_and_is_warned_of(world: World) -> None
 
 
 def knock_with(bob: Person, link: str, payload: bytes) -> None:
-    """Put something of our own making where the knock goes."""
+    """Append a payload of our own making where the knock goes."""
     made = from_link(link)
     with bob.client._unit() as unit:
         bob.rules.outbox.deposit(
@@ -356,7 +356,7 @@ async def test_invites_are_listed_and_one_can_be_withdrawn(world: World) -> None
     assert alice.client.contacts() == bob.client.contacts() == []
     assert alice.one("SELECT count(*) FROM mls") == before
     assert not alice.warnings()
-    # Bob cannot know it; he may knock on another all the same.
+    # Bob cannot know this; he may still knock on another invite.
     bob.client.accept(second)
     await world.settle()
     assert [c.name for c in bob.client.contacts()] == ["alice"]
@@ -468,8 +468,8 @@ async def test_both_knock_and_one_invite_has_ended_and_they_meet_all_the_same(
 
 
 async def both_knocked(world: World) -> tuple[Person, Person]:
-    """Two who have knocked on each other's invites: the lower one is away, and the higher has
-    answered after all."""
+    """Two people who have knocked on each other's invites: the lower one is away, and the higher
+    has answered after all."""
     people = [await world.person("alice"), await world.person("bob")]
     low, high = sorted(people, key=lambda person: person.rules.me.identity)
     await high.sleep()
@@ -499,7 +499,7 @@ async def test_both_answer_and_are_in_one_conversation(world: World) -> None:
 
 
 def own(person: Person, whom: str) -> dict[str, str]:
-    """The texts that somebody has said to another, and how far each has come."""
+    """The texts from one person to another, with their states."""
     return {m.text: m.state for m in person.messages(whom) if m.is_own}
 
 
@@ -601,6 +601,6 @@ async def test_invite_that_has_expired_is_not_answered_before_it_is_cleared_away
     await world.pass_time(4)
     world.network.is_up = True
     await world.settle()
-    assert alice.one("SELECT count(*) FROM invite") == 1  # that is done once an hour
+    assert alice.one("SELECT count(*) FROM invite") == 1  # invites are cleared once an hour
     assert alice.client.invites() == []
     assert alice.client.contacts() == []

@@ -1,4 +1,4 @@
-"""Coming into a group: what somebody says of it is theirs alone, and takes nobody else's place."""
+"""Coming into a group: nobody's word about it takes the place of another person's word."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def announce(world: World, who: Person, whom: str, gid: bytes) -> None:
-    """Announce a Welcome into a group to a contact; nothing rests where it is said to rest."""
+    """Announce a Welcome into a group to a contact; nothing rests at the announced place."""
     file = FileRef(world.relay.address, "IR", os.urandom(32), 100, os.urandom(32))
     ref = WelcomeRef(gid, file, "family", bytes(32))
     with who.client._unit() as unit:
@@ -67,7 +67,7 @@ async def test_rightful_group_is_joined_once_one_of_the_same_id_was_left(
 ) -> None:
     bob, carol, mallory = await world.friends("bob", "carol", "mallory")
     gid = await world.group("family", bob)
-    with monkeypatch.context() as changed:  # an id is whatever a group's founder says
+    with monkeypatch.context() as changed:  # a group's founder chooses its id freely
         changed.setattr(secrets, "token_bytes", lambda _: gid)
         view = mallory.client.create_group("family", [])
     assert view.gid == gid
@@ -97,7 +97,7 @@ async def test_the_welcome_of_a_contact_blocked_meanwhile_is_not_looked_for(worl
     assert carol.one("SELECT count(*) FROM joining") == 0
 
 
-# Where the words of those who were there begin for whoever comes
+# Where the words of present members begin for a newcomer
 
 
 class Lossy:
@@ -116,7 +116,7 @@ class Lossy:
 
 
 def count_kinds(person: Person, monkeypatch: pytest.MonkeyPatch) -> Counter[CellKind]:
-    """The kinds of pair cells that somebody makes from now on."""
+    """The kinds of pair cells that a person makes from now on."""
     kinds: Counter[CellKind] = Counter()
     posting = person.rules.conversations.posting
     post = posting.post
@@ -132,8 +132,8 @@ def count_kinds(person: Person, monkeypatch: pytest.MonkeyPatch) -> Counter[Cell
 
 
 async def a_newcomer(world: World) -> tuple[bytes, Person, Person, Person]:
-    """A group in which bob has said five words, and all have them, before mallory lets carol in; so
-    bob has said nothing since."""
+    """A group in which bob has said five words, which all have, before mallory adds carol; bob has
+    said nothing since."""
     bob, carol, mallory = await world.friends("bob", "carol", "mallory")
     gid = await world.group("family", mallory, bob)
     for number in range(5):
@@ -185,7 +185,7 @@ async def test_newcomer_asks_nobody_for_what_was_said_before_they_came(
     kinds = count_kinds(carol, monkeypatch)
     mallory.client.chat(gid).add(["carol"])
     await world.settle()
-    dave.client.chat(gid).send("welcome")  # and confirms what bob has said
+    dave.client.chat(gid).send("welcome")  # and confirms bob's words
     await world.pass_time(300)
     carol.client.chat(gid).send("thank you")
     for number in range(5):

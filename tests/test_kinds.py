@@ -1,4 +1,4 @@
-"""What is decided for each kind of message, walked kind by kind: none is left to a default."""
+"""Every decision about every kind of message is explicit: none is left to a default."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A relay says that a label is taken: whatever the cell was for is made anew under another, or the
-person is told. Nothing is sent the same way again and again."""
+"""A relay says that a label is taken: the client seals the payload again under another label, or
+tells the person. It sends nothing unchanged again and again."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 class Liar:
-    """A relay that says of somebody's appends, as often as told, that their labels are taken: it
-    throws them away, or keeps them all the same."""
+    """A relay that says so many times that the labels of a person's appends are taken: it throws
+    the cells away, or keeps them all the same."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Liar:
 
 
 def in_epoch(person: Person, gid: bytes) -> Callable[[wire.Append], bool]:
-    """Of the drop of the epoch that somebody is in now."""
+    """Whether an append goes to the drop of a person's present epoch."""
     drop_id = person.epoch_place(gid).drop.drop_id
     return lambda append: append.drop_id == drop_id
 
@@ -71,7 +71,7 @@ async def test_label_taken_in_one_lane_leaves_the_other_as_it_is(world: World) -
     await world.pass_time(30)
     assert shown(bob, gid) == ["hello"]
     alice.client.chat(gid).rename("our family")
-    await world.pass_time(30)  # far sooner than bob would look without being called
+    await world.pass_time(30)  # far sooner than bob would look without a notice
     assert bob.client.chat(gid).view().name == "our family"
     alice.client.chat(gid).send("still here")
     await world.settle()
@@ -226,7 +226,7 @@ async def test_answer_to_a_request_that_was_taken_back_counts_for_no_other(world
     def append(request: wire.Append, who: str) -> tuple[int, bytes]:
         answer = real(request, who)
         if who == "alice" and not appended:
-            # While the answer is on its way alice gives the text up, and says another.
+            # While the answer is on its way, alice gives the text up and says another.
             with alice.client._unit():
                 alice.db.execute("DELETE FROM outbox")
             alice.say("bob", "two")

@@ -1,5 +1,5 @@
-"""The ledger of a relay: what is entered, what is signed and shown of it, and that no change of it
-stays unnoticed."""
+"""The ledger of a relay: its entries, its signatures, the part that is shown, and proof that no
+change stays unnoticed."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Relay:
             pass
 
     def enter(self, count: int, hour: int = HOUR) -> None:
-        """Some entries of no meaning."""
+        """Add some meaningless entries."""
         first = self.store.pages.size()
         for number in range(first, first + count):
             self.store.note(Created(number.to_bytes(32, "big"), hour))
@@ -105,7 +105,7 @@ class Relay:
         return [decode_entry(one) for one in rules.every_entry(pages, pages.size())]
 
     def proof(self, old: int, new: int) -> list[bytes]:
-        """A proof from nothing but what the relay shows."""
+        """A proof made only from the tiles that the relay shows."""
         node = tlog.nodes_from(new, lambda tile: self.ledger.part(tile.path))
         return tlog.consistency_proof(old, new, node)
 
@@ -117,7 +117,7 @@ def relay(tmp_path: Path) -> Iterator[Relay]:
     made.store.close()
 
 
-# What is entered
+# Entries
 
 
 def test_an_entry_is_small_and_has_one_encoding() -> None:
@@ -212,7 +212,7 @@ def test_a_batch_that_fails_enters_nothing(relay: Relay, monkeypatch: pytest.Mon
     ]
 
 
-# What is signed and shown
+# Signatures, and the part that is shown
 
 
 def test_nothing_is_shown_before_it_is_signed(relay: Relay) -> None:
@@ -293,7 +293,7 @@ def test_a_ledger_of_many_levels_is_signed_and_shown(relay: Relay) -> None:
     assert len(largest) <= wire.MAX_PART_BYTES
 
 
-# What nobody can do unnoticed
+# Changes that nobody can make unnoticed
 
 CHANGES = {
     "edited": "UPDATE entry SET entry = (SELECT entry FROM entry WHERE place = 7) WHERE place = ?1",
@@ -341,7 +341,7 @@ def test_a_changed_entry_is_found_by_its_relay_and_by_people_who_know_a_checkpoi
         with pytest.raises(StoreDamaged):
             other.seal()
         assert other.ledger.checkpoint == relay.ledger.checkpoint
-    # The forger has the key: what it signs is still no continuation of what was signed.
+    # The forger has the key; even so its checkpoint does not extend the one signed before.
     with sqlite3.connect(forged / "drops.sqlite") as connection:
         connection.execute("DELETE FROM tile_hash")
         connection.execute("DELETE FROM checkpoint")
@@ -378,7 +378,7 @@ def test_a_checkpoint_of_another_key_is_damage(relay: Relay) -> None:
         Ledger(relay.store, Ed25519PrivateKey.generate())
 
 
-# What must hold between ledger and store
+# Agreement of ledger and store
 
 
 def test_entries_that_contradict_each_other_are_found() -> None:

@@ -1,4 +1,4 @@
-"""A running relay shows its ledger to anyone, signs it, and goes on with it whatever ended it."""
+"""A running relay shows its ledger to anyone, signs it, and continues it after any kind of end."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def test_anyone_is_shown_what_is_signed_and_no_more(tmp_path: Path) -> Non
         for path in ("tile/entries/000.p/2", "tile/0/000.p/2", "", "x", "../keys.sqlite"):
             assert await peer.ask_code(wire.Consult(next(numbers), path)) == "not-in-ledger"
         is_same = (await described(peer, relay))[1] == checkpoint
-        assert is_same or time.time() // 3600 > begun  # the next is signed on the hour
+        assert is_same or time.time() // 3600 > begun  # the next checkpoint is signed on the hour
 
 
 @in_loop

@@ -1,4 +1,4 @@
-"""A client notices when a relay's ledger does not go on from what the relay has signed before."""
+"""A client notices when a relay's ledger does not extend the checkpoint that the relay signed."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_relay_that_gives_no_tiles_or_wrong_ones_or_no_checkpoint_is_not_belie
 ) -> None:
     log = Log(entries(100))
     with vault.unit(now=0) as unit:
-        assert Ledgers(vault).take(unit, RELAY, b"", {})  # one without a ledger
+        assert Ledgers(vault).take(unit, RELAY, b"", {})  # a relay without a ledger
     look(vault, log)
     new = Log(entries(120))
     refusals: list[Callable[[], bool]] = [

@@ -1,5 +1,5 @@
-"""A member who lies about where the group is, or how it came there: nothing they say lets anybody
-in, puts anybody into office, or keeps anybody out."""
+"""A member who lies about where the group is, or how it got there: their words let nobody in, make
+nobody an admin, and keep nobody out."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 NO_LEAVES = codec.encode(CommitInfo(leaves=[]))
 TICK_S = 10.0
-"""How often a client looks what is due where hours have to pass, in seconds."""
+"""How often a client looks for what is due in tests where hours have to pass, in seconds."""
 
 
 def commit_alone(
@@ -66,7 +66,7 @@ def commit_alone(
     adds: Sequence[bytes] = (),
     removes: Sequence[str] = (),
 ) -> bytes:
-    """A Commit that somebody makes for themselves alone, and is in the epoch it begins."""
+    """A Commit that a member makes and merges alone, so that only they are in its epoch."""
     talk, engine = liar.rules.conversations, liar.rules.engine
     gone = [p.leaf_index for p in talk.roster.group(gid).people if p.leaf.name in removes]
     before = talk.roster.group(gid).view.epoch
@@ -88,7 +88,7 @@ def commit_alone(
 
 
 def help_of(helper: Person, gid: bytes, since: int | None, **changes: object) -> Help:
-    """What somebody answers who is asked from an epoch on, with lies."""
+    """A helper's answer to a question from an epoch on, with lies."""
     talk, engine = helper.rules.conversations, helper.rules.engine
     here = talk.roster.group(gid).view.epoch
     state = talk.roster.state_of(gid, since) if since is not None else None
@@ -113,13 +113,13 @@ def go_astray(world: World, person: Person, gid: bytes) -> None:
 
 
 def doubts(world: World, person: Person, gid: bytes) -> None:
-    """Somebody is told that the group is elsewhere, and asks."""
+    """Have a person hear that the group is elsewhere, and ask."""
     with person.client._unit() as unit:
         person.rules.conversations.astray.doubt(unit, gid, None)
 
 
 def empty(drop: Drop) -> Shelf:
-    """What a relay shows of a drop that holds nothing."""
+    """An empty drop, as a relay shows it."""
     append, read = (token_hash(drop.drop_id, token) for token in drop[1:])
     return Shelf(append, read, 30, [first_digest(drop.drop_id)])
 
@@ -200,7 +200,7 @@ async def test_no_way_is_gone_on_which_somebody_did_what_they_may_not(
         case _:
             package = package_of(mallory, eve, gid)
             commit_alone(world, mallory, gid, adds=[package])
-    commit_alone(world, mallory, gid)  # and what she may
+    commit_alone(world, mallory, gid)  # and one that she may make
     (go_astray if asks == "lost" else doubts)(world, alice, gid)
     take(world, alice, gid, help_of(mallory, gid, epoch))
     assert alice.warnings()[-1] == InvalidCommit.code
@@ -295,7 +295,7 @@ async def test_a_member_merely_told_that_the_group_went_on_goes_on_by_the_drop_a
     mallory.client.chat(gid).send("I have gone on")
     await world.pass_time(2)
     assert alice.texts("g") == []
-    await world.pass_time(300)  # her heartbeat says where she is, and whoever asks is handed it
+    await world.pass_time(300)  # she hands her Commit to members who ask about her epoch
     await world.settle()
     agree(people, gid)
     assert not any(person.warnings() for person in people)
@@ -324,7 +324,7 @@ async def test_a_commit_that_is_handed_over_does_not_overtake_what_is_in_the_dro
     await world.settle()
     assert bob.client.chat(gid).view().name == "alice's"
     agree(people, gid)  # mallory's program is honest again, and has lost
-    await world.pass_time(BEATS_MS[0] / 1000 + 60)  # what she said there is asked for
+    await world.pass_time(BEATS_MS[0] / 1000 + 60)  # members ask for her words from there
     await all_hear_all(world, people, gid)
 
 
@@ -449,8 +449,8 @@ async def test_where_nobody_vouches_the_person_looks_and_decides(
 
 
 async def put_down(world: World, *, ahead: int) -> tuple[bytes, list[Person]]:
-    """Bob has lost count, and Mallory, who was an admin when he was last here and is none any more,
-    helps him to a group of her own, so many epochs ahead, without a lineage."""
+    """A group in which Bob has lost count. Mallory, who was an admin when he was last here and no
+    longer is, helps him to a group of her own, so many epochs ahead, without a lineage."""
     people = alice, bob, mallory = await world.friends("alice", "bob", "mallory")
     gid = await world.group("g", *people)
     alice.client.chat(gid).set_admin("mallory")
@@ -609,7 +609,7 @@ async def test_relay_that_hides_a_commit_from_a_member_holds_them_up_for_minutes
     assert bob.client.chat(gid).view().name == "g"
     await world.pass_time(300)
     assert bob.client.chat(gid).view().name == "carol's"
-    assert RelayLied.code in bob.warnings()  # it has taken what it does not show
+    assert RelayLied.code in bob.warnings()  # it has taken a Commit that it does not show
     agree(people, gid)
     await all_hear_all(world, people, gid)
 
@@ -695,7 +695,7 @@ async def test_what_was_gone_on_by_while_the_relay_was_away_gives_way_to_its_dro
     bob.wake()
     mallory.wake()
     await world.pass_time(1200)
-    assert bob.texts("g") == ["I have gone elsewhere"]  # all that bob can know of
+    assert bob.texts("g") == ["I have gone elsewhere"]  # bob can know of no other
     alice.wake()
     world.network.away.clear()
     await world.pass_time(1800)

@@ -1,5 +1,5 @@
-"""How a relay is found: at the first of its places where its key answers, and nowhere that nobody
-named who may."""
+"""How a relay is found: at the first of its places where its key answers, and at no place that
+nobody with the right to do so has named."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A member who does not keep to the rules harms nobody else, and what they do is told.
+"""A member who breaks the rules harms nobody else, and others are told of it.
 
-Whoever is in a conversation can send what our own client never would. The others keep what they
-have, go on, and hold no more of it than is allowed.
+A member of a conversation can send messages that our own client never would. The others keep what
+they have, go on, and keep no more of the junk than is allowed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from amanat.protocol.messages import (
 
 
 def say(person: Person, gid: bytes, kind: Kind, body: bytes) -> None:
-    """Say something in a conversation without being asked whether it makes sense."""
+    """Say something in a conversation without any check of whether it makes sense."""
     with person.client._unit() as unit:
         person.rules.conversations.saying.say(unit, gid, kind, body)
 
@@ -76,7 +76,7 @@ async def test_members_who_heard_two_things_under_one_number_are_told(world: Wor
         with bob.client._unit():
             sealed = bob.rules.engine.encrypt(gid, said)
         post(bob, gid, person, CellKind.MLS, sealed)
-    with bob.vault.unit(now=0) as unit:  # as who has said it
+    with bob.vault.unit(now=0) as unit:  # as if he had said it
         unit.db.execute(
             "UPDATE conversation SET sent_seq = ?, sent_hash = ? WHERE gid = ?",
             (seq + 1, envelope_hash(said), gid),
@@ -89,7 +89,7 @@ async def test_members_who_heard_two_things_under_one_number_are_told(world: Wor
     for person in (alice, carol):
         person.say("family", "what did bob say?")
         await world.settle()
-    for person in (alice, carol):  # with the name of who says so, and nobody is accused
+    for person in (alice, carol):  # the name of the claimant is told, and nobody is accused
         assert set(person.warnings()) == {HeardOtherwise.code}
 
 

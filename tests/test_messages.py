@@ -1,4 +1,4 @@
-"""What clients write for each other is read in one encoding only, whatever the bytes are."""
+"""Clients read each other's data in one encoding only, whatever the bytes are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The binding: what groups do, what every call refuses, and that every call is all or nothing."""
+"""The binding: the life of groups, the refusals of each call, and calls that are all or nothing."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Client:
         return self.engine.group(GID).epoch
 
     def seen(self, gid: bytes = GID) -> tuple[object, ...]:
-        """All that can be seen of a group."""
+        """Everything that can be seen of a group."""
         group = self.engine.group(gid)
         secret = self.engine.export_secret(gid, "seen", b"", 32) if group.active else b""
         return group, self.engine.members(gid), self.engine.export_tree(gid), secret
@@ -642,7 +642,7 @@ def test_a_call_that_fails_half_way_is_as_if_never_made(trio: list[Client]) -> N
     before = engine.group(GID)
     staged = engine.process(GID, bundle.commit)
     assert isinstance(staged, mls.StagedCommit)
-    lose.add(b"epoch-keys")  # needed in the middle of the merge
+    lose.add(b"epoch-keys")  # the merge needs it half-way
     with pytest.raises(OSError, match=r"^$"):
         engine.accept(staged.handle)
     lose.clear()
@@ -733,7 +733,7 @@ def test_a_message_writes_little_in_a_large_group() -> None:
 
 
 def chunks_are_those_of_rows(client: Client) -> bool:
-    """Whether there is no chunk that no tree or roster is made of."""
+    """Whether every chunk belongs to a tree or roster."""
     lists = b"".join(
         row for key, row in client.rows.items() if key.startswith((b"tree/", b"past-roster/"))
     )
@@ -798,7 +798,7 @@ def test_a_missing_or_changed_chunk_is_damage() -> None:
         for rows in (
             {other: row for other, row in alice.rows.items() if other != key},
             alice.rows | {key: alice.rows[key][1:]},
-            # Most single bits leave a tree that can be read, and is another one.
+            # After most flips of a single bit the tree can be read, but is another one.
             alice.rows | {key: with_one_bit_changed(alice.rows[key])},
         ):
             with pytest.raises(VaultDamaged):
@@ -923,7 +923,7 @@ def test_an_add_is_judged_alike_whatever_the_clock_says(trio: list[Client]) -> N
     dave.engine.join(bundle.welcome, bundle.tree)
 
 
-# What is refused
+# Refusals
 
 
 def test_arguments_that_cannot_be_are_refused_and_change_nothing(trio: list[Client]) -> None:
@@ -1138,7 +1138,7 @@ def test_after_any_history_the_rows_alone_say_the_same(
 
 
 def come_in_again(one: Client, other: Client, clients: list[Client]) -> None:
-    """An external Commit of `one`, from what `other` tells of the group; one before it had lost."""
+    """An external Commit of `one`, from the GroupInfo and tree of `other`, after one that lost."""
 
     def made() -> mls.CommitBundle:
         info, tree = other.engine.group_info(GID), other.engine.export_tree(GID)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 def copy_of(client: Client) -> Client:
-    """Another machine with what is in this one's vault."""
+    """Another machine with a copy of this one's vault."""
     copy = Client.__new__(Client)
     copy.name, copy.signer, copy.rows = client.name, client.signer, dict(client.rows)
     copy.restart()
@@ -59,7 +59,7 @@ def only_the_key_of(client: Client) -> Client:
 
 
 def rejoin(client: Client, by: Client, **changes: bytes) -> mls.CommitBundle:
-    """An external Commit of `client`, from what `by` tells of the group; it is in the vault."""
+    """An external Commit of `client`, from the GroupInfo and tree of `by`, kept in the vault."""
     made = {
         "group_info": by.engine.group_info(GID),
         "tree": by.engine.export_tree(GID),
@@ -184,7 +184,7 @@ def test_a_device_that_lost_all_but_its_key_comes_in_again(trio: list[Client]) -
     left.save()
     assert {key.split(b"/")[0] for key in left.rows} == {b"signer"}
     with pytest.raises(NotAMember):
-        rejoin(copy_of(carol), alice)  # who was removed cannot
+        rejoin(copy_of(carol), alice)  # a removed member cannot
 
 
 def test_the_new_leaf_is_the_first_that_is_free(trio: list[Client]) -> None:

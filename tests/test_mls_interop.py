@@ -1,7 +1,7 @@
 """Another implementation of RFC 9420, mls-rs, in one group with ours, and the RFC's own vectors.
 
-What cannot be tried through this oracle: it knows no extensions of ours, so it cannot be a member
-of a group we make, only we of its groups. There each reads all that the other makes: trees,
+This oracle has a limit: it does not know our extensions, so it cannot be a member of a group that
+we make, but we can join its groups. There each reads everything that the other makes: trees,
 KeyPackages, Welcomes, messages and Commits, which both frame as PublicMessages.
 """
 
@@ -179,7 +179,7 @@ def test_a_proposal_standing_alone_is_refused_and_freezes_nothing() -> None:
 
 
 def rfc_vectors(name: str) -> list[dict[str, Any]]:
-    """The MLS working group's test vectors, from the OpenMLS source or where the variable says."""
+    """The MLS working group's test vectors, from the directory that the variable names."""
     places = [Path(os.environ[MLS_VECTORS])] if MLS_VECTORS in os.environ else []
     cargo = shutil.which("cargo")
     if cargo is not None and not places:

@@ -1,4 +1,4 @@
-"""Lineages: how a group came from one state to another, read without the secrets of its epochs."""
+"""Lineages: a group's way from one state to another, followed without the secrets of its epochs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from test_mls_external import copy_of, rejoin
 
 
 def history(suite: int) -> tuple[list[Client], mls.Lineage, list[bytes]]:
-    """A group with one Commit of each kind behind it: who is in it, its state before them, and
-    they."""
+    """(members, lineage, Commits) of a group that has had one Commit of each kind; the lineage
+    stands before them."""
     alice, bob, carol = clients = group_of(suite, "alice", "bob", "carol")
     before = mls.Lineage.begin(alice.engine.group_info(GID), alice.engine.export_tree(GID))[0]
     dave = Client("dave")
@@ -123,8 +123,8 @@ def test_no_changed_commit_is_read_to_the_state_of_the_members() -> None:
         except PeerError:
             continue
         unnoticed += 1
-    # Of a Commit only its confirmation tag and its membership tag stand outside its signature. The
-    # first is part of the state; the second is of no use but to members.
+    # Only a Commit's confirmation tag and membership tag are outside its signature. The first is
+    # part of the state; the second is of use to members alone.
     assert 0 < unnoticed <= (32 + 32) * 8 // 3 + 2
     follow(lineage, [last])
     assert lineage.view().state == right

@@ -1,9 +1,9 @@
-"""Known answers: what this build once wrote, on the wire and into the vault, must stay readable.
+"""Known answers: bytes that this build once wrote, on the wire and to the vault, stay readable.
 
     python tests/test_mls_vectors.py
 
-writes tests/vectors/mls anew. A changed file means that clients cannot talk to the ones before
-them, or cannot read their own vaults: a new version of the protocol, never a routine update.
+writes tests/vectors/mls again. A changed file means that clients cannot talk to earlier ones, or
+cannot read their own vaults: it is a new version of the protocol, never a routine update.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def rows_of(client: Client) -> dict[str, str]:
 
 
 def vector(suite: int) -> dict[str, Any]:
-    """Bob's rows before a Welcome and later as a member, and what he gets after each."""
+    """Bob's rows before a Welcome and later as a member, and the bytes that he gets after each."""
     alice, bob = Client("alice"), Client("bob")
     alice.create(suite)
     package = bob.key_package(suite)

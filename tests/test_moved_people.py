@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 
 
 async def person(directory: Path, name: str, relay: RelayProcess, *others: RelayProcess) -> Client:
-    """Somebody at home at a relay, who has named others on this machine, too."""
+    """A person at home at a relay, who has also named others on this machine."""
     client = await Client.create(directory / name, UNLOCK, name=name, relay=str(relay.address))
     for other in others:
         assert await client.home.set_place(str(other.address))
@@ -92,7 +92,7 @@ async def talk_and_move(tmp_path: Path) -> None:
         for client in everyone:
             await until(client, lambda c=client: c.status().relay == to)
             assert client.status().region == REGION
-        # Everybody learns where everybody is now; then nothing needs the source any more.
+        # Everybody learns where everybody is now; then nothing needs the source any longer.
         await talk(3)
         for client in everyone:
             await until(client, lambda c=client: not c.status().unaware)
@@ -129,7 +129,7 @@ async def hold_and_leave(tmp_path: Path) -> None:
         assert bob.status().outbox
         await bob.home.exit(str(other.address))
         assert bob.status().region == SOURCE_REGION
-        # Neither had heard the other: the two words have one order, and it is any.
+        # Neither had heard the other, so the two words may have either order.
         for client, name in ((alice, "bob"), (bob, "alice")):
             await until(client, lambda c=client, n=name: len(texts(c, n)) == 3)
             assert sorted(texts(client, name)) == ["are you there?", "before", "held"]

@@ -1,5 +1,5 @@
-"""A relay's drops move to another relay, live: nothing is lost, nothing doubled, and what is left
-tells nothing."""
+"""A relay's drops move to another relay, live: nothing is lost, nothing is doubled, and the source
+keeps nothing that reveals anything."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Two:
         return await Peer.connect(self.source.address), await Peer.connect(self.destination.address)
 
     async def announce(self, days: int) -> MoveNotice:
-        """Tell people that all moves in so many days."""
+        """Announce a move in so many days."""
         today = int(time.time() // DAY_S)
         return await notice.announce(
             self.source.directory.path,
@@ -172,7 +172,7 @@ async def test_all_drops_move_and_nothing_is_left(tmp_path: Path) -> None:
             assert again is None or (isinstance(again, wire.Appended) and again.seq == 1)
             assert isinstance(await there.ask(append(drop, cell(rng), 6)), wire.Appended)
             assert isinstance(await peer.ask(append(drop, cell(rng), 6)), wire.Moved)
-        # A drop of the region that has moved is made there now.
+        # A new drop of the moved region is now made at the destination.
         assert isinstance(await create(peer, two.source, make(100)), wire.Moved)
         assert await create(there, two.source, make(100)) == wire.Created(1, 0)
         files = b"".join(one.read_bytes() for one in two.source.directory.path.iterdir())
@@ -218,18 +218,18 @@ async def test_nothing_is_released_that_the_destination_may_still_forget(
             await create(peer, two.source, drop)
             await peer.ask(append(drop, cell(rng), 1))
         await two.move()
-    assert settled[:released] == [False, True, True]  # the cells, that they settle, the late one
+    assert settled[:released] == [False, True, True]  # the cells, the settling, the late cell
 
 
-# Whatever ends in between
+# Processes that end during a move
 
 
 class Interruption(Exception):  # noqa: N818  # it is no error
-    """The mover is ended."""
+    """Ends the mover."""
 
 
 class Interrupter:
-    """Ends something at random steps of a move."""
+    """Ends a process at random steps of a move."""
 
     def __init__(self, two: Two, rng: random.Random) -> None:
         self.points: list[str] = []
@@ -266,7 +266,7 @@ class Interrupter:
 
 
 class Writer:
-    """Somebody who writes to drops and follows them, and knows what was told to be on disk."""
+    """A person who writes to drops and follows them, and knows the acknowledged cells."""
 
     def __init__(self, two: Two, drops: list[Drop], rng: random.Random) -> None:
         self.told: dict[Drop, dict[int, bytes]] = {drop: {} for drop in drops}
@@ -354,7 +354,7 @@ async def interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: random
         assert not any(one[100:140] in files for one in cells)
 
 
-# Who may do what
+# Steps, and the right to take them
 
 
 def whole(
@@ -364,7 +364,7 @@ def whole(
     cells: list[moving.WrappedCell],
     keys: list[moving.ShredKey],
 ) -> moving.Part:
-    """The part of a drop with its first cells."""
+    """A part of a drop, with its first cells."""
     return moving.Part(
         drop_id=record.drop_id,
         append_hash=record.append_hash,
@@ -415,7 +415,7 @@ async def test_a_relay_that_is_not_the_source_moves_nothing(tmp_path: Path) -> N
         source, there = await two.peers()
         scene = Scene(two)
         begin = moving.Begin(scene.signed, scene.access)
-        assert await scene.take(there, moving.Survey(b"")) == "move-refused"  # of no known move
+        assert await scene.take(there, moving.Survey(b"")) == "move-refused"  # no such move
         assert await scene.take(there, begin, token=bytes(32)) == "move-refused"
         other = Ed25519PrivateKey.generate()
         forged = moving.sign_order(scene.order, other)
@@ -460,7 +460,7 @@ async def test_nobody_waits_behind_all_that_a_mover_asks_for(tmp_path: Path) -> 
 
 
 def moved(relay: RelayProcess) -> list[MovedIn | MovedOut]:
-    """What its ledger says that came or went."""
+    """The entries of a relay's ledger for drops that came or went."""
     reader = SqliteReader(relay.directory.path)
     entries = [one for one in reader.entries(0) if isinstance(one, MovedIn | MovedOut)]
     reader.close()
@@ -478,7 +478,7 @@ async def test_a_drop_goes_only_when_frozen_and_lands_only_as_it_was(tmp_path: P
         assert await scene.take(source, moving.Release([drop.drop_id])) == "relay-busy"
         (frozen,) = await scene.take(source, moving.Freeze([drop.drop_id]))
         assert (frozen.state, frozen.head, frozen.cells) == (moving.HERE, 1, 1)
-        # A write waits, and is carried out when nobody goes on with the move.
+        # A write waits, and is carried out if nobody goes on with the move.
         source.send(append(drop, cell(rng), 2))
         assert await scene.take(source, moving.Thaw()) == []
         waited = await source.reply(2)
@@ -505,7 +505,7 @@ async def test_a_drop_goes_only_when_frozen_and_lands_only_as_it_was(tmp_path: P
         )
         assert await scene.take(there, moving.Land([standing])) == "broken-move"
         (arrived,) = await scene.take(there, moving.Carry([part], settles=True))
-        assert arrived.head == 1  # it came already; the mover sees what does not go on
+        assert arrived.head == 1  # it came already; the mover sees which drop does not go on
         rest = msgspec.structs.replace(
             part, is_first=False, before=1, digest=arrived.digest, cells=cells[1:]
         )
@@ -518,7 +518,7 @@ async def test_a_drop_goes_only_when_frozen_and_lands_only_as_it_was(tmp_path: P
         assert await scene.take(there, moving.Abandon()) == "broken-move"
         await scene.take(source, moving.Freeze([drop.drop_id] * 2))
         assert await scene.take(source, moving.Release([drop.drop_id] * 2)) == []
-        # Whatever is said twice is entered once.
+        # A step that is repeated is entered once.
         assert [len(moved(relay)) for relay in (two.source, two.destination)] == [1, 1]
         assert len(await read_all(there, drop)) == 2
 
@@ -541,7 +541,7 @@ async def test_cells_that_ended_at_the_source_meanwhile_end_at_the_destination(
         reader.close()
         part = whole(record, found[0], found[1], found[2][:2], found[3])
         await scene.take(there, moving.Carry([part], settles=True))
-        # The first three have ended: what is carried begins after a gap, and says so.
+        # The first three have ended: the carried cells begin after a gap, and say so.
         after = msgspec.structs.replace(
             part, is_first=True, before=late[0], digest=late[1], cells=late[2]
         )
@@ -614,12 +614,12 @@ async def test_what_has_ended_at_the_source_ends_there(tmp_path: Path) -> None:
         assert await scene_of(two, peer, moving.End([old.drop_id])) == "relay-busy"
         assert await scene_of(two, peer, moving.Abandon()) == []
         report = await two.move()
-        assert (report.drops, report.cells) == (4, 1)  # two buckets, what is used, what is new
+        assert (report.drops, report.cells) == (4, 1)  # two buckets, the used drop, the new one
         there = await Peer.connect(two.destination.address)
         assert await there.ask_code(read(old, number=3)) == "no-such-drop"
         assert isinstance(await peer.ask(read(old, number=3)), wire.Moved)
         assert len(await read_all(there, used)) == 1
-        # Whoever uses it still makes it where all is now, led there by the source.
+        # A person who still uses it makes it at the destination, led there by the source.
         assert isinstance(await peer.ask(creation(two.source, old)), wire.Moved)
         assert await create(there, two.source, old) == wire.Created(1, 0)
         reader = SqliteReader(directory)
@@ -629,7 +629,7 @@ async def test_what_has_ended_at_the_source_ends_there(tmp_path: Path) -> None:
 
 
 async def scene_of(two: Two, peer: Peer, step: moving.Step) -> Any:  # noqa: ANN401
-    """What a source says to a step of a move that has just begun."""
+    """The answer of a source to a step of a move that has just begun."""
     scene = Scene(two)
     await scene.begin(peer)
     return await scene.take(peer, step)
@@ -699,7 +699,7 @@ async def test_nothing_moves_before_its_day_and_people_are_told(tmp_path: Path) 
         assert isinstance(described, wire.Described)
         key = two.source.address.key
         assert open_descriptor(described.descriptor, key).notice == announced
-        assert announced.decide_by == announced.on - 31  # the last day of all that came until then
+        assert announced.decide_by == announced.on - 31  # when all earlier cells have ended
         assert announced.on - announced.decide_by > max(RETENTION_DAYS)
         mover = two.mover()
         with pytest.raises(NoticeRuns):

@@ -1,6 +1,6 @@
 """A move between two networks whose line is cut, by the program's own commands.
 
-Each relay runs in a network namespace that is made here and ends here; one cable leads from one to
+Each relay runs in a network namespace that the test makes and removes; one cable leads from one to
 the other, and nowhere else.
 """
 
@@ -35,7 +35,7 @@ from relays import PATIENCE_S
 PORT = 8443
 DROPS, CELLS = 300, 12_000
 RATE = 4_000_000
-"""Bytes a second: so the move takes three seconds, and the line is cut in the middle of it."""
+"""Bytes a second, so that the move takes three seconds and the line is cut in the middle of it."""
 AMANAT = [sys.executable, "-m", "amanat", "--json"]
 
 
@@ -55,7 +55,7 @@ class Network:
         return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **settings)
 
     def told(self, *command: str | Path) -> Any:  # noqa: ANN401
-        """What a command answers."""
+        """The JSON result of a command."""
         process = self.run(*command)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
@@ -63,7 +63,7 @@ class Network:
 
     @contextlib.contextmanager
     def relay(self, directory: Path) -> Iterator[None]:
-        """A relay runs here."""
+        """Run a relay in this network."""
         with self.run("relay", "run", directory) as process:
             try:
                 assert process.stdout is not None
@@ -74,7 +74,7 @@ class Network:
                 process.wait(PATIENCE_S)
 
     def set_line(self, state: str) -> None:
-        """Cut the line, or mend it."""
+        """Cut the line, or restore it."""
         ip("-n", self.name, "link", "set", self.cable, state)
 
 
@@ -102,7 +102,7 @@ def two_networks(
 
 
 def fill(directory: Path) -> dict[bytes, DropRecord]:
-    """Have a relay hold drops and cells: how they stand."""
+    """Fill a relay with drops and cells; their records."""
     home = RelayDirectory.open(directory)
     with contextlib.closing(SqliteStore(directory)) as store:
         drops = Drops(
@@ -134,7 +134,7 @@ def fill(directory: Path) -> dict[bytes, DropRecord]:
 
 
 def wait_until_under_way(source: Path) -> None:
-    """Wait until the relay has written down that its drops go elsewhere."""
+    """Wait until the relay has recorded that its drops move."""
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         with contextlib.closing(SqliteReader(source)) as store:
@@ -174,7 +174,7 @@ def test_a_move_outlives_cut_lines_and_a_killed_mover(tmp_path: Path) -> None:
             assert announced is not None
             assert announced.on - int(time.time() // DAY_S) >= LEAST_DAYS
             today = int(time.time() // DAY_S)
-            # As it is when its day has come.
+            # As if the notice's day had come.
             write_notice(source, msgspec.structs.replace(announced, on=today))
             mover = here.run("region", "move", source, "--to", to, "--rate", str(RATE))
             wait_until_under_way(source)

@@ -1,4 +1,4 @@
-"""Being added to groups: at once, or after a yes; and out again, with whoever has done it."""
+"""Being added to groups, at once or after a yes; leaving again, and blocking the contact."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def groups(person: Person) -> list[str]:
 def watch(
     world: World, monkeypatch: pytest.MonkeyPatch, whom: str, *, own: set[bytes]
 ) -> list[wire.Request]:
-    """What somebody asks relays for from now on, of other drops than these."""
+    """A person's requests to relays from now on, for drops other than these."""
     asked: list[wire.Request] = []
     note = world.network.note
 
@@ -54,7 +54,7 @@ async def test_a_person_who_is_asked_is_in_no_group_and_answers_nothing_before_t
     await world.settle()
     await world.pass_time(120)
     assert groups(carol) == []
-    assert asked == []  # receipts for what alice says to her go to alice's bucket, and that is all
+    assert asked == []  # only receipts for alice's words go out, to alice's bucket
     (offer,) = carol.client.offers.all()
     assert (offer.name, offer.by_name) == ("book club", "alice")
     assert not carol.one("SELECT count(*) FROM joining")
@@ -85,7 +85,7 @@ async def test_a_person_who_says_no_is_taken_out_and_has_joined_nothing(world: W
     assert carol.client.offers.all() == []
     with pytest.raises(UnknownConversation):
         carol.client.offers.accept(offer.id)
-    # They may ask once more, and be told yes.
+    # The contact may ask again, and be told yes.
     alice.client.chat(gid).add(["carol"])
     await world.settle()
     carol.client.offers.accept(carol.client.offers.all()[0].id)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 GID = bytes(16)
 FLOOD = MAX_OPEN_ALL + 6
 MOST, ROOM = 12, 170
-"""Pieces of the largest Commit, and that are kept of all authors, where room is small."""
+"""Pieces of the largest Commit, and pieces kept of all authors, where room is small."""
 
 
 class Author:
@@ -86,12 +86,12 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
 
 @pytest.fixture
 def small_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the real limits, and quickly filled."""
+    """Limits like the real ones, but quickly filled."""
     monkeypatch.setattr(rules, "MAX_OPEN", 2 * MOST)
     monkeypatch.setattr(rules, "MAX_OPEN_ALL", ROOM)
 
 
-# What counts
+# Pieces that count
 
 
 def test_piece_counts_in_its_drop_and_under_its_author_s_leaf_alone() -> None:
@@ -144,7 +144,7 @@ def test_whatever_others_begin_a_commit_becomes_whole(
                 for _ in range(rng.randrange(3 * MOST)):
                     kept.take(unit, b"here", next(junk))
             if rng.randrange(2):
-                kept.take(unit, b"here", next(begun[0]))  # what it has begun in vain before
+                kept.take(unit, b"here", next(begun[0]))  # a whole that it began in vain
             found.append(kept.take(unit, b"here", piece))
             rows = unit.db.execute("SELECT count(*) FROM fragment GROUP BY leaf").fetchall()
             assert max((n for (n,) in rows), default=0) <= 2 * MOST
@@ -185,7 +185,7 @@ def test_of_an_author_who_begins_too_much_the_newest_becomes_whole(vault: Vault)
 
 
 def flood(world: World, person: Person, gid: bytes, size: int = FLOOD) -> None:
-    """A member begins more than all members together may."""
+    """Have a member begin more pieces than all members together may."""
     shelf = world.relay.epoch_shelf(person.epoch_place(gid).drop)
     for _ in range(size):
         data = os.urandom(8)
@@ -234,7 +234,8 @@ async def test_member_who_floods_the_drop_is_removed(
 
 @pytest.mark.long
 async def test_nothing_that_a_member_says_stops_others_from_reading_on(world: World) -> None:
-    """A Commit of an epoch that is over, as a message: all were stuck before it for good."""
+    """The junk is a Commit of a past epoch, sent as a message: it once stuck all members for
+    good."""
     alice, bob, carol, mallory = people = await world.friends("alice", "bob", "carol", "mallory")
     gid = await world.group("family", *people)
     await world.pass_time(100)
@@ -309,7 +310,7 @@ async def test_a_member_comes_back_through_a_flood(
         alice.rules.conversations.astray.go_astray(unit, gid, CopiedVault.code, is_restart=True)
     await world.settle()
     assert alice.client.chat(gid).view().state == "active"
-    assert alice.warnings() == [CopiedVault.code]  # of the going astray, and no other
+    assert alice.warnings() == [CopiedVault.code]  # the warning of going astray, and no other
     assert not bob.warnings()
     alice.client.chat(gid).send("I am back")
     await world.settle()

@@ -1,4 +1,4 @@
-"""Where relays are: their own word counts, a person's word for themselves, and nobody else's."""
+"""Where relays are: their own word counts, a person's word counts for that person, and no other."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def opened(tmp_path: Path) -> Iterator[Vault]:
     found.close()
 
 
-# What is known
+# Known places
 
 
 def test_of_two_addresses_a_relay_has_signed_the_later_one_counts(opened: Vault) -> None:
@@ -169,7 +169,7 @@ def test_what_is_shown_of_a_relay_can_be_pasted(opened: Vault) -> None:
     assert parse_address(text).places == places.address(KEY, now=9).places
 
 
-# Whom others have us call
+# Calls at the word of others
 
 
 def lure(host: str, port: int, *, tls: str = "pinned") -> bytes:
@@ -204,7 +204,7 @@ async def test_no_invite_has_us_call_on_our_own_machine_or_network(tmp_path: Pat
         called.append(writer.get_extra_info("sockname"))
         writer.close()
 
-    # Whatever fails here, nothing is left running: while something is, the loop may not close.
+    # Even if the test fails, nothing may stay running, or the loop could not close.
     async with contextlib.AsyncExitStack() as running:
         server = await running.enter_async_context(
             await asyncio.start_server(take, ["127.0.0.1", "::1"], 0)
@@ -226,7 +226,7 @@ async def test_no_invite_has_us_call_on_our_own_machine_or_network(tmp_path: Pat
             )
             with pytest.raises(NotPublic):
                 client.accept(to_link(invite_to(relay_there)))
-            # Whatever comes in another way waits, and is called on no more.
+            # An address that comes in another way waits, and is not called either.
             with client._unit() as unit:
                 client._run.parts.outbox.deposit(
                     unit,
@@ -237,7 +237,7 @@ async def test_no_invite_has_us_call_on_our_own_machine_or_network(tmp_path: Pat
                     about=None,
                     due_at=0,
                 )
-        # A name that others answer for, which is not known to be private before it is asked for.
+        # A name resolved by others, so the client learns only then that it is private.
         inside = sign_address([Stay(Place("inside.example", 1))], key_of(9), issued=1)
 
         async def resolve(_place: Place) -> list[str]:
@@ -249,7 +249,7 @@ async def test_no_invite_has_us_call_on_our_own_machine_or_network(tmp_path: Pat
             await asyncio.sleep(1.5)
         assert called == []
         assert client.status().outbox >= 5
-        # What the person names themselves is called on.
+        # A place that the person has named is called.
         await client.home.set_place(f"amanat://127.0.0.1:{ports[socket.AF_INET]}/#{'A' * 43}")
         assert called
 
@@ -289,7 +289,7 @@ def add_relay(world: World, *places: Place) -> Relay:
 
 
 def go(relay: Relay, *places: Place | Stay) -> None:
-    """A relay is elsewhere, and nowhere else any more, without a word to anybody."""
+    """Move a relay to these places and away from all others, without a word to anybody."""
     relay.is_at(*places, issued=relay.address.issued + 1)
 
 
@@ -311,7 +311,7 @@ async def test_a_place_that_is_to_come_is_learned_and_used_when_the_old_one_is_g
     go(world.relay, Stay(old, 0, 20_000), Stay(NEW, 20_000))
     world.relay.here = {old}
     cut_all(world, world.relay)
-    await world.pass_time(60)  # both connect anew, and learn
+    await world.pass_time(60)  # both connect again, and learn
     world.relay.here = {NEW}
     cut_all(world, world.relay)
     alice.say("bob", "have you found it?")
@@ -403,7 +403,7 @@ async def test_a_hop_finds_the_relay_for_all_its_people_once_one_of_them_knows(
     bob.say("alice", "here")
     await world.settle()
     assert alice.texts("bob") == ["here"]
-    # Neither has asked it for anything itself.
+    # Neither has asked that relay for anything directly.
     assert not [who for who, relay in world.network.seen if relay == first.address]
 
 
@@ -536,7 +536,7 @@ def test_what_a_relay_signs_counts_though_its_clock_was_set_back(tmp_path: Path)
     assert second.issued == first.issued + 1
     assert [place.port for place in second.places] == [8444]
     (home.path / "address.signed").write_bytes(codec.encode(relay_at(issued=2**50)))
-    assert home.signed_address(8444, now=5).issued == 5  # that is of another relay
+    assert home.signed_address(8444, now=5).issued == 5  # the file is another relay's
     (home.path / "address.signed").write_bytes(b"junk")
     with pytest.raises(StoreDamaged, match=r"address\.signed"):
         home.signed_address(8444, now=5)
@@ -629,7 +629,7 @@ async def test_a_hop_that_lies_about_where_a_relay_is_is_believed_in_nothing(
 
 
 async def test_a_hop_that_was_made_to_forget_is_told_again(world: World) -> None:
-    """A flood of addresses drives out what it knew."""
+    """A flood of addresses drives out everything that the hop knew."""
     first, second = world.two_operators()
     alice, bob = [await world.person(name, fallback=second) for name in ("alice", "bob")]
     await world.meet(alice, bob)
@@ -662,7 +662,7 @@ async def test_a_relay_that_is_elsewhere_all_the_time_does_not_have_us_write_all
         await world.pass_time(60)
         versions.add(alice.rules.conversations.whereabouts._number("addresses version"))
     assert len(versions) == 1
-    # What is written meanwhile says it nevertheless, and within the hour it is told.
+    # New envelopes still carry the address, and within the hour the contacts are told.
     (address,) = alice.rules.me.addresses
     assert address.relay.says_as(world.relay.address)
     await world.pass_time(3600)

@@ -1,8 +1,7 @@
 """A relay that moves to another address without notice, in a network of its own.
 
 The relays run in one network namespace and the people in another; a cable leads from one to the
-other, and nowhere else, so that its addresses may be those of the public internet: nobody has named
-them, and nobody has to.
+other, and nowhere else. So the addresses on it may be public ones, which nobody has to name.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from relays import PATIENCE_S
 from test_moving_networks import Network, ip, two_networks
 
 CLONE_NEWNET = 0x40000000
-"""Of setns(2): a network namespace."""
+"""Flag of setns(2): a network namespace."""
 PEOPLE = {"alice": "both", "bob": "moving", "carol": "staying", "dave": "both"}
-"""Who is at home at the relay that moves, at the one that stays, or at one with the other as their
-fallback. Bob will be given the new address; Alice and Carol hear it from him. Dave does not know
-Bob: he has it from the relay that stays, to which Alice has brought it."""
+"""Each person's home: the relay that moves, the one that stays, or one with the other as fallback.
+Bob gets the new address; Alice and Carol hear it from him. Dave does not know Bob: he gets it from
+the relay that stays, to which Alice has brought it."""
 FRIENDS = [("alice", "bob"), ("bob", "carol"), ("alice", "carol"), ("carol", "dave")]
 
 
@@ -37,7 +36,7 @@ def said(one: str, other: str, when: str) -> str:
 
 
 async def until(clients: dict[str, Client], when: list[str]) -> None:
-    """Everybody has what the others have said, in this order of time, and nothing twice."""
+    """Wait until everybody has the others' words, in this order of time, and nothing twice."""
     async with asyncio.timeout(4 * PATIENCE_S):
         for one, other in [*FRIENDS, *(pair[::-1] for pair in FRIENDS)]:
             client = clients[one]
@@ -59,7 +58,7 @@ def say(clients: dict[str, Client], when: str) -> None:
 
 
 async def live(root: Path, moving: str, staying: str, pipe: Connection) -> None:
-    """The people, told by the test what happens."""
+    """Run the people's clients; the test reports events through the pipe."""
     clients = {}
     for name, where in PEOPLE.items():
         home = staying if where == "staying" else moving
@@ -97,7 +96,7 @@ async def live(root: Path, moving: str, staying: str, pipe: Connection) -> None:
 
 
 def enter(network: str, *arguments: Any) -> None:  # noqa: ANN401  # of `live`
-    """Be somebody in a network."""
+    """Enter a network and run the people there."""
     vars(routes).update(ASK_S=1, RETRY_S=(0.2, 1.0))  # nobody waits for a minute here
     handle = os.open(f"/run/netns/{network}", os.O_RDONLY)
     if ctypes.CDLL(None, use_errno=True).setns(handle, CLONE_NEWNET):

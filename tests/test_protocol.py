@@ -1,4 +1,4 @@
-"""Ids, tokens, digests, cells, chains, addresses and descriptors. What each comes to in bytes is in
+"""Ids, tokens, digests, cells, chains, addresses and descriptors. Their bytes are in
 docs/protocol.md, which tests/test_docs.py checks."""
 
 from __future__ import annotations

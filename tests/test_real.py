@@ -1,4 +1,4 @@
-"""Real servers: that what their disks say is read as it stands, and that they say it."""
+"""Real servers: the readers of their disks find exactly what is there, and the attacks see it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def is_there(name: str) -> pytest.MarkDecorator:
 
 @pytest.fixture
 def load() -> Load:
-    """Four people: 0 and 1 talk, and all have a group."""
+    """A load of four people: 0 and 1 talk, and all have a group."""
     sample = Sample(
         4,
         100.0,
@@ -226,7 +226,7 @@ def test_deletion_that_clients_are_told_of_is_counted_as_noticed(
     load: Load, tmp_path: Path
 ) -> None:
     figures = real._deletion(Watched(tmp_path), load, ["a", "b", "c"], np.random.default_rng(0))
-    # Only the first is not the last of its conversation.
+    # Of the three messages only the first is not the last of its conversation.
     assert [(one.metric, one.value) for one in figures] == [
         ("gone when read again, of 1", 1.0),
         ("noticed, rows of 1", 1.0),

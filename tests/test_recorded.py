@@ -1,4 +1,4 @@
-"""The recorder of a hostile operator sees all there is to see, and no relay of ours holds it."""
+"""The recorder of a hostile operator sees everything there is; our relay does not hold it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from amanat.drill.recorded import Talk
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.timeout(300),
-    # TLS connections that end while a busy loop does: the library says so as they are collected.
+    # The library warns, when it collects them, of TLS connections that end with a busy loop.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
@@ -29,12 +29,12 @@ TALK = Talk(
     8.0,
 )
 RELAY = "127.0.0.1"
-"""From where relays connect to each other; people have lines of their own."""
+"""The address from which relays connect to each other; people have lines of their own."""
 
 
 @pytest.fixture(autouse=True)
 def collected() -> Iterator[None]:
-    """What is left of connections is collected here, and not in the middle of other tests."""
+    """Collect the remains of connections here, and not in the middle of other tests."""
     yield
     gc.collect()
 
@@ -81,7 +81,7 @@ def test_fields_that_are_a_name_tell_it_and_others_do_not(hopped: Logs) -> None:
     at_hop = logged.bits(logged.asked_at_hop(hopped), rng)
     assert at_hop["peer"] > 0.9 * np.log2(6)
     reads = [row for row in logged.asked_at_home(hopped) if row.kind == "read"]
-    # One bucket for all: nothing that is logged of a read tells whose it is.
+    # All share one bucket, so no logged field of a read tells whose it is.
     assert max(logged.bits(reads, rng).values(), default=0.0) < 0.5
 
 

@@ -112,7 +112,7 @@ def code(reply: wire.Reply) -> str:
     return reply.code
 
 
-# What a store promises
+# The promises of a store
 
 
 def test_a_store_shows_what_is_staged_to_the_writer_only(store: Store) -> None:
@@ -273,7 +273,7 @@ def test_a_quarter_of_the_room_is_for_buckets_alone(store: Store) -> None:
     *taken, refused = relay.write(*files)
     assert all(isinstance(reply, wire.Appended) for reply in taken)
     assert refused == wire.Failed(0, "relay-busy", DAY_S - NOW % DAY_S)
-    # Messages go on, and what buckets have used of their own is nobody else's.
+    # Messages go on, and the room that buckets have used of their quarter is nobody else's.
     assert all(
         isinstance(reply, wire.Appended)
         for reply in relay.write(*(append(BUCKET, cell(n)) for n in range(128)))
@@ -363,7 +363,7 @@ def test_one_answer_holds_a_bounded_number_of_bytes(relay: Relay) -> None:
 
 @dataclass
 class Counting:
-    """A store that notes which of its methods are called, and how much of the token hashing."""
+    """A store that notes which of its methods are called, and how often tokens are hashed."""
 
     store: Store
     steps: list[str] = field(default_factory=list)
@@ -464,7 +464,7 @@ def test_a_cell_that_is_shredded_but_not_yet_erased_is_not_read(relay: Relay) ->
     today = NOW + 10 * DAY_S
     relay.write(append(BUCKET, cell(3)), now=today)
     next(relay.drops.expire(now=NOW + 15 * DAY_S))
-    # Even if the clock goes back now, which would make them due again.
+    # This holds even if the clock goes back now, which would make them due again.
     assert relay.read(BUCKET, now=NOW).cells == [cell(3)]
     assert relay.read(BUCKET, now=NOW).first == 3
     assert code(relay.write(append(BUCKET, cell(1)), now=today)[0]) == "label-taken"
@@ -534,7 +534,7 @@ batches = st.lists(st.tuples(whose, valid, st.integers(0, 9), bodies), min_size=
 
 
 class History(RuleBasedStateMachine):
-    """Whatever happens, the relay answers and holds what dictionaries and lists would."""
+    """Whatever happens, the relay gives the answers and holds the cells that lists would."""
 
     @initialize()
     def begin(self) -> None:
@@ -562,7 +562,7 @@ class History(RuleBasedStateMachine):
         self.drops.open_buckets(1, now=self.now)
 
     def revive(self) -> None:
-        """Open what the files were at the moment of death, and expire, as a relay does."""
+        """Open the files as they were at the moment of death, and expire, as a relay does."""
         before, self.lives = self.root / str(self.lives), self.lives + 1
         after = self.root / str(self.lives)
         after.mkdir()
@@ -586,7 +586,7 @@ class History(RuleBasedStateMachine):
     def now(self) -> float:
         return self.day * DAY_S + 5.0
 
-    # What the model does
+    # The model's answers
 
     def expected(self, model: dict[bytes, Model], request: wire.Create | wire.Append) -> wire.Reply:
         drop = model.get(request.drop_id)
@@ -614,7 +614,7 @@ class History(RuleBasedStateMachine):
         return wire.Appended(request.id, drop.head, drop.digest)
 
     def shows(self, model: dict[bytes, Model]) -> bool:
-        """Whether the relay holds just what the model does."""
+        """Whether the relay holds exactly the model's drops and cells."""
         for drop in CROWD:
             request = wire.Read(0, drop.drop_id, drop.read_token, 0, 900, 0)
             try:
@@ -644,7 +644,7 @@ class History(RuleBasedStateMachine):
             ):
                 del self.model[drop_id]
 
-    # What happens
+    # Events
 
     @rule(who=whose, label=st.integers(0, 9))
     def write_one(self, who: int, label: int) -> None:
@@ -718,12 +718,12 @@ class History(RuleBasedStateMachine):
         Fused.fuse = fuse
 
     def ledger_agrees(self) -> bool:
-        """Whether ledger and store tell of the same drops and cells, whatever the model says."""
+        """Whether ledger and store agree on drops and cells, apart from the model."""
         pages = self.store.pages
         accounts, wrong = replay(map(decode_entry, every_entry(pages, pages.size())))
         records = {drop_hash(one.drop_id): one for one in self.store.records()}
         told = sum(account.ended_bytes for account in accounts.values())
-        # Of a drop in the middle of its expiry the entry is yet to come.
+        # The entry of a drop in the middle of its expiry is yet to come.
         self.told_bytes = told + sum(record.ended_bytes for record in records.values())
         return (
             not wrong

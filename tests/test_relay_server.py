@@ -72,7 +72,7 @@ def cell(size: int = MESSAGE_CELL) -> bytes:
 
 
 def resident(relay: RelayProcess) -> int:
-    """Bytes of memory the relay uses."""
+    """Bytes of memory that the relay uses."""
     status = Path(f"/proc/{relay.process.pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
@@ -146,7 +146,7 @@ async def test_a_read_waits_for_a_cell_and_not_longer(relay: RelayProcess) -> No
         assert isinstance(reply, wire.Cells)
         assert reply.cells[0] == data
         assert len(reply.cells) <= 3 - number or number == 1
-    # Behind, or ahead of the relay: no reason to wait.
+    # A reader behind or ahead of the relay has no reason to wait.
     assert await reader.ask(read(bucket, 0, number=4, wait=60))
     assert await reader.ask(read(bucket, 99, number=5, wait=60))
 
@@ -196,7 +196,8 @@ async def test_a_follow_is_sent_no_more_than_its_credit_and_a_frame(relay: Relay
             continue
         for each in cells[max(len(got), 20) :][:4]:  # ... and some live, while it may have none
             await writer.ask(append(bucket, each, 99))
-        # Whatever is behind has waited, and all else on its connection was answered meanwhile.
+        # Readers that are behind have waited, and all other requests of the connection were
+        # answered meanwhile.
         assert isinstance(await peer.ask(wire.Describe(2, b"")), wire.Described)
         assert credit > 0 or peer.replies[1].empty()
         if credit <= 0 or rng.random() < 0.5:
@@ -467,7 +468,7 @@ async def test_waiting_readers_keep_nobody_from_asking_and_the_greediest_gives_w
         assert await greedy.ask(read(bucket, number=4, wait=60)) == busy
         assert isinstance(await other.ask(follow(bucket, 0, 4)), wire.Cells)
         assert await greedy.reply(3) == wire.Failed(3, "relay-busy", 5.0)
-        # Both would have two of three now: nobody is greedier.
+        # Both would have two of three now, so neither is greedier.
         assert await other.ask(follow(bucket, 0, 5)) == wire.Failed(5, "relay-busy", 5.0)
         assert isinstance(await other.ask(append(bucket, cell(), 6)), wire.Appended)
         for peer, number in ((greedy, 1), (greedy, 2), (other, 4)):
@@ -629,7 +630,7 @@ async def test_draining_answers_what_came_and_refuses_what_comes(tmp_path: Path)
         first = await waiting.reply(1)
         assert isinstance(first, wire.Cells) or first == wire.Failed(1, "draining", 10.0)
         assert await peer.closed == (1012, "draining")
-        # What was still on its way is not answered: it is sent again elsewhere, or later.
+        # Requests still on their way get no answer: clients send them again elsewhere, or later.
         replies = [queue.get_nowait() for queue in peer.replies.values() if not queue.empty()]
         taken = [reply.id for reply in replies if isinstance(reply, wire.Appended)]
         assert {one.code for one in replies if isinstance(one, wire.Failed)} <= {"draining"}
@@ -650,7 +651,7 @@ async def test_killing_the_relay_under_load_loses_no_acknowledged_cell(tmp_path:
         pending: list[bytes] = []
         for life in range(5):
             peer = await Peer.connect(relay.address)
-            # What was not answered in the last life is sent again, then new cells.
+            # First come the requests that were not answered in the last life, then new cells.
             sent = dict(enumerate([*pending, *(cell() for _ in range(400))]))
             for number, data in sent.items():
                 peer.send(append(bucket, data, number))
@@ -713,7 +714,7 @@ async def test_a_full_disk_is_named_and_survived(tmp_path: Path) -> None:
         peer, kept = await Peer.connect(relay.address), []
         assert relay.process.pid is not None
         unlimited = resource.prlimit(relay.process.pid, resource.RLIMIT_FSIZE)
-        # No file may grow beyond this: to the relay that is a disk without room.
+        # No file may grow beyond this; to the relay it looks like a disk without room.
         resource.prlimit(relay.process.pid, resource.RLIMIT_FSIZE, (600_000, unlimited[1]))
         while True:
             data = cell(LARGE_CELL)
@@ -746,7 +747,7 @@ def test_no_network_address_is_ever_written(tmp_path: Path, tls: str) -> None:
         target = (relay.address.places[0].host, relay.address.places[0].port)
 
         def misbehave(*chunks: bytes, tls: bool = False, reset: bool = False) -> None:
-            """Connect from an address of our own, say this, and go."""
+            """Connect from an address of our own, send this, and go."""
             with socket.socket() as plain:
                 plain.bind(("127.0.0.77", 0))
                 plain.connect(target)

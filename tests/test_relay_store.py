@@ -1,5 +1,5 @@
-"""The SQLite store's own promises: files made whole, damage refused, a full disk survived, and
-nothing left of what has ended."""
+"""The SQLite store's own promises: files are made whole, damage is refused, a full disk is
+survived, and ended cells leave nothing behind."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
     opened.close()
 
 
-# What is held
+# Contents
 
 
 def test_how_much_is_held_is_known_without_counting(tmp_path: Path, store: SqliteStore) -> None:
@@ -200,7 +200,7 @@ def test_a_changed_or_moved_cell_is_noticed(tmp_path: Path) -> None:
 
 
 class Late:
-    """A thread that begins what it is given when it is told to."""
+    """A thread that starts its work when it is told to."""
 
     def __init__(self) -> None:
         self.given: list[Callable[[], None]] = []
@@ -233,7 +233,7 @@ def test_the_log_is_emptied_beside_the_writing_and_begun_anew(
         late.run()  # so there is always something in the log that came later
         drops.commit()
     assert (tmp_path / "drops.sqlite").stat().st_size > sum(map(len, cells))
-    # What was written to it is several times as much.
+    # Several times as much was written to it.
     assert (tmp_path / "drops.sqlite-wal").stat().st_size < 150 * schema.PAGE_BYTES
     assert [cell for after in range(0, 1000, 250) for cell in read(drops, after)[:250]] == cells
 
@@ -265,7 +265,7 @@ def test_a_deferred_batch_is_on_disk_when_the_next_commit_returns(
     assert len(synced) == 1
     store.defer()
     write(drops, [os.urandom(1024)])
-    write(drops, [os.urandom(1024)])  # waits for all that is in the log
+    write(drops, [os.urandom(1024)])  # waits for everything in the log
     store.commit()
     assert len(synced) == 1
     store.defer()
@@ -409,7 +409,7 @@ def test_an_expiry_on_a_full_disk_goes_on_later(
 
 
 def secrets_of(directory: Path) -> dict[str, list[bytes]]:
-    """What must not outlive its cells, as a raw look into the files finds it."""
+    """The secrets that must not outlive their cells, as a raw look into the files finds them."""
     found = {}
     for name, what, table in (
         ("drops.sqlite", "wrapped", "cell"),
@@ -423,7 +423,7 @@ def secrets_of(directory: Path) -> dict[str, list[bytes]]:
 
 
 def pieces(secret: bytes) -> Iterator[bytes]:
-    """Pieces of a secret that are long enough to be found by no chance, wherever pages cut it."""
+    """Pieces of a secret, long enough that none is found by chance, wherever pages cut it."""
     for start in range(0, max(1, len(secret) - 16), 4001):
         yield secret[start : start + 16]
 
@@ -443,7 +443,7 @@ def test_nothing_is_left_of_what_has_ended(tmp_path: Path, store: SqliteStore) -
     kept = [os.urandom(1024) for _ in range(40)]
     write(drops, kept, now=later)
 
-    # The search finds what is there, and never a cell in clear.
+    # The search finds the secrets that are there, and never a cell in clear.
     assert all(found_in(tmp_path, found) >= len(found) for found in secrets.values())
     assert found_in(tmp_path, [cell[LABEL_BYTES:] for cell in ended + kept]) == 0
 
@@ -468,7 +468,7 @@ def test_nothing_is_left_after_a_crash_in_the_middle_of_an_expiry(
     secrets = secrets_of(tmp_path / "0")
     later = NOW + 15 * DAY_S
     for life, _ in enumerate(drops.expire(now=later)):
-        # Once the first step is done no cell can be opened again, whatever comes.
+        # Once the first step is done, no cell can be opened again, whatever happens next.
         assert found_in(tmp_path / "0", secrets["key"]) == 0
         revived = tmp_path / str(life + 1)
         revived.mkdir()

@@ -1,4 +1,4 @@
-"""What a relay goes through and survives: campaigns against real processes.
+"""Campaigns that a relay survives, against real processes.
 
 Short here; AMANAT_SOAK=<factor> multiplies the rounds. With AMANAT_FIGURES=<file> every campaign
 adds its figures to the file, as a line of JSON.
@@ -46,10 +46,10 @@ from relays import REGION, Peer, RelayProcess, append, follow, read, read_all, r
 
 SOAK = float(os.environ.get("AMANAT_SOAK", "1"))
 PATIENCE_S = 100 * max(1.0, SOAK)
-"""Seconds for one campaign: on a busy machine, and so never a measure of speed."""
+"""Seconds for one campaign, enough on a busy machine; this is no measure of speed."""
 MOST_CONNECTIONS = 10_000
 WINDOW = 20
-"""Appends of one connection that are under way."""
+"""Appends of one connection under way at once."""
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(PATIENCE_S + 20)]
 
@@ -73,13 +73,13 @@ def cell(size: int = MESSAGE_CELL) -> bytes:
 
 
 def resident(relay: RelayProcess) -> int:
-    """Bytes of memory the relay uses."""
+    """Bytes of memory that the relay uses."""
     status = Path(f"/proc/{relay.process.pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
 
 def rests(relay: RelayProcess) -> str:
-    """A hash over all that rests in the store."""
+    """A hash over all contents of the store."""
     whole = hashlib.sha256()
     for name, tables in (("drops", ("drop", "cell")), ("keys", ("shred_key",))):
         uri = f"file:{relay.directory.path / name}.sqlite?mode=ro"
@@ -91,7 +91,7 @@ def rests(relay: RelayProcess) -> str:
 
 
 class Account:
-    """What was sent into one drop, and what the relay said of it, over all its lives."""
+    """The cells sent to one drop and the relay's answers, over all lives of the relay."""
 
     def __init__(self, drop: Drop) -> None:
         self.drop = drop
@@ -100,11 +100,11 @@ class Account:
         self.recent: deque[bytes] = deque(maxlen=1000)
         """The newest acknowledged."""
         self.places: dict[bytes, tuple[int, bytes]] = {}
-        """Of each acknowledged cell, its seq and the digest after it."""
+        """The seq and the digest after each acknowledged cell."""
         self.told: list[bytes] = []
-        """What followers were handed, in order."""
+        """The cells that followers got, in order."""
         self.digest = first_digest(drop.drop_id)
-        """After the last of them."""
+        """The digest after the last of these cells."""
         self.resent = 0
         self.wrong: list[str] = []
 
@@ -129,7 +129,8 @@ class Account:
                 self.digest = next_digest(self.digest, data)
 
     async def close(self, peer: Peer) -> None:
-        """Retry what was not answered; then all must be where the relay ever said it was."""
+        """Retry the appends without an answer; then each cell must be where the relay said it
+        was."""
         for data in tuple(self.pending):
             self.acknowledge(data, await peer.ask(append(self.drop, data)))
         held = await read_all(peer, self.drop)
@@ -143,7 +144,7 @@ class Account:
 
 
 class Sender(Peer):
-    """Appends as long as it is answered: what is pending, then new cells, and old ones again."""
+    """Appends as long as answers come: pending cells first, then new ones, and old ones again."""
 
     account: Account
     chance: random.Random
@@ -181,7 +182,7 @@ class Sender(Peer):
 
 
 class Follower(Peer):
-    """Follows a drop from where the last one had come to."""
+    """Follows a drop from where the last follower stopped."""
 
     account: Account
 
@@ -247,7 +248,7 @@ def test_killed_at_random_under_load(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A directory with room for little: enough for the log of one checkpoint, in each round."""
+    """A directory with little room: enough for the log of one checkpoint in each round."""
     directory = tmp_path / "relay"
     directory.mkdir()
     options = f"size={16 + 12 * rounds(3)}m"
@@ -292,7 +293,7 @@ def test_a_full_disk(small_disk: Path) -> None:
             assert len(await read_all(peer, account.drop)) == len(account.places)
             assert relay.process.is_alive()
             ballast.unlink()
-            # By itself, and under the same connection.
+            # The relay recovers by itself, and under the same connection.
             account.acknowledge(data, await peer.ask(append(account.drop, data)))
             await account.close(peer)
         assert refused == 20 * fulls
@@ -303,7 +304,7 @@ def test_a_full_disk(small_disk: Path) -> None:
 
 
 def test_writes_that_fail(tmp_path: Path) -> None:
-    """EFBIG, which SQLite reports as it does EIO: at any offset of any of its files."""
+    """Writes fail with EFBIG, which SQLite reports like EIO, at any offset of any of its files."""
     chance, failures = random.Random(3), rounds(8)
 
     async def campaign(relay: RelayProcess) -> None:
@@ -326,7 +327,7 @@ def test_writes_that_fail(tmp_path: Path) -> None:
                     refused += 1
                 else:
                     account.acknowledge(data, reply)
-            # As far as it was acknowledged, and no further.
+            # The drop has the acknowledged cells, and no others.
             assert set(await read_all(peer, account.drop)) == set(account.places)
             resource.prlimit(relay.process.pid, resource.RLIMIT_FSIZE, unlimited)
             if chance.random() < 0.3:
@@ -345,7 +346,7 @@ def test_writes_that_fail(tmp_path: Path) -> None:
 
 
 class Jumping:
-    """The rules over a store for some weeks, under a clock that is set wrong now and then."""
+    """The rules over a store for some weeks, with a clock that is set wrong now and then."""
 
     def __init__(self, directory: Path, chance: random.Random) -> None:
         self.directory, self.chance = directory, chance
@@ -362,7 +363,7 @@ class Jumping:
         self.written: list[tuple[float, bytes]] = []
 
     def wait(self) -> float:
-        """The time, as the relay believes it a little later."""
+        """Let a little time pass; the time that the relay then believes in."""
         chance = self.chance
         self.passed += chance.uniform(0, DAY_S / 3)
         if self.passed >= self.error_ends:
@@ -386,7 +387,7 @@ class Jumping:
             assert 0 < reply.retry_after <= DAY_S
 
     def expire(self, now: float) -> int:
-        """How many cells there are after it, which are those that should be."""
+        """Expire; the number of cells left, after a check that they are the right ones."""
         for _ in self.drops.expire(now=now):
             pass
         shown = self.drops.read(read(self.bucket), after=0, now=now).cells
@@ -440,15 +441,15 @@ def test_readers_that_never_read(tmp_path: Path) -> None:
             data = cell(LARGE_CELL)
             account.acknowledge(data, await writer.ask(append(account.drop, data)))
             for peer in deaf:
-                # It asks, too, and hears no answer.
+                # It also asks, and hears no answer.
                 peer.send(read(account.drop, number=100 + number))
         growth = resident(relay) - before
         while len(account.told) < cells:  # noqa: ASYNC110  # it is told by callbacks
             await asyncio.sleep(0.01)
-        # For each: what may wait, what is being sent, and what allocators make of it. For all: the
-        # pages of the store's writer and reader.
+        # Each peer costs the bytes that may wait, those being sent, and the allocator's overhead;
+        # all together cost the pages of the store's writer and reader.
         assert growth < deaf_readers * 6 * HIGH_WATER_BYTES + 2 * CACHE_KIB * 1024 + 32 * 2**20
-        # One that listens again has missed nothing.
+        # A peer that listens again has missed nothing.
         late = deaf[0]
         late.transport.underlying_transport.resume_reading()
         got: list[bytes] = []
@@ -508,7 +509,7 @@ def test_idle_connections_and_a_flood_of_them(tmp_path: Path) -> None:
         each = (resident(relay) - before) / count
         assert await refusal(relay) == (503, b"relay-busy", "5")
         await talk(20)
-        # More callers than may be in their handshake, and who then say nothing.
+        # These are more callers than may be in their handshake, and they then say nothing.
         target, callers = (relay.address.places[0].host, relay.address.places[0].port), []
         for _ in range(flood):
             callers.append(socket.create_connection(target))
@@ -566,7 +567,7 @@ def test_a_flood_of_creates(tmp_path: Path) -> None:
                 else:
                     assert reply == wire.Failed(number, "relay-busy", 3600.0)
         assert made == most
-        # What there is goes on being used, and made again.
+        # Existing drops are still used, and created again.
         assert await peer.ask(create(before)) == wire.Created(0, 0)
         assert isinstance(await peer.ask(append(before, cell())), wire.Appended)
         await account.close(peer)
@@ -576,7 +577,7 @@ def test_a_flood_of_creates(tmp_path: Path) -> None:
         run(campaign(relay))
 
 
-# Bytes that mean nothing
+# Meaningless bytes
 
 
 def junk(chance: random.Random, frames: list[bytes]) -> bytes:
@@ -603,7 +604,7 @@ class Junk:
     """Sends junk, over one connection after another."""
 
     probe = wire.Describe(2**32 - 1, b"")
-    """Is answered by whoever still listens."""
+    """A request that a relay answers on any connection that still works."""
 
     def __init__(self, relay: RelayProcess, chance: random.Random) -> None:
         self.relay, self.chance = relay, chance
@@ -619,7 +620,7 @@ class Junk:
         self.count(peer)
 
     async def survives(self, peer: Peer, data: bytes) -> bool:
-        """Whether the connection does."""
+        """Whether the connection survives these bytes."""
         match self.chance.randrange(20):
             case 0:
                 peer.transport.send(picows.WSMsgType.TEXT, data)
@@ -637,7 +638,7 @@ class Junk:
             return True
         answer.cancel()
         if not peer.closed.done():
-            await peer.hang_up()  # what it was sent is the start of something without an end
+            await peer.hang_up()  # the bytes were the beginning of an endless frame
         _, reason = await peer.closed
         self.closed[reason] += 1
         return False
@@ -665,14 +666,14 @@ def test_junk_changes_nothing(tmp_path: Path) -> None:
             account.acknowledge(data, await peer.ask(append(drop, data)))
         before = rests(relay)
 
-        # Known cells again: the same answers, and nothing more rests.
+        # Known cells sent again get the same answers, and nothing is added.
         for data in account.places:
             account.acknowledge(data, await peer.ask(append(drop, data)))
             taken = append(drop, data[:-1] + bytes([data[-1] ^ 1]))
             assert await peer.ask_code(taken) == "label-taken"
         assert rests(relay) == before
 
-        # No such drop and a wrong token: one answer.
+        # A missing drop and a wrong token get the same answer.
         for kind in (stranger, other, wrong):
             for request in (append(kind, cell()), read(kind), follow(kind)):
                 assert await peer.ask(request) == wire.Failed(0, "no-such-drop")

@@ -1,4 +1,4 @@
-"""Whoever asks a relay for much waits for it themselves, and nothing is left of what has ended."""
+"""A client that asks a relay for much makes only itself wait, and ended requests leave nothing."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ LIMITS = RelayLimits(
     waits_total=14,
     bytes_in_flight_total=2**20,
 )
-"""So little that it is used up again and again."""
+"""Limits so small that they are reached again and again."""
 DEFAULTS = RelayLimits()
 STEPS = 150
 CELL = os.urandom(MESSAGE_CELL)
@@ -84,18 +84,18 @@ async def served(
             await serving
             for one in ready_ones:
                 if one is not None:
-                    await one.link.closed()  # a process that ends needs not wait
+                    await one.link.closed()  # a process that ends need not wait for this
 
 
 def tables(of: object) -> dict[str, object]:
-    """All that anything could be left in, with what is."""
+    """Every table in which something could be left, with its contents."""
     kinds = (dict, set, list, deque, Queue)
     found = {name: value for name, value in vars(of).items() if isinstance(value, kinds)}
     return {name: value for name, value in found.items() if name != "held" and len(value)}
 
 
 def check(relay: server.Relay) -> None:
-    """What must hold at any time."""
+    """Assert what must hold at any time."""
     askings = [asking for asker in relay.askers for asking in asker.asked.values()]
     assert all(asking.asker.asked[asking.number] is asking for asking in askings)
     for room in relay.rooms.all:
@@ -111,7 +111,7 @@ def check(relay: server.Relay) -> None:
 
 
 class History:
-    """Peers who ask anything at random."""
+    """Peers that send random requests."""
 
     def __init__(
         self, seed: int, relay: server.Relay, at: RelayAddress, other: RelayProcess, to: bytes
@@ -130,7 +130,7 @@ class History:
         return self.chance.choice([bucket, bucket, wrong])
 
     def asked(self, number: int, *, wait: int = 60) -> list[wire.Request]:
-        """One of each kind that can be sealed."""
+        """One request of each kind that can be sealed."""
         drop, cell = self.drop(), os.urandom(self.chance.choice([MESSAGE_CELL, LARGE_CELL]))
         after = self.chance.choice([0, 0, 10_000])
         return [
@@ -144,11 +144,11 @@ class History:
         ]
 
     def request(self, number: int) -> wire.Request:
-        """Any."""
+        """A random request."""
         inner = wire.encode(self.chance.choice(self.asked(0)))
         here, _ = sealing.seal_request(inner, to=self._own, relay=self.relay.description._key)
         there = self.other.address
-        # Nothing that the other relay would take its time with.
+        # No request here makes the other relay wait.
         inner = wire.encode(self.chance.choice(self.asked(0, wait=1)[:-1]))
         away, _ = sealing.seal_request(inner, to=self._to, relay=there.key)
         return self.chance.choice(
@@ -194,7 +194,7 @@ class History:
         self.peers = [one for one in self.peers if not one.closed.done()]
 
     async def end(self) -> None:
-        """Have all rounds end, and wait until nothing more happens by itself."""
+        """Have all rounds end, and wait until nothing happens by itself any longer."""
         for _ in range(200):
             self.relay.writer.end_round()
             self.relay.hop._hand_on()
@@ -238,7 +238,7 @@ def test_after_any_history_every_table_is_empty(
     run_in_loop(scenario(), patience_s=60)
 
 
-# What was sealed is answered sealed
+# Sealed answers to sealed requests
 
 
 def sealed_to(relay: server.Relay, request: wire.Request) -> tuple[bytes, bytes]:
@@ -285,7 +285,7 @@ def test_a_hop_gets_no_answer_in_clear_by_asking_twice_under_one_id(tmp_path: Pa
                 relay.writer.end_round()
                 told = [hop.replies[7].get_nowait() for _ in range(hop.replies[7].qsize())]
                 assert all(isinstance(one, wire.Answer) for one in told)
-        # The two that were written, again and again, are there once each.
+        # The two cells that were written again and again are there once each.
         while relay.gone.asked:  # noqa: ASYNC110  # nobody is told
             await asyncio.sleep(0.01)
         assert len(await read_all(await Peer.connect(at), bucket)) == 2
@@ -324,7 +324,7 @@ def test_reads_that_are_taken_back_cost_the_next_reader_nothing(tmp_path: Path) 
 
         relay.readers.serve = counted  # type: ignore[method-assign]
         stranger, other = await Peer.connect(at), await Peer.connect(at)
-        # As one piece, so that all of it has come before anything is done.
+        # The frames go as one piece, so that all have come before the relay does anything.
         pairs = (wire.Read(1, os.urandom(24), bytes(32), 0, 1, 0), wire.Unfollow(1))
         for _ in range(2000):
             for one in pairs:
@@ -332,7 +332,8 @@ def test_reads_that_are_taken_back_cost_the_next_reader_nothing(tmp_path: Path) 
         bucket = derive_bucket(relay._directory.bucket_key, 0, region="DE")
         assert isinstance(await other.ask(read(bucket, number=2)), wire.Cells)
         await stranger.ask(wire.Describe(9, b""))
-        # What had its turn before it was taken back was answered; of the others nothing is left.
+        # Reads that had their turn before they were withdrawn got answers; nothing is left of the
+        # others.
         assert len(served_readers) == 1 + stranger.replies[1].qsize()
         assert [one for one in relay.connections if tables(one)] == []
 
@@ -426,7 +427,7 @@ def test_a_client_that_asks_for_addresses_all_the_time_slows_down_nobody_else(
                 stranger.send(wire.Locate(number, known.key, known))
                 stranger.send(wire.Inquire(many + number, known.key, known.places))
         assert isinstance(await other.ask(read(bucket, number=1)), wire.Cells)
-        assert heard < 2 * many  # of 4 * many: the other need not wait for all of them
+        assert heard < 2 * many  # of 4 * many: the other peer need not wait for all
         for stranger in strangers:
             await stranger.ask(wire.Describe(0, b""))
             replies = [await stranger.reply(number) for number in range(1, 2 * many + 1)]
@@ -465,7 +466,7 @@ def test_a_cell_published_with_a_wrong_token_is_not_kept_and_refused_with_the_ot
         relay.writer.end_round()
         assert isinstance(await peer.reply(1), wire.Appended)
         for number in (2, 3):
-            # Nobody is told earlier than those whose token was right.
+            # Nobody gets an answer earlier than those whose token was right.
             assert peer.replies[number].get_nowait() == wire.Failed(number, "no-such-drop")
 
     run_served(tmp_path / "relay", scenario)
@@ -532,7 +533,7 @@ def test_many_people_wait_through_a_hop_that_is_listed_and_a_stranger_as_before(
     stranger_key = key_of(7)
 
     async def fill(peer: Peer, idle: Drop) -> int:
-        """As much as they can: how many wait."""
+        """Send as many waiting requests as possible; how many wait."""
         numbers = range(1, 2 * DEFAULTS.waits)
         for number in numbers:
             peer.send(read(idle, number=number, wait=180))
@@ -562,7 +563,7 @@ def test_many_people_wait_through_a_hop_that_is_listed_and_a_stranger_as_before(
                 while relay.rooms.waits.taken < many:  # another process
                     assert all(person.replies[1].empty() for person in people)
                     await asyncio.sleep(0.01)
-            # Whoever says that they are the hop, and is not, waits for no more than before.
+            # A peer that falsely claims to be the hop gets no more places than before.
             claims = [
                 wire.Introduce(0, key, bytes(64)),
                 wire.Introduce(0, key, introduce(stranger_key, to=at.key)),
@@ -637,7 +638,7 @@ def test_a_client_that_leaves_while_a_hop_connects_does_not_end_that_for_the_oth
                 gone.transport.disconnect(graceful=False)
                 hop.signal(signal.SIGCONT)
                 assert isinstance(await stays.reply(1), wire.Described)
-            # It was connected to once, by whoever it was.
+            # The other relay got one connection, whoever asked first.
             assert len(relay.connections) == 1
 
     run_served(tmp_path / "relay", scenario)
@@ -691,7 +692,7 @@ def test_the_greediest_is_refused_and_never_the_newest(
                 is_refused = True
             assert who.held[0] == (had if is_refused else had + amount)
             if is_refused and not is_trusted:
-                # They would have had too much, or as much as the greediest has.
+                # That peer would have had too much, or as much as the greediest has.
                 asked = (had + amount) / who.speaks_for
                 assert asked > each or asked >= max(
                     one.held[0] / one.speaks_for for one in everybody

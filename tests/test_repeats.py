@@ -1,4 +1,4 @@
-"""A relay that forgets what lets people in: it is appended again, until they have come."""
+"""A relay forgets cells that let people in: clients append them again until the people come."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Forgetful:
     def __init__(self, world: World, *, times: int) -> None:
         self.left = times
         self.seen: dict[bytes, list[bytes]] = {}
-        """All that came under each label."""
+        """All cells that came under each label."""
         world.relay.forgets = self._forgets
         self.wants: Callable[[wire.Append, str], bool] = lambda *_: True
 
@@ -44,13 +44,13 @@ class Forgetful:
 
 @pytest.fixture
 def slow(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Days pass: what is due is looked for every five minutes."""
+    """Let days pass fast: clients look for what is due every five minutes."""
     monkeypatch.setattr(world, "tick_s", 300.0)
     monkeypatch.setattr(roster, "LOOK_EVERY_MS", 86_400_000)
 
 
 def kept(person: Person) -> int:
-    """What somebody keeps to append it again."""
+    """How many cells a person keeps for repeats."""
     return sum(
         int(person.one(f"SELECT count(*) FROM {table}"))  # noqa: S608  # our own names
         for table in ("repeat", "repeat_request", "awaited")

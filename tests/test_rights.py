@@ -1,4 +1,4 @@
-"""Who may do what: a table, and the tricks that must not work."""
+"""The rights in a group: a table of who may do what, and the tricks that must not work."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Somebody(NamedTuple):
         return Wish(self.identity, nonce, self.key.sign(leave_text(group, nonce)))
 
     def again(self, **changes: object) -> Member:
-        """The leaf with something else in it."""
+        """The leaf with other values in some fields."""
         parts = {name: getattr(self.member, name) for name in Member.__slots__}
         return Member(**(parts | changes))
 
@@ -171,7 +171,7 @@ def test_member_who_may_remove_may_not_remove_an_admin() -> None:
 
 def test_member_who_may_add_makes_no_admins() -> None:
     before = policy(may_add="members", admins=[ADMIN.identity, NEW.identity])
-    assert not is_allowed(commit(MEMBER, adds=(NEW.added,)), before)  # who is listed still
+    assert not is_allowed(commit(MEMBER, adds=(NEW.added,)), before)  # a listed admin still may
     nobody_listed = policy(may_add="members", admins=[NEW.identity])
     other = somebody(9)  # would get the lowest leaf that is free, and so the rights that go with it
     assert not is_allowed(commit(OTHER, adds=(other.added,)), nobody_listed)
@@ -372,7 +372,7 @@ def test_member_may_come_in_again(before: Policy) -> None:
         member=MEMBER.again(leaf=codec.encode(Leaf(bytes(16), "me", BACK.person.leaf.addresses)))
     )
     assert is_allowed(rejoin(same_device), before, people)
-    # In a full group too, and with what an honest client puts beside a Commit.
+    # It is allowed in a full group too, and with everything that an honest client adds to a Commit.
     assert is_allowed(rejoin(BACK, aad=codec.encode(CommitInfo([]))), before, people, len(people))
 
 
@@ -481,7 +481,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 def oracle(case: Case) -> bool:
-    """The rules of docs/protocol.md, section 9, said once more, over numbers in the cast."""
+    """The rules of docs/protocol.md, section 9, stated again over numbers in the cast."""
     number = {one.identity: i for i, one in enumerate(CAST)}
     present = set(case.members)
     if present & set(case.adds):

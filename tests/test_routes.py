@@ -1,4 +1,4 @@
-"""Through a hop: nobody's own relay sees who asks it, and nothing goes another way unasked."""
+"""Through a hop: a person's relay does not see who asks it, and no request goes another way."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_two_relays_of_different_operators_are_asked_through_each_other(wo
     assert bob.texts("alice") == ["who says this?"]
     assert world.network.appends > appends
     assert world.network.handed_on > before
-    # Nobody has ever asked either relay for anything that was for that relay itself.
+    # Nobody has ever asked either relay directly for anything at that relay itself.
     assert world.network.seen == []
     status = alice.client.status()
     assert (status.transport, status.hop) == ("hopped", status.fallback)
@@ -108,7 +108,7 @@ async def test_while_the_hop_is_away_nothing_goes_another_way(world: World) -> N
     world.network.away.clear()
     await world.settle()
     assert bob.texts("alice") == ["wait for it"]
-    await world.pass_time(RETRY_S[1])  # it is asked no more often
+    await world.pass_time(RETRY_S[1])  # nobody asks the relay more often
     assert not alice.client.status().is_hop_away
     assert world.network.seen == []
 
@@ -330,13 +330,13 @@ async def test_covered_one_cell_leaves_in_each_period_whatever_is_said(
     whole = range(int(begin // period_s) + 1, int(world.network.clock() // period_s))
     for person in (alice, bob):
         sent = [one for one in world.network.lines if one[1] == person.name]
-        # One for each of two hops, in each period that is over, and at times that are of the grid.
+        # Each of two hops got one cell in each past period, at times of the grid.
         times = [at for at, _, verb, _ in sent if verb == "Cover"]
         periods = Counter(int(at // period_s) for at in times)
         assert [periods[number] for number in whole] == [2] * len(whole)
         assert all(at % period_s >= period_s - ROUND_S for at in times)
         assert all(SEND[0] <= at / ROUND_S % 1 <= SEND[1] for at in times)
-        # And of pages one, and one more in every fourth period; whether or not anything is said.
+        # It got one request for a page, and one more in every fourth period, whatever is said.
         times = [at for at, _, verb, _ in sent if verb == "Forward"]
         periods = Counter(int(at // period_s) for at in times)
         assert [periods[number] for number in whole] == [
@@ -431,8 +431,8 @@ async def test_covered_words_go_before_receipts(world: World) -> None:
     await world.pass_time(400)
     for number in range(10):
         bob.say("alice", f"answer {number}")
-    # When in its round each leaves is drawn by lot, and one receipt may have been on its way
-    # before: this goes by what is put behind the words as long as they wait, and not by time.
+    # The moment in a round is random, and one receipt may already have been on its way. So this
+    # goes by the cells that queue behind the waiting words, and not by time.
     last = bob.one("SELECT max(id) FROM outbox")
     seconds = 0
     while bob.one("SELECT count(*) FROM outbox WHERE id = ?", last):

@@ -22,7 +22,7 @@ from amanat.client.shell.watch import Watch
 ROOT = Path(__file__).parent.parent
 DOC = (ROOT / "docs" / "sdk.md").read_text(encoding="utf-8")
 INNER = {"begin", "begin_following", "follow_homes", "go_another_way", "learn_move"}
-"""What parts of the shell call of each other."""
+"""Methods that parts of the shell call on each other."""
 PARTS = [
     Client, Chat, Message, Contact, Offers, Exits, Hopping, Watch, Together,
     bots.Bot, bots.Incoming, bots.Run,

@@ -1,4 +1,4 @@
-"""The search finds what is there, wherever and however it was written down, and nothing else."""
+"""The search finds every text, wherever and however it is stored, and nothing else."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_what_an_unused_relay_writes_into_the_same_file_is_no_hit(tmp_path: Path
     logs = {place: place.with_suffix(".log") for place in (used, unused)}
     places = [used, logs[used]]
     assert find_texts(texts, places, unused=[unused, logs[unused]]) == ([], 0)
-    # In any other file of the relay it is one, and it is told where.
+    # In any other file of the relay it is a hit, and the search says where.
     (used / "database").write_bytes(bytes(1000) + b"sources")
     hit = Hit("sources", "database", 1000)
     assert find_texts(texts, places, unused=[unused, logs[unused]]) == ([hit], 0)

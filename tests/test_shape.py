@@ -1,4 +1,4 @@
-"""The shape of the program: modules and classes that one reads at once, and no import cycle."""
+"""The shape of the program: modules and classes of readable size, and no import cycle."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_METHODS = 40
 LARGE = {
     "errors.py": "a flat list: each error is its code, its sentence and its hint, and nothing else",
 }
-"""Files that are larger, and why."""
+"""Larger files, each with the reason."""
 
 
 def name_of(path: Path) -> str:
@@ -57,7 +57,7 @@ def test_modules_and_classes_that_are_too_large_are_found() -> None:
 
 
 def imports_of(path: Path) -> Iterator[str]:
-    """The modules of the program that a module imports, for types alone too."""
+    """The modules of the program that a module imports, including imports for types alone."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (one.name for one in node.names)
@@ -88,7 +88,7 @@ def test_no_modules_import_each_other() -> None:
 
 
 def upwards() -> Iterator[tuple[str, str]]:
-    """The imports that a contract lets pass, for types alone."""
+    """The imports for types alone that a contract allows."""
     settings = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
     for contract in settings["tool"]["importlinter"]["contracts"]:
         for line in contract.get("ignore_imports", ()):

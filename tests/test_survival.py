@@ -1,4 +1,4 @@
-"""What a client goes through and survives: campaigns in the simulated world.
+"""Campaigns that a client survives, in the simulated world.
 
 Short here; AMANAT_SOAK=<factor> multiplies the rounds. With AMANAT_FIGURES=<file> every campaign
 adds its figures to the file, as a line of JSON. docs/reliability.md says what each one checks.
@@ -47,7 +47,7 @@ HOUR_S, DAY_S = 3_600, 86_400
 
 
 def agree(people: list[Person], gid: bytes) -> None:
-    """All are in one epoch of one group, and see the same."""
+    """Assert that all are in one epoch of one group, and see the same."""
     groups = [person.rules.conversations.roster.group(gid) for person in people]
     assert len({group.view.epoch_authenticator for group in groups}) == 1
     assert len({group.view.policy for group in groups}) == 1
@@ -57,7 +57,7 @@ def agree(people: list[Person], gid: bytes) -> None:
 
 
 def seen_by_all(message: Message) -> tuple[object, ...]:
-    """What every member must see alike."""
+    """The fields of a message that every member must see alike."""
     reactions = sorted(message.reactions.items())
     return message.id, message.sender, message.text, message.is_edited, reactions
 
@@ -71,17 +71,17 @@ def missing(people: list[Person]) -> int:
 
 @dataclass
 class Words:
-    """A text somebody has written."""
+    """A text that somebody has written."""
 
     author: str
     may_be: set[str]
-    """What it may say now: more than one where a process died while it changed it."""
+    """The words that it may have now: several if a process died while changing it."""
     is_sure: bool
-    """Its author was told that it was sent."""
+    """Whether its author was told that it was sent."""
 
 
 class Life:
-    """Four people who talk, change the group and die; and what must follow from it."""
+    """Four people who talk, change the group and die, and the results that must follow."""
 
     CHANGES = 2
     """Changes of the group in one round: a message may come late by that many epochs."""
@@ -91,9 +91,9 @@ class Life:
         self.people = people
         self.gid = gid
         self.words: dict[str, Words] = {}
-        """By the text as it was first."""
+        """Each text by its first words."""
         self.ids: dict[str, str] = {}
-        """The first text, by the id of the message."""
+        """The first words, by the id of the message."""
         self.count: Counter[str] = Counter()
 
     def say(self, person: Person) -> None:
@@ -106,7 +106,7 @@ class Life:
             words.is_sure = False
 
     def alter(self, person: Person) -> None:
-        """Edit or delete a text of one's own, or react to anybody's."""
+        """Have a person edit or delete a text of theirs, or react to anybody's."""
         shown = [m for m in person.client.chat(self.gid).messages() if m.text]
         for message in shown:
             if message.text in self.words:
@@ -156,7 +156,7 @@ class Life:
             self.count["changes"] -= 1
 
     async def round(self, things: int) -> None:
-        """Many things in a storm, then calm; all is as promised then."""
+        """Do many things in a storm, then wait for calm; then every promise holds."""
         rng, changes = self.world.rng, self.count["changes"]
         self.world.network.weather = STORM
         for _ in range(things):
@@ -223,7 +223,7 @@ async def test_killed_at_random(world: World) -> None:
 
 
 class Junk:
-    """What a member without any right puts into the epoch drops of a group. (That member's own
+    """Junk that a member without any right puts into the epoch drops of a group. (That member's own
     client sees a Commit of its leaf that it never made, and says so.)"""
 
     def __init__(self, world: World, member: Person, gid: bytes) -> None:
@@ -235,12 +235,12 @@ class Junk:
         self.raw: list[bytes] = []
         """Cells of earlier epochs."""
         self.thrown = 0
-        """Since the beginning of the last race."""
+        """Cells of junk since the beginning of the last race."""
         self._commit = b""
 
     def begin(self) -> None:
-        """The next race is about to begin: see that its drop is there, and make a Commit that the
-        rights forbid."""
+        """Prepare the next race: make sure that its drop exists, and make a Commit that the rights
+        forbid."""
         self.thrown = 0
         member = self.member.client
         policy = member._conversations.roster.group(self.gid).policy
@@ -261,7 +261,7 @@ class Junk:
         assert isinstance(self.world.relay.answer(made), wire.Created)
 
     def throw(self) -> None:
-        """One cell of junk into the drop of the member's epoch."""
+        """Put one cell of junk into the drop of the member's epoch."""
         rng = self.world.rng
         half = rng.randbytes(200)
         payload = rng.choice(
@@ -287,7 +287,7 @@ class Junk:
             self.thrown += 1
 
     def keep(self) -> None:
-        """Keep what the drops of the last race hold, to say it again in the next."""
+        """Keep the contents of the last race's drops, to repeat them in the next."""
         talk = self.member.rules.conversations
         for epoch, drop in talk.epochs.epoch_drops(self.gid):
             place = talk.epochs.epoch_place(self.gid, epoch)
@@ -311,8 +311,8 @@ async def test_commits_at_once_with_junk_in_between(world: World, count: int) ->
     races, raced, thrown = rounds(5), 0, 0
     for seed in range(races):
         world.rng.seed(seed)
-        # The one who throws junk takes itself for a copy and comes back, which can be done a few
-        # times in two weeks: so now and then all begins anew.
+        # The client that throws junk takes its vault for a copy and comes back, which it can do a
+        # few times in two weeks. So now and then everything begins again.
         if seed % RACES == 0:
             await restore()
             junk = Junk(world, people[-1], gid)
@@ -338,7 +338,7 @@ RACES = 3
 
 
 async def race(world: World, committers: list[Person], junk: Junk, seed: int) -> int:
-    """All rename a group at once while junk rains; how many Commits there were beyond the first."""
+    """Have all rename a group at once while junk rains; the number of Commits after the first."""
     gid = junk.gid
     junk.begin()
     before = committers[0].client.chat(gid).view().epoch
@@ -366,7 +366,7 @@ async def race(world: World, committers: list[Person], junk: Junk, seed: int) ->
 
 
 class Forgetful:
-    """Measures how long it takes until nothing is missing any more."""
+    """Measures how long it takes until nothing is missing any longer."""
 
     def __init__(self, world: World, people: list[Person], gid: bytes) -> None:
         self.world = world
@@ -392,7 +392,7 @@ class Forgetful:
         return (counts, names) == ({self.said}, {self.name}) and not missing(self.people)
 
     async def mend(self, since: float, *, step: float = 1.0) -> None:
-        """Wait until everybody has everything."""
+        """Wait until everybody has every message."""
         noticed = False
         while not self.is_whole():
             noticed = noticed or missing(self.people) > 0 or self.lies() > 0
@@ -542,7 +542,7 @@ async def test_clocks_that_jump_both_ways(world: World, monkeypatch: pytest.Monk
             assert sorted(m.text for m in shown) == sorted(f"text {n}" for n in range(said))
             assert not person.warnings()
         agree(people, gid)
-    # What was to disappear has, however late its end was once thought to be.
+    # Texts that were to disappear have, however late a clock once put their end.
     monkeypatch.setattr(world, "tick_s", 300.0)
     await world.pass_time(14 * DAY_S + 600)
     for person in people:
@@ -554,7 +554,7 @@ async def test_clocks_that_jump_both_ways(world: World, monkeypatch: pytest.Monk
 
 
 def files(directory: Path) -> dict[str, bytes]:
-    """Every file and what it holds, but for what SQLite keeps of who reads."""
+    """Every file and its contents, except SQLite's record of readers."""
     return {p.name: p.read_bytes() for p in directory.iterdir() if not p.name.endswith("-shm")}
 
 
@@ -602,11 +602,11 @@ async def test_damaged_vault_is_named_and_left_as_it_is(world: World) -> None:
     report("damaged vaults", rounds=rounds(40), **count)
 
 
-# What is shown twice
+# Cells that are shown twice
 
 
 def dump(person: Person) -> list[tuple[object, ...]]:
-    """All that a vault holds, but for how far what was read and when to look next."""
+    """All contents of a vault, except how far drops were read and when to look next."""
     tables = [
         name
         for (name,) in person.db.execute(
@@ -630,7 +630,7 @@ async def test_replayed_cells_and_used_invites_change_nothing(world: World) -> N
     newcomers = [await world.person(name) for name in ("dave", "erin")]
     newcomers[0].client.accept(links[0], "hello")
     await world.settle()
-    world.network.sent.clear()  # two people, two texts, one label: that is what is tested
+    world.network.sent.clear()  # the test puts two people's two texts under one label
     newcomers[1].client.accept(links[0], "me too")
     await world.settle()
     assert newcomers[1].warnings() == [InviteUsed.code]

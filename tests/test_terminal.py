@@ -26,7 +26,7 @@ __all__ = ["ctrl_c"]
 
 @pytest.fixture(scope="module")
 def alice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
-    """Somebody at home at a real relay."""
+    """A person at home at a real relay."""
     root = tmp_path_factory.mktemp("alice")
     with pytest.MonkeyPatch.context() as cheap, RelayProcess(root / "relay") as relay:
         cheap.setattr(vault, "ARGON2_MEMORY_KIB", 64)
@@ -84,7 +84,7 @@ cli.main = lambda: print(
 )
 __main__.main()
 """
-"""The program, and for a command a look at what the system may do with its memory."""
+"""The program, with a command that prints what the system may do with its memory."""
 
 
 def test_nothing_of_a_process_is_left_in_a_core_dump(alice: Person) -> None:
@@ -109,7 +109,7 @@ threading.Thread(target=watch, daemon=True).start()
 sys.argv = ["amanat", "read"]
 runpy.run_module("amanat", run_name="__main__")
 """
-"""Says when the program, and no longer Python itself, decides what an interrupt does."""
+"""Prints a line once the program, and no longer Python itself, handles interrupts."""
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.3, 0.6])
@@ -127,7 +127,7 @@ def test_a_person_who_interrupts_the_start_sees_no_traceback(
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert "Traceback" not in err
-    # If it was not the start any more: it has found that there is no profile, or was at its end.
+    # If the start was over, the program has found that there is no profile, or was at its end.
     assert process.returncode in (EXIT_INTERRUPTED, 2, -signal.SIGINT)
 
 

@@ -1,4 +1,4 @@
-"""Traces are read as they are written, and what is no trace is refused by name."""
+"""Traces are read as they are written, and other files are refused by name."""
 
 from __future__ import annotations
 

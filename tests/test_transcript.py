@@ -1,4 +1,4 @@
-"""A conversation read from any place, the list of all, and what programs are told of them."""
+"""A conversation read from any place, the list of all, and the events that programs get of them."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ MANY = 60
 
 @pytest.fixture
 def vault(tmp_path: Path) -> Iterator[Vault]:
-    """Two conversations of Alice's, one of many messages, which came in another order than that in
-    which they stand."""
+    """A vault with two conversations of Alice's, one of them with many messages, which came in
+    another order than they stand in."""
     create(tmp_path / "alice", KEY, lambda *_: None, now=0)
     opened = open_vault(tmp_path / "alice", KEY)
     order = list(range(MANY))

@@ -46,7 +46,7 @@ def test_a_unit_that_has_ended_writes_nothing(opened: Vault) -> None:
 
 
 def failing(vault: Vault, work: Callable[[Unit], None]) -> None:
-    """A unit that does this and fails."""
+    """Run a unit that does this work and fails."""
     with pytest.raises(ZeroDivisionError), vault.unit(now=0) as unit:  # noqa: PT012  # at its end
         work(unit)
         raise ZeroDivisionError
@@ -77,15 +77,15 @@ CACHES = {
     "Chains._labels",
     "Chains._past",
     "Chains._windows",
-    "Cursors._passed",  # what holds for other people's cells, whatever becomes of a unit
+    "Cursors._passed",  # these facts hold for other people's cells, whatever becomes of a unit
     "Cursors._recent",
     "Cursors._taken",
-    "Pairs._pairs",  # what is in it is a function of two keys
+    "Pairs._pairs",  # its contents are a function of two keys
     "Roster._groups",
     "Places._newest",
     "Sending._down_since",  # what links have shown of relays, whatever becomes of a unit
 }
-"""What rules keep of the vault's content, to be read again. All else that they remember is a
+"""Caches of the vault's content that rules read again. All other memory of theirs is a
 `Memory`."""
 
 

@@ -1,4 +1,4 @@
-"""The vault keeps what it is given, from everybody else, and says by name what keeps it from it."""
+"""The vault keeps its contents, keeps them from everybody else, and names any fault by its code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SECRET = b"a secret nobody else reads"
 
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guessing is cheap here."""
+    """Make guesses at a passphrase cheap."""
     monkeypatch.setattr(vault, "ARGON2_MEMORY_KIB", 64)
     monkeypatch.setattr(vault, "ARGON2_PASSES", 1)
 
@@ -45,7 +45,7 @@ def fill(unit: Unit, _: Vault) -> None:
 
 
 def state(directory: Path) -> dict[str, bytes]:
-    """Every file and what it holds."""
+    """Every file and its contents."""
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
@@ -58,7 +58,7 @@ def profile(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def opened(profile: Path) -> Iterator[Vault]:
-    """That profile, open."""
+    """The vault of that profile, open."""
     found = open_vault(profile, KEY)
     yield found
     found.close()

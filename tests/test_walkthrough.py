@@ -1,6 +1,6 @@
-"""Two people at two command lines, as docs/first-steps.md tells them, and all that goes wrong.
+"""Two people at two command lines, as in docs/first-steps.md, and everything that can go wrong.
 
-Real processes: a relay, and one `amanat` for each command.
+There are real processes: a relay, and one `amanat` for each command.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Person:
     def run(
         self, *words: str, text: str = "", status: int = 0, passphrase: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """One command; its exit status is as expected."""
+        """Run one command; its exit status must be as expected."""
         reader, writer = os.pipe()
         os.write(writer, (passphrase or self.passphrase).encode() + b"\n")
         os.close(writer)

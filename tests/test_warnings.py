@@ -1,4 +1,4 @@
-"""What the person has to know of stays until they have seen it, whatever else others do."""
+"""A warning stays until the person has seen it, whatever else others do."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_junk_pushes_out_no_warning_of_trust(
     assert (first.code, first.detail) == (IdentityChanged.code, "Carol")
     assert (junk.code, junk.whom, junk.conversation) == (InvalidMessage.code, "mallory", "g")
     assert junk.many == 40
-    # Not even junk in the name of many.
+    # Even junk in the name of many people pushes none out.
     for number in range(20):
         warn(alice, InvalidMessage.code, whom=number.to_bytes(32, "big"))
     warnings = alice.client.status().warnings

@@ -1,4 +1,4 @@
-"""Frames: each has one encoding, and whatever is not one is refused by name."""
+"""Frames: each has one encoding, and all other bytes are refused by name."""
 
 from __future__ import annotations
 

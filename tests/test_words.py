@@ -1,4 +1,4 @@
-"""Search: words are found however they were typed, and nothing of a deleted one is kept."""
+"""Search: words are found however they were typed, and nothing of a deleted text is kept."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_an_index_of_another_version_is_made_anew(
     monkeypatch.setattr(folding, "words", lambda text: [one[::-1] for one in text.split()])
     opened = open_vault(tmp_path / "a", KEY)
     assert rows(opened, "tree") == [1]
-    with opened.unit(now=0) as unit:  # it forgets by the words that it was made of
+    with opened.unit(now=0) as unit:  # the index forgets a text by its words
         unit.db.execute("DELETE FROM message")
     assert rows(opened, "tree") == []
     assert not opened.damage()

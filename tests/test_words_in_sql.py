@@ -1,4 +1,4 @@
-"""Statements name a state, a wish or a purpose by its word: there is no other."""
+"""Statements name a state, a wish or a purpose only by a word that exists."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOURCES = sorted(path for path in ROOT.rglob("*.py") if path.name != "schema.py"
 
 
 def statements() -> list[str]:
-    """Every text of the program, those in parts put together."""
+    """Every string of the program, with adjacent parts joined."""
     found = []
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -32,7 +32,7 @@ def statements() -> list[str]:
 
 
 def compared(column: str, *, table: str = "") -> list[tuple[str, ...]]:
-    """The words that statements about a table compare a column with, or set it to."""
+    """The words with which statements about a table compare a column, or to which they set it."""
     either = re.compile(rf"\b{column} (?:(?:=|!=|<>) ('[a-z-]+')|(?:NOT )?IN \(('[^)]+)\))")
     return [
         tuple(re.findall(r"'([a-z-]+)'", one or some))

@@ -1,5 +1,5 @@
-"""The promises, over random histories in bad weather: everybody agrees, and nothing is lost,
-doubled, out of order or read by those it is not for."""
+"""The promises, over random histories in bad weather: everybody agrees, and no text is lost,
+doubled, out of order or read by anybody it is not for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHANGES = 2
 
 
 class Said(NamedTuple):
-    """A text, who must get it, who may, and what its sender had seen before."""
+    """A text, the people who must and who may get it, and the texts that its sender had seen."""
 
     text: str
     gid: bytes
@@ -31,14 +31,14 @@ class Said(NamedTuple):
 
 
 class History:
-    """What happened, and what must follow from it."""
+    """The events of a history, and the results that must follow."""
 
     def __init__(self, world: World, people: list[Person]) -> None:
         self.world = world
         self.people = people
         self.said: list[Said] = []
         self.unsteady: set[tuple[bytes, str]] = set()
-        """Who was put out of, or went from, which group in this round."""
+        """(group, person) for each person who was removed or left in this round."""
         self.changes: dict[bytes, int] = {}
         self._numbers = itertools.count(1)
 
@@ -87,7 +87,7 @@ class History:
             return
 
     async def happen(self, person: Person) -> None:
-        """One thing, at random."""
+        """Do one random thing."""
         rng = self.world.rng
         match rng.choices(("say", "change", "die", "sleep", "wait"), (10, 3, 2, 1, 4))[0]:
             case "say":
@@ -105,8 +105,8 @@ class History:
         await self.world.pass_time(0)
 
     async def round(self, things: int, *, more_s: float = 0) -> None:
-        """Many things in a storm, then calm, then all is as promised. `more_s` is how long
-        afterwards that may be: what nobody knows to be missing is told of by a heartbeat."""
+        """Do many things in a storm, then wait for calm; then every promise holds. `more_s` adds
+        time for heartbeats, which reveal losses that nobody knows of."""
         self.world.network.weather = STORM
         for _ in range(things):
             await self.happen(self.world.rng.choice(self.people))
@@ -152,7 +152,7 @@ class History:
                     continue
                 place = shown.index(words.text) if words.text in shown else None
                 if place is None:
-                    # What the one who goes says last may come after they are gone.
+                    # The last words of a person who leaves may come after they are gone.
                     steady = not {(view.gid, who) for who in (person.name, words.sender)} & (
                         self.unsteady
                     )
@@ -274,7 +274,7 @@ async def test_commits_at_once_all_come_true(world: World, count: int) -> None:
     await world.settle()
     history = History(world, people)
     history.check_agreement()
-    # The first in drop order has taken its right from one of the others, whose wish is moot then.
+    # The first Commit in drop order has taken its right from another member, whose wish is moot.
     assert set(people[0].client.chat(gid).view().admins) < {p.name for p in people}
     assert all(not p.one("SELECT count(*) FROM intent") for p in people)
 

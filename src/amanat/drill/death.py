@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Died(BaseException):
-    """The process died here; nothing of it runs any more."""
+    """The process died here; no part of it runs any longer."""
 
 
 class Fuse:

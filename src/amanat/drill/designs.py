@@ -207,7 +207,7 @@ def _sorted(
 
 
 def deposit(sample: Sample, rng: np.random.Generator, *, receipts: str) -> Deposits:
-    """What the clients of a sample deposit: texts, and receipts as "none", "each" (one for every
+    """The deposits of a sample's clients: texts, and receipts as "none", "each" (one for every
     text, to its author, as soon as it has come) or "ours"."""
     rows: list[tuple[float, int, int, int, int]] = []
     sizes = _text_sizes(sample, rng)

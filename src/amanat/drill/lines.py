@@ -1,4 +1,4 @@
-"""What the lines of real clients reveal to an observer who works with their recipient.
+"""Real clients' lines, as they look to an observer who works with the recipient.
 
 In the simulated world some people, whose clients use hops, write to an infiltrator who works with
 an observer of their lines. The infiltrator notes when each person's words arrive, and the observer

@@ -1,4 +1,4 @@
-"""What recorded logs reveal about people: each field by itself, requests in pairs, lines by times.
+"""How much recorded logs reveal: each field by itself, requests in pairs, and lines by times.
 
 Each adversary (the home relay, the hop, or the ISP) has one log. When requests are hopped, no log
 alone tells whose a request was; here both logs together do, and give the truth to judge by.

@@ -107,7 +107,7 @@ class Person:
         self.fuse.left, self.fuse.is_coarse = steps, is_coarse
 
     async def revive(self) -> None:
-        """Start again from what the files held when the process died."""
+        """Start again from the files as they were when the process died."""
         self.deaths += 1
         image = shutil.copytree(self.directory, self.directory.with_name(f"life-{self.deaths}"))
         await self.bury()
@@ -197,7 +197,7 @@ class Person:
         return [one.code for one in self.client.status().warnings]
 
     def what_is_left(self) -> str:
-        """What this person still has to do; empty if nothing."""
+        """The work that this person still has to do, in words; empty if none."""
         for table in ("outbox", "attempt", "intent", "early", "comeback", "handed"):
             if count := self.one(f"SELECT count(*) FROM {table}"):  # noqa: S608  # our own names
                 return f"{self.name}: {count} rows in {table}"
