@@ -44,13 +44,14 @@ ENGLISH = Words(
     " from now on. The same people said the same things through five kinds of server. This is what"
     " each of them gives away.",
     loses="Where Amanat loses",
-    loses_none="Nowhere, by the bounds of this drill. What the bounds are is in the table.",
+    loses_none="Nowhere, by the bounds of this drill. The table shows the bounds.",
     wins="Where it holds",
     table="The one table",
     table_lead="Average precision for who writes to whom and who shares a group: 1 is everything,"
-    " the base rate is what a guess finds. In the last columns green is within its bound, red is not.",
-    real="The real servers were loaded with the first {messages} messages of one seed, and what was then"
-    " read is their disks. Base rates there: {bases}.",
+    " the base rate is the share that a guess finds. In the last columns green is within its bound,"
+    " red is not.",
+    real="The real servers were loaded with the first {messages} messages of one seed, and then their"
+    " disks were read. Base rates there: {bases}.",
     details="Every figure",
     how="Bars are the mean over seeds, thin lines its 95 % interval, the gold mark the base rate or a"
     " guess.",
@@ -69,7 +70,7 @@ ENGLISH = Words(
         "puppets": "Buckets filled with puppets",
         "content": "What was said",
         "plaintext": "Which of two known texts",
-        "identifiers": "What a stored field names",
+        "identifiers": "People named by a stored field",
         "device": "The person's own machine",
         "unsealed-answer": "A hop that asks twice",
         "deletion": "Silent deletion",
@@ -93,9 +94,9 @@ ENGLISH = Words(
     },
     verdicts={"holds": "holds", "fails": "fails", "control": "control", "shown": ""},
     asks={
-        "contacts": "Answers follow what they answer. Who is deposited for after whom?",
+        "contacts": "Answers follow questions. Who gets something just after somebody else?",
         "groups": "Copies of one message come together. Who receives at once?",
-        "presence": "Somebody comes back: who was it that left before? And who was always there when a pseudonym posted?",
+        "presence": "Somebody comes back: which earlier visitor is it? And who was always there when a pseudonym posted?",
         "ip": "Whose address stands beside a message?",
         "infiltrator": "A post appears in the group. Whose line has just sent something?",
         "sizes": "A leaflet is 4,000 bytes long. Which entries are?",
@@ -103,13 +104,13 @@ ENGLISH = Words(
         "content": "A thousand texts that were never said before: are they anywhere?",
         "plaintext": "Yes, or no and do not ask again: which was it? 0.5 is a coin.",
         "identifiers": "How many bits of a person does a column hold?",
-        "device": "The vault is open. Is what has disappeared still there?",
-        "unsealed-answer": "A hop asks for something else under the number of a sealed request. Can it read the answer?",
+        "device": "The vault is open. Are texts that have disappeared still there?",
+        "unsealed-answer": "A hop makes another request under the id of a sealed one. Can it read the answer?",
         "deletion": "The server drops cells. Is it noticed, and how soon?",
-        "rollback": "The server shows yesterday, or two people two things. Is it noticed?",
+        "rollback": "The server shows yesterday's state, or two people two states. Is it noticed?",
         "substitution": "The server swaps a key, or adds a member. Is it accepted?",
         "replay": "The server repeats and reorders. Is anything shown twice?",
-        "copied-vault": "Somebody copied the vault once, and the relay keeps all. What do they read of later words?",
+        "copied-vault": "Somebody copied the vault once, and the relay keeps everything. How many later words do they read?",
         "insider": "A member says anything, to anybody, with valid keys. Do the others keep their group and their words?",
     },
 )
