@@ -2,8 +2,8 @@
 
     from amanat import Client, Unlock
 
-What programs use is named here (docs/sdk.md) and loaded when it is used: a relay or a command that
-needs no client loads none. Type checkers read `__init__.pyi`.
+This module names everything that programs use (docs/sdk.md) and loads each name when it is first
+used, so a relay or a command that needs no client loads none. Type checkers read `__init__.pyi`.
 """
 
 from __future__ import annotations

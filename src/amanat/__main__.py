@@ -1,5 +1,5 @@
-"""The command `amanat`, and `python -m amanat`: loads the program, which takes a second in which
-Ctrl-C may come."""
+"""The command `amanat`, and `python -m amanat`. Loading the program takes a second, in which the
+user may press Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def main() -> NoReturn:
     keep_memory_private()
     hold_standard_descriptors()
     is_heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if is_heeded:  # and not ignored, as where a shell has put it into its background
+    if is_heeded:  # and not ignored, as when a shell has put the command into its background
         signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))
-    from amanat import cli  # noqa: PLC0415  # whoever interrupts this sees no traceback
+    from amanat import cli  # noqa: PLC0415  # an interruption here shows no traceback
 
     if is_heeded:
         signal.signal(signal.SIGINT, signal.default_int_handler)

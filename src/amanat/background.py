@@ -1,13 +1,13 @@
-"""The background: one process has a profile open, and commands have their work done by it.
+"""The background: one process has a profile open and does the work of other commands.
 
 It listens on a Unix socket in the profile's directory. A *front* (the process of a command, see
-front.py) says the words of its command and what was given to it; the background does the command
-with its own open client, says what is to be shown, and ends with the exit status. What a command
-is, only the command line knows.
+front.py) sends the words of its command and its input; the background carries out the command with
+its own open client, sends the texts to show, and ends with the exit status. Only the command line
+knows what a command means.
 
-Rules: nobody but the same user is listened to; a front that dies, lies, or takes nothing ends its
-own command and nothing else. What the person has not been shown counts as not shown: the background
-asks (`Front.shown`) before it forgets anything.
+Rules: the background listens to nobody but the same user. A front that dies, lies, or takes nothing
+ends its own command and nothing else. A text counts as shown only once the front has confirmed it:
+the background asks (`Front.shown`) before it forgets anything.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 MAX_FRONTS = 64
-"""Most commands at once: far more than one person has terminals, few enough to be held in memory
-with all that they may say."""
+"""Most commands at once: far more than one person has terminals, and few enough that memory holds
+everything that they may say."""
 STALLED_S = 3600.0
-"""Seconds after which a front that takes nothing is given up: a stopped terminal or a pager may
-well rest for some minutes, but not for ever, for what comes meanwhile waits in memory."""
+"""Seconds after which the background gives up a front that takes nothing. A stopped terminal or a
+pager may rest for some minutes, but not for ever, because its texts wait in memory meanwhile."""
 
 
 class Front:
-    """Who has asked for a command, as the command sees them."""
+    """The front that has asked for a command, as the command sees it."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
@@ -76,10 +76,10 @@ class Front:
             self.send(Said(where, text[start : start + PIECE_CHARS]))
 
     async def shown(self) -> Shown:
-        """Wait until everything said so far was shown; whether it could be."""
+        """Wait until the front has shown everything said so far; returns whether it could."""
         self._is_shown.clear()
         self.send(Check())
-        # Without the connection there is nobody to do the command for: it is cancelled then.
+        # Aborting the connection cancels the command, because nobody is left to do it for.
         stalled = asyncio.get_running_loop().call_later(STALLED_S, self._writer.transport.abort)
         try:
             await self._is_shown.wait()
@@ -88,12 +88,13 @@ class Front:
         return self._what
 
     def send(self, record: msgspec.Struct) -> None:
-        """Send a frame, if there is anybody to take it."""
+        """Send a frame, unless the connection is closing."""
         if not self._writer.is_closing():
             self._writer.write(frame(record))
 
     async def hear(self, reader: asyncio.StreamReader) -> None:
-        """Take what the front says until it hangs up. Raises PeerError for what is not asked."""
+        """Read the front's answers until it hangs up. Raises PeerError for an answer that no
+        `shown` asked for."""
         with contextlib.suppress(EOFError, ConnectionError):
             while True:
                 what = decode_shown(await _receive(reader, MAX_SHOWN_BYTES))
@@ -112,14 +113,14 @@ async def _receive(reader: asyncio.StreamReader, most: int) -> bytes:
 
 
 class _Background:
-    """Attends to fronts."""
+    """Serves fronts."""
 
     def __init__(self, perform: Callable[[Command, Front], Awaitable[int]]) -> None:
         self._perform = perform
         self.fronts: set[asyncio.Task[Any]] = set()
 
     def attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Begin to attend to a front."""
+        """Begin to serve a front."""
         task = asyncio.create_task(self._attend(reader, writer))
         self.fronts.add(task)
         task.add_done_callback(self.fronts.discard)
@@ -134,7 +135,7 @@ class _Background:
             pass
         finally:
             writer.close()
-            # If it does not take the rest.
+            # This comes into play if the front does not take the rest.
             asyncio.get_running_loop().call_later(PATIENCE_S, writer.transport.abort)
 
     async def _do_one(
@@ -162,7 +163,7 @@ class _Background:
             await asyncio.gather(work, hearing, return_exceptions=True)
 
     async def close(self) -> None:
-        """Break off what is being done."""
+        """Break off every command under way."""
         for front in self.fronts:
             front.cancel()
         await asyncio.gather(*self.fronts, return_exceptions=True)
@@ -172,11 +173,11 @@ class _Background:
 async def listening(
     directory: Path, perform: Callable[[Command, Front], Awaitable[int]]
 ) -> AsyncIterator[None]:
-    """Be the background of a profile, which this process has open: `perform` does a command for a
+    """Be the background of a profile that this process has open. `perform` does a command for a
     front, and returns its exit status."""
     background = _Background(perform)
     with socket_in(directory) as path:
-        path.unlink(missing_ok=True)  # of one that died: the profile's lock is ours
+        path.unlink(missing_ok=True)  # left by one that died: we hold the profile's lock
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         os.fchmod(listener.fileno(), 0o600)  # before it has a name that others could open
         listener.bind(str(path))
@@ -235,8 +236,8 @@ def unit(executable: Path, directory: Path) -> str:
 
 
 def _quoted(path: Path) -> str:
-    """A path as systemd.service(5) reads it in a command line that begins with a colon, so that
-    dollars are nothing special."""
+    """A path as systemd.service(5) reads it in a command line that begins with a colon: dollars
+    have no special meaning there."""
     text = str(path)
     if any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
         raise BadArgument(f"{text!r} has characters that a unit cannot hold")

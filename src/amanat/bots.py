@@ -10,10 +10,10 @@
 
     bot.main()
 
-A bot is an ordinary person's client. What a handler answers and the mark that its message is read
-are one unit of work: a bot that dies before it answers the message when it starts again, and one
-that dies after it does not answer twice. What a handler does elsewhere (it asks a server, it writes
-a file) can happen again; `Incoming.key` is the same each time.
+A bot is an ordinary person's client. A handler's answers and the mark that its message is read are
+one unit of work: a bot that dies before this unit answers the message when it starts again, and one
+that dies after it does not answer twice. A handler's other effects (it asks a server, it writes a
+file) can happen again; `Incoming.key` is the same each time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from amanat.client.sdk.views import Message
 
 PROFILES = Path.home() / ".local" / "share" / "amanat-bots"
-"""Where the profiles of bots are, each in a directory of its name."""
+"""The directory of the bots' profiles, each in a directory with the bot's name."""
 AT_ONCE = 16
 """Conversations whose handlers run at the same time: a slow one keeps few others waiting."""
 TRIES = 3
@@ -47,43 +47,43 @@ TRIES = 3
 HANDLER_S = 60.0
 """How long a handler may take, in seconds."""
 DISK_FULL_S = 5.0
-"""After how long a bot looks again for room on its disk, in seconds."""
+"""Seconds after which a bot looks again for room on its disk."""
 MOST_A_MINUTE = 20
-"""Messages of one person that are handled in a minute, the others after that: two bots would
-answer each other all the time."""
+"""Messages of one person that a bot handles in a minute; the others wait. Without this limit two
+bots would answer each other all the time."""
 MAX_WAITING = 1_000
 """Messages of one conversation that wait in memory; the others wait in the vault, unread."""
 MINUTE_MS = 60_000
 MAX_FAILED = 1_000
-"""Failures that are remembered."""
+"""Most failures that a bot remembers."""
 MAX_STATE_BYTES = 65_536
-"""What a job may keep, as JSON."""
+"""Most bytes of state that a job may keep, as JSON."""
 
 _logger = logging.getLogger(__name__)
 
 
 class Incoming:
-    """A message to a bot. Whatever is answered is said once the handler has ended."""
+    """A message to a bot. The client sends the answers once the handler has ended."""
 
     def __init__(self, message: Message, chat: Chat, together: Together) -> None:
         self.message = message
         self.chat = chat
-        """The conversation it came to, to look into."""
+        """The conversation in which the message came."""
         self._together = together
 
     @property
     def text(self) -> str:
-        """What was written."""
+        """The words of the message."""
         return self.message.text
 
     @property
     def sender(self) -> str:
-        """What we call the person who wrote it."""
+        """Our name for the person who wrote it."""
         return self.message.sender
 
     @property
     def key(self) -> str:
-        """The same whenever this message is handled, and of no other message: 32 hex digits."""
+        """A key that this message alone has, the same each time it is handled: 32 hex digits."""
         return self.message.id
 
     def reply(self, text: str) -> None:
@@ -95,14 +95,14 @@ class Incoming:
         self._together.react(self.message.gid, self.message.id, emoji)
 
     def send(self, to: str, text: str) -> None:
-        """Say something elsewhere: to a contact or in a group, by name or id. Raises
+        """Say something in another conversation, to a contact or in a group, by name or id. Raises
         UnknownConversation or AmbiguousName."""
         self._together.send(self._together.gid(to), text)
 
 
 class Run(NamedTuple):
-    """One run of a job. What is said and what is kept in `state` are done as one, once the job has
-    ended; `state` holds what JSON can."""
+    """One run of a job. Once the job has ended, its messages and its `state` are committed as one
+    unit of work; `state` holds only values that JSON can express."""
 
     state: dict[str, object]
     together: Together
@@ -119,7 +119,7 @@ class Run(NamedTuple):
 
 
 class Filter:
-    """Which messages a handler is for. Filters combine with `&`, `|` and `~`."""
+    """The choice of messages for a handler. Filters combine with `&`, `|` and `~`."""
 
     def __init__(self, holds: Callable[[Incoming], bool]) -> None:
         self._holds = holds
@@ -152,18 +152,18 @@ def command(name: str) -> Filter:
 
 
 def regex(pattern: str) -> Filter:
-    """A text that begins with what matches a regular expression."""
+    """A text whose beginning matches a regular expression."""
     compiled = re.compile(pattern)
     return Filter(lambda message: compiled.match(message.text) is not None)
 
 
 def from_(name: str) -> Filter:
-    """A message of the person we call so."""
+    """A message of the person to whom we have given this name."""
     return Filter(lambda message: message.sender == name)
 
 
 class Failure(NamedTuple):
-    """A message that no try has answered: its key, and what kind of error came of the last."""
+    """A message for which every try failed: its key, and the kind of error of the last try."""
 
     key: str
     error: str
@@ -185,15 +185,15 @@ class Bot:
         self.profile = profile or PROFILES / name
         self.failed: deque[Failure] = deque(maxlen=MAX_FAILED)
         self.most_a_minute = most_a_minute
-        """Messages of one person that are handled in a minute; None: all."""
+        """Messages of one person that the bot handles in a minute; None: all."""
         self._handlers: list[tuple[Filter, Callable[[Incoming], Awaitable[None]]]] = []
         self._jobs: list[_Job] = []
 
     def on(
         self, wanted: Filter
     ) -> Callable[[Callable[[Incoming], Awaitable[None]]], Callable[[Incoming], Awaitable[None]]]:
-        """Have a function handle the messages that a filter wants and that no handler before it
-        has taken."""
+        """Decorate a function to handle the messages that a filter wants and that no handler
+        before it has taken."""
 
         def add(
             handler: Callable[[Incoming], Awaitable[None]],
@@ -206,8 +206,9 @@ class Bot:
     def every(
         self, seconds: float
     ) -> Callable[[Callable[[Run], Awaitable[None]]], Callable[[Run], Awaitable[None]]]:
-        """Have a function run this often; if the bot was not running, once when it starts. The
-        name of the function is the name of the job, under which its state is kept."""
+        """Decorate a function to run at this interval. If it came due while the bot was not
+        running, it runs once at the start. The function's name is the name of the job, under which
+        the bot keeps its state."""
 
         def add(work: Callable[[Run], Awaitable[None]]) -> Callable[[Run], Awaitable[None]]:
             self._jobs.append(_Job(work.__name__, seconds, work))
@@ -216,15 +217,16 @@ class Bot:
         return add
 
     def main(self, arguments: list[str] | None = None) -> NoReturn:
-        """The command line of this bot: that of `amanat` with the bot's profile, where `run` also
-        answers. So `init`, `invite`, `status` and all other commands are here too."""
+        """Run the command line of this bot: every command of `amanat`, such as `init`, `invite` and
+        `status`, with the bot's profile. Its `run` also answers messages."""
         from amanat import cli  # noqa: PLC0415  # a bot under test has no command line
 
         words = sys.argv[1:] if arguments is None else arguments
         cli.main(["--profile", str(self.profile), *words], stay=self.serve)
 
     async def serve(self, client: Client) -> None:
-        """Answer what people write, until the client is closed. Raises what stopped it."""
+        """Answer what people write, until the client is closed. Raises the error that stopped
+        it."""
         async with asyncio.TaskGroup() as tasks:
             desk = _Desk(self, client, tasks)
             jobs = [tasks.create_task(desk.repeat(job)) for job in self._jobs]
@@ -244,7 +246,7 @@ class _Desk:
 
     def __init__(self, bot: Bot, client: Client, tasks: asyncio.TaskGroup) -> None:
         self.workers: dict[bytes, asyncio.Task[None]] = {}
-        """Who handles what came to a conversation, in its order."""
+        """The task for each conversation that handles its messages in order."""
         self._bot = bot
         self._client = client
         self._tasks = tasks
@@ -252,12 +254,12 @@ class _Desk:
         self._taken: dict[bytes, int] = {}
         """The last row of each conversation that was taken."""
         self._more: set[bytes] = set()
-        """Conversations of which more is unread than waits here."""
+        """Conversations with more unread messages than wait here."""
         self._room = asyncio.Semaphore(AT_ONCE)
         self._recent: dict[tuple[bytes, str], deque[int]] = {}
 
     async def follow(self) -> None:
-        """Take what was not read, and then what comes."""
+        """Take the unread messages, and then the new ones as they come."""
         while True:
             events = self._client.events()
             self._take_unread(None)
@@ -268,7 +270,7 @@ class _Desk:
                         if arrived is not None:
                             self._take(arrived)
             except Overrun:
-                continue  # the vault has it all
+                continue  # the vault has everything
             return
 
     def _take_unread(self, gid: bytes | None) -> None:
@@ -335,7 +337,7 @@ class _Desk:
                 return
 
     async def _turn_of(self, message: Message) -> None:
-        """Wait as long as this person has been answered as often as they are in a minute."""
+        """Wait while this person has already had as many answers as they get in a minute."""
         most = self._bot.most_a_minute
         if most is None:
             return
@@ -347,7 +349,7 @@ class _Desk:
         recent.append(self._client.now())
 
     async def repeat(self, job: _Job) -> None:
-        """Run a job as often as it is to be, for ever."""
+        """Run a job at its interval, for ever."""
         key = f"job {job.name}"
         while True:
             kept = json.loads(self._client.together().kept(key) or b'{"due_at": 0, "state": {}}')

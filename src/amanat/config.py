@@ -23,7 +23,7 @@ _DATE = r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$"
 
 
 class RelayLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What strangers can make a relay hold. Each bounds memory, disk or time."""
+    """Limits on how much strangers can make a relay hold. Each bounds memory, disk or time."""
 
     cells_per_drop: Annotated[
         int,
@@ -118,7 +118,7 @@ class HopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MovingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whose drops may come here."""
+    """The relays whose drops may come here."""
 
     sources: Annotated[
         tuple[str, ...],
@@ -131,7 +131,7 @@ class MovingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PlaceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Another place of the relay: whoever calls there must reach it, by this machine's network."""
+    """Another place of the relay, at which this machine's network must let callers reach it."""
 
     host: Annotated[str, Meta(min_length=1, max_length=253, description="Name or IP of the place")]
     port: Annotated[int, Meta(ge=1, le=65_535, description="Its TCP port")]
@@ -149,8 +149,8 @@ class PlaceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RegisterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the operator says of where data may rest beside the relay's own region; the audit prints
-    it (ISO/IEC 27018 and 27701 ask for such a register)."""
+    """The operator's statement of where data may rest besides the relay's own region. The audit
+    prints it (ISO/IEC 27018 and 27701 ask for such a register)."""
 
     countries: Annotated[
         tuple[str, ...],
@@ -163,7 +163,7 @@ class RegisterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RelayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the operator of a relay decides."""
+    """The settings that the operator of a relay decides."""
 
     region: Annotated[
         str,
@@ -251,7 +251,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 def parse(text: str, kind: type[T]) -> T:
-    """The settings in a TOML text, as a `kind`. Raises BadSetting and names the setting."""
+    """The settings in a TOML text, as a `kind`. Raises BadSetting, which names the setting."""
     try:
         return msgspec.convert(tomllib.loads(text), kind)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:

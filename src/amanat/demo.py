@@ -1,9 +1,9 @@
 """The demo of residency: a region's data moves while its people talk.
 
-Real clients talk through a relay of one region, as in a replay. In the middle of it some leave for
-another relay of their own region, and then everything that rests at theirs moves to a relay of
-another region, which the others have allowed. In the end every transcript is compared with the
-trace, the source's disk is searched, and certificate and stores are checked.
+Real clients talk through a relay of one region, as in a replay. Meanwhile some people leave for
+another relay of their own region. Then everything that rests at the first relay moves to a relay of
+another region, which the others have allowed. At the end the demo compares every transcript with
+the trace, searches the source's disk, and checks the move certificate and the stores.
 """
 
 from __future__ import annotations
@@ -41,15 +41,16 @@ if TYPE_CHECKING:
 
 SOURCE_REGION, REGION = "IR", "DE"
 ALLOW_AT, LEAVE_AT, MOVE_AT = 0.05, 0.2, 0.35
-"""At which share of the talk most allow the other region, some leave, and everything moves."""
+"""The shares of the talk at which most people allow the other region, some leave, and everything
+moves."""
 LINES_PER_S = 80
-"""How fast people talk: each line is read by 32 people's programs, all on this machine."""
+"""How fast people talk: the programs of 32 people, all on this machine, read each line."""
 NEEDLE = slice(40, 72)
-"""The bytes of a cell, as it rests, that are searched for: random, and of no other cell."""
+"""The bytes of a stored cell for which the demo searches: random, and in no other cell."""
 
 
 class Residency(NamedTuple):
-    """What the demo saw; field names are the JSON keys."""
+    """The findings of the demo; field names are the JSON keys."""
 
     people: int
     messages: int
@@ -66,7 +67,7 @@ class Residency(NamedTuple):
 
     @property
     def is_clean(self) -> bool:
-        """Whether all is as it should be."""
+        """Whether the demo found no fault."""
         lacks = self.lost or self.doubled or self.source_bytes_found
         return not lacks and self.certificate_valid and self.audit_ok
 
@@ -116,7 +117,7 @@ def residency(
 
 
 class _Move:
-    """What happens while people talk."""
+    """The events that happen while people talk: some leave, and the relay moves."""
 
     def __init__(
         self, relays: list[RelayProcess], conductor: Conductor, people: list[str], leavers: int
@@ -125,7 +126,7 @@ class _Move:
         self.source, self.destination, self.other = relays
         self.report: dict[str, object] = {}
         self._conductor = conductor
-        # The people of a script come by how much they say: some of all kinds leave.
+        # A script lists people by how much they say: some of all kinds leave.
         leaving = people[:: len(people) // leavers][:leavers] if leavers else []
         rest = [person for person in people if person not in leaving]
         self._due = [
@@ -135,7 +136,8 @@ class _Move:
         self._mover: subprocess.Popen[bytes] | None = None
 
     def go_on(self, share: float) -> bool:
-        """Do what is due when this share of all has been shown; whether all is done."""
+        """Do what is due once this share of all lines has been shown; returns whether everything
+        is done."""
         if self._due and share >= self._due[0][0]:
             self._conductor.tell(self._due.pop(0)[1])
         if share >= MOVE_AT and self._mover is None:
@@ -150,7 +152,7 @@ class _Move:
         return True
 
     def _begin(self) -> subprocess.Popen[bytes]:
-        # As if it had been announced long ago: the demo does not wait for its day.
+        # The notice looks as if it were long past: the demo does not wait for its day.
         today = int(time.time() // DAY_S)
         now, to = time.time(), parse_address(self.destination.address)
         notice = asyncio.run(
@@ -164,7 +166,7 @@ class _Move:
         )
 
     def end(self) -> None:
-        """Let the mover run no longer."""
+        """Stop the mover, if it still runs."""
         if self._mover is not None and self._mover.poll() is None:
             self._mover.kill()
             self._mover.communicate()

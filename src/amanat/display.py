@@ -1,12 +1,12 @@
-"""What leaves the program: how words of others are shown, and the one place where they go out.
+"""All output of the program: how it shows the words of others, and the one place where they go out.
 
-Rules: a name, and whatever else others wrote, is data. It is put into a line by `shown`, and a text
-that may have several lines by `block`: what it holds cannot steer a terminal, turn the words around
-it or look like a line of ours. Whatever a command forgets, `Screen` does: nothing goes past it that
-has not been escaped, in JSON too.
+Rules: a name, like anything else that others wrote, is data. `shown` puts it into a line, and
+`block` does so for a text that may have several lines: nothing in it can steer a terminal, reverse
+the words around it or look like our own line. If a command forgets this, `Screen` does it: nothing
+passes it unescaped, in JSON neither.
 
-An action that was done stays done if its result cannot be shown: `Screen` keeps what went wrong,
-and the command's status says what became of the action (docs/decisions/0028).
+A finished action stays finished if its result cannot be shown. `Screen` keeps the failure to show
+it, and the command's status tells what became of the action (docs/decisions/0028).
 """
 
 from __future__ import annotations
@@ -28,47 +28,47 @@ if TYPE_CHECKING:
     from amanat.errors import AmanatError
 
 FSI, PDI = "\u2068", "\u2069"
-"""First strong isolate and its end (Unicode UAX 9, section 2.4): what stands between them has a
-direction of its own and turns nothing around it."""
+"""First strong isolate and its end (Unicode UAX 9, section 2.4): the text between them has its own
+direction and does not change the direction of the text around it."""
 FURTHER = "    | "
-"""What every further line of a text begins with: no line of ours does."""
+"""The beginning of every further line of a text: none of our own lines begins so."""
 TAB = "    "
 
 _CONTROLS = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn"})
-"""Unicode's categories of what has no glyph, or none that is known."""
+"""Unicode's categories of characters without a glyph, or without a known one."""
 _VISIBLE = frozenset(
     "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
 )
 """Format characters that do have a glyph, such as the Arabic number sign (Unicode property
 Prepended_Concatenation_Mark)."""
 _LAYOUT = frozenset("\u00ad\u061c\u200e\u200f")
-"""Soft hyphen and the marks of direction that open nothing: common in texts, without a glyph, and
-left out. Inside an isolate they would move only what stands in it."""
+"""Soft hyphen and the marks of direction that open nothing. They are common in texts, have no glyph
+and are left out: inside an isolate they would move only the text in it."""
 _JOINERS = "\u200c\u200d"
 """ZWNJ, which Persian words need, and ZWJ."""
 _VIRAMA = 9
 """Unicode's combining class of the marks after which Indic scripts use joiners (RFC 5892,
 appendices A.1 and A.2)."""
 _MARKS_BETWEEN = 8
-"""Most marks between a letter and its joiner: more are no word of any script."""
+"""Most marks between a letter and its joiner: no word of any script has more."""
 
 
 def shown(text: str) -> str:
-    """A name, or another text of one line by somebody else, as it may stand in a line of ours."""
+    """A name, or another one-line text by somebody else, as it may stand in our own line."""
     return f"{FSI}{escaped(text)}{PDI}"
 
 
 def block(text: str) -> str:
-    """A text of somebody else that may have several lines: those after the first are marked."""
+    """A text by somebody else that may have several lines; each after the first is marked."""
     first, *further = text.replace("\r\n", "\n").split("\n")
     return "\n".join([shown(first), *(FURTHER + shown(line) for line in further)])
 
 
 def escaped(text: str, *, keep: str = "") -> str:
-    r"""A text without anything that could steer a terminal; `keep` are marks that we have set.
+    r"""A text without anything that could steer a terminal; `keep` holds marks that we have set.
 
-    Characters without a glyph are written as Python writes them (`\x1b`, `\u202e`); joiners stay
-    where a script needs them.
+    Characters without a glyph become Python's escapes (`\x1b`, `\u202e`); joiners stay where a
+    script needs them.
     """
     return "".join(
         one if one in keep or _is_plain(one) or _joins(text, at) else _stand_in(one)
@@ -77,16 +77,16 @@ def escaped(text: str, *, keep: str = "") -> str:
 
 
 def as_json(value: object) -> str:
-    r"""A value as JSON (RFC 8259) in which whatever has no glyph is a \u escape: the value is the
-    same, and showing it steers no terminal."""
+    r"""A value as JSON (RFC 8259) in which every character without a glyph is a \u escape: the
+    value is the same, and showing it steers no terminal."""
     text = json.dumps(value, ensure_ascii=False)
     # Outside strings JSON has nothing of that kind.
     return "".join(c if unicodedata.category(c) not in _CONTROLS else _units(c) for c in text)
 
 
 def told(error: AmanatError) -> str:
-    """An error in a line of ours: its sentence, and of whom or what. A path or an address is to be
-    copied: it is isolated only where something in it is written from right to left."""
+    """An error in our own line: its sentence and its detail. People copy a path or an address, so
+    the detail is isolated only if something in it is written from right to left."""
     detail = error.detail
     if any(unicodedata.bidirectional(one) in ("R", "AL", "AN") for one in detail):
         return f"{error.text} ({shown(detail)})"
@@ -110,8 +110,8 @@ def _units(one: str) -> str:
 
 
 def _joins(text: str, at: int) -> bool:
-    """Whether there is a joiner at a place, and it does there what it is for: between letters that
-    join, beside a virama, or in an emoji of several."""
+    """Whether the character at a position is a joiner with a purpose there: between letters that
+    join, beside a virama, or in an emoji of several characters."""
     if text[at] not in _JOINERS:
         return False
     after = text[at + 1 : at + 2]
@@ -128,7 +128,7 @@ def _joins(text: str, at: int) -> bool:
 
 
 def _safe(line: str) -> str:
-    """A line as it may leave: escaped, with every isolate that was opened ended."""
+    """A line as it may go out: escaped, with every open isolate ended."""
     depth, kept = 0, []
     for one in escaped(line, keep=FSI + PDI):
         if one == PDI and not depth:
@@ -140,7 +140,7 @@ def _safe(line: str) -> str:
 
 
 class Screen:
-    """Standard output and standard error of the process that a person has called."""
+    """Standard output and standard error of the process that a person started."""
 
     def __init__(self, *, is_json: bool, draw: Callable[[str], None]) -> None:
         self._is_json, self._draw = is_json, draw
@@ -149,9 +149,9 @@ class Screen:
         self._lacks = ""
 
     def say(self, where: int, text: str) -> None:
-        """Show a text, or a piece of one: what is no whole line yet waits for the rest."""
+        """Show a text, or a piece of one: an incomplete line waits for the rest."""
         if where == front.CODE:
-            with contextlib.suppress(OSError):  # what it is drawn of is shown as well
+            with contextlib.suppress(OSError):  # the text of the picture is shown as well
                 self._draw(text)
             return
         *lines, self._begun[where] = (self._begun[where] + text).split("\n")
@@ -159,15 +159,15 @@ class Screen:
             self._write(where, "".join(f"{_safe(line)}\n" for line in lines))
 
     def shown(self) -> front.Shown:
-        """Whether it was."""
+        """Whether all results, and all notes, could be shown."""
         lost = self._lost
         return front.Shown(not lost[front.RESULT], not lost[front.NOTE])
 
     def close(self, status: int, *, is_question: bool) -> int:
-        """What the command's exit status is, now that nothing more is said.
+        """The exit status of the command, which has nothing more to say.
 
-        What was done stays done, whether its result could be shown or not. A question whose answer
-        could not be shown has failed.
+        A finished action stays finished, whether its result could be shown or not. A question whose
+        answer could not be shown has failed.
         """
         for where, rest in self._begun.items():
             if rest:
@@ -221,7 +221,7 @@ def as_ascii(text: str) -> str:
 
 
 def _give_up(stream: TextIO) -> None:
-    """Have what the stream still holds go nowhere, or it would be written, and fail, at exit."""
+    """Send to nowhere what the stream still holds, which the exit would try, and fail, to write."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, stream.fileno())
@@ -230,7 +230,7 @@ def _give_up(stream: TextIO) -> None:
 
 
 class Out:
-    """Where a command's words go: `say` has them shown, `shown` tells whether they were."""
+    """The output of a command: `say` has its words shown, `shown` tells whether they were."""
 
     def __init__(
         self,
@@ -250,7 +250,7 @@ class Out:
             self._say(front.RESULT, f"{text}\n")
 
     def note(self, text: str) -> None:
-        """Something to know that is not the result."""
+        """A note for the person, which is not the result."""
         self._say(front.NOTE, f"amanat: {text}\n")
 
     def code(self, text: str) -> None:
@@ -258,10 +258,10 @@ class Out:
         self._say(front.CODE, text)
 
     async def shown(self) -> front.Shown:
-        """Wait until the person has been shown everything; whether they could be."""
+        """Wait until the person has been shown everything; returns whether that succeeded."""
         return await self._shown()
 
     async def need_shown(self) -> None:
-        """The same of results. Raises OutputFailed if they could not be."""
+        """Wait as `shown` does. Raises OutputFailed if the results could not be shown."""
         if not (await self._shown()).results:
             raise OutputFailed

@@ -8,8 +8,8 @@ Errors are sorted by what the caller does next, which is the only question a cal
     ├── Unavailable   nothing is wrong, not now     retry later          exit 4
     └── TrustError    a promise cannot be kept      stop, tell the person exit 5
 
-Anything else is our own bug (exit 70). On the wire an error is its `code`, with `retry_after`
-where waiting helps: never a text and never a detail.
+Anything else is our own bug (exit 70). On the wire an error is its `code`, with `retry_after` if
+waiting helps: never a text and never a detail.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import errno
 from typing import ClassVar
 
 EXIT_BUG = 70
-"""Exit status for an error that is none of the families: a bug (sysexits' EX_SOFTWARE)."""
+"""Exit status for an error of none of the families: a bug (sysexits' EX_SOFTWARE)."""
 
 BY_CODE: dict[str, type[AmanatError]] = {}
 """Every error class by its code, for turning a code read from the wire back into an error."""
@@ -28,7 +28,7 @@ class AmanatError(Exception):
     """Base of all errors; raise a subclass.
 
     `detail` is for the person at this machine (a path, a limit); it never goes on the wire.
-    `retry_after` is in seconds, None where waiting does not help.
+    `retry_after` is in seconds, None if waiting does not help.
     """
 
     code: ClassVar[str] = ""
@@ -66,7 +66,7 @@ class PeerError(AmanatError):
 
 
 class Unavailable(AmanatError):
-    """Nothing is wrong, but not now: retry, after `retry_after` where it is given."""
+    """Nothing is wrong, but not now: retry, after `retry_after` if it is given."""
 
     exit_status = 4
 
@@ -313,7 +313,7 @@ class MalformedFrame(PeerError):
 
 
 class IdInUse(PeerError):
-    """By the protocol's rules it ends the connection: nobody honest counts so badly."""
+    """An error that ends the connection by the protocol's rules, as no honest peer reuses an id."""
 
     code = "id-in-use"
     text = "a request has the id of another that is not answered yet"
@@ -404,7 +404,7 @@ class BrokenReport(PeerError):
 
 
 class DropMoved(PeerError):
-    """Names the order of the move, so that the client that asked can follow."""
+    """The answer that names the order of the move, so that the client that asked can follow."""
 
     code = "drop-moved"
     text = "this drop has moved to another relay"
@@ -483,7 +483,8 @@ class TooOld(PeerError):
 
 
 class WrongEpoch(PeerError):
-    """RFC 9420, section 6: a message is of the epoch that it names. It will never be read later."""
+    """RFC 9420, section 6: a message belongs to the epoch that it names. Nobody will read this one
+    later."""
 
     code = "wrong-epoch"
     text = "the message is from an epoch that is over"
@@ -725,4 +726,4 @@ BY_ERRNO: dict[int, type[AmanatError]] = {
     errno.EPERM: NotPermitted,
     errno.ENOMEM: NoMemory,
 }
-"""The errors that stand for those of the system, by its error number."""
+"""Our errors for those of the system, by its error number."""

@@ -1,11 +1,10 @@
-"""The front: the process of a command that has its work done by a background.
+"""The front: the process of a command that leaves its work to a background.
 
-The background listens on a Unix socket in the profile's directory. A front says the words of its
-command and what was given to it, shows what it is told to show, and ends with the exit status it
-is told. Both sides have the frames from here: a frame is a length and a strictly decoded record,
-and bounded.
+The background listens on a Unix socket in the profile's directory. A front sends the words of its
+command and its input, shows the texts it gets, and ends with the exit status it gets. This module
+defines the frames for both sides: a frame is a length and a strictly decoded record, and bounded.
 
-A front loads nothing of a client and no event loop: its command is done within milliseconds.
+A front loads no client and no event loop: its command is done within milliseconds.
 """
 
 from __future__ import annotations
@@ -35,26 +34,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 VERSION = amanat.__version__
-"""Of this program, as it was when the process began: words of a command mean the same to both sides
-only if they are of one version."""
+"""The version of this program when the process began. The words of a command mean the same to both
+sides only if both have one version."""
 MAX_COMMAND_BYTES = 2 * 1024 * 1024
-"""The longest frame a background reads, in bytes: the most a command reads from outside (1 MiB),
-and as much again for its words."""
+"""The longest frame that a background reads, in bytes: the most that a command reads from outside
+(1 MiB), and as much again for its words."""
 MAX_WORDS = 4096
-"""Most words of a command: what takes them apart grows faster than they do."""
+"""Most words of a command: the time to parse them grows faster than their number."""
 PIECE_CHARS = 64 * 1024
-"""Most characters of one Said, so that what a front reads at a time is bounded; a text that is
-longer comes in pieces."""
+"""Most characters of one Said, which bounds what a front reads at a time; a longer text comes in
+pieces."""
 MAX_ANSWER_BYTES = 4 * PIECE_CHARS + 64
-"""The longest frame a front reads, in bytes: a piece in UTF-8 and what is around it."""
+"""The longest frame that a front reads, in bytes: a piece in UTF-8 and its framing."""
 MAX_SHOWN_BYTES = 4
-"""The length of a Shown, in bytes: a front says nothing longer after its command."""
+"""The length of a Shown, in bytes: a front sends nothing longer after its command."""
 PATIENCE_S = 30.0
-"""Seconds for which the other side may take to say its first word: a check of a large vault keeps
-a background from listening for some."""
+"""Seconds that the other side may take until its first word: a check of a large vault keeps a
+background from listening for some."""
 
 RESULT, NOTE, CODE = 1, 2, 3
-"""Where a text goes: the results, the notes to the person, or a picture drawn of it (QR)."""
+"""The destination of a text: the results, the notes to the person, or a picture of it (QR)."""
 
 SOCKET = "run.sock"
 LENGTH = struct.Struct(">I")
@@ -63,38 +62,38 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 class Greeting(codec.Record, frozen=True, tag=1):
-    """A background's first word. It stays as it is in every version."""
+    """A background's first word. Its form is the same in every version."""
 
     version: str
 
 
 class Refused(codec.Record, frozen=True, tag=2):
-    """An error by its code; nothing more is said. It stays as it is in every version."""
+    """An error by its code; nothing follows it. Its form is the same in every version."""
 
     code: str
 
 
 class Command(codec.Record, frozen=True, tag=3):
-    """A command line without the program's name, and what was read for it, in order."""
+    """A command line without the program's name, and the inputs read for it, in order."""
 
     words: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_WORDS)]
     given: tuple[str, ...]
 
 
 class Said(codec.Record, frozen=True, tag=4):
-    """Something to be shown."""
+    """A text to show."""
 
     where: Annotated[int, msgspec.Meta(ge=RESULT, le=CODE)]
     text: Annotated[str, msgspec.Meta(max_length=PIECE_CHARS)]
 
 
 class Check(codec.Record, frozen=True, tag=5):
-    """Asks for a Shown once everything before it was shown."""
+    """A question that the front answers with a Shown once it has shown everything before it."""
 
 
 class Shown(codec.Record, frozen=True, tag=6):
-    """Whether the person's terminal, file or pipe has all results, and all notes, said before the
-    Check."""
+    """The answer to a Check: whether the person's terminal, file or pipe has all results, and all
+    notes, sent before it."""
 
     results: bool
     notes: bool
@@ -129,7 +128,7 @@ def decode_answer(data: bytes) -> _Answer:
 
 
 def frame(record: msgspec.Struct) -> bytes:
-    """A record as it is sent."""
+    """A record as the bytes of its frame."""
     data = codec.encode(record)
     return LENGTH.pack(len(data)) + data
 
@@ -160,7 +159,7 @@ class Line:
         self._file = connected.makefile("rb")
 
     def close(self) -> None:
-        """Hang up: what was asked for and is not done yet is broken off."""
+        """Hang up. The background breaks off an unfinished command."""
         self._file.close()
         self._socket.close()
 
@@ -178,10 +177,10 @@ class Line:
         say: Callable[[int, str], None],
         shown: Callable[[], Shown],
     ) -> int:
-        """Have a command done; its exit status. `say` shows what it says, `shown` tells of results
-        and of notes whether all were shown.
+        """Have the background do a command; returns its exit status. `say` shows its texts, and
+        `shown` tells whether all results, and all notes, were shown.
 
-        Raises BackgroundGone, and what the background refuses it with.
+        Raises BackgroundGone, BadArgument, or the error with which the background refuses it.
         """
         try:
             data = frame(Command(tuple(words), tuple(given)))
@@ -203,12 +202,13 @@ class Line:
                     raise MalformedFrame
 
     def _send(self, data: bytes) -> None:
-        # Who is refused is told why: that comes before what their own frame met.
+        # A refused front learns why: the refusal matters more than a failure to send this frame.
         with contextlib.suppress(ConnectionError):
             self._socket.sendall(data)
 
     def _receive(self) -> _Answer:
-        """The background's next word. Raises BackgroundGone, or what it refuses us with."""
+        """The background's next word. Raises BackgroundGone, or the error with which it refuses
+        us."""
         (length,) = LENGTH.unpack(self._read(LENGTH.size))
         if length > MAX_ANSWER_BYTES:
             raise FrameTooLarge
@@ -230,7 +230,7 @@ class Line:
 
 
 def reach(directory: Path) -> Line | None:
-    """A connection to the background of a profile, to be closed; None if there is none.
+    """A connection to the background of a profile, which the caller closes; None if none runs.
 
     Raises ProfileInUse if it is another user's, OtherVersion, BackgroundBusy or BackgroundGone.
     """

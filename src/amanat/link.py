@@ -1,13 +1,13 @@
 """A live connection to a relay: one WebSocket, many requests in flight.
 
-The shell around protocol/wire.py, for whoever asks a relay: a client, or a hop. It keeps nothing
-that has to survive: when a link ends, every request in flight fails with RelayUnreachable and its
-owner asks again over the next one.
+The shell around protocol/wire.py, for a client or a hop that asks a relay. It keeps nothing that
+has to survive: when a link ends, every request in flight fails with RelayUnreachable and its owner
+asks again over the next one.
 
-A link reads all that comes, always. So no request waits for the owner of another: what a busy owner
-has not taken yet is bounded by what it asked for, an answer for each request and the credit of each
-Follow, and a relay that sends more is not talked to. A request that is not answered in time fails
-alone. That a relay is gone is noticed by pings.
+A link always reads everything that comes, so no request waits for the owner of another. A busy
+owner bounds what waits for it by what it asked for: an answer for each request and the credit of
+each Follow. The link disconnects from a relay that sends more. A request without an answer in time
+fails alone. Pings notice that a relay is gone.
 """
 
 from __future__ import annotations
@@ -48,30 +48,30 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 10.0
 """Longest a connection may take to be ready, in seconds."""
 REPLY_TIMEOUT_S = 30.0
-"""Longest an answer may take beyond the wait that was asked for and the time of the bytes ahead of
-it, in seconds."""
+"""Longest an answer may take, in seconds, beyond the wait in the request and the time for the bytes
+ahead of it."""
 SLOWEST_BYTES_S = 8 * 1024
-"""Bytes a second of the slowest line that is counted on: so long takes what is ahead of an answer,
-the requests that went out before and the other answers that come meanwhile."""
+"""Bytes a second of the slowest line that we allow for. It gives the time for the bytes ahead of an
+answer: the requests that went out before it and the other answers that come meanwhile."""
 AHEAD_BYTES = 2 * 1024 * 1024
-"""Most bytes of other answers that may come ahead of one: a relay that is busy with others for ever
-has not answered."""
+"""Most bytes of other answers that may come ahead of one: a relay that is for ever busy with other
+answers has not answered."""
 MAX_IPS = 4
-"""Most IP addresses of a place that are tried: each has its share of the time."""
+"""Most IP addresses of a place that we try: each has its share of the time."""
 PING_S = 30.0
-"""Idle seconds after which the relay is asked whether it is still there."""
+"""Idle seconds after which a ping asks whether the relay is still there."""
 PONG_S = 15.0
-"""Seconds it has to say anything: the question waits behind what the owner sends at once."""
+"""Seconds the relay has to say anything: the ping waits behind what the owner sends at once."""
 FOLLOW_BYTES = 512 * 1024
 """Credit of a Follow, in bytes of frames: two answers of the longest kind, so that one is on its
-way while the other is taken."""
+way while the owner takes the other."""
 AT_ONCE = 64
-"""Requests that whoever asks should have under way at once: pipelined, well below a relay's
-limits."""
+"""Requests that an owner should have under way at once: pipelined, well below a relay's limits."""
 RETRY_S = (0.2, 30.0)
 """First and longest pause between two attempts to reach a relay, in seconds."""
 
-# A write to a connection that has just ended is no news: its requests fail and are asked again.
+# A write to a connection that has just ended is no news: its requests fail, and their owners ask
+# again.
 logging.getLogger("aiofastnet").setLevel(logging.ERROR)
 
 R = TypeVar(
@@ -91,15 +91,15 @@ class _Asked:
     """A request under way."""
 
     def __init__(self, latest: float, received: int) -> None:
-        """`latest` is when an answer is overdue, by the loop's clock; `received` how many bytes had
-        been received when it was asked."""
+        """`latest` is when an answer is overdue, by the loop's clock; `received` counts the bytes
+        that had come when the request went out."""
         self.answer: asyncio.Future[wire.Reply] = asyncio.get_running_loop().create_future()
         self.latest, self.received = latest, received
         self.timer: asyncio.TimerHandle | None = None
 
 
 class _Followed:
-    """A Follow, and what has come of it and was not taken yet."""
+    """A Follow, and its replies that the owner has not taken yet."""
 
     def __init__(self) -> None:
         self.came: asyncio.Queue[tuple[wire.Reply, int] | None] = asyncio.Queue()
@@ -123,11 +123,11 @@ class Link(picows.WSListener):
 
     at_once = AT_ONCE
     place: Place
-    """Where the relay was found."""
+    """The place where `find` found the relay."""
     strangers: tuple[Place, ...] = ()
-    """Where another key answered when it was looked for."""
+    """The places where another key answered during the search."""
     missed: tuple[Place, ...] = ()
-    """Where it was looked for before, these among them, and was not."""
+    """The places where `find` looked before and the relay was not, including the strangers'."""
 
     def __init__(self) -> None:
         self._transport: picows.WSTransport | None = None
@@ -154,26 +154,26 @@ class Link(picows.WSListener):
         if frame.msg_type != picows.WSMsgType.BINARY or not frame.fin:
             return
         self.received_bytes += frame.payload_size
-        transport.notify_user_specific_pong_received()  # whoever says anything is there
+        transport.notify_user_specific_pong_received()  # a relay that says anything is there
         try:
             reply = wire.decode_reply(frame.get_payload_as_bytes())
         except PeerError:
-            transport.disconnect(graceful=False)  # a relay that talks nonsense is not talked to
+            transport.disconnect(graceful=False)  # we do not talk to a relay that talks nonsense
             return
         followed = self._followed.get(reply.id)
         if followed is not None:
             if not followed.take(reply, frame.payload_size):
-                transport.disconnect(graceful=False)  # nor is one that sends more than it may
+                transport.disconnect(graceful=False)  # nor to one that sends more than it may
             return
         asked = self._asked.get(reply.id)
         if asked is not None and not asked.answer.done():
             asked.answer.set_result(reply)
 
     def pause_writing(self) -> None:
-        """What waits for the line is bounded by what its owner asks at once."""
+        """Do nothing: the number of requests that the owner has under way bounds the buffer."""
 
     def resume_writing(self) -> None:
-        """As `pause_writing`."""
+        """Do nothing, as `pause_writing`."""
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:  # noqa: ARG002, D102
         self.is_open = False
@@ -186,12 +186,12 @@ class Link(picows.WSListener):
     # Its owner calls these
 
     async def request(self, request: wire.Request, answer: type[R]) -> R:
-        """The relay's answer, of the kind it must have. Raises the error the relay names,
+        """The relay's answer, of the kind it must have. Raises the error that the relay names,
         UnexpectedReply or RelayUnreachable."""
         return expect(await self.ask(request), answer)
 
     async def describe(self, relay: bytes) -> Descriptor:
-        """What the relay with this key says of itself. Raises as `request`, or BrokenDescriptor."""
+        """The descriptor of the relay with this key. Raises as `request`, or BrokenDescriptor."""
         described = await self.request(wire.Describe(0, b""), wire.Described)
         return open_descriptor(described.descriptor, relay)
 
@@ -200,14 +200,14 @@ class Link(picows.WSListener):
         return await self.request(read, wire.Cells)
 
     async def ask(self, request: wire.Request) -> wire.Reply:
-        """The relay's answer. Raises the error the relay names, or RelayUnreachable: also when it
-        does not answer in time, and then the other requests go on."""
+        """The relay's answer. Raises the error that the relay names, or RelayUnreachable, even if
+        only this answer did not come in time: then the other requests go on."""
         number, loop = self._number(), asyncio.get_running_loop()
         size = self._send(request, number)
         self._unanswered_bytes += size
         wait = request.wait if isinstance(request, wire.Read) else 0
         if isinstance(request, wire.Forward | wire.Sealed | wire.Cover):
-            wait = wire.MAX_WAIT_S  # what is in it may be a Read
+            wait = wire.MAX_WAIT_S  # it may contain a Read
         patience = REPLY_TIMEOUT_S + wait + self._unanswered_bytes / SLOWEST_BYTES_S
         asked = _Asked(loop.time() + patience, self.received_bytes)
         asked.timer = loop.call_at(asked.latest, self._look_after, asked)
@@ -221,11 +221,11 @@ class Link(picows.WSListener):
             self._unanswered_bytes -= size
             if reply is None and isinstance(request, wire.Read | wire.Forward | wire.Sealed):
                 with contextlib.suppress(RelayUnreachable):
-                    self._send(wire.Unfollow(0), number)  # nobody waits for it any more
+                    self._send(wire.Unfollow(0), number)  # nobody waits for it any longer
         return unless_failed(reply)
 
     def _look_after(self, asked: _Asked) -> None:
-        """An answer is overdue, unless what came meanwhile was ahead of it."""
+        """Fail a request whose answer is overdue, after allowing time for the bytes ahead of it."""
         if asked.answer.done():
             return
         loop = asyncio.get_running_loop()
@@ -239,7 +239,7 @@ class Link(picows.WSListener):
     async def follow(
         self, drop_id: bytes, read_token: bytes, after: int
     ) -> AsyncGenerator[wire.Cells, None]:
-        """The cells of a drop as they come. Ends with the error the relay names, or
+        """The cells of a drop as they come. Ends with the error that the relay names, or
         RelayUnreachable."""
         number = self._number()
         followed = self._followed[number] = _Followed()
@@ -250,8 +250,8 @@ class Link(picows.WSListener):
                 reply, size = came
                 yield expect(unless_failed(reply), wire.Cells)
                 taken += size
-                # With nothing left to take, more than half of the credit is left at the relay: it
-                # is never waited for by both sides.
+                # Once we have taken everything, the relay has more than half of its credit left,
+                # so the two sides never wait for each other.
                 if taken >= FOLLOW_BYTES // 2:
                     followed.credit += taken
                     self._send(wire.Grant(0, taken), number)
@@ -294,7 +294,7 @@ class Link(picows.WSListener):
 
 
 class Network(Protocol):
-    """What carries us to relays."""
+    """The network over which we reach relays."""
 
     async def resolve(self, place: Place) -> list[str]:
         """The IP addresses of a place. Raises RelayUnreachable."""
@@ -307,7 +307,7 @@ class Internet:
     """The network that this machine is in."""
 
     def __init__(self, source: str = "") -> None:
-        """`source` is the address of ours to connect from; the system chooses one without."""
+        """`source` is our own address to connect from; if it is empty, the system chooses one."""
         self._source = source
 
     async def resolve(self, place: Place) -> list[str]:
@@ -323,7 +323,7 @@ INTERNET = Internet()
 
 
 async def connect(address: NamedAddress, network: Network = INTERNET) -> Link:
-    """A link to a relay that whoever asks has named, wherever that is. Raises as `find`."""
+    """A link to a relay that the caller has named, wherever it is. Raises as `find`."""
     return await find(
         address.key, address.places, may_be_private=lambda _place: True, network=network
     )
@@ -338,12 +338,12 @@ async def find(
 ) -> Link:
     """A link to the relay with a key at the first of these places where it answers.
 
-    `may_be_private` says of which places whoever asks has named them: any other must be of the
-    public internet, for nobody tells us whom to call on in our own network.
+    `may_be_private` says whether the caller itself has named a place. Any other place must be on
+    the public internet, because nobody else may direct us to a host in our own network.
 
-    Raises RelayUnreachable; NotPublic, if nothing but that is in the way; UnsupportedVersion when
-    the relay does not know our version's path; or RelayKeyChanged when another key answers at one
-    of the places and the relay at none.
+    Raises RelayUnreachable; NotPublic, if only that prevents it; UnsupportedVersion if the relay
+    does not know our version's path; or RelayKeyChanged if another key answers at one of the places
+    and the relay at none.
     """
     failures: list[AmanatError] = []
     strangers: list[Place] = []
@@ -365,7 +365,7 @@ async def find(
         missed.append(place)
     if not failures:
         raise RelayUnreachable("nobody has said where it is")
-    # What the caller should know of first; of the same kind the first.
+    # The failure that the caller should know of first; of several of one kind, the first.
     raise max(failures, key=_weight)
 
 
@@ -373,16 +373,16 @@ _WEIGHTS: dict[type[AmanatError], int] = {RelayKeyChanged: 3, UnsupportedVersion
 
 
 def _weight(error: AmanatError) -> int:
-    """The more there is to do about it, the more an error weighs; a place that is not called on is
-    none at all."""
+    """The weight of an error: the more the person can do about it, the higher. A place that we did
+    not call weighs nothing."""
     return _WEIGHTS.get(type(error), 1)
 
 
 async def resolve(place: Place) -> list[str]:
     """The IP addresses of a place. Raises RelayUnreachable.
 
-    They are asked for once, and dialled as they are answered: who answers for a name may say
-    something else the next time.
+    We ask for them once and dial those very addresses, because a name server may say something else
+    the next time.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -397,8 +397,8 @@ async def resolve(place: Place) -> list[str]:
 
 
 async def dial(key: bytes, place: Place, ips: Sequence[str], source: str = "") -> Link:
-    """A link to whoever has a key at a place, which has these IP addresses, from the address
-    `source` of ours if one is given. Raises as `find`."""
+    """A link to the relay with a key at a place, which has these IP addresses, from our own address
+    `source` if one is given. Raises as `find`."""
     failure = RelayUnreachable(place.name)
     for ip in ips:
         try:
@@ -436,7 +436,7 @@ async def _open(place: Place, ip: str, source: str) -> tuple[picows.WSTransport,
         max_frame_size=wire.MAX_REPLY_BYTES + 16,
         extra_headers={"Host": place.name},
         max_redirects=0,
-        # The name is what a certificate is for; it is not asked for once more.
+        # A certificate is for the name; nothing resolves the name again.
         server_hostname=None if place.tls == "off" else place.host,
     )
 
@@ -463,14 +463,14 @@ def _key_of(certificate: bytes | None) -> bytes:
 
 
 def unless_failed(reply: wire.Reply) -> wire.Reply:
-    """The reply, raising the error it names if it is a refusal, or DropMoved."""
+    """The reply, unless it is a refusal. Raises the error that it names, or DropMoved."""
     if isinstance(reply, wire.Moved):
         raise DropMoved(order=reply.order)
     if not isinstance(reply, wire.Failed):
         return reply
     kind = BY_CODE.get(reply.code, UnexpectedReply)
     if not issubclass(kind, PeerError | Unavailable):
-        kind = UnexpectedReply  # a relay has no say in what is for the person to fix
+        kind = UnexpectedReply  # a relay has no say in what the person must fix
     raise kind(retry_after=reply.retry_after)
 
 

@@ -1,7 +1,7 @@
 """MLS groups (RFC 9420): bytes in, bytes out. The only importer of the compiled binding.
 
 An `Engine` keeps groups in memory and asks `fetch` for stored rows; it never stores anything
-itself. Every call is all or nothing, and what it changed joins the *delta*:
+itself. Every call is all or nothing, and its changes join the *delta*:
 
     begin a vault transaction
         ... any calls, and the client's own rows ...
@@ -10,20 +10,21 @@ itself. Every call is all or nothing, and what it changed joins the *delta*:
     committed()              or abort(), if anything above failed
 
 Until `committed()` the delta stays readable, and a second `take_delta()` returns all of it again.
-`abort()` takes memory back too: every group, staged Commit and key not in the vault is forgotten.
+`abort()` also rolls back memory: every group, staged Commit and key not in the vault is forgotten.
 The delta is secret, and belongs in the vault and nowhere else. Rows may be written in any order.
 
-One engine for each vault, and one process for each vault: two would use the same keys twice. Calls
+Use one engine and one process for each vault: two would use the same keys twice. Calls
 may come from any thread; each runs without the GIL, one at a time. `fetch` runs inside a call, so
 it must not call the engine.
 
 A Commit of this client is *pending* until the client knows that the epoch drop took it
-(`merge_pending`) or took another (`process` and `accept` that one; ours is then gone). Nothing else
-clears a pending Commit but `clear_pending`, for one that certainly never left this machine.
+(`merge_pending`) or took another (`process` and `accept` that one; ours is then gone). Only
+`clear_pending` also clears a pending Commit, for one that certainly never left this machine.
 
 A client whose state is lost, or is an old copy, joins again by an external Commit of its own
-(`join_external`). The group it begins rests aside until `merge_pending`, which puts it in the place
-of the old state; until then the old state stays as it is, and can read but neither send nor commit.
+(`join_external`). The group it begins is kept apart until `merge_pending`, which puts it in the
+place of the old state; until then the old state is unchanged, and can read but neither send nor
+commit.
 """
 
 from __future__ import annotations
@@ -42,14 +43,15 @@ if TYPE_CHECKING:
 HYBRID_SUITE: Final = _mls.HYBRID_SUITE
 """0x004E, X25519 with ML-KEM-768, AES-256-GCM and SHA-384, signed with Ed25519.
 
-Rather than 0x004F (AES-128, SHA-256): this suite is for ciphertext somebody keeps for decades.
+We use it rather than 0x004F (AES-128, SHA-256) because it is meant for ciphertext that somebody
+keeps for decades.
 """
 CLASSICAL_SUITE: Final = _mls.CLASSICAL_SUITE
-"""0x0001, X25519, AES-128-GCM, SHA-256, Ed25519: what every MLS implementation speaks."""
+"""0x0001, X25519, AES-128-GCM, SHA-256, Ed25519: the suite of every MLS implementation."""
 EXT_POLICY: Final = _mls.EXT_POLICY
 """GroupContext extension that holds the group's policy; every member must support it."""
 EXT_LEAF: Final = _mls.EXT_LEAF
-"""LeafNode extension that holds what a client says about itself in its leaf."""
+"""LeafNode extension that holds a client's statement about itself in its leaf."""
 OUT_OF_ORDER_TOLERANCE: Final = _mls.OUT_OF_ORDER_TOLERANCE
 """Messages of one sender that may still be read after a later one (RFC 9420, section 15.1)."""
 
@@ -58,7 +60,7 @@ _T = TypeVar("_T")
 
 
 class ContentType(IntEnum):
-    """What a message says it holds (RFC 9420, section 6)."""
+    """The content type that a message claims (RFC 9420, section 6)."""
 
     APPLICATION = 1
     PROPOSAL = 2
@@ -67,7 +69,7 @@ class ContentType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class KeyPackage:
-    """A KeyPackage to hand out, and the reference to delete its private part by."""
+    """A KeyPackage to hand out, and the reference with which to delete its private part."""
 
     bytes: builtins.bytes
     ref: builtins.bytes
@@ -97,7 +99,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A device a Commit adds. Its leaf index is known once the Commit is accepted."""
+    """A device that a Commit adds. Its leaf index is known once the Commit is accepted."""
 
     credential: bytes
     signer: bytes
@@ -109,9 +111,9 @@ class GroupView:
     """A group as this client sees it; not `active` once the client was removed.
 
     `policy` is empty in a group that Amanat did not make. `pending` is the SHA-256 of our
-    Commit whose fate is not known. `state` is a hash over all that whoever joins the group builds
-    upon (its GroupContext and confirmation tag): two who are in one epoch and have one `state` are
-    in one branch.
+    Commit whose fate is not known. `state` is a hash over everything on which a newcomer to the
+    group builds (its GroupContext and confirmation tag): two members in one epoch with one `state`
+    are in one branch.
     """
 
     epoch: int
@@ -126,7 +128,7 @@ class GroupView:
 
 @dataclass(frozen=True, slots=True)
 class WelcomeView:
-    """What joining by a Welcome would join. `ref` is the KeyPackage that joining uses up."""
+    """The group that a Welcome would join. `ref` is the KeyPackage that joining uses up."""
 
     gid: bytes
     epoch: int
@@ -151,7 +153,7 @@ class LineageView:
 
 @dataclass(frozen=True, slots=True)
 class CommitBundle:
-    """A Commit to put into the epoch drop of `epoch_before`, known again by its SHA-256.
+    """A Commit to put into the epoch drop of `epoch_before`, recognised later by its SHA-256.
 
     The one Welcome serves every joiner and holds no tree: each needs `tree` beside it.
     """
@@ -165,9 +167,9 @@ class CommitBundle:
 
 @dataclass(frozen=True, slots=True)
 class CommitView:
-    """What a Commit changes. `committer` is as before it, `updates` holds leaves as after it.
+    """The changes of a Commit: `committer` is the leaf before it, `updates` holds leaves after it.
 
-    `policy_new` is None where the policy stays. The leaf indices in `removes` are of the members
+    `policy_new` is None if the policy stays. The leaf indices in `removes` are those of the members
     before the Commit, and may belong to somebody else after it.
 
     An `external` Commit lets a member in again (RFC 9420, section 12.4.3.2): `removes` is the old
@@ -189,7 +191,7 @@ class CommitView:
 class ReadCommit(CommitView):
     """A Commit that MLS accepts, with its authenticated data, for the client to judge by its rules.
 
-    Until it is accepted it has changed nothing.
+    It changes nothing until it is accepted.
     """
 
     aad: bytes
@@ -220,7 +222,7 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The outside of a message: anybody can have written it."""
+    """The outside of a message, which anybody can have written."""
 
     gid: bytes
     epoch: int
@@ -234,7 +236,7 @@ class Engine:
         self._engine = _mls.Engine(fetch)
 
     def take_delta(self) -> list[tuple[bytes, bytes | None]]:
-        """Every row changed since `committed`, by key; None where it is deleted."""
+        """Every row changed since `committed`, by key; None if it is deleted."""
         return _call(self._engine.take_delta)
 
     def committed(self) -> None:
@@ -242,7 +244,7 @@ class Engine:
         _call(self._engine.committed)
 
     def abort(self) -> None:
-        """Go back to what is in the vault."""
+        """Go back to the state in the vault."""
         _call(self._engine.abort)
 
     def new_signer(self) -> bytes:
@@ -250,10 +252,10 @@ class Engine:
         return _call(self._engine.new_signer)
 
     def sign(self, signer: bytes, text: bytes) -> bytes:
-        """The Ed25519 signature of a signature key of this client over a text that is no message of
-        MLS: it begins with "amanat ". 64 bytes.
+        """The Ed25519 signature (64 bytes) of a signature key of this client over a text that is
+        not an MLS message: it begins with "amanat ".
 
-        Raises BadArgument for another text, and where the key is not there.
+        Raises BadArgument for another text, and if the key is missing.
         """
         return _call(self._engine.sign, signer, text)
 
@@ -267,7 +269,8 @@ class Engine:
         now: int,
         lifetime_s: int,
     ) -> KeyPackage:
-        """A KeyPackage to be added by once, good for `lifetime_s` (at most 84 days)."""
+        """A KeyPackage with which others can add us once, valid for `lifetime_s` (at most 84
+        days)."""
         return KeyPackage(
             *_call(
                 self._engine.new_key_package,
@@ -303,8 +306,9 @@ class Engine:
     ) -> CommitBundle:
         """A Commit, now pending, that does all of this at once.
 
-        Only Adds alone go without an UpdatePath, whose size grows with the group; `update` asks for
-        one. A KeyPackage in `adds` may be out of date here: `check_key_package` comes first.
+        Only a Commit of nothing but Adds goes without an UpdatePath, whose size grows with the
+        group; `update` asks for one. This call does not notice that a KeyPackage in `adds` is out
+        of date, so call `check_key_package` first.
         """
         return CommitBundle(
             *_call(
@@ -343,12 +347,12 @@ class Engine:
         return _call(self._engine.encrypt, gid, plaintext, aad)
 
     def process(self, gid: bytes, message: bytes) -> Application | StagedCommit:
-        """What a PrivateMessage or a Commit holds.
+        """The content of a PrivateMessage or a Commit.
 
-        An Application is read once: its key is gone then. Raises OwnMessage for a Commit that our
-        key has signed, and for a PrivateMessage in which somebody says that it is ours.
+        An Application can be read only once, because its key is gone then. Raises OwnMessage for a
+        Commit that our key has signed, and for a PrivateMessage that claims to be ours.
 
-        A future epoch (FutureEpoch) is only what the outside says, so keep few such messages.
+        A future epoch (FutureEpoch) is only a claim of the outside, so keep few such messages.
         """
         match _call(self._engine.process, gid, message):
             case handle, view, aad:
@@ -385,7 +389,8 @@ class Engine:
         return _call(self._engine.export_tree, gid)
 
     def inspect_welcome(self, welcome: bytes, tree: bytes | None) -> WelcomeView:
-        """What `join` would join, fully checked. Nothing is used up, whatever the bytes are."""
+        """The group that `join` would join, fully checked. Nothing is used up, whatever the bytes
+        are."""
         gid, epoch, suite, policy, members, sender_leaf, ref = _call(
             self._engine.inspect_welcome, welcome, tree
         )
@@ -393,10 +398,10 @@ class Engine:
         return WelcomeView(gid, epoch, suite, policy, members_seen, sender_leaf, ref)
 
     def join(self, welcome: bytes, tree: bytes | None) -> tuple[bytes, GroupView]:
-        """Join a group, by its id; the KeyPackage is used up. On failure nothing is.
+        """Join a group; returns its id and view. The KeyPackage is used up, but not on failure.
 
-        `tree` is None only for a Welcome that carries its own. A group this client was removed from
-        is replaced.
+        `tree` is None only for a Welcome that carries its own. The new state replaces that of a
+        group from which this client was removed.
         """
         gid, group = _call(self._engine.join, welcome, tree)
         return gid, GroupView(*group)
@@ -408,7 +413,7 @@ class Engine:
     def group_info(self, gid: bytes) -> bytes:
         """The signed GroupInfo of this epoch, for a member who has to join again.
 
-        It holds no tree: `export_tree` goes beside it. Whoever has both can read who is in the
+        It holds no tree: `export_tree` goes beside it. Anyone with both can read who is in the
         group, so they are for its members only.
         """
         return _call(self._engine.group_info, gid)
@@ -428,9 +433,9 @@ class Engine:
     ) -> CommitBundle:
         """A Commit, now pending, that puts a new leaf in the place of the old one of `signer`.
 
-        Raises NotAMember where `signer` has no leaf in the group, PendingCommit where such a Commit
-        is pending already. If another Commit won: `clear_pending`, and again with a new GroupInfo.
-        The old state's past messages can no longer be read once this is merged.
+        Raises NotAMember if `signer` has no leaf in the group, PendingCommit if such a Commit is
+        pending already. If another Commit won, call `clear_pending` and try again with a new
+        GroupInfo. The old state's past messages can no longer be read once this is merged.
         """
         return CommitBundle(
             *_call(self._engine.join_external, group_info, tree, signer, credential, leaf, aad)
@@ -441,9 +446,9 @@ class Lineage:
     """The public state of a group, followed from Commit to Commit without the secrets of its epochs
     and without touching any vault.
 
-    Checked are signatures, the tree and the transcript. Confirmation tags and path secrets, which
-    only members of an epoch can check, are not: so a member can make a Commit that is valid here
-    and for nobody else.
+    It checks signatures, the tree and the transcript, but not confirmation tags and path secrets,
+    which only members of an epoch can check. A member can therefore make a Commit that is valid
+    here and for nobody else.
     """
 
     def __init__(self, lineage: _mls.Lineage) -> None:
@@ -451,7 +456,7 @@ class Lineage:
 
     @classmethod
     def begin(cls, group_info: bytes, tree: bytes) -> tuple[Lineage, int]:
-        """The state that a GroupInfo tells of, and the index of the leaf that has signed it.
+        """The state that a GroupInfo describes, and the index of the leaf that has signed it.
 
         Raises InvalidWelcome unless a member has signed it and the tree is the group's.
         """
@@ -459,13 +464,14 @@ class Lineage:
         return cls(lineage), signer
 
     def view(self) -> LineageView:
-        """Where it is."""
+        """The group's public state in the epoch that the lineage has reached."""
         gid, epoch, suite, policy, members, state = _call(self._lineage.view)
         members_seen = tuple(Member(*member) for member in members)
         return LineageView(gid, epoch, suite, policy, members_seen, state)
 
     def read(self, commit: bytes) -> ReadCommit:
-        """A Commit that goes on from here, for the client to judge; `self_removed` is false.
+        """A Commit that continues from this epoch, for the client to judge; `self_removed` is
+        false.
 
         Raises InvalidCommit or InvalidMessage.
         """
@@ -478,7 +484,8 @@ class Lineage:
 
 
 def check_key_package(key_package: bytes, *, now: int) -> KeyPackageView:
-    """A KeyPackage, if it is rightly signed, of a suite and shape we use, and not out of date."""
+    """A KeyPackage, if it is rightly signed, of a suite and shape that we use, and not out of
+    date."""
     return KeyPackageView(*_call(_mls.check_key_package, key_package, now=now))
 
 
@@ -489,7 +496,7 @@ def peek(message: bytes) -> Header:
 
 
 def _call(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Call the binding. The one place where its refusals become errors of ours."""
+    """Call the binding. Only this function turns its refusals into our own errors."""
     try:
         return function(*args, **kwargs)
     except _mls.MlsError as refusal:

@@ -1,4 +1,4 @@
-"""What has to hold of a process before it knows a secret. Nothing else is loaded for it."""
+"""The protections of a process before it knows a secret. This module loads nothing else."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import os
 import resource
 
 EXIT_INTERRUPTED = 130
-"""Exit status as a shell gives it for what Ctrl-C has ended: 128 and the signal's number."""
+"""The exit status that a shell gives a process ended by Ctrl-C: 128 and the signal's number."""
 _PR_SET_DUMPABLE = 4
 """prctl(2): with 0 there are no core dumps, and ptrace(2) and /proc/PID/mem are for root only."""
 
 
 def keep_memory_private() -> None:
-    """Have no core dump made of this process, and no other process of the person look into it."""
+    """Prevent core dumps of this process, and keep the person's other processes out of its
+    memory."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def hold_standard_descriptors() -> None:
-    """Open /dev/null in the place of whichever standard descriptor is closed: a socket or a
-    database that became one of them would be written to as if it were a terminal."""
+    """Open /dev/null in the place of each standard descriptor that is closed. Otherwise a socket or
+    a database that became one of them would be written to as if it were a terminal."""
     for number in range(3):
         try:
             os.fstat(number)
