@@ -1,4 +1,4 @@
-"""A bot that says back what it hears.
+"""A bot that repeats every text to its sender.
 
 python examples/echo.py init --name echo --relay ADDRESS
 python examples/echo.py invite
@@ -12,7 +12,7 @@ bot = Bot("echo")
 
 @bot.on(text)
 async def echo(message: Incoming) -> None:
-    """Say it back."""
+    """Repeat the text."""
     message.reply(message.text)
 
 

@@ -2,7 +2,7 @@
 
     FEED=feed.json python examples/news.py run
 
-Whoever has its invite, or has added it to a group, gets every item once.
+Everyone who has used its invite, or has added it to a group, gets every item once.
 """
 
 import asyncio
@@ -15,20 +15,20 @@ from amanat.bots import Bot, Incoming, Run, command
 FEED = Path(os.environ.get("FEED", "feed.json"))
 EVERY_S = float(os.environ.get("EVERY_S", "60"))
 REMEMBERED = 200
-"""Items of the feed that are remembered as told."""
+"""Most items of the feed that the bot remembers as told."""
 
 bot = Bot("news")
 
 
 @bot.on(command("help"))
 async def explain(message: Incoming) -> None:
-    """Say what this is."""
+    """Explain what the bot does."""
     message.reply("News, as they come. Remove me from the group, or block me, to end it.")
 
 
 @bot.every(EVERY_S)
 async def pass_on(run: Run) -> None:
-    """Tell what is new; what was told is kept together with the telling."""
+    """Send new items; the bot saves the list of sent ones together with the messages."""
     told = run.state.get("told")
     told = told if isinstance(told, list) else []
     feed = json.loads(await asyncio.to_thread(FEED.read_text, "utf-8"))

@@ -1,6 +1,6 @@
-"""A hostile operator: the ordinary relay, with somebody looking on who has the root shell.
+"""A hostile operator: the ordinary relay, watched by somebody who has the root shell.
 
-Not part of Amanat: no wheel holds this directory, nothing of `amanat` imports it (contract), and
-the relay has no place where it could be let in. It wraps the relay's classes from outside, as
-whoever has a root shell can do to any program.
+It is not part of Amanat: no wheel contains this directory, nothing in `amanat` imports it
+(contract), and the relay has no hook for it. It wraps the relay's classes from outside, as anyone
+with a root shell can do to any program.
 """

@@ -1,7 +1,7 @@
 """The hostile operator's programs, for drills on this machine.
 
-python -m hostile relay DIRECTORY LOG              run the relay in DIRECTORY and write down all
-python -m hostile lines LOG PORT:RELAY_PORT...     carry lines to relays and write down bytes
+python -m hostile relay DIRECTORY LOG              run the relay in DIRECTORY and log everything
+python -m hostile lines LOG PORT:RELAY_PORT...     carry lines to relays and log byte counts
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from hostile import lines, relay
 
 
 def main(arguments: list[str]) -> int:
-    """Run until SIGTERM; the exit status."""
+    """Run until SIGTERM; returns the exit status."""
     match arguments:
         case ["relay", directory, log]:
             relay.run(Path(directory), Path(log), ready=lambda one: print(one, flush=True))

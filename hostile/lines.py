@@ -1,7 +1,7 @@
-"""The ISP between people and relays: it carries bytes, and writes down when and how many.
+"""The ISP between people and relays: it carries bytes, and logs when and how many.
 
-A person's line is their network address; a relay sees that address too, since what is carried
-leaves from it. TLS stays whole: addresses pin the relay's key, not who carries it.
+A person's line is their network address; a relay also sees that address, because the carried bytes
+leave from it. TLS stays intact: addresses pin the relay's key, whichever way the bytes go.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ READ_BYTES = 65_536
 
 
 def run(log: Path, ports: dict[int, int]) -> None:
-    """Carry what comes to each port to the relay at another, until SIGTERM; both on loopback."""
+    """Carry the bytes that come to each port to the relay at another, until SIGTERM; both ports are
+    on loopback."""
     with log.open("ab") as out:
         uvloop.run(_serve(out, ports))
 
@@ -45,7 +46,7 @@ async def _serve(log: BinaryIO, ports: dict[int, int]) -> None:
 async def _carry(
     log: BinaryIO, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """One connection."""
+    """Carry one connection."""
     line = writer.get_extra_info("peername")[0]
     try:
         from_relay, to_relay = await asyncio.open_connection(LOOPBACK, port, local_addr=(line, 0))

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 def run(path: Path, log: Path, *, ready: Callable[[RelayAddress], None]) -> None:
-    """Run the relay in a directory until SIGTERM or SIGINT, writing everything down.
+    """Run the relay in a directory until SIGTERM or SIGINT, and log everything.
 
-    Raises like the relay, and BadSetting if it does not listen on loopback: a drill's people are
-    on this machine, and nobody else's are to be recorded.
+    Raises like the relay, and BadSetting if it does not listen on loopback: a drill's people are on
+    this machine, and nobody else may be recorded.
     """
     directory = RelayDirectory.open(path)
     if not is_loopback(interface(directory.config)):
@@ -47,7 +47,7 @@ def run(path: Path, log: Path, *, ready: Callable[[RelayAddress], None]) -> None
 
 
 class Relay(server.Relay):
-    """A relay whose connections are all looked at."""
+    """A relay that logs all its connections."""
 
     def __init__(self, directory: RelayDirectory, store: SqliteStore, log: BinaryIO) -> None:
         super().__init__(directory, store)
@@ -61,12 +61,12 @@ class Relay(server.Relay):
         return Connection(self) if isinstance(welcome, connection.Connection) else welcome
 
     def note(self, record: records.Record) -> None:
-        """Write a record down."""
+        """Write a record to the log."""
         self.log.write(records.encode(record))
 
 
 class Connection(connection.Connection):
-    """One client's connection, and what is seen of it."""
+    """One client's connection, which logs its frames."""
 
     def __init__(self, relay: Relay) -> None:
         super().__init__(relay)
@@ -74,7 +74,7 @@ class Connection(connection.Connection):
         self._number = next(relay.numbers)
         self._peer, self._port = "", 0
         self._seal: Seal | None = None
-        """What the answer that is being told is sealed with: who opens a request can open that."""
+        """The seal of the answer being sent: the operator opens requests, and so has its key."""
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:  # picows calls it
         peer = transport.underlying_transport.get_extra_info("peername")
@@ -100,7 +100,7 @@ class Connection(connection.Connection):
         self._seal = None
         return size
 
-    def send(self, message: bytes) -> None:  # all that goes out goes this way
+    def send(self, message: bytes) -> None:  # everything goes out this way
         self._goes(_without_head(message))
         super().send(message)
 

@@ -173,8 +173,8 @@ class _Background:
 async def listening(
     directory: Path, perform: Callable[[Command, Front], Awaitable[int]]
 ) -> AsyncIterator[None]:
-    """Be the background of a profile that this process has open. `perform` does a command for a
-    front, and returns its exit status."""
+    """Serve as the background of a profile that this process has open. `perform` does a command for
+    a front, and returns its exit status."""
     background = _Background(perform)
     with socket_in(directory) as path:
         path.unlink(missing_ok=True)  # left by one that died: we hold the profile's lock

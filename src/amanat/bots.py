@@ -158,7 +158,7 @@ def regex(pattern: str) -> Filter:
 
 
 def from_(name: str) -> Filter:
-    """A message of the person to whom we have given this name."""
+    """A message of the person with this name."""
     return Filter(lambda message: message.sender == name)
 
 

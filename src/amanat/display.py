@@ -80,7 +80,7 @@ def as_json(value: object) -> str:
     r"""A value as JSON (RFC 8259) in which every character without a glyph is a \u escape: the
     value is the same, and showing it steers no terminal."""
     text = json.dumps(value, ensure_ascii=False)
-    # Outside strings JSON has nothing of that kind.
+    # Outside strings JSON has no such characters.
     return "".join(c if unicodedata.category(c) not in _CONTROLS else _units(c) for c in text)
 
 

@@ -1,6 +1,6 @@
 """Every error of Amanat: its stable code, one sentence for a person, and its exit status.
 
-Errors are sorted by what the caller does next, which is the only question a caller has:
+Errors are sorted by the caller's next action, which is the only question that a caller has:
 
     AmanatError
     ├── UsageError    not allowed now               fix the call         exit 2

@@ -4,8 +4,8 @@ The shell around protocol/wire.py, for a client or a hop that asks a relay. It k
 has to survive: when a link ends, every request in flight fails with RelayUnreachable and its owner
 asks again over the next one.
 
-A link always reads everything that comes, so no request waits for the owner of another. A busy
-owner bounds what waits for it by what it asked for: an answer for each request and the credit of
+A link always reads everything that comes, so no request waits for the owner of another. The replies
+that wait for a busy owner are bounded by its own requests: one answer for each, and the credit of
 each Follow. The link disconnects from a relay that sends more. A request without an answer in time
 fails alone. Pings notice that a relay is gone.
 """
@@ -158,12 +158,12 @@ class Link(picows.WSListener):
         try:
             reply = wire.decode_reply(frame.get_payload_as_bytes())
         except PeerError:
-            transport.disconnect(graceful=False)  # we do not talk to a relay that talks nonsense
+            transport.disconnect(graceful=False)  # a relay that talks nonsense is not talked to
             return
         followed = self._followed.get(reply.id)
         if followed is not None:
             if not followed.take(reply, frame.payload_size):
-                transport.disconnect(graceful=False)  # nor to one that sends more than it may
+                transport.disconnect(graceful=False)  # nor is one that sends more than it may
             return
         asked = self._asked.get(reply.id)
         if asked is not None and not asked.answer.done():
@@ -300,7 +300,8 @@ class Network(Protocol):
         """The IP addresses of a place. Raises RelayUnreachable."""
 
     async def dial(self, key: bytes, place: Place, ips: Sequence[str]) -> Link:
-        """A link to whoever has a key at a place, which has these addresses. Raises as `find`."""
+        """A link to the relay with a key at a place, which has these addresses. Raises as
+        `find`."""
 
 
 class Internet:
@@ -315,7 +316,8 @@ class Internet:
         return await resolve(place)
 
     async def dial(self, key: bytes, place: Place, ips: Sequence[str]) -> Link:
-        """A link to whoever has a key at a place, which has these addresses. Raises as `find`."""
+        """A link to the relay with a key at a place, which has these addresses. Raises as
+        `find`."""
         return await dial(key, place, ips, self._source)
 
 

@@ -1,13 +1,13 @@
 """The command line, and the one place where everything is put together.
 
-Rules: results go to stdout, everything else to stderr; `--json` makes the result one JSON value
-(of `read`, one a line); the exit status is the error's family (errors.py); secrets (passphrase,
+Rules: results go to stdout, everything else to stderr. `--json` makes the result one JSON value
+(for `read`, one a line). The exit status is the error's family (errors.py). Secrets (passphrase,
 access code, invites, texts) come by prompt, standard input or a file descriptor, never by argument
 or environment, where other users of the machine could read them.
 
 A command is a row of `commands.COMMANDS` and a function in the module of its topic. A topic imports
-what it needs of the client, the relay or the lab inside its functions: a command loads its own
-topic alone, and one whose work the background does loads no client.
+the client, the relay or the lab inside its functions. A command therefore loads its own topic
+alone, and one whose work the background does loads no client.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None, *, stay: Stay | None = None) -> NoReturn:
-    """Run a command and exit with its status. `stay` is what `run` does as long as it lasts: a bot
-    answers."""
+    """Run a command and exit with its status. The command `run` awaits `stay` for as long as it
+    lasts; a bot passes a function that answers messages."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
         args = parser().parse_args(words)
         args.stay = stay
-        # Whoever only asks for help waits for nothing of this.
+        # A person who only asks for help need not wait for these imports.
         from amanat.cli import terminal
         from amanat.display import Screen
 
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None, *, stay: Stay | None = None) -> NoR
 
 
 def _call(args: argparse.Namespace, words: list[str], screen: Screen) -> int:
-    """Run a command of this process; its exit status."""
+    """Run a command in this process; returns its exit status."""
     from amanat.cli import terminal
     from amanat.cli.ending import Ending, check_words, ending
     from amanat.display import Out

@@ -1,8 +1,8 @@
-"""Every command: its words, its topic, what it needs, and what is said of it.
+"""Every command: its words, its topic, its requirements, and its help.
 
-This table is all that is loaded for `amanat --help`. The module of a topic is imported only when a
-command of it is asked for: it has the function named here, and the command's arguments in the
-function of that name with `_words` behind it, if the command has any.
+`amanat --help` loads nothing but this table. The module of a topic is imported only for one of its
+commands. It has the function named here and, if the command has arguments, another with the same
+name and the suffix `_words` that adds them.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 
 class Needs(enum.Enum):
-    """What a command needs to be done. A background does those that need a client, and no other."""
+    """The requirements of a command. A background does the commands that need a client, and no
+    others."""
 
     CLIENT = "client"
-    """An open client: the background's where one runs, or else one that the command opens."""
+    """An open client: the background's if one runs, or else one that the command opens."""
     BACKGROUND = "background"
-    """A process of its own that has the profile: to make it, or to stay with it."""
+    """Its own process that has the profile: to make it, or to keep it open."""
     OPERATOR = "operator"
     """The directory of a relay or a witness, or a file that came from one; no profile."""
     LAB = "lab"
@@ -29,14 +30,14 @@ class Command(NamedTuple):
 
     words: str
     topic: str
-    """The module of this package that has it."""
+    """The module of this package that contains it."""
     run: str
-    """The function there that does it, given the arguments and where its words go."""
+    """The function there that does it, which takes the arguments and the output."""
     needs: Needs
     help: str
     is_question: bool = False
-    """Whether it only asks: it has failed if its answer cannot be shown, and is asked again without
-    harm."""
+    """Whether it only asks a question: it has failed if its answer cannot be shown, and the person
+    can ask again without harm."""
 
 
 _CLIENT, _OPERATOR, _LAB = Needs.CLIENT, Needs.OPERATOR, Needs.LAB
@@ -47,7 +48,8 @@ GROUPS = {
     "region": ("see where data rests", "ACTION"),
     "demo": ("see it work on this machine", "WHAT"),
 }
-"""First words that other words follow: what is said of them, and what the others are called."""
+"""The first words of commands with two words, each with its help and the placeholder of the second
+word."""
 
 COMMANDS = (
     Command("init", "people", "init", Needs.BACKGROUND, "create a person whose home is a relay"),

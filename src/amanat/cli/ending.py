@@ -1,4 +1,4 @@
-"""How a command ends: what is said of an error, and the exit status."""
+"""The end of a command: the messages about an error, and the exit status."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Ending:
-    """What a command has come to: its exit status, and the error if it is one's."""
+    """The outcome of a command: its exit status, and its error if it failed."""
 
     status = 0
     error: Exception | None = None
 
 
 def check_words(words: list[str]) -> None:
-    """Raises BadArgument for what nothing that is said or kept could hold."""
+    """Raise BadArgument for words that are not UTF-8 text, which nothing could store or send."""
     try:
         "".join(words).encode()
     except UnicodeEncodeError:
@@ -32,7 +32,7 @@ def check_words(words: list[str]) -> None:
 
 @contextlib.contextmanager
 def ending(args: argparse.Namespace, out: Out, came_to: Ending) -> Iterator[None]:
-    """Tell what goes wrong, and keep the status that it has."""
+    """Report an error of the body, and note its exit status in `came_to`."""
     try:
         yield
     except AmanatError as error:

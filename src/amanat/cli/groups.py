@@ -38,7 +38,7 @@ def _group(
 
 
 def _note_absent(client: Client, gid: bytes, people: list[str], out: Out) -> None:
-    """Say who is asked into a group and not in it yet."""
+    """Note the people who are asked into a group and are not in it yet."""
     waiting = set(client.chat(gid).wished())
     for person in people:
         if client.contact(person).identity in waiting:
@@ -82,7 +82,7 @@ def remove_words(parser: argparse.ArgumentParser) -> None:
 
 
 def remove(args: argparse.Namespace, out: Out) -> None:
-    """Put people out of a group."""
+    """Remove people from a group."""
 
     def change(client: Client, view: ConversationView) -> None:
         for person in args.people:
@@ -117,7 +117,7 @@ def adds_words(parser: argparse.ArgumentParser) -> None:
 
 
 def adds(args: argparse.Namespace, out: Out) -> None:
-    """Say or decide what happens when one is added."""
+    """Show or set what happens when a contact adds us to a group."""
     from amanat.client.offers import ASK, JOIN
 
     async def work(client: Client) -> None:
@@ -133,7 +133,7 @@ def adds(args: argparse.Namespace, out: Out) -> None:
 
 
 def offers(args: argparse.Namespace, out: Out) -> None:
-    """List the groups that one is asked into."""
+    """List the groups that contacts offer us."""
 
     async def work(client: Client) -> None:
         await session.catch_up(args, out, client)
@@ -149,7 +149,7 @@ def accept_words(parser: argparse.ArgumentParser) -> None:
 
 
 def accept(args: argparse.Namespace, out: Out) -> None:
-    """Join a group that one is asked into."""
+    """Join a group that a contact offers us."""
     import asyncio
 
     async def work(client: Client) -> None:
@@ -174,7 +174,7 @@ def decline_words(parser: argparse.ArgumentParser) -> None:
 
 
 def decline(args: argparse.Namespace, out: Out) -> None:
-    """Stay out of a group that one is asked into."""
+    """Decline a group that a contact offers us."""
 
     async def work(client: Client) -> None:
         await session.catch_up(args, out, client)
@@ -204,7 +204,7 @@ def admin_words(parser: argparse.ArgumentParser) -> None:
 
 
 def admin(args: argparse.Namespace, out: Out) -> None:
-    """Give or take admin rights."""
+    """Give or withdraw admin rights."""
     _group(
         args,
         out,
@@ -222,7 +222,7 @@ def roles_words(parser: argparse.ArgumentParser) -> None:
 
 
 def roles(args: argparse.Namespace, out: Out) -> None:
-    """Say who may add, remove and rename."""
+    """Set who may add, remove and rename."""
     given = {f"may_{deed}": getattr(args, deed) for deed in ("add", "remove", "rename")}
     roles = {role: who for role, who in given.items() if who is not None}
     if not roles:
@@ -238,7 +238,7 @@ def rejoin_words(parser: argparse.ArgumentParser) -> None:
 
 
 def rejoin(args: argparse.Namespace, out: Out) -> None:
-    """Show how contacts help with a group, or join it so."""
+    """Show how contacts help with a group, or join it with their help."""
 
     async def work(client: Client) -> None:
         await session.catch_up(args, out, client)

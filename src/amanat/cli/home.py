@@ -1,4 +1,4 @@
-"""Where a person's data rests, and by which way requests go there."""
+"""Commands about where a person's data rests, and by which way requests go there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from amanat.cli import session, telling, terminal
 from amanat.errors import RelayUnreachable
 
 NO_RELAY = "none"
-"""What stands for no fallback."""
+"""The word that stands for no fallback."""
 
 if TYPE_CHECKING:
     from amanat.client.sdk.client import Client
@@ -53,7 +53,7 @@ def leave_words(parser: argparse.ArgumentParser) -> None:
 
 
 def _relay_words(parser: argparse.ArgumentParser) -> None:
-    """What a new home needs."""
+    """The arguments for a new home."""
     parser.add_argument("--access-fd", type=int, metavar="N", help="read its access code")
     parser.add_argument(
         "--fallback",
@@ -64,12 +64,12 @@ def _relay_words(parser: argparse.ArgumentParser) -> None:
 
 
 def leave(args: argparse.Namespace, out: Out) -> None:
-    """Be at home at another relay."""
+    """Leave for a new home at another relay."""
     home(args, out)
 
 
 def home(args: argparse.Namespace, out: Out) -> None:
-    """Show or choose where one's data rests."""
+    """Show or choose where the person's data rests."""
     from amanat.client.profile import ANY_REGION
 
     given = (args.relay, args.fallback, args.allow_regions, args.outbound)
@@ -120,7 +120,7 @@ def place_words(parser: argparse.ArgumentParser) -> None:
 
 
 def place(args: argparse.Namespace, out: Out) -> None:
-    """Say where a relay is now."""
+    """Tell the client where a relay is now."""
 
     async def work(client: Client) -> None:
         found = await _find(client, out, args.relay)
@@ -146,7 +146,7 @@ def hop_words(parser: argparse.ArgumentParser) -> None:
 
 
 def hop(args: argparse.Namespace, out: Out) -> None:
-    """Say or decide by which hop requests go."""
+    """Show or set the hop by which requests go."""
     args.is_question = not args.hop
 
     async def work(client: Client) -> None:
@@ -163,7 +163,7 @@ def cover_words(parser: argparse.ArgumentParser) -> None:
 
 
 def cover(args: argparse.Namespace, out: Out) -> None:
-    """Say or decide whether it shows when one writes."""
+    """Show or set cover, which hides when the person writes."""
     args.is_question = not args.period
 
     async def work(client: Client) -> None:

@@ -33,7 +33,7 @@ def run_words(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Out) -> None:
-    """Be the background of a profile."""
+    """Run the background of a profile."""
     import uvloop
 
     from amanat.client.sdk.client import Client
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace, out: Out) -> None:
 
 
 async def _stay(client: Client) -> None:
-    """Last until the client is stopped; raises what stops it."""
+    """Wait until the client stops; raises the error that stops it."""
     async for _ in client.events():
         pass
 
@@ -78,11 +78,11 @@ async def perform(
     command: front.Command,
     asker: background.Front,
 ) -> int:
-    """Do a front's command with the client that is open; its exit status. With an error after which
-    only a new process can be trusted, `over` ends."""
+    """Do a front's command with the open client; returns its exit status. After an error that
+    leaves only a new process trustworthy, `over` gets that error."""
     from amanat.client.vault import naming_faults
 
-    try:  # the front has parsed these words: whoever says others is none of ours
+    try:  # our own fronts have parsed these words already, so they always parse
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
             args = parser().parse_args(command.words)
     except SystemExit:
@@ -103,8 +103,8 @@ async def perform(
 
 
 def _unit(directory: Path) -> str:
-    """A systemd user unit for a profile. Raises NoProfile, or BadArgument if it cannot start by
-    itself."""
+    """A systemd user unit for a profile. Raises NoProfile, or BadArgument if the profile cannot be
+    opened without a person."""
     from amanat.client import vault
 
     if vault.needs_passphrase(directory):

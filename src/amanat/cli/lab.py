@@ -1,4 +1,4 @@
-"""The lab: attacks on servers, replays of real people, and a move to be looked at."""
+"""The lab: attacks on servers, replays of real people, and a demo of a move."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ LIBRARIES = frozenset(
         "yaml",
     }
 )
-"""What `amanat[lab]` installs, and `amanat` does not."""
+"""The libraries that `amanat[lab]` installs, and `amanat` does not."""
 
 
 @contextlib.contextmanager
 def _installed() -> Iterator[None]:
-    """Raises LabMissing where a library of the lab is not there to be loaded."""
+    """Raise LabMissing if a library of the lab is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Oneself and others: becoming a person, invites, contacts, safety numbers, blocking."""
+"""Commands about people: creating a person, invites, contacts, safety numbers, blocking."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def init_words(parser: argparse.ArgumentParser) -> None:
 
 
 def init(args: argparse.Namespace, out: Out) -> None:
-    """Become a person."""
+    """Create a person, with a profile."""
     import uvloop
 
     from amanat.client.sdk.client import Client
@@ -96,7 +96,7 @@ def invite(args: argparse.Namespace, out: Out) -> None:
 
 
 def invites(args: argparse.Namespace, out: Out) -> None:
-    """List the invites that are open."""
+    """List the open invites."""
 
     async def work(client: Client) -> None:
         invites = client.invites()
@@ -200,7 +200,7 @@ def block_words(parser: argparse.ArgumentParser) -> None:
 
 
 def block(args: argparse.Namespace, out: Out) -> None:
-    """Hear nothing more of a contact."""
+    """Ignore a contact from now on."""
     _set_blocked(args, out, is_blocked=True)
 
 
@@ -210,7 +210,7 @@ def unblock_words(parser: argparse.ArgumentParser) -> None:
 
 
 def unblock(args: argparse.Namespace, out: Out) -> None:
-    """Hear a contact again."""
+    """Stop ignoring a contact."""
     _set_blocked(args, out, is_blocked=False)
 
 

@@ -1,4 +1,4 @@
-"""Where data rests, for those who answer for it: witnesses, notices, moves, audits."""
+"""Commands for the people who answer for where data rests: witnesses, notices, moves, audits."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def witness_words(parser: argparse.ArgumentParser) -> None:
 
 
 def witness(args: argparse.Namespace, out: Out) -> None:
-    """Sign how a relay's ledger stands."""
+    """Cosign the checkpoint of a relay's ledger."""
     import asyncio
 
     import uvloop
@@ -67,7 +67,7 @@ def announce_words(parser: argparse.ArgumentParser) -> None:
 
 
 def announce(args: argparse.Namespace, out: Out) -> None:
-    """Announce a move, or withdraw what was announced."""
+    """Announce a move, or withdraw the announcement."""
     import asyncio
 
     import uvloop
@@ -167,7 +167,7 @@ def look_over_words(parser: argparse.ArgumentParser) -> None:
 
 
 def look_over(args: argparse.Namespace, out: Out) -> None:
-    """See what rests at a relay, or check a report."""
+    """Audit a relay, or check a report."""
     from amanat.region import audit, page
     from amanat.relay.directory import RelayDirectory
 

@@ -1,4 +1,4 @@
-"""An open client for the work of a command: the background's, or one of this process."""
+"""An open client for the work of a command: the background's, or this process's own."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from amanat.display import Out
 
     Work: TypeAlias = Callable[[Client], Coroutine[Any, Any, int | None]]
-    """What a command does with an open client; its exit status, if that is not 0."""
+    """The work of a command with an open client. It returns an exit status, or None for 0."""
 
 
 def with_client(args: argparse.Namespace, work: Work, *, is_online: bool = True) -> None:
-    """Have the work of a command done, as the last thing it does: by the background, if there is
-    one, or with the profile opened here (and online, if it is to be)."""
-    if args.hand_over is not None:  # this is the background, and it awaits it
+    """Have the work of a command done, which is the command's last step. The background does it if
+    there is one; otherwise this process opens the profile, and goes online if `is_online`."""
+    if args.hand_over is not None:  # this is the background, which awaits the work
         args.hand_over(work)
         return
     line = front.reach(args.profile)
@@ -59,7 +59,7 @@ async def _work_here(
         if is_online:
             client.start()
         status = await work(client)
-        if is_online and client.is_caught_up:  # what came may have to be answered, with receipts
+        if is_online and client.is_caught_up:  # messages that came may need receipts
             with contextlib.suppress(RelayUnreachable):
                 await _within(args, client, client.flushed(), client.hopping.seconds_to_leave())
         return status
@@ -70,7 +70,7 @@ async def _work_here(
 async def _within(
     args: argparse.Namespace, client: Client, work: Awaitable[None], more_s: float = 0
 ) -> None:
-    """Wait for the relays; RelayUnreachable, or HopAway, when it takes too long."""
+    """Wait for the relays. Raises RelayUnreachable, or HopAway, if it takes too long."""
     import asyncio
 
     wait = args.wait + more_s
@@ -86,7 +86,8 @@ def _unreachable(client: Client) -> type[RelayUnreachable]:
 
 
 async def caught_up(args: argparse.Namespace, client: Client) -> None:
-    """Have what is new; RelayUnreachable if no relay of ours answers, or no longer does."""
+    """Wait until everything new has come. Raises RelayUnreachable if none of our relays answers, or
+    no longer does."""
     await _within(args, client, client.caught_up())
     status = client.status()
     if {status.relay, status.fallback} - {""} <= set(status.away):
@@ -94,7 +95,7 @@ async def caught_up(args: argparse.Namespace, client: Client) -> None:
 
 
 async def catch_up(args: argparse.Namespace, out: Out, client: Client) -> None:
-    """Have what is new, or say that it could not be had."""
+    """Wait until everything new has come, or note that it could not be fetched."""
     try:
         await caught_up(args, client)
     except RelayUnreachable as error:
@@ -102,9 +103,11 @@ async def catch_up(args: argparse.Namespace, out: Out, client: Client) -> None:
 
 
 async def flush(args: argparse.Namespace, out: Out, client: Client) -> None:
-    """Have what was queued reach its relays; RelayUnreachable when they do not answer.
+    """Wait until queued requests have reached their relays. Raises RelayUnreachable if these do not
+    answer.
 
-    Covered, it leaves in its turn: who has a client in the background need not wait for that.
+    With covered transport, requests leave in their turn; a command with a background need not wait
+    for that.
     """
     if not client.is_caught_up:
         raise _unreachable(client)  # we have waited for it already
@@ -117,7 +120,8 @@ async def flush(args: argparse.Namespace, out: Out, client: Client) -> None:
 
 
 async def look_back(args: argparse.Namespace, client: Client) -> None:
-    """See whether the relays are there that were left: what depends on them is told."""
+    """Find out whether former homes are there, so that the command can tell what depends on
+    them."""
     import asyncio
 
     with contextlib.suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""How things stand: status and doctor."""
+"""Commands that report the client's state: status and doctor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def status(args: argparse.Namespace, out: Out) -> None:
-    """Show where things stand."""
+    """Show the state of the client."""
 
     async def work(client: Client) -> None:
         await session.catch_up(args, out, client)
@@ -60,7 +60,7 @@ def doctor(args: argparse.Namespace, out: Out) -> None:
         checks.append(("profile", True, str(args.profile)))
         damage = client.check_vault()
         checks.append(("vault", not damage, damage or "every page is whole"))
-        if args.hand_over is None:  # a damaged vault is not to be written to before
+        if args.hand_over is None:  # not before the check: nothing may write to a damaged vault
             client.start()
         try:
             await session.caught_up(args, client)
@@ -77,7 +77,7 @@ def doctor(args: argparse.Namespace, out: Out) -> None:
 
 
 def _tell_checks(checks: list[tuple[str, bool, str]], out: Out) -> int:
-    """Tell what was found; the exit status."""
+    """Tell the results of the checks; returns the exit status."""
     out.result(
         [{"check": name, "ok": good, "detail": detail} for name, good, detail in checks],
         "\n".join(

@@ -1,4 +1,4 @@
-"""What people say: sending, reading and changing messages."""
+"""Commands about messages: sending, reading and changing them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from amanat.display import block, shown
 from amanat.errors import BadArgument, UnknownMessage
 
 SHOWN_DIGITS = 8
-"""How much of a message's id is shown: few conversations hold two that begin alike."""
+"""Digits of a message's id to show: few conversations hold two ids that begin alike."""
 QUOTED_CHARS = 60
-"""How much is shown of what a text answers."""
+"""Characters to show of the text that a text answers."""
 
 if TYPE_CHECKING:
     import argparse
@@ -31,7 +31,7 @@ def send_words(parser: argparse.ArgumentParser) -> None:
 
 
 def send(args: argparse.Namespace, out: Out) -> None:
-    """Say something."""
+    """Send a text."""
     text = terminal.text(args, None, "message: ").rstrip("\n")
 
     async def work(client: Client) -> None:
@@ -53,7 +53,7 @@ def send(args: argparse.Namespace, out: Out) -> None:
 def _change(
     args: argparse.Namespace, out: Out, change: Callable[[Client, bytes], dict[str, object]]
 ) -> None:
-    """Do something with messages of a conversation and bring it to the relay."""
+    """Change messages of a conversation, and bring the change to the relay."""
 
     async def work(client: Client) -> None:
         await session.catch_up(args, out, client)
@@ -81,7 +81,7 @@ def edit_words(parser: argparse.ArgumentParser) -> None:
 
 
 def edit(args: argparse.Namespace, out: Out) -> None:
-    """Give a text of one's own other words."""
+    """Edit one of the person's own texts."""
     text = terminal.text(args, None, "message: ").rstrip("\n")
 
     def change(client: Client, gid: bytes) -> dict[str, object]:
@@ -173,7 +173,7 @@ def read_words(parser: argparse.ArgumentParser) -> None:
 
 
 def read(args: argparse.Namespace, out: Out) -> None:
-    """Show what is new."""
+    """Show new texts."""
     from amanat.client.events import TextArrived
 
     async def work(client: Client) -> None:
@@ -220,7 +220,8 @@ def search(args: argparse.Namespace, out: Out) -> None:
 
 
 async def _show_unread(client: Client, only: bytes | None, out: Out, *, everything: bool) -> int:
-    """Show what is new, of one conversation or of all, and keep that it is read; its last row."""
+    """Show the new texts of one conversation or of all, and mark them as read. Returns the last
+    row."""
     seen: set[int] = set()
     while new := [
         (message, view)
@@ -231,7 +232,7 @@ async def _show_unread(client: Client, only: bytes | None, out: Out, *, everythi
             _show(message, view, out)
             await out.need_shown()
             seen.add(message.row)
-        everything = False  # what has come meanwhile
+        everything = False  # from now on, only texts that have come meanwhile
     client.mark_read(only)
     return max(seen, default=0)
 
@@ -286,7 +287,7 @@ async def _show_event(client: Client, event: Event, only: bytes | None, out: Out
             if message and not (isinstance(event, TextArrived) and message.is_own):
                 _show(message, view, out)
             await out.need_shown()
-            client.chat(gid).seen(row)  # what has come meanwhile has its own event
+            client.chat(gid).seen(row)  # texts that have come meanwhile have their own events
         case Joined(gid):
             people = ", ".join(map(shown, client.chat(gid).view().people))
             out.note(f"you are in a conversation with {people}")
@@ -302,6 +303,6 @@ async def _show_event(client: Client, event: Event, only: bytes | None, out: Out
             TextArrived() | MessageChanged() | GroupChanged() | StateChanged() | SummaryChanged()
             | PersonChanged() | StatusChanged()
         ):  # fmt: skip
-            pass  # of another conversation than is shown, or shown by other commands
+            pass  # not of the conversation shown here, or shown by other commands
         case _:
             assert_never(event)

@@ -1,4 +1,4 @@
-"""Sentences and values that commands of several topics tell."""
+"""Sentences and values that commands of several topics show."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def clock(unix_ms: int) -> str:
-    """A moment by this machine's clock."""
+    """A moment as text, in this machine's time zone."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_ms / 1000))
 
 
@@ -45,7 +45,7 @@ def _warning_text(one: WarningView) -> str:
 
 
 def offer_text(one: GroupOffer) -> str:
-    """That somebody asks us into a group."""
+    """A sentence about an offer to join a group."""
     return (
         f"{one.id}  {shown(one.by_name)} asks you into what they call {shown(one.name)};"
         f" until {clock(one.expires_at)}"
@@ -53,7 +53,7 @@ def offer_text(one: GroupOffer) -> str:
 
 
 def place(view: ConversationView) -> str:
-    """Where a conversation's data rests, and so under whose law."""
+    """A sentence on where a conversation's data rests, and so under whose law."""
     held = f", but for the words of {', '.join(map(shown, view.held_by))}, held at their home"
     return (
         f"{view.outbound_why}; what is said to you in {view.inbound_region}"
@@ -69,7 +69,7 @@ _OUTBOUND = {
 
 
 def rest_text(status: Status) -> str:
-    """Where the data of a person rests."""
+    """Lines on where the data of a person rests."""
     allowed = status.allowed_regions
     lines = [
         f"home: {status.relay}{_reached(status.place)}",
@@ -127,7 +127,7 @@ def _law(what: str, region: str, operator: str) -> str:
 
 
 def ways(status: Status) -> str:
-    """By which ways requests go, and who sees our network address."""
+    """Lines on the ways by which requests go, and the relays that see our network address."""
     lines = [f"hop: {status.hop}"] if status.hop else [f"no hop: {status.why}"]
     lines += [f"{HopAway.text}: {HopAway.hint}"] if status.is_hop_away else []
     lines += [f"sees your network address now: {relay}" for relay in status.exposed]

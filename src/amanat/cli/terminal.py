@@ -1,4 +1,4 @@
-"""What a command is given from outside: secrets, texts and files; and bars of long work.
+"""The inputs of a command from outside: secrets, texts and files; and bars of long work.
 
 Secrets (passphrase, access code, invites, texts) come by prompt, standard input or a descriptor."""
 
@@ -21,20 +21,22 @@ if TYPE_CHECKING:
     from amanat.region.mover import Done
 
 MAX_INPUT_BYTES = 1024 * 1024
-"""Most that is read from standard input or a file, in bytes: above any text that can be sent."""
+"""Most bytes that a command reads from standard input or a file: more than any text that can be
+sent."""
 MAX_SECRET_BYTES = 4096
-"""Most that is read of a passphrase or an access code, in bytes: nobody types as much."""
+"""Most bytes that a command reads of a passphrase or an access code: nobody types as many."""
 
 
 class Given:
-    """What is read for a command from outside: by itself, or by the front whose work this is."""
+    """The inputs of a command from outside: read by the command itself, or by its front."""
 
     def __init__(self, handed: Sequence[str] | None = None) -> None:
         self.texts: list[str] = []
         self._handed = None if handed is None else iter(handed)
 
     def read(self, read: Callable[[], str]) -> str:
-        """The next text; `read` reads it, if nobody has."""
+        """The next text; `read` reads it, unless the front has. Raises MalformedFrame if the front
+        gave too few."""
         if self._handed is None:
             self.texts.append(read())
             return self.texts[-1]
@@ -45,11 +47,11 @@ class Given:
 
 
 def passphrase(args: argparse.Namespace, *, is_new: bool) -> str:
-    """The passphrase, from its descriptor or typed. Raises BadArgument."""
+    """The passphrase, from its descriptor or as typed. Raises BadArgument."""
     if args.passphrase_fd is not None:
         return from_descriptor(args.passphrase_fd)
     try:
-        # The terminal itself, which is there even when standard input is a text to send.
+        # The terminal itself, which is there even if standard input is a text to send.
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
         raise BadArgument(
@@ -74,7 +76,7 @@ def _typed(prompt: str) -> str:
 
 
 def from_descriptor(number: int) -> str:
-    """The first line that a descriptor gives, which is closed then. Raises BadArgument."""
+    """The first line from a descriptor, which is then closed. Raises BadArgument."""
     try:
         with os.fdopen(number, "rb") as file:
             line = file.readline(MAX_SECRET_BYTES + 1)
@@ -94,7 +96,7 @@ def from_descriptor(number: int) -> str:
 
 
 def unlock(args: argparse.Namespace) -> Unlock:
-    """What opens the profile: asked for, if it is a passphrase."""
+    """The secret that opens the profile; the person types it, if it is a passphrase."""
     from amanat.client import vault
     from amanat.client.vault import Unlock
 
@@ -104,12 +106,12 @@ def unlock(args: argparse.Namespace) -> Unlock:
 
 
 def read_file(file: Path) -> bytes:
-    """What is in a file, or a byte more than is read of one. Raises BadArgument."""
+    """The content of a file, cut one byte beyond MAX_INPUT_BYTES. Raises BadArgument."""
     return read_whole(file, MAX_INPUT_BYTES)
 
 
 def read_whole(file: Path, most: int) -> bytes:
-    """At most so many bytes of a file, and one more if there are more. Raises BadArgument."""
+    """At most `most` bytes of a file, and one more if there are more. Raises BadArgument."""
     try:
         with file.open("rb") as opened:
             return opened.read(most + 1)
@@ -118,7 +120,7 @@ def read_whole(file: Path, most: int) -> bytes:
 
 
 def text(args: argparse.Namespace, file: Path | None, prompt: str) -> str:
-    """The text of a command: of a file, of standard input, or typed. Raises BadArgument."""
+    """The text of a command: from a file or standard input, or as typed. Raises BadArgument."""
     if file is None and args.passphrase_fd == 0:
         raise BadArgument("standard input cannot hold the passphrase and what is given as well")
     found: str = args.given.read(lambda: _read_input(file, prompt))
@@ -165,7 +167,8 @@ def access(args: argparse.Namespace, descriptor: int | None) -> bytes:
 
 @contextlib.contextmanager
 def bars(phases: Iterable[str]) -> Iterator[Callable[[str, int, int], None]]:
-    """Bars for the phases of long work, on a terminal; to be told (phase, done, total)."""
+    """Bars for the phases of long work, on a terminal; gives a function that takes (phase, done,
+    total)."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -180,7 +183,7 @@ def bars(phases: Iterable[str]) -> Iterator[Callable[[str, int, int], None]]:
 
 @contextlib.contextmanager
 def move_bar() -> Iterator[Callable[[Done], None]]:
-    """A bar of the bytes and drops of a move and the time left, on a terminal."""
+    """A bar of a move's bytes, drops and time left, on a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 DEFAULT_PROFILE = Path.home() / ".local" / "share" / "amanat"
 WAIT_S = 10.0
-"""How long a command waits for relays before it says that they do not answer, in seconds."""
+"""Seconds for which a command waits for relays before it says that they do not answer."""
 UNITS_S = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
-"""Spans of time as `timer` and `invite` take them, in seconds."""
+"""The units of time that `timer` and `invite` take, in seconds."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Of one command: it has the command's arguments once anything is asked of it."""
+    """The parser of one command. It gets the command's arguments when it first parses."""
 
     command: Command | None = None
 
     def fill(self) -> None:
-        """Add the arguments, which the module of the command's topic has."""
+        """Add the command's arguments, from the module of its topic."""
         command, self.command = self.command, None
         if command is None:
             return
@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
             words(self)
 
     def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # argparse's
-        """What argparse calls for the command that is asked for, and for no other."""
+        """Fill the parser first: argparse calls this for the command in the words, and no other."""
         self.fill()
         return super().parse_known_args(*args, **kwargs)
 
@@ -67,8 +67,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _general(parser: argparse.ArgumentParser, *, is_before: bool) -> None:
-    """The options of all commands, before a command or behind it: there, where they are not given,
-    what stands before counts."""
+    """Add the options of all commands, before a command or after it. An option that is missing
+    after the command keeps its value from before it."""
 
     def add(name: str, default: object, text: str, **rest: Any) -> None:  # noqa: ANN401  # argparse's
         parser.add_argument(
@@ -85,7 +85,7 @@ def _general(parser: argparse.ArgumentParser, *, is_before: bool) -> None:
 
 
 def life(text: str) -> int:
-    """A span of time in seconds. Raises ArgumentTypeError, which argparse tells the person."""
+    """A span of time in seconds. Raises ArgumentTypeError, which argparse shows to the person."""
     if text == "off":
         return 0
     match = re.fullmatch("([0-9]{1,9})([wdhms])", text, flags=re.ASCII)

@@ -1,1 +1,1 @@
-"""What relay and client must agree on. Sans-I/O: no socket, no clock, no randomness."""
+"""The rules on which relay and client must agree. Sans-I/O: no socket, no clock, no randomness."""

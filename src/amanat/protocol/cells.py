@@ -24,14 +24,14 @@ HANDSHAKE_CELL = 16 * 1024
 LARGE_CELL = 64 * 1024
 """Bytes of a cell for file chunks and large handshakes."""
 CELL_SIZES = (MESSAGE_CELL, HANDSHAKE_CELL, LARGE_CELL)
-"""The only sizes a cell has, smallest first."""
+"""The only sizes of a cell, smallest first."""
 
 _TAG_BYTES = 16
 _LENGTH_BYTES = 4
 CELL_OVERHEAD = LABEL_BYTES + _TAG_BYTES + _LENGTH_BYTES
 """Bytes of a cell that carry no payload."""
 MAX_PAYLOAD = LARGE_CELL - CELL_OVERHEAD
-"""The longest payload one cell carries, in bytes."""
+"""The longest payload that one cell carries, in bytes."""
 
 # Every key seals exactly one text, so the nonce may be constant (RFC 8439, section 2.8: a nonce
 # must not repeat *for the same key*).

@@ -15,7 +15,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Base of what is encoded as a MessagePack array: all fields, in order, and no more."""
+    """Base of records encoded as a MessagePack array: all fields in order, and nothing else."""
 
 
 def encode(value: msgspec.Struct) -> bytes:
@@ -24,10 +24,10 @@ def encode(value: msgspec.Struct) -> bytes:
 
 
 def decode(decoder: msgspec.msgpack.Decoder[T], data: bytes, refusal: type[AmanatError]) -> T:
-    """The value in `data`, raising `refusal` for anything but the one encoding of a value.
+    """The value in `data`. Raises `refusal` for anything but the one encoding of a value.
 
-    MessagePack can write one value in several ways. Accepting only ours leaves no room to hide
-    bits in, and makes `encode(decode(x)) == x` a law.
+    MessagePack can write one value in several ways. Accepting only ours leaves no room for hidden
+    bits, and makes `encode(decode(x)) == x` a law.
     """
     try:
         value = decoder.decode(data)

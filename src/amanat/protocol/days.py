@@ -13,5 +13,5 @@ def date_of(day: int) -> str:
 
 
 def day_of(text: str) -> int:
-    """The day of a date (YYYY-MM-DD). Raises ValueError where it is none."""
+    """The day of a date (YYYY-MM-DD). Raises ValueError for any other text."""
     return (date.fromisoformat(text) - _FIRST).days

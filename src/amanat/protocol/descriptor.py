@@ -44,27 +44,27 @@ Day: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**24)]
 
 
 class Stay(codec.Record, frozen=True):
-    """That a relay is at a place, and on which days."""
+    """A relay's statement that it is at a place, and on which days."""
 
     place: Place
     since: Day = 0
-    """The first of them; 0: it is there."""
+    """The first day; 0: it is there already."""
     until: Day = 0
-    """The last of them; 0: no end is known."""
+    """The last day; 0: no end is known."""
 
     def rank(self, day: int) -> int:
-        """0 on a day on which it is there, 1 before, 2 after."""
+        """0 on a day on which the relay is there, 1 before, 2 after."""
         if self.until and day > self.until:
             return 2
         return int(day < self.since)
 
 
 class RelayAddress(codec.Record, frozen=True, eq=False):
-    """The key of a relay and where it can be reached, by its own signed word.
+    """The key of a relay and the places where it can be reached, by its own signed word.
 
     A relay is its key: two addresses are equal if they are of one relay, wherever it is today.
-    ValueError, on decoding the refusal of what holds it, unless the relay has signed it. Of a place
-    without TLS it can say nothing, so that nobody can send others to one.
+    Raises ValueError, which decoding turns into the refusal of the record that holds it, unless the
+    relay has signed it. It cannot name a place without TLS, so nobody can send others to one.
     """
 
     key: RelayKey
@@ -72,8 +72,8 @@ class RelayAddress(codec.Record, frozen=True, eq=False):
     issued: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
     """Unix seconds: of two addresses of a relay the later one counts."""
     stays: Annotated[tuple[Stay, ...], msgspec.Meta(max_length=MAX_PLACES)]
-    """Where it is, and is to be, in the order in which it is looked for. None: it is reached on its
-    own machine only."""
+    """Its present and future places, in the order in which clients look for it. If there are none,
+    it can be reached on its own machine only."""
     signature: Annotated[bytes, msgspec.Meta(max_length=SIGNATURE_BYTES)]
 
     def __post_init__(self) -> None:
@@ -86,7 +86,7 @@ class RelayAddress(codec.Record, frozen=True, eq=False):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RelayAddress) and other.key == self.key
 
-    def __ne__(self, other: object) -> bool:  # a Struct has one of its own, which compares objects
+    def __ne__(self, other: object) -> bool:  # a Struct has its own, which compares objects
         return not self == other
 
     def __hash__(self) -> int:
@@ -94,16 +94,16 @@ class RelayAddress(codec.Record, frozen=True, eq=False):
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Where it is looked for, in this order."""
+        """The places where clients look for it, in this order."""
         return tuple(stay.place for stay in self.stays)
 
     @property
     def name(self) -> str:
-        """Where it is, as people read it."""
+        """Its places, as people read them."""
         return ", ".join(place.name for place in self.places)
 
     def says_as(self, other: RelayAddress) -> bool:
-        """Whether another address says the same of where the relay is."""
+        """Whether another address names the same relay and the same stays."""
         return (self.key, self.stays) == (other.key, other.stays)
 
     def __str__(self) -> str:
@@ -111,8 +111,8 @@ class RelayAddress(codec.Record, frozen=True, eq=False):
 
 
 class NamedAddress(RelayAddress, frozen=True, eq=False):
-    """The same as a person has named it, or as it is looked for: nobody has signed it, and no
-    record can hold it."""
+    """A relay's address as a person has named it, or as we look for it. Nobody has signed it, and
+    no record can hold it."""
 
     def __post_init__(self) -> None:
         _check_places(self.places)
@@ -124,7 +124,7 @@ class NamedAddress(RelayAddress, frozen=True, eq=False):
 
 
 class _AddressText(codec.Record, frozen=True):
-    """What a relay signs of its address."""
+    """The part of its address that a relay signs."""
 
     key: bytes
     issued: int
@@ -140,12 +140,13 @@ _addresses = codec.decoder_of(RelayAddress)
 
 
 def decode_address(data: bytes, refusal: type[AmanatError]) -> RelayAddress:
-    """The signed address in `data`, raising `refusal` for anything else."""
+    """The signed address in `data`. Raises `refusal` for anything else."""
     return codec.decode(_addresses, data, refusal)
 
 
 def sign_address(stays: Iterable[Stay], key: Ed25519PrivateKey, *, issued: int) -> RelayAddress:
-    """Where a relay says that it is. ValueError for too much, or a place without TLS."""
+    """A relay's signed address. Raises ValueError for more than it may say, or a place without
+    TLS."""
     public = key.public_key().public_bytes_raw()
     text = _AddressText(public, issued, tuple(stays))
     signature = key.sign(_ADDRESS_CONTEXT + codec.encode(text))
@@ -170,7 +171,7 @@ def _check_places(places: tuple[Place, ...]) -> None:
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What the relay allows, so that clients need not find out by failing."""
+    """The relay's limits, so that clients need not find them by failing."""
 
     cells_per_drop: int
     bytes_per_drop: int
@@ -179,27 +180,27 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class MoveNotice(msgspec.Struct, frozen=True):
-    """That all that rests at a relay is to move to another one."""
+    """An announcement that everything at a relay will move to another one."""
 
     to: RelayAddress
-    """That relay, by its own word."""
+    """The destination, by its own word."""
     region: Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
-    """Where it is."""
+    """The destination's region."""
     on: Day
     """The first day on which something moves, in UTC days since 1970."""
     reason: Annotated[str, msgspec.Meta(max_length=MAX_REASON_CHARS)]
 
     @property
     def decide_by(self) -> int:
-        """The last day on which a person can leave and have nothing there when the relay moves:
-        what came until then has ended."""
+        """The last day on which a person can leave and have nothing there when the relay moves: by
+        then, everything that came until this day has expired."""
         return self.on - max(RETENTION_DAYS) - 1
 
 
 class Descriptor(msgspec.Struct, frozen=True):
-    """What a relay says of itself, under its signature.
+    """A relay's signed statement about itself.
 
-    Unknown fields are ignored: later versions may add some.
+    Readers ignore unknown fields: later versions may add some.
     """
 
     key: RelayKey
@@ -212,18 +213,20 @@ class Descriptor(msgspec.Struct, frozen=True):
     """Unix seconds, rounded down to the hour."""
     limits: Limits
     address: RelayAddress
-    """Where it is, and is to be."""
+    """Its signed address: its present and future places."""
     sealing: Annotated[bytes, msgspec.Meta(max_length=SEALING_KEY_BYTES)] = b""
-    """The public key to seal requests to (protocol/sealing.py); empty if it takes none."""
+    """The public key to which clients seal requests (protocol/sealing.py); empty if the relay takes
+    none."""
     is_hop: bool = False
     """Whether it forwards sealed requests to other relays, perhaps to a few only."""
     checkpoint: Annotated[bytes, msgspec.Meta(max_length=MAX_CHECKPOINT_BYTES)] = b""
-    """How its ledger stands, as a note that it has signed (protocol/tlog.py); empty if it keeps
-    none."""
+    """The checkpoint of its ledger, as a note that it has signed (protocol/tlog.py); empty if it
+    keeps none."""
     notice: MoveNotice | None = None
     """The move that its operator has announced."""
     outbound: Annotated[str, msgspec.Meta(pattern="^(deposit|hold)$")] = "deposit"
-    """Where what its people say to people of other regions rests: with those, or here (`hold`)."""
+    """The place where the words of its people to people of other regions rest: with those people
+    (`deposit`), or here (`hold`)."""
 
 
 def b64(data: bytes) -> str:

@@ -1,6 +1,6 @@
 """Drops: their ids, capabilities and digests (docs/protocol.md, section 2).
 
-A drop is an append-only, totally ordered, expiring sequence of cells. Whoever knows a drop's
+A drop is an append-only, totally ordered, expiring sequence of cells. Anyone who knows a drop's
 32-byte secret can derive its id and both of its capabilities; the relay sees only the id and
 hashes of the capabilities.
 """
@@ -15,9 +15,9 @@ from typing import NamedTuple
 from amanat.errors import BadArgument
 
 SECRET_BYTES = 32
-"""Length of the secret a drop is derived from, in bytes."""
+"""Length of the secret from which a drop is derived, in bytes."""
 NONCE_BYTES = 16
-"""The unguessable part of a drop id, in bytes: 128 bits, so that ids cannot be searched for."""
+"""The unguessable part of a drop id, in bytes: 128 bits, so that nobody can search for ids."""
 REGION_TAG_BYTES = 8
 """The part of a drop id that binds its region, in bytes: 64 bits, so no stray passes by chance."""
 DROP_ID_BYTES = NONCE_BYTES + REGION_TAG_BYTES
@@ -31,7 +31,7 @@ MESSAGE_RETENTION_DAYS = 14
 HANDSHAKE_RETENTION_DAYS = 30
 """How long cells of epoch drops rest, in days: a client away for a month can still follow."""
 RETENTION_DAYS = (MESSAGE_RETENTION_DAYS, HANDSHAKE_RETENTION_DAYS)
-"""The retentions a drop may be created with: few, so that they tell little."""
+"""The retentions with which a drop may be created: few, so that they tell little."""
 
 _REGION = re.compile(r"[A-Z]{2}")
 
@@ -48,7 +48,7 @@ class Drop(NamedTuple):
 
 
 def check_region(region: str) -> str:
-    """`region` itself when it is a region name: two capital letters (ISO 3166-1 alpha-2, or a named
+    """`region` itself, if it is a region name: two capital letters (ISO 3166-1 alpha-2, or a named
     set such as EU).
 
     Raises BadArgument otherwise.
@@ -59,8 +59,8 @@ def check_region(region: str) -> str:
 
 
 def region_tag(region: str, nonce: bytes) -> bytes:
-    """The 8 bytes that bind a 16-byte nonce to a region; they look random to whoever does not try
-    the region."""
+    """The 8 bytes that bind a 16-byte nonce to a region; they look random to anyone who does not
+    try the region."""
     return hashlib.sha256(b"amanat drop region" + region.encode() + nonce).digest()[
         :REGION_TAG_BYTES
     ]
@@ -101,7 +101,7 @@ def derive_bucket(bucket_key: bytes, index: int, *, region: str) -> Drop:
 
 
 def token_hash(drop_id: bytes, token: bytes) -> bytes:
-    """What the relay keeps of a token: 32 bytes, different for every drop."""
+    """The 32-byte hash that the relay keeps in place of a token, different for every drop."""
     return hashlib.sha256(b"amanat token" + drop_id + token).digest()
 
 

@@ -1,9 +1,9 @@
-"""Who people are to each other: credentials, addresses, safety numbers
+"""How people know each other: credentials, addresses, safety numbers
 (docs/protocol.md, section 7).
 
 A person is an Ed25519 identity key. No server vouches for it: people meet by invite and compare a
-safety number. Each device has a signature key of its own, which is its MLS leaf; the credential in
-that leaf is the identity key's word for the device.
+safety number. Each device has its own signature key, which is that of its MLS leaf. The credential
+in that leaf is the identity key's signed word for the device.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_NAME_CHARS = 100
 SAFETY_GROUPS = 12
 """Groups of five digits in a safety number: 199 bits, and half of it read aloud is still 99."""
 _SAFETY_ROUNDS = 5200
-"""SHA-512 rounds of a safety number: makes searching for a look-alike key dearer."""
+"""SHA-512 rounds of a safety number, which make the search for a look-alike key more expensive."""
 
 Key: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Signature: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
@@ -39,17 +39,17 @@ _UNFIT = (
     r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     r"\ufff9-\ufffb\U000e0000-\U000e007f"
 )
-"""What no name holds: line breaks and other controls, marks of direction, what is never shown. The
-joiners ZWNJ and ZWJ are not among it, for words and emoji need them."""
+"""The characters that no name holds: line breaks and other controls, marks of direction, invisible
+characters. The joiners ZWNJ and ZWJ are not among them, because words and emoji need them."""
 _BLANK = (
     r" \xa0\u034f\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200d\u202f\u205f\u2800\u3000"
     r"\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     r"\U000e0080-\U000e0fff"
 )
-"""What a name cannot consist of alone: spaces, and what has no glyph by itself."""
+"""The characters that cannot form a name alone: spaces, and those without a glyph of their own."""
 NAME_PATTERN = rf"\A(?=[{_BLANK}]*[^{_BLANK}])[^{_UNFIT}]+\Z"
-"""A name is one line in which something is to be seen. The characters are listed and not asked of
-Unicode's tables: these change, and members judge names in a group alike, whatever their version."""
+"""A name is one line with something visible in it. We list the characters rather than use Unicode's
+tables, because these change, and members must judge a group's names alike in every version."""
 
 Name: TypeAlias = Annotated[
     str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARS, pattern=NAME_PATTERN)
@@ -58,9 +58,10 @@ Region: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
 
 
 class Address(codec.Record, frozen=True):
-    """Where cells for a person go: a bucket and the token to append to it.
+    """The destination of cells for a person: a bucket and the token to append to it.
 
-    ValueError, on decoding the refusal of what holds it, unless the drop is of the region.
+    Raises ValueError, which decoding turns into the refusal of the record that holds it, unless the
+    drop is of the region.
     """
 
     relay: RelayAddress
@@ -91,13 +92,13 @@ class Credential(codec.Record, frozen=True):
 
 
 class Leaf(codec.Record, frozen=True):
-    """What a leaf says beside its credential, in the leaf extension EXT_LEAF."""
+    """A leaf's data besides its credential, in the leaf extension EXT_LEAF."""
 
     nonce: Annotated[bytes, msgspec.Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
-    """Random, new with every KeyPackage: a leave statement names it, so that it cannot be used
-    against the same person in a later membership."""
+    """Random, new with every KeyPackage. A leave statement names it, so nobody can use the
+    statement against the same person in a later membership."""
     name: Name
-    """What the person calls themselves; nobody vouches for it."""
+    """The name that the person has chosen; nobody vouches for it."""
     addresses: Addresses
 
 
@@ -114,10 +115,10 @@ _SMALL_ORDER = frozenset(
         "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
     )
 )
-"""The y coordinates, as they may be encoded, of the points of edwards25519 (RFC 8032, section 5.1)
-whose order divides 8. Whoever names one as their key can sign a text without a private key."""
+"""The possible encodings of the y coordinates of the points of edwards25519 (RFC 8032, section 5.1)
+whose order divides 8. Anyone who names such a point as their key can sign without a private key."""
 
-# Any private key will do to tell whether a public one is of low order (RFC 7748, section 6.1).
+# Any private key can tell whether a public one is of low order (RFC 7748, section 6.1).
 _PROBE = X25519PrivateKey.from_private_bytes(bytes(range(32)))
 
 _credentials = codec.decoder_of(Credential)
@@ -136,9 +137,9 @@ def issue_credential(identity: Ed25519PrivateKey, *, delivery: bytes, signer: by
     )
 
 
-@functools.lru_cache(maxsize=4096)  # pure, and asked of the same members for every message
+@functools.lru_cache(maxsize=4096)  # pure, and every message checks the same members
 def check_credential(data: bytes, *, signer: bytes) -> Credential:
-    """The credential, if its identity signed for the device key `signer`.
+    """The credential, if its identity signed it for the device key `signer`.
 
     Raises InvalidCredential.
     """
@@ -153,8 +154,8 @@ def check_credential(data: bytes, *, signer: bytes) -> Credential:
 
 
 def check_name(name: str) -> str:
-    """A name as it is kept, without spaces around it. Raises BadArgument, and names the character,
-    for what is none."""
+    """A name without the spaces around it. Raises BadArgument for a text that is no name, and names
+    the character."""
     name = name.strip()
     if not 0 < len(name) <= MAX_NAME_CHARS:
         raise BadArgument(f"a name has 1 to {MAX_NAME_CHARS} characters")
@@ -167,9 +168,9 @@ def check_name(name: str) -> str:
 
 
 def check_signature(identity: bytes, signature: bytes, text: bytes) -> None:
-    """Raises InvalidCredential unless `signature` is the identity's own over `text`.
+    """Raise InvalidCredential unless `signature` is the identity's own over `text`.
 
-    A key of small order is nobody's own.
+    A key of small order belongs to nobody.
     """
     if int.from_bytes(identity, "little") & ~_SIGN_BIT in _SMALL_ORDER:
         raise InvalidCredential
@@ -180,23 +181,23 @@ def check_signature(identity: bytes, signature: bytes, text: bytes) -> None:
 
 
 def decode_leaf(data: bytes) -> Leaf:
-    """What a leaf says of itself. Raises InvalidCredential."""
+    """The data in a leaf's extension. Raises InvalidCredential."""
     return codec.decode(_leaves, data, InvalidCredential)
 
 
 def leave_text(group: bytes, nonce: bytes) -> bytes:
-    """What a person signs to leave a group, naming their leaf by its nonce."""
+    """The text that a person signs to leave a group, naming their leaf by its nonce."""
     return b"amanat leave 1\x00" + group + nonce
 
 
 def vote_text(group: bytes, epoch: int, commit: bytes) -> bytes:
-    """What a device signs to say that it has read a Commit, named by its SHA-256, in the drop of an
-    epoch as the first rightful one."""
+    """The text of a device's vote: that a Commit, named by its SHA-256, is the first rightful one
+    that the device has read in the drop of an epoch."""
     return b"amanat vote 1\x00" + group + epoch.to_bytes(8, "big") + commit
 
 
 def safety_number(one: bytes, other: bytes) -> str:
-    """The number two people compare: 12 groups of 5 digits, the same on both sides.
+    """The number that two people compare: 12 groups of 5 digits, the same on both sides.
 
     `one` and `other` are their 32-byte identity keys, in either order.
     """

@@ -1,7 +1,7 @@
-"""How a hop says to another relay which relay it is (docs/protocol.md, section 5, Introduce).
+"""How a hop tells another relay which relay it is (docs/protocol.md, section 5, Introduce).
 
-Whoever asks for many may have more room than a stranger, where the operator has listed them. The
-word names the relay it is for, and only that one hears it, so it can be said elsewhere by nobody.
+A hop asks for many people, so it gets more room than a stranger where the operator has listed it.
+The introduction names the relay for which it is meant, so nobody can use it at another one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""What is decided for each kind of message and of pair cell: a row for a kind, and nothing by
-default.
+"""The decisions for each kind of message and of pair cell: one row for a kind, and no defaults.
 
-A kind without a row stops the import of this module. docs/protocol.md, section 8, says what
-each kind is, and docs/adding.md how another one is added.
+A kind without a row stops the import of this module. docs/protocol.md, section 8, describes each
+kind, and docs/adding.md tells how to add another one.
 """
 
 from __future__ import annotations
@@ -21,58 +20,58 @@ if TYPE_CHECKING:
 
 
 class Scope(Enum):
-    """The conversations in which a kind is heard; in any other it is ignored."""
+    """The conversations in which a kind counts; clients ignore it in any other."""
 
     EVERYWHERE = auto()
     DIRECT = auto()
     """In 1:1 conversations."""
     LARGE = auto()
-    """In groups without pair chains: elsewhere a pair cell carries the same."""
+    """In groups without pair chains; elsewhere a pair cell carries the same."""
 
 
 class Right(Enum):
-    """What a sender needs for a kind to count."""
+    """The right that a sender needs for a kind to count."""
 
     NONE = auto()
     """Nothing but membership."""
     AUTHOR = auto()
-    """They wrote the text that it is about: the history judges that, once it has the text."""
+    """The sender wrote the text that it is about; the history judges that once it has the text."""
     RENAME = auto()
-    """In a group the right to rename it; in a 1:1 conversation nothing."""
+    """The right to rename the group; nothing in a 1:1 conversation."""
 
 
 class Blocked(Enum):
-    """What becomes of a kind that comes from somebody whom we have blocked."""
+    """The treatment of a kind from somebody whom we have blocked."""
 
     COUNTS = auto()
-    """The same as from anybody else."""
+    """It counts as from anybody else."""
     NOT_KEPT = auto()
-    """The history keeps nothing of it, in groups neither."""
+    """The history keeps nothing of it, not even in groups."""
     NO_ANSWER = auto()
-    """It is ignored in our 1:1 conversation, so that nothing answers it."""
+    """We ignore it in our 1:1 conversation, so that nothing answers it."""
 
 
 class Retention(Enum):
-    """What its sender keeps an envelope for."""
+    """The purpose for which a sender keeps an envelope."""
 
     QUIET = auto()
-    """To repair it alone: that somebody has not got it causes no heartbeat."""
+    """To repair it only: a missing one causes no heartbeat."""
     REPAIR = auto()
-    """To repair it, and heartbeats tell of it."""
+    """To repair it; heartbeats tell of a missing one."""
     AGAIN = auto()
-    """The same, and it is said again when our count begins anew. What a person said is such a
-    kind; everything else is made anew where it is needed."""
+    """To repair it as above, and to say it again when our count restarts. A person's words are of
+    such a kind; everything else is made again where it is needed."""
 
 
 class Row(NamedTuple):
-    """What is decided for one kind."""
+    """The decisions for one kind."""
 
     record: type[codec.Record] | None
-    """What its body is; None where the body is empty."""
+    """The record of its body; None if the body is empty."""
     is_held: bool
-    """Whether it has words of people, and so rests at its sender's home where they hold theirs."""
+    """Whether it has words of people, and so rests at its sender's home if they hold theirs."""
     is_confirmed: bool
-    """Whether a receipt is owed for it."""
+    """Whether its reader owes a receipt for it."""
     retention: Retention
     scope: Scope
     right: Right
@@ -80,17 +79,17 @@ class Row(NamedTuple):
 
 
 class CellRow(NamedTuple):
-    """What is decided for one kind of pair cell."""
+    """The decisions for one kind of pair cell."""
 
     record: type[codec.Record] | None
-    """What it carries; None for an MLS message, and for nothing."""
+    """The record that it carries; None for an MLS message or an empty payload."""
     lane: Lane
-    """By which of two chains it goes; what comes by the other is none of this kind."""
+    """The lane by which it goes; a cell that comes by the other lane is not of this kind."""
     may_be_held: bool
-    """Whether a notice (Held) may stand for it: it rests at its sender's home then."""
+    """Whether a notice (Held) may stand for it while it rests at its sender's home."""
     counts_late: bool
-    """Whether it counts where it came by a chain that has ended: whoever has copied a vault before
-    then can have made it, if nothing but the chain vouches for it."""
+    """Whether it counts if it came by a chain that has ended. If only the chain vouches for it,
+    anyone who copied a vault before that end can have made it."""
 
 
 _K = TypeVar("_K", Kind, CellKind)
@@ -98,7 +97,7 @@ _R = TypeVar("_R")
 
 
 def known(kind: int) -> Kind | None:
-    """The kind of that number; None where only a later version knows it."""
+    """The kind with this number; None if only a later version knows it."""
     try:
         return Kind(kind)
     except ValueError:
@@ -106,7 +105,7 @@ def known(kind: int) -> Kind | None:
 
 
 def known_cell(kind: int) -> CellKind | None:
-    """The kind of pair cell of that number; None where only a later version knows it."""
+    """The kind of pair cell with this number; None if only a later version knows it."""
     try:
         return CellKind(kind)
     except ValueError:
@@ -114,15 +113,15 @@ def known_cell(kind: int) -> CellKind | None:
 
 
 def lane_of(kind: int) -> Lane:
-    """The lane by which cells of a kind go. Those of a later version go by that of words."""
+    """The lane by which cells of a kind go; the lane of words for kinds of a later version."""
     ours = known_cell(kind)
     return Lane.WORDS if ours is None else CELL_KINDS[ours].lane
 
 
 def complete(kinds: type[_K], rows: Mapping[_K, _R]) -> Mapping[_K, _R]:
-    """The rows as they are.
+    """The rows, unchanged.
 
-    Raises TypeError where a kind has none.
+    Raises TypeError if a kind has none.
     """
     missing = ", ".join(kind.name for kind in kinds if kind not in rows)
     if missing:
@@ -297,5 +296,5 @@ CELL_KINDS: Mapping[CellKind, CellRow] = complete(
         ),
     },
 )
-"""The row of each kind of pair cell. There is nothing of what is said in those that go by the lane
-of calls: whoever has ever copied a vault can read it, and write in it."""
+"""The row of each kind of pair cell. Cells in the lane of calls contain none of people's words,
+because anyone who has ever copied a vault can read and write in that lane."""

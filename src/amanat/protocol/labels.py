@@ -2,9 +2,9 @@
 (docs/protocol.md, section 4).
 
 For every conversation and every (sender device, recipient person) there are two hash chains, one
-for each lane. The sender steps one once a cell; the recipient keeps a window of what may come next
-and looks each label of the bucket up in it. Chains do not depend on the epoch, so a cell of an
-epoch the recipient has not reached yet is recognised and kept, not taken for somebody else's.
+for each lane. The sender steps a chain once for each cell. The recipient keeps a window of the
+labels that may come next, and looks up each label of the bucket in it. Chains do not depend on the
+epoch, so the recipient recognises and keeps a cell of an epoch that they have not reached yet.
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ WINDOW = 128
 """How many positions beyond the highest seen a recipient recognises: a sender's cells may overtake
 each other by this many, and this many in a row may be lost before the chain waits for repair."""
 CALL_WINDOW = 16
-"""The same in the lane of calls: they are few, and are made once more."""
+"""The window in the lane of calls: calls are few, and their sender makes them again."""
 MAX_GAP = 1024
-"""How many positions may stay open below the highest seen; older ones are given up, which bounds
-memory against a sender who skips."""
+"""How many positions may stay open below the highest seen. The recipient gives up older ones, which
+bounds memory against a sender who skips."""
 
 
 class Lane(IntEnum):
-    """What a chain is for."""
+    """The purpose of a chain."""
 
     WORDS = 1
-    """All that is said, and what serves to say it. It begins anew with every change of a leaf at
-    either end, so that who has copied a vault, or was in a leaf before, does not read on."""
+    """Carries people's words and everything that serves to exchange them. It restarts with every
+    change of a leaf at either end, so that somebody who has copied a vault, or was in a leaf
+    before, cannot read on."""
     CALLS = 2
-    """That there is something to look at, and where the sender stands. It outlives refreshes: two
-    who were shown different Commits find each other by it."""
+    """Says that there is something to fetch, and which epoch the sender is in. It outlives
+    refreshes: two people who were shown different Commits find each other by it."""
 
 
 def pair_secret(own_private: bytes, their_public: bytes) -> bytes:
@@ -65,17 +66,17 @@ def chain_root(
 
 
 def step(chain: bytes) -> tuple[bytes, bytes]:
-    """(one-time secret, next chain key), 32 bytes each. The old key cannot be computed back."""
+    """(one-time secret, next chain key), 32 bytes each. They do not reveal the old key."""
     return expand(chain, b"amanat chain cell"), expand(chain, b"amanat chain next")
 
 
 @dataclass
 class Window:
-    """The recipient's end of one chain: which one-time secrets may come next.
+    """The recipient's end of one chain: the one-time secrets that may come next.
 
     `base` is the lowest position not received, `chain` the chain key there, `highest` the first
     position above everything received, `open` the secrets from `base` up to `highest + reach`
-    that were not received. `(base, chain, highest, received)` is all that has to be kept.
+    that were not received. Only `(base, chain, highest, received)` need be stored.
     """
 
     base: int
@@ -85,8 +86,8 @@ class Window:
     """Positions above `base` that were received."""
     open: dict[int, bytes] = field(default_factory=dict)
     reach: int = WINDOW
-    """Positions beyond the highest seen that are kept open: more than WINDOW to find a chain again
-    of which many cells in a row are lost."""
+    """Positions beyond the highest seen that stay open: more than WINDOW to find a chain again
+    after the loss of many cells in a row."""
     _top: int = 0
     _top_chain: bytes = b""
 
@@ -96,7 +97,7 @@ class Window:
         self.fill()
 
     def fill(self) -> dict[int, bytes]:
-        """Extend the window to its size; the (position, secret) pairs that are new."""
+        """Extend the window to its size; returns the new (position, secret) pairs."""
         added: dict[int, bytes] = {}
         while self._top < self.highest + self.reach:
             secret, self._top_chain = step(self._top_chain)
@@ -107,9 +108,9 @@ class Window:
         return added
 
     def take(self, position: int) -> list[int]:
-        """Mark a position as received; the positions whose secrets are now of no use.
+        """Mark a position as received; returns the positions whose secrets are now of no use.
 
-        Call `fill` afterwards. KeyError if the position is not open.
+        Call `fill` afterwards. Raises KeyError if the position is not open.
         """
         del self.open[position]
         gone = [position]

@@ -1,8 +1,8 @@
-"""What stands in the ledger of a relay, strictly decoded (docs/protocol.md, section 17).
+"""The entries in the ledger of a relay, strictly decoded (docs/protocol.md, section 17).
 
-A ledger is a transparency log (protocol/tlog.py) with an entry for whatever begins, moves or ends
-at a relay. An entry names a drop by a hash: who knows the drop's id finds its entries, nobody else
-learns an id from them.
+A ledger is a transparency log (protocol/tlog.py) with an entry for everything that begins, moves or
+ends at a relay. An entry names a drop by a hash: anyone who knows the drop's id finds its entries,
+and nobody else learns an id from them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from amanat.protocol.descriptor import RelayKey, b64
 from amanat.protocol.drops import HASH_BYTES
 
 HOUR_S = 3600
-"""Seconds in an hour: entries tell time no finer, so that they tell less of who was awake when."""
+"""Seconds in an hour. Entries tell time no finer, and so tell less about who was awake when."""
 MAX_ENTRY_BYTES = 256
 """Longest entry, in bytes."""
 
@@ -35,22 +35,22 @@ class _Entry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 
 class Created(_Entry, frozen=True, tag=1):
-    """A drop was made, and holds nothing."""
+    """A drop was created, and is empty."""
 
 
 class _Moved(_Entry, frozen=True):
     relay: RelayKey
-    """The other relay's."""
+    """The key of the other relay."""
     head: Count
     """The drop's head then, and its digest there: both relays must say the same."""
     digest: Hash
     cells: Count
-    """How many cells moved; those up to the head that did not had ended before."""
+    """How many cells moved; the others up to the head had expired before."""
     bytes: Count
 
 
 class MovedIn(_Moved, frozen=True, tag=2):
-    """A drop came from another relay; from this one itself if it was here before the ledger was."""
+    """A drop came from another relay, or from this one itself if it is older than the ledger."""
 
 
 class MovedOut(_Moved, frozen=True, tag=3):
@@ -58,14 +58,14 @@ class MovedOut(_Moved, frozen=True, tag=3):
 
 
 class Expired(_Entry, frozen=True, tag=4):
-    """So many cells of a drop, the oldest it held, have ended and are erased."""
+    """A number of cells of a drop, the oldest that it held, have expired and are erased."""
 
     cells: Count
     bytes: Count
 
 
 class Erased(_Entry, frozen=True, tag=5):
-    """A drop is gone, and with it the cells that it still held."""
+    """A drop is erased, with the cells that it still held."""
 
     cells: Count
     bytes: Count
@@ -89,12 +89,12 @@ def decode_entry(data: bytes) -> Entry:
 
 
 def drop_hash(drop_id: bytes) -> bytes:
-    """What stands for a drop in a ledger."""
+    """The hash that stands for a drop in a ledger."""
     return hashlib.sha256(b"amanat ledger drop" + drop_id).digest()
 
 
 def hour_of(now: float) -> int:
-    """The hour that an entry tells."""
+    """The hour for an entry made at the Unix time `now`."""
     return int(now // HOUR_S)
 
 

@@ -1,6 +1,6 @@
-"""What members say to each other inside MLS, and what a cell carries (docs/protocol.md, section 8).
+"""The messages of members inside MLS, and the payloads of cells (docs/protocol.md, section 8).
 
-Nothing here is ever seen by a relay.
+No relay ever sees any of this.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ MAX_BLOB_BYTES = 16 * 1024 * 1024
 MAX_LEAVES_PER_COMMIT = 16
 """Most wishes to leave that one Commit grants."""
 MAX_KEY_PACKAGES = 8
-"""Most KeyPackages in one message, and most that are kept of one contact for each suite."""
+"""Most KeyPackages in one message, and most that a client keeps of one contact for each suite."""
 
 MAX_SEEN = 4
 """Most digests gossiped in one cell: of the recipient's buckets and of an epoch drop or two."""
 MAX_BEFORE = 2
-"""Most epochs in one envelope of which is said how far its sender had counted when they began: some
-30 bytes."""
+"""Most epochs for which one envelope tells how far its sender had counted when they began: some 30
+bytes."""
 MAX_VOTES = 256
 """Most votes in one message or file."""
 MAX_WANTED = 64
-"""Most envelopes asked for in one message."""
+"""Most envelopes for which one message asks."""
 MAX_REACTION_CHARS = 32
 """Longest reaction, in characters: the longest emoji in use have about a dozen."""
 MAX_DELETED = 64
@@ -57,7 +57,7 @@ MAX_LIFE_S = 366 * 86_400
 MARK_BYTES = 8
 """Length of a mark, in bytes; it is the authenticated data of an application message."""
 NO_MARK = bytes(MARK_BYTES)
-"""In the place of a mark that is not known."""
+"""Stands for an unknown mark."""
 
 Count = Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
 Id = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
@@ -68,22 +68,22 @@ Life = Annotated[int, msgspec.Meta(ge=0, le=MAX_LIFE_S)]
 
 
 class CellKind(IntEnum):
-    """What a pair cell carries."""
+    """The kind of payload in a pair cell."""
 
     MLS = 1
     """An MLS PrivateMessage."""
     NOTICE = 2
-    """Nothing more: look into the epoch drop."""
+    """An empty payload: look into the epoch drop."""
     WANTED = 3
     """Envelopes of the recipient that did not arrive (Wanted)."""
     REPAIR = 4
-    """Such an envelope once more (Repair)."""
+    """Such an envelope again (Repair)."""
     HELD = 6
-    """Where what this cell would carry is to be fetched (Held)."""
+    """The place from which to fetch the content that this cell would otherwise carry (Held)."""
 
 
 class Kind(IntEnum):
-    """What an envelope's body is. Unknown kinds are counted and otherwise ignored."""
+    """The kind of an envelope's body. Clients count unknown kinds and otherwise ignore them."""
 
     TEXT = 1
     RECEIPT = 2
@@ -99,18 +99,18 @@ class Kind(IntEnum):
     HEARTBEAT = 11
     """No body; it tells how far its sender has counted."""
     WANTED = 12
-    """Wanted, where no pair chain is: in a large group."""
+    """Wanted in a large group, which has no pair chains."""
     REPAIR = 13
-    """Repair, likewise."""
+    """Repair in a large group."""
     ADDRESSES = 14
     DECLINED = 15
     VOTES = 16
-    """What members have read in the drop of an epoch (Votes)."""
+    """The Commits that members have read in the drop of an epoch (Votes)."""
 
 
 class Ack(codec.Record, frozen=True):
-    """A cumulative receipt: everything of this device up to `seq` has arrived. It also tells the
-    others how far that device has counted."""
+    """A cumulative receipt: every envelope of this device up to `seq` has arrived. It also tells
+    the others how far that device has counted."""
 
     device: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
     """The first 8 bytes of the device's MLS signature key."""
@@ -118,13 +118,13 @@ class Ack(codec.Record, frozen=True):
     hash: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
     """The first 8 bytes of the hash of that envelope."""
     mark: Mark = NO_MARK
-    """The mark that came with it. The device alone can make one, so it knows by it that it, or a
-    copy of its vault, has said that envelope."""
+    """The mark that came with the envelope. Only the device can make one, so a mark proves to it
+    that it, or a copy of its vault, has sent that envelope."""
 
 
 class Seen(codec.Record, frozen=True):
-    """The digest of a drop at a seq, as the sender was given it: a reader who was given another
-    one was lied to."""
+    """The digest of a drop at a seq, as the relay told it to the sender. A reader who was told
+    another one knows that the relay has lied to one of them."""
 
     drop: Annotated[bytes, msgspec.Meta(min_length=4, max_length=4)]
     """The first 4 bytes of the drop's id."""
@@ -137,8 +137,8 @@ Number = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 
 
 class Epoch(codec.Record, frozen=True):
-    """An epoch of a group and its state: who was in another state under one number is in another
-    branch."""
+    """An epoch of a group and its state: a member in another state under the same number is in
+    another branch."""
 
     number: Number
     state: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
@@ -147,8 +147,8 @@ class Epoch(codec.Record, frozen=True):
 
 
 class Vote(codec.Record, frozen=True):
-    """A member says which Commit they have read in the drop of an epoch as the first rightful
-    one."""
+    """A member's signed statement of the first rightful Commit that they have read in the drop of
+    an epoch."""
 
     epoch: Number
     signer: Key
@@ -156,11 +156,11 @@ class Vote(codec.Record, frozen=True):
     commit: Key
     """SHA-256 of the Commit."""
     signature: Signature
-    """By that key over vote_text."""
+    """The signature of that key over vote_text."""
 
 
 class Votes(codec.Record, frozen=True):
-    """What the sender knows of what members have read in an epoch; whoever gets it says what they
+    """The votes in an epoch that the sender knows; the recipient answers with the votes that they
     have."""
 
     epoch: Number
@@ -168,25 +168,25 @@ class Votes(codec.Record, frozen=True):
 
 
 class Held(codec.Record, frozen=True):
-    """Where a word rests that its sender does not let rest elsewhere, and how to open it."""
+    """The place where a held word rests, which its sender keeps at home, and how to open it."""
 
     relay: Key
     """The key of the sender's home: a relay that their addresses name."""
     region: Region
     drop: Key
-    """Derives the drop."""
+    """The secret from which the drop is derived."""
     key: Key
     """The one-time secret of the cell in it."""
     kind: Annotated[int, msgspec.Meta(ge=1, le=255)]
-    """The CellKind of what the cell carries: MLS or REPAIR."""
+    """The CellKind of the cell's content: MLS or REPAIR."""
 
 
 class PairCell(codec.Record, frozen=True):
-    """The payload of a cell under a pair chain. What is beside `payload` is checked even where the
-    two have come to different epochs and cannot read each other's messages."""
+    """The payload of a cell under a pair chain. The recipient checks the fields besides `payload`
+    even if the two are in different epochs and cannot read each other's messages."""
 
     kind: Annotated[int, msgspec.Meta(ge=1, le=255)]
-    """A CellKind; unknown ones are ignored."""
+    """A CellKind; clients ignore unknown ones."""
     payload: bytes
     seen: Annotated[list[Seen], msgspec.Meta(max_length=MAX_SEEN)]
     epoch: Epoch
@@ -196,34 +196,34 @@ class Envelope(codec.Record, frozen=True):
     """The plaintext of every MLS application message."""
 
     id: Id
-    """Random; replies and edits refer to what message_id makes of it."""
+    """Random; replies and edits refer to the message_id made from it."""
     seq: Count
-    """The sender device's own count in this conversation, without gaps; no number is used twice."""
+    """The sender device's own count in this conversation, without gaps; it uses no number twice."""
     previous: Hash
     """SHA-256 of the sender device's previous envelope; zeros in the first of a count."""
     clock: Count
-    """A Lamport clock: one more than the highest the sender has seen. Sorting by (clock, identity,
-    seq) puts every answer after what it answers."""
+    """A Lamport clock: one more than the highest that the sender has seen. Sorting by (clock,
+    identity, seq) puts every answer after the message that it answers."""
     sent_at: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
     """Unix milliseconds by the sender's clock; shown, never trusted."""
     kind: Annotated[int, msgspec.Meta(ge=0, le=65535)]
     body: bytes
     acks: Annotated[list[Ack], msgspec.Meta(max_length=1024)]
     more: dict[str, bytes]
-    """HOLDS, with nothing, where the sender's words are held; BEFORE, with Befores, where somebody
-    has come; else room for later versions: unknown keys are ignored."""
+    """HOLDS, with an empty value, if the sender's words are held; BEFORE, with Befores, if somebody
+    has joined. Otherwise it is room for later versions: clients ignore unknown keys."""
 
 
 class Before(codec.Record, frozen=True):
-    """How far the sender had counted when an epoch began: what is after that is for those, too, who
-    came in it."""
+    """How far the sender had counted when an epoch began: later envelopes are also for the people
+    who joined in it."""
 
     epoch: Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
     seq: Count
 
 
 class Befores(codec.Record, frozen=True):
-    """The same of a few epochs, in an envelope's BEFORE."""
+    """A Before for each of a few epochs, in an envelope's BEFORE."""
 
     epochs: Annotated[list[Before], msgspec.Meta(min_length=1, max_length=MAX_BEFORE)]
 
@@ -235,26 +235,26 @@ class Text(codec.Record, frozen=True):
     reply_to: Id | None
     """The message it answers (message_id)."""
     life_s: Life
-    """How long it may be kept, in seconds: by its author from when it was sent, by others from when
-    they have read it. 0: for ever."""
+    """How long clients may keep it, in seconds: its author's from the time it was sent, others'
+    from the time they read it. 0: for ever."""
 
 
 class Edit(codec.Record, frozen=True):
-    """A text of the sender has other words now."""
+    """The sender's new words for a text of theirs."""
 
     target: Id
     text: Words
 
 
 class Reaction(codec.Record, frozen=True):
-    """What the sender feels about a text; the last one counts, and an empty one takes it back."""
+    """The sender's feeling about a text; the last one counts, and an empty one takes it back."""
 
     target: Id
     emoji: Annotated[str, msgspec.Meta(max_length=MAX_REACTION_CHARS)]
 
 
 class Delete(codec.Record, frozen=True):
-    """Texts of the sender that nobody is to keep."""
+    """The sender's request that nobody keep these texts of theirs."""
 
     targets: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=MAX_DELETED)]
 
@@ -266,47 +266,48 @@ class Timer(codec.Record, frozen=True):
 
 
 class Wanted(codec.Record, frozen=True):
-    """Please send these of your envelopes again."""
+    """A request that the recipient send these envelopes again."""
 
     device: Key
-    """The MLS signature key of the device whose they are."""
+    """The MLS signature key of the device that made them."""
     seqs: Annotated[list[Count], msgspec.Meta(min_length=1, max_length=MAX_WANTED)]
 
 
 class Place(codec.Record, frozen=True):
-    """Where an envelope stands in the row of its device's, without what it says."""
+    """The position of an envelope in its device's count, without its content."""
 
     previous: Hash
     hash: Hash
 
 
 class Deleted(codec.Record, frozen=True):
-    """What stays of a text that its author has deleted: that it was said, and when."""
+    """The remains of a text that its author has deleted: the fact that it was said, and when."""
 
     id: Id
-    """Of the envelope that said it."""
+    """The id of the envelope that said it."""
     clock: Count
     sent_at: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 
 
 class Repair(codec.Record, frozen=True):
-    """An envelope once more, byte for byte; empty if its sender no longer has it."""
+    """An envelope again, byte for byte; empty if its sender no longer has it."""
 
     device: Key
     seq: Count
     envelope: bytes
     is_before: bool
-    """All up to `seq` was said before the recipient came, and is not theirs to ask for."""
+    """Whether everything up to `seq` was said before the recipient joined: they have no right to
+    ask for it."""
     place: Place | None
-    """Of an envelope whose words were taken away since: it was deleted, or has expired."""
+    """The position of an envelope that no longer has words: its text was deleted or has expired."""
     mark: Mark = NO_MARK
     """The mark of the envelope."""
     deleted: Deleted | None = None
-    """The text that it said, if its author has deleted that for everyone."""
+    """The envelope's text, if its author has deleted it for everyone."""
 
 
 class NewAddresses(codec.Record, frozen=True):
-    """Where the sender is to be reached from now on, in every conversation."""
+    """The sender's addresses from now on, in every conversation."""
 
     version: Count
     """Counts up; the highest counts."""
@@ -318,23 +319,23 @@ class KeyPackages(codec.Record, frozen=True):
 
     key_packages: Annotated[list[bytes], msgspec.Meta(min_length=1, max_length=MAX_KEY_PACKAGES)]
     joined: Id | None = None
-    """The group that the sender has just joined by a Welcome of the recipient's."""
+    """The group that the sender has just joined by the recipient's Welcome."""
 
 
 class KeyPackagesWanted(codec.Record, frozen=True):
-    """Please send this many KeyPackages of this suite."""
+    """A request that the recipient send this many KeyPackages of this suite."""
 
     suite: int
     count: Annotated[int, msgspec.Meta(ge=1, le=MAX_KEY_PACKAGES)]
 
 
 class FileRef(codec.Record, frozen=True):
-    """Where an encrypted file rests and how to open it."""
+    """The relay where an encrypted file rests, and how to open it."""
 
     relay: RelayAddress
     region: Region
     secret: Key
-    """Derives the file drop and the key of every chunk."""
+    """The secret from which the file drop and the key of every chunk are derived."""
     size: Annotated[int, msgspec.Meta(ge=1, le=MAX_BLOB_BYTES)]
     digest: Key
     """SHA-256 of the whole content."""
@@ -346,9 +347,9 @@ class WelcomeRef(codec.Record, frozen=True):
     group: Id
     file: FileRef
     name: Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)]
-    """What the sender calls the group, for a recipient who is asked before they join."""
+    """The sender's name for the group, for a recipient whose client asks before joining."""
     key_package: Annotated[bytes, msgspec.Meta(min_length=1, max_length=64)]
-    """The reference (RFC 9420, section 5.2) of the recipient's KeyPackage that was used."""
+    """The reference (RFC 9420, section 5.2) of the recipient's KeyPackage that the sender used."""
 
 
 class WelcomeFile(codec.Record, frozen=True):
@@ -357,7 +358,7 @@ class WelcomeFile(codec.Record, frozen=True):
     welcome: bytes
     tree: bytes
     clock: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
-    """The committer's Lamport clock: what a joiner says stands after what was said before."""
+    """The committer's Lamport clock: it puts a joiner's messages after everything said before."""
 
 
 class Leave(codec.Record, frozen=True):
@@ -373,7 +374,7 @@ class CommitInfo(codec.Record, frozen=True):
 
     leaves: Annotated[list[Leave], msgspec.Meta(max_length=MAX_LEAVES_PER_COMMIT)]
     is_restart: bool = False
-    """Of an external Commit: the committer's device counts its envelopes anew."""
+    """Whether an external Commit restarts the count of the committer's device."""
 
 
 class Declined(codec.Record, frozen=True):
@@ -385,39 +386,39 @@ class Declined(codec.Record, frozen=True):
 
 @unique
 class Who(StrEnum):
-    """Who may do something in a group; admins always may."""
+    """The people who may do something in a group; admins always may."""
 
     ADMINS = "admins"
     MEMBERS = "members"
 
 
 class Policy(codec.Record, frozen=True):
-    """The rights and the place of a group: its group context extension EXT_POLICY, which every
-    member judges every Commit by."""
+    """The rights and the place of a group: its GroupContext extension EXT_POLICY, by which every
+    member judges every Commit."""
 
     direct: list[Key]
     """The two identities of a 1:1 conversation; empty in a group."""
     name: Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS, pattern=rf"\A\Z|{NAME_PATTERN}")]
-    """Of a group; empty in a 1:1 conversation."""
+    """The name of a group; empty in a 1:1 conversation."""
     admins: Annotated[list[Key], msgspec.Meta(max_length=MAX_ADMINS)]
     relay: RelayAddress
-    """Where the epoch drops are."""
+    """The relay of the epoch drops."""
     region: Region
     may_add: Who = Who.ADMINS
     may_remove: Who = Who.ADMINS
-    """Who may put others out; an admin is put out by admins only."""
+    """The people who may remove others; only admins may remove an admin."""
     may_rename: Who = Who.ADMINS
 
 
 @unique
 class FragmentKind(IntEnum):
-    """What a piece in an epoch drop is of."""
+    """The kind of message to which a piece in an epoch drop belongs."""
 
     COMMIT = 1
     MESSAGE = 2
     """An application message."""
     HELD = 3
-    """Where one is to be fetched (Held)."""
+    """A notice of where to fetch an application message (Held)."""
 
 
 class Fragment(codec.Record, frozen=True):
@@ -425,14 +426,14 @@ class Fragment(codec.Record, frozen=True):
 
     kind: FragmentKind
     leaf: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
-    """The author's, in the epoch of the drop."""
+    """The author's leaf, in the epoch of the drop."""
     pieces: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=MAX_FRAGMENTS)]
-    """The hash of every piece, in order. It names the whole: nobody can slip a piece of theirs into
-    somebody else's Commit."""
+    """The hash of every piece, in order. These name the whole, so nobody can slip a piece of theirs
+    into somebody else's Commit."""
     index: Annotated[int, msgspec.Meta(ge=0, lt=MAX_FRAGMENTS)]
     data: bytes
     signature: Signature
-    """By the signature key of that leaf, over `piece_text`."""
+    """The signature of that leaf's signature key over `piece_text`."""
 
     def __post_init__(self) -> None:
         if self.index >= len(self.pieces) or piece_hash(self.data) != self.pieces[self.index]:
@@ -440,19 +441,19 @@ class Fragment(codec.Record, frozen=True):
 
     @property
     def whole(self) -> bytes:
-        """32 bytes that name what this is a piece of: of one author and kind."""
+        """32 bytes that name the whole of this piece, together with its author and kind."""
         return whole_name(self.kind, self.leaf, self.pieces)
 
 
 class Knock(codec.Record, frozen=True):
-    """The answer to an invite: who I am, and the KeyPackage to let me in by."""
+    """The answer to an invite: the sender's name and addresses, and a KeyPackage to add them."""
 
     key_package: bytes
     name: Name
     greeting: Annotated[str, msgspec.Meta(max_length=2000)]
     addresses: Addresses
     reply_secret: Key
-    """One-time secret of the cell that answers."""
+    """One-time secret of the cell with the reply."""
 
 
 class KnockReply(codec.Record, frozen=True):
@@ -475,19 +476,19 @@ _commit_infos = codec.decoder_of(CommitInfo)
 
 
 def piece_hash(data: bytes) -> bytes:
-    """The 16 bytes that stand for a piece in its fragments."""
+    """The 16-byte hash that stands for a piece in its fragments."""
     return hashlib.sha256(b"amanat piece" + data).digest()[:16]
 
 
 def whole_name(kind: FragmentKind, leaf: int, pieces: list[bytes]) -> bytes:
-    """What stands for a whole in what the author of its pieces signs."""
+    """The 32 bytes that stand for a whole in the text that the author of its pieces signs."""
     head = bytes([kind]) + leaf.to_bytes(4, "big")
     return hashlib.sha256(b"amanat whole" + head + b"".join(pieces)).digest()
 
 
 def piece_text(piece: Fragment, *, group: bytes, epoch: int, drop_id: bytes) -> bytes:
-    """What the author of a piece signs: it counts in this epoch of this group, and under this leaf,
-    alone."""
+    """The text that the author of a piece signs: the piece counts only in this epoch of this group,
+    and under this leaf."""
     place = group + epoch.to_bytes(8, "big") + drop_id
     return b"amanat piece 1\x00" + place + piece.whole + bytes([piece.index])
 
@@ -498,18 +499,18 @@ def decode_envelope(data: bytes) -> Envelope:
 
 
 def decode_pair_cell(data: bytes) -> PairCell:
-    """What a pair cell carries. Raises InvalidMessage."""
+    """The payload of a pair cell. Raises InvalidMessage."""
     return codec.decode(_pair_cells, data, InvalidMessage)
 
 
 def message_id(author: bytes, envelope: bytes) -> bytes:
-    """What replies, edits, reactions and deletions call a text, from its author's identity and its
-    envelope's id: nobody can give a text of theirs the name of somebody else's."""
+    """The 16 bytes by which replies, edits, reactions and deletions name a text. They depend on its
+    author's identity and its envelope's id, so nobody can name a text like somebody else's."""
     return hashlib.sha256(b"amanat message" + author + envelope).digest()[:16]
 
 
 def envelope_hash(data: bytes) -> bytes:
-    """What the sender's next envelope carries as `previous`: 32 bytes."""
+    """The 32-byte hash that the sender's next envelope carries as `previous`."""
     return hashlib.sha256(b"amanat envelope" + data).digest()
 
 

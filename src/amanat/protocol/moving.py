@@ -1,9 +1,10 @@
 """How all drops of a relay move to another one (docs/protocol.md, section 18).
 
-The *mover*, a program of the operator, works on both relays by *steps*. For each drop it goes so:
-cells are carried while the drop lives on; it is frozen at the source; its last cells are carried;
-the source releases it, for good; it lands at the destination. So at no time do two relays take
-cells for one drop, and whatever ends in between, the mover takes up what the two say.
+The *mover*, a program of the operator, works on both relays by *steps*. For each drop, it carries
+cells while the drop lives on, freezes the drop at the source, and carries the last cells. The
+source then releases the drop for good, and it lands at the destination. Two relays therefore never
+take cells for one drop at the same time. If anything ends in between, the mover continues from the
+state that the two relays report.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ MAX_ORDER_BYTES = 1024
 MAX_DROPS = 1000
 """Most drops in one step, so that its answer fits in a frame."""
 MAX_KEYS = 400
-"""Most days of a drop whose cells are kept, in one part."""
+"""Most days of a drop whose shred keys go into one part."""
 MAX_REGIONS = 32
-"""Most regions whose drops a relay can have taken in: each move brings one."""
+"""Most regions whose drops a relay can have taken in: each move adds one."""
 STATEMENT_CONTEXT = b"amanat move statement 1\x00"
 _ORDER_CONTEXT = b"amanat move order 1\x00"
 _CERTIFICATE_CONTEXT = b"amanat move certificate 1\x00"
@@ -51,14 +52,15 @@ Day: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**24)]
 SignedOrder: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=MAX_ORDER_BYTES)]
 
 
-# What a move is
+# The order of a move
 
 
 class Order(codec.Record, frozen=True):
-    """That all drops of one relay are to go to another: what both act on, and what people's
-    programs are shown who ask the one for a drop that is at the other.
+    """A relay's statement that all its drops move to another. Both relays act on it, and the source
+    shows it to clients that ask for a drop that has gone.
 
-    ValueError, on decoding the refusal of what holds it, where a relay would move to itself.
+    Raises ValueError, which decoding turns into the refusal of the record that holds it, if a relay
+    would move to itself.
     """
 
     move: MoveId
@@ -66,11 +68,12 @@ class Order(codec.Record, frozen=True):
     to: RelayAddress
     """The destination, by its own word."""
     region: Region
-    """Where it is."""
+    """The destination's region."""
     regions: Annotated[list[Region], msgspec.Meta(min_length=1, max_length=MAX_REGIONS)]
-    """Of the drops that move: the source's own first, then those of drops that moved there."""
+    """The regions of the drops that move: the source's own first, then those of drops that moved
+    there."""
     token_hash: Hash
-    """Whoever shows the token of this hash may take steps of this move."""
+    """The hash of the token that permits steps of this move."""
     began: Hour
 
     def __post_init__(self) -> None:
@@ -78,7 +81,7 @@ class Order(codec.Record, frozen=True):
             raise ValueError("a relay does not move to itself")
 
     def covers(self, drop_id: bytes) -> bool:
-        """Whether a drop with this id can be one of those that move."""
+        """Whether a drop with this id can be among those that move."""
         return any(in_region(drop_id, region) for region in self.regions)
 
 
@@ -102,21 +105,21 @@ def open_order(signed: bytes) -> Order:
 
 
 def move_token(secret: bytes, move: bytes) -> bytes:
-    """The 32-byte token of a move, from the 32-byte private key of the source: so it need not be
-    kept anywhere."""
+    """The 32-byte token of a move, derived from the 32-byte private key of the source, so that
+    nobody need store it."""
     return expand(secret, b"amanat move token", move)
 
 
 def token_hash(token: bytes) -> bytes:
-    """What stands for a token in the order."""
+    """The hash that stands for a token in the order."""
     return hashlib.sha256(b"amanat move token" + token).digest()
 
 
-# Steps, and what is said of drops
+# Steps, and statements about drops
 
 
 class Standing(codec.Record, frozen=True):
-    """How a drop stands at a relay."""
+    """The standing of a drop at a relay."""
 
     drop_id: DropId
     state: Annotated[int, msgspec.Meta(ge=0, le=2)]
@@ -132,16 +135,16 @@ HERE, ARRIVING, GONE = range(3)
 
 
 class ShredKey(codec.Record, frozen=True, gc=False):
-    """What opens the cells of one day of a drop."""
+    """The key that opens the cells of one day of a drop."""
 
     day: Day
     last_day: Day
-    """On which those cells are still kept."""
+    """The last day on which the relay keeps those cells."""
     key: Key
 
 
 class WrappedCell(codec.Record, frozen=True, gc=False):
-    """A cell as it rests."""
+    """A cell as the relay stores it, wrapped with a shred key."""
 
     day: Day
     wrapped: bytes
@@ -156,47 +159,47 @@ class Part(codec.Record, frozen=True):
     retention_days: Annotated[int, msgspec.Meta(ge=1, le=366)]
     bucket: bool
     bound: Count
-    """The number that its cells are bound to."""
+    """The number to which its cells are bound."""
     last_day: Day
     is_first: bool
-    """Whether all cells before these have ended."""
+    """Whether all cells before these have expired."""
     before: Count
-    """Seq before the first of these cells, and the drop's digest there."""
+    """The seq before the first of these cells, and the drop's digest there."""
     digest: Hash
     keys: Annotated[list[ShredKey], msgspec.Meta(max_length=MAX_KEYS)]
     cells: Annotated[list[WrappedCell], msgspec.Meta(max_length=MAX_DROPS)]
 
 
 class _Step(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """One step of a move. Each may be taken again, and then changes nothing."""
+    """One step of a move. The mover may repeat any step; a repetition changes nothing."""
 
 
 class Begin(_Step, frozen=True, tag=1):
-    """To either: know of the move. Answered with no standing."""
+    """To either relay: learn of the move. The answer has no standing."""
 
     order: SignedOrder
     access: Annotated[bytes, msgspec.Meta(max_length=TOKEN_BYTES)]
-    """To the destination: the source's bucket key. Who shows it has access there, too."""
+    """To the destination: the source's bucket key, which then also gives access there."""
 
 
 class Survey(_Step, frozen=True, tag=2):
-    """To the destination: how drops of this move stand, the first of those after this one in an
-    order of its own; empty: from the first on."""
+    """To the destination: say how drops of this move stand. The answer has the first of those after
+    this one, in an order of the destination's choice; if `after` is empty, from the first on."""
 
     after: Annotated[bytes, msgspec.Meta(max_length=DROP_ID_BYTES)]
 
 
 class Carry(_Step, frozen=True, tag=3):
-    """To the destination: cells of drops. Answered with how these stand."""
+    """To the destination: take cells of drops. The answer tells how these drops stand."""
 
     parts: Annotated[list[Part], msgspec.Meta(max_length=MAX_DROPS)]
     settles: bool
-    """Whether all that came by this and earlier ones is on disk when it is answered."""
+    """Whether the answer waits until the parts of this and earlier steps are on disk."""
 
 
 class Freeze(_Step, frozen=True, tag=4):
-    """To the source: let whoever writes to these drops wait, for seconds. Answered with how these
-    stand."""
+    """To the source: let everyone who writes to these drops wait, for seconds. The answer tells how
+    these drops stand."""
 
     drops: Annotated[list[DropId], msgspec.Meta(max_length=MAX_DROPS)]
 
@@ -208,31 +211,33 @@ class Release(_Step, frozen=True, tag=5):
 
 
 class Land(_Step, frozen=True, tag=6):
-    """To the destination: these drops are here now. They stand as they did at the source."""
+    """To the destination: these drops are here from now on. They stand as they did at the
+    source."""
 
     drops: Annotated[list[Standing], msgspec.Meta(max_length=MAX_DROPS)]
 
 
 class Thaw(_Step, frozen=True, tag=7):
-    """To the source: whoever waits for frozen drops need not wait any longer."""
+    """To the source: let nobody wait for frozen drops any longer."""
 
 
 class State(_Step, frozen=True, tag=8):
-    """To the destination: sign what came. Answered with a signed statement."""
+    """To the destination: sign a statement of the drops that came. The answer contains it."""
 
 
 class Erase(_Step, frozen=True, tag=9):
-    """To the source: erase some cells of drops that have gone. Answered with one standing while
-    there are more."""
+    """To the source: erase some cells of drops that have gone. The answer has one standing while
+    more cells are left."""
 
 
 class Abandon(_Step, frozen=True, tag=10):
-    """To either: forget a move by which nothing has gone yet, and what has arrived by it."""
+    """To either relay: forget a move by which nothing has gone yet, and everything that has arrived
+    by it."""
 
 
 class End(_Step, frozen=True, tag=11):
-    """To the source: erase frozen drops in which everything has ended, buckets excepted. Whoever
-    used them has gone on, or can make them again where all is then."""
+    """To the source: erase frozen drops, except buckets, in which every cell has expired. The
+    people who used them have gone on, or can create them again at the destination."""
 
     drops: Annotated[list[DropId], msgspec.Meta(max_length=MAX_DROPS)]
 
@@ -242,14 +247,14 @@ Step: TypeAlias = (
 )
 
 
-# What both sign in the end
+# The statements that both relays sign at the end
 
 
 class Statement(codec.Record, frozen=True):
-    """What moved."""
+    """A relay's statement of the drops that moved."""
 
     order: SignedOrder
-    """As it was signed."""
+    """The order in its signed form."""
     drops: Count
     cells: Count
     bytes: Count
@@ -257,7 +262,7 @@ class Statement(codec.Record, frozen=True):
     """The root (RFC 9162, section 2.1.1) over a leaf for each drop, sorted: its hash in a ledger,
     its digest, head, cells and bytes as it went."""
     landed: Hour
-    """When the last of them landed."""
+    """The hour in which the last of them landed."""
 
 
 class Certificate(codec.Record, frozen=True):
@@ -274,8 +279,8 @@ _certificate = codec.decoder_of(Certificate)
 
 
 def state_of(order: bytes, entries: Iterable[MovedIn] | Iterable[MovedOut]) -> Statement:
-    """What entries of a ledger say that has moved by a signed order. Those of both relays come to
-    the same, but for the hour."""
+    """The statement of the drops that moved by a signed order, from entries of a ledger. The
+    entries of both relays give the same statement, except for the hour."""
     leaves, cells, size, hour = [], 0, 0, 0
     for entry in entries:
         numbers = (entry.head, entry.cells, entry.bytes)
@@ -293,8 +298,8 @@ def sign_statement(statement: Statement, key: Ed25519PrivateKey) -> tuple[bytes,
 
 
 def open_statement(body: bytes, signature: bytes, order: Order) -> Statement:
-    """The statement in some bytes. Raises BrokenMove unless the destination of `order` signed it,
-    of this order."""
+    """The statement in some bytes. Raises BrokenMove unless it is about `order` and the destination
+    of that order signed it."""
     statement = codec.decode(_statement, body, BrokenMove)
     _verify(order.to.key, signature, STATEMENT_CONTEXT + body, BrokenMove)
     if open_order(statement.order) != order:
@@ -312,7 +317,7 @@ def certify(
 
 
 def open_certificate(data: bytes) -> tuple[Order, Statement, Certificate]:
-    """What a certificate says. Raises BrokenCertificate unless both relays signed it."""
+    """The parts of a certificate. Raises BrokenCertificate unless both relays signed it."""
     certificate = codec.decode(_certificate, data, BrokenCertificate)
     statement = codec.decode(_statement, certificate.statement, BrokenCertificate)
     try:

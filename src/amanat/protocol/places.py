@@ -1,7 +1,7 @@
-"""Where a relay can be reached today (docs/protocol.md, section 6).
+"""The places where a relay can be reached today (docs/protocol.md, section 6).
 
-A relay is its key. A *place* is a host, a port and how TLS is used there, and says nothing of who
-answers: whoever has the key is the relay, wherever that is.
+A relay is its key. A *place* is a host, a port and how TLS is used there, and says nothing about
+the machine that answers: a machine with the key is the relay, wherever it is.
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ _PLACE = re.compile(
     r"(?P<host>\[[^\[\]]*\]|[^\[\]:/]+):(?P<port>[0-9]{1,5})/(?:\?tls=(?P<tls>web|off))?"
 )
 _UNICAST = ipaddress.IPv6Network("2000::/3")
-"""The IPv6 addresses of the public internet (RFC 4291, section 2.4) are of these..."""
+"""The IPv6 addresses of the public internet (RFC 4291, section 2.4) are in this network..."""
 _EMBEDS_IPV4 = [ipaddress.IPv6Network(one) for one in ("2002::/16", "2001::/32")]
-"""...but not these, which lead to an IPv4 address, perhaps a private one (RFC 3056, 4380)."""
+"""...but not in these, which lead to an IPv4 address, perhaps a private one (RFC 3056, 4380)."""
 _NOBODYS = [ipaddress.ip_network(one) for one in ("192.0.0.0/24", "3fff::/20")]
-"""For protocols and for documentation (RFC 6890, RFC 9637): `is_global` takes parts of them for
-public."""
+"""Networks for protocols and for documentation (RFC 6890, RFC 9637): `is_global` takes parts of
+them for public."""
 
 
 class Place(codec.Record, frozen=True):
     """A host, a port and how TLS is used there.
 
-    ValueError, on decoding the refusal of what holds it, unless `host` is in its one form (and
-    without brackets), and for a place without TLS that is not of this machine.
+    Raises ValueError, which decoding turns into the refusal of the record that holds it, unless
+    `host` is in its one form (and without brackets), and for a place without TLS that is not on
+    this machine.
     """
 
     host: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_HOST_CHARS)]
@@ -69,11 +70,11 @@ class Place(codec.Record, frozen=True):
 
 
 def one_form(host: str) -> str:
-    """The one form of a host as a person may write it: an IP address as short as it can be, or a
-    name in the ASCII letters of DNS, in lower case. ValueError for what is neither.
+    """The one form of a host as a person may write it: an IP address in its shortest form, or a
+    name in the ASCII letters of DNS, in lower case. Raises ValueError for anything else.
 
-    A name with other letters becomes what DNS has for it (UTS 46, RFC 5891). A name whose last
-    label is a number is none: programs would take it for an IPv4 address in one of its odd forms.
+    A name with other letters becomes its form in DNS (UTS 46, RFC 5891). A text whose last label is
+    a number is not a name: programs would take it for an IPv4 address in one of its odd forms.
     """
     host = host.removeprefix("[").removesuffix("]")
     if ":" in host:
@@ -83,7 +84,7 @@ def one_form(host: str) -> str:
         return str(address.ipv4_mapped or address)
     name = host.lower().removesuffix(".")
     if not _NAME.fullmatch(name) or "xn--" in name:
-        # Errors of the library are ValueErrors.
+        # The library's errors are ValueErrors.
         name = idna.encode(name, uts46=True, std3_rules=True).decode("ascii").removesuffix(".")
     if len(name) > MAX_HOST_CHARS:
         raise ValueError("too long for a name")
@@ -112,7 +113,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_private(host: str) -> bool:
-    """Whether a host is of this machine or its network, by its name or address alone."""
+    """Whether a host is this machine or in its network, by its name or address alone."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -121,8 +122,8 @@ def is_private(host: str) -> bool:
 
 
 def is_public(ip: str) -> bool:
-    """Whether an IP address is of the public internet: not of this machine, its network, or a
-    translation that may lead there."""
+    """Whether an IP address is on the public internet: not of this machine or its network, and not
+    of a translation that may lead there."""
     try:
         address = ipaddress.ip_address(ip)
     except ValueError:

@@ -1,8 +1,8 @@
-"""Requests sealed to one relay, to be handed over by another (docs/protocol.md, section 6).
+"""Requests sealed to one relay, which another hands over (docs/protocol.md, section 6).
 
-The shape of Oblivious HTTP (RFC 9458): the hop knows who asks and not what, the home relay what and
-not who. HPKE (RFC 9180) in its single-shot base mode, with ML-KEM-768 and X25519 together; the
-answer is sealed under a key that was in the request.
+The design is that of Oblivious HTTP (RFC 9458): the hop knows who asks but not the request, and the
+home relay knows the request but not who asks. Requests use HPKE (RFC 9180) in its single-shot base
+mode, with ML-KEM-768 and X25519 together; the answer is sealed under a key from the request.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from amanat.protocol.cells import CELL_SIZES, MESSAGE_CELL
 PRIVATE_KEY_BYTES = 96
 """Length of a private key for sealed requests, in bytes: an ML-KEM-768 seed and one of X25519."""
 ENVELOPE_BYTES = 256
-"""What a padded frame may be longer than its cells: ids, tokens, the answer key; and, of a reply,
+"""By how many bytes a padded frame may exceed its cells: ids, tokens, the answer key; in a reply,
 the heads of 60 cells."""
 ANSWER_KEY_BYTES = 32
 _SALT_BYTES = 32
-"""Of an answer: random, because one request can be handed over, and answered, more than once."""
+"""Salt of an answer: random, because a hop can hand over one request, and a relay answer it, more
+than once."""
 _MLKEM_SEED_BYTES, _MLKEM_PUBLIC_BYTES = 64, 1184
 _END = b"\x80"
-"""Where a frame ends and its padding begins (ISO/IEC 7816-4)."""
+"""The mark between a frame and its padding (ISO/IEC 7816-4)."""
 _SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
-# Every answer has a key of its own, so the nonce may be constant (RFC 8439, section 2.8).
+# Every answer has its own key, so the nonce may be constant (RFC 8439, section 2.8).
 _NONCE = bytes(12)
 _REQUEST, _ANSWER = b"amanat sealed request 1", b"amanat sealed answer 1"
 
@@ -53,8 +54,8 @@ def public_key(private: bytes) -> bytes:
 def seal_request(frame: bytes, *, to: bytes, relay: bytes) -> tuple[bytes, bytes]:
     """(a frame sealed to the sealing key `to` of the relay whose key is `relay`, the answer key).
 
-    Its length tells no more than which of the cell sizes it has room for. Raises BrokenSeal if `to`
-    is no key, FrameTooLarge.
+    Its length tells only for which of the cell sizes it has room. Raises BrokenSeal if `to` is no
+    key, and FrameTooLarge.
     """
     answer_key = secrets.token_bytes(ANSWER_KEY_BYTES)
     plain = answer_key + frame + _END
@@ -86,8 +87,8 @@ def open_request(sealed: bytes, privates: list[bytes], *, relay: bytes) -> tuple
 
 
 def seal_answer(frame: bytes, answer_key: bytes, *, least: int = 1) -> bytes:
-    """A reply sealed for whoever made the request, padded to a multiple of the message cell, to
-    `least` of them: an answer without cells is as long as one with as many."""
+    """A reply sealed for the author of the request, padded to a multiple of the message cell, and
+    to at least `least` of them: an answer without cells is then as long as one with that many."""
     plain = frame + _END
     cells = max(least, -(-(len(plain) - ENVELOPE_BYTES) // MESSAGE_CELL))
     salt = secrets.token_bytes(_SALT_BYTES)

@@ -1,5 +1,5 @@
-"""A transparency log, as pure rules: the Merkle tree over its entries, the tiles it is served in,
-and the notes in which somebody signs how it stands.
+"""A transparency log, as pure rules: the Merkle tree over its entries, the tiles that serve it, and
+the notes that sign its state.
 
 The tree and its proofs are those of RFC 9162, section 2.1 (the same as of RFC 6962), over SHA-256.
 Tiles and bundles are those of C2SP tlog-tiles, notes of C2SP signed-note, checkpoints of C2SP
@@ -7,8 +7,8 @@ tlog-checkpoint, cosignatures of C2SP tlog-cosignature (Ed25519, `cosignature/v1
 knows what the entries say.
 
 Everything is computed from *nodes*: the hash of node (level, index) is over the entries from
-`index * 2**level` up to `(index + 1) * 2**level`, all of which exist. Where nodes come from (a
-store, or tiles) is the caller's affair.
+`index * 2**level` up to `(index + 1) * 2**level`, all of which exist. The caller decides where
+nodes come from (a store, or tiles).
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ MAX_PROOF_HASHES = 63
 MAX_PATH_CHARS = 64
 """Longest path; those of MAX_SIZE have 47 characters."""
 MAX_NOTE_BYTES = 64 * 1024
-"""Longest note that is read. Must hold 16 signatures, of which some may be post-quantum."""
+"""Longest note that we read. It must hold 16 signatures, of which some may be post-quantum."""
 MAX_SIGNATURES = 16
-"""Most signatures of a note. Each that is from a known key costs a verification."""
+"""Most signatures of a note. Each one from a known key costs a verification."""
 
 CHECKPOINT = "checkpoint"
 """The path of the signed checkpoint."""
@@ -55,12 +55,12 @@ Node: TypeAlias = Callable[[int, int], bytes]
 
 
 def leaf_hash(entry: bytes) -> bytes:
-    """What stands for an entry in the tree."""
+    """The hash that stands for an entry in the tree."""
     return hashlib.sha256(b"\x00" + entry).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """What stands for two halves of the tree."""
+    """The hash that stands for two halves of the tree."""
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
@@ -78,13 +78,13 @@ def root(size: int, node: Node) -> bytes:
 
 
 class Growing:
-    """A tree whose entries are given one by one, of which it keeps a few hashes only."""
+    """A tree that takes its entries one by one and keeps only a few hashes of them."""
 
     def __init__(self) -> None:
         self._whole: list[tuple[int, bytes]] = []
 
     def add(self, entry: bytes) -> None:
-        """The next entry."""
+        """Append the next entry."""
         level, found = 0, leaf_hash(entry)
         while self._whole and self._whole[-1][0] == level:
             level, found = level + 1, node_hash(self._whole.pop()[1], found)
@@ -101,7 +101,7 @@ class Growing:
 
 
 def root_of(entries: Iterable[bytes]) -> bytes:
-    """The same from all its entries, in their order."""
+    """The hash of the whole tree with these entries, in their order."""
     growing = Growing()
     for entry in entries:
         growing.add(entry)
@@ -109,7 +109,7 @@ def root_of(entries: Iterable[bytes]) -> bytes:
 
 
 def inclusion_proof(index: int, size: int, node: Node) -> list[bytes]:
-    """The hashes from which, and entry `index`, the root at `size` follows (section 2.1.3)."""
+    """The hashes that, with entry `index`, give the root at `size` (section 2.1.3)."""
     start, end = 0, size
     proof = []
     while end - start > 1:
@@ -124,9 +124,9 @@ def inclusion_proof(index: int, size: int, node: Node) -> list[bytes]:
 
 
 def consistency_proof(old: int, new: int, node: Node) -> list[bytes]:
-    """The hashes from which the roots at `old` and at `new` both follow (section 2.1.4).
+    """The hashes that give both the root at `old` and the root at `new` (section 2.1.4).
 
-    None are needed if there was nothing before, or is nothing new.
+    The proof is empty if `old` is 0, or if there is nothing new.
     """
     start, end = 0, new
     proof = []
@@ -164,7 +164,7 @@ def is_included(leaf: bytes, index: int, size: int, root_hash: bytes, proof: lis
 
 
 def is_consistent(old: int, old_root: bytes, new: int, new_root: bytes, proof: list[bytes]) -> bool:
-    """Whether a proof shows that the tree at `new` begins with all of that at `old`
+    """Whether a proof shows that the tree at `new` begins with the whole tree at `old`
     (section 2.1.4.2)."""
     if not 0 <= old <= new or not _is_proof(proof):
         return False
@@ -197,12 +197,12 @@ def _is_proof(proof: list[bytes]) -> bool:
 
 
 def _split(size: int) -> int:
-    """Where a tree of this size is cut: the largest power of two below it."""
+    """The index at which a tree of this size is cut: the largest power of two below it."""
     return 1 << ((size - 1).bit_length() - 1)
 
 
 def _over(start: int, end: int, node: Node) -> bytes:
-    """The hash over a range of entries that is a tree of its own."""
+    """The hash over a range of entries, taken as their own tree."""
     size = end - start
     if not size:
         return EMPTY_ROOT
@@ -220,14 +220,14 @@ class Tile(NamedTuple):
     """A run of hashes, or of entries: the nodes of level `8 * level` from `256 * number` on."""
 
     level: int | None
-    """None: entries."""
+    """The level in tiles; None for a bundle of entries."""
     number: int
     width: int
-    """How many, 1 to 256."""
+    """The number of hashes or entries, 1 to 256."""
 
     @property
     def path(self) -> str:
-        """Where it is found."""
+        """The path at which a relay serves it."""
         digits = f"{self.number:03}"
         digits = digits.zfill(-(-len(digits) // 3) * 3)
         parts = [digits[i : i + 3] for i in range(0, len(digits), 3)]
@@ -265,10 +265,10 @@ def tile_at(level: int | None, number: int, size: int) -> Tile:
 
 
 def nodes_from(size: int, fetch: Callable[[Tile], bytes]) -> Node:
-    """The nodes of a tree of `size` entries, of which `fetch` gives the tiles.
+    """The nodes of a tree of `size` entries, with tiles from `fetch`.
 
-    Raises BrokenLedger for a tile of a wrong length. What the hashes are worth shows in the roots
-    that are computed from them.
+    Raises BrokenLedger for a tile of a wrong length. Only the roots computed from the hashes show
+    whether these are right.
     """
 
     def node(level: int, index: int) -> bytes:
@@ -294,7 +294,7 @@ def join_bundle(entries: Sequence[bytes]) -> bytes:
 
 
 def split_bundle(bundle: bytes, count: int) -> list[bytes]:
-    """The entries of a bundle that has so many. Raises BrokenLedger."""
+    """The `count` entries of a bundle. Raises BrokenLedger if it has any other number."""
     entries: list[bytes] = []
     at = 0
     while at < len(bundle) and len(entries) < count:
@@ -330,7 +330,7 @@ class Signature(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A text, and who has signed it. Until `verify` has passed, nobody has."""
+    """A text and its signatures. Until `verify` has passed, they prove nothing."""
 
     text: str
     """Ends with a newline."""
@@ -371,10 +371,10 @@ def sign(text: str, name: str, key: Ed25519PrivateKey) -> Signature:
 
 
 def verify(note: Note, name: str, key: bytes) -> None:
-    """Raises BrokenLedger unless the key of this name has signed the note.
+    """Raise BrokenLedger unless the key of this name has signed the note.
 
-    As signed-note has it: signatures of other keys are ignored, and one of this key that is wrong
-    spoils the note.
+    By the rules of signed-note, signatures of other keys do not count, and one wrong signature of
+    this key spoils the note.
     """
     found = _signatures(note, name, _key_id(name, _ED25519, key))
     for signature in found:
@@ -384,8 +384,8 @@ def verify(note: Note, name: str, key: bytes) -> None:
 
 
 def cosign(text: str, name: str, key: Ed25519PrivateKey, *, now: float) -> Signature:
-    """A witness's word that at this time the checkpoint with this text was the largest it had seen
-    of its log, and consistent with all it had seen before."""
+    """A witness's word that at this time the checkpoint with this text was the largest that it had
+    seen of its log, and consistent with every earlier one that it had seen."""
     time_s = int(now)
     signature = key.sign(_cosigned(text, time_s))
     public = key.public_key().public_bytes_raw()
@@ -397,14 +397,14 @@ def cosign(text: str, name: str, key: Ed25519PrivateKey, *, now: float) -> Signa
 
 
 def cosigner(name: str, key: bytes) -> str:
-    """A witness's key as others are given it: name, key id, and kind and key in base64."""
+    """A witness's key in the form for others: name, key id, and kind and key in base64."""
     encoded = base64.b64encode(_COSIGNATURE + key).decode()
     return f"{name}+{_key_id(name, _COSIGNATURE, key).hex()}+{encoded}"
 
 
 def verify_cosignature(note: Note, name: str, key: bytes) -> int:
-    """When the witness of this name has cosigned the note, in Unix seconds: the last time, if more
-    than once. Raises BrokenLedger, as `verify` does."""
+    """The Unix time, in seconds, at which the witness of this name has cosigned the note: the last
+    one, if there are several. Raises BrokenLedger, as `verify` does."""
     found = _signatures(note, name, _key_id(name, _COSIGNATURE, key))
     times = []
     for stamped in found:
@@ -461,10 +461,10 @@ def _unb64(text: str) -> bytes:
 
 
 class Checkpoint(NamedTuple):
-    """How a log stands: all it holds, in one hash."""
+    """The state of a log: everything in it, in one hash."""
 
     origin: str
-    """Which log."""
+    """The name of the log."""
     size: int
     root: bytes
 
@@ -500,8 +500,8 @@ def sign_checkpoint(checkpoint: Checkpoint, key: Ed25519PrivateKey) -> bytes:
 
 
 def open_checkpoint(data: bytes, origin: str, key: bytes) -> Checkpoint:
-    """The checkpoint in a note. Raises BrokenLedger unless it is of this log and `key` has
-    signed it."""
+    """The checkpoint in a note. Raises BrokenLedger unless it is of this log and `key` has signed
+    it."""
     note = parse_note(data)
     verify(note, origin, key)
     checkpoint = parse_checkpoint(note.text)
@@ -511,7 +511,7 @@ def open_checkpoint(data: bytes, origin: str, key: bytes) -> Checkpoint:
 
 
 def wanted_tiles(old: Checkpoint, new: Checkpoint) -> list[Tile]:
-    """The tiles that show whether the tree of one checkpoint begins with all of that of another."""
+    """The tiles that show whether the tree of `new` begins with the whole tree of `old`."""
     asked: dict[Tile, None] = {}
 
     def ask(tile: Tile) -> bytes:
@@ -524,7 +524,8 @@ def wanted_tiles(old: Checkpoint, new: Checkpoint) -> list[Tile]:
 
 
 def goes_on(old: Checkpoint, new: Checkpoint, tiles: Mapping[Tile, bytes]) -> bool:
-    """Whether the wanted tiles show that it does. One that is missing shows nothing."""
+    """Whether the wanted tiles show that the tree of `new` begins with the whole tree of `old`. A
+    missing tile shows nothing."""
     if old.origin != new.origin or new.size < old.size:
         return False
     try:

@@ -1,8 +1,8 @@
 """The frames between a client and a relay, strictly decoded (docs/protocol.md, section 5).
 
-A frame is one binary WebSocket message: a MessagePack array `[verb, id, ...]`. There is exactly
-one encoding of every frame; anything else is refused. Requests stand alone: none depends on an
-earlier one of the same connection, so each can be sealed and forwarded by a hop.
+A frame is one binary WebSocket message: a MessagePack array `[verb, id, ...]`. Every frame has
+exactly one encoding; both sides refuse anything else. Requests stand alone: none depends on an
+earlier one of the same connection, so a client can seal each one and a hop can forward it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from amanat.protocol.tlog import MAX_PATH_CHARS, TILE_WIDTH
 PATH = "/amanat/1"
 """The WebSocket path; the number is the protocol's version."""
 MAX_REQUEST_BYTES = LARGE_CELL + 2048
-"""The longest frame a relay reads, in bytes: one large cell, its envelope and a seal around it."""
+"""The longest frame that a relay reads, in bytes: a large cell, its envelope and a seal around
+it."""
 MAX_REPLY_BYTES = 1024 * 1024
-"""The longest frame a client reads, in bytes: bounds what a lying relay can make it hold."""
+"""The longest frame that a client reads, in bytes. It bounds how much a lying relay can make it
+hold."""
 MAX_CELLS = 900
 """Most cells in one reply: as many message cells as fit in MAX_REPLY_BYTES with some room."""
 MAX_CELL_BYTES_PER_REPLY = MAX_REPLY_BYTES - 8 * MAX_CELLS - 2048
@@ -34,13 +36,13 @@ MAX_CELL_BYTES_PER_REPLY = MAX_REPLY_BYTES - 8 * MAX_CELLS - 2048
 READ_BYTES = 256 * 1024
 """Most bytes of cells in one answer to a read: a relay builds it in one go while others wait."""
 MAX_WAIT_S = 180
-"""Longest a read may wait for a cell, in seconds: each costs who waits an answer, and who has gone
-without a word is waited for as long."""
+"""Longest that a read may wait for a cell, in seconds. Each wait costs an answer to the reader, and
+the relay waits this long for a reader that has silently gone."""
 PAGE_CELLS = 20
 """Most message cells in a page: one cell of the middle size and some more, and over a day three
-times what 32 people say."""
+times as many as 32 people send."""
 PAGE_BYTES = PAGE_CELLS * MESSAGE_CELL
-"""Most bytes of cells in a page; every answer that can hold one is as long."""
+"""Most bytes of cells in a page; every answer that can hold a page has the same length."""
 MAX_CODE_CHARS = 64
 MAX_PART_BYTES = TILE_WIDTH * (2 + MAX_ENTRY_BYTES)
 """The longest part of a ledger, in bytes: a bundle of the longest entries."""
@@ -53,7 +55,7 @@ DropIdBytes: TypeAlias = Annotated[
 Token: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=TOKEN_BYTES, max_length=TOKEN_BYTES)]
 Hash: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
 Credit: TypeAlias = Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
-"""Bytes of answers, as frames, that a Follow may be sent."""
+"""Bytes of answers, as frames, that a relay may send to a Follow."""
 Cell: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=MESSAGE_CELL, max_length=LARGE_CELL)]
 
 
@@ -70,7 +72,7 @@ class Describe(_Frame, frozen=True, tag=1):
 
 
 class Create(_Frame, frozen=True, tag=2):
-    """Make a drop. Idempotent: the same drop again is Created again."""
+    """Create a drop. Idempotent: the answer to the same drop again is again Created."""
 
     access: Token
     """The relay's bucket key: only people with access create drops."""
@@ -81,7 +83,7 @@ class Create(_Frame, frozen=True, tag=2):
 
 
 class Append(_Frame, frozen=True, tag=3):
-    """Append a cell. Idempotent: the same cell again is answered with the same seq."""
+    """Append a cell. Idempotent: the answer to the same cell again has the same seq."""
 
     drop_id: DropIdBytes
     append_token: Token
@@ -99,10 +101,10 @@ class Read(_Frame, frozen=True, tag=4):
 
 
 class Follow(_Frame, frozen=True, tag=5):
-    """Like Read, answered again and again as cells arrive, until Unfollow.
+    """Like Read, but the relay answers again and again as cells arrive, until Unfollow.
 
-    Each answer with cells takes the bytes of its frame from the credit. Nothing is answered while
-    none is left, so whoever follows says how much may wait for them, for each Follow alone.
+    Each answer with cells takes the bytes of its frame from the credit. The relay sends none while
+    no credit is left, so the client decides for each Follow how much may wait for it.
     """
 
     drop_id: DropIdBytes
@@ -112,7 +114,7 @@ class Follow(_Frame, frozen=True, tag=5):
 
 
 class Unfollow(_Frame, frozen=True, tag=6):
-    """End the Follow with this id. Not answered."""
+    """End the Follow with this id. It has no answer."""
 
 
 class Sealed(_Frame, frozen=True, tag=7):
@@ -126,7 +128,7 @@ class Forward(_Frame, frozen=True, tag=8):
     """Ask a hop to hand a sealed request to another relay."""
 
     to: RelayKey
-    """The key of that relay: where it is, the hop takes from the relay's own word."""
+    """The key of that relay; the hop takes its places from the relay's own word."""
     sealed: bytes
 
 
@@ -135,19 +137,20 @@ class Inquire(_Frame, frozen=True, tag=9):
 
     to: RelayKey
     at: Annotated[tuple[Place, ...], msgspec.Meta(max_length=MAX_PLACES)]
-    """Where the hop may ask for it, if it does not find it where that relay says that it is."""
+    """The places where the hop may ask, if it does not find the relay at those that the relay
+    itself names."""
 
 
 class Cover(_Frame, frozen=True, tag=10):
-    """Like Forward, handed on late in the round, with all others and in an order drawn by lot."""
+    """Like Forward, but the hop hands it on late in the round, with all others in random order."""
 
     to: RelayKey
     sealed: bytes
 
 
 class Publish(_Frame, frozen=True, tag=11):
-    """Like Append, carried out at the end of the round, with all others and in an order drawn by
-    lot."""
+    """Like Append, but the relay carries it out at the end of the round, with all others in random
+    order."""
 
     drop_id: DropIdBytes
     append_token: Token
@@ -155,8 +158,8 @@ class Publish(_Frame, frozen=True, tag=11):
 
 
 class Page(_Frame, frozen=True, tag=12):
-    """Read at most PAGE_BYTES of cells after `after`, without waiting. Sealed, its answer is as
-    long whatever it says."""
+    """Read at most PAGE_BYTES of cells after `after`, without waiting. If it is sealed, its answer
+    has the same length whatever it contains."""
 
     drop_id: DropIdBytes
     read_token: Token
@@ -179,13 +182,13 @@ class Move(_Frame, frozen=True, tag=14):
 
 
 class Grant(_Frame, frozen=True, tag=15):
-    """Give the Follow with this id more credit. Not answered."""
+    """Give the Follow with this id more credit. It has no answer."""
 
     credit: Credit
 
 
 class Locate(_Frame, frozen=True, tag=16):
-    """Ask for the newest word of another relay on where it is, and bring what is known of it."""
+    """Ask for the newest signed address of another relay, and bring the one that we know."""
 
     relay: RelayKey
     known: RelayAddress | None
@@ -196,7 +199,7 @@ class Locate(_Frame, frozen=True, tag=16):
 
 
 class Introduce(_Frame, frozen=True, tag=17):
-    """Say which relay asks, as a hop (protocol/introduction.py). Not answered."""
+    """Say which relay asks, as a hop (protocol/introduction.py). It has no answer."""
 
     hop: RelayKey
     signature: Annotated[
@@ -239,14 +242,14 @@ class Cells(_Frame, frozen=True, tag=4):
 
 
 class Failed(_Frame, frozen=True, tag=5):
-    """The request was refused: an error's code and, where waiting helps, seconds to wait."""
+    """The relay refuses the request: an error's code and, if waiting helps, seconds to wait."""
 
     code: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CODE_CHARS)]
     retry_after: Annotated[float, msgspec.Meta(ge=0, le=86_400)] | None = None
 
 
 class Answer(_Frame, frozen=True, tag=6):
-    """The answer to a sealed request, sealed to whoever made it."""
+    """The answer to a sealed request, sealed to the request's author."""
 
     sealed: bytes
 
@@ -258,7 +261,7 @@ class Consulted(_Frame, frozen=True, tag=7):
 
 
 class Moving(_Frame, frozen=True, tag=8):
-    """A step of a move is taken; what it is answered with."""
+    """The answer to a step of a move, which has been taken."""
 
     drops: Annotated[list[Standing], msgspec.Meta(max_length=MAX_DROPS)]
     statement: Annotated[bytes, msgspec.Meta(max_length=2 * MAX_ORDER_BYTES)] = b""
@@ -272,7 +275,7 @@ class Moved(_Frame, frozen=True, tag=9):
 
 
 class Located(_Frame, frozen=True, tag=10):
-    """What that relay has said, as far as it is known here."""
+    """The newest address signed by that relay, as far as this one knows; None if it knows none."""
 
     address: RelayAddress | None
 

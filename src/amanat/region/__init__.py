@@ -1,1 +1,1 @@
-"""Where data rests: what an operator, an auditor or a witness does about it."""
+"""The tools of an operator, an auditor or a witness for where data rests."""

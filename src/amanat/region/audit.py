@@ -1,8 +1,8 @@
-"""The audit of a relay: what rests in its directory, beside what its ledger and its region say.
+"""The audit of a relay: it compares the contents of its directory with its ledger and its region.
 
-It reads and changes nothing, takes no lock, and may run while the relay does: every drop is looked
-at in a moment of its own, and what looks wrong is looked at again at the end, with the ledger as it
-stands then. What it cannot see it says.
+It only reads, takes no lock, and may run while the relay does. It looks at every drop in its own
+moment, and again at every suspicious one at the end, with the ledger as it stands then. Its report
+also says what it cannot see.
 """
 
 from __future__ import annotations
@@ -36,16 +36,15 @@ if TYPE_CHECKING:
     from amanat.relay.store.reader import Counted
 
 OPENED = 20_000
-"""Cells that are opened and whose digest is computed anew, at most: some seconds. The last one of a
-drop first: the others are drawn by lot."""
+"""Most cells that an audit opens to compute their digest again, which takes some seconds. They are
+the last cell of each drop, and others in random choice."""
 EXAMPLES = 5
-"""Examples given of each kind of finding."""
+"""Most examples in a report for each kind of finding."""
 RECORDS = 500
-"""Drops looked at in one transaction: it keeps the relay from emptying its log for some
+"""Drops that the audit reads in one transaction: it keeps the relay from emptying its log for some
 milliseconds only."""
 GRACE_S = 2 * 3600
-"""How long what has ended may still be there, in seconds: an expiry is due each hour, and takes
-time."""
+"""Seconds for which expired cells may still rest: an expiry is due each hour, and takes time."""
 DAY_S = 86_400
 MAX_REPORT_BYTES = 16 * 1024 * 1024
 _CONTEXT = b"amanat audit report 1\x00"
@@ -66,12 +65,12 @@ _FILES = {
     "keys.sqlite-wal": "store",
     "keys.sqlite-shm": "store",
 }
-"""What may be in a relay's directory, beside move certificates."""
+"""The files that may be in a relay's directory, besides move certificates."""
 
 
 @unique
 class Fault(StrEnum):
-    """What an audit can find that should not be."""
+    """The faults that an audit can find."""
 
     FOREIGN_DROP = "foreign-drop"
     LEFTOVER = "leftover"
@@ -101,8 +100,8 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Something that should not be: its kind, how often, and what some of them are. A report of a
-    later version may have kinds that are no Fault."""
+    """A kind of fault, how often it was found, and some examples. A report of a later version may
+    have kinds that are no Fault."""
 
     kind: str
     count: int
@@ -110,31 +109,32 @@ class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A move that the relay took part in."""
+    """A move in which the relay took part."""
 
     direction: Annotated[str, msgspec.Meta(pattern="^(in|out)$")]
     other: str
     """The other relay's key, in base64url."""
     regions: list[str]
-    """Of the drops that moved."""
+    """The regions of the drops that moved."""
     region: str
-    """Where they went."""
+    """The region to which they went."""
     is_certified: bool
     """Whether a move certificate is in the directory."""
 
 
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an audit saw. Counts are of this relay's directory alone."""
+    """The findings of an audit. Counts are of this relay's directory alone."""
 
     relay: str
     """Its key, in base64url."""
     operator: str
     region: str
     hour: int
-    """Unix time, in whole hours, when it began."""
+    """The Unix time, in whole hours, at which the audit began."""
     files: list[File]
     drops: int
-    """Here; those that have gone hold nothing, and only tell where."""
+    """The drops that are here. Records of drops that have gone hold nothing, and only tell where
+    these went."""
     cells: int
     bytes: int
     guests: int
@@ -142,18 +142,18 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     arriving: int
     gone: int
     opened: int
-    """Cells that were opened, to compute their digest anew."""
+    """Cells that the audit opened to compute their digest again."""
     free_pages: int
-    """Pages of the files that belong to nothing; -1: not looked at, since the relay was running."""
+    """Unused pages of the files; -1: the audit did not look, because the relay was running."""
     entries: int
-    """Of the ledger, and the root over those under its checkpoint."""
+    """The number of entries of the ledger, and the root over those under its checkpoint."""
     root: str
     checkpoint: str
     moves: list[Move]
     countries: list[str]
-    """Where data of this relay may rest, as its operator says; its own region first."""
+    """The places where data of this relay may rest, as its operator says; its own region first."""
     processors: list[str]
-    """Who else may have it, as its operator says."""
+    """The others who may have the data, as its operator says."""
     findings: list[Finding]
 
 
@@ -179,9 +179,10 @@ class Audit:
         self._chance = secrets.SystemRandom()
 
     def run(self, older: bytes = b"") -> Report:
-        """Walk, and report. `older` is a checkpoint of the relay that somebody kept.
+        """Carry out the audit; returns its report. `older` is a checkpoint of the relay that
+        somebody kept.
 
-        Raises BrokenLedger if that is none of this relay's, StoreDamaged or DiskFull.
+        Raises BrokenLedger if this relay has not signed `older`, StoreDamaged or DiskFull.
         """
         with closing(SqliteReader(self._directory.path)) as reader:
             moves = self._moves(reader)
@@ -253,7 +254,7 @@ class Audit:
     # The ledger
 
     def _ledger(self, reader: SqliteReader, older: bytes) -> tuple[int, bytes, str]:
-        """(entries, root under the checkpoint, the checkpoint) as the ledger stands first."""
+        """(entries, root under the checkpoint, the checkpoint) of the ledger at the beginning."""
         note = reader.checkpoint()
         signed = tlog.Checkpoint(origin(self._key), 0, tlog.EMPTY_ROOT)
         try:
@@ -281,7 +282,7 @@ class Audit:
     # Drops and cells
 
     def _drops(self, reader: SqliteReader, entries: int) -> tuple[dict[str, int], int]:
-        """(how many of what there is, how many cells were opened)."""
+        """(the counts of drops and cells by their names, how many cells were opened)."""
         counts = dict.fromkeys(("here", "cells", "bytes", "guests", "arriving", "gone"), 0)
         total = sum(reader.total(state=state)[0] for state in (HERE, ARRIVING, GONE))
         after, done, room = 0, 0, OPENED
@@ -313,7 +314,7 @@ class Audit:
     def _judge(
         self, reader: SqliteReader, suspects: list[bytes], seen: set[bytes], entries: int
     ) -> None:
-        """Look again at what looked wrong, at one moment and with the ledger of that moment."""
+        """Look again at suspicious drops, at one moment and with the ledger of that moment."""
         missing = [one for one, account in self._accounts.items() if account.is_here]
         with reader.moment():
             for entry in reader.entries(entries):
@@ -328,7 +329,7 @@ class Audit:
                 self._note(Fault.MISSING_DROP, one.hex()[:16])
 
     def _wrong(self, record: DropRecord, counted: Counted) -> list[Fault]:
-        """What is wrong with a drop, by ledger and region."""
+        """The faults of a drop, by ledger and region."""
         account = self._accounts.get(drop_hash(record.drop_id))
         wrong = [] if self._may_rest(record.drop_id) else [Fault.FOREIGN_DROP]
         if record.state == GONE:
@@ -350,12 +351,13 @@ class Audit:
         return wrong
 
     def _may_rest(self, drop_id: bytes) -> bool:
-        """Whether a drop is of this relay's region, or of those that have moved here."""
+        """Whether a drop is of this relay's region, or of a region whose drops have moved here."""
         here = in_region(drop_id, self._directory.config.region)
         return here or any(order.covers(drop_id) for order in self._orders.values())
 
     def _open(self, reader: SqliteReader, record: DropRecord, most: int) -> int:
-        """Compute the digest of a drop's last cell anew, and of some that are drawn; how many."""
+        """Compute again the digests of a drop's last cell and of some random ones. Returns how
+        many."""
         if not record.cells or most < 1:
             return 0
         first = record.head - record.cells
@@ -366,7 +368,7 @@ class Audit:
         for seq in sorted(seqs):
             found = reader.link(record, seq)
             if found is None:
-                continue  # it has ended meanwhile, or is missing: the counts say so
+                continue  # it has expired meanwhile, or is missing: the counts say so
             before, cell, after = found
             try:
                 (plain,) = unwrap_all([cell], keys, record.bound, after=seq - 1)
@@ -378,14 +380,14 @@ class Audit:
         return len(seqs)
 
     def _doubt(self, kind: Fault, reader: SqliteReader, record: DropRecord, seq: int) -> None:
-        """A cell is not what it should be, if it has not ended meanwhile."""
+        """Note a fault of a cell, unless the cell has expired meanwhile."""
         day = (reader.link(record, seq) or (b"", None, b""))[1]
         ends_before = (self._now + DAY_S) // DAY_S - record.retention_days
         if day is not None and day.day > ends_before:
             self._note(kind, f"{_short(record)} {seq}")
 
     def _strays(self, reader: SqliteReader) -> None:
-        """What belongs to no drop."""
+        """Note cells and keys that belong to no drop."""
         for kind, number in reader.strays():
             name, _, move = kind.partition(" ")
             if not move or int(move) not in self._under_way:
@@ -406,7 +408,7 @@ class Audit:
         return told
 
     def _free_pages(self) -> int:
-        """How many pages of the files belong to nothing, if no relay is writing just now."""
+        """The number of unused pages of the files; -1 if a relay is writing just now."""
         count = 0
         for name in ("drops.sqlite", "keys.sqlite"):
             path = self._directory.path / name
@@ -421,8 +423,8 @@ class Audit:
 
 
 def _adds_up(record: DropRecord, counted: Counted) -> bool:
-    """Whether a drop's record says what it holds: so many cells, the last of them its head, without
-    a gap between."""
+    """Whether a drop holds what its record says: this many cells, the last of them its head,
+    without a gap."""
     if (counted.cells, counted.bytes) != (record.cells, record.bytes):
         return False
     is_whole = (counted.first, counted.last) == (record.head - record.cells + 1, record.head)
@@ -430,7 +432,7 @@ def _adds_up(record: DropRecord, counted: Counted) -> bool:
 
 
 def _short(record: DropRecord) -> str:
-    """A drop, as whoever knows its id can find it in the ledger."""
+    """The short form of a drop's hash, by which anyone who knows its id finds it in the ledger."""
     return drop_hash(record.drop_id).hex()[:16]
 
 
@@ -450,7 +452,7 @@ def free_pages(path: Path) -> Iterator[tuple[int, bytes]]:
         while trunk and left > 0:
             data = page(trunk)
             leaves = min(int.from_bytes(data[4:8], "big"), size // 4 - 2)
-            # Numbers of pages that it listed before may stay behind: they tell nothing.
+            # Numbers of pages that it listed before may remain; they tell nothing.
             rest = data[8 + 4 * leaves :]
             words = (rest[at : at + 4] for at in range(0, len(rest), 4))
             yield trunk, b"".join(one for one in words if int.from_bytes(one, "big") > pages)
@@ -467,7 +469,7 @@ def free_pages(path: Path) -> Iterator[tuple[int, bytes]]:
 class _Signed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     report: Report
     signature: str
-    """By the relay's key, in base64url."""
+    """The signature of the relay's key, in base64url."""
 
 
 def sign_report(report: Report, directory: RelayDirectory) -> bytes:
@@ -478,8 +480,8 @@ def sign_report(report: Report, directory: RelayDirectory) -> bytes:
 
 
 def open_report(data: bytes, key: bytes = b"") -> Report:
-    """The report in JSON. Raises BrokenReport unless the relay it names signed it, and that is the
-    relay with this key, if one is given."""
+    """The report in JSON. Raises BrokenReport unless the relay that it names signed it, and that
+    relay has this key, if one is given."""
     if len(data) > MAX_REPORT_BYTES:
         raise BrokenReport
     try:

@@ -1,8 +1,9 @@
 """The mover: brings all drops of a relay to another one, live (docs/protocol.md, section 18).
 
-A process of its own beside the source, which serves on. It reads the source's files, and both
-relays do what it asks for in small steps; it keeps nothing itself. Whatever ends, it, a relay or
-the line between them: it asks both how their drops stand and goes on from there.
+The mover is its own process beside the source, which keeps serving. It reads the source's files,
+and both relays take the small steps that it asks for; it keeps no state itself. If the mover, a
+relay or the connection between them ends, it asks both relays how their drops stand and goes on
+from there.
 """
 
 from __future__ import annotations
@@ -56,28 +57,28 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FRAME_BYTES = LARGE_CELL - 4096
-"""Bytes of parts carried in one frame, if they are not one large cell: with what is around the
-cells they must not be longer than a relay reads."""
+"""Bytes of parts in one frame, if they are not one large cell: with the framing around the cells,
+they must not be longer than a relay reads."""
 PART_BYTES = 300
-"""What a part takes beside its cells and keys, in bytes, at most."""
+"""Most bytes of a part besides its cells and keys."""
 KEY_BYTES = 60
-"""What a key takes in a part, in bytes, at most."""
+"""Most bytes of a key in a part."""
 WINDOW = 256
 """Frames under way at once: a few commits of the destination, which then never waits for more."""
 PAUSE_S = 0.02
-"""How long a drop should be frozen, in seconds: the more go at once, the longer each waits."""
+"""Seconds for which a drop should be frozen: the more go at once, the longer each waits."""
 FIRST_DROPS = 8
-"""Drops frozen at once at first; then as many as take PAUSE_S."""
+"""Drops frozen at once in the first step; later, as many as take PAUSE_S."""
 PATIENCE_S = 3600.0
-"""How long a relay may be away before the mover gives up, in seconds."""
+"""Seconds for which a relay may be away before the mover gives up."""
 RECORDS = 1000
 """Drops read from the source's files at a time."""
 TELL_S = 0.2
-"""How often it is told how far a move is, in seconds."""
+"""Seconds between two reports of progress."""
 
 
 class Done(NamedTuple):
-    """How far a move is."""
+    """The progress of a move."""
 
     phase: str
     """"copy", "switch" or "erase"."""
@@ -88,8 +89,8 @@ class Done(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a move came to; field names are the JSON keys. Pauses are in milliseconds, of a drop's
-    writers, in this run of the mover."""
+    """The outcome of a move; field names are the JSON keys. Pauses are those of a drop's writers in
+    this run of the mover, in milliseconds."""
 
     move: str
     drops: int
@@ -99,7 +100,7 @@ class Report(NamedTuple):
     p99_pause_ms: float
     seconds: float
     certificate: str
-    """Where it is."""
+    """The path of the move certificate."""
 
 
 class Mover:
@@ -114,7 +115,7 @@ class Mover:
         progress: Callable[[Done], None] = lambda _: None,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        """`clock` tells Unix seconds; `rate` is in bytes a second; 0: as fast as both can.
+        """`clock` tells Unix seconds; `rate` is in bytes a second; 0: as fast as both relays can.
 
         Raises NoProfile, BadSetting, StoreDamaged, StoreTooNew or StoreTooOld.
         """
@@ -134,13 +135,13 @@ class Mover:
         self._to: NamedAddress | None = None
         """The destination, as the operator has named it this time."""
         self._arrived: dict[bytes, Standing] = {}
-        """How drops stand at the destination, as it said last."""
+        """The standings of drops at the destination, as it last reported them."""
         self._most = 1
         """Frames that may be under way at once."""
         self._done = Done("copy", 0, 0, 0, 0)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the source's files."""
         self._reader.close()
 
     def under_way(self) -> MoveRecord | None:
@@ -157,7 +158,7 @@ class Mover:
         """Move everything to a relay, or go on with the move that is under way.
 
         Raises NoticeRuns, MoveUnderWay, BadArgument, MoveRefused, BrokenMove, BrokenDescriptor,
-        RelayKeyChanged or, when its patience ends, RelayUnreachable or what else a relay says.
+        RelayKeyChanged or, when its patience ends, RelayUnreachable or another error of a relay.
         """
         record, self._to = self.under_way(), to
         if record is not None and not is_resumed:
@@ -189,8 +190,8 @@ class Mover:
         )
 
     async def abandon(self) -> None:
-        """Undo the move that is under way, if nothing has gone by it. Raises BadArgument, or
-        BrokenMove if something has."""
+        """Undo the move that is under way, if no drop has gone by it. Raises BadArgument if there
+        is none, or BrokenMove if a drop has gone."""
         record = self.under_way()
         if record is None:
             raise BadArgument("no move is under way")
@@ -207,7 +208,7 @@ class Mover:
         await self._patiently(undo)
 
     def _destination(self, order: Order) -> NamedAddress:
-        """Where the destination is: where the operator says, then where it says itself."""
+        """The destination's address: first the operator's places for it, then its own."""
         places = order.to.places
         if self._to is not None:
             places = (*self._to.places, *places)
@@ -241,8 +242,8 @@ class Mover:
         return sign_order(order, key)
 
     async def _patiently(self, work: Callable[[_Steps, _Steps], Awaitable[T]]) -> T:
-        """Do something with both relays, again and again until neither is away or busy in
-        between."""
+        """Do some work with both relays, again and again until neither is away or busy
+        meanwhile."""
         order = open_order(self._signed)
         token = move_token(self._directory.identity.private_bytes_raw(), order.move)
         own = self._directory.address(self._directory.config.port)
@@ -267,7 +268,7 @@ class Mover:
                     link.close()
 
     async def _go(self, source: _Steps, destination: _Steps) -> bytes:
-        """The whole move, from wherever it stands: its certificate."""
+        """Carry out the whole move, from its present state; returns its certificate."""
         order = open_order(self._signed)
         await source.take(moving.Begin(self._signed, b""))
         await destination.take(moving.Begin(self._signed, self._directory.bucket_key))
@@ -292,7 +293,8 @@ class Mover:
         )
 
     def _compare(self, came: Statement, order: Order) -> None:
-        """Raises BrokenMove unless what came is what went, by the source's own ledger."""
+        """Raise BrokenMove unless the drops that came are those that went by the source's own
+        ledger."""
         (record,) = [one for one in self._reader.moves() if one.move == order.move]
         went = state_of(
             self._signed,
@@ -310,33 +312,33 @@ class Mover:
         ):
             raise BrokenMove("what came is not what went")
 
-    # Copying, while all goes on
+    # Copying, while everything goes on
 
     async def _copy(self, destination: _Steps) -> None:
-        """Carry what the destination lacks, drop by drop."""
+        """Carry the cells that the destination lacks, drop by drop."""
         held = (record for drops in self._drops() for record in drops if record.cells)
         await self._bring(destination, held, settles=False)
-        # Nothing is released while what the destination has may be forgotten there.
+        # The mover releases nothing while the destination may still forget the cells that it has.
         await destination.take(moving.Carry([], settles=True))
 
     async def _bring(
         self, destination: _Steps, drops: Iterable[DropRecord], *, settles: bool
     ) -> None:
-        """Have all come there that the destination lacks of these drops."""
+        """Bring the destination every cell of these drops that it lacks."""
         async with _Window(destination, self._arrived, self._most, settles=settles) as window:
             for record in drops:
                 await self._carry(window, record)
                 self._tell("switch" if settles else "copy")
 
     def _drops(self) -> Iterator[list[DropRecord]]:
-        """The drops that are still at the source, some at a time."""
+        """The drops that are still at the source, in lists of some."""
         after = 0
         while found := self._reader.records(after=after, most=RECORDS):
             after = found[-1].number
             yield [record for record in found if record.state == HERE]
 
     async def _carry(self, window: _Window, record: DropRecord) -> None:
-        """Put what the destination lacks of a drop into the window; nothing if it lacks none."""
+        """Put the cells of a drop that the destination lacks into the window, if it lacks any."""
         known = self._arrived.get(record.drop_id)
         after = known.head if known else 0
         is_new = known is None
@@ -383,7 +385,7 @@ class Mover:
     # Switching, a few drops at a time
 
     async def _land_what_has_gone(self, destination: _Steps) -> None:
-        """An earlier mover may have ended between a drop's going and its landing."""
+        """Land drops that have gone: an earlier mover may have ended before they landed."""
         waiting = [one for one in self._arrived.values() if one.state == ARRIVING]
         gone = [self._reader.look(one.drop_id) for one in waiting]
         landing = [record.standing() for record in gone if record.state == GONE]
@@ -391,12 +393,12 @@ class Mover:
             await destination.take(moving.Land(landing[first:][:MAX_DROPS]))
 
     async def _switch(self, source: _Steps, destination: _Steps) -> bool:
-        """Let the drops that are at the source go; whether there were any."""
+        """Let the drops that are at the source go. Returns whether there were any."""
         most, found = FIRST_DROPS, False
         for drops in self._drops():
             found = found or bool(drops)
-            # What was written since it was copied: what comes from here on, until they are frozen,
-            # takes milliseconds.
+            # Bring the cells written since the copy: the few that come from here on, until the
+            # drops are frozen, take milliseconds.
             await self._bring(destination, [one for one in drops if one.cells], settles=True)
             done = 0
             while batch := drops[done:][:most]:
@@ -410,8 +412,8 @@ class Mover:
     async def _let_go(
         self, source: _Steps, destination: _Steps, drops: Sequence[DropRecord]
     ) -> float:
-        """Freeze drops, carry their last cells, let them go and land: seconds for which writers
-        waited. Those in which everything has ended, buckets excepted, end here."""
+        """Freeze drops, carry their last cells, let them go and land. Returns the seconds for which
+        writers waited. Drops in which every cell has expired, buckets excepted, end here."""
         began = time.monotonic()
         buckets = {record.drop_id for record in drops if record.bucket}
         frozen = await source.take(moving.Freeze([record.drop_id for record in drops]))
@@ -422,7 +424,7 @@ class Mover:
             and one.head
             and not one.cells
             and one.drop_id not in buckets
-            # What of it has come there lands, and is cut: it is not left behind half.
+            # A drop that has come there in part lands and is cut: no half of it is left behind.
             and one.drop_id not in self._arrived
         ]
         if ended:
@@ -469,7 +471,7 @@ class _Steps:
         return (await self.ask(step)).drops
 
     async def window(self, relay: bytes) -> int:
-        """How many steps may be under way at once at this relay."""
+        """The number of steps that may be under way at once at this relay."""
         limits = (await self._link.describe(relay)).limits
         return max(min(WINDOW, limits.requests_in_flight // 2), 1)
 
@@ -480,7 +482,7 @@ class _Window:
     def __init__(
         self, destination: _Steps, arrived: dict[bytes, Standing], most: int, *, settles: bool
     ) -> None:
-        """At most so many frames; `arrived` is told how each drop stands."""
+        """`most` bounds the frames under way; `arrived` gets the standing of each drop."""
         self._destination = destination
         self._arrived = arrived
         self._most = most
@@ -488,7 +490,7 @@ class _Window:
         self._parts: list[Part] = []
         self._under_way: list[asyncio.Task[list[Standing]]] = []
         self.size = 0
-        """Bytes of the parts that wait for their frame to be full."""
+        """Bytes of the parts that wait until their frame is full."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -510,7 +512,7 @@ class _Window:
         self.size += sum(len(cell.wrapped) + 8 for cell in part.cells)
 
     async def send(self) -> None:
-        """Send what waits; wait while too much is on its way."""
+        """Send the waiting parts; wait while too many frames are on their way."""
         if not self._parts:
             return
         carry = moving.Carry(self._parts, self._settles)
@@ -524,7 +526,7 @@ class _Window:
 
 
 async def _survey(destination: _Steps) -> dict[bytes, Standing]:
-    """How all drops that have come stand."""
+    """The standings of all drops that have come, by their ids."""
     found: dict[bytes, Standing] = {}
     after = b""
     while page := await destination.take(moving.Survey(after)):

@@ -1,5 +1,5 @@
-"""The notice of a move: people are told, with date and destination, long enough before it that who
-leaves has nothing left there when it begins."""
+"""The notice of a move. It tells people the date and destination so early that anyone who leaves
+has nothing left there when the move begins."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 DAY_S = 86_400
 LEAST_DAYS = max(RETENTION_DAYS) + 2
-"""How many days before the move people must be told: a day to decide in, and the longest retention,
-that of Commits, which is at most a day longer than it says."""
+"""The least days between the notice and the move: a day to decide, and the longest retention, that
+of Commits, which is at most a day longer than it says."""
 
 
 async def announce(path: Path, to: NamedAddress, *, on: int, reason: str, now: float) -> MoveNotice:
-    """Have the relay in a directory tell people that it moves on a UTC day to another relay.
+    """Announce that the relay in a directory moves to another relay on a UTC day.
 
     Raises NoProfile, BadArgument, RelayUnreachable, RelayKeyChanged, BrokenDescriptor or DiskFull.
     """
@@ -45,7 +45,7 @@ async def announce(path: Path, to: NamedAddress, *, on: int, reason: str, now: f
 
 
 def check(directory: Path, to: RelayAddress, *, now: float) -> None:
-    """Raises NoticeRuns unless people were told of a move to this relay, and its day has come."""
+    """Raise NoticeRuns unless a move to this relay was announced, and its day has come."""
     notice = read_notice(directory)
     if notice is None or notice.to.key != to.key or now < notice.on * DAY_S:
         raise NoticeRuns

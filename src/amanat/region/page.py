@@ -1,7 +1,7 @@
 """The audit's report as one page: English, and below it Persian from right to left.
 
-Self-contained: no script, no font, no picture from anywhere. What is wrong comes first, what cannot
-be shown comes before what is.
+The page is self-contained: no script, no font, no picture from anywhere. Faults come first, and the
+limits of the audit come before its figures.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ code,bdi{overflow-wrap:anywhere}hr{margin:3.5rem 0;border:0;border-top:2px solid
 
 
 class _Words(NamedTuple):
-    """One language."""
+    """The words of the page in one language."""
 
     lang: str
     direction: str
@@ -334,5 +334,5 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def _text(text: str) -> str:
-    """What comes from the relay: escaped, and kept in its own direction."""
+    """A text from the relay as HTML: escaped, and isolated in its own direction."""
     return f"<bdi>{escape(text)}</bdi>" if text else ""

@@ -1,13 +1,13 @@
-"""A witness: somebody else who looks at the ledgers of relays, and signs how each stands as long as
-it goes on from how it stood before (docs/protocol.md, section 17).
+"""A witness: an independent party that looks at the ledgers of relays, and cosigns the checkpoint
+of each as long as it continues the one before (docs/protocol.md, section 17).
 
-witness.pem      its Ed25519 key, for this alone
-name             its name, as it stands in what it signs
-KEY.note         what it signed last of the relay with this key
-KEY.refused      a checkpoint that relay has signed and that does not go on from there
+witness.pem      its Ed25519 key, for this purpose alone
+name             its name, as it stands in its signatures
+KEY.note         the last checkpoint that it cosigned of the relay with this key
+KEY.refused      a checkpoint signed by that relay that does not continue that one
 
-What it signs is on its disk before anybody is shown it: so it never signs two ledgers of one relay,
-whatever ends it.
+A signed checkpoint is on the witness's disk before anybody sees it, so the witness never signs two
+ledgers of one relay, even after a crash.
 """
 
 from __future__ import annotations
@@ -82,14 +82,14 @@ class Witness(NamedTuple):
 
     @property
     def verifier(self) -> str:
-        """What others need to check its signatures: name, key id and key."""
+        """The name, key id and key with which others check its signatures."""
         return tlog.cosigner(self.name, self.key.public_key().public_bytes_raw())
 
     async def look(self, address: NamedAddress, *, now: float) -> Cosigned:
-        """Look at a relay's ledger, and sign how it stands.
+        """Look at a relay's ledger, and cosign its checkpoint.
 
-        Raises RelayUnreachable, RelayKeyChanged, BrokenLedger, or LedgerRewritten if it does not go
-        on from what was signed before; nothing is signed then.
+        Raises RelayUnreachable, RelayKeyChanged, BrokenLedger, or LedgerRewritten if it does not
+        continue the last signed one; nothing is signed then.
         """
         with locked(self.directory):
             link = await connect(address)
@@ -124,7 +124,7 @@ class Witness(NamedTuple):
         return Cosigned(signed, new)
 
     def _last(self, relay: bytes) -> Checkpoint:
-        """How a ledger stood when this witness signed it last; empty if it never did."""
+        """The last checkpoint of a relay that this witness signed; an empty one if none."""
         try:
             data = self._file(relay, "note").read_bytes()
         except FileNotFoundError:
@@ -142,7 +142,7 @@ class Witness(NamedTuple):
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Put a file whole in its place, durably."""
+    """Replace a file as a whole, durably."""
     temporary = path.with_name(f"{path.name}.new")
     temporary.unlink(missing_ok=True)
     handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)

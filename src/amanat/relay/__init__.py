@@ -1,1 +1,2 @@
-"""The relay: stores drops and knows nothing else. It cannot open a cell: it cannot import `mls`."""
+"""The relay: stores drops and knows nothing else. It cannot open a cell, for it cannot import
+`mls`."""

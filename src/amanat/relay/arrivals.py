@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Arrived(NamedTuple):
-    """Cells as they rested elsewhere, one after the other."""
+    """Consecutive cells, wrapped as they rested at the source."""
 
     drop: DropRecord
     after: int
@@ -41,7 +41,7 @@ class Arrived(NamedTuple):
 
 
 class ArrivalStore(Store, Protocol):
-    """Where drops rest that arrive."""
+    """The store of arriving drops."""
 
     def find_all(self, drop_ids: Sequence[bytes]) -> dict[bytes, DropRecord]:
         """Fresh copies of those of these drops that exist, by their ids."""
@@ -58,17 +58,16 @@ class ArrivalStore(Store, Protocol):
 
 
 class Unwrap(Protocol):
-    """Opens cells as they rest."""
+    """Opens wrapped cells."""
 
     def __call__(
         self, cells: Sequence[WrappedCell], keys: Iterable[ShredKey], number: int, *, after: int
     ) -> list[bytes]:
-        """The cells of a drop from the one after a seq on, bound to a number. Raises
-        StoreDamaged."""
+        """The cells of a drop, bound to a number, starting after a seq. Raises StoreDamaged."""
 
 
 class Arrivals:
-    """The parts of steps that are committed together."""
+    """The parts of the steps in one commit."""
 
     def __init__(
         self, store: ArrivalStore, drop_ids: Sequence[bytes], *, most_drops: int, unwrap: Unwrap
@@ -83,7 +82,7 @@ class Arrivals:
         self._arrived: list[Arrived] = []
 
     def take(self, part: Part, record: MoveRecord, order: Order) -> Standing:
-        """Take the cells of a part that have not come yet. Returns how its drop stands then.
+        """Take the cells of a part that have not come yet. Returns the drop's standing after that.
 
         Raises BrokenMove or RelayBusy.
         """
@@ -101,7 +100,7 @@ class Arrivals:
         if part.before < drop.head:
             return drop.standing()  # it came already
         if part.is_first and part.before > drop.head:
-            # The cells before have ended at the source meanwhile.
+            # The earlier cells have expired at the source meanwhile.
             self.stage()
             self._store.cut(drop, drop.head)
             drop.head, drop.digest = part.before, part.digest
@@ -115,7 +114,7 @@ class Arrivals:
         return drop.standing()
 
     def _begin(self, part: Part, record: MoveRecord, old: DropRecord | None) -> DropRecord:
-        """The record of a drop that begins to arrive. `old` is that of an earlier stay here."""
+        """The record of a drop that begins to arrive. `old` is its record from an earlier stay."""
         if old is not None and (old.cells or old.state == ARRIVING):
             raise BrokenMove
         if old is not None:
@@ -142,8 +141,8 @@ class Arrivals:
         return drop
 
     def _open(self, part: Part, drop: DropRecord) -> None:
-        """Open the cells of a part. Cells that do not open, or do not continue the digest, are
-        refused."""
+        """Open the cells of a part. Raises BrokenMove for cells that do not open or have no allowed
+        size."""
         try:
             cells = self._unwrap(part.cells, part.keys, drop.bound, after=drop.head)
         except StoreDamaged:
@@ -167,7 +166,7 @@ class Arrivals:
             self._changed[drop.drop_id] = drop
 
     def stage(self) -> None:
-        """Stage all that came."""
+        """Stage everything that came."""
         self._store.add(*self._new)
         self._store.save(*self._changed.values())
         self._store.put(self._arrived)

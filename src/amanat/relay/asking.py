@@ -1,8 +1,8 @@
-"""Requests that are under way: the table that each one rests in, and the only way to answer it.
+"""Requests that are under way: the table in which each one rests, and the only way to answer it.
 
-Code that answers a request holds the request itself. So an answer goes out under the request's own
-number and, if that came sealed, under its own seal. No code looks up a request by a number that the
-other side chose.
+Code that answers a request holds the request itself. An answer therefore goes out under the
+request's own number and, if the request came sealed, under its own seal. No code looks up a request
+by a number that the other side chose.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Rooms:
     MANY = 5
 
     def __init__(self, limits: RelayLimits, askers: Collection[Asker]) -> None:
-        """`askers` are all that may hold a part, as they come and go."""
+        """`askers` are all askers that may hold a part, as they come and go."""
 
         def room(number: int, most: int, each: int) -> Room[Asker]:
             return Room(
@@ -73,7 +73,8 @@ class Rooms:
         self.write_bytes = room(2, most, most // BYTES_SHARE)
         """For bytes that wait for the disk."""
         self.step_bytes = room(3, most, most)
-        """The same for steps of moves: few may take them, and each brings much."""
+        """For bytes of steps of moves that wait for the disk: few may take them, and each is
+        large."""
         self.wait_bytes = room(4, most, most // BYTES_SHARE)
         """For bytes that wait for the end of a round, or for another relay."""
         self.all = (self.requests, self.waits, self.write_bytes, self.step_bytes, self.wait_bytes)
@@ -108,7 +109,7 @@ class Rooms:
             asking.room.give_back(asker, asking.size)
 
     def pass_on(self, asking: Asking, to: Asker, number: int) -> None:
-        """Hand a request to another asker, under a number of that one."""
+        """Hand a request to another asker, under a number of that asker."""
         asker = asking.asker
         del asker.asked[asking.number]
         self.requests.pass_on(asker, to, 1)
@@ -121,7 +122,7 @@ class Rooms:
 
 
 def _relieve(asker: Asker, room: int) -> bool:
-    """End a request that holds something of a room, unless there is none that can be ended."""
+    """End a request that holds a part of a room. Returns False if none can be ended."""
     # The oldest request is nearest to its end. A write in a commit cannot be ended.
     for asking in reversed(asker.asked.values()):
         if asking.place is not None and room in asking.rooms():
@@ -154,10 +155,10 @@ class Asking:
         self.verdict: wire.Reply | None = None
         """The answer, if it is known before the request's turn comes."""
         self.place: Place | None = None
-        """The table it rests in."""
+        """The table in which it rests."""
 
     def rooms(self) -> Iterator[int]:
-        """The numbers of the rooms that it takes a part of."""
+        """The numbers of the rooms of which it takes a part."""
         yield 0
         if self.waits:
             yield 1
@@ -213,7 +214,7 @@ class Reader(Asking):
     ) -> None:
         super().__init__(asker, request, number, seal)
         self.after = request.after
-        """Seq of the last cell that it has got."""
+        """The seq of the last cell that it has got."""
         self.limit, self.patience = wire.MAX_CELLS, 0
         """Most cells in one answer; seconds it waits if there are none."""
         if isinstance(request, wire.Read):
@@ -260,7 +261,7 @@ class Queue:
         self.writes.append(writing)
 
     def __delitem__(self, writing: Writing) -> None:
-        # Either all of them leave, from the first on, or the newest does.
+        # Either all of them leave, beginning with the first, or only the newest does.
         if self.writes[-1] is writing:
             self.writes.pop()
         else:

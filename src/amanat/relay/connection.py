@@ -1,6 +1,7 @@
 """One client's WebSocket. While the relay is busy, requests wait for their connection's turn.
 
-Connections take turns, a piece of work each. So a client that asks for much waits for it itself.
+Connections take turns, a piece of work each. A client that asks for much therefore keeps only
+itself waiting.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ INBOX_FRAMES = 256
 """Requests that may wait for a connection's turn before the relay stops reading it: several times
 as many as a client has under way at once."""
 COSTLY = 32
-"""A write, which is only queued, costs this part of any other request, or less."""
+"""A write, which is only queued, costs at most this fraction of any other request."""
 TURN_FRAMES = 16
-"""Writes that are taken in one turn: they are only queued for the commit."""
+"""Writes that a connection takes in one turn: they are only queued for the commit."""
 DRAINING_RETRY_S = 10.0
 """Seconds after which a client may try again when the relay shuts down: a restart takes less."""
 
@@ -55,12 +56,12 @@ ERRANDS = (wire.Forward, wire.Inquire, wire.Cover)
 ENDABLE = (*READINGS, wire.Forward)
 """Requests that the client itself can end."""
 CARRIED_OUT = (*WRITINGS, wire.Cover)
-"""Requests that are carried out even if the client has gone. The client will ask again; and
-somebody who cuts its line must not see, by a gap at the end of a round, what it had asked."""
+"""Requests that the relay carries out even if the client has gone. The client will ask again; and
+somebody who cuts its line must not learn its request from a gap at the end of a round."""
 SEALABLE = (
     *(wire.Describe, wire.Consult, wire.Append, wire.Create, wire.Publish, wire.Read, wire.Page),
 )
-"""Requests that may be sealed: they are answered once and do not go on."""
+"""Requests that may be sealed: they have one answer and then end."""
 
 Beginning: TypeAlias = (
     wire.Describe
@@ -79,10 +80,10 @@ Beginning: TypeAlias = (
 
 class Asker:
     """A holder of requests under way. An instance of this class itself stands for all clients that
-    have gone: some of their requests are still carried out."""
+    have gone, because the relay still carries out some of their requests."""
 
     speaks_for = 1
-    """For how many clients it counts when room is scarce."""
+    """The number of clients for which it counts when room is scarce."""
 
     def __init__(self, relay: Relay) -> None:
         self.asked: dict[int, Asking] = {}
@@ -98,7 +99,7 @@ class Asker:
         self.end(asking)
 
     def end(self, asking: Asking) -> None:
-        """End a request: it takes no room and is in no table any longer."""
+        """End a request: it no longer takes room and is no longer in a table."""
         self._rooms.leave(asking)
         if asking.place is not None:
             self._relay.leave(asking)
@@ -118,7 +119,7 @@ class Connection(picows.WSListener, Asker):
         self._inbox: deque[bytes] = deque()
         """Frames that wait for the connection's turn."""
         self._is_full = self._is_deaf = False
-        """Why its requests are not read: too many wait here; the client reads no answers."""
+        """The reasons not to read its requests: too many wait here; the client reads no answers."""
         self._websocket: picows.WSTransport | None = None
         self._guest = Guest()
         self._out: list[bytes] = []
@@ -159,7 +160,7 @@ class Connection(picows.WSListener, Asker):
         data = frame.get_payload_as_bytes() if is_whole else b""  # which is no request
         turns = self._turns
         if turns.spare > 0 and not (self._inbox or self._is_deaf):
-            # No frame of it waits, and this turn of the loop has been short so far.
+            # None of its frames waits, and this turn of the loop has been short so far.
             turns.spend(1 if self._take(data) else COSTLY)
             return
         self._inbox.append(data)
@@ -176,7 +177,7 @@ class Connection(picows.WSListener, Asker):
             self._websocket.underlying_transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Read requests again, and take turns."""
         self._is_deaf = False
         self._listen()
         self.go_on()
@@ -188,7 +189,8 @@ class Connection(picows.WSListener, Asker):
     # Its turns
 
     def take_turn(self) -> bool:
-        """Serve one reader, and take a request or some writes; whether there is more to do now."""
+        """Serve one reader, and take a request or some writes. Returns whether more is to be done
+        now."""
         if self._is_deaf or self._out_bytes > HIGH_WATER_BYTES:
             return False
         if self.behind and self.has_room():
@@ -212,7 +214,7 @@ class Connection(picows.WSListener, Asker):
     # Requests
 
     def _take(self, frame: bytes) -> bool:
-        """Take a request; whether it was only queued, so that the turn is not over."""
+        """Take a request. Returns whether it was only queued, so that the turn is not over."""
         try:
             request = wire.decode_request(frame)
             number = request.id
@@ -222,7 +224,7 @@ class Connection(picows.WSListener, Asker):
             if number in self.asked:
                 raise IdInUse
         except PeerError as error:
-            # There is no id to answer to.
+            # The request has no id under which to answer.
             self._relay.metrics.failed.labels(error.code).inc()
             self.close(picows.WSCloseCode.POLICY_VIOLATION, error.code)
             return False
@@ -259,9 +261,9 @@ class Connection(picows.WSListener, Asker):
             assert_never(word)
 
     def _unseal(self, request: wire.Sealed, size: int) -> None:
-        """Begin the request in a sealed one. Once that is open, every answer to it is sealed.
+        """Begin the request in a sealed one. Once the seal is open, every answer is sealed.
 
-        Raises RelayBusy or BrokenSeal while it is still closed.
+        Raises RelayBusy or BrokenSeal if the seal stays closed.
         """
         self._rooms.requests.check(self)
         frame, key = self._relay.description.open(request)
@@ -382,7 +384,7 @@ class Connection(picows.WSListener, Asker):
     def has_room(self, frame_bytes: int = 0) -> bool:
         """Whether the client keeps up, so that another frame of this size can be sent."""
         if self._websocket is None:
-            return True  # nothing is stored for it
+            return True  # nothing is kept for it
         waiting: int = self._websocket.underlying_transport.get_write_buffer_size()
         waiting += self._out_bytes
         return not waiting or waiting + frame_bytes <= HIGH_WATER_BYTES
@@ -391,7 +393,7 @@ class Connection(picows.WSListener, Asker):
         """Write all frames that wait."""
         out, self._out, self._out_bytes = self._out, [], 0
         if out and self._websocket is not None and not self._websocket.is_close_frame_sent:
-            # Not `writelines`: under TLS each of its lines is a record of its own, or several.
+            # Not `writelines`: under TLS it makes one record or more for each of its lines.
             message = out[0] if len(out) == 1 else b"".join(out)
             self._websocket.underlying_transport.write(message)
         self.go_on()

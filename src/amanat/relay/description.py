@@ -1,4 +1,4 @@
-"""The descriptor that a relay signs of itself, and the keys that requests are sealed to."""
+"""The descriptor by which a relay describes itself, and the keys to which requests are sealed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger("amanat.relay")
 
 
 class Description:
-    """The relay's descriptor, signed anew when it changes."""
+    """The relay's descriptor, which is signed again when it changes."""
 
     def __init__(
         self,

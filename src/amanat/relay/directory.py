@@ -3,12 +3,12 @@
 relay.toml         settings, for the operator
 identity.pem       the Ed25519 key that the address pins and that signs the descriptor
 certificate.pem    the same key, as TLS wants to see it
-address.signed     where it says that it is, as it has signed it
+address.signed     its places, as it has signed them
 sealing.keys       private keys for sealed requests: of this week and of the one before
 bucket.key         32 bytes from which the buckets are derived; a holder of them has access
 access.code        32 bytes for which people with the code get the bucket key
-notice.json        the move that is announced, if one is
-move-*.certificate what has moved from here, signed by both relays
+notice.json        the move that its operator has announced, if any
+move-*.certificate a statement of the drops that moved from here, signed by both relays
 drops.sqlite, keys.sqlite
 """
 
@@ -60,13 +60,14 @@ _SealingKey: TypeAlias = Annotated[
     msgspec.Meta(min_length=sealing.PRIVATE_KEY_BYTES, max_length=sealing.PRIVATE_KEY_BYTES),
 ]
 _ALWAYS = (datetime(2020, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
-"""Validity of the pinned certificate: the address says which key is right, for as long as people
-use the address. The same for all relays, so it does not tell when this one was set up."""
+"""Validity of the pinned certificate. It needs no end: the address says which key is right, for as
+long as people use the address. It is the same for all relays, so it does not tell when this one was
+set up."""
 
 
 SEALING_PERIOD_S = 7 * 86_400
-"""How long requests are sealed to one key, in seconds. It is destroyed one such period later, so
-that what is seized then opens no older request that somebody has kept."""
+"""How long clients seal requests to one key, in seconds. The relay destroys the key one such period
+later, so that nobody who seizes the relay then can open an older request that they have kept."""
 
 
 class RelayDirectory(msgspec.Struct, frozen=True):
@@ -107,7 +108,7 @@ class RelayDirectory(msgspec.Struct, frozen=True):
     @classmethod
     def create(cls, directory: Path, settings: RelayConfig) -> Self:
         """A new relay in a directory. Raises ProfileExists if there is one."""
-        # Before anything is written: the rules of `open` and of the file format.
+        # Before writing anything, check the rules of `open` and of the file format.
         text = config.template(settings)
         config.parse(text, RelayConfig)
         _check_places(settings)
@@ -126,20 +127,20 @@ class RelayDirectory(msgspec.Struct, frozen=True):
             ("certificate.pem", _certificate(identity)),
             ("bucket.key", secrets.token_bytes(SECRET_BYTES)),
             ("access.code", secrets.token_bytes(SECRET_BYTES)),
-            # Last: it is what makes the directory a relay's.
+            # Last, because this file makes the directory a relay's.
             ("relay.toml", text.encode()),
         ):
             _write(directory / name, data)
         return cls.open(directory)
 
     def address(self, port: int) -> NamedAddress:
-        """The address to give to people, if the relay listens on `port`."""
+        """The address for people, if the relay listens on `port`."""
         places = (stay.place for stay in _stays(self.config, port))
         return NamedAddress.of(self.identity.public_key().public_bytes_raw(), *places)
 
     def signed_address(self, port: int, *, now: float) -> RelayAddress:
-        """Where the relay says that it is, if it listens on `port`: the same word as before, unless
-        that has changed.
+        """The relay's signed address, if it listens on `port`: the one that it signed before,
+        unless its places have changed.
 
         Raises StoreDamaged or DiskFull.
         """
@@ -165,12 +166,12 @@ class RelayDirectory(msgspec.Struct, frozen=True):
         return address
 
     def tls(self) -> ssl.SSLContext | None:
-        """The server's TLS, None where it is off. Raises BadSetting."""
+        """The server's TLS, None if it is off. Raises BadSetting."""
         if self.config.tls == "off":
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        # Tickets would link a client's connections, over whatever addresses they come.
+        # Tickets would link a client's connections, even from different network addresses.
         context.num_tickets = 0
         certificate, key = self.path / "certificate.pem", self.path / "identity.pem"
         if self.config.tls == "web":
@@ -195,7 +196,7 @@ def read_notice(directory: Path) -> MoveNotice | None:
 
 
 def write_notice(directory: Path, notice: MoveNotice | None) -> None:
-    """Announce a move, or take the announcement back. Clients are told from now on. Raises
+    """Announce a move, or withdraw the announcement. The relay tells clients from now on. Raises
     DiskFull."""
     file = directory / "notice.json"
     try:
@@ -221,7 +222,7 @@ def _read_keys(data: bytes) -> dict[int, bytes]:
 
 
 class SealingKeys:
-    """The keys that requests may be sealed to, newest first."""
+    """The keys to which requests may be sealed, newest first."""
 
     def __init__(self, directory: Path, *, now: float) -> None:
         """Raises StoreDamaged or DiskFull."""
@@ -236,16 +237,17 @@ class SealingKeys:
 
     @property
     def privates(self) -> list[bytes]:
-        """The private keys, to open requests with."""
+        """The private keys that open requests."""
         return list(self._keys.values())
 
     @property
     def public(self) -> bytes:
-        """The key to seal new requests to."""
+        """The key to which clients seal new requests."""
         return sealing.public_key(self.privates[0])
 
     def rotate(self, *, now: float) -> None:
-        """Have the key of this period and of no older than the one before. Raises DiskFull."""
+        """Make the key of this period, and destroy keys older than the last period. Raises
+        DiskFull."""
         period = int(now // SEALING_PERIOD_S)
         keys = {period: self._keys.get(period) or sealing.new_key()}
         keys |= {period - 1: self._keys[period - 1]} if period - 1 in self._keys else {}
@@ -260,8 +262,8 @@ class SealingKeys:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold the directory for this process, and have it be its owner's alone. Raises ProfileInUse
-    while another does."""
+    """Lock the directory for this process, and give only its owner access to it. Raises
+    ProfileInUse while another process holds the lock."""
     handle = os.open(directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -276,14 +278,15 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def interface(settings: RelayConfig) -> str:
-    """The interface to listen on: a public name may be forwarded to us from another machine, so
-    only loopback is taken literally."""
+    """The interface on which to listen. A public name may be forwarded to us from another machine,
+    so only a loopback name stands for its own interface."""
     host = one_form(settings.host)
     return settings.listen.strip("[]") or (host if is_loopback(host) else "")
 
 
 def _stays(settings: RelayConfig, port: int) -> list[Stay]:
-    """Where the relay is, and is to be. ValueError for what no client would take."""
+    """The relay's present and future places. Raises ValueError for places that no client would
+    take."""
     first = Place(one_form(settings.host), port, settings.tls)
     return [Stay(first, 0, _day(settings.until))] + [
         Stay(Place(one_form(one.host), one.port, one.tls), _day(one.since), _day(one.until))
@@ -292,12 +295,12 @@ def _stays(settings: RelayConfig, port: int) -> list[Stay]:
 
 
 def _day(text: str) -> int:
-    """The UTC day of a date; 0 for none. ValueError for a date that is none."""
+    """The UTC day of a date; 0 for an empty text. Raises ValueError for any other text."""
     return day_of(text) if text else 0
 
 
 def _check_places(settings: RelayConfig) -> None:
-    """Raises BadSetting for places that no client would take."""
+    """Raise BadSetting for places that no client would take."""
     try:
         NamedAddress.of(bytes(KEY_BYTES), *(one.place for one in _stays(settings, settings.port)))
     except ValueError as error:
@@ -320,7 +323,8 @@ def _certificate(identity: Ed25519PrivateKey) -> bytes:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Have a file hold these bytes, or what it held before. Raises OSError."""
+    """Replace a file's content atomically: after a failure it holds the old one. Raises
+    OSError."""
     new = path.with_suffix(".new")
     new.unlink(missing_ok=True)
     _write(new, data)

@@ -1,13 +1,13 @@
-"""The rules of a relay: which cells enter a drop, in which order, who may read them, when they end.
+"""The rules of a relay: which cells enter a drop, in which order, who reads them, when they expire.
 
-Synchronous and clockless: callers pass `now`, in Unix seconds. Writes come in batches. `write`
-stages a batch in the store and says what to answer; the answers are true, and may be sent, once
-the store has committed. If the commit fails the whole batch never was: every client retries the
-same bytes and gets its place then. Reads see only what is committed.
+The rules are synchronous and clockless: callers pass `now`, in Unix seconds. Writes come in
+batches. `write` stages a batch in the store and returns the answers, which are true, and may be
+sent, once the store has committed. If the commit fails, nothing of the batch has happened: every
+client retries the same bytes and gets its place then. Reads see only committed state.
 
-Times are kept as whole UTC days: finer ones would tell who was awake when. The day of a cell is
-never earlier than that of a kept cell before it, so a drop expires from its beginning even if the
-clock was set back.
+The store keeps times as whole UTC days, because finer ones would tell who was awake when. The day
+of a cell is never earlier than that of a kept cell before it, so a drop expires from its beginning
+even if the clock was set back.
 """
 
 from __future__ import annotations
@@ -56,19 +56,19 @@ if TYPE_CHECKING:
 DAY_S = 86_400
 """Seconds in a day."""
 DROP_LIFE_DAYS = 180
-"""Days a drop is kept after its last cell or its creation. Far longer than any retention, so an
-empty drop that is still in use does not vanish; buckets never end."""
+"""Days for which the relay keeps a drop after its last cell or its creation. They are far more than
+any retention, so an empty drop that is still in use does not vanish; buckets never end."""
 EXPIRY_SLICE = 1000
-"""Cells erased in one step of an expiry: appends take turns with it."""
+"""Cells erased in one step of an expiry, which takes turns with appends."""
 BUSY_RETRY_S = 5.0
 """Seconds after which a client may ask again when the relay has reached a limit that comes and
 goes with load."""
 BUCKETS_SHARE = 4
-"""This part of the room for cells is for buckets alone: a flood of files in the rest stops no
-messages."""
+"""One part in this many of the room for cells is for buckets alone: a flood of files in the rest
+stops no messages."""
 LANDING_RETRY_S = 1.0
 """Seconds after which a client may ask again for a drop that is arriving: it takes less than one,
-unless whoever moves it was ended in between."""
+unless the mover has ended in between."""
 DROPS_RETRY_S = 3600.0
 """Seconds after which a client may ask again for a new drop when there are too many: drops end by
 the day."""
@@ -84,9 +84,9 @@ class DropRecord(msgspec.Struct):
     read_hash: bytes
     retention_days: int
     bucket: bool
-    """The relay's own: never ends."""
+    """Whether it is one of the relay's buckets, which never end."""
     head: int
-    """Seq of the last cell, 0 if there never was one. Never goes back."""
+    """The seq of the last cell, 0 if there never was one. It never goes back."""
     digest: bytes
     """The digest at the head."""
     cells: int
@@ -100,15 +100,15 @@ class DropRecord(msgspec.Struct):
     number: int = 0
     """The store's own key for it."""
     ended_cells: int = 0
-    """Cells that an expiry under way has erased: they stand in the ledger when it is through with
-    the drop."""
+    """Cells that an expiry under way has erased: it enters them in the ledger when it has finished
+    with the drop."""
     ended_bytes: int = 0
     state: int = HERE
     """Whether it is here, is arriving or has gone (protocol/moving.py)."""
     move: int = 0
-    """The number of the last move it took part in, 0 if in none."""
+    """The number of the last move in which it took part, 0 if in none."""
     bound: int = 0
-    """The number that its cells are bound to: where it was made, it was its own."""
+    """The number to which its cells are bound: its own number at the relay that created it."""
 
     def standing(self) -> Standing:
         """How the drop stands here."""
@@ -125,9 +125,9 @@ class MoveRecord(msgspec.Struct):
     access: bytes
     """At the destination, the source's bucket key."""
     first_entry: int
-    """Entries of the ledger from this place on may tell of it."""
+    """The index of the first entry in the ledger that may tell of it."""
     is_closed: bool = False
-    """At the source: whether a drop has gone, so that new ones are made at the destination."""
+    """At the source: whether a drop has gone, so that the destination creates new ones."""
     number: int = 0
     """The store's own key for it."""
 
@@ -145,7 +145,7 @@ NOBODYS = DropRecord(
     last_day=0,
     oldest_day=None,
 )
-"""Stands for a drop that does not exist, so that looking for one costs the same. No token hashes
+"""Stands for a drop that does not exist, so that a search for one costs the same. No token hashes
 to zeros."""
 
 
@@ -158,7 +158,8 @@ class StoredCell(NamedTuple):
 
 
 class Store(Protocol):
-    """Where drops rest. There is one writer. `commit` makes its staged batch durable, all or none.
+    """The storage of drops. It has one writer, whose staged batch `commit` makes durable, all or
+    none.
 
     Any method may raise DiskFull or StoreDamaged.
     """
@@ -169,23 +170,23 @@ class Store(Protocol):
         """A fresh copy of the drop, or of NOBODYS at the same cost."""
 
     def count(self) -> int:
-        """How many drops there are. Asked for every new one, so not to be counted anew."""
+        """The number of drops. Every creation asks for it, so it must not count the drops again."""
 
     def stored_bytes(self) -> int:
-        """Bytes of the cells in all drops. Same."""
+        """Bytes of the cells in all drops. It must not count them again, either."""
 
     def bucket_bytes(self) -> int:
-        """Of these, the bytes of those in buckets. Same."""
+        """Bytes of the cells in buckets, which are among these. It must not count them again."""
 
     def labelled(self, drop: DropRecord, label: bytes) -> StoredCell | None:
-        """The cell that holds a label in the drop; without its bytes if its key is destroyed."""
+        """The cell with this label in the drop; without its bytes if its key is destroyed."""
 
     def add(self, *drops: DropRecord) -> None:
         """Stage new drops; sets their `number`."""
 
     def append(self, drop: DropRecord, stored: StoredCell, *, day: int) -> bool:
-        """Stage a cell; False, and nothing is, if the drop holds its label already. The record is
-        saved apart, by `save`."""
+        """Stage a cell. Returns False, and stages nothing, if the drop holds its label already. The
+        caller saves the record separately, with `save`."""
 
     def save(self, *drops: DropRecord) -> None:
         """Stage changed records."""
@@ -194,17 +195,17 @@ class Store(Protocol):
         """Stage entries of the ledger."""
 
     def moves(self) -> list[MoveRecord]:
-        """The moves it takes or took part in, in order."""
+        """The moves in which the relay takes or took part, in order."""
 
     def defer(self) -> None:
         """Relax the next commit: it need not be on disk until the commit after it returns, even if
         that one stages nothing. Call it with nothing staged."""
 
     def commit(self) -> None:
-        """Make all that is staged durable. May be called in another thread while reads go on."""
+        """Make everything staged durable. May be called in another thread while reads go on."""
 
     def rollback(self) -> None:
-        """Forget all that is staged."""
+        """Forget everything staged."""
 
     # The readers' view: committed only.
 
@@ -214,8 +215,8 @@ class Store(Protocol):
     def cells(
         self, drop: DropRecord, *, after: int, since_day: int, max_cells: int, max_bytes: int
     ) -> list[StoredCell]:
-        """The first cells after a seq that are of `since_day` or later, and whose key is not
-        destroyed; at least one if there is any."""
+        """The first cells after a seq that are of `since_day` or later and still have their key; at
+        least one, if there is any."""
 
     # Erasure. Nothing may be staged; each call is durable when it returns.
 
@@ -224,15 +225,15 @@ class Store(Protocol):
         them in any file."""
 
     def erase(self, today: int, max_cells: int, *, hour: int) -> int:
-        """Delete up to `max_cells` cells whose last day is before `today`; how many: 0 when none
-        is left. With the last ones of a drop an `Expired` of all of them is entered."""
+        """Delete up to `max_cells` cells whose last day is before `today`. Returns how many, 0 when
+        none is left. With the last ones of a drop it enters an `Expired` of all of them."""
 
     def end_drops(self, before_day: int, *, hour: int) -> None:
-        """Delete the empty drops, buckets excepted, whose last day is before this, and enter an
-        `Erased` of each."""
+        """Delete the empty drops, buckets excepted, whose last day is before `before_day`, and
+        enter an `Erased` of each."""
 
     def scrub(self) -> None:
-        """Leave no byte of what was deleted in any file."""
+        """Leave no byte of anything deleted in any file."""
 
 
 class Written(NamedTuple):
@@ -257,11 +258,12 @@ class Drops:
         self.frozen: set[bytes] = set()
         """Ids of drops whose writers wait, and which can be read whether or not they have gone."""
         self.moves: dict[int, MoveRecord] = {}
-        """By their numbers."""
+        """The moves by their numbers."""
         self._guests: dict[bytes, list[str]] = {}
-        """Regions of drops that may be made here by whoever shows a key of a relay that moved."""
+        """For each bucket key of a relay that moved here, the regions in which it may create
+        drops."""
         self._order = b""
-        """By which drops go from here, once they do."""
+        """The order by which drops go from here, once one has gone."""
         self.know_moves()
 
     def know_moves(self) -> None:
@@ -273,7 +275,7 @@ class Drops:
             if not record.is_source:
                 self._guests[record.access] = order.regions
                 if self._order and open_order(self._order).to.key == order.source:
-                    self._order = b""  # all has come back
+                    self._order = b""  # everything has come back
             elif record.is_closed:
                 self._order = record.order
 
@@ -282,7 +284,7 @@ class Drops:
         return any(hmac.compare_digest(access, key) for key in self._guests)
 
     def open_buckets(self, count: int, *, now: float) -> None:
-        """Make the relay's buckets that do not exist yet. Commits."""
+        """Create the relay's buckets that do not exist yet, and commit."""
         for index in range(count):
             bucket = derive_bucket(self._bucket_key, index, region=self._region)
             if self._store.find(bucket.drop_id).drop_id:
@@ -307,7 +309,7 @@ class Drops:
     def write(self, requests: Sequence[wire.Create | wire.Append], *, now: float) -> Written:
         """Stage a batch, in order. Each request succeeds or fails by itself.
 
-        Raises what the store raises; nothing is staged then.
+        Raises the store's errors; nothing is staged then.
         """
         batch = _Batch(self._store)
         replies: list[wire.Reply] = []
@@ -330,7 +332,7 @@ class Drops:
     def commit(self) -> None:
         """Make what was staged durable; may be called in another thread.
 
-        Raises what the store raises; nothing is staged then.
+        Raises the store's errors; nothing is staged then.
         """
         with self._whole():
             self._store.commit()
@@ -403,16 +405,16 @@ class Drops:
         return wire.Appended(request.id, drop.head, drop.digest)
 
     def judge(self, request: wire.Append) -> wire.Failed | wire.Moved | None:
-        """The refusal of an append whose drop is not here or whose token is wrong, if it is one. It
-        looks at committed drops and stages nothing."""
+        """The refusal of an append whose drop is not here or whose token is wrong; None for any
+        other. It looks at committed drops and stages nothing."""
         drop = self._store.look(request.drop_id)
         if _matches(request.drop_id, request.append_token, drop.append_hash):
             return None
         return refusal(request.id, self._absent())
 
     def _absent(self) -> NoSuchDrop | DropMoved:
-        """The error for a drop that is not here and for a wrong token: nobody is to learn which.
-        Once drops have gone, new ones are made at their new relay."""
+        """The error for a drop that is not here and for a wrong token: nobody may learn which. Once
+        drops have gone, the destination creates new ones."""
         return DropMoved(order=self._order) if self._order else NoSuchDrop()
 
     def _must_be_here(self, drop: DropRecord) -> None:
@@ -433,14 +435,14 @@ class Drops:
         return wire.Appended(request.id, stored.seq, next_digest(stored.before, stored.cell))
 
     def _full(self, drop: DropRecord, cell: bytes, *, now: float) -> DropFull | RelayBusy | None:
-        """Why there is no room for another cell."""
+        """The reason why there is no room for another cell; None if there is room."""
         limits = self._limits
-        # Room comes when cells end, and those end at midnight.
+        # Room comes when cells expire, which they do at midnight.
         if drop.cells >= limits.cells_per_drop or drop.bytes + len(cell) > limits.bytes_per_drop:
             return DropFull(retry_after=DAY_S - now % DAY_S)
         stored = self._store.stored_bytes() + len(cell)
         if stored > limits.bytes_total * (BUCKETS_SHARE - 1) // BUCKETS_SHARE:
-            # Messages go on when files have taken all they may.
+            # Messages go on when files have taken all the room that they may.
             kept = 0
             if not drop.bucket:
                 share = limits.bytes_total // BUCKETS_SHARE
@@ -478,10 +480,10 @@ class Drops:
         )
 
     def expire(self, *, now: float) -> Iterator[bool]:
-        """Erase what has ended, in steps short enough to take turns with appends. Yields True after
-        each but the last.
+        """Erase everything that has expired, in steps short enough to take turns with appends.
+        Yields True after each but the last.
 
-        A cell of day `d` ends with day `d + retention_days`: it rests for at least the retention
+        A cell of day `d` expires with day `d + retention_days`: it rests for at least the retention
         and at most a day longer. Its key goes first, so that a crash in between leaves nothing that
         can be unwrapped.
         """
@@ -492,13 +494,13 @@ class Drops:
             while self._store.erase(today, EXPIRY_SLICE, hour=hour_of(now)):
                 yield True
             self._store.end_drops(today - DROP_LIFE_DAYS, hour=hour_of(now))
-            # Even if nothing ended today: a crash may have come between an earlier erasing and
+            # Even if nothing expired today, a crash may have come between an earlier erasure and
             # this.
             self._store.scrub()
 
 
 class _Batch:
-    """The drops one batch touches, as they will be after it."""
+    """The drops that one batch touches, as they will be after it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -508,7 +510,7 @@ class _Batch:
         self.landed: dict[bytes, list[StoredCell]] = {}
 
     def find(self, drop_id: bytes) -> DropRecord:
-        """The drop, which is NOBODYS if there is none."""
+        """The drop, or NOBODYS if there is none."""
         drop = self._found.get(drop_id)
         if drop is None:
             drop = self._store.find(drop_id)
@@ -520,8 +522,8 @@ class _Batch:
         """The drop, if this is its append token. Raises NoSuchDrop.
 
         Every refusal costs one look at this batch, one at the store, and two comparisons, whether
-        the drop exists or not, so that time does not tell either. Only a token that was right
-        before in this batch is not compared again.
+        the drop exists or not, so that its time does not tell. Only a token that was right before
+        in this batch skips the comparison.
         """
         if (drop_id, token) in self._shown:
             return self._found[drop_id]
@@ -541,7 +543,7 @@ class _Batch:
 
 
 def refusal(request_id: int, error: AmanatError) -> wire.Failed | wire.Moved:
-    """The frame that says an error: its code, never its detail."""
+    """The frame that names an error: its code, never its detail."""
     if isinstance(error, DropMoved):
         return wire.Moved(request_id, error.order)
     return wire.Failed(request_id, error.code, error.retry_after)

@@ -8,11 +8,11 @@ from amanat.protocol import wire
 
 
 class SharedFrame:
-    """A Cells frame for many readers: encoded once, and one message for all who gave their request
-    the same id."""
+    """A Cells frame for many readers. It is encoded once, and readers whose requests have the same
+    id share one message."""
 
     def __init__(self, cells: wire.Cells) -> None:
-        """`cells` has id 0: then the array's head, the tag and the id are a byte each."""
+        """`cells` has id 0, so that the array's head, the tag and the id are a byte each."""
         self.cells = cells
         encoded = wire.encode(cells)
         self._start, self._rest = encoded[:2], memoryview(encoded)[3:]
@@ -32,7 +32,7 @@ class SharedFrame:
 def websocket_head(size: int) -> bytes:
     """The head of a whole binary message from a server (RFC 6455, section 5.2).
 
-    Written here and not by picows because that makes one system call for each message.
+    We write it ourselves because picows makes one system call for each message.
     """
     if size < 126:  # noqa: PLR2004  # the RFC's
         return bytes((0x82, size))

@@ -2,9 +2,9 @@
 
 All clients of a hop share one connection to each destination, so a destination sees one peer and
 not the people behind it. A hop cannot read the requests that it carries. A client names a relay by
-its key; the hop finds the address in its operator's list and in what the relay with that key has
-signed. It goes to listed relays only, or, if it is open, to any relay that proves to have the key,
-at an address of the public internet.
+its key; the hop finds the address in its operator's list and in the signed word of the relay with
+that key. It goes to listed relays only, or, if it is open, to any relay that proves to have the
+key, at an address of the public internet.
 """
 
 from __future__ import annotations
@@ -41,26 +41,26 @@ if TYPE_CHECKING:
     from amanat.relay.known import Known
 
 NEW_DESTINATIONS = (16, 60.0)
-"""How many new destinations a client may name, in how many seconds."""
+"""The number of new destinations that a client may name, and in how many seconds."""
 NEW_ADDRESSES = (64, 60.0)
-"""How many new addresses of relays a client may bring, in how many seconds: no client can crowd out
-the others' addresses."""
+"""The number of new relay addresses that a client may bring, and in how many seconds: no client can
+crowd out the others' addresses."""
 PAUSE_S = 5.0
-"""How long a destination that could not be reached is not tried again, in seconds."""
+"""Seconds for which the hop does not try an unreachable destination again."""
 DAY_S = 86_400
 DESCRIPTOR_S = 600.0
-"""How long a destination's descriptor is handed out before it is asked for again, in seconds."""
+"""Seconds for which the hop hands out a destination's descriptor before it asks for it again."""
 
 
 class Rate:
-    """At most `most` in any `seconds`, counted from the first of them."""
+    """A limit of `most` events in `seconds`, counted from the first of them."""
 
     def __init__(self, most: int, seconds: float) -> None:
         self._most, self._seconds = most, seconds
         self._many, self._since = 0, 0.0
 
     def take(self, *, now: float) -> None:
-        """One more. Raises RelayBusy if that is too many."""
+        """Count one more. Raises RelayBusy if that is too many."""
         if not 0 <= now - self._since < self._seconds:
             self._many, self._since = 0, now
         if self._many >= self._most:
@@ -69,7 +69,7 @@ class Rate:
 
 
 class Guest:
-    """The state that a hop keeps of a client while that is connected."""
+    """The state that a hop keeps of a client while the client is connected."""
 
     def __init__(self) -> None:
         self.destinations: set[bytes] = set()
@@ -86,19 +86,19 @@ class _Ready(NamedTuple):
 
 
 class _Destination:
-    """A relay to hand requests to. The connection is made when it is needed first."""
+    """A relay to which the hop hands requests. The hop connects when it first needs to."""
 
     def __init__(self, key: bytes) -> None:
         self.key = key
         self.proving: asyncio.Task[_Ready] | None = None
-        """Its being asked to prove who it is: once for all who wait for that, whoever of them goes
-        meanwhile."""
+        """The task in which it proves its key: one for all requests that wait for it, even if some
+        of them end meanwhile."""
         self.ready: _Ready | None = None
         self.place: Place | None = None
-        """Where it was found last."""
+        """The place at which the hop found it last."""
         self.failed_at = -PAUSE_S
         self.failed_for: RelayAddress | None = None
-        """The address that it had signed when it was last not found."""
+        """The address that it had signed when the hop last failed to reach it."""
         self.used_at = 0.0
         self.waiting = 0
         """Requests that are under way."""
@@ -111,8 +111,8 @@ class _Destination:
 
 
 class Hop:
-    """The connections of a hop, and the hops that ask this relay. Raises BadSetting if a list is
-    no list of relays."""
+    """The connections of a hop, and the hops that ask this relay. Raises BadSetting if a list has
+    anything other than relay addresses."""
 
     def __init__(
         self,
@@ -134,27 +134,27 @@ class Hop:
         self._rate = Rate(settings.new_destinations_per_minute, 60.0)
         self._clock = clock
         self._covered: list[asyncio.Future[None]] = []
-        """Of each request that waits for its round to be over, what it waits for."""
+        """The future of each request that waits for the end of its round."""
 
     @property
     def is_served(self) -> bool:
-        """Whether it goes anywhere."""
+        """Whether the hop forwards requests at all."""
         return self._settings.serve == "open" or (
             self._settings.serve == "listed" and bool(self._listed)
         )
 
     def shares(self, word: wire.Introduce) -> int:
-        """For how many somebody speaks who says that they are a hop: more than one only if they
-        are, and are listed."""
+        """The number of clients for which a relay that introduces itself as a hop counts: more than
+        one only if the introduction is true and the hop is listed."""
         is_listed = word.hop in self._by
         if is_listed and is_introduced(word.hop, word.signature, to=self._own_key):
             return self._settings.shares
         return 1
 
     def locate(self, relay: bytes, known: RelayAddress | None, guest: Guest) -> RelayAddress | None:
-        """The newest word of a relay on where it is, after what a client knows of it was taken.
+        """The newest signed address of a relay, after taking the one that a client knows.
 
-        Raises RelayBusy when the client has brought too much.
+        Raises RelayBusy if the client has brought too many.
         """
         before = self._known.get(relay)
         if known is not None and (before is None or before.issued < known.issued):
@@ -163,9 +163,9 @@ class Hop:
         return self._known.get(relay)
 
     async def inquire(self, to: bytes, guest: Guest, at: Sequence[Place] = ()) -> bytes:
-        """The signed descriptor of a relay. Where it is not found where it says that it is, it is
-        asked for at these places, which are a client's word: nothing goes there, and nothing is
-        kept of it, but what the relay itself then says.
+        """The signed descriptor of a relay. If the hop does not find the relay at its own places,
+        it asks at the places `at`, which are only a client's word: it sends nothing else there, and
+        keeps nothing but the relay's own signed answer.
 
         Raises HopRefused, RelayBusy, RelayUnreachable or RelayKeyChanged.
         """
@@ -197,10 +197,10 @@ class Hop:
     async def forward(
         self, to: bytes, sealed: bytes, guest: Guest, *, is_covered: bool = False
     ) -> bytes:
-        """A relay's sealed answer to a sealed request; a covered one is handed on with all others
-        of its round.
+        """A relay's sealed answer to a sealed request. The hop hands on a covered request with all
+        others of its round.
 
-        Raises like `inquire`, and what the relay refuses an unopened request with.
+        Raises like `inquire`, and the error with which the relay refuses an unopened request.
         """
         destination = self._find(to, guest)
         destination.waiting += 1
@@ -213,7 +213,7 @@ class Hop:
             destination.waiting -= 1
 
     async def _turn(self) -> None:
-        """Wait until the requests of this round are handed on, and then for one's turn."""
+        """Wait until the hop hands on the requests of this round, and then for this one's turn."""
         if not self._covered:
             now = self._clock()
             asyncio.get_running_loop().call_later(hand_on_at(now) - now, self._hand_on)
@@ -239,7 +239,7 @@ class Hop:
         if self._settings.serve == "off" or not (is_listed or self._settings.serve == "open"):
             raise HopRefused
         if to == self._own_key:
-            raise HopRefused  # one machine would see both who asks and what
+            raise HopRefused  # one machine would see both the client and its request
         now = asyncio.get_running_loop().time()
         if to not in guest.destinations:
             guest.rate.take(now=now)
@@ -253,13 +253,13 @@ class Hop:
         return destination
 
     def _places(self, destination: _Destination) -> list[Place]:
-        """Where to look for a relay, in turn."""
+        """The places at which to look for a relay, in order."""
         listed, signed = self._listed.get(destination.key), self._known.get(destination.key)
         places = list(listed.places) if listed else []
         if signed is not None:
             day = int(self._clock() // DAY_S)
             stays = sorted(signed.stays, key=lambda stay: stay.rank(day))
-            # At an ordinary certificate anybody may answer whom an authority believes.
+            # With an ordinary certificate, anybody trusted by an authority may answer.
             places += [one.place for one in stays if listed or one.place.tls == "pinned"]
         places.sort(key=lambda place: place != destination.place)
         return list(dict.fromkeys(places))
@@ -333,6 +333,6 @@ def _parse(name: str, addresses: Sequence[str]) -> list[NamedAddress]:
 
 
 def _is_told(proving: asyncio.Task[_Ready]) -> None:
-    """Mark the outcome as seen: each waiting request gets it, but none may be left."""
+    """Mark the outcome as retrieved: each waiting request gets it, but there may be none left."""
     if not proving.cancelled():
         proving.exception()

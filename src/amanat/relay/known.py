@@ -1,9 +1,9 @@
-"""Where other relays are, by their own word, for whoever asks.
+"""The signed addresses of other relays, for everyone who asks.
 
 A hop takes the places of a relay from here and never from a client's word alone. Any relay keeps
-what it is brought, so that people who lose one of theirs find it by way of the other. All of it is
-signed by the relay that it is about: nobody else can say anything here, and what is lost is
-brought again.
+the addresses that clients bring, so that people who lose one of their relays find it by way of the
+other. Each address is signed by the relay that it is about: nobody else can say anything here, and
+clients bring a lost address again.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from amanat.protocol.descriptor import RelayAddress
 
 MAX_KNOWN = 4096
-"""Relays of which an address is kept: some megabytes, and far more than people of one relay use."""
+"""Most addresses that a relay keeps: some megabytes, and far more than its people use."""
 
 
 class Known:
-    """The newest address that each of some relays has signed, of those used last."""
+    """The newest signed address of each of the relays used last."""
 
     def __init__(self) -> None:
         self._addresses: OrderedDict[bytes, RelayAddress] = OrderedDict()
@@ -31,7 +31,7 @@ class Known:
         return self._addresses.get(relay)
 
     def take(self, address: RelayAddress) -> bool:
-        """Keep an address, if it is newer than what is known. Whether it was."""
+        """Keep an address, if it is newer than the known one. Returns whether it was."""
         before = self.get(address.key)
         if before is not None and before.issued >= address.issued:
             return False

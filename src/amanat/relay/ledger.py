@@ -1,11 +1,11 @@
-"""The rules of a relay's ledger: how it is signed, what is shown of it, and what must hold between
-it and the store.
+"""The rules of a relay's ledger: how the relay signs it, which part it shows, and how it must agree
+with the store.
 
-Entries are written by those who make what they tell of happen, in the same commit (drops.py and the
-store). Everything else is derived from entries and may be derived again: the hashes of full tiles,
-kept so that nothing is computed twice, and the *checkpoint*, in which the relay's key signs how
-many entries there are and the root over them. Entries that no checkpoint covers are not shown, so
-nobody can watch entries come.
+The code that makes a change writes its entry in the same commit (drops.py and the store).
+Everything else is derived from entries and may be derived again: the hashes of full tiles, kept so
+that nothing is computed twice, and the *checkpoint*, in which the relay's key signs the number of
+entries and the root over them. The relay does not show entries that no checkpoint covers, so nobody
+can watch entries come.
 """
 
 from __future__ import annotations
@@ -35,34 +35,34 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 TILES_PER_STEP = 16
-"""Full tiles hashed in one step of `seal`, some milliseconds: appends take turns with it."""
+"""Full tiles hashed in one step of `seal`: some milliseconds, in turns with appends."""
 
 
 class Pages(Protocol):
     """The written ledger, to read. Any method may raise DiskFull or StoreDamaged."""
 
     def size(self) -> int:
-        """How many entries there are."""
+        """The number of entries."""
 
     def entries(self, first: int, most: int) -> list[bytes]:
-        """Entries from a place on."""
+        """At most `most` entries, from index `first` on."""
 
     def full(self, level: int) -> int:
-        """How many hashes of this level are kept; from level 1."""
+        """The number of hashes kept of this level, which is at least 1."""
 
     def hashes(self, level: int, first: int, most: int) -> list[bytes]:
-        """Hashes over full tiles of the level below, from a place on."""
+        """At most `most` hashes over full tiles of the level below, from index `first` on."""
 
     def checkpoint(self) -> bytes:
-        """The note that was signed last, empty if none was."""
+        """The note that the relay signed last, empty if it signed none."""
 
 
 class LedgerStore(Protocol):
-    """Where the ledger rests, in one commit with the drops."""
+    """The storage of the ledger, in one commit with the drops."""
 
     @property
     def pages(self) -> Pages:
-        """As committed."""
+        """The readers' view: committed only."""
 
     @property
     def staged_pages(self) -> Pages:
@@ -81,10 +81,10 @@ class LedgerStore(Protocol):
         """Stage a signed note, in place of the one before."""
 
     def commit(self) -> None:
-        """Make all that is staged durable."""
+        """Make everything staged durable."""
 
     def rollback(self) -> None:
-        """Forget all that is staged."""
+        """Forget everything staged."""
 
 
 class Ledger:
@@ -100,7 +100,7 @@ class Ledger:
 
     @property
     def checkpoint(self) -> bytes:
-        """The note that was signed last, empty if none was."""
+        """The note that the relay signed last, empty if it signed none."""
         return self._signed[0]
 
     def _load(self) -> tuple[bytes, Checkpoint]:
@@ -114,23 +114,23 @@ class Ledger:
 
     @property
     def size(self) -> int:
-        """How many entries there are, those that are staged included."""
+        """The number of entries, including staged ones."""
         return self._store.staged_pages.size()
 
     def since(self, place: int) -> Iterator[Entry]:
-        """The entries from a place on, those that are staged included."""
+        """The entries from an index on, including staged ones."""
         pages = self._store.staged_pages
         while found := pages.entries(place, TILE_WIDTH):
             yield from map(decode_entry, found)
             place += len(found)
 
     def seal(self) -> Iterator[bool]:
-        """Sign how the ledger stands, in steps that take turns with appends. Yields True after each
-        but the last.
+        """Sign a checkpoint, in steps that take turns with appends. Yields True after each but the
+        last.
 
-        Raises StoreDamaged, and signs nothing, if the ledger does not go on from what was signed
-        last. (If both are from an older disk this cannot be noticed here: it is by whoever knows
-        the newer checkpoint.)
+        Raises StoreDamaged, and signs nothing, if the ledger does not continue the one that was
+        signed last. (If both are from an older disk, the relay cannot notice it; anyone who knows
+        the newer checkpoint can.)
         """
         pages = self._store.staged_pages
         size = pages.size()
@@ -154,7 +154,7 @@ class Ledger:
         self._signed = note, checkpoint
 
     def _keep_hashes(self, pages: Pages, size: int) -> bool:
-        """Stage hashes over the next full tiles; whether there were any."""
+        """Stage hashes over the next full tiles. Returns whether there were any."""
         room, level, below = TILES_PER_STEP, 1, size
         while room and below >= TILE_WIDTH:
             kept = pages.full(level)
@@ -166,8 +166,8 @@ class Ledger:
         return room < TILES_PER_STEP
 
     def check(self) -> None:
-        """Raises StoreDamaged unless all entries from the first on are what was signed. Reads all
-        of them."""
+        """Raise StoreDamaged unless all signed entries, from the first on, give the signed root.
+        Reads all of them."""
         before = self._signed[1]
         if tlog.root_of(every_entry(self._store.pages, before.size)) != before.root:
             raise StoreDamaged("the ledger is not what was signed")
@@ -181,7 +181,7 @@ class Ledger:
         if path == CHECKPOINT and note:
             return note
         tile = tlog.parse_tile(path)
-        # A partial tile is shown also when it has become full: somebody has the older checkpoint.
+        # Show a partial tile even if it is full by now, as somebody has the older checkpoint.
         if tile.width > tlog.tile_at(tile.level, tile.number, checkpoint.size).width:
             raise NotInLedger
         first = tile.number * TILE_WIDTH
@@ -223,9 +223,9 @@ class Account(msgspec.Struct):
 
     is_here: bool = False
     ended: int = 0
-    """How many of the cells up to its head are no longer here: ended, or ended elsewhere."""
+    """How many of the cells up to its head are no longer here: they expired here or elsewhere."""
     ended_bytes: int = 0
-    """Bytes of the cells that have ended here."""
+    """Bytes of the cells that have expired here."""
 
 
 class Contradiction(NamedTuple):
@@ -246,7 +246,7 @@ def replay(entries: Iterable[Entry]) -> tuple[dict[bytes, Account], list[Contrad
 
 
 def replay_onto(accounts: dict[bytes, Account], entry: Entry) -> bool:
-    """Add what one more entry tells; whether it can follow those before it."""
+    """Apply one more entry to the accounts. Returns whether it can follow those before it."""
     account = accounts.setdefault(entry.drop, Account())
     follows = account.is_here != isinstance(entry, Created | MovedIn)
     if isinstance(entry, Created):
@@ -267,7 +267,7 @@ def replay_onto(accounts: dict[bytes, Account], entry: Entry) -> bool:
 
 
 def agree(account: Account | None, drop: DropRecord) -> bool:
-    """Whether the ledger tells of a drop what rests of it: that it is here, and that every cell up
-    to its head is either kept or has ended."""
+    """Whether the ledger agrees with the record of a drop: that the drop is here, and that every
+    cell up to its head is either kept or has expired."""
     told = account is not None and account.is_here
     return told and account.ended + drop.ended_cells == drop.head - drop.cells  # type: ignore[union-attr]

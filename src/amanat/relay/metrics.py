@@ -47,7 +47,7 @@ class Metrics:
         )
 
     async def serve(self, listener: socket.socket) -> asyncio.Server:
-        """Answer on a loopback port."""
+        """Serve the figures on a listening socket."""
 
         def answer(request: picows.WSUpgradeRequest) -> picows.WSUpgradeResponseWithListener:
             if request.path == PATH:

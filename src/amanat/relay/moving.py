@@ -1,7 +1,7 @@
 """The rules of a move at either relay: the changes that a step makes, and when it is refused.
 
 Like the rules in drops.py they are clockless. A mover may repeat every step. A relay's knowledge of
-a move is durable, but for the frozen drops: after a crash none is frozen, and the mover freezes
+a move is durable, except for the frozen drops: after a crash none is frozen, and the mover freezes
 them again.
 """
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 ERASE_CELLS = 2000
-"""Cells erased in one step: appends take turns with it."""
+"""Cells erased in one step, which takes turns with appends."""
 ERASE_DROPS = 500
 """Drops whose keys are destroyed in one step."""
 
@@ -53,16 +53,16 @@ Plain: TypeAlias = (
 
 
 class MoveStore(ArrivalStore, Protocol):
-    """Where the drops rest that move."""
+    """The storage of moves and of the drops that move."""
 
     def keep_move(self, record: MoveRecord) -> None:
         """Stage a new move."""
 
     def close_move(self, record: MoveRecord) -> None:
-        """Stage that a drop has gone by it."""
+        """Stage that a drop has gone by this move."""
 
     def forget_move(self, record: MoveRecord) -> None:
-        """Stage that there is no such move."""
+        """Stage the deletion of a move."""
 
     def of_move(self, record: MoveRecord, state: int, *, after: int, most: int) -> list[DropRecord]:
         """The first drops of a move that are in a state and have a higher number, in the writer's
@@ -75,12 +75,12 @@ class MoveStore(ArrivalStore, Protocol):
         """Stage that drops are in a state by a move."""
 
     def shred_drops(self, numbers: list[int]) -> None:
-        """Stage that all keys of drops with these numbers are destroyed: durable before anything
-        else that is staged is."""
+        """Stage the destruction of all keys of drops with these numbers. It is durable before
+        anything else staged is."""
 
 
 class Moves:
-    """The moves that a relay takes part in."""
+    """The moves in which a relay takes part."""
 
     def __init__(
         self,
@@ -105,8 +105,8 @@ class Moves:
         self._accepts = frozenset(accepts)
         self._unwrap = unwrap
         self._orders: dict[bytes, Order] = {}
-        """By how they are signed: each step needs one, and a signature takes as long as ten
-        cells."""
+        """Opened orders by their signed bytes: each step needs one, and a signature takes as long
+        as ten cells."""
 
     def check(self, request: wire.Move) -> None:
         """Check that a client may take this step, before the relay does any work for it. Raises
@@ -120,8 +120,7 @@ class Moves:
         """Take one step, or several that bring cells, and commit them. Returns the answers.
         May be called in another thread.
 
-        Raises BrokenMove, MoveRefused, RelayBusy, or what the store raises; nothing is changed
-        then.
+        Raises BrokenMove, MoveRefused, RelayBusy, or the store's errors; nothing is changed then.
         """
         try:
             if isinstance(requests[0].step, moving.Carry):
@@ -280,7 +279,7 @@ class Moves:
     def _must_have_come(self, drop: DropRecord, told: Standing) -> None:
         if (drop.head, drop.digest) != (told.head, told.digest) or drop.cells < told.cells:
             raise BrokenMove
-        if drop.cells > told.cells:  # some have ended at the source since they came
+        if drop.cells > told.cells:  # some have expired at the source since they came
             cells, size = self._store.cut(drop, drop.head - told.cells)
             drop.cells -= cells
             drop.bytes -= size
@@ -290,12 +289,12 @@ class Moves:
             raise BrokenMove
 
     def _state(self, record: MoveRecord, order: Order) -> tuple[bytes, bytes]:
-        """The signed statement of what came, from the ledger: so both relays' ledgers are laid side
-        by side by whoever compares roots."""
+        """The signed statement of the drops that came, from the ledger. Anyone who compares the
+        roots thereby compares both relays' ledgers."""
         for drop in self._store.of_move(record, ARRIVING, after=0, most=MAX_DROPS):
             if drop.cells:
                 raise BrokenMove
-            self._store.forget(drop)  # it ended at the source before it went
+            self._store.forget(drop)  # it was erased at the source before it could go
         came = (
             entry
             for entry in self._ledger.since(record.first_entry)
@@ -345,11 +344,11 @@ class Moves:
             self._store.note(Erased(drop_hash(drop_id), hour_of(now), 0, 0))
 
     def _erase(self, record: MoveRecord, *, now: float) -> list[Standing]:
-        """Erase cells of drops that have gone, their keys first; one of those drops while there may
-        be more."""
+        """Erase cells of drops that have gone, their keys first. Returns the standing of one of
+        those drops while there may be more."""
         gone = self._store.gone(record, ERASE_DROPS)
         if not gone:
-            # Nothing is staged: the deleted rows leave the logs of the files.
+            # Nothing is staged now, so the deleted rows can leave the files' logs.
             self._store.shred(int(now // DAY_S))
             self._store.scrub()
             return []

@@ -21,7 +21,7 @@ class _Scrubbed(logging.Handler):
 
 
 def scrub_logs() -> None:
-    """Log nothing of what libraries say but the kind and place of a bug."""
+    """Reduce the log lines of libraries to the kind and place of a bug."""
     for name in ("asyncio", "aiofastnet", "picows"):
         library = logging.getLogger(name)
         library.setLevel(logging.ERROR)
@@ -32,7 +32,7 @@ def scrub_logs() -> None:
 def log_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:  # noqa: ARG001
     """Log the kind and place of an error that no code has handled."""
     error = context.get("exception")
-    # A connection that breaks, or never spoke TLS, is no news.
+    # A connection that breaks, or that never spoke TLS, is no news.
     if isinstance(error, BaseException) and not isinstance(error, OSError):
         _log_bug(error)
 

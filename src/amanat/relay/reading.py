@@ -4,7 +4,8 @@ A *reader* is a Read or a Page, which wants one answer, or a Follow, which wants
 that has got every committed cell is *live*: new cells reach it from memory, encoded once for all
 readers of the drop. Otherwise it is *behind*: the relay serves it from the store, a slice at a
 time, when its connection has its turn and room for more. A Follow without credit is *spent*, and
-gets nothing until it is granted more. So cells for a slow reader wait in the store, not in memory.
+gets nothing until the client grants it more. Cells for a slow reader therefore wait in the store,
+not in memory.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Readers:
         self._metrics = metrics
         self._now = now
         self._live: dict[bytes, dict[Reader, None]] = {}
-        """By drop, the live readers."""
+        """The live readers, by drop id."""
 
     def leave(self, reader: Reader) -> None:
         """Take a reader out of its table and stop its timer."""
@@ -48,10 +49,10 @@ class Readers:
         return tuple(self._live.get(drop_id, ()))
 
     def catch_up(self, reader: Reader) -> None:
-        """Have a reader served from the store when its connection has its turn, and room."""
+        """Let a reader be served from the store when its connection has its turn, and room."""
         self.leave(reader)
         if reader.credit <= 0:
-            reader.rest(reader.asker.spent)  # until it is granted more
+            reader.rest(reader.asker.spent)  # until the client grants it more
             return
         reader.rest(reader.asker.behind)
         reader.asker.go_on()

@@ -1,9 +1,9 @@
 """A running relay from its start to its end: its parts, its sockets, and draining.
 
-Around the rules in drops.py are the parts that know asyncio: writing.py, reading.py, turns.py, and
-a connection for each client (connection.py). shares.py divides scarce room among clients.
+The parts that know asyncio surround the rules in drops.py: writing.py, reading.py, turns.py, and a
+connection for each client (connection.py). shares.py divides scarce room among clients.
 
-No code here asks for a network address, and quiet.py drops what libraries log.
+No code here asks for a network address, and quiet.py drops the log lines of libraries.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ TLS_BUFFER_BYTES = 4 * (16 * 1024 + 64)
 """Bytes of TLS buffer for each connection and direction: four records, since the buffers of a few
 hundred readers then stay in the processor's cache."""
 EXPIRY_S = 3600
-"""Seconds between two expiries: on the hour, so that one is right after midnight."""
+"""Seconds between two expiries. They are on the hour, so that one comes right after midnight."""
 CLOSE_S = 5.0
 """Longest that draining waits for clients to take their last answers, in seconds."""
 SPARE_FILES = 64
@@ -67,7 +67,7 @@ logger = logging.getLogger("amanat.relay")
 
 
 def run(path: Path, *, ready: Callable[[NamedAddress], None] = lambda _: None) -> None:
-    """Run the relay in a directory until SIGTERM or SIGINT; `ready` is told its address.
+    """Run the relay in a directory until SIGTERM or SIGINT. `ready` gets its address.
 
     Raises NoProfile, BadSetting, PortTaken, ProfileInUse, StoreTooNew, StoreTooOld, StoreDamaged
     or DiskFull.
@@ -184,7 +184,7 @@ class Relay:
             self.description.rotate()
             await self.writer.in_turns(self._drops.expire(now=self._clock.now()), "expiry")
             await asyncio.sleep(EXPIRY_S - self._clock.now() % EXPIRY_S)
-            # Not earlier: entries tell hours, and a checkpoint after a start would tell minutes.
+            # Only now: entries tell hours, and a checkpoint after a start would tell minutes.
             await self.writer.in_turns(self.ledger.seal(), "checkpoint")
 
     # Connections

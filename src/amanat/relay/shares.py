@@ -1,8 +1,8 @@
-"""Room that all clients share, and how it is divided when there is too little.
+"""Room that all clients share, and its division when there is too little.
 
-Each holder has a bound of its own. When all room is taken, a holder that asks for more gets it from
-the one that has most, as long as that one has more than the asker would have then. So the greediest
-is refused, and never the newest.
+Each holder has its own bound. When all room is taken, a holder that asks for more gets it from the
+one that has most, as long as that one has more than the asker would have then. The relay therefore
+refuses the greediest holder, and never the newest.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 TRUST = 64
-"""Refusals that rest on one look at the holders: a look for each would help a flood."""
+"""Refusals that rely on one look at the holders: a look for each would help a flood."""
 
 
 class Holder(Protocol):
     """Somebody that has a share."""
 
     speaks_for: int
-    """For how many clients it counts: it may have as much as that many."""
+    """The number of clients for which it counts: it may have as much as that many."""
     held: list[int]
     """How much it has of each room, by the rooms' numbers."""
 
@@ -53,8 +53,8 @@ class Room(Generic[H]):
         self._relieve = relieve
         self._retry_s = retry_s
         self._top, self._trusted = 0.0, 0
-        """The part of the greediest for each client it counts for, and how many refusals may still
-        rest on that."""
+        """The greediest holder's part for each client for which it counts, and how many refusals
+        may still rely on that."""
 
     def take(self, who: H, amount: int) -> None:
         """Give a holder an amount. Raises RelayBusy."""
@@ -65,7 +65,7 @@ class Room(Generic[H]):
         self.taken += amount
 
     def check(self, who: H) -> None:
-        """Raises RelayBusy if a holder could not have one more."""
+        """Raise RelayBusy if a holder could not have one more."""
         if who.held[self.number] >= self.each * who.speaks_for or self.taken >= self.most:
             self._make_room(who, 1)
 

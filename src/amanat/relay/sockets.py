@@ -1,4 +1,4 @@
-"""The sockets a relay listens on, and the files it may have open."""
+"""The sockets on which a relay listens, and the files that it may have open."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ after a restart."""
 class _Listener(socket.socket):
     """A listening socket that hangs up on callers while too many are connected.
 
-    It counts here because a connection exists, and costs, long before its WebSocket does.
+    It counts them itself because a connection exists, and costs, long before its WebSocket does.
     """
 
     def __init__(self, fileno: int, most: int) -> None:
@@ -30,13 +30,14 @@ class _Listener(socket.socket):
             self._accepted = {one for one in self._accepted if one.fileno() >= 0}
             if len(self._accepted) >= self._most:
                 connection.close()
-                raise ConnectionAbortedError  # to the event loop: take the next
+                raise ConnectionAbortedError  # tells the event loop to take the next
         self._accepted.add(connection)
         return connection, address
 
 
 def listen(host: str, port: int, most: int) -> _Listener:
-    """A socket that accepts so many at a time. Raises PortTaken or BadSetting."""
+    """A socket that accepts at most `most` connections at a time. Raises PortTaken or
+    BadSetting."""
     listener = _Listener(bound(host, port).detach(), most)
     listener.setblocking(False)
     return listener
@@ -60,7 +61,8 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 def allow_files(count: int) -> None:
-    """Raise the process's limit of open files to what the settings need."""
+    """Raise the process's limit of open files to `count`. Raises BadSetting if the system's limit
+    is lower."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < count:
         raise BadSetting(f"limits.connections needs {count} open files; the system allows {hard}")

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from amanat.relay.connection import Connection
 
 SLICE_S = 0.004
-"""How long connections have turns before the loop looks at sockets again, in seconds."""
+"""Seconds for which connections have turns before the loop looks at sockets again."""
 SPARE = 512
-"""Writes that are handled as they arrive in one turn of the loop, before connections take turns."""
+"""Writes that the relay handles as they arrive in one turn of the loop, before connections take
+turns."""
 
 
 class Turns:

@@ -48,15 +48,16 @@ if TYPE_CHECKING:
 BATCH_CELLS = 512
 """Most writes in one commit: staging them stops the loop for some milliseconds."""
 BATCH_BYTES = 512 * 1024
-"""Bytes of frames after which a commit is full. All cells that land in a drop in one commit are one
-frame for every reader, and that must stay well below wire.MAX_REPLY_BYTES."""
+"""Bytes of frames after which a commit is full. All cells that land in a drop in one commit form
+one frame for every reader, and it must stay well below wire.MAX_REPLY_BYTES."""
 TURN_WRITES = 100
 """Writes of one connection in a commit before the next connection has its turn. Cells that land in
 one drop at once are one frame and lie together on the disk, so turns of 32 cost a seventh of the
 rate."""
 CARRY_BYTES = 4 * 1024 * 1024
-"""The same for cells that a move brings, which nobody reads yet. Writers to other drops wait for
-about a tenth of a second meanwhile; with smaller commits a move takes longer."""
+"""Bytes after which a commit of steps that bring cells, which nobody reads yet, is full. Writers to
+other drops wait for about a tenth of a second meanwhile; with smaller commits a move takes
+longer."""
 FREEZE_S = 2.0
 """Longest that writers wait for frozen drops, in seconds: the mover may have ended."""
 
@@ -92,7 +93,7 @@ class Writer:
         """Writes that wait for the end of the round."""
         self._due = Queue()
         """Writes of rounds that are over."""
-        # Steps of moves wait apart, so that no other write waits behind all that a move brings.
+        # Steps of moves wait apart, so that no other write waits behind the cells of a move.
         self._steps = Queue()
         self._held: dict[Writing, None] = {}
         """Writes that wait for frozen drops."""
@@ -112,7 +113,7 @@ class Writer:
         self._thread.shutdown()
 
     def leave(self, asking: Asking) -> None:
-        """Take a request that is no reader out of its table, and stop what it waits for."""
+        """Take a request that is not a reader out of its table, and end its wait."""
         asking.stop()
         place = asking.place
         asking.rest(None)
@@ -142,7 +143,7 @@ class Writer:
 
     def publish(self, writing: Writing) -> None:
         """Queue an append until the round ends. The refusal of a wrong drop or token is known at
-        once, but the client is told at the end of the round too. Its cell need not be kept."""
+        once, but the client, too, learns it at the end of the round. Its cell need not be kept."""
         if not self._round:
             now = self._now()
             asyncio.get_running_loop().call_later(publish_at(now) - now, self.end_round)
@@ -158,7 +159,7 @@ class Writer:
     def end_round(self) -> None:
         """Queue all writes that wait for the end of the round."""
         writes = list(self._round)
-        secrets.SystemRandom().shuffle(writes)  # their order would also show who came when
+        secrets.SystemRandom().shuffle(writes)  # their order would also show when each client came
         for writing in writes:
             writing.rest(self._due)
         if writes:
@@ -249,7 +250,7 @@ class Writer:
         self._metrics.commit_seconds.observe(time.perf_counter() - started)
 
     def _after(self, step: Step) -> None:
-        """After a Freeze have writers wait, but not for long; after a Thaw let them go on."""
+        """After a Freeze, let writers wait, but not for long; after a Thaw, let them go on."""
         match step:
             case Freeze():
                 if self._freeze is not None:
@@ -268,7 +269,7 @@ class Writer:
     def _thaw(self) -> None:
         thawed = tuple(self._drops.frozen)
         self._drops.frozen.clear()
-        for writing in reversed(tuple(self._held)):  # each came before all that is in its queue
+        for writing in reversed(tuple(self._held)):  # each came before everything in its queue
             queue = writing.asker.writes
             writing.rest(None)
             queue.writes.appendleft(writing)
@@ -280,8 +281,8 @@ class Writer:
                 self._readers.catch_up(reader)  # if the drop has gone, this tells the reader where
 
     async def in_turns(self, steps: Iterator[bool], what: str) -> None:
-        """Take the steps of a long task, in turns with commits. A task that fails is tried again in
-        the next hour."""
+        """Take the steps of a long task, in turns with commits. The relay tries a failed task again
+        in the next hour."""
         loop = asyncio.get_running_loop()
         try:
             more = True

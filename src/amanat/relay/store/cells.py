@@ -36,9 +36,10 @@ SELECT value, substr(?2, 1 + {LABEL_BYTES} * key, {LABEL_BYTES}),
     CAST(substr(?4, 1 + {DAY_CHARS} * key, {DAY_CHARS}) AS INTEGER), substr(?6, 1 + ?5 * key, ?5)
 FROM json_each(?1)
 """  # noqa: S608  # constants
-"""Puts cells of one size: their places as a JSON array, and strung together labels, digests before,
-days, and, after the size, the cells. One statement, since sqlite3 hands the interpreter to other
-threads at each, and may wait for it for longer than a cell takes."""
+"""Puts cells of one size. Its parameters are their places as a JSON array, their labels, digests
+before and days, each kind concatenated, the size, and the cells concatenated. It is one statement
+because sqlite3 releases the interpreter at each, and may wait for it for longer than a cell
+takes."""
 
 
 class CellTable(KeyTable):
@@ -108,7 +109,7 @@ class CellTable(KeyTable):
                     max_cells,
                 ),
             )
-            # Closing ends the read transaction, which would keep the WAL from being emptied.
+            # Closing the cursor ends the read transaction, which would block emptying the WAL.
             with contextlib.closing(rows):
                 for place, before, day, wrapped in rows:
                     if day not in openers:

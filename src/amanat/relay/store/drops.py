@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from amanat.relay.drops import DropRecord
 
 FIND_DROPS = 900
-"""Drops looked for in one statement: SQLite has been built with as few as 999 parameters."""
+"""Drops that one statement looks for: some builds of SQLite allow only 999 parameters."""
 
 
 class DropTable(Files):

@@ -1,4 +1,4 @@
-"""How cells and drops end."""
+"""The expiry of cells and drops."""
 
 # ruff: noqa: D102  # the protocols in drops.py and beside it say what each method is
 
@@ -13,11 +13,11 @@ from amanat.relay.store.schema import SEQ_BITS, SEQ_MASK, empty_log
 from amanat.relay.store.wrapping import WRAP_BYTES
 
 ERASE_DROPS = 100
-"""Most drops whose cells end in one commit: some milliseconds, in which appends wait."""
+"""Most drops whose cells expire in one commit: some milliseconds, in which appends wait."""
 
 
 class Expiry(CellTable, LedgerTables):
-    """Erases cells and drops that have ended, and enters that in the ledger."""
+    """Erases cells and drops that have expired, and enters that in the ledger."""
 
     def erase(self, today: int, max_cells: int, *, hour: int) -> int:
         cells = erased = of_buckets = 0
@@ -46,7 +46,8 @@ class Expiry(CellTable, LedgerTables):
         return cells
 
     def _erase_of(self, number: int, *, before: int, max_cells: int) -> tuple[int, int]:
-        """Delete the first cells of a drop, of days before this: (how many, their bytes)."""
+        """Delete the first cells of a drop that are of days before `before`: (how many, their
+        bytes)."""
         first = number << SEQ_BITS
         places = self._writer.execute(
             "SELECT place, length(wrapped) FROM cell WHERE place BETWEEN ? AND ? AND day < ?"
@@ -66,7 +67,7 @@ class Expiry(CellTable, LedgerTables):
         return len(places), erased
 
     def _enter_expired(self, number: int, today: int, *, hour: int) -> None:
-        """Enter what has ended of a drop, if nothing more of it is to end now."""
+        """Enter the expired cells of a drop in the ledger, if no more of them expire now."""
         ended = self._writer.execute(
             'SELECT drop_id, ended_cells, ended_bytes FROM "drop" WHERE number = ?'
             " AND (oldest_day IS NULL OR oldest_day + retention_days >= ?)",
@@ -89,7 +90,7 @@ class Expiry(CellTable, LedgerTables):
                 (before_day,),
             ).fetchall()
             for drop_id, state in ended:
-                if state == HERE:  # the ledger tells already that the others have gone
+                if state == HERE:  # the ledger already tells that the others have gone
                     self.note(Erased(drop_hash(drop_id), hour, 0, 0))
         self.commit()
         self._drops -= len(ended)

@@ -1,4 +1,4 @@
-"""SQLite's errors as ours."""
+"""The translation of SQLite's errors into our own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DISK_RETRY_S = 30.0
 
 
 class _Errors:
-    """SQLite's errors as ours. This is a class because a generator would slow every append."""
+    """Turns SQLite's errors into our own. It is a class because a generator would slow appends."""
 
     def __enter__(self) -> None:
         pass

@@ -1,4 +1,4 @@
-"""The two files, the batch that is staged in them, and how it becomes durable."""
+"""The two files, the batch staged in them, and how it becomes durable."""
 
 # ruff: noqa: D102  # the protocols in drops.py and beside it say what each method is
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from amanat.relay.drops import DropRecord
 
 EMPTY_ROWS = 500
-"""Changed rows after which the log is emptied: if each was committed alone, it is 8 MB long."""
+"""Changed rows after which the emptier empties the log: 8 MB, if each was committed alone."""
 LOG_PAGES = 8000
-"""Pages in the log from which on the writer waits until it is empty, so that it is begun anew: of
-64 MB, and seldom waited for."""
+"""Pages in the log at which the writer itself empties it and waits, so that SQLite starts it again
+from the beginning. They are 64 MB, and the writer seldom has to wait."""
 
 
 class Files:
@@ -55,8 +55,8 @@ class Files:
             self._entries = self.pages.size()
         self._staged_drops = self._staged_entries = 0
         self._staged_bytes = self._staged_bucket_bytes = 0
-        # Counted from a random number, and not the seq: the seq of a batch that was rolled back is
-        # given again.
+        # The nonce counts from a random number. It is not the seq, because the store gives the seq
+        # of a batch that was rolled back again.
         self._nonce = int.from_bytes(os.urandom(NONCE_BYTES), "big")
         # The keys that the staged batch uses, by drop number and day.
         self._wraps: dict[tuple[int, int], AESGCM] = {}
@@ -66,8 +66,8 @@ class Files:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="emptier")
         self._emptying = self._thread.submit(self._empty)
         self._is_deferred = self._is_unsettled = False
-        # A crash, or a full disk, between the two commits, keys first, leaves keys under numbers
-        # that are given again; they are not those drops'.
+        # A commit writes keys first. A crash, or a full disk, before the drops are committed leaves
+        # keys under numbers that the store gives again; these keys do not belong to the new drops.
         self._are_keys_ahead = True
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class Files:
         self._is_deferred = True
 
     def commit(self) -> None:
-        # A transaction that changed nothing is not written, and so not waited for.
+        # SQLite does not write a transaction that changed nothing, and so does not wait for it.
         is_written = self._writer.total_changes != self._committed_rows
         with sqlite_errors:
             for connection in (self._keys, self._writer):
@@ -143,7 +143,7 @@ class Files:
             os.close(log)
 
     def _empty_in_time(self) -> None:
-        """Have the log emptied when it has become long; wait for it when it has become too long."""
+        """Start emptying the log once it is long; wait until it is empty once it is too long."""
         rows = self._writer.total_changes
         if rows - self._emptied_rows < EMPTY_ROWS or not self._emptying.done():
             return

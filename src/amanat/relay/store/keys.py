@@ -1,4 +1,4 @@
-"""The keys that open the cells: to destroy a day of a drop is to destroy one of them."""
+"""The keys that open the cells. To destroy a day of a drop is to destroy one of them."""
 
 # ruff: noqa: D102  # the protocols in drops.py and beside it say what each method is
 
@@ -22,7 +22,7 @@ class KeyTable(Files):
     """The keys of drops and days."""
 
     def _wrap(self, drop: DropRecord, day: int) -> AESGCM:
-        """The key of a drop and day, made now if this is the day's first cell."""
+        """The key of a drop and day; a new one for the day's first cell."""
         row = self._keys.execute(
             "SELECT key FROM shred_key WHERE number = ? AND day = ?", (drop.number, day)
         ).fetchone()

@@ -1,4 +1,4 @@
-"""The store as another process than the relay's reads it."""
+"""The store as a process other than the relay reads it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Counted(NamedTuple):
 
 
 class SqliteReader:
-    """A store as another process than the relay's reads it. Reading changes nothing.
+    """A store as a process other than the relay reads it. Reading changes nothing.
 
     Methods raise DiskFull or StoreDamaged.
     """
@@ -50,7 +50,7 @@ class SqliteReader:
         self._reader.close()
 
     def entries(self, place: int) -> Iterator[Entry]:
-        """The entries of the ledger, from a place on."""
+        """The entries of the ledger, from an index on."""
         pages = SqlitePages(self._reader)
         while found := pages.entries(place, TILE_WIDTH):
             yield from map(decode_entry, found)
@@ -75,7 +75,7 @@ class SqliteReader:
         return row[0], row[1], row[2]
 
     def records(self, *, after: int, most: int) -> list[DropRecord]:
-        """The first drops with a higher number."""
+        """The first `most` drops with a number above `after`."""
         with sqlite_errors:
             rows = self._reader.execute(
                 f'SELECT {DROP_COLUMNS} FROM main."drop" WHERE number > ?'  # noqa: S608  # constant
@@ -90,7 +90,7 @@ class SqliteReader:
 
     @contextlib.contextmanager
     def moment(self) -> Iterator[None]:
-        """See the store as it is now until the end. Rows deleted meanwhile stay in the log."""
+        """See the store in one unchanging state. Rows deleted meanwhile stay in the log."""
         with sqlite_errors:
             self._reader.execute("BEGIN")
         try:
@@ -99,7 +99,8 @@ class SqliteReader:
             self._reader.execute("COMMIT")
 
     def counted(self, *, after: int, most: int) -> list[tuple[DropRecord, Counted]]:
-        """The first drops with a higher number, each with the cells that it really holds."""
+        """The first `most` drops with a number above `after`, each with the cells that it really
+        holds."""
         with self.moment():
             return [
                 (record, self._count(record)) for record in self.records(after=after, most=most)
@@ -160,8 +161,8 @@ class SqliteReader:
                 yield ("key-without-drop" if state is None else f"key-left {move}"), number
 
     def link(self, drop: DropRecord, seq: int) -> tuple[bytes, WrappedCell, bytes] | None:
-        """The digest before a cell, the cell as it rests and the digest after it, all as they are
-        stored; None if the cell is not there."""
+        """(the digest before a cell, the wrapped cell, the digest after it), all as stored; None if
+        the cell is not there."""
         place = drop.number << SEQ_BITS | seq
         with sqlite_errors:
             rows = self._reader.execute(
@@ -184,8 +185,8 @@ class SqliteReader:
     def wrapped(
         self, drop: DropRecord, *, after: int, max_cells: int, max_bytes: int
     ) -> tuple[int, bytes, list[WrappedCell], list[ShredKey]]:
-        """The first cells after a seq, up to the record's head, as they rest: the seq before the
-        first, the digest there, the cells and the keys that open them."""
+        """The first wrapped cells after a seq, up to the record's head: (the seq before the first,
+        the digest there, the cells, the keys that open them)."""
         first = drop.number << SEQ_BITS
         before, digest = drop.head, drop.digest
         cells: list[WrappedCell] = []

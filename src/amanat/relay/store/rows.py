@@ -1,4 +1,4 @@
-"""Rows as records and records as rows. No other module knows a row by its positions."""
+"""The conversion between rows and records. No other module knows the positions in a row."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CHANGING = ("head", "digest", "cells", "bytes", "last_day", "oldest_day")
 SAVE_DROP = f'UPDATE "drop" SET {" = ?, ".join(_CHANGING)} = ? WHERE number = ?'  # noqa: S608  # constants
 """Takes the values of `changes_of`: the fields that change as cells come and end."""
 MOVE_COLUMNS = "move, signed, is_source, access, first_entry, is_closed, number"
-"""In the order of the fields of a MoveRecord."""
+"""The columns in the order of the fields of a MoveRecord."""
 
 row_of = structs.astuple
 changes_of = attrgetter(*_CHANGING, "number")

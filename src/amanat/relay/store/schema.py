@@ -1,4 +1,4 @@
-"""The tables of both files, how a file is made, and how it is opened."""
+"""The tables of both files, and how to create and open a file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BASE = 4
-"""The version of both files that the tables below make, as 0.1.0 does; an older one is refused."""
+"""The version of both files that the tables below make, as 0.1.0 does; we refuse an older one."""
 VERSION = BASE
-"""The version of today's files, in `PRAGMA user_version`; a newer one is refused."""
+"""The version of today's files, in `PRAGMA user_version`; we refuse a newer one."""
 PAGE_BYTES = 8192
-"""Seven wrapped message cells fill a page of this size to 95 %; of 4096 bytes, three to 80 %."""
+"""Seven wrapped message cells fill a page of this size to 95 %; three fill 4096 bytes to 80 %."""
 CACHE_KIB = 64 * 1024
 """Memory for the pages of each connection, in KiB: the newest labels of many buckets."""
 BUSY_TIMEOUT_MS = 5000
@@ -100,8 +100,8 @@ CREATE TABLE shred_key (
 """
 
 STEPS: dict[str, tuple[str, ...]] = {"drops.sqlite": (), "keys.sqlite": ()}
-"""Statements that bring each file from version `BASE` to the next, and so on. A new file takes all
-steps, too, so the tables above stay as they are."""
+"""Statements that bring each file from version `BASE` to the next, and so on. A new file also takes
+all steps, so the tables above do not change."""
 
 
 def make(path: Path, schema: str) -> None:
@@ -127,11 +127,11 @@ def make(path: Path, schema: str) -> None:
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:
-    """A connection that may write, to a file that is of this version from now on.
+    """A connection that may write to a file, which it brings to this version.
 
     Raises StoreTooNew, StoreTooOld or StoreDamaged.
     """
-    # The writers are handed to the committing thread and back, never used by two at once.
+    # The committing thread gets the writers and gives them back; no two threads use one at once.
     connection = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_MS / 1000
     )
@@ -174,7 +174,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
 
 
 def _check(path: Path, version: int) -> None:
-    """Raises StoreTooNew, StoreTooOld or StoreDamaged where no step leads from a version here."""
+    """Raise StoreTooNew, StoreTooOld or StoreDamaged if no step leads from a version to ours."""
     if version < 1:
         raise StoreDamaged(f"{path} is not a store")
     if version < BASE:

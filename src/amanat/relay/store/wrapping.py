@@ -1,4 +1,5 @@
-"""How a cell rests: under AES-256-GCM, with a key of its drop and UTC day, bound to its place."""
+"""The wrapping of a stored cell: AES-256-GCM, with a key of its drop and UTC day, and bound to its
+place."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 NONCE_BYTES = 12
 WRAP_BYTES = NONCE_BYTES + 16
-"""By how much a wrapped cell is longer than the cell, in bytes: nonce and tag."""
+"""The bytes by which a wrapped cell is longer than the cell: nonce and tag."""
 KEY_BYTES = 32
 
 
@@ -37,7 +38,7 @@ def unwrap(opener: AESGCM, number: int, seq: int, wrapped: bytes) -> bytes:
 def unwrap_all(
     cells: Sequence[WrappedCell], keys: Iterable[ShredKey], number: int, *, after: int
 ) -> list[bytes]:
-    """The cells that rest wrapped in a drop, from the one after a seq on, bound to its number.
+    """The cells that rest wrapped in a drop, bound to its number, starting after a seq.
 
     Raises StoreDamaged.
     """
