@@ -12,7 +12,7 @@ bot = Bot("echo")
 
 @bot.on(text)
 async def echo(message: Incoming) -> None:
-    """Repeat the text."""
+    """Say it back."""
     message.reply(message.text)
 
 

@@ -58,8 +58,8 @@ class RelayLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=1,
             le=2**16,
-            description="Those of one connection that wait by its choice: follows, reads that wait,"
-            " what is for the end of a round or for another relay",
+            description="Requests of one connection that wait by its choice: follows, reads that"
+            " wait, and those for the end of a round or for another relay",
         ),
     ] = 128
     waits_total: Annotated[
@@ -67,8 +67,8 @@ class RelayLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=1,
             le=2**20,
-            description="The same of all connections: fewer than requests in flight, so that who"
-            " waits keeps nobody from asking",
+            description="The same of all connections: fewer than requests in flight, so that"
+            " waiting clients keep nobody from asking",
         ),
     ] = 8192
     bytes_in_flight_total: Annotated[
@@ -113,7 +113,7 @@ class HopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = ()
     shares: Annotated[
-        int, Meta(ge=1, le=2**16, description="For how many others each of those hops counts")
+        int, Meta(ge=1, le=2**16, description="Other clients for which each of those hops counts")
     ] = 16
 
 
@@ -158,7 +158,10 @@ class RegisterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = ()
     processors: Annotated[
         tuple[str, ...],
-        Meta(max_length=256, description="Who else may have it, such as who owns the machines"),
+        Meta(
+            max_length=256,
+            description="Others who may have the data, such as the owner of the machines",
+        ),
     ] = ()
 
 
@@ -211,15 +214,15 @@ class RelayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(
             pattern="^(open|code)$",
-            description="open: anyone may have a bucket here; code: whoever was given the code",
+            description="open: anyone may have a bucket here; code: anyone who was given the code",
         ),
     ] = "open"
     outbound: Annotated[
         str,
         Meta(
             pattern="^(deposit|hold)$",
-            description="Where what people of this relay say to people of other regions rests:"
-            " deposit: with those; hold: here only, and those fetch it",
+            description="Where the words of this relay's people to people of other regions rest:"
+            " deposit: with those people; hold: here only, and those people fetch them",
         ),
     ] = "deposit"
     until: Annotated[
@@ -234,8 +237,9 @@ class RelayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tuple[PlaceConfig, ...],
         Meta(
             max_length=3,
-            description="Where else it is or will be reached: a table [[places]] for each, with"
-            " host, port, tls, since and until. People's programs learn of them, and pass them on",
+            description="Other places where it is or will be reached: a table [[places]] for each,"
+            " with host, port, tls, since and until. People's programs learn of them, and pass"
+            " them on",
         ),
     ] = ()
     metrics_port: Annotated[

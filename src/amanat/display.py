@@ -176,7 +176,7 @@ class Screen:
         if self._lacks:
             self.say(
                 front.NOTE,
-                f"amanat: {self._lacks} cannot show everything: what it lacks stands as \\u...\n",
+                f"amanat: {self._lacks} cannot show every character: the others stand as \\u...\n",
             )
         if not lost or status:
             return status

@@ -170,7 +170,7 @@ class VaultTooOld(UsageError):
     text = "this vault was made before Amanat 0.1.0, which cannot open it"
     hint = (
         "nothing was changed: copy what you need with the version that made it, then make a new"
-        " profile with `amanat init` in an empty directory and meet your contacts anew"
+        " profile with `amanat init` in an empty directory and meet your contacts again"
     )
 
 
@@ -598,7 +598,7 @@ class Draining(Unavailable):
 
 class Overrun(Unavailable):
     code = "overrun"
-    text = "a program did not take what happened for too long, and has to read it anew"
+    text = "a program did not take its events for too long, and has to read them again"
 
 
 class OutOfStep(Unavailable):

@@ -185,7 +185,7 @@ class Line:
         try:
             data = frame(Command(tuple(words), tuple(given)))
         except UnicodeEncodeError:
-            raise BadArgument("what was given is not UTF-8 text") from None
+            raise BadArgument("the input is not UTF-8 text") from None
         if len(data) > MAX_COMMAND_BYTES or len(words) > MAX_WORDS:
             raise BadArgument(f"more than {MAX_COMMAND_BYTES} bytes or {MAX_WORDS} words")
         self._send(data)

@@ -161,7 +161,7 @@ def accept(args: argparse.Namespace, out: Out) -> None:
                     await client.changed()
         await telling.warn(client, out)
         if client.chat(offer.gid).is_joining():
-            out.note("you will be in it once its Welcome can be had")
+            out.note("you will be in it once its Welcome can be fetched")
         out.result(offer.as_json(), "")
 
     session.with_client(args, work)
@@ -265,7 +265,7 @@ def _unproven_text(one: UnprovenView) -> str:
             ("came", one.came),
             ("went", one.went),
             ("admins now", one.admins),
-            ("no admins any more", one.no_admins),
+            ("no longer admins", one.no_admins),
             ("its name", [one.name] if one.name is not None else []),
         )
         if names

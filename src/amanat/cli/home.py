@@ -136,7 +136,7 @@ def place(args: argparse.Namespace, out: Out) -> None:
 async def _find(client: Client, out: Out, relay: str) -> bool:
     found = await client.home.set_place(relay)
     if not found:
-        out.note("the relay does not answer there yet; it is looked for there from now on")
+        out.note("the relay does not answer there yet; the client looks for it there from now on")
     return found
 
 

@@ -64,7 +64,7 @@ def attack_words(parser: argparse.ArgumentParser) -> None:
         const=3000,
         default=0,
         metavar="MESSAGES",
-        help="attack real servers too, loaded with so many messages (3000); see `make real`",
+        help="also attack real servers, loaded with so many messages (3000); see `make real`",
     )
 
 
@@ -139,9 +139,9 @@ def play(args: argparse.Namespace, out: Out) -> None:
         )
     value = report._asdict() | {"plaintext_hits": [hit._asdict() for hit in report.plaintext_hits]}
     saw = (
-        f"What the relay saw: {report.relay_disk_bytes:,} bytes of equal-looking cells. In all that"
-        f" it wrote, read as UTF-8, UTF-16, hex and base64, {report.relay_plaintext_hits} texts of"
-        f" {report.messages_in} were found."
+        f"The relay saw {report.relay_disk_bytes:,} bytes of equal-looking cells. In everything"
+        f" that it wrote, read as UTF-8, UTF-16, hex and base64, {report.relay_plaintext_hits}"
+        f" texts of {report.messages_in} were found."
     )
     out.result(value, "\n".join([*(f"{key:24}{found}" for key, found in value.items()), "", saw]))
     if not report.is_clean:

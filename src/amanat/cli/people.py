@@ -56,7 +56,7 @@ def init(args: argparse.Namespace, out: Out) -> None:
         await client.close()
         out.result(
             {"name": status.name, "id": status.identity, "region": status.region},
-            f"you are {status.name}; what others send you rests in {status.region}",
+            f"you are {status.name}; messages to you rest in {status.region}",
         )
 
     with naming_faults(args.profile):

@@ -96,8 +96,8 @@ def announce(args: argparse.Namespace, out: Out) -> None:
     }
     out.result(
         value,
-        f"people are told that everything moves to {made.region} on {value['on']}; who leaves by"
-        f" {value['decide_by']} has nothing left here then",
+        f"the relay tells people that everything moves to {made.region} on {value['on']}; anyone"
+        f" who leaves by {value['decide_by']} has nothing left here then",
     )
 
 

@@ -202,7 +202,7 @@ def search_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `search`."""
     parser.add_argument("of", metavar="NAME", nargs="?", help="only this conversation")
     parser.add_argument(
-        "--many", type=int, metavar="N", default=50, help="how many at most, the last to arrive"
+        "--many", type=int, metavar="N", default=50, help="show at most N, the last to arrive"
     )
 
 

@@ -56,15 +56,15 @@ def place(view: ConversationView) -> str:
     """A sentence on where a conversation's data rests, and so under whose law."""
     held = f", but for the words of {', '.join(map(shown, view.held_by))}, held at their home"
     return (
-        f"{view.outbound_why}; what is said to you in {view.inbound_region}"
-        f"{held if view.held_by else ''}; who is in it in {view.region}"
+        f"{view.outbound_why}; the words of others to you in {view.inbound_region}"
+        f"{held if view.held_by else ''}; the list of its members in {view.region}"
     )
 
 
 _OUTBOUND = {
-    "": "what you say rests with those you say it to",
-    "person": "what you say to people of other regions is held in {region}, and fetched there",
-    "relay": "your relay holds what you say to people of other regions in {region}",
+    "": "your words rest with the people to whom you say them",
+    "person": "your words to people of other regions are held in {region}, and fetched there",
+    "relay": "your relay holds your words to people of other regions in {region}",
 }
 
 
@@ -73,7 +73,7 @@ def rest_text(status: Status) -> str:
     allowed = status.allowed_regions
     lines = [
         f"home: {status.relay}{_reached(status.place)}",
-        _law("what others send you rests", status.region, status.operator),
+        _law("messages to you rest", status.region, status.operator),
     ]
     if status.fallback:
         lines += [

@@ -72,7 +72,7 @@ def _typed(prompt: str) -> str:
     except EOFError:
         raise BadArgument("no passphrase was given") from None
     except UnicodeDecodeError:
-        raise BadArgument("what was typed is not text of this terminal's encoding") from None
+        raise BadArgument("the typed text is not in this terminal's encoding") from None
 
 
 def from_descriptor(number: int) -> str:
@@ -91,7 +91,7 @@ def from_descriptor(number: int) -> str:
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        raise BadArgument(f"descriptor {number}: what it gives is not UTF-8 text")
+        raise BadArgument(f"descriptor {number}: its content is not UTF-8 text")
     return text.rstrip("\r\n")
 
 
@@ -122,7 +122,7 @@ def read_whole(file: Path, most: int) -> bytes:
 def text(args: argparse.Namespace, file: Path | None, prompt: str) -> str:
     """The text of a command: from a file or standard input, or as typed. Raises BadArgument."""
     if file is None and args.passphrase_fd == 0:
-        raise BadArgument("standard input cannot hold the passphrase and what is given as well")
+        raise BadArgument("standard input cannot hold both the passphrase and the text")
     found: str = args.given.read(lambda: _read_input(file, prompt))
     return found
 
@@ -138,7 +138,7 @@ def _read_input(file: Path | None, prompt: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise BadArgument("what was given is not UTF-8 text") from None
+        raise BadArgument("the input is not UTF-8 text") from None
 
 
 def _ask(prompt: str) -> str:
@@ -149,7 +149,7 @@ def _ask(prompt: str) -> str:
         line = sys.stdin.readline()
         line.encode()
     except UnicodeError:
-        raise BadArgument("what was typed is not text of this terminal's encoding") from None
+        raise BadArgument("the typed text is not in this terminal's encoding") from None
     return line
 
 

@@ -161,9 +161,9 @@ def check_name(name: str) -> str:
         raise BadArgument(f"a name has 1 to {MAX_NAME_CHARS} characters")
     unfit = re.search(f"[{_UNFIT}]", name)
     if unfit is not None:
-        raise BadArgument(f"a name is one line of what can be seen: not of U+{ord(unfit[0]):04X}")
+        raise BadArgument(f"a name is one line of visible text: not of U+{ord(unfit[0]):04X}")
     if not re.search(NAME_PATTERN, name):
-        raise BadArgument("nothing of this name can be seen")
+        raise BadArgument("this name has no visible character")
     return name
 
 

@@ -275,7 +275,7 @@ class Audit:
         for checkpoint in (signed, kept):
             if roots[checkpoint.size] != checkpoint.root:
                 self._note(
-                    Fault.LEDGER, f"its first {checkpoint.size} entries are not what was signed"
+                    Fault.LEDGER, f"its first {checkpoint.size} entries differ from the signed ones"
                 )
         return size, signed.root, note.decode()
 

@@ -310,7 +310,7 @@ class Mover:
             came.bytes,
             came.root,
         ):
-            raise BrokenMove("what came is not what went")
+            raise BrokenMove("the drops that came are not those that went")
 
     # Copying, while everything goes on
 
@@ -440,7 +440,7 @@ class Mover:
         for one in going:
             there = self._arrived[one.drop_id]
             if (there.head, there.digest) != (one.head, one.digest) or there.cells < one.cells:
-                raise BrokenMove("a drop has not come as it is")
+                raise BrokenMove("a drop has not come as it went")
         await source.take(moving.Release([one.drop_id for one in going]))
         await destination.take(moving.Land(going))
         await source.take(moving.Thaw())

@@ -28,7 +28,7 @@ async def announce(path: Path, to: NamedAddress, *, on: int, reason: str, now: f
     directory = RelayDirectory.open(path)
     if on < int(now // DAY_S) + LEAST_DAYS:
         raise BadArgument(
-            f"people must be told {LEAST_DAYS} days before, so that who leaves has nothing left"
+            f"announce it {LEAST_DAYS} days before, so that anyone who leaves has nothing left here"
         )
     if len(reason) > MAX_REASON_CHARS:
         raise BadArgument(f"a reason has at most {MAX_REASON_CHARS} characters")

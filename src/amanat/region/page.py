@@ -68,41 +68,44 @@ _ENGLISH = _Words(
     lang="en",
     direction="ltr",
     title="Where data rests: audit of a relay",
-    lead="What was found in the relay's directory, beside what its ledger and its region say."
-    " A relay holds cells that look random, without names; this page can name nobody either.",
-    clean="Nothing was found that should not be there.",
-    wrong="What should not be",
+    lead="This page compares the contents of the relay's directory with its ledger and its region."
+    " A relay holds cells that look random, without names, so this page can name nobody either.",
+    clean="No faults were found.",
+    wrong="Faults",
     kinds={
         Fault.FOREIGN_DROP: "drops of another region that came by no move",
-        Fault.LEFTOVER: "drops that have gone, or have ended, and still hold cells",
+        Fault.LEFTOVER: "drops that have gone, or have ended, but still hold cells",
         Fault.KEY_LEFT: "keys of drops that have gone",
-        Fault.NOT_IN_LEDGER: "drops of which the ledger tells nothing, or something else",
-        Fault.MISSING_DROP: "drops that are here by the ledger, and are not",
-        Fault.WRONG_COUNT: "drops that hold other cells than they say",
-        Fault.WRONG_DIGEST: "cells that are not what the digest goes on with",
+        Fault.NOT_IN_LEDGER: "drops that the ledger does not mention, or describes otherwise",
+        Fault.MISSING_DROP: "drops that are here according to the ledger, but are missing",
+        Fault.WRONG_COUNT: "drops whose cells differ from their record",
+        Fault.WRONG_DIGEST: "cells that do not match the drop's digest",
         Fault.DOES_NOT_OPEN: "cells that do not open",
         Fault.CELL_WITHOUT_DROP: "cells that belong to no drop",
-        Fault.CELL_WITHOUT_KEY: "cells whose key is destroyed before their time",
+        Fault.CELL_WITHOUT_KEY: "cells whose key was destroyed too early",
         Fault.KEY_WITHOUT_DROP: "keys that belong to no drop",
-        Fault.OVERDUE: "drops whose cells should have ended",
+        Fault.OVERDUE: "drops whose cells should have expired",
         Fault.LEDGER: "faults of the ledger",
         Fault.BROKEN_ORDER: "moves without a signed order",
-        Fault.BROKEN_CERTIFICATE: "certificates that do not hold",
-        Fault.UNKNOWN_FILE: "files that are none of a relay's",
+        Fault.BROKEN_CERTIFICATE: "certificates that are not valid",
+        Fault.UNKNOWN_FILE: "files that do not belong to a relay",
         Fault.REMAINS: "free pages that are not empty",
     },
     other="other faults",
-    cannot="What this cannot show",
+    cannot="Limits of this audit",
     limits=(
         (
-            "That nobody has a copy. Whoever runs a relay can copy its disk on any day, and nothing"
-            " signed shows it. What is copied is ciphertext without names; how little it tells is"
-            " measured by the drill."
+            "It cannot show that nobody has a copy. The operator of a relay can copy its disk on any"
+            " day, and nothing signed shows it. The copy is ciphertext without names; the drill"
+            " measures how little it tells."
         ),
-        "Where the machine stands. The region is what its operator says, bound into every id.",
-        "What rests outside this directory: backups, other machines, memory.",
+        (
+            "It cannot show where the machine stands. The region is the operator's statement, bound"
+            " into every id."
+        ),
+        "It cannot see data outside this directory: backups, other machines, memory.",
     ),
-    walked="What was walked",
+    walked="Contents of the directory",
     facts={
         "relay": "relay",
         "operator": "operator",
@@ -113,13 +116,13 @@ _ENGLISH = _Words(
         "bytes": "bytes of cells",
         "guests": "of these, drops that moved here from another region",
         "arriving": "drops arriving by a move",
-        "gone": "drops that have gone, of which only the way is kept",
-        "opened": "cells opened to compute their digest anew, drawn by lot",
+        "gone": "drops that have gone, of which only the destination is kept",
+        "opened": "cells opened, in random choice, to compute their digest again",
         "free_pages": "free pages, which must be empty",
         "entries": "entries of the ledger",
         "root": "root of the ledger, signed",
     },
-    running="not looked at: the relay was writing",
+    running="not examined: the relay was writing",
     moves="Moves",
     no_moves="none",
     went="to {other}, in {region}",
@@ -127,33 +130,36 @@ _ENGLISH = _Words(
     certified="certified by both relays",
     uncertified="no certificate here",
     register="Register of countries and processors (ISO/IEC 27018, 27701)",
-    countries="where data of this relay may rest, as its operator says",
-    processors="who else may have it, as its operator says",
+    countries="countries where data of this relay may rest, as its operator says",
+    processors="others who may have the data, as its operator says",
     nobody="nobody",
-    leaves="What leaves the region, and may",
+    leaves="Data that leaves the region, and may",
     leaving=(
         (
-            "Cells that people fetch from elsewhere, and cells they put here for somebody: they rest"
-            " where the recipient is at home."
+            "Cells that people fetch from elsewhere, and cells that they put here for somebody: they"
+            " rest at the recipient's home."
         ),
         "The descriptor and the ledger, which anybody may fetch. They name no person and no drop.",
         (
-            "Requests that are handed on for people of other relays, where the relay is a hop: sealed,"
-            " and kept nowhere."
+            "Requests that the relay hands on for people of other relays, if it is a hop: they are"
+            " sealed, and kept nowhere."
         ),
     ),
-    proofs="What each proof shows",
+    proofs="Meaning of each proof",
     proved=(
-        "The region in each id: for which region a drop was made. A stray is one wherever it is.",
         (
-            "The ledger: that its story of every drop was not changed since it was signed; with a"
-            " witness, that everybody was shown the same."
+            "The region in each id shows for which region a drop was made. A drop in another region"
+            " is recognised anywhere."
         ),
         (
-            "A certificate: that two relays say the same of every drop that moved, and that the source"
-            " says it has erased its own."
+            "The ledger shows that its account of every drop has not changed since it was signed; a"
+            " witness shows that everybody saw the same ledger."
         ),
-        "This report: that the relay's key has signed these figures.",
+        (
+            "A certificate shows that two relays agree on every drop that moved, and that the source"
+            " states that it has erased its own copy."
+        ),
+        "This report shows that the relay's key has signed these figures.",
     ),
     files="Files",
 )

@@ -141,7 +141,7 @@ class Ledger:
             before = self._signed[1]
             node = _nodes(pages)
             if size < before.size or tlog.root(before.size, node) != before.root:
-                raise StoreDamaged("the ledger is not what was signed")
+                raise StoreDamaged("the ledger differs from the signed one")
             if size == before.size and self.checkpoint:
                 return
             checkpoint = Checkpoint(self._origin, size, tlog.root(size, node))
@@ -170,7 +170,7 @@ class Ledger:
         Reads all of them."""
         before = self._signed[1]
         if tlog.root_of(every_entry(self._store.pages, before.size)) != before.root:
-            raise StoreDamaged("the ledger is not what was signed")
+            raise StoreDamaged("the ledger differs from the signed one")
 
     def part(self, path: str) -> bytes:
         """The resource at a path of C2SP tlog-tiles: the checkpoint, a tile or a bundle of entries.
