@@ -160,8 +160,7 @@ class Vote(codec.Record, frozen=True):
 
 
 class Votes(codec.Record, frozen=True):
-    """The votes in an epoch that the sender knows; the recipient answers with the votes that they
-    have."""
+    """The votes in an epoch that the sender knows; the recipient answers with their own vote."""
 
     epoch: Number
     votes: Annotated[list[Vote], msgspec.Meta(max_length=MAX_VOTES)]
