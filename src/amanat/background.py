@@ -105,7 +105,7 @@ class Front:
 
 
 async def _receive(reader: asyncio.StreamReader, most: int) -> bytes:
-    """The next frame. Raises FrameTooLarge, or EOFError if there is none."""
+    """The bytes of the next frame. Raises FrameTooLarge, or EOFError at the end."""
     (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
     if length > most:
         raise FrameTooLarge

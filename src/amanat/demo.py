@@ -152,7 +152,7 @@ class _Move:
         return True
 
     def _begin(self) -> subprocess.Popen[bytes]:
-        # The notice looks as if it were long past: the demo does not wait for its day.
+        # The notice looks as if made long ago, so that the demo need not wait for its day.
         today = int(time.time() // DAY_S)
         now, to = time.time(), parse_address(self.destination.address)
         notice = asyncio.run(

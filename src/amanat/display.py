@@ -3,7 +3,7 @@
 Rules: a name, like anything else that others wrote, is data. `shown` puts it into a line, and
 `block` does so for a text that may have several lines: nothing in it can steer a terminal, reverse
 the words around it or look like our own line. If a command forgets this, `Screen` does it: nothing
-passes it unescaped, in JSON neither.
+passes it unescaped, not even in JSON.
 
 A finished action stays finished if its result cannot be shown. `Screen` keeps the failure to show
 it, and the command's status tells what became of the action (docs/decisions/0028).
@@ -221,7 +221,8 @@ def as_ascii(text: str) -> str:
 
 
 def _give_up(stream: TextIO) -> None:
-    """Send to nowhere what the stream still holds, which the exit would try, and fail, to write."""
+    """Discard the bytes that the stream still holds, which the process would otherwise try, and
+    fail, to write at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, stream.fileno())

@@ -313,7 +313,7 @@ class MalformedFrame(PeerError):
 
 
 class IdInUse(PeerError):
-    """An error that ends the connection by the protocol's rules, as no honest peer reuses an id."""
+    """An error that ends the connection by the protocol's rules: no honest peer counts so badly."""
 
     code = "id-in-use"
     text = "a request has the id of another that is not answered yet"

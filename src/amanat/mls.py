@@ -21,9 +21,9 @@ A Commit of this client is *pending* until the client knows that the epoch drop 
 (`merge_pending`) or took another (`process` and `accept` that one; ours is then gone). Only
 `clear_pending` also clears a pending Commit, for one that certainly never left this machine.
 
-A client whose state is lost, or is an old copy, joins again by an external Commit of its own
-(`join_external`). The group it begins is kept apart until `merge_pending`, which puts it in the
-place of the old state; until then the old state is unchanged, and can read but neither send nor
+A client whose state is lost, or is an old copy, joins again by its own external Commit
+(`join_external`). The group that it begins is kept apart until `merge_pending`, which puts it in
+the place of the old state; until then the old state is unchanged, and can read but neither send nor
 commit.
 """
 

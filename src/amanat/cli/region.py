@@ -67,7 +67,7 @@ def announce_words(parser: argparse.ArgumentParser) -> None:
 
 
 def announce(args: argparse.Namespace, out: Out) -> None:
-    """Announce a move, or withdraw the announcement."""
+    """Announce a move, or withdraw its notice."""
     import asyncio
 
     import uvloop

@@ -180,7 +180,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class MoveNotice(msgspec.Struct, frozen=True):
-    """An announcement that everything at a relay will move to another one."""
+    """An operator's word that everything at a relay will move to another one."""
 
     to: RelayAddress
     """The destination, by its own word."""

@@ -154,8 +154,8 @@ def check_credential(data: bytes, *, signer: bytes) -> Credential:
 
 
 def check_name(name: str) -> str:
-    """A name without the spaces around it. Raises BadArgument for a text that is no name, and names
-    the character."""
+    """A name without the spaces around it. Raises BadArgument for a text that is no name, and tells
+    which character is unfit."""
     name = name.strip()
     if not 0 < len(name) <= MAX_NAME_CHARS:
         raise BadArgument(f"a name has 1 to {MAX_NAME_CHARS} characters")

@@ -55,12 +55,12 @@ class Retention(Enum):
     """The purpose for which a sender keeps an envelope."""
 
     QUIET = auto()
-    """To repair it only: a missing one causes no heartbeat."""
+    """To repair it only: no heartbeat goes out because somebody lacks it."""
     REPAIR = auto()
-    """To repair it; heartbeats tell of a missing one."""
+    """To repair it; heartbeats go out while somebody lacks it."""
     AGAIN = auto()
-    """To repair it as above, and to say it again when our count restarts. A person's words are of
-    such a kind; everything else is made again where it is needed."""
+    """The same, and to say it again when our count restarts. A person's words are of such a kind;
+    the client makes everything else again when it is needed."""
 
 
 class Row(NamedTuple):

@@ -309,7 +309,7 @@ class NewAddresses(codec.Record, frozen=True):
     """The sender's addresses from now on, in every conversation."""
 
     version: Count
-    """Counts up; the highest counts."""
+    """A number that grows with every change; only the addresses with the highest count."""
     addresses: Addresses
 
 

@@ -36,7 +36,8 @@ INBOX_FRAMES = 256
 """Requests that may wait for a connection's turn before the relay stops reading it: several times
 as many as a client has under way at once."""
 COSTLY = 32
-"""A write, which is only queued, costs at most this fraction of any other request."""
+"""The cost of any other request in writes, which are only queued: it takes at least as long as this
+many."""
 TURN_FRAMES = 16
 """Writes that a connection takes in one turn: they are only queued for the commit."""
 DRAINING_RETRY_S = 10.0
@@ -365,7 +366,7 @@ class Connection(picows.WSListener, Asker):
         return len(frame)
 
     def share(self, shared: SharedFrame, reader: Reader) -> int:
-        """Send cells that other readers get too. Returns the bytes of their frame."""
+        """Send cells that other readers also get. Returns the bytes of their frame."""
         if isinstance(reader.request, wire.Read):
             self.end(reader)
         if reader.seal is not None:

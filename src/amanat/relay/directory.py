@@ -196,7 +196,7 @@ def read_notice(directory: Path) -> MoveNotice | None:
 
 
 def write_notice(directory: Path, notice: MoveNotice | None) -> None:
-    """Announce a move, or withdraw the announcement. The relay tells clients from now on. Raises
+    """Announce a move, or withdraw its notice. The relay tells clients from now on. Raises
     DiskFull."""
     file = directory / "notice.json"
     try:

@@ -48,7 +48,7 @@ class Pages(Protocol):
         """At most `most` entries, from index `first` on."""
 
     def full(self, level: int) -> int:
-        """The number of hashes kept of this level, which is at least 1."""
+        """The number of hashes kept of a level; levels begin at 1."""
 
     def hashes(self, level: int, first: int, most: int) -> list[bytes]:
         """At most `most` hashes over full tiles of the level below, from index `first` on."""

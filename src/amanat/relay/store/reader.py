@@ -90,7 +90,8 @@ class SqliteReader:
 
     @contextlib.contextmanager
     def moment(self) -> Iterator[None]:
-        """See the store in one unchanging state. Rows deleted meanwhile stay in the log."""
+        """See the store as it is now, unchanged until the end. Rows deleted meanwhile stay in the
+        log."""
         with sqlite_errors:
             self._reader.execute("BEGIN")
         try:
