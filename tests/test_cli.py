@@ -541,7 +541,7 @@ def test_a_terminal_of_few_characters_gets_what_it_can_show(
     assert ran.status == 0
     assert "\\u0633\\u0644\\u0627\\u0645" in text
     assert "\\u2068" not in text
-    assert f"a terminal of {encoding} cannot show everything" in ran.err
+    assert f"a terminal of {encoding} cannot show every character" in ran.err
     ran, text = shown("--json", "read", "--all")
     assert ran.status == 0
     assert [json.loads(line)["text"] for line in text.splitlines()] == ["é سلام"] * 2
