@@ -54,7 +54,7 @@ quick: build
 	$(BIN)/pytest --quiet --numprocesses auto --dist worksteal -m "not e2e and not long"
 
 cover: build
-	$(BIN)/pytest --quiet --numprocesses auto --dist worksteal -m "not e2e" --cov --cov-report=term
+	$(BIN)/pytest --quiet --numprocesses auto --dist worksteal --timeout 600 -m "not e2e" --cov --cov-report=term
 
 check: build
 	$(BIN)/ruff format --check

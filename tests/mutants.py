@@ -177,6 +177,26 @@ MUTANTS = [
         ],
     ),
     Mutant(
+        "a Commit that a relay refuses for good is waited for without end",
+        "                self._conversations.commits.give_up_attempt(unit, row.about)",
+        "                pass",
+        ["test_refused.py::test_a_commit_that_is_refused_for_good_is_made_again_later"],
+    ),
+    Mutant(
+        "a Commit that a relay has refused for good is not made again",
+        "        for gid in rules.commits.refused(now):",
+        "        for gid in []:",
+        ["test_refused.py::test_a_commit_that_is_refused_for_good_is_made_again_later"],
+    ),
+    Mutant(
+        "a sender who never comes back is asked without end",
+        "return bool(asked <= MAX_ASKS)",
+        "return True",
+        [
+            "test_refused.py::test_messages_of_a_sender_who_never_comes_back_are_told_as_lost_in_the_end"
+        ],
+    ),
+    Mutant(
         "a held word whose label is taken is sent the same way again",
         '                unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))\n                self._conversations.warnings.warn_of(\n                    unit, row.relay, LabelTaken.code, "of a held',
         '                self._send_later(unit, row, None)\n                self._conversations.warnings.warn_of(\n                    unit, row.relay, LabelTaken.code, "of a held',

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amanat.client.rules import roster
+from amanat.client.rules import key_packages, roster
 from amanat.client.rules.sent import TOLD_BEFORE
 from amanat.client.unit import Unit
 from amanat.protocol import codec
@@ -270,3 +270,27 @@ async def test_in_a_large_group_newcomers_are_told_some_times(
     assert sum(told) <= TOLD_BEFORE
     assert now_said(carol, gid) == [f"word {number}" for number in range(5)]
     assert not carol.client.status().missing
+
+
+async def test_a_key_package_that_has_expired_lets_nobody_in_and_a_new_one_does(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_packages, "KEY_PACKAGE_LIFETIME_S", 3600)
+    alice, bob = await world.friends("alice", "bob")
+    bob.say("alice", "here I am")
+    await world.settle()
+    for number in range(2):  # the second group needs a KeyPackage that bob has given before
+        gid = await world.group(f"group {number}", alice, bob)
+    kept = "SELECT count(*) FROM their_key_package"
+    assert alice.one(kept) > 0
+    await bob.sleep()
+    await world.pass_time(4 * 3600)
+    gid = alice.client.create_group("later", ["bob"]).gid
+    await world.pass_time(60)
+    assert alice.one(kept) == 0
+    assert alice.client.chat(gid).view().people == ["alice"]
+    bob.wake()
+    await world.settle()
+    assert bob.client.chat(gid).view().people == ["alice", "bob"]
+    assert alice.client.chat(gid).view().people == ["alice", "bob"]
+    assert not {*alice.warnings(), *bob.warnings()}

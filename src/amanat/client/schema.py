@@ -218,7 +218,10 @@ CREATE TABLE handed (
 ) STRICT;
 
 -- The last Commit of ours that a relay has refused for good, by its SHA-256.
-CREATE TABLE refused (gid BLOB PRIMARY KEY, digest BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE refused (
+    gid BLOB PRIMARY KEY, digest BLOB NOT NULL,
+    again_at INTEGER                   -- when to make another; NULL: we have
+) STRICT, WITHOUT ROWID;
 
 -- Coming back
 
@@ -552,7 +555,7 @@ CREATE TABLE telling (
 ) STRICT, WITHOUT ROWID;
 """
 """The tables that version 0.1.0 makes."""
-BASE = 29
+BASE = 30
 """The version of a vault that `SCHEMA` makes; an older one is refused."""
 STEPS: tuple[str, ...] = ()
 """The statements that upgrade a vault of version `BASE` to the next version, and so on."""

@@ -443,12 +443,23 @@ class Commits:
             "DELETE FROM attempt WHERE gid = ? RETURNING digest", (gid,)
         ).fetchone()
         if row is not None:
-            unit.db.execute("INSERT OR REPLACE INTO refused VALUES (?, ?)", (gid, row[0]))
+            again_at = unit.now + REFUSED_MS
+            unit.db.execute(
+                "INSERT OR REPLACE INTO refused VALUES (?, ?, ?)", (gid, row[0], again_at)
+            )
             self._engine.clear_pending(gid)
             unit.db.execute("DELETE FROM outbox WHERE about = ? AND purpose = 'commit'", (gid,))
-            unit.db.execute(
-                "UPDATE intent SET due_at = ? WHERE gid = ?", (unit.now + REFUSED_MS, gid)
-            )
+            unit.db.execute("UPDATE intent SET due_at = ? WHERE gid = ?", (again_at, gid))
+
+    def refused(self, now: int) -> list[bytes]:
+        """The groups in which a relay has refused our Commit and it is time to make another."""
+        rows = self._read.execute("SELECT gid FROM refused WHERE again_at <= ?", (now,)).fetchall()
+        return [gid for (gid,) in rows]
+
+    def try_again(self, unit: Unit, gid: bytes) -> None:
+        """Make another Commit in place of the one that a relay has refused."""
+        unit.db.execute("UPDATE refused SET again_at = NULL WHERE gid = ?", (gid,))
+        self.attempt(unit, gid)
 
     def taken(self, gid: bytes, epoch: int) -> bytes:
         """The digest of the Commit that we have put into the drop of an epoch to end it, if the

@@ -75,6 +75,7 @@ class Agenda:
             unit.db.execute("UPDATE conversation SET ack_due_at = min(ack_due_at, ?)", (now,))
             unit.db.execute("UPDATE outbox SET due_at = min(due_at, ?)", (now,))
             unit.db.execute("UPDATE intent SET due_at = min(due_at, ?)", (now,))
+            unit.db.execute("UPDATE refused SET again_at = min(again_at, ?)", (now,))
             unit.db.execute("UPDATE invite SET answer_at = min(answer_at, ?)", (now + ASIDE_MS,))
             unit.db.execute(
                 "UPDATE comeback SET ask_due_at = min(ask_due_at, ?)", (now + ASK_MS[1],)
@@ -117,6 +118,9 @@ class Agenda:
         ):
             with self._unit() as unit:
                 rules.commits.attempt(unit, gid)
+        for gid in rules.commits.refused(now):
+            with self._unit() as unit:
+                rules.commits.try_again(unit, gid)
         for gid in self._due("SELECT gid FROM conversation WHERE refresh_due_at <= ?", now):
             with self._unit() as unit:
                 rules.wishes.refresh(unit, gid)
