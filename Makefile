@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 BUILT := .venv/.built
+WEB := $(wildcard src/amanat/page/web/*.js)
 RUST := $(shell find rust/src -name '*.rs' 2>/dev/null) rust/Cargo.toml rust/Cargo.lock
 
 # Rust's tests are a program of their own, so they link libpython; its directory is Python's to say.
@@ -37,11 +38,13 @@ $(BUILT): .venv/.installed pyproject.toml $(RUST)
 	VIRTUAL_ENV=$(CURDIR)/.venv PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin develop --uv --quiet --release --locked
 	touch $@
 
-# What only tests need and Python does not bring: a libpython to link, and what makes networks.
+# What only tests need and Python does not bring: a libpython to link, a tool that makes networks, a browser.
 system: $(BUILT)
 	@$(BIN)/python -c 'import glob, sys, sysconfig; c = sysconfig.get_config_var; sys.exit(not glob.glob(c("LIBDIR") + "/**/libpython" + c("LDVERSION") + ".so", recursive=True))' \
 	  || (apt-get update && apt-get install --yes --no-install-recommends libpython3-dev)
 	@command -v ip >/dev/null || (apt-get update && apt-get install --yes --no-install-recommends iproute2)
+	@command -v chromium >/dev/null \
+	  || (apt-get update && apt-get install --yes --no-install-recommends chromium fonts-noto-core)
 
 demo: build
 	$(BIN)/amanat replay --people 60 --messages 3000
@@ -61,12 +64,16 @@ check: build
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deno fmt --quiet --check $(WEB)
+	$(BIN)/deno lint --quiet $(WEB)
+	$(BIN)/deno check --quiet $(WEB)
 	cargo fmt --check --manifest-path rust/Cargo.toml
 	cargo clippy --quiet --locked --all-targets --manifest-path rust/Cargo.toml -- -D warnings
 
 fmt: build
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+	$(BIN)/deno fmt --quiet $(WEB)
 	cargo fmt --manifest-path rust/Cargo.toml
 
 mutants: build

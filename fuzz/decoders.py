@@ -28,6 +28,7 @@ from amanat.errors import (
     NotInLedger,
     StoreDamaged,
 )
+from amanat.page import protocol as page
 from amanat.protocol import cells, codec, ledger, moving, sealing, tlog, wire
 from amanat.protocol.descriptor import (
     Descriptor,
@@ -173,6 +174,16 @@ def _sealed_answer(data: bytes) -> None:
     except BrokenSeal:
         return
     if frame != b"frame":
+        raise AssertionError(data)
+
+
+def _ask(data: bytes) -> None:
+    """Invariant: MalformedFrame, or an ask that says the same when it is written again."""
+    try:
+        ask = page.decode_ask(data)
+    except MalformedFrame:
+        return
+    if page.decode_ask(msgspec.json.encode(ask)) != ask:
         raise AssertionError(data)
 
 
@@ -349,6 +360,15 @@ TARGETS = {
         [sealing.seal_request(b"frame", to=sealing.public_key(_SEALING), relay=_PUBLIC)[0]],
     ),
     "sealed-answer": Target(_sealed_answer, [sealing.seal_answer(b"frame", bytes(32))]),
+    "ask of a page": Target(
+        _ask,
+        [
+            b'{"do":"begin","id":1}',
+            b'{"do":"history","id":2,"chat":"00","where":{"at":"share","of":0.5},"many":9}',
+            '{"do":"send","id":3,"chat":"00","text":"سلام","reply_to":null}'.encode(),
+            b'{"do":"seen","id":4,"chat":"00","row":7}',
+        ],
+    ),
     "sealing-keys": Target(
         _sealing_keys,
         [codec.encode(directory._KeyFile([(3, _SEALING), (2, _SEALING)]))],  # noqa: SLF001  # same

@@ -177,6 +177,30 @@ MUTANTS = [
         ],
     ),
     Mutant(
+        "a page of another port gets the socket of ours",
+        'return Live() if headers.get("Origin") == self.origin else Refused(403)',
+        "return Live()",
+        ["test_page.py::test_nobody_else_gets_the_socket"],
+    ),
+    Mutant(
+        "a link to the page works again",
+        "self._links.pop(found) <= now",
+        "self._links[found] <= now",
+        ["test_page.py::test_a_link_works_once_and_soon"],
+    ),
+    Mutant(
+        "other programs that listen on this machine are sent the page's cookie",
+        'f" Path={self.path}"',
+        '" Path=/"',
+        ["test_page.py::test_the_cookie_is_for_no_script_no_other_site_and_no_other_path"],
+    ),
+    Mutant(
+        "another user of the machine gets the page",
+        "return int(row[7]) == os.getuid()",
+        "return True",
+        ["test_page_served.py::test_another_user_of_the_machine_gets_nothing_even_with_the_cookie"],
+    ),
+    Mutant(
         "a Commit that a relay refuses for good is waited for without end",
         "                self._conversations.commits.give_up_attempt(unit, row.about)",
         "                pass",

@@ -122,6 +122,7 @@ COMMANDS = (
     Command(
         "run", "host", "run", Needs.BACKGROUND, "stay online, and do the work of other commands"
     ),
+    Command("up", "host", "up", Needs.BACKGROUND, "do the same, and open the page in your browser"),
     Command(
         "status", "standing", "status", _CLIENT, "show the state of the client", is_question=True
     ),

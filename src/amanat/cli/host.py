@@ -10,8 +10,9 @@ import os
 import shutil
 import signal
 import sysconfig
+import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from amanat import background, front
 from amanat.cli import session, terminal
@@ -23,6 +24,7 @@ from amanat.errors import BadArgument, EngineFailed, MalformedFrame, ProfileInUs
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Coroutine, Iterator
 
     from amanat.client.sdk.client import Client
 
@@ -34,15 +36,56 @@ def run_words(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: Out) -> None:
     """Run the background of a profile."""
+    if args.unit:
+        text = _unit(args.profile)
+        out.result({"unit": text}, text.rstrip("\n"))
+        return
+
+    async def stay(client: Client) -> None:
+        profile = str(args.profile.absolute())
+        out.result({"running": True, "profile": profile}, f"running for {profile}")
+        await (args.stay or _stay)(client)
+
+    _be_background(args, stay)
+
+
+def up_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `up`."""
+    parser.add_argument(
+        "--no-open", action="store_true", help="only print the link to the page: it works once"
+    )
+    parser.add_argument(
+        "--port", type=int, default=0, help="the port of the page on this machine; 0: any"
+    )
+
+
+def up(args: argparse.Namespace, out: Out) -> None:
+    """Run the background of a profile, and serve its page."""
+    from amanat import page
+    from amanat.page.attendant import Attendant
+
+    async def stay(client: Client) -> None:
+        async with page.serving(client, Attendant(client), port=args.port) as server:
+            link = server.link()
+            out.result({"page": link}, f"the page, within a minute: {link}")
+            if args.no_open:
+                await _stay(client)
+            else:
+                with _opened(args.profile, link):
+                    await _stay(client)
+
+    _be_background(args, stay)
+
+
+def _be_background(
+    args: argparse.Namespace, stay: Callable[[Client], Coroutine[Any, Any, None]]
+) -> None:
+    """Have the profile open and do the commands of others, as long as `stay` lasts."""
     import uvloop
 
     from amanat.client.sdk.client import Client
     from amanat.client.vault import naming_faults
 
-    if args.unit:
-        text = _unit(args.profile)
-        out.result({"unit": text}, text.rstrip("\n"))
-        return
     line = front.reach(args.profile)
     if line is not None:
         line.close()
@@ -57,13 +100,27 @@ def run(args: argparse.Namespace, out: Out) -> None:
                 loop.add_signal_handler(number, over.cancel)
             do = functools.partial(perform, client, over)
             async with background.listening(args.profile, do):
-                profile = str(args.profile.absolute())
-                out.result({"running": True, "profile": profile}, f"running for {profile}")
                 with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.gather((args.stay or _stay)(client), over)
+                    await asyncio.gather(stay(client), over)
 
     with naming_faults(args.profile):
         uvloop.run(be())
+
+
+@contextlib.contextmanager
+def _opened(directory: Path, link: str) -> Iterator[None]:
+    """Have the person's browser open a link. The link itself is no argument of a program, which
+    every user of the machine could read, but stands in a file that only this user can."""
+    file = directory / "open.html"
+    file.unlink(missing_ok=True)
+    handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as out:
+        out.write(f'<!doctype html><meta http-equiv="refresh" content="0; url={link}">')
+    try:
+        webbrowser.open(file.absolute().as_uri())
+        yield
+    finally:
+        file.unlink(missing_ok=True)
 
 
 async def _stay(client: Client) -> None:

@@ -222,7 +222,7 @@ class Transcript:
             case Around(prefix):
                 rows = self._around(gid, self.position(gid, self.find(gid, prefix)), many)
             case Unread():
-                first = self._first_unread(gid)
+                first = self.first_unread(gid)
                 if first is None:
                     return self.part(gid, Newest(), many=many)
                 rows = self._around(gid, first, many)
@@ -377,7 +377,8 @@ class Transcript:
         )
         return ahead + behind
 
-    def _first_unread(self, gid: bytes) -> Position | None:
+    def first_unread(self, gid: bytes) -> Position | None:
+        """The position of the first text of somebody else that the person has not read."""
         found = self._read.execute(
             "SELECT m.clock, m.identity, m.seq, m.id FROM message AS m WHERE m.gid = ?1"  # noqa: S608
             " AND m.row > (SELECT read_row FROM conversation WHERE gid = ?1) AND m.identity != ?2"

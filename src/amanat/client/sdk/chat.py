@@ -95,6 +95,12 @@ class Chat:
         """The number of texts in the conversation."""
         return self._transcript.total(self.gid)
 
+    def first_unread(self) -> str:
+        """The id of the first text, in the order of the conversation, that the person has not read;
+        empty if they have read all of them."""
+        position = self._transcript.first_unread(self.gid)
+        return position.id.hex() if position else ""
+
     def rejoinable(self) -> list[UnprovenView]:
         """The states into which contacts can help us when we are out of step with a group, if
         nobody could prove how the group came there. The person decides. Raises

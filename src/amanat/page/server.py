@@ -1,0 +1,208 @@
+"""The page's server: files by HTTP, and one WebSocket for each tab, on loopback.
+
+What is let in is decided by `doors`, what is said by `attendant`. A tab that does not take what it
+is told is hung up on; it comes back and asks again for what it shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import picows
+
+from amanat.errors import MalformedFrame, PortTaken
+from amanat.page.doors import HEADERS, Doors, Entrance, File, Live, Refused
+from amanat.page.protocol import MAX_ASK_BYTES, decode_ask, told
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from amanat.client.sdk.client import Client
+    from amanat.page.attendant import Attendant
+
+MAX_TABS = 8
+"""Tabs at once: each holds a socket and what waits for it."""
+MAX_WAITING_BYTES = 1024 * 1024
+"""Bytes that may wait for a tab that does not take them."""
+HANDSHAKE_S = 5.0
+"""Seconds in which a request must be whole."""
+_KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+class Server:
+    """The page of one client, while `serving` lasts."""
+
+    def __init__(self, attendant: Attendant, doors: Doors) -> None:
+        self._attendant = attendant
+        self._doors = doors
+        self._tabs: set[_Tab] = set()
+        self._files = _files()
+
+    def link(self) -> str:
+        """A link for the person's browser, which works once and soon."""
+        return self._doors.link(now=asyncio.get_running_loop().time())
+
+    def tell(self, frames: list[bytes]) -> None:
+        """Tell every tab."""
+        for tab in tuple(self._tabs):
+            for frame in frames:
+                tab.tell(frame)
+
+    def close(self) -> None:
+        """Tell every tab that it is over."""
+        self.tell([told("over")])
+        for tab in tuple(self._tabs):
+            tab.hang_up()
+
+    # What a request is answered
+
+    def accept(
+        self, request: picows.WSUpgradeRequest
+    ) -> picows.WSListener | picows.WSUpgradeResponseWithListener | None:
+        """Answer a request: a file, or a tab's socket."""
+        headers = request.headers
+        if "upgrade" in (word.strip().lower() for word in headers.get("Connection", "").split(",")):
+            # Firefox says "keep-alive, Upgrade", of which picows makes nothing.
+            headers["Connection"] = "upgrade"
+        method = (request.method or b"GET").decode("latin-1")
+        target = request.path.decode("latin-1")
+        match self._doors.knock(method, target, headers, now=asyncio.get_running_loop().time()):
+            case Entrance(given, body):
+                return _answer(200, body, given)
+            case File(name):
+                if name not in self._files:
+                    return _answer(404, b"", HEADERS)
+                body, kind = self._files[name]
+                return _answer(200, body, HEADERS | {"Content-Type": kind})
+            case Live():
+                if len(self._tabs) >= MAX_TABS:
+                    return _answer(503, b"", HEADERS)
+                return _Tab(self._attendant, self._tabs)
+            case Refused(status):
+                return _answer(status, b"", HEADERS)
+
+
+class _Tab(picows.WSListener):
+    """The socket of one tab."""
+
+    def __init__(self, attendant: Attendant, tabs: set[_Tab]) -> None:
+        self._attendant = attendant
+        self._tabs = tabs
+        self._transport: picows.WSTransport | None = None
+
+    def on_ws_connected(self, transport: picows.WSTransport) -> None:
+        line = transport.underlying_transport
+        if not _is_of_this_user(line.get_extra_info("peername"), line.get_extra_info("sockname")):
+            transport.disconnect()
+            return
+        self._transport = transport
+        self._tabs.add(self)
+
+    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:  # noqa: ARG002
+        self._transport = None
+        self._tabs.discard(self)
+
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        if self._transport is None or frame.msg_type == picows.WSMsgType.PONG:
+            return
+        if frame.msg_type != picows.WSMsgType.TEXT or not frame.fin:
+            transport.disconnect()
+            return
+        try:
+            ask = decode_ask(frame.get_payload_as_bytes())
+        except MalformedFrame:
+            transport.disconnect()
+            return
+        self.tell(self._attendant.attend(ask))
+
+    def tell(self, frame: bytes) -> None:
+        """Say something, unless too much waits already."""
+        transport = self._transport
+        if transport is None:
+            return
+        transport.send(picows.WSMsgType.TEXT, frame)
+        if transport.underlying_transport.get_write_buffer_size() > MAX_WAITING_BYTES:
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """End it."""
+        if self._transport is not None:
+            self._transport.disconnect()
+
+
+def _answer(
+    status: int, body: bytes, headers: dict[str, str]
+) -> picows.WSUpgradeResponseWithListener:
+    if status == 200:  # noqa: PLR2004  # OK
+        response = picows.WSUpgradeResponse.create_ok_response(body, headers)
+    else:
+        response = picows.WSUpgradeResponse.create_error_response(status, body, headers)
+    return picows.WSUpgradeResponseWithListener(response, None)
+
+
+def _files() -> dict[str, tuple[bytes, str]]:
+    """The page's files by name: their bytes and kind."""
+    return {
+        one.name: (one.read_bytes(), _KINDS[Path(one.name).suffix])
+        for one in resources.files("amanat.page").joinpath("web").iterdir()
+        if Path(one.name).suffix in _KINDS
+    }
+
+
+def _is_of_this_user(peer: tuple[str, int], own: tuple[str, int]) -> bool:
+    """Whether the process at the other end of a loopback connection is this user's, by the
+    kernel's tables. A program may reach 127.0.0.1 through an IPv6 socket, which is in the second
+    of them. True where there are no such tables (no Linux): the other doors hold."""
+    is_asked = False
+    for table, prefix in (("tcp", ""), ("tcp6", "0000000000000000FFFF0000")):
+        wanted = [f"{prefix}0100007F:{port:04X}" for port in (peer[1], own[1])]
+        with contextlib.suppress(FileNotFoundError), Path("/proc/net", table).open() as rows:
+            is_asked = True
+            for row in map(str.split, rows):
+                if row[1:3] == wanted:
+                    return int(row[7]) == os.getuid()
+    return not is_asked
+
+
+@contextlib.asynccontextmanager
+async def serving(client: Client, attendant: Attendant, *, port: int) -> AsyncIterator[Server]:
+    """Serve the page of an open client on loopback; `port` 0 takes any. Raises PortTaken."""
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(("127.0.0.1", port))
+    except OSError as error:
+        bound.close()
+        raise PortTaken(f"127.0.0.1:{port}: {error.strerror}") from None
+    server = Server(attendant, Doors(bound.getsockname()[1]))
+    listening = await picows.ws_create_server(
+        server.accept,
+        sock=bound,
+        max_frame_size=MAX_ASK_BYTES,
+        websocket_handshake_timeout=HANDSHAKE_S,
+    )
+
+    async def tell_all() -> None:
+        async for event in client.events():
+            server.tell(attendant.tell(event))
+
+    telling = asyncio.ensure_future(tell_all())
+    try:
+        yield server
+    finally:
+        telling.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await telling
+        server.close()
+        listening.close()

@@ -1,0 +1,74 @@
+/** The line to the client: asks that are answered, and what is told. */
+
+const AGAIN_MS = 1000;
+
+/**
+ * @typedef {{ chat: string, message: Message }} MessageTold
+ * @typedef {{ id: string, sender: string, text: string }} Quote
+ * @typedef {{
+ *   id: string, row: number, position: string, sender: string, own: boolean, text: string,
+ *   quote: Quote | null, edited: boolean, deleted: boolean, reactions: Record<string, string>,
+ *   sent_at: number, state: string,
+ * }} Message
+ * @typedef {{
+ *   chat: string, name: string, is_direct: boolean, last: Message | null, unread: number,
+ *   draft: string, pinned_at: number | null, is_archived: boolean,
+ * }} Summary
+ * @typedef {{ messages: Message[], before: number, total: number, unread: string }} Stretch
+ */
+
+export class Line extends EventTarget {
+  /** @type {WebSocket} */
+  #socket;
+  /** @type {Map<number, { resolve: (value: any) => void, reject: (why: Error) => void }>} */
+  #asked = new Map();
+  #next = 1;
+
+  constructor() {
+    super();
+    this.#socket = this.#connect();
+  }
+
+  #connect() {
+    const socket = new WebSocket(new URL("live", location.href));
+    socket.addEventListener("open", () => this.dispatchEvent(new Event("open")));
+    socket.addEventListener("close", () => {
+      for (const { reject } of this.#asked.values()) reject(new Error("gone"));
+      this.#asked.clear();
+      this.dispatchEvent(new Event("gone"));
+      setTimeout(() => (this.#socket = this.#connect()), AGAIN_MS);
+    });
+    socket.addEventListener("message", ({ data }) => this.#take(JSON.parse(data)));
+    return socket;
+  }
+
+  /** @param {any} said */
+  #take(said) {
+    if ("on" in said) {
+      this.dispatchEvent(new CustomEvent(said.on, { detail: said }));
+      return;
+    }
+    const asked = this.#asked.get(said.id);
+    this.#asked.delete(said.id);
+    if ("error" in said) asked?.reject(new Error(said.error));
+    else asked?.resolve(said.ok);
+  }
+
+  /**
+   * Ask the client; what it answers. Fails with the code of an error, or "gone".
+   * @param {string} what
+   * @param {Record<string, unknown>} [more]
+   * @returns {Promise<any>}
+   */
+  ask(what, more = {}) {
+    return new Promise((resolve, reject) => {
+      if (this.#socket.readyState !== WebSocket.OPEN) {
+        reject(new Error("gone"));
+        return;
+      }
+      const id = this.#next++;
+      this.#asked.set(id, { resolve, reject });
+      this.#socket.send(JSON.stringify({ do: what, id, ...more }));
+    });
+  }
+}

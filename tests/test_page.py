@@ -1,0 +1,208 @@
+"""The page without a browser: its doors, what it may ask, and what it is answered and told."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amanat.client import events
+from amanat.errors import MalformedFrame
+from amanat.page import doors, protocol
+from amanat.page.attendant import Attendant
+from amanat.page.doors import Doors, Entrance, File, Live, Refused
+
+if TYPE_CHECKING:
+    from amanat.drill.person import Person
+    from amanat.drill.world import World
+
+HOST = "127.0.0.1:4000"
+ORIGIN = f"http://{HOST}"
+
+
+def enter(at: Doors) -> dict[str, str]:
+    """The headers of a browser that has opened a link."""
+    token = at.link(now=0).partition("?")[2]
+    entrance = at.knock("GET", f"/?{token}", {"Host": HOST}, now=1)
+    assert isinstance(entrance, Entrance)
+    cookie = entrance.headers["Set-Cookie"].partition(";")[0]
+    return {"Host": HOST, "Cookie": f"theirs=1; {cookie}", "Sec-Fetch-Site": "same-origin"}
+
+
+def test_a_link_lets_a_browser_in_to_the_files_and_the_socket() -> None:
+    at = Doors(4000)
+    headers = enter(at)
+    assert at.knock("GET", at.path, headers, now=2) == File("index.html")
+    assert at.knock("GET", f"{at.path}main.js", headers, now=2) == File("main.js")
+    assert at.knock("GET", f"{at.path}live", headers | {"Origin": ORIGIN}, now=2) == Live()
+
+
+def test_the_cookie_is_for_no_script_no_other_site_and_no_other_path() -> None:
+    at = Doors(4000)
+    token = at.link(now=0).partition("?")[2]
+    entrance = at.knock("GET", f"/?{token}", {"Host": HOST}, now=1)
+    assert isinstance(entrance, Entrance)
+    given_ = entrance.headers["Set-Cookie"].split("; ")[1:]
+    assert given_ == ["HttpOnly", "SameSite=Strict", f"Path={at.path}"]
+    assert len(at.path) > 20
+    assert "Location" not in entrance.headers  # a Strict cookie would not come along
+
+
+@pytest.mark.parametrize("when", ["used", "late", "unknown", "empty"])
+def test_a_link_works_once_and_soon(when: str) -> None:
+    at = Doors(4000)
+    token = at.link(now=0).partition("?")[2]
+    if when == "used":
+        at.knock("GET", f"/?{token}", {"Host": HOST}, now=1)
+    token = {"unknown": token[:-1], "empty": ""}.get(when, token)
+    now = doors.LINK_S if when == "late" else 1
+    assert at.knock("GET", f"/?{token}", {"Host": HOST}, now=now) == Refused(403)
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ({"Host": "localhost:4000"}, 421),
+        ({"Host": "amanat.example:4000"}, 421),
+        ({"Host": "127.0.0.1:4001"}, 421),
+        ({"Host": None}, 421),
+        ({"Cookie": None}, 403),
+        ({"Cookie": "amanat=wrong"}, 403),
+        ({"Cookie": "amanat"}, 403),
+        ({"Cookie": "\x00=;;=\udc80"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": None}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://127.0.0.1:4001"}, 403),
+        ({"Origin": "http://localhost:4000"}, 403),
+    ],
+)
+def test_nobody_else_gets_the_socket(changed: dict[str, str | None], status: int) -> None:
+    at = Doors(4000)
+    headers: dict[str, str | None] = {**enter(at), "Origin": ORIGIN, **changed}
+    kept = {name: value for name, value in headers.items() if value is not None}
+    assert at.knock("GET", f"{at.path}live", kept, now=2) == Refused(status)
+
+
+def test_no_other_path_or_method_is_answered() -> None:
+    at = Doors(4000)
+    headers = enter(at)
+    assert at.knock("POST", at.path, headers, now=2) == Refused(405)
+    assert at.knock("GET", "/main.js", headers, now=2) == Refused(403)
+    assert at.knock("GET", f"/x{at.path}", headers, now=2) == Refused(403)
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_ask_are_refused_by_name(data: bytes) -> None:
+    with pytest.raises(MalformedFrame):
+        protocol.decode_ask(data)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"do": "begin"}',
+        '{"do": "begin", "id": -1}',
+        '{"do": "begin", "id": 1, "more": 1}',
+        '{"do": "history", "id": 1, "chat": "xy", "where": {"at": "newest"}}',
+        '{"do": "history", "id": 1, "chat": "00", "where": {"at": "share", "of": 2}}',
+        '{"do": "history", "id": 1, "chat": "00", "where": {"at": "newest"}, "many": 100000}',
+        '{"do": "delete everything", "id": 1}',
+        "[" * 60_000,
+        json.dumps({"do": "send", "id": 1, "chat": "00", "text": "x" * protocol.MAX_ASK_BYTES}),
+    ],
+)
+def test_an_ask_has_its_fields_within_their_bounds_and_no_others(text: str) -> None:
+    with pytest.raises(MalformedFrame):
+        protocol.decode_ask(text.encode())
+
+
+class Page:
+    """A page that asks an attendant."""
+
+    def __init__(self, person: Person) -> None:
+        self.attendant = Attendant(person.client)
+
+    def ask(self, what: str, **more: object) -> Any:  # noqa: ANN401  # JSON
+        ask = protocol.decode_ask(json.dumps({"do": what, "id": 7, **more}).encode())
+        answer = json.loads(self.attendant.attend(ask))
+        assert answer.pop("id") == 7
+        return answer
+
+    def told(self, event: events.Event) -> list[Any]:
+        return [json.loads(frame) for frame in self.attendant.tell(event)]
+
+
+async def test_a_page_lists_reads_and_writes_conversations(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    page = Page(alice)
+    bob.say("alice", "سلام")
+    await world.settle()
+    begun = page.ask("begin")["ok"]
+    assert begun["status"]["name"] == "alice"
+    [line] = begun["chats"]
+    assert (line["name"], line["unread"], line["last"]["text"]) == ("bob", 1, "سلام")
+    chat = line["chat"]
+    part = page.ask("history", chat=chat, where={"at": "unread"})["ok"]
+    [message] = part["messages"]
+    assert part["unread"] == message["id"]
+    page.ask("seen", chat=chat, row=message["row"])
+    assert page.ask("begin")["ok"]["chats"][0]["unread"] == 0
+    assert page.ask("send", chat=chat, text="hello", reply_to=message["id"])["ok"]["row"]
+    await world.settle()
+    assert bob.texts("alice") == ["سلام", "hello"]
+    part = page.ask("history", chat=chat, where={"at": "newest"})["ok"]
+    assert [one["text"] for one in part["messages"]] == ["سلام", "hello"]
+    assert part["messages"][1]["quote"]["text"] == "سلام"
+    position = part["messages"][1]["position"]
+    before = page.ask("history", chat=chat, where={"at": "before", "position": position})["ok"]
+    assert [one["text"] for one in before["messages"]] == ["سلام"]
+
+
+async def test_a_draft_rests_in_the_vault_alone(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    page = Page(alice)
+    chat = alice.gid("bob").hex()
+    page.ask("draft", chat=chat, text="not yet")
+    await world.settle()
+    await alice.sleep()
+    alice.wake()
+    assert Page(alice).ask("begin")["ok"]["chats"][0]["draft"] == "not yet"
+    assert bob.texts("alice") == []
+
+
+async def test_what_cannot_be_done_is_answered_by_the_code_of_an_error(world: World) -> None:
+    alice, _ = await world.friends("alice", "bob")
+    page = Page(alice)
+    nobody = "00" * 16
+    assert page.ask("send", chat=nobody, text="x") == {"error": "not-a-member"}
+    assert page.ask("draft", chat=nobody, text="x") == {"error": "unknown-conversation"}
+    chat = alice.gid("bob").hex()
+    where = {"at": "after", "position": "nowhere"}
+    assert page.ask("history", chat=chat, where=where) == {"error": "bad-argument"}
+
+
+async def test_every_event_is_told_as_whole_facts(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    page = Page(alice)
+    happened = alice.client.events()
+    bob.say("alice", "one")
+    await world.settle()
+    event = await anext(happened)
+    while not isinstance(event, events.TextArrived):
+        event = await anext(happened)
+    message, summary = page.told(event)
+    assert (message["on"], message["message"]["text"]) == ("message", "one")
+    assert (summary["on"], summary["summary"]["unread"]) == ("summary", 1)
+    assert page.told(event) == [message, summary]  # told twice, it is the same
+    gid = alice.gid("bob")
+    assert page.told(events.MessageChanged(gid, 10**6))[0]["on"] == "gone"
+    assert [one["on"] for one in page.told(events.StateChanged(gid))] == ["progress", "summary"]
+    assert [one["on"] for one in page.told(events.StatusChanged())] == ["status"]
+    alice.say("bob", "two")
+    [own, _] = page.told(events.SummaryChanged(gid))
+    assert own["message"]["text"] == "two"

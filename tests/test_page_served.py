@@ -1,0 +1,268 @@
+"""The page as it is served: by raw sockets, and in a browser."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, ParamSpec
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import async_playwright
+
+from amanat import Client, Unlock, page
+from amanat.page.attendant import Attendant
+from relays import RelayProcess
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from pathlib import Path
+
+    from playwright.async_api import BrowserContext, Page
+
+    from amanat.page.server import Server
+
+pytestmark = pytest.mark.e2e
+UNLOCK = Unlock(key=bytes(32))
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script> \u202egnp.exe"
+P = ParamSpec("P")
+
+
+def in_a_loop(test: Callable[P, Coroutine[None, None, None]]) -> Callable[P, None]:
+    """A coroutine as a test: it runs in a loop of its own."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> Iterator[RelayProcess]:
+    with RelayProcess(tmp_path / "relay") as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def two_friends(root: Path, relay: RelayProcess) -> AsyncIterator[tuple[Client, Client]]:
+    """Alice, and مریم whom she has met."""
+    address = str(relay.address)
+    async with (
+        await Client.create(root / "alice", UNLOCK, name="alice", relay=address) as alice,
+        await Client.create(root / "maryam", UNLOCK, name="مریم", relay=address) as maryam,
+    ):
+        maryam.accept(alice.invite())
+        async with asyncio.timeout(30):
+            while not (alice.contacts() and maryam.contacts()):
+                await alice.changed()
+        yield alice, maryam
+
+
+@contextlib.asynccontextmanager
+async def page_of(client: Client) -> AsyncIterator[Server]:
+    async with page.serving(client, Attendant(client), port=0) as server:
+        yield server
+
+
+async def ask_raw(port: int, request: str) -> bytes:
+    """The whole answer to a request as a program would write it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request.encode())
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def entered(server: Server) -> tuple[int, str, str]:
+    """The port, the page's path and the cookie of a browser that has opened a link."""
+    link = server.link()
+    port, token = int(link.split(":")[2].split("/")[0]), link.partition("?")[2]
+    answer = await ask_raw(port, f"GET /?{token} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n")
+    head = answer.decode().partition("\r\n\r\n")[0]
+    fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
+    return port, fields["Refresh"].partition("url=")[2], fields["Set-Cookie"].partition(";")[0]
+
+
+def upgrade(port: int, path: str, cookie: str, connection: str) -> str:
+    return (
+        f"GET {path}live HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n"
+        f"Cookie: {cookie}\r\nConnection: {connection}\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+
+
+@in_a_loop
+async def test_files_are_served_with_a_policy_that_lets_nothing_in(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with two_friends(tmp_path, relay) as (alice, _), page_of(alice) as server:
+        port, path, cookie = await entered(server)
+        host = f"Host: 127.0.0.1:{port}\r\n"
+        answer = await ask_raw(port, f"GET {path} HTTP/1.1\r\n{host}Cookie: {cookie}\r\n\r\n")
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        assert b"script-src 'self'" in head
+        assert b"trusted-types 'none'" in head
+        assert b"no-store" in head
+        assert b"<chat-list>" in body
+        for refused in (
+            f"GET {path} HTTP/1.1\r\n{host}\r\n",
+            f"GET {path} HTTP/1.1\r\nHost: evil.example\r\nCookie: {cookie}\r\n\r\n",
+            f"GET {path}../errors.py HTTP/1.1\r\n{host}Cookie: {cookie}\r\n\r\n",
+            f"GET {path}nothing.js HTTP/1.1\r\n{host}Cookie: {cookie}\r\n\r\n",
+        ):
+            assert (await ask_raw(port, refused)).split(b" ")[1] in (b"403", b"404", b"421")
+
+
+@pytest.mark.parametrize("connection", ["Upgrade", "keep-alive, Upgrade"])
+@in_a_loop
+async def test_every_browsers_handshake_is_understood(
+    tmp_path: Path, relay: RelayProcess, connection: str
+) -> None:
+    """Firefox says more than *Upgrade*."""
+    async with two_friends(tmp_path, relay) as (alice, _), page_of(alice) as server:
+        port, path, cookie = await entered(server)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(upgrade(port, path, cookie, connection).encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 101")
+        writer.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+@in_a_loop
+async def test_another_user_of_the_machine_gets_nothing_even_with_the_cookie(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    program = (
+        "import encodings.idna, os, socket, sys\n"
+        "os.setgid(65534), os.setuid(65534)\n"  # nobody's
+        "line = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n"
+        "line.sendall(sys.stdin.buffer.read())\n"
+        "line.settimeout(10)\n"
+        "got = b''\n"
+        "try:\n"
+        "    while data := line.recv(4096): got += data\n"
+        "except ConnectionError: pass\n"
+        "print(len(got.partition(b'\\r\\n\\r\\n')[2]))\n"
+    )
+    async with two_friends(tmp_path, relay) as (alice, _), page_of(alice) as server:
+        port, path, cookie = await entered(server)
+        request = upgrade(port, path, cookie, "Upgrade").encode()
+        ask = b'{"do": "begin", "id": 1}'
+        frame = b"\x81" + bytes([0x80 | len(ask)]) + bytes(4) + ask
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-I", "-S", "-c", program, str(port)],
+            input=request + frame,
+            capture_output=True,
+            timeout=30,
+            check=True,
+        )
+        assert int(done.stdout) == 0
+
+
+@contextlib.asynccontextmanager
+async def browser(language: str) -> AsyncIterator[BrowserContext]:
+    async with async_playwright() as driver:
+        chromium = await driver.chromium.launch(
+            executable_path=shutil.which("chromium"), args=SWITCHES
+        )
+        yield await chromium.new_context(locale=language)
+        await chromium.close()
+
+
+async def opened(context: BrowserContext, server: Server) -> tuple[Page, list[str]]:
+    """The page in a tab, and the list of all that its console says from now on."""
+    tab, said = await context.new_page(), list[str]()
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    await tab.goto(server.link())
+    await tab.wait_for_selector("[data-usable]")
+    return tab, said
+
+
+@pytest.mark.parametrize("language", ["en", "fa"])
+@in_a_loop
+async def test_two_people_talk_when_one_of_them_uses_the_page(
+    tmp_path: Path, relay: RelayProcess, language: str
+) -> None:
+    async with (
+        two_friends(tmp_path, relay) as (alice, maryam),
+        page_of(alice) as server,
+        browser(language) as context,
+    ):
+        tab, console = await opened(context, server)
+        assert await tab.get_attribute("html", "dir") == {"en": "ltr", "fa": "rtl"}[language]
+        await tab.locator("chat-list a").click()
+        maryam.contact("alice").send("سلام")
+        await tab.get_by_role("log").get_by_text("سلام").wait_for()
+        await tab.fill("textarea", "hello")
+        await tab.keyboard.press("Enter")
+        await tab.locator("article.own", has_text="hello").wait_for()
+        async with asyncio.timeout(30):
+            while "hello" not in [one.text for one in maryam.chat("alice").messages()]:
+                await maryam.changed()
+        maryam.contact("alice").send(HOSTILE)
+        await tab.get_by_role("log").get_by_text("<img").wait_for()
+        assert await tab.locator("chat-history img, chat-history script").count() == 0
+        await tab.fill("textarea", "not yet")
+        async with asyncio.timeout(30):
+            while alice.chat("مریم").summary().draft != "not yet":
+                await alice.changed()
+        await tab.reload()
+        await tab.locator("chat-list a", has_text="not yet").click()
+        assert await tab.input_value("textarea") == "not yet"
+        assert (await Axe().run(tab)).violations_count == 0
+        assert console == []
+
+
+@in_a_loop
+async def test_up_prints_one_link_and_does_the_work_of_other_commands(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    profile, passphrase = tmp_path / "alice", "of a person who does not exist"
+    client = await Client.create(
+        profile, Unlock(passphrase=passphrase), name="alice", relay=str(relay.address)
+    )
+    await client.close()
+    read, write = os.pipe()
+    os.write(write, passphrase.encode())
+    os.close(write)
+    words = [sys.executable, "-m", "amanat", "--profile", str(profile), "--json"]
+    up = await asyncio.create_subprocess_exec(
+        *(*words, "--passphrase-fd", str(read), "up", "--no-open"),
+        stdout=asyncio.subprocess.PIPE,
+        pass_fds=[read],
+    )
+    os.close(read)
+    assert up.stdout is not None
+    async with asyncio.timeout(60):
+        link = json.loads(await up.stdout.readline())["page"]
+    port, token = int(link.split(":")[2].split("/")[0]), link.partition("?")[2]
+    request = f"GET /?{token} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n"
+    assert (await ask_raw(port, request)).startswith(b"HTTP/1.1 200")
+    assert (await ask_raw(port, request)).startswith(b"HTTP/1.1 403")
+    status = await asyncio.create_subprocess_exec(*words, "status", stdout=asyncio.subprocess.PIPE)
+    said, _ = await status.communicate()
+    assert json.loads(said)["name"] == "alice"
+    up.terminate()
+    assert await up.wait() == 0
+    assert not (profile / "open.html").exists()
