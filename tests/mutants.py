@@ -138,7 +138,7 @@ MUTANTS = [
     ),
     Mutant(
         "a word is thrown away when a relay says that its label is taken",
-        "if isinstance(answer, LabelTaken) and self._is_made_anew(unit, row):",
+        "if isinstance(answer, LabelTaken) and self._make_again(unit, row):",
         "if False:",
         ["test_claims.py::test_label_that_a_relay_says_is_taken_costs_another_label_and_no_word"],
     ),
@@ -156,8 +156,8 @@ MUTANTS = [
     ),
     Mutant(
         "a Commit whose label is said to be taken is given up",
-        "if isinstance(answer, LabelTaken) and self._is_made_anew(unit, row):",
-        'if isinstance(answer, LabelTaken) and row.purpose != "commit" and self._is_made_anew(unit, row):',
+        "if isinstance(answer, LabelTaken) and self._make_again(unit, row):",
+        'if isinstance(answer, LabelTaken) and row.purpose != "commit" and self._make_again(unit, row):',
         ["test_labels_taken.py::test_commit_leaves_under_another_label_and_proves_no_copied_vault"],
     ),
     Mutant(

@@ -180,7 +180,7 @@ class Sending:
                 continue  # not answered: it goes out again over the next link
             if not self._awaits(unit, row):
                 continue  # it was given up meanwhile, and its number may be another row's
-            if isinstance(answer, LabelTaken) and self._is_made_anew(unit, row):
+            if isinstance(answer, LabelTaken) and self._make_again(unit, row):
                 continue
             if isinstance(answer, Unavailable | NoSuchDrop | UnexpectedReply):
                 # An epoch drop that another member has yet to make looks like a wrong token. A
@@ -218,7 +218,7 @@ class Sending:
         if wait >= FAIL_OVER_MS:
             self._outbox.fail_over(unit, row.relay, row=row.id)
 
-    def _is_made_anew(self, unit: Unit, row: Row) -> bool:
+    def _make_again(self, unit: Unit, row: Row) -> bool:
         """Handle a relay's word that a label is taken; returns False if `_done` has to handle it.
 
         The content leaves under another label, either from here or when its recipient asks for it.
@@ -233,7 +233,7 @@ class Sending:
                         self._suspense_until = unit.now + SUSPENSE_MS
                     if talk.saying.seal_again(unit, row.id, row.about, row.recipient):
                         return True
-                elif not self._is_labelled_again(unit, row):
+                elif not self._label_again(unit, row):
                     unit.db.execute("DELETE FROM outbox WHERE id = ?", (row.id,))
                     return True  # it was for an epoch that nobody reads any more
                 if row.tries == MAX_SKIPPED:
@@ -270,7 +270,7 @@ class Sending:
             case _:
                 assert_never(row.purpose)
 
-    def _is_labelled_again(self, unit: Unit, row: Row) -> bool:
+    def _label_again(self, unit: Unit, row: Row) -> bool:
         """Seal a cell of an epoch drop under another random label. Returns False if we no longer
         read the drop."""
         request = wire.decode_request(row.request)
