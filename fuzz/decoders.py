@@ -100,7 +100,7 @@ _STATEMENT, _SIGNATURE = moving.sign_statement(moving.state_of(_MOVE, []), _OTHE
 
 
 class Target(NamedTuple):
-    """What is called with data, and data that is accepted."""
+    """A function that is called with data, and data that it accepts."""
 
     decode: Callable[[bytes], object]
     seeds: list[bytes]

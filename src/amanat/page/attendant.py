@@ -60,7 +60,7 @@ class Attendant:
         return None
 
     def tell(self, event: events.Event) -> list[bytes]:
-        """What a page is told of an event."""
+        """The frames that tell a page of an event."""
         match event:
             case events.TextArrived(gid, row) | events.MessageChanged(gid, row):
                 return [*self._tell_message(gid, row), *self._tell_summary(gid)]

@@ -97,7 +97,7 @@ class Doors:
     def knock(
         self, method: str, target: str, headers: Mapping[str, str], *, now: float
     ) -> Entrance | File | Live | Refused:
-        """What a request is let in to."""
+        """Decide where a request is let in, or refuse it."""
         if headers.get("Host") != self._host:
             return Refused(421)
         if method != "GET":

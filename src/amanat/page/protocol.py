@@ -1,8 +1,8 @@
-"""What the page and the client say to each other: JSON, strictly decoded.
+"""The messages between the page and the client: JSON, strictly decoded.
 
-The page *asks*, with a number, and is answered under that number. The client *tells*, unasked. What
-is told is a fact and never a change: a whole message or a whole summary, by its key. So a fact told
-twice, late, or after a gap does no harm, and a page that comes back asks again for what it shows.
+The page *asks*, with a number, and is answered under that number. The client *tells*, unasked. It
+tells facts and never changes: a whole message or a whole summary, by its key. So a fact told twice,
+late, or after a gap does no harm, and a page that comes back asks again for what it shows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_MESSAGES = 200
 """Most messages in an answer."""
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
-"""What JavaScript counts exactly."""
+"""A whole number that JavaScript represents exactly."""
 ChatKey = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2}){1,64}$")]
 """The gid of a conversation, in hex."""
 MessageId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
@@ -40,19 +40,19 @@ class Unread(_Where, frozen=True, tag="unread"):
 
 
 class Before(_Where, frozen=True, tag="before"):
-    """What stands before a position."""
+    """The messages before a position."""
 
     position: PositionText
 
 
 class After(_Where, frozen=True, tag="after"):
-    """What stands after a position."""
+    """The messages after a position."""
 
     position: PositionText
 
 
 class Around(_Where, frozen=True, tag="around"):
-    """A message, with what stands on both sides of it."""
+    """A message, with those on both sides of it."""
 
     message: MessageId
 
@@ -93,7 +93,7 @@ class Send(_Ask, frozen=True, tag="send"):
 
 
 class Seen(_Ask, frozen=True, tag="seen"):
-    """What came up to a row was on the screen."""
+    """The messages that arrived up to a row were on the screen."""
 
     chat: ChatKey
     row: Number
@@ -113,7 +113,7 @@ _DECODER = msgspec.json.Decoder(Ask)
 
 
 def decode_ask(data: bytes) -> Ask:
-    """What a page asks. Raises MalformedFrame."""
+    """The ask of a page. Raises MalformedFrame."""
     if len(data) > MAX_ASK_BYTES:
         raise MalformedFrame
     try:

@@ -1,7 +1,7 @@
 """The page's server: files by HTTP, and one WebSocket for each tab, on loopback.
 
-What is let in is decided by `doors`, what is said by `attendant`. A tab that does not take what it
-is told is hung up on; it comes back and asks again for what it shows.
+`doors` decides which requests are let in, and `attendant` what they are answered. The server hangs
+up on a tab that does not take its frames; the tab comes back and asks again for what it shows.
 """
 
 from __future__ import annotations
