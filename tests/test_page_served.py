@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, ParamSpec
@@ -17,6 +18,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import async_playwright
 
 from amanat import Client, Unlock, page
+from amanat.client import feed
 from amanat.page.attendant import Attendant
 from relays import RelayProcess
 
@@ -177,6 +179,62 @@ async def test_another_user_of_the_machine_gets_nothing_even_with_the_cookie(
             check=True,
         )
         assert int(done.stdout) == 0
+
+
+@in_a_loop
+async def test_tabs_that_may_lack_something_are_hung_up_on_and_ask_again(
+    tmp_path: Path, relay: RelayProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_friends(tmp_path, relay) as (alice, maryam), page_of(alice) as server:
+        port, path, cookie = await entered(server)
+
+        async def come() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(upgrade(port, path, cookie, "Upgrade").encode())
+            await reader.readuntil(b"\r\n\r\n")
+            return reader, writer
+
+        reader, writer = await come()
+        with monkeypatch.context() as full:
+            full.setattr(feed, "MAX_EVENTS", 0)
+            maryam.contact("alice").send("one")
+            async with asyncio.timeout(30):
+                await reader.read()  # to its end
+        writer.close()
+        reader, writer = await come()
+        maryam.contact("alice").send("two")
+        async with asyncio.timeout(30):
+            await reader.readuntil(b'"two"')
+        writer.close()
+
+
+@in_a_loop
+async def test_a_tab_that_reads_nothing_is_hung_up_on_and_nobody_waits_for_it(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    ask = b'{"do": "begin", "id": 1}'
+    frame = b"\x81" + bytes([0x80 | len(ask)]) + bytes(4) + ask
+    async with two_friends(tmp_path, relay) as (alice, maryam), page_of(alice) as server:
+        port, path, cookie = await entered(server)
+        deaf = socket.socket()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(deaf, ("127.0.0.1", port))
+        await loop.sock_sendall(deaf, upgrade(port, path, cookie, "Upgrade").encode())
+
+        async def ask_on() -> None:
+            while True:
+                await loop.sock_sendall(deaf, frame * 100)
+
+        async with asyncio.timeout(60):
+            with pytest.raises(ConnectionError):
+                await ask_on()
+        deaf.close()
+        maryam.contact("alice").send("one")
+        async with asyncio.timeout(30):
+            while not alice.chat("مریم").count():
+                await alice.changed()
 
 
 @contextlib.asynccontextmanager

@@ -60,7 +60,13 @@ class Attendant:
         return None
 
     def tell(self, event: events.Event) -> list[bytes]:
-        """The frames that tell a page of an event."""
+        """The frames that tell a page of an event; none if its conversation has gone meanwhile."""
+        try:
+            return self._tell(event)
+        except AmanatError:
+            return []
+
+    def _tell(self, event: events.Event) -> list[bytes]:
         match event:
             case events.TextArrived(gid, row) | events.MessageChanged(gid, row):
                 return [*self._tell_message(gid, row), *self._tell_summary(gid)]
@@ -89,10 +95,7 @@ class Attendant:
         return [protocol.told("message", chat=gid.hex(), message=_message(one)) for one in last]
 
     def _tell_summary(self, gid: bytes) -> list[bytes]:
-        try:
-            summary = self._client.chat(gid).summary()
-        except AmanatError:
-            return []  # it was deleted meanwhile
+        summary = self._client.chat(gid).summary()
         return [protocol.told("summary", summary=_summary(summary))]
 
 

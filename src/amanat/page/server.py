@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import picows
 
-from amanat.errors import MalformedFrame, PortTaken
+from amanat.errors import MalformedFrame, Overrun, PortTaken
 from amanat.page.doors import HEADERS, Doors, Entrance, File, Live, Refused
 from amanat.page.protocol import MAX_ASK_BYTES, decode_ask, told
 
@@ -32,6 +32,7 @@ MAX_WAITING_BYTES = 1024 * 1024
 """Bytes that may wait for a tab that does not take them."""
 HANDSHAKE_S = 5.0
 """Seconds in which a request must be whole."""
+_PING, _PONG = picows.WSMsgType.PING, picows.WSMsgType.PONG
 _KINDS = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -59,9 +60,23 @@ class Server:
             for frame in frames:
                 tab.tell(frame)
 
+    async def follow(self, client: Client) -> None:
+        """Tell every tab of all that happens, until the client stops."""
+        while True:
+            try:
+                async for event in client.events():
+                    self.tell(self._attendant.tell(event))
+            except Overrun:  # nobody knows what was lost: all tabs ask again
+                self._hang_up()
+            else:
+                return
+
     def close(self) -> None:
         """Tell every tab that it is over."""
         self.tell([told("over")])
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         for tab in tuple(self._tabs):
             tab.hang_up()
 
@@ -114,7 +129,7 @@ class _Tab(picows.WSListener):
         self._tabs.discard(self)
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        if self._transport is None or frame.msg_type == picows.WSMsgType.PONG:
+        if self._transport is None or frame.msg_type in (_PING, _PONG):
             return
         if frame.msg_type != picows.WSMsgType.TEXT or not frame.fin:
             transport.disconnect()
@@ -133,12 +148,14 @@ class _Tab(picows.WSListener):
             return
         transport.send(picows.WSMsgType.TEXT, frame)
         if transport.underlying_transport.get_write_buffer_size() > MAX_WAITING_BYTES:
-            self.hang_up()
+            self.hang_up(is_deaf=True)
 
-    def hang_up(self) -> None:
-        """End it."""
-        if self._transport is not None:
-            self._transport.disconnect()
+    def hang_up(self, *, is_deaf: bool = False) -> None:
+        """End it; if the tab is deaf, without what still waits for it."""
+        transport, self._transport = self._transport, None
+        self._tabs.discard(self)
+        if transport is not None:
+            transport.disconnect(graceful=not is_deaf)
 
 
 def _answer(
@@ -192,17 +209,12 @@ async def serving(client: Client, attendant: Attendant, *, port: int) -> AsyncIt
         max_frame_size=MAX_ASK_BYTES,
         websocket_handshake_timeout=HANDSHAKE_S,
     )
-
-    async def tell_all() -> None:
-        async for event in client.events():
-            server.tell(attendant.tell(event))
-
-    telling = asyncio.ensure_future(tell_all())
+    following = asyncio.ensure_future(server.follow(client))
     try:
         yield server
     finally:
-        telling.cancel()
+        following.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await telling
+            await following
         server.close()
         listening.close()
