@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 BUILT := .venv/.built
+DENO = DENO_DIR=$(CURDIR)/.build/deno DENO_NO_UPDATE_CHECK=1 $(BIN)/deno
 WEB := $(wildcard src/amanat/page/web/*.js)
 RUST := $(shell find rust/src -name '*.rs' 2>/dev/null) rust/Cargo.toml rust/Cargo.lock
 
@@ -64,16 +65,16 @@ check: build
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/deno fmt --quiet --check $(WEB)
-	$(BIN)/deno lint --quiet $(WEB)
-	$(BIN)/deno check --quiet $(WEB)
+	$(DENO) fmt --quiet --check $(WEB)
+	$(DENO) lint --quiet $(WEB)
+	$(DENO) check --quiet $(WEB)
 	cargo fmt --check --manifest-path rust/Cargo.toml
 	cargo clippy --quiet --locked --all-targets --manifest-path rust/Cargo.toml -- -D warnings
 
 fmt: build
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
-	$(BIN)/deno fmt --quiet $(WEB)
+	$(DENO) fmt --quiet $(WEB)
 	cargo fmt --manifest-path rust/Cargo.toml
 
 mutants: build
