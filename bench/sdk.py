@@ -28,7 +28,7 @@ from amanat.client.vault import Unlock
 from amanat.drill.relays import RelayProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 CONVERSATIONS = 500
 MANY = 100_000
@@ -44,6 +44,8 @@ WORDS_OF_A_TEXT = 9
 BEGAN_AT = 1_700_000_000_000
 MINUTE_MS = 60_000
 PAGE = 30
+UNREAD = 10
+"""In the second part, one conversation of this many has unread messages; in the first, all have."""
 SLOW_S = 0.05
 """A call that takes longer than this is made three times a run, any other TURNS times."""
 TURNS = 30
@@ -110,18 +112,20 @@ def calls(client: Client, gid: bytes) -> dict[str, Callable[[], object]]:
         "one message by id": lambda: client.chat(gid).message(middle.id),
         "all conversations": client.conversations,
         "one conversation": lambda: client.chat(gid).view(),
-        "all summaries": client.summaries,
+        "all summaries, all of them unread": client.summaries,
         "one summary": lambda: client.chat(gid).summary(),
         "all that is unread": client.unread,
     }
 
 
-def measure(client: Client, gid: bytes, runs: int, noise: Noise) -> dict[str, list[float]]:
+def measure(
+    calls: Mapping[str, Callable[[], object]], runs: int, noise: Noise
+) -> dict[str, list[float]]:
     """Milliseconds of each call, in every run the median of its turns."""
     figures = defaultdict[str, list[float]](list)
     for _ in range(runs):
         noise.sample()
-        for what, call in calls(client, gid).items():
+        for what, call in calls.items():
             took: list[float] = []
             for turn in itertools.count(1):
                 began = time.perf_counter()
@@ -149,7 +153,12 @@ async def main() -> None:
             relay.stop()
         client = Client.open(Path(root) / "person", UNLOCK)
         size = (Path(root) / "person" / "vault.db").stat().st_size
-        figures = measure(client, gid, args.runs, noise)
+        figures = measure(calls(client, gid), args.runs, noise)
+        for number, line in enumerate(client.summaries()):
+            if number % UNREAD:
+                client.chat(line.gid).mark_read()
+        read = {"all summaries, most of them read": client.summaries}
+        figures |= measure(read, args.runs, noise)
         await client.close()
     if args.json:
         args.json.write_text(json.dumps({"noise": noise.summary(), "ms": figures}, indent=2))
