@@ -2010,9 +2010,10 @@ def copied(into: Path) -> Path:
     return into
 
 
-def are_green(copy: Path, tests: Sequence[str], *, most_s: float) -> bool:
-    """Whether these tests pass in a copy, within `most_s` seconds; then they are killed with every
-    process that they have started. Raises BrokenMutant if they cannot run."""
+def failure(copy: Path, tests: Sequence[str], *, most_s: float) -> str:
+    """The last line of pytest about the first of these tests that fails in a copy; empty if all
+    pass. After `most_s` seconds they are killed with every process that they have started, which
+    counts as a failure. Raises BrokenMutant if they cannot run."""
     with tempfile.TemporaryFile("w+") as said:
         running = subprocess.Popen(
             [*PYTEST, *(f"tests/{test}" for test in tests)],
@@ -2026,15 +2027,19 @@ def are_green(copy: Path, tests: Sequence[str], *, most_s: float) -> bool:
         try:
             ended = running.wait(most_s)
         except subprocess.TimeoutExpired:
-            return False
+            return f"no end after {most_s:.0f} s"
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(running.pid, signal.SIGKILL)
             running.wait()
-        if ended not in (0, 1):
-            said.seek(0)
-            raise BrokenMutant(said.read())
-        return ended == 0
+        if ended == 0:
+            return ""
+        said.seek(0)
+        words = said.read()
+        if ended != 1:
+            raise BrokenMutant(words)
+        named = [line for line in words.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+        return named[0] if named else "a test"
 
 
 def place(copy: Path, mutant: Mutant) -> Path:
@@ -2055,7 +2060,7 @@ def is_caught(copy: Path, mutant: Mutant, *, most_s: float = BUG_S) -> bool:
     text = path.read_text()
     path.write_text(text.replace(mutant.old, mutant.new))
     try:
-        return not are_green(copy, mutant.tests, most_s=most_s)
+        return bool(failure(copy, mutant.tests, most_s=most_s))
     finally:
         path.write_text(text)
 
@@ -2079,9 +2084,9 @@ def try_all(
             finally:
                 copies.put(copy)
 
-        def green_without(tests: list[str]) -> bool:
+        def failure_without(tests: list[str]) -> str:
             with borrowed() as copy:
-                return are_green(copy, tests, most_s=ALL_S)
+                return failure(copy, tests, most_s=ALL_S)
 
         def caught(mutant: Mutant) -> bool:
             with borrowed() as copy:
@@ -2092,8 +2097,9 @@ def try_all(
         tests = sorted({test for mutant in mutants for test in mutant.tests})
         with ThreadPoolExecutor(at_once) as pool:
             shares = [tests[number::at_once] for number in range(min(at_once, len(tests)))]
-            if not all(pool.map(green_without, shares)):
-                raise BrokenMutant("the tests fail without any bug")
+            failures = [one for one in pool.map(failure_without, shares) if one]
+            if failures:
+                raise BrokenMutant(f"the tests fail without any bug: {failures[0]}")
             found = {}
             for mutant, is_so in zip(mutants, pool.map(caught, mutants), strict=True):
                 found[mutant.name] = is_so
