@@ -35,13 +35,19 @@ def refuse(world: World, drops: set[bytes]) -> list[wire.Append]:
     return refused
 
 
-async def test_a_commit_that_is_refused_for_good_is_made_again_later(world: World) -> None:
+async def rename_refused(world: World) -> tuple[list[Person], bytes, list[wire.Append]]:
+    """Two people, their group, which alice has renamed, and the appends that the relay refused."""
     people = await world.friends("alice", "bob")
     gid = await world.group("family", *people)
-    alice, bob = people
     refused = refuse(world, buckets(*people))
-    alice.client.chat(gid).rename("our family")
+    people[0].client.chat(gid).rename("our family")
     await world.pass_time(60)
+    return people, gid, refused
+
+
+async def test_a_commit_that_is_refused_for_good_is_made_again_later(world: World) -> None:
+    people, gid, refused = await rename_refused(world)
+    alice, bob = people
     assert refused
     assert CellTooLarge.code in alice.warnings()
     assert alice.one("SELECT count(*) FROM attempt") == 0
@@ -57,12 +63,8 @@ async def test_a_commit_that_is_refused_for_good_is_made_again_later(world: Worl
 async def test_relay_that_shows_a_commit_it_has_refused_is_told_and_everybody_goes_on(
     world: World,
 ) -> None:
-    people = await world.friends("alice", "bob")
-    gid = await world.group("family", *people)
+    people, gid, refused = await rename_refused(world)
     alice, bob = people
-    refused = refuse(world, buckets(*people))
-    alice.client.chat(gid).rename("our family")
-    await world.pass_time(60)
     del world.relay._append
     for request in dict.fromkeys(refused):
         world.relay.shelves[request.drop_id].add(request.cell)

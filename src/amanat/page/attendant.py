@@ -13,6 +13,7 @@ from amanat.errors import AmanatError
 from amanat.page import protocol
 
 if TYPE_CHECKING:
+    from amanat.client.sdk.chat import Chat
     from amanat.client.sdk.client import Client
     from amanat.client.sdk.views import Message, Summary
 
@@ -39,7 +40,7 @@ class Attendant:
                     "chats": [_summary(one) for one in client.summaries()],
                 }
             case protocol.History():
-                chat = client.chat(bytes.fromhex(ask.chat))
+                chat = self._chat(ask.chat)
                 part = chat.history(_scroll(ask.where), many=ask.many)
                 return {
                     "messages": [_message(one) for one in part.messages],
@@ -48,16 +49,19 @@ class Attendant:
                     "unread": chat.first_unread(),
                 }
             case protocol.Send():
-                chat = client.chat(bytes.fromhex(ask.chat))
+                chat = self._chat(ask.chat)
                 return {"row": chat.send(ask.text, reply_to=ask.reply_to or "")}
             case protocol.Seen():
-                client.chat(bytes.fromhex(ask.chat)).seen(ask.row)
+                self._chat(ask.chat).seen(ask.row)
             case protocol.Draft():
-                chat = client.chat(bytes.fromhex(ask.chat))
+                chat = self._chat(ask.chat)
                 chat.set_draft(ask.text, reply_to=ask.reply_to or "")
             case _:
                 assert_never(ask)
         return None
+
+    def _chat(self, key: str) -> Chat:
+        return self._client.chat(bytes.fromhex(key))
 
     def tell(self, event: events.Event) -> list[bytes]:
         """The frames that tell a page of an event; none if its conversation has gone meanwhile."""
@@ -73,7 +77,10 @@ class Attendant:
             case events.Joined(gid) | events.GroupChanged(gid) | events.Removed(gid):
                 return self._tell_summary(gid)
             case events.SummaryChanged(gid):  # the person may have said something elsewhere
-                return [*self._tell_own(gid), *self._tell_summary(gid)]
+                summary = self._client.chat(gid).summary()
+                last = summary.last
+                own = [] if last is None or not last.is_own else [_told_message(gid, last)]
+                return [*own, protocol.told("summary", summary=_summary(summary))]
             case events.StateChanged(gid):
                 return [protocol.told("progress", chat=gid.hex()), *self._tell_summary(gid)]
             case (
@@ -87,16 +94,15 @@ class Attendant:
         message = self._client.chat(gid).message_at(row)
         if message is None:
             return [protocol.told("gone", chat=gid.hex(), row=row)]
-        return [protocol.told("message", chat=gid.hex(), message=_message(message))]
-
-    def _tell_own(self, gid: bytes) -> list[bytes]:
-        part = self._client.chat(gid).history(transcript.Newest(), many=1)
-        last = [one for one in part.messages if one.is_own]
-        return [protocol.told("message", chat=gid.hex(), message=_message(one)) for one in last]
+        return [_told_message(gid, message)]
 
     def _tell_summary(self, gid: bytes) -> list[bytes]:
         summary = self._client.chat(gid).summary()
         return [protocol.told("summary", summary=_summary(summary))]
+
+
+def _told_message(gid: bytes, message: Message) -> bytes:
+    return protocol.told("message", chat=gid.hex(), message=_message(message))
 
 
 def _message(message: Message) -> dict[str, object]:

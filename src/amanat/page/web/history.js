@@ -4,7 +4,7 @@
  */
 
 import { find, make } from "./dom.js";
-import { clock, day, words } from "./words.js";
+import { clock, words } from "./words.js";
 
 /** @import { Line, Message, Stretch } from "./line.js" */
 
@@ -145,7 +145,6 @@ export class ChatHistory extends HTMLElement {
       ...(reactions.length ? [make("span", { className: "reactions" }, reactions.join(" "))] : []),
       foot,
     );
-    row.dataset.day = day.format(one.sent_at);
     if (one.id !== this.#unread) return row;
     return make("div", {}, make("div", { className: "divider" }, words.unread), row);
   }

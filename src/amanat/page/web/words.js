@@ -23,7 +23,6 @@ const english = {
   sent: "On a relay",
   delivered: "Everybody has it",
   undelivered: "Not everybody has it",
-  failed: "This could not be done",
 };
 
 /** @type {Words} */
@@ -47,7 +46,6 @@ const persian = {
   sent: "روی رله",
   delivered: "به همه رسیده است",
   undelivered: "به همه نرسیده است",
-  failed: "این کار انجام نشد",
 };
 
 const languages = { en: english, fa: persian };
@@ -59,10 +57,4 @@ export const language = wanted.find((one) => one in languages) === "fa" ? "fa" :
 export const words = languages[language];
 
 export const clock = new Intl.DateTimeFormat(words.locale, { hour: "2-digit", minute: "2-digit" });
-// Not dateStyle "full": in Persian it has the wrong order, and a Latin comma.
-export const day = new Intl.DateTimeFormat(words.locale, {
-  weekday: "long",
-  day: "numeric",
-  month: "long",
-});
 export const number = new Intl.NumberFormat(words.locale);
