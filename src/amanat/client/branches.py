@@ -198,9 +198,9 @@ class Branches:
         is not decided.
 
         Only people who are in the group on both sides count, each once. More than half of them
-        decide. Without such a majority nothing is decided before LATE_MS. Then the number of voters
-        who made neither Commit decides. If that is equal, the committer at the lower leaf wins, but
-        one who is out of the group on either side comes last.
+        decide. Without such a majority nothing is decided before LATE_MS. Then the Commit with more
+        votes wins, not counting the votes of the two committers. In a tie, the committer at the
+        lower leaf wins, but one who is out of the group on either side comes last.
         """
         gid, epoch, theirs = sibling
         step = self._lineages.step(gid, epoch)

@@ -1,7 +1,7 @@
 """Fetching a file: which cells of its drop the client reads next, and when it gives the file up.
 
-A relay can put anything into the file's drop, so the client reads no more cells than the file has
-plus MAX_JUNK. A relay that answers again and again without progress cannot make a client ask
+A relay can put junk into the file's drop, so the client reads at most MAX_JUNK cells more than the
+file has. A relay that answers again and again without progress cannot make a client ask
 without end either.
 """
 

@@ -76,8 +76,8 @@ class Gossip:
             self._astray.doubt(unit, gid, who)
 
     def is_parted(self, unit: Unit, gid: bytes, epoch: int, sibling: bytes) -> None:
-        """Keep a rightful Commit other than ours that ends an epoch, and vote, so that members say
-        what they have read."""
+        """Keep a rightful Commit other than ours that ends an epoch, and vote, so that the other
+        members vote, too."""
         if self._branches.note(unit, gid, epoch, sibling):
             self._branches.vote(unit, gid, epoch)
             if not self._may_have_expired(gid, epoch, now=unit.now):
