@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
 
 import pytest
@@ -19,12 +20,10 @@ from playwright.async_api import async_playwright
 
 from amanat import Client, Unlock, page
 from amanat.client import feed
-from amanat.page.attendant import Attendant
 from relays import RelayProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-    from pathlib import Path
 
     from playwright.async_api import BrowserContext, Page
 
@@ -79,7 +78,8 @@ async def two_friends(root: Path, relay: RelayProcess) -> AsyncIterator[tuple[Cl
 
 @contextlib.asynccontextmanager
 async def page_of(client: Client) -> AsyncIterator[Server]:
-    async with page.serving(client, Attendant(client), port=0) as server:
+    house = page.House(Path("/nowhere"))
+    async with page.serving(house, port=0) as server, house.hosting(client):
         yield server
 
 

@@ -159,6 +159,12 @@ class WrongPassphrase(UsageError):
     text = "the passphrase does not open this vault"
 
 
+class ProfileLocked(UsageError):
+    code = "profile-locked"
+    text = "the profile is locked"
+    hint = "open it on the page with your passphrase"
+
+
 class VaultTooNew(UsageError):
     code = "vault-too-new"
     text = "this vault was written by a newer version of Amanat"

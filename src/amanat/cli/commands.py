@@ -19,6 +19,9 @@ class Needs(enum.Enum):
     """An open client: the background's if one runs, or else one that the command opens."""
     BACKGROUND = "background"
     """Its own process that has the profile: to make it, or to keep it open."""
+    PAGE = "page"
+    """The process that serves the page of the profile, which this command becomes if there is
+    none."""
     OPERATOR = "operator"
     """The directory of a relay or a witness, or a file that came from one; no profile."""
     LAB = "lab"
@@ -122,7 +125,7 @@ COMMANDS = (
     Command(
         "run", "host", "run", Needs.BACKGROUND, "stay online, and do the work of other commands"
     ),
-    Command("up", "host", "up", Needs.BACKGROUND, "do the same, and open the page in your browser"),
+    Command("up", "host", "up", Needs.PAGE, "open your messenger as a page in your browser"),
     Command(
         "status", "standing", "status", _CLIENT, "show the state of the client", is_question=True
     ),

@@ -9,6 +9,7 @@ import io
 import os
 import shutil
 import signal
+import sys
 import sysconfig
 import webbrowser
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
     from amanat.client.sdk.client import Client
+    from amanat.client.vault import Unlock
 
 
 def run_words(parser: argparse.ArgumentParser) -> None:
@@ -60,21 +62,74 @@ def up_words(parser: argparse.ArgumentParser) -> None:
 
 
 def up(args: argparse.Namespace, out: Out) -> None:
-    """Run the background of a profile, and serve its page."""
-    from amanat import page
-    from amanat.page.attendant import Attendant
+    """Serve the page of a profile, and be its background while the profile is open; or let the
+    process that does so open the page once more."""
+    import uvloop
 
-    async def stay(client: Client) -> None:
-        async with page.serving(client, Attendant(client), port=args.port) as server:
+    from amanat.client.vault import naming_faults
+
+    if args.hand_over is not None:  # this is the background
+        if args.show_page is None:
+            raise ProfileInUse("`amanat run` has it open without a page: stop it first")
+        args.show_page(args, out)
+        return
+    status = session.ask_background(args)
+    if status is not None:
+        sys.exit(status)
+    with naming_faults(args.profile):
+        uvloop.run(_serve(args, out, _known_unlock(args)))
+
+
+def _known_unlock(args: argparse.Namespace) -> Unlock | None:
+    """The secret that opens the profile, if there is a profile and the page need not ask for its
+    passphrase."""
+    from amanat.client.sdk.client import Client
+    from amanat.client.vault import Unlock
+
+    match Client.opens_with(args.profile):
+        case "passphrase" if args.passphrase_fd is not None:
+            return Unlock(passphrase=terminal.passphrase(args, is_new=False))
+        case "keyring":
+            return Unlock(keyring=True)
+        case _:
+            return None
+
+
+async def _serve(args: argparse.Namespace, out: Out, unlock: Unlock | None) -> None:
+    from amanat import page
+
+    over = _until_signals()
+    with contextlib.ExitStack() as opened:
+
+        def show(asked: argparse.Namespace, out: Out) -> None:
             link = server.link()
             out.result({"page": link}, f"the page, within a minute: {link}")
-            if args.no_open:
-                await _stay(client)
-            else:
-                with _opened(args.profile, link):
-                    await _stay(client)
+            if not asked.no_open:
+                opened.enter_context(_opened(args.profile, link))
 
-    _be_background(args, stay)
+        def beside(client: Client) -> contextlib.AbstractAsyncContextManager[None]:
+            do = functools.partial(perform, client, over, show_page=show)
+            return background.listening(args.profile, do)
+
+        house = page.House(args.profile, beside)
+        async with page.serving(house, port=args.port) as server:
+            try:
+                if unlock is not None:
+                    await house.open(unlock)
+                show(args, out)
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.gather(house.over(), over)
+            finally:
+                await house.close()
+
+
+def _until_signals() -> asyncio.Future[None]:
+    """A future that the signals SIGTERM and SIGINT cancel."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, over.cancel)
+    return over
 
 
 def _be_background(
@@ -94,10 +149,7 @@ def _be_background(
 
     async def be() -> None:
         async with Client.open(args.profile, unlock) as client:
-            loop = asyncio.get_running_loop()
-            over: asyncio.Future[None] = loop.create_future()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, over.cancel)
+            over = _until_signals()
             do = functools.partial(perform, client, over)
             async with background.listening(args.profile, do):
                 with contextlib.suppress(asyncio.CancelledError):
@@ -134,9 +186,12 @@ async def perform(
     over: asyncio.Future[None],
     command: front.Command,
     asker: background.Front,
+    *,
+    show_page: Callable[[argparse.Namespace, Out], None] | None = None,
 ) -> int:
     """Do a front's command with the open client; returns its exit status. After an error that
-    leaves only a new process trustworthy, `over` gets that error."""
+    leaves only a new process trustworthy, `over` gets that error. `show_page` opens the page, if
+    this process serves one."""
     from amanat.client.vault import naming_faults
 
     try:  # our own fronts have parsed these words already, so they always parse
@@ -144,8 +199,9 @@ async def perform(
             args = parser().parse_args(command.words)
     except SystemExit:
         raise MalformedFrame from None
-    if args.command.needs is not Needs.CLIENT:
+    if args.command.needs not in (Needs.CLIENT, Needs.PAGE):
         raise MalformedFrame
+    args.show_page = show_page
     works: list[session.Work] = []
     args.given, args.hand_over = terminal.Given(command.given), works.append
     out = Out(is_json=args.json, say=asker.say, shown=asker.shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,9 @@ def init(args: argparse.Namespace, out: Out) -> None:
 def run_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `relay run`."""
     parser.add_argument("directory", type=Path)
+    parser.add_argument(
+        "--until-eof", action="store_true", help="stop also when standard input ends"
+    )
 
 
 def run(args: argparse.Namespace, out: Out) -> None:
@@ -70,4 +74,5 @@ def run(args: argparse.Namespace, out: Out) -> None:
     server.run(
         args.directory,
         ready=lambda address: out.result({"address": str(address)}, str(address)),
+        until_eof=sys.stdin.fileno() if args.until_eof and sys.stdin is not None else None,
     )

@@ -351,6 +351,14 @@ def needs_passphrase(directory: Path) -> bool:
     return bool(_settings(directory)["unlock"] == _Lock.PASSPHRASE)
 
 
+def opens_with(directory: Path) -> str:
+    """The secret that opens the profile in `directory`: "passphrase", "keyring" or "key"; empty if
+    there is no profile. Raises VaultDamaged or VaultTooNew."""
+    if not (directory / _DATABASE).exists():
+        return ""
+    return str(_settings(directory)["unlock"])
+
+
 def _read_version(db: sqlite3.Connection, directory: Path) -> int:
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     if version == 0:

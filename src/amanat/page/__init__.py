@@ -3,6 +3,7 @@
 It uses the SDK as a bot does. It serves the person alone, on loopback.
 """
 
+from amanat.page.house import House
 from amanat.page.server import serving
 
-__all__ = ["serving"]
+__all__ = ["House", "serving"]

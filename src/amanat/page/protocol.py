@@ -7,7 +7,7 @@ late, or after a gap does no harm, and a page that comes back asks again for wha
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -25,6 +25,13 @@ ChatKey = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2}){1,64}$")]
 MessageId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
 PositionText = Annotated[str, msgspec.Meta(max_length=400)]
 Many = Annotated[int, msgspec.Meta(ge=1, le=MAX_MESSAGES)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=400)]
+"""A name or an id of a person, a group, an invite or an offer."""
+Line = Annotated[str, msgspec.Meta(max_length=8192)]
+"""A line that the person has typed or pasted: an address, a link, an access code, words."""
+Secret = Annotated[str, msgspec.Meta(max_length=4096)]
+"""A passphrase."""
+Region = Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
 
 
 class _Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="at"):
@@ -76,6 +83,35 @@ class Begin(_Ask, frozen=True, tag="begin"):
     """Everything that stands outside conversations."""
 
 
+# Before the profile is open
+
+
+class Create(_Ask, frozen=True, tag="create"):
+    """Make a person. Without a passphrase the key rests in the system keyring; without a relay the
+    page starts one on this machine, in `region`."""
+
+    name: Name
+    passphrase: Secret | None
+    relay: Line = ""
+    access: Line = ""
+    region: Region | None = None
+
+
+class Unlock(_Ask, frozen=True, tag="unlock"):
+    """Open the profile; without a passphrase, with the key in the system keyring."""
+
+    passphrase: Secret | None
+
+
+class Lock(_Ask, frozen=True, tag="lock"):
+    """Close the profile, and forget its key."""
+
+
+ProfileAsk: TypeAlias = Begin | Create | Unlock | Lock
+
+# In a conversation
+
+
 class History(_Ask, frozen=True, tag="history"):
     """A part of a conversation."""
 
@@ -90,6 +126,37 @@ class Send(_Ask, frozen=True, tag="send"):
     chat: ChatKey
     text: str
     reply_to: MessageId | None = None
+
+
+class Edit(_Ask, frozen=True, tag="edit"):
+    """Replace the words of a text of one's own."""
+
+    chat: ChatKey
+    message: MessageId
+    text: str
+
+
+class React(_Ask, frozen=True, tag="react"):
+    """React to a text; with an empty `emoji`, take that back."""
+
+    chat: ChatKey
+    message: MessageId
+    emoji: Line
+
+
+class Delete(_Ask, frozen=True, tag="delete"):
+    """Delete texts for everyone, or here alone."""
+
+    chat: ChatKey
+    messages: Annotated[list[MessageId], msgspec.Meta(min_length=1, max_length=MAX_MESSAGES)]
+    for_everyone: bool
+
+
+class Timer(_Ask, frozen=True, tag="timer"):
+    """Let new texts disappear this many seconds after they were read; 0: never."""
+
+    chat: ChatKey
+    seconds: Number
 
 
 class Seen(_Ask, frozen=True, tag="seen"):
@@ -107,7 +174,255 @@ class Draft(_Ask, frozen=True, tag="draft"):
     reply_to: MessageId | None = None
 
 
-Ask: TypeAlias = Begin | History | Send | Seen | Draft
+class Pin(_Ask, frozen=True, tag="pin"):
+    """Keep a conversation at the top of the list, or no longer."""
+
+    chat: ChatKey
+    is_pinned: bool
+
+
+class Mute(_Ask, frozen=True, tag="mute"):
+    """Announce nothing of a conversation until then, in Unix milliseconds; None ends this."""
+
+    chat: ChatKey
+    until: Number | None
+
+
+class Archive(_Ask, frozen=True, tag="archive"):
+    """Take a conversation out of the list, or put it back."""
+
+    chat: ChatKey
+    is_archived: bool
+
+
+class Search(_Ask, frozen=True, tag="search"):
+    """The messages that hold some words, of one conversation or of all; with `before`, only rows
+    below it."""
+
+    words: Line
+    chat: ChatKey | None = None
+    before: Number | None = None
+    many: Many = 50
+
+
+class Details(_Ask, frozen=True, tag="details"):
+    """The people of a conversation, their rights, and where its data rests."""
+
+    chat: ChatKey
+
+
+TalkAsk: TypeAlias = (
+    History | Send | Edit | React | Delete | Timer | Seen | Draft | Pin | Mute | Archive
+    | Search | Details
+)  # fmt: skip
+
+# With people
+
+
+class Invite(_Ask, frozen=True, tag="invite"):
+    """Make an invite for one person."""
+
+    life_s: Number | None = None
+
+
+class Invites(_Ask, frozen=True, tag="invites"):
+    """The invites that can still be used."""
+
+
+class WithdrawInvite(_Ask, frozen=True, tag="withdraw invite"):
+    """Make an invite useless."""
+
+    invite: Name
+
+
+class Accept(_Ask, frozen=True, tag="accept"):
+    """Knock on an invite."""
+
+    link: Line
+    greeting: Line = ""
+
+
+class SafetyNumber(_Ask, frozen=True, tag="safety number"):
+    """The number to compare with a contact."""
+
+    contact: Name
+
+
+class Verify(_Ask, frozen=True, tag="verify"):
+    """Record whether the safety number was compared."""
+
+    contact: Name
+    is_verified: bool
+
+
+class Block(_Ask, frozen=True, tag="block"):
+    """Ignore a contact from now on, or no longer."""
+
+    contact: Name
+    is_blocked: bool
+
+
+class Adds(_Ask, frozen=True, tag="adds"):
+    """Set what happens when a contact adds us to a group."""
+
+    adds: Literal["join", "ask"]
+
+
+class AcceptOffer(_Ask, frozen=True, tag="accept offer"):
+    """Join a group that a contact offers."""
+
+    offer: Name
+
+
+class DeclineOffer(_Ask, frozen=True, tag="decline offer"):
+    """Decline it; with `is_blocked`, block the contact instead and tell them nothing."""
+
+    offer: Name
+    is_blocked: bool
+
+
+PeopleAsk: TypeAlias = (
+    Invite | Invites | WithdrawInvite | Accept | SafetyNumber | Verify | Block
+    | Adds | AcceptOffer | DeclineOffer
+)  # fmt: skip
+
+# In groups
+
+People = Annotated[list[Name], msgspec.Meta(max_length=1000)]
+
+
+class CreateGroup(_Ask, frozen=True, tag="create group"):
+    """Start a group with contacts."""
+
+    name: Name
+    people: People
+
+
+class Add(_Ask, frozen=True, tag="add"):
+    """Add contacts to a group."""
+
+    chat: ChatKey
+    people: People
+
+
+class Remove(_Ask, frozen=True, tag="remove"):
+    """Remove a member."""
+
+    chat: ChatKey
+    person: Name
+
+
+class Rename(_Ask, frozen=True, tag="rename"):
+    """Rename a group."""
+
+    chat: ChatKey
+    name: Name
+
+
+class Admin(_Ask, frozen=True, tag="admin"):
+    """Give or take a member's admin rights."""
+
+    chat: ChatKey
+    person: Name
+    is_admin: bool
+
+
+_Holders: TypeAlias = Literal["admins", "members"]
+
+
+class Roles(_Ask, frozen=True, tag="roles"):
+    """Set who may add, remove and rename."""
+
+    chat: ChatKey
+    may_add: _Holders
+    may_remove: _Holders
+    may_rename: _Holders
+
+
+class Leave(_Ask, frozen=True, tag="leave"):
+    """Leave a conversation; with `is_blocked`, block the person who added us."""
+
+    chat: ChatKey
+    is_blocked: bool = False
+
+
+class Rejoin(_Ask, frozen=True, tag="rejoin"):
+    """Join a group that is out of step again, in the state that a contact offers."""
+
+    chat: ChatKey
+    helper: Name
+
+
+GroupAsk: TypeAlias = CreateGroup | Add | Remove | Rename | Admin | Roles | Leave | Rejoin
+
+# At home
+
+
+class Exit(_Ask, frozen=True, tag="exit"):
+    """Make another relay the home."""
+
+    relay: Line
+    access: Line = ""
+
+
+class Fallback(_Ask, frozen=True, tag="fallback"):
+    """Be reachable at a second relay while the home is away; at none, with an empty `relay`."""
+
+    relay: Line
+    access: Line = ""
+
+
+class Place(_Ask, frozen=True, tag="place"):
+    """Tell where a relay is now."""
+
+    relay: Line
+
+
+class Regions(_Ask, frozen=True, tag="regions"):
+    """Set the regions where our data may rest; None: any."""
+
+    regions: Annotated[list[Region], msgspec.Meta(max_length=300)] | None
+
+
+class Strict(_Ask, frozen=True, tag="strict"):
+    """Set whether home and fallback must be in one region."""
+
+    is_strict: bool
+
+
+class Outbound(_Ask, frozen=True, tag="outbound"):
+    """Set where our words for people of other regions rest."""
+
+    policy: Literal["deposit", "hold"]
+
+
+class Hop(_Ask, frozen=True, tag="hop"):
+    """Set how requests reach relays: "auto", "off" or the address of a relay."""
+
+    hop: Line
+
+
+class Cover(_Ask, frozen=True, tag="cover"):
+    """Let one cell leave in each period of so many seconds; 0: no cover."""
+
+    period_s: Literal[0, 30, 60]
+
+
+class ClearWarnings(_Ask, frozen=True, tag="clear warnings"):
+    """The person has seen the warnings."""
+
+
+class Health(_Ask, frozen=True, tag="health"):
+    """Check the vault."""
+
+
+HomeAsk: TypeAlias = (
+    Exit | Fallback | Place | Regions | Strict | Outbound | Hop | Cover | ClearWarnings | Health
+)
+
+ClientAsk: TypeAlias = TalkAsk | PeopleAsk | GroupAsk | HomeAsk
+"""An ask that only an open profile answers."""
+Ask: TypeAlias = ProfileAsk | ClientAsk
 
 _DECODER = msgspec.json.Decoder(Ask)
 
@@ -128,9 +443,10 @@ def answer(number: int, value: object) -> bytes:
     return msgspec.json.encode({"id": number, "ok": value})
 
 
-def refusal(number: int, code: str) -> bytes:
-    """The answer to an ask that could not be done: the code of an error. The page has the words."""
-    return msgspec.json.encode({"id": number, "error": code})
+def refusal(number: int, code: str, detail: str = "") -> bytes:
+    """The answer to an ask that could not be done: the code of an error, for which the page has the
+    words, and what it is about."""
+    return msgspec.json.encode({"id": number, "error": code, "detail": detail})
 
 
 def told(what: str, **facts: object) -> bytes:

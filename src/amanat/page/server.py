@@ -1,7 +1,7 @@
 """The page's server: files by HTTP, and one WebSocket for each tab, on loopback.
 
-`doors` decides which requests are let in, and `attendant` what they are answered. The server hangs
-up on a tab that does not take its frames; the tab comes back and asks again for what it shows.
+`doors` decides which requests are let in, and `house` what they are answered. The server hangs up
+on a tab that does not take its frames; the tab comes back and asks again for what it shows.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from typing import TYPE_CHECKING
 
 import picows
 
-from amanat.errors import MalformedFrame, Overrun, PortTaken
+from amanat.errors import MalformedFrame, PortTaken
 from amanat.page.doors import HEADERS, Doors, Entrance, File, Live, Refused
 from amanat.page.protocol import MAX_ASK_BYTES, decode_ask, told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from amanat.client.sdk.client import Client
-    from amanat.page.attendant import Attendant
+    from amanat.page.house import House
+    from amanat.page.protocol import Ask
 
 MAX_TABS = 8
 """Tabs at once: each holds a socket and what waits for it."""
+MAX_ASKS = 64
+"""Asks of a tab that may be under way at once."""
 MAX_WAITING_BYTES = 1024 * 1024
 """Bytes that may wait for a tab that does not take them."""
 HANDSHAKE_S = 5.0
@@ -42,10 +44,10 @@ _KINDS = {
 
 
 class Server:
-    """The page of one client, while `serving` lasts."""
+    """The page of one profile, while `serving` lasts."""
 
-    def __init__(self, attendant: Attendant, doors: Doors) -> None:
-        self._attendant = attendant
+    def __init__(self, house: House, doors: Doors) -> None:
+        self._house = house
         self._doors = doors
         self._tabs: set[_Tab] = set()
         self._files = _files()
@@ -60,23 +62,13 @@ class Server:
             for frame in frames:
                 tab.tell(frame)
 
-    async def follow(self, client: Client) -> None:
-        """Tell every tab of all that happens, until the client stops."""
-        while True:
-            try:
-                async for event in client.events():
-                    self.tell(self._attendant.tell(event))
-            except Overrun:  # nobody knows what was lost: all tabs ask again
-                self._hang_up()
-            else:
-                return
-
     def close(self) -> None:
         """Tell every tab that it is over."""
         self.tell([told("over")])
-        self._hang_up()
+        self.hang_up()
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
+        """Let every tab come back and ask for everything again."""
         for tab in tuple(self._tabs):
             tab.hang_up()
 
@@ -103,7 +95,7 @@ class Server:
             case Live():
                 if len(self._tabs) >= MAX_TABS:
                     return _answer(503, b"", HEADERS)
-                return _Tab(self._attendant, self._tabs)
+                return _Tab(self._house, self._tabs)
             case Refused(status):
                 return _answer(status, b"", HEADERS)
 
@@ -111,9 +103,10 @@ class Server:
 class _Tab(picows.WSListener):
     """The socket of one tab."""
 
-    def __init__(self, attendant: Attendant, tabs: set[_Tab]) -> None:
-        self._attendant = attendant
+    def __init__(self, house: House, tabs: set[_Tab]) -> None:
+        self._house = house
         self._tabs = tabs
+        self._asks: set[asyncio.Task[None]] = set()
         self._transport: picows.WSTransport | None = None
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
@@ -139,7 +132,15 @@ class _Tab(picows.WSListener):
         except MalformedFrame:
             transport.disconnect()
             return
-        self.tell(self._attendant.attend(ask))
+        if len(self._asks) >= MAX_ASKS:
+            self.hang_up()
+            return
+        attending = asyncio.get_running_loop().create_task(self._attend(ask))  # in their order
+        self._asks.add(attending)
+        attending.add_done_callback(self._asks.discard)
+
+    async def _attend(self, ask: Ask) -> None:
+        self.tell(await self._house.attend(ask))
 
     def tell(self, frame: bytes) -> None:
         """Say something, unless too much waits already."""
@@ -193,8 +194,8 @@ def _is_of_this_user(peer: tuple[str, int], own: tuple[str, int]) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def serving(client: Client, attendant: Attendant, *, port: int) -> AsyncIterator[Server]:
-    """Serve the page of an open client on loopback; `port` 0 takes any. Raises PortTaken."""
+async def serving(house: House, *, port: int) -> AsyncIterator[Server]:
+    """Serve the page of a profile on loopback; `port` 0 takes any. Raises PortTaken."""
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -202,19 +203,16 @@ async def serving(client: Client, attendant: Attendant, *, port: int) -> AsyncIt
     except OSError as error:
         bound.close()
         raise PortTaken(f"127.0.0.1:{port}: {error.strerror}") from None
-    server = Server(attendant, Doors(bound.getsockname()[1]))
+    server = Server(house, Doors(bound.getsockname()[1]))
+    house.tell, house.resync = server.tell, server.hang_up
     listening = await picows.ws_create_server(
         server.accept,
         sock=bound,
         max_frame_size=MAX_ASK_BYTES,
         websocket_handshake_timeout=HANDSHAKE_S,
     )
-    following = asyncio.ensure_future(server.follow(client))
     try:
         yield server
     finally:
-        following.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await following
         server.close()
         listening.close()

@@ -66,8 +66,14 @@ SPARE_FILES = 64
 logger = logging.getLogger("amanat.relay")
 
 
-def run(path: Path, *, ready: Callable[[NamedAddress], None] = lambda _: None) -> None:
-    """Run the relay in a directory until SIGTERM or SIGINT. `ready` gets its address.
+def run(
+    path: Path,
+    *,
+    ready: Callable[[NamedAddress], None] = lambda _: None,
+    until_eof: int | None = None,
+) -> None:
+    """Run the relay in a directory until SIGTERM or SIGINT, or until the descriptor `until_eof`
+    ends, which it does when the process at its other end dies. `ready` gets the relay's address.
 
     Raises NoProfile, BadSetting, PortTaken, ProfileInUse, StoreTooNew, StoreTooOld, StoreDamaged
     or DiskFull.
@@ -79,7 +85,7 @@ def run(path: Path, *, ready: Callable[[NamedAddress], None] = lambda _: None) -
         contextlib.closing(SqliteStore(path)) as store,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        runner.run(Relay(directory, store).serve(ready))
+        runner.run(Relay(directory, store).serve(ready, until_eof))
 
 
 class Relay:
@@ -130,7 +136,9 @@ class Relay:
         self.numbers = itertools.count()
         """Numbers for these writes."""
 
-    async def serve(self, ready: Callable[[NamedAddress], None]) -> None:
+    async def serve(
+        self, ready: Callable[[NamedAddress], None], until_eof: int | None = None
+    ) -> None:
         """Serve until a signal asks to stop, then drain."""
         config, loop = self._directory.config, asyncio.get_running_loop()
         loop.set_exception_handler(log_loop_error)
@@ -160,11 +168,15 @@ class Relay:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        if until_eof is not None:
+            loop.add_reader(until_eof, stop.set)
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(self.writer.run())
             expiring = tasks.create_task(self._expire())
             ready(self._directory.address(port))
             await stop.wait()
+            if until_eof is not None:
+                loop.remove_reader(until_eof)
             logger.info("draining")
             server.close()
             self.draining = True

@@ -1,0 +1,176 @@
+"""The house: the profile behind the page, which is not made yet, locked, or open.
+
+It opens the profile for the person, has everything beside it while it is open, and closes it again.
+A page that comes is told which of the three it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from amanat import Client, Unlock
+from amanat.errors import AmanatError, Overrun, ProfileLocked
+from amanat.page import protocol
+from amanat.page.attendant import Attendant
+from amanat.page.dwelling import access
+from amanat.page.local import Local
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+LOCAL_REGION = "XX"
+"""The region of a relay on this machine, if the person named none: ISO 3166-1 leaves this code to
+its users."""
+
+
+class House:
+    """The profile in one directory."""
+
+    def __init__(
+        self,
+        directory: Path,
+        beside: Callable[[Client], AbstractAsyncContextManager[None]] | None = None,
+    ) -> None:
+        """`beside` is what lasts as long as the profile is open."""
+        self._directory = directory
+        self._beside = beside
+        self._local = Local(directory)
+        self._client: Client | None = None
+        self._attendant: Attendant | None = None
+        self._stay = contextlib.AsyncExitStack()
+        """Everything that is closed with the profile."""
+        self._door = asyncio.Lock()
+        """Held by whoever opens or closes the profile."""
+        self._asks: set[asyncio.Task[object]] = set()
+        """The asks that the open client has yet to answer."""
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.tell: Callable[[list[bytes]], None] = lambda _: None
+        """Tells every tab."""
+        self.resync: Callable[[], None] = lambda: None
+        """Lets every tab ask for everything again."""
+
+    async def over(self) -> None:
+        """Wait until the client fails; raises the error that stopped it."""
+        await self._failure
+
+    async def attend(self, ask: protocol.Ask) -> bytes:
+        """Do what a page asks; the frame that answers it."""
+        try:
+            return protocol.answer(ask.id, await self._do(ask))
+        except AmanatError as error:
+            return protocol.refusal(ask.id, error.code, error.detail)
+
+    async def _do(self, ask: protocol.Ask) -> object:
+        match ask:
+            case protocol.Begin():
+                return self._begin()
+            case protocol.Create():
+                await self.create(ask)
+            case protocol.Unlock(passphrase=passphrase):
+                await self.open(_unlock(passphrase))
+            case protocol.Lock():
+                await self.close()
+            case _:
+                return await self._attend(ask)
+        return self._begin()
+
+    def _begin(self) -> dict[str, object]:
+        """Everything that a page shows outside conversations."""
+        if self._attendant is not None:
+            return {"state": "open", **self._attendant.begin()}
+        opens_with = Client.opens_with(self._directory)
+        return {"state": "locked" if opens_with else "new", "opens_with": opens_with}
+
+    async def _attend(self, ask: protocol.ClientAsk) -> object:
+        if self._attendant is None:
+            raise ProfileLocked
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # it runs in one
+        self._asks.add(task)
+        try:
+            return await self._attendant.attend(ask)
+        finally:
+            self._asks.discard(task)
+
+    async def create(self, ask: protocol.Create) -> None:
+        """Make a person, and open their profile. Raises like `Client.create`."""
+        async with self._door:
+            if self._client is not None:
+                return
+            async with contextlib.AsyncExitStack() as staying:
+                relay = ask.relay
+                if not relay:
+                    relay = await self._local.make(ask.region or LOCAL_REGION)
+                    await staying.enter_async_context(self._local.running())
+                client = await Client.create(
+                    self._directory,
+                    _unlock(ask.passphrase),
+                    name=ask.name,
+                    relay=relay,
+                    access=access(ask.access),
+                )
+                await self._move_in(client, staying)
+
+    async def open(self, unlock: Unlock) -> None:
+        """Open the profile. Raises like `Client.open`, and RelayUnreachable."""
+        async with self._door:
+            if self._client is not None:
+                return
+            async with contextlib.AsyncExitStack() as staying:
+                client = Client.open(self._directory, unlock)
+                if self._local.is_there:
+                    await staying.enter_async_context(self._local.running())
+                await self._move_in(client, staying)
+
+    async def _move_in(self, client: Client, staying: contextlib.AsyncExitStack) -> None:
+        """Let an open client do its work, and everything beside it, until `close`."""
+        await staying.enter_async_context(client)
+        if self._beside is not None:
+            await staying.enter_async_context(self._beside(client))
+        if self._local.is_there:
+            await staying.enter_async_context(self._local.friend_of(client))
+        await staying.enter_async_context(self.hosting(client))
+        self._stay = staying.pop_all()
+
+    @contextlib.asynccontextmanager
+    async def hosting(self, client: Client) -> AsyncIterator[None]:
+        """Let pages use a client that is open, for as long as this lasts."""
+        self._client, self._attendant = client, Attendant(client)
+        following = asyncio.ensure_future(self._follow(client, self._attendant))
+        self.tell([protocol.told("state")])
+        try:
+            yield
+        finally:
+            self._client = self._attendant = None
+            for task in (*self._asks, following):
+                task.cancel()
+            await asyncio.gather(*self._asks, following, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Close the profile and forget its key. What the person has not sent rests in the vault."""
+        async with self._door:
+            await self._stay.aclose()
+            self.tell([protocol.told("state")])
+
+    async def _follow(self, client: Client, attendant: Attendant) -> None:
+        """Tell every tab of all that happens, until the client stops."""
+        while True:
+            try:
+                async for event in client.events():
+                    self.tell(attendant.tell(event))
+            except Overrun:  # nobody knows what was lost: all tabs ask again
+                self.resync()
+            except AmanatError as error:
+                if not self._failure.done():
+                    self._failure.set_exception(error)
+                return
+            else:
+                return
+
+
+def _unlock(passphrase: str | None) -> Unlock:
+    return Unlock(keyring=True) if passphrase is None else Unlock(passphrase=passphrase)

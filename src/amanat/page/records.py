@@ -1,0 +1,91 @@
+"""The records of the SDK as the page gets them: JSON, with the keys that the page uses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import segno
+
+if TYPE_CHECKING:
+    from amanat.client.sdk.chat import Chat
+    from amanat.client.sdk.client import Client
+    from amanat.client.sdk.views import Contact, Found, Message, Stretch, Summary
+
+Record = dict[str, object]
+
+
+def message(one: Message) -> Record:
+    """A message, with its place in its conversation."""
+    quote = one.reply_to
+    return one.as_json() | {
+        "row": one.row,
+        "position": str(one.position),
+        "quote": None if quote is None else quote._asdict(),
+    }
+
+
+def stretch(part: Stretch, first_unread: str) -> Record:
+    """A part of a conversation, and the id of its first unread text."""
+    return {
+        "messages": [message(one) for one in part.messages],
+        "before": part.before,
+        "total": part.total,
+        "unread": first_unread,
+    }
+
+
+def found(one: Found) -> Record:
+    """A message that holds the words searched for, with its conversation and the marks."""
+    return message(one.message) | {"chat": one.message.gid.hex(), "marks": one.marks}
+
+
+def summary(one: Summary) -> Record:
+    """The line of a conversation, with its key."""
+    return one.as_json() | {
+        "chat": one.gid.hex(),
+        "last": None if one.last is None else message(one.last),
+    }
+
+
+def contact(one: Contact) -> Record:
+    """A person we can write to, with the key of the conversation with them."""
+    return one.as_json() | {"chat": one.conversation.hex()}
+
+
+def details(client: Client, chat: Chat) -> Record:
+    """A conversation in full: its people, their rights, where its data rests."""
+    view = chat.view()
+    ids = {one.identity: one.id for one in client.contacts()}
+    return view.as_json() | {
+        "chat": view.gid.hex(),
+        "is_direct": view.is_direct,
+        "relay": view.relay,
+        "outbound_why": view.outbound_why,
+        "contacts": sorted(ids.values()),
+        "wished": [ids[one] for one in chat.wished() if one in ids],
+        "rejoinable": [one.as_json() for one in chat.rejoinable()],
+    }
+
+
+def everything(client: Client) -> Record:
+    """Everything outside conversations."""
+    return {
+        "status": client.status().as_json(),
+        "chats": [summary(one) for one in client.summaries()],
+        **people(client),
+    }
+
+
+def people(client: Client) -> Record:
+    """The contacts, and what waits for the person's answer."""
+    return {
+        "contacts": [contact(one) for one in client.contacts()],
+        "offers": [one.as_json() for one in client.offers.all()],
+        "adds": client.offers.adds,
+    }
+
+
+def code(text: str) -> list[str]:
+    """A QR code: a string of 0 and 1 for each line, without the white border around it."""
+    made = segno.make(text, error="l", micro=False)
+    return ["".join("1" if dark else "0" for dark in line) for line in made.matrix]
