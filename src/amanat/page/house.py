@@ -102,37 +102,43 @@ class House:
             if self._client is not None:
                 return
             async with contextlib.AsyncExitStack() as staying:
-                relay = ask.relay
-                if not relay:
-                    relay = await self._local.make(ask.region or LOCAL_REGION)
-                    await staying.enter_async_context(self._local.running())
+                local = ""
+                if not ask.relay:
+                    await self._local.make(ask.region or LOCAL_REGION)
+                    local = await staying.enter_async_context(self._local.running())
                 client = await Client.create(
                     self._directory,
                     _unlock(ask.passphrase),
                     name=ask.name,
-                    relay=relay,
+                    relay=ask.relay or local,
                     access=access(ask.access),
                 )
-                await self._move_in(client, staying)
+                await self._move_in(client, staying, local)
 
     async def open(self, unlock: Unlock) -> None:
-        """Open the profile. Raises like `Client.open`, and RelayUnreachable."""
+        """Open the profile. Raises like `Client.open`."""
         async with self._door:
             if self._client is not None:
                 return
             async with contextlib.AsyncExitStack() as staying:
                 client = Client.open(self._directory, unlock)
+                local = ""
                 if self._local.is_there:
-                    await staying.enter_async_context(self._local.running())
-                await self._move_in(client, staying)
+                    # Without it the person can still read. The status says that it is away.
+                    with contextlib.suppress(AmanatError):
+                        local = await staying.enter_async_context(self._local.running())
+                await self._move_in(client, staying, local)
 
-    async def _move_in(self, client: Client, staying: contextlib.AsyncExitStack) -> None:
-        """Let an open client do its work, and everything beside it, until `close`."""
+    async def _move_in(
+        self, client: Client, staying: contextlib.AsyncExitStack, local: str
+    ) -> None:
+        """Let an open client do its work, and everything beside it, until `close`. `local` is the
+        address of the relay on this machine if one runs."""
         await staying.enter_async_context(client)
         if self._beside is not None:
             await staying.enter_async_context(self._beside(client))
-        if self._local.is_there:
-            await staying.enter_async_context(self._local.friend_of(client))
+        if local:
+            await staying.enter_async_context(self._local.friend_of(client, local))
         await staying.enter_async_context(self.hosting(client))
         self._stay = staying.pop_all()
 

@@ -4,6 +4,7 @@ import { find, make } from "./dom.js";
 import { history } from "./history.js";
 import { Line } from "./line.js";
 import { list } from "./list.js";
+import { StartPage } from "./start.js";
 import { language, words } from "./words.js";
 
 /** How long after the last key the draft is kept. */
@@ -17,6 +18,7 @@ const title = find("h1 bdi", HTMLElement);
 const rest = find(".rest", HTMLElement);
 const empty = find(".empty", HTMLElement);
 const away = find(".away", HTMLElement);
+const start = find("start-page", StartPage);
 let current = "";
 let drafting = 0;
 
@@ -80,6 +82,13 @@ async function say() {
 async function begin() {
   away.hidden = true;
   const all = await line.ask("begin");
+  start.show(line, all);
+  if (all.state !== "open") {
+    close();
+    list.begin([]);
+    document.documentElement.dataset.usable = "1";
+    return;
+  }
   list.begin(all.chats);
   rest.textContent = `${words.rests} ${all.status.region}`;
   empty.textContent = all.chats.length ? words.empty : words.nobody;
@@ -89,6 +98,7 @@ async function begin() {
 
 history.begin(line);
 line.addEventListener("open", () => void begin());
+line.addEventListener("state", () => void begin());
 line.addEventListener("gone", () => (away.hidden = false));
 line.addEventListener("summary", (event) => {
   if (event instanceof CustomEvent) list.put(event.detail.summary);
