@@ -49,6 +49,7 @@ system: $(BUILT)
 
 demo: build
 	$(BIN)/amanat replay --people 60 --messages 3000
+	@echo "Now try it yourself, in your browser: $(BIN)/amanat up"
 
 test: build system
 	$(RUST_ENV) cargo test --quiet --locked --manifest-path rust/Cargo.toml

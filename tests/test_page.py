@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 import pytest
@@ -120,6 +122,13 @@ def test_bytes_that_are_no_ask_are_refused_by_name(data: bytes) -> None:
 def test_an_ask_has_its_fields_within_their_bounds_and_no_others(text: str) -> None:
     with pytest.raises(MalformedFrame):
         protocol.decode_ask(text.encode())
+
+
+def test_every_ask_is_in_the_document_and_the_reverse() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "page.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]*) \|", text.partition("| ask |")[2], re.MULTILINE)
+    documented = [name for row in rows for name in re.findall("`([^`]+)`", row)]
+    assert sorted(documented) == sorted(one.__struct_config__.tag for one in get_args(protocol.Ask))
 
 
 class Page:

@@ -157,7 +157,7 @@ class House:
             await asyncio.gather(*self._asks, following, return_exceptions=True)
 
     async def close(self) -> None:
-        """Close the profile and forget its key. What the person has not sent rests in the vault."""
+        """Close the profile and forget its key. Unsent words rest in the vault."""
         async with self._door:
             await self._stay.aclose()
             self.tell([protocol.told("state")])

@@ -34,7 +34,7 @@ _RELAY = (sys.executable, "-m", "amanat", "--json", "relay")
 
 
 class Local:
-    """What stands beside one profile on this machine."""
+    """The relay and the friend beside one profile."""
 
     def __init__(self, profile: Path) -> None:
         beside = profile.absolute().with_name(f"{profile.absolute().name}-local")
@@ -109,7 +109,7 @@ async def _echo(friend: Client) -> None:
 
 
 async def _first_line(process: asyncio.subprocess.Process) -> dict[str, str]:
-    """What a relay's process says first. Raises the error that it names, or RelayUnreachable."""
+    """The first line of a relay's process. Raises the error that it names, or RelayUnreachable."""
     line = b""
     if process.stdout is not None:
         with contextlib.suppress(TimeoutError):
