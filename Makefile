@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Python keeps what it has compiled: the tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
 BUILT := .venv/.built
 DENO = DENO_DIR=$(CURDIR)/.build/deno DENO_NO_UPDATE_CHECK=1 $(BIN)/deno
 WEB := $(wildcard src/amanat/page/web/*.js)

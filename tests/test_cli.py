@@ -31,7 +31,7 @@ from amanat.protocol.descriptor import b64
 
 COMMANDS = (
     "init", "invite", "invites", "accept", "contacts", "send", "read", "edit", "react", "delete",
-    "search", "timer", "block", "unblock", "group", "group create", "group add",
+    "export", "search", "timer", "block", "unblock", "group", "group create", "group add",
     "group remove", "group leave", "group adds", "group offers", "group accept", "group decline",
     "group rename", "group admin", "group rejoin", "group list", "verify", "run",
     "status", "doctor", "relay", "relay init", "relay run", "replay",
@@ -197,6 +197,8 @@ def test_messages_are_answered_edited_and_deleted(town: Town) -> None:
     assert f"\u2068{'سلام'}\u2069  (edited)" in shown
     assert "\u2068👍\u2069 \u2068bob\u2069" in shown
     assert bob.json("react", "alice", answered, "--withdraw")["reactions"] == {}
+    exported = bob.json("export", "alice", str(file := bob.profile.with_name("talk.json")))
+    assert exported == {"file": str(file), "messages": 2}
     assert bob.json("delete", "alice", asked[:8]) == {"to": "alice", "ids": [asked]}
     lines = [json.loads(line) for line in alice("--json", "read", "--all").out.splitlines()]
     assert [(m["text"], m["deleted"], m["edited"], m["reply_to"]) for m in lines] == [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from axe_playwright_python.async_playwright import Axe
 
-from amanat import Client, Unlock, page
+from amanat import Client, Unlock, background, cli, page
+from amanat.errors import BadArgument
 from amanat.page import local
 from relays import RelayProcess
 from test_page_served import browser, in_a_loop, relay
@@ -165,8 +167,11 @@ async def test_the_relay_on_this_machine_ends_with_the_process_that_started_it(
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.parametrize("is_locked", [False, True])
 @in_a_loop
-async def test_the_process_of_a_page_opens_it_again_when_asked(tmp_path: Path) -> None:
+async def test_the_process_of_a_page_opens_it_again_when_asked(
+    tmp_path: Path, is_locked: bool
+) -> None:
     profile = tmp_path / "alice"
     async with house_in(profile) as (house, _):
         await house.create(page.protocol.Create(id=1, name="alice", passphrase=SECRET))
@@ -174,8 +179,9 @@ async def test_the_process_of_a_page_opens_it_again_when_asked(tmp_path: Path) -
     secret = tmp_path / "secret"
     secret.write_text(SECRET)
     with secret.open() as file:
+        given = [] if is_locked else ["--passphrase-fd", str(file.fileno())]
         up = await asyncio.create_subprocess_exec(
-            *(*words, "--passphrase-fd", str(file.fileno()), "up", "--no-open"),
+            *(*words, *given, "up", "--no-open"),
             stdout=asyncio.subprocess.PIPE,
             pass_fds=[file.fileno()],
         )
@@ -195,3 +201,30 @@ async def test_the_process_of_a_page_opens_it_again_when_asked(tmp_path: Path) -
         await asyncio.open_connection("127.0.0.1", int(first.split(":")[2].split("/")[0]))
     async with Client.open(profile, Unlock(passphrase=SECRET)):
         pass
+
+
+def argument(written: str) -> str:
+    """The argument that a desktop reads from a quoted one in an entry."""
+    value = written.replace("\\\\", "\\")
+    assert value[0] == value[-1] == '"'
+    return re.sub(r"\\(.)", r"\1", value[1:-1]).replace("%%", "%")
+
+
+def test_the_page_is_put_into_the_menu_of_a_desktop(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    profile = tmp_path / 'my %n "own" $HOME \\ `profile` پوشه'
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--json", "--profile", str(profile), "up", "--install"])
+    assert ended.value.code == 0
+    icon, entry, unit = map(Path, json.loads(capsys.readouterr().out)["installed"])
+    assert icon.read_text().startswith("<svg")
+    (command,) = [line for line in entry.read_text().splitlines() if line.startswith("Exec=")]
+    program, rest = command.removeprefix("Exec=").split(" --profile ")
+    assert argument(program).endswith("/amanat")
+    assert argument(rest.removesuffix(" up")) == str(profile)
+    assert "up --no-open" in unit.read_text()
+    with pytest.raises(BadArgument):
+        background.desktop_entry(Path("/a\nb"), profile)

@@ -19,9 +19,6 @@ class Needs(enum.Enum):
     """An open client: the background's if one runs, or else one that the command opens."""
     BACKGROUND = "background"
     """Its own process that has the profile: to make it, or to keep it open."""
-    PAGE = "page"
-    """The process that serves the page of the profile, which this command becomes if there is
-    none."""
     OPERATOR = "operator"
     """The directory of a relay or a witness, or a file that came from one; no profile."""
     LAB = "lab"
@@ -94,6 +91,7 @@ COMMANDS = (
     Command("edit", "talk", "edit", _CLIENT, "edit one of your texts, from standard input"),
     Command("react", "talk", "react", _CLIENT, "react to a text, from standard input"),
     Command("delete", "talk", "delete", _CLIENT, "delete your own texts for everyone"),
+    Command("export", "talk", "export", _CLIENT, "write a conversation into a file"),
     Command("timer", "talk", "timer", _CLIENT, "show or set how long new texts are kept"),
     Command("block", "people", "block", _CLIENT, "ignore a contact from now on"),
     Command("unblock", "people", "unblock", _CLIENT, "stop ignoring a contact"),
@@ -125,7 +123,7 @@ COMMANDS = (
     Command(
         "run", "host", "run", Needs.BACKGROUND, "stay online, and do the work of other commands"
     ),
-    Command("up", "host", "up", Needs.PAGE, "open your messenger as a page in your browser"),
+    Command("up", "host", "up", Needs.BACKGROUND, "open your messenger as a page in your browser"),
     Command(
         "status", "standing", "status", _CLIENT, "show the state of the client", is_question=True
     ),

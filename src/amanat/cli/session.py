@@ -28,21 +28,15 @@ def with_client(args: argparse.Namespace, work: Work, *, is_online: bool = True)
     if args.hand_over is not None:  # this is the background, which awaits the work
         args.hand_over(work)
         return
-    status = ask_background(args)
-    if status is None:
+    line = front.reach(args.profile)
+    if line is not None:
+        with contextlib.closing(line):
+            screen = args.screen
+            status = line.ask(args.words, args.given.texts, screen.say, screen.shown)
+    else:
         status = _open_and_do(args, work, is_online=is_online)
     if status:
         sys.exit(status)
-
-
-def ask_background(args: argparse.Namespace) -> int | None:
-    """Have the background do the command; its exit status, or None if no background runs."""
-    line = front.reach(args.profile)
-    if line is None:
-        return None
-    with contextlib.closing(line):
-        screen = args.screen
-        return line.ask(args.words, args.given.texts, screen.say, screen.shown)
 
 
 def _open_and_do(args: argparse.Namespace, work: Work, *, is_online: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from amanat.cli import session, telling, terminal
@@ -110,6 +111,28 @@ def react(args: argparse.Namespace, out: Out) -> None:
         return {"id": message.id, "reactions": message.reactions}
 
     _change(args, out, change)
+
+
+def export_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `export`."""
+    parser.add_argument("name", metavar="NAME", help="the conversation")
+    parser.add_argument("file", metavar="FILE", type=Path, help="a new .html or .json file")
+
+
+def export(args: argparse.Namespace, out: Out) -> None:
+    """Write a conversation into a file that anybody can read who has it."""
+    # The background may be in another directory.
+    file = Path(args.given.read(lambda: str(args.file.absolute())))
+
+    async def work(client: Client) -> None:
+        from amanat.export import export
+
+        chat = client.chat(args.name)
+        many = export(chat, file)
+        out.result({"file": str(file), "messages": many}, f"{many} messages are in {file}")
+        out.note("it is not encrypted: whoever has the file can read it")
+
+    session.with_client(args, work, is_online=False)
 
 
 def delete_words(parser: argparse.ArgumentParser) -> None:

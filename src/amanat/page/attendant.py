@@ -13,7 +13,7 @@ from amanat.errors import AmanatError
 from amanat.page import protocol, records
 from amanat.page.dwelling import dwell
 from amanat.page.meeting import gather, meet
-from amanat.page.talking import talk
+from amanat.page.talking import arrange, talk
 
 if TYPE_CHECKING:
     from amanat.client.sdk.client import Client
@@ -36,6 +36,8 @@ class Attendant:
         client = self._client
         if isinstance(ask, protocol.TalkAsk):
             return talk(client, ask)
+        if isinstance(ask, protocol.ChatAsk):
+            return arrange(client, ask)
         if isinstance(ask, protocol.PeopleAsk):
             return meet(client, ask)
         if isinstance(ask, protocol.GroupAsk):

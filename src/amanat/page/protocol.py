@@ -205,16 +205,21 @@ class Search(_Ask, frozen=True, tag="search"):
     many: Many = 50
 
 
+class Export(_Ask, frozen=True, tag="export"):
+    """Write a conversation into a new file in the person's downloads."""
+
+    chat: ChatKey
+    form: Literal["html", "json"]
+
+
 class Details(_Ask, frozen=True, tag="details"):
     """The people of a conversation, their rights, and where its data rests."""
 
     chat: ChatKey
 
 
-TalkAsk: TypeAlias = (
-    History | Send | Edit | React | Delete | Timer | Seen | Draft | Pin | Mute | Archive
-    | Search | Details
-)  # fmt: skip
+TalkAsk: TypeAlias = History | Send | Edit | React | Delete | Seen | Draft | Search
+ChatAsk: TypeAlias = Timer | Pin | Mute | Archive | Export | Details
 
 # With people
 
@@ -420,7 +425,7 @@ HomeAsk: TypeAlias = (
     Exit | Fallback | Place | Regions | Strict | Outbound | Hop | Cover | ClearWarnings | Health
 )
 
-ClientAsk: TypeAlias = TalkAsk | PeopleAsk | GroupAsk | HomeAsk
+ClientAsk: TypeAlias = TalkAsk | ChatAsk | PeopleAsk | GroupAsk | HomeAsk
 """An ask that only an open profile answers."""
 Ask: TypeAlias = ProfileAsk | ClientAsk
 
