@@ -57,6 +57,18 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "the unlock file names only the new passphrase while the old one opens the vault",
+        "settings | {_NEXT: change.settings})",
+        "change.settings)",
+        ["test_vault.py::test_a_vault_whose_process_died_while_it_changed_opens_with_exactly_one"],
+    ),
+    Mutant(
+        "a change of the passphrase believes whatever SQLCipher says of it",
+        "        found = _try_key(self.directory, change.key, self._driver)\n        if found is not None and failure is None:\n            found[0].close()\n            return None\n",
+        "        found = None\n        if failure is None:\n            return None\n",
+        ["test_disk.py::test_a_passphrase_that_cannot_be_changed_for_want_of_room_is_the_old_one"],
+    ),
+    Mutant(
         "a background does whatever it is asked for",
         "if args.command.needs is not Needs.CLIENT:",
         "if args.command.needs is Needs.BACKGROUND:",

@@ -684,6 +684,17 @@ def test_a_code_is_handed_over_and_never_among_the_words(alice: Person, tmp_path
             assert alice("status").value["fallback"] == address
 
 
+def test_the_background_changes_the_passphrase_for_a_command(alice: Person) -> None:
+    with alice.background():
+        wrong = alice("passphrase", "--passphrase-fd", "0", access="new", of="--new-fd", text="no")
+        assert wrong.error == "wrong-passphrase"
+        given = {"access": "new", "of": "--new-fd", "text": PASSPHRASE}
+        assert alice("passphrase", "--passphrase-fd", "0", **given).status == 0
+        assert alice("contacts").status == 0
+    assert alice("contacts", unlocks=True).error == "wrong-passphrase"
+    assert alice("contacts", "--passphrase-fd", "0", text="new").status == 0
+
+
 def test_no_secret_is_among_arguments_or_in_the_environment(
     alice: Person, bob: Person, relay: RelayProcess
 ) -> None:

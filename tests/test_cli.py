@@ -34,7 +34,7 @@ COMMANDS = (
     "search", "timer", "block", "unblock", "group", "group create", "group add",
     "group remove", "group leave", "group adds", "group offers", "group accept", "group decline",
     "group rename", "group admin", "group rejoin", "group list", "verify", "run",
-    "status", "doctor", "relay", "relay init", "relay run", "replay",
+    "passphrase", "status", "doctor", "relay", "relay init", "relay run", "replay",
 )  # fmt: skip
 
 
@@ -568,6 +568,26 @@ def test_a_passphrase_is_the_same_however_it_was_typed(town: Town) -> None:
     for same in ("e\u0301 1", "\ufeffé\u00a01", "é\u30001\r"):
         assert shell("contacts", passphrase=same).status == 0
     assert shell("contacts", passphrase="e 1").status == 2
+
+
+def given_on(secret: str) -> str:
+    """The number of a descriptor that gives a secret."""
+    reading, writing = os.pipe()
+    os.write(writing, secret.encode() + b"\n")
+    os.close(writing)
+    return str(reading)
+
+
+def test_a_passphrase_is_changed_and_the_old_one_opens_nothing(town: Town) -> None:
+    alice = town.person("alice")
+    for wrong, status in (("open", 2), ("", 2)):
+        asked = ("passphrase", "--new-fd", given_on("new"))
+        assert alice(*asked, passphrase=wrong).status == status
+    assert alice("passphrase", "--new-fd", given_on("")).status == 2
+    assert alice("passphrase", "--keyring", "--new-fd", "9").status == 2
+    assert alice.json("passphrase", "--new-fd", given_on("e\u0301")) == {"unlock": "passphrase"}
+    assert alice("contacts").status == 2
+    assert alice("contacts", passphrase="é").status == 0
 
 
 def test_bytes_that_are_not_utf_8_are_a_mistake_of_usage(town: Town) -> None:

@@ -63,6 +63,39 @@ def init(args: argparse.Namespace, out: Out) -> None:
         uvloop.run(run())
 
 
+def passphrase_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `passphrase`."""
+    parser.add_argument("--new-fd", type=int, metavar="N", help="read the new passphrase")
+    parser.add_argument(
+        "--keyring", action="store_true", help="keep the key in the system keyring instead"
+    )
+
+
+def passphrase(args: argparse.Namespace, out: Out) -> None:
+    """Change what opens the profile."""
+    from amanat.client import vault
+    from amanat.client.vault import Unlock, naming_faults
+
+    if args.keyring and args.new_fd is not None:
+        raise BadArgument("--new-fd gives a passphrase, and with --keyring there is none")
+    with naming_faults(args.profile):
+        had = vault.needs_passphrase(args.profile)
+    old = new = Unlock(keyring=True)
+    if had:
+        given = args.given.read(lambda: terminal.passphrase(args, is_new=False))
+        old = Unlock(passphrase=given)
+    if not args.keyring:
+        given = args.given.read(lambda: terminal.next_passphrase(args.new_fd))
+        new = Unlock(passphrase=given)
+
+    async def work(client: Client) -> None:
+        await client.unlocking.change(old, new)
+        out.result({"unlock": "keyring" if args.keyring else "passphrase"}, "")
+        out.note("done; a copy of this profile made earlier still opens as it did then")
+
+    session.with_client(args, work, is_online=False, unlock=old)
+
+
 def invite_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `invite`."""
     parser.add_argument("--qr", type=Path, metavar="FILE", help="write a QR code (.png or .svg)")

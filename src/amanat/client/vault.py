@@ -70,6 +70,8 @@ KEYRING_SERVICE = "amanat"
 _PROBE_BYTES = 8192
 """The bytes that we write to find out whether we can write into a directory: a page or two."""
 _UNLOCK_FILE = "vault.json"
+_NEXT = "next"
+"""The field of the unlock file with what opens the vault after a change that is not finished."""
 _DATABASE = "vault.db"
 _LOCK = "lock"
 
@@ -95,11 +97,27 @@ class Unlock(NamedTuple):
     key: bytes | None = None
 
 
+class Change(NamedTuple):
+    """A change of a vault's key: the key that opens it until then, and the new one with what the
+    unlock file says of it."""
+
+    old: bytes
+    key: bytes
+    settings: dict[str, Any]
+
+
 class Vault:
     """An open vault, locked against other processes. `read` reads from it; only a `unit` writes."""
 
-    def __init__(self, db: sqlite3.Connection, lock: int, directory: Path) -> None:
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        lock: int,
+        directory: Path,
+        driver: Driver = sqlcipher3.Connection,
+    ) -> None:
         self._db = db
+        self._driver = driver
         self.read = Reader(db)
         self.directory = directory
         self._lock = lock
@@ -178,6 +196,59 @@ class Vault:
             return False
         return not is_busy
 
+    def change_unlock(self, change: Change) -> None:
+        """Encrypt everything under another key, in place. Call it outside a unit.
+
+        The unlock file names both keys before the database changes, in one transaction, from the
+        one to the other. A process that dies at any moment therefore leaves a vault that exactly
+        one of them opens. Raises WrongPassphrase if the vault has got another key meanwhile, or an
+        error of `naming_faults`, and then changes nothing.
+        """
+        path = self.directory / _UNLOCK_FILE
+        with naming_faults(self.directory):
+            before, settings = path.read_bytes(), _settings(self.directory)
+            if settings["check"] != _check(change.old):
+                raise WrongPassphrase
+            failure: Exception | None = None
+            try:
+                _write_settings(self.directory, settings | {_NEXT: change.settings})
+            except OSError as error:
+                failure = error
+            failure = failure or self._rekey(change)
+            if failure is not None:
+                with contextlib.suppress(OSError):  # otherwise the next opening does it
+                    _write_durably(path, before)
+                _forget_entry(change.settings)
+                raise failure
+        with contextlib.suppress(OSError):  # it is done, and the next opening finds that out too
+            _settle(self.directory, settings, change.settings)
+        self.scrub()
+
+    def _rekey(self, change: Change) -> Exception | None:
+        """Change the database's key; returns the error if it has the old one after all. Raises any
+        error that leaves open which of the two it has."""
+        failure: Exception | None = None
+        try:
+            self._db.execute(f"PRAGMA rekey = \"x'{change.key.hex()}'\"")
+        except sqlcipher3.Error as error:
+            failure = error
+        # SQLCipher says that all is well even where the disk is full, so another connection finds
+        # out which key the database has.
+        found = _try_key(self.directory, change.key, self._driver)
+        if found is not None and failure is None:
+            found[0].close()
+            return None
+        # This connection would now write with one key and read with the other.
+        self._db.close()
+        is_new = found is not None
+        found = found or _try_key(self.directory, change.old, self._driver)
+        failure = failure or _refusal(self.directory, DiskFailed)(str(self.directory))
+        if found is None:
+            raise failure
+        self._db = found[0]
+        self.read.turn_to(self._db)
+        return None if is_new else failure
+
     @property
     def place(self) -> bytes:
         """The place of the database's file on this machine, which differs from that of any copy."""
@@ -186,6 +257,7 @@ class Vault:
 
     def damage(self) -> str:
         """The damage in the database's pages, in SQLite's words; empty if there is none."""
+        self.scrub()  # SQLCipher reads the file alone, whose pages may have a key from before
         try:
             found = [str(row[0]) for row in self._db.execute("PRAGMA cipher_integrity_check")]
             found += [str(r[0]) for r in self._db.execute("PRAGMA integrity_check") if r[0] != "ok"]
@@ -310,7 +382,7 @@ def _create(
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             db.close()
-        _write_durably(directory / _UNLOCK_FILE, json.dumps(settings, indent=2).encode() + b"\n")
+        _write_settings(directory, settings)
         draft.rename(directory / _DATABASE)
         _sync_directory(directory)
     finally:
@@ -329,10 +401,8 @@ def open_vault(directory: Path, unlock: Unlock, driver: Driver = sqlcipher3.Conn
         _make_private(directory)
         lock = _take_lock(directory)
         opened.callback(os.close, lock)
-        key = _known_key(directory, unlock)
-        db = _connect(directory / _DATABASE, key, driver)
+        db, version = _unlocked(directory, unlock, driver)
         opened.callback(db.close)
-        version = _read_version(db, directory)
         if version > schema.VERSION:
             raise VaultTooNew(f"version {version}; this program knows {schema.VERSION}")
         if version < schema.BASE:
@@ -343,12 +413,62 @@ def open_vault(directory: Path, unlock: Unlock, driver: Driver = sqlcipher3.Conn
             db.execute("COMMIT")
         folding.renew(db)
         opened.pop_all()
-    return Vault(db, lock, directory)
+    return Vault(db, lock, directory, driver)
+
+
+def _unlocked(directory: Path, unlock: Unlock, driver: Driver) -> tuple[sqlite3.Connection, int]:
+    """The opened database and its version. If the process died while it changed the key, one of two
+    keys opens it, and the unlock file is mended."""
+    settings = _settings(directory)
+    if _NEXT not in settings:
+        return _open_with(directory, _known_key(directory, settings, unlock), driver)
+    refused: AmanatError = WrongPassphrase()
+    for one, other in _choices(settings):
+        try:
+            found = _try_key(directory, _known_key(directory, one, unlock), driver)
+        except (WrongPassphrase, BadArgument) as error:
+            refused = error
+            continue
+        if found is not None:
+            with contextlib.suppress(OSError):  # otherwise the next opening does it
+                _settle(directory, other, one)
+            return found
+    raise refused
+
+
+def _try_key(directory: Path, key: bytes, driver: Driver) -> tuple[sqlite3.Connection, int] | None:
+    """The opened database and its version; None if it has another key."""
+    try:
+        return _open_with(directory, key, driver)
+    except sqlcipher3.DatabaseError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+            raise
+    return None
+
+
+def _open_with(directory: Path, key: bytes, driver: Driver) -> tuple[sqlite3.Connection, int]:
+    db = _connect(directory / _DATABASE, key, driver)
+    try:
+        return db, _read_version(db, directory)
+    except BaseException:
+        db.close()
+        raise
 
 
 def needs_passphrase(directory: Path) -> bool:
     """Whether the profile opens with a passphrase. Raises NoProfile or VaultDamaged."""
-    return bool(_settings(directory)["unlock"] == _Lock.PASSPHRASE)
+    return any(one["unlock"] == _Lock.PASSPHRASE for one, _ in _choices(_settings(directory)))
+
+
+def prepare_change(directory: Path, old: Unlock, new: Unlock) -> Change:
+    """The keys for a change of the way in which an open vault is unlocked. It takes seconds, and
+    may be called in another thread.
+
+    Raises WrongPassphrase if `old` is not what unlocks the vault now, or BadArgument if `new` is no
+    way to unlock one.
+    """
+    before = _known_key(directory, _settings(directory), old)
+    return Change(before, *_new_key(new))
 
 
 def _read_version(db: sqlite3.Connection, directory: Path) -> int:
@@ -397,6 +517,7 @@ def _connect(path: Path, key: bytes, driver: Driver) -> sqlite3.Connection:
     db: sqlite3.Connection = sqlcipher3.connect(str(path), isolation_level=None, factory=driver)
     try:
         path.chmod(0o600)
+        db.execute("PRAGMA cipher_log_level = NONE")  # the errors have names of ours
         # A raw key: Argon2id has done its work, so SQLCipher's own PBKDF2 is left out.
         db.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
         db.execute("PRAGMA journal_mode = WAL")
@@ -468,8 +589,8 @@ def _new_key(unlock: Unlock) -> tuple[bytes, dict[str, Any]]:
     return key, settings | {"check": _check(key)}
 
 
-def _known_key(directory: Path, unlock: Unlock) -> bytes:
-    settings = _settings(directory)
+def _known_key(directory: Path, settings: dict[str, Any], unlock: Unlock) -> bytes:
+    """The key that an unlock gives, if it is the one of these settings. Raises WrongPassphrase."""
     try:
         lock = _Lock(settings["unlock"])
         match lock:
@@ -509,7 +630,32 @@ def _settings(directory: Path) -> dict[str, Any]:
         raise VaultDamaged(str(directory / _UNLOCK_FILE))
     if settings.get("version") != 1:  # written by a newer program
         raise VaultTooNew(str(directory / _UNLOCK_FILE))
+    if not isinstance(settings.get(_NEXT, {"unlock": ""}), dict) or "unlock" not in settings.get(
+        _NEXT, settings
+    ):
+        raise VaultDamaged(str(directory / _UNLOCK_FILE))
     return settings
+
+
+def _choices(settings: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The settings that may be in force, each with the others: two if a change was not finished."""
+    now = {name: value for name, value in settings.items() if name != _NEXT}
+    after = settings.get(_NEXT)
+    return [(now, {})] if after is None else [(now, after), (after, now)]
+
+
+def _settle(directory: Path, gone: dict[str, Any], kept: dict[str, Any]) -> None:
+    """Let the unlock file say only what opens the vault, and take the other key from the
+    keyring."""
+    _write_settings(directory, kept)
+    _forget_entry(gone)
+
+
+def _forget_entry(settings: dict[str, Any]) -> None:
+    """Take a vault's key out of the system keyring, if it is there."""
+    if settings["unlock"] == _Lock.KEYRING:
+        with contextlib.suppress(keyring.errors.KeyringError):
+            keyring.delete_password(KEYRING_SERVICE, settings["entry"])
 
 
 def _keyring(call: Callable[[], Any]) -> Any:  # noqa: ANN401  # what keyring gives
@@ -519,13 +665,23 @@ def _keyring(call: Callable[[], Any]) -> Any:  # noqa: ANN401  # what keyring gi
         raise BadArgument(f"the system keyring does not work here: {error}") from None
 
 
+def _write_settings(directory: Path, settings: dict[str, Any]) -> None:
+    """Write the unlock file, durably."""
+    _write_durably(directory / _UNLOCK_FILE, json.dumps(settings, indent=2).encode() + b"\n")
+    _sync_directory(directory)
+
+
 def _write_durably(path: Path, data: bytes) -> None:
     draft = path.with_suffix(".new")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(handle)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(handle)
+    except BaseException:
+        draft.unlink()
+        raise
     draft.rename(path)
 
 
