@@ -57,6 +57,24 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "a cleared conversation keeps its texts to send them again",
+        "        self._strip_sent(unit, gid, None)\n",
+        "        self.will_scrub()\n",
+        ["test_clearing.py::test_no_word_of_a_cleared_conversation_stays_in_the_files"],
+    ),
+    Mutant(
+        "a text that was cleared comes again",
+        "INSERT OR IGNORE INTO gone SELECT gid, id FROM message WHERE gid = ?",
+        "SELECT gid, id FROM message WHERE gid = ?",
+        ["test_clearing.py::test_a_cleared_text_that_comes_again_is_not_shown"],
+    ),
+    Mutant(
+        "a conversation that was left and cleared stays hidden when we are let in again",
+        'unit.db.execute("UPDATE desk SET is_hidden = 0 WHERE gid = ?", (gid,))',
+        "pass",
+        ["test_clearing.py::test_a_cleared_group_that_we_left_is_listed_again_once_we_are_let_in"],
+    ),
+    Mutant(
         "the unlock file names only the new passphrase while the old one opens the vault",
         "settings | {_NEXT: change.settings})",
         "change.settings)",

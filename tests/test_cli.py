@@ -570,6 +570,20 @@ def test_a_passphrase_is_the_same_however_it_was_typed(town: Town) -> None:
     assert shell("contacts", passphrase="e 1").status == 2
 
 
+def test_a_conversation_is_deleted_here_alone(town: Town) -> None:
+    alice, bob = town.friends()
+    bob.json("send", "alice", given="a text")
+    alice.json("send", "bob", given="an answer")
+    for wrong in (("--everything",), ("--only-here",), ("--everything", "--only-here", "abcd"), ()):
+        assert alice("delete", "bob", *wrong).status == 2
+    assert alice("delete", "carol", "--only-here", "--everything").status == 2
+    cleared = alice.json("delete", "bob", "--only-here", "--everything")
+    assert cleared == {"to": "bob", "everything": True}
+    assert alice("read", "--all").out == ""
+    assert "a text" in bob("read", "--all").out
+    assert "an answer" in bob("read", "--all").out
+
+
 def given_on(secret: str) -> str:
     """The number of a descriptor that gives a secret."""
     reading, writing = os.pipe()

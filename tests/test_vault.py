@@ -397,11 +397,12 @@ def test_step_makes_an_older_vault_like_a_new_one_and_keeps_what_it_holds(
         schema,
         "STEPS",
         (
+            *schema.STEPS,
             "ALTER TABLE contact ADD COLUMN note TEXT;\nCREATE TABLE pin (id BLOB) STRICT;\n",
             "UPDATE meta SET value = CAST(value || x'21' AS BLOB) WHERE key = 'secret';\n",
         ),
     )
-    monkeypatch.setattr(schema, "VERSION", schema.BASE + 2)
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 2)
     create(tmp_path / "new", KEY, fill, now=0)
     new, old = open_vault(tmp_path / "new", KEY), open_vault(profile, KEY)
     assert dump(old) == dump(new)
@@ -420,8 +421,9 @@ def test_step_that_fails_leaves_the_vault_as_it_was(
     made = dump(before)
     before.close()
     with monkeypatch.context() as changed:
-        changed.setattr(schema, "STEPS", ("CREATE TABLE pin (id BLOB) STRICT;\nBROKEN;\n",))
-        changed.setattr(schema, "VERSION", schema.BASE + 1)
+        broken = "CREATE TABLE pin (id BLOB) STRICT;\nBROKEN;\n"
+        changed.setattr(schema, "STEPS", (*schema.STEPS, broken))
+        changed.setattr(schema, "VERSION", schema.VERSION + 1)
         with pytest.raises(VaultDamaged):
             open_vault(profile, KEY)
     after = open_vault(profile, KEY)

@@ -90,7 +90,7 @@ COMMANDS = (
     ),
     Command("edit", "talk", "edit", _CLIENT, "edit one of your texts, from standard input"),
     Command("react", "talk", "react", _CLIENT, "react to a text, from standard input"),
-    Command("delete", "talk", "delete", _CLIENT, "delete your own texts for everyone"),
+    Command("delete", "talk", "delete", _CLIENT, "delete texts, for everyone or here alone"),
     Command("timer", "talk", "timer", _CLIENT, "show or set how long new texts are kept"),
     Command("block", "people", "block", _CLIENT, "ignore a contact from now on"),
     Command("unblock", "people", "unblock", _CLIENT, "stop ignoring a contact"),

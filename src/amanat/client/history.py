@@ -343,24 +343,44 @@ class History:
         unit.db.execute("DELETE FROM message WHERE gid = ? AND id = ?", (gid, mid))
         unit.db.execute("INSERT INTO gone VALUES (?, ?)", (gid, mid))
 
+    def clear(self, unit: Unit, gid: bytes, *, is_over: bool) -> list[MessageChanged]:
+        """Take all messages of a conversation out of this vault for good. Changes of texts that are
+        not here wait for these, unless the conversation `is_over`."""
+        rows = unit.db.execute("SELECT row FROM message WHERE gid = ?", (gid,)).fetchall()
+        unit.db.execute(
+            "INSERT OR IGNORE INTO gone SELECT gid, id FROM message WHERE gid = ?", (gid,)
+        )
+        unit.db.execute(
+            "DELETE FROM change WHERE gid = ?1 AND target != ?1 AND (?2 OR NOT is_pending)",
+            (gid, is_over),
+        )
+        self._strip_sent(unit, gid, None)
+        unit.db.execute("DELETE FROM message WHERE gid = ?", (gid,))
+        return [MessageChanged(gid, row) for (row,) in rows]
+
     def _strip(self, unit: Unit, gid: bytes, mid: bytes) -> None:
-        """Take away the changes of a message, and the envelopes kept to send it again. The places
-        of these stay, so that we can tell the people whom they did not reach that nothing is
-        lost."""
-        self._is_scrub_due = True
+        """Take away the changes of a message, and the envelopes kept to send it again."""
         unit.db.execute("DELETE FROM change WHERE gid = ? AND target = ?", (gid, mid))
+        self._strip_sent(unit, gid, mid)
+
+    def _strip_sent(self, unit: Unit, gid: bytes, mid: bytes | None) -> None:
+        """Take away the envelopes kept to send a message again; with None, those of all. Their
+        places stay, so that we can tell the people whom they did not reach that nothing is lost."""
+        self._is_scrub_due = True
         for seq, said in unit.db.execute(
             "SELECT seq, envelope FROM sent WHERE gid = ? AND NOT is_quiet", (gid,)
         ).fetchall():
             envelope = decode_envelope(said)
-            if mid == self._about(envelope):
+            about = self._about(envelope)
+            if about is not None and mid in (None, about):
                 unit.db.execute(
                     "UPDATE sent SET id = x'', envelope = x'', is_quiet = 1, previous = ?"
                     " WHERE gid = ? AND seq = ?",
                     (envelope.previous, gid, seq),
                 )
         for word in self.waiting.all(gid):
-            if mid == self._about(word):
+            about = self._about(word)
+            if about is not None and mid in (None, about):
                 self.waiting.drop(unit, gid, word)
 
     def _about(self, said: Envelope | Word) -> bytes | None:

@@ -365,7 +365,8 @@ class Client:
         return self._run.now()
 
     def conversations(self) -> list[ConversationView]:
-        """All conversations, groups and 1:1, in the order in which they began."""
+        """All conversations, groups and 1:1, in the order in which they began, without those that
+        we have left and cleared."""
         return self._reading.conversations()
 
     def conversation(self, name: str) -> ConversationView:

@@ -49,7 +49,7 @@ class Reading:
         self._now = run.now
         self.desk = Desk(parts.vault, self._me.identity)
         self.transcript = Transcript(parts.vault, self._me.identity)
-        self.writing = Writing(run, self.transcript)
+        self.writing = Writing(run, self.transcript, self.desk)
 
     def contacts(self) -> list[Contact]:
         """Everyone we can write to, by name."""
@@ -77,8 +77,12 @@ class Reading:
         return pick(found or [c for c in contacts if typed(c.name) == wanted], name, UnknownContact)
 
     def conversations(self) -> list[ConversationView]:
-        """All conversations, groups and 1:1, in the order in which they began."""
-        rows = self._read.execute("SELECT gid, state FROM conversation ORDER BY rowid").fetchall()
+        """All conversations, groups and 1:1, in the order in which they began, without those that
+        were left and deleted."""
+        rows = self._read.execute(
+            "SELECT c.gid, state FROM conversation AS c LEFT JOIN desk USING (gid)"
+            " WHERE is_hidden IS NOT 1 ORDER BY c.rowid"
+        ).fetchall()
         return [self._view(gid, State(state)) for gid, state in rows]
 
     def conversation(self, name: str) -> ConversationView:
