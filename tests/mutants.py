@@ -57,6 +57,24 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "the words of a removed contact are kept while they do not know yet",
+        "return self.is_blocked(identity) or self.is_shut(gid)",
+        "return self.is_blocked(identity)",
+        ["test_parting.py::test_nothing_that_a_removed_contact_still_says_is_kept"],
+    ),
+    Mutant(
+        "whoever was blocked is heard in groups once they are removed",
+        'unit.db.execute("INSERT OR IGNORE INTO shut_out VALUES (?)", (identity,))',
+        "pass",
+        ["test_parting.py::test_a_blocked_contact_stays_blocked_in_groups_until_we_meet_again"],
+    ),
+    Mutant(
+        "a knock of somebody who has just left is ignored",
+        "            and not self._conversations.roster.is_parting(row[0])\n",
+        "",
+        ["test_parting.py::test_a_knock_that_comes_together_with_the_leaving_is_answered"],
+    ),
+    Mutant(
         "a cleared conversation keeps its texts to send them again",
         "        self._strip_sent(unit, gid, None)\n",
         "        self.will_scrub()\n",
@@ -1688,7 +1706,7 @@ MUTANTS = [
     ),
     Mutant(
         "block ignored",
-        '        if self.is_blocked(identity):\n            unit.db.execute("INSERT INTO gone',
+        '        if self._is_unwanted(gid, identity):\n            unit.db.execute("INSERT INTO gone',
         '        if self.is_blocked(b""):\n            unit.db.execute("INSERT INTO gone',
         ["test_history.py::test_blocked_person_is_not_heard"],
     ),

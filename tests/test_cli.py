@@ -584,6 +584,25 @@ def test_a_conversation_is_deleted_here_alone(town: Town) -> None:
     assert "an answer" in bob("read", "--all").out
 
 
+def test_a_contact_is_removed_and_met_again(town: Town) -> None:
+    alice, bob = town.friends()
+    bob.json("send", "alice", given="a text")
+    (contact,) = alice.json("contacts")
+    assert alice("contacts", "--remove", "carol").status == 2
+    assert alice.json("contacts", "--remove", "bob") == {"removed": "bob", "id": contact["id"]}
+    assert alice.json("contacts") == []
+    assert alice("read", "--all").out == ""
+    assert alice("send", "bob", given="too late").status == 2
+    assert bob("read").status == 0
+    alice.json("contacts")
+    bob.json("--wait", "0.3", "accept", given=alice.json("invite")["invite"])
+    (again,) = alice.json("contacts")
+    assert again["id"] == contact["id"]
+    bob("read")
+    assert bob("send", "alice", given="here again").status == 0
+    assert "here again" in alice("read").out
+
+
 def given_on(secret: str) -> str:
     """The number of a descriptor that gives a secret."""
     reading, writing = os.pipe()

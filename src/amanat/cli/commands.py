@@ -75,7 +75,7 @@ COMMANDS = (
         "people",
         "contacts",
         _CLIENT,
-        "list the people you can write to",
+        "list the people you can write to, or remove one",
         is_question=True,
     ),
     Command("send", "talk", "send", _CLIENT, "send the text on standard input"),

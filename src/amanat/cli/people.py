@@ -179,8 +179,27 @@ def accept(args: argparse.Namespace, out: Out) -> None:
     session.with_client(args, work)
 
 
+def contacts_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `contacts`."""
+    parser.add_argument(
+        "--remove", metavar="NAME", help="part with this contact, and delete what was said"
+    )
+
+
 def contacts(args: argparse.Namespace, out: Out) -> None:
-    """List contacts."""
+    """List contacts, or remove one."""
+    args.is_question = args.remove is None
+
+    async def remove(client: Client) -> None:
+        await session.catch_up(args, out, client)
+        contact = client.contact(args.remove)
+        contact.remove()
+        await session.flush(args, out, client)
+        out.result({"removed": contact.name, "id": contact.id}, "")
+
+    if args.remove is not None:
+        session.with_client(args, remove)
+        return
 
     async def work(client: Client) -> None:
         await session.catch_up(args, out, client)

@@ -88,16 +88,20 @@ class Reading:
     def conversation(self, name: str) -> ConversationView:
         """The conversation with this id or with the contact of this id, else the one with a contact
         of this name, else the group of this name. A group, whatever its name, never catches words
-        that are meant for a person.
+        that are meant for a person, and neither does an earlier conversation with a contact whom we
+        have met again.
 
         Raises UnknownConversation or AmbiguousName.
         """
         views, wanted = self.conversations(), typed(name)
-        people = {c.conversation for c in self.contacts() if c.id == wanted}
+        contacts = self.contacts()
+        people = {c.conversation for c in contacts if c.id == wanted}
+        named = {c.conversation for c in contacts if typed(c.name) == wanted}
         return _first(
             name,
             [c for c in views if c.gid in people],
             [c for c in views if c.id == wanted],
+            [c for c in views if c.gid in named],
             [c for c in views if c.is_direct and typed(c.name) == wanted],
             [c for c in views if not c.is_direct and typed(c.name) == wanted],
         )

@@ -25,6 +25,7 @@ class Writing:
         self._me = run.parts.me
         self._conversations = run.parts.conversations
         self._history = run.parts.conversations.history
+        self._invites = run.parts.invites
         self._transcript = transcript
         self._desk = desk
 
@@ -106,3 +107,13 @@ class Writing:
                 self._history.set_blocked(unit, person, is_blocked=False)
                 self._conversations.addresses.tell_unblocked(unit, person)
             unit.events.append(PersonChanged(person))
+
+    def remove_contact(self, person: bytes) -> None:
+        """Part with a contact, and delete what was said with them. Raises UnknownConversation."""
+        with self._unit() as unit:
+            gid = self._conversations.wishes.part(unit, person)
+            self._invites.forget_knocks(unit, person)
+            self._desk.draft(unit, gid, "", None)
+            self._desk.hide(unit, gid)
+            unit.events += self._history.clear(unit, gid, is_over=True)
+            unit.events += [SummaryChanged(gid), PersonChanged(person)]
