@@ -94,8 +94,8 @@ MUTANTS = [
     ),
     Mutant(
         "the unlock file names only the new passphrase while the old one opens the vault",
-        "settings | {_NEXT: change.settings})",
-        "change.settings)",
+        "both = settings | {unlock_file.NEXT: change.settings}",
+        "both = change.settings",
         ["test_vault.py::test_a_vault_whose_process_died_while_it_changed_opens_with_exactly_one"],
     ),
     Mutant(

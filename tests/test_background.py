@@ -30,7 +30,7 @@ import zxingcpp
 
 from amanat import background, cli, front
 from amanat.background import MAX_FRONTS, Front
-from amanat.client import vault
+from amanat.client import unlock_file, vault
 from amanat.client.sdk.client import Client
 from amanat.errors import (
     BackgroundBusy,
@@ -242,8 +242,8 @@ def relay(tmp_path: Path) -> Iterator[RelayProcess]:
 
 @pytest.fixture
 def alice(relay: RelayProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
-    monkeypatch.setattr(vault, "ARGON2_MEMORY_KIB", 64)
-    monkeypatch.setattr(vault, "ARGON2_PASSES", 1)
+    monkeypatch.setattr(unlock_file, "ARGON2_MEMORY_KIB", 64)
+    monkeypatch.setattr(unlock_file, "ARGON2_PASSES", 1)
     person = Person("آلیس", tmp_path / "alice", str(relay.address))
     person.init()
     return person

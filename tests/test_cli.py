@@ -19,7 +19,7 @@ import pytest
 
 from amanat import cli
 from amanat.cli import terminal, words
-from amanat.client import vault
+from amanat.client import unlock_file, vault
 from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock
 from amanat.drill.network import Network
@@ -127,8 +127,8 @@ def town(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Town:
     """A town where guessing a passphrase is cheap."""
-    monkeypatch.setattr(vault, "ARGON2_MEMORY_KIB", 64)
-    monkeypatch.setattr(vault, "ARGON2_PASSES", 1)
+    monkeypatch.setattr(unlock_file, "ARGON2_MEMORY_KIB", 64)
+    monkeypatch.setattr(unlock_file, "ARGON2_PASSES", 1)
     return Town(tmp_path, monkeypatch, capfd)
 
 

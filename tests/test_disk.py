@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from amanat.client import vault
+from amanat.client import unlock_file
 from amanat.client.unit import Unit
 from amanat.client.vault import Unlock, Vault, create, naming_faults, open_vault
 from amanat.errors import DiskFull, FileTooLarge, NoMemory, NotPermitted
@@ -38,7 +38,8 @@ def faulty(tmp_path: Path) -> Path:
 FAILS = """
 import ctypes, errno, json, sys
 from pathlib import Path
-from amanat.client.vault import Unlock, create, open_vault, prepare_change
+from amanat.client.unlock_file import prepare_change
+from amanat.client.vault import Unlock, create, open_vault
 from amanat.errors import AmanatError, WrongPassphrase
 
 faulty = ctypes.CDLL(None).faulty
@@ -219,7 +220,7 @@ def test_a_passphrase_that_cannot_be_changed_for_want_of_room_is_the_old_one(
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = (tmp_path / "vault.json").read_bytes()
     with contextlib.closing(open_vault(tmp_path, KEY)) as opened:
-        change = vault.prepare_change(tmp_path, KEY, new)
+        change = unlock_file.prepare_change(tmp_path, KEY, new)
         for room in (50, 300_000):
             resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
             try:
@@ -250,8 +251,8 @@ def test_little_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def derive(*_: object, **__: object) -> bytes:
         raise MemoryError
 
-    monkeypatch.setattr(vault, "ARGON2_MEMORY_KIB", 64)
+    monkeypatch.setattr(unlock_file, "ARGON2_MEMORY_KIB", 64)
     create(tmp_path, Unlock(passphrase="a passphrase"), fill, now=0)
-    monkeypatch.setattr(vault, "_argon2", derive)
+    monkeypatch.setattr(unlock_file, "_argon2", derive)
     with pytest.raises(NoMemory):
         open_vault(tmp_path, Unlock(passphrase="a passphrase"))

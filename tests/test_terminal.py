@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from amanat.client import vault
+from amanat.client import unlock_file, vault
 from amanat.process import EXIT_INTERRUPTED
 from relays import RelayProcess
 from test_background import PASSPHRASE, Person, ctrl_c
@@ -29,8 +29,8 @@ def alice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     """A person at home at a real relay."""
     root = tmp_path_factory.mktemp("alice")
     with pytest.MonkeyPatch.context() as cheap, RelayProcess(root / "relay") as relay:
-        cheap.setattr(vault, "ARGON2_MEMORY_KIB", 64)
-        cheap.setattr(vault, "ARGON2_PASSES", 1)
+        cheap.setattr(unlock_file, "ARGON2_MEMORY_KIB", 64)
+        cheap.setattr(unlock_file, "ARGON2_PASSES", 1)
         person = Person("Alice", root / "profile", str(relay.address))
         person.init()
         yield person

@@ -16,7 +16,7 @@ import keyring.errors
 import pytest
 import sqlcipher3
 
-from amanat.client import schema, vault
+from amanat.client import schema, unlock_file
 from amanat.client.unit import Unit
 from amanat.client.vault import Unlock, Vault, create, open_vault
 from amanat.errors import (
@@ -38,8 +38,8 @@ SECRET = b"a secret nobody else reads"
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make guesses at a passphrase cheap."""
-    monkeypatch.setattr(vault, "ARGON2_MEMORY_KIB", 64)
-    monkeypatch.setattr(vault, "ARGON2_PASSES", 1)
+    monkeypatch.setattr(unlock_file, "ARGON2_MEMORY_KIB", 64)
+    monkeypatch.setattr(unlock_file, "ARGON2_PASSES", 1)
 
 
 def fill(unit: Unit, _: Vault) -> None:
@@ -107,7 +107,7 @@ def reads(directory: Path, unlock: Unlock) -> bytes:
 
 def test_vault_opens_with_its_passphrase_alone(tmp_path: Path) -> None:
     create(tmp_path, Unlock(passphrase="گذرواژه"), fill, now=0)
-    assert vault.needs_passphrase(tmp_path)
+    assert unlock_file.needs_passphrase(tmp_path)
     assert reads(tmp_path, Unlock(passphrase="گذرواژه")) == SECRET
     before = state(tmp_path)
     for wrong in ("", "گذرواژه ", "password"):
@@ -119,7 +119,7 @@ def test_vault_opens_with_its_passphrase_alone(tmp_path: Path) -> None:
 
 
 def test_vault_opens_with_its_key_alone(profile: Path) -> None:
-    assert not vault.needs_passphrase(profile)
+    assert not unlock_file.needs_passphrase(profile)
     assert reads(profile, KEY) == SECRET
     for wrong in (Unlock(key=bytes(32)), Unlock(key=b"short"), Unlock(passphrase="x"), Unlock()):
         with pytest.raises(WrongPassphrase):
@@ -128,7 +128,7 @@ def test_vault_opens_with_its_key_alone(profile: Path) -> None:
 
 def test_vault_opens_with_the_system_keyring(tmp_path: Path, system_keyring: Memory) -> None:
     create(tmp_path, Unlock(keyring=True), fill, now=0)
-    assert not vault.needs_passphrase(tmp_path)
+    assert not unlock_file.needs_passphrase(tmp_path)
     assert reads(tmp_path, Unlock(keyring=True)) == SECRET
     (entry,) = system_keyring.kept
     assert system_keyring.kept[entry].encode() not in b"".join(state(tmp_path).values())
@@ -454,7 +454,7 @@ def change(directory: Path, old: Unlock, new: Unlock) -> None:
     """Open a vault, change what opens it, and close it."""
     found = open_vault(directory, old)
     try:
-        found.change_unlock(vault.prepare_change(directory, old, new))
+        found.change_unlock(unlock_file.prepare_change(directory, old, new))
         assert found.get("secret") == SECRET
         with found.unit(now=0) as unit:
             unit.put("later", b"kept")
@@ -497,7 +497,7 @@ def test_a_vault_whose_new_pages_stand_in_the_log_is_not_damaged(tmp_path: Path)
     create(tmp_path / "profile", FROM, big, now=0)
     found = open_vault(tmp_path / "profile", FROM)
     found._db.execute("PRAGMA wal_autocheckpoint = 0")
-    change = vault.prepare_change(tmp_path / "profile", FROM, TO)
+    change = unlock_file.prepare_change(tmp_path / "profile", FROM, TO)
     assert found._rekey(change) is None
     assert not found.damage()
     found.close()
@@ -537,10 +537,10 @@ def test_only_the_passphrase_in_force_can_be_changed(tmp_path: Path) -> None:
     create(tmp_path / "profile", FROM, fill, now=0)
     change(tmp_path / "profile", FROM, TO)
     with pytest.raises(WrongPassphrase):
-        vault.prepare_change(tmp_path / "profile", FROM, KEY)
+        unlock_file.prepare_change(tmp_path / "profile", FROM, KEY)
     found = open_vault(tmp_path / "profile", TO)
-    late = vault.prepare_change(tmp_path / "profile", TO, FROM)
-    found.change_unlock(vault.prepare_change(tmp_path / "profile", TO, KEY))
+    late = unlock_file.prepare_change(tmp_path / "profile", TO, FROM)
+    found.change_unlock(unlock_file.prepare_change(tmp_path / "profile", TO, KEY))
     with pytest.raises(WrongPassphrase):
         found.change_unlock(late)  # it was prepared before the other one was made
     assert found.get("secret") == SECRET
@@ -554,12 +554,12 @@ def test_a_vault_goes_into_the_keyring_and_out_of_it(
     profile = tmp_path / "profile"
     create(profile, FROM, fill, now=0)
     change(profile, FROM, Unlock(keyring=True))
-    assert not vault.needs_passphrase(profile)
+    assert not unlock_file.needs_passphrase(profile)
     assert len(system_keyring.kept) == 1
     assert opens(profile, Unlock(keyring=True)) == [True]
     change(profile, Unlock(keyring=True), TO)
     assert not system_keyring.kept
-    assert vault.needs_passphrase(profile)
+    assert unlock_file.needs_passphrase(profile)
     assert opens(profile, TO, Unlock(keyring=True)) == [True, False]
 
 
@@ -595,7 +595,7 @@ def test_a_vault_whose_process_died_while_it_changed_opens_with_exactly_one(
     kept("rename")
     found = open_vault(profile, FROM, Watched)
     found._db.execute("PRAGMA wal_autocheckpoint = 0")
-    found.change_unlock(vault.prepare_change(profile, FROM, new))
+    found.change_unlock(unlock_file.prepare_change(profile, FROM, new))
     steps.append(state(profile))
     found.close()
     steps.append(state(profile))

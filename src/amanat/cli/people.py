@@ -73,13 +73,13 @@ def passphrase_words(parser: argparse.ArgumentParser) -> None:
 
 def passphrase(args: argparse.Namespace, out: Out) -> None:
     """Change what opens the profile."""
-    from amanat.client import vault
+    from amanat.client import unlock_file
     from amanat.client.vault import Unlock, naming_faults
 
     if args.keyring and args.new_fd is not None:
         raise BadArgument("--new-fd gives a passphrase, and with --keyring there is none")
     with naming_faults(args.profile):
-        had = vault.needs_passphrase(args.profile)
+        had = unlock_file.needs_passphrase(args.profile)
     old = new = Unlock(keyring=True)
     if had:
         given = args.given.read(lambda: terminal.passphrase(args, is_new=False))

@@ -111,10 +111,10 @@ def from_descriptor(number: int) -> str:
 
 def unlock(args: argparse.Namespace) -> Unlock:
     """The secret that opens the profile; the person types it, if it is a passphrase."""
-    from amanat.client import vault
+    from amanat.client import unlock_file
     from amanat.client.vault import Unlock
 
-    if vault.needs_passphrase(args.profile):
+    if unlock_file.needs_passphrase(args.profile):
         return Unlock(passphrase=passphrase(args, is_new=False))
     return Unlock(keyring=True)
 

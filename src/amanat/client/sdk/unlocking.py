@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from amanat.client import vault
+from amanat.client import unlock_file, vault
 
 if TYPE_CHECKING:
     from amanat.client.shell.runtime import Runtime
@@ -30,6 +30,8 @@ class Unlocking:
         of `vault.naming_faults`. Nothing is changed then.
         """
         with vault.naming_faults(self._vault.directory):
-            change = await asyncio.to_thread(vault.prepare_change, self._vault.directory, old, new)
+            change = await asyncio.to_thread(
+                unlock_file.prepare_change, self._vault.directory, old, new
+            )
         self._run.raise_failure()
         self._vault.change_unlock(change)
