@@ -57,6 +57,20 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "wiping deletes the files and leaves the salt on the disk",
+        "                _overwrite(path)\n",
+        "                pass\n",
+        [
+            "test_wiping.py::test_a_profile_whose_wiping_was_broken_off_at_any_step_can_be_read_by_nobody"
+        ],
+    ),
+    Mutant(
+        "wiping forgets the draft of an unlock file",
+        "for one in (path, path.with_suffix(_DRAFT)) if one.exists()]",
+        "for one in (path,) if one.exists()]",
+        ["test_wiping.py::test_the_draft_of_a_change_is_wiped_too"],
+    ),
+    Mutant(
         "the words of a removed contact are kept while they do not know yet",
         "return self.is_blocked(identity) or self.is_shut(gid)",
         "return self.is_blocked(identity)",

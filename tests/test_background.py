@@ -695,6 +695,14 @@ def test_the_background_changes_the_passphrase_for_a_command(alice: Person) -> N
     assert alice("contacts", "--passphrase-fd", "0", text="new").status == 0
 
 
+def test_a_profile_is_not_wiped_while_the_background_has_it(alice: Person) -> None:
+    with alice.background():
+        assert alice("wipe", "--yes").error == "profile-in-use"
+        assert alice("contacts").status == 0
+    assert alice("wipe", "--yes").status == 0
+    assert not alice.directory.exists()
+
+
 def test_no_secret_is_among_arguments_or_in_the_environment(
     alice: Person, bob: Person, relay: RelayProcess
 ) -> None:

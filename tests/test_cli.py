@@ -34,7 +34,7 @@ COMMANDS = (
     "search", "timer", "block", "unblock", "group", "group create", "group add",
     "group remove", "group leave", "group adds", "group offers", "group accept", "group decline",
     "group rename", "group admin", "group rejoin", "group list", "verify", "run",
-    "passphrase", "status", "doctor", "relay", "relay init", "relay run", "replay",
+    "passphrase", "wipe", "status", "doctor", "relay", "relay init", "relay run", "replay",
 )  # fmt: skip
 
 
@@ -77,6 +77,11 @@ class Shell:
         ran = self("--json", *arguments, given=given)
         assert ran.status == 0, ran.err
         return ran.value
+
+    def json_error(self, *arguments: str) -> object:
+        ran = self("--json", *arguments)
+        assert ran.status != 0
+        return ran.value["error"]
 
     def init(self, name: str) -> Ran:
         return self("init", "--name", name, "--relay", str(self._relay.address))
@@ -601,6 +606,26 @@ def test_a_contact_is_removed_and_met_again(town: Town) -> None:
     bob("read")
     assert bob("send", "alice", given="here again").status == 0
     assert "here again" in alice("read").out
+
+
+def test_a_profile_is_wiped_once_its_name_was_typed(town: Town) -> None:
+    alice = town.person("alice")
+    (alice.profile / "notes.txt").write_text("not the profile's")
+    assert alice("wipe", given="bob\n").status == 2
+    assert alice("wipe", given="").status == 2
+    assert alice("contacts").status == 0
+    holder = vault.open_vault(alice.profile, Unlock(passphrase=RIGHT))
+    assert alice.json_error("wipe", "--yes") == "profile-in-use"
+    holder.close()
+    gone = {"wiped": str(alice.profile), "keyring_cleared": True}
+    assert alice.json("wipe", given="alice\n") == gone
+    assert [path.name for path in alice.profile.iterdir()] == ["notes.txt"]
+    assert alice.json_error("wipe", "--yes") == "no-profile"
+    bob = town.person("bob")
+    assert bob("wipe", "--yes").status == 0
+    assert not bob.profile.exists()
+    assert bob("contacts").status == 2
+    assert bob.init("bob").status == 0
 
 
 def given_on(secret: str) -> str:

@@ -114,6 +114,7 @@ COMMANDS = (
     ),
     Command("group list", "groups", "list_groups", _CLIENT, "list groups", is_question=True),
     Command("verify", "people", "verify", _CLIENT, "compare safety numbers with a contact"),
+    Command("wipe", "people", "wipe", Needs.BACKGROUND, "destroy your profile on this machine"),
     Command("passphrase", "people", "passphrase", _CLIENT, "change your passphrase"),
     Command("home", "home", "home", _CLIENT, "show or choose where your data rests"),
     Command("exit", "home", "leave", _CLIENT, "leave for another relay, and tell everybody"),

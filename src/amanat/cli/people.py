@@ -6,10 +6,11 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amanat import front
 from amanat.cli import session, telling, terminal
 from amanat.cli.words import life
 from amanat.display import shown
-from amanat.errors import BadArgument
+from amanat.errors import BadArgument, ProfileInUse
 
 if TYPE_CHECKING:
     import argparse
@@ -61,6 +62,39 @@ def init(args: argparse.Namespace, out: Out) -> None:
 
     with naming_faults(args.profile):
         uvloop.run(run())
+
+
+def wipe_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `wipe`."""
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def wipe(args: argparse.Namespace, out: Out) -> None:
+    """Destroy a profile."""
+    from amanat.client import wiping
+    from amanat.client.vault import naming_faults
+
+    profile = args.profile.absolute()
+    with naming_faults(profile):
+        wiping.check_there(profile)
+    line = front.reach(profile)
+    if line is not None:
+        line.close()
+        raise ProfileInUse(str(profile))
+    if not args.yes:
+        asked = f"type {shown(profile.name)} to destroy everything in {shown(str(profile))}: "
+        if terminal.text(args, None, asked).rstrip("\r\n") != profile.name:
+            raise BadArgument("that is not the name of the profile's directory")
+    is_forgotten = wiping.wipe(profile)
+    out.result(
+        {"wiped": str(profile), "keyring_cleared": is_forgotten}, f"{shown(str(profile))} is gone"
+    )
+    out.note(
+        "flash disks, snapshots and backups may keep older copies of the files, which what opened"
+        " the profile then still opens; the texts that others have stay with them"
+    )
+    if not is_forgotten:
+        out.note("the system keyring does not answer: it still has the key of this profile")
 
 
 def passphrase_words(parser: argparse.ArgumentParser) -> None:

@@ -46,6 +46,7 @@ ARGON2_LANES = 4
 KEYRING_SERVICE = "amanat"
 
 UNLOCK_FILE = "vault.json"
+_DRAFT = ".new"
 NEXT = "next"
 """The field of the unlock file with what opens the vault after a change that is not finished."""
 
@@ -218,11 +219,34 @@ def settle(directory: Path, gone: dict[str, Any], kept: dict[str, Any]) -> None:
     forget_entry(gone)
 
 
-def forget_entry(settings: dict[str, Any]) -> None:
-    """Take a vault's key out of the system keyring, if it is there."""
-    if settings["unlock"] == _Lock.KEYRING:
-        with contextlib.suppress(keyring.errors.KeyringError):
-            keyring.delete_password(KEYRING_SERVICE, settings["entry"])
+def forget_entry(settings: dict[str, Any]) -> bool:
+    """Take a vault's key out of the system keyring; returns whether it is not there now."""
+    if settings["unlock"] != _Lock.KEYRING:
+        return True
+    entry = str(settings.get("entry"))
+    with contextlib.suppress(keyring.errors.KeyringError):
+        keyring.delete_password(KEYRING_SERVICE, entry)
+    try:
+        return keyring.get_password(KEYRING_SERVICE, entry) is None
+    except keyring.errors.KeyringError:
+        return False
+
+
+def forget_entries(directory: Path) -> bool:
+    """Take every key that may open a vault out of the system keyring; returns whether none is there
+    now. A file that cannot be read names none."""
+    try:
+        settings = read_settings(directory)
+    except (NoProfile, VaultDamaged, VaultTooNew):
+        return True
+    forgotten = [forget_entry(one) for one, _ in choices(settings)]
+    return all(forgotten)
+
+
+def files(directory: Path) -> list[Path]:
+    """The unlock file, and the draft of one, where they are there."""
+    path = directory / UNLOCK_FILE
+    return [one for one in (path, path.with_suffix(_DRAFT)) if one.exists()]
 
 
 def _keyring(call: Callable[[], Any]) -> Any:  # noqa: ANN401  # what keyring gives
@@ -240,7 +264,7 @@ def write_settings(directory: Path, settings: dict[str, Any]) -> None:
 
 def write_durably(path: Path, data: bytes) -> None:
     """Put a file in the place of another; after a crash either is there, and whole."""
-    draft = path.with_suffix(".new")
+    draft = path.with_suffix(_DRAFT)
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:

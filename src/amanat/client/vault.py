@@ -316,7 +316,7 @@ def _create(
 ) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     _make_private(directory)
-    lock = _take_lock(directory)
+    lock = take_lock(directory)
     try:
         if (directory / _DATABASE).exists():
             raise ProfileExists(str(directory))
@@ -350,7 +350,7 @@ def open_vault(directory: Path, unlock: Unlock, driver: Driver = sqlcipher3.Conn
         raise NoProfile(str(directory))
     with naming_faults(directory, is_opening=True), contextlib.ExitStack() as opened:
         _make_private(directory)
-        lock = _take_lock(directory)
+        lock = take_lock(directory)
         opened.callback(os.close, lock)
         db, version = _unlocked(directory, unlock, driver)
         opened.callback(db.close)
@@ -438,7 +438,9 @@ def _make_private(directory: Path) -> None:
     directory.chmod(0o700)
 
 
-def _take_lock(directory: Path) -> int:
+def take_lock(directory: Path) -> int:
+    """Keep other processes out of a profile, until the descriptor returned is closed. Raises
+    ProfileInUse."""
     handle = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
