@@ -57,6 +57,68 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "wiping deletes the files and leaves the salt on the disk",
+        "                _overwrite(path)\n",
+        "                pass\n",
+        [
+            "test_wiping.py::test_a_profile_whose_wiping_was_broken_off_at_any_step_can_be_read_by_nobody"
+        ],
+    ),
+    Mutant(
+        "wiping forgets the draft of an unlock file",
+        "for one in (path, path.with_suffix(_DRAFT)) if one.exists()]",
+        "for one in (path,) if one.exists()]",
+        ["test_wiping.py::test_the_draft_of_a_change_is_wiped_too"],
+    ),
+    Mutant(
+        "the words of a removed contact are kept while they do not know yet",
+        "return self.is_blocked(identity) or self.is_shut(gid)",
+        "return self.is_blocked(identity)",
+        ["test_parting.py::test_nothing_that_a_removed_contact_still_says_is_kept"],
+    ),
+    Mutant(
+        "whoever was blocked is heard in groups once they are removed",
+        'unit.db.execute("INSERT OR IGNORE INTO shut_out VALUES (?)", (identity,))',
+        "pass",
+        ["test_parting.py::test_a_blocked_contact_stays_blocked_in_groups_until_we_meet_again"],
+    ),
+    Mutant(
+        "a knock of somebody who has just left is ignored",
+        "            and not self._conversations.roster.is_parting(row[0])\n",
+        "",
+        ["test_parting.py::test_a_knock_that_comes_together_with_the_leaving_is_answered"],
+    ),
+    Mutant(
+        "a cleared conversation keeps its texts to send them again",
+        "        self._strip_sent(unit, gid, None)\n",
+        "        self.will_scrub()\n",
+        ["test_clearing.py::test_no_word_of_a_cleared_conversation_stays_in_the_files"],
+    ),
+    Mutant(
+        "a text that was cleared comes again",
+        "INSERT OR IGNORE INTO gone SELECT gid, id FROM message WHERE gid = ?",
+        "SELECT gid, id FROM message WHERE gid = ?",
+        ["test_clearing.py::test_a_cleared_text_that_comes_again_is_not_shown"],
+    ),
+    Mutant(
+        "a conversation that was left and cleared stays hidden when we are let in again",
+        'unit.db.execute("UPDATE desk SET is_hidden = 0 WHERE gid = ?", (gid,))',
+        "pass",
+        ["test_clearing.py::test_a_cleared_group_that_we_left_is_listed_again_once_we_are_let_in"],
+    ),
+    Mutant(
+        "the unlock file names only the new passphrase while the old one opens the vault",
+        "both = settings | {unlock_file.NEXT: change.settings}",
+        "both = change.settings",
+        ["test_vault.py::test_a_vault_whose_process_died_while_it_changed_opens_with_exactly_one"],
+    ),
+    Mutant(
+        "a change of the passphrase believes whatever SQLCipher says of it",
+        "        found = _try_key(self.directory, change.key, self._driver)\n        if found is not None and failure is None:\n            found[0].close()\n            return None\n",
+        "        found = None\n        if failure is None:\n            return None\n",
+        ["test_disk.py::test_a_passphrase_that_cannot_be_changed_for_want_of_room_is_the_old_one"],
+    ),
+    Mutant(
         "a background does whatever it is asked for",
         "if args.command.needs is not Needs.CLIENT:",
         "if args.command.needs is Needs.BACKGROUND:",
@@ -1658,7 +1720,7 @@ MUTANTS = [
     ),
     Mutant(
         "block ignored",
-        '        if self.is_blocked(identity):\n            unit.db.execute("INSERT INTO gone',
+        '        if self._is_unwanted(gid, identity):\n            unit.db.execute("INSERT INTO gone',
         '        if self.is_blocked(b""):\n            unit.db.execute("INSERT INTO gone',
         ["test_history.py::test_blocked_person_is_not_heard"],
     ),

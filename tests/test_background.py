@@ -30,7 +30,7 @@ import zxingcpp
 
 from amanat import background, cli, front
 from amanat.background import MAX_FRONTS, Front
-from amanat.client import vault
+from amanat.client import unlock_file, vault
 from amanat.client.sdk.client import Client
 from amanat.errors import (
     BackgroundBusy,
@@ -242,8 +242,8 @@ def relay(tmp_path: Path) -> Iterator[RelayProcess]:
 
 @pytest.fixture
 def alice(relay: RelayProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
-    monkeypatch.setattr(vault, "ARGON2_MEMORY_KIB", 64)
-    monkeypatch.setattr(vault, "ARGON2_PASSES", 1)
+    monkeypatch.setattr(unlock_file, "ARGON2_MEMORY_KIB", 64)
+    monkeypatch.setattr(unlock_file, "ARGON2_PASSES", 1)
     person = Person("آلیس", tmp_path / "alice", str(relay.address))
     person.init()
     return person
@@ -682,6 +682,25 @@ def test_a_code_is_handed_over_and_never_among_the_words(alice: Person, tmp_path
             assert wrong.error == "bad-argument"
             assert alice(*words, access=code, of=of).value["fallback"] == address
             assert alice("status").value["fallback"] == address
+
+
+def test_the_background_changes_the_passphrase_for_a_command(alice: Person) -> None:
+    with alice.background():
+        wrong = alice("passphrase", "--passphrase-fd", "0", access="new", of="--new-fd", text="no")
+        assert wrong.error == "wrong-passphrase"
+        given = {"access": "new", "of": "--new-fd", "text": PASSPHRASE}
+        assert alice("passphrase", "--passphrase-fd", "0", **given).status == 0
+        assert alice("contacts").status == 0
+    assert alice("contacts", unlocks=True).error == "wrong-passphrase"
+    assert alice("contacts", "--passphrase-fd", "0", text="new").status == 0
+
+
+def test_a_profile_is_not_wiped_while_the_background_has_it(alice: Person) -> None:
+    with alice.background():
+        assert alice("wipe", "--yes").error == "profile-in-use"
+        assert alice("contacts").status == 0
+    assert alice("wipe", "--yes").status == 0
+    assert not alice.directory.exists()
 
 
 def test_no_secret_is_among_arguments_or_in_the_environment(

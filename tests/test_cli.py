@@ -19,7 +19,7 @@ import pytest
 
 from amanat import cli
 from amanat.cli import terminal, words
-from amanat.client import vault
+from amanat.client import unlock_file, vault
 from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock
 from amanat.drill.network import Network
@@ -34,7 +34,7 @@ COMMANDS = (
     "export", "search", "timer", "block", "unblock", "group", "group create", "group add",
     "group remove", "group leave", "group adds", "group offers", "group accept", "group decline",
     "group rename", "group admin", "group rejoin", "group list", "verify", "run",
-    "status", "doctor", "relay", "relay init", "relay run", "replay",
+    "passphrase", "wipe", "status", "doctor", "relay", "relay init", "relay run", "replay",
 )  # fmt: skip
 
 
@@ -77,6 +77,11 @@ class Shell:
         ran = self("--json", *arguments, given=given)
         assert ran.status == 0, ran.err
         return ran.value
+
+    def json_error(self, *arguments: str) -> object:
+        ran = self("--json", *arguments)
+        assert ran.status != 0
+        return ran.value["error"]
 
     def init(self, name: str) -> Ran:
         return self("init", "--name", name, "--relay", str(self._relay.address))
@@ -127,8 +132,8 @@ def town(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Town:
     """A town where guessing a passphrase is cheap."""
-    monkeypatch.setattr(vault, "ARGON2_MEMORY_KIB", 64)
-    monkeypatch.setattr(vault, "ARGON2_PASSES", 1)
+    monkeypatch.setattr(unlock_file, "ARGON2_MEMORY_KIB", 64)
+    monkeypatch.setattr(unlock_file, "ARGON2_PASSES", 1)
     return Town(tmp_path, monkeypatch, capfd)
 
 
@@ -570,6 +575,79 @@ def test_a_passphrase_is_the_same_however_it_was_typed(town: Town) -> None:
     for same in ("e\u0301 1", "\ufeffé\u00a01", "é\u30001\r"):
         assert shell("contacts", passphrase=same).status == 0
     assert shell("contacts", passphrase="e 1").status == 2
+
+
+def test_a_conversation_is_deleted_here_alone(town: Town) -> None:
+    alice, bob = town.friends()
+    bob.json("send", "alice", given="a text")
+    alice.json("send", "bob", given="an answer")
+    for wrong in (("--everything",), ("--only-here",), ("--everything", "--only-here", "abcd"), ()):
+        assert alice("delete", "bob", *wrong).status == 2
+    assert alice("delete", "carol", "--only-here", "--everything").status == 2
+    cleared = alice.json("delete", "bob", "--only-here", "--everything")
+    assert cleared == {"to": "bob", "everything": True}
+    assert alice("read", "--all").out == ""
+    assert "a text" in bob("read", "--all").out
+    assert "an answer" in bob("read", "--all").out
+
+
+def test_a_contact_is_removed_and_met_again(town: Town) -> None:
+    alice, bob = town.friends()
+    bob.json("send", "alice", given="a text")
+    (contact,) = alice.json("contacts")
+    assert alice("contacts", "--remove", "carol").status == 2
+    assert alice.json("contacts", "--remove", "bob") == {"removed": "bob", "id": contact["id"]}
+    assert alice.json("contacts") == []
+    assert alice("read", "--all").out == ""
+    assert alice("send", "bob", given="too late").status == 2
+    assert bob("read").status == 0
+    alice.json("contacts")
+    bob.json("--wait", "0.3", "accept", given=alice.json("invite")["invite"])
+    (again,) = alice.json("contacts")
+    assert again["id"] == contact["id"]
+    bob("read")
+    assert bob("send", "alice", given="here again").status == 0
+    assert "here again" in alice("read").out
+
+
+def test_a_profile_is_wiped_once_its_name_was_typed(town: Town) -> None:
+    alice = town.person("alice")
+    (alice.profile / "notes.txt").write_text("not the profile's")
+    assert alice("wipe", given="bob\n").status == 2
+    assert alice("wipe", given="").status == 2
+    assert alice("contacts").status == 0
+    holder = vault.open_vault(alice.profile, Unlock(passphrase=RIGHT))
+    assert alice.json_error("wipe", "--yes") == "profile-in-use"
+    holder.close()
+    gone = {"wiped": str(alice.profile), "keyring_cleared": True}
+    assert alice.json("wipe", given="alice\n") == gone
+    assert [path.name for path in alice.profile.iterdir()] == ["notes.txt"]
+    assert alice.json_error("wipe", "--yes") == "no-profile"
+    bob = town.person("bob")
+    assert bob("wipe", "--yes").status == 0
+    assert not bob.profile.exists()
+    assert bob("contacts").status == 2
+    assert bob.init("bob").status == 0
+
+
+def given_on(secret: str) -> str:
+    """The number of a descriptor that gives a secret."""
+    reading, writing = os.pipe()
+    os.write(writing, secret.encode() + b"\n")
+    os.close(writing)
+    return str(reading)
+
+
+def test_a_passphrase_is_changed_and_the_old_one_opens_nothing(town: Town) -> None:
+    alice = town.person("alice")
+    for wrong, status in (("open", 2), ("", 2)):
+        asked = ("passphrase", "--new-fd", given_on("new"))
+        assert alice(*asked, passphrase=wrong).status == status
+    assert alice("passphrase", "--new-fd", given_on("")).status == 2
+    assert alice("passphrase", "--keyring", "--new-fd", "9").status == 2
+    assert alice.json("passphrase", "--new-fd", given_on("e\u0301")) == {"unlock": "passphrase"}
+    assert alice("contacts").status == 2
+    assert alice("contacts", passphrase="é").status == 0
 
 
 def test_bytes_that_are_not_utf_8_are_a_mistake_of_usage(town: Town) -> None:

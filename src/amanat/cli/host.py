@@ -257,9 +257,9 @@ async def perform(
 def _unit(directory: Path) -> str:
     """A systemd user unit for a profile. Raises NoProfile, or BadArgument if the profile cannot be
     opened without a person."""
-    from amanat.client import vault
+    from amanat.client import unlock_file
 
-    if vault.needs_passphrase(directory):
+    if unlock_file.needs_passphrase(directory):
         raise BadArgument(
             "this profile opens with a passphrase, which systemd would have to keep beside it:"
             " start `amanat run` by hand, or make the profile with --keyring"

@@ -138,14 +138,30 @@ def export(args: argparse.Namespace, out: Out) -> None:
 def delete_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `delete`."""
     parser.add_argument("to", metavar="NAME", help="the conversation")
-    parser.add_argument("ids", metavar="ID", nargs="+", help="the messages")
+    parser.add_argument("ids", metavar="ID", nargs="*", help="the messages")
     parser.add_argument(
         "--only-here", action="store_true", help="delete any texts, only in this vault"
+    )
+    parser.add_argument(
+        "--everything", action="store_true", help="with --only-here: all texts of the conversation"
     )
 
 
 def delete(args: argparse.Namespace, out: Out) -> None:
     """Delete texts."""
+    if args.everything and not args.only_here:
+        raise BadArgument("--everything needs --only-here: others' texts are not yours to delete")
+    if args.everything == bool(args.ids):
+        raise BadArgument("give the ids of messages, or --everything")
+
+    async def clear(client: Client) -> None:
+        conversation = client.conversation(args.to)
+        client.chat(conversation.gid).clear()
+        out.result({"to": conversation.name, "everything": True}, "")
+
+    if args.everything:
+        session.with_client(args, clear, is_online=False)
+        return
 
     def change(client: Client, gid: bytes) -> dict[str, object]:
         ids = [client.chat(gid).message(one).id for one in args.ids]

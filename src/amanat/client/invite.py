@@ -382,7 +382,7 @@ class Invites:
         if them.identity == self._me.identity:
             return
         if is_first:  # they will have our answer, so we do not need theirs
-            self._withdraw_knocks(unit, them.identity, upto=2**62)
+            self.forget_knocks(unit, them.identity)
         gid, welcome, tree = self._conversations.entering.start_direct(unit, knock.key_package)
         self._add_contact(unit, them.identity, knock.name, gid)
         reply = KnockReply(welcome=welcome, tree=tree, name=self._me.name)
@@ -451,6 +451,10 @@ class Invites:
         if gone is not None:
             self._conversations.entering.go_on_from(unit, gone, gid)
 
+    def forget_knocks(self, unit: Unit, identity: bytes) -> None:
+        """Expect no answer of somebody to a knock of ours any more."""
+        self._withdraw_knocks(unit, identity, upto=2**62)
+
     def _withdraw_knocks(self, unit: Unit, identity: bytes, *, upto: int) -> None:
         for (reply_secret,) in unit.db.execute(
             "SELECT reply_secret FROM knock WHERE identity = ? AND rowid <= ?", (identity, upto)
@@ -466,6 +470,7 @@ class Invites:
             row is not None
             and self._conversations.roster.is_active(row[0])
             and identity in self._conversations.roster.group(row[0]).identities
+            and not self._conversations.roster.is_parting(row[0])
         )
 
     def _is_knocked_on(self, identity: bytes) -> bool:
@@ -496,4 +501,5 @@ class Invites:
             "INSERT INTO contact (identity, name, conversation, added_at) VALUES (?, ?, ?, ?)",
             (identity, name, gid, unit.now),
         )
+        unit.db.execute("DELETE FROM shut_out WHERE identity = ?", (identity,))
         unit.events.append(PersonChanged(identity))

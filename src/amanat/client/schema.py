@@ -557,7 +557,17 @@ CREATE TABLE telling (
 """The tables that version 0.1.0 makes."""
 BASE = 30
 """The version of a vault that `SCHEMA` makes; an older one is refused."""
-STEPS: tuple[str, ...] = ()
+STEPS: tuple[str, ...] = (
+    """
+-- A conversation that we have left and whose texts the person has deleted: shown nowhere. Its row
+-- stays, so that no number is used twice if we are let in again.
+ALTER TABLE desk ADD COLUMN is_hidden INTEGER NOT NULL DEFAULT 0;
+
+-- People whom the person had blocked and who are no contacts any more: we keep nothing that they
+-- say in groups.
+CREATE TABLE shut_out (identity BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+""",
+)
 """The statements that upgrade a vault of version `BASE` to the next version, and so on."""
 VERSION = BASE + len(STEPS)
 """The version of today's vaults, in `PRAGMA user_version`; a newer one is refused."""

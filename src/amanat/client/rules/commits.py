@@ -527,7 +527,7 @@ class Commits:
             people=[Awaited(gid, identity) for identity in joiners],
         )
         name = self._roster.group(gid).policy.name
-        for identity in joiners:
+        for identity in filter(self._roster.is_contact, joiners):  # no longer, perhaps
             (used,) = unit.db.execute(
                 "DELETE FROM their_key_package WHERE ref = (SELECT ref FROM their_key_package"
                 " WHERE identity = ? AND suite = ? ORDER BY rowid LIMIT 1) RETURNING ref",

@@ -175,6 +175,7 @@ class Entering:
             " read_row, hidden, sent_seq) VALUES (?, 'active', ?, ?, ?, ?, ?, ?, ?)",
             (gid, NO_HASH, unit.now, sure, *past),
         )
+        unit.db.execute("UPDATE desk SET is_hidden = 0 WHERE gid = ?", (gid,))
 
     def enter_epoch(
         self, unit: Unit, gid: bytes, *, renewed: AbstractSet[bytes] = frozenset()

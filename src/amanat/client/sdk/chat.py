@@ -69,6 +69,17 @@ class Chat:
         """
         self._writing.delete(self.gid, messages, for_everyone=for_everyone)
 
+    def clear(self) -> None:
+        """Delete all texts of the conversation from this vault alone, with reactions and the draft.
+        Others keep theirs, and are not told.
+
+        Texts that a relay has or is about to get still reach the others. If a relay loses one, or
+        if it waits until the conversation is in step, nobody gets it any more, as with `delete`.
+        The conversation stays in the list, and texts that arrive later are shown; one that we have
+        left leaves the list. Raises UnknownConversation.
+        """
+        self._writing.clear(self.gid)
+
     def set_timer(self, seconds: int) -> None:
         """Let texts from now on disappear this long after they were sent or read, at the latest
         UNREAD_MS later. With 0 they stay.
@@ -241,7 +252,8 @@ class Chat:
         return self._reading.view(self.gid)
 
     def summary(self) -> Summary:
-        """The line of the conversation in the list. Raises UnknownConversation."""
+        """The line of the conversation in the list. Raises UnknownConversation, also for one that
+        we have left and cleared."""
         return self._reading.summary(self.gid)
 
     def mark_read(self) -> None:

@@ -26,6 +26,7 @@ from amanat.client.sdk.offers import Offers
 from amanat.client.sdk.reading import Reading
 from amanat.client.sdk.standing import Standing
 from amanat.client.sdk.together import Together
+from amanat.client.sdk.unlocking import Unlocking
 from amanat.client.shell.agenda import Agenda
 from amanat.client.shell.buckets import Buckets
 from amanat.client.shell.drawing import draw_first
@@ -128,6 +129,8 @@ class Client:
         self._standing = Standing(run, routes, self._buckets, self._reading)
         self.offers = Offers(run, self._reading)
         """The groups that contacts ask us to join."""
+        self.unlocking = Unlocking(run)
+        """The passphrase, keyring entry or key that opens the profile."""
 
     @classmethod
     async def create(
@@ -368,7 +371,8 @@ class Client:
         return self._run.now()
 
     def conversations(self) -> list[ConversationView]:
-        """All conversations, groups and 1:1, in the order in which they began."""
+        """All conversations, groups and 1:1, in the order in which they began, without those that
+        we have left and cleared."""
         return self._reading.conversations()
 
     def conversation(self, name: str) -> ConversationView:

@@ -49,7 +49,7 @@ class Reading:
         self._now = run.now
         self.desk = Desk(parts.vault, self._me.identity)
         self.transcript = Transcript(parts.vault, self._me.identity)
-        self.writing = Writing(run, self.transcript)
+        self.writing = Writing(run, self.transcript, self.desk)
 
     def contacts(self) -> list[Contact]:
         """Everyone we can write to, by name."""
@@ -77,23 +77,31 @@ class Reading:
         return pick(found or [c for c in contacts if typed(c.name) == wanted], name, UnknownContact)
 
     def conversations(self) -> list[ConversationView]:
-        """All conversations, groups and 1:1, in the order in which they began."""
-        rows = self._read.execute("SELECT gid, state FROM conversation ORDER BY rowid").fetchall()
+        """All conversations, groups and 1:1, in the order in which they began, without those that
+        were left and deleted."""
+        rows = self._read.execute(
+            "SELECT c.gid, state FROM conversation AS c LEFT JOIN desk USING (gid)"
+            " WHERE is_hidden IS NOT 1 ORDER BY c.rowid"
+        ).fetchall()
         return [self._view(gid, State(state)) for gid, state in rows]
 
     def conversation(self, name: str) -> ConversationView:
         """The conversation with this id or with the contact of this id, else the one with a contact
         of this name, else the group of this name. A group, whatever its name, never catches words
-        that are meant for a person.
+        that are meant for a person, and neither does an earlier conversation with a contact whom we
+        have met again.
 
         Raises UnknownConversation or AmbiguousName.
         """
         views, wanted = self.conversations(), typed(name)
-        people = {c.conversation for c in self.contacts() if c.id == wanted}
+        contacts = self.contacts()
+        people = {c.conversation for c in contacts if c.id == wanted}
+        named = {c.conversation for c in contacts if typed(c.name) == wanted}
         return _first(
             name,
             [c for c in views if c.gid in people],
             [c for c in views if c.id == wanted],
+            [c for c in views if c.gid in named],
             [c for c in views if c.is_direct and typed(c.name) == wanted],
             [c for c in views if not c.is_direct and typed(c.name) == wanted],
         )

@@ -43,7 +43,11 @@ class Standing:
         """An overview of the client, its relays and its people."""
         counts = [
             self._read.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
-            for table in ("outbox", "contact", "conversation")
+            for table in (
+                "outbox",
+                "contact",
+                "conversation WHERE gid NOT IN (SELECT gid FROM desk WHERE is_hidden)",
+            )
         ]
         transport = self._routes.transport(self._me.home.relay)
         known, allowed = self._conversations.whereabouts, self._homes.allowed_regions
@@ -108,6 +112,7 @@ class Standing:
             missing=[
                 Missing(self._reading.view(gid).name, self._reading.names(gid)[identity], count)
                 for (gid, identity), count in self._conversations.gaps.missing().items()
+                if not self._reading.desk.is_hidden(gid)
             ],
             outbox=counts[0],
             contacts=counts[1],

@@ -193,6 +193,17 @@ class Contact:
         """Hear them again from now on."""
         self.writing.set_blocked(self.identity, is_blocked=False)
 
+    def remove(self) -> None:
+        """Remove them from the contacts: leave our conversation of two, delete all that was said
+        there from this vault, and keep and show nothing more of it. Their client learns that we
+        have left, and may keep what it has.
+
+        In common groups they stay members, and blocked if they are. They can write to us again only
+        after an invite of ours or theirs has been used. Raises UnknownConversation if they are
+        removed already.
+        """
+        self.writing.remove_contact(self.identity)
+
     def as_json(self) -> dict[str, object]:
         """The fields that commands print."""
         return {
