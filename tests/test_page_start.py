@@ -167,6 +167,31 @@ async def test_the_relay_on_this_machine_ends_with_the_process_that_started_it(
             await asyncio.sleep(0.05)
 
 
+@in_a_loop
+async def test_the_secret_changes_and_the_profile_is_wiped_with_all_beside_it(
+    tmp_path: Path,
+) -> None:
+    async with house_in(tmp_path / "alice") as (house, _):
+
+        async def ask(what: page.protocol.Ask) -> str:
+            return str(json.loads(await house.attend(what)).get("error", ""))
+
+        change = page.protocol.Passphrase(id=1, old=SECRET, new="quite another")
+        assert await ask(change) == "profile-locked"
+        assert await ask(page.protocol.Wipe(id=1, name="alice")) == "profile-locked"
+        await house.create(page.protocol.Create(id=1, name="alice", passphrase=SECRET))
+        assert await ask(change) == ""
+        assert await ask(change) == "wrong-passphrase"
+        assert await ask(page.protocol.Wipe(id=1, name="babak")) == "bad-argument"
+        await house.close()
+        assert await ask(page.protocol.Unlock(id=1, passphrase=SECRET)) == "wrong-passphrase"
+        assert await ask(page.protocol.Unlock(id=1, passphrase="quite another")) == ""
+        await ask(page.protocol.Wipe(id=1, name="alice"))
+        await house.over()
+    left = [one for one in ("alice", "alice-local") if (tmp_path / one).exists()]
+    assert left == []
+
+
 @pytest.mark.parametrize("is_locked", [False, True])
 @in_a_loop
 async def test_the_process_of_a_page_opens_it_again_when_asked(

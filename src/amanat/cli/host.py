@@ -160,8 +160,11 @@ async def _serve(args: argparse.Namespace, out: Out, unlock: Unlock | None) -> N
         try:
             if unlock is not None:
                 await house.open(unlock)
-            with _shown(args, out, server.link()), contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(house.over(), over)
+            with _shown(args, out, server.link()):
+                ends = (asyncio.ensure_future(house.over()), over)
+                done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                for one in done - {over}:
+                    one.result()
         finally:
             await house.close()
 

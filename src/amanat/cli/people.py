@@ -73,6 +73,7 @@ def wipe(args: argparse.Namespace, out: Out) -> None:
     """Destroy a profile."""
     from amanat.client import wiping
     from amanat.client.vault import naming_faults
+    from amanat.page.local import Local
 
     profile = args.profile.absolute()
     with naming_faults(profile):
@@ -86,6 +87,7 @@ def wipe(args: argparse.Namespace, out: Out) -> None:
         if terminal.text(args, None, asked).rstrip("\r\n") != profile.name:
             raise BadArgument("that is not the name of the profile's directory")
     is_forgotten = wiping.wipe(profile)
+    Local(profile).wipe()
     out.result(
         {"wiped": str(profile), "keyring_cleared": is_forgotten}, f"{shown(str(profile))} is gone"
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _VAULT = "vault.*"
-_FILES = (_VAULT, "run.sock", "open.html", "lock")
+_FILES = (_VAULT, "run.sock", "page.sock", "open.html", "page.lock", "lock")
 """The files of a profile, as patterns; the lock goes last. No other file is touched."""
 
 

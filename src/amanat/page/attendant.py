@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from amanat.client import events
-from amanat.errors import AmanatError
+from amanat.errors import UnknownConversation
 from amanat.page import protocol, records
 from amanat.page.dwelling import dwell
 from amanat.page.meeting import gather, meet
@@ -45,11 +45,12 @@ class Attendant:
         return await dwell(client, ask)
 
     def tell(self, event: events.Event) -> list[bytes]:
-        """The frames that tell a page of an event; none if its conversation has gone meanwhile."""
+        """The frames that tell a page of an event, perhaps that its conversation is gone."""
         try:
             return self._tell(event)
-        except AmanatError:
-            return []
+        except UnknownConversation:
+            gid = getattr(event, "gid", b"") or b""
+            return [protocol.told("gone", chat=gid.hex()), *self._tell_people()]
 
     def _tell(self, event: events.Event) -> list[bytes]:
         match event:

@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from amanat import Client, Unlock
-from amanat.errors import AmanatError, Overrun, ProfileLocked
+from amanat import Client, Unlock, wipe
+from amanat.errors import AmanatError, BadArgument, Overrun, ProfileLocked
 from amanat.page import protocol
 from amanat.page.attendant import Attendant
 from amanat.page.dwelling import access
@@ -47,15 +47,16 @@ class House:
         """Held by whoever opens or closes the profile."""
         self._asks: set[asyncio.Task[object]] = set()
         """The asks that the open client has yet to answer."""
-        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.tell: Callable[[list[bytes]], None] = lambda _: None
         """Tells every tab."""
         self.resync: Callable[[], None] = lambda: None
         """Lets every tab ask for everything again."""
 
     async def over(self) -> None:
-        """Wait until the client fails; raises the error that stopped it."""
-        await self._failure
+        """Wait until the profile is wiped, or the client fails; raises the error that stopped
+        it."""
+        await self._over
 
     async def attend(self, ask: protocol.Ask) -> bytes:
         """Do what a page asks; the frame that answers it."""
@@ -74,6 +75,12 @@ class House:
                 await self.open(_unlock(passphrase))
             case protocol.Lock():
                 await self.close()
+            case protocol.Passphrase(old=old, new=new):
+                if self._client is None:
+                    raise ProfileLocked
+                await self._client.unlocking.change(_unlock(old), _unlock(new))
+            case protocol.Wipe(name=name):
+                await self.wipe(name)
             case _:
                 return await self._attend(ask)
         return self._begin()
@@ -162,6 +169,19 @@ class House:
             await self._stay.aclose()
             self.tell([protocol.told("state")])
 
+    async def wipe(self, name: str) -> None:
+        """Destroy the profile of the person with this name, and the relay beside it. Raises
+        ProfileLocked, BadArgument, or the errors of `amanat.wipe`."""
+        if self._client is None:
+            raise ProfileLocked
+        if self._client.status().name != name:
+            raise BadArgument("that is not the name of the person")
+        await self.close()
+        wipe(self._directory)
+        self._local.wipe()
+        if not self._over.done():
+            self._over.set_result(None)
+
     async def _follow(self, client: Client, attendant: Attendant) -> None:
         """Tell every tab of all that happens, until the client stops."""
         while True:
@@ -171,8 +191,8 @@ class House:
             except Overrun:  # nobody knows what was lost: all tabs ask again
                 self.resync()
             except AmanatError as error:
-                if not self._failure.done():
-                    self._failure.set_exception(error)
+                if not self._over.done():
+                    self._over.set_exception(error)
                 return
             else:
                 return

@@ -16,7 +16,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-from amanat import Client, Unlock
+from amanat import Client, Unlock, wipe
 from amanat.errors import BY_CODE, RelayUnreachable
 
 if TYPE_CHECKING:
@@ -44,6 +44,13 @@ class Local:
     def is_there(self) -> bool:
         """Whether a relay was made for the profile."""
         return (self._relay / _MADE).exists()
+
+    def wipe(self) -> None:
+        """Destroy the relay and the friend, who knows what the person told it. Raises ProfileInUse
+        while they run."""
+        if Client.opens_with(self._friend):
+            wipe(self._friend)
+        shutil.rmtree(self._relay.parent, ignore_errors=True)
 
     async def make(self, region: str) -> None:
         """Make the relay, if it is not there yet. Raises the errors of a relay."""

@@ -107,7 +107,20 @@ class Lock(_Ask, frozen=True, tag="lock"):
     """Close the profile, and forget its key."""
 
 
-ProfileAsk: TypeAlias = Begin | Create | Unlock | Lock
+class Passphrase(_Ask, frozen=True, tag="passphrase"):
+    """Let another secret open the profile from now on; None stands for the system keyring."""
+
+    old: Secret | None
+    new: Secret | None
+
+
+class Wipe(_Ask, frozen=True, tag="wipe"):
+    """Destroy the profile; `name` is the person's own, which they have typed."""
+
+    name: Name
+
+
+ProfileAsk: TypeAlias = Begin | Create | Unlock | Lock | Passphrase | Wipe
 
 # In a conversation
 
@@ -150,6 +163,12 @@ class Delete(_Ask, frozen=True, tag="delete"):
     chat: ChatKey
     messages: Annotated[list[MessageId], msgspec.Meta(min_length=1, max_length=MAX_MESSAGES)]
     for_everyone: bool
+
+
+class Clear(_Ask, frozen=True, tag="clear"):
+    """Delete all texts of a conversation here alone."""
+
+    chat: ChatKey
 
 
 class Timer(_Ask, frozen=True, tag="timer"):
@@ -219,7 +238,7 @@ class Details(_Ask, frozen=True, tag="details"):
 
 
 TalkAsk: TypeAlias = History | Send | Edit | React | Delete | Seen | Draft | Search
-ChatAsk: TypeAlias = Timer | Pin | Mute | Archive | Export | Details
+ChatAsk: TypeAlias = Clear | Timer | Pin | Mute | Archive | Export | Details
 
 # With people
 
@@ -267,6 +286,12 @@ class Block(_Ask, frozen=True, tag="block"):
     is_blocked: bool
 
 
+class RemoveContact(_Ask, frozen=True, tag="remove contact"):
+    """Part with a contact, and delete here what was said with them."""
+
+    contact: Name
+
+
 class Adds(_Ask, frozen=True, tag="adds"):
     """Set what happens when a contact adds us to a group."""
 
@@ -287,7 +312,7 @@ class DeclineOffer(_Ask, frozen=True, tag="decline offer"):
 
 
 PeopleAsk: TypeAlias = (
-    Invite | Invites | WithdrawInvite | Accept | SafetyNumber | Verify | Block
+    Invite | Invites | WithdrawInvite | Accept | SafetyNumber | Verify | Block | RemoveContact
     | Adds | AcceptOffer | DeclineOffer
 )  # fmt: skip
 

@@ -45,6 +45,8 @@ def arrange(client: Client, ask: protocol.ChatAsk) -> object:
     calls."""
     chat = client.chat(bytes.fromhex(ask.chat))
     match ask:
+        case protocol.Clear():
+            chat.clear()
         case protocol.Timer():
             chat.set_timer(ask.seconds)
         case protocol.Pin():
