@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from amanat.client import events
 from amanat.errors import AmanatError
-from amanat.page import protocol, records
+from amanat.page import protocol, records, settings
 from amanat.page.dwelling import dwell
 from amanat.page.meeting import gather, meet
 from amanat.page.talking import talk
@@ -28,7 +28,7 @@ class Attendant:
 
     def begin(self) -> dict[str, object]:
         """Everything that a page shows outside conversations."""
-        return records.everything(self._client)
+        return records.everything(self._client) | {"settings": settings.kept(self._client)}
 
     async def attend(self, ask: protocol.ClientAsk) -> object:
         """Do what a page asks; the answer. Everything but asks about homes is done before the first
@@ -40,6 +40,8 @@ class Attendant:
             return meet(client, ask)
         if isinstance(ask, protocol.GroupAsk):
             return gather(client, ask)
+        if isinstance(ask, protocol.Settings):
+            return {"settings": settings.keep(client, ask.values)}
         return await dwell(client, ask)
 
     def tell(self, event: events.Event) -> list[bytes]:
@@ -80,7 +82,7 @@ class Attendant:
         return [protocol.told("summary", summary=records.summary(summary))]
 
     def _tell_status(self) -> list[bytes]:
-        return [protocol.told("status", status=self._client.status().as_json())]
+        return [protocol.told("status", status=records.status(self._client))]
 
     def _tell_people(self) -> list[bytes]:
         return [protocol.told("people", **records.people(self._client))]

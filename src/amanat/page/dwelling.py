@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from amanat.errors import BadArgument
-from amanat.page import protocol
+from amanat.page import protocol, records
 from amanat.protocol.descriptor import unb64
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ async def dwell(client: Client, ask: protocol.HomeAsk) -> object:  # a table
             return {"damage": client.check_vault()}
         case _:
             assert_never(ask)
-    return {"status": client.status().as_json(), "cost": client.hopping.cover_cost().as_json()}
+    return {"status": records.status(client)}
 
 
 def access(code: str) -> bytes:
