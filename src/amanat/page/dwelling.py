@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 async def dwell(client: Client, ask: protocol.HomeAsk) -> object:  # a table
     """Do it; the status that came of it. Raises the errors of the SDK's calls."""
     match ask:
+        case protocol.Status():
+            pass
         case protocol.Exit():
             await client.home.exit(ask.relay, access(ask.access))
         case protocol.Fallback():

@@ -362,6 +362,10 @@ GroupAsk: TypeAlias = CreateGroup | Add | Remove | Rename | Admin | Roles | Leav
 # At home
 
 
+class Status(_Ask, frozen=True, tag="status"):
+    """How the client stands just now."""
+
+
 class Exit(_Ask, frozen=True, tag="exit"):
     """Make another relay the home."""
 
@@ -430,7 +434,17 @@ class Settings(_Ask, frozen=True, tag="settings"):
 
 
 HomeAsk: TypeAlias = (
-    Exit | Fallback | Place | Regions | Strict | Outbound | Hop | Cover | ClearWarnings | Health
+    Status
+    | Exit
+    | Fallback
+    | Place
+    | Regions
+    | Strict
+    | Outbound
+    | Hop
+    | Cover
+    | ClearWarnings
+    | Health
 )
 
 ClientAsk: TypeAlias = TalkAsk | PeopleAsk | GroupAsk | HomeAsk | Settings

@@ -4,6 +4,8 @@ import { find, make } from "./dom.js";
 import { history } from "./history.js";
 import { Line } from "./line.js";
 import { list } from "./list.js";
+import { beginRooms, keepRooms } from "./rooms.js";
+import { store } from "./store.js";
 import { language, words } from "./words.js";
 
 /** How long after the last key the draft is kept. */
@@ -32,8 +34,8 @@ back.ariaLabel = words.back;
 back.append(make("span", { ariaHidden: "true" }, "‹"));
 away.append(words.away);
 
-/** @param {string} chat */
-async function open(chat) {
+/** @param {string} chat @param {string} [message] the one to show */
+async function open(chat, message) {
   const summary = list.summary(chat);
   if (!summary) return;
   keepDraft();
@@ -44,7 +46,10 @@ async function open(chat) {
   pane.hidden = false;
   empty.hidden = true;
   document.body.classList.add("open");
-  await history.open(chat, { at: summary.unread ? "unread" : "newest" });
+  await history.open(
+    chat,
+    message ? { at: "around", message } : { at: summary.unread ? "unread" : "newest" },
+  );
   box.focus();
 }
 
@@ -80,14 +85,21 @@ async function say() {
 async function begin() {
   away.hidden = true;
   const all = await line.ask("begin");
+  if (keepRooms(all)) return;
   list.begin(all.chats);
   rest.textContent = `${words.rests} ${all.status.region}`;
-  empty.textContent = all.chats.length ? words.empty : words.nobody;
+  empty.replaceChildren(
+    make("p", { role: "heading", ariaLevel: "1" }, all.chats.length ? words.empty : words.nobody),
+  );
   if (current) await history.open(current, { at: "newest" });
   document.documentElement.dataset.usable = "1";
 }
 
 history.begin(line);
+beginRooms(line);
+store.addEventListener("open", (event) => {
+  if (event instanceof CustomEvent) void open(event.detail.chat, event.detail.message);
+});
 line.addEventListener("open", () => void begin());
 line.addEventListener("gone", () => (away.hidden = false));
 line.addEventListener("summary", (event) => {
