@@ -58,7 +58,7 @@ export function showHome() {
 
 /** @param {string} address its last part is the relay's key, and says nothing to a person */
 function short(address) {
-  return address.replace(/\/#.*$/u, "").replace(/^amanat:\/\//u, "");
+  return address.replace(/\/?[?#].*$/u, "").replace(/^amanat:\/\//u, "");
 }
 
 /** @param {Status} status @param {string} relay */

@@ -22,7 +22,7 @@ const LINES = {
 export function icon(name) {
   return draw(
     "svg",
-    { viewBox: "0 0 24 24", class: `icon ${name}`, "aria-hidden": "true" },
+    { viewBox: "0 0 24 24", class: `icon icon-${name}`, "aria-hidden": "true" },
     draw("path", { d: LINES[name] }),
   );
 }

@@ -46,11 +46,13 @@ async function open(chat, message) {
   pane.hidden = false;
   empty.hidden = true;
   document.body.classList.add("open");
+  const held = document.activeElement;
   await history.open(
     chat,
     message ? { at: "around", message } : { at: summary.unread ? "unread" : "newest" },
   );
-  box.focus();
+  // Whoever has gone on to write somewhere else goes on there.
+  if (chat === current && document.activeElement === held) box.focus();
 }
 
 function close() {

@@ -14,7 +14,7 @@ import { words } from "./words.js";
 
 /** Modules of white around a code, without which cameras do not find it (ISO/IEC 18004). */
 const QUIET = 4;
-const LINK = /amanat:\S+|https?:\S+/u;
+const LINK = /amanat-invite:\S+/u;
 
 export function showNewContact() {
   show({
@@ -68,7 +68,7 @@ function showInvite() {
           ...fill(words.inviteOnce, { when: moment(invite.expires_at) }),
         ),
         hint(words.inviteHow),
-        make("p", { className: "link" }, address(invite.link)),
+        make("p", { className: "link", tabIndex: 0 }, address(invite.link)),
         buttons(
           copy(words.copyLink, invite.link),
           button(words.withdraw, async () => {

@@ -91,11 +91,21 @@ class Store extends EventTarget {
   }
 
   /**
-   * Show a conversation, around one of its messages if that is named.
+   * Show a conversation, around one of its messages if that is named; one that has just begun,
+   * once its line is there.
    * @param {string} chat
    * @param {string} [message]
    */
   open(chat, message) {
+    if (!this.chats.has(chat)) {
+      const come = (/** @type {Event} */ event) => {
+        if (!(event instanceof CustomEvent) || event.detail !== chat) return;
+        this.removeEventListener("chat", come);
+        setTimeout(() => this.open(chat, message)); // the list has its line then, too
+      };
+      this.addEventListener("chat", come);
+      return;
+    }
     this.dispatchEvent(new CustomEvent("open", { detail: { chat, message } }));
   }
 
