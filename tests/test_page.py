@@ -118,6 +118,17 @@ def test_bytes_that_are_no_ask_are_refused_by_name(data: bytes) -> None:
         '{"do": "delete everything", "id": 1}',
         "[" * 60_000,
         json.dumps({"do": "send", "id": 1, "chat": "00", "text": "x" * protocol.MAX_ASK_BYTES}),
+        '{"do": "settings", "id": 1, "values": {"theme": 1}}',
+        json.dumps({"do": "settings", "id": 1, "values": {"theme": "x" * 41}}),
+        json.dumps({"do": "settings", "id": 1, "values": {"T": "x"}}),
+        json.dumps(
+            {
+                "do": "settings",
+                "id": 1,
+                "values": {"a" * (n + 1): "" for n in range(20)}
+                | {"b" * (n + 1): "" for n in range(20)},
+            }
+        ),
     ],
 )
 def test_an_ask_has_its_fields_within_their_bounds_and_no_others(text: str) -> None:
@@ -193,6 +204,16 @@ async def test_a_draft_rests_in_the_vault_alone(world: World) -> None:
     alice.wake()
     assert Page(alice).ask("begin")["ok"]["chats"][0]["draft"] == "not yet"
     assert bob.texts("alice") == []
+
+
+async def test_the_settings_of_the_page_rest_in_the_vault(world: World) -> None:
+    alice, _ = await world.friends("alice", "bob")
+    assert Page(alice).ask("begin")["ok"]["settings"] == {}
+    Page(alice).ask("settings", values={"theme": "dark", "digits": "latn"})
+    Page(alice).ask("settings", values={"theme": "light"})
+    await alice.sleep()
+    alice.wake()
+    assert Page(alice).ask("begin")["ok"]["settings"] == {"theme": "light"}
 
 
 async def test_what_cannot_be_done_is_answered_by_the_code_of_an_error(world: World) -> None:

@@ -224,8 +224,7 @@ async def test_the_process_of_a_page_opens_it_again_when_asked(
     assert await up.wait() == 0
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", int(first.split(":")[2].split("/")[0]))
-    async with Client.open(profile, Unlock(passphrase=SECRET)):
-        pass
+    await Client.open(profile, Unlock(passphrase=SECRET)).close()  # nobody has it open
 
 
 def argument(written: str) -> str:

@@ -59,8 +59,8 @@ class StateChanged(NamedTuple):
 
 
 class SummaryChanged(NamedTuple):
-    """The person has said something in a conversation, has read on, or has arranged it in another
-    way (including drafts). This tells other programs that show it."""
+    """The person has begun a conversation, has said something in it, has read on, or has arranged
+    it in another way (including drafts). This tells other programs that show it."""
 
     gid: bytes
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
+from amanat import __version__
 from amanat.client import events
 from amanat.errors import UnknownConversation
-from amanat.page import protocol, records
+from amanat.page import protocol, records, settings
 from amanat.page.dwelling import dwell
 from amanat.page.meeting import gather, meet
 from amanat.page.talking import arrange, talk
@@ -28,7 +29,8 @@ class Attendant:
 
     def begin(self) -> dict[str, object]:
         """Everything that a page shows outside conversations."""
-        return records.everything(self._client)
+        page = {"settings": settings.kept(self._client), "version": __version__}
+        return records.everything(self._client) | page
 
     async def attend(self, ask: protocol.ClientAsk) -> object:
         """Do what a page asks; the answer. Everything but asks about homes is done before the first
@@ -42,6 +44,8 @@ class Attendant:
             return meet(client, ask)
         if isinstance(ask, protocol.GroupAsk):
             return gather(client, ask)
+        if isinstance(ask, protocol.Settings):
+            return {"settings": settings.keep(client, ask.values)}
         return await dwell(client, ask)
 
     def tell(self, event: events.Event) -> list[bytes]:
@@ -65,7 +69,11 @@ class Attendant:
                 return [*own, protocol.told("summary", summary=records.summary(summary))]
             case events.StateChanged(gid):
                 return [protocol.told("progress", chat=gid.hex()), *self._tell_summary(gid)]
-            case events.Offered() | events.PersonChanged():
+            case events.PersonChanged(identity):
+                theirs = [c.conversation for c in self._client.contacts() if c.identity == identity]
+                lines = [line for gid in theirs for line in self._tell_summary(gid)]
+                return [*self._tell_status(), *self._tell_people(), *lines]
+            case events.Offered():
                 return [*self._tell_status(), *self._tell_people()]
             case events.Warned() | events.StatusChanged():
                 return self._tell_status()
@@ -83,7 +91,7 @@ class Attendant:
         return [protocol.told("summary", summary=records.summary(summary))]
 
     def _tell_status(self) -> list[bytes]:
-        return [protocol.told("status", status=self._client.status().as_json())]
+        return [protocol.told("status", status=records.status(self._client))]
 
     def _tell_people(self) -> list[bytes]:
         return [protocol.told("people", **records.people(self._client))]

@@ -32,6 +32,10 @@ Line = Annotated[str, msgspec.Meta(max_length=8192)]
 Secret = Annotated[str, msgspec.Meta(max_length=4096)]
 """A passphrase."""
 Region = Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
+SettingName = Annotated[str, msgspec.Meta(pattern="^[a-z]{1,20}$")]
+SettingValue = Annotated[str, msgspec.Meta(max_length=40)]
+MAX_SETTINGS = 30
+"""Most settings of the page."""
 
 
 class _Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="at"):
@@ -388,6 +392,10 @@ GroupAsk: TypeAlias = CreateGroup | Add | Remove | Rename | Admin | Roles | Leav
 # At home
 
 
+class Status(_Ask, frozen=True, tag="status"):
+    """How the client stands just now."""
+
+
 class Exit(_Ask, frozen=True, tag="exit"):
     """Make another relay the home."""
 
@@ -446,11 +454,30 @@ class Health(_Ask, frozen=True, tag="health"):
     """Check the vault."""
 
 
+# Of the page itself
+
+
+class Settings(_Ask, frozen=True, tag="settings"):
+    """Keep all settings of the page, in place of those that are kept."""
+
+    values: Annotated[dict[SettingName, SettingValue], msgspec.Meta(max_length=MAX_SETTINGS)]
+
+
 HomeAsk: TypeAlias = (
-    Exit | Fallback | Place | Regions | Strict | Outbound | Hop | Cover | ClearWarnings | Health
+    Status
+    | Exit
+    | Fallback
+    | Place
+    | Regions
+    | Strict
+    | Outbound
+    | Hop
+    | Cover
+    | ClearWarnings
+    | Health
 )
 
-ClientAsk: TypeAlias = TalkAsk | ChatAsk | PeopleAsk | GroupAsk | HomeAsk
+ClientAsk: TypeAlias = TalkAsk | ChatAsk | PeopleAsk | GroupAsk | HomeAsk | Settings
 """An ask that only an open profile answers."""
 Ask: TypeAlias = ProfileAsk | ClientAsk
 

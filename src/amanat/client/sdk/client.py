@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from amanat import mls
 from amanat.client import profile, vault
-from amanat.client.events import TextArrived
+from amanat.client.events import SummaryChanged, TextArrived
 from amanat.client.invite import LIFE_S, from_link, to_link
 from amanat.client.parts import Parts, assemble, store_delta
 from amanat.client.places import Places
@@ -321,6 +321,7 @@ class Client:
         with self._unit() as unit:
             gid = self._conversations.entering.create_group(unit, name, people=len(contacts) + 1)
             self._conversations.wishes.add(unit, gid, [c.identity for c in contacts])
+            unit.events.append(SummaryChanged(gid))
         return self._reading.view(gid)
 
     def mark_read(self, gid: bytes | None = None) -> None:

@@ -12,7 +12,8 @@ const AGAIN_MS = 1000;
  * }} Message
  * @typedef {{
  *   chat: string, name: string, is_direct: boolean, last: Message | null, unread: number,
- *   draft: string, pinned_at: number | null, is_archived: boolean,
+ *   state: string, is_verified: boolean, is_blocked: boolean, draft: string,
+ *   pinned_at: number | null, muted_until: number | null, is_archived: boolean,
  * }} Summary
  * @typedef {{ messages: Message[], before: number, total: number, unread: string }} Stretch
  */

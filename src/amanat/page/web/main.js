@@ -4,7 +4,9 @@ import { find, make } from "./dom.js";
 import { history } from "./history.js";
 import { Line } from "./line.js";
 import { list } from "./list.js";
+import { beginRooms, keepRooms } from "./rooms.js";
 import { StartPage } from "./start.js";
+import { store } from "./store.js";
 import { language, words } from "./words.js";
 
 /** How long after the last key the draft is kept. */
@@ -20,6 +22,7 @@ const empty = find(".empty", HTMLElement);
 const away = find(".away", HTMLElement);
 const start = find("start-page", StartPage);
 let current = "";
+let isOpen = false;
 let drafting = 0;
 
 document.documentElement.lang = language;
@@ -34,8 +37,8 @@ back.ariaLabel = words.back;
 back.append(make("span", { ariaHidden: "true" }, "‹"));
 away.append(words.away);
 
-/** @param {string} chat */
-async function open(chat) {
+/** @param {string} chat @param {string} [message] the one to show */
+async function open(chat, message) {
   const summary = list.summary(chat);
   if (!summary) return;
   keepDraft();
@@ -46,8 +49,13 @@ async function open(chat) {
   pane.hidden = false;
   empty.hidden = true;
   document.body.classList.add("open");
-  await history.open(chat, { at: summary.unread ? "unread" : "newest" });
-  box.focus();
+  const held = document.activeElement;
+  await history.open(
+    chat,
+    message ? { at: "around", message } : { at: summary.unread ? "unread" : "newest" },
+  );
+  // Whoever has gone on to write somewhere else goes on there.
+  if (chat === current && document.activeElement === held) box.focus();
 }
 
 function close() {
@@ -82,21 +90,29 @@ async function say() {
 async function begin() {
   away.hidden = true;
   const all = await line.ask("begin");
-  start.show(line, all);
   if (all.state !== "open") {
-    close();
-    list.begin([]);
+    if (isOpen) location.reload(); // nothing of a locked profile stays in the page
+    start.show(line, all);
     document.documentElement.dataset.usable = "1";
     return;
   }
+  isOpen = true;
+  if (keepRooms(all)) return;
+  start.show(line, all);
   list.begin(all.chats);
   rest.textContent = `${words.rests} ${all.status.region}`;
-  empty.textContent = all.chats.length ? words.empty : words.nobody;
+  empty.replaceChildren(
+    make("p", { role: "heading", ariaLevel: "1" }, all.chats.length ? words.empty : words.nobody),
+  );
   if (current) await history.open(current, { at: "newest" });
   document.documentElement.dataset.usable = "1";
 }
 
 history.begin(line);
+beginRooms(line);
+store.addEventListener("open", (event) => {
+  if (event instanceof CustomEvent) void open(event.detail.chat, event.detail.message);
+});
 line.addEventListener("open", () => void begin());
 line.addEventListener("state", () => void begin());
 line.addEventListener("gone", () => (away.hidden = false));

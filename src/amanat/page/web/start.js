@@ -1,26 +1,14 @@
 /** Before the conversations: making a person, and opening a profile that is locked. */
 
 import { make } from "./dom.js";
-import { words } from "./words.js";
+import { faultOf } from "./faults.js";
+import { speak } from "./look.js";
+import { language, languages, words } from "./words.js";
 
 /** @import { Line } from "./line.js" */
 
 /** The country of the browser's language, which the person can change. */
 const COUNTRY = new Intl.Locale(navigator.language).maximize().region ?? "";
-
-const REASONS = /** @type {Record<string, string>} */ ({
-  "wrong-passphrase": words.wrongPassphrase,
-  "profile-in-use": words.profileInUse,
-  "relay-unreachable": words.relayUnreachable,
-  "relay-key-changed": words.relayKeyChanged,
-  "broken-address": words.brokenAddress,
-  "no-access": words.noAccess,
-  "disk-full": words.diskFull,
-  "vault-too-new": words.vaultTooNew,
-  "vault-too-old": words.vaultTooOld,
-  "vault-damaged": words.vaultDamaged,
-  gone: words.away,
-});
 
 export class StartPage extends HTMLElement {
   /** @type {Line | undefined} */
@@ -61,23 +49,34 @@ export class StartPage extends HTMLElement {
       country.label,
       make("p", {}, words.countryHelp),
     );
-    this.#form(words.welcome, words.welcomeHelp, words.begin, [
+    const tongues = make(
+      "p",
+      { className: "tongues" },
+      ...Object.entries(languages).map(([tongue, { itself }]) => {
+        const button = make("button", { type: "button", lang: tongue, className: "plain" }, itself);
+        button.setAttribute("aria-pressed", String(tongue === language));
+        button.onclick = () => speak({ language: tongue });
+        return button;
+      }),
+    );
+    this.#form(words.welcome, words.welcomeHelp, words.startNow, [
+      tongues,
       name.label,
       first.label,
       second.label,
       make("p", {}, words.passphraseHelp),
       more,
-    ], () => {
-      if (first.input.value !== second.input.value) {
-        throw new Error("differ");
-      }
-      return this.#line?.ask("create", {
+    ], async () => {
+      if (first.input.value !== second.input.value) throw new Error("differ");
+      await this.#line?.ask("create", {
         name: name.input.value,
         passphrase: first.input.value,
         relay: relay.input.value.trim(),
         access: access.input.value.trim(),
         region: country.input.value.toUpperCase() || null,
       });
+      const chosen = new URL(location.href).searchParams.get("language");
+      if (chosen) await this.#line?.ask("settings", { values: { language: chosen } });
     });
     name.input.focus();
   }
@@ -100,7 +99,7 @@ export class StartPage extends HTMLElement {
    * @param {() => Promise<unknown> | undefined} submit
    */
   #form(title, help, button, fields, submit) {
-    const trouble = make("p", { className: "trouble", role: "alert" });
+    const trouble = make("p", { className: "failed", role: "alert" });
     const go = make("button", { className: "go" }, button);
     const form = make(
       "form",
@@ -123,9 +122,7 @@ export class StartPage extends HTMLElement {
         await submit(); // the client tells every tab that the profile is open
       } catch (why) {
         const code = why instanceof Error ? why.message : "";
-        trouble.textContent = code === "differ"
-          ? words.differ
-          : REASONS[code] ?? `${words.failed} (${code})`;
+        trouble.textContent = code === "differ" ? words.differ : faultOf(code);
         go.disabled = false;
         go.textContent = button;
       }

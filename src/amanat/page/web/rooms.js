@@ -1,0 +1,38 @@
+/** Puts together all that stands around the conversation. */
+
+import { putBar } from "./bar.js";
+import { find, make } from "./dom.js";
+import { icon } from "./icons.js";
+import "./keys.js";
+import { list } from "./list.js";
+import { look, speak } from "./look.js";
+import { watchIdle } from "./idle.js";
+import { watchNews } from "./news.js";
+import { store } from "./store.js";
+import { words } from "./words.js";
+
+/** @import { Line } from "./line.js" */
+
+/** @param {Line} line */
+export function beginRooms(line) {
+  store.begin(line);
+  putBar();
+  const info = make("button", { type: "button", className: "info", ariaLabel: words.details });
+  info.append(icon("info"));
+  info.onclick = () =>
+    void import("./details.js").then(({ showDetails }) => showDetails(list.current));
+  find("main > header", HTMLElement).append(info);
+  watchNews(line);
+  watchIdle();
+}
+
+/**
+ * Keep all that the client has said. Whether the page is loaded again, in another language.
+ * @param {any} all
+ */
+export function keepRooms(all) {
+  store.keep(all);
+  return speak(store.settings);
+}
+
+store.addEventListener("settings", () => look(store.settings.theme ?? ""));
