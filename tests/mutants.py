@@ -57,6 +57,30 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "the name that came last counts, however old it is",
+        "if earlier is not None and earlier >= (new.version, new.name):",
+        "if earlier is not None and earlier == (new.version, new.name):",
+        ["test_naming.py::test_the_newest_name_counts_in_whatever_order_names_come"],
+    ),
+    Mutant(
+        "a contact changes their name in silence",
+        "            self._tell_person(unit, direct, sender, before)\n",
+        "",
+        ["test_naming.py::test_contacts_and_members_learn_a_new_name_and_are_told"],
+    ),
+    Mutant(
+        "a contact looks like the person themselves",
+        "return distinct(name, [*taken, self._me.name]), known",
+        "return distinct(name, taken), known",
+        ["test_naming.py::test_a_new_contact_does_not_look_like_ourselves"],
+    ),
+    Mutant(
+        "newcomers see the name that a member had when they came",
+        "                self._naming.tell(unit, gid)  # and perhaps our old name\n",
+        "                pass\n",
+        ["test_naming.py::test_a_newcomer_hears_present_names_and_no_old_news"],
+    ),
+    Mutant(
         "a background does whatever it is asked for",
         "if args.command.needs is not Needs.CLIENT:",
         "if args.command.needs is Needs.BACKGROUND:",
@@ -1729,8 +1753,8 @@ MUTANTS = [
     ),
     Mutant(
         "namesake slips into a known name",
-        "        while alike(name, taken):\n",
-        "        while False:\n",
+        "    while alike(found, others):\n",
+        "    while False:\n",
         ["test_invite.py::test_namesake_gets_another_name_and_is_warned_of"],
     ),
     # The drill

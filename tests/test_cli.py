@@ -30,8 +30,8 @@ from amanat.process import EXIT_INTERRUPTED
 from amanat.protocol.descriptor import b64
 
 COMMANDS = (
-    "init", "invite", "invites", "accept", "contacts", "send", "read", "edit", "react", "delete",
-    "search", "timer", "block", "unblock", "group", "group create", "group add",
+    "init", "invite", "invites", "accept", "name", "contacts", "send", "read", "edit", "react",
+    "delete", "search", "timer", "block", "unblock", "group", "group create", "group add",
     "group remove", "group leave", "group adds", "group offers", "group accept", "group decline",
     "group rename", "group admin", "group rejoin", "group list", "verify", "run",
     "status", "doctor", "relay", "relay init", "relay run", "replay",
@@ -242,6 +242,20 @@ def test_blocking(town: Town) -> None:
     assert alice.json("unblock", "bob") == {"name": "bob", "blocked": False}
     bob.json("send", "alice", given="heard")
     assert "heard" in alice("read").out
+
+
+def test_a_person_changes_their_name(town: Town) -> None:
+    alice, bob = town.friends()
+    assert bob.json("name") == {"name": "bob"}
+    assert bob.json("name", " babak ") == {"name": "babak"}
+    assert bob("name").out == "\u2068babak\u2069\n"
+    assert bob("name", "two\nlines").status == 2
+    assert bob("name", "").status == 2
+    assert [one["name"] for one in alice.json("contacts")] == ["babak"]
+    ran = alice("read")
+    assert "name-changed: somebody has given themselves another name" in ran.err
+    assert "(\u2068babak\u2069 was \u2068bob\u2069)" in ran.err
+    assert alice("read").err == ""
 
 
 def test_verifying(town: Town) -> None:

@@ -70,6 +70,7 @@ COMMANDS = (
         is_question=True,
     ),
     Command("accept", "people", "accept", _CLIENT, "knock on an invite from standard input"),
+    Command("name", "people", "name", _CLIENT, "show or change your name"),
     Command(
         "contacts",
         "people",

@@ -139,7 +139,7 @@ class History:
             case (
                 Kind.RECEIPT | Kind.KEY_PACKAGES | Kind.KEY_PACKAGES_WANTED | Kind.WELCOME
                 | Kind.LEAVE | Kind.HEARTBEAT | Kind.WANTED | Kind.REPAIR | Kind.ADDRESSES
-                | Kind.DECLINED | Kind.VOTES
+                | Kind.DECLINED | Kind.VOTES | Kind.NAME
             ):  # fmt: skip
                 pass  # no part of history
             case _:
@@ -379,7 +379,7 @@ class History:
             case (
                 Kind.RECEIPT | Kind.KEY_PACKAGES | Kind.KEY_PACKAGES_WANTED | Kind.WELCOME
                 | Kind.LEAVE | Kind.DELETE | Kind.TIMER | Kind.HEARTBEAT | Kind.WANTED
-                | Kind.ADDRESSES | Kind.DECLINED | Kind.VOTES | None
+                | Kind.ADDRESSES | Kind.DECLINED | Kind.VOTES | Kind.NAME | None
             ):  # fmt: skip
                 return None  # no words of a message
             case _:

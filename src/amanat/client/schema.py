@@ -61,6 +61,11 @@ CREATE TABLE new_address (
     identity BLOB PRIMARY KEY, version INTEGER NOT NULL, addresses BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- What people have told us that they are called, since they made their leaf.
+CREATE TABLE new_name (
+    identity BLOB PRIMARY KEY, version INTEGER NOT NULL, name TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Invites of ours, for as long as they can be answered.
 CREATE TABLE invite (
     secret     BLOB PRIMARY KEY,       -- one-time secret of the knock's cell
@@ -555,7 +560,7 @@ CREATE TABLE telling (
 ) STRICT, WITHOUT ROWID;
 """
 """The tables that version 0.1.0 makes."""
-BASE = 30
+BASE = 31
 """The version of a vault that `SCHEMA` makes; an older one is refused."""
 STEPS: tuple[str, ...] = ()
 """The statements that upgrade a vault of version `BASE` to the next version, and so on."""

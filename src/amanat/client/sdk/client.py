@@ -301,6 +301,13 @@ class Client:
             self._invites.knock(unit, invite, greeting)
         return invite.name
 
+    def rename(self, name: str) -> None:
+        """Take another name. Contacts, and the members of our groups, are told, and shown that it
+        has changed; open invites keep the earlier name. Raises BadArgument for a text that is no
+        name."""
+        with self._unit() as unit:
+            self._conversations.naming.rename(unit, name)
+
     # Conversations
 
     def create_group(self, name: str, people: Sequence[str] = ()) -> ConversationView:

@@ -43,7 +43,7 @@ class Reading:
         self._me = parts.me
         self._conversations = parts.conversations
         self._history = parts.conversations.history
-        self._people = People(parts.vault, self._me.identity, self._me.name)
+        self._people = People(parts.vault, self._me)
         self._search = search.Search(parts.vault)
         self._places = parts.places
         self._now = run.now

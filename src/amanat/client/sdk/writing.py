@@ -90,5 +90,8 @@ class Writing:
                 self._conversations.wishes.block(unit, person)
             else:
                 self._history.set_blocked(unit, person, is_blocked=False)
+                self._conversations.naming.tell(
+                    unit, self._conversations.roster.direct_with(person)
+                )
                 self._conversations.addresses.tell_unblocked(unit, person)
             unit.events.append(PersonChanged(person))
