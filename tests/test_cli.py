@@ -244,6 +244,32 @@ def test_blocking(town: Town) -> None:
     assert "heard" in alice("read").out
 
 
+def test_notes_to_oneself(town: Town) -> None:
+    alice, _ = town.friends()
+    town.network.away.add(town.relay.address)  # no relay is needed
+    kept = alice.json("send", "--notes", given="buy dates")
+    assert kept == {"to": "alice", "id": kept["id"], "state": "kept"}
+    answer = alice.json("send", "--notes", "--reply-to", kept["id"], given="and tea")["id"]
+    assert alice.json("edit", "--notes", kept["id"], given="buy figs")["id"] == kept["id"]
+    reacted = alice.json("react", kept["id"], "--notes", given="👍")
+    assert reacted["reactions"] == {"alice": "👍"}
+    assert alice.json("search", "--notes", given="figs")["state"] == "kept"
+    assert alice("search", "bob", given="figs").out == ""
+    for line in ("send bob --notes", f"edit {kept['id']}", f"react bob {kept['id']} --notes"):
+        ran = alice(*line.split(), given="x")
+        assert ran.status == 2
+        assert ran.err.startswith("usage: ")
+    assert alice("delete", kept["id"]).status == 2
+    town.network.away.clear()
+    shown = alice("read", "--notes").out
+    assert "\u2068alice\u2069 in your notes: \u2068buy figs\u2069" in shown
+    assert alice("read").out == ""
+    assert alice.json("group", "list") == []
+    deleted = alice.json("delete", "--notes", kept["id"], answer, "--only-here")
+    assert deleted["ids"] == [kept["id"], answer]
+    assert alice("read", "--notes").out == ""
+
+
 def test_a_person_changes_their_name(town: Town) -> None:
     alice, bob = town.friends()
     assert bob.json("name") == {"name": "bob"}

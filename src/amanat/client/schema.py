@@ -104,7 +104,7 @@ CREATE TABLE their_key_package (
 
 CREATE TABLE conversation (
     gid        BLOB PRIMARY KEY,
-    state      TEXT NOT NULL,          -- 'active', 'leaving', 'left', 'removed', 'astray'
+    state      TEXT NOT NULL,          -- 'active', 'leaving', 'left', 'removed', 'astray', 'notes'
     sent_seq   INTEGER NOT NULL DEFAULT 0,
     sent_hash  BLOB NOT NULL,          -- hash of our last envelope
     clock      INTEGER NOT NULL DEFAULT 0,

@@ -89,6 +89,8 @@ class Entry(NamedTuple):
     """For a text of ours: whether it waits until we are in step again."""
     is_counted: bool
     """Whether it has a number in the present count of its conversation."""
+    is_note: bool
+    """Whether it is one of our notes to ourselves."""
 
     @property
     def id(self) -> bytes:
@@ -111,6 +113,8 @@ class Entry(NamedTuple):
         `is_saying` says whether some of our envelopes in its conversation are still on their way to
         a relay.
         """
+        if self.is_note:
+            return Progress.KEPT
         if self.is_delivered:
             return Progress.DELIVERED
         if self.is_waiting:
@@ -133,6 +137,8 @@ class Progress(StrEnum):
     """Everybody has it."""
     UNDELIVERED = "undelivered"
     """Not everybody has it, and the client no longer sends it."""
+    KEPT = "kept"
+    """It is a note to ourselves, and stays in this vault."""
     NOT_OURS = ""
     """For texts of others."""
 
@@ -280,7 +286,7 @@ class Transcript:
             " m.sent_at, m.kept_at, m.expires_at, m.envelope, m.is_delivered,"
             " m.identity = ? AND EXISTS (SELECT 1 FROM waiting WHERE gid = m.gid"
             " AND envelope = m.envelope AND kind = ?),"
-            " m.seq > c.counted"
+            " m.seq > c.counted, c.state = 'notes'"
             " FROM message AS m JOIN conversation AS c ON c.gid = m.gid"
             " LEFT JOIN message AS q ON q.gid = m.gid AND q.id = m.reply_to"
             f" WHERE m.row IN ({marks})",
@@ -302,9 +308,10 @@ class Transcript:
                 is_delivered=bool(delivered),
                 is_waiting=bool(waiting),
                 is_counted=bool(counted),
+                is_note=bool(note),
             )
             for row, where, mid, identity, seq, clock, text, reply_to, quoted, words, edited,
-            sent_at, kept_at, expires_at, envelope, delivered, waiting, counted in found
+            sent_at, kept_at, expires_at, envelope, delivered, waiting, counted, note in found
             if gid in (None, where)
         ]  # fmt: skip
 

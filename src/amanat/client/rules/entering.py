@@ -54,6 +54,10 @@ REFRESH_PEOPLE = 50
 is a Commit."""
 
 
+_NOTES = "notes"
+"""The name of the group of our notes, because a policy needs one. Nobody sees it."""
+
+
 class GivenUp(NamedTuple):
     """A 1:1 conversation that was given up for another with the same person, and the words that we
     had said there and that did not arrive."""
@@ -144,6 +148,24 @@ class Entering:
         self._create(unit, gid, suite, direct=[], name=name, admins=[self._me.identity])
         self.enter_epoch(unit, gid)
         self.plan_refresh(unit, gid, REFRESH_MS[1])
+        return gid
+
+    def notes(self, unit: Unit) -> bytes:
+        """The gid of our notes to ourselves, which begin when they are first asked for.
+
+        They are a group that nobody else ever enters. We enter no epoch of it, so it has no drop,
+        and its state keeps every rule that speaks to relays away from it.
+        """
+        row = unit.db.execute("SELECT gid FROM conversation WHERE state = 'notes'").fetchone()
+        if row is not None:
+            return bytes(row[0])
+        gid = secrets.token_bytes(16)
+        self._create(
+            unit, gid, mls.HYBRID_SUITE, direct=[], name=_NOTES, admins=[self._me.identity]
+        )
+        unit.db.execute(
+            "UPDATE conversation SET state = 'notes', look_due_at = NULL WHERE gid = ?", (gid,)
+        )
         return gid
 
     def _create(

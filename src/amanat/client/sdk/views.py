@@ -34,7 +34,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     `id` is the same for everybody: 32 hex digits. `state` of a text of ours: `waiting` (it leaves
     once the conversation is in step again), `queued`, `sent` (a relay has it), `delivered`
-    (everyone has it) or `undelivered` (not everyone has it, and the client no longer sends it).
+    (everyone has it), `undelivered` (not everyone has it, and the client no longer sends it) or
+    `kept` (a note to ourselves, which stays in this vault).
     `text` is empty once its author has deleted it. `reactions` are by name. `expires_at` is None
     for a text that stays, and the latest possible time for an unread one. `position` is its place
     in its conversation.
@@ -137,6 +138,11 @@ class Summary(NamedTuple):
     pinned_at: int | None
     muted_until: int | None
     is_archived: bool
+
+    @property
+    def is_notes(self) -> bool:
+        """Whether these are our notes to ourselves."""
+        return self.state is State.NOTES
 
     def as_json(self) -> dict[str, object]:
         """The same for a page, without the gid and with the message in its own JSON form."""
@@ -245,7 +251,8 @@ class ConversationView(NamedTuple):
     members are decided in `region`, at `relay`. `outbound` is "hold" if any of our words rest at
     our own home until others fetch them, else "deposit": they rest at the homes of the others.
     `outbound_why` gives the reason. `held_by` are the people who hold their words, which rest at
-    their homes.
+    their homes. Our notes to ourselves rest nowhere but in this vault: their regions are empty, and
+    their name is our own.
     """
 
     id: str
@@ -298,6 +305,11 @@ class ConversationView(NamedTuple):
             "hidden": self.hidden,
             "added_by": self.added_by,
         }
+
+    @property
+    def is_notes(self) -> bool:
+        """Whether these are our notes to ourselves, of which nothing goes to any relay."""
+        return self.state is State.NOTES
 
     @property
     def is_live(self) -> bool:
