@@ -57,6 +57,18 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "an edit makes forwarded words one's own",
+        "UPDATE message SET text = ? WHERE row = ?",
+        "UPDATE message SET text = ?, is_forwarded = 0 WHERE row = ?",
+        ["test_forwarding.py::test_a_forwarded_text_is_marked_for_everybody_and_names_nobody"],
+    ),
+    Mutant(
+        "a forwarded text keeps the life of the first one",
+        "text = Text(words, None, self._history.timer(to), is_forwarded=True)",
+        "text = Text(words, None, self._history.timer(gid), is_forwarded=True)",
+        ["test_forwarding.py::test_a_forwarded_text_lives_as_long_as_others_where_it_is_said"],
+    ),
+    Mutant(
         "notes to oneself are a group like others",
         "SET state = 'notes', look_due_at = NULL WHERE gid",
         "SET state = 'active', look_due_at = NULL WHERE gid",

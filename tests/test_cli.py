@@ -30,11 +30,11 @@ from amanat.process import EXIT_INTERRUPTED
 from amanat.protocol.descriptor import b64
 
 COMMANDS = (
-    "init", "invite", "invites", "accept", "name", "contacts", "send", "read", "edit", "react",
-    "delete", "search", "timer", "block", "unblock", "group", "group create", "group add",
-    "group remove", "group leave", "group adds", "group offers", "group accept", "group decline",
-    "group rename", "group admin", "group rejoin", "group list", "verify", "run",
-    "status", "doctor", "relay", "relay init", "relay run", "replay",
+    "init", "invite", "invites", "accept", "name", "contacts", "send", "read", "edit",
+    "react", "forward", "delete", "search", "timer", "block", "unblock", "group",
+    "group create", "group add", "group remove", "group leave", "group adds", "group offers",
+    "group accept", "group decline", "group rename", "group admin", "group rejoin", "group list",
+    "verify", "run", "status", "doctor", "relay", "relay init", "relay run", "replay",
 )  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def test_two_people_meet_and_talk(town: Town) -> None:
     assert line["own"] is False
     assert set(line) == {
         "conversation", "conversation_id", "id", "sender", "own", "text", "reply_to", "edited",
-        "deleted", "reactions", "sent_at", "kept_at", "expires_at", "state",
+        "forwarded", "deleted", "reactions", "sent_at", "kept_at", "expires_at", "state",
     }  # fmt: skip
     assert alice("--json", "read").out == ""
     assert "سلام" in alice("read", "--all").out
@@ -242,6 +242,24 @@ def test_blocking(town: Town) -> None:
     assert alice.json("unblock", "bob") == {"name": "bob", "blocked": False}
     bob.json("send", "alice", given="heard")
     assert "heard" in alice("read").out
+
+
+def test_a_text_is_forwarded(town: Town) -> None:
+    alice, bob = town.friends()
+    said = alice.json("send", "bob", given="the garden is open")["id"]
+    bob.json("group", "create", "family")
+    sent = bob.json("forward", "alice", said[:8], "family")
+    assert sent == {"to": "family", "id": sent["id"], "state": "sent"}
+    assert "\u2068the garden is open\u2069  (forwarded)" in bob("read", "family", "--all").out
+    back = bob.json("forward", "family", sent["id"], "alice")["id"]
+    line = json.loads(alice("--json", "read").out)
+    assert (line["id"], line["text"], line["forwarded"]) == (back, "the garden is open", True)
+    kept = alice.json("forward", "bob", back, "--notes")
+    assert kept == {"to": "alice", "id": kept["id"], "state": "kept"}
+    alice.json("delete", "bob", said)
+    ran = alice("--json", "forward", "bob", said, "--notes")
+    assert (ran.status, ran.value["error"]) == (2, "unknown-message")
+    assert alice("forward", "bob", back).status == 2
 
 
 def test_notes_to_oneself(town: Town) -> None:

@@ -89,6 +89,7 @@ COMMANDS = (
         "find texts by words on standard input",
         is_question=True,
     ),
+    Command("forward", "talk", "forward", _CLIENT, "say a text again in another conversation"),
     Command("edit", "talk", "edit", _CLIENT, "edit one of your texts, from standard input"),
     Command("react", "talk", "react", _CLIENT, "react to a text, from standard input"),
     Command("delete", "talk", "delete", _CLIENT, "delete your own texts for everyone"),

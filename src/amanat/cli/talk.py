@@ -25,11 +25,16 @@ if TYPE_CHECKING:
 
 
 def _conversation_words(
-    parser: argparse._ActionsContainer, help_: str = "a contact, a group, or an id"
+    parser: argparse._ActionsContainer,
+    help_: str = "a contact, a group, or an id",
+    *,
+    metavar: str = "NAME",
 ) -> None:
     """The arguments that name a conversation."""
-    parser.add_argument("to", metavar="NAME", nargs="?", help=help_)
-    parser.add_argument("--notes", action="store_true", help="your notes to yourself, not NAME")
+    parser.add_argument("to", metavar=metavar, nargs="?", help=help_)
+    parser.add_argument(
+        "--notes", action="store_true", help=f"your notes to yourself, not {metavar}"
+    )
 
 
 def _conversation(args: argparse.Namespace, client: Client) -> ConversationView:
@@ -48,12 +53,34 @@ def send_words(parser: argparse.ArgumentParser) -> None:
 def send(args: argparse.Namespace, out: Out) -> None:
     """Send a text."""
     text = terminal.text(args, None, "message: ").rstrip("\n")
+    _say(args, out, lambda client, gid: client.chat(gid).send(text, reply_to=args.reply_to))
+
+
+def forward_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `forward`."""
+    parser.add_argument("of", metavar="NAME", help="the conversation of the message")
+    parser.add_argument("id", metavar="ID", help="the message, as `read` shows it")
+    group = parser.add_mutually_exclusive_group(required=True)
+    _conversation_words(group, "where to say it: a contact, a group, or an id", metavar="TO")
+
+
+def forward(args: argparse.Namespace, out: Out) -> None:
+    """Say a text again in another conversation."""
+
+    def say(client: Client, gid: bytes) -> int:
+        return client.chat(client.conversation(args.of).gid).forward(args.id, gid)
+
+    _say(args, out, say)
+
+
+def _say(args: argparse.Namespace, out: Out, say: Callable[[Client, bytes], int]) -> None:
+    """Say a text in the conversation that the arguments name, and bring it to the relay."""
 
     async def work(client: Client) -> None:
         if not args.notes:
             await session.catch_up(args, out, client)
         conversation = _conversation(args, client)
-        row = client.chat(conversation.gid).send(text, reply_to=args.reply_to)
+        row = say(client, conversation.gid)
         if not args.notes:
             await session.flush(args, out, client)
         message = client.chat(conversation.gid).message_at(row)
@@ -269,6 +296,7 @@ def _show(message: Message, view: ConversationView, out: Out) -> None:
         f"  {shown(message.sender)}{where}: "
         + ("(deleted)" if message.is_deleted else block(message.text))
         + ("  (edited)" if message.is_edited else "")
+        + ("  (forwarded)" if message.is_forwarded else "")
     ]
     if reply is not None:
         quoted = shown(reply.text.split("\n")[0][:QUOTED_CHARS]) if reply.text else "(deleted)"

@@ -357,6 +357,7 @@ CREATE TABLE message (
     reply_to BLOB,                     -- the id of what it answers
     life_s INTEGER NOT NULL DEFAULT 0, -- 0: for ever
     expires_at INTEGER,                -- NULL: never
+    is_forwarded INTEGER NOT NULL DEFAULT 0, -- its author says that they forward it
     is_delivered INTEGER NOT NULL DEFAULT 0, -- ours: everybody it was for has confirmed it
     UNIQUE (gid, id)
 ) STRICT;
@@ -560,7 +561,7 @@ CREATE TABLE telling (
 ) STRICT, WITHOUT ROWID;
 """
 """The tables that version 0.1.0 makes."""
-BASE = 31
+BASE = 32
 """The version of a vault that `SCHEMA` makes; an older one is refused."""
 STEPS: tuple[str, ...] = ()
 """The statements that upgrade a vault of version `BASE` to the next version, and so on."""

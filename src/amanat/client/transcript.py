@@ -76,6 +76,8 @@ class Entry(NamedTuple):
     text: str | None
     quote: Quote | None
     is_edited: bool
+    is_forwarded: bool
+    """Whether its author says that they forward somebody's words."""
     reactions: dict[bytes, str]
     """The reactions, by identity."""
     sent_at: int
@@ -286,7 +288,7 @@ class Transcript:
             " m.sent_at, m.kept_at, m.expires_at, m.envelope, m.is_delivered,"
             " m.identity = ? AND EXISTS (SELECT 1 FROM waiting WHERE gid = m.gid"
             " AND envelope = m.envelope AND kind = ?),"
-            " m.seq > c.counted, c.state = 'notes'"
+            " m.seq > c.counted, c.state = 'notes', m.is_forwarded"
             " FROM message AS m JOIN conversation AS c ON c.gid = m.gid"
             " LEFT JOIN message AS q ON q.gid = m.gid AND q.id = m.reply_to"
             f" WHERE m.row IN ({marks})",
@@ -300,6 +302,7 @@ class Transcript:
                 text=text,
                 quote=Quote(reply_to, quoted, words) if reply_to else None,
                 is_edited=bool(edited),
+                is_forwarded=bool(forwarded),
                 reactions=reactions.get((where, mid), {}),
                 sent_at=sent_at,
                 kept_at=kept_at,
@@ -311,7 +314,8 @@ class Transcript:
                 is_note=bool(note),
             )
             for row, where, mid, identity, seq, clock, text, reply_to, quoted, words, edited,
-            sent_at, kept_at, expires_at, envelope, delivered, waiting, counted, note in found
+            sent_at, kept_at, expires_at, envelope, delivered, waiting, counted, note, forwarded
+            in found
             if gid in (None, where)
         ]  # fmt: skip
 

@@ -238,6 +238,8 @@ class Text(codec.Record, frozen=True):
     life_s: Life
     """How long clients may keep it, in seconds: its author's from the time it was sent, others'
     from the time they read it. 0: for ever."""
+    is_forwarded: bool = False
+    """Whether the sender says that the words are somebody's whom they do not name."""
 
 
 class Edit(codec.Record, frozen=True):

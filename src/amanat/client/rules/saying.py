@@ -103,6 +103,18 @@ class Saying:
         (kept,) = self.do(unit, gid, Kind.TEXT, body)
         return kept.row
 
+    def forward(self, unit: Unit, gid: bytes, target: bytes, to: bytes) -> int:
+        """Say the words of a text in another conversation, marked as forwarded; returns the row in
+        which they are kept.
+
+        The new text gets the life of texts there, and names neither the author nor the conversation
+        from which it comes. Raises like send_text.
+        """
+        words = self._history.words(gid, target)
+        text = Text(words, None, self._history.timer(to), is_forwarded=True)
+        (kept,) = self.do(unit, to, Kind.TEXT, codec.encode(text))
+        return kept.row
+
     def edit(self, unit: Unit, gid: bytes, target: bytes, text: str) -> None:
         """Replace the words of a text of ours.
 

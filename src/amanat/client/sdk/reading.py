@@ -232,6 +232,7 @@ class Reading:
                 text=quote.text or "",
             ),
             is_edited=entry.is_edited,
+            is_forwarded=entry.is_forwarded,
             is_deleted=entry.text is None,
             reactions={names[identity]: emoji for identity, emoji in entry.reactions.items()},
             sent_at=entry.sent_at,

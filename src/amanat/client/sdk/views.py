@@ -38,7 +38,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     `kept` (a note to ourselves, which stays in this vault).
     `text` is empty once its author has deleted it. `reactions` are by name. `expires_at` is None
     for a text that stays, and the latest possible time for an unread one. `position` is its place
-    in its conversation.
+    in its conversation. Of a text that `is_forwarded` the sender says that the words are somebody
+    else's; nobody vouches for that.
     """
 
     # A Struct, and no dataclass: a list of all conversations makes one for each, and making a
@@ -51,6 +52,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     reply_to: Quote | None
     is_edited: bool
+    is_forwarded: bool
     is_deleted: bool
     reactions: dict[str, str]
     sent_at: int
@@ -79,6 +81,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         `Chat.send`, and NotYours."""
         self.writing.delete(self.gid, [self.id], for_everyone=for_everyone)
 
+    def forward(self, to: bytes) -> int:
+        """Say its words in the conversation with the gid `to`; returns the row there. Raises like
+        `Chat.forward`."""
+        return self.writing.forward(self.gid, self.id, to)
+
     def seen(self) -> None:
         """Mark it, and everything before it in its conversation, as shown to the person."""
         self.writing.seen(self.gid, self.row)
@@ -92,6 +99,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
             "text": self.text,
             "reply_to": None if self.reply_to is None else self.reply_to.id,
             "edited": self.is_edited,
+            "forwarded": self.is_forwarded,
             "deleted": self.is_deleted,
             "reactions": self.reactions,
             "sent_at": self.sent_at,
