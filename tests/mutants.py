@@ -119,6 +119,54 @@ MUTANTS = [
         ["test_disk.py::test_a_passphrase_that_cannot_be_changed_for_want_of_room_is_the_old_one"],
     ),
     Mutant(
+        "an edit makes forwarded words one's own",
+        "UPDATE message SET text = ? WHERE row = ?",
+        "UPDATE message SET text = ?, is_forwarded = 0 WHERE row = ?",
+        ["test_forwarding.py::test_a_forwarded_text_is_marked_for_everybody_and_names_nobody"],
+    ),
+    Mutant(
+        "a forwarded text keeps the life of the first one",
+        "text = Text(words, None, self._history.timer(to), is_forwarded=True)",
+        "text = Text(words, None, self._history.timer(gid), is_forwarded=True)",
+        ["test_forwarding.py::test_a_forwarded_text_lives_as_long_as_others_where_it_is_said"],
+    ),
+    Mutant(
+        "notes to oneself are a group like others",
+        "SET state = 'notes', look_due_at = NULL WHERE gid",
+        "SET state = 'active', look_due_at = NULL WHERE gid",
+        ["test_notes.py::test_nothing_of_notes_reaches_a_relay_however_long_they_are_kept"],
+    ),
+    Mutant(
+        "words for a person of our own name end among our notes",
+        "named = [c for c in views if not c.is_notes and typed(c.name) == wanted]",
+        "named = [c for c in views if typed(c.name) == wanted]",
+        ["test_notes.py::test_notes_are_found_by_their_id_alone"],
+    ),
+    Mutant(
+        "the name that came last counts, however old it is",
+        "if earlier is not None and earlier >= (new.version, new.name):",
+        "if earlier is not None and earlier == (new.version, new.name):",
+        ["test_naming.py::test_the_newest_name_counts_in_whatever_order_names_come"],
+    ),
+    Mutant(
+        "a contact changes their name in silence",
+        "            self._tell_person(unit, direct, sender, before)\n",
+        "",
+        ["test_naming.py::test_contacts_and_members_learn_a_new_name_and_are_told"],
+    ),
+    Mutant(
+        "a contact looks like the person themselves",
+        "return distinct(name, [*taken, self._me.name]), known",
+        "return distinct(name, taken), known",
+        ["test_naming.py::test_a_new_contact_does_not_look_like_ourselves"],
+    ),
+    Mutant(
+        "newcomers see the name that a member had when they came",
+        "                self._naming.tell(unit, gid)  # and perhaps our old name\n",
+        "                pass\n",
+        ["test_naming.py::test_a_newcomer_hears_present_names_and_no_old_news"],
+    ),
+    Mutant(
         "a background does whatever it is asked for",
         "if args.command.needs is not Needs.CLIENT:",
         "if args.command.needs is Needs.BACKGROUND:",
@@ -1378,8 +1426,8 @@ MUTANTS = [
     ),
     Mutant(
         "text said out of step is refused",
-        "        if self._roster.state(gid) is not State.ASTRAY:\n            self._roster.require_active(gid)\n        group = self._roster.group(gid)\n        if group.policy.direct",
-        "        self._roster.require_active(gid)\n        group = self._roster.group(gid)\n        if group.policy.direct",
+        "        if state not in (State.ASTRAY, State.NOTES):\n",
+        "        if state is not State.NOTES:\n",
         ["test_cli.py::test_a_text_said_out_of_step_is_kept_and_the_person_told"],
     ),
     Mutant(
@@ -1791,8 +1839,8 @@ MUTANTS = [
     ),
     Mutant(
         "namesake slips into a known name",
-        "        while alike(name, taken):\n",
-        "        while False:\n",
+        "    while alike(found, others):\n",
+        "    while False:\n",
         ["test_invite.py::test_namesake_gets_another_name_and_is_warned_of"],
     ),
     # The drill
@@ -2004,8 +2052,8 @@ MUTANTS = [
     ),
     Mutant(
         "a group is as much as a person",
-        "            [c for c in views if c.is_direct and typed(c.name) == wanted],\n",
-        "            [c for c in views if typed(c.name) == wanted],\n",
+        "            [c for c in named if c.is_direct],\n",
+        "            named,\n",
         ["test_names.py::test_a_group_catches_nothing_that_is_meant_for_a_person"],
     ),
     Mutant(

@@ -30,11 +30,12 @@ from amanat.process import EXIT_INTERRUPTED
 from amanat.protocol.descriptor import b64
 
 COMMANDS = (
-    "init", "invite", "invites", "accept", "contacts", "send", "read", "edit", "react", "delete",
-    "export", "search", "timer", "block", "unblock", "group", "group create", "group add",
-    "group remove", "group leave", "group adds", "group offers", "group accept", "group decline",
-    "group rename", "group admin", "group rejoin", "group list", "verify", "run",
-    "passphrase", "wipe", "status", "doctor", "relay", "relay init", "relay run", "replay",
+    "init", "invite", "invites", "accept", "name", "contacts", "send", "read", "edit",
+    "react", "forward", "delete", "export", "search", "timer", "block", "unblock", "group",
+    "group create", "group add", "group remove", "group leave", "group adds", "group offers",
+    "group accept", "group decline", "group rename", "group admin", "group rejoin", "group list",
+    "verify", "run", "passphrase", "wipe", "status", "doctor", "relay", "relay init", "relay run",
+    "replay",
 )  # fmt: skip
 
 
@@ -178,7 +179,7 @@ def test_two_people_meet_and_talk(town: Town) -> None:
     assert line["own"] is False
     assert set(line) == {
         "conversation", "conversation_id", "id", "sender", "own", "text", "reply_to", "edited",
-        "deleted", "reactions", "sent_at", "kept_at", "expires_at", "state",
+        "forwarded", "deleted", "reactions", "sent_at", "kept_at", "expires_at", "state",
     }  # fmt: skip
     assert alice("--json", "read").out == ""
     assert "سلام" in alice("read", "--all").out
@@ -249,6 +250,64 @@ def test_blocking(town: Town) -> None:
     assert alice.json("unblock", "bob") == {"name": "bob", "blocked": False}
     bob.json("send", "alice", given="heard")
     assert "heard" in alice("read").out
+
+
+def test_a_text_is_forwarded(town: Town) -> None:
+    alice, bob = town.friends()
+    said = alice.json("send", "bob", given="the garden is open")["id"]
+    bob.json("group", "create", "family")
+    sent = bob.json("forward", "alice", said[:8], "family")
+    assert sent == {"to": "family", "id": sent["id"], "state": "sent"}
+    assert "\u2068the garden is open\u2069  (forwarded)" in bob("read", "family", "--all").out
+    back = bob.json("forward", "family", sent["id"], "alice")["id"]
+    line = json.loads(alice("--json", "read").out)
+    assert (line["id"], line["text"], line["forwarded"]) == (back, "the garden is open", True)
+    kept = alice.json("forward", "bob", back, "--notes")
+    assert kept == {"to": "alice", "id": kept["id"], "state": "kept"}
+    alice.json("delete", "bob", said)
+    ran = alice("--json", "forward", "bob", said, "--notes")
+    assert (ran.status, ran.value["error"]) == (2, "unknown-message")
+    assert alice("forward", "bob", back).status == 2
+
+
+def test_notes_to_oneself(town: Town) -> None:
+    alice, _ = town.friends()
+    town.network.away.add(town.relay.address)  # no relay is needed
+    kept = alice.json("send", "--notes", given="buy dates")
+    assert kept == {"to": "alice", "id": kept["id"], "state": "kept"}
+    answer = alice.json("send", "--notes", "--reply-to", kept["id"], given="and tea")["id"]
+    assert alice.json("edit", "--notes", kept["id"], given="buy figs")["id"] == kept["id"]
+    reacted = alice.json("react", kept["id"], "--notes", given="👍")
+    assert reacted["reactions"] == {"alice": "👍"}
+    assert alice.json("search", "--notes", given="figs")["state"] == "kept"
+    assert alice("search", "bob", given="figs").out == ""
+    for line in ("send bob --notes", f"edit {kept['id']}", f"react bob {kept['id']} --notes"):
+        ran = alice(*line.split(), given="x")
+        assert ran.status == 2
+        assert ran.err.startswith("usage: ")
+    assert alice("delete", kept["id"]).status == 2
+    town.network.away.clear()
+    shown = alice("read", "--notes").out
+    assert "\u2068alice\u2069 in your notes: \u2068buy figs\u2069" in shown
+    assert alice("read").out == ""
+    assert alice.json("group", "list") == []
+    deleted = alice.json("delete", "--notes", kept["id"], answer, "--only-here")
+    assert deleted["ids"] == [kept["id"], answer]
+    assert alice("read", "--notes").out == ""
+
+
+def test_a_person_changes_their_name(town: Town) -> None:
+    alice, bob = town.friends()
+    assert bob.json("name") == {"name": "bob"}
+    assert bob.json("name", " babak ") == {"name": "babak"}
+    assert bob("name").out == "\u2068babak\u2069\n"
+    assert bob("name", "two\nlines").status == 2
+    assert bob("name", "").status == 2
+    assert [one["name"] for one in alice.json("contacts")] == ["babak"]
+    ran = alice("read")
+    assert "name-changed: somebody has given themselves another name" in ran.err
+    assert "(\u2068babak\u2069 was \u2068bob\u2069)" in ran.err
+    assert alice("read").err == ""
 
 
 def test_verifying(town: Town) -> None:

@@ -70,6 +70,7 @@ COMMANDS = (
         is_question=True,
     ),
     Command("accept", "people", "accept", _CLIENT, "knock on an invite from standard input"),
+    Command("name", "people", "name", _CLIENT, "show or change your name"),
     Command(
         "contacts",
         "people",
@@ -88,6 +89,7 @@ COMMANDS = (
         "find texts by words on standard input",
         is_question=True,
     ),
+    Command("forward", "talk", "forward", _CLIENT, "say a text again in another conversation"),
     Command("edit", "talk", "edit", _CLIENT, "edit one of your texts, from standard input"),
     Command("react", "talk", "react", _CLIENT, "react to a text, from standard input"),
     Command("export", "talk", "export", _CLIENT, "write a conversation into a file"),

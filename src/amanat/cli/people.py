@@ -215,6 +215,26 @@ def accept(args: argparse.Namespace, out: Out) -> None:
     session.with_client(args, work)
 
 
+def name_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `name`."""
+    parser.add_argument("name", metavar="NAME", nargs="?", help="the name that others see")
+
+
+def name(args: argparse.Namespace, out: Out) -> None:
+    """Show or change the person's name."""
+    args.is_question = args.name is None
+
+    async def work(client: Client) -> None:
+        if args.name is not None:
+            await session.catch_up(args, out, client)
+            client.rename(args.name)
+            await session.flush(args, out, client)
+        status = client.status()
+        out.result({"name": status.name}, shown(status.name))
+
+    session.with_client(args, work, is_online=args.name is not None)
+
+
 def contacts_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `contacts`."""
     parser.add_argument(

@@ -66,7 +66,8 @@ class SummaryChanged(NamedTuple):
 
 
 class PersonChanged(NamedTuple):
-    """A contact is new, verified or blocked, or no longer so."""
+    """A contact is new, verified or blocked, or no longer so; or somebody, perhaps ourselves, has
+    another name."""
 
     identity: bytes
 

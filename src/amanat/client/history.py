@@ -139,7 +139,7 @@ class History:
             case (
                 Kind.RECEIPT | Kind.KEY_PACKAGES | Kind.KEY_PACKAGES_WANTED | Kind.WELCOME
                 | Kind.LEAVE | Kind.HEARTBEAT | Kind.WANTED | Kind.REPAIR | Kind.ADDRESSES
-                | Kind.DECLINED | Kind.VOTES
+                | Kind.DECLINED | Kind.VOTES | Kind.NAME
             ):  # fmt: skip
                 pass  # no part of history
             case _:
@@ -169,8 +169,9 @@ class History:
         wait = 0 if identity == self._me.identity else UNREAD_MS
         kept = unit.db.execute(
             "INSERT INTO message (gid, id, envelope, identity, signer, seq, clock, sent_at,"
-            " kept_at, text, reply_to, life_s, expires_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING row",
+            " kept_at, text, reply_to, life_s, is_forwarded, expires_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING RETURNING row",
             (
                 gid,
                 mid,
@@ -184,6 +185,7 @@ class History:
                 said.text,
                 said.reply_to,
                 said.life_s,
+                said.is_forwarded,
                 unit.now + wait + 1000 * said.life_s if said.life_s else None,
             ),
         ).fetchone()
@@ -334,7 +336,9 @@ class History:
         """Take away everything of a message, except that it was there."""
         self._strip(unit, gid, mid)
         unit.db.execute(
-            "UPDATE message SET text = NULL, reply_to = NULL WHERE gid = ? AND id = ?", (gid, mid)
+            "UPDATE message SET text = NULL, reply_to = NULL, is_forwarded = 0"
+            " WHERE gid = ? AND id = ?",
+            (gid, mid),
         )
 
     def forget(self, unit: Unit, gid: bytes, mid: bytes) -> None:
@@ -399,7 +403,7 @@ class History:
             case (
                 Kind.RECEIPT | Kind.KEY_PACKAGES | Kind.KEY_PACKAGES_WANTED | Kind.WELCOME
                 | Kind.LEAVE | Kind.DELETE | Kind.TIMER | Kind.HEARTBEAT | Kind.WANTED
-                | Kind.ADDRESSES | Kind.DECLINED | Kind.VOTES | None
+                | Kind.ADDRESSES | Kind.DECLINED | Kind.VOTES | Kind.NAME | None
             ):  # fmt: skip
                 return None  # no words of a message
             case _:
@@ -516,6 +520,14 @@ class History:
                 raise UnknownMessage(mid.hex())
             if own and row[0] != self._me.identity:
                 raise NotYours(mid.hex())
+
+    def words(self, gid: bytes, mid: bytes) -> str:
+        """The present words of a text. Raises UnknownMessage if it is not here or deleted."""
+        self.check_there(gid, [mid], own=False)
+        (words,) = self._read.execute(
+            "SELECT text FROM message WHERE gid = ? AND id = ?", (gid, mid)
+        ).fetchone()
+        return str(words)
 
     def timer(self, gid: bytes) -> int:
         """The life that new texts of a conversation get, in seconds; 0 means for ever."""

@@ -50,6 +50,18 @@ class Chat:
         """
         return self._writing.send(self.gid, text, reply_to=reply_to)
 
+    def forward(self, message: str, to: bytes) -> int:
+        """Say the words of a text of this conversation in the one with the gid `to`, marked as
+        forwarded; returns the row there.
+
+        The new text names neither the author nor this conversation. Whom a person talks with is not
+        ours to tell, and a name that a program adds would look as if somebody vouched for it; a
+        person who wants to name the author types the name. The text lives as long as other new
+        texts there, even if the first one is about to disappear. Raises like `send` in that
+        conversation, and UnknownMessage if the text was deleted.
+        """
+        return self._writing.forward(self.gid, message, to)
+
     def edit(self, message: str, text: str) -> None:
         """Replace the words of a text of ours. Raises like `send`, and NotYours."""
         self._writing.edit(self.gid, message, text)

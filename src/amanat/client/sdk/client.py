@@ -238,20 +238,8 @@ class Client:
 
         Requests that a relay has refused for now stay in the outbox; `status().outbox` counts them.
         """
-        while self._is_waiting():
+        while self._standing.is_waiting():
             await self._run.changed()
-
-    def _is_waiting(self) -> bool:
-        """Whether anything is on its way, except to relays that we have left and that are away."""
-        away = {home.relay for home in self._me.former if self._buckets.is_away(home)}
-        gone = self._run.parts.homes.relays_left() & (away | self._run.parts.sending.away)
-        rows = self._vault.read.execute(
-            "SELECT DISTINCT relay FROM outbox WHERE tries = 0"
-        ).fetchall()
-        tried = self._vault.read.execute("SELECT gid FROM attempt").fetchall()
-        relays = {row[0] for row in rows}
-        relays |= {self._conversations.roster.group(gid).policy.relay.key for (gid,) in tried}
-        return bool(relays - gone)
 
     @property
     def is_caught_up(self) -> bool:
@@ -310,6 +298,13 @@ class Client:
             self._invites.knock(unit, invite, greeting)
         return invite.name
 
+    def rename(self, name: str) -> None:
+        """Take another name. Contacts, and the members of our groups, are told, and shown that it
+        has changed; open invites keep the earlier name. Raises BadArgument for a text that is no
+        name."""
+        with self._unit() as unit:
+            self._conversations.naming.rename(unit, name)
+
     # Conversations
 
     def create_group(self, name: str, people: Sequence[str] = ()) -> ConversationView:
@@ -361,6 +356,13 @@ class Client:
         """A conversation by its gid, or by a name or an id as `conversation` finds it. Raises
         UnknownConversation or AmbiguousName."""
         gid = which if isinstance(which, bytes) else self._reading.conversation(which).gid
+        return Chat(self._run, self._reading, gid)
+
+    def notes(self) -> Chat:
+        """Our notes to ourselves, which begin with the first call. Nothing of them goes to any
+        relay; otherwise they are a conversation like any other, with our own name."""
+        with self._unit() as unit:
+            gid = self._conversations.entering.notes(unit)
         return Chat(self._run, self._reading, gid)
 
     def together(self) -> Together:

@@ -120,6 +120,16 @@ class Standing:
             warnings=self._warnings(),
         )
 
+    def is_waiting(self) -> bool:
+        """Whether anything is on its way, except to relays that we have left and that are away."""
+        away = {home.relay for home in self._me.former if self._buckets.is_away(home)}
+        gone = self._homes.relays_left() & (away | self._sending.away)
+        rows = self._read.execute("SELECT DISTINCT relay FROM outbox WHERE tries = 0").fetchall()
+        tried = self._read.execute("SELECT gid FROM attempt").fetchall()
+        relays = {row[0] for row in rows}
+        relays |= {self._conversations.roster.group(gid).policy.relay.key for (gid,) in tried}
+        return bool(relays - gone)
+
     def invites(self) -> list[OpenInvite]:
         """The invites that can still be used, the oldest first."""
         known = self._conversations.whereabouts

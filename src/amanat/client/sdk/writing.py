@@ -39,6 +39,12 @@ class Writing:
         answered = self._transcript.find(gid, reply_to) if reply_to else None
         return self._conversations.saying.send_text(unit, gid, text, reply_to=answered)
 
+    def forward(self, gid: bytes, message: str, to: bytes) -> int:
+        """Say the words of a text in another conversation. Raises like `Chat.forward`."""
+        with self._unit() as unit:
+            target = self._transcript.find(gid, message)
+            return self._conversations.saying.forward(unit, gid, target, to)
+
     def edit(self, gid: bytes, message: str, text: str) -> None:
         """Replace the words of a text of ours. Raises like `Chat.edit`."""
         with self._unit() as unit:
@@ -105,6 +111,9 @@ class Writing:
                 self._conversations.wishes.block(unit, person)
             else:
                 self._history.set_blocked(unit, person, is_blocked=False)
+                self._conversations.naming.tell(
+                    unit, self._conversations.roster.direct_with(person)
+                )
                 self._conversations.addresses.tell_unblocked(unit, person)
             unit.events.append(PersonChanged(person))
 
