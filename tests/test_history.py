@@ -249,7 +249,7 @@ def expected(said: Sequence[Said]) -> list[tuple[str | None, bool, dict[bytes, s
 
 
 @pytest.mark.long
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(conversations(), st.randoms(use_true_random=False))
 def test_any_order_gives_one_history(
     tmp_path_factory: pytest.TempPathFactory, said: list[Said], chance: random.Random

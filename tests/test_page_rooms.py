@@ -164,7 +164,7 @@ async def test_search_finds_people_and_messages_and_opens_the_conversation_there
 
 
 def read_code(path: str | None) -> str:
-    """What a code says whose dark squares are drawn by a path."""
+    """The text of a QR code whose dark squares a path draws."""
     squares = [(int(x), int(y)) for x, y in re.findall(r"M(\d+) (\d+)h1v1h-1z", path or "")]
     size = max(x for x, _ in squares) + 5
     image = np.full((size, size), 255, dtype=np.uint8)

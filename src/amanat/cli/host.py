@@ -128,10 +128,9 @@ def _serving_alone(directory: Path) -> Iterator[None]:
 def _known_unlock(args: argparse.Namespace) -> Unlock | None:
     """The secret that opens the profile, if there is a profile and the page need not ask for its
     passphrase."""
-    from amanat.client.sdk.client import Client
-    from amanat.client.vault import Unlock
+    from amanat.client.vault import Unlock, opens_with
 
-    match Client.opens_with(args.profile):
+    match opens_with(args.profile):
         case "passphrase" if args.passphrase_fd is not None:
             return Unlock(passphrase=terminal.passphrase(args, is_new=False))
         case "keyring":

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from amanat import Client, Unlock, wipe
+from amanat import Client, Unlock, opens_with, wipe
 from amanat.errors import AmanatError, BadArgument, Overrun, ProfileLocked
 from amanat.page import protocol
 from amanat.page.attendant import Attendant
@@ -89,8 +89,8 @@ class House:
         """Everything that a page shows outside conversations."""
         if self._attendant is not None:
             return {"state": "open", **self._attendant.begin()}
-        opens_with = Client.opens_with(self._directory)
-        return {"state": "locked" if opens_with else "new", "opens_with": opens_with}
+        found = opens_with(self._directory)
+        return {"state": "locked" if found else "new", "opens_with": found}
 
     async def _attend(self, ask: protocol.ClientAsk) -> object:
         if self._attendant is None:

@@ -16,7 +16,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-from amanat import Client, Unlock, wipe
+from amanat import Client, Unlock, opens_with, wipe
 from amanat.errors import BY_CODE, RelayUnreachable
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Local:
     def wipe(self) -> None:
         """Destroy the relay and the friend, who knows what the person told it. Raises ProfileInUse
         while they run."""
-        if Client.opens_with(self._friend):
+        if opens_with(self._friend):
             wipe(self._friend)
         shutil.rmtree(self._relay.parent, ignore_errors=True)
 
@@ -100,7 +100,7 @@ class Local:
                 await asyncio.gather(echoing, return_exceptions=True)
 
     async def _friend_at_home(self, relay: str) -> Client:
-        if Client.opens_with(self._friend):
+        if opens_with(self._friend):
             return Client.open(self._friend, Unlock(key=self._key.read_bytes()))
         key = secrets.token_bytes(32)
         handle = os.open(self._key, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)

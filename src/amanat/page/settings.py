@@ -1,6 +1,6 @@
 """The settings of the page: how it speaks and looks. They rest in the vault, as no browser may.
 
-The client gives them no meaning. What the page makes of them is the page's.
+The client gives them no meaning; the page alone does.
 """
 
 from __future__ import annotations

@@ -185,12 +185,6 @@ class Client:
             opened.close()
             raise
 
-    @staticmethod
-    def opens_with(directory: Path) -> str:
-        """The secret that opens the profile in `directory`: "passphrase", "keyring" or "key"; empty
-        if there is no profile. Raises VaultDamaged or VaultTooNew."""
-        return vault.opens_with(directory)
-
     async def __aenter__(self) -> Self:
         self.start()
         return self
