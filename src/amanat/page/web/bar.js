@@ -77,20 +77,24 @@ function row(offer) {
     { className: "offer" },
     make("p", {}, ...fill(words.offered, { who: bdi(offer.by), group: bdi(offer.name) })),
     make(
-      "button",
-      { type: "button", className: "chief", onclick: ask("accept offer") },
-      words.join,
+      "div",
+      { className: "buttons" },
+      make(
+        "button",
+        { type: "button", className: "chief", onclick: ask("accept offer") },
+        words.join,
+      ),
+      make("button", {
+        type: "button",
+        onclick: ask("decline offer", { is_blocked: false }),
+      }, words.decline),
+      make("button", {
+        type: "button",
+        className: "bad",
+        title: words.blockOfferHint,
+        onclick: ask("decline offer", { is_blocked: true }),
+      }, words.block),
     ),
-    make("button", {
-      type: "button",
-      onclick: ask("decline offer", { is_blocked: false }),
-    }, words.decline),
-    make("button", {
-      type: "button",
-      className: "bad",
-      title: words.blockOfferHint,
-      onclick: ask("decline offer", { is_blocked: true }),
-    }, words.block),
     failed,
   );
 }

@@ -215,18 +215,23 @@ function line(one) {
   ];
 }
 
-/** @param {Summary} one @returns {(Node | string)[]} */
+/**
+ * The last line. Its direction is that of the text, which alone is not isolated: so it is cut at
+ * its end, and not at its beginning.
+ * @param {Summary} one
+ * @returns {(Node | string)[]}
+ */
 function said(one) {
   const last = one.last;
   if (one.draft) {
     return fill(words.drafted, {
-      draft: make("span", { className: "draft" }, words.draft),
-      text: bdi(one.draft.slice(0, PREVIEW)),
+      draft: make("bdi", { className: "draft" }, words.draft),
+      text: one.draft.slice(0, PREVIEW),
     });
   }
   if (!last) return [];
-  const text = last.deleted ? words.deleted : bdi(last.text.slice(0, PREVIEW));
-  if (last.own) return fill(words.saidBy, { who: words.you, text });
+  const text = last.deleted ? words.deleted : last.text.slice(0, PREVIEW);
+  if (last.own) return fill(words.saidBy, { who: bdi(words.you), text });
   return one.is_direct ? [text] : fill(words.saidBy, { who: bdi(last.sender), text });
 }
 

@@ -47,6 +47,7 @@ export function showSettings() {
           store.settings.notify ?? "",
           [["", words.notifyOff], ["plain", words.notifyPlain], ["named", words.notifyNamed]],
           notify,
+          { isTitled: true },
         ),
         hint(words.notifyHint),
       ),

@@ -103,7 +103,7 @@ async function draw(isNew) {
     built = [];
   }
   if (mine !== turn) return;
-  title.textContent = shown.page.title;
+  title.replaceChildren(make("bdi", {}, shown.page.title));
   back.hidden = pages.length < 2;
   const top = body.scrollTop;
   body.replaceChildren(...built);
