@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import time
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ import zxingcpp
 from axe_playwright_python.async_playwright import Axe
 
 from amanat import Client, errors
+from amanat.protocol.descriptor import MoveNotice
+from amanat.relay.directory import write_notice
 from relays import RelayProcess
 from test_page_served import (
     UNLOCK,
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["relay"]
 KEY = re.compile(r'^  "?([a-z-]+)"?:', re.MULTILINE)
+DAY_S = 86_400
 ELSEWHERE = {
     *("background-busy", "background-gone", "other-version", "output-failed"),
     *("bad-setting", "broken-certificate", "broken-control", "broken-report", "drop-moved"),
@@ -164,7 +168,7 @@ async def test_search_finds_people_and_messages_and_opens_the_conversation_there
 
 
 def read_code(path: str | None) -> str:
-    """What a code says whose dark squares are drawn by a path."""
+    """The text of a code whose dark squares are drawn by a path."""
     squares = [(int(x), int(y)) for x, y in re.findall(r"M(\d+) (\d+)h1v1h-1z", path or "")]
     size = max(x for x, _ in squares) + 5
     image = np.full((size, size), 255, dtype=np.uint8)
@@ -397,6 +401,93 @@ async def test_a_person_moves_to_another_home(tmp_path: Path, relay: RelayProces
             await tab.get_by_text("rests in Netherlands, and is under the law").wait_for()
             await tab.get_by_text("One person does not know yet where you are").wait_for()
             assert alice.status().region == "NL"
+
+
+@in_a_loop
+async def test_a_move_of_the_relay_is_announced_and_allowed(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    with RelayProcess(tmp_path / "other", region="FR") as other:
+        on = int(time.time() // DAY_S) + 400
+        notice = MoveNotice(to=other.signed, region="FR", on=on, reason="the law")
+        write_notice(relay.directory.path, notice)
+        async with page_of_alice(tmp_path, relay) as (alice, _, tab):
+            await alice.watch.check_ledgers()
+            await tab.locator(".me").click()
+            shown = tab.locator("section.notice")
+            await shown.get_by_text("Your relay moves to France on").wait_for()
+            await shown.get_by_text("Its operator says: the law").wait_for()
+            await is_accessible(tab)
+            await sheet(tab, "Stay: allow this region")
+            await shown.get_by_text("You allow this region").wait_for()
+            assert alice.status().allowed_regions == ["DE", "FR"]
+            await sheet(tab, "Leave for another relay")
+            await tab.get_by_label("Address of the relay").wait_for()
+
+
+@in_a_loop
+async def test_the_profile_is_locked_once_nothing_was_done_for_long(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with (
+        two_friends(tmp_path, relay) as (alice, _),
+        page_of(alice) as server,
+        browser("en") as context,
+    ):
+        await context.clock.install()
+        asked = list[str]()
+        context.on(
+            "page",
+            lambda tab: tab.on(
+                "websocket",
+                lambda line: line.on("framesent", lambda frame: asked.append(str(frame))),
+            ),
+        )
+        tab, _ = await opened(context, server)
+        await sheet(tab, "Settings")
+        await tab.get_by_label("Lock when nothing was done for").select_option("5")
+        await context.clock.run_for(4 * 60_000)
+        await tab.mouse.move(3, 3)
+        await context.clock.run_for(4 * 60_000)
+        assert not [one for one in asked if '"lock"' in one]
+        await context.clock.run_for(2 * 60_000)
+        assert [one for one in asked if '"lock"' in one]
+
+
+SCREENS = {
+    "home": "home.js showHome",
+    "settings": "settings.js showSettings",
+    "new contact": "people.js showNewContact",
+    "accept": "people.js showAccept",
+    "new group": "groups.js showNewGroup",
+    "details": "details.js showDetails",
+}
+
+
+@pytest.mark.parametrize(("language", "theme"), [("en", "dark"), ("fa", "light"), ("fa", "dark")])
+@in_a_loop
+async def test_every_screen_is_accessible_in_both_themes_and_languages(
+    tmp_path: Path, relay: RelayProcess, language: str, theme: str
+) -> None:
+    async with page_of_alice(tmp_path, relay, language) as (alice, _, tab):
+        alice.invite()
+        await tab.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+        await is_accessible(tab)
+        chat = alice.chat("مریم").gid.hex()
+        for name, where in SCREENS.items():
+            file, call = where.split()
+            await tab.evaluate(
+                f"import(new URL('{file}', location.href)).then((m) => m.{call}('{chat}'))"
+            )
+            await holds(tab, "document.querySelector('dialog .body').childElementCount > 0")
+            assert await tab.evaluate(
+                "document.querySelector('dialog').contains(document.activeElement)"
+            ), name
+            await is_accessible(tab)
+            await tab.locator("dialog .head button").last.click()
+        await tab.set_viewport_size({"width": 390, "height": 844})
+        await is_accessible(tab)
+        assert await tab.evaluate("document.documentElement.scrollWidth") == 390
 
 
 @in_a_loop
