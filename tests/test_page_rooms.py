@@ -208,6 +208,15 @@ async def test_an_invite_is_shown_as_a_code_and_can_be_withdrawn(
         assert await tab.evaluate("document.activeElement.ariaLabel") == "Begin something new"
         await sheet(tab, "Begin something new", "New contact", "Withdraw")
         await until(alice, lambda: not alice.invites())
+        await sheet(tab, "Show my QR code")
+        link = await tab.locator(".link code").inner_text()
+        address = str(relay.address)
+        async with await Client.create(
+            tmp_path / "babak", UNLOCK, name="babak", relay=address
+        ) as babak:
+            babak.accept(link)
+            await tab.get_by_text("This invite was used").wait_for()
+            await tab.locator("chat-list a", has_text="babak").wait_for(state="attached")
 
 
 @in_a_loop
@@ -452,6 +461,8 @@ async def test_the_profile_is_locked_once_nothing_was_done_for_long(
         assert not [one for one in asked if '"lock"' in one]
         await context.clock.run_for(2 * 60_000)
         assert [one for one in asked if '"lock"' in one]
+        await tab.locator("chat-list .row").wait_for(state="detached")
+        assert not await tab.locator("dialog[open]").count()
 
 
 SCREENS = {
@@ -570,3 +581,8 @@ def test_every_error_and_every_warning_of_a_client_has_words_in_both_languages()
         assert english == persian
         known |= {*english, *re.findall('^  "([a-z-]+)",', text, re.MULTILINE)}
     assert set(errors.BY_CODE) - known == ELSEWHERE
+
+
+def test_no_style_knows_a_left_or_a_right() -> None:
+    style = (resources.files("amanat.page") / "web" / "style.css").read_text()
+    assert re.findall("left|right", style) == []

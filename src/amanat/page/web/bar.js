@@ -48,7 +48,10 @@ export function putBar() {
 
 store.addEventListener("status", () => {
   const status = store.status;
-  if (!status) return;
+  if (!status) {
+    me.replaceChildren();
+    return;
+  }
   const isTroubled = status.warnings.length > 0 || status.away.length > 0;
   me.replaceChildren(
     bdi(status.name),

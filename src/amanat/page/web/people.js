@@ -19,6 +19,7 @@ const LINK = /amanat-invite:\S+/u;
 export function showNewContact() {
   show({
     title: words.newContact,
+    on: ["people"],
     build: async () => {
       /** @type {Invite[]} */
       const invites = await store.ask("invites");
@@ -60,8 +61,15 @@ function showInvite() {
   let made;
   show({
     title: words.showCode,
+    on: ["people"], // somebody new has used it
     build: async () => {
       const invite = await (made ??= store.ask("invite"));
+      /** @type {Invite[]} */
+      const invites = await store.ask("invites");
+      if (!invites.some((one) => one.id === invite.id)) {
+        const done = button(words.done, () => Promise.resolve(leave()), "chief");
+        return [make("p", { role: "status" }, words.inviteTaken), buttons(done)];
+      }
       return [
         code(invite.code),
         says(
