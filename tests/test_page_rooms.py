@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import time
 from importlib import resources
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from playwright.async_api import Page
+    from playwright.async_api import Page, WebSocketRoute
 
 
 __all__ = ["relay"]
@@ -136,6 +137,10 @@ async def test_keys_find_the_next_conversation_and_the_search(
         await tab.keyboard.press("Alt+ArrowUp")
         await holds(tab, f"document.querySelector('h1').innerText === {first!r}")
         await tab.locator("main textarea:focus").wait_for()
+        links = tab.locator("chat-list .row a")
+        await links.first.focus()
+        await tab.keyboard.press("ArrowDown")
+        assert await links.last.evaluate("(link) => link === document.activeElement")
         await tab.keyboard.press("Control+k")
         await tab.keyboard.type("bak")
         await tab.locator("room-find a", has_text="Bakers").wait_for()
@@ -285,7 +290,7 @@ async def test_a_group_is_begun_changed_and_left(tmp_path: Path, relay: RelayPro
         await is_accessible(tab)
         await sheet(tab, "Rename the group")
         await tab.get_by_label("Name of the group").fill("Bakers")
-        await sheet(tab, "Rename")
+        await tab.keyboard.press("Enter")
         await until(maryam, lambda: "Bakers" in [one.name for one in maryam.summaries()])
         await sheet(tab, "More: مریم", "Make admin")
         await until(alice, lambda: "مریم" in alice.chat(gid).view().admins)
@@ -298,6 +303,60 @@ async def test_a_group_is_begun_changed_and_left(tmp_path: Path, relay: RelayPro
         await sheet(tab, "Leave the group", "Leave the group")
         await tab.locator(".notice").wait_for()
         assert not alice.chat(gid).view().is_live
+
+
+@in_a_loop
+async def test_a_group_out_of_step_is_joined_again_after_a_look_at_it(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    state = {
+        "helper": "maryam",
+        "signer": "maryam",
+        "came": ["babak"],
+        "went": [],
+        "admins": ["babak"],
+        "no_admins": ["alice"],
+        "name": "Bakers of old",
+    }
+    asked = list[str]()
+
+    def stand_between(line: WebSocketRoute) -> None:
+        client = line.connect_to_server()
+
+        def say(frame: str | bytes) -> None:
+            asked.append(str(frame))
+            client.send(frame)
+
+        def tell(frame: str | bytes) -> None:
+            said = json.loads(frame)
+            if "rejoinable" in str(frame):
+                said["ok"] |= {"state": "astray", "rejoinable": [state]}
+            line.send(json.dumps(said))
+
+        line.on_message(say)
+        client.on_message(tell)
+
+    async with (
+        two_friends(tmp_path, relay) as (alice, _),
+        page_of(alice) as server,
+        browser("en") as context,
+    ):
+        alice.create_group("Bakers")
+        await context.route_web_socket(re.compile("/live$"), stand_between)
+        tab, _ = await opened(context, server)
+        await tab.locator("chat-list a", has_text="Bakers").click()
+        await tab.locator("button.info").click()
+        await tab.get_by_text("has lost its place in this conversation").wait_for()
+        await tab.get_by_text("New in it: babak.").wait_for()
+        await tab.get_by_text("No longer admins: alice.").wait_for()
+        await tab.get_by_text("It is called Bakers of old now.").wait_for()
+        await is_accessible(tab)
+        await sheet(tab, "Join again")
+        await tab.get_by_text("a stranger among them will read what you write").wait_for()
+        await sheet(tab, "Join again")
+        await tab.get_by_role("alert").get_by_text("You have no contact with this name.").wait_for()
+        [ask] = [json.loads(one) for one in asked if '"rejoin"' in one]
+        assert ask["helper"] == "maryam"
 
 
 @in_a_loop

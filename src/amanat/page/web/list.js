@@ -37,6 +37,14 @@ export class ChatList extends HTMLElement {
     this.#out.append(words.allChats);
     this.#out.onclick = () => this.#show(false);
     this.#in.onclick = () => this.#show(true);
+    this.addEventListener("keydown", (event) => {
+      const way = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (!way || event.altKey) return;
+      event.preventDefault();
+      const links = [...this.querySelectorAll(".row:not([hidden]) a")];
+      const next = links[links.findIndex((one) => one === document.activeElement) + way];
+      if (next instanceof HTMLElement) next.focus();
+    });
     this.addEventListener("contextmenu", (event) => {
       const row = event.target instanceof Element ? event.target.closest(".row") : null;
       const link = row?.querySelector("a");
@@ -146,7 +154,8 @@ export class ChatList extends HTMLElement {
 
   /** @param {string} chat */
   #row(chat) {
-    const more = make("button", { type: "button", className: "more" }, icon("more"));
+    // The key for menus opens it on the row itself: one stop for each row is enough.
+    const more = make("button", { type: "button", className: "more", tabIndex: -1 }, icon("more"));
     more.onclick = () => this.#offer(more);
     return make("div", { className: "row" }, make("a", { href: `#${chat}` }), more);
   }

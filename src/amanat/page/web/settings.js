@@ -105,7 +105,8 @@ function spoken(label, name, options) {
 
 /** @param {string} how */
 async function notify(how) {
-  if (how && await Notification.requestPermission() !== "granted") {
+  const asked = "Notification" in globalThis ? Notification.requestPermission() : "denied";
+  if (how && await asked !== "granted") {
     await store.set({ notify: "" });
     throw new Error("no-notifications");
   }

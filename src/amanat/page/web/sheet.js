@@ -127,6 +127,12 @@ dialog.addEventListener("cancel", (event) => {
   event.preventDefault(); // one step, and not all of them
   goBack();
 });
+body.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.isComposing) return;
+  if (!(event.target instanceof HTMLInputElement) || event.target.type === "checkbox") return;
+  const chief = body.querySelector("button.chief");
+  if (chief instanceof HTMLElement) chief.click();
+});
 dialog.addEventListener("pointerdown", (event) => {
   if (event.target === dialog) leave(); // beside it
 });
