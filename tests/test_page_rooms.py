@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
+import time
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,8 @@ import zxingcpp
 from axe_playwright_python.async_playwright import Axe
 
 from amanat import Client, errors
+from amanat.protocol.descriptor import MoveNotice
+from amanat.relay.directory import write_notice
 from relays import RelayProcess
 from test_page_served import (
     UNLOCK,
@@ -29,11 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from playwright.async_api import Page
+    from playwright.async_api import Page, WebSocketRoute
 
 
 __all__ = ["relay"]
 KEY = re.compile(r'^  "?([a-z-]+)"?:', re.MULTILINE)
+DAY_S = 86_400
 ELSEWHERE = {
     *("background-busy", "background-gone", "other-version", "output-failed"),
     *("bad-setting", "broken-certificate", "broken-control", "broken-report", "drop-moved"),
@@ -132,6 +137,10 @@ async def test_keys_find_the_next_conversation_and_the_search(
         await tab.keyboard.press("Alt+ArrowUp")
         await holds(tab, f"document.querySelector('h1').innerText === {first!r}")
         await tab.locator("main textarea:focus").wait_for()
+        links = tab.locator("chat-list .row a")
+        await links.first.focus()
+        await tab.keyboard.press("ArrowDown")
+        assert await links.last.evaluate("(link) => link === document.activeElement")
         await tab.keyboard.press("Control+k")
         await tab.keyboard.type("bak")
         await tab.locator("room-find a", has_text="Bakers").wait_for()
@@ -204,6 +213,15 @@ async def test_an_invite_is_shown_as_a_code_and_can_be_withdrawn(
         assert await tab.evaluate("document.activeElement.ariaLabel") == "Begin something new"
         await sheet(tab, "Begin something new", "New contact", "Withdraw")
         await until(alice, lambda: not alice.invites())
+        await sheet(tab, "Show my QR code")
+        link = await tab.locator(".link code").inner_text()
+        address = str(relay.address)
+        async with await Client.create(
+            tmp_path / "babak", UNLOCK, name="babak", relay=address
+        ) as babak:
+            babak.accept(link)
+            await tab.get_by_text("This invite was used").wait_for()
+            await tab.locator("chat-list a", has_text="babak").wait_for(state="attached")
 
 
 @in_a_loop
@@ -272,7 +290,7 @@ async def test_a_group_is_begun_changed_and_left(tmp_path: Path, relay: RelayPro
         await is_accessible(tab)
         await sheet(tab, "Rename the group")
         await tab.get_by_label("Name of the group").fill("Bakers")
-        await sheet(tab, "Rename")
+        await tab.keyboard.press("Enter")
         await until(maryam, lambda: "Bakers" in [one.name for one in maryam.summaries()])
         await sheet(tab, "More: مریم", "Make admin")
         await until(alice, lambda: "مریم" in alice.chat(gid).view().admins)
@@ -285,6 +303,60 @@ async def test_a_group_is_begun_changed_and_left(tmp_path: Path, relay: RelayPro
         await sheet(tab, "Leave the group", "Leave the group")
         await tab.locator(".notice").wait_for()
         assert not alice.chat(gid).view().is_live
+
+
+@in_a_loop
+async def test_a_group_out_of_step_is_joined_again_after_a_look_at_it(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    state = {
+        "helper": "maryam",
+        "signer": "maryam",
+        "came": ["babak"],
+        "went": [],
+        "admins": ["babak"],
+        "no_admins": ["alice"],
+        "name": "Bakers of old",
+    }
+    asked = list[str]()
+
+    def stand_between(line: WebSocketRoute) -> None:
+        client = line.connect_to_server()
+
+        def say(frame: str | bytes) -> None:
+            asked.append(str(frame))
+            client.send(frame)
+
+        def tell(frame: str | bytes) -> None:
+            said = json.loads(frame)
+            if "rejoinable" in str(frame):
+                said["ok"] |= {"state": "astray", "rejoinable": [state]}
+            line.send(json.dumps(said))
+
+        line.on_message(say)
+        client.on_message(tell)
+
+    async with (
+        two_friends(tmp_path, relay) as (alice, _),
+        page_of(alice) as server,
+        browser("en") as context,
+    ):
+        alice.create_group("Bakers")
+        await context.route_web_socket(re.compile("/live$"), stand_between)
+        tab, _ = await opened(context, server)
+        await tab.locator("chat-list a", has_text="Bakers").click()
+        await tab.locator("button.info").click()
+        await tab.get_by_text("has lost its place in this conversation").wait_for()
+        await tab.get_by_text("New in it: babak.").wait_for()
+        await tab.get_by_text("No longer admins: alice.").wait_for()
+        await tab.get_by_text("It is called Bakers of old now.").wait_for()
+        await is_accessible(tab)
+        await sheet(tab, "Join again")
+        await tab.get_by_text("a stranger among them will read what you write").wait_for()
+        await sheet(tab, "Join again")
+        await tab.get_by_role("alert").get_by_text("You have no contact with this name.").wait_for()
+        [ask] = [json.loads(one) for one in asked if '"rejoin"' in one]
+        assert ask["helper"] == "maryam"
 
 
 @in_a_loop
@@ -400,6 +472,95 @@ async def test_a_person_moves_to_another_home(tmp_path: Path, relay: RelayProces
 
 
 @in_a_loop
+async def test_a_move_of_the_relay_is_announced_and_allowed(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    with RelayProcess(tmp_path / "other", region="FR") as other:
+        on = int(time.time() // DAY_S) + 400
+        notice = MoveNotice(to=other.signed, region="FR", on=on, reason="the law")
+        write_notice(relay.directory.path, notice)
+        async with page_of_alice(tmp_path, relay) as (alice, _, tab):
+            await alice.watch.check_ledgers()
+            await tab.locator(".me").click()
+            shown = tab.locator("section.notice")
+            await shown.get_by_text("Your relay moves to France on").wait_for()
+            await shown.get_by_text("Its operator says: the law").wait_for()
+            await is_accessible(tab)
+            await sheet(tab, "Stay: allow this region")
+            await shown.get_by_text("You allow this region").wait_for()
+            assert alice.status().allowed_regions == ["DE", "FR"]
+            await sheet(tab, "Leave for another relay")
+            await tab.get_by_label("Address of the relay").wait_for()
+
+
+@in_a_loop
+async def test_the_profile_is_locked_once_nothing_was_done_for_long(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with (
+        two_friends(tmp_path, relay) as (alice, _),
+        page_of(alice) as server,
+        browser("en") as context,
+    ):
+        await context.clock.install()
+        asked = list[str]()
+        context.on(
+            "page",
+            lambda tab: tab.on(
+                "websocket",
+                lambda line: line.on("framesent", lambda frame: asked.append(str(frame))),
+            ),
+        )
+        tab, _ = await opened(context, server)
+        await sheet(tab, "Settings")
+        await tab.get_by_label("Lock when nothing was done for").select_option("5")
+        await context.clock.run_for(4 * 60_000)
+        await tab.mouse.move(3, 3)
+        await context.clock.run_for(4 * 60_000)
+        assert not [one for one in asked if '"lock"' in one]
+        await context.clock.run_for(2 * 60_000)
+        assert [one for one in asked if '"lock"' in one]
+        await tab.locator("chat-list .row").wait_for(state="detached")
+        assert not await tab.locator("dialog[open]").count()
+
+
+SCREENS = {
+    "home": "home.js showHome",
+    "settings": "settings.js showSettings",
+    "new contact": "people.js showNewContact",
+    "accept": "people.js showAccept",
+    "new group": "groups.js showNewGroup",
+    "details": "details.js showDetails",
+}
+
+
+@pytest.mark.parametrize(("language", "theme"), [("en", "dark"), ("fa", "light"), ("fa", "dark")])
+@in_a_loop
+async def test_every_screen_is_accessible_in_both_themes_and_languages(
+    tmp_path: Path, relay: RelayProcess, language: str, theme: str
+) -> None:
+    async with page_of_alice(tmp_path, relay, language) as (alice, _, tab):
+        alice.invite()
+        await tab.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+        await is_accessible(tab)
+        chat = alice.chat("مریم").gid.hex()
+        for name, where in SCREENS.items():
+            file, call = where.split()
+            await tab.evaluate(
+                f"import(new URL('{file}', location.href)).then((m) => m.{call}('{chat}'))"
+            )
+            await holds(tab, "document.querySelector('dialog .body').childElementCount > 0")
+            assert await tab.evaluate(
+                "document.querySelector('dialog').contains(document.activeElement)"
+            ), name
+            await is_accessible(tab)
+            await tab.locator("dialog .head button").last.click()
+        await tab.set_viewport_size({"width": 390, "height": 844})
+        await is_accessible(tab)
+        assert await tab.evaluate("document.documentElement.scrollWidth") == 390
+
+
+@in_a_loop
 async def test_settings_rest_in_the_vault_and_work_at_once(
     tmp_path: Path, relay: RelayProcess
 ) -> None:
@@ -479,3 +640,8 @@ def test_every_error_and_every_warning_of_a_client_has_words_in_both_languages()
         assert english == persian
         known |= {*english, *re.findall('^  "([a-z-]+)",', text, re.MULTILINE)}
     assert set(errors.BY_CODE) - known == ELSEWHERE
+
+
+def test_no_style_knows_a_left_or_a_right() -> None:
+    style = (resources.files("amanat.page") / "web" / "style.css").read_text()
+    assert re.findall("left|right", style) == []

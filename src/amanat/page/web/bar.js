@@ -48,7 +48,10 @@ export function putBar() {
 
 store.addEventListener("status", () => {
   const status = store.status;
-  if (!status) return;
+  if (!status) {
+    me.replaceChildren();
+    return;
+  }
   const isTroubled = status.warnings.length > 0 || status.away.length > 0;
   me.replaceChildren(
     bdi(status.name),
@@ -77,20 +80,24 @@ function row(offer) {
     { className: "offer" },
     make("p", {}, ...fill(words.offered, { who: bdi(offer.by), group: bdi(offer.name) })),
     make(
-      "button",
-      { type: "button", className: "chief", onclick: ask("accept offer") },
-      words.join,
+      "div",
+      { className: "buttons" },
+      make(
+        "button",
+        { type: "button", className: "chief", onclick: ask("accept offer") },
+        words.join,
+      ),
+      make("button", {
+        type: "button",
+        onclick: ask("decline offer", { is_blocked: false }),
+      }, words.decline),
+      make("button", {
+        type: "button",
+        className: "bad",
+        title: words.blockOfferHint,
+        onclick: ask("decline offer", { is_blocked: true }),
+      }, words.block),
     ),
-    make("button", {
-      type: "button",
-      onclick: ask("decline offer", { is_blocked: false }),
-    }, words.decline),
-    make("button", {
-      type: "button",
-      className: "bad",
-      title: words.blockOfferHint,
-      onclick: ask("decline offer", { is_blocked: true }),
-    }, words.block),
     failed,
   );
 }

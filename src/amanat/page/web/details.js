@@ -1,12 +1,12 @@
 /** What there is to know, and to set, about one conversation. */
 
 import { make } from "./dom.js";
-import { aboutGroup } from "./groups.js";
+import { aboutGroup, leaving } from "./groups.js";
 import { FOR_EVER_MS, isMuted } from "./list.js";
-import { button, buttons, choice, hint, part, says } from "./parts.js";
-import { aboutContact } from "./people.js";
+import { button, buttons, choice, field, hint, part, says } from "./parts.js";
+import { blocking, safety } from "./people.js";
 import { fill, many, moment, names, region, regionList } from "./phrase.js";
-import { show } from "./sheet.js";
+import { goBack, show } from "./sheet.js";
 import { store } from "./store.js";
 import { words } from "./words.js";
 
@@ -43,12 +43,14 @@ export function showDetails(chat) {
       const contact = store.contacts.find((one) => one.chat === chat);
       return [
         ...stateLines(about),
-        ...(contact ? aboutContact(contact) : []),
+        ...(contact ? [safety(contact)] : []),
         ...(about.is_direct ? [] : aboutGroup(about, showDetails)),
         part(words.restsWhere, ...restLines(about)),
         part(words.transport, says(...transportLines())),
         timer(about),
         ...(summary ? [shown(summary)] : []),
+        ...(contact ? [blocking(contact)] : []),
+        ...(about.is_direct ? [] : leaving(about)),
         ...(about.hidden ? [hint(many("hidden", about.hidden))] : []),
       ];
     },
@@ -104,30 +106,36 @@ function timer({ chat, timer: now, state }) {
   const options = TIMERS.map((one) => [String(one), life(one)]);
   if (!TIMERS.includes(now)) options.push([String(now), life(now)]);
   options.push(["custom", words.timerCustom]);
-  const days = /** @type {HTMLInputElement} */ (make("input", {
+  const select = choice(words.timer, String(now), options, async (value) => {
+    if (value === "custom") showTimer(set);
+    else await set(Number(value));
+  }, { isTitled: true });
+  const box = select.querySelector("select");
+  if (box && !["active", "astray"].includes(state)) box.disabled = true;
+  return part(words.timer, select, hint(words.timerHint));
+}
+
+/** @param {(seconds: number) => Promise<unknown>} set */
+function showTimer(set) {
+  const days = field(words.timerDays, {
     type: "number",
     min: "1",
     max: "365",
     inputMode: "numeric",
-    "data-key": "days",
-  }));
-  const custom = make(
-    "div",
-    { hidden: true, className: "line" },
-    make("label", { className: "field" }, make("span", {}, words.timerDays), days),
-    button(words.set, async () => {
-      if (!days.reportValidity() || !days.value) return;
-      await set(Number(days.value) * DAY_S);
-    }),
-  );
-  const select = choice(words.timer, String(now), options, async (value) => {
-    custom.hidden = value !== "custom";
-    if (value === "custom") days.focus();
-    else await set(Number(value));
+    required: true,
+    autofocus: true,
   });
-  const box = select.querySelector("select");
-  if (box && !["active", "astray"].includes(state)) box.disabled = true;
-  return part(words.timer, select, custom, hint(words.timerHint));
+  show({
+    title: words.timer,
+    build: () => [
+      days.element,
+      buttons(button(words.set, async () => {
+        if (!days.input.reportValidity()) return;
+        await set(Number(days.input.value) * DAY_S);
+        goBack();
+      }, "chief")),
+    ],
+  });
 }
 
 /** How long texts stay. @param {number} seconds */

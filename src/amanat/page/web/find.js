@@ -169,7 +169,7 @@ function excerpt(one) {
     from = b;
   }
   const shown = [start ? "…" : "", ...found.filter((piece) => piece !== ""), part(from, end)];
-  return one.own ? fill(words.saidBy, { who: words.you, text: shown }) : shown;
+  return one.own ? fill(words.saidBy, { who: bdi(words.you), text: shown }) : shown;
 }
 
 /** A name without what people leave out when they look for it. @param {string} name */

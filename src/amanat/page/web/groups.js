@@ -51,7 +51,7 @@ function pick(one) {
  * @param {(chat: string) => void} showDetails shows a contact
  */
 export function aboutGroup(about, showDetails) {
-  const { chat, state } = about;
+  const { state } = about;
   const isIn = state === "active";
   const own = store.status?.name ?? "";
   const isAdmin = about.admins.includes(own);
@@ -70,7 +70,6 @@ export function aboutGroup(about, showDetails) {
     ),
     ...(may("may_rename") ? [way([words.renameGroup], () => showRename(about), "rename")] : []),
     ...(isIn && isAdmin ? [rights(about)] : []),
-    ...(isIn || state === "astray" ? [leaving(chat, about.added_by)] : []),
   ];
 }
 
@@ -196,9 +195,10 @@ function rights({ chat, roles }) {
   );
 }
 
-/** @param {string} chat @param {string} by */
-function leaving(chat, by) {
-  return part(
+/** How to leave it. @param {Details} about */
+export function leaving({ chat, state, added_by: by }) {
+  if (state !== "active" && state !== "astray") return [];
+  return [part(
     words.leave,
     buttons(
       button(words.leave, () =>
@@ -219,7 +219,7 @@ function leaving(chat, by) {
         ]
         : []),
     ),
-  );
+  )];
 }
 
 /** @param {Details} about */

@@ -196,7 +196,7 @@ function warnings({ warnings }) {
       words.warnings,
       ...warnings.map((one) =>
         make(
-          "article",
+          "div",
           { className: "warning" },
           says(warned(one.code)),
           hint(
@@ -269,6 +269,7 @@ function cover({ period, cost }) {
       String(period),
       [["0", words.coverOff], option(60), option(30)],
       (value) => store.ask("cover", { period_s: Number(value) }),
+      { isTitled: true },
     ),
     ...(period
       ? [

@@ -37,6 +37,14 @@ export class ChatList extends HTMLElement {
     this.#out.append(words.allChats);
     this.#out.onclick = () => this.#show(false);
     this.#in.onclick = () => this.#show(true);
+    this.addEventListener("keydown", (event) => {
+      const way = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (!way || event.altKey) return;
+      event.preventDefault();
+      const links = [...this.querySelectorAll(".row:not([hidden]) a")];
+      const next = links[links.findIndex((one) => one === document.activeElement) + way];
+      if (next instanceof HTMLElement) next.focus();
+    });
     this.addEventListener("contextmenu", (event) => {
       const row = event.target instanceof Element ? event.target.closest(".row") : null;
       const link = row?.querySelector("a");
@@ -146,7 +154,8 @@ export class ChatList extends HTMLElement {
 
   /** @param {string} chat */
   #row(chat) {
-    const more = make("button", { type: "button", className: "more" }, icon("more"));
+    // The key for menus opens it on the row itself: one stop for each row is enough.
+    const more = make("button", { type: "button", className: "more", tabIndex: -1 }, icon("more"));
     more.onclick = () => this.#offer(more);
     return make("div", { className: "row" }, make("a", { href: `#${chat}` }), more);
   }
@@ -215,18 +224,23 @@ function line(one) {
   ];
 }
 
-/** @param {Summary} one @returns {(Node | string)[]} */
+/**
+ * The last line. Its direction is that of the text, which alone is not isolated: so it is cut at
+ * its end, and not at its beginning.
+ * @param {Summary} one
+ * @returns {(Node | string)[]}
+ */
 function said(one) {
   const last = one.last;
   if (one.draft) {
     return fill(words.drafted, {
-      draft: make("span", { className: "draft" }, words.draft),
-      text: bdi(one.draft.slice(0, PREVIEW)),
+      draft: make("bdi", { className: "draft" }, words.draft),
+      text: one.draft.slice(0, PREVIEW),
     });
   }
   if (!last) return [];
-  const text = last.deleted ? words.deleted : bdi(last.text.slice(0, PREVIEW));
-  if (last.own) return fill(words.saidBy, { who: words.you, text });
+  const text = last.deleted ? words.deleted : last.text.slice(0, PREVIEW);
+  if (last.own) return fill(words.saidBy, { who: bdi(words.you), text });
   return one.is_direct ? [text] : fill(words.saidBy, { who: bdi(last.sender), text });
 }
 

@@ -77,15 +77,17 @@ export function field(label, more = {}) {
  * @param {string} value
  * @param {[string, string][]} options values and what they are called
  * @param {(value: string) => Promise<unknown>} chosen
+ * @param {{ isTitled?: boolean }} [how] `isTitled` if its label stands above it already
  */
-export function choice(label, value, options, chosen) {
+export function choice(label, value, options, chosen, { isTitled = false } = {}) {
   const select = /** @type {HTMLSelectElement} */ (make(
     "select",
     { "data-key": label },
     ...options.map(([one, name]) => make("option", { value: one, selected: one === value }, name)),
   ));
   select.onchange = () => act(() => chosen(select.value));
-  return make("label", { className: "choice" }, make("span", {}, label), select);
+  const name = make("span", { className: isTitled ? "spoken" : "" }, label);
+  return make("label", { className: "choice" }, name, select);
 }
 
 /**

@@ -19,6 +19,7 @@ const LINK = /amanat-invite:\S+/u;
 export function showNewContact() {
   show({
     title: words.newContact,
+    on: ["people"],
     build: async () => {
       /** @type {Invite[]} */
       const invites = await store.ask("invites");
@@ -60,8 +61,15 @@ function showInvite() {
   let made;
   show({
     title: words.showCode,
+    on: ["people"], // somebody new has used it
     build: async () => {
       const invite = await (made ??= store.ask("invite"));
+      /** @type {Invite[]} */
+      const invites = await store.ask("invites");
+      if (!invites.some((one) => one.id === invite.id)) {
+        const done = button(words.done, () => Promise.resolve(leave()), "chief");
+        return [make("p", { role: "status" }, words.inviteTaken), buttons(done)];
+      }
       return [
         code(invite.code),
         says(
@@ -130,35 +138,36 @@ function showKnocked(inviter) {
 
 // The people one has met
 
-/** @param {Contact} contact what is under the name of a contact */
-export function aboutContact(contact) {
-  const { id, name, verified, blocked } = contact;
-  return [
-    part(
-      words.safety,
-      says(...fill(verified ? words.isVerified : words.isNotVerified, { who: bdi(name) })),
-      way([words.showNumber], () => showNumber(id), "number"),
-    ),
-    part(
-      words.block,
-      ...(blocked
-        ? [
-          says(...fill(words.isBlocked, { who: bdi(name) })),
-          button(words.unblock, () => store.ask("block", { contact: id, is_blocked: false })),
-        ]
-        : [
-          button(words.block, () =>
-            Promise.resolve(
-              confirm(
-                words.block,
-                fill(words.blockWhat, { who: bdi(name) }),
-                words.block,
-                () => store.ask("block", { contact: id, is_blocked: true }),
-              ),
-            ), "bad"),
-        ]),
-    ),
-  ];
+/** Whether it is really them. @param {Contact} contact */
+export function safety({ id, name, verified }) {
+  return part(
+    words.safety,
+    says(...fill(verified ? words.isVerified : words.isNotVerified, { who: bdi(name) })),
+    way([words.showNumber], () => showNumber(id), "number"),
+  );
+}
+
+/** Whether they are heard. @param {Contact} contact */
+export function blocking({ id, name, blocked }) {
+  return part(
+    words.block,
+    ...(blocked
+      ? [
+        says(...fill(words.isBlocked, { who: bdi(name) })),
+        button(words.unblock, () => store.ask("block", { contact: id, is_blocked: false })),
+      ]
+      : [
+        button(words.block, () =>
+          Promise.resolve(
+            confirm(
+              words.block,
+              fill(words.blockWhat, { who: bdi(name) }),
+              words.block,
+              () => store.ask("block", { contact: id, is_blocked: true }),
+            ),
+          ), "bad"),
+      ]),
+  );
 }
 
 /** @param {string} id */

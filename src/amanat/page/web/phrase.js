@@ -72,6 +72,15 @@ export function regionList(codes) {
   return listing.format(codes.map(region));
 }
 
+function midnight() {
+  return new Date().setHours(0, 0, 0, 0);
+}
+
+/** @param {number} ms */
+function isToday(ms) {
+  return new Date(ms).setHours(0, 0, 0, 0) === midnight();
+}
+
 /** A day in full. The year stands behind it in all calendars. @param {number} ms */
 export function day(ms) {
   return year.format(ms) === year.format(Date.now())
@@ -81,14 +90,13 @@ export function day(ms) {
 
 /** A time as short as it can be: today's clock, a day of this week, or a date. @param {number} ms */
 export function when(ms) {
-  const midnight = new Date().setHours(0, 0, 0, 0);
-  if (ms >= midnight) return clock.format(ms);
-  return ms >= midnight - 6 * DAY_MS ? weekday.format(ms) : day(ms);
+  if (isToday(ms)) return clock.format(ms);
+  return ms < Date.now() && ms >= midnight() - 6 * DAY_MS ? weekday.format(ms) : day(ms);
 }
 
 /** A time in full. @param {number} ms */
 export function moment(ms) {
-  return ms >= new Date().setHours(0, 0, 0, 0)
+  return isToday(ms)
     ? clock.format(ms)
     : `${day(ms)}, ${clock.format(ms)}`.replace(",", words.comma);
 }

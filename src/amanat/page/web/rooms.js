@@ -1,6 +1,6 @@
 /** Puts together all that stands around the conversation. */
 
-import { putBar } from "./bar.js";
+import { found, putBar } from "./bar.js";
 import { find, make } from "./dom.js";
 import { icon } from "./icons.js";
 import "./keys.js";
@@ -22,8 +22,17 @@ export function beginRooms(line) {
   info.onclick = () =>
     void import("./details.js").then(({ showDetails }) => showDetails(list.current));
   find("main > header", HTMLElement).append(info);
+  line.addEventListener("state", forgetRooms);
   watchNews(line);
   watchIdle();
+}
+
+/** Show nothing of a profile that was locked; if it was opened, everything is asked for anew. */
+function forgetRooms() {
+  for (const one of document.querySelectorAll("dialog")) one.close();
+  found.clear();
+  list.begin([]);
+  store.forget();
 }
 
 /**

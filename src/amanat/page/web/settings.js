@@ -49,6 +49,7 @@ export function showSettings() {
           store.settings.notify ?? "",
           [["", words.notifyOff], ["plain", words.notifyPlain], ["named", words.notifyNamed]],
           notify,
+          { isTitled: true },
         ),
         hint(words.notifyHint),
       ),
@@ -106,7 +107,8 @@ function spoken(label, name, options) {
 
 /** @param {string} how */
 async function notify(how) {
-  if (how && await Notification.requestPermission() !== "granted") {
+  const asked = "Notification" in globalThis ? Notification.requestPermission() : "denied";
+  if (how && await asked !== "granted") {
     await store.set({ notify: "" });
     throw new Error("no-notifications");
   }

@@ -103,7 +103,7 @@ async function draw(isNew) {
     built = [];
   }
   if (mine !== turn) return;
-  title.textContent = shown.page.title;
+  title.replaceChildren(make("bdi", {}, shown.page.title));
   back.hidden = pages.length < 2;
   const top = body.scrollTop;
   body.replaceChildren(...built);
@@ -126,6 +126,12 @@ close.onclick = leave;
 dialog.addEventListener("cancel", (event) => {
   event.preventDefault(); // one step, and not all of them
   goBack();
+});
+body.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.isComposing) return;
+  if (!(event.target instanceof HTMLInputElement) || event.target.type === "checkbox") return;
+  const chief = body.querySelector("button.chief");
+  if (chief instanceof HTMLElement) chief.click();
 });
 dialog.addEventListener("pointerdown", (event) => {
   if (event.target === dialog) leave(); // beside it

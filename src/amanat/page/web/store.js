@@ -68,6 +68,13 @@ class Store extends EventTarget {
     this.dispatchEvent(new Event("settings"));
   }
 
+  /** Keep nothing of what the client has said: the profile is locked. */
+  forget() {
+    Object.assign(this, { status: undefined, contacts: [], offers: [], settings: {} });
+    this.chats.clear();
+    for (const one of ["status", "people", "chats", "settings"]) this.dispatchEvent(new Event(one));
+  }
+
   /**
    * Ask the client, and keep what it answers of people and status.
    * @param {string} what

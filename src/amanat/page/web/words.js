@@ -96,6 +96,7 @@ const english = {
   useLink: "Use somebody’s link",
   openInvites: "Open invites",
   inviteUntil: "Works until {when}",
+  inviteTaken: "This invite was used. Whoever used it is in your list.",
   inviteLost: "Nobody can use this one any more: its relay is gone.",
   inviteOnce: "Works once, for one person, until {when}.",
   inviteHow:
@@ -442,6 +443,7 @@ const persian = {
   useLink: "پیوند کسی را به کار بردن",
   openInvites: "دعوت‌های باز",
   inviteUntil: "تا {when} کار می‌کند",
+  inviteTaken: "این دعوت به کار رفت. کسی که آن را به کار برد در فهرست شماست.",
   inviteLost: "دیگر کسی نمی‌تواند این را به کار ببرد: رله‌اش رفته است.",
   inviteOnce: "یک بار و برای یک نفر کار می‌کند، تا {when}.",
   inviteHow:
