@@ -216,3 +216,34 @@ async def test_every_event_is_told_as_whole_facts(world: World) -> None:
     alice.say("bob", "two")
     [own, _] = page.told(events.SummaryChanged(gid))
     assert own["message"]["text"] == "two"
+
+
+async def test_a_page_knows_which_rows_are_unread_and_is_told_of_its_own_changes(
+    world: World,
+) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    page = Page(alice)
+    for text in ("one", "two", "three"):
+        bob.say("alice", text)
+    alice.say("bob", "mine")
+    await world.settle()
+    chat = alice.gid("bob").hex()
+    part = page.ask("history", chat=chat, where={"at": "newest"})["ok"]
+    theirs = [one for one in part["messages"] if not one["own"]]
+    rows = [one["row"] for one in theirs]
+    assert part["unread_rows"] == sorted(rows)
+    first, *others = sorted(rows)
+    assert page.ask("seen", chat=chat, row=first)["ok"]["unread_rows"] == others
+    happened = alice.client.events()
+    [mine] = [one for one in part["messages"] if one["own"]]
+    page.ask("edit", chat=chat, message=mine["id"], text="better")
+    page.ask("react", chat=chat, message=theirs[0]["id"], emoji="👍")
+    page.ask("delete", chat=chat, messages=[theirs[1]["id"]], for_everyone=False)
+    await world.settle()
+    told: list[Any] = []
+    while "gone" not in [one["on"] for one in told]:
+        told += page.told(await anext(happened))
+    messages = {one["message"]["id"]: one["message"] for one in told if one["on"] == "message"}
+    assert messages[mine["id"]]["text"] == "better"
+    assert messages[theirs[0]["id"]]["reactions"] == {"alice": "👍"}
+    assert {"on": "gone", "chat": chat, "row": theirs[1]["row"]} in told

@@ -13,7 +13,8 @@ class TextArrived(NamedTuple):
 
 
 class MessageChanged(NamedTuple):
-    """A message was edited or deleted, got a reaction, or has expired (its row is gone then)."""
+    """A message was edited or deleted, by us too, got a reaction, or was deleted here alone or has
+    expired (its row is gone then)."""
 
     gid: bytes
     row: int

@@ -344,12 +344,13 @@ class Transcript:
             raise UnknownMessage(mid.hex())
         return Position(*found)
 
-    def unread_rows(self, gid: bytes) -> list[int]:
-        """The rows of the texts of others since the read mark."""
+    def unread_rows(self, gid: bytes, *, many: int = -1) -> list[int]:
+        """The rows of the texts of others since the read mark, from the first of them on; with
+        `many`, no more than that."""
         rows = self._read.execute(
             "SELECT m.row FROM conversation AS c JOIN message AS m ON m.gid = c.gid"
-            " AND m.row > c.read_row WHERE c.gid = ? AND m.identity != ? ORDER BY m.row",
-            (gid, self._identity),
+            " AND m.row > c.read_row WHERE c.gid = ? AND m.identity != ? ORDER BY m.row LIMIT ?",
+            (gid, self._identity, many),
         ).fetchall()
         return [row[0] for row in rows]
 

@@ -21,7 +21,7 @@ def talk(client: Client, ask: protocol.TalkAsk) -> object:  # a table
     match ask:
         case protocol.History():
             part = chat.history(_scroll(ask.where), many=ask.many)
-            return records.stretch(part, chat.first_unread())
+            return records.stretch(part, chat)
         case protocol.Send():
             return {"row": chat.send(ask.text, reply_to=ask.reply_to or "")}
         case protocol.Edit():
@@ -34,6 +34,7 @@ def talk(client: Client, ask: protocol.TalkAsk) -> object:  # a table
             chat.set_timer(ask.seconds)
         case protocol.Seen():
             chat.seen(ask.row)
+            return records.unread(chat)
         case protocol.Draft():
             chat.set_draft(ask.text, reply_to=ask.reply_to or "")
         case protocol.Pin():
