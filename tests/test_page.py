@@ -232,6 +232,7 @@ async def test_a_page_knows_which_rows_are_unread_and_is_told_of_its_own_changes
     theirs = [one for one in part["messages"] if not one["own"]]
     rows = [one["row"] for one in theirs]
     assert part["unread_rows"] == sorted(rows)
+    assert part["newest"] == max(one["row"] for one in part["messages"])
     first, *others = sorted(rows)
     assert page.ask("seen", chat=chat, row=first)["ok"]["unread_rows"] == others
     happened = alice.client.events()

@@ -354,6 +354,13 @@ class Transcript:
         ).fetchall()
         return [row[0] for row in rows]
 
+    def newest_row(self, gid: bytes) -> int:
+        """The row of the message that arrived last; 0 if there is none."""
+        (newest,) = self._read.execute(
+            "SELECT coalesce(max(row), 0) FROM message WHERE gid = ?", (gid,)
+        ).fetchone()
+        return int(newest)
+
     def _rows(
         self,
         gid: bytes,
@@ -445,9 +452,7 @@ class Transcript:
         """The known numbers of messages before certain positions, as long as no message has come or
         gone. No row is ever used again, so the number of messages or the newest row shows every
         change."""
-        (newest,) = self._read.execute(
-            "SELECT coalesce(max(row), 0) FROM message WHERE gid = ?", (gid,)
-        ).fetchone()
+        newest = self.newest_row(gid)
         state, known = self._known.get(gid, ((0, 0), dict[Position, int]()))
         if state != (total, newest):
             known = {}

@@ -36,12 +36,14 @@ def unread(chat: Chat) -> Record:
 
 
 def stretch(part: Stretch, chat: Chat) -> Record:
-    """A part of a conversation, and what of all of it is unread."""
+    """A part of a conversation, what of all of it is unread, and the row of what came last: a page
+    that is told of a message knows by it whether the message has just come."""
     return unread(chat) | {
         "messages": [message(one) for one in part.messages],
         "before": part.before,
         "total": part.total,
         "unread": chat.first_unread(),
+        "newest": chat.newest_row(),
     }
 
 

@@ -106,6 +106,10 @@ class Chat:
         arrived: the first `many` of them."""
         return self._transcript.unread_rows(self.gid, many=many)
 
+    def newest_row(self) -> int:
+        """The row of the text that arrived last; 0 if there is none."""
+        return self._transcript.newest_row(self.gid)
+
     def rejoinable(self) -> list[UnprovenView]:
         """The states into which contacts can help us when we are out of step with a group, if
         nobody could prove how the group came there. The person decides. Raises

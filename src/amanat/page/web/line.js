@@ -8,13 +8,14 @@ const AGAIN_MS = 1000;
  * @typedef {{
  *   id: string, row: number, position: string, sender: string, own: boolean, text: string,
  *   quote: Quote | null, edited: boolean, deleted: boolean, reactions: Record<string, string>,
- *   sent_at: number, state: string,
+ *   sent_at: number, kept_at: number, expires_at: number | null, state: string,
  * }} Message
  * @typedef {{
  *   chat: string, name: string, is_direct: boolean, last: Message | null, unread: number,
- *   draft: string, pinned_at: number | null, is_archived: boolean,
+ *   draft: string, draft_reply_to: string, pinned_at: number | null, is_archived: boolean,
  * }} Summary
- * @typedef {{ messages: Message[], before: number, total: number, unread: string }} Stretch
+ * @typedef {{ messages: Message[], before: number, total: number, unread: string,
+ *   newest: number, unread_rows: number[] }} Stretch
  */
 
 export class Line extends EventTarget {

@@ -1,0 +1,37 @@
+/** Sentences with something in them: a name, a number, a time. */
+
+import { words } from "./words.js";
+
+const PLACE = /\{(\w+)\}/u;
+const rules = new Intl.PluralRules(words.locale);
+
+/**
+ * The pieces of a sentence, with elements or texts in the place of {names}.
+ * @param {string} sentence
+ * @param {Record<string, Node | string>} values
+ * @returns {(Node | string)[]}
+ */
+export function phrase(sentence, values) {
+  return sentence.split(PLACE).map((piece, i) => i % 2 ? values[piece] ?? "" : piece);
+}
+
+/**
+ * The same as one string. What stands in it cannot turn the words around it.
+ * @param {string} sentence
+ * @param {Record<string, string>} values
+ */
+export function line(sentence, values) {
+  return sentence.split(PLACE).map((piece, i) =>
+    i % 2 ? `\u2068${values[piece] ?? ""}\u2069` : piece
+  )
+    .join("");
+}
+
+/**
+ * The form of a sentence for so many.
+ * @param {{ one: string, other: string }} forms
+ * @param {number} many
+ */
+export function form(forms, many) {
+  return rules.select(many) === "one" ? forms.one : forms.other;
+}
