@@ -52,6 +52,12 @@ class Talk(NamedTuple):
         await self.tab.get_by_role("menuitem", name=item, exact=True).click()
 
 
+async def faults(tab: Page) -> list[str]:
+    """What axe finds wrong."""
+    found = await Axe().run(tab)
+    return [one["id"] for one in found.response["violations"]]
+
+
 async def until(client: Client, is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         while not is_so():
@@ -96,9 +102,262 @@ async def test_messages_of_one_person_are_a_group_and_each_day_begins_with_its_n
         await talk.tab.reload()
         await talk.tab.locator("chat-list a").click()
         await talk.bubble("and now").wait_for()
-        days = await talk.tab.locator(".entry .day").all_inner_texts()
-        assert days[1:] == ["Yesterday", "Today"]
-        assert days[0].endswith(("2023", "2024", "2025", "2026", "2027"))
+        names = await talk.tab.locator(".entry .day").all_inner_texts()
+        assert names[1:] == ["Yesterday", "Today"]
+        assert names[0].endswith(("2023", "2024", "2025", "2026", "2027"))
         follows = talk.tab.locator(".entry.follows")
         assert await follows.locator("p").all_inner_texts() == ["and now"]
-        assert (await Axe().run(talk.tab)).violations_count == 0
+        assert await faults(talk.tab) == []
+
+
+@in_a_loop
+async def test_a_quote_leads_to_its_message_and_the_button_returns(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with talking(tmp_path, relay, texts=150) as talk:
+        tab, chat = talk.tab, talk.chat
+        first = chat.messages()[0]
+        chat.send("that one", reply_to=first.id)
+        for number in range(30):
+            chat.send(f"after {number}")
+        answer = talk.bubble("that one")
+        await answer.wait_for()
+        assert await answer.locator(".quote > *").all_inner_texts() == ["You", "line 0"]
+        await answer.locator(".quote").click()
+        await tab.locator(".entry.flash", has_text="line 0").wait_for()
+        await is_seen(talk.bubble("line 0").first)
+        await tab.locator("button.down").click()
+        await tab.locator(".entry.flash", has_text="that one").wait_for()
+        await is_seen(answer)
+        await tab.locator("button.down").click()
+        await tab.locator("button.down").wait_for(state="hidden")
+
+
+@in_a_loop
+async def test_one_answers_from_the_menu_and_by_keys_and_a_draft_keeps_the_answer(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with talking(tmp_path, relay) as talk:
+        tab, chat = talk.tab, talk.chat
+        await talk.hear("first", "second")
+        await talk.bubble("second").wait_for()
+        bar = tab.locator(".answers-to")
+        await talk.choose("first", "Reply")
+        assert await bar.locator(".quote > *").all_inner_texts() == ["Reply to مریم", "first"]
+        await tab.keyboard.press("Escape")
+        await bar.wait_for(state="hidden")
+        await tab.keyboard.press("Control+ArrowUp")
+        await bar.get_by_text("second").wait_for()
+        await tab.keyboard.press("Control+ArrowUp")
+        await bar.get_by_text("first").wait_for()
+        await tab.fill("textarea", "half")
+        await until(talk.alice, lambda: chat.summary().draft == "half")
+        await tab.reload()
+        await tab.locator("chat-list a").click()
+        await bar.get_by_text("first").wait_for()
+        await tab.keyboard.press("End")
+        await tab.keyboard.type(" an answer")
+        await tab.keyboard.press("Enter")
+        await talk.bubble("half an answer").locator(".quote", has_text="first").wait_for()
+        assert await bar.is_hidden()
+        await until(talk.alice, lambda: chat.summary().draft == "")
+        [answer] = [one for one in chat.messages() if one.is_own]
+        assert answer.reply_to is not None
+        assert answer.reply_to.text == "first"
+
+
+@in_a_loop
+async def test_the_menu_opens_by_pointer_button_touch_and_key_and_gives_the_focus_back(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with talking(tmp_path, relay, texts=3) as talk:
+        tab, menu = talk.tab, talk.tab.get_by_role("menu")
+        bubble = talk.bubble("line 1")
+        await bubble.click(button="right")
+        names = await menu.get_by_role("menuitem").all_inner_texts()
+        assert names[1:] == [
+            *("Reply", "Copy", "Edit", "Select", "Details"),
+            *("Delete for me", "Delete for everyone"),
+        ]
+        assert await menu.get_by_role("menuitemcheckbox").count() == 8
+        assert await faults(tab) == []
+        await tab.keyboard.press("Escape")
+        await menu.wait_for(state="hidden")
+        await bubble.and_(tab.locator(":focus")).wait_for()
+        await bubble.hover()
+        await tab.locator("button.more").click()
+        await menu.wait_for()
+        await tab.keyboard.press("Escape")
+        touch = {"pointerType": "touch", "bubbles": True, "clientX": 900, "clientY": 200}
+        await bubble.dispatch_event("pointerdown", touch)
+        await menu.wait_for()
+        await tab.keyboard.press("Escape")
+        await bubble.and_(tab.locator(":focus")).wait_for()
+        await tab.keyboard.press("ArrowDown")
+        await tab.keyboard.press("Enter")
+        await menu.wait_for()
+        await tab.keyboard.press("ArrowRight")
+        await tab.keyboard.press("ArrowDown")
+        await menu.get_by_role("menuitem", name="Reply").and_(tab.locator(":focus")).wait_for()
+        await tab.keyboard.press("ArrowDown")
+        await tab.keyboard.press("Enter")
+        assert await tab.evaluate("navigator.clipboard.readText()") == "line 2"
+        await talk.choose("line 1", "Details")
+        details = await tab.get_by_role("dialog").inner_text()
+        assert "From\nYou" in details.replace("\n\n", "\n")
+        assert "Today" in details
+
+
+@in_a_loop
+async def test_an_edit_is_begun_by_a_key_and_costs_no_draft(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with talking(tmp_path, relay) as talk:
+        tab, box = talk.tab, talk.tab.locator("textarea")
+        talk.chat.send("wrogn")
+        await talk.bubble("wrogn").wait_for()
+        await box.press("ArrowUp")
+        assert await box.input_value() == "wrogn"
+        await box.fill("right")
+        await box.press("Enter")
+        await talk.bubble("right").get_by_text("edited").wait_for()
+        assert await box.input_value() == ""
+        await box.fill("a draft")
+        await talk.choose("right", "Edit")
+        await box.fill("not so")
+        await box.press("Escape")
+        assert await box.input_value() == "a draft"
+        await until(talk.alice, lambda: talk.chat.summary().draft == "a draft")
+        assert [one.text for one in talk.chat.messages()] == ["right"]
+        assert await tab.locator(".answers-to").is_hidden()
+
+
+@in_a_loop
+async def test_reactions_are_chips_that_give_and_take_back_ones_own(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with talking(tmp_path, relay) as talk:
+        tab, chat = talk.tab, talk.chat
+        await talk.hear("good news")
+        await talk.bubble("good news").click(button="right")
+        await tab.get_by_role("menuitemcheckbox", name="👍").click()
+        chip = talk.bubble("good news").locator(".chip")
+        await chip.and_(tab.locator("[aria-pressed=true]")).wait_for()
+        assert await chip.get_attribute("title") == "\u2068You\u2069"
+        [heard] = talk.maryam.chat("alice").messages()
+        heard.react("👍")
+        await chip.get_by_text("2").wait_for()
+        assert await chip.get_attribute("title") == "\u2068You\u2069, \u2068مریم\u2069"
+        await chip.click()
+        await chip.and_(tab.locator("[aria-pressed=false]")).wait_for()
+        assert chat.messages()[0].reactions == {"مریم": "👍"}
+        await talk.bubble("good news").click(button="right")
+        await tab.get_by_role("menuitem", name="React with something else").click()
+        await tab.keyboard.type("🦊")
+        await tab.keyboard.press("Enter")
+        await talk.bubble("good news").locator(".chip", has_text="🦊").wait_for()
+
+
+@in_a_loop
+async def test_a_text_is_deleted_here_or_for_everyone_after_a_question(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with talking(tmp_path, relay, texts=3) as talk:
+        tab, chat, dialog = talk.tab, talk.chat, talk.tab.get_by_role("dialog")
+        await talk.choose("line 0", "Delete for me")
+        await dialog.get_by_role("button", name="Cancel").and_(tab.locator(":focus")).wait_for()
+        assert await faults(tab) == []
+        await tab.keyboard.press("Escape")
+        await dialog.wait_for(state="detached")
+        assert chat.count() == 3
+        await talk.choose("line 0", "Delete for me")
+        await dialog.get_by_role("button", name="Delete for me").click()
+        await talk.bubble("line 0").wait_for(state="detached")
+        assert chat.count() == 2
+        await talk.choose("line 1", "Delete for everyone")
+        await dialog.get_by_role("button", name="Delete for everyone").click()
+        await tab.locator("article.deleted").get_by_text("This message was deleted.").wait_for()
+        assert chat.messages()[0].is_deleted
+        await tab.locator("article.deleted").click(button="right")
+        names = await tab.get_by_role("menuitem").all_inner_texts()
+        assert names == ["Select", "Details", "Delete for me"]
+
+
+@in_a_loop
+async def test_several_messages_are_chosen_copied_and_deleted(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with talking(tmp_path, relay, texts=6) as talk:
+        tab = talk.tab
+        await talk.choose("line 1", "Select")
+        await talk.bubble("line 4").click(modifiers=["Shift"])
+        bar = tab.get_by_role("toolbar")
+        await bar.get_by_text("4 messages selected").wait_for()
+        await talk.bubble("line 2").click()
+        await bar.get_by_text("3 messages selected").wait_for()
+        await bar.get_by_role("button", name="Copy").click()
+        copied = await tab.evaluate("navigator.clipboard.readText()")
+        assert copied.count("alice") == 3
+        assert copied.endswith("line 4")
+        assert await bar.is_hidden()
+        await talk.choose("line 1", "Select")
+        await tab.keyboard.press("Escape")
+        assert await bar.is_hidden()
+        await talk.choose("line 1", "Select")
+        await talk.bubble("line 3").click()
+        await bar.get_by_role("button", name="Delete").click()
+        await tab.get_by_role("dialog").get_by_role("button", name="Delete for me").click()
+        await talk.bubble("line 3").wait_for(state="detached")
+        assert [one.text for one in talk.chat.messages()] == [
+            "line 0",
+            "line 2",
+            "line 4",
+            "line 5",
+        ]
+        assert await bar.is_hidden()
+
+
+@in_a_loop
+async def test_a_link_opens_only_after_its_true_address_was_shown(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with talking(tmp_path, relay) as talk:
+        tab, dialog = talk.tab, talk.tab.get_by_role("dialog")
+        asked = list[str]()
+        tab.context.on("request", lambda request: asked.append(request.url))
+        talk.chat.send("see https://example.com/a?b=c. javascript:alert(1) or http://x\u202ey.com")
+        talk.chat.send("https://\u0435\u0445ample.com/ and http://bank.example@192.0.2.1/")
+        await talk.bubble("\u0435\u0445ample").wait_for()
+        links = tab.locator("a.link")
+        assert await links.all_inner_texts() == [
+            *("https://example.com/a?b=c", "http://x"),
+            *("https://\u0435\u0445ample.com/", "http://bank.example@192.0.2.1/"),
+        ]
+        assert await tab.locator("chat-history [href]").count() == 0
+        await links.nth(0).click()
+        await dialog.get_by_text("https://example.com/a?b=c", exact=True).wait_for()
+        assert await dialog.locator(".warning").count() == 0
+        await dialog.get_by_role("button", name="Copy").click()
+        assert await tab.evaluate("navigator.clipboard.readText()") == "https://example.com/a?b=c"
+        await links.nth(2).click()
+        await dialog.get_by_text("https://xn--").wait_for()
+        await dialog.get_by_text("mixes letters").wait_for()
+        await tab.keyboard.press("Escape")
+        await links.nth(3).click()
+        await dialog.get_by_text("begins with a name").wait_for()
+        assert not [one for one in asked if "127.0.0.1" not in one]
+        await tab.context.route("**/*", lambda route: route.abort())
+        async with tab.context.expect_page() as opening:
+            await dialog.get_by_role("button", name="Open").click()
+        assert await (await opening.value).evaluate("window.opener") is None
+
+
+async def is_seen(one: Locator) -> None:
+    """Wait until something is on the screen, within the history."""
+    await one.wait_for()
+    await one.page.wait_for_function(
+        "one => { const a = one.getBoundingClientRect(),"
+        " b = document.querySelector('chat-history').getBoundingClientRect();"
+        " return a.top >= b.top && a.bottom <= b.bottom; }",
+        arg=await one.element_handle(),
+    )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class TextArrived(NamedTuple):
-    """A text was kept."""
+    """A text was kept, of somebody else's or of our own."""
 
     gid: bytes
     row: int

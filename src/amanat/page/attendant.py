@@ -17,7 +17,6 @@ from amanat.page.talking import talk
 
 if TYPE_CHECKING:
     from amanat.client.sdk.client import Client
-    from amanat.client.sdk.views import Message
 
 
 class Attendant:
@@ -55,11 +54,8 @@ class Attendant:
                 return [*self._tell_message(gid, row), *self._tell_summary(gid)]
             case events.Joined(gid) | events.GroupChanged(gid) | events.Removed(gid):
                 return [*self._tell_summary(gid), *self._tell_people()]
-            case events.SummaryChanged(gid):  # the person may have said something elsewhere
-                summary = self._client.chat(gid).summary()
-                last = summary.last
-                own = [] if last is None or not last.is_own else [_told_message(gid, last)]
-                return [*own, protocol.told("summary", summary=records.summary(summary))]
+            case events.SummaryChanged(gid):
+                return self._tell_summary(gid)
             case events.StateChanged(gid):
                 return [protocol.told("progress", chat=gid.hex()), *self._tell_summary(gid)]
             case events.Offered() | events.PersonChanged():
@@ -73,7 +69,7 @@ class Attendant:
         message = self._client.chat(gid).message_at(row)
         if message is None:
             return [protocol.told("gone", chat=gid.hex(), row=row)]
-        return [_told_message(gid, message)]
+        return [protocol.told("message", chat=gid.hex(), message=records.message(message))]
 
     def _tell_summary(self, gid: bytes) -> list[bytes]:
         summary = self._client.chat(gid).summary()
@@ -84,7 +80,3 @@ class Attendant:
 
     def _tell_people(self) -> list[bytes]:
         return [protocol.told("people", **records.people(self._client))]
-
-
-def _told_message(gid: bytes, message: Message) -> bytes:
-    return protocol.told("message", chat=gid.hex(), message=records.message(message))

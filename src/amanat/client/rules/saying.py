@@ -169,7 +169,7 @@ class Saying:
             envelope = self.keep_waiting(unit, gid, kind, body)
         unit.events.append(SummaryChanged(gid))
         happened = self._history.take(unit, gid, self._me.identity, self._me.signer, envelope)
-        unit.events += [one for one in happened if isinstance(one, MessageChanged)]
+        unit.events += happened
         return happened
 
     def keep_waiting(self, unit: Unit, gid: bytes, kind: Kind, body: bytes) -> Envelope:

@@ -37,7 +37,7 @@ export function dayName(at, now = Date.now()) {
   yesterday.setDate(yesterday.getDate() - 1);
   if (isSameDay(at, yesterday.getTime())) return words.yesterday;
   const name = day.format(at), of = yearOf(at);
-  return of === yearOf(now) ? name : words.dayOfYear.replace("{day}", name).replace("{year}", of);
+  return of === yearOf(now) ? name : line(words.dayOfYear, { day: name, year: of });
 }
 
 /** @param {number} at */

@@ -458,7 +458,9 @@ export class ChatHistory extends HTMLElement {
     if (!first || !pill) return;
     const name = dayName(first.message.sent_at);
     if (pill.textContent !== name) pill.textContent = name;
-    this.#day.classList.toggle("is-shown", !this.isAtEnd);
+    // Where the day begins its name is there already.
+    const isUnderName = first.row.offsetTop + first.article.offsetTop > this.scrollTop;
+    this.#day.classList.toggle("is-shown", !this.isAtEnd && !isUnderName);
     clearTimeout(this.#dayTimer);
     this.#dayTimer = setTimeout(() => this.#day.classList.remove("is-shown"), DAY_MS);
   }

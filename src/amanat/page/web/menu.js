@@ -53,7 +53,7 @@ export function openMenu(name, rows, at, back) {
   menu.addEventListener("toggle", (event) => {
     if (event instanceof ToggleEvent && event.newState === "closed") menu.remove();
   });
-  document.body.append(menu);
+  (back.closest("main") ?? document.body).append(menu);
   back.focus({ preventScroll: true }); // a popover gives the focus back to where it was
   menu.showPopover();
   const { width, height } = menu.getBoundingClientRect();

@@ -146,7 +146,8 @@ function reactions(all, me) {
   const names = new Map();
   for (const [name, emoji] of Object.entries(all)) {
     const those = names.get(emoji) ?? [];
-    those.push(name === me ? words.you : name);
+    if (name === me) those.unshift(words.you);
+    else those.push(name);
     names.set(emoji, those);
   }
   if (!names.size) return [];

@@ -16,15 +16,12 @@ export function phrase(sentence, values) {
 }
 
 /**
- * The same as one string. What stands in it cannot turn the words around it.
+ * The same as one string, of words and numbers of ours alone: a name needs an element of its own.
  * @param {string} sentence
  * @param {Record<string, string>} values
  */
 export function line(sentence, values) {
-  return sentence.split(PLACE).map((piece, i) =>
-    i % 2 ? `\u2068${values[piece] ?? ""}\u2069` : piece
-  )
-    .join("");
+  return phrase(sentence, values).join("");
 }
 
 /**

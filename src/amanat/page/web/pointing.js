@@ -72,7 +72,8 @@ export class Pointing {
     this.#more.hidden = false;
     // On the inner side of the bubble, in whichever direction the page goes.
     const isBefore = own === (document.dir !== "rtl");
-    const x = isBefore ? offsetLeft - this.#more.offsetWidth : offsetLeft + offsetWidth;
+    const x = entry.row.offsetLeft + offsetLeft +
+      (isBefore ? -this.#more.offsetWidth : offsetWidth);
     this.#more.style.translate = `${x}px ${entry.row.offsetTop + offsetTop}px`;
   }
 

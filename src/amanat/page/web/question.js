@@ -16,8 +16,9 @@ import { words } from "./words.js";
 export function ask(title, content, answers, cancel = words.cancel) {
   const { promise, resolve } = Promise.withResolvers();
   const heading = make("h2", { id: "question" }, title);
-  const buttons = answers.map(({ value, label, isBad }) => {
-    const button = make("button", { type: "button", className: isBad ? "bad" : "good" }, label);
+  const buttons = answers.map(({ value, label, isBad }, i) => {
+    const className = isBad ? "bad" : i ? "" : "good";
+    const button = make("button", { type: "button", className }, label);
     button.addEventListener("click", () => dialog.close(value));
     return button;
   });
