@@ -252,3 +252,27 @@ async def test_a_page_knows_which_rows_are_unread_and_is_told_of_its_own_changes
     assert messages[mine["id"]]["text"] == "better"
     assert messages[theirs[0]["id"]]["reactions"] == {"alice": "👍"}
     assert {"on": "gone", "chat": chat, "row": theirs[1]["row"]} in told
+
+
+async def test_a_page_is_told_of_gaps_when_they_show_and_when_they_are_closed(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    page = Page(bob)
+    happened = bob.client.events()
+    await world.pass_time(3600)
+    world.relay.forgets = lambda _, who: who == "alice"
+    alice.say("bob", "one")
+    await world.settle()
+    world.relay.forgets = lambda _, who: who == "bob"
+    alice.say("bob", "two")
+    await world.settle()
+    told: list[Any] = []
+    while "status" not in [one["on"] for one in told]:
+        told += page.told(await anext(happened))
+    gap = {"conversation": "alice", "sender": "alice", "many": 1}
+    assert told[-1]["status"]["missing"] == [gap]
+    world.relay.forgets = lambda *_: False
+    await world.pass_time(3600)
+    told.clear()
+    while "status" not in [one["on"] for one in told]:
+        told += page.told(await anext(happened))
+    assert told[-1]["status"]["missing"] == []

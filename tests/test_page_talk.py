@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from axe_playwright_python.async_playwright import Axe
 
+from amanat.protocol import codec
+from amanat.protocol.messages import Envelope, Kind, Text
 from pages import browser, in_a_loop, opened, page_of, relay, two_friends
 
 if TYPE_CHECKING:
@@ -361,3 +363,260 @@ async def is_seen(one: Locator) -> None:
         " return a.top >= b.top && a.bottom <= b.bottom; }",
         arg=await one.element_handle(),
     )
+
+
+@in_a_loop
+async def test_a_text_that_disappears_says_how_long_it_lasts(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with talking(tmp_path, relay) as talk:
+        talk.chat.set_timer(2 * 3600)
+        talk.maryam.chat("alice").set_timer(3600)
+        talk.chat.send("mine")
+        assert await talk.bubble("mine").locator(".timer").inner_text() in ("◔ 1 hr", "◔ 2 hr")
+        await talk.hear("hers")
+        timer = talk.bubble("hers").locator(".timer")
+        # It lasts from when it was read, and it is read once it was on the screen.
+        await timer.get_by_text("min").wait_for()
+        title = await timer.get_attribute("title")
+        assert title is not None
+        assert title.startswith("Disappears in 59 min")
+
+
+@in_a_loop
+async def test_what_is_missing_is_said_at_the_end(tmp_path: Path, relay: RelayProcess) -> None:
+    async with talking(tmp_path, relay) as talk:
+        await talk.hear("one")
+        with talk.alice._run.unit() as unit:
+            unit.db.execute("UPDATE heard SET told = upto + 4, ask_due_at = ?", (2**50,))
+        await talk.hear("two")
+        note = talk.tab.get_by_role("note")
+        await note.wait_for()
+        text = "messages of مریم are missing. They are asked to send them again."
+        assert (await note.inner_text()).endswith(text)
+
+
+@in_a_loop
+async def test_it_opens_at_the_first_unread_text_and_marks_only_what_was_on_the_screen(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with talking(tmp_path, relay, texts=60) as talk:
+        tab, chat = talk.tab, talk.chat
+        await hide(tab, is_hidden=True)
+        await talk.hear(*(f"hers {number}" for number in range(40)))
+        await talk.bubble("hers 39").wait_for()
+        await asyncio.sleep(0.5)
+        assert chat.summary().unread == 40
+        await tab.reload()
+        await tab.locator("chat-list a").click()
+        await is_seen(tab.locator(".divider"))
+        await is_seen(talk.bubble("hers 0"))
+        await until(talk.alice, lambda: chat.summary().unread < 40)
+        await asyncio.sleep(0.5)
+        assert chat.summary().unread > 20
+        await tab.locator("button.down").click()
+        await is_seen(talk.bubble("hers 39"))
+        await asyncio.sleep(0.5)
+        # Those between were not on the screen, and they arrived before these.
+        assert chat.summary().unread > 15
+        for _ in range(30):
+            await tab.locator("chat-history").hover()
+            await tab.mouse.wheel(0, -150)
+            await asyncio.sleep(0.05)
+        await until(talk.alice, lambda: chat.summary().unread == 0)
+
+
+@in_a_loop
+async def test_nothing_moves_when_something_comes_and_a_repaired_text_is_announced(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with talking(tmp_path, relay, texts=100) as talk:
+        tab, chat = talk.tab, talk.chat
+        await talk.hear("hers")
+        await is_seen(talk.bubble("hers"))
+        await tab.evaluate("document.querySelector('chat-history').scrollBy(0, -1500)")
+        await asyncio.sleep(0.3)
+        looked_at = talk.bubble("line 80")
+        before = await looked_at.bounding_box()
+        await talk.hear("new one", "new two")
+        await tab.locator("button.down .count").get_by_text("2").wait_for()
+        arrive_late(talk, "repaired")
+        chip = tab.get_by_role("button", name="1 earlier message arrived")
+        await chip.wait_for()
+        assert await looked_at.bounding_box() == before
+        assert chat.summary().unread == 3
+        await chip.click()
+        await is_seen(talk.bubble("repaired"))
+        assert await chip.is_hidden()
+        await asyncio.sleep(0.4)
+        assert chat.summary().unread == 3  # others arrived before it, and nobody saw them
+        await tab.locator("button.down").click()
+        await is_seen(talk.bubble("new two"))
+        await tab.locator("button.down").wait_for(state="hidden")
+        await until(talk.alice, lambda: chat.summary().unread == 0)
+
+
+@in_a_loop
+async def test_one_returns_to_where_one_was_and_home_and_end_are_the_true_ends(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with talking(tmp_path, relay, texts=200) as talk:
+        tab = talk.tab
+        talk.alice.create_group("notes", ["مریم"])
+        await tab.locator("chat-list a", has_text="notes").wait_for()
+        history = tab.locator("chat-history")
+        await history.focus()
+        await tab.keyboard.press("Home")
+        await is_seen(talk.bubble("line 0").first)
+        await tab.keyboard.press("End")
+        await is_seen(talk.bubble("line 199"))
+        await history.evaluate("one => one.scrollTop = one.scrollHeight / 2")
+        await asyncio.sleep(0.5)
+        looked_at = await history.evaluate(
+            "one => { const b = one.getBoundingClientRect();"
+            " return [...one.querySelectorAll('article')]"
+            ".map((a) => [a.querySelector('p').textContent, a.getBoundingClientRect().top])"
+            ".find(([, top]) => top > b.top + 100); }"
+        )
+        await tab.locator("chat-list a", has_text="notes").click()
+        await tab.locator("h1", has_text="notes").wait_for()
+        await tab.locator("chat-list a", has_text="مریم").click()
+        there = talk.bubble(looked_at[0]).last
+        await is_seen(there)
+        box = await there.bounding_box()
+        assert box is not None
+        assert abs(box["y"] - looked_at[1]) < 1
+
+
+@in_a_loop
+async def test_the_box_sends_breaks_lines_grows_and_keeps_every_character(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with talking(tmp_path, relay, "fa") as talk:
+        chat, box = talk.chat, talk.tab.locator("textarea")
+        small = await box.bounding_box()
+        await box.type("می\u200cشوم")
+        await box.press("Shift+Enter")
+        await box.type("<b>not bold</b>\u200c")
+        large = await box.bounding_box()
+        assert small is not None
+        assert large is not None
+        assert large["height"] > small["height"]
+        await box.dispatch_event(
+            "keydown", {"key": "Enter", "isComposing": True, "bubbles": True, "cancelable": True}
+        )
+        await asyncio.sleep(0.2)
+        assert chat.count() == 0
+        await box.press("Enter")
+        await talk.bubble("not bold").wait_for()
+        assert chat.messages()[0].text == "می\u200cشوم\n<b>not bold</b>\u200c"
+        assert await box.input_value() == ""
+        await box.fill("   ")
+        await box.press("Enter")
+        await box.fill("one")
+        await box.press("Enter")
+        await box.fill("two")
+        await box.press("Enter")
+        await talk.bubble("two").wait_for()
+        await until(talk.alice, lambda: chat.summary().draft == "")
+        assert [one.text for one in chat.messages()][1:] == ["one", "two"]
+
+
+@in_a_loop
+async def test_a_refused_text_comes_back_with_a_sentence_and_a_draft_stays_in_its_box(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with talking(tmp_path, relay) as talk:
+        tab, chat, box = talk.tab, talk.chat, talk.tab.locator("textarea")
+        for text in ("x" * 60_001, "ش" * 40_000):
+            await box.fill(text)
+            await box.press("Enter")
+            await tab.get_by_role("alert").get_by_text("too long").wait_for()
+            assert await box.input_value() == text
+        talk.alice.contact("مریم").block()
+        await box.fill("hello")
+        assert await tab.get_by_role("alert").is_hidden()
+        await box.press("Enter")
+        await tab.get_by_role("alert").get_by_text("You have blocked this person.").wait_for()
+        assert await box.input_value() == "hello"
+        talk.alice.create_group("notes", ["مریم"])
+        await tab.locator("chat-list a", has_text="notes").click()
+        await tab.locator("h1", has_text="notes").wait_for()
+        assert await box.input_value() == ""
+        await until(talk.alice, lambda: chat.summary().draft == "hello")
+        await tab.locator("chat-list a", has_text="مریم").click()
+        await tab.wait_for_function("document.querySelector('textarea').value === 'hello'")
+        await box.fill("hello again")
+        await tab.locator("chat-list a", has_text="مریم").click()
+        assert await box.input_value() == "hello again"
+
+
+@in_a_loop
+async def test_an_at_sign_completes_the_name_of_a_member(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with talking(tmp_path, relay) as talk:
+        tab, box = talk.tab, talk.tab.locator("textarea")
+        talk.alice.create_group("us", ["مریم"])
+        await tab.locator("chat-list a", has_text="us").click()
+        await until(talk.alice, lambda: "مریم" in talk.alice.chat("us").view().people)
+        await box.type("hello @مر")
+        await tab.get_by_role("option", name="مریم").wait_for()
+        assert await faults(tab) == []
+        await box.press("Enter")
+        assert await box.input_value() == "hello @مریم "
+        assert talk.alice.chat("us").count() == 0
+
+
+@in_a_loop
+async def test_a_screen_reader_hears_a_message_in_order_and_only_what_comes_at_the_end(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with talking(tmp_path, relay, texts=100) as talk:
+        tab = talk.tab
+        voice = tab.locator(".stream [aria-live=polite]")
+        history = tab.get_by_role("log")
+        assert await history.get_attribute("aria-live") == "off"
+        await history.evaluate("one => one.scrollTop = 0")
+        await talk.bubble("line 5").first.wait_for()
+        assert await voice.inner_text() == ""
+        await talk.hear("hello")
+        await voice.get_by_text("hello").wait_for()
+        await tab.locator("button.down").click()
+        bubble = talk.bubble("hello")
+        words = await bubble.evaluate("one => one.innerText.split('\\n')")
+        assert words[0:3:2] == ["مریم", "hello"] or words[:2] == ["مریم", "hello"]
+        await history.focus()
+        await tab.keyboard.press("ArrowUp")
+        await bubble.and_(tab.locator(":focus")).wait_for()
+        label = await bubble.get_attribute("aria-label")
+        assert label is not None
+        order = [label.index(part) for part in ("مریم", "hello", "Today")]
+        assert order == sorted(order)
+        assert await tab.locator("article[tabindex='0']").count() == 1
+        assert await faults(tab) == []
+
+
+async def hide(tab: Page, *, is_hidden: bool) -> None:
+    """Let the tab be hidden, or not, as far as the page can tell."""
+    state = "hidden" if is_hidden else "visible"
+    await tab.evaluate(
+        "state => { Object.defineProperty(document, 'visibilityState',"
+        " { configurable: true, get: () => state });"
+        " document.dispatchEvent(new Event('visibilitychange')); }",
+        state,
+    )
+
+
+def arrive_late(talk: Talk, text: str) -> None:
+    """A text of مریم comes that she said at the very beginning."""
+    [maryam] = talk.alice.contacts()
+    said = Envelope(
+        *(b"r" * 16, 999, bytes(32), 0, 1_700_000_000_000, Kind.TEXT),
+        codec.encode(Text(text, None, 0)),
+        *([], {}),
+    )
+    history = talk.alice._run.parts.conversations.history
+    with talk.alice._run.unit() as unit:
+        gid = talk.chat.gid
+        unit.events += history.take(unit, gid, maryam.identity, maryam.identity, said)

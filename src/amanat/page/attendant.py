@@ -24,6 +24,8 @@ class Attendant:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._missing = client.status().missing
+        """What the pages know to be missing."""
 
     def begin(self) -> dict[str, object]:
         """Everything that a page shows outside conversations."""
@@ -51,7 +53,8 @@ class Attendant:
     def _tell(self, event: events.Event) -> list[bytes]:
         match event:
             case events.TextArrived(gid, row) | events.MessageChanged(gid, row):
-                return [*self._tell_message(gid, row), *self._tell_summary(gid)]
+                message = self._tell_message(gid, row)
+                return [*message, *self._tell_summary(gid), *self._tell_missing()]
             case events.Joined(gid) | events.GroupChanged(gid) | events.Removed(gid):
                 return [*self._tell_summary(gid), *self._tell_people()]
             case events.SummaryChanged(gid):
@@ -74,6 +77,14 @@ class Attendant:
     def _tell_summary(self, gid: bytes) -> list[bytes]:
         summary = self._client.chat(gid).summary()
         return [protocol.told("summary", summary=records.summary(summary))]
+
+    def _tell_missing(self) -> list[bytes]:
+        """A message may show that others are missing, or be the last of these."""
+        missing = self._client.status().missing
+        if missing == self._missing:
+            return []
+        self._missing = missing
+        return self._tell_status()
 
     def _tell_status(self) -> list[bytes]:
         return [protocol.told("status", status=self._client.status().as_json())]

@@ -136,8 +136,9 @@ export class Composer {
     const now = { text, reply: text ? reply?.id ?? "" : "" };
     if (now.text === this.#kept.text && now.reply === this.#kept.reply) return;
     this.#kept = now;
-    this.#ask("draft", { text: now.text, reply_to: now.reply || null }).catch(() => {
+    this.#ask("draft", { text: now.text, reply_to: now.reply || null }).catch((why) => {
       this.#kept = { text: "\0", reply: "" }; // whatever the client keeps, it is not this
+      this.#explain(refusal(why));
     });
   }
 

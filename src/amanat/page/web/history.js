@@ -6,7 +6,7 @@
 import { dayName } from "./days.js";
 import { find, make } from "./dom.js";
 import { Jumps } from "./jumps.js";
-import { compare, Entry } from "./message.js";
+import { compare, Entry, label } from "./message.js";
 import { Reading } from "./reading.js";
 import { words } from "./words.js";
 
@@ -247,7 +247,7 @@ export class ChatHistory extends HTMLElement {
     this.#current?.openControls(false);
     this.#current = entry;
     entry.openControls(true);
-    entry.article.ariaLabel = entry.label();
+    entry.article.ariaLabel = label(entry.message);
   }
 
   /** @param {Entry} entry */
@@ -354,7 +354,7 @@ export class ChatHistory extends HTMLElement {
     else if (isAbove || (entry && entry.row.offsetTop + entry.row.offsetHeight <= this.scrollTop)) {
       if (!message.own) this.#jumps?.earlier(message.id);
     } else if (!message.own) this.#jumps?.arrived();
-    if (isBelow && entry && !message.own) this.#say(entry);
+    if (isBelow && !message.own) this.#say(message);
     this.#scrolled();
   }
 
@@ -372,9 +372,9 @@ export class ChatHistory extends HTMLElement {
     }
   }
 
-  /** @param {Entry} entry */
-  #say(entry) {
-    if (document.visibilityState === "visible") this.#voice.textContent = entry.label();
+  /** @param {Message} message */
+  #say(message) {
+    if (document.visibilityState === "visible") this.#voice.textContent = label(message);
   }
 
   /** A message is gone. @param {number} row */

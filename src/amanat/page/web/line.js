@@ -1,6 +1,9 @@
 /** The line to the client: asks that are answered, and what is told. */
 
 const AGAIN_MS = 1000;
+/** The client hangs up on a longer ask (MAX_ASK_BYTES). */
+const MOST_BYTES = 64 * 1024;
+const bytes = new TextEncoder();
 
 /**
  * @typedef {{ chat: string, message: Message }} MessageTold
@@ -68,8 +71,13 @@ export class Line extends EventTarget {
         return;
       }
       const id = this.#next++;
+      const frame = JSON.stringify({ do: what, id, ...more });
+      if (bytes.encode(frame).length > MOST_BYTES) {
+        reject(new Error("message-too-large"));
+        return;
+      }
       this.#asked.set(id, { resolve, reject });
-      this.#socket.send(JSON.stringify({ do: what, id, ...more }));
+      this.#socket.send(frame);
     });
   }
 }

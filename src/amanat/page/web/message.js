@@ -70,20 +70,6 @@ export class Entry {
     if (!this.#head.isConnected) this.row.prepend(this.#head);
   }
 
-  /** Everything of it as one sentence: who, what, when, and how far it has come. */
-  label() {
-    const { own, sender, sent_at, state } = this.message;
-    const parts = [own ? words.you : sender, this.text(), moment(sent_at)];
-    if (this.message.edited) parts.push(words.edited);
-    if (own) parts.push(words[known(state)]);
-    return parts.map((part) => `\u2068${part}\u2069`).join(", ");
-  }
-
-  /** Its words, as they are shown. */
-  text() {
-    return this.message.deleted ? words.deleted : this.message.text;
-  }
-
   /**
    * Let Tab reach the controls inside, or not: of all messages, only one lets it.
    * @param {boolean} isOpen
@@ -127,6 +113,17 @@ export class Entry {
     );
     this.tick();
   }
+}
+
+/**
+ * A message as one sentence: who, what, when, and how far it has come.
+ * @param {Message} message
+ */
+export function label({ own, sender, text, deleted, sent_at, edited, state }) {
+  const parts = [own ? words.you : sender, deleted ? words.deleted : text, moment(sent_at)];
+  if (edited) parts.push(words.edited);
+  if (own) parts.push(words[known(state)]);
+  return parts.map((part) => `\u2068${part}\u2069`).join(words.comma);
 }
 
 /** @param {import("./line.js").Quote} one @param {string} me */
