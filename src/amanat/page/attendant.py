@@ -80,14 +80,12 @@ class Attendant:
 
     def _tell_missing(self) -> list[bytes]:
         """A message may show that others are missing, or be the last of these."""
-        missing = self._client.status().missing
-        if missing == self._missing:
-            return []
-        self._missing = missing
-        return self._tell_status()
+        return [] if self._client.status().missing == self._missing else self._tell_status()
 
     def _tell_status(self) -> list[bytes]:
-        return [protocol.told("status", status=self._client.status().as_json())]
+        status = self._client.status()
+        self._missing = status.missing
+        return [protocol.told("status", status=status.as_json())]
 
     def _tell_people(self) -> list[bytes]:
         return [protocol.told("people", **records.people(self._client))]

@@ -43,6 +43,8 @@ export class ChatHistory extends HTMLElement {
   #total = 0;
   #newest = 0;
   #height = 64;
+  /** The height of what is on the screen. */
+  #view = 0;
   #isAsking = false;
   #chat = "";
   #me = "";
@@ -67,6 +69,7 @@ export class ChatHistory extends HTMLElement {
     this.addEventListener("focusin", (event) => this.rove(this.entryOf(event.target)));
     document.addEventListener("visibilitychange", () => this.#see());
     setInterval(() => this.#tick(), TICK_MS);
+    new ResizeObserver(() => this.#resized()).observe(this);
   }
 
   /** @param {Line} line */
@@ -353,7 +356,7 @@ export class ChatHistory extends HTMLElement {
     if (follows || (message.own && isBelow)) this.scrollTop = this.scrollHeight;
     else if (isAbove || (entry && entry.row.offsetTop + entry.row.offsetHeight <= this.scrollTop)) {
       if (!message.own) this.#jumps?.earlier(message.id);
-    } else if (!message.own) this.#jumps?.arrived();
+    }
     if (isBelow && !message.own) this.#say(message);
     this.#scrolled();
   }
@@ -445,9 +448,17 @@ export class ChatHistory extends HTMLElement {
     return this.#shown[from];
   }
 
+  /** The box below has grown, or the window: what is at the lower edge stays there. */
+  #resized() {
+    const grown = this.clientHeight - this.#view;
+    this.#view = this.clientHeight;
+    this.scrollTop -= grown;
+    this.#scrolled();
+  }
+
   #scrolled() {
     this.#see();
-    this.#jumps?.at(this.isAtEnd);
+    this.#jumps?.at(this.isAtEnd, this.#reading?.unseen ?? 0);
     this.#floatDay();
     void this.#look();
   }

@@ -14,7 +14,8 @@ export class Jumps {
   #from = [];
   /** @type {string[]} the messages that came above the view */
   #earlier = [];
-  #arrived = 0;
+  /** How many texts are unread, apart from these. */
+  #unseen = 0;
   #count = make("span", { className: "count", hidden: true });
   #down = make(
     "button",
@@ -40,19 +41,13 @@ export class Jumps {
   clear() {
     this.#from = [];
     this.#earlier = [];
-    this.#arrived = 0;
+    this.#unseen = 0;
     this.#label();
   }
 
   /** One jumps away from a message. @param {string} id */
   leave(id) {
     this.#from.push(id);
-  }
-
-  /** A message came below the view. */
-  arrived() {
-    this.#arrived++;
-    this.#label();
   }
 
   /** A repaired message came above the view. @param {string} id */
@@ -68,14 +63,14 @@ export class Jumps {
     this.#label();
   }
 
-  /** @param {boolean} isAtEnd */
-  at(isAtEnd) {
-    if (isAtEnd && (this.#arrived || this.#from.length)) {
-      this.#arrived = 0;
-      this.#from = [];
-      this.#label();
-    }
+  /** @param {boolean} isAtEnd @param {number} unseen how many texts are unread */
+  at(isAtEnd, unseen) {
+    const below = Math.max(0, unseen - this.#earlier.length);
+    if (isAtEnd) this.#from = [];
     if (this.#down.hidden !== isAtEnd) this.#down.hidden = isAtEnd;
+    if (below === this.#unseen) return;
+    this.#unseen = below;
+    this.#label();
   }
 
   #goDown() {
@@ -85,7 +80,7 @@ export class Jumps {
   }
 
   #label() {
-    const many = this.#arrived, earlier = this.#earlier.length;
+    const many = this.#unseen, earlier = this.#earlier.length;
     this.#count.hidden = !many;
     this.#count.textContent = number.format(many);
     this.#down.ariaLabel = this.#down.title = many

@@ -10,6 +10,9 @@ import { make } from "./dom.js";
 /** How far from the edge of the window a menu stays, in pixels. */
 const EDGE = 8;
 
+/** Closes the menu that is open. */
+let close = () => {};
+
 /**
  * Open a menu at a point of the window.
  * @param {string} name
@@ -21,7 +24,7 @@ export function openMenu(name, rows, at, back) {
   const lines = rows.map((row) => (Array.isArray(row) ? row : [row]).map((item) => button(item)));
   const menu = make(
     "div",
-    { className: "menu", role: "menu", ariaLabel: name, popover: "auto" },
+    { className: "menu", role: "menu", ariaLabel: name, popover: "manual" },
     ...lines.map((line, i) =>
       Array.isArray(rows[i]) ? make("div", { role: "group", className: "beside" }, ...line) : line
     ).flat(),
@@ -37,24 +40,37 @@ export function openMenu(name, rows, at, back) {
       ...(isChosen === undefined ? {} : { ariaChecked: String(isChosen) }),
     }, label);
     made.addEventListener("click", () => {
-      menu.hidePopover();
+      leave();
       act();
     });
     return made;
   }
+  // By itself a popover would close when the finger that opened it is lifted.
+  const outside = (/** @type {Event} */ event) => {
+    if (event.target instanceof Node && !menu.contains(event.target)) close();
+  };
+  function leave() {
+    close();
+    back.focus({ preventScroll: true });
+  }
+  close();
+  close = () => {
+    menu.remove();
+    document.removeEventListener("pointerdown", outside, true);
+    globalThis.removeEventListener("resize", close);
+    close = () => {};
+  };
+  document.addEventListener("pointerdown", outside, true);
+  globalThis.addEventListener("resize", close);
   menu.addEventListener("keydown", (event) => {
     event.stopPropagation();
     const to = next(lines, document.activeElement, event.key);
-    if (event.key === "Escape" || event.key === "Tab") menu.hidePopover();
+    if (event.key === "Escape" || event.key === "Tab") leave();
     else if (!to) return;
     event.preventDefault();
     to?.focus();
   });
-  menu.addEventListener("toggle", (event) => {
-    if (event instanceof ToggleEvent && event.newState === "closed") menu.remove();
-  });
   (back.closest("main") ?? document.body).append(menu);
-  back.focus({ preventScroll: true }); // a popover gives the focus back to where it was
   menu.showPopover();
   const { width, height } = menu.getBoundingClientRect();
   const isBack = document.dir === "rtl"; // it opens to the side to which one reads

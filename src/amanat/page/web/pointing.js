@@ -30,6 +30,7 @@ export class Pointing {
   /** @type {Entry | undefined} */
   #under;
   #press = 0;
+  #hasPressed = false;
   #pressedAt = { x: 0, y: 0 };
 
   /** @param {ChatHistory} history @param {Actions} actions @param {Selection} selection */
@@ -51,6 +52,10 @@ export class Pointing {
     for (const ends of ["pointerup", "pointercancel", "scroll"]) {
       history.addEventListener(ends, () => clearTimeout(this.#press), { passive: true });
     }
+    // The finger that is lifted from the menu presses nothing in it.
+    history.addEventListener("touchend", (event) => {
+      if (this.#hasPressed) event.preventDefault();
+    });
     history.addEventListener("pointermove", ({ clientX, clientY }) => {
       const { x, y } = this.#pressedAt;
       if (Math.hypot(clientX - x, clientY - y) > STILL_PX) clearTimeout(this.#press);
@@ -125,11 +130,15 @@ export class Pointing {
   /** @param {PointerEvent} event */
   #down(event) {
     clearTimeout(this.#press);
+    this.#hasPressed = false;
     const entry = this.#history.entryOf(event.target);
     if (event.pointerType !== "touch" || !entry || this.#selection.isOn) return;
     const at = { x: event.clientX, y: event.clientY };
     this.#pressedAt = at;
-    this.#press = setTimeout(() => this.#actions.offer(entry, at), LONG_PRESS_MS);
+    this.#press = setTimeout(() => {
+      this.#hasPressed = true;
+      this.#actions.offer(entry, at);
+    }, LONG_PRESS_MS);
   }
 
   /** @param {KeyboardEvent} event */

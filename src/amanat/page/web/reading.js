@@ -42,6 +42,11 @@ export class Reading {
     this.#isCut = rows.length >= MOST_ROWS;
   }
 
+  /** How many unread texts were not on the screen. */
+  get unseen() {
+    return this.#unread.filter((row) => !this.#seen.has(row)).length;
+  }
+
   /** A message came. @param {Message} message */
   add({ own, row }) {
     if (!own && !this.#isCut) this.#unread.push(row);

@@ -15,6 +15,7 @@ export class Selection {
   #chosen = new Map();
   /** The message from which Shift reaches. */
   #from = "";
+  #hasMarks = false;
   #count = make("b", { role: "status" });
   #bar = make("div", { className: "selecting", role: "toolbar", hidden: true });
 
@@ -39,7 +40,7 @@ export class Selection {
       button(words.remove, () => actions.remove(this.all()), true),
       button(words.cancel, () => this.end()),
     );
-    history.parentElement?.append(this.#bar);
+    history.parentElement?.after(this.#bar);
     history.addEventListener("drawn", () => this.#mark());
     history.addEventListener("removed", (event) => {
       if (event instanceof CustomEvent && this.#chosen.delete(event.detail)) this.#show();
@@ -86,6 +87,8 @@ export class Selection {
   }
 
   #mark() {
+    if (!this.isOn && !this.#hasMarks) return;
+    this.#hasMarks = this.isOn;
     for (const one of this.#history.entries) {
       const isChosen = this.#chosen.has(one.message.id);
       one.row.classList.toggle("chosen", isChosen);

@@ -75,7 +75,8 @@ export class Talk {
     this.#showMissing();
     // Without a line it is asked for again when there is one.
     await history.open(summary.chat, summary.unread > 0).catch(() => {});
-    this.#composer.focus();
+    // A finger asks for the keyboard by itself.
+    if (matchMedia("(pointer: fine)").matches) this.#composer.focus();
   }
 
   /** Show a message of the open conversation. @param {string} id */
