@@ -591,6 +591,8 @@ async def test_a_screen_reader_hears_a_message_in_order_and_only_what_comes_at_t
         await bubble.and_(tab.locator(":focus")).wait_for()
         label = await bubble.get_attribute("aria-label")
         assert label is not None
+        await bubble.press("x")
+        assert await tab.input_value("textarea") == "x"
         order = [label.index(part) for part in ("مریم", "hello", "Today")]
         assert order == sorted(order)
         assert await tab.locator("article[tabindex='0']").count() == 1

@@ -15,6 +15,8 @@ import { number, words } from "./words.js";
 const EMOJI = ["👍", "❤️", "😂", "😮", "😢", "🙏", "🎉", "🔥"];
 /** The most characters of a reaction. */
 const MOST_EMOJI = 32;
+/** The most messages that one ask deletes. */
+const MOST_DELETED = 200;
 
 export class Actions {
   #line;
@@ -147,8 +149,12 @@ export class Actions {
       ],
     );
     if (!answer) return;
-    const messages = all.map((one) => one.id);
-    if (await this.#do("delete", { messages, for_everyone: answer === "everywhere" })) this.done();
+    const ids = all.map((one) => one.id), for_everyone = answer === "everywhere";
+    while (ids.length) {
+      const messages = ids.splice(0, MOST_DELETED);
+      if (!await this.#do("delete", { messages, for_everyone })) return;
+    }
+    this.done();
   }
 
   /** @param {Message} one */

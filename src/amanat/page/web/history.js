@@ -407,7 +407,8 @@ export class ChatHistory extends HTMLElement {
     if (first && last && this.#shown.length > 9) {
       this.#height = (last.offsetTop - first.offsetTop) / (this.#shown.length - 1);
     }
-    this.#height = Math.min(this.#height, MOST_PX / Math.max(1, this.#total));
+    // Whole pixels, because a place to scroll to is rounded and the roundings would add up.
+    this.#height = Math.round(Math.min(this.#height, MOST_PX / Math.max(1, this.#total)));
     this.#space();
   }
 

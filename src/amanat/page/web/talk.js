@@ -50,6 +50,12 @@ export class Talk {
     document.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && !event.defaultPrevented && this.undo()) event.preventDefault();
     });
+    history.addEventListener("keydown", (event) => {
+      // Who reads and begins to type wants to write.
+      const isLetter = event.key.length === 1 && event.key !== " ";
+      if (!isLetter || event.ctrlKey || event.altKey || event.metaKey || selection.isOn) return;
+      composer.focus();
+    });
   }
 
   /** What the client says of itself. @param {Status} status */
@@ -102,7 +108,11 @@ export class Talk {
       this.#selection.end();
       return true;
     }
-    return this.#open !== null && this.#composer.undo();
+    if (!this.#open) return false;
+    if (this.#composer.undo()) return true;
+    if (!history.contains(document.activeElement)) return false;
+    this.#composer.focus(); // from the messages back to the box
+    return true;
   }
 
   /** Messages that exist and are not here. */
