@@ -275,7 +275,7 @@ async def test_a_page_is_told_of_gaps_when_they_show_and_when_they_are_closed(wo
 
 
 async def missing_when_a_text_arrives(page: Page, happened: AsyncIterator[events.Event]) -> object:
-    """What is missing, as the page was told when the next text arrived or before."""
+    """The gaps of which the page was told when the next text arrived, or before."""
     missing: object = None
     while True:
         event = await anext(happened)

@@ -25,7 +25,7 @@ class Attendant:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._missing = client.status().missing
-        """What the pages know to be missing."""
+        """The gaps that the pages know."""
 
     def begin(self) -> dict[str, object]:
         """Everything that a page shows outside conversations."""
