@@ -82,10 +82,13 @@ export class Composer {
     }
   }
 
-  /** Keep what was being written: one leaves. */
+  /** Keep what was being written, and show nothing of it: one leaves. */
   leave() {
     this.keep();
     this.#chat = "";
+    this.#editing = null;
+    this.#set({ text: "", reply: null });
+    this.#explain("");
     this.#mention.close();
   }
 
@@ -247,7 +250,9 @@ export class Composer {
     }
     const title = this.#editing
       ? [words.editing]
-      : phrase(words.answering, { name: make("bdi", {}, about.own ? words.you : about.sender) });
+      : about.own
+      ? [words.answeringOwn]
+      : phrase(words.answering, { name: make("bdi", {}, about.sender) });
     const quote = make(
       "button",
       { type: "button", className: "quote" },

@@ -3,14 +3,16 @@
  * others, so a long conversation costs no more than a short one.
  */
 
-import { dayName } from "./days.js";
 import { find, make } from "./dom.js";
+import { FloatingDay } from "./floating.js";
 import { Jumps } from "./jumps.js";
 import { compare, Entry, label } from "./message.js";
+import { Places } from "./places.js";
 import { Reading } from "./reading.js";
 import { words } from "./words.js";
 
 /** @import { Line, Message, Stretch } from "./line.js" */
+/** @import { Place } from "./places.js" */
 
 const PAGE = 30;
 const MOST_ROWS = 4 * PAGE;
@@ -23,16 +25,11 @@ const MOST_PX = 12e6;
 /** How often lives and days are looked at. */
 const TICK_MS = 30_000;
 const FLASH_MS = 1600;
-/** How long after a scroll the day of the messages stays on the screen. */
-const DAY_MS = 1200;
-/** Most conversations whose place is remembered. */
-const MOST_PLACES = 200;
 
 export class ChatHistory extends HTMLElement {
   #above = make("div");
   #below = make("div");
-  /** The day of the first message on the screen. */
-  #day = make("div", { className: "day floating", ariaHidden: "true" }, make("span"));
+  #day = new FloatingDay();
   /** What comes after the last message. */
   #after = make("div", { className: "after" });
   /** Says what has just come. The messages themselves are silent, since older ones load, too. */
@@ -49,11 +46,9 @@ export class ChatHistory extends HTMLElement {
   #chat = "";
   #me = "";
   #unread = "";
-  #dayTimer = 0;
   /** @type {Entry | undefined} the message that Tab reaches */
   #current;
-  /** @type {Map<string, { id: string, offset: number }>} where one was in each conversation */
-  #places = new Map();
+  #places = new Places();
   /** @type {Line | undefined} */
   #line;
   /** @type {Reading | undefined} */
@@ -64,7 +59,7 @@ export class ChatHistory extends HTMLElement {
   connectedCallback() {
     this.ariaLabel = words.messages;
     this.ariaLive = "off";
-    this.replaceChildren(this.#day, this.#above, this.#below, this.#after);
+    this.replaceChildren(this.#day.element, this.#above, this.#below, this.#after);
     this.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     this.addEventListener("focusin", (event) => this.rove(this.entryOf(event.target)));
     document.addEventListener("visibilitychange", () => this.#see());
@@ -115,9 +110,7 @@ export class ChatHistory extends HTMLElement {
     this.#current = undefined;
     this.#reading?.begin(chat);
     this.#jumps?.clear();
-    this.#show({ messages: [], before: 0, total: 0, unread: "", newest: 0, unread_rows: [] });
-    const place = this.#places.get(chat);
-    this.#places.delete(chat);
+    const place = this.#places.take(chat);
     if (!place || !await this.#return(place)) await this.#begin(hasUnread ? "unread" : "newest");
   }
 
@@ -133,16 +126,14 @@ export class ChatHistory extends HTMLElement {
     this.#scrolled();
   }
 
-  /** Remember where one is, since another conversation follows or none. */
+  /** Remember where one is, and show nothing of it: another conversation follows, or none. */
   leave() {
     this.#reading?.flush();
     const place = this.#place();
-    if (place && !this.isAtEnd) {
-      this.#places.set(this.#chat, place);
-      const [oldest] = this.#places.keys();
-      if (this.#places.size > MOST_PLACES && oldest) this.#places.delete(oldest);
-    }
+    if (place && !this.isAtEnd) this.#places.keep(this.#chat, place);
     this.#chat = "";
+    this.#voice.textContent = "";
+    this.#show({ messages: [], before: 0, total: 0, unread: "", newest: 0, unread_rows: [] });
   }
 
   /** Show the same again, because nobody knows what was told meanwhile. */
@@ -151,13 +142,13 @@ export class ChatHistory extends HTMLElement {
     if (this.isAtEnd || !place || !await this.#return(place)) await this.#begin("unread");
   }
 
-  /** @returns {{ id: string, offset: number } | undefined} */
+  /** @returns {Place | undefined} */
   #place() {
     const first = this.#firstVisible();
     return first && { id: first.message.id, offset: first.row.offsetTop - this.scrollTop };
   }
 
-  /** @param {{ id: string, offset: number }} place */
+  /** @param {Place} place */
   async #return({ id, offset }) {
     const found = await this.#ask({ at: "around", message: id }).catch(() => undefined);
     if (!found) return false;
@@ -460,21 +451,13 @@ export class ChatHistory extends HTMLElement {
   #scrolled() {
     this.#see();
     this.#jumps?.at(this.isAtEnd, this.#reading?.unseen ?? 0);
-    this.#floatDay();
+    const first = this.#firstVisible();
+    if (first) {
+      // Where the day begins its name is there already.
+      const isUnderName = first.row.offsetTop + first.article.offsetTop > this.scrollTop;
+      this.#day.show(first.message.sent_at, !this.isAtEnd && !isUnderName);
+    }
     void this.#look();
-  }
-
-  /** While one scrolls, the day stands at the top. */
-  #floatDay() {
-    const first = this.#firstVisible(), [pill] = this.#day.children;
-    if (!first || !pill) return;
-    const name = dayName(first.message.sent_at);
-    if (pill.textContent !== name) pill.textContent = name;
-    // Where the day begins its name is there already.
-    const isUnderName = first.row.offsetTop + first.article.offsetTop > this.scrollTop;
-    this.#day.classList.toggle("is-shown", !this.isAtEnd && !isUnderName);
-    clearTimeout(this.#dayTimer);
-    this.#dayTimer = setTimeout(() => this.#day.classList.remove("is-shown"), DAY_MS);
   }
 
   async #look() {

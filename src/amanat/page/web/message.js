@@ -92,24 +92,14 @@ export class Entry {
   }
 
   #fill() {
-    const one = this.message;
+    const one = this.message, chips = reactions(one.reactions, this.#me);
     this.#article.classList.toggle("own", one.own);
     this.#article.classList.toggle("deleted", one.deleted);
     this.#article.replaceChildren(
       make("b", {}, make("bdi", {}, one.own ? words.you : one.sender)),
       ...(one.quote ? [quote(one.quote, this.#me)] : []),
       make("p", {}, ...(one.deleted ? [words.deleted] : pieces(one.text))),
-      ...reactions(one.reactions, this.#me),
-      make(
-        "footer",
-        {},
-        ...(one.edited ? [make("small", {}, words.edited)] : []),
-        ...(one.expires_at === null
-          ? []
-          : [make("span", { className: "timer", role: "img", ariaLabel: words.timer })]),
-        make("time", { dateTime: new Date(one.sent_at).toISOString() }, clock.format(one.sent_at)),
-        ...(one.own ? [mark(one.state)] : []),
-      ),
+      ...(chips ? [make("div", { className: "below" }, chips, foot(one))] : [foot(one)]),
     );
     this.tick();
   }
@@ -124,6 +114,20 @@ export function label({ own, sender, text, deleted, sent_at, edited, state }) {
   if (edited) parts.push(words.edited);
   if (own) parts.push(words[known(state)]);
   return parts.map((part) => `\u2068${part}\u2069`).join(words.comma);
+}
+
+/** When it was sent, and what else there is to know. @param {Message} one */
+function foot(one) {
+  return make(
+    "footer",
+    {},
+    ...(one.edited ? [make("small", {}, words.edited)] : []),
+    ...(one.expires_at === null
+      ? []
+      : [make("span", { className: "timer", role: "img", ariaLabel: words.timer })]),
+    make("time", { dateTime: new Date(one.sent_at).toISOString() }, clock.format(one.sent_at)),
+    ...(one.own ? [mark(one.state)] : []),
+  );
 }
 
 /** @param {import("./line.js").Quote} one @param {string} me */
@@ -147,7 +151,7 @@ function reactions(all, me) {
     else those.push(name);
     names.set(emoji, those);
   }
-  if (!names.size) return [];
+  if (!names.size) return undefined;
   const chips = [...names].map(([emoji, those]) => {
     const who = those.map((name) => `\u2068${name}\u2069`).join(words.comma);
     const chip = make(
@@ -166,7 +170,7 @@ function reactions(all, me) {
     chip.dataset.emoji = emoji;
     return chip;
   });
-  return [make("div", { className: "reactions" }, ...chips)];
+  return make("div", { className: "reactions" }, ...chips);
 }
 
 /**
