@@ -20,6 +20,8 @@ from amanat.page.attendant import Attendant
 from amanat.page.doors import Doors, Entrance, File, Live, Refused
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from amanat.drill.person import Person
     from amanat.drill.world import World
 
@@ -245,5 +247,71 @@ async def test_every_event_is_told_as_whole_facts(world: World) -> None:
     assert [one["on"] for one in page.told(events.StateChanged(gid))] == ["progress", "summary"]
     assert [one["on"] for one in page.told(events.StatusChanged())] == ["status"]
     alice.say("bob", "two")
-    [own, _] = page.told(events.SummaryChanged(gid))
-    assert own["message"]["text"] == "two"
+    await world.settle()
+    event = await anext(happened)
+    while event != events.TextArrived(gid, alice.client.chat(gid).newest_row()):
+        event = await anext(happened)
+    assert page.told(event)[0]["message"]["text"] == "two"
+    assert [one["on"] for one in page.told(events.SummaryChanged(gid))] == ["summary"]
+
+
+async def test_a_page_knows_which_rows_are_unread_and_is_told_of_its_own_changes(
+    world: World,
+) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    page = Page(alice)
+    for text in ("one", "two", "three"):
+        bob.say("alice", text)
+    alice.say("bob", "mine")
+    await world.settle()
+    chat = alice.gid("bob").hex()
+    part = page.ask("history", chat=chat, where={"at": "newest"})["ok"]
+    theirs = [one for one in part["messages"] if not one["own"]]
+    rows = [one["row"] for one in theirs]
+    assert part["unread_rows"] == sorted(rows)
+    assert part["newest"] == max(one["row"] for one in part["messages"])
+    first, *others = sorted(rows)
+    assert page.ask("seen", chat=chat, row=first)["ok"]["unread_rows"] == others
+    happened = alice.client.events()
+    [mine] = [one for one in part["messages"] if one["own"]]
+    page.ask("edit", chat=chat, message=mine["id"], text="better")
+    page.ask("react", chat=chat, message=theirs[0]["id"], emoji="👍")
+    page.ask("delete", chat=chat, messages=[theirs[1]["id"]], for_everyone=False)
+    await world.settle()
+    told: list[Any] = []
+    while "gone" not in [one["on"] for one in told]:
+        told += page.told(await anext(happened))
+    messages = {one["message"]["id"]: one["message"] for one in told if one["on"] == "message"}
+    assert messages[mine["id"]]["text"] == "better"
+    assert messages[theirs[0]["id"]]["reactions"] == {"alice": "👍"}
+    assert {"on": "gone", "chat": chat, "row": theirs[1]["row"]} in told
+
+
+async def test_a_page_is_told_of_gaps_when_they_show_and_when_they_are_closed(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    page = Page(bob)
+    happened = bob.client.events()
+    await world.pass_time(3600)
+    world.relay.forgets = lambda _, who: who == "alice"
+    alice.say("bob", "one")
+    await world.settle()
+    world.relay.forgets = lambda _, who: who == "bob"
+    alice.say("bob", "two")
+    await world.settle()
+    gap = {"conversation": "alice", "sender": "alice", "many": 1}
+    assert await missing_when_a_text_arrives(page, happened) == [gap]
+    world.relay.forgets = lambda *_: False
+    await world.pass_time(3600)
+    assert await missing_when_a_text_arrives(page, happened) == []
+
+
+async def missing_when_a_text_arrives(page: Page, happened: AsyncIterator[events.Event]) -> object:
+    """The gaps of which the page was told when the next text arrived, or before."""
+    missing: object = None
+    while True:
+        event = await anext(happened)
+        for one in page.told(event):
+            if one["on"] == "status":
+                missing = one["status"]["missing"]
+        if isinstance(event, events.TextArrived):
+            return missing

@@ -18,8 +18,7 @@ from axe_playwright_python.async_playwright import Axe
 from amanat import Client, errors
 from amanat.protocol.descriptor import MoveNotice
 from amanat.relay.directory import write_notice
-from relays import RelayProcess
-from test_page_served import (
+from pages import (
     UNLOCK,
     browser,
     in_a_loop,
@@ -28,6 +27,7 @@ from test_page_served import (
     relay,
     two_friends,
 )
+from relays import RelayProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -3,84 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import async_playwright
 
-from amanat import Client, Unlock, page
+from amanat import Client, Unlock
 from amanat.client import feed
-from relays import RelayProcess
+from pages import browser, in_a_loop, opened, page_of, relay, two_friends
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-
-    from playwright.async_api import BrowserContext, Page
+    from pathlib import Path
 
     from amanat.page.server import Server
+    from relays import RelayProcess
 
+__all__ = ["relay"]  # a fixture
 pytestmark = pytest.mark.e2e
-UNLOCK = Unlock(key=bytes(32))
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script> \u202egnp.exe"
-P = ParamSpec("P")
-
-
-def in_a_loop(test: Callable[P, Coroutine[None, None, None]]) -> Callable[P, None]:
-    """A coroutine as a test: it runs in a loop of its own."""
-
-    @functools.wraps(test)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return run
-
-
-SWITCHES = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture
-def relay(tmp_path: Path) -> Iterator[RelayProcess]:
-    with RelayProcess(tmp_path / "relay") as running:
-        yield running
-
-
-@contextlib.asynccontextmanager
-async def two_friends(root: Path, relay: RelayProcess) -> AsyncIterator[tuple[Client, Client]]:
-    """Alice, and مریم whom she has met."""
-    address = str(relay.address)
-    async with (
-        await Client.create(root / "alice", UNLOCK, name="alice", relay=address) as alice,
-        await Client.create(root / "maryam", UNLOCK, name="مریم", relay=address) as maryam,
-    ):
-        maryam.accept(alice.invite())
-        async with asyncio.timeout(30):
-            while not (alice.contacts() and maryam.contacts()):
-                await alice.changed()
-        yield alice, maryam
-
-
-@contextlib.asynccontextmanager
-async def page_of(client: Client) -> AsyncIterator[Server]:
-    house = page.House(Path("/nowhere"))
-    async with page.serving(house, port=0) as server, house.hosting(client):
-        yield server
 
 
 async def ask_raw(port: int, request: str) -> bytes:
@@ -235,26 +180,6 @@ async def test_a_tab_that_reads_nothing_is_hung_up_on_and_nobody_waits_for_it(
         async with asyncio.timeout(30):
             while not alice.chat("مریم").count():
                 await alice.changed()
-
-
-@contextlib.asynccontextmanager
-async def browser(language: str) -> AsyncIterator[BrowserContext]:
-    async with async_playwright() as driver:
-        chromium = await driver.chromium.launch(
-            executable_path=shutil.which("chromium"), args=SWITCHES
-        )
-        yield await chromium.new_context(locale=language)
-        await chromium.close()
-
-
-async def opened(context: BrowserContext, server: Server) -> tuple[Page, list[str]]:
-    """The page in a tab, and the list of all that its console says from now on."""
-    tab, said = await context.new_page(), list[str]()
-    tab.on("console", lambda message: said.append(message.text))
-    tab.on("pageerror", lambda error: said.append(str(error)))
-    await tab.goto(server.link())
-    await tab.wait_for_selector("[data-usable]")
-    return tab, said
 
 
 @pytest.mark.parametrize("language", ["en", "fa"])

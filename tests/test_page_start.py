@@ -16,8 +16,8 @@ from axe_playwright_python.async_playwright import Axe
 from amanat import Client, Unlock, background, cli, page
 from amanat.errors import BadArgument
 from amanat.page import local
+from pages import browser, in_a_loop, relay
 from relays import RelayProcess
-from test_page_served import browser, in_a_loop, relay
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -6,14 +6,15 @@ from typing import NamedTuple
 
 
 class TextArrived(NamedTuple):
-    """A text was kept."""
+    """A text was kept, of somebody else's or of our own."""
 
     gid: bytes
     row: int
 
 
 class MessageChanged(NamedTuple):
-    """A message was edited or deleted, got a reaction, or has expired (its row is gone then)."""
+    """A message was edited or deleted, by us too, got a reaction, or was deleted here alone or has
+    expired (its row is gone then)."""
 
     gid: bytes
     row: int

@@ -355,14 +355,22 @@ class Transcript:
             raise UnknownMessage(mid.hex())
         return Position(*found)
 
-    def unread_rows(self, gid: bytes) -> list[int]:
-        """The rows of the texts of others since the read mark."""
+    def unread_rows(self, gid: bytes, *, many: int = -1) -> list[int]:
+        """The rows of the texts of others since the read mark, from the first of them on; with
+        `many`, no more than that."""
         rows = self._read.execute(
             "SELECT m.row FROM conversation AS c JOIN message AS m ON m.gid = c.gid"
-            " AND m.row > c.read_row WHERE c.gid = ? AND m.identity != ? ORDER BY m.row",
-            (gid, self._identity),
+            " AND m.row > c.read_row WHERE c.gid = ? AND m.identity != ? ORDER BY m.row LIMIT ?",
+            (gid, self._identity, many),
         ).fetchall()
         return [row[0] for row in rows]
+
+    def newest_row(self, gid: bytes) -> int:
+        """The row of the message that arrived last; 0 if there is none."""
+        (newest,) = self._read.execute(
+            "SELECT coalesce(max(row), 0) FROM message WHERE gid = ?", (gid,)
+        ).fetchone()
+        return int(newest)
 
     def _rows(
         self,
@@ -455,9 +463,7 @@ class Transcript:
         """The known numbers of messages before certain positions, as long as no message has come or
         gone. No row is ever used again, so the number of messages or the newest row shows every
         change."""
-        (newest,) = self._read.execute(
-            "SELECT coalesce(max(row), 0) FROM message WHERE gid = ?", (gid,)
-        ).fetchone()
+        newest = self.newest_row(gid)
         state, known = self._known.get(gid, ((0, 0), dict[Position, int]()))
         if state != (total, newest):
             known = {}

@@ -18,7 +18,6 @@ from amanat.page.talking import arrange, talk
 
 if TYPE_CHECKING:
     from amanat.client.sdk.client import Client
-    from amanat.client.sdk.views import Message
 
 
 class Attendant:
@@ -26,6 +25,8 @@ class Attendant:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._missing = client.status().missing
+        """The gaps that the pages know."""
 
     def begin(self) -> dict[str, object]:
         """Everything that a page shows outside conversations."""
@@ -59,14 +60,12 @@ class Attendant:
     def _tell(self, event: events.Event) -> list[bytes]:
         match event:
             case events.TextArrived(gid, row) | events.MessageChanged(gid, row):
-                return [*self._tell_message(gid, row), *self._tell_summary(gid)]
+                message = self._tell_message(gid, row)
+                return [*message, *self._tell_summary(gid), *self._tell_missing()]
             case events.Joined(gid) | events.GroupChanged(gid) | events.Removed(gid):
                 return [*self._tell_summary(gid), *self._tell_people()]
-            case events.SummaryChanged(gid):  # the person may have said something elsewhere
-                summary = self._client.chat(gid).summary()
-                last = summary.last
-                own = [] if last is None or not last.is_own else [_told_message(gid, last)]
-                return [*own, protocol.told("summary", summary=records.summary(summary))]
+            case events.SummaryChanged(gid):
+                return self._tell_summary(gid)
             case events.StateChanged(gid):
                 return [protocol.told("progress", chat=gid.hex()), *self._tell_summary(gid)]
             case events.PersonChanged(identity):
@@ -84,18 +83,19 @@ class Attendant:
         message = self._client.chat(gid).message_at(row)
         if message is None:
             return [protocol.told("gone", chat=gid.hex(), row=row)]
-        return [_told_message(gid, message)]
+        return [protocol.told("message", chat=gid.hex(), message=records.message(message))]
 
     def _tell_summary(self, gid: bytes) -> list[bytes]:
         summary = self._client.chat(gid).summary()
         return [protocol.told("summary", summary=records.summary(summary))]
 
+    def _tell_missing(self) -> list[bytes]:
+        """A message may show that others are missing, or be the last of these."""
+        return [] if self._client.status().missing == self._missing else self._tell_status()
+
     def _tell_status(self) -> list[bytes]:
+        self._missing = self._client.status().missing
         return [protocol.told("status", status=records.status(self._client))]
 
     def _tell_people(self) -> list[bytes]:
         return [protocol.told("people", **records.people(self._client))]
-
-
-def _told_message(gid: bytes, message: Message) -> bytes:
-    return protocol.told("message", chat=gid.hex(), message=records.message(message))

@@ -24,13 +24,26 @@ def message(one: Message) -> Record:
     }
 
 
-def stretch(part: Stretch, first_unread: str) -> Record:
-    """A part of a conversation, and the id of its first unread text."""
-    return {
+UNREAD_ROWS = 200
+"""Rows of unread texts that a page gets at once. It asks for no more before it has seen these."""
+
+
+def unread(chat: Chat) -> Record:
+    """The rows of the first unread texts of a conversation. A page marks texts as read up to a row,
+    and repaired texts stand far above others that arrived before them: with these rows it knows
+    when all texts up to a row were on the screen."""
+    return {"unread_rows": chat.unread_rows(many=UNREAD_ROWS)}
+
+
+def stretch(part: Stretch, chat: Chat) -> Record:
+    """A part of a conversation, what of all of it is unread, and the row of what came last: a page
+    that is told of a message knows by it whether the message has just come."""
+    return unread(chat) | {
         "messages": [message(one) for one in part.messages],
         "before": part.before,
         "total": part.total,
-        "unread": first_unread,
+        "unread": chat.first_unread(),
+        "newest": chat.newest_row(),
     }
 
 

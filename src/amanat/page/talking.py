@@ -22,7 +22,7 @@ def talk(client: Client, ask: protocol.TalkAsk) -> object:
     match ask:
         case protocol.History():
             part = chat.history(_scroll(ask.where), many=ask.many)
-            return records.stretch(part, chat.first_unread())
+            return records.stretch(part, chat)
         case protocol.Send():
             return {"row": chat.send(ask.text, reply_to=ask.reply_to or "")}
         case protocol.Edit():
@@ -33,6 +33,7 @@ def talk(client: Client, ask: protocol.TalkAsk) -> object:
             chat.delete(ask.messages, for_everyone=ask.for_everyone)
         case protocol.Seen():
             chat.seen(ask.row)
+            return records.unread(chat)
         case protocol.Draft():
             chat.set_draft(ask.text, reply_to=ask.reply_to or "")
         case _:

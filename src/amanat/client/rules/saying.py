@@ -183,7 +183,9 @@ class Saying:
         else:
             envelope = self.keep_waiting(unit, gid, kind, body)
         unit.events.append(SummaryChanged(gid))
-        return self._history.take(unit, gid, self._me.identity, self._me.signer, envelope)
+        happened = self._history.take(unit, gid, self._me.identity, self._me.signer, envelope)
+        unit.events += happened
+        return happened
 
     def keep_waiting(self, unit: Unit, gid: bytes, kind: Kind, body: bytes) -> Envelope:
         """Keep a word to be said once we are in step; returns the envelope as which we show it

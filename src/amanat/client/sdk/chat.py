@@ -124,6 +124,15 @@ class Chat:
         position = self._transcript.first_unread(self.gid)
         return position.id.hex() if position else ""
 
+    def unread_rows(self, *, many: int) -> list[int]:
+        """The rows of the texts of others that the person has not read, in the order in which they
+        arrived: the first `many` of them."""
+        return self._transcript.unread_rows(self.gid, many=many)
+
+    def newest_row(self) -> int:
+        """The row of the text that arrived last; 0 if there is none."""
+        return self._transcript.newest_row(self.gid)
+
     def rejoinable(self) -> list[UnprovenView]:
         """The states into which contacts can help us when we are out of step with a group, if
         nobody could prove how the group came there. The person decides. Raises

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amanat.client.events import PersonChanged, SummaryChanged
+from amanat.client.events import MessageChanged, PersonChanged, SummaryChanged
 from amanat.client.state import State
 from amanat.protocol import identity
 
@@ -69,6 +69,7 @@ class Writing:
                 self._conversations.saying.delete(unit, gid, targets)
             else:
                 for target in targets:
+                    unit.events.append(MessageChanged(gid, self._transcript.row(gid, target)))
                     self._history.forget(unit, gid, target)
                 unit.events.append(SummaryChanged(gid))
 

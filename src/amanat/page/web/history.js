@@ -4,149 +4,393 @@
  */
 
 import { find, make } from "./dom.js";
-import { clock, words } from "./words.js";
+import { FloatingDay } from "./floating.js";
+import { Jumps } from "./jumps.js";
+import { compare, Entry, label } from "./message.js";
+import { Places } from "./places.js";
+import { Reading } from "./reading.js";
+import { words } from "./words.js";
 
 /** @import { Line, Message, Stretch } from "./line.js" */
+/** @import { Place } from "./places.js" */
 
 const PAGE = 30;
 const MOST_ROWS = 4 * PAGE;
 /** How near to an edge, in heights of the view, more is asked for. */
 const NEAR = 1.5;
+/** How near to the end, in pixels, one is at it. */
+const AT_END_PX = 40;
 /** Firefox draws nothing beyond some 17.9 million pixels. */
 const MOST_PX = 12e6;
-const LINK = /\bhttps?:\/\/[^\s<>"'\u202a-\u202e\u2066-\u2069]+/gu;
+/** How often lives and days are looked at. */
+const TICK_MS = 30_000;
+const FLASH_MS = 1600;
 
 export class ChatHistory extends HTMLElement {
   #above = make("div");
   #below = make("div");
-  /** @type {{ message: Message, row: HTMLElement }[]} */
+  #day = new FloatingDay();
+  /** What comes after the last message. */
+  #after = make("div", { className: "after" });
+  /** Says what has just come. The messages themselves are silent, since older ones load, too. */
+  #voice = make("p", { className: "unseen", "aria-live": "polite" });
+  /** @type {Entry[]} */
   #shown = [];
   #before = 0;
   #total = 0;
+  #newest = 0;
   #height = 64;
+  /** The height of what is on the screen. */
+  #view = 0;
   #isAsking = false;
   #chat = "";
+  #me = "";
   #unread = "";
+  /** @type {Entry | undefined} the message that Tab reaches */
+  #current;
+  #places = new Places();
   /** @type {Line | undefined} */
   #line;
+  /** @type {Reading | undefined} */
+  #reading;
+  /** @type {Jumps | undefined} */
+  #jumps;
 
   connectedCallback() {
     this.ariaLabel = words.messages;
-    this.addEventListener("scroll", () => void this.#look(), { passive: true });
+    this.ariaLive = "off";
+    this.replaceChildren(this.#day.element, this.#above, this.#below, this.#after);
+    this.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    this.addEventListener("focusin", (event) => this.rove(this.entryOf(event.target)));
     document.addEventListener("visibilitychange", () => this.#see());
+    setInterval(() => this.#tick(), TICK_MS);
+    new ResizeObserver(() => this.#resized()).observe(this);
   }
 
   /** @param {Line} line */
   begin(line) {
     this.#line = line;
-    line.addEventListener("message", (event) => {
-      if (!(event instanceof CustomEvent) || event.detail.chat !== this.#chat) return;
-      this.#put(event.detail.message);
+    this.#reading = new Reading(line, () => {
+      if (this.#shown.some((one) => one.message.expires_at !== null)) void this.#again();
     });
-    line.addEventListener("gone", () => (this.#isAsking = false));
-    line.addEventListener("progress", (event) => {
-      if (event instanceof CustomEvent && event.detail.chat === this.#chat) void this.#again();
+    const stream = this.parentElement ?? document.body;
+    stream.append(this.#voice);
+    this.#jumps = new Jumps(stream, {
+      toEnd: () => void this.toEnd(),
+      show: (id) => void this.show(id),
+    });
+    this.#hear("message", (told) => this.#put(told.message));
+    this.#hear("gone", (told) => this.#remove(told.row));
+    this.#hear("progress", () => void this.#again());
+    line.addEventListener("gone", () => {
+      this.#isAsking = false;
     });
   }
 
-  /** @param {string} chat @param {Record<string, unknown>} [where] */
-  async open(chat, where = { at: "unread" }) {
+  /** @param {string} what @param {(told: any) => void} use */
+  #hear(what, use) {
+    this.#line?.addEventListener(what, (event) => {
+      if (event instanceof CustomEvent && event.detail.chat === this.#chat) use(event.detail);
+    });
+  }
+
+  /** @param {string} name our own name */
+  setMe(name) {
+    this.#me = name;
+  }
+
+  /**
+   * Show a conversation: where one was in it, or else its first unread message, or its end.
+   * @param {string} chat @param {boolean} hasUnread
+   */
+  async open(chat, hasUnread) {
+    this.leave();
     this.#chat = chat;
-    const found = await this.#ask(where);
-    if (!found || chat !== this.#chat) return;
+    this.#unread = "";
+    this.#current = undefined;
+    this.#reading?.begin(chat);
+    this.#jumps?.clear();
+    const place = this.#places.take(chat);
+    if (!place || !await this.#return(place)) await this.#begin(hasUnread ? "unread" : "newest");
+  }
+
+  /** @param {"unread" | "newest"} at */
+  async #begin(at) {
+    const found = await this.#ask({ at });
+    if (!found) return;
     this.#unread = found.unread;
     this.#show(found);
     const divider = this.querySelector(".divider");
     if (divider) divider.scrollIntoView({ block: "center" });
     else this.scrollTop = this.scrollHeight;
-    this.#see();
+    this.#scrolled();
+  }
+
+  /** Remember where one is, and show nothing of it: another conversation follows, or none. */
+  leave() {
+    this.#reading?.flush();
+    const place = this.#place();
+    if (place && !this.isAtEnd) this.#places.keep(this.#chat, place);
+    this.#chat = "";
+    this.#voice.textContent = "";
+    this.#show({ messages: [], before: 0, total: 0, unread: "", newest: 0, unread_rows: [] });
+  }
+
+  /** Show the same again, because nobody knows what was told meanwhile. */
+  async reload() {
+    const place = this.#place();
+    if (this.isAtEnd || !place || !await this.#return(place)) await this.#begin("unread");
+  }
+
+  /** @returns {Place | undefined} */
+  #place() {
+    const first = this.#firstVisible();
+    return first && { id: first.message.id, offset: first.row.offsetTop - this.scrollTop };
+  }
+
+  /** @param {Place} place */
+  async #return({ id, offset }) {
+    const found = await this.#ask({ at: "around", message: id }).catch(() => undefined);
+    if (!found) return false;
+    this.#unread ||= found.unread;
+    this.#show(found);
+    const entry = this.#entry(id);
+    if (!entry) return false;
+    this.scrollTop = entry.row.offsetTop - offset;
+    this.#scrolled();
+    return true;
   }
 
   get isAtEnd() {
-    return this.#isWhole && this.scrollHeight - this.scrollTop - this.clientHeight < 40;
+    return this.#isWhole && this.scrollHeight - this.scrollTop - this.clientHeight < AT_END_PX;
   }
 
+  /** Whether the last message is in the page. */
   get #isWhole() {
     return this.#before + this.#shown.length >= this.#total;
   }
 
+  // Going somewhere
+
+  async toEnd() {
+    if (!this.#isWhole) {
+      const found = await this.#ask({ at: "newest" });
+      if (!found) return;
+      this.#show(found);
+    }
+    this.scrollTop = this.scrollHeight;
+    this.#scrolled();
+  }
+
+  async toStart() {
+    if (this.#before > 0) {
+      const found = await this.#ask({ at: "share", of: 0 });
+      if (!found) return;
+      this.#show(found);
+    }
+    this.scrollTop = 0;
+    this.#scrolled();
+  }
+
+  /**
+   * Show a message, wherever it is. The button to the end returns to `from` first.
+   * @param {string} id @param {string} [from]
+   */
+  async show(id, from) {
+    if (!this.#entry(id)) {
+      const found = await this.#ask({ at: "around", message: id });
+      if (!found) return;
+      this.#show(found);
+    }
+    const entry = this.#entry(id);
+    if (!entry) return;
+    if (from) this.#jumps?.leave(from);
+    entry.article.scrollIntoView({ block: "center" });
+    entry.row.classList.add("flash");
+    setTimeout(() => entry.row.classList.remove("flash"), FLASH_MS);
+    this.rove(entry);
+    this.#scrolled();
+  }
+
+  // The messages that are here
+
+  /** @returns {readonly Entry[]} */
+  get entries() {
+    return this.#shown;
+  }
+
+  /** @param {string} id */
+  #entry(id) {
+    return this.#shown.find((one) => one.message.id === id);
+  }
+
+  /** The message to which something in the page belongs. @param {EventTarget | null} target */
+  entryOf(target) {
+    return target instanceof Node ? this.#shown.find((one) => one.row.contains(target)) : undefined;
+  }
+
+  /** The last message on the screen. */
+  get lastVisible() {
+    const end = this.scrollTop + this.clientHeight;
+    return this.#shown.findLast((one) => one.row.offsetTop < end);
+  }
+
+  /** Let Tab reach this message, of all of them. @param {Entry | undefined} entry */
+  rove(entry) {
+    if (!entry || entry === this.#current) return;
+    this.#current?.openControls(false);
+    this.#current = entry;
+    entry.openControls(true);
+    entry.article.ariaLabel = label(entry.message);
+  }
+
+  /** @param {Entry} entry */
+  focusOn(entry) {
+    this.rove(entry);
+    entry.article.scrollIntoView({ block: "nearest" });
+    entry.article.focus({ preventScroll: true });
+  }
+
+  /** What stands after the last message. @param {Node[]} nodes */
+  setAfter(nodes) {
+    const follows = this.isAtEnd;
+    this.#keeping(() => this.#after.replaceChildren(...nodes));
+    if (follows) this.scrollTop = this.scrollHeight;
+  }
+
   /** @param {Record<string, unknown>} where @returns {Promise<Stretch | undefined>} */
   async #ask(where) {
-    return await this.#line?.ask("history", { chat: this.#chat, where, many: PAGE });
+    const chat = this.#chat;
+    const found = await this.#line?.ask("history", { chat, where, many: PAGE });
+    if (chat !== this.#chat) return undefined;
+    this.#reading?.set(found.unread_rows);
+    this.#newest = Math.max(this.#newest, found.newest);
+    return found;
   }
 
   /** @param {Stretch} found */
   #show(found) {
+    for (const one of this.#shown) one.row.remove();
     this.#before = found.before;
     this.#total = found.total;
-    this.#shown = found.messages.map((message) => ({ message, row: this.#row(message) }));
-    this.replaceChildren(this.#above, ...this.#shown.map((one) => one.row), this.#below);
+    this.#newest = found.newest;
+    this.#shown = found.messages.map((message) => new Entry(message, this.#me));
+    this.#above.after(...this.#shown.map((one) => one.row));
+    this.#join(0, this.#shown.length);
+    this.#current = undefined;
     this.#measure();
+    this.#drawn();
   }
 
-  /** Ask for what is shown again: its delivery has come further. */
+  /** Say that rows have come, gone or changed. */
+  #drawn() {
+    this.dispatchEvent(new Event("drawn"));
+  }
+
+  /** Say to these where they stand. @param {number} from @param {number} to */
+  #join(from, to) {
+    for (let i = Math.max(0, from); i < Math.min(to, this.#shown.length); i++) {
+      const one = this.#shown[i];
+      one?.join(this.#shown[i - 1]?.message, one.message.id === this.#unread);
+    }
+  }
+
+  /** Ask for what is shown again: its delivery has come further, or its place. */
   async #again() {
-    const first = this.#shown[0], chat = this.#chat;
-    if (!first) return;
+    const chat = this.#chat, middle = this.#shown[Math.floor(this.#shown.length / 2)];
+    if (!middle) return;
     const many = Math.min(200, this.#shown.length);
-    const found = await this.#line?.ask("history", {
-      chat,
-      where: { at: "around", message: this.#shown[Math.floor(this.#shown.length / 2)]?.message.id },
-      many,
+    const where = { at: "around", message: middle.message.id };
+    /** @type {Stretch | undefined} */
+    const found = await this.#line?.ask("history", { chat, where, many }).catch(() => undefined);
+    const first = found?.messages[0];
+    if (!found || !first || chat !== this.#chat) return;
+    const changed = found.messages.flatMap((message) => {
+      const here = this.#entry(message.id);
+      return here && JSON.stringify(here.message) !== JSON.stringify(message)
+        ? [{ here, message }]
+        : [];
     });
-    if (chat !== this.#chat) return;
-    for (const message of found?.messages ?? []) this.#put(message, { isNew: false });
+    this.#keeping(() => {
+      for (const { here, message } of changed) here.put(message, this.#me);
+      const at = this.#shown.findIndex((one) => one.message.id === first.id);
+      if (at >= 0) this.#before = Math.max(0, found.before - at);
+      this.#total = found.total;
+    });
   }
 
-  /** @param {Message} message @param {{ isNew?: boolean }} [how] */
-  #put(message, { isNew = true } = {}) {
-    const here = this.#shown.find((one) => one.message.id === message.id);
+  /** A message was told: it is new, or has changed. @param {Message} message */
+  #put(message) {
+    const here = this.#entry(message.id);
     if (here) {
-      const row = this.#row(message);
-      this.#keeping(() => here.row.replaceWith(row));
-      Object.assign(here, { message, row });
+      this.#keeping(() => here.put(message, this.#me));
+      this.dispatchEvent(new CustomEvent("changed", { detail: message }));
       return;
     }
-    if (!isNew) return;
+    if (message.row <= this.#newest) return; // it stands elsewhere
+    this.#newest = message.row;
+    this.#reading?.add(message);
+    if (message.own && !this.#isWhole) {
+      this.#total++;
+      void this.toEnd().catch(() => {});
+      return;
+    }
     const follows = this.isAtEnd, isWhole = this.#isWhole;
-    if (message.own && !isWhole) {
-      void this.open(this.#chat, { at: "newest" });
-      return;
-    }
+    const at = this.#shown.findLastIndex((one) => compare(one.message, message) < 0) + 1;
+    const isAbove = at === 0 && this.#before > 0, isBelow = at === this.#shown.length;
     this.#total++;
-    if (isWhole) {
-      const row = this.#row(message);
-      this.#below.before(row);
-      this.#shown.push({ message, row });
-      this.#drop(Math.max(0, this.#shown.length - MOST_ROWS), 0);
-      if (follows || message.own) this.scrollTop = this.scrollHeight;
-      this.#see();
+    if (isAbove || (isBelow && !isWhole)) {
+      if (isAbove) this.#keeping(() => this.#before++);
+      this.#space();
+    } else this.#insert(message, at);
+    const entry = this.#entry(message.id);
+    if (follows || (message.own && isBelow)) this.scrollTop = this.scrollHeight;
+    else if (isAbove || (entry && entry.row.offsetTop + entry.row.offsetHeight <= this.scrollTop)) {
+      if (!message.own) this.#jumps?.earlier(message.id);
     }
-    this.#space();
+    if (isBelow && !message.own) this.#say(message);
+    this.#scrolled();
   }
 
-  /** @param {Message} one */
-  #row(one) {
-    const text = make("p", {}, ...(one.deleted ? [words.deleted] : pieces(one.text)));
-    const foot = make(
-      "footer",
-      {},
-      ...(one.edited ? [make("small", {}, words.edited)] : []),
-      make("time", { dateTime: new Date(one.sent_at).toISOString() }, clock.format(one.sent_at)),
-      ...(one.own ? [mark(one.state)] : []),
-    );
-    const reactions = [...new Set(Object.values(one.reactions))];
-    const row = make(
-      "article",
-      { className: one.own ? "own" : "" },
-      ...(one.own ? [] : [make("b", {}, make("bdi", {}, one.sender))]),
-      ...(one.quote ? [make("blockquote", { dir: "auto" }, one.quote.text)] : []),
-      text,
-      ...(reactions.length ? [make("span", { className: "reactions" }, reactions.join(" "))] : []),
-      foot,
-    );
-    if (one.id !== this.#unread) return row;
-    return make("div", {}, make("div", { className: "divider" }, words.unread), row);
+  /** @param {Message} message @param {number} at */
+  #insert(message, at) {
+    this.#keeping(() => {
+      const entry = new Entry(message, this.#me);
+      (this.#shown[at]?.row ?? this.#below).before(entry.row);
+      this.#shown.splice(at, 0, entry);
+      this.#join(at, at + 2);
+    });
+    const over = Math.max(0, this.#shown.length - MOST_ROWS);
+    if (over) {
+      this.#keeping(() => this.isAtEnd || at > PAGE ? this.#drop(over, 0) : this.#drop(0, over));
+    }
+  }
+
+  /** @param {Message} message */
+  #say(message) {
+    if (document.visibilityState === "visible") this.#voice.textContent = label(message);
+  }
+
+  /** A message is gone. @param {number} row */
+  #remove(row) {
+    this.#reading?.drop(row);
+    const at = this.#shown.findIndex((one) => one.message.row === row);
+    const entry = this.#shown[at];
+    if (!entry) {
+      void this.#again(); // for the numbers of those that are not here
+      return;
+    }
+    const hadFocus = entry.row.contains(document.activeElement);
+    this.dispatchEvent(new CustomEvent("removed", { detail: entry.message.id }));
+    this.#keeping(() => {
+      this.#shown.splice(at, 1);
+      entry.row.remove();
+      this.#total--;
+      this.#join(at, at + 1);
+    });
+    const next = this.#shown[at] ?? this.#shown[at - 1];
+    if (hadFocus && next) this.focusOn(next);
+    this.#scrolled();
   }
 
   #measure() {
@@ -154,7 +398,8 @@ export class ChatHistory extends HTMLElement {
     if (first && last && this.#shown.length > 9) {
       this.#height = (last.offsetTop - first.offsetTop) / (this.#shown.length - 1);
     }
-    this.#height = Math.min(this.#height, MOST_PX / Math.max(1, this.#total));
+    // Whole pixels, because a place to scroll to is rounded and the roundings would add up.
+    this.#height = Math.round(Math.min(this.#height, MOST_PX / Math.max(1, this.#total)));
     this.#space();
   }
 
@@ -169,24 +414,62 @@ export class ChatHistory extends HTMLElement {
    * @param {() => void} change
    */
   #keeping(change) {
-    const top = this.getBoundingClientRect().top;
-    const anchor = this.#shown.find(({ row }) => row.getBoundingClientRect().bottom > top);
-    const before = anchor?.row.getBoundingClientRect().top ?? 0;
+    const first = this.#firstVisible();
+    const at = first ? this.#shown.indexOf(first) : -1;
+    // If the change takes the first one away, the next one stays.
+    const anchors = this.#shown.slice(at, at + 2).map((one) => ({
+      one,
+      top: one.article.getBoundingClientRect().top,
+    }));
     change();
     this.#space();
-    if (anchor?.row.isConnected) this.scrollTop += anchor.row.getBoundingClientRect().top - before;
+    const anchor = anchors.find(({ one }) => one.row.isConnected);
+    if (anchor) this.scrollTop += anchor.one.article.getBoundingClientRect().top - anchor.top;
+    this.#drawn();
+  }
+
+  /** The first message of which something is on the screen, by halves: rows stand in order. */
+  #firstVisible() {
+    const top = this.scrollTop;
+    let from = 0, to = this.#shown.length;
+    while (from < to) {
+      const middle = (from + to) >> 1, row = this.#shown[middle]?.row;
+      if (row && row.offsetTop + row.offsetHeight > top) to = middle;
+      else from = middle + 1;
+    }
+    return this.#shown[from];
+  }
+
+  /** The box below has grown, or the window: what is at the lower edge stays there. */
+  #resized() {
+    const grown = this.clientHeight - this.#view;
+    this.#view = this.clientHeight;
+    this.scrollTop -= grown;
+    this.#scrolled();
+  }
+
+  #scrolled() {
+    this.#see();
+    this.#jumps?.at(this.isAtEnd, this.#reading?.unseen ?? 0);
+    const first = this.#firstVisible();
+    if (first) {
+      // Where the day begins its name is there already.
+      const isUnderName = first.row.offsetTop + first.article.offsetTop > this.scrollTop;
+      this.#day.show(first.message.sent_at, !this.isAtEnd && !isUnderName);
+    }
+    void this.#look();
   }
 
   async #look() {
     const first = this.#shown[0], last = this.#shown.at(-1);
     if (this.#isAsking || !first || !last) return;
     const view = this.clientHeight, top = this.scrollTop;
-    const start = this.#above.offsetHeight, end = this.#below.offsetTop;
+    const start = this.#above.offsetTop + this.#above.offsetHeight, end = this.#below.offsetTop;
     /** @type {Record<string, unknown>} */
     let where;
     /** @type {(found: Stretch) => void} */
     let use;
-    if (top + view < start || top > end) {
+    if (top + view < start || top > end && !this.#isWhole) {
       where = { at: "share", of: Math.min(1, top / Math.max(1, this.scrollHeight - view)) };
       use = (found) => this.#jump(found, top);
     } else if (this.#before > 0 && top - start < NEAR * view) {
@@ -196,21 +479,19 @@ export class ChatHistory extends HTMLElement {
       where = { at: "after", position: last.message.position };
       use = (found) => this.#keeping(() => this.#extend(found, false));
     } else {
-      this.#see();
       return;
     }
     this.#isAsking = true;
-    const chat = this.#chat;
     try {
       const found = await this.#ask(where);
-      if (!found || chat !== this.#chat) return;
+      if (!found) return;
       use(found);
     } catch {
       return; // the line is gone: it asks again when it is back
     } finally {
       this.#isAsking = false;
     }
-    void this.#look();
+    this.#scrolled();
   }
 
   /** @param {Stretch} found @param {number} top */
@@ -226,17 +507,21 @@ export class ChatHistory extends HTMLElement {
 
   /** @param {Stretch} found @param {boolean} isAbove */
   #extend(found, isAbove) {
-    const more = found.messages.map((message) => ({ message, row: this.#row(message) }));
+    const more = found.messages.filter((one) => !this.#entry(one.id))
+      .map((message) => new Entry(message, this.#me));
     const rows = more.map((one) => one.row);
     this.#total = found.total;
     if (isAbove) {
       this.#above.after(...rows);
       this.#shown.unshift(...more);
       this.#before = found.before;
+      this.#join(0, more.length + 1);
       this.#drop(0, Math.max(0, this.#shown.length - MOST_ROWS));
     } else {
+      const from = this.#shown.length;
       this.#below.before(...rows);
       this.#shown.push(...more);
+      this.#join(from, this.#shown.length);
       this.#drop(Math.max(0, this.#shown.length - MOST_ROWS), 0);
     }
   }
@@ -248,39 +533,30 @@ export class ChatHistory extends HTMLElement {
     for (const { row } of this.#shown.splice(this.#shown.length - below, below)) row.remove();
   }
 
-  /** Tell the client what was on the screen: nothing is read that nobody could see. */
+  /** Note what is on the screen: nothing is read that nobody could see. */
   #see() {
-    if (document.visibilityState !== "visible" || !this.isAtEnd) return;
-    const row = Math.max(0, ...this.#shown.map((one) => one.message.row));
-    if (row) void this.#line?.ask("seen", { chat: this.#chat, row }).catch(() => {});
+    if (document.visibilityState !== "visible") return;
+    const first = this.#firstVisible();
+    if (!first) return;
+    const end = this.scrollTop + this.clientHeight;
+    const visible = [];
+    for (let i = this.#shown.indexOf(first); i < this.#shown.length; i++) {
+      const one = this.#shown[i];
+      if (!one || one.row.offsetTop + one.row.offsetHeight > end + 1) break;
+      visible.push(one.message);
+    }
+    this.#reading?.saw(visible.map((one) => one.row));
+    this.#jumps?.saw(new Set(visible.map((one) => one.id)));
   }
-}
 
-/** @param {string} text @returns {(Node | string)[]} */
-function pieces(text) {
-  const found = [];
-  let from = 0;
-  for (const { 0: link, index } of text.matchAll(LINK)) {
-    found.push(
-      text.slice(from, index),
-      make("a", { href: link, target: "_blank", rel: "noopener noreferrer", dir: "ltr" }, link),
-    );
-    from = index + link.length;
+  /** Time goes by: lives become shorter, and today becomes yesterday. */
+  #tick() {
+    if (document.visibilityState !== "visible") return;
+    this.#keeping(() => {
+      for (const one of this.#shown) one.tick();
+      this.#join(0, this.#shown.length);
+    });
   }
-  return [...found, text.slice(from)];
-}
-
-const MARKS = { waiting: "◷", queued: "◷", sent: "✓", delivered: "✓✓", undelivered: "!" };
-
-/** @param {string} state */
-function mark(state) {
-  const known = /** @type {keyof typeof MARKS} */ (state in MARKS ? state : "queued");
-  return make("span", {
-    className: "mark",
-    role: "img",
-    ariaLabel: words[known],
-    title: words[known],
-  }, MARKS[known]);
 }
 
 customElements.define("chat-history", ChatHistory);

@@ -1,6 +1,9 @@
 /** The line to the client: asks that are answered, and what is told. */
 
 const AGAIN_MS = 1000;
+/** The client hangs up on a longer ask (MAX_ASK_BYTES). */
+const MOST_BYTES = 64 * 1024;
+const bytes = new TextEncoder();
 
 /**
  * @typedef {{ chat: string, message: Message }} MessageTold
@@ -8,14 +11,15 @@ const AGAIN_MS = 1000;
  * @typedef {{
  *   id: string, row: number, position: string, sender: string, own: boolean, text: string,
  *   quote: Quote | null, edited: boolean, deleted: boolean, reactions: Record<string, string>,
- *   sent_at: number, state: string,
+ *   sent_at: number, kept_at: number, expires_at: number | null, state: string,
  * }} Message
  * @typedef {{
  *   chat: string, name: string, is_direct: boolean, last: Message | null, unread: number,
- *   state: string, is_verified: boolean, is_blocked: boolean, draft: string,
+ *   state: string, is_verified: boolean, is_blocked: boolean, draft: string, draft_reply_to: string,
  *   pinned_at: number | null, muted_until: number | null, is_archived: boolean,
  * }} Summary
- * @typedef {{ messages: Message[], before: number, total: number, unread: string }} Stretch
+ * @typedef {{ messages: Message[], before: number, total: number, unread: string,
+ *   newest: number, unread_rows: number[] }} Stretch
  */
 
 export class Line extends EventTarget {
@@ -68,8 +72,13 @@ export class Line extends EventTarget {
         return;
       }
       const id = this.#next++;
+      const frame = JSON.stringify({ do: what, id, ...more });
+      if (bytes.encode(frame).length > MOST_BYTES) {
+        reject(new Error("message-too-large"));
+        return;
+      }
       this.#asked.set(id, { resolve, reject });
-      this.#socket.send(JSON.stringify({ do: what, id, ...more }));
+      this.#socket.send(frame);
     });
   }
 }

@@ -1,0 +1,208 @@
+/** One message as a row of its conversation: a bubble, and what stands above it. */
+
+import { dayName, isSameDay, moment, span } from "./days.js";
+import { make } from "./dom.js";
+import { pieces } from "./links.js";
+import { line } from "./phrases.js";
+import { clock, number, words } from "./words.js";
+
+/** @import { Message } from "./line.js" */
+
+/** Messages of one person belong together if no more time than this lies between them. */
+const GROUP_MS = 5 * 60 * 1000;
+
+const MARKS = { waiting: "◷", queued: "◷", sent: "✓", delivered: "✓✓", undelivered: "!" };
+
+export class Entry {
+  /** @type {Message} */
+  message;
+  #me;
+  #head = make("div");
+  #article = make("article", { tabIndex: -1 });
+  /** The whole row. */
+  row = make("div", { className: "entry" }, this.#article);
+
+  /** @param {Message} message @param {string} me our own name */
+  constructor(message, me) {
+    this.message = message;
+    this.#me = me;
+    this.#fill();
+  }
+
+  /** The bubble, which gets the focus. */
+  get article() {
+    return this.#article;
+  }
+
+  /**
+   * Show it in another form. The focus stays on it.
+   * @param {Message} message @param {string} me
+   */
+  put(message, me) {
+    const active = document.activeElement;
+    const hadFocus = active !== this.#article && this.#article.contains(active);
+    this.message = message;
+    this.#me = me;
+    this.#fill();
+    this.#article.ariaLabel = null;
+    if (hadFocus) this.#article.focus({ preventScroll: true });
+    this.openControls(this.#article.tabIndex === 0);
+  }
+
+  /**
+   * Say where it stands: after which message, and whether the unread ones begin here.
+   * @param {Message | undefined} before @param {boolean} isFirstUnread
+   */
+  join(before, isFirstUnread) {
+    const { own, sender, sent_at } = this.message;
+    const isNewDay = !before || !isSameDay(before.sent_at, sent_at);
+    const follows = !isNewDay && !isFirstUnread && before.own === own && before.sender === sender &&
+      Math.abs(sent_at - before.sent_at) < GROUP_MS;
+    this.row.classList.toggle("follows", follows);
+    if (!isNewDay && !isFirstUnread) {
+      this.#head.remove();
+      return;
+    }
+    this.#head.replaceChildren(
+      ...(isNewDay ? [make("div", { className: "day" }, make("span", {}, dayName(sent_at)))] : []),
+      ...(isFirstUnread ? [make("div", { className: "divider" }, words.unread)] : []),
+    );
+    if (!this.#head.isConnected) this.row.prepend(this.#head);
+  }
+
+  /**
+   * Let Tab reach the controls inside, or not: of all messages, only one lets it.
+   * @param {boolean} isOpen
+   */
+  openControls(isOpen) {
+    this.#article.tabIndex = isOpen ? 0 : -1;
+    for (const one of this.#article.querySelectorAll("button, a")) {
+      if (one instanceof HTMLElement) one.tabIndex = isOpen ? 0 : -1;
+    }
+  }
+
+  /** Show how long it lasts yet. @param {number} [now] */
+  tick(now = Date.now()) {
+    const timer = this.#article.querySelector(".timer");
+    const ends = this.message.expires_at;
+    if (!(timer instanceof HTMLElement) || ends === null) return;
+    const lasts = span(ends - now);
+    timer.textContent = `◔ ${lasts}`;
+    timer.ariaLabel = timer.title = line(words.disappears, { span: lasts });
+  }
+
+  #fill() {
+    const one = this.message, chips = reactions(one.reactions, this.#me);
+    this.#article.classList.toggle("own", one.own);
+    this.#article.classList.toggle("deleted", one.deleted);
+    this.#article.replaceChildren(
+      make("b", {}, make("bdi", {}, one.own ? words.you : one.sender)),
+      ...(one.quote ? [quote(one.quote, this.#me)] : []),
+      make("p", {}, ...(one.deleted ? [words.deleted] : pieces(one.text))),
+      ...(chips ? [make("div", { className: "below" }, chips, foot(one))] : [foot(one)]),
+    );
+    this.tick();
+  }
+}
+
+/**
+ * A message as one sentence: who, what, when, and how far it has come.
+ * @param {Message} message
+ */
+export function label({ own, sender, text, deleted, sent_at, edited, state }) {
+  const parts = [own ? words.you : sender, deleted ? words.deleted : text, moment(sent_at)];
+  if (edited) parts.push(words.edited);
+  if (own) parts.push(words[known(state)]);
+  return parts.map((part) => `\u2068${part}\u2069`).join(words.comma);
+}
+
+/** When it was sent, and what else there is to know. @param {Message} one */
+function foot(one) {
+  return make(
+    "footer",
+    {},
+    ...(one.edited ? [make("small", {}, words.edited)] : []),
+    ...(one.expires_at === null
+      ? []
+      : [make("span", { className: "timer", role: "img", ariaLabel: words.disappearing })]),
+    make("time", { dateTime: new Date(one.sent_at).toISOString() }, clock.format(one.sent_at)),
+    ...(one.own ? [mark(one.state)] : []),
+  );
+}
+
+/** @param {import("./line.js").Quote} one @param {string} me */
+function quote(one, me) {
+  const text = one.text || (one.sender ? words.deleted : words.notHere);
+  return make(
+    one.sender ? "button" : "div",
+    { className: "quote", tabIndex: -1, ...(one.sender ? { type: "button" } : {}) },
+    make("bdi", {}, one.sender === me ? words.you : one.sender),
+    make("span", { dir: "auto" }, text.slice(0, 300)),
+  );
+}
+
+/** @param {Record<string, string>} all @param {string} me */
+function reactions(all, me) {
+  /** @type {Map<string, string[]>} */
+  const names = new Map();
+  for (const [name, emoji] of Object.entries(all)) {
+    const those = names.get(emoji) ?? [];
+    if (name === me) those.unshift(words.you);
+    else those.push(name);
+    names.set(emoji, those);
+  }
+  if (!names.size) return undefined;
+  const chips = [...names].map(([emoji, those]) => {
+    const who = those.map((name) => `\u2068${name}\u2069`).join(words.comma);
+    const chip = make(
+      "button",
+      {
+        type: "button",
+        className: "chip",
+        tabIndex: -1,
+        title: who,
+        ariaLabel: `${emoji} ${number.format(those.length)}: ${who}`,
+        ariaPressed: String(all[me] === emoji),
+      },
+      make("span", { className: "emoji" }, emoji),
+      ...(those.length > 1 ? [make("span", {}, number.format(those.length))] : []),
+    );
+    chip.dataset.emoji = emoji;
+    return chip;
+  });
+  return make("div", { className: "reactions" }, ...chips);
+}
+
+/**
+ * @param {string} state
+ * @returns {keyof typeof MARKS}
+ */
+export function known(state) {
+  return /** @type {keyof typeof MARKS} */ (state in MARKS ? state : "queued");
+}
+
+/** @param {string} state */
+function mark(state) {
+  const of = known(state);
+  return make(
+    "span",
+    { className: "mark", role: "img", ariaLabel: words[of], title: words[of] },
+    MARKS[of],
+  );
+}
+
+/**
+ * The order of two messages, by their positions.
+ * @param {Message} one @param {Message} other
+ */
+export function compare(one, other) {
+  const [clockA = "", whoA = "", seqA = "", idA = ""] = one.position.split(".");
+  const [clockB = "", whoB = "", seqB = "", idB = ""] = other.position.split(".");
+  return Number(clockA) - Number(clockB) || order(whoA, whoB) || Number(seqA) - Number(seqB) ||
+    order(idA, idB);
+}
+
+/** @param {string} one @param {string} other */
+function order(one, other) {
+  return one < other ? -1 : Number(one > other);
+}

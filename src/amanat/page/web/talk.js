@@ -1,0 +1,154 @@
+/** The open conversation: its history, the box, and what one can do with its messages. */
+
+import { Actions } from "./actions.js";
+import { Composer } from "./composer.js";
+import { make } from "./dom.js";
+import { history } from "./history.js";
+import { form, phrase } from "./phrases.js";
+import { Pointing } from "./pointing.js";
+import { refusal } from "./refusals.js";
+import { Selection } from "./selection.js";
+import { number, words } from "./words.js";
+
+/** @import { Line, Message, Summary } from "./line.js" */
+/** @typedef {{ conversation: string, sender: string, many: number }} Missing */
+/** @typedef {{ name: string, missing: Missing[] }} Status */
+
+export class Talk {
+  #composer;
+  #actions;
+  #selection;
+  /** @type {Summary | null} */
+  #open = null;
+  /** @type {Missing[]} */
+  #missing = [];
+
+  /** @param {Line} line */
+  constructor(line) {
+    const actions = this.#actions = new Actions(line);
+    const composer = this.#composer = new Composer(line);
+    history.begin(line);
+    const selection = this.#selection = new Selection(history, {
+      copy: (all) => void actions.copy(all),
+      remove: (all) => void actions.remove(all),
+    });
+    new Pointing(history, actions, selection);
+    actions.reply = (message) => composer.reply(message);
+    actions.edit = (message) => composer.edit(message);
+    actions.select = (entry) => selection.toggle(entry, false);
+    actions.done = () => selection.end();
+    actions.refused = (why) => composer.explain(refusal(why));
+    composer.show = (id) => void history.show(id).catch((why) => actions.refused(why));
+    composer.neighbour = neighbour;
+    composer.lastOwn = lastOwn;
+    history.addEventListener("removed", (event) => {
+      if (event instanceof CustomEvent) composer.forget(event.detail);
+    });
+    history.addEventListener("changed", (event) => {
+      if (event instanceof CustomEvent && event.detail.deleted) composer.forget(event.detail.id);
+    });
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && !event.defaultPrevented && this.undo()) event.preventDefault();
+    });
+    history.addEventListener("keydown", (event) => {
+      // Who reads and begins to type wants to write.
+      const isLetter = event.key.length === 1 && event.key !== " ";
+      if (!isLetter || event.ctrlKey || event.altKey || event.metaKey || selection.isOn) return;
+      composer.focus();
+    });
+  }
+
+  /** What the client says of itself. @param {Status} status */
+  status({ name, missing }) {
+    history.setMe(name);
+    this.#actions.me = name;
+    this.#missing = missing;
+    this.#showMissing();
+  }
+
+  /** Show a conversation. @param {Summary} summary */
+  async open(summary) {
+    if (this.#open?.chat === summary.chat) {
+      this.#composer.focus(); // it is open, with what is being written
+      return;
+    }
+    this.#composer.leave();
+    this.#selection.end();
+    this.#open = summary;
+    this.#actions.chat = summary.chat;
+    history.classList.toggle("is-direct", summary.is_direct);
+    void this.#composer.open(summary);
+    this.#showMissing();
+    const held = document.activeElement;
+    // Without a line it is asked for again when there is one.
+    await history.open(summary.chat, summary.unread > 0).catch(() => {});
+    // A finger asks for the keyboard by itself, and whoever has gone on to write somewhere else
+    // goes on there.
+    const isHere = document.activeElement === held;
+    if (isHere && matchMedia("(pointer: fine)").matches) this.#composer.focus();
+  }
+
+  /** Show a message of the open conversation. @param {string} id */
+  async show(id) {
+    await history.show(id).catch((why) => this.#actions.refused(why));
+  }
+
+  /** Show the same again, after the line was gone. */
+  async reload() {
+    if (this.#open) await history.reload().catch(() => {});
+  }
+
+  close() {
+    this.#composer.leave();
+    this.#selection.end();
+    history.leave();
+    this.#open = null;
+  }
+
+  /** Undo one step of what is under way; whether there was one. */
+  undo() {
+    if (this.#selection.isOn) {
+      this.#selection.end();
+      return true;
+    }
+    if (!this.#open) return false;
+    if (this.#composer.undo()) return true;
+    if (!history.contains(document.activeElement)) return false;
+    this.#composer.focus(); // from the messages back to the box
+    return true;
+  }
+
+  /** Messages that exist and are not here. */
+  #showMissing() {
+    const open = this.#open;
+    const here = this.#missing.filter((one) => open && one.conversation === open.name);
+    history.setAfter(here.map(({ sender, many }) =>
+      make(
+        "p",
+        { className: "missing", role: "note" },
+        ...phrase(form({ one: words.gapOne, other: words.gapOther }, many), {
+          many: number.format(many),
+          name: make("bdi", {}, sender),
+        }),
+      )
+    ));
+  }
+}
+
+/**
+ * The text before or after another; before none is the last one on the screen.
+ * @param {Message | null} from @param {number} step
+ */
+function neighbour(from, step) {
+  const texts = history.entries.map((one) => one.message).filter((one) => !one.deleted);
+  if (!from) return texts.at(-1) ?? null;
+  const at = texts.findIndex((one) => one.id === from.id);
+  return texts[at + step] ?? (step < 0 ? from : null);
+}
+
+/** The last text of our own. */
+async function lastOwn() {
+  await history.toEnd().catch(() => {});
+  return history.entries.findLast(({ message }) => message.own && !message.deleted)?.message ??
+    null;
+}
