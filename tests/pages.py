@@ -70,8 +70,10 @@ async def two_friends(root: Path, relay: RelayProcess) -> AsyncIterator[tuple[Cl
 @contextlib.asynccontextmanager
 async def page_of(client: Client) -> AsyncIterator[Server]:
     house = page.House(Path("/nowhere"))
-    async with page.serving(house, port=0) as server, house.hosting(client):
+    async with page.serving(house, port=0) as server:
+        await house._stay.enter_async_context(house.hosting(client))
         yield server
+        await house.close()
 
 
 @contextlib.asynccontextmanager

@@ -13,7 +13,7 @@ from amanat.client import events
 from amanat.errors import UnknownConversation
 from amanat.page import protocol, records, settings
 from amanat.page.dwelling import dwell
-from amanat.page.meeting import gather, meet
+from amanat.page.meeting import gather, invite, meet
 from amanat.page.talking import arrange, talk
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class Attendant:
             return talk(client, ask)
         if isinstance(ask, protocol.ChatAsk):
             return arrange(client, ask)
+        if isinstance(ask, protocol.InviteAsk):
+            return invite(client, ask)
         if isinstance(ask, protocol.PeopleAsk):
             return meet(client, ask)
         if isinstance(ask, protocol.GroupAsk):

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from amanat.client.sdk.client import Client
 
 
-def meet(client: Client, ask: protocol.PeopleAsk) -> object:  # a table
-    """Do it; the answer. Raises the errors of the SDK's calls."""
+def invite(client: Client, ask: protocol.InviteAsk) -> object:
+    """Do what is about invites; the answer. Raises the errors of the SDK's calls."""
     match ask:
         case protocol.Invite(life_s=life_s):
             link = client.invite() if life_s is None else client.invite(life_s)
@@ -22,6 +22,18 @@ def meet(client: Client, ask: protocol.PeopleAsk) -> object:  # a table
             client.withdraw_invite(ask.invite)
         case protocol.Accept():
             return {"inviter": client.accept(ask.link, ask.greeting)}
+        case _:
+            assert_never(ask)
+    return None
+
+
+def meet(client: Client, ask: protocol.PeopleAsk) -> object:  # a table
+    """Do it; the answer. Raises the errors of the SDK's calls."""
+    match ask:
+        case protocol.CallMe():
+            client.rename(ask.name)
+        case protocol.Notes():
+            return {"chat": client.notes().gid.hex()}
         case protocol.SafetyNumber():
             return {"number": client.contact(ask.contact).safety_number}
         case protocol.Verify():

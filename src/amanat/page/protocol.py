@@ -145,6 +145,14 @@ class Send(_Ask, frozen=True, tag="send"):
     reply_to: MessageId | None = None
 
 
+class Forward(_Ask, frozen=True, tag="forward"):
+    """Say the words of a text again in another conversation."""
+
+    chat: ChatKey
+    message: MessageId
+    to: ChatKey
+
+
 class Edit(_Ask, frozen=True, tag="edit"):
     """Replace the words of a text of one's own."""
 
@@ -241,10 +249,20 @@ class Details(_Ask, frozen=True, tag="details"):
     chat: ChatKey
 
 
-TalkAsk: TypeAlias = History | Send | Edit | React | Delete | Seen | Draft | Search
+TalkAsk: TypeAlias = History | Send | Forward | Edit | React | Delete | Seen | Draft | Search
 ChatAsk: TypeAlias = Clear | Timer | Pin | Mute | Archive | Export | Details
 
 # With people
+
+
+class CallMe(_Ask, frozen=True, tag="name"):
+    """Take another name; the client tells everybody."""
+
+    name: Name
+
+
+class Notes(_Ask, frozen=True, tag="notes"):
+    """The conversation with oneself, of which nothing goes to any relay."""
 
 
 class Invite(_Ask, frozen=True, tag="invite"):
@@ -315,8 +333,9 @@ class DeclineOffer(_Ask, frozen=True, tag="decline offer"):
     is_blocked: bool
 
 
+InviteAsk: TypeAlias = Invite | Invites | WithdrawInvite | Accept
 PeopleAsk: TypeAlias = (
-    Invite | Invites | WithdrawInvite | Accept | SafetyNumber | Verify | Block | RemoveContact
+    CallMe | Notes | SafetyNumber | Verify | Block | RemoveContact
     | Adds | AcceptOffer | DeclineOffer
 )  # fmt: skip
 
@@ -477,7 +496,7 @@ HomeAsk: TypeAlias = (
     | Health
 )
 
-ClientAsk: TypeAlias = TalkAsk | ChatAsk | PeopleAsk | GroupAsk | HomeAsk | Settings
+ClientAsk: TypeAlias = TalkAsk | ChatAsk | InviteAsk | PeopleAsk | GroupAsk | HomeAsk | Settings
 """An ask that only an open profile answers."""
 Ask: TypeAlias = ProfileAsk | ClientAsk
 

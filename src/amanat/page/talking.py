@@ -25,6 +25,8 @@ def talk(client: Client, ask: protocol.TalkAsk) -> object:
             return records.stretch(part, chat)
         case protocol.Send():
             return {"row": chat.send(ask.text, reply_to=ask.reply_to or "")}
+        case protocol.Forward():
+            return {"row": chat.forward(ask.message, bytes.fromhex(ask.to))}
         case protocol.Edit():
             chat.edit(ask.message, ask.text)
         case protocol.React():

@@ -15,6 +15,7 @@ const english = {
     "You were let in somewhere, but the way in was damaged or came too late. Ask to be added again.",
   "identity-changed":
     "Somebody has a name like one of your contacts', and is somebody else. Compare safety numbers before you trust them.",
+  "name-changed": "This person goes by another name now. The old one stands beside it.",
   "not-admin": "Somebody tried something in the group that only an admin may do. It was ignored.",
   "not-a-member": "Somebody offered you a way back into a conversation, and it did not fit.",
   "relay-lied":
@@ -56,6 +57,7 @@ const persian = {
     "شما را به جایی راه دادند، اما راه ورود آسیب دیده بود یا دیر رسید. بخواهید دوباره اضافه‌تان کنند.",
   "identity-changed":
     "کسی نامی مانند نام یکی از مخاطبان شما دارد و کس دیگری است. پیش از اعتماد شمارهٔ ایمنی را مقایسه کنید.",
+  "name-changed": "این شخص اکنون نام دیگری دارد. نام پیشین در کنار آن آمده است.",
   "not-admin": "کسی در گروه خواست کاری کند که تنها مدیر می‌تواند. نادیده گرفته شد.",
   "not-a-member": "کسی راهی برای بازگشت به گفتگویی پیش پایتان گذاشت که جور نبود.",
   "relay-lied":
