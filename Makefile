@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Python keeps what it has compiled: the tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
 BUILT := .venv/.built
 DENO = DENO_DIR=$(CURDIR)/.build/deno DENO_NO_UPDATE_CHECK=1 $(BIN)/deno
 WEB := $(wildcard src/amanat/page/web/*.js)
@@ -49,6 +51,7 @@ system: $(BUILT)
 
 demo: build
 	$(BIN)/amanat replay --people 60 --messages 3000
+	@echo "Now try it yourself, in your browser: $(BIN)/amanat up"
 
 test: build system
 	$(RUST_ENV) cargo test --quiet --locked --manifest-path rust/Cargo.toml

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from addresses import relay_at
 from amanat.client import history, holding, invite, pieces
-from amanat.client.rules import answers, commits, hearing, joining, repair, roster
+from amanat.client.rules import answers, commits, hearing, joining, naming, repair, roster
 from amanat.errors import (
     AmanatError,
     BrokenInvite,
@@ -54,6 +54,7 @@ from amanat.protocol.messages import (
     Knock,
     KnockReply,
     NewAddresses,
+    NewName,
     PairCell,
     Policy,
     Reaction,
@@ -195,6 +196,7 @@ DECODERS = {
     "new addresses": _record(
         roster._new_addresses, InvalidMessage, NewAddresses(2, [ADDRESS])
     ),
+    "new name": _record(naming._new_names, InvalidMessage, NewName(2, "علی")),
     "asking for help": _record(
         answers._asks,
         InvalidMessage,

@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from amanat.drill.world import World
+
+# How long a case takes is the machine's business: speed lives in bench/.
+settings.register_profile("amanat", deadline=None)
+settings.load_profile("amanat")
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ import zxingcpp
 
 from amanat import background, cli, front
 from amanat.background import MAX_FRONTS, Front
-from amanat.client import vault
+from amanat.client import unlock_file, vault
 from amanat.client.sdk.client import Client
 from amanat.errors import (
     BackgroundBusy,
@@ -242,8 +242,8 @@ def relay(tmp_path: Path) -> Iterator[RelayProcess]:
 
 @pytest.fixture
 def alice(relay: RelayProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
-    monkeypatch.setattr(vault, "ARGON2_MEMORY_KIB", 64)
-    monkeypatch.setattr(vault, "ARGON2_PASSES", 1)
+    monkeypatch.setattr(unlock_file, "ARGON2_MEMORY_KIB", 64)
+    monkeypatch.setattr(unlock_file, "ARGON2_PASSES", 1)
     person = Person("آلیس", tmp_path / "alice", str(relay.address))
     person.init()
     return person
@@ -283,7 +283,7 @@ def test_sending_works_while_read_follow_runs(alice: Person, bob: Person) -> Non
         process.terminate()
         assert process.wait(60) == 0
         assert follower.wait(60) == 4  # no background does its work any longer
-        assert not (alice.directory / front.SOCKET).exists()
+        assert not (alice.directory / front.OPEN).exists()
     assert alice("read", unlocks=True).lines == []  # the follower has shown all
     assert [check["ok"] for check in alice("doctor", unlocks=True).value] == [True, True, True]
 
@@ -340,7 +340,7 @@ def test_after_a_killed_background_a_command_opens_the_profile_itself(
             ran = Ran(follower)
         assert ran.status == 4
         assert ran.lines[-1]["error"] == "background-gone"
-    assert (alice.directory / front.SOCKET).is_socket()  # stale
+    assert (alice.directory / front.OPEN).is_socket()  # stale
     assert alice("contacts").error == "bad-argument"  # no terminal to ask for the passphrase
     shown = [one["text"] for one in [*ran.lines[:-1], *alice("read", unlocks=True).lines]]
     assert shown in (["two"], ["two", "two"])
@@ -453,7 +453,7 @@ def test_a_background_is_refused_where_another_process_has_the_profile(alice: Pe
 
 def test_the_socket_is_the_person_s_alone(alice: Person) -> None:
     with alice.background():
-        found = (alice.directory / front.SOCKET).stat()
+        found = (alice.directory / front.OPEN).stat()
         assert stat.S_IMODE(found.st_mode) == 0o600
         assert stat.S_IMODE(alice.directory.stat().st_mode) == 0o700
 
@@ -474,10 +474,10 @@ print(len(line.recv(100)))
 def test_another_user_is_not_listened_to(alice: Person) -> None:
     with alice.background():
         alice.directory.chmod(0o711)  # even then
-        (alice.directory / front.SOCKET).chmod(0o666)
+        (alice.directory / front.OPEN).chmod(0o666)
         handle = os.open(alice.directory, os.O_RDONLY | os.O_DIRECTORY)
         seen = subprocess.run(
-            [sys.executable, "-c", STRANGER, str(handle), front.SOCKET],
+            [sys.executable, "-c", STRANGER, str(handle), front.OPEN],
             pass_fds=(handle,), capture_output=True, text=True, check=False,
         )  # fmt: skip
         os.close(handle)
@@ -684,6 +684,25 @@ def test_a_code_is_handed_over_and_never_among_the_words(alice: Person, tmp_path
             assert alice("status").value["fallback"] == address
 
 
+def test_the_background_changes_the_passphrase_for_a_command(alice: Person) -> None:
+    with alice.background():
+        wrong = alice("passphrase", "--passphrase-fd", "0", access="new", of="--new-fd", text="no")
+        assert wrong.error == "wrong-passphrase"
+        given = {"access": "new", "of": "--new-fd", "text": PASSPHRASE}
+        assert alice("passphrase", "--passphrase-fd", "0", **given).status == 0
+        assert alice("contacts").status == 0
+    assert alice("contacts", unlocks=True).error == "wrong-passphrase"
+    assert alice("contacts", "--passphrase-fd", "0", text="new").status == 0
+
+
+def test_a_profile_is_not_wiped_while_the_background_has_it(alice: Person) -> None:
+    with alice.background():
+        assert alice("wipe", "--yes").error == "profile-in-use"
+        assert alice("contacts").status == 0
+    assert alice("wipe", "--yes").status == 0
+    assert not alice.directory.exists()
+
+
 def test_no_secret_is_among_arguments_or_in_the_environment(
     alice: Person, bob: Person, relay: RelayProcess
 ) -> None:
@@ -802,7 +821,7 @@ async def test_work_is_broken_off_with_its_front_and_with_the_background(tmp_pat
                     break
             await ended.wait()
     assert ended.is_set()
-    assert not (tmp_path / front.SOCKET).exists()
+    assert not (tmp_path / front.OPEN).exists()
     assert front.reach(tmp_path) is None
 
 

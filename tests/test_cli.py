@@ -19,7 +19,7 @@ import pytest
 
 from amanat import cli
 from amanat.cli import terminal, words
-from amanat.client import vault
+from amanat.client import unlock_file, vault
 from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock
 from amanat.drill.network import Network
@@ -30,11 +30,12 @@ from amanat.process import EXIT_INTERRUPTED
 from amanat.protocol.descriptor import b64
 
 COMMANDS = (
-    "init", "invite", "invites", "accept", "contacts", "send", "read", "edit", "react", "delete",
-    "search", "timer", "block", "unblock", "group", "group create", "group add",
-    "group remove", "group leave", "group adds", "group offers", "group accept", "group decline",
-    "group rename", "group admin", "group rejoin", "group list", "verify", "run",
-    "status", "doctor", "relay", "relay init", "relay run", "replay",
+    "init", "invite", "invites", "accept", "name", "contacts", "send", "read", "edit",
+    "react", "forward", "delete", "export", "search", "timer", "block", "unblock", "group",
+    "group create", "group add", "group remove", "group leave", "group adds", "group offers",
+    "group accept", "group decline", "group rename", "group admin", "group rejoin", "group list",
+    "verify", "run", "passphrase", "wipe", "status", "doctor", "relay", "relay init", "relay run",
+    "replay",
 )  # fmt: skip
 
 
@@ -77,6 +78,11 @@ class Shell:
         ran = self("--json", *arguments, given=given)
         assert ran.status == 0, ran.err
         return ran.value
+
+    def json_error(self, *arguments: str) -> object:
+        ran = self("--json", *arguments)
+        assert ran.status != 0
+        return ran.value["error"]
 
     def init(self, name: str) -> Ran:
         return self("init", "--name", name, "--relay", str(self._relay.address))
@@ -127,8 +133,8 @@ def town(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Town:
     """A town where guessing a passphrase is cheap."""
-    monkeypatch.setattr(vault, "ARGON2_MEMORY_KIB", 64)
-    monkeypatch.setattr(vault, "ARGON2_PASSES", 1)
+    monkeypatch.setattr(unlock_file, "ARGON2_MEMORY_KIB", 64)
+    monkeypatch.setattr(unlock_file, "ARGON2_PASSES", 1)
     return Town(tmp_path, monkeypatch, capfd)
 
 
@@ -173,7 +179,7 @@ def test_two_people_meet_and_talk(town: Town) -> None:
     assert line["own"] is False
     assert set(line) == {
         "conversation", "conversation_id", "id", "sender", "own", "text", "reply_to", "edited",
-        "deleted", "reactions", "sent_at", "kept_at", "expires_at", "state",
+        "forwarded", "deleted", "reactions", "sent_at", "kept_at", "expires_at", "state",
     }  # fmt: skip
     assert alice("--json", "read").out == ""
     assert "سلام" in alice("read", "--all").out
@@ -197,6 +203,8 @@ def test_messages_are_answered_edited_and_deleted(town: Town) -> None:
     assert f"\u2068{'سلام'}\u2069  (edited)" in shown
     assert "\u2068👍\u2069 \u2068bob\u2069" in shown
     assert bob.json("react", "alice", answered, "--withdraw")["reactions"] == {}
+    exported = bob.json("export", "alice", str(file := bob.profile.with_name("talk.json")))
+    assert exported == {"file": str(file), "messages": 2}
     assert bob.json("delete", "alice", asked[:8]) == {"to": "alice", "ids": [asked]}
     lines = [json.loads(line) for line in alice("--json", "read", "--all").out.splitlines()]
     assert [(m["text"], m["deleted"], m["edited"], m["reply_to"]) for m in lines] == [
@@ -242,6 +250,64 @@ def test_blocking(town: Town) -> None:
     assert alice.json("unblock", "bob") == {"name": "bob", "blocked": False}
     bob.json("send", "alice", given="heard")
     assert "heard" in alice("read").out
+
+
+def test_a_text_is_forwarded(town: Town) -> None:
+    alice, bob = town.friends()
+    said = alice.json("send", "bob", given="the garden is open")["id"]
+    bob.json("group", "create", "family")
+    sent = bob.json("forward", "alice", said[:8], "family")
+    assert sent == {"to": "family", "id": sent["id"], "state": "sent"}
+    assert "\u2068the garden is open\u2069  (forwarded)" in bob("read", "family", "--all").out
+    back = bob.json("forward", "family", sent["id"], "alice")["id"]
+    line = json.loads(alice("--json", "read").out)
+    assert (line["id"], line["text"], line["forwarded"]) == (back, "the garden is open", True)
+    kept = alice.json("forward", "bob", back, "--notes")
+    assert kept == {"to": "alice", "id": kept["id"], "state": "kept"}
+    alice.json("delete", "bob", said)
+    ran = alice("--json", "forward", "bob", said, "--notes")
+    assert (ran.status, ran.value["error"]) == (2, "unknown-message")
+    assert alice("forward", "bob", back).status == 2
+
+
+def test_notes_to_oneself(town: Town) -> None:
+    alice, _ = town.friends()
+    town.network.away.add(town.relay.address)  # no relay is needed
+    kept = alice.json("send", "--notes", given="buy dates")
+    assert kept == {"to": "alice", "id": kept["id"], "state": "kept"}
+    answer = alice.json("send", "--notes", "--reply-to", kept["id"], given="and tea")["id"]
+    assert alice.json("edit", "--notes", kept["id"], given="buy figs")["id"] == kept["id"]
+    reacted = alice.json("react", kept["id"], "--notes", given="👍")
+    assert reacted["reactions"] == {"alice": "👍"}
+    assert alice.json("search", "--notes", given="figs")["state"] == "kept"
+    assert alice("search", "bob", given="figs").out == ""
+    for line in ("send bob --notes", f"edit {kept['id']}", f"react bob {kept['id']} --notes"):
+        ran = alice(*line.split(), given="x")
+        assert ran.status == 2
+        assert ran.err.startswith("usage: ")
+    assert alice("delete", kept["id"]).status == 2
+    town.network.away.clear()
+    shown = alice("read", "--notes").out
+    assert "\u2068alice\u2069 in your notes: \u2068buy figs\u2069" in shown
+    assert alice("read").out == ""
+    assert alice.json("group", "list") == []
+    deleted = alice.json("delete", "--notes", kept["id"], answer, "--only-here")
+    assert deleted["ids"] == [kept["id"], answer]
+    assert alice("read", "--notes").out == ""
+
+
+def test_a_person_changes_their_name(town: Town) -> None:
+    alice, bob = town.friends()
+    assert bob.json("name") == {"name": "bob"}
+    assert bob.json("name", " babak ") == {"name": "babak"}
+    assert bob("name").out == "\u2068babak\u2069\n"
+    assert bob("name", "two\nlines").status == 2
+    assert bob("name", "").status == 2
+    assert [one["name"] for one in alice.json("contacts")] == ["babak"]
+    ran = alice("read")
+    assert "name-changed: somebody has given themselves another name" in ran.err
+    assert "(\u2068babak\u2069 was \u2068bob\u2069)" in ran.err
+    assert alice("read").err == ""
 
 
 def test_verifying(town: Town) -> None:
@@ -568,6 +634,79 @@ def test_a_passphrase_is_the_same_however_it_was_typed(town: Town) -> None:
     for same in ("e\u0301 1", "\ufeffé\u00a01", "é\u30001\r"):
         assert shell("contacts", passphrase=same).status == 0
     assert shell("contacts", passphrase="e 1").status == 2
+
+
+def test_a_conversation_is_deleted_here_alone(town: Town) -> None:
+    alice, bob = town.friends()
+    bob.json("send", "alice", given="a text")
+    alice.json("send", "bob", given="an answer")
+    for wrong in (("--everything",), ("--only-here",), ("--everything", "--only-here", "abcd"), ()):
+        assert alice("delete", "bob", *wrong).status == 2
+    assert alice("delete", "carol", "--only-here", "--everything").status == 2
+    cleared = alice.json("delete", "bob", "--only-here", "--everything")
+    assert cleared == {"to": "bob", "everything": True}
+    assert alice("read", "--all").out == ""
+    assert "a text" in bob("read", "--all").out
+    assert "an answer" in bob("read", "--all").out
+
+
+def test_a_contact_is_removed_and_met_again(town: Town) -> None:
+    alice, bob = town.friends()
+    bob.json("send", "alice", given="a text")
+    (contact,) = alice.json("contacts")
+    assert alice("contacts", "--remove", "carol").status == 2
+    assert alice.json("contacts", "--remove", "bob") == {"removed": "bob", "id": contact["id"]}
+    assert alice.json("contacts") == []
+    assert alice("read", "--all").out == ""
+    assert alice("send", "bob", given="too late").status == 2
+    assert bob("read").status == 0
+    alice.json("contacts")
+    bob.json("--wait", "0.3", "accept", given=alice.json("invite")["invite"])
+    (again,) = alice.json("contacts")
+    assert again["id"] == contact["id"]
+    bob("read")
+    assert bob("send", "alice", given="here again").status == 0
+    assert "here again" in alice("read").out
+
+
+def test_a_profile_is_wiped_once_its_name_was_typed(town: Town) -> None:
+    alice = town.person("alice")
+    (alice.profile / "notes.txt").write_text("not the profile's")
+    assert alice("wipe", given="bob\n").status == 2
+    assert alice("wipe", given="").status == 2
+    assert alice("contacts").status == 0
+    holder = vault.open_vault(alice.profile, Unlock(passphrase=RIGHT))
+    assert alice.json_error("wipe", "--yes") == "profile-in-use"
+    holder.close()
+    gone = {"wiped": str(alice.profile), "keyring_cleared": True}
+    assert alice.json("wipe", given="alice\n") == gone
+    assert [path.name for path in alice.profile.iterdir()] == ["notes.txt"]
+    assert alice.json_error("wipe", "--yes") == "no-profile"
+    bob = town.person("bob")
+    assert bob("wipe", "--yes").status == 0
+    assert not bob.profile.exists()
+    assert bob("contacts").status == 2
+    assert bob.init("bob").status == 0
+
+
+def given_on(secret: str) -> str:
+    """The number of a descriptor that gives a secret."""
+    reading, writing = os.pipe()
+    os.write(writing, secret.encode() + b"\n")
+    os.close(writing)
+    return str(reading)
+
+
+def test_a_passphrase_is_changed_and_the_old_one_opens_nothing(town: Town) -> None:
+    alice = town.person("alice")
+    for wrong, status in (("open", 2), ("", 2)):
+        asked = ("passphrase", "--new-fd", given_on("new"))
+        assert alice(*asked, passphrase=wrong).status == status
+    assert alice("passphrase", "--new-fd", given_on("")).status == 2
+    assert alice("passphrase", "--keyring", "--new-fd", "9").status == 2
+    assert alice.json("passphrase", "--new-fd", given_on("e\u0301")) == {"unlock": "passphrase"}
+    assert alice("contacts").status == 2
+    assert alice("contacts", passphrase="é").status == 0
 
 
 def test_bytes_that_are_not_utf_8_are_a_mistake_of_usage(town: Town) -> None:

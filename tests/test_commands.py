@@ -44,8 +44,11 @@ def parser_of(command: Command) -> argparse.ArgumentParser:
 def shortest(command: Command) -> Iterator[str]:
     """The fewest words that make the command."""
     yield from command.words.split()
-    for action in parser_of(command)._actions:
-        if action.required:
+    parser = parser_of(command)
+    groups = [one for one in parser._mutually_exclusive_groups if one.required]
+    firsts = [group._group_actions[0] for group in groups]
+    for action in parser._actions:
+        if action.required or action in firsts:
             yield from action.option_strings[:1]
             yield "x"
 

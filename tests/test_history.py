@@ -193,7 +193,9 @@ def conversations(draw: st.DrawFn) -> list[Said]:
     texts: list[Said] = []
     for number in range(draw(st.integers(1, 14))):
         who = draw(st.sampled_from(PEOPLE))
-        act = draw(st.sampled_from(["text", "edit", "react", "delete", "timer", "reply"]))
+        act = draw(
+            st.sampled_from(["text", "edit", "react", "delete", "timer", "reply", "forward"])
+        )
         if act == "text" or not texts:
             texts.append(talk.text(who, f"text {number}"))
             said.append(texts[-1])
@@ -208,6 +210,10 @@ def conversations(draw: st.DrawFn) -> list[Said]:
                 said.append(talk.delete(who, target))
             case "timer":
                 said.append(talk.say(who, Kind.TIMER, Timer(number)))
+            case "forward":
+                body = Text(f"forwarded {number}", None, 0, is_forwarded=True)
+                texts.append(talk.say(who, Kind.TEXT, body))
+                said.append(texts[-1])
             case _:
                 texts.append(talk.text(who, f"reply {number}", reply_to=target.id))
                 said.append(texts[-1])
@@ -243,7 +249,7 @@ def expected(said: Sequence[Said]) -> list[tuple[str | None, bool, dict[bytes, s
 
 
 @pytest.mark.long
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(conversations(), st.randoms(use_true_random=False))
 def test_any_order_gives_one_history(
     tmp_path_factory: pytest.TempPathFactory, said: list[Said], chance: random.Random

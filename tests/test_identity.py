@@ -102,7 +102,7 @@ def test_signature_over_other_text_is_refused() -> None:
             check_signature(IDENTITY, signature, text)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(keys, keys)
 def test_both_sides_see_the_same_safety_number(one: bytes, other: bytes) -> None:
     number = safety_number(one, other)

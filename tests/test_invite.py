@@ -48,7 +48,7 @@ def test_link_is_plain_ascii_and_read_back() -> None:
     assert from_link(LINK) == INVITE
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.text(st.characters(categories=("L", "N", "S")), min_size=1, max_size=MAX_NAME_CHARS).filter(
         lambda name: "\u2800" not in name and "\u3164" not in name and "\uffa0" not in name

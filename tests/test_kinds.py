@@ -27,11 +27,11 @@ from client_decoders import DECODERS
 
 PROTOCOL = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text(encoding="utf-8")
 
-HELD = {"TEXT", "EDIT", "REACTION", "DELETE", "TIMER", "REPAIR"}
+HELD = {"TEXT", "EDIT", "REACTION", "DELETE", "TIMER", "REPAIR", "NAME"}
 QUIET = {"RECEIPT", "HEARTBEAT"}
 SAID_ONCE_MORE = {"TEXT", "EDIT", "REACTION", "DELETE", "TIMER", "WELCOME", "DECLINED"}
 NO_ANSWER = {"KEY_PACKAGES_WANTED", "WELCOME", "TIMER"}
-NOT_KEPT = {"TEXT", "EDIT", "REACTION"}
+NOT_KEPT = {"TEXT", "EDIT", "REACTION", "NAME"}
 OF_TWO = {"KEY_PACKAGES", "KEY_PACKAGES_WANTED", "WELCOME", "DECLINED"}
 OF_MANY = {"WANTED", "REPAIR"}
 BY_THE_AUTHOR = {"EDIT", "DELETE"}

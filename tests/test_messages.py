@@ -57,7 +57,7 @@ def test_mutants_are_refused_or_have_one_encoding(name: str, seed: int) -> None:
         try_one(DECODERS[name], mutate(DECODERS[name].sample, rng))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200), st.sampled_from(sorted(DECODERS)))
 def test_random_bytes_are_refused_or_have_one_encoding(data: bytes, name: str) -> None:
     try_one(DECODERS[name], data)

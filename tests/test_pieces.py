@@ -125,7 +125,6 @@ def test_piece_counts_in_its_drop_and_under_its_author_s_leaf_alone() -> None:
 
 @settings(
     max_examples=15,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.randoms(use_true_random=False), st.integers(0, 3), st.integers(2, MOST))

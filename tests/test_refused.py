@@ -39,6 +39,9 @@ async def rename_refused(world: World) -> tuple[list[Person], bytes, list[wire.A
     """Two people, their group, which alice has renamed, and the appends that the relay refused."""
     people = await world.friends("alice", "bob")
     gid = await world.group("family", *people)
+    for person in people:  # a refresh of keys would carry out the wish too
+        with person.client._unit() as unit:
+            unit.db.execute("UPDATE conversation SET refresh_due_at = NULL")
     refused = refuse(world, buckets(*people))
     people[0].client.chat(gid).rename("our family")
     await world.pass_time(60)

@@ -762,7 +762,7 @@ class History(RuleBasedStateMachine):
 
 
 TestHistory = pytest.mark.long(History.TestCase)
-TestHistory.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestHistory.settings = settings(max_examples=150, stateful_step_count=50)
 
 
 @pytest.fixture

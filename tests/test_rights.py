@@ -511,7 +511,7 @@ def oracle(case: Case) -> bool:
     return case.policy.may_add == "members" and not makes_an_admin
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(case=cases())
 @pytest.mark.long
 def test_judge_says_what_the_rules_say_of_any_commit(case: Case) -> None:

@@ -46,7 +46,7 @@ def test_text_across_a_border_is_found(
         assert find_texts([TEXT], [tmp_path])[0]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.text(max_size=30).filter(lambda text: len(text.encode()) >= SHORTEST_BYTES),
     st.integers(0, 200),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from amanat.client import vault
+from amanat.client import unlock_file, vault
 from amanat.process import EXIT_INTERRUPTED
 from relays import RelayProcess
 from test_background import PASSPHRASE, Person, ctrl_c
@@ -29,8 +29,8 @@ def alice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     """A person at home at a real relay."""
     root = tmp_path_factory.mktemp("alice")
     with pytest.MonkeyPatch.context() as cheap, RelayProcess(root / "relay") as relay:
-        cheap.setattr(vault, "ARGON2_MEMORY_KIB", 64)
-        cheap.setattr(vault, "ARGON2_PASSES", 1)
+        cheap.setattr(unlock_file, "ARGON2_MEMORY_KIB", 64)
+        cheap.setattr(unlock_file, "ARGON2_PASSES", 1)
         person = Person("Alice", root / "profile", str(relay.address))
         person.init()
         yield person
@@ -73,6 +73,45 @@ def test_an_answer_that_cannot_be_shown_has_a_status(
     unlock = vault.Unlock(passphrase=PASSPHRASE)
     with contextlib.closing(vault.open_vault(alice.directory, unlock)) as opened:
         assert not opened.damage()
+
+
+TYPES = """
+import pty, sys, os
+words = [word.encode() + b"\\n" for word in sys.argv[2:]]
+pid, terminal = pty.fork()
+if pid == 0:
+    words = ["-m", "amanat", "--profile", sys.argv[1], "passphrase"]
+    os.execv(sys.executable, [sys.executable, *words])
+shown = b""
+try:
+    while data := os.read(terminal, 1024):
+        shown += data
+        if data.rstrip().endswith(b":"):
+            os.write(terminal, words.pop(0))
+except OSError:
+    pass
+print(shown.decode())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+"""Types words, one at each question of a terminal."""
+
+
+def test_the_terminal_asks_for_the_old_passphrase_and_twice_for_the_new_one(
+    alice: Person,
+) -> None:
+    def typing(*words: str) -> subprocess.CompletedProcess[str]:
+        asked = [sys.executable, "-c", TYPES, str(alice.directory), *words]
+        return subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+
+    differ = typing(PASSPHRASE, "one", "another")
+    assert differ.returncode == 2, differ
+    assert "the two passphrases differ" in differ.stdout
+    ran = typing(PASSPHRASE, "another", "another")
+    assert ran.returncode == 0, ran
+    assert [ran.stdout.count(one) for one in ("new passphrase: ", "again: ")] == [1, 1]
+    assert "another" not in ran.stdout  # nothing that is typed is shown
+    assert amanat("amanat --passphrase-fd 0 contacts", alice.directory, "another").returncode == 0
+    assert typing("another", PASSPHRASE, PASSPHRASE).returncode == 0
 
 
 SEES_ITSELF = """

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import keyring
 import keyring.backend
+import keyring.errors
 import pytest
+import sqlcipher3
 
-from amanat.client import schema, vault
+from amanat.client import schema, unlock_file
 from amanat.client.unit import Unit
 from amanat.client.vault import Unlock, Vault, create, open_vault
 from amanat.errors import (
@@ -36,8 +38,8 @@ SECRET = b"a secret nobody else reads"
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make guesses at a passphrase cheap."""
-    monkeypatch.setattr(vault, "ARGON2_MEMORY_KIB", 64)
-    monkeypatch.setattr(vault, "ARGON2_PASSES", 1)
+    monkeypatch.setattr(unlock_file, "ARGON2_MEMORY_KIB", 64)
+    monkeypatch.setattr(unlock_file, "ARGON2_PASSES", 1)
 
 
 def fill(unit: Unit, _: Vault) -> None:
@@ -80,7 +82,10 @@ class Memory(keyring.backend.KeyringBackend):
         return self.kept.get((service, username))
 
     def delete_password(self, service: str, username: str) -> None:
-        del self.kept[service, username]
+        try:
+            del self.kept[service, username]
+        except KeyError:
+            raise keyring.errors.PasswordDeleteError from None
 
 
 @pytest.fixture
@@ -102,7 +107,7 @@ def reads(directory: Path, unlock: Unlock) -> bytes:
 
 def test_vault_opens_with_its_passphrase_alone(tmp_path: Path) -> None:
     create(tmp_path, Unlock(passphrase="گذرواژه"), fill, now=0)
-    assert vault.needs_passphrase(tmp_path)
+    assert unlock_file.needs_passphrase(tmp_path)
     assert reads(tmp_path, Unlock(passphrase="گذرواژه")) == SECRET
     before = state(tmp_path)
     for wrong in ("", "گذرواژه ", "password"):
@@ -114,7 +119,7 @@ def test_vault_opens_with_its_passphrase_alone(tmp_path: Path) -> None:
 
 
 def test_vault_opens_with_its_key_alone(profile: Path) -> None:
-    assert not vault.needs_passphrase(profile)
+    assert not unlock_file.needs_passphrase(profile)
     assert reads(profile, KEY) == SECRET
     for wrong in (Unlock(key=bytes(32)), Unlock(key=b"short"), Unlock(passphrase="x"), Unlock()):
         with pytest.raises(WrongPassphrase):
@@ -123,7 +128,7 @@ def test_vault_opens_with_its_key_alone(profile: Path) -> None:
 
 def test_vault_opens_with_the_system_keyring(tmp_path: Path, system_keyring: Memory) -> None:
     create(tmp_path, Unlock(keyring=True), fill, now=0)
-    assert not vault.needs_passphrase(tmp_path)
+    assert not unlock_file.needs_passphrase(tmp_path)
     assert reads(tmp_path, Unlock(keyring=True)) == SECRET
     (entry,) = system_keyring.kept
     assert system_keyring.kept[entry].encode() not in b"".join(state(tmp_path).values())
@@ -392,11 +397,12 @@ def test_step_makes_an_older_vault_like_a_new_one_and_keeps_what_it_holds(
         schema,
         "STEPS",
         (
+            *schema.STEPS,
             "ALTER TABLE contact ADD COLUMN note TEXT;\nCREATE TABLE pin (id BLOB) STRICT;\n",
             "UPDATE meta SET value = CAST(value || x'21' AS BLOB) WHERE key = 'secret';\n",
         ),
     )
-    monkeypatch.setattr(schema, "VERSION", schema.BASE + 2)
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 2)
     create(tmp_path / "new", KEY, fill, now=0)
     new, old = open_vault(tmp_path / "new", KEY), open_vault(profile, KEY)
     assert dump(old) == dump(new)
@@ -415,8 +421,9 @@ def test_step_that_fails_leaves_the_vault_as_it_was(
     made = dump(before)
     before.close()
     with monkeypatch.context() as changed:
-        changed.setattr(schema, "STEPS", ("CREATE TABLE pin (id BLOB) STRICT;\nBROKEN;\n",))
-        changed.setattr(schema, "VERSION", schema.BASE + 1)
+        broken = "CREATE TABLE pin (id BLOB) STRICT;\nBROKEN;\n"
+        changed.setattr(schema, "STEPS", (*schema.STEPS, broken))
+        changed.setattr(schema, "VERSION", schema.VERSION + 1)
         with pytest.raises(VaultDamaged):
             open_vault(profile, KEY)
     after = open_vault(profile, KEY)
@@ -430,3 +437,183 @@ def dump(opened: Vault) -> list[tuple[str, str]]:
     return opened._db.execute(
         "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
     ).fetchall()
+
+
+# Another key
+
+FROM, TO = Unlock(passphrase="from"), Unlock(passphrase="to")
+
+
+def big(unit: Unit, new: Vault) -> None:
+    """Some fifty pages."""
+    fill(unit, new)
+    unit.put("much", os.urandom(200_000))
+
+
+def change(directory: Path, old: Unlock, new: Unlock) -> None:
+    """Open a vault, change what opens it, and close it."""
+    found = open_vault(directory, old)
+    try:
+        found.change_unlock(unlock_file.prepare_change(directory, old, new))
+        assert found.get("secret") == SECRET
+        with found.unit(now=0) as unit:
+            unit.put("later", b"kept")
+        assert found.get("later") == b"kept"
+    finally:
+        found.close()
+
+
+def opens(directory: Path, *unlocks: Unlock) -> list[bool]:
+    """Whether each of these opens a copy of the profile, with its contents whole."""
+    found = []
+    for unlock in unlocks:
+        copy = directory.with_name("copy")
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(directory, copy)
+        try:
+            assert reads(copy, unlock) == SECRET
+        except WrongPassphrase:
+            found.append(False)
+        else:
+            found.append(True)
+            again = open_vault(copy, unlock)  # what was broken off has been mended
+            assert not again.damage()
+            again.close()
+            assert "next" not in json.loads((copy / "vault.json").read_bytes())
+    return found
+
+
+def test_a_changed_passphrase_opens_the_vault_and_the_old_one_does_not(tmp_path: Path) -> None:
+    profile = tmp_path / "profile"
+    create(profile, FROM, big, now=0)
+    shutil.copytree(profile, tmp_path / "older")
+    change(profile, FROM, TO)
+    assert opens(profile, FROM, TO) == [False, True]
+    assert opens(tmp_path / "older", FROM, TO) == [True, False]
+    assert set(state(profile)) == {"lock", "vault.db", "vault.json"}
+
+
+def test_a_vault_whose_new_pages_stand_in_the_log_is_not_damaged(tmp_path: Path) -> None:
+    create(tmp_path / "profile", FROM, big, now=0)
+    found = open_vault(tmp_path / "profile", FROM)
+    found._db.execute("PRAGMA wal_autocheckpoint = 0")
+    change = unlock_file.prepare_change(tmp_path / "profile", FROM, TO)
+    assert found._rekey(change) is None
+    assert not found.damage()
+    found.close()
+
+
+def test_no_page_keeps_the_key_of_the_old_passphrase(tmp_path: Path) -> None:
+    profile = tmp_path / "profile"
+    create(profile, FROM, big, now=0)
+    before = (profile / "vault.db").read_bytes()
+    change(profile, FROM, TO)
+    after = (profile / "vault.db").read_bytes()
+    pages = [{data[at : at + 4096] for at in range(0, len(data), 4096)} for data in (before, after)]
+    assert not pages[0] & pages[1]
+    found = open_vault(profile, TO)
+    assert not found.damage()
+    found.close()
+
+
+@pytest.mark.parametrize("new", ["", "same"])
+def test_an_empty_passphrase_is_no_new_one_and_the_same_one_is(tmp_path: Path, new: str) -> None:
+    create(tmp_path / "profile", Unlock(passphrase="same"), fill, now=0)
+    if new:
+        change(tmp_path / "profile", Unlock(passphrase="same"), Unlock(passphrase=new))
+    else:
+        with pytest.raises(BadArgument):
+            change(tmp_path / "profile", Unlock(passphrase="same"), Unlock(passphrase=new))
+    assert opens(tmp_path / "profile", Unlock(passphrase="same")) == [True]
+
+
+def test_a_new_passphrase_is_the_same_however_it_was_typed(tmp_path: Path) -> None:
+    create(tmp_path / "profile", FROM, fill, now=0)
+    change(tmp_path / "profile", FROM, Unlock(passphrase="e\u0301 1"))
+    assert opens(tmp_path / "profile", Unlock(passphrase="\u00e9\u00a01")) == [True]
+
+
+def test_only_the_passphrase_in_force_can_be_changed(tmp_path: Path) -> None:
+    create(tmp_path / "profile", FROM, fill, now=0)
+    change(tmp_path / "profile", FROM, TO)
+    with pytest.raises(WrongPassphrase):
+        unlock_file.prepare_change(tmp_path / "profile", FROM, KEY)
+    found = open_vault(tmp_path / "profile", TO)
+    late = unlock_file.prepare_change(tmp_path / "profile", TO, FROM)
+    found.change_unlock(unlock_file.prepare_change(tmp_path / "profile", TO, KEY))
+    with pytest.raises(WrongPassphrase):
+        found.change_unlock(late)  # it was prepared before the other one was made
+    assert found.get("secret") == SECRET
+    found.close()
+    assert opens(tmp_path / "profile", TO, FROM, KEY) == [False, False, True]
+
+
+def test_a_vault_goes_into_the_keyring_and_out_of_it(
+    tmp_path: Path, system_keyring: Memory
+) -> None:
+    profile = tmp_path / "profile"
+    create(profile, FROM, fill, now=0)
+    change(profile, FROM, Unlock(keyring=True))
+    assert not unlock_file.needs_passphrase(profile)
+    assert len(system_keyring.kept) == 1
+    assert opens(profile, Unlock(keyring=True)) == [True]
+    change(profile, Unlock(keyring=True), TO)
+    assert not system_keyring.kept
+    assert unlock_file.needs_passphrase(profile)
+    assert opens(profile, TO, Unlock(keyring=True)) == [True, False]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("way", ["passphrase", "same", "keyring"])
+def test_a_vault_whose_process_died_while_it_changed_opens_with_exactly_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system_keyring: Memory, way: str
+) -> None:
+    """The directory is kept as it is at every step of the change, and between all that the change
+    writes into the database's log and from there into the database."""
+    new = {"passphrase": TO, "same": FROM, "keyring": Unlock(keyring=True)}[way]
+    profile = tmp_path / "profile"
+    create(profile, FROM, big, now=0)
+    steps: list[dict[str, bytes]] = [state(profile)]
+
+    def kept(name: str) -> None:
+        real = getattr(os, name)
+
+        def step(*given: object) -> object:
+            steps.append(state(profile))
+            done = real(*given)
+            steps.append(state(profile))
+            return done
+
+        monkeypatch.setattr(os, name, step)
+
+    class Watched(sqlcipher3.Connection):  # type: ignore[misc]  # it has no types
+        def close(self) -> None:  # which empties the log
+            steps.append(state(profile))
+            super().close()
+
+    kept("fsync")
+    kept("rename")
+    found = open_vault(profile, FROM, Watched)
+    found._db.execute("PRAGMA wal_autocheckpoint = 0")
+    found.change_unlock(unlock_file.prepare_change(profile, FROM, new))
+    steps.append(state(profile))
+    found.close()
+    steps.append(state(profile))
+    full = max(steps, key=lambda step: len(step.get("vault.db-wal", b"")))
+    log, old = full["vault.db-wal"], full["vault.db"]
+    done = steps[-1]["vault.db"]
+    cuts = [0, 4152, len(log) // 2, len(log) - 1]
+    steps += [full | {"vault.db-wal": log[:cut]} for cut in cuts]
+    cuts = [4096, len(old) // 2, len(old) - 4096]
+    steps += [full | {"vault.db": done[:cut] + old[cut:]} for cut in cuts]
+    entries, outcomes = system_keyring.kept, set()
+    for step in [one for at, one in enumerate(steps) if one not in steps[:at]]:
+        shutil.rmtree(tmp_path / "then", ignore_errors=True)
+        (tmp_path / "then").mkdir(mode=0o700)
+        for name, data in step.items():
+            (tmp_path / "then" / name).write_bytes(data)
+        system_keyring.kept = {}
+        is_old = opens(tmp_path / "then", FROM)
+        system_keyring.kept = dict(entries)
+        outcomes.add((*is_old, *opens(tmp_path / "then", new)))
+    assert outcomes == ({(True, True)} if way == "same" else {(True, False), (False, True)})

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 
 __version__ = "0.1.0"
-__all__ = ["Chat", "Client", "Contact", "Event", "Message", "Unlock"]
+__all__ = ["Chat", "Client", "Contact", "Event", "Message", "Unlock", "opens_with", "wipe"]
 
 _HOMES = {
     "Chat": "amanat.client.sdk.chat",
@@ -20,6 +20,8 @@ _HOMES = {
     "Event": "amanat.client.events",
     "Message": "amanat.client.sdk.views",
     "Unlock": "amanat.client.vault",
+    "opens_with": "amanat.client.vault",
+    "wipe": "amanat.client.wiping",
 }
 
 

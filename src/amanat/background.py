@@ -33,6 +33,7 @@ from amanat.front import (
     LENGTH,
     MAX_COMMAND_BYTES,
     MAX_SHOWN_BYTES,
+    OPEN,
     PATIENCE_S,
     PIECE_CHARS,
     VERSION,
@@ -171,13 +172,13 @@ class _Background:
 
 @contextlib.asynccontextmanager
 async def listening(
-    directory: Path, perform: Callable[[Command, Front], Awaitable[int]]
+    directory: Path, perform: Callable[[Command, Front], Awaitable[int]], name: str = OPEN
 ) -> AsyncIterator[None]:
-    """Serve as the background of a profile that this process has open. `perform` does a command for
-    a front, and returns its exit status."""
+    """Serve fronts at a socket of a profile, whose lock (for this socket) this process holds.
+    `perform` does a command for a front, and returns its exit status."""
     background = _Background(perform)
-    with socket_in(directory) as path:
-        path.unlink(missing_ok=True)  # left by one that died: we hold the profile's lock
+    with socket_in(directory, name) as path:
+        path.unlink(missing_ok=True)  # left by one that died
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         os.fchmod(listener.fileno(), 0o600)  # before it has a name that others could open
         listener.bind(str(path))
@@ -192,17 +193,17 @@ async def listening(
             await background.close()
 
 
-# Running it with systemd
+# Running it from a desktop, or with systemd
 
 _UNIT = """\
-# Put this into ~/.config/systemd/user/amanat.service, then:
-#   systemctl --user enable --now amanat
+# Put this into ~/.config/systemd/user/{name}.service, then:
+#   systemctl --user enable --now {name}
 [Unit]
-Description=Amanat, the client of this profile
+Description=Amanat, the {what} of this profile
 
 [Service]
 Type=exec
-ExecStart=:{executable} --profile {directory} run
+ExecStart=:{executable} --profile {directory} {command}
 Restart=on-failure
 RestartSec=30
 UMask=0077
@@ -221,10 +222,23 @@ SystemCallErrorNumber=EPERM
 [Install]
 WantedBy=default.target
 """
+_ENTRY = """\
+[Desktop Entry]
+Type=Application
+Name=Amanat
+Name[fa]=امانت
+Comment=A messenger whose relay may be put anywhere
+Comment[fa]=پیام‌رسانی که رله‌اش را هر جا می‌توان گذاشت
+Exec={executable} --profile {directory} up
+Icon=amanat
+Terminal=false
+Categories=Network;InstantMessaging;
+"""
 
 
-def unit(executable: Path, directory: Path) -> str:
-    """A systemd user unit that keeps the background of a profile running.
+def unit(executable: Path, directory: Path, *, is_page: bool = False) -> str:
+    """A systemd user unit that keeps the background of a profile running, or the process that
+    serves its page.
 
     Raises BadArgument if a path cannot be written into one.
     """
@@ -232,14 +246,41 @@ def unit(executable: Path, directory: Path) -> str:
         raise BadArgument(
             f"systemd runs nothing whose path has quotes or backslashes: {executable}"
         )
-    return _UNIT.format(executable=_quoted(executable), directory=_quoted(directory))
+    return _UNIT.format(
+        name="amanat-page" if is_page else "amanat",
+        what="page" if is_page else "client",
+        command="up --no-open" if is_page else "run",
+        executable=_quoted(executable),
+        directory=_quoted(directory),
+    )
+
+
+def desktop_entry(executable: Path, directory: Path) -> str:
+    """An entry for the menu of a desktop that opens the page of a profile.
+
+    Raises BadArgument if a path cannot be written into one.
+    """
+    paths = {"executable": executable, "directory": directory}
+    return _ENTRY.format(**{name: _quoted_entry(path) for name, path in paths.items()})
+
+
+def _quoted_entry(path: Path) -> str:
+    """A path as the Desktop Entry Specification reads an argument of `Exec`: quoted, with percent
+    signs doubled, and with the backslashes doubled again that every value of type string has."""
+    text = _printable(path).replace("%", "%%")
+    escaped = "".join(f"\\{c}" if c in '"`$\\' else c for c in text)
+    return '"{}"'.format(escaped.replace("\\", "\\\\"))
 
 
 def _quoted(path: Path) -> str:
     """A path as systemd.service(5) reads it in a command line that begins with a colon: dollars
     have no special meaning there."""
+    escaped = _printable(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"'
+
+
+def _printable(path: Path) -> str:
     text = str(path)
     if any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
-        raise BadArgument(f"{text!r} has characters that a unit cannot hold")
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    return f'"{escaped}"'
+        raise BadArgument(f"{text!r} has characters that such a file cannot hold")
+    return text

@@ -632,6 +632,12 @@ class IdentityChanged(TrustError):
     hint = "nothing was sent; compare safety numbers before you go on"
 
 
+class NameChanged(TrustError):
+    code = "name-changed"
+    text = "somebody has given themselves another name"
+    hint = "it is the same person with the same key"
+
+
 class RelayKeyChanged(TrustError):
     code = "relay-key-changed"
     text = "the relay shows another key than its address pins"

@@ -55,7 +55,9 @@ background from listening for some."""
 RESULT, NOTE, CODE = 1, 2, 3
 """The destination of a text: the results, the notes to the person, or a picture of it (QR)."""
 
-SOCKET = "run.sock"
+OPEN, PAGE = "run.sock", "page.sock"
+"""The sockets in a profile's directory: of the process that has it open, and of the one that serves
+its page, which may be locked."""
 LENGTH = struct.Struct(">I")
 _CREDENTIALS = struct.Struct("3i")
 """Linux' `struct ucred`: process, user, group."""
@@ -134,12 +136,12 @@ def frame(record: msgspec.Struct) -> bytes:
 
 
 @contextlib.contextmanager
-def socket_in(directory: Path) -> Iterator[Path]:
-    """A path to the socket of a profile that is short enough for a socket's address (108 bytes),
+def socket_in(directory: Path, name: str = OPEN) -> Iterator[Path]:
+    """A path to a socket of a profile that is short enough for a socket's address (108 bytes),
     however deep the directory lies."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield Path(f"/proc/self/fd/{handle}/{SOCKET}")
+        yield Path(f"/proc/self/fd/{handle}/{name}")
     finally:
         os.close(handle)
 
@@ -229,14 +231,15 @@ class Line:
         return data
 
 
-def reach(directory: Path) -> Line | None:
-    """A connection to the background of a profile, which the caller closes; None if none runs.
+def reach(directory: Path, name: str = OPEN) -> Line | None:
+    """A connection to the background of a profile, or to the process that serves its page, which
+    the caller closes; None if none runs.
 
     Raises ProfileInUse if it is another user's, OtherVersion, BackgroundBusy or BackgroundGone.
     """
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with socket_in(directory) as path:
+        with socket_in(directory, name) as path:
             connected.connect(str(path))
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
         connected.close()

@@ -19,9 +19,6 @@ class Needs(enum.Enum):
     """An open client: the background's if one runs, or else one that the command opens."""
     BACKGROUND = "background"
     """Its own process that has the profile: to make it, or to keep it open."""
-    PAGE = "page"
-    """The process that serves the page of the profile, which this command becomes if there is
-    none."""
     OPERATOR = "operator"
     """The directory of a relay or a witness, or a file that came from one; no profile."""
     LAB = "lab"
@@ -73,12 +70,13 @@ COMMANDS = (
         is_question=True,
     ),
     Command("accept", "people", "accept", _CLIENT, "knock on an invite from standard input"),
+    Command("name", "people", "name", _CLIENT, "show or change your name"),
     Command(
         "contacts",
         "people",
         "contacts",
         _CLIENT,
-        "list the people you can write to",
+        "list the people you can write to, or remove one",
         is_question=True,
     ),
     Command("send", "talk", "send", _CLIENT, "send the text on standard input"),
@@ -91,9 +89,11 @@ COMMANDS = (
         "find texts by words on standard input",
         is_question=True,
     ),
+    Command("forward", "talk", "forward", _CLIENT, "say a text again in another conversation"),
     Command("edit", "talk", "edit", _CLIENT, "edit one of your texts, from standard input"),
     Command("react", "talk", "react", _CLIENT, "react to a text, from standard input"),
-    Command("delete", "talk", "delete", _CLIENT, "delete your own texts for everyone"),
+    Command("export", "talk", "export", _CLIENT, "write a conversation into a file"),
+    Command("delete", "talk", "delete", _CLIENT, "delete texts, for everyone or here alone"),
     Command("timer", "talk", "timer", _CLIENT, "show or set how long new texts are kept"),
     Command("block", "people", "block", _CLIENT, "ignore a contact from now on"),
     Command("unblock", "people", "unblock", _CLIENT, "stop ignoring a contact"),
@@ -117,6 +117,8 @@ COMMANDS = (
     ),
     Command("group list", "groups", "list_groups", _CLIENT, "list groups", is_question=True),
     Command("verify", "people", "verify", _CLIENT, "compare safety numbers with a contact"),
+    Command("wipe", "people", "wipe", Needs.BACKGROUND, "destroy your profile on this machine"),
+    Command("passphrase", "people", "passphrase", _CLIENT, "change your passphrase"),
     Command("home", "home", "home", _CLIENT, "show or choose where your data rests"),
     Command("exit", "home", "leave", _CLIENT, "leave for another relay, and tell everybody"),
     Command("place", "home", "place", _CLIENT, "give the present address of any relay"),
@@ -125,7 +127,7 @@ COMMANDS = (
     Command(
         "run", "host", "run", Needs.BACKGROUND, "stay online, and do the work of other commands"
     ),
-    Command("up", "host", "up", Needs.PAGE, "open your messenger as a page in your browser"),
+    Command("up", "host", "up", Needs.BACKGROUND, "open your messenger as a page in your browser"),
     Command(
         "status", "standing", "status", _CLIENT, "show the state of the client", is_question=True
     ),

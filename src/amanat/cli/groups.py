@@ -279,7 +279,9 @@ def list_groups(args: argparse.Namespace, out: Out) -> None:
 
     async def work(client: Client) -> None:
         await session.catch_up(args, out, client)
-        groups = [view for view in client.conversations() if not view.is_direct]
+        groups = [
+            view for view in client.conversations() if not view.is_direct and not view.is_notes
+        ]
         out.result([view.as_json() for view in groups], "\n".join(map(_group_text, groups)))
 
     session.with_client(args, work)

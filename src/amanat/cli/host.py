@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import functools
 import io
 import os
 import shutil
 import signal
-import sys
 import sysconfig
+import time
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
     from amanat.client.sdk.client import Client
     from amanat.client.vault import Unlock
+
+
+_SHOWN = front.Shown(results=True, notes=True)
+OPENED_S = 10.0
+"""How long a browser may take to read the file with the link, in seconds."""
 
 
 def run_words(parser: argparse.ArgumentParser) -> None:
@@ -59,34 +65,72 @@ def up_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", type=int, default=0, help="the port of the page on this machine; 0: any"
     )
+    parser.add_argument(
+        "--install", action="store_true", help="put it into the menu of your desktop"
+    )
 
 
 def up(args: argparse.Namespace, out: Out) -> None:
     """Serve the page of a profile, and be its background while the profile is open; or let the
-    process that does so open the page once more."""
+    process that serves it open the page once more."""
     import uvloop
 
     from amanat.client.vault import naming_faults
 
-    if args.hand_over is not None:  # this is the background
-        if args.show_page is None:
-            raise ProfileInUse("`amanat run` has it open without a page: stop it first")
-        args.show_page(args, out)
+    if args.install:
+        install(args, out)
         return
-    status = session.ask_background(args)
-    if status is not None:
-        sys.exit(status)
+    link = _link_of_another(args.profile)
+    if link is not None:
+        with _shown(args, out, link):
+            time.sleep(0 if args.no_open else OPENED_S)
+        return
     with naming_faults(args.profile):
-        uvloop.run(_serve(args, out, _known_unlock(args)))
+        args.profile.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _serving_alone(args.profile):
+            uvloop.run(_serve(args, out, _known_unlock(args)))
+
+
+def _link_of_another(directory: Path) -> str | None:
+    """A link of the process that serves the page of a profile already; None if there is none."""
+    line = front.reach(directory, front.PAGE)
+    if line is None:
+        return None
+    said: list[str] = []
+    with contextlib.closing(line):
+        line.ask([], [], lambda _, text: said.append(text), lambda: _SHOWN)
+    return "".join(said)
+
+
+@contextlib.contextmanager
+def _shown(args: argparse.Namespace, out: Out, link: str) -> Iterator[None]:
+    """Print a link, and have the browser open it if the person wants that."""
+    out.result({"page": link}, f"the page, within a minute: {link}")
+    with contextlib.nullcontext() if args.no_open else _opened(args.profile, link):
+        yield
+
+
+@contextlib.contextmanager
+def _serving_alone(directory: Path) -> Iterator[None]:
+    """Lock the page of a profile for this process. Raises ProfileInUse."""
+    handle = os.open(directory / "page.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ProfileInUse(str(directory)) from None
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def _known_unlock(args: argparse.Namespace) -> Unlock | None:
     """The secret that opens the profile, if there is a profile and the page need not ask for its
     passphrase."""
-    from amanat.client.sdk.client import Client
-    from amanat.client.vault import Unlock
+    from amanat.client.vault import Unlock, opens_with
 
-    match Client.opens_with(args.profile):
+    match opens_with(args.profile):
         case "passphrase" if args.passphrase_fd is not None:
             return Unlock(passphrase=terminal.passphrase(args, is_new=False))
         case "keyring":
@@ -99,28 +143,29 @@ async def _serve(args: argparse.Namespace, out: Out, unlock: Unlock | None) -> N
     from amanat import page
 
     over = _until_signals()
-    with contextlib.ExitStack() as opened:
 
-        def show(asked: argparse.Namespace, out: Out) -> None:
-            link = server.link()
-            out.result({"page": link}, f"the page, within a minute: {link}")
-            if not asked.no_open:
-                opened.enter_context(_opened(args.profile, link))
+    async def give_link(_: front.Command, asker: background.Front) -> int:
+        asker.say(front.RESULT, server.link())
+        return 0
 
-        def beside(client: Client) -> contextlib.AbstractAsyncContextManager[None]:
-            do = functools.partial(perform, client, over, show_page=show)
-            return background.listening(args.profile, do)
+    def beside(client: Client) -> contextlib.AbstractAsyncContextManager[None]:
+        return background.listening(args.profile, functools.partial(perform, client, over))
 
-        house = page.House(args.profile, beside)
-        async with page.serving(house, port=args.port) as server:
-            try:
-                if unlock is not None:
-                    await house.open(unlock)
-                show(args, out)
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.gather(house.over(), over)
-            finally:
-                await house.close()
+    house = page.House(args.profile, beside)
+    async with (
+        page.serving(house, port=args.port) as server,
+        background.listening(args.profile, give_link, front.PAGE),
+    ):
+        try:
+            if unlock is not None:
+                await house.open(unlock)
+            with _shown(args, out, server.link()):
+                ends = (asyncio.ensure_future(house.over()), over)
+                done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                for one in done - {over}:
+                    one.result()
+        finally:
+            await house.close()
 
 
 def _until_signals() -> asyncio.Future[None]:
@@ -186,12 +231,9 @@ async def perform(
     over: asyncio.Future[None],
     command: front.Command,
     asker: background.Front,
-    *,
-    show_page: Callable[[argparse.Namespace, Out], None] | None = None,
 ) -> int:
     """Do a front's command with the open client; returns its exit status. After an error that
-    leaves only a new process trustworthy, `over` gets that error. `show_page` opens the page, if
-    this process serves one."""
+    leaves only a new process trustworthy, `over` gets that error."""
     from amanat.client.vault import naming_faults
 
     try:  # our own fronts have parsed these words already, so they always parse
@@ -199,9 +241,8 @@ async def perform(
             args = parser().parse_args(command.words)
     except SystemExit:
         raise MalformedFrame from None
-    if args.command.needs not in (Needs.CLIENT, Needs.PAGE):
+    if args.command.needs is not Needs.CLIENT:
         raise MalformedFrame
-    args.show_page = show_page
     works: list[session.Work] = []
     args.given, args.hand_over = terminal.Given(command.given), works.append
     out = Out(is_json=args.json, say=asker.say, shown=asker.shown)
@@ -218,15 +259,43 @@ async def perform(
 def _unit(directory: Path) -> str:
     """A systemd user unit for a profile. Raises NoProfile, or BadArgument if the profile cannot be
     opened without a person."""
-    from amanat.client import vault
+    from amanat.client import unlock_file
 
-    if vault.needs_passphrase(directory):
+    if unlock_file.needs_passphrase(directory):
         raise BadArgument(
             "this profile opens with a passphrase, which systemd would have to keep beside it:"
             " start `amanat run` by hand, or make the profile with --keyring"
         )
+    return background.unit(_executable(), directory.absolute())
+
+
+def install(args: argparse.Namespace, out: Out) -> None:
+    """Put the page into the menu of the person's desktop, and let systemd serve it from their login
+    on. Raises BadArgument."""
+    from importlib import resources
+
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    icon = resources.files("amanat.page").joinpath("web", "icon.svg").read_text(encoding="utf-8")
+    executable, directory = _executable(), args.profile.absolute()
+    written = {
+        data / "icons" / "hicolor" / "scalable" / "apps" / "amanat.svg": icon,
+        data / "applications" / "amanat.desktop": background.desktop_entry(executable, directory),
+        settings / "systemd" / "user" / "amanat-page.service": background.unit(
+            executable, directory, is_page=True
+        ),
+    }
+    for file, text in written.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    out.result({"installed": [str(file) for file in written]}, "\n".join(map(str, written)))
+    out.note("it is in your menu; `systemctl --user enable --now amanat-page` starts it at login")
+
+
+def _executable() -> Path:
+    """The program itself. Raises BadArgument."""
     places = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
     executable = shutil.which("amanat", path=places)
     if executable is None:
-        raise BadArgument("the command `amanat` is not installed, which a unit has to name")
-    return background.unit(Path(executable).absolute(), directory.absolute())
+        raise BadArgument("the command `amanat` is not installed, which has to be named")
+    return Path(executable).absolute()

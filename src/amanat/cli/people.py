@@ -6,10 +6,11 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amanat import front
 from amanat.cli import session, telling, terminal
 from amanat.cli.words import life
 from amanat.display import shown
-from amanat.errors import BadArgument
+from amanat.errors import BadArgument, ProfileInUse
 
 if TYPE_CHECKING:
     import argparse
@@ -61,6 +62,74 @@ def init(args: argparse.Namespace, out: Out) -> None:
 
     with naming_faults(args.profile):
         uvloop.run(run())
+
+
+def wipe_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `wipe`."""
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def wipe(args: argparse.Namespace, out: Out) -> None:
+    """Destroy a profile."""
+    from amanat.client import wiping
+    from amanat.client.vault import naming_faults
+    from amanat.page.local import Local
+
+    profile = args.profile.absolute()
+    with naming_faults(profile):
+        wiping.check_there(profile)
+    line = front.reach(profile)
+    if line is not None:
+        line.close()
+        raise ProfileInUse(str(profile))
+    if not args.yes:
+        asked = f"type {shown(profile.name)} to destroy everything in {shown(str(profile))}: "
+        if terminal.text(args, None, asked).rstrip("\r\n") != profile.name:
+            raise BadArgument("that is not the name of the profile's directory")
+    is_forgotten = wiping.wipe(profile)
+    Local(profile).wipe()
+    out.result(
+        {"wiped": str(profile), "keyring_cleared": is_forgotten}, f"{shown(str(profile))} is gone"
+    )
+    out.note(
+        "flash disks, snapshots and backups may keep older copies of the files, which what opened"
+        " the profile then still opens; the texts that others have stay with them"
+    )
+    if not is_forgotten:
+        out.note("the system keyring does not answer: it still has the key of this profile")
+
+
+def passphrase_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `passphrase`."""
+    parser.add_argument("--new-fd", type=int, metavar="N", help="read the new passphrase")
+    parser.add_argument(
+        "--keyring", action="store_true", help="keep the key in the system keyring instead"
+    )
+
+
+def passphrase(args: argparse.Namespace, out: Out) -> None:
+    """Change what opens the profile."""
+    from amanat.client import unlock_file
+    from amanat.client.vault import Unlock, naming_faults
+
+    if args.keyring and args.new_fd is not None:
+        raise BadArgument("--new-fd gives a passphrase, and with --keyring there is none")
+    with naming_faults(args.profile):
+        had = unlock_file.needs_passphrase(args.profile)
+    old = new = Unlock(keyring=True)
+    if had:
+        given = args.given.read(lambda: terminal.passphrase(args, is_new=False))
+        old = Unlock(passphrase=given)
+    if not args.keyring:
+        given = args.given.read(lambda: terminal.next_passphrase(args.new_fd))
+        new = Unlock(passphrase=given)
+
+    async def work(client: Client) -> None:
+        await client.unlocking.change(old, new)
+        out.result({"unlock": "keyring" if args.keyring else "passphrase"}, "")
+        out.note("done; a copy of this profile made earlier still opens as it did then")
+
+    session.with_client(args, work, is_online=False, unlock=old)
 
 
 def invite_words(parser: argparse.ArgumentParser) -> None:
@@ -146,8 +215,47 @@ def accept(args: argparse.Namespace, out: Out) -> None:
     session.with_client(args, work)
 
 
+def name_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `name`."""
+    parser.add_argument("name", metavar="NAME", nargs="?", help="the name that others see")
+
+
+def name(args: argparse.Namespace, out: Out) -> None:
+    """Show or change the person's name."""
+    args.is_question = args.name is None
+
+    async def work(client: Client) -> None:
+        if args.name is not None:
+            await session.catch_up(args, out, client)
+            client.rename(args.name)
+            await session.flush(args, out, client)
+        status = client.status()
+        out.result({"name": status.name}, shown(status.name))
+
+    session.with_client(args, work, is_online=args.name is not None)
+
+
+def contacts_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `contacts`."""
+    parser.add_argument(
+        "--remove", metavar="NAME", help="part with this contact, and delete what was said"
+    )
+
+
 def contacts(args: argparse.Namespace, out: Out) -> None:
-    """List contacts."""
+    """List contacts, or remove one."""
+    args.is_question = args.remove is None
+
+    async def remove(client: Client) -> None:
+        await session.catch_up(args, out, client)
+        contact = client.contact(args.remove)
+        contact.remove()
+        await session.flush(args, out, client)
+        out.result({"removed": contact.name, "id": contact.id}, "")
+
+    if args.remove is not None:
+        session.with_client(args, remove)
+        return
 
     async def work(client: Client) -> None:
         await session.catch_up(args, out, client)

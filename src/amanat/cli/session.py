@@ -22,36 +22,35 @@ if TYPE_CHECKING:
     """The work of a command with an open client. It returns an exit status, or None for 0."""
 
 
-def with_client(args: argparse.Namespace, work: Work, *, is_online: bool = True) -> None:
+def with_client(
+    args: argparse.Namespace, work: Work, *, is_online: bool = True, unlock: Unlock | None = None
+) -> None:
     """Have the work of a command done, which is the command's last step. The background does it if
-    there is one; otherwise this process opens the profile, and goes online if `is_online`."""
+    there is one; otherwise this process opens the profile, and goes online if `is_online`. It asks
+    for the passphrase unless `unlock` is given."""
     if args.hand_over is not None:  # this is the background, which awaits the work
         args.hand_over(work)
         return
-    status = ask_background(args)
-    if status is None:
-        status = _open_and_do(args, work, is_online=is_online)
+    line = front.reach(args.profile)
+    if line is not None:
+        with contextlib.closing(line):
+            screen = args.screen
+            status = line.ask(args.words, args.given.texts, screen.say, screen.shown)
+    else:
+        status = _open_and_do(args, work, unlock, is_online=is_online)
     if status:
         sys.exit(status)
 
 
-def ask_background(args: argparse.Namespace) -> int | None:
-    """Have the background do the command; its exit status, or None if no background runs."""
-    line = front.reach(args.profile)
-    if line is None:
-        return None
-    with contextlib.closing(line):
-        screen = args.screen
-        return line.ask(args.words, args.given.texts, screen.say, screen.shown)
-
-
-def _open_and_do(args: argparse.Namespace, work: Work, *, is_online: bool) -> int:
+def _open_and_do(
+    args: argparse.Namespace, work: Work, unlock: Unlock | None, *, is_online: bool
+) -> int:
     import uvloop
 
     from amanat.client.vault import naming_faults
 
     with naming_faults(args.profile):
-        unlock = terminal.unlock(args)
+        unlock = unlock or terminal.unlock(args)
         return uvloop.run(_work_here(args, work, unlock, is_online=is_online)) or 0
 
 

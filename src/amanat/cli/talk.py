@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from amanat.cli import session, telling, terminal
@@ -24,21 +25,65 @@ if TYPE_CHECKING:
     from amanat.display import Out
 
 
+def _conversation_words(
+    parser: argparse._ActionsContainer,
+    help_: str = "a contact, a group, or an id",
+    *,
+    metavar: str = "NAME",
+) -> None:
+    """The arguments that name a conversation."""
+    parser.add_argument("to", metavar=metavar, nargs="?", help=help_)
+    parser.add_argument(
+        "--notes", action="store_true", help=f"your notes to yourself, not {metavar}"
+    )
+
+
+def _conversation(args: argparse.Namespace, client: Client) -> ConversationView:
+    """The conversation that the arguments name. Raises BadArgument unless they name one."""
+    if args.notes == (args.to is not None):
+        raise BadArgument("give a NAME, or --notes for your notes to yourself")
+    return client.notes().view() if args.notes else client.conversation(args.to)
+
+
 def send_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `send`."""
-    parser.add_argument("to", metavar="NAME", help="a contact, a group, or an id")
+    _conversation_words(parser.add_mutually_exclusive_group(required=True))
     parser.add_argument("--reply-to", metavar="ID", default="", help="the message that it answers")
 
 
 def send(args: argparse.Namespace, out: Out) -> None:
     """Send a text."""
     text = terminal.text(args, None, "message: ").rstrip("\n")
+    _say(args, out, lambda client, gid: client.chat(gid).send(text, reply_to=args.reply_to))
+
+
+def forward_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `forward`."""
+    parser.add_argument("of", metavar="NAME", help="the conversation of the message")
+    parser.add_argument("id", metavar="ID", help="the message, as `read` shows it")
+    group = parser.add_mutually_exclusive_group(required=True)
+    _conversation_words(group, "where to say it: a contact, a group, or an id", metavar="TO")
+
+
+def forward(args: argparse.Namespace, out: Out) -> None:
+    """Say a text again in another conversation."""
+
+    def say(client: Client, gid: bytes) -> int:
+        return client.chat(client.conversation(args.of).gid).forward(args.id, gid)
+
+    _say(args, out, say)
+
+
+def _say(args: argparse.Namespace, out: Out, say: Callable[[Client, bytes], int]) -> None:
+    """Say a text in the conversation that the arguments name, and bring it to the relay."""
 
     async def work(client: Client) -> None:
-        await session.catch_up(args, out, client)
-        conversation = client.conversation(args.to)
-        row = client.chat(conversation.gid).send(text, reply_to=args.reply_to)
-        await session.flush(args, out, client)
+        if not args.notes:
+            await session.catch_up(args, out, client)
+        conversation = _conversation(args, client)
+        row = say(client, conversation.gid)
+        if not args.notes:
+            await session.flush(args, out, client)
         message = client.chat(conversation.gid).message_at(row)
         if message is None:  # its life has ended
             raise UnknownMessage
@@ -47,7 +92,7 @@ def send(args: argparse.Namespace, out: Out) -> None:
             out.note("a relay has no room now; the client keeps your text and sends it later")
         _note_waiting(client, conversation.gid, out)
 
-    session.with_client(args, work)
+    session.with_client(args, work, is_online=not args.notes)
 
 
 def _change(
@@ -56,14 +101,16 @@ def _change(
     """Change messages of a conversation, and bring the change to the relay."""
 
     async def work(client: Client) -> None:
-        await session.catch_up(args, out, client)
-        conversation = client.conversation(args.to)
+        if not args.notes:
+            await session.catch_up(args, out, client)
+        conversation = _conversation(args, client)
         value = change(client, conversation.gid)
-        await session.flush(args, out, client)
+        if not args.notes:
+            await session.flush(args, out, client)
         out.result({"to": conversation.name, **value}, "")
         _note_waiting(client, conversation.gid, out)
 
-    session.with_client(args, work)
+    session.with_client(args, work, is_online=not args.notes)
 
 
 def _note_waiting(client: Client, gid: bytes, out: Out) -> None:
@@ -76,7 +123,7 @@ def _note_waiting(client: Client, gid: bytes, out: Out) -> None:
 
 def edit_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `edit`."""
-    parser.add_argument("to", metavar="NAME", help="the conversation")
+    _conversation_words(parser.add_mutually_exclusive_group(required=True))
     parser.add_argument("id", metavar="ID", help="the message, as `read` shows it")
 
 
@@ -93,7 +140,7 @@ def edit(args: argparse.Namespace, out: Out) -> None:
 
 def react_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `react`."""
-    parser.add_argument("to", metavar="NAME", help="the conversation")
+    _conversation_words(parser.add_mutually_exclusive_group(required=True))
     parser.add_argument("id", metavar="ID", help="the message, as `read` shows it")
     parser.add_argument("--withdraw", action="store_true", help="withdraw your reaction")
 
@@ -112,20 +159,61 @@ def react(args: argparse.Namespace, out: Out) -> None:
     _change(args, out, change)
 
 
+def export_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `export`."""
+    _conversation_words(parser.add_mutually_exclusive_group(required=True))
+    parser.add_argument("file", metavar="FILE", type=Path, help="a new .html or .json file")
+
+
+def export(args: argparse.Namespace, out: Out) -> None:
+    """Write a conversation into a file that anybody can read who has it."""
+    # The background may be in another directory.
+    file = Path(args.given.read(lambda: str(args.file.absolute())))
+
+    async def work(client: Client) -> None:
+        from amanat.export import export
+
+        chat = client.chat(_conversation(args, client).gid)
+        many = export(chat, file)
+        out.result({"file": str(file), "messages": many}, f"{many} messages are in {file}")
+        out.note("it is not encrypted: whoever has the file can read it")
+
+    session.with_client(args, work, is_online=False)
+
+
 def delete_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `delete`."""
-    parser.add_argument("to", metavar="NAME", help="the conversation")
-    parser.add_argument("ids", metavar="ID", nargs="+", help="the messages")
+    _conversation_words(parser)
+    parser.add_argument("ids", metavar="ID", nargs="*", help="the messages")
     parser.add_argument(
         "--only-here", action="store_true", help="delete any texts, only in this vault"
+    )
+    parser.add_argument(
+        "--everything", action="store_true", help="with --only-here: all texts of the conversation"
     )
 
 
 def delete(args: argparse.Namespace, out: Out) -> None:
     """Delete texts."""
+    ids_given = args.ids
+    if args.notes and args.to is not None:  # the first word after --notes is no NAME
+        ids_given, args.to = [args.to, *args.ids], None
+    if args.everything and not args.only_here:
+        raise BadArgument("--everything needs --only-here: others' texts are not yours to delete")
+    if args.everything == bool(ids_given):
+        raise BadArgument("give the ids of messages, or --everything")
+
+    async def clear(client: Client) -> None:
+        conversation = _conversation(args, client)
+        client.chat(conversation.gid).clear()
+        out.result({"to": conversation.name, "everything": True}, "")
+
+    if args.everything:
+        session.with_client(args, clear, is_online=False)
+        return
 
     def change(client: Client, gid: bytes) -> dict[str, object]:
-        ids = [client.chat(gid).message(one).id for one in args.ids]
+        ids = [client.chat(gid).message(one).id for one in ids_given]
         client.chat(gid).delete(ids, for_everyone=not args.only_here)
         return {"ids": ids}
 
@@ -167,7 +255,7 @@ def _span(seconds: int) -> str:
 
 def read_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `read`."""
-    parser.add_argument("of", metavar="NAME", nargs="?", help="only this conversation")
+    _conversation_words(parser.add_mutually_exclusive_group(), "only this conversation")
     parser.add_argument("--all", action="store_true", help="also show texts that were shown before")
     parser.add_argument("--follow", action="store_true", help="stay, and show texts as they arrive")
 
@@ -179,13 +267,14 @@ def read(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
         events = client.events()
         await session.catch_up(args, out, client)
-        only = client.conversation(args.of).gid if args.of else None
+        only = _conversation(args, client).gid if args.to or args.notes else None
         await telling.warn(client, out)
         for offer in client.offers.all():
             out.note(
                 f"{telling.offer_text(offer)}: see `amanat group accept` and `amanat group decline`"
             )
-        newest = await _show_unread(client, only, out, everything=args.all)
+        everything = args.all or args.notes  # our own words are never unread
+        newest = await _show_unread(client, only, out, everything=everything)
         for view in client.conversations():
             if view.hidden and (only == view.gid or args.all):
                 name, count = shown(view.name), view.hidden
@@ -200,7 +289,7 @@ def read(args: argparse.Namespace, out: Out) -> None:
 
 def search_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `search`."""
-    parser.add_argument("of", metavar="NAME", nargs="?", help="only this conversation")
+    _conversation_words(parser.add_mutually_exclusive_group(), "only this conversation")
     parser.add_argument(
         "--many", type=int, metavar="N", default=50, help="show at most N, the last to arrive"
     )
@@ -211,7 +300,7 @@ def search(args: argparse.Namespace, out: Out) -> None:
     words = terminal.text(args, None, "words: ").strip()
 
     async def work(client: Client) -> None:
-        only = client.conversation(args.of).gid if args.of else None
+        only = _conversation(args, client).gid if args.to or args.notes else None
         for found in client.search(words, gid=only, many=args.many):
             _show(found.message, client.chat(found.message.gid).view(), out)
             await out.need_shown()
@@ -239,12 +328,14 @@ async def _show_unread(client: Client, only: bytes | None, out: Out, *, everythi
 
 def _show(message: Message, view: ConversationView, out: Out) -> None:
     where = "" if view.is_direct else f" in {shown(view.name)}"
+    where = " in your notes" if view.is_notes else where
     reply = message.reply_to
     lines = [
         f"{telling.clock(message.sent_at)}  {message.id[:SHOWN_DIGITS]}"
         f"  {shown(message.sender)}{where}: "
         + ("(deleted)" if message.is_deleted else block(message.text))
         + ("  (edited)" if message.is_edited else "")
+        + ("  (forwarded)" if message.is_forwarded else "")
     ]
     if reply is not None:
         quoted = shown(reply.text.split("\n")[0][:QUOTED_CHARS]) if reply.text else "(deleted)"

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from amanat.display import shown
-from amanat.errors import BY_CODE, HopAway, IdentityChanged
+from amanat.errors import BY_CODE, HopAway, IdentityChanged, NameChanged
 from amanat.protocol.days import date_of
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def _warning_text(one: WarningView) -> str:
     about = [shown(each) for each in (one.whom, one.detail) if each]
     if one.code == IdentityChanged.code:
         about = [f"{shown(one.whom)} is not the {shown(one.detail)} you know"]
+    elif one.code == NameChanged.code:
+        about = [f"{shown(one.whom)} was {shown(one.detail)}"]
     elif one.conversation:
         about.append(f"in {shown(one.conversation)}")
     about += [f"{one.many} times"] if one.many > 1 else []

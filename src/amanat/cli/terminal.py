@@ -50,17 +50,31 @@ def passphrase(args: argparse.Namespace, *, is_new: bool) -> str:
     """The passphrase, from its descriptor or as typed. Raises BadArgument."""
     if args.passphrase_fd is not None:
         return from_descriptor(args.passphrase_fd)
-    try:
-        # The terminal itself, which is there even if standard input is a text to send.
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        raise BadArgument(
-            "there is no terminal to ask for the passphrase; use --passphrase-fd"
-        ) from None
+    _need_terminal("--passphrase-fd")
     passphrase = _typed("passphrase: ")
     if is_new and _typed("again: ") != passphrase:
         raise BadArgument("the two passphrases differ")
     return passphrase
+
+
+def next_passphrase(descriptor: int | None) -> str:
+    """The passphrase from now on, from a descriptor or as typed twice. Raises BadArgument."""
+    if descriptor is not None:
+        return from_descriptor(descriptor)
+    _need_terminal("--new-fd")
+    passphrase = _typed("new passphrase: ")
+    if _typed("again: ") != passphrase:
+        raise BadArgument("the two passphrases differ")
+    return passphrase
+
+
+def _need_terminal(option: str) -> None:
+    """Raise BadArgument if there is no terminal to ask for a passphrase."""
+    try:
+        # The terminal itself, which is there even if standard input is a text to send.
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        raise BadArgument(f"there is no terminal to ask for the passphrase; use {option}") from None
 
 
 def _typed(prompt: str) -> str:
@@ -97,10 +111,10 @@ def from_descriptor(number: int) -> str:
 
 def unlock(args: argparse.Namespace) -> Unlock:
     """The secret that opens the profile; the person types it, if it is a passphrase."""
-    from amanat.client import vault
+    from amanat.client import unlock_file
     from amanat.client.vault import Unlock
 
-    if vault.needs_passphrase(args.profile):
+    if unlock_file.needs_passphrase(args.profile):
         return Unlock(passphrase=passphrase(args, is_new=False))
     return Unlock(keyring=True)
 

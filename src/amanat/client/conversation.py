@@ -28,6 +28,7 @@ from amanat.client.rules.hearing import Hearing
 from amanat.client.rules.helping import Helping
 from amanat.client.rules.joining import Joining
 from amanat.client.rules.key_packages import Packages
+from amanat.client.rules.naming import Naming
 from amanat.client.rules.rejoining import Rejoining
 from amanat.client.rules.repair import Repairs
 from amanat.client.rules.roster import Roster
@@ -72,6 +73,7 @@ class Conversations:
         self.epochs = Epochs(base, roster=self.roster)
         self.saying = Saying(base, roster=self.roster, epochs=self.epochs)
         self.addresses = Addresses(base, roster=self.roster, saying=self.saying)
+        self.naming = Naming(base, warnings=self.warnings, roster=self.roster, saying=self.saying)
         self.files = Files(base, epochs=self.epochs)
         self.key_packages = Packages(base, roster=self.roster, saying=self.saying)
         self.astray = self.astray_rule(
@@ -98,6 +100,7 @@ class Conversations:
             roster=self.roster,
             epochs=self.epochs,
             saying=self.saying,
+            naming=self.naming,
             addresses=self.addresses,
             astray=self.astray,
         )
@@ -107,6 +110,7 @@ class Conversations:
             roster=self.roster,
             epochs=self.epochs,
             saying=self.saying,
+            naming=self.naming,
             addresses=self.addresses,
             files=self.files,
             key_packages=self.key_packages,
@@ -126,6 +130,7 @@ class Conversations:
             warnings=self.warnings,
             roster=self.roster,
             saying=self.saying,
+            naming=self.naming,
             key_packages=self.key_packages,
             entering=self.entering,
             wishes=self.wishes,
@@ -158,6 +163,7 @@ class Conversations:
             roster=self.roster,
             epochs=self.epochs,
             saying=self.saying,
+            naming=self.naming,
             addresses=self.addresses,
             key_packages=self.key_packages,
             astray=self.astray,

@@ -63,10 +63,11 @@ class Desk:
         self._identity = identity
 
     def lines(self, gid: bytes | None = None) -> list[Line]:
-        """The lines of all conversations, in the order in which they began; or that of one, if it
-        is there."""
+        """The lines of all conversations that are not hidden, in the order in which they began; or
+        that of one, if it is there."""
         rows = self._read.execute(
-            f"{_LINES} WHERE ?3 IS NULL OR c.gid = ?3 ORDER BY c.rowid",
+            f"{_LINES} WHERE (?3 IS NULL OR c.gid = ?3) AND desk.is_hidden IS NOT 1"
+            " ORDER BY c.rowid",
             (self._identity, MAX_UNREAD, gid),
         ).fetchall()
         return [_line(row) for row in rows]
@@ -104,6 +105,16 @@ class Desk:
         """Take a conversation out of the list, or put it back."""
         self._open(unit, gid)
         unit.db.execute("UPDATE desk SET is_archived = ? WHERE gid = ?", (is_archived, gid))
+
+    def hide(self, unit: Unit, gid: bytes) -> None:
+        """Show a conversation no longer, nor anything about it, until we are let in again."""
+        self._open(unit, gid)
+        unit.db.execute("UPDATE desk SET is_hidden = 1, pinned_at = NULL WHERE gid = ?", (gid,))
+
+    def is_hidden(self, gid: bytes) -> bool:
+        """Whether a conversation is hidden."""
+        row = self._read.execute("SELECT is_hidden FROM desk WHERE gid = ?", (gid,)).fetchone()
+        return row is not None and row[0] == 1
 
     @staticmethod
     def _open(unit: Unit, gid: bytes) -> None:

@@ -60,14 +60,15 @@ class StateChanged(NamedTuple):
 
 
 class SummaryChanged(NamedTuple):
-    """The person has said something in a conversation, has read on, or has arranged it in another
-    way (including drafts). This tells other programs that show it."""
+    """The person has begun a conversation, has said something in it, has read on, or has arranged
+    it in another way (including drafts). This tells other programs that show it."""
 
     gid: bytes
 
 
 class PersonChanged(NamedTuple):
-    """A contact is new, verified or blocked, or no longer so."""
+    """A contact is new, verified or blocked, or no longer so; or somebody, perhaps ourselves, has
+    another name."""
 
     identity: bytes
 

@@ -139,12 +139,12 @@ class History:
             case (
                 Kind.RECEIPT | Kind.KEY_PACKAGES | Kind.KEY_PACKAGES_WANTED | Kind.WELCOME
                 | Kind.LEAVE | Kind.HEARTBEAT | Kind.WANTED | Kind.REPAIR | Kind.ADDRESSES
-                | Kind.DECLINED | Kind.VOTES
+                | Kind.DECLINED | Kind.VOTES | Kind.NAME
             ):  # fmt: skip
                 pass  # no part of history
             case _:
                 assert_never(kind)
-        if KINDS[kind].blocked is Blocked.NOT_KEPT and self.is_blocked(identity):
+        if KINDS[kind].blocked is Blocked.NOT_KEPT and self._is_unwanted(gid, identity):
             return []
         rows = [self._apply(unit, one) for one in changes]
         return [MessageChanged(gid, row) for row in rows if row is not None]
@@ -162,15 +162,16 @@ class History:
         mid = message_id(identity, envelope.id)
         if self._is_gone(gid, mid):
             return []
-        if self.is_blocked(identity):
+        if self._is_unwanted(gid, identity):
             unit.db.execute("INSERT INTO gone VALUES (?, ?)", (gid, mid))
             unit.db.execute("UPDATE conversation SET hidden = hidden + 1 WHERE gid = ?", (gid,))
             return []
         wait = 0 if identity == self._me.identity else UNREAD_MS
         kept = unit.db.execute(
             "INSERT INTO message (gid, id, envelope, identity, signer, seq, clock, sent_at,"
-            " kept_at, text, reply_to, life_s, expires_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING row",
+            " kept_at, text, reply_to, life_s, is_forwarded, expires_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING RETURNING row",
             (
                 gid,
                 mid,
@@ -184,6 +185,7 @@ class History:
                 said.text,
                 said.reply_to,
                 said.life_s,
+                said.is_forwarded,
                 unit.now + wait + 1000 * said.life_s if said.life_s else None,
             ),
         ).fetchone()
@@ -199,7 +201,7 @@ class History:
     ) -> list[MessageChanged]:
         """Keep the place of a text that its author had deleted before it arrived here."""
         mid = message_id(identity, deleted.id)
-        if self._is_gone(gid, mid) or self.is_blocked(identity):
+        if self._is_gone(gid, mid) or self._is_unwanted(gid, identity):
             return []
         kept = unit.db.execute(
             "INSERT INTO message (gid, id, envelope, identity, signer, seq, clock, sent_at,"
@@ -334,7 +336,9 @@ class History:
         """Take away everything of a message, except that it was there."""
         self._strip(unit, gid, mid)
         unit.db.execute(
-            "UPDATE message SET text = NULL, reply_to = NULL WHERE gid = ? AND id = ?", (gid, mid)
+            "UPDATE message SET text = NULL, reply_to = NULL, is_forwarded = 0"
+            " WHERE gid = ? AND id = ?",
+            (gid, mid),
         )
 
     def forget(self, unit: Unit, gid: bytes, mid: bytes) -> None:
@@ -343,24 +347,44 @@ class History:
         unit.db.execute("DELETE FROM message WHERE gid = ? AND id = ?", (gid, mid))
         unit.db.execute("INSERT INTO gone VALUES (?, ?)", (gid, mid))
 
+    def clear(self, unit: Unit, gid: bytes, *, is_over: bool) -> list[MessageChanged]:
+        """Take all messages of a conversation out of this vault for good. Changes of texts that are
+        not here wait for these, unless the conversation `is_over`."""
+        rows = unit.db.execute("SELECT row FROM message WHERE gid = ?", (gid,)).fetchall()
+        unit.db.execute(
+            "INSERT OR IGNORE INTO gone SELECT gid, id FROM message WHERE gid = ?", (gid,)
+        )
+        unit.db.execute(
+            "DELETE FROM change WHERE gid = ?1 AND target != ?1 AND (?2 OR NOT is_pending)",
+            (gid, is_over),
+        )
+        self._strip_sent(unit, gid, None)
+        unit.db.execute("DELETE FROM message WHERE gid = ?", (gid,))
+        return [MessageChanged(gid, row) for (row,) in rows]
+
     def _strip(self, unit: Unit, gid: bytes, mid: bytes) -> None:
-        """Take away the changes of a message, and the envelopes kept to send it again. The places
-        of these stay, so that we can tell the people whom they did not reach that nothing is
-        lost."""
-        self._is_scrub_due = True
+        """Take away the changes of a message, and the envelopes kept to send it again."""
         unit.db.execute("DELETE FROM change WHERE gid = ? AND target = ?", (gid, mid))
+        self._strip_sent(unit, gid, mid)
+
+    def _strip_sent(self, unit: Unit, gid: bytes, mid: bytes | None) -> None:
+        """Take away the envelopes kept to send a message again; with None, those of all. Their
+        places stay, so that we can tell the people whom they did not reach that nothing is lost."""
+        self._is_scrub_due = True
         for seq, said in unit.db.execute(
             "SELECT seq, envelope FROM sent WHERE gid = ? AND NOT is_quiet", (gid,)
         ).fetchall():
             envelope = decode_envelope(said)
-            if mid == self._about(envelope):
+            about = self._about(envelope)
+            if about is not None and mid in (None, about):
                 unit.db.execute(
                     "UPDATE sent SET id = x'', envelope = x'', is_quiet = 1, previous = ?"
                     " WHERE gid = ? AND seq = ?",
                     (envelope.previous, gid, seq),
                 )
         for word in self.waiting.all(gid):
-            if mid == self._about(word):
+            about = self._about(word)
+            if about is not None and mid in (None, about):
                 self.waiting.drop(unit, gid, word)
 
     def _about(self, said: Envelope | Word) -> bytes | None:
@@ -379,7 +403,7 @@ class History:
             case (
                 Kind.RECEIPT | Kind.KEY_PACKAGES | Kind.KEY_PACKAGES_WANTED | Kind.WELCOME
                 | Kind.LEAVE | Kind.DELETE | Kind.TIMER | Kind.HEARTBEAT | Kind.WANTED
-                | Kind.ADDRESSES | Kind.DECLINED | Kind.VOTES | None
+                | Kind.ADDRESSES | Kind.DECLINED | Kind.VOTES | Kind.NAME | None
             ):  # fmt: skip
                 return None  # no words of a message
             case _:
@@ -497,6 +521,14 @@ class History:
             if own and row[0] != self._me.identity:
                 raise NotYours(mid.hex())
 
+    def words(self, gid: bytes, mid: bytes) -> str:
+        """The present words of a text. Raises UnknownMessage if it is not here or deleted."""
+        self.check_there(gid, [mid], own=False)
+        (words,) = self._read.execute(
+            "SELECT text FROM message WHERE gid = ? AND id = ?", (gid, mid)
+        ).fetchone()
+        return str(words)
+
     def timer(self, gid: bytes) -> int:
         """The life that new texts of a conversation get, in seconds; 0 means for ever."""
         row = self._read.execute(
@@ -514,15 +546,26 @@ class History:
 
     def is_blocked(self, identity: bytes) -> bool:
         """Whether we have blocked a person."""
-        row = self._read.execute("SELECT blocked FROM contact WHERE identity = ?", (identity,))
-        return (row.fetchone() or (0,))[0] == 1
+        row = self._read.execute(
+            "SELECT 1 FROM contact WHERE identity = ?1 AND blocked"
+            " UNION ALL SELECT 1 FROM shut_out WHERE identity = ?1",
+            (identity,),
+        )
+        return row.fetchone() is not None
 
     def is_shut(self, gid: bytes) -> bool:
-        """Whether this is the 1:1 conversation with somebody we have blocked."""
+        """Whether this is the 1:1 conversation with somebody we have blocked, or with somebody who
+        is no contact any more."""
         row = self._read.execute(
-            "SELECT 1 FROM contact WHERE conversation = ? AND blocked", (gid,)
+            "SELECT 1 FROM contact WHERE conversation = ?1 AND blocked"
+            " UNION ALL SELECT 1 FROM desk WHERE gid = ?1 AND is_hidden",
+            (gid,),
         ).fetchone()
         return row is not None
+
+    def _is_unwanted(self, gid: bytes, identity: bytes) -> bool:
+        """Whether we keep nothing that somebody says in a conversation."""
+        return self.is_blocked(identity) or self.is_shut(gid)
 
     def hidden(self, gid: bytes) -> int:
         """The number of texts of blocked people that were not kept."""

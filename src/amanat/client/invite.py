@@ -25,7 +25,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from amanat import mls
 from amanat.client.events import PersonChanged
-from amanat.client.names import alike
 from amanat.client.repeats import Awaited
 from amanat.client.rules.outbox import Purpose
 from amanat.client.vault import fingerprint
@@ -33,7 +32,6 @@ from amanat.errors import (
     AmbiguousName,
     BadArgument,
     BrokenInvite,
-    IdentityChanged,
     InvalidCredential,
     InvalidKeyPackage,
     InvalidMessage,
@@ -46,7 +44,7 @@ from amanat.errors import (
 )
 from amanat.protocol import codec
 from amanat.protocol.descriptor import b64, unb64
-from amanat.protocol.identity import MAX_NAME_CHARS, Addresses, Key, Name
+from amanat.protocol.identity import Addresses, Key, Name
 from amanat.protocol.messages import Knock, KnockReply
 
 if TYPE_CHECKING:
@@ -382,7 +380,7 @@ class Invites:
         if them.identity == self._me.identity:
             return
         if is_first:  # they will have our answer, so we do not need theirs
-            self._withdraw_knocks(unit, them.identity, upto=2**62)
+            self.forget_knocks(unit, them.identity)
         gid, welcome, tree = self._conversations.entering.start_direct(unit, knock.key_package)
         self._add_contact(unit, them.identity, knock.name, gid)
         reply = KnockReply(welcome=welcome, tree=tree, name=self._me.name)
@@ -397,6 +395,7 @@ class Invites:
         )
         people = [Awaited(gid, them.identity)]
         self._repeats.keep(unit, Purpose.REPLY, gid, [Purpose.REPLY], people=people)
+        self._conversations.naming.tell(unit, gid)  # the invite may have named us otherwise
         self._conversations.joining.start_talking(
             unit, gid, them.identity, them.signer, knock.greeting
         )
@@ -451,6 +450,10 @@ class Invites:
         if gone is not None:
             self._conversations.entering.go_on_from(unit, gone, gid)
 
+    def forget_knocks(self, unit: Unit, identity: bytes) -> None:
+        """Expect no answer of somebody to a knock of ours any more."""
+        self._withdraw_knocks(unit, identity, upto=2**62)
+
     def _withdraw_knocks(self, unit: Unit, identity: bytes, *, upto: int) -> None:
         for (reply_secret,) in unit.db.execute(
             "SELECT reply_secret FROM knock WHERE identity = ? AND rowid <= ?", (identity, upto)
@@ -466,6 +469,7 @@ class Invites:
             row is not None
             and self._conversations.roster.is_active(row[0])
             and identity in self._conversations.roster.group(row[0]).identities
+            and not self._conversations.roster.is_parting(row[0])
         )
 
     def _is_knocked_on(self, identity: bytes) -> bool:
@@ -478,22 +482,14 @@ class Invites:
         return row is not None
 
     def _add_contact(self, unit: Unit, identity: bytes, name: str, gid: bytes) -> None:
-        """Add a contact. If another contact has this name or one that looks like it, we make the
-        name different, so that nobody slips into a known one: they are another person, or the same
-        person with another key."""
+        """Add a contact under this name, or one made from it if it looks like another contact's."""
         if unit.db.execute(
             "UPDATE contact SET conversation = ? WHERE identity = ? RETURNING 1", (gid, identity)
         ).fetchone():
             return  # met again after one of us had left; the same key means the same person
-        taken = [row[0] for row in unit.db.execute("SELECT name FROM contact").fetchall()]
-        known = alike(name, taken)
-        base, number = name[: MAX_NAME_CHARS - 5], 2
-        while alike(name, taken):
-            name, number = f"{base} ({number})", number + 1
-        if known:
-            self._conversations.warnings.warn(unit, gid, IdentityChanged.code, known, whom=identity)
         unit.db.execute(
             "INSERT INTO contact (identity, name, conversation, added_at) VALUES (?, ?, ?, ?)",
-            (identity, name, gid, unit.now),
+            (identity, self._conversations.naming.called(unit, gid, identity, name), gid, unit.now),
         )
+        unit.db.execute("DELETE FROM shut_out WHERE identity = ?", (identity,))
         unit.events.append(PersonChanged(identity))

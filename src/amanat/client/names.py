@@ -8,9 +8,10 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from amanat import _mls
+from amanat.protocol.identity import MAX_NAME_CHARS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _BRAILLE_BLANK = "\u2800"
 """A character that counts as a symbol and shows nothing."""
@@ -32,6 +33,14 @@ def alike(name: str, others: Iterable[str]) -> str:
     """The first of `others` that looks like a name; empty if none does."""
     seen = looks(name)
     return next((other for other in others if looks(other) & seen), "")
+
+
+def distinct(name: str, others: Sequence[str]) -> str:
+    """The name, with a number if it looks like one of `others`."""
+    base, found, number = name[: MAX_NAME_CHARS - 5], name, 2
+    while alike(found, others):
+        found, number = f"{base} ({number})", number + 1
+    return found
 
 
 def _tidy(name: str) -> str:

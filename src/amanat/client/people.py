@@ -1,8 +1,8 @@
 """People: their shown names.
 
-A contact has the name by which the person knows them. Anyone else has the name they give
-themselves, with an id if it looks like somebody else's name. A person who is no longer a member has
-only their id.
+A contact has the name by which the person knows them, which follows the name that the contact says
+(rules/naming.py). Anyone else has the name they give themselves, with an id if it looks like
+somebody else's name. A person who is no longer a member has only their id.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from amanat.client.vault import fingerprint
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from amanat.client.profile import Me
     from amanat.client.rights import Person
     from amanat.client.vault import Vault
 
@@ -28,10 +29,12 @@ class Names(dict[bytes, str]):
 
 
 class Known:
-    """The people whom the person knows, and the looks of their names."""
+    """The people whom the person knows, and the looks of their names; and the names that anybody
+    has said since they made their leaf."""
 
-    def __init__(self, names: dict[bytes, str]) -> None:
+    def __init__(self, names: dict[bytes, str], said: dict[bytes, str]) -> None:
         self.names = names
+        self.said = said
         self.looks = frozenset(look for name in names.values() for look in looks(name))
 
 
@@ -42,19 +45,19 @@ class People:
     conversation), so they are never older than these.
     """
 
-    def __init__(self, vault: Vault, identity: bytes, name: str) -> None:
-        """`identity` and `name` are our own."""
+    def __init__(self, vault: Vault, me: Me) -> None:
         self._read = vault.read
-        self._self = {identity: name}
-        self._known = Known(self._self)
+        self._me = me
+        self._known = Known({}, {})
         self._names: dict[bytes, tuple[Known, Sequence[Person], Names]] = {}
 
     def known(self) -> Known:
         """Our contacts and ourselves."""
         rows = self._read.execute("SELECT identity, name FROM contact").fetchall()
-        names = {**dict(rows), **self._self}
-        if names != self._known.names:
-            self._known = Known(names)
+        names = {**dict(rows), self._me.identity: self._me.name}
+        said = dict(self._read.execute("SELECT identity, name FROM new_name").fetchall())
+        if (names, said) != (self._known.names, self._known.said):
+            self._known = Known(names, said)
         return self._known
 
     def of(self, gid: bytes, members: Sequence[Person], known: Known | None = None) -> Names:
@@ -68,7 +71,9 @@ class People:
 
 
 def _names(members: Sequence[Person], known: Known) -> Names:
-    said = {person.identity: person.leaf.name for person in members}
+    said = {
+        person.identity: known.said.get(person.identity, person.leaf.name) for person in members
+    }
     often = Counter(look for name in said.values() for look in looks(name))
     names = Names(known.names)
     for identity in set(said) - set(names):

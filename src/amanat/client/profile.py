@@ -52,7 +52,7 @@ class Home(NamedTuple):
 class Me(NamedTuple):
     """The owner of the vault."""
 
-    name: str
+    vault: Vault
     identity: bytes
     identity_key: Ed25519PrivateKey
     delivery_key: bytes
@@ -66,6 +66,11 @@ class Me(NamedTuple):
     former: list[Home]
     """The homes that they have left. Cells from people who do not know that may still arrive
     there."""
+
+    @property
+    def name(self) -> str:
+        """The name by which others know them. It is read each time, because they may change it."""
+        return self.vault.get("name").decode()
 
     @property
     def buckets(self) -> list[Home]:
@@ -114,7 +119,7 @@ def write(unit: Unit, engine: Engine, *, name: str, home: NewHome) -> None:
     identity = Ed25519PrivateKey.generate()
     delivery = X25519PrivateKey.generate()
     signer = engine.new_signer()
-    unit.put("name", name.encode())
+    set_name(unit, name)
     unit.put("identity", identity.private_bytes_raw())
     unit.put("delivery", delivery.private_bytes_raw())
     unit.put("signer", signer)
@@ -136,6 +141,11 @@ def write_home(unit: Unit, what: str, home: NewHome) -> None:
         " VALUES (?, ?, ?, ?, ?, ?)",
         (home.relay, home.region, home.bucket_key, home.operator, home.is_hop, home.holds),
     )
+
+
+def set_name(unit: Unit, name: str) -> None:
+    """Keep the name of the owner."""
+    unit.put("name", name.encode())
 
 
 def set_hop(unit: Unit, relay: bytes, operator: str, *, is_hop: bool) -> None:
@@ -202,7 +212,7 @@ def read(vault: Vault) -> Me:
     """The owner of an open vault. If a unit fails, its changes to their homes are undone."""
     identity = Ed25519PrivateKey.from_private_bytes(vault.get("identity"))
     me = Me(
-        name=vault.get("name").decode(),
+        vault=vault,
         identity=identity.public_key().public_bytes_raw(),
         identity_key=identity,
         delivery_key=vault.get("delivery"),

@@ -61,6 +61,11 @@ CREATE TABLE new_address (
     identity BLOB PRIMARY KEY, version INTEGER NOT NULL, addresses BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- What people have told us that they are called, since they made their leaf.
+CREATE TABLE new_name (
+    identity BLOB PRIMARY KEY, version INTEGER NOT NULL, name TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Invites of ours, for as long as they can be answered.
 CREATE TABLE invite (
     secret     BLOB PRIMARY KEY,       -- one-time secret of the knock's cell
@@ -99,7 +104,7 @@ CREATE TABLE their_key_package (
 
 CREATE TABLE conversation (
     gid        BLOB PRIMARY KEY,
-    state      TEXT NOT NULL,          -- 'active', 'leaving', 'left', 'removed', 'astray'
+    state      TEXT NOT NULL,          -- 'active', 'leaving', 'left', 'removed', 'astray', 'notes'
     sent_seq   INTEGER NOT NULL DEFAULT 0,
     sent_hash  BLOB NOT NULL,          -- hash of our last envelope
     clock      INTEGER NOT NULL DEFAULT 0,
@@ -352,6 +357,7 @@ CREATE TABLE message (
     reply_to BLOB,                     -- the id of what it answers
     life_s INTEGER NOT NULL DEFAULT 0, -- 0: for ever
     expires_at INTEGER,                -- NULL: never
+    is_forwarded INTEGER NOT NULL DEFAULT 0, -- its author says that they forward it
     is_delivered INTEGER NOT NULL DEFAULT 0, -- ours: everybody it was for has confirmed it
     UNIQUE (gid, id)
 ) STRICT;
@@ -555,9 +561,19 @@ CREATE TABLE telling (
 ) STRICT, WITHOUT ROWID;
 """
 """The tables that version 0.1.0 makes."""
-BASE = 30
+BASE = 32
 """The version of a vault that `SCHEMA` makes; an older one is refused."""
-STEPS: tuple[str, ...] = ()
+STEPS: tuple[str, ...] = (
+    """
+-- A conversation that we have left and whose texts the person has deleted: shown nowhere. Its row
+-- stays, so that no number is used twice if we are let in again.
+ALTER TABLE desk ADD COLUMN is_hidden INTEGER NOT NULL DEFAULT 0;
+
+-- People whom the person had blocked and who are no contacts any more: we keep nothing that they
+-- say in groups.
+CREATE TABLE shut_out (identity BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+""",
+)
 """The statements that upgrade a vault of version `BASE` to the next version, and so on."""
 VERSION = BASE + len(STEPS)
 """The version of today's vaults, in `PRAGMA user_version`; a newer one is refused."""

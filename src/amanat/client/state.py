@@ -19,6 +19,8 @@ class State(StrEnum):
     """Somebody else has removed us."""
     ASTRAY = "astray"
     """Out of step: our state may not be the group's, and we say nothing until they agree."""
+    NOTES = "notes"
+    """Our notes to ourselves: nobody else is in it, and nothing of it goes to any relay."""
 
     @property
     def is_member(self) -> bool:
@@ -26,7 +28,7 @@ class State(StrEnum):
         match self:
             case State.ACTIVE | State.LEAVING:
                 return True
-            case State.LEFT | State.REMOVED | State.ASTRAY:
+            case State.LEFT | State.REMOVED | State.ASTRAY | State.NOTES:
                 return False
             case _:
                 assert_never(self)
@@ -37,7 +39,7 @@ class State(StrEnum):
         match self:
             case State.ACTIVE | State.LEAVING | State.ASTRAY:
                 return True
-            case State.LEFT | State.REMOVED:
+            case State.LEFT | State.REMOVED | State.NOTES:
                 return False
             case _:
                 assert_never(self)

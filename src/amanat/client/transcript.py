@@ -76,6 +76,8 @@ class Entry(NamedTuple):
     text: str | None
     quote: Quote | None
     is_edited: bool
+    is_forwarded: bool
+    """Whether its author says that they forward somebody's words."""
     reactions: dict[bytes, str]
     """The reactions, by identity."""
     sent_at: int
@@ -89,6 +91,8 @@ class Entry(NamedTuple):
     """For a text of ours: whether it waits until we are in step again."""
     is_counted: bool
     """Whether it has a number in the present count of its conversation."""
+    is_note: bool
+    """Whether it is one of our notes to ourselves."""
 
     @property
     def id(self) -> bytes:
@@ -111,6 +115,8 @@ class Entry(NamedTuple):
         `is_saying` says whether some of our envelopes in its conversation are still on their way to
         a relay.
         """
+        if self.is_note:
+            return Progress.KEPT
         if self.is_delivered:
             return Progress.DELIVERED
         if self.is_waiting:
@@ -133,6 +139,8 @@ class Progress(StrEnum):
     """Everybody has it."""
     UNDELIVERED = "undelivered"
     """Not everybody has it, and the client no longer sends it."""
+    KEPT = "kept"
+    """It is a note to ourselves, and stays in this vault."""
     NOT_OURS = ""
     """For texts of others."""
 
@@ -280,7 +288,7 @@ class Transcript:
             " m.sent_at, m.kept_at, m.expires_at, m.envelope, m.is_delivered,"
             " m.identity = ? AND EXISTS (SELECT 1 FROM waiting WHERE gid = m.gid"
             " AND envelope = m.envelope AND kind = ?),"
-            " m.seq > c.counted"
+            " m.seq > c.counted, c.state = 'notes', m.is_forwarded"
             " FROM message AS m JOIN conversation AS c ON c.gid = m.gid"
             " LEFT JOIN message AS q ON q.gid = m.gid AND q.id = m.reply_to"
             f" WHERE m.row IN ({marks})",
@@ -294,6 +302,7 @@ class Transcript:
                 text=text,
                 quote=Quote(reply_to, quoted, words) if reply_to else None,
                 is_edited=bool(edited),
+                is_forwarded=bool(forwarded),
                 reactions=reactions.get((where, mid), {}),
                 sent_at=sent_at,
                 kept_at=kept_at,
@@ -302,9 +311,11 @@ class Transcript:
                 is_delivered=bool(delivered),
                 is_waiting=bool(waiting),
                 is_counted=bool(counted),
+                is_note=bool(note),
             )
             for row, where, mid, identity, seq, clock, text, reply_to, quoted, words, edited,
-            sent_at, kept_at, expires_at, envelope, delivered, waiting, counted in found
+            sent_at, kept_at, expires_at, envelope, delivered, waiting, counted, note, forwarded
+            in found
             if gid in (None, where)
         ]  # fmt: skip
 

@@ -33,6 +33,10 @@ class Reader:
             raise TypeError(f"only a unit of work may do this: {query}")
         return self._db.execute(query, values)
 
+    def turn_to(self, db: sqlite3.Connection) -> None:
+        """Read from another connection to the same vault from now on."""
+        self._db = db
+
 
 class Unit:
     """One unit of work. Its changes are durable as a whole when it ends, or are never made.

@@ -15,24 +15,18 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import hmac
-import json
 import os
-import secrets
 import sqlite3
 import tempfile
-import unicodedata
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, assert_never
+from typing import TYPE_CHECKING, TypeAlias
 
-import keyring
-import keyring.errors
 import sqlcipher3
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from amanat.client import folding, schema
+from amanat.client import folding, schema, unlock_file
 from amanat.client.unit import K, Memory, Reader, Unit, V
+from amanat.client.unlock_file import Change
+from amanat.client.unlock_file import Unlock as Unlock  # noqa: PLC0414  # named with a vault
 from amanat.errors import (
     BY_ERRNO,
     AmanatError,
@@ -56,50 +50,24 @@ if TYPE_CHECKING:
     Driver: TypeAlias = Callable[..., sqlite3.Connection]
     """The factory of connections to a database, called as `sqlcipher3.connect` calls one."""
 
-KEY_BYTES = 32
-SALT_BYTES = 16
-ARGON2_MEMORY_KIB = 256 * 1024
-"""Memory of one passphrase guess, in KiB: about 2 s a guess on one core, and expensive in parallel
-(RFC 9106, section 4, asks for at least 64 MiB if 2 GiB are too much)."""
-MAX_ARGON2_MEMORY_KIB = 16 * ARGON2_MEMORY_KIB
-"""The most memory that we take for a guess. A file that asks for more is not one of ours."""
-ARGON2_PASSES = 3
-ARGON2_LANES = 4
-KEYRING_SERVICE = "amanat"
-
 _PROBE_BYTES = 8192
 """The bytes that we write to find out whether we can write into a directory: a page or two."""
-_UNLOCK_FILE = "vault.json"
 _DATABASE = "vault.db"
 _LOCK = "lock"
-
-
-class _Lock(StrEnum):
-    """The way in which a vault is unlocked, as its unlock file says."""
-
-    PASSPHRASE = "passphrase"  # noqa: S105  # the word for it
-    KEYRING = "keyring"
-    KEY = "key"
-    """No key is kept; the program that opens the vault has it."""
-
-
-class Unlock(NamedTuple):
-    """The source of a vault's key: exactly one of a passphrase, the system keyring, or the key
-    itself.
-
-    `key` is for programs that keep the 32-byte key elsewhere.
-    """
-
-    passphrase: str | None = None
-    keyring: bool = False
-    key: bytes | None = None
 
 
 class Vault:
     """An open vault, locked against other processes. `read` reads from it; only a `unit` writes."""
 
-    def __init__(self, db: sqlite3.Connection, lock: int, directory: Path) -> None:
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        lock: int,
+        directory: Path,
+        driver: Driver = sqlcipher3.Connection,
+    ) -> None:
         self._db = db
+        self._driver = driver
         self.read = Reader(db)
         self.directory = directory
         self._lock = lock
@@ -178,6 +146,60 @@ class Vault:
             return False
         return not is_busy
 
+    def change_unlock(self, change: Change) -> None:
+        """Encrypt everything under another key, in place. Call it outside a unit.
+
+        The unlock file names both keys before the database changes, in one transaction, from the
+        one to the other. A process that dies at any moment therefore leaves a vault that exactly
+        one of them opens. Raises WrongPassphrase if the vault has got another key meanwhile, or an
+        error of `naming_faults`, and then changes nothing.
+        """
+        path = self.directory / unlock_file.UNLOCK_FILE
+        with naming_faults(self.directory):
+            before, settings = path.read_bytes(), unlock_file.read_settings(self.directory)
+            if settings["check"] != unlock_file.check(change.old):
+                raise WrongPassphrase
+            failure: Exception | None = None
+            try:
+                both = settings | {unlock_file.NEXT: change.settings}
+                unlock_file.write_settings(self.directory, both)
+            except OSError as error:
+                failure = error
+            failure = failure or self._rekey(change)
+            if failure is not None:
+                with contextlib.suppress(OSError):  # otherwise the next opening does it
+                    unlock_file.write_durably(path, before)
+                unlock_file.forget_entry(change.settings)
+                raise failure
+        with contextlib.suppress(OSError):  # it is done, and the next opening finds that out too
+            unlock_file.settle(self.directory, settings, change.settings)
+        self.scrub()
+
+    def _rekey(self, change: Change) -> Exception | None:
+        """Change the database's key; returns the error if it has the old one after all. Raises any
+        error that leaves open which of the two it has."""
+        failure: Exception | None = None
+        try:
+            self._db.execute(f"PRAGMA rekey = \"x'{change.key.hex()}'\"")
+        except sqlcipher3.Error as error:
+            failure = error
+        # SQLCipher says that all is well even where the disk is full, so another connection finds
+        # out which key the database has.
+        found = _try_key(self.directory, change.key, self._driver)
+        if found is not None and failure is None:
+            found[0].close()
+            return None
+        # This connection would now write with one key and read with the other.
+        self._db.close()
+        is_new = found is not None
+        found = found or _try_key(self.directory, change.old, self._driver)
+        failure = failure or _refusal(self.directory, DiskFailed)(str(self.directory))
+        if found is None:
+            raise failure
+        self._db = found[0]
+        self.read.turn_to(self._db)
+        return None if is_new else failure
+
     @property
     def place(self) -> bytes:
         """The place of the database's file on this machine, which differs from that of any copy."""
@@ -186,6 +208,7 @@ class Vault:
 
     def damage(self) -> str:
         """The damage in the database's pages, in SQLite's words; empty if there is none."""
+        self.scrub()  # SQLCipher reads the file alone, whose pages may have a key from before
         try:
             found = [str(row[0]) for row in self._db.execute("PRAGMA cipher_integrity_check")]
             found += [str(r[0]) for r in self._db.execute("PRAGMA integrity_check") if r[0] != "ok"]
@@ -293,11 +316,11 @@ def _create(
 ) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     _make_private(directory)
-    lock = _take_lock(directory)
+    lock = take_lock(directory)
     try:
         if (directory / _DATABASE).exists():
             raise ProfileExists(str(directory))
-        key, settings = _new_key(unlock)
+        key, settings = unlock_file.new_key(unlock)
         draft = directory / (_DATABASE + ".new")
         for leftover in directory.glob(_DATABASE + ".new*"):
             leftover.unlink()
@@ -310,9 +333,9 @@ def _create(
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             db.close()
-        _write_durably(directory / _UNLOCK_FILE, json.dumps(settings, indent=2).encode() + b"\n")
+        unlock_file.write_settings(directory, settings)
         draft.rename(directory / _DATABASE)
-        _sync_directory(directory)
+        unlock_file.sync_directory(directory)
     finally:
         os.close(lock)
 
@@ -327,12 +350,10 @@ def open_vault(directory: Path, unlock: Unlock, driver: Driver = sqlcipher3.Conn
         raise NoProfile(str(directory))
     with naming_faults(directory, is_opening=True), contextlib.ExitStack() as opened:
         _make_private(directory)
-        lock = _take_lock(directory)
+        lock = take_lock(directory)
         opened.callback(os.close, lock)
-        key = _known_key(directory, unlock)
-        db = _connect(directory / _DATABASE, key, driver)
+        db, version = _unlocked(directory, unlock, driver)
         opened.callback(db.close)
-        version = _read_version(db, directory)
         if version > schema.VERSION:
             raise VaultTooNew(f"version {version}; this program knows {schema.VERSION}")
         if version < schema.BASE:
@@ -343,12 +364,46 @@ def open_vault(directory: Path, unlock: Unlock, driver: Driver = sqlcipher3.Conn
             db.execute("COMMIT")
         folding.renew(db)
         opened.pop_all()
-    return Vault(db, lock, directory)
+    return Vault(db, lock, directory, driver)
 
 
-def needs_passphrase(directory: Path) -> bool:
-    """Whether the profile opens with a passphrase. Raises NoProfile or VaultDamaged."""
-    return bool(_settings(directory)["unlock"] == _Lock.PASSPHRASE)
+def _unlocked(directory: Path, unlock: Unlock, driver: Driver) -> tuple[sqlite3.Connection, int]:
+    """The opened database and its version. If the process died while it changed the key, one of two
+    keys opens it, and the unlock file is mended."""
+    settings = unlock_file.read_settings(directory)
+    if unlock_file.NEXT not in settings:
+        return _open_with(directory, unlock_file.known_key(directory, settings, unlock), driver)
+    refused: AmanatError = WrongPassphrase()
+    for one, other in unlock_file.choices(settings):
+        try:
+            found = _try_key(directory, unlock_file.known_key(directory, one, unlock), driver)
+        except (WrongPassphrase, BadArgument) as error:
+            refused = error
+            continue
+        if found is not None:
+            with contextlib.suppress(OSError):  # otherwise the next opening does it
+                unlock_file.settle(directory, other, one)
+            return found
+    raise refused
+
+
+def _try_key(directory: Path, key: bytes, driver: Driver) -> tuple[sqlite3.Connection, int] | None:
+    """The opened database and its version; None if it has another key."""
+    try:
+        return _open_with(directory, key, driver)
+    except sqlcipher3.DatabaseError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+            raise
+    return None
+
+
+def _open_with(directory: Path, key: bytes, driver: Driver) -> tuple[sqlite3.Connection, int]:
+    db = _connect(directory / _DATABASE, key, driver)
+    try:
+        return db, _read_version(db, directory)
+    except BaseException:
+        db.close()
+        raise
 
 
 def opens_with(directory: Path) -> str:
@@ -356,7 +411,7 @@ def opens_with(directory: Path) -> str:
     there is no profile. Raises VaultDamaged or VaultTooNew."""
     if not (directory / _DATABASE).exists():
         return ""
-    return str(_settings(directory)["unlock"])
+    return unlock_file.opens_with(directory)
 
 
 def _read_version(db: sqlite3.Connection, directory: Path) -> int:
@@ -391,7 +446,9 @@ def _make_private(directory: Path) -> None:
     directory.chmod(0o700)
 
 
-def _take_lock(directory: Path) -> int:
+def take_lock(directory: Path) -> int:
+    """Keep other processes out of a profile, until the descriptor returned is closed. Raises
+    ProfileInUse."""
     handle = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -405,6 +462,7 @@ def _connect(path: Path, key: bytes, driver: Driver) -> sqlite3.Connection:
     db: sqlite3.Connection = sqlcipher3.connect(str(path), isolation_level=None, factory=driver)
     try:
         path.chmod(0o600)
+        db.execute("PRAGMA cipher_log_level = NONE")  # the errors have names of ours
         # A raw key: Argon2id has done its work, so SQLCipher's own PBKDF2 is left out.
         db.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
         db.execute("PRAGMA journal_mode = WAL")
@@ -416,133 +474,6 @@ def _connect(path: Path, key: bytes, driver: Driver) -> sqlite3.Connection:
         db.close()
         raise
     return db
-
-
-def _prepared(passphrase: str) -> bytes:
-    """A passphrase in the form in which it is used, however a keyboard has composed its letters:
-    every space is the same, and the form is NFC, in UTF-8 (RFC 8265, OpaqueString: section 4.2.1).
-
-    Characters that the profile disallows are accepted, because the set of them changes with
-    Unicode's versions, and a vault that opened has to open again. Raises BadArgument if the
-    passphrase is empty.
-    """
-    if not passphrase:
-        raise BadArgument("an empty passphrase protects nothing")
-    spaced = "".join(" " if unicodedata.category(one) == "Zs" else one for one in passphrase)
-    try:
-        return unicodedata.normalize("NFC", spaced).encode()
-    except UnicodeEncodeError:
-        raise BadArgument("the passphrase is not UTF-8 text") from None
-
-
-def _argon2(passphrase: bytes, salt: bytes, settings: dict[str, int]) -> bytes:
-    """The Argon2id hash of a passphrase (RFC 9106)."""
-    if settings["memory_kib"] > MAX_ARGON2_MEMORY_KIB:
-        raise ValueError
-    return Argon2id(
-        salt=salt,
-        length=KEY_BYTES,
-        iterations=settings["passes"],
-        lanes=settings["lanes"],
-        memory_cost=settings["memory_kib"],
-    ).derive(passphrase)
-
-
-def _check(key: bytes) -> str:
-    """A check value that tells a wrong key from a damaged database. It is no easier to guess
-    against than the database."""
-    return hmac.digest(key, b"amanat vault check", "sha256")[:8].hex()
-
-
-def _new_key(unlock: Unlock) -> tuple[bytes, dict[str, Any]]:
-    if [unlock.passphrase is not None, unlock.keyring, unlock.key is not None].count(True) != 1:
-        raise BadArgument("exactly one of passphrase, keyring and key")
-    settings: dict[str, Any] = {"version": 1}
-    if unlock.passphrase is not None:
-        salt = secrets.token_bytes(SALT_BYTES)
-        cost = {"memory_kib": ARGON2_MEMORY_KIB, "passes": ARGON2_PASSES, "lanes": ARGON2_LANES}
-        key = _argon2(_prepared(unlock.passphrase), salt, cost)
-        settings |= {"unlock": _Lock.PASSPHRASE, "salt": salt.hex(), "argon2id": cost}
-    elif unlock.keyring:
-        key = secrets.token_bytes(KEY_BYTES)
-        entry = secrets.token_hex(8)
-        _keyring(lambda: keyring.set_password(KEYRING_SERVICE, entry, key.hex()))
-        settings |= {"unlock": _Lock.KEYRING, "entry": entry}
-    else:
-        key = unlock.key or b""
-        if len(key) != KEY_BYTES:
-            raise BadArgument(f"a vault key has {KEY_BYTES} bytes")
-        settings |= {"unlock": _Lock.KEY}
-    return key, settings | {"check": _check(key)}
-
-
-def _known_key(directory: Path, unlock: Unlock) -> bytes:
-    settings = _settings(directory)
-    try:
-        lock = _Lock(settings["unlock"])
-        match lock:
-            case _Lock.PASSPHRASE:
-                if not unlock.passphrase:
-                    raise WrongPassphrase("this profile opens with a passphrase")
-                passphrase, salt = _prepared(unlock.passphrase), bytes.fromhex(settings["salt"])
-                key = _argon2(passphrase, salt, settings["argon2id"])
-            case _Lock.KEYRING:
-                entry = settings["entry"]
-                stored = _keyring(lambda: keyring.get_password(KEYRING_SERVICE, entry))
-                if stored is None:
-                    raise WrongPassphrase("the system keyring does not hold this profile's key")
-                key = bytes.fromhex(stored)
-            case _Lock.KEY:
-                key = unlock.key or b""
-            case _:
-                assert_never(lock)
-        is_right = hmac.compare_digest(_check(key), settings["check"])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise VaultDamaged(str(directory / _UNLOCK_FILE)) from None
-    except MemoryError:
-        raise NoMemory(str(directory)) from None
-    if not is_right:
-        raise WrongPassphrase
-    return key
-
-
-def _settings(directory: Path) -> dict[str, Any]:
-    try:
-        settings = json.loads((directory / _UNLOCK_FILE).read_bytes())
-    except FileNotFoundError:
-        raise NoProfile(str(directory)) from None
-    except ValueError:
-        raise VaultDamaged(str(directory / _UNLOCK_FILE)) from None
-    if not isinstance(settings, dict) or "unlock" not in settings:
-        raise VaultDamaged(str(directory / _UNLOCK_FILE))
-    if settings.get("version") != 1:  # written by a newer program
-        raise VaultTooNew(str(directory / _UNLOCK_FILE))
-    return settings
-
-
-def _keyring(call: Callable[[], Any]) -> Any:  # noqa: ANN401  # what keyring gives
-    try:
-        return call()
-    except keyring.errors.KeyringError as error:
-        raise BadArgument(f"the system keyring does not work here: {error}") from None
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    draft = path.with_suffix(".new")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(handle)
-    draft.rename(path)
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def fingerprint(data: bytes) -> str:

@@ -31,6 +31,7 @@ from amanat.errors import (
     IdentityChanged,
     LabelTaken,
     MessageLost,
+    NameChanged,
     OutOfStep,
     RelayLied,
 )
@@ -496,18 +497,27 @@ class _Town:
         if is_put_out and self._mallory_is_in():
             self._log.append("alice puts her out")
             self._may_be_in = False
-            self._people[0].client.chat(self._gid).remove("mallory")
+            self._people[0].client.chat(self._gid).remove(self._her_id)
         broken |= self._say(f"{number} last")
         broken |= await self._until_well(colludes=colludes)
         if is_put_out and not broken:
             self._may_be_in = True
             with contextlib.suppress(AmanatError):
-                self._people[0].client.chat(self._gid).add(["mallory"])
+                self._people[0].client.chat(self._gid).add([self._her_id])
             await world.pass_time(120)
         return broken
 
     def _mallory_is_in(self) -> bool:
-        return "mallory" in self._people[0].client.chat(self._gid).view().people
+        alice = self._people[0]
+        return self._her_name(alice) in alice.client.chat(self._gid).view().people
+
+    @property
+    def _her_id(self) -> str:
+        return fingerprint(self._mallory.person.rules.me.identity)
+
+    def _her_name(self, one: Person) -> str:
+        """The name under which somebody sees mallory, who may give herself any."""
+        return one.client.contact(self._her_id).name
 
     def _say(self, text: str) -> dict[str, str]:
         one = self._rng.choice(self._people)
@@ -562,9 +572,10 @@ class _Town:
                 yield "stranding", f"{one.name} is {view.state}"
             if (view.name, view.admins) != (self._name, ["alice"]):
                 yield "takeover", f"{one.name} sees {view.name}, admins {view.admins}"
-            if {*view.people} - {"mallory"} != {*HONEST}:
+            hers = self._her_name(one)
+            if {*view.people} - {hers} != {*HONEST} or hers in HONEST:
                 yield "takeover", f"{one.name} sees {view.people}"
-            if "mallory" in view.people and not self._may_be_in:
+            if hers in view.people and not self._may_be_in:
                 yield "unremovable", f"{one.name} sees {view.people}"
             rows = sum(
                 one.one(f'SELECT count(*) FROM "{table}"')  # noqa: S608  # names of our own tables
@@ -599,9 +610,11 @@ class _Town:
         for one in self._people:
             for warning in one.client.status().warnings:
                 code, detail = warning.code, f"{warning.whom} {warning.detail}"
+                is_of_her = warning.whom == self._her_name(one)
                 names_honest = any(mark in detail for mark in (*honest, *HONEST))
                 is_false = (
-                    code in (CopiedVault.code, IdentityChanged.code)
+                    code == CopiedVault.code
+                    or (code in (IdentityChanged.code, NameChanged.code) and not is_of_her)
                     or (code == RelayLied.code and not colludes)
                     or (code in (BrokenChain.code, MessageLost.code) and names_honest)
                 )

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
+from amanat import __version__
 from amanat.client import events
-from amanat.errors import AmanatError
-from amanat.page import protocol, records
+from amanat.errors import UnknownConversation
+from amanat.page import protocol, records, settings
 from amanat.page.dwelling import dwell
 from amanat.page.meeting import gather, meet
-from amanat.page.talking import talk
+from amanat.page.talking import arrange, talk
 
 if TYPE_CHECKING:
     from amanat.client.sdk.client import Client
@@ -29,7 +30,8 @@ class Attendant:
 
     def begin(self) -> dict[str, object]:
         """Everything that a page shows outside conversations."""
-        return records.everything(self._client)
+        page = {"settings": settings.kept(self._client), "version": __version__}
+        return records.everything(self._client) | page
 
     async def attend(self, ask: protocol.ClientAsk) -> object:
         """Do what a page asks; the answer. Everything but asks about homes is done before the first
@@ -37,18 +39,23 @@ class Attendant:
         client = self._client
         if isinstance(ask, protocol.TalkAsk):
             return talk(client, ask)
+        if isinstance(ask, protocol.ChatAsk):
+            return arrange(client, ask)
         if isinstance(ask, protocol.PeopleAsk):
             return meet(client, ask)
         if isinstance(ask, protocol.GroupAsk):
             return gather(client, ask)
+        if isinstance(ask, protocol.Settings):
+            return {"settings": settings.keep(client, ask.values)}
         return await dwell(client, ask)
 
     def tell(self, event: events.Event) -> list[bytes]:
-        """The frames that tell a page of an event; none if its conversation has gone meanwhile."""
+        """The frames that tell a page of an event, perhaps that its conversation is gone."""
         try:
             return self._tell(event)
-        except AmanatError:
-            return []
+        except UnknownConversation:
+            gid = getattr(event, "gid", b"") or b""
+            return [protocol.told("gone", chat=gid.hex()), *self._tell_people()]
 
     def _tell(self, event: events.Event) -> list[bytes]:
         match event:
@@ -61,7 +68,11 @@ class Attendant:
                 return self._tell_summary(gid)
             case events.StateChanged(gid):
                 return [protocol.told("progress", chat=gid.hex()), *self._tell_summary(gid)]
-            case events.Offered() | events.PersonChanged():
+            case events.PersonChanged(identity):
+                theirs = [c.conversation for c in self._client.contacts() if c.identity == identity]
+                lines = [line for gid in theirs for line in self._tell_summary(gid)]
+                return [*self._tell_status(), *self._tell_people(), *lines]
+            case events.Offered():
                 return [*self._tell_status(), *self._tell_people()]
             case events.Warned() | events.StatusChanged():
                 return self._tell_status()
@@ -83,9 +94,8 @@ class Attendant:
         return [] if self._client.status().missing == self._missing else self._tell_status()
 
     def _tell_status(self) -> list[bytes]:
-        status = self._client.status()
-        self._missing = status.missing
-        return [protocol.told("status", status=status.as_json())]
+        self._missing = self._client.status().missing
+        return [protocol.told("status", status=records.status(self._client))]
 
     def _tell_people(self) -> list[bytes]:
         return [protocol.told("people", **records.people(self._client))]

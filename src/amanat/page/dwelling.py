@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from amanat.errors import BadArgument
-from amanat.page import protocol
+from amanat.page import protocol, records
 from amanat.protocol.descriptor import unb64
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 async def dwell(client: Client, ask: protocol.HomeAsk) -> object:  # a table
     """Do it; the status that came of it. Raises the errors of the SDK's calls."""
     match ask:
+        case protocol.Status():
+            pass
         case protocol.Exit():
             await client.home.exit(ask.relay, access(ask.access))
         case protocol.Fallback():
@@ -37,7 +39,7 @@ async def dwell(client: Client, ask: protocol.HomeAsk) -> object:  # a table
             return {"damage": client.check_vault()}
         case _:
             assert_never(ask)
-    return {"status": client.status().as_json(), "cost": client.hopping.cover_cost().as_json()}
+    return {"status": records.status(client)}
 
 
 def access(code: str) -> bytes:

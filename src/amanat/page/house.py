@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from amanat import Client, Unlock
-from amanat.errors import AmanatError, Overrun, ProfileLocked
+from amanat import Client, Unlock, opens_with, wipe
+from amanat.errors import AmanatError, BadArgument, Overrun, ProfileLocked
 from amanat.page import protocol
 from amanat.page.attendant import Attendant
 from amanat.page.dwelling import access
@@ -47,15 +47,16 @@ class House:
         """Held by whoever opens or closes the profile."""
         self._asks: set[asyncio.Task[object]] = set()
         """The asks that the open client has yet to answer."""
-        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.tell: Callable[[list[bytes]], None] = lambda _: None
         """Tells every tab."""
         self.resync: Callable[[], None] = lambda: None
         """Lets every tab ask for everything again."""
 
     async def over(self) -> None:
-        """Wait until the client fails; raises the error that stopped it."""
-        await self._failure
+        """Wait until the profile is wiped, or the client fails; raises the error that stopped
+        it."""
+        await self._over
 
     async def attend(self, ask: protocol.Ask) -> bytes:
         """Do what a page asks; the frame that answers it."""
@@ -74,6 +75,12 @@ class House:
                 await self.open(_unlock(passphrase))
             case protocol.Lock():
                 await self.close()
+            case protocol.Passphrase(old=old, new=new):
+                if self._client is None:
+                    raise ProfileLocked
+                await self._client.unlocking.change(_unlock(old), _unlock(new))
+            case protocol.Wipe(name=name):
+                await self.wipe(name)
             case _:
                 return await self._attend(ask)
         return self._begin()
@@ -82,8 +89,8 @@ class House:
         """Everything that a page shows outside conversations."""
         if self._attendant is not None:
             return {"state": "open", **self._attendant.begin()}
-        opens_with = Client.opens_with(self._directory)
-        return {"state": "locked" if opens_with else "new", "opens_with": opens_with}
+        found = opens_with(self._directory)
+        return {"state": "locked" if found else "new", "opens_with": found}
 
     async def _attend(self, ask: protocol.ClientAsk) -> object:
         if self._attendant is None:
@@ -102,37 +109,43 @@ class House:
             if self._client is not None:
                 return
             async with contextlib.AsyncExitStack() as staying:
-                relay = ask.relay
-                if not relay:
-                    relay = await self._local.make(ask.region or LOCAL_REGION)
-                    await staying.enter_async_context(self._local.running())
+                local = ""
+                if not ask.relay:
+                    await self._local.make(ask.region or LOCAL_REGION)
+                    local = await staying.enter_async_context(self._local.running())
                 client = await Client.create(
                     self._directory,
                     _unlock(ask.passphrase),
                     name=ask.name,
-                    relay=relay,
+                    relay=ask.relay or local,
                     access=access(ask.access),
                 )
-                await self._move_in(client, staying)
+                await self._move_in(client, staying, local)
 
     async def open(self, unlock: Unlock) -> None:
-        """Open the profile. Raises like `Client.open`, and RelayUnreachable."""
+        """Open the profile. Raises like `Client.open`."""
         async with self._door:
             if self._client is not None:
                 return
             async with contextlib.AsyncExitStack() as staying:
                 client = Client.open(self._directory, unlock)
+                local = ""
                 if self._local.is_there:
-                    await staying.enter_async_context(self._local.running())
-                await self._move_in(client, staying)
+                    # Without it the person can still read. The status says that it is away.
+                    with contextlib.suppress(AmanatError):
+                        local = await staying.enter_async_context(self._local.running())
+                await self._move_in(client, staying, local)
 
-    async def _move_in(self, client: Client, staying: contextlib.AsyncExitStack) -> None:
-        """Let an open client do its work, and everything beside it, until `close`."""
+    async def _move_in(
+        self, client: Client, staying: contextlib.AsyncExitStack, local: str
+    ) -> None:
+        """Let an open client do its work, and everything beside it, until `close`. `local` is the
+        address of the relay on this machine if one runs."""
         await staying.enter_async_context(client)
         if self._beside is not None:
             await staying.enter_async_context(self._beside(client))
-        if self._local.is_there:
-            await staying.enter_async_context(self._local.friend_of(client))
+        if local:
+            await staying.enter_async_context(self._local.friend_of(client, local))
         await staying.enter_async_context(self.hosting(client))
         self._stay = staying.pop_all()
 
@@ -151,10 +164,23 @@ class House:
             await asyncio.gather(*self._asks, following, return_exceptions=True)
 
     async def close(self) -> None:
-        """Close the profile and forget its key. What the person has not sent rests in the vault."""
+        """Close the profile and forget its key. Unsent words rest in the vault."""
         async with self._door:
             await self._stay.aclose()
             self.tell([protocol.told("state")])
+
+    async def wipe(self, name: str) -> None:
+        """Destroy the profile of the person with this name, and the relay beside it. Raises
+        ProfileLocked, BadArgument, or the errors of `amanat.wipe`."""
+        if self._client is None:
+            raise ProfileLocked
+        if self._client.status().name != name:
+            raise BadArgument("that is not the name of the person")
+        await self.close()
+        wipe(self._directory)
+        self._local.wipe()
+        if not self._over.done():
+            self._over.set_result(None)
 
     async def _follow(self, client: Client, attendant: Attendant) -> None:
         """Tell every tab of all that happens, until the client stops."""
@@ -165,8 +191,8 @@ class House:
             except Overrun:  # nobody knows what was lost: all tabs ask again
                 self.resync()
             except AmanatError as error:
-                if not self._failure.done():
-                    self._failure.set_exception(error)
+                if not self._over.done():
+                    self._over.set_exception(error)
                 return
             else:
                 return

@@ -11,11 +11,12 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import socket
 import sys
 from typing import TYPE_CHECKING
 
-from amanat import Client, Unlock
+from amanat import Client, Unlock, opens_with, wipe
 from amanat.errors import BY_CODE, RelayUnreachable
 
 if TYPE_CHECKING:
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
 
 START_S = 30.0
 """Longest that the relay may take to start, in seconds."""
+OPERATOR = "this machine"
 FRIEND = "Echo"
 GREETING = "Hello! I repeat whatever you write.\nسلام! هر چه بنویسید تکرار می‌کنم."  # noqa: RUF001
+_MADE = "relay.toml"
+"""The file that makes a directory a relay's."""
 _RELAY = (sys.executable, "-m", "amanat", "--json", "relay")
 
 
 class Local:
-    """What stands beside one profile on this machine."""
+    """The relay and the friend beside one profile."""
 
     def __init__(self, profile: Path) -> None:
         beside = profile.absolute().with_name(f"{profile.absolute().name}-local")
@@ -39,26 +43,34 @@ class Local:
     @property
     def is_there(self) -> bool:
         """Whether a relay was made for the profile."""
-        return self._relay.exists()
+        return (self._relay / _MADE).exists()
 
-    async def make(self, region: str) -> str:
-        """Make the relay, if it is not there yet; its address. Raises the errors of a relay."""
-        if not self.is_there:
-            self._relay.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            made = await _answer(
-                *("init", str(self._relay), "--region", region, "--operator", "this machine"),
-                *("--port", str(_free_port())),
-            )
-            self._address.write_text(made["address"])
-        return self._address.read_text()
+    def wipe(self) -> None:
+        """Destroy the relay and the friend, who knows what the person told it. Raises ProfileInUse
+        while they run."""
+        if opens_with(self._friend):
+            wipe(self._friend)
+        shutil.rmtree(self._relay.parent, ignore_errors=True)
 
-    @property
-    def _address(self) -> Path:
-        return self._relay.with_name("address")
+    async def make(self, region: str) -> None:
+        """Make the relay, if it is not there yet. Raises the errors of a relay."""
+        if self.is_there:
+            return
+        shutil.rmtree(self._relay, ignore_errors=True)  # half made, by a process that died
+        self._relay.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        making = await asyncio.create_subprocess_exec(
+            *(*_RELAY, "init", str(self._relay), "--region", region),
+            *("--operator", OPERATOR, "--port", str(_free_port())),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        await _first_line(making)
+        await making.wait()
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Have the relay run. Raises RelayUnreachable if it does not start."""
+    async def running(self) -> AsyncIterator[str]:
+        """Have the relay run; gives its address. Raises RelayUnreachable if it does not start, or
+        the error that it names."""
         # It reads our end of its standard input until that closes, as it does when we die.
         process = await asyncio.create_subprocess_exec(
             *(*_RELAY, "run", str(self._relay), "--until-eof"),
@@ -67,17 +79,18 @@ class Local:
             stderr=asyncio.subprocess.DEVNULL,
         )
         try:
-            await _first_line(process)
-            yield
+            yield (await _first_line(process))["address"]
         finally:
             if process.stdin is not None:
                 process.stdin.close()
             await process.wait()
 
     @contextlib.asynccontextmanager
-    async def friend_of(self, person: Client) -> AsyncIterator[None]:
-        """Have a friend of this person answer. It meets the person the first time."""
-        friend = await self._friend_at_home(person)
+    async def friend_of(self, person: Client, relay: str) -> AsyncIterator[None]:
+        """Have a friend of this person, at home on `relay`, answer while this lasts."""
+        friend = await self._friend_at_home(relay)
+        if not friend.conversations():  # until the person's client has answered the knock
+            friend.accept(person.invite(), GREETING)
         async with friend:
             echoing = asyncio.ensure_future(_echo(friend))
             try:
@@ -86,18 +99,14 @@ class Local:
                 echoing.cancel()
                 await asyncio.gather(echoing, return_exceptions=True)
 
-    async def _friend_at_home(self, person: Client) -> Client:
-        if self._friend.exists():
+    async def _friend_at_home(self, relay: str) -> Client:
+        if opens_with(self._friend):
             return Client.open(self._friend, Unlock(key=self._key.read_bytes()))
         key = secrets.token_bytes(32)
         handle = os.open(self._key, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(key)
-        friend = await Client.create(
-            self._friend, Unlock(key=key), name=FRIEND, relay=self._address.read_text()
-        )
-        friend.accept(person.invite(), GREETING)
-        return friend
+        return await Client.create(self._friend, Unlock(key=key), name=FRIEND, relay=relay)
 
 
 async def _echo(friend: Client) -> None:
@@ -106,18 +115,8 @@ async def _echo(friend: Client) -> None:
         message.reply(message.text)
 
 
-async def _answer(*words: str) -> dict[str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(*_RELAY, *words), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-    )
-    try:
-        return await _first_line(process)
-    finally:
-        await process.wait()
-
-
 async def _first_line(process: asyncio.subprocess.Process) -> dict[str, str]:
-    """What a relay's process says first. Raises the error that it names, or RelayUnreachable."""
+    """The first line of a relay's process. Raises the error that it names, or RelayUnreachable."""
     line = b""
     if process.stdout is not None:
         with contextlib.suppress(TimeoutError):

@@ -32,6 +32,8 @@ def meet(client: Client, ask: protocol.PeopleAsk) -> object:  # a table
                 contact.block()
             else:
                 contact.unblock()
+        case protocol.RemoveContact():
+            client.contact(ask.contact).remove()
         case protocol.Adds():
             client.offers.set_adds(ask.adds)
             return records.people(client)

@@ -32,6 +32,10 @@ Line = Annotated[str, msgspec.Meta(max_length=8192)]
 Secret = Annotated[str, msgspec.Meta(max_length=4096)]
 """A passphrase."""
 Region = Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
+SettingName = Annotated[str, msgspec.Meta(pattern="^[a-z]{1,20}$")]
+SettingValue = Annotated[str, msgspec.Meta(max_length=40)]
+MAX_SETTINGS = 30
+"""Most settings of the page."""
 
 
 class _Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="at"):
@@ -107,7 +111,20 @@ class Lock(_Ask, frozen=True, tag="lock"):
     """Close the profile, and forget its key."""
 
 
-ProfileAsk: TypeAlias = Begin | Create | Unlock | Lock
+class Passphrase(_Ask, frozen=True, tag="passphrase"):
+    """Let another secret open the profile from now on; None stands for the system keyring."""
+
+    old: Secret | None
+    new: Secret | None
+
+
+class Wipe(_Ask, frozen=True, tag="wipe"):
+    """Destroy the profile; `name` is the person's own, which they have typed."""
+
+    name: Name
+
+
+ProfileAsk: TypeAlias = Begin | Create | Unlock | Lock | Passphrase | Wipe
 
 # In a conversation
 
@@ -150,6 +167,12 @@ class Delete(_Ask, frozen=True, tag="delete"):
     chat: ChatKey
     messages: Annotated[list[MessageId], msgspec.Meta(min_length=1, max_length=MAX_MESSAGES)]
     for_everyone: bool
+
+
+class Clear(_Ask, frozen=True, tag="clear"):
+    """Delete all texts of a conversation here alone."""
+
+    chat: ChatKey
 
 
 class Timer(_Ask, frozen=True, tag="timer"):
@@ -205,16 +228,21 @@ class Search(_Ask, frozen=True, tag="search"):
     many: Many = 50
 
 
+class Export(_Ask, frozen=True, tag="export"):
+    """Write a conversation into a new file in the person's downloads."""
+
+    chat: ChatKey
+    form: Literal["html", "json"]
+
+
 class Details(_Ask, frozen=True, tag="details"):
     """The people of a conversation, their rights, and where its data rests."""
 
     chat: ChatKey
 
 
-TalkAsk: TypeAlias = (
-    History | Send | Edit | React | Delete | Timer | Seen | Draft | Pin | Mute | Archive
-    | Search | Details
-)  # fmt: skip
+TalkAsk: TypeAlias = History | Send | Edit | React | Delete | Seen | Draft | Search
+ChatAsk: TypeAlias = Clear | Timer | Pin | Mute | Archive | Export | Details
 
 # With people
 
@@ -262,6 +290,12 @@ class Block(_Ask, frozen=True, tag="block"):
     is_blocked: bool
 
 
+class RemoveContact(_Ask, frozen=True, tag="remove contact"):
+    """Part with a contact, and delete here what was said with them."""
+
+    contact: Name
+
+
 class Adds(_Ask, frozen=True, tag="adds"):
     """Set what happens when a contact adds us to a group."""
 
@@ -282,7 +316,7 @@ class DeclineOffer(_Ask, frozen=True, tag="decline offer"):
 
 
 PeopleAsk: TypeAlias = (
-    Invite | Invites | WithdrawInvite | Accept | SafetyNumber | Verify | Block
+    Invite | Invites | WithdrawInvite | Accept | SafetyNumber | Verify | Block | RemoveContact
     | Adds | AcceptOffer | DeclineOffer
 )  # fmt: skip
 
@@ -358,6 +392,10 @@ GroupAsk: TypeAlias = CreateGroup | Add | Remove | Rename | Admin | Roles | Leav
 # At home
 
 
+class Status(_Ask, frozen=True, tag="status"):
+    """How the client stands just now."""
+
+
 class Exit(_Ask, frozen=True, tag="exit"):
     """Make another relay the home."""
 
@@ -416,11 +454,30 @@ class Health(_Ask, frozen=True, tag="health"):
     """Check the vault."""
 
 
+# Of the page itself
+
+
+class Settings(_Ask, frozen=True, tag="settings"):
+    """Keep all settings of the page, in place of those that are kept."""
+
+    values: Annotated[dict[SettingName, SettingValue], msgspec.Meta(max_length=MAX_SETTINGS)]
+
+
 HomeAsk: TypeAlias = (
-    Exit | Fallback | Place | Regions | Strict | Outbound | Hop | Cover | ClearWarnings | Health
+    Status
+    | Exit
+    | Fallback
+    | Place
+    | Regions
+    | Strict
+    | Outbound
+    | Hop
+    | Cover
+    | ClearWarnings
+    | Health
 )
 
-ClientAsk: TypeAlias = TalkAsk | PeopleAsk | GroupAsk | HomeAsk
+ClientAsk: TypeAlias = TalkAsk | ChatAsk | PeopleAsk | GroupAsk | HomeAsk | Settings
 """An ask that only an open profile answers."""
 Ask: TypeAlias = ProfileAsk | ClientAsk
 

@@ -80,10 +80,15 @@ def details(client: Client, chat: Chat) -> Record:
     }
 
 
+def status(client: Client) -> Record:
+    """How the client stands, and what the cover in force costs."""
+    return client.status().as_json() | {"cost": client.hopping.cover_cost().as_json()}
+
+
 def everything(client: Client) -> Record:
     """Everything outside conversations."""
     return {
-        "status": client.status().as_json(),
+        "status": status(client),
         "chats": [summary(one) for one in client.summaries()],
         **people(client),
     }

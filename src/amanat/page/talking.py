@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from amanat.client import transcript
+from amanat.export import export_to_downloads
 from amanat.page import protocol, records
 
 if TYPE_CHECKING:
     from amanat.client.sdk.client import Client
 
 
-def talk(client: Client, ask: protocol.TalkAsk) -> object:  # a table
+def talk(client: Client, ask: protocol.TalkAsk) -> object:
     """Do it; the answer. Raises the errors of the SDK's calls."""
     if isinstance(ask, protocol.Search):
         gid = None if ask.chat is None else bytes.fromhex(ask.chat)
@@ -30,19 +31,33 @@ def talk(client: Client, ask: protocol.TalkAsk) -> object:  # a table
             chat.react(ask.message, ask.emoji)
         case protocol.Delete():
             chat.delete(ask.messages, for_everyone=ask.for_everyone)
-        case protocol.Timer():
-            chat.set_timer(ask.seconds)
         case protocol.Seen():
             chat.seen(ask.row)
             return records.unread(chat)
         case protocol.Draft():
             chat.set_draft(ask.text, reply_to=ask.reply_to or "")
+        case _:
+            assert_never(ask)
+    return None
+
+
+def arrange(client: Client, ask: protocol.ChatAsk) -> object:
+    """Do what is about a conversation as a whole; the answer. Raises the errors of the SDK's
+    calls."""
+    chat = client.chat(bytes.fromhex(ask.chat))
+    match ask:
+        case protocol.Clear():
+            chat.clear()
+        case protocol.Timer():
+            chat.set_timer(ask.seconds)
         case protocol.Pin():
             chat.set_pinned(is_pinned=ask.is_pinned)
         case protocol.Mute():
             chat.set_muted(ask.until)
         case protocol.Archive():
             chat.set_archived(is_archived=ask.is_archived)
+        case protocol.Export():
+            return {"file": str(export_to_downloads(chat, ask.form))}
         case protocol.Details():
             return records.details(client, chat)
         case _:

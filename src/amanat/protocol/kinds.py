@@ -46,7 +46,7 @@ class Blocked(Enum):
     COUNTS = auto()
     """It counts as from anybody else."""
     NOT_KEPT = auto()
-    """The history keeps nothing of it, not even in groups."""
+    """We keep nothing of it, not even in groups."""
     NO_ANSWER = auto()
     """We ignore it in our 1:1 conversation, so that nothing answers it."""
 
@@ -275,6 +275,15 @@ KINDS: Mapping[Kind, Row] = complete(
             scope=Scope.EVERYWHERE,
             right=Right.NONE,
             blocked=Blocked.COUNTS,
+        ),
+        Kind.NAME: Row(
+            record=messages.NewName,
+            is_held=True,
+            is_confirmed=True,
+            retention=Retention.REPAIR,
+            scope=Scope.EVERYWHERE,
+            right=Right.NONE,
+            blocked=Blocked.NOT_KEPT,
         ),
     },
 )

@@ -106,6 +106,8 @@ class Kind(IntEnum):
     DECLINED = 15
     VOTES = 16
     """The Commits that members have read in the drop of an epoch (Votes)."""
+    NAME = 17
+    """The sender's own name from now on (NewName)."""
 
 
 class Ack(codec.Record, frozen=True):
@@ -236,6 +238,8 @@ class Text(codec.Record, frozen=True):
     life_s: Life
     """How long clients may keep it, in seconds: its author's from the time it was sent, others'
     from the time they read it. 0: for ever."""
+    is_forwarded: bool = False
+    """Whether the sender says that the words are somebody's whom they do not name."""
 
 
 class Edit(codec.Record, frozen=True):
@@ -311,6 +315,14 @@ class NewAddresses(codec.Record, frozen=True):
     version: Count
     """A number that grows with every change; only the addresses with the highest count."""
     addresses: Addresses
+
+
+class NewName(codec.Record, frozen=True):
+    """The sender's own name from now on, in every conversation. Nobody can name anybody else."""
+
+    version: Count
+    """A number that grows with every change; only the name with the highest counts."""
+    name: Name
 
 
 class KeyPackages(codec.Record, frozen=True):

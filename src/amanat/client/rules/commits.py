@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from amanat.client.rules.files import Files
     from amanat.client.rules.gossip import Gossip
     from amanat.client.rules.key_packages import Packages
+    from amanat.client.rules.naming import Naming
     from amanat.client.rules.roster import Roster
     from amanat.client.rules.saying import Saying
     from amanat.client.rules.warnings import Warnings
@@ -148,6 +149,7 @@ class Commits:
         epochs: Epochs,
         saying: Saying,
         addresses: Addresses,
+        naming: Naming,
         files: Files,
         key_packages: Packages,
         astray: Astray,
@@ -170,6 +172,7 @@ class Commits:
         self._epochs = epochs
         self._saying = saying
         self._addresses = addresses
+        self._naming = naming
         self._files = files
         self._key_packages = key_packages
         self._astray = astray
@@ -527,7 +530,7 @@ class Commits:
             people=[Awaited(gid, identity) for identity in joiners],
         )
         name = self._roster.group(gid).policy.name
-        for identity in joiners:
+        for identity in filter(self._roster.is_contact, joiners):  # no longer, perhaps
             (used,) = unit.db.execute(
                 "DELETE FROM their_key_package WHERE ref = (SELECT ref FROM their_key_package"
                 " WHERE identity = ? AND suite = ? ORDER BY rowid LIMIT 1) RETURNING ref",
@@ -600,7 +603,9 @@ class Commits:
         self._entering.plan_refresh(unit, gid, REFRESH_MS[1])
         if is_restart and self._roster.group(gid).policy.direct:
             self._key_packages.give_key_packages(unit, gid, mls.HYBRID_SUITE, KEY_PACKAGES_GIVEN)
-        self._addresses.tell(unit, gid)  # in case we moved while we could say nothing here
+        # In case we moved, or took another name, while we could say nothing here.
+        self._addresses.tell(unit, gid)
+        self._naming.tell(unit, gid)
         if self._roster.group(gid).identities <= known:
             self._saying.say_waiting(unit, gid)
         else:  # texts written before somebody came are not for them

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from amanat.client.rules.astray import Astray
     from amanat.client.rules.base import Base
     from amanat.client.rules.epochs import Epochs
+    from amanat.client.rules.naming import Naming
     from amanat.client.rules.roster import Roster
     from amanat.client.rules.saying import Saying
     from amanat.client.unit import Unit
@@ -51,6 +52,10 @@ RFC 9750, section 8.2.2)."""
 REFRESH_PEOPLE = 50
 """In a group of more people, each member refreshes proportionally less often, because each refresh
 is a Commit."""
+
+
+_NOTES = "notes"
+"""The name of the group of our notes, because a policy needs one. Nobody sees it."""
 
 
 class GivenUp(NamedTuple):
@@ -84,6 +89,7 @@ class Entering:
         epochs: Epochs,
         saying: Saying,
         addresses: Addresses,
+        naming: Naming,
         astray: Astray,
     ) -> None:
         self._cursors = base.cursors
@@ -103,6 +109,7 @@ class Entering:
         self._epochs = epochs
         self._saying = saying
         self._addresses = addresses
+        self._naming = naming
         self._astray = astray
 
     def start_direct(self, unit: Unit, key_package: bytes) -> tuple[bytes, bytes, bytes]:
@@ -143,6 +150,24 @@ class Entering:
         self.plan_refresh(unit, gid, REFRESH_MS[1])
         return gid
 
+    def notes(self, unit: Unit) -> bytes:
+        """The gid of our notes to ourselves, which begin when they are first asked for.
+
+        They are a group that nobody else ever enters. We enter no epoch of it, so it has no drop,
+        and its state keeps every rule that speaks to relays away from it.
+        """
+        row = unit.db.execute("SELECT gid FROM conversation WHERE state = 'notes'").fetchone()
+        if row is not None:
+            return bytes(row[0])
+        gid = secrets.token_bytes(16)
+        self._create(
+            unit, gid, mls.HYBRID_SUITE, direct=[], name=_NOTES, admins=[self._me.identity]
+        )
+        unit.db.execute(
+            "UPDATE conversation SET state = 'notes', look_due_at = NULL WHERE gid = ?", (gid,)
+        )
+        return gid
+
     def _create(
         self,
         unit: Unit,
@@ -175,6 +200,7 @@ class Entering:
             " read_row, hidden, sent_seq) VALUES (?, 'active', ?, ?, ?, ?, ?, ?, ?)",
             (gid, NO_HASH, unit.now, sure, *past),
         )
+        unit.db.execute("UPDATE desk SET is_hidden = 0 WHERE gid = ?", (gid,))
 
     def enter_epoch(
         self, unit: Unit, gid: bytes, *, renewed: AbstractSet[bytes] = frozenset()
@@ -210,7 +236,7 @@ class Entering:
         self._astray.end_doubts(gid)
         unit.db.execute("DELETE FROM handed WHERE gid = ? AND epoch < ?", (gid, epoch))
         unit.db.execute("DELETE FROM intent WHERE gid = ? AND kind = 'outrun'", (gid,))
-        self._meet(unit, gid, group)
+        has_newcomers = self._meet(unit, gid, group)
         self._saying.see_delivered(unit, gid)  # people who have gone need not confirm any more
         self._places.learn(unit, group.policy.relay)
         self._whereabouts.keep(unit, gid, group.identities)
@@ -221,6 +247,8 @@ class Entering:
             self._chains.end_chains(unit, gid)
             # Members who did not know of the Commit yet spoke into the drop that we have just left.
             self._roster.look_soon(unit, gid, at=unit.now + LATE_MS)
+            if has_newcomers:
+                self._naming.tell(unit, gid)
         else:
             peers = self._roster.others(group)
             chains = self._engine.export_secret(gid, "amanat chains", b"", 32)
@@ -232,12 +260,14 @@ class Entering:
                 self._cursors.read_again(unit, sure)
             if begun.is_first and self._addresses.has_new_addresses_since(group):
                 self._addresses.tell(unit, gid)  # newcomers see our old address
+            if begun.is_first:
+                self._naming.tell(unit, gid)  # and perhaps our old name
         self._epochs.make_for_others(unit, gid, group)
         unit.follow(HearEarly(gid))
 
-    def _meet(self, unit: Unit, gid: bytes, group: Group) -> None:
+    def _meet(self, unit: Unit, gid: bytes, group: Group) -> bool:
         """Begin to count the envelopes of new members, and forget the counts of those who have
-        gone."""
+        gone. Returns whether there are new ones."""
         there = {p.signer: p.identity for p in group.people if p.signer != self._me.signer}
         known = {r[0] for r in unit.db.execute("SELECT signer FROM since WHERE gid = ?", (gid,))}
         for signer in known - set(there):
@@ -250,6 +280,7 @@ class Entering:
                 (signer, group.view.epoch, gid),
             )
             self._gaps.begin(unit, gid, signer, there[signer])
+        return bool(set(there) - known)
 
     def mark_sure(self, unit: Unit, gid: bytes, epoch: int, seq: int) -> None:
         """Record that no Commit had ended this epoch when we had read our bucket up to `seq`.

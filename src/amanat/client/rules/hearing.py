@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from amanat.client.rules.gossip import Gossip
     from amanat.client.rules.joining import Joining
     from amanat.client.rules.key_packages import Packages
+    from amanat.client.rules.naming import Naming
     from amanat.client.rules.repair import Repairs
     from amanat.client.rules.roster import Roster
     from amanat.client.rules.saying import Saying
@@ -90,6 +91,7 @@ class Hearing:
         epochs: Epochs,
         saying: Saying,
         addresses: Addresses,
+        naming: Naming,
         key_packages: Packages,
         astray: Astray,
         gossip: Gossip,
@@ -115,6 +117,7 @@ class Hearing:
         self._epochs = epochs
         self._saying = saying
         self._addresses = addresses
+        self._naming = naming
         self._key_packages = key_packages
         self._astray = astray
         self._gossip = gossip
@@ -435,6 +438,8 @@ class Hearing:
                 self._addresses.take_addresses(unit, sender, body)
             case Kind.DECLINED:
                 self._wishes.take_no(unit, sender, codec.decode(_declined, body, InvalidMessage))
+            case Kind.NAME:
+                self._naming.take_name(unit, gid, sender, body)
             case Kind.VOTES:
                 self._gossip.take_votes(unit, gid, codec.decode(_votes, body, InvalidMessage))
             case _:

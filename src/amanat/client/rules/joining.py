@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from amanat.client.rules.base import Base
     from amanat.client.rules.entering import Entering
     from amanat.client.rules.key_packages import Packages
+    from amanat.client.rules.naming import Naming
     from amanat.client.rules.roster import Roster
     from amanat.client.rules.saying import Saying
     from amanat.client.rules.warnings import Warnings
@@ -71,6 +72,7 @@ class Joining:
         warnings: Warnings,
         roster: Roster,
         saying: Saying,
+        naming: Naming,
         key_packages: Packages,
         entering: Entering,
         wishes: Wishes,
@@ -88,6 +90,7 @@ class Joining:
         self._warnings = warnings
         self._roster = roster
         self._saying = saying
+        self._naming = naming
         self._key_packages = key_packages
         self._entering = entering
         self._wishes = wishes
@@ -154,6 +157,8 @@ class Joining:
         if past.sent_seq:
             self._sent.count_from(unit, view.gid, past.sent_seq + 1)
         self._entering.enter_epoch(unit, view.gid)
+        if self._roster.group(view.gid).is_large:  # elsewhere we have told the members by now
+            self._naming.tell(unit, view.gid)
         unit.events.append(Joined(view.gid))
         return view.gid
 

@@ -194,6 +194,16 @@ class Roster:
         ).fetchone()
         return bytes(row[0])
 
+    def is_contact(self, identity: bytes) -> bool:
+        """Whether somebody is a contact."""
+        row = self._read.execute("SELECT 1 FROM contact WHERE identity = ?", (identity,))
+        return row.fetchone() is not None
+
+    def is_parting(self, gid: bytes) -> bool:
+        """Whether somebody has said that they leave, and no Commit has let them go yet."""
+        row = self._read.execute("SELECT 1 FROM intent WHERE gid = ? AND kind = 'let-go'", (gid,))
+        return row.fetchone() is not None
+
     def direct_with(self, identity: bytes) -> bytes:
         """The gid of the 1:1 conversation with a contact. Raises UnknownConversation."""
         row = self._read.execute(

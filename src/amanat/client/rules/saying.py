@@ -103,6 +103,18 @@ class Saying:
         (kept,) = self.do(unit, gid, Kind.TEXT, body)
         return kept.row
 
+    def forward(self, unit: Unit, gid: bytes, target: bytes, to: bytes) -> int:
+        """Say the words of a text in another conversation, marked as forwarded; returns the row in
+        which they are kept.
+
+        The new text gets the life of texts there, and names neither the author nor the conversation
+        from which it comes. Raises like send_text.
+        """
+        words = self._history.words(gid, target)
+        text = Text(words, None, self._history.timer(to), is_forwarded=True)
+        (kept,) = self.do(unit, to, Kind.TEXT, codec.encode(text))
+        return kept.row
+
     def edit(self, unit: Unit, gid: bytes, target: bytes, text: str) -> None:
         """Replace the words of a text of ours.
 
@@ -155,16 +167,19 @@ class Saying:
         self, unit: Unit, gid: bytes, kind: Kind, body: bytes
     ) -> list[TextArrived | MessageChanged]:
         """Send an envelope that changes the history, and apply it here as everybody will. While we
-        are out of step, it waits."""
-        if self._roster.state(gid) is not State.ASTRAY:
+        are out of step, it waits. In our notes there is nobody to send it to."""
+        state = self._roster.state(gid)
+        if state not in (State.ASTRAY, State.NOTES):
             self._roster.require_active(gid)
         group = self._roster.group(gid)
         if group.policy.direct and len(group.identities) == 1:
             raise NotAMember("the other has left this conversation")
         if self._history.is_shut(gid):
             raise Blocked
-        if self._roster.is_active(gid):
+        if state is State.ACTIVE:
             envelope = self.say(unit, gid, kind, body)
+        elif state is State.NOTES:
+            envelope = _shown_as(self._word(unit, gid, kind, body))
         else:
             envelope = self.keep_waiting(unit, gid, kind, body)
         unit.events.append(SummaryChanged(gid))
@@ -175,11 +190,15 @@ class Saying:
     def keep_waiting(self, unit: Unit, gid: bytes, kind: Kind, body: bytes) -> Envelope:
         """Keep a word to be said once we are in step; returns the envelope as which we show it
         until then."""
+        word = self._word(unit, gid, kind, body)
+        self._waiting.keep(unit, gid, [word])
+        return _shown_as(word)
+
+    def _word(self, unit: Unit, gid: bytes, kind: Kind, body: bytes) -> Word:
+        """A new word of ours, without a number in our count."""
         clock = self._roster.clock(gid) + 1
         self._roster.move_clock(unit, gid, clock)
-        word = Word(secrets.token_bytes(16), kind, body, clock, unit.now)
-        self._waiting.keep(unit, gid, [word])
-        return Envelope(word.id, 0, NO_HASH, clock, unit.now, kind, body, [], {})
+        return Word(secrets.token_bytes(16), kind, body, clock, unit.now)
 
     def say(
         self,
@@ -345,3 +364,8 @@ class Saying:
         peers = self._roster.others(self._roster.group(gid))
         peer = next((p for p in peers if p.identity == recipient), None)
         return peer is not None and self._posting.seal_again(unit, row, peer.addresses)
+
+
+def _shown_as(word: Word) -> Envelope:
+    """The envelope as which we show a word that has no number in our count."""
+    return Envelope(word.id, 0, NO_HASH, word.clock, word.sent_at, word.kind, word.body, [], {})

@@ -12,9 +12,11 @@ from amanat.client.events import (
 from amanat.client.rights import Deed
 from amanat.client.rules.commits import LEAVE_TURN_MS, Wish, decode_leave
 from amanat.client.rules.entering import REFRESH_MS, REFRESH_PEOPLE
+from amanat.client.state import State
 from amanat.errors import (
     BadArgument,
     GroupTooLarge,
+    IdentityChanged,
     NotAMember,
 )
 from amanat.protocol import codec
@@ -48,6 +50,7 @@ class Wishes:
         self, base: Base, *, roster: Roster, saying: Saying, entering: Entering, commits: Commits
     ) -> None:
         self._me = base.me
+        self._engine = base.engine
         self._branches = base.branches
         self._gaps = base.gaps
         self._sent = base.sent
@@ -199,6 +202,33 @@ class Wishes:
         self._history.set_blocked(unit, identity, is_blocked=True)
         self._offers.forget_of(unit, identity)
         unit.db.execute("DELETE FROM joining WHERE inviter = ?", (identity,))
+
+    def part(self, unit: Unit, identity: bytes) -> bytes:
+        """Leave the 1:1 conversation with a contact, who is none from now on; returns its gid. We
+        neither add them to groups nor follow them into any, and they stay blocked if they are.
+
+        Raises UnknownConversation if they are no contact.
+        """
+        gid = self._roster.direct_with(identity)
+        if self._history.is_blocked(identity):
+            unit.db.execute("INSERT OR IGNORE INTO shut_out VALUES (?)", (identity,))
+        if self._roster.is_active(gid):
+            try:
+                self.leave(unit, gid)
+            except IdentityChanged:  # we say nothing there
+                self._entering.go(unit, gid)
+        elif self._roster.state(gid) is State.ASTRAY:
+            self._entering.go(unit, gid)
+        self._offers.forget_of(unit, identity)
+        unit.db.execute("DELETE FROM joining WHERE inviter = ?", (identity,))
+        unit.db.execute("DELETE FROM intent WHERE kind = ? AND data = ?", (Wish.ADD, identity))
+        unit.db.execute("DELETE FROM their_key_package WHERE identity = ?", (identity,))
+        for (ref,) in unit.db.execute(
+            "DELETE FROM key_package WHERE identity = ? RETURNING ref", (identity,)
+        ).fetchall():
+            self._engine.delete_key_package(ref)
+        unit.db.execute("DELETE FROM contact WHERE identity = ?", (identity,))
+        return gid
 
     def begin_clock(self, unit: Unit) -> None:
         """Let nothing wait longer than if it had been postponed now, because the clock may have

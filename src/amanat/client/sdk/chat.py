@@ -50,6 +50,18 @@ class Chat:
         """
         return self._writing.send(self.gid, text, reply_to=reply_to)
 
+    def forward(self, message: str, to: bytes) -> int:
+        """Say the words of a text of this conversation in the one with the gid `to`, marked as
+        forwarded; returns the row there.
+
+        The new text names neither the author nor this conversation. Whom a person talks with is not
+        ours to tell, and a name that a program adds would look as if somebody vouched for it; a
+        person who wants to name the author types the name. The text lives as long as other new
+        texts there, even if the first one is about to disappear. Raises like `send` in that
+        conversation, and UnknownMessage if the text was deleted.
+        """
+        return self._writing.forward(self.gid, message, to)
+
     def edit(self, message: str, text: str) -> None:
         """Replace the words of a text of ours. Raises like `send`, and NotYours."""
         self._writing.edit(self.gid, message, text)
@@ -68,6 +80,17 @@ class Chat:
         nothing.
         """
         self._writing.delete(self.gid, messages, for_everyone=for_everyone)
+
+    def clear(self) -> None:
+        """Delete all texts of the conversation from this vault alone, with reactions and the draft.
+        Others keep theirs, and are not told.
+
+        Texts that a relay has or is about to get still reach the others. If a relay loses one, or
+        if it waits until the conversation is in step, nobody gets it any more, as with `delete`.
+        The conversation stays in the list, and texts that arrive later are shown; one that we have
+        left leaves the list. Raises UnknownConversation.
+        """
+        self._writing.clear(self.gid)
 
     def set_timer(self, seconds: int) -> None:
         """Let texts from now on disappear this long after they were sent or read, at the latest
@@ -250,7 +273,8 @@ class Chat:
         return self._reading.view(self.gid)
 
     def summary(self) -> Summary:
-        """The line of the conversation in the list. Raises UnknownConversation."""
+        """The line of the conversation in the list. Raises UnknownConversation, also for one that
+        we have left and cleared."""
         return self._reading.summary(self.gid)
 
     def mark_read(self) -> None:

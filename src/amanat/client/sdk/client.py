@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from amanat import mls
 from amanat.client import profile, vault
-from amanat.client.events import TextArrived
+from amanat.client.events import SummaryChanged, TextArrived
 from amanat.client.invite import LIFE_S, from_link, to_link
 from amanat.client.parts import Parts, assemble, store_delta
 from amanat.client.places import Places
@@ -26,6 +26,7 @@ from amanat.client.sdk.offers import Offers
 from amanat.client.sdk.reading import Reading
 from amanat.client.sdk.standing import Standing
 from amanat.client.sdk.together import Together
+from amanat.client.sdk.unlocking import Unlocking
 from amanat.client.shell.agenda import Agenda
 from amanat.client.shell.buckets import Buckets
 from amanat.client.shell.drawing import draw_first
@@ -128,6 +129,8 @@ class Client:
         self._standing = Standing(run, routes, self._buckets, self._reading)
         self.offers = Offers(run, self._reading)
         """The groups that contacts ask us to join."""
+        self.unlocking = Unlocking(run)
+        """The passphrase, keyring entry or key that opens the profile."""
 
     @classmethod
     async def create(
@@ -182,12 +185,6 @@ class Client:
             opened.close()
             raise
 
-    @staticmethod
-    def opens_with(directory: Path) -> str:
-        """The secret that opens the profile in `directory`: "passphrase", "keyring" or "key"; empty
-        if there is no profile. Raises VaultDamaged or VaultTooNew."""
-        return vault.opens_with(directory)
-
     async def __aenter__(self) -> Self:
         self.start()
         return self
@@ -235,20 +232,8 @@ class Client:
 
         Requests that a relay has refused for now stay in the outbox; `status().outbox` counts them.
         """
-        while self._is_waiting():
+        while self._standing.is_waiting():
             await self._run.changed()
-
-    def _is_waiting(self) -> bool:
-        """Whether anything is on its way, except to relays that we have left and that are away."""
-        away = {home.relay for home in self._me.former if self._buckets.is_away(home)}
-        gone = self._run.parts.homes.relays_left() & (away | self._run.parts.sending.away)
-        rows = self._vault.read.execute(
-            "SELECT DISTINCT relay FROM outbox WHERE tries = 0"
-        ).fetchall()
-        tried = self._vault.read.execute("SELECT gid FROM attempt").fetchall()
-        relays = {row[0] for row in rows}
-        relays |= {self._conversations.roster.group(gid).policy.relay.key for (gid,) in tried}
-        return bool(relays - gone)
 
     @property
     def is_caught_up(self) -> bool:
@@ -307,6 +292,13 @@ class Client:
             self._invites.knock(unit, invite, greeting)
         return invite.name
 
+    def rename(self, name: str) -> None:
+        """Take another name. Contacts, and the members of our groups, are told, and shown that it
+        has changed; open invites keep the earlier name. Raises BadArgument for a text that is no
+        name."""
+        with self._unit() as unit:
+            self._conversations.naming.rename(unit, name)
+
     # Conversations
 
     def create_group(self, name: str, people: Sequence[str] = ()) -> ConversationView:
@@ -318,6 +310,7 @@ class Client:
         with self._unit() as unit:
             gid = self._conversations.entering.create_group(unit, name, people=len(contacts) + 1)
             self._conversations.wishes.add(unit, gid, [c.identity for c in contacts])
+            unit.events.append(SummaryChanged(gid))
         return self._reading.view(gid)
 
     def mark_read(self, gid: bytes | None = None) -> None:
@@ -359,6 +352,13 @@ class Client:
         gid = which if isinstance(which, bytes) else self._reading.conversation(which).gid
         return Chat(self._run, self._reading, gid)
 
+    def notes(self) -> Chat:
+        """Our notes to ourselves, which begin with the first call. Nothing of them goes to any
+        relay; otherwise they are a conversation like any other, with our own name."""
+        with self._unit() as unit:
+            gid = self._conversations.entering.notes(unit)
+        return Chat(self._run, self._reading, gid)
+
     def together(self) -> Together:
         """A list of things to do as one: either all of them become durable, or none."""
         return Together(self._run, self._reading)
@@ -368,7 +368,8 @@ class Client:
         return self._run.now()
 
     def conversations(self) -> list[ConversationView]:
-        """All conversations, groups and 1:1, in the order in which they began."""
+        """All conversations, groups and 1:1, in the order in which they began, without those that
+        we have left and cleared."""
         return self._reading.conversations()
 
     def conversation(self, name: str) -> ConversationView:

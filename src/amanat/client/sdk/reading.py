@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_ONLY_HERE = "these are your notes: they stay in this vault, and nothing of them goes to any relay"
+
 
 class Reading:
     """Reads one vault for its programs, and changes nothing in it."""
@@ -43,13 +45,13 @@ class Reading:
         self._me = parts.me
         self._conversations = parts.conversations
         self._history = parts.conversations.history
-        self._people = People(parts.vault, self._me.identity, self._me.name)
+        self._people = People(parts.vault, self._me)
         self._search = search.Search(parts.vault)
         self._places = parts.places
         self._now = run.now
         self.desk = Desk(parts.vault, self._me.identity)
         self.transcript = Transcript(parts.vault, self._me.identity)
-        self.writing = Writing(run, self.transcript)
+        self.writing = Writing(run, self.transcript, self.desk)
 
     def contacts(self) -> list[Contact]:
         """Everyone we can write to, by name."""
@@ -77,25 +79,34 @@ class Reading:
         return pick(found or [c for c in contacts if typed(c.name) == wanted], name, UnknownContact)
 
     def conversations(self) -> list[ConversationView]:
-        """All conversations, groups and 1:1, in the order in which they began."""
-        rows = self._read.execute("SELECT gid, state FROM conversation ORDER BY rowid").fetchall()
+        """All conversations, groups and 1:1, in the order in which they began, without those that
+        were left and deleted."""
+        rows = self._read.execute(
+            "SELECT c.gid, state FROM conversation AS c LEFT JOIN desk USING (gid)"
+            " WHERE is_hidden IS NOT 1 ORDER BY c.rowid"
+        ).fetchall()
         return [self._view(gid, State(state)) for gid, state in rows]
 
     def conversation(self, name: str) -> ConversationView:
         """The conversation with this id or with the contact of this id, else the one with a contact
         of this name, else the group of this name. A group, whatever its name, never catches words
-        that are meant for a person.
+        that are meant for a person, and neither does an earlier conversation with a contact whom we
+        have met again. Our notes have no name by which to find them.
 
         Raises UnknownConversation or AmbiguousName.
         """
         views, wanted = self.conversations(), typed(name)
-        people = {c.conversation for c in self.contacts() if c.id == wanted}
+        contacts = self.contacts()
+        people = {c.conversation for c in contacts if c.id == wanted}
+        met = {c.conversation for c in contacts if typed(c.name) == wanted}
+        named = [c for c in views if not c.is_notes and typed(c.name) == wanted]
         return _first(
             name,
             [c for c in views if c.gid in people],
             [c for c in views if c.id == wanted],
-            [c for c in views if c.is_direct and typed(c.name) == wanted],
-            [c for c in views if not c.is_direct and typed(c.name) == wanted],
+            [c for c in views if c.gid in met],
+            [c for c in named if c.is_direct],
+            [c for c in named if not c.is_direct],
         )
 
     def group(self, name: str) -> ConversationView:
@@ -104,7 +115,7 @@ class Reading:
         Raises UnknownConversation, AmbiguousName, or NotAMember for a conversation of two.
         """
         views, wanted = self.conversations(), typed(name)
-        groups = [c for c in views if not c.is_direct]
+        groups = [c for c in views if not c.is_direct and not c.is_notes]
         ranks = (
             [c for c in groups if c.id == wanted],
             [c for c in groups if typed(c.name) == wanted],
@@ -131,10 +142,12 @@ class Reading:
         direct = [identity for identity in policy.direct if identity != self._me.identity]
         outbound_regions = self._conversations.roster.outbound_regions(gid)
         is_held = self._conversations.roster.is_held(gid)
+        is_notes = state is State.NOTES
+        inbound_region = policy.region if group.is_large else self._me.home.region
         return ConversationView(
             id=vault.fingerprint(gid),
             gid=gid,
-            name=self.title(policy, names),
+            name=self.title(policy, names, state),
             is_direct=bool(direct),
             state=state,
             people=sorted(names[identity] for identity in group.identities),
@@ -144,11 +157,13 @@ class Reading:
                 "may_remove": policy.may_remove,
                 "may_rename": policy.may_rename,
             },
-            region=policy.region,
-            inbound_region=policy.region if group.is_large else self._me.home.region,
+            region="" if is_notes else policy.region,
+            inbound_region="" if is_notes else inbound_region,
             outbound_regions=outbound_regions,
             outbound=HOLD if is_held else DEPOSIT,
-            outbound_why=self._why_outbound(outbound_regions, is_held=is_held),
+            outbound_why=_ONLY_HERE
+            if is_notes
+            else self._why_outbound(outbound_regions, is_held=is_held),
             held_by=sorted(
                 names[who] for who in self._conversations.holding.holders(gid) if who in names
             ),
@@ -177,8 +192,11 @@ class Reading:
         """The shown names of a conversation's people, present and past."""
         return self._people.of(gid, self._conversations.roster.group(gid).people, known)
 
-    def title(self, policy: Policy, names: Names) -> str:
-        """The title of a conversation: a group's name, or the other person's name."""
+    def title(self, policy: Policy, names: Names, state: State) -> str:
+        """The title of a conversation: a group's name, or the other person's name; of our notes our
+        own."""
+        if state is State.NOTES:
+            return names[self._me.identity]
         others = [identity for identity in policy.direct if identity != self._me.identity]
         return names[others[0]] if others else policy.name
 
@@ -222,6 +240,7 @@ class Reading:
                 text=quote.text or "",
             ),
             is_edited=entry.is_edited,
+            is_forwarded=entry.is_forwarded,
             is_deleted=entry.text is None,
             reactions={names[identity]: emoji for identity, emoji in entry.reactions.items()},
             sent_at=entry.sent_at,
@@ -313,7 +332,7 @@ class Reading:
                 Summary(
                     gid=line.gid,
                     id=vault.fingerprint(line.gid),
-                    name=self.title(group.policy, names),
+                    name=self.title(group.policy, names, line.state),
                     is_direct=bool(group.policy.direct),
                     state=line.state,
                     is_verified=line.is_verified,

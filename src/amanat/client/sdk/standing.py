@@ -43,7 +43,11 @@ class Standing:
         """An overview of the client, its relays and its people."""
         counts = [
             self._read.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
-            for table in ("outbox", "contact", "conversation")
+            for table in (
+                "outbox",
+                "contact",
+                "conversation WHERE gid NOT IN (SELECT gid FROM desk WHERE is_hidden)",
+            )
         ]
         transport = self._routes.transport(self._me.home.relay)
         known, allowed = self._conversations.whereabouts, self._homes.allowed_regions
@@ -108,12 +112,23 @@ class Standing:
             missing=[
                 Missing(self._reading.view(gid).name, self._reading.names(gid)[identity], count)
                 for (gid, identity), count in self._conversations.gaps.missing().items()
+                if not self._reading.desk.is_hidden(gid)
             ],
             outbox=counts[0],
             contacts=counts[1],
             conversations=counts[2],
             warnings=self._warnings(),
         )
+
+    def is_waiting(self) -> bool:
+        """Whether anything is on its way, except to relays that we have left and that are away."""
+        away = {home.relay for home in self._me.former if self._buckets.is_away(home)}
+        gone = self._homes.relays_left() & (away | self._sending.away)
+        rows = self._read.execute("SELECT DISTINCT relay FROM outbox WHERE tries = 0").fetchall()
+        tried = self._read.execute("SELECT gid FROM attempt").fetchall()
+        relays = {row[0] for row in rows}
+        relays |= {self._conversations.roster.group(gid).policy.relay.key for (gid,) in tried}
+        return bool(relays - gone)
 
     def invites(self) -> list[OpenInvite]:
         """The invites that can still be used, the oldest first."""

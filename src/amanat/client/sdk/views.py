@@ -34,10 +34,12 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     `id` is the same for everybody: 32 hex digits. `state` of a text of ours: `waiting` (it leaves
     once the conversation is in step again), `queued`, `sent` (a relay has it), `delivered`
-    (everyone has it) or `undelivered` (not everyone has it, and the client no longer sends it).
+    (everyone has it), `undelivered` (not everyone has it, and the client no longer sends it) or
+    `kept` (a note to ourselves, which stays in this vault).
     `text` is empty once its author has deleted it. `reactions` are by name. `expires_at` is None
     for a text that stays, and the latest possible time for an unread one. `position` is its place
-    in its conversation.
+    in its conversation. Of a text that `is_forwarded` the sender says that the words are somebody
+    else's; nobody vouches for that.
     """
 
     # A Struct, and no dataclass: a list of all conversations makes one for each, and making a
@@ -50,6 +52,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     reply_to: Quote | None
     is_edited: bool
+    is_forwarded: bool
     is_deleted: bool
     reactions: dict[str, str]
     sent_at: int
@@ -78,6 +81,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         `Chat.send`, and NotYours."""
         self.writing.delete(self.gid, [self.id], for_everyone=for_everyone)
 
+    def forward(self, to: bytes) -> int:
+        """Say its words in the conversation with the gid `to`; returns the row there. Raises like
+        `Chat.forward`."""
+        return self.writing.forward(self.gid, self.id, to)
+
     def seen(self) -> None:
         """Mark it, and everything before it in its conversation, as shown to the person."""
         self.writing.seen(self.gid, self.row)
@@ -91,6 +99,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
             "text": self.text,
             "reply_to": None if self.reply_to is None else self.reply_to.id,
             "edited": self.is_edited,
+            "forwarded": self.is_forwarded,
             "deleted": self.is_deleted,
             "reactions": self.reactions,
             "sent_at": self.sent_at,
@@ -137,6 +146,11 @@ class Summary(NamedTuple):
     pinned_at: int | None
     muted_until: int | None
     is_archived: bool
+
+    @property
+    def is_notes(self) -> bool:
+        """Whether these are our notes to ourselves."""
+        return self.state is State.NOTES
 
     def as_json(self) -> dict[str, object]:
         """The same for a page, without the gid and with the message in its own JSON form."""
@@ -193,6 +207,17 @@ class Contact:
         """Hear them again from now on."""
         self.writing.set_blocked(self.identity, is_blocked=False)
 
+    def remove(self) -> None:
+        """Remove them from the contacts: leave our conversation of two, delete all that was said
+        there from this vault, and keep and show nothing more of it. Their client learns that we
+        have left, and may keep what it has.
+
+        In common groups they stay members, and blocked if they are. They can write to us again only
+        after an invite of ours or theirs has been used. Raises UnknownConversation if they are
+        removed already.
+        """
+        self.writing.remove_contact(self.identity)
+
     def as_json(self) -> dict[str, object]:
         """The fields that commands print."""
         return {
@@ -245,7 +270,8 @@ class ConversationView(NamedTuple):
     members are decided in `region`, at `relay`. `outbound` is "hold" if any of our words rest at
     our own home until others fetch them, else "deposit": they rest at the homes of the others.
     `outbound_why` gives the reason. `held_by` are the people who hold their words, which rest at
-    their homes.
+    their homes. Our notes to ourselves rest nowhere but in this vault: their regions are empty, and
+    their name is our own.
     """
 
     id: str
@@ -298,6 +324,11 @@ class ConversationView(NamedTuple):
             "hidden": self.hidden,
             "added_by": self.added_by,
         }
+
+    @property
+    def is_notes(self) -> bool:
+        """Whether these are our notes to ourselves, of which nothing goes to any relay."""
+        return self.state is State.NOTES
 
     @property
     def is_live(self) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amanat.client.events import MessageChanged, PersonChanged, SummaryChanged
+from amanat.client.state import State
 from amanat.protocol import identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from amanat.client.desk import Desk
     from amanat.client.shell.runtime import Runtime
     from amanat.client.transcript import Transcript
     from amanat.client.unit import Unit
@@ -18,12 +20,14 @@ if TYPE_CHECKING:
 class Writing:
     """Writes into one vault."""
 
-    def __init__(self, run: Runtime, transcript: Transcript) -> None:
+    def __init__(self, run: Runtime, transcript: Transcript, desk: Desk) -> None:
         self._unit = run.unit
         self._me = run.parts.me
         self._conversations = run.parts.conversations
         self._history = run.parts.conversations.history
+        self._invites = run.parts.invites
         self._transcript = transcript
+        self._desk = desk
 
     def send(self, gid: bytes, text: str, *, reply_to: str = "") -> int:
         """Say a text; returns its row. Raises like `Chat.send`."""
@@ -34,6 +38,12 @@ class Writing:
         """The same as a part of a unit of work."""
         answered = self._transcript.find(gid, reply_to) if reply_to else None
         return self._conversations.saying.send_text(unit, gid, text, reply_to=answered)
+
+    def forward(self, gid: bytes, message: str, to: bytes) -> int:
+        """Say the words of a text in another conversation. Raises like `Chat.forward`."""
+        with self._unit() as unit:
+            target = self._transcript.find(gid, message)
+            return self._conversations.saying.forward(unit, gid, target, to)
 
     def edit(self, gid: bytes, message: str, text: str) -> None:
         """Replace the words of a text of ours. Raises like `Chat.edit`."""
@@ -63,6 +73,17 @@ class Writing:
                     self._history.forget(unit, gid, target)
                 unit.events.append(SummaryChanged(gid))
 
+    def clear(self, gid: bytes) -> None:
+        """Delete all texts of a conversation from this vault. Raises UnknownConversation."""
+        with self._unit() as unit:
+            state = self._conversations.roster.state(gid)
+            is_over = state in (State.LEFT, State.REMOVED)
+            self._desk.draft(unit, gid, "", None)
+            if is_over:
+                self._desk.hide(unit, gid)
+            unit.events += self._history.clear(unit, gid, is_over=is_over)
+            unit.events.append(SummaryChanged(gid))
+
     def seen(self, gid: bytes, row: int) -> None:
         """Mark everything that arrived in a conversation up to this row as read."""
         with self._unit() as unit:
@@ -91,5 +112,18 @@ class Writing:
                 self._conversations.wishes.block(unit, person)
             else:
                 self._history.set_blocked(unit, person, is_blocked=False)
+                self._conversations.naming.tell(
+                    unit, self._conversations.roster.direct_with(person)
+                )
                 self._conversations.addresses.tell_unblocked(unit, person)
             unit.events.append(PersonChanged(person))
+
+    def remove_contact(self, person: bytes) -> None:
+        """Part with a contact, and delete what was said with them. Raises UnknownConversation."""
+        with self._unit() as unit:
+            gid = self._conversations.wishes.part(unit, person)
+            self._invites.forget_knocks(unit, person)
+            self._desk.draft(unit, gid, "", None)
+            self._desk.hide(unit, gid)
+            unit.events += self._history.clear(unit, gid, is_over=True)
+            unit.events += [SummaryChanged(gid), PersonChanged(person)]

@@ -2,7 +2,7 @@
 
 import { moment } from "./days.js";
 import { make } from "./dom.js";
-import { openMenu } from "./menu.js";
+import { openMenu } from "./popup.js";
 import { known } from "./message.js";
 import { form, line as sentence } from "./phrases.js";
 import { ask } from "./question.js";
@@ -45,7 +45,7 @@ export class Actions {
     const one = entry.message;
     const isText = !one.deleted;
     const own = one.reactions[this.me];
-    /** @type {import("./menu.js").Row[]} */
+    /** @type {import("./popup.js").Row[]} */
     const rows = [];
     if (isText) {
       rows.push([

@@ -17,6 +17,19 @@ export function make(tag, properties = {}, ...children) {
 }
 
 /**
+ * An element of a picture.
+ * @param {string} tag
+ * @param {Record<string, string>} [attributes]
+ * @param {...SVGElement} children
+ */
+export function draw(tag, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/**
  * The element that a selector finds. It is there.
  * @template {HTMLElement} T
  * @param {string} selector

@@ -15,7 +15,8 @@ const bytes = new TextEncoder();
  * }} Message
  * @typedef {{
  *   chat: string, name: string, is_direct: boolean, last: Message | null, unread: number,
- *   draft: string, draft_reply_to: string, pinned_at: number | null, is_archived: boolean,
+ *   state: string, is_verified: boolean, is_blocked: boolean, draft: string, draft_reply_to: string,
+ *   pinned_at: number | null, muted_until: number | null, is_archived: boolean,
  * }} Summary
  * @typedef {{ messages: Message[], before: number, total: number, unread: string,
  *   newest: number, unread_rows: number[] }} Stretch

@@ -3,6 +3,9 @@
 import { find, make } from "./dom.js";
 import { Line } from "./line.js";
 import { list } from "./list.js";
+import { beginRooms, keepRooms } from "./rooms.js";
+import { StartPage } from "./start.js";
+import { store } from "./store.js";
 import { Talk } from "./talk.js";
 import { language, words } from "./words.js";
 
@@ -13,6 +16,8 @@ const title = find("h1 bdi", HTMLElement);
 const rest = find(".rest", HTMLElement);
 const empty = find(".empty", HTMLElement);
 const away = find(".away", HTMLElement);
+const start = find("start-page", StartPage);
+let isOpen = false;
 
 document.documentElement.lang = language;
 document.documentElement.dir = words.direction;
@@ -21,8 +26,8 @@ back.ariaLabel = words.back;
 back.append(make("span", { ariaHidden: "true" }, "‹"));
 away.append(words.away);
 
-/** @param {string} chat */
-async function open(chat) {
+/** @param {string} chat @param {string} [message] the one to show */
+async function open(chat, message) {
   const summary = list.summary(chat);
   if (!summary) return;
   list.choose(chat);
@@ -31,6 +36,7 @@ async function open(chat) {
   empty.hidden = true;
   document.body.classList.add("open");
   await talk.open(summary);
+  if (message) await talk.show(message);
 }
 
 function close() {
@@ -44,15 +50,31 @@ function close() {
 async function begin() {
   away.hidden = true;
   const all = await line.ask("begin");
+  if (all.state !== "open") {
+    if (isOpen) location.reload(); // nothing of a locked profile stays in the page
+    start.show(line, all);
+    document.documentElement.dataset.usable = "1";
+    return;
+  }
+  isOpen = true;
+  if (keepRooms(all)) return;
+  start.show(line, all);
   list.begin(all.chats);
   rest.textContent = `${words.rests} ${all.status.region}`;
-  empty.textContent = all.chats.length ? words.empty : words.nobody;
+  empty.replaceChildren(
+    make("p", { role: "heading", ariaLevel: "1" }, all.chats.length ? words.empty : words.nobody),
+  );
   talk.status(all.status);
   await talk.reload();
   document.documentElement.dataset.usable = "1";
 }
 
+beginRooms(line);
+store.addEventListener("open", (event) => {
+  if (event instanceof CustomEvent) void open(event.detail.chat, event.detail.message);
+});
 line.addEventListener("open", () => void begin());
+line.addEventListener("state", () => void begin());
 line.addEventListener("gone", () => (away.hidden = false));
 line.addEventListener("summary", (event) => {
   if (event instanceof CustomEvent) list.put(event.detail.summary);

@@ -22,7 +22,7 @@ export class Mention {
     id: "mention",
     className: "mention",
     role: "listbox",
-    ariaLabel: words.members,
+    ariaLabel: words.membersToName,
     hidden: true,
   });
 

@@ -124,7 +124,7 @@ function foot(one) {
     ...(one.edited ? [make("small", {}, words.edited)] : []),
     ...(one.expires_at === null
       ? []
-      : [make("span", { className: "timer", role: "img", ariaLabel: words.timer })]),
+      : [make("span", { className: "timer", role: "img", ariaLabel: words.disappearing })]),
     make("time", { dateTime: new Date(one.sent_at).toISOString() }, clock.format(one.sent_at)),
     ...(one.own ? [mark(one.state)] : []),
   );

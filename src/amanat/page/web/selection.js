@@ -37,7 +37,7 @@ export class Selection {
         actions.copy(this.all());
         this.end();
       }),
-      button(words.remove, () => actions.remove(this.all()), true),
+      button(words.deleteTexts, () => actions.remove(this.all()), true),
       button(words.cancel, () => this.end()),
     );
     history.parentElement?.after(this.#bar);

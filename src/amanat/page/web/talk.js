@@ -79,10 +79,13 @@ export class Talk {
     history.classList.toggle("is-direct", summary.is_direct);
     void this.#composer.open(summary);
     this.#showMissing();
+    const held = document.activeElement;
     // Without a line it is asked for again when there is one.
     await history.open(summary.chat, summary.unread > 0).catch(() => {});
-    // A finger asks for the keyboard by itself.
-    if (matchMedia("(pointer: fine)").matches) this.#composer.focus();
+    // A finger asks for the keyboard by itself, and whoever has gone on to write somewhere else
+    // goes on there.
+    const isHere = document.activeElement === held;
+    if (isHere && matchMedia("(pointer: fine)").matches) this.#composer.focus();
   }
 
   /** Show a message of the open conversation. @param {string} id */
@@ -123,7 +126,7 @@ export class Talk {
       make(
         "p",
         { className: "missing", role: "note" },
-        ...phrase(form({ one: words.missingOne, other: words.missingOther }, many), {
+        ...phrase(form({ one: words.gapOne, other: words.gapOther }, many), {
           many: number.format(many),
           name: make("bdi", {}, sender),
         }),

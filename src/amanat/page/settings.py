@@ -1,0 +1,29 @@
+"""The settings of the page: how it speaks and looks. They rest in the vault, as no browser may.
+
+The client gives them no meaning; the page alone does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from amanat.client.sdk.client import Client
+
+_KEY = "page"
+
+
+def kept(client: Client) -> dict[str, str]:
+    """The settings that were kept last."""
+    value = client.together().kept(_KEY)
+    return {} if value is None else msgspec.json.decode(value, type=dict[str, str])
+
+
+def keep(client: Client, values: dict[str, str]) -> dict[str, str]:
+    """Keep settings in place of the earlier ones; returns them."""
+    doing = client.together()
+    doing.keep(_KEY, msgspec.json.encode(values))
+    doing.carry_out()
+    return values

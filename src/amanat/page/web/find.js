@@ -1,0 +1,181 @@
+/** Search: people and conversations by name first, then the messages that hold the words. */
+
+import { make } from "./dom.js";
+import { face } from "./face.js";
+import { bdi, fill, when } from "./phrase.js";
+import { store } from "./store.js";
+import { words } from "./words.js";
+
+/** @import { Message } from "./line.js" */
+/** @typedef {Message & { chat: string, marks: [number, number][] }} Found */
+
+/** How long after the last key the client is asked. */
+const TYPING_MS = 150;
+const PAGE = 50;
+/** Characters of a text before its first mark, and in all. */
+const BEFORE = 30;
+const MOST = 160;
+
+export class RoomFind extends HTMLElement {
+  box = make("input", {
+    type: "search",
+    autocomplete: "off",
+    spellcheck: false,
+    placeholder: words.search,
+    ariaLabel: words.search,
+  });
+  #asking = 0;
+  /** How many times something else was looked for: an answer may come too late. */
+  #turn = 0;
+
+  connectedCallback() {
+    this.hidden = true;
+    this.setAttribute("role", "region");
+    this.ariaLabel = words.results;
+    this.box.addEventListener("input", () => this.#look());
+    this.box.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && this.#words) {
+        event.preventDefault();
+        this.clear();
+      } else if (event.key === "ArrowDown") this.#step(event, 1);
+      else if (event.key === "Enter") this.querySelector("a")?.click();
+    });
+    this.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") {
+        event.preventDefault();
+        this.box.focus();
+      } else if (event.key === "ArrowDown") this.#step(event, 1);
+      else if (event.key === "ArrowUp") this.#step(event, -1);
+    });
+  }
+
+  clear() {
+    if (!(this.box instanceof HTMLInputElement)) return;
+    this.box.value = "";
+    this.#look();
+  }
+
+  get #words() {
+    return this.box instanceof HTMLInputElement ? this.box.value.trim() : "";
+  }
+
+  /** @param {KeyboardEvent} event @param {1 | -1} way */
+  #step(event, way) {
+    event.preventDefault();
+    const all = [...this.querySelectorAll("a")];
+    const next = all.findIndex((one) => one === document.activeElement) + way;
+    (next < 0 ? this.box : all[next])?.focus();
+  }
+
+  #look() {
+    clearTimeout(this.#asking);
+    const turn = ++this.#turn, wanted = this.#words;
+    this.hidden = !wanted;
+    this.dispatchEvent(new Event("look"));
+    if (!wanted) {
+      this.replaceChildren();
+      return;
+    }
+    const named = this.#named(wanted);
+    const under = make("div", {});
+    const status = make("p", { role: "status", className: "hint" });
+    this.replaceChildren(...(named.length ? [titled(words.names, named)] : []), under, status);
+    this.#asking = setTimeout(() => void this.#ask(turn, wanted, under, status), TYPING_MS);
+  }
+
+  /** @param {string} wanted */
+  #named(wanted) {
+    const folded = fold(wanted);
+    return [...store.chats.values()]
+      .filter((one) => fold(one.name).includes(folded))
+      .sort((a, b) => (b.last?.sent_at ?? 0) - (a.last?.sent_at ?? 0))
+      .map((one) => row(one.chat, one.name, "", []));
+  }
+
+  /**
+   * @param {number} turn
+   * @param {string} wanted
+   * @param {HTMLElement} under
+   * @param {HTMLElement} status
+   * @param {number} [before]
+   */
+  async #ask(turn, wanted, under, status, before) {
+    /** @type {Found[]} */
+    let found;
+    try {
+      found = await store.ask("search", { words: wanted, many: PAGE, before });
+    } catch {
+      found = []; // no word in it yet, or the line is gone
+    }
+    if (turn !== this.#turn) return;
+    const rows = found.map((one) => {
+      const chat = store.chats.get(one.chat);
+      return row(one.chat, chat?.name ?? "", one.id, excerpt(one), one.sent_at);
+    });
+    if (before !== undefined) under.append(...rows);
+    else if (rows.length) under.append(titled(words.messages, rows));
+    status.textContent = this.querySelector("a") ? "" : words.nothingFound;
+    const last = found.at(-1);
+    if (found.length < PAGE || !last) return;
+    const more = make("button", { type: "button", className: "plain" }, words.showMore);
+    more.onclick = () => {
+      more.remove();
+      void this.#ask(turn, wanted, under, status, last.row);
+    };
+    this.append(more);
+  }
+}
+
+/** @param {string} title @param {Node[]} rows */
+function titled(title, rows) {
+  return make("section", {}, make("h2", {}, title), ...rows);
+}
+
+/**
+ * @param {string} chat
+ * @param {string} name
+ * @param {string} message
+ * @param {(Node | string)[]} text
+ * @param {number} [at]
+ */
+function row(chat, name, message, text, at) {
+  return make(
+    "a",
+    {
+      href: `#${chat}`,
+      onclick: (/** @type {Event} */ event) => {
+        event.preventDefault();
+        store.open(chat, message || undefined);
+      },
+    },
+    face(name, chat),
+    make("b", {}, bdi(name)),
+    ...(at === undefined ? [] : [make("time", {}, when(at))]),
+    ...(text.length ? [make("p", { dir: "auto" }, ...text)] : []),
+  );
+}
+
+/** The part of a text that holds the first mark. @param {Found} one */
+function excerpt(one) {
+  const text = [...one.text]; // marks count characters, and strings do not
+  const start = Math.max(0, (one.marks[0]?.[0] ?? 0) - BEFORE);
+  const end = Math.min(text.length, start + MOST);
+  /** @param {number} a @param {number} b */
+  const part = (a, b) => text.slice(Math.max(a, start), Math.min(b, end)).join("");
+  const found = [];
+  let from = start;
+  for (const [a, b] of one.marks) {
+    found.push(part(from, a), make("mark", {}, part(a, b)));
+    from = b;
+  }
+  const shown = [start ? "…" : "", ...found.filter((piece) => piece !== ""), part(from, end)];
+  return one.own ? fill(words.saidBy, { who: bdi(words.you), text: shown }) : shown;
+}
+
+/** A name without what people leave out when they look for it. @param {string} name */
+export function fold(name) {
+  return name.normalize("NFKD").replace(/[\p{M}\u0640]/gu, "").replace(/\u200c/gu, " ")
+    .replace(/[يى]/gu, "ی").replace(/ك/gu, "ک").toLowerCase();
+}
+
+customElements.define("room-find", RoomFind);

@@ -1,0 +1,28 @@
+/** The small pictures of the page, each drawn of lines. */
+
+import { draw } from "./dom.js";
+
+const LINES = {
+  plus: "M12 5v14M5 12h14",
+  more: "M12 5.5v.01M12 12v.01M12 18.5v.01",
+  info: "M12 11v6M12 7.5v.01M12 3a9 9 0 1 0 0 18a9 9 0 1 0 0-18",
+  pin: "M9 4h6l-1 6 3 3H7l3-3zM12 13v7",
+  mute: "M6 16h12l-2-3V9a4 4 0 0 0-8 0v4zM10.5 19h3M4 4l16 16",
+  shield: "M12 3l7 3v5c0 5-3 8-7 10-4-2-7-5-7-10V6zM9 12l2 2 4-4",
+  close: "M6 6l12 12M18 6L6 18",
+  back: "M15 5l-7 7 7 7",
+  on: "M9 5l7 7-7 7",
+  search: "M11 5a6 6 0 1 0 0 12a6 6 0 1 0 0-12M20 20l-4.5-4.5",
+};
+
+/**
+ * A picture that says nothing that is not written beside it.
+ * @param {keyof typeof LINES} name
+ */
+export function icon(name) {
+  return draw(
+    "svg",
+    { viewBox: "0 0 24 24", class: `icon icon-${name}`, "aria-hidden": "true" },
+    draw("path", { d: LINES[name] }),
+  );
+}

@@ -1,0 +1,32 @@
+/** The keys that work everywhere on the page. */
+
+import { found } from "./bar.js";
+import { list } from "./list.js";
+import { store } from "./store.js";
+
+/** @param {EventTarget | null} target */
+function isWriting(target) {
+  return target instanceof HTMLElement && target.matches("input, textarea, select");
+}
+
+document.addEventListener("keydown", (event) => {
+  if (document.querySelector("dialog[open], [popover]:popover-open")) return;
+  const isSearch = (event.key === "k" && (event.ctrlKey || event.metaKey) && !event.altKey) ||
+    (event.key === "/" && !event.ctrlKey && !event.altKey && !isWriting(event.target));
+  if (isSearch && found.box.offsetParent) {
+    event.preventDefault();
+    found.box.focus();
+  } else if (event.altKey && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
+    event.preventDefault();
+    list.step(event.key === "ArrowDown" ? 1 : -1);
+  }
+});
+
+// Whoever lets Enter break the line sends with Ctrl+Enter: the box must not see the key alone.
+document.addEventListener("keydown", (event) => {
+  const isBreak = event.key === "Enter" && !event.ctrlKey && !event.metaKey &&
+    store.settings.enter === "break";
+  if (isBreak && event.target instanceof Element && event.target.matches("main textarea")) {
+    event.stopPropagation();
+  }
+}, { capture: true });

@@ -1,0 +1,176 @@
+/** The parts that sheets are made of. */
+
+import { make } from "./dom.js";
+import { icon } from "./icons.js";
+import { bdi } from "./phrase.js";
+import { act, goBack, show } from "./sheet.js";
+import { words } from "./words.js";
+
+/** @import { Piece } from "./sheet.js" */
+
+/**
+ * @param {string} label
+ * @param {() => Promise<unknown>} deed
+ * @param {"" | "chief" | "bad"} [kind] "chief": what most people want here; "bad": it is lost then
+ * @param {string} [key] what it is found again by; its label, unless others have the same
+ */
+export function button(label, deed, kind = "", key = label) {
+  const made = make("button", {
+    type: "button",
+    className: kind,
+    "data-key": key,
+    onclick: () => act(deed),
+  }, label);
+  return made;
+}
+
+/** A row that leads on. @param {Piece[]} label @param {() => void} go @param {string} key */
+export function way(label, go, key) {
+  return make(
+    "button",
+    { type: "button", className: "way", "data-key": key, onclick: go },
+    make("span", {}, ...label),
+    icon("on"),
+  );
+}
+
+/** @param {string} title @param {...Piece} children */
+export function part(title, ...children) {
+  return make("section", {}, make("h3", {}, title), ...children);
+}
+
+/** @param {...Piece} children */
+export function says(...children) {
+  return make("p", {}, ...children);
+}
+
+/** @param {...Piece} children */
+export function hint(...children) {
+  return make("p", { className: "hint" }, ...children);
+}
+
+/** @param {...Piece} children */
+export function buttons(...children) {
+  return make("div", { className: "buttons" }, ...children);
+}
+
+/**
+ * A field with its label.
+ * @param {string} label
+ * @param {Record<string, unknown>} [more]
+ */
+export function field(label, more = {}) {
+  const input = /** @type {HTMLInputElement} */ (make("input", {
+    type: "text",
+    autocomplete: "off",
+    spellcheck: false,
+    dir: "auto",
+    "data-key": label,
+    ...more,
+  }));
+  return { input, element: make("label", { className: "field" }, make("span", {}, label), input) };
+}
+
+/**
+ * One of a few.
+ * @param {string} label
+ * @param {string} value
+ * @param {[string, string][]} options values and what they are called
+ * @param {(value: string) => Promise<unknown>} chosen
+ * @param {{ isTitled?: boolean }} [how] `isTitled` if its label stands above it already
+ */
+export function choice(label, value, options, chosen, { isTitled = false } = {}) {
+  const select = /** @type {HTMLSelectElement} */ (make(
+    "select",
+    { "data-key": label },
+    ...options.map(([one, name]) => make("option", { value: one, selected: one === value }, name)),
+  ));
+  select.onchange = () => act(() => chosen(select.value));
+  const name = make("span", { className: isTitled ? "spoken" : "" }, label);
+  return make("label", { className: "choice" }, name, select);
+}
+
+/**
+ * Yes or no.
+ * @param {Piece[]} label
+ * @param {boolean} is
+ * @param {(is: boolean) => Promise<unknown>} chosen
+ * @param {string} key
+ */
+export function toggle(label, is, chosen, key) {
+  const box = /** @type {HTMLInputElement} */ (make("input", {
+    type: "checkbox",
+    checked: is,
+    "data-key": key,
+  }));
+  box.onchange = () => act(() => chosen(box.checked));
+  return make("label", { className: "toggle" }, box, make("span", {}, ...label));
+}
+
+/**
+ * Ask the person before something that cannot be taken back.
+ * @param {string} title
+ * @param {Piece[]} what
+ * @param {string} label of the button that does it
+ * @param {() => Promise<unknown>} deed
+ */
+export function confirm(title, what, label, deed) {
+  show({
+    title,
+    build: () => [
+      says(...what),
+      buttons(
+        button(label, async () => {
+          await deed();
+          goBack();
+        }, "bad"),
+        button(words.cancel, () => Promise.resolve(goBack())),
+      ),
+    ],
+  });
+}
+
+/** A button that copies a text. @param {string} label @param {string} text */
+export function copy(label, text) {
+  const made = button(label, async () => {
+    await navigator.clipboard.writeText(text);
+    made.textContent = words.copied;
+  });
+  made.setAttribute("aria-live", "polite");
+  return made;
+}
+
+/** An address of a relay: it is read from left to right everywhere. @param {string} address */
+export function address(address) {
+  return make("code", { dir: "ltr" }, address);
+}
+
+/** @typedef {{ key: string, name: string, sign?: Piece }} Pick */
+
+/**
+ * People to pick from.
+ * @param {Pick[]} people
+ * @param {(name: string) => string} fold
+ */
+export function picker(people, fold) {
+  const boxes = people.map(({ key, name, sign }) => {
+    const box = /** @type {HTMLInputElement} */ (make("input", { type: "checkbox", value: key }));
+    const row = make("label", { className: "toggle" }, box, bdi(name), ...(sign ? [sign] : []));
+    return { box, row, name: fold(name) };
+  });
+  const search = field(words.search, { type: "search" });
+  search.input.oninput = () => {
+    const wanted = fold(search.input.value.trim());
+    for (const { row, name } of boxes) row.hidden = !name.includes(wanted);
+  };
+  return {
+    element: make(
+      "fieldset",
+      {},
+      make("legend", {}, words.people),
+      ...(people.length > 7 ? [search.element] : []),
+      ...boxes.map(({ row }) => row),
+    ),
+    picked: () => boxes.filter(({ box }) => box.checked).map(({ box }) => box.value),
+  };
+}

@@ -1,0 +1,104 @@
+/** Sentences with something in them: names, numbers, days and regions. */
+
+import { make } from "./dom.js";
+import { clock, number, words } from "./words.js";
+
+/** @import { Words } from "./words.js" */
+
+const plural = new Intl.PluralRules(words.locale);
+const listing = new Intl.ListFormat(words.locale, { type: "conjunction" });
+const regions = new Intl.DisplayNames([words.locale], { type: "region", fallback: "code" });
+const weekday = new Intl.DateTimeFormat(words.locale, { weekday: "short" });
+const date = new Intl.DateTimeFormat(words.locale, { month: "short", day: "numeric" });
+const year = new Intl.DateTimeFormat(words.locale, { year: "numeric" });
+const DAY_MS = 86_400_000;
+
+/** A name of somebody or something: it turns nothing but itself. @param {string} name */
+export function bdi(name) {
+  return make("bdi", {}, name);
+}
+
+/**
+ * A sentence with its `{gaps}` filled.
+ * @param {string} sentence
+ * @param {Record<string, Node | string | (Node | string)[]>} gaps
+ * @returns {(Node | string)[]}
+ */
+export function fill(sentence, gaps) {
+  return sentence.split(/\{(\w+)\}/u).flatMap((part, place) =>
+    place % 2 ? (gaps[part] ?? "") : part
+  );
+}
+
+/**
+ * A sentence as text, for where there are no elements; what fills it is isolated.
+ * @param {string} sentence
+ * @param {Record<string, string>} gaps
+ */
+export function plain(sentence, gaps) {
+  return sentence.replace(/\{(\w+)\}/gu, (_, name) => `\u2068${gaps[name] ?? ""}\u2069`);
+}
+
+/**
+ * The sentence for a number of things: words `…One` and `…Other`.
+ * @param {string} key
+ * @param {number} n
+ */
+export function many(key, n) {
+  const found = /** @type {Record<string, string>} */ (words);
+  const sentence = found[key + (plural.select(n) === "one" ? "One" : "Other")] ?? "";
+  return sentence.replace("{n}", number.format(n));
+}
+
+/** Names one after the other. @param {string[]} names @returns {(Node | string)[]} */
+export function names(names) {
+  return listing.formatToParts(names).map((part) =>
+    part.type === "element" ? bdi(part.value) : part.value
+  );
+}
+
+/** The name of a region. XX is nobody's: a relay of this machine says it. @param {string} code */
+export function region(code) {
+  if (code === "XX") return words.thisMachine;
+  try {
+    return regions.of(code) ?? code;
+  } catch {
+    return code;
+  }
+}
+
+/** @param {string[]} codes */
+export function regionList(codes) {
+  return listing.format(codes.map(region));
+}
+
+function midnight() {
+  return new Date().setHours(0, 0, 0, 0);
+}
+
+/** @param {number} ms */
+function isToday(ms) {
+  return new Date(ms).setHours(0, 0, 0, 0) === midnight();
+}
+
+/** A day in full. The year stands behind it in all calendars. @param {number} ms */
+export function day(ms) {
+  return year.format(ms) === year.format(Date.now())
+    ? date.format(ms)
+    : `${date.format(ms)} ${year.format(ms)}`;
+}
+
+/** A time as short as it can be: today's clock, a day of this week, or a date. @param {number} ms */
+export function when(ms) {
+  if (isToday(ms)) return clock.format(ms);
+  return ms < Date.now() && ms >= midnight() - 6 * DAY_MS ? weekday.format(ms) : day(ms);
+}
+
+/** A time in full. @param {number} ms */
+export function moment(ms) {
+  return isToday(ms)
+    ? clock.format(ms)
+    : `${day(ms)}, ${clock.format(ms)}`.replace(",", words.comma);
+}
+
+/** @typedef {keyof Words} Key */
