@@ -58,9 +58,13 @@ class Talk(NamedTuple):
 
 
 async def faults(tab: Page) -> list[str]:
-    """The faults that axe finds."""
-    found = await Axe().run(tab)
-    return [one["id"] for one in found.response["violations"]]
+    """The faults that axe finds, in the light and in the dark."""
+    found = list[str]()
+    for scheme in ("dark", "light"):
+        await tab.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        for one in (await Axe().run(tab)).response["violations"]:
+            found += [f"{scheme}: {one['id']}: {node['html']}" for node in one["nodes"]]
+    return found
 
 
 async def until(client: Client, is_so: Callable[[], bool]) -> None:
@@ -152,6 +156,8 @@ async def test_a_quote_leads_to_its_message_and_the_button_returns(
         answer = talk.bubble("that one")
         await answer.wait_for()
         assert await answer.locator(".quote > *").all_inner_texts() == ["You", "line 0"]
+        await answer.scroll_into_view_if_needed()
+        assert await faults(tab) == []
         await answer.locator(".quote").click()
         await tab.locator(".entry.flash", has_text="line 0").wait_for()
         await is_seen(talk.bubble("line 0").first)
@@ -272,6 +278,7 @@ async def test_reactions_are_chips_that_give_and_take_back_ones_own(
         await tab.get_by_role("menuitemcheckbox", name="👍").click()
         chip = talk.bubble("good news").locator(".chip")
         await chip.and_(tab.locator("[aria-pressed=true]")).wait_for()
+        assert await faults(tab) == []
         assert await chip.get_attribute("title") == "\u2068You\u2069"
         [heard] = talk.maryam.chat("alice").messages()
         heard.react("👍")
@@ -322,6 +329,7 @@ async def test_several_messages_are_chosen_copied_and_deleted(
         await talk.bubble("line 4").click(modifiers=["Shift"])
         bar = tab.get_by_role("toolbar")
         await bar.get_by_text("4 messages selected").wait_for()
+        assert await faults(tab) == []
         await talk.bubble("line 2").click()
         await bar.get_by_text("3 messages selected").wait_for()
         await bar.get_by_role("button", name="Copy").click()

@@ -16,6 +16,8 @@ import { words } from "./words.js";
 
 const PAGE = 30;
 const MOST_ROWS = 4 * PAGE;
+/** The most messages of one answer. */
+const MOST_MESSAGES = 200;
 /** How near to an edge, in heights of the view, more is asked for. */
 const NEAR = 1.5;
 /** How near to the end, in pixels, one is at it. */
@@ -43,6 +45,8 @@ export class ChatHistory extends HTMLElement {
   /** The height of what is on the screen. */
   #view = 0;
   #isAsking = false;
+  #isRefreshing = false;
+  #isStale = false;
   #chat = "";
   #me = "";
   #unread = "";
@@ -76,8 +80,8 @@ export class ChatHistory extends HTMLElement {
     const stream = this.parentElement ?? document.body;
     stream.append(this.#voice);
     this.#jumps = new Jumps(stream, {
-      toEnd: () => void this.toEnd(),
-      show: (id) => void this.show(id),
+      toEnd: () => void this.toEnd().catch(() => {}),
+      show: (id) => void this.show(id).catch(() => {}), // it is gone
     });
     this.#hear("message", (told) => this.#put(told.message));
     this.#hear("gone", (told) => this.#remove(told.row));
@@ -264,7 +268,6 @@ export class ChatHistory extends HTMLElement {
     const found = await this.#line?.ask("history", { chat, where, many: PAGE });
     if (chat !== this.#chat) return undefined;
     this.#reading?.set(found.unread_rows);
-    this.#newest = Math.max(this.#newest, found.newest);
     return found;
   }
 
@@ -297,12 +300,23 @@ export class ChatHistory extends HTMLElement {
 
   /** Ask for what is shown again: its delivery has come further, or its place. */
   async #again() {
+    this.#isStale = true;
+    if (this.#isRefreshing) return;
+    this.#isRefreshing = true;
+    while (this.#isStale) {
+      this.#isStale = false; // however much happens meanwhile, it is asked for once more
+      await this.#refresh().catch(() => {});
+    }
+    this.#isRefreshing = false;
+  }
+
+  async #refresh() {
     const chat = this.#chat, middle = this.#shown[Math.floor(this.#shown.length / 2)];
     if (!middle) return;
-    const many = Math.min(200, this.#shown.length);
+    const many = Math.min(MOST_MESSAGES, this.#shown.length);
     const where = { at: "around", message: middle.message.id };
     /** @type {Stretch | undefined} */
-    const found = await this.#line?.ask("history", { chat, where, many }).catch(() => undefined);
+    const found = await this.#line?.ask("history", { chat, where, many });
     const first = found?.messages[0];
     if (!found || !first || chat !== this.#chat) return;
     const changed = found.messages.flatMap((message) => {
@@ -315,8 +329,19 @@ export class ChatHistory extends HTMLElement {
       for (const { here, message } of changed) here.put(message, this.#me);
       const at = this.#shown.findIndex((one) => one.message.id === first.id);
       if (at >= 0) this.#before = Math.max(0, found.before - at);
-      this.#total = found.total;
+      this.#count(found);
     });
+  }
+
+  /**
+   * Take the number of all from an answer. If it counts a message that was not told yet and is not
+   * in the answer, that message is counted once it is told.
+   * @param {Stretch} found
+   */
+  #count({ messages, newest, total }) {
+    if (newest > this.#newest && !messages.some((one) => one.row > this.#newest)) return;
+    this.#newest = newest;
+    this.#total = total;
   }
 
   /** A message was told: it is new, or has changed. @param {Message} message */
@@ -327,28 +352,26 @@ export class ChatHistory extends HTMLElement {
       this.dispatchEvent(new CustomEvent("changed", { detail: message }));
       return;
     }
-    if (message.row <= this.#newest) return; // it stands elsewhere
-    this.#newest = message.row;
-    this.#reading?.add(message);
-    if (message.own && !this.#isWhole) {
+    const isNew = message.row > this.#newest, follows = this.isAtEnd;
+    if (isNew) {
+      this.#newest = message.row;
       this.#total++;
-      void this.toEnd().catch(() => {});
-      return;
+      this.#reading?.add(message);
     }
-    const follows = this.isAtEnd, isWhole = this.#isWhole;
     const at = this.#shown.findLastIndex((one) => compare(one.message, message) < 0) + 1;
     const isAbove = at === 0 && this.#before > 0, isBelow = at === this.#shown.length;
-    this.#total++;
-    if (isAbove || (isBelow && !isWhole)) {
-      if (isAbove) this.#keeping(() => this.#before++);
-      this.#space();
-    } else this.#insert(message, at);
+    if (isBelow && this.#before + this.#shown.length + 1 !== this.#total) {
+      this.#space(); // others that are not here stand between
+      if (message.own && isNew) void this.toEnd().catch(() => {});
+    } else if (!isAbove) this.#insert(message, at);
+    else if (isNew) this.#keeping(() => this.#before++);
     const entry = this.#entry(message.id);
-    if (follows || (message.own && isBelow)) this.scrollTop = this.scrollHeight;
-    else if (isAbove || (entry && entry.row.offsetTop + entry.row.offsetHeight <= this.scrollTop)) {
-      if (!message.own) this.#jumps?.earlier(message.id);
+    if (entry && (follows || (message.own && isBelow))) this.scrollTop = this.scrollHeight;
+    else if (isNew && !message.own) {
+      const isOver = entry && entry.row.offsetTop + entry.row.offsetHeight <= this.scrollTop;
+      if (isAbove || isOver) this.#jumps?.earlier(message.id);
     }
-    if (isBelow && !message.own) this.#say(message);
+    if (isNew && isBelow && !message.own) this.#say(message);
     this.#scrolled();
   }
 
@@ -484,8 +507,7 @@ export class ChatHistory extends HTMLElement {
     this.#isAsking = true;
     try {
       const found = await this.#ask(where);
-      if (!found) return;
-      use(found);
+      if (found) use(found);
     } catch {
       return; // the line is gone: it asks again when it is back
     } finally {
@@ -510,7 +532,7 @@ export class ChatHistory extends HTMLElement {
     const more = found.messages.filter((one) => !this.#entry(one.id))
       .map((message) => new Entry(message, this.#me));
     const rows = more.map((one) => one.row);
-    this.#total = found.total;
+    this.#count(found);
     if (isAbove) {
       this.#above.after(...rows);
       this.#shown.unshift(...more);

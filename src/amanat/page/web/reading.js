@@ -49,7 +49,7 @@ export class Reading {
 
   /** A message came. @param {Message} message */
   add({ own, row }) {
-    if (!own && !this.#isCut) this.#unread.push(row);
+    if (!own && !this.#isCut && !this.#unread.includes(row)) this.#unread.push(row);
   }
 
   /** A message is gone. @param {number} row */
