@@ -645,3 +645,5 @@ def test_every_error_and_every_warning_of_a_client_has_words_in_both_languages()
 def test_no_style_knows_a_left_or_a_right() -> None:
     style = (resources.files("amanat.page") / "web" / "style.css").read_text()
     assert re.findall("left|right", style) == []
+    rules = re.sub(r"/\*.*?\*/", "", style, flags=re.DOTALL)
+    assert rules.count("{") == rules.count("}")

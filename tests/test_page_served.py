@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import socket
@@ -70,6 +71,11 @@ async def test_files_are_served_with_a_policy_that_lets_nothing_in(
         assert b"trusted-types 'none'" in head
         assert b"no-store" in head
         assert b"<chat-list>" in body
+        asked = (
+            f"GET {path} HTTP/1.1\r\n{host}Accept-Encoding: br, gzip\r\nCookie: {cookie}\r\n\r\n"
+        )
+        packed = (await ask_raw(port, asked)).partition(b"\r\n\r\n")[2]
+        assert gzip.decompress(packed) == body
         for refused in (
             f"GET {path} HTTP/1.1\r\n{host}\r\n",
             f"GET {path} HTTP/1.1\r\nHost: evil.example\r\nCookie: {cookie}\r\n\r\n",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import os
 import socket
 from importlib import resources
@@ -90,8 +91,11 @@ class Server:
             case File(name):
                 if name not in self._files:
                     return _answer(404, b"", HEADERS)
-                body, kind = self._files[name]
-                return _answer(200, body, HEADERS | {"Content-Type": kind})
+                kind, plain, packed = self._files[name]
+                given = HEADERS | {"Content-Type": kind}
+                if "gzip" in headers.get("Accept-Encoding", ""):
+                    return _answer(200, packed, given | {"Content-Encoding": "gzip"})
+                return _answer(200, plain, given)
             case Live():
                 if len(self._tabs) >= MAX_TABS:
                     return _answer(503, b"", HEADERS)
@@ -169,13 +173,15 @@ def _answer(
     return picows.WSUpgradeResponseWithListener(response, None)
 
 
-def _files() -> dict[str, tuple[bytes, str]]:
-    """The page's files by name: their bytes and kind."""
-    return {
-        one.name: (one.read_bytes(), _KINDS[Path(one.name).suffix])
-        for one in resources.files("amanat.page").joinpath("web").iterdir()
-        if Path(one.name).suffix in _KINDS
-    }
+def _files() -> dict[str, tuple[str, bytes, bytes]]:
+    """The page's files by name: their kind, their bytes, and these compressed."""
+    found = {}
+    for one in resources.files("amanat.page").joinpath("web").iterdir():
+        kind = _KINDS.get(Path(one.name).suffix)
+        if kind is not None:
+            data = one.read_bytes()
+            found[one.name] = kind, data, gzip.compress(data)
+    return found
 
 
 def _is_of_this_user(peer: tuple[str, int], own: tuple[str, int]) -> bool:

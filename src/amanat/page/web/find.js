@@ -10,7 +10,7 @@ import { words } from "./words.js";
 /** @typedef {Message & { chat: string, marks: [number, number][] }} Found */
 
 /** How long after the last key the client is asked. */
-const TYPING_MS = 150;
+const TYPING_MS = 40;
 const PAGE = 50;
 /** Characters of a text before its first mark, and in all. */
 const BEFORE = 30;
