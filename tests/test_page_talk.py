@@ -220,7 +220,7 @@ async def test_the_menu_opens_by_pointer_button_touch_and_key_and_gives_the_focu
         await menu.wait_for(state="hidden")
         await bubble.and_(tab.locator(":focus")).wait_for()
         await bubble.hover()
-        await tab.locator("button.more").click()
+        await tab.locator("button.dots").click()
         await menu.wait_for()
         await tab.keyboard.press("Escape")
         touch = {"pointerType": "touch", "bubbles": True, "clientX": 900, "clientY": 200}
@@ -365,7 +365,7 @@ async def test_a_link_opens_only_after_its_true_address_was_shown(
         talk.chat.send("see https://example.com/a?b=c. javascript:alert(1) or http://x\u202ey.com")
         talk.chat.send("https://\u0435\u0445ample.com/ and http://bank.example@192.0.2.1/")
         await talk.bubble("\u0435\u0445ample").wait_for()
-        links = tab.locator("a.link")
+        links = tab.locator("a.url")
         assert await links.all_inner_texts() == [
             *("https://example.com/a?b=c", "http://x"),
             *("https://\u0435\u0445ample.com/", "http://bank.example@192.0.2.1/"),
@@ -373,7 +373,7 @@ async def test_a_link_opens_only_after_its_true_address_was_shown(
         assert await tab.locator("chat-history [href]").count() == 0
         await links.nth(0).click()
         await dialog.get_by_text("https://example.com/a?b=c", exact=True).wait_for()
-        assert await dialog.locator(".warning").count() == 0
+        assert await dialog.locator(".caution").count() == 0
         await dialog.get_by_role("button", name="Copy").click()
         assert await tab.evaluate("navigator.clipboard.readText()") == "https://example.com/a?b=c"
         await links.nth(2).click()

@@ -24,7 +24,7 @@ export function pieces(text) {
     const link = all.replace(TAIL, "");
     found.push(
       text.slice(from, index),
-      make("a", { role: "link", className: "link", tabIndex: -1, dir: "ltr" }, link),
+      make("a", { role: "link", className: "url", tabIndex: -1, dir: "ltr" }, link),
     );
     from = index + link.length;
   }
@@ -55,9 +55,9 @@ export async function follow(link) {
     [
       make("p", {}, words.linkAddress),
       make("p", { className: "address", dir: "ltr" }, href),
-      ...(isMixed ? [make("p", { className: "warning" }, words.linkMixed)] : []),
-      ...(isOther && !isMixed ? [make("p", { className: "warning" }, words.linkOther)] : []),
-      ...(hasName ? [make("p", { className: "warning" }, words.linkName)] : []),
+      ...(isMixed ? [make("p", { className: "caution" }, words.linkMixed)] : []),
+      ...(isOther && !isMixed ? [make("p", { className: "caution" }, words.linkOther)] : []),
+      ...(hasName ? [make("p", { className: "caution" }, words.linkName)] : []),
     ],
     [{ value: "open", label: words.linkOpen }, { value: "copy", label: words.linkCopy }],
   );

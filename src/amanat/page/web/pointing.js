@@ -21,7 +21,7 @@ export class Pointing {
   /** One button for all messages: it is beside the one under the pointer. */
   #more = make("button", {
     type: "button",
-    className: "more",
+    className: "dots",
     tabIndex: -1,
     hidden: true,
     ariaLabel: words.menu,
@@ -90,7 +90,7 @@ export class Pointing {
   /** @param {MouseEvent} event */
   #click(event) {
     const target = event.target instanceof Element ? event.target : null;
-    if (target?.closest(".more")) {
+    if (target?.closest(".dots")) {
       const { left, bottom } = this.#more.getBoundingClientRect();
       if (this.#under) this.#actions.offer(this.#under, { x: left, y: bottom });
       return;
@@ -108,7 +108,7 @@ export class Pointing {
   /** @param {Element | null} target @param {Entry} entry */
   #use(target, entry) {
     const { id, quote } = entry.message;
-    const link = target?.closest("a.link"), chip = target?.closest(".chip");
+    const link = target?.closest("a.url"), chip = target?.closest(".chip");
     if (link) void follow(link.textContent ?? "");
     else if (chip instanceof HTMLElement) {
       void this.#actions.react(entry.message, chip.dataset.emoji ?? "");

@@ -24,7 +24,7 @@ export function openMenu(name, rows, at, back) {
   const lines = rows.map((row) => (Array.isArray(row) ? row : [row]).map((item) => button(item)));
   const menu = make(
     "div",
-    { className: "menu", role: "menu", ariaLabel: name, popover: "manual" },
+    { className: "popup", role: "menu", ariaLabel: name, popover: "manual" },
     ...lines.map((line, i) =>
       Array.isArray(rows[i]) ? make("div", { role: "group", className: "beside" }, ...line) : line
     ).flat(),
