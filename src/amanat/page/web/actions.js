@@ -22,6 +22,8 @@ export class Actions {
   #line;
   /** The conversation that is open. */
   chat = "";
+  /** Whether these are our notes to ourselves: nobody else has what is deleted. */
+  isNotes = false;
   /** Our own name. */
   me = "";
   reply = (/** @type {Message} */ _message) => {};
@@ -63,11 +65,11 @@ export class Actions {
     rows.push({ label: words.select, act: () => this.select(entry) });
     rows.push({ label: words.details, act: () => void this.#details(one) });
     rows.push({
-      label: words.removeHere,
+      label: this.isNotes ? words.deleteTexts : words.removeHere,
       isBad: true,
       act: () => void this.#remove([one], "here"),
     });
-    if (isText && one.own) {
+    if (isText && one.own && !this.isNotes) {
       rows.push({
         label: words.removeEverywhere,
         isBad: true,
@@ -125,7 +127,8 @@ export class Actions {
 
   /** Ask how to delete these, and do it. @param {Message[]} all */
   remove(all) {
-    return this.#remove(all, all.every((one) => one.own && !one.deleted) ? "either" : "here");
+    const isOurs = all.every((one) => one.own && !one.deleted);
+    return this.#remove(all, isOurs && !this.isNotes ? "either" : "here");
   }
 
   /** @param {Message[]} all @param {"here" | "everywhere" | "either"} how */
@@ -138,11 +141,19 @@ export class Actions {
     const answer = await ask(
       title,
       [
-        ...(isHere ? [make("p", {}, words.removeHereMeans)] : []),
+        ...(isHere
+          ? [make("p", {}, this.isNotes ? words.removeNoteMeans : words.removeHereMeans)]
+          : []),
         ...(isEverywhere ? [make("p", {}, words.removeEverywhereMeans)] : []),
       ],
       [
-        ...(isHere ? [{ value: "here", label: words.removeHere, isBad: true }] : []),
+        ...(isHere
+          ? [{
+            value: "here",
+            label: this.isNotes ? words.deleteTexts : words.removeHere,
+            isBad: true,
+          }]
+          : []),
         ...(isEverywhere
           ? [{ value: "everywhere", label: words.removeEverywhere, isBad: true }]
           : []),

@@ -40,7 +40,7 @@ export class Line extends EventTarget {
     socket.addEventListener("close", () => {
       for (const { reject } of this.#asked.values()) reject(new Error("gone"));
       this.#asked.clear();
-      this.dispatchEvent(new Event("gone"));
+      this.dispatchEvent(new Event("away")); // "gone" is what the client tells of a message
       setTimeout(() => (this.#socket = this.#connect()), AGAIN_MS);
     });
     socket.addEventListener("message", ({ data }) => this.#take(JSON.parse(data)));

@@ -11,7 +11,14 @@ import { clock, number, words } from "./words.js";
 /** Messages of one person belong together if no more time than this lies between them. */
 const GROUP_MS = 5 * 60 * 1000;
 
-const MARKS = { waiting: "◷", queued: "◷", sent: "✓", delivered: "✓✓", undelivered: "!" };
+const MARKS = {
+  waiting: "◷",
+  queued: "◷",
+  sent: "✓",
+  delivered: "✓✓",
+  undelivered: "!",
+  kept: "•",
+};
 
 export class Entry {
   /** @type {Message} */

@@ -8,6 +8,7 @@ import { form, phrase } from "./phrases.js";
 import { Pointing } from "./pointing.js";
 import { refusal } from "./refusals.js";
 import { Selection } from "./selection.js";
+import { isNotes } from "./title.js";
 import { number, words } from "./words.js";
 
 /** @import { Line, Message, Summary } from "./line.js" */
@@ -76,6 +77,7 @@ export class Talk {
     this.#selection.end();
     this.#open = summary;
     this.#actions.chat = summary.chat;
+    this.#actions.isNotes = isNotes(summary);
     history.classList.toggle("is-direct", summary.is_direct);
     void this.#composer.open(summary);
     this.#showMissing();

@@ -1,0 +1,157 @@
+"""One's own name, notes, forwarding, and what one takes away, on the page in a browser."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+
+from pages import browser, in_a_loop, opened, page_of, relay, two_friends
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from playwright.async_api import Locator, Page
+
+    from amanat import Client
+    from relays import RelayProcess
+
+__all__ = ["relay"]  # a fixture
+pytestmark = pytest.mark.e2e
+
+
+class Alice(NamedTuple):
+    """Alice's page, and both clients."""
+
+    tab: Page
+    client: Client
+    maryam: Client
+
+    def row(self, name: str) -> Locator:
+        """The line of a conversation in the list."""
+        return self.tab.locator("chat-list .row", has_text=name)
+
+    def bubble(self, text: str) -> Locator:
+        return self.tab.locator("article", has=self.tab.locator("p", has_text=text))
+
+    async def open(self, name: str) -> None:
+        await self.row(name).locator("a").click()
+        await self.tab.locator("main textarea:focus").wait_for()
+
+    async def press(self, *names: str) -> None:
+        """Press one after the other; what is pressed is on the page or in the sheet."""
+        for one in names:
+            button = self.tab.get_by_role("button", name=one, exact=True)
+            await button.or_(self.tab.get_by_role("menuitem", name=one, exact=True)).last.click()
+
+    async def type(self, text: str) -> None:
+        """Write into the field that has the focus."""
+        await self.tab.locator("dialog input:focus").fill(text)
+
+    async def says(self, text: str) -> None:
+        """Wait until the sheet says something."""
+        await self.tab.get_by_role("dialog").get_by_text(text).wait_for()
+
+    async def is_accessible(self) -> None:
+        for scheme in ("dark", "light"):
+            await self.tab.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            found = (await Axe().run(self.tab)).response["violations"]
+            assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+
+
+async def until(client: Client, holds: Callable[[], bool]) -> None:
+    """Wait until something holds for a client."""
+    async with asyncio.timeout(30):
+        while not holds():
+            await client.changed()
+
+
+@contextlib.asynccontextmanager
+async def alices(root: Path, relay: RelayProcess, language: str = "en") -> AsyncIterator[Alice]:
+    """Alice with her page, and مریم whom she has met. The console must say nothing."""
+    async with (
+        two_friends(root, relay) as (client, maryam),
+        page_of(client) as server,
+        browser(language) as context,
+    ):
+        tab, console = await opened(context, server)
+        yield Alice(tab, client, maryam)
+        assert console == []
+
+
+@in_a_loop
+async def test_another_name_is_taken_at_home_and_everything_follows(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with alices(tmp_path, relay) as alice:
+        tab, chat = alice.tab, alice.client.chat("مریم")
+        chat.send("good news")
+        chat.messages()[0].react("👍")
+        await alice.open("مریم")
+        await alice.press("alice", "Change your name")
+        await alice.is_accessible()
+        await alice.type("  Alice of Shiraz ")
+        await tab.keyboard.press("Enter")
+        await alice.says("Alice of Shiraz")
+        await tab.locator(".bar .me", has_text="Alice of Shiraz").wait_for()
+        await until(alice.maryam, lambda: alice.maryam.contacts()[0].name == "Alice of Shiraz")
+        await tab.keyboard.press("Escape")
+        # One's own reaction is one's own under the new name, too.
+        chip = alice.bubble("good news").locator(".chip[aria-pressed=true]")
+        await chip.wait_for()
+        assert await chip.get_attribute("title") == "\u2068You\u2069"
+        await alice.press("Alice of Shiraz", "Change your name")
+        await alice.type(" ")
+        await tab.keyboard.press("Enter")
+        await tab.get_by_role("alert").filter(has_text="not allowed").wait_for()
+        assert alice.client.status().name == "Alice of Shiraz"
+
+
+@pytest.mark.parametrize("language", ["en", "fa"])
+@in_a_loop
+async def test_notes_to_oneself_have_a_name_of_their_own_everywhere(
+    tmp_path: Path, relay: RelayProcess, language: str
+) -> None:
+    async with alices(tmp_path, relay, language) as alice:
+        tab, name = alice.tab, {"en": "Notes to yourself", "fa": "یادداشت برای خودتان"}[language]
+        here = {"en": "Stays on this device", "fa": "روی همین دستگاه می‌ماند"}[language]
+        await tab.locator(".bar .round").click()
+        await tab.get_by_role("menuitem", name=name).click()
+        await tab.locator("main h1", has_text=name).wait_for()
+        await tab.locator("main .rest", has_text=here).wait_for()
+        await tab.locator("main textarea:focus").fill("buy dates, @")
+        await tab.keyboard.press("Enter")
+        mark = alice.bubble("buy dates").locator(".mark")
+        assert await mark.get_attribute("title") == here.removesuffix(" می‌ماند").replace(
+            "Stays on", "On"
+        )
+        await alice.is_accessible()
+        row = alice.row(name)
+        await row.locator(".face .icon-notes").wait_for()
+        assert await row.locator("p").inner_text() == "buy dates, @"
+        await tab.fill("input[type=search]", name[:5])
+        await tab.locator("room-find a .icon-notes").first.wait_for()
+        await tab.fill("input[type=search]", "dates")
+        await tab.locator("room-find a", has_text=name).locator("mark").wait_for()
+        await tab.fill("input[type=search]", "")
+        await tab.locator("main .info").click()
+        await tab.get_by_role("dialog").get_by_role("heading", name=name).wait_for()
+        await tab.get_by_role("dialog").locator("select").wait_for()
+        assert "alice" not in await tab.get_by_role("dialog").inner_text()
+        await alice.is_accessible()
+        await tab.keyboard.press("Escape")
+        await alice.bubble("buy dates").click(button="right")
+        items = await tab.get_by_role("menuitem").all_inner_texts()
+        delete = {"en": "Delete", "fa": "پاک کردن"}[language]
+        assert [one for one in items if one.startswith(delete)] == [delete]
+        await tab.get_by_role("menuitem", name=delete).click()
+        await tab.get_by_role("dialog").get_by_role("button", name=delete).click()
+        await alice.bubble("buy dates").wait_for(state="detached")
+        assert await tab.locator(".away").is_hidden()
+        await alice.row("مریم").locator("a").click()
+        await tab.locator("main h1", has_text="مریم").wait_for()
+        assert await tab.locator("main .rest").inner_text() != here
