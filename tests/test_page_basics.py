@@ -155,3 +155,68 @@ async def test_notes_to_oneself_have_a_name_of_their_own_everywhere(
         await alice.row("مریم").locator("a").click()
         await tab.locator("main h1", has_text="مریم").wait_for()
         assert await tab.locator("main .rest").inner_text() != here
+
+
+@in_a_loop
+async def test_messages_are_forwarded_to_ones_notes_and_to_people(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with alices(tmp_path, relay) as alice:
+        tab, chat = alice.tab, alice.client.chat("مریم")
+        bakers = alice.client.create_group("Bakers")
+        for text in ("first", "second", "third"):
+            alice.maryam.contact("alice").send(text)
+        await until(alice.client, lambda: chat.count() == 3)
+        chat.send("nothing")
+        chat.delete([chat.messages()[-1].id])
+        await alice.open("مریم")
+        await tab.locator("article.deleted").click(button="right")
+        assert await tab.get_by_role("menuitem", name="Forward…").count() == 0
+        await tab.keyboard.press("Escape")
+        await alice.bubble("second").click(button="right")
+        await alice.press("Forward…")
+        targets = tab.locator("dialog .target bdi")
+        assert await targets.all_inner_texts() == ["Notes to yourself", "مریم", "Bakers"]
+        await alice.is_accessible()
+        await alice.type("note")
+        assert await targets.filter(visible=True).all_inner_texts() == ["Notes to yourself"]
+        await tab.keyboard.press("ArrowDown")
+        await tab.keyboard.press("Enter")
+        await tab.locator("main h1", has_text="Notes to yourself").wait_for()
+        await alice.bubble("second").locator(".forwarded", has_text="Forwarded").wait_for()
+        await alice.is_accessible()
+        await alice.open("مریم")
+        await alice.bubble("third").click(button="right")
+        await alice.press("Select")
+        await alice.bubble("first").click()
+        await tab.locator("article.deleted").click()
+        await tab.get_by_role("toolbar").get_by_role("button", name="Forward…").click()
+        await tab.locator("dialog .target", has_text="Bakers").click()
+        await tab.locator("main h1", has_text="Bakers").wait_for()
+        await alice.bubble("third").locator(".forwarded").wait_for()
+        said = alice.client.chat(bakers.gid).messages()
+        assert [one.text for one in said] == ["first", "third"]
+        assert all(one.is_forwarded for one in said)
+        assert await tab.get_by_role("toolbar").is_hidden()
+
+
+@in_a_loop
+async def test_where_nothing_can_be_said_the_sheet_says_so_and_nothing_is_sent_twice(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with alices(tmp_path, relay) as alice:
+        tab, notes = alice.tab, alice.client.notes()
+        for text in ("first", "second"):
+            notes.send(text)
+        await alice.open("Notes to yourself")
+        await alice.bubble("first").click(button="right")
+        await alice.press("Select")
+        await alice.bubble("second").click()
+        second = notes.messages()[1].id
+        await tab.get_by_role("toolbar").get_by_role("button", name="Forward…").click()
+        await tab.locator("dialog .target").last.wait_for()
+        notes.delete([second])  # in another window, meanwhile
+        for _ in range(2):
+            await tab.locator("dialog .target", has_text="مریم").click()
+            await tab.get_by_role("alert").filter(has_text="no longer here").wait_for()
+        assert [one.text for one in alice.client.chat("مریم").messages()] == ["first"]

@@ -59,6 +59,7 @@ export class Actions {
         { label: "＋", name: words.reactOther, act: () => void this.#reactFreely(one) },
       ]);
       rows.push({ label: words.reply, act: () => this.reply(one) });
+      rows.push({ label: words.forward, act: () => this.forward([one]) });
       rows.push({ label: words.copy, act: () => void this.copy([one]) });
     }
     if (isText && one.own) rows.push({ label: words.edit, act: () => this.edit(one) });
@@ -123,6 +124,12 @@ export class Actions {
         `${one.own ? this.me : one.sender}, ${moment(one.sent_at)}:\n${one.text}`
       ).join("\n\n");
     await navigator.clipboard.writeText(text).catch((why) => this.refused(why));
+  }
+
+  /** Ask where to, and forward these there; those that were deleted have no words. @param {Message[]} all */
+  forward(all) {
+    const chat = this.chat, texts = all.filter((one) => !one.deleted);
+    void import("./forward.js").then(({ showForward }) => showForward(chat, texts, this.done));
   }
 
   /** Ask how to delete these, and do it. @param {Message[]} all */

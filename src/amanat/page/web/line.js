@@ -10,7 +10,7 @@ const bytes = new TextEncoder();
  * @typedef {{ id: string, sender: string, text: string }} Quote
  * @typedef {{
  *   id: string, row: number, position: string, sender: string, own: boolean, text: string,
- *   quote: Quote | null, edited: boolean, deleted: boolean, reactions: Record<string, string>,
+ *   quote: Quote | null, edited: boolean, forwarded: boolean, deleted: boolean, reactions: Record<string, string>,
  *   sent_at: number, kept_at: number, expires_at: number | null, state: string,
  * }} Message
  * @typedef {{

@@ -30,6 +30,7 @@ export class Talk {
     const composer = this.#composer = new Composer(line);
     history.begin(line);
     const selection = this.#selection = new Selection(history, {
+      forward: (all) => actions.forward(all),
       copy: (all) => void actions.copy(all),
       remove: (all) => void actions.remove(all),
     });
