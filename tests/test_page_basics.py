@@ -220,3 +220,97 @@ async def test_where_nothing_can_be_said_the_sheet_says_so_and_nothing_is_sent_t
             await tab.locator("dialog .target", has_text="مریم").click()
             await tab.get_by_role("alert").filter(has_text="no longer here").wait_for()
         assert [one.text for one in alice.client.chat("مریم").messages()] == ["first"]
+
+
+@in_a_loop
+async def test_all_messages_of_a_conversation_are_deleted_here_alone(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with alices(tmp_path, relay) as alice:
+        tab, chat = alice.tab, alice.client.chat("مریم")
+        for number in range(40):
+            chat.send(f"line {number}")
+        await until(alice.maryam, lambda: alice.maryam.chat("alice").count() == 40)
+        await alice.open("مریم")
+        await tab.locator("main .info").click()
+        await alice.press("Delete all messages here")
+        await alice.says("The others keep theirs")
+        await alice.is_accessible()
+        await alice.press("Cancel")
+        assert chat.count() == 40
+        await alice.press("Delete all messages here", "Delete")
+        await alice.bubble("line 39").wait_for(state="detached")
+        await tab.locator("article").first.wait_for(state="detached")
+        assert (chat.count(), alice.maryam.chat("alice").count()) == (0, 40)
+        await tab.keyboard.press("Escape")
+        await tab.locator("main h1", has_text="مریم").wait_for()
+        assert await tab.locator(".away").is_hidden()
+        assert await alice.row("مریم").locator("p").inner_text() == ""
+
+
+@in_a_loop
+async def test_a_group_that_was_left_goes_from_the_list_with_its_messages(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with alices(tmp_path, relay) as alice:
+        tab, bakers = alice.tab, alice.client.create_group("Bakers")
+        chat = alice.client.chat(bakers.gid)
+        chat.send("flour")
+        await alice.open("Bakers")
+        chat.leave()
+        await until(alice.client, lambda: chat.view().state == "left")
+        await tab.locator("main .info").click()
+        await alice.press("Delete all messages here")
+        await alice.says("goes from the list")
+        await alice.press("Delete")
+        await alice.row("Bakers").wait_for(state="detached")
+        await tab.locator("dialog[open]").wait_for(state="detached")
+        await tab.get_by_role("heading", name="Choose a conversation.").wait_for()
+        assert await tab.locator("main h1").is_hidden()
+        assert await alice.row("مریم").is_visible()
+
+
+@in_a_loop
+async def test_a_contact_is_removed_and_the_conversation_closes(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with alices(tmp_path, relay) as alice:
+        tab = alice.tab
+        alice.maryam.contact("alice").send("hello")
+        await alice.row("hello").wait_for()
+        await alice.open("مریم")
+        await alice.bubble("hello").wait_for()
+        await tab.locator("main .info").click()
+        await alice.press("Remove this contact")
+        await alice.says("To talk again you need a new invite.")
+        await alice.is_accessible()
+        await tab.locator("dialog button.bad").click()
+        await alice.row("مریم").wait_for(state="detached")
+        await tab.get_by_role("heading", name="You have no conversations yet.").wait_for()
+        await tab.locator("dialog[open]").wait_for(state="detached")
+        assert not alice.client.contacts()
+        await tab.locator(".bar .round").click()
+        await alice.press("New group")
+        await alice.says("There is nobody to add.")
+        assert await tab.locator(".away").is_hidden()
+
+
+@pytest.mark.parametrize(("name", "form"), [("A page, for people", "html"), ("Data", "json")])
+@in_a_loop
+async def test_a_conversation_becomes_a_file_and_the_page_says_where_it_is(
+    tmp_path: Path, relay: RelayProcess, monkeypatch: pytest.MonkeyPatch, name: str, form: str
+) -> None:
+    async with alices(tmp_path, relay) as alice:
+        downloads = tmp_path / "Downloads"
+        downloads.mkdir()
+        monkeypatch.setenv("HOME", str(tmp_path))
+        alice.client.chat("مریم").send("a word")
+        await alice.open("مریم")
+        await alice.tab.locator("main .info").click()
+        await alice.press("Save as a file…")
+        await alice.says("whoever has it can read it")
+        await alice.is_accessible()
+        await alice.tab.get_by_role("button", name=name).click()
+        await alice.says(str(downloads / f"مریم.{form}"))
+        await alice.is_accessible()
+        assert "a word" in (downloads / f"مریم.{form}").read_text()

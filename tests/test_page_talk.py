@@ -220,7 +220,7 @@ async def test_the_menu_opens_by_pointer_button_touch_and_key_and_gives_the_focu
         await menu.wait_for(state="hidden")
         await bubble.and_(tab.locator(":focus")).wait_for()
         await bubble.hover()
-        await tab.locator("button.more").click()
+        await tab.locator("main button.more").click()
         await menu.wait_for()
         await tab.keyboard.press("Escape")
         touch = {"pointerType": "touch", "bubbles": True, "clientX": 900, "clientY": 200}

@@ -8,6 +8,7 @@ import { blocking, safety } from "./people.js";
 import { fill, many, moment, names, region, regionList } from "./phrase.js";
 import { goBack, show } from "./sheet.js";
 import { store } from "./store.js";
+import { taking } from "./taking.js";
 import { isNotes, titleOf } from "./title.js";
 import { words } from "./words.js";
 
@@ -46,6 +47,7 @@ export function showDetails(chat) {
           part(words.restsWhere, says(words.notesRest)),
           timer(about),
           ...(summary ? [shown(summary)] : []),
+          taking(about),
         ];
       }
       const contact = store.contacts.find((one) => one.chat === chat);
@@ -57,6 +59,7 @@ export function showDetails(chat) {
         part(words.transport, says(...transportLines())),
         timer(about),
         ...(summary ? [shown(summary)] : []),
+        taking(about, contact),
         ...(contact ? [blocking(contact)] : []),
         ...(about.is_direct ? [] : leaving(about)),
         ...(about.hidden ? [hint(many("hidden", about.hidden))] : []),

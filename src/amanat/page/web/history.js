@@ -84,7 +84,9 @@ export class ChatHistory extends HTMLElement {
       show: (id) => void this.show(id).catch(() => {}), // it is gone
     });
     this.#hear("message", (told) => this.#put(told.message));
-    this.#hear("gone", (told) => this.#remove(told.row));
+    this.#hear("gone", ({ row }) => {
+      if (row !== undefined) this.#remove(row); // without one, all of it is gone
+    });
     this.#hear("progress", () => void this.#again());
     line.addEventListener("away", () => {
       this.#isAsking = false;

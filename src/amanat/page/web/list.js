@@ -87,6 +87,17 @@ export class ChatList extends HTMLElement {
     this.#count();
   }
 
+  /** One is no longer listed. @param {string} chat */
+  drop(chat) {
+    this.#summaries.delete(chat);
+    const row = this.#rows.get(chat);
+    this.#rows.delete(chat);
+    const next = row?.nextElementSibling?.querySelector("a");
+    if (row?.contains(document.activeElement) && next instanceof HTMLElement) next.focus();
+    row?.remove();
+    this.#count();
+  }
+
   /** @param {string} chat */
   choose(chat) {
     this.#link(this.#current)?.removeAttribute("aria-current");

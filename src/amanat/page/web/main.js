@@ -50,6 +50,12 @@ function head(summary) {
     : `${words.rests} ${store.status?.region ?? ""}`;
 }
 
+/** What stands there while none is open. */
+function greet() {
+  const sentence = store.chats.size ? words.empty : words.nobody;
+  empty.replaceChildren(make("p", { role: "heading", ariaLevel: "1" }, sentence));
+}
+
 function close() {
   talk.close();
   pane.hidden = true;
@@ -71,9 +77,8 @@ async function begin() {
   if (keepRooms(all)) return;
   start.show(line, all);
   list.begin(all.chats);
-  empty.replaceChildren(
-    make("p", { role: "heading", ariaLevel: "1" }, all.chats.length ? words.empty : words.nobody),
-  );
+  greet();
+  if (list.current && !list.summary(list.current)) close(); // it went meanwhile
   talk.status(all.status);
   await talk.reload();
   document.documentElement.dataset.usable = "1";
@@ -90,6 +95,7 @@ line.addEventListener("summary", (event) => {
   if (!(event instanceof CustomEvent)) return;
   const { summary } = event.detail;
   list.put(summary);
+  if (!empty.hidden) greet(); // it may be the first
   if (summary.chat === list.current) head(summary); // a group may have another name now
 });
 line.addEventListener("status", (event) => {
@@ -97,6 +103,12 @@ line.addEventListener("status", (event) => {
   talk.status(event.detail.status);
   const open = list.summary(list.current);
   if (open) head(open);
+});
+store.addEventListener("drop", (event) => {
+  if (!(event instanceof CustomEvent)) return;
+  list.drop(event.detail);
+  if (event.detail === list.current) close();
+  greet();
 });
 list.addEventListener("click", (event) => {
   const row = event.target instanceof Element ? event.target.closest("a") : null;

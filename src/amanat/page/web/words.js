@@ -359,6 +359,7 @@ const english = {
   forwardWhat: "The words are said again, marked as forwarded. Nobody is told whose they were.",
   forwarded: "Forwarded",
   mentionsYou: "names you",
+  taking: "What is here",
   lose: "Delete",
   clear: "Delete all messages here",
   clearWhat:
@@ -811,6 +812,7 @@ const persian = {
     "همان سخن دوباره گفته می‌شود، با نشان «بازفرستاده». به هیچ‌کس گفته نمی‌شود که سخن از که بود.",
   forwarded: "بازفرستاده",
   mentionsYou: "از شما نام می‌برد",
+  taking: "آن‌چه این‌جاست",
   lose: "پاک کردن",
   clear: "پاک کردن همهٔ پیام‌ها از این‌جا",
   clearWhat:
