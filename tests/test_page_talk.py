@@ -211,7 +211,7 @@ async def test_the_menu_opens_by_pointer_button_touch_and_key_and_gives_the_focu
         await bubble.click(button="right")
         names = await menu.get_by_role("menuitem").all_inner_texts()
         assert names[1:] == [
-            *("Reply", "Copy", "Edit", "Select", "Details"),
+            *("Reply", "Forward…", "Copy", "Edit", "Select", "Details"),
             *("Delete for me", "Delete for everyone"),
         ]
         assert await menu.get_by_role("menuitemcheckbox").count() == 8
@@ -234,6 +234,7 @@ async def test_the_menu_opens_by_pointer_button_touch_and_key_and_gives_the_focu
         await tab.keyboard.press("ArrowRight")
         await tab.keyboard.press("ArrowDown")
         await menu.get_by_role("menuitem", name="Reply").and_(tab.locator(":focus")).wait_for()
+        await tab.keyboard.press("ArrowDown")
         await tab.keyboard.press("ArrowDown")
         await tab.keyboard.press("Enter")
         assert await tab.evaluate("navigator.clipboard.readText()") == "line 2"

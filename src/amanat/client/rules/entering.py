@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amanat import mls
 from amanat.client import rights
+from amanat.client.events import SummaryChanged
 from amanat.client.follow import HearEarly
 from amanat.client.pieces import (
     pack_signers,
@@ -166,6 +167,7 @@ class Entering:
         unit.db.execute(
             "UPDATE conversation SET state = 'notes', look_due_at = NULL WHERE gid = ?", (gid,)
         )
+        unit.events.append(SummaryChanged(gid))
         return gid
 
     def _create(

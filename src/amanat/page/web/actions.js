@@ -22,6 +22,8 @@ export class Actions {
   #line;
   /** The conversation that is open. */
   chat = "";
+  /** Whether these are our notes to ourselves: nobody else has what is deleted. */
+  isNotes = false;
   /** Our own name. */
   me = "";
   reply = (/** @type {Message} */ _message) => {};
@@ -57,17 +59,18 @@ export class Actions {
         { label: "＋", name: words.reactOther, act: () => void this.#reactFreely(one) },
       ]);
       rows.push({ label: words.reply, act: () => this.reply(one) });
+      rows.push({ label: words.forward, act: () => this.forward([one]) });
       rows.push({ label: words.copy, act: () => void this.copy([one]) });
     }
     if (isText && one.own) rows.push({ label: words.edit, act: () => this.edit(one) });
     rows.push({ label: words.select, act: () => this.select(entry) });
     rows.push({ label: words.details, act: () => void this.#details(one) });
     rows.push({
-      label: words.removeHere,
+      label: this.isNotes ? words.deleteTexts : words.removeHere,
       isBad: true,
       act: () => void this.#remove([one], "here"),
     });
-    if (isText && one.own) {
+    if (isText && one.own && !this.isNotes) {
       rows.push({
         label: words.removeEverywhere,
         isBad: true,
@@ -123,9 +126,16 @@ export class Actions {
     await navigator.clipboard.writeText(text).catch((why) => this.refused(why));
   }
 
+  /** Ask where to, and forward these there; those that were deleted have no words. @param {Message[]} all */
+  forward(all) {
+    const chat = this.chat, texts = all.filter((one) => !one.deleted);
+    void import("./forward.js").then(({ showForward }) => showForward(chat, texts, this.done));
+  }
+
   /** Ask how to delete these, and do it. @param {Message[]} all */
   remove(all) {
-    return this.#remove(all, all.every((one) => one.own && !one.deleted) ? "either" : "here");
+    const isOurs = all.every((one) => one.own && !one.deleted);
+    return this.#remove(all, isOurs && !this.isNotes ? "either" : "here");
   }
 
   /** @param {Message[]} all @param {"here" | "everywhere" | "either"} how */
@@ -138,11 +148,19 @@ export class Actions {
     const answer = await ask(
       title,
       [
-        ...(isHere ? [make("p", {}, words.removeHereMeans)] : []),
+        ...(isHere
+          ? [make("p", {}, this.isNotes ? words.removeNoteMeans : words.removeHereMeans)]
+          : []),
         ...(isEverywhere ? [make("p", {}, words.removeEverywhereMeans)] : []),
       ],
       [
-        ...(isHere ? [{ value: "here", label: words.removeHere, isBad: true }] : []),
+        ...(isHere
+          ? [{
+            value: "here",
+            label: this.isNotes ? words.deleteTexts : words.removeHere,
+            isBad: true,
+          }]
+          : []),
         ...(isEverywhere
           ? [{ value: "everywhere", label: words.removeEverywhere, isBad: true }]
           : []),

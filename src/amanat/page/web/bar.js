@@ -34,6 +34,11 @@ plus.onclick = () =>
       label: words.newGroup,
       act: () => void import("./groups.js").then(({ showNewGroup }) => showNewGroup()),
     },
+    {
+      label: words.notes,
+      // Without a line there is a sentence about that already.
+      act: () => void store.ask("notes").then(({ chat }) => store.open(chat)).catch(() => {}),
+    },
   ]);
 found.addEventListener("look", () => (list.hidden = !found.hidden));
 

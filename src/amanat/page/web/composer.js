@@ -3,6 +3,7 @@
 import { find, make } from "./dom.js";
 import { Mention } from "./mention.js";
 import { phrase } from "./phrases.js";
+import { isNotes } from "./title.js";
 import { refusal } from "./refusals.js";
 import { words } from "./words.js";
 
@@ -69,7 +70,7 @@ export class Composer {
     this.#kept = { text: draft, reply: id };
     this.#set({ text: draft, reply: null });
     this.#explain("");
-    this.#mention.open(this.#isDirect ? "" : chat);
+    this.#mention.open(this.#isDirect || isNotes(summary) ? "" : chat);
     if (!id) return;
     const found = await this.#line.ask("history", {
       chat,

@@ -8,6 +8,8 @@ import { blocking, safety } from "./people.js";
 import { fill, many, moment, names, region, regionList } from "./phrase.js";
 import { goBack, show } from "./sheet.js";
 import { store } from "./store.js";
+import { taking } from "./taking.js";
+import { isNotes, titleOf } from "./title.js";
 import { words } from "./words.js";
 
 /** @import { Summary } from "./line.js" */
@@ -32,14 +34,22 @@ const TIMERS = [0, DAY_S, 7 * DAY_S, 28 * DAY_S];
 
 /** @param {string} chat */
 export function showDetails(chat) {
-  const name = store.chats.get(chat)?.name ?? "";
+  const known = store.chats.get(chat);
   show({
-    title: name,
+    title: known ? titleOf(known) : "",
     on: ["people", chat],
     build: async () => {
       /** @type {Details} */
       const about = await store.ask("details", { chat });
       const summary = store.chats.get(chat);
+      if (isNotes(about)) {
+        return [
+          part(words.restsWhere, says(words.notesRest)),
+          timer(about),
+          ...(summary ? [shown(summary)] : []),
+          taking(about),
+        ];
+      }
       const contact = store.contacts.find((one) => one.chat === chat);
       return [
         ...stateLines(about),
@@ -49,6 +59,7 @@ export function showDetails(chat) {
         part(words.transport, says(...transportLines())),
         timer(about),
         ...(summary ? [shown(summary)] : []),
+        taking(about, contact),
         ...(contact ? [blocking(contact)] : []),
         ...(about.is_direct ? [] : leaving(about)),
         ...(about.hidden ? [hint(many("hidden", about.hidden))] : []),
@@ -111,8 +122,8 @@ function timer({ chat, timer: now, state }) {
     else await set(Number(value));
   }, { isTitled: true });
   const box = select.querySelector("select");
-  if (box && !["active", "astray"].includes(state)) box.disabled = true;
-  return part(words.timer, select, hint(words.timerHint));
+  if (box && !["active", "astray", "notes"].includes(state)) box.disabled = true;
+  return part(words.timer, select, ...(state === "notes" ? [] : [hint(words.timerHint)]));
 }
 
 /** @param {(seconds: number) => Promise<unknown>} set */

@@ -4,9 +4,10 @@ import { make } from "./dom.js";
 import { face } from "./face.js";
 import { bdi, fill, when } from "./phrase.js";
 import { store } from "./store.js";
+import { titleOf } from "./title.js";
 import { words } from "./words.js";
 
-/** @import { Message } from "./line.js" */
+/** @import { Message, Summary } from "./line.js" */
 /** @typedef {Message & { chat: string, marks: [number, number][] }} Found */
 
 /** How long after the last key the client is asked. */
@@ -87,9 +88,9 @@ export class RoomFind extends HTMLElement {
   #named(wanted) {
     const folded = fold(wanted);
     return [...store.chats.values()]
-      .filter((one) => fold(one.name).includes(folded))
+      .filter((one) => fold(titleOf(one)).includes(folded))
       .sort((a, b) => (b.last?.sent_at ?? 0) - (a.last?.sent_at ?? 0))
-      .map((one) => row(one.chat, one.name, "", []));
+      .map((one) => row(one, "", []));
   }
 
   /**
@@ -108,9 +109,9 @@ export class RoomFind extends HTMLElement {
       found = []; // no word in it yet, or the line is gone
     }
     if (turn !== this.#turn) return;
-    const rows = found.map((one) => {
+    const rows = found.flatMap((one) => {
       const chat = store.chats.get(one.chat);
-      return row(one.chat, chat?.name ?? "", one.id, excerpt(one), one.sent_at);
+      return chat ? [row(chat, one.id, excerpt(one), one.sent_at)] : [];
     });
     if (before !== undefined) under.append(...rows);
     else if (rows.length) under.append(titled(words.messages, rows));
@@ -132,13 +133,13 @@ function titled(title, rows) {
 }
 
 /**
- * @param {string} chat
- * @param {string} name
+ * @param {Summary} one
  * @param {string} message
  * @param {(Node | string)[]} text
  * @param {number} [at]
  */
-function row(chat, name, message, text, at) {
+function row(one, message, text, at) {
+  const { chat } = one;
   return make(
     "a",
     {
@@ -148,8 +149,8 @@ function row(chat, name, message, text, at) {
         store.open(chat, message || undefined);
       },
     },
-    face(name, chat),
-    make("b", {}, bdi(name)),
+    face(one),
+    make("b", {}, bdi(titleOf(one))),
     ...(at === undefined ? [] : [make("time", {}, when(at))]),
     ...(text.length ? [make("p", { dir: "auto" }, ...text)] : []),
   );

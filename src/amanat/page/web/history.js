@@ -84,9 +84,11 @@ export class ChatHistory extends HTMLElement {
       show: (id) => void this.show(id).catch(() => {}), // it is gone
     });
     this.#hear("message", (told) => this.#put(told.message));
-    this.#hear("gone", (told) => this.#remove(told.row));
+    this.#hear("gone", ({ row }) => {
+      if (row !== undefined) this.#remove(row); // without one, all of it is gone
+    });
     this.#hear("progress", () => void this.#again());
-    line.addEventListener("gone", () => {
+    line.addEventListener("away", () => {
       this.#isAsking = false;
     });
   }
@@ -100,7 +102,13 @@ export class ChatHistory extends HTMLElement {
 
   /** @param {string} name our own name */
   setMe(name) {
+    if (name === this.#me) return;
     this.#me = name;
+    if (!this.#shown.length) return;
+    this.#keeping(() => {
+      for (const one of this.#shown) one.put(one.message, name);
+    });
+    void this.#again(); // reactions and quotes hold the name that their person has now
   }
 
   /**

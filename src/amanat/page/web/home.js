@@ -15,6 +15,7 @@ import {
   toggle,
   way,
 } from "./parts.js";
+import { ownName } from "./own.js";
 import { bdi, day, fill, many, moment, names, region, regionList } from "./phrase.js";
 import { goBack, show } from "./sheet.js";
 import { store } from "./store.js";
@@ -43,6 +44,7 @@ export function showHome() {
         ...status.moves.map((one) => move(status, one)),
         ...warnings(status),
         ...trouble(status),
+        ownName(status),
         place(status),
         fallback(status),
         regions(status),
@@ -70,7 +72,6 @@ function reach(status, relay) {
 function place(status) {
   return part(
     words.yourHome,
-    says(make("strong", {}, bdi(status.name))),
     says(...fill(words.homeIn, { where: region(status.region) })),
     ...(status.operator ? [says(...fill(words.operatedBy, { who: bdi(status.operator) }))] : []),
     says(reach(status, status.relay)),

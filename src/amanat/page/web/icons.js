@@ -12,6 +12,7 @@ const LINES = {
   close: "M6 6l12 12M18 6L6 18",
   back: "M15 5l-7 7 7 7",
   on: "M9 5l7 7-7 7",
+  notes: "M6 3h9l4 4v14H6zM15 3v4h4M9 12h7M9 16h5",
   search: "M11 5a6 6 0 1 0 0 12a6 6 0 1 0 0-12M20 20l-4.5-4.5",
 };
 

@@ -10,7 +10,7 @@ const bytes = new TextEncoder();
  * @typedef {{ id: string, sender: string, text: string }} Quote
  * @typedef {{
  *   id: string, row: number, position: string, sender: string, own: boolean, text: string,
- *   quote: Quote | null, edited: boolean, deleted: boolean, reactions: Record<string, string>,
+ *   quote: Quote | null, edited: boolean, forwarded: boolean, deleted: boolean, reactions: Record<string, string>,
  *   sent_at: number, kept_at: number, expires_at: number | null, state: string,
  * }} Message
  * @typedef {{
@@ -40,7 +40,7 @@ export class Line extends EventTarget {
     socket.addEventListener("close", () => {
       for (const { reject } of this.#asked.values()) reject(new Error("gone"));
       this.#asked.clear();
-      this.dispatchEvent(new Event("gone"));
+      this.dispatchEvent(new Event("away")); // "gone" is what the client tells of a message
       setTimeout(() => (this.#socket = this.#connect()), AGAIN_MS);
     });
     socket.addEventListener("message", ({ data }) => this.#take(JSON.parse(data)));

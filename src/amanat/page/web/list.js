@@ -6,6 +6,7 @@ import { icon } from "./icons.js";
 import { menu } from "./menu.js";
 import { bdi, fill, many, when } from "./phrase.js";
 import { store } from "./store.js";
+import { isNotes, titleOf } from "./title.js";
 import { number, words } from "./words.js";
 
 /** @import { Summary } from "./line.js" */
@@ -86,6 +87,17 @@ export class ChatList extends HTMLElement {
     this.#count();
   }
 
+  /** One is no longer listed. @param {string} chat */
+  drop(chat) {
+    this.#summaries.delete(chat);
+    const row = this.#rows.get(chat);
+    this.#rows.delete(chat);
+    const next = row?.nextElementSibling?.querySelector("a");
+    if (row?.contains(document.activeElement) && next instanceof HTMLElement) next.focus();
+    row?.remove();
+    this.#count();
+  }
+
   /** @param {string} chat */
   choose(chat) {
     this.#link(this.#current)?.removeAttribute("aria-current");
@@ -147,7 +159,7 @@ export class ChatList extends HTMLElement {
     this.#rows.set(one.chat, row);
     const [link, more] = row.children;
     link?.replaceChildren(...line(one));
-    if (more) more.ariaLabel = `${words.more}: ${one.name}`;
+    if (more) more.ariaLabel = `${words.more}: ${titleOf(one)}`;
     this.#hide(one);
     if (one.chat === this.#current) link?.setAttribute("aria-current", "true");
   }
@@ -200,11 +212,11 @@ function line(one) {
     is ? [make("span", { className: "sign" }, icon(name), spoken(said))] : [];
   const { last, unread } = one;
   return [
-    face(one.name, one.chat),
+    face(one),
     make(
       "b",
       {},
-      bdi(one.name),
+      bdi(titleOf(one)),
       ...sign(one.is_verified, "shield", words.verified),
       ...sign(isMuted(one), "mute", words.muted),
       ...sign(one.pinned_at !== null, "pin", words.pinned),
@@ -240,8 +252,10 @@ function said(one) {
   }
   if (!last) return [];
   const text = last.deleted ? words.deleted : last.text.slice(0, PREVIEW);
-  if (last.own) return fill(words.saidBy, { who: bdi(words.you), text });
-  return one.is_direct ? [text] : fill(words.saidBy, { who: bdi(last.sender), text });
+  if (last.own && !isNotes(one)) return fill(words.saidBy, { who: bdi(words.you), text });
+  return one.is_direct || isNotes(one)
+    ? [text]
+    : fill(words.saidBy, { who: bdi(last.sender), text });
 }
 
 /** Words for those who hear the page. @param {string} text */

@@ -6,8 +6,11 @@ import { list } from "./list.js";
 import { beginRooms, keepRooms } from "./rooms.js";
 import { StartPage } from "./start.js";
 import { store } from "./store.js";
+import { isNotes, titleOf } from "./title.js";
 import { Talk } from "./talk.js";
 import { language, words } from "./words.js";
+
+/** @import { Summary } from "./line.js" */
 
 const line = new Line();
 const talk = new Talk(line);
@@ -31,12 +34,26 @@ async function open(chat, message) {
   const summary = list.summary(chat);
   if (!summary) return;
   list.choose(chat);
-  title.textContent = summary.name;
+  head(summary);
   pane.hidden = false;
   empty.hidden = true;
   document.body.classList.add("open");
   await talk.open(summary);
   if (message) await talk.show(message);
+}
+
+/** What stands above it. @param {Summary} summary */
+function head(summary) {
+  title.textContent = titleOf(summary);
+  rest.textContent = isNotes(summary)
+    ? words.onlyHere
+    : `${words.rests} ${store.status?.region ?? ""}`;
+}
+
+/** What stands there while none is open. */
+function greet() {
+  const sentence = store.chats.size ? words.empty : words.nobody;
+  empty.replaceChildren(make("p", { role: "heading", ariaLevel: "1" }, sentence));
 }
 
 function close() {
@@ -60,10 +77,8 @@ async function begin() {
   if (keepRooms(all)) return;
   start.show(line, all);
   list.begin(all.chats);
-  rest.textContent = `${words.rests} ${all.status.region}`;
-  empty.replaceChildren(
-    make("p", { role: "heading", ariaLevel: "1" }, all.chats.length ? words.empty : words.nobody),
-  );
+  greet();
+  if (list.current && !list.summary(list.current)) close(); // it went meanwhile
   talk.status(all.status);
   await talk.reload();
   document.documentElement.dataset.usable = "1";
@@ -75,12 +90,25 @@ store.addEventListener("open", (event) => {
 });
 line.addEventListener("open", () => void begin());
 line.addEventListener("state", () => void begin());
-line.addEventListener("gone", () => (away.hidden = false));
+line.addEventListener("away", () => (away.hidden = false));
 line.addEventListener("summary", (event) => {
-  if (event instanceof CustomEvent) list.put(event.detail.summary);
+  if (!(event instanceof CustomEvent)) return;
+  const { summary } = event.detail;
+  list.put(summary);
+  if (!empty.hidden) greet(); // it may be the first
+  if (summary.chat === list.current) head(summary); // a group may have another name now
 });
 line.addEventListener("status", (event) => {
-  if (event instanceof CustomEvent) talk.status(event.detail.status);
+  if (!(event instanceof CustomEvent)) return;
+  talk.status(event.detail.status);
+  const open = list.summary(list.current);
+  if (open) head(open);
+});
+store.addEventListener("drop", (event) => {
+  if (!(event instanceof CustomEvent)) return;
+  list.drop(event.detail);
+  if (event.detail === list.current) close();
+  greet();
 });
 list.addEventListener("click", (event) => {
   const row = event.target instanceof Element ? event.target.closest("a") : null;

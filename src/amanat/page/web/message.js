@@ -11,7 +11,14 @@ import { clock, number, words } from "./words.js";
 /** Messages of one person belong together if no more time than this lies between them. */
 const GROUP_MS = 5 * 60 * 1000;
 
-const MARKS = { waiting: "◷", queued: "◷", sent: "✓", delivered: "✓✓", undelivered: "!" };
+const MARKS = {
+  waiting: "◷",
+  queued: "◷",
+  sent: "✓",
+  delivered: "✓✓",
+  undelivered: "!",
+  kept: "•",
+};
 
 export class Entry {
   /** @type {Message} */
@@ -97,6 +104,7 @@ export class Entry {
     this.#article.classList.toggle("deleted", one.deleted);
     this.#article.replaceChildren(
       make("b", {}, make("bdi", {}, one.own ? words.you : one.sender)),
+      ...(one.forwarded ? [make("small", { className: "forwarded" }, words.forwarded)] : []),
       ...(one.quote ? [quote(one.quote, this.#me)] : []),
       make("p", {}, ...(one.deleted ? [words.deleted] : pieces(one.text))),
       ...(chips ? [make("div", { className: "below" }, chips, foot(one))] : [foot(one)]),
@@ -109,8 +117,9 @@ export class Entry {
  * A message as one sentence: who, what, when, and how far it has come.
  * @param {Message} message
  */
-export function label({ own, sender, text, deleted, sent_at, edited, state }) {
+export function label({ own, sender, text, deleted, sent_at, edited, forwarded, state }) {
   const parts = [own ? words.you : sender, deleted ? words.deleted : text, moment(sent_at)];
+  if (forwarded) parts.push(words.forwarded);
   if (edited) parts.push(words.edited);
   if (own) parts.push(words[known(state)]);
   return parts.map((part) => `\u2068${part}\u2069`).join(words.comma);

@@ -113,8 +113,9 @@ export function toggle(label, is, chosen, key) {
  * @param {Piece[]} what
  * @param {string} label of the button that does it
  * @param {() => Promise<unknown>} deed
+ * @param {() => void} after where one is then
  */
-export function confirm(title, what, label, deed) {
+export function confirm(title, what, label, deed, after = goBack) {
   show({
     title,
     build: () => [
@@ -122,7 +123,7 @@ export function confirm(title, what, label, deed) {
       buttons(
         button(label, async () => {
           await deed();
-          goBack();
+          after();
         }, "bad"),
         button(words.cancel, () => Promise.resolve(goBack())),
       ),

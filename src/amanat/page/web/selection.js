@@ -16,12 +16,13 @@ export class Selection {
   /** The message from which Shift reaches. */
   #from = "";
   #hasMarks = false;
+  #forward;
   #count = make("b", { role: "status" });
   #bar = make("div", { className: "selecting", role: "toolbar", hidden: true });
 
   /**
    * @param {ChatHistory} history
-   * @param {{ copy: (all: Message[]) => void, remove: (all: Message[]) => void }} actions
+   * @param {Record<"forward" | "copy" | "remove", (all: Message[]) => void>} actions
    */
   constructor(history, actions) {
     this.#history = history;
@@ -30,9 +31,11 @@ export class Selection {
       made.addEventListener("click", act);
       return made;
     };
+    this.#forward = button(words.forward, () => actions.forward(this.all()));
     this.#bar.ariaLabel = words.selecting;
     this.#bar.append(
       this.#count,
+      this.#forward,
       button(words.copy, () => {
         actions.copy(this.all());
         this.end();
@@ -79,6 +82,7 @@ export class Selection {
   #show() {
     const many = this.#chosen.size;
     this.#bar.hidden = !many;
+    this.#forward.hidden = this.all().every((one) => one.deleted);
     this.#history.classList.toggle("is-selecting", many > 0);
     this.#count.textContent = line(form({ one: words.chosenOne, other: words.chosenOther }, many), {
       many: number.format(many),

@@ -55,6 +55,11 @@ class Store extends EventTarget {
     line.addEventListener("summary", (event) => {
       if (event instanceof CustomEvent) this.#keepChats([event.detail.summary]);
     });
+    line.addEventListener("gone", (event) => {
+      if (event instanceof CustomEvent && event.detail.row === undefined) {
+        this.#dropChat(event.detail.chat);
+      }
+    });
   }
 
   /** @param {any} all what the client answers to `begin` */
@@ -127,6 +132,13 @@ class Store extends EventTarget {
   #keepPeople({ contacts, offers, adds }) {
     Object.assign(this, { contacts, offers, adds });
     this.dispatchEvent(new Event("people"));
+  }
+
+  /** A conversation is no longer listed. @param {string} chat */
+  #dropChat(chat) {
+    if (!this.chats.delete(chat)) return;
+    this.dispatchEvent(new CustomEvent("drop", { detail: chat }));
+    this.dispatchEvent(new Event("chats"));
   }
 
   /** @param {Summary[]} told */

@@ -8,6 +8,7 @@ import { form, phrase } from "./phrases.js";
 import { Pointing } from "./pointing.js";
 import { refusal } from "./refusals.js";
 import { Selection } from "./selection.js";
+import { isNotes } from "./title.js";
 import { number, words } from "./words.js";
 
 /** @import { Line, Message, Summary } from "./line.js" */
@@ -29,6 +30,7 @@ export class Talk {
     const composer = this.#composer = new Composer(line);
     history.begin(line);
     const selection = this.#selection = new Selection(history, {
+      forward: (all) => actions.forward(all),
       copy: (all) => void actions.copy(all),
       remove: (all) => void actions.remove(all),
     });
@@ -76,6 +78,7 @@ export class Talk {
     this.#selection.end();
     this.#open = summary;
     this.#actions.chat = summary.chat;
+    this.#actions.isNotes = isNotes(summary);
     history.classList.toggle("is-direct", summary.is_direct);
     void this.#composer.open(summary);
     this.#showMissing();

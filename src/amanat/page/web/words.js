@@ -346,6 +346,52 @@ const english = {
   keptRelay: "Your relay keeps encrypted pieces until you have fetched them, and cannot read them.",
   keptBrowser: "Your browser keeps nothing: no cache, no history of what you read.",
   // End of Rooms
+  // Basics
+  changeName: "Change your name",
+  nameWhat: "Everybody you talk with is told, and sees the new name.",
+  notes: "Notes to yourself",
+  onlyHere: "Stays on this device",
+  notesRest: "What you write here stays on this device. Nothing of it goes to any relay.",
+  kept: "On this device",
+  removeNoteMeans: "It goes from this device, and is nowhere else.",
+  forward: "Forward…",
+  forwardTo: "Forward to",
+  forwardWhat: "The words are said again, marked as forwarded. Nobody is told whose they were.",
+  forwarded: "Forwarded",
+  mentionsYou: "names you",
+  taking: "What is here",
+  lose: "Delete",
+  clear: "Delete all messages here",
+  clearWhat:
+    "All messages of this conversation go from this device. The others keep theirs, and are not told.",
+  clearNotesWhat: "All your notes go from this device. They are nowhere else.",
+  clearOverWhat: "You have left, so the conversation goes from the list, too.",
+  removeContact: "Remove this contact",
+  removeContactWhat:
+    "You leave the conversation with {who}, and its messages go from this device. {who} keeps theirs, and sees that you have left. To talk again you need a new invite.",
+  export: "Save as a file…",
+  exportWhat:
+    "Everything of this conversation that this device has, in a new file on this device. The file is not encrypted: whoever has it can read it.",
+  exportPage: "A page, for people (.html)",
+  exportData: "Data, for programs (.json)",
+  exported: "Saved",
+  exportedTo: "It is here now: {file}",
+  exportedHint: "Whoever has this file can read it.",
+  changePassphrase: "Change the passphrase",
+  changePassphraseWhat:
+    "Everything on this device is encrypted anew, which may take a moment. Copies you made before still open with the old passphrase.",
+  oldPassphrase: "The passphrase until now",
+  nextPassphrase: "The new passphrase",
+  nextAgain: "The new passphrase again",
+  passphraseChanged: "From now on, the new passphrase opens your messages.",
+  wipe: "Destroy everything on this device",
+  wipeWhat:
+    "Your messages, your contacts, your keys and your settings on this device are destroyed, and nobody can bring them back.",
+  wipeOthers:
+    "Others keep what you sent them. They are not told. Relays keep sealed pieces that nobody can read any more, until they expire.",
+  wipeName: "To go on, write your name: {name}",
+  wiped: "Everything is destroyed",
+  wipedWhat: "Nothing of you is on this device any more. You can close this page.",
   // The conversation
   today: "Today",
   yesterday: "Yesterday",
@@ -752,6 +798,53 @@ const persian = {
   keptRelay: "رلهٔ شما تکه‌های رمزشده را تا وقتی آن‌ها را بردارید نگه می‌دارد و نمی‌تواند بخواند.",
   keptBrowser: "مرورگر شما چیزی نگه نمی‌دارد: نه انباره‌ای، نه سابقه‌ای از آن‌چه خواندید.",
   // End of Rooms
+  // Basics
+  changeName: "تغییر نام شما",
+  nameWhat: "همهٔ کسانی که با آن‌ها گفتگو می‌کنید باخبر می‌شوند و نام تازه را می‌بینند.",
+  notes: "یادداشت برای خودتان",
+  onlyHere: "روی همین دستگاه می‌ماند",
+  notesRest: "آن‌چه این‌جا می‌نویسید روی همین دستگاه می‌ماند. چیزی از آن به هیچ رله‌ای نمی‌رود.",
+  kept: "روی همین دستگاه",
+  removeNoteMeans: "از این دستگاه می‌رود، و جای دیگری نیست.",
+  forward: "بازفرستادن…",
+  forwardTo: "بازفرستادن به",
+  forwardWhat:
+    "همان سخن دوباره گفته می‌شود، با نشان «بازفرستاده». به هیچ‌کس گفته نمی‌شود که سخن از که بود.",
+  forwarded: "بازفرستاده",
+  mentionsYou: "از شما نام می‌برد",
+  taking: "آن‌چه این‌جاست",
+  lose: "پاک کردن",
+  clear: "پاک کردن همهٔ پیام‌ها از این‌جا",
+  clearWhat:
+    "همهٔ پیام‌های این گفتگو از این دستگاه می‌روند. دیگران پیام‌هایشان را نگه می‌دارند و باخبر نمی‌شوند.",
+  clearNotesWhat: "همهٔ یادداشت‌هایتان از این دستگاه می‌روند. جای دیگری نیستند.",
+  clearOverWhat: "شما از این گفتگو رفته‌اید، پس خود گفتگو هم از فهرست می‌رود.",
+  removeContact: "حذف این مخاطب",
+  removeContactWhat:
+    "از گفتگو با {who} می‌روید و پیام‌هایش از این دستگاه پاک می‌شوند. {who} پیام‌های خود را نگه می‌دارد و می‌بیند که رفته‌اید. برای گفتگوی دوباره دعوت تازه‌ای لازم است.",
+  export: "ذخیره در پرونده…",
+  exportWhat:
+    "هر آن‌چه این دستگاه از این گفتگو دارد، در پرونده‌ای تازه روی همین دستگاه. پرونده رمز نمی‌شود: هر که آن را داشته باشد می‌تواند بخواند.",
+  exportPage: "یک صفحه، برای آدم‌ها (‎.html)",
+  exportData: "داده، برای برنامه‌ها (‎.json)",
+  exported: "ذخیره شد",
+  exportedTo: "اکنون این‌جاست: {file}",
+  exportedHint: "هر که این پرونده را داشته باشد می‌تواند آن را بخواند.",
+  changePassphrase: "تغییر گذرواژه",
+  changePassphraseWhat:
+    "همه چیز روی این دستگاه از نو رمز می‌شود و شاید کمی طول بکشد. رونوشت‌هایی که پیش‌تر گرفته‌اید همچنان با گذرواژهٔ پیشین باز می‌شوند.",
+  oldPassphrase: "گذرواژهٔ کنونی",
+  nextPassphrase: "گذرواژهٔ تازه",
+  nextAgain: "دوباره گذرواژهٔ تازه",
+  passphraseChanged: "از این پس گذرواژهٔ تازه پیام‌هایتان را باز می‌کند.",
+  wipe: "نابود کردن همه چیز روی این دستگاه",
+  wipeWhat:
+    "پیام‌ها، مخاطبان، کلیدها و تنظیمات شما روی این دستگاه نابود می‌شوند و هیچ‌کس نمی‌تواند آن‌ها را بازگرداند.",
+  wipeOthers:
+    "دیگران آن‌چه را برایشان فرستاده‌اید نگه می‌دارند و باخبر نمی‌شوند. رله‌ها تکه‌های مهرشده‌ای را که دیگر هیچ‌کس نمی‌تواند بخواند تا پایان مهلتشان نگه می‌دارند.",
+  wipeName: "برای ادامه نام خود را بنویسید: {name}",
+  wiped: "همه چیز نابود شد",
+  wipedWhat: "دیگر چیزی از شما روی این دستگاه نیست. می‌توانید این صفحه را ببندید.",
   // The conversation
   today: "امروز",
   yesterday: "دیروز",

@@ -1,0 +1,83 @@
+/** What one takes away of a conversation: a copy for elsewhere, or everything that is here. */
+
+import { address, button, buttons, confirm, hint, part, says, way } from "./parts.js";
+import { bdi, fill } from "./phrase.js";
+import { goBack, leave, show } from "./sheet.js";
+import { store } from "./store.js";
+import { isNotes } from "./title.js";
+import { words } from "./words.js";
+
+/** @import { Details } from "./details.js" */
+/** @import { Contact } from "./store.js" */
+
+/** @param {Details} about @param {Contact} [contact] */
+export function taking(about, contact) {
+  const { chat } = about;
+  return part(
+    words.taking,
+    way([words.export], () => showExport(chat), "export"),
+    buttons(
+      button(words.clear, () => Promise.resolve(clear(about)), "bad"),
+      ...(contact
+        ? [button(words.removeContact, () => Promise.resolve(remove(contact)), "bad")]
+        : []),
+    ),
+  );
+}
+
+/** @param {Details} about */
+function clear(about) {
+  const { chat, state } = about;
+  // One that is over goes from the list with its messages, and so do its details.
+  const isOver = state === "left" || state === "removed";
+  const what = isNotes(about) ? words.clearNotesWhat : words.clearWhat;
+  confirm(
+    words.clear,
+    isOver ? [what, " ", words.clearOverWhat] : [what],
+    words.lose,
+    () => store.ask("clear", { chat }),
+    isOver ? leave : goBack,
+  );
+}
+
+/** @param {Contact} contact */
+function remove({ id, name }) {
+  confirm(
+    words.removeContact,
+    fill(words.removeContactWhat, { who: bdi(name) }),
+    words.removeContact,
+    () => store.ask("remove contact", { contact: id }),
+    leave,
+  );
+}
+
+/** @param {string} chat */
+function showExport(chat) {
+  /** @param {"html" | "json"} form */
+  const save = (form) => async () => {
+    const { file } = await store.ask("export", { chat, form });
+    showSaved(file);
+  };
+  show({
+    title: words.export,
+    build: () => [
+      says(words.exportWhat),
+      buttons(
+        button(words.exportPage, save("html"), "chief"),
+        button(words.exportData, save("json")),
+      ),
+    ],
+  });
+}
+
+/** @param {string} file */
+function showSaved(file) {
+  show({
+    title: words.exported,
+    build: () => [
+      says(...fill(words.exportedTo, { file: address(file) })),
+      hint(words.exportedHint),
+      buttons(button(words.done, () => Promise.resolve(leave()), "chief")),
+    ],
+  });
+}
