@@ -13,7 +13,7 @@ RUST := $(shell find rust/src -name '*.rs' 2>/dev/null) rust/Cargo.toml rust/Car
 RUST_ENV = PYO3_PYTHON=$(CURDIR)/$(BIN)/python \
 	LD_LIBRARY_PATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')
 
-.PHONY: help build system demo quick test cover check fmt mutants soak bench bench-peers bench-stored real clean
+.PHONY: help build system demo quick test cover check fmt mutants soak screenshots bench bench-peers bench-stored real clean
 help:
 	@echo "make build   set up .venv and compile the MLS binding"
 	@echo "make demo    a real network of people talks through a relay on this machine"
@@ -24,6 +24,7 @@ help:
 	@echo "make fmt     format everything"
 	@echo "make mutants plant bugs in a copy: each must be caught by a test"
 	@echo "make soak    the campaigns of docs/reliability.md, SOAK=10 times longer than in the tests"
+	@echo "make screenshots   every screen of the page, in both directions, themes and widths"
 	@echo "make bench   the figures of docs/benchmarks.md, on this machine"
 	@echo "make bench-peers   the relay beside ejabberd and Prosody, which it installs from Debian"
 	@echo "make bench-stored  the relay as it fills: ten million cells, 13 GB of disk for some minutes"
@@ -91,6 +92,9 @@ soak: build
 	  -k "survival or fuzz or killing or insider or killed" tests/test_survival.py tests/test_insider.py tests/test_relay_survival.py \
 	  tests/test_replay.py tests/test_fuzz.py tests/test_bots_running.py
 	$(BIN)/python tests/figures.py $(FIGURES)
+
+screenshots: build system
+	$(BIN)/python tests/screenshots.py
 
 bench: build
 	$(BIN)/python bench/relay.py

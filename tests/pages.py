@@ -94,3 +94,10 @@ async def opened(context: BrowserContext, server: Server) -> tuple[Page, list[st
     await tab.goto(server.link())
     await tab.wait_for_selector("[data-usable]")
     return tab, said
+
+
+async def holds(tab: Page, expression: str) -> None:
+    """Wait until an expression is true; `wait_for_function` needs what the policy forbids."""
+    async with asyncio.timeout(30):
+        while not await tab.evaluate(expression):  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.05)

@@ -118,12 +118,12 @@ async def screens(tab: Page, alice: Client, language: str) -> AsyncIterator[str]
         await tab.evaluate(
             f"import(new URL('{file}', location.href)).then((m) => m.{call}('{chat}'))"
         )
-        await tab.locator("dialog .body > *").first.wait_for()
+        await tab.locator("dialog[open] .body > *").first.wait_for()
         if name == "invite":
-            await tab.locator("dialog .body button").first.click()
-            await tab.locator("dialog svg path").first.wait_for()
+            await tab.locator("dialog[open] .body button").first.click()
+            await tab.locator("dialog[open] .code path").first.wait_for()
         yield name
-        await tab.evaluate("document.querySelector('dialog')?.close()")
+        await tab.locator("dialog[open] .head button").last.click()
 
 
 async def take(

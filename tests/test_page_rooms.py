@@ -21,6 +21,7 @@ from amanat.relay.directory import write_notice
 from pages import (
     UNLOCK,
     browser,
+    holds,
     in_a_loop,
     opened,
     page_of,
@@ -70,13 +71,6 @@ async def page_of_alice(
         tab, console = await opened(context, server)
         yield alice, maryam, tab
         assert console == []
-
-
-async def holds(tab: Page, expression: str) -> None:
-    """Wait until an expression is true; `wait_for_function` needs what the policy forbids."""
-    async with asyncio.timeout(30):
-        while not await tab.evaluate(expression):  # noqa: ASYNC110  # nothing tells of it
-            await asyncio.sleep(0.05)
 
 
 async def is_accessible(tab: Page) -> None:

@@ -12,7 +12,7 @@ from axe_playwright_python.async_playwright import Axe
 
 from amanat.protocol import codec
 from amanat.protocol.messages import Envelope, Kind, Text
-from pages import browser, in_a_loop, opened, page_of, relay, two_friends
+from pages import browser, holds, in_a_loop, opened, page_of, relay, two_friends
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -237,7 +237,7 @@ async def test_the_menu_opens_by_pointer_button_touch_and_key_and_gives_the_focu
         await tab.keyboard.press("ArrowDown")
         await tab.keyboard.press("ArrowDown")
         await tab.keyboard.press("Enter")
-        assert await tab.evaluate("navigator.clipboard.readText()") == "line 2"
+        await holds(tab, "navigator.clipboard.readText().then((text) => text === 'line 2')")
         await talk.choose("line 1", "Details")
         details = await tab.get_by_role("dialog").inner_text()
         assert "From\nYou" in details.replace("\n\n", "\n")
@@ -376,7 +376,8 @@ async def test_a_link_opens_only_after_its_true_address_was_shown(
         await dialog.get_by_text("https://example.com/a?b=c", exact=True).wait_for()
         assert await dialog.locator(".caution").count() == 0
         await dialog.get_by_role("button", name="Copy").click()
-        assert await tab.evaluate("navigator.clipboard.readText()") == "https://example.com/a?b=c"
+        address = "https://example.com/a?b=c"
+        await holds(tab, f"navigator.clipboard.readText().then((text) => text === '{address}')")
         await links.nth(2).click()
         await dialog.get_by_text("https://xn--").wait_for()
         await dialog.get_by_text("mixes letters").wait_for()

@@ -30,7 +30,7 @@ KEY = Unlock(key=bytes(32))
         ("مسئول مؤمن", "مسیول مومن"),
         ("۱۴۰۵ ٢٠٢٦", "1405 2026"),
         ("CAFÉ Straße", "cafe strasse"),
-        ("ＡＢＣ ﬁn", "abc fin"),  # noqa: RUF001
+        ("ＡＢＣ ﬁn", "abc fin"),
         ("don't, stop: now!", "don t stop now"),
     ],
 )
