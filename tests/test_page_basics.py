@@ -339,7 +339,11 @@ async def test_another_passphrase_opens_the_profile_from_then_on(tmp_path: Path)
         tab = alice.tab
         old, new, again = (
             tab.get_by_label(name, exact=True)
-            for name in ("The passphrase until now", "The new passphrase", "The new passphrase again")
+            for name in (
+                "The passphrase until now",
+                "The new passphrase",
+                "The new passphrase again",
+            )
         )
         await alice.press("Settings", "Change the passphrase")
         await alice.is_accessible()
@@ -381,3 +385,34 @@ async def test_everything_is_destroyed_for_whoever_types_their_name(tmp_path: Pa
         await asyncio.wait_for(house.over(), 10)
         assert not (tmp_path / "alice" / "vault.db").exists()
         assert await tab.locator("nav, main, dialog, start-page").count() == 0
+
+
+@in_a_loop
+async def test_a_text_of_a_group_that_names_us_stands_out(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with alices(tmp_path, relay) as alice:
+        tab, group = alice.tab, alice.client.create_group("Bakers", ["مریم"])
+        await until(alice.maryam, lambda: len(alice.maryam.conversations()) > 1)
+        said, chat = alice.maryam.chat(group.gid), alice.client.chat(group.gid)
+        texts = ("not alice", "nor @alices", "nor mail@alice", "hey @Alice!")
+        for text in texts:
+            said.send(text)
+        await until(alice.client, lambda: chat.count() == len(texts))
+        badge = alice.row("Bakers").locator(".unread", has_text="@")
+        await badge.wait_for()
+        await alice.is_accessible()
+        await alice.open("Bakers")
+        await alice.bubble("hey @Alice!").wait_for()
+        named = tab.locator("article.names-me")
+        assert await named.locator("p").all_inner_texts() == ["hey @Alice!"]
+        edge = "(one) => getComputedStyle(one).borderInlineStartStyle"
+        assert await named.evaluate(edge) == "solid"
+        await alice.is_accessible()
+        await tab.mouse.move(900, 300)  # a line under the pointer shows no number
+        alice.maryam.contact("alice").send("you, @alice")
+        await alice.row("you, @alice").locator(".unread").wait_for()
+        assert await alice.row("you, @alice").locator(".unread", has_text="@").count() == 0
+        await alice.row("you, @alice").locator("a").click()
+        await alice.bubble("you, @alice").wait_for()
+        assert await named.evaluate(edge) == "none"
