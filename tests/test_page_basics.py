@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from axe_playwright_python.async_playwright import Axe
 
+from amanat import Unlock, page
+from amanat.errors import WrongPassphrase
 from pages import browser, in_a_loop, opened, page_of, relay, two_friends
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["relay"]  # a fixture
 pytestmark = pytest.mark.e2e
+SECRET = "nobody would guess this"  # noqa: S105  # of nobody
 
 
 class Alice(NamedTuple):
@@ -81,6 +84,20 @@ async def alices(root: Path, relay: RelayProcess, language: str = "en") -> Async
         tab, console = await opened(context, server)
         yield Alice(tab, client, maryam)
         assert console == []
+
+
+@contextlib.asynccontextmanager
+async def house_of_alice(root: Path) -> AsyncIterator[tuple[page.House, Alice]]:
+    """The page of a profile that a passphrase opens, of somebody who has met nobody but Echo."""
+    house = page.House(root / "alice")
+    async with page.serving(house, port=0) as server, browser("en") as context:
+        await house.create(page.protocol.Create(id=1, name="alice", passphrase=SECRET))
+        client = house._client
+        assert client is not None
+        tab, console = await opened(context, server)
+        yield house, Alice(tab, client, client)
+        assert console == []
+        await house.close()
 
 
 @in_a_loop
@@ -314,3 +331,88 @@ async def test_a_conversation_becomes_a_file_and_the_page_says_where_it_is(
         await alice.says(str(downloads / f"مریم.{form}"))
         await alice.is_accessible()
         assert "a word" in (downloads / f"مریم.{form}").read_text()
+
+
+@in_a_loop
+async def test_another_passphrase_opens_the_profile_from_then_on(tmp_path: Path) -> None:
+    async with house_of_alice(tmp_path) as (house, alice):
+        tab = alice.tab
+        old, new, again = (
+            tab.get_by_label(name, exact=True)
+            for name in (
+                "The passphrase until now",
+                "The new passphrase",
+                "The new passphrase again",
+            )
+        )
+        await alice.press("Settings", "Change the passphrase")
+        await alice.is_accessible()
+        await old.fill("a guess")
+        await new.fill("another one")
+        await again.fill("another none")
+        await tab.keyboard.press("Enter")
+        await tab.get_by_role("alert").filter(has_text="differ").wait_for()
+        await again.fill("another one")
+        await tab.keyboard.press("Enter")
+        await tab.get_by_role("alert").filter(has_text="does not open").wait_for()
+        await old.fill(SECRET)
+        await tab.keyboard.press("Enter")
+        await alice.says("From now on, the new passphrase")
+        await alice.press("Done", "Lock now")
+        await tab.locator("start-page input:visible").fill("another one")
+        await tab.keyboard.press("Enter")
+        await tab.locator(".bar .me", has_text="alice").wait_for()
+        await house.close()
+        with pytest.raises(WrongPassphrase):
+            await house.open(Unlock(passphrase=SECRET))
+
+
+@in_a_loop
+async def test_everything_is_destroyed_for_whoever_types_their_name(tmp_path: Path) -> None:
+    async with house_of_alice(tmp_path) as (house, alice):
+        tab, name = alice.tab, alice.tab.get_by_label("Your name")
+        await alice.press("Settings", "Destroy everything on this device")
+        await alice.says("Others keep what you sent them.")
+        await alice.is_accessible()
+        await name.fill("Alice")
+        await tab.locator("dialog button.bad").click()
+        await tab.get_by_role("alert").filter(has_text="not your name").wait_for()
+        assert (tmp_path / "alice" / "vault.db").exists()
+        await name.fill("alice")
+        await tab.locator("dialog button.bad").click()
+        await tab.get_by_role("heading", name="Everything is destroyed").wait_for()
+        await alice.is_accessible()
+        await asyncio.wait_for(house.over(), 10)
+        assert not (tmp_path / "alice" / "vault.db").exists()
+        assert await tab.locator("nav, main, dialog, start-page").count() == 0
+
+
+@in_a_loop
+async def test_a_text_of_a_group_that_names_us_stands_out(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with alices(tmp_path, relay) as alice:
+        tab, group = alice.tab, alice.client.create_group("Bakers", ["مریم"])
+        await until(alice.maryam, lambda: len(alice.maryam.conversations()) > 1)
+        said, chat = alice.maryam.chat(group.gid), alice.client.chat(group.gid)
+        texts = ("not alice", "nor @alices", "nor mail@alice", "hey @Alice!")
+        for text in texts:
+            said.send(text)
+        await until(alice.client, lambda: chat.count() == len(texts))
+        badge = alice.row("Bakers").locator(".unread", has_text="@")
+        await badge.wait_for()
+        await alice.is_accessible()
+        await alice.open("Bakers")
+        await alice.bubble("hey @Alice!").wait_for()
+        named = tab.locator("article.names-me")
+        assert await named.locator("p").all_inner_texts() == ["hey @Alice!"]
+        edge = "(one) => getComputedStyle(one).borderInlineStartStyle"
+        assert await named.evaluate(edge) == "solid"
+        await alice.is_accessible()
+        await tab.mouse.move(900, 300)  # a line under the pointer shows no number
+        alice.maryam.contact("alice").send("you, @alice")
+        await alice.row("you, @alice").locator(".unread").wait_for()
+        assert await alice.row("you, @alice").locator(".unread", has_text="@").count() == 0
+        await alice.row("you, @alice").locator("a").click()
+        await alice.bubble("you, @alice").wait_for()
+        assert await named.evaluate(edge) == "none"

@@ -521,6 +521,9 @@ async def test_the_profile_is_locked_once_nothing_was_done_for_long(
 SCREENS = {
     "home": "home.js showHome",
     "settings": "settings.js showSettings",
+    "own name": "own.js showName",
+    "passphrase": "secret.js showPassphrase",
+    "wipe": "wipe.js showWipe",
     "new contact": "people.js showNewContact",
     "accept": "people.js showAccept",
     "new group": "groups.js showNewGroup",

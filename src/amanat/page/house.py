@@ -87,9 +87,9 @@ class House:
 
     def _begin(self) -> dict[str, object]:
         """Everything that a page shows outside conversations."""
-        if self._attendant is not None:
-            return {"state": "open", **self._attendant.begin()}
         found = opens_with(self._directory)
+        if self._attendant is not None:
+            return {"state": "open", "opens_with": found, **self._attendant.begin()}
         return {"state": "locked" if found else "new", "opens_with": found}
 
     async def _attend(self, ask: protocol.ClientAsk) -> object:

@@ -10,6 +10,8 @@ const english = {
   gone: "Your client does not answer just now. Try again in a moment.",
   "no-code": "There is no code in this picture that your browser can read. Paste the link instead.",
   "no-camera": "The browser does not give the page the camera. Use a picture, or paste the link.",
+  differ: "The two passphrases differ.",
+  "other-name": "This is not your name, letter by letter. Nothing was destroyed.",
   "no-notifications": "Your browser does not allow notifications from this page.",
   "bad-argument": "Something you typed is not allowed here. Check it and try again.",
   "not-permitted":
@@ -82,6 +84,8 @@ const persian = {
   gone: "برنامهٔ شما اکنون پاسخ نمی‌دهد. کمی بعد دوباره امتحان کنید.",
   "no-code": "مرورگر شما در این تصویر کدی نیافت. به جای آن پیوند را بچسبانید.",
   "no-camera": "مرورگر دوربین را در اختیار صفحه نمی‌گذارد. تصویری برگزینید یا پیوند را بچسبانید.",
+  differ: "دو گذرواژه یکی نیستند.",
+  "other-name": "این حرف به حرف نام شما نیست. چیزی نابود نشد.",
   "no-notifications": "مرورگر شما به این صفحه اجازهٔ اعلان نمی‌دهد.",
   "bad-argument": "چیزی که نوشتید این‌جا پذیرفتنی نیست. آن را بررسی کنید و دوباره بکوشید.",
   "not-permitted":

@@ -28,6 +28,9 @@ export class Line extends EventTarget {
   /** @type {Map<number, { resolve: (value: any) => void, reject: (why: Error) => void }>} */
   #asked = new Map();
   #next = 1;
+  /** @type {Event[] | undefined} what was told since the last ask of all */
+  #held;
+  #isOver = false;
 
   constructor() {
     super();
@@ -40,6 +43,7 @@ export class Line extends EventTarget {
     socket.addEventListener("close", () => {
       for (const { reject } of this.#asked.values()) reject(new Error("gone"));
       this.#asked.clear();
+      if (this.#isOver) return;
       this.dispatchEvent(new Event("away")); // "gone" is what the client tells of a message
       setTimeout(() => (this.#socket = this.#connect()), AGAIN_MS);
     });
@@ -50,13 +54,35 @@ export class Line extends EventTarget {
   /** @param {any} said */
   #take(said) {
     if ("on" in said) {
-      this.dispatchEvent(new CustomEvent(said.on, { detail: said }));
+      const told = new CustomEvent(said.on, { detail: said });
+      if (this.#held) this.#held.push(told);
+      else this.dispatchEvent(told);
       return;
     }
     const asked = this.#asked.get(said.id);
     this.#asked.delete(said.id);
     if ("error" in said) asked?.reject(new Error(said.error));
     else asked?.resolve(said.ok);
+  }
+
+  /**
+   * Ask for something after which there is nothing more to say. What is told meanwhile is heard
+   * only if it fails.
+   * @param {string} what
+   * @param {Record<string, unknown>} more
+   */
+  async last(what, more) {
+    /** @type {Event[]} */
+    const held = this.#held = [];
+    try {
+      await this.ask(what, more);
+    } catch (error) {
+      this.#held = undefined;
+      for (const told of held) this.dispatchEvent(told);
+      throw error;
+    }
+    this.#isOver = true;
+    this.#socket.close();
   }
 
   /**

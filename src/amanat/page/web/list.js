@@ -4,6 +4,7 @@ import { find, make } from "./dom.js";
 import { face } from "./face.js";
 import { icon } from "./icons.js";
 import { menu } from "./menu.js";
+import { isNamed } from "./named.js";
 import { bdi, fill, many, when } from "./phrase.js";
 import { store } from "./store.js";
 import { isNotes, titleOf } from "./title.js";
@@ -228,12 +229,18 @@ function line(one) {
         make(
           "span",
           { className: isMuted(one) ? "unread quiet" : "unread" },
+          ...(namesMe(one) ? ["@ ", spoken(words.mentionsYou)] : []),
           number.format(unread),
           spoken(words.unread),
         ),
       ]
       : []),
   ];
+}
+
+/** Whether the last text of a group names us. @param {Summary} one */
+function namesMe({ last, is_direct }) {
+  return !is_direct && last !== null && !last.own && isNamed(last.text, store.status?.name ?? "");
 }
 
 /**

@@ -3,6 +3,7 @@
 import { dayName, isSameDay, moment, span } from "./days.js";
 import { make } from "./dom.js";
 import { pieces } from "./links.js";
+import { isNamed } from "./named.js";
 import { line } from "./phrases.js";
 import { clock, number, words } from "./words.js";
 
@@ -102,6 +103,7 @@ export class Entry {
     const one = this.message, chips = reactions(one.reactions, this.#me);
     this.#article.classList.toggle("own", one.own);
     this.#article.classList.toggle("deleted", one.deleted);
+    this.#article.classList.toggle("names-me", !one.own && isNamed(one.text, this.#me));
     this.#article.replaceChildren(
       make("b", {}, make("bdi", {}, one.own ? words.you : one.sender)),
       ...(one.forwarded ? [make("small", { className: "forwarded" }, words.forwarded)] : []),

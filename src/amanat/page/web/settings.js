@@ -3,8 +3,10 @@
 import { make } from "./dom.js";
 import { speak } from "./look.js";
 import { button, buttons, choice, hint, part, says, way } from "./parts.js";
+import { showPassphrase } from "./secret.js";
 import { leave, show } from "./sheet.js";
 import { store } from "./store.js";
+import { showWipe } from "./wipe.js";
 import { languages, number, words } from "./words.js";
 
 /** @type {[string, string][]} */
@@ -77,11 +79,16 @@ export function showSettings() {
           leave();
         })),
         hint(words.lockHint),
+        // A key of a program's own is that program's to change.
+        ...(store.opensWith === "key"
+          ? []
+          : [way([words.changePassphrase], showPassphrase, "passphrase")]),
       ),
       part(
         words.thisProgram,
         way([words.health], showHealth, "health"),
         way([words.about], showAbout, "about"),
+        way([words.wipe], showWipe, "wipe"),
       ),
     ],
   });

@@ -36,6 +36,8 @@ class Store extends EventTarget {
   offers = [];
   adds = "join";
   version = "";
+  /** What opens the profile: "passphrase", "keyring" or "key". */
+  opensWith = "";
   /** @type {Record<string, string>} */
   settings = {};
   /** @type {Map<string, Summary>} */
@@ -66,6 +68,7 @@ class Store extends EventTarget {
   keep(all) {
     this.settings = all.settings;
     this.version = all.version;
+    this.opensWith = all.opens_with;
     this.chats.clear();
     this.#keepChats(all.chats);
     this.#keepPeople(all);
@@ -92,6 +95,13 @@ class Store extends EventTarget {
     if (answer?.status) this.#keepStatus(answer.status);
     if (answer?.offers) this.#keepPeople(answer);
     return answer;
+  }
+
+  /** Destroy everything, if this is the person's name. @param {string} name */
+  async wipe(name) {
+    if (!this.#line) throw new Error("gone");
+    await this.#line.last("wipe", { name });
+    this.forget();
   }
 
   /** @param {Record<string, string>} changed empty values are those that nothing was set for */
