@@ -271,7 +271,7 @@ async def search(figures: Figures, tab: Page) -> None:
 
 
 async def heap_mib(line: CDPSession) -> float:
-    """What scripts hold, after garbage was collected."""
+    """The memory that scripts hold after a collection of garbage, in MiB."""
     await line.send("HeapProfiler.collectGarbage")
     metrics = (await line.send("Performance.getMetrics"))["metrics"]
     used: float = next(one["value"] for one in metrics if one["name"] == "JSHeapUsedSize")

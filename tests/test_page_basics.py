@@ -193,6 +193,7 @@ async def test_messages_are_forwarded_to_ones_notes_and_to_people(
         await alice.bubble("second").click(button="right")
         await alice.press("Forward…")
         targets = tab.locator("dialog .target bdi")
+        await targets.first.wait_for()
         assert await targets.all_inner_texts() == ["Notes to yourself", "مریم", "Bakers"]
         await alice.is_accessible()
         await alice.type("note")

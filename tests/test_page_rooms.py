@@ -631,11 +631,13 @@ async def test_news_is_announced_without_a_name_and_only_if_wanted(
 
 def test_every_error_and_every_warning_of_a_client_has_words_in_both_languages() -> None:
     web, known = resources.files("amanat.page") / "web", set[str]()
-    for name in ("faults.js", "warned.js"):
-        text = (web / name).read_text()
-        english, persian = (KEY.findall(part) for part in text.split("const persian")[:2])
-        assert english == persian
-        known |= {*english, *re.findall('^  "([a-z-]+)",', text, re.MULTILINE)}
+    english, persian = (
+        [KEY.findall(part) for part in (web / name).read_text().split("export const ")[2:]]
+        for name in ("english.js", "persian.js")
+    )
+    assert english == persian
+    known |= {key for part in english for key in part}
+    known |= {*re.findall('^  "([a-z-]+)",', (web / "warned.js").read_text(), re.MULTILINE)}
     assert set(errors.BY_CODE) - known == ELSEWHERE
 
 

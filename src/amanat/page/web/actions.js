@@ -4,7 +4,7 @@ import { moment } from "./days.js";
 import { make } from "./dom.js";
 import { openMenu } from "./popup.js";
 import { known } from "./message.js";
-import { form, line as sentence } from "./phrases.js";
+import { form, line as sentence } from "./phrase.js";
 import { ask } from "./question.js";
 
 import { number, words } from "./words.js";

@@ -2,9 +2,9 @@
 
 import { find, make } from "./dom.js";
 import { Mention } from "./mention.js";
-import { phrase } from "./phrases.js";
+import { fill } from "./phrase.js";
 import { isNotes } from "./title.js";
-import { refusal } from "./refusals.js";
+import { fault } from "./faults.js";
 import { words } from "./words.js";
 
 /** @import { Line, Message, Summary } from "./line.js" */
@@ -142,7 +142,7 @@ export class Composer {
     this.#kept = now;
     this.#ask("draft", { text: now.text, reply_to: now.reply || null }).catch((why) => {
       this.#kept = { text: "\0", reply: "" }; // whatever the client keeps, it is not this
-      this.#explain(refusal(why));
+      this.#explain(fault(why));
     });
   }
 
@@ -201,7 +201,7 @@ export class Composer {
       this.#set({ text: since ? `${text}\n${since}` : text, reply });
       this.keep();
     }
-    this.#explain(refusal(why));
+    this.#explain(fault(why));
   }
 
   #endEdit() {
@@ -253,7 +253,7 @@ export class Composer {
       ? [words.editing]
       : about.own
       ? [words.answeringOwn]
-      : phrase(words.answering, { name: make("bdi", {}, about.sender) });
+      : fill(words.answering, { name: make("bdi", {}, about.sender) });
     const quote = make(
       "button",
       { type: "button", className: "quote" },

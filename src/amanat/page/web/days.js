@@ -1,6 +1,6 @@
 /** Days, hours and lives as a person reads them. */
 
-import { line } from "./phrases.js";
+import { line } from "./phrase.js";
 import { number, words } from "./words.js";
 
 const DAY_MS = 86_400_000;

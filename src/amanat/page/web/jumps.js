@@ -1,7 +1,7 @@
 /** The ways back to where one reads: the button to the end, and the word of what came above. */
 
 import { make } from "./dom.js";
-import { form, line } from "./phrases.js";
+import { form, line } from "./phrase.js";
 import { number, words } from "./words.js";
 
 /**

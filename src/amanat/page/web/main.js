@@ -3,6 +3,7 @@
 import { find, make } from "./dom.js";
 import { Line } from "./line.js";
 import { list } from "./list.js";
+import { region } from "./phrase.js";
 import { beginRooms, keepRooms } from "./rooms.js";
 import { StartPage } from "./start.js";
 import { store } from "./store.js";
@@ -47,7 +48,7 @@ function head(summary) {
   title.textContent = titleOf(summary);
   rest.textContent = isNotes(summary)
     ? words.onlyHere
-    : `${words.rests} ${store.status?.region ?? ""}`;
+    : `${words.rests} ${region(store.status?.region ?? "")}`;
 }
 
 /** What stands there while none is open. */

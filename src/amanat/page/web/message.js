@@ -4,7 +4,7 @@ import { dayName, isSameDay, moment, span } from "./days.js";
 import { make } from "./dom.js";
 import { pieces } from "./links.js";
 import { isNamed } from "./named.js";
-import { line } from "./phrases.js";
+import { line } from "./phrase.js";
 import { clock, number, words } from "./words.js";
 
 /** @import { Message } from "./line.js" */

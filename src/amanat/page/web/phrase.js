@@ -102,3 +102,21 @@ export function moment(ms) {
 }
 
 /** @typedef {keyof Words} Key */
+
+/**
+ * A sentence as text, of words and numbers of ours alone: a name needs an element of its own.
+ * @param {string} sentence
+ * @param {Record<string, string>} gaps
+ */
+export function line(sentence, gaps) {
+  return fill(sentence, gaps).join("");
+}
+
+/**
+ * The form of a sentence for so many.
+ * @param {{ one: string, other: string }} forms
+ * @param {number} n
+ */
+export function form(forms, n) {
+  return plural.select(n) === "one" ? forms.one : forms.other;
+}

@@ -2,7 +2,7 @@
 
 import { make } from "./dom.js";
 import { compare } from "./message.js";
-import { form, line } from "./phrases.js";
+import { form, line } from "./phrase.js";
 import { number, words } from "./words.js";
 
 /** @import { Message } from "./line.js" */

@@ -4,9 +4,9 @@ import { Actions } from "./actions.js";
 import { Composer } from "./composer.js";
 import { make } from "./dom.js";
 import { history } from "./history.js";
-import { form, phrase } from "./phrases.js";
+import { fill, form } from "./phrase.js";
 import { Pointing } from "./pointing.js";
-import { refusal } from "./refusals.js";
+import { fault } from "./faults.js";
 import { Selection } from "./selection.js";
 import { isNotes } from "./title.js";
 import { number, words } from "./words.js";
@@ -39,7 +39,7 @@ export class Talk {
     actions.edit = (message) => composer.edit(message);
     actions.select = (entry) => selection.toggle(entry, false);
     actions.done = () => selection.end();
-    actions.refused = (why) => composer.explain(refusal(why));
+    actions.refused = (why) => composer.explain(fault(why));
     composer.show = (id) => void history.show(id).catch((why) => actions.refused(why));
     composer.neighbour = neighbour;
     composer.lastOwn = lastOwn;
@@ -129,7 +129,7 @@ export class Talk {
       make(
         "p",
         { className: "missing", role: "note" },
-        ...phrase(form({ one: words.gapOne, other: words.gapOther }, many), {
+        ...fill(form({ one: words.gapOne, other: words.gapOther }, many), {
           many: number.format(many),
           name: make("bdi", {}, sender),
         }),
