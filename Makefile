@@ -47,8 +47,8 @@ system: $(BUILT)
 	@$(BIN)/python -c 'import glob, sys, sysconfig; c = sysconfig.get_config_var; sys.exit(not glob.glob(c("LIBDIR") + "/**/libpython" + c("LDVERSION") + ".so", recursive=True))' \
 	  || (apt-get update && apt-get install --yes --no-install-recommends libpython3-dev)
 	@command -v ip >/dev/null || (apt-get update && apt-get install --yes --no-install-recommends iproute2)
-	@command -v chromium >/dev/null \
-	  || (apt-get update && apt-get install --yes --no-install-recommends chromium fonts-noto-core)
+	@command -v chromium >/dev/null && dpkg --status fonts-noto-color-emoji >/dev/null 2>&1 \
+	  || (apt-get update && apt-get install --yes --no-install-recommends chromium fonts-noto-core fonts-noto-color-emoji)
 
 demo: build
 	$(BIN)/amanat replay --people 60 --messages 3000

@@ -115,8 +115,9 @@ async def screens(tab: Page, alice: Client, language: str) -> AsyncIterator[str]
     await tab.keyboard.press("Escape")
     for name, where in SHEETS.items():
         file, call = where.split()
+        about = f"'{chat}'" if name == "details" else ""
         await tab.evaluate(
-            f"import(new URL('{file}', location.href)).then((m) => m.{call}('{chat}'))"
+            f"import(new URL('{file}', location.href)).then((m) => m.{call}({about}))"
         )
         await tab.locator("dialog[open] .body > *").first.wait_for()
         if name == "invite":

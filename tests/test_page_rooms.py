@@ -558,6 +558,17 @@ async def test_every_screen_is_accessible_in_both_themes_and_languages(
 
 
 @in_a_loop
+async def test_a_last_line_without_a_letter_has_the_direction_of_the_page(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with page_of_alice(tmp_path, relay, "fa") as (_, maryam, tab):
+        maryam.contact("alice").send("⛰")
+        await tab.locator("chat-list p[dir=rtl]", has_text="⛰").wait_for()
+        maryam.contact("alice").send("⛰ hello")
+        await tab.locator("chat-list p[dir=ltr]", has_text="hello").wait_for()
+
+
+@in_a_loop
 async def test_settings_rest_in_the_vault_and_work_at_once(
     tmp_path: Path, relay: RelayProcess
 ) -> None:

@@ -5,7 +5,7 @@ import { face } from "./face.js";
 import { icon } from "./icons.js";
 import { menu } from "./menu.js";
 import { isNamed } from "./named.js";
-import { bdi, fill, many, when } from "./phrase.js";
+import { bdi, directionOf, fill, many, when } from "./phrase.js";
 import { store } from "./store.js";
 import { isNotes, titleOf } from "./title.js";
 import { number, words } from "./words.js";
@@ -223,7 +223,7 @@ function line(one) {
       ...sign(one.pinned_at !== null, "pin", words.pinned),
     ),
     make("time", {}, last ? when(last.sent_at) : ""),
-    make("p", { dir: "auto" }, ...said(one)),
+    make("p", { dir: directionOf(one.draft || one.last?.text || "") }, ...said(one)),
     ...(unread
       ? [
         make(

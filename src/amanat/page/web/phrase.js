@@ -120,3 +120,14 @@ export function line(sentence, gaps) {
 export function form(forms, n) {
   return plural.select(n) === "one" ? forms.one : forms.other;
 }
+
+/**
+ * The direction of a text by its first letter, or that of the page. An element with `dir="auto"`
+ * looks past the names in it, and so finds none if only a name has letters.
+ * @param {string} text
+ */
+export function directionOf(text) {
+  const letter = /\p{L}/u.exec(text)?.[0];
+  if (!letter) return words.direction;
+  return /\p{Script=Arabic}|\p{Script=Hebrew}/u.test(letter) ? "rtl" : "ltr";
+}
