@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import re
 import sys
@@ -14,7 +15,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 
 from amanat import Client, Unlock, background, cli, page
-from amanat.errors import BadArgument
+from amanat.errors import BadArgument, EngineFailed
 from amanat.page import local
 from pages import browser, in_a_loop, relay
 from relays import RelayProcess
@@ -133,6 +134,33 @@ async def test_a_locked_profile_answers_nothing_but_the_secret(tmp_path: Path) -
         assert json.loads(await house.attend(wrong))["error"] == "wrong-passphrase"
         again = page.protocol.Create(id=4, name="mallory", passphrase="x")
         assert json.loads(await house.attend(again))["error"] == "profile-exists"
+
+
+@in_a_loop
+async def test_every_ask_is_answered_whatever_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = page.protocol.ClearWarnings(id=1)
+    failing: list[Exception] = [
+        OSError(errno.ENOSPC, "no room"),
+        OSError(errno.EPROTO, "strange"),
+        RuntimeError("a mistake"),
+        EngineFailed(),
+    ]
+
+    async def fail(*_: object) -> object:
+        raise failing[0]
+
+    async with house_in(tmp_path / "alice") as (house, _):
+        await house.create(page.protocol.Create(id=1, name="alice", passphrase=SECRET))
+        monkeypatch.setattr("amanat.page.attendant.Attendant.attend", fail)
+        codes = []
+        while failing:
+            codes.append(json.loads(await house.attend(ask))["error"])
+            del failing[0]
+        assert codes == ["disk-full", "bug", "bug", "engine-failed"]
+        with pytest.raises(EngineFailed):
+            await house.over()
 
 
 @in_a_loop

@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import TYPE_CHECKING
 
 from amanat import Client, Unlock, opens_with, wipe
-from amanat.errors import AmanatError, BadArgument, Overrun, ProfileLocked
+from amanat.errors import (
+    BY_ERRNO,
+    AmanatError,
+    BadArgument,
+    EngineFailed,
+    Overrun,
+    ProfileLocked,
+    VaultDamaged,
+)
 from amanat.page import protocol
 from amanat.page.attendant import Attendant
 from amanat.page.dwelling import access
@@ -22,9 +31,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+BUG = "bug"
+"""The code for an error that only a mistake of ours can cause."""
 LOCAL_REGION = "XX"
 """The region of a relay on this machine, if the person named none: ISO 3166-1 leaves this code to
 its users."""
+
+_logger = logging.getLogger(__name__)
 
 
 class House:
@@ -63,7 +76,16 @@ class House:
         try:
             return protocol.answer(ask.id, await self._do(ask))
         except AmanatError as error:
+            is_over = isinstance(error, EngineFailed | VaultDamaged) and self._client is not None
+            if is_over and not self._over.done():
+                self._over.set_exception(error)  # only a new process is to be trusted
             return protocol.refusal(ask.id, error.code, error.detail)
+        except OSError as error:
+            kind = BY_ERRNO.get(error.errno or 0)
+            return protocol.refusal(ask.id, kind.code if kind else BUG, str(error))
+        except Exception as error:  # noqa: BLE001  # the page has to hear something
+            _logger.error("an ask could not be done: %s", type(error).__name__)  # noqa: TRY400
+            return protocol.refusal(ask.id, BUG, type(error).__name__)
 
     async def _do(self, ask: protocol.Ask) -> object:
         match ask:

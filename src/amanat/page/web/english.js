@@ -446,6 +446,7 @@ export const words = {
 /** @type {Record<string, string>} */
 export const faults = {
   other: "This did not work ({code}). Nothing was changed.",
+  bug: "An error of the program itself. Nothing was changed. Please report it.",
   gone: "Your client does not answer just now. Try again in a moment.",
   "no-code": "There is no code in this picture that your browser can read. Paste the link instead.",
   "no-camera": "The browser does not give the page the camera. Use a picture, or paste the link.",
