@@ -96,7 +96,9 @@ async def serve(directory: Path) -> None:
     a line "GID RATE MANY"."""
     client = Client.open(directory, sdk.UNLOCK)
     authors = [secrets.token_bytes(32) for _ in range(3)]
-    clock = sdk.MANY
+    (clock,) = client._vault.read.execute(  # noqa: SLF001
+        "SELECT max(clock) FROM message"
+    ).fetchone()
 
     def arrive(gid: bytes) -> None:
         nonlocal clock

@@ -112,6 +112,7 @@ def database(directory: Path, name: str = "drops"):  # type: ignore[no-untyped-d
     connection.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(6))
 def test_an_honest_relay_has_no_finding(tmp_path: Path, seed: int) -> None:
     report = audit(live(tmp_path / "relay", random.Random(seed)))

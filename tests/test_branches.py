@@ -123,6 +123,7 @@ async def test_more_than_half_of_those_on_both_sides_decide(world: World) -> Non
     assert parted.is_lost("bob")
 
 
+@pytest.mark.long
 async def test_a_member_who_says_two_things_has_said_nothing(world: World) -> None:
     parted = await split(world, "alice", "bob", "carol", "dave")
     parted.take(*(parted.vote(name, "bob") for name in ("bob", "carol", "dave")))

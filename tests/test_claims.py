@@ -49,6 +49,7 @@ def acks(person: Person, gid: bytes, *claimed: Ack) -> None:
     talk.saying._acks = own  # type: ignore[method-assign]
 
 
+@pytest.mark.long
 async def test_words_that_were_not_confirmed_are_said_again_after_a_restart(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     other = world.add_relay("DE")

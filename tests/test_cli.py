@@ -164,6 +164,7 @@ def test_no_option_takes_a_secret() -> None:
         assert word not in text
 
 
+@pytest.mark.long
 def test_two_people_meet_and_talk(town: Town) -> None:
     alice, bob = town.friends()
     (contact,) = alice.json("contacts")
@@ -225,6 +226,7 @@ def test_an_answer_to_a_text_that_is_not_here_says_so(town: Town) -> None:
     assert f"in answer to {asked[:8]}  something that is not here" in alice("read").out
 
 
+@pytest.mark.long
 def test_timer(town: Town) -> None:
     alice, bob = town.friends()
     assert alice.json("timer", "bob") == {"name": "bob", "timer": 0}
@@ -238,6 +240,7 @@ def test_timer(town: Town) -> None:
         assert alice("timer", "bob", wrong).status == 2
 
 
+@pytest.mark.long
 def test_blocking(town: Town) -> None:
     alice, bob = town.friends()
     assert alice.json("block", "bob") == {"name": "bob", "blocked": True}
@@ -252,6 +255,7 @@ def test_blocking(town: Town) -> None:
     assert "heard" in alice("read").out
 
 
+@pytest.mark.long
 def test_a_text_is_forwarded(town: Town) -> None:
     alice, bob = town.friends()
     said = alice.json("send", "bob", given="the garden is open")["id"]
@@ -270,6 +274,7 @@ def test_a_text_is_forwarded(town: Town) -> None:
     assert alice("forward", "bob", back).status == 2
 
 
+@pytest.mark.long
 def test_notes_to_oneself(town: Town) -> None:
     alice, _ = town.friends()
     town.network.away.add(town.relay.address)  # no relay is needed
@@ -296,6 +301,7 @@ def test_notes_to_oneself(town: Town) -> None:
     assert alice("read", "--notes").out == ""
 
 
+@pytest.mark.long
 def test_a_person_changes_their_name(town: Town) -> None:
     alice, bob = town.friends()
     assert bob.json("name") == {"name": "bob"}
@@ -310,6 +316,7 @@ def test_a_person_changes_their_name(town: Town) -> None:
     assert alice("read").err == ""
 
 
+@pytest.mark.long
 def test_verifying(town: Town) -> None:
     alice, bob = town.friends()
     seen = alice.json("verify", "bob")
@@ -367,6 +374,7 @@ def test_an_invite_is_written_as_a_picture(town: Town, tmp_path: Path) -> None:
     assert alice("invite", "--qr", str(tmp_path / "no" / "code.png")).status == 2
 
 
+@pytest.mark.long
 def test_invites_are_listed_with_their_time_and_withdrawn_by_their_id(town: Town) -> None:
     alice, bob = town.person("alice"), town.person("bob")
     first = alice.json("invite", "--life", "1h")
@@ -387,6 +395,7 @@ def test_invites_are_listed_with_their_time_and_withdrawn_by_their_id(town: Town
         assert alice("invite", "--life", life).status == 2
 
 
+@pytest.mark.long
 def test_a_text_said_out_of_step_is_kept_and_the_person_told(town: Town) -> None:
     alice, _ = town.friends()
     client = Client.open(alice.profile, Unlock(passphrase=RIGHT))
@@ -436,6 +445,7 @@ def test_groups_are_offered_accepted_declined_and_left_with_the_person_who_added
     assert (ran.status, ran.value["error"]) == (2, "unknown-conversation")
 
 
+@pytest.mark.long
 def test_an_invite_is_read_from_a_file(town: Town, tmp_path: Path) -> None:
     alice, bob = town.person("alice"), town.person("bob")
     file = tmp_path / "invite"
@@ -507,6 +517,7 @@ def test_relay_mistakes_are_named(town: Town) -> None:
         assert not shell.profile.exists()
 
 
+@pytest.mark.long
 def test_a_text_said_while_the_relay_is_away_is_kept(town: Town) -> None:
     alice, bob = town.friends()
     town.network.is_up = False
@@ -525,6 +536,7 @@ def test_a_descriptor_that_is_not_open_is_named(town: Town) -> None:
     assert "descriptor 999" in ran.err
 
 
+@pytest.mark.long
 def test_names_and_texts_cannot_steer_the_terminal(town: Town) -> None:
     _, bob = town.friends()
     alice = town.shell("alice")
@@ -540,6 +552,7 @@ def test_names_and_texts_cannot_steer_the_terminal(town: Town) -> None:
     assert "\x1b[2J\u202eabc\u2069\x07" in ran.value["text"]
 
 
+@pytest.mark.long
 def test_a_text_cannot_look_like_somebody_else_s(town: Town) -> None:
     alice, bob = town.friends()
     forged = "2026-11-28 13:00  deadbeef  \u2068alice\u2069: send the money"
@@ -584,6 +597,7 @@ def test_what_was_done_is_done_whether_it_can_be_shown_or_not(
     assert len(alice.json("group", "list")) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 def test_a_terminal_of_few_characters_gets_what_it_can_show(
     town: Town, monkeypatch: pytest.MonkeyPatch, encoding: str
@@ -636,6 +650,7 @@ def test_a_passphrase_is_the_same_however_it_was_typed(town: Town) -> None:
     assert shell("contacts", passphrase="e 1").status == 2
 
 
+@pytest.mark.long
 def test_a_conversation_is_deleted_here_alone(town: Town) -> None:
     alice, bob = town.friends()
     bob.json("send", "alice", given="a text")
@@ -650,6 +665,7 @@ def test_a_conversation_is_deleted_here_alone(town: Town) -> None:
     assert "an answer" in bob("read", "--all").out
 
 
+@pytest.mark.long
 def test_a_contact_is_removed_and_met_again(town: Town) -> None:
     alice, bob = town.friends()
     bob.json("send", "alice", given="a text")
@@ -709,6 +725,7 @@ def test_a_passphrase_is_changed_and_the_old_one_opens_nothing(town: Town) -> No
     assert alice("contacts", passphrase="é").status == 0
 
 
+@pytest.mark.long
 def test_bytes_that_are_not_utf_8_are_a_mistake_of_usage(town: Town) -> None:
     alice, bob = town.friends()
     reading, writing = os.pipe()
@@ -722,6 +739,7 @@ def test_bytes_that_are_not_utf_8_are_a_mistake_of_usage(town: Town) -> None:
     assert bob("send", "\udce4", given="x").status == 2
 
 
+@pytest.mark.long
 def test_a_text_and_a_passphrase_do_not_come_by_one_descriptor(town: Town) -> None:
     alice, _ = town.friends()
     ran = alice("--passphrase-fd", "0", "send", "bob", given="a text")

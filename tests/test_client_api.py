@@ -119,6 +119,7 @@ async def test_profile_is_opened_once(world: World, tmp_path: Path) -> None:
         Client.open(tmp_path / "elsewhere", KEY)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("default::RuntimeWarning")
 async def test_a_client_that_is_stopped_before_it_has_begun_leaves_nothing_undone(
     world: World, tmp_path: Path, recwarn: pytest.WarningsRecorder
@@ -137,6 +138,7 @@ async def test_new_person_reads_from_the_end_of_the_bucket(world: World) -> None
     assert carol.rules.cursors.read_from(drop_id) == len(world.relay.shelves[drop_id].cells) > 0
 
 
+@pytest.mark.long
 async def test_people_are_spread_over_the_buckets(world: World) -> None:
     relay = world.add_relay(buckets=4)
     people = [await world.person(f"p{number}", relay=relay) for number in range(40)]

@@ -76,6 +76,7 @@ async def test_cells_in_any_order_within_the_window_arrive_in_the_senders_order(
     assert bob.texts("alice") == [f"text {number}" for number in range(count)]
 
 
+@pytest.mark.long
 async def test_windows_live_on_in_the_vault(world: World) -> None:
     _, bob, cells = await written_while_away(world, 60)
     for part in (cells[1::3], cells[2::3], cells[::3]):
@@ -170,6 +171,7 @@ LIES: dict[str, Callable[[list[bytes]], list[bytes]]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lie", LIES)
 async def test_a_lie_about_cells_that_were_read_is_told_and_costs_nothing(
     world: World, lie: str
@@ -392,6 +394,7 @@ async def test_leave_statement_for_another_moves_nobody(world: World) -> None:
 # Large groups
 
 
+@pytest.mark.long
 async def test_group_grows_large_and_small_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,6 +90,7 @@ def test_a_name_is_one_line_and_a_text_has_its_further_lines_marked() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.long
 @given(st.text(), st.text())
 def test_no_line_leaves_an_isolate_open_or_ends_another_s(one: str, other: str) -> None:
     for line in (display._safe(f"{shown(one)}: {shown(other)}"), display._safe(one + FSI + other)):

@@ -43,6 +43,7 @@ async def test_a_forwarded_text_is_marked_for_everybody_and_names_nobody(world: 
     assert [one.text for one in alice.messages("babak")] == ["the garden is open"]
 
 
+@pytest.mark.long
 async def test_the_present_words_are_forwarded_and_those_of_a_deleted_text_are_not(
     world: World,
 ) -> None:

@@ -285,6 +285,7 @@ async def test_a_deleted_message_is_shown_so_however_late_it_is_asked_for(world:
     assert MessageLost.code not in bob.warnings()
 
 
+@pytest.mark.long
 async def test_no_word_of_a_deleted_text_is_kept_to_be_said_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ async def hold_for_who_sleeps(world: World, alice: Person, bob: Person) -> None:
     await world.settle()
 
 
+@pytest.mark.long
 async def test_a_word_of_a_person_who_holds_rests_at_their_home_only(world: World) -> None:
     place, alice, bob, _, _ = await town(world)
     alice.client.home.set_outbound(HOLD)
@@ -105,6 +106,7 @@ async def test_a_word_of_a_person_who_holds_rests_at_their_home_only(world: Worl
     assert not any(person.warnings() for person in (alice, bob))
 
 
+@pytest.mark.long
 async def test_all_that_is_done_with_words_is_held(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +140,7 @@ async def test_all_that_is_done_with_words_is_held(
     assert bob.client.chat(bob.gid("alice")).view().timer == 3600
 
 
+@pytest.mark.long
 async def test_two_who_are_strict_both_hold(world: World) -> None:
     place, alice, bob, _, _ = await town(world)
     for one in (alice, bob):
@@ -197,6 +200,7 @@ async def test_in_a_large_group_the_epoch_drop_holds_notices_only(
     assert [person.warnings() for person in (alice, bob, carol, dave)] == [[]] * 4
 
 
+@pytest.mark.long
 async def test_a_relay_can_have_its_people_hold(world: World) -> None:
     world.relay.outbound = HOLD
     place, alice, bob, _, _ = await town(world)

@@ -92,6 +92,7 @@ async def test_every_sealed_verb_is_answered_through_the_hop(
     assert failed == wire.Failed(0, "no-such-drop")
 
 
+@pytest.mark.long
 @in_loop
 async def test_a_sealed_read_waits_and_is_told(hop: RelayProcess, home: RelayProcess) -> None:
     reader, writer = await Peer.connect(hop.address), await Peer.connect(home.address)
@@ -568,6 +569,7 @@ def test_a_relay_that_drains_carries_out_what_waits_for_the_round(tmp_path: Path
     run_in_loop(drain(), patience_s=PATIENCE_S + ROUND_S)
 
 
+@pytest.mark.long
 def test_a_hop_that_drains_says_goodbye_and_hands_on_nothing_early(
     home: RelayProcess, tmp_path: Path
 ) -> None:

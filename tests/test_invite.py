@@ -233,6 +233,7 @@ async def test_both_knock_at_once_and_one_conversation_results(world: World) -> 
     assert {"hello", "hi"} < set(alice.texts("bob"))
 
 
+@pytest.mark.long
 async def test_many_meet_in_a_storm(world: World) -> None:
     alice = await world.person("alice")
     others = [await world.person(f"p{number}") for number in range(6)]

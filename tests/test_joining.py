@@ -272,6 +272,7 @@ async def test_in_a_large_group_newcomers_are_told_some_times(
     assert not carol.client.status().missing
 
 
+@pytest.mark.long
 async def test_a_key_package_that_has_expired_lets_nobody_in_and_a_new_one_does(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

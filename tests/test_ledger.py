@@ -238,6 +238,7 @@ def test_an_empty_ledger_is_signed_too(relay: Relay) -> None:
     assert relay.ledger.checkpoint == again
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("per_step", [1, 16])
 def test_every_two_checkpoints_are_consistent_by_the_tiles_that_are_shown(
     relay: Relay, monkeypatch: pytest.MonkeyPatch, per_step: int

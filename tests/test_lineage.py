@@ -242,6 +242,7 @@ LIES: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.long
 async def test_help_that_does_not_hold_changes_nothing(world: World) -> None:
     people = alice, bob, _ = await world.friends("alice", "bob", "carol")
     gid = await world.group("g", *people)
@@ -496,6 +497,7 @@ async def test_an_admin_who_was_put_down_is_not_believed_about_what_others_could
     assert mallory.client.chat(gid).view().name != alice.client.chat(gid).view().name
 
 
+@pytest.mark.long
 async def test_a_lineage_reaches_back_so_far_and_no_more_is_kept(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

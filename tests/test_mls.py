@@ -1110,6 +1110,7 @@ OPERATIONS = (
 FOR_TWO = ("swap", "race", "reject", "come in again")
 
 
+@pytest.mark.long
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(
     steps=st.lists(

@@ -180,6 +180,7 @@ async def test_all_drops_move_and_nothing_is_left(tmp_path: Path) -> None:
         await there.hang_up()
 
 
+@pytest.mark.long
 @in_loop
 async def test_a_destination_is_asked_no_more_at_once_than_it_takes(tmp_path: Path) -> None:
     rng = random.Random(2)
@@ -191,6 +192,7 @@ async def test_a_destination_is_asked_no_more_at_once_than_it_takes(tmp_path: Pa
         assert (await two.move(patience_s=0)).cells == 40  # one refusal would have ended it
 
 
+@pytest.mark.long
 @in_loop
 async def test_nothing_is_released_that_the_destination_may_still_forget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -409,6 +411,7 @@ class Scene:
         return reply.drops if isinstance(reply, wire.Moving) else getattr(reply, "code", reply)
 
 
+@pytest.mark.long
 @in_loop
 async def test_a_relay_that_is_not_the_source_moves_nothing(tmp_path: Path) -> None:
     with Two(tmp_path) as two:
@@ -444,6 +447,7 @@ async def test_a_relay_that_is_not_the_source_moves_nothing(tmp_path: Path) -> N
         assert {await scene.take(source, step) for step in theirs} == {"move-refused"}
 
 
+@pytest.mark.long
 @in_loop
 async def test_nobody_waits_behind_all_that_a_mover_asks_for(tmp_path: Path) -> None:
     with Two(tmp_path) as two:
@@ -584,6 +588,7 @@ async def test_keys_of_a_crash_open_nothing_that_comes_later(tmp_path: Path) -> 
             assert await read_all(there, drop) == [mine]
 
 
+@pytest.mark.long
 @in_loop
 async def test_what_has_ended_at_the_source_ends_there(tmp_path: Path) -> None:
     rng = random.Random(8)

@@ -233,6 +233,7 @@ async def test_a_blocked_person_changes_no_name_here_and_hears_of_ours_once_unbl
     assert "Al" in names(bob)
 
 
+@pytest.mark.long
 async def test_somebody_who_was_away_hears_the_newest_name(world: World) -> None:
     alice, bob = await world.friends("alice", "babak")
     await alice.sleep()
@@ -283,6 +284,7 @@ async def test_a_name_changed_while_people_meet_is_known_at_last(world: World) -
     assert names(alice) == ["Babak R"]
 
 
+@pytest.mark.long
 async def test_an_old_copy_that_comes_back_can_still_be_renamed(world: World) -> None:
     alice, bob = await world.friends("alice", "babak")
     await bob.sleep()

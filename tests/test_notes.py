@@ -62,6 +62,7 @@ async def test_notes_have_everything_that_a_conversation_has(world: World) -> No
     assert not alice.client.unread(everything=True)
 
 
+@pytest.mark.long
 async def test_nothing_of_notes_reaches_a_relay_however_long_they_are_kept(world: World) -> None:
     alice, _ = await world.friends("alice", "babak")
     world.tick_s = 60.0
@@ -92,6 +93,7 @@ async def test_nothing_of_notes_reaches_a_relay_however_long_they_are_kept(world
     assert traffic(world, alice) == before
 
 
+@pytest.mark.long
 async def test_notes_stay_apart_from_moves_names_and_months(world: World) -> None:
     alice, _ = await world.friends("alice", "babak")
     second = world.add_relay("DE")

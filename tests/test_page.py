@@ -287,6 +287,7 @@ async def test_a_page_knows_which_rows_are_unread_and_is_told_of_its_own_changes
     assert {"on": "gone", "chat": chat, "row": theirs[1]["row"]} in told
 
 
+@pytest.mark.long
 async def test_a_page_is_told_of_gaps_when_they_show_and_when_they_are_closed(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     page = Page(bob)

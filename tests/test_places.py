@@ -457,6 +457,7 @@ async def test_the_home_is_no_new_home_wherever_it_is(world: World) -> None:
         await alice.client.home.exit(str(elsewhere))
 
 
+@pytest.mark.long
 async def test_a_newcomer_sees_where_our_relay_is_though_our_leaf_is_older(world: World) -> None:
     second = world.add_relay("DE")
     alice, bob = await world.friends("alice", "bob")
@@ -586,6 +587,7 @@ async def test_an_old_word_of_a_relay_that_is_repeated_counts_for_nothing(world:
     assert bob.texts("alice") == ["and on"]
 
 
+@pytest.mark.long
 async def test_a_hop_that_lies_about_where_a_relay_is_is_believed_in_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from amanat.client.rules import commits, gaps
 from amanat.errors import CellTooLarge, MessageLost, RelayLied
 from amanat.protocol import wire
 
 if TYPE_CHECKING:
-    import pytest
-
     from amanat.drill.person import Person
     from amanat.drill.world import World
 
@@ -63,6 +63,7 @@ async def test_a_commit_that_is_refused_for_good_is_made_again_later(world: Worl
     assert [person.client.chat(gid).view().name for person in people] == ["our family"] * 2
 
 
+@pytest.mark.long
 async def test_relay_that_shows_a_commit_it_has_refused_is_told_and_everybody_goes_on(
     world: World,
 ) -> None:
@@ -83,6 +84,7 @@ async def test_relay_that_shows_a_commit_it_has_refused_is_told_and_everybody_go
         assert sorted(person.texts("our family")) == ["one", "two"]
 
 
+@pytest.mark.long
 async def test_messages_of_a_sender_who_never_comes_back_are_told_as_lost_in_the_end(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +106,7 @@ async def test_messages_of_a_sender_who_never_comes_back_are_told_as_lost_in_the
     assert bob.texts("alice") == ["two"]
 
 
+@pytest.mark.long
 async def test_a_member_whose_commit_is_refused_for_good_comes_back_later(world: World) -> None:
     people = await world.friends("alice", "bob")
     gid = await world.group("family", *people)

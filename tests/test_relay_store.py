@@ -434,6 +434,7 @@ def found_in(directory: Path, secrets: list[bytes]) -> int:
     return sum(piece in image for secret in secrets for piece in pieces(secret))
 
 
+@pytest.mark.long
 def test_nothing_is_left_of_what_has_ended(tmp_path: Path, store: SqliteStore) -> None:
     drops = drops_in(store)
     ended = [os.urandom(size) for size in CELL_SIZES for _ in range(20)]

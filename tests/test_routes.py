@@ -364,6 +364,7 @@ async def test_covered_words_are_seen_at_the_end_of_a_round(world: World) -> Non
     assert all(at < 0.2 for at in grown)
 
 
+@pytest.mark.long
 async def test_covered_a_long_text_and_a_group_still_arrive(world: World) -> None:
     alice, bob = await covered(world, period_s=30)
     alice.say("bob", "x" * 3_000)
@@ -410,6 +411,7 @@ async def test_cover_needs_a_hop_and_can_be_ended(world: World) -> None:
     assert bob.texts("alice") == ["at once"]
 
 
+@pytest.mark.long
 async def test_covered_without_a_hop_any_more_waits_and_says_why(world: World) -> None:
     alice, bob = await covered(world)
     await alice.client.hopping.set_hop("off")

@@ -487,6 +487,7 @@ def test_a_cosignature_says_who_and_when() -> None:
         tlog.verify(note, "witness", public)
 
 
+@pytest.mark.long
 @given(st.integers(0, 71), st.integers(1, 255))
 def test_a_changed_cosignature_is_refused(at: int, change: int) -> None:
     text = tlog.format_checkpoint(Checkpoint("example.com/log", 5, bytes(32)))

@@ -95,6 +95,7 @@ def test_same_trace_gives_the_same_script(tmp_path: Path) -> None:
     assert script(tmp_path, text) == script(tmp_path, text)
 
 
+@pytest.mark.long
 def test_packaged_network_is_read() -> None:
     read = read_trace(None, "edges", people=60, messages=3000)
     assert (len(read.people), len(read.lines)) == (60, 3000)

@@ -42,12 +42,14 @@ def compared(column: str, *, table: str = "") -> list[tuple[str, ...]]:
     ]
 
 
+@pytest.mark.long
 def test_statements_know_only_states_that_exist() -> None:
     found = compared("state")
     assert {word for words in found for word in words} <= set(State)
     assert len(found) > 10
 
 
+@pytest.mark.long
 def test_statements_that_name_several_states_mean_what_the_states_say() -> None:
     members = {state for state in State if state.is_member}
     readers = {state for state in State if state.reads_drops}
