@@ -7,6 +7,7 @@ import os
 import statistics
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 HASHES = 200_000
 """A fixed piece of work for one core, about 0.1 s."""
@@ -38,6 +39,19 @@ class Noise:
             f"Machine: load average {self.load:.1f} at the start; a fixed piece of work for one"
             f" core took {low:.0f} / {median:.0f} / {high:.0f} ms (min / median / max)."
         )
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processor time that a process has had."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ticks: int = os.sysconf("SC_CLK_TCK")
+    return (int(fields[11]) + int(fields[12])) / ticks
+
+
+def resident_kib(pid: int) -> int:
+    """The memory that a process holds."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
 
 
 def spread(values: Iterable[float]) -> tuple[float, float, float]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import secrets
 import shutil
 import sys
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sdk
-from machine import Noise, spread, table
+from machine import Noise, cpu_s, resident_kib, spread, table
 from playwright.async_api import async_playwright
 
 from amanat import Client, page
@@ -296,24 +295,11 @@ async def hour(figures: Figures, served: Served, tab: Page, gid: str) -> None:
 
 async def idle(figures: Figures, served: Served) -> None:
     """The process with nothing to do."""
-    figures["client process, MiB"].append(resident_mib(served.pid))
+    figures["client process, MiB"].append(resident_kib(served.pid) / 1024)
     before, began = cpu_s(served.pid), time.monotonic()
     await asyncio.sleep(IDLE_S)
     used = cpu_s(served.pid) - before
     figures["idle, % of a core"].append(100 * used / (time.monotonic() - began))
-
-
-def cpu_s(pid: int) -> float:
-    """Seconds of a core that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks: int = os.sysconf("SC_CLK_TCK")
-    return (int(fields[11]) + int(fields[12])) / ticks
-
-
-def resident_mib(pid: int) -> float:
-    """The memory of a process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 async def once(figures: Figures, directory: Path, gid: str) -> None:
