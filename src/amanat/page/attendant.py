@@ -18,25 +18,29 @@ from amanat.page.talking import arrange, talk
 
 if TYPE_CHECKING:
     from amanat.client.sdk.client import Client
+    from amanat.client.sdk.views import Missing
 
 
 class Attendant:
     """Attends to the pages of one open client."""
 
     def __init__(self, client: Client) -> None:
-        self._client = client
-        self._missing = client.status().missing
-        """The gaps that the pages know."""
+        self.client = client
+        self._missing: dict[bytes, list[Missing]] = {}
+        """The gaps of each conversation that the pages know."""
+        if client.status().missing:
+            for one in client.summaries():
+                self._missing[one.gid] = client.chat(one.gid).missing()
 
     def begin(self) -> dict[str, object]:
         """Everything that a page shows outside conversations."""
-        page = {"settings": settings.kept(self._client), "version": __version__}
-        return records.everything(self._client) | page
+        page = {"settings": settings.kept(self.client), "version": __version__}
+        return records.everything(self.client) | page
 
     async def attend(self, ask: protocol.ClientAsk) -> object:
         """Do what a page asks; the answer. Everything but asks about homes is done before the first
         wait, so asks are done in their order. Raises the errors of the SDK's calls."""
-        client = self._client
+        client = self.client
         if isinstance(ask, protocol.TalkAsk):
             return talk(client, ask)
         if isinstance(ask, protocol.ChatAsk):
@@ -63,7 +67,7 @@ class Attendant:
         match event:
             case events.TextArrived(gid, row) | events.MessageChanged(gid, row):
                 message = self._tell_message(gid, row)
-                return [*message, *self._tell_summary(gid), *self._tell_missing()]
+                return [*message, *self._tell_summary(gid), *self._tell_missing(gid)]
             case events.Joined(gid) | events.GroupChanged(gid) | events.Removed(gid):
                 return [*self._tell_summary(gid), *self._tell_people()]
             case events.SummaryChanged(gid):
@@ -71,7 +75,7 @@ class Attendant:
             case events.StateChanged(gid):
                 return [protocol.told("progress", chat=gid.hex()), *self._tell_summary(gid)]
             case events.PersonChanged(identity):
-                theirs = [c.conversation for c in self._client.contacts() if c.identity == identity]
+                theirs = [c.conversation for c in self.client.contacts() if c.identity == identity]
                 lines = [line for gid in theirs for line in self._tell_summary(gid)]
                 return [*self._tell_status(), *self._tell_people(), *lines]
             case events.Offered():
@@ -82,22 +86,24 @@ class Attendant:
                 assert_never(event)
 
     def _tell_message(self, gid: bytes, row: int) -> list[bytes]:
-        message = self._client.chat(gid).message_at(row)
+        message = self.client.chat(gid).message_at(row)
         if message is None:
             return [protocol.told("gone", chat=gid.hex(), row=row)]
         return [protocol.told("message", chat=gid.hex(), message=records.message(message))]
 
     def _tell_summary(self, gid: bytes) -> list[bytes]:
-        summary = self._client.chat(gid).summary()
+        summary = self.client.chat(gid).summary()
         return [protocol.told("summary", summary=records.summary(summary))]
 
-    def _tell_missing(self) -> list[bytes]:
-        """A message may show that others are missing, or be the last of these."""
-        return [] if self._client.status().missing == self._missing else self._tell_status()
+    def _tell_missing(self, gid: bytes) -> list[bytes]:
+        """A message may show that others are missing, or be the last of these. A status costs far
+        more than a message, so it is told only then."""
+        missing = self.client.chat(gid).missing()
+        before, self._missing[gid] = self._missing.get(gid, []), missing
+        return [] if missing == before else self._tell_status()
 
     def _tell_status(self) -> list[bytes]:
-        self._missing = self._client.status().missing
-        return [protocol.told("status", status=records.status(self._client))]
+        return [protocol.told("status", status=records.status(self.client))]
 
     def _tell_people(self) -> list[bytes]:
-        return [protocol.told("people", **records.people(self._client))]
+        return [protocol.told("people", **records.people(self.client))]

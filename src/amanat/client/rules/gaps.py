@@ -393,13 +393,15 @@ class Gaps:
 
     def missing(self, gid: bytes | None = None) -> dict[tuple[bytes, bytes], int]:
         """The number of missing envelopes, by (gid, identity of the sender)."""
+        # Of one conversation, by the key of the table: this is asked with each message.
+        of, values = ("", ()) if gid is None else (" AND gid = ?", (gid,))
         rows = self._read.execute(
-            "SELECT gid, identity, max(told, coalesce((SELECT max(seq) FROM ahead AS a"
+            "SELECT gid, identity, max(told, coalesce((SELECT max(seq) FROM ahead AS a"  # noqa: S608
             " WHERE a.gid = heard.gid AND a.signer = heard.signer), 0)) - upto -"
             " (SELECT count(*) FROM ahead AS b WHERE b.gid = heard.gid"
             " AND b.signer = heard.signer AND b.seq > heard.upto) AS many FROM heard"
-            " WHERE (?1 IS NULL OR gid = ?1) AND ask_due_at IS NOT NULL",
-            (gid,),
+            f" WHERE ask_due_at IS NOT NULL{of}",
+            values,
         ).fetchall()
         return {(gid, identity): many for gid, identity, many in rows if many > 0}
 

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from amanat.client.sdk.reading import Reading
-    from amanat.client.sdk.views import Contact, ConversationView, Message, Stretch, Summary
+    from amanat.client.sdk.views import (
+        Contact,
+        ConversationView,
+        Message,
+        Missing,
+        Stretch,
+        Summary,
+    )
     from amanat.client.shell.runtime import Runtime
     from amanat.client.transcript import Scroll
 
@@ -132,6 +139,10 @@ class Chat:
     def newest_row(self) -> int:
         """The row of the text that arrived last; 0 if there is none."""
         return self._transcript.newest_row(self.gid)
+
+    def missing(self) -> list[Missing]:
+        """The messages of the conversation that exist but have not arrived, by sender."""
+        return self._reading.missing(self.gid)
 
     def rejoinable(self) -> list[UnprovenView]:
         """The states into which contacts can help us when we are out of step with a group, if

@@ -14,6 +14,7 @@ from amanat.client.sdk.views import (
     ConversationView,
     Found,
     Message,
+    Missing,
     Quote,
     Stretch,
     Summary,
@@ -217,6 +218,14 @@ class Reading:
         )
 
     # Messages
+
+    def missing(self, gid: bytes | None = None) -> list[Missing]:
+        """The messages that exist but have not arrived, of one conversation or of all."""
+        return [
+            Missing(self.view(where).name, self.names(where)[identity], count)
+            for (where, identity), count in self._conversations.gaps.missing(gid).items()
+            if not self.desk.is_hidden(where)
+        ]
 
     def shown(self, gid: bytes, entries: Iterable[Entry]) -> list[Message]:
         """Entries of one conversation as a person sees them."""

@@ -9,7 +9,6 @@ from amanat.client.routes import TRANSPORTS, Means
 from amanat.client.sdk.views import (
     Announced,
     Former,
-    Missing,
     OpenInvite,
     Status,
     WarningView,
@@ -109,11 +108,7 @@ class Standing:
                 if transport.kind is not Means.DIRECT
                 and self._routes.transport(home.relay).kind is Means.DIRECT
             ],
-            missing=[
-                Missing(self._reading.view(gid).name, self._reading.names(gid)[identity], count)
-                for (gid, identity), count in self._conversations.gaps.missing().items()
-                if not self._reading.desk.is_hidden(gid)
-            ],
+            missing=self._reading.missing(),
             outbox=counts[0],
             contacts=counts[1],
             conversations=counts[2],
