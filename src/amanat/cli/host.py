@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import functools
 import io
 import os
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
 
 
 _SHOWN = front.Shown(results=True, notes=True)
+PAGE_LOCK = "page.lock"
+"""The lock of the one process that serves the page of a profile, open or not."""
 OPENED_S = 10.0
 """How long a browser may take to read the file with the link, in seconds."""
 
@@ -75,7 +76,7 @@ def up(args: argparse.Namespace, out: Out) -> None:
     process that serves it open the page once more."""
     import uvloop
 
-    from amanat.client.vault import naming_faults
+    from amanat.client import vault
 
     if args.install:
         install(args, out)
@@ -85,10 +86,13 @@ def up(args: argparse.Namespace, out: Out) -> None:
         with _shown(args, out, link):
             time.sleep(0 if args.no_open else OPENED_S)
         return
-    with naming_faults(args.profile):
+    with vault.naming_faults(args.profile):
         args.profile.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _serving_alone(args.profile):
+        lock = vault.take_lock(args.profile, PAGE_LOCK)
+        try:
             uvloop.run(_serve(args, out, _known_unlock(args)))
+        finally:
+            os.close(lock)
 
 
 def _link_of_another(directory: Path) -> str | None:
@@ -108,21 +112,6 @@ def _shown(args: argparse.Namespace, out: Out, link: str) -> Iterator[None]:
     out.result({"page": link}, f"the page, within a minute: {link}")
     with contextlib.nullcontext() if args.no_open else _opened(args.profile, link):
         yield
-
-
-@contextlib.contextmanager
-def _serving_alone(directory: Path) -> Iterator[None]:
-    """Lock the page of a profile for this process. Raises ProfileInUse."""
-    handle = os.open(directory / "page.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise ProfileInUse(str(directory)) from None
-    try:
-        yield
-    finally:
-        os.close(handle)
 
 
 def _known_unlock(args: argparse.Namespace) -> Unlock | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, TypeVar, assert_never
 
 from amanat.cli import session, telling, terminal
 from amanat.cli.words import UNITS_S, life
@@ -14,6 +14,8 @@ SHOWN_DIGITS = 8
 """Digits of a message's id to show: few conversations hold two ids that begin alike."""
 QUOTED_CHARS = 60
 """Characters to show of the text that a text answers."""
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     import argparse
@@ -43,6 +45,25 @@ def _conversation(args: argparse.Namespace, client: Client) -> ConversationView:
     if args.notes == (args.to is not None):
         raise BadArgument("give a NAME, or --notes for your notes to yourself")
     return client.notes().view() if args.notes else client.conversation(args.to)
+
+
+def _only(args: argparse.Namespace, client: Client) -> bytes | None:
+    """The gid of the conversation that the arguments name; None if they name none, for all."""
+    return _conversation(args, client).gid if args.to or args.notes else None
+
+
+async def _act(
+    args: argparse.Namespace, out: Out, client: Client, act: Callable[[Client, bytes], T]
+) -> tuple[ConversationView, T]:
+    """Act in the conversation that the arguments name, and bring what came of it to the relay;
+    nothing of our notes goes there. Returns the conversation, and what `act` returned."""
+    if not args.notes:
+        await session.catch_up(args, out, client)
+    conversation = _conversation(args, client)
+    found = act(client, conversation.gid)
+    if not args.notes:
+        await session.flush(args, out, client)
+    return conversation, found
 
 
 def send_words(parser: argparse.ArgumentParser) -> None:
@@ -78,12 +99,7 @@ def _say(args: argparse.Namespace, out: Out, say: Callable[[Client, bytes], int]
     """Say a text in the conversation that the arguments name, and bring it to the relay."""
 
     async def work(client: Client) -> None:
-        if not args.notes:
-            await session.catch_up(args, out, client)
-        conversation = _conversation(args, client)
-        row = say(client, conversation.gid)
-        if not args.notes:
-            await session.flush(args, out, client)
+        conversation, row = await _act(args, out, client, say)
         message = client.chat(conversation.gid).message_at(row)
         if message is None:  # its life has ended
             raise UnknownMessage
@@ -101,12 +117,7 @@ def _change(
     """Change messages of a conversation, and bring the change to the relay."""
 
     async def work(client: Client) -> None:
-        if not args.notes:
-            await session.catch_up(args, out, client)
-        conversation = _conversation(args, client)
-        value = change(client, conversation.gid)
-        if not args.notes:
-            await session.flush(args, out, client)
+        conversation, value = await _act(args, out, client, change)
         out.result({"to": conversation.name, **value}, "")
         _note_waiting(client, conversation.gid, out)
 
@@ -267,7 +278,7 @@ def read(args: argparse.Namespace, out: Out) -> None:
     async def work(client: Client) -> None:
         events = client.events()
         await session.catch_up(args, out, client)
-        only = _conversation(args, client).gid if args.to or args.notes else None
+        only = _only(args, client)
         await telling.warn(client, out)
         for offer in client.offers.all():
             out.note(
@@ -300,7 +311,7 @@ def search(args: argparse.Namespace, out: Out) -> None:
     words = terminal.text(args, None, "words: ").strip()
 
     async def work(client: Client) -> None:
-        only = _conversation(args, client).gid if args.to or args.notes else None
+        only = _only(args, client)
         for found in client.search(words, gid=only, many=args.many):
             _show(found.message, client.chat(found.message.gid).view(), out)
             await out.need_shown()

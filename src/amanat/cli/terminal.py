@@ -51,10 +51,7 @@ def passphrase(args: argparse.Namespace, *, is_new: bool) -> str:
     if args.passphrase_fd is not None:
         return from_descriptor(args.passphrase_fd)
     _need_terminal("--passphrase-fd")
-    passphrase = _typed("passphrase: ")
-    if is_new and _typed("again: ") != passphrase:
-        raise BadArgument("the two passphrases differ")
-    return passphrase
+    return _typed_twice("passphrase: ") if is_new else _typed("passphrase: ")
 
 
 def next_passphrase(descriptor: int | None) -> str:
@@ -62,10 +59,7 @@ def next_passphrase(descriptor: int | None) -> str:
     if descriptor is not None:
         return from_descriptor(descriptor)
     _need_terminal("--new-fd")
-    passphrase = _typed("new passphrase: ")
-    if _typed("again: ") != passphrase:
-        raise BadArgument("the two passphrases differ")
-    return passphrase
+    return _typed_twice("new passphrase: ")
 
 
 def _need_terminal(option: str) -> None:
@@ -75,6 +69,14 @@ def _need_terminal(option: str) -> None:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
         raise BadArgument(f"there is no terminal to ask for the passphrase; use {option}") from None
+
+
+def _typed_twice(prompt: str) -> str:
+    """A secret that the person types, and types again. Raises BadArgument."""
+    passphrase = _typed(prompt)
+    if _typed("again: ") != passphrase:
+        raise BadArgument("the two passphrases differ")
+    return passphrase
 
 
 def _typed(prompt: str) -> str:

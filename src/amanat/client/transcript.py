@@ -356,8 +356,8 @@ class Transcript:
         return Position(*found)
 
     def unread_rows(self, gid: bytes, *, many: int = -1) -> list[int]:
-        """The rows of the texts of others since the read mark, from the first of them on; with
-        `many`, no more than that."""
+        """The rows of the texts of others since the read mark, in the order in which they arrived:
+        the first `many` of them, or all if `many` is negative."""
         rows = self._read.execute(
             "SELECT m.row FROM conversation AS c JOIN message AS m ON m.gid = c.gid"
             " AND m.row > c.read_row WHERE c.gid = ? AND m.identity != ? ORDER BY m.row LIMIT ?",

@@ -446,10 +446,10 @@ def _make_private(directory: Path) -> None:
     directory.chmod(0o700)
 
 
-def take_lock(directory: Path) -> int:
-    """Keep other processes out of a profile, until the descriptor returned is closed. Raises
-    ProfileInUse."""
-    handle = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def take_lock(directory: Path, name: str = _LOCK) -> int:
+    """Keep other processes out of a profile, or with another `name` out of what that lock stands
+    for, until the descriptor returned is closed. Raises ProfileInUse."""
+    handle = os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

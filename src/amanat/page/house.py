@@ -52,7 +52,6 @@ class House:
         self._directory = directory
         self._beside = beside
         self._local = Local(directory)
-        self._client: Client | None = None
         self._attendant: Attendant | None = None
         self._stay = contextlib.AsyncExitStack()
         """Everything that is closed with the profile."""
@@ -76,7 +75,7 @@ class House:
         try:
             return protocol.answer(ask.id, await self._do(ask))
         except AmanatError as error:
-            is_over = isinstance(error, EngineFailed | VaultDamaged) and self._client is not None
+            is_over = isinstance(error, EngineFailed | VaultDamaged) and self._attendant is not None
             if is_over and not self._over.done():
                 self._over.set_exception(error)  # only a new process is to be trusted
             return protocol.refusal(ask.id, error.code, error.detail)
@@ -98,9 +97,7 @@ class House:
             case protocol.Lock():
                 await self.close()
             case protocol.Passphrase(old=old, new=new):
-                if self._client is None:
-                    raise ProfileLocked
-                await self._client.unlocking.change(_unlock(old), _unlock(new))
+                await self._present().client.unlocking.change(_unlock(old), _unlock(new))
             case protocol.Wipe(name=name):
                 await self.wipe(name)
             case _:
@@ -114,21 +111,26 @@ class House:
             return {"state": "open", "opens_with": found, **self._attendant.begin()}
         return {"state": "locked" if found else "new", "opens_with": found}
 
-    async def _attend(self, ask: protocol.ClientAsk) -> object:
+    def _present(self) -> Attendant:
+        """The attendant of the open client. Raises ProfileLocked."""
         if self._attendant is None:
             raise ProfileLocked
+        return self._attendant
+
+    async def _attend(self, ask: protocol.ClientAsk) -> object:
+        attendant = self._present()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # it runs in one
         self._asks.add(task)
         try:
-            return await self._attendant.attend(ask)
+            return await attendant.attend(ask)
         finally:
             self._asks.discard(task)
 
     async def create(self, ask: protocol.Create) -> None:
         """Make a person, and open their profile. Raises like `Client.create`."""
         async with self._door:
-            if self._client is not None:
+            if self._attendant is not None:
                 return
             async with contextlib.AsyncExitStack() as staying:
                 local = ""
@@ -147,14 +149,14 @@ class House:
     async def open(self, unlock: Unlock) -> None:
         """Open the profile. Raises like `Client.open`."""
         async with self._door:
-            if self._client is not None:
+            if self._attendant is not None:
                 return
             async with contextlib.AsyncExitStack() as staying:
                 client = Client.open(self._directory, unlock)
                 local = ""
                 if self._local.is_there:
                     # Without it the person can still read. The status says that it is away.
-                    with contextlib.suppress(AmanatError):
+                    with contextlib.suppress(AmanatError, OSError):
                         local = await staying.enter_async_context(self._local.running())
                 await self._move_in(client, staying, local)
 
@@ -174,13 +176,13 @@ class House:
     @contextlib.asynccontextmanager
     async def hosting(self, client: Client) -> AsyncIterator[None]:
         """Let pages use a client that is open, for as long as this lasts."""
-        self._client, self._attendant = client, Attendant(client)
-        following = asyncio.ensure_future(self._follow(client, self._attendant))
+        attendant = self._attendant = Attendant(client)
+        following = asyncio.ensure_future(self._follow(attendant))
         self.tell([protocol.told("state")])
         try:
             yield
         finally:
-            self._client = self._attendant = None
+            self._attendant = None
             for task in (*self._asks, following):
                 task.cancel()
             await asyncio.gather(*self._asks, following, return_exceptions=True)
@@ -194,9 +196,7 @@ class House:
     async def wipe(self, name: str) -> None:
         """Destroy the profile of the person with this name, and the relay beside it. Raises
         ProfileLocked, BadArgument, or the errors of `amanat.wipe`."""
-        if self._client is None:
-            raise ProfileLocked
-        if self._client.status().name != name:
+        if self._present().client.status().name != name:
             raise BadArgument("that is not the name of the person")
         await self.close()
         wipe(self._directory)
@@ -204,11 +204,11 @@ class House:
         if not self._over.done():
             self._over.set_result(None)
 
-    async def _follow(self, client: Client, attendant: Attendant) -> None:
+    async def _follow(self, attendant: Attendant) -> None:
         """Tell every tab of all that happens, until the client stops."""
         while True:
             try:
-                async for event in client.events():
+                async for event in attendant.client.events():
                     self.tell(attendant.tell(event))
             except Overrun:  # nobody knows what was lost: all tabs ask again
                 self.resync()

@@ -25,7 +25,8 @@ def message(one: Message) -> Record:
 
 
 UNREAD_ROWS = 200
-"""Rows of unread texts that a page gets at once. It asks for no more before it has seen these."""
+"""How many rows of unread texts a page gets at once. It gets the next ones once the person has seen
+these."""
 
 
 def unread(chat: Chat) -> Record:

@@ -200,6 +200,10 @@ class Wishes:
     def block(self, unit: Unit, identity: bytes) -> None:
         """Block a contact, and leave their offers unanswered."""
         self._history.set_blocked(unit, identity, is_blocked=True)
+        self._forget_offers(unit, identity)
+
+    def _forget_offers(self, unit: Unit, identity: bytes) -> None:
+        """Follow somebody into no group that they have offered us, or already let us into."""
         self._offers.forget_of(unit, identity)
         unit.db.execute("DELETE FROM joining WHERE inviter = ?", (identity,))
 
@@ -219,8 +223,7 @@ class Wishes:
                 self._entering.go(unit, gid)
         elif self._roster.state(gid) is State.ASTRAY:
             self._entering.go(unit, gid)
-        self._offers.forget_of(unit, identity)
-        unit.db.execute("DELETE FROM joining WHERE inviter = ?", (identity,))
+        self._forget_offers(unit, identity)
         unit.db.execute("DELETE FROM intent WHERE kind = ? AND data = ?", (Wish.ADD, identity))
         unit.db.execute("DELETE FROM their_key_package WHERE identity = ?", (identity,))
         for (ref,) in unit.db.execute(

@@ -77,12 +77,16 @@ class Writing:
         """Delete all texts of a conversation from this vault. Raises UnknownConversation."""
         with self._unit() as unit:
             state = self._conversations.roster.state(gid)
-            is_over = state in (State.LEFT, State.REMOVED)
-            self._desk.draft(unit, gid, "", None)
-            if is_over:
-                self._desk.hide(unit, gid)
-            unit.events += self._history.clear(unit, gid, is_over=is_over)
-            unit.events.append(SummaryChanged(gid))
+            self._clear(unit, gid, is_over=state in (State.LEFT, State.REMOVED))
+
+    def _clear(self, unit: Unit, gid: bytes, *, is_over: bool) -> None:
+        """Delete all texts of a conversation and its draft, and show it no longer if it
+        `is_over`."""
+        self._desk.draft(unit, gid, "", None)
+        if is_over:
+            self._desk.hide(unit, gid)
+        unit.events += self._history.clear(unit, gid, is_over=is_over)
+        unit.events.append(SummaryChanged(gid))
 
     def seen(self, gid: bytes, row: int) -> None:
         """Mark everything that arrived in a conversation up to this row as read."""
@@ -123,7 +127,5 @@ class Writing:
         with self._unit() as unit:
             gid = self._conversations.wishes.part(unit, person)
             self._invites.forget_knocks(unit, person)
-            self._desk.draft(unit, gid, "", None)
-            self._desk.hide(unit, gid)
-            unit.events += self._history.clear(unit, gid, is_over=True)
-            unit.events += [SummaryChanged(gid), PersonChanged(person)]
+            self._clear(unit, gid, is_over=True)
+            unit.events.append(PersonChanged(person))
