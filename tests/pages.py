@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
 
 import pytest
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import async_playwright
 
 from amanat import Client, Unlock, page
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
     from amanat.page.server import Server
 
 UNLOCK = Unlock(key=bytes(32))
+SHEETS = {
+    "home": "home.js showHome",
+    "settings": "settings.js showSettings",
+    "name": "own.js showName",
+    "passphrase": "secret.js showPassphrase",
+    "wipe": "wipe.js showWipe",
+    "invite": "people.js showNewContact",
+    "accept": "people.js showAccept",
+    "group": "groups.js showNewGroup",
+    "details": "details.js showDetails",
+}
+"""The sheets of the page: their files and functions."""
 P = ParamSpec("P")
 
 
@@ -94,6 +107,51 @@ async def opened(context: BrowserContext, server: Server) -> tuple[Page, list[st
     await tab.goto(server.link())
     await tab.wait_for_selector("[data-usable]")
     return tab, said
+
+
+@contextlib.asynccontextmanager
+async def page_of_alice(
+    root: Path, relay: RelayProcess, language: str = "en"
+) -> AsyncIterator[tuple[Client, Client, Page]]:
+    """Alice with her page, and مریم whom she has met. The console must say nothing."""
+    async with (
+        two_friends(root, relay) as (alice, maryam),
+        page_of(alice) as server,
+        browser(language) as context,
+    ):
+        tab, console = await opened(context, server)
+        yield alice, maryam, tab
+        assert console == []
+
+
+async def until(client: Client, is_so: Callable[[], bool]) -> None:
+    """Wait until something is so for a client."""
+    async with asyncio.timeout(30):
+        while not is_so():
+            await client.changed()
+
+
+async def faults(tab: Page) -> list[str]:
+    """The faults that axe finds in what is shown."""
+    violations = (await Axe().run(tab)).response["violations"]
+    return [f"{one['id']}: {node['html']}" for one in violations for node in one["nodes"]]
+
+
+async def faults_in_both_themes(tab: Page) -> list[str]:
+    """The same in the dark, and then in the light."""
+    found = list[str]()
+    for scheme in ("dark", "light"):
+        await tab.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        found += [f"{scheme}: {one}" for one in await faults(tab)]
+    return found
+
+
+async def show_sheet(tab: Page, name: str, chat: str) -> None:
+    """Show a sheet; that of details is about a conversation."""
+    file, call = SHEETS[name].split()
+    about = f"'{chat}'" if name == "details" else ""
+    await tab.evaluate(f"import(new URL('{file}', location.href)).then((m) => m.{call}({about}))")
+    await tab.locator("dialog[open] .body > *").first.wait_for()
 
 
 async def holds(tab: Page, expression: str) -> None:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 from playwright.async_api import async_playwright
 
-from amanat import Client, Unlock, page
-from pages import SWITCHES
+from amanat import Client, page
+from pages import SHEETS, SWITCHES, UNLOCK, show_sheet, until
 from relays import RelayProcess
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from playwright.async_api import Browser, Page
 
@@ -34,15 +34,6 @@ SIZES = {"wide": (1200, 800), "narrow": (390, 844)}
 LANGUAGES, THEMES = ("en", "fa"), ("light", "dark")
 IN_GUIDE = ("start", "conversation", "invite", "accept", "details", "home", "settings")
 """The screens that the guides show, in the light and wide."""
-SHEETS = {
-    "home": "home.js showHome",
-    "settings": "settings.js showSettings",
-    "invite": "people.js showNewContact",
-    "accept": "people.js showAccept",
-    "new-group": "groups.js showNewGroup",
-    "details": "details.js showDetails",
-}
-"""Sheets of the page: their files and functions."""
 NAMES = {"en": ("Alice", "Maryam", "Babak"), "fa": ("آلیس", "مریم", "بابک")}
 TALK = {
     "en": (
@@ -61,14 +52,6 @@ TALK = {
     ),
 }
 GROUP = {"en": "Mountain on Friday", "fa": "جمعه، کوه"}
-UNLOCK = Unlock(key=bytes(32))
-
-
-async def until(client: Client, is_so: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(60):
-        while not is_so():
-            await client.changed()
 
 
 async def people(root: Path, relay: RelayProcess, language: str) -> list[Client]:
@@ -113,13 +96,8 @@ async def screens(tab: Page, alice: Client, language: str) -> AsyncIterator[str]
     await tab.locator("[role=menu]").wait_for()
     yield "menu"
     await tab.keyboard.press("Escape")
-    for name, where in SHEETS.items():
-        file, call = where.split()
-        about = f"'{chat}'" if name == "details" else ""
-        await tab.evaluate(
-            f"import(new URL('{file}', location.href)).then((m) => m.{call}({about}))"
-        )
-        await tab.locator("dialog[open] .body > *").first.wait_for()
+    for name in SHEETS:
+        await show_sheet(tab, name, chat)
         if name == "invite":
             await tab.locator("dialog[open] .body button").first.click()
             await tab.locator("dialog[open] .code path").first.wait_for()

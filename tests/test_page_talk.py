@@ -8,14 +8,23 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 
 from amanat.protocol import codec
 from amanat.protocol.messages import Envelope, Kind, Text
-from pages import browser, holds, in_a_loop, opened, page_of, relay, two_friends
+from pages import (
+    browser,
+    faults_in_both_themes,
+    holds,
+    in_a_loop,
+    opened,
+    page_of,
+    relay,
+    two_friends,
+    until,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from playwright.async_api import Locator, Page
@@ -55,22 +64,6 @@ class Talk(NamedTuple):
         """Press an item of a message's menu."""
         await self.bubble(text).click(button="right")
         await self.tab.get_by_role("menuitem", name=item, exact=True).click()
-
-
-async def faults(tab: Page) -> list[str]:
-    """The faults that axe finds, in the light and in the dark."""
-    found = list[str]()
-    for scheme in ("dark", "light"):
-        await tab.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        for one in (await Axe().run(tab)).response["violations"]:
-            found += [f"{scheme}: {one['id']}: {node['html']}" for node in one["nodes"]]
-    return found
-
-
-async def until(client: Client, is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not is_so():
-            await client.changed()
 
 
 @contextlib.asynccontextmanager
@@ -122,7 +115,7 @@ async def test_messages_of_one_person_are_a_group_and_each_day_begins_with_its_n
         assert first.isascii() == (language == "en")
         follows = talk.tab.locator(".entry.follows")
         assert await follows.locator("p").all_inner_texts() == ["and now"]
-        assert await faults(talk.tab) == []
+        assert await faults_in_both_themes(talk.tab) == []
 
 
 @in_a_loop
@@ -157,7 +150,7 @@ async def test_a_quote_leads_to_its_message_and_the_button_returns(
         await answer.wait_for()
         assert await answer.locator(".quote > *").all_inner_texts() == ["You", "line 0"]
         await answer.scroll_into_view_if_needed()
-        assert await faults(tab) == []
+        assert await faults_in_both_themes(tab) == []
         await answer.locator(".quote").click()
         await tab.locator(".entry.flash", has_text="line 0").wait_for()
         await is_seen(talk.bubble("line 0").first)
@@ -215,7 +208,7 @@ async def test_the_menu_opens_by_pointer_button_touch_and_key_and_gives_the_focu
             *("Delete for me", "Delete for everyone"),
         ]
         assert await menu.get_by_role("menuitemcheckbox").count() == 8
-        assert await faults(tab) == []
+        assert await faults_in_both_themes(tab) == []
         await tab.keyboard.press("Escape")
         await menu.wait_for(state="hidden")
         await bubble.and_(tab.locator(":focus")).wait_for()
@@ -279,7 +272,7 @@ async def test_reactions_are_chips_that_give_and_take_back_ones_own(
         await tab.get_by_role("menuitemcheckbox", name="👍").click()
         chip = talk.bubble("good news").locator(".chip")
         await chip.and_(tab.locator("[aria-pressed=true]")).wait_for()
-        assert await faults(tab) == []
+        assert await faults_in_both_themes(tab) == []
         assert await chip.get_attribute("title") == "\u2068You\u2069"
         [heard] = talk.maryam.chat("alice").messages()
         heard.react("👍")
@@ -303,7 +296,7 @@ async def test_a_text_is_deleted_here_or_for_everyone_after_a_question(
         tab, chat, dialog = talk.tab, talk.chat, talk.tab.get_by_role("dialog")
         await talk.choose("line 0", "Delete for me")
         await dialog.get_by_role("button", name="Cancel").and_(tab.locator(":focus")).wait_for()
-        assert await faults(tab) == []
+        assert await faults_in_both_themes(tab) == []
         await tab.keyboard.press("Escape")
         await dialog.wait_for(state="detached")
         assert chat.count() == 3
@@ -330,7 +323,7 @@ async def test_several_messages_are_chosen_copied_and_deleted(
         await talk.bubble("line 4").click(modifiers=["Shift"])
         bar = tab.get_by_role("toolbar")
         await bar.get_by_text("4 messages selected").wait_for()
-        assert await faults(tab) == []
+        assert await faults_in_both_themes(tab) == []
         await talk.bubble("line 2").click()
         await bar.get_by_text("3 messages selected").wait_for()
         await bar.get_by_role("button", name="Copy").click()
@@ -591,7 +584,7 @@ async def test_an_at_sign_completes_the_name_of_a_member(
         await until(talk.alice, lambda: "مریم" in talk.alice.chat("us").view().people)
         await box.type("hello @مر")
         await tab.get_by_role("option", name="مریم").wait_for()
-        assert await faults(tab) == []
+        assert await faults_in_both_themes(tab) == []
         await box.press("Enter")
         assert await box.input_value() == "hello @مریم "
         assert talk.alice.chat("us").count() == 0
@@ -625,7 +618,7 @@ async def test_a_screen_reader_hears_a_message_in_order_and_only_what_comes_at_t
         order = [label.index(part) for part in ("مریم", "hello", "Today")]
         assert order == sorted(order)
         assert await tab.locator("article[tabindex='0']").count() == 1
-        assert await faults(tab) == []
+        assert await faults_in_both_themes(tab) == []
 
 
 @in_a_loop

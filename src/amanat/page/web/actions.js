@@ -2,11 +2,10 @@
 
 import { moment } from "./days.js";
 import { make } from "./dom.js";
-import { openMenu } from "./popup.js";
 import { known } from "./message.js";
 import { form, line as sentence } from "./phrase.js";
+import { openMenu } from "./popup.js";
 import { ask } from "./question.js";
-
 import { number, words } from "./words.js";
 
 /** @import { Line, Message } from "./line.js" */

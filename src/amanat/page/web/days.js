@@ -1,7 +1,7 @@
 /** Days, hours and lives as a person reads them. */
 
 import { line } from "./phrase.js";
-import { number, words } from "./words.js";
+import { clock, number, words } from "./words.js";
 
 const DAY_MS = 86_400_000;
 /** `dateStyle: "full"` puts a Persian date into a wrong order, so the year is added by hand. */
@@ -11,7 +11,6 @@ const day = new Intl.DateTimeFormat(words.locale, {
   month: "long",
 });
 const year = new Intl.DateTimeFormat(words.locale, { year: "numeric" });
-const hour = new Intl.DateTimeFormat(words.locale, { hour: "2-digit", minute: "2-digit" });
 
 /** @param {number} at */
 function yearOf(at) {
@@ -42,7 +41,7 @@ export function dayName(at, now = Date.now()) {
 
 /** @param {number} at */
 export function moment(at) {
-  return line(words.moment, { day: dayName(at), hour: hour.format(at) });
+  return line(words.moment, { day: dayName(at), hour: clock.format(at) });
 }
 
 /** @type {[number, string][]} */

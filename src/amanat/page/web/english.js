@@ -31,7 +31,6 @@ export const words = {
   newPassphrase: "A passphrase, which opens your messages on this machine",
   again: "The same passphrase again",
   passphraseHelp: "Five or six words that nobody would guess. Nobody can give it back to you.",
-  differ: "The two passphrases differ.",
   otherRelay: "Relay",
   otherRelayHelp:
     "Your messages wait at a relay until you fetch them. Paste the address of one that somebody runs for you. If you leave it empty, a relay starts on this machine, where only people on this machine reach you.",
@@ -116,7 +115,7 @@ export const words = {
   join: "Join",
   decline: "Decline",
   block: "Block",
-  blockOfferHint: "You hear no more of this person, and they are not told.",
+  blockOfferHint: "You no longer hear from this person. Nobody tells them.",
   unblock: "Unblock",
   isBlocked: "You have blocked {who}: you see nothing they say, here and in groups.",
   blockWhat: "You will see nothing more that {who} says, here and in groups. They are not told.",
@@ -141,7 +140,7 @@ export const words = {
   notInYet: "not in yet",
   makeAdmin: "Make admin",
   takeAdmin: "Take admin rights away",
-  removeWhat: "{who} will see nothing that is said in the group from then on.",
+  removeWhat: "{who} will not see what people say in the group after that.",
   rename: "Rename",
   renameGroup: "Rename the group",
   rights: "Who may do what",
@@ -150,14 +149,14 @@ export const words = {
   mayRename: "Rename the group",
   leave: "Leave the group",
   leaveWhat:
-    "You will see nothing that is said here from then on. What you have stays on this device.",
+    "You will not see what the others say here after you leave. Everything that you have already stays on this device.",
   leaveAndBlock: "Leave and block",
   leaveAndBlockWhat: "You leave the group, and block {who}, who added you.",
   stateLeaving: "You are leaving this group.",
   stateLeft: "You have left this group.",
   stateRemoved: "You were removed from this group.",
   stateAstray:
-    "Your client has lost its place in this conversation and is coming back. What you write is kept and sent then.",
+    "Your client has lost its place in this conversation and is looking for it. It keeps what you write, and sends it then.",
   rejoin: "Join again",
   rejoinBy:
     "{who} can help you back. Nobody can prove what happened meanwhile; {signer} vouches for it:",
@@ -169,17 +168,15 @@ export const words = {
   noAdminsMeanwhile: "No longer admins: {who}.",
   namedMeanwhile: "It is called {name} now.",
   restsWhere: "Where it rests",
-  restInbound: "What others write to you rests in {where}.",
-  restOutbound:
-    "What you write rests in {where}, where the others are at home, until they fetch it.",
+  restInbound: "Messages to you rest in {where}.",
+  restOutbound: "Your messages rest in {where}, at the homes of the others, until they fetch them.",
   restHeld:
-    "What you write rests in {where}, at your own home, until they fetch it. You have chosen so.",
+    "Your messages rest in {where}, at your own home, until the others fetch them. You have chosen this.",
   restHeldByRelay:
-    "What you write rests in {where}, at your own home, until they fetch it. Your relay’s operator requires this.",
-  restNothingHeld:
-    "What you write rests in {where}. Nothing has to be held back: all of you are at home there.",
-  restNowhere: "What you write rests nowhere yet: nobody else is here.",
-  restHolders: "{who}: what they write rests at their own home until you fetch it.",
+    "Your messages rest in {where}, at your own home, until the others fetch them. The operator of your relay requires this.",
+  restNothingHeld: "Your messages rest in {where}, where all of you are at home.",
+  restNowhere: "Your messages rest nowhere yet, because nobody else is here.",
+  restHolders: "Messages from {who} rest at their own home until you fetch them.",
   restMembers: "Who is in the group is kept in {where}.",
   timer: "New messages disappear",
   timerOff: "Never",

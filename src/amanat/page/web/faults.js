@@ -4,10 +4,6 @@ import { faults } from "./words.js";
 
 /** The sentence for what an ask failed with. @param {unknown} error */
 export function fault(error) {
-  return faultOf(error instanceof Error ? error.message : "");
-}
-
-/** The sentence for the code of an error. @param {string} code */
-export function faultOf(code) {
+  const code = error instanceof Error ? error.message : "";
   return faults[code] ?? (faults.other ?? "").replace("{code}", code);
 }

@@ -35,7 +35,7 @@ export function pieces(text) {
  * What a link is: its true address, and what is wrong with how it looks.
  * @param {string} link
  */
-export function examine(link) {
+function examine(link) {
   const url = new URL(link);
   const written = link.replace(/^https?:\/\//u, "").split(/[/?#]/u)[0]?.split("@").at(-1) ?? "";
   return {

@@ -26,8 +26,6 @@ export function isMuted(one) {
 export class ChatList extends HTMLElement {
   /** @type {Map<string, HTMLElement>} */
   #rows = new Map();
-  /** @type {Map<string, Summary>} */
-  #summaries = new Map();
   #current = "";
   #isArchive = false;
   #out = make("button", { type: "button", className: "archived", hidden: true }, icon("back"));
@@ -61,22 +59,16 @@ export class ChatList extends HTMLElement {
     return this.#current;
   }
 
-  /** @param {string} chat */
-  summary(chat) {
-    return this.#summaries.get(chat);
-  }
-
-  /** @param {Summary[]} all */
-  begin(all) {
+  /** Show all that the store has. */
+  begin() {
     this.#rows.clear();
-    this.#summaries.clear();
-    for (const one of all) this.#keep(one);
+    for (const one of store.chats.values()) this.#keep(one);
     this.#sort();
     this.replaceChildren(this.#out, ...this.#rows.values(), this.#in);
     this.#count();
   }
 
-  /** @param {Summary} one */
+  /** The store has a new summary. @param {Summary} one */
   put(one) {
     this.#keep(one);
     this.#sort();
@@ -90,7 +82,6 @@ export class ChatList extends HTMLElement {
 
   /** One is no longer listed. @param {string} chat */
   drop(chat) {
-    this.#summaries.delete(chat);
     const row = this.#rows.get(chat);
     this.#rows.delete(chat);
     const next = row?.nextElementSibling?.querySelector("a");
@@ -124,7 +115,7 @@ export class ChatList extends HTMLElement {
   /** @param {boolean} isArchive */
   #show(isArchive) {
     this.#isArchive = isArchive;
-    for (const one of this.#summaries.values()) this.#hide(one);
+    for (const one of store.chats.values()) this.#hide(one);
     this.#count();
     this.scrollTop = 0;
     (isArchive ? this.#out : this.#in).focus();
@@ -137,14 +128,14 @@ export class ChatList extends HTMLElement {
   }
 
   #count() {
-    const archived = [...this.#summaries.values()].filter((one) => one.is_archived).length;
+    const archived = [...store.chats.values()].filter((one) => one.is_archived).length;
     this.#in.textContent = many("archived", archived);
     this.#in.hidden = this.#isArchive || !archived;
     this.#out.hidden = !this.#isArchive;
   }
 
   #sort() {
-    const order = [...this.#summaries.values()].sort((a, b) =>
+    const order = [...store.chats.values()].sort((a, b) =>
       Number(a.pinned_at === null) - Number(b.pinned_at === null) ||
       (a.pinned_at ?? 0) - (b.pinned_at ?? 0) ||
       (b.last?.sent_at ?? 0) - (a.last?.sent_at ?? 0)
@@ -155,7 +146,6 @@ export class ChatList extends HTMLElement {
 
   /** @param {Summary} one */
   #keep(one) {
-    this.#summaries.set(one.chat, one);
     const row = this.#rows.get(one.chat) ?? this.#row(one.chat);
     this.#rows.set(one.chat, row);
     const [link, more] = row.children;
@@ -176,7 +166,7 @@ export class ChatList extends HTMLElement {
   /** @param {HTMLElement} at @param {MouseEvent} [pointer] */
   #offer(at, pointer) {
     const chat = at.closest(".row")?.querySelector("a")?.hash.slice(1) ?? "";
-    const one = this.#summaries.get(chat);
+    const one = store.chats.get(chat);
     if (!one) return;
     /** @param {string} what @param {Record<string, unknown>} more */
     const ask = (what, more) => void store.ask(what, { chat, ...more }).catch(() => {});

@@ -32,7 +32,7 @@ away.append(words.away);
 
 /** @param {string} chat @param {string} [message] the one to show */
 async function open(chat, message) {
-  const summary = list.summary(chat);
+  const summary = store.chats.get(chat);
   if (!summary) return;
   list.choose(chat);
   head(summary);
@@ -77,9 +77,9 @@ async function begin() {
   isOpen = true;
   if (keepRooms(all)) return;
   start.show(line, all);
-  list.begin(all.chats);
+  list.begin();
   greet();
-  if (list.current && !list.summary(list.current)) close(); // it went meanwhile
+  if (list.current && !store.chats.has(list.current)) close(); // it went meanwhile
   talk.status(all.status);
   await talk.reload();
   document.documentElement.dataset.usable = "1";
@@ -102,7 +102,7 @@ line.addEventListener("summary", (event) => {
 line.addEventListener("status", (event) => {
   if (!(event instanceof CustomEvent)) return;
   talk.status(event.detail.status);
-  const open = list.summary(list.current);
+  const open = store.chats.get(list.current);
   if (open) head(open);
 });
 store.addEventListener("drop", (event) => {

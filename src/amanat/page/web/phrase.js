@@ -3,8 +3,6 @@
 import { make } from "./dom.js";
 import { clock, number, words } from "./words.js";
 
-/** @import { Words } from "./words.js" */
-
 const plural = new Intl.PluralRules(words.locale);
 const listing = new Intl.ListFormat(words.locale, { type: "conjunction" });
 const regions = new Intl.DisplayNames([words.locale], { type: "region", fallback: "code" });
@@ -100,8 +98,6 @@ export function moment(ms) {
     ? clock.format(ms)
     : `${day(ms)}, ${clock.format(ms)}`.replace(",", words.comma);
 }
-
-/** @typedef {keyof Words} Key */
 
 /**
  * A sentence as text, of words and numbers of ours alone: a name needs an element of its own.

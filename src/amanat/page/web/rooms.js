@@ -31,8 +31,8 @@ export function beginRooms(line) {
 function forgetRooms() {
   for (const one of document.querySelectorAll("dialog")) one.close();
   found.clear();
-  list.begin([]);
   store.forget();
+  list.begin();
 }
 
 /**

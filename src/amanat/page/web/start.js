@@ -1,7 +1,7 @@
 /** Before the conversations: making a person, and opening a profile that is locked. */
 
 import { make } from "./dom.js";
-import { faultOf } from "./faults.js";
+import { fault } from "./faults.js";
 import { speak } from "./look.js";
 import { language, languages, words } from "./words.js";
 
@@ -121,8 +121,7 @@ export class StartPage extends HTMLElement {
       try {
         await submit(); // the client tells every tab that the profile is open
       } catch (why) {
-        const code = why instanceof Error ? why.message : "";
-        trouble.textContent = code === "differ" ? words.differ : faultOf(code);
+        trouble.textContent = fault(why);
         go.disabled = false;
         go.textContent = button;
       }
