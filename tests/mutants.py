@@ -2052,8 +2052,8 @@ MUTANTS = [
     ),
     Mutant(
         "a group is as much as a person",
-        "            [c for c in named if c.is_direct],\n",
-        "            named,\n",
+        "            [c for c in views if c.gid in met],\n",
+        "",
         ["test_names.py::test_a_group_catches_nothing_that_is_meant_for_a_person"],
     ),
     Mutant(

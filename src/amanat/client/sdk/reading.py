@@ -106,8 +106,7 @@ class Reading:
             [c for c in views if c.gid in people],
             [c for c in views if c.id == wanted],
             [c for c in views if c.gid in met],
-            [c for c in named if c.is_direct],
-            [c for c in named if not c.is_direct],
+            named,
         )
 
     def group(self, name: str) -> ConversationView:
