@@ -178,19 +178,22 @@ async def test_hop_that_stops_serving_is_told_of_and_nothing_goes_direct(world: 
     assert bob.texts("alice") == ["not past me"]
 
 
+@pytest.mark.parametrize(
+    "code", ["label-taken", "no-such-drop", "bad-cell", "broken-seal", "hop-refused", "junk"]
+)
 async def test_hop_cannot_make_a_client_give_up_a_message(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     alice, bob = await pair(world)
     honest = world.network._hand_on
-    lies = iter(["label-taken", "no-such-drop", "bad-cell", "broken-seal", "hop-refused", "junk"])
+    lies = iter([code] * 6)
 
     def lying(socket: object, request: wire.Forward | wire.Inquire) -> None:
-        code = next(lies, None)
-        if code is None:
+        lie = next(lies, None)
+        if lie is None:
             honest(socket, request)  # type: ignore[arg-type]
         else:
-            socket.deliver(wire.Failed(request.id, code))  # type: ignore[attr-defined]
+            socket.deliver(wire.Failed(request.id, lie))  # type: ignore[attr-defined]
 
     monkeypatch.setattr(world.network, "_hand_on", lying)
     alice.say("bob", "still here")
