@@ -12,6 +12,7 @@ count for the stretches beside it, until a message comes or goes.
 from __future__ import annotations
 
 from enum import StrEnum, unique
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, Self, assert_never
 
 from amanat.errors import AmbiguousName, BadArgument, UnknownMessage
@@ -262,12 +263,13 @@ class Transcript:
         return next(iter(self.entries(gid, [row])), None)
 
     def entries(self, gid: bytes | None, rows: Sequence[int]) -> list[Entry]:
-        """The messages in these rows, of one conversation or of any, in their order."""
+        """The messages in these rows: of one conversation, in its order, or of any, in none."""
         # One statement for each thousand rows, because SQLite limits the number of parameters.
         found: list[Entry] = []
         for begin in range(0, len(rows), MAX_STRETCH):
             found += self._entries(gid, rows[begin : begin + MAX_STRETCH])
-        found.sort(key=lambda entry: (entry.gid, entry.position))
+        if gid is not None:
+            found.sort(key=attrgetter("position"))
         return found
 
     def _entries(self, gid: bytes | None, rows: Sequence[int]) -> list[Entry]:
