@@ -2104,6 +2104,24 @@ MUTANTS = [
         "self.warn(unit, None, code, detail)",
         ["test_warnings.py::test_a_relay_that_lies_all_the_time_is_told_of_once"],
     ),
+    Mutant(
+        "a text that nobody has seen is told as read",
+        "return max(told, min(heard, self.first[signer] - 1))",
+        "return heard",
+        ["test_read_marks.py::test_a_text_is_told_as_read_once_it_was_and_not_before"],
+    ),
+    Mutant(
+        "reading is told although the person keeps it",
+        "unread = self._reads.unread(gid) if is_small and self._reads.are_told else None",
+        "unread = self._reads.unread(gid) if is_small else None",
+        ["test_read_marks.py::test_somebody_who_keeps_it_tells_nothing_and_sees_nothing"],
+    ),
+    Mutant(
+        "somebody blocked learns what was read",
+        "if identity in self.shut_out:",
+        "if identity in ():",
+        ["test_read_marks.py::test_somebody_blocked_does_not_learn_what_was_read"],
+    ),
 ]
 
 

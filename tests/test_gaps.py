@@ -253,6 +253,7 @@ async def test_a_message_taken_away_before_it_came_is_not_told_as_lost(
             kept_at=shown[0].kept_at,
             is_own=False,
             state=Progress.NOT_OURS,
+            read_of=0,
         )
     assert missing(bob) == 0
     assert MessageLost.code not in bob.warnings()

@@ -677,3 +677,18 @@ def arrive_late(talk: Talk, text: str) -> None:
     with talk.alice._run.unit() as unit:
         gid = talk.chat.gid
         unit.events += history.take(unit, gid, maryam.identity, maryam.identity, said)
+
+
+@in_a_loop
+async def test_a_mark_says_that_a_text_was_read(tmp_path: Path, relay: RelayProcess) -> None:
+    async with talking(tmp_path, relay) as talk:
+        talk.chat.send("خواندی؟")
+        theirs = talk.maryam.chat("alice")
+        await until(talk.maryam, lambda: theirs.count() > 0)
+        assert await talk.tab.locator("article .mark.read").count() == 0
+        theirs.mark_read()
+        theirs.send("بله")  # which carries it
+        mark = talk.bubble("خواندی؟").locator(".mark.read")
+        await mark.wait_for()
+        assert await mark.get_attribute("title") == "Everybody has read it"
+        assert await faults_in_both_themes(talk.tab) == []

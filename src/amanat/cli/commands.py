@@ -95,6 +95,13 @@ COMMANDS = (
     Command("export", "talk", "export", _CLIENT, "write a conversation into a file"),
     Command("delete", "talk", "delete", _CLIENT, "delete texts, for everyone or here alone"),
     Command("timer", "talk", "timer", _CLIENT, "show or set how long new texts are kept"),
+    Command(
+        "read-marks",
+        "talk",
+        "read_marks",
+        _CLIENT,
+        "show or set whether others learn what you read",
+    ),
     Command("block", "people", "block", _CLIENT, "ignore a contact from now on"),
     Command("unblock", "people", "unblock", _CLIENT, "stop ignoring a contact"),
     Command("group create", "groups", "create", _CLIENT, "start a group"),

@@ -355,6 +355,10 @@ def _show(message: Message, view: ConversationView, out: Out) -> None:
     if message.reactions:
         each = (f"{shown(e)} {shown(name)}" for name, e in sorted(message.reactions.items()))
         lines.append(f"    {', '.join(each)}")
+    if message.read_by:
+        names = ", ".join(shown(name) for name in message.read_by)
+        many = "" if view.is_direct else f" ({len(message.read_by)} of {message.read_of})"
+        lines.append(f"    read by {names}{many}")
     if message.expires_at is not None:
         lines.append(f"    disappears {telling.clock(message.expires_at)} at the latest")
     out.result(
@@ -408,3 +412,24 @@ async def _show_event(client: Client, event: Event, only: bytes | None, out: Out
             pass  # not of the conversation shown here, or shown by other commands
         case _:
             assert_never(event)
+
+
+def read_marks_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `read-marks`."""
+    parser.add_argument("marks", metavar="tell|keep", nargs="?", choices=("tell", "keep"))
+
+
+def read_marks(args: argparse.Namespace, out: Out) -> None:
+    """Show or set whether others learn what we have read."""
+
+    async def work(client: Client) -> None:
+        if args.marks is not None:
+            client.read_marks.tell(are_told=args.marks == "tell")
+        means = {
+            "tell": "the others learn which of their texts you have read, and you which of yours",
+            "keep": "nobody learns what you have read, and you do not learn what they have",
+        }
+        marks = "tell" if client.read_marks.are_told else "keep"
+        out.result({"read_marks": marks}, means[marks])
+
+    session.with_client(args, work, is_online=False)

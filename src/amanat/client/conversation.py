@@ -58,6 +58,7 @@ class Conversations:
         self.posting = base.posting
         self.gaps = base.gaps
         self.sent = base.sent
+        self.reads = base.reads
         self.claims = base.claims
         self.whereabouts = base.whereabouts
         self.history = base.history

@@ -573,6 +573,16 @@ ALTER TABLE desk ADD COLUMN is_hidden INTEGER NOT NULL DEFAULT 0;
 -- say in groups.
 CREATE TABLE shut_out (identity BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
 """,
+    """
+-- What each person says they have read of our messages: everything up to `seq`.
+CREATE TABLE read_by (
+    gid BLOB NOT NULL, identity BLOB NOT NULL, seq INTEGER NOT NULL,
+    PRIMARY KEY (gid, identity)
+) STRICT, WITHOUT ROWID;
+
+-- How far we have told them that we have read.
+ALTER TABLE heard ADD COLUMN told_read INTEGER NOT NULL DEFAULT 0;
+""",
 )
 """The statements that upgrade a vault of version `BASE` to the next version, and so on."""
 VERSION = BASE + len(STEPS)

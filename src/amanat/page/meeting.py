@@ -49,6 +49,9 @@ def meet(client: Client, ask: protocol.PeopleAsk) -> object:  # a table
         case protocol.Adds():
             client.offers.set_adds(ask.adds)
             return records.people(client)
+        case protocol.ReadMarks():
+            client.read_marks.tell(are_told=ask.are_told)
+            return records.people(client)
         case protocol.AcceptOffer():
             client.offers.accept(ask.offer)
             return records.people(client)

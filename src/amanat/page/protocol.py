@@ -320,6 +320,12 @@ class Adds(_Ask, frozen=True, tag="adds"):
     adds: Literal["join", "ask"]
 
 
+class ReadMarks(_Ask, frozen=True, tag="read marks"):
+    """Set whether the others learn what we have read, and we what they have."""
+
+    are_told: bool
+
+
 class AcceptOffer(_Ask, frozen=True, tag="accept offer"):
     """Join a group that a contact offers."""
 
@@ -336,7 +342,7 @@ class DeclineOffer(_Ask, frozen=True, tag="decline offer"):
 InviteAsk: TypeAlias = Invite | Invites | WithdrawInvite | Accept
 PeopleAsk: TypeAlias = (
     CallMe | Notes | SafetyNumber | Verify | Block | RemoveContact
-    | Adds | AcceptOffer | DeclineOffer
+    | Adds | ReadMarks | AcceptOffer | DeclineOffer
 )  # fmt: skip
 
 # In groups

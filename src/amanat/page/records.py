@@ -101,6 +101,7 @@ def people(client: Client) -> Record:
         "contacts": [contact(one) for one in client.contacts()],
         "offers": [one.as_json() for one in client.offers.all()],
         "adds": client.offers.adds,
+        "read_marks": client.read_marks.are_told,
     }
 
 

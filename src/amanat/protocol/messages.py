@@ -122,6 +122,9 @@ class Ack(codec.Record, frozen=True):
     mark: Mark = NO_MARK
     """The mark that came with the envelope. Only the device can make one, so a mark proves to it
     that it, or a copy of its vault, has sent that envelope."""
+    read: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = 0
+    """The person has read every text of the device up to this number; 0 if they have read none, or
+    keep it to themselves."""
 
 
 class Seen(codec.Record, frozen=True):

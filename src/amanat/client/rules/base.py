@@ -17,6 +17,7 @@ from amanat.client.rules.cursors import Cursors
 from amanat.client.rules.gaps import Gaps
 from amanat.client.rules.outbox import Outbox
 from amanat.client.rules.posting import Posting
+from amanat.client.rules.reads import Reads
 from amanat.client.rules.sent import Sent
 from amanat.client.whereabouts import Whereabouts
 
@@ -42,6 +43,7 @@ class Base:
         self.posting = Posting(self.outbox)
         self.gaps = Gaps(vault)
         self.sent = Sent(vault)
+        self.reads = Reads(vault, me)
         self.claims = Claims(vault, self.chains, me)
         self.whereabouts = Whereabouts(vault, me)
         self.history = History(vault, me)

@@ -9,6 +9,7 @@ everybody has confirmed it (`sent.py`; docs/protocol.md, section 8).
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from amanat.protocol.messages import MAX_WANTED, NO_MARK, Ack, Before, Place
@@ -16,6 +17,7 @@ from amanat.protocol.messages import MAX_WANTED, NO_MARK, Ack, Before, Place
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from amanat.client.rules.reads import Unread
     from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
@@ -229,18 +231,28 @@ class Gaps:
             )
         return identity if seq == upto and last[:8] not in (b"", digest) else None
 
-    def acks(self, unit: Unit, gid: bytes, most: int) -> list[Ack]:
-        """How far we have heard some of the devices; those that do not know it yet come first."""
+    def acks(self, unit: Unit, gid: bytes, most: int, *, unread: Unread | None = None) -> list[Ack]:
+        """How far we have heard some of the devices; those that do not know it yet come first.
+        With `unread`, also how far we have read them, which needs a look at all of them."""
         rows = unit.db.execute(
-            "SELECT signer, upto, hash, mark FROM heard WHERE gid = ? AND upto > 0"
-            " AND hash != x'' ORDER BY told_them >= upto, random() LIMIT ?",
-            (gid, most),
+            "SELECT signer, identity, upto, hash, mark, told_them >= upto, told_read FROM heard"
+            " WHERE gid = ? AND upto > 0 AND hash != x''"
+            " ORDER BY told_them >= upto, random() LIMIT ?",
+            (gid, -1 if unread else most),
         ).fetchall()
-        for signer, upto, _, _ in rows:
+        told: list[tuple[bool, Ack, bytes]] = []
+        for signer, identity, upto, digest, mark, knows, told_read in rows:
+            read = unread.upto(signer, identity, upto, told_read) if unread else 0
+            ack = Ack(signer[:8], upto, digest[:8], mark, read)
+            told.append((bool(knows) and read <= told_read, ack, signer))
+        told = sorted(told, key=itemgetter(0))[:most]
+        for _, ack, signer in told:
             unit.db.execute(
-                "UPDATE heard SET told_them = ? WHERE gid = ? AND signer = ?", (upto, gid, signer)
+                "UPDATE heard SET told_them = ?, told_read = max(told_read, ?)"
+                " WHERE gid = ? AND signer = ?",
+                (ack.seq, ack.read, gid, signer),
             )
-        return [Ack(signer[:8], upto, digest[:8], mark) for signer, upto, digest, mark in rows]
+        return [ack for _, ack, _ in told]
 
     # Asking
 

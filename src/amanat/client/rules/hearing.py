@@ -107,6 +107,7 @@ class Hearing:
         self._claims = base.claims
         self._gaps = base.gaps
         self._sent = base.sent
+        self._reads = base.reads
         self._history = base.history
         self._holding = base.holding
         self._pieces = base.pieces
@@ -372,8 +373,11 @@ class Hearing:
                     self._warnings.warn(unit, gid, HeardOtherwise.code, how, whom=sender)
                 continue
             ours = self._sent.what_we_said(gid, ack.seq)
-            if ours is None or ack.seq <= counted:
-                continue  # of long ago, or of a count that is over
+            if ack.seq <= counted:
+                continue  # of a count that is over
+            if ours is None:  # of long ago: everybody has it, but they may have read it since
+                self._reads.hear(unit, gid, sender, min(ack.read, ack.seq))
+                continue
             if ours[:8] != ack.hash:
                 # This is a claim. It is true if it carries the mark that only we can have made.
                 if ack.mark == self._claims.mark(gid, ack.seq, ack.hash):
@@ -385,6 +389,7 @@ class Hearing:
             self._whereabouts.confirmed(unit, gid, sender, ack.seq)
             if self._sent.confirm(unit, gid, sender, ack.seq):
                 self._saying.see_delivered(unit, gid)
+            self._reads.hear(unit, gid, sender, min(ack.read, ack.seq))
         if acks:
             self._gaps.watch(unit, gid, None)
 

@@ -84,6 +84,7 @@ class Saying:
         self._claims = base.claims
         self._gaps = base.gaps
         self._sent = base.sent
+        self._reads = base.reads
         self._history = base.history
         self._holding = base.holding
         self._waiting = base.waiting
@@ -309,7 +310,8 @@ class Saying:
     def _acks(self, unit: Unit, gid: bytes) -> list[Ack]:
         # In a larger group a few at random suffice for all to know soon how far each has counted.
         is_small = self._roster.has_receipts(gid)
-        return self._gaps.acks(unit, gid, MAX_ACKS if is_small else MAX_ACKS_LARGE)
+        unread = self._reads.unread(gid) if is_small and self._reads.are_told else None
+        return self._gaps.acks(unit, gid, MAX_ACKS if is_small else MAX_ACKS_LARGE, unread=unread)
 
     def say_waiting(self, unit: Unit, gid: bytes) -> None:
         """Say the words that waited until we were in step."""
@@ -337,6 +339,15 @@ class Saying:
                 "UPDATE conversation SET ack_due_at = coalesce(ack_due_at, ?) WHERE gid = ?",
                 (due, gid),
             )
+
+    def mark_read(self, unit: Unit, gid: bytes | None, upto: int | None = None) -> None:
+        """Mark everything kept so far, in one conversation or in all, as read, and tell it a little
+        later, unless the person keeps it. With `upto`, only the messages up to this row."""
+        news = self._reads.unread_up_to(gid, upto) if self._reads.are_told else []
+        self._history.mark_read(unit, gid, upto)
+        for one in news:
+            if self._roster.is_active(one) and not self._history.is_shut(one):
+                self.owe_receipt(unit, one)
 
     def not_come(self, gid: bytes) -> list[Word]:
         """The words of ours that not everybody has, or, in a group without receipts, that nobody is

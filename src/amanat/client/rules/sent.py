@@ -160,15 +160,23 @@ class Sent:
         told: dict[bytes, int] = dict(
             self._read.execute("SELECT identity, seq FROM receipt WHERE gid = ?", (gid,)).fetchall()
         )
-        came: dict[bytes, int] = dict(
-            self._read.execute(
-                "SELECT signer, sent_seq FROM since WHERE gid = ?", (gid,)
-            ).fetchall()
-        )
+        came = self.before_they_came(gid).get(gid, {})
         return [
-            max(told.get(identity, 0), min((came.get(one, 0) for one in devices), default=0))
+            max(told.get(identity, 0), first_of(devices, came))
             for identity, devices in people.items()
         ]
+
+    def before_they_came(self, gid: bytes | None = None) -> dict[bytes, dict[bytes, int]]:
+        """How many envelopes we had sent when each device came, if any, in one conversation or in
+        each: those were not for it."""
+        found: dict[bytes, dict[bytes, int]] = {}
+        for where, signer, seq in self._read.execute(
+            "SELECT gid, signer, sent_seq FROM since WHERE sent_seq > 0"
+            + (" AND gid = ?" if gid else ""),
+            (gid,) if gid else (),
+        ).fetchall():
+            found.setdefault(where, {})[signer] = seq
+        return found
 
     def is_unheard(
         self, unit: Unit, gid: bytes, signer: bytes, identity: bytes, sent_at: int
@@ -288,3 +296,9 @@ class Sent:
         for table in ("sent", "unheard"):
             unit.db.execute(f"DELETE FROM {table} WHERE gid = ?", (gid,))  # noqa: S608
         unit.db.execute("UPDATE conversation SET beat_due_at = NULL WHERE gid = ?", (gid,))
+
+
+def first_of(devices: Iterable[bytes], came: Mapping[bytes, int]) -> int:
+    """How many envelopes we had sent when the first device of a person came, by those of all
+    devices (`Sent.before_they_came`)."""
+    return min((came.get(device, 0) for device in devices), default=0)

@@ -291,4 +291,4 @@ class Chat:
     def mark_read(self) -> None:
         """Mark everything kept so far as read."""
         with self._unit() as unit:
-            self._history.mark_read(unit, self.gid)
+            self._conversations.saying.mark_read(unit, self.gid)

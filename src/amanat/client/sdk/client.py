@@ -23,6 +23,7 @@ from amanat.client.places import Places
 from amanat.client.routes import Routes
 from amanat.client.sdk.chat import Chat
 from amanat.client.sdk.offers import Offers
+from amanat.client.sdk.read_marks import ReadMarks
 from amanat.client.sdk.reading import Reading
 from amanat.client.sdk.standing import Standing
 from amanat.client.sdk.together import Together
@@ -129,6 +130,8 @@ class Client:
         self._standing = Standing(run, routes, self._buckets, self._reading)
         self.offers = Offers(run, self._reading)
         """The groups that contacts ask us to join."""
+        self.read_marks = ReadMarks(run)
+        """Whether the others learn what we have read."""
         self.unlocking = Unlocking(run)
         """The passphrase, keyring entry or key that opens the profile."""
 
@@ -316,7 +319,7 @@ class Client:
     def mark_read(self, gid: bytes | None = None) -> None:
         """Mark everything kept so far as read, in one conversation or in all."""
         with self._unit() as unit:
-            self._conversations.history.mark_read(unit, gid)
+            self._conversations.saying.mark_read(unit, gid)
 
     # This program
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 from amanat.client import rights, search, vault
 from amanat.client.desk import Desk
 from amanat.client.holding import DEPOSIT, HOLD, By
 from amanat.client.people import Known, Names, People
+from amanat.client.rules.sent import first_of
 from amanat.client.sdk.views import (
     Contact,
     ConversationView,
@@ -25,7 +26,7 @@ from amanat.client.transcript import Progress, Transcript
 from amanat.errors import AmbiguousName, NotAMember, UnknownContact, UnknownConversation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from amanat.client.desk import Line
     from amanat.client.shell.runtime import Runtime
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from amanat.protocol.messages import Policy
 
 T = TypeVar("T")
+_ByChat: TypeAlias = "Mapping[bytes, Mapping[bytes, int]]"
 
 _ONLY_HERE = "these are your notes: they stay in this vault, and nothing of them goes to any relay"
 
@@ -229,10 +231,28 @@ class Reading:
     def shown(self, gid: bytes, entries: Iterable[Entry]) -> list[Message]:
         """Entries of one conversation as a person sees them."""
         names, is_saying = self.names(gid), self._conversations.sent.is_saying(gid)
-        return [self._message(entry, names, is_saying=is_saying) for entry in entries]
+        came, read = (
+            self._conversations.sent.before_they_came(gid),
+            self._conversations.reads.upto(gid),
+        )
+        readers = self._readers(gid, came, {gid: read})
+        return [self._message(entry, names, readers, is_saying=is_saying) for entry in entries]
 
-    def _message(self, entry: Entry, names: Names, *, is_saying: bool) -> Message:
+    def _readers(self, gid: bytes, came: _ByChat, read: _ByChat) -> Readers:
+        """The others in a conversation, if its people tell what they have read. `came` and `read`
+        are those of `Sent.before_they_came` and `Reads.all`."""
+        rules = self._conversations
+        if not rules.reads.are_told or not rules.roster.has_receipts(gid):
+            return NO_READERS
+        before = {
+            identity: first_of(devices, came.get(gid, {}))
+            for identity, devices in rules.roster.devices(gid).items()
+        }
+        return Readers(before, read.get(gid, {}))
+
+    def _message(self, entry: Entry, names: Names, readers: Readers, *, is_saying: bool) -> Message:
         is_own = entry.identity == self._me.identity
+        read_by, others = readers.of(entry) if is_own else ([], 0)
         quote = entry.quote
         return Message(
             row=entry.row,
@@ -255,6 +275,8 @@ class Reading:
             kept_at=entry.kept_at,
             expires_at=entry.expires_at,
             state=entry.state(is_saying=is_saying) if is_own else Progress.NOT_OURS,
+            read_by=[names[identity] for identity in read_by],
+            read_of=others,
             position=entry.position,
             writing=self.writing,
         )
@@ -282,11 +304,15 @@ class Reading:
         """
         rows = self._search.find(words, gid=gid, before=before, many=many)
         known, saying = self._people.known(), self._conversations.sent.saying()
+        came, read = self._conversations.sent.before_they_came(), self._conversations.reads.all()
         found = self.transcript.entries(None, [row for _, row in rows])
         found.sort(key=lambda entry: -entry.row)
         return [
             Found(
-                self._message(one, self.names(one.gid, known), is_saying=one.gid in saying),
+                self._message(
+                    *(one, self.names(one.gid, known), self._readers(one.gid, came, read)),
+                    is_saying=one.gid in saying,
+                ),
                 search.marks(one.text or "", words),
             )
             for one in found
@@ -330,12 +356,15 @@ class Reading:
 
     def _summaries(self, lines: Sequence[Line]) -> list[Summary]:
         known, saying = self._people.known(), self._conversations.sent.saying()
+        came, read = self._conversations.sent.before_they_came(), self._conversations.reads.all()
         rows = [line.last for line in lines if line.last is not None]
         last = {entry.gid: entry for entry in self.transcript.entries(None, rows)}
         found = []
         for line in lines:
             group, entry = self._conversations.roster.group(line.gid), last.get(line.gid)
             names = self._people.of(line.gid, group.people, known)
+            is_ours = entry is not None and entry.identity == self._me.identity
+            readers = self._readers(line.gid, came, read) if is_ours else NO_READERS
             found.append(
                 Summary(
                     gid=line.gid,
@@ -345,7 +374,8 @@ class Reading:
                     state=line.state,
                     is_verified=line.is_verified,
                     is_blocked=line.is_blocked,
-                    last=entry and self._message(entry, names, is_saying=line.gid in saying),
+                    last=entry
+                    and self._message(entry, names, readers, is_saying=line.gid in saying),
                     unread=line.unread,
                     draft=line.draft,
                     draft_reply_to=line.reply_to.hex() if line.reply_to else "",
@@ -355,6 +385,25 @@ class Reading:
                 )
             )
         return found
+
+
+class Readers(NamedTuple):
+    """The others in a conversation who may have read what we say there, by identity."""
+
+    before: Mapping[bytes, int]
+    """How many envelopes we had sent when they came."""
+    upto: Mapping[bytes, int]
+    """The number up to which they say they have read."""
+
+    def of(self, entry: Entry) -> tuple[list[bytes], int]:
+        """Those who say that they have read a text of ours, and the number of those it was for."""
+        if entry.is_note or not (entry.is_counted or entry.is_delivered):
+            return [], 0  # it has no number that anybody has told of
+        others = [one for one, before in self.before.items() if before < entry.seq]
+        return [one for one in others if self.upto.get(one, 0) >= entry.seq], len(others)
+
+
+NO_READERS = Readers({}, {})
 
 
 def typed(name: str) -> str:

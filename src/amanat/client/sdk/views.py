@@ -39,7 +39,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     `text` is empty once its author has deleted it. `reactions` are by name. `expires_at` is None
     for a text that stays, and the latest possible time for an unread one. `position` is its place
     in its conversation. Of a text that `is_forwarded` the sender says that the words are somebody
-    else's; nobody vouches for that.
+    else's; nobody vouches for that. `read_by` are the names of those who say that they have read a
+    text of ours, and `read_of` is the number of people it was for; empty and 0 where nobody is told
+    such things.
     """
 
     # A Struct, and no dataclass: a list of all conversations makes one for each, and making a
@@ -59,6 +61,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     kept_at: int
     expires_at: int | None
     state: Progress
+    read_by: list[str]
+    read_of: int
     position: Position
     writing: Writing
     """The object that carries out the methods below."""
@@ -106,6 +110,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
             "kept_at": self.kept_at,
             "expires_at": self.expires_at,
             "state": self.state,
+            "read_by": self.read_by,
+            "read_of": self.read_of,
         }
 
 

@@ -95,7 +95,7 @@ class Writing:
 
     def seen_in(self, unit: Unit, gid: bytes, row: int) -> None:
         """The same as a part of a unit of work."""
-        self._history.mark_read(unit, gid, row)
+        self._conversations.saying.mark_read(unit, gid, row)
 
     def safety_number(self, person: bytes) -> str:
         """The safety number to compare with a person, by their identity."""

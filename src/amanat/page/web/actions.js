@@ -2,7 +2,7 @@
 
 import { moment } from "./days.js";
 import { make } from "./dom.js";
-import { known } from "./message.js";
+import { how } from "./message.js";
 import { form, line as sentence } from "./phrase.js";
 import { openMenu } from "./popup.js";
 import { ask } from "./question.js";
@@ -182,7 +182,7 @@ export class Actions {
       [words.detailsSent, moment(one.sent_at)],
       [words.detailsKept, moment(one.kept_at)],
     ];
-    if (one.own) facts.push([words.detailsState, words[known(one.state)]]);
+    if (one.own) facts.push([words.detailsState, how(one)]);
     if (one.expires_at !== null) facts.push([words.detailsExpires, moment(one.expires_at)]);
     const list = make(
       "dl",

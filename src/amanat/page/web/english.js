@@ -21,6 +21,8 @@ export const words = {
   queued: "Waits for the relay",
   sent: "On a relay",
   delivered: "Everybody has it",
+  readByAll: "Everybody has read it",
+  readBy: "{n} of {m} have read it: {names}",
   undelivered: "Not everybody has it",
 
   // The start
@@ -323,6 +325,11 @@ export const words = {
   addsLabel: "When a contact adds me to a group",
   addsJoin: "I join at once",
   addsAsk: "I am asked first",
+  readMarks: "Read marks",
+  readMarksTold: "Others see what I have read",
+  readMarksKept: "Nobody sees what I have read",
+  readMarksHint:
+    "If others do not see what you have read, you do not see what they have. In groups of more than 20 people nobody sees it.",
   lock: "Lock",
   lockNow: "Lock now",
   lockIdle: "Lock when nothing was done for",

@@ -12,6 +12,7 @@ const bytes = new TextEncoder();
  *   id: string, row: number, position: string, sender: string, own: boolean, text: string,
  *   quote: Quote | null, edited: boolean, forwarded: boolean, deleted: boolean, reactions: Record<string, string>,
  *   sent_at: number, kept_at: number, expires_at: number | null, state: string,
+ *   read_by: string[], read_of: number,
  * }} Message
  * @typedef {{
  *   chat: string, name: string, is_direct: boolean, last: Message | null, unread: number,

@@ -119,11 +119,12 @@ export class Entry {
  * A message as one sentence: who, what, when, and how far it has come.
  * @param {Message} message
  */
-export function label({ own, sender, text, deleted, sent_at, edited, forwarded, state }) {
+export function label(message) {
+  const { own, sender, text, deleted, sent_at, edited, forwarded } = message;
   const parts = [own ? words.you : sender, deleted ? words.deleted : text, moment(sent_at)];
   if (forwarded) parts.push(words.forwarded);
   if (edited) parts.push(words.edited);
-  if (own) parts.push(words[known(state)]);
+  if (own) parts.push(how(message));
   return parts.map((part) => `\u2068${part}\u2069`).join(words.comma);
 }
 
@@ -137,7 +138,7 @@ function foot(one) {
       ? []
       : [make("span", { className: "timer", role: "img", ariaLabel: words.disappearing })]),
     make("time", { dateTime: new Date(one.sent_at).toISOString() }, clock.format(one.sent_at)),
-    ...(one.own ? [mark(one.state)] : []),
+    ...(one.own ? [mark(one)] : []),
   );
 }
 
@@ -188,17 +189,34 @@ function reactions(all, me) {
  * @param {string} state
  * @returns {keyof typeof MARKS}
  */
-export function known(state) {
+function known(state) {
   return /** @type {keyof typeof MARKS} */ (state in MARKS ? state : "queued");
 }
 
-/** @param {string} state */
-function mark(state) {
-  const of = known(state);
+/** How far it has come, in words. @param {Message} one */
+export function how(one) {
+  const many = one.read_by.length;
+  if (!many) return words[known(one.state)];
+  if (many === one.read_of) return words.readByAll;
+  return line(words.readBy, {
+    n: number.format(many),
+    m: number.format(one.read_of),
+    names: one.read_by.map((name) => `\u2068${name}\u2069`).join(words.comma),
+  });
+}
+
+/** @param {Message} one */
+function mark(one) {
+  const isRead = one.read_by.length > 0 && one.read_by.length === one.read_of;
   return make(
     "span",
-    { className: "mark", role: "img", ariaLabel: words[of], title: words[of] },
-    MARKS[of],
+    {
+      className: isRead ? "mark read" : "mark",
+      role: "img",
+      ariaLabel: how(one),
+      title: how(one),
+    },
+    MARKS[isRead ? "delivered" : known(one.state)],
   );
 }
 

@@ -65,6 +65,17 @@ export function showSettings() {
         ),
       ),
       part(
+        words.readMarks,
+        choice(
+          words.readMarks,
+          store.read_marks ? "tell" : "",
+          [["tell", words.readMarksTold], ["", words.readMarksKept]],
+          (marks) => store.ask("read marks", { are_told: marks === "tell" }),
+          { isTitled: true },
+        ),
+        hint(words.readMarksHint),
+      ),
+      part(
         words.lock,
         kept(
           words.lockIdle,

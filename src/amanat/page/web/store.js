@@ -24,7 +24,7 @@
  *   missing: { conversation: string, sender: string, many: number }[], outbox: number,
  *   warnings: Warning[], cost: Cost,
  * }} Status
- * @typedef {{ contacts: Contact[], offers: Offer[], adds: string }} People
+ * @typedef {{ contacts: Contact[], offers: Offer[], adds: string, read_marks: boolean }} People
  */
 
 class Store extends EventTarget {
@@ -35,6 +35,8 @@ class Store extends EventTarget {
   /** @type {Offer[]} */
   offers = [];
   adds = "join";
+  /** Whether the others learn what we have read, and we what they have. */
+  read_marks = true;
   version = "";
   /** What opens the profile: "passphrase", "keyring" or "key". */
   opensWith = "";
@@ -139,8 +141,8 @@ class Store extends EventTarget {
   }
 
   /** @param {People} told */
-  #keepPeople({ contacts, offers, adds }) {
-    Object.assign(this, { contacts, offers, adds });
+  #keepPeople({ contacts, offers, adds, read_marks }) {
+    Object.assign(this, { contacts, offers, adds, read_marks });
     this.dispatchEvent(new Event("people"));
   }
 
