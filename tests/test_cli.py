@@ -181,6 +181,7 @@ def test_two_people_meet_and_talk(town: Town) -> None:
     assert set(line) == {
         "conversation", "conversation_id", "id", "sender", "own", "text", "reply_to", "edited",
         "forwarded", "deleted", "reactions", "sent_at", "kept_at", "expires_at", "state",
+        "read_by", "read_of",
     }  # fmt: skip
     assert alice("--json", "read").out == ""
     assert "سلام" in alice("read", "--all").out

@@ -171,7 +171,7 @@ class Sent:
         each: those were not for it."""
         found: dict[bytes, dict[bytes, int]] = {}
         for where, signer, seq in self._read.execute(
-            "SELECT gid, signer, sent_seq FROM since WHERE sent_seq > 0"
+            "SELECT gid, signer, sent_seq FROM since WHERE sent_seq > 0"  # noqa: S608
             + (" AND gid = ?" if gid else ""),
             (gid,) if gid else (),
         ).fetchall():
