@@ -495,6 +495,8 @@ export const faults = {
   "moved-away":
     "Your data has moved to a region you have not allowed. Allow it or leave, under Home.",
   "not-public": "Somebody says this relay is on a private network. Name it yourself, under Home.",
+  "proxy-away":
+    "The proxy does not connect you, and nothing goes around it. Start it, or check its address, user name and password.",
   "hop-away": "The relay in between cannot be reached. What you say waits for it.",
   "no-hop": "For this you need a second relay, of another operator, that passes requests on.",
   "drop-full": "There is no more room for this on the relay.",
