@@ -155,8 +155,9 @@ def test_a_kept_proxy_is_read_strictly_and_shows_no_password() -> None:
 @pytest.mark.e2e
 @in_a_loop
 async def test_two_people_talk_through_a_proxy_that_alone_is_told_the_names(
-    tmp_path: Path, relay: RelayProcess
+    tmp_path: Path, relay: RelayProcess, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     async with Socks({NAME: "127.0.0.1"}, (USER.encode(), PASSWORD.encode())) as socks:
         with watched() as calls:
             people = [
@@ -186,6 +187,7 @@ async def test_two_people_talk_through_a_proxy_that_alone_is_told_the_names(
         ours = [about for event, about in calls if about != ("127.0.0.1", port_of(relay_at(relay)))]
         assert set(ours) == {("127.0.0.1", port_of(socks.address))}
     assert set(socks.asked) == {(NAME, port_of(relay_at(relay)))}
+    assert PASSWORD not in caplog.text
     assert set(socks.logins) == {(USER.encode(), PASSWORD.encode())}
     kept = Client.open(tmp_path / "alice", KEY)
     assert (kept.hopping.proxy, kept.hopping.has_login) == (socks.address, True)
@@ -234,6 +236,23 @@ async def test_a_proxy_that_is_away_makes_nobody(tmp_path: Path, relay: RelayPro
     assert {event for event, _ in calls} == {"connect"}
     assert len(calls) == 1
     assert not (tmp_path / "alice").exists()
+
+
+@pytest.mark.e2e
+@in_a_loop
+async def test_of_several_failures_the_proxy_s_is_told_and_nobody_counts_as_missed_by_it(
+    tmp_path: Path,
+) -> None:
+    network = Proxied(INTERNET, parse_proxy(nobody()))
+    beyond, dead = Place(NAME, 443), Place("127.0.0.1", port_of(nobody()))
+    for places in ((beyond, dead), (dead, beyond)):
+        with pytest.raises(ProxyAway):
+            await find(bytes(32), places, may_be_private=lambda _: True, network=network)
+    with RelayProcess(tmp_path / "relay", tls="pinned") as local:
+        (there,), key = local.address.places, local.address.key
+        found = await find(key, (beyond, there), may_be_private=lambda _: True, network=network)
+        assert (found.place, found.missed) == (there, ())
+        await found.closed()
 
 
 @pytest.mark.e2e

@@ -199,8 +199,7 @@ def proxy(args: argparse.Namespace, out: Out) -> None:
             telling.proxy(client.hopping.proxy) or "no proxy",
         )
 
-    # A client that is online would call relays before the proxy is set.
-    session.with_client(args, work, is_online=False)
+    session.with_client(args, work, is_online=False)  # nobody is called before it is set
 
 
 def _show_transport(client: Client, out: Out) -> None:
