@@ -37,6 +37,7 @@ class Socks:
         self._login, self._host, self._port = login, host, port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.told: Callable[[str], None] = lambda _: None
 
     async def __aenter__(self) -> Self:
@@ -45,6 +46,7 @@ class Socks:
 
     async def __aexit__(self, *_: object) -> None:
         self.stop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, self._host, self._port)
@@ -61,12 +63,11 @@ class Socks:
     def address(self) -> str:
         return f"{self._host}:{self._port}"
 
-    @property
-    def open(self) -> int:
-        """Connections that are open."""
-        return len(self._writers)
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         self._writers.add(writer)
         with contextlib.suppress(OSError, EOFError):
             await self._do(reader, writer)
