@@ -31,7 +31,7 @@ export const words = {
   newPassphrase: "A passphrase, which opens your messages on this machine",
   again: "The same passphrase again",
   passphraseHelp: "Five or six words that nobody would guess. Nobody can give it back to you.",
-  otherRelay: "Relay",
+  otherRelay: "Relay and proxy",
   otherRelayHelp:
     "Your messages wait at a relay until you fetch them. Paste the address of one that somebody runs for you. If you leave it empty, a relay starts on this machine, where only people on this machine reach you.",
   country: "Country of this machine",
