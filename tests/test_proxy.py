@@ -274,6 +274,7 @@ async def test_a_relay_on_this_machine_is_reached_without_the_proxy_if_the_perso
         assert not calls
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "::1", "10.0.0.1"])
 @in_a_loop
 async def test_no_invite_has_us_call_on_our_own_network_whatever_proxy_is_set(host: str) -> None:
