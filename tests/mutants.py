@@ -57,6 +57,58 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "while the proxy is away the relay is called around it",
+        "            self.is_away = self._proxy is proxy\n            raise\n",
+        "            self.is_away = self._proxy is proxy\n            return await self._direct.dial(key, place, await self._direct.resolve(place))\n",
+        [
+            "test_proxy.py::test_whatever_a_proxy_answers_nothing_goes_around_it_and_it_ends_in_time",
+            "test_proxy_networks.py::test_two_talk_out_of_a_network_that_leads_to_a_proxy_alone",
+        ],
+    ),
+    Mutant(
+        "the names of relays are resolved before the proxy is asked",
+        "        rdns=True,\n",
+        "        rdns=False,\n",
+        ["test_proxy.py::test_two_people_talk_through_a_proxy_that_alone_is_told_the_names"],
+    ),
+    Mutant(
+        "a name that the proxy resolves is looked up as well",
+        "        return [place.host] if _is_ip(place.host) else []\n",
+        "        try:\n            return await self._direct.resolve(place)\n        except RelayUnreachable:\n            return []\n",
+        [
+            "test_proxy.py::test_whatever_a_proxy_answers_nothing_goes_around_it_and_it_ends_in_time",
+            "test_proxy.py::test_two_people_talk_through_a_proxy_that_alone_is_told_the_names",
+        ],
+    ),
+    Mutant(
+        "a link of before goes on around a proxy that is set",
+        "        for link in tuple(self._links):\n            link.close()\n",
+        "",
+        [
+            "test_proxy.py::test_a_proxy_that_is_set_ends_every_link_and_every_call_that_goes_around_it"
+        ],
+    ),
+    Mutant(
+        "a call of before goes on around a proxy that is set",
+        "        for one in dialling:\n            one.reschedule(now)\n",
+        "",
+        [
+            "test_proxy.py::test_a_proxy_that_is_set_ends_every_link_and_every_call_that_goes_around_it"
+        ],
+    ),
+    Mutant(
+        "a hop on this machine hands requests on around the proxy",
+        "            if link.is_around:\n",
+        "            if link.is_around and not link.is_open:\n",
+        ["test_proxy.py::test_a_hop_on_this_machine_hands_nothing_on_around_the_proxy"],
+    ),
+    Mutant(
+        "the friend beside the page's relay goes around the person's proxy",
+        "self._friend, Unlock(key=key), name=FRIEND, relay=relay, around=around\n",
+        "self._friend, Unlock(key=key), name=FRIEND, relay=relay\n",
+        ["test_page_start.py::test_the_friend_goes_by_the_proxy_of_the_person"],
+    ),
+    Mutant(
         "wiping deletes the files and leaves the salt on the disk",
         "                _overwrite(path)\n",
         "                pass\n",
@@ -438,8 +490,8 @@ MUTANTS = [
     ),
     Mutant(
         "a relay that is away hides that another key answered for it",
-        "{RelayKeyChanged: 3,",
-        "{RelayKeyChanged: 0,",
+        "    RelayKeyChanged: 4,\n",
+        "    RelayKeyChanged: 0,\n",
         ["test_link.py::test_another_key_is_told_if_the_relay_is_found_nowhere"],
     ),
     Mutant(

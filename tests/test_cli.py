@@ -34,8 +34,8 @@ COMMANDS = (
     "react", "forward", "delete", "export", "search", "timer", "block", "unblock", "group",
     "group create", "group add", "group remove", "group leave", "group adds", "group offers",
     "group accept", "group decline", "group rename", "group admin", "group rejoin", "group list",
-    "verify", "run", "passphrase", "wipe", "status", "doctor", "relay", "relay init", "relay run",
-    "replay",
+    "verify", "run", "passphrase", "wipe", "proxy", "status", "doctor", "relay", "relay init",
+    "relay run", "replay",
 )  # fmt: skip
 
 

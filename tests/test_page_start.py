@@ -18,6 +18,7 @@ from amanat import Client, Unlock, background, cli, page
 from amanat.errors import BadArgument, EngineFailed
 from amanat.page import local
 from pages import browser, in_a_loop, relay
+from proxies import Socks
 from relays import RelayProcess
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ async def test_a_person_begins_at_a_relay_that_somebody_else_runs(
         await tab.get_by_label("Your name").fill("alice")
         await tab.get_by_label("A passphrase").fill(SECRET)
         await tab.get_by_label("The same passphrase").fill(SECRET)
-        await tab.get_by_text("Relay", exact=True).click()
+        await tab.get_by_text("Relay and proxy", exact=True).click()
         await tab.get_by_label("Address of the relay").fill("amanat://nowhere")
         await tab.get_by_role("button", name="Begin").click()
         await tab.get_by_role("alert").filter(has_text="amanat://").wait_for()
@@ -105,6 +106,76 @@ async def test_a_person_begins_at_a_relay_that_somebody_else_runs(
         await tab.get_by_text("You have no conversations yet.").wait_for(timeout=30_000)
         assert not (tmp_path / "alice-local").exists()
         assert console == []
+
+
+@in_a_loop
+async def test_a_person_begins_through_a_proxy_and_changes_it_later(tmp_path: Path) -> None:
+    name, login = "relay.example", (b"somebody", b"sesame-opens")
+    away = RelayProcess(tmp_path / "relay", tls="pinned", host=name, listen="127.0.0.1")
+    async with (
+        house_in(tmp_path / "alice") as (house, server),
+        browser("en") as context,
+        Socks({name: "127.0.0.1"}, login) as socks,
+    ):
+        with away as relay:
+            tab = await context.new_page()
+            console = await come(tab, server)
+            await tab.get_by_label("Your name").fill("alice")
+            await tab.get_by_label("A passphrase").fill(SECRET)
+            await tab.get_by_label("The same passphrase").fill(SECRET)
+            await tab.get_by_text("Relay and proxy", exact=True).click()
+            await tab.get_by_label("Address of the relay").fill(str(relay.address))
+            await tab.get_by_label("Address of a SOCKS5 proxy").fill(socks.address)
+            await tab.get_by_role("button", name="Begin").click()
+            await tab.get_by_role("alert").filter(has_text="nothing goes around it").wait_for()
+            await tab.get_by_label("User name and password").fill("somebody:sesame-opens")
+            assert (await Axe().run(tab)).violations_count == 0
+            await tab.get_by_role("button", name="Begin").click()
+            await tab.get_by_text("You have no conversations yet.").wait_for(timeout=30_000)
+            assert {host for host, _ in socks.asked} == {name}
+            await tab.evaluate("import('./home.js').then(({ showHome }) => showHome())")
+            sheet = tab.locator("section", has=tab.get_by_role("heading", name="Proxy"))
+            await sheet.get_by_text(socks.address).wait_for()
+            await sheet.get_by_role("button", name="Use a proxy").click()
+            await tab.get_by_label("Address of a SOCKS5 proxy").fill("nonsense")
+            await tab.get_by_role("button", name="Set", exact=True).click()
+            await tab.get_by_role("alert").filter(has_text=".").wait_for()
+            await tab.get_by_label("Address of a SOCKS5 proxy").fill("127.0.0.1:9")
+            await tab.get_by_role("button", name="Set", exact=True).click()
+            await sheet.get_by_text("127.0.0.1:9 alone").wait_for()
+            await sheet.get_by_text("does not answer just now").wait_for(timeout=30_000)
+            await sheet.get_by_role("button", name="Use no proxy").click()
+            await tab.get_by_role("button", name="Use no proxy").last.click()
+            await sheet.get_by_text("without a proxy").wait_for()
+            begun = json.loads(await house.attend(page.protocol.Begin(id=1)))["ok"]
+            assert begun["status"]["proxy"] == ""
+            assert "sesame" not in json.dumps(begun)
+            assert console == []
+
+
+@in_a_loop
+async def test_the_friend_goes_by_the_proxy_of_the_person(tmp_path: Path) -> None:
+    name = "relay.example"
+    elsewhere = RelayProcess(tmp_path / "relay", tls="pinned", host=name, listen="127.0.0.1")
+    async with house_in(tmp_path / "alice") as (house, _), Socks({name: "127.0.0.1"}) as socks:
+        ask = page.protocol.Create(id=1, name="alice", passphrase=SECRET, proxy=socks.address)
+        await house.create(ask)
+        alice = house._present().client
+        async with asyncio.timeout(60):
+            while not alice.contacts():
+                await alice.changed()
+            assert not socks.asked  # the relay and the friend are on this machine
+            with elsewhere as relay:
+                await alice.home.exit(str(relay.address))
+                gid = alice.contacts()[0].conversation
+                alice.chat(gid).send("is anybody there?")
+
+                def answers() -> list[str]:
+                    texts = alice.chat(gid).messages()
+                    return [one.text for one in texts if not one.is_own]
+
+                while "is anybody there?" not in answers():  # by a way to a name of the proxy's
+                    await alice.changed()
 
 
 @in_a_loop

@@ -539,6 +539,12 @@ class NoHop(HopAway):
     )
 
 
+class ProxyAway(RelayUnreachable):
+    code = "proxy-away"
+    text = "the proxy does not connect you; nothing goes around it"
+    hint = "start it, or set another address or login with `amanat proxy`"
+
+
 class BackgroundGone(Unavailable):
     code = "background-gone"
     text = "the process of `amanat run` ended before this was done"

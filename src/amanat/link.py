@@ -30,6 +30,7 @@ from amanat.errors import (
     DropMoved,
     NotPublic,
     PeerError,
+    ProxyAway,
     RelayKeyChanged,
     RelayUnreachable,
     Unavailable,
@@ -128,6 +129,8 @@ class Link(picows.WSListener):
     """The places where another key answered during the search."""
     missed: tuple[Place, ...] = ()
     """The places where `find` looked before and the relay was not, including the strangers'."""
+    is_around = False
+    """Whether it goes around the proxy that is set, because the relay is on this machine."""
 
     def __init__(self) -> None:
         self._transport: picows.WSTransport | None = None
@@ -343,7 +346,8 @@ async def find(
     `may_be_private` says whether the caller itself has named a place. Any other place must be on
     the public internet, because nobody else may direct us to a host in our own network.
 
-    Raises RelayUnreachable; NotPublic, if only that prevents it; UnsupportedVersion if the relay
+    Raises RelayUnreachable; ProxyAway, if the person's proxy connects us to none of them;
+    NotPublic, if only that prevents it; UnsupportedVersion if the relay
     does not know our version's path; or RelayKeyChanged if another key answers at one of the places
     and the relay at none.
     """
@@ -359,6 +363,9 @@ async def find(
         except RelayKeyChanged as error:
             strangers.append(place)
             failures.append(error)
+        except ProxyAway as error:
+            failures.append(error)
+            continue  # nobody has looked there
         except (RelayUnreachable, UnsupportedVersion) as error:
             failures.append(error)
         else:
@@ -371,7 +378,12 @@ async def find(
     raise max(failures, key=_weight)
 
 
-_WEIGHTS: dict[type[AmanatError], int] = {RelayKeyChanged: 3, UnsupportedVersion: 2, NotPublic: 0}
+_WEIGHTS: dict[type[AmanatError], int] = {
+    RelayKeyChanged: 4,
+    UnsupportedVersion: 3,
+    ProxyAway: 2,
+    NotPublic: 0,
+}
 
 
 def _weight(error: AmanatError) -> int:
@@ -398,14 +410,21 @@ async def resolve(place: Place) -> list[str]:
     return ips
 
 
-async def dial(key: bytes, place: Place, ips: Sequence[str], source: str = "") -> Link:
+async def dial(
+    key: bytes,
+    place: Place,
+    ips: Sequence[str],
+    source: str = "",
+    sock: socket.socket | None = None,
+) -> Link:
     """A link to the relay with a key at a place, which has these IP addresses, from our own address
-    `source` if one is given. Raises as `find`."""
+    `source` if one is given; or over a socket that somebody has connected to the place. Raises as
+    `find`."""
     failure = RelayUnreachable(place.name)
     for ip in ips:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S / len(ips)):
-                transport, link = await _open(place, ip, source)
+                transport, link = await _open(place, ip, source, sock)
         except picows.WSInvalidStatusError as error:
             if error.response is not None and error.response.status == HTTPStatus.NOT_FOUND:
                 raise UnsupportedVersion(place.name) from None
@@ -424,12 +443,15 @@ async def dial(key: bytes, place: Place, ips: Sequence[str], source: str = "") -
     raise failure from None
 
 
-async def _open(place: Place, ip: str, source: str) -> tuple[picows.WSTransport, picows.WSListener]:
+async def _open(
+    place: Place, ip: str, source: str, sock: socket.socket | None
+) -> tuple[picows.WSTransport, picows.WSListener]:
     scheme, host = "ws" if place.tls == "off" else "wss", f"[{ip}]" if ":" in ip else ip
     return await picows.ws_connect(
         Link,
         f"{scheme}://{host}:{place.port}{wire.PATH}",
         ssl_context=_tls(place),
+        socket_factory=lambda _url: sock,
         local_addr=(source, 0) if source else None,
         websocket_handshake_timeout=CONNECT_TIMEOUT_S,
         enable_auto_ping=True,

@@ -131,6 +131,7 @@ COMMANDS = (
     Command("place", "home", "place", _CLIENT, "give the present address of any relay"),
     Command("hop", "home", "hop", _CLIENT, "show or set whether relays see your address"),
     Command("cover", "home", "cover", _CLIENT, "show or set cover: one cell in each period"),
+    Command("proxy", "home", "proxy", _CLIENT, "show or set the proxy to reach relays through"),
     Command(
         "run", "host", "run", Needs.BACKGROUND, "stay online, and do the work of other commands"
     ),

@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from amanat.cli import session, telling, terminal
-from amanat.errors import RelayUnreachable
+from amanat.errors import BadArgument, RelayUnreachable
 
 NO_RELAY = "none"
 """The word that stands for no fallback."""
@@ -172,6 +172,34 @@ def cover(args: argparse.Namespace, out: Out) -> None:
         _show_transport(client, out)
 
     session.with_client(args, work)
+
+
+def proxy_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `proxy`."""
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument("address", metavar="ADDRESS", nargs="?", default="", help="HOST:PORT (SOCKS5)")
+    one.add_argument("--off", action="store_true", help="reach relays without a proxy")
+    parser.add_argument(
+        "--login-fd", type=int, metavar="N", help="read its USER:PASSWORD, if it asks for one"
+    )
+
+
+def proxy(args: argparse.Namespace, out: Out) -> None:
+    """Show or set the proxy through which relays are reached."""
+    if args.login_fd is not None and not args.address:
+        raise BadArgument("--login-fd is the login for the proxy at an ADDRESS")
+    args.is_question = not (args.address or args.off)
+    login = terminal.login(args, args.login_fd)
+
+    async def work(client: Client) -> None:
+        if not args.is_question:
+            await client.hopping.set_proxy(args.address, login)
+        out.result(
+            {"proxy": client.hopping.proxy, "has_login": client.hopping.has_login},
+            telling.proxy(client.hopping.proxy) or "no proxy",
+        )
+
+    session.with_client(args, work, is_online=False)  # nobody is called before it is set
 
 
 def _show_transport(client: Client, out: Out) -> None:

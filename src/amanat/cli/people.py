@@ -29,6 +29,10 @@ def init_words(parser: argparse.ArgumentParser) -> None:
         "--fallback", default="", metavar="ADDRESS", help="a second relay that receives for you"
     )
     parser.add_argument("--fallback-access-fd", type=int, metavar="N", help="its access code")
+    parser.add_argument(
+        "--proxy", default="", metavar="HOST:PORT", help="reach relays through a SOCKS5 proxy"
+    )
+    parser.add_argument("--proxy-login-fd", type=int, metavar="N", help="its USER:PASSWORD")
 
 
 def init(args: argparse.Namespace, out: Out) -> None:
@@ -38,6 +42,8 @@ def init(args: argparse.Namespace, out: Out) -> None:
     from amanat.client.sdk.client import Client
     from amanat.client.vault import Unlock, naming_faults
 
+    if args.proxy_login_fd is not None and not args.proxy:
+        raise BadArgument("--proxy-login-fd is the login for the proxy at --proxy")
     if args.keyring:
         unlock = Unlock(keyring=True)
     else:
@@ -52,6 +58,8 @@ def init(args: argparse.Namespace, out: Out) -> None:
             access=terminal.access(args, args.access_fd),
             fallback=args.fallback,
             fallback_access=terminal.access(args, args.fallback_access_fd),
+            proxy=args.proxy,
+            proxy_login=terminal.login(args, args.proxy_login_fd),
         )
         status = client.status()
         await client.close()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from amanat import front
 from amanat.cli import terminal
-from amanat.errors import HopAway, RelayUnreachable
+from amanat.errors import HopAway, ProxyAway, RelayUnreachable
 
 if TYPE_CHECKING:
     import argparse
@@ -75,7 +75,7 @@ async def _work_here(
 async def _within(
     args: argparse.Namespace, client: Client, work: Awaitable[None], more_s: float = 0
 ) -> None:
-    """Wait for the relays. Raises RelayUnreachable, or HopAway, if it takes too long."""
+    """Wait for the relays. Raises RelayUnreachable, HopAway or ProxyAway if it takes too long."""
     import asyncio
 
     wait = args.wait + more_s
@@ -87,7 +87,10 @@ async def _within(
 
 
 def _unreachable(client: Client) -> type[RelayUnreachable]:
-    return HopAway if client.status().is_hop_away else RelayUnreachable
+    status = client.status()
+    if status.is_proxy_away:
+        return ProxyAway
+    return HopAway if status.is_hop_away else RelayUnreachable
 
 
 async def caught_up(args: argparse.Namespace, client: Client) -> None:

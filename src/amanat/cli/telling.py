@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from amanat.display import shown
-from amanat.errors import BY_CODE, HopAway, IdentityChanged, NameChanged
+from amanat.errors import BY_CODE, HopAway, IdentityChanged, NameChanged, ProxyAway
 from amanat.protocol.days import date_of
 
 if TYPE_CHECKING:
@@ -128,9 +128,16 @@ def _law(what: str, region: str, operator: str) -> str:
     return f"{what} in {region}, under the law there{who}"
 
 
+def proxy(address: str) -> str:
+    """A sentence about a proxy; empty if there is none."""
+    return f"proxy: {address}; relays see its network address in place of yours" if address else ""
+
+
 def ways(status: Status) -> str:
     """Lines on the ways by which requests go, and the relays that see our network address."""
     lines = [f"hop: {status.hop}"] if status.hop else [f"no hop: {status.why}"]
     lines += [f"{HopAway.text}: {HopAway.hint}"] if status.is_hop_away else []
     lines += [f"sees your network address now: {relay}" for relay in status.exposed]
+    lines += [proxy(status.proxy)] if status.proxy else []
+    lines += [f"{ProxyAway.text}: {ProxyAway.hint}"] if status.is_proxy_away else []
     return "".join(f"{line}\n" for line in lines)

@@ -1,6 +1,7 @@
 """The inputs of a command from outside: secrets, texts and files; and bars of long work.
 
-Secrets (passphrase, access code, invites, texts) come by prompt, standard input or a descriptor."""
+Secrets (passphrase, access code, login, invites, texts) come by prompt, standard input or a
+descriptor."""
 
 from __future__ import annotations
 
@@ -179,6 +180,14 @@ def access(args: argparse.Namespace, descriptor: int | None) -> bytes:
         return unb64(args.given.read(lambda: from_descriptor(descriptor)))
     except ValueError:
         raise BadArgument("the access code is not whole") from None
+
+
+def login(args: argparse.Namespace, descriptor: int | None) -> str:
+    """The login for a proxy, from its descriptor; empty without one. Raises BadArgument."""
+    if descriptor is None:
+        return ""
+    found: str = args.given.read(lambda: from_descriptor(descriptor))
+    return found
 
 
 @contextlib.contextmanager

@@ -177,6 +177,21 @@ def read_period(vault: Vault) -> int:
         return 0
 
 
+def read_proxy(vault: Vault) -> bytes:
+    """The proxy that the person has set, encoded; empty if there is none."""
+    try:
+        return vault.get("proxy")
+    except KeyError:
+        return b""
+
+
+def set_proxy(unit: Unit, proxy: bytes) -> None:
+    """Keep a proxy, encoded; empty for none. A vault without one has no row of it."""
+    unit.db.execute("DELETE FROM meta WHERE key = 'proxy'")
+    if proxy:
+        unit.put("proxy", proxy)
+
+
 def read_allowed(vault: Vault) -> frozenset[str] | None:
     """The regions that the owner allows for their data; None for any. Raises KeyError if they have
     not said."""

@@ -308,6 +308,10 @@ class Routes:
                 self._away_since.setdefault(hop, _now())
                 failure = HopAway(error.detail, retry_after=error.retry_after)
                 continue
+            if link.is_around:
+                self._away_since.setdefault(hop, _now())
+                failure = HopAway("a hop on this machine would go around the proxy")
+                continue
             self._away_since.pop(hop, None)
             try:
                 hopped = await self._through(link, hop, relay)

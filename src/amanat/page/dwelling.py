@@ -33,6 +33,8 @@ async def dwell(client: Client, ask: protocol.HomeAsk) -> object:  # a table
             await client.hopping.set_hop(ask.hop)
         case protocol.Cover():
             await client.hopping.set_cover(ask.period_s)
+        case protocol.Proxy():
+            await client.hopping.set_proxy(ask.proxy.strip(), ask.login)
         case protocol.ClearWarnings():
             client.clear_warnings()
         case protocol.Health():

@@ -143,6 +143,8 @@ class House:
                     name=ask.name,
                     relay=ask.relay or local,
                     access=access(ask.access),
+                    proxy=ask.proxy.strip(),
+                    proxy_login=ask.login,
                 )
                 await self._move_in(client, staying, local)
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from amanat.client.surroundings import Surroundings
+
 START_S = 30.0
 """Longest that the relay may take to start, in seconds."""
 OPERATOR = "this machine"
@@ -88,7 +90,7 @@ class Local:
     @contextlib.asynccontextmanager
     async def friend_of(self, person: Client, relay: str) -> AsyncIterator[None]:
         """Have a friend of this person, at home on `relay`, answer while this lasts."""
-        friend = await self._friend_at_home(relay)
+        friend = await self._friend_at_home(relay, person.hopping.around)
         if not friend.conversations():  # until the person's client has answered the knock
             friend.accept(person.invite(), GREETING)
         async with friend:
@@ -99,14 +101,17 @@ class Local:
                 echoing.cancel()
                 await asyncio.gather(echoing, return_exceptions=True)
 
-    async def _friend_at_home(self, relay: str) -> Client:
+    async def _friend_at_home(self, relay: str, around: Surroundings) -> Client:
+        """The friend, who goes by the person's proxy: their words lead to the person's relays."""
         if opens_with(self._friend):
-            return Client.open(self._friend, Unlock(key=self._key.read_bytes()))
+            return Client.open(self._friend, Unlock(key=self._key.read_bytes()), around)
         key = secrets.token_bytes(32)
         handle = os.open(self._key, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(key)
-        return await Client.create(self._friend, Unlock(key=key), name=FRIEND, relay=relay)
+        return await Client.create(
+            self._friend, Unlock(key=key), name=FRIEND, relay=relay, around=around
+        )
 
 
 async def _echo(friend: Client) -> None:

@@ -30,7 +30,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=400)]
 Line = Annotated[str, msgspec.Meta(max_length=8192)]
 """A line that the person has typed or pasted: an address, a link, an access code, words."""
 Secret = Annotated[str, msgspec.Meta(max_length=4096)]
-"""A passphrase."""
+"""A passphrase, or a login for a proxy."""
 Region = Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
 SettingName = Annotated[str, msgspec.Meta(pattern="^[a-z]{1,20}$")]
 SettingValue = Annotated[str, msgspec.Meta(max_length=40)]
@@ -92,13 +92,16 @@ class Begin(_Ask, frozen=True, tag="begin"):
 
 class Create(_Ask, frozen=True, tag="create"):
     """Make a person. Without a passphrase the key rests in the system keyring; without a relay the
-    page starts one on this machine, in `region`."""
+    page starts one on this machine, in `region`. Relays are reached through a `proxy` at HOST:PORT,
+    if one is named, with a `login` such as USER:PASSWORD."""
 
     name: Name
     passphrase: Secret | None
     relay: Line = ""
     access: Line = ""
     region: Region | None = None
+    proxy: Line = ""
+    login: Secret = ""
 
 
 class Unlock(_Ask, frozen=True, tag="unlock"):
@@ -471,6 +474,14 @@ class Cover(_Ask, frozen=True, tag="cover"):
     period_s: Literal[0, 30, 60]
 
 
+class Proxy(_Ask, frozen=True, tag="proxy"):
+    """Reach relays through the proxy at HOST:PORT, with a login such as USER:PASSWORD if it asks
+    for one; through none, with an empty `proxy`."""
+
+    proxy: Line
+    login: Secret = ""
+
+
 class ClearWarnings(_Ask, frozen=True, tag="clear warnings"):
     """The person has seen the warnings."""
 
@@ -498,6 +509,7 @@ HomeAsk: TypeAlias = (
     | Outbound
     | Hop
     | Cover
+    | Proxy
     | ClearWarnings
     | Health
 )

@@ -42,8 +42,10 @@ from amanat.client.shell.sender import Sender
 from amanat.client.shell.watch import Watch
 from amanat.client.surroundings import MACHINE, Surroundings
 from amanat.errors import Overrun
+from amanat.protocol import codec
 from amanat.protocol.descriptor import parse_address
 from amanat.protocol.identity import check_name
+from amanat.proxy import Proxied, parse_proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -146,19 +148,24 @@ class Client:
         access: bytes = b"",
         fallback: str = "",
         fallback_access: bytes = b"",
+        proxy: str = "",
+        proxy_login: str = "",
         around: Surroundings = MACHINE,
     ) -> Self:
         """Make a new person in `directory`, at home on a relay, and open the profile.
 
         `relay` is an address such as `amanat://HOST:PORT/#KEY`, `access` the relay's access code if
         it has one; `fallback` is another relay, where the person can be reached while the first is
-        away. Raises BadArgument, BrokenAddress, ProfileExists, RelayUnreachable, RelayKeyChanged,
-        BrokenDescriptor or NoAccess, and then leaves nothing behind.
+        away. With a `proxy`, everything goes through it from the first connection on, as after
+        `hopping.set_proxy`. Raises BadArgument, BrokenAddress, ProfileExists, RelayUnreachable,
+        ProxyAway, RelayKeyChanged, BrokenDescriptor or NoAccess, and then leaves nothing behind.
         """
         name = check_name(name)
         first = parse_address(relay)
         other = parse_address(fallback) if fallback else None
-        homes = await draw_first(first, access, other, fallback_access, around)
+        through = parse_proxy(proxy, proxy_login) if proxy else None
+        behind = around._replace(network=Proxied(around.network, through))
+        homes = await draw_first(first, access, other, fallback_access, behind)
         home, second = homes[0], homes[1] if fallback else None
 
         def fill(unit: Unit, new: Vault) -> None:
@@ -169,6 +176,8 @@ class Client:
             if second is not None:
                 second.begin(unit, places)
                 profile.write_home(unit, "fallback", second.home)
+            if through is not None:
+                profile.set_proxy(unit, codec.encode(through))
             store_delta(unit, engine)
 
         vault.create(directory, unlock, fill, now=around.now(), driver=around.driver)

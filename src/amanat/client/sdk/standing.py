@@ -34,6 +34,7 @@ class Standing:
         self._moves = run.parts.moves
         self._homes = run.parts.homes
         self._sending = run.parts.sending
+        self._network = run.network
         self._routes = routes
         self._buckets = buckets
         self._reading = reading
@@ -108,6 +109,8 @@ class Standing:
                 if transport.kind is not Means.DIRECT
                 and self._routes.transport(home.relay).kind is Means.DIRECT
             ],
+            proxy=self._network.proxy.name if self._network.proxy else "",
+            is_proxy_away=self._network.is_away,
             missing=self._reading.missing(),
             outbox=counts[0],
             contacts=counts[1],

@@ -450,7 +450,17 @@ REST = (
     "moves",
 )
 """The fields of a status that say where data rests."""
-WAYS = ("transport", "means", "hop", "is_hop_away", "why", "exposed", "period")
+WAYS = (
+    "transport",
+    "means",
+    "hop",
+    "is_hop_away",
+    "why",
+    "exposed",
+    "period",
+    "proxy",
+    "is_proxy_away",
+)
 """The fields of a status that say by which ways requests go."""
 
 
@@ -471,7 +481,9 @@ class Status(NamedTuple):
     `transport` is "direct", "hopped" or "covered", for the home relay; `means` explains it, `hop`
     is the hop, and `why` the reason if there is none. While `is_hop_away`, requests wait. `period`
     is how often a cell leaves, in seconds, or 0 if cells leave at once. `exposed` are those of our
-    relays that see the network address just now all the same.
+    relays that see the network address just now all the same. `proxy` is the address of the proxy
+    through which all relays are reached, empty if there is none; they see its network address then.
+    While `is_proxy_away`, nothing leaves.
     """
 
     name: str
@@ -502,6 +514,8 @@ class Status(NamedTuple):
     why: str
     period: int
     exposed: list[str]
+    proxy: str
+    is_proxy_away: bool
     missing: list[Missing]
     outbox: int
     contacts: int

@@ -103,6 +103,8 @@ async def serves(where: Where, hop: bytes, relay: bytes) -> bool:
 
 async def serves_over(where: Where, link: Link, relay: bytes) -> bool:
     """The same as `serves`, over a given link to the hop."""
+    if link.is_around:
+        return False  # it would hand requests on around the proxy
     try:
         await link.request(wire.Locate(0, relay, where.signed(relay)), wire.Located)
         return bool((await inquire(link, relay, where.where(relay))).sealing)

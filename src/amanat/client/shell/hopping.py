@@ -11,13 +11,16 @@ from amanat.client.cover import delay_s
 from amanat.client.routes import AUTO, OFF, Proposed, meet
 from amanat.client.shell.drawing import serves, serves_over
 from amanat.errors import BadArgument, HopRefused, NoHop, PeerError, TrustError, Unavailable
+from amanat.protocol import codec
 from amanat.protocol.descriptor import parse_address
 from amanat.protocol.rounds import PERIODS_S
+from amanat.proxy import parse_proxy
 
 if TYPE_CHECKING:
     from amanat.client.routes import Routes
     from amanat.client.shell.kept_places import KeptPlaces
     from amanat.client.shell.runtime import Runtime
+    from amanat.client.surroundings import Surroundings
 
 
 class CoverCost(NamedTuple):
@@ -92,6 +95,38 @@ class Hopping:
             unit.put("period", period_s.to_bytes(2, "big"))
         self._routes.period_s = period_s
         await self.go_another_way()
+
+    async def set_proxy(self, address: str, login: str = "") -> None:
+        """Reach all relays through the SOCKS5 proxy at HOST:PORT from now on, with a login such as
+        "USER:PASSWORD" if it asks for one; without a proxy, if the address is empty.
+
+        The proxy is not asked whether it works. While it does not, nothing goes around it: requests
+        wait, and `status().is_proxy_away` says so. Raises BadArgument.
+        """
+        proxy = parse_proxy(address, login) if address else None
+        with self._unit() as unit:
+            profile.set_proxy(unit, codec.encode(proxy) if proxy else b"")
+        self._run.network.go_through(proxy)
+        for home in self._me.buckets:
+            self._routes.look_again(home.relay)
+        await self.go_another_way()
+
+    @property
+    def proxy(self) -> str:
+        """The address of the proxy that is set; empty if there is none."""
+        proxy = self._run.network.proxy
+        return proxy.name if proxy else ""
+
+    @property
+    def has_login(self) -> bool:
+        """Whether the proxy is given a user name and a password."""
+        proxy = self._run.network.proxy
+        return proxy is not None and bool(proxy.user)
+
+    @property
+    def around(self) -> Surroundings:
+        """The surroundings of this client, for another one that is to go by the same proxy."""
+        return self._run.around
 
     def cover_cost(self) -> CoverCost:
         """The cost of the cover in force; zeros if there is none."""

@@ -10,7 +10,10 @@ import contextlib
 import weakref
 from typing import TYPE_CHECKING
 
+from amanat.client import profile
 from amanat.client.feed import Feed
+from amanat.errors import VaultDamaged
+from amanat.proxy import Proxied, decode_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -26,7 +29,11 @@ class Runtime:
 
     def __init__(self, parts: Parts, around: Surroundings) -> None:
         self.parts = parts
-        self.around = around
+        self.network = Proxied(
+            around.network, decode_proxy(profile.read_proxy(parts.vault), VaultDamaged)
+        )
+        """The network of this client, through the person's proxy if there is one."""
+        self.around = around._replace(network=self.network)
         self.now = around.now
         self.tasks: dict[object, asyncio.Task[None]] = {}
         """The running tasks, by purpose."""

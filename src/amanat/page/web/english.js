@@ -33,11 +33,15 @@ export const words = {
   newPassphrase: "A passphrase, which opens your messages on this machine",
   again: "The same passphrase again",
   passphraseHelp: "Five or six words that nobody would guess. Nobody can give it back to you.",
-  otherRelay: "Relay",
+  otherRelay: "Relay and proxy",
   otherRelayHelp:
     "Your messages wait at a relay until you fetch them. Paste the address of one that somebody runs for you. If you leave it empty, a relay starts on this machine, where only people on this machine reach you.",
   country: "Country of this machine",
   countryHelp: "Two letters, such as DE. A relay on this machine says that its data rests there.",
+  proxyAddress: "Address of a SOCKS5 proxy, such as Tor’s (if you need one)",
+  proxyLogin: "User name and password of the proxy, as NAME:PASSWORD (if it asks)",
+  proxyHelp:
+    "Your client then reaches relays through the proxy alone. While the proxy does not answer, what you write waits. A relay on this machine needs no proxy.",
   startNow: "Begin",
   locked: "Amanat is locked",
   lockedHelp: "Your messages are encrypted on this machine. Open them to go on.",
@@ -282,6 +286,13 @@ export const words = {
   coverEvery: "Every {s} seconds: about {mb} MB a day",
   coverCost:
     "This takes about {mb} MB a day. A message is read after {usual} seconds as a rule, and after {longest} at most.",
+  proxy: "Proxy",
+  proxyNone: "Your client reaches relays without a proxy.",
+  proxyIs: "Your client reaches relays through {proxy} alone. They see its network address.",
+  proxyAway: "The proxy does not answer just now, so what you write waits.",
+  proxySet: "Use a proxy",
+  proxyOff: "Use no proxy",
+  proxyOffWhat: "Whoever watches your line then sees which relays you use.",
   yourWords: "What you write",
   outbound: "It waits to be fetched",
   outboundDeposit: "At the homes of the others",
@@ -502,6 +513,8 @@ export const faults = {
   "moved-away":
     "Your data has moved to a region you have not allowed. Allow it or leave, under Home.",
   "not-public": "Somebody says this relay is on a private network. Name it yourself, under Home.",
+  "proxy-away":
+    "The proxy does not connect you, and nothing goes around it. Start it, or check its address, user name and password.",
   "hop-away": "The relay in between cannot be reached. What you say waits for it.",
   "no-hop": "For this you need a second relay, of another operator, that passes requests on.",
   "drop-full": "There is no more room for this on the relay.",

@@ -51,6 +51,7 @@ export function showHome() {
         ...later(status),
         transport(status),
         cover(status),
+        proxy(status),
         part(words.yourWords, outbound(status)),
         way([words.anotherPlace], showPlace, "place"),
       ];
@@ -286,6 +287,29 @@ function cover({ period, cost }) {
 }
 
 /** @param {Status} status */
+function proxy({ proxy, is_proxy_away }) {
+  return part(
+    words.proxy,
+    says(...(proxy ? fill(words.proxyIs, { proxy: address(proxy) }) : [words.proxyNone])),
+    ...(is_proxy_away ? [says(words.proxyAway)] : []),
+    buttons(
+      button(words.proxySet, () => Promise.resolve(showProxy())),
+      ...(proxy
+        ? [button(words.proxyOff, () =>
+          Promise.resolve(
+            confirm(
+              words.proxyOff,
+              [words.proxyOffWhat],
+              words.proxyOff,
+              () => store.ask("proxy", { proxy: "" }),
+            ),
+          ))]
+        : []),
+    ),
+  );
+}
+
+/** @param {Status} status */
 function outbound({ outbound, outbound_by }) {
   if (outbound_by === "relay") return says(words.holdByRelay);
   return choice(
@@ -390,6 +414,29 @@ function showHop() {
       buttons(
         button(words.set, async () => {
           await store.ask("hop", { hop: values().relay });
+          goBack();
+        }, "chief"),
+      ),
+    ],
+  });
+}
+
+function showProxy() {
+  const where = field(words.proxyAddress, {
+    dir: "ltr",
+    autofocus: true,
+    placeholder: "127.0.0.1:9050",
+  });
+  const login = field(words.proxyLogin, { dir: "ltr", className: "masked" });
+  show({
+    title: words.proxySet,
+    build: () => [
+      says(words.proxyHelp),
+      where.element,
+      login.element,
+      buttons(
+        button(words.set, async () => {
+          await store.ask("proxy", { proxy: where.input.value.trim(), login: login.input.value });
           goBack();
         }, "chief"),
       ),

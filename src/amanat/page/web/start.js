@@ -39,6 +39,13 @@ export class StartPage extends HTMLElement {
       maxLength: 2,
       pattern: "[A-Za-z]{2}",
     });
+    const proxy = field(words.proxyAddress, { dir: "ltr", placeholder: "127.0.0.1:9050" });
+    // A browser would take a third field of type password for a passphrase of its person.
+    const login = field(words.proxyLogin, {
+      dir: "ltr",
+      className: "masked",
+      autocomplete: "off",
+    });
     const more = make(
       "details",
       {},
@@ -48,6 +55,9 @@ export class StartPage extends HTMLElement {
       access.label,
       country.label,
       make("p", {}, words.countryHelp),
+      proxy.label,
+      login.label,
+      make("p", {}, words.proxyHelp),
     );
     const tongues = make(
       "p",
@@ -74,6 +84,8 @@ export class StartPage extends HTMLElement {
         relay: relay.input.value.trim(),
         access: access.input.value.trim(),
         region: country.input.value.toUpperCase() || null,
+        proxy: proxy.input.value.trim(),
+        login: login.input.value,
       });
       const chosen = new URL(location.href).searchParams.get("language");
       if (chosen) await this.#line?.ask("settings", { values: { language: chosen } });
