@@ -49,6 +49,18 @@ HEADERS = {
 }
 """Of every answer."""
 
+OUTSIDE = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>Amanat</title>'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    '<meta name="color-scheme" content="light dark"><main><h1>Amanat</h1>'
+    "<p>This link no longer leads in. It works once, within a minute, and until the client stops."
+    " Run “amanat up” again: it gives you another.</p>"
+    '<p lang="fa" dir="rtl">این پیوند دیگر راه نمی‌دهد. هر پیوند یک بار، تا یک دقیقه و تا وقتی کار'
+    " می‌کند که برنامه نایستاده باشد. دوباره اجرا کنید: <bdi>amanat up</bdi></p></main>"
+).encode()
+"""What whoever is not let in reads; it may be the person, with a link from before. It is the same
+for everybody."""
+
 
 class Entrance(NamedTuple):
     """A link was opened: the browser gets the cookie and goes on to the page."""
