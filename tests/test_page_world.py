@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,13 +12,10 @@ from amanat import Client
 from amanat.drill.process import free_port
 from pages import UNLOCK, browser, holds, in_a_loop, page_of, relay
 from relays import RelayProcess
-from ups import Up, Window, met
+from ups import Window, two
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from playwright.async_api import BrowserContext
 
 __all__ = ["relay"]  # a fixture
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
@@ -97,31 +93,6 @@ async def test_two_people_meet_by_a_picture_of_a_code_talk_and_make_a_group(
         await alice.say("و من هم")
         await babak.bubble("و من هم").wait_for()
         assert alice.console == babak.console == []
-
-
-class Two(NamedTuple):
-    """Two people with a process each, who have met; their relay, and the browser of both."""
-
-    alice: Up
-    babak: Up
-    relay: RelayProcess
-    context: BrowserContext
-
-    async def windows(self) -> tuple[Window, Window]:
-        """The pages of both, with the conversation open."""
-        pages = await Window.of(self.context, self.alice), await Window.of(self.context, self.babak)
-        for page, name in zip(pages, ("Babak", "Alice"), strict=True):
-            await page.open(name)
-        return pages
-
-
-@contextlib.asynccontextmanager
-async def two(root: Path, language: str = "en") -> AsyncIterator[Two]:
-    """Two people who have met; their relay has a port that it has again when it comes back."""
-    with RelayProcess(root / "relay", port=free_port()) as relay:
-        alice, babak = await met(root, str(relay.address))
-        async with alice, babak, browser(language) as context:
-            yield Two(alice, babak, relay, context)
 
 
 @in_a_loop

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from amanat import Client, Unlock
-from pages import opened, until
+from amanat.drill.process import free_port
+from pages import browser, opened, until
+from relays import RelayProcess
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from playwright.async_api import BrowserContext, Locator, Page
@@ -148,3 +152,28 @@ class Window(NamedTuple):
         """Close the tab; all that its console said besides that the client was away."""
         await self.tab.close()
         return [one for one in self.console if not one.startswith(NO_LINE)]
+
+
+class Two(NamedTuple):
+    """Two people with a process each, who have met; their relay, and the browser of both."""
+
+    alice: Up
+    babak: Up
+    relay: RelayProcess
+    context: BrowserContext
+
+    async def windows(self) -> tuple[Window, Window]:
+        """The pages of both, with the conversation open."""
+        pages = await Window.of(self.context, self.alice), await Window.of(self.context, self.babak)
+        for page, name in zip(pages, ("Babak", "Alice"), strict=True):
+            await page.open(name)
+        return pages
+
+
+@contextlib.asynccontextmanager
+async def two(root: Path) -> AsyncIterator[Two]:
+    """Two people who have met; their relay has a port that it has again when it comes back."""
+    with RelayProcess(root / "relay", port=free_port()) as relay:
+        alice, babak = await met(root, str(relay.address))
+        async with alice, babak, browser("en") as context:
+            yield Two(alice, babak, relay, context)
