@@ -82,7 +82,7 @@ class Firefox(picows.WSListener):
         await self._ask("browsingContext.navigate", context=self._tab, url=link, wait="complete")
 
     async def value(self, expression: str) -> str | int | bool | None:
-        """What an expression of JavaScript is worth in the tab."""
+        """The value of an expression of JavaScript in the tab."""
         found = await self._ask(
             "script.evaluate",
             expression=expression,

@@ -1,4 +1,4 @@
-"""What others may do to the page: pages of theirs in the same browser, names and texts."""
+"""Others do nothing to the page, by pages of theirs in the same browser, or by names and texts."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ async def test_a_page_of_another_port_reads_nothing_and_does_nothing(
         assert len(server._tabs) == 1
         assert "amanat=" not in "".join(heard.heard)
 
-        # What it planted does not shut out the person either.
+        # The cookies that it planted do not shut out the person either.
         await tab.reload()
         await tab.locator("[data-usable]").wait_for()
         await tab.locator("chat-list a").click()
@@ -180,7 +180,7 @@ CUT = """
         })
         .map((one) => `${one.localName}: ${one.textContent.slice(0, 40)}`)
 """
-"""What is shown and does not fit its place; a title may be cut."""
+"""The shown things that do not fit their places; a title may be cut."""
 
 
 async def is_whole(tab: Page, width: int) -> None:

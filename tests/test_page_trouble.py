@@ -1,4 +1,4 @@
-"""What goes wrong around a page: the person is told what to do, and loses nothing."""
+"""When something goes wrong around a page, the person is told what to do, and loses nothing."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class Window(NamedTuple):
         return self.tab.locator("article", has=self.tab.locator("p", has_text=text))
 
     async def word(self, key: str) -> str:
-        """What the page says in its language."""
+        """A word of the page in its language, by its key."""
         said: str = await self.tab.evaluate(
             "(key) => import(new URL('words.js', location.href)).then(({ words }) => words[key])",
             key,

@@ -58,8 +58,8 @@ OUTSIDE = (
     '<p lang="fa" dir="rtl">این پیوند دیگر راه نمی‌دهد. هر پیوند یک بار، تا یک دقیقه و تا وقتی کار'
     " می‌کند که برنامه نایستاده باشد. دوباره اجرا کنید: <bdi>amanat up</bdi></p></main>"
 ).encode()
-"""What whoever is not let in reads; it may be the person, with a link from before. It is the same
-for everybody."""
+"""The answer to everybody who is not let in. One of them may be the person, with a link from
+before."""
 
 
 class Entrance(NamedTuple):
