@@ -33,7 +33,7 @@ from pages import (
     until,
 )
 from relays import RelayProcess
-from ups import SECRET, Window, two
+from ups import RETURN_MS, SECRET, Window, two
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -126,7 +126,7 @@ async def test_a_killed_client_loses_neither_a_draft_nor_a_text_that_was_shown(
         await alice.open("Babak")
         assert await alice.tab.input_value("main textarea") == "half a sentence"
         await alice.bubble("last words").wait_for()
-        await babak.bubble("last words").wait_for()
+        await babak.bubble("last words").wait_for(timeout=RETURN_MS)
         await alice.say("half a sentence, and the rest")
         await babak.bubble("half a sentence, and the rest").wait_for()
         assert await babak.bubble("last words").count() == 1

@@ -12,7 +12,7 @@ from amanat import Client
 from amanat.drill.process import free_port
 from pages import UNLOCK, browser, holds, in_a_loop, page_of, relay
 from relays import RelayProcess
-from ups import Window, two
+from ups import RETURN_MS, Window, two
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,8 +141,8 @@ async def test_texts_wait_while_the_relay_is_dead_and_arrive_once_it_returns(
         await alice.tab.keyboard.press("Escape")
         await alice.tab.keyboard.press("Escape")
         world.relay.start()
-        await babak.bubble("is anybody there?").wait_for()
-        await alice.bubble("I write, too").wait_for()
+        await babak.bubble("is anybody there?").wait_for(timeout=RETURN_MS)
+        await alice.bubble("I write, too").wait_for(timeout=RETURN_MS)
         await babak.say("it is back")
         await alice.marked("is anybody there?", "✓✓")
         await troubled.wait_for(state="detached")

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from amanat.page.server import Server
 
 SECRET = "nobody would guess this"  # noqa: S105  # of nobody
+RETURN_MS = 60_000
+"""Longest that a relay which was away may go unnoticed, in milliseconds: a client's pause before it
+tries again has grown meanwhile."""
 NO_LINE = "WebSocket connection to "
 """How a browser begins to say, by itself, that a page's client is away."""
 
