@@ -42,13 +42,14 @@ $(BUILT): .venv/.installed pyproject.toml $(RUST)
 	VIRTUAL_ENV=$(CURDIR)/.venv PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin develop --uv --quiet --release --locked
 	touch $@
 
-# What only tests need and Python does not bring: a libpython to link, a tool that makes networks, a browser.
+# What only tests need and Python does not bring: a libpython to link, a tool that makes networks, browsers.
 system: $(BUILT)
 	@$(BIN)/python -c 'import glob, sys, sysconfig; c = sysconfig.get_config_var; sys.exit(not glob.glob(c("LIBDIR") + "/**/libpython" + c("LDVERSION") + ".so", recursive=True))' \
 	  || (apt-get update && apt-get install --yes --no-install-recommends libpython3-dev)
 	@command -v ip >/dev/null || (apt-get update && apt-get install --yes --no-install-recommends iproute2)
 	@command -v chromium >/dev/null && dpkg --status fonts-noto-color-emoji >/dev/null 2>&1 \
 	  || (apt-get update && apt-get install --yes --no-install-recommends chromium fonts-noto-core fonts-noto-color-emoji)
+	@command -v firefox-esr >/dev/null || (apt-get update && apt-get install --yes --no-install-recommends firefox-esr)
 
 demo: build
 	$(BIN)/amanat replay --people 60 --messages 3000

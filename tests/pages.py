@@ -99,12 +99,12 @@ async def browser(language: str) -> AsyncIterator[BrowserContext]:
         await chromium.close()
 
 
-async def opened(context: BrowserContext, server: Server) -> tuple[Page, list[str]]:
-    """The page in a tab, and the list of all that its console says from now on."""
+async def opened(context: BrowserContext, server: Server | str) -> tuple[Page, list[str]]:
+    """The page of a server, or of a link, in a tab; and all that its console says from now on."""
     tab, said = await context.new_page(), list[str]()
     tab.on("console", lambda message: said.append(message.text))
     tab.on("pageerror", lambda error: said.append(str(error)))
-    await tab.goto(server.link())
+    await tab.goto(server if isinstance(server, str) else server.link())
     await tab.wait_for_selector("[data-usable]")
     return tab, said
 

@@ -17,6 +17,7 @@ from amanat.client import unlock_file
 from amanat.client.unit import Unit
 from amanat.client.vault import Unlock, Vault, create, naming_faults, open_vault
 from amanat.errors import DiskFull, FileTooLarge, NoMemory, NotPermitted
+from disks import small_disk, stuff
 
 KEY = Unlock(key=bytes(range(32)))
 HERE = Path(__file__).parent
@@ -161,29 +162,19 @@ def test_a_disk_that_fails_at_any_write_is_named_and_harms_nothing(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A directory with room for 2 MiB."""
-    directory = tmp_path / "small"
-    directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(directory)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("only root may mount a small disk")
-    yield directory
-    subprocess.run(["umount", str(directory)], check=True)  # noqa: S607
+    with small_disk(tmp_path / "small", 2) as directory:
+        yield directory
 
 
-def test_a_full_disk_is_full_however_little_room_it_has(small_disk: Path) -> None:
-    profile = small_disk / "profile"
+def test_a_full_disk_is_full_however_little_room_it_has(disk: Path) -> None:
+    profile = disk / "profile"
     create(profile, KEY, fill, now=0)
-    ballast, met = small_disk / "ballast", set()
+    met = set()
     for room in range(0, 100_000, 4096):
-        with ballast.open("wb", buffering=0) as file:
-            with contextlib.suppress(OSError):
-                while file.write(bytes(4096)):
-                    pass
-            file.truncate(max(0, file.tell() - room))
+        ballast = stuff(disk)
+        os.truncate(ballast, max(0, ballast.stat().st_size - room))
         try:
             with contextlib.closing(open_vault(profile, KEY)) as opened, opened.unit(now=0) as unit:
                 unit.put("more", bytes(30_000))

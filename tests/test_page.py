@@ -57,6 +57,17 @@ def test_the_cookie_is_for_no_script_no_other_site_and_no_other_path() -> None:
     assert "Location" not in entrance.headers  # a Strict cookie would not come along
 
 
+@pytest.mark.parametrize(
+    "planted",
+    ["amanat=planted", 'amanat="', "amanat", '{"a": 1}', "a[b]=;;=\udc80", "amanat=\udc80"],
+)
+def test_no_cookie_that_another_server_planted_shuts_the_person_out(planted: str) -> None:
+    at = Doors(4000)
+    headers = enter(at)
+    for cookies in (f"{headers['Cookie']}; {planted}", f"{planted}; {headers['Cookie']}"):
+        assert at.knock("GET", at.path, headers | {"Cookie": cookies}, now=2) == File("index.html")
+
+
 @pytest.mark.parametrize("when", ["used", "late", "unknown", "empty"])
 def test_a_link_works_once_and_soon(when: str) -> None:
     at = Doors(4000)

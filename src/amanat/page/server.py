@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import picows
 
 from amanat.errors import MalformedFrame, PortTaken
-from amanat.page.doors import HEADERS, Doors, Entrance, File, Live, Refused
+from amanat.page.doors import HEADERS, OUTSIDE, Doors, Entrance, File, Live, Refused
 from amanat.page.protocol import MAX_ASK_BYTES, decode_ask, told
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Server:
                     return _answer(503, b"", HEADERS)
                 return _Tab(self._house, self._tabs)
             case Refused(status):
-                return _answer(status, b"", HEADERS)
+                return _answer(status, OUTSIDE, HEADERS | {"Content-Type": _KINDS[".html"]})
 
 
 class _Tab(picows.WSListener):

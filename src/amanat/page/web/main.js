@@ -67,7 +67,10 @@ function close() {
 
 async function begin() {
   away.hidden = true;
-  const all = await line.ask("begin");
+  const all = await line.ask("begin").catch((why) => {
+    if (why.message !== "gone") throw why; // it begins again once there is a line
+  });
+  if (!all) return;
   if (all.state !== "open") {
     if (isOpen) location.reload(); // nothing of a locked profile stays in the page
     start.show(line, all);
