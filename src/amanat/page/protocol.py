@@ -74,7 +74,13 @@ class Share(_Where, frozen=True, tag="share"):
     of: Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
-Where: TypeAlias = Newest | Unread | Before | After | Around | Share
+class Day(_Where, frozen=True, tag="day"):
+    """The first message of a day or of a later one; the day begins then, in Unix milliseconds."""
+
+    since: Number
+
+
+Where: TypeAlias = Newest | Unread | Before | After | Around | Share | Day
 
 
 class _Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="do"):

@@ -389,6 +389,11 @@ export const words = {
   wipedWhat: "Nothing of you is on this device any more. You can close this page.",
   // The conversation
   today: "Today",
+  toDay: "Go to a day",
+  monthBefore: "The month before",
+  monthAfter: "The month after",
+  monthOfYear: "{month} {year}",
+  year: "Year",
   yesterday: "Yesterday",
   dayOfYear: "{day}, {year}",
   moment: "{day}, {hour}",
@@ -437,6 +442,11 @@ export const words = {
   linkName: "This address begins with a name or a password. Look at what stands after the @.",
   linkOpen: "Open",
   linkCopy: "Copy",
+  seek: "Search in this conversation",
+  seekOlder: "The result before",
+  seekNewer: "The result after",
+  seekAt: "{n} of {many}",
+  seekAtMore: "{n} of more than {many}",
 };
 
 /** What is said when something could not be done, by the code of the error. */

@@ -13,6 +13,7 @@ export class FloatingDay {
 
   /** @param {number} at a time of that day @param {boolean} isNeeded */
   show(at, isNeeded) {
+    this.element.dataset.at = String(at);
     const name = dayName(at);
     if (this.#name.textContent !== name) this.#name.textContent = name;
     this.element.classList.toggle("is-shown", isNeeded);

@@ -217,7 +217,30 @@ export class ChatHistory extends HTMLElement {
     const entry = this.#entry(id);
     if (!entry) return;
     if (from) this.#jumps?.leave(from);
-    entry.article.scrollIntoView({ block: "center" });
+    this.#point(entry, "center");
+  }
+
+  /** Show the first message of a day, or of the next one that has any. @param {number} since when it begins */
+  async toDay(since) {
+    const found = await this.#ask({ at: "day", since });
+    const first = found?.messages.find((one) => one.sent_at >= since) ?? found?.messages.at(-1);
+    if (!found || !first) return;
+    if (!this.#entry(first.id)) this.#show(found);
+    const entry = this.#entry(first.id);
+    if (entry) this.#point(entry, "start");
+  }
+
+  /** When the first message was sent. */
+  async begins() {
+    const chat = this.#chat, where = { at: "share", of: 0 };
+    /** @type {Stretch} */
+    const found = await this.#line?.ask("history", { chat, where, many: 1 });
+    return found.messages[0]?.sent_at ?? Date.now();
+  }
+
+  /** Let the person see a message that is here. @param {Entry} entry @param {"center" | "start"} block */
+  #point(entry, block) {
+    (block === "start" ? entry.row : entry.article).scrollIntoView({ block });
     entry.row.classList.add("flash");
     setTimeout(() => entry.row.classList.remove("flash"), FLASH_MS);
     this.rove(entry);

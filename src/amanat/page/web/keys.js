@@ -24,7 +24,7 @@ document.addEventListener("keydown", (event) => {
 
 // Whoever lets Enter break the line sends with Ctrl+Enter: the box must not see the key alone.
 document.addEventListener("keydown", (event) => {
-  const isBreak = event.key === "Enter" && !event.ctrlKey && !event.metaKey &&
+  const isBreak = event.key === "Enter" && !event.ctrlKey && !event.metaKey && !event.altKey &&
     store.settings.enter === "break";
   if (isBreak && event.target instanceof Element && event.target.matches("main textarea")) {
     event.stopPropagation();

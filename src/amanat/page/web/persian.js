@@ -385,6 +385,11 @@ export const words = {
   wipedWhat: "دیگر چیزی از شما روی این دستگاه نیست. می‌توانید این صفحه را ببندید.",
   // The conversation
   today: "امروز",
+  toDay: "رفتن به یک روز",
+  monthBefore: "ماه پیش",
+  monthAfter: "ماه پس",
+  monthOfYear: "{month} {year}",
+  year: "سال",
   yesterday: "دیروز",
   dayOfYear: "{day} {year}",
   moment: "{day}، {hour}",
@@ -433,6 +438,11 @@ export const words = {
   linkName: "این نشانی با یک نام یا گذرواژه آغاز می‌شود. به آنچه پس از @ می‌آید نگاه کنید.",
   linkOpen: "باز کردن",
   linkCopy: "رونوشت",
+  seek: "جستجو در این گفتگو",
+  seekOlder: "یافتهٔ پیشین",
+  seekNewer: "یافتهٔ پسین",
+  seekAt: "{n} از {many}",
+  seekAtMore: "{n} از بیش از {many}",
 };
 
 /** What is said when something could not be done, by the code of the error. */

@@ -96,7 +96,7 @@ export class Pointing {
       return;
     }
     const entry = this.#history.entryOf(target);
-    if (!entry) return;
+    if (!entry || target?.closest(".day")) return;
     if (this.#selection.isOn) {
       event.preventDefault();
       this.#selection.toggle(entry, event.shiftKey);
