@@ -49,6 +49,10 @@ export class Pointing {
     history.addEventListener("contextmenu", (event) => this.#context(event));
     history.addEventListener("keydown", (event) => this.#key(event));
     history.addEventListener("pointerdown", (event) => this.#down(event));
+    // A press with Shift would choose letters from the last place on.
+    history.addEventListener("mousedown", (event) => {
+      if (event.shiftKey && history.entryOf(event.target)) event.preventDefault();
+    });
     for (const ends of ["pointerup", "pointercancel", "scroll"]) {
       history.addEventListener(ends, () => clearTimeout(this.#press), { passive: true });
     }
@@ -97,7 +101,8 @@ export class Pointing {
     }
     const entry = this.#history.entryOf(target);
     if (!entry || target?.closest(".day")) return;
-    if (this.#selection.isOn) {
+    const isChoosing = event.ctrlKey || event.metaKey || event.shiftKey;
+    if (this.#selection.isOn || (isChoosing && !target?.closest("a, button"))) {
       event.preventDefault();
       this.#selection.toggle(entry, event.shiftKey);
       return;

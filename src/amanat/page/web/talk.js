@@ -3,6 +3,7 @@
 import { Actions } from "./actions.js";
 import { Composer } from "./composer.js";
 import { make } from "./dom.js";
+import { Drag } from "./drag.js";
 import { history } from "./history.js";
 import { fill, form } from "./phrase.js";
 import { Pointing } from "./pointing.js";
@@ -36,6 +37,7 @@ export class Talk {
       copy: (all) => void actions.copy(all),
       remove: (all) => void actions.remove(all),
     });
+    new Drag(history, selection);
     new Pointing(history, actions, selection);
     actions.reply = (message) => composer.reply(message);
     actions.edit = (message) => composer.edit(message);
