@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 from amanat import __version__
 from amanat.client import events
 from amanat.errors import UnknownConversation
-from amanat.page import protocol, records, settings
+from amanat.page import emoji, protocol, records, settings
 from amanat.page.dwelling import dwell
 from amanat.page.meeting import gather, invite, meet
 from amanat.page.talking import arrange, talk
@@ -53,6 +53,8 @@ class Attendant:
             return gather(client, ask)
         if isinstance(ask, protocol.Settings):
             return {"settings": settings.keep(client, ask.values)}
+        if isinstance(ask, protocol.Emoji):
+            return emoji.names()
         return await dwell(client, ask)
 
     def tell(self, event: events.Event) -> list[bytes]:

@@ -482,6 +482,10 @@ class Health(_Ask, frozen=True, tag="health"):
 # Of the page itself
 
 
+class Emoji(_Ask, frozen=True, tag="emoji"):
+    """The emoji and their names."""
+
+
 class Settings(_Ask, frozen=True, tag="settings"):
     """Keep all settings of the page, in place of those that are kept."""
 
@@ -502,7 +506,9 @@ HomeAsk: TypeAlias = (
     | Health
 )
 
-ClientAsk: TypeAlias = TalkAsk | ChatAsk | InviteAsk | PeopleAsk | GroupAsk | HomeAsk | Settings
+ClientAsk: TypeAlias = (
+    TalkAsk | ChatAsk | InviteAsk | PeopleAsk | GroupAsk | HomeAsk | Emoji | Settings
+)
 """An ask that only an open profile answers."""
 Ask: TypeAlias = ProfileAsk | ClientAsk
 
