@@ -17,7 +17,15 @@ export class FloatingDay {
     const name = dayName(at);
     if (this.#name.textContent !== name) this.#name.textContent = name;
     this.element.classList.toggle("is-shown", isNeeded);
+    this.#stay();
+  }
+
+  /** Stay a while, and for as long as the pointer is on it. */
+  #stay() {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.element.classList.remove("is-shown"), STAYS_MS);
+    this.#timer = setTimeout(() => {
+      if (this.element.matches(":hover")) this.#stay();
+      else this.element.classList.remove("is-shown");
+    }, STAYS_MS);
   }
 }
