@@ -1,4 +1,4 @@
-"""What else people look for in a messenger: each of these was missed in another one."""
+"""Things that people look for in a messenger, and that were missed in another one."""
 
 from __future__ import annotations
 

@@ -120,10 +120,11 @@ class _Tab(picows.WSListener):
             return
         self._transport = transport
         self._tabs.add(self)
+        self._house.tabs(len(self._tabs))
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:  # noqa: ARG002
         self._transport = None
-        self._tabs.discard(self)
+        self._leave()
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         if self._transport is None or frame.msg_type in (_PING, _PONG):
@@ -158,9 +159,13 @@ class _Tab(picows.WSListener):
     def hang_up(self, *, is_deaf: bool = False) -> None:
         """End it; if the tab is deaf, without what still waits for it."""
         transport, self._transport = self._transport, None
-        self._tabs.discard(self)
+        self._leave()
         if transport is not None:
             transport.disconnect(graceful=not is_deaf)
+
+    def _leave(self) -> None:
+        self._tabs.discard(self)
+        self._house.tabs(len(self._tabs))
 
 
 def _answer(
