@@ -138,6 +138,28 @@ def test_an_ask_has_its_fields_within_their_bounds_and_no_others(text: str) -> N
         protocol.decode_ask(text.encode())
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ('{"do": "create group", "id": 3, "name": "", "people": []}', 3),
+        ('{"do": "delete everything", "id": 4}', 4),
+        ('{"do": "begin"}', None),
+        ('{"do": "begin", "id": -1}', None),
+        ('{"do": "begin", "id": "1"}', None),
+        ("[1]", None),
+        ('"' + "\ud800", None),
+        ("[" * 60_000, None),
+    ],
+)
+def test_what_is_no_ask_is_refused_under_its_number_if_it_has_one(
+    text: str, number: int | None
+) -> None:
+    data = text.encode(errors="surrogatepass")
+    with pytest.raises(MalformedFrame):
+        protocol.decode_ask(data)
+    assert protocol.number_of(data) == number
+
+
 def test_every_ask_is_in_the_document_and_the_reverse() -> None:
     text = (Path(__file__).parents[1] / "docs" / "page.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`[^|]*) \|", text.partition("| ask |")[2], re.MULTILINE)

@@ -526,6 +526,22 @@ def decode_ask(data: bytes) -> Ask:
     return ask
 
 
+class _Numbered(msgspec.Struct, frozen=True):
+    id: Number
+
+
+_NUMBERS = msgspec.json.Decoder(_Numbered)
+
+
+def number_of(data: bytes) -> int | None:
+    """The number under which bytes that are no ask can be refused, if they have one: a person may
+    have typed more into a field than it holds, and has to hear of that."""
+    try:
+        return _NUMBERS.decode(data).id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 def answer(number: int, value: object) -> bytes:
     """The answer to an ask."""
     return msgspec.json.encode({"id": number, "ok": value})

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import picows
 
-from amanat.errors import MalformedFrame, PortTaken
+from amanat.errors import BadArgument, MalformedFrame, PortTaken
 from amanat.page.doors import HEADERS, Doors, Entrance, File, Live, Refused
-from amanat.page.protocol import MAX_ASK_BYTES, decode_ask, told
+from amanat.page.protocol import MAX_ASK_BYTES, decode_ask, number_of, refusal, told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -132,10 +132,15 @@ class _Tab(picows.WSListener):
         if frame.msg_type != picows.WSMsgType.TEXT or not frame.fin:
             transport.disconnect()
             return
+        data = frame.get_payload_as_bytes()
         try:
-            ask = decode_ask(frame.get_payload_as_bytes())
+            ask = decode_ask(data)
         except MalformedFrame:
-            transport.disconnect()
+            number = number_of(data)
+            if number is None:
+                transport.disconnect()
+            else:
+                self.tell(refusal(number, BadArgument.code))
             return
         if len(self._asks) >= MAX_ASKS:
             self.hang_up()

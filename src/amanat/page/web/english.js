@@ -342,6 +342,9 @@ export const words = {
   keptBrowser: "Your browser keeps nothing: no cache, no history of what you read.",
   // End of Rooms
   // Basics
+  nameEmpty: "Write a name.",
+  nameLong: "A name has 100 characters at most.",
+  nameUnfit: "A name is one line that can be seen. Take other characters.",
   changeName: "Change your name",
   nameWhat: "Everybody you talk with is told, and sees the new name.",
   notes: "Notes to yourself",

@@ -66,6 +66,9 @@ export function rebuild() {
   return draw(false);
 }
 
+/** What was typed does not fit, and its field says so. */
+export class Unfit extends Error {}
+
 /**
  * Do something that a press asked for. If it cannot be done, the sheet says why.
  * @param {() => Promise<unknown>} deed
@@ -76,7 +79,7 @@ export async function act(deed) {
   try {
     await deed();
   } catch (error) {
-    await complain(error);
+    if (!(error instanceof Unfit)) await complain(error);
   } finally {
     body.ariaBusy = null;
   }
