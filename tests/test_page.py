@@ -321,7 +321,12 @@ async def test_a_page_is_told_of_gaps_when_they_show_and_when_they_are_closed(wo
     world.relay.forgets = lambda _, who: who == "bob"
     alice.say("bob", "two")
     await world.settle()
-    gap = {"conversation": "alice", "sender": "alice", "many": 1}
+    gap = {
+        "chat": bob.gid("alice").hex(),
+        "conversation": "alice",
+        "sender": "alice",
+        "many": 1,
+    }
     assert await missing_when_a_text_arrives(page, happened) == [gap]
     world.relay.forgets = lambda *_: False
     await world.pass_time(3600)

@@ -1,4 +1,4 @@
-"""What a person types that does not fit: a sentence says so, and the client never hangs up."""
+"""A sentence says what a person types that does not fit, and the client never hangs up."""
 
 from __future__ import annotations
 

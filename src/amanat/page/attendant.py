@@ -57,6 +57,18 @@ class Attendant:
             return emoji.names()
         return await dwell(client, ask)
 
+    def share(self, ask: protocol.ClientAsk) -> list[bytes]:
+        """The frames that tell other pages what an ask has changed, where no event tells them."""
+        match ask:
+            case protocol.Settings():
+                return [protocol.told("settings", settings=settings.kept(self.client))]
+            case protocol.Adds() | protocol.AcceptOffer() | protocol.DeclineOffer():
+                return self._tell_people()
+            case protocol.Status() | protocol.Health():
+                return []
+            case _:
+                return self._tell_status() if isinstance(ask, protocol.HomeAsk) else []
+
     def tell(self, event: events.Event) -> list[bytes]:
         """The frames that tell a page of an event, perhaps that its conversation is gone."""
         try:
@@ -77,8 +89,13 @@ class Attendant:
             case events.StateChanged(gid):
                 return [protocol.told("progress", chat=gid.hex()), *self._tell_summary(gid)]
             case events.PersonChanged(identity):
-                theirs = [c.conversation for c in self.client.contacts() if c.identity == identity]
-                lines = [line for gid in theirs for line in self._tell_summary(gid)]
+                theirs = {c.conversation for c in self.client.contacts() if c.identity == identity}
+                lines = [
+                    line
+                    for one in self.client.summaries()
+                    if one.gid in theirs or (one.last and one.last.position.identity == identity)
+                    for line in self._tell_summary(one.gid)
+                ]
                 return [*self._tell_status(), *self._tell_people(), *lines]
             case events.Offered():
                 return [*self._tell_status(), *self._tell_people()]

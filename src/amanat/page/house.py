@@ -135,7 +135,9 @@ class House:
         assert task is not None  # noqa: S101  # it runs in one
         self._asks.add(task)
         try:
-            return await attendant.attend(ask)
+            answer = await attendant.attend(ask)
+            self.tell(attendant.share(ask))
+            return answer
         finally:
             self._asks.discard(task)
 

@@ -126,6 +126,20 @@ export class Composer {
     if (this.#reply?.id === id) this.reply(null);
   }
 
+  /** A text has changed, or the name of its sender. @param {Message} message */
+  renew(message) {
+    if (message.deleted) this.forget(message.id);
+    else if (this.#reply?.id === message.id) {
+      this.#reply = message;
+      this.#showBar();
+    }
+  }
+
+  /** The people here may be others, or have other names. */
+  renewPeople() {
+    this.#mention.renew();
+  }
+
   /** Undo one step of what is under way; whether there was one. */
   undo() {
     if (this.#completion.isOpen) this.#completion.close();

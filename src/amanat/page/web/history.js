@@ -75,7 +75,7 @@ export class ChatHistory extends HTMLElement {
   begin(line) {
     this.#line = line;
     this.#reading = new Reading(line, () => {
-      if (this.#shown.some((one) => one.message.expires_at !== null)) void this.#again();
+      if (this.#shown.some((one) => one.message.expires_at !== null)) void this.renew();
     });
     const stream = this.parentElement ?? document.body;
     stream.append(this.#voice);
@@ -87,7 +87,7 @@ export class ChatHistory extends HTMLElement {
     this.#hear("gone", ({ row }) => {
       if (row !== undefined) this.#remove(row); // without one, all of it is gone
     });
-    this.#hear("progress", () => void this.#again());
+    this.#hear("progress", () => void this.renew());
     line.addEventListener("away", () => {
       this.#isAsking = false;
     });
@@ -108,7 +108,7 @@ export class ChatHistory extends HTMLElement {
     this.#keeping(() => {
       for (const one of this.#shown) one.put(one.message, name);
     });
-    void this.#again(); // reactions and quotes hold the name that their person has now
+    void this.renew(); // reactions and quotes hold the name that their person has now
   }
 
   /**
@@ -329,8 +329,8 @@ export class ChatHistory extends HTMLElement {
     }
   }
 
-  /** Ask for what is shown again: its delivery has come further, or its place. */
-  async #again() {
+  /** Ask for what is shown again: its delivery has come further, its place is another, or a name. */
+  async renew() {
     this.#isStale = true;
     if (this.#isRefreshing) return;
     this.#isRefreshing = true;
@@ -358,10 +358,12 @@ export class ChatHistory extends HTMLElement {
     });
     this.#keeping(() => {
       for (const { here, message } of changed) here.put(message, this.#me);
+      if (changed.length) this.#join(0, this.#shown.length);
       const at = this.#shown.findIndex((one) => one.message.id === first.id);
       if (at >= 0) this.#before = Math.max(0, found.before - at);
       this.#count(found);
     });
+    for (const { message } of changed) this.#say(message);
   }
 
   /**
@@ -380,7 +382,7 @@ export class ChatHistory extends HTMLElement {
     const here = this.#entry(message.id);
     if (here) {
       this.#keeping(() => here.put(message, this.#me));
-      this.dispatchEvent(new CustomEvent("changed", { detail: message }));
+      this.#say(message);
       return;
     }
     const isNew = message.row > this.#newest, follows = this.isAtEnd;
@@ -402,7 +404,7 @@ export class ChatHistory extends HTMLElement {
       const isOver = entry && entry.row.offsetTop + entry.row.offsetHeight <= this.scrollTop;
       if (isAbove || isOver) this.#jumps?.earlier(message.id);
     }
-    if (isNew && isBelow && !message.own) this.#say(message);
+    if (isNew && isBelow && !message.own) this.#announce(message);
     this.#scrolled();
   }
 
@@ -420,8 +422,13 @@ export class ChatHistory extends HTMLElement {
     }
   }
 
-  /** @param {Message} message */
+  /** Say that a message has changed. @param {Message} message */
   #say(message) {
+    this.dispatchEvent(new CustomEvent("changed", { detail: message }));
+  }
+
+  /** @param {Message} message */
+  #announce(message) {
     if (document.visibilityState === "visible") this.#voice.textContent = label(message);
   }
 
@@ -431,7 +438,7 @@ export class ChatHistory extends HTMLElement {
     const at = this.#shown.findIndex((one) => one.message.row === row);
     const entry = this.#shown[at];
     if (!entry) {
-      void this.#again(); // for the numbers of those that are not here
+      void this.renew(); // for the numbers of those that are not here
       return;
     }
     const hadFocus = entry.row.contains(document.activeElement);

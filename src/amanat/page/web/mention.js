@@ -24,6 +24,11 @@ export class Mention {
     this.#people = [];
   }
 
+  /** Ask for them again. */
+  renew() {
+    this.#people = [];
+  }
+
   /** @param {string} wanted */
   async find(wanted) {
     const chat = this.#chat;

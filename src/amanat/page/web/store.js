@@ -21,7 +21,7 @@
  *   unaware: string[], left_behind: string[], lost_invites: number[], lost_knocks: string[],
  *   away: string[], transport: "direct" | "hopped" | "covered", hop: string, is_hop_away: boolean,
  *   why: string, period: number, exposed: string[],
- *   missing: { conversation: string, sender: string, many: number }[], outbox: number,
+ *   missing: { chat: string, conversation: string, sender: string, many: number }[], outbox: number,
  *   warnings: Warning[], cost: Cost,
  * }} Status
  * @typedef {{ contacts: Contact[], offers: Offer[], adds: string }} People
@@ -53,6 +53,9 @@ class Store extends EventTarget {
     });
     line.addEventListener("people", (event) => {
       if (event instanceof CustomEvent) this.#keepPeople(event.detail);
+    });
+    line.addEventListener("settings", (event) => {
+      if (event instanceof CustomEvent) this.#keepSettings(event.detail);
     });
     line.addEventListener("summary", (event) => {
       if (event instanceof CustomEvent) this.#keepChats([event.detail.summary]);
@@ -108,8 +111,7 @@ class Store extends EventTarget {
   async set(changed) {
     const all = Object.entries({ ...this.settings, ...changed }).filter(([, value]) => value);
     const answer = await this.ask("settings", { values: Object.fromEntries(all) });
-    this.settings = answer.settings;
-    this.dispatchEvent(new Event("settings"));
+    this.#keepSettings(answer);
   }
 
   /**
@@ -136,6 +138,12 @@ class Store extends EventTarget {
     const isSame = JSON.stringify(status) === JSON.stringify(this.status);
     this.status = status;
     if (!isSame) this.dispatchEvent(new Event("status"));
+  }
+
+  /** @param {{ settings: Record<string, string> }} told */
+  #keepSettings({ settings }) {
+    this.settings = settings;
+    this.dispatchEvent(new Event("settings"));
   }
 
   /** @param {People} told */

@@ -14,7 +14,7 @@ import { isNotes } from "./title.js";
 import { number, words } from "./words.js";
 
 /** @import { Line, Message, Summary } from "./line.js" */
-/** @typedef {{ conversation: string, sender: string, many: number }} Missing */
+/** @typedef {{ chat: string, sender: string, many: number }} Missing */
 /** @typedef {{ name: string, missing: Missing[] }} Status */
 
 export class Talk {
@@ -51,7 +51,12 @@ export class Talk {
       if (event instanceof CustomEvent) composer.forget(event.detail);
     });
     history.addEventListener("changed", (event) => {
-      if (event instanceof CustomEvent && event.detail.deleted) composer.forget(event.detail.id);
+      if (event instanceof CustomEvent) composer.renew(event.detail);
+    });
+    // Somebody may have another name now: what is shown of them has it, too.
+    line.addEventListener("people", () => {
+      void history.renew();
+      composer.renewPeople();
     });
     this.#seek = new Seek(line, history, {
       leave: () => composer.focus(),
@@ -168,7 +173,7 @@ export class Talk {
   /** Messages that exist and are not here. */
   #showMissing() {
     const open = this.#open;
-    const here = this.#missing.filter((one) => open && one.conversation === open.name);
+    const here = this.#missing.filter((one) => open && one.chat === open.chat);
     history.setAfter(here.map(({ sender, many }) =>
       make(
         "p",
