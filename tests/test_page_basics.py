@@ -111,7 +111,7 @@ async def test_another_name_is_taken_at_home_and_everything_follows(
         await alice.press("Alice of Shiraz", "Change your name")
         await alice.type(" ")
         await tab.keyboard.press("Enter")
-        await tab.get_by_role("alert").filter(has_text="not allowed").wait_for()
+        await tab.get_by_role("alert").filter(has_text="Write a name.").wait_for()
         assert alice.client.status().name == "Alice of Shiraz"
 
 

@@ -43,6 +43,7 @@ async def test_a_tick_says_in_words_how_far_a_text_has_come(
     async with talking(tmp_path, relay) as talk:
         talk.chat.send("on its way")
         mark = talk.bubble("on its way").locator(".mark")
+        await talk.hear("I have it")  # what was heard is told with the next text
         await mark.get_by_text("✓✓").wait_for()
         assert await mark.get_attribute("title") == "Everybody has it"
         relay.process.kill()

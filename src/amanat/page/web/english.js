@@ -91,6 +91,7 @@ export const words = {
   inTheList: "In the list",
   showCode: "Show my QR code",
   useLink: "Use somebody’s link",
+  useThisLink: "Use this link: knock",
   openInvites: "Open invites",
   inviteUntil: "Works until {when}",
   inviteTaken: "This invite was used. Whoever used it is in your list.",

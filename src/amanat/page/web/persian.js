@@ -93,6 +93,7 @@ export const words = {
   inTheList: "در فهرست",
   showCode: "نمایش کد QR من",
   useLink: "پیوند کسی را به کار بردن",
+  useThisLink: "با این پیوند در بزنید",
   openInvites: "دعوت‌های باز",
   inviteUntil: "تا {when} کار می‌کند",
   inviteTaken: "این دعوت به کار رفت. کسی که آن را به کار برد در فهرست شماست.",

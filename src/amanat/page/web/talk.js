@@ -83,8 +83,14 @@ export class Talk {
   /** Do what a key means in all of the conversation; whether it did. @param {KeyboardEvent} event */
   #key(event) {
     const isControl = event.ctrlKey || event.metaKey;
+    const isCopy = event.key === "c" && isControl && getSelection()?.isCollapsed !== false;
     if (event.key === "Escape") return this.undo();
-    if (event.key === "Enter" && event.altKey) void history.toEnd().catch(() => {});
+    if (this.#selection.isOn && isCopy) {
+      void this.#actions.copy(this.#selection.all());
+      this.#selection.end();
+    } else if (this.#selection.isOn && event.key === "Delete") {
+      void this.#actions.remove(this.#selection.all());
+    } else if (event.key === "Enter" && event.altKey) void history.toEnd().catch(() => {});
     // A second time, it is the browser that searches.
     else if (event.key === "f" && isControl && !event.altKey && !this.#seek.isBox(event.target)) {
       this.#seek.begin();
