@@ -110,7 +110,7 @@ function member(about, name, { isAdmin, mayRemove, showDetails }) {
       label: words.remove,
       isBad: true,
       act: () =>
-        confirm(
+        void confirm(
           words.remove,
           fill(words.removeWhat, { who: bdi(name) }),
           words.remove,
@@ -213,20 +213,20 @@ export function leaving({ chat, state, added_by: by }) {
   return [part(
     words.leave,
     buttons(
-      button(words.leave, () =>
-        Promise.resolve(
+      button(
+        words.leave,
+        () =>
           confirm(words.leave, [words.leaveWhat], words.leave, () => store.ask("leave", { chat })),
-        ), "bad"),
+        "bad",
+      ),
       ...(by
         ? [
           button(words.leaveAndBlock, () =>
-            Promise.resolve(
-              confirm(
-                words.leaveAndBlock,
-                fill(words.leaveAndBlockWhat, { who: bdi(by) }),
-                words.leaveAndBlock,
-                () => store.ask("leave", { chat, is_blocked: true }),
-              ),
+            confirm(
+              words.leaveAndBlock,
+              fill(words.leaveAndBlockWhat, { who: bdi(by) }),
+              words.leaveAndBlock,
+              () => store.ask("leave", { chat, is_blocked: true }),
             ), "bad"),
         ]
         : []),
@@ -244,13 +244,11 @@ function rejoining({ chat, rejoinable }) {
       button(
         words.rejoin,
         () =>
-          Promise.resolve(
-            confirm(
-              words.rejoin,
-              [words.rejoinWhat],
-              words.rejoin,
-              () => store.ask("rejoin", { chat, helper: one.helper }),
-            ),
+          confirm(
+            words.rejoin,
+            [words.rejoinWhat],
+            words.rejoin,
+            () => store.ask("rejoin", { chat, helper: one.helper }),
           ),
         "",
         `rejoin ${one.helper}`,

@@ -3,7 +3,8 @@
 import { make } from "./dom.js";
 import { icon } from "./icons.js";
 import { bdi } from "./phrase.js";
-import { act, goBack, show, Unfit } from "./sheet.js";
+import { ask } from "./question.js";
+import { act, Unfit } from "./sheet.js";
 import { words } from "./words.js";
 
 /** @import { Piece } from "./sheet.js" */
@@ -152,19 +153,11 @@ export function toggle(label, is, chosen, key) {
  * @param {() => Promise<unknown>} deed
  * @param {() => void} after where one is then
  */
-export function confirm(title, what, label, deed, after = goBack) {
-  show({
-    title,
-    build: () => [
-      says(...what),
-      buttons(
-        button(label, async () => {
-          await deed();
-          after();
-        }, "bad"),
-        button(words.cancel, () => Promise.resolve(goBack())),
-      ),
-    ],
+export async function confirm(title, what, label, deed, after = () => {}) {
+  if (!await ask(title, [says(...what)], [{ value: "yes", label, isBad: true }])) return;
+  await act(async () => {
+    await deed();
+    after();
   });
 }
 

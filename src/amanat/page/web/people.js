@@ -171,13 +171,11 @@ export function blocking({ id, name, blocked }) {
       ]
       : [
         button(words.block, () =>
-          Promise.resolve(
-            confirm(
-              words.block,
-              fill(words.blockWhat, { who: bdi(name) }),
-              words.block,
-              () => store.ask("block", { contact: id, is_blocked: true }),
-            ),
+          confirm(
+            words.block,
+            fill(words.blockWhat, { who: bdi(name) }),
+            words.block,
+            () => store.ask("block", { contact: id, is_blocked: true }),
           ), "bad"),
       ]),
   );

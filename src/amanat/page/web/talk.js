@@ -126,7 +126,8 @@ export class Talk {
     await history.open(summary.chat, summary.unread > 0).catch(() => {});
     // A finger asks for the keyboard by itself, and whoever has gone on to write somewhere else
     // goes on there.
-    const isHere = document.activeElement === held;
+    const at = document.activeElement;
+    const isHere = at === held || at === document.body; // a row that moves loses the focus
     if (isHere && matchMedia("(pointer: fine)").matches) this.#composer.focus();
   }
 
