@@ -134,3 +134,17 @@ async def test_a_field_that_does_not_fit_is_shown_where_one_begins(tmp_path: Pat
         await tab.get_by_role("button", name="Begin").click()
         await country.wait_for()
         assert console == []
+
+
+@in_a_loop
+async def test_a_link_in_the_search_that_is_none_is_explained_where_it_can_be_mended(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with typing(tmp_path, relay) as (_, tab):
+        await tab.get_by_role("searchbox").fill("look: amanat-invite:half")
+        await tab.locator("room-find a", has_text="Use this link").wait_for()
+        assert await faults(tab) == []
+        await tab.keyboard.press("Enter")
+        await tab.get_by_role("alert").filter(has_text="not a whole invite").wait_for()
+        assert await tab.get_by_label("Their link").input_value() == "amanat-invite:half"
+        assert await tab.get_by_role("searchbox").input_value() == ""

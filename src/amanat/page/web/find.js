@@ -2,6 +2,7 @@
 
 import { make } from "./dom.js";
 import { face } from "./face.js";
+import { icon } from "./icons.js";
 import { INVITE } from "./links.js";
 import { bdi, fill, when } from "./phrase.js";
 import { store } from "./store.js";
@@ -100,7 +101,12 @@ export class RoomFind extends HTMLElement {
 
   /** Offer to use somebody's link. @param {string} link */
   #knock(link) {
-    const made = make("a", { href: "#" }, make("b", {}, words.useThisLink));
+    const made = make(
+      "a",
+      { href: "#" },
+      make("span", { className: "face face-0", ariaHidden: "true" }, icon("plus")),
+      make("b", {}, words.useThisLink),
+    );
     made.onclick = (event) => {
       event.preventDefault();
       this.clear();
