@@ -277,6 +277,21 @@ async def test_every_event_is_told_as_whole_facts(world: World) -> None:
     assert [one["on"] for one in page.told(events.SummaryChanged(gid))] == ["summary"]
 
 
+async def test_another_name_is_told_with_each_line_that_shows_it(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    page = Page(alice)
+    said, silent = (alice.client.create_group(name, ["bob"]).gid for name in ("one", "other"))
+    await world.settle()
+    bob.client.chat(said).send("hello")
+    alice.client.chat(silent).send("mine")
+    await world.settle()
+    [contact] = alice.client.contacts()
+    told = page.told(events.PersonChanged(contact.identity))
+    lines = {one["summary"]["chat"] for one in told if one["on"] == "summary"}
+    assert lines == {alice.gid("bob").hex(), said.hex()}
+    assert [one["on"] for one in told][:2] == ["status", "people"]
+
+
 async def test_a_page_knows_which_rows_are_unread_and_is_told_of_its_own_changes(
     world: World,
 ) -> None:
