@@ -357,6 +357,36 @@ MUTANTS = [
         ["test_page.py::test_the_cookie_is_for_no_script_no_other_site_and_no_other_path"],
     ),
     Mutant(
+        "the time until a lock begins anew with every tab that closes after the last one",
+        "        elif self._since is None:\n            self._since = now",
+        "        else:\n            self._since = now",
+        ["test_page_alone.py::test_the_time_counts_from_the_last_tab_that_closed"],
+    ),
+    Mutant(
+        "a profile that nobody looks at is never locked",
+        "self._locking = asyncio.ensure_future(self.close())",
+        "self._locking = None",
+        ["test_page_alone.py::test_a_profile_that_locks_itself_opens_again"],
+    ),
+    Mutant(
+        "a person who types too much is hung up on",
+        "return _NUMBERS.decode(data).id",
+        "return None",
+        ["test_page.py::test_what_is_no_ask_is_refused_under_its_number_if_it_has_one"],
+    ),
+    Mutant(
+        "what is set in one tab reaches no other",
+        "self.tell(attendant.share(ask))",
+        "attendant.share(ask)",
+        ["test_page_told.py::test_what_is_set_in_one_tab_is_so_in_the_others"],
+    ),
+    Mutant(
+        "the last line of a group keeps the old name of whoever said it",
+        "if one.gid in theirs or (one.last and one.last.position.identity == identity)",
+        "if one.gid in theirs",
+        ["test_page.py::test_another_name_is_told_with_each_line_that_shows_it"],
+    ),
+    Mutant(
         "another user of the machine gets the page",
         "return int(row[7]) == os.getuid()",
         "return True",

@@ -51,6 +51,8 @@ TALK = {
         "گمانم پنج‌شنبه.",
     ),
 }
+FIND = {"en": "book", "fa": "کتاب"}
+EMOJI = {"en": ":hea", "fa": ":گل"}
 GROUP = {"en": "Mountain on Friday", "fa": "جمعه، کوه"}
 
 
@@ -96,6 +98,22 @@ async def screens(tab: Page, alice: Client, language: str) -> AsyncIterator[str]
     await tab.locator("[role=menu]").wait_for()
     yield "menu"
     await tab.keyboard.press("Escape")
+    await tab.keyboard.press("Control+f")
+    await tab.keyboard.type(FIND[language])
+    await tab.locator(".entry.flash").wait_for()
+    yield "seek"
+    await tab.keyboard.press("Escape")
+    await tab.locator(".entry .day button").last.click()
+    await tab.locator("[role=grid]").wait_for()
+    yield "days"
+    await tab.keyboard.press("Escape")
+    await tab.fill("main textarea", "")
+    await tab.locator("main textarea").type(EMOJI[language])
+    await tab.locator("[role=option]").first.wait_for()
+    yield "emoji"
+    await tab.fill("main textarea", "")
+    await tab.locator("article:not(.own)").last.hover()
+    yield "quick"
     for name in SHEETS:
         await show_sheet(tab, name, chat)
         if name == "invite":

@@ -149,6 +149,28 @@ def test_an_ask_has_its_fields_within_their_bounds_and_no_others(text: str) -> N
         protocol.decode_ask(text.encode())
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ('{"do": "create group", "id": 3, "name": "", "people": []}', 3),
+        ('{"do": "delete everything", "id": 4}', 4),
+        ('{"do": "begin"}', None),
+        ('{"do": "begin", "id": -1}', None),
+        ('{"do": "begin", "id": "1"}', None),
+        ("[1]", None),
+        ('"' + "\ud800", None),
+        ("[" * 60_000, None),
+    ],
+)
+def test_what_is_no_ask_is_refused_under_its_number_if_it_has_one(
+    text: str, number: int | None
+) -> None:
+    data = text.encode(errors="surrogatepass")
+    with pytest.raises(MalformedFrame):
+        protocol.decode_ask(data)
+    assert protocol.number_of(data) == number
+
+
 def test_every_ask_is_in_the_document_and_the_reverse() -> None:
     text = (Path(__file__).parents[1] / "docs" / "page.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`[^|]*) \|", text.partition("| ask |")[2], re.MULTILINE)
@@ -266,6 +288,21 @@ async def test_every_event_is_told_as_whole_facts(world: World) -> None:
     assert [one["on"] for one in page.told(events.SummaryChanged(gid))] == ["summary"]
 
 
+async def test_another_name_is_told_with_each_line_that_shows_it(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    page = Page(alice)
+    said, silent = (alice.client.create_group(name, ["bob"]).gid for name in ("one", "other"))
+    await world.settle()
+    bob.client.chat(said).send("hello")
+    alice.client.chat(silent).send("mine")
+    await world.settle()
+    [contact] = alice.client.contacts()
+    told = page.told(events.PersonChanged(contact.identity))
+    lines = {one["summary"]["chat"] for one in told if one["on"] == "summary"}
+    assert lines == {alice.gid("bob").hex(), said.hex()}
+    assert [one["on"] for one in told][:2] == ["status", "people"]
+
+
 async def test_a_page_knows_which_rows_are_unread_and_is_told_of_its_own_changes(
     world: World,
 ) -> None:
@@ -310,7 +347,12 @@ async def test_a_page_is_told_of_gaps_when_they_show_and_when_they_are_closed(wo
     world.relay.forgets = lambda _, who: who == "bob"
     alice.say("bob", "two")
     await world.settle()
-    gap = {"conversation": "alice", "sender": "alice", "many": 1}
+    gap = {
+        "chat": bob.gid("alice").hex(),
+        "conversation": "alice",
+        "sender": "alice",
+        "many": 1,
+    }
     assert await missing_when_a_text_arrives(page, happened) == [gap]
     world.relay.forgets = lambda *_: False
     await world.pass_time(3600)

@@ -430,12 +430,11 @@ async def test_a_person_moves_to_another_home(tmp_path: Path, relay: RelayProces
             await tab.get_by_label("Address of the relay").fill("amanat://nowhere")
             await sheet(tab, "Move to another home", "Move to another home")
             await tab.get_by_role("alert").get_by_text("not a whole relay address").wait_for()
-            await sheet(tab, "Cancel")
             await tab.get_by_label("Address of the relay").fill(str(other.address))
             await sheet(tab, "Move to another home", "Move to another home")
             await tab.get_by_role("alert").get_by_text("a region you have not allowed").wait_for()
             alice.home.set_allowed_regions(["DE", "NL"])
-            await sheet(tab, "Move to another home")
+            await sheet(tab, "Move to another home", "Move to another home")
             await tab.get_by_text("rests in Netherlands, and is under the law").wait_for()
             await tab.get_by_text("One person does not know yet where you are").wait_for()
             assert alice.status().region == "NL"

@@ -3,93 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
 from amanat.protocol import codec
 from amanat.protocol.messages import Envelope, Kind, Text
-from pages import (
-    browser,
-    faults_in_both_themes,
-    holds,
-    in_a_loop,
-    opened,
-    page_of,
-    relay,
-    two_friends,
-    until,
-)
+from pages import faults_in_both_themes, holds, in_a_loop, relay, until
+from talks import Talk, backdate, hide, is_seen, looked_at, talking
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from playwright.async_api import Locator, Page
-
-    from amanat import Client
-    from amanat.client.sdk.chat import Chat
-    from amanat.page.server import Server
     from relays import RelayProcess
 
 __all__ = ["relay"]  # a fixture
 pytestmark = pytest.mark.e2e
 DAY_MS = 86_400_000
-
-
-class Talk(NamedTuple):
-    """Alice's page with her conversation with مریم, and both clients."""
-
-    tab: Page
-    alice: Client
-    maryam: Client
-    server: Server
-
-    @property
-    def chat(self) -> Chat:
-        return self.alice.chat("مریم")
-
-    def bubble(self, text: str) -> Locator:
-        return self.tab.locator("article", has=self.tab.locator("p", has_text=text))
-
-    async def hear(self, *texts: str) -> None:
-        """مریم says these, and they have arrived."""
-        for text in texts:
-            self.maryam.contact("alice").send(text)
-        await until(self.alice, lambda: texts[-1] in [one.text for one in self.chat.messages()])
-
-    async def choose(self, text: str, item: str) -> None:
-        """Press an item of a message's menu."""
-        await self.bubble(text).click(button="right")
-        await self.tab.get_by_role("menuitem", name=item, exact=True).click()
-
-
-@contextlib.asynccontextmanager
-async def talking(
-    root: Path, relay: RelayProcess, language: str = "en", *, texts: int = 0
-) -> AsyncIterator[Talk]:
-    """Alice has opened her conversation with مریم, in which she has said some texts."""
-    async with (
-        two_friends(root, relay) as (alice, maryam),
-        page_of(alice) as server,
-        browser(language) as context,
-    ):
-        for number in range(texts):
-            alice.chat("مریم").send(f"line {number}")
-        await context.grant_permissions(["clipboard-read", "clipboard-write"])
-        tab, console = await opened(context, server)
-        await tab.locator("chat-list a").click()
-        await tab.locator("textarea").and_(tab.locator(":focus")).wait_for()
-        yield Talk(tab, alice, maryam, server)
-        assert console == []
-
-
-def backdate(client: Client, row: int, ms: int) -> None:
-    """Let a message have been sent earlier."""
-    with client._run.unit() as unit:
-        unit.db.execute("UPDATE message SET sent_at = sent_at - ? WHERE row = ?", (ms, row))
 
 
 @pytest.mark.parametrize(
@@ -384,17 +315,6 @@ async def test_a_link_opens_only_after_its_true_address_was_shown(
         assert await (await opening.value).evaluate("window.opener") is None
 
 
-async def is_seen(one: Locator) -> None:
-    """Wait until something is on the screen, within the history."""
-    await one.wait_for()
-    await one.page.wait_for_function(
-        "one => { const a = one.getBoundingClientRect(),"
-        " b = document.querySelector('chat-history').getBoundingClientRect();"
-        " return a.top >= b.top && a.bottom <= b.bottom; }",
-        arg=await one.element_handle(),
-    )
-
-
 @in_a_loop
 async def test_a_text_that_disappears_says_how_long_it_lasts(
     tmp_path: Path, relay: RelayProcess
@@ -640,29 +560,6 @@ async def test_a_finger_that_rests_on_a_message_opens_its_menu_and_the_box_pushe
         assert await tab.get_by_role("menu").count() == 0
         await tab.locator("textarea").fill("one\ntwo\nthree\nfour")
         await is_seen(last)
-
-
-async def looked_at(tab: Page) -> tuple[str, int]:
-    """The first message on the screen, and where it is."""
-    text, top = await tab.evaluate(
-        "() => { const one = document.querySelector('chat-history');"
-        " const b = one.getBoundingClientRect();"
-        " return [...one.querySelectorAll('article')]"
-        ".map((a) => [a.querySelector('p').textContent, a.getBoundingClientRect().top])"
-        ".find(([, top]) => top > b.top); }"
-    )
-    return text, round(top)
-
-
-async def hide(tab: Page, *, is_hidden: bool) -> None:
-    """Let the tab be hidden, or not, as far as the page can tell."""
-    state = "hidden" if is_hidden else "visible"
-    await tab.evaluate(
-        "state => { Object.defineProperty(document, 'visibilityState',"
-        " { configurable: true, get: () => state });"
-        " document.dispatchEvent(new Event('visibilitychange')); }",
-        state,
-    )
 
 
 def arrive_late(talk: Talk, text: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 from amanat import __version__
 from amanat.client import events
 from amanat.errors import UnknownConversation
-from amanat.page import protocol, records, settings
+from amanat.page import emoji, protocol, records, settings
 from amanat.page.dwelling import dwell
 from amanat.page.meeting import gather, invite, meet
 from amanat.page.talking import arrange, talk
@@ -53,7 +53,21 @@ class Attendant:
             return gather(client, ask)
         if isinstance(ask, protocol.Settings):
             return {"settings": settings.keep(client, ask.values)}
+        if isinstance(ask, protocol.Emoji):
+            return emoji.names()
         return await dwell(client, ask)
+
+    def share(self, ask: protocol.ClientAsk) -> list[bytes]:
+        """The frames that tell other pages what an ask has changed, where no event tells them."""
+        match ask:
+            case protocol.Settings():
+                return [protocol.told("settings", settings=settings.kept(self.client))]
+            case protocol.Adds() | protocol.AcceptOffer() | protocol.DeclineOffer():
+                return self._tell_people()
+            case protocol.Status() | protocol.Health():
+                return []
+            case _:
+                return self._tell_status() if isinstance(ask, protocol.HomeAsk) else []
 
     def tell(self, event: events.Event) -> list[bytes]:
         """The frames that tell a page of an event, perhaps that its conversation is gone."""
@@ -75,8 +89,13 @@ class Attendant:
             case events.StateChanged(gid):
                 return [protocol.told("progress", chat=gid.hex()), *self._tell_summary(gid)]
             case events.PersonChanged(identity):
-                theirs = [c.conversation for c in self.client.contacts() if c.identity == identity]
-                lines = [line for gid in theirs for line in self._tell_summary(gid)]
+                theirs = {c.conversation for c in self.client.contacts() if c.identity == identity}
+                lines = [
+                    line
+                    for one in self.client.summaries()
+                    if one.gid in theirs or (one.last and one.last.position.identity == identity)
+                    for line in self._tell_summary(one.gid)
+                ]
                 return [*self._tell_status(), *self._tell_people(), *lines]
             case events.Offered():
                 return [*self._tell_status(), *self._tell_people()]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from amanat import Client, Unlock, opens_with, wipe
@@ -21,7 +22,8 @@ from amanat.errors import (
     ProfileLocked,
     VaultDamaged,
 )
-from amanat.page import protocol
+from amanat.page import protocol, settings
+from amanat.page.alone import Alone
 from amanat.page.attendant import Attendant
 from amanat.page.dwelling import access
 from amanat.page.local import Local
@@ -36,6 +38,10 @@ BUG = "bug"
 LOCAL_REGION = "XX"
 """The region of a relay on this machine, if the person named none: ISO 3166-1 leaves this code to
 its users."""
+LOOK_S = 10.0
+"""How often the house looks whether it is to be locked, in seconds; a tab looks as often."""
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""It runs while the machine sleeps, where the system has such a clock."""
 
 _logger = logging.getLogger(__name__)
 
@@ -59,11 +65,17 @@ class House:
         """Held by whoever opens or closes the profile."""
         self._asks: set[asyncio.Task[object]] = set()
         """The asks that the open client has yet to answer."""
+        self._alone = Alone(now=_now())
+        self._locking: asyncio.Future[None] | None = None
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.tell: Callable[[list[bytes]], None] = lambda _: None
         """Tells every tab."""
         self.resync: Callable[[], None] = lambda: None
         """Lets every tab ask for everything again."""
+
+    def tabs(self, many: int) -> None:
+        """So many tabs are open now."""
+        self._alone.tabs(many, now=_now())
 
     async def over(self) -> None:
         """Wait until the profile is wiped, or the client fails; raises the error that stopped
@@ -123,7 +135,9 @@ class House:
         assert task is not None  # noqa: S101  # it runs in one
         self._asks.add(task)
         try:
-            return await attendant.attend(ask)
+            answer = await attendant.attend(ask)
+            self.tell(attendant.share(ask))
+            return answer
         finally:
             self._asks.discard(task)
 
@@ -180,14 +194,16 @@ class House:
         """Let pages use a client that is open, for as long as this lasts."""
         attendant = self._attendant = Attendant(client)
         following = asyncio.ensure_future(self._follow(attendant))
+        watching = asyncio.ensure_future(self._watch(client))
         self.tell([protocol.told("state")])
         try:
             yield
         finally:
             self._attendant = None
-            for task in (*self._asks, following):
+            beside = (*self._asks, following, watching)
+            for task in beside:
                 task.cancel()
-            await asyncio.gather(*self._asks, following, return_exceptions=True)
+            await asyncio.gather(*beside, return_exceptions=True)
 
     async def close(self) -> None:
         """Close the profile and forget its key. Unsent words rest in the vault."""
@@ -206,6 +222,13 @@ class House:
         if not self._over.done():
             self._over.set_result(None)
 
+    async def _watch(self, client: Client) -> None:
+        """Close the profile once there was no tab for as long as the person has set."""
+        self._alone.begin(now=_now())
+        while not self._alone.is_due(settings.idle_s(client), now=_now()):  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(LOOK_S)
+        self._locking = asyncio.ensure_future(self.close())  # which ends us
+
     async def _follow(self, attendant: Attendant) -> None:
         """Tell every tab of all that happens, until the client stops."""
         while True:
@@ -220,6 +243,10 @@ class House:
                 return
             else:
                 return
+
+
+def _now() -> float:
+    return time.clock_gettime(_CLOCK)
 
 
 def _unlock(passphrase: str | None) -> Unlock:

@@ -74,7 +74,13 @@ class Share(_Where, frozen=True, tag="share"):
     of: Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
-Where: TypeAlias = Newest | Unread | Before | After | Around | Share
+class Day(_Where, frozen=True, tag="day"):
+    """The first message of a day or of a later one; the day begins then, in Unix milliseconds."""
+
+    since: Number
+
+
+Where: TypeAlias = Newest | Unread | Before | After | Around | Share | Day
 
 
 class _Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="do"):
@@ -493,6 +499,10 @@ class Health(_Ask, frozen=True, tag="health"):
 # Of the page itself
 
 
+class Emoji(_Ask, frozen=True, tag="emoji"):
+    """The emoji and their names."""
+
+
 class Settings(_Ask, frozen=True, tag="settings"):
     """Keep all settings of the page, in place of those that are kept."""
 
@@ -514,7 +524,9 @@ HomeAsk: TypeAlias = (
     | Health
 )
 
-ClientAsk: TypeAlias = TalkAsk | ChatAsk | InviteAsk | PeopleAsk | GroupAsk | HomeAsk | Settings
+ClientAsk: TypeAlias = (
+    TalkAsk | ChatAsk | InviteAsk | PeopleAsk | GroupAsk | HomeAsk | Emoji | Settings
+)
 """An ask that only an open profile answers."""
 Ask: TypeAlias = ProfileAsk | ClientAsk
 
@@ -530,6 +542,22 @@ def decode_ask(data: bytes) -> Ask:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise MalformedFrame from None
     return ask
+
+
+class _Numbered(msgspec.Struct, frozen=True):
+    id: Number
+
+
+_NUMBERS = msgspec.json.Decoder(_Numbered)
+
+
+def number_of(data: bytes) -> int | None:
+    """The number under which bytes that are no ask can be refused, if they have one: a person may
+    have typed more into a field than it holds, and has to hear of that."""
+    try:
+        return _NUMBERS.decode(data).id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def answer(number: int, value: object) -> bytes:

@@ -83,7 +83,11 @@ def details(client: Client, chat: Chat) -> Record:
 
 def status(client: Client) -> Record:
     """How the client stands, and what the cover in force costs."""
-    return client.status().as_json() | {"cost": client.hopping.cover_cost().as_json()}
+    found = client.status()
+    return found.as_json() | {
+        "cost": client.hopping.cover_cost().as_json(),
+        "missing": [one.as_json() | {"chat": one.gid.hex()} for one in found.missing],
+    }
 
 
 def everything(client: Client) -> Record:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import picows
 
-from amanat.errors import MalformedFrame, PortTaken
+from amanat.errors import BadArgument, MalformedFrame, PortTaken
 from amanat.page.doors import HEADERS, OUTSIDE, Doors, Entrance, File, Live, Refused
-from amanat.page.protocol import MAX_ASK_BYTES, decode_ask, told
+from amanat.page.protocol import MAX_ASK_BYTES, decode_ask, number_of, refusal, told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -120,10 +120,11 @@ class _Tab(picows.WSListener):
             return
         self._transport = transport
         self._tabs.add(self)
+        self._house.tabs(len(self._tabs))
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:  # noqa: ARG002
         self._transport = None
-        self._tabs.discard(self)
+        self._leave()
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         if self._transport is None or frame.msg_type in (_PING, _PONG):
@@ -131,10 +132,15 @@ class _Tab(picows.WSListener):
         if frame.msg_type != picows.WSMsgType.TEXT or not frame.fin:
             transport.disconnect()
             return
+        data = frame.get_payload_as_bytes()
         try:
-            ask = decode_ask(frame.get_payload_as_bytes())
+            ask = decode_ask(data)
         except MalformedFrame:
-            transport.disconnect()
+            number = number_of(data)
+            if number is None:
+                transport.disconnect()
+            else:
+                self.tell(refusal(number, BadArgument.code))
             return
         if len(self._asks) >= MAX_ASKS:
             self.hang_up()
@@ -158,9 +164,13 @@ class _Tab(picows.WSListener):
     def hang_up(self, *, is_deaf: bool = False) -> None:
         """End it; if the tab is deaf, without what still waits for it."""
         transport, self._transport = self._transport, None
-        self._tabs.discard(self)
+        self._leave()
         if transport is not None:
             transport.disconnect(graceful=not is_deaf)
+
+    def _leave(self) -> None:
+        self._tabs.discard(self)
+        self._house.tabs(len(self._tabs))
 
 
 def _answer(

@@ -1,6 +1,6 @@
 """The settings of the page: how it speaks and looks. They rest in the vault, as no browser may.
 
-The client gives them no meaning; the page alone does.
+The page alone gives them a meaning, but for one: after how long the profile is locked.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from amanat.client.sdk.client import Client
 
 _KEY = "page"
+MINUTE_S = 60.0
 
 
 def kept(client: Client) -> dict[str, str]:
@@ -27,3 +28,10 @@ def keep(client: Client, values: dict[str, str]) -> dict[str, str]:
     doing.keep(_KEY, msgspec.json.encode(values))
     doing.carry_out()
     return values
+
+
+def idle_s(client: Client) -> float | None:
+    """After how many seconds in which nothing is done the profile is locked; None: never."""
+    minutes = kept(client).get("idle", "")
+    is_set = minutes.isascii() and minutes.isdigit() and int(minutes) > 0
+    return int(minutes) * MINUTE_S if is_set else None

@@ -81,5 +81,7 @@ def _scroll(where: protocol.Where) -> transcript.Scroll:
             return transcript.Around(message)
         case protocol.Share(of):
             return transcript.Share(of)
+        case protocol.Day(since):
+            return transcript.Day(since)
         case _:
             assert_never(where)

@@ -223,7 +223,7 @@ class Reading:
     def missing(self, gid: bytes | None = None) -> list[Missing]:
         """The messages that exist but have not arrived, of one conversation or of all."""
         return [
-            Missing(self.view(where).name, self.names(where)[identity], count)
+            Missing(where, self.view(where).name, self.names(where)[identity], count)
             for (where, identity), count in self._conversations.gaps.missing(gid).items()
             if not self.desk.is_hidden(where)
         ]

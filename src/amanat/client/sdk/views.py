@@ -367,15 +367,16 @@ class GroupOffer(NamedTuple):
 
 class Missing(NamedTuple):
     """Messages of one sender that exist but have not arrived; the client has asked or will ask for
-    them."""
+    them. `gid` is the conversation's key."""
 
+    gid: bytes
     conversation: str
     sender: str
     many: int
 
     def as_json(self) -> dict[str, object]:
-        """The fields that commands print: all of them."""
-        return self._asdict()
+        """The fields that commands print: all but the key."""
+        return {"conversation": self.conversation, "sender": self.sender, "many": self.many}
 
 
 class Former(NamedTuple):

@@ -4,7 +4,7 @@ import { moment } from "./days.js";
 import { make } from "./dom.js";
 import { how } from "./message.js";
 import { form, line as sentence } from "./phrase.js";
-import { openMenu } from "./popup.js";
+import { openMenu } from "./menu.js";
 import { ask } from "./question.js";
 import { number, words } from "./words.js";
 
@@ -46,7 +46,7 @@ export class Actions {
     const one = entry.message;
     const isText = !one.deleted;
     const own = one.reactions[this.me];
-    /** @type {import("./popup.js").Row[]} */
+    /** @type {import("./menu.js").Row[]} */
     const rows = [];
     if (isText) {
       rows.push([

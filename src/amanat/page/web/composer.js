@@ -1,6 +1,8 @@
 /** The box in which one writes: drafts, answers to a text, and new words for an old one. */
 
 import { find, make } from "./dom.js";
+import { Completion } from "./complete.js";
+import { EmojiNames } from "./emoji.js";
 import { Mention } from "./mention.js";
 import { fill } from "./phrase.js";
 import { isNotes } from "./title.js";
@@ -22,6 +24,7 @@ export class Composer {
   #bar = make("div", { className: "answers-to", hidden: true });
   #why = make("p", { className: "refusal", role: "alert", hidden: true });
   #mention;
+  #completion;
   #chat = "";
   #isDirect = false;
   /** @type {Message | null} the text that is answered */
@@ -44,7 +47,8 @@ export class Composer {
   /** @param {Line} line */
   constructor(line) {
     this.#line = line;
-    this.#mention = new Mention(this.#box, line);
+    this.#mention = new Mention(line);
+    this.#completion = new Completion(this.#box, [this.#mention, new EmojiNames(line)]);
     this.#box.placeholder = this.#box.ariaLabel = words.write;
     const send = find("button.send", HTMLButtonElement);
     send.ariaLabel = send.title = words.send;
@@ -70,6 +74,7 @@ export class Composer {
     this.#kept = { text: draft, reply: id };
     this.#set({ text: draft, reply: null });
     this.#explain("");
+    this.#completion.close();
     this.#mention.open(this.#isDirect || isNotes(summary) ? "" : chat);
     if (!id) return;
     const found = await this.#line.ask("history", {
@@ -90,7 +95,7 @@ export class Composer {
     this.#editing = null;
     this.#set({ text: "", reply: null });
     this.#explain("");
-    this.#mention.close();
+    this.#completion.close();
   }
 
   focus() {
@@ -121,9 +126,23 @@ export class Composer {
     if (this.#reply?.id === id) this.reply(null);
   }
 
+  /** A text has changed, or the name of its sender. @param {Message} message */
+  renew(message) {
+    if (message.deleted) this.forget(message.id);
+    else if (this.#reply?.id === message.id) {
+      this.#reply = message;
+      this.#showBar();
+    }
+  }
+
+  /** The people here may be others, or have other names. */
+  renewPeople() {
+    this.#mention.renew();
+  }
+
   /** Undo one step of what is under way; whether there was one. */
   undo() {
-    if (this.#mention.isOpen) this.#mention.close();
+    if (this.#completion.isOpen) this.#completion.close();
     else if (this.#editing) this.#endEdit();
     else if (this.#reply) this.reply(null);
     else return false;
@@ -157,7 +176,7 @@ export class Composer {
   }
 
   async #say() {
-    if (this.#mention.isOpen) this.#mention.close();
+    if (this.#completion.isOpen) this.#completion.close();
     // Spaces alone say nothing; within a text, and as ZWNJ at its end, they are its own.
     if (!this.#box.value.trim() || !this.#chat) return;
     const text = this.#box.value.replace(/^[ \t\r\n]+|[ \t\r\n]+$/gu, "");
@@ -232,7 +251,7 @@ export class Composer {
   #changed() {
     this.#explain("");
     this.#grow();
-    this.#mention.look();
+    void this.#completion.look();
     if (!this.#editing) this.#keepSoon();
   }
 
@@ -273,7 +292,7 @@ export class Composer {
 
   /** @param {KeyboardEvent} event */
   #key(event) {
-    if (event.isComposing || this.#mention.key(event)) return;
+    if (event.isComposing || this.#completion.key(event)) return;
     const isPlain = !event.shiftKey && !event.altKey && !event.ctrlKey && !event.metaKey;
     const isUp = event.key === "ArrowUp";
     if (event.key === "Enter" && !event.shiftKey && !event.altKey) void this.#say();

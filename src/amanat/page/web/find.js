@@ -2,6 +2,8 @@
 
 import { make } from "./dom.js";
 import { face } from "./face.js";
+import { icon } from "./icons.js";
+import { INVITE } from "./links.js";
 import { bdi, fill, when } from "./phrase.js";
 import { store } from "./store.js";
 import { titleOf } from "./title.js";
@@ -50,6 +52,14 @@ export class RoomFind extends HTMLElement {
     });
   }
 
+  /** Look for this. @param {string} wanted */
+  seek(wanted) {
+    if (!(this.box instanceof HTMLInputElement)) return;
+    this.box.value = wanted;
+    this.box.focus();
+    this.#look();
+  }
+
   clear() {
     if (!(this.box instanceof HTMLInputElement)) return;
     this.box.value = "";
@@ -77,11 +87,32 @@ export class RoomFind extends HTMLElement {
       this.replaceChildren();
       return;
     }
+    const [link] = INVITE.exec(wanted) ?? [];
+    if (link) {
+      this.replaceChildren(titled(words.newContact, [this.#knock(link)]));
+      return;
+    }
     const named = this.#named(wanted);
     const under = make("div", {});
     const status = make("p", { role: "status", className: "hint" });
     this.replaceChildren(...(named.length ? [titled(words.names, named)] : []), under, status);
     this.#asking = setTimeout(() => void this.#ask(turn, wanted, under, status), TYPING_MS);
+  }
+
+  /** Offer to use somebody's link. @param {string} link */
+  #knock(link) {
+    const made = make(
+      "a",
+      { href: "#" },
+      make("span", { className: "face face-0", ariaHidden: "true" }, icon("plus")),
+      make("b", {}, words.useThisLink),
+    );
+    made.onclick = (event) => {
+      event.preventDefault();
+      this.clear();
+      void import("./people.js").then(({ knockAtOnce }) => knockAtOnce(link));
+    };
+    return made;
   }
 
   /** @param {string} wanted */

@@ -13,10 +13,19 @@ export class FloatingDay {
 
   /** @param {number} at a time of that day @param {boolean} isNeeded */
   show(at, isNeeded) {
+    this.element.dataset.at = String(at);
     const name = dayName(at);
     if (this.#name.textContent !== name) this.#name.textContent = name;
     this.element.classList.toggle("is-shown", isNeeded);
+    this.#stay();
+  }
+
+  /** Stay a while, and for as long as the pointer is on it. */
+  #stay() {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.element.classList.remove("is-shown"), STAYS_MS);
+    this.#timer = setTimeout(() => {
+      if (this.element.matches(":hover")) this.#stay();
+      else this.element.classList.remove("is-shown");
+    }, STAYS_MS);
   }
 }

@@ -5,7 +5,19 @@ import { fold } from "./find.js";
 import { icon } from "./icons.js";
 import { spoken } from "./list.js";
 import { menu } from "./menu.js";
-import { button, buttons, choice, confirm, field, hint, part, picker, says, way } from "./parts.js";
+import {
+  button,
+  buttons,
+  choice,
+  confirm,
+  field,
+  hint,
+  part,
+  picker,
+  says,
+  way,
+  withName,
+} from "./parts.js";
 import { bdi, fill, many, names } from "./phrase.js";
 import { act, goBack, leave, show } from "./sheet.js";
 import { store } from "./store.js";
@@ -16,13 +28,13 @@ import { words } from "./words.js";
 /** @import { Item } from "./menu.js" */
 
 export function showNewGroup() {
-  const name = field(words.groupName, { autofocus: true, maxLength: 100 });
+  const name = field(words.groupName, { autofocus: true });
   const people = picker(store.contacts.filter((one) => !one.blocked).map(pick), fold);
   const begin = async () => {
-    const { chat } = await store.ask("create group", {
-      name: name.input.value.trim(),
-      people: people.picked(),
-    });
+    const { chat } = await withName(
+      name,
+      (called) => store.ask("create group", { name: called, people: people.picked() }),
+    );
     leave();
     store.open(chat);
   };
@@ -98,7 +110,7 @@ function member(about, name, { isAdmin, mayRemove, showDetails }) {
       label: words.remove,
       isBad: true,
       act: () =>
-        confirm(
+        void confirm(
           words.remove,
           fill(words.removeWhat, { who: bdi(name) }),
           words.remove,
@@ -162,14 +174,14 @@ function showAdd(about) {
 
 /** @param {Details} about */
 function showRename({ chat, name }) {
-  const box = field(words.groupName, { value: name, autofocus: true, maxLength: 100 });
+  const box = field(words.groupName, { value: name, autofocus: true });
   show({
     title: words.renameGroup,
     build: () => [
       box.element,
       buttons(
         button(words.rename, async () => {
-          await store.ask("rename", { chat, name: box.input.value.trim() });
+          await withName(box, (called) => store.ask("rename", { chat, name: called }));
           goBack();
         }, "chief"),
       ),
@@ -201,20 +213,20 @@ export function leaving({ chat, state, added_by: by }) {
   return [part(
     words.leave,
     buttons(
-      button(words.leave, () =>
-        Promise.resolve(
+      button(
+        words.leave,
+        () =>
           confirm(words.leave, [words.leaveWhat], words.leave, () => store.ask("leave", { chat })),
-        ), "bad"),
+        "bad",
+      ),
       ...(by
         ? [
           button(words.leaveAndBlock, () =>
-            Promise.resolve(
-              confirm(
-                words.leaveAndBlock,
-                fill(words.leaveAndBlockWhat, { who: bdi(by) }),
-                words.leaveAndBlock,
-                () => store.ask("leave", { chat, is_blocked: true }),
-              ),
+            confirm(
+              words.leaveAndBlock,
+              fill(words.leaveAndBlockWhat, { who: bdi(by) }),
+              words.leaveAndBlock,
+              () => store.ask("leave", { chat, is_blocked: true }),
             ), "bad"),
         ]
         : []),
@@ -232,13 +244,11 @@ function rejoining({ chat, rejoinable }) {
       button(
         words.rejoin,
         () =>
-          Promise.resolve(
-            confirm(
-              words.rejoin,
-              [words.rejoinWhat],
-              words.rejoin,
-              () => store.ask("rejoin", { chat, helper: one.helper }),
-            ),
+          confirm(
+            words.rejoin,
+            [words.rejoinWhat],
+            words.rejoin,
+            () => store.ask("rejoin", { chat, helper: one.helper }),
           ),
         "",
         `rejoin ${one.helper}`,

@@ -1,55 +1,46 @@
 /**
- * The messages of one conversation. A window of them is in the page, and two spacers stand for the
- * others, so a long conversation costs no more than a short one.
+ * The messages of one conversation: what is asked for and told of them, where one is in them, and
+ * what was on the screen. Only some are in the page (`rows.js`), so a long conversation costs no more
+ * than a short one.
  */
 
 import { find, make } from "./dom.js";
 import { FloatingDay } from "./floating.js";
 import { Jumps } from "./jumps.js";
-import { compare, Entry, label } from "./message.js";
+import { label } from "./message.js";
 import { Places } from "./places.js";
 import { Reading } from "./reading.js";
+import { PAGE, Rows } from "./rows.js";
 import { words } from "./words.js";
 
 /** @import { Line, Message, Stretch } from "./line.js" */
+/** @import { Entry } from "./message.js" */
 /** @import { Place } from "./places.js" */
 
-const PAGE = 30;
-const MOST_ROWS = 4 * PAGE;
 /** The most messages of one answer. */
 const MOST_MESSAGES = 200;
 /** How near to an edge, in heights of the view, more is asked for. */
 const NEAR = 1.5;
 /** How near to the end, in pixels, one is at it. */
 const AT_END_PX = 40;
-/** Firefox draws nothing beyond some 17.9 million pixels. */
-const MOST_PX = 12e6;
 /** How often lives and days are looked at. */
 const TICK_MS = 30_000;
 const FLASH_MS = 1600;
 
 export class ChatHistory extends HTMLElement {
-  #above = make("div");
-  #below = make("div");
   #day = new FloatingDay();
   /** What comes after the last message. */
   #after = make("div", { className: "after" });
   /** Says what has just come. The messages themselves are silent, since older ones load, too. */
   #voice = make("p", { className: "unseen", "aria-live": "polite" });
-  /** @type {Entry[]} */
-  #shown = [];
-  #before = 0;
-  #total = 0;
+  #rows = new Rows(this, () => this.dispatchEvent(new Event("drawn")));
   #newest = 0;
-  #height = 64;
   /** The height of what is on the screen. */
   #view = 0;
   #isAsking = false;
   #isRefreshing = false;
   #isStale = false;
   #chat = "";
-  #me = "";
-  #unread = "";
   /** @type {Entry | undefined} the message that Tab reaches */
   #current;
   #places = new Places();
@@ -63,7 +54,7 @@ export class ChatHistory extends HTMLElement {
   connectedCallback() {
     this.ariaLabel = words.messages;
     this.ariaLive = "off";
-    this.replaceChildren(this.#day.element, this.#above, this.#below, this.#after);
+    this.replaceChildren(this.#day.element, this.#rows.above, this.#rows.below, this.#after);
     this.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     this.addEventListener("focusin", (event) => this.rove(this.entryOf(event.target)));
     document.addEventListener("visibilitychange", () => this.#see());
@@ -75,7 +66,7 @@ export class ChatHistory extends HTMLElement {
   begin(line) {
     this.#line = line;
     this.#reading = new Reading(line, () => {
-      if (this.#shown.some((one) => one.message.expires_at !== null)) void this.#again();
+      if (this.#rows.all.some((one) => one.message.expires_at !== null)) void this.renew();
     });
     const stream = this.parentElement ?? document.body;
     stream.append(this.#voice);
@@ -87,7 +78,7 @@ export class ChatHistory extends HTMLElement {
     this.#hear("gone", ({ row }) => {
       if (row !== undefined) this.#remove(row); // without one, all of it is gone
     });
-    this.#hear("progress", () => void this.#again());
+    this.#hear("progress", () => void this.renew());
     line.addEventListener("away", () => {
       this.#isAsking = false;
     });
@@ -102,13 +93,13 @@ export class ChatHistory extends HTMLElement {
 
   /** @param {string} name our own name */
   setMe(name) {
-    if (name === this.#me) return;
-    this.#me = name;
-    if (!this.#shown.length) return;
-    this.#keeping(() => {
-      for (const one of this.#shown) one.put(one.message, name);
+    if (name === this.#rows.me) return;
+    this.#rows.me = name;
+    if (!this.#rows.all.length) return;
+    this.#rows.keep(() => {
+      for (const one of this.#rows.all) one.put(one.message, name);
     });
-    void this.#again(); // reactions and quotes hold the name that their person has now
+    void this.renew(); // reactions and quotes hold the name that their person has now
   }
 
   /**
@@ -118,7 +109,7 @@ export class ChatHistory extends HTMLElement {
   async open(chat, hasUnread) {
     this.leave();
     this.#chat = chat;
-    this.#unread = "";
+    this.#rows.unread = "";
     this.#current = undefined;
     this.#reading?.begin(chat);
     this.#jumps?.clear();
@@ -130,7 +121,7 @@ export class ChatHistory extends HTMLElement {
   async #begin(at) {
     const found = await this.#ask({ at });
     if (!found) return;
-    this.#unread = found.unread;
+    this.#rows.unread = found.unread;
     this.#show(found);
     const divider = this.querySelector(".divider");
     if (divider) divider.scrollIntoView({ block: "center" });
@@ -156,7 +147,7 @@ export class ChatHistory extends HTMLElement {
 
   /** @returns {Place | undefined} */
   #place() {
-    const first = this.#firstVisible();
+    const first = this.#rows.firstVisible();
     return first && { id: first.message.id, offset: first.row.offsetTop - this.scrollTop };
   }
 
@@ -164,9 +155,9 @@ export class ChatHistory extends HTMLElement {
   async #return({ id, offset }) {
     const found = await this.#ask({ at: "around", message: id }).catch(() => undefined);
     if (!found) return false;
-    this.#unread ||= found.unread;
+    this.#rows.unread ||= found.unread;
     this.#show(found);
-    const entry = this.#entry(id);
+    const entry = this.#rows.find(id);
     if (!entry) return false;
     this.scrollTop = entry.row.offsetTop - offset;
     this.#scrolled();
@@ -174,18 +165,13 @@ export class ChatHistory extends HTMLElement {
   }
 
   get isAtEnd() {
-    return this.#isWhole && this.scrollHeight - this.scrollTop - this.clientHeight < AT_END_PX;
-  }
-
-  /** Whether the last message is in the page. */
-  get #isWhole() {
-    return this.#before + this.#shown.length >= this.#total;
+    return this.#rows.isWhole && this.scrollHeight - this.scrollTop - this.clientHeight < AT_END_PX;
   }
 
   // Going somewhere
 
   async toEnd() {
-    if (!this.#isWhole) {
+    if (!this.#rows.isWhole) {
       const found = await this.#ask({ at: "newest" });
       if (!found) return;
       this.#show(found);
@@ -195,7 +181,7 @@ export class ChatHistory extends HTMLElement {
   }
 
   async toStart() {
-    if (this.#before > 0) {
+    if (this.#rows.before > 0) {
       const found = await this.#ask({ at: "share", of: 0 });
       if (!found) return;
       this.#show(found);
@@ -209,15 +195,38 @@ export class ChatHistory extends HTMLElement {
    * @param {string} id @param {string} [from]
    */
   async show(id, from) {
-    if (!this.#entry(id)) {
+    if (!this.#rows.find(id)) {
       const found = await this.#ask({ at: "around", message: id });
       if (!found) return;
       this.#show(found);
     }
-    const entry = this.#entry(id);
+    const entry = this.#rows.find(id);
     if (!entry) return;
     if (from) this.#jumps?.leave(from);
-    entry.article.scrollIntoView({ block: "center" });
+    this.#point(entry, "center");
+  }
+
+  /** Show the first message of a day, or of the next one that has any. @param {number} since when it begins */
+  async toDay(since) {
+    const found = await this.#ask({ at: "day", since });
+    const first = found?.messages.find((one) => one.sent_at >= since) ?? found?.messages.at(-1);
+    if (!found || !first) return;
+    if (!this.#rows.find(first.id)) this.#show(found);
+    const entry = this.#rows.find(first.id);
+    if (entry) this.#point(entry, "start");
+  }
+
+  /** When the first message was sent. */
+  async begins() {
+    const chat = this.#chat, where = { at: "share", of: 0 };
+    /** @type {Stretch} */
+    const found = await this.#line?.ask("history", { chat, where, many: 1 });
+    return found.messages[0]?.sent_at ?? Date.now();
+  }
+
+  /** Let the person see a message that is here. @param {Entry} entry @param {"center" | "start"} block */
+  #point(entry, block) {
+    (block === "start" ? entry.row : entry.article).scrollIntoView({ block });
     entry.row.classList.add("flash");
     setTimeout(() => entry.row.classList.remove("flash"), FLASH_MS);
     this.rove(entry);
@@ -228,23 +237,17 @@ export class ChatHistory extends HTMLElement {
 
   /** @returns {readonly Entry[]} */
   get entries() {
-    return this.#shown;
-  }
-
-  /** @param {string} id */
-  #entry(id) {
-    return this.#shown.find((one) => one.message.id === id);
+    return this.#rows.all;
   }
 
   /** The message to which something in the page belongs. @param {EventTarget | null} target */
   entryOf(target) {
-    return target instanceof Node ? this.#shown.find((one) => one.row.contains(target)) : undefined;
+    return this.#rows.of(target);
   }
 
   /** The last message on the screen. */
   get lastVisible() {
-    const end = this.scrollTop + this.clientHeight;
-    return this.#shown.findLast((one) => one.row.offsetTop < end);
+    return this.#rows.lastVisible;
   }
 
   /** Let Tab reach this message, of all of them. @param {Entry | undefined} entry */
@@ -266,7 +269,7 @@ export class ChatHistory extends HTMLElement {
   /** What stands after the last message. @param {Node[]} nodes */
   setAfter(nodes) {
     const follows = this.isAtEnd;
-    this.#keeping(() => this.#after.replaceChildren(...nodes));
+    this.#rows.keep(() => this.#after.replaceChildren(...nodes));
     if (follows) this.scrollTop = this.scrollHeight;
   }
 
@@ -281,33 +284,13 @@ export class ChatHistory extends HTMLElement {
 
   /** @param {Stretch} found */
   #show(found) {
-    for (const one of this.#shown) one.row.remove();
-    this.#before = found.before;
-    this.#total = found.total;
     this.#newest = found.newest;
-    this.#shown = found.messages.map((message) => new Entry(message, this.#me));
-    this.#above.after(...this.#shown.map((one) => one.row));
-    this.#join(0, this.#shown.length);
     this.#current = undefined;
-    this.#measure();
-    this.#drawn();
+    this.#rows.show(found);
   }
 
-  /** Say that rows have come, gone or changed. */
-  #drawn() {
-    this.dispatchEvent(new Event("drawn"));
-  }
-
-  /** Say to these where they stand. @param {number} from @param {number} to */
-  #join(from, to) {
-    for (let i = Math.max(0, from); i < Math.min(to, this.#shown.length); i++) {
-      const one = this.#shown[i];
-      one?.join(this.#shown[i - 1]?.message, one.message.id === this.#unread);
-    }
-  }
-
-  /** Ask for what is shown again: its delivery has come further, or its place. */
-  async #again() {
+  /** Ask for what is shown again: its delivery has come further, its place is another, or a name. */
+  async renew() {
     this.#isStale = true;
     if (this.#isRefreshing) return;
     this.#isRefreshing = true;
@@ -319,26 +302,28 @@ export class ChatHistory extends HTMLElement {
   }
 
   async #refresh() {
-    const chat = this.#chat, middle = this.#shown[Math.floor(this.#shown.length / 2)];
+    const chat = this.#chat, middle = this.#rows.all[Math.floor(this.#rows.all.length / 2)];
     if (!middle) return;
-    const many = Math.min(MOST_MESSAGES, this.#shown.length);
+    const many = Math.min(MOST_MESSAGES, this.#rows.all.length);
     const where = { at: "around", message: middle.message.id };
     /** @type {Stretch | undefined} */
     const found = await this.#line?.ask("history", { chat, where, many });
     const first = found?.messages[0];
     if (!found || !first || chat !== this.#chat) return;
     const changed = found.messages.flatMap((message) => {
-      const here = this.#entry(message.id);
+      const here = this.#rows.find(message.id);
       return here && JSON.stringify(here.message) !== JSON.stringify(message)
         ? [{ here, message }]
         : [];
     });
-    this.#keeping(() => {
-      for (const { here, message } of changed) here.put(message, this.#me);
-      const at = this.#shown.findIndex((one) => one.message.id === first.id);
-      if (at >= 0) this.#before = Math.max(0, found.before - at);
+    this.#rows.keep(() => {
+      for (const { here, message } of changed) here.put(message, this.#rows.me);
+      if (changed.length) this.#rows.join(0, this.#rows.all.length);
+      const at = this.#rows.all.findIndex((one) => one.message.id === first.id);
+      if (at >= 0) this.#rows.before = Math.max(0, found.before - at);
       this.#count(found);
     });
+    for (const { message } of changed) this.#say(message);
   }
 
   /**
@@ -349,126 +334,63 @@ export class ChatHistory extends HTMLElement {
   #count({ messages, newest, total }) {
     if (newest > this.#newest && !messages.some((one) => one.row > this.#newest)) return;
     this.#newest = newest;
-    this.#total = total;
+    this.#rows.total = total;
   }
 
   /** A message was told: it is new, or has changed. @param {Message} message */
   #put(message) {
-    const here = this.#entry(message.id);
+    const here = this.#rows.find(message.id);
     if (here) {
-      this.#keeping(() => here.put(message, this.#me));
-      this.dispatchEvent(new CustomEvent("changed", { detail: message }));
+      this.#rows.put(here, message);
+      this.#say(message);
       return;
     }
     const isNew = message.row > this.#newest, follows = this.isAtEnd;
     if (isNew) {
       this.#newest = message.row;
-      this.#total++;
+      this.#rows.total++;
       this.#reading?.add(message);
     }
-    const at = this.#shown.findLastIndex((one) => compare(one.message, message) < 0) + 1;
-    const isAbove = at === 0 && this.#before > 0, isBelow = at === this.#shown.length;
-    if (isBelow && this.#before + this.#shown.length + 1 !== this.#total) {
-      this.#space(); // others that are not here stand between
+    const at = this.#rows.placeOf(message);
+    const isAbove = at === 0 && this.#rows.before > 0, isBelow = at === this.#rows.all.length;
+    if (isBelow && this.#rows.before + this.#rows.all.length + 1 !== this.#rows.total) {
+      this.#rows.space(); // others that are not here stand between
       if (message.own && isNew) void this.toEnd().catch(() => {});
-    } else if (!isAbove) this.#insert(message, at);
-    else if (isNew) this.#keeping(() => this.#before++);
-    const entry = this.#entry(message.id);
+    } else if (!isAbove) this.#rows.insert(message, at, this.isAtEnd);
+    else if (isNew) this.#rows.keep(() => this.#rows.before++);
+    const entry = this.#rows.find(message.id);
     if (entry && (follows || (message.own && isBelow))) this.scrollTop = this.scrollHeight;
     else if (isNew && !message.own) {
       const isOver = entry && entry.row.offsetTop + entry.row.offsetHeight <= this.scrollTop;
       if (isAbove || isOver) this.#jumps?.earlier(message.id);
     }
-    if (isNew && isBelow && !message.own) this.#say(message);
+    if (isNew && isBelow && !message.own) this.#announce(message);
     this.#scrolled();
   }
 
-  /** @param {Message} message @param {number} at */
-  #insert(message, at) {
-    this.#keeping(() => {
-      const entry = new Entry(message, this.#me);
-      (this.#shown[at]?.row ?? this.#below).before(entry.row);
-      this.#shown.splice(at, 0, entry);
-      this.#join(at, at + 2);
-    });
-    const over = Math.max(0, this.#shown.length - MOST_ROWS);
-    if (over) {
-      this.#keeping(() => this.isAtEnd || at > PAGE ? this.#drop(over, 0) : this.#drop(0, over));
-    }
+  /** Say that a message has changed. @param {Message} message */
+  #say(message) {
+    this.dispatchEvent(new CustomEvent("changed", { detail: message }));
   }
 
   /** @param {Message} message */
-  #say(message) {
+  #announce(message) {
     if (document.visibilityState === "visible") this.#voice.textContent = label(message);
   }
 
   /** A message is gone. @param {number} row */
   #remove(row) {
     this.#reading?.drop(row);
-    const at = this.#shown.findIndex((one) => one.message.row === row);
-    const entry = this.#shown[at];
+    const entry = this.#rows.all.find((one) => one.message.row === row);
     if (!entry) {
-      void this.#again(); // for the numbers of those that are not here
+      void this.renew(); // for the numbers of those that are not here
       return;
     }
     const hadFocus = entry.row.contains(document.activeElement);
     this.dispatchEvent(new CustomEvent("removed", { detail: entry.message.id }));
-    this.#keeping(() => {
-      this.#shown.splice(at, 1);
-      entry.row.remove();
-      this.#total--;
-      this.#join(at, at + 1);
-    });
-    const next = this.#shown[at] ?? this.#shown[at - 1];
+    const next = this.#rows.remove(entry);
     if (hadFocus && next) this.focusOn(next);
     this.#scrolled();
-  }
-
-  #measure() {
-    const first = this.#shown[0]?.row, last = this.#shown.at(-1)?.row;
-    if (first && last && this.#shown.length > 9) {
-      this.#height = (last.offsetTop - first.offsetTop) / (this.#shown.length - 1);
-    }
-    // Whole pixels, because a place to scroll to is rounded and the roundings would add up.
-    this.#height = Math.round(Math.min(this.#height, MOST_PX / Math.max(1, this.#total)));
-    this.#space();
-  }
-
-  #space() {
-    const after = this.#total - this.#before - this.#shown.length;
-    this.#above.style.height = `${this.#before * this.#height}px`;
-    this.#below.style.height = `${Math.max(0, after) * this.#height}px`;
-  }
-
-  /**
-   * Change what is here, and let what the person looks at stay where it is.
-   * @param {() => void} change
-   */
-  #keeping(change) {
-    const first = this.#firstVisible();
-    const at = first ? this.#shown.indexOf(first) : -1;
-    // If the change takes the first one away, the next one stays.
-    const anchors = this.#shown.slice(at, at + 2).map((one) => ({
-      one,
-      top: one.article.getBoundingClientRect().top,
-    }));
-    change();
-    this.#space();
-    const anchor = anchors.find(({ one }) => one.row.isConnected);
-    if (anchor) this.scrollTop += anchor.one.article.getBoundingClientRect().top - anchor.top;
-    this.#drawn();
-  }
-
-  /** The first message of which something is on the screen, by halves: rows stand in order. */
-  #firstVisible() {
-    const top = this.scrollTop;
-    let from = 0, to = this.#shown.length;
-    while (from < to) {
-      const middle = (from + to) >> 1, row = this.#shown[middle]?.row;
-      if (row && row.offsetTop + row.offsetHeight > top) to = middle;
-      else from = middle + 1;
-    }
-    return this.#shown[from];
   }
 
   /** The box below has grown, or the window: what is at the lower edge stays there. */
@@ -482,7 +404,7 @@ export class ChatHistory extends HTMLElement {
   #scrolled() {
     this.#see();
     this.#jumps?.at(this.isAtEnd, this.#reading?.unseen ?? 0);
-    const first = this.#firstVisible();
+    const first = this.#rows.firstVisible();
     if (first) {
       // Where the day begins its name is there already.
       const isUnderName = first.row.offsetTop + first.article.offsetTop > this.scrollTop;
@@ -492,23 +414,24 @@ export class ChatHistory extends HTMLElement {
   }
 
   async #look() {
-    const first = this.#shown[0], last = this.#shown.at(-1);
+    const first = this.#rows.all[0], last = this.#rows.all.at(-1);
     if (this.#isAsking || !first || !last) return;
     const view = this.clientHeight, top = this.scrollTop;
-    const start = this.#above.offsetTop + this.#above.offsetHeight, end = this.#below.offsetTop;
+    const start = this.#rows.above.offsetTop + this.#rows.above.offsetHeight,
+      end = this.#rows.below.offsetTop;
     /** @type {Record<string, unknown>} */
     let where;
     /** @type {(found: Stretch) => void} */
     let use;
-    if (top + view < start || top > end && !this.#isWhole) {
+    if (top + view < start || top > end && !this.#rows.isWhole) {
       where = { at: "share", of: Math.min(1, top / Math.max(1, this.scrollHeight - view)) };
       use = (found) => this.#jump(found, top);
-    } else if (this.#before > 0 && top - start < NEAR * view) {
+    } else if (this.#rows.before > 0 && top - start < NEAR * view) {
       where = { at: "before", position: first.message.position };
-      use = (found) => this.#keeping(() => this.#extend(found, true));
-    } else if (!this.#isWhole && end - top - view < NEAR * view) {
+      use = (found) => this.#extend(found, true);
+    } else if (!this.#rows.isWhole && end - top - view < NEAR * view) {
       where = { at: "after", position: last.message.position };
-      use = (found) => this.#keeping(() => this.#extend(found, false));
+      use = (found) => this.#extend(found, false);
     } else {
       return;
     }
@@ -524,57 +447,30 @@ export class ChatHistory extends HTMLElement {
     this.#scrolled();
   }
 
+  /** @param {Stretch} found @param {boolean} isAbove */
+  #extend(found, isAbove) {
+    this.#rows.keep(() => {
+      this.#rows.extend(found, isAbove);
+      this.#count(found);
+    });
+  }
+
   /** @param {Stretch} found @param {number} top */
   #jump(found, top) {
     this.#show(found);
     this.scrollTop = top;
-    const first = this.#shown[0]?.row;
-    const last = this.#shown.at(-1)?.row;
+    const first = this.#rows.all[0]?.row;
+    const last = this.#rows.all.at(-1)?.row;
     if (first && (first.offsetTop > top + this.clientHeight || (last && last.offsetTop < top))) {
       first.scrollIntoView();
     }
   }
 
-  /** @param {Stretch} found @param {boolean} isAbove */
-  #extend(found, isAbove) {
-    const more = found.messages.filter((one) => !this.#entry(one.id))
-      .map((message) => new Entry(message, this.#me));
-    const rows = more.map((one) => one.row);
-    this.#count(found);
-    if (isAbove) {
-      this.#above.after(...rows);
-      this.#shown.unshift(...more);
-      this.#before = found.before;
-      this.#join(0, more.length + 1);
-      this.#drop(0, Math.max(0, this.#shown.length - MOST_ROWS));
-    } else {
-      const from = this.#shown.length;
-      this.#below.before(...rows);
-      this.#shown.push(...more);
-      this.#join(from, this.#shown.length);
-      this.#drop(Math.max(0, this.#shown.length - MOST_ROWS), 0);
-    }
-  }
-
-  /** @param {number} above @param {number} below how many rows leave the page at either end */
-  #drop(above, below) {
-    for (const { row } of this.#shown.splice(0, above)) row.remove();
-    this.#before += above;
-    for (const { row } of this.#shown.splice(this.#shown.length - below, below)) row.remove();
-  }
-
   /** Note what is on the screen: nothing is read that nobody could see. */
   #see() {
     if (document.visibilityState !== "visible") return;
-    const first = this.#firstVisible();
-    if (!first) return;
-    const end = this.scrollTop + this.clientHeight;
-    const visible = [];
-    for (let i = this.#shown.indexOf(first); i < this.#shown.length; i++) {
-      const one = this.#shown[i];
-      if (!one || one.row.offsetTop + one.row.offsetHeight > end + 1) break;
-      visible.push(one.message);
-    }
+    const visible = this.#rows.visible();
+    if (!visible.length) return;
     this.#reading?.saw(visible.map((one) => one.row));
     this.#jumps?.saw(new Set(visible.map((one) => one.id)));
   }
@@ -582,9 +478,9 @@ export class ChatHistory extends HTMLElement {
   /** Time goes by: lives become shorter, and today becomes yesterday. */
   #tick() {
     if (document.visibilityState !== "visible") return;
-    this.#keeping(() => {
-      for (const one of this.#shown) one.tick();
-      this.#join(0, this.#shown.length);
+    this.#rows.keep(() => {
+      for (const one of this.#rows.all) one.tick();
+      this.#rows.join(0, this.#rows.all.length);
     });
   }
 }

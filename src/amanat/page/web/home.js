@@ -96,13 +96,11 @@ function fallback(status) {
         buttons(
           button(words.changeFallback, () => Promise.resolve(showFallback())),
           button(words.noFallback, () =>
-            Promise.resolve(
-              confirm(
-                words.noFallback,
-                [words.noFallbackWhat],
-                words.noFallback,
-                () => store.ask("fallback", { relay: "" }),
-              ),
+            confirm(
+              words.noFallback,
+              [words.noFallbackWhat],
+              words.noFallback,
+              () => store.ask("fallback", { relay: "" }),
             )),
         ),
       ]
@@ -242,13 +240,11 @@ function transport(status) {
     buttons(
       button(words.hopAuto, () => store.ask("hop", { hop: "auto" })),
       button(words.hopOff, () =>
-        Promise.resolve(
-          confirm(
-            words.hopOff,
-            [words.hopOffWhat],
-            words.hopOff,
-            () => store.ask("hop", { hop: "off" }),
-          ),
+        confirm(
+          words.hopOff,
+          [words.hopOffWhat],
+          words.hopOff,
+          () => store.ask("hop", { hop: "off" }),
         )),
       button(words.hopTo, () => Promise.resolve(showHop())),
     ),
@@ -348,7 +344,7 @@ function showExit() {
       buttons(
         button(words.exit, () => {
           const to = values();
-          return Promise.resolve(confirm(words.exit, [words.exitSure], words.exit, async () => {
+          return confirm(words.exit, [words.exitSure], words.exit, async () => {
             showGoing();
             try {
               await store.ask("exit", to);
@@ -356,7 +352,7 @@ function showExit() {
               goBack();
             }
             goBack();
-          }));
+          });
         }, "chief"),
       ),
     ],

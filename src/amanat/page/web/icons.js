@@ -13,6 +13,9 @@ const LINES = {
   back: "M15 5l-7 7 7 7",
   on: "M9 5l7 7-7 7",
   notes: "M6 3h9l4 4v14H6zM15 3v4h4M9 12h7M9 16h5",
+  older: "M5 15l7-7 7 7",
+  newer: "M5 9l7 7 7-7",
+  day: "M4 6h16v14H4zM4 10h16M8 3v5M16 3v5",
   search: "M11 5a6 6 0 1 0 0 12a6 6 0 1 0 0-12M20 20l-4.5-4.5",
 };
 

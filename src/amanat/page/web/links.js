@@ -4,6 +4,8 @@ import { make } from "./dom.js";
 import { ask } from "./question.js";
 import { words } from "./words.js";
 
+/** Somebody's invite, in whatever was pasted. */
+export const INVITE = /amanat-invite:\S+/u;
 /** Controls of direction end a link: an address cannot show itself in another order. */
 const LINK = /\bhttps?:\/\/[^\s<>"'\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]+/gu;
 /** What ends a sentence does not belong to a link. */

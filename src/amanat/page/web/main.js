@@ -121,3 +121,14 @@ list.addEventListener("click", (event) => {
   void open(row.hash.slice(1));
 });
 back.addEventListener("click", close);
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || event.defaultPrevented || pane.hidden) return;
+  if (document.querySelector("dialog[open], :popover-open")) return;
+  // Where there is nothing else to undo, one leaves the conversation; not from beside it.
+  const at = document.activeElement;
+  if (at !== document.body && !pane.contains(at)) return;
+  event.preventDefault();
+  const row = list.querySelector("a[aria-current]");
+  close();
+  if (row instanceof HTMLElement) row.focus();
+});

@@ -26,6 +26,8 @@ export class Entry {
   message;
   #me;
   #head = make("div");
+  /** What stands in it. */
+  #heading = "";
   #article = make("article", { tabIndex: -1 });
   /** The whole row. */
   row = make("div", { className: "entry" }, this.#article);
@@ -67,15 +69,16 @@ export class Entry {
     const follows = !isNewDay && !isFirstUnread && before.own === own && before.sender === sender &&
       Math.abs(sent_at - before.sent_at) < GROUP_MS;
     this.row.classList.toggle("follows", follows);
-    if (!isNewDay && !isFirstUnread) {
-      this.#head.remove();
-      return;
+    const day = isNewDay ? dayName(sent_at) : "", heading = `${day}\n${isFirstUnread}`;
+    if (!isNewDay && !isFirstUnread) this.#head.remove();
+    else if (heading !== this.#heading) {
+      this.#head.replaceChildren(
+        ...(isNewDay ? [pill(day, sent_at, this.#article.tabIndex)] : []),
+        ...(isFirstUnread ? [make("div", { className: "divider" }, words.unread)] : []),
+      );
     }
-    this.#head.replaceChildren(
-      ...(isNewDay ? [make("div", { className: "day" }, make("span", {}, dayName(sent_at)))] : []),
-      ...(isFirstUnread ? [make("div", { className: "divider" }, words.unread)] : []),
-    );
-    if (!this.#head.isConnected) this.row.prepend(this.#head);
+    this.#heading = heading;
+    if ((isNewDay || isFirstUnread) && !this.#head.isConnected) this.row.prepend(this.#head);
   }
 
   /**
@@ -84,7 +87,7 @@ export class Entry {
    */
   openControls(isOpen) {
     this.#article.tabIndex = isOpen ? 0 : -1;
-    for (const one of this.#article.querySelectorAll("button, a")) {
+    for (const one of this.row.querySelectorAll("button, a")) {
       if (one instanceof HTMLElement) one.tabIndex = isOpen ? 0 : -1;
     }
   }
@@ -113,6 +116,17 @@ export class Entry {
     );
     this.tick();
   }
+}
+
+/** The name of a day, which leads to any other. @param {string} name @param {number} at @param {number} tabIndex */
+function pill(name, at, tabIndex) {
+  const made = make(
+    "div",
+    { className: "day" },
+    make("button", { type: "button", title: words.toDay, tabIndex }, name),
+  );
+  made.dataset.at = String(at);
+  return made;
 }
 
 /**

@@ -1,6 +1,6 @@
 /** One's own name, under which others see what one says. */
 
-import { button, buttons, field, part, says, way } from "./parts.js";
+import { button, buttons, field, part, says, way, withName } from "./parts.js";
 import { bdi } from "./phrase.js";
 import { goBack, show } from "./sheet.js";
 import { store } from "./store.js";
@@ -17,7 +17,6 @@ export function showName() {
   const name = field(words.yourName, {
     value: store.status?.name ?? "",
     autofocus: true,
-    maxLength: 100,
   });
   show({
     title: words.changeName,
@@ -26,9 +25,7 @@ export function showName() {
       says(words.nameWhat),
       buttons(
         button(words.set, async () => {
-          const taken = name.input.value.trim();
-          if (!taken) throw new Error("bad-argument"); // the client hangs up on an empty one
-          await store.ask("name", { name: taken });
+          await withName(name, (taken) => store.ask("name", { name: taken }));
           goBack();
         }, "chief"),
       ),

@@ -3,7 +3,8 @@
 import { make } from "./dom.js";
 import { icon } from "./icons.js";
 import { bdi } from "./phrase.js";
-import { act, goBack, show } from "./sheet.js";
+import { ask } from "./question.js";
+import { act, Unfit } from "./sheet.js";
 import { words } from "./words.js";
 
 /** @import { Piece } from "./sheet.js" */
@@ -68,7 +69,44 @@ export function field(label, more = {}) {
     "data-key": label,
     ...more,
   }));
-  return { input, element: make("label", { className: "field" }, make("span", {}, label), input) };
+  const wrong = make("small", { id: `wrong ${label}`.replace(/\s/gu, "-"), role: "alert" });
+  const element = make("label", { className: "field" }, make("span", {}, label), input);
+  /** @param {string} sentence */
+  const say = (sentence) => {
+    wrong.textContent = sentence;
+    input.ariaInvalid = sentence ? "true" : null;
+    if (sentence) input.setAttribute("aria-describedby", wrong.id);
+    else input.removeAttribute("aria-describedby");
+  };
+  input.addEventListener("input", () => say(""));
+  /** Say why what was typed does not fit. @param {string} sentence @returns {never} */
+  const refuse = (sentence) => {
+    say(sentence);
+    input.focus();
+    throw new Unfit(sentence);
+  };
+  return { input, element: make("div", {}, element, wrong), refuse };
+}
+
+/** The most characters of a name (MAX_NAME_CHARS). */
+const MOST_NAME = 100;
+
+/**
+ * Do something with the name in a field, if it is one; else the field says why it is none.
+ * @template T
+ * @param {ReturnType<typeof field>} box
+ * @param {(name: string) => Promise<T>} deed
+ */
+export async function withName({ input, refuse }, deed) {
+  const name = input.value.trim();
+  if (!name) refuse(words.nameEmpty);
+  if ([...name].length > MOST_NAME) refuse(words.nameLong);
+  try {
+    return await deed(name);
+  } catch (error) {
+    if (error instanceof Error && error.message === "bad-argument") refuse(words.nameUnfit);
+    throw error;
+  }
 }
 
 /**
@@ -115,19 +153,11 @@ export function toggle(label, is, chosen, key) {
  * @param {() => Promise<unknown>} deed
  * @param {() => void} after where one is then
  */
-export function confirm(title, what, label, deed, after = goBack) {
-  show({
-    title,
-    build: () => [
-      says(...what),
-      buttons(
-        button(label, async () => {
-          await deed();
-          after();
-        }, "bad"),
-        button(words.cancel, () => Promise.resolve(goBack())),
-      ),
-    ],
+export async function confirm(title, what, label, deed, after = () => {}) {
+  if (!await ask(title, [says(...what)], [{ value: "yes", label, isBad: true }])) return;
+  await act(async () => {
+    await deed();
+    after();
   });
 }
 

@@ -2,9 +2,10 @@
 
 import { draw, make } from "./dom.js";
 import { address, button, buttons, confirm, copy, field, hint, part, says, way } from "./parts.js";
+import { INVITE } from "./links.js";
 import { bdi, fill, moment } from "./phrase.js";
 import { reading } from "./scan.js";
-import { goBack, leave, rebuild, show } from "./sheet.js";
+import { act, goBack, leave, rebuild, show } from "./sheet.js";
 import { store } from "./store.js";
 import { words } from "./words.js";
 
@@ -14,7 +15,6 @@ import { words } from "./words.js";
 
 /** Modules of white around a code, without which cameras do not find it (ISO/IEC 18004). */
 const QUIET = 4;
-const LINK = /amanat-invite:\S+/u;
 
 export function showNewContact() {
   show({
@@ -108,9 +108,8 @@ export function showAccept(link = "") {
   const pasted = field(words.pasteLink, { dir: "ltr", value: link, autofocus: true });
   const greeting = field(words.greeting);
   const use = async () => {
-    const found = LINK.exec(pasted.input.value)?.[0] ?? pasted.input.value.trim();
-    const { inviter } = await store.ask("accept", { link: found, greeting: greeting.input.value });
-    showKnocked(inviter);
+    const found = INVITE.exec(pasted.input.value)?.[0] ?? pasted.input.value.trim();
+    await knock(found, greeting.input.value);
   };
   show({
     title: words.useLink,
@@ -123,6 +122,20 @@ export function showAccept(link = "") {
       }),
     ],
   });
+}
+
+/** Knock with a link; if that cannot be, the sheet for links says why. @param {string} link */
+export function knockAtOnce(link) {
+  return knock(link, "").catch((error) => {
+    showAccept(link);
+    void act(() => Promise.reject(error));
+  });
+}
+
+/** @param {string} link @param {string} greeting */
+async function knock(link, greeting) {
+  const { inviter } = await store.ask("accept", { link, greeting });
+  showKnocked(inviter);
 }
 
 /** @param {string} inviter */
@@ -158,13 +171,11 @@ export function blocking({ id, name, blocked }) {
       ]
       : [
         button(words.block, () =>
-          Promise.resolve(
-            confirm(
-              words.block,
-              fill(words.blockWhat, { who: bdi(name) }),
-              words.block,
-              () => store.ask("block", { contact: id, is_blocked: true }),
-            ),
+          confirm(
+            words.block,
+            fill(words.blockWhat, { who: bdi(name) }),
+            words.block,
+            () => store.ask("block", { contact: id, is_blocked: true }),
           ), "bad"),
       ]),
   );

@@ -13,20 +13,35 @@ import { words } from "./words.js";
 const LONG_PRESS_MS = 500;
 /** How far a finger may move meanwhile, in pixels. */
 const STILL_PX = 10;
+/** With what one press reacts. */
+const LIKE = "👍";
+
+/** @param {string} className @param {string} label @param {string} sign */
+function button(className, label, sign) {
+  return make("button", {
+    type: "button",
+    className,
+    tabIndex: -1, // keys have the menu
+    ariaLabel: label,
+    title: label,
+  }, make("span", { ariaHidden: "true" }, sign));
+}
 
 export class Pointing {
   #history;
   #actions;
   #selection;
-  /** One button for all messages: it is beside the one under the pointer. */
-  #more = make("button", {
-    type: "button",
-    className: "dots",
-    tabIndex: -1,
-    hidden: true,
-    ariaLabel: words.menu,
-    title: words.menu,
-  }, make("span", { ariaHidden: "true" }, "⋯"));
+  #like = button("like", `${words.react}: ${LIKE}`, LIKE);
+  #reply = button("answer", words.reply, "↩");
+  #dots = button("dots", words.menu, "⋯");
+  /** These are there once: they are beside the message under the pointer. */
+  #more = make(
+    "div",
+    { className: "quick", hidden: true },
+    this.#like,
+    this.#reply,
+    this.#dots,
+  );
   /** @type {Entry | undefined} */
   #under;
   #press = 0;
@@ -49,6 +64,10 @@ export class Pointing {
     history.addEventListener("contextmenu", (event) => this.#context(event));
     history.addEventListener("keydown", (event) => this.#key(event));
     history.addEventListener("pointerdown", (event) => this.#down(event));
+    // A press with Shift would choose letters from the last place on.
+    history.addEventListener("mousedown", (event) => {
+      if (event.shiftKey && history.entryOf(event.target)) event.preventDefault();
+    });
     for (const ends of ["pointerup", "pointercancel", "scroll"]) {
       history.addEventListener(ends, () => clearTimeout(this.#press), { passive: true });
     }
@@ -66,19 +85,25 @@ export class Pointing {
   #hover(target) {
     if (target === this.#more || (target instanceof Node && this.#more.contains(target))) return;
     const entry = this.#history.entryOf(target);
-    if (entry === this.#under && !this.#more.hidden) return;
-    if (!entry || this.#selection.isOn) {
+    // The margin beside a message is for choosing with the mouse.
+    const isOnBubble = target instanceof Element && target.closest("article") !== null;
+    if (isOnBubble && entry === this.#under && !this.#more.hidden) return;
+    if (!entry || !isOnBubble || this.#selection.isOn) {
       this.#hide();
       return;
     }
     this.#under = entry;
-    const own = entry.message.own;
+    const { own, deleted } = entry.message;
+    this.#like.hidden = this.#reply.hidden = deleted;
     const { offsetTop, offsetLeft, offsetWidth } = entry.article;
     this.#more.hidden = false;
     // On the inner side of the bubble, in whichever direction the page goes.
     const isBefore = own === (document.dir !== "rtl");
-    const x = entry.row.offsetLeft + offsetLeft +
-      (isBefore ? -this.#more.offsetWidth : offsetWidth);
+    const width = this.#more.offsetWidth, most = this.#history.clientWidth - width;
+    const x = Math.max(
+      0,
+      Math.min(entry.row.offsetLeft + offsetLeft + (isBefore ? -width : offsetWidth), most),
+    );
     this.#more.style.translate = `${x}px ${entry.row.offsetTop + offsetTop}px`;
   }
 
@@ -90,19 +115,29 @@ export class Pointing {
   /** @param {MouseEvent} event */
   #click(event) {
     const target = event.target instanceof Element ? event.target : null;
-    if (target?.closest(".dots")) {
-      const { left, bottom } = this.#more.getBoundingClientRect();
-      if (this.#under) this.#actions.offer(this.#under, { x: left, y: bottom });
+    if (target && this.#more.contains(target)) {
+      if (this.#under) this.#quick(target, this.#under);
       return;
     }
     const entry = this.#history.entryOf(target);
-    if (!entry) return;
-    if (this.#selection.isOn) {
+    if (!entry || target?.closest(".day")) return;
+    const isChoosing = event.ctrlKey || event.metaKey || event.shiftKey;
+    if (this.#selection.isOn || (isChoosing && !target?.closest("a, button"))) {
       event.preventDefault();
       this.#selection.toggle(entry, event.shiftKey);
       return;
     }
     this.#use(target, entry);
+  }
+
+  /** @param {Element} target one of the buttons beside a message @param {Entry} entry */
+  #quick(target, entry) {
+    if (this.#like.contains(target)) void this.#actions.react(entry.message, LIKE);
+    else if (this.#reply.contains(target)) this.#actions.reply(entry.message);
+    else if (this.#dots.contains(target)) {
+      const { left, bottom } = this.#dots.getBoundingClientRect();
+      this.#actions.offer(entry, { x: left, y: bottom });
+    }
   }
 
   /** @param {Element | null} target @param {Entry} entry */
@@ -162,8 +197,6 @@ export class Pointing {
       else this.#actions.offer(entry, { x: left, y });
     } else if (event.key === " " && this.#selection.isOn && entry) {
       this.#selection.toggle(entry, event.shiftKey);
-    } else if (event.key === "Delete" && this.#selection.isOn) {
-      void this.#actions.remove(this.#selection.all());
     } else if (event.key === "Enter" && target instanceof Element && entry && target.closest("a")) {
       this.#use(target, entry);
     } else return;

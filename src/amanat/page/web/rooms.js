@@ -23,6 +23,7 @@ export function beginRooms(line) {
     void import("./details.js").then(({ showDetails }) => showDetails(list.current));
   find("main > header", HTMLElement).append(info);
   line.addEventListener("state", forgetRooms);
+  line.addEventListener("settings", () => speak(store.settings)); // another tab may have set them
   watchNews(line);
   watchIdle();
 }

@@ -15,6 +15,10 @@ export class Selection {
   #chosen = new Map();
   /** The message from which Shift reaches. */
   #from = "";
+  /** @type {Message | undefined} the message from which the mouse is drawn */
+  #first;
+  /** @type {Map<string, Message>} what was chosen before that */
+  #base = new Map();
   #hasMarks = false;
   #forward;
   #count = make("b", { role: "status" });
@@ -70,6 +74,27 @@ export class Selection {
       }
     } else if (!this.#chosen.delete(message.id)) this.#chosen.set(message.id, message);
     this.#from = message.id;
+    this.#show();
+  }
+
+  /** Choose from this message on, beside those that are chosen. @param {Entry} entry */
+  beginSpan({ message }) {
+    this.#base = new Map(this.#chosen);
+    this.#first = message;
+    this.#from = message.id;
+  }
+
+  /** Choose all between it and this one. Some of them may no longer be in the page. @param {Entry} entry */
+  span({ message }) {
+    const first = this.#first;
+    if (!first) return;
+    const ends = [first, message].sort(compare);
+    const isWithin = (/** @type {Message} */ one) =>
+      ends.every((end, place) => place ? compare(one, end) <= 0 : compare(one, end) >= 0);
+    const here = this.#history.entries.map((one) => one.message);
+    const within = [...this.#chosen.values(), ...here].filter(isWithin);
+    this.#chosen = new Map(this.#base);
+    for (const one of within) this.#chosen.set(one.id, one);
     this.#show();
   }
 

@@ -53,11 +53,15 @@ export function show(page) {
 export function goBack() {
   pages.pop()?.page.end?.();
   if (pages.length) void draw(true);
-  else dialog.close();
+  else leave();
 }
 
 /** Leave, from however many pages. */
 export function leave() {
+  for (const { page } of pages.splice(0)) page.end?.();
+  turn++;
+  body.replaceChildren();
+  failed.textContent = "";
   dialog.close();
 }
 
@@ -65,6 +69,9 @@ export function leave() {
 export function rebuild() {
   return draw(false);
 }
+
+/** What was typed does not fit, and its field says so. */
+export class Unfit extends Error {}
 
 /**
  * Do something that a press asked for. If it cannot be done, the sheet says why.
@@ -76,7 +83,7 @@ export async function act(deed) {
   try {
     await deed();
   } catch (error) {
-    await complain(error);
+    if (!(error instanceof Unfit)) await complain(error);
   } finally {
     body.ariaBusy = null;
   }
@@ -137,10 +144,7 @@ dialog.addEventListener("pointerdown", (event) => {
   if (event.target === dialog) leave(); // beside it
 });
 dialog.addEventListener("close", () => {
-  for (const { page } of pages.splice(0)) page.end?.();
-  turn++;
-  body.replaceChildren();
-  failed.textContent = "";
+  if (!dialog.open) leave(); // others may close it; and it may have been opened again since
 });
 /** @param {string} news */
 function hear(news) {

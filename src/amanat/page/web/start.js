@@ -59,6 +59,8 @@ export class StartPage extends HTMLElement {
       login.label,
       make("p", {}, words.proxyHelp),
     );
+    // A field that does not fit has to be seen, or nothing happens and nobody knows why.
+    more.addEventListener("invalid", () => more.setAttribute("open", ""), { capture: true });
     const tongues = make(
       "p",
       { className: "tongues" },

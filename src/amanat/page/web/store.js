@@ -21,7 +21,7 @@
  *   unaware: string[], left_behind: string[], lost_invites: number[], lost_knocks: string[],
  *   away: string[], transport: "direct" | "hopped" | "covered", hop: string, is_hop_away: boolean,
  *   why: string, period: number, exposed: string[], proxy: string, is_proxy_away: boolean,
- *   missing: { conversation: string, sender: string, many: number }[], outbox: number,
+ *   missing: { chat: string, conversation: string, sender: string, many: number }[], outbox: number,
  *   warnings: Warning[], cost: Cost,
  * }} Status
  * @typedef {{ contacts: Contact[], offers: Offer[], adds: string, read_marks: boolean }} People
@@ -55,6 +55,9 @@ class Store extends EventTarget {
     });
     line.addEventListener("people", (event) => {
       if (event instanceof CustomEvent) this.#keepPeople(event.detail);
+    });
+    line.addEventListener("settings", (event) => {
+      if (event instanceof CustomEvent) this.#keepSettings(event.detail);
     });
     line.addEventListener("summary", (event) => {
       if (event instanceof CustomEvent) this.#keepChats([event.detail.summary]);
@@ -110,8 +113,7 @@ class Store extends EventTarget {
   async set(changed) {
     const all = Object.entries({ ...this.settings, ...changed }).filter(([, value]) => value);
     const answer = await this.ask("settings", { values: Object.fromEntries(all) });
-    this.settings = answer.settings;
-    this.dispatchEvent(new Event("settings"));
+    this.#keepSettings(answer);
   }
 
   /**
@@ -138,6 +140,12 @@ class Store extends EventTarget {
     const isSame = JSON.stringify(status) === JSON.stringify(this.status);
     this.status = status;
     if (!isSame) this.dispatchEvent(new Event("status"));
+  }
+
+  /** @param {{ settings: Record<string, string> }} told */
+  #keepSettings({ settings }) {
+    this.settings = settings;
+    this.dispatchEvent(new Event("settings"));
   }
 
   /** @param {People} told */

@@ -2,7 +2,7 @@
 
 import { address, button, buttons, confirm, hint, part, says, way } from "./parts.js";
 import { bdi, fill } from "./phrase.js";
-import { goBack, leave, show } from "./sheet.js";
+import { leave, show } from "./sheet.js";
 import { store } from "./store.js";
 import { isNotes } from "./title.js";
 import { words } from "./words.js";
@@ -17,10 +17,8 @@ export function taking(about, contact) {
     words.taking,
     way([words.export], () => showExport(chat), "export"),
     buttons(
-      button(words.clear, () => Promise.resolve(clear(about)), "bad"),
-      ...(contact
-        ? [button(words.removeContact, () => Promise.resolve(remove(contact)), "bad")]
-        : []),
+      button(words.clear, () => clear(about), "bad"),
+      ...(contact ? [button(words.removeContact, () => remove(contact), "bad")] : []),
     ),
   );
 }
@@ -31,18 +29,18 @@ function clear(about) {
   // One that is over goes from the list with its messages, and so do its details.
   const isOver = state === "left" || state === "removed";
   const what = isNotes(about) ? words.clearNotesWhat : words.clearWhat;
-  confirm(
+  return confirm(
     words.clear,
     isOver ? [what, " ", words.clearOverWhat] : [what],
     words.lose,
     () => store.ask("clear", { chat }),
-    isOver ? leave : goBack,
+    isOver ? leave : undefined,
   );
 }
 
 /** @param {Contact} contact */
 function remove({ id, name }) {
-  confirm(
+  return confirm(
     words.removeContact,
     fill(words.removeContactWhat, { who: bdi(name) }),
     words.removeContact,

@@ -3,22 +3,25 @@
 import { Actions } from "./actions.js";
 import { Composer } from "./composer.js";
 import { make } from "./dom.js";
+import { Drag } from "./drag.js";
 import { history } from "./history.js";
 import { fill, form } from "./phrase.js";
 import { Pointing } from "./pointing.js";
 import { fault } from "./faults.js";
+import { Seek } from "./seek.js";
 import { Selection } from "./selection.js";
 import { isNotes } from "./title.js";
 import { number, words } from "./words.js";
 
 /** @import { Line, Message, Summary } from "./line.js" */
-/** @typedef {{ conversation: string, sender: string, many: number }} Missing */
+/** @typedef {{ chat: string, sender: string, many: number }} Missing */
 /** @typedef {{ name: string, missing: Missing[] }} Status */
 
 export class Talk {
   #composer;
   #actions;
   #selection;
+  #seek;
   /** @type {Summary | null} */
   #open = null;
   /** @type {Missing[]} */
@@ -34,6 +37,7 @@ export class Talk {
       copy: (all) => void actions.copy(all),
       remove: (all) => void actions.remove(all),
     });
+    new Drag(history, selection);
     new Pointing(history, actions, selection);
     actions.reply = (message) => composer.reply(message);
     actions.edit = (message) => composer.edit(message);
@@ -47,10 +51,26 @@ export class Talk {
       if (event instanceof CustomEvent) composer.forget(event.detail);
     });
     history.addEventListener("changed", (event) => {
-      if (event instanceof CustomEvent && event.detail.deleted) composer.forget(event.detail.id);
+      if (event instanceof CustomEvent) composer.renew(event.detail);
+    });
+    // Somebody may have another name now: what is shown of them has it, too.
+    line.addEventListener("people", () => {
+      void history.renew();
+      composer.renewPeople();
+    });
+    this.#seek = new Seek(line, history, {
+      leave: () => composer.focus(),
+      refused: (why) => actions.refused(why),
+      chooseDay: () => void this.#chooseDay(history.lastVisible?.message.sent_at ?? Date.now()),
     });
     document.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && !event.defaultPrevented && this.undo()) event.preventDefault();
+      // What lies over the page has its own keys.
+      if (event.defaultPrevented || document.querySelector("dialog[open], :popover-open")) return;
+      if (this.#open && this.#key(event)) event.preventDefault();
+    });
+    history.addEventListener("click", ({ target }) => {
+      const day = target instanceof Element ? target.closest(".day") : null;
+      if (day instanceof HTMLElement) void this.#chooseDay(Number(day.dataset.at));
     });
     history.addEventListener("keydown", (event) => {
       // Who reads and begins to type wants to write.
@@ -58,6 +78,24 @@ export class Talk {
       if (!isLetter || event.ctrlKey || event.altKey || event.metaKey || selection.isOn) return;
       composer.focus();
     });
+  }
+
+  /** Do what a key means in all of the conversation; whether it did. @param {KeyboardEvent} event */
+  #key(event) {
+    const isControl = event.ctrlKey || event.metaKey;
+    const isCopy = event.key === "c" && isControl && getSelection()?.isCollapsed !== false;
+    if (event.key === "Escape") return this.undo();
+    if (this.#selection.isOn && isCopy) {
+      void this.#actions.copy(this.#selection.all());
+      this.#selection.end();
+    } else if (this.#selection.isOn && event.key === "Delete") {
+      void this.#actions.remove(this.#selection.all());
+    } else if (event.key === "Enter" && event.altKey) void history.toEnd().catch(() => {});
+    // A second time, it is the browser that searches.
+    else if (event.key === "f" && isControl && !event.altKey && !this.#seek.isBox(event.target)) {
+      this.#seek.begin();
+    } else return false;
+    return true;
   }
 
   /** What the client says of itself. @param {Status} status */
@@ -77,6 +115,7 @@ export class Talk {
     this.#composer.leave();
     this.#selection.end();
     this.#open = summary;
+    this.#seek.open(summary.chat);
     this.#actions.chat = summary.chat;
     this.#actions.isNotes = isNotes(summary);
     history.classList.toggle("is-direct", summary.is_direct);
@@ -87,7 +126,8 @@ export class Talk {
     await history.open(summary.chat, summary.unread > 0).catch(() => {});
     // A finger asks for the keyboard by itself, and whoever has gone on to write somewhere else
     // goes on there.
-    const isHere = document.activeElement === held;
+    const at = document.activeElement;
+    const isHere = at === held || at === document.body; // a row that moves loses the focus
     if (isHere && matchMedia("(pointer: fine)").matches) this.#composer.focus();
   }
 
@@ -105,6 +145,7 @@ export class Talk {
     this.#composer.leave();
     this.#selection.end();
     history.leave();
+    this.#seek.open("");
     this.#open = null;
   }
 
@@ -116,15 +157,30 @@ export class Talk {
     }
     if (!this.#open) return false;
     if (this.#composer.undo()) return true;
+    if (this.#seek.isOn) {
+      this.#seek.end();
+      return true;
+    }
     if (!history.contains(document.activeElement)) return false;
     this.#composer.focus(); // from the messages back to the box
     return true;
   }
 
+  /** Let the person choose a day, and go there. @param {number} at a time of the day to begin with */
+  async #chooseDay(at) {
+    const refused = (/** @type {unknown} */ why) => this.#actions.refused(why);
+    try {
+      const [{ showDays }, begins] = await Promise.all([import("./calendar.js"), history.begins()]);
+      showDays(at, begins, (since) => void history.toDay(since).catch(refused));
+    } catch (why) {
+      refused(why);
+    }
+  }
+
   /** Messages that exist and are not here. */
   #showMissing() {
     const open = this.#open;
-    const here = this.#missing.filter((one) => open && one.conversation === open.name);
+    const here = this.#missing.filter((one) => open && one.chat === open.chat);
     history.setAfter(here.map(({ sender, many }) =>
       make(
         "p",

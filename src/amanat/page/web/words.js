@@ -13,7 +13,7 @@ const set = new URLSearchParams(location.search);
 const wanted = [set.get("language") ?? "", ...navigator.languages].map((one) => one.slice(0, 2));
 
 export const language = /** @type {keyof typeof all} */ (wanted.find((one) => one in all) ?? "en");
-export const { faults, warnings } = all[language];
+export const { emoji, faults, warnings } = all[language];
 /** @type {Words} */
 export const words = {
   ...languages[language],
