@@ -682,3 +682,28 @@ async def test_clock_set_for_a_moment_delays_nothing(world: World, ahead_ms: int
     alice.ahead_ms = bob.ahead_ms = 0
     await world.pass_time(5)
     assert bob.texts("alice") == ["what time is it?"]
+
+
+async def test_half_of_a_character_is_refused_by_name_wherever_words_are_taken(
+    world: World,
+) -> None:
+    alice, _ = await world.friends("alice", "bob")
+    client, half = alice.client, "a\ud800"
+    chat = client.chat(alice.gid("bob"))
+    group = client.chat(client.create_group("g").gid)
+    message = chat.message_at(chat.send("whole"))
+    assert message is not None
+    for say in (
+        lambda: chat.send(half),
+        lambda: message.edit(half),
+        lambda: message.react(half),
+        lambda: chat.set_draft(half),
+        lambda: group.rename(half),
+        lambda: client.create_group(half),
+        lambda: client.rename(half),
+    ):
+        with pytest.raises(BadArgument):
+            say()
+    assert [one.text for one in chat.messages()] == ["whole"]
+    assert [view.name for view in client.conversations()] == ["bob", "g"]
+    assert client.status().name == "alice"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from amanat.client import profile
 from amanat.client.feed import Feed
-from amanat.errors import VaultDamaged
+from amanat.errors import BadArgument, VaultDamaged
 from amanat.proxy import Proxied, decode_proxy
 
 if TYPE_CHECKING:
@@ -88,12 +88,15 @@ class Runtime:
     @contextlib.contextmanager
     def unit(self) -> Iterator[Unit]:
         """A unit of work. Its events go to the subscribers once it has committed. Raises the error
-        that has stopped the client."""
+        that has stopped the client, and BadArgument for words that cannot be encoded."""
         self.raise_failure()
         now = self.now()
         self.latest = max(self.latest, now)
-        with self._vault.unit(now=now) as unit:
-            yield unit
+        try:
+            with self._vault.unit(now=now) as unit:
+                yield unit
+        except UnicodeEncodeError:  # half of a surrogate pair, which a program has cut
+            raise BadArgument("a text holds half of a character") from None
         # Each once; events of different kinds about the same are equal as tuples.
         for _, event in dict.fromkeys((type(event), event) for event in unit.events):
             self.tell(event)
