@@ -90,10 +90,10 @@ async def page_of(client: Client) -> AsyncIterator[Server]:
 
 
 @contextlib.asynccontextmanager
-async def browser(language: str) -> AsyncIterator[BrowserContext]:
+async def browser(language: str, *switches: str) -> AsyncIterator[BrowserContext]:
     async with async_playwright() as driver:
         chromium = await driver.chromium.launch(
-            executable_path=shutil.which("chromium"), args=SWITCHES
+            executable_path=shutil.which("chromium"), args=[*SWITCHES, *switches]
         )
         yield await chromium.new_context(locale=language)
         await chromium.close()
@@ -122,6 +122,16 @@ async def page_of_alice(
         tab, console = await opened(context, server)
         yield alice, maryam, tab
         assert console == []
+
+
+async def sheet(tab: Page, *ways: str) -> None:
+    """Press one after the other; what is pressed is on the page or in the sheet."""
+    for one in ways:
+        await (
+            tab.get_by_role("button", name=one, exact=True)
+            .or_(tab.get_by_role("menuitem", name=one, exact=True))
+            .last.click()
+        )
 
 
 async def until(client: Client, is_so: Callable[[], bool]) -> None:

@@ -26,6 +26,7 @@ from pages import (
     page_of,
     page_of_alice,
     relay,
+    sheet,
     show_sheet,
     two_friends,
     until,
@@ -35,7 +36,7 @@ from relays import RelayProcess
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from playwright.async_api import Page, WebSocketRoute
+    from playwright.async_api import WebSocketRoute
 
 
 __all__ = ["relay"]
@@ -150,16 +151,6 @@ def read_code(path: str | None) -> str:
     return found.text
 
 
-async def sheet(tab: Page, *ways: str) -> None:
-    """Press one after the other; what is pressed is on the page or in the sheet."""
-    for one in ways:
-        await (
-            tab.get_by_role("button", name=one, exact=True)
-            .or_(tab.get_by_role("menuitem", name=one, exact=True))
-            .last.click()
-        )
-
-
 @in_a_loop
 async def test_an_invite_is_shown_as_a_code_and_can_be_withdrawn(
     tmp_path: Path, relay: RelayProcess
@@ -212,31 +203,6 @@ async def test_somebodys_link_is_used_by_paste_and_a_bad_one_is_explained(
         await tab.get_by_text("You knocked. The client of babak answers").wait_for()
         await sheet(tab, "Done")
         await tab.locator("chat-list a", has_text="babak").wait_for()
-
-
-@in_a_loop
-async def test_a_browser_that_can_read_pictures_reads_a_link_from_one(
-    tmp_path: Path, relay: RelayProcess
-) -> None:
-    reader = """
-        globalThis.BarcodeDetector = class {
-            static getSupportedFormats() { return Promise.resolve(["qr_code"]); }
-            detect() { return Promise.resolve([{ rawValue: "amanat:read" }]); }
-        };
-    """
-    async with (
-        two_friends(tmp_path, relay) as (alice, _),
-        page_of(alice) as server,
-        browser("en") as context,
-    ):
-        await context.add_init_script(reader)
-        tab, console = await opened(context, server)
-        await sheet(tab, "Begin something new", "New contact", "Use somebody\u2019s link")
-        await tab.screenshot(path=tmp_path / "any.png")
-        await tab.set_input_files("input[type=file]", tmp_path / "any.png")
-        await holds(tab, "document.querySelector('.field input').value === 'amanat:read'")
-        assert await faults(tab) == []
-        assert console == []
 
 
 @in_a_loop

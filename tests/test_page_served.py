@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -156,6 +158,46 @@ async def test_tabs_that_may_lack_something_are_hung_up_on_and_ask_again(
         maryam.contact("alice").send("two")
         async with asyncio.timeout(30):
             await reader.readuntil(b'"two"')
+        writer.close()
+
+
+def part(opcode: int, payload: bytes, *, is_last: bool) -> bytes:
+    """A frame of a browser (RFC 6455, section 5.2), masked with zeros."""
+    first, size = opcode | (0x80 if is_last else 0), len(payload)
+    is_short = size <= 125  # as the section says
+    head = bytes([first, 0x80 | (size if is_short else 127)])
+    head += b"" if is_short else struct.pack(">Q", size)
+    return head + bytes(4) + payload
+
+
+@pytest.mark.parametrize(
+    ("parts", "is_answered"),
+    [
+        ([(1, b'{"do": "be', False), (0, b'gin", "id"', False), (0, b": 1}", True)], True),
+        ([(1, b" " * 100_000, False)] + [(0, b" " * 100_000, False)] * 5, False),
+        ([(0, b'{"do": "begin", "id": 1}', True)], False),
+        ([(1, b'{"do": "be', False), (1, b'gin", "id": 1}', True)], False),
+        ([(2, b'{"do": "begin", "id": 1}', True)], False),
+    ],
+    ids=["in parts", "without end", "no beginning", "two beginnings", "binary"],
+)
+@in_a_loop
+async def test_an_ask_may_come_in_parts_but_only_up_to_its_bound(
+    tmp_path: Path, relay: RelayProcess, parts: list[tuple[int, bytes, bool]], is_answered: bool
+) -> None:
+    async with two_friends(tmp_path, relay) as (alice, _), page_of(alice) as server:
+        port, path, cookie = await entered(server)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(upgrade(port, path, cookie, "Upgrade").encode())
+        await reader.readuntil(b"\r\n\r\n")
+        for opcode, payload, is_last in parts:
+            writer.write(part(opcode, payload, is_last=is_last))
+        async with asyncio.timeout(10):
+            if is_answered:
+                assert b'"ok"' in await reader.readuntil(b'"ok"')
+            else:
+                with contextlib.suppress(ConnectionError):
+                    assert b'"ok"' not in await reader.read()
         writer.close()
 
 

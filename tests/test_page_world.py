@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-import zxingcpp
 
 from amanat import Client
 from amanat.drill.process import free_port
@@ -20,26 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["relay"]  # a fixture
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 NAMES = {"en": ("Alice", "Babak"), "fa": ("آلیس", "بابک")}
-READER = """
-    globalThis.BarcodeDetector = class {
-        static getSupportedFormats() { return Promise.resolve(["qr_code"]); }
-        async detect(picture) {
-            const { width, height } = picture;
-            const drawn = new OffscreenCanvas(width, height).getContext("2d");
-            drawn.drawImage(picture, 0, 0);
-            const all = drawn.getImageData(0, 0, width, height).data;
-            const green = [...all].filter((_, at) => at % 4 === 1);
-            return (await readCode(width, green)).map((rawValue) => ({ rawValue }));
-        }
-    };
-"""
-"""Debian's Chromium has no BarcodeDetector. This one has the picture read outside the browser."""
-
-
-def read_code(width: int, grey: list[int]) -> list[str]:
-    """The texts of the QR codes in a picture, given by its points."""
-    picture = np.array(grey, dtype=np.uint8).reshape(-1, width)
-    return [one.text for one in zxingcpp.read_barcodes(picture)]
 
 
 @pytest.mark.parametrize("language", ["en", "fa"])
@@ -55,8 +33,6 @@ async def test_two_people_meet_by_a_picture_of_a_code_talk_and_make_a_group(
         page_of(b) as his,
         browser(language) as context,
     ):
-        await context.expose_function("readCode", read_code)
-        await context.add_init_script(READER)
         alice, babak = await Window.of(context, hers), await Window.of(context, his)
 
         await alice.press("begin", "newContact", "showCode")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from amanat import __version__
+from amanat import __version__, qr
 from amanat.client import events
 from amanat.errors import UnknownConversation
 from amanat.page import emoji, protocol, records, settings
@@ -38,8 +38,9 @@ class Attendant:
         return records.everything(self.client) | page
 
     async def attend(self, ask: protocol.ClientAsk) -> object:
-        """Do what a page asks; the answer. Everything but asks about homes is done before the first
-        wait, so asks are done in their order. Raises the errors of the SDK's calls."""
+        """Do what a page asks; the answer. Everything but asks about homes and pictures is done
+        before the first wait, so asks are done in their order. Raises the errors of the SDK's
+        calls."""
         client = self.client
         if isinstance(ask, protocol.TalkAsk):
             return talk(client, ask)
@@ -55,6 +56,8 @@ class Attendant:
             return {"settings": settings.keep(client, ask.values)}
         if isinstance(ask, protocol.Emoji):
             return emoji.names()
+        if isinstance(ask, protocol.ReadPicture):
+            return {"text": await qr.read(ask.width, ask.height, ask.shades)}
         return await dwell(client, ask)
 
     def share(self, ask: protocol.ClientAsk) -> list[bytes]:

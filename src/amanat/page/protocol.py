@@ -11,10 +11,11 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
+from amanat import qr
 from amanat.errors import MalformedFrame
 
-MAX_ASK_BYTES = 64 * 1024
-"""A text of the longest kind, and what stands around it."""
+MAX_ASK_BYTES = 560 * 1024
+"""A picture of the largest kind (qr.MAX_SIDE) in base64, and what stands around it."""
 MAX_MESSAGES = 200
 """Most messages in an answer."""
 
@@ -32,6 +33,8 @@ Line = Annotated[str, msgspec.Meta(max_length=8192)]
 Secret = Annotated[str, msgspec.Meta(max_length=4096)]
 """A passphrase, or a login for a proxy."""
 Region = Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
+Side = Annotated[int, msgspec.Meta(ge=1, le=qr.MAX_SIDE)]
+"""A side of a picture, in points."""
 SettingName = Annotated[str, msgspec.Meta(pattern="^[a-z]{1,20}$")]
 SettingValue = Annotated[str, msgspec.Meta(max_length=40)]
 MAX_SETTINGS = 30
@@ -297,6 +300,14 @@ class Accept(_Ask, frozen=True, tag="accept"):
     greeting: Line = ""
 
 
+class ReadPicture(_Ask, frozen=True, tag="read picture"):
+    """The text of a QR code in a picture: a shade of grey for each point (amanat.qr)."""
+
+    width: Side
+    height: Side
+    shades: Annotated[bytes, msgspec.Meta(max_length=qr.MAX_SIDE**2)]
+
+
 class SafetyNumber(_Ask, frozen=True, tag="safety number"):
     """The number to compare with a contact."""
 
@@ -525,7 +536,7 @@ HomeAsk: TypeAlias = (
 )
 
 ClientAsk: TypeAlias = (
-    TalkAsk | ChatAsk | InviteAsk | PeopleAsk | GroupAsk | HomeAsk | Emoji | Settings
+    TalkAsk | ChatAsk | InviteAsk | PeopleAsk | GroupAsk | HomeAsk | Emoji | ReadPicture | Settings
 )
 """An ask that only an open profile answers."""
 Ask: TypeAlias = ProfileAsk | ClientAsk

@@ -111,6 +111,8 @@ class _Tab(picows.WSListener):
         self._house = house
         self._tabs = tabs
         self._asks: set[asyncio.Task[None]] = set()
+        self._begun: bytes | None = None
+        """The frames so far of an ask that comes in several."""
         self._transport: picows.WSTransport | None = None
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
@@ -129,10 +131,16 @@ class _Tab(picows.WSListener):
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         if self._transport is None or frame.msg_type in (_PING, _PONG):
             return
-        if frame.msg_type != picows.WSMsgType.TEXT or not frame.fin:
+        # Browsers send a long ask in several frames (RFC 6455, section 5.4).
+        begun, self._begun = self._begun, None
+        data = (begun or b"") + frame.get_payload_as_bytes()
+        expected = picows.WSMsgType.TEXT if begun is None else picows.WSMsgType.CONTINUATION
+        if frame.msg_type != expected or len(data) > MAX_ASK_BYTES:
             transport.disconnect()
             return
-        data = frame.get_payload_as_bytes()
+        if not frame.fin:
+            self._begun = data
+            return
         try:
             ask = decode_ask(data)
         except MalformedFrame:

@@ -114,7 +114,6 @@ export const words = {
   knocked: "You knocked",
   knockedOn:
     "You knocked. The client of {who} answers when it is online; then the conversation appears here.",
-  noReader: "This browser cannot read pictures. Paste the link.",
   fromPicture: "From a picture",
   fromCamera: "With the camera",
   dropPicture: "Drop or paste a picture of the code here.",
@@ -478,7 +477,8 @@ export const faults = {
   other: "This did not work ({code}). Nothing was changed.",
   bug: "An error of the program itself. Nothing was changed. Please report it.",
   gone: "Your client does not answer just now. Try again in a moment.",
-  "no-code": "There is no code in this picture that your browser can read. Paste the link instead.",
+  "no-code":
+    "No code was found in this picture. Show it larger and sharper, or paste the link instead.",
   "no-camera": "The browser does not give the page the camera. Use a picture, or paste the link.",
   differ: "The two passphrases differ.",
   "other-name": "This is not your name, letter by letter. Nothing was destroyed.",

@@ -131,6 +131,7 @@ function keyOf(element) {
 back.onclick = goBack;
 close.onclick = leave;
 dialog.addEventListener("cancel", (event) => {
+  if (event.target !== dialog) return; // of a file that was not chosen
   event.preventDefault(); // one step, and not all of them
   goBack();
 });
