@@ -41,6 +41,7 @@ from amanat.protocol.descriptor import (
     sign_descriptor,
 )
 from amanat.protocol.places import Place
+from amanat.proxy import Proxy, decode_proxy
 from amanat.relay import directory
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
@@ -113,6 +114,16 @@ def _frame(decode: Callable[[bytes], msgspec.Struct], data: bytes) -> None:
     except MalformedFrame:
         return
     if codec.encode(value) != data:
+        raise AssertionError(data)
+
+
+def _proxy(data: bytes) -> None:
+    """Invariant: MalformedFrame, no proxy for no bytes, or one whose only encoding they are."""
+    try:
+        proxy = decode_proxy(data, MalformedFrame)
+    except MalformedFrame:
+        return
+    if (codec.encode(proxy) if proxy else b"") != data:
         raise AssertionError(data)
 
 
@@ -355,6 +366,10 @@ TARGETS = {
         functools.partial(_frame, lambda data: decode_address(data, MalformedFrame)),
         [codec.encode(_SIGNED)],
     ),
+    "proxy": Target(
+        _proxy,
+        [codec.encode(Proxy("proxy.example", 1080, "me", "secret"))],
+    ),
     "sealed-request": Target(
         _sealed_request,
         [sealing.seal_request(b"frame", to=sealing.public_key(_SEALING), relay=_PUBLIC)[0]],
@@ -367,6 +382,7 @@ TARGETS = {
             b'{"do":"history","id":2,"chat":"00","where":{"at":"share","of":0.5},"many":9}',
             '{"do":"send","id":3,"chat":"00","text":"سلام","reply_to":null}'.encode(),
             b'{"do":"seen","id":4,"chat":"00","row":7}',
+            b'{"do":"read picture","id":5,"width":1,"height":2,"shades":"AP8="}',
         ],
     ),
     "sealing-keys": Target(

@@ -696,7 +696,6 @@ async def test_half_of_a_character_is_refused_by_name_wherever_words_are_taken(
     for say in (
         lambda: chat.send(half),
         lambda: message.edit(half),
-        lambda: message.react(half),
         lambda: chat.set_draft(half),
         lambda: group.rename(half),
         lambda: client.create_group(half),

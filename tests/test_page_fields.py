@@ -127,9 +127,9 @@ async def test_a_field_that_does_not_fit_is_shown_where_one_begins(tmp_path: Pat
         for name in ("Your name", "A passphrase", "The same passphrase"):
             await tab.get_by_label(name).fill("nobody would guess this")
         country = tab.get_by_label("Country of this machine")
-        await tab.get_by_text("Relay", exact=True).click()
+        await tab.get_by_text("Relay and proxy", exact=True).click()
         await country.fill("1")
-        await tab.get_by_text("Relay", exact=True).click()
+        await tab.get_by_text("Relay and proxy", exact=True).click()
         await country.wait_for(state="hidden")
         await tab.get_by_role("button", name="Begin").click()
         await country.wait_for()

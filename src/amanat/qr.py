@@ -2,8 +2,8 @@
 
 The browser has decoded the picture, and sends its shades of grey. Looking for a code in them is the
 work of a library in C++, on bytes that a stranger may have made. So a child process does it: it
-knows no key, opens nothing, and may use little memory and time. What it answers is a text like one
-that the person has pasted.
+knows no key, opens nothing, and may use little memory and time. Its answer is a text like one that
+the person has pasted.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ async def read(width: int, height: int, shades: bytes) -> str:
 
 
 async def _ask(child: asyncio.subprocess.Process, question: bytes) -> bytes:
-    """What a child says to a question; nothing if it says too much."""
+    """The answer of a child to a question; nothing if it is too long."""
     if child.stdin is None or child.stdout is None:
         return b""
     child.stdin.write(question)

@@ -24,8 +24,8 @@ _KEEPS = "keeps reading"
 
 
 MAX_UNREAD = 1_000
-"""The most unread texts of a conversation that are looked at to tell what was read. More than that
-would make everything that we say slow."""
+"""The most unread texts of a conversation that are looked at to tell what was read. While there are
+more, nothing new is told: to look at all of them would make everything that we say slow."""
 
 
 class Unread(NamedTuple):
@@ -43,9 +43,11 @@ class Unread(NamedTuple):
         up to which we have everything, and `told` what we have said before."""
         if identity in self.shut_out:
             return 0
+        if not self.is_whole:  # a text that was repaired late may be among the others
+            return told
         if signer in self.first:
             return max(told, min(heard, self.first[signer] - 1))
-        return heard if self.is_whole else told
+        return heard
 
 
 class Reads:
