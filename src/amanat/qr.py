@@ -22,6 +22,8 @@ MAX_TEXT_BYTES = 8192
 """Longest text of a code, in bytes; the largest QR code holds fewer."""
 READ_S = 10.0
 """Longest that reading may take, in seconds; it takes a fifth of one."""
+END_S = 5.0
+"""Longest that we wait for the end of a child that was killed, in seconds."""
 _MEMORY_BYTES = 2**30
 """Most memory of the child."""
 _FILES = 64
@@ -51,9 +53,7 @@ async def read(width: int, height: int, shades: bytes) -> str:
     except (TimeoutError, ConnectionError):
         pass
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
-        await child.wait()
+        await _end(child)
     return answer.decode(errors="ignore")
 
 
@@ -69,6 +69,18 @@ async def _ask(child: asyncio.subprocess.Process, question: bytes) -> bytes:
         if len(answer) > MAX_TEXT_BYTES:
             return b""
     return answer
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """Kill a child, and wait until it is gone. What it has said too much is taken first, because
+    its end is noticed after that."""
+    with contextlib.suppress(ProcessLookupError):
+        child.kill()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(END_S):
+            while child.stdout is not None and await child.stdout.read(MAX_TEXT_BYTES):
+                pass
+            await child.wait()
 
 
 def main() -> None:
