@@ -72,8 +72,8 @@ async def _ask(child: asyncio.subprocess.Process, question: bytes) -> bytes:
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
-    """Kill a child, and wait until it is gone. What it has said too much is taken first, because
-    its end is noticed after that."""
+    """Kill a child, and wait until it is gone. We take the rest of its output first, because a loop
+    notices the end of a child only after that."""
     with contextlib.suppress(ProcessLookupError):
         child.kill()
     with contextlib.suppress(TimeoutError):
