@@ -86,6 +86,10 @@ async def test_what_is_set_in_one_tab_is_so_in_the_others(
             other,
             "[...document.querySelectorAll('select')].some((one) => one.value === 'ask')",
         )
+        await one.get_by_label("Read marks").select_option("")
+        await holds(
+            other, "document.querySelector('select[data-key=\"Read marks\"]')?.value === ''"
+        )
         await show_sheet(one, "home", "")
         await show_sheet(other, "home", "")
         both = "Both must be in one region"

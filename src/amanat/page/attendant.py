@@ -18,7 +18,7 @@ from amanat.page.talking import arrange, talk
 
 if TYPE_CHECKING:
     from amanat.client.sdk.client import Client
-    from amanat.client.sdk.views import Missing
+    from amanat.client.sdk.views import Missing, Summary
 
 
 class Attendant:
@@ -65,7 +65,12 @@ class Attendant:
         match ask:
             case protocol.Settings():
                 return [protocol.told("settings", settings=settings.kept(self.client))]
-            case protocol.Adds() | protocol.AcceptOffer() | protocol.DeclineOffer():
+            case (
+                protocol.Adds()
+                | protocol.ReadMarks()
+                | protocol.AcceptOffer()
+                | protocol.DeclineOffer()
+            ):
                 return self._tell_people()
             case protocol.Status() | protocol.Health():
                 return []
@@ -94,10 +99,9 @@ class Attendant:
             case events.PersonChanged(identity):
                 theirs = {c.conversation for c in self.client.contacts() if c.identity == identity}
                 lines = [
-                    line
+                    _line(one)
                     for one in self.client.summaries()
                     if one.gid in theirs or (one.last and one.last.position.identity == identity)
-                    for line in self._tell_summary(one.gid)
                 ]
                 return [*self._tell_status(), *self._tell_people(), *lines]
             case events.Offered():
@@ -114,8 +118,7 @@ class Attendant:
         return [protocol.told("message", chat=gid.hex(), message=records.message(message))]
 
     def _tell_summary(self, gid: bytes) -> list[bytes]:
-        summary = self.client.chat(gid).summary()
-        return [protocol.told("summary", summary=records.summary(summary))]
+        return [_line(self.client.chat(gid).summary())]
 
     def _tell_missing(self, gid: bytes) -> list[bytes]:
         """A message may show that others are missing, or be the last of these. A status costs far
@@ -129,3 +132,7 @@ class Attendant:
 
     def _tell_people(self) -> list[bytes]:
         return [protocol.told("people", **records.people(self.client))]
+
+
+def _line(summary: Summary) -> bytes:
+    return protocol.told("summary", summary=records.summary(summary))
