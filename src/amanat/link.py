@@ -347,9 +347,8 @@ async def find(
     the public internet, because nobody else may direct us to a host in our own network.
 
     Raises RelayUnreachable; ProxyAway, if the person's proxy connects us to none of them;
-    NotPublic, if only that prevents it; UnsupportedVersion if the relay
-    does not know our version's path; or RelayKeyChanged if another key answers at one of the places
-    and the relay at none.
+    NotPublic, if only that prevents it; UnsupportedVersion if the relay does not know our version's
+    path; or RelayKeyChanged if another key answers at one of the places and the relay at none.
     """
     failures: list[AmanatError] = []
     strangers: list[Place] = []

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 _KEEPS = "keeps reading"
 """The key in a vault's `meta` that stands there if the person keeps it to themselves."""
-
-
 MAX_UNREAD = 1_000
 """The most unread texts of a conversation that are looked at to tell what was read. While there are
 more, nothing new is told: to look at all of them would make everything that we say slow."""
@@ -100,9 +98,9 @@ class Reads:
 
     def hear(self, unit: Unit, gid: bytes, identity: bytes, seq: int) -> None:
         """Record that somebody says they have read our texts up to this number."""
-        if not seq or not self.are_told:
+        before = self.upto(gid).get(gid, {}).get(identity, 0)
+        if seq <= before or not self.are_told:
             return
-        before = self.upto(gid).get(identity, 0)
         row = unit.db.execute(
             "INSERT INTO read_by SELECT ?1, ?2, min(?3, sent_seq) FROM conversation WHERE gid = ?1"
             " ON CONFLICT DO UPDATE SET seq = excluded.seq WHERE seq < excluded.seq RETURNING 1",
@@ -115,14 +113,14 @@ class Reads:
         if row and last and last[0] > before:  # and not only receipts and the like
             unit.events.append(StateChanged(gid))
 
-    def upto(self, gid: bytes) -> dict[bytes, int]:
-        """The number up to which each person says they have read our texts."""
-        rows = self._read.execute("SELECT identity, seq FROM read_by WHERE gid = ?", (gid,))
-        return dict(rows.fetchall())
-
-    def all(self) -> dict[bytes, dict[bytes, int]]:
-        """The same for each conversation."""
+    def upto(self, gid: bytes | None = None) -> dict[bytes, dict[bytes, int]]:
+        """The number up to which each person says they have read our texts, in one conversation or
+        in each."""
         found: dict[bytes, dict[bytes, int]] = {}
-        for gid, identity, seq in self._read.execute("SELECT * FROM read_by").fetchall():
-            found.setdefault(gid, {})[identity] = seq
+        for where, identity, seq in self._read.execute(
+            "SELECT gid, identity, seq FROM read_by"  # noqa: S608
+            + (" WHERE gid = ?" if gid else ""),
+            (gid,) if gid else (),
+        ).fetchall():
+            found.setdefault(where, {})[identity] = seq
         return found

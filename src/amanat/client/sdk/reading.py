@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import unicodedata
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from amanat.client import rights, search, vault
 from amanat.client.desk import Desk
@@ -26,7 +27,7 @@ from amanat.client.transcript import Progress, Transcript
 from amanat.errors import AmbiguousName, NotAMember, UnknownContact, UnknownConversation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from amanat.client.desk import Line
     from amanat.client.shell.runtime import Runtime
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from amanat.protocol.messages import Policy
 
 T = TypeVar("T")
-_ByChat: TypeAlias = "Mapping[bytes, Mapping[bytes, int]]"
 
 _ONLY_HERE = "these are your notes: they stay in this vault, and nothing of them goes to any relay"
 
@@ -231,28 +231,37 @@ class Reading:
     def shown(self, gid: bytes, entries: Iterable[Entry]) -> list[Message]:
         """Entries of one conversation as a person sees them."""
         names, is_saying = self.names(gid), self._conversations.sent.is_saying(gid)
-        came, read = (
-            self._conversations.sent.before_they_came(gid),
-            self._conversations.reads.upto(gid),
-        )
-        readers = self._readers(gid, came, {gid: read})
+        readers = self._readers(gid)
         return [self._message(entry, names, readers, is_saying=is_saying) for entry in entries]
 
-    def _readers(self, gid: bytes, came: _ByChat, read: _ByChat) -> Readers:
-        """The others in a conversation, if its people tell what they have read. `came` and `read`
-        are those of `Sent.before_they_came` and `Reads.all`."""
+    def _readers(self, gid: bytes | None = None) -> Callable[[bytes], Readers]:
+        """Gives the others in a conversation, in this one or in any, if its people tell what they
+        have read."""
         rules = self._conversations
-        if not rules.reads.are_told or not rules.roster.has_receipts(gid):
-            return NO_READERS
-        before = {
-            identity: first_of(devices, came.get(gid, {}))
-            for identity, devices in rules.roster.devices(gid).items()
-        }
-        return Readers(before, read.get(gid, {}))
+        are_told = rules.reads.are_told
+        came, read = rules.sent.before_they_came(gid), rules.reads.upto(gid)
 
-    def _message(self, entry: Entry, names: Names, readers: Readers, *, is_saying: bool) -> Message:
+        @functools.cache
+        def of(where: bytes) -> Readers:
+            if not are_told or not rules.roster.has_receipts(where):
+                return Readers({}, {})
+            here = came.get(where, {})
+            devices = rules.roster.devices(where).items()
+            before = {identity: first_of(theirs, here) for identity, theirs in devices}
+            return Readers(before, read.get(where, {}))
+
+        return of
+
+    def _message(
+        self,
+        entry: Entry,
+        names: Names,
+        readers: Callable[[bytes], Readers],
+        *,
+        is_saying: bool,
+    ) -> Message:
         is_own = entry.identity == self._me.identity
-        read_by, others = readers.of(entry) if is_own else ([], 0)
+        read_by, others = readers(entry.gid).of(entry) if is_own else ([], 0)
         quote = entry.quote
         return Message(
             row=entry.row,
@@ -304,14 +313,13 @@ class Reading:
         """
         rows = self._search.find(words, gid=gid, before=before, many=many)
         known, saying = self._people.known(), self._conversations.sent.saying()
-        came, read = self._conversations.sent.before_they_came(), self._conversations.reads.all()
+        readers = self._readers()
         found = self.transcript.entries(None, [row for _, row in rows])
         found.sort(key=lambda entry: -entry.row)
         return [
             Found(
                 self._message(
-                    *(one, self.names(one.gid, known), self._readers(one.gid, came, read)),
-                    is_saying=one.gid in saying,
+                    one, self.names(one.gid, known), readers, is_saying=one.gid in saying
                 ),
                 search.marks(one.text or "", words),
             )
@@ -356,15 +364,13 @@ class Reading:
 
     def _summaries(self, lines: Sequence[Line]) -> list[Summary]:
         known, saying = self._people.known(), self._conversations.sent.saying()
-        came, read = self._conversations.sent.before_they_came(), self._conversations.reads.all()
+        readers = self._readers()
         rows = [line.last for line in lines if line.last is not None]
         last = {entry.gid: entry for entry in self.transcript.entries(None, rows)}
         found = []
         for line in lines:
             group, entry = self._conversations.roster.group(line.gid), last.get(line.gid)
             names = self._people.of(line.gid, group.people, known)
-            is_ours = entry is not None and entry.identity == self._me.identity
-            readers = self._readers(line.gid, came, read) if is_ours else NO_READERS
             found.append(
                 Summary(
                     gid=line.gid,
@@ -401,9 +407,6 @@ class Readers(NamedTuple):
             return [], 0  # it has no number that anybody has told of
         others = [one for one, before in self.before.items() if before < entry.seq]
         return [one for one in others if self.upto.get(one, 0) >= entry.seq], len(others)
-
-
-NO_READERS = Readers({}, {})
 
 
 def typed(name: str) -> str:
