@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import segno
+from playwright.async_api import expect
 
 from pages import browser, faults, in_a_loop, opened, page_of, relay, sheet, two_friends
 
@@ -54,11 +55,7 @@ def film(path: Path) -> None:
 async def read(tab: Page, link: str) -> None:
     """Wait until the field holds the link, and empty it."""
     field = tab.get_by_label("Their link")
-    for _ in range(300):
-        if await field.input_value() == link:
-            break
-        await tab.wait_for_timeout(100)
-    assert await field.input_value() == link
+    await expect(field).to_have_value(link, timeout=30_000)
     await field.fill("")
 
 

@@ -1,5 +1,6 @@
 /** The days of a conversation, by months of the calendar that the person has set. */
 
+import { yearOf } from "./days.js";
 import { make } from "./dom.js";
 import { icon } from "./icons.js";
 import { choice } from "./parts.js";
@@ -16,7 +17,6 @@ const plain = new Intl.DateTimeFormat(new Intl.Locale(words.locale, { numberingS
   day: "numeric",
 });
 const monthName = new Intl.DateTimeFormat(words.locale, { month: "long" });
-const yearName = new Intl.DateTimeFormat(words.locale, { year: "numeric" });
 const dayName = new Intl.DateTimeFormat(words.locale, { day: "numeric", month: "long" });
 const weekday = new Intl.DateTimeFormat(words.locale, { weekday: "long" });
 const weekdayShort = new Intl.DateTimeFormat(words.locale, { weekday: "narrow" });
@@ -190,11 +190,6 @@ export function showDays(at, earliest, chosen) {
 
   body.replaceChildren(...draw());
   show({ title: words.toDay, build: () => [body] });
-}
-
-/** @param {number} at */
-function yearOf(at) {
-  return yearName.formatToParts(at).find(({ type }) => type === "year")?.value ?? "";
 }
 
 /** @param {number} first @param {number} last @returns {[string, string][]} */

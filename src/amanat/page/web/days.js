@@ -12,8 +12,8 @@ const day = new Intl.DateTimeFormat(words.locale, {
 });
 const year = new Intl.DateTimeFormat(words.locale, { year: "numeric" });
 
-/** @param {number} at */
-function yearOf(at) {
+/** The year of a time, in the words of its calendar. @param {number} at */
+export function yearOf(at) {
   return year.formatToParts(at).find((one) => one.type === "year")?.value ?? "";
 }
 

@@ -41,3 +41,8 @@ export function find(selector, kind) {
   if (!(found instanceof kind)) throw new Error(selector);
   return found;
 }
+
+/** Whether something lies over the page: a dialog or a menu, which have keys of their own. */
+export function isCovered() {
+  return document.querySelector("dialog[open], :popover-open") !== null;
+}

@@ -292,13 +292,11 @@ function proxy({ proxy, is_proxy_away }) {
       button(words.proxySet, () => Promise.resolve(showProxy())),
       ...(proxy
         ? [button(words.proxyOff, () =>
-          Promise.resolve(
-            confirm(
-              words.proxyOff,
-              [words.proxyOffWhat],
-              words.proxyOff,
-              () => store.ask("proxy", { proxy: "" }),
-            ),
+          confirm(
+            words.proxyOff,
+            [words.proxyOffWhat],
+            words.proxyOff,
+            () => store.ask("proxy", { proxy: "" }),
           ))]
         : []),
     ),

@@ -1,6 +1,7 @@
 /** The keys that work everywhere on the page. */
 
 import { found } from "./bar.js";
+import { isCovered } from "./dom.js";
 import { list } from "./list.js";
 import { store } from "./store.js";
 
@@ -22,7 +23,7 @@ document.addEventListener("paste", (event) => {
 });
 
 document.addEventListener("keydown", (event) => {
-  if (document.querySelector("dialog[open], [popover]:popover-open")) return;
+  if (isCovered()) return;
   const isSearch = (event.key === "k" && (event.ctrlKey || event.metaKey) && !event.altKey) ||
     (event.key === "/" && !event.ctrlKey && !event.altKey && !isWriting(event.target));
   const isLetter = event.key.length === 1 && event.key !== " " &&

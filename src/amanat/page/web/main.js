@@ -1,6 +1,6 @@
 /** Puts the parts of the page together. */
 
-import { find, make } from "./dom.js";
+import { find, isCovered, make } from "./dom.js";
 import { Line } from "./line.js";
 import { list } from "./list.js";
 import { region } from "./phrase.js";
@@ -123,7 +123,7 @@ list.addEventListener("click", (event) => {
 back.addEventListener("click", close);
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.defaultPrevented || pane.hidden) return;
-  if (document.querySelector("dialog[open], :popover-open")) return;
+  if (isCovered()) return;
   // Where there is nothing else to undo, one leaves the conversation; not from beside it.
   const at = document.activeElement;
   if (at !== document.body && !pane.contains(at)) return;

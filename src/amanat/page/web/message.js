@@ -139,7 +139,12 @@ export function label(message) {
   if (forwarded) parts.push(words.forwarded);
   if (edited) parts.push(words.edited);
   if (own) parts.push(how(message));
-  return parts.map((part) => `\u2068${part}\u2069`).join(words.comma);
+  return listed(parts);
+}
+
+/** Texts after one another, each in its own direction. @param {string[]} all */
+function listed(all) {
+  return all.map((one) => `\u2068${one}\u2069`).join(words.comma);
 }
 
 /** When it was sent, and what else there is to know. @param {Message} one */
@@ -179,7 +184,7 @@ function reactions(all, me) {
   }
   if (!names.size) return undefined;
   const chips = [...names].map(([emoji, those]) => {
-    const who = those.map((name) => `\u2068${name}\u2069`).join(words.comma);
+    const who = listed(those);
     const chip = make(
       "button",
       {
@@ -209,28 +214,27 @@ function known(state) {
 
 /** How far it has come, in words. @param {Message} one */
 export function how(one) {
-  const many = one.read_by.length;
-  if (!many) return words[known(one.state)];
-  if (many === one.read_of) return words.readByAll;
+  if (isRead(one)) return words.readByAll;
+  if (!one.read_by.length) return words[known(one.state)];
   return line(words.readBy, {
-    n: number.format(many),
+    n: number.format(one.read_by.length),
     m: number.format(one.read_of),
-    names: one.read_by.map((name) => `\u2068${name}\u2069`).join(words.comma),
+    names: listed(one.read_by),
   });
+}
+
+/** Whether everybody has read it. @param {Message} one */
+function isRead({ read_by, read_of }) {
+  return read_by.length > 0 && read_by.length === read_of;
 }
 
 /** @param {Message} one */
 function mark(one) {
-  const isRead = one.read_by.length > 0 && one.read_by.length === one.read_of;
+  const said = how(one), className = isRead(one) ? "mark read" : "mark";
   return make(
     "span",
-    {
-      className: isRead ? "mark read" : "mark",
-      role: "img",
-      ariaLabel: how(one),
-      title: how(one),
-    },
-    MARKS[isRead ? "delivered" : known(one.state)],
+    { className, role: "img", ariaLabel: said, title: said },
+    MARKS[isRead(one) ? "delivered" : known(one.state)],
   );
 }
 

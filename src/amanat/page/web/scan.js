@@ -53,7 +53,7 @@ export function reading(found) {
     else if (event.clipboardData?.files[0]) void act(() => read(event.clipboardData?.files[0]));
   };
   document.addEventListener("paste", pasted);
-  return make("div", { className: "reading" }, place);
+  return place;
 }
 
 /**

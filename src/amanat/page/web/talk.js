@@ -2,7 +2,7 @@
 
 import { Actions } from "./actions.js";
 import { Composer } from "./composer.js";
-import { make } from "./dom.js";
+import { isCovered, make } from "./dom.js";
 import { Drag } from "./drag.js";
 import { history } from "./history.js";
 import { fill, form } from "./phrase.js";
@@ -53,7 +53,7 @@ export class Talk {
     history.addEventListener("changed", (event) => {
       if (event instanceof CustomEvent) composer.renew(event.detail);
     });
-    // Somebody may have another name now: what is shown of them has it, too.
+    // Somebody may have taken another name, so we ask again for everything that shows theirs.
     line.addEventListener("people", () => {
       void history.renew();
       composer.renewPeople();
@@ -64,8 +64,7 @@ export class Talk {
       chooseDay: () => void this.#chooseDay(history.lastVisible?.message.sent_at ?? Date.now()),
     });
     document.addEventListener("keydown", (event) => {
-      // What lies over the page has its own keys.
-      if (event.defaultPrevented || document.querySelector("dialog[open], :popover-open")) return;
+      if (event.defaultPrevented || isCovered()) return;
       if (this.#open && this.#key(event)) event.preventDefault();
     });
     history.addEventListener("click", ({ target }) => {
