@@ -125,7 +125,7 @@ async def page_of_alice(
 
 
 async def sheet(tab: Page, *ways: str) -> None:
-    """Press one after the other; what is pressed is on the page or in the sheet."""
+    """Press these buttons or menu items one after the other, on the page or in the sheet."""
     for one in ways:
         await (
             tab.get_by_role("button", name=one, exact=True)

@@ -1,4 +1,5 @@
-"""Daily tasks take as many steps on the page as docs/page.md says, and no more than elsewhere."""
+"""Each daily task takes as many steps on the page as docs/page.md says, and no more than in other
+messengers."""
 
 from __future__ import annotations
 

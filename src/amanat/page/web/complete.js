@@ -1,4 +1,4 @@
-/** Completes what one writes in a box, from what is offered above it. What comes of it is text. */
+/** Completes a word in a box by the offers above it. The result is text like any other. */
 
 import { make } from "./dom.js";
 

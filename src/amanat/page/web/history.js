@@ -1,7 +1,7 @@
 /**
- * The messages of one conversation: what is asked for and told of them, where one is in them, and
- * what was on the screen. Only some are in the page (`rows.js`), so a long conversation costs no more
- * than a short one.
+ * The history of one conversation. It asks the client for messages, follows their changes, and knows
+ * where the person is in them and which of them were on the screen. Only some are in the page
+ * (`rows.js`), so a long conversation costs no more than a short one.
  */
 
 import { find, make } from "./dom.js";
