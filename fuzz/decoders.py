@@ -43,6 +43,10 @@ from amanat.protocol.descriptor import (
 from amanat.protocol.places import Place
 from amanat.proxy import Proxy, decode_proxy
 from amanat.relay import directory
+from amanat.relay.cluster import messages
+from amanat.relay.cluster.ledger import Taken, decode_taken
+from amanat.relay.cluster.moves import KeptMove, decode_move
+from amanat.relay.cluster.roots import Root, decode_root
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from client_decoders import DECODERS, try_one
@@ -218,6 +222,16 @@ def _entry(data: bytes) -> None:
         raise AssertionError(data)
 
 
+def _stored(decode: Callable[[bytes], msgspec.Struct], data: bytes) -> None:
+    """Invariant: StoreDamaged, or encoding what it gives is the input again."""
+    try:
+        value = decode(data)
+    except StoreDamaged:
+        return
+    if codec.encode(value) != data:
+        raise AssertionError(data)
+
+
 def _note(data: bytes) -> None:
     """Invariant: BrokenLedger, or formatting what it gives is the input again."""
     try:
@@ -340,6 +354,29 @@ def _certificate(data: bytes) -> None:
     assert data == codec.encode(certificate)  # noqa: S101  # what the target is for
 
 
+_KEPT = messages.Kept(
+    drop_id=bytes(24),
+    append_hash=bytes(32),
+    read_hash=bytes(32),
+    retention_days=14,
+    bucket=True,
+    head=2,
+    digest=bytes(32),
+    cells=1,
+    bytes=1024,
+    last_day=20_000,
+    oldest_day=20_000,
+    state=0,
+    move=0,
+    bound=7,
+    generation=bytes(16),
+    is_ended=False,
+)
+_CHANGE = messages.Change(
+    [messages.WrappedKey(20_000, 20_014, bytes(16), bytes(60))],
+    [messages.Resting(20_000, bytes(16), bytes(32), bytes(1024 + 28))],
+)
+
 TARGETS = {
     "request": Target(
         functools.partial(_frame, wire.decode_request), [wire.encode(one) for one in _REQUESTS]
@@ -396,6 +433,27 @@ TARGETS = {
     "move-statement": Target(_statement, [_STATEMENT]),
     "move-certificate": Target(
         _certificate, [moving.certify(_STATEMENT, _SIGNATURE, erased=500_001, key=_KEY)]
+    ),
+    "cluster-record": Target(
+        functools.partial(_stored, messages.decode_kept), [codec.encode(_KEPT)]
+    ),
+    "cluster-change": Target(
+        functools.partial(_stored, messages.decode_change), [codec.encode(_CHANGE)]
+    ),
+    "cluster-link": Target(
+        functools.partial(_stored, messages.decode_link),
+        [codec.encode(messages.Link([ledger.encode_entry(_ENTRIES[0])], 1))],
+    ),
+    "cluster-ledger": Target(
+        functools.partial(_stored, decode_taken),
+        [codec.encode(Taken(7, [ledger.encode_entry(_ENTRIES[0])], [1, 0]))],
+    ),
+    "cluster-move": Target(
+        functools.partial(_stored, decode_move),
+        [codec.encode(KeptMove(bytes(16), _MOVE, True, bytes(32), 7, False, 1, False))],
+    ),
+    "cluster-root": Target(
+        functools.partial(_stored, decode_root), [codec.encode(Root(bytes(16), 20_000, bytes(32)))]
     ),
     "tile": Target(_tile, [b"tile/0/000", b"tile/2/x001/x234/067.p/9", b"tile/entries/007.p/255"]),
     "bundle": Target(_bundle, [tlog.join_bundle([b"", b"entry"])]),

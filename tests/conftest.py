@@ -10,10 +10,23 @@ import pytest
 from hypothesis import settings
 
 from amanat.drill.world import World
+from clusters import Cluster
 
 # How long a case takes is the machine's business: speed lives in bench/.
 settings.register_profile("amanat", deadline=None)
 settings.load_profile("amanat")
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three servers of the cluster's engine, which start for the first test that asks."""
+    nodes = Cluster(tmp_path_factory.mktemp("cluster"), region="DE")
+    nodes.start()
+    try:
+        nodes.wait()
+        yield nodes
+    finally:
+        nodes.stop()
 
 
 @pytest.fixture

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import ssl
 from collections import defaultdict
@@ -49,6 +51,15 @@ class RelayProcess:
             RelayConfig(region=region, operator=name, host=host, port=port, tls=tls, **settings),
         )
         self.log = directory.with_suffix(".log")
+
+    def twin(self, directory: Path) -> Self:
+        """Another process of the same relay, with a directory of its own."""
+        shutil.copytree(self.directory.path, directory)
+        (directory / "roots.sqlite").unlink(missing_ok=True)
+        twin = copy.copy(self)
+        twin.directory = RelayDirectory.open(directory)
+        twin.log = directory.with_suffix(".log")
+        return twin
 
     def __enter__(self) -> Self:
         self.start()

@@ -3,11 +3,12 @@ process dies at any statement and the clock goes both ways."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ from amanat.relay import drops as rules
 from amanat.relay.drops import DAY_S, DROP_LIFE_DAYS, Drops, Store, StoredCell
 from amanat.relay.ledger import Ledger, agree, every_entry, replay
 from amanat.relay.store import SqliteStore
+from clusters import Cluster
 
 REGION = "DE"
 BUCKET_KEY = bytes(range(32))
@@ -51,7 +53,7 @@ EPOCH = derive_drop(bytes(32), purpose=b"epoch", region=REGION)
 NOW = 20_000 * DAY_S
 LIMITS = RelayLimits()
 
-STORES: list[Callable[[Path], Store]] = [SqliteStore]
+STORES = ["sqlite", "cluster"]
 
 
 def cell(label: int, body: int = 0, size: int = MESSAGE_CELL) -> bytes:
@@ -97,9 +99,14 @@ class Relay:
 
 @pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    opened = request.param(tmp_path)
-    yield opened
-    opened.close()
+    if request.param == "sqlite":
+        with contextlib.closing(SqliteStore(tmp_path)) as opened:
+            yield opened
+        return
+    cluster: Cluster = request.getfixturevalue("cluster")
+    with contextlib.closing(cluster.store(tmp_path)) as shared:
+        yield shared
+    cluster.wipe()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MIB = 1024 * 1024
+_STORE = r"^(nats://[^,@/ ]+(,[^,@/ ]+)*)?$"
 _DATE = r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$"
 
 
@@ -115,6 +116,45 @@ class HopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shares: Annotated[
         int, Meta(ge=1, le=2**16, description="Other clients for which each of those hops counts")
     ] = 16
+
+
+class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The cluster in which the drops rest, if `store` names one."""
+
+    login: Annotated[
+        str,
+        Meta(
+            description="File with two lines, the user and the password for the cluster; empty: the"
+            " certificate below is enough"
+        ),
+    ] = ""
+    authority: Annotated[
+        str,
+        Meta(
+            description="PEM file of the authority that signs the certificates of the cluster's"
+            " servers; empty: no TLS, on loopback only"
+        ),
+    ] = ""
+    certificate: Annotated[
+        str, Meta(description="PEM file of the relay's certificate for the cluster")
+    ] = ""
+    private_key: Annotated[str, Meta(description="PEM file of its key")] = ""
+    shards: Annotated[
+        int,
+        Meta(ge=1, le=256, description="Streams among which drops are divided; never changes"),
+    ] = 32
+    replicas: Annotated[
+        int, Meta(ge=1, le=5, description="Nodes that hold each stream; 1 survives no node's end")
+    ] = 3
+    keepers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=16,
+            description="Directories of this relay that must hold a key of the day before it is"
+            " used: at least 2 if there are several, since all cells end with the last one",
+        ),
+    ] = 1
 
 
 class MovingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -242,10 +282,19 @@ class RelayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             " them on",
         ),
     ] = ()
+    store: Annotated[
+        str,
+        Meta(
+            pattern=_STORE,
+            description="Where the drops rest: empty: in this directory; or in a cluster of NATS"
+            " JetStream, as nats://HOST:PORT,HOST:PORT (see [cluster])",
+        ),
+    ] = ""
     metrics_port: Annotated[
         int, Meta(ge=0, le=65_535, description="Loopback port for Prometheus; 0: no metrics")
     ] = 0
     limits: RelayLimits = RelayLimits()
+    cluster: ClusterConfig = ClusterConfig()
     hop: HopConfig = HopConfig()
     moving: MovingConfig = MovingConfig()
     register: RegisterConfig = RegisterConfig()

@@ -48,7 +48,7 @@ from amanat.protocol.ledger import Created, drop_hash, hour_of
 from amanat.protocol.moving import ARRIVING, GONE, HERE, Standing, open_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from amanat.config import RelayLimits
     from amanat.protocol.ledger import Entry
@@ -72,6 +72,11 @@ unless the mover has ended in between."""
 DROPS_RETRY_S = 3600.0
 """Seconds after which a client may ask again for a new drop when there are too many: drops end by
 the day."""
+
+MOST_TRIES = 8
+"""Times that a batch is carried out on drops that other processes change meanwhile."""
+CONTENDED_RETRY_S = 1.0
+"""Seconds after which a client may ask again when other processes were always first."""
 
 _NO_HASH = bytes(HASH_BYTES)
 
@@ -157,14 +162,38 @@ class StoredCell(NamedTuple):
     cell: bytes
 
 
-class Store(Protocol):
-    """The storage of drops. It has one writer, whose staged batch `commit` makes durable, all or
-    none.
+class Unmade(NamedTuple):
+    """The drops whose changes a commit did not make. Only a store that several processes share has
+    any."""
 
-    Any method may raise DiskFull or StoreDamaged.
+    refused: frozenset[bytes] = frozenset()
+    """Another process had changed them: the caller stages the same requests again."""
+    unknown: frozenset[bytes] = frozenset()
+    """Nobody knows whether they were changed: clients ask again, and then it shows."""
+
+
+ALL_MADE = Unmade()
+
+
+class Store(Protocol):
+    """The storage of drops. It has one writer, whose staged batch `commit` makes durable: of each
+    drop, all or none.
+
+    Any method may raise DiskFull or StoreDamaged, or RelayBusy if the store is elsewhere and does
+    not answer.
     """
 
+    waits: bool
+    """Whether its methods may wait for other machines, so that no loop calls them."""
+
     # The writer's view: committed and staged.
+
+    def prepare(self, drop_ids: Iterable[bytes]) -> None:
+        """Have the drops of a batch at hand. It costs the same whether they exist or not."""
+
+    def recall(self, drop_id: bytes) -> DropRecord:
+        """The drop if it is at hand, or NOBODYS. It may be old; then the commit refuses the change
+        that rests on it."""
 
     def find(self, drop_id: bytes) -> DropRecord:
         """A fresh copy of the drop, or of NOBODYS at the same cost."""
@@ -201,16 +230,20 @@ class Store(Protocol):
         """Relax the next commit: it need not be on disk until the commit after it returns, even if
         that one stages nothing. Call it with nothing staged."""
 
-    def commit(self) -> None:
+    def commit(self) -> Unmade:
         """Make everything staged durable. May be called in another thread while reads go on."""
 
     def rollback(self) -> None:
         """Forget everything staged."""
 
+    def hear_of(self, landed: Callable[[bytes, int], object]) -> None:
+        """Have `landed` called, in any thread, with the id and the head of a drop when another
+        process has put cells in it. A call may fail to come."""
+
     # The readers' view: committed only.
 
-    def look(self, drop_id: bytes) -> DropRecord:
-        """Like `find`."""
+    def look(self, drop_id: bytes, *, at_least: int = 0) -> DropRecord:
+        """Like `find`. If some record that was ever shown had a head of `at_least`, so has this."""
 
     def cells(
         self, drop: DropRecord, *, after: int, since_day: int, max_cells: int, max_bytes: int
@@ -314,6 +347,7 @@ class Drops:
         batch = _Batch(self._store)
         replies: list[wire.Reply] = []
         with self._whole():
+            self._store.prepare(request.drop_id for request in requests)
             for request in requests:
                 try:
                     if isinstance(request, wire.Append):
@@ -329,13 +363,49 @@ class Drops:
             replies, {drop_id: _frame(stored) for drop_id, stored in batch.landed.items()}
         )
 
-    def commit(self) -> None:
-        """Make what was staged durable; may be called in another thread.
+    @property
+    def waits(self) -> bool:
+        """Whether `read` and `carry_out` may wait for other machines, and no loop calls them."""
+        return self._store.waits
+
+    def carry_out(self, requests: Sequence[wire.Create | wire.Append], *, now: float) -> Written:
+        """Stage a batch and commit it, and again the part of it that other processes prevented.
+
+        Raises the store's errors. Then clients ask again, whatever has been done of the batch.
+        """
+        replies: dict[int, wire.Reply] = {}
+        landed: dict[bytes, wire.Cells] = {}
+        left = list(enumerate(requests))
+        for _ in range(MOST_TRIES):
+            written = self.write([request for _, request in left], now=now)
+            unmade = self.commit()
+            replies |= {
+                index: reply for (index, _), reply in zip(left, written.replies, strict=True)
+            }
+            landed |= {
+                drop_id: cells
+                for drop_id, cells in written.landed.items()
+                if drop_id not in unmade.refused and drop_id not in unmade.unknown
+            }
+            busy = RelayBusy(retry_after=CONTENDED_RETRY_S)
+            contended = [one for one in left if one[1].drop_id in unmade.refused]
+            for index, request in left:
+                if request.drop_id in unmade.unknown or request.drop_id in unmade.refused:
+                    replies[index] = refusal(request.id, busy)
+            left = contended
+            if not left:
+                break
+            self.know_moves()  # another process may have begun one
+        return Written([replies[index] for index in range(len(requests))], landed)
+
+    def commit(self) -> Unmade:
+        """Make what was staged durable; may be called in another thread. Returns the drops for
+        which that failed.
 
         Raises the store's errors; nothing is staged then.
         """
         with self._whole():
-            self._store.commit()
+            return self._store.commit()
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
@@ -459,7 +529,7 @@ class Drops:
         Never waits. Raises NoSuchDrop, DropMoved, RelayBusy if the drop is arriving, or
         CellTooLarge if the next cell has no room in a page.
         """
-        drop = self._store.look(request.drop_id)
+        drop = self._store.look(request.drop_id, at_least=after)
         if not _matches(request.drop_id, request.read_token, drop.read_hash):
             raise self._absent()
         if drop.drop_id not in self.frozen:
@@ -521,18 +591,19 @@ class _Batch:
     def appendable(self, drop_id: bytes, token: bytes) -> DropRecord:
         """The drop, if this is its append token. Raises NoSuchDrop.
 
-        Every refusal costs one look at this batch, one at the store, and two comparisons, whether
+        Every refusal costs one look at this batch, two at the store, and two comparisons, whether
         the drop exists or not, so that its time does not tell. Only a token that was right before
         in this batch skips the comparison.
         """
         if (drop_id, token) in self._shown:
             return self._found[drop_id]
-        drop = self._found.get(drop_id, NOBODYS)
+        recalled = self._store.recall(drop_id)
+        drop = self._found.get(drop_id, recalled)
         if not _matches(drop_id, token, drop.append_hash):
             drop = self._store.find(drop_id)
             if not _matches(drop_id, token, drop.append_hash):
                 raise NoSuchDrop
-            self._found[drop_id] = drop
+        self._found[drop_id] = drop
         self._shown.add((drop_id, token))
         return drop
 

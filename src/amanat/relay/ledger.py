@@ -80,7 +80,7 @@ class LedgerStore(Protocol):
     def keep_checkpoint(self, note: bytes) -> None:
         """Stage a signed note, in place of the one before."""
 
-    def commit(self) -> None:
+    def commit(self) -> object:
         """Make everything staged durable."""
 
     def rollback(self) -> None:

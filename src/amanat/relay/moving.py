@@ -26,7 +26,7 @@ from amanat.protocol.moving import (
     state_of,
 )
 from amanat.relay.arrivals import Arrivals, ArrivalStore, Unwrap
-from amanat.relay.drops import DAY_S, NOBODYS, DropRecord, Drops, MoveRecord
+from amanat.relay.drops import ALL_MADE, DAY_S, NOBODYS, DropRecord, Drops, MoveRecord
 from amanat.relay.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -68,15 +68,18 @@ class MoveStore(ArrivalStore, Protocol):
         """The first drops of a move that are in a state and have a higher number, in the writer's
         view."""
 
+    def hold(self, drop_ids: Iterable[bytes]) -> None:
+        """From now on, refuse that one of these drops goes if it has changed since."""
+
     def gone(self, record: MoveRecord, most: int) -> list[DropRecord]:
         """Some drops that have gone and still hold cells, in the writer's view."""
 
     def set_state(self, drops: Iterable[DropRecord], state: int, move: MoveRecord) -> None:
         """Stage that drops are in a state by a move."""
 
-    def shred_drops(self, numbers: list[int]) -> None:
-        """Stage the destruction of all keys of drops with these numbers. It is durable before
-        anything else staged is."""
+    def shred_drops(self, drops: Sequence[DropRecord]) -> None:
+        """Stage the destruction of all keys of these drops. It is durable before anything else
+        staged is."""
 
 
 class Moves:
@@ -127,7 +130,8 @@ class Moves:
                 replies = self._carry(requests)
             else:
                 replies = [self._step(request, now=now) for request in requests]
-            self._store.commit()
+            if self._store.commit() != ALL_MADE:
+                raise RelayBusy(retry_after=0.0)  # the mover repeats the step
         except AmanatError:
             self._store.rollback()
             raise
@@ -220,7 +224,7 @@ class Moves:
         if self._store.of_move(record, HERE, after=0, most=1):
             raise BrokenMove
         arriving = self._store.of_move(record, ARRIVING, after=0, most=MAX_DROPS)
-        self._store.shred_drops([drop.number for drop in arriving])
+        self._store.shred_drops(arriving)
         for drop in arriving:
             self._store.cut(drop, drop.head)
             self._store.forget(drop)
@@ -306,7 +310,9 @@ class Moves:
 
     def _freeze(self, drops: Sequence[bytes]) -> list[Standing]:
         found = self._store.find_all(drops)
-        self._drops.frozen.update(one for one, drop in found.items() if drop.state == HERE)
+        here = [one for one, drop in found.items() if drop.state == HERE]
+        self._drops.frozen.update(here)
+        self._store.hold(here)
         return [drop.standing() for drop in found.values()]
 
     def _release(
@@ -352,7 +358,7 @@ class Moves:
             self._store.shred(int(now // DAY_S))
             self._store.scrub()
             return []
-        self._store.shred_drops([drop.number for drop in gone])
+        self._store.shred_drops(gone)
         room = ERASE_CELLS
         for drop in gone:
             if room <= 0:

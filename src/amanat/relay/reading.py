@@ -6,11 +6,16 @@ readers of the drop. Otherwise it is *behind*: the relay serves it from the stor
 time, when its connection has its turn and room for more. A Follow without credit is *spent*, and
 gets nothing until the client grants it more. Cells for a slow reader therefore wait in the store,
 not in memory.
+
+If the store is a cluster, it is read in threads, and other processes tell of cells that have
+landed. Cells that land while the store is being read are noticed, so no reader waits for them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from amanat.errors import AmanatError
@@ -25,6 +30,10 @@ if TYPE_CHECKING:
     from amanat.relay.metrics import Metrics
 
 
+READING_THREADS = 16
+"""Reads of a cluster that are under way at once: each waits for about a millisecond."""
+
+
 class Readers:
     """All readers of one relay."""
 
@@ -35,6 +44,16 @@ class Readers:
         self._now = now
         self._live: dict[bytes, dict[Reader, None]] = {}
         """The live readers, by drop id."""
+        self._threads = ThreadPoolExecutor(READING_THREADS, "read") if drops.waits else None
+        self._being_read: dict[Reader, None] = {}
+        """Readers for which a thread reads the store."""
+        self._noticed: dict[bytes, int] = {}
+        """The heads of drops in which cells have landed while the store is read."""
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
 
     def leave(self, reader: Reader) -> None:
         """Take a reader out of its table and stop its timer."""
@@ -59,14 +78,37 @@ class Readers:
 
     def serve(self, reader: Reader) -> None:
         """Send a reader, which is in no table just now, the next cells that it has not got."""
+        if self._threads is None:
+            self._give(reader, functools.partial(self._read, reader.request, reader.after))
+            return
+        reader.rest(self._being_read)
+        asyncio.get_running_loop().run_in_executor(
+            self._threads, self._read, reader.request, reader.after
+        ).add_done_callback(functools.partial(self._has_read, reader))
+
+    def _read(self, request: wire.Read | wire.Follow | wire.Page, after: int) -> wire.Cells:
+        return self._drops.read(request, after=after, now=self._now())
+
+    def _has_read(self, reader: Reader, read: asyncio.Future[wire.Cells]) -> None:
+        if reader.place is not self._being_read or read.cancelled():
+            read.exception()  # the reader has ended meanwhile
+            return
+        reader.rest(None)
+        self._give(reader, read.result)
+        if not self._being_read:
+            self._noticed.clear()
+
+    def _give(self, reader: Reader, read: Callable[[], wire.Cells]) -> None:
+        """Give a reader what was read."""
         connection, request = reader.asker, reader.request
         try:
-            cells = self._drops.read(request, after=reader.after, now=self._now())
+            cells = read()
         except AmanatError as error:
             connection.answer(reader, reader.refusal(error))
             return
         self._metrics.delivered.inc(len(cells.cells))
-        caught_up = cells.first + len(cells.cells) > cells.head
+        last = max(cells.head, self._noticed.get(request.drop_id, 0))
+        caught_up = cells.first + len(cells.cells) > last
         if isinstance(request, wire.Read | wire.Page):
             if cells.cells or reader.patience <= 0 or reader.after > cells.head:
                 connection.answer(reader, cells)
@@ -95,6 +137,8 @@ class Readers:
         """Send live readers the cells that have landed in a drop."""
         self._metrics.appended.inc(len(cells.cells))
         self._metrics.appended_bytes.inc(sum(map(len, cells.cells)))
+        if self._being_read:
+            self._noticed[drop_id] = max(cells.head, self._noticed.get(drop_id, 0))
         if drop_id not in self._live:
             return
         frame, told = SharedFrame(cells), 0
@@ -113,3 +157,11 @@ class Readers:
             else:
                 self.catch_up(reader)
         self._metrics.delivered.inc(told * len(cells.cells))
+
+    def wake(self, drop_id: bytes, head: int) -> None:
+        """Let the readers of a drop in which another process has put cells catch up."""
+        if self._being_read:
+            self._noticed[drop_id] = max(head, self._noticed.get(drop_id, 0))
+        for reader in self.live(drop_id):
+            if reader.after < head:
+                self.catch_up(reader)

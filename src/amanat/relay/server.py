@@ -13,7 +13,7 @@ import contextlib
 import itertools
 import logging
 import signal
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 import picows
 import uvloop
@@ -29,9 +29,9 @@ from amanat.relay.directory import RelayDirectory, interface, locked
 from amanat.relay.drops import BUSY_RETRY_S, Drops
 from amanat.relay.hop import Guest, Hop
 from amanat.relay.known import Known
-from amanat.relay.ledger import Ledger
+from amanat.relay.ledger import Ledger, LedgerStore
 from amanat.relay.metrics import Metrics
-from amanat.relay.moving import Moves
+from amanat.relay.moving import Moves, MoveStore
 from amanat.relay.quiet import log_loop_error, scrub_logs
 from amanat.relay.reading import Readers
 from amanat.relay.sockets import BACKLOG, allow_files, bound, listen
@@ -41,10 +41,12 @@ from amanat.relay.turns import Turns
 from amanat.relay.writing import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from amanat.protocol.descriptor import NamedAddress
+    from amanat.protocol.ledger import Entry
+    from amanat.relay.drops import Unmade
 
 HANDSHAKE_S = 10.0
 """Longest a connection may take to finish TLS, and again to ask for the WebSocket, in seconds."""
@@ -81,17 +83,43 @@ def run(
     directory = RelayDirectory.open(path)
     scrub_logs()
     with (
-        locked(path),
-        contextlib.closing(SqliteStore(path)) as store,
+        opened(directory) as store,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         runner.run(Relay(directory, store).serve(ready, until_eof))
 
 
+@contextlib.contextmanager
+def opened(directory: RelayDirectory) -> Iterator[RelayStore]:
+    """The store that a relay's settings name, and, if it is in the relay's directory, the lock of
+    that. Raises as `run`."""
+    if directory.config.store:
+        from amanat.relay.cluster import open_cluster  # noqa: PLC0415  # its client loads slowly
+
+        with contextlib.closing(open_cluster(directory)) as cluster:
+            yield cluster
+        return
+    with locked(directory.path), contextlib.closing(SqliteStore(directory.path)) as store:
+        yield store
+
+
+class RelayStore(MoveStore, LedgerStore, Protocol):
+    """Everything that a relay stores."""
+
+    def rollback(self) -> None:
+        """As of both."""
+
+    def commit(self) -> Unmade:
+        """As of both."""
+
+    def note(self, *entries: Entry) -> None:
+        """As of both."""
+
+
 class Relay:
     """A running relay."""
 
-    def __init__(self, directory: RelayDirectory, store: SqliteStore) -> None:
+    def __init__(self, directory: RelayDirectory, store: RelayStore) -> None:
         self.limits = directory.config.limits
         self.metrics = Metrics()
         self.connections: set[Connection] = set()
@@ -130,6 +158,7 @@ class Relay:
         self.description = Description(
             directory, self._drops, self.ledger, is_hop=self.hop.is_served, now=now
         )
+        self._store = store
         self.gone = Asker(self)
         """Stands for clients that have gone; their last writes are still carried out."""
         self.askers.add(self.gone)
@@ -146,12 +175,15 @@ class Relay:
         allow_files(sockets + SPARE_FILES)
         self._drops.open_buckets(config.buckets, now=self._clock.now())
         await self.writer.in_turns(self.ledger.seal(), "checkpoint")
+        self._store.hear_of(
+            lambda drop_id, head: loop.call_soon_threadsafe(self.readers.wake, drop_id, head)
+        )
         tls = self._directory.tls()
         if config.metrics_port:
             await self.metrics.serve(bound("127.0.0.1", config.metrics_port))
         server = await picows.ws_create_server(
             self._welcome,
-            sock=listen(interface(config), config.port, sockets),
+            sock=listen(interface(config), config.port, sockets, is_shared=self._store.waits),
             ssl=tls,
             ssl_handshake_timeout=HANDSHAKE_S if tls else None,
             ssl_incoming_bio_size=TLS_BUFFER_BYTES if tls else None,
@@ -188,6 +220,7 @@ class Relay:
             errand.stop()
         await self._close_all()
         self.hop.close()
+        self.readers.close()
         self.writer.close()
 
     async def _expire(self) -> None:

@@ -35,15 +35,16 @@ class _Listener(socket.socket):
         return connection, address
 
 
-def listen(host: str, port: int, most: int) -> _Listener:
-    """A socket that accepts at most `most` connections at a time. Raises PortTaken or
-    BadSetting."""
-    listener = _Listener(bound(host, port).detach(), most)
+def listen(host: str, port: int, most: int, *, is_shared: bool = False) -> _Listener:
+    """A socket that accepts at most `most` connections at a time. If it is shared, other processes
+    of this user may listen on the same port, and the system divides the callers among them. Raises
+    PortTaken or BadSetting."""
+    listener = _Listener(bound(host, port, is_shared=is_shared).detach(), most)
     listener.setblocking(False)
     return listener
 
 
-def bound(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
     """A socket that listens. Raises PortTaken or BadSetting."""
     family = socket.AF_INET6 if ":" in host or not host else socket.AF_INET
     dual = not host and socket.has_dualstack_ipv6()
@@ -51,7 +52,11 @@ def bound(host: str, port: int) -> socket.socket:
         family = socket.AF_INET
     try:
         return socket.create_server(
-            (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=dual
+            (host, port),
+            family=family,
+            backlog=BACKLOG,
+            dualstack_ipv6=dual,
+            reuse_port=is_shared,
         )
     except OSError as error:
         where = f"{host or '*'}:{port}"

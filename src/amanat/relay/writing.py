@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from amanat.relay.connection import Asker
-    from amanat.relay.drops import Drops
+    from amanat.relay.drops import Drops, Written
     from amanat.relay.metrics import Metrics
     from amanat.relay.moving import Moves
     from amanat.relay.reading import Readers
@@ -149,7 +149,8 @@ class Writer:
             asyncio.get_running_loop().call_later(publish_at(now) - now, self.end_round)
         writing.rest(self._round)
         request = writing.request
-        if isinstance(request, wire.Append):
+        # A cluster is not asked before the end of the round: no loop waits for it.
+        if isinstance(request, wire.Append) and not self._drops.waits:
             writing.verdict = self._drops.judge(request)
         if writing.verdict is not None:
             writing.request = wire.Append(request.id, b"", b"", b"")
@@ -230,8 +231,7 @@ class Writer:
                     self._drops.know_moves()
             else:
                 writes = [request for request in requests if not isinstance(request, wire.Move)]
-                replies, landed = self._drops.write(writes, now=self._now())
-                await loop.run_in_executor(self._thread, self._drops.commit)
+                replies, landed = await self._carry_out(writes)
                 answers = iter(replies)
                 replies = [writing.verdict or next(answers) for writing in batch]
         except AmanatError as error:
@@ -248,6 +248,15 @@ class Writer:
             self._readers.publish(drop_id, cells)
         self._metrics.waiting_writes.set(sum(map(len, self._queues)) + len(self._steps))
         self._metrics.commit_seconds.observe(time.perf_counter() - started)
+
+    async def _carry_out(self, writes: Sequence[wire.Create | wire.Append]) -> Written:
+        loop = asyncio.get_running_loop()
+        if self._drops.waits:
+            carry_out = functools.partial(self._drops.carry_out, writes, now=self._now())
+            return await loop.run_in_executor(self._thread, carry_out)
+        written = self._drops.write(writes, now=self._now())
+        await loop.run_in_executor(self._thread, self._drops.commit)
+        return written
 
     def _after(self, step: Step) -> None:
         """After a Freeze, let writers wait, but not for long; after a Thaw, let them go on."""

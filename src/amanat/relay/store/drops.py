@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from amanat.relay.drops import NOBODYS
 from amanat.relay.store.faults import sqlite_errors
 from amanat.relay.store.files import Files
 from amanat.relay.store.rows import (
@@ -19,7 +20,7 @@ from amanat.relay.store.rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from amanat.relay.drops import DropRecord
 
@@ -30,10 +31,19 @@ FIND_DROPS = 900
 class DropTable(Files):
     """The record of each drop."""
 
+    def hear_of(self, landed: Callable[[bytes, int], object]) -> None:
+        """There is no other process."""
+
+    def prepare(self, drop_ids: Iterable[bytes]) -> None:
+        """All drops are at hand."""
+
+    def recall(self, drop_id: bytes) -> DropRecord:  # noqa: ARG002  # it costs as much to find it
+        return NOBODYS
+
     def find(self, drop_id: bytes) -> DropRecord:
         return find_drop(self._writer, drop_id)
 
-    def look(self, drop_id: bytes) -> DropRecord:
+    def look(self, drop_id: bytes, *, at_least: int = 0) -> DropRecord:  # noqa: ARG002  # all heads
         return find_drop(self._reader, drop_id)
 
     def find_all(self, drop_ids: Sequence[bytes]) -> dict[bytes, DropRecord]:

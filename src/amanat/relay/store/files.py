@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from amanat.errors import DiskFull, StoreDamaged
+from amanat.relay.drops import ALL_MADE, Unmade
 from amanat.relay.store.faults import DISK_RETRY_S, sqlite_errors
 from amanat.relay.store.pages import SqlitePages
 from amanat.relay.store.schema import DROPS, KEYS, LEDGER, MOVES, make, open_to_write
@@ -32,6 +33,8 @@ from the beginning. They are 64 MB, and the writer seldom has to wait."""
 
 class Files:
     """Both files, open for one process. The staged batch is one transaction in each."""
+
+    waits = False
 
     def __init__(self, directory: Path) -> None:
         """Open the store, or make it. Raises StoreTooNew, StoreTooOld, StoreDamaged or DiskFull."""
@@ -90,7 +93,7 @@ class Files:
             self._writer.execute("PRAGMA synchronous = NORMAL")
         self._is_deferred = True
 
-    def commit(self) -> None:
+    def commit(self) -> Unmade:
         # SQLite does not write a transaction that changed nothing, and so does not wait for it.
         is_written = self._writer.total_changes != self._committed_rows
         with sqlite_errors:
@@ -113,6 +116,7 @@ class Files:
         self._entries += self._staged_entries
         self._staged_drops = self._staged_entries = 0
         self._staged_bytes = self._staged_bucket_bytes = 0
+        return ALL_MADE
 
     def rollback(self) -> None:
         self._wraps.clear()

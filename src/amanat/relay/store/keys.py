@@ -15,6 +15,8 @@ from amanat.relay.store.schema import empty_log
 from amanat.relay.store.wrapping import KEY_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from amanat.relay.drops import DropRecord
 
 
@@ -41,9 +43,9 @@ class KeyTable(Files):
             self._keys.execute("DELETE FROM shred_key WHERE last_day < ?", (today,))
         empty_log(self._keys)
 
-    def shred_drops(self, numbers: list[int]) -> None:
+    def shred_drops(self, drops: Sequence[DropRecord]) -> None:
         with sqlite_errors:
             self._begin(self._keys)
             self._keys.executemany(
-                "DELETE FROM shred_key WHERE number = ?", [(number,) for number in numbers]
+                "DELETE FROM shred_key WHERE number = ?", [(drop.number,) for drop in drops]
             )

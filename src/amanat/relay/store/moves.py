@@ -50,6 +50,9 @@ class MoveTable(Files):
             ).fetchall()
         return [drop_of(row) for row in rows]
 
+    def hold(self, drop_ids: Iterable[bytes]) -> None:
+        """No other process changes drops."""
+
     def gone(self, record: MoveRecord, most: int) -> list[DropRecord]:
         with sqlite_errors:
             rows = self._writer.execute(

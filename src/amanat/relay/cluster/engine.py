@@ -1,0 +1,511 @@
+"""The connection to a JetStream cluster: publishes that name their predecessor, and reads.
+
+The client of the engine has a loop and a thread of its own. Methods may be called in any other
+thread, and wait. Nothing here knows what a message means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import itertools
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
+
+import msgspec
+import nats
+import nats.errors
+import uvloop
+
+from amanat.errors import RelayBusy
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+
+T = TypeVar("T")
+
+ANSWER_S = 5.0
+"""Longest that the engine may take for an answer, in seconds. It is silent for as long while it
+chooses a new leader, so a client would not wait longer, either."""
+RETRY_S = 1.0
+"""Seconds after which a client may ask again when the engine did not answer."""
+CONNECT_S = 5.0
+"""Longest that connecting to one server may take, in seconds."""
+WINDOW_BYTES = 4 * 1024 * 1024
+"""Bytes of messages that wait for their acknowledgement at once. The engine slows down a
+connection that has more under way."""
+PAGE_MESSAGES = 500
+"""Messages in one answer to a walk."""
+PAGE_BYTES = 4 * 1024 * 1024
+"""Bytes in one answer to a walk."""
+
+_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+_EXPECTED_OVER = "Nats-Expected-Last-Subject-Sequence-Subject"
+_REFUSED = (10071, 10164)
+"""The engine's codes for a predecessor that is not the last message: known, and being decided."""
+_NOT_FOUND = (404, 10037)
+
+
+class Message(NamedTuple):
+    """A message in a stream."""
+
+    place: int
+    """Its sequence number in the stream."""
+    subject: str
+    before: int
+    """The predecessor that it names, 0 if none."""
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Publish(NamedTuple):
+    """A message to be stored."""
+
+    subject: str
+    before: int
+    """Its predecessor: the last message of its chain, 0 for none."""
+    headers: dict[str, str]
+    body: bytes
+    chain: str = ""
+    """The subjects among which it is the predecessor; empty for the message's own."""
+
+
+Outcome: TypeAlias = int | Literal["refused", "unknown"]
+"""The place of the last message of a group that is stored; or that none is, because a predecessor
+is not the last message of its chain; or that nobody knows yet."""
+
+
+class EngineRefused(Exception):  # noqa: N818  # it is a fact about a request, and never shown
+    """The engine's refusal of a request of its API."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"{text} ({code})")
+        self.code = code
+        self.text = text
+
+
+class Engine:
+    """A connection to a cluster, which reconnects by itself. Methods raise RelayBusy while the
+    cluster does not answer."""
+
+    def __init__(self, servers: Sequence[str], domain: str, **options: Any) -> None:  # noqa: ANN401
+        """`options` are nats.connect's. Raises RelayBusy, or nats.errors.Error if it is refused."""
+        self._domain = domain
+        self._tokens = itertools.count()
+        self._waiting: dict[str, Callable[[Msg], None]] = {}
+        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        self._loop = self._runner.get_loop()
+        self._thread = threading.Thread(target=self._serve, name="cluster", daemon=True)
+        self._thread.start()
+        try:
+            self._client: Client = self.run(self._connect(servers, options))
+        except BaseException:
+            self._stop()
+            raise
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    async def _connect(self, servers: Sequence[str], options: dict[str, Any]) -> Client:
+        client = await nats.connect(
+            servers=list(servers),
+            connect_timeout=CONNECT_S,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.1,
+            error_cb=_ignore,
+            **options,
+        )
+        self._inbox = client.new_inbox()
+        # No limit: an answer to a walk may have thousands of messages.
+        await client.subscribe(
+            f"{self._inbox}.*", cb=self._hear, pending_msgs_limit=-1, pending_bytes_limit=-1
+        )
+        return client
+
+    async def _hear(self, message: Msg) -> None:
+        waiting = self._waiting.get(message.subject)
+        if waiting is not None:
+            waiting(message)
+
+    def close(self) -> None:
+        """End the connection and the thread."""
+        with contextlib.suppress(RelayBusy, nats.errors.Error):
+            self.run(self._client.close())
+        self._stop()
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._runner.close()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of a coroutine that runs in the engine's thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    # The API
+
+    def api(self, verb: str, request: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The answer of JetStream's API. Raises EngineRefused or RelayBusy."""
+        return self.run(self._api(verb, request))
+
+    async def _api(self, verb: str, request: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        body = b"" if request is None else msgspec.json.encode(request)
+        message = await self._ask(f"$JS.{self._domain}.API.{verb}", body)
+        answer: dict[str, Any] = msgspec.json.decode(message.data)
+        if error := answer.get("error"):
+            raise EngineRefused(error.get("err_code", error["code"]), error.get("description", ""))
+        return answer
+
+    async def _ask(self, subject: str, body: bytes) -> Msg:
+        answer: asyncio.Future[Msg] = self._loop.create_future()
+        with self._expect(answer.set_result) as inbox:
+            await _sent(self._client.publish(subject, body, reply=inbox))
+            try:
+                return await asyncio.wait_for(answer, ANSWER_S)
+            except TimeoutError:
+                raise RelayBusy("the cluster does not answer", retry_after=RETRY_S) from None
+
+    @contextlib.contextmanager
+    def _expect(self, hear: Callable[[Msg], None]) -> Any:  # noqa: ANN401
+        inbox = f"{self._inbox}.{next(self._tokens)}"
+
+        def once(message: Msg) -> None:
+            with contextlib.suppress(asyncio.InvalidStateError):
+                hear(message)
+
+        self._waiting[inbox] = once
+        try:
+            yield inbox
+        finally:
+            del self._waiting[inbox]
+
+    # Messages
+
+    def publish(self, groups: Sequence[Sequence[Publish]]) -> list[Outcome]:
+        """Store groups of messages. A group is stored whole, at consecutive places of one stream,
+        or not at all; no two messages have one chain. Returns what became of each group."""
+        return self.run(self._publish(groups)) if groups else []
+
+    async def _publish(self, groups: Sequence[Sequence[Publish]]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        while len(outcomes) < len(groups):
+            room, first = WINDOW_BYTES, len(outcomes)
+            waits: list[asyncio.Future[Msg]] = []
+            with contextlib.ExitStack() as expected:
+                for group in itertools.islice(groups, first, None):
+                    if room <= 0:
+                        break
+                    room -= sum(len(message.body) for message in group)
+                    answer: asyncio.Future[Msg] = self._loop.create_future()
+                    inbox = expected.enter_context(self._expect(answer.set_result))
+                    await self._send_group(group, inbox)
+                    waits.append(answer)
+                await asyncio.wait(waits, timeout=ANSWER_S)
+            outcomes += [
+                _outcome(answer.result()) if answer.done() else "unknown" for answer in waits
+            ]
+        return outcomes
+
+    async def _send_group(self, group: Sequence[Publish], inbox: str) -> None:
+        if len(group) == 1:
+            (message,) = group
+            headers = _headers(message)
+            await _sent(
+                self._client.publish(message.subject, message.body, reply=inbox, headers=headers)
+            )
+            return
+        # An atomic batch of the engine: only its last message is answered.
+        name = os.urandom(16).hex()
+        for number, message in enumerate(group, 1):
+            is_last = number == len(group)
+            headers = _headers(message) | {
+                "Nats-Batch-Id": name,
+                "Nats-Batch-Sequence": f"{number}",
+            }
+            if is_last:
+                headers["Nats-Batch-Commit"] = "1"
+            await _sent(
+                self._client.publish(
+                    message.subject,
+                    message.body,
+                    reply=inbox if is_last else "",
+                    headers=headers,
+                )
+            )
+
+    def walk(
+        self, stream: str, subject: str, *, after: int, most: int = 0, most_bytes: int = 0
+    ) -> list[Message]:
+        """Messages of a subject (which may have wildcards) with places above `after`, in order, as
+        some replica has them: all of them, or the first ones if they are more than `most`, or than
+        fit into `most_bytes`."""
+        return self.run(self._walk(stream, subject, after, most, most_bytes))
+
+    async def _walk(
+        self, stream: str, subject: str, after: int, most: int, most_bytes: int
+    ) -> list[Message]:
+        found: list[Message] = []
+        while True:
+            page: list[Message] = []
+            ended: asyncio.Future[int] = self._loop.create_future()
+
+            def hear(
+                message: Msg, page: list[Message] = page, ended: asyncio.Future[int] = ended
+            ) -> None:
+                status = (message.headers or {}).get("Status")
+                if status is None:
+                    page.append(_direct(message))
+                elif status == "404":
+                    ended.set_result(0)
+                elif status == "204":
+                    ended.set_result(int((message.headers or {}).get("Nats-Num-Pending", "0")))
+                else:
+                    ended.set_exception(_unanswered())
+
+            request = {
+                "seq": after + 1,
+                "next_by_subj": subject,
+                "batch": min(PAGE_MESSAGES, most - len(found)) if most else PAGE_MESSAGES,
+                "max_bytes": min(PAGE_BYTES, most_bytes) if most_bytes else PAGE_BYTES,
+            }
+            with self._expect(hear) as inbox:
+                await _sent(
+                    self._client.publish(
+                        f"$JS.{self._domain}.API.DIRECT.GET.{stream}",
+                        msgspec.json.encode(request),
+                        reply=inbox,
+                    )
+                )
+                try:
+                    left = await asyncio.wait_for(ended, ANSWER_S)
+                except TimeoutError:
+                    raise _unanswered() from None
+            found += page
+            if not left or not page or (most and len(found) >= most) or most_bytes:
+                return found
+            after = page[-1].place
+
+    def last(self, stream: str, subject: str, *, by_leader: bool = False) -> Message | None:
+        """The last message of a subject, which may have wildcards: by some replica, or by the
+        stream's leader, which knows all that were acknowledged."""
+        return self.run(self._last(stream, subject, by_leader=by_leader))
+
+    def last_of(self, asked: Sequence[tuple[str, str]]) -> list[Message | None]:
+        """The last message of each of several subjects, given with their streams, by the leaders
+        of these."""
+
+        async def all_of() -> list[Message | None]:
+            return await asyncio.gather(
+                *(self._last(stream, subject, by_leader=True) for stream, subject in asked)
+            )
+
+        return self.run(all_of())
+
+    async def _last(self, stream: str, subject: str, *, by_leader: bool) -> Message | None:
+        if by_leader:
+            return await self._from_leader(stream, {"last_by_subj": subject})
+        message = await self._ask(
+            f"$JS.{self._domain}.API.DIRECT.GET.{stream}",
+            msgspec.json.encode({"last_by_subj": subject}),
+        )
+        status = (message.headers or {}).get("Status")
+        if status is None:
+            return _direct(message)
+        if status != "404":
+            raise _unanswered()
+        return None
+
+    def at(self, stream: str, place: int) -> Message | None:
+        """The message at a place, by the stream's leader."""
+        return self.run(self._from_leader(stream, {"seq": place}))
+
+    def next_by_leader(self, stream: str, subject: str, after: int) -> Message | None:
+        """The first message of a subject above a place, by the stream's leader."""
+        return self.run(self._from_leader(stream, {"seq": after + 1, "next_by_subj": subject}))
+
+    async def _from_leader(self, stream: str, request: dict[str, Any]) -> Message | None:
+        try:
+            answer = await self._api(f"STREAM.MSG.GET.{stream}", request)
+        except EngineRefused as refused:
+            if refused.code in _NOT_FOUND:
+                return None
+            raise _unanswered() from None
+        told = answer["message"]
+        headers = _parse(base64.b64decode(told.get("hdrs", "")))
+        return Message(
+            told["seq"],
+            told["subject"],
+            int(headers.get(_EXPECTED) or 0),
+            headers,
+            base64.b64decode(told.get("data", "")),
+        )
+
+    def scan(self, stream: str, subject: str) -> list[Message]:
+        """The last message of each subject that matches, without its body, in order of places."""
+        return self.run(self._scan(stream, subject))
+
+    async def _scan(self, stream: str, subject: str) -> list[Message]:
+        config = {
+            "deliver_policy": "last_per_subject",
+            "filter_subject": subject,
+            "headers_only": True,
+            "ack_policy": "none",
+            "mem_storage": True,
+            "num_replicas": 1,
+            "inactive_threshold": int(4 * ANSWER_S * 1e9),
+        }
+        try:
+            made = await self._api(
+                f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": config}
+            )
+        except EngineRefused:
+            raise _unanswered() from None
+        try:
+            return await self._drained(stream, made["name"], made["num_pending"])
+        finally:
+            with contextlib.suppress(EngineRefused, RelayBusy):
+                await self._api(f"CONSUMER.DELETE.{stream}.{made['name']}")
+
+    async def _drained(self, stream: str, consumer: str, count: int) -> list[Message]:
+        found: list[Message] = []
+        came: asyncio.Queue[Msg] = asyncio.Queue()
+        # These messages have their own subjects, so they need a subscription of their own.
+        inbox = self._client.new_inbox()
+        subscription = await self._client.subscribe(
+            inbox, cb=came.put, pending_msgs_limit=-1, pending_bytes_limit=-1
+        )
+        request = msgspec.json.encode({"batch": PAGE_MESSAGES, "no_wait": True})
+        subject = f"$JS.{self._domain}.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        try:
+            while len(found) < count:
+                await _sent(self._client.publish(subject, request, reply=inbox))
+                for _ in range(min(PAGE_MESSAGES, count - len(found))):
+                    message = await asyncio.wait_for(came.get(), ANSWER_S)
+                    if (message.headers or {}).get("Status") is not None:
+                        return found  # the others were purged meanwhile
+                    found.append(_scanned(message))
+        except TimeoutError:
+            raise _unanswered() from None
+        finally:
+            await subscription.unsubscribe()
+        return found
+
+    def purge(self, stream: str, subject: str, *, below: int) -> None:
+        """Delete the messages of a subject at places below one. Their bytes stay on disks for some
+        time. Raises RelayBusy."""
+        try:
+            self.api(f"STREAM.PURGE.{stream}", {"filter": subject, "seq": below})
+        except EngineRefused as refused:
+            raise RelayBusy(str(refused), retry_after=RETRY_S) from None
+
+    # Notices, which nothing keeps
+
+    def tell(self, subject: str, bodies: Sequence[bytes]) -> None:
+        """Send notices to everybody who listens."""
+
+        async def tell() -> None:
+            for body in bodies:
+                await self._client.publish(subject, body)
+
+        if bodies:
+            with contextlib.suppress(nats.errors.Error):
+                self.run(tell())
+
+    def listen(self, subject: str, hear: Callable[[str, bytes], bytes | None]) -> None:
+        """Have `hear` called, in the engine's thread, with the subject and body of each notice. If
+        it returns bytes, they are the answer to the sender."""
+
+        async def heard(message: Msg) -> None:
+            answer = hear(message.subject, message.data)
+            if answer is not None and message.reply:
+                await self._client.publish(message.reply, answer)
+
+        async def subscribe() -> None:
+            await self._client.subscribe(subject, cb=heard)
+            await self._client.flush()
+
+        self.run(subscribe())
+
+    def consult(self, subject: str, body: bytes, *, wait_s: float, enough: int) -> list[bytes]:
+        """The answers to a question: those that come within `wait_s`, or the first `enough`."""
+
+        async def ask() -> list[bytes]:
+            answers: list[bytes] = []
+            done = asyncio.Event()
+
+            def hear(message: Msg) -> None:
+                if (message.headers or {}).get("Status") is None:
+                    answers.append(message.data)
+                if len(answers) >= enough:
+                    done.set()
+
+            with self._expect(hear) as inbox:
+                await _sent(self._client.publish(subject, body, reply=inbox))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(done.wait(), wait_s)
+            return answers
+
+        return self.run(ask())
+
+
+def _unanswered() -> RelayBusy:
+    return RelayBusy("the cluster does not answer", retry_after=RETRY_S)
+
+
+async def _sent(publish: Awaitable[None]) -> None:
+    try:
+        await publish
+    except nats.errors.Error as error:
+        raise RelayBusy(type(error).__name__, retry_after=RETRY_S) from None
+
+
+async def _ignore(_: Exception) -> None:
+    """Errors of a connection show where somebody waits for it."""
+
+
+def _headers(message: Publish) -> dict[str, str]:
+    headers = message.headers | {_EXPECTED: str(message.before)}
+    if message.chain:
+        headers[_EXPECTED_OVER] = message.chain
+    return headers
+
+
+def _outcome(answer: Msg) -> Outcome:
+    told = msgspec.json.decode(answer.data) if answer.data else {}
+    error = told.get("error")
+    if error is None:
+        return int(told["seq"]) if "seq" in told else "unknown"
+    return "refused" if error.get("err_code") in _REFUSED else "unknown"
+
+
+def _direct(message: Msg) -> Message:
+    headers = message.headers or {}
+    return Message(
+        int(headers["Nats-Sequence"]),
+        headers["Nats-Subject"],
+        int(headers.get(_EXPECTED) or 0),
+        headers,
+        message.data,
+    )
+
+
+def _scanned(message: Msg) -> Message:
+    headers = message.headers or {}
+    return Message(
+        message.metadata.sequence.stream,
+        message.subject,
+        int(headers.get(_EXPECTED) or 0),
+        headers,
+        b"",
+    )
+
+
+def _parse(raw: bytes) -> dict[str, str]:
+    lines = raw.decode("utf-8", "replace").split("\r\n")[1:]
+    return dict(line.split(": ", 1) for line in lines if ": " in line)

@@ -1,0 +1,177 @@
+"""The streams of a relay in its cluster: their names, their settings, and the checks that they are
+what they must be.
+
+A stream is created by nothing but `prepare`, and what the engine made of it is read again. A stream
+that lies elsewhere, has too few replicas, or belongs to another relay stops the start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from base64 import b32encode
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from amanat.errors import BadSetting
+from amanat.protocol.descriptor import b64
+from amanat.relay.cluster.engine import EngineRefused
+
+if TYPE_CHECKING:
+    from amanat.relay.cluster.engine import Engine
+
+_NOT_SETTLED = (10005, 10008)
+"""The engine's codes for too few nodes, and for being busy."""
+_NO_STREAM = (404, 10059)
+FORMAT = "1"
+"""The version of the streams' contents."""
+SETTLE_TRIES, SETTLE_S = 50, 0.2
+"""Times that a stream is created, and the seconds between: a cluster that has just started refuses
+placements until it knows its own nodes."""
+MOST_SHARDS = 256
+"""Shards are numbered by one byte."""
+
+
+class Layout(NamedTuple):
+    """Where a relay's messages lie."""
+
+    region: str
+    relay: bytes
+    """The relay's key."""
+    shards: int
+    replicas: int
+
+    @property
+    def tag(self) -> str:
+        """The tag that each server of the region carries."""
+        return f"region:{self.region}"
+
+    @property
+    def ledger(self) -> str:
+        """The stream of the ledger."""
+        return f"{self.region}-ledger"
+
+    @property
+    def state(self) -> str:
+        """The stream of everything that is neither a drop's nor the ledger's."""
+        return f"{self.region}-state"
+
+    def shard(self, drop_id: bytes) -> int:
+        """The shard in which a drop lies."""
+        return hashlib.sha256(b"amanat cluster shard" + drop_id).digest()[0] % self.shards
+
+    def stream(self, shard: int) -> str:
+        """The stream of a shard."""
+        return f"{self.region}-drops-{shard:02x}"
+
+    def subject(self, drop_id: bytes) -> str:
+        """The subject of a drop."""
+        name = b32encode(drop_id).decode().rstrip("=")
+        return f"{self.region}.drop.{self.shard(drop_id):02x}.{name}"
+
+    def drops(self, shard: int) -> str:
+        """The subjects of all drops in a shard."""
+        return f"{self.region}.drop.{shard:02x}.*"
+
+    def links(self, shard: int) -> str:
+        """The subject of a shard's links: the messages with the entries for the ledger."""
+        return f"{self.region}.link.{shard:02x}"
+
+    def streams(self) -> dict[str, list[str]]:
+        """The subjects of each stream."""
+        return {
+            self.ledger: [f"{self.region}.ledger.>"],
+            self.state: [f"{self.region}.state.>"],
+        } | {
+            self.stream(shard): [self.drops(shard), self.links(shard)]
+            for shard in range(self.shards)
+        }
+
+    def settings(self, name: str) -> dict[str, Any]:
+        """The settings of a stream. Nothing in it ends by a node's clock."""
+        return {
+            "name": name,
+            "subjects": self.streams()[name],
+            "retention": "limits",
+            "discard": "new",
+            "storage": "file",
+            "num_replicas": self.replicas,
+            "placement": {"cluster": self.region, "tags": [self.tag]},
+            "allow_direct": True,
+            "allow_atomic": True,
+            "max_age": 0,
+            "max_msgs": -1,
+            "max_bytes": -1,
+            "max_msgs_per_subject": -1,
+            "max_consumers": -1,
+            "deny_delete": False,
+            "deny_purge": False,
+            "duplicate_window": 1_000_000_000,
+            "metadata": self.metadata(),
+        }
+
+    def metadata(self) -> dict[str, str]:
+        """The words by which a stream says whose it is."""
+        return {
+            "amanat_format": FORMAT,
+            "amanat_relay": b64(self.relay),
+            "amanat_region": self.region,
+            "amanat_shards": str(self.shards),
+        }
+
+
+def prepare(engine: Engine, layout: Layout) -> None:
+    """Create the streams that do not exist yet, and check all of them. Raises BadSetting, which
+    names what is wrong, or RelayBusy."""
+    _check_account(engine, layout)
+    for name in layout.streams():
+        try:
+            info = engine.api(f"STREAM.INFO.{name}")
+        except EngineRefused as refused:
+            if refused.code not in _NO_STREAM:
+                raise BadSetting(f"the cluster refuses stream {name}: {refused}") from None
+            info = _create(engine, layout, name)
+        check(layout, name, info)
+
+
+def _check_account(engine: Engine, layout: Layout) -> None:
+    try:
+        account = engine.api("INFO")
+    except EngineRefused as refused:
+        raise BadSetting(f"the cluster refuses JetStream: {refused}") from None
+    domain = account.get("domain", "")
+    if domain != layout.region:
+        raise BadSetting(f"the cluster is of domain {domain!r} and not of {layout.region!r}")
+
+
+def _create(engine: Engine, layout: Layout, name: str) -> dict[str, Any]:
+    for _ in range(SETTLE_TRIES):
+        try:
+            return engine.api(f"STREAM.CREATE.{name}", layout.settings(name))
+        except EngineRefused as error:
+            refused = error
+            if error.code not in _NOT_SETTLED:
+                break
+            time.sleep(SETTLE_S)
+    raise BadSetting(
+        f"the cluster cannot place stream {name} on {layout.replicas} nodes of {layout.tag}:"
+        f" {refused}"
+    )
+
+
+def check(layout: Layout, name: str, info: dict[str, Any]) -> None:
+    """Check what the engine says of a stream. Raises BadSetting."""
+    config = info["config"]
+    metadata = config.get("metadata", {})
+    wanted = layout.settings(name)
+    for key, value in layout.metadata().items():
+        if metadata.get(key) != value:
+            raise BadSetting(f"stream {name}: {key} is {metadata.get(key)!r} and not {value!r}")
+    for key, value in wanted.items():
+        if key != "metadata" and (config.get(key) or value) != value:
+            raise BadSetting(f"stream {name}: {key} is {config.get(key)!r} and not {value!r}")
+    cluster = info.get("cluster", {})
+    if cluster.get("name") != layout.region:
+        raise BadSetting(f"stream {name} lies in cluster {cluster.get('name')!r}")
+    nodes = {peer["name"] for peer in cluster.get("replicas", [])} | {cluster.get("leader")}
+    if len(nodes) != layout.replicas:
+        raise BadSetting(f"stream {name} is on {len(nodes)} nodes and not on {layout.replicas}")

@@ -1,0 +1,217 @@
+"""The relay's ledger in the cluster: entries taken over from the drops' messages, in one order.
+
+An entry comes into being in the message of the drop that it tells of. `take_over` appends those
+that are new to the ledger's stream, together with the *marks*: how far each shard is taken over.
+The engine takes that message only if it follows the one whose marks were read, so two processes
+that take over at once append nothing twice.
+"""
+
+# ruff: noqa: D102  # ledger.Pages and ledger.LedgerStore say what each method is
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from amanat.errors import RelayBusy, StoreDamaged
+from amanat.protocol import codec
+from amanat.protocol.ledger import MAX_ENTRY_BYTES
+from amanat.protocol.tlog import TILE_WIDTH
+from amanat.relay.cluster.engine import RETRY_S, Engine, Publish
+from amanat.relay.cluster.layout import MOST_SHARDS, Layout
+from amanat.relay.cluster.messages import Count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from amanat.relay.cluster.engine import Message
+    from amanat.relay.cluster.messages import Link, Sealer
+
+MOST_TRIES = 20
+"""Times that a process tries to take entries over while others do so."""
+TAKE_MESSAGES = 2000
+"""Messages with entries that are read in one step."""
+
+
+class Taken(codec.Record, frozen=True):
+    """Entries in the ledger, and how far each shard is taken over with them."""
+
+    first: Count
+    """The index of the first."""
+    entries: Annotated[
+        list[Annotated[bytes, msgspec.Meta(max_length=MAX_ENTRY_BYTES)]],
+        msgspec.Meta(min_length=1, max_length=TILE_WIDTH),
+    ]
+    marks: Annotated[list[Count], msgspec.Meta(min_length=1, max_length=MOST_SHARDS)]
+    """The place of the last message that is taken over, for each shard."""
+
+
+_decoder = codec.decoder_of(Taken)
+
+
+class ClusterPages:
+    """A `ledger.Pages`."""
+
+    def __init__(self, engine: Engine, layout: Layout) -> None:
+        self._engine = engine
+        self._layout = layout
+        self._name = f"{layout.region}.ledger"
+        self._tiles: dict[int, list[bytes]] = {}
+        """Full tiles."""
+        self._hashes: dict[tuple[int, int], bytes] = {}
+
+    def size(self) -> int:
+        taken, _ = self.newest()
+        return taken.first + len(taken.entries) if taken else 0
+
+    def newest(self) -> tuple[Taken | None, int]:
+        """The last message of the ledger, and its place."""
+        message = self._engine.last(self._layout.ledger, f"{self._name}.entry.*", by_leader=True)
+        return (None, 0) if message is None else (decode_taken(message.body), message.place)
+
+    def entries(self, first: int, most: int) -> list[bytes]:
+        found: list[bytes] = []
+        while len(found) < most:
+            tile, index = divmod(first + len(found), TILE_WIDTH)
+            some = self._tile(tile)[index : index + most - len(found)]
+            if not some:
+                break
+            found += some
+        return found
+
+    def _tile(self, tile: int) -> list[bytes]:
+        """The entries of a tile, as far as there are some. The last message of the tile before may
+        hold its first ones."""
+        kept = self._tiles.get(tile)
+        if kept is not None:
+            return kept
+        start = tile * TILE_WIDTH
+        found: list[bytes] = []
+        size: int | None = None
+        for one in (tile - 1, tile):
+            for message in self._engine.walk(
+                self._layout.ledger, f"{self._name}.entry.{one}", after=0
+            ):
+                taken = decode_taken(message.body)
+                if size is not None and taken.first != size:
+                    raise StoreDamaged("the ledger has a gap")
+                size = taken.first + len(taken.entries)
+                found += taken.entries[max(0, start - taken.first) :]
+        if size is not None and len(found) != max(0, size - start):
+            raise StoreDamaged("the ledger has a gap")
+        found = found[:TILE_WIDTH]
+        if len(found) == TILE_WIDTH:
+            self._tiles[tile] = found
+        return found
+
+    def append(self, taken: Taken, before: int) -> int:
+        """Append to the ledger after the message at `before`. Returns the new message's place, 0 if
+        that one is not the last."""
+        subject = f"{self._name}.entry.{taken.first // TILE_WIDTH}"
+        message = Publish(subject, before, {}, codec.encode(taken), f"{self._name}.entry.*")
+        (outcome,) = self._engine.publish([[message]])
+        return outcome if isinstance(outcome, int) else 0
+
+    def full(self, level: int) -> int:
+        message = self._engine.last(
+            self._layout.ledger, f"{self._name}.hash.{level}.*", by_leader=True
+        )
+        return int(message.subject.rsplit(".", 1)[1]) + 1 if message else 0
+
+    def hashes(self, level: int, first: int, most: int) -> list[bytes]:
+        wanted = [(level, index) for index in range(first, first + most)]
+        missing = [place for place in wanted if place not in self._hashes]
+        subjects = [f"{self._name}.hash.{level}.{index}" for _, index in missing]
+        found = self._engine.last_of([(self._layout.ledger, one) for one in subjects])
+        for place, message in zip(missing, found, strict=True):
+            if message is not None:
+                self._hashes[place] = message.body
+        return [self._hashes[place] for place in wanted if place in self._hashes]
+
+    def keep_hash(self, level: int, index: int, value: bytes) -> None:
+        """Keep a hash, which every process computes alike."""
+        subject = f"{self._name}.hash.{level}.{index}"
+        (outcome,) = self._engine.publish([[Publish(subject, 0, {}, value)]])
+        if outcome == "unknown":
+            raise RelayBusy("the cluster does not answer", retry_after=RETRY_S)
+
+    def checkpoint(self) -> bytes:
+        message = self._checkpoint()
+        return message.body if message else b""
+
+    def _checkpoint(self) -> Message | None:
+        subject = f"{self._name}.checkpoint"
+        return self._engine.last(self._layout.ledger, subject, by_leader=True)
+
+    def keep_checkpoint(self, note: bytes) -> None:
+        """Keep a checkpoint in place of the one before. Raises RelayBusy if another process signs
+        at the same time."""
+        subject = f"{self._name}.checkpoint"
+        message = self._checkpoint()
+        before = message.place if message else 0
+        (outcome,) = self._engine.publish([[Publish(subject, before, {}, note)]])
+        if not isinstance(outcome, int):
+            raise RelayBusy("another process signs the ledger", retry_after=RETRY_S)
+
+
+class TakingOver:
+    """Takes entries over into the ledger."""
+
+    def __init__(self, engine: Engine, layout: Layout, sealer: Sealer) -> None:
+        self._engine = engine
+        self._layout = layout
+        self._sealer = sealer
+        self._pages = ClusterPages(engine, layout)
+
+    def marks(self) -> list[int]:
+        """The place of the last message taken over, for each shard."""
+        taken, _ = self._pages.newest()
+        return taken.marks if taken else [0] * self._layout.shards
+
+    def take_over(self) -> None:
+        """Append all entries that are not in the ledger yet. Raises RelayBusy."""
+        for _ in range(MOST_TRIES):
+            taken, place = self._pages.newest()
+            marks = list(taken.marks) if taken else [0] * self._layout.shards
+            size = taken.first + len(taken.entries) if taken else 0
+            if self._append_all(marks, size, place):
+                return
+        raise RelayBusy("other processes take the ledger's entries over", retry_after=RETRY_S)
+
+    def _append_all(self, marks: list[int], size: int, place: int) -> bool:
+        """Append everything new. Returns False if another process did so meanwhile."""
+        entries: list[bytes] = []
+        for shard in range(self._layout.shards):
+            for link, at in self._links(shard, marks[shard]):
+                if len(entries) + len(link.entries) > TILE_WIDTH:
+                    place = self._pages.append(Taken(size, entries, list(marks)), place)
+                    if not place:
+                        return False
+                    size, entries = size + len(entries), []
+                entries += link.entries
+                marks[shard] = at
+        return not entries or bool(self._pages.append(Taken(size, entries, list(marks)), place))
+
+    def _links(self, shard: int, mark: int) -> Iterator[tuple[Link, int]]:
+        """The links of a shard after a mark, with their places. Each names the one before, so none
+        is passed over."""
+        stream, subject = self._layout.stream(shard), self._layout.links(shard)
+        while True:
+            messages = self._engine.walk(stream, subject, after=mark, most=TAKE_MESSAGES)
+            for message in messages:
+                while message.place > mark:
+                    following: Message | None = message
+                    if message.before != mark:  # a replica has lost one
+                        following = self._engine.next_by_leader(stream, subject, mark)
+                    if following is None or following.before != mark:
+                        raise StoreDamaged("a link with entries for the ledger is missing")
+                    yield self._sealer.open_link(following), following.place
+                    mark = following.place
+            if len(messages) < TAKE_MESSAGES:
+                return
+
+
+def decode_taken(data: bytes) -> Taken:
+    """A message of the ledger. Raises StoreDamaged."""
+    return codec.decode(_decoder, data, StoreDamaged)

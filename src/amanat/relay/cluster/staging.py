@@ -1,0 +1,411 @@
+"""The batch that is staged: for each drop the change that one message will make.
+
+A message names the last message that the process knew when it staged the change. The engine takes
+it only if it still is the last, so the rules that made the change saw the whole drop.
+"""
+
+# ruff: noqa: D102  # the protocols in drops.py and beside it say what each method is
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from amanat.errors import RelayBusy
+from amanat.protocol import codec
+from amanat.protocol.cells import LABEL_BYTES
+from amanat.protocol.drops import DROP_ID_BYTES
+from amanat.protocol.ledger import drop_hash, encode_entry
+from amanat.relay.cluster.engine import RETRY_S, Publish
+from amanat.relay.cluster.known import bound_of, copy_of, kept_of, number_of, record_of
+from amanat.relay.cluster.messages import MAX_CELLS, MAX_ENTRIES, Change, Link, Resting, WrappedKey
+from amanat.relay.cluster.reading import Reading
+from amanat.relay.cluster.roots import OWN
+from amanat.relay.drops import NOBODYS, DropRecord, StoredCell, Unmade
+from amanat.relay.store.wrapping import KEY_BYTES, NONCE_BYTES, WRAP_BYTES, bound_to
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from amanat.protocol.ledger import Entry
+    from amanat.relay.cluster.engine import Engine, Outcome
+    from amanat.relay.cluster.known import Known
+    from amanat.relay.cluster.layout import Layout
+    from amanat.relay.cluster.messages import Kept, Sealer
+    from amanat.relay.cluster.roots import Roots
+
+MESSAGE_BYTES = 900 * 1024
+"""Most bytes of cells in one message: a server of the engine takes 1 MiB, headers included, if it
+is not told otherwise."""
+
+
+HEAD_BYTES = 8
+"""Length of a head in a notice, in bytes."""
+
+
+class Staged:
+    """The change of one drop."""
+
+    def __init__(self, known: Known, record: DropRecord, before: int, old: DropRecord) -> None:
+        self.known = known
+        self.before = before
+        """The predecessor: the drop's last message when the rules were given its record. Readers
+        may have got to know later ones meanwhile."""
+        self.old = old
+        self.record = record
+        self.cells: list[Resting] = []
+        self.plain: dict[bytes, StoredCell] = {}
+        """The staged cells by their labels."""
+        self.keys: dict[int, WrappedKey] = {}
+        """Keys that come with the change."""
+        self.entry = b""
+        """The entry that comes with the change. No step of any rule enters two for one drop."""
+        self.is_forgotten = False
+        self.generation = known.kept.generation if known.kept else OWN
+        """The roots by which new keys of the drop are wrapped."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """What all drops hold, as this process knows it: others change it, too."""
+
+    drops: int = 0
+    bytes: int = 0
+    bucket_bytes: int = 0
+
+    def add(self, drop: DropRecord | Kept, sign: int = 1) -> None:
+        """Count a drop, or take it out."""
+        self.drops += sign
+        self.bytes += sign * drop.bytes
+        self.bucket_bytes += sign * drop.bytes if drop.bucket else 0
+
+
+class _Part(NamedTuple):
+    """A part of a change that fits into one message."""
+
+    kept: Kept
+    change: Change
+    is_last: bool
+
+
+class _Group(NamedTuple):
+    """Messages that are stored together."""
+
+    changes: list[tuple[Staged, _Part]]
+    messages: list[Publish]
+    shard: int | None
+    """The shard whose link is the last message, if it is one."""
+    gate: int
+
+    @property
+    def creates(self) -> bool:
+        """Whether a drop begins with it."""
+        return any(not one.old.drop_id for one, _ in self.changes)
+
+
+class Staging(Reading):
+    """The writer's view, and how it becomes durable."""
+
+    def __init__(self, engine: Engine, layout: Layout, roots: Roots, sealer: Sealer) -> None:
+        super().__init__(engine, layout, roots, sealer)
+        self._wake = f"{layout.region}.wake"
+        self._staged: dict[bytes, Staged] = {}
+        self._hashes: dict[bytes, bytes] = {}
+        """The ids of staged drops by their hashes in the ledger."""
+        self._fresh: dict[bytes, Known] = {}
+        """Drops that were read for the batch, whether or not there are such drops."""
+        self._handed: dict[bytes, tuple[int, DropRecord]] = {}
+        """For each drop whose record the rules were given for this batch, its last message then,
+        and that record."""
+        self._openers: dict[tuple[bytes, int], AESGCM] = {}
+        """The keys that the staged batch uses."""
+        self._links: dict[int, tuple[int, int]] = {}
+        """For each shard, the place of its last link, and its gate."""
+        self._known_gate = 0
+        """The number of the last move by which drops go that this process knows."""
+        self._totals = Totals()
+        self._more = Totals()
+        """By how much the staged batch changes them."""
+
+    # Records
+
+    def count(self) -> int:
+        return self._totals.drops + self._more.drops
+
+    def stored_bytes(self) -> int:
+        return self._totals.bytes + self._more.bytes
+
+    def bucket_bytes(self) -> int:
+        return self._totals.bucket_bytes + self._more.bucket_bytes
+
+    def _stage_bytes(self, drop: DropRecord, more: int) -> None:
+        self._more.bytes += more
+        self._more.bucket_bytes += more if drop.bucket else 0
+
+    def recall(self, drop_id: bytes) -> DropRecord:
+        staged = self._staged.get(drop_id)
+        if staged is not None and not staged.is_forgotten:
+            return copy_of(staged.record)
+        known = self._memory.get(drop_id)
+        return copy_of(NOBODYS) if staged or known is None else self._hand_out(known)
+
+    def find(self, drop_id: bytes) -> DropRecord:
+        staged = self._staged.get(drop_id)
+        if staged is not None:
+            return copy_of(NOBODYS if staged.is_forgotten else staged.record)
+        known = self._fresh.pop(drop_id, None) or self._recent(drop_id, by_leader=True)
+        return self._hand_out(known)
+
+    def _hand_out(self, known: Known) -> DropRecord:
+        """The record of a drop for the rules, whose changes will rest on it."""
+        with known.lock:
+            record, place = known.record(), known.place
+        self._handed.setdefault(known.drop_id, (place, copy_of(record)))
+        return record
+
+    def prepare(self, drop_ids: Iterable[bytes]) -> None:
+        """Read the drops that this process does not know, all at once."""
+        unknown = [one for one in dict.fromkeys(drop_ids) if self._memory.get(one) is None]
+        self._fresh |= {known.drop_id: known for known in self._recent_all(unknown)}
+
+    def find_all(self, drop_ids: Sequence[bytes]) -> dict[bytes, DropRecord]:
+        found = {drop_id: self.find(drop_id) for drop_id in drop_ids}
+        return {drop_id: drop for drop_id, drop in found.items() if drop.drop_id}
+
+    def _stage(self, drop: DropRecord) -> Staged:
+        staged = self._staged.get(drop.drop_id)
+        if staged is None:
+            known = self._memory.get(drop.drop_id) or self._unknown(drop.drop_id)
+            before, old = self._handed[drop.drop_id]
+            staged = self._staged[drop.drop_id] = Staged(known, copy_of(drop), before, old)
+            self._hashes[drop_hash(drop.drop_id)] = drop.drop_id
+        return staged
+
+    def add(self, *drops: DropRecord) -> None:
+        for drop in drops:
+            drop.number = number_of(drop.drop_id)
+            drop.bound = drop.bound or bound_of(drop.drop_id)
+            staged = self._stage(drop)
+            staged.record, staged.is_forgotten = copy_of(drop), False
+            self._more.drops += 1
+
+    def save(self, *drops: DropRecord) -> None:
+        for drop in drops:
+            self._stage(drop).record = copy_of(drop)
+
+    def forget(self, drop: DropRecord) -> None:
+        self._stage(drop).is_forgotten = True
+        self._more.drops -= 1
+
+    def note(self, *entries: Entry) -> None:
+        for entry in entries:
+            self._staged[self._hashes[entry.drop]].entry = encode_entry(entry)
+
+    # Cells
+
+    def append(self, drop: DropRecord, stored: StoredCell, *, day: int) -> bool:
+        staged = self._staged.get(drop.drop_id)
+        known = staged.known if staged else self._memory.get(drop.drop_id)
+        if known is None:
+            known = self._recent(drop.drop_id, by_leader=True)
+        if known.place:
+            self._whole(known)
+        label = stored.cell[:LABEL_BYTES]
+        if label in known.labels or (staged is not None and label in staged.plain):
+            return False
+        staged = staged or self._stage(drop)
+        opener = self._opener(staged, drop, day)
+        nonce = os.urandom(NONCE_BYTES)
+        wrapped = nonce + opener.encrypt(nonce, stored.cell, bound_to(drop.bound, stored.seq))
+        staged.cells.append(Resting(day, label, stored.before, wrapped))
+        staged.plain[label] = stored
+        self._stage_bytes(drop, len(stored.cell))
+        return True
+
+    def _opener(self, staged: Staged, drop: DropRecord, day: int) -> AESGCM:
+        place = drop.drop_id, day
+        opener = self._openers.get(place)
+        if opener is None:
+            known = staged.known
+            key = staged.keys.get(day) or known.keys.get(day)
+            secret = self._roots.unwrap(known.subject, key) if key else None
+            if key is None or secret is None:
+                secret = os.urandom(KEY_BYTES)
+                last_day = day + drop.retention_days
+                key = self._roots.wrap(known.subject, day, last_day, staged.generation, secret)
+            staged.keys[day] = key
+            opener = self._openers[place] = AESGCM(secret)
+        return opener
+
+    def labelled(self, drop: DropRecord, label: bytes) -> StoredCell | None:
+        staged = self._staged.get(drop.drop_id)
+        if staged is not None and label in staged.plain:
+            return staged.plain[label]
+        known = self._memory.get(drop.drop_id) or self._unknown(drop.drop_id)
+        return self._labelled(self._whole(known), label)
+
+    def hear_of(self, landed: Callable[[bytes, int], object]) -> None:
+        def hear(_: str, body: bytes) -> None:
+            if len(body) == DROP_ID_BYTES + HEAD_BYTES:
+                landed(body[:DROP_ID_BYTES], int.from_bytes(body[DROP_ID_BYTES:], "big"))
+
+        # This process hears its own words, too: its readers know already.
+        self._engine.listen(self._wake, hear)
+
+    # Commit
+
+    def defer(self) -> None:
+        """Every message is durable when the engine has acknowledged it."""
+
+    def rollback(self) -> None:
+        self._staged, self._hashes, self._openers, self._fresh = {}, {}, {}, {}
+        self._handed = {}
+        self._more = Totals()
+
+    def commit(self) -> Unmade:
+        """Publish the change of each drop. A change in several messages is made from its beginning
+        if at all, and its part is told as refused."""
+        staged, refused, unknown = self._staged, set[bytes](), set[bytes]()
+        self.rollback()
+        landed: list[bytes] = []
+        parts = {drop_id: self._parts(one) for drop_id, one in staged.items()}
+        while parts:
+            turn = {drop_id: next(left, None) for drop_id, left in parts.items()}
+            going = {drop_id: part for drop_id, part in turn.items() if part is not None}
+            groups = self._groups([(staged[drop_id], part) for drop_id, part in going.items()])
+            outcomes = self._store(groups)
+            parts = {drop_id: parts[drop_id] for drop_id in going}
+            for group, outcome in zip(groups, outcomes, strict=True):
+                if isinstance(outcome, int):
+                    landed += self._made(group, outcome)
+                    continue
+                made = {one.record.drop_id for one, _ in group.changes}
+                (refused if outcome == "refused" else unknown).update(made)
+                parts = {drop_id: left for drop_id, left in parts.items() if drop_id not in made}
+                if group.shard is not None:
+                    self._links.pop(group.shard, None)
+        self._refresh([staged[drop_id].known for drop_id in refused])
+        self._engine.tell(self._wake, landed)
+        return Unmade(frozenset(refused), frozenset(unknown))
+
+    def _store(self, groups: list[_Group]) -> list[Outcome]:
+        """Store groups, but none that creates a drop if drops go by a move that we do not know."""
+        outcomes: list[Outcome] = ["refused"] * len(groups)
+        going = [
+            index
+            for index, group in enumerate(groups)
+            if group.gate <= self._known_gate or not group.creates
+        ]
+        made = self._engine.publish([groups[index].messages for index in going])
+        for index, outcome in zip(going, made, strict=True):
+            outcomes[index] = outcome
+        return outcomes
+
+    def _groups(self, changes: list[tuple[Staged, _Part]]) -> list[_Group]:
+        """What is published together: each change alone, but those with entries with a link of
+        their shard."""
+        groups = []
+        linked: dict[int, list[tuple[Staged, _Part]]] = {}
+        for one, part in changes:
+            if one.entry and part.is_last:
+                linked.setdefault(self._layout.shard(one.record.drop_id), []).append((one, part))
+            else:
+                groups.append(_Group([(one, part)], [self._message(one, part)], None, 0))
+        for shard, same in linked.items():
+            # Groups of one shard follow each other, so all but the first wait for the next commit.
+            some = same[:MAX_ENTRIES]
+            place, gate = self._link(shard)
+            link = codec.encode(Link([one.entry for one, _ in some], gate))
+            messages = [self._message(one, part) for one, part in some]
+            messages.append(self._link_message(shard, place, link))
+            groups.append(_Group(some, messages, shard, gate))
+        return groups
+
+    def _link(self, shard: int) -> tuple[int, int]:
+        """(the place of the last link of a shard, its gate)."""
+        if shard not in self._links:
+            stream, subject = self._layout.stream(shard), self._layout.links(shard)
+            message = self._engine.last(stream, subject, by_leader=True)
+            gate = self._sealer.open_link(message).gate if message else 0
+            self._links[shard] = (message.place if message else 0, gate)
+        return self._links[shard]
+
+    def _link_message(self, shard: int, before: int, link: bytes) -> Publish:
+        subject = self._layout.links(shard)
+        return Publish(subject, before, self._sealer.headers(subject, before, b"", link), link)
+
+    def _message(self, one: Staged, part: _Part) -> Publish:
+        record, body = codec.encode(part.kept), codec.encode(part.change)
+        subject = one.known.subject
+        headers = self._sealer.headers(subject, one.before, record, body)
+        return Publish(subject, one.before, headers, body)
+
+    def _made(self, group: _Group, last: int) -> list[bytes]:
+        """Know what was made, the last message at a place. Returns notices of cells that landed."""
+        landed = []
+        if group.shard is not None:
+            self._links[group.shard] = last, group.gate
+        for place, (one, part) in enumerate(group.changes, last - len(group.messages) + 1):
+            self._know(one, part, place)
+            if part.change.cells:
+                landed.append(one.record.drop_id + part.kept.head.to_bytes(HEAD_BYTES, "big"))
+        return landed
+
+    def _parts(self, one: Staged) -> Iterator[_Part]:
+        record, keys = one.record, one.keys
+        cells = one.cells
+        first = record.head - len(cells) + 1
+        start = 0
+        while True:
+            room, end = MESSAGE_BYTES, start
+            while end < len(cells) and end - start < MAX_CELLS and (room > 0 or end == start):
+                room -= len(cells[end].wrapped) + 128
+                end += 1
+            some = cells[start:end]
+            is_last = end == len(cells)
+            part = copy_of(record)
+            if not is_last:
+                rest = cells[end:]
+                part.head = first + end - 1
+                part.digest = rest[0].before
+                part.cells -= len(rest)
+                part.bytes -= sum(len(cell.wrapped) - WRAP_BYTES for cell in rest)
+                part.last_day = some[-1].day
+            days = {cell.day for cell in some}
+            yield _Part(
+                kept_of(part, generation=one.generation, is_ended=one.is_forgotten),
+                Change([key for day, key in keys.items() if day in days or not cells], some),
+                is_last,
+            )
+            if is_last:
+                return
+            start = end
+
+    def _know(self, one: Staged, part: _Part, place: int) -> None:
+        """Know what was made."""
+        known, before = one.known, one.before
+        with known.lock:
+            if known.place == before and (known.is_whole or not before):
+                known.advance(place, before, part.kept, part.change)
+                known.is_whole = True
+            elif known.place < place:
+                known.forget()
+                known.kept, known.place = part.kept, place
+        if known.is_here:
+            self._memory.put(known)
+        one.before = place
+        if one.old.drop_id:
+            self._totals.add(one.old, -1)
+        one.old = copy_of(NOBODYS)
+        if not part.kept.is_ended:
+            self._totals.add(part.kept)
+            one.old = record_of(part.kept)
+
+
+def must_be_made(unmade: Unmade) -> None:
+    """Raise RelayBusy if a change was not made, for a caller that repeats its step."""
+    if unmade.refused or unmade.unknown:
+        raise RelayBusy("the drop has changed", retry_after=RETRY_S)

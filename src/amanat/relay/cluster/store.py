@@ -1,0 +1,124 @@
+"""The store of one relay process on a cluster."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import nats.errors
+
+from amanat.errors import BadSetting
+from amanat.protocol.drops import expand
+from amanat.protocol.places import is_loopback
+from amanat.relay.cluster.engine import Engine
+from amanat.relay.cluster.layout import Layout, prepare
+from amanat.relay.cluster.messages import Sealer
+from amanat.relay.cluster.moves import MoveTable
+from amanat.relay.cluster.roots import Roots
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from amanat.config import ClusterConfig
+    from amanat.relay.directory import RelayDirectory
+
+
+def open_cluster(directory: RelayDirectory) -> ClusterStore:
+    """The store in the cluster that a relay's settings name. Raises as ClusterStore."""
+    config = directory.config
+    cluster = config.cluster
+    servers = [
+        f"nats://{place}" for place in config.store.removeprefix("nats://").split(",") if place
+    ]
+    options: dict[str, Any] = {}
+    if cluster.login:
+        lines = _read(cluster.login).splitlines()
+        if len(lines) != 2:  # noqa: PLR2004  # user and password
+            raise BadSetting(f"{cluster.login}: not two lines, a user and a password")
+        options["user"], options["password"] = lines
+    if cluster.authority:
+        options["tls"] = _tls(cluster)
+    elif not all(is_loopback(urlsplit(server).hostname or "") for server in servers):
+        raise BadSetting("cluster.authority is missing: without TLS, on loopback only")
+    return ClusterStore(
+        directory.path,
+        servers,
+        identity=directory.identity,
+        region=config.region,
+        shards=cluster.shards,
+        replicas=cluster.replicas,
+        keepers=cluster.keepers,
+        **options,
+    )
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSetting(f"{path}: {error}") from None
+
+
+def _tls(cluster: ClusterConfig) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=cluster.authority)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        if cluster.certificate:
+            context.load_cert_chain(cluster.certificate, cluster.private_key)
+    except OSError as error:
+        raise BadSetting(f"the cluster's certificates: {error}") from None
+    return context
+
+
+class ClusterStore(MoveTable):
+    """A `drops.Store` in a cluster; it also stores moves and the ledger."""
+
+    waits = True
+
+    def __init__(
+        self,
+        path: Path,
+        servers: Sequence[str],
+        *,
+        identity: Ed25519PrivateKey,
+        region: str,
+        shards: int,
+        replicas: int,
+        keepers: int,
+        **options: Any,  # noqa: ANN401
+    ) -> None:
+        """Connect, and create the streams that do not exist. The roots are in the directory `path`.
+
+        Raises BadSetting, which names what is wrong with the cluster, or RelayBusy, StoreDamaged or
+        DiskFull.
+        """
+        secret = identity.private_bytes_raw()
+        layout = Layout(region, identity.public_key().public_bytes_raw(), shards, replicas)
+        try:
+            engine = Engine(servers, region, **options)
+        except (nats.errors.Error, OSError) as error:
+            raise BadSetting(f"no server of the cluster lets us in: {error}") from None
+        try:
+            prepare(engine, layout)
+            roots = Roots(
+                path / "roots.sqlite",
+                engine,
+                layout,
+                key=expand(secret, b"amanat cluster processes"),
+                keepers=keepers,
+            )
+        except BaseException:
+            engine.close()
+            raise
+        sealer = Sealer(expand(secret, b"amanat cluster messages"))
+        super().__init__(engine, layout, roots, sealer)
+        self.total()
+
+    def close(self) -> None:
+        """Leave the cluster. The staged batch is lost."""
+        self._engine.close()
+        self._roots.close()

@@ -1,0 +1,69 @@
+"""Real clusters of three nodes for tests."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from amanat.config import ClusterConfig
+from amanat.errors import BadSetting, RelayBusy
+from amanat.relay.cluster import ClusterStore
+from amanat.relay.cluster.engine import Engine
+from amanat.relay.cluster.nodes import LocalCluster
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+SHARDS = 2
+START_S = 20.0
+
+
+class Cluster(LocalCluster):
+    """A cluster whose streams last for one test."""
+
+    def engine(self) -> Engine:
+        return Engine(self.servers, self.region, user="relay", password=self.password)
+
+    def wait(self) -> None:
+        """Wait until the cluster answers."""
+        until = time.monotonic() + START_S
+        while True:
+            try:
+                with contextlib.closing(self.engine()) as engine:
+                    engine.api("INFO")
+                    return
+            except (BadSetting, RelayBusy, OSError):
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+
+    def store(self, path: Path, *, shards: int = SHARDS, keepers: int = 1) -> ClusterStore:
+        return ClusterStore(
+            path,
+            self.servers,
+            identity=KEY,
+            region=self.region,
+            shards=shards,
+            replicas=3,
+            keepers=keepers,
+            user="relay",
+            password=self.password,
+        )
+
+    def settings(self, directory: Path, *, keepers: int = 1) -> dict[str, Any]:
+        """The settings of a relay on this cluster."""
+        login = directory / "cluster.login"
+        login.write_text(f"relay\n{self.password}\n")
+        places = ",".join(server.removeprefix("nats://") for server in self.servers)
+        return {
+            "store": f"nats://{places}",
+            "cluster": ClusterConfig(login=str(login), shards=SHARDS, keepers=keepers),
+        }
+
+    def wipe(self) -> None:
+        """Delete all streams."""
+        with contextlib.closing(self.engine()) as engine:
+            for name in engine.api("STREAM.NAMES").get("streams") or []:
+                engine.api(f"STREAM.DELETE.{name}")
