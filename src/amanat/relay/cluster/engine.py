@@ -39,6 +39,10 @@ CONNECT_S = 5.0
 WINDOW_BYTES = 4 * 1024 * 1024
 """Bytes of messages that wait for their acknowledgement at once. The engine slows down a
 connection that has more under way."""
+SCAN_S = 2.0
+"""Seconds after which a scan takes messages that have not come for purged."""
+SCAN_TRIES, SCAN_RETRY_S = 50, 0.02
+"""Times that a scan is begun, and the seconds between."""
 PAGE_MESSAGES = 500
 """Messages in one answer to a walk."""
 PAGE_BYTES = 4 * 1024 * 1024
@@ -380,14 +384,26 @@ class Engine:
         subscription = await self._client.subscribe(
             inbox, cb=came.put, pending_msgs_limit=-1, pending_bytes_limit=-1
         )
-        request = msgspec.json.encode({"batch": PAGE_MESSAGES, "no_wait": True})
         subject = f"$JS.{self._domain}.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        tries = SCAN_TRIES
         try:
             while len(found) < count:
-                await _sent(self._client.publish(subject, request, reply=inbox))
-                for _ in range(min(PAGE_MESSAGES, count - len(found))):
+                most = min(PAGE_MESSAGES, count - len(found))
+                request = {"batch": most, "expires": int(SCAN_S * 1e9)}
+                await _sent(
+                    self._client.publish(subject, msgspec.json.encode(request), reply=inbox)
+                )
+                for _ in range(most):
                     message = await asyncio.wait_for(came.get(), ANSWER_S)
-                    if (message.headers or {}).get("Status") is not None:
+                    status = (message.headers or {}).get("Status")
+                    if status == "503" and tries:
+                        # Our node does not know yet where the new reader is.
+                        tries -= 1
+                        await asyncio.sleep(SCAN_RETRY_S)
+                        break
+                    if status is not None:
+                        if status not in ("404", "408"):
+                            raise _unanswered()
                         return found  # the others were purged meanwhile
                     found.append(_scanned(message))
         except TimeoutError:

@@ -132,13 +132,17 @@ class Expiry(Staging):
         return count, size
 
     def end_drops(self, before_day: int, *, hour: int) -> None:
+        # The replica that a scan reads may not know yet which drops have lost their last cells now.
+        may_end = set(self._unneeded)
         for kept in self.scanned():
             if kept.is_ended:
                 self._unneeded.add(kept.drop_id)
             elif _may_end(kept, before_day):
-                self._end(kept.drop_id, before_day, hour=hour)
-                if len(self._staged) >= ERASE_DROPS:
-                    self.commit()
+                may_end.add(kept.drop_id)
+        for drop_id in may_end:
+            self._end(drop_id, before_day, hour=hour)
+            if len(self._staged) >= ERASE_DROPS:
+                self.commit()
         self.commit()  # a drop that another process has changed meanwhile ends another day
 
     def _end(self, drop_id: bytes, before_day: int, *, hour: int) -> None:

@@ -70,7 +70,7 @@ class Staged:
 
 @dataclass(slots=True)
 class Totals:
-    """What all drops hold, as this process knows it: others change it, too."""
+    """The contents of all drops, as this process knows them: others change them, too."""
 
     drops: int = 0
     bytes: int = 0
@@ -305,8 +305,8 @@ class Staging(Reading):
         return outcomes
 
     def _groups(self, changes: list[tuple[Staged, _Part]]) -> list[_Group]:
-        """What is published together: each change alone, but those with entries with a link of
-        their shard."""
+        """The messages that are published together: each change alone, but those with entries with
+        a link of their shard."""
         groups = []
         linked: dict[int, list[tuple[Staged, _Part]]] = {}
         for one, part in changes:
