@@ -59,8 +59,9 @@ test: build system
 	$(RUST_ENV) cargo test --quiet --locked --manifest-path rust/Cargo.toml
 	$(BIN)/pytest --numprocesses auto --dist worksteal
 
+# All tests of the drill are long, and on each core its libraries alone take two seconds to load.
 quick: build
-	$(BIN)/pytest --quiet --numprocesses auto --dist worksteal -m "not e2e and not long"
+	$(BIN)/pytest --quiet --numprocesses auto --dist worksteal -m "not e2e and not long" --ignore tests/test_drill.py
 
 cover: build
 	$(BIN)/pytest --quiet --numprocesses auto --dist worksteal --timeout 600 -m "not e2e" --cov --cov-report=term

@@ -473,6 +473,7 @@ def moved(relay: RelayProcess) -> list[MovedIn | MovedOut]:
     return entries
 
 
+@pytest.mark.long
 @in_loop
 async def test_a_drop_goes_only_when_frozen_and_lands_only_as_it_was(tmp_path: Path) -> None:
     rng = random.Random(5)
@@ -529,6 +530,7 @@ async def test_a_drop_goes_only_when_frozen_and_lands_only_as_it_was(tmp_path: P
         assert len(await read_all(there, drop)) == 2
 
 
+@pytest.mark.long
 @in_loop
 async def test_cells_that_ended_at_the_source_meanwhile_end_at_the_destination(
     tmp_path: Path,
