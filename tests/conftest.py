@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from amanat.drill.world import World
 from clusters import Cluster
+from figures import SOAK
 
 # How long a case takes is the machine's business: speed lives in bench/.
 settings.register_profile("amanat", deadline=None)
@@ -48,3 +49,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
     )
     return True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give campaigns more time in a soak, unless they say how much."""
+    for item in items if SOAK > 1 else []:
+        if item.get_closest_marker("campaign") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(120 * SOAK))

@@ -14,12 +14,22 @@ from pathlib import Path
 from rich.console import Console
 
 SOAK = float(os.environ.get("AMANAT_SOAK", "1"))
-"""How many times longer than in an ordinary run of the tests."""
+"""How long campaigns are: 1 in an ordinary run of the tests, and FULL in `make soak`."""
+FULL = 10
 
 
-def rounds(short: int) -> int:
-    """The number of rounds of a campaign that has `short` rounds in an ordinary run."""
-    return max(1, round(short * SOAK))
+def rounds(short: int, soak: int | None = None) -> int:
+    """The number of rounds of a campaign that has `short` rounds in an ordinary run, and `soak` in
+    `make soak`: FULL times `short` if nothing else is said."""
+    if SOAK <= 1 or soak is None:
+        return max(1, round(short * SOAK))
+    return max(short, round(soak * SOAK / FULL))
+
+
+def every(short: int) -> int:
+    """The stride of a campaign that takes every one of its steps in a soak, and every `short`-th in
+    an ordinary run."""
+    return 1 if SOAK > 1 else short
 
 
 def report(campaign: str, **figures: float) -> None:

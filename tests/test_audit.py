@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -50,10 +51,16 @@ def create(drop: Drop, access: bytes, days: int = 14) -> wire.Create:
     )
 
 
+@pytest.fixture(scope="module")
+def three_months(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a relay that has run for three months, which no test changes."""
+    return live(tmp_path_factory.mktemp("lived") / "relay", random.Random(1))
+
+
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
+def directory(three_months: Path, tmp_path: Path) -> Path:
     """The directory of a relay that has run for three months, and is stopped."""
-    return live(tmp_path / "relay", random.Random(1))
+    return Path(shutil.copytree(three_months, tmp_path / "relay"))
 
 
 def live(directory: Path, rng: random.Random) -> Path:

@@ -28,8 +28,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 ROOT = Path(__file__).parent.parent
 PASSPHRASE = "of a bot that does not exist"  # noqa: S105  # and of nobody else
 KILL_EVERY_S = 2.0
-MESSAGES = 1_000
-"""Messages to the echo bot in an ordinary run."""
+MESSAGES = rounds(300, 10_000)
+"""Messages to the echo bot that is killed."""
 AT_ONCE = 20
 """Messages that wait for their answers at a time."""
 PATIENCE_S = 60
@@ -94,6 +94,7 @@ async def person(relay: RelayProcess, directory: Path, invite: str) -> Client:
     return client
 
 
+@pytest.mark.campaign
 def test_an_echo_bot_that_is_killed_answers_each_message_once(
     relay: RelayProcess, tmp_path: Path
 ) -> None:
@@ -107,7 +108,7 @@ async def talk_to_a_bot_that_is_killed(relay: RelayProcess, tmp_path: Path) -> N
     bot = Process(unlimited, tmp_path / "echo")
     bot.ask("init", "--name", "echo", "--relay", str(relay.address))
     invite = str(bot.ask("invite")["invite"])
-    many, kills, said = rounds(MESSAGES), 0, 0
+    kills, said = 0, 0
     loop = asyncio.get_running_loop()
     with contextlib.ExitStack() as lives:
         process = lives.enter_context(bot.running())
@@ -115,8 +116,8 @@ async def talk_to_a_bot_that_is_killed(relay: RelayProcess, tmp_path: Path) -> N
         chat, due = alice.chat("echo"), loop.time() + KILL_EVERY_S
         answers = 0
         events = alice.events()
-        while answers < many:
-            while said < many and said - answers < AT_ONCE:
+        while answers < MESSAGES:
+            while said < MESSAGES and said - answers < AT_ONCE:
                 chat.send(f"text {said}")
                 said += 1
             with contextlib.suppress(TimeoutError):
@@ -125,7 +126,7 @@ async def talk_to_a_bot_that_is_killed(relay: RelayProcess, tmp_path: Path) -> N
                     if isinstance(event, TextArrived):
                         message = chat.message_at(event.row)
                         answers += message is not None and not message.is_own
-            if loop.time() >= due and answers < many:
+            if loop.time() >= due and answers < MESSAGES:
                 process.send_signal(signal.SIGKILL)
                 kills += 1
                 process = lives.enter_context(bot.running())
@@ -133,8 +134,8 @@ async def talk_to_a_bot_that_is_killed(relay: RelayProcess, tmp_path: Path) -> N
         await asyncio.sleep(KILL_EVERY_S)  # a second answer would come now
         shown = [one.text for one in chat.messages() if not one.is_own]
         await alice.close()
-    assert sorted(shown) == sorted(f"text {number}" for number in range(many))
-    report("bots that are killed", messages=many, kills=kills, answers=len(shown))
+    assert sorted(shown) == sorted(f"text {number}" for number in range(MESSAGES))
+    report("bots that are killed", messages=MESSAGES, kills=kills, answers=len(shown))
 
 
 def test_a_news_bot_passes_on_each_item_once(relay: RelayProcess, tmp_path: Path) -> None:

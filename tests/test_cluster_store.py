@@ -26,7 +26,7 @@ from amanat.relay.ledger import Ledger, agree, every_entry, replay
 from clusters import KEY, Cluster
 from figures import rounds
 
-pytestmark = [pytest.mark.e2e, pytest.mark.long]
+pytestmark = pytest.mark.e2e
 
 REGION = "DE"
 BUCKET_KEY = bytes(range(32))
@@ -217,8 +217,8 @@ def append(drop: Drop, data: bytes) -> wire.Append:
     return wire.Append(0, drop.drop_id, drop.append_token, data)
 
 
-@pytest.mark.parametrize("seed", range(rounds(3)))
-@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(rounds(3, 100)))
+@pytest.mark.campaign
 def test_whatever_processes_do_in_whatever_order_there_is_one_history(
     cluster: Cluster, tmp_path: Path, seed: int
 ) -> None:

@@ -1,7 +1,8 @@
 """A process that dies at any moment of any step, and is started again, loses and doubles nothing.
 
-Each test goes through one step of one person again and again; every time the process lives a moment
-longer, until it lives through all of it. No label is ever sent with different bytes (`World` checks
+Each test goes through one step of one person again and again; every time the process lives a little
+longer, until it lives through all of it: by one moment in `make soak`, and by three in an ordinary
+run. No label is ever sent with different bytes (`World` checks
 this), and in the end all agree.
 """
 
@@ -16,8 +17,13 @@ from amanat.client.sdk.views import Message
 from amanat.drill.death import Died
 from amanat.drill.person import Person
 from amanat.drill.world import World
+from figures import every
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.campaign]
+
+MOMENTS = every(3)
+"""Moments by which a process lives longer each time: an odd number, because a fuse burns down once
+before each COMMIT and once after it."""
 
 
 async def live_ever_longer(
@@ -28,18 +34,24 @@ async def live_ever_longer(
     is_coarse: bool = True,
     restore: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Go through `step` dying ever later, until `mortal` lives through it."""
-    for moments in range(1, 1000):
+    """Go through `step` dying ever later, until `mortal` lives through it. The step gets the number
+    of the try, from 1 on."""
+    for number in range(1, 1000):
         before = mortal.deaths
-        mortal.die_after(moments, is_coarse=is_coarse)
-        await step(moments)
+        mortal.die_after(moment_of(number), is_coarse=is_coarse)
+        await step(number)
         mortal.fuse.left = None
         if mortal.deaths == before:
-            assert moments > 1
+            assert number > 1
             return
         if restore is not None:
             await restore()
     raise AssertionError("it never ends")
+
+
+def moment_of(number: int) -> int:
+    """The moment at which the process dies in the try with this number."""
+    return 1 + (number - 1) * MOMENTS
 
 
 async def do(world: World, act: Callable[[], object], *, is_done: Callable[[], bool]) -> None:
@@ -71,13 +83,13 @@ async def test_dying_while_sending(world: World, where: str) -> None:
     alice, bob, _ = people
     gid = alice.gid(where)
 
-    async def step(moment: int) -> None:
+    async def step(number: int) -> None:
         await do(
             world,
-            lambda: alice.client.chat(gid).send(f"text {moment}"),
-            is_done=lambda: alice.client.chat(gid).count() == moment,
+            lambda: alice.client.chat(gid).send(f"text {number}"),
+            is_done=lambda: alice.client.chat(gid).count() == number,
         )
-        assert [m.text for m in bob.client.chat(gid).messages()][-1] == f"text {moment}"
+        assert [m.text for m in bob.client.chat(gid).messages()][-1] == f"text {number}"
 
     await live_ever_longer(world, alice, step, is_coarse=False)
     agree([alice, bob], gid)
@@ -88,11 +100,11 @@ async def test_dying_while_receiving(world: World) -> None:
     gid = await world.group("family", *people)
     alice, bob, carol = people
 
-    async def step(moment: int) -> None:
+    async def step(number: int) -> None:
         for sender in (alice, carol):
-            sender.client.chat(gid).send(f"text {moment} of {sender.name}")
+            sender.client.chat(gid).send(f"text {number} of {sender.name}")
         await world.settle()
-        assert bob.client.chat(gid).count() == 2 * moment
+        assert bob.client.chat(gid).count() == 2 * number
 
     await live_ever_longer(world, bob, step, is_coarse=False)
     agree(people, gid)
@@ -103,11 +115,11 @@ async def test_dying_while_a_text_is_edited_and_another_deleted(world: World, mo
     alice, bob = await world.friends("alice", "bob")
     gid = alice.gid("bob")
 
-    async def step(moment: int) -> None:
+    async def step(number: int) -> None:
         await do(
             world,
-            lambda: alice.client.chat(gid).send(f"text {moment}"),
-            is_done=lambda: alice.client.chat(gid).count() == moment,
+            lambda: alice.client.chat(gid).send(f"text {number}"),
+            is_done=lambda: alice.client.chat(gid).count() == number,
         )
 
         def last() -> Message:
@@ -115,10 +127,10 @@ async def test_dying_while_a_text_is_edited_and_another_deleted(world: World, mo
 
         await do(
             world,
-            lambda: alice.client.chat(gid).edit(last().id, f"edited {moment}"),
+            lambda: alice.client.chat(gid).edit(last().id, f"edited {number}"),
             is_done=lambda: last().is_edited,
         )
-        if moment % 2:
+        if number % 2:
             await do(
                 world,
                 lambda: alice.client.chat(gid).delete([last().id]),
@@ -129,8 +141,8 @@ async def test_dying_while_a_text_is_edited_and_another_deleted(world: World, mo
             for person in (alice, bob)
         ]
         assert seen[0] == seen[1]
-        assert len(seen[0]) == moment
-        assert seen[0][-1][1] == ("" if moment % 2 else f"edited {moment}")
+        assert len(seen[0]) == number
+        assert seen[0][-1][1] == ("" if number % 2 else f"edited {number}")
 
     await live_ever_longer(world, world.people[mortal], step, is_coarse=False)
     assert not alice.warnings()
@@ -141,8 +153,8 @@ async def test_dying_while_confirming(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     gid = alice.gid("bob")
 
-    async def step(moment: int) -> None:
-        alice.client.chat(gid).send(f"text {moment}")
+    async def step(number: int) -> None:
+        alice.client.chat(gid).send(f"text {number}")
         await world.settle()
         await world.pass_time(61)
         await world.settle()
@@ -207,15 +219,15 @@ async def test_dying_while_a_commit_wins(world: World, mortal: str) -> None:
     gid = await world.group("family", *people)
     alice = people[0]
 
-    async def step(moment: int) -> None:
-        name = f"name {moment}"
+    async def step(number: int) -> None:
+        name = f"name {number}"
         await do(
             world,
             lambda: alice.client.chat(gid).rename(name),
             is_done=lambda: alice.client.chat(gid).view().name == name,
         )
         assert [p.client.chat(gid).view().name for p in people] == [name] * 3
-        assert alice.client.chat(gid).view().epoch == moment + 1
+        assert alice.client.chat(gid).view().epoch == number + 1
 
     await live_ever_longer(world, world.people[mortal], step)
     agree(people, gid)
@@ -228,17 +240,17 @@ async def test_dying_while_a_commit_loses(world: World) -> None:
     alice.client.chat(gid).set_admin("bob")
     await world.settle()
 
-    async def step(moment: int) -> None:
+    async def step(number: int) -> None:
         alice.fuse.left = None
         await alice.sleep()
-        bob.client.chat(gid).rename(f"bob's {moment}")
+        bob.client.chat(gid).rename(f"bob's {number}")
         await world.settle()
-        alice.client.chat(gid).rename(f"alice's {moment}")
-        alice.die_after(moment, is_coarse=True)
+        alice.client.chat(gid).rename(f"alice's {number}")
+        alice.die_after(moment_of(number), is_coarse=True)
         alice.wake_to_die()
         await world.settle()
-        assert [p.client.chat(gid).view().name for p in people] == [f"alice's {moment}"] * 3
-        assert alice.client.chat(gid).view().epoch == 2 * moment + 2
+        assert [p.client.chat(gid).view().name for p in people] == [f"alice's {number}"] * 3
+        assert alice.client.chat(gid).view().epoch == 2 * number + 2
 
     await live_ever_longer(world, alice, step)
     agree(people, gid)

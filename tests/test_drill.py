@@ -12,8 +12,20 @@ import numpy as np
 import pytest
 
 from amanat.client import rights
+from amanat.client.rules import roster
 from amanat.client.rules.gaps import Gaps
-from amanat.drill import copied, drill, figures, integrity, intrusion, lines, live, targets
+from amanat.client.surroundings import TICK_S
+from amanat.drill import (
+    attackers,
+    copied,
+    drill,
+    figures,
+    integrity,
+    intrusion,
+    lines,
+    live,
+    targets,
+)
 from amanat.drill.attackers import judge, learn, train
 from amanat.drill.attacks import (
     content,
@@ -40,10 +52,13 @@ from amanat.drill.shelves import Relay
 from amanat.drill.traces import Said, read_said
 from amanat.drill.world import World
 from amanat.errors import BadArgument, BrokenControl, ReportExists
+from figures import SOAK, rounds
 
 pytestmark = pytest.mark.long
 
-SMALL = Settings(None, "edges", 64, 7, 2, ("contacts", "groups", "ip"), ("federated", "amanat"))
+SMALL = Settings(
+    None, "edges", 64, rounds(2, 7), 2, ("contacts", "groups", "ip"), ("federated", "amanat")
+)
 
 
 @pytest.fixture(scope="module")
@@ -294,7 +309,12 @@ def test_two_texts_are_told_apart_where_their_lengths_differ() -> None:
 # All of it
 
 
-def test_drill_goes_on_where_it_was_and_finds_the_same(tmp_path: Path) -> None:
+@pytest.mark.campaign
+def test_drill_goes_on_where_it_was_and_finds_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attackers, "TREES", rounds(12, 120))
+
     class EnoughError(Exception):
         pass
 
@@ -408,7 +428,9 @@ async def test_model_of_a_client_deposits_as_often_as_real_clients(world: World)
     people = await world.friends("alice", "bob", "carol", "dora")
     alice, bob, *_ = people
     gid = await world.group("family", *people)
+    world.tick_s = 20.0
     await world.pass_time(7_200)  # until everybody has new keys, which is not in the model
+    world.tick_s = TICK_S
     real = modelled = 0
     for said in (["alice"], ["alice", "bob"], ["bob", "bob", "alice"], ["alice"] * 3):
         for is_group in (False, True):
@@ -444,6 +466,17 @@ async def test_model_of_a_client_deposits_as_often_as_real_clients(world: World)
 # Lies, in the simulated world
 
 
+@pytest.fixture
+def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients and the drill look every three minutes in an ordinary run: no figure of a delay
+    comes from here."""
+    if SOAK <= 1:
+        monkeypatch.setattr(integrity, "TICK_S", 180.0)
+        monkeypatch.setattr(integrity, "LOOK_S", 180.0)
+
+
+@pytest.mark.campaign
+@pytest.mark.usefixtures("seldom")
 @pytest.mark.parametrize("how", ["some", "one", "tail"])
 def test_cells_that_a_relay_leaves_out_are_noticed(how: str) -> None:
     found = integrity.deletion(how, 1)
@@ -451,9 +484,12 @@ def test_cells_that_a_relay_leaves_out_are_noticed(how: str) -> None:
     assert len(found.delays_s) == found.lies
 
 
-def test_where_nothing_is_left_out_nobody_is_told_of_a_lie() -> None:
+@pytest.mark.campaign
+@pytest.mark.usefixtures("seldom")
+def test_where_nothing_is_left_out_nobody_is_told_of_a_lie(monkeypatch: pytest.MonkeyPatch) -> None:
     found = integrity.deletion("none", 2)
     assert (found.lies, found.delays_s) == (0, [])
+    monkeypatch.setattr(roster, "LOOK_EVERY_MS", 86_400_000)  # nobody makes a Commit meanwhile
     assert integrity.expiry(3).wrong == 0
 
 

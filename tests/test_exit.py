@@ -29,11 +29,14 @@ from amanat.errors import (
     UsageError,
 )
 from amanat.protocol import wire
+from figures import every, rounds
 from test_world import History
 
 pytestmark = pytest.mark.long
 
 BEAT_S = BEATS_MS[0] / 1000
+RARELY_S = 900.0
+"""How often clients look for what is due, and call on a relay that is away, while days pass."""
 
 
 async def apart(world: World) -> tuple[Person, Person, Person, Relay]:
@@ -52,11 +55,11 @@ async def apart(world: World) -> tuple[Person, Person, Person, Relay]:
 async def days(world: World, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
     """Let days pass, in which clients look more rarely for what is due."""
     with monkeypatch.context() as rarely:
-        rarely.setattr(world, "tick_s", 300.0)
+        rarely.setattr(world, "tick_s", RARELY_S)
         rarely.setattr(roster, "LOOK_EVERY_MS", DAY_MS)
-        rarely.setattr(routes, "RETRY_S", (300.0, 300.0))
+        rarely.setattr(routes, "RETRY_S", (RARELY_S, RARELY_S))
         await world.pass_time(many * 86_400)
-    await world.pass_time(300)
+    await world.pass_time(RARELY_S)
 
 
 async def test_exit_from_a_relay_that_lives_moves_everybody_over(world: World) -> None:
@@ -188,6 +191,7 @@ async def test_a_contact_who_comes_back_after_everything_expired_is_told_by_a_he
     assert alice.client.status().unaware == []
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("is_dead", [False, True])
 async def test_dying_at_any_step_of_an_exit_it_was_made_or_was_not(
     world: World, *, is_dead: bool
@@ -200,7 +204,7 @@ async def test_dying_at_any_step_of_an_exit_it_was_made_or_was_not(
     step = 0
     ends: list[str] = []
     while not ends or ends[-1] != "lived":
-        step += 7
+        step += 7 * every(3)
         await restore()
         alice.die_after(step)
         try:
@@ -757,7 +761,8 @@ async def test_cells_of_a_chain_that_was_not_known_yet_are_heard_after_an_exit(
     assert not alice.warnings()
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", range(rounds(2, 20)))
 async def test_exits_between_deaths_in_bad_weather_lose_and_double_nothing(
     world: World, seed: int
 ) -> None:

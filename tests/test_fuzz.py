@@ -31,7 +31,7 @@ decoders = importlib.util.module_from_spec(_SPEC)
 sys.modules["decoders"] = decoders
 _SPEC.loader.exec_module(decoders)
 
-ROUNDS = rounds(4000)
+ROUNDS = rounds(1500, 40_000)
 
 
 def mutated(chance: random.Random, seeds: list[bytes]) -> bytes:
@@ -61,6 +61,7 @@ def test_each_frame_is_among_the_seeds() -> None:
     assert {type(frame) for frame in decoders._REPLIES} == set(wire.Reply.__args__)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("name", decoders.TARGETS)
 def test_what_is_nearly_right_keeps_the_invariant(name: str) -> None:
     chance = random.Random(name)

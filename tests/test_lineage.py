@@ -467,6 +467,7 @@ async def put_down(world: World, *, ahead: int) -> tuple[bytes, list[Person]]:
     return gid, people
 
 
+@pytest.mark.long
 async def test_an_admin_who_was_put_down_vouches_for_nothing_while_others_can_be_asked(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

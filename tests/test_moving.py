@@ -40,6 +40,7 @@ from amanat.region.notice import DAY_S, LEAST_DAYS
 from amanat.relay.drops import DropRecord, Drops
 from amanat.relay.store import SqliteStore
 from amanat.relay.store.reader import SqliteReader
+from figures import rounds
 from relays import Peer, RelayProcess, append, in_loop, read, read_all, run_in_loop
 
 SOURCE_REGION, REGION = "IR", "DE"
@@ -300,7 +301,8 @@ class Writer:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", range(rounds(1, 8)))
 def test_interrupted_anywhere_it_comes_to_the_same_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
@@ -340,7 +342,7 @@ async def interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: random
                 is_resumed = True
         enough.set()
         await writing
-        assert len(interrupter.points) >= 25  # four times: a hundred in all
+        assert len(interrupter.points) >= 25
         _, statement, _ = open_certificate(two.certificate(report))
         assert statement.drops == 27
         there = await Peer.connect(two.destination.address)
@@ -471,6 +473,7 @@ def moved(relay: RelayProcess) -> list[MovedIn | MovedOut]:
     return entries
 
 
+@pytest.mark.long
 @in_loop
 async def test_a_drop_goes_only_when_frozen_and_lands_only_as_it_was(tmp_path: Path) -> None:
     rng = random.Random(5)
@@ -527,6 +530,7 @@ async def test_a_drop_goes_only_when_frozen_and_lands_only_as_it_was(tmp_path: P
         assert len(await read_all(there, drop)) == 2
 
 
+@pytest.mark.long
 @in_loop
 async def test_cells_that_ended_at_the_source_meanwhile_end_at_the_destination(
     tmp_path: Path,

@@ -1,7 +1,6 @@
 """Campaigns that a relay survives, against real processes.
 
-Short here; AMANAT_SOAK=<factor> multiplies the rounds. With AMANAT_FIGURES=<file> every campaign
-adds its figures to the file, as a line of JSON.
+Short here, and longer in `make soak`: see `figures.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import json
 import os
 import random
 import resource
@@ -42,30 +40,20 @@ from amanat.relay.connection import HIGH_WATER_BYTES
 from amanat.relay.drops import DAY_S, Drops
 from amanat.relay.store import SqliteStore
 from amanat.relay.store.schema import CACHE_KIB
+from figures import SOAK, report, rounds
 from relays import REGION, Peer, RelayProcess, append, follow, read, read_all, run_in_loop
 
-SOAK = float(os.environ.get("AMANAT_SOAK", "1"))
 PATIENCE_S = 100 * max(1.0, SOAK)
 """Seconds for one campaign, enough on a busy machine; this is no measure of speed."""
 MOST_CONNECTIONS = 10_000
 WINDOW = 20
 """Appends of one connection under way at once."""
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(PATIENCE_S + 20)]
-
-
-def rounds(short: int) -> int:
-    return max(1, round(short * SOAK))
+pytestmark = [pytest.mark.e2e, pytest.mark.campaign, pytest.mark.timeout(PATIENCE_S + 20)]
 
 
 def run(campaign: Coroutine[Any, Any, None]) -> None:
     run_in_loop(campaign, PATIENCE_S)
-
-
-def report(campaign: str, **figures: float) -> None:
-    if path := os.environ.get("AMANAT_FIGURES"):
-        with Path(path).open("a") as file:
-            file.write(json.dumps({"campaign": campaign, **figures}) + "\n")
 
 
 def cell(size: int = MESSAGE_CELL) -> bytes:

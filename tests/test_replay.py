@@ -62,18 +62,23 @@ def test_a_group_too_large_for_buckets_speaks_through_its_epoch_drop() -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.campaign
 def test_killing_relay_and_clients_in_the_middle_loses_and_doubles_nothing() -> None:
-    script = read_trace(None, "edges", people=8, messages=rounds(250))
-    done = replay(script, processes=2, progress=silent, kills=rounds(6))
+    kills = rounds(4, 60)
+    script = read_trace(None, "edges", people=8, messages=rounds(100, 2_500))
+    done = replay(script, processes=2, progress=silent, kills=kills)
     assert_clean(done, messages=len(script.lines))
-    report("processes killed while people talk", messages=done.delivered, kills=rounds(6))
+    report("processes killed while people talk", messages=done.delivered, kills=kills)
 
 
 @pytest.mark.e2e
+@pytest.mark.campaign
 def test_killing_relay_and_members_while_a_group_talks_loses_and_doubles_nothing() -> None:
-    script = group_script(8, rounds(60))
-    assert_clean(replay(script, processes=2, progress=silent, kills=rounds(4)), messages=rounds(60))
-    report("processes killed while a group talks", messages=rounds(60), kills=rounds(4))
+    messages, kills = rounds(30, 600), rounds(3, 40)
+    script = group_script(8, messages)
+    done = replay(script, processes=2, progress=silent, kills=kills)
+    assert_clean(done, messages=messages)
+    report("processes killed while a group talks", messages=messages, kills=kills)
 
 
 @pytest.mark.e2e

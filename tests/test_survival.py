@@ -1,7 +1,7 @@
 """Campaigns that a client survives, in the simulated world.
 
-Short here; AMANAT_SOAK=<factor> multiplies the rounds. With AMANAT_FIGURES=<file> every campaign
-adds its figures to the file, as a line of JSON. docs/reliability.md says what each one checks.
+Short here, and longer in `make soak`: see `figures.py`. docs/reliability.md says what each one
+checks.
 """
 
 from __future__ import annotations
@@ -41,7 +41,11 @@ from amanat.protocol.drops import HANDSHAKE_RETENTION_DAYS, token_hash
 from amanat.protocol.messages import Policy, piece_hash
 from figures import SOAK, report, rounds
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(100 * max(1.0, SOAK) + 20)]
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.campaign,
+    pytest.mark.timeout(100 * max(1.0, SOAK) + 20),
+]
 
 HOUR_S, DAY_S = 3_600, 86_400
 
@@ -308,7 +312,7 @@ async def test_commits_at_once_with_junk_in_between(world: World, count: int) ->
         people[0].client.chat(gid).set_admin(person.name)
         await world.settle()
     restore = await world.save()
-    races, raced, thrown = rounds(5), 0, 0
+    races, raced, thrown = rounds(3, 50), 0, 0
     for seed in range(races):
         world.rng.seed(seed)
         # The client that throws junk takes its vault for a copy and comes back, which it can do a
@@ -484,7 +488,7 @@ async def test_relay_that_forgets_the_last_word(world: World) -> None:
 
 async def test_relay_that_restores_yesterdays_disk(world: World) -> None:
     scene = await forgetful(world)
-    for seed in range(rounds(6)):
+    for seed in range(rounds(3, 60)):
         world.rng.seed(seed)
         restore = world.relay.image()
         away = world.rng.choice(scene.people)
@@ -543,7 +547,9 @@ async def test_clocks_that_jump_both_ways(world: World, monkeypatch: pytest.Monk
             assert not person.warnings()
         agree(people, gid)
     # Texts that were to disappear have, however late a clock once put their end.
+    # Meanwhile clients look more rarely for what is due, and for Commits that nobody makes.
     monkeypatch.setattr(world, "tick_s", 300.0)
+    monkeypatch.setattr(roster, "LOOK_EVERY_MS", 1000 * DAY_S)
     await world.pass_time(14 * DAY_S + 600)
     for person in people:
         assert person.one("SELECT count(*) FROM message WHERE text = 'brief'") == 0

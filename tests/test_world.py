@@ -14,6 +14,7 @@ from amanat.drill.network import CALM, STORM
 from amanat.drill.person import Person
 from amanat.drill.world import World
 from amanat.errors import UsageError
+from figures import rounds
 
 CHANGES = 2
 """Changes of one group in one round: a message may come late by that many epochs."""
@@ -163,7 +164,8 @@ class History:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", range(rounds(8, 40)))
 async def test_all_agree_and_nothing_is_lost_or_doubled(world: World, seed: int) -> None:
     world.rng.seed(seed)
     people = await world.friends("alice", "bob", "carol", "dave")

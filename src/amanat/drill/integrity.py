@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 TICK_S = 20.0
 """How often a client here looks for what is due, in seconds: seldom, so that days pass fast."""
+QUIET_TICK_S = 300.0
+"""The same while days pass in which nobody says anything."""
 DAY_S = 86_400.0
 A_DAY = 5
 """Messages that each of two people sends in a day."""
@@ -142,7 +144,9 @@ def expiry(seed: int) -> Noticed:
         await world.settle()
         # Keys are refreshed ten and a half days after the last word at most (entering.REFRESH_MS),
         # and that Commit rests as long as all of them.
+        world.tick_s = QUIET_TICK_S
         await world.pass_time((HANDSHAKE_RETENTION_DAYS + 11) * DAY_S)
+        world.tick_s = TICK_S
         for shelf in world.relay.shelves.values():
             shelf.gone = len(shelf.cells)
         bob.wake()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from amanat.drill.integrity import DAY_S, Noticed, in_a_world
+from amanat.drill.integrity import DAY_S, QUIET_TICK_S, TICK_S, Noticed, in_a_world
 from amanat.protocol import codec, wire
 from amanat.protocol.identity import safety_number
 from amanat.protocol.messages import COMMIT_FRAGMENT, CommitInfo
@@ -55,7 +55,9 @@ def silent_adds(seed: int, tries: int) -> Noticed:
         await world.meet(mallory, eve)
         await world.settle()
         gid = await world.group("family", alice, bob, mallory)
+        world.tick_s = QUIET_TICK_S
         await world.pass_time(DAY_S)  # everybody has new keys, as after joining
+        world.tick_s = TICK_S
         await world.settle()
         await mallory.sleep()  # an honest client would take the forgeries for a copied vault's
         believed = 0

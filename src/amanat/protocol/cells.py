@@ -47,11 +47,15 @@ class OneTime(NamedTuple):
 
 def one_time(secret: bytes, *, region: str, drop_id: bytes) -> OneTime:
     """Label and key of the cell that a 32-byte one-time secret puts into a drop of a region."""
-    context = region.encode() + drop_id
     return OneTime(
-        label=expand(secret, b"amanat cell label", context)[:LABEL_BYTES],
-        key=expand(secret, b"amanat cell key", context),
+        label=label_of(secret, region=region, drop_id=drop_id),
+        key=expand(secret, b"amanat cell key", region.encode() + drop_id),
     )
+
+
+def label_of(secret: bytes, *, region: str, drop_id: bytes) -> bytes:
+    """The label alone: people who expect thousands of cells derive the key of those that come."""
+    return expand(secret, b"amanat cell label", region.encode() + drop_id)[:LABEL_BYTES]
 
 
 def seal(once: OneTime, payload: bytes, *, region: str, drop_id: bytes) -> bytes:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 from amanat.client.rules.outbox import Purpose, sealed_for
 from amanat.client.rules.pairs import Pairs, open_asking, seal_asking
 from amanat.errors import InvalidCell, InvalidMessage
-from amanat.protocol.cells import LABEL_BYTES, one_time, open_cell
+from amanat.protocol.cells import LABEL_BYTES, label_of, one_time, open_cell
 from amanat.protocol.drops import expand
 from amanat.protocol.kinds import lane_of
 from amanat.protocol.labels import (
@@ -559,7 +559,7 @@ class Chains:
     def _labels_of(self, secret: bytes) -> list[bytes]:
         """The label of a one-time secret in each of our own buckets."""
         return [
-            one_time(secret, region=home.region, drop_id=home.bucket.drop_id).label
+            label_of(secret, region=home.region, drop_id=home.bucket.drop_id)
             for home in self._me.buckets
         ]
 
