@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,14 @@ import pytest
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, MESSAGE_CELL
 from clusters import Cluster
-from relays import Peer, RelayProcess, append, follow, in_loop, read_all
+from figures import rounds
+from relays import Peer, RelayProcess, append, follow, in_loop, read_all, run_in_loop
 
 pytestmark = pytest.mark.e2e
+
+DYING_PATIENCE_S = 100.0
+"""Seconds after which a test of dying nodes stops waiting: the engine may need ten to choose new
+leaders, several times in a row."""
 
 
 @pytest.fixture
@@ -107,3 +113,50 @@ async def test_a_process_that_dies_takes_nothing_with_it(
     await asyncio.to_thread(first.start)
     again = await Peer.connect(first.address)
     assert len(await read_all(again, bucket)) == len(cells) + 1
+
+
+NODES = {"one": slice(0, 1), "two": slice(0, 2), "all": slice(0, 3)}
+"""The nodes that die at once."""
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("dying", NODES)
+@pytest.mark.parametrize("seed", range(rounds(1, 20)))
+def test_no_acknowledged_cell_is_lost_or_doubled_when_nodes_die(
+    two: tuple[RelayProcess, RelayProcess], cluster: Cluster, dying: str, seed: int
+) -> None:
+    chance = random.Random(f"{seed} {dying}")
+    bucket = two[0].bucket()
+    nodes = chance.sample(cluster.nodes, 3)[NODES[dying]]
+    kept: list[bytes] = []
+
+    async def live() -> None:
+        peers = [await Peer.connect(relay.address) for relay in two]
+        killing = asyncio.create_task(die())
+        number = 0
+        while not killing.done() or number % 50:
+            number += 1
+            data, peer = cell(), chance.choice(peers)
+            # A client says the same until it is answered.
+            while True:
+                reply = await peer.ask(append(bucket, data, number))
+                if isinstance(reply, wire.Appended):
+                    break
+                assert isinstance(reply, wire.Failed)
+                assert reply.code == "relay-busy"
+                await asyncio.sleep(0.05)
+                peer = chance.choice(peers)
+            kept.append(data)
+            assert reply.seq == len(kept)
+        await killing
+        for peer in peers:
+            assert await read_all(peer, bucket) == kept
+
+    async def die() -> None:
+        await asyncio.sleep(chance.uniform(0.2, 1))
+        await asyncio.to_thread(cluster.kill, *nodes)
+        await asyncio.sleep(chance.uniform(0.2, 1))
+        cluster.start(*nodes)
+        await asyncio.sleep(1)
+
+    run_in_loop(live(), DYING_PATIENCE_S)

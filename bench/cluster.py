@@ -1,0 +1,184 @@
+"""How much of a cluster's rate a relay passes on: bench/cluster.py [--seconds S] [--runs N].
+
+Three nodes, a relay and everybody else are processes of one machine. `bare`: a lean client appends
+1 KiB messages to one stream of three replicas, as many at once as a relay has under way, and waits
+for the engine's acknowledgements. `relay`: the same cells as appends to one bucket, or to ten, by
+way of a relay process. Both acknowledge after two nodes have synced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nats
+import uvloop
+from machine import Noise, cpu_s, spread, table
+from relay import REGION, SENDERS, WINDOW, load
+
+from amanat.config import ClusterConfig, RelayConfig, RelayLimits
+from amanat.errors import AmanatError
+from amanat.protocol.cells import MESSAGE_CELL
+from amanat.protocol.drops import derive_bucket
+from amanat.relay import server
+from amanat.relay.cluster.engine import Engine
+from amanat.relay.cluster.nodes import LocalCluster
+from amanat.relay.directory import RelayDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from multiprocessing.connection import Connection
+
+    from nats.aio.msg import Msg
+
+SCENARIOS = {"one bucket": 1, "ten buckets": 10}
+START_TRIES = 100
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[LocalCluster]:
+    """A fresh cluster."""
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as directory:
+        nodes = LocalCluster(Path(directory), region=REGION)
+        nodes.start()
+        try:
+            for _ in range(START_TRIES):
+                with contextlib.suppress(AmanatError, OSError), contextlib.closing(engine(nodes)):
+                    break
+                time.sleep(0.1)
+            yield nodes
+        finally:
+            nodes.stop()
+
+
+def engine(nodes: LocalCluster) -> Engine:
+    """A connection to a cluster."""
+    opened = Engine(nodes.servers, REGION, user="relay", password=nodes.password)
+    opened.api("INFO")
+    return opened
+
+
+async def bare(nodes: LocalCluster, seconds: float) -> float:
+    """Messages a second of a client that does nothing else."""
+    client = await nats.connect(nodes.servers, user="relay", password=nodes.password)
+    stream = {
+        "name": "bare",
+        "subjects": ["bare.>"],
+        "storage": "file",
+        "num_replicas": 3,
+        "discard": "new",
+        "allow_direct": True,
+    }
+    for _ in range(START_TRIES):
+        answer = await client.request(
+            f"$JS.{REGION}.API.STREAM.CREATE.bare", json.dumps(stream).encode(), timeout=5
+        )
+        if b'"error"' not in answer.data:
+            break
+        await asyncio.sleep(0.1)
+    inbox, body, until = client.new_inbox(), os.urandom(MESSAGE_CELL), 0.0
+    answered, under_way, drained = 0, 0, asyncio.Event()
+
+    async def hear(message: Msg) -> None:
+        nonlocal answered, under_way
+        assert b'"error"' not in message.data
+        answered += 1
+        under_way -= 1
+        if time.perf_counter() < until:
+            await client.publish("bare.x", body, reply=inbox)
+            under_way += 1
+        elif not under_way:
+            drained.set()
+
+    await client.subscribe(inbox, cb=hear, pending_msgs_limit=-1, pending_bytes_limit=-1)
+    began = time.perf_counter()
+    until = began + seconds
+    under_way = SENDERS * WINDOW
+    for _ in range(under_way):
+        await client.publish("bare.x", body, reply=inbox)
+    await drained.wait()
+    rate = answered / (time.perf_counter() - began)
+    await client.close()
+    return rate
+
+
+def relayed(nodes: LocalCluster, buckets: int, seconds: float) -> tuple[float, float]:
+    """(appends a second by way of a relay, seconds of processor time of the relay for each)."""
+    login = nodes.directory / "login"
+    login.write_text(f"relay\n{nodes.password}\n")
+    places = ",".join(one.removeprefix("nats://") for one in nodes.servers)
+    made = RelayDirectory.create(
+        nodes.directory / "relay",
+        RelayConfig(
+            region=REGION,
+            operator="bench",
+            host="127.0.0.1",
+            port=0,
+            tls="off",
+            buckets=buckets,
+            store=f"nats://{places}",
+            cluster=ClusterConfig(login=str(login)),
+            limits=RelayLimits(cells_per_drop=10_000_000, bytes_per_drop=2**40),
+        ),
+    )
+    ours, theirs = multiprocessing.Pipe()
+    relay = multiprocessing.get_context("spawn").Process(target=_relay, args=(made.path, theirs))
+    relay.start()
+    address = ours.recv()
+    drops = [derive_bucket(made.bucket_key, index, region=REGION) for index in range(buckets)]
+    assert relay.pid is not None
+    try:
+        before = cpu_s(relay.pid)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            rate = runner.run(load(address, drops, 1, seconds))
+        return rate, (cpu_s(relay.pid) - before) / (rate * seconds)
+    finally:
+        os.kill(relay.pid, signal.SIGTERM)
+        relay.join()
+
+
+def _relay(directory: Path, ready: Connection) -> None:
+    server.run(directory, ready=ready.send)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=4.0, help="of one run")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    args = parser.parse_args()
+    noise = Noise()
+    rates: defaultdict[str, list[float]] = defaultdict(list)
+    costs: defaultdict[str, list[float]] = defaultdict(list)
+    for _ in range(args.runs):
+        noise.sample()
+        with cluster() as nodes, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            rates["bare"].append(runner.run(bare(nodes, args.seconds)))
+        for name, buckets in SCENARIOS.items():
+            with cluster() as nodes:
+                rate, cost = relayed(nodes, buckets, args.seconds)
+            rates[name].append(rate)
+            costs[name].append(1e6 * cost)
+    print(f"{noise}\n")
+    rows = [(name, *(f"{rate:,.0f}" for rate in spread(found))) for name, found in rates.items()]
+    for name in SCENARIOS:
+        ratios = [b / a for a, b in zip(rates["bare"], rates[name], strict=True)]
+        rows.append((f"{name} / bare", *(f"{ratio:.2f}" for ratio in spread(ratios))))
+        rows.append((f"{name}, µs of the relay", *(f"{one:.0f}" for one in spread(costs[name]))))
+    print(table(("durable appends a second", "min", "median", "max"), rows))
+    if args.json:
+        args.json.write_text(json.dumps({"machine": noise.summary(), "appends_per_s": rates}))
+
+
+if __name__ == "__main__":
+    main()
