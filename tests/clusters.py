@@ -52,6 +52,11 @@ class Cluster(LocalCluster):
             password=self.password,
         )
 
+    def start_all(self) -> None:
+        """Start the nodes that a test has left dead."""
+        if dead := [node for node in self.nodes if node.name not in self.processes]:
+            self.start(*dead)
+
     def settings(self, directory: Path, *, keepers: int = 1) -> dict[str, Any]:
         """The settings of a relay on this cluster."""
         login = directory / "cluster.login"

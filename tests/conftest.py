@@ -18,8 +18,16 @@ settings.register_profile("amanat", deadline=None)
 settings.load_profile("amanat")
 
 
+@pytest.fixture
+def cluster(running_cluster: Cluster) -> Iterator[Cluster]:
+    """A cluster without streams, as long as the test lasts."""
+    yield running_cluster
+    running_cluster.start_all()
+    running_cluster.wipe()
+
+
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three servers of the cluster's engine, which start for the first test that asks."""
     nodes = Cluster(tmp_path_factory.mktemp("cluster"), region="DE")
     nodes.start()

@@ -29,7 +29,6 @@ def two(tmp_path: Path, cluster: Cluster) -> Iterator[tuple[RelayProcess, RelayP
     first = RelayProcess(tmp_path / "first", buckets=4, **cluster.settings(tmp_path, keepers=2))
     with first, first.twin(tmp_path / "second") as second:
         yield first, second
-    cluster.wipe()
 
 
 def cell(label: int = 0) -> bytes:

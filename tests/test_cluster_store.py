@@ -229,4 +229,3 @@ def test_whatever_processes_do_in_whatever_order_there_is_one_history(
         history.check()
     finally:
         history.close()
-        cluster.wipe()

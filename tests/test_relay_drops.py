@@ -106,7 +106,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     cluster: Cluster = request.getfixturevalue("cluster")
     with contextlib.closing(cluster.store(tmp_path)) as shared:
         yield shared
-    cluster.wipe()
 
 
 @pytest.fixture

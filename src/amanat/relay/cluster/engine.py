@@ -41,6 +41,9 @@ WINDOW_BYTES = 4 * 1024 * 1024
 connection that has more under way."""
 SCAN_S = 2.0
 """Seconds after which a scan takes messages that have not come for purged."""
+PLACE_TRIES = 60
+"""Times that a reader is made until the engine, which chooses one of three nodes by lot, puts it on
+the one that is wanted."""
 SCAN_TRIES, SCAN_RETRY_S = 50, 0.02
 """Times that a scan is begun, and the seconds between."""
 PAGE_MESSAGES = 500
@@ -355,29 +358,51 @@ class Engine:
         return self.run(self._scan(stream, subject))
 
     async def _scan(self, stream: str, subject: str) -> list[Message]:
+        found: list[Message] = []
         config = {
             "deliver_policy": "last_per_subject",
             "filter_subject": subject,
             "headers_only": True,
+        }
+        await self._drain(stream, config, "", found.append)
+        return found
+
+    def read_replica(self, stream: str, node: str, hear: Callable[[Message], object]) -> None:
+        """Have `hear` called, in the engine's thread, with each message of a stream as one node has
+        it. Messages that the node has lost are passed over. Raises RelayBusy if the engine puts no
+        reader on that node."""
+        self.run(self._drain(stream, {"deliver_policy": "all"}, node, hear))
+
+    async def _drain(
+        self, stream: str, reader: dict[str, Any], node: str, hear: Callable[[Message], object]
+    ) -> None:
+        """Read a stream through a reader of the engine on a node, or on any if it is empty."""
+        config = reader | {
             "ack_policy": "none",
             "mem_storage": True,
             "num_replicas": 1,
             "inactive_threshold": int(4 * ANSWER_S * 1e9),
         }
-        try:
-            made = await self._api(
-                f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": config}
-            )
-        except EngineRefused:
-            raise _unanswered() from None
-        try:
-            return await self._drained(stream, made["name"], made["num_pending"])
-        finally:
-            with contextlib.suppress(EngineRefused, RelayBusy):
-                await self._api(f"CONSUMER.DELETE.{stream}.{made['name']}")
+        for _ in range(PLACE_TRIES):
+            try:
+                made = await self._api(
+                    f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": config}
+                )
+            except EngineRefused:
+                raise _unanswered() from None
+            try:
+                if node in ("", made.get("cluster", {}).get("leader")):
+                    await self._drained(stream, made["name"], made["num_pending"], hear)
+                    return
+            finally:
+                with contextlib.suppress(EngineRefused, RelayBusy):
+                    await self._api(f"CONSUMER.DELETE.{stream}.{made['name']}")
+        raise RelayBusy(f"no reader on node {node}", retry_after=RETRY_S)
 
-    async def _drained(self, stream: str, consumer: str, count: int) -> list[Message]:
-        found: list[Message] = []
+    async def _drained(
+        self, stream: str, consumer: str, count: int, hear: Callable[[Message], object]
+    ) -> None:
+        found = 0
         came: asyncio.Queue[Msg] = asyncio.Queue()
         # These messages have their own subjects, so they need a subscription of their own.
         inbox = self._client.new_inbox()
@@ -387,8 +412,8 @@ class Engine:
         subject = f"$JS.{self._domain}.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         tries = SCAN_TRIES
         try:
-            while len(found) < count:
-                most = min(PAGE_MESSAGES, count - len(found))
+            while found < count:
+                most = min(PAGE_MESSAGES, count - found)
                 request = {"batch": most, "expires": int(SCAN_S * 1e9)}
                 await _sent(
                     self._client.publish(subject, msgspec.json.encode(request), reply=inbox)
@@ -404,13 +429,13 @@ class Engine:
                     if status is not None:
                         if status not in ("404", "408"):
                             raise _unanswered()
-                        return found  # the others were purged meanwhile
-                    found.append(_scanned(message))
+                        return  # the others were purged meanwhile, or the node has lost them
+                    hear(_scanned(message))
+                    found += 1
         except TimeoutError:
             raise _unanswered() from None
         finally:
             await subscription.unsubscribe()
-        return found
 
     def purge(self, stream: str, subject: str, *, below: int) -> None:
         """Delete the messages of a subject at places below one. Their bytes stay on disks for some
@@ -518,7 +543,7 @@ def _scanned(message: Msg) -> Message:
         message.subject,
         int(headers.get(_EXPECTED) or 0),
         headers,
-        b"",
+        message.data,
     )
 
 

@@ -170,6 +170,14 @@ class Sealer:
         self._checked(message)
         return decode_link(message.body)
 
+    def proves(self, message: Message) -> bool:
+        """Whether this relay wrote the message as it is."""
+        try:
+            self._checked(message)
+        except StoreDamaged:
+            return False
+        return True
+
     def _checked(self, message: Message) -> bytes:
         try:
             record = base64.b64decode(message.headers[_RECORD], validate=True)

@@ -122,17 +122,21 @@ class LocalCluster:
         for process in going:
             process.wait()
 
-    def stop(self) -> None:
-        """End all servers."""
-        for process in self.processes.values():
+    def stop(self, *nodes: Node) -> None:
+        """End some nodes, or all."""
+        going = [
+            self.processes.pop(node.name)
+            for node in nodes or self.nodes
+            if node.name in self.processes
+        ]
+        for process in going:
             process.terminate()
-        for process in self.processes.values():
-            with contextlib.suppress(subprocess.TimeoutExpired):
+        for process in going:
+            try:
                 process.wait(STOP_S)
-                continue
-            process.kill()
-            process.wait()
-        self.processes = {}
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _program() -> str:

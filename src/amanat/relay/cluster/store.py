@@ -17,6 +17,7 @@ from amanat.relay.cluster.layout import Layout, prepare
 from amanat.relay.cluster.messages import Sealer
 from amanat.relay.cluster.moves import MoveTable
 from amanat.relay.cluster.roots import Roots
+from amanat.relay.cluster.scrub import BadReplica, scrub
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,6 +118,11 @@ class ClusterStore(MoveTable):
         sealer = Sealer(expand(secret, b"amanat cluster messages"))
         super().__init__(engine, layout, roots, sealer)
         self.total()
+
+    def scrub_replicas(self) -> list[BadReplica]:
+        """Compare all replicas of all streams. Returns the bad ones. Raises RelayBusy or
+        StoreDamaged."""
+        return scrub(self._engine, self._layout, self._sealer)
 
     def close(self) -> None:
         """Leave the cluster. The staged batch is lost."""
