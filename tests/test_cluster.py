@@ -12,6 +12,10 @@ import pytest
 
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, MESSAGE_CELL
+from amanat.protocol.descriptor import open_descriptor
+from amanat.protocol.ledger import origin
+from amanat.protocol.sealing import seal_request
+from amanat.protocol.tlog import open_checkpoint
 from clusters import Cluster
 from figures import rounds
 from relays import Peer, RelayProcess, append, follow, in_loop, read_all, run_in_loop
@@ -112,6 +116,30 @@ async def test_a_process_that_dies_takes_nothing_with_it(
     await asyncio.to_thread(first.start)
     again = await Peer.connect(first.address)
     assert len(await read_all(again, bucket)) == len(cells) + 1
+
+
+@in_loop
+async def test_all_processes_show_one_checkpoint_and_open_one_seal(
+    two: tuple[RelayProcess, RelayProcess],
+) -> None:
+    peers = [await Peer.connect(relay.address) for relay in two]
+    described = [await peer.ask(wire.Describe(1, b"")) for peer in (*peers, *peers)]
+    signed = [
+        open_descriptor(one.descriptor, two[0].address.key)
+        for one in described
+        if isinstance(one, wire.Described)
+    ]
+    assert len(signed) == 4
+    assert len({one.sealing for one in signed}) == 1
+    sizes = [open_checkpoint(one.checkpoint, origin(one.key), one.key).size for one in signed]
+    assert sizes == sorted(sizes)  # whoever has seen one is shown no older one
+    assert sizes[-1] == 4  # the buckets
+    bucket = two[0].bucket()
+    for peer in peers:
+        frame = wire.encode(append(bucket, cell()))
+        sealed, _ = seal_request(frame, to=signed[0].sealing, relay=signed[0].key)
+        assert isinstance(await peer.ask(wire.Sealed(9, sealed)), wire.Answer)
+    assert len(await read_all(peers[0], bucket)) == 2
 
 
 NODES = {"one": slice(0, 1), "two": slice(0, 2), "all": slice(0, 3)}

@@ -246,6 +246,19 @@ class Errand(Asking):
         self.task.cancel()
 
 
+class Question(Asking):
+    """A question about this relay for which it asks a store that other processes share."""
+
+    __slots__ = ("task",)
+
+    request: wire.Describe | wire.Consult
+    task: asyncio.Task[None]
+
+    def stop(self) -> None:
+        """Stop waiting for the store."""
+        self.task.cancel()
+
+
 class Queue:
     """Writes that wait for their turn, in order."""
 

@@ -21,7 +21,7 @@ from amanat.errors import (
     RelayBusy,
 )
 from amanat.protocol import wire
-from amanat.relay.asking import Asking, Errand, Queue, Reader, Rooms, Seal, Writing
+from amanat.relay.asking import Asking, Errand, Question, Queue, Reader, Rooms, Seal, Writing
 from amanat.relay.drops import BUSY_RETRY_S
 from amanat.relay.frames import SharedFrame, websocket_head
 from amanat.relay.hop import Guest
@@ -316,6 +316,11 @@ class Connection(picows.WSListener, Asker):
             rooms.enter(errand)
             errand.task = asyncio.ensure_future(self._ask_elsewhere(errand))
             errand.rest(relay.errands)
+        elif isinstance(request, wire.Describe | wire.Consult) and relay.waits:
+            question = Question(self, request, number, seal)
+            rooms.enter(question)
+            question.task = asyncio.ensure_future(self._ask_store(question))
+            question.rest(relay.errands)
         elif isinstance(request, TELLINGS):
             self.tell(Asking(self, request, number, seal), relay.tell(request, self._guest))
         else:
@@ -342,6 +347,14 @@ class Connection(picows.WSListener, Asker):
         except AmanatError as error:
             reply = errand.refusal(error)
         errand.asker.answer(errand, reply)
+
+    async def _ask_store(self, question: Question) -> None:
+        """Answer a question about a relay whose store other processes share."""
+        try:
+            reply: wire.Reply = await self._relay.tell_later(question.request, self._guest)
+        except AmanatError as error:
+            reply = question.refusal(error)
+        question.asker.answer(question, reply)
 
     # Replies
 

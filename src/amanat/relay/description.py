@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hmac
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from amanat.errors import AmanatError
 from amanat.protocol import wire
 from amanat.protocol.descriptor import Descriptor, Limits, MoveNotice, sign_descriptor
 from amanat.protocol.sealing import open_request
-from amanat.relay.directory import RelayDirectory, SealingKeys, read_notice
+from amanat.relay.directory import RelayDirectory, read_notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger("amanat.relay")
 
 
+class Sealing(Protocol):
+    """The keys to which requests may be sealed, newest first."""
+
+    @property
+    def privates(self) -> list[bytes]:
+        """The private keys that open requests."""
+
+    @property
+    def public(self) -> bytes:
+        """The key to which clients seal new requests. Raises RelayBusy if there is none yet."""
+
+    def rotate(self, *, now: float) -> None:
+        """Make the key of this period if it is missing, and destroy keys older than the last
+        period. Raises DiskFull or RelayBusy."""
+
+
 class Description:
     """The relay's descriptor, which is signed again when it changes."""
 
@@ -30,6 +46,7 @@ class Description:
         directory: RelayDirectory,
         drops: Drops,
         ledger: Ledger,
+        sealing: Sealing,
         *,
         is_hop: bool,
         now: Callable[[], float],
@@ -41,7 +58,8 @@ class Description:
         self._limits = directory.config.limits
         self._is_hop = is_hop
         self._now = now
-        self._sealing = SealingKeys(directory.path, now=now())
+        self._sealing = sealing
+        self.rotate()
         self._key = directory.identity.public_key().public_bytes_raw()
         self.address: RelayAddress
         """The relay's signed address, known once it listens."""
@@ -49,6 +67,8 @@ class Description:
 
     def describe(self, request: wire.Describe) -> wire.Described:
         """The signed descriptor, and the bucket key for a client that has access."""
+        if not self._sealing.privates:
+            self.rotate()
         directory, config, hour = self._directory, self._directory.config, int(self._now()) // 3600
         checkpoint, notice = self._ledger.checkpoint, self._read_notice()
         if self._described[:3] != (hour, checkpoint, notice):

@@ -112,6 +112,15 @@ class Ledger:
         except AmanatError:
             raise StoreDamaged("the ledger's checkpoint is not signed by this relay") from None
 
+    def refresh(self) -> None:
+        """Know the newest checkpoint of a store that several processes share, so that nobody who
+        has seen one is shown an older one. Waits for the store. Raises StoreDamaged if it is older
+        than the one that this process knows: the store was put back."""
+        signed = self._load()
+        if signed[1].size < self._signed[1].size:
+            raise StoreDamaged("the ledger's checkpoint is older than before")
+        self._signed = signed
+
     @property
     def size(self) -> int:
         """The number of entries, including staged ones."""

@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import logging
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 import picows
@@ -24,8 +25,8 @@ from amanat.protocol.descriptor import parse_address
 from amanat.relay.asking import Asking, Reader, Rooms
 from amanat.relay.clock import system_clock
 from amanat.relay.connection import DRAINING_RETRY_S, Asker, Connection
-from amanat.relay.description import Description
-from amanat.relay.directory import RelayDirectory, interface, locked
+from amanat.relay.description import Description, Sealing
+from amanat.relay.directory import RelayDirectory, SealingKeys, interface, locked
 from amanat.relay.drops import BUSY_RETRY_S, Drops
 from amanat.relay.hop import Guest, Hop
 from amanat.relay.known import Known
@@ -83,24 +84,27 @@ def run(
     directory = RelayDirectory.open(path)
     scrub_logs()
     with (
-        opened(directory) as store,
+        opened(directory) as (store, sealing),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        runner.run(Relay(directory, store).serve(ready, until_eof))
+        runner.run(Relay(directory, store, sealing).serve(ready, until_eof))
 
 
 @contextlib.contextmanager
-def opened(directory: RelayDirectory) -> Iterator[RelayStore]:
-    """The store that a relay's settings name, and, if it is in the relay's directory, the lock of
-    that. Raises as `run`."""
+def opened(directory: RelayDirectory) -> Iterator[tuple[RelayStore, Sealing | None]]:
+    """The store that a relay's settings name, and the keys to which requests are sealed unless they
+    are in the directory. The directory is locked if the store is in it. Raises as `run`."""
     if directory.config.store:
-        from amanat.relay.cluster import open_cluster  # noqa: PLC0415  # its client loads slowly
+        from amanat.relay.cluster import (  # noqa: PLC0415  # its client loads slowly
+            SharedSealingKeys,
+            open_cluster,
+        )
 
         with contextlib.closing(open_cluster(directory)) as cluster:
-            yield cluster
+            yield cluster, SharedSealingKeys(cluster)
         return
     with locked(directory.path), contextlib.closing(SqliteStore(directory.path)) as store:
-        yield store
+        yield store, None
 
 
 class RelayStore(MoveStore, LedgerStore, Protocol):
@@ -119,7 +123,9 @@ class RelayStore(MoveStore, LedgerStore, Protocol):
 class Relay:
     """A running relay."""
 
-    def __init__(self, directory: RelayDirectory, store: RelayStore) -> None:
+    def __init__(
+        self, directory: RelayDirectory, store: RelayStore, sealing: Sealing | None = None
+    ) -> None:
         self.limits = directory.config.limits
         self.metrics = Metrics()
         self.connections: set[Connection] = set()
@@ -156,9 +162,15 @@ class Relay:
         )
         self.hop = Hop(directory.config.hop, directory.identity, Known(), clock=now)
         self.description = Description(
-            directory, self._drops, self.ledger, is_hop=self.hop.is_served, now=now
+            directory,
+            self._drops,
+            self.ledger,
+            sealing or SealingKeys(directory.path, now=now()),
+            is_hop=self.hop.is_served,
+            now=now,
         )
         self._store = store
+        self._telling = ThreadPoolExecutor(1, "tell") if store.waits else None
         self.gone = Asker(self)
         """Stands for clients that have gone; their last writes are still carried out."""
         self.askers.add(self.gone)
@@ -221,6 +233,8 @@ class Relay:
         await self._close_all()
         self.hop.close()
         self.readers.close()
+        if self._telling is not None:
+            self._telling.shutdown(cancel_futures=True)
         self.writer.close()
 
     async def _expire(self) -> None:
@@ -266,6 +280,20 @@ class Relay:
             await asyncio.wait(closing, timeout=CLOSE_S)
         for connection in tuple(self.connections):
             connection.abort()
+
+    @property
+    def waits(self) -> bool:
+        """Whether the store may wait for other machines, so that the loop does not ask it."""
+        return self._store.waits
+
+    async def tell_later(self, request: wire.Describe | wire.Consult, guest: Guest) -> wire.Reply:
+        """As `tell`, with the newest checkpoint of all processes."""
+
+        def tell() -> wire.Reply:
+            self.ledger.refresh()
+            return self.tell(request, guest)
+
+        return await asyncio.get_running_loop().run_in_executor(self._telling, tell)
 
     def tell(self, request: wire.Describe | wire.Consult | wire.Locate, guest: Guest) -> wire.Reply:
         """The answer to a question about this relay, its ledger or another relay's address. Raises

@@ -8,6 +8,6 @@ knows of a drop; `reading`, `staging`, `expiry`, `ledger` and `moves` are the st
 
 from __future__ import annotations
 
-from amanat.relay.cluster.store import ClusterStore, open_cluster
+from amanat.relay.cluster.store import ClusterStore, SharedSealingKeys, open_cluster
 
-__all__ = ["ClusterStore", "open_cluster"]
+__all__ = ["ClusterStore", "SharedSealingKeys", "open_cluster"]

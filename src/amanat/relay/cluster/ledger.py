@@ -34,6 +34,10 @@ TAKE_MESSAGES = 2000
 """Messages with entries that are read in one step."""
 
 
+FENCES = 256
+"""Fences after which the old ones are purged."""
+
+
 class Taken(codec.Record, frozen=True):
     """Entries in the ledger, and how far each shard is taken over with them."""
 
@@ -137,8 +141,19 @@ class ClusterPages:
             raise RelayBusy("the cluster does not answer", retry_after=RETRY_S)
 
     def checkpoint(self) -> bytes:
-        message = self._checkpoint()
-        return message.body if message else b""
+        """The note that some process signed last. It was the newest at some moment after the call:
+        a leader that has been replaced, and does not know it, cannot acknowledge the message that
+        asks for that."""
+        for _ in range(MOST_TRIES):
+            message = self._checkpoint()
+            before = message.place if message else 0
+            fence = Publish(f"{self._name}.fence", before, {}, b"", f"{self._name}.checkpoint")
+            (outcome,) = self._engine.publish([[fence]])
+            if isinstance(outcome, int):
+                if outcome % FENCES == 0:
+                    self._engine.purge(self._layout.ledger, f"{self._name}.fence", below=outcome)
+                return message.body if message else b""
+        raise RelayBusy("the cluster does not answer", retry_after=RETRY_S)
 
     def _checkpoint(self) -> Message | None:
         subject = f"{self._name}.checkpoint"

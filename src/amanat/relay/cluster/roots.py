@@ -135,7 +135,7 @@ class Roots:
     def unwrap(self, subject: str, key: WrappedKey) -> bytes | None:
         """The key of a drop and day; None if its root is destroyed. Raises StoreDamaged if it does
         not open."""
-        root = self._find(key.generation, key.last_day)
+        root = self.find(key.generation, key.last_day)
         if root is None:
             return None
         try:
@@ -149,10 +149,12 @@ class Roots:
 
     def root(self, generation: bytes, last_day: int) -> bytes:
         """The root of a generation and last day, made now if there is none. Raises RelayBusy."""
-        found = self._find(generation, last_day)
+        found = self.find(generation, last_day)
         return found if found is not None else self._make(generation, last_day)
 
-    def _find(self, generation: bytes, last_day: int) -> bytes | None:
+    def find(self, generation: bytes, last_day: int) -> bytes | None:
+        """The root of a generation and last day; None if there is none or it has ended. Raises
+        RelayBusy if no process tells it now."""
         place = generation, last_day
         known = self._known.get(place)
         if known is not None:
@@ -193,7 +195,7 @@ class Roots:
         (outcome,) = self._engine.publish([[Publish(subject, 0, {}, _hash(root.secret))]])
         if outcome == "unknown":
             raise RelayBusy("the cluster does not answer", retry_after=RETRY_S)
-        found = self._find(generation, last_day)
+        found = self.find(generation, last_day)
         if found is None:
             raise RelayBusy("no process has the root yet", retry_after=RETRY_S)
         return found

@@ -51,7 +51,7 @@ def _compare(engine: Engine, layout: Layout, sealer: Sealer, stream: str) -> lis
     cluster = info["cluster"]
     nodes = [cluster["leader"], *(peer["name"] for peer in cluster.get("replicas", []))]
     newest = info["state"]["last_seq"]
-    """What came after this is compared the next time."""
+    """Messages that came later are compared the next time."""
     proven = stream not in (layout.ledger, layout.state)
     had: dict[str, dict[int, bytes]] = {node: {} for node in nodes}
     good: dict[int, bytes] = {}

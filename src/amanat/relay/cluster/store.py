@@ -9,15 +9,18 @@ from urllib.parse import urlsplit
 
 import nats.errors
 
-from amanat.errors import BadSetting
-from amanat.protocol.drops import expand
+from amanat.errors import BadSetting, RelayBusy
+from amanat.protocol import sealing
+from amanat.protocol.drops import SECRET_BYTES, expand
 from amanat.protocol.places import is_loopback
-from amanat.relay.cluster.engine import Engine
+from amanat.relay.cluster.engine import RETRY_S, Engine
 from amanat.relay.cluster.layout import Layout, prepare
-from amanat.relay.cluster.messages import Sealer
+from amanat.relay.cluster.messages import GENERATION_BYTES, Sealer
 from amanat.relay.cluster.moves import MoveTable
 from amanat.relay.cluster.roots import Roots
 from amanat.relay.cluster.scrub import BadReplica, scrub
+from amanat.relay.directory import SEALING_PERIOD_S
+from amanat.relay.drops import DAY_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
 
     from amanat.config import ClusterConfig
     from amanat.relay.directory import RelayDirectory
+
+
+SEALING = b"sealing"
+"""Begins the names of the generations of roots for sealing keys."""
 
 
 def open_cluster(directory: RelayDirectory) -> ClusterStore:
@@ -119,6 +126,14 @@ class ClusterStore(MoveTable):
         super().__init__(engine, layout, roots, sealer)
         self.total()
 
+    def sealing_root(self, period: int, last_day: int, *, make: bool) -> bytes | None:
+        """The root of the sealing key of a period, which ends with a day; None if there is none and
+        it is not to be made. Raises RelayBusy."""
+        generation = SEALING + period.to_bytes(GENERATION_BYTES - len(SEALING), "big")
+        if make:
+            return self._roots.root(generation, last_day)
+        return self._roots.find(generation, last_day)
+
     def scrub_replicas(self) -> list[BadReplica]:
         """Compare all replicas of all streams. Returns the bad ones. Raises RelayBusy or
         StoreDamaged."""
@@ -128,3 +143,39 @@ class ClusterStore(MoveTable):
         """Leave the cluster. The staged batch is lost."""
         self._engine.close()
         self._roots.close()
+
+
+class SharedSealingKeys:
+    """The keys to which requests may be sealed, of all processes of a relay: each is derived from a
+    root, and ends with it."""
+
+    def __init__(self, store: ClusterStore) -> None:
+        self._store = store
+        self._keys: dict[int, bytes] = {}
+
+    @property
+    def privates(self) -> list[bytes]:
+        """The private keys that open requests."""
+        return list(self._keys.values())
+
+    @property
+    def public(self) -> bytes:
+        """The key to which clients seal new requests. Raises RelayBusy if there is none yet."""
+        if not self._keys:
+            raise RelayBusy("no sealing key yet", retry_after=RETRY_S)
+        return sealing.public_key(self.privates[0])
+
+    def rotate(self, *, now: float) -> None:
+        """Make the key of this period if it is missing, and forget keys older than the last period:
+        their roots are destroyed then. Raises RelayBusy."""
+        period = int(now // SEALING_PERIOD_S)
+        keys: dict[int, bytes] = {}
+        for one in (period, period - 1):
+            last_day = (one + 2) * SEALING_PERIOD_S // DAY_S - 1
+            root = self._store.sealing_root(one, last_day, make=one == period)
+            if root is not None:
+                keys[one] = b"".join(
+                    expand(root, b"amanat cluster sealing", bytes([part]))
+                    for part in range(sealing.PRIVATE_KEY_BYTES // SECRET_BYTES)
+                )
+        self._keys = keys
