@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +14,12 @@ import pytest
 
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, MESSAGE_CELL
-from amanat.protocol.descriptor import open_descriptor
+from amanat.protocol.descriptor import NamedAddress, open_descriptor
 from amanat.protocol.ledger import origin
 from amanat.protocol.sealing import seal_request
 from amanat.protocol.tlog import open_checkpoint
+from amanat.relay import reading, server
+from amanat.relay.cluster import ClusterStore, open_cluster
 from clusters import Cluster
 from figures import rounds
 from relays import Peer, RelayProcess, append, follow, in_loop, read_all, run_in_loop
@@ -59,6 +63,39 @@ async def test_a_cell_that_one_process_takes_reaches_the_followers_of_all(
             told = await other.reply(1)
             assert isinstance(told, wire.Cells)
             assert (told.first, told.cells) == (number - 1, [data])
+
+
+class Deaf(ClusterStore):
+    """A store that hears of no cell in another process."""
+
+    def hear_of(self, landed: object) -> None:
+        """Hear of nothing."""
+
+
+def test_a_cell_reaches_a_follower_although_its_notice_was_lost(
+    two: tuple[RelayProcess, RelayProcess], cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "LOOK_S", 0.2)
+    directory = two[1].directory
+    bucket = two[0].bucket()
+
+    async def live(store: ClusterStore) -> None:
+        relay = server.Relay(directory, store)
+        ready: asyncio.Future[NamedAddress] = asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(relay.serve(ready.set_result))
+        follower, sender = await Peer.connect(await ready), await Peer.connect(two[0].address)
+        follower.send(follow(bucket, number=1))
+        assert isinstance(await follower.reply(1), wire.Cells)
+        data = cell()
+        assert isinstance(await sender.ask(append(bucket, data)), wire.Appended)
+        told = await follower.reply(1)
+        assert isinstance(told, wire.Cells)
+        assert told.cells == [data]
+        os.kill(os.getpid(), signal.SIGTERM)
+        await serving
+
+    with contextlib.closing(open_cluster(directory, Deaf)) as store:
+        run_in_loop(live(store))
 
 
 @in_loop

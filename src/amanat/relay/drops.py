@@ -549,6 +549,10 @@ class Drops:
             request.id, stored[0].seq, stored[0].before, [one.cell for one in stored], drop.head
         )
 
+    def head(self, drop_id: bytes) -> int:
+        """The seq of the last cell of a drop, 0 if there is none or no such drop."""
+        return self._store.look(drop_id).head
+
     def expire(self, *, now: float) -> Iterator[bool]:
         """Erase everything that has expired, in steps short enough to take turns with appends.
         Yields True after each but the last.

@@ -14,6 +14,7 @@ landed. Cells that land while the store is being read are noticed, so no reader 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from amanat.relay.metrics import Metrics
 
 
+LOOK_S = 20.0
+"""Seconds in which each drop with live readers is looked at, beside the notices of other
+processes."""
 READING_THREADS = 16
 """Reads of a cluster that are under way at once: each waits for about a millisecond."""
 
@@ -165,3 +169,17 @@ class Readers:
         for reader in self.live(drop_id):
             if reader.after < head:
                 self.catch_up(reader)
+
+    async def look_again(self) -> None:
+        """Look now and then whether other processes have put cells in drops with live readers: the
+        notice of that may have been lost."""
+        loop = asyncio.get_running_loop()
+        while True:
+            drops = tuple(self._live)
+            for drop_id in drops:
+                await asyncio.sleep(LOOK_S / len(drops))
+                with contextlib.suppress(AmanatError):
+                    head = await loop.run_in_executor(self._threads, self._drops.head, drop_id)
+                    self.wake(drop_id, head)
+            if not drops:
+                await asyncio.sleep(LOOK_S)

@@ -217,6 +217,7 @@ class Relay:
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(self.writer.run())
             expiring = tasks.create_task(self._expire())
+            looking = tasks.create_task(self.readers.look_again()) if self.waits else None
             ready(self._directory.address(port))
             await stop.wait()
             if until_eof is not None:
@@ -227,6 +228,8 @@ class Relay:
             self.writer.end()
             await writing
             expiring.cancel()
+            if looking is not None:
+                looking.cancel()
         await self.writer.in_turns(self.ledger.seal(), "checkpoint")
         for errand in self.errands:
             errand.stop()

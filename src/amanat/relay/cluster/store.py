@@ -35,7 +35,7 @@ SEALING = b"sealing"
 """Begins the names of the generations of roots for sealing keys."""
 
 
-def open_cluster(directory: RelayDirectory) -> ClusterStore:
+def open_cluster(directory: RelayDirectory, kind: type[ClusterStore] | None = None) -> ClusterStore:
     """The store in the cluster that a relay's settings name. Raises as ClusterStore."""
     config = directory.config
     cluster = config.cluster
@@ -52,7 +52,7 @@ def open_cluster(directory: RelayDirectory) -> ClusterStore:
         options["tls"] = _tls(cluster)
     elif not all(is_loopback(urlsplit(server).hostname or "") for server in servers):
         raise BadSetting("cluster.authority is missing: without TLS, on loopback only")
-    return ClusterStore(
+    return (kind or ClusterStore)(
         directory.path,
         servers,
         identity=directory.identity,
