@@ -2,7 +2,6 @@
 
 /** What the page says. */
 export const words = {
-  itself: "English",
   direction: "ltr",
   locale: "en",
   chats: "Conversations",
@@ -16,7 +15,7 @@ export const words = {
   deleted: "This message was deleted.",
   edited: "edited",
   unread: "Unread messages",
-  rests: "rests in",
+  rests: "rests in {where}",
   waiting: "Waits until the conversation is in step again",
   queued: "Waits for the relay",
   sent: "On a relay",

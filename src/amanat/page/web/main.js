@@ -1,9 +1,10 @@
 /** Puts the parts of the page together. */
 
 import { find, isCovered, make } from "./dom.js";
+import { icon } from "./icons.js";
 import { Line } from "./line.js";
 import { list } from "./list.js";
-import { region } from "./phrase.js";
+import { line as sentence, region } from "./phrase.js";
 import { beginRooms, keepRooms } from "./rooms.js";
 import { StartPage } from "./start.js";
 import { store } from "./store.js";
@@ -27,7 +28,7 @@ document.documentElement.lang = language;
 document.documentElement.dir = words.direction;
 const back = find("button.back", HTMLButtonElement);
 back.ariaLabel = words.back;
-back.append(make("span", { ariaHidden: "true" }, "‹"));
+back.append(icon("back"));
 away.append(words.away);
 
 /** @param {string} chat @param {string} [message] the one to show */
@@ -48,7 +49,7 @@ function head(summary) {
   title.textContent = titleOf(summary);
   rest.textContent = isNotes(summary)
     ? words.onlyHere
-    : `${words.rests} ${region(store.status?.region ?? "")}`;
+    : sentence(words.rests, { where: region(store.status?.region ?? "") });
 }
 
 /** What stands there while none is open. */

@@ -3,7 +3,6 @@
 /** What the page says. */
 /** @type {import("./words.js").Words} */
 export const words = {
-  itself: "فارسی",
   direction: "rtl",
   locale: "fa-IR-u-ca-persian",
   chats: "گفتگوها",
@@ -17,7 +16,7 @@ export const words = {
   deleted: "این پیام پاک شد.",
   edited: "ویرایش شده",
   unread: "پیام‌های نخوانده",
-  rests: "می‌ماند در",
+  rests: "در {where} می‌ماند",
   waiting: "تا هماهنگ شدن دوبارهٔ گفتگو می‌ماند",
   queued: "در انتظار رله",
   sent: "روی رله",

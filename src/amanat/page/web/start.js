@@ -64,8 +64,8 @@ export class StartPage extends HTMLElement {
     const tongues = make(
       "p",
       { className: "tongues" },
-      ...Object.entries(languages).map(([tongue, { itself }]) => {
-        const button = make("button", { type: "button", lang: tongue, className: "plain" }, itself);
+      ...Object.entries(languages).map(([tongue, name]) => {
+        const button = make("button", { type: "button", lang: tongue, className: "plain" }, name);
         button.setAttribute("aria-pressed", String(tongue === language));
         button.onclick = () => speak({ language: tongue });
         return button;
