@@ -59,6 +59,11 @@ class Store extends EventTarget {
     line.addEventListener("settings", (event) => {
       if (event instanceof CustomEvent) this.#keepSettings(event.detail);
     });
+    line.addEventListener("unlocking", (event) => {
+      if (!(event instanceof CustomEvent)) return;
+      this.opensWith = event.detail.opens_with;
+      this.dispatchEvent(new Event("settings"));
+    });
     line.addEventListener("summary", (event) => {
       if (event instanceof CustomEvent) this.#keepChats([event.detail.summary]);
     });
