@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
+import keyring.backends.fail
+import keyring.core
 import pytest
 
-from amanat import Unlock, page
+from amanat import Unlock, opens_with, page
 from amanat.errors import WrongPassphrase
+from keyrings import Memory, system_keyring
 from pages import (
     browser,
     faults_in_both_themes,
@@ -19,6 +22,7 @@ from pages import (
     relay,
     until,
 )
+from ups import Window
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
     from amanat import Client
     from relays import RelayProcess
 
-__all__ = ["relay"]  # a fixture
+__all__ = ["relay", "system_keyring"]  # fixtures
 pytestmark = pytest.mark.e2e
 SECRET = "nobody would guess this"  # noqa: S105  # of nobody
 
@@ -353,6 +357,68 @@ async def test_another_passphrase_opens_the_profile_from_then_on(tmp_path: Path)
         await house.close()
         with pytest.raises(WrongPassphrase):
             await house.open(Unlock(passphrase=SECRET))
+
+
+@in_a_loop
+async def test_a_person_begins_with_the_system_keyring_and_takes_a_passphrase_and_back(
+    tmp_path: Path, system_keyring: Memory
+) -> None:
+    house = page.House(tmp_path / "alice")
+    async with page.serving(house, port=0) as server, browser("en") as context:
+        tab, console = await opened(context, server)
+        alice = Window(tab, console)
+        await tab.get_by_label("Your name").fill("alice")
+        await tab.get_by_label("No passphrase").check()
+        await tab.get_by_text("Whoever is logged in as you").wait_for()
+        assert not await tab.locator("input[type=password]").first.is_visible()
+        await alice.press("startNow")
+        await tab.locator(".bar .me", has_text="alice").wait_for(timeout=60_000)
+        assert len(system_keyring.kept) >= 1
+        assert opens_with(tmp_path / "alice") == "keyring"
+        other, said = await opened(context, server)
+        for one in (Window(other, said), alice):
+            await one.press("settings", "changePassphrase")
+        # The keyring opens it, so there is no passphrase to give.
+        assert await tab.locator("dialog input:visible").count() == 2
+        await tab.get_by_label("The new passphrase", exact=True).fill(SECRET)
+        await tab.get_by_label("The new passphrase again").fill(SECRET)
+        await alice.press("changePassphrase")
+        await tab.get_by_text("From now on, the new passphrase").wait_for()
+        assert opens_with(tmp_path / "alice") == "passphrase"
+        # The other tab has heard of it.
+        await Window(other, said).press("backStep", "changePassphrase")
+        await other.get_by_label("The passphrase until now").fill(SECRET)
+        await other.get_by_label("No passphrase").check()
+        await Window(other, said).press("changePassphrase")
+        await other.get_by_text("this system’s keyring opens your messages").wait_for()
+        assert opens_with(tmp_path / "alice") == "keyring"
+        await alice.press("done", "lockNow")
+        await tab.get_by_role("heading", name="Amanat is locked").wait_for()
+        await alice.press("open")
+        await tab.locator(".bar .me", has_text="alice").wait_for(timeout=60_000)
+        assert console == said == []
+        await house.close()
+
+
+@in_a_loop
+async def test_without_a_keyring_that_works_the_page_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = page.House(tmp_path / "alice")
+    monkeypatch.setattr("keyring.core._keyring_backend", keyring.backends.fail.Keyring())  # type: ignore[no-untyped-call]
+    async with page.serving(house, port=0) as server, browser("en") as context:
+        tab, console = await opened(context, server)
+        await tab.get_by_label("Your name").fill("alice")
+        await tab.get_by_label("No passphrase").check()
+        await tab.get_by_role("button", name="Begin").click()
+        await (
+            tab.get_by_role("alert")
+            .filter(has_text="has no keyring that works")
+            .wait_for(timeout=60_000)
+        )
+        await tab.get_by_label("No passphrase").uncheck()
+        await tab.get_by_label("A passphrase").wait_for()
+        assert console == []
 
 
 @in_a_loop

@@ -16,19 +16,16 @@ from amanat import Client, errors
 from amanat.protocol.descriptor import MoveNotice
 from amanat.relay.directory import write_notice
 from pages import (
-    SHEETS,
     UNLOCK,
-    browser,
     faults,
     holds,
     in_a_loop,
     opened,
-    page_of,
     page_of_alice,
     relay,
     sheet,
     show_sheet,
-    two_friends,
+    shown_to,
     until,
 )
 from relays import RelayProcess
@@ -42,6 +39,11 @@ if TYPE_CHECKING:
 __all__ = ["relay"]
 KEY = re.compile(r'^  "?([a-z-]+)"?:', re.MULTILINE)
 DAY_S = 86_400
+MONTHS = {
+    *("ژانویه", "فوریه", "مارس", "آوریل", "مه", "ژوئن", "ژوئیه"),
+    *("اوت", "سپتامبر", "اکتبر", "نوامبر", "دسامبر", "ژانویهٔ", "فوریهٔ", "مهٔ", "ژوئیهٔ"),
+}
+"""The months of the Gregorian calendar, in Persian."""
 ELSEWHERE = {
     *("background-busy", "background-gone", "other-version", "output-failed"),
     *("bad-setting", "broken-certificate", "broken-control", "broken-report", "drop-moved"),
@@ -114,6 +116,10 @@ async def test_keys_find_the_next_conversation_and_the_search(
         await tab.locator("room-find a", has_text="Bakers").wait_for()
         await tab.keyboard.press("Escape")
         assert await tab.input_value("input[type=search]") == ""
+        await tab.locator("chat-list a").first.focus()
+        await tab.keyboard.press("/")
+        await tab.locator("input[type=search]:focus").wait_for()
+        assert await tab.input_value("input[type=search]") == ""
         assert await tab.locator("chat-list").is_visible()
 
 
@@ -172,6 +178,11 @@ async def test_an_invite_is_shown_as_a_code_and_can_be_withdrawn(
         await sheet(tab, "Begin something new", "New contact", "Withdraw")
         await until(alice, lambda: not alice.invites())
         await sheet(tab, "Show my QR code")
+        before = await tab.locator(".link code").inner_text()
+        await tab.get_by_label("How long it works").select_option("3600")
+        await until(alice, lambda: alice.invites()[-1].expires_at < alice.now() + 3_600_001)
+        await tab.locator(".link code").filter(has_not_text=before).wait_for()
+        await until(alice, lambda: len(alice.invites()) == 1)
         link = await tab.locator(".link code").inner_text()
         address = str(relay.address)
         async with await Client.create(
@@ -268,11 +279,7 @@ async def test_a_group_out_of_step_is_joined_again_after_a_look_at_it(
         line.on_message(say)
         client.on_message(tell)
 
-    async with (
-        two_friends(tmp_path, relay) as (alice, _),
-        page_of(alice) as server,
-        browser("en") as context,
-    ):
+    async with shown_to(tmp_path, relay) as (alice, _, server, context):
         alice.create_group("Bakers")
         await context.route_web_socket(re.compile("/live$"), stand_between)
         tab, console = await opened(context, server)
@@ -353,6 +360,8 @@ async def test_details_say_where_it_rests_and_set_the_timer(
         await tab.get_by_label("Days", exact=True).fill("3")
         await sheet(tab, "Set")
         await until(alice, lambda: alice.chat("مریم").view().timer == 3 * 86400)
+        await tab.get_by_label("New messages disappear").select_option("300")
+        await until(alice, lambda: alice.chat("مریم").view().timer == 300)
         await sheet(tab, "Mute until I unmute")
         await tab.get_by_text("Muted until you unmute it.").wait_for()
         assert await faults(tab) == []
@@ -431,11 +440,7 @@ async def test_a_move_of_the_relay_is_announced_and_allowed(
 async def test_the_profile_is_locked_once_nothing_was_done_for_long(
     tmp_path: Path, relay: RelayProcess
 ) -> None:
-    async with (
-        two_friends(tmp_path, relay) as (alice, _),
-        page_of(alice) as server,
-        browser("en") as context,
-    ):
+    async with shown_to(tmp_path, relay) as (_, _, server, context):
         await context.clock.install()
         asked = list[str]()
         context.on(
@@ -457,29 +462,6 @@ async def test_the_profile_is_locked_once_nothing_was_done_for_long(
         await tab.locator("chat-list .row").wait_for(state="detached")
         assert not await tab.locator("dialog[open]").count()
         assert console == []
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("language", ["en", "fa"])
-@in_a_loop
-async def test_every_screen_is_accessible_in_both_themes_and_languages(
-    tmp_path: Path, relay: RelayProcess, language: str, theme: str
-) -> None:
-    async with page_of_alice(tmp_path, relay, language) as (alice, _, tab):
-        alice.invite()
-        await tab.emulate_media(color_scheme="dark" if theme == "dark" else "light")
-        assert await faults(tab) == []
-        chat = alice.chat("مریم").gid.hex()
-        for name in SHEETS:
-            await show_sheet(tab, name, chat)
-            assert await tab.evaluate(
-                "document.querySelector('dialog').contains(document.activeElement)"
-            ), name
-            assert await faults(tab) == []
-            await tab.locator("dialog .head button").last.click()
-        await tab.set_viewport_size({"width": 390, "height": 844})
-        assert await faults(tab) == []
-        assert await tab.evaluate("document.documentElement.scrollWidth") == 390
 
 
 @in_a_loop
@@ -524,6 +506,38 @@ async def test_settings_rest_in_the_vault_and_work_at_once(
 
 
 @in_a_loop
+async def test_digits_and_calendar_are_settings_of_their_own(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with page_of_alice(tmp_path, relay, "fa") as (alice, _, tab):
+        alice.invite()
+
+        async def expires() -> str:
+            await show_sheet(tab, "people.showNewContact()")
+            return await tab.locator("dialog .line span").first.inner_text()
+
+        async def choose(label: str, value: str) -> None:
+            await show_sheet(tab, "settings.showSettings()")
+            await tab.get_by_label(label, exact=True).select_option(value)
+            name = {"رقم‌ها": "digits", "گاه‌شمار": "calendar"}[label]
+            await holds(tab, f"location.search.includes('{name}={value}')")
+            await tab.wait_for_selector("html[lang=fa][data-usable]")
+
+        jalali = await expires()
+        assert re.search("[۰-۹]", jalali)
+        assert not re.search("[0-9]", jalali)
+        await choose("رقم‌ها", "latn")
+        same = await expires()
+        assert re.sub(r"\d+", "n", same) == re.sub(r"\d+", "n", jalali)
+        assert not re.search("[۰-۹]", same)
+        await choose("گاه‌شمار", "gregory")
+        gregorian = await expires()
+        assert MONTHS & set(gregorian.replace("،", " ").split())
+        assert not MONTHS & set(jalali.replace("،", " ").split())
+        assert re.search("[0-9]", gregorian)
+
+
+@in_a_loop
 async def test_news_is_announced_without_a_name_and_only_if_wanted(
     tmp_path: Path, relay: RelayProcess
 ) -> None:
@@ -536,11 +550,7 @@ async def test_news_is_announced_without_a_name_and_only_if_wanted(
             close() {}
         };
     """
-    async with (
-        two_friends(tmp_path, relay) as (alice, maryam),
-        page_of(alice) as server,
-        browser("en") as context,
-    ):
+    async with shown_to(tmp_path, relay) as (alice, maryam, server, context):
         await context.add_init_script(recorder)
         tab, console = await opened(context, server)
         maryam.contact("alice").send("one")

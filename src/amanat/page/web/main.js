@@ -6,7 +6,6 @@ import { Line } from "./line.js";
 import { list } from "./list.js";
 import { line as sentence, region } from "./phrase.js";
 import { beginRooms, keepRooms } from "./rooms.js";
-import { StartPage } from "./start.js";
 import { store } from "./store.js";
 import { isNotes, titleOf } from "./title.js";
 import { Talk } from "./talk.js";
@@ -21,8 +20,10 @@ const title = find("h1 bdi", HTMLElement);
 const rest = find(".rest", HTMLElement);
 const empty = find(".empty", HTMLElement);
 const away = find(".away", HTMLElement);
-const start = find("start-page", StartPage);
+const start = find("start-page", HTMLElement);
 let isOpen = false;
+/** How often it was begun: what is late is not shown. */
+let turn = 0;
 
 document.documentElement.lang = language;
 document.documentElement.dir = words.direction;
@@ -52,10 +53,19 @@ function head(summary) {
     : sentence(words.rests, { where: region(store.status?.region ?? "") });
 }
 
+function meet() {
+  void import("./people.js").then(({ showNewContact }) => showNewContact());
+}
+
 /** What stands there while none is open. */
 function greet() {
-  const sentence = store.chats.size ? words.empty : words.nobody;
-  empty.replaceChildren(make("p", { role: "heading", ariaLevel: "1" }, sentence));
+  const isNobody = !store.chats.size;
+  const said = isNobody ? words.nobody : words.empty;
+  empty.replaceChildren(
+    make("p", { role: "heading", ariaLevel: "1" }, said),
+    ...(isNobody ? [make("button", { className: "go", onclick: meet }, words.newContact)] : []),
+  );
+  document.body.classList.toggle("nobody", isNobody);
 }
 
 function close() {
@@ -66,6 +76,23 @@ function close() {
   list.choose("");
 }
 
+/** Show whether the profile is open. @param {boolean} is */
+function begun(is) {
+  start.hidden = is;
+  document.body.classList.toggle("started", is);
+  if (is) start.replaceChildren();
+}
+
+/** Ask for what has to be done first. @param {{ state: string, opens_with?: string }} found */
+async function ask(found) {
+  const mine = ++turn;
+  const { showStart } = await import("./start.js");
+  if (mine !== turn) return;
+  begun(false);
+  showStart(line, found);
+  document.documentElement.dataset.usable = "1";
+}
+
 async function begin() {
   away.hidden = true;
   const all = await line.ask("begin").catch((why) => {
@@ -74,13 +101,13 @@ async function begin() {
   if (!all) return;
   if (all.state !== "open") {
     if (isOpen) location.reload(); // nothing of a locked profile stays in the page
-    start.show(line, all);
-    document.documentElement.dataset.usable = "1";
+    await ask(all);
     return;
   }
   isOpen = true;
+  turn++;
   if (keepRooms(all)) return;
-  start.show(line, all);
+  begun(true);
   list.begin();
   greet();
   if (list.current && !store.chats.has(list.current)) close(); // it went meanwhile
