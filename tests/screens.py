@@ -1,7 +1,7 @@
 """Every screen of the page and the way to it: for pictures, and for what holds on all of them.
 
-The people and their words are made up. `Between` stands on the line between the page and its client,
-and tells the page of events that take long to come about, such as the move of a relay.
+The people and their words are made up. `Between` stands on the line between the page and its
+client, and tells the page of events that take long to come about, such as the move of a relay.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -518,9 +519,12 @@ async def test_digits_and_calendar_are_settings_of_their_own(
 
         async def choose(label: str, value: str) -> None:
             await show_sheet(tab, "settings.showSettings()")
-            await tab.get_by_label(label, exact=True).select_option(value)
+            box = tab.get_by_role("combobox", name=label, exact=True)
+            await box.select_option(value)
             name = {"رقم‌ها": "digits", "گاه‌شمار": "calendar"}[label]
-            await holds(tab, f"location.search.includes('{name}={value}')")
+            async with asyncio.timeout(30):
+                while f"{name}={value}" not in tab.url:  # noqa: ASYNC110  # nothing tells of it
+                    await asyncio.sleep(0.05)
             await tab.wait_for_selector("html[lang=fa][data-usable]")
 
         jalali = await expires()
@@ -592,3 +596,9 @@ def test_no_style_knows_a_left_or_a_right() -> None:
     assert re.findall("left|right", style) == []
     rules = re.sub(r"/\*.*?\*/", "", style, flags=re.DOTALL)
     assert rules.count("{") == rules.count("}")
+
+
+def test_a_colour_or_a_time_stands_among_the_tokens_alone() -> None:
+    style = (resources.files("amanat.page") / "web" / "style.css").read_text()
+    rules = re.sub(r"/\*.*?\*/|:root \{.*?\}", "", style, flags=re.DOTALL)
+    assert re.findall(r"#[0-9a-f]{3,8}\b|rgb\(|hsl\(|\d+m?s\b", rules) == []
