@@ -369,9 +369,12 @@ async def conversation_gap(stage: Stage) -> None:
         "sender": stage.friend,
         "many": 3,
     }
-    stage.between.status = {"missing": [missing]}
+    hers = [one.position for one in stage.alice.chat(stage.group).messages() if not one.is_own]
+    place = {"who": hers[0].identity.hex(), "upto": hers[0].seq}
+    nowhere = {"who": "", "upto": 0, "many": 1, "sender": NAMES[stage.language][2]}
+    stage.between.status = {"missing": [missing | place, missing | nowhere]}
     await stage.open(stage.group)
-    await stage.tab.get_by_role("note").wait_for()
+    await stage.tab.get_by_role("note").last.wait_for()
 
 
 @screen("talk")

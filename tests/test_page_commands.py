@@ -13,7 +13,7 @@ from amanat.page import protocol
 from test_commands import parser_of
 
 EVERYWHERE = {"--json", "--profile", "--passphrase-fd", "--wait"}
-"""What every command has: how its answer looks, and whose it is. A page is one person's."""
+"""The options of all commands: how the answer looks, and whose it is. A page is one person's."""
 SECRETS = "a field of the page holds what a command reads from a descriptor"
 LATER = "on the page it is added at home, once there is one"
 SHOWN = "the page shows it unasked"
@@ -23,7 +23,7 @@ class Done(NamedTuple):
     """How the page does what a command does."""
 
     asks: tuple[str, ...]
-    """What the page asks for it."""
+    """The asks of the page."""
     otherwise: dict[str, str] = {}  # noqa: RUF012  # never changed
     """Options that no ask stands for, each with the reason."""
 
@@ -83,7 +83,7 @@ PAGE = {
     "status": by("status", "clear warnings"),
     "doctor": by("health", "status"),
 }  # fmt: skip
-"""What the page asks for each command."""
+"""The asks of the page that do what each command does."""
 NOT_ON_A_PAGE = {
     "run": "the page's process does it, as long as it runs",
     "up": "it is what opens the page",
