@@ -1,4 +1,4 @@
-"""What holds on every screen of the page, in a browser."""
+"""Every screen of the page in a browser: it is accessible, and fits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FOCUS = """() => {
 UNSEEN = """() => [document.activeElement]
   .filter((one) => one !== document.body && getComputedStyle(one).outlineStyle === "none")
   .map((one) => one.outerHTML.slice(0, 120))"""
-"""What has the focus, if nobody sees that it has."""
+"""The element that has the focus, if nobody sees that it has."""
 OUT = """async () => {
   await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   return [...document.querySelectorAll("body *")]

@@ -237,7 +237,7 @@ KEPT = """async () => [
   (await caches.keys()).length,
   document.cookie,
 ]"""
-"""What a browser keeps of the page, as far as its scripts see."""
+"""Everything that a browser keeps of the page, as far as scripts see."""
 
 
 @pytest.mark.parametrize("language", ["en", "fa"])
