@@ -859,7 +859,28 @@ async def wiped(stage: Stage) -> None:
     await stage.tab.locator(".ended").wait_for()
 
 
-AREAS = tuple(dict.fromkeys(one.area for one in SCREENS))
+SHEETS = {
+    "start": {"showStart"},
+    "list": set[str](),
+    "talk": {"showDays", "showForward"},
+    "details": {
+        *("showAdd", "showDetails", "showExport", "showNumber", "showRename", "showSaved"),
+        "showTimer",
+    },
+    "people": {
+        *("showAccept", "showInvite", "showKnocked", "showName", "showNewContact"),
+        "showNewGroup",
+    },
+    "home": {
+        *("showExit", "showFallback", "showGoing", "showHome", "showHop", "showPlace"),
+        *("showProxy", "showRegions"),
+    },
+    "settings": {
+        *("showAbout", "showChanged", "showEnd", "showHealth", "showPassphrase", "showSettings"),
+        "showWipe",
+    },
+}
+"""The functions of the page that show something, by the area in which they are called."""
 
 
 def of(area: str) -> list[Screen]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib import resources
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from relays import RelayProcess
 
 __all__ = ["relay"]  # a fixture
-pytestmark = [pytest.mark.e2e, pytest.mark.long]
 LOOKS = [("en", "dark"), ("fa", "light")]
 """A contrast depends on the theme alone, and a name or a direction on the language alone."""
 NARROW: ViewportSize = {"width": 320, "height": 640}
@@ -47,7 +46,19 @@ OUT = """async () => {
 """The elements that stand out of the window at its sides."""
 
 
-@pytest.mark.parametrize("area", screens.AREAS)
+def called_in(taken: dict[str, Any]) -> set[str]:
+    """The names of the functions that a browser has called since it was asked last."""
+    return {
+        function["functionName"]
+        for script in taken["result"]
+        for function in script["functions"]
+        if function["ranges"][0]["count"]
+    }
+
+
+@pytest.mark.e2e
+@pytest.mark.long
+@pytest.mark.parametrize("area", screens.SHEETS)
 @pytest.mark.parametrize(("language", "theme"), LOOKS)
 @in_a_loop
 async def test_every_screen_is_accessible_and_fits_in_both_themes_and_languages(
@@ -60,7 +71,10 @@ async def test_every_screen_is_accessible_and_fits_in_both_themes_and_languages(
         screens.staged(context, server, alice, language) as stage,
     ):
         await stage.tab.emulate_media(color_scheme=theme, reduced_motion="reduce")
-        found = list[str]()
+        line = await context.new_cdp_session(stage.tab)
+        await line.send("Profiler.enable")
+        await line.send("Profiler.startPreciseCoverage", {"callCount": True, "detailed": False})
+        found, called = list[str](), set[str]()
         async for name in screens.shown(stage, screens.of(area)):
             assert await stage.tab.evaluate(FOCUS), name
             found += [f"{name}: {one}" for one in await faults(stage.tab)]
@@ -69,36 +83,20 @@ async def test_every_screen_is_accessible_and_fits_in_both_themes_and_languages(
             await stage.tab.set_viewport_size(WIDE)
             await stage.tab.keyboard.press("Tab")
             found += [f"{name}: {one}" for one in await stage.tab.evaluate(UNSEEN)]
+            called |= called_in(await line.send("Profiler.takePreciseCoverage"))
         assert found == []
+        assert screens.SHEETS[area] - called == set()
         assert stage.window.console == []
 
 
-@in_a_loop
-async def test_every_sheet_of_the_page_is_a_screen(tmp_path: Path, relay: RelayProcess) -> None:
+def test_every_function_that_shows_something_is_called_on_the_way_to_a_screen() -> None:
     web = resources.files("amanat.page") / "web"
-    sheets = {
+    shown = [
         name
         for file in web.iterdir()
         if file.name.endswith(".js")
         for name in re.findall(r"function (show[A-Z]\w*)", file.read_text())
-    }
-    assert "showHome" in sheets
-    async with (
-        screens.people(tmp_path, str(relay.address), "en") as alice,
-        page_of(alice) as server,
-        browser("en", *CAMERA) as context,
-        screens.staged(context, server, alice, "en") as stage,
-    ):
-        line = await context.new_cdp_session(stage.tab)
-        await line.send("Profiler.enable")
-        await line.send("Profiler.startPreciseCoverage", {"callCount": True, "detailed": False})
-        called = set[str]()
-        async for _ in screens.shown(stage, screens.SCREENS):
-            taken = await line.send("Profiler.takePreciseCoverage")
-            called |= {
-                function["functionName"]
-                for script in taken["result"]
-                for function in script["functions"]
-                if function["ranges"][0]["count"]
-            }
-        assert sheets - called == set()
+    ]
+    assert len(set(shown)) == len(shown)
+    assert set.union(*screens.SHEETS.values()) == set(shown)
+    assert {one.area for one in screens.SCREENS} == screens.SHEETS.keys()
