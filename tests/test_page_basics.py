@@ -360,7 +360,7 @@ async def test_another_passphrase_opens_the_profile_from_then_on(tmp_path: Path)
 
 
 @in_a_loop
-async def test_a_person_begins_with_the_system_keyring_and_takes_a_passphrase_and_back(
+async def test_the_system_keyring_takes_the_place_of_a_passphrase_and_back(
     tmp_path: Path, system_keyring: Memory
 ) -> None:
     house = page.House(tmp_path / "alice")
