@@ -101,7 +101,6 @@ async def test_another_name_is_taken_at_home_and_everything_follows(
         chat.messages()[0].react("👍")
         await alice.open("مریم")
         await alice.press("alice", "Change your name")
-        assert await faults_in_both_themes(alice.tab) == []
         await alice.type("  Alice of Shiraz ")
         await tab.keyboard.press("Enter")
         await alice.says("Alice of Shiraz")
@@ -137,7 +136,6 @@ async def test_notes_to_oneself_have_a_name_of_their_own_everywhere(
         assert await mark.get_attribute("title") == here.removesuffix(" می‌ماند").replace(
             "Stays on", "On"
         )
-        assert await faults_in_both_themes(alice.tab) == []
         row = alice.row(name)
         await row.locator(".face .icon-notes").wait_for()
         assert await row.locator("p").inner_text() == "buy dates, @"
@@ -150,7 +148,6 @@ async def test_notes_to_oneself_have_a_name_of_their_own_everywhere(
         await tab.get_by_role("dialog").get_by_role("heading", name=name).wait_for()
         await tab.get_by_role("dialog").locator("select").wait_for()
         assert "alice" not in await tab.get_by_role("dialog").inner_text()
-        assert await faults_in_both_themes(alice.tab) == []
         await tab.keyboard.press("Escape")
         await alice.bubble("buy dates").click(button="right")
         items = await tab.get_by_role("menuitem").all_inner_texts()
@@ -186,7 +183,6 @@ async def test_messages_are_forwarded_to_ones_notes_and_to_people(
         targets = tab.locator("dialog .target bdi")
         await targets.first.wait_for()
         assert await targets.all_inner_texts() == ["Notes to yourself", "مریم", "Bakers"]
-        assert await faults_in_both_themes(alice.tab) == []
         await alice.type("note")
         assert await targets.filter(visible=True).all_inner_texts() == ["Notes to yourself"]
         await tab.keyboard.press("ArrowDown")
@@ -244,7 +240,6 @@ async def test_all_messages_of_a_conversation_are_deleted_here_alone(
         await tab.locator("main .info").click()
         await alice.press("Delete all messages here")
         await alice.says("The others keep theirs")
-        assert await faults_in_both_themes(alice.tab) == []
         await alice.press("Cancel")
         assert chat.count() == 40
         await alice.press("Delete all messages here", "Delete")
@@ -292,7 +287,6 @@ async def test_a_contact_is_removed_and_the_conversation_closes(
         await tab.locator("main .info").click()
         await alice.press("Remove this contact")
         await alice.says("To talk again you need a new invite.")
-        assert await faults_in_both_themes(alice.tab) == []
         await tab.locator(".question button.bad").click()
         await alice.row("مریم").wait_for(state="detached")
         await tab.get_by_role("heading", name="You have no conversations yet.").wait_for()
@@ -318,10 +312,8 @@ async def test_a_conversation_becomes_a_file_and_the_page_says_where_it_is(
         await alice.tab.locator("main .info").click()
         await alice.press("Save as a file…")
         await alice.says("whoever has it can read it")
-        assert await faults_in_both_themes(alice.tab) == []
         await alice.tab.get_by_role("button", name=name).click()
         await alice.says(str(downloads / f"مریم.{form}"))
-        assert await faults_in_both_themes(alice.tab) == []
         assert "a word" in (downloads / f"مریم.{form}").read_text()
 
 
@@ -338,7 +330,6 @@ async def test_another_passphrase_opens_the_profile_from_then_on(tmp_path: Path)
             )
         )
         await alice.press("Settings", "Change the passphrase")
-        assert await faults_in_both_themes(alice.tab) == []
         await old.fill("a guess")
         await new.fill("another one")
         await again.fill("another none")
@@ -427,7 +418,6 @@ async def test_everything_is_destroyed_for_whoever_types_their_name(tmp_path: Pa
         tab, name = alice.tab, alice.tab.get_by_label("Your name")
         await alice.press("Settings", "Destroy everything on this device")
         await alice.says("Others keep what you sent them.")
-        assert await faults_in_both_themes(alice.tab) == []
         await name.fill("Alice")
         await tab.locator("dialog button.bad").click()
         await tab.get_by_role("alert").filter(has_text="not your name").wait_for()
@@ -435,7 +425,6 @@ async def test_everything_is_destroyed_for_whoever_types_their_name(tmp_path: Pa
         await name.fill("alice")
         await tab.locator("dialog button.bad").click()
         await tab.get_by_role("heading", name="Everything is destroyed").wait_for()
-        assert await faults_in_both_themes(alice.tab) == []
         await asyncio.wait_for(house.over(), 10)
         assert not (tmp_path / "alice" / "vault.db").exists()
         assert await tab.locator("nav, main, dialog, start-page").count() == 0
@@ -462,7 +451,6 @@ async def test_a_text_of_a_group_that_names_us_stands_out(
         assert await named.locator("p").all_inner_texts() == ["hey @Alice!"]
         edge = "(one) => getComputedStyle(one).borderInlineStartStyle"
         assert await named.evaluate(edge) == "solid"
-        assert await faults_in_both_themes(alice.tab) == []
         await tab.mouse.move(900, 300)  # a line under the pointer shows no number
         alice.maryam.contact("alice").send("you, @alice")
         await alice.row("you, @alice").locator(".unread").wait_for()

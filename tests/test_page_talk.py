@@ -142,7 +142,6 @@ async def test_the_menu_opens_by_pointer_button_touch_and_key_and_gives_the_focu
             *("Delete for me", "Delete for everyone"),
         ]
         assert await menu.get_by_role("menuitemcheckbox").count() == 8
-        assert await faults_in_both_themes(tab) == []
         await tab.keyboard.press("Escape")
         await menu.wait_for(state="hidden")
         await bubble.and_(tab.locator(":focus")).wait_for()
@@ -230,7 +229,6 @@ async def test_a_text_is_deleted_here_or_for_everyone_after_a_question(
         tab, chat, dialog = talk.tab, talk.chat, talk.tab.get_by_role("dialog")
         await talk.choose("line 0", "Delete for me")
         await dialog.get_by_role("button", name="Cancel").and_(tab.locator(":focus")).wait_for()
-        assert await faults_in_both_themes(tab) == []
         await tab.keyboard.press("Escape")
         await dialog.wait_for(state="detached")
         assert chat.count() == 3
@@ -257,7 +255,6 @@ async def test_several_messages_are_chosen_copied_and_deleted(
         await talk.bubble("line 4").click(modifiers=["Shift"])
         bar = tab.get_by_role("toolbar")
         await bar.get_by_text("4 messages selected").wait_for()
-        assert await faults_in_both_themes(tab) == []
         await talk.bubble("line 2").click()
         await bar.get_by_text("3 messages selected").wait_for()
         await bar.get_by_role("button", name="Copy").click()
@@ -537,7 +534,6 @@ async def test_an_at_sign_completes_the_name_of_a_member(
         await until(talk.alice, lambda: "مریم" in talk.alice.chat("us").view().people)
         await box.type("hello @مر")
         await tab.get_by_role("option", name="مریم").wait_for()
-        assert await faults_in_both_themes(tab) == []
         await box.press("Enter")
         assert await box.input_value() == "hello @مریم "
         assert talk.alice.chat("us").count() == 0
