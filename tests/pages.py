@@ -152,10 +152,12 @@ async def until(client: Client, is_so: Callable[[], bool]) -> None:
 
 async def faults(tab: Page) -> list[str]:
     """The faults that axe finds in what is shown. It is not sure of a text that has the colour of
-    its background, for that might be meant: we mean none. Where no style sheet is ours, it takes
-    the browser's dark background for white."""
+    its background, for that might be meant: we mean none. Where the colours are the browser's, it
+    takes the background for white."""
     found = (await Axe().run(tab)).response
-    is_ours = await tab.evaluate("document.styleSheets.length > 0")
+    is_ours = await tab.evaluate(
+        "document.styleSheets.length > 0 && !matchMedia('(forced-colors: active)').matches"
+    )
     return [
         f"{one['id']}: {node['html']}"
         for kind in ("violations", "incomplete")

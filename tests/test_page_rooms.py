@@ -403,25 +403,53 @@ async def test_a_person_moves_to_another_home(tmp_path: Path, relay: RelayProces
             assert alice.status().region == "NL"
 
 
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        (
+            "en",
+            (
+                "Your relay moves to France on",
+                "Its operator says: the law",
+                "Stay: allow this region",
+                "You allow this region",
+                "Leave for another relay",
+                "Address of the relay",
+            ),
+        ),
+        (
+            "fa",
+            (
+                "به فرانسه می‌رود. تا",
+                "گرداننده‌اش می‌گوید: the law",
+                "ماندن: اجازه به این منطقه",
+                "این منطقه را اجازه داده‌اید",
+                "رفتن به رله‌ای دیگر",
+                "نشانی رله",
+            ),
+        ),
+    ],
+)
 @in_a_loop
 async def test_a_move_of_the_relay_is_announced_and_allowed(
-    tmp_path: Path, relay: RelayProcess
+    tmp_path: Path, relay: RelayProcess, language: str, said: tuple[str, ...]
 ) -> None:
+    moves, reason, stay, stays, leave, address = said
     with RelayProcess(tmp_path / "other", region="FR") as other:
         on = int(time.time() // DAY_S) + 400
         notice = MoveNotice(to=other.signed, region="FR", on=on, reason="the law")
         write_notice(relay.directory.path, notice)
-        async with page_of_alice(tmp_path, relay) as (alice, _, tab):
+        async with page_of_alice(tmp_path, relay, language) as (alice, _, tab):
             await alice.watch.check_ledgers()
             await tab.locator(".me").click()
             shown = tab.locator("section.notice")
-            await shown.get_by_text("Your relay moves to France on").wait_for()
-            await shown.get_by_text("Its operator says: the law").wait_for()
-            await sheet(tab, "Stay: allow this region")
-            await shown.get_by_text("You allow this region").wait_for()
+            await shown.get_by_text(moves).wait_for()
+            await shown.get_by_text(reason).wait_for()
+            await sheet(tab, stay)
+            await shown.get_by_text(stays).wait_for()
             assert alice.status().allowed_regions == ["DE", "FR"]
-            await sheet(tab, "Leave for another relay")
-            await tab.get_by_label("Address of the relay").wait_for()
+            await sheet(tab, leave)
+            await tab.get_by_label(address).wait_for()
 
 
 @in_a_loop

@@ -27,7 +27,9 @@ from amanat.errors import (
     VaultTooOld,
     WrongPassphrase,
 )
-from keyrings import Memory
+from keyrings import Memory, system_keyring
+
+__all__ = ["system_keyring"]  # a fixture
 
 KEY = Unlock(key=bytes(range(32)))
 SECRET = b"a secret nobody else reads"
