@@ -51,7 +51,8 @@ async def test_a_second_relay_is_added_receives_while_the_home_is_away_and_is_do
             await sheet(tab, "Use this relay")
             await shown.get_by_text("you are reached at Hut e.V. in Germany").wait_for()
             assert alice.status().fallback == str(other.address)
-            await until(alice, lambda: not alice.status().unaware)
+            alice.contact("مریم").send("I have two homes now")  # which tells where they are
+            await until(maryam, lambda: maryam.chat("alice").count() == 1)
             relay.kill()
             maryam.contact("alice").send("are you there?")
             await tab.keyboard.press("Escape")

@@ -340,6 +340,8 @@ async def test_a_gap_is_said_in_its_place_until_it_is_closed(
     async with talking(tmp_path, relay) as talk:
         await talk.hear("one", "two")
         talk.chat.send("meanwhile")
+        hers = talk.maryam.chat("alice")
+        await until(talk.maryam, lambda: hers.messages()[-1].text == "meanwhile")
         with talk.alice._run.unit() as unit:  # as if "two" had not arrived
             unit.db.execute("DELETE FROM message WHERE text = 'two'")
             unit.db.execute("UPDATE heard SET upto = upto - 1, hash = x'', ask_due_at = ?", (HELD,))
