@@ -381,6 +381,18 @@ MUTANTS = [
         ["test_page_told.py::test_what_is_set_in_one_tab_is_so_in_the_others"],
     ),
     Mutant(
+        "page, another tab is not told what opens the profile",
+        """            self.tell([protocol.told("unlocking", opens_with=found)])""",
+        "            pass",
+        ["test_page_basics.py::test_the_system_keyring_takes_the_place_of_a_passphrase_and_back"],
+    ),
+    Mutant(
+        "page, a gap has no place of its own",
+        """"who": one.identity.hex(), "upto": one.upto}""",
+        """"who": one.identity.hex(), "upto": one.upto + 99}""",
+        ["test_page_talk.py::test_a_gap_is_said_in_its_place_until_it_is_closed"],
+    ),
+    Mutant(
         "the last line of a group keeps the old name of whoever said it",
         "if one.gid in theirs or (one.last and one.last.position.identity == identity)",
         "if one.gid in theirs",

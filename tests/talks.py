@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from pages import browser, opened, page_of, two_friends, until
+from pages import opened, shown_to, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,11 +51,7 @@ async def talking(
     root: Path, relay: RelayProcess, language: str = "en", *, texts: int = 0
 ) -> AsyncIterator[Talk]:
     """Alice has opened her conversation with مریم, in which she has said some texts."""
-    async with (
-        two_friends(root, relay) as (alice, maryam),
-        page_of(alice) as server,
-        browser(language) as context,
-    ):
+    async with shown_to(root, relay, language) as (alice, maryam, server, context):
         for number in range(texts):
             alice.chat("مریم").send(f"line {number}")
         await context.grant_permissions(["clipboard-read", "clipboard-write"])

@@ -352,6 +352,8 @@ async def test_a_page_is_told_of_gaps_when_they_show_and_when_they_are_closed(wo
         "conversation": "alice",
         "sender": "alice",
         "many": 1,
+        "who": bob.client.contact("alice").identity.hex(),
+        "upto": 2,  # they came when the two met
     }
     assert await missing_when_a_text_arrives(page, happened) == [gap]
     world.relay.forgets = lambda *_: False

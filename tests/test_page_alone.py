@@ -12,7 +12,7 @@ from amanat import Unlock
 from amanat.page import house, protocol, settings
 from amanat.page.alone import Alone
 from amanat.page.house import House
-from pages import browser, in_a_loop, opened, page_of, relay, two_friends, until
+from pages import in_a_loop, opened, page_of, relay, shown_to, two_friends, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,11 +68,7 @@ async def test_the_profile_is_locked_after_the_last_tab_and_not_while_one_is_ope
 ) -> None:
     monkeypatch.setattr(house, "LOOK_S", 0.02)
     monkeypatch.setattr(settings, "MINUTE_S", 0.0)
-    async with (
-        two_friends(tmp_path, relay) as (alice, maryam),
-        page_of(alice) as server,
-        browser("en") as context,
-    ):
+    async with shown_to(tmp_path, relay) as (alice, maryam, server, context):
         tab, console = await opened(context, server)
         settings.keep(alice, {"idle": "5"})
         maryam.contact("alice").send("hello")

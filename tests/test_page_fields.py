@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amanat import page
-from pages import browser, faults, in_a_loop, opened, page_of, relay, two_friends, until
+from pages import browser, faults, in_a_loop, opened, relay, shown_to, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,11 +28,7 @@ UNFIT = "A name is one line that can be seen."
 @contextlib.asynccontextmanager
 async def typing(root: Path, relay: RelayProcess) -> AsyncIterator[tuple[Client, Page]]:
     """Alice's page, whose line must stay."""
-    async with (
-        two_friends(root, relay) as (alice, _),
-        page_of(alice) as server,
-        browser("en") as context,
-    ):
+    async with shown_to(root, relay) as (alice, _, server, context):
         tab, console = await opened(context, server)
         lines = list[str]()
         tab.on("websocket", lambda line: lines.append(line.url))

@@ -236,7 +236,7 @@ async def test_names_and_texts_of_others_are_never_markup_and_push_nothing_away(
                 await tab.fill("main textarea", "@<img")
                 await is_whole(tab, width)
                 await tab.fill("main textarea", "")
-                await show_sheet(tab, "details", one.gid.hex())
+                await show_sheet(tab, f"details.showDetails('{one.gid.hex()}')")
                 await is_whole(tab, width)
                 await tab.keyboard.press("Escape")
         assert hers.name == MARKUP

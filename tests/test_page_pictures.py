@@ -9,7 +9,7 @@ import pytest
 import segno
 from playwright.async_api import expect
 
-from pages import browser, faults, in_a_loop, opened, page_of, relay, sheet, two_friends
+from pages import CAMERA, faults, in_a_loop, opened, relay, sheet, shown_to
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,11 +63,7 @@ async def read(tab: Page, link: str) -> None:
 async def test_a_picture_is_read_however_it_is_given(tmp_path: Path, relay: RelayProcess) -> None:
     picture = tmp_path / "code.png"
     segno.make(LINK, error="l", micro=False).save(str(picture), scale=9, border=4)
-    async with (
-        two_friends(tmp_path, relay) as (alice, _),
-        page_of(alice) as server,
-        browser("en") as context,
-    ):
+    async with shown_to(tmp_path, relay) as (_, _, server, context):
         tab, console = await opened(context, server)
         await sheet(tab, "Begin something new", "New contact", "Use somebody\u2019s link")
         await tab.set_input_files("input[type=file]", picture)
@@ -88,16 +84,8 @@ async def test_a_picture_is_read_however_it_is_given(tmp_path: Path, relay: Rela
 @in_a_loop
 async def test_the_camera_sees_a_code(tmp_path: Path, relay: RelayProcess) -> None:
     film(tmp_path / "code.y4m")
-    camera = (
-        "--use-fake-ui-for-media-stream",
-        "--use-fake-device-for-media-stream",
-        f"--use-file-for-fake-video-capture={tmp_path / 'code.y4m'}",
-    )
-    async with (
-        two_friends(tmp_path, relay) as (alice, _),
-        page_of(alice) as server,
-        browser("en", *camera) as context,
-    ):
+    filmed = f"--use-file-for-fake-video-capture={tmp_path / 'code.y4m'}"
+    async with shown_to(tmp_path, relay, "en", *CAMERA, filmed) as (_, _, server, context):
         tab, console = await opened(context, server)
         await sheet(tab, "Begin something new", "New contact", "Use somebody\u2019s link")
         await tab.get_by_role("button", name="With the camera").click()

@@ -18,7 +18,7 @@ from axe_playwright_python.async_playwright import Axe
 
 from amanat import Client, Unlock
 from amanat.client import feed
-from pages import browser, in_a_loop, opened, page_of, relay, two_friends
+from pages import in_a_loop, opened, page_of, relay, shown_to, two_friends
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -230,16 +230,22 @@ async def test_a_tab_that_reads_nothing_is_hung_up_on_and_nobody_waits_for_it(
                 await alice.changed()
 
 
+KEPT = """async () => [
+  localStorage.length,
+  sessionStorage.length,
+  (await indexedDB.databases()).length,
+  (await caches.keys()).length,
+  document.cookie,
+]"""
+"""Everything that a browser keeps of the page, as far as scripts see."""
+
+
 @pytest.mark.parametrize("language", ["en", "fa"])
 @in_a_loop
 async def test_two_people_talk_when_one_of_them_uses_the_page(
     tmp_path: Path, relay: RelayProcess, language: str
 ) -> None:
-    async with (
-        two_friends(tmp_path, relay) as (alice, maryam),
-        page_of(alice) as server,
-        browser(language) as context,
-    ):
+    async with shown_to(tmp_path, relay, language) as (alice, maryam, server, context):
         tab, console = await opened(context, server)
         assert await tab.get_attribute("html", "dir") == {"en": "ltr", "fa": "rtl"}[language]
         await tab.locator("chat-list a").click()
@@ -262,6 +268,7 @@ async def test_two_people_talk_when_one_of_them_uses_the_page(
         await tab.locator("chat-list a", has_text="not yet").click()
         assert await tab.input_value("textarea") == "not yet"
         assert (await Axe().run(tab)).violations_count == 0
+        assert await tab.evaluate(KEPT) == [0, 0, 0, 0, ""]
         assert console == []
 
 

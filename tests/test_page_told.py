@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pages import (
-    browser,
     holds,
     in_a_loop,
     opened,
-    page_of,
     page_of_alice,
     relay,
     show_sheet,
-    two_friends,
+    shown_to,
     until,
 )
 
@@ -69,15 +67,11 @@ async def test_another_name_of_somebody_stands_everywhere_at_once(
 async def test_what_is_set_in_one_tab_is_so_in_the_others(
     tmp_path: Path, relay: RelayProcess
 ) -> None:
-    async with (
-        two_friends(tmp_path, relay) as (alice, _),
-        page_of(alice) as server,
-        browser("en") as context,
-    ):
+    async with shown_to(tmp_path, relay) as (_, _, server, context):
         one, said_one = await opened(context, server)
         other, said_other = await opened(context, server)
-        await show_sheet(one, "settings", "")
-        await show_sheet(other, "settings", "")
+        await show_sheet(one, "settings.showSettings()")
+        await show_sheet(other, "settings.showSettings()")
         await one.get_by_label("Theme").select_option("dark")
         await holds(other, DARK)
         assert await other.get_by_label("Theme").input_value() == "dark"
@@ -90,13 +84,13 @@ async def test_what_is_set_in_one_tab_is_so_in_the_others(
         await holds(
             other, "document.querySelector('select[data-key=\"Read marks\"]')?.value === ''"
         )
-        await show_sheet(one, "home", "")
-        await show_sheet(other, "home", "")
+        await show_sheet(one, "home.showHome()")
+        await show_sheet(other, "home.showHome()")
         both = "Both must be in one region"
         await one.get_by_label(both).check()
         await other.get_by_label(both).and_(other.locator(":checked")).wait_for()
         await one.get_by_role("button", name="Close").click()
-        await show_sheet(one, "settings", "")
+        await show_sheet(one, "settings.showSettings()")
         language = one.get_by_role("combobox", name="Language", exact=True)
         await language.select_option("fa")
         for tab in (one, other):

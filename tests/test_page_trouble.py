@@ -29,6 +29,7 @@ from pages import (
     opened,
     page_of,
     relay,
+    shown_to,
     two_friends,
     until,
 )
@@ -261,11 +262,7 @@ async def test_an_invite_that_somebody_else_used_is_explained_at_home(
 async def test_a_link_that_no_longer_works_says_how_to_get_another(
     tmp_path: Path, relay: RelayProcess
 ) -> None:
-    async with (
-        two_friends(tmp_path, relay) as (alice, _),
-        page_of(alice) as server,
-        browser("en") as context,
-    ):
+    async with shown_to(tmp_path, relay) as (_, _, server, context):
         link = server.link()
         tab, _ = await opened(context, link)
         other = await context.new_page()

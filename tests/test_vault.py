@@ -10,9 +10,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import keyring
-import keyring.backend
-import keyring.errors
 import pytest
 import sqlcipher3
 
@@ -30,6 +27,9 @@ from amanat.errors import (
     VaultTooOld,
     WrongPassphrase,
 )
+from keyrings import Memory, system_keyring
+
+__all__ = ["system_keyring"]  # a fixture
 
 KEY = Unlock(key=bytes(range(32)))
 SECRET = b"a secret nobody else reads"
@@ -64,37 +64,6 @@ def opened(profile: Path) -> Iterator[Vault]:
     found = open_vault(profile, KEY)
     yield found
     found.close()
-
-
-class Memory(keyring.backend.KeyringBackend):
-    """A system keyring in memory."""
-
-    priority = 1.0
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.kept: dict[tuple[str, str], str] = {}
-
-    def set_password(self, service: str, username: str, password: str) -> None:
-        self.kept[service, username] = password
-
-    def get_password(self, service: str, username: str) -> str | None:
-        return self.kept.get((service, username))
-
-    def delete_password(self, service: str, username: str) -> None:
-        try:
-            del self.kept[service, username]
-        except KeyError:
-            raise keyring.errors.PasswordDeleteError from None
-
-
-@pytest.fixture
-def system_keyring() -> Iterator[Memory]:
-    """The system's keyring, for the length of a test."""
-    before, memory = keyring.get_keyring(), Memory()
-    keyring.set_keyring(memory)
-    yield memory
-    keyring.set_keyring(before)
 
 
 def reads(directory: Path, unlock: Unlock) -> bytes:

@@ -11,7 +11,8 @@ import pytest
 from amanat import wipe
 from amanat.client.vault import Unlock, create, open_vault
 from amanat.errors import AmanatError, NoProfile, ProfileInUse
-from test_vault import FROM, KEY, Memory, cheap, fill, reads, state, system_keyring
+from keyrings import Memory, system_keyring
+from test_vault import FROM, KEY, cheap, fill, reads, state
 
 __all__ = ["cheap", "system_keyring"]
 

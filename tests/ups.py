@@ -121,6 +121,14 @@ class Window(NamedTuple):
         )
         return said
 
+    async def number(self, number: int) -> str:
+        """A number in the digits of the page."""
+        said: str = await self.tab.evaluate(
+            "(n) => import(new URL('words.js', location.href)).then((m) => m.number.format(n))",
+            number,
+        )
+        return said
+
     async def fault(self, code: str) -> str:
         """The sentence with which the page explains an error."""
         said: str = await self.tab.evaluate(
@@ -174,9 +182,10 @@ class Two(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def two(root: Path) -> AsyncIterator[Two]:
-    """Two people who have met; their relay has a port that it has again when it comes back."""
+async def two(root: Path, language: str = "en") -> AsyncIterator[Two]:
+    """Two people who have met, and a browser of this language; their relay has a port that it has
+    again when it comes back."""
     with RelayProcess(root / "relay", port=free_port()) as relay:
         alice, babak = await met(root, str(relay.address))
-        async with alice, babak, browser("en") as context:
+        async with alice, babak, browser(language) as context:
             yield Two(alice, babak, relay, context)

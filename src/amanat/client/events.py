@@ -74,7 +74,7 @@ class PersonChanged(NamedTuple):
 
 
 class StatusChanged(NamedTuple):
-    """A relay is away, or is there again."""
+    """A relay is away, or is there again; or something else opens the profile from now on."""
 
 
 Event = (

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from amanat import Client, Unlock, opens_with, wipe
+from amanat.client.events import StatusChanged
 from amanat.errors import (
     BY_ERRNO,
     AmanatError,
@@ -235,6 +236,8 @@ class House:
             try:
                 async for event in attendant.client.events():
                     self.tell(attendant.tell(event))
+                    if isinstance(event, StatusChanged):
+                        self._tell_unlocking()
             except Overrun:  # nobody knows what was lost: all tabs ask again
                 self.resync()
             except AmanatError as error:
@@ -243,6 +246,12 @@ class House:
                 return
             else:
                 return
+
+    def _tell_unlocking(self) -> None:
+        """Tell every tab what opens the profile, which it may have been told otherwise before."""
+        with contextlib.suppress(AmanatError, OSError):  # a damaged file is named when it is opened
+            found = opens_with(self._directory)
+            self.tell([protocol.told("unlocking", opens_with=found)])
 
 
 def _now() -> float:

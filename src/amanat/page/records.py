@@ -9,7 +9,7 @@ import segno
 if TYPE_CHECKING:
     from amanat.client.sdk.chat import Chat
     from amanat.client.sdk.client import Client
-    from amanat.client.sdk.views import Contact, Found, Message, Stretch, Summary
+    from amanat.client.sdk.views import Contact, Found, Message, Missing, Stretch, Summary
 
 Record = dict[str, object]
 
@@ -86,8 +86,14 @@ def status(client: Client) -> Record:
     found = client.status()
     return found.as_json() | {
         "cost": client.hopping.cover_cost().as_json(),
-        "missing": [one.as_json() | {"chat": one.gid.hex()} for one in found.missing],
+        "missing": [missing(one) for one in found.missing],
     }
+
+
+def missing(one: Missing) -> Record:
+    """The messages of somebody that have not arrived, with their place."""
+    place = {"chat": one.gid.hex(), "who": one.identity.hex(), "upto": one.upto}
+    return one.as_json() | place
 
 
 def everything(client: Client) -> Record:

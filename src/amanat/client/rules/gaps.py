@@ -417,6 +417,15 @@ class Gaps:
         ).fetchall()
         return {(gid, identity): many for gid, identity, many in rows if many > 0}
 
+    def upto(self, gid: bytes, identity: bytes) -> int:
+        """The number of the last envelope of a sender before the first that is missing."""
+        (upto,) = self._read.execute(
+            "SELECT coalesce(max(upto), 0) FROM heard"
+            " WHERE gid = ? AND identity = ? AND ask_due_at IS NOT NULL",
+            (gid, identity),
+        ).fetchone()
+        return int(upto)
+
     def end(self, unit: Unit, gid: bytes) -> None:
         """Forget a conversation of which we are no longer a member."""
         for table in ("heard", "ahead", "lost"):

@@ -222,9 +222,13 @@ class Reading:
 
     def missing(self, gid: bytes | None = None) -> list[Missing]:
         """The messages that exist but have not arrived, of one conversation or of all."""
+        gaps = self._conversations.gaps
         return [
-            Missing(where, self.view(where).name, self.names(where)[identity], count)
-            for (where, identity), count in self._conversations.gaps.missing(gid).items()
+            Missing(
+                *(where, self.view(where).name, self.names(where)[identity], count),
+                *(identity, gaps.upto(where, identity)),
+            )
+            for (where, identity), count in gaps.missing(gid).items()
             if not self.desk.is_hidden(where)
         ]
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from amanat.client import unlock_file, vault
+from amanat.client.events import StatusChanged
 
 if TYPE_CHECKING:
     from amanat.client.shell.runtime import Runtime
@@ -35,3 +36,4 @@ class Unlocking:
             )
         self._run.raise_failure()
         self._vault.change_unlock(change)
+        self._run.tell(StatusChanged())

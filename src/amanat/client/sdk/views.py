@@ -367,15 +367,18 @@ class GroupOffer(NamedTuple):
 
 class Missing(NamedTuple):
     """Messages of one sender that exist but have not arrived; the client has asked or will ask for
-    them. `gid` is the conversation's key."""
+    them. `gid` is the conversation's key; all that `identity` has sent up to number `upto` is here
+    or lost."""
 
     gid: bytes
     conversation: str
     sender: str
     many: int
+    identity: bytes
+    upto: int
 
     def as_json(self) -> dict[str, object]:
-        """The fields that commands print: all but the key."""
+        """The fields that commands print: all but the keys and the number."""
         return {"conversation": self.conversation, "sender": self.sender, "many": self.many}
 
 

@@ -55,7 +55,7 @@ export class Actions {
           isChosen: own === emoji,
           act: () => void this.react(one, emoji),
         })),
-        { label: "＋", name: words.reactOther, act: () => void this.#reactFreely(one) },
+        { label: "+", name: words.reactOther, act: () => void this.#reactFreely(one) },
       ]);
       rows.push({ label: words.reply, act: () => this.reply(one) });
       rows.push({ label: words.forward, act: () => this.forward([one]) });

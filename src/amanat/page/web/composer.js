@@ -3,6 +3,7 @@
 import { find, make } from "./dom.js";
 import { Completion } from "./complete.js";
 import { EmojiNames } from "./emoji.js";
+import { icon } from "./icons.js";
 import { Mention } from "./mention.js";
 import { fill } from "./phrase.js";
 import { isNotes } from "./title.js";
@@ -52,7 +53,7 @@ export class Composer {
     this.#box.placeholder = this.#box.ariaLabel = words.write;
     const send = find("button.send", HTMLButtonElement);
     send.ariaLabel = send.title = words.send;
-    send.append(make("span", { ariaHidden: "true" }, "➤"));
+    send.append(icon("send"));
     this.#form.prepend(this.#why, this.#bar);
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -285,7 +286,7 @@ export class Composer {
       className: "cancel",
       ariaLabel: words.cancel,
       title: words.cancel,
-    }, make("span", { ariaHidden: "true" }, "×"));
+    }, icon("close"));
     cancel.addEventListener("click", () => this.undo());
     this.#bar.replaceChildren(quote, cancel);
   }

@@ -10,6 +10,8 @@ const day = new Intl.DateTimeFormat(words.locale, {
   day: "numeric",
   month: "long",
 });
+const date = new Intl.DateTimeFormat(words.locale, { month: "short", day: "numeric" });
+const weekday = new Intl.DateTimeFormat(words.locale, { weekday: "short" });
 const year = new Intl.DateTimeFormat(words.locale, { year: "numeric" });
 
 /** The year of a time, in the words of its calendar. @param {number} at */
@@ -35,11 +37,35 @@ export function dayName(at, now = Date.now()) {
   const yesterday = new Date(now);
   yesterday.setDate(yesterday.getDate() - 1);
   if (isSameDay(at, yesterday.getTime())) return words.yesterday;
-  const name = day.format(at), of = yearOf(at);
+  return withYear(day.format(at), at, now);
+}
+
+/** The year stands behind a day of another year. @param {string} name @param {number} at @param {number} now */
+function withYear(name, at, now) {
+  const of = yearOf(at);
   return of === yearOf(now) ? name : line(words.dayOfYear, { day: name, year: of });
 }
 
-/** @param {number} at */
+/** A day in few words. @param {number} at */
+export function shortDay(at) {
+  return withYear(date.format(at), at, Date.now());
+}
+
+/** A time as short as it can be: today's clock, a day of this week, or a date. @param {number} at */
+export function shortly(at) {
+  const now = Date.now();
+  if (isSameDay(at, now)) return clock.format(at);
+  const isOfThisWeek = at < now && at >= new Date(now).setHours(0, 0, 0, 0) - 6 * DAY_MS;
+  return isOfThisWeek ? weekday.format(at) : shortDay(at);
+}
+
+/** A time in few words. @param {number} at */
+export function shortMoment(at) {
+  const hour = clock.format(at);
+  return isSameDay(at, Date.now()) ? hour : line(words.moment, { day: shortDay(at), hour });
+}
+
+/** A time in full. @param {number} at */
 export function moment(at) {
   return line(words.moment, { day: dayName(at), hour: clock.format(at) });
 }

@@ -1,11 +1,12 @@
 /** What there is to know, and to set, about one conversation. */
 
+import { shortMoment } from "./days.js";
 import { make } from "./dom.js";
 import { aboutGroup, leaving } from "./groups.js";
 import { FOR_EVER_MS, isMuted } from "./list.js";
 import { button, buttons, choice, field, hint, part, says } from "./parts.js";
 import { blocking, safety } from "./people.js";
-import { fill, many, moment, names, region, regionList } from "./phrase.js";
+import { fill, many, names, region, regionList } from "./phrase.js";
 import { goBack, show } from "./sheet.js";
 import { store } from "./store.js";
 import { taking } from "./taking.js";
@@ -30,7 +31,8 @@ import { words } from "./words.js";
 
 const DAY_S = 86_400;
 const HOUR_MS = 3_600_000;
-const TIMERS = [0, DAY_S, 7 * DAY_S, 28 * DAY_S];
+/** Lives to choose from, in seconds. */
+const TIMERS = [0, 300, 3600, 8 * 3600, DAY_S, 7 * DAY_S, 28 * DAY_S];
 
 /** @param {string} chat */
 export function showDetails(chat) {
@@ -172,7 +174,7 @@ function shown(one) {
         says(
           ...(one.muted_until === null || one.muted_until >= FOR_EVER_MS
             ? [words.mutedEver]
-            : fill(words.mutedUntil, { when: moment(one.muted_until) })),
+            : fill(words.mutedUntil, { when: shortMoment(one.muted_until) })),
         ),
       ]
       : []),

@@ -2,7 +2,6 @@
 
 /** What the page says. */
 export const words = {
-  itself: "English",
   direction: "ltr",
   locale: "en",
   chats: "Conversations",
@@ -16,7 +15,7 @@ export const words = {
   deleted: "This message was deleted.",
   edited: "edited",
   unread: "Unread messages",
-  rests: "rests in",
+  rests: "rests in {where}",
   waiting: "Waits until the conversation is in step again",
   queued: "Waits for the relay",
   sent: "On a relay",
@@ -33,6 +32,9 @@ export const words = {
   newPassphrase: "A passphrase, which opens your messages on this machine",
   again: "The same passphrase again",
   passphraseHelp: "Five or six words that nobody would guess. Nobody can give it back to you.",
+  withKeyring: "No passphrase: this system’s keyring keeps the key",
+  keyringHelp:
+    "Whoever is logged in as you on this machine opens your messages. A passphrase protects you better.",
   otherRelay: "Relay and proxy",
   otherRelayHelp:
     "Your messages wait at a relay until you fetch them. Paste the address of one that somebody runs for you. If you leave it empty, a relay starts on this machine, where only people on this machine reach you.",
@@ -102,6 +104,7 @@ export const words = {
   inviteUntil: "Works until {when}",
   inviteTaken: "This invite was used. Whoever used it is in your list.",
   inviteLost: "Nobody can use this one any more: its relay is gone.",
+  inviteLife: "How long it works",
   inviteOnce: "Works once, for one person, until {when}.",
   inviteHow:
     "Let them scan it, or send them the link by a way you trust. Whoever has it first is the one you meet.",
@@ -400,6 +403,7 @@ export const words = {
   nextPassphrase: "The new passphrase",
   nextAgain: "The new passphrase again",
   passphraseChanged: "From now on, the new passphrase opens your messages.",
+  keyringSet: "From now on, this system’s keyring opens your messages.",
   wipe: "Destroy everything on this device",
   wipeWhat:
     "Your messages, your contacts, your keys and your settings on this device are destroyed, and nobody can bring them back.",
@@ -480,6 +484,7 @@ export const faults = {
   "no-code":
     "No code was found in this picture. Show it larger and sharper, or paste the link instead.",
   "no-camera": "The browser does not give the page the camera. Use a picture, or paste the link.",
+  "no-keyring": "This system has no keyring that works. Choose a passphrase.",
   differ: "The two passphrases differ.",
   "other-name": "This is not your name, letter by letter. Nothing was destroyed.",
   "no-notifications": "Your browser does not allow notifications from this page.",

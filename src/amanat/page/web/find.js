@@ -1,10 +1,11 @@
 /** Search: people and conversations by name first, then the messages that hold the words. */
 
+import { shortly } from "./days.js";
 import { make } from "./dom.js";
 import { face } from "./face.js";
 import { icon } from "./icons.js";
 import { INVITE } from "./links.js";
-import { bdi, fill, when } from "./phrase.js";
+import { bdi, fill } from "./phrase.js";
 import { store } from "./store.js";
 import { titleOf } from "./title.js";
 import { words } from "./words.js";
@@ -182,7 +183,7 @@ function row(one, message, text, at) {
     },
     face(one),
     make("b", {}, bdi(titleOf(one))),
-    ...(at === undefined ? [] : [make("time", {}, when(at))]),
+    ...(at === undefined ? [] : [make("time", {}, shortly(at))]),
     ...(text.length ? [make("p", { dir: "auto" }, ...text)] : []),
   );
 }

@@ -16,6 +16,7 @@ import { words } from "./words.js";
 /** @import { Line, Message, Stretch } from "./line.js" */
 /** @import { Entry } from "./message.js" */
 /** @import { Place } from "./places.js" */
+/** @import { Missing } from "./store.js" */
 
 /** The most messages of one answer. */
 const MOST_MESSAGES = 200;
@@ -29,8 +30,6 @@ const FLASH_MS = 1600;
 
 export class ChatHistory extends HTMLElement {
   #day = new FloatingDay();
-  /** What comes after the last message. */
-  #after = make("div", { className: "after" });
   /** Says what has just come. The messages themselves are silent, since older ones load, too. */
   #voice = make("p", { className: "unseen", "aria-live": "polite" });
   #rows = new Rows(this, () => this.dispatchEvent(new Event("drawn")));
@@ -54,7 +53,12 @@ export class ChatHistory extends HTMLElement {
   connectedCallback() {
     this.ariaLabel = words.messages;
     this.ariaLive = "off";
-    this.replaceChildren(this.#day.element, this.#rows.above, this.#rows.below, this.#after);
+    this.replaceChildren(
+      this.#day.element,
+      this.#rows.above,
+      this.#rows.below,
+      this.#rows.gaps.element,
+    );
     this.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     this.addEventListener("focusin", (event) => this.rove(this.entryOf(event.target)));
     document.addEventListener("visibilitychange", () => this.#see());
@@ -266,10 +270,10 @@ export class ChatHistory extends HTMLElement {
     entry.article.focus({ preventScroll: true });
   }
 
-  /** What stands after the last message. @param {Node[]} nodes */
-  setAfter(nodes) {
+  /** The messages that exist and are not here. @param {Missing[]} missing */
+  setMissing(missing) {
     const follows = this.isAtEnd;
-    this.#rows.keep(() => this.#after.replaceChildren(...nodes));
+    this.#rows.keep(() => this.#rows.gaps.set(missing));
     if (follows) this.scrollTop = this.scrollHeight;
   }
 

@@ -1,5 +1,6 @@
 /** Home: where what is said to the person rests, by which ways it comes, and what went wrong. */
 
+import { shortDay, shortMoment } from "./days.js";
 import { make } from "./dom.js";
 import { transportLines } from "./details.js";
 import {
@@ -16,7 +17,7 @@ import {
   way,
 } from "./parts.js";
 import { ownName } from "./own.js";
-import { bdi, day, fill, many, moment, names, region, regionList } from "./phrase.js";
+import { bdi, fill, many, names, region, regionList } from "./phrase.js";
 import { goBack, show } from "./sheet.js";
 import { store } from "./store.js";
 import { warned } from "./warned.js";
@@ -176,8 +177,8 @@ function move(status, one) {
     make("h3", {}, words.moves),
     says(...fill(words.moveWhat, {
       where: region(one.region),
-      on: day(Date.parse(one.on)),
-      by: day(Date.parse(one.decide_by)),
+      on: shortDay(Date.parse(one.on)),
+      by: shortDay(Date.parse(one.decide_by)),
     })),
     ...(one.reason ? [hint(...fill(words.moveReason, { reason: bdi(one.reason) }))] : []),
     ...(one.is_allowed ? [says(words.moveStays)] : [says(words.moveHolds)]),
@@ -203,7 +204,7 @@ function warnings({ warnings }) {
             ...[
               one.whom ? [bdi(one.whom)] : [],
               one.conversation && one.conversation !== one.whom ? [bdi(one.conversation)] : [],
-              [moment(one.at)],
+              [shortMoment(one.at)],
               one.many > 1 ? [many("times", one.many)] : [],
             ].filter((piece) => piece.length).flatMap((piece, place) =>
               place ? [" · ", ...piece] : piece

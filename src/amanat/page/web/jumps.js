@@ -1,6 +1,7 @@
 /** The ways back to where one reads: the button to the end, and the word of what came above. */
 
 import { make } from "./dom.js";
+import { icon } from "./icons.js";
 import { form, line } from "./phrase.js";
 import { number, words } from "./words.js";
 
@@ -21,7 +22,7 @@ export class Jumps {
     "button",
     { type: "button", className: "down", hidden: true },
     this.#count,
-    make("span", { ariaHidden: "true" }, "↓"),
+    icon("down"),
   );
   #up = make("button", { type: "button", className: "up", hidden: true });
 

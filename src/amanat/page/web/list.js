@@ -1,11 +1,12 @@
 /** The list of conversations: pinned ones first, then by their last message. */
 
+import { shortly } from "./days.js";
 import { find, make } from "./dom.js";
 import { face } from "./face.js";
 import { icon } from "./icons.js";
 import { menu } from "./menu.js";
 import { isNamed } from "./named.js";
-import { bdi, directionOf, fill, many, when } from "./phrase.js";
+import { bdi, directionOf, fill, many } from "./phrase.js";
 import { store } from "./store.js";
 import { isNotes, titleOf } from "./title.js";
 import { number, words } from "./words.js";
@@ -212,7 +213,7 @@ function line(one) {
       ...sign(isMuted(one), "mute", words.muted),
       ...sign(one.pinned_at !== null, "pin", words.pinned),
     ),
-    make("time", {}, last ? when(last.sent_at) : ""),
+    make("time", {}, last ? shortly(last.sent_at) : ""),
     make("p", { dir: directionOf(one.draft || one.last?.text || "") }, ...said(one)),
     ...(unread
       ? [

@@ -1,11 +1,11 @@
 /** Puts the parts of the page together. */
 
 import { find, isCovered, make } from "./dom.js";
+import { icon } from "./icons.js";
 import { Line } from "./line.js";
 import { list } from "./list.js";
-import { region } from "./phrase.js";
+import { line as sentence, region } from "./phrase.js";
 import { beginRooms, keepRooms } from "./rooms.js";
-import { StartPage } from "./start.js";
 import { store } from "./store.js";
 import { isNotes, titleOf } from "./title.js";
 import { Talk } from "./talk.js";
@@ -20,14 +20,16 @@ const title = find("h1 bdi", HTMLElement);
 const rest = find(".rest", HTMLElement);
 const empty = find(".empty", HTMLElement);
 const away = find(".away", HTMLElement);
-const start = find("start-page", StartPage);
+const start = find("start-page", HTMLElement);
 let isOpen = false;
+/** How often it was begun: what is late is not shown. */
+let turn = 0;
 
 document.documentElement.lang = language;
 document.documentElement.dir = words.direction;
 const back = find("button.back", HTMLButtonElement);
 back.ariaLabel = words.back;
-back.append(make("span", { ariaHidden: "true" }, "‹"));
+back.append(icon("back"));
 away.append(words.away);
 
 /** @param {string} chat @param {string} [message] the one to show */
@@ -48,13 +50,22 @@ function head(summary) {
   title.textContent = titleOf(summary);
   rest.textContent = isNotes(summary)
     ? words.onlyHere
-    : `${words.rests} ${region(store.status?.region ?? "")}`;
+    : sentence(words.rests, { where: region(store.status?.region ?? "") });
+}
+
+function meet() {
+  void import("./people.js").then(({ showNewContact }) => showNewContact());
 }
 
 /** What stands there while none is open. */
 function greet() {
-  const sentence = store.chats.size ? words.empty : words.nobody;
-  empty.replaceChildren(make("p", { role: "heading", ariaLevel: "1" }, sentence));
+  const isNobody = !store.chats.size;
+  const said = isNobody ? words.nobody : words.empty;
+  empty.replaceChildren(
+    make("p", { role: "heading", ariaLevel: "1" }, said),
+    ...(isNobody ? [make("button", { className: "go", onclick: meet }, words.newContact)] : []),
+  );
+  document.body.classList.toggle("nobody", isNobody);
 }
 
 function close() {
@@ -65,6 +76,23 @@ function close() {
   list.choose("");
 }
 
+/** Show whether the profile is open. @param {boolean} is */
+function begun(is) {
+  start.hidden = is;
+  document.body.classList.toggle("started", is);
+  if (is) start.replaceChildren();
+}
+
+/** Ask for what has to be done first. @param {{ state: string, opens_with?: string }} found */
+async function ask(found) {
+  const mine = ++turn;
+  const { showStart } = await import("./start.js");
+  if (mine !== turn) return;
+  begun(false);
+  showStart(line, found);
+  document.documentElement.dataset.usable = "1";
+}
+
 async function begin() {
   away.hidden = true;
   const all = await line.ask("begin").catch((why) => {
@@ -73,13 +101,13 @@ async function begin() {
   if (!all) return;
   if (all.state !== "open") {
     if (isOpen) location.reload(); // nothing of a locked profile stays in the page
-    start.show(line, all);
-    document.documentElement.dataset.usable = "1";
+    await ask(all);
     return;
   }
   isOpen = true;
+  turn++;
   if (keepRooms(all)) return;
-  start.show(line, all);
+  begun(true);
   list.begin();
   greet();
   if (list.current && !store.chats.has(list.current)) close(); // it went meanwhile

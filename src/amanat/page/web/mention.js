@@ -1,5 +1,6 @@
 /** The names of a group's members, which are completed after an at sign. */
 
+import { store } from "./store.js";
 import { words } from "./words.js";
 
 /** @import { Line } from "./line.js" */
@@ -35,7 +36,8 @@ export class Mention {
     if (!this.#people.length && chat) {
       const details = await this.#line.ask("details", { chat }).catch(() => null);
       if (chat !== this.#chat) return [];
-      this.#people = details?.people ?? [];
+      const own = store.status?.name;
+      this.#people = (details?.people ?? []).filter((/** @type {string} */ one) => one !== own);
     }
     const begun = wanted.toLocaleLowerCase();
     return this.#people.filter((one) => one.toLocaleLowerCase().startsWith(begun))

@@ -11,6 +11,9 @@ import { words } from "./words.js";
 /** How far from the edge of the window a menu stays, in pixels. */
 const EDGE = 8;
 
+/** What one does elsewhere to leave a menu. */
+const LEAVING = ["pointerdown", "wheel"];
+
 /** Closes the menu that is open. */
 let close = () => {};
 
@@ -69,11 +72,11 @@ export function openMenu(name, rows, at, back) {
   close();
   close = () => {
     shown.remove();
-    document.removeEventListener("pointerdown", outside, true);
+    for (const one of LEAVING) document.removeEventListener(one, outside, true);
     globalThis.removeEventListener("resize", close);
     close = () => {};
   };
-  document.addEventListener("pointerdown", outside, true);
+  for (const one of LEAVING) document.addEventListener(one, outside, true);
   globalThis.addEventListener("resize", close);
   shown.addEventListener("keydown", (event) => {
     event.stopPropagation();

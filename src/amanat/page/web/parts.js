@@ -88,6 +88,15 @@ export function field(label, more = {}) {
   return { input, element: make("div", {}, element, wrong), refuse };
 }
 
+/**
+ * A field for a passphrase.
+ * @param {string} label
+ * @param {Record<string, unknown>} [more]
+ */
+export function secret(label, more = {}) {
+  return field(label, { type: "password", autocomplete: "new-password", dir: "ltr", ...more });
+}
+
 /** The most characters of a name (MAX_NAME_CHARS). */
 const MOST_NAME = 100;
 
@@ -125,7 +134,8 @@ export function choice(label, value, options, chosen, { isTitled = false } = {})
   ));
   select.onchange = () => act(() => chosen(select.value));
   const name = make("span", { className: isTitled ? "spoken" : "" }, label);
-  return make("label", { className: "choice" }, name, select);
+  const box = make("span", { className: "box" }, select, icon("open"));
+  return make("label", { className: "choice" }, name, box);
 }
 
 /**
@@ -161,12 +171,15 @@ export async function confirm(title, what, label, deed, after = () => {}) {
   });
 }
 
-/** A button that copies a text. @param {string} label @param {string} text */
-export function copy(label, text) {
+/**
+ * A button that copies a text.
+ * @param {string} label @param {string} text @param {"" | "chief"} [kind]
+ */
+export function copy(label, text, kind = "") {
   const made = button(label, async () => {
     await navigator.clipboard.writeText(text);
     made.textContent = words.copied;
-  });
+  }, kind);
   made.setAttribute("aria-live", "polite");
   return made;
 }

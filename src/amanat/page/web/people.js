@@ -1,9 +1,22 @@
 /** Meeting people, and the people one has met. */
 
+import { shortMoment, span } from "./days.js";
 import { draw, make } from "./dom.js";
-import { address, button, buttons, confirm, copy, field, hint, part, says, way } from "./parts.js";
+import {
+  address,
+  button,
+  buttons,
+  choice,
+  confirm,
+  copy,
+  field,
+  hint,
+  part,
+  says,
+  way,
+} from "./parts.js";
 import { INVITE } from "./links.js";
-import { bdi, fill, moment } from "./phrase.js";
+import { bdi, fill } from "./phrase.js";
 import { reading } from "./scan.js";
 import { act, goBack, leave, rebuild, show } from "./sheet.js";
 import { store } from "./store.js";
@@ -15,6 +28,10 @@ import { words } from "./words.js";
 
 /** Modules of white around a code, without which cameras do not find it (ISO/IEC 18004). */
 const QUIET = 4;
+const DAY_S = 86_400;
+/** How long an invite may work, in seconds; and how long it does, unless one chooses. */
+const LIVES = [3600, DAY_S, 14 * DAY_S, 90 * DAY_S];
+const USUAL = 14 * DAY_S;
 
 export function showNewContact() {
   show({
@@ -42,7 +59,7 @@ function openInvite(one) {
       {},
       one.is_lost
         ? words.inviteLost
-        : fill(words.inviteUntil, { when: moment(one.expires_at) }).join(""),
+        : fill(words.inviteUntil, { when: shortMoment(one.expires_at) }).join(""),
     ),
     button(
       words.withdraw,
@@ -59,11 +76,22 @@ function openInvite(one) {
 function showInvite() {
   /** @type {Promise<Invite & { link: string, code: string[] }> | undefined} */
   let made;
+  let life = USUAL;
+  const begin = () => store.ask("invite", { life_s: life });
+  /** @param {string} wanted */
+  const live = async (wanted) => {
+    const before = await made;
+    life = Number(wanted);
+    made = begin();
+    await made;
+    await store.ask("withdraw invite", { invite: before?.id });
+    await rebuild();
+  };
   show({
     title: words.showCode,
     on: ["people"], // somebody new has used it
     build: async () => {
-      const invite = await (made ??= store.ask("invite"));
+      const invite = await (made ??= begin());
       /** @type {Invite[]} */
       const invites = await store.ask("invites");
       if (!invites.some((one) => one.id === invite.id)) {
@@ -73,16 +101,22 @@ function showInvite() {
       return [
         code(invite.code),
         says(
-          ...fill(words.inviteOnce, { when: moment(invite.expires_at) }),
+          ...fill(words.inviteOnce, { when: shortMoment(invite.expires_at) }),
         ),
         hint(words.inviteHow),
         make("p", { className: "link", tabIndex: 0 }, address(invite.link)),
         buttons(
-          copy(words.copyLink, invite.link),
+          copy(words.copyLink, invite.link, "chief"),
           button(words.withdraw, async () => {
             await store.ask("withdraw invite", { invite: invite.id });
             goBack();
           }),
+        ),
+        choice(
+          words.inviteLife,
+          String(life),
+          LIVES.map((one) => [String(one), span(1000 * one)]),
+          live,
         ),
       ];
     },

@@ -1,15 +1,11 @@
-/** Sentences with something in them: names, numbers, days and regions. */
+/** Sentences with something in them: names, numbers and regions. */
 
 import { make } from "./dom.js";
-import { clock, number, words } from "./words.js";
+import { number, words } from "./words.js";
 
 const plural = new Intl.PluralRules(words.locale);
 const listing = new Intl.ListFormat(words.locale, { type: "conjunction" });
 const regions = new Intl.DisplayNames([words.locale], { type: "region", fallback: "code" });
-const weekday = new Intl.DateTimeFormat(words.locale, { weekday: "short" });
-const date = new Intl.DateTimeFormat(words.locale, { month: "short", day: "numeric" });
-const year = new Intl.DateTimeFormat(words.locale, { year: "numeric" });
-const DAY_MS = 86_400_000;
 
 /** A name of somebody or something: it turns nothing but itself. @param {string} name */
 export function bdi(name) {
@@ -68,35 +64,6 @@ export function region(code) {
 /** @param {string[]} codes */
 export function regionList(codes) {
   return listing.format(codes.map(region));
-}
-
-function midnight() {
-  return new Date().setHours(0, 0, 0, 0);
-}
-
-/** @param {number} ms */
-function isToday(ms) {
-  return new Date(ms).setHours(0, 0, 0, 0) === midnight();
-}
-
-/** A day in full. The year stands behind it in all calendars. @param {number} ms */
-export function day(ms) {
-  return year.format(ms) === year.format(Date.now())
-    ? date.format(ms)
-    : `${date.format(ms)} ${year.format(ms)}`;
-}
-
-/** A time as short as it can be: today's clock, a day of this week, or a date. @param {number} ms */
-export function when(ms) {
-  if (isToday(ms)) return clock.format(ms);
-  return ms < Date.now() && ms >= midnight() - 6 * DAY_MS ? weekday.format(ms) : day(ms);
-}
-
-/** A time in full. @param {number} ms */
-export function moment(ms) {
-  return isToday(ms)
-    ? clock.format(ms)
-    : `${day(ms)}, ${clock.format(ms)}`.replace(",", words.comma);
 }
 
 /**

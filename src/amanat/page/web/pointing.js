@@ -1,6 +1,7 @@
 /** What the pointer and the keys do in a history. */
 
 import { make } from "./dom.js";
+import { icon } from "./icons.js";
 import { follow } from "./links.js";
 import { words } from "./words.js";
 
@@ -16,7 +17,7 @@ const STILL_PX = 10;
 /** With what one press reacts. */
 const LIKE = "👍";
 
-/** @param {string} className @param {string} label @param {string} sign */
+/** @param {string} className @param {string} label @param {Element | string} sign */
 function button(className, label, sign) {
   return make("button", {
     type: "button",
@@ -32,8 +33,8 @@ export class Pointing {
   #actions;
   #selection;
   #like = button("like", `${words.react}: ${LIKE}`, LIKE);
-  #reply = button("answer", words.reply, "↩");
-  #dots = button("dots", words.menu, "⋯");
+  #reply = button("answer", words.reply, icon("reply"));
+  #dots = button("dots", words.menu, icon("more"));
   /** These are there once: they are beside the message under the pointer. */
   #more = make(
     "div",

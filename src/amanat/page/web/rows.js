@@ -4,6 +4,7 @@
  */
 
 import { make } from "./dom.js";
+import { Gaps } from "./gaps.js";
 import { compare, Entry } from "./message.js";
 
 /** @import { Message, Stretch } from "./line.js" */
@@ -17,6 +18,7 @@ const MOST_PX = 12e6;
 export class Rows {
   above = make("div");
   below = make("div");
+  gaps = new Gaps();
   /** @type {Entry[]} those that are in the page, in their order */
   all = [];
   /** How many messages stand before them. */
@@ -75,6 +77,7 @@ export class Rows {
     this.all = found.messages.map((message) => new Entry(message, this.me));
     this.above.after(...this.all.map((one) => one.row));
     this.join(0, this.all.length);
+    this.gaps.place(this.all, this.before === 0);
     this.#measure();
     this.#drawn();
   }
@@ -146,6 +149,7 @@ export class Rows {
       top: one.article.getBoundingClientRect().top,
     }));
     change();
+    this.gaps.place(this.all, this.before === 0);
     this.space();
     const anchor = anchors.find(({ one }) => one.row.isConnected);
     if (anchor) this.#view.scrollTop += anchor.one.article.getBoundingClientRect().top - anchor.top;

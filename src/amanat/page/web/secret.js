@@ -1,7 +1,7 @@
-/** The passphrase that opens the profile, and another one in its place. */
+/** What opens the profile, the passphrase or the system's keyring, and another in its place. */
 
 import { make } from "./dom.js";
-import { button, buttons, field, hint, says } from "./parts.js";
+import { button, buttons, hint, says, secret, toggle } from "./parts.js";
 import { goBack, show } from "./sheet.js";
 import { store } from "./store.js";
 import { words } from "./words.js";
@@ -13,16 +13,27 @@ export function showPassphrase() {
     : secret(words.oldPassphrase, { autocomplete: "current-password", autofocus: true });
   const next = secret(words.nextPassphrase, { autofocus: !old });
   const again = secret(words.nextAgain);
+  const help = hint(words.passphraseHelp);
+  let isWithKeyring = false;
+  const keyring = toggle([words.withKeyring], false, (is) => {
+    isWithKeyring = is;
+    next.element.hidden = again.element.hidden = is;
+    help.textContent = is ? words.keyringHelp : words.passphraseHelp;
+    return Promise.resolve();
+  }, "keyring");
   const change = async () => {
-    if (!next.input.value) throw new Error("bad-argument");
-    if (next.input.value !== again.input.value) throw new Error("differ");
-    const { opens_with } = await store.ask("passphrase", {
+    if (!isWithKeyring) {
+      if (!next.input.value) throw new Error("bad-argument");
+      if (next.input.value !== again.input.value) throw new Error("differ");
+    }
+    await store.ask("passphrase", {
       old: old ? old.input.value : null,
-      new: next.input.value,
+      new: isWithKeyring ? null : next.input.value,
+    }).catch((why) => {
+      throw isWithKeyring && why.message === "bad-argument" ? new Error("no-keyring") : why;
     });
-    store.opensWith = opens_with;
     goBack();
-    showChanged();
+    showChanged(isWithKeyring ? words.keyringSet : words.passphraseChanged);
   };
   show({
     title: words.changePassphrase,
@@ -37,23 +48,20 @@ export function showPassphrase() {
         next.element,
         again.element,
       ),
-      hint(words.passphraseHelp),
+      help,
+      ...(old ? [keyring] : []),
       buttons(button(words.changePassphrase, change, "chief")),
     ],
   });
 }
 
-function showChanged() {
+/** @param {string} said */
+function showChanged(said) {
   show({
     title: words.changePassphrase,
     build: () => [
-      make("p", { role: "status" }, words.passphraseChanged),
+      make("p", { role: "status" }, said),
       buttons(button(words.done, () => Promise.resolve(goBack()), "chief")),
     ],
   });
-}
-
-/** @param {string} label @param {Record<string, unknown>} [more] */
-function secret(label, more = {}) {
-  return field(label, { type: "password", autocomplete: "new-password", dir: "ltr", ...more });
 }

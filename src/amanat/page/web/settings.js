@@ -10,7 +10,7 @@ import { showWipe } from "./wipe.js";
 import { languages, number, words } from "./words.js";
 
 /** @type {[string, string][]} */
-const LANGUAGES = Object.entries(languages).map(([tongue, { itself }]) => [tongue, itself]);
+const LANGUAGES = Object.entries(languages);
 const IDLE_MINUTES = [0, 5, 15, 60];
 
 export function showSettings() {

@@ -14,6 +14,9 @@
  * }} Move
  * @typedef {{ up_bytes: number, down_bytes: number, usual_s: number, longest_s: number }} Cost
  * @typedef {{
+ *   chat: string, conversation: string, sender: string, many: number, who: string, upto: number,
+ * }} Missing `who` sent them, after the message `upto`
+ * @typedef {{
  *   name: string, identity: string, relay: string, place: string, region: string,
  *   operator: string, fallback: string, fallback_region: string, fallback_operator: string,
  *   allowed_regions: string[] | null, outbound: string, outbound_by: string, moves: Move[],
@@ -21,7 +24,7 @@
  *   unaware: string[], left_behind: string[], lost_invites: number[], lost_knocks: string[],
  *   away: string[], transport: "direct" | "hopped" | "covered", hop: string, is_hop_away: boolean,
  *   why: string, period: number, exposed: string[], proxy: string, is_proxy_away: boolean,
- *   missing: { chat: string, conversation: string, sender: string, many: number }[], outbox: number,
+ *   missing: Missing[], outbox: number,
  *   warnings: Warning[], cost: Cost,
  * }} Status
  * @typedef {{ contacts: Contact[], offers: Offer[], adds: string, read_marks: boolean }} People
@@ -58,6 +61,11 @@ class Store extends EventTarget {
     });
     line.addEventListener("settings", (event) => {
       if (event instanceof CustomEvent) this.#keepSettings(event.detail);
+    });
+    line.addEventListener("unlocking", (event) => {
+      if (!(event instanceof CustomEvent)) return;
+      this.opensWith = event.detail.opens_with;
+      this.dispatchEvent(new Event("settings"));
     });
     line.addEventListener("summary", (event) => {
       if (event instanceof CustomEvent) this.#keepChats([event.detail.summary]);

@@ -2,19 +2,17 @@
 
 import { Actions } from "./actions.js";
 import { Composer } from "./composer.js";
-import { isCovered, make } from "./dom.js";
+import { isCovered } from "./dom.js";
 import { Drag } from "./drag.js";
 import { history } from "./history.js";
-import { fill, form } from "./phrase.js";
 import { Pointing } from "./pointing.js";
 import { fault } from "./faults.js";
 import { Seek } from "./seek.js";
 import { Selection } from "./selection.js";
 import { isNotes } from "./title.js";
-import { number, words } from "./words.js";
 
 /** @import { Line, Message, Summary } from "./line.js" */
-/** @typedef {{ chat: string, sender: string, many: number }} Missing */
+/** @import { Missing } from "./store.js" */
 /** @typedef {{ name: string, missing: Missing[] }} Status */
 
 export class Talk {
@@ -179,17 +177,7 @@ export class Talk {
   /** Messages that exist and are not here. */
   #showMissing() {
     const open = this.#open;
-    const here = this.#missing.filter((one) => open && one.chat === open.chat);
-    history.setAfter(here.map(({ sender, many }) =>
-      make(
-        "p",
-        { className: "missing", role: "note" },
-        ...fill(form({ one: words.gapOne, other: words.gapOther }, many), {
-          many: number.format(many),
-          name: make("bdi", {}, sender),
-        }),
-      )
-    ));
+    history.setMissing(this.#missing.filter((one) => open && one.chat === open.chat));
   }
 }
 

@@ -1,27 +1,35 @@
 /** The language of the page, and its words. */
 
-import * as english from "./english.js";
-import * as persian from "./persian.js";
+/** @import * as English from "./english.js" */
 
-/** @typedef {Record<keyof typeof english.words, string>} Words */
+/** @typedef {Record<keyof typeof English.words, string>} Words */
 
-const all = { en: english, fa: persian };
-export const languages = { en: english.words, fa: persian.words };
+/** The languages by what they call themselves. */
+export const languages = { en: "English", fa: "فارسی" };
+/** Their files: the page loads that of one. */
+const files = { en: () => import("./english.js"), fa: () => import("./persian.js") };
 
 /** What the person has set of it stands in the address: all parts of the page need it at once. */
 const set = new URLSearchParams(location.search);
 const wanted = [set.get("language") ?? "", ...navigator.languages].map((one) => one.slice(0, 2));
 
-export const language = /** @type {keyof typeof all} */ (wanted.find((one) => one in all) ?? "en");
-export const { emoji, faults, warnings } = all[language];
+export const language =
+  /** @type {keyof typeof files} */ (wanted.find((one) => one in files) ?? "en");
+const spoken = await files[language]();
+export const { emoji, faults, warnings } = spoken;
 /** @type {Words} */
 export const words = {
-  ...languages[language],
-  locale: new Intl.Locale(languages[language].locale, {
+  ...spoken.words,
+  locale: new Intl.Locale(spoken.words.locale, {
     calendar: set.get("calendar") ?? undefined,
     numberingSystem: set.get("digits") ?? undefined,
   }).toString(),
 };
 
-export const clock = new Intl.DateTimeFormat(words.locale, { hour: "2-digit", minute: "2-digit" });
+/** Whether hours are counted to twelve: then nobody writes a zero before them. */
+const isHalf = new Intl.DateTimeFormat(words.locale, { hour: "numeric" }).resolvedOptions().hour12;
+export const clock = new Intl.DateTimeFormat(words.locale, {
+  hour: isHalf ? "numeric" : "2-digit",
+  minute: "2-digit",
+});
 export const number = new Intl.NumberFormat(words.locale);
