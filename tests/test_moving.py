@@ -40,6 +40,7 @@ from amanat.region.notice import DAY_S, LEAST_DAYS
 from amanat.relay.drops import DropRecord, Drops
 from amanat.relay.store import SqliteStore
 from amanat.relay.store.reader import SqliteReader
+from clusters import Cluster
 from figures import rounds
 from relays import Peer, RelayProcess, append, in_loop, read, read_all, run_in_loop
 
@@ -58,6 +59,7 @@ class Two:
         directory: Path,
         *,
         to_limits: RelayLimits | None = None,
+        to_cluster: Cluster | None = None,
         **settings: Any,  # noqa: ANN401  # the source's
     ) -> None:
         self.source = RelayProcess(
@@ -76,6 +78,7 @@ class Two:
             region=REGION,
             moving=MovingConfig(sources=(str(address),)),
             limits=to_limits or RelayLimits(),
+            **(to_cluster.settings(directory) if to_cluster else {}),
         )
 
     def __enter__(self) -> Self:
@@ -140,11 +143,18 @@ async def create(peer: Peer, relay: RelayProcess, drop: Drop) -> wire.Reply:
     return await peer.ask(creation(relay, drop))
 
 
-@in_loop
 @pytest.mark.long
-async def test_all_drops_move_and_nothing_is_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize("to", ["disk", "cluster"])
+def test_all_drops_move_and_nothing_is_left(
+    tmp_path: Path, request: pytest.FixtureRequest, to: str
+) -> None:
+    cluster: Cluster | None = request.getfixturevalue("cluster") if to == "cluster" else None
+    run_in_loop(all_drops_move(Two(tmp_path, to_cluster=cluster)), 60)
+
+
+async def all_drops_move(moving_two: Two) -> None:
     rng = random.Random(1)
-    with Two(tmp_path) as two:
+    with moving_two as two:
         peer = await Peer.connect(two.source.address)
         held: dict[Drop, list[bytes]] = {}
         for drop in [make(number) for number in range(20)]:
