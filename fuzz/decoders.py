@@ -440,9 +440,9 @@ TARGETS = {
     "cluster-change": Target(
         functools.partial(_stored, messages.decode_change), [codec.encode(_CHANGE)]
     ),
-    "cluster-link": Target(
-        functools.partial(_stored, messages.decode_link),
-        [codec.encode(messages.Link([ledger.encode_entry(_ENTRIES[0])], 1))],
+    "cluster-journal": Target(
+        functools.partial(_stored, messages.decode_journal),
+        [codec.encode(messages.Journal([ledger.encode_entry(_ENTRIES[0])], 1))],
     ),
     "cluster-ledger": Target(
         functools.partial(_stored, decode_taken),

@@ -170,9 +170,11 @@ class Expiry(Staging):
                 self._memory.forget(drop_id)
             self._unneeded.discard(drop_id)
         self._taking.take_over()
-        for shard, mark in enumerate(self._taking.marks()):
-            # The last link stays: it is the predecessor of the next.
-            self._engine.purge(self._layout.stream(shard), self._layout.links(shard), below=mark)
+        for shard, reached in enumerate(self._taking.reach()):
+            # The last message of the journal stays: it is the predecessor of the next.
+            self._engine.purge(
+                self._layout.stream(shard), self._layout.journal(shard), below=reached
+            )
 
     # The ledger
 

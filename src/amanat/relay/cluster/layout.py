@@ -72,9 +72,9 @@ class Layout(NamedTuple):
         """The subjects of all drops in a shard."""
         return f"{self.region}.drop.{shard:02x}.*"
 
-    def links(self, shard: int) -> str:
-        """The subject of a shard's links: the messages with the entries for the ledger."""
-        return f"{self.region}.link.{shard:02x}"
+    def journal(self, shard: int) -> str:
+        """The subject of a shard's journal: the messages with the entries for the ledger."""
+        return f"{self.region}.journal.{shard:02x}"
 
     def streams(self) -> dict[str, list[str]]:
         """The subjects of each stream."""
@@ -82,7 +82,7 @@ class Layout(NamedTuple):
             self.ledger: [f"{self.region}.ledger.>"],
             self.state: [f"{self.region}.state.>"],
         } | {
-            self.stream(shard): [self.drops(shard), self.links(shard)]
+            self.stream(shard): [self.drops(shard), self.journal(shard)]
             for shard in range(self.shards)
         }
 

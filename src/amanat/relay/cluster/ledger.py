@@ -1,8 +1,8 @@
 """The relay's ledger in the cluster: entries taken over from the drops' messages, in one order.
 
 An entry comes into being in the message of the drop that it tells of. `take_over` appends those
-that are new to the ledger's stream, together with the *marks*: how far each shard is taken over.
-The engine takes that message only if it follows the one whose marks were read, so two processes
+that are new to the ledger's stream, together with the *reach*: how far each journal is taken over.
+The engine takes that message only if it follows the one whose reach was read, so two processes
 that take over at once append nothing twice.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from amanat.relay.cluster.engine import Message
-    from amanat.relay.cluster.messages import Link, Sealer
+    from amanat.relay.cluster.messages import Journal, Sealer
 
 MOST_TRIES = 20
 """Times that a process tries to take entries over while others do so."""
@@ -47,7 +47,7 @@ class Taken(codec.Record, frozen=True):
         list[Annotated[bytes, msgspec.Meta(max_length=MAX_ENTRY_BYTES)]],
         msgspec.Meta(min_length=1, max_length=TILE_WIDTH),
     ]
-    marks: Annotated[list[Count], msgspec.Meta(min_length=1, max_length=MOST_SHARDS)]
+    reach: Annotated[list[Count], msgspec.Meta(min_length=1, max_length=MOST_SHARDS)]
     """The place of the last message that is taken over, for each shard."""
 
 
@@ -179,50 +179,50 @@ class TakingOver:
         self._sealer = sealer
         self._pages = ClusterPages(engine, layout)
 
-    def marks(self) -> list[int]:
+    def reach(self) -> list[int]:
         """The place of the last message taken over, for each shard."""
         taken, _ = self._pages.newest()
-        return taken.marks if taken else [0] * self._layout.shards
+        return taken.reach if taken else [0] * self._layout.shards
 
     def take_over(self) -> None:
         """Append all entries that are not in the ledger yet. Raises RelayBusy."""
         for _ in range(MOST_TRIES):
             taken, place = self._pages.newest()
-            marks = list(taken.marks) if taken else [0] * self._layout.shards
+            reach = list(taken.reach) if taken else [0] * self._layout.shards
             size = taken.first + len(taken.entries) if taken else 0
-            if self._append_all(marks, size, place):
+            if self._append_all(reach, size, place):
                 return
         raise RelayBusy("other processes take the ledger's entries over", retry_after=RETRY_S)
 
-    def _append_all(self, marks: list[int], size: int, place: int) -> bool:
+    def _append_all(self, reach: list[int], size: int, place: int) -> bool:
         """Append everything new. Returns False if another process did so meanwhile."""
         entries: list[bytes] = []
         for shard in range(self._layout.shards):
-            for link, at in self._links(shard, marks[shard]):
-                if len(entries) + len(link.entries) > TILE_WIDTH:
-                    place = self._pages.append(Taken(size, entries, list(marks)), place)
+            for told, at in self._new(shard, reach[shard]):
+                if len(entries) + len(told.entries) > TILE_WIDTH:
+                    place = self._pages.append(Taken(size, entries, list(reach)), place)
                     if not place:
                         return False
                     size, entries = size + len(entries), []
-                entries += link.entries
-                marks[shard] = at
-        return not entries or bool(self._pages.append(Taken(size, entries, list(marks)), place))
+                entries += told.entries
+                reach[shard] = at
+        return not entries or bool(self._pages.append(Taken(size, entries, list(reach)), place))
 
-    def _links(self, shard: int, mark: int) -> Iterator[tuple[Link, int]]:
-        """The links of a shard after a mark, with their places. Each names the one before, so none
-        is passed over."""
-        stream, subject = self._layout.stream(shard), self._layout.links(shard)
+    def _new(self, shard: int, reached: int) -> Iterator[tuple[Journal, int]]:
+        """The messages of a shard's journal after the one that was reached, with their places. Each
+        names the one before, so none is passed over."""
+        stream, subject = self._layout.stream(shard), self._layout.journal(shard)
         while True:
-            messages = self._engine.walk(stream, subject, after=mark, most=TAKE_MESSAGES)
+            messages = self._engine.walk(stream, subject, after=reached, most=TAKE_MESSAGES)
             for message in messages:
-                while message.place > mark:
+                while message.place > reached:
                     following: Message | None = message
-                    if message.before != mark:  # a replica has lost one
-                        following = self._engine.next_by_leader(stream, subject, mark)
-                    if following is None or following.before != mark:
-                        raise StoreDamaged("a link with entries for the ledger is missing")
-                    yield self._sealer.open_link(following), following.place
-                    mark = following.place
+                    if message.before != reached:  # a replica has lost one
+                        following = self._engine.next_by_leader(stream, subject, reached)
+                    if following is None or following.before != reached:
+                        raise StoreDamaged("a message of a journal is missing")
+                    yield self._sealer.open_journal(following), following.place
+                    reached = following.place
             if len(messages) < TAKE_MESSAGES:
                 return
 

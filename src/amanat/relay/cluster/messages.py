@@ -31,7 +31,7 @@ MAX_CELLS = 4096
 MAX_KEYS = 64
 """Most keys in one message: those of each day that a drop may hold."""
 MAX_ENTRIES = 200
-"""Most entries in one link. The engine takes a thousand messages in one batch."""
+"""Most entries in one message of a journal. The engine takes a thousand messages in one batch."""
 
 _RECORD = "Amanat-Record"
 _PROOF = "Amanat-Proof"
@@ -106,8 +106,8 @@ class Change(codec.Record, frozen=True):
     """The last of them has the record's head as its seq."""
 
 
-class Link(codec.Record, frozen=True):
-    """The body of a link: the entries of the changes that were made with it."""
+class Journal(codec.Record, frozen=True):
+    """The body of a message of a journal: the entries of the changes that were made with it."""
 
     entries: Annotated[
         list[Annotated[bytes, msgspec.Meta(max_length=MAX_ENTRY_BYTES)]],
@@ -119,7 +119,7 @@ class Link(codec.Record, frozen=True):
 
 
 _kept = codec.decoder_of(Kept)
-_link = codec.decoder_of(Link)
+_journal = codec.decoder_of(Journal)
 _change = codec.decoder_of(Change)
 
 
@@ -133,9 +133,9 @@ def decode_change(data: bytes) -> Change:
     return codec.decode(_change, data, StoreDamaged)
 
 
-def decode_link(data: bytes) -> Link:
-    """The link in some bytes. Raises StoreDamaged."""
-    return codec.decode(_link, data, StoreDamaged)
+def decode_journal(data: bytes) -> Journal:
+    """The body of a journal's message. Raises StoreDamaged."""
+    return codec.decode(_journal, data, StoreDamaged)
 
 
 class Sealer:
@@ -146,7 +146,7 @@ class Sealer:
         self._key = key
 
     def headers(self, subject: str, before: int, record: bytes, body: bytes) -> dict[str, str]:
-        """The headers of a message. A link has no record."""
+        """The headers of a message. One of a journal has no record."""
         return {
             _RECORD: base64.b64encode(record).decode(),
             _PROOF: base64.b64encode(self._proof(subject, before, record, body)).decode(),
@@ -165,10 +165,10 @@ class Sealer:
         record = self._checked(message)
         return decode_kept(record), decode_change(message.body)
 
-    def open_link(self, message: Message) -> Link:
-        """The link in a message. Raises StoreDamaged unless this relay wrote it as it is."""
+    def open_journal(self, message: Message) -> Journal:
+        """A message of a journal. Raises StoreDamaged unless this relay wrote it as it is."""
         self._checked(message)
-        return decode_link(message.body)
+        return decode_journal(message.body)
 
     def proves(self, message: Message) -> bool:
         """Whether this relay wrote the message as it is."""

@@ -14,7 +14,7 @@ from amanat.protocol.moving import ARRIVING, GONE, MAX_ORDER_BYTES
 from amanat.relay.cluster.engine import RETRY_S, Publish
 from amanat.relay.cluster.expiry import Expiry
 from amanat.relay.cluster.known import number_of
-from amanat.relay.cluster.messages import Count, Generation, Link, Resting
+from amanat.relay.cluster.messages import Count, Generation, Journal, Resting
 from amanat.relay.drops import MoveRecord, Unmade
 from amanat.relay.store.wrapping import WRAP_BYTES
 
@@ -142,11 +142,11 @@ class MoveTable(Expiry):
         """Have everybody who creates a drop from now on know that drops go by a move."""
         for shard in range(self._layout.shards):
             for _ in range(MOST_TRIES):
-                self._links.pop(shard, None)
-                place, gate = self._link(shard)
+                self._journals.pop(shard, None)
+                place, gate = self._journal(shard)
                 if gate >= number:
                     break
-                message = self._link_message(shard, place, codec.encode(Link([], number)))
+                message = self._journal_message(shard, place, codec.encode(Journal([], number)))
                 self._engine.publish([[message]])
             else:
                 raise RelayBusy("other processes create drops", retry_after=RETRY_S)

@@ -1,7 +1,7 @@
 """The comparison of all replicas, because the engine does not notice a changed bit.
 
 Each replica of each stream is read whole, through a reader on its own node. A message of a drop or
-a link is good if the relay's proof is; of the others, the version is good that two nodes have. A
+a journal is good if the relay's proof is; of the others, the version is good that two nodes have. A
 replica that lacks a good message, or has another, is bad. It is rebuilt from the others: its node
 stops, `forget` deletes what the node has of the stream, and the engine fetches it anew.
 """

@@ -21,7 +21,14 @@ from amanat.protocol.drops import DROP_ID_BYTES
 from amanat.protocol.ledger import drop_hash, encode_entry
 from amanat.relay.cluster.engine import RETRY_S, Publish
 from amanat.relay.cluster.known import bound_of, copy_of, kept_of, number_of, record_of
-from amanat.relay.cluster.messages import MAX_CELLS, MAX_ENTRIES, Change, Link, Resting, WrappedKey
+from amanat.relay.cluster.messages import (
+    MAX_CELLS,
+    MAX_ENTRIES,
+    Change,
+    Journal,
+    Resting,
+    WrappedKey,
+)
 from amanat.relay.cluster.reading import Reading
 from amanat.relay.cluster.roots import OWN
 from amanat.relay.drops import NOBODYS, DropRecord, StoredCell, Unmade
@@ -97,7 +104,7 @@ class _Group(NamedTuple):
     changes: list[tuple[Staged, _Part]]
     messages: list[Publish]
     shard: int | None
-    """The shard whose link is the last message, if it is one."""
+    """The shard whose journal has the last message, if one has."""
     gate: int
 
     @property
@@ -122,8 +129,8 @@ class Staging(Reading):
         and that record."""
         self._openers: dict[tuple[bytes, int], AESGCM] = {}
         """The keys that the staged batch uses."""
-        self._links: dict[int, tuple[int, int]] = {}
-        """For each shard, the place of its last link, and its gate."""
+        self._journals: dict[int, tuple[int, int]] = {}
+        """For each shard, the last message of its journal, and its gate."""
         self._known_gate = 0
         """The number of the last move by which drops go that this process knows."""
         self._totals = Totals()
@@ -286,7 +293,7 @@ class Staging(Reading):
                 (refused if outcome == "refused" else unknown).update(made)
                 parts = {drop_id: left for drop_id, left in parts.items() if drop_id not in made}
                 if group.shard is not None:
-                    self._links.pop(group.shard, None)
+                    self._journals.pop(group.shard, None)
         self._refresh([staged[drop_id].known for drop_id in refused])
         self._engine.tell(self._wake, landed)
         return Unmade(frozenset(refused), frozenset(unknown))
@@ -306,36 +313,38 @@ class Staging(Reading):
 
     def _groups(self, changes: list[tuple[Staged, _Part]]) -> list[_Group]:
         """The messages that are published together: each change alone, but those with entries with
-        a link of their shard."""
+        a message of their shard's journal."""
         groups = []
-        linked: dict[int, list[tuple[Staged, _Part]]] = {}
+        entering: dict[int, list[tuple[Staged, _Part]]] = {}
         for one, part in changes:
             if one.entry and part.is_last:
-                linked.setdefault(self._layout.shard(one.record.drop_id), []).append((one, part))
+                entering.setdefault(self._layout.shard(one.record.drop_id), []).append((one, part))
             else:
                 groups.append(_Group([(one, part)], [self._message(one, part)], None, 0))
-        for shard, same in linked.items():
+        for shard, same in entering.items():
             # Groups of one shard follow each other, so all but the first wait for the next commit.
             some = same[:MAX_ENTRIES]
-            place, gate = self._link(shard)
-            link = codec.encode(Link([one.entry for one, _ in some], gate))
+            place, gate = self._journal(shard)
+            journal = codec.encode(Journal([one.entry for one, _ in some], gate))
             messages = [self._message(one, part) for one, part in some]
-            messages.append(self._link_message(shard, place, link))
+            messages.append(self._journal_message(shard, place, journal))
             groups.append(_Group(some, messages, shard, gate))
         return groups
 
-    def _link(self, shard: int) -> tuple[int, int]:
-        """(the place of the last link of a shard, its gate)."""
-        if shard not in self._links:
-            stream, subject = self._layout.stream(shard), self._layout.links(shard)
+    def _journal(self, shard: int) -> tuple[int, int]:
+        """(the place of the last message of a shard's journal, its gate)."""
+        if shard not in self._journals:
+            stream, subject = self._layout.stream(shard), self._layout.journal(shard)
             message = self._engine.last(stream, subject, by_leader=True)
-            gate = self._sealer.open_link(message).gate if message else 0
-            self._links[shard] = (message.place if message else 0, gate)
-        return self._links[shard]
+            gate = self._sealer.open_journal(message).gate if message else 0
+            self._journals[shard] = (message.place if message else 0, gate)
+        return self._journals[shard]
 
-    def _link_message(self, shard: int, before: int, link: bytes) -> Publish:
-        subject = self._layout.links(shard)
-        return Publish(subject, before, self._sealer.headers(subject, before, b"", link), link)
+    def _journal_message(self, shard: int, before: int, journal: bytes) -> Publish:
+        subject = self._layout.journal(shard)
+        return Publish(
+            subject, before, self._sealer.headers(subject, before, b"", journal), journal
+        )
 
     def _message(self, one: Staged, part: _Part) -> Publish:
         record, body = codec.encode(part.kept), codec.encode(part.change)
@@ -347,7 +356,7 @@ class Staging(Reading):
         """Know what was made, the last message at a place. Returns notices of cells that landed."""
         landed = []
         if group.shard is not None:
-            self._links[group.shard] = last, group.gate
+            self._journals[group.shard] = last, group.gate
         for place, (one, part) in enumerate(group.changes, last - len(group.messages) + 1):
             self._know(one, part, place)
             if part.change.cells:
