@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeVar
 
 from amanat.errors import (
     BadArgument,
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from amanat.protocol.ledger import Entry
+    from amanat.protocol.moving import ShredKey, WrappedCell
     from amanat.relay.drops import DropRecord, MoveRecord
 
 T = TypeVar("T")
@@ -103,6 +105,47 @@ class Report(NamedTuple):
     """The path of the move certificate."""
 
 
+class Reader(Protocol):
+    """The source's store, read beside the relay."""
+
+    def close(self) -> None:
+        """Close it."""
+
+    def moves(self) -> list[MoveRecord]:
+        """The moves in which the relay takes or took part, in order."""
+
+    def look(self, drop_id: bytes) -> DropRecord:
+        """A drop as it is now, or NOBODYS."""
+
+    def entries(self, place: int) -> Iterator[Entry]:
+        """The entries of the ledger, from an index on."""
+
+    def total(self, *, state: int) -> tuple[int, int, int]:
+        """(drops in a state, their cells, bytes of these)."""
+
+    def records(self, *, after: int, most: int) -> list[DropRecord]:
+        """The first `most` drops with a number above `after`."""
+
+    def wrapped(
+        self, drop: DropRecord, *, after: int, max_cells: int, max_bytes: int
+    ) -> tuple[int, bytes, list[WrappedCell], list[ShredKey]]:
+        """The first wrapped cells after a seq, up to the record's head: (the seq before the first,
+        the digest there, the cells, the keys that open them)."""
+
+
+def _reader(directory: RelayDirectory) -> Reader:
+    if directory.config.store:
+        from amanat.relay.cluster import (  # noqa: PLC0415  # its client loads slowly
+            ClusterReader,
+            open_cluster,
+        )
+
+        return ClusterReader(open_cluster(directory))
+    if not (directory.path / "drops.sqlite").exists():
+        raise NoProfile(f"{directory.path}: the relay has never run")
+    return SqliteReader(directory.path)
+
+
 class Mover:
     """One move of the relay in a directory."""
 
@@ -120,9 +163,7 @@ class Mover:
         Raises NoProfile, BadSetting, StoreDamaged, StoreTooNew or StoreTooOld.
         """
         self._directory = RelayDirectory.open(directory)
-        if not (directory / "drops.sqlite").exists():
-            raise NoProfile(f"{directory}: the relay has never run")
-        self._reader = SqliteReader(directory)
+        self._reader = _reader(self._directory)
         self._clock = clock
         self._rate = rate
         self._progress = progress

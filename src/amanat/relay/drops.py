@@ -226,6 +226,9 @@ class Store(Protocol):
     def moves(self) -> list[MoveRecord]:
         """The moves in which the relay takes or took part, in order."""
 
+    def has_new_moves(self) -> bool:
+        """Whether another process has changed them since they were asked for."""
+
     def defer(self) -> None:
         """Relax the next commit: it need not be on disk until the commit after it returns, even if
         that one stages nothing. Call it with nothing staged."""
@@ -312,8 +315,13 @@ class Drops:
             elif record.is_closed:
                 self._order = record.order
 
+    def _hear_of_moves(self) -> None:
+        if self._store.has_new_moves():
+            self.know_moves()
+
     def admits(self, access: bytes) -> bool:
         """Whether this is the bucket key of a relay whose people have come here."""
+        self._hear_of_moves()
         return any(hmac.compare_digest(access, key) for key in self._guests)
 
     def open_buckets(self, count: int, *, now: float) -> None:
@@ -344,6 +352,7 @@ class Drops:
 
         Raises the store's errors; nothing is staged then.
         """
+        self._hear_of_moves()
         batch = _Batch(self._store)
         replies: list[wire.Reply] = []
         with self._whole():
@@ -489,6 +498,8 @@ class Drops:
 
     def _must_be_here(self, drop: DropRecord) -> None:
         if drop.state == GONE:
+            if drop.move not in self.moves:
+                self.know_moves()  # the notice of it comes later than the drop
             raise DropMoved(order=self.moves[drop.move].order)
         if drop.state == ARRIVING:
             raise RelayBusy(retry_after=LANDING_RETRY_S)
@@ -529,6 +540,7 @@ class Drops:
         Never waits. Raises NoSuchDrop, DropMoved, RelayBusy if the drop is arriving, or
         CellTooLarge if the next cell has no room in a page.
         """
+        self._hear_of_moves()
         drop = self._store.look(request.drop_id, at_least=after)
         if not _matches(request.drop_id, request.read_token, drop.read_hash):
             raise self._absent()

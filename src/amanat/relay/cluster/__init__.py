@@ -8,6 +8,7 @@ knows of a drop; `reading`, `staging`, `expiry`, `ledger` and `moves` are the st
 
 from __future__ import annotations
 
+from amanat.relay.cluster.reader import ClusterReader
 from amanat.relay.cluster.store import ClusterStore, SharedSealingKeys, open_cluster
 
-__all__ = ["ClusterStore", "SharedSealingKeys", "open_cluster"]
+__all__ = ["ClusterReader", "ClusterStore", "SharedSealingKeys", "open_cluster"]

@@ -118,6 +118,7 @@ class Engine:
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
+        self._runner.close()
 
     async def _connect(self, servers: Sequence[str], options: dict[str, Any]) -> Client:
         client = await nats.connect(
@@ -149,7 +150,6 @@ class Engine:
     def _stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self._runner.close()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of a coroutine that runs in the engine's thread."""

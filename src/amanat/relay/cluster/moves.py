@@ -66,6 +66,9 @@ class MoveTable(Expiry):
         self._index: dict[int, list[tuple[int, bytes]]] = {}
         """By the number of a move, the numbers and ids of its drops, as scanned last."""
         self._name = f"{layout.region}.state.move"
+        self._ends = f"{layout.region}.state.ended"
+        self._are_moves_new = False
+        engine.listen(f"{layout.region}.moves", self._hear_of_move)
         self._newest = 0
         """The last message of any move."""
         self._places: dict[int, int] = {}
@@ -74,13 +77,16 @@ class MoveTable(Expiry):
 
     # Moves
 
+    def has_new_moves(self) -> bool:
+        return self._are_moves_new
+
     def moves(self) -> list[MoveRecord]:
+        self._are_moves_new = False
         kept = [decode_move(one.body) for one in self._messages_of_moves()]
         self._known_gate = max((one.number for one in kept if one.is_closed), default=0)
         self._generations = {one.number: one.move for one in kept}
-        for one in kept:
-            if one.is_forgotten and not one.is_source:
-                self._roots.destroy_generation(one.move)  # here, too, if another process did it
+        for message in self._engine.walk(self._layout.state, f"{self._ends}.*", after=0):
+            self._roots.destroy_generation(message.body)  # another process did so meanwhile
         return [
             MoveRecord(
                 move=one.move,
@@ -161,6 +167,10 @@ class MoveTable(Expiry):
         (outcome,) = self._engine.publish([[message]])
         if not isinstance(outcome, int):
             raise RelayBusy("another process changes the moves", retry_after=RETRY_S)
+        self._engine.tell(f"{self._layout.region}.moves", [b""])
+
+    def _hear_of_move(self, _: str, __: bytes) -> None:
+        self._are_moves_new = True
 
     # Drops
 
@@ -220,11 +230,30 @@ class MoveTable(Expiry):
                 staged.cells.append(Resting(cell.day, label, before, cell.wrapped))
                 self._stage_bytes(one.drop, len(cell.wrapped) - WRAP_BYTES)
 
+    def scrub(self) -> None:
+        super().scrub()
+        if not self._known_gate:
+            return  # no drop has gone
+        gone, here = set[bytes](), set[bytes]()
+        for kept in self.scanned():
+            if not kept.is_ended:
+                (gone if kept.state == GONE else here).add(kept.generation)
+        # The roots of drops that have gone open nothing else: all drops of a relay go.
+        for generation in gone - here:
+            self._end_generation(generation)
+
+    def _end_generation(self, generation: bytes) -> None:
+        """Destroy the roots of a generation everywhere. A process that is away does so when it
+        comes back."""
+        subject = f"{self._ends}.{generation.hex()}"
+        self._engine.publish([[Publish(subject, 0, {}, generation)]])
+        self._roots.destroy_generation(generation)
+
     def shred_drops(self, drops: Sequence[DropRecord]) -> None:
         # The keys that came by a move have roots of their own. The roots of drops that have gone
-        # from here open others, too: they end with their days.
+        # from here end with the last of them: see `scrub`.
         for move in {drop.move for drop in drops if drop.state == ARRIVING}:
-            self._roots.destroy_generation(self._generations[move])
+            self._end_generation(self._generations[move])
 
 
 def _of(record: MoveRecord) -> KeptMove:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from amanat.errors import RelayBusy, StoreDamaged
 from amanat.protocol.drops import next_digest
+from amanat.protocol.moving import ShredKey
 from amanat.relay.cluster.engine import RETRY_S
 from amanat.relay.cluster.known import Known, Memory
 from amanat.relay.drops import StoredCell
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from amanat.relay.cluster.engine import Engine, Message
     from amanat.relay.cluster.layout import Layout
-    from amanat.relay.cluster.messages import Change, Kept, Sealer
+    from amanat.relay.cluster.messages import Change, Kept, Resting, Sealer
     from amanat.relay.cluster.roots import Roots
     from amanat.relay.drops import DropRecord
 
@@ -160,6 +161,33 @@ class Reading:
                 stored.append(cell)
         return stored
 
+    def resting(
+        self, drop: DropRecord, *, after: int, max_bytes: int
+    ) -> Iterator[tuple[int, Resting, ShredKey]]:
+        """The cells of a drop after a seq as they rest, up to the record's head, with their seqs
+        and the keys that open them. Cells whose key is destroyed are left out."""
+        known = self._memory.get(drop.drop_id) or self._unknown(drop.drop_id)
+        with known.lock:
+            self._whole(known)
+            first = max(after + 1, drop.head - drop.cells + 1)
+            places = [
+                piece.place
+                for piece in known.pieces[known.piece_of(first) :]
+                if piece.first <= drop.head
+            ]
+        for message in self._messages(known, places, max_bytes):
+            kept, change = self._opened_message(known, message)
+            for seq, cell in enumerate(change.cells, kept.head - len(change.cells) + 1):
+                if first <= seq <= drop.head and (key := self._key(known, change, cell.day)):
+                    last_day, secret = key
+                    yield seq, cell, ShredKey(cell.day, last_day, secret)
+
+    def _key(self, known: Known, change: Change, day: int) -> tuple[int, bytes] | None:
+        """(last day, key) of a drop's day; None if the key is destroyed."""
+        key = known.keys.get(day) or next((one for one in change.keys if one.day == day), None)
+        secret = self._roots.unwrap(known.subject, key) if key else None
+        return (key.last_day, secret) if key and secret else None
+
     def _messages(self, known: Known, places: list[int], max_bytes: int) -> Iterator[Message]:
         """The messages at these places, a few at a time."""
         while places:
@@ -192,11 +220,8 @@ class Reading:
         first = kept.head - len(change.cells) + 1
         for index, cell in enumerate(change.cells):
             if cell.day not in openers:
-                key = known.keys.get(cell.day) or next(
-                    (one for one in change.keys if one.day == cell.day), None
-                )
-                secret = self._roots.unwrap(known.subject, key) if key else None
-                openers[cell.day] = AESGCM(secret) if secret else None
+                key = self._key(known, change, cell.day)
+                openers[cell.day] = AESGCM(key[1]) if key else None
             opener = openers[cell.day]
             plain = b""
             if opener is not None:

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from amanat.relay.cluster.engine import Engine
     from amanat.relay.cluster.layout import Layout
 
-OWN = bytes(GENERATION_BYTES)
-"""The first generation of the drops that were made here."""
 ANSWER_S = 2.0
 """Longest that other processes may take to keep or to tell a root, in seconds: one sync each."""
 
@@ -294,6 +292,12 @@ class Roots:
             self._file.execute(end, (value,))
             self._file.execute(f"DELETE FROM root WHERE {which}", (value,))  # noqa: S608  # constants
             self._file.execute("COMMIT")
+
+
+def own_generation(gate: int) -> bytes:
+    """The generation of drops that are made here after the move with a number, by which all drops
+    went; 0 before any."""
+    return gate.to_bytes(GENERATION_BYTES, "big")
 
 
 def decode_root(data: bytes) -> Root:

@@ -30,7 +30,7 @@ from amanat.relay.cluster.messages import (
     WrappedKey,
 )
 from amanat.relay.cluster.reading import Reading
-from amanat.relay.cluster.roots import OWN
+from amanat.relay.cluster.roots import own_generation
 from amanat.relay.drops import NOBODYS, DropRecord, StoredCell, Unmade
 from amanat.relay.store.wrapping import KEY_BYTES, NONCE_BYTES, WRAP_BYTES, bound_to
 
@@ -56,7 +56,9 @@ HEAD_BYTES = 8
 class Staged:
     """The change of one drop."""
 
-    def __init__(self, known: Known, record: DropRecord, before: int, old: DropRecord) -> None:
+    def __init__(
+        self, known: Known, record: DropRecord, before: int, old: DropRecord, generation: bytes
+    ) -> None:
         self.known = known
         self.before = before
         """The predecessor: the drop's last message when the rules were given its record. Readers
@@ -71,7 +73,7 @@ class Staged:
         self.entry = b""
         """The entry that comes with the change. No step of any rule enters two for one drop."""
         self.is_forgotten = False
-        self.generation = known.kept.generation if known.kept else OWN
+        self.generation = known.kept.generation if known.is_here and known.kept else generation
         """The roots by which new keys of the drop are wrapped."""
 
 
@@ -187,7 +189,9 @@ class Staging(Reading):
         if staged is None:
             known = self._memory.get(drop.drop_id) or self._unknown(drop.drop_id)
             before, old = self._handed[drop.drop_id]
-            staged = self._staged[drop.drop_id] = Staged(known, copy_of(drop), before, old)
+            staged = self._staged[drop.drop_id] = Staged(
+                known, copy_of(drop), before, old, own_generation(self._known_gate)
+            )
             self._hashes[drop_hash(drop.drop_id)] = drop.drop_id
         return staged
 

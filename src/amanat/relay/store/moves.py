@@ -22,6 +22,9 @@ class MoveTable(Files):
     def moves(self) -> list[MoveRecord]:
         return every_move(self._writer)
 
+    def has_new_moves(self) -> bool:
+        return False
+
     def keep_move(self, record: MoveRecord) -> None:
         with sqlite_errors:
             self._begin(self._writer)
