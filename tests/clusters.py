@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from amanat.config import ClusterConfig
 from amanat.errors import BadSetting, RelayBusy
 from amanat.relay.cluster import ClusterStore
-from amanat.relay.cluster.engine import Engine
+from amanat.relay.cluster.engine import Engine, EngineRefused
 from amanat.relay.cluster.nodes import LocalCluster
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -68,7 +68,15 @@ class Cluster(LocalCluster):
         }
 
     def wipe(self) -> None:
-        """Delete all streams."""
-        with contextlib.closing(self.engine()) as engine:
-            for name in engine.api("STREAM.NAMES").get("streams") or []:
-                engine.api(f"STREAM.DELETE.{name}")
+        """Delete all streams, as soon as the cluster does so: nodes may have died a moment ago."""
+        until = time.monotonic() + START_S
+        while True:
+            try:
+                with contextlib.closing(self.engine()) as engine:
+                    for name in engine.api("STREAM.NAMES").get("streams") or []:
+                        engine.api(f"STREAM.DELETE.{name}")
+                    return
+            except (EngineRefused, RelayBusy, OSError):
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)

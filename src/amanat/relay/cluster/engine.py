@@ -46,6 +46,9 @@ PLACE_TRIES = 60
 the one that is wanted."""
 SCAN_TRIES, SCAN_RETRY_S = 50, 0.02
 """Times that a scan is begun, and the seconds between."""
+SEND_TRIES, SEND_RETRY_S = 40, 0.05
+"""Times that a message which nobody has heard is sent, and the seconds between: while a stream gets
+a new leader."""
 PAGE_MESSAGES = 500
 """Messages in one answer to a walk."""
 PAGE_BYTES = 4 * 1024 * 1024
@@ -200,24 +203,46 @@ class Engine:
         return self.run(self._publish(groups)) if groups else []
 
     async def _publish(self, groups: Sequence[Sequence[Publish]]) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        while len(outcomes) < len(groups):
-            room, first = WINDOW_BYTES, len(outcomes)
-            waits: list[asyncio.Future[Msg]] = []
-            with contextlib.ExitStack() as expected:
-                for group in itertools.islice(groups, first, None):
-                    if room <= 0:
-                        break
-                    room -= sum(len(message.body) for message in group)
-                    answer: asyncio.Future[Msg] = self._loop.create_future()
-                    inbox = expected.enter_context(self._expect(answer.set_result))
-                    await self._send_group(group, inbox)
-                    waits.append(answer)
-                await asyncio.wait(waits, timeout=ANSWER_S)
-            outcomes += [
-                _outcome(answer.result()) if answer.done() else "unknown" for answer in waits
-            ]
-        return outcomes
+        outcomes: dict[int, Outcome] = {}
+        left = list(range(len(groups)))
+        for _ in range(SEND_TRIES):
+            unheard = []
+            while left:
+                some = self._window(groups, left)
+                left = left[len(some) :]
+                answers = await self._send([groups[index] for index in some])
+                for index, answer in zip(some, answers, strict=True):
+                    if answer is not None and _is_unheard(answer):
+                        unheard.append(index)
+                    outcomes[index] = "unknown" if answer is None else _outcome(answer)
+            left = unheard
+            if not left:
+                break
+            await asyncio.sleep(SEND_RETRY_S)
+        return [outcomes[index] for index in range(len(groups))]
+
+    @staticmethod
+    def _window(groups: Sequence[Sequence[Publish]], left: list[int]) -> list[int]:
+        """The first groups that may be under way at once."""
+        room, some = WINDOW_BYTES, []
+        for index in left:
+            if room <= 0:
+                break
+            room -= sum(len(message.body) for message in groups[index])
+            some.append(index)
+        return some
+
+    async def _send(self, groups: Sequence[Sequence[Publish]]) -> list[Msg | None]:
+        """The answer to each group, None if it does not come in time."""
+        waits: list[asyncio.Future[Msg]] = []
+        with contextlib.ExitStack() as expected:
+            for group in groups:
+                answer: asyncio.Future[Msg] = self._loop.create_future()
+                inbox = expected.enter_context(self._expect(answer.set_result))
+                await self._send_group(group, inbox)
+                waits.append(answer)
+            await asyncio.wait(waits, timeout=ANSWER_S)
+        return [answer.result() if answer.done() else None for answer in waits]
 
     async def _send_group(self, group: Sequence[Publish], inbox: str) -> None:
         if len(group) == 1:
@@ -515,6 +540,12 @@ def _headers(message: Publish) -> dict[str, str]:
     if message.chain:
         headers[_EXPECTED_OVER] = message.chain
     return headers
+
+
+def _is_unheard(answer: Msg) -> bool:
+    """Whether nobody heard the message: its stream has no leader just now, and has not stored
+    it."""
+    return (answer.headers or {}).get("Status") == "503"
 
 
 def _outcome(answer: Msg) -> Outcome:
