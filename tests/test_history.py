@@ -157,7 +157,9 @@ class Home:
 
     def view(self) -> list[object]:
         """Everything that must not depend on the order of arrival."""
-        entries = [entry._replace(row=0, kept_at=0, expires_at=None) for entry in self.read()]
+        entries = [
+            structs.replace(entry, row=0, kept_at=0, expires_at=None) for entry in self.read()
+        ]
         return [*entries, self.history.timer(GID)]
 
     def count(self, table: str) -> int:

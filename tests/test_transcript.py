@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from amanat.client import feed
+from amanat.client.desk import Desk
 from amanat.client.events import (
     Event,
     Joined,
@@ -28,6 +29,7 @@ from amanat.client.transcript import (
     Newest,
     Part,
     Position,
+    Quote,
     Scroll,
     Share,
     Transcript,
@@ -188,6 +190,18 @@ def test_a_message_of_another_conversation_is_not_shown(vault: Vault) -> None:
     assert transcript.at(GID, 10**9) is None
     with pytest.raises(UnknownMessage):
         transcript.position(OTHER, bytes(16))
+
+
+@pytest.mark.parametrize("words", ["null", "true", "0", "1.5", ""])
+def test_words_that_read_like_a_value_stay_words(vault: Vault, words: str) -> None:
+    first, second = everything(vault)[:2]
+    with vault.unit(now=0) as unit:
+        unit.db.execute("UPDATE message SET text = ? WHERE row = ?", (words, first.row))
+        unit.db.execute("UPDATE message SET reply_to = ? WHERE row = ?", (first.id, second.row))
+        unit.db.execute("INSERT INTO desk (gid, draft) VALUES (?, ?)", (GID, words))
+    first, second = everything(vault)[:2]
+    assert (first.text, second.quote) == (words, Quote(first.id, first.identity, words))
+    assert Desk(vault, ALICE).line(GID).draft == words
 
 
 async def test_events_end_with_overrun_where_nobody_takes_them(

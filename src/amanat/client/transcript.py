@@ -15,6 +15,8 @@ from enum import StrEnum, unique
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, Self, assert_never
 
+import msgspec
+
 from amanat.errors import AmbiguousName, BadArgument, UnknownMessage
 from amanat.protocol.messages import Kind
 
@@ -64,23 +66,27 @@ class Position(NamedTuple):
             raise BadArgument("this is no position of a message") from None
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A message in its present form. Times are Unix milliseconds, by its author's clock and by
-    ours.
+    ours."""
 
-    `text` is None once it was deleted by its author.
-    """
-
+    # Its fields have the order of the statement's columns, so that msgspec makes all entries of an
+    # answer in one call. In Python, one entry took seven times as long.
     row: int
     gid: bytes
-    position: Position
+    id: bytes
+    """The message id, the same for everybody."""
+    identity: bytes
+    """The author's identity."""
+    seq: int
+    """Its number in its author's count."""
+    clock: int
     text: str | None
-    quote: Quote | None
+    """None once it was deleted by its author."""
+    reply_to: bytes | None
+    quoted: bytes | None
+    quoted_text: str | None
     is_edited: bool
-    is_forwarded: bool
-    """Whether its author says that they forward somebody's words."""
-    reactions: dict[bytes, str]
-    """The reactions, by identity."""
     sent_at: int
     kept_at: int
     expires_at: int | None
@@ -94,21 +100,20 @@ class Entry(NamedTuple):
     """Whether it has a number in the present count of its conversation."""
     is_note: bool
     """Whether it is one of our notes to ourselves."""
+    is_forwarded: bool
+    """Whether its author says that they forward somebody's words."""
+    reactions: dict[bytes, str] = {}
+    """The reactions, by identity. They come from a statement of their own."""
 
     @property
-    def id(self) -> bytes:
-        """The message id, the same for everybody."""
-        return self.position.id
+    def position(self) -> Position:
+        """Its place in its conversation."""
+        return Position(self.clock, self.identity, self.seq, self.id)
 
     @property
-    def identity(self) -> bytes:
-        """The author's identity."""
-        return self.position.identity
-
-    @property
-    def seq(self) -> int:
-        """Its number in its author's count."""
-        return self.position.seq
+    def quote(self) -> Quote | None:
+        """The text that it answers, if it answers one."""
+        return Quote(self.reply_to, self.quoted, self.quoted_text) if self.reply_to else None
 
     def state(self, *, is_saying: bool) -> Progress:
         """How far a text of ours has got.
@@ -293,33 +298,16 @@ class Transcript:
             " m.seq > c.counted, c.state = 'notes', m.is_forwarded"
             " FROM message AS m JOIN conversation AS c ON c.gid = m.gid"
             " LEFT JOIN message AS q ON q.gid = m.gid AND q.id = m.reply_to"
-            f" WHERE m.row IN ({marks})",
-            (Kind.EDIT, self._identity, Kind.TEXT, *rows),
+            f" WHERE m.row IN ({marks}) AND (? IS NULL OR m.gid = ?)",
+            (Kind.EDIT, self._identity, Kind.TEXT, *rows, gid, gid),
         ).fetchall()
+        entries = msgspec.convert(found, list[Entry], strict=False)  # SQLite's 0 and 1 are bools
+        if not reactions:
+            return entries
         return [
-            Entry(
-                row=row,
-                gid=where,
-                position=Position(clock, identity, seq, mid),
-                text=text,
-                quote=Quote(reply_to, quoted, words) if reply_to else None,
-                is_edited=bool(edited),
-                is_forwarded=bool(forwarded),
-                reactions=reactions.get((where, mid), {}),
-                sent_at=sent_at,
-                kept_at=kept_at,
-                expires_at=expires_at,
-                envelope=envelope,
-                is_delivered=bool(delivered),
-                is_waiting=bool(waiting),
-                is_counted=bool(counted),
-                is_note=bool(note),
-            )
-            for row, where, mid, identity, seq, clock, text, reply_to, quoted, words, edited,
-            sent_at, kept_at, expires_at, envelope, delivered, waiting, counted, note, forwarded
-            in found
-            if gid in (None, where)
-        ]  # fmt: skip
+            msgspec.structs.replace(entry, reactions=reactions.get((entry.gid, entry.id), {}))
+            for entry in entries
+        ]
 
     def find(self, gid: bytes, prefix: str) -> bytes:
         """The id of a message by its first hex digits.

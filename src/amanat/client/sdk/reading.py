@@ -384,8 +384,9 @@ class Reading:
                     state=line.state,
                     is_verified=line.is_verified,
                     is_blocked=line.is_blocked,
-                    last=entry
-                    and self._message(entry, names, readers, is_saying=line.gid in saying),
+                    last=self._message(entry, names, readers, is_saying=line.gid in saying)
+                    if entry
+                    else None,
                     unread=line.unread,
                     draft=line.draft,
                     draft_reply_to=line.reply_to.hex() if line.reply_to else "",
