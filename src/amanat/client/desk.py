@@ -23,7 +23,7 @@ MAX_UNREAD = 1_000
 time."""
 
 
-class Line(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Line(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """The line of a conversation in a list of all. Times are Unix milliseconds."""
 
     # Its fields have the order of the statement's columns (transcript.Entry says why).

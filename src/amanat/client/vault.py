@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
 import sqlite3
@@ -476,6 +477,7 @@ def _connect(path: Path, key: bytes, driver: Driver) -> sqlite3.Connection:
     return db
 
 
+@functools.lru_cache(maxsize=4096)  # pure, and every list names the same conversations and people
 def fingerprint(data: bytes) -> str:
     """A short name for an id that a person may have to type: 8 hex digits."""
     return hashlib.sha256(data).hexdigest()[:8]
