@@ -1540,6 +1540,15 @@ MUTANTS = [
         ["test_gaps.py::test_no_word_of_a_deleted_text_is_kept_to_be_said_again"],
     ),
     Mutant(
+        "a list tells texts as unread that were read",
+        "    UPDATE tally SET unread = unread - (\n        SELECT count(*) FROM message",
+        "    UPDATE tally SET unread = unread - (\n        SELECT 0 * count(*) FROM message",
+        [
+            "test_transcript.py::test_after_any_history_a_line_tells_as_many_unread_as_counting_finds",
+            "test_transcript.py::test_a_list_shows_the_last_message_and_what_is_unread",
+        ],
+    ),
+    Mutant(
         "what was read is unread after coming in again",
         '" RETURNING clock, read_row, hidden, sent_seq"',
         '" RETURNING clock, 0, hidden, sent_seq"',

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from amanat.client import feed
+from amanat.client import desk, feed, schema
 from amanat.client.desk import Desk
 from amanat.client.events import (
     Event,
@@ -39,6 +39,8 @@ from amanat.client.unit import Unit
 from amanat.client.vault import Unlock, Vault, create, open_vault
 from amanat.drill.world import World
 from amanat.errors import BadArgument, Overrun, UnknownConversation, UnknownMessage
+from amanat.protocol import codec
+from amanat.protocol.identity import Credential
 
 KEY = Unlock(key=bytes(32))
 GID, OTHER = b"conversation 001", b"conversation 002"
@@ -51,7 +53,7 @@ MANY = 60
 def vault(tmp_path: Path) -> Iterator[Vault]:
     """A vault with two conversations of Alice's, one of them with many messages, which came in
     another order than they stand in."""
-    create(tmp_path / "alice", KEY, lambda *_: None, now=0)
+    create(tmp_path / "alice", KEY, belongs_to_alice, now=0)
     opened = open_vault(tmp_path / "alice", KEY)
     order = list(range(MANY))
     random.Random(1).shuffle(order)
@@ -76,6 +78,23 @@ def say(unit: Unit, gid: bytes, number: int) -> None:
         " text) VALUES (?, ?, x'', ?, x'', ?, ?, ?, 0, ?)",
         (gid, number.to_bytes(16), who, number, number // 2, number * MINUTE, str(number)),
     )
+
+
+def belongs_to_alice(unit: Unit, _: Vault) -> None:
+    """Put the credential of a vault of Alice's where the program puts it."""
+    unit.put("credential", codec.encode(Credential(1, ALICE, bytes(32), bytes(64))))
+
+
+def unread(vault: Vault) -> dict[bytes, int]:
+    """How many texts of others each conversation holds since its read mark, counted one by one."""
+    return {
+        gid: len(Transcript(vault, ALICE).unread_rows(gid))
+        for (gid,) in vault.read.execute("SELECT gid FROM conversation").fetchall()
+    }
+
+
+def unread_in_lines(vault: Vault) -> dict[bytes, int]:
+    return {line.gid: line.unread for line in Desk(vault).lines()}
 
 
 def read(vault: Vault, where: Scroll, many: int = 7) -> Part:
@@ -201,7 +220,97 @@ def test_words_that_read_like_a_value_stay_words(vault: Vault, words: str) -> No
         unit.db.execute("INSERT INTO desk (gid, draft) VALUES (?, ?)", (GID, words))
     first, second = everything(vault)[:2]
     assert (first.text, second.quote) == (words, Quote(first.id, first.identity, words))
-    assert Desk(vault, ALICE).line(GID).draft == words
+    assert Desk(vault).line(GID).draft == words
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_after_any_history_a_line_tells_as_many_unread_as_counting_finds(
+    vault: Vault, seed: int
+) -> None:
+    chance = random.Random(seed)
+    numbers = iter(range(MANY, 10**6))
+
+    def some_row() -> int:
+        rows = vault.read.execute("SELECT row FROM message ORDER BY row").fetchall()
+        return int(chance.choice(rows)[0])
+
+    def one_step(unit: Unit) -> None:
+        gid = chance.choice((GID, OTHER))
+        match chance.randrange(6):
+            case 0 | 1:
+                say(unit, gid, next(numbers))
+            case 2:
+                unit.db.execute("DELETE FROM message WHERE row = ?", (some_row(),))
+            case 3:
+                unit.db.execute(
+                    "UPDATE OR IGNORE message SET gid = ? WHERE row = ?", (gid, some_row())
+                )
+            case 4:
+                unit.db.execute(
+                    "UPDATE conversation SET read_row = ? WHERE gid = ?", (some_row(), gid)
+                )
+            case _:  # as after one is let in again
+                row = unit.db.execute(
+                    "DELETE FROM conversation WHERE gid = ? RETURNING *", (gid,)
+                ).fetchone()
+                say(unit, gid, next(numbers))
+                marks = ", ".join("?" * len(row))
+                unit.db.execute(f"INSERT INTO conversation VALUES ({marks})", row)  # noqa: S608
+
+    def fail() -> None:
+        with vault.unit(now=0) as unit:
+            one_step(unit)
+            raise ZeroDivisionError
+
+    seen = set()
+    for _ in range(60):
+        with vault.unit(now=0) as unit:
+            one_step(unit)
+        with pytest.raises(ZeroDivisionError):
+            fail()
+        assert unread_in_lines(vault) == unread(vault)
+        seen |= set(unread(vault).values())
+    assert len(seen) > 5  # or this test shows nothing
+
+
+def test_a_line_tells_no_more_unread_than_a_list_shows(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert unread_in_lines(vault) == {GID: 40, OTHER: 1}
+    monkeypatch.setattr(desk, "MAX_UNREAD", 30)
+    assert unread_in_lines(vault) == {GID: 30, OTHER: 1}
+
+
+def test_an_older_vault_is_counted_once(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as before:
+        before.setattr(schema, "STEPS", schema.STEPS[:2])
+        before.setattr(schema, "VERSION", schema.BASE + 2)
+        create(tmp_path / "old", KEY, belongs_to_alice, now=0)
+        old = open_vault(tmp_path / "old", KEY)
+        with old.unit(now=0) as unit:
+            for gid in (GID, OTHER, b"conversation 003"):
+                unit.db.execute(
+                    "INSERT INTO conversation (gid, state, sent_hash, sure_seq, read_row)"
+                    " VALUES (?, 'active', x'', 0, 3)",
+                    (gid,),
+                )
+            for number in range(9):
+                say(unit, GID, number)
+                say(unit, OTHER, number)
+        old.close()
+    opened = open_vault(tmp_path / "old", KEY)
+    assert unread_in_lines(opened) == unread(opened) != {}
+    with opened.unit(now=0) as unit:
+        say(unit, b"conversation 003", 1)
+    assert unread_in_lines(opened) == unread(opened)
+    assert unread(opened)[b"conversation 003"] == 1
+    opened.close()
+
+
+async def test_a_vault_knows_whose_it_is(world: World) -> None:
+    alice, _ = await world.friends("alice", "bob")
+    ((identity,),) = alice.vault.read.execute("SELECT identity FROM me").fetchall()
+    assert identity == alice.client._me.identity
 
 
 async def test_events_end_with_overrun_where_nobody_takes_them(

@@ -1,8 +1,8 @@
 """The desk: the person's arrangement of their conversations, and the line of each in a list.
 
 Drafts and pinned, muted and archived conversations are known to this vault alone. A line holds
-everything that a list shows of a conversation. One statement reads all lines, however many messages
-there are.
+everything that a list shows of a conversation. One statement reads all lines, and it counts no
+messages: the vault keeps the number of unread ones as they come, go and are read.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from amanat.client.vault import Vault
 
 MAX_UNREAD = 1_000
-"""The number up to which unread messages are counted. No list shows more digits, and counting takes
-time."""
+"""The number up to which a line tells how many messages are unread. No list shows more digits."""
 
 
 class Line(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -48,11 +47,11 @@ _LINES = (
     "SELECT c.gid, c.state,"
     " (SELECT row FROM message WHERE gid = c.gid"
     "  ORDER BY clock DESC, identity DESC, seq DESC, id DESC LIMIT 1),"
-    " (SELECT count(*) FROM (SELECT 1 FROM message WHERE gid = c.gid AND row > c.read_row"
-    "  AND identity != ?1 LIMIT ?2)),"
+    " min(tally.unread, ?1),"
     " coalesce(desk.draft, ''), desk.reply_to, desk.pinned_at, desk.muted_until,"
     " coalesce(desk.is_archived, 0), coalesce(contact.verified, 0), coalesce(contact.blocked, 0)"
-    " FROM conversation AS c LEFT JOIN desk ON desk.gid = c.gid"
+    " FROM conversation AS c JOIN tally ON tally.gid = c.gid"
+    " LEFT JOIN desk ON desk.gid = c.gid"
     " LEFT JOIN contact ON contact.conversation = c.gid"
 )
 
@@ -60,18 +59,16 @@ _LINES = (
 class Desk:
     """The arrangement of the conversations of one vault."""
 
-    def __init__(self, vault: Vault, identity: bytes) -> None:
-        """`identity` is our own."""
+    def __init__(self, vault: Vault) -> None:
         self._read = vault.read
-        self._identity = identity
 
     def lines(self, gid: bytes | None = None) -> list[Line]:
         """The lines of all conversations that are not hidden, in the order in which they began; or
         that of one, if it is there."""
         rows = self._read.execute(
-            f"{_LINES} WHERE (?3 IS NULL OR c.gid = ?3) AND desk.is_hidden IS NOT 1"
+            f"{_LINES} WHERE (?2 IS NULL OR c.gid = ?2) AND desk.is_hidden IS NOT 1"
             " ORDER BY c.rowid",
-            (self._identity, MAX_UNREAD, gid),
+            (MAX_UNREAD, gid),
         ).fetchall()
         return msgspec.convert(rows, list[Line], strict=False)  # SQLite's 0 and 1 are bools
 

@@ -583,6 +583,63 @@ CREATE TABLE read_by (
 -- How far we have told them that we have read.
 ALTER TABLE heard ADD COLUMN told_read INTEGER NOT NULL DEFAULT 0;
 """,
+    """
+-- Whose vault this is. Their identity always stands at this place of a credential.
+CREATE VIEW me AS SELECT substr(value, 5, 32) AS identity FROM meta WHERE key = 'credential';
+
+-- How many texts of others a conversation holds since its read mark. Triggers keep this count: a
+-- list of all conversations would otherwise count up to a thousand rows of each.
+ALTER TABLE tally ADD COLUMN unread INTEGER NOT NULL DEFAULT 0;
+INSERT OR IGNORE INTO tally (gid, held) SELECT gid, 0 FROM conversation;
+UPDATE tally SET unread = (
+    SELECT count(*) FROM conversation AS c JOIN message AS m ON m.gid = c.gid AND m.row > c.read_row
+    WHERE c.gid = tally.gid AND m.identity != (SELECT identity FROM me)
+);
+
+DROP TRIGGER message_came;
+DROP TRIGGER message_went;
+DROP TRIGGER message_moved;
+CREATE TRIGGER message_came AFTER INSERT ON message BEGIN
+    INSERT OR IGNORE INTO tally (gid, held) VALUES (new.gid, 0);
+    UPDATE tally SET held = held + 1, unread = unread + coalesce(
+        new.row > (SELECT read_row FROM conversation WHERE gid = new.gid)
+        AND new.identity != (SELECT identity FROM me), 0
+    ) WHERE gid = new.gid;
+END;
+CREATE TRIGGER message_went AFTER DELETE ON message BEGIN
+    UPDATE tally SET held = held - 1, unread = unread - coalesce(
+        old.row > (SELECT read_row FROM conversation WHERE gid = old.gid)
+        AND old.identity != (SELECT identity FROM me), 0
+    ) WHERE gid = old.gid;
+END;
+CREATE TRIGGER message_moved AFTER UPDATE OF gid ON message BEGIN
+    INSERT OR IGNORE INTO tally (gid, held) VALUES (new.gid, 0);
+    UPDATE tally SET held = held - 1, unread = unread - coalesce(
+        old.row > (SELECT read_row FROM conversation WHERE gid = old.gid)
+        AND old.identity != (SELECT identity FROM me), 0
+    ) WHERE gid = old.gid;
+    UPDATE tally SET held = held + 1, unread = unread + coalesce(
+        new.row > (SELECT read_row FROM conversation WHERE gid = new.gid)
+        AND new.identity != (SELECT identity FROM me), 0
+    ) WHERE gid = new.gid;
+END;
+CREATE TRIGGER conversation_came AFTER INSERT ON conversation BEGIN
+    INSERT OR IGNORE INTO tally (gid, held) VALUES (new.gid, 0);
+    UPDATE tally SET unread = (
+        SELECT count(*) FROM message WHERE gid = new.gid AND row > new.read_row
+        AND identity != (SELECT identity FROM me)
+    ) WHERE gid = new.gid;
+END;
+CREATE TRIGGER conversation_read AFTER UPDATE OF read_row ON conversation BEGIN
+    UPDATE tally SET unread = unread - (
+        SELECT count(*) FROM message WHERE gid = new.gid AND row > old.read_row
+        AND row <= new.read_row AND identity != (SELECT identity FROM me)
+    ) + (
+        SELECT count(*) FROM message WHERE gid = new.gid AND row > new.read_row
+        AND row <= old.read_row AND identity != (SELECT identity FROM me)
+    ) WHERE gid = new.gid;
+END;
+""",
 )
 """The statements that upgrade a vault of version `BASE` to the next version, and so on."""
 VERSION = BASE + len(STEPS)

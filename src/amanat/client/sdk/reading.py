@@ -52,7 +52,7 @@ class Reading:
         self._search = search.Search(parts.vault)
         self._places = parts.places
         self._now = run.now
-        self.desk = Desk(parts.vault, self._me.identity)
+        self.desk = Desk(parts.vault)
         self.transcript = Transcript(parts.vault, self._me.identity)
         self.writing = Writing(run, self.transcript, self.desk)
 
