@@ -68,7 +68,8 @@ def test_a_template_reads_back(tmp_path: Path) -> None:
 def test_a_template_shows_every_setting_and_comments_out_the_defaults() -> None:
     text = template(RelayConfig("DE", "", "h", 1, buckets=2))
     assert set(tomllib.loads(text)) == {
-        *("region", "operator", "host", "port", "buckets", "limits", "hop", "moving", "register")
+        *("region", "operator", "host", "port", "buckets", "limits", "cluster", "hop", "moving"),
+        "register",
     }
     for kind in (RelayConfig, RelayLimits):
         for field in msgspec.structs.fields(kind):
