@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from pathlib import Path
 
@@ -215,6 +216,24 @@ class History:
 
 def append(drop: Drop, data: bytes) -> wire.Append:
     return wire.Append(0, drop.drop_id, drop.append_token, data)
+
+
+def test_a_keeper_that_is_away_at_midnight_stops_nobody(cluster: Cluster, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    with contextlib.closing(cluster.store(tmp_path / "a", keepers=2)) as store:
+        process = Process(store)
+        process.drops.open_buckets(1, now=NOW)
+        with contextlib.closing(cluster.store(tmp_path / "b", keepers=2)):
+            store.shred(int(NOW // DAY_S))
+        request = append(DROPS[0], bytes(MESSAGE_CELL))
+        (reply,) = process.drops.carry_out([request], now=NOW + DAY_S).replies
+        assert isinstance(reply, wire.Appended)
+        # One keeper alone never makes the key of a day: all would end with it.
+        later = append(DROPS[0], b"x" * MESSAGE_CELL)
+        (reply,) = process.drops.carry_out([later], now=NOW + 5 * DAY_S).replies
+        assert isinstance(reply, wire.Failed)
+        assert reply.code == "relay-busy"
 
 
 @pytest.mark.parametrize("seed", range(rounds(3, 100)))

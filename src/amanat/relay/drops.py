@@ -78,6 +78,9 @@ MOST_TRIES = 8
 CONTENDED_RETRY_S = 1.0
 """Seconds after which a client may ask again when other processes were always first."""
 
+ANY_HEAD = 2**62
+"""More than any head: a look for it asks the replica that knows most."""
+
 _NO_HASH = bytes(HASH_BYTES)
 
 
@@ -543,7 +546,10 @@ class Drops:
         self._hear_of_moves()
         drop = self._store.look(request.drop_id, at_least=after)
         if not _matches(request.drop_id, request.read_token, drop.read_hash):
-            raise self._absent()
+            # A replica that has lost the drop must not decide that there is none.
+            drop = self._store.look(request.drop_id, at_least=ANY_HEAD)
+            if not _matches(request.drop_id, request.read_token, drop.read_hash):
+                raise self._absent()
         if drop.drop_id not in self.frozen:
             self._must_be_here(drop)
         stored = self._store.cells(

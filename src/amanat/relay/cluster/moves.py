@@ -4,17 +4,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from amanat.errors import RelayBusy, StoreDamaged
 from amanat.protocol import codec
+from amanat.protocol.drops import RETENTION_DAYS
 from amanat.protocol.moving import ARRIVING, GONE, MAX_ORDER_BYTES
 from amanat.relay.cluster.engine import RETRY_S, Publish
 from amanat.relay.cluster.expiry import Expiry
 from amanat.relay.cluster.known import number_of
 from amanat.relay.cluster.messages import Count, Generation, Journal, Resting
+from amanat.relay.cluster.roots import own_generation
 from amanat.relay.drops import MoveRecord, Unmade
 from amanat.relay.store.wrapping import WRAP_BYTES
 
@@ -229,6 +232,15 @@ class MoveTable(Expiry):
             for label, before, cell in zip(one.labels, one.befores, one.cells, strict=False):
                 staged.cells.append(Resting(cell.day, label, before, cell.wrapped))
                 self._stage_bytes(one.drop, len(cell.wrapped) - WRAP_BYTES)
+
+    def shred(self, today: int) -> None:
+        super().shred(today)
+        # A day ahead: a keeper that is away at midnight stops nobody.
+        generation = own_generation(self._known_gate)
+        for day in (today, today + 1):
+            for retention in RETENTION_DAYS:
+                with contextlib.suppress(RelayBusy):
+                    self._roots.root(generation, day + retention)
 
     def scrub(self) -> None:
         super().scrub()

@@ -54,7 +54,7 @@ class Reading:
         known = self._memory.get(drop_id) or self._unknown(drop_id)
         with known.lock:
             message = self._engine.last(known.stream, known.subject, by_leader=by_leader)
-            self._learn(known, message)
+            self._learn(known, message, by_leader=by_leader)
         return known
 
     def _recent_all(self, drop_ids: Sequence[bytes]) -> list[Known]:
@@ -67,18 +67,20 @@ class Reading:
         """Know these drops as the leaders have them."""
         asked = [(known.stream, known.subject) for known in drops]
         for known, message in zip(drops, self._engine.last_of(asked), strict=True):
-            self._learn(known, message)
+            self._learn(known, message, by_leader=True)
 
-    def _learn(self, known: Known, message: Message | None) -> None:
-        """Know the last message of a drop."""
+    def _learn(self, known: Known, message: Message | None, *, by_leader: bool) -> None:
+        """Know the last message of a drop. A replica may lag, or have lost some."""
         with known.lock:
+            if by_leader and message is not None and message.place < known.place:
+                raise RelayBusy("the cluster knows less than before", retry_after=RETRY_S)
             if message is not None and message.place > known.place:
                 if not (known.is_whole and self._caught_up(known, message)):
                     kept, _ = self._opened_message(known, message)
                     known.forget()
                     known.kept, known.place = kept, message.place
                 self._memory.put(known)
-            elif message is None and known.place:
+            elif message is None and known.place and by_leader:
                 # It was purged: it had ended.
                 known.forget()
                 self._memory.forget(known.drop_id)

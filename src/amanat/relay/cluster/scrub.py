@@ -13,8 +13,8 @@ import shutil
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from amanat.errors import StoreDamaged
-from amanat.relay.cluster.engine import EngineRefused
+from amanat.errors import RelayBusy, StoreDamaged
+from amanat.relay.cluster.engine import RETRY_S, EngineRefused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +49,8 @@ def _compare(engine: Engine, layout: Layout, sealer: Sealer, stream: str) -> lis
     except EngineRefused as refused:
         raise StoreDamaged(f"stream {stream}: {refused}") from None
     cluster = info["cluster"]
+    if "leader" not in cluster:
+        raise RelayBusy(f"stream {stream} has no leader", retry_after=RETRY_S)
     nodes = [cluster["leader"], *(peer["name"] for peer in cluster.get("replicas", []))]
     newest = info["state"]["last_seq"]
     """Messages that came later are compared the next time."""
