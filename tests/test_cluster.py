@@ -20,6 +20,7 @@ from amanat.protocol.sealing import seal_request
 from amanat.protocol.tlog import open_checkpoint
 from amanat.relay import reading, server
 from amanat.relay.cluster import ClusterStore, open_cluster
+from amanat.relay.cluster.layout import Layout
 from clusters import Cluster
 from figures import rounds
 from relays import Peer, RelayProcess, append, follow, in_loop, read_all, run_in_loop
@@ -224,3 +225,44 @@ def test_no_acknowledged_cell_is_lost_or_doubled_when_nodes_die(
         await asyncio.sleep(1)
 
     run_in_loop(live(), DYING_PATIENCE_S)
+
+
+def test_no_cell_of_a_region_is_on_a_node_of_another_and_neither_needs_the_other(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    (tmp_path / "nodes").mkdir()
+    other = Cluster(tmp_path / "nodes", region="IR")
+    other.start()
+    try:
+        other.wait()
+        ours = RelayProcess(tmp_path / "ours", **cluster.settings(tmp_path))
+        theirs = RelayProcess(
+            tmp_path / "theirs", region="IR", **other.settings(tmp_path / "nodes")
+        )
+        with ours, theirs:
+            run_in_loop(two_regions(ours, theirs, cluster, other))
+    finally:
+        other.stop()
+
+
+async def two_regions(
+    ours: RelayProcess, theirs: RelayProcess, cluster: Cluster, other: Cluster
+) -> None:
+    relays = {ours: cluster, theirs: other}
+    for relay in relays:
+        peer = await Peer.connect(relay.address)
+        for number in range(30):
+            assert isinstance(await peer.ask(append(relay.bucket(), cell(), number)), wire.Appended)
+    for relay, nodes in relays.items():
+        # The subject of a drop is its id.
+        word = Layout(nodes.region, b"", 1, 3).subject(relay.bucket().drop_id).rsplit(".", 1)[1]
+        for place in relays.values():
+            there = [word.encode() in files_of(place.home(node)) for node in place.nodes]
+            assert there == [place is nodes] * 3
+    await asyncio.to_thread(other.kill)
+    peer = await Peer.connect(ours.address)
+    assert isinstance(await peer.ask(append(ours.bucket(), cell())), wire.Appended)
+
+
+def files_of(directory: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in directory.rglob("*") if path.is_file())
