@@ -93,7 +93,7 @@ _STEPS = (
     moving.Survey(bytes(24)),
     moving.Carry([_PART], settles=True),
     moving.Freeze([bytes(24)]),
-    moving.Release([bytes(24)]),
+    moving.Release([moving.Standing(bytes(24), 0, 1, bytes(32), 1, 1024)]),
     moving.Land([_STANDING]),
     moving.Thaw(),
     moving.State(),

@@ -492,7 +492,8 @@ async def test_a_drop_goes_only_when_frozen_and_lands_only_as_it_was(tmp_path: P
         scene, drop = Scene(two), two.source.bucket()
         assert isinstance(await source.ask(append(drop, cell(rng), 1)), wire.Appended)
         await scene.begin(source, there)
-        assert await scene.take(source, moving.Release([drop.drop_id])) == "relay-busy"
+        nothing = moving.Standing(drop.drop_id, moving.HERE, 0, bytes(32), 0, 0)
+        assert await scene.take(source, moving.Release([nothing])) == "relay-busy"
         (frozen,) = await scene.take(source, moving.Freeze([drop.drop_id]))
         assert (frozen.state, frozen.head, frozen.cells) == (moving.HERE, 1, 1)
         # A write waits, and is carried out if nobody goes on with the move.
@@ -533,8 +534,11 @@ async def test_a_drop_goes_only_when_frozen_and_lands_only_as_it_was(tmp_path: P
         assert await scene.take(there, moving.Land([standing] * 2)) == []
         assert await scene.take(there, moving.Land([standing])) == []
         assert await scene.take(there, moving.Abandon()) == "broken-move"
-        await scene.take(source, moving.Freeze([drop.drop_id] * 2))
-        assert await scene.take(source, moving.Release([drop.drop_id] * 2)) == []
+        (again,) = await scene.take(source, moving.Freeze([drop.drop_id] * 2))
+        # It is frozen again, but it does not stand as it did when this mover was told.
+        assert await scene.take(source, moving.Release([frozen])) == "relay-busy"
+        assert again == standing
+        assert await scene.take(source, moving.Release([standing] * 2)) == []
         # A step that is repeated is entered once.
         assert [len(moved(relay)) for relay in (two.source, two.destination)] == [1, 1]
         assert len(await read_all(there, drop)) == 2

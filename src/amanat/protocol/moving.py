@@ -205,9 +205,10 @@ class Freeze(_Step, frozen=True, tag=4):
 
 
 class Release(_Step, frozen=True, tag=5):
-    """To the source: let frozen drops go, for good."""
+    """To the source: let frozen drops go, for good, if they stand as they did when they were
+    frozen."""
 
-    drops: Annotated[list[DropId], msgspec.Meta(max_length=MAX_DROPS)]
+    drops: Annotated[list[Standing], msgspec.Meta(max_length=MAX_DROPS)]
 
 
 class Land(_Step, frozen=True, tag=6):

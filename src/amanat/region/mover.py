@@ -482,7 +482,7 @@ class Mover:
             there = self._arrived[one.drop_id]
             if (there.head, there.digest) != (one.head, one.digest) or there.cells < one.cells:
                 raise BrokenMove("a drop has not come as it went")
-        await source.take(moving.Release([one.drop_id for one in going]))
+        await source.take(moving.Release(going))
         await destination.take(moving.Land(going))
         await source.take(moving.Thaw())
         pause = time.monotonic() - began

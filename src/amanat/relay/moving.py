@@ -316,19 +316,22 @@ class Moves:
         return [drop.standing() for drop in found.values()]
 
     def _release(
-        self, record: MoveRecord, order: Order, drops: Sequence[bytes], *, now: float
+        self, record: MoveRecord, order: Order, told: Sequence[Standing], *, now: float
     ) -> None:
         destination = order.to.key
-        found = self._store.find_all(drops)
+        found = self._store.find_all([one.drop_id for one in told])
         going: dict[bytes, DropRecord] = {}
-        for drop_id in drops:
-            drop = found.get(drop_id, NOBODYS)
+        for one in told:
+            drop = found.get(one.drop_id, NOBODYS)
             if drop.state == GONE and drop.move == record.number:
                 continue
             if not drop.drop_id or drop.state != HERE:
                 raise BrokenMove
-            self._must_be_frozen(drop_id)
-            going[drop_id] = drop
+            self._must_be_frozen(one.drop_id)
+            if drop.standing() != one:
+                # It is frozen for another mover, or some of its cells have expired since.
+                raise RelayBusy(retry_after=0.0)
+            going[one.drop_id] = drop
         self._store.set_state(going.values(), GONE, record)
         self._store.note(*(MovedOut(*_entry(one, destination, now)) for one in going.values()))
         if not record.is_closed:
