@@ -22,7 +22,7 @@ from amanat.relay import reading, server
 from amanat.relay.cluster import ClusterStore, open_cluster
 from amanat.relay.cluster.layout import Layout
 from clusters import Cluster
-from figures import rounds
+from figures import report, rounds
 from relays import Peer, RelayProcess, append, follow, in_loop, read_all, run_in_loop
 
 pytestmark = pytest.mark.e2e
@@ -216,6 +216,7 @@ def test_no_acknowledged_cell_is_lost_or_doubled_when_nodes_die(
         await killing
         for peer in peers:
             assert await read_all(peer, bucket) == kept
+        report(f"{dying} of three nodes killed", times=1, cells=len(kept))
 
     async def die() -> None:
         await asyncio.sleep(chance.uniform(0.2, 1))

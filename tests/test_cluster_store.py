@@ -25,13 +25,14 @@ from amanat.relay.cluster import ClusterStore
 from amanat.relay.drops import DAY_S, DROP_LIFE_DAYS, Drops
 from amanat.relay.ledger import Ledger, agree, every_entry, replay
 from clusters import KEY, Cluster
-from figures import rounds
+from figures import report, rounds
 
 pytestmark = pytest.mark.e2e
 
 REGION = "DE"
 BUCKET_KEY = bytes(range(32))
 NOW = 20_000 * DAY_S
+ACTS = 60
 DROPS = [derive_bucket(BUCKET_KEY, index, region=REGION) for index in range(2)]
 DROPS += [derive_drop(bytes([index]) * 32, purpose=b"epoch", region=REGION) for index in range(3)]
 
@@ -243,8 +244,9 @@ def test_whatever_processes_do_in_whatever_order_there_is_one_history(
 ) -> None:
     history = History(cluster, tmp_path, seed)
     try:
-        for _ in range(60):
+        for _ in range(ACTS):
             history.step()
         history.check()
+        report("processes on a cluster", histories=1, acts=ACTS, cells=sum(history.heads.values()))
     finally:
         history.close()
