@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 ERASE_DROPS = 100
 """Most drops whose cells expire in one commit."""
 
+END_TRIES = 8
+"""Times that drops are ended while other processes write: those that are left end another day."""
+
 
 class Expiry(Staging):
     """Erases cells and drops that have expired, and purges what no drop needs."""
@@ -139,11 +142,16 @@ class Expiry(Staging):
                 self._unneeded.add(kept.drop_id)
             elif _may_end(kept, before_day):
                 may_end.add(kept.drop_id)
-        for drop_id in may_end:
-            self._end(drop_id, before_day, hour=hour)
-            if len(self._staged) >= ERASE_DROPS:
-                self.commit()
-        self.commit()  # a drop that another process has changed meanwhile ends another day
+        for _ in range(END_TRIES):
+            refused = set[bytes]()
+            for drop_id in may_end:
+                self._end(drop_id, before_day, hour=hour)
+                if len(self._staged) >= ERASE_DROPS:
+                    refused |= self.commit().refused
+            # Another process has entered something in the ledger, or has changed the drop.
+            may_end = refused | self.commit().refused
+            if not may_end:
+                break
 
     def _end(self, drop_id: bytes, before_day: int, *, hour: int) -> None:
         drop = self.find(drop_id)
