@@ -597,7 +597,7 @@ def test_every_error_and_every_warning_of_a_client_has_words_in_both_languages()
     web, known = resources.files("amanat.page") / "web", set[str]()
     english, persian = (
         [KEY.findall(part) for part in (web / name).read_text().split("export const ")[2:]]
-        for name in ("english.js", "persian.js")
+        for name in ("words-en.js", "words-fa.js")
     )
     assert english == persian
     known |= {key for part in english for key in part}

@@ -1,4 +1,7 @@
-/** English. A third language is one more file like this, and its line in `words.js`. */
+/**
+ * English. A further language is one more file like this, named by its code: the page offers every
+ * language that has one.
+ */
 
 /** What the page says. */
 export const words = {
