@@ -722,6 +722,7 @@ async def home_in_trouble(stage: Stage) -> None:
             {"relay": FAR, "region": "NL", "is_away": False},
         ],
         "unaware": [friend, other],
+        "to_tell": 5,
         "left_behind": [stage.group],
         "lost_invites": [1, 2],
         "lost_knocks": [other],
@@ -872,7 +873,7 @@ SHEETS = {
         "showNewGroup",
     },
     "home": {
-        *("showExit", "showFallback", "showGoing", "showHome", "showHop", "showPlace"),
+        *("showExit", "showFallback", "showHome", "showHop", "showPlace"),
         *("showProxy", "showRegions"),
     },
     "settings": {

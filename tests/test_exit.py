@@ -163,8 +163,11 @@ async def test_a_contact_who_was_offline_during_an_exit_finds_us_when_they_are_b
     bob.say("alice", "written offline")
     world.network.cut(world.relay.address)
     await alice.client.home.exit(str(new.address))
+    assert sorted(alice.client.status().unaware) == ["bob", "carol"]
+    assert alice.client.status().to_tell == 2
     await world.pass_time(600)
     assert alice.client.status().unaware == ["bob"]
+    assert alice.client.status().to_tell == 2
     bob.wake()
     await world.pass_time(BEAT_S)
     assert alice.texts("bob") == ["written offline"]

@@ -33,7 +33,7 @@ def test_both_languages_call_the_same_emoji_by_names_of_their_own() -> None:
         dict(re.findall('^  "(.+?)": "(.+)",$', text.partition("const emoji")[2], re.MULTILINE))
         for text in (
             (resources.files("amanat.page") / "web" / name).read_text()
-            for name in ("english.js", "persian.js")
+            for name in ("words-en.js", "words-fa.js")
         )
     )
     assert list(english) == list(persian)

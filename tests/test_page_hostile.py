@@ -104,15 +104,16 @@ async def stranger() -> AsyncIterator[tuple[str, Stranger]]:
         yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", one
 
 
+@pytest.mark.parametrize("language", ["en", "fa"])
 @in_a_loop
 async def test_a_page_of_another_port_reads_nothing_and_does_nothing(
-    tmp_path: Path, relay: RelayProcess
+    tmp_path: Path, relay: RelayProcess, language: str
 ) -> None:
     async with (
         two_friends(tmp_path, relay) as (alice, maryam),
         page_of(alice) as server,
         stranger() as (theirs, heard),
-        browser("en") as context,
+        browser(language) as context,
     ):
         alice.chat("مریم").send("a secret")
         tab, console = await opened(context, server)

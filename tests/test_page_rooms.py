@@ -351,7 +351,8 @@ async def test_details_say_where_it_rests_and_set_the_timer(
         await tab.get_by_label("Days", exact=True).fill("3")
         await sheet(tab, "Set")
         await until(alice, lambda: alice.chat("مریم").view().timer == 3 * 86400)
-        await tab.get_by_label("New messages disappear").select_option("300")
+        timer = tab.get_by_role("combobox", name="New messages disappear")  # no longer the sheet
+        await timer.select_option("300")
         await until(alice, lambda: alice.chat("مریم").view().timer == 300)
         await sheet(tab, "Mute until I unmute")
         await tab.get_by_text("Muted until you unmute it.").wait_for()
@@ -597,7 +598,7 @@ def test_every_error_and_every_warning_of_a_client_has_words_in_both_languages()
     web, known = resources.files("amanat.page") / "web", set[str]()
     english, persian = (
         [KEY.findall(part) for part in (web / name).read_text().split("export const ")[2:]]
-        for name in ("english.js", "persian.js")
+        for name in ("words-en.js", "words-fa.js")
     )
     assert english == persian
     known |= {key for part in english for key in part}

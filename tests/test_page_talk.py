@@ -24,6 +24,9 @@ pytestmark = pytest.mark.e2e
 DAY_MS = 86_400_000
 HELD = 2**50
 """A time after which nothing is asked for, in Unix milliseconds."""
+REPAIR_MS = 120_000
+"""Longest that a resend may take, in milliseconds: cells overtake each other, so the client waits
+before it asks, and longer before it asks again."""
 
 
 @pytest.mark.parametrize(
@@ -364,6 +367,28 @@ async def test_a_gap_is_said_in_its_place_until_it_is_closed(
         await note.wait_for(state="detached")
         said = await talk.tab.locator("article p").all_inner_texts()
         assert said == ["one", "meanwhile", "three"]
+
+
+@pytest.mark.long
+@in_a_loop
+async def test_a_gap_is_closed_by_what_the_relay_brings_when_it_is_sent_again(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with talking(tmp_path, relay) as talk:
+        await talk.hear("one")
+        talk.maryam.contact("alice").send("two")
+        with talk.maryam._run.unit() as unit:  # as if the relay had taken it and lost it
+            lost = unit.db.execute("DELETE FROM outbox WHERE purpose = 'cell'").rowcount
+        assert lost >= 1
+        await talk.hear("three")
+        note = talk.tab.locator(".entry", has_text="three").get_by_role("note")
+        await note.wait_for()
+        said = talk.tab.locator("article p")
+        assert await said.all_inner_texts() == ["one", "three"]
+        await note.wait_for(state="detached", timeout=REPAIR_MS)
+        await talk.bubble("two").wait_for()
+        assert await said.all_inner_texts() == ["one", "two", "three"]
+        assert talk.alice.status().missing == []
 
 
 @in_a_loop

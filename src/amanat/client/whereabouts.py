@@ -93,6 +93,11 @@ class Whereabouts:
         for identity in identities:
             unit.db.execute("INSERT OR REPLACE INTO telling VALUES (?, ?, ?)", (gid, identity, seq))
 
+    def told_all(self, unit: Unit) -> None:
+        """Record that everybody has been told, and so how many people are to learn it."""
+        (many,) = unit.db.execute("SELECT count(DISTINCT identity) FROM telling").fetchone()
+        unit.put("people to tell", many.to_bytes(8, "big"))
+
     def forget_told(self, unit: Unit, gid: bytes) -> None:
         """Tell the people in a conversation again, because our count there begins again and nobody
         can confirm the envelopes that told them before."""
@@ -148,6 +153,11 @@ class Whereabouts:
     def unaware(self) -> set[bytes]:
         """The identities of the people who have not shown that they know where we are."""
         return {row[0] for row in self._read.execute("SELECT DISTINCT identity FROM telling")}
+
+    def to_tell(self) -> int:
+        """How many people there are to tell where we are now: those who know and those who do not.
+        People whom we have met since then count while they do not know."""
+        return max(self._number("people to tell"), len(self.unaware()))
 
     # Former homes
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gzip
 import os
+import re
 import socket
 from importlib import resources
 from pathlib import Path
@@ -23,6 +24,7 @@ from amanat.page.protocol import MAX_ASK_BYTES, decode_ask, number_of, refusal, 
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from importlib.resources.abc import Traversable
 
     from amanat.page.house import House
     from amanat.page.protocol import Ask
@@ -42,16 +44,21 @@ _KINDS = {
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+WEB = resources.files("amanat.page").joinpath("web")
+"""The page's files."""
+_LANGUAGE = re.compile(r"words-([a-z]{2,3})\.js")
+"""The name of a file with the words of a language, by the language's code (ISO 639)."""
+_NO_LANGUAGES = b'<meta name="languages" content="">'
 
 
 class Server:
     """The page of one profile, while `serving` lasts."""
 
-    def __init__(self, house: House, doors: Doors) -> None:
+    def __init__(self, house: House, doors: Doors, web: Traversable) -> None:
         self._house = house
         self._doors = doors
         self._tabs: set[_Tab] = set()
-        self._files = _files()
+        self._files = _files(web)
 
     def link(self) -> str:
         """A link for the person's browser, which works once and soon."""
@@ -191,14 +198,17 @@ def _answer(
     return picows.WSUpgradeResponseWithListener(response, None)
 
 
-def _files() -> dict[str, tuple[str, bytes, bytes]]:
-    """The page's files by name: their kind, their bytes, and these compressed."""
+def _files(web: Traversable) -> dict[str, tuple[str, bytes, bytes]]:
+    """The page's files by name: their kind, their bytes, and these compressed. The first of them
+    names the languages: the page offers those that have a file."""
+    files = {one.name: one for one in web.iterdir() if Path(one.name).suffix in _KINDS}
+    spoken = " ".join(sorted(code[1] for name in files if (code := _LANGUAGE.fullmatch(name))))
     found = {}
-    for one in resources.files("amanat.page").joinpath("web").iterdir():
-        kind = _KINDS.get(Path(one.name).suffix)
-        if kind is not None:
-            data = one.read_bytes()
-            found[one.name] = kind, data, gzip.compress(data)
+    for name, one in files.items():
+        data = one.read_bytes()
+        if name == "index.html":
+            data = data.replace(_NO_LANGUAGES, _NO_LANGUAGES.replace(b'""', f'"{spoken}"'.encode()))
+        found[name] = _KINDS[Path(name).suffix], data, gzip.compress(data)
     return found
 
 
@@ -218,8 +228,9 @@ def _is_of_this_user(peer: tuple[str, int], own: tuple[str, int]) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def serving(house: House, *, port: int) -> AsyncIterator[Server]:
-    """Serve the page of a profile on loopback; `port` 0 takes any. Raises PortTaken."""
+async def serving(house: House, *, port: int, web: Traversable = WEB) -> AsyncIterator[Server]:
+    """Serve the page of a profile on loopback, from the files in `web`; `port` 0 takes any. Raises
+    PortTaken."""
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -227,7 +238,7 @@ async def serving(house: House, *, port: int) -> AsyncIterator[Server]:
     except OSError as error:
         bound.close()
         raise PortTaken(f"127.0.0.1:{port}: {error.strerror}") from None
-    server = Server(house, Doors(bound.getsockname()[1]))
+    server = Server(house, Doors(bound.getsockname()[1]), web)
     house.tell, house.resync = server.tell, server.hang_up
     listening = await picows.ws_create_server(
         server.accept,

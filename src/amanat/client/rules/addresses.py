@@ -69,6 +69,7 @@ class Addresses:
         rows = unit.db.execute("SELECT gid FROM conversation WHERE state = 'active'").fetchall()
         for (gid,) in rows:
             self.tell(unit, gid)
+        self._whereabouts.told_all(unit)
 
     def tell(self, unit: Unit, gid: bytes, *, is_again: bool = False) -> None:
         """Tell the people of a conversation where we are now, if we have ever moved. We tell

@@ -85,6 +85,7 @@ class Standing:
                 if relay in {home.relay for home in self._me.homes}
             ],
             unaware=self._reading.names_of(known.unaware()),
+            to_tell=known.to_tell(),
             left_behind=self._left_behind(),
             lost_invites=[one.made_at for one in self.invites() if one.is_lost],
             lost_knocks=known.lost_knocks(reached),

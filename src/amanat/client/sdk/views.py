@@ -448,6 +448,7 @@ REST = (
     "outbound",
     "outbound_by",
     "unaware",
+    "to_tell",
     "left_behind",
     "lost_invites",
     "lost_knocks",
@@ -478,10 +479,11 @@ class Status(NamedTuple):
     region. `allowed_regions` is None if any region will do. `outbound` is "hold" if our words for
     people of other regions rest at our home until they are fetched, else "deposit"; `outbound_by`
     says whether the "person" or the "relay" wants them held, and is empty otherwise. `unaware` are
-    people whom we have told where we are but who have not shown that they know; `left_behind` are
-    the conversations whose changes of members are decided at a relay we have left. `lost_invites`
-    are the times at which we made the open invites on which nobody can knock, because all relays
-    they name are gone; `lost_knocks` are the people whose answer to our knock cannot reach us.
+    people whom we have told where we are but who have not shown that they know, and `to_tell` is
+    how many people there were to tell; `left_behind` are the conversations whose changes of members
+    are decided at a relay we have left. `lost_invites` are the times at which we made the open
+    invites on which nobody can knock, because all relays they name are gone; `lost_knocks` are the
+    people whose answer to our knock cannot reach us.
 
     `transport` is "direct", "hopped" or "covered", for the home relay; `means` explains it, `hop`
     is the hop, and `why` the reason if there is none. While `is_hop_away`, requests wait. `period`
@@ -508,6 +510,7 @@ class Status(NamedTuple):
     is_strict: bool
     former: list[Former]
     unaware: list[str]
+    to_tell: int
     left_behind: list[str]
     lost_invites: list[int]
     lost_knocks: list[str]

@@ -140,7 +140,7 @@ export class Actions {
   /** @param {Message[]} all @param {"here" | "everywhere" | "either"} how */
   async #remove(all, how) {
     const many = all.length;
-    const title = sentence(form({ one: words.removeOne, other: words.removeOther }, many), {
+    const title = sentence(form("remove", many), {
       many: number.format(many),
     });
     const isHere = how !== "everywhere", isEverywhere = how !== "here";

@@ -2,7 +2,7 @@
 
 import { make } from "./dom.js";
 import { bdi, fill, form } from "./phrase.js";
-import { number, words } from "./words.js";
+import { number } from "./words.js";
 
 /** @import { Entry } from "./message.js" */
 /** @import { Missing } from "./store.js" */
@@ -46,7 +46,7 @@ function said({ sender, many }) {
   return make(
     "p",
     { className: "missing", role: "note" },
-    ...fill(form({ one: words.gapOne, other: words.gapOther }, many), {
+    ...fill(form("gap", many), {
       many: number.format(many),
       name: bdi(sender),
     }),

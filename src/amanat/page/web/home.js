@@ -3,6 +3,7 @@
 import { shortDay, shortMoment } from "./days.js";
 import { make } from "./dom.js";
 import { transportLines } from "./details.js";
+import { isMoving, moving, showExit } from "./leaving.js";
 import {
   address,
   button,
@@ -12,6 +13,7 @@ import {
   field,
   hint,
   part,
+  relayFields,
   says,
   toggle,
   way,
@@ -45,6 +47,7 @@ export function showHome() {
         ...status.moves.map((one) => move(status, one)),
         ...warnings(status),
         ...trouble(status),
+        ...moving(status),
         ownName(status),
         place(status),
         fallback(status),
@@ -132,19 +135,9 @@ function regions(status) {
 
 /** What is not done yet, or was lost, after homes were left. @param {Status} status */
 function later(status) {
-  const { unaware, left_behind, lost_invites, lost_knocks, missing, outbox, former } = status;
+  const { left_behind, lost_invites, lost_knocks, missing, outbox, former } = status;
   /** @type {Piece[]} */
   const lines = [];
-  if (unaware.length) {
-    lines.push(
-      make(
-        "details",
-        {},
-        make("summary", {}, many("unaware", unaware.length)),
-        says(...names(unaware)),
-      ),
-    );
-  }
   for (const one of former) {
     lines.push(says(...fill(one.is_away ? words.formerAway : words.formerRead, {
       where: region(one.region),
@@ -162,7 +155,7 @@ function later(status) {
       where: bdi(one.conversation),
     })));
   }
-  if (outbox) lines.push(says(many("outbox", outbox)));
+  if (outbox && !isMoving(status)) lines.push(says(many("outbox", outbox)));
   return lines.length ? [part(words.notYet, ...lines)] : [];
 }
 
@@ -316,54 +309,6 @@ function outbound({ outbound, outbound_by }) {
 }
 
 // The pages that lead on from it
-
-/** Fields for a relay. */
-function relayFields() {
-  const relay = field(words.relayAddress, {
-    dir: "ltr",
-    autofocus: true,
-    placeholder: "amanat://",
-  });
-  const access = field(words.accessCode, { dir: "ltr" });
-  return {
-    elements: [relay.element, access.element],
-    values: () => ({ relay: relay.input.value.trim(), access: access.input.value.trim() }),
-  };
-}
-
-function showExit() {
-  const { elements, values } = relayFields();
-  const progress = make("p", { role: "status" });
-  show({
-    title: words.exit,
-    build: () => [
-      says(words.exitWhat),
-      ...elements,
-      progress,
-      buttons(
-        button(words.exit, () => {
-          const to = values();
-          return confirm(words.exit, [words.exitSure], words.exit, async () => {
-            showGoing();
-            try {
-              await store.ask("exit", to);
-            } finally {
-              goBack();
-            }
-            goBack();
-          });
-        }, "chief"),
-      ),
-    ],
-  });
-}
-
-function showGoing() {
-  show({
-    title: words.exit,
-    build: () => [make("p", { role: "status", className: "going" }, words.exitGoing)],
-  });
-}
 
 function showFallback() {
   const { elements, values } = relayFields();

@@ -85,12 +85,12 @@ export class Jumps {
     this.#count.hidden = !many;
     this.#count.textContent = number.format(many);
     this.#down.ariaLabel = this.#down.title = many
-      ? line(form({ one: words.downOne, other: words.downOther }, many), {
+      ? line(form("down", many), {
         many: number.format(many),
       })
       : words.down;
     this.#up.hidden = !earlier;
-    const sentence = form({ one: words.earlierOne, other: words.earlierOther }, earlier);
+    const sentence = form("earlier", earlier);
     this.#up.textContent = `↑ ${line(sentence, { many: number.format(earlier) })}`;
   }
 }

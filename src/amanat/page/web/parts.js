@@ -218,3 +218,17 @@ export function picker(people, fold) {
     picked: () => boxes.filter(({ box }) => box.checked).map(({ box }) => box.value),
   };
 }
+
+/** Fields for a relay. */
+export function relayFields() {
+  const relay = field(words.relayAddress, {
+    dir: "ltr",
+    autofocus: true,
+    placeholder: "amanat://",
+  });
+  const access = field(words.accessCode, { dir: "ltr" });
+  return {
+    elements: [relay.element, access.element],
+    values: () => ({ relay: relay.input.value.trim(), access: access.input.value.trim() }),
+  };
+}

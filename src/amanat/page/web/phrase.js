@@ -34,14 +34,12 @@ export function plain(sentence, gaps) {
 }
 
 /**
- * The sentence for a number of things: words `…One` and `…Other`.
+ * The sentence for a number of things, with the number in it.
  * @param {string} key
  * @param {number} n
  */
 export function many(key, n) {
-  const found = /** @type {Record<string, string>} */ (words);
-  const sentence = found[key + (plural.select(n) === "one" ? "One" : "Other")] ?? "";
-  return sentence.replace("{n}", number.format(n));
+  return form(key, n).replace("{n}", number.format(n));
 }
 
 /** Names one after the other. @param {string[]} names @returns {(Node | string)[]} */
@@ -76,12 +74,14 @@ export function line(sentence, gaps) {
 }
 
 /**
- * The form of a sentence for so many.
- * @param {{ one: string, other: string }} forms
+ * The form of a sentence for so many: words `…One` and `…Other`, or what else the language has.
+ * @param {string} key
  * @param {number} n
  */
-export function form(forms, n) {
-  return plural.select(n) === "one" ? forms.one : forms.other;
+export function form(key, n) {
+  const found = /** @type {Record<string, string>} */ (words);
+  const kind = plural.select(n).replace(/^./u, (letter) => letter.toUpperCase());
+  return found[key + kind] ?? found[`${key}Other`] ?? "";
 }
 
 /**

@@ -109,7 +109,7 @@ export class Selection {
     this.#bar.hidden = !many;
     this.#forward.hidden = this.all().every((one) => one.deleted);
     this.#history.classList.toggle("is-selecting", many > 0);
-    this.#count.textContent = line(form({ one: words.chosenOne, other: words.chosenOther }, many), {
+    this.#count.textContent = line(form("chosen", many), {
       many: number.format(many),
     });
     this.#mark();

@@ -21,7 +21,7 @@
  *   operator: string, fallback: string, fallback_region: string, fallback_operator: string,
  *   allowed_regions: string[] | null, outbound: string, outbound_by: string, moves: Move[],
  *   is_strict: boolean, former: { relay: string, region: string, is_away: boolean }[],
- *   unaware: string[], left_behind: string[], lost_invites: number[], lost_knocks: string[],
+ *   unaware: string[], to_tell: number, left_behind: string[], lost_invites: number[], lost_knocks: string[],
  *   away: string[], transport: "direct" | "hopped" | "covered", hop: string, is_hop_away: boolean,
  *   why: string, period: number, exposed: string[], proxy: string, is_proxy_away: boolean,
  *   missing: Missing[], outbox: number,

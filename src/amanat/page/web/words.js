@@ -1,21 +1,31 @@
 /** The language of the page, and its words. */
 
-/** @import * as English from "./english.js" */
+/** @import * as English from "./words-en.js" */
 
-/** @typedef {Record<keyof typeof English.words, string>} Words */
+/**
+ * All words of English; and where a language counts otherwise, its further forms of those that are
+ * counted.
+ * @typedef {Record<keyof typeof English.words, string> & {
+ *   [form: `${string}${"Zero" | "Two" | "Few" | "Many"}`]: string,
+ * }} Words
+ */
 
-/** The languages by what they call themselves. */
-export const languages = { en: "English", fa: "فارسی" };
-/** Their files: the page loads that of one. */
-const files = { en: () => import("./english.js"), fa: () => import("./persian.js") };
+/** The languages that have a file `words-….js`, each by its code: the server has looked. */
+const codes = document.querySelector("meta[name=languages]")?.getAttribute("content")?.split(" ") ??
+  [];
+
+/** The languages by what they call themselves. @type {Record<string, string>} */
+export const languages = Object.fromEntries(codes.map((one) => [one, nameOf(one)]));
 
 /** What the person has set of it stands in the address: all parts of the page need it at once. */
 const set = new URLSearchParams(location.search);
-const wanted = [set.get("language") ?? "", ...navigator.languages].map((one) => one.slice(0, 2));
+const wanted = [set.get("language") ?? "", ...navigator.languages].map((one) =>
+  one.split("-")[0] ?? ""
+);
 
-export const language =
-  /** @type {keyof typeof files} */ (wanted.find((one) => one in files) ?? "en");
-const spoken = await files[language]();
+export const language = wanted.find((one) => codes.includes(one)) ?? "en";
+/** @type {typeof English} */
+const spoken = await import(`./words-${language}.js`);
 export const { emoji, faults, warnings } = spoken;
 /** @type {Words} */
 export const words = {
@@ -25,6 +35,13 @@ export const words = {
     numberingSystem: set.get("digits") ?? undefined,
   }).toString(),
 };
+
+/** @param {string} code */
+function nameOf(code) {
+  const [first = "", ...rest] = new Intl.DisplayNames([code], { type: "language" }).of(code) ??
+    code;
+  return first.toLocaleUpperCase(code) + rest.join("");
+}
 
 /** Whether hours are counted to twelve: then nobody writes a zero before them. */
 const isHalf = new Intl.DateTimeFormat(words.locale, { hour: "numeric" }).resolvedOptions().hour12;

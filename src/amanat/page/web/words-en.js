@@ -1,4 +1,7 @@
-/** English. A third language is one more file like this, and its line in `words.js`. */
+/**
+ * English. A further language is one more file like this, named by its code: the page offers every
+ * language that has one.
+ */
 
 /** What the page says. */
 export const words = {
@@ -218,6 +221,9 @@ export const words = {
   exitSure: "From now on, others write to you at the new home.",
   exitGoing:
     "Moving. This may take a minute: your client builds the new home first, and leaves the old one then.",
+  goesOn: "You may close this page: your client goes on by itself.",
+  moved: "You have moved",
+  knowing: "{n} of {m} know where you are.",
   unawareOne: "One person does not know yet where you are",
   unawareOther: "{n} people do not know yet where you are",
   notYet: "Still under way",
