@@ -12,11 +12,13 @@ import time
 from base64 import b32encode
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amanat.errors import BadSetting
+from amanat.errors import BadSetting, RelayBusy
 from amanat.protocol.descriptor import b64
 from amanat.relay.cluster.engine import EngineRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from amanat.relay.cluster.engine import Engine
 
 _NOT_SETTLED = (10005, 10008)
@@ -24,9 +26,9 @@ _NOT_SETTLED = (10005, 10008)
 _NO_STREAM = (404, 10059)
 FORMAT = "1"
 """The version of the streams' contents."""
-SETTLE_TRIES, SETTLE_S = 50, 0.2
-"""Times that a stream is created, and the seconds between: a cluster that has just started refuses
-placements until it knows its own nodes."""
+SETTLE_TRIES, SETTLE_S = 100, 0.2
+"""Looks at a cluster that settles, and the seconds between: one that has just started chooses its
+leaders, and refuses placements until it knows its own nodes."""
 MOST_SHARDS = 256
 """Shards are numbered by one byte."""
 
@@ -124,38 +126,70 @@ def prepare(engine: Engine, layout: Layout) -> None:
     names what is wrong, or RelayBusy."""
     _check_account(engine, layout)
     for name in layout.streams():
+        check(layout, name, _info(engine, layout, name))
+
+
+def _settling() -> Iterator[bool]:
+    """A turn for each look at a cluster that settles: whether it is the last."""
+    for left in range(SETTLE_TRIES - 1, -1, -1):
+        yield not left
+        time.sleep(SETTLE_S)
+
+
+def _info(engine: Engine, layout: Layout, name: str) -> dict[str, Any]:
+    """A stream as its leader describes it, once it has one. Creates the stream if need be."""
+    for is_last in _settling():
         try:
             info = engine.api(f"STREAM.INFO.{name}")
         except EngineRefused as refused:
-            if refused.code not in _NO_STREAM:
+            if refused.code in _NO_STREAM:
+                info = _create(engine, layout, name)
+            elif is_last or refused.code not in _NOT_SETTLED:
                 raise BadSetting(f"the cluster refuses stream {name}: {refused}") from None
-            info = _create(engine, layout, name)
-        check(layout, name, info)
+            else:
+                continue
+        except RelayBusy:
+            if is_last:
+                raise
+            continue
+        if info.get("cluster", {}).get("leader"):
+            return info
+    raise RelayBusy(f"stream {name} has no leader", retry_after=SETTLE_S)
 
 
 def _check_account(engine: Engine, layout: Layout) -> None:
-    try:
-        account = engine.api("INFO")
-    except EngineRefused as refused:
-        raise BadSetting(f"the cluster refuses JetStream: {refused}") from None
+    account = _account(engine, layout)
     domain = account.get("domain", "")
     if domain != layout.region:
         raise BadSetting(f"the cluster is of domain {domain!r} and not of {layout.region!r}")
 
 
+def _account(engine: Engine, layout: Layout) -> dict[str, Any]:
+    for is_last in _settling():
+        try:
+            return engine.api("INFO")
+        except EngineRefused as refused:
+            if is_last or refused.code not in _NOT_SETTLED:
+                raise BadSetting(f"the cluster refuses JetStream: {refused}") from None
+        except RelayBusy:
+            if is_last:
+                raise BadSetting(
+                    f"no node serves JetStream of domain {layout.region!r} for this login"
+                ) from None
+    raise AssertionError
+
+
 def _create(engine: Engine, layout: Layout, name: str) -> dict[str, Any]:
-    for _ in range(SETTLE_TRIES):
+    for is_last in _settling():
         try:
             return engine.api(f"STREAM.CREATE.{name}", layout.settings(name))
-        except EngineRefused as error:
-            refused = error
-            if error.code not in _NOT_SETTLED:
-                break
-            time.sleep(SETTLE_S)
-    raise BadSetting(
-        f"the cluster cannot place stream {name} on {layout.replicas} nodes of {layout.tag}:"
-        f" {refused}"
-    )
+        except EngineRefused as refused:
+            if is_last or refused.code not in _NOT_SETTLED:
+                raise BadSetting(
+                    f"the cluster cannot place stream {name} on {layout.replicas} nodes of"
+                    f" {layout.tag}: {refused}"
+                ) from None
+    raise AssertionError
 
 
 def check(layout: Layout, name: str, info: dict[str, Any]) -> None:
