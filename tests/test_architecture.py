@@ -26,6 +26,7 @@ SHELLS = {
         "relay/clock.py",
     ),
     *("relay/directory.py", "region/mover.py"),
+    *("relay/cluster/nodes.py", "relay/cluster/trial.py"),
     *("drill/process.py", "drill/recorded.py"),
 }
 """The modules that may read the real clock."""
