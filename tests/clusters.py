@@ -13,7 +13,7 @@ from amanat.config import ClusterConfig
 from amanat.errors import RelayBusy
 from amanat.relay.cluster import ClusterStore
 from amanat.relay.cluster.engine import EngineRefused
-from amanat.relay.cluster.nodes import START_S, LocalCluster
+from amanat.relay.cluster.nodes import START_S, LocalCluster, Node
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 SHARDS = 2
@@ -34,6 +34,13 @@ class Cluster(LocalCluster):
             user="relay",
             password=self.password,
         )
+
+    def change(self, node: Node, old: str, new: str) -> None:
+        """Change the settings of a node that has not started."""
+        file = self.directory / f"{node.name}.conf"
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new, 1))
 
     def start_all(self) -> None:
         """Start the nodes that a test has left dead."""

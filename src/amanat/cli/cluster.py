@@ -1,9 +1,11 @@
-"""A relay's drops on several machines: trying a cluster."""
+"""A relay's drops on several machines: trying a cluster, and checking one."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,3 +44,29 @@ def attempt(args: argparse.Namespace, out: Out) -> None:
         out.result(shown._asdict(), "\n".join(text))
         while not stop.wait(LOOK_S):
             trial.look()
+
+
+def check_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `relay cluster check`."""
+    parser.add_argument("directory", type=Path, help="the relay's directory, running or not")
+    parser.add_argument(
+        "--system-login",
+        type=Path,
+        metavar="FILE",
+        help="a user and a password of the cluster's system account, on two lines",
+    )
+
+
+def check(args: argparse.Namespace, out: Out) -> None:
+    """Check the cluster of a relay."""
+    from amanat.relay.cluster.checking import Verdict, examine
+    from amanat.relay.directory import RelayDirectory
+
+    findings = examine(RelayDirectory.open(args.directory), args.system_login, time.time)
+    lines = []
+    for one in findings:
+        lines.append(f"{one.verdict:12} {one.check:12} {one.text}")
+        lines += [f"{'':25} {one.advice}"] * bool(one.advice)
+    out.result([one._asdict() for one in findings], "\n".join(lines))
+    if any(one.verdict is Verdict.FAULT for one in findings):
+        sys.exit(1)

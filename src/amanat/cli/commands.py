@@ -158,6 +158,14 @@ COMMANDS = (
         "run a cluster and a relay on this machine",
     ),
     Command(
+        "relay cluster check",
+        "cluster",
+        "check",
+        _OPERATOR,
+        "check the cluster of a relay",
+        is_question=True,
+    ),
+    Command(
         "region witness",
         "region",
         "witness",

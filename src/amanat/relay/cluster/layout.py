@@ -192,20 +192,42 @@ def _create(engine: Engine, layout: Layout, name: str) -> dict[str, Any]:
     raise AssertionError
 
 
+_COPIES = ("mirror", "sources", "republish", "subject_transform")
+"""Settings by which a stream copies messages from or to others."""
+
+
 def check(layout: Layout, name: str, info: dict[str, Any]) -> None:
     """Check what the engine says of a stream. Raises BadSetting."""
     config = info["config"]
-    metadata = config.get("metadata", {})
-    wanted = layout.settings(name)
-    for key, value in layout.metadata().items():
-        if metadata.get(key) != value:
-            raise BadSetting(f"stream {name}: {key} is {metadata.get(key)!r} and not {value!r}")
-    for key, value in wanted.items():
-        if key != "metadata" and (config.get(key) or value) != value:
-            raise BadSetting(f"stream {name}: {key} is {config.get(key)!r} and not {value!r}")
+    _check_owner(layout, name, config.get("metadata", {}))
+    for key, value in layout.settings(name).items():
+        found = config.get(key)
+        if found is None:  # the engine leaves out what is off
+            found = type(value)()
+        if key != "metadata" and found != value:
+            raise BadSetting(f"stream {name}: {key} is {found!r} and not {value!r}")
+    for key in (*_COPIES, "sealed"):
+        if config.get(key):
+            raise BadSetting(f"stream {name}: {key} is set")
     cluster = info.get("cluster", {})
     if cluster.get("name") != layout.region:
         raise BadSetting(f"stream {name} lies in cluster {cluster.get('name')!r}")
-    nodes = {peer["name"] for peer in cluster.get("replicas", [])} | {cluster.get("leader")}
-    if len(nodes) != layout.replicas:
-        raise BadSetting(f"stream {name} is on {len(nodes)} nodes and not on {layout.replicas}")
+    if (count := len(nodes_of(info))) != layout.replicas:
+        raise BadSetting(f"stream {name} is on {count} nodes and not on {layout.replicas}")
+
+
+def _check_owner(layout: Layout, name: str, metadata: dict[str, str]) -> None:
+    wanted = layout.metadata()
+    owner = metadata.get("amanat_relay")
+    if owner != wanted["amanat_relay"]:
+        whose = f"of another relay, whose key is {owner}" if owner else "of no relay"
+        raise BadSetting(f"stream {name} is {whose}: give each relay an account of its own")
+    for key, value in wanted.items():
+        if metadata.get(key) != value:
+            raise BadSetting(f"stream {name}: {key} is {metadata.get(key)!r} and not {value!r}")
+
+
+def nodes_of(info: dict[str, Any]) -> set[str]:
+    """The names of the nodes that hold a stream."""
+    cluster = info.get("cluster", {})
+    return {peer["name"] for peer in cluster.get("replicas", [])} | {cluster.get("leader", "")}
