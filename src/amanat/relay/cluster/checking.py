@@ -1,7 +1,7 @@
 """The check of a cluster, before a relay serves from it and while it does.
 
-It only reads. What the relay's own login cannot see is read with a system login, if the operator
-gives one, and otherwise reported as not checked.
+It only reads. The relay's own login does not see the settings of nodes: the check reads them with a
+system login, if the operator gives one, and otherwise reports them as unchecked.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Verdict(StrEnum):
     FINE = "fine"
     WARNING = "warning"
     FAULT = "fault"
-    NOT_CHECKED = "not-checked"
+    UNCHECKED = "unchecked"
 
 
 class Finding(NamedTuple):
@@ -153,12 +153,12 @@ def _tls(access: Access) -> Finding:
 
 
 def _strangers(access: Access) -> Iterator[Finding]:
-    """What nodes show to somebody without a login."""
+    """Whether nodes let in somebody without a login."""
     alone = access.with_login(None)
     if "user" not in access.options:  # then the certificate is the login
         yield Finding(
             "accounts",
-            Verdict.NOT_CHECKED,
+            Verdict.UNCHECKED,
             "whether nodes let in anybody without a certificate",
             "set `verify_and_map: true` in the tls block of each node",
         )
@@ -178,7 +178,7 @@ def _strangers(access: Access) -> Iterator[Finding]:
 
 
 def _streams(access: Access, layout: Layout, holders: dict[str, set[str]]) -> list[Finding]:
-    """What the relay's own login sees. `holders` gets the nodes of each stream."""
+    """The findings of the relay's own login. `holders` gets the nodes of each stream."""
     try:
         with contextlib.closing(Engine(access.servers, layout.region, **access.options)) as engine:
             return [*_sees_system(engine), *_each_stream(engine, layout, holders)]
@@ -236,7 +236,7 @@ def _each_stream(engine: Engine, layout: Layout, holders: dict[str, set[str]]) -
     if missing:
         yield Finding(
             "streams",
-            Verdict.NOT_CHECKED,
+            Verdict.UNCHECKED,
             f"{missing} of {len(ours)} streams do not exist yet",
             "`amanat relay run` creates them; then check again",
         )
@@ -277,7 +277,7 @@ def _late(name: str, info: dict[str, Any]) -> Iterator[Finding]:
 
 
 UNSEEN = ("sync", "zones", "clock", "links", "accounts", "routes")
-"""What a relay's login cannot see."""
+"""The checks that a relay's login is not enough for."""
 
 
 def _settings(
@@ -304,7 +304,7 @@ def _settings(
         for name in UNSEEN:
             yield Finding(
                 name,
-                Verdict.NOT_CHECKED,
+                Verdict.UNCHECKED,
                 f"the nodes' settings: {why}",
                 "give the file of a login of the system account: --system-login FILE",
             )
@@ -314,7 +314,7 @@ def _settings(
         yield from of_all(nodes, layout, holders)
     yield Finding(
         "encryption",
-        Verdict.NOT_CHECKED,
+        Verdict.UNCHECKED,
         "whether the files of the nodes are encrypted: the engine tells nobody",
         "look for `cipher` and `key` in the jetstream block of each node's settings",
     )
