@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -29,6 +30,9 @@ from certificates import Authority
 from clusters import SHARDS, Cluster
 
 pytestmark = pytest.mark.e2e
+
+BAD = (Verdict.FAULT, Verdict.WARNING)
+PATIENCE_S = 60.0
 
 
 def relay(
@@ -266,6 +270,25 @@ def test_a_check_names_a_node_that_is_away(tmp_path: Path, cluster: Cluster) -> 
             cluster.start(gone)
         assert "nobody listens there" in found["login"]
         assert found["nodes"] == "2 of 3 nodes answer"
+    cluster.wipe()
+
+
+def test_a_node_that_comes_back_with_an_empty_disk_is_filled_by_the_others(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    made = relay(tmp_path, cluster)
+    login = system_login(tmp_path, cluster)
+    with contextlib.closing(open_cluster(made)):
+        lost = cluster.nodes[1]
+        cluster.kill(lost)
+        shutil.rmtree(cluster.home(lost))
+        cluster.start(lost)
+        until = time.monotonic() + PATIENCE_S
+        while bad := [one for one in examine(made, login, time.time) if one.verdict in BAD]:
+            assert time.monotonic() < until, bad
+        with contextlib.closing(cluster.engine()) as engine:
+            info = engine.api("STREAM.INFO.DE-ledger")
+        assert layouts.nodes_of(info) == {node.name for node in cluster.nodes}
     cluster.wipe()
 
 
