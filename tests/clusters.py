@@ -10,34 +10,17 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from amanat.config import ClusterConfig
-from amanat.errors import BadSetting, RelayBusy
+from amanat.errors import RelayBusy
 from amanat.relay.cluster import ClusterStore
-from amanat.relay.cluster.engine import Engine, EngineRefused
-from amanat.relay.cluster.nodes import LocalCluster
+from amanat.relay.cluster.engine import EngineRefused
+from amanat.relay.cluster.nodes import START_S, LocalCluster, Node
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 SHARDS = 2
-START_S = 20.0
 
 
 class Cluster(LocalCluster):
     """A cluster whose streams last for one test."""
-
-    def engine(self) -> Engine:
-        return Engine(self.servers, self.region, user="relay", password=self.password)
-
-    def wait(self) -> None:
-        """Wait until the cluster answers."""
-        until = time.monotonic() + START_S
-        while True:
-            try:
-                with contextlib.closing(self.engine()) as engine:
-                    engine.api("INFO")
-                    return
-            except (BadSetting, RelayBusy, OSError):
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.1)
 
     def store(self, path: Path, *, shards: int = SHARDS, keepers: int = 1) -> ClusterStore:
         return ClusterStore(
@@ -51,6 +34,13 @@ class Cluster(LocalCluster):
             user="relay",
             password=self.password,
         )
+
+    def change(self, node: Node, old: str, new: str) -> None:
+        """Change the settings of a node that has not started."""
+        file = self.directory / f"{node.name}.conf"
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new, 1))
 
     def start_all(self) -> None:
         """Start the nodes that a test has left dead."""

@@ -35,7 +35,8 @@ COMMANDS = (
     "group create", "group add", "group remove", "group leave", "group adds", "group offers",
     "group accept", "group decline", "group rename", "group admin", "group rejoin", "group list",
     "verify", "run", "passphrase", "wipe", "proxy", "status", "doctor", "relay", "relay init",
-    "relay run", "replay",
+    "relay run", "relay cluster", "relay cluster try",
+    "relay cluster check", "replay",
 )  # fmt: skip
 
 

@@ -45,11 +45,12 @@ _CLIENT, _OPERATOR, _LAB = Needs.CLIENT, Needs.OPERATOR, Needs.LAB
 GROUPS = {
     "group": ("make and change groups", "ACTION"),
     "relay": ("run a relay", "ACTION"),
+    "relay cluster": ("keep a relay's drops on several machines", "ACTION"),
     "region": ("see where data rests", "ACTION"),
     "demo": ("see it work on this machine", "WHAT"),
 }
-"""The first words of commands with two words, each with its help and the placeholder of the second
-word."""
+"""The words of commands with several, all but the last, each with its help and the placeholder of
+the next word."""
 
 COMMANDS = (
     Command("init", "people", "init", Needs.BACKGROUND, "create a person whose home is a relay"),
@@ -149,6 +150,21 @@ COMMANDS = (
     ),
     Command("relay init", "relay", "init", _OPERATOR, "make a relay"),
     Command("relay run", "relay", "run", _OPERATOR, "run a relay until you stop it"),
+    Command(
+        "relay cluster try",
+        "cluster",
+        "attempt",
+        _OPERATOR,
+        "run a cluster and a relay on this machine",
+    ),
+    Command(
+        "relay cluster check",
+        "cluster",
+        "check",
+        _OPERATOR,
+        "check the cluster of a relay",
+        is_question=True,
+    ),
     Command(
         "region witness",
         "region",

@@ -51,19 +51,26 @@ def parser() -> argparse.ArgumentParser:
         prog="amanat", description="A messenger whose relay may be put anywhere."
     )
     _general(top, is_before=True)
-    first = top.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    below = {}
+    below: dict[str, Any] = {
+        "": top.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    }
     for command in COMMANDS:
-        word, _, second = command.words.partition(" ")
-        if second and word not in below:
-            text, called = GROUPS[word]
-            group = first.add_parser(word, help=text)
-            below[word] = group.add_subparsers(required=True, metavar=called)
-        own: Parser = (below[word] if second else first).add_parser(
-            second or word, help=command.help, description=command.help
-        )
+        group, _, last = command.words.rpartition(" ")
+        _open_groups(below, group)
+        own: Parser = below[group].add_parser(last, help=command.help, description=command.help)
         own.command = command
     return top
+
+
+def _open_groups(below: dict[str, Any], group: str) -> None:
+    """Add the groups of commands that lead to one, unless they are there. `below` has the actions
+    that take their next word."""
+    if group not in below:
+        above, _, last = group.rpartition(" ")
+        _open_groups(below, above)
+        text, called = GROUPS[group]
+        parser = below[above].add_parser(last, help=text)
+        below[group] = parser.add_subparsers(required=True, metavar=called, parser_class=Parser)
 
 
 def _general(parser: argparse.ArgumentParser, *, is_before: bool) -> None:

@@ -167,6 +167,8 @@ class Engine:
     async def _api(self, verb: str, request: Mapping[str, Any] | None = None) -> dict[str, Any]:
         body = b"" if request is None else msgspec.json.encode(request)
         message = await self._ask(f"$JS.{self._domain}.API.{verb}", body)
+        if not message.data:  # no node serves this API: not yet, or not in this domain
+            raise _unanswered()
         answer: dict[str, Any] = msgspec.json.decode(message.data)
         if error := answer.get("error"):
             raise EngineRefused(error.get("err_code", error["code"]), error.get("description", ""))

@@ -12,11 +12,13 @@ import time
 from base64 import b32encode
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amanat.errors import BadSetting
+from amanat.errors import BadSetting, RelayBusy
 from amanat.protocol.descriptor import b64
 from amanat.relay.cluster.engine import EngineRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from amanat.relay.cluster.engine import Engine
 
 _NOT_SETTLED = (10005, 10008)
@@ -24,9 +26,9 @@ _NOT_SETTLED = (10005, 10008)
 _NO_STREAM = (404, 10059)
 FORMAT = "1"
 """The version of the streams' contents."""
-SETTLE_TRIES, SETTLE_S = 50, 0.2
-"""Times that a stream is created, and the seconds between: a cluster that has just started refuses
-placements until it knows its own nodes."""
+SETTLE_TRIES, SETTLE_S = 100, 0.2
+"""Looks at a cluster that settles, and the seconds between: one that has just started chooses its
+leaders, and refuses placements until it knows its own nodes."""
 MOST_SHARDS = 256
 """Shards are numbered by one byte."""
 
@@ -124,54 +126,108 @@ def prepare(engine: Engine, layout: Layout) -> None:
     names what is wrong, or RelayBusy."""
     _check_account(engine, layout)
     for name in layout.streams():
+        check(layout, name, _info(engine, layout, name))
+
+
+def _settling() -> Iterator[bool]:
+    """A turn for each look at a cluster that settles: whether it is the last."""
+    for left in range(SETTLE_TRIES - 1, -1, -1):
+        yield not left
+        time.sleep(SETTLE_S)
+
+
+def _info(engine: Engine, layout: Layout, name: str) -> dict[str, Any]:
+    """A stream as its leader describes it, once it has one. Creates the stream if need be."""
+    for is_last in _settling():
         try:
             info = engine.api(f"STREAM.INFO.{name}")
         except EngineRefused as refused:
-            if refused.code not in _NO_STREAM:
+            if refused.code in _NO_STREAM:
+                info = _create(engine, layout, name)
+            elif is_last or refused.code not in _NOT_SETTLED:
                 raise BadSetting(f"the cluster refuses stream {name}: {refused}") from None
-            info = _create(engine, layout, name)
-        check(layout, name, info)
+            else:
+                continue
+        except RelayBusy:
+            if is_last:
+                raise
+            continue
+        if info.get("cluster", {}).get("leader"):
+            return info
+    raise RelayBusy(f"stream {name} has no leader", retry_after=SETTLE_S)
 
 
 def _check_account(engine: Engine, layout: Layout) -> None:
-    try:
-        account = engine.api("INFO")
-    except EngineRefused as refused:
-        raise BadSetting(f"the cluster refuses JetStream: {refused}") from None
+    account = _account(engine, layout)
     domain = account.get("domain", "")
     if domain != layout.region:
         raise BadSetting(f"the cluster is of domain {domain!r} and not of {layout.region!r}")
 
 
+def _account(engine: Engine, layout: Layout) -> dict[str, Any]:
+    for is_last in _settling():
+        try:
+            return engine.api("INFO")
+        except EngineRefused as refused:
+            if is_last or refused.code not in _NOT_SETTLED:
+                raise BadSetting(f"the cluster refuses JetStream: {refused}") from None
+        except RelayBusy:
+            if is_last:
+                raise BadSetting(
+                    f"no node serves JetStream of domain {layout.region!r} for this login"
+                ) from None
+    raise AssertionError
+
+
 def _create(engine: Engine, layout: Layout, name: str) -> dict[str, Any]:
-    for _ in range(SETTLE_TRIES):
+    for is_last in _settling():
         try:
             return engine.api(f"STREAM.CREATE.{name}", layout.settings(name))
-        except EngineRefused as error:
-            refused = error
-            if error.code not in _NOT_SETTLED:
-                break
-            time.sleep(SETTLE_S)
-    raise BadSetting(
-        f"the cluster cannot place stream {name} on {layout.replicas} nodes of {layout.tag}:"
-        f" {refused}"
-    )
+        except EngineRefused as refused:
+            if is_last or refused.code not in _NOT_SETTLED:
+                raise BadSetting(
+                    f"the cluster cannot place stream {name} on {layout.replicas} nodes of"
+                    f" {layout.tag}: {refused}"
+                ) from None
+    raise AssertionError
+
+
+_COPIES = ("mirror", "sources", "republish", "subject_transform")
+"""Settings by which a stream copies messages from or to others."""
 
 
 def check(layout: Layout, name: str, info: dict[str, Any]) -> None:
     """Check what the engine says of a stream. Raises BadSetting."""
     config = info["config"]
-    metadata = config.get("metadata", {})
-    wanted = layout.settings(name)
-    for key, value in layout.metadata().items():
-        if metadata.get(key) != value:
-            raise BadSetting(f"stream {name}: {key} is {metadata.get(key)!r} and not {value!r}")
-    for key, value in wanted.items():
-        if key != "metadata" and (config.get(key) or value) != value:
-            raise BadSetting(f"stream {name}: {key} is {config.get(key)!r} and not {value!r}")
+    _check_owner(layout, name, config.get("metadata", {}))
+    for key, value in layout.settings(name).items():
+        found = config.get(key)
+        if found is None:  # the engine leaves out what is off
+            found = type(value)()
+        if key != "metadata" and found != value:
+            raise BadSetting(f"stream {name}: {key} is {found!r} and not {value!r}")
+    for key in (*_COPIES, "sealed"):
+        if config.get(key):
+            raise BadSetting(f"stream {name}: {key} is set")
     cluster = info.get("cluster", {})
     if cluster.get("name") != layout.region:
         raise BadSetting(f"stream {name} lies in cluster {cluster.get('name')!r}")
-    nodes = {peer["name"] for peer in cluster.get("replicas", [])} | {cluster.get("leader")}
-    if len(nodes) != layout.replicas:
-        raise BadSetting(f"stream {name} is on {len(nodes)} nodes and not on {layout.replicas}")
+    if (count := len(nodes_of(info))) != layout.replicas:
+        raise BadSetting(f"stream {name} is on {count} nodes and not on {layout.replicas}")
+
+
+def _check_owner(layout: Layout, name: str, metadata: dict[str, str]) -> None:
+    wanted = layout.metadata()
+    owner = metadata.get("amanat_relay")
+    if owner != wanted["amanat_relay"]:
+        whose = f"of another relay, whose key is {owner}" if owner else "of no relay"
+        raise BadSetting(f"stream {name} is {whose}: give each relay an account of its own")
+    for key, value in wanted.items():
+        if metadata.get(key) != value:
+            raise BadSetting(f"stream {name}: {key} is {metadata.get(key)!r} and not {value!r}")
+
+
+def nodes_of(info: dict[str, Any]) -> set[str]:
+    """The names of the nodes that hold a stream."""
+    cluster = info.get("cluster", {})
+    return {peer["name"] for peer in cluster.get("replicas", [])} | {cluster.get("leader", "")}

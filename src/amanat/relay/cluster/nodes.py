@@ -1,17 +1,26 @@
-"""The settings of the engine's servers, and a cluster of them on this machine."""
+"""The settings of the engine's servers, and a cluster of them on this machine.
+
+A local cluster's directory keeps its ports and its password, so it can be started again later.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amanat.errors import NotInstalled
+import msgspec
+import nats.errors
+
+from amanat.errors import BadSetting, NotInstalled, RelayBusy, StoreDamaged
+from amanat.relay.cluster.engine import Engine, EngineRefused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +29,19 @@ SERVER = "nats-server"
 """The engine's program."""
 STOP_S = 10.0
 """Longest that a server may take to end, in seconds."""
+START_S = 60.0
+"""Longest that a cluster may take to choose its leader, in seconds: nodes that have all started
+again take some 10."""
+_LOOK_S = 0.1
+"""Seconds between two looks whether it has."""
+_END_WITH_US = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""A program that becomes another one, which gets SIGTERM when the thread that started it ends
+(PR_SET_PDEATHSIG in prctl(2)). It looks at its parent in case that had died already."""
 
 
 class Node(NamedTuple):
@@ -33,6 +55,14 @@ class Node(NamedTuple):
     """For relays."""
     cluster_port: int
     """For the other servers."""
+
+
+class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file of a local cluster's settings."""
+
+    region: str
+    password: str
+    nodes: list[Node]
 
 
 def settings(node: Node, nodes: Sequence[Node], *, region: str, store: Path, password: str) -> str:
@@ -65,31 +95,31 @@ system_account: SYSTEM
 class LocalCluster:
     """A cluster of servers on this machine, which listens on loopback alone."""
 
-    def __init__(self, directory: Path, *, region: str, count: int = 3) -> None:
-        """Write the settings of the servers into a directory. Raises NotInstalled."""
-        self.directory = directory
-        self.region = region
-        self.password = secrets.token_hex(16)
+    def __init__(
+        self, directory: Path, *, region: str, count: int = 3, ends_with_us: bool = False
+    ) -> None:
+        """Write the settings of the servers into a directory, unless a cluster is there: then take
+        its region, its ports and its password. With `ends_with_us` the servers end when the thread
+        that starts them does. Raises NotInstalled or StoreDamaged."""
+        self.directory = directory.absolute()
         self._program = _program()
-        ports = _free_ports(2 * count)
-        self.nodes = [
-            Node(f"{region}-{index + 1}", str(index + 1), "127.0.0.1", port, cluster_port)
-            for index, (port, cluster_port) in enumerate(
-                zip(ports[:count], ports[count:], strict=True)
-            )
-        ]
+        self._ends_with_us = ends_with_us
+        kept = _kept(directory / "nodes.json")
+        if kept is None:
+            kept = _new(region, count)
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(directory / "nodes.json", msgspec.json.format(msgspec.json.encode(kept)))
+        self.region, self.password, self.nodes = kept.region, kept.password, kept.nodes
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         for node in self.nodes:
             text = settings(
                 node,
                 self.nodes,
-                region=region,
+                region=self.region,
                 store=self.home(node),
                 password=self.password,
             )
-            path = directory / f"{node.name}.conf"
-            path.touch(mode=0o600)
-            path.write_text(text)
+            _write(directory / f"{node.name}.conf", text.encode())
 
     def home(self, node: Node) -> Path:
         """The directory of a server's streams."""
@@ -102,9 +132,13 @@ class LocalCluster:
 
     def start(self, *nodes: Node) -> None:
         """Start some servers, or all."""
+        before: list[str] = []
+        if self._ends_with_us:
+            before = [sys.executable, "-c", _END_WITH_US, str(os.getpid())]
         for node in nodes or self.nodes:
             self.processes[node.name] = subprocess.Popen(  # noqa: S603  # our own arguments
                 [
+                    *before,
                     self._program,
                     "--config",
                     str(self.directory / f"{node.name}.conf"),
@@ -112,7 +146,25 @@ class LocalCluster:
                     str(self.directory / f"{node.name}.log"),
                 ],
                 stdin=subprocess.DEVNULL,
+                process_group=0,  # a Ctrl-C in a terminal is for the process that has started it
             )
+
+    def wait(self) -> None:
+        """Wait until the cluster answers. Raises BadSetting if it does not."""
+        until = time.monotonic() + START_S
+        while True:
+            try:
+                with contextlib.closing(self.engine()) as engine:
+                    engine.api("INFO")
+                    return
+            except (EngineRefused, RelayBusy, nats.errors.Error, OSError) as error:
+                if time.monotonic() > until:
+                    raise BadSetting(f"the nodes do not answer: see {self.directory}") from error
+                time.sleep(_LOOK_S)
+
+    def engine(self) -> Engine:
+        """A connection with the relay's login. Raises as Engine."""
+        return Engine(self.servers, self.region, user="relay", password=self.password)
 
     def kill(self, *nodes: Node) -> None:
         """Kill some servers, or all, as a power cut would."""
@@ -147,7 +199,34 @@ def _program() -> str:
     return found
 
 
-def _free_ports(count: int) -> list[int]:
+def _kept(path: Path) -> Kept | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Kept)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise StoreDamaged(f"{path}: {type(error).__name__}") from None
+
+
+def _new(region: str, count: int) -> Kept:
+    ports = free_ports(2 * count)
+    nodes = [
+        Node(f"{region}-{index + 1}", str(index + 1), "127.0.0.1", port, cluster_port)
+        for index, (port, cluster_port) in enumerate(zip(ports[:count], ports[count:], strict=True))
+    ]
+    return Kept(region, secrets.token_hex(16), nodes)
+
+
+def _write(path: Path, data: bytes) -> None:
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    new.write_bytes(data)
+    new.replace(path)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback on which nobody listens now."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import nats.errors
@@ -14,6 +14,7 @@ from amanat.protocol import sealing
 from amanat.protocol.drops import SECRET_BYTES, expand
 from amanat.protocol.places import is_loopback
 from amanat.relay.cluster.engine import RETRY_S, Engine
+from amanat.relay.cluster.greeting import admit
 from amanat.relay.cluster.layout import Layout, prepare
 from amanat.relay.cluster.messages import GENERATION_BYTES, Sealer
 from amanat.relay.cluster.moves import MoveTable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from amanat.config import ClusterConfig
+    from amanat.config import ClusterConfig, RelayConfig
     from amanat.relay.directory import RelayDirectory
 
 
@@ -35,40 +36,67 @@ SEALING = b"sealing"
 """Begins the names of the generations of roots for sealing keys."""
 
 
+class Access(NamedTuple):
+    """The way into a relay's cluster."""
+
+    servers: list[str]
+    options: dict[str, Any]
+    """Those of nats.connect."""
+
+    @classmethod
+    def of(cls, config: RelayConfig) -> Self:
+        """The way that a relay's settings name. Raises BadSetting."""
+        cluster = config.cluster
+        servers = [
+            f"nats://{place}" for place in config.store.removeprefix("nats://").split(",") if place
+        ]
+        options: dict[str, Any] = {}
+        if cluster.login:
+            options["user"], options["password"] = login_of(Path(cluster.login))
+        if cluster.authority:
+            # First of all TLS: by itself the client says its password in clear if it is not asked
+            # for TLS, so anybody between it and a node could have the password.
+            options |= {"tls": _tls(cluster), "tls_handshake_first": True}
+        elif not all(is_loopback(urlsplit(server).hostname or "") for server in servers):
+            raise BadSetting("cluster.authority is missing: without TLS, on loopback only")
+        return cls(servers, options)
+
+    def with_login(self, file: Path | None) -> Self:
+        """The same nodes with another login, or with none. Raises BadSetting."""
+        options = {
+            key: value for key, value in self.options.items() if key not in ("user", "password")
+        }
+        if file is not None:
+            options["user"], options["password"] = login_of(file)
+        return self._replace(options=options)
+
+
 def open_cluster(directory: RelayDirectory, kind: type[ClusterStore] | None = None) -> ClusterStore:
     """The store in the cluster that a relay's settings name. Raises as ClusterStore."""
     config = directory.config
-    cluster = config.cluster
-    servers = [
-        f"nats://{place}" for place in config.store.removeprefix("nats://").split(",") if place
-    ]
-    options: dict[str, Any] = {}
-    if cluster.login:
-        lines = _read(cluster.login).splitlines()
-        if len(lines) != 2:  # noqa: PLR2004  # user and password
-            raise BadSetting(f"{cluster.login}: not two lines, a user and a password")
-        options["user"], options["password"] = lines
-    if cluster.authority:
-        options["tls"] = _tls(cluster)
-    elif not all(is_loopback(urlsplit(server).hostname or "") for server in servers):
-        raise BadSetting("cluster.authority is missing: without TLS, on loopback only")
+    access = Access.of(config)
+    admit(access.servers, config.region, **access.options)
     return (kind or ClusterStore)(
         directory.path,
-        servers,
+        access.servers,
         identity=directory.identity,
         region=config.region,
-        shards=cluster.shards,
-        replicas=cluster.replicas,
-        keepers=cluster.keepers,
-        **options,
+        shards=config.cluster.shards,
+        replicas=config.cluster.replicas,
+        keepers=config.cluster.keepers,
+        **access.options,
     )
 
 
-def _read(path: str) -> str:
+def login_of(path: Path) -> tuple[str, str]:
+    """The user and the password in a file of two lines. Raises BadSetting."""
     try:
-        return Path(path).read_text(encoding="utf-8")
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise BadSetting(f"{path}: {error}") from None
+    if len(lines) != 2:  # noqa: PLR2004  # user and password
+        raise BadSetting(f"{path}: not two lines, a user and a password")
+    return lines[0], lines[1]
 
 
 def _tls(cluster: ClusterConfig) -> ssl.SSLContext:
