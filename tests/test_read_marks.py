@@ -26,6 +26,15 @@ def cells(world: World) -> int:
     return sum(len(shelf.cells) for shelf in world.relay.shelves.values())
 
 
+async def quiet(world: World) -> int:
+    """Let hours pass until one has brought nothing. Returns how many cells there were by then."""
+    count = -1
+    while count != cells(world):
+        count = cells(world)
+        await world.pass_time(3600)
+    return count
+
+
 async def soon(world: World) -> None:
     await world.pass_time(SOON_S)
     await world.settle()
@@ -71,9 +80,7 @@ async def test_a_group_tells_who_has_read_and_of_how_many(world: World) -> None:
 async def test_reading_costs_a_cell_only_if_it_is_told_and_new(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     alice.say("bob", "one")
-    await soon(world)
-    await world.pass_time(3600)
-    before = cells(world)
+    before = await quiet(world)
     alice.client.mark_read()  # nothing but her own text
     await soon(world)
     assert cells(world) == before
@@ -98,8 +105,7 @@ async def test_somebody_who_keeps_it_tells_nothing_and_sees_nothing(world: World
     bob.client.read_marks.tell(are_told=False)
     assert not bob.client.read_marks.are_told
     assert readers(bob, "alice") == [([], 0)]
-    await world.pass_time(3600)
-    before = cells(world)
+    before = await quiet(world)
     bob.client.mark_read()
     await soon(world)
     assert cells(world) == before
