@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from amanat.config import RelayLimits
+from amanat.errors import RelayBusy
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, MESSAGE_CELL
 from amanat.protocol.drops import (
@@ -21,8 +22,9 @@ from amanat.protocol.drops import (
     token_hash,
 )
 from amanat.protocol.ledger import decode_entry, drop_hash, origin
-from amanat.protocol.tlog import open_checkpoint, root_of
+from amanat.protocol.tlog import Checkpoint, open_checkpoint, root_of, sign_checkpoint
 from amanat.relay.cluster import ClusterStore
+from amanat.relay.cluster.messages import MAX_ENTRIES
 from amanat.relay.drops import DAY_S, DROP_LIFE_DAYS, Drops
 from amanat.relay.ledger import Ledger, agree, every_entry, replay
 from clusters import KEY, Cluster
@@ -241,8 +243,39 @@ def test_a_keeper_that_is_away_at_midnight_stops_nobody(cluster: Cluster, tmp_pa
         assert reply.code == "relay-busy"
 
 
-@pytest.mark.parametrize("seed", range(rounds(3, 100)))
+def test_no_creation_of_a_large_batch_is_acknowledged_and_forgotten(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """A message of a journal holds only so many entries."""
+    drops = [
+        derive_drop(number.to_bytes(32, "big"), purpose=b"epoch", region=REGION)
+        for number in range(2 * MAX_ENTRIES + 1)
+    ]
+    with contextlib.closing(cluster.store(tmp_path, shards=1)) as store:
+        process = Process(store)
+        requests = [
+            wire.Create(0, BUCKET_KEY, one.drop_id, bytes(32), bytes(32), 14) for one in drops
+        ]
+        replies = process.drops.carry_out(requests, now=NOW).replies
+        assert replies == [wire.Created(0, 0)] * len(drops)
+        assert {one.drop_id for one in store.records()} == {one.drop_id for one in drops}
+        assert store.staged_pages.size() == store.count() == len(drops)
+
+
+def test_a_process_that_signs_late_takes_no_newer_checkpoint_back(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    relay = KEY.public_key().public_bytes_raw()
+    notes = [sign_checkpoint(Checkpoint(origin(relay), size, bytes(32)), KEY) for size in (5, 7)]
+    with contextlib.closing(cluster.store(tmp_path)) as store:
+        store.keep_checkpoint(notes[1])
+        with pytest.raises(RelayBusy):
+            store.keep_checkpoint(notes[0])
+        assert store.pages.checkpoint() == notes[1]
+
+
 @pytest.mark.campaign
+@pytest.mark.parametrize("seed", range(rounds(3, 100)))
 def test_whatever_processes_do_in_whatever_order_there_is_one_history(
     cluster: Cluster, tmp_path: Path, seed: int
 ) -> None:

@@ -17,7 +17,7 @@ import msgspec
 from amanat.errors import RelayBusy, StoreDamaged
 from amanat.protocol import codec
 from amanat.protocol.ledger import MAX_ENTRY_BYTES
-from amanat.protocol.tlog import TILE_WIDTH
+from amanat.protocol.tlog import TILE_WIDTH, parse_checkpoint, parse_note
 from amanat.relay.cluster.engine import RETRY_S, Engine, Publish
 from amanat.relay.cluster.layout import MOST_SHARDS, Layout
 from amanat.relay.cluster.messages import Count
@@ -160,14 +160,21 @@ class ClusterPages:
         return self._engine.last(self._layout.ledger, subject, by_leader=True)
 
     def keep_checkpoint(self, note: bytes) -> None:
-        """Keep a checkpoint in place of the one before. Raises RelayBusy if another process signs
-        at the same time."""
+        """Keep a checkpoint in place of the one before. Raises RelayBusy if another process has
+        signed more, or signs at the same time."""
         subject = f"{self._name}.checkpoint"
         message = self._checkpoint()
         before = message.place if message else 0
+        if message and _size(message.body) > _size(note):
+            raise RelayBusy("another process has signed more", retry_after=RETRY_S)
         (outcome,) = self._engine.publish([[Publish(subject, before, {}, note)]])
         if not isinstance(outcome, int):
             raise RelayBusy("another process signs the ledger", retry_after=RETRY_S)
+
+
+def _size(note: bytes) -> int:
+    """The number of entries that a signed checkpoint covers. Raises BrokenLedger."""
+    return parse_checkpoint(parse_note(note).text).size
 
 
 class TakingOver:

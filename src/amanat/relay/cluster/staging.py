@@ -303,12 +303,13 @@ class Staging(Reading):
         return Unmade(frozenset(refused), frozenset(unknown))
 
     def _store(self, groups: list[_Group]) -> list[Outcome]:
-        """Store groups, but none that creates a drop if drops go by a move that we do not know."""
+        """Store groups, but none that has no room in its journal, and none that creates a drop if
+        drops go by a move that we do not know."""
         outcomes: list[Outcome] = ["refused"] * len(groups)
         going = [
             index
             for index, group in enumerate(groups)
-            if group.gate <= self._known_gate or not group.creates
+            if group.messages and (group.gate <= self._known_gate or not group.creates)
         ]
         made = self._engine.publish([groups[index].messages for index in going])
         for index, outcome in zip(going, made, strict=True):
@@ -326,13 +327,15 @@ class Staging(Reading):
             else:
                 groups.append(_Group([(one, part)], [self._message(one, part)], None, 0))
         for shard, same in entering.items():
-            # Groups of one shard follow each other, so all but the first wait for the next commit.
-            some = same[:MAX_ENTRIES]
+            some, rest = same[:MAX_ENTRIES], same[MAX_ENTRIES:]
             place, gate = self._journal(shard)
             journal = codec.encode(Journal([one.entry for one, _ in some], gate))
             messages = [self._message(one, part) for one, part in some]
             messages.append(self._journal_message(shard, place, journal))
             groups.append(_Group(some, messages, shard, gate))
+            if rest:
+                # A second message would have to name the first one. The caller stages these again.
+                groups.append(_Group(rest, [], shard, gate))
         return groups
 
     def _journal(self, shard: int) -> tuple[int, int]:
