@@ -388,23 +388,16 @@ class Drops:
         replies: dict[int, wire.Reply] = {}
         landed: dict[bytes, wire.Cells] = {}
         left = list(enumerate(requests))
+        busy = RelayBusy(retry_after=CONTENDED_RETRY_S)
         for _ in range(MOST_TRIES):
             written = self.write([request for _, request in left], now=now)
             unmade = self.commit()
-            replies |= {
-                index: reply for (index, _), reply in zip(left, written.replies, strict=True)
-            }
-            landed |= {
-                drop_id: cells
-                for drop_id, cells in written.landed.items()
-                if drop_id not in unmade.refused and drop_id not in unmade.unknown
-            }
-            busy = RelayBusy(retry_after=CONTENDED_RETRY_S)
-            contended = [one for one in left if one[1].drop_id in unmade.refused]
-            for index, request in left:
-                if request.drop_id in unmade.unknown or request.drop_id in unmade.refused:
-                    replies[index] = refusal(request.id, busy)
-            left = contended
+            not_made = unmade.refused | unmade.unknown
+            landed |= {one: cells for one, cells in written.landed.items() if one not in not_made}
+            for (index, request), reply in zip(left, written.replies, strict=True):
+                is_made = request.drop_id not in not_made
+                replies[index] = reply if is_made else refusal(request.id, busy)
+            left = [one for one in left if one[1].drop_id in unmade.refused]
             if not left:
                 break
             self.know_moves()  # another process may have begun one

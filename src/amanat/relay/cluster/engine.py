@@ -181,7 +181,7 @@ class Engine:
             try:
                 return await asyncio.wait_for(answer, ANSWER_S)
             except TimeoutError:
-                raise RelayBusy("the cluster does not answer", retry_after=RETRY_S) from None
+                raise _unanswered() from None
 
     @contextlib.contextmanager
     def _expect(self, hear: Callable[[Msg], None]) -> Any:  # noqa: ANN401
@@ -375,7 +375,7 @@ class Engine:
         return Message(
             told["seq"],
             told["subject"],
-            int(headers.get(_EXPECTED) or 0),
+            _before(headers),
             headers,
             base64.b64decode(told.get("data", "")),
         )
@@ -563,10 +563,15 @@ def _direct(message: Msg) -> Message:
     return Message(
         int(headers["Nats-Sequence"]),
         headers["Nats-Subject"],
-        int(headers.get(_EXPECTED) or 0),
+        _before(headers),
         headers,
         message.data,
     )
+
+
+def _before(headers: Mapping[str, str]) -> int:
+    """The predecessor that a message with these headers names."""
+    return int(headers.get(_EXPECTED) or 0)
 
 
 def _scanned(message: Msg) -> Message:
@@ -574,7 +579,7 @@ def _scanned(message: Msg) -> Message:
     return Message(
         message.metadata.sequence.stream,
         message.subject,
-        int(headers.get(_EXPECTED) or 0),
+        _before(headers),
         headers,
         message.data,
     )

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 ERASE_DROPS = 100
 """Most drops whose cells expire in one commit."""
-
+PAGE_BYTES = 2**20
+"""Bytes of cells that an expiry reads at a time."""
 END_TRIES = 8
 """Times that drops are ended while other processes write: those that are left end another day."""
 
@@ -90,7 +91,7 @@ class Expiry(Staging):
         drop = self.find(drop_id)
         if not drop.drop_id or not drop.cells or drop.state != HERE:
             return 0
-        known = self._whole(self._memory.get(drop_id) or self._unknown(drop_id))
+        known = self._whole(self._at_hand(drop_id))
         ended, size, day = self._ended(known, drop, today - drop.retention_days)
         if not ended:
             return 0
@@ -107,30 +108,26 @@ class Expiry(Staging):
         first = drop.head - drop.cells + 1
         ended = size = 0
         places = [piece.place for piece in known.pieces]
-        for message in self._messages(known, places, 2**20):
-            kept, change = self._opened_message(known, message)
-            for seq, cell in enumerate(change.cells, kept.head - len(change.cells) + 1):
-                if seq < first:
-                    continue
-                if cell.day >= before:
-                    return ended, size, cell.day
-                ended += 1
-                size += len(cell.wrapped) - WRAP_BYTES
+        for seq, cell, _ in self._numbered(known, places, PAGE_BYTES):
+            if seq < first:
+                continue
+            if cell.day >= before:
+                return ended, size, cell.day
+            ended += 1
+            size += len(cell.wrapped) - WRAP_BYTES
         if ended != drop.cells:
             raise StoreDamaged("a drop holds another number of cells than its record says")
         return ended, size, None
 
     def cut(self, drop: DropRecord, upto: int) -> tuple[int, int]:
-        known = self._whole(self._memory.get(drop.drop_id) or self._unknown(drop.drop_id))
+        known = self._whole(self._at_hand(drop.drop_id))
         first = drop.head - drop.cells + 1
         count = size = 0
         places = [piece.place for piece in known.pieces if piece.first <= upto]
-        for message in self._messages(known, places, 2**20):
-            kept, change = self._opened_message(known, message)
-            for seq, cell in enumerate(change.cells, kept.head - len(change.cells) + 1):
-                if first <= seq <= upto:
-                    count += 1
-                    size += len(cell.wrapped) - WRAP_BYTES
+        for seq, cell, _ in self._numbered(known, places, PAGE_BYTES):
+            if first <= seq <= upto:
+                count += 1
+                size += len(cell.wrapped) - WRAP_BYTES
         self._unneeded.add(drop.drop_id)
         return count, size
 

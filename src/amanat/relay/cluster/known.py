@@ -7,6 +7,7 @@ knowledge is.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import threading
 from bisect import bisect_left
@@ -19,13 +20,15 @@ from amanat.relay.drops import NOBODYS, DropRecord
 from amanat.relay.store.schema import SEQ_BITS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from amanat.relay.cluster.messages import Change, Resting, WrappedKey
 
 MOST_LABELS = 4_000_000
 """Labels that a process keeps in memory: about half a GiB. Beyond them it forgets the drops that it
 has not used for longest, and reads them again when it needs them."""
+TRIM_LOADS = 100
+"""Drops that are read whole before all labels are counted again."""
 MOST_DROPS = 200_000
 """Drops that a process keeps in memory."""
 MOST_BOUND: int = 2 ** (63 - SEQ_BITS) - 1
@@ -74,7 +77,7 @@ class Known:
     def record(self) -> DropRecord:
         """A fresh record, that of nobody's drop if there is none."""
         kept = self.kept
-        return copy_of(NOBODYS) if kept is None or kept.is_ended else record_of(kept)
+        return copy.copy(NOBODYS) if kept is None or kept.is_ended else record_of(kept)
 
     def advance(self, place: int, before: int, kept: Kept, change: Change) -> bool:
         """Apply the next message. Returns whether it follows the last one; to a drop of which
@@ -136,6 +139,8 @@ class Memory:
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, Known] = OrderedDict()
         self._lock = threading.Lock()
+        self._loads = 0
+        """Drops that were read whole since labels were counted."""
 
     def get(self, drop_id: bytes) -> Known | None:
         """The drop, if it is known."""
@@ -158,16 +163,17 @@ class Memory:
             self._known.pop(drop_id, None)
 
     def trim(self) -> None:
-        """Forget the labels of drops while there are too many."""
+        """Forget drops while there are too many labels; to be called for each drop that is read
+        whole. It counts them now and then, because that looks at every drop."""
         with self._lock:
+            self._loads += 1
+            if self._loads < TRIM_LOADS:
+                return
+            self._loads = 0
             labels = sum(len(one.labels) for one in self._known.values())
             while labels > MOST_LABELS and len(self._known) > 1:
                 _, gone = self._known.popitem(last=False)
                 labels -= len(gone.labels)
-
-    def __iter__(self) -> Iterator[Known]:
-        with self._lock:
-            return iter(list(self._known.values()))
 
 
 def number_of(drop_id: bytes) -> int:
@@ -200,11 +206,6 @@ def record_of(kept: Kept) -> DropRecord:
         move=kept.move,
         bound=kept.bound,
     )
-
-
-def copy_of(record: DropRecord) -> DropRecord:
-    """A copy of a record."""
-    return DropRecord(*(getattr(record, name) for name in record.__struct_fields__))
 
 
 def kept_of(record: DropRecord, *, generation: bytes, is_ended: bool = False) -> Kept:

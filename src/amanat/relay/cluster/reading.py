@@ -51,7 +51,7 @@ class Reading:
     def _recent(self, drop_id: bytes, *, by_leader: bool) -> Known:
         """The drop as some replica, or the leader, has it now; never older than this process knew
         it. One request, whether there is such a drop or not."""
-        known = self._memory.get(drop_id) or self._unknown(drop_id)
+        known = self._at_hand(drop_id)
         with known.lock:
             message = self._engine.last(known.stream, known.subject, by_leader=by_leader)
             self._learn(known, message, by_leader=by_leader)
@@ -96,6 +96,10 @@ class Reading:
             for one in messages
         )
 
+    def _at_hand(self, drop_id: bytes) -> Known:
+        """The drop as this process knows it, if it does."""
+        return self._memory.get(drop_id) or self._unknown(drop_id)
+
     def _unknown(self, drop_id: bytes) -> Known:
         shard = self._layout.shard(drop_id)
         return Known(drop_id, self._layout.subject(drop_id), self._layout.stream(shard))
@@ -138,7 +142,7 @@ class Reading:
     ) -> list[StoredCell]:
         if not drop.cells or after >= drop.head:
             return []
-        known = self._memory.get(drop.drop_id) or self._unknown(drop.drop_id)
+        known = self._at_hand(drop.drop_id)
         with known.lock:
             self._whole(known)
             first = max(after + 1, drop.head - drop.cells + 1)
@@ -168,7 +172,7 @@ class Reading:
     ) -> Iterator[tuple[int, Resting, ShredKey]]:
         """The cells of a drop after a seq as they rest, up to the record's head, with their seqs
         and the keys that open them. Cells whose key is destroyed are left out."""
-        known = self._memory.get(drop.drop_id) or self._unknown(drop.drop_id)
+        known = self._at_hand(drop.drop_id)
         with known.lock:
             self._whole(known)
             first = max(after + 1, drop.head - drop.cells + 1)
@@ -177,12 +181,20 @@ class Reading:
                 for piece in known.pieces[known.piece_of(first) :]
                 if piece.first <= drop.head
             ]
+        for seq, cell, change in self._numbered(known, places, max_bytes):
+            if first <= seq <= drop.head and (key := self._key(known, change, cell.day)):
+                last_day, secret = key
+                yield seq, cell, ShredKey(cell.day, last_day, secret)
+
+    def _numbered(
+        self, known: Known, places: list[int], max_bytes: int
+    ) -> Iterator[tuple[int, Resting, Change]]:
+        """The cells of the messages at these places as they rest, with their seqs, and the change
+        that brought each."""
         for message in self._messages(known, places, max_bytes):
             kept, change = self._opened_message(known, message)
             for seq, cell in enumerate(change.cells, kept.head - len(change.cells) + 1):
-                if first <= seq <= drop.head and (key := self._key(known, change, cell.day)):
-                    last_day, secret = key
-                    yield seq, cell, ShredKey(cell.day, last_day, secret)
+                yield seq, cell, change
 
     def _key(self, known: Known, change: Change, day: int) -> tuple[int, bytes] | None:
         """(last day, key) of a drop's day; None if the key is destroyed."""

@@ -8,19 +8,19 @@ it only if it still is the last, so the rules that made the change saw the whole
 
 from __future__ import annotations
 
+import copy
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from amanat.errors import RelayBusy
 from amanat.protocol import codec
 from amanat.protocol.cells import LABEL_BYTES
 from amanat.protocol.drops import DROP_ID_BYTES
 from amanat.protocol.ledger import drop_hash, encode_entry
-from amanat.relay.cluster.engine import RETRY_S, Publish
-from amanat.relay.cluster.known import bound_of, copy_of, kept_of, number_of, record_of
+from amanat.relay.cluster.engine import Publish
+from amanat.relay.cluster.known import bound_of, kept_of, number_of, record_of
 from amanat.relay.cluster.messages import (
     MAX_CELLS,
     MAX_ENTRIES,
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 MESSAGE_BYTES = 900 * 1024
 """Most bytes of cells in one message: a server of the engine takes 1 MiB, headers included, if it
 is not told otherwise."""
-
-
 HEAD_BYTES = 8
 """Length of a head in a notice, in bytes."""
 
@@ -157,14 +155,14 @@ class Staging(Reading):
     def recall(self, drop_id: bytes) -> DropRecord:
         staged = self._staged.get(drop_id)
         if staged is not None and not staged.is_forgotten:
-            return copy_of(staged.record)
+            return copy.copy(staged.record)
         known = self._memory.get(drop_id)
-        return copy_of(NOBODYS) if staged or known is None else self._hand_out(known)
+        return copy.copy(NOBODYS) if staged or known is None else self._hand_out(known)
 
     def find(self, drop_id: bytes) -> DropRecord:
         staged = self._staged.get(drop_id)
         if staged is not None:
-            return copy_of(NOBODYS if staged.is_forgotten else staged.record)
+            return copy.copy(NOBODYS if staged.is_forgotten else staged.record)
         known = self._fresh.pop(drop_id, None) or self._recent(drop_id, by_leader=True)
         return self._hand_out(known)
 
@@ -172,7 +170,7 @@ class Staging(Reading):
         """The record of a drop for the rules, whose changes will rest on it."""
         with known.lock:
             record, place = known.record(), known.place
-        self._handed.setdefault(known.drop_id, (place, copy_of(record)))
+        self._handed.setdefault(known.drop_id, (place, copy.copy(record)))
         return record
 
     def prepare(self, drop_ids: Iterable[bytes]) -> None:
@@ -187,10 +185,10 @@ class Staging(Reading):
     def _stage(self, drop: DropRecord) -> Staged:
         staged = self._staged.get(drop.drop_id)
         if staged is None:
-            known = self._memory.get(drop.drop_id) or self._unknown(drop.drop_id)
+            known = self._at_hand(drop.drop_id)
             before, old = self._handed[drop.drop_id]
             staged = self._staged[drop.drop_id] = Staged(
-                known, copy_of(drop), before, old, own_generation(self._known_gate)
+                known, copy.copy(drop), before, old, own_generation(self._known_gate)
             )
             self._hashes[drop_hash(drop.drop_id)] = drop.drop_id
         return staged
@@ -200,12 +198,12 @@ class Staging(Reading):
             drop.number = number_of(drop.drop_id)
             drop.bound = drop.bound or bound_of(drop.drop_id)
             staged = self._stage(drop)
-            staged.record, staged.is_forgotten = copy_of(drop), False
+            staged.record, staged.is_forgotten = copy.copy(drop), False
             self._more.drops += 1
 
     def save(self, *drops: DropRecord) -> None:
         for drop in drops:
-            self._stage(drop).record = copy_of(drop)
+            self._stage(drop).record = copy.copy(drop)
 
     def forget(self, drop: DropRecord) -> None:
         self._stage(drop).is_forgotten = True
@@ -255,7 +253,7 @@ class Staging(Reading):
         staged = self._staged.get(drop.drop_id)
         if staged is not None and label in staged.plain:
             return staged.plain[label]
-        known = self._memory.get(drop.drop_id) or self._unknown(drop.drop_id)
+        known = self._at_hand(drop.drop_id)
         return self._labelled(self._whole(known), label)
 
     def hear_of(self, landed: Callable[[bytes, int], object]) -> None:
@@ -382,7 +380,7 @@ class Staging(Reading):
                 end += 1
             some = cells[start:end]
             is_last = end == len(cells)
-            part = copy_of(record)
+            part = copy.copy(record)
             if not is_last:
                 rest = cells[end:]
                 part.head = first + end - 1
@@ -415,13 +413,7 @@ class Staging(Reading):
         one.before = place
         if one.old.drop_id:
             self._totals.add(one.old, -1)
-        one.old = copy_of(NOBODYS)
+        one.old = copy.copy(NOBODYS)
         if not part.kept.is_ended:
             self._totals.add(part.kept)
             one.old = record_of(part.kept)
-
-
-def must_be_made(unmade: Unmade) -> None:
-    """Raise RelayBusy if a change was not made, for a caller that repeats its step."""
-    if unmade.refused or unmade.unknown:
-        raise RelayBusy("the drop has changed", retry_after=RETRY_S)
