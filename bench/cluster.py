@@ -12,9 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import json
-import multiprocessing
 import os
-import signal
 import tempfile
 import time
 from collections import defaultdict
@@ -23,21 +21,18 @@ from typing import TYPE_CHECKING
 
 import nats
 import uvloop
-from machine import Noise, cpu_s, spread, table
-from relay import REGION, SENDERS, WINDOW, load
+from machine import Noise, spread, table
+from relay import REGION, SENDERS, WINDOW, measured
 
 from amanat.config import ClusterConfig, RelayConfig, RelayLimits
 from amanat.errors import AmanatError
 from amanat.protocol.cells import MESSAGE_CELL
-from amanat.protocol.drops import derive_bucket
-from amanat.relay import server
 from amanat.relay.cluster.engine import Engine
 from amanat.relay.cluster.nodes import LocalCluster
 from amanat.relay.directory import RelayDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from multiprocessing.connection import Connection
 
     from nats.aio.msg import Msg
 
@@ -131,24 +126,7 @@ def relayed(nodes: LocalCluster, buckets: int, seconds: float) -> tuple[float, f
             limits=RelayLimits(cells_per_drop=10_000_000, bytes_per_drop=2**40),
         ),
     )
-    ours, theirs = multiprocessing.Pipe()
-    relay = multiprocessing.get_context("spawn").Process(target=_relay, args=(made.path, theirs))
-    relay.start()
-    address = ours.recv()
-    drops = [derive_bucket(made.bucket_key, index, region=REGION) for index in range(buckets)]
-    assert relay.pid is not None
-    try:
-        before = cpu_s(relay.pid)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            rate = runner.run(load(address, drops, 1, seconds))
-        return rate, (cpu_s(relay.pid) - before) / (rate * seconds)
-    finally:
-        os.kill(relay.pid, signal.SIGTERM)
-        relay.join()
-
-
-def _relay(directory: Path, ready: Connection) -> None:
-    server.run(directory, ready=ready.send)
+    return measured(made, 1, seconds)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import picows
 import uvloop
-from machine import Noise, spread, table
+from machine import Noise, cpu_s, spread, table
 
 from amanat.config import RelayConfig, RelayLimits
 from amanat.protocol import wire
@@ -144,20 +144,27 @@ def run(scenario: str, *, tls: str, seconds: float) -> float:
                 limits=RelayLimits(cells_per_drop=10_000_000, bytes_per_drop=2**40),
             ),
         )
-        ours, theirs = multiprocessing.Pipe()
-        relay = multiprocessing.get_context("spawn").Process(
-            target=_relay, args=(made.path, theirs)
-        )
-        relay.start()
-        address = ours.recv()
-        drops = [derive_bucket(made.bucket_key, index, region=REGION) for index in range(buckets)]
-        try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                return runner.run(load(address, drops, readers, seconds))
-        finally:
-            assert relay.pid is not None
-            os.kill(relay.pid, signal.SIGTERM)
-            relay.join()
+        return measured(made, readers, seconds)[0]
+
+
+def measured(made: RelayDirectory, readers: int, seconds: float) -> tuple[float, float]:
+    """(appends a second to all buckets of a relay, which runs meanwhile; seconds of its processor
+    time for each)."""
+    buckets = made.config.buckets
+    ours, theirs = multiprocessing.Pipe()
+    relay = multiprocessing.get_context("spawn").Process(target=_relay, args=(made.path, theirs))
+    relay.start()
+    address = ours.recv()
+    drops = [derive_bucket(made.bucket_key, index, region=REGION) for index in range(buckets)]
+    assert relay.pid is not None
+    try:
+        before = cpu_s(relay.pid)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            rate = runner.run(load(address, drops, readers, seconds))
+        return rate, (cpu_s(relay.pid) - before) / (rate * seconds)
+    finally:
+        os.kill(relay.pid, signal.SIGTERM)
+        relay.join()
 
 
 def _relay(directory: Path, ready: Connection) -> None:
