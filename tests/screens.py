@@ -506,7 +506,7 @@ async def forward(stage: Stage) -> None:
     await stage.tab.locator(".target").first.wait_for()
 
 
-# What there is to know about a conversation
+# The details of a conversation
 
 
 @screen("details")

@@ -1,4 +1,4 @@
-"""Relay processes that share a cluster of three real nodes: what one acknowledges, all have."""
+"""Relay processes share a cluster of three real nodes: a cell that one acknowledges, all have."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ const empty = find(".empty", HTMLElement);
 const away = find(".away", HTMLElement);
 const start = find("start-page", HTMLElement);
 let isOpen = false;
-/** How often it was begun: what is late is not shown. */
+/** The number of starts. An answer that belongs to an earlier one comes too late and is not shown. */
 let turn = 0;
 
 document.documentElement.lang = language;
