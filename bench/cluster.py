@@ -3,7 +3,10 @@
 Three nodes, a relay and everybody else are processes of one machine. `bare`: a lean client appends
 1 KiB messages to one stream of three replicas, as many at once as a relay has under way, and waits
 for the engine's acknowledgements. `relay`: the same cells as appends to one bucket, or to ten, by
-way of a relay process. Both acknowledge after two nodes have synced.
+way of a relay process. Both acknowledge after two nodes have synced. `two processes`: appends to a
+hundred buckets that nobody reads, by way of one process, of two to which appends for each bucket
+come by turns, and of two that have half of the buckets each; a *core* is a second of the processor
+time of these processes together.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections import defaultdict
@@ -36,7 +40,12 @@ if TYPE_CHECKING:
 
     from nats.aio.msg import Msg
 
-SCENARIOS = {"one bucket": 1, "ten buckets": 10}
+SHARED = "a hundred buckets"
+"""The load that two processes share, too."""
+SCENARIOS = {"one bucket": (1, 1), "ten buckets": (10, 1), SHARED: (100, 0)}
+"""Buckets, and the readers of each."""
+TWO = {f"{SHARED}, two processes": False, f"{SHARED}, half at each of two processes": True}
+"""Whether the buckets are divided between the two."""
 START_TRIES = 100
 
 
@@ -107,8 +116,16 @@ async def bare(nodes: LocalCluster, seconds: float) -> float:
     return rate
 
 
-def relayed(nodes: LocalCluster, buckets: int, seconds: float) -> tuple[float, float]:
-    """(appends a second by way of a relay, seconds of processor time of the relay for each)."""
+def relayed(
+    nodes: LocalCluster,
+    scenario: str,
+    seconds: float,
+    *,
+    processes: int = 1,
+    is_divided: bool = False,
+) -> tuple[float, float]:
+    """(appends a second by way of a relay, seconds of processor time of its processes for each)."""
+    buckets, readers = SCENARIOS[scenario]
     login = nodes.directory / "login"
     login.write_text(f"relay\n{nodes.password}\n")
     places = ",".join(one.removeprefix("nats://") for one in nodes.servers)
@@ -126,7 +143,16 @@ def relayed(nodes: LocalCluster, buckets: int, seconds: float) -> tuple[float, f
             limits=RelayLimits(cells_per_drop=10_000_000, bytes_per_drop=2**40),
         ),
     )
-    return measured(made, 1, seconds)
+    twins = [nodes.directory / f"relay {number}" for number in range(1, processes)]
+    for twin in twins:
+        shutil.copytree(made.path, twin, ignore=shutil.ignore_patterns("roots.sqlite*", "lock"))
+    return measured(
+        made,
+        *map(RelayDirectory.open, twins),
+        readers=readers,
+        seconds=seconds,
+        is_divided=is_divided,
+    )
 
 
 def main() -> None:
@@ -142,17 +168,27 @@ def main() -> None:
         noise.sample()
         with cluster() as nodes, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             rates["bare"].append(runner.run(bare(nodes, args.seconds)))
-        for name, buckets in SCENARIOS.items():
+        for name in SCENARIOS:
             with cluster() as nodes:
-                rate, cost = relayed(nodes, buckets, args.seconds)
+                rate, cost = relayed(nodes, name, args.seconds)
+            rates[name].append(rate)
+            costs[name].append(1e6 * cost)
+        for name, is_divided in TWO.items():
+            with cluster() as nodes:
+                rate, cost = relayed(
+                    nodes, SHARED, args.seconds, processes=2, is_divided=is_divided
+                )
             rates[name].append(rate)
             costs[name].append(1e6 * cost)
     print(f"{noise}\n")
     rows = [(name, *(f"{rate:,.0f}" for rate in spread(found))) for name, found in rates.items()]
-    for name in SCENARIOS:
+    for name in costs:
         ratios = [b / a for a, b in zip(rates["bare"], rates[name], strict=True)]
         rows.append((f"{name} / bare", *(f"{ratio:.2f}" for ratio in spread(ratios))))
         rows.append((f"{name}, µs of the relay", *(f"{one:.0f}" for one in spread(costs[name]))))
+    for name in TWO:
+        cores = [one / two for one, two in zip(costs[SHARED], costs[name], strict=True)]
+        rows.append((f"appends a core, {name} / one", *(f"{ratio:.2f}" for ratio in spread(cores))))
     print(table(("durable appends a second", "min", "median", "max"), rows))
     if args.json:
         args.json.write_text(json.dumps({"machine": noise.summary(), "appends_per_s": rates}))

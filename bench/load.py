@@ -46,6 +46,7 @@ LAST_S = 120.0
 PASSWORD = "bench"  # noqa: S105  # of nobody
 UPGRADED = re.compile(rb"101 [^\0]*?\r\n\r\n")
 FRAME = re.compile(rb"\x82", re.DOTALL)
+PING, PONG = 0x89, 0x8A
 MARK = re.compile(rb"#(\d{9})#")
 MARK_BYTES = 11
 
@@ -308,6 +309,17 @@ async def follow(line: Line, drop: Drop) -> None:
     line.kept = b""
 
 
+def pongs(line: Line) -> Callable[[bytes], None]:
+    """The answerer of a relay's pings on a line on which nothing else comes: the relay closes a
+    connection that gives no answers."""
+
+    def answer(data: bytes) -> None:
+        assert data[0] == PING, data[:80]
+        line.transport.write(bytes((PONG, 0x80 | data[1])) + bytes(4) + data[2:])
+
+    return answer
+
+
 def make(plan: Plan, number: int) -> Pair:
     """A pair as the plan wants it."""
     kinds: dict[str, Callable[[Plan, int], Pair]] = {
@@ -350,6 +362,7 @@ async def idle(plan: Plan, pipe: Connection) -> Outcome:
             if plan.drops:
                 line = await open_websocket(plan)
                 await follow(line, plan.drops[number % len(plan.drops)])
+                line.give_to(pongs(line))
             else:
                 line = await log_in(plan, f"idle{number}", present=True)
             lines.append(line)

@@ -12,7 +12,6 @@ import asyncio
 import json
 import multiprocessing
 import os
-import signal
 import ssl
 import tempfile
 import time
@@ -144,27 +143,46 @@ def run(scenario: str, *, tls: str, seconds: float) -> float:
                 limits=RelayLimits(cells_per_drop=10_000_000, bytes_per_drop=2**40),
             ),
         )
-        return measured(made, readers, seconds)[0]
+        return measured(made, readers=readers, seconds=seconds)[0]
 
 
-def measured(made: RelayDirectory, readers: int, seconds: float) -> tuple[float, float]:
-    """(appends a second to all buckets of a relay, which runs meanwhile; seconds of its processor
-    time for each)."""
-    buckets = made.config.buckets
-    ours, theirs = multiprocessing.Pipe()
-    relay = multiprocessing.get_context("spawn").Process(target=_relay, args=(made.path, theirs))
-    relay.start()
-    address = ours.recv()
-    drops = [derive_bucket(made.bucket_key, index, region=REGION) for index in range(buckets)]
-    assert relay.pid is not None
+def measured(
+    *made: RelayDirectory, readers: int, seconds: float, is_divided: bool = False
+) -> tuple[float, float]:
+    """(appends a second to all buckets of a relay, each of whose processes has the same load, to
+    all of them or to its share; seconds of their processor time for each)."""
+    buckets = made[0].config.buckets
+    drops = [derive_bucket(made[0].bucket_key, index, region=REGION) for index in range(buckets)]
+    relays, addresses = [], []
     try:
-        before = cpu_s(relay.pid)
+        for one in made:
+            ours, theirs = multiprocessing.Pipe()
+            relay = multiprocessing.get_context("spawn").Process(
+                target=_relay, args=(one.path, theirs)
+            )
+            relay.start()
+            relays.append(relay)
+            addresses.append(ours.recv())
+        pids = [relay.pid for relay in relays if relay.pid is not None]
+        before = sum(map(cpu_s, pids))
+
+        async def load_all() -> list[float]:
+            step = len(made) if is_divided else 1
+            return await asyncio.gather(
+                *(
+                    load(address, drops[number % step :: step], readers, seconds)
+                    for number, address in enumerate(addresses)
+                )
+            )
+
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            rate = runner.run(load(address, drops, readers, seconds))
-        return rate, (cpu_s(relay.pid) - before) / (rate * seconds)
+            rate = sum(runner.run(load_all()))
+        spent = sum(map(cpu_s, pids)) - before
+        return rate, spent / (rate * seconds)
     finally:
-        os.kill(relay.pid, signal.SIGTERM)
-        relay.join()
+        for relay in relays:
+            relay.terminate()
+            relay.join()
 
 
 def _relay(directory: Path, ready: Connection) -> None:

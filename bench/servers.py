@@ -100,7 +100,7 @@ def running(name: str, root: Path, *, tls: bool, buckets: int = 1) -> Iterator[S
         command, drops, port = _amanat(root / "relay", port, tls=tls, buckets=buckets)
     else:
         if new:
-            _write_certificate(root / "certificate.pem")
+            write_certificate(root / "certificate.pem")
         bare = name.endswith("bare")
         if name.startswith("ejabberd"):
             modules = xmpp.BARE if bare else xmpp.DEBIAN
@@ -154,7 +154,7 @@ def _prosody(root: Path, port: int, *, tls: bool, bare: bool) -> list[str]:
     return ["prosody", "-F", "--config", str(root / "prosody.cfg.lua")]
 
 
-def _write_certificate(path: Path) -> None:
+def write_certificate(path: Path) -> None:
     """A certificate and its key, for servers that want them in a file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])

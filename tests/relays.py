@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import ssl
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -30,6 +31,10 @@ from amanat.relay.directory import RelayDirectory
 REGION = "DE"
 PATIENCE_S = 20.0
 """Seconds after which a test stops waiting."""
+PROCESSES = multiprocessing.get_context("forkserver")
+"""Makes relays out of a process that has loaded their modules once: each would take half a second
+of the processor to load them."""
+PROCESSES.set_forkserver_preload(["amanat.relay.server", "uvloop"])
 
 
 class RelayProcess:
@@ -44,6 +49,7 @@ class RelayProcess:
         name: str = "test",
         region: str = REGION,
         host: str = "127.0.0.1",
+        is_verbose: bool = False,
         **settings: Any,  # noqa: ANN401  # whatever a relay's settings are
     ) -> None:
         self.directory = RelayDirectory.create(
@@ -51,6 +57,9 @@ class RelayProcess:
             RelayConfig(region=region, operator=name, host=host, port=port, tls=tls, **settings),
         )
         self.log = directory.with_suffix(".log")
+        self._is_verbose = is_verbose
+        """Whether the log gets everything that any part of the process could ever say. Such a
+        process takes several times as long for everything."""
 
     def twin(self, directory: Path) -> Self:
         """Another process of the same relay, with a directory of its own."""
@@ -70,8 +79,8 @@ class RelayProcess:
 
     def start(self) -> None:
         ours, theirs = multiprocessing.Pipe()
-        self.process = multiprocessing.get_context("spawn").Process(
-            target=_run, args=(self.directory.path, self.log, theirs)
+        self.process = PROCESSES.Process(
+            target=_run, args=(self.directory.path, self.log, theirs, self._is_verbose)
         )
         self.process.start()
         theirs.close()
@@ -100,13 +109,13 @@ class RelayProcess:
         return derive_bucket(self.directory.bucket_key, index, region=self.directory.config.region)
 
 
-def _run(directory: Path, log: Path, ready: Any) -> None:  # noqa: ANN401  # a Pipe's end
-    # The log gets everything that any part of the process could ever say.
+def _run(directory: Path, log: Path, ready: Any, is_verbose: bool) -> None:  # noqa: ANN401  # a Pipe
     handle = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
-    logging.basicConfig(level=logging.DEBUG)
-    os.environ["PYTHONASYNCIODEBUG"] = "1"
+    logging.basicConfig(level=logging.DEBUG if is_verbose else logging.INFO)
+    if is_verbose:
+        os.environ["PYTHONASYNCIODEBUG"] = "1"
     server.run(directory, ready=ready.send)
 
 
@@ -117,7 +126,14 @@ def _trusting() -> ssl.SSLContext:
     return context
 
 
-_peers: list[Peer] = []
+class _Here(threading.local):
+    """The connections that a thread has open."""
+
+    def __init__(self) -> None:
+        self.peers: list[Peer] = []
+
+
+_here = _Here()
 
 
 class Peer(picows.WSListener):
@@ -144,7 +160,7 @@ class Peer(picows.WSListener):
         if not isinstance(peer, cls):
             raise picows.WSError("the relay hung up")  # in the middle of the handshake
         peer.transport = transport
-        _peers.append(peer)
+        _here.peers.append(peer)
         return peer
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
@@ -166,6 +182,16 @@ class Peer(picows.WSListener):
 
     async def reply(self, number: int) -> wire.Reply:
         return await self.replies[number].get()
+
+    async def reply_or_end(self, number: int) -> wire.Reply | None:
+        """The next reply with this number, or None if the connection ends before."""
+        reply = asyncio.ensure_future(self.reply(number))
+        both: list[asyncio.Future[Any]] = [reply, self.closed]
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if reply.done():
+            return reply.result()
+        reply.cancel()
+        return None
 
     async def ask(self, request: wire.Request) -> wire.Reply:
         self.send(request)
@@ -196,8 +222,8 @@ def run_in_loop(work: Coroutine[Any, Any, None], patience_s: float = PATIENCE_S)
             async with asyncio.timeout(patience_s):
                 await work
         finally:
-            while _peers:
-                await _peers.pop().hang_up()
+            while _here.peers:
+                await _here.peers.pop().hang_up()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(bounded())

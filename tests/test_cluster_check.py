@@ -18,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from amanat.config import ClusterConfig, RelayConfig
-from amanat.errors import BadSetting
+from amanat.errors import AmanatError, BadSetting, StoreTooNew, StoreTooOld
 from amanat.relay.cluster import layout as layouts
 from amanat.relay.cluster import open_cluster
 from amanat.relay.cluster.census import Described
@@ -122,6 +122,27 @@ def test_a_relay_does_not_start_on_another_relays_streams(tmp_path: Path, cluste
     assert "is of another relay" in told
     assert "an account of its own" in told
     cluster.wipe()
+
+
+@pytest.mark.parametrize(
+    ("written", "error"), [(layouts.FORMAT + 1, StoreTooNew), (layouts.FORMAT - 1, StoreTooOld)]
+)
+def test_a_relay_does_not_start_on_streams_of_another_format(
+    tmp_path: Path,
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    written: int,
+    error: type[AmanatError],
+) -> None:
+    made = relay(tmp_path, cluster)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(layouts, "FORMAT", written)
+        open_cluster(made).close()
+    with pytest.raises(error, match=f"has format '{written}', and this version reads"):
+        open_cluster(made)
+    told = [one for one in examine(made, None, time.time) if one.verdict is Verdict.FAULT]
+    assert {one.check for one in told} == {"streams"}
+    assert "has format" in told[0].text
 
 
 def test_a_relay_does_not_start_with_a_wrong_password_and_does_not_wait(

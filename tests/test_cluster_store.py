@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
 import time
+from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from amanat.config import RelayLimits
-from amanat.errors import RelayBusy
+from amanat.errors import NoSuchDrop, RelayBusy
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, MESSAGE_CELL
 from amanat.protocol.drops import (
@@ -24,7 +27,8 @@ from amanat.protocol.drops import (
 from amanat.protocol.ledger import decode_entry, drop_hash, origin
 from amanat.protocol.tlog import Checkpoint, open_checkpoint, root_of, sign_checkpoint
 from amanat.relay.cluster import ClusterStore
-from amanat.relay.cluster.messages import MAX_ENTRIES
+from amanat.relay.cluster.engine import Engine, Message
+from amanat.relay.cluster.messages import MAX_ENTRIES, Kept, record_in
 from amanat.relay.drops import DAY_S, DROP_LIFE_DAYS, Drops
 from amanat.relay.ledger import Ledger, agree, every_entry, replay
 from clusters import KEY, Cluster
@@ -53,6 +57,11 @@ class Process:
         for _ in self.ledger.seal():
             pass
 
+    def expire(self, now: float) -> None:
+        """As each process does when it starts, and in every hour."""
+        for _ in self.drops.expire(now=now):
+            pass
+
 
 class History:
     """Random acts of several processes, beside a model of what they may not contradict."""
@@ -63,8 +72,8 @@ class History:
         self.directories = [directory / str(index) for index in range(3)]
         for one in self.directories:
             one.mkdir()
-        self.processes = [self.start(index) for index in range(3)]
         self.now = NOW
+        self.processes = [self.start(index) for index in range(3)]
         self.processes[0].drops.open_buckets(2, now=self.now)
         self.kept: dict[bytes, dict[int, tuple[bytes, int]]] = {
             one.drop_id: {} for one in DROPS[:2]
@@ -75,7 +84,9 @@ class History:
         self.checkpoints: list[bytes] = []
 
     def start(self, index: int) -> Process:
-        return Process(self.cluster.store(self.directories[index], keepers=2))
+        process = Process(self.cluster.store(self.directories[index], keepers=2))
+        process.expire(self.now)
+        return process
 
     def close(self) -> None:
         for process in self.processes:
@@ -134,8 +145,7 @@ class History:
             0,
             BUCKET_KEY,
             drop.drop_id,
-            token_hash(drop.drop_id, drop.append_token),
-            token_hash(drop.drop_id, drop.read_token),
+            *hashes(drop),
             14,
         )
         (reply,) = self.carry_out(process, [create])
@@ -159,12 +169,12 @@ class History:
     def check_read(self, process: Process, drop: Drop, after: int) -> None:
         request = wire.Read(0, drop.drop_id, drop.read_token, after, 900, 0)
         told = process.drops.read(request, after=after, now=self.now)
+        assert after <= told.head <= self.heads[drop.drop_id]  # a replica may lag
         resting = {
             seq: data
             for seq, (data, day) in self.kept[drop.drop_id].items()
-            if seq > after and day + 14 >= self.day
+            if after < seq <= told.head and day + 14 >= self.day
         }
-        assert told.head == self.heads[drop.drop_id]
         assert told.cells == list(resting.values())
         assert not resting or told.first == min(resting)
 
@@ -176,8 +186,7 @@ class History:
         self.now += days * DAY_S
         for other in self.processes:
             other.store.shred(self.day)
-        for _ in process.drops.expire(now=self.now):
-            pass
+        process.expire(self.now)
         for drop in DROPS:
             kept = self.kept.get(drop.drop_id)
             if kept is None:
@@ -203,6 +212,8 @@ class History:
         for process in self.processes:
             for drop in DROPS:
                 if drop.drop_id in self.kept:
+                    # Now the process knows all of it.
+                    self.check_read(process, drop, self.heads[drop.drop_id])
                     self.check_read(process, drop, 0)
         pages = self.processes[0].store.staged_pages
         entries = list(every_entry(pages, pages.size()))
@@ -219,6 +230,11 @@ class History:
         assert again.count() == len(self.kept)
         assert again.stored_bytes() == MESSAGE_CELL * sum(map(len, self.kept.values()))
         again.close()
+
+
+def hashes(drop: Drop) -> tuple[bytes, bytes]:
+    """Those of the drop's tokens."""
+    return token_hash(drop.drop_id, drop.append_token), token_hash(drop.drop_id, drop.read_token)
 
 
 def append(drop: Drop, data: bytes) -> wire.Append:
@@ -241,6 +257,108 @@ def test_a_keeper_that_is_away_at_midnight_stops_nobody(cluster: Cluster, tmp_pa
         (reply,) = process.drops.carry_out([later], now=NOW + 5 * DAY_S).replies
         assert isinstance(reply, wire.Failed)
         assert reply.code == "relay-busy"
+
+
+def test_processes_agree_on_what_the_relay_holds_after_each_expiry(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Else one that stores what another erases would believe the relay to be full, for ever."""
+    epoch, later = DROPS[2], NOW + 15 * DAY_S
+    create = wire.Create(
+        0,
+        BUCKET_KEY,
+        epoch.drop_id,
+        token_hash(epoch.drop_id, epoch.append_token),
+        token_hash(epoch.drop_id, epoch.read_token),
+        30,
+    )
+    with contextlib.ExitStack() as opened:
+        stores = []
+        for name in "abc":
+            (tmp_path / name).mkdir()
+            store = cluster.store(tmp_path / name, keepers=2)
+            stores.append(opened.enter_context(contextlib.closing(store)))
+        writing, erasing, idle = (Process(store) for store in stores)
+        for process in (writing, erasing, idle):
+            process.expire(NOW)
+        writing.drops.open_buckets(1, now=NOW)
+        cells = [append(DROPS[0], bytes([n]) * MESSAGE_CELL) for n in range(5)]
+        writing.drops.carry_out([create, *cells], now=NOW)
+        last = [append(DROPS[0], b"l" * MESSAGE_CELL), append(epoch, b"l" * MESSAGE_CELL)]
+        erasing.drops.carry_out(last, now=NOW + 7 * DAY_S)
+        time.sleep(LAG_S)  # a replica that a process scans may not have the last cells at once
+        for process in (erasing, writing, idle):
+            process.expire(later)
+            time.sleep(LAG_S)
+        for store in stores:
+            assert (store.count(), store.stored_bytes(), store.bucket_bytes()) == (
+                2,
+                2 * MESSAGE_CELL,
+                MESSAGE_CELL,
+            )
+
+
+def test_a_process_looks_once_a_day_at_a_drop_that_is_not_due(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be millions, and each look takes time that appends need."""
+    looked: Counter[bytes] = Counter()
+
+    def counted(message: Message) -> Kept:
+        kept = record_in(message)
+        looked[kept.drop_id] += 1
+        return kept
+
+    drops = [
+        derive_drop(number.to_bytes(32, "big"), purpose=b"epoch", region=REGION)
+        for number in range(60)
+    ]
+    creates = [wire.Create(0, BUCKET_KEY, one.drop_id, *hashes(one), 14) for one in drops]
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    with contextlib.closing(cluster.store(tmp_path / "a", keepers=2)) as store:
+        Process(store).drops.carry_out(creates, now=NOW)
+    monkeypatch.setattr("amanat.relay.cluster.expiry.record_in", counted)
+    with (
+        contextlib.closing(cluster.store(tmp_path / "a", keepers=2)) as one,
+        contextlib.closing(cluster.store(tmp_path / "b", keepers=2)) as other,
+    ):
+        looking, writing = Process(one), Process(other)
+        assert set(looked.values()) == {2}  # as each of the two starts
+        looking.expire(NOW)
+        looked.clear()
+        # The other process writes, and this one has to notice.
+        writing.drops.carry_out([append(one, bytes(MESSAGE_CELL)) for one in drops[:3]], now=NOW)
+        for hour in range(1, 25):
+            looking.expire(NOW + 3600 * hour)
+        assert set(looked.values()) == {1}
+        assert len(looked) == len(drops)
+        assert one.stored_bytes() == 3 * MESSAGE_CELL
+        looking.expire(NOW + 14 * DAY_S)
+        assert one.stored_bytes() == 3 * MESSAGE_CELL
+        looking.expire(NOW + 15 * DAY_S)
+        assert one.stored_bytes() == 0
+
+
+def test_an_expiry_that_fails_is_made_up_for_in_the_next_hour(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.closing(cluster.store(tmp_path)) as store:
+        process = Process(store)
+        process.drops.open_buckets(2, now=NOW)
+        cells = [append(DROPS[index], bytes(MESSAGE_CELL)) for index in range(2)]
+        process.drops.carry_out(cells, now=NOW)
+        process.expire(NOW)
+        with monkeypatch.context() as patched:
+
+            def silent(*_: object) -> None:
+                raise RelayBusy(retry_after=1)
+
+            patched.setattr(Engine, "publish", silent)
+            with pytest.raises(RelayBusy):
+                process.expire(NOW + 15 * DAY_S)
+        process.expire(NOW + 15 * DAY_S + 3600)
+        assert store.stored_bytes() == 0
 
 
 def test_no_creation_of_a_large_batch_is_acknowledged_and_forgotten(
@@ -274,6 +392,64 @@ def test_a_process_that_signs_late_takes_no_newer_checkpoint_back(
         assert store.pages.checkpoint() == notes[1]
 
 
+def test_all_answers_of_a_node_that_is_gone_are_given_up(cluster: Cluster) -> None:
+    async def lose(engine: Engine) -> list[object]:
+        answers = [engine._answer() for _ in range(9)]
+        for one in answers[::2]:
+            one.set_result("came")  # in the same turn of the loop
+        await engine._give_up()
+        ends: list[object] = await asyncio.gather(*answers, return_exceptions=True)
+        return ends
+
+    with contextlib.closing(cluster.engine()) as engine:
+        ends = engine.run(lose(engine))
+    assert ends[::2] == ["came"] * 5
+    assert all(isinstance(one, RelayBusy) for one in ends[1::2])
+
+
+def test_a_leader_that_was_replaced_shows_nobody_less_than_they_know(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    last = Engine.last
+
+    def from_before(self: Engine, stream: str, subject: str, **how: bool) -> Message | None:
+        """The answer of a replica that lags, and of a leader that was replaced."""
+        old.append(how)
+        if len(old) <= 4 and self is second.store._engine:
+            return before
+        return last(self, stream, subject, **how)
+
+    with (
+        contextlib.closing(cluster.store(tmp_path / "a", keepers=2)) as one,
+        contextlib.closing(cluster.store(tmp_path / "b", keepers=2)) as other,
+    ):
+        first, second = Process(one), Process(other)
+        first.drops.open_buckets(1, now=NOW)
+        first.drops.carry_out([append(DROPS[0], bytes(MESSAGE_CELL))], now=NOW)
+        layout = one._layout
+        place = layout.stream(layout.shard(DROPS[0].drop_id)), layout.subject(DROPS[0].drop_id)
+        before = last(other._engine, *place, by_leader=True)
+        first.drops.carry_out([append(DROPS[0], b"x" * MESSAGE_CELL)], now=NOW)
+        old: list[dict[str, bool]] = []
+        monkeypatch.setattr(Engine, "last", from_before)
+        request = wire.Read(0, DROPS[0].drop_id, DROPS[0].read_token, 0, 900, 0)
+        assert second.drops.read(request, after=2, now=NOW).head == 2
+        assert [how["by_leader"] for how in old] == [False, True, False, True, True]
+        # Somebody who says that they know more than there is hears the truth.
+        assert second.drops.read(request, after=9, now=NOW).head == 2
+        # The fence of a stranger would cost a write.
+        asked = len(old)
+        with pytest.raises(NoSuchDrop):
+            second.drops.read(
+                msgspec.structs.replace(request, read_token=bytes(32)), after=9, now=NOW
+            )
+        assert [how["by_leader"] for how in old[asked:]] == [False, True] * 2
+        fences = one._engine.scan(place[0], layout.fence(layout.shard(DROPS[0].drop_id)))
+        assert len([message for page in fences for message in page]) == 1
+
+
 @pytest.mark.campaign
 @pytest.mark.parametrize("seed", range(rounds(3, 100)))
 def test_whatever_processes_do_in_whatever_order_there_is_one_history(
@@ -287,3 +463,40 @@ def test_whatever_processes_do_in_whatever_order_there_is_one_history(
         report("processes on a cluster", histories=1, acts=ACTS, cells=sum(history.heads.values()))
     finally:
         history.close()
+
+
+def test_a_relay_has_all_its_buckets_however_many_they_are(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    many = 2 * MAX_ENTRIES + 50  # of two shards, so no journal has room for all of a shard at once
+    with contextlib.closing(cluster.store(tmp_path)) as store:
+        drops = Drops(store, region=REGION, bucket_key=BUCKET_KEY, limits=RelayLimits())
+        drops.open_buckets(many, now=NOW)
+        buckets = [derive_bucket(BUCKET_KEY, index, region=REGION) for index in range(many)]
+        assert all(store.find(bucket.drop_id).drop_id for bucket in buckets)
+        assert store.count() == many
+
+
+@pytest.mark.parametrize("missing", ["last", "first"])
+def test_a_replica_that_lags_or_has_lost_entries_is_no_gap_in_the_ledger(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    with contextlib.closing(cluster.store(tmp_path)) as store:
+        process = Process(store)
+        for count in (1, 2, 3):
+            process.drops.open_buckets(count, now=NOW)
+            process.seal()
+    walk = Engine.walk
+
+    def lacking(self: Engine, stream: str, subject: str, *, after: int) -> list[Message]:
+        found = walk(self, stream, subject, after=after)
+        return found[:-1] if missing == "last" else found[1:]
+
+    with contextlib.closing(cluster.store(tmp_path)) as store:
+        expected = store.pages.entries(0, 10)
+    assert len(expected) >= 3
+    with contextlib.closing(cluster.store(tmp_path)) as store:
+        monkeypatch.setattr(Engine, "walk", lacking)
+        assert store.pages.entries(0, len(expected)) == expected
+        assert store.pages.entries(0, len(expected) + 9) == expected
+        assert store.pages.entries(len(expected), 5) == []

@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,11 @@ def is_alive(pid: int) -> bool:
     return False
 
 
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started, and that run."""
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 @in_loop
 async def fill(shown: dict[str, Any], bucket: Drop, cells: list[bytes]) -> None:
     peer = await Peer.connect(parse_address(shown["address"]))
@@ -102,7 +108,7 @@ async def look(shown: dict[str, Any], bucket: Drop, cells: list[bytes]) -> None:
     assert await read_all(peer, bucket) == cells
 
 
-def test_a_trial_keeps_its_cells_and_its_address(tmp_path: Path) -> None:
+def test_a_trial_keeps_its_cells_its_address_and_its_region(tmp_path: Path) -> None:
     cells = [os.urandom(MESSAGE_CELL) for _ in range(3)]
     with trying(tmp_path, "--region", "DE") as trial:
         first = trial.shown
@@ -111,33 +117,6 @@ def test_a_trial_keeps_its_cells_and_its_address(tmp_path: Path) -> None:
         fill(first, bucket, cells)
         assert trial.end() == 0
         assert not any(is_alive(pid) for pid in trial.children)
-    with trying(tmp_path) as trial:
-        assert trial.shown["address"] == first["address"]
-        look(trial.shown, bucket, cells)
-
-
-def test_a_process_of_a_trial_that_ends_starts_again(tmp_path: Path) -> None:
-    with trying(tmp_path) as trial:
-        nodes = trial.shown["nodes"]
-        os.kill(nodes["ZZ-2"], signal.SIGKILL)
-        assert "node ZZ-2 has ended" in trial.next_note()
-        assert "node ZZ-2 starts again" in trial.next_note()
-        assert all(is_alive(pid) for pid in trial.children if pid != nodes["ZZ-2"])
-
-
-def test_no_process_of_a_trial_outlives_it(tmp_path: Path) -> None:
-    with trying(tmp_path) as trial:
-        watched = [os.pidfd_open(pid) for pid in trial.children]
-        trial.process.kill()
-        for one in watched:
-            # A relay process asks nodes that have gone for some answers before it ends.
-            assert select.select([one], [], [], END_S)[0]
-            os.close(one)
-
-
-def test_a_trial_of_another_region_is_refused(tmp_path: Path) -> None:
-    with trying(tmp_path, "--region", "DE") as trial:
-        trial.end()
     ran = subprocess.run(
         [sys.executable, "-m", "amanat", "relay", "cluster", "try", tmp_path, "--region", "IR"],
         capture_output=True,
@@ -146,3 +125,26 @@ def test_a_trial_of_another_region_is_refused(tmp_path: Path) -> None:
     )
     assert ran.returncode == 2
     assert "is of region DE" in ran.stderr
+    with trying(tmp_path) as trial:
+        assert trial.shown["address"] == first["address"]
+        look(trial.shown, bucket, cells)
+
+
+def test_a_process_of_a_trial_starts_again_and_none_outlives_it(tmp_path: Path) -> None:
+    with trying(tmp_path) as trial:
+        nodes = trial.shown["nodes"]
+        os.kill(nodes["ZZ-2"], signal.SIGKILL)
+        assert "node ZZ-2 has ended" in trial.next_note()
+        assert "node ZZ-2 starts again" in trial.next_note()
+        assert all(is_alive(pid) for pid in trial.children if pid != nodes["ZZ-2"])
+        until = time.monotonic() + END_S  # it is noted before it is done
+        while len(again := children_of(trial.process.pid)) < len(trial.children):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        watched = [os.pidfd_open(pid) for pid in again]
+        assert len(watched) == len(trial.children)
+        trial.process.kill()
+        for one in watched:
+            # A relay process asks nodes that have gone for some answers before it ends.
+            assert select.select([one], [], [], END_S)[0]
+            os.close(one)

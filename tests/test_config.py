@@ -23,6 +23,11 @@ def test_a_table_is_a_structure_of_its_own() -> None:
     assert settings.limits == RelayLimits(connections=7)
 
 
+def test_a_quarter_of_the_room_is_for_buckets_unless_the_operator_says_how_much() -> None:
+    assert RelayLimits(bytes_total=2**20).reserve == 2**18
+    assert RelayLimits(bytes_total=2**20, bytes_buckets_reserved=7).reserve == 7
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -34,6 +39,7 @@ def test_a_table_is_a_structure_of_its_own() -> None:
         (LEAST.replace("DE", "Germany"), "$.region"),
         (LEAST.replace('region = "DE"\n', ""), "region"),
         (LEAST.replace("8443", "70000"), "$.port"),
+        (LEAST + "[limits]\nbytes_total = 1048576\nbytes_buckets_reserved = 1048576", "reserved"),
         ("region = ?", "line 1"),
     ],
 )

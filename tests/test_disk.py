@@ -242,7 +242,6 @@ def test_little_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def derive(*_: object, **__: object) -> bytes:
         raise MemoryError
 
-    monkeypatch.setattr(unlock_file, "ARGON2_MEMORY_KIB", 64)
     create(tmp_path, Unlock(passphrase="a passphrase"), fill, now=0)
     monkeypatch.setattr(unlock_file, "_argon2", derive)
     with pytest.raises(NoMemory):

@@ -178,6 +178,7 @@ async def _talk(link: Link, socket: Socket) -> None:
         await asyncio.sleep(LARGE_CELL / SLOWEST_BYTES_S)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("replies", "is_open"),
     [

@@ -282,6 +282,7 @@ def test_every_two_checkpoints_are_consistent_by_the_tiles_that_are_shown(
     relay.ledger.check()
 
 
+@pytest.mark.long
 def test_a_ledger_of_many_levels_is_signed_and_shown(relay: Relay) -> None:
     relay.enter(65_536 + 300)
     checkpoint = relay.seal()

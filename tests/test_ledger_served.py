@@ -118,7 +118,8 @@ async def test_the_end_of_cells_while_a_relay_was_away_is_signed_on_the_hour(
 
 @in_loop
 async def test_a_ledger_goes_on_after_draining_and_after_dying(tmp_path: Path) -> None:
-    with RelayProcess(tmp_path / "relay") as relay:
+    limits = RelayLimits(drop_creations_per_minute=1000)
+    with RelayProcess(tmp_path / "relay", limits=limits) as relay:
         peer = await Peer.connect(relay.address)
         seen = [(await described(peer, relay))[1]]
         made = [relay.bucket()]

@@ -3,6 +3,10 @@ nobody with the right to do so has named."""
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import hashlib
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,3 +135,32 @@ async def test_a_relay_is_found_by_what_it_prints_for_any_host_it_takes(tmp_path
         with RelayProcess(tmp_path / f"{number}", tls="pinned", host=host) as running:
             found = await connect(running.address)
             await found.closed()
+
+
+@in_loop
+@pytest.mark.parametrize("answers", [True, False])
+async def test_whoever_stops_waiting_for_a_link_leaves_none_behind(answers: bool) -> None:
+    called: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter, str]]
+    called = asyncio.get_running_loop().create_future()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = (await reader.readuntil(b"\r\n\r\n")).decode()
+        called.set_result((reader, writer, asked))
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    place = Place("127.0.0.1", server.sockets[0].getsockname()[1], "off")
+    calling = asyncio.create_task(connect(NamedAddress.of(bytes(32), place)))
+    reader, writer, asked = await called
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    if answers:
+        (key,) = re.findall(r"(?i)sec-websocket-key: (\S+)", asked)
+        proved = hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11")  # noqa: S324  # RFC 6455, 4.2.2
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Accept: " + base64.b64encode(proved.digest()) + b"\r\n\r\n"
+        )
+    assert await reader.read() == b""  # it hung up, and sends nothing more
+    writer.close()
+    server.close()

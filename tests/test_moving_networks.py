@@ -27,9 +27,11 @@ from amanat.protocol.drops import derive_drop, token_hash
 from amanat.protocol.moving import GONE, HERE
 from amanat.region.notice import DAY_S, LEAST_DAYS
 from amanat.relay.directory import RelayDirectory, read_notice, write_notice
-from amanat.relay.drops import DropRecord, Drops
+from amanat.relay.drops import Drops
+from amanat.relay.records import DropRecord
 from amanat.relay.store import SqliteStore
 from amanat.relay.store.reader import SqliteReader
+from hosts import ip
 from relays import PATIENCE_S
 
 PORT = 8443
@@ -37,10 +39,6 @@ DROPS, CELLS = 300, 12_000
 RATE = 4_000_000
 """Bytes a second, so that the move takes three seconds and the line is cut in the middle of it."""
 AMANAT = [sys.executable, "-m", "amanat", "--json"]
-
-
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True)  # noqa: S607  # wherever the system has it
 
 
 class Network:

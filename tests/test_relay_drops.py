@@ -20,7 +20,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from amanat.config import RelayLimits
-from amanat.errors import AmanatError
+from amanat.errors import AmanatError, RelayBusy
 from amanat.protocol import wire
 from amanat.protocol.cells import HANDSHAKE_CELL, LABEL_BYTES, LARGE_CELL, MESSAGE_CELL
 from amanat.protocol.drops import (
@@ -41,8 +41,11 @@ from amanat.protocol.tlog import (
     open_checkpoint,
 )
 from amanat.relay import drops as rules
-from amanat.relay.drops import DAY_S, DROP_LIFE_DAYS, Drops, Store, StoredCell
+from amanat.relay.cluster import ClusterStore
+from amanat.relay.cluster.messages import MAX_ENTRIES
+from amanat.relay.drops import DAY_S, DROP_LIFE_DAYS, Drops
 from amanat.relay.ledger import Ledger, agree, every_entry, replay
+from amanat.relay.records import Store, StoredCell
 from amanat.relay.store import SqliteStore
 from clusters import Cluster
 
@@ -252,6 +255,66 @@ def test_a_full_drop_takes_cells_again_when_old_ones_have_ended(store: Store) ->
     assert isinstance(relay.write(append(BUCKET, cell(2)), now=later)[0], wire.Appended)
 
 
+# Files of a day
+
+
+def used_up(store: Store) -> Relay:
+    """A relay that has served today's bytes of files."""
+    relay = Relay(store, RelayLimits(bytes_out_per_day=2**20))
+    relay.drops.count_out(2**20, now=NOW)
+    return relay
+
+
+def large(first: int, last: int, drop: Drop) -> list[wire.Append]:
+    return [append(drop, cell(number, size=LARGE_CELL)) for number in range(first, last)]
+
+
+def test_when_the_bytes_of_a_day_are_served_files_wait_for_the_next(store: Store) -> None:
+    relay, late = used_up(store), NOW + DAY_S / 4
+    relay.write(create(EPOCH, days=30), *large(0, 9, EPOCH))
+    assert not relay.drops.may_serve_files(now=late)
+    with pytest.raises(RelayBusy) as refused:
+        relay.read(EPOCH, now=late)
+    assert refused.value.retry_after == 0.75 * DAY_S
+    assert relay.read(EPOCH, after=9, now=late).cells == []  # a reader who has it all may wait
+    assert len(relay.read(EPOCH, now=NOW + DAY_S).cells) == 4
+    assert relay.drops.may_serve_files(now=NOW + DAY_S)
+
+
+def test_messages_and_small_drops_are_served_whatever_files_took(store: Store) -> None:
+    relay = used_up(store)
+    small = derive_drop(b"s" * 32, purpose=b"epoch", region=REGION)
+    knocks = large(100, 120, BUCKET)
+    relay.write(create(EPOCH), create(small), *knocks, *large(0, 8, small))
+    mixed = [append(EPOCH, cell(n, size=MESSAGE_CELL)) for n in range(600)]
+    mixed += [append(EPOCH, cell(n, size=HANDSHAKE_CELL)) for n in range(600, 620)]
+    relay.write(*mixed, *large(700, 703, EPOCH))
+    for drop, count in ((BUCKET, 20), (small, 8), (EPOCH, 623)):
+        after = 0
+        while after < count:
+            after += len(relay.read(drop, after=after).cells)
+        assert after == count
+
+
+def test_before_a_file_that_waits_the_messages_of_its_drop_are_served(store: Store) -> None:
+    relay = used_up(store)
+    relay.write(create(EPOCH), append(EPOCH, cell(50)), append(EPOCH, cell(51)))
+    relay.write(*large(0, 20, EPOCH), append(EPOCH, cell(52)))
+    assert relay.read(EPOCH).cells == [cell(50), cell(51)]
+    with pytest.raises(RelayBusy):
+        relay.read(EPOCH, after=2)
+    assert relay.read(EPOCH, after=22).cells == [cell(52)]
+
+
+def test_only_large_cells_of_drops_that_are_no_buckets_count_as_files(store: Store) -> None:
+    relay = Relay(store)
+    relay.write(create(EPOCH))
+    assert relay.read(BUCKET).cells == relay.read(EPOCH).cells == []
+    cells = [cell(1), cell(2, size=HANDSHAKE_CELL), cell(3, size=LARGE_CELL)]
+    assert relay.drops.file_bytes(BUCKET.drop_id, cells) == 0
+    assert relay.drops.file_bytes(EPOCH.drop_id, cells) == LARGE_CELL
+
+
 # Create
 
 
@@ -289,6 +352,47 @@ def test_a_quarter_of_the_room_is_for_buckets_alone(store: Store) -> None:
     assert (store.stored_bytes(), store.bucket_bytes()) == (2**20, 2**18)
 
 
+@pytest.mark.parametrize("reserve", [1, 2**16, 2**19, 2**20 - LARGE_CELL])
+def test_the_operator_says_how_much_room_is_for_buckets_alone(store: Store, reserve: int) -> None:
+    relay = Relay(store, RelayLimits(bytes_total=2**20, bytes_buckets_reserved=reserve))
+    relay.write(create(EPOCH, days=30))
+    files = [append(EPOCH, cell(n, size=LARGE_CELL)) for n in range(17)]
+    kinds = [type(reply) for reply in relay.write(*files)]
+    fitting = (2**20 - reserve) // LARGE_CELL
+    assert kinds == [wire.Appended] * fitting + [wire.Failed] * (17 - fitting)
+    messages = [append(BUCKET, cell(n)) for n in range(1025)]
+    kinds = [type(reply) for reply in relay.write(*messages)]
+    left = (2**20 - fitting * LARGE_CELL) // MESSAGE_CELL
+    assert kinds == [wire.Appended] * left + [wire.Failed] * (1025 - left)
+    assert relay.write(*files[:fitting]) == relay.write(*files[:fitting])  # a retry needs no room
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", STORES)
+def test_a_relay_that_starts_knows_the_room_of_buckets(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    limits = RelayLimits(bytes_total=2**20, bytes_buckets_reserved=2**19)
+
+    def opened() -> contextlib.AbstractContextManager[SqliteStore | ClusterStore]:
+        if kind == "sqlite":
+            return contextlib.closing(SqliteStore(tmp_path))
+        cluster: Cluster = request.getfixturevalue("cluster")
+        return contextlib.closing(cluster.store(tmp_path))
+
+    with opened() as store:
+        relay = Relay(store, limits)
+        relay.write(create(EPOCH), *(append(BUCKET, cell(n)) for n in range(300)))
+        relay.write(*(append(EPOCH, cell(n, size=LARGE_CELL)) for n in range(8)))
+    with opened() as store:
+        relay = Relay(store, limits)
+        assert (store.stored_bytes(), store.bucket_bytes()) == (2**19 + 300 * 1024, 300 * 1024)
+        (refused,) = relay.write(append(EPOCH, cell(8, size=LARGE_CELL)))
+        assert code(refused) == "relay-busy"
+        kinds = [type(one) for one in relay.write(*(append(BUCKET, cell(n)) for n in range(513)))]
+        assert kinds == [wire.Appended] * 512 + [wire.Failed]
+
+
 def test_buckets_may_use_what_files_do_not(store: Store) -> None:
     relay = Relay(store, RelayLimits(bytes_total=2**20))
     relay.write(create(EPOCH, days=30))
@@ -316,6 +420,66 @@ def test_a_drop_with_other_tokens_or_retention_is_another_drop(relay: Relay) -> 
 
 def test_only_people_with_access_create_drops(relay: Relay) -> None:
     assert code(relay.write(create(EPOCH, access=bytes(32)))[0]) == "no-access"
+
+
+class Stranger:
+    """A client that creates drops."""
+
+    speaks_for = 1
+
+
+def made(relay: Relay, requests: list[wire.Create], who: Stranger, now: float = NOW) -> list[str]:
+    """The answers to creations that a client asks for: a code or `created`."""
+    written = relay.drops.carry_out(requests, now=now, clients=[who] * len(requests))
+    return [getattr(reply, "code", "created") for reply in written.replies]
+
+
+def some_drops(first: int, last: int) -> list[wire.Create]:
+    return [
+        create(derive_drop(number.to_bytes(32, "big"), purpose=b"epoch", region=REGION))
+        for number in range(first, last)
+    ]
+
+
+def test_a_client_creates_some_drops_in_a_minute_and_then_waits(store: Store) -> None:
+    relay = Relay(store, RelayLimits(drop_creations_per_minute=3))
+    who, drops = Stranger(), some_drops(0, 5)
+    assert made(relay, drops, who) == ["created"] * 3 + ["relay-busy"] * 2
+    (busy,) = relay.drops.carry_out(drops[3:4], now=NOW + 47, clients=[who]).replies
+    assert busy == wire.Failed(7, "relay-busy", 13.0)
+    # Others create, and existing drops are created again and used.
+    assert made(relay, some_drops(9, 12), Stranger()) == ["created"] * 3
+    assert made(relay, drops[:3], who) == ["created"] * 3
+    assert isinstance(relay.write(append(BUCKET, cell(1)))[0], wire.Appended)
+    assert made(relay, drops, who, NOW + 60) == ["created"] * 5
+    assert store.count() == 9
+
+
+def test_creations_that_are_refused_for_another_reason_do_not_count(store: Store) -> None:
+    relay, who = Relay(store, RelayLimits(drop_creations_per_minute_total=2)), Stranger()
+    (drop, *others) = some_drops(0, 3)
+    stray = derive_drop(bytes(32), purpose=b"epoch", region="FR")
+    wrong = [create(EPOCH, access=bytes(32)), create(stray), create(EPOCH, days=15)]
+    refused = ["no-access", "wrong-region", "malformed-frame"]
+    assert made(relay, [*wrong, drop, drop, create(BUCKET)], who) == [
+        *refused,
+        "created",
+        "created",
+        "drop-conflict",
+    ]
+    assert made(relay, others, who) == ["created", "relay-busy"]
+
+
+@pytest.mark.e2e
+def test_a_creation_that_other_processes_prevent_counts_once(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """A message of a journal holds only so many entries, so the rest is staged again."""
+    many = 2 * MAX_ENTRIES + 1
+    limits = RelayLimits(drop_creations_per_minute=many, drop_creations_per_minute_total=2 * many)
+    with contextlib.closing(cluster.store(tmp_path, shards=1)) as store:
+        relay, who = Relay(store, limits), Stranger()
+        assert made(relay, some_drops(0, many + 1), who) == ["created"] * many + ["relay-busy"]
 
 
 def test_a_drop_of_another_region_is_refused(relay: Relay) -> None:
@@ -441,6 +605,23 @@ def test_a_cell_rests_for_its_retention_and_no_more_than_a_day_longer(relay: Rel
         assert relay.read(drop, now=kept + 1).cells == []
         relay.expire(kept + 1)
         assert relay.read(drop, now=kept).cells == []
+
+
+@pytest.mark.parametrize("days", [14, 30])
+def test_a_drop_of_large_cells_may_have_either_retention(store: Store, days: int) -> None:
+    relay, late = Relay(store), NOW + DAY_S - 1
+    relay.write(create(EPOCH, days=days), *large(0, 6, EPOCH), now=late)
+    relay.write(*large(6, 9, EPOCH), now=late + DAY_S)
+    kept = late + days * DAY_S
+    relay.expire(kept)
+    assert store.stored_bytes() == 9 * LARGE_CELL
+    assert relay.read(EPOCH, now=kept).cells == [cell(n, size=LARGE_CELL) for n in range(4)]
+    relay.expire(kept + 1)
+    assert (store.stored_bytes(), store.bucket_bytes()) == (3 * LARGE_CELL, 0)
+    shown = relay.read(EPOCH, now=kept + 1)
+    assert (shown.first, shown.cells) == (7, [cell(n, size=LARGE_CELL) for n in range(6, 9)])
+    relay.expire(kept + 1 + DAY_S)
+    assert store.stored_bytes() == 0
 
 
 def test_seqs_and_digests_go_on_after_all_has_ended(relay: Relay) -> None:
@@ -799,6 +980,7 @@ def test_dying_at_any_statement_of_a_batch_loses_and_doubles_nothing(
     raise AssertionError("it never ends")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_after", [False, True])
 def test_dying_at_any_statement_of_an_expiry_loses_nothing_and_ends_what_has_ended(
     history: History, is_after: bool

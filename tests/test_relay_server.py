@@ -758,7 +758,7 @@ def test_no_network_address_is_ever_written(tmp_path: Path, tls: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with RelayProcess(tmp_path / "relay", tls=tls, metrics_port=port) as relay:
+    with RelayProcess(tmp_path / "relay", tls=tls, metrics_port=port, is_verbose=True) as relay:
         target = (relay.address.places[0].host, relay.address.places[0].port)
 
         def misbehave(*chunks: bytes, tls: bool = False, reset: bool = False) -> None:

@@ -18,7 +18,8 @@ from amanat.errors import DiskFull, StoreDamaged, StoreTooNew, StoreTooOld
 from amanat.protocol import wire
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
 from amanat.protocol.drops import Drop, derive_bucket, derive_drop, token_hash
-from amanat.relay.drops import DAY_S, DropRecord, Drops
+from amanat.relay.drops import DAY_S, Drops
+from amanat.relay.records import DropRecord
 from amanat.relay.store import SqliteStore, files, schema
 
 KEY = bytes(range(32))

@@ -561,7 +561,10 @@ def test_a_flood_of_creates(tmp_path: Path) -> None:
         await account.close(peer)
         report("flood of creates", creates=flood, made=made - 2, refused=flood - made + 2)
 
-    with RelayProcess(tmp_path / "relay", limits=RelayLimits(drops=most)) as relay:
+    limits = RelayLimits(
+        drops=most, drop_creations_per_minute=10**6, drop_creations_per_minute_total=10**6
+    )
+    with RelayProcess(tmp_path / "relay", limits=limits) as relay:
         run(campaign(relay))
 
 

@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 
+import msgspec
 import picows
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -31,7 +32,7 @@ from amanat.protocol.descriptor import (
     open_descriptor,
     sign_address,
 )
-from amanat.protocol.drops import Drop, derive_bucket
+from amanat.protocol.drops import Drop, derive_bucket, derive_drop, token_hash
 from amanat.protocol.introduction import introduce
 from amanat.protocol.places import Place
 from amanat.relay import server, writing
@@ -310,6 +311,92 @@ def test_an_id_is_as_good_as_new_once_its_request_has_ended(tmp_path: Path) -> N
 
 
 # One stranger
+
+
+@pytest.mark.e2e
+def test_a_flood_of_creations_stops_nobody_from_creating_a_few(tmp_path: Path) -> None:
+    def create(relay: server.Relay, number: int) -> wire.Create:
+        drop = derive_drop(os.urandom(32), purpose=b"x", region="DE")
+        key = relay._directory.bucket_key
+        return wire.Create(number, key, drop.drop_id, bytes(32), bytes(32), 14)
+
+    async def flood(relay: server.Relay, peer: Peer) -> list[wire.Reply]:
+        for number in range(20):
+            peer.send(create(relay, number))
+        return [await peer.reply(number) for number in range(20)]
+
+    async def scenario(relay: server.Relay, at: RelayAddress) -> None:
+        relay.writer._now = lambda: 1_800_000_015.0
+        strangers = [await Peer.connect(at) for _ in range(5)]
+        refused = 0
+        for stranger in strangers:
+            replies = await flood(relay, stranger)
+            assert replies[0] == wire.Created(0, 0)
+            refused += replies.count(wire.Failed(19, "relay-busy", 45.0))
+        assert refused == 5
+        assert relay.metrics.created._value.get() == 11 + 11 + 4 + 4 + 4
+        # A hop is one connection, too, whoever asks through it.
+        hop = await Peer.connect(at)
+        answers = []
+        for number in range(5):
+            sealed, key = sealed_to(relay, create(relay, 0))
+            answer = await hop.ask(wire.Sealed(number, sealed))
+            assert isinstance(answer, wire.Answer)
+            answers.append(wire.decode_reply(sealing.open_answer(answer.sealed, key)))
+        assert answers == [wire.Created(0, 0)] * 4 + [wire.Failed(0, "relay-busy", 45.0)]
+        # In the next minute everybody goes on.
+        relay.writer._now = lambda: 1_800_000_060.0
+        assert await strangers[0].ask(create(relay, 99)) == wire.Created(99, 0)
+
+    limits = RelayLimits(drop_creations_per_minute=11, drop_creations_per_minute_total=46)
+    run_served(tmp_path / "relay", scenario, limits)
+
+
+@pytest.mark.e2e
+def test_what_readers_are_handed_of_files_counts_for_each_of_them_and_then_files_wait(
+    tmp_path: Path,
+) -> None:
+    async def scenario(relay: server.Relay, at: RelayAddress) -> None:
+        relay.writer._now = relay.readers._now = lambda: 1_800_000_000.0
+        file = derive_drop(os.urandom(32), purpose=b"x", region="DE")
+        bucket = derive_bucket(relay._directory.bucket_key, 0, region="DE")
+        appending, reading = [token_hash(file.drop_id, token) for token in file[1:]]
+        peer, key = await Peer.connect(at), relay._directory.bucket_key
+        create = wire.Create(0, key, file.drop_id, appending, reading, 30)
+        assert await peer.ask(create) == wire.Created(0, 0)
+        for number in (1, 2):
+            await peer.ask(follow(file, 0, number, 2**40))
+        await peer.ask(follow(bucket, 0, 3, 2**40))
+        counted = relay.metrics.delivered_file_bytes._value
+
+        async def put(drop: Drop, number: int) -> None:
+            reply = await peer.ask(append(drop, os.urandom(LARGE_CELL), number))
+            assert isinstance(reply, wire.Appended)
+
+        for number in range(8):  # new cells reach both who wait for them
+            await put(file, 10 + number)
+            await put(bucket, 30 + number)
+            for follower, cells in ((1, 1), (2, 1), (3, 1)):
+                reply = await peer.reply(follower)
+                assert isinstance(reply, wire.Cells)
+                assert len(reply.cells) == cells
+        assert counted.get() == 16 * LARGE_CELL
+        whole = await peer.ask(read(file, number=50))
+        assert isinstance(whole, wire.Cells)
+        assert counted.get() == 20 * LARGE_CELL
+        await put(file, 60)
+        busy = wire.Failed(0, "relay-busy", 86_400 - 1_800_000_000 % 86_400)
+        for number in (1, 2):  # those who waited for more learn it, too
+            assert await peer.reply(number) == msgspec.structs.replace(busy, id=number)
+        refused = await peer.ask(read(file, number=61))
+        assert refused == msgspec.structs.replace(busy, id=61)
+        await put(bucket, 70)
+        assert isinstance(await peer.reply(3), wire.Cells)
+        assert counted.get() == 20 * LARGE_CELL
+        relay.writer._now = relay.readers._now = lambda: 1_800_086_400.0
+        assert isinstance(await peer.ask(read(file, number=80)), wire.Cells)
+
+    run_served(tmp_path / "relay", scenario, RelayLimits(bytes_out_per_day=20 * LARGE_CELL))
 
 
 @pytest.mark.e2e

@@ -18,6 +18,9 @@ from amanat.errors import BadSetting
 if TYPE_CHECKING:
     from pathlib import Path
 
+BUCKETS_SHARE = 4
+"""One part in this many of the room for cells is for buckets alone, unless the operator says how
+much: a flood of files in the rest stops no messages."""
 _MIB = 1024 * 1024
 _STORE = r"^(nats://[^,@/ ]+(,[^,@/ ]+)*)?$"
 _DATE = r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$"
@@ -37,10 +40,36 @@ class RelayLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=2**20, le=2**60, description="Bytes of cells in all drops: they take a tenth more"),
     ] = 64 * 1024 * _MIB
+    bytes_buckets_reserved: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=2**60,
+            description="Bytes of `bytes_total` that are for buckets alone, so that no flood of"
+            " files stops messages; 0: a quarter",
+        ),
+    ] = 0
     drops: Annotated[
         int,
         Meta(ge=1, le=2**22, description="Drops in all: each epoch of each group is one, 180 days"),
     ] = 1_000_000
+    drop_creations_per_minute: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=2**22,
+            description="Drops created over one connection in a minute: an exit makes one for each"
+            " conversation, a picture one",
+        ),
+    ] = 120
+    drop_creations_per_minute_total: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=2**22,
+            description="The same of all connections: strangers need half a day to use up `drops`",
+        ),
+    ] = 1200
     connections: Annotated[
         int, Meta(ge=1, le=2**20, description="Open connections: each may cost half a MiB")
     ] = 2048
@@ -75,6 +104,25 @@ class RelayLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bytes_in_flight_total: Annotated[
         int, Meta(ge=2**20, le=2**40, description="Bytes of cells that wait for the disk")
     ] = 64 * _MIB
+    bytes_out_per_day: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=2**60,
+            description="Bytes of files served in a UTC day, after which files wait for the next;"
+            " messages and small files go on; 0: no limit",
+        ),
+    ] = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if buckets leave no room for Commits."""
+        if self.bytes_buckets_reserved >= self.bytes_total:
+            raise ValueError("bytes_buckets_reserved is not below bytes_total")
+
+    @property
+    def reserve(self) -> int:
+        """Bytes that are for buckets alone."""
+        return self.bytes_buckets_reserved or self.bytes_total // BUCKETS_SHARE
 
 
 class HopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

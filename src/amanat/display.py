@@ -17,7 +17,9 @@ import json
 import os
 import sys
 import unicodedata
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from msgspec import structs
 
 from amanat import front
 from amanat.errors import OutputFailed
@@ -33,6 +35,8 @@ direction and does not change the direction of the text around it."""
 FURTHER = "    | "
 """The beginning of every further line of a text: none of our own lines begins so."""
 TAB = "    "
+_STEPS = 10
+"""How many times a person without a terminal is told how far one piece of work has got."""
 
 _CONTROLS = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn"})
 """Unicode's categories of characters without a glyph, or without a known one."""
@@ -139,11 +143,25 @@ def _safe(line: str) -> str:
     return "".join(kept) + PDI * depth
 
 
+class Bars(Protocol):
+    """Bars on the person's terminal, if there is one."""
+
+    def draw(self, bar: front.Bar) -> bool:
+        """Draw how far a piece of work has got; whether there is a terminal for it."""
+        ...
+
+    def clear(self) -> None:
+        """Take all bars away: something else is about to be shown."""
+        ...
+
+
 class Screen:
     """Standard output and standard error of the process that a person started."""
 
-    def __init__(self, *, is_json: bool, draw: Callable[[str], None]) -> None:
-        self._is_json, self._draw = is_json, draw
+    def __init__(self, *, is_json: bool, draw: Callable[[str], None], bars: Bars) -> None:
+        self._is_json, self._draw, self._bars = is_json, draw, bars
+        self._steps: dict[int, int] = {}
+        """How many tenths of each piece of long work the person was told of."""
         self._begun = {front.RESULT: "", front.NOTE: ""}
         self._lost = {front.RESULT: "", front.NOTE: ""}
         self._lacks = ""
@@ -154,9 +172,21 @@ class Screen:
             with contextlib.suppress(OSError):  # the text of the picture is shown as well
                 self._draw(text)
             return
+        self._bars.clear()
         *lines, self._begun[where] = (self._begun[where] + text).split("\n")
         if lines:
             self._write(where, "".join(f"{_safe(line)}\n" for line in lines))
+
+    def bar(self, one: front.Bar) -> None:
+        """Show how far a piece of long work has got: as a bar on a terminal, otherwise by a note
+        for each tenth of it."""
+        text = _safe(one.text)
+        if not self._is_json and self._bars.draw(structs.replace(one, text=text)):
+            return
+        step = _STEPS * min(one.done, one.whole) // one.whole
+        if step > self._steps.get(one.number, 0):
+            self._steps[one.number] = step
+            self.say(front.NOTE, f"amanat: {text}\n")
 
     def shown(self) -> front.Shown:
         """Whether all results, and all notes, could be shown."""
@@ -169,6 +199,7 @@ class Screen:
         A finished action stays finished, whether its result could be shown or not. A question whose
         answer could not be shown has failed.
         """
+        self._bars.clear()
         for where, rest in self._begun.items():
             if rest:
                 self._write(where, _safe(rest))
@@ -231,17 +262,19 @@ def _give_up(stream: TextIO) -> None:
 
 
 class Out:
-    """The output of a command: `say` has its words shown, `shown` tells whether they were."""
+    """The output of a command: `say` has its words shown, `draw` its bars, and `shown` tells
+    whether the words were."""
 
     def __init__(
         self,
         *,
         is_json: bool,
         say: Callable[[int, str], None],
+        draw: Callable[[front.Bar], None],
         shown: Callable[[], Awaitable[front.Shown]],
     ) -> None:
         self.is_json = is_json
-        self._say, self._shown = say, shown
+        self._say, self._draw, self._shown = say, draw, shown
 
     def result(self, value: object, text: str) -> None:
         """The result: `value` as JSON, or `text` for a person."""
@@ -253,6 +286,10 @@ class Out:
     def note(self, text: str) -> None:
         """A note for the person, which is not the result."""
         self._say(front.NOTE, f"amanat: {text}\n")
+
+    def bar(self, number: int, text: str, *, done: int, whole: int) -> None:
+        """How far the piece of long work with this number has got, which `text` says in a line."""
+        self._draw(front.Bar(number, text, done, max(whole, 1)))
 
     def code(self, text: str) -> None:
         """A text as a QR code."""

@@ -148,6 +148,12 @@ class NoticeRuns(UsageError):
     hint = "announce the move with `amanat region notice`, and move on its date"
 
 
+class ScrubUnderWay(UsageError):
+    code = "scrub-under-way"
+    text = "another scrub of this cluster is under way"
+    hint = "wait for it to end: one scrub is enough for all relays on a cluster"
+
+
 class NotInstalled(UsageError):
     code = "not-installed"
     text = "a program that this command needs is not installed"
@@ -233,6 +239,30 @@ class MessageTooLarge(UsageError):
     text = "the message is longer than the largest cell holds"
 
 
+class FileOverLimit(UsageError):
+    code = "file-over-limit"
+    text = "the file is longer than a file that can be sent"
+    hint = "cut it into parts of at most a gigabyte"
+
+
+class NoFile(UsageError):
+    code = "no-file"
+    text = "this message is not a file"
+    hint = "`amanat files NAME` lists the files of a conversation"
+
+
+class FileElsewhere(UsageError):
+    code = "file-elsewhere"
+    text = "this file rests at a relay that its sender did not name as theirs"
+    hint = "fetching it shows that relay your network address: name the relay, if you want that"
+
+
+class FileCovered(UsageError):
+    code = "file-covered"
+    text = "a file cannot be hidden among the cells of covered transport"
+    hint = "switch cover off for as long as it takes with `amanat cover off`"
+
+
 class LabMissing(UsageError):
     code = "lab-missing"
     text = "this command needs the lab, which is not installed"
@@ -281,6 +311,42 @@ class UnknownInvite(UsageError):
     hint = "`amanat invites` lists the open invites"
 
 
+class UnknownVisitor(UsageError):
+    code = "unknown-visitor"
+    text = "nobody with this name or id waits for your answer"
+    hint = "`amanat visitors` lists the people who do"
+
+
+class NotAnExport(UsageError):
+    code = "not-an-export"
+    text = "this is no export that can be imported"
+    hint = "give the folder or the file of an export of Telegram Desktop (JSON) or WhatsApp (text)"
+
+
+class NewerExport(UsageError):
+    code = "newer-export"
+    text = "this export is in a format that this program does not know yet"
+    hint = "update the program; nothing was imported"
+
+
+class BrokenExport(UsageError):
+    code = "broken-export"
+    text = "this export is broken"
+    hint = "make it again; what was imported before stays"
+
+
+class OpenDates(UsageError):
+    code = "open-dates"
+    text = "this chat does not show whether its dates begin with the day or with the month"
+    hint = "say it with --day-first or --month-first"
+
+
+class UnknownImport(UsageError):
+    code = "unknown-import"
+    text = "no imported chat has this number"
+    hint = "`amanat imported` lists them"
+
+
 class OwnInvite(UsageError):
     code = "own-invite"
     text = "this invite is your own"
@@ -308,6 +374,42 @@ class BrokenAddress(UsageError):
     code = "broken-address"
     text = "this is not a whole relay address"
     hint = "it looks like amanat://HOST:PORT/#KEY; the relay prints it"
+
+
+class BrokenPicture(UsageError):
+    code = "broken-picture"
+    text = "this is not a whole picture of a kind that can be sent as one"
+    hint = "send a JPEG, PNG, WebP or GIF, or send it as a file, in which place and time may stay"
+
+
+class PictureTooLarge(UsageError):
+    code = "picture-too-large"
+    text = "the picture has more than 64 million points or more than 64 MiB"
+    hint = "make it smaller, or send it as a file, in which place and time may stay"
+
+
+class MovingPicture(UsageError):
+    code = "moving-picture"
+    text = "the picture moves"
+    hint = "send it as a file, in which place and time may stay"
+
+
+class PictureUnread(UsageError):
+    code = "picture-unread"
+    text = "reading the picture took more time or memory than it may"
+    hint = "make it smaller, or send it as a file, in which place and time may stay"
+
+
+class BrokenRecording(UsageError):
+    code = "broken-recording"
+    text = "this is not a whole recording of a kind that can be sent as a voice note"
+    hint = "record Opus in WebM or Ogg, or send it as a file, in which time and device may stay"
+
+
+class RecordingTooLong(UsageError):
+    code = "recording-too-long"
+    text = "a voice note has at most ten minutes"
+    hint = "send it in parts, or as a file, in which time and device may stay"
 
 
 # Peer: the other side broke a rule.
@@ -510,6 +612,12 @@ class MovedAway(Unavailable):
     hint = "leave with `amanat exit --to RELAY`, or allow it with `amanat home --allow-regions`"
 
 
+class ExportUnfinished(Unavailable):
+    code = "export-unfinished"
+    text = "this export is still being written"
+    hint = "wait until it is done, and import it again: nothing comes twice"
+
+
 class RelayUnreachable(Unavailable):
     code = "relay-unreachable"
     text = "the relay does not answer"
@@ -562,9 +670,23 @@ class RelayBusy(Unavailable):
     text = "the relay has reached a limit"
 
 
+class ClusterUnready(Unavailable):
+    """A relay does not start, because the cluster with its drops does not answer."""
+
+    code = "cluster-unready"
+    text = "the relay's cluster does not answer"
+    hint = "`amanat relay cluster check` says which nodes are away; then start the relay again"
+
+
 class FileIncomplete(Unavailable):
     code = "file-incomplete"
     text = "a part of the file is missing, or has not arrived yet"
+
+
+class FileGone(Unavailable):
+    code = "file-gone"
+    text = "the file no longer rests at its relay"
+    hint = "ask its sender to put it up again: `amanat files NAME --again ID`"
 
 
 class DropFull(Unavailable):
@@ -720,6 +842,12 @@ class BrokenControl(TrustError):
 class VaultDamaged(TrustError):
     code = "vault-damaged"
     text = "the vault is damaged or is not a vault"
+
+
+class BlobDamaged(TrustError):
+    code = "blob-damaged"
+    text = "the copy of a file on this machine is damaged or missing"
+    hint = "check the disk, and ask the file's sender for it again"
 
 
 class StoreDamaged(TrustError):

@@ -107,7 +107,16 @@ class End(codec.Record, frozen=True, tag=7):
     status: Annotated[int, msgspec.Meta(ge=0, le=255)]
 
 
-_Answer: TypeAlias = Greeting | Refused | Said | Check | End
+class Bar(codec.Record, frozen=True, tag=8):
+    """How far a piece of long work has got, by its number; `text` says so in a line."""
+
+    number: Annotated[int, msgspec.Meta(ge=0)]
+    text: Annotated[str, msgspec.Meta(max_length=PIECE_CHARS)]
+    done: Annotated[int, msgspec.Meta(ge=0)]
+    whole: Annotated[int, msgspec.Meta(ge=1)]
+
+
+_Answer: TypeAlias = Greeting | Refused | Said | Bar | Check | End
 
 _commands = codec.decoder_of(Command)
 _shown = codec.decoder_of(Shown)
@@ -178,9 +187,10 @@ class Line:
         given: list[str],
         say: Callable[[int, str], None],
         shown: Callable[[], Shown],
+        draw: Callable[[Bar], None],
     ) -> int:
-        """Have the background do a command; returns its exit status. `say` shows its texts, and
-        `shown` tells whether all results, and all notes, were shown.
+        """Have the background do a command; returns its exit status. `say` shows its texts, `draw`
+        its bars, and `shown` tells whether all results, and all notes, were shown.
 
         Raises BackgroundGone, BadArgument, or the error with which the background refuses it.
         """
@@ -196,6 +206,8 @@ class Line:
             match answer:
                 case Said(where, text):
                     say(where, text)
+                case Bar():
+                    draw(answer)
                 case Check():
                     self._send(frame(shown()))
                 case End(status):

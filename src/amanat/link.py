@@ -68,6 +68,9 @@ FOLLOW_BYTES = 512 * 1024
 way while the owner takes the other."""
 AT_ONCE = 64
 """Requests that an owner should have under way at once: pipelined, well below a relay's limits."""
+GOODBYE_S = 1.0
+"""How long we wait for a relay to take the end of a connection, in seconds. Every answer that we
+wanted has come by then."""
 RETRY_S = (0.2, 30.0)
 """First and longest pause between two attempts to reach a relay, in seconds."""
 
@@ -138,6 +141,7 @@ class Link(picows.WSListener):
         self._asked: dict[int, _Asked] = {}
         self._unanswered_bytes = 0
         self._followed: dict[int, _Followed] = {}
+        self._ended = asyncio.Event()
         self.is_open = False
         self.sent_bytes = 0
         self.received_bytes = 0
@@ -185,6 +189,7 @@ class Link(picows.WSListener):
                 asked.answer.set_exception(RelayUnreachable("the connection ended"))
         for followed in self._followed.values():
             followed.came.put_nowait(None)
+        self._ended.set()
 
     # Its owner calls these
 
@@ -278,7 +283,16 @@ class Link(picows.WSListener):
         """End the connection, and wait until it has ended."""
         self.close()
         if self._transport is not None:
-            await self._transport.wait_disconnected()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE_S):
+                    await self._ended.wait()
+        await self.dropped()
+
+    async def dropped(self) -> None:
+        """End the connection without another word to the relay, and wait until it has ended."""
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
+            await self._ended.wait()
 
     def _number(self) -> int:
         """An id that no request under way has: a Follow may outlast all the others."""
@@ -417,13 +431,13 @@ async def dial(
     sock: socket.socket | None = None,
 ) -> Link:
     """A link to the relay with a key at a place, which has these IP addresses, from our own address
-    `source` if one is given; or over a socket that somebody has connected to the place. Raises as
-    `find`."""
+    `source` if one is given; or over a socket that somebody has connected to the place, which is
+    no longer theirs. Raises as `find`."""
     failure = RelayUnreachable(place.name)
     for ip in ips:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S / len(ips)):
-                transport, link = await _open(place, ip, source, sock)
+                transport, link = await _open(place, ip, sock or await _reach(ip, place, source))
         except picows.WSInvalidStatusError as error:
             if error.response is not None and error.response.status == HTTPStatus.NOT_FOUND:
                 raise UnsupportedVersion(place.name) from None
@@ -442,26 +456,46 @@ async def dial(
     raise failure from None
 
 
+async def _reach(ip: str, place: Place, source: str) -> socket.socket:
+    """A socket that is connected to a place. Raises OSError."""
+    sock = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET)
+    try:
+        sock.setblocking(False)
+        if source:
+            sock.bind((source, 0))
+        await asyncio.get_running_loop().sock_connect(sock, (ip, place.port))
+        sock.getpeername()  # picows would connect a socket anew from which the relay has hung up
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 async def _open(
-    place: Place, ip: str, source: str, sock: socket.socket | None
+    place: Place, ip: str, sock: socket.socket
 ) -> tuple[picows.WSTransport, picows.WSListener]:
     scheme, host = "ws" if place.tls == "off" else "wss", f"[{ip}]" if ":" in ip else ip
-    return await picows.ws_connect(
-        Link,
-        f"{scheme}://{host}:{place.port}{wire.PATH}",
-        ssl_context=_tls(place),
-        socket_factory=lambda _url: sock,
-        local_addr=(source, 0) if source else None,
-        websocket_handshake_timeout=CONNECT_TIMEOUT_S,
-        enable_auto_ping=True,
-        auto_ping_idle_timeout=PING_S,
-        auto_ping_reply_timeout=PONG_S,
-        max_frame_size=wire.MAX_REPLY_BYTES + 16,
-        extra_headers={"Host": place.name},
-        max_redirects=0,
-        # A certificate is for the name; nothing resolves the name again.
-        server_hostname=None if place.tls == "off" else place.host,
-    )
+    try:
+        return await picows.ws_connect(
+            Link,
+            f"{scheme}://{host}:{place.port}{wire.PATH}",
+            ssl_context=_tls(place),
+            socket_factory=lambda _url: sock,
+            websocket_handshake_timeout=CONNECT_TIMEOUT_S,
+            enable_auto_ping=True,
+            auto_ping_idle_timeout=PING_S,
+            auto_ping_reply_timeout=PONG_S,
+            max_frame_size=wire.MAX_REPLY_BYTES + 16,
+            extra_headers={"Host": place.name},
+            max_redirects=0,
+            # A certificate is for the name; nothing resolves the name again.
+            server_hostname=None if place.tls == "off" else place.host,
+        )
+    except BaseException:
+        # picows keeps a connection whose caller has given up, and would even make a link of it.
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        raise
 
 
 def _tls(place: Place) -> ssl.SSLContext | None:

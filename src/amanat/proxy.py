@@ -124,6 +124,10 @@ class Proxied:
         for link in tuple(self._links):
             link.close()
 
+    async def end(self) -> None:
+        """Drop every connection, and wait until each has ended."""
+        await asyncio.gather(*(link.dropped() for link in tuple(self._links)))
+
     async def resolve(self, place: Place) -> list[str]:
         """The IP addresses of a place. None for a name that the proxy is to resolve: where it leads
         is for the proxy to see. Raises RelayUnreachable."""
@@ -167,12 +171,10 @@ class Proxied:
             # The address of the proxy's machine stands for the place's: whatever a library below
             # does with it, it leads nowhere else.
             ip = str(sock.getpeername()[0])
-            return await dial(key, place, [ip], sock=sock)
-        except BaseException as error:
+        except OSError:  # it hung up at once
             sock.close()
-            if isinstance(error, OSError):  # it hung up at once
-                raise RelayUnreachable(f"{place.name}, through the proxy") from None
-            raise
+            raise RelayUnreachable(f"{place.name}, through the proxy") from None
+        return await dial(key, place, [ip], sock=sock)
 
 
 async def _connect(proxy: Proxy, place: Place) -> socket.socket:

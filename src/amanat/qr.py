@@ -2,18 +2,18 @@
 
 The browser has decoded the picture, and sends its shades of grey. Looking for a code in them is the
 work of a library in C++, on bytes that a stranger may have made. So a child process does it: it
-knows no key, opens nothing, and may use little memory and time. Its answer is a text like one that
-the person has pasted.
+knows no key, opens nothing, and may use little memory and time (`amanat.confinement`). Its answer
+is a text like one that the person has pasted.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import resource
 import struct
 import sys
 
+from amanat import child as children
+from amanat import confinement
 from amanat.errors import BadArgument
 
 MAX_SIDE = 640
@@ -22,14 +22,8 @@ MAX_TEXT_BYTES = 8192
 """Longest text of a code, in bytes; the largest QR code holds fewer."""
 READ_S = 10.0
 """Longest that reading may take, in seconds; it takes a fifth of one."""
-END_S = 5.0
-"""Longest that we wait for the end of a child that was killed, in seconds."""
-_MEMORY_BYTES = 2**30
-"""Most memory of the child."""
-_FILES = 64
-"""Most files that the child may have open: those of the library, while it loads."""
 _SIZE = struct.Struct(">HH")
-_CHILD = (sys.executable, "-m", "amanat.qr")
+_CHILD = children.command("amanat.qr")
 
 
 async def read(width: int, height: int, shades: bytes) -> str:
@@ -40,12 +34,7 @@ async def read(width: int, height: int, shades: bytes) -> str:
     """
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and len(shades) == width * height):
         raise BadArgument("this is no picture")
-    child = await asyncio.create_subprocess_exec(
-        *_CHILD,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    child = await children.start(_CHILD)
     answer = b""
     try:
         async with asyncio.timeout(READ_S):
@@ -53,7 +42,7 @@ async def read(width: int, height: int, shades: bytes) -> str:
     except (TimeoutError, ConnectionError):
         pass
     finally:
-        await _end(child)
+        await children.end(child)
     return answer.decode(errors="ignore")
 
 
@@ -71,30 +60,12 @@ async def _ask(child: asyncio.subprocess.Process, question: bytes) -> bytes:
     return answer
 
 
-async def _end(child: asyncio.subprocess.Process) -> None:
-    """Kill a child, and wait until it is gone. We take the rest of its output first, because a loop
-    notices the end of a child only after that."""
-    with contextlib.suppress(ProcessLookupError):
-        child.kill()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(END_S):
-            while child.stdout is not None and await child.stdout.read(MAX_TEXT_BYTES):
-                pass
-            await child.wait()
-
-
 def main() -> None:
     """The child: reads the sides and the shades, and writes the text."""
-    for what, most in (
-        (resource.RLIMIT_AS, _MEMORY_BYTES),
-        (resource.RLIMIT_CPU, int(READ_S)),
-        (resource.RLIMIT_NOFILE, _FILES),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(what, (most, most))
+    confinement.limit(cpu_s=int(READ_S))
     import zxingcpp  # noqa: PLC0415  # under the limits, and only here
 
+    confinement.seal()
     width, height = _SIZE.unpack(sys.stdin.buffer.read(_SIZE.size))
     shades = sys.stdin.buffer.read(width * height)
     picture = memoryview(shades).cast("B", shape=[height, width])

@@ -58,13 +58,17 @@ def label_of(secret: bytes, *, region: str, drop_id: bytes) -> bytes:
     return expand(secret, b"amanat cell label", region.encode() + drop_id)[:LABEL_BYTES]
 
 
-def seal(once: OneTime, payload: bytes, *, region: str, drop_id: bytes) -> bytes:
-    """The cell that carries `payload`, padded to the smallest cell size that holds it.
+def seal(
+    once: OneTime, payload: bytes, *, region: str, drop_id: bytes, least: int = MESSAGE_CELL
+) -> bytes:
+    """The cell that carries `payload`, padded to the smallest cell size that holds it and is not
+    below `least`.
 
     ChaCha20-Poly1305 (RFC 8439); region, drop and label are its associated data. Raises
     MessageTooLarge beyond MAX_PAYLOAD bytes.
     """
-    size = next((s for s in CELL_SIZES if len(payload) <= s - CELL_OVERHEAD), None)
+    fitting = (size for size in CELL_SIZES if len(payload) <= size - CELL_OVERHEAD)
+    size = next((size for size in fitting if size >= least), None)
     if size is None:
         raise MessageTooLarge(f"{len(payload)} bytes; a cell holds {MAX_PAYLOAD}")
     plain = len(payload).to_bytes(_LENGTH_BYTES, "big") + payload

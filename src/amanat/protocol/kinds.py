@@ -285,6 +285,33 @@ KINDS: Mapping[Kind, Row] = complete(
             right=Right.NONE,
             blocked=Blocked.NOT_KEPT,
         ),
+        Kind.FILE: Row(
+            record=messages.File,
+            is_held=True,
+            is_confirmed=True,
+            retention=Retention.AGAIN,
+            scope=Scope.EVERYWHERE,
+            right=Right.NONE,
+            blocked=Blocked.NOT_KEPT,
+        ),
+        Kind.FILE_WANTED: Row(
+            record=messages.FileWanted,
+            is_held=False,
+            is_confirmed=True,
+            retention=Retention.REPAIR,
+            scope=Scope.EVERYWHERE,
+            right=Right.NONE,
+            blocked=Blocked.NO_ANSWER,
+        ),
+        Kind.FILE_AGAIN: Row(
+            record=messages.FileAgain,
+            is_held=False,
+            is_confirmed=True,
+            retention=Retention.REPAIR,
+            scope=Scope.EVERYWHERE,
+            right=Right.AUTHOR,
+            blocked=Blocked.NOT_KEPT,
+        ),
     },
 )
 """The row of each kind."""

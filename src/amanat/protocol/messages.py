@@ -54,6 +54,23 @@ MAX_DELETED = 64
 MAX_LIFE_S = 366 * 86_400
 """Longest life of a text that does not stay for ever, in seconds (a year)."""
 
+MAX_FILE_BYTES = 1_000_000_000
+"""Longest file, in bytes: a gigabyte. With its hashes it takes 15,273 cells, and a relay's drop
+holds 16,384 large ones by default; 2^30 bytes would take 16,399."""
+MAX_CELLS = 16_384
+"""Most cells of a file."""
+MAX_PREVIEW_BYTES = 40_000
+"""Longest preview of a file, in bytes: a picture of 320 pixels."""
+ALBUM_BYTES = 8
+"""The random bytes that files of one album share: nobody meets the same ones twice."""
+MAX_HINT_BYTES = 32
+"""Longest hint of a file, in bytes: a ThumbHash, or a waveform."""
+WAVEFORM_BYTES = 32
+"""Length of a waveform, in bytes: 64 levels from 0 to 15, two in each byte, the earlier one above.
+A voice note has one, or none."""
+MAX_SECONDS = 86_400
+"""Longest playing time of a file, in seconds: a day."""
+
 MARK_BYTES = 8
 """Length of a mark, in bytes; it is the authenticated data of an application message."""
 NO_MARK = bytes(MARK_BYTES)
@@ -108,6 +125,12 @@ class Kind(IntEnum):
     """The Commits that members have read in the drop of an epoch (Votes)."""
     NAME = 17
     """The sender's own name from now on (NewName)."""
+    FILE = 18
+    """A file that the sender's relay keeps, and words beside it (File)."""
+    FILE_WANTED = 19
+    """A request to put a file up again (FileWanted)."""
+    FILE_AGAIN = 20
+    """The place where the same file rests anew (FileAgain)."""
 
 
 class Ack(codec.Record, frozen=True):
@@ -243,6 +266,72 @@ class Text(codec.Record, frozen=True):
     from the time they read it. 0: for ever."""
     is_forwarded: bool = False
     """Whether the sender says that the words are somebody's whom they do not name."""
+
+
+@unique
+class FileKind(IntEnum):
+    """The way in which a file is to be shown."""
+
+    FILE = 1
+    PICTURE = 2
+    VOICE = 3
+    """A recording that its sender has spoken."""
+    VIDEO = 4
+
+
+Side = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+Day = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+
+
+class File(codec.Record, frozen=True):
+    """A file, said like a text. Every cell of it was at the relay before this was said."""
+
+    relay: Key
+    """The key of the relay at which it rests: the sender's home."""
+    region: Region
+    secret: Key
+    """The secret from which its drop and the keys of its cells are derived."""
+    outline: Key
+    """The hash of its outline (protocol/files.py), which commits to its content."""
+    size: Annotated[int, msgspec.Meta(ge=0, le=MAX_FILE_BYTES)]
+    """Bytes of its content."""
+    cells: Annotated[int, msgspec.Meta(ge=1, le=MAX_CELLS)]
+    kind: FileKind
+    name: Annotated[str, msgspec.Meta(max_length=100)]
+    """The name of the sender's file; empty for pictures and voice notes, whose names tell times."""
+    media_type: Annotated[str, msgspec.Meta(max_length=60)]
+    sides: tuple[Side, Side] | None
+    """Width and height of a picture or video, in pixels."""
+    until: Day
+    """The last UTC day, counted from 1970, on which all of it rests at the relay."""
+    seconds: Annotated[int, msgspec.Meta(ge=0, le=MAX_SECONDS)]
+    """The playing time."""
+    hint: Annotated[bytes, msgspec.Meta(max_length=MAX_HINT_BYTES)]
+    """A ThumbHash of a picture or video, or the waveform of a voice note."""
+    album: Annotated[bytes, msgspec.Meta(max_length=ALBUM_BYTES)]
+    """The same random bytes for files that belong together; empty for a file alone. It stands here
+    and not in the envelope's `more`, because a word that is said again keeps its body alone."""
+    text: Annotated[str, msgspec.Meta(max_length=MAX_TEXT_BYTES)]
+    """The words beside it; may be empty."""
+    reply_to: Id | None
+    life_s: Life
+    is_forwarded: bool = False
+
+
+class FileWanted(codec.Record, frozen=True):
+    """A request that the author put the file of a message up again."""
+
+    target: Id
+
+
+class FileAgain(codec.Record, frozen=True):
+    """The place where the author has put the file of a message of theirs up again."""
+
+    target: Id
+    relay: Key
+    region: Region
+    secret: Key
+    until: Day
 
 
 class Edit(codec.Record, frozen=True):

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from contextlib import closing
+from contextlib import closing, suppress
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -23,16 +23,19 @@ from amanat.protocol.descriptor import b64, unb64
 from amanat.protocol.drops import in_region, next_digest
 from amanat.protocol.ledger import drop_hash, encode_entry, hour_of, origin
 from amanat.protocol.moving import ARRIVING, GONE, HERE, Order, open_certificate, open_order
-from amanat.relay.directory import RelayDirectory
+from amanat.relay.directory import ROOTS, RelayDirectory
 from amanat.relay.ledger import Account, agree, replay_onto
 from amanat.relay.store.reader import SqliteReader
 from amanat.relay.store.wrapping import unwrap_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from amanat.relay.drops import DropRecord
+    from amanat.protocol.ledger import Entry
+    from amanat.protocol.moving import ShredKey, WrappedCell
+    from amanat.relay.records import DropRecord, MoveRecord
     from amanat.relay.store.reader import Counted
 
 OPENED = 20_000
@@ -40,6 +43,8 @@ OPENED = 20_000
 the last cell of each drop, and others in random choice."""
 EXAMPLES = 5
 """Most examples in a report for each kind of finding."""
+LOOKS = 3
+"""Times that the audit looks again at a drop before it reports it."""
 RECORDS = 500
 """Drops that the audit reads in one transaction: it keeps the relay from emptying its log for some
 milliseconds only."""
@@ -65,7 +70,13 @@ _FILES = {
     "keys.sqlite-wal": "store",
     "keys.sqlite-shm": "store",
 }
-"""The files that may be in a relay's directory, besides move certificates."""
+_CLUSTER_FILES = {
+    **{name: kind for name, kind in _FILES.items() if kind != "store"},
+    ROOTS: "store",
+    f"{ROOTS}-journal": "store",
+}
+"""The files that may be in the directory of a relay, or of one on a cluster, besides move
+certificates."""
 
 
 @unique
@@ -89,6 +100,11 @@ class Fault(StrEnum):
     BROKEN_CERTIFICATE = "broken-certificate"
     UNKNOWN_FILE = "unknown-file"
     REMAINS = "remains"
+    MISPLACED = "misplaced"
+    BAD_REPLICA = "bad-replica"
+    UNREAD_REPLICA = "unread-replica"
+    LOST_MESSAGE = "lost-message"
+    ROOT_LEFT = "root-left"
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,6 +173,46 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     findings: list[Finding]
 
 
+class Reader(Protocol):
+    """A relay's drops and ledger, and what is beside them. Methods raise StoreDamaged, DiskFull or
+    RelayBusy."""
+
+    def close(self) -> None:
+        """Close what is open."""
+
+    def moves(self) -> list[MoveRecord]:
+        """As `Store.moves`."""
+
+    def entries(self, place: int) -> Iterator[Entry]:
+        """The entries of the ledger, from an index on."""
+
+    def checkpoint(self) -> bytes:
+        """The signed note of the newest checkpoint, empty if there is none."""
+
+    def total(self, *, state: int) -> tuple[int, int, int]:
+        """(drops in a state, their cells, bytes of these)."""
+
+    def moment(self) -> AbstractContextManager[None]:
+        """See everything as it is now, if that is possible."""
+
+    def counted(self, *, after: int, most: int) -> list[tuple[DropRecord, Counted]]:
+        """The first `most` drops with a number above `after`, each with the cells that it really
+        holds."""
+
+    def counted_of(self, drop_id: bytes) -> tuple[DropRecord, Counted]:
+        """A drop, or NOBODYS, with the cells that it really holds."""
+
+    def link(self, drop: DropRecord, seq: int) -> tuple[bytes, WrappedCell, bytes] | None:
+        """(the digest before a cell, the wrapped cell, the digest after it), all as stored; None if
+        the cell is not there."""
+
+    def keys(self, drop: DropRecord) -> list[ShredKey]:
+        """The keys that open the cells of a drop."""
+
+    def strays(self) -> Iterator[tuple[str, str]]:
+        """Everything else that should not be so: (kind of finding, words)."""
+
+
 class Audit:
     """One walk through a relay's directory."""
 
@@ -166,9 +222,20 @@ class Audit:
         *,
         now: float,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
+        comparing: Callable[[int, int], None] = lambda _done, _total: None,
+        keepers: Sequence[Path] = (),
+        system_login: Path | None = None,
     ) -> None:
-        """Raises NoProfile, BadSetting, StoreDamaged, StoreTooNew or StoreTooOld."""
+        """The last three are for a relay on a cluster: `comparing` gets the messages of replicas
+        that were compared, `keepers` are the relay's other directories, and a login of the system
+        account sees the settings of nodes.
+
+        Raises NoProfile, BadSetting, StoreDamaged, StoreTooNew or StoreTooOld.
+        """
         self._directory = RelayDirectory.open(directory)
+        self._is_on_cluster = bool(self._directory.config.store)
+        self._comparing, self._keepers, self._system_login = comparing, keepers, system_login
+        self._replicas: list[File] = []
         self._now = now
         self._progress = progress
         self._key = self._directory.identity.public_key().public_bytes_raw()
@@ -184,7 +251,7 @@ class Audit:
 
         Raises BrokenLedger if this relay has not signed `older`, StoreDamaged or DiskFull.
         """
-        with closing(SqliteReader(self._directory.path)) as reader:
+        with closing(self._open_reader()) as reader:
             moves = self._moves(reader)
             entries, root, checkpoint = self._ledger(reader, older)
             counts, opened = self._drops(reader, entries)
@@ -215,12 +282,29 @@ class Audit:
             ],
         )
 
+    def _open_reader(self) -> Reader:
+        if not self._is_on_cluster:
+            return SqliteReader(self._directory.path)
+        from amanat.relay.cluster.evidence import (  # noqa: PLC0415  # its client loads slowly
+            ClusterEvidence,
+        )
+
+        reader = ClusterEvidence(
+            self._directory,
+            ended=int((self._now - GRACE_S) // DAY_S),
+            keepers=self._keepers,
+            system_login=self._system_login,
+            progress=self._comparing,
+        )
+        self._replicas = [File(name, size, "replica") for name, size in reader.replicas]
+        return reader
+
     def _note(self, kind: Fault, example: str) -> None:
         self._found.setdefault(kind, []).append(example)
 
     # Moves
 
-    def _moves(self, reader: SqliteReader) -> list[Move]:
+    def _moves(self, reader: Reader) -> list[Move]:
         told = []
         for record in reader.moves():
             try:
@@ -253,7 +337,7 @@ class Audit:
 
     # The ledger
 
-    def _ledger(self, reader: SqliteReader, older: bytes) -> tuple[int, bytes, str]:
+    def _ledger(self, reader: Reader, older: bytes) -> tuple[int, bytes, str]:
         """(entries, root under the checkpoint, the checkpoint) of the ledger at the beginning."""
         note = reader.checkpoint()
         signed = tlog.Checkpoint(origin(self._key), 0, tlog.EMPTY_ROOT)
@@ -265,13 +349,16 @@ class Audit:
         roots = dict.fromkeys((signed.size, kept.size), b"")
         growing, size = tlog.Growing(), 0
         roots[0] = tlog.EMPTY_ROOT
-        for entry in reader.entries(0):
-            if not replay_onto(self._accounts, entry):
-                self._note(Fault.LEDGER, f"entry {size} cannot follow those before it")
-            growing.add(encode_entry(entry))
-            size += 1
-            if size in roots:
-                roots[size] = growing.root()
+        try:
+            for entry in reader.entries(0):
+                if not replay_onto(self._accounts, entry):
+                    self._note(Fault.LEDGER, f"entry {size} cannot follow those before it")
+                growing.add(encode_entry(entry))
+                size += 1
+                if size in roots:
+                    roots[size] = growing.root()
+        except StoreDamaged as error:
+            self._note(Fault.LEDGER, error.detail)
         for checkpoint in (signed, kept):
             if roots[checkpoint.size] != checkpoint.root:
                 self._note(
@@ -281,7 +368,7 @@ class Audit:
 
     # Drops and cells
 
-    def _drops(self, reader: SqliteReader, entries: int) -> tuple[dict[str, int], int]:
+    def _drops(self, reader: Reader, entries: int) -> tuple[dict[str, int], int]:
         """(the counts of drops and cells by their names, how many cells were opened)."""
         counts = dict.fromkeys(("here", "cells", "bytes", "guests", "arriving", "gone"), 0)
         total = sum(reader.total(state=state)[0] for state in (HERE, ARRIVING, GONE))
@@ -302,6 +389,12 @@ class Audit:
         self._judge(reader, suspects, seen, entries)
         return counts, OPENED - room
 
+    def _later(self, reader: Reader, place: int) -> Iterator[Entry]:
+        """The entries from an index on, as far as the ledger can be read: `_ledger` has noted it if
+        it cannot."""
+        with suppress(StoreDamaged):
+            yield from reader.entries(place)
+
     def _count(self, record: DropRecord, counted: Counted, counts: dict[str, int]) -> None:
         if record.state != HERE:
             counts["gone" if record.state == GONE else "arriving"] += 1
@@ -311,19 +404,27 @@ class Audit:
         counts["bytes"] += counted.bytes
         counts["guests"] += not in_region(record.drop_id, self._directory.config.region)
 
-    def _judge(
-        self, reader: SqliteReader, suspects: list[bytes], seen: set[bytes], entries: int
-    ) -> None:
-        """Look again at suspicious drops, at one moment and with the ledger of that moment."""
+    def _judge(self, reader: Reader, suspects: list[bytes], seen: set[bytes], entries: int) -> None:
+        """Look again at suspicious drops, at one moment and with the ledger of that moment. A
+        cluster has no such moment, so only a drop counts that is wrong several times."""
         missing = [one for one, account in self._accounts.items() if account.is_here]
-        with reader.moment():
-            for entry in reader.entries(entries):
-                replay_onto(self._accounts, entry)
-                seen.add(entry.drop)  # it has changed since: it was here, or is
-            for drop_id in suspects:
-                record, counted = reader.counted_of(drop_id)
-                for kind in self._wrong(record, counted) if record.drop_id else ():
-                    self._note(kind, _short(record))
+        wrong: dict[bytes, tuple[DropRecord, list[Fault]]] = {}
+        for _ in range(LOOKS):
+            with reader.moment():
+                for entry in self._later(reader, entries):
+                    replay_onto(self._accounts, entry)
+                    seen.add(entry.drop)  # it has changed since: it was here, or is
+                    entries += 1
+                looked = {drop_id: reader.counted_of(drop_id) for drop_id in suspects}
+                wrong = {
+                    drop_id: (record, self._wrong(record, counted))
+                    for drop_id, (record, counted) in looked.items()
+                    if record.drop_id
+                }
+            suspects = [drop_id for drop_id, (_, faults) in wrong.items() if faults]
+        for record, faults in wrong.values():
+            for kind in faults:
+                self._note(kind, _short(record))
         for one in missing:
             if one not in seen:
                 self._note(Fault.MISSING_DROP, one.hex()[:16])
@@ -355,7 +456,7 @@ class Audit:
         here = in_region(drop_id, self._directory.config.region)
         return here or any(order.covers(drop_id) for order in self._orders.values())
 
-    def _open(self, reader: SqliteReader, record: DropRecord, most: int) -> int:
+    def _open(self, reader: Reader, record: DropRecord, most: int) -> int:
         """Compute again the digests of a drop's last cell and of some random ones. Returns how
         many."""
         if not record.cells or most < 1:
@@ -379,19 +480,19 @@ class Audit:
                 self._doubt(Fault.WRONG_DIGEST, reader, record, seq)
         return len(seqs)
 
-    def _doubt(self, kind: Fault, reader: SqliteReader, record: DropRecord, seq: int) -> None:
+    def _doubt(self, kind: Fault, reader: Reader, record: DropRecord, seq: int) -> None:
         """Note a fault of a cell, unless the cell has expired meanwhile."""
         day = (reader.link(record, seq) or (b"", None, b""))[1]
         ends_before = (self._now + DAY_S) // DAY_S - record.retention_days
         if day is not None and day.day > ends_before:
             self._note(kind, f"{_short(record)} {seq}")
 
-    def _strays(self, reader: SqliteReader) -> None:
-        """Note cells and keys that belong to no drop."""
-        for kind, number in reader.strays():
+    def _strays(self, reader: Reader) -> None:
+        """Note whatever else should not be so."""
+        for kind, example in reader.strays():
             name, _, move = kind.partition(" ")
             if not move or int(move) not in self._under_way:
-                self._note(Fault(name), f"drop {number}")
+                self._note(Fault(name), example)
 
     # Files and pages
 
@@ -399,26 +500,28 @@ class Audit:
         told = []
         for path in sorted(self._directory.path.rglob("*")):
             name = str(path.relative_to(self._directory.path))
-            kind = _FILES.get(name, "")
+            kind = (_CLUSTER_FILES if self._is_on_cluster else _FILES).get(name, "")
             if name.startswith("move-") and path.suffix == ".certificate":
                 kind = "certificate"
             if not kind:
                 self._note(Fault.UNKNOWN_FILE, name)
             told.append(File(name, path.lstat().st_size, kind or "unknown"))
-        return told
+        return told + self._replicas
 
     def _free_pages(self) -> int:
         """The number of unused pages of the files; -1 if a relay is writing just now."""
         count = 0
-        for name in ("drops.sqlite", "keys.sqlite"):
-            path = self._directory.path / name
-            log = path.with_name(f"{name}-wal")
+        places = [self._directory.path / name for name in ("drops.sqlite", "keys.sqlite")]
+        if self._is_on_cluster:
+            places = [path / ROOTS for path in (self._directory.path, *self._keepers)]
+        for path in places:
+            log = path.with_name(f"{path.name}-wal")
             if log.exists() and log.stat().st_size:
                 return -1
             for number, data in free_pages(path):
                 count += 1
                 if data.strip(b"\0"):
-                    self._note(Fault.REMAINS, f"{name}, page {number}")
+                    self._note(Fault.REMAINS, f"{path.name}, page {number}")
         return count
 
 

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from amanat.protocol.ledger import Entry
     from amanat.protocol.moving import ShredKey, WrappedCell
-    from amanat.relay.drops import DropRecord, MoveRecord
+    from amanat.relay.records import DropRecord, MoveRecord
 
 T = TypeVar("T")
 
@@ -261,7 +261,7 @@ class Mover:
         try:
             described = await link.describe(to.key)
         finally:
-            link.close()
+            await link.closed()
         move, key = secrets.token_bytes(MOVE_ID_BYTES), self._directory.identity
         regions = [self._directory.config.region]
         for record in self._reader.moves():
@@ -306,7 +306,7 @@ class Mover:
                 pause = min(2 * pause, RETRY_S[1])
             finally:
                 for link in links:
-                    link.close()
+                    await link.closed()
 
     async def _go(self, source: _Steps, destination: _Steps) -> bytes:
         """Carry out the whole move, from its present state; returns its certificate."""

@@ -38,7 +38,7 @@ async def announce(path: Path, to: NamedAddress, *, on: int, reason: str, now: f
     try:
         described = await link.describe(to.key)
     finally:
-        link.close()
+        await link.closed()
     notice = MoveNotice(to=described.address, region=described.region, on=on, reason=reason)
     write_notice(path, notice)
     return notice

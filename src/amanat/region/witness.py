@@ -100,7 +100,7 @@ class Witness(NamedTuple):
             try:
                 return await self._judge(address.key, ask, now=now)
             finally:
-                link.close()
+                await link.closed()
 
     async def _judge(
         self, relay: bytes, ask: Callable[[str], Awaitable[bytes]], *, now: float

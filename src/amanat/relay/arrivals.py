@@ -20,7 +20,8 @@ from amanat.protocol.moving import (
     Standing,
     WrappedCell,
 )
-from amanat.relay.drops import LANDING_RETRY_S, DropRecord, MoveRecord, Store
+from amanat.relay.drops import LANDING_RETRY_S
+from amanat.relay.records import DropRecord, MoveRecord, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

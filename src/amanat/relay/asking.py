@@ -200,7 +200,7 @@ class Writing(Asking):
 class Reader(Asking):
     """A Read, Page or Follow under way, and how far it has come."""
 
-    __slots__ = ("after", "credit", "limit", "patience", "served", "timer")
+    __slots__ = ("after", "credit", "limit", "patience", "served", "timer", "told")
 
     asker: Connection
     request: wire.Read | wire.Follow | wire.Page
@@ -215,6 +215,8 @@ class Reader(Asking):
         super().__init__(asker, request, number, seal)
         self.after = request.after
         """The seq of the last cell that it has got."""
+        self.told = 0
+        """The head of which a notice has told: the store has as many cells."""
         self.limit, self.patience = wire.MAX_CELLS, 0
         """Most cells in one answer; seconds it waits if there are none."""
         if isinstance(request, wire.Read):

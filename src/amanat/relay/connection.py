@@ -119,6 +119,8 @@ class Connection(picows.WSListener, Asker):
         self.is_in_line = False
         self._inbox: deque[bytes] = deque()
         """Frames that wait for the connection's turn."""
+        self._made_room = asyncio.Event()
+        """Set when the client has taken some of what waits for it."""
         self._is_full = self._is_deaf = False
         """The reasons not to read its requests: too many wait here; the client reads no answers."""
         self._websocket: picows.WSTransport | None = None
@@ -180,6 +182,7 @@ class Connection(picows.WSListener, Asker):
     def resume_writing(self) -> None:
         """Read requests again, and take turns."""
         self._is_deaf = False
+        self._made_room.set()
         self._listen()
         self.go_on()
 
@@ -231,6 +234,8 @@ class Connection(picows.WSListener, Asker):
             return False
         try:
             if self._relay.draining:
+                if self._relay.waits:
+                    return False  # it is closed in a moment, and the client asks another process
                 raise Draining(retry_after=DRAINING_RETRY_S)
             if isinstance(request, WRITINGS):
                 self._write(request, number, None, len(frame))
@@ -338,15 +343,24 @@ class Connection(picows.WSListener, Asker):
                 sealed = await hop.forward(
                     request.to, request.sealed, self._guest, is_covered=is_covered
                 )
-                if not self.has_room(len(sealed)):
-                    # The client asks again; nothing may pile up here for one that does not read.
-                    raise RelayBusy(retry_after=BUSY_RETRY_S)
+                await self._room()
                 reply = wire.Answer(request.id, sealed)
             else:
                 assert_never(request)
         except AmanatError as error:
             reply = errand.refusal(error)
         errand.asker.answer(errand, reply)
+
+    async def _room(self) -> None:
+        """Wait until the client has room for an answer. Raises RelayBusy, and the client asks
+        again: nothing may pile up here for one that does not read."""
+        try:
+            async with asyncio.timeout(BUSY_RETRY_S):
+                while not self.has_room():
+                    self._made_room.clear()
+                    await self._made_room.wait()
+        except TimeoutError:
+            raise RelayBusy(retry_after=BUSY_RETRY_S) from None
 
     async def _ask_store(self, question: Question) -> None:
         """Answer a question about a relay whose store other processes share."""
@@ -395,13 +409,13 @@ class Connection(picows.WSListener, Asker):
         self._out.append(message)
         self._out_bytes += len(message)
 
-    def has_room(self, frame_bytes: int = 0) -> bool:
-        """Whether the client keeps up, so that another frame of this size can be sent."""
+    def has_room(self) -> bool:
+        """Whether the client keeps up, so that another frame can be sent."""
         if self._websocket is None:
             return True  # nothing is kept for it
         waiting: int = self._websocket.underlying_transport.get_write_buffer_size()
         waiting += self._out_bytes
-        return not waiting or waiting + frame_bytes <= HIGH_WATER_BYTES
+        return waiting <= HIGH_WATER_BYTES
 
     def flush(self) -> None:
         """Write all frames that wait."""
@@ -410,6 +424,7 @@ class Connection(picows.WSListener, Asker):
             # Not `writelines`: under TLS it makes one record or more for each of its lines.
             message = out[0] if len(out) == 1 else b"".join(out)
             self._websocket.underlying_transport.write(message)
+        self._made_room.set()
         self.go_on()
 
     def close(self, code: picows.WSCloseCode, reason: str) -> None:

@@ -65,6 +65,8 @@ long as people use the address. It is the same for all relays, so it does not te
 set up."""
 
 
+ROOTS = "roots.sqlite"
+"""The file with the roots of a relay on a cluster."""
 SEALING_PERIOD_S = 7 * 86_400
 """How long clients seal requests to one key, in seconds. The relay destroys the key one such period
 later, so that nobody who seizes the relay then can open an older request that they have kept."""

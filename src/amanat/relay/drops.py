@@ -12,11 +12,11 @@ even if the clock was set back.
 
 from __future__ import annotations
 
+import functools
 import hmac
+import itertools
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Protocol, assert_never
-
-import msgspec
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from amanat.errors import (
     AmanatError,
@@ -33,9 +33,8 @@ from amanat.errors import (
     WrongRegion,
 )
 from amanat.protocol import wire
-from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
+from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES, LARGE_CELL, MESSAGE_CELL
 from amanat.protocol.drops import (
-    HASH_BYTES,
     MESSAGE_RETENTION_DAYS,
     RETENTION_DAYS,
     derive_bucket,
@@ -45,33 +44,42 @@ from amanat.protocol.drops import (
     token_hash,
 )
 from amanat.protocol.ledger import Created, drop_hash, hour_of
-from amanat.protocol.moving import ARRIVING, GONE, HERE, Standing, open_order
+from amanat.protocol.moving import ARRIVING, GONE, open_order
+from amanat.relay.rates import Creations, Served
+from amanat.relay.records import ALL_MADE, DropRecord, MoveRecord, StoredCell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from amanat.config import RelayLimits
-    from amanat.protocol.ledger import Entry
+    from amanat.relay.rates import Creator
+    from amanat.relay.records import Store, Unmade
 
 DAY_S = 86_400
 """Seconds in a day."""
 DROP_LIFE_DAYS = 180
-"""Days for which the relay keeps a drop after its last cell or its creation. They are far more than
-any retention, so an empty drop that is still in use does not vanish; buckets never end."""
+"""Days for which the relay keeps a drop after its last cell or its creation; buckets never end.
+They are far more than any retention. The head of an empty drop tells somebody who comes back that
+they have missed cells. If the drop of an epoch ended with them and began again, those who had read
+it before would say that the relay lies."""
 EXPIRY_SLICE = 1000
 """Cells erased in one step of an expiry, which takes turns with appends."""
+OPEN_TRIES = 8
+"""Times in a row that buckets are created in vain, because other processes change the store."""
 BUSY_RETRY_S = 5.0
 """Seconds after which a client may ask again when the relay has reached a limit that comes and
 goes with load."""
-BUCKETS_SHARE = 4
-"""One part in this many of the room for cells is for buckets alone: a flood of files in the rest
-stops no messages."""
 LANDING_RETRY_S = 1.0
 """Seconds after which a client may ask again for a drop that is arriving: it takes less than one,
 unless the mover has ended in between."""
 DROPS_RETRY_S = 3600.0
 """Seconds after which a client may ask again for a new drop when there are too many: drops end by
 the day."""
+
+SMALL_CELLS = 8
+"""Large cells of a drop that is served although the day's bytes of files are used up: the drop of
+an epoch must be, and a long Commit with 256 ciphertexts of its suite fills five. A voice note and a
+small picture are served, too."""
 
 MOST_TRIES = 8
 """Times that a batch is carried out on drops that other processes change meanwhile."""
@@ -81,199 +89,6 @@ CONTENDED_RETRY_S = 1.0
 ANY_HEAD = 2**62
 """More than any head: a look for it asks the replica that knows most."""
 
-_NO_HASH = bytes(HASH_BYTES)
-
-
-class DropRecord(msgspec.Struct):
-    """A relay's record of a drop."""
-
-    drop_id: bytes
-    append_hash: bytes
-    read_hash: bytes
-    retention_days: int
-    bucket: bool
-    """Whether it is one of the relay's buckets, which never end."""
-    head: int
-    """The seq of the last cell, 0 if there never was one. It never goes back."""
-    digest: bytes
-    """The digest at the head."""
-    cells: int
-    """Cells kept."""
-    bytes: int
-    """Bytes of the cells kept."""
-    last_day: int
-    """UTC day of the last cell, or of the creation."""
-    oldest_day: int | None
-    """UTC day of the oldest cell kept."""
-    number: int = 0
-    """The store's own key for it."""
-    ended_cells: int = 0
-    """Cells that an expiry under way has erased: it enters them in the ledger when it has finished
-    with the drop."""
-    ended_bytes: int = 0
-    state: int = HERE
-    """Whether it is here, is arriving or has gone (protocol/moving.py)."""
-    move: int = 0
-    """The number of the last move in which it took part, 0 if in none."""
-    bound: int = 0
-    """The number to which its cells are bound: its own number at the relay that created it."""
-
-    def standing(self) -> Standing:
-        """How the drop stands here."""
-        return Standing(self.drop_id, self.state, self.head, self.digest, self.cells, self.bytes)
-
-
-class MoveRecord(msgspec.Struct):
-    """A relay's record of a move."""
-
-    move: bytes
-    order: bytes
-    """Signed by the source."""
-    is_source: bool
-    access: bytes
-    """At the destination, the source's bucket key."""
-    first_entry: int
-    """The index of the first entry in the ledger that may tell of it."""
-    is_closed: bool = False
-    """At the source: whether a drop has gone, so that the destination creates new ones."""
-    number: int = 0
-    """The store's own key for it."""
-
-
-NOBODYS = DropRecord(
-    drop_id=b"",
-    append_hash=_NO_HASH,
-    read_hash=_NO_HASH,
-    retention_days=0,
-    bucket=False,
-    head=0,
-    digest=b"",
-    cells=0,
-    bytes=0,
-    last_day=0,
-    oldest_day=None,
-)
-"""Stands for a drop that does not exist, so that a search for one costs the same. No token hashes
-to zeros."""
-
-
-class StoredCell(NamedTuple):
-    """A cell in the store: its place and the drop's digest before it."""
-
-    seq: int
-    before: bytes
-    cell: bytes
-
-
-class Unmade(NamedTuple):
-    """The drops whose changes a commit did not make. Only a store that several processes share has
-    any."""
-
-    refused: frozenset[bytes] = frozenset()
-    """Another process had changed them: the caller stages the same requests again."""
-    unknown: frozenset[bytes] = frozenset()
-    """Nobody knows whether they were changed: clients ask again, and then it shows."""
-
-
-ALL_MADE = Unmade()
-
-
-class Store(Protocol):
-    """The storage of drops. It has one writer, whose staged batch `commit` makes durable: of each
-    drop, all or none.
-
-    Any method may raise DiskFull or StoreDamaged, or RelayBusy if the store is elsewhere and does
-    not answer.
-    """
-
-    waits: bool
-    """Whether its methods may wait for other machines, so that no loop calls them."""
-
-    # The writer's view: committed and staged.
-
-    def prepare(self, drop_ids: Iterable[bytes]) -> None:
-        """Have the drops of a batch at hand. It costs the same whether they exist or not."""
-
-    def recall(self, drop_id: bytes) -> DropRecord:
-        """The drop if it is at hand, or NOBODYS. It may be old; then the commit refuses the change
-        that rests on it."""
-
-    def find(self, drop_id: bytes) -> DropRecord:
-        """A fresh copy of the drop, or of NOBODYS at the same cost."""
-
-    def count(self) -> int:
-        """The number of drops. Every creation asks for it, so it must not count the drops again."""
-
-    def stored_bytes(self) -> int:
-        """Bytes of the cells in all drops. It must not count them again, either."""
-
-    def bucket_bytes(self) -> int:
-        """Bytes of the cells in buckets, which are among these. It must not count them again."""
-
-    def labelled(self, drop: DropRecord, label: bytes) -> StoredCell | None:
-        """The cell with this label in the drop; without its bytes if its key is destroyed."""
-
-    def add(self, *drops: DropRecord) -> None:
-        """Stage new drops; sets their `number`."""
-
-    def append(self, drop: DropRecord, stored: StoredCell, *, day: int) -> bool:
-        """Stage a cell. Returns False, and stages nothing, if the drop holds its label already. The
-        caller saves the record separately, with `save`."""
-
-    def save(self, *drops: DropRecord) -> None:
-        """Stage changed records."""
-
-    def note(self, *entries: Entry) -> None:
-        """Stage entries of the ledger."""
-
-    def moves(self) -> list[MoveRecord]:
-        """The moves in which the relay takes or took part, in order."""
-
-    def has_new_moves(self) -> bool:
-        """Whether another process has changed them since they were asked for."""
-
-    def defer(self) -> None:
-        """Relax the next commit: it need not be on disk until the commit after it returns, even if
-        that one stages nothing. Call it with nothing staged."""
-
-    def commit(self) -> Unmade:
-        """Make everything staged durable. May be called in another thread while reads go on."""
-
-    def rollback(self) -> None:
-        """Forget everything staged."""
-
-    def hear_of(self, landed: Callable[[bytes, int], object]) -> None:
-        """Have `landed` called, in any thread, with the id and the head of a drop when another
-        process has put cells in it. A call may fail to come."""
-
-    # The readers' view: committed only.
-
-    def look(self, drop_id: bytes, *, at_least: int = 0) -> DropRecord:
-        """Like `find`. If some record that was ever shown had a head of `at_least`, so has this."""
-
-    def cells(
-        self, drop: DropRecord, *, after: int, since_day: int, max_cells: int, max_bytes: int
-    ) -> list[StoredCell]:
-        """The first cells after a seq that are of `since_day` or later and still have their key; at
-        least one, if there is any."""
-
-    # Erasure. Nothing may be staged; each call is durable when it returns.
-
-    def shred(self, today: int) -> None:
-        """Destroy the keys of all cells whose last day is before `today`, and leave no trace of
-        them in any file."""
-
-    def erase(self, today: int, max_cells: int, *, hour: int) -> int:
-        """Delete up to `max_cells` cells whose last day is before `today`. Returns how many, 0 when
-        none is left. With the last ones of a drop it enters an `Expired` of all of them."""
-
-    def end_drops(self, before_day: int, *, hour: int) -> None:
-        """Delete the empty drops, buckets excepted, whose last day is before `before_day`, and
-        enter an `Erased` of each."""
-
-    def scrub(self) -> None:
-        """Leave no byte of anything deleted in any file."""
-
 
 class Written(NamedTuple):
     """The results of a batch of writes, true once it is committed."""
@@ -282,6 +97,8 @@ class Written(NamedTuple):
     """The answer to each request, in order."""
     landed: dict[bytes, wire.Cells]
     """By drop id, the new cells, as a frame with id 0."""
+    created: dict[bytes, Creator | None]
+    """The new drops, and the client that creates each."""
 
 
 class Drops:
@@ -294,6 +111,15 @@ class Drops:
         self._region = region
         self._bucket_key = bucket_key
         self._limits = limits
+        self._creations = Creations(
+            limits.drop_creations_per_minute, limits.drop_creations_per_minute_total
+        )
+        self._served = Served(limits.bytes_out_per_day)
+        self._buckets: set[bytes] = set()
+        """Ids of the buckets that have been read: what they hold does not count as files."""
+        self._reserve = limits.reserve
+        self._open_room = limits.bytes_total - limits.reserve
+        """Bytes that all drops may fill together: up to there nobody asks how much buckets hold."""
         self.frozen: set[bytes] = set()
         """Ids of drops whose writers wait, and which can be read whether or not they have gone."""
         self.moves: dict[int, MoveRecord] = {}
@@ -328,30 +154,43 @@ class Drops:
         return any(hmac.compare_digest(access, key) for key in self._guests)
 
     def open_buckets(self, count: int, *, now: float) -> None:
-        """Create the relay's buckets that do not exist yet, and commit."""
-        for index in range(count):
-            bucket = derive_bucket(self._bucket_key, index, region=self._region)
-            if self._store.find(bucket.drop_id).drop_id:
-                continue
-            self._add(
-                _new_drop(
-                    bucket.drop_id,
-                    append_hash=token_hash(bucket.drop_id, bucket.append_token),
-                    read_hash=token_hash(bucket.drop_id, bucket.read_token),
-                    retention_days=MESSAGE_RETENTION_DAYS,
-                    bucket=True,
-                    today=_day(now),
-                ),
-                now=now,
-            )
-        self._store.commit()
+        """Create the relay's buckets that do not exist yet, and commit. Raises RelayBusy if the
+        store does not make them all."""
+        of = functools.partial(derive_bucket, self._bucket_key, region=self._region)
+        buckets, idle = [of(index) for index in range(count)], 0
+        while idle < OPEN_TRIES:
+            left = [one for one in buckets if not self._store.find(one.drop_id).drop_id]
+            for bucket in left:
+                self._add(
+                    _new_drop(
+                        bucket.drop_id,
+                        append_hash=token_hash(bucket.drop_id, bucket.append_token),
+                        read_hash=token_hash(bucket.drop_id, bucket.read_token),
+                        retention_days=MESSAGE_RETENTION_DAYS,
+                        bucket=True,
+                        today=_day(now),
+                    ),
+                    now=now,
+                )
+            if self._store.commit() == ALL_MADE:
+                return
+            idle = idle + 1 if len(left) == len(buckets) else 0
+            buckets = left
+        raise RelayBusy("the store does not make the buckets", retry_after=BUSY_RETRY_S)
 
     def _add(self, drop: DropRecord, *, now: float) -> None:
         self._store.add(drop)
         self._store.note(Created(drop_hash(drop.drop_id), hour_of(now)))
 
-    def write(self, requests: Sequence[wire.Create | wire.Append], *, now: float) -> Written:
-        """Stage a batch, in order. Each request succeeds or fails by itself.
+    def write(
+        self,
+        requests: Sequence[wire.Create | wire.Append],
+        *,
+        now: float,
+        clients: Sequence[Creator] = (),
+    ) -> Written:
+        """Stage a batch, in order. Each request succeeds or fails by itself. `clients` are those
+        who make the requests; without them, creations are not counted.
 
         Raises the store's errors; nothing is staged then.
         """
@@ -360,39 +199,55 @@ class Drops:
         replies: list[wire.Reply] = []
         with self._whole():
             self._store.prepare(request.drop_id for request in requests)
-            for request in requests:
+            for index, request in enumerate(requests):
                 try:
                     if isinstance(request, wire.Append):
                         replies.append(self._append(batch, request, now=now))
                     elif isinstance(request, wire.Create):
-                        replies.append(self._create(batch, request, now=now))
+                        client = clients[index] if clients else None
+                        replies.append(self._create(batch, request, client, now=now))
                     else:
                         assert_never(request)
                 except _REFUSALS as error:
                     replies.append(refusal(request.id, error))
             self._store.save(*batch.changed.values())
-        return Written(
-            replies, {drop_id: _frame(stored) for drop_id, stored in batch.landed.items()}
-        )
+        landed = {drop_id: _frame(stored) for drop_id, stored in batch.landed.items()}
+        return Written(replies, landed, batch.created)
 
     @property
     def waits(self) -> bool:
         """Whether `read` and `carry_out` may wait for other machines, and no loop calls them."""
         return self._store.waits
 
-    def carry_out(self, requests: Sequence[wire.Create | wire.Append], *, now: float) -> Written:
+    def carry_out(
+        self,
+        requests: Sequence[wire.Create | wire.Append],
+        *,
+        now: float,
+        clients: Sequence[Creator] = (),
+    ) -> Written:
         """Stage a batch and commit it, and again the part of it that other processes prevented.
 
         Raises the store's errors. Then clients ask again, whatever has been done of the batch.
         """
         replies: dict[int, wire.Reply] = {}
         landed: dict[bytes, wire.Cells] = {}
+        created: dict[bytes, Creator | None] = {}
         left = list(enumerate(requests))
         busy = RelayBusy(retry_after=CONTENDED_RETRY_S)
         for _ in range(MOST_TRIES):
-            written = self.write([request for _, request in left], now=now)
+            written = self.write(
+                [request for _, request in left],
+                now=now,
+                clients=[clients[index] for index, _ in left] if clients else (),
+            )
             unmade = self.commit()
             not_made = unmade.refused | unmade.unknown
+            for drop_id, client in written.created.items():
+                if drop_id not in not_made:
+                    created[drop_id] = client
+                elif client is not None:
+                    self._creations.give_back(client)
             landed |= {one: cells for one, cells in written.landed.items() if one not in not_made}
             for (index, request), reply in zip(left, written.replies, strict=True):
                 is_made = request.drop_id not in not_made
@@ -401,7 +256,7 @@ class Drops:
             if not left:
                 break
             self.know_moves()  # another process may have begun one
-        return Written([replies[index] for index in range(len(requests))], landed)
+        return Written([replies[index] for index in range(len(requests))], landed, created)
 
     def commit(self) -> Unmade:
         """Make what was staged durable; may be called in another thread. Returns the drops for
@@ -420,7 +275,9 @@ class Drops:
             self._store.rollback()
             raise
 
-    def _create(self, batch: _Batch, request: wire.Create, *, now: float) -> wire.Created:
+    def _create(
+        self, batch: _Batch, request: wire.Create, client: Creator | None, *, now: float
+    ) -> wire.Created:
         regions = [self._region]
         if not hmac.compare_digest(request.access, self._bucket_key):
             if not self.admits(request.access):
@@ -437,6 +294,8 @@ class Drops:
                 raise DropMoved(order=self._order)
             if self._store.count() >= self._limits.drops:
                 raise RelayBusy(retry_after=DROPS_RETRY_S)
+            if client is not None:
+                self._creations.take(client, now=now)
             drop = _new_drop(
                 request.drop_id,
                 append_hash=request.append_hash,
@@ -446,6 +305,7 @@ class Drops:
                 today=_day(now),
             )
             self._add(drop, now=now)
+            batch.created[drop.drop_id] = client
         elif (drop.append_hash, drop.read_hash, drop.retention_days, drop.bucket) != (
             request.append_hash,
             request.read_hash,
@@ -518,33 +378,34 @@ class Drops:
         if drop.cells >= limits.cells_per_drop or drop.bytes + len(cell) > limits.bytes_per_drop:
             return DropFull(retry_after=DAY_S - now % DAY_S)
         stored = self._store.stored_bytes() + len(cell)
-        if stored > limits.bytes_total * (BUCKETS_SHARE - 1) // BUCKETS_SHARE:
+        if stored > self._open_room:
             # Messages go on when files have taken all the room that they may.
             kept = 0
             if not drop.bucket:
-                share = limits.bytes_total // BUCKETS_SHARE
-                kept = max(0, share - self._store.bucket_bytes())
+                kept = max(0, self._reserve - self._store.bucket_bytes())
             if stored > limits.bytes_total - kept:
                 return RelayBusy(retry_after=DAY_S - now % DAY_S)
         return None
 
     def read(
-        self, request: wire.Read | wire.Follow | wire.Page, *, after: int, now: float
+        self, request: wire.Read | wire.Follow | wire.Page, *, after: int, now: float, told: int = 0
     ) -> wire.Cells:
         """The answer to a read that has come as far as `after`; without cells if there are none.
-
-        Never waits. Raises NoSuchDrop, DropMoved, RelayBusy if the drop is arriving, or
-        CellTooLarge if the next cell has no room in a page.
-        """
+        `told` is a head of which another process has told. Raises NoSuchDrop, DropMoved, RelayBusy
+        if the drop is arriving, or CellTooLarge if the next cell has no room in a page."""
         self._hear_of_moves()
-        drop = self._store.look(request.drop_id, at_least=after)
+        drop = self._store.look(request.drop_id, at_least=max(after, told))
         if not _matches(request.drop_id, request.read_token, drop.read_hash):
             # A replica that has lost the drop must not decide that there is none.
             drop = self._store.look(request.drop_id, at_least=ANY_HEAD)
             if not _matches(request.drop_id, request.read_token, drop.read_hash):
                 raise self._absent()
+        if drop.head < after:  # no write for anybody but its readers
+            drop = self._store.look(request.drop_id, at_least=after, is_sure=True)
         if drop.drop_id not in self.frozen:
             self._must_be_here(drop)
+        if drop.bucket:
+            self._buckets.add(drop.drop_id)
         stored = self._store.cells(
             drop,
             after=after,
@@ -556,9 +417,26 @@ class Drops:
             return wire.Cells(request.id, drop.head + 1, drop.digest, [], drop.head)
         if isinstance(request, wire.Page) and len(stored[0].cell) > wire.PAGE_BYTES:
             raise CellTooLarge
+        if not drop.bucket and self._served.is_over(_day(now)):
+            stored = _without_files(drop, stored, now=now)
         return wire.Cells(
             request.id, stored[0].seq, stored[0].before, [one.cell for one in stored], drop.head
         )
+
+    def file_bytes(self, drop_id: bytes, cells: Sequence[bytes]) -> int:
+        """How many bytes of a drop's cells count as those of files: its large cells, unless it is a
+        bucket. Ask only for a drop that was read."""
+        if drop_id in self._buckets:
+            return 0
+        return LARGE_CELL * [len(cell) for cell in cells].count(LARGE_CELL)
+
+    def count_out(self, file_bytes: int, *, now: float) -> None:
+        """Count bytes of files that readers were handed."""
+        self._served.add(file_bytes, day=_day(now))
+
+    def may_serve_files(self, *, now: float) -> bool:
+        """Whether today's bytes of files are not used up."""
+        return not self._served.is_over(_day(now))
 
     def head(self, drop_id: bytes) -> int:
         """The seq of the last cell of a drop, 0 if there is none or no such drop."""
@@ -576,6 +454,8 @@ class Drops:
         with self._whole():
             self._store.shred(today)
             yield True
+            for _ in self._store.find_due(today, hour=hour_of(now)):
+                yield True
             while self._store.erase(today, EXPIRY_SLICE, hour=hour_of(now)):
                 yield True
             self._store.end_drops(today - DROP_LIFE_DAYS, hour=hour_of(now))
@@ -593,6 +473,7 @@ class _Batch:
         self._shown: set[tuple[bytes, bytes]] = set()
         self.changed: dict[bytes, DropRecord] = {}
         self.landed: dict[bytes, list[StoredCell]] = {}
+        self.created: dict[bytes, Creator | None] = {}
 
     def find(self, drop_id: bytes) -> DropRecord:
         """The drop, or NOBODYS if there is none."""
@@ -656,6 +537,18 @@ def _day(now: float) -> int:
 
 def _matches(drop_id: bytes, token: bytes, kept: bytes) -> bool:
     return hmac.compare_digest(token_hash(drop_id, token), kept)
+
+
+def _without_files(drop: DropRecord, stored: list[StoredCell], *, now: float) -> list[StoredCell]:
+    """Those of a drop's next cells that are served when the day's bytes of files are used up.
+    Raises RelayBusy until the end of the day if there is none."""
+    # So many large cells it holds at most: other cells take at least those of messages.
+    if drop.bytes - drop.cells * MESSAGE_CELL <= SMALL_CELLS * (LARGE_CELL - MESSAGE_CELL):
+        return stored
+    served = list(itertools.takewhile(lambda one: len(one.cell) < LARGE_CELL, stored))
+    if not served:
+        raise RelayBusy(retry_after=DAY_S - now % DAY_S)
+    return served
 
 
 def _new_drop(

@@ -27,7 +27,7 @@ from amanat.protocol.ledger import (
     origin,
 )
 from amanat.protocol.tlog import CHECKPOINT, TILE_HEIGHT, TILE_WIDTH, Checkpoint, Node
-from amanat.relay.drops import DropRecord
+from amanat.relay.records import DropRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

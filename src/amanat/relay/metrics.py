@@ -27,6 +27,15 @@ class Metrics:
         self.followers = Gauge(
             "amanat_followers", "Reads and follows in progress", registry=self.registry
         )
+        self.stored_bytes = Gauge(
+            "amanat_stored_bytes", "Bytes of the cells in all drops", registry=self.registry
+        )
+        self.bucket_bytes = Gauge(
+            "amanat_bucket_bytes", "Bytes of the cells in buckets alone", registry=self.registry
+        )
+        self.created = Counter(
+            "amanat_created_drops", "Drops that clients have created", registry=self.registry
+        )
         self.appended = Counter(
             "amanat_appended_cells", "Cells made durable", registry=self.registry
         )
@@ -35,6 +44,11 @@ class Metrics:
         )
         self.delivered = Counter(
             "amanat_delivered_cells", "Cells handed to readers", registry=self.registry
+        )
+        self.delivered_file_bytes = Counter(
+            "amanat_delivered_file_bytes",
+            "Bytes of large cells handed to readers of drops that are no buckets",
+            registry=self.registry,
         )
         self.commit_seconds = Histogram(
             "amanat_commit_seconds",

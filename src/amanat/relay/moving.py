@@ -26,8 +26,9 @@ from amanat.protocol.moving import (
     state_of,
 )
 from amanat.relay.arrivals import Arrivals, ArrivalStore, Unwrap
-from amanat.relay.drops import ALL_MADE, DAY_S, NOBODYS, DropRecord, Drops, MoveRecord
+from amanat.relay.drops import DAY_S, Drops
 from amanat.relay.ledger import Ledger
+from amanat.relay.records import ALL_MADE, NOBODYS, DropRecord, MoveRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -7,8 +7,9 @@ time, when its connection has its turn and room for more. A Follow without credi
 gets nothing until the client grants it more. Cells for a slow reader therefore wait in the store,
 not in memory.
 
-If the store is a cluster, it is read in threads, and other processes tell of cells that have
-landed. Cells that land while the store is being read are noticed, so no reader waits for them.
+If the store is a cluster, it is read in threads, once for all Follows that want the same just then,
+and other processes tell of cells that have landed. Cells that land while the store is being read
+are noticed, so no reader waits for them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import contextlib
 import functools
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from amanat.errors import AmanatError
 from amanat.protocol import wire
@@ -51,6 +54,10 @@ class Readers:
         self._threads = ThreadPoolExecutor(READING_THREADS, "read") if drops.waits else None
         self._being_read: dict[Reader, None] = {}
         """Readers for which a thread reads the store."""
+        self._shared: dict[tuple[bytes, bytes, int, int], list[Reader]] = {}
+        """Reads under way, each of a drop with a token after a seq, told of a head, and the Follows
+        that share it.
+        A Read shares none: it wants all cells that had landed when it came."""
         self._noticed: dict[bytes, int] = {}
         """The heads of drops in which cells have landed while the store is read."""
 
@@ -83,22 +90,40 @@ class Readers:
     def serve(self, reader: Reader) -> None:
         """Send a reader, which is in no table just now, the next cells that it has not got."""
         if self._threads is None:
-            self._give(reader, functools.partial(self._read, reader.request, reader.after))
+            self._give(reader, functools.partial(self._read, reader.request, reader.after, 0))
             return
         reader.rest(self._being_read)
+        request, readers = reader.request, [reader]
+        if isinstance(request, wire.Follow):
+            wanted = request.drop_id, request.read_token, reader.after, reader.told
+            if wanted in self._shared:
+                self._shared[wanted].append(reader)
+                return
+            self._shared[wanted] = readers
         asyncio.get_running_loop().run_in_executor(
-            self._threads, self._read, reader.request, reader.after
-        ).add_done_callback(functools.partial(self._has_read, reader))
+            self._threads, self._read, request, reader.after, reader.told
+        ).add_done_callback(functools.partial(self._has_read, readers, reader.told))
 
-    def _read(self, request: wire.Read | wire.Follow | wire.Page, after: int) -> wire.Cells:
-        return self._drops.read(request, after=after, now=self._now())
+    def _read(
+        self, request: wire.Read | wire.Follow | wire.Page, after: int, told: int
+    ) -> wire.Cells:
+        return self._drops.read(request, after=after, told=told, now=self._now())
 
-    def _has_read(self, reader: Reader, read: asyncio.Future[wire.Cells]) -> None:
-        if reader.place is not self._being_read or read.cancelled():
-            read.exception()  # the reader has ended meanwhile
+    def _has_read(self, readers: list[Reader], told: int, read: asyncio.Future[wire.Cells]) -> None:
+        request = readers[0].request
+        if isinstance(request, wire.Follow):
+            del self._shared[request.drop_id, request.read_token, readers[0].after, told]
+        if read.cancelled():
             return
-        reader.rest(None)
-        self._give(reader, read.result)
+        read.exception()  # all readers may have ended meanwhile
+
+        def cells_for(reader: Reader) -> wire.Cells:
+            return msgspec.structs.replace(read.result(), id=reader.request.id)
+
+        for reader in readers:
+            if reader.place is self._being_read:
+                reader.rest(None)
+                self._give(reader, functools.partial(cells_for, reader))
         if not self._being_read:
             self._noticed.clear()
 
@@ -111,8 +136,10 @@ class Readers:
             connection.answer(reader, reader.refusal(error))
             return
         self._metrics.delivered.inc(len(cells.cells))
+        self._count_files(self._drops.file_bytes(request.drop_id, cells.cells))
         last = max(cells.head, self._noticed.get(request.drop_id, 0))
         caught_up = cells.first + len(cells.cells) > last
+        reader.told = max(reader.told, last)
         if isinstance(request, wire.Read | wire.Page):
             if cells.cells or reader.patience <= 0 or reader.after > cells.head:
                 connection.answer(reader, cells)
@@ -125,6 +152,11 @@ class Readers:
             self._stay_live(reader)
         else:
             self.catch_up(reader)
+
+    def _count_files(self, file_bytes: int) -> None:
+        if file_bytes:
+            self._metrics.delivered_file_bytes.inc(file_bytes)
+            self._drops.count_out(file_bytes, now=self._now())
 
     def _stay_live(self, reader: Reader) -> None:
         reader.rest(self._live.setdefault(reader.request.drop_id, {}))
@@ -146,11 +178,14 @@ class Readers:
         if drop_id not in self._live:
             return
         frame, told = SharedFrame(cells), 0
+        file_bytes = self._drops.file_bytes(drop_id, cells.cells)
+        may_have = not file_bytes or self._drops.may_serve_files(now=self._now())
         for reader in tuple(self._live[drop_id]):
             if reader.after >= cells.head:
                 continue  # it has got them from the store a moment ago
             if (
-                reader.after + 1 == cells.first
+                may_have
+                and reader.after + 1 == cells.first
                 and reader.credit > 0
                 and reader.asker.has_room()
                 and len(cells.cells) <= reader.limit
@@ -161,6 +196,7 @@ class Readers:
             else:
                 self.catch_up(reader)
         self._metrics.delivered.inc(told * len(cells.cells))
+        self._count_files(told * file_bytes)
 
     def wake(self, drop_id: bytes, head: int) -> None:
         """Let the readers of a drop in which another process has put cells catch up."""
@@ -168,6 +204,7 @@ class Readers:
             self._noticed[drop_id] = max(head, self._noticed.get(drop_id, 0))
         for reader in self.live(drop_id):
             if reader.after < head:
+                reader.told = head  # else a replica that lags could still hide the cells
                 self.catch_up(reader)
 
     async def look_again(self) -> None:

@@ -13,13 +13,14 @@ import contextlib
 import itertools
 import logging
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 import picows
 import uvloop
 
-from amanat.errors import AmanatError, Draining, RelayBusy
+from amanat.errors import AmanatError, ClusterUnready, Draining, RelayBusy
 from amanat.protocol import wire
 from amanat.protocol.descriptor import parse_address
 from amanat.relay.asking import Asking, Reader, Rooms
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
     from amanat.protocol.descriptor import NamedAddress
     from amanat.protocol.ledger import Entry
-    from amanat.relay.drops import Unmade
+    from amanat.relay.records import Unmade
 
 HANDSHAKE_S = 10.0
 """Longest a connection may take to finish TLS, and again to ask for the WebSocket, in seconds."""
@@ -61,6 +62,12 @@ TLS_BUFFER_BYTES = 4 * (16 * 1024 + 64)
 hundred readers then stay in the processor's cache."""
 EXPIRY_S = 3600
 """Seconds between two expiries. They are on the hour, so that one comes right after midnight."""
+START_TRIES, START_PAUSE_S = 20, 1.0
+"""Times that a relay starts while its cluster does not answer, and the seconds between. Nodes that
+have all started again choose their leaders for ten seconds, several times in a row."""
+LAST_CALLERS_S = 0.5
+"""Seconds in which callers that a process has accepted before it stopped listening finish their
+handshake."""
 CLOSE_S = 5.0
 """Longest that draining waits for clients to take their last answers, in seconds."""
 SPARE_FILES = 64
@@ -78,16 +85,33 @@ def run(
     """Run the relay in a directory until SIGTERM or SIGINT, or until the descriptor `until_eof`
     ends, which it does when the process at its other end dies. `ready` gets the relay's address.
 
-    Raises NoProfile, BadSetting, PortTaken, ProfileInUse, StoreTooNew, StoreTooOld, StoreDamaged
-    or DiskFull.
+    Raises NoProfile, BadSetting, PortTaken, ProfileInUse, StoreTooNew, StoreTooOld, StoreDamaged,
+    DiskFull, or ClusterUnready if the cluster with its drops does not answer for long.
     """
     directory = RelayDirectory.open(path)
     scrub_logs()
-    with (
-        opened(directory) as (store, sealing),
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        runner.run(Relay(directory, store, sealing).serve(ready, until_eof))
+    is_ready = False
+
+    def begin(address: NamedAddress) -> None:
+        nonlocal is_ready
+        is_ready = True
+        ready(address)
+
+    for left in range(START_TRIES - 1, -1, -1):
+        try:
+            with (
+                opened(directory) as (store, sealing),
+                asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+            ):
+                runner.run(Relay(directory, store, sealing).serve(begin, until_eof))
+                return
+        except RelayBusy as busy:
+            if is_ready:
+                raise
+            if not left:
+                raise ClusterUnready(busy.detail) from None
+            logger.info("the cluster does not answer yet")
+            time.sleep(START_PAUSE_S)
 
 
 @contextlib.contextmanager
@@ -170,6 +194,8 @@ class Relay:
             now=now,
         )
         self._store = store
+        self.metrics.stored_bytes.set_function(store.stored_bytes)
+        self.metrics.bucket_bytes.set_function(store.bucket_bytes)
         self._telling = ThreadPoolExecutor(1, "tell") if store.waits else None
         self.gone = Asker(self)
         """Stands for clients that have gone; their last writes are still carried out."""
@@ -224,6 +250,8 @@ class Relay:
                 loop.remove_reader(until_eof)
             logger.info("draining")
             server.close()
+            if self.waits:  # other processes take the next callers, so none has to be refused
+                await asyncio.sleep(LAST_CALLERS_S)
             self.draining = True
             self.writer.end()
             await writing
@@ -274,7 +302,7 @@ class Relay:
     async def _close_all(self) -> None:
         for connection in tuple(self.connections):
             for reader in tuple(connection.asked.values()):
-                if isinstance(reader, Reader):
+                if isinstance(reader, Reader) and not self.waits:
                     draining = Draining(retry_after=DRAINING_RETRY_S)
                     connection.answer(reader, reader.refusal(draining))
             connection.close(picows.WSCloseCode.SERVICE_RESTART, Draining.code)

@@ -231,7 +231,9 @@ class Writer:
                     self._drops.know_moves()
             else:
                 writes = [request for request in requests if not isinstance(request, wire.Move)]
-                replies, landed = await self._carry_out(writes)
+                clients = [writing.asker for writing in batch if writing.verdict is None]
+                replies, landed, created = await self._carry_out(writes, clients)
+                self._metrics.created.inc(len(created))
                 answers = iter(replies)
                 replies = [writing.verdict or next(answers) for writing in batch]
         except AmanatError as error:
@@ -249,12 +251,14 @@ class Writer:
         self._metrics.waiting_writes.set(sum(map(len, self._queues)) + len(self._steps))
         self._metrics.commit_seconds.observe(time.perf_counter() - started)
 
-    async def _carry_out(self, writes: Sequence[wire.Create | wire.Append]) -> Written:
-        loop = asyncio.get_running_loop()
+    async def _carry_out(
+        self, writes: Sequence[wire.Create | wire.Append], clients: Sequence[Asker]
+    ) -> Written:
+        loop, now = asyncio.get_running_loop(), self._now()
         if self._drops.waits:
-            carry_out = functools.partial(self._drops.carry_out, writes, now=self._now())
+            carry_out = functools.partial(self._drops.carry_out, writes, now=now, clients=clients)
             return await loop.run_in_executor(self._thread, carry_out)
-        written = self._drops.write(writes, now=self._now())
+        written = self._drops.write(writes, now=now, clients=clients)
         await loop.run_in_executor(self._thread, self._drops.commit)
         return written
 

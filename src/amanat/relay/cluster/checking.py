@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nats.errors
 
-from amanat.errors import AmanatError, BadSetting, RelayBusy
+from amanat.errors import AmanatError, BadSetting, RelayBusy, UsageError
 from amanat.relay.cluster import census
 from amanat.relay.cluster.engine import Engine, EngineRefused
 from amanat.relay.cluster.greeting import (
@@ -24,13 +24,14 @@ from amanat.relay.cluster.greeting import (
     greet,
     version_of,
 )
-from amanat.relay.cluster.layout import Layout, check, nodes_of
-from amanat.relay.cluster.store import Access
+from amanat.relay.cluster.layout import check, nodes_of
+from amanat.relay.cluster.store import Access, layout_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from amanat.relay.cluster.census import Described
+    from amanat.relay.cluster.layout import Layout
     from amanat.relay.directory import RelayDirectory
 
 SKEW_S = 5.0
@@ -72,8 +73,7 @@ def examine(
     if not config.store:
         raise BadSetting("store is empty: this relay's drops rest in its own directory")
     access = Access.of(config)
-    key = directory.identity.public_key().public_bytes_raw()
-    layout = Layout(config.region, key, config.cluster.shards, config.cluster.replicas)
+    layout = layout_of(directory)
     found = greet(access.servers, **access.options)
     greetings = [one for one in found if isinstance(one, Greeting)]
     findings = [
@@ -215,7 +215,7 @@ def _each_stream(engine: Engine, layout: Layout, holders: dict[str, set[str]]) -
         holders[name] = nodes_of(info)
         try:
             check(layout, name, info)
-        except BadSetting as error:
+        except UsageError as error:  # another relay's, of another version, or set otherwise
             yield Finding(
                 "streams",
                 Verdict.FAULT,

@@ -22,7 +22,15 @@ import uvloop
 from amanat.errors import RelayBusy
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from nats.aio.client import Client
     from nats.aio.msg import Msg
@@ -32,15 +40,23 @@ T = TypeVar("T")
 ANSWER_S = 5.0
 """Longest that the engine may take for an answer, in seconds. It is silent for as long while it
 chooses a new leader, so a client would not wait longer, either."""
+STORE_S = 2.0
+"""Longest that the engine may take to store messages, in seconds. Nobody knows afterwards whether
+it has; all writes of a process wait meanwhile, also those to streams that have a leader."""
 RETRY_S = 1.0
 """Seconds after which a client may ask again when the engine did not answer."""
+PING_S, PINGS = 1, 2
+"""Seconds between two signs of life that a node is asked for, and how many it may owe: where a
+cable was pulled, nothing else tells that the node is gone."""
 CONNECT_S = 5.0
 """Longest that connecting to one server may take, in seconds."""
 WINDOW_BYTES = 4 * 1024 * 1024
 """Bytes of messages that wait for their acknowledgement at once. The engine slows down a
 connection that has more under way."""
-SCAN_S = 2.0
-"""Seconds after which a scan takes messages that have not come for purged."""
+SCAN_S = 1.0
+"""Seconds in which no message comes, after which a scan takes the others for purged."""
+FENCES = 256
+"""Fences after which the old ones are purged."""
 PLACE_TRIES = 60
 """Times that a reader is made until the engine, which chooses one of three nodes by lot, puts it on
 the one that is wanted."""
@@ -108,6 +124,7 @@ class Engine:
         self._domain = domain
         self._tokens = itertools.count()
         self._waiting: dict[str, Callable[[Msg], None]] = {}
+        self._unanswered: set[asyncio.Future[Any]] = set()
         self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self._loop = self._runner.get_loop()
         self._thread = threading.Thread(target=self._serve, name="cluster", daemon=True)
@@ -129,7 +146,10 @@ class Engine:
             connect_timeout=CONNECT_S,
             max_reconnect_attempts=-1,
             reconnect_time_wait=0.1,
+            ping_interval=PING_S,
+            max_outstanding_pings=PINGS,
             error_cb=_ignore,
+            disconnected_cb=self._give_up,
             **options,
         )
         self._inbox = client.new_inbox()
@@ -138,6 +158,19 @@ class Engine:
             f"{self._inbox}.*", cb=self._hear, pending_msgs_limit=-1, pending_bytes_limit=-1
         )
         return client
+
+    async def _give_up(self) -> None:
+        """Give up what waits for an answer of a node that is gone."""
+        for answer in tuple(self._unanswered):
+            if not answer.done():  # one that has just come is taken out in the loop's next turn
+                answer.set_exception(_unanswered())
+
+    def _answer(self) -> asyncio.Future[Any]:
+        """An answer that may come, or a RelayBusy in its place."""
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        self._unanswered.add(answer)
+        answer.add_done_callback(self._unanswered.discard)
+        return answer
 
     async def _hear(self, message: Msg) -> None:
         waiting = self._waiting.get(message.subject)
@@ -175,7 +208,7 @@ class Engine:
         return answer
 
     async def _ask(self, subject: str, body: bytes) -> Msg:
-        answer: asyncio.Future[Msg] = self._loop.create_future()
+        answer: asyncio.Future[Msg] = self._answer()
         with self._expect(answer.set_result) as inbox:
             await _sent(self._client.publish(subject, body, reply=inbox))
             try:
@@ -239,12 +272,15 @@ class Engine:
         waits: list[asyncio.Future[Msg]] = []
         with contextlib.ExitStack() as expected:
             for group in groups:
-                answer: asyncio.Future[Msg] = self._loop.create_future()
+                answer: asyncio.Future[Msg] = self._answer()
                 inbox = expected.enter_context(self._expect(answer.set_result))
                 await self._send_group(group, inbox)
                 waits.append(answer)
-            await asyncio.wait(waits, timeout=ANSWER_S)
-        return [answer.result() if answer.done() else None for answer in waits]
+            await asyncio.wait(waits, timeout=STORE_S)
+        return [
+            answer.result() if answer.done() and answer.exception() is None else None
+            for answer in waits
+        ]
 
     async def _send_group(self, group: Sequence[Publish], inbox: str) -> None:
         if len(group) == 1:
@@ -287,7 +323,7 @@ class Engine:
         found: list[Message] = []
         while True:
             page: list[Message] = []
-            ended: asyncio.Future[int] = self._loop.create_future()
+            ended: asyncio.Future[int] = self._answer()
 
             def hear(
                 message: Msg, page: list[Message] = page, ended: asyncio.Future[int] = ended
@@ -355,6 +391,23 @@ class Engine:
             raise _unanswered()
         return None
 
+    def is_last(self, stream: str, subject: str, place: int, *, fence: str) -> bool:
+        """Whether the message at a place is the last of its subject, at some moment after the call;
+        of the place 0, whether there is none. Raises RelayBusy.
+
+        The stream stores an empty message under the subject `fence` if it is. A leader that was
+        replaced, and does not know it, tells an old message for the last one; but it cannot
+        acknowledge a new one.
+        """
+        (outcome,) = self.publish([[Publish(fence, place, {}, b"", subject)]])
+        if outcome == "unknown":
+            raise _unanswered()
+        if outcome == "refused":
+            return False
+        if outcome % FENCES == 0:
+            self.purge(stream, fence, below=outcome)
+        return True
+
     def at(self, stream: str, place: int) -> Message | None:
         """The message at a place, by the stream's leader."""
         return self.run(self._from_leader(stream, {"seq": place}))
@@ -380,29 +433,37 @@ class Engine:
             base64.b64decode(told.get("data", "")),
         )
 
-    def scan(self, stream: str, subject: str) -> list[Message]:
-        """The last message of each subject that matches, without its body, in order of places."""
-        return self.run(self._scan(stream, subject))
-
-    async def _scan(self, stream: str, subject: str) -> list[Message]:
-        found: list[Message] = []
+    def scan(self, stream: str, subject: str) -> Iterator[list[Message]]:
+        """The last message of each subject that matches, without its body, in order of places, as
+        they are at the first of these pages."""
         config = {
             "deliver_policy": "last_per_subject",
             "filter_subject": subject,
             "headers_only": True,
         }
-        await self._drain(stream, config, "", found.append)
-        return found
+        pages = self._drain(stream, config, "")
+
+        async def following() -> list[Message]:
+            return await anext(pages, [])
+
+        while page := self.run(following()):
+            yield page
 
     def read_replica(self, stream: str, node: str, hear: Callable[[Message], object]) -> None:
         """Have `hear` called, in the engine's thread, with each message of a stream as one node has
         it. Messages that the node has lost are passed over. Raises RelayBusy if the engine puts no
         reader on that node."""
-        self.run(self._drain(stream, {"deliver_policy": "all"}, node, hear))
+
+        async def read() -> None:
+            async for page in self._drain(stream, {"deliver_policy": "all"}, node):
+                for message in page:
+                    hear(message)
+
+        self.run(read())
 
     async def _drain(
-        self, stream: str, reader: dict[str, Any], node: str, hear: Callable[[Message], object]
-    ) -> None:
+        self, stream: str, reader: dict[str, Any], node: str
+    ) -> AsyncIterator[list[Message]]:
         """Read a stream through a reader of the engine on a node, or on any if it is empty."""
         config = reader | {
             "ack_policy": "none",
@@ -419,7 +480,8 @@ class Engine:
                 raise _unanswered() from None
             try:
                 if node in ("", made.get("cluster", {}).get("leader")):
-                    await self._drained(stream, made["name"], made["num_pending"], hear)
+                    async for page in self._drained(stream, made["name"], made["num_pending"]):
+                        yield page
                     return
             finally:
                 with contextlib.suppress(EngineRefused, RelayBusy):
@@ -427,8 +489,8 @@ class Engine:
         raise RelayBusy(f"no reader on node {node}", retry_after=RETRY_S)
 
     async def _drained(
-        self, stream: str, consumer: str, count: int, hear: Callable[[Message], object]
-    ) -> None:
+        self, stream: str, consumer: str, count: int
+    ) -> AsyncIterator[list[Message]]:
         found = 0
         came: asyncio.Queue[Msg] = asyncio.Queue()
         # These messages have their own subjects, so they need a subscription of their own.
@@ -445,20 +507,26 @@ class Engine:
                 await _sent(
                     self._client.publish(subject, msgspec.json.encode(request), reply=inbox)
                 )
-                for _ in range(most):
+                page: list[Message] = []
+                while len(page) < most:
                     message = await asyncio.wait_for(came.get(), ANSWER_S)
                     status = (message.headers or {}).get("Status")
-                    if status == "503" and tries:
+                    if status is None:
+                        page.append(_scanned(message))
+                    elif status == "503" and tries:
                         # Our node does not know yet where the new reader is.
                         tries -= 1
                         await asyncio.sleep(SCAN_RETRY_S)
                         break
-                    if status is not None:
-                        if status not in ("404", "408"):
-                            raise _unanswered()
+                    elif status not in ("404", "408"):
+                        raise _unanswered()
+                    elif page:
+                        break  # the time of this request is over, and not the messages
+                    else:
                         return  # the others were purged meanwhile, or the node has lost them
-                    hear(_scanned(message))
-                    found += 1
+                found += len(page)
+                if page:
+                    yield page
         except TimeoutError:
             raise _unanswered() from None
         finally:

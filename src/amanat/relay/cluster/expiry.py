@@ -1,17 +1,20 @@
 """The expiry of cells and drops in the cluster."""
 
-# ruff: noqa: D102  # the protocols in drops.py and beside it say what each method is
+# ruff: noqa: D102  # the protocols in records.py and beside it say what each method is
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 from amanat.errors import StoreDamaged
 from amanat.protocol.ledger import Erased, Expired, drop_hash
-from amanat.protocol.moving import GONE, HERE
+from amanat.protocol.moving import HERE
+from amanat.relay.cluster.agenda import Agenda, due_day
 from amanat.relay.cluster.ledger import ClusterPages, TakingOver
 from amanat.relay.cluster.messages import record_in
 from amanat.relay.cluster.staging import Staging, Totals
+from amanat.relay.drops import DROP_LIFE_DAYS
 from amanat.relay.store.wrapping import WRAP_BYTES
 
 if TYPE_CHECKING:
@@ -22,14 +25,17 @@ if TYPE_CHECKING:
     from amanat.relay.cluster.layout import Layout
     from amanat.relay.cluster.messages import Kept, Sealer
     from amanat.relay.cluster.roots import Roots
-    from amanat.relay.drops import DropRecord
+    from amanat.relay.records import DropRecord
 
 ERASE_DROPS = 100
 """Most drops whose cells expire in one commit."""
 PAGE_BYTES = 2**20
 """Bytes of cells that an expiry reads at a time."""
 END_TRIES = 8
-"""Times that drops are ended while other processes write: those that are left end another day."""
+"""Times that drops are ended while other processes write: those that are left end in the next
+hour."""
+DAY_HOURS = 24
+"""Hours between two looks at every drop of a shard."""
 
 
 class Expiry(Staging):
@@ -37,18 +43,26 @@ class Expiry(Staging):
 
     def __init__(self, engine: Engine, layout: Layout, roots: Roots, sealer: Sealer) -> None:
         super().__init__(engine, layout, roots, sealer)
-        self._pages = ClusterPages(engine, layout)
+        self._pages = ClusterPages(engine, layout, roots)
         self._taking = TakingOver(engine, layout, sealer)
-        self._due: list[bytes] | None = None
-        """Drops that may have expired cells, by the scan of the expiry that is under way."""
+        self._looked: dict[int, int] | None = None
+        """The hour in which each shard was looked at last; None until the first hour."""
+        self._taken: set[bytes] = set()
+        """Drops that are due, by the expiry that is under way."""
+        self._due: list[bytes] = []
+        """Those of them that may have expired cells."""
         self._unneeded: set[bytes] = set()
         """Drops with messages that are not needed."""
 
     def scanned(self) -> Iterator[Kept]:
         """The record of each drop, those that have ended among them."""
         for shard in range(self._layout.shards):
-            for message in self._engine.scan(self._layout.stream(shard), self._layout.drops(shard)):
-                yield record_in(message)
+            for page in self._scanned_in(shard):
+                yield from page
+
+    def _scanned_in(self, shard: int) -> Iterator[list[Kept]]:
+        for page in self._engine.scan(self._layout.stream(shard), self._layout.drops(shard)):
+            yield [record_in(message) for message in page]
 
     def records(self) -> Iterator[DropRecord]:
         for kept in self.scanned():
@@ -56,40 +70,75 @@ class Expiry(Staging):
                 yield self.find(kept.drop_id)
 
     def total(self) -> None:
-        """Count drops and bytes."""
-        totals = Totals()
-        for kept in self.scanned():
-            if not kept.is_ended:
-                totals.add(kept)
-        self._totals = totals
+        """Look at every drop, as a process that starts."""
+        for shard in range(self._layout.shards):
+            for _ in self._look_at(shard):
+                pass
 
     def shred(self, today: int) -> None:
         self._roots.destroy(today)
 
+    def find_due(self, today: int, *, hour: int) -> Iterator[None]:
+        if self._looked is None:  # the process has just started
+            self._looked = dict.fromkeys(range(self._layout.shards), hour)
+        for shard in range(self._layout.shards):
+            if self._is_turn(shard, self._looked.get(shard), hour):
+                self._looked.pop(shard, None)  # if this look fails, the next one is in an hour
+                yield from self._look_at(shard)
+                self._looked[shard] = hour
+        # Those that an expiry has taken, too, if it failed: nobody knows how far it came.
+        self._taken |= self._take(today)
+        self._due = list(self._taken)
+
+    def _is_turn(self, shard: int, looked: int | None, hour: int) -> bool:
+        """Whether a shard is to be looked at: once a day, each in its hour."""
+        if looked is None or not looked <= hour < looked + DAY_HOURS:
+            return True
+        return looked != hour and hour % DAY_HOURS == shard * DAY_HOURS // self._layout.shards
+
+    def _look_at(self, shard: int) -> Iterator[None]:
+        """Look at every drop of a shard, in short steps, between which this process may change
+        some. Otherwise it would never notice what others have stored or erased, either."""
+        was, found = copy.copy(self._in_shards[shard]), Totals()
+        agenda = self._agendas[shard] = Agenda()
+        for page in self._scanned_in(shard):
+            for kept in page:
+                if kept.is_ended:
+                    self._unneeded.add(kept.drop_id)
+                    continue
+                found.add(kept)
+                day = due_day(kept)
+                if day is not None:
+                    agenda.note(kept.drop_id, day)
+            yield
+        for totals in (self._totals, self._in_shards[shard]):
+            totals.correct(was, found)
+
+    def _take(self, today: int) -> set[bytes]:
+        return set().union(*(agenda.take(today) for agenda in self._agendas))
+
+    def _note(self, drop_id: bytes, day: int) -> None:
+        self._agendas[self._layout.shard(drop_id)].note(drop_id, day)
+
     def erase(self, today: int, max_cells: int, *, hour: int) -> int:
-        if self._due is None:
-            self._due = [
-                kept.drop_id
-                for kept in self.scanned()
-                if not kept.is_ended
-                and kept.state == HERE
-                and kept.oldest_day is not None
-                and kept.oldest_day + kept.retention_days < today
-            ]
         cells = 0
         while self._due and cells < max_cells and len(self._staged) < ERASE_DROPS:
             cells += self._erase_of(self._due.pop(), today, hour=hour)
         unmade = self.commit()
         self._due += unmade.refused
-        if not self._due and not cells:
-            self._due = None
+        for drop_id in unmade.unknown:
+            self._note(drop_id, today)
         return cells
 
     def _erase_of(self, drop_id: bytes, today: int, *, hour: int) -> int:
         """Stage the end of a drop's expired cells. Returns how many. All of them end in one
         message, however many they are: no bytes move."""
         drop = self.find(drop_id)
-        if not drop.drop_id or not drop.cells or drop.state != HERE:
+        day = due_day(drop) if drop.drop_id else None
+        if day is None:
+            return 0
+        if day > today or not drop.cells:  # another process was first, or the drop itself is due
+            self._note(drop_id, day)
             return 0
         known = self._whole(self._at_hand(drop_id))
         ended, size, day = self._ended(known, drop, today - drop.retention_days)
@@ -107,7 +156,7 @@ class Expiry(Staging):
         """(expired cells, their bytes, the day of the oldest other cell)."""
         first = drop.head - drop.cells + 1
         ended = size = 0
-        places = [piece.place for piece in known.pieces]
+        places = known.pieces.places(first, drop.head)
         for seq, cell, _ in self._numbered(known, places, PAGE_BYTES):
             if seq < first:
                 continue
@@ -123,7 +172,7 @@ class Expiry(Staging):
         known = self._whole(self._at_hand(drop.drop_id))
         first = drop.head - drop.cells + 1
         count = size = 0
-        places = [piece.place for piece in known.pieces if piece.first <= upto]
+        places = known.pieces.places(first, upto)
         for seq, cell, _ in self._numbered(known, places, PAGE_BYTES):
             if first <= seq <= upto:
                 count += 1
@@ -132,27 +181,29 @@ class Expiry(Staging):
         return count, size
 
     def end_drops(self, before_day: int, *, hour: int) -> None:
-        # The replica that a scan reads may not know yet which drops have lost their last cells now.
-        may_end = set(self._unneeded)
-        for kept in self.scanned():
-            if kept.is_ended:
-                self._unneeded.add(kept.drop_id)
-            elif _may_end(kept, before_day):
-                may_end.add(kept.drop_id)
+        today = before_day + DROP_LIFE_DAYS
+        self._taken |= (may_end := self._take(today))
         for _ in range(END_TRIES):
-            refused = set[bytes]()
+            unmade = set[bytes]()
             for drop_id in may_end:
-                self._end(drop_id, before_day, hour=hour)
+                self._end(drop_id, today, hour=hour)
                 if len(self._staged) >= ERASE_DROPS:
-                    refused |= self.commit().refused
+                    unmade = unmade.union(*self.commit())
             # Another process has entered something in the ledger, or has changed the drop.
-            may_end = refused | self.commit().refused
+            may_end = unmade.union(*self.commit())
             if not may_end:
                 break
+        for drop_id in may_end:
+            self._note(drop_id, today)
+        self._taken = set()
 
-    def _end(self, drop_id: bytes, before_day: int, *, hour: int) -> None:
+    def _end(self, drop_id: bytes, today: int, *, hour: int) -> None:
         drop = self.find(drop_id)
-        if not drop.drop_id or not _may_end(drop, before_day):
+        day = due_day(drop) if drop.drop_id else None
+        if day is None:
+            return
+        if day > today or drop.cells:  # a cell has come
+            self._note(drop_id, day)
             return
         self.forget(drop)
         if drop.state == HERE:  # the ledger already tells that the others have gone
@@ -198,9 +249,3 @@ class Expiry(Staging):
 
     def keep_checkpoint(self, note: bytes) -> None:
         self._pages.keep_checkpoint(note)
-
-
-def _may_end(drop: Kept | DropRecord, before_day: int) -> bool:
-    """Whether a drop ends because nothing has come to it for long."""
-    is_empty = drop.oldest_day is None and drop.last_day < before_day
-    return is_empty and (drop.state == GONE or (drop.state == HERE and not drop.bucket))

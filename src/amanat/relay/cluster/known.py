@@ -10,13 +10,12 @@ from __future__ import annotations
 import copy
 import hashlib
 import threading
-from bisect import bisect_left
 from collections import OrderedDict
-from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from amanat.relay.cluster.messages import Kept
-from amanat.relay.drops import NOBODYS, DropRecord
+from amanat.relay.cluster.packed import Labels, Piece, Pieces
+from amanat.relay.records import NOBODYS, DropRecord
 from amanat.relay.store.schema import SEQ_BITS
 
 if TYPE_CHECKING:
@@ -24,25 +23,15 @@ if TYPE_CHECKING:
 
     from amanat.relay.cluster.messages import Change, Resting, WrappedKey
 
-MOST_LABELS = 4_000_000
-"""Labels that a process keeps in memory: about half a GiB. Beyond them it forgets the drops that it
-has not used for longest, and reads them again when it needs them."""
+MOST_LABELS = 16_000_000
+"""Labels that a process keeps in memory: two GiB if each cell came in a message of its own
+(bench/growth.py). Beyond them it forgets the drops that it has not used for longest, and reads them
+again when it needs them."""
 TRIM_LOADS = 100
 """Drops that are read whole before all labels are counted again."""
 MOST_DROPS = 200_000
 """Drops that a process keeps in memory."""
 MOST_BOUND: int = 2 ** (63 - SEQ_BITS) - 1
-
-
-class Piece(NamedTuple):
-    """A message with cells."""
-
-    place: int
-    first: int
-    """The seq of its first cell."""
-    last: int
-    last_day: int
-    """The day of its last cell."""
 
 
 class Known:
@@ -63,9 +52,9 @@ class Known:
         """The last message."""
         self.is_whole = False
         """Whether labels, pieces and keys are known, and not the record alone."""
-        self.labels: dict[bytes, int] = {}
-        """The seq of each kept cell by its label, in the order of the cells."""
-        self.pieces: list[Piece] = []
+        self.labels = Labels()
+        """Those of the kept cells."""
+        self.pieces = Pieces()
         self.keys: dict[int, WrappedKey] = {}
         """The key of each day."""
 
@@ -98,34 +87,26 @@ class Known:
         if kept is None or not kept.cells:
             return False
         first = kept.head - kept.cells + 1
-        follow = all(one.last + 1 == two.first for one, two in pairwise(self.pieces))
-        return not self.pieces or self.pieces[0].first > first or not follow
+        return not self.pieces or self.pieces[0].first > first or self.pieces.has_gap
 
     def _add(self, place: int, kept: Kept, cells: Sequence[Resting]) -> None:
         if not cells:
             return
         first = kept.head - len(cells) + 1
-        self.pieces.append(Piece(place, first, kept.head, cells[-1].day))
-        for seq, cell in enumerate(cells, first):
-            self.labels[cell.label] = seq
+        self.pieces.add(Piece(place, first, kept.head, cells[-1].day))
+        if self.labels.next != first:  # its first message that is left, or one after a gap
+            self.labels.begin(first)
+        for cell in cells:
+            self.labels.add(cell.label)
 
     def _drop_ended(self, kept: Kept) -> None:
         first = kept.head - kept.cells + 1
-        while self.pieces and self.pieces[0].last < first:
-            self.pieces.pop(0)
-        while self.labels:
-            label, seq = next(iter(self.labels.items()))
-            if seq >= first:
-                break
-            del self.labels[label]
+        self.pieces.end(first)
+        self.labels.end(first)
         if kept.oldest_day is None:
             self.keys = {}
         else:
             self.keys = {day: key for day, key in self.keys.items() if day >= kept.oldest_day}
-
-    def piece_of(self, seq: int) -> int:
-        """The index of the first piece with a cell of this seq or a later one."""
-        return bisect_left(self.pieces, seq, key=lambda piece: piece.last)
 
     @property
     def base(self) -> int:

@@ -12,7 +12,7 @@ import time
 from base64 import b32encode
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amanat.errors import BadSetting, RelayBusy
+from amanat.errors import BadSetting, RelayBusy, StoreTooNew, StoreTooOld
 from amanat.protocol.descriptor import b64
 from amanat.relay.cluster.engine import EngineRefused
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _NOT_SETTLED = (10005, 10008)
 """The engine's codes for too few nodes, and for being busy."""
 _NO_STREAM = (404, 10059)
-FORMAT = "1"
-"""The version of the streams' contents."""
+FORMAT = 1
+"""The version of the streams' contents. A change of what a message holds counts it up."""
 SETTLE_TRIES, SETTLE_S = 100, 0.2
 """Looks at a cluster that settles, and the seconds between: one that has just started chooses its
 leaders, and refuses placements until it knows its own nodes."""
@@ -78,13 +78,17 @@ class Layout(NamedTuple):
         """The subject of a shard's journal: the messages with the entries for the ledger."""
         return f"{self.region}.journal.{shard:02x}"
 
+    def fence(self, shard: int) -> str:
+        """The subject of the messages that ask whether a shard's leader still is its leader."""
+        return f"{self.region}.fence.{shard:02x}"
+
     def streams(self) -> dict[str, list[str]]:
         """The subjects of each stream."""
         return {
             self.ledger: [f"{self.region}.ledger.>"],
             self.state: [f"{self.region}.state.>"],
         } | {
-            self.stream(shard): [self.drops(shard), self.journal(shard)]
+            self.stream(shard): [self.drops(shard), self.journal(shard), self.fence(shard)]
             for shard in range(self.shards)
         }
 
@@ -114,7 +118,7 @@ class Layout(NamedTuple):
     def metadata(self) -> dict[str, str]:
         """The words by which a stream says whose it is."""
         return {
-            "amanat_format": FORMAT,
+            "amanat_format": str(FORMAT),
             "amanat_relay": b64(self.relay),
             "amanat_region": self.region,
             "amanat_shards": str(self.shards),
@@ -123,7 +127,7 @@ class Layout(NamedTuple):
 
 def prepare(engine: Engine, layout: Layout) -> None:
     """Create the streams that do not exist yet, and check all of them. Raises BadSetting, which
-    names what is wrong, or RelayBusy."""
+    names what is wrong, StoreTooNew, StoreTooOld or RelayBusy."""
     _check_account(engine, layout)
     for name in layout.streams():
         check(layout, name, _info(engine, layout, name))
@@ -197,7 +201,7 @@ _COPIES = ("mirror", "sources", "republish", "subject_transform")
 
 
 def check(layout: Layout, name: str, info: dict[str, Any]) -> None:
-    """Check what the engine says of a stream. Raises BadSetting."""
+    """Check what the engine says of a stream. Raises BadSetting, StoreTooNew or StoreTooOld."""
     config = info["config"]
     _check_owner(layout, name, config.get("metadata", {}))
     for key, value in layout.settings(name).items():
@@ -222,6 +226,11 @@ def _check_owner(layout: Layout, name: str, metadata: dict[str, str]) -> None:
     if owner != wanted["amanat_relay"]:
         whose = f"of another relay, whose key is {owner}" if owner else "of no relay"
         raise BadSetting(f"stream {name} is {whose}: give each relay an account of its own")
+    written = metadata.get("amanat_format", "")
+    if written != wanted["amanat_format"]:
+        is_newer = written.isdecimal() and int(written) > FORMAT
+        told = f"stream {name} has format {written!r}, and this version reads {FORMAT}"
+        raise StoreTooNew(told) if is_newer else StoreTooOld(told)
     for key, value in wanted.items():
         if metadata.get(key) != value:
             raise BadSetting(f"stream {name}: {key} is {metadata.get(key)!r} and not {value!r}")

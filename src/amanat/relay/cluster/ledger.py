@@ -10,6 +10,8 @@ that take over at once append nothing twice.
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -23,19 +25,16 @@ from amanat.relay.cluster.layout import MOST_SHARDS, Layout
 from amanat.relay.cluster.messages import Count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from amanat.relay.cluster.engine import Message
     from amanat.relay.cluster.messages import Journal, Sealer
+    from amanat.relay.cluster.roots import Roots
 
 MOST_TRIES = 20
 """Times that a process tries to take entries over while others do so."""
 TAKE_MESSAGES = 2000
 """Messages with entries that are read in one step."""
-
-
-FENCES = 256
-"""Fences after which the old ones are purged."""
 
 
 class Taken(codec.Record, frozen=True):
@@ -57,9 +56,14 @@ _decoder = codec.decoder_of(Taken)
 class ClusterPages:
     """A `ledger.Pages`."""
 
-    def __init__(self, engine: Engine, layout: Layout) -> None:
+    def __init__(self, engine: Engine, layout: Layout, roots: Roots | None = None) -> None:
+        """Only with `roots` checkpoints can be read and kept."""
         self._engine = engine
         self._layout = layout
+        self._roots = roots
+        self._seen = roots.seen() if roots else b""
+        """The newest checkpoint that a process of this directory has seen."""
+        self._lock = threading.Lock()
         self._name = f"{layout.region}.ledger"
         self._tiles: dict[int, list[bytes]] = {}
         """Full tiles."""
@@ -78,36 +82,40 @@ class ClusterPages:
         found: list[bytes] = []
         while len(found) < most:
             tile, index = divmod(first + len(found), TILE_WIDTH)
-            some = self._tile(tile)[index : index + most - len(found)]
+            some = self._tile(tile, index + most - len(found))[index:][: most - len(found)]
             if not some:
                 break
             found += some
         return found
 
-    def _tile(self, tile: int) -> list[bytes]:
-        """The entries of a tile, as far as there are some. The last message of the tile before may
-        hold its first ones."""
+    def _tile(self, tile: int, most: int) -> list[bytes]:
+        """The entries of a tile, at least `most` of them if there are so many."""
         kept = self._tiles.get(tile)
         if kept is not None:
             return kept
         start = tile * TILE_WIDTH
         found: list[bytes] = []
-        size: int | None = None
-        for one in (tile - 1, tile):
-            for message in self._engine.walk(
-                self._layout.ledger, f"{self._name}.entry.{one}", after=0
-            ):
-                taken = decode_taken(message.body)
-                if size is not None and taken.first != size:
-                    raise StoreDamaged("the ledger has a gap")
-                size = taken.first + len(taken.entries)
-                found += taken.entries[max(0, start - taken.first) :]
-        if size is not None and len(found) != max(0, size - start):
-            raise StoreDamaged("the ledger has a gap")
-        found = found[:TILE_WIDTH]
+        with contextlib.suppress(StoreDamaged):  # a replica may lag, or have lost a message
+            found = _joined(start, self._by_replica(tile))
+        if len(found) < min(most, TILE_WIDTH) and len(found) < self.size() - start:
+            found = _joined(start, self._by_leader(tile))
         if len(found) == TILE_WIDTH:
             self._tiles[tile] = found
         return found
+
+    def _by_replica(self, tile: int) -> Iterator[Message]:
+        """The messages that may have entries of a tile. The last one of the tile before may hold
+        its first ones."""
+        for one in (tile - 1, tile):
+            subject = f"{self._name}.entry.{one}"
+            yield from self._engine.walk(self._layout.ledger, subject, after=0)
+
+    def _by_leader(self, tile: int) -> Iterator[Message]:
+        for one in (tile - 1, tile):
+            subject, after = f"{self._name}.entry.{one}", 0
+            while message := self._engine.next_by_leader(self._layout.ledger, subject, after):
+                yield message
+                after = message.place
 
     def append(self, taken: Taken, before: int) -> int:
         """Append to the ledger after the message at `before`. Returns the new message's place, 0 if
@@ -141,19 +149,35 @@ class ClusterPages:
             raise RelayBusy("the cluster does not answer", retry_after=RETRY_S)
 
     def checkpoint(self) -> bytes:
-        """The note that some process signed last. It was the newest at some moment after the call:
-        a leader that has been replaced, and does not know it, cannot acknowledge the message that
-        asks for that."""
+        """The note that some process signed last. It was the newest at some moment after the call.
+        Raises StoreDamaged if it is older than one that this directory has seen."""
+        seen = self._seen  # now: another thread may see a newer one meanwhile
         for _ in range(MOST_TRIES):
             message = self._checkpoint()
-            before = message.place if message else 0
-            fence = Publish(f"{self._name}.fence", before, {}, b"", f"{self._name}.checkpoint")
-            (outcome,) = self._engine.publish([[fence]])
-            if isinstance(outcome, int):
-                if outcome % FENCES == 0:
-                    self._engine.purge(self._layout.ledger, f"{self._name}.fence", below=outcome)
-                return message.body if message else b""
+            if self._engine.is_last(
+                self._layout.ledger,
+                f"{self._name}.checkpoint",
+                message.place if message else 0,
+                fence=f"{self._name}.fence",
+            ):
+                note = message.body if message else b""
+                self._see(note, seen)
+                return note
         raise RelayBusy("the cluster does not answer", retry_after=RETRY_S)
+
+    def _see(self, note: bytes, before: bytes) -> None:
+        """Remember a checkpoint that was read after another one had been seen."""
+        if note == before or self._roots is None:
+            return
+        if before and (not note or _size(note) <= _size(before)):
+            raise StoreDamaged(
+                "the cluster shows an older checkpoint than this relay has seen: its nodes were put"
+                " back"
+            )
+        with self._lock:
+            if not self._seen or _size(note) > _size(self._seen):
+                self._roots.see(note)
+                self._seen = note
 
     def _checkpoint(self) -> Message | None:
         subject = f"{self._name}.checkpoint"
@@ -237,3 +261,19 @@ class TakingOver:
 def decode_taken(data: bytes) -> Taken:
     """A message of the ledger. Raises StoreDamaged."""
     return codec.decode(_decoder, data, StoreDamaged)
+
+
+def _joined(start: int, messages: Iterable[Message]) -> list[bytes]:
+    """The entries of the tile that begins at `start`. Raises StoreDamaged if one is missing between
+    others."""
+    found: list[bytes] = []
+    size: int | None = None
+    for message in messages:
+        taken = decode_taken(message.body)
+        if size is not None and taken.first != size:
+            raise StoreDamaged("the ledger has a gap")
+        size = taken.first + len(taken.entries)
+        found += taken.entries[max(0, start - taken.first) :]
+    if size is not None and len(found) != max(0, size - start):
+        raise StoreDamaged("the ledger has a gap")
+    return found[:TILE_WIDTH]

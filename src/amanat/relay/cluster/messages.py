@@ -10,18 +10,20 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Self, TypeAlias
 
 import msgspec
 
 from amanat.errors import StoreDamaged
 from amanat.protocol import codec
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
-from amanat.protocol.drops import DROP_ID_BYTES, HASH_BYTES
+from amanat.protocol.drops import DROP_ID_BYTES, HASH_BYTES, expand
 from amanat.protocol.ledger import MAX_ENTRY_BYTES
 from amanat.relay.store.wrapping import KEY_BYTES, WRAP_BYTES
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from amanat.relay.cluster.engine import Message
 
 GENERATION_BYTES = 16
@@ -144,6 +146,11 @@ class Sealer:
     def __init__(self, key: bytes) -> None:
         """`key` is known to the relay's processes alone."""
         self._key = key
+
+    @classmethod
+    def of(cls, identity: Ed25519PrivateKey) -> Self:
+        """That of the relay with this key."""
+        return cls(expand(identity.private_bytes_raw(), b"amanat cluster messages"))
 
     def headers(self, subject: str, before: int, record: bytes, body: bytes) -> dict[str, str]:
         """The headers of a message. One of a journal has no record."""

@@ -1,6 +1,6 @@
 """The moves in which the relay takes part, and the drops that move."""
 
-# ruff: noqa: D102  # the protocols in drops.py and beside it say what each method is
+# ruff: noqa: D102  # the protocols in records.py and beside it say what each method is
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from amanat.relay.cluster.expiry import Expiry
 from amanat.relay.cluster.known import number_of
 from amanat.relay.cluster.messages import Count, Generation, Journal, Resting
 from amanat.relay.cluster.roots import own_generation
-from amanat.relay.drops import MoveRecord, Unmade
+from amanat.relay.records import MoveRecord, Unmade
 from amanat.relay.store.wrapping import WRAP_BYTES
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from amanat.relay.cluster.layout import Layout
     from amanat.relay.cluster.messages import Kept, Sealer
     from amanat.relay.cluster.roots import Roots
-    from amanat.relay.drops import DropRecord
+    from amanat.relay.records import DropRecord
 
 
 MOST_TRIES = 8
@@ -88,8 +88,8 @@ class MoveTable(Expiry):
         kept = [decode_move(one.body) for one in self._messages_of_moves()]
         self._known_gate = max((one.number for one in kept if one.is_closed), default=0)
         self._generations = {one.number: one.move for one in kept}
-        for message in self._engine.walk(self._layout.state, f"{self._ends}.*", after=0):
-            self._roots.destroy_generation(message.body)  # another process did so meanwhile
+        for generation in self.ended_generations():
+            self._roots.destroy_generation(generation)  # another process did so meanwhile
         return [
             MoveRecord(
                 move=one.move,
@@ -103,6 +103,11 @@ class MoveTable(Expiry):
             for one in sorted(kept, key=lambda one: one.number)
             if not one.is_forgotten
         ]
+
+    def ended_generations(self) -> list[bytes]:
+        """The generations whose roots every process must have destroyed."""
+        found = self._engine.walk(self._layout.state, f"{self._ends}.*", after=0)
+        return [message.body for message in found]
 
     def _messages_of_moves(self) -> list[Message]:
         # There are few moves, and a walk has all their messages: the newest of each counts.

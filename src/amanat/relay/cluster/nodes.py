@@ -32,6 +32,9 @@ STOP_S = 10.0
 START_S = 60.0
 """Longest that a cluster may take to choose its leader, in seconds: nodes that have all started
 again take some 10."""
+ROUTE_PING_S, ROUTE_PINGS = 1, 2
+"""Seconds between two signs of life that a node asks another for, and how many it may owe: where a
+cable was pulled, nothing else tells that a node is gone, and requests are handed on to it."""
 _LOOK_S = 0.1
 """Seconds between two looks whether it has."""
 _END_WITH_US = """
@@ -82,6 +85,8 @@ jetstream {{
 cluster {{
   name: {region}
   listen: {node.host}:{node.cluster_port}
+  ping_interval: "{ROUTE_PING_S}s"
+  ping_max: {ROUTE_PINGS}
   routes: [{routes}]
 }}
 accounts {{
@@ -132,13 +137,10 @@ class LocalCluster:
 
     def start(self, *nodes: Node) -> None:
         """Start some servers, or all."""
-        before: list[str] = []
-        if self._ends_with_us:
-            before = [sys.executable, "-c", _END_WITH_US, str(os.getpid())]
         for node in nodes or self.nodes:
             self.processes[node.name] = subprocess.Popen(  # noqa: S603  # our own arguments
                 [
-                    *before,
+                    *self._before(node),
                     self._program,
                     "--config",
                     str(self.directory / f"{node.name}.conf"),
@@ -148,6 +150,12 @@ class LocalCluster:
                 stdin=subprocess.DEVNULL,
                 process_group=0,  # a Ctrl-C in a terminal is for the process that has started it
             )
+
+    def _before(self, node: Node) -> list[str]:  # noqa: ARG002  # all are on this machine
+        """The words of a command line before those of the engine's program."""
+        if not self._ends_with_us:
+            return []
+        return [sys.executable, "-c", _END_WITH_US, str(os.getpid())]
 
     def wait(self) -> None:
         """Wait until the cluster answers. Raises BadSetting if it does not."""

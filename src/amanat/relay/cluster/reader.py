@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from amanat.protocol.ledger import Entry
     from amanat.relay.cluster.store import ClusterStore
-    from amanat.relay.drops import DropRecord, MoveRecord
+    from amanat.relay.records import DropRecord, MoveRecord
 
 
 class ClusterReader:

@@ -1,9 +1,11 @@
 """Drops read from the cluster."""
 
-# ruff: noqa: D102  # the protocols in drops.py and beside it say what each method is
+# ruff: noqa: D102  # the protocols in records.py and beside it say what each method is
 
 from __future__ import annotations
 
+import functools
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -13,17 +15,17 @@ from amanat.protocol.drops import next_digest
 from amanat.protocol.moving import ShredKey
 from amanat.relay.cluster.engine import RETRY_S
 from amanat.relay.cluster.known import Known, Memory
-from amanat.relay.drops import StoredCell
+from amanat.relay.records import StoredCell
 from amanat.relay.store.wrapping import unwrap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from amanat.relay.cluster.engine import Engine, Message
     from amanat.relay.cluster.layout import Layout
     from amanat.relay.cluster.messages import Change, Kept, Resting, Sealer
     from amanat.relay.cluster.roots import Roots
-    from amanat.relay.drops import DropRecord
+    from amanat.relay.records import DropRecord
 
 MOST_TRIES = 3
 """Times that a drop is read from its beginning before the read is given up: other processes change
@@ -42,11 +44,22 @@ class Reading:
 
     # Records
 
-    def look(self, drop_id: bytes, *, at_least: int = 0) -> DropRecord:
+    def look(self, drop_id: bytes, *, at_least: int = 0, is_sure: bool = False) -> DropRecord:
         known = self._recent(drop_id, by_leader=False)
-        if (known.kept.head if known.kept else 0) < at_least:
+        for _ in range(MOST_TRIES):
+            record = known.record()
+            if record.head >= at_least:
+                return record
             known = self._recent(drop_id, by_leader=True)
-        return known.record()
+            record = known.record()
+            if record.head >= at_least or not is_sure or self._is_last(known):
+                return record
+        raise RelayBusy("the drop changes all the time", retry_after=RETRY_S)
+
+    def _is_last(self, known: Known) -> bool:
+        """Whether this process knows all of a drop, at some moment after the call."""
+        fence = self._layout.fence(self._layout.shard(known.drop_id))
+        return self._engine.is_last(known.stream, known.subject, known.place, fence=fence)
 
     def _recent(self, drop_id: bytes, *, by_leader: bool) -> Known:
         """The drop as some replica, or the leader, has it now; never older than this process knew
@@ -146,14 +159,10 @@ class Reading:
         with known.lock:
             self._whole(known)
             first = max(after + 1, drop.head - drop.cells + 1)
-            pieces = [
-                piece
-                for piece in known.pieces[known.piece_of(first) :]
-                if piece.last_day >= since_day and piece.first <= drop.head
-            ]
+            places = known.pieces.places(first, drop.head, since_day=since_day)
         stored: list[StoredCell] = []
         room = max_bytes
-        for message in self._messages(known, [piece.place for piece in pieces], max_bytes):
+        for message in self._messages(known, places, max_bytes):
             for day, cell in self._opened(known, message):
                 if cell.seq < first or cell.seq > drop.head or day < since_day:
                     continue
@@ -172,22 +181,30 @@ class Reading:
     ) -> Iterator[tuple[int, Resting, ShredKey]]:
         """The cells of a drop after a seq as they rest, up to the record's head, with their seqs
         and the keys that open them. Cells whose key is destroyed are left out."""
+        for seq, cell, key in self.at_rest(drop, after=after, max_bytes=max_bytes):
+            if found := key():
+                yield seq, cell, found
+
+    def at_rest(
+        self, drop: DropRecord, *, after: int, max_bytes: int
+    ) -> Iterator[tuple[int, Resting, Callable[[], ShredKey | None]]]:
+        """All cells of a drop after a seq as they rest, up to the record's head, with their seqs
+        and functions that give their keys, None if a key is destroyed."""
         known = self._at_hand(drop.drop_id)
         with known.lock:
             self._whole(known)
             first = max(after + 1, drop.head - drop.cells + 1)
-            places = [
-                piece.place
-                for piece in known.pieces[known.piece_of(first) :]
-                if piece.first <= drop.head
-            ]
+            places = known.pieces.places(first, drop.head)
         for seq, cell, change in self._numbered(known, places, max_bytes):
-            if first <= seq <= drop.head and (key := self._key(known, change, cell.day)):
-                last_day, secret = key
-                yield seq, cell, ShredKey(cell.day, last_day, secret)
+            if first <= seq <= drop.head:
+                yield seq, cell, functools.partial(self._shred_key, known, change, cell.day)
+
+    def _shred_key(self, known: Known, change: Change, day: int) -> ShredKey | None:
+        key = self._key(known, change, day)
+        return None if key is None else ShredKey(day, *key)
 
     def _numbered(
-        self, known: Known, places: list[int], max_bytes: int
+        self, known: Known, places: Sequence[int], max_bytes: int
     ) -> Iterator[tuple[int, Resting, Change]]:
         """The cells of the messages at these places as they rest, with their seqs, and the change
         that brought each."""
@@ -202,7 +219,7 @@ class Reading:
         secret = self._roots.unwrap(known.subject, key) if key else None
         return (key.last_day, secret) if key and secret else None
 
-    def _messages(self, known: Known, places: list[int], max_bytes: int) -> Iterator[Message]:
+    def _messages(self, known: Known, places: Sequence[int], max_bytes: int) -> Iterator[Message]:
         """The messages at these places, a few at a time."""
         while places:
             found = {
@@ -224,7 +241,7 @@ class Reading:
                 if message is None:
                     raise StoreDamaged("a message is missing")
                 yield message
-            places = [place for place in places if place > end]
+            places = places[bisect_right(places, end) :]
 
     def _opened(self, known: Known, message: Message) -> Iterator[tuple[int, StoredCell]]:
         """The cells of a message with their days; without their bytes if their key is destroyed.
@@ -261,8 +278,7 @@ class Reading:
         seq = known.labels.get(label)
         if seq is None:
             return None
-        piece = known.pieces[known.piece_of(seq)]
-        message = self._engine.at(known.stream, piece.place)
+        message = self._engine.at(known.stream, known.pieces.at(seq).place)
         if message is None:
             self._memory.forget(known.drop_id)
             raise RelayBusy("the drop has changed", retry_after=RETRY_S)

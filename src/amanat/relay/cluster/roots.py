@@ -55,6 +55,10 @@ CREATE TABLE IF NOT EXISTS ended_day (
     day INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS ended_generation (generation BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS seen (
+    one INTEGER PRIMARY KEY CHECK (one = 0),
+    note BLOB NOT NULL          -- the newest checkpoint of the ledger that a process here has seen
+) STRICT;
 CREATE TABLE IF NOT EXISTS directory (id BLOB NOT NULL) STRICT;
 INSERT INTO directory SELECT randomblob(16) WHERE NOT EXISTS (SELECT 1 FROM directory);
 """
@@ -118,6 +122,19 @@ class Roots:
         """Close the file."""
         with self._lock:
             self._file.close()
+
+    # The ledger, which a cluster that was put back would show as it was
+
+    def seen(self) -> bytes:
+        """The newest checkpoint of the ledger that was seen here; empty if none was."""
+        with self._lock, sqlite_errors:
+            row = self._file.execute("SELECT note FROM seen").fetchone()
+        return bytes(row[0]) if row else b""
+
+    def see(self, note: bytes) -> None:
+        """Remember a checkpoint in place of the one before."""
+        with self._lock, sqlite_errors:
+            self._file.execute("INSERT OR REPLACE INTO seen VALUES (0, ?)", (note,))
 
     # Keys
 

@@ -4,7 +4,7 @@ A message names the last message that the process knew when it staged the change
 it only if it still is the last, so the rules that made the change saw the whole drop.
 """
 
-# ruff: noqa: D102  # the protocols in drops.py and beside it say what each method is
+# ruff: noqa: D102  # the protocols in records.py and beside it say what each method is
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from amanat.protocol import codec
 from amanat.protocol.cells import LABEL_BYTES
 from amanat.protocol.drops import DROP_ID_BYTES
 from amanat.protocol.ledger import drop_hash, encode_entry
+from amanat.relay.cluster.agenda import Agenda, due_day
 from amanat.relay.cluster.engine import Publish
 from amanat.relay.cluster.known import bound_of, kept_of, number_of, record_of
 from amanat.relay.cluster.messages import (
@@ -31,8 +32,8 @@ from amanat.relay.cluster.messages import (
 )
 from amanat.relay.cluster.reading import Reading
 from amanat.relay.cluster.roots import own_generation
-from amanat.relay.drops import NOBODYS, DropRecord, StoredCell, Unmade
-from amanat.relay.store.wrapping import KEY_BYTES, NONCE_BYTES, WRAP_BYTES, bound_to
+from amanat.relay.records import NOBODYS, DropRecord, StoredCell, Unmade
+from amanat.relay.store.wrapping import KEY_BYTES, WRAP_BYTES, bound_to, nonces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -89,6 +90,12 @@ class Totals:
         self.bytes += sign * drop.bytes
         self.bucket_bytes += sign * drop.bytes if drop.bucket else 0
 
+    def correct(self, was: Totals, found: Totals) -> None:
+        """Count what was found instead of what was counted in its place."""
+        self.drops += found.drops - was.drops
+        self.bytes += found.bytes - was.bytes
+        self.bucket_bytes += found.bucket_bytes - was.bucket_bytes
+
 
 class _Part(NamedTuple):
     """A part of a change that fits into one message."""
@@ -129,11 +136,16 @@ class Staging(Reading):
         and that record."""
         self._openers: dict[tuple[bytes, int], AESGCM] = {}
         """The keys that the staged batch uses."""
+        self._nonces = nonces()
         self._journals: dict[int, tuple[int, int]] = {}
         """For each shard, the last message of its journal, and its gate."""
         self._known_gate = 0
         """The number of the last move by which drops go that this process knows."""
         self._totals = Totals()
+        self._in_shards = [Totals() for _ in range(layout.shards)]
+        """The same for each shard."""
+        self._agendas = [Agenda() for _ in range(layout.shards)]
+        """The drops of each shard that are due some day."""
         self._more = Totals()
         """By how much the staged batch changes them."""
 
@@ -227,7 +239,7 @@ class Staging(Reading):
             return False
         staged = staged or self._stage(drop)
         opener = self._opener(staged, drop, day)
-        nonce = os.urandom(NONCE_BYTES)
+        nonce = next(self._nonces)
         wrapped = nonce + opener.encrypt(nonce, stored.cell, bound_to(drop.bound, stored.seq))
         staged.cells.append(Resting(day, label, stored.before, wrapped))
         staged.plain[label] = stored
@@ -411,9 +423,17 @@ class Staging(Reading):
         if known.is_here:
             self._memory.put(known)
         one.before = place
-        if one.old.drop_id:
-            self._totals.add(one.old, -1)
-        one.old = copy.copy(NOBODYS)
-        if not part.kept.is_ended:
-            self._totals.add(part.kept)
-            one.old = record_of(part.kept)
+        self._count(one.old, part.kept)
+        one.old = copy.copy(NOBODYS) if part.kept.is_ended else record_of(part.kept)
+
+    def _count(self, old: DropRecord, kept: Kept) -> None:
+        """Count what a drop has become, and note when it is due."""
+        shard = self._layout.shard(kept.drop_id)
+        for totals in (self._totals, self._in_shards[shard]):
+            if old.drop_id:
+                totals.add(old, -1)
+            if not kept.is_ended:
+                totals.add(kept)
+        day = due_day(kept)
+        if not kept.is_ended and day is not None and not (old.drop_id and day == due_day(old)):
+            self._agendas[shard].note(kept.drop_id, day)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -19,8 +20,7 @@ from amanat.relay.cluster.layout import Layout, prepare
 from amanat.relay.cluster.messages import GENERATION_BYTES, Sealer
 from amanat.relay.cluster.moves import MoveTable
 from amanat.relay.cluster.roots import Roots
-from amanat.relay.cluster.scrub import BadReplica, scrub
-from amanat.relay.directory import SEALING_PERIOD_S
+from amanat.relay.directory import ROOTS, SEALING_PERIOD_S
 from amanat.relay.drops import DAY_S
 
 if TYPE_CHECKING:
@@ -71,6 +71,13 @@ class Access(NamedTuple):
         return self._replace(options=options)
 
 
+def layout_of(directory: RelayDirectory) -> Layout:
+    """Where the messages of a relay lie, as its settings say."""
+    config = directory.config
+    key = directory.identity.public_key().public_bytes_raw()
+    return Layout(config.region, key, config.cluster.shards, config.cluster.replicas)
+
+
 def open_cluster(directory: RelayDirectory, kind: type[ClusterStore] | None = None) -> ClusterStore:
     """The store in the cluster that a relay's settings name. Raises as ClusterStore."""
     config = directory.config
@@ -111,9 +118,11 @@ def _tls(cluster: ClusterConfig) -> ssl.SSLContext:
 
 
 class ClusterStore(MoveTable):
-    """A `drops.Store` in a cluster; it also stores moves and the ledger."""
+    """A `records.Store` in a cluster; it also stores moves and the ledger."""
 
     waits = True
+    creates = True
+    """Whether streams that do not exist are created, and all of them checked."""
 
     def __init__(
         self,
@@ -129,8 +138,8 @@ class ClusterStore(MoveTable):
     ) -> None:
         """Connect, and create the streams that do not exist. The roots are in the directory `path`.
 
-        Raises BadSetting, which names what is wrong with the cluster, or RelayBusy, StoreDamaged or
-        DiskFull.
+        Raises BadSetting, which names what is wrong with the cluster, StoreTooNew, StoreTooOld,
+        RelayBusy, StoreDamaged or DiskFull.
         """
         secret = identity.private_bytes_raw()
         layout = Layout(region, identity.public_key().public_bytes_raw(), shards, replicas)
@@ -138,21 +147,21 @@ class ClusterStore(MoveTable):
             engine = Engine(servers, region, **options)
         except (nats.errors.Error, OSError) as error:
             raise BadSetting(f"no server of the cluster lets us in: {error}") from None
-        try:
-            prepare(engine, layout)
+        with contextlib.ExitStack() as opened:
+            opened.callback(engine.close)
+            if self.creates:
+                prepare(engine, layout)
             roots = Roots(
-                path / "roots.sqlite",
+                path / ROOTS,
                 engine,
                 layout,
                 key=expand(secret, b"amanat cluster processes"),
                 keepers=keepers,
             )
-        except BaseException:
-            engine.close()
-            raise
-        sealer = Sealer(expand(secret, b"amanat cluster messages"))
-        super().__init__(engine, layout, roots, sealer)
-        self.total()
+            opened.callback(roots.close)
+            super().__init__(engine, layout, roots, Sealer.of(identity))
+            self.total()
+            opened.pop_all()
 
     def sealing_root(self, period: int, last_day: int, *, make: bool) -> bytes | None:
         """The root of the sealing key of a period, which ends with a day; None if there is none and
@@ -161,11 +170,6 @@ class ClusterStore(MoveTable):
         if make:
             return self._roots.root(generation, last_day)
         return self._roots.find(generation, last_day)
-
-    def scrub_replicas(self) -> list[BadReplica]:
-        """Compare all replicas of all streams. Returns the bad ones. Raises RelayBusy or
-        StoreDamaged."""
-        return scrub(self._engine, self._layout, self._sealer)
 
     def close(self) -> None:
         """Leave the cluster. The staged batch is lost."""

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from amanat.config import ClusterConfig, RelayConfig
-from amanat.errors import BadArgument, BadSetting, RelayBusy
-from amanat.relay.cluster.nodes import START_S, LocalCluster, free_ports
-from amanat.relay.directory import RelayDirectory, locked
+from amanat.errors import BadArgument, BadSetting
+from amanat.relay.cluster.nodes import LocalCluster, free_ports
+from amanat.relay.directory import ROOTS, RelayDirectory, locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,7 +105,7 @@ class Trial:
         for other in others:
             if not other.exists():
                 # Everything of a relay but its roots, which each process has for itself.
-                shutil.copytree(first, other, ignore=shutil.ignore_patterns("roots.sqlite*"))
+                shutil.copytree(first, other, ignore=shutil.ignore_patterns(f"{ROOTS}*"))
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Shown]:
@@ -151,20 +151,13 @@ class Trial:
             )
 
     def _wait(self, directory: Path) -> str:
-        """The address at which a relay process listens. Nodes that have just started choose their
-        leaders, so one that finds them busy is started again. Raises BadSetting."""
-        until = time.monotonic() + START_S
-        while True:
-            told = self._told(directory)
-            if "address" in told:
-                return str(told["address"])
-            if told.get("error") != RelayBusy.code or time.monotonic() > until:
-                raise BadSetting(
-                    f"no relay runs in {directory}: {told.get('detail') or told.get('error')}"
-                )
-            time.sleep(LOOK_S)
-            self._end(self._relays.pop(directory))
-            self._start_relay(directory)
+        """The address at which a relay process listens. Raises BadSetting."""
+        told = self._told(directory)
+        if "address" not in told:
+            raise BadSetting(
+                f"no relay runs in {directory}: {told.get('detail') or told.get('error')}"
+            )
+        return str(told["address"])
 
     def _told(self, directory: Path) -> dict[str, Any]:
         output = self._relays[directory].stdout

@@ -24,4 +24,4 @@ from amanat.relay.store.moves import MoveTable
 
 
 class SqliteStore(Expiry, MoveTable, DropTable):
-    """A `drops.Store` in one directory, for one process; it also stores moves and the ledger."""
+    """A `records.Store` in one directory, for one process; it also stores moves and the ledger."""

@@ -1,6 +1,6 @@
 """The table of cells."""
 
-# ruff: noqa: D102  # the protocols in drops.py and beside it say what each method is
+# ruff: noqa: D102  # the protocols in records.py and beside it say what each method is
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from amanat.errors import StoreDamaged
 from amanat.protocol.cells import LABEL_BYTES
 from amanat.protocol.drops import HASH_BYTES
-from amanat.relay.drops import StoredCell
+from amanat.relay.records import StoredCell
 from amanat.relay.store.faults import sqlite_errors
 from amanat.relay.store.keys import KeyTable
 from amanat.relay.store.schema import SEQ_BITS, SEQ_MASK
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from amanat.protocol.moving import WrappedCell
     from amanat.relay.arrivals import Arrived
-    from amanat.relay.drops import DropRecord
+    from amanat.relay.records import DropRecord
 
 DAY_CHARS = 8
 """Digits of a UTC day in text: a move's days have no more."""

@@ -1,12 +1,12 @@
 """The table of drops."""
 
-# ruff: noqa: D102  # the protocols in drops.py and beside it say what each method is
+# ruff: noqa: D102  # the protocols in records.py and beside it say what each method is
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amanat.relay.drops import NOBODYS
+from amanat.relay.records import NOBODYS
 from amanat.relay.store.faults import sqlite_errors
 from amanat.relay.store.files import Files
 from amanat.relay.store.rows import (
@@ -22,7 +22,7 @@ from amanat.relay.store.rows import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from amanat.relay.drops import DropRecord
+    from amanat.relay.records import DropRecord
 
 FIND_DROPS = 900
 """Drops that one statement looks for: some builds of SQLite allow only 999 parameters."""
@@ -43,7 +43,13 @@ class DropTable(Files):
     def find(self, drop_id: bytes) -> DropRecord:
         return find_drop(self._writer, drop_id)
 
-    def look(self, drop_id: bytes, *, at_least: int = 0) -> DropRecord:  # noqa: ARG002  # all heads
+    def look(
+        self,
+        drop_id: bytes,
+        *,
+        at_least: int = 0,  # noqa: ARG002  # there is one replica, which knows all
+        is_sure: bool = False,  # noqa: ARG002
+    ) -> DropRecord:
         return find_drop(self._reader, drop_id)
 
     def find_all(self, drop_ids: Sequence[bytes]) -> dict[bytes, DropRecord]:

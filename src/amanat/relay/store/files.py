@@ -1,6 +1,6 @@
 """The two files, the batch staged in them, and how it becomes durable."""
 
-# ruff: noqa: D102  # the protocols in drops.py and beside it say what each method is
+# ruff: noqa: D102  # the protocols in records.py and beside it say what each method is
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from amanat.errors import DiskFull, StoreDamaged
-from amanat.relay.drops import ALL_MADE, Unmade
+from amanat.relay.records import ALL_MADE, Unmade
 from amanat.relay.store.faults import DISK_RETRY_S, sqlite_errors
 from amanat.relay.store.pages import SqlitePages
 from amanat.relay.store.schema import DROPS, KEYS, LEDGER, MOVES, make, open_to_write
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    from amanat.relay.drops import DropRecord
+    from amanat.relay.records import DropRecord
 
 EMPTY_ROWS = 500
 """Changed rows after which the emptier empties the log: 8 MB, if each was committed alone."""

@@ -1,6 +1,6 @@
 """The keys that open the cells. To destroy a day of a drop is to destroy one of them."""
 
-# ruff: noqa: D102  # the protocols in drops.py and beside it say what each method is
+# ruff: noqa: D102  # the protocols in records.py and beside it say what each method is
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from amanat.relay.store.wrapping import KEY_BYTES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from amanat.relay.drops import DropRecord
+    from amanat.relay.records import DropRecord
 
 
 class KeyTable(Files):

@@ -1,6 +1,6 @@
 """The ledger's tables."""
 
-# ruff: noqa: D102  # the protocols in drops.py and beside it say what each method is
+# ruff: noqa: D102  # the protocols in records.py and beside it say what each method is
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The table of moves, and the drops that take part in one."""
 
-# ruff: noqa: D102  # the protocols in drops.py and beside it say what each method is
+# ruff: noqa: D102  # the protocols in records.py and beside it say what each method is
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from amanat.relay.store.rows import DROP_COLUMNS, drop_of, every_move
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from amanat.relay.drops import DropRecord, MoveRecord
+    from amanat.relay.records import DropRecord, MoveRecord
 
 
 class MoveTable(Files):

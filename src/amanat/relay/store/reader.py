@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from amanat.protocol.ledger import Entry
-    from amanat.relay.drops import DropRecord, MoveRecord
+    from amanat.relay.records import DropRecord, MoveRecord
 
 
 class Counted(NamedTuple):
@@ -136,7 +136,7 @@ class SqliteReader:
             keyless=sum(row[1] for row in rows if row[0] not in keys),
         )
 
-    def strays(self) -> Iterator[tuple[str, int]]:
+    def strays(self) -> Iterator[tuple[str, str]]:
         """Cells and keys that belong to no drop here: (kind of finding, the drop's number)."""
         with sqlite_errors:
             numbers = [
@@ -152,14 +152,17 @@ class SqliteReader:
                 for (place,) in self._reader.execute(
                     "SELECT place FROM main.cell WHERE place BETWEEN ? AND ?", between
                 ):
-                    yield "cell-without-drop", place >> SEQ_BITS
+                    yield "cell-without-drop", f"drop {place >> SEQ_BITS}"
             rows = self._reader.execute(
                 'SELECT key.number, "drop".state, "drop".move FROM keys.shred_key AS key'
                 ' LEFT JOIN main."drop" USING (number)'
                 ' WHERE "drop".number IS NULL OR "drop".state = 2'
             )
             for number, state, move in rows.fetchall():
-                yield ("key-without-drop" if state is None else f"key-left {move}"), number
+                yield (
+                    ("key-without-drop" if state is None else f"key-left {move}"),
+                    f"drop {number}",
+                )
 
     def link(self, drop: DropRecord, seq: int) -> tuple[bytes, WrappedCell, bytes] | None:
         """(the digest before a cell, the wrapped cell, the digest after it), all as stored; None if

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from amanat.relay.drops import NOBODYS, DropRecord, MoveRecord
+from amanat.relay.records import NOBODYS, DropRecord, MoveRecord
 from amanat.relay.store.faults import sqlite_errors
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@ place."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
@@ -12,7 +13,7 @@ from amanat.errors import StoreDamaged
 from amanat.relay.store.schema import SEQ_BITS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from amanat.protocol.moving import ShredKey, WrappedCell
 
@@ -20,6 +21,17 @@ NONCE_BYTES = 12
 WRAP_BYTES = NONCE_BYTES + 16
 """The bytes by which a wrapped cell is longer than the cell: nonce and tag."""
 KEY_BYTES = 32
+NONCES = 1024
+"""Nonces that are taken from the system at once."""
+
+
+def nonces() -> Iterator[bytes]:
+    """Random nonces, without end. To ask the system for each alone hands the interpreter to another
+    thread each time, and a batch has hundreds of cells."""
+    while True:
+        some = os.urandom(NONCES * NONCE_BYTES)
+        for start in range(0, len(some), NONCE_BYTES):
+            yield some[start : start + NONCE_BYTES]
 
 
 def bound_to(number: int, seq: int) -> bytes:
